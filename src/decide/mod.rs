@@ -1,0 +1,1 @@
+//! Pure rules: who is due, priority, architectures, load, retries.

@@ -1,0 +1,1 @@
+//! State and how events change it.

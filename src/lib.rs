@@ -1,0 +1,28 @@
+//! Koschei on an event log: finds out which update broke the build of which package.
+//!
+//! What happens, in one breath: Koji says something happened → the hint is written down → we look → the fact is appended to
+//! the log → facts are folded into state → pure rules decide → the decision is appended → the command leaves → its outcome
+//! comes back as a fact.
+//!
+//! # The rooms
+//!
+//! Functional core, no input or output, no clock, no randomness:
+//! [`model`] (the words) ← [`event`] (facts and decisions) ← [`fold`] (state) ← [`decide`] (rules);
+//! [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
+//!
+//! Ports, each a trait with its adapters beside it: [`log`] (event log, inbox, outbox, attachments), [`bus`] (sources and sinks).
+//!
+//! Shell: [`engine`] (the one appender), [`cli`], [`config`], [`telemetry`].
+
+pub mod bus;
+pub mod cli;
+pub mod config;
+pub mod decide;
+pub mod engine;
+pub mod event;
+pub mod fold;
+pub mod log;
+pub mod model;
+pub mod repodata;
+pub mod resolve;
+pub mod telemetry;

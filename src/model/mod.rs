@@ -1,0 +1,17 @@
+//! The words every other room speaks: identifiers, versions, Koji's states, package states.
+//!
+//! Nothing here does input or output, reads a clock or draws a random number.
+//! Wire numbers of Koji are converted at the edge ([`koji`]), never compared raw.
+
+pub mod class;
+pub mod id;
+pub mod koji;
+pub mod nevra;
+pub mod package;
+pub mod time;
+
+pub use class::{Class, Classified};
+pub use id::{BuildId, Hub, Name, PersonId, RepoId, Seq, TagId, TaskId};
+pub use nevra::{Evr, Nevra, Nvr};
+pub use package::{BuildrootState, Outcome, PackageState, RebuildId};
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! rpm-md repositories: repomd, primary, filelists on demand, comps; bounded decompression.

@@ -1,0 +1,1 @@
+//! Buildroots: which packages a source package would be built with, and why not.
