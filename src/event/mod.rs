@@ -1,1 +1,31 @@
-//! Everything that can be stored.
+//! Everything that can be stored: facts and decisions in the past tense, their envelope, and how both become bytes.
+//!
+//! A stored kind is a promise for ever: it has a name and a version, an example of every version is kept in
+//! `schemas/examples`, and old versions are lifted to the newest one when they are read ([`upcast`]).
+//! This room does not decide and does not keep state; it only says what can be said.
+//!
+//! A payload speaks of one hub: the Koji numbers in it belong to the instance in its `hub` field.
+
+pub mod cloudevents;
+pub mod envelope;
+pub mod facts;
+pub mod kinds;
+pub mod koschei;
+pub mod schema;
+pub mod upcast;
+
+pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
+pub use facts::{
+    BuildChanged, BuildTagged, BuildUntagged, BuildrootRecorded, ChildTask, ExternalRepo, GroupDefinition, Inheritance,
+    PackageListAction, PackageListChanged, Reconciled, RepoDeleted, RepoExpired, RepoInitialised, RepoReady,
+    TagObserved, TargetObserved, TaskChanged,
+};
+pub use kinds::{DecodeError, Event, KINDS, Kind};
+pub use koschei::{
+    BuildrootBroken, BuildrootResolved, Chosen, CollectionCreated, CollectionEdited, CollectionSettings,
+    CollectionStateChanged, DependenciesMeasured, DependencyMove, EvaluationMade, MessageRetried,
+    PackageArchOverrideSet, PackagePrioritySet, PackageResolved, PackageSkipResolutionSet, PackageStateChanged,
+    PackageTracked, PackageUntracked, PolicyAdopted, PriorityKind, PriorityParts, RebuildCancelRequested,
+    RebuildFinished, RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted, RepoNotResolved,
+    RepoResolved, Tick, Trigger,
+};

@@ -1,0 +1,264 @@
+//! What surrounds every event, how an event becomes the record that is stored, and how records are chained by hash.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::kinds::{DecodeError, Event};
+use crate::model::{Seq, Timestamp};
+
+/// Where an event came from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A recorded message, taken at its word because there is no hub to ask.
+    Recording,
+    /// A message from a live bus, taken at its word because there is no hub to ask.
+    Bus,
+    /// Read from the hub.
+    Hub,
+    /// Read from an archive directory beside a recording.
+    Archive,
+    /// A person, by command line, web or API, or the configuration file.
+    Operator,
+    /// The service itself.
+    Engine,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Recording, Self::Bus, Self::Hub, Self::Archive, Self::Operator, Self::Engine];
+
+    /// The stored word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recording => "recording",
+            Self::Bus => "bus",
+            Self::Hub => "hub",
+            Self::Archive => "archive",
+            Self::Operator => "operator",
+            Self::Engine => "engine",
+        }
+    }
+
+    /// From the stored word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Identity of a fact: the first 16 bytes of BLAKE3 over its identity text. The log holds each at most once.
+///
+/// From a hub the text says what the fact *is* (instance, table, key, Koji event), so that hint, reconciliation and retry find
+/// the same one. Without a hub it is the message's id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FactId(pub [u8; 16]);
+
+impl FactId {
+    /// From an identity text, such as `primary/message/0a76…/0`.
+    pub fn of(text: &str) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+        Self(id)
+    }
+}
+
+impl fmt::Debug for FactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Display for FactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// Hash of a record and, through its predecessor's, of the whole log up to it. BLAKE3, 256 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChainHash(pub [u8; 32]);
+
+impl ChainHash {
+    /// Predecessor of the first record.
+    pub const GENESIS: Self = Self([0; 32]);
+
+    /// From 64 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An event that is about to be appended; the appender adds sequence, recorded time and hash.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewEvent {
+    /// What happened.
+    pub event: Event,
+    /// When it happened, as far as known.
+    pub occurred_at: Timestamp,
+    /// Where we have it from.
+    pub source: Source,
+    /// Its identity, for facts.
+    pub fact: Option<FactId>,
+    /// Koji's event number, where known.
+    pub koji_event: Option<i64>,
+    /// The event that led to this one.
+    pub causation: Option<Seq>,
+    /// The event at the beginning of the whole chain of causes.
+    pub correlation: Option<Seq>,
+}
+
+/// An event with its place in the log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Envelope {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was written down; never before that of an earlier record.
+    pub recorded_at: Timestamp,
+    /// When it happened, as far as known.
+    pub occurred_at: Timestamp,
+    /// Where we have it from.
+    pub source: Source,
+    /// Its identity, for facts.
+    pub fact: Option<FactId>,
+    /// Koji's event number, where known.
+    pub koji_event: Option<i64>,
+    /// The event that led to this one.
+    pub causation: Option<Seq>,
+    /// The event at the beginning of the whole chain of causes.
+    pub correlation: Option<Seq>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// An event as it is stored: text and numbers, nothing interpreted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Record {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was written down.
+    pub recorded_at: Timestamp,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// Kind name.
+    pub kind: String,
+    /// Kind version.
+    pub version: u16,
+    /// Word for [`Source`].
+    pub source: String,
+    /// Identity of the fact.
+    pub fact: Option<FactId>,
+    /// Koji's event number.
+    pub koji_event: Option<i64>,
+    /// What it is about, see [`Event::subject`].
+    pub subject: String,
+    /// The event that led to this one.
+    pub causation: Option<Seq>,
+    /// The event at the beginning of the chain of causes.
+    pub correlation: Option<Seq>,
+    /// JSON text, exactly as written.
+    pub payload: String,
+    /// Over the predecessor's hash and all of the above.
+    pub hash: ChainHash,
+}
+
+impl Record {
+    /// Makes the record that follows one with hash `previous`.
+    pub fn new(seq: Seq, recorded_at: Timestamp, new: &NewEvent, previous: ChainHash) -> Self {
+        let kind = new.event.kind();
+        let mut record = Self {
+            seq,
+            recorded_at,
+            occurred_at: new.occurred_at,
+            kind: kind.name.to_owned(),
+            version: kind.version,
+            source: new.source.as_str().to_owned(),
+            fact: new.fact,
+            koji_event: new.koji_event,
+            subject: new.event.subject(),
+            causation: new.causation,
+            correlation: new.correlation,
+            payload: new.event.payload(),
+            hash: ChainHash::GENESIS,
+        };
+        record.hash = record.chained(previous);
+        record
+    }
+
+    /// The hash this record must have after one with hash `previous`. Cost: one pass over the payload.
+    ///
+    /// Every column goes in, each with a length or a presence byte, so that no two different records give the same bytes.
+    pub fn chained(&self, previous: ChainHash) -> ChainHash {
+        let mut head = Vec::with_capacity(256);
+        head.extend_from_slice(b"koschei record 1\0");
+        head.extend_from_slice(&previous.0);
+        head.extend_from_slice(&self.seq.get().to_le_bytes());
+        head.extend_from_slice(&self.recorded_at.micros().to_le_bytes());
+        head.extend_from_slice(&self.occurred_at.micros().to_le_bytes());
+        head.extend_from_slice(&self.version.to_le_bytes());
+        for text in [&self.kind, &self.source, &self.subject] {
+            head.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            head.extend_from_slice(text.as_bytes());
+        }
+        optional(&mut head, self.fact.as_ref().map(|f| &f.0[..]));
+        optional(&mut head, self.koji_event.map(i64::to_le_bytes).as_ref().map(|b| &b[..]));
+        optional(&mut head, self.causation.map(|s| s.get().to_le_bytes()).as_ref().map(|b| &b[..]));
+        optional(&mut head, self.correlation.map(|s| s.get().to_le_bytes()).as_ref().map(|b| &b[..]));
+        head.extend_from_slice(&(self.payload.len() as u64).to_le_bytes());
+        head.extend_from_slice(self.payload.as_bytes());
+        ChainHash(*blake3::hash(&head).as_bytes())
+    }
+
+    /// Interprets the record.
+    ///
+    /// # Errors
+    /// [`DecodeError`] (broken).
+    pub fn decode(&self) -> Result<Envelope, DecodeError> {
+        let event = Event::decode(&self.kind, self.version, &self.payload)?;
+        let source = Source::parse(&self.source).ok_or_else(|| DecodeError::UnknownKind {
+            name: format!("source {}", self.source),
+            version: self.version,
+        })?;
+        Ok(Envelope {
+            seq: self.seq,
+            recorded_at: self.recorded_at,
+            occurred_at: self.occurred_at,
+            source,
+            fact: self.fact,
+            koji_event: self.koji_event,
+            causation: self.causation,
+            correlation: self.correlation,
+            event,
+        })
+    }
+}
+
+fn optional(head: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => head.push(0),
+        Some(bytes) => {
+            head.push(1);
+            head.extend_from_slice(bytes);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The list of all kinds: one line each, from which naming, encoding, decoding, subjects and schemas follow.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::*;
+use super::koschei::*;
+use super::upcast;
+use crate::model::{Class, Classified, Name};
+
+/// Name and version of a stored kind, such as `build_tagged` 1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Kind {
+    /// Past tense, lower case, words joined by `_`.
+    pub name: &'static str,
+    /// Counts up with every change of meaning or of required fields.
+    pub version: u16,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.v{}", self.name, self.version)
+    }
+}
+
+/// A payload that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer program: upgrade before reading this log.
+    #[error("read event of kind `{name}` version {version}: this program does not know it; use a newer koschei")]
+    UnknownKind {
+        /// Kind name as stored.
+        name: String,
+        /// Version as stored.
+        version: u16,
+    },
+    /// The bytes are not what the kind promises.
+    #[error("read payload of `{name}` version {version}")]
+    Payload {
+        /// Kind name.
+        name: &'static str,
+        /// Version.
+        version: u16,
+        /// What is wrong and where.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Classified for DecodeError {
+    fn class(&self) -> Class {
+        Class::Broken
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal v $version:literal;)*) => {
+        /// One stored thing, in its newest version.
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+        #[expect(missing_docs, reason = "each variant is documented at its struct")]
+        pub enum Event {
+            $($variant($variant),)*
+        }
+
+        /// Every kind in its newest version, in the order of the source.
+        pub const KINDS: &[Kind] = &[$(Kind { name: $name, version: $version },)*];
+
+        impl Event {
+            /// Name and newest version.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$variant(_) => Kind { name: $name, version: $version },)* }
+            }
+
+            /// The payload as JSON text, exactly the bytes that are stored and hashed.
+            pub fn payload(&self) -> String {
+                let text = match self { $(Self::$variant(p) => serde_json::to_string(p),)* };
+                text.expect("payloads hold only strings, numbers, lists and maps with string keys")
+            }
+
+            /// Reads a stored payload of any version that was ever written.
+            ///
+            /// # Errors
+            /// [`DecodeError`] (broken) for kinds of a newer program and for text that is not the kind's.
+            pub fn decode(name: &str, version: u16, payload: &str) -> Result<Self, DecodeError> {
+                match name {
+                    $($name => {
+                        if version == $version {
+                            return serde_json::from_str::<$variant>(payload)
+                                .map(Self::$variant)
+                                .map_err(|source| DecodeError::Payload { name: $name, version, source });
+                        }
+                        let lifted = upcast::lift(name, version, $version, payload)?;
+                        serde_json::from_value::<$variant>(lifted)
+                            .map(Self::$variant)
+                            .map_err(|source| DecodeError::Payload { name: $name, version, source })
+                    })*
+                    _ => Err(DecodeError::UnknownKind { name: name.to_owned(), version }),
+                }
+            }
+        }
+
+        $(impl From<$variant> for Event {
+            fn from(payload: $variant) -> Self {
+                Self::$variant(payload)
+            }
+        })*
+
+        /// The JSON Schema of each kind's newest version.
+        pub(super) fn schemas() -> Vec<(Kind, schemars::Schema)> {
+            vec![$((Kind { name: $name, version: $version }, schemars::schema_for!($variant)),)*]
+        }
+    };
+}
+
+kinds! {
+    BuildChanged = "build_changed" v 1;
+    BuildTagged = "build_tagged" v 1;
+    BuildUntagged = "build_untagged" v 1;
+    BuildrootRecorded = "buildroot_recorded" v 1;
+    PackageListChanged = "package_list_changed" v 1;
+    TagObserved = "tag_observed" v 1;
+    TargetObserved = "target_observed" v 1;
+    RepoInitialised = "repo_initialised" v 1;
+    RepoReady = "repo_ready" v 2;
+    RepoExpired = "repo_expired" v 1;
+    RepoDeleted = "repo_deleted" v 1;
+    TaskChanged = "task_changed" v 1;
+    Reconciled = "reconciled" v 1;
+    PolicyAdopted = "policy_adopted" v 1;
+    Tick = "tick" v 1;
+    RepoResolved = "repo_resolved" v 1;
+    RepoNotResolved = "repo_not_resolved" v 1;
+    BuildrootResolved = "buildroot_resolved" v 1;
+    BuildrootBroken = "buildroot_broken" v 1;
+    DependenciesMeasured = "dependencies_measured" v 1;
+    EvaluationMade = "evaluation_made" v 1;
+    RebuildRequested = "rebuild_requested" v 1;
+    RebuildSubmitted = "rebuild_submitted" v 1;
+    RebuildRefused = "rebuild_refused" v 1;
+    RebuildNotSubmitted = "rebuild_not_submitted" v 1;
+    RebuildFinished = "rebuild_finished" v 1;
+    RebuildCancelRequested = "rebuild_cancel_requested" v 1;
+    PackageStateChanged = "package_state_changed" v 1;
+    CollectionStateChanged = "collection_state_changed" v 1;
+    CollectionCreated = "collection_created" v 1;
+    CollectionEdited = "collection_edited" v 1;
+    PackageTracked = "package_tracked" v 1;
+    PackageUntracked = "package_untracked" v 1;
+    PackagePrioritySet = "package_priority_set" v 1;
+    PackageArchOverrideSet = "package_arch_override_set" v 1;
+    PackageSkipResolutionSet = "package_skip_resolution_set" v 1;
+    MessageRetried = "message_retried" v 1;
+}
+
+/// Subject of everything about a source package on a hub.
+pub fn package_subject(hub: &str, package: &str) -> String {
+    format!("{hub}/package/{package}")
+}
+
+/// Subject of everything about a package in a collection.
+pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
+    match package {
+        Some(package) => format!("collection/{collection}/{package}"),
+        None => format!("collection/{collection}"),
+    }
+}
+
+impl Event {
+    /// What the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`, `HUB/target/NAME`, `HUB/repo/ID`,
+    /// `collection/NAME[/PACKAGE]`, `engine`. Reading by subject gives the history of that thing.
+    pub fn subject(&self) -> String {
+        let of_collection = |c: &Name, p: &Name| collection_subject(c, Some(p));
+        match self {
+            Self::BuildChanged(e) => package_subject(e.hub.as_str(), &e.name),
+            Self::BuildTagged(e) => package_subject(e.hub.as_str(), &e.name),
+            Self::BuildUntagged(e) => package_subject(e.hub.as_str(), &e.name),
+            Self::BuildrootRecorded(e) => package_subject(e.hub.as_str(), &e.nvr.name),
+            Self::PackageListChanged(e) => package_subject(e.hub.as_str(), &e.package),
+            Self::TaskChanged(e) => package_subject(e.hub.as_str(), &e.package),
+            Self::TagObserved(e) => format!("{}/tag/{}", e.hub, e.tag),
+            Self::TargetObserved(e) => format!("{}/target/{}", e.hub, e.target),
+            Self::RepoInitialised(e) => format!("{}/repo/{}", e.hub, e.repo_id),
+            Self::RepoReady(e) => format!("{}/repo/{}", e.hub, e.repo_id),
+            Self::RepoExpired(e) => format!("{}/repo/{}", e.hub, e.repo_id),
+            Self::RepoDeleted(e) => format!("{}/repo/{}", e.hub, e.repo_id),
+            Self::Reconciled(e) => format!("{}/reconciliation", e.hub),
+            Self::PolicyAdopted(_) | Self::Tick(_) | Self::EvaluationMade(_) | Self::MessageRetried(_) => {
+                "engine".to_owned()
+            }
+            Self::RepoResolved(e) => collection_subject(&e.collection, None),
+            Self::RepoNotResolved(e) => collection_subject(&e.collection, None),
+            Self::BuildrootResolved(e) => collection_subject(&e.collection, None),
+            Self::BuildrootBroken(e) => collection_subject(&e.collection, None),
+            Self::CollectionStateChanged(e) => collection_subject(&e.collection, None),
+            Self::CollectionCreated(e) => collection_subject(&e.collection, None),
+            Self::CollectionEdited(e) => collection_subject(&e.collection, None),
+            Self::DependenciesMeasured(e) => of_collection(&e.collection, &e.package),
+            Self::RebuildRequested(e) => of_collection(&e.collection, &e.nvr.name),
+            Self::RebuildSubmitted(e) => of_collection(&e.collection, &e.package),
+            Self::RebuildRefused(e) => of_collection(&e.collection, &e.package),
+            Self::RebuildNotSubmitted(e) => of_collection(&e.collection, &e.package),
+            Self::RebuildFinished(e) => of_collection(&e.collection, &e.package),
+            Self::RebuildCancelRequested(e) => of_collection(&e.collection, &e.package),
+            Self::PackageStateChanged(e) => of_collection(&e.collection, &e.package),
+            Self::PackageTracked(e) => of_collection(&e.collection, &e.package),
+            Self::PackageUntracked(e) => of_collection(&e.collection, &e.package),
+            Self::PackagePrioritySet(e) => of_collection(&e.collection, &e.package),
+            Self::PackageArchOverrideSet(e) => of_collection(&e.collection, &e.package),
+            Self::PackageSkipResolutionSet(e) => of_collection(&e.collection, &e.package),
+        }
+    }
+}

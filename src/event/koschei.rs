@@ -1,0 +1,530 @@
+//! What the service itself observes, decides and does.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{
+    BuildrootState, Hub, Name, Nvr, Outcome, PackageState, PersonId, RebuildId, RepoId, TaskId, Timestamp,
+};
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}
+
+/// The rules that hold from here on.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyAdopted {
+    /// Digest of `policy`.
+    pub digest: String,
+    /// The whole policy (`decide::Policy`), so that decisions can be derived again from the log alone.
+    pub policy: serde_json::Value,
+    /// Program version that adopted it.
+    pub program: String,
+}
+
+/// Time passed: a point at which decisions are taken.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Tick {
+    /// The time to decide by.
+    pub now: Timestamp,
+}
+
+/// One package of a buildroot that differs between two repositories.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DependencyMove {
+    /// Binary package name.
+    pub name: Name,
+    /// Its architecture.
+    pub arch: Name,
+    /// `[epoch:]version-release` before; absent: it was not installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub old: Option<SmolStr>,
+    /// `[epoch:]version-release` now; absent: it is not installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub new: Option<SmolStr>,
+}
+
+/// The verdict on one source package in one repository and architecture.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageResolved {
+    /// Source package name.
+    pub package: Name,
+    /// `version-release` of the source package that was resolved.
+    #[schemars(with = "String")]
+    pub source: SmolStr,
+    /// Whether its build dependencies can be installed; absent: not for this architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<bool>,
+    /// Why not: the first problem, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Differences to the buildroot of its last build: index into the event's `moves` and distance (0: not reached).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<(u32, u8)>,
+    /// The repository whose buildroot it was compared with; absent: nothing to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<RepoId>,
+}
+
+/// All source packages of a collection were resolved in one repository and architecture.
+///
+/// `packages` lists only those whose verdict, source or changes differ from the resolution before; closures are in the attachment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RepoResolved {
+    /// The collection.
+    pub collection: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The generation.
+    pub repo_id: RepoId,
+    /// The architecture.
+    pub arch: Name,
+    /// `two` or `joint`.
+    pub mode: Name,
+    /// Solver and version.
+    pub solver: String,
+    /// Digest of everything the verdicts depend on: metadata, build group, build requirements.
+    pub inputs: String,
+    /// Digest of the attachment with every verdict and closure.
+    pub attachment: String,
+    /// Number of packages that resolve.
+    pub resolved: u32,
+    /// Number of packages that do not.
+    pub unresolved: u32,
+    /// Number of packages that are not for this architecture.
+    pub excluded: u32,
+    /// Number of packages whose build requirements are not known.
+    #[serde(default)]
+    pub unknown: u32,
+    /// Differences named by `packages`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<DependencyMove>,
+    /// What is new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<PackageResolved>,
+    /// Packages that had a verdict and are not in this repository any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<Name>,
+}
+
+/// A ready repository could not be resolved (no content at hand, unreadable, no group): verdicts stand, marked stale.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RepoNotResolved {
+    /// The collection.
+    pub collection: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The generation.
+    pub repo_id: RepoId,
+    /// The architecture, where only one is concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Name>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// The build group of a collection installs again, or for the first time, on an architecture.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BuildrootResolved {
+    /// The collection.
+    pub collection: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// In this generation.
+    pub repo_id: RepoId,
+    /// On this architecture.
+    pub arch: Name,
+    /// Number of packages in it.
+    pub count: u32,
+}
+
+/// The build group of a collection cannot be installed on an architecture: nothing can be built there.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BuildrootBroken {
+    /// The collection.
+    pub collection: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// In this generation.
+    pub repo_id: RepoId,
+    /// On this architecture.
+    pub arch: Name,
+    /// Why, in words.
+    pub problems: Vec<String>,
+}
+
+/// The dependency changes of one package were measured against another base, because its last build changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DependenciesMeasured {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// Architecture.
+    pub arch: Name,
+    /// Repository of its last build; absent: nothing to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<RepoId>,
+    /// Repository of the newest resolution.
+    pub repo_id: RepoId,
+    /// Differences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<DependencyMove>,
+    /// Distance of each difference (0: not reached).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub distances: Vec<u8>,
+}
+
+/// What made an evaluation happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A tick.
+    Tick,
+    /// A repository was resolved.
+    RepoResolved,
+}
+
+/// A priority and what it is made of, in thousandths of a point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PriorityParts {
+    /// Set for good by an operator.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub r#static: i64,
+    /// Set for the next rebuild by a person.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub manual: i64,
+    /// Started to fail, or never built here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub build: i64,
+    /// Changed dependencies.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dependency: i64,
+    /// Time since the last build.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub time: i64,
+    /// All of it, the collection's coefficient applied.
+    pub current: i64,
+}
+
+/// A package an evaluation chose.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Chosen {
+    /// Its collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Its priority at that time.
+    pub priority: PriorityParts,
+}
+
+/// The rules were applied to the state. Everything needed to do so again is here or in the log before it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EvaluationMade {
+    /// The last event the state contained; 0: none.
+    pub saw: u64,
+    /// The time decided by.
+    pub now: Timestamp,
+    /// Why now.
+    pub trigger: Trigger,
+    /// Digest of the policy in force.
+    pub policy: String,
+    /// Program version.
+    pub program: String,
+    /// Load per canonical architecture in thousandths, as the hub told; absent: not known, not limiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<BTreeMap<String, u32>>,
+    /// Rebuilds running at that time, over all collections.
+    pub running: u32,
+    /// Packages looked at.
+    pub considered: u32,
+    /// How many were held back, by deciding reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, u32>,
+    /// Chosen packages, most urgent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<Chosen>,
+}
+
+/// A rebuild was decided; its id is this event's sequence.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildRequested {
+    /// The collection.
+    pub collection: Name,
+    /// Hub instance to build on.
+    pub hub: Hub,
+    /// The source package to rebuild: the newest tagged one.
+    pub nvr: Nvr,
+    /// Build target.
+    pub target: Name,
+    /// The repository it was resolved in, to be bound to where allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_id: Option<RepoId>,
+    /// Architectures to limit it to; empty: leave it to Koji.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arches: Vec<Name>,
+    /// Priority at that time.
+    pub priority: PriorityParts,
+    /// Digest of what the decision depended on, time excepted.
+    pub inputs: String,
+    /// Koji task priority to ask for.
+    pub task_priority: i64,
+}
+
+/// The hub took the rebuild.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildSubmitted {
+    /// The rebuild.
+    pub rebuild: RebuildId,
+    /// Its collection.
+    pub collection: Name,
+    /// Its package.
+    pub package: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The task it became.
+    pub task_id: TaskId,
+}
+
+/// The hub refused the rebuild.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildRefused {
+    /// The rebuild.
+    pub rebuild: RebuildId,
+    /// Its collection.
+    pub collection: Name,
+    /// Its package.
+    pub package: Name,
+    /// The hub's words.
+    pub reason: String,
+}
+
+/// The rebuild was not even offered to a hub.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildNotSubmitted {
+    /// The rebuild.
+    pub rebuild: RebuildId,
+    /// Its collection.
+    pub collection: Name,
+    /// Its package.
+    pub package: Name,
+    /// Why, such as `no hub`.
+    pub reason: String,
+}
+
+/// A rebuild ended.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildFinished {
+    /// The collection it counts for.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The task.
+    pub task_id: TaskId,
+    /// The rebuild we had requested; absent: a task of our user that this log did not request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<RebuildId>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it is called that, in words.
+    pub reason: String,
+    /// The builder's own words, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// A rebuild shall be cancelled.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildCancelRequested {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The task.
+    pub task_id: TaskId,
+    /// Why: timed out, or asked for.
+    pub reason: String,
+    /// Who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+/// The state of a package changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageStateChanged {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Before; absent: first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<PackageState>,
+    /// Now.
+    pub new: PackageState,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// The state of a collection's buildroot changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CollectionStateChanged {
+    /// The collection.
+    pub collection: Name,
+    /// Before.
+    pub old: BuildrootState,
+    /// Now.
+    pub new: BuildrootState,
+    /// In this generation.
+    pub repo_id: RepoId,
+}
+
+/// What a collection is made of.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CollectionSettings {
+    /// Name for people.
+    pub display_name: String,
+    /// Hub instance.
+    pub hub: Hub,
+    /// Build target to submit to.
+    pub target: Name,
+    /// Tag whose repositories are resolved.
+    pub build_tag: Name,
+    /// Tag whose builds and package list count.
+    pub dest_tag: Name,
+    /// Group installed in every buildroot.
+    pub build_group: Name,
+    /// Multiplies dependency, build and time priority, in thousandths.
+    pub coefficient: u32,
+    /// Track every package of the dest tag.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub track_all: bool,
+    /// Most rebuilds running at a time; absent: only the overall limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_builds: Option<u32>,
+    /// Made because its tag got a repository, not because somebody asked.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub found: bool,
+}
+
+/// A collection was made.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CollectionCreated {
+    /// Its name.
+    pub collection: Name,
+    /// What it is made of.
+    pub settings: CollectionSettings,
+}
+
+/// A collection's settings changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CollectionEdited {
+    /// Its name.
+    pub collection: Name,
+    /// What it is made of now.
+    pub settings: CollectionSettings,
+}
+
+/// Somebody wants a package watched.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageTracked {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+/// A package is not watched any more.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageUntracked {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+/// Which of the two priorities people can set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorityKind {
+    /// Until the next rebuild.
+    Manual,
+    /// For good.
+    Static,
+}
+
+/// A priority was set.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackagePrioritySet {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Which one.
+    pub kind: PriorityKind,
+    /// Whole points.
+    pub points: i32,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+/// A package's architectures were overridden.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageArchOverrideSet {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// As written, such as `x86_64 aarch64` or `^s390x`; absent: no override.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arches: Option<String>,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+/// Whether a package is rebuilt without looking at its dependencies first.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageSkipResolutionSet {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Skip or not.
+    pub skip: bool,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
+/// A message that had been set aside was given another try.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MessageRetried {
+    /// The message's id.
+    pub message: String,
+    /// Whether it was understood this time.
+    pub understood: bool,
+    /// Why it had been set aside.
+    pub reason: String,
+}
