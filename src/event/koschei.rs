@@ -61,6 +61,9 @@ pub struct PackageResolved {
     /// `version-release` of the source package that was resolved.
     #[schemars(with = "String")]
     pub source: SmolStr,
+    /// It builds for `noarch`: one architecture is enough.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub noarch: bool,
     /// Whether its build dependencies can be installed; absent: not for this architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<bool>,
@@ -410,6 +413,9 @@ pub struct CollectionSettings {
     pub build_group: Name,
     /// Multiplies dependency, build and time priority, in thousandths.
     pub coefficient: u32,
+    /// Architectures to look at and build for; empty: all of the build tag.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arches: Vec<Name>,
     /// Track every package of the dest tag.
     #[serde(default, skip_serializing_if = "is_false")]
     pub track_all: bool,
