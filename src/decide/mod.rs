@@ -1,1 +1,4 @@
 //! Pure rules: who is due, priority, architectures, load, retries.
+
+pub mod policy;
+pub mod priority;
