@@ -1,4 +1,6 @@
 //! Pure rules: who is due, priority, architectures, load, retries.
 
+pub mod arches;
+pub mod load;
 pub mod policy;
 pub mod priority;
