@@ -304,7 +304,7 @@ mod tests {
     #[case::tick(Policy { tick_interval_secs: 0, ..Policy::default() }, "`tick_interval_secs` is 0")]
     #[case::group(Policy { build_group: "".into(), ..Policy::default() }, "in `build_group`")]
     #[case::arch(Policy { build_arches: vec!["x86_64 i686".into()], ..Policy::default() }, "`x86_64 i686` in `build_arches`")]
-    #[case::pattern(Policy { fault_patterns: vec![" e ".into()], ..Policy::default() }, "in `fault_patterns`")]
+    #[case::pattern(Policy { fault_patterns: vec!["  e  ".into()], ..Policy::default() }, "in `fault_patterns`")]
     #[case::patterns(Policy { fault_patterns: vec!["a pattern".into(); 257], ..Policy::default() }, "has 257 entries, at most 256")]
     fn bounds_are_kept(#[case] policy: Policy, #[case] says: &str) {
         let error = policy.validate().unwrap_err();
