@@ -14,6 +14,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::arch::canonical;
 use crate::model::{Class, Classified, Name};
 
 /// The word for packages any builder can make.
@@ -46,26 +47,6 @@ const KNOWN_CANONICAL: [&str; 18] = [
     "sparc64",
     "x86_64",
 ];
-
-/// The canonical name of an architecture, by which repositories and builders go: `i686` → `i386`, `armv7hl` → `armhfp`.
-/// Unknown names are their own. Source: `koji.canonArch`.
-pub fn canonical(arch: &str) -> &str {
-    let bytes = arch.as_bytes();
-    match bytes {
-        [b'i', _, b'8', b'6'] | b"athlon" => "i386",
-        b"ia32e" => "x86_64",
-        b"ppc64le" => "ppc64le",
-        _ if bytes.starts_with(b"ppc64") => "ppc64",
-        _ if bytes.starts_with(b"sparc64") => "sparc64",
-        _ if bytes.starts_with(b"sparc") => "sparc",
-        _ if bytes.starts_with(b"alpha") => "alpha",
-        _ if bytes.starts_with(b"arm") => {
-            // `arm*h*`: an h anywhere behind the prefix means hardware floating point.
-            if bytes.iter().skip(3).any(|&b| b == b'h') { "armhfp" } else { "arm" }
-        }
-        _ => arch,
-    }
-}
 
 /// What a person set for a package in place of, or as exceptions from, what the source package says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -260,6 +260,24 @@ pub struct EvaluationMade {
     pub chosen: Vec<Chosen>,
 }
 
+/// What a decision to rebuild depends on besides time: while it stays the same, a rebuild that was turned down is not asked for again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildInputs {
+    /// `version-release` of the source package.
+    #[schemars(with = "String")]
+    pub source: SmolStr,
+    /// Place of the build that changes are measured from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+    /// Stands for the dependency changes: 16 hex digits, zeros for none.
+    pub changes: String,
+    /// Whole points set by people and by the state of the last builds: static, manual, build.
+    pub points: (i64, i64, i64),
+    /// Architecture override in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch_override: Option<String>,
+}
+
 /// A rebuild was decided; its id is this event's sequence.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildRequested {
@@ -279,8 +297,8 @@ pub struct RebuildRequested {
     pub arches: Vec<Name>,
     /// Priority at that time.
     pub priority: PriorityParts,
-    /// Digest of what the decision depended on, time excepted.
-    pub inputs: String,
+    /// What the decision depended on, time excepted.
+    pub inputs: RebuildInputs,
     /// Koji task priority to ask for.
     pub task_priority: i64,
 }

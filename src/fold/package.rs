@@ -5,14 +5,16 @@ use smol_str::SmolStr;
 
 use super::arch;
 use super::evidence::Evidence;
-use crate::event::DependencyMove;
+use crate::event::{DependencyMove, RebuildInputs};
 use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Timestamp};
 
 /// The newest tagged build of a package in the collection's dest tag.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Latest {
     /// The build.
     pub build: BuildId,
+    /// Its `version-release`.
+    pub source: SmolStr,
     /// When it was tagged.
     pub at: Timestamp,
 }
@@ -79,6 +81,9 @@ pub struct Package {
     /// Dependency changes taken together; kept up to date by [`Package::judge`].
     #[serde(default)]
     pub distances: Distances,
+    /// Stands for exactly which changes those are: the first 8 bytes of a hash over them; 0 for none.
+    #[serde(default)]
+    pub changes_digest: u64,
     /// Running rebuilds of ours.
     #[serde(default)]
     pub running: u16,
@@ -87,7 +92,7 @@ pub struct Package {
     pub open_rebuild: Option<RebuildId>,
     /// Inputs of a rebuild that was not submitted or was refused: not tried again while they stay the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub declined: Option<Box<str>>,
+    pub declined: Option<Box<RebuildInputs>>,
     /// Infrastructure faults since the last result.
     #[serde(default)]
     pub faults: u16,
@@ -110,22 +115,14 @@ impl Package {
         self.evidence.iter().rev().find(|e| e.is_base())
     }
 
-    /// The newest build with a result, and the one before it.
-    pub fn last_complete(&self) -> (Option<&Evidence>, Option<&Evidence>) {
-        let mut complete = self.evidence.iter().rev().filter(|e| e.is_complete());
-        (complete.next(), complete.next())
-    }
-
-    /// Whether its newest result is a failure and the one before was not (or there was none).
-    pub fn started_to_fail(&self) -> bool {
-        let failed = |e: Option<&Evidence>| e.is_some_and(|e| e.outcome == Some(Outcome::GenuineFailure));
-        let (last, before) = self.last_complete();
-        failed(last) && !failed(before)
+    /// Builds with a result, newest first.
+    pub fn complete(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().rev().filter(|e| e.is_complete())
     }
 
     /// Whether no build of it has come to a result here.
     pub fn never_built(&self) -> bool {
-        self.last_complete().0.is_none()
+        self.complete().next().is_none()
     }
 
     /// Its state (Koschei 2.4: first match wins).
@@ -139,7 +136,7 @@ impl Package {
         if self.resolved == Some(false) && !self.skip_resolution {
             return PackageState::Unresolved;
         }
-        match self.last_complete().0.and_then(|e| e.outcome) {
+        match self.complete().next().and_then(|e| e.outcome) {
             Some(Outcome::Ok) => PackageState::Ok,
             Some(Outcome::GenuineFailure) => PackageState::Failing,
             _ => PackageState::Unknown,
@@ -179,6 +176,7 @@ impl Package {
             (0, _) => Some(false),
             _ => Some(noarch),
         };
+        self.changes_digest = digest_of(self.verdicts_in_use(allowed), moves);
         changed.sort_unstable();
         changed.dedup_by_key(|(name, _)| *name);
         let mut distances = Distances::default();
@@ -189,4 +187,32 @@ impl Package {
         self.resolved = resolved;
         self.distances = distances;
     }
+}
+
+/// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in.
+fn digest_of<'a>(
+    verdicts: impl Iterator<Item = &'a ArchVerdict>,
+    moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>,
+) -> u64 {
+    let mut lines: Vec<(&DependencyMove, u8)> = verdicts
+        .flat_map(|v| v.changes.iter())
+        .filter_map(|(index, distance)| Some((moves.get_index(*index as usize)?, *distance)))
+        .collect();
+    if lines.is_empty() {
+        return 0;
+    }
+    lines.sort_unstable();
+    lines.dedup();
+    let mut hasher = blake3::Hasher::new();
+    for (m, distance) in lines {
+        for part in [m.name.as_str(), m.arch.as_str(), m.old.as_deref().unwrap_or("-"), m.new.as_deref().unwrap_or("-")]
+        {
+            hasher.update(part.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.update(&[distance]);
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
 }

@@ -14,7 +14,8 @@ use super::repo::Repo;
 use super::tag::Tag;
 use super::task::Task;
 use crate::event::{
-    CollectionSettings, Envelope, Event, PriorityKind, RebuildFinished, RepoReady, TargetObserved, TaskChanged,
+    CollectionSettings, Envelope, Event, PriorityKind, RebuildFinished, RebuildInputs, RepoReady, TargetObserved,
+    TaskChanged,
 };
 use crate::model::koji::{BuildState, RepoState};
 use crate::model::{BuildId, Hub, Name, Outcome, RebuildId, RepoId, Seq, TaskId, Timestamp};
@@ -56,7 +57,7 @@ pub struct OpenRebuild {
     /// Its package.
     pub package: Name,
     /// What it depended on.
-    pub inputs: String,
+    pub inputs: RebuildInputs,
     /// The task it became.
     pub task: Option<(Hub, TaskId)>,
 }
@@ -302,8 +303,11 @@ impl State {
         let chain = &collection.chain;
         let package = &mut collection.packages[i];
         package.blocked = blocked;
-        let before = package.latest.map(|l| l.build);
-        package.latest = latest.map(|l| Latest { build: l.build, at: l.at });
+        let before = package.latest.as_ref().map(|l| l.build);
+        package.latest = latest.and_then(|l| {
+            let nvr = &hub.builds.get(&l.build)?.nvr;
+            Some(Latest { build: l.build, source: format_smolstr!("{}-{}", nvr.version, nvr.release), at: l.at })
+        });
         let mut dropped = Vec::new();
         if let Some(l) = latest
             && before != Some(l.build)
@@ -622,7 +626,7 @@ impl State {
         };
         self.with_package(&open.collection, &open.package, |p| {
             p.open_rebuild = None;
-            p.declined = Some(open.inputs.as_str().into());
+            p.declined = Some(Box::new(open.inputs));
         });
         if open.task.is_none() {
             self.recount(&open.collection, &open.package, -1);
