@@ -1,1 +1,319 @@
-//! Event log, inbox, outbox, attachments.
+//! Event log, inbox, outbox, attachments: the only room that keeps anything for ever.
+//!
+//! One trait, [`EventLog`], and two databases behind it: SQLite (embedded, default) and PostgreSQL. Both pass one contract
+//! test, and the same events give the same hashes in both. [`open`] chooses by URL.
+//!
+//! # Invariants
+//! - Events are contiguous from 1 and chained by hash; [`EventLog::append`] checks both before writing, the database refuses
+//!   UPDATE, DELETE and TRUNCATE of events, attachments and what they refer to, and [`verify`] finds what was forced past it.
+//! - A [`Commit`] is one transaction: events, settled messages, commands, attachments and names, or nothing.
+//! - A message that [`EventLog::receive`] returned for is on disk, and its id is known for ever.
+//! - Times are integer microseconds; recorded time never goes back.
+//!
+//! # What it does not do
+//! It does not interpret payloads (except the `attachment` field, in [`verify`]), decide, retry or read a clock. It trusts
+//! its caller to be the only appender, and says [`AppendError::Conflict`] when that is wrong.
+
+mod append;
+mod codec;
+mod error;
+mod migrations;
+mod names;
+mod sqlite;
+mod types;
+pub mod verify;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
+pub use migrations::{MIGRATIONS, Migration};
+pub use sqlite::SqliteLog;
+pub use types::*;
+pub use verify::{Damage, VerifyError, VerifyReport, verify};
+
+use crate::event::Record;
+use crate::model::{PersonId, Seq, Timestamp};
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Make the database if there is none. SQLite only; a PostgreSQL database must exist, its tables are made.
+    pub create: bool,
+    /// Refuse all writes, and do not migrate.
+    pub read_only: bool,
+    /// SQLite: fsync at every commit (`synchronous = FULL`). Without it (`NORMAL`) a power failure may lose the last
+    /// commits, a crash of the process does not; costs about a tenth of the speed in batches of 1,000.
+    pub sync_every_commit: bool,
+    /// How long one statement waits for another process's lock before it fails as busy.
+    pub busy_timeout: Duration,
+    /// SQLite: how often to look whether another process appended, while waiting in [`EventLog::changed`].
+    pub poll_interval: Duration,
+    /// Connections for reading.
+    pub readers: u32,
+    /// Stop at this migration. For tests of migrations; a program needs all of them.
+    #[doc(hidden)]
+    pub schema_max: i64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create: true,
+            read_only: false,
+            sync_every_commit: true,
+            busy_timeout: Duration::from_secs(5),
+            poll_interval: Duration::from_millis(200),
+            readers: 4,
+            schema_max: i64::MAX,
+        }
+    }
+}
+
+/// What a database must do for us. Every method is all or nothing, and safe to cancel by dropping its future: a commit then
+/// either happened or did not.
+///
+/// All lists come back in order; `limit` is capped at [`PAGE_MAX`].
+pub trait EventLog: Send + Sync {
+    /// About the log itself.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn info(&self) -> impl Future<Output = Result<LogInfo, ReadError>> + Send;
+
+    /// The end of the log.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn head(&self) -> impl Future<Output = Result<Head, ReadError>> + Send;
+
+    /// Appends `commit` if the log ends at `expected`, and returns the new end. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] when there is another writer; the other broken ones for a commit that does not hold
+    /// together; unavailable when the database does not answer. Nothing of the commit is kept then.
+    fn append(
+        &self,
+        expected: Option<Seq>,
+        commit: &Commit,
+    ) -> impl Future<Output = Result<Head, AppendError>> + Send;
+
+    /// Events after `after`, at most `limit`; fewer only at the end of the log.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] (broken) names the first event that cannot be read.
+    fn read(&self, after: Option<Seq>, limit: usize) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
+
+    /// Events about some subjects after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`EventLog::read`].
+    fn read_subject(
+        &self,
+        subjects: Subjects<'_>,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
+
+    /// The last event recorded at or before `time`. Cost: binary search, a few tens of lookups.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn seq_at(&self, time: Timestamp) -> impl Future<Output = Result<Option<Seq>, ReadError>> + Send;
+
+    /// Waits until the log ends beyond `after`, and returns its end. No append is missed, whoever makes it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn changed(&self, after: Option<Seq>) -> impl Future<Output = Result<Head, ReadError>> + Send;
+
+    /// Puts messages into the inbox, in order, in one transaction. Durable when it returns: acknowledge then.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TooLong`] (rejected) when one is beyond the bounds; none is stored then.
+    fn receive(
+        &self,
+        messages: &[Incoming],
+    ) -> impl Future<Output = Result<Vec<Received>, ReceiveError>> + Send;
+
+    /// Messages that wait, in order of position, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError::Content`] (broken) when a body is missing or is not what came in.
+    fn pending(
+        &self,
+        after: Option<Position>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Pending>, ReadError>> + Send;
+
+    /// Messages that could not be understood, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn parked(
+        &self,
+        after: Option<Position>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Parked>, ReadError>> + Send;
+
+    /// Makes parked messages wait again, by id; returns how many were parked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn unpark(&self, ids: &[String]) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// How much waits.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn counts(&self) -> impl Future<Output = Result<Counts, ReadError>> + Send;
+
+    /// Deletes the bodies of messages received before `before` that are done or ignored; their ids stay. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn prune_raw(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Commands that were not sent, in the order they were appended, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn pending_commands(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxCommand>, ReadError>> + Send;
+
+    /// Notes that commands were sent, by id; returns how many were waiting.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn mark_sent(&self, ids: &[String]) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Content of an attachment, checked against its digest; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`ReadError::Content`] (broken) when it is not what was written.
+    fn attachment(&self, digest: &str) -> impl Future<Output = Result<Option<Vec<u8>>, ReadError>> + Send;
+
+    /// Stores a snapshot in place of one of the same event and layout, and deletes all but the newest [`SNAPSHOTS_KEPT`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_snapshot(&self, snapshot: &Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The newest snapshot of that layout that is not beyond `at_most`.
+    ///
+    /// # Errors
+    /// [`ReadError::Content`] when it does not decompress; drop the snapshots then.
+    fn latest_snapshot(
+        &self,
+        at_most: Option<Seq>,
+        state_version: u32,
+    ) -> impl Future<Output = Result<Option<Snapshot>, ReadError>> + Send;
+
+    /// Deletes all snapshots; returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn drop_snapshots(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// The id of the person with this name.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn person(&self, name: &str) -> impl Future<Output = Result<Option<PersonId>, ReadError>> + Send;
+
+    /// The name of a person; `None` when it was erased or never known.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn name_of(&self, id: &PersonId) -> impl Future<Output = Result<Option<String>, ReadError>> + Send;
+
+    /// Everyone whose name is known, by id.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn all_persons(&self) -> impl Future<Output = Result<Vec<(PersonId, String)>, ReadError>> + Send;
+
+    /// Erases the name of a person, given by name or id; returns the id whose name was erased. The log stays as it is. Where
+    /// the database keeps freed space, the name is overwritten there too (SQLite: `secure_delete`).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn forget_person(&self, name_or_id: &str) -> impl Future<Output = Result<Option<PersonId>, StoreError>> + Send;
+
+    /// Closes all connections, and waits for that.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// A log in whichever database the URL named.
+#[derive(Clone, Debug)]
+pub enum AnyLog {
+    /// Embedded.
+    Sqlite(SqliteLog),
+}
+
+/// Opens the log at `url`: a path, `sqlite:PATH`, or `postgres://…`; makes and migrates it as `options` say.
+///
+/// # Errors
+/// [`OpenError`]: rejected for a URL or a database that is not ours or not for this version, else unavailable.
+pub async fn open(url: &str, options: &Options) -> Result<AnyLog, OpenError> {
+    match sqlite_path(url) {
+        Some(path) => SqliteLog::open(path, options).await.map(AnyLog::Sqlite),
+        None => Err(OpenError::BadUrl { url: redacted(url), source: None }),
+    }
+}
+
+/// The path in `sqlite:PATH`, `sqlite://PATH` or a plain path.
+fn sqlite_path(url: &str) -> Option<&str> {
+    let path = match url.strip_prefix("sqlite:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None if url.contains("://") => return None,
+        None => url,
+    };
+    (!path.is_empty()).then_some(path)
+}
+
+/// The URL without its password, for messages.
+fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((user, host)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let user = user.split_once(':').map_or(user, |(user, _)| user);
+    format!("{scheme}://{user}@{host}")
+}
+
+macro_rules! delegate {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        impl EventLog for AnyLog {
+            $(async fn $name(&self $(, $arg: $type)*) -> $out {
+                match self {
+                    Self::Sqlite(log) => log.$name($($arg),*).await,
+                }
+            })*
+        }
+    };
+}
+
+delegate! {
+    info() -> Result<LogInfo, ReadError>;
+    head() -> Result<Head, ReadError>;
+    append(expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError>;
+    read(after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError>;
+    read_subject(subjects: Subjects<'_>, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError>;
+    seq_at(time: Timestamp) -> Result<Option<Seq>, ReadError>;
+    changed(after: Option<Seq>) -> Result<Head, ReadError>;
+    receive(messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError>;
+    pending(after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError>;
+    parked(after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError>;
+    unpark(ids: &[String]) -> Result<u64, StoreError>;
+    counts() -> Result<Counts, ReadError>;
+    prune_raw(before: Timestamp) -> Result<u64, StoreError>;
+    pending_commands(limit: usize) -> Result<Vec<OutboxCommand>, ReadError>;
+    mark_sent(ids: &[String]) -> Result<u64, StoreError>;
+    attachment(digest: &str) -> Result<Option<Vec<u8>>, ReadError>;
+    put_snapshot(snapshot: &Snapshot) -> Result<(), StoreError>;
+    latest_snapshot(at_most: Option<Seq>, state_version: u32) -> Result<Option<Snapshot>, ReadError>;
+    drop_snapshots() -> Result<u64, StoreError>;
+    person(name: &str) -> Result<Option<PersonId>, ReadError>;
+    name_of(id: &PersonId) -> Result<Option<String>, ReadError>;
+    all_persons() -> Result<Vec<(PersonId, String)>, ReadError>;
+    forget_person(name_or_id: &str) -> Result<Option<PersonId>, StoreError>;
+    close() -> ();
+}

@@ -1,0 +1,64 @@
+//! Migrations: the same numbers and names in both dialects, applied in order, each in the transaction that records it.
+//!
+//! A released migration is never edited; the checksum finds out.
+
+use super::error::OpenError;
+
+/// One step of the schema.
+#[derive(Debug)]
+pub struct Migration {
+    /// Counts up from 1.
+    pub number: i64,
+    /// As in the file names.
+    pub name: &'static str,
+    /// For SQLite.
+    pub sqlite: &'static str,
+    /// For PostgreSQL.
+    pub postgres: &'static str,
+}
+
+macro_rules! migrations {
+    ($($number:literal $name:literal $file:literal;)*) => {
+        /// All of them, in order.
+        pub const MIGRATIONS: &[Migration] = &[$(Migration {
+            number: $number,
+            name: $name,
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $file)),
+            postgres: include_str!(concat!("../../migrations/postgres/", $file)),
+        },)*];
+    };
+}
+
+migrations! {
+    1 "log" "0001_log.sql";
+    2 "snapshots" "0002_snapshots.sql";
+}
+
+/// What is recorded with an applied migration: BLAKE3 of its text, hexadecimal.
+pub(super) fn checksum(sql: &str) -> String {
+    blake3::hash(sql.as_bytes()).to_hex().to_string()
+}
+
+/// A migration as recorded in the database: number, name, checksum.
+pub(super) type Applied = (i64, String, String);
+
+/// Which migrations are still to be applied, after checking those that were. `sql` picks the dialect.
+pub(super) fn outstanding(
+    url: &str,
+    applied: &[Applied],
+    upto: i64,
+    sql: fn(&Migration) -> &'static str,
+) -> Result<&'static [Migration], OpenError> {
+    for (number, name, sum) in applied {
+        let url = url.to_owned();
+        match MIGRATIONS.iter().find(|m| m.number == *number) {
+            None => return Err(OpenError::NewerMigration { url, number: *number, name: name.clone() }),
+            Some(known) if checksum(sql(known)) != *sum => {
+                return Err(OpenError::ChangedMigration { url, number: *number, name: name.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+    let wanted = MIGRATIONS.iter().filter(|m| m.number <= upto).count();
+    Ok(MIGRATIONS.get(applied.len()..wanted).unwrap_or_default())
+}

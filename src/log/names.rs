@@ -1,0 +1,85 @@
+//! Texts that many events share (kinds, sources, subjects) are stored once and numbered; this is the cache of the numbers.
+//!
+//! The tables behind it only grow, so what was once read or committed stays true.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Entries kept per direction; beyond it the cache starts anew. About 100 bytes each.
+const ENTRIES_MAX: usize = 200_000;
+
+/// Which table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Table {
+    /// Kinds and sources.
+    Words,
+    /// Subjects.
+    Subjects,
+}
+
+/// Cache of one table, shared by all users of a log.
+#[derive(Default)]
+pub(super) struct Names {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_text: HashMap<Arc<str>, i64>,
+    by_id: HashMap<i64, Arc<str>>,
+}
+
+impl Names {
+    /// Remembers committed rows.
+    pub(super) fn add(&self, rows: impl IntoIterator<Item = (i64, String)>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.by_id.len() > ENTRIES_MAX {
+            *inner = Inner::default();
+        }
+        for (id, text) in rows {
+            let text: Arc<str> = text.into();
+            inner.by_text.insert(Arc::clone(&text), id);
+            inner.by_id.insert(id, text);
+        }
+    }
+
+    /// Numbers of the texts that are cached, and the others in order of first appearance.
+    pub(super) fn numbers<'a>(&self, texts: impl Iterator<Item = &'a str>) -> (HashMap<&'a str, i64>, Vec<&'a str>) {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut found, mut missing, mut seen) = (HashMap::new(), Vec::new(), HashSet::new());
+        for text in texts {
+            if !seen.insert(text) {
+                continue;
+            }
+            match inner.by_text.get(text) {
+                Some(id) => {
+                    found.insert(text, *id);
+                }
+                None => missing.push(text),
+            }
+        }
+        (found, missing)
+    }
+
+    /// Texts of the numbers that are cached, and the others.
+    pub(super) fn texts(&self, ids: impl Iterator<Item = i64>) -> (HashMap<i64, Arc<str>>, Vec<i64>) {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut found, mut missing) = (HashMap::new(), Vec::new());
+        let mut last = None;
+        for id in ids {
+            if last == Some(id) || found.contains_key(&id) {
+                continue;
+            }
+            last = Some(id);
+            match inner.by_id.get(&id) {
+                Some(text) => {
+                    found.insert(id, Arc::clone(text));
+                }
+                None => missing.push(id),
+            }
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        (found, missing)
+    }
+}

@@ -1,0 +1,339 @@
+//! The log in a SQLite file.
+//!
+//! WAL, one connection that writes (`BEGIN IMMEDIATE`), others that read. Other processes may read and write too; the busy
+//! timeout bounds how long one waits for them. Statements are constants, and every one is run by the contract test.
+
+mod append;
+mod inbox;
+mod outbox;
+mod read;
+mod store;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::watch;
+
+use super::codec::{self, Dictionaries, PayloadWriter};
+use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
+use super::migrations::{self, Applied, Migration};
+use super::names::Names;
+use super::types::*;
+use super::{EventLog, Options};
+use crate::event::Record;
+use crate::model::{PersonId, Seq, Timestamp};
+
+const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Rows that may wait between SQLite's thread and ours while a page is read.
+const ROWS_IN_FLIGHT: usize = 1024;
+
+/// A log in a SQLite file. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct SqliteLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: String,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    poll_interval: Duration,
+    schema_version: i64,
+    payloads: Option<PayloadWriter>,
+    dictionaries: Dictionaries,
+    words: Names,
+    subjects: Names,
+    /// The last sequence this handle appended.
+    appended: watch::Sender<u64>,
+}
+
+impl fmt::Debug for SqliteLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqliteLog").field(&self.inner.url).finish()
+    }
+}
+
+impl SqliteLog {
+    /// Opens the file at `path`; makes and migrates it as `options` say.
+    ///
+    /// # Errors
+    /// As [`super::open`].
+    pub async fn open(path: &str, options: &Options) -> Result<Self, OpenError> {
+        let url = path.to_owned();
+        if !Path::new(path).exists() && (!options.create || options.read_only) {
+            return Err(OpenError::Missing { url });
+        }
+        let base = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(options.busy_timeout)
+            .create_if_missing(options.create && !options.read_only)
+            .read_only(options.read_only)
+            .row_buffer_size(ROWS_IN_FLIGHT)
+            .foreign_keys(false);
+        let writing = if options.read_only {
+            base.clone()
+        } else {
+            let sync = if options.sync_every_commit { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
+            base.clone().journal_mode(SqliteJournalMode::Wal).synchronous(sync).pragma("secure_delete", "ON")
+        };
+        // Waiting for a connection can take as long as waiting for the lock it holds.
+        let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
+        let pool = |n: u32| SqlitePoolOptions::new().max_connections(n).acquire_timeout(patience).idle_timeout(None);
+        let store = |source: sqlx::Error| OpenError::Store {
+            url: url.clone(),
+            source: StoreError::new("connect")(source),
+        };
+        let writer = pool(1).connect_with(writing).await.map_err(store)?;
+        let schema_version = match prepare(&url, &writer, options).await {
+            Ok(version) => version,
+            Err(e) => {
+                writer.close().await;
+                return Err(e);
+            }
+        };
+        let readers = pool(options.readers.max(1)).connect_lazy_with(base.create_if_missing(false).pragma("query_only", "ON"));
+        let mut inner = Inner {
+            url: url.clone(),
+            writer,
+            readers,
+            poll_interval: options.poll_interval,
+            schema_version,
+            payloads: None,
+            dictionaries: Dictionaries::default(),
+            words: Names::default(),
+            subjects: Names::default(),
+            appended: watch::Sender::new(0),
+        };
+        if !options.read_only {
+            let number = register_dictionary(&inner.writer).await.map_err(|source| OpenError::Store { url, source })?;
+            inner.payloads = Some(PayloadWriter::new(number));
+        }
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A transaction that holds the write lock.
+    async fn begin(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.inner.writer.begin_with(BEGIN).await.map_err(StoreError::new(doing))
+    }
+}
+
+/// Checks that the database is ours and for us, and migrates it. Returns the number of the last migration.
+async fn prepare(url: &str, pool: &SqlitePool, options: &Options) -> Result<i64, OpenError> {
+    let store = |source| OpenError::Store { url: url.to_owned(), source };
+    let mut conn = pool.acquire().await.map_err(StoreError::new("connect")).map_err(store)?;
+    let applied = applied(url, &mut conn).await?;
+    check_reader(url, &mut conn, &applied).await?;
+    let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.sqlite)?;
+    if todo.is_empty() {
+        return Ok(applied.last().map_or(0, |m| m.0));
+    }
+    if options.read_only {
+        return Err(OpenError::NeedsMigration { url: url.to_owned() });
+    }
+    drop(conn);
+    let fail = |e| store(StoreError::new("migrate")(e));
+    let mut tx = pool.begin_with(BEGIN).await.map_err(fail)?;
+    // Another process may have migrated meanwhile.
+    let applied = self::applied(url, &mut tx).await?;
+    let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.sqlite)?;
+    let mut last = applied.last().map_or(0, |m| m.0);
+    if applied.is_empty() {
+        sqlx::query(CREATE_MIGRATIONS).execute(&mut *tx).await.map_err(fail)?;
+    }
+    for Migration { number, name, sqlite, .. } in todo {
+        sqlx::raw_sql(*sqlite).execute(&mut *tx).await.map_err(fail)?;
+        sqlx::query(RECORD_MIGRATION)
+            .bind(number)
+            .bind(name)
+            .bind(migrations::checksum(sqlite))
+            .execute(&mut *tx)
+            .await
+            .map_err(fail)?;
+        last = *number;
+    }
+    tx.commit().await.map_err(fail)?;
+    Ok(last)
+}
+
+const COUNT_TABLES: &str = "SELECT count(*), coalesce(sum(name = 'migrations'), 0) FROM sqlite_master WHERE type = 'table'";
+const CREATE_MIGRATIONS: &str =
+    "CREATE TABLE migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT";
+const RECORD_MIGRATION: &str = "INSERT INTO migrations (number, name, checksum) VALUES (?, ?, ?)";
+const SELECT_MIGRATIONS: &str = "SELECT number, name, checksum FROM migrations ORDER BY number";
+const SELECT_META: &str = "SELECT value FROM meta WHERE key = ?";
+
+async fn applied(url: &str, conn: &mut SqliteConnection) -> Result<Vec<Applied>, OpenError> {
+    let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("read the schema")(e) };
+    let (tables, ours): (i64, i64) = sqlx::query_as(COUNT_TABLES).fetch_one(&mut *conn).await.map_err(fail)?;
+    match (tables, ours) {
+        (0, _) => Ok(Vec::new()),
+        (_, 0) => Err(OpenError::NotALog { url: url.to_owned() }),
+        _ => sqlx::query_as(SELECT_MIGRATIONS).fetch_all(&mut *conn).await.map_err(fail),
+    }
+}
+
+async fn check_reader(url: &str, conn: &mut SqliteConnection, applied: &[Applied]) -> Result<(), OpenError> {
+    if applied.is_empty() {
+        return Ok(());
+    }
+    let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("read the format")(e) };
+    let value: Option<(String,)> =
+        sqlx::query_as(SELECT_META).bind("min_reader").fetch_optional(conn).await.map_err(fail)?;
+    let needs = value.and_then(|(v,)| v.parse().ok()).ok_or_else(|| OpenError::NotALog { url: url.to_owned() })?;
+    if needs > FORMAT { Err(OpenError::TooNew { url: url.to_owned(), needs, have: FORMAT }) } else { Ok(()) }
+}
+
+const FIND_DICTIONARY: &str = "SELECT id FROM dictionaries WHERE digest = ?";
+const ADD_DICTIONARY: &str =
+    "INSERT INTO dictionaries (id, digest, content) SELECT coalesce(max(id), ?) + 1, ?, ? FROM dictionaries";
+
+/// The number of this program's dictionary in this database; adds it when it is new.
+async fn register_dictionary(pool: &SqlitePool) -> Result<i64, StoreError> {
+    let fail = StoreError::new("register the payload dictionary");
+    let (digest, content) = codec::built_in();
+    let find = async || sqlx::query_as::<_, (i64,)>(FIND_DICTIONARY).bind(&digest[..]).fetch_optional(pool).await;
+    if let Some((number,)) = find().await.map_err(&fail)? {
+        return Ok(number);
+    }
+    let added = sqlx::query(ADD_DICTIONARY)
+        .bind(codec::DICTIONARY_FIRST - 1)
+        .bind(&digest[..])
+        .bind(content)
+        .execute(pool)
+        .await;
+    if let Err(e) = added
+        && !e.as_database_error().is_some_and(|e| e.is_unique_violation())
+    {
+        return Err(fail(e));
+    }
+    let (number,) = find().await.map_err(&fail)?.ok_or_else(|| fail(sqlx::Error::RowNotFound))?;
+    Ok(number)
+}
+
+/// A number from the database that cannot be negative unless somebody changed it.
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// A number for the database; sequences and positions stay far below its limit.
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The limit of a page for the database.
+fn page(limit: usize) -> i64 {
+    signed(limit.min(PAGE_MAX) as u64)
+}
+
+impl EventLog for SqliteLog {
+    async fn info(&self) -> Result<LogInfo, ReadError> {
+        self.read_info().await
+    }
+
+    async fn head(&self) -> Result<Head, ReadError> {
+        self.read_head().await
+    }
+
+    async fn append(&self, expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError> {
+        self.write_commit(expected, commit).await
+    }
+
+    async fn read(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
+        self.read_page(after, limit).await
+    }
+
+    async fn read_subject(
+        &self,
+        subjects: Subjects<'_>,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.read_subject_page(subjects, after, limit).await
+    }
+
+    async fn seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
+        self.find_seq_at(time).await
+    }
+
+    async fn changed(&self, after: Option<Seq>) -> Result<Head, ReadError> {
+        self.wait_for_change(after).await
+    }
+
+    async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
+        self.store_messages(messages).await
+    }
+
+    async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
+        self.read_pending(after, limit).await
+    }
+
+    async fn parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
+        self.read_parked(after, limit).await
+    }
+
+    async fn unpark(&self, ids: &[String]) -> Result<u64, StoreError> {
+        self.make_pending(ids).await
+    }
+
+    async fn counts(&self) -> Result<Counts, ReadError> {
+        self.read_counts().await
+    }
+
+    async fn prune_raw(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.delete_bodies(before).await
+    }
+
+    async fn pending_commands(&self, limit: usize) -> Result<Vec<OutboxCommand>, ReadError> {
+        self.read_commands(limit).await
+    }
+
+    async fn mark_sent(&self, ids: &[String]) -> Result<u64, StoreError> {
+        self.note_sent(ids).await
+    }
+
+    async fn attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read_attachment(digest).await
+    }
+
+    async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.write_snapshot(snapshot).await
+    }
+
+    async fn latest_snapshot(&self, at_most: Option<Seq>, state_version: u32) -> Result<Option<Snapshot>, ReadError> {
+        self.read_snapshot(at_most, state_version).await
+    }
+
+    async fn drop_snapshots(&self) -> Result<u64, StoreError> {
+        self.delete_snapshots().await
+    }
+
+    async fn person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
+        self.find_person(name).await
+    }
+
+    async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
+        self.find_name(id).await
+    }
+
+    async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
+        self.read_persons().await
+    }
+
+    async fn forget_person(&self, name_or_id: &str) -> Result<Option<PersonId>, StoreError> {
+        self.erase_person(name_or_id).await
+    }
+
+    async fn close(&self) {
+        self.inner.readers.close().await;
+        self.inner.writer.close().await;
+    }
+}
+
+/// What a handle that was opened for reading answers to every write.
+fn read_only(doing: &'static str) -> StoreError {
+    StoreError { doing, kind: StoreErrorKind::ReadOnly, source: sqlx::Error::PoolClosed }
+}

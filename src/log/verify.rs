@@ -1,0 +1,202 @@
+//! Recomputes the whole chain, and says where it first breaks.
+
+use std::collections::BTreeSet;
+
+use super::{EventLog, Head, PAGE_MAX, ReadError};
+use crate::event::{ChainHash, Record};
+use crate::model::{Class, Classified, Seq};
+
+/// Events per page.
+const PAGE: usize = if PAGE_MAX < 4096 { PAGE_MAX } else { 4096 };
+
+/// What a clean log looks like.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifyReport {
+    /// The end of the log. Publish it: given this, a later verification finds a cut tail or a rewritten log.
+    pub head: Head,
+    /// Number of events.
+    pub events: u64,
+    /// Number of different attachments that events name, each read and compared with its digest.
+    pub attachments: u64,
+    /// Whether a trusted head was given and stands in the log.
+    pub head_trusted: bool,
+}
+
+/// The log is not what was written, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Something is wrong with it.
+    #[error("verify event {seq}: {damage}; everything before it is as it was written")]
+    Damaged {
+        /// The first place where it shows.
+        seq: Seq,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// The database did not answer.
+    #[error(transparent)]
+    Read(ReadError),
+}
+
+impl Classified for VerifyError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Damaged { .. } => Class::Broken,
+            Self::Read(e) => e.class(),
+        }
+    }
+}
+
+/// What is wrong with a log.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Damage {
+    /// Events are missing.
+    #[error("it is missing, the next one is {next}")]
+    Gap {
+        /// The event that stands there.
+        next: Seq,
+    },
+    /// The event, or the one before it, was changed, inserted or swapped.
+    #[error("its hash is {found} but follows as {expected} from its content and its predecessor; it was changed, inserted or moved")]
+    Hash {
+        /// As computed.
+        expected: ChainHash,
+        /// As stored.
+        found: ChainHash,
+    },
+    /// Recorded time goes back.
+    #[error("it is recorded before its predecessor")]
+    Time,
+    /// The row is not one this program writes.
+    #[error("{0}")]
+    Row(String),
+    /// An attachment that the event names is missing or not what its digest says.
+    #[error("its attachment {digest} {problem}")]
+    Attachment {
+        /// The digest it names.
+        digest: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The log ends before the trusted head.
+    #[error("the log ends before the trusted head {trusted}: its tail was cut off")]
+    Cut {
+        /// The trusted head's sequence.
+        trusted: Seq,
+    },
+    /// The log was written anew.
+    #[error("its hash is {found}, the trusted one is {trusted}: the log was rewritten")]
+    Rewritten {
+        /// As trusted.
+        trusted: ChainHash,
+        /// As stored.
+        found: ChainHash,
+    },
+}
+
+/// Verifies a whole log: contiguous sequence, hash chain, recorded time, attachments that events name, and that `trusted`
+/// (a head seen earlier) stands in it. `progress` is called with the number of events done, once per page.
+/// Cost: reads and hashes everything.
+///
+/// Without a trusted head a tail that was cut off, or a whole log written anew, cannot be noticed.
+///
+/// # Errors
+/// [`VerifyError::Damaged`] (broken) at the first event that is not as written; [`VerifyError::Read`] when the database
+/// does not answer.
+pub async fn verify(
+    log: &impl EventLog,
+    trusted: Option<(Seq, ChainHash)>,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<VerifyReport, VerifyError> {
+    let mut head = Head::EMPTY;
+    let mut seen = BTreeSet::new();
+    loop {
+        let records = match log.read(head.seq, PAGE).await {
+            Ok(records) => records,
+            // A damaged row hides the good ones before it: find them one by one, so that the first bad one is named.
+            Err(ReadError::Damaged { .. }) => match log.read(head.seq, 1).await {
+                Ok(records) => records,
+                Err(e) => return Err(unreadable(e)),
+            },
+            Err(e) => return Err(unreadable(e)),
+        };
+        if records.is_empty() {
+            break;
+        }
+        for record in &records {
+            head = step(head, record, trusted)?;
+            if let Some(digest) = attachment_of(record)?
+                && !seen.contains(&digest)
+            {
+                check_attachment(log, record.seq, &digest).await?;
+                seen.insert(digest);
+            }
+        }
+        progress(head.seq.map_or(0, Seq::get));
+    }
+    if let Some((seq, _)) = trusted
+        && head.seq < Some(seq)
+    {
+        return Err(VerifyError::Damaged { seq: Seq::after(head.seq), damage: Damage::Cut { trusted: seq } });
+    }
+    Ok(VerifyReport {
+        head,
+        events: head.seq.map_or(0, Seq::get),
+        attachments: seen.len() as u64,
+        head_trusted: trusted.is_some(),
+    })
+}
+
+fn unreadable(error: ReadError) -> VerifyError {
+    match error {
+        ReadError::Damaged { seq, what } => VerifyError::Damaged { seq, damage: Damage::Row(what) },
+        e => VerifyError::Read(e),
+    }
+}
+
+/// One link of the chain.
+fn step(head: Head, record: &Record, trusted: Option<(Seq, ChainHash)>) -> Result<Head, VerifyError> {
+    let expected_seq = Seq::after(head.seq);
+    if record.seq != expected_seq {
+        return Err(VerifyError::Damaged { seq: expected_seq, damage: Damage::Gap { next: record.seq } });
+    }
+    let bad = |damage| Err(VerifyError::Damaged { seq: record.seq, damage });
+    let expected = record.chained(head.hash);
+    if expected != record.hash {
+        return bad(Damage::Hash { expected, found: record.hash });
+    }
+    if record.recorded_at < head.recorded_at {
+        return bad(Damage::Time);
+    }
+    match trusted {
+        Some((seq, hash)) if seq == record.seq && hash != record.hash => {
+            bad(Damage::Rewritten { trusted: hash, found: record.hash })
+        }
+        _ => Ok(Head::of(record)),
+    }
+}
+
+/// The attachment an event names: field `attachment` of the kinds that have one.
+fn attachment_of(record: &Record) -> Result<Option<String>, VerifyError> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        attachment: String,
+    }
+    if !matches!(record.kind.as_str(), "repo_resolved" | "buildroot_recorded") {
+        return Ok(None);
+    }
+    serde_json::from_str::<Named>(&record.payload).map(|n| Some(n.attachment)).map_err(|e| VerifyError::Damaged {
+        seq: record.seq,
+        damage: Damage::Row(format!("its payload does not name an attachment ({e})")),
+    })
+}
+
+async fn check_attachment(log: &impl EventLog, seq: Seq, digest: &str) -> Result<(), VerifyError> {
+    let problem = match log.attachment(digest).await {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => "is missing".to_owned(),
+        Err(ReadError::Content { what }) => format!("is not what was written ({what})"),
+        Err(e) => return Err(VerifyError::Read(e)),
+    };
+    Err(VerifyError::Damaged { seq, damage: Damage::Attachment { digest: digest.to_owned(), problem } })
+}
