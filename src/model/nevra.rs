@@ -87,8 +87,11 @@ impl Nvr {
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, release) = text.rsplit_once('-')?;
         let (name, version) = rest.rsplit_once('-')?;
-        (!name.is_empty() && !version.is_empty() && !release.is_empty())
-            .then(|| Self { name: name.into(), version: version.into(), release: release.into() })
+        (!name.is_empty() && !version.is_empty() && !release.is_empty()).then(|| Self {
+            name: name.into(),
+            version: version.into(),
+            release: release.into(),
+        })
     }
 
     /// Splits `name-version-release.src.rpm`, the last component of a scratch build's source.
@@ -129,8 +132,14 @@ mod tests {
     #[test]
     fn splits_from_the_right() {
         let nvr = Nvr::parse("python3-foo-bar-1.2~rc1-3.fc99").unwrap();
-        assert_eq!((nvr.name.as_str(), nvr.version.as_str(), nvr.release.as_str()), ("python3-foo-bar", "1.2~rc1", "3.fc99"));
-        assert_eq!(Nvr::parse_srpm("../packages/m4/1.4.19/1.fc99/src/m4-1.4.19-1.fc99.src.rpm").unwrap().to_string(), "m4-1.4.19-1.fc99");
+        assert_eq!(
+            (nvr.name.as_str(), nvr.version.as_str(), nvr.release.as_str()),
+            ("python3-foo-bar", "1.2~rc1", "3.fc99")
+        );
+        assert_eq!(
+            Nvr::parse_srpm("../packages/m4/1.4.19/1.fc99/src/m4-1.4.19-1.fc99.src.rpm").unwrap().to_string(),
+            "m4-1.4.19-1.fc99"
+        );
         assert_eq!(Nvr::parse("short-1"), None);
         assert_eq!(Nvr::parse("-1-1"), None);
         assert_eq!(Nvr::parse_srpm("https://example.org/foo.git#abc"), None);
