@@ -1,6 +1,6 @@
 //! Reading a repository from a directory: the only part of this room that opens files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -12,10 +12,12 @@ use super::compression::{self, Compression};
 use super::comps::Groups;
 use super::content::RepoContent;
 use super::error::RepodataError;
+use super::koji::{self, RepoInfo};
 use super::limits::Limits;
 use super::repomd::{Metadata, Repomd};
 use super::rich::Rich;
 use super::{filelists, primary};
+use crate::model::{BuildId, Nvr};
 
 /// A directory with `repodata/repomd.xml` in it.
 #[derive(Clone, Debug)]
@@ -145,6 +147,49 @@ impl RepoDir {
         let limit = entry.open_size.unwrap_or(u64::MAX).min(self.limits.unpacked_bytes);
         compression.reader(packed, limit, file)
     }
+}
+
+/// Reads a comps file that lies by itself (Koji: `groups/comps.xml` of a repository), packed or not.
+///
+/// # Errors
+/// Unavailable: it cannot be read. Rejected: it is not comps.
+pub fn load_groups(path: &Path) -> Result<Groups, RepodataError> {
+    let limits = Limits::default();
+    let file = path.display().to_string();
+    let bytes = read_bounded(path, limits.small_file_bytes)?;
+    let compression = Compression::of(&file)
+        .map_err(|extension| RepodataError::Compression { file: file.clone(), extension: extension.to_owned() })?;
+    let bytes = compression::read_all(compression.reader(&bytes, limits.small_file_bytes, &file)?, &file)?;
+    Groups::parse(bytes.as_slice(), &file, &limits)
+}
+
+/// Reads `repo.json` of a Koji repository; `path` is the directory that holds it.
+///
+/// # Errors
+/// Unavailable: it cannot be read. Rejected: it is not what Koji writes.
+pub fn load_repo_info(path: &Path) -> Result<RepoInfo, RepodataError> {
+    let limits = Limits::default();
+    let path = path.join("repo.json");
+    let bytes = read_bounded(&path, limits.small_file_bytes)?;
+    RepoInfo::parse(bytes.as_slice(), &path.display().to_string(), &limits)
+}
+
+/// The builds of a Koji repository, from `pkglist` and `rpmlist.jsonl` in the directory of one architecture. Without
+/// `rpmlist.jsonl` (older hubs) they have no numbers.
+///
+/// # Errors
+/// Unavailable: a file cannot be read. Rejected: a line is not understood.
+pub fn load_builds(arch_dir: &Path) -> Result<BTreeMap<Nvr, Option<BuildId>>, RepodataError> {
+    let limits = Limits::default();
+    let path = arch_dir.join("pkglist");
+    let bytes = read_bounded(&path, limits.file_bytes)?;
+    let pkglist = koji::parse_pkglist(bytes.as_slice(), &path.display().to_string(), &limits)?;
+    let path = arch_dir.join("rpmlist.jsonl");
+    let rpmlist = match read_bounded(&path, limits.file_bytes) {
+        Err(RepodataError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+        bytes => koji::parse_rpmlist(bytes?.as_slice(), &path.display().to_string(), &limits)?,
+    };
+    Ok(koji::builds(&pkglist, &rpmlist))
 }
 
 /// All file paths the dependencies name, rich ones included.
