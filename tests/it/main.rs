@@ -1,0 +1,6 @@
+//! Integration tests, one binary because linking is slow; one module per topic.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
+
+mod log_contract;
+mod log_place;
+mod log_tamper;
