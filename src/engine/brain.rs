@@ -125,7 +125,7 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// Handles one message from the inbox.
+    /// Handles one message from the inbox. `false`: it was not understood and is set aside.
     ///
     /// # Errors
     /// Unavailable or broken, from reading attachments; the message itself can only be parked.
@@ -135,7 +135,7 @@ impl<E: Eyes> Brain<E> {
         position: Position,
         message: &Incoming,
         retried: Option<&str>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         self.now = self.now.max(message.received_at);
         self.begin();
         self.tick(log).await?;
@@ -169,9 +169,10 @@ impl<E: Eyes> Brain<E> {
             Interpretation::Ignored(reason) => Disposition::Ignored { reason: reason.to_owned() },
             Interpretation::Rejected(reason) => Disposition::Parked { reason },
         };
+        let understood = !matches!(disposition, Disposition::Parked { .. });
         self.metrics.settled(&message.topic, &disposition);
         self.commit.settled.push(Settled { position, disposition });
-        Ok(())
+        Ok(understood)
     }
 
     /// Sets a message aside that is not even one.

@@ -23,3 +23,8 @@ pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;
 pub use resolver::{GroupVerdict, Mode, Resolution, Resolver};
 pub use universe::{PkgId, Universe};
+
+/// Name and version of the solver, such as `libsolv 0.7.23`; recorded with every resolution.
+pub fn solver_version() -> String {
+    solv::version()
+}

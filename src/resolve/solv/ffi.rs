@@ -18,6 +18,12 @@ use std::ptr::NonNull;
 
 use crate::repodata::{Op, RichOp};
 
+/// The library's own version.
+pub(super) fn version() -> String {
+    // SAFETY: `solv_version` is a constant NUL-terminated array in the library.
+    unsafe { CStr::from_ptr((&raw const solv_version).cast()) }.to_string_lossy().into_owned()
+}
+
 /// What a C function is asked with: opaque, never made by us.
 #[repr(C)]
 struct RawPool {
@@ -71,6 +77,7 @@ const FLAGS: [c_int; 6] = [
 ];
 
 unsafe extern "C" {
+    static solv_version: [c_char; 0];
     fn pool_create() -> *mut RawPool;
     fn pool_free(pool: *mut RawPool);
     fn pool_setdisttype(pool: *mut RawPool, disttype: c_int) -> c_int;

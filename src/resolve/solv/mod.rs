@@ -13,6 +13,11 @@ use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{DepEvr, DepId, Dependency, DependencyError, Package, RepoContent, Rich};
 
+/// Name and version of the solver, as recorded with every resolution.
+pub(super) fn version() -> String {
+    format!("libsolv {}", ffi::version())
+}
+
 /// One thing to install, as the solver understands it.
 pub(super) struct Wish(Job);
 
