@@ -15,6 +15,12 @@ macro_rules! on_both {
                 super::$name(crate::log_place::Place::sqlite()).await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::log_place::Place::postgres().await).await;
+            })*
+        }
     };
 }
 pub(crate) use on_both;
@@ -29,6 +35,10 @@ impl Place {
     pub fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { url: dir.path().join("log.db").to_str().unwrap().to_owned(), _dir: Some(dir) }
+    }
+
+    pub async fn postgres() -> Self {
+        Self { url: crate::servers::postgres_database().await, _dir: None }
     }
 
     pub fn is_sqlite(&self) -> bool {

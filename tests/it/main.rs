@@ -4,3 +4,4 @@
 mod log_contract;
 mod log_place;
 mod log_tamper;
+mod servers;
