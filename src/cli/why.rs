@@ -11,7 +11,7 @@ use super::package_view::{self, PackageView};
 use super::render::{one_line, points};
 use super::{CliError, DbArgs, Done};
 use crate::decide::Why;
-use crate::event::{Event, Record};
+use crate::event::Record;
 use crate::log::{AnyLog, EventLog, Subjects};
 use crate::model::Seq;
 
@@ -208,9 +208,4 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "    {}{because}  {}", s.seq, one_line(&s.what, 120))?;
     }
     writeln!(out, "  as of event {}, {}", a.seq, a.now)
-}
-
-/// Whether an event is worth showing at all.
-pub(crate) fn is_noise(event: &Event) -> bool {
-    matches!(event, Event::Tick(_))
 }

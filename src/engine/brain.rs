@@ -240,10 +240,16 @@ impl<E: Eyes> Brain<E> {
                 self.append(new);
             }
         }
-        for event in std::mem::take(&mut self.settings.wanted) {
-            if !self.already(&event) {
-                self.push(event, Source::Operator, None, None);
+        for mut event in std::mem::take(&mut self.settings.wanted) {
+            if self.already(&event) {
+                continue;
             }
+            if let Event::CollectionCreated(c) = &event
+                && self.state.collections.contains_key(&c.collection)
+            {
+                event = CollectionEdited { collection: c.collection.clone(), settings: c.settings.clone() }.into();
+            }
+            self.push(event, Source::Operator, None, None);
         }
     }
 

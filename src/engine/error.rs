@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::bus::RecordingError;
+use crate::bus::{RecordingError, SinkError};
 use crate::event::DecodeError;
-use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError};
+use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, VerifyError};
 use crate::model::{Class, Classified};
 
 /// An error of the engine. Each variant keeps its cause; [`Classified::class`] says what to do.
@@ -31,14 +31,12 @@ pub enum EngineError {
     /// A recording could not be read to its end.
     #[error(transparent)]
     Recording(#[from] RecordingError),
-    /// Commands could not be delivered.
-    #[error("deliver commands to {to}: {reason}")]
-    Commands {
-        /// Where to.
-        to: String,
-        /// What happened.
-        reason: String,
-    },
+    /// Commands could not be delivered; they stay in the outbox.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The log is not what was written.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A file could not be written.
     #[error("write {}", path.display())]
     Write {
@@ -63,7 +61,9 @@ impl Classified for EngineError {
             Self::Store(e) => e.class(),
             Self::Decode(e) => e.class(),
             Self::Recording(e) => e.class(),
-            Self::Commands { .. } | Self::Write { .. } => Class::Unavailable,
+            Self::Sink(e) => e.class(),
+            Self::Verify(e) => e.class(),
+            Self::Write { .. } => Class::Unavailable,
             Self::Broken(_) => Class::Broken,
         }
     }
