@@ -34,7 +34,7 @@ impl Op {
         })
     }
 
-    /// As createrepo_c writes it: `LT`, `LE`, `EQ`, `GE`, `GT`.
+    /// As `createrepo_c` writes it: `LT`, `LE`, `EQ`, `GE`, `GT`.
     pub fn parse_rpmmd(text: &str) -> Option<Self> {
         Some(match text {
             "LT" => Self::Lt,
