@@ -200,6 +200,46 @@ fn base_is_replaced_not_removed() {
     assert!(!answer.ok && !answer.problems.is_empty());
 }
 
+/// A package that obsoletes another is preferred to it, and cannot be beside it.
+#[rstest]
+fn obsoletes(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
+    let packages = [
+        pkg("old-1-1.x86_64").provides(&["tool"]),
+        pkg("zoo-2-1.x86_64").provides(&["tool"]).obsoletes(&["old < 2"]),
+        pkg("needs-old-1-1.x86_64").requires(&["old"]),
+        pkg("needs-zoo-1-1.x86_64").requires(&["zoo"]),
+    ];
+    let universe = universe(&packages);
+    assert_eq!(names(&universe, &resolve(&universe, &[], &["tool"], mode)), ["zoo"]);
+    assert!(!resolve(&universe, &[], &["needs-old", "needs-zoo"], mode).ok);
+}
+
+/// Weak dependencies are never installed, but decide between alternatives: libsolv prefers what is recommended anyway.
+#[rstest]
+#[case::nothing_said(&["one"], "alt-a")]
+#[case::recommended(&["one", "fan-of-b"], "alt-b")]
+#[case::supplemented(&["one", "loved-by-c"], "alt-c")]
+fn weak_dependencies_choose(
+    #[case] requires: &[&str],
+    #[case] chosen: &str,
+    #[values(Mode::Joint, Mode::Two)] mode: Mode,
+) {
+    let packages = [
+        pkg("alt-a-1-1.x86_64").provides(&["alt"]),
+        pkg("alt-b-1-1.x86_64").provides(&["alt"]),
+        pkg("alt-c-1-1.x86_64").provides(&["alt"]).supplements(&["loved-by-c"]),
+        pkg("fan-of-b-1-1.x86_64").recommends(&["alt-b", "never"]),
+        pkg("loved-by-c-1-1.x86_64"),
+        pkg("never-1-1.x86_64").supplements(&["one"]),
+        pkg("one-1-1.x86_64").requires(&["alt"]),
+    ];
+    let universe = universe(&packages);
+    let mut expected = requires.to_vec();
+    expected.push(chosen);
+    expected.sort_unstable();
+    assert_eq!(names(&universe, &resolve(&universe, &[], requires, mode)), expected);
+}
+
 /// A resolver gives the same answers in any order, and as often as asked.
 #[rstest]
 fn answers_do_not_depend_on_history(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
