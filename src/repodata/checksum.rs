@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-/// Algorithms createrepo_c writes and libsolv accepts; md5 is refused.
+/// Algorithms `createrepo_c` writes and libsolv accepts; md5 is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChecksumKind {
     /// `sha` or `sha1`, in old repositories.

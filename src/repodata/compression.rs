@@ -35,7 +35,7 @@ impl Compression {
         }
     }
 
-    /// A reader of the unpacked bytes that fails with [`is_bomb`] once more than `limit` were read.
+    /// A reader of the unpacked bytes that fails once more than `limit` were read.
     /// `file` names the input in errors.
     pub fn reader<'a>(self, packed: &'a [u8], limit: u64, file: &str) -> Result<Unpacked<'a>, RepodataError> {
         let damaged = |source| RepodataError::Damaged { file: file.to_owned(), source };

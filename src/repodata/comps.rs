@@ -102,3 +102,32 @@ fn group<R: BufRead>(xml: &mut Xml<'_, R>) -> Result<(String, Vec<Member>), Repo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPS: &str = r#"<?xml version="1.0"?>
+        <!DOCTYPE comps PUBLIC "-//Red Hat, Inc.//DTD Comps info//EN" "comps.dtd">
+        <comps><category><id>x</id></category>
+        <group><id>build</id><name xml:lang="de">B&amp;au</name><packagelist>
+        <packagereq type="mandatory">bash</packagereq><packagereq type="default">sed</packagereq>
+        <packagereq type="optional">vi</packagereq><packagereq type="conditional" requires="x">y</packagereq>
+        <packagereq>tar</packagereq></packagelist></group>
+        <group><id>empty</id></group></comps>"#;
+
+    #[test]
+    fn mandatory_and_default_members_are_installed() {
+        let groups = Groups::parse(COMPS.as_bytes(), "comps.xml", &Limits::default()).unwrap();
+        assert_eq!(groups.installed("build").unwrap(), ["bash", "sed", "tar"]);
+        assert_eq!(groups.installed("empty").unwrap(), [""; 0]);
+        assert_eq!(groups.installed("srpm-build"), None);
+        assert_eq!(groups.ids().collect::<Vec<_>>(), ["build", "empty"]);
+    }
+
+    #[test]
+    fn another_document_is_refused() {
+        let error = Groups::parse(&b"<metadata/>"[..], "comps.xml", &Limits::default()).unwrap_err().to_string();
+        assert!(error.contains("comps.xml") && error.contains("not <comps>"), "{error}");
+    }
+}

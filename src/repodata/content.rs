@@ -72,7 +72,7 @@ impl Package {
     }
 
     /// Comes from an external repository, not from Koji's own store
-    /// (mergerepo_c writes `xml:base` for those; nothing else in a Koji repository tells).
+    /// (`mergerepo_c` writes `xml:base` for those; nothing else in a Koji repository tells).
     pub fn is_external(&self) -> bool {
         self.base.is_some()
     }

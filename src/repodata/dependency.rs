@@ -34,7 +34,7 @@ impl Op {
         })
     }
 
-    /// As createrepo_c writes it: `LT`, `LE`, `EQ`, `GE`, `GT`.
+    /// As `createrepo_c` writes it: `LT`, `LE`, `EQ`, `GE`, `GT`.
     pub fn parse_rpmmd(text: &str) -> Option<Self> {
         Some(match text {
             "LT" => Self::Lt,
@@ -209,5 +209,45 @@ impl fmt::Display for Dependency {
             write!(f, " {} {evr}", op.as_str())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Parsed and written again; the epoch 0 and superfluous space disappear.
+    #[rstest]
+    #[case("foo", "foo")]
+    #[case("  foo   >=  1.2 ", "foo >= 1.2")]
+    #[case("foo => 1:1.2-3", "foo >= 1:1.2-3")]
+    #[case("foo == 0:1.2-3.fc99", "foo = 1.2-3.fc99")]
+    #[case("foo < 1-2-3", "foo < 1-2-3")]
+    #[case("pkgconfig(foo) > 1~rc1", "pkgconfig(foo) > 1~rc1")]
+    #[case("/usr/bin/x", "/usr/bin/x")]
+    #[case("(a if b >= 2)", "(a if b >= 2)")]
+    fn reads_and_writes(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(Dependency::parse(text).unwrap().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case("", "neither a name")]
+    #[case("foo bar", "neither a name")]
+    #[case("foo <> 1", "neither a name")]
+    #[case("foo >= 1 2", "neither a name")]
+    #[case("foo >= a:1", "epoch `a` is not a number")]
+    #[case("foo >= 99999999999:1", "is not a number")]
+    fn refuses(#[case] text: &str, #[case] expected: &str) {
+        let error = Dependency::parse(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn only_a_plain_path_is_a_path() {
+        assert_eq!(Dependency::parse("/bin/sh").unwrap().path(), Some("/bin/sh"));
+        assert_eq!(Dependency::parse("/bin/sh = 1").unwrap().path(), None);
+        assert_eq!(Dependency::parse("(/bin/sh or b)").unwrap().path(), None);
     }
 }

@@ -174,6 +174,26 @@ pub fn load_repo_info(path: &Path) -> Result<RepoInfo, RepodataError> {
     RepoInfo::parse(bytes.as_slice(), &path.display().to_string(), &limits)
 }
 
+/// The architectures of a Koji repository that have metadata, sorted. `path` is the directory that holds `repo.json`. A
+/// repository of a tag without architectures is READY and has none.
+///
+/// # Errors
+/// Unavailable: the directory cannot be read.
+pub fn load_arches(path: &Path) -> Result<Vec<String>, RepodataError> {
+    let failed = |source| RepodataError::Read { path: path.to_owned(), source };
+    let mut arches = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().into_string()
+            && entry.path().join("repodata/repomd.xml").is_file()
+        {
+            arches.push(name);
+        }
+    }
+    arches.sort_unstable();
+    Ok(arches)
+}
+
 /// The builds of a Koji repository, from `pkglist` and `rpmlist.jsonl` in the directory of one architecture. Without
 /// `rpmlist.jsonl` (older hubs) they have no numbers.
 ///

@@ -11,7 +11,7 @@ use super::error::RepodataError;
 use super::limits::Limits;
 use super::xml::{Node, Xml};
 
-/// Is this path in primary, if a package has it? createrepo_c's rule: below `/etc/`, anything with `bin/`, and sendmail.
+/// Is this path in primary, if a package has it? `createrepo_c`'s rule: below `/etc/`, anything with `bin/`, and sendmail.
 pub fn is_in_primary(path: &str) -> bool {
     path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail"
 }

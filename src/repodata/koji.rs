@@ -231,7 +231,7 @@ mod tests {
     #[case("toplink/packages/a/1/2/noarch")]
     #[case("toplink/packages/a//2/noarch/b.rpm")]
     #[case("toplink/packages/a/1/2/noarch/b.rpm/c")]
-    #[case("toplink/vol/x/work/a/1/2/noarch/b.rpm")]
+    #[case("toplink/vol/x/scratch/a/1/2/noarch/b.rpm")]
     fn refuses_other_paths(#[case] path: &str) {
         assert_eq!(PkglistEntry::parse(path), None);
     }

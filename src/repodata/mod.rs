@@ -7,8 +7,8 @@
 //! Nothing here resolves dependencies, downloads, or reads a clock. Order is kept everywhere: the packages of a
 //! [`RepoContent`] stand in the order of `primary.xml`, because libsolv's choices depend on it and mock's libsolv sees that order.
 //!
-//! Every input has a bound ([`Limits`]); reaching one is an error that names it. Document type declarations are refused,
-//! so there are no entities to expand.
+//! Every input has a bound ([`Limits`]); reaching one is an error that names it. A document type that
+//! declares anything is refused, and none is ever fetched, so there are no entities to expand.
 
 mod checksum;
 mod compression;
@@ -30,7 +30,7 @@ pub use compression::Compression;
 pub use comps::{Groups, Member, MemberKind};
 pub use content::{DepId, Package, RepoContent, Requirement};
 pub use dependency::{DepEvr, Dependency, DependencyError, Op, Relation};
-pub use dir::{RepoDir, load_builds, load_groups, load_repo_info};
+pub use dir::{RepoDir, load_arches, load_builds, load_groups, load_repo_info};
 pub use error::RepodataError;
 pub use limits::Limits;
 pub use repomd::{Metadata, Repomd};

@@ -1,7 +1,12 @@
-//! Integration tests, one binary because linking is slow; one module per topic.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
+//! All integration tests in one binary: linking is the slowest part of running them.
 
 mod log_contract;
 mod log_place;
 mod log_tamper;
+mod repodata_bad;
+mod resolve;
+mod resolve_cases;
+mod resolve_cli;
+mod resolve_small;
 mod servers;
+mod tiny;

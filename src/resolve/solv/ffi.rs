@@ -45,6 +45,7 @@ struct RawQueue {
 type RawId = c_int;
 
 const DISTTYPE_RPM: c_int = 0;
+const POOL_FLAG_IMPLICITOBSOLETEUSESCOLORS: c_int = 10;
 const REL_GT: c_int = 1;
 const REL_EQ: c_int = 2;
 const REL_LT: c_int = 4;
@@ -81,6 +82,7 @@ unsafe extern "C" {
     fn pool_create() -> *mut RawPool;
     fn pool_free(pool: *mut RawPool);
     fn pool_setdisttype(pool: *mut RawPool, disttype: c_int) -> c_int;
+    fn pool_set_flag(pool: *mut RawPool, flag: c_int, value: c_int) -> c_int;
     fn pool_setarch(pool: *mut RawPool, arch: *const c_char);
     fn pool_set_installed(pool: *mut RawPool, repo: *mut RawRepo);
     fn pool_str2id(pool: *mut RawPool, text: *const c_char, create: c_int) -> RawId;
@@ -215,8 +217,11 @@ impl Pool {
         let raw = NonNull::new(unsafe { pool_create() }).expect("pool_create aborts rather than return null");
         let pool = Self { raw, solvables: 2, indexed: false, _thread: PhantomData };
         // SAFETY: the pool is ours and empty, which pool_setdisttype asks for; the text ends with NUL and is copied.
+        // Debian builds libsolv for deb packages, Fedora so that a 32-bit and a 64-bit package of one name may be installed
+        // together: say both, so that the answer does not depend on who built the library.
         unsafe {
             pool_setdisttype(raw.as_ptr(), DISTTYPE_RPM);
+            pool_set_flag(raw.as_ptr(), POOL_FLAG_IMPLICITOBSOLETEUSESCOLORS, 1);
             pool_setarch(raw.as_ptr(), arch.as_ptr());
         }
         Ok(pool)

@@ -13,6 +13,7 @@
 
 _Static_assert(sizeof(Id) == 4 && sizeof(Offset) == 4, "ffi.rs declares both with 32 bits");
 _Static_assert(DISTTYPE_RPM == 0, "ffi::DISTTYPE_RPM");
+_Static_assert(POOL_FLAG_IMPLICITOBSOLETEUSESCOLORS == 10, "ffi::POOL_FLAG_*");
 _Static_assert(REL_GT == 1 && REL_EQ == 2 && REL_LT == 4, "ffi::REL_*");
 _Static_assert(REL_AND == 16 && REL_OR == 17 && REL_WITH == 18 && REL_COND == 22, "ffi::REL_*");
 _Static_assert(REL_ELSE == 26 && REL_WITHOUT == 28 && REL_UNLESS == 29, "ffi::REL_*");
