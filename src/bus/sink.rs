@@ -1,0 +1,336 @@
+//! Where commands leave: standard output, a file, or a subject of NATS.
+//!
+//! A command is one line of JSON with an id; what else stands in it is not looked at. A sink reports a command as sent once
+//! it cannot be lost by a crash of ours any more. Sending a command again after a crash is normal, so a sink sees to it
+//! that an id stands only once in a file, or once in the stream within its window for doubles. Standard output cannot be read
+//! back: there a command may be seen twice after a crash, and its id tells.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::jetstream::{CommandStream, JetStreamError};
+use crate::model::{Class, Classified};
+
+/// Longest line that is read back from a file of commands, in bytes. A command has a few hundred.
+const MAX_LINE: u64 = 1 << 20;
+
+/// A command on its way out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutgoingCommand {
+    /// Its identity; the same command sent again has the same.
+    pub id: String,
+    /// One line of JSON with the id as its member `id`, without line end.
+    pub json: String,
+}
+
+/// What became of commands given to a sink.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// Commands that left now.
+    pub new: usize,
+    /// Commands that had left before.
+    pub repeated: usize,
+}
+
+/// Why commands did not leave. None of those given can be taken as sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The file cannot be opened or read.
+    #[error("open {} for commands", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("open {} for commands: another process writes to it", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds something else, and is left alone.
+    #[error("open {} for commands: line {line} is not a command; name another file, or move this one away", path.display())]
+    NotCommands {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+    },
+    /// Writing failed.
+    #[error("write commands to {}", path.display())]
+    Write {
+        /// The file, or `standard output`.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A command has a line end in it.
+    #[error("write command {id}: its text is not one line")]
+    NotOneLine {
+        /// The command.
+        id: String,
+    },
+    /// The stream did not take it.
+    #[error(transparent)]
+    Stream(#[from] JetStreamError),
+}
+
+impl Classified for SinkError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Open { .. } | Self::InUse { .. } | Self::NotCommands { .. } => Class::Rejected,
+            Self::Write { .. } => Class::Unavailable,
+            Self::NotOneLine { .. } => Class::Broken,
+            Self::Stream(error) => error.class(),
+        }
+    }
+}
+
+/// Any of the sinks.
+#[derive(Debug)]
+pub enum CommandSink {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(FileSink),
+    /// A subject of NATS.
+    Stream(CommandStream),
+}
+
+impl CommandSink {
+    /// `-` is standard output, anything else a file.
+    ///
+    /// # Errors
+    /// As [`FileSink::open`].
+    pub fn open(target: &Path) -> Result<Self, SinkError> {
+        if target == Path::new("-") { Ok(Self::Stdout) } else { FileSink::open(target).map(Self::File) }
+    }
+
+    /// Sends commands in order; all of them have left when this returns. A file is written and synchronised on the calling
+    /// thread: commands are few, and whoever sends them waits for them.
+    ///
+    /// # Errors
+    /// [`SinkError`]; some of the commands may have left, sending all of them again is right.
+    pub async fn send(&mut self, commands: &[OutgoingCommand]) -> Result<Sent, SinkError> {
+        if let Some(bad) = commands.iter().find(|c| c.json.contains(['\n', '\r'])) {
+            return Err(SinkError::NotOneLine { id: bad.id.clone() });
+        }
+        match self {
+            Self::Stdout => write_lines(&mut io::stdout().lock(), commands.iter())
+                .map(|()| Sent { new: commands.len(), repeated: 0 })
+                .map_err(|source| SinkError::Write { path: "standard output".into(), source }),
+            Self::File(file) => file.send(commands),
+            Self::Stream(stream) => {
+                let mut sent = Sent::default();
+                for command in commands {
+                    let new = stream.publish(&command.id, &command.json).await?;
+                    sent.new += usize::from(new);
+                    sent.repeated += usize::from(!new);
+                }
+                Ok(sent)
+            }
+        }
+    }
+}
+
+fn write_lines<'a>(out: &mut impl Write, commands: impl Iterator<Item = &'a OutgoingCommand>) -> io::Result<()> {
+    let mut text = String::new();
+    for command in commands {
+        text.push_str(&command.json);
+        text.push('\n');
+    }
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// A file of commands, one per line, opened for appending and locked against a second writer.
+#[derive(Debug)]
+pub struct FileSink {
+    path: PathBuf,
+    file: File,
+    /// Length up to the end of the last whole command.
+    length: u64,
+    sent: HashSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Identified {
+    id: String,
+}
+
+impl FileSink {
+    /// Opens or makes a file and reads the ids in it. A last line that a crash cut short is taken away: its command was
+    /// never reported as sent and will come again. Cost: the file once; memory: the ids.
+    ///
+    /// # Errors
+    /// [`SinkError`] (rejected) when it cannot be opened, is being written to, or is no file of commands.
+    pub fn open(path: &Path) -> Result<Self, SinkError> {
+        let failed = |source| SinkError::Open { path: path.to_owned(), source };
+        let is_new = !path.try_exists().map_err(failed)?;
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => (),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(SinkError::InUse { path: path.to_owned() }),
+            Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        if is_new && let Some(parent) = path.canonicalize().map_err(failed)?.parent() {
+            // The name must survive a power failure as the content does.
+            File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        }
+        let mut sink = Self { path: path.to_owned(), file, length: 0, sent: HashSet::new() };
+        sink.read_back()?;
+        Ok(sink)
+    }
+
+    fn read_back(&mut self) -> Result<(), SinkError> {
+        let failed = |source| SinkError::Open { path: self.path.clone(), source };
+        let mut lines = BufReader::new(&self.file);
+        lines.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let (mut line, mut length) = (Vec::new(), 0);
+        let mut complete = false;
+        for number in 1.. {
+            line.clear();
+            let read = lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+            if read == 0 {
+                break;
+            }
+            let whole = line.ends_with(b"\n");
+            match serde_json::from_slice::<Identified>(&line) {
+                Ok(command) => {
+                    self.sent.insert(command.id);
+                    complete = !whole;
+                }
+                Err(_) if whole && line.trim_ascii().is_empty() => (),
+                // What we write begins so; the start of anything else is not ours to take away.
+                Err(_) if !whole && line.len() as u64 != MAX_LINE && line.starts_with(b"{\"") => break,
+                Err(_) => return Err(SinkError::NotCommands { path: self.path.clone(), line: number }),
+            }
+            length += read as u64;
+        }
+        self.length = length;
+        self.file.set_len(length).map_err(failed)?;
+        if complete {
+            // Whole but for its line end.
+            (&self.file).write_all(b"\n").map_err(failed)?;
+            self.length += 1;
+        }
+        self.file.sync_all().map_err(failed)
+    }
+
+    /// Appends those of the commands that are not in the file yet, and synchronises it.
+    fn send(&mut self, commands: &[OutgoingCommand]) -> Result<Sent, SinkError> {
+        let mut ids = HashSet::new();
+        let new: Vec<_> = commands.iter().filter(|c| !self.sent.contains(&c.id) && ids.insert(c.id.as_str())).collect();
+        let mut text = Vec::new();
+        let written = write_lines(&mut text, new.iter().copied())
+            .and_then(|()| self.file.write_all(&text))
+            .and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            // A part of a line must not stay in front of what is written next. If taking it away fails, too, the next
+            // opening does it.
+            drop(self.file.set_len(self.length));
+            return Err(SinkError::Write { path: self.path.clone(), source });
+        }
+        self.length += text.len() as u64;
+        self.sent.extend(new.iter().map(|c| c.id.clone()));
+        Ok(Sent { new: new.len(), repeated: commands.len() - new.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn command(id: &str) -> OutgoingCommand {
+        OutgoingCommand {
+            id: id.to_owned(),
+            json: format!("{{\"specversion\":1,\"id\":\"{id}\",\"kind\":\"rebuild\"}}"),
+        }
+    }
+
+    fn commands(ids: &[&str]) -> Vec<OutgoingCommand> {
+        ids.iter().map(|id| command(id)).collect()
+    }
+
+    fn lines(ids: &[&str]) -> String {
+        ids.iter().map(|id| command(id).json + "\n").collect()
+    }
+
+    #[tokio::test]
+    async fn a_command_stands_once_in_a_file_however_often_it_is_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("commands.jsonl");
+        let mut sink = CommandSink::open(&path).unwrap();
+        assert_eq!(sink.send(&commands(&["a", "b", "a"])).await.unwrap(), Sent { new: 2, repeated: 1 });
+        assert_eq!(sink.send(&commands(&["b", "c"])).await.unwrap(), Sent { new: 1, repeated: 1 });
+        drop(sink);
+        let mut sink = CommandSink::open(&path).unwrap();
+        assert_eq!(sink.send(&commands(&["a", "b", "c", "d"])).await.unwrap(), Sent { new: 1, repeated: 3 });
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(&["a", "b", "c", "d"]));
+    }
+
+    /// A crash can cut the last line anywhere.
+    #[tokio::test]
+    async fn a_cut_line_is_taken_away_and_its_command_can_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("commands.jsonl");
+        let whole = lines(&["a", "b"]);
+        let first = lines(&["a"]).len();
+        for cut in first..whole.len() {
+            if (first + 1..first + 2).contains(&cut) {
+                continue; // A lone brace could be anybody's.
+            }
+            std::fs::write(&path, &whole.as_bytes()[..cut]).unwrap();
+            let mut sink = CommandSink::open(&path).unwrap();
+            let sent = sink.send(&commands(&["b"])).await.unwrap();
+            assert_eq!(sent.new, usize::from(cut + 1 < whole.len()), "cut at {cut}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole, "cut at {cut}");
+        }
+    }
+
+    #[rstest]
+    #[case::text("root:x:0:0\n", 1)]
+    #[case::no_line_end("hello", 1)]
+    #[case::no_id("{\"id\":\"a\"}\n{\"kind\":\"rebuild\"}\n", 2)]
+    fn files_of_others_are_left_alone(#[case] content: &str, #[case] at: u64) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("other");
+        std::fs::write(&path, content).unwrap();
+        let error = FileSink::open(&path).unwrap_err();
+        assert!(matches!(&error, SinkError::NotCommands { line, .. } if *line == at), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+    }
+
+    #[test]
+    fn there_is_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("commands.jsonl");
+        let first = FileSink::open(&path).unwrap();
+        assert!(matches!(FileSink::open(&path), Err(SinkError::InUse { .. })));
+        drop(first);
+        FileSink::open(&path).unwrap();
+        let error = FileSink::open(&dir.path().join("none/commands.jsonl")).unwrap_err();
+        assert_eq!(error.class(), Class::Rejected);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_error() {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut sink = FileSink { path: "/dev/full".into(), file, length: 0, sent: HashSet::new() };
+        let error = sink.send(&commands(&["a"])).unwrap_err();
+        assert_eq!(error.class(), Class::Unavailable);
+        assert!(sink.sent.is_empty());
+        let two_lines = OutgoingCommand { id: "x".to_owned(), json: "{\n}".to_owned() };
+        let error = CommandSink::Stdout.send(&[two_lines]).await.unwrap_err();
+        assert_eq!(error.class(), Class::Broken);
+    }
+}
