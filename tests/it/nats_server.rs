@@ -2,9 +2,10 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
+use tokio::time::Instant;
 
 /// A running server; ends with this value. Its store lasts from one start to the next.
 pub(crate) struct NatsServer {
