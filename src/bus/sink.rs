@@ -101,7 +101,7 @@ pub enum CommandSink {
     /// A file.
     File(FileSink),
     /// A subject of NATS.
-    Stream(CommandStream),
+    Stream(Box<CommandStream>),
 }
 
 impl CommandSink {

@@ -107,7 +107,11 @@ impl Answers {
 
     fn take_one(&mut self, method: &str, about: Value, answer: &Value) -> Option<()> {
         match method {
-            "getBuildTargets" => answer.as_array()?.iter().for_each(|target| drop(self.target(target))),
+            "getBuildTargets" => {
+                for target in answer.as_array()? {
+                    self.target(target);
+                }
+            }
             "getBuildTarget" => self.target(answer)?,
             "getTag" | "getBuildConfig" => {
                 let name = self.named(answer)?;

@@ -1,0 +1,78 @@
+//! Starts a nats-server with JetStream for one test.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use tokio::time::Instant;
+
+/// A running server; ends with this value. Its store lasts from one start to the next.
+pub(crate) struct NatsServer {
+    port: u16,
+    store: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts one on a free port. Fails the test when it cannot.
+    pub(crate) async fn start() -> Self {
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let mut server = Self { port, store: tempfile::tempdir().unwrap(), child: None };
+        server.restart().await;
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again with the same store and port, and waits until JetStream answers.
+    pub(crate) async fn restart(&mut self) {
+        // Debian installs it where only root looks.
+        let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
+        let child = Command::new("nats-server")
+            .env("PATH", path)
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
+            .arg(self.store.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server can be started; install it, for example with `apt install nats-server`");
+        let child = self.child.insert(child);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("nats-server ended at once: {status}");
+            }
+            let url = format!("nats://127.0.0.1:{}", self.port);
+            let why = match async_nats::connect(url).await {
+                // A server of 2.9 answers questions about the account in a form this client does not know.
+                Ok(client) => match async_nats::jetstream::new(client).get_stream("NONE").await {
+                    Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => return,
+                    other => format!("{:?}", other.err()),
+                },
+                Err(error) => error.to_string(),
+            };
+            assert!(Instant::now() < deadline, "nats-server does not answer: {why}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends it in an orderly way, so that what it acknowledged is in its store.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
