@@ -1,1 +1,173 @@
-//! The command line.
+//! The command line: parsing, and errors as people read them. What the verbs do is in the engine.
+//!
+//! Exit status: 0 done; 1 something is broken; 2 wrong usage; 3 the input was not acceptable; 4 something does not answer;
+//! 5 a check found something.
+
+mod admin;
+mod commands;
+mod history;
+mod ingest;
+mod log;
+mod open;
+mod package_view;
+mod render;
+mod replay;
+pub mod resolve;
+mod status;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::ConfigError;
+use crate::engine::EngineError;
+use crate::model::{Class, Classified};
+
+/// Exit status of a check that found something.
+pub const FOUND: u8 = 5;
+
+/// Finds out which update broke the build of which package, from Koji's events.
+#[derive(Parser, Debug)]
+#[command(
+    name = "koschei",
+    version,
+    about,
+    after_help = "Exit status: 0 done, 1 broken, 2 wrong usage, 3 unacceptable input, 4 something does not answer, 5 a check found something.\n\nExample:\n  koschei ingest --from events.jsonl --archive recording/ --db demo.db && koschei status --db demo.db"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Ingest(Box<ingest::IngestArgs>),
+    Replay(replay::ReplayArgs),
+    Status(status::StatusArgs),
+    Why(why::WhyArgs),
+    History(history::HistoryArgs),
+    Commands(commands::CommandsArgs),
+    Resolve(Box<resolve::ResolveArgs>),
+    /// Look at the log itself: verify, audit, export, and what could not be understood.
+    Log {
+        #[command(subcommand)]
+        verb: log::LogVerb,
+    },
+    /// Things only an operator does.
+    Admin {
+        #[command(subcommand)]
+        verb: admin::AdminVerb,
+    },
+    CheckConfig(admin::CheckConfigArgs),
+}
+
+/// Which log.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DbArgs {
+    /// The log: a file (SQLite), sqlite:PATH, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "URL", env = "KOSCHEI_DB", default_value = "koschei.db")]
+    pub(crate) db: String,
+}
+
+/// An error of a verb.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// From the engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// From the configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// From `resolve`.
+    #[error(transparent)]
+    Resolve(#[from] resolve::ResolveCliError),
+    /// Something the caller gave is not there or not right.
+    #[error("{0}")]
+    Rejected(String),
+    /// Standard output or a file.
+    #[error("write output")]
+    Output(#[from] std::io::Error),
+}
+
+impl Classified for CliError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Engine(e) => e.class(),
+            Self::Config(e) => e.class(),
+            Self::Resolve(e) => e.class(),
+            Self::Rejected(_) => Class::Rejected,
+            Self::Output(_) => Class::Unavailable,
+        }
+    }
+}
+
+macro_rules! through_engine {
+    ($($error:ty),*) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                Self::Engine(error.into())
+            }
+        })*
+    };
+}
+through_engine!(
+    crate::log::OpenError,
+    crate::log::ReadError,
+    crate::log::StoreError,
+    crate::log::AppendError,
+    crate::event::DecodeError,
+    crate::bus::RecordingError
+);
+
+/// What a verb comes to.
+pub(crate) type Done = Result<ExitCode, CliError>;
+
+/// Runs the verb and says on standard error what went wrong, with its causes.
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("koschei: failed to start: {e}");
+            return ExitCode::from(Class::Unavailable.exit_code());
+        }
+    };
+    let done = runtime.block_on(async {
+        match cli.verb {
+            Verb::Ingest(args) => Box::pin(ingest::run(&args)).await,
+            Verb::Replay(args) => Box::pin(replay::run(&args)).await,
+            Verb::Status(args) => Box::pin(status::run(&args)).await,
+            Verb::Why(args) => Box::pin(why::run(&args)).await,
+            Verb::History(args) => Box::pin(history::run(&args)).await,
+            Verb::Commands(args) => Box::pin(commands::run(&args)).await,
+            Verb::Resolve(args) => resolve::run(&args).map_err(CliError::from),
+            Verb::Log { verb } => Box::pin(log::run(&verb)).await,
+            Verb::Admin { verb } => Box::pin(admin::run(&verb)).await,
+            Verb::CheckConfig(args) => admin::check_config(&args),
+        }
+    });
+    done.unwrap_or_else(|error| {
+        // A reader that has seen enough closes the pipe; that is no error.
+        if let CliError::Output(e) = &error
+            && e.kind() == std::io::ErrorKind::BrokenPipe
+        {
+            return ExitCode::SUCCESS;
+        }
+        report(&error);
+        ExitCode::from(error.class().exit_code())
+    })
+}
+
+fn report(error: &CliError) {
+    eprintln!("koschei: failed to {error}");
+    let mut said = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            eprintln!("  because: {text}");
+        }
+        said = text;
+        source = cause.source();
+    }
+}

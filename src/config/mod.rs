@@ -1,1 +1,340 @@
-//! Configuration.
+//! Configuration: a TOML file, checked once, then used as [`Settings`] that hold.
+//!
+//! Without a file every tag that gets repositories becomes a collection, all its packages are tracked, and the service user is
+//! `koschei`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::Context;
+use crate::decide::Policy;
+use crate::decide::arches::ArchOverride;
+use crate::decide::policy::PolicyError;
+use crate::engine::Settings;
+use crate::event::{
+    CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet, PackageSkipResolutionSet,
+    PackageTracked, PackageUntracked, PriorityKind, Source,
+};
+use crate::model::{Class, Classified, Hub, Name};
+use crate::resolve::Mode;
+
+/// Largest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Highest coefficient, as the priority formula takes it.
+const COEFFICIENT_MAX: f64 = 1000.0;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read configuration {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has a key we do not know.
+    #[error("understand configuration {}", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// What and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value that cannot be.
+    #[error("accept configuration {}: {what}", path.display())]
+    Value {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A policy that cannot be.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+impl Classified for ConfigError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { .. } => Class::Unavailable,
+            _ => Class::Rejected,
+        }
+    }
+}
+
+/// Resolution mode by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeName {
+    /// As mock.
+    #[default]
+    Two,
+    /// As Koschei.
+    Joint,
+}
+
+/// The file, as written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Koji user whose scratch builds are ours.
+    pub service_user: String,
+    /// Hub instance of messages that name none.
+    pub default_hub: String,
+    /// How buildroots are resolved: `two` (as mock) or `joint` (as Koschei).
+    pub resolve_mode: ModeName,
+    /// The numbers that decide.
+    pub policy: Policy,
+    /// Collections; without any, every tag that gets repositories becomes one.
+    #[serde(rename = "collection")]
+    pub collections: Vec<CollectionConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            service_user: "koschei".to_owned(),
+            default_hub: "primary".to_owned(),
+            resolve_mode: ModeName::Two,
+            policy: Policy::default(),
+            collections: Vec::new(),
+        }
+    }
+}
+
+/// A collection, as written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionConfig {
+    /// Its name.
+    pub name: String,
+    /// Name for people; default: `name`.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// Hub instance; default: `default_hub`.
+    #[serde(default)]
+    pub hub: Option<String>,
+    /// Build target to submit to; default: the dest tag's name.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Tag whose repositories are resolved.
+    pub build_tag: String,
+    /// Tag whose builds and package list count.
+    pub dest_tag: String,
+    /// Group of every buildroot; default: that of the policy.
+    #[serde(default)]
+    pub build_group: Option<String>,
+    /// Multiplies dependency, build and time priority.
+    #[serde(default = "one")]
+    pub coefficient: f64,
+    /// Architectures; empty: all of the build tag.
+    #[serde(default)]
+    pub arches: Vec<String>,
+    /// Track every package of the dest tag.
+    #[serde(default)]
+    pub track_all: bool,
+    /// Track these.
+    #[serde(default)]
+    pub track: Vec<String>,
+    /// Do not track these.
+    #[serde(default)]
+    pub untrack: Vec<String>,
+    /// Most rebuilds at a time.
+    #[serde(default)]
+    pub max_builds: Option<u32>,
+    /// Settings of single packages.
+    #[serde(default, rename = "package")]
+    pub packages: Vec<PackageConfig>,
+}
+
+/// A package's settings, as written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageConfig {
+    /// Its name.
+    pub name: String,
+    /// Points for good.
+    #[serde(default)]
+    pub static_priority: Option<i32>,
+    /// `x86_64 aarch64`, or `^s390x`.
+    #[serde(default)]
+    pub arch_override: Option<String>,
+    /// Rebuild without looking at dependencies.
+    #[serde(default)]
+    pub skip_resolution: Option<bool>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: unavailable when it cannot be read, else rejected, with the place in the file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let length = std::fs::metadata(path).map_err(read)?.len();
+        if length > FILE_BYTES_MAX {
+            let what = format!("it has {length} bytes, at most {FILE_BYTES_MAX} are read");
+            return Err(ConfigError::Value { path: path.to_owned(), what });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|e| ConfigError::Syntax { path: path.to_owned(), source: Box::new(e) })?;
+        config.check().map_err(|what| ConfigError::Value { path: path.to_owned(), what })?;
+        config.policy.validate()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut names = std::collections::BTreeSet::new();
+        if self.service_user.trim().is_empty() {
+            return Err("`service_user` is empty; without it no rebuild would be recognised as ours".to_owned());
+        }
+        for c in &self.collections {
+            let at = format!("collection `{}`", c.name);
+            if c.name.is_empty() || c.name.contains(['/', ' ']) {
+                return Err(format!("{at}: a name must not be empty nor contain `/` or spaces"));
+            }
+            if !names.insert(&c.name) {
+                return Err(format!("{at} is there twice"));
+            }
+            if !(0.0..=COEFFICIENT_MAX).contains(&c.coefficient) {
+                return Err(format!("{at}: `coefficient` is {}, but must be between 0 and {COEFFICIENT_MAX}", c.coefficient));
+            }
+            for p in &c.packages {
+                if let Some(o) = &p.arch_override {
+                    o.parse::<ArchOverride>().map_err(|e| format!("{at}, package `{}`: {e}", p.name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the engine is told.
+    pub fn settings(&self, source: Source) -> Settings {
+        let mode = match self.resolve_mode {
+            ModeName::Two => Mode::Two,
+            ModeName::Joint => Mode::Joint,
+        };
+        Settings {
+            policy: self.policy.clone(),
+            context: Context {
+                service_user: self.service_user.clone(),
+                default_hub: Hub::new(&self.default_hub),
+                source,
+            },
+            mode,
+            find_collections: self.collections.is_empty(),
+            wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
+        }
+    }
+
+    fn wanted(&self, c: &CollectionConfig) -> Vec<Event> {
+        let collection = Name::from(c.name.as_str());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie between 0 and 1000")]
+        let coefficient = (c.coefficient * 1000.0).round() as u32;
+        let settings = CollectionSettings {
+            display_name: c.display_name.clone().unwrap_or_else(|| c.name.clone()),
+            hub: Hub::new(c.hub.as_ref().unwrap_or(&self.default_hub)),
+            target: c.target.as_ref().unwrap_or(&c.dest_tag).into(),
+            build_tag: c.build_tag.as_str().into(),
+            dest_tag: c.dest_tag.as_str().into(),
+            build_group: c.build_group.as_deref().map_or_else(|| self.policy.build_group.clone(), Name::from),
+            coefficient,
+            arches: if c.arches.is_empty() { self.policy.build_arches.clone() } else { c.arches.iter().map(Name::from).collect() },
+            track_all: c.track_all,
+            max_builds: c.max_builds,
+            found: false,
+        };
+        let mut events: Vec<Event> = vec![CollectionCreated { collection: collection.clone(), settings }.into()];
+        let package = |name: &String| (collection.clone(), Name::from(name));
+        events.extend(c.track.iter().map(|n| {
+            let (collection, package) = package(n);
+            PackageTracked { collection, package, by: None }.into()
+        }));
+        events.extend(c.untrack.iter().map(|n| {
+            let (collection, package) = package(n);
+            PackageUntracked { collection, package, by: None }.into()
+        }));
+        for p in &c.packages {
+            let (collection, package) = package(&p.name);
+            if let Some(points) = p.static_priority {
+                let (collection, package) = (collection.clone(), package.clone());
+                events.push(PackagePrioritySet { collection, package, kind: PriorityKind::Static, points, by: None }.into());
+            }
+            if p.arch_override.is_some() {
+                let (collection, package, arches) = (collection.clone(), package.clone(), p.arch_override.clone());
+                events.push(PackageArchOverrideSet { collection, package, arches, by: None }.into());
+            }
+            if let Some(skip) = p.skip_resolution {
+                events.push(PackageSkipResolutionSet { collection, package, skip, by: None }.into());
+            }
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(file.path())
+    }
+
+    #[test]
+    fn a_whole_file() {
+        let config = load(
+            r#"
+            service_user = "koschei"
+            resolve_mode = "joint"
+            [policy]
+            build_threshold = 300
+            [[collection]]
+            name = "f99"
+            build_tag = "f99-build"
+            dest_tag = "f99"
+            coefficient = 0.5
+            track = ["curl", "zlib"]
+            [[collection.package]]
+            name = "curl"
+            static_priority = 20
+            arch_override = "^aarch64"
+            "#,
+        )
+        .unwrap();
+        let settings = config.settings(Source::Recording);
+        assert_eq!(settings.policy.build_threshold, 300);
+        assert!(!settings.find_collections);
+        assert_eq!(settings.wanted.len(), 5);
+        assert!(matches!(&settings.wanted[0], Event::CollectionCreated(c) if c.settings.coefficient == 500));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let said = |text: &str| {
+            let error = load(text).unwrap_err();
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            format!("{error} {cause}")
+        };
+        assert!(said("servce_user = 'x'").contains("servce_user"));
+        assert!(said("[policy]\nt0_hours = 200").contains("t0_hours"));
+        assert!(said("service_user = ''").contains("service_user"));
+        let twice = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n".repeat(2);
+        assert!(said(&twice).contains("twice"));
+        assert!(said("[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\ncoefficient=-1").contains("coefficient"));
+        let over = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n[[collection.package]]\nname='p'\narch_override='x86_64 ^s390x'";
+        assert!(said(over).contains("package `p`"));
+        assert!(matches!(Config::load(Path::new("/no/such/file")), Err(ConfigError::Read { .. })));
+    }
+}

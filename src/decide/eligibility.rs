@@ -78,6 +78,11 @@ impl Hold {
         Self::KEYS[self.index()]
     }
 
+    /// All words of [`Hold::key`].
+    pub const fn keys() -> &'static [&'static str] {
+        &Self::KEYS
+    }
+
     pub(super) const KEYS: [&'static str; Self::COUNT] = [
         "blocked",
         "untracked",

@@ -1,1 +1,23 @@
-//! The one appender.
+//! The shell around the core: intake into the inbox, the one appender, looking, commands out.
+//!
+//! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording;
+//! [`replay`] folds a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain
+//! cannot, [`archive_eyes`] into an archive directory. [`verdicts`] is what a resolution leaves behind, [`command`] what goes out.
+
+pub mod archive_eyes;
+pub mod audit;
+pub mod brain;
+pub mod clock;
+pub mod command;
+pub mod error;
+pub mod eyes;
+pub mod follow;
+pub mod ingest;
+pub mod outbox;
+pub mod replay;
+pub mod resolving;
+pub mod verdicts;
+
+pub use brain::{Brain, Settings};
+pub use error::EngineError;
+pub use eyes::{Blind, Eyes};

@@ -40,6 +40,10 @@ impl State {
             let i = collection.package_index(&p.package);
             let package = &mut collection.packages[i];
             let changes = p.changes.iter().filter_map(|(m, d)| Some((*moves.get(*m as usize)?, *d))).collect();
+            let mut base = p.base;
+            if base.is_none() && p.ok == Some(true) && assume_base(&mut package.evidence, &p.source, e.repo_id) {
+                base = Some(e.repo_id);
+            }
             put(
                 &mut package.verdicts,
                 ArchVerdict {
@@ -49,12 +53,9 @@ impl State {
                     ok: p.ok,
                     problem: p.problem.as_deref().map(Box::from),
                     changes,
-                    base: p.base,
+                    base,
                 },
             );
-            if p.base.is_none() && p.ok == Some(true) {
-                assume_base(&mut package.evidence, &p.source, e.repo_id);
-            }
             package.judge(&allowed, &collection.moves);
             touched.push(i);
         }
@@ -87,9 +88,8 @@ impl State {
         if let Some(v) = package.verdicts.iter_mut().find(|v| v.arch == e.arch) {
             v.changes = changes;
             v.base = e.base;
-            let source = v.source.clone();
-            if e.base.is_none() {
-                assume_base(&mut package.evidence, &source, e.repo_id);
+            if e.base.is_none() && assume_base(&mut package.evidence, &v.source, e.repo_id) {
+                v.base = Some(e.repo_id);
             }
         }
         package.judge(&allowed, &collection.moves);
@@ -133,12 +133,14 @@ fn intern(moves: &mut indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHash
 }
 
 /// The build changes are measured from has no repository we could compare with: from now on this one stands for it, so that
-/// changes from here on are not lost.
-fn assume_base(evidence: &mut [super::Evidence], source: &SmolStr, repo: RepoId) {
-    if let Some(base) = evidence.iter_mut().rev().find(|e| e.is_base())
-        && (base.source == *source || base.source.is_empty())
-    {
-        base.repo = Some(repo);
-        base.assumed = true;
+/// changes from here on are not lost. `false` when there is no such build, or it is of another source.
+fn assume_base(evidence: &mut [super::Evidence], source: &SmolStr, repo: RepoId) -> bool {
+    match evidence.iter_mut().rev().find(|e| e.is_base()) {
+        Some(base) if base.source == *source || base.source.is_empty() => {
+            base.repo = Some(repo);
+            base.assumed = true;
+            true
+        }
+        _ => false,
     }
 }

@@ -213,7 +213,7 @@ impl State {
                 };
                 self.rebuilds.insert(id, open);
                 self.with_package(&r.collection, &r.nvr.name, |p| p.open_rebuild = Some(id));
-                self.recount(&r.collection, &r.nvr.name, 1);
+                self.recount(&r.collection, 1);
             }
             Event::RebuildSubmitted(r) => {
                 self.adopt(r.rebuild, &r.hub, r.task_id);
@@ -277,8 +277,7 @@ impl State {
     }
 
     /// Adds to the running counts of a collection.
-    fn recount(&mut self, collection: &Name, package: &Name, by: i32) {
-        let _ = package;
+    fn recount(&mut self, collection: &Name, by: i32) {
         if let Some(c) = self.collections.get_mut(collection) {
             c.running = c.running.saturating_add_signed(by);
         }
@@ -482,13 +481,13 @@ impl State {
             finished_at: None,
             collection: None,
             rebuild: None,
+            any_step: false,
             failed_children: Vec::new(),
             buildroots: Vec::new(),
             outcome: None,
             reason: None,
             cancel_requested: false,
         });
-        let was_running = known && !task.state.is_final();
         task.state = e.state;
         task.finished_at = e.finished_at.or_else(|| e.state.is_final().then_some(at));
         if e.nvr.is_some() {
@@ -497,6 +496,7 @@ impl State {
         if e.repo_id.is_some() {
             task.repo_id = e.repo_id;
         }
+        task.any_step |= !e.children.is_empty();
         if e.state.is_final() {
             task.failed_children = e
                 .children
@@ -505,11 +505,9 @@ impl State {
                 .map(|c| (c.method.clone(), c.label.clone()))
                 .collect();
         }
-        let running = !e.state.is_final();
         if known {
             if let Some(collection) = task.collection.clone() {
-                let change = i32::from(running) - i32::from(was_running);
-                self.task_in_package(&e.hub, e.task_id, &collection, change);
+                self.task_in_package(&e.hub, e.task_id, &collection);
             }
         } else {
             self.attribute(&e.hub, e.task_id);
@@ -547,8 +545,8 @@ impl State {
         let name = self.collections.get_index(index).expect("index is in range").0.clone();
         let newest = self.collections[index].newest_repo;
         let task = self.hub_mut(hub).tasks.get_mut(&id).expect("the task was just looked at");
-        task.collection = Some(name.clone());
-        let running = !task.state.is_final();
+        task.collection = Some(name);
+        let running = !task.state.is_final() && task.outcome.is_none();
         let new = Evidence {
             kind: EvidenceKind::Scratch(id),
             source: task.nvr.as_ref().map(|n| format_smolstr!("{}-{}", n.version, n.release)).unwrap_or_default(),
@@ -570,7 +568,6 @@ impl State {
         }
         self.forget_tasks(hub, &dropped);
         self.touch(index, i);
-        let _ = name;
     }
 
     fn attribute_all(&mut self, hub: &Hub) {
@@ -581,21 +578,23 @@ impl State {
         }
     }
 
-    /// Carries a task's state over to its package.
-    fn task_in_package(&mut self, hub: &Hub, id: TaskId, collection: &Name, change: i32) {
+    /// Carries a task's state over to its package. A task that was given up holds no slot, whatever it does afterwards.
+    fn task_in_package(&mut self, hub: &Hub, id: TaskId, collection: &Name) {
         let Some(task) = self.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
-        let (package, running, repo) = (task.package.clone(), !task.state.is_final(), task.repo_id);
+        let (package, open, repo) = (task.package.clone(), !task.state.is_final(), task.repo_id);
+        let mut change = 0;
         self.with_package(collection, &package, |p| {
-            p.running = p.running.saturating_add_signed(i16::try_from(change).unwrap_or(0));
-            if let Some(e) = p.evidence.iter_mut().find(|e| e.kind == EvidenceKind::Scratch(id)) {
-                e.running = running;
-                if repo.is_some() {
-                    e.repo = repo;
-                    e.assumed = false;
-                }
+            let Some(e) = p.evidence.iter_mut().find(|e| e.kind == EvidenceKind::Scratch(id)) else { return };
+            let running = open && e.outcome.is_none();
+            change = i8::from(running) - i8::from(e.running);
+            e.running = running;
+            if repo.is_some() {
+                e.repo = repo;
+                e.assumed = false;
             }
+            p.running = p.running.saturating_add_signed(change.into());
         });
-        self.recount(collection, &package, change);
+        self.recount(collection, change.into());
     }
 
     /// Ties a task to the rebuild we had requested. The first task with a decision's id is ours; later ones are somebody's
@@ -612,7 +611,7 @@ impl State {
                 }
                 p.manual_points = 0;
             });
-            self.recount(&collection, &package, -1);
+            self.recount(&collection, -1);
         }
         if let Some(t) = self.hub_mut(hub).tasks.get_mut(&task) {
             t.rebuild.get_or_insert(rebuild);
@@ -629,7 +628,7 @@ impl State {
             p.declined = Some(Box::new(open.inputs));
         });
         if open.task.is_none() {
-            self.recount(&open.collection, &open.package, -1);
+            self.recount(&open.collection, -1);
         }
     }
 
@@ -641,9 +640,15 @@ impl State {
         if let Some(rebuild) = e.rebuild {
             self.rebuilds.swap_remove(&rebuild);
         }
+        let mut freed = 0;
         self.with_package(&e.collection, &e.package, |p| {
             if let Some(x) = p.evidence.iter_mut().find(|x| x.kind == EvidenceKind::Scratch(e.task_id)) {
                 x.outcome = Some(e.outcome);
+                if x.running {
+                    x.running = false;
+                    p.running = p.running.saturating_sub(1);
+                    freed = -1;
+                }
             }
             match e.outcome {
                 Outcome::InfrastructureFault => {
@@ -658,6 +663,7 @@ impl State {
                 _ => {}
             }
         });
+        self.recount(&e.collection, freed);
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Task {
     pub collection: Option<Name>,
     /// The rebuild we had requested.
     pub rebuild: Option<RebuildId>,
+    /// Whether any step of it began.
+    #[serde(default)]
+    pub any_step: bool,
     /// Children that failed: method and label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_children: Vec<(Name, Name)>,

@@ -19,6 +19,8 @@ mod codec;
 mod error;
 mod migrations;
 mod names;
+mod postgres;
+mod rows;
 mod sqlite;
 mod types;
 pub mod verify;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 pub use error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 pub use migrations::{MIGRATIONS, Migration};
+pub use postgres::PostgresLog;
 pub use sqlite::SqliteLog;
 pub use types::*;
 pub use verify::{Damage, VerifyError, VerifyReport, verify};
@@ -241,6 +244,8 @@ pub trait EventLog: Send + Sync {
 pub enum AnyLog {
     /// Embedded.
     Sqlite(SqliteLog),
+    /// A server.
+    Postgres(PostgresLog),
 }
 
 /// Opens the log at `url`: a path, `sqlite:PATH`, or `postgres://…`; makes and migrates it as `options` say.
@@ -250,6 +255,9 @@ pub enum AnyLog {
 pub async fn open(url: &str, options: &Options) -> Result<AnyLog, OpenError> {
     match sqlite_path(url) {
         Some(path) => SqliteLog::open(path, options).await.map(AnyLog::Sqlite),
+        None if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+            PostgresLog::open(url, options).await.map(AnyLog::Postgres)
+        }
         None => Err(OpenError::BadUrl { url: redacted(url), source: None }),
     }
 }
@@ -278,6 +286,7 @@ macro_rules! delegate {
             $(async fn $name(&self $(, $arg: $type)*) -> $out {
                 match self {
                     Self::Sqlite(log) => log.$name($($arg),*).await,
+                    Self::Postgres(log) => log.$name($($arg),*).await,
                 }
             })*
         }

@@ -1,1 +1,37 @@
-//! rpm-md repositories: repomd, primary, filelists on demand, comps; bounded decompression.
+//! rpm-md repositories: `repomd.xml`, primary, file lists on demand, comps; and what Koji puts beside them.
+//!
+//! Two layers. The *parsers* ([`Repomd::parse`], [`primary::parse`], [`filelists::parse`], [`Groups::parse`],
+//! [`koji::parse_pkglist`] …) read from any `impl BufRead` and do no input or output of their own. The *loader* ([`RepoDir`]) is the
+//! only part that opens files; it verifies every checksum before a byte is parsed.
+//!
+//! Nothing here resolves dependencies, downloads, or reads a clock. Order is kept everywhere: the packages of a
+//! [`RepoContent`] stand in the order of `primary.xml`, because libsolv's choices depend on it and mock's libsolv sees that order.
+//!
+//! Every input has a bound ([`Limits`]); reaching one is an error that names it. A document type that
+//! declares anything is refused, and none is ever fetched, so there are no entities to expand.
+
+mod checksum;
+mod compression;
+pub mod comps;
+mod content;
+mod dependency;
+mod dir;
+mod error;
+pub mod filelists;
+pub mod koji;
+mod limits;
+pub mod primary;
+mod repomd;
+mod rich;
+mod xml;
+
+pub use checksum::{Checksum, ChecksumKind};
+pub use compression::Compression;
+pub use comps::{Groups, Member, MemberKind};
+pub use content::{DepId, Package, RepoContent, Requirement};
+pub use dependency::{DepEvr, Dependency, DependencyError, Op, Relation};
+pub use dir::{RepoDir, load_arches, load_builds, load_groups, load_repo_info};
+pub use error::RepodataError;
+pub use limits::Limits;
+pub use repomd::{Metadata, Repomd};
+pub use rich::{RICH_CLAUSES_MAX, RICH_DEPTH_MAX, RICH_TERMS_MAX, Rich, RichOp};

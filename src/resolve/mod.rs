@@ -1,1 +1,30 @@
 //! Buildroots: which packages a source package would be built with, and why not.
+//!
+//! [`Universe`] is one repository for one architecture: immutable, shared by threads. [`Resolver`] answers for one source
+//! package after the other; each thread makes its own. [`changes`] compares two answers.
+//!
+//! Nothing here reads files, a clock, or the network. The same universe, group, mode and BuildRequires give the same answer in
+//! the same libsolv version; the order of packages in the repository is part of the question. The solver stands behind
+//! `solv::Solver`, whose methods are all that the resolver knows of it, so that another one can come in beside it.
+//!
+//! Verdicts and closures are those of libdnf with weak dependencies off (Koschei's and mock's resolver); see [`Mode`].
+
+mod buildrequires;
+mod change;
+mod distance;
+mod error;
+mod resolver;
+mod solv;
+mod universe;
+
+pub use buildrequires::{hub_build_requires, hub_requirement};
+pub use change::{Change, Installed, changes};
+pub use distance::DISTANCE_MAX;
+pub use error::ResolveError;
+pub use resolver::{GroupVerdict, Mode, Resolution, Resolver};
+pub use universe::{PkgId, Universe};
+
+/// Name and version of the solver, such as `libsolv 0.7.23`; recorded with every resolution.
+pub fn solver_version() -> String {
+    solv::version()
+}

@@ -6,11 +6,12 @@ use std::sync::LazyLock;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{SqliteLog, read_only, signed};
+use super::{SqliteLog, read_only};
 use crate::event::Record;
 use crate::log::append::{PackedAttachment, check_chain, prepare, state_of};
 use crate::log::error::{AppendError, StoreError};
 use crate::log::names::{Names, Table};
+use crate::log::rows::{signed, unsigned};
 use crate::log::types::{Commit, Head, OutboxCommand, Settled};
 use crate::model::{PersonId, Seq};
 
@@ -198,7 +199,7 @@ async fn settle(conn: &mut SqliteConnection, settled: &[Settled]) -> Result<(), 
     let odd: Option<(i64,)> =
         sqlx::query_as(FIND_UNSETTLED).bind(positions).fetch_optional(&mut *conn).await.map_err(fail())?;
     if let Some((position,)) = odd {
-        return Err(AppendError::NotPending { position: super::unsigned(position) });
+        return Err(AppendError::NotPending { position: unsigned(position) });
     }
     let rows: Vec<_> = settled
         .iter()

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use serde_json::json;
 use sqlx::QueryBuilder;
 
-use super::{SqliteLog, page, read_only, signed, unsigned};
+use super::{SqliteLog, page, read_only};
 use crate::log::append::pack_messages;
 use crate::log::codec;
 use crate::log::error::{ReadError, ReceiveError, StoreError};
+use crate::log::rows::{signed, unsigned};
 use crate::log::types::{BODY_BYTES_MAX, Counts, Incoming, Parked, Pending, Position, Received};
 use crate::model::Timestamp;
 

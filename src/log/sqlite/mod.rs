@@ -22,6 +22,7 @@ use super::codec::{self, Dictionaries, PayloadWriter};
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
+use super::rows::signed;
 use super::types::*;
 use super::{EventLog, Options};
 use crate::event::Record;
@@ -212,16 +213,6 @@ async fn register_dictionary(pool: &SqlitePool) -> Result<i64, StoreError> {
     }
     let (number,) = find().await.map_err(&fail)?.ok_or_else(|| fail(sqlx::Error::RowNotFound))?;
     Ok(number)
-}
-
-/// A number from the database that cannot be negative unless somebody changed it.
-fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
-}
-
-/// A number for the database; sequences and positions stay far below its limit.
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// The limit of a page for the database.

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{SqliteLog, page, unsigned};
+use super::{SqliteLog, page};
 use crate::log::error::{ReadError, StoreError};
+use crate::log::rows::unsigned;
 use crate::log::types::OutboxCommand;
 use crate::model::Seq;
 

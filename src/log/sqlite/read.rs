@@ -1,16 +1,17 @@
 //! Reading events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::{SELECT_META, SqliteLog, page, signed, unsigned};
-use crate::event::{ChainHash, FactId, Record};
-use crate::log::codec::{PLAIN, decode_payload};
+use super::{SELECT_META, SqliteLog, page};
+use crate::event::Record;
+use crate::log::codec::PLAIN;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::names::{Names, Table};
+use crate::log::rows::{self, RawRow, Texts, signed};
 use crate::log::types::{Head, LogInfo, Subjects};
 use crate::model::{Seq, Timestamp};
 
@@ -35,16 +36,8 @@ const fn texts_of(table: Table) -> &'static str {
 
 /// The end of the log as this connection sees it.
 pub(super) async fn head_of(conn: &mut SqliteConnection) -> Result<Head, ReadError> {
-    let row: Option<(i64, Vec<u8>, i64)> =
-        sqlx::query_as(HEAD).fetch_optional(conn).await.map_err(StoreError::new("read the head"))?;
-    let Some((seq, hash, recorded_at)) = row else { return Ok(Head::EMPTY) };
-    let seq = Seq::new(unsigned(seq))
-        .ok_or_else(|| ReadError::Content { what: "the head: its sequence is not positive".to_owned() })?;
-    let hash = hash
-        .try_into()
-        .map(ChainHash)
-        .map_err(|_| ReadError::Damaged { seq, what: "its hash has not 32 bytes".to_owned() })?;
-    Ok(Head { seq: Some(seq), hash, recorded_at: Timestamp(recorded_at) })
+    let row = sqlx::query_as(HEAD).fetch_optional(conn).await.map_err(StoreError::new("read the head"))?;
+    rows::head(row)
 }
 
 impl SqliteLog {
@@ -141,50 +134,12 @@ impl SqliteLog {
     }
 
     async fn records(&self, rows: Vec<SqliteRow>) -> Result<Vec<Record>, ReadError> {
-        let ids = |column: usize| rows.iter().filter_map(move |r| r.try_get::<i64, _>(column).ok());
-        let words = self.texts(Table::Words, &self.inner.words, ids(3).chain(ids(5))).await?;
-        let subjects = self.texts(Table::Subjects, &self.inner.subjects, ids(8)).await?;
-        self.load_dictionaries(ids(11)).await?;
-        let reader = self.inner.dictionaries.reader();
-        let mut decoders = HashMap::new();
-        let mut records = Vec::with_capacity(rows.len());
-        for row in rows {
-            let seq = row
-                .try_get::<i64, _>(0)
-                .ok()
-                .and_then(|n| Seq::new(unsigned(n)))
-                .ok_or_else(|| ReadError::Content { what: "an event: its sequence is not positive".to_owned() })?;
-            let bad = |what: String| ReadError::Damaged { seq, what };
-            let raw = RawRow::of(&row).map_err(|e| bad(e.to_string()))?;
-            let decoder = match decoders.entry(raw.encoding) {
-                std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
-                std::collections::hash_map::Entry::Vacant(e) => e.insert(reader.decoder(raw.encoding).map_err(bad)?),
-            };
-            let text = |map: &HashMap<i64, Arc<str>>, id: i64, what: &str| {
-                map.get(&id).map(|t| t.to_string()).ok_or_else(|| bad(format!("its {what} {id} is missing")))
-            };
-            records.push(Record {
-                seq,
-                recorded_at: Timestamp(raw.recorded_at),
-                occurred_at: Timestamp(raw.occurred_at),
-                kind: text(&words, raw.kind, "kind")?,
-                version: u16::try_from(raw.version).map_err(|_| bad("its version is out of range".to_owned()))?,
-                source: text(&words, raw.source, "source")?,
-                fact: match raw.fact {
-                    None => None,
-                    Some(bytes) => {
-                        Some(FactId(bytes.try_into().map_err(|_| bad("its fact has not 16 bytes".to_owned()))?))
-                    }
-                },
-                koji_event: raw.koji_event,
-                subject: text(&subjects, raw.subject, "subject")?,
-                causation: cause(raw.causation).map_err(bad)?,
-                correlation: cause(raw.correlation).map_err(bad)?,
-                payload: decode_payload(decoder.as_mut(), raw.payload).map_err(bad)?,
-                hash: ChainHash(raw.hash.try_into().map_err(|_| bad("its hash has not 32 bytes".to_owned()))?),
-            });
-        }
-        Ok(records)
+        let rows = rows.iter().map(RawRow::of).collect::<Result<Vec<_>, _>>()?;
+        let words = rows.iter().flat_map(|r| [r.kind, r.source]);
+        let words = self.texts(Table::Words, &self.inner.words, words).await?;
+        let subjects = self.texts(Table::Subjects, &self.inner.subjects, rows.iter().map(|r| r.subject)).await?;
+        self.load_dictionaries(rows.iter().map(|r| r.encoding)).await?;
+        Texts { words, subjects }.records(rows, &self.inner.dictionaries.reader())
     }
 
     async fn texts(
@@ -209,7 +164,7 @@ impl SqliteLog {
 
     async fn load_dictionaries(&self, encodings: impl Iterator<Item = i64>) -> Result<(), ReadError> {
         let reader = self.inner.dictionaries.reader();
-        let missing: std::collections::BTreeSet<i64> = encodings.filter(|e| *e != PLAIN && !reader.knows(*e)).collect();
+        let missing: BTreeSet<i64> = encodings.filter(|e| *e != PLAIN && !reader.knows(*e)).collect();
         for number in missing {
             let row: Option<(Vec<u8>,)> = sqlx::query_as(DICTIONARY)
                 .bind(number)
@@ -221,47 +176,5 @@ impl SqliteLog {
             }
         }
         Ok(())
-    }
-}
-
-/// A column with the sequence of another event. A number that is none is damage, not absence: the hash would not tell.
-fn cause(column: Option<i64>) -> Result<Option<Seq>, String> {
-    column.map(|n| Seq::new(unsigned(n)).ok_or_else(|| format!("its cause {n} is not a sequence"))).transpose()
-}
-
-/// A row's columns, not interpreted.
-struct RawRow {
-    recorded_at: i64,
-    occurred_at: i64,
-    kind: i64,
-    version: i64,
-    source: i64,
-    fact: Option<Vec<u8>>,
-    koji_event: Option<i64>,
-    subject: i64,
-    causation: Option<i64>,
-    correlation: Option<i64>,
-    encoding: i64,
-    payload: Vec<u8>,
-    hash: Vec<u8>,
-}
-
-impl RawRow {
-    fn of(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            recorded_at: row.try_get(1)?,
-            occurred_at: row.try_get(2)?,
-            kind: row.try_get(3)?,
-            version: row.try_get(4)?,
-            source: row.try_get(5)?,
-            fact: row.try_get(6)?,
-            koji_event: row.try_get(7)?,
-            subject: row.try_get(8)?,
-            causation: row.try_get(9)?,
-            correlation: row.try_get(10)?,
-            encoding: row.try_get(11)?,
-            payload: row.try_get(12)?,
-            hash: row.try_get(13)?,
-        })
     }
 }

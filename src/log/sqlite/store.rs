@@ -1,8 +1,9 @@
 //! Attachments, snapshots, names of people.
 
-use super::{SqliteLog, signed, unsigned};
+use super::SqliteLog;
 use crate::log::codec;
 use crate::log::error::{ReadError, StoreError};
+use crate::log::rows::{signed, unsigned};
 use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, Snapshot};
 use crate::model::{PersonId, Seq};
 

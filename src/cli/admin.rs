@@ -1,0 +1,73 @@
+//! `koschei admin …` and `koschei check-config`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::open::existing;
+use super::{CliError, DbArgs, Done};
+use crate::config::Config;
+use crate::log::EventLog;
+
+/// What operators do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdminVerb {
+    ForgetPerson(ForgetArgs),
+}
+
+/// Erase a person's name. Events keep a stand-in that means nothing any more; the log still verifies.
+///
+/// Raw messages hold names too: those of handled messages are deleted as well.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei admin forget-person alice --db koschei.db && koschei log verify --db koschei.db")]
+pub(crate) struct ForgetArgs {
+    /// The person's name in Koji, or the stand-in (p-…)
+    person: String,
+    #[command(flatten)]
+    db: DbArgs,
+}
+
+/// Read a configuration and print what is in effect, defaults included.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei check-config koschei.toml")]
+pub(crate) struct CheckConfigArgs {
+    /// The file; default: none, which shows the defaults
+    file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(verb: &AdminVerb) -> Done {
+    match verb {
+        AdminVerb::ForgetPerson(args) => forget(args).await,
+    }
+}
+
+async fn forget(args: &ForgetArgs) -> Done {
+    let log = existing(&args.db.db).await?;
+    let erased = log.forget_person(&args.person).await?;
+    let Some(id) = erased else {
+        log.close().await;
+        return Err(CliError::Rejected(format!("forget `{}`: nobody of that name or stand-in is known", args.person)));
+    };
+    let bodies = log.prune_raw(crate::engine::clock::now()).await?;
+    log.close().await;
+    println!("{id} has no name any more; {bodies} raw messages deleted");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
+    let config = match &args.file {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    let text = if args.json {
+        serde_json::to_string(&config).expect("a configuration holds only what JSON can say")
+    } else {
+        toml::to_string(&config).map_err(|e| CliError::Rejected(format!("print the configuration: {e}")))?
+    };
+    println!("{}", text.trim_end());
+    Ok(ExitCode::SUCCESS)
+}

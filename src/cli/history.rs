@@ -1,0 +1,147 @@
+//! `koschei history`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::open::{AsOf, reading};
+use super::render::one_line;
+use super::{CliError, DbArgs, Done};
+use crate::event::{Event, Record, cloudevents};
+use crate::log::{EventLog, PAGE_MAX, Subjects};
+use crate::model::Seq;
+
+/// List what happened to a package, a collection, a repository, or everything.
+///
+/// Subjects are paths: HUB/package/NAME, HUB/tag/NAME, HUB/repo/ID, collection/NAME, collection/NAME/PACKAGE, engine.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei history --subject primary/package/curl --db koschei.db\n  koschei history --under collection/f99-build/ --kind package_state_changed")]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Only events about exactly this
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "under")]
+    subject: Option<String>,
+    /// Only events about things whose subject begins so
+    #[arg(long, value_name = "PREFIX")]
+    under: Option<String>,
+    /// Only events of these kinds
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
+    kind: Vec<String>,
+    /// Only events after this one, or after this time
+    #[arg(long, value_name = "SEQ|TIME")]
+    after: Option<AsOf>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: usize,
+    /// Print CloudEvents, one a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &HistoryArgs) -> Done {
+    if let Some(bad) = args.kind.iter().find(|k| !crate::event::KINDS.iter().any(|x| x.name == k.as_str())) {
+        let known: Vec<&str> = crate::event::KINDS.iter().map(|k| k.name).collect();
+        return Err(CliError::Rejected(format!("list kind `{bad}`: the kinds are {}", known.join(", "))));
+    }
+    let log = reading(&args.db.db).await?;
+    let mut after = match args.after {
+        None => None,
+        Some(AsOf::Seq(n)) => Seq::new(n),
+        Some(AsOf::Time(t)) => log.seq_at(t).await?,
+    };
+    let mut out = std::io::stdout().lock();
+    let mut left = args.limit;
+    while left > 0 {
+        let page = match (&args.subject, &args.under) {
+            (Some(s), _) => log.read_subject(Subjects::Exactly(s), after, PAGE_MAX).await?,
+            (_, Some(p)) => log.read_subject(Subjects::Under(p), after, PAGE_MAX).await?,
+            _ => log.read(after, PAGE_MAX).await?,
+        };
+        let Some(end) = page.last().map(|r| r.seq) else { break };
+        after = Some(end);
+        let fits = |r: &&Record| args.kind.is_empty() || args.kind.iter().any(|k| *k == r.kind);
+        for record in page.iter().filter(fits).take(left) {
+            print(&mut out, record, args.json)?;
+            left -= 1;
+        }
+    }
+    log.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One event, as a line.
+pub(crate) fn print(out: &mut impl Write, record: &Record, json: bool) -> Result<(), CliError> {
+    if json {
+        writeln!(out, "{}", cloudevents::to_json(record))?;
+        return Ok(());
+    }
+    let event = record.decode()?.event;
+    let cause = record.causation.map_or_else(String::new, |c| format!(" <- {c}"));
+    writeln!(out, "{:>8}{cause:<10} {}  {:<28} {}", record.seq, record.recorded_at, record.kind, one_line(&describe(&event), 140))?;
+    Ok(())
+}
+
+/// An event in a few words.
+pub(crate) fn describe(event: &Event) -> String {
+    match event {
+        Event::BuildChanged(e) => format!("build {} {}-{}-{} is {:?}", e.build_id, e.name, e.version, e.release, e.state),
+        Event::BuildTagged(e) => format!("{}-{}-{} tagged into {}", e.name, e.version, e.release, e.tag),
+        Event::BuildUntagged(e) => format!("{}-{}-{} untagged from {}", e.name, e.version, e.release, e.tag),
+        Event::BuildrootRecorded(e) => format!("buildroot of task {} on {}: {} packages", e.task_id, e.arch, e.count),
+        Event::PackageListChanged(e) => format!("{} in the list of {}: {:?}", e.package, e.tag, e.action),
+        Event::TagObserved(e) => format!("configuration of tag {}", e.tag),
+        Event::TargetObserved(e) => match (&e.build_tag, &e.dest_tag) {
+            (Some(b), Some(d)) => format!("target {}: from {b} into {d}", e.target),
+            _ => format!("target {} does not exist", e.target),
+        },
+        Event::RepoInitialised(e) => format!("repository {} of {} begun", e.repo_id, e.tag),
+        Event::RepoReady(e) => format!("repository {} of {} ready", e.repo_id, e.tag),
+        Event::RepoExpired(e) => format!("repository {} of {} expired", e.repo_id, e.tag),
+        Event::RepoDeleted(e) => format!("repository {} of {} deleted", e.repo_id, e.tag),
+        Event::TaskChanged(e) => format!("task {} for {} is {:?}", e.task_id, e.package, e.state),
+        Event::Reconciled(e) => format!("reconciled through {}: {} missed, {} invented", e.through, e.missed, e.invented),
+        Event::PolicyAdopted(e) => format!("policy {} adopted", e.digest.chars().take(12).collect::<String>()),
+        Event::Tick(e) => format!("it is {}", e.now),
+        Event::RepoResolved(e) => format!(
+            "{} {} on {}: {} resolve, {} do not, {} news",
+            e.collection,
+            e.repo_id,
+            e.arch,
+            e.resolved,
+            e.unresolved,
+            e.packages.len()
+        ),
+        Event::RepoNotResolved(e) => format!("{} {}: {}", e.collection, e.repo_id, e.reason),
+        Event::BuildrootResolved(e) => format!("build group of {} installs on {}", e.collection, e.arch),
+        Event::BuildrootBroken(e) => {
+            format!("build group of {} broken on {}: {}", e.collection, e.arch, e.problems.join("; "))
+        }
+        Event::DependenciesMeasured(e) => {
+            format!("{} on {}: {} dependencies differ from its last build", e.package, e.arch, e.moves.len())
+        }
+        Event::EvaluationMade(e) => format!("{} of {} packages chosen", e.chosen.len(), e.considered),
+        Event::RebuildRequested(e) => format!("rebuild of {} decided", e.nvr),
+        Event::RebuildSubmitted(e) => format!("{} of {} is task {}", e.rebuild, e.package, e.task_id),
+        Event::RebuildRefused(e) => format!("{} of {} refused: {}", e.rebuild, e.package, e.reason),
+        Event::RebuildNotSubmitted(e) => format!("{} of {} not submitted: {}", e.rebuild, e.package, e.reason),
+        Event::RebuildFinished(e) => format!("task {} for {}: {} ({})", e.task_id, e.package, e.outcome, e.reason),
+        Event::RebuildCancelRequested(e) => format!("task {} to be cancelled: {}", e.task_id, e.reason),
+        Event::PackageStateChanged(e) => match e.old {
+            Some(old) => format!("{} {old} -> {}: {}", e.package, e.new, e.reason),
+            None => format!("{} {}: {}", e.package, e.new, e.reason),
+        },
+        Event::CollectionStateChanged(e) => format!("buildroot of {}: {} -> {}", e.collection, e.old, e.new),
+        Event::CollectionCreated(e) => format!("collection {} made", e.collection),
+        Event::CollectionEdited(e) => format!("collection {} edited", e.collection),
+        Event::PackageTracked(e) => format!("{} tracked", e.package),
+        Event::PackageUntracked(e) => format!("{} untracked", e.package),
+        Event::PackagePrioritySet(e) => format!("{:?} priority of {}: {}", e.kind, e.package, e.points),
+        Event::PackageArchOverrideSet(e) => {
+            format!("architectures of {}: {}", e.package, e.arches.as_deref().unwrap_or("no override"))
+        }
+        Event::PackageSkipResolutionSet(e) => format!("{}: skip resolution {}", e.package, e.skip),
+        Event::MessageRetried(e) => format!("message {} retried, understood: {}", e.message, e.understood),
+    }
+}

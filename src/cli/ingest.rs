@@ -1,0 +1,212 @@
+//! `koschei ingest`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::{CliError, DbArgs, Done};
+use crate::bus::{CommandSink, Recording};
+use crate::config::Config;
+use crate::engine::archive_eyes::ArchiveEyes;
+use crate::engine::ingest::{self, Ingested};
+use crate::engine::{Blind, Brain, Eyes, outbox, replay};
+use crate::event::Source;
+use crate::koji::Archive;
+use crate::log::{self, EventLog, Options};
+use crate::model::Hub;
+use crate::telemetry::Metrics;
+
+/// Snapshots are taken when a log has grown by this many events since the last one.
+const SNAPSHOT_EVERY: u64 = 50_000;
+
+/// Feed messages in: note them, append their facts, fold, decide, let commands out.
+///
+/// A recording is JSON lines, plain, gzip or zstd; `-` is standard input. It may be given again, whole or longer: messages that came
+/// before are dropped by their id. Without a hub a message is taken at its word, and rebuilds are decided but not submitted.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei ingest --from events.jsonl --archive recording/ --db koschei.db --commands commands.jsonl")]
+pub(crate) struct IngestArgs {
+    /// The recording, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Directory with repos/, buildrequires.jsonl and recorded answers, looked into where a hub would be asked
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
+    #[command(flatten)]
+    db: DbArgs,
+    /// Collections, tracking, rules; default: every tag that gets repositories is a collection
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the outbox
+    #[arg(long, value_name = "DEST")]
+    commands: Option<PathBuf>,
+    /// Write metrics in Prometheus' text format to this file at the end
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+    /// Messages in one commit; does not change what is appended
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: u32,
+    /// Threads for resolving; default: one per processor
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    messages: Ingested,
+    head: u64,
+    head_hash: String,
+    log_digest: String,
+    facts_digest: String,
+    inbox_parked: u64,
+    commands_delivered: usize,
+    commands_waiting: u64,
+    seconds: f64,
+}
+
+pub(super) async fn run(args: &IngestArgs) -> Done {
+    let config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    let settings = config.settings(Source::Recording);
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, Into::into);
+    // What the caller gave is opened before the log is made: a wrong path leaves nothing behind.
+    let mut recording = Recording::open(&args.from)?;
+    let archive = match &args.archive {
+        Some(dir) => Some(
+            Archive::open(dir, Hub::new(&config.default_hub))
+                .map_err(|e| CliError::Rejected(with_causes("open archive", &e)))?,
+        ),
+        None => None,
+    };
+    if let Some(archive) = &archive {
+        for error in archive.unreadable() {
+            eprintln!("koschei: warning: {}", with_causes("part of the archive is left out", error));
+        }
+    }
+    let mut sink = args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
+    let log = log::open(&args.db.db, &Options::default()).await?;
+    let metrics = Metrics::new();
+    let done = match archive {
+        Some(archive) => {
+            let eyes = ArchiveEyes::new(archive, settings.mode, threads);
+            let mut brain = ingest::awaken(&log, settings, eyes, metrics.clone()).await?;
+            feed(&mut brain, &log, &mut recording, args, sink.as_mut(), &metrics).await
+        }
+        None => {
+            let mut brain = ingest::awaken(&log, settings, Blind, metrics.clone()).await?;
+            feed(&mut brain, &log, &mut recording, args, sink.as_mut(), &metrics).await
+        }
+    };
+    metrics.waiting(&log.counts().await?);
+    if let Some(path) = &args.metrics {
+        metrics.write_to(path)?;
+    }
+    log.close().await;
+    let report = done?;
+    let to_stderr = args.commands.as_deref().is_some_and(|c| c.as_os_str() == "-");
+    print(&report, args, to_stderr)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
+    let mut text = format!("{what}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+async fn feed<E: Eyes>(
+    brain: &mut Brain<E>,
+    log: &log::AnyLog,
+    recording: &mut Recording,
+    args: &IngestArgs,
+    sink: Option<&mut CommandSink>,
+    metrics: &Metrics,
+) -> Result<Report, CliError> {
+    let watch = crate::engine::clock::Stopwatch::start();
+    let bar = bar();
+    let before = brain.state().seq.map_or(0, crate::model::Seq::get);
+    let fed = ingest::recording(brain, log, recording, args.batch as usize, &mut |progress, done| {
+        if let Some(total) = progress.total {
+            bar.set_length(total);
+        }
+        bar.set_position(progress.read);
+        bar.set_message(format!("{} messages", done.read));
+    })
+    .await;
+    bar.finish_and_clear();
+    // What was decided leaves even when the recording broke off later.
+    let delivered = match sink {
+        Some(sink) => outbox::deliver(log, sink, metrics).await?,
+        None => 0,
+    };
+    let messages = fed?;
+    let head = log.head().await?;
+    let state = brain.state();
+    if head.seq.map_or(0, crate::model::Seq::get) >= before + SNAPSHOT_EVERY {
+        replay::keep(log, state).await?;
+    }
+    let counts = log.counts().await?;
+    Ok(Report {
+        messages,
+        head: head.seq.map_or(0, crate::model::Seq::get),
+        head_hash: head.hash.to_string(),
+        log_digest: state.digest(),
+        facts_digest: state.facts_digest(),
+        inbox_parked: counts.inbox_parked,
+        commands_delivered: delivered,
+        commands_waiting: counts.outbox_pending,
+        seconds: watch.seconds(),
+    })
+}
+
+fn bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {bytes}/{total_bytes} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
+}
+
+fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError> {
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string(r).expect("a report holds only what JSON can say"))
+    } else {
+        let m = &r.messages;
+        let mut text = format!(
+            "{} messages read: {} handled, {} seen before, {} set aside\nlog {} ends at event {}, hash {}\nlog digest   {}\nfacts digest {}\n",
+            m.read, m.handled, m.duplicates, m.parked, args.db.db, r.head, r.head_hash, r.log_digest, r.facts_digest
+        );
+        if r.inbox_parked > 0 {
+            text.push_str(&format!("{} messages wait to be understood: koschei log parked --db {}\n", r.inbox_parked, args.db.db));
+        }
+        if r.commands_delivered > 0 {
+            text.push_str(&format!("{} commands delivered\n", r.commands_delivered));
+        }
+        if r.commands_waiting > 0 {
+            text.push_str(&format!("{} commands in the outbox: koschei commands --db {}\n", r.commands_waiting, args.db.db));
+        }
+        text
+    };
+    if to_stderr {
+        std::io::stderr().write_all(text.as_bytes())?;
+    } else {
+        std::io::stdout().write_all(text.as_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,503 @@
+//! `koschei log …`.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use super::open::{existing, reading};
+use super::{CliError, DbArgs, Done, FOUND, history};
+use crate::config::Config;
+use crate::engine::{Blind, EngineError, audit, ingest, replay};
+use crate::event::{ChainHash, Event, Source, cloudevents};
+use crate::log::{self, Attachment, Commit, EventLog, Head, Options, PAGE_MAX, VerifyError};
+use crate::model::{Class, Classified, Seq};
+use crate::telemetry::Metrics;
+
+/// Longest line of an export: an event with its envelope, or an attachment.
+const LINE_MAX: u64 = 1 << 30;
+/// Events appended at once by `import`.
+const IMPORT_BATCH: usize = 1000;
+
+/// What can be done with a log.
+#[derive(Subcommand, Debug)]
+pub(crate) enum LogVerb {
+    Verify(VerifyArgs),
+    Audit(AuditArgs),
+    Tail(TailArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
+    Parked(ParkedArgs),
+    RetryParked(RetryArgs),
+    Stats(StatsArgs),
+    Snapshot(SnapshotArgs),
+}
+
+/// Recompute the hash chain and say where it first breaks.
+///
+/// Without --head a tail that was cut off, or a log written anew as a whole, cannot be noticed: keep the printed head elsewhere.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log verify --db koschei.db --head 1234:9f86d081…")]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// A head seen earlier and kept elsewhere, as this command printed it
+    #[arg(long, value_name = "SEQ:HASH", value_parser = parse_head)]
+    head: Option<(Seq, ChainHash)>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Derive every decision again from the log alone, and list those the rules do not give.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log audit --db koschei.db --json")]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show the last events, and with --follow those to come.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log tail -n 20 --follow --db koschei.db")]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 10)]
+    lines: u64,
+    /// Go on with new events until interrupted
+    #[arg(long)]
+    follow: bool,
+    /// Print CloudEvents, one a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Write the whole log as CloudEvents, one a line; hashes still verify after import.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log export --db koschei.db --to koschei.jsonl --attachments")]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Where to: a file, or - for standard output
+    #[arg(long, value_name = "DEST", default_value = "-")]
+    to: PathBuf,
+    /// Also write what events refer to by digest, each before the event that names it
+    #[arg(long)]
+    attachments: bool,
+}
+
+/// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log import --from koschei.jsonl --db postgres://koschei@db/koschei")]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// The export, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+}
+
+/// List messages that were not understood.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log parked --db koschei.db")]
+pub(crate) struct ParkedArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Print JSON, one line per message
+    #[arg(long)]
+    json: bool,
+}
+
+/// Try messages again that were not understood, after an upgrade.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked 0a762762-9828-47f4-9319-86fed7c993a1")]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Ids of messages; default: all
+    ids: Vec<String>,
+    /// The configuration the log is fed with
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Count events by kind, and what waits.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log stats --db koschei.db")]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Keep the folded state, so that later commands begin there instead of at the first event. Disposable.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log snapshot --db koschei.db")]
+pub(crate) struct SnapshotArgs {
+    #[command(flatten)]
+    db: DbArgs,
+}
+
+fn parse_head(text: &str) -> Result<(Seq, ChainHash), String> {
+    let (seq, hash) = text.split_once(':').ok_or("a head is SEQ:HASH, as `koschei log verify` prints it")?;
+    let seq = seq.parse().ok().and_then(Seq::new).ok_or("the sequence of a head is a number from 1")?;
+    let hash = ChainHash::parse(hash).ok_or("the hash of a head is 64 hex digits")?;
+    Ok((seq, hash))
+}
+
+pub(super) async fn run(verb: &LogVerb) -> Done {
+    match verb {
+        LogVerb::Verify(a) => verify(a).await,
+        LogVerb::Audit(a) => run_audit(a).await,
+        LogVerb::Tail(a) => tail(a).await,
+        LogVerb::Export(a) => export(a).await,
+        LogVerb::Import(a) => import(a).await,
+        LogVerb::Parked(a) => parked(a).await,
+        LogVerb::RetryParked(a) => Box::pin(retry(a)).await,
+        LogVerb::Stats(a) => stats(a).await,
+        LogVerb::Snapshot(a) => snapshot(a).await,
+    }
+}
+
+fn bar(length: Option<Seq>) -> ProgressBar {
+    match length {
+        Some(seq) if std::io::stderr().is_terminal() => ProgressBar::new(seq.get()),
+        _ => ProgressBar::hidden(),
+    }
+}
+
+async fn verify(args: &VerifyArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let bar = bar(log.head().await?.seq);
+    let result = log::verify(&log, args.head, &mut |n| bar.set_position(n)).await;
+    bar.finish_and_clear();
+    log.close().await;
+    let mut out = std::io::stdout().lock();
+    match result {
+        Ok(r) => {
+            if args.json {
+                let report = serde_json::json!({
+                    "ok": true, "events": r.events, "attachments": r.attachments,
+                    "head": r.head.to_string(), "head_trusted": r.head_trusted,
+                });
+                writeln!(out, "{report}")?;
+            } else {
+                writeln!(out, "{} events and {} attachments are as they were written", r.events, r.attachments)?;
+                writeln!(out, "head {}", r.head)?;
+                if r.head_trusted {
+                    writeln!(out, "the trusted head stands in the log")?;
+                } else {
+                    writeln!(out, "keep this head elsewhere and give it with --head next time: only then a cut tail shows")?;
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(VerifyError::Damaged { seq, damage }) => {
+            if args.json {
+                let report = serde_json::json!({ "ok": false, "event": seq.get(), "damage": damage.to_string() });
+                writeln!(out, "{report}")?;
+            } else {
+                writeln!(out, "the log is damaged at event {seq}: {damage}")?;
+                writeln!(out, "everything before event {seq} is as it was written; restore the database from a backup, or import an export")?;
+            }
+            Ok(ExitCode::from(FOUND))
+        }
+        Err(e) => Err(EngineError::from(e).into()),
+    }
+}
+
+async fn run_audit(args: &AuditArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let bar = bar(log.head().await?.seq);
+    let audit = audit::audit(&log, &mut |seq| bar.set_position(seq.get())).await?;
+    bar.finish_and_clear();
+    log.close().await;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&audit).expect("an audit holds only what JSON can say"))?;
+    } else {
+        writeln!(
+            out,
+            "{} events: {} evaluations, {} requests, {} judgements derived again",
+            audit.events, audit.evaluations, audit.requests, audit.judgements
+        )?;
+        for f in &audit.findings {
+            let by = f.program.as_ref().map_or_else(String::new, |p| format!(" (written by {p})"));
+            writeln!(out, "event {} {}{by}: {}", f.seq, f.kind, f.what)?;
+        }
+        let word = if audit.total == 0 { "every decision is what the rules give".to_owned() } else { format!("{} are not what the rules give", audit.total) };
+        writeln!(out, "{word}")?;
+    }
+    Ok(if audit.total == 0 { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+}
+
+async fn tail(args: &TailArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let end = log.head().await?.seq.map_or(0, Seq::get);
+    let mut after = Seq::new(end.saturating_sub(args.lines));
+    loop {
+        let page = log.read(after, PAGE_MAX).await?;
+        {
+            let mut out = std::io::stdout().lock();
+            for record in &page {
+                history::print(&mut out, record, args.json)?;
+            }
+            out.flush()?;
+        }
+        if let Some(last) = page.last() {
+            after = Some(last.seq);
+        } else if args.follow {
+            tokio::select! {
+                changed = log.changed(after) => { changed?; }
+                _ = tokio::signal::ctrl_c() => break,
+            }
+        } else {
+            break;
+        }
+    }
+    log.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line of an export that carries an attachment.
+#[derive(Serialize, Deserialize)]
+struct AttachmentLine {
+    koschei_attachment: String,
+    content: String,
+}
+
+fn attachment_of(event: &Event) -> Option<&str> {
+    match event {
+        Event::RepoResolved(r) => Some(&r.attachment),
+        Event::BuildrootRecorded(b) => Some(&b.attachment),
+        _ => None,
+    }
+}
+
+async fn export(args: &ExportArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let mut out: Box<dyn Write + Send> = if args.to == Path::new("-") {
+        Box::new(BufWriter::new(std::io::stdout()))
+    } else {
+        let file = File::create(&args.to).map_err(|source| EngineError::Write { path: args.to.clone(), source })?;
+        Box::new(BufWriter::new(file))
+    };
+    let bar = bar(log.head().await?.seq);
+    let mut after = None;
+    let mut written = std::collections::BTreeSet::new();
+    loop {
+        let page = log.read(after, PAGE_MAX).await?;
+        let Some(last) = page.last().map(|r| r.seq) else { break };
+        after = Some(last);
+        for record in &page {
+            if args.attachments
+                && let Some(digest) = attachment_of(&record.decode()?.event).filter(|d| !written.contains(*d))
+            {
+                let missing = || EngineError::Broken(format!("the log names attachment {digest} and does not have it"));
+                let content = log.attachment(digest).await?.ok_or_else(missing)?;
+                let content = String::from_utf8(content)
+                    .map_err(|_| EngineError::Broken(format!("attachment {digest} is not text")))?;
+                let line = AttachmentLine { koschei_attachment: digest.to_owned(), content };
+                writeln!(out, "{}", serde_json::to_string(&line).expect("text is JSON"))?;
+                written.insert(digest.to_owned());
+            }
+            writeln!(out, "{}", cloudevents::to_json(record))?;
+        }
+        bar.set_position(last.get());
+    }
+    out.flush()?;
+    bar.finish_and_clear();
+    log.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn import(args: &ImportArgs) -> Done {
+    let mut input: Box<dyn BufRead + Send> = if args.from == Path::new("-") {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        let open = |source| CliError::Rejected(format!("read {}: {source}", args.from.display()));
+        Box::new(BufReader::new(File::open(&args.from).map_err(open)?))
+    };
+    let log = log::open(&args.db.db, &Options::default()).await?;
+    let mut head = log.head().await?;
+    let mut commit = Commit::default();
+    let mut count = 0_u64;
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let n = (&mut input).take(LINE_MAX + 1).read_until(b'\n', &mut line)?;
+        let rejected = |what: String| CliError::Rejected(format!("import {} line {number}: {what}", args.from.display()));
+        if n as u64 > LINE_MAX {
+            return Err(rejected(format!("it is longer than {LINE_MAX} bytes")));
+        }
+        let text = std::str::from_utf8(&line).map_err(|e| rejected(e.to_string()))?.trim_end();
+        if !text.is_empty() {
+            if let Ok(a) = serde_json::from_str::<AttachmentLine>(text) {
+                let attachment = Attachment::new(a.content.into_bytes());
+                if attachment.digest != a.koschei_attachment {
+                    return Err(rejected("the attachment is not what its digest says".to_owned()));
+                }
+                commit.attachments.push(attachment);
+            } else {
+                let record = cloudevents::from_json(text).map_err(|e| rejected(e.to_string()))?;
+                commit.records.push(record);
+                count += 1;
+            }
+        }
+        if n == 0 || commit.records.len() >= IMPORT_BATCH {
+            if !commit.records.is_empty() {
+                head = log.append(head.seq, &std::mem::take(&mut commit)).await?;
+            }
+            if n == 0 {
+                break;
+            }
+        }
+    }
+    log.close().await;
+    println!("{count} events imported, head {head}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn parked(args: &ParkedArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let mut after = None;
+    let mut out = std::io::stdout().lock();
+    let mut count = 0;
+    loop {
+        let page = log.parked(after, PAGE_MAX).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.position);
+        for p in &page {
+            count += 1;
+            if args.json {
+                let line = serde_json::json!({
+                    "id": p.id, "position": p.position.0, "source": p.source, "topic": p.topic,
+                    "received_at": p.received_at.to_string(), "reason": p.reason,
+                });
+                writeln!(out, "{line}")?;
+            } else {
+                writeln!(out, "{}  {}  {}\n    {}", p.id, p.received_at, p.topic, p.reason)?;
+            }
+        }
+    }
+    if !args.json {
+        writeln!(out, "{count} messages are set aside; after an upgrade: koschei log retry-parked --db {}", args.db.db)?;
+    }
+    log.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn retry(args: &RetryArgs) -> Done {
+    let config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    let log = existing(&args.db.db).await?;
+    let mut reasons: HashMap<String, String> = HashMap::new();
+    let mut after = None;
+    loop {
+        let page = log.parked(after, PAGE_MAX).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.position);
+        for p in page {
+            if args.ids.is_empty() || args.ids.contains(&p.id) {
+                reasons.insert(p.id, p.reason);
+            }
+        }
+    }
+    if let Some(unknown) = args.ids.iter().find(|id| !reasons.contains_key(*id)) {
+        return Err(CliError::Rejected(format!("retry message {unknown}: it is not set aside (see `koschei log parked`)")));
+    }
+    let ids: Vec<String> = reasons.keys().cloned().collect();
+    let mut settings = config.settings(Source::Recording);
+    if args.config.is_none() {
+        // Without a configuration the rules in force stay in force.
+        let state = replay::state(&log, None, &mut |_| {}).await?;
+        settings.policy = super::package_view::policy(&state);
+    }
+    log.unpark(&ids).await?;
+    let mut brain = ingest::awaken(&log, settings, Blind, Metrics::new()).await?;
+    let done = ingest::drain(&mut brain, &log, IMPORT_BATCH, &reasons).await?;
+    log.close().await;
+    println!("{} messages tried again, {} still not understood", done.handled, done.parked);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stats(args: &StatsArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let info = log.info().await?;
+    let counts = log.counts().await?;
+    let head: Head = log.head().await?;
+    let bar = bar(head.seq);
+    let mut kinds: std::collections::BTreeMap<String, (u64, u64)> = std::collections::BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = log.read(after, PAGE_MAX).await?;
+        let Some(last) = page.last().map(|r| r.seq) else { break };
+        after = Some(last);
+        bar.set_position(last.get());
+        for r in &page {
+            let entry = kinds.entry(format!("{}.v{}", r.kind, r.version)).or_default();
+            entry.0 += 1;
+            entry.1 += r.payload.len() as u64;
+        }
+    }
+    bar.finish_and_clear();
+    log.close().await;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let kinds: serde_json::Map<String, serde_json::Value> =
+            kinds.iter().map(|(k, (n, b))| (k.clone(), serde_json::json!({ "events": n, "payload_bytes": b }))).collect();
+        let report = serde_json::json!({
+            "log_id": info.log_id, "backend": info.backend, "schema_version": info.schema_version, "min_reader": info.min_reader,
+            "head": head.to_string(), "events": head.seq.map_or(0, Seq::get), "kinds": kinds,
+            "inbox_total": counts.inbox_total, "inbox_pending": counts.inbox_pending,
+            "inbox_parked": counts.inbox_parked, "outbox_pending": counts.outbox_pending,
+        });
+        writeln!(out, "{report}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{} log {}, schema {}, made {}", info.backend, info.log_id, info.schema_version, info.created_at)?;
+    let mut table = super::render::Table::new(&["kind", "events", "payload bytes"]);
+    for (kind, (n, bytes)) in &kinds {
+        table.row(None, vec![kind.clone(), n.to_string(), bytes.to_string()]);
+    }
+    write!(out, "{}", table.render(super::render::colours(), 0))?;
+    writeln!(
+        out,
+        "{} messages ever received, {} waiting, {} set aside; {} commands in the outbox",
+        counts.inbox_total, counts.inbox_pending, counts.inbox_parked, counts.outbox_pending
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn snapshot(args: &SnapshotArgs) -> Done {
+    let log = existing(&args.db.db).await?;
+    let bar = bar(log.head().await?.seq);
+    let state = replay::from_start(&log, None, &mut |seq| bar.set_position(seq.get())).await?;
+    bar.finish_and_clear();
+    replay::keep(&log, &state).await?;
+    log.close().await;
+    println!("state as of event {} kept", state.seq.map_or(0, Seq::get));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Errors of verification keep their class.
+impl From<VerifyError> for CliError {
+    fn from(error: VerifyError) -> Self {
+        debug_assert!(matches!(error.class(), Class::Broken | Class::Unavailable | Class::Rejected));
+        Self::Engine(error.into())
+    }
+}

@@ -1,0 +1,194 @@
+//! What people and machines are shown of a package: one shape for `status` and `why`.
+
+use serde::Serialize;
+
+use crate::decide::Policy;
+use crate::decide::eligibility::priority_of;
+use crate::engine::follow::state_reason;
+use crate::event::{DependencyMove, PriorityParts};
+use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
+use crate::model::{BuildrootState, Name, PackageState, Timestamp};
+
+/// One of a package's last builds.
+#[derive(Serialize, Debug)]
+pub(crate) struct BuildView {
+    /// `real` or `scratch`.
+    pub(crate) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) build_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task_id: Option<i64>,
+    pub(crate) nvr: String,
+    /// Koji's word for the task or build state, where known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) koji_state: Option<String>,
+    /// `ok`, `genuine_failure`, …; absent while it runs and for imported builds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcome: Option<crate::model::Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) running: bool,
+    /// Its source was untagged since.
+    pub(crate) withdrawn: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repo_id: Option<i64>,
+    /// The repository was not told but taken to be this one.
+    pub(crate) repo_assumed: bool,
+    pub(crate) at: String,
+}
+
+/// A dependency that changed since the last build.
+#[derive(Serialize, Debug)]
+pub(crate) struct ChangeView {
+    pub(crate) arch_of_build: Name,
+    #[serde(flatten)]
+    pub(crate) moved: DependencyMove,
+    /// Absent: not reached from the package's own requirements.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) distance: Option<u8>,
+}
+
+/// The verdict on one architecture.
+#[derive(Serialize, Debug)]
+pub(crate) struct VerdictView {
+    pub(crate) arch: Name,
+    pub(crate) source: String,
+    /// Absent: not for this architecture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ok: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
+}
+
+/// A package.
+#[derive(Serialize, Debug)]
+pub(crate) struct PackageView {
+    pub(crate) collection: Name,
+    pub(crate) package: Name,
+    pub(crate) state: PackageState,
+    pub(crate) reason: String,
+    pub(crate) tracked: bool,
+    pub(crate) blocked: bool,
+    /// Newest tagged build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latest: Option<String>,
+    /// In thousandths of a point; absent when no build is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) priority: Option<PriorityParts>,
+    pub(crate) verdicts: Vec<VerdictView>,
+    pub(crate) dependency_changes: Vec<ChangeView>,
+    /// Newest first.
+    pub(crate) last_builds: Vec<BuildView>,
+}
+
+/// A collection.
+#[derive(Serialize, Debug)]
+pub(crate) struct CollectionView {
+    pub(crate) collection: Name,
+    pub(crate) display_name: String,
+    pub(crate) build_tag: Name,
+    pub(crate) dest_tag: Name,
+    pub(crate) buildroot: BuildrootState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) newest_repo: Option<i64>,
+    /// Newest repository resolved, by architecture.
+    pub(crate) resolved: std::collections::BTreeMap<Name, i64>,
+    /// Verdicts are of an older repository, because the newest could not be resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale: Option<String>,
+    pub(crate) running: u32,
+    pub(crate) packages: usize,
+}
+
+pub(crate) fn collection(name: &Name, c: &Collection) -> CollectionView {
+    CollectionView {
+        collection: name.clone(),
+        display_name: c.settings.display_name.clone(),
+        build_tag: c.settings.build_tag.clone(),
+        dest_tag: c.settings.dest_tag.clone(),
+        buildroot: c.buildroot(),
+        newest_repo: c.newest_repo.map(|r| r.0),
+        resolved: c.arches.iter().filter_map(|(a, r)| Some((a.clone(), r.repo_id?.0))).collect(),
+        stale: c.stale.as_ref().map(|(repo, why)| format!("repository {repo}: {why}")),
+        running: c.running,
+        packages: c.packages.len(),
+    }
+}
+
+pub(crate) fn package(
+    state: &State,
+    (cname, c): (&Name, &Collection),
+    (pname, p): (&Name, &Package),
+    now: Timestamp,
+    policy: &Policy,
+) -> PackageView {
+    let hub = state.hubs.get(&c.settings.hub);
+    let word = p.state(c.settings.track_all);
+    let reason = state_reason(p, word, |t| hub?.tasks.get(&t)?.reason.clone());
+    let changes = p.verdicts_in_use(&c.settings.arches).flat_map(|v| {
+        v.changes.iter().filter_map(|(index, distance)| {
+            Some(ChangeView {
+                arch_of_build: v.arch.clone(),
+                moved: c.moves.get_index(*index as usize)?.clone(),
+                distance: (*distance > 0).then_some(*distance),
+            })
+        })
+    });
+    PackageView {
+        collection: cname.clone(),
+        package: pname.clone(),
+        state: word,
+        reason,
+        tracked: p.is_tracked(c.settings.track_all),
+        blocked: p.blocked,
+        latest: p.latest.as_ref().map(|l| format!("{pname}-{}", l.source)),
+        priority: priority_of(c, p, now, policy).as_ref().map(crate::decide::plan::parts),
+        verdicts: p
+            .verdicts
+            .iter()
+            .map(|v| VerdictView {
+                arch: v.arch.clone(),
+                source: v.source.to_string(),
+                ok: v.ok,
+                problem: v.problem.as_deref().map(str::to_owned),
+            })
+            .collect(),
+        dependency_changes: changes.collect(),
+        last_builds: p.evidence.iter().rev().map(|e| build(state, c, pname, e)).collect(),
+    }
+}
+
+fn build(state: &State, c: &Collection, package: &Name, e: &Evidence) -> BuildView {
+    let hub = state.hubs.get(&c.settings.hub);
+    let (kind, build_id, task_id, koji_state, reason) = match e.kind {
+        EvidenceKind::Real(id) => {
+            let build = hub.and_then(|h| h.builds.get(&id));
+            let word = build.and_then(|b| b.state).and_then(|s| s.wire_name());
+            ("real", Some(id.0), build.and_then(|b| b.task_id).map(|t| t.0), word, None)
+        }
+        EvidenceKind::Scratch(id) => {
+            let task = hub.and_then(|h| h.tasks.get(&id));
+            let word = task.and_then(|t| t.state.wire_name());
+            ("scratch", None, Some(id.0), word, task.and_then(|t| t.reason.clone()))
+        }
+    };
+    BuildView {
+        kind,
+        build_id,
+        task_id,
+        nvr: if e.source.is_empty() { package.to_string() } else { format!("{package}-{}", e.source) },
+        koji_state: koji_state.map(str::to_owned),
+        outcome: e.outcome,
+        reason,
+        running: e.running,
+        withdrawn: e.withdrawn,
+        repo_id: e.repo.map(|r| r.0),
+        repo_assumed: e.assumed,
+        at: e.at.to_string(),
+    }
+}
+
+/// The rules in force in a state, else the default ones.
+pub(crate) fn policy(state: &State) -> Policy {
+    state.policy.as_ref().and_then(|p| serde_json::from_value(p.policy.clone()).ok()).unwrap_or_default()
+}

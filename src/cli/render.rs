@@ -1,0 +1,97 @@
+//! Text for people: tables, colours, points.
+
+use std::io::IsTerminal;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::model::PackageState;
+
+/// Thousandths of a point as points, one decimal.
+pub(crate) fn points(thousandths: i64) -> String {
+    let sign = if thousandths < 0 { "-" } else { "" };
+    let tenths = (thousandths.unsigned_abs() + 50) / 100;
+    format!("{sign}{}.{}", tenths / 10, tenths % 10)
+}
+
+/// Whether standard output understands colours.
+pub(crate) fn colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// The style of a state.
+pub(crate) fn style(state: PackageState) -> Style {
+    let colour = match state {
+        PackageState::Ok => AnsiColor::Green,
+        PackageState::Failing => AnsiColor::Red,
+        PackageState::Unresolved => AnsiColor::Yellow,
+        PackageState::Unknown | PackageState::Untracked | PackageState::Blocked => AnsiColor::BrightBlack,
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
+/// A table whose columns are as wide as they need to be.
+#[derive(Default)]
+pub(crate) struct Table {
+    rows: Vec<(Option<Style>, Vec<String>)>,
+}
+
+impl Table {
+    pub(crate) fn new(heads: &[&str]) -> Self {
+        let mut table = Self::default();
+        table.rows.push((Some(Style::new().bold()), heads.iter().map(|h| (*h).to_owned()).collect()));
+        table
+    }
+
+    pub(crate) fn row(&mut self, style: Option<Style>, cells: Vec<String>) {
+        self.rows.push((style, cells));
+    }
+
+    /// The text; `styled` is the column that takes the row's style.
+    pub(crate) fn render(&self, colours: bool, styled: usize) -> String {
+        let columns = self.rows.iter().map(|(_, r)| r.len()).max().unwrap_or(0);
+        let width = |c: usize| self.rows.iter().filter_map(|(_, r)| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for (index, (style, cells)) in self.rows.iter().enumerate() {
+            let mut line = String::new();
+            for (c, cell) in cells.iter().enumerate() {
+                let padding = " ".repeat(widths[c].saturating_sub(cell.chars().count()) + 2);
+                match style {
+                    Some(s) if colours && (index == 0 || c == styled) => {
+                        line.push_str(&format!("{s}{cell}{s:#}{padding}"));
+                    }
+                    _ => line.push_str(&format!("{cell}{padding}")),
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// One line, cut to a length.
+pub(crate) fn one_line(text: &str, max: usize) -> String {
+    let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if flat.chars().count() <= max {
+        return flat;
+    }
+    flat.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_lines() {
+        assert_eq!(points(-30_000), "-30.0");
+        assert_eq!(points(39_245), "39.2");
+        assert_eq!(points(-50), "-0.1");
+        assert_eq!(one_line("a\n  b", 10), "a b");
+        assert_eq!(one_line("abcdef", 4), "abc…");
+        let mut table = Table::new(&["x", "long head"]);
+        table.row(None, vec!["value".into(), "y".into()]);
+        assert_eq!(table.render(false, 0), "x      long head\nvalue  y\n");
+    }
+}

@@ -1,0 +1,526 @@
+//! `koschei resolve`: resolve source packages against a repository on disk, without any log or hub.
+//!
+//! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else a
+//! summary for people. That a package cannot be resolved is an answer, not a failure: the exit status is 0.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::{Class, Classified};
+use crate::repodata::{Groups, RepoDir, RepodataError, load_groups};
+use crate::resolve::{GroupVerdict, Mode, Resolution, ResolveError, Universe, hub_requirement};
+
+/// Bytes of one line of a BuildRequires file; a source package has a few hundred requirements at most.
+const LINE_MAX: u64 = 4 << 20;
+/// Answers that may wait for an earlier one of another thread before their threads pause.
+const WAITING_MAX: usize = 1024;
+/// Architectures Koji names repositories after.
+const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
+
+/// Find out which packages a source package would be built with, or why it cannot be.
+///
+/// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one architecture. The
+/// source packages come either from an rpm-md repository of source packages or from a file with one JSON object per line
+/// (`nvr`, and `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `exclusivearch`, `excludearch`).
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl"
+)]
+pub struct ResolveArgs {
+    /// Directory of the binary repository (the one that holds repodata/)
+    #[arg(long, value_name = "DIR")]
+    pub repo: PathBuf,
+    /// Directory of a repository of source packages; their requires are the BuildRequires
+    #[arg(long, value_name = "DIR", required_unless_present = "buildrequires", conflicts_with = "buildrequires")]
+    pub source: Option<PathBuf>,
+    /// File with the BuildRequires of source packages, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub buildrequires: Option<PathBuf>,
+    /// Only these source packages, as they are named in the output
+    #[arg(long, value_name = "NVR,…", value_delimiter = ',')]
+    pub packages: Vec<String>,
+    /// comps file with the build group; default: the one in the repository, else groups/comps.xml beside it
+    #[arg(long, value_name = "FILE")]
+    pub group_file: Option<PathBuf>,
+    /// Id of the build group
+    #[arg(long, value_name = "ID", default_value = "build")]
+    pub group: String,
+    /// Architecture; default: the name of the repository's directory if that is one, else `x86_64`
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// How build group and BuildRequires are put together
+    #[arg(long, value_enum, default_value_t)]
+    pub mode: ModeArg,
+    /// Print number and digest of the packages instead of their names
+    #[arg(long)]
+    pub digest: bool,
+    /// Also print how far each package is from the source package
+    #[arg(long)]
+    pub distances: bool,
+    /// Threads; default: one per processor
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print one line of JSON per source package
+    #[arg(long)]
+    pub jsonl: bool,
+}
+
+/// [`Mode`] on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum ModeArg {
+    /// Group first, then BuildRequires on top of it: what mock does
+    #[default]
+    Two,
+    /// Both in one transaction: what the original Koschei does
+    Joint,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Two => Self::Two,
+            ModeArg::Joint => Self::Joint,
+        }
+    }
+}
+
+/// Why `koschei resolve` gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveCliError {
+    /// A repository or comps file.
+    #[error(transparent)]
+    Repodata(#[from] RepodataError),
+    /// The solver did not take the repository.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// There is no build group anywhere.
+    #[error(
+        "find the build group: neither {repo}/repodata/repomd.xml names a group file nor is there {beside}; give one with --group-file"
+    )]
+    NoGroupFile {
+        /// The repository.
+        repo: PathBuf,
+        /// Where Koji would have put it.
+        beside: PathBuf,
+    },
+    /// The groups do not have the wanted one.
+    #[error("find group `{group}` in {file}: it has {found}; choose one with --group")]
+    NoGroup {
+        /// The wanted one.
+        group: String,
+        /// Where it was looked for.
+        file: String,
+        /// Those that are there.
+        found: String,
+    },
+    /// The BuildRequires file cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A line of the BuildRequires file is not understood.
+    #[error("parse {path} line {line}: {problem}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// `--packages` names something that is not there.
+    #[error("find source package {}: not in {path}", names.join(", "))]
+    NoPackage {
+        /// Those not found.
+        names: Vec<String>,
+        /// Where they were looked for.
+        path: PathBuf,
+    },
+    /// Standard output.
+    #[error("write the answers")]
+    Write(#[source] io::Error),
+}
+
+impl Classified for ResolveCliError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Repodata(error) => error.class(),
+            Self::Resolve(error) => error.class(),
+            Self::Read { .. } | Self::Write(_) => Class::Unavailable,
+            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::Line { .. } | Self::NoPackage { .. } => {
+                Class::Rejected
+            }
+        }
+    }
+}
+
+/// Runs the command on standard output.
+///
+/// # Errors
+/// [`ResolveCliError`]; the caller maps its class to the exit status. A reader that closes the pipe is no error.
+pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
+    let progress = io::stderr().is_terminal();
+    let mut out = BufWriter::new(io::stdout().lock());
+    match run_to(args, &mut out, progress).and_then(|()| out.flush().map_err(ResolveCliError::Write)) {
+        Err(ResolveCliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+        Ok(()) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Runs the command on any writer; `progress` shows a bar on standard error.
+pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
+    let arch = args.arch.clone().unwrap_or_else(|| default_arch(&args.repo));
+    let sources = select(read_sources(args, &arch)?, args)?;
+    let content =
+        RepoDir::open(&args.repo)?.load(sources.iter().flat_map(|s| s.requires.iter().map(String::as_str)))?;
+    let group = build_group(args, content.groups.as_ref())?;
+    let universe = Universe::load(Arc::new(content), &arch)?;
+    let mut summary = Summary::default();
+    let bar = bar(sources.len(), progress);
+    let verdict = for_each(&universe, &group, &sources, args, |source, answer| {
+        bar.inc(1);
+        if args.jsonl {
+            write_line(out, source, answer, &universe, args)?;
+        }
+        summary.add(source, answer);
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    if !args.jsonl {
+        summary.print(out, &universe, args, &verdict).map_err(ResolveCliError::Write)?;
+    }
+    Ok(())
+}
+
+/// One source package to resolve.
+struct Source {
+    label: String,
+    requires: Vec<String>,
+}
+
+fn default_arch(repo: &Path) -> String {
+    let name =
+        std::path::absolute(repo).ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned())).unwrap_or_default();
+    match name.as_str() {
+        // Koji's names of the 32-bit architectures are those of the family, not of the packages in it.
+        "i386" => "i686".to_owned(),
+        "armhfp" => "armv7hl".to_owned(),
+        known if ARCHES.contains(&known) => name,
+        _ => "x86_64".to_owned(),
+    }
+}
+
+fn read_sources(args: &ResolveArgs, arch: &str) -> Result<Vec<Source>, ResolveCliError> {
+    if let Some(path) = &args.buildrequires {
+        return read_build_requires(path, arch);
+    }
+    let Some(path) = &args.source else { return Ok(Vec::new()) };
+    let content = RepoDir::open(path)?.load([])?;
+    let sources = content.packages().iter().filter(|p| p.is_source());
+    Ok(sources
+        .map(|p| {
+            let epoch = p.evr.epoch.map_or(String::new(), |e| format!("{e}:"));
+            let label = format!("{}-{epoch}{}-{}", p.name, p.evr.version, p.evr.release);
+            Source { label, requires: content.build_requires(p) }
+        })
+        .collect())
+}
+
+/// One line of a BuildRequires file.
+#[derive(Deserialize)]
+struct BuildRequiresLine {
+    nvr: String,
+    requires: Option<Vec<String>>,
+    raw: Option<Vec<(String, String, u64)>>,
+    #[serde(default)]
+    exclusivearch: Vec<String>,
+    #[serde(default)]
+    excludearch: Vec<String>,
+}
+
+impl BuildRequiresLine {
+    /// `ExclusiveArch` and `ExcludeArch` keep it from this architecture. `noarch` in `ExclusiveArch` says that the result
+    /// is `noarch`, not where it is built.
+    fn excludes(&self, arch: &str) -> bool {
+        let mut exclusive = self.exclusivearch.iter().filter(|a| *a != "noarch").peekable();
+        (exclusive.peek().is_some() && !exclusive.any(|a| a == arch)) || self.excludearch.iter().any(|a| a == arch)
+    }
+}
+
+fn read_build_requires(path: &Path, arch: &str) -> Result<Vec<Source>, ResolveCliError> {
+    let failed = |source| ResolveCliError::Read { path: path.to_owned(), source };
+    let mut input = BufReader::new(File::open(path).map_err(failed)?);
+    let mut sources = Vec::new();
+    let mut bytes = Vec::new();
+    for line in 1.. {
+        bytes.clear();
+        let wrong = |problem: String| ResolveCliError::Line { path: path.to_owned(), line, problem };
+        if (&mut input).take(LINE_MAX + 1).read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
+            break;
+        }
+        if bytes.len() as u64 > LINE_MAX {
+            return Err(wrong(format!("it is longer than {LINE_MAX} bytes")));
+        }
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        let parsed: BuildRequiresLine = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+        if parsed.excludes(arch) {
+            continue;
+        }
+        let requires = match (parsed.requires, parsed.raw) {
+            (Some(requires), _) => requires,
+            (None, Some(raw)) => raw.iter().filter_map(|(n, v, f)| hub_requirement(n, v, *f)).collect(),
+            (None, None) => return Err(wrong("neither `requires` nor `raw`".to_owned())),
+        };
+        sources.push(Source { label: parsed.nvr, requires });
+    }
+    Ok(sources)
+}
+
+fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, ResolveCliError> {
+    if args.packages.is_empty() {
+        return Ok(sources);
+    }
+    let mut wanted: BTreeSet<&str> = args.packages.iter().map(String::as_str).collect();
+    let all = wanted.clone();
+    let chosen: Vec<Source> = sources.into_iter().filter(|s| all.contains(s.label.as_str())).collect();
+    for source in &chosen {
+        wanted.remove(source.label.as_str());
+    }
+    if !wanted.is_empty() {
+        let path = args.buildrequires.as_ref().or(args.source.as_ref()).cloned().unwrap_or_default();
+        return Err(ResolveCliError::NoPackage { names: wanted.into_iter().map(str::to_owned).collect(), path });
+    }
+    Ok(chosen)
+}
+
+fn build_group(args: &ResolveArgs, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
+    let beside = args.repo.join("../groups/comps.xml");
+    let read;
+    let (groups, file) = if let Some(path) = &args.group_file {
+        read = load_groups(path)?;
+        (&read, path.display().to_string())
+    } else if let Some(own) = own {
+        (own, args.repo.display().to_string())
+    } else if beside.exists() {
+        read = load_groups(&beside)?;
+        (&read, beside.display().to_string())
+    } else {
+        return Err(ResolveCliError::NoGroupFile { repo: args.repo.clone(), beside });
+    };
+    groups.installed(&args.group).ok_or_else(|| {
+        let found: Vec<&str> = groups.ids().collect();
+        let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+        ResolveCliError::NoGroup { group: args.group.clone(), file, found }
+    })
+}
+
+/// Resolves all sources on several threads and hands the answers over in order.
+fn for_each(
+    universe: &Universe,
+    group: &[String],
+    sources: &[Source],
+    args: &ResolveArgs,
+    mut take: impl FnMut(&Source, &Resolution) -> Result<(), ResolveCliError>,
+) -> Result<GroupVerdict, ResolveCliError> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = args.threads.map_or(processors, NonZeroUsize::get).min(sources.len().max(1));
+    let next = AtomicUsize::new(0);
+    let resolver = || {
+        let resolver = universe.resolver(group, args.mode.into())?;
+        Ok::<_, ResolveError>(if args.distances { resolver.with_distances() } else { resolver })
+    };
+    std::thread::scope(|scope| {
+        let (send, receive) = mpsc::sync_channel(WAITING_MAX);
+        for _ in 0..threads {
+            let (send, next, resolver) = (send.clone(), &next, &resolver);
+            scope.spawn(move || {
+                let mut resolver = match resolver() {
+                    Ok(resolver) => resolver,
+                    Err(error) => return drop(send.send(Err(error))),
+                };
+                if send.send(Ok((usize::MAX, Err(resolver.group().clone())))).is_err() {
+                    return;
+                }
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(source) = sources.get(index) else { return };
+                    let answer = resolver.resolve(&source.requires);
+                    // The receiver is gone when writing failed: then nobody wants the rest.
+                    if send.send(Ok((index, Ok(answer)))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        let mut waiting = BTreeMap::new();
+        let mut verdict = GroupVerdict::default();
+        let mut expected = 0;
+        for message in receive {
+            match message? {
+                (_, Err(group)) => verdict = group,
+                (index, Ok(answer)) => drop(waiting.insert(index, answer)),
+            }
+            while let Some(answer) = waiting.remove(&expected) {
+                take(&sources[expected], &answer)?;
+                expected += 1;
+            }
+        }
+        Ok(verdict)
+    })
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    source: &'a str,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closure: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance: Option<BTreeMap<String, u8>>,
+}
+
+fn write_line(
+    out: &mut impl Write,
+    source: &Source,
+    answer: &Resolution,
+    universe: &Universe,
+    args: &ResolveArgs,
+) -> Result<(), ResolveCliError> {
+    let names = universe.names(&answer.closure);
+    let mut line = Line {
+        source: &source.label,
+        ok: answer.ok,
+        closure: None,
+        problems: None,
+        count: None,
+        digest: None,
+        distance: (args.distances && answer.ok).then(|| distance_by_name(answer, universe)),
+    };
+    if args.digest {
+        line.count = Some(names.len());
+        line.digest = Some(answer.ok.then(|| digest(&names)));
+    } else if answer.ok {
+        line.closure = Some(names);
+    } else {
+        line.problems = Some(&answer.problems);
+    }
+    serde_json::to_writer(&mut *out, &line).map_err(|e| ResolveCliError::Write(e.into()))?;
+    out.write_all(b"\n").map_err(ResolveCliError::Write)
+}
+
+/// First 16 bytes, in hex, of SHA-256 over the names joined with newlines.
+fn digest(names: &[String]) -> String {
+    let hash = Sha256::digest(names.join("\n"));
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The smallest distance of each package name; names out of reach are left out.
+fn distance_by_name(answer: &Resolution, universe: &Universe) -> BTreeMap<String, u8> {
+    let mut map: BTreeMap<String, u8> = BTreeMap::new();
+    for (&id, distance) in answer.closure.iter().zip(&answer.distances) {
+        if let Some(distance) = *distance {
+            let least = map.entry(universe.package(id).name.to_string()).or_insert(distance);
+            *least = distance.min(*least);
+        }
+    }
+    map
+}
+
+fn bar(total: usize, shown: bool) -> indicatif::ProgressBar {
+    if !shown {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} source packages, {eta} left");
+    let bar = indicatif::ProgressBar::new(total as u64);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// What people want to know of a run.
+#[derive(Default)]
+struct Summary {
+    resolved: usize,
+    packages: usize,
+    largest: usize,
+    failed: Vec<(String, Vec<String>)>,
+}
+
+impl Summary {
+    fn add(&mut self, source: &Source, answer: &Resolution) {
+        if answer.ok {
+            self.resolved += 1;
+            self.packages += answer.closure.len();
+            self.largest = self.largest.max(answer.closure.len());
+        } else {
+            self.failed.push((source.label.clone(), answer.problems.clone()));
+        }
+    }
+
+    fn print(
+        &self,
+        out: &mut impl Write,
+        universe: &Universe,
+        args: &ResolveArgs,
+        group: &GroupVerdict,
+    ) -> io::Result<()> {
+        let mode = Mode::from(args.mode).as_str();
+        writeln!(
+            out,
+            "Repository   {} ({}, {} packages), mode {mode}",
+            args.repo.display(),
+            universe.arch(),
+            universe.len()
+        )?;
+        match group.ok {
+            true => writeln!(out, "Build group  {}: {} packages", args.group, group.closure.len())?,
+            false => writeln!(out, "Build group  {}: cannot be installed", args.group)?,
+        }
+        for member in &group.skipped {
+            writeln!(out, "             {member} is passed over: nothing provides it")?;
+        }
+        for problem in &group.problems {
+            writeln!(out, "             {}", problem.replace('\n', "\n             "))?;
+        }
+        let mean = self.packages.checked_div(self.resolved).unwrap_or(0);
+        writeln!(
+            out,
+            "Resolved     {} source packages, with {mean} packages on average, {} at most",
+            self.resolved, self.largest
+        )?;
+        writeln!(out, "Unresolved   {} source packages", self.failed.len())?;
+        for (label, problems) in &self.failed {
+            writeln!(out, "  {label}")?;
+            for problem in problems {
+                writeln!(out, "    {}", problem.replace('\n', "\n    "))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! `koschei status`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::open::{AsOf, reading, state_as_of};
+use super::package_view::{self, CollectionView, PackageView};
+use super::render::{Table, colours, one_line, points, style};
+use super::{CliError, DbArgs, Done};
+use crate::log::EventLog;
+use crate::model::{PackageState, Seq};
+
+/// Show every package with its state, why, its priority and its last builds.
+///
+/// As of the end of the log, or of any point in it. Priorities are those at the time of that point.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei status --db koschei.db --collection f99-build --state failing,unresolved")]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Only this collection
+    #[arg(long, value_name = "C")]
+    collection: Option<String>,
+    /// Only packages in these states: ok, failing, unresolved, unknown, untracked, blocked
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',')]
+    state: Vec<String>,
+    /// As things were after this event, or at this (recorded) time
+    #[arg(long, value_name = "SEQ|TIME")]
+    as_of: Option<AsOf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    seq: u64,
+    now: String,
+    collections: Vec<CollectionView>,
+    packages: Vec<PackageView>,
+}
+
+pub(super) async fn run(args: &StatusArgs) -> Done {
+    let words = ["ok", "failing", "unresolved", "unknown", "untracked", "blocked"];
+    if let Some(bad) = args.state.iter().find(|s| !words.contains(&s.as_str())) {
+        return Err(CliError::Rejected(format!("show state `{bad}`: the states are {}", words.join(", "))));
+    }
+    let log = reading(&args.db.db).await?;
+    let (state, now) = state_as_of(&log, args.as_of).await?;
+    log.close().await;
+    let policy = package_view::policy(&state);
+    if let Some(wanted) = &args.collection
+        && !state.collections.contains_key(wanted.as_str())
+    {
+        let known: Vec<&str> = state.collections.keys().map(|c| c.as_str()).collect();
+        return Err(CliError::Rejected(format!("find collection `{wanted}`: there are {}", known.join(", "))));
+    }
+    let mut report =
+        Report { seq: state.seq.map_or(0, Seq::get), now: now.to_string(), collections: Vec::new(), packages: Vec::new() };
+    for (cname, c) in state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str())) {
+        report.collections.push(package_view::collection(cname, c));
+        let mut packages: Vec<PackageView> =
+            c.packages.iter().map(|p| package_view::package(&state, (cname, c), p, now, &policy)).collect();
+        packages.retain(|p| args.state.is_empty() || args.state.iter().any(|s| s == p.state.as_str()));
+        packages.sort_by(|a, b| (rank(a.state), &a.package).cmp(&(rank(b.state), &b.package)));
+        report.packages.extend(packages);
+    }
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&report).expect("a report holds only what JSON can say"))?;
+    } else {
+        people(&report, &mut out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What needs looking at first.
+fn rank(state: PackageState) -> u8 {
+    match state {
+        PackageState::Failing => 0,
+        PackageState::Unresolved => 1,
+        PackageState::Ok => 2,
+        PackageState::Unknown => 3,
+        PackageState::Untracked => 4,
+        PackageState::Blocked => 5,
+    }
+}
+
+fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    let colours = colours();
+    for c in &r.collections {
+        let resolved: Vec<String> = c.resolved.iter().map(|(a, r)| format!("{a} {r}")).collect();
+        writeln!(
+            out,
+            "{}  buildroot {}, {} packages, {} running, repository resolved: {}",
+            c.collection,
+            c.buildroot,
+            c.packages,
+            c.running,
+            if resolved.is_empty() { "none".to_owned() } else { resolved.join(", ") }
+        )?;
+        if let Some(stale) = &c.stale {
+            writeln!(out, "  verdicts are stale: {}", one_line(stale, 160))?;
+        }
+        let mut table = Table::new(&["package", "state", "priority", "changes", "last build", "why"]);
+        for p in r.packages.iter().filter(|p| p.collection == c.collection) {
+            let last = p.last_builds.first().map_or_else(String::new, |b| {
+                let outcome = b.outcome.map_or(if b.running { "running" } else { "imported" }, |o| o.as_str());
+                format!("{} {}", b.kind, outcome)
+            });
+            table.row(
+                Some(style(p.state)),
+                vec![
+                    p.package.to_string(),
+                    p.state.to_string(),
+                    p.priority.map_or_else(|| "-".to_owned(), |x| points(x.current)),
+                    p.dependency_changes.len().to_string(),
+                    last,
+                    one_line(&p.reason, 90),
+                ],
+            );
+        }
+        for line in table.render(colours, 1).lines() {
+            writeln!(out, "  {line}")?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out, "as of event {}, {}", r.seq, r.now)
+}

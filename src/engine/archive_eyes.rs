@@ -1,0 +1,280 @@
+//! Looking into an archive directory beside a recording: its repositories, its build requirements, its recorded answers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
+use super::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts, bounded};
+use crate::decide::arches::{ArchInputs, arch_set};
+use crate::event::Event;
+use crate::koji::{Archive, ArchivedRepo, SourcePackage};
+use crate::model::{Evr, Hub, Name, Nvr, RepoId};
+use crate::repodata::{RepoContent, RepoDir, load_builds, load_groups};
+use crate::resolve::{Mode, PkgId, Resolution, Universe, solver_version};
+
+/// Below this many source packages a second thread costs more than it brings.
+const PER_THREAD_MIN: usize = 50;
+
+/// An archive, and how to resolve what is in it.
+#[derive(Debug)]
+pub struct ArchiveEyes {
+    archive: Archive,
+    mode: Mode,
+    threads: usize,
+}
+
+impl ArchiveEyes {
+    /// Resolves in `mode` with up to `threads` threads.
+    pub fn new(archive: Archive, mode: Mode, threads: usize) -> Self {
+        Self { archive, mode, threads: threads.max(1) }
+    }
+
+    /// The archive.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    fn find(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<ArchivedRepo, NotSeen> {
+        match self.archive.repo(hub, tag, repo) {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(NotSeen(format!("the archive has no repository {repo} of {tag}"))),
+            Err(e) => Err(NotSeen(format!("the archive's repository {repo} of {tag} cannot be read: {}", chain(&e)))),
+        }
+    }
+}
+
+impl Eyes for ArchiveEyes {
+    fn observations(&mut self) -> Vec<Event> {
+        self.archive.observations()
+    }
+
+    fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoSeen {
+        match self.find(hub, tag, repo) {
+            Ok(found) => RepoSeen { create_event: found.create_event, arches: Some(found.arches) },
+            Err(_) => RepoSeen::default(),
+        }
+    }
+
+    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
+        let found = self.find(unit.hub, unit.tag, unit.repo)?;
+        if unit.arch.is_empty() {
+            return Err(NotSeen("the repository has no architecture with metadata".to_owned()));
+        }
+        let sources = self.sources(&found, unit.arch)?;
+        let wanted = sources.iter().flat_map(|s| s.known.iter().flat_map(|k| k.requires.iter().map(String::as_str)));
+        let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
+        let content = dir.load(wanted).map_err(unreadable)?;
+        let group = group(&found.dir, &content, unit.group)?;
+        let inputs = inputs(dir.primary_checksum().unwrap_or_default(), &group, &sources, self.mode);
+        let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
+        let first = universe.resolver(&group, self.mode).map_err(unreadable)?;
+        let verdict = first.group().clone();
+        drop(first);
+        let answers = if verdict.ok { self.solve(&universe, &group, &sources)? } else { Vec::new() };
+        Ok(assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers))
+    }
+}
+
+/// A source package of the repository.
+struct Wanted {
+    nvr: Nvr,
+    /// Its build requirements and where it may be built, where known.
+    known: Option<SourcePackage>,
+    excluded: Option<String>,
+}
+
+impl ArchiveEyes {
+    /// The source packages whose builds are in the repository, by name.
+    ///
+    /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata do,
+    /// packages of external repositories left out.
+    fn sources(&self, found: &ArchivedRepo, arch: &str) -> Result<Vec<Wanted>, NotSeen> {
+        let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
+        let mut keep = |nvr: Nvr| {
+            let evr = |n: &Nvr| Evr { epoch: None, version: n.version.clone(), release: n.release.clone() };
+            let better = newest.get(&nvr.name).is_none_or(|old| evr(old) < evr(&nvr));
+            if better {
+                newest.insert(nvr.name.clone(), nvr);
+            }
+        };
+        let mut listed = false;
+        for other in &found.arches {
+            let dir = found.dir.join(other.as_str());
+            if dir.join("pkglist").exists() {
+                listed = true;
+                load_builds(&dir).map_err(unreadable)?.into_keys().for_each(&mut keep);
+            }
+        }
+        if !listed {
+            let content = RepoDir::open(found.dir.join(arch)).and_then(|d| d.load([])).map_err(unreadable)?;
+            let own = content.packages().iter().filter(|p| !p.is_external());
+            own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
+        }
+        Ok(newest.into_values().map(|nvr| self.wanted(nvr, arch, &found.arches)).collect())
+    }
+
+    fn wanted(&self, nvr: Nvr, arch: &str, tag_arches: &[Name]) -> Wanted {
+        let known = self.archive.source(&nvr).cloned();
+        let excluded = known.as_ref().and_then(|s| {
+            // Where a noarch package may be built is what the lists say about the machine, not about the result.
+            let set = arch_set(&ArchInputs {
+                tag_arches,
+                build_archs: &[],
+                exclusive_arch: &without_noarch(&s.exclusivearch),
+                exclude_arch: &without_noarch(&s.excludearch),
+                arch_override: None,
+                build_arches: &[],
+            });
+            if set.arches.iter().any(|a| a == arch) {
+                return None;
+            }
+            let dropped = set.dropped.iter().find(|d| d.arch == arch);
+            Some(dropped.map_or_else(|| "not for this architecture".to_owned(), |d| d.reason.as_str().to_owned()))
+        });
+        Wanted { nvr, known, excluded }
+    }
+
+    /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
+    fn solve(&self, universe: &Universe, group: &[String], sources: &[Wanted]) -> Result<Vec<Option<Resolution>>, NotSeen> {
+        let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
+        let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), NotSeen> {
+            let mut resolver = universe.resolver(group, self.mode).map_err(unreadable)?.with_distances();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(source) = sources.get(at) else { return Ok(()) };
+                if let (Some(known), None) = (&source.known, &source.excluded) {
+                    let answer = resolver.resolve(&known.requires);
+                    answers.lock().expect("no thread panics while it holds the lock")[at] = Some(answer);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            work()?;
+            handles.into_iter().try_for_each(|h| h.join().map_err(|_| NotSeen("a resolver thread failed".to_owned()))?)
+        })?;
+        Ok(answers.into_inner().expect("no thread panics while it holds the lock"))
+    }
+}
+
+fn without_noarch(arches: &[Name]) -> Vec<Name> {
+    arches.iter().filter(|a| *a != "noarch").cloned().collect()
+}
+
+/// libsolv goes by the architecture of packages, Koji's directories by that of the family.
+fn rpm_arch(arch: &str) -> &str {
+    match arch {
+        "i386" => "i686",
+        "armhfp" => "armv7hl",
+        other => other,
+    }
+}
+
+fn unreadable(error: impl std::error::Error) -> NotSeen {
+    NotSeen(format!("failed to {}", chain(&error)))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Members of the build group: as Koji writes them beside the repository, else as the metadata have them.
+fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<String>, NotSeen> {
+    let beside = dir.join("groups/comps.xml");
+    let read;
+    let groups = if beside.exists() {
+        read = load_groups(&beside).map_err(unreadable)?;
+        Some(&read)
+    } else {
+        content.groups.as_ref()
+    };
+    groups
+        .and_then(|g| g.installed(id))
+        .ok_or_else(|| NotSeen(format!("there is no group `{id}` in the repository's comps; nothing can be built without one")))
+}
+
+/// Digest of everything the verdicts depend on.
+fn inputs(primary: &str, group: &[String], sources: &[Wanted], mode: Mode) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    add(mode.as_str());
+    add(primary);
+    group.iter().for_each(|g| add(g));
+    for s in sources {
+        add(&s.nvr.to_string());
+        add(s.excluded.as_deref().unwrap_or(""));
+        s.known.iter().flat_map(|k| &k.requires).for_each(|r| add(r));
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn assemble(
+    unit: &Unit<'_>,
+    mode: Mode,
+    universe: &Universe,
+    inputs: String,
+    group: &crate::resolve::GroupVerdict,
+    sources: Vec<Wanted>,
+    answers: Vec<Option<Resolution>>,
+) -> UnitVerdicts {
+    let mut used: BTreeMap<PkgId, String> = BTreeMap::new();
+    for id in group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)) {
+        used.entry(*id).or_insert_with(|| universe.nevra(*id).to_string());
+    }
+    let mut packages: Vec<String> = used.values().cloned().collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let place = |id: &PkgId| {
+        let at = packages.binary_search(&used[id]).expect("every package of a closure is in the table");
+        u32::try_from(at).unwrap_or(u32::MAX)
+    };
+    let mut group_closure: Vec<u32> = group.closure.iter().map(&place).collect();
+    group_closure.sort_unstable();
+    let answers = answers.into_iter().chain(std::iter::repeat(None));
+    let results = sources.into_iter().zip(answers).map(|(source, answer)| {
+        let verdict = match (answer, source.excluded, &source.known) {
+            (_, Some(reason), _) => SourceVerdict::Excluded { reason },
+            (_, None, None) | (None, ..) => SourceVerdict::Unknown,
+            (Some(a), ..) if !a.ok => SourceVerdict::Unresolved { problems: bounded(&a.problems) },
+            (Some(a), ..) => {
+                let distance = |i: usize| a.distances.get(i).copied().flatten().unwrap_or(0);
+                let mut pairs: Vec<(u32, u8)> =
+                    a.closure.iter().enumerate().map(|(i, id)| (place(id), distance(i))).collect();
+                pairs.sort_unstable();
+                let (closure, distances) = pairs.into_iter().unzip();
+                SourceVerdict::Ok { closure, distances }
+            }
+        };
+        let noarch = source.known.as_ref().is_some_and(|k| k.buildarchs.iter().any(|a| a == "noarch"));
+        let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);
+        (source.nvr.name, SourceResult { source: version, noarch, verdict })
+    });
+    UnitVerdicts {
+        format: FORMAT,
+        repo: unit.repo,
+        arch: unit.arch.into(),
+        mode: mode.as_str().into(),
+        solver: solver_version(),
+        inputs,
+        group_problems: bounded(&group.problems),
+        group: group_closure,
+        packages: packages.clone(),
+        sources: if group.ok { results.collect() } else { BTreeMap::new() },
+    }
+}

@@ -1,0 +1,192 @@
+//! Deriving every decision again from the log alone.
+
+use serde::Serialize;
+
+use super::brain::PROGRAM;
+use super::error::EngineError;
+use super::follow::{judgement, state_reason};
+use super::replay;
+use crate::decide::eligibility::inputs;
+use crate::decide::load::ArchLoads;
+use crate::decide::{Policy, plan};
+use crate::event::{Chosen, Envelope, EvaluationMade, Event};
+use crate::fold::State;
+use crate::log::EventLog;
+use crate::model::{Name, Seq};
+
+/// Most findings listed; more are only counted.
+const FINDINGS_MAX: usize = 1000;
+
+/// Something in the log that the rules do not give.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// The event.
+    pub seq: u64,
+    /// Its kind.
+    pub kind: String,
+    /// Program version that wrote it, where it says so; another one may have had other rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// The result of an audit.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Audit {
+    /// Events looked at.
+    pub events: u64,
+    /// Evaluations derived again.
+    pub evaluations: u64,
+    /// Rebuild requests traced to their evaluation.
+    pub requests: u64,
+    /// Outcomes and states derived again.
+    pub judgements: u64,
+    /// What the log says and the rules do not.
+    pub findings: Vec<Finding>,
+    /// How many there are, listed or not.
+    pub total: u64,
+}
+
+impl Audit {
+    fn find(&mut self, seq: Seq, event: &Event, program: Option<&str>, what: impl Into<String>) {
+        self.total += 1;
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding {
+                seq: seq.get(),
+                kind: event.kind().name.to_owned(),
+                program: program.filter(|p| *p != PROGRAM).map(str::to_owned),
+                what: what.into(),
+            });
+        }
+    }
+}
+
+/// An evaluation whose requests have not all been seen.
+struct Open {
+    seq: Seq,
+    chosen: Vec<Chosen>,
+    policy: Policy,
+}
+
+/// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests, outcomes, states.
+///
+/// # Errors
+/// See [`EngineError`]; a wrong decision is a finding, not an error.
+pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, EngineError> {
+    let mut audit = Audit::default();
+    let mut open: Option<Open> = None;
+    let state = replay::fold(log, State::default(), None, progress, &mut |state, e| {
+        look(&mut audit, &mut open, state, e);
+    })
+    .await?;
+    if let Some(o) = open.filter(|o| !o.chosen.is_empty()) {
+        let event = Event::Tick(crate::event::Tick { now: state.recorded_at });
+        audit.find(o.seq, &event, None, format!("{} chosen packages were never requested", o.chosen.len()));
+    }
+    Ok(audit)
+}
+
+fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope) {
+    audit.events += 1;
+    let follows = matches!(&e.event, Event::RebuildRequested(_) | Event::RebuildNotSubmitted(_));
+    if !follows && let Some(o) = open.take().filter(|o| !o.chosen.is_empty()) {
+        let missing: Vec<&str> = o.chosen.iter().map(|c| c.package.as_str()).collect();
+        audit.find(e.seq, &e.event, None, format!("evaluation {} chose {} and no request followed", o.seq, missing.join(", ")));
+    }
+    match &e.event {
+        Event::EvaluationMade(made) => {
+            audit.evaluations += 1;
+            *open = evaluation(audit, state, e, made);
+        }
+        Event::RebuildRequested(r) => {
+            audit.requests += 1;
+            let Some(o) = open else {
+                return audit.find(e.seq, &e.event, None, "a rebuild was requested outside an evaluation");
+            };
+            if e.causation != Some(o.seq) {
+                audit.find(e.seq, &e.event, None, format!("its cause is not evaluation {}", o.seq));
+            }
+            let place = o.chosen.iter().position(|c| c.collection == r.collection && c.package == r.nvr.name);
+            match place {
+                Some(0) => {
+                    o.chosen.remove(0);
+                }
+                Some(at) => {
+                    o.chosen.remove(at);
+                    audit.find(e.seq, &e.event, None, "requested out of turn");
+                }
+                None => audit.find(e.seq, &e.event, None, format!("evaluation {} did not choose {}", o.seq, r.nvr.name)),
+            }
+            let derived = state.package(&r.collection, &r.nvr.name).map(|p| inputs(p, &o.policy));
+            if derived.as_ref() != Some(&r.inputs) {
+                audit.find(e.seq, &e.event, None, "what it says it depended on is not what the state was");
+            }
+        }
+        Event::RebuildFinished(r) => {
+            audit.judgements += 1;
+            let policy = policy(state);
+            let task = state.hubs.get(&r.hub).and_then(|h| h.tasks.get(&r.task_id));
+            let derived = task.zip(policy).and_then(|(t, p)| judgement(t, &p));
+            // With the builder's own words, or when given up, more was known than the fold keeps.
+            let known = r.fault.is_none() && r.outcome != crate::model::Outcome::TimedOut;
+            if known && derived.as_ref().map(|v| v.outcome) != Some(r.outcome) {
+                let now = derived.map_or("not ended".to_owned(), |v| v.outcome.to_string());
+                audit.find(e.seq, &e.event, None, format!("says {}, the rules say {now}", r.outcome));
+            }
+        }
+        Event::PackageStateChanged(c) => {
+            audit.judgements += 1;
+            let track_all = state.collections.get(&c.collection).is_some_and(|x| x.settings.track_all);
+            let Some(p) = state.package(&c.collection, &c.package) else {
+                return audit.find(e.seq, &e.event, None, "the package is not known");
+            };
+            let derived = p.state(track_all);
+            if derived != c.new || p.announced != c.old {
+                let why = state_reason(p, derived, |_| None);
+                audit.find(e.seq, &e.event, None, format!("says {}, the state is {derived}: {why}", c.new));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn policy(state: &State) -> Option<Policy> {
+    serde_json::from_value(state.policy.as_ref()?.policy.clone()).ok()
+}
+
+fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationMade) -> Option<Open> {
+    let program = Some(made.program.as_str());
+    if made.saw != state.seq.map_or(0, Seq::get) {
+        audit.find(e.seq, &e.event, program, format!("says it saw the state at {}, it follows on {:?}", made.saw, state.seq));
+    }
+    let adopted = state.policy.as_ref().map(|p| p.digest.as_str());
+    if adopted != Some(made.policy.as_str()) {
+        audit.find(e.seq, &e.event, program, "its policy is not the one in force");
+    }
+    let Some(policy) = policy(state) else {
+        audit.find(e.seq, &e.event, program, "the policy in force cannot be read by this program");
+        return None;
+    };
+    let load = made.load.as_ref().map(|l| ArchLoads(l.iter().map(|(a, n)| (Name::from(a.as_str()), *n)).collect()));
+    let derived = plan(state, made.now, &policy, load.as_ref());
+    let chosen = derived.chosen_names(state);
+    if chosen != made.chosen {
+        audit.find(e.seq, &e.event, program, difference(&chosen, &made.chosen));
+    } else if (derived.considered, &derived.held) != (made.considered, &made.held) || made.running != state.running() {
+        audit.find(e.seq, &e.event, program, format!("held back: says {:?}, the rules say {:?}", made.held, derived.held));
+    }
+    Some(Open { seq: e.seq, chosen: made.chosen.clone(), policy })
+}
+
+fn difference(rules: &[Chosen], log: &[Chosen]) -> String {
+    let named = |list: &[Chosen], other: &[Chosen]| {
+        let only: Vec<String> = list
+            .iter()
+            .filter(|c| !other.contains(c))
+            .map(|c| format!("{}/{} at {}", c.collection, c.package, c.priority.current))
+            .collect();
+        if only.is_empty() { "nothing else".to_owned() } else { only.join(", ") }
+    };
+    format!("chose {}; the rules choose {}", named(log, rules), named(rules, log))
+}

@@ -1,0 +1,416 @@
+//! The brain: the only one that appends.
+//!
+//! Each message is handled completely before the next: its facts, what follows from them (resolutions, judgements, state changes)
+//! and the decisions taken at that point all go into one commit together with the message's settling. Batches are whole
+//! messages, so the log does not depend on how many messages a commit holds.
+//!
+//! Decisions are taken at two points only: at a tick, and when a repository was resolved.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::error::EngineError;
+use super::eyes::Eyes;
+use super::resolving::ClosureCache;
+use super::verdicts::Closures;
+use crate::bus::koji_message::{self, Context, Interpretation};
+use crate::decide::Policy;
+use crate::event::{
+    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried, NewEvent,
+    PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
+};
+use crate::fold::State;
+use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
+use crate::model::{Hub, Name, PersonId, Seq, Timestamp};
+use crate::telemetry::Metrics;
+
+/// Version of this program, recorded with every decision.
+pub const PROGRAM: &str = concat!("koschei ", env!("CARGO_PKG_VERSION"));
+
+/// What the brain is told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The rules to adopt.
+    pub policy: Policy,
+    /// How to read messages.
+    pub context: Context,
+    /// Resolution mode: `two` or `joint`.
+    pub mode: crate::resolve::Mode,
+    /// Make a collection of every tag that gets repositories.
+    pub find_collections: bool,
+    /// Configured collections, tracking and priorities, as the events that would bring them about.
+    pub wanted: Vec<Event>,
+}
+
+/// State, and what is about to be appended.
+pub struct Brain<E> {
+    pub(super) state: State,
+    pub(super) settings: Settings,
+    pub(super) eyes: E,
+    pub(super) commit: Commit,
+    pub(super) cache: ClosureCache,
+    pub(super) metrics: Metrics,
+    hash: ChainHash,
+    committed: Option<Seq>,
+    now: Timestamp,
+    begun: bool,
+    persons: HashMap<String, PersonId>,
+}
+
+impl<E: Eyes> Brain<E> {
+    /// A brain that goes on where `state`, folded up to `head`, ends.
+    ///
+    /// # Errors
+    /// Broken when state and log do not end at the same event.
+    pub fn new(
+        mut state: State,
+        head: &Head,
+        persons: HashMap<String, PersonId>,
+        settings: Settings,
+        eyes: E,
+        metrics: Metrics,
+    ) -> Result<Self, EngineError> {
+        if state.seq != head.seq {
+            return Err(EngineError::Broken(format!("the state ends at {:?}, the log at {:?}", state.seq, head.seq)));
+        }
+        state.watch();
+        Ok(Self {
+            now: state.recorded_at,
+            hash: head.hash,
+            committed: head.seq,
+            state,
+            settings,
+            eyes,
+            commit: Commit::default(),
+            cache: ClosureCache::default(),
+            metrics,
+            begun: false,
+            persons,
+        })
+    }
+
+    /// The state, everything handled so far included.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Gives the state away.
+    pub fn into_state(self) -> State {
+        self.state
+    }
+
+    /// Number of events waiting for [`Brain::flush`].
+    pub fn waiting(&self) -> usize {
+        self.commit.records.len()
+    }
+
+    /// The time decisions are taken by: that of the message in hand.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Appends what is waiting, in one transaction.
+    ///
+    /// # Errors
+    /// Whatever the log says. The brain is ahead of the log then and must be thrown away.
+    pub async fn flush(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
+        let commit = std::mem::take(&mut self.commit);
+        if commit.records.is_empty() && commit.settled.is_empty() {
+            return Ok(());
+        }
+        let watch = super::clock::Stopwatch::start();
+        let head = log.append(self.committed, &commit).await?;
+        self.metrics.appended(&commit.records, watch.seconds());
+        self.committed = head.seq;
+        Ok(())
+    }
+
+    /// Handles one message from the inbox. `false`: it was not understood and is set aside.
+    ///
+    /// # Errors
+    /// Unavailable or broken, from reading attachments; the message itself can only be parked.
+    pub async fn message(
+        &mut self,
+        log: &impl EventLog,
+        position: Position,
+        message: &Incoming,
+        retried: Option<&str>,
+    ) -> Result<bool, EngineError> {
+        self.now = self.now.max(message.received_at);
+        self.begin();
+        self.tick(log).await?;
+        let said = {
+            let incoming =
+                koji_message::Incoming { id: &message.id, raw: &message.body, received_at: message.received_at };
+            let (persons, new) = (&mut self.persons, &mut self.commit.persons);
+            koji_message::interpret(incoming, &self.settings.context, &mut |name| {
+                persons
+                    .entry(name.to_owned())
+                    .or_insert_with(|| {
+                        let id = random_person();
+                        new.push((id.clone(), name.to_owned()));
+                        id
+                    })
+                    .clone()
+            })
+        };
+        if let Some(reason) = retried {
+            let understood = !matches!(said, Interpretation::Rejected(_));
+            let event = MessageRetried { message: message.id.clone(), understood, reason: reason.to_owned() };
+            self.push(event.into(), Source::Operator, None, None);
+        }
+        let disposition = match said {
+            Interpretation::Facts(facts) => {
+                for fact in facts {
+                    self.fact(log, fact).await?;
+                }
+                Disposition::Done
+            }
+            Interpretation::Ignored(reason) => Disposition::Ignored { reason: reason.to_owned() },
+            Interpretation::Rejected(reason) => Disposition::Parked { reason },
+        };
+        let understood = !matches!(disposition, Disposition::Parked { .. });
+        self.metrics.settled(&message.topic, &disposition);
+        self.commit.settled.push(Settled { position, disposition });
+        Ok(understood)
+    }
+
+    /// Sets a message aside that is not even one.
+    pub fn unreadable(&mut self, position: Position, topic: &str, reason: String) {
+        let disposition = Disposition::Parked { reason };
+        self.metrics.settled(topic, &disposition);
+        self.commit.settled.push(Settled { position, disposition });
+    }
+
+    /// Appends one event and folds it at once.
+    pub(super) fn push(
+        &mut self,
+        event: Event,
+        source: Source,
+        cause: Option<Seq>,
+        correlation: Option<Seq>,
+    ) -> Seq {
+        self.append(NewEvent {
+            event,
+            occurred_at: self.now,
+            source,
+            fact: None,
+            koji_event: None,
+            causation: cause,
+            correlation,
+        })
+    }
+
+    fn append(&mut self, new: NewEvent) -> Seq {
+        let seq = Seq::after(self.state.seq);
+        let record = Record::new(seq, self.now, &new, self.hash);
+        self.hash = record.hash;
+        self.commit.records.push(record);
+        let envelope = Envelope {
+            seq,
+            recorded_at: self.now,
+            occurred_at: new.occurred_at,
+            source: new.source,
+            fact: new.fact,
+            koji_event: new.koji_event,
+            causation: new.causation,
+            correlation: new.correlation,
+            event: new.event,
+        };
+        self.state.apply(&envelope);
+        seq
+    }
+
+    /// Adopts rules and configuration, before anything else is handled, as far as the log does not have them yet.
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let digest = self.settings.policy.digest();
+        if self.state.policy.as_ref().is_none_or(|p| p.digest != digest) {
+            let policy = serde_json::to_value(&self.settings.policy).expect("a policy holds only what JSON can say");
+            let event = PolicyAdopted { digest, policy, program: PROGRAM.to_owned() };
+            self.push(event.into(), Source::Operator, None, None);
+        }
+        for event in self.eyes.observations() {
+            if !self.already(&event) {
+                let text = format!("archive/{}/{}", event.kind(), event.payload());
+                let mut new = self.new_event(event, Source::Archive);
+                new.fact = Some(FactId::of(&format!("{text}/{}", Seq::after(self.state.seq))));
+                self.append(new);
+            }
+        }
+        for mut event in std::mem::take(&mut self.settings.wanted) {
+            if self.already(&event) {
+                continue;
+            }
+            if let Event::CollectionCreated(c) = &event
+                && self.state.collections.contains_key(&c.collection)
+            {
+                event = CollectionEdited { collection: c.collection.clone(), settings: c.settings.clone() }.into();
+            }
+            self.push(event, Source::Operator, None, None);
+        }
+    }
+
+    fn new_event(&self, event: Event, source: Source) -> NewEvent {
+        NewEvent {
+            event,
+            occurred_at: self.now,
+            source,
+            fact: None,
+            koji_event: None,
+            causation: None,
+            correlation: None,
+        }
+    }
+
+    /// Whether folding an observation or a setting would change nothing.
+    fn already(&self, event: &Event) -> bool {
+        match event {
+            Event::TagObserved(t) => {
+                let Some(tag) = self.state.hubs.get(&t.hub).and_then(|h| h.tags.get(&t.tag)) else { return false };
+                (t.arches.is_none() || t.arches == tag.arches)
+                    && (t.inheritance.is_none() || t.inheritance == tag.inheritance)
+                    && (t.groups.is_none() || t.groups == tag.groups)
+                    && (t.external_repos.is_none() || t.external_repos == tag.external_repos)
+            }
+            Event::TargetObserved(t) => {
+                let known = self.state.hubs.get(&t.hub).and_then(|h| h.targets.get(&t.target));
+                known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default() == (t.build_tag.as_ref(), t.dest_tag.as_ref())
+            }
+            Event::CollectionCreated(c) => self.state.collections.get(&c.collection).is_some_and(|x| x.settings == c.settings),
+            Event::PackageTracked(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(true))
+            }
+            Event::PackageUntracked(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(false))
+            }
+            Event::PackagePrioritySet(p) => self.state.package(&p.collection, &p.package).is_some_and(|x| match p.kind {
+                crate::event::PriorityKind::Manual => x.manual_points == p.points,
+                crate::event::PriorityKind::Static => x.static_points == p.points,
+            }),
+            Event::PackageArchOverrideSet(p) => self
+                .state
+                .package(&p.collection, &p.package)
+                .is_some_and(|x| x.arch_override.as_deref() == p.arches.as_deref()),
+            Event::PackageSkipResolutionSet(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| x.skip_resolution == p.skip)
+            }
+            _ => false,
+        }
+    }
+
+    /// Ticks when it is time. However long nothing happened, that is one tick.
+    async fn tick(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
+        let interval = i64::try_from(self.settings.policy.tick_interval_secs).unwrap_or(i64::MAX);
+        if self.state.last_tick.is_some_and(|last| self.now < last.plus_secs(interval)) {
+            return Ok(());
+        }
+        let first = self.state.last_tick.is_none();
+        let tick = self.push(Tick { now: self.now }.into(), Source::Engine, None, None);
+        if first {
+            return Ok(());
+        }
+        self.time_out(tick);
+        self.settle(log, tick).await?;
+        self.evaluate(Trigger::Tick, tick, tick);
+        self.settle(log, tick).await
+    }
+
+    /// Appends a fact and everything that follows from it.
+    async fn fact(&mut self, log: &impl EventLog, mut fact: NewEvent) -> Result<(), EngineError> {
+        if let Event::RepoReady(r) = &mut fact.event {
+            let seen = self.eyes.repo(&r.hub, &r.tag, r.repo_id);
+            r.create_event = r.create_event.or(seen.create_event);
+            r.arches = r.arches.take().or(seen.arches);
+            fact.koji_event = r.create_event;
+        }
+        let event = fact.event.clone();
+        let seq = self.append(fact);
+        match &event {
+            Event::RepoInitialised(r) => self.found(&r.hub, &r.tag, seq),
+            Event::RepoReady(r) => {
+                self.found(&r.hub, &r.tag, seq);
+                self.repo_ready(log, r, seq).await?;
+            }
+            _ => {}
+        }
+        self.settle(log, seq).await
+    }
+
+    async fn repo_ready(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<(), EngineError> {
+        if self.resolve(log, r, cause).await? {
+            self.settle(log, cause).await?;
+            self.evaluate(Trigger::RepoResolved, cause, cause);
+        }
+        Ok(())
+    }
+
+    /// Makes a collection of a tag that gets repositories, where that is wanted.
+    ///
+    /// Its dest tag is the one it inherits from where that is known, else its name without `-build`.
+    fn found(&mut self, hub: &Hub, tag: &Name, cause: Seq) {
+        if !self.settings.find_collections {
+            return;
+        }
+        let state = self.state.hubs.get(hub);
+        let parent = state.and_then(|h| h.tags.get(tag)?.inheritance.as_ref()?.iter().min_by_key(|l| l.priority));
+        let dest_tag: Name = match parent {
+            Some(link) => link.tag.clone(),
+            None => tag.strip_suffix("-build").filter(|t| !t.is_empty()).unwrap_or(tag).into(),
+        };
+        let target = state
+            .and_then(|h| h.targets.iter().find(|(_, (build, dest))| build == tag && *dest == dest_tag))
+            .map_or_else(|| dest_tag.clone(), |(name, _)| name.clone());
+        // A second hub may have a tag of the same name.
+        let mut name = tag.clone();
+        if self.state.collections.get(&name).is_some_and(|c| c.settings.hub != *hub) {
+            name = Name::from(format!("{hub}-{tag}"));
+        }
+        let settings = CollectionSettings {
+            display_name: name.to_string(),
+            hub: hub.clone(),
+            target,
+            build_tag: tag.clone(),
+            dest_tag,
+            build_group: self.settings.policy.build_group.clone(),
+            coefficient: 1000,
+            arches: self.settings.policy.build_arches.clone(),
+            track_all: true,
+            max_builds: None,
+            found: true,
+        };
+        match self.state.collections.get(&name) {
+            Some(c) if !c.settings.found || c.settings == settings => {}
+            Some(_) => {
+                self.push(CollectionEdited { collection: name, settings }.into(), Source::Engine, Some(cause), Some(cause));
+            }
+            None => {
+                self.push(CollectionCreated { collection: name, settings }.into(), Source::Engine, Some(cause), Some(cause));
+            }
+        }
+    }
+
+    /// The closures an attachment holds, from memory, from the commit in hand, or from the log.
+    pub(super) async fn closures(&mut self, log: &impl EventLog, digest: &str) -> Result<Arc<Closures>, EngineError> {
+        if let Some(found) = self.cache.get(digest) {
+            return Ok(found);
+        }
+        let bytes = match self.commit.attachments.iter().find(|a| a.digest == digest) {
+            Some(a) => a.content.clone(),
+            None => log
+                .attachment(digest)
+                .await?
+                .ok_or_else(|| EngineError::Broken(format!("the log names attachment {digest} and does not have it")))?,
+        };
+        let closures = Arc::new(Closures::from_bytes(&bytes).map_err(|e| EngineError::Broken(e.to_string()))?);
+        self.cache.put(digest, Arc::clone(&closures));
+        Ok(closures)
+    }
+}
+
+/// A new stand-in for a person.
+fn random_person() -> PersonId {
+    PersonId::new(format!("p-{:016x}", rand::random::<u64>()))
+}

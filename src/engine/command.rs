@@ -1,0 +1,108 @@
+//! Commands as they leave: one JSON object a line, described by `schemas/command.*.schema.json`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event::PriorityParts;
+use crate::model::{Hub, Name, Nvr, RebuildId, RepoId, TaskId, Timestamp};
+
+/// What led to a command.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CommandCause {
+    /// The event the command follows from.
+    pub sequence: u64,
+    /// The evaluation that decided it; absent for cancellations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<u64>,
+    /// The event at the beginning of the chain of causes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<u64>,
+}
+
+/// Rebuild a source package as a scratch build.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildCommand {
+    /// Unique for ever: whoever carries commands out does so once per id.
+    pub id: String,
+    /// `rebuild`.
+    pub command: String,
+    /// Version of this object: 1.
+    pub version: u32,
+    /// The collection it is for.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Name, version, release of the source package.
+    pub nvr: String,
+    /// Hub instance to build on.
+    pub hub: Hub,
+    /// Source as Koji's `build` call takes it, relative to its work directory.
+    pub source: String,
+    /// Build target.
+    pub target: Name,
+    /// Repository to bind the build to, where the hub's policy allows that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_id: Option<RepoId>,
+    /// Architectures for `arch_override`; absent: leave it to Koji.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arches: Vec<Name>,
+    /// Koji task priority.
+    pub task_priority: i64,
+    /// Our priority, in thousandths of a point, by part.
+    pub priority: PriorityParts,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// Why.
+    pub cause: CommandCause,
+}
+
+/// Cancel a scratch build of ours.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CancelCommand {
+    /// Unique for ever.
+    pub id: String,
+    /// `cancel`.
+    pub command: String,
+    /// Version of this object: 1.
+    pub version: u32,
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The task.
+    pub task_id: TaskId,
+    /// Why, in words.
+    pub reason: String,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// What led to it.
+    pub cause: CommandCause,
+}
+
+/// Where Koji finds a tagged source package, relative to its work directory (`../packages/N/V/R/src/…`).
+pub fn srpm_path(nvr: &Nvr) -> String {
+    format!("../packages/{}/{}/{}/src/{nvr}.src.rpm", nvr.name, nvr.version, nvr.release)
+}
+
+/// The id of a rebuild's command.
+pub fn rebuild_id(rebuild: RebuildId) -> String {
+    rebuild.to_string()
+}
+
+/// JSON Schemas of all commands: file name and text.
+pub fn schemas() -> Vec<(String, String)> {
+    let render = |name: &str, schema: schemars::Schema| {
+        let mut schema = schema;
+        let file = format!("command.{name}.v1.schema.json");
+        schema.insert("$id".to_owned(), format!("https://koschei.fedoraproject.org/schemas/{file}").into());
+        let mut text = serde_json::to_string_pretty(&schema).expect("schemas are JSON");
+        text.push('\n');
+        (file, text)
+    };
+    vec![
+        render("rebuild", schemars::schema_for!(RebuildCommand)),
+        render("cancel", schemars::schema_for!(CancelCommand)),
+    ]
+}

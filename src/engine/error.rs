@@ -1,0 +1,70 @@
+//! What can go wrong in the shell.
+
+use std::path::PathBuf;
+
+use crate::bus::{RecordingError, SinkError};
+use crate::event::DecodeError;
+use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, VerifyError};
+use crate::model::{Class, Classified};
+
+/// An error of the engine. Each variant keeps its cause; [`Classified::class`] says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The log could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log could not be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// Messages could not be put into the inbox.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// The database could not be changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log holds something this program cannot read.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A recording could not be read to its end.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// Commands could not be delivered; they stay in the outbox.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The log is not what was written.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A file could not be written.
+    #[error("write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something that must hold does not.
+    #[error("{0}; this is a defect or a damaged log: stop, keep the database, run `koschei log verify`")]
+    Broken(String),
+}
+
+impl Classified for EngineError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Open(e) => e.class(),
+            Self::Read(e) => e.class(),
+            Self::Append(e) => e.class(),
+            Self::Receive(e) => e.class(),
+            Self::Store(e) => e.class(),
+            Self::Decode(e) => e.class(),
+            Self::Recording(e) => e.class(),
+            Self::Sink(e) => e.class(),
+            Self::Verify(e) => e.class(),
+            Self::Write { .. } => Class::Unavailable,
+            Self::Broken(_) => Class::Broken,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What follows from facts: judgements on ended rebuilds, measurements, state changes, decisions.
+
+use super::brain::{Brain, PROGRAM};
+use super::command::{CancelCommand, CommandCause, RebuildCommand, rebuild_id, srpm_path};
+use super::error::EngineError;
+use super::eyes::Eyes;
+use crate::decide::eligibility::{build_arches, inputs};
+use crate::decide::faults::{Canceller, Ended, FailedStep, classify};
+use crate::decide::plan::{names, parts};
+use crate::decide::{Choice, plan, retry};
+use crate::event::{
+    EvaluationMade, Event, PackageStateChanged, RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted,
+    RebuildRequested, Source, Trigger,
+};
+use crate::fold::{EvidenceKind, Package, Task};
+use crate::log::{EventLog, OutboxCommand};
+use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, Seq, TaskId};
+
+/// Why a rebuild is not offered to a hub when there is none.
+pub const NO_HUB: &str = "no hub";
+
+/// Rounds of consequences after one fact. Two are enough; more would mean that consequences chase each other.
+const ROUNDS_MAX: usize = 8;
+
+impl<E: Eyes> Brain<E> {
+    /// Appends everything that follows from what was folded since the last call.
+    pub(super) async fn settle(&mut self, log: &impl EventLog, cause: Seq) -> Result<(), EngineError> {
+        for _ in 0..ROUNDS_MAX {
+            let touched = self.state.take_touched();
+            if touched.is_empty() {
+                return Ok(());
+            }
+            for (c, p) in touched {
+                self.judge_ended(c, p, cause);
+                let (_, package) = names(&self.state, c, p);
+                self.measure(log, c, &package, cause).await?;
+                self.announce(c, p, cause);
+            }
+        }
+        Err(EngineError::Broken("consequences of one event do not come to an end".to_owned()))
+    }
+
+    /// Says how ended rebuilds of a package ended.
+    fn judge_ended(&mut self, c: usize, p: usize, cause: Seq) {
+        let collection = &self.state.collections[c];
+        let hub = collection.settings.hub.clone();
+        let Some(h) = self.state.hubs.get(&hub) else { return };
+        let open: Vec<TaskId> = collection.packages[p]
+            .evidence
+            .iter()
+            .filter(|e| matches!(e.outcome, None | Some(Outcome::TimedOut)))
+            .filter_map(|e| match e.kind {
+                EvidenceKind::Scratch(task) => Some(task),
+                EvidenceKind::Real(_) => None,
+            })
+            .filter(|t| h.tasks.get(t).is_some_and(|t| t.state.is_final()))
+            .collect();
+        for task in open {
+            self.judge(c, &hub, task, cause);
+        }
+    }
+
+    fn judge(&mut self, c: usize, hub: &Hub, id: TaskId, cause: Seq) {
+        let Some(task) = self.state.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
+        let Some(verdict) = judgement(task, &self.settings.policy) else { return };
+        if task.outcome == Some(verdict.outcome) {
+            return;
+        }
+        let event = RebuildFinished {
+            collection: names(&self.state, c, 0).0,
+            package: task.package.clone(),
+            hub: hub.clone(),
+            task_id: id,
+            rebuild: task.rebuild,
+            outcome: verdict.outcome,
+            reason: verdict.reason,
+            fault: None,
+        };
+        self.metrics.finished(verdict.outcome);
+        self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Writes down a package's state where it is another one now.
+    fn announce(&mut self, c: usize, p: usize, cause: Seq) {
+        let collection = &self.state.collections[c];
+        let package = &collection.packages[p];
+        let new = package.state(collection.settings.track_all);
+        if package.announced == Some(new) {
+            return;
+        }
+        let tasks = &self.state.hubs[&collection.settings.hub].tasks;
+        let reason = state_reason(package, new, |t| tasks.get(&t)?.reason.clone());
+        let old = package.announced;
+        let (collection, package) = names(&self.state, c, p);
+        let event = PackageStateChanged { collection, package, old, new, reason };
+        self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Gives up rebuilds that run too long.
+    pub(super) fn time_out(&mut self, cause: Seq) {
+        let now = self.now();
+        let policy = &self.settings.policy;
+        let mut late: Vec<(Hub, TaskId, Name, Name)> = Vec::new();
+        for (hub, h) in &self.state.hubs {
+            for (id, t) in &h.tasks {
+                let Some(collection) = &t.collection else { continue };
+                let waits = !t.state.is_final() && !t.cancel_requested && t.outcome.is_none();
+                if waits && retry::is_timed_out(t.created_at, now, policy) {
+                    late.push((hub.clone(), *id, collection.clone(), t.package.clone()));
+                }
+            }
+        }
+        for (hub, task_id, collection, package) in late {
+            let reason = format!("ran longer than {} seconds", self.settings.policy.task_timeout_secs);
+            let event = RebuildCancelRequested {
+                collection: collection.clone(),
+                package: package.clone(),
+                hub: hub.clone(),
+                task_id,
+                reason: reason.clone(),
+                by: None,
+            };
+            let seq = self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+            let command = CancelCommand {
+                id: format!("c{seq}"),
+                command: "cancel".to_owned(),
+                version: 1,
+                collection: collection.clone(),
+                package: package.clone(),
+                hub: hub.clone(),
+                task_id,
+                reason: reason.clone(),
+                decided_at: now,
+                cause: CommandCause { sequence: seq.get(), evaluation: None, correlation: Some(cause.get()) },
+            };
+            let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
+            self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "cancel".to_owned(), payload });
+            // Without a hub nobody will tell that it was cancelled; it must not hold a slot for ever.
+            let rebuild = self.state.hubs[&hub].tasks[&task_id].rebuild;
+            let event = RebuildFinished {
+                collection,
+                package,
+                hub,
+                task_id,
+                rebuild,
+                outcome: Outcome::TimedOut,
+                reason,
+                fault: None,
+            };
+            self.metrics.finished(Outcome::TimedOut);
+            self.push(event.into(), Source::Engine, Some(seq), Some(cause));
+        }
+    }
+
+    /// Applies the rules, writes down what they say, and lets the commands out.
+    pub(super) fn evaluate(&mut self, trigger: Trigger, cause: Seq, correlation: Seq) {
+        let watch = super::clock::Stopwatch::start();
+        let now = self.now();
+        let plan = plan(&self.state, now, &self.settings.policy, None);
+        let event = EvaluationMade {
+            saw: self.state.seq.map_or(0, Seq::get),
+            now,
+            trigger,
+            policy: self.state.policy.as_ref().map(|p| p.digest.clone()).unwrap_or_default(),
+            program: PROGRAM.to_owned(),
+            load: None,
+            running: self.state.running(),
+            considered: plan.considered,
+            held: plan.held.clone(),
+            chosen: plan.chosen_names(&self.state),
+        };
+        self.metrics.evaluated(&plan, watch.seconds());
+        let evaluation = self.push(event.into(), Source::Engine, Some(cause), Some(correlation));
+        for choice in &plan.chosen {
+            self.request(choice, evaluation, correlation);
+        }
+    }
+
+    fn request(&mut self, choice: &Choice, evaluation: Seq, correlation: Seq) {
+        let (collection, package) = names(&self.state, choice.collection, choice.package);
+        let c = &self.state.collections[choice.collection];
+        let p = &c.packages[choice.package];
+        let Some((version, release)) = p.latest.as_ref().and_then(|l| l.source.rsplit_once('-')) else { return };
+        let nvr = Nvr { name: package.clone(), version: version.into(), release: release.into() };
+        let (arches, noarch) = build_arches(c, p);
+        let requested = RebuildRequested {
+            collection: collection.clone(),
+            hub: c.settings.hub.clone(),
+            nvr: nvr.clone(),
+            target: c.settings.target.clone(),
+            repo_id: c.arches.values().filter_map(|a| a.repo_id).max(),
+            arches: if noarch { Vec::new() } else { arches },
+            priority: parts(&choice.priority),
+            inputs: inputs(p, &self.settings.policy),
+            task_priority: self.settings.policy.task_priority.into(),
+        };
+        let seq = self.push(requested.clone().into(), Source::Engine, Some(evaluation), Some(correlation));
+        let rebuild = RebuildId(seq.get());
+        let command = RebuildCommand {
+            id: rebuild_id(rebuild),
+            command: "rebuild".to_owned(),
+            version: 1,
+            collection: collection.clone(),
+            package: package.clone(),
+            source: srpm_path(&nvr),
+            nvr: nvr.to_string(),
+            hub: requested.hub,
+            target: requested.target,
+            repo_id: requested.repo_id,
+            arches: requested.arches,
+            task_priority: requested.task_priority,
+            priority: requested.priority,
+            decided_at: self.now(),
+            cause: CommandCause {
+                sequence: seq.get(),
+                evaluation: Some(evaluation.get()),
+                correlation: Some(correlation.get()),
+            },
+        };
+        let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
+        self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "rebuild".to_owned(), payload });
+        let closed = RebuildNotSubmitted { rebuild, collection, package, reason: NO_HUB.to_owned() };
+        self.push(closed.into(), Source::Engine, Some(seq), Some(correlation));
+    }
+}
+
+/// How a task ended, by the rules; `None` while it has not.
+pub fn judgement(task: &Task, policy: &crate::decide::Policy) -> Option<crate::decide::faults::Verdict> {
+    let failed: Vec<FailedStep<'_>> = task
+        .failed_children
+        .iter()
+        .map(|(method, label)| FailedStep { method, label, fault: None })
+        .collect();
+    let ended_at = task.finished_at.unwrap_or(task.created_at);
+    classify(
+        &Ended {
+            state: task.state,
+            fault: None,
+            failed_steps: &failed,
+            any_step: task.any_step,
+            cancelled_by: Some(if task.cancel_requested { Canceller::Us } else { Canceller::Koji }),
+            timed_out: task.cancel_requested && retry::is_timed_out(task.created_at, ended_at, policy),
+        },
+        &policy.fault_patterns,
+    )
+}
+
+/// Why a package is in its state, in words.
+pub fn state_reason(package: &Package, state: PackageState, reason_of: impl Fn(TaskId) -> Option<String>) -> String {
+    match state {
+        PackageState::Blocked => "blocked in Koji's package list".to_owned(),
+        PackageState::Untracked => "nobody asked to watch it".to_owned(),
+        PackageState::Unresolved => package
+            .verdicts
+            .iter()
+            .find(|v| v.ok == Some(false))
+            .map_or_else(
+                || "its build dependencies cannot be installed".to_owned(),
+                |v| format!("on {}: {}", v.arch, v.problem.as_deref().unwrap_or("cannot be installed")),
+            ),
+        PackageState::Unknown if package.latest.is_some() => "imported or never built here".to_owned(),
+        PackageState::Unknown => "no build of it is known".to_owned(),
+        PackageState::Ok | PackageState::Failing => match package.complete().next() {
+            None => String::new(),
+            Some(e) => match e.kind {
+                EvidenceKind::Real(build) => format!("build {build} ({}) succeeded", e.source),
+                EvidenceKind::Scratch(task) => {
+                    let why = reason_of(task).unwrap_or_else(|| "ended".to_owned());
+                    format!("rebuild {task} of {}: {why}", e.source)
+                }
+            },
+        },
+    }
+}
+
+/// Whether an event of the engine's own says what the rules say at that point: used by the audit.
+pub fn is_decision(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::EvaluationMade(_)
+            | Event::RebuildRequested(_)
+            | Event::RebuildNotSubmitted(_)
+            | Event::RebuildFinished(_)
+            | Event::PackageStateChanged(_)
+    )
+}

@@ -1,0 +1,183 @@
+//! Feeding a recording in: inbox first, then the brain, then the commands.
+//!
+//! The same steps as with a live bus, on the recording's own clock: a message's recorded time is when the recorder saw it. So the
+//! same recording gives the same log, byte for byte but for the stand-ins of persons, however often it is interrupted.
+
+use std::collections::HashMap;
+
+use super::brain::{Brain, Settings};
+use super::error::EngineError;
+use super::eyes::Eyes;
+use super::replay;
+use crate::bus::{Entry, Progress, Recording};
+use crate::fold::State;
+use crate::log::{EventLog, Incoming, Position, Received};
+use crate::model::Timestamp;
+use crate::telemetry::Metrics;
+
+/// Source name of recorded messages in the inbox.
+pub const SOURCE: &str = "recording";
+/// Topic of what is not a message.
+pub const UNREADABLE: &str = "unreadable";
+/// Most messages in one commit.
+pub const BATCH_MAX: usize = 10_000;
+
+/// What happened to the messages of a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Ingested {
+    /// Lines read.
+    pub read: u64,
+    /// Messages that had come before.
+    pub duplicates: u64,
+    /// Messages handled now, including those an interrupted run had left in the inbox.
+    pub handled: u64,
+    /// Messages set aside now: not understood.
+    pub parked: u64,
+    /// Commits.
+    pub commits: u64,
+}
+
+/// Opens the brain on a log: folds what is there.
+///
+/// # Errors
+/// See [`EngineError`].
+pub async fn awaken<E: Eyes>(
+    log: &impl EventLog,
+    settings: Settings,
+    eyes: E,
+    metrics: Metrics,
+) -> Result<Brain<E>, EngineError> {
+    let head = log.head().await?;
+    let state = replay::state(log, None, &mut |_| {}).await?;
+    let persons: HashMap<_, _> = log.all_persons().await?.into_iter().map(|(id, name)| (name, id)).collect();
+    Brain::new(state, &head, persons, settings, eyes, metrics)
+}
+
+/// Handles what waits in the inbox, oldest first. `retried` gives the reasons of messages that had been parked.
+///
+/// # Errors
+/// See [`EngineError`].
+pub async fn drain<E: Eyes>(
+    brain: &mut Brain<E>,
+    log: &impl EventLog,
+    batch: usize,
+    retried: &HashMap<String, String>,
+) -> Result<Ingested, EngineError> {
+    let mut done = Ingested::default();
+    let mut after: Option<Position> = None;
+    loop {
+        let pending = log.pending(after, batch.clamp(1, BATCH_MAX)).await?;
+        let Some(last) = pending.last() else { return Ok(done) };
+        after = Some(last.position);
+        for p in &pending {
+            handle(brain, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), &mut done).await?;
+        }
+        brain.flush(log).await?;
+        done.commits += 1;
+    }
+}
+
+async fn handle<E: Eyes>(
+    brain: &mut Brain<E>,
+    log: &impl EventLog,
+    position: Position,
+    message: &Incoming,
+    retried: Option<&str>,
+    done: &mut Ingested,
+) -> Result<(), EngineError> {
+    done.handled += 1;
+    if message.topic == UNREADABLE {
+        brain.unreadable(position, UNREADABLE, retried.unwrap_or("not a message").to_owned());
+        done.parked += 1;
+        return Ok(());
+    }
+    if brain.message(log, position, message, retried).await? {
+        return Ok(());
+    }
+    done.parked += 1;
+    Ok(())
+}
+
+/// Feeds a whole recording in, `batch` messages to a commit.
+///
+/// # Errors
+/// See [`EngineError`]. What was read before a recording breaks off is committed.
+pub async fn recording<E: Eyes>(
+    brain: &mut Brain<E>,
+    log: &impl EventLog,
+    recording: &mut Recording,
+    batch: usize,
+    progress: &mut dyn FnMut(Progress, &Ingested),
+) -> Result<Ingested, EngineError> {
+    let batch = batch.clamp(1, BATCH_MAX);
+    let mut done = drain(brain, log, batch, &HashMap::new()).await?;
+    let mut last_seen = brain.state().recorded_at;
+    loop {
+        let mut incoming = Vec::with_capacity(batch);
+        let mut reasons = Vec::with_capacity(batch);
+        let mut broken = None;
+        while incoming.len() < batch {
+            match recording.next() {
+                None => break,
+                Some(Err(e)) => {
+                    broken = Some(e);
+                    break;
+                }
+                Some(Ok(entry)) => {
+                    done.read += 1;
+                    let (message, reason) = to_incoming(entry, &mut last_seen);
+                    incoming.push(message);
+                    reasons.push(reason);
+                }
+            }
+        }
+        if !incoming.is_empty() {
+            let received = log.receive(&incoming).await?;
+            brain.metrics.received(SOURCE, &received);
+            for ((message, reason), received) in incoming.iter().zip(reasons).zip(received) {
+                match received {
+                    Received::Duplicate => done.duplicates += 1,
+                    Received::Stored { position } => {
+                        handle(brain, log, position, message, reason.as_deref(), &mut done).await?;
+                    }
+                }
+            }
+            brain.flush(log).await?;
+            done.commits += 1;
+            progress(recording.progress(), &done);
+        }
+        if let Some(e) = broken {
+            return Err(e.into());
+        }
+        if incoming.len() < batch {
+            return Ok(done);
+        }
+    }
+}
+
+/// The inbox form of an entry, and why it is unreadable if it is. A message without any time gets that of the one before.
+fn to_incoming(entry: Entry, last_seen: &mut Timestamp) -> (Incoming, Option<String>) {
+    match entry {
+        Entry::Message(m) => {
+            *last_seen = m.seen_at.or(m.sent_at).unwrap_or(*last_seen).max(*last_seen);
+            let message =
+                Incoming { id: m.id, source: SOURCE.to_owned(), topic: m.topic, received_at: *last_seen, body: m.raw };
+            (message, None)
+        }
+        Entry::Unreadable(u) => {
+            let message = Incoming {
+                id: u.id,
+                source: SOURCE.to_owned(),
+                topic: UNREADABLE.to_owned(),
+                received_at: *last_seen,
+                body: u.raw,
+            };
+            (message, Some(format!("line {}: {}", u.line, u.reason)))
+        }
+    }
+}
+
+/// The state a brain ends with.
+pub fn finished<E: Eyes>(brain: Brain<E>) -> State {
+    brain.into_state()
+}

@@ -1,0 +1,203 @@
+//! Everything one resolution found out: verdict, closure and distances of every source package in one repository and architecture.
+//!
+//! This is the attachment a `repo_resolved` event names by digest. State keeps scores only; who wants to compare two closures
+//! comes here. It is a pure function of the repository's content, the build group and the build requirements, so it is the
+//! same whenever and wherever it is made.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::event::DependencyMove;
+use crate::model::{Class, Classified, Evr, Name, Nevra, RepoId};
+use crate::resolve::{self, Installed};
+
+/// Layout of the attachment; counts up when it changes.
+pub const FORMAT: u32 = 1;
+/// Longest problem text kept, in characters.
+const PROBLEM_CHARS_MAX: usize = 2000;
+/// Most problems kept per package.
+const PROBLEMS_MAX: usize = 20;
+
+/// The verdict on one source package.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum SourceVerdict {
+    /// Its build dependencies install.
+    Ok {
+        /// Indexes into [`UnitVerdicts::packages`], ascending.
+        closure: Vec<u32>,
+        /// Distance of each (0: not reached).
+        distances: Vec<u8>,
+    },
+    /// They do not.
+    Unresolved {
+        /// Why, in words.
+        problems: Vec<String>,
+    },
+    /// Not for this architecture.
+    Excluded {
+        /// Why.
+        reason: String,
+    },
+    /// Its build requirements are not known; that is not the same as having none.
+    Unknown,
+}
+
+/// One source package.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SourceResult {
+    /// `version-release`.
+    pub source: SmolStr,
+    /// It builds for `noarch`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub noarch: bool,
+    /// What came out.
+    #[serde(flatten)]
+    pub verdict: SourceVerdict,
+}
+
+/// One repository on one architecture.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct UnitVerdicts {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The generation.
+    pub repo: RepoId,
+    /// The architecture.
+    pub arch: Name,
+    /// `two` or `joint`.
+    pub mode: Name,
+    /// Solver and version.
+    pub solver: String,
+    /// Digest of what went in.
+    pub inputs: String,
+    /// Why the build group does not install; empty: it does.
+    pub group_problems: Vec<String>,
+    /// Indexes of the build group's closure.
+    pub group: Vec<u32>,
+    /// `name-epoch:version-release.arch` of every package in any closure, sorted.
+    pub packages: Vec<String>,
+    /// By source package name. Empty when the build group does not install.
+    pub sources: BTreeMap<Name, SourceResult>,
+}
+
+/// An attachment that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("read the verdicts of a repository: {0}")]
+pub struct VerdictsError(String);
+
+impl Classified for VerdictsError {
+    fn class(&self) -> Class {
+        Class::Broken
+    }
+}
+
+impl UnitVerdicts {
+    /// As stored. The same content gives the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("verdicts hold only what JSON can say")
+    }
+
+    /// Number of packages that resolve, do not, are not for this architecture, are unknown.
+    pub fn counts(&self) -> [u32; 4] {
+        let mut counts = [0; 4];
+        for s in self.sources.values() {
+            let slot = match s.verdict {
+                SourceVerdict::Ok { .. } => 0,
+                SourceVerdict::Unresolved { .. } => 1,
+                SourceVerdict::Excluded { .. } => 2,
+                SourceVerdict::Unknown => 3,
+            };
+            counts[slot] += 1;
+        }
+        counts
+    }
+}
+
+/// Problems as kept: bounded in number and length.
+pub fn bounded(problems: &[String]) -> Vec<String> {
+    problems.iter().take(PROBLEMS_MAX).map(|p| p.chars().take(PROBLEM_CHARS_MAX).collect()).collect()
+}
+
+/// Verdicts ready for comparison: the package table parsed once.
+#[derive(Clone, Debug)]
+pub struct Closures {
+    /// As stored.
+    pub unit: UnitVerdicts,
+    table: Vec<Nevra>,
+}
+
+impl Closures {
+    /// Parses the table. Cost: O(packages).
+    ///
+    /// # Errors
+    /// [`VerdictsError`] (broken) for a name that is none, or an index outside the table.
+    pub fn new(unit: UnitVerdicts) -> Result<Self, VerdictsError> {
+        let table = unit.packages.iter().map(|p| parse_nevra(p)).collect::<Result<Vec<_>, _>>()?;
+        let inside = |list: &[u32]| list.iter().all(|i| (*i as usize) < table.len());
+        let sound = unit.sources.values().all(|s| match &s.verdict {
+            SourceVerdict::Ok { closure, distances } => inside(closure) && distances.len() == closure.len(),
+            _ => true,
+        });
+        if !sound || !inside(&unit.group) {
+            return Err(VerdictsError("an index lies outside the table".to_owned()));
+        }
+        Ok(Self { unit, table })
+    }
+
+    /// From stored bytes.
+    ///
+    /// # Errors
+    /// [`VerdictsError`] (broken).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, VerdictsError> {
+        let unit: UnitVerdicts = serde_json::from_slice(bytes).map_err(|e| VerdictsError(e.to_string()))?;
+        if unit.format != FORMAT {
+            return Err(VerdictsError(format!("layout {} is not known to this program", unit.format)));
+        }
+        Self::new(unit)
+    }
+
+    /// What a resolving source package would have installed, with distances; `None` when it does not resolve here.
+    pub fn installed(&self, package: &str) -> Option<Vec<Installed>> {
+        let SourceVerdict::Ok { closure, distances } = &self.unit.sources.get(package)?.verdict else { return None };
+        let at = |(index, distance): (&u32, &u8)| Installed {
+            nevra: self.table[*index as usize].clone(),
+            distance: (*distance > 0).then_some(*distance),
+        };
+        Some(closure.iter().zip(distances).map(at).collect())
+    }
+
+    /// Whether `package` resolves here in exactly this version.
+    pub fn has(&self, package: &str, source: &str) -> bool {
+        self.unit
+            .sources
+            .get(package)
+            .is_some_and(|s| s.source == source && matches!(s.verdict, SourceVerdict::Ok { .. }))
+    }
+}
+
+/// What changed in a package's buildroot from `old` to `new`, with distances (0: not reached). Empty when either does not resolve.
+pub fn moves(old: &Closures, new: &Closures, package: &str) -> Vec<(DependencyMove, u8)> {
+    let (Some(before), Some(after)) = (old.installed(package), new.installed(package)) else { return Vec::new() };
+    resolve::changes(&before, &after)
+        .into_iter()
+        .map(|c| {
+            let text = |evr: Option<Evr>| evr.map(|e| SmolStr::from(e.to_string()));
+            (DependencyMove { name: c.name, arch: c.arch, old: text(c.old), new: text(c.new) }, c.distance.unwrap_or(0))
+        })
+        .collect()
+}
+
+/// Reads `name-epoch:version-release.arch`.
+fn parse_nevra(text: &str) -> Result<Nevra, VerdictsError> {
+    let bad = || VerdictsError(format!("`{text}` is not a package"));
+    let (rest, arch) = text.rsplit_once('.').ok_or_else(bad)?;
+    let (rest, release) = rest.rsplit_once('-').ok_or_else(bad)?;
+    let (name, ev) = rest.rsplit_once('-').ok_or_else(bad)?;
+    let (epoch, version) = ev.split_once(':').ok_or_else(bad)?;
+    let epoch = epoch.parse().map_err(|_| bad())?;
+    let evr = Evr { epoch: Some(epoch), version: version.into(), release: release.into() };
+    Ok(Nevra { name: name.into(), evr, arch: arch.into() })
+}

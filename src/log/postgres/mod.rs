@@ -1,0 +1,327 @@
+//! The log in a PostgreSQL database.
+//!
+//! Writers of events serialise on one advisory lock, writers of the inbox on another; numbers are given under the lock, so
+//! that nobody ever sees a later row before an earlier one (a database sequence would allow that: its numbers are taken
+//! before commit). Batches go in by `UNNEST`. Payloads are bytes, never jsonb, which would reorder keys.
+
+mod append;
+mod inbox;
+mod outbox;
+mod read;
+mod store;
+mod tail;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use self::tail::Tail;
+use super::codec::{self, Dictionaries, PayloadWriter};
+use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
+use super::migrations::{self, Applied, Migration};
+use super::names::Names;
+use super::rows::signed;
+use super::types::*;
+use super::{EventLog, Options, redacted};
+use crate::event::Record;
+use crate::model::{PersonId, Seq, Timestamp};
+
+/// Advisory locks belong to one database; these are ours in it.
+const LOCK_MIGRATE: i64 = 0x6b6f_7363_6865_6900;
+const LOCK_APPEND: i64 = 0x6b6f_7363_6865_6901;
+const LOCK_INBOX: i64 = 0x6b6f_7363_6865_6902;
+const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
+
+/// A log in a PostgreSQL database. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct PostgresLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: String,
+    pool: PgPool,
+    poll_interval: Duration,
+    schema_version: i64,
+    payloads: Option<PayloadWriter>,
+    dictionaries: Dictionaries,
+    words: Names,
+    subjects: Names,
+    tail: Tail,
+}
+
+impl fmt::Debug for PostgresLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PostgresLog").field(&self.inner.url).finish()
+    }
+}
+
+impl PostgresLog {
+    /// Connects to `postgres://USER:PASSWORD@HOST/DATABASE`; makes and migrates the tables as `options` say. The database
+    /// must exist, and hold nothing else in the connection's schema.
+    ///
+    /// # Errors
+    /// As [`super::open`].
+    pub async fn open(url: &str, options: &Options) -> Result<Self, OpenError> {
+        let shown = redacted(url);
+        let wait = format!("{}ms", options.busy_timeout.as_millis().max(1));
+        let read_only = if options.read_only { "on" } else { "off" };
+        let connect = PgConnectOptions::from_str(url)
+            .map_err(|e| OpenError::BadUrl { url: shown.clone(), source: Some(e) })?
+            .options([("lock_timeout", wait.as_str()), ("default_transaction_read_only", read_only)])
+            .application_name("koschei");
+        let store = |source: sqlx::Error| OpenError::Store {
+            url: shown.clone(),
+            source: StoreError::new("connect")(source),
+        };
+        let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
+        let pool = PgPoolOptions::new()
+            .max_connections(options.readers.max(1) + 2)
+            .acquire_timeout(patience)
+            .connect_with(connect.clone())
+            .await
+            .map_err(store)?;
+        let schema_version = match prepare(&shown, &pool, options).await {
+            Ok(version) => version,
+            Err(e) => {
+                pool.close().await;
+                return Err(e);
+            }
+        };
+        let mut payloads = None;
+        if !options.read_only {
+            let number = register_dictionary(&pool)
+                .await
+                .map_err(|source| OpenError::Store { url: shown.clone(), source })?;
+            payloads = Some(PayloadWriter::new(number));
+        }
+        let inner = Inner {
+            url: shown,
+            pool,
+            poll_interval: options.poll_interval,
+            schema_version,
+            payloads,
+            dictionaries: Dictionaries::default(),
+            words: Names::default(),
+            subjects: Names::default(),
+            tail: Tail::new(connect),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A transaction that holds `lock` until it ends.
+    async fn begin(&self, lock: i64, doing: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut tx = self.inner.pool.begin().await.map_err(StoreError::new(doing))?;
+        sqlx::query(LOCK).bind(lock).execute(&mut *tx).await.map_err(StoreError::new(doing))?;
+        Ok(tx)
+    }
+}
+
+/// Checks that the database is ours and for us, and migrates it. Returns the number of the last migration.
+async fn prepare(url: &str, pool: &PgPool, options: &Options) -> Result<i64, OpenError> {
+    let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("migrate")(e) };
+    let mut tx = pool.begin().await.map_err(fail)?;
+    if !options.read_only {
+        sqlx::query(LOCK).bind(LOCK_MIGRATE).execute(&mut *tx).await.map_err(fail)?;
+    }
+    let applied = applied(url, &mut tx).await?;
+    check_reader(url, &mut tx, &applied).await?;
+    let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.postgres)?;
+    let mut last = applied.last().map_or(0, |m| m.0);
+    if todo.is_empty() {
+        return Ok(last);
+    }
+    if options.read_only {
+        return Err(OpenError::NeedsMigration { url: url.to_owned() });
+    }
+    if applied.is_empty() {
+        sqlx::query(CREATE_MIGRATIONS).execute(&mut *tx).await.map_err(fail)?;
+    }
+    for Migration { number, name, postgres, .. } in todo {
+        sqlx::raw_sql(*postgres).execute(&mut *tx).await.map_err(fail)?;
+        sqlx::query(RECORD_MIGRATION)
+            .bind(number)
+            .bind(name)
+            .bind(migrations::checksum(postgres))
+            .execute(&mut *tx)
+            .await
+            .map_err(fail)?;
+        last = *number;
+    }
+    tx.commit().await.map_err(fail)?;
+    Ok(last)
+}
+
+const COUNT_TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE relname = 'migrations') FROM pg_class \
+     WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace";
+const CREATE_MIGRATIONS: &str =
+    "CREATE TABLE migrations (number int8 NOT NULL PRIMARY KEY, name text NOT NULL, checksum text NOT NULL)";
+const RECORD_MIGRATION: &str = "INSERT INTO migrations (number, name, checksum) VALUES ($1, $2, $3)";
+const SELECT_MIGRATIONS: &str = "SELECT number, name, checksum FROM migrations ORDER BY number";
+const SELECT_META: &str = "SELECT value FROM meta WHERE key = $1";
+
+async fn applied(url: &str, conn: &mut PgConnection) -> Result<Vec<Applied>, OpenError> {
+    let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("read the schema")(e) };
+    let (tables, ours): (i64, i64) = sqlx::query_as(COUNT_TABLES).fetch_one(&mut *conn).await.map_err(fail)?;
+    match (tables, ours) {
+        (0, _) => Ok(Vec::new()),
+        (_, 0) => Err(OpenError::NotALog { url: url.to_owned() }),
+        _ => sqlx::query_as(SELECT_MIGRATIONS).fetch_all(&mut *conn).await.map_err(fail),
+    }
+}
+
+async fn check_reader(url: &str, conn: &mut PgConnection, applied: &[Applied]) -> Result<(), OpenError> {
+    if applied.is_empty() {
+        return Ok(());
+    }
+    let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("read the format")(e) };
+    let value: Option<(String,)> =
+        sqlx::query_as(SELECT_META).bind("min_reader").fetch_optional(conn).await.map_err(fail)?;
+    let needs = value.and_then(|(v,)| v.parse().ok()).ok_or_else(|| OpenError::NotALog { url: url.to_owned() })?;
+    if needs > FORMAT { Err(OpenError::TooNew { url: url.to_owned(), needs, have: FORMAT }) } else { Ok(()) }
+}
+
+const FIND_DICTIONARY: &str = "SELECT id::int8 FROM dictionaries WHERE digest = $1";
+const ADD_DICTIONARY: &str = "INSERT INTO dictionaries (id, digest, content) \
+     SELECT coalesce(max(id), $1) + 1, $2, $3 FROM dictionaries ON CONFLICT (digest) DO NOTHING";
+
+/// The number of this program's dictionary in this database; adds it when it is new.
+async fn register_dictionary(pool: &PgPool) -> Result<i64, StoreError> {
+    let fail = StoreError::new("register the payload dictionary");
+    let (digest, content) = codec::built_in();
+    let mut tx = pool.begin().await.map_err(&fail)?;
+    let find = sqlx::query_as::<_, (i64,)>(FIND_DICTIONARY).bind(&digest[..]);
+    if let Some((number,)) = find.fetch_optional(&mut *tx).await.map_err(&fail)? {
+        return Ok(number);
+    }
+    sqlx::query(LOCK).bind(LOCK_MIGRATE).execute(&mut *tx).await.map_err(&fail)?;
+    sqlx::query(ADD_DICTIONARY)
+        .bind(codec::DICTIONARY_FIRST - 1)
+        .bind(&digest[..])
+        .bind(content)
+        .execute(&mut *tx)
+        .await
+        .map_err(&fail)?;
+    let find = sqlx::query_as::<_, (i64,)>(FIND_DICTIONARY).bind(&digest[..]);
+    let (number,) = find.fetch_one(&mut *tx).await.map_err(&fail)?;
+    tx.commit().await.map_err(&fail)?;
+    Ok(number)
+}
+
+/// The limit of a page for the database.
+fn page(limit: usize) -> i64 {
+    signed(limit.min(PAGE_MAX) as u64)
+}
+
+impl EventLog for PostgresLog {
+    async fn info(&self) -> Result<LogInfo, ReadError> {
+        self.read_info().await
+    }
+
+    async fn head(&self) -> Result<Head, ReadError> {
+        self.read_head().await
+    }
+
+    async fn append(&self, expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError> {
+        self.write_commit(expected, commit).await
+    }
+
+    async fn read(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
+        self.read_page(after, limit).await
+    }
+
+    async fn read_subject(
+        &self,
+        subjects: Subjects<'_>,
+        after: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.read_subject_page(subjects, after, limit).await
+    }
+
+    async fn seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
+        self.find_seq_at(time).await
+    }
+
+    async fn changed(&self, after: Option<Seq>) -> Result<Head, ReadError> {
+        self.wait_for_change(after).await
+    }
+
+    async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
+        self.store_messages(messages).await
+    }
+
+    async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
+        self.read_pending(after, limit).await
+    }
+
+    async fn parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
+        self.read_parked(after, limit).await
+    }
+
+    async fn unpark(&self, ids: &[String]) -> Result<u64, StoreError> {
+        self.make_pending(ids).await
+    }
+
+    async fn counts(&self) -> Result<Counts, ReadError> {
+        self.read_counts().await
+    }
+
+    async fn prune_raw(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.delete_bodies(before).await
+    }
+
+    async fn pending_commands(&self, limit: usize) -> Result<Vec<OutboxCommand>, ReadError> {
+        self.read_commands(limit).await
+    }
+
+    async fn mark_sent(&self, ids: &[String]) -> Result<u64, StoreError> {
+        self.note_sent(ids).await
+    }
+
+    async fn attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read_attachment(digest).await
+    }
+
+    async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        self.write_snapshot(snapshot).await
+    }
+
+    async fn latest_snapshot(&self, at_most: Option<Seq>, state_version: u32) -> Result<Option<Snapshot>, ReadError> {
+        self.read_snapshot(at_most, state_version).await
+    }
+
+    async fn drop_snapshots(&self) -> Result<u64, StoreError> {
+        self.delete_snapshots().await
+    }
+
+    async fn person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
+        self.find_person(name).await
+    }
+
+    async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
+        self.find_name(id).await
+    }
+
+    async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
+        self.read_persons().await
+    }
+
+    async fn forget_person(&self, name_or_id: &str) -> Result<Option<PersonId>, StoreError> {
+        self.erase_person(name_or_id).await
+    }
+
+    async fn close(&self) {
+        self.inner.tail.stop();
+        self.inner.pool.close().await;
+    }
+}
+
+/// What a handle that was opened for reading answers to every write.
+fn read_only(doing: &'static str) -> StoreError {
+    StoreError { doing, kind: StoreErrorKind::ReadOnly, source: sqlx::Error::PoolClosed }
+}

@@ -1,0 +1,109 @@
+//! Attachments, snapshots, names of people.
+
+use super::PostgresLog;
+use crate::log::codec;
+use crate::log::error::{ReadError, StoreError};
+use crate::log::rows::{signed, unsigned};
+use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, Snapshot};
+use crate::model::{PersonId, Seq};
+
+const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = $1";
+const PUT_SNAPSHOT: &str =
+    "INSERT INTO snapshots (seq, state_version, program, digest, state) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (seq, state_version) DO UPDATE SET program = excluded.program, digest = excluded.digest, \
+     state = excluded.state";
+const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) NOT IN \
+     (SELECT seq, state_version FROM snapshots ORDER BY seq DESC, state_version DESC LIMIT $1)";
+const SNAPSHOT: &str = "SELECT seq, program, digest, state FROM snapshots \
+     WHERE seq <= $1 AND state_version = $2 ORDER BY seq DESC LIMIT 1";
+const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
+const PERSON: &str = "SELECT id FROM persons WHERE name = $1";
+const NAME: &str = "SELECT name FROM persons WHERE id = $1";
+const PERSONS: &str = "SELECT id, name FROM persons ORDER BY id";
+const FORGET: &str = "DELETE FROM persons WHERE id = $1 OR name = $1 RETURNING id";
+/// Frees the row's space in the table. Write-ahead log archives and backups are the operator's to expire.
+const FREE: &str = "VACUUM persons";
+
+impl PostgresLog {
+    pub(super) async fn read_attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        let Ok(key) = hex::decode(digest) else { return Ok(None) };
+        let row: Option<(Vec<u8>,)> = sqlx::query_as(ATTACHMENT)
+            .bind(key)
+            .fetch_optional(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("read an attachment"))?;
+        row.map(|(packed,)| codec::unpack_attachment(digest, &packed, ATTACHMENT_BYTES_MAX)).transpose()
+    }
+
+    pub(super) async fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let fail = || StoreError::new("store a snapshot");
+        let packed = codec::pack_blob(&snapshot.bytes).map_err(|e| fail()(sqlx::Error::Io(e)))?;
+        let mut tx = self.inner.pool.begin().await.map_err(fail())?;
+        sqlx::query(PUT_SNAPSHOT)
+            .bind(signed(snapshot.seq.get()))
+            .bind(i64::from(snapshot.state_version))
+            .bind(&snapshot.program)
+            .bind(&snapshot.digest)
+            .bind(packed)
+            .execute(&mut *tx)
+            .await
+            .map_err(fail())?;
+        sqlx::query(PRUNE_SNAPSHOTS).bind(SNAPSHOTS_KEPT).execute(&mut *tx).await.map_err(fail())?;
+        tx.commit().await.map_err(fail())
+    }
+
+    pub(super) async fn read_snapshot(
+        &self,
+        at_most: Option<Seq>,
+        state_version: u32,
+    ) -> Result<Option<Snapshot>, ReadError> {
+        let row: Option<(i64, String, String, Vec<u8>)> = sqlx::query_as(SNAPSHOT)
+            .bind(at_most.map_or(i64::MAX, |s| signed(s.get())))
+            .bind(i64::from(state_version))
+            .fetch_optional(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("read a snapshot"))?;
+        let Some((seq, program, digest, packed)) = row else { return Ok(None) };
+        let bad = |e: String| ReadError::Content { what: format!("the snapshot of event {seq}: {e}") };
+        let bytes = codec::unpack(&packed, SNAPSHOT_BYTES_MAX).map_err(bad)?;
+        let seq = Seq::new(unsigned(seq)).ok_or_else(|| bad("its event is none".to_owned()))?;
+        Ok(Some(Snapshot { seq, program, state_version, digest, bytes }))
+    }
+
+    pub(super) async fn delete_snapshots(&self) -> Result<u64, StoreError> {
+        let done = sqlx::query(DROP_SNAPSHOTS).execute(&self.inner.pool).await;
+        done.map(|d| d.rows_affected()).map_err(StoreError::new("drop snapshots"))
+    }
+
+    pub(super) async fn find_person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
+        let row: Option<(String,)> = sqlx::query_as(PERSON)
+            .bind(name)
+            .fetch_optional(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("find a person"))?;
+        Ok(row.map(|(id,)| PersonId::new(id)))
+    }
+
+    pub(super) async fn find_name(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
+        let row: Option<(String,)> = sqlx::query_as(NAME)
+            .bind(id.as_str())
+            .fetch_optional(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("find a name"))?;
+        Ok(row.map(|(name,)| name))
+    }
+
+    pub(super) async fn read_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as(PERSONS).fetch_all(&self.inner.pool).await.map_err(StoreError::new("read persons"))?;
+        Ok(rows.into_iter().map(|(id, name)| (PersonId::new(id), name)).collect())
+    }
+
+    pub(super) async fn erase_person(&self, name_or_id: &str) -> Result<Option<PersonId>, StoreError> {
+        let fail = || StoreError::new("forget a person");
+        let row: Option<(String,)> =
+            sqlx::query_as(FORGET).bind(name_or_id).fetch_optional(&self.inner.pool).await.map_err(fail())?;
+        sqlx::query(FREE).execute(&self.inner.pool).await.map_err(fail())?;
+        Ok(row.map(|(id,)| PersonId::new(id)))
+    }
+}

@@ -1,0 +1,84 @@
+//! Hears of appends by `LISTEN`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// Name of the channel; the payload is the last sequence of the append.
+pub(super) const CHANNEL: &str = "koschei_log";
+/// How long to wait before connecting again.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// One listening connection per handle, made when somebody first waits.
+pub(super) struct Tail {
+    connect: PgConnectOptions,
+    woken: Arc<watch::Sender<u64>>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+impl Tail {
+    pub(super) fn new(connect: PgConnectOptions) -> Self {
+        Self { connect, woken: Arc::new(watch::Sender::new(0)), task: Mutex::new(None) }
+    }
+
+    /// Something that changes with every append from now on; returns once the listener is registered, or has failed to.
+    pub(super) async fn listen(&self) -> watch::Receiver<u64> {
+        let mut receiver = self.woken.subscribe();
+        {
+            let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+            // A task dies with the runtime it was spawned on.
+            if task.as_ref().is_none_or(AbortHandle::is_finished) {
+                self.woken.send_replace(0);
+                let run = run(self.connect.clone(), Arc::clone(&self.woken));
+                *task = Some(tokio::spawn(run).abort_handle());
+            }
+        }
+        // The sender lives as long as we do.
+        drop(receiver.wait_for(|count| *count > 0).await);
+        receiver
+    }
+
+    /// Closes the connection.
+    pub(super) fn stop(&self) {
+        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Counts up when registered, at every notification, and whenever notifications may have been lost.
+async fn run(connect: PgConnectOptions, woken: Arc<watch::Sender<u64>>) {
+    loop {
+        if let Err(error) = listen(&connect, &woken).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "log listener lost its connection; polling until it is back");
+        }
+        woken.send_modify(|n| *n += 1);
+        tokio::time::sleep(RECONNECT).await;
+    }
+}
+
+async fn listen(connect: &PgConnectOptions, woken: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_with(connect.clone())
+        .await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.ignore_pool_close_event(true);
+    listener.listen(CHANNEL).await?;
+    loop {
+        woken.send_modify(|n| *n += 1);
+        // `None` means that it connected again and may have missed something: look then, too.
+        listener.try_recv().await?;
+    }
+}

@@ -1,0 +1,159 @@
+//! What a repository holds: packages in file order, dependencies interned.
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+use smol_str::SmolStr;
+
+use super::comps::Groups;
+use super::dependency::Dependency;
+use crate::model::{Evr, Nevra};
+
+/// Number of a dependency inside one [`RepoContent`]. Numbers are given in order of first appearance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DepId(pub u32);
+
+impl DepId {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One `Requires`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Requirement {
+    /// What.
+    pub dep: DepId,
+    /// Needed before installation, for a scriptlet (`Requires(pre)`).
+    pub pre: bool,
+}
+
+/// One package of `primary.xml`, as far as resolution needs it.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// Package name.
+    pub name: SmolStr,
+    /// Epoch, version, release.
+    pub evr: Evr,
+    /// Architecture; `src` and `nosrc` for source packages.
+    pub arch: SmolStr,
+    /// Checksum of the package file: its key in `filelists.xml`.
+    pub pkgid: SmolStr,
+    /// Capabilities. A package need not list itself.
+    pub provides: Box<[DepId]>,
+    /// For a source package: the BuildRequires.
+    pub requires: Box<[Requirement]>,
+    /// Must not be installed beside this one.
+    pub conflicts: Box<[DepId]>,
+    /// Replaced by this one.
+    pub obsoletes: Box<[DepId]>,
+    /// Weak, forward.
+    pub recommends: Box<[DepId]>,
+    /// Weaker, forward.
+    pub suggests: Box<[DepId]>,
+    /// Weak, backward.
+    pub supplements: Box<[DepId]>,
+    /// Weaker, backward.
+    pub enhances: Box<[DepId]>,
+    /// Paths: those listed in primary, and of the full list those that some dependency names.
+    pub files: Vec<SmolStr>,
+    /// File name of the source package it was built from.
+    pub sourcerpm: Option<SmolStr>,
+    /// Relative path or URL of the package file.
+    pub location: SmolStr,
+    /// `xml:base` of the location: set for packages that come from an external repository.
+    pub base: Option<SmolStr>,
+}
+
+impl Package {
+    /// Name, version and architecture.
+    pub fn nevra(&self) -> Nevra {
+        Nevra { name: self.name.clone(), evr: self.evr.clone(), arch: self.arch.clone() }
+    }
+
+    /// Comes from an external repository, not from Koji's own store
+    /// (`mergerepo_c` writes `xml:base` for those; nothing else in a Koji repository tells).
+    pub fn is_external(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// A source package, which is never installed.
+    pub fn is_source(&self) -> bool {
+        matches!(self.arch.as_str(), "src" | "nosrc")
+    }
+
+    /// All dependencies in which a file path makes rpm look for its owner: all but provides.
+    pub fn dependencies(&self) -> impl Iterator<Item = DepId> {
+        let rest =
+            [&self.obsoletes, &self.conflicts, &self.recommends, &self.suggests, &self.supplements, &self.enhances];
+        self.requires.iter().map(|r| r.dep).chain(rest.into_iter().flat_map(|list| list.iter().copied()))
+    }
+}
+
+/// One repository, read.
+#[derive(Clone, Debug, Default)]
+pub struct RepoContent {
+    packages: Vec<Package>,
+    deps: IndexSet<Dependency, FxBuildHasher>,
+    names: IndexSet<SmolStr, FxBuildHasher>,
+    /// Package groups, where the repository has any.
+    pub groups: Option<Groups>,
+}
+
+impl RepoContent {
+    /// Packages in the order of `primary.xml`.
+    pub fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// All distinct dependencies; the position is the [`DepId`].
+    pub fn dependencies(&self) -> impl ExactSizeIterator<Item = &Dependency> {
+        self.deps.iter()
+    }
+
+    /// One dependency.
+    ///
+    /// # Panics
+    /// When the id is not of this repository.
+    pub fn dependency(&self, id: DepId) -> &Dependency {
+        self.deps.get_index(id.index()).expect("a DepId is used with the repository that gave it")
+    }
+
+    /// The BuildRequires of a source package as strings, in file order, without rpm's own (`rpmlib(…)`).
+    pub fn build_requires(&self, package: &Package) -> Vec<String> {
+        let all = package.requires.iter().map(|r| self.dependency(r.dep));
+        all.filter(|d| !d.name.starts_with("rpmlib(")).map(ToString::to_string).collect()
+    }
+
+    pub(super) fn push(&mut self, package: Package) {
+        self.packages.push(package);
+    }
+
+    pub(super) fn packages_mut(&mut self) -> &mut [Package] {
+        &mut self.packages
+    }
+
+    /// `None` when there are 2³² of them, which [`super::Limits`] prevents.
+    pub(super) fn intern(&mut self, dependency: Dependency) -> Option<DepId> {
+        let (index, _) = self.deps.insert_full(dependency);
+        u32::try_from(index).ok().map(DepId)
+    }
+
+    /// The same text again, sharing its memory.
+    pub(super) fn share(&mut self, text: &str) -> SmolStr {
+        if let Some(known) = self.names.get(text) {
+            return known.clone();
+        }
+        let new = SmolStr::new(text);
+        if new.is_heap_allocated() {
+            self.names.insert(new.clone());
+        }
+        new
+    }
+
+    /// Forgets what is needed while reading only.
+    pub(super) fn finish(&mut self) {
+        self.names = IndexSet::default();
+        self.packages.shrink_to_fit();
+    }
+}

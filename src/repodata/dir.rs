@@ -1,0 +1,236 @@
+//! Reading a repository from a directory: the only part of this room that opens files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use smol_str::SmolStr;
+
+use super::checksum::ChecksumKind;
+use super::compression::{self, Compression};
+use super::comps::Groups;
+use super::content::RepoContent;
+use super::error::RepodataError;
+use super::koji::{self, RepoInfo};
+use super::limits::Limits;
+use super::repomd::{Metadata, Repomd};
+use super::rich::Rich;
+use super::{filelists, primary};
+use crate::model::{BuildId, Nvr};
+
+/// A directory with `repodata/repomd.xml` in it.
+#[derive(Clone, Debug)]
+pub struct RepoDir {
+    path: PathBuf,
+    repomd: Repomd,
+    limits: Limits,
+}
+
+impl RepoDir {
+    /// Reads `repodata/repomd.xml` below `path`.
+    ///
+    /// # Errors
+    /// Rejected: there is none, or it is not one. Unavailable: it cannot be read.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, RepodataError> {
+        Self::open_with(path, Limits::default())
+    }
+
+    /// The same, with other bounds.
+    pub fn open_with(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, RepodataError> {
+        let path = path.into();
+        let file = path.join("repodata/repomd.xml");
+        let bytes = match read_bounded(&file, limits.small_file_bytes) {
+            Err(RepodataError::Read { source, .. })
+                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
+                return Err(RepodataError::NoRepomd { path: file });
+            }
+            other => other?,
+        };
+        let repomd = Repomd::parse(bytes.as_slice(), &file.display().to_string(), &limits)?;
+        Ok(Self { path, repomd, limits })
+    }
+
+    /// The index.
+    pub fn repomd(&self) -> &Repomd {
+        &self.repomd
+    }
+
+    /// Identity of the package content: the checksum `repomd.xml` gives for primary. Equal for two generations of a Koji
+    /// repository whose packages are the same.
+    pub fn primary_checksum(&self) -> Option<&str> {
+        self.repomd.find("primary").map(|m| m.checksum.hex.as_str())
+    }
+
+    /// Reads packages and groups, every file verified first.
+    ///
+    /// `paths` are file paths that will be asked for from outside (BuildRequires such as `/usr/share/x`). The full file lists
+    /// are read only when one of these, or of the repository's own dependencies, cannot be answered from primary; a path that
+    /// was not named here and is not in primary has no owner afterwards.
+    ///
+    /// # Errors
+    /// As [`RepodataError`] says. Cost: memory of the packed files, one after the other, and of what is kept.
+    pub fn load<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Result<RepoContent, RepodataError> {
+        let mut content = RepoContent::default();
+        let entry = self.find("primary")?;
+        let (packed, file) = self.fetch(entry)?;
+        let reader = self.unpack(entry, &packed, &file)?;
+        primary::parse(reader, &file, &self.limits, &mut content)?;
+        drop(packed);
+
+        let mut wanted: BTreeSet<SmolStr> =
+            paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
+        wanted_paths(&content, &mut wanted);
+        wanted.retain(|path| !filelists::is_in_primary(path));
+        if let Some(entry) = self.repomd.find("filelists").filter(|_| !wanted.is_empty()) {
+            let (packed, file) = self.fetch(entry)?;
+            let reader = self.unpack(entry, &packed, &file)?;
+            filelists::parse(reader, &file, &self.limits, &wanted, &mut content)?;
+        }
+        content.groups = self.groups()?;
+        content.finish();
+        Ok(content)
+    }
+
+    /// The groups of the repository itself, `None` when `repomd.xml` names none.
+    pub fn groups(&self) -> Result<Option<Groups>, RepodataError> {
+        // createrepo_c writes both a plain `group` and a packed `group_gz`; some repositories have only the latter.
+        let kinds = ["group", "group_gz", "group_xz", "group_zst"];
+        let Some(entry) = kinds.iter().find_map(|kind| self.repomd.find(kind)) else { return Ok(None) };
+        let (packed, file) = self.fetch(entry)?;
+        let reader = self.unpack(entry, &packed, &file)?;
+        let bytes = compression::read_all(reader, &file)?;
+        Groups::parse(bytes.as_slice(), &file, &self.limits).map(Some)
+    }
+
+    fn find(&self, kind: &'static str) -> Result<&Metadata, RepodataError> {
+        let file = self.path.join("repodata/repomd.xml").display().to_string();
+        self.repomd.find(kind).ok_or(RepodataError::Missing { file, kind })
+    }
+
+    /// The packed bytes of a metadata file, verified, and its name for errors.
+    fn fetch(&self, entry: &Metadata) -> Result<(Vec<u8>, String), RepodataError> {
+        let href = Path::new(&entry.href);
+        if !href.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+            return Err(RepodataError::Outside {
+                file: self.path.join("repodata/repomd.xml").display().to_string(),
+                kind: entry.kind.clone(),
+                href: entry.href.clone(),
+            });
+        }
+        let path = self.path.join(href);
+        let file = path.display().to_string();
+        let Some(kind) = ChecksumKind::parse(&entry.checksum.kind) else {
+            return Err(RepodataError::ChecksumKind { file, kind: entry.checksum.kind.clone() });
+        };
+        let bytes = read_bounded(&path, self.limits.file_bytes)?;
+        let found = kind.digest(&bytes);
+        if found != entry.checksum.hex {
+            let expected = entry.checksum.hex.clone();
+            return Err(RepodataError::Checksum { file, kind: kind.as_str(), expected, found });
+        }
+        Ok((bytes, file))
+    }
+
+    /// Never more than `repomd.xml` announces, nor than the bound.
+    fn unpack<'a>(
+        &self,
+        entry: &Metadata,
+        packed: &'a [u8],
+        file: &str,
+    ) -> Result<compression::Unpacked<'a>, RepodataError> {
+        let compression = Compression::of(&entry.href).map_err(|extension| RepodataError::Compression {
+            file: file.to_owned(),
+            extension: extension.to_owned(),
+        })?;
+        let limit = entry.open_size.unwrap_or(u64::MAX).min(self.limits.unpacked_bytes);
+        compression.reader(packed, limit, file)
+    }
+}
+
+/// Reads a comps file that lies by itself (Koji: `groups/comps.xml` of a repository), packed or not.
+///
+/// # Errors
+/// Unavailable: it cannot be read. Rejected: it is not comps.
+pub fn load_groups(path: &Path) -> Result<Groups, RepodataError> {
+    let limits = Limits::default();
+    let file = path.display().to_string();
+    let bytes = read_bounded(path, limits.small_file_bytes)?;
+    let compression = Compression::of(&file)
+        .map_err(|extension| RepodataError::Compression { file: file.clone(), extension: extension.to_owned() })?;
+    let bytes = compression::read_all(compression.reader(&bytes, limits.small_file_bytes, &file)?, &file)?;
+    Groups::parse(bytes.as_slice(), &file, &limits)
+}
+
+/// Reads `repo.json` of a Koji repository; `path` is the directory that holds it.
+///
+/// # Errors
+/// Unavailable: it cannot be read. Rejected: it is not what Koji writes.
+pub fn load_repo_info(path: &Path) -> Result<RepoInfo, RepodataError> {
+    let limits = Limits::default();
+    let path = path.join("repo.json");
+    let bytes = read_bounded(&path, limits.small_file_bytes)?;
+    RepoInfo::parse(bytes.as_slice(), &path.display().to_string(), &limits)
+}
+
+/// The architectures of a Koji repository that have metadata, sorted. `path` is the directory that holds `repo.json`. A
+/// repository of a tag without architectures is READY and has none.
+///
+/// # Errors
+/// Unavailable: the directory cannot be read.
+pub fn load_arches(path: &Path) -> Result<Vec<String>, RepodataError> {
+    let failed = |source| RepodataError::Read { path: path.to_owned(), source };
+    let mut arches = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().into_string()
+            && entry.path().join("repodata/repomd.xml").is_file()
+        {
+            arches.push(name);
+        }
+    }
+    arches.sort_unstable();
+    Ok(arches)
+}
+
+/// The builds of a Koji repository, from `pkglist` and `rpmlist.jsonl` in the directory of one architecture. Without
+/// `rpmlist.jsonl` (older hubs) they have no numbers.
+///
+/// # Errors
+/// Unavailable: a file cannot be read. Rejected: a line is not understood.
+pub fn load_builds(arch_dir: &Path) -> Result<BTreeMap<Nvr, Option<BuildId>>, RepodataError> {
+    let limits = Limits::default();
+    let path = arch_dir.join("pkglist");
+    let bytes = read_bounded(&path, limits.file_bytes)?;
+    let pkglist = koji::parse_pkglist(bytes.as_slice(), &path.display().to_string(), &limits)?;
+    let path = arch_dir.join("rpmlist.jsonl");
+    let rpmlist = match read_bounded(&path, limits.file_bytes) {
+        Err(RepodataError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+        bytes => koji::parse_rpmlist(bytes?.as_slice(), &path.display().to_string(), &limits)?,
+    };
+    Ok(koji::builds(&pkglist, &rpmlist))
+}
+
+/// All file paths the dependencies name, rich ones included.
+fn wanted_paths(content: &RepoContent, wanted: &mut BTreeSet<SmolStr>) {
+    for dependency in content.dependencies() {
+        if dependency.is_rich() {
+            if let Ok(rich) = Rich::parse(&dependency.name) {
+                rich.for_each_plain(&mut |plain| wanted.extend(plain.path().map(SmolStr::new)));
+            }
+        } else {
+            wanted.extend(dependency.path().map(SmolStr::new));
+        }
+    }
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, RepodataError> {
+    let failed = |source| RepodataError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(RepodataError::TooLarge { file: path.display().to_string(), limit });
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,66 @@
+//! `filelists.xml`: the full file lists. They are many times larger than primary, so only wanted paths are kept.
+
+use std::collections::BTreeSet;
+use std::io::BufRead;
+
+use rustc_hash::FxHashMap;
+use smol_str::SmolStr;
+
+use super::content::RepoContent;
+use super::error::RepodataError;
+use super::limits::Limits;
+use super::xml::{Node, Xml};
+
+/// Is this path in primary, if a package has it? `createrepo_c`'s rule: below `/etc/`, anything with `bin/`, and sendmail.
+pub fn is_in_primary(path: &str) -> bool {
+    path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail"
+}
+
+/// Adds the `wanted` paths to the packages of `content` that own them. A package is found by the checksum primary gives it.
+///
+/// # Errors
+/// Rejected: not XML, another root element, or a bound of [`Limits`].
+pub fn parse(
+    input: impl BufRead,
+    file: &str,
+    limits: &Limits,
+    wanted: &BTreeSet<SmolStr>,
+    content: &mut RepoContent,
+) -> Result<(), RepodataError> {
+    let mut by_id: FxHashMap<SmolStr, Vec<usize>> = FxHashMap::default();
+    for (index, package) in content.packages().iter().enumerate() {
+        by_id.entry(package.pkgid.clone()).or_default().push(index);
+    }
+    let mut xml = Xml::new(input, file, limits);
+    xml.root("filelists")?;
+    let mut owners: Vec<usize> = Vec::new();
+    loop {
+        match xml.next()? {
+            Node::Open(tag) => match tag.name() {
+                "package" => {
+                    let id = tag.attribute("pkgid");
+                    let id = id.map_err(|e| xml.error(e))?.unwrap_or_default();
+                    owners = by_id.get(id.as_str()).cloned().unwrap_or_default();
+                }
+                "file" => {
+                    let path = xml.text()?;
+                    if let Some(path) = wanted.get(path.as_str()) {
+                        add(content, &owners, path);
+                    }
+                }
+                _ => xml.skip()?,
+            },
+            Node::End => return Ok(()),
+            Node::Close | Node::Text(_) | Node::Other => {}
+        }
+    }
+}
+
+fn add(content: &mut RepoContent, owners: &[usize], path: &SmolStr) {
+    for &owner in owners {
+        let files = &mut content.packages_mut()[owner].files;
+        if !files.contains(path) {
+            files.push(path.clone());
+        }
+    }
+}

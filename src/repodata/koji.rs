@@ -1,0 +1,264 @@
+//! What Koji keeps beside the metadata of a repository: `repo.json`, `pkglist`, `rpmlist.jsonl`.
+//!
+//! They list only what comes from the tag itself: packages of external repositories are in `primary.xml` alone.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Read};
+
+use serde::Deserialize;
+use smol_str::SmolStr;
+
+use super::error::RepodataError;
+use super::limits::Limits;
+use crate::model::{BuildId, Nvr};
+
+/// Koji's options of a repository.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RepoOpts {
+    /// Source packages are in each architecture's repository.
+    pub src: bool,
+    /// Source packages have a repository of their own.
+    pub separate_src: bool,
+    /// Debuginfo packages are included.
+    pub debuginfo: bool,
+    /// Maven artifacts are included.
+    pub maven: bool,
+}
+
+/// `repo.json`. Older hubs write only `id`, `tag`, `task_id` and `event_id`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct RepoInfo {
+    /// The repository's number.
+    pub id: i64,
+    /// Name of the tag at the time.
+    pub tag: SmolStr,
+    /// Number of the tag.
+    #[serde(default)]
+    pub tag_id: Option<i64>,
+    /// The newRepo task.
+    #[serde(default)]
+    pub task_id: Option<i64>,
+    /// The Koji event whose content the repository has.
+    pub event_id: i64,
+    /// What it was made with.
+    #[serde(default)]
+    pub opts: RepoOpts,
+    /// Those that were asked for specially; not empty: kojira lets it expire early.
+    #[serde(default)]
+    pub custom_opts: BTreeMap<String, serde_json::Value>,
+}
+
+impl RepoInfo {
+    /// Parses. `file` names the input in errors.
+    pub fn parse(input: impl Read, file: &str, limits: &Limits) -> Result<Self, RepodataError> {
+        let format = |problem: String| RepodataError::Format { file: file.to_owned(), problem };
+        let limit = limits.small_file_bytes;
+        let mut bytes = Vec::new();
+        input
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|source| RepodataError::Damaged { file: file.to_owned(), source })?;
+        if bytes.len() as u64 > limit {
+            return Err(RepodataError::TooLarge { file: file.to_owned(), limit });
+        }
+        serde_json::from_slice(&bytes).map_err(|e| format(e.to_string()))
+    }
+}
+
+/// One line of `pkglist`: where a package lies in Koji's store, which tells its build.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PkglistEntry {
+    /// Volume, when not the default one.
+    pub volume: Option<SmolStr>,
+    /// Name, version and release of the build (of the source package).
+    pub build: Nvr,
+    /// Architecture directory.
+    pub arch: SmolStr,
+    /// File name of the package.
+    pub file: SmolStr,
+}
+
+impl PkglistEntry {
+    /// From `toplink/[vol/<volume>/]packages/<name>/<version>/<release>/<arch>/<file>`;
+    /// packages that lie under a signature have `data/signed/<key>/<arch>` instead of `<arch>`.
+    pub fn parse(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix("toplink/")?.split('/');
+        let volume = match parts.next()? {
+            "vol" => {
+                let volume = parts.next()?;
+                (parts.next()? == "packages").then_some(Some(volume))?
+            }
+            "packages" => None,
+            _ => return None,
+        };
+        let (name, version, release) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut arch = parts.next()?;
+        if arch == "data" {
+            (parts.next()? == "signed").then_some(())?;
+            parts.next()?;
+            arch = parts.next()?;
+        }
+        let file = parts.next()?;
+        if parts.next().is_some() || [name, version, release, arch, file].iter().any(|p| p.is_empty()) {
+            return None;
+        }
+        Some(Self {
+            volume: volume.map(SmolStr::new),
+            build: Nvr { name: name.into(), version: version.into(), release: release.into() },
+            arch: arch.into(),
+            file: file.into(),
+        })
+    }
+}
+
+/// Parses `pkglist`, keeping its order. Empty lines are skipped.
+///
+/// # Errors
+/// Rejected: a line that is not such a path, with its number.
+pub fn parse_pkglist(input: impl BufRead, file: &str, limits: &Limits) -> Result<Vec<PkglistEntry>, RepodataError> {
+    let mut entries = Vec::new();
+    for_each_line(input, file, limits, |text| {
+        entries.push(PkglistEntry::parse(text).ok_or("not a path in Koji's package store")?);
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// One line of `rpmlist.jsonl`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct RpmRecord {
+    /// Koji's number of the package.
+    pub id: i64,
+    /// Koji's number of its build.
+    pub build_id: Option<i64>,
+    /// Package name.
+    pub name: SmolStr,
+    /// Version.
+    pub version: SmolStr,
+    /// Release.
+    pub release: SmolStr,
+    /// Architecture.
+    pub arch: SmolStr,
+    /// Epoch; null and 0 are the same.
+    #[serde(default)]
+    pub epoch: Option<u32>,
+}
+
+impl RpmRecord {
+    /// `name-version-release.arch.rpm`, as in `pkglist`.
+    pub fn file(&self) -> String {
+        format!("{}-{}-{}.{}.rpm", self.name, self.version, self.release, self.arch)
+    }
+}
+
+/// Parses `rpmlist.jsonl`, keeping its order. Empty lines are skipped.
+///
+/// # Errors
+/// Rejected: a line that is not such a record, with its number.
+pub fn parse_rpmlist(input: impl BufRead, file: &str, limits: &Limits) -> Result<Vec<RpmRecord>, RepodataError> {
+    let mut records = Vec::new();
+    for_each_line(input, file, limits, |text| {
+        records.push(serde_json::from_str(text).map_err(|e| e.to_string())?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+/// The builds a repository holds, sorted by name, version, release, each with its number where `rpmlist.jsonl` gives it.
+/// O(n log n).
+pub fn builds(pkglist: &[PkglistEntry], rpmlist: &[RpmRecord]) -> BTreeMap<Nvr, Option<BuildId>> {
+    let ids: BTreeMap<String, i64> = rpmlist.iter().filter_map(|r| Some((r.file(), r.build_id?))).collect();
+    let mut builds = BTreeMap::new();
+    for entry in pkglist {
+        let id = builds.entry(entry.build.clone()).or_insert(None);
+        if id.is_none() {
+            *id = ids.get(entry.file.as_str()).copied().map(BuildId);
+        }
+    }
+    builds
+}
+
+fn for_each_line(
+    mut input: impl BufRead,
+    file: &str,
+    limits: &Limits,
+    mut take: impl FnMut(&str) -> Result<(), String>,
+) -> Result<(), RepodataError> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let wrong = |problem: String| RepodataError::Line { file: file.to_owned(), line: number, problem };
+        let read = (&mut input).take(limits.line_bytes as u64 + 1).read_until(b'\n', &mut line);
+        if read.map_err(|source| RepodataError::Damaged { file: file.to_owned(), source })? == 0 {
+            break;
+        }
+        if line.len() > limits.line_bytes {
+            return Err(wrong(format!("it is longer than {} bytes", limits.line_bytes)));
+        }
+        let text = std::str::from_utf8(&line).map_err(|e| wrong(e.to_string()))?.trim();
+        if !text.is_empty() {
+            take(text).map_err(wrong)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(
+        "toplink/packages/glibc/2.40/1.fc99/x86_64/glibc-common-2.40-1.fc99.x86_64.rpm",
+        None,
+        "glibc-2.40-1.fc99",
+        "x86_64"
+    )]
+    #[case("toplink/vol/big/packages/a/1/2/noarch/b-1-2.noarch.rpm", Some("big"), "a-1-2", "noarch")]
+    #[case("toplink/packages/a/1/2/data/signed/abcd/noarch/b-1-2.noarch.rpm", None, "a-1-2", "noarch")]
+    fn reads_paths(#[case] path: &str, #[case] volume: Option<&str>, #[case] build: &str, #[case] arch: &str) {
+        let entry = PkglistEntry::parse(path).unwrap();
+        assert_eq!(entry.volume.as_deref(), volume);
+        assert_eq!(entry.build.to_string(), build);
+        assert_eq!(entry.arch, arch);
+    }
+
+    #[rstest]
+    #[case("packages/a/1/2/noarch/b.rpm")]
+    #[case("toplink/packages/a/1/2/noarch")]
+    #[case("toplink/packages/a//2/noarch/b.rpm")]
+    #[case("toplink/packages/a/1/2/noarch/b.rpm/c")]
+    #[case("toplink/vol/x/scratch/a/1/2/noarch/b.rpm")]
+    fn refuses_other_paths(#[case] path: &str) {
+        assert_eq!(PkglistEntry::parse(path), None);
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let error =
+            parse_pkglist(&b"toplink/packages/a/1/2/noarch/b.rpm\n\nnonsense\n"[..], "pkglist", &Limits::default());
+        assert!(error.unwrap_err().to_string().contains("pkglist line 3"));
+        let error = parse_rpmlist(&b"{\"id\":1}\n"[..], "rpmlist.jsonl", &Limits::default()).unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("missing field"), "{error}");
+        let limits = Limits { line_bytes: 10, ..Limits::default() };
+        let error = parse_pkglist(&b"toplink/packages/a/1/2/noarch/b.rpm"[..], "pkglist", &limits).unwrap_err();
+        assert!(error.to_string().contains("longer than 10"), "{error}");
+    }
+
+    #[test]
+    fn builds_get_their_numbers() {
+        let pkglist = parse_pkglist(
+            &b"toplink/packages/a/1/2/noarch/b-1-2.noarch.rpm\ntoplink/packages/c/1/2/src/c-1-2.src.rpm\n"[..],
+            "pkglist",
+            &Limits::default(),
+        )
+        .unwrap();
+        let rpms = br#"{"id":7,"build_id":70,"name":"b","version":"1","release":"2","arch":"noarch","epoch":null}"#;
+        let rpmlist = parse_rpmlist(&rpms[..], "rpmlist.jsonl", &Limits::default()).unwrap();
+        let builds: Vec<_> = builds(&pkglist, &rpmlist).into_iter().map(|(n, i)| (n.to_string(), i)).collect();
+        assert_eq!(builds, [("a-1-2".to_owned(), Some(BuildId(70))), ("c-1-2".to_owned(), None)]);
+    }
+}

@@ -1,0 +1,35 @@
+//! How much of an input we are willing to read.
+
+/// Bounds of one repository. The default is several times what the largest distribution needs
+/// (Fedora: 80,000 packages, primary 300 MB, file lists 1 GB unpacked); tests use smaller ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Elements inside each other. rpm-md needs 5, comps 5.
+    pub xml_depth: usize,
+    /// Bytes of one tag with its attributes, of one comment, or of the text of one element.
+    pub xml_token: usize,
+    /// Bytes of one metadata file as it lies on disk.
+    pub file_bytes: u64,
+    /// Bytes of one metadata file after decompression.
+    pub unpacked_bytes: u64,
+    /// Bytes of `repomd.xml`, of comps, of `repo.json`.
+    pub small_file_bytes: u64,
+    /// Packages in one repository.
+    pub packages: usize,
+    /// Bytes of one line of `rpmlist.jsonl` or `pkglist`.
+    pub line_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            xml_depth: 32,
+            xml_token: 1 << 20,
+            file_bytes: 1 << 30,
+            unpacked_bytes: 8 << 30,
+            small_file_bytes: 64 << 20,
+            packages: 1_000_000,
+            line_bytes: 1 << 20,
+        }
+    }
+}

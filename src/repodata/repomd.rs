@@ -1,0 +1,99 @@
+//! `repomd.xml`: which metadata files there are, where, and with which checksums.
+
+use std::io::BufRead;
+
+use super::checksum::Checksum;
+use super::error::RepodataError;
+use super::limits::Limits;
+use super::xml::{Node, Xml};
+
+/// One `<data>` element.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    /// `primary`, `filelists`, `group`, `group_gz`, …
+    pub kind: String,
+    /// Path relative to the directory that holds `repodata/`.
+    pub href: String,
+    /// Of the file as it lies there. `repomd.xml` without one is refused.
+    pub checksum: Checksum,
+    /// Bytes of the file as it lies there, where given.
+    pub size: Option<u64>,
+    /// Bytes after decompression, where given.
+    pub open_size: Option<u64>,
+}
+
+/// The index of a repository.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Repomd {
+    /// As the repository was told; usually a time.
+    pub revision: Option<String>,
+    /// In file order.
+    pub data: Vec<Metadata>,
+}
+
+impl Repomd {
+    /// Parses. `file` names the input in errors.
+    ///
+    /// # Errors
+    /// Rejected: not XML, another root element, an entry without location or checksum.
+    pub fn parse(input: impl BufRead, file: &str, limits: &Limits) -> Result<Self, RepodataError> {
+        let mut xml = Xml::new(input, file, limits);
+        xml.root("repomd")?;
+        let mut repomd = Self::default();
+        loop {
+            match xml.next()? {
+                Node::Open(tag) if tag.name() == "revision" => repomd.revision = Some(xml.text()?),
+                Node::Open(tag) if tag.name() == "data" => {
+                    let kind = tag.attribute("type");
+                    let kind = kind.map_err(|e| xml.error(e))?.unwrap_or_default();
+                    let entry = data(&mut xml, kind, file)?;
+                    repomd.data.push(entry);
+                }
+                Node::Open(_) => xml.skip()?,
+                Node::End => return Ok(repomd),
+                Node::Close | Node::Text(_) | Node::Other => {}
+            }
+        }
+    }
+
+    /// The first entry of a type.
+    pub fn find(&self, kind: &str) -> Option<&Metadata> {
+        self.data.iter().find(|d| d.kind == kind)
+    }
+}
+
+fn data<R: BufRead>(xml: &mut Xml<'_, R>, kind: String, file: &str) -> Result<Metadata, RepodataError> {
+    let depth = xml.depth();
+    let (mut href, mut checksum, mut size, mut open_size) = (None, None, None, None);
+    let format = |problem: String| RepodataError::Format { file: file.to_owned(), problem };
+    let number = |text: &str| {
+        text.trim().parse::<u64>().map_err(|_| format(format!("the size of `{kind}` is `{text}`, not a number")))
+    };
+    loop {
+        let here = xml.depth();
+        match xml.next()? {
+            Node::Open(tag) => match tag.name() {
+                "checksum" => {
+                    let algorithm = tag.attribute("type");
+                    let algorithm = algorithm.map_err(|e| xml.error(e))?.unwrap_or_default();
+                    let hex = xml.text()?.trim().to_ascii_lowercase();
+                    checksum = Some(Checksum { kind: algorithm, hex });
+                }
+                "location" => {
+                    let value = tag.attribute("href");
+                    href = value.map_err(|e| xml.error(e))?;
+                    xml.skip()?;
+                }
+                "size" => size = Some(number(&xml.text()?)?),
+                "open-size" => open_size = Some(number(&xml.text()?)?),
+                _ => xml.skip()?,
+            },
+            Node::Close if here == depth => break,
+            Node::End => return Err(xml.error("it ends inside <data>")),
+            Node::Close | Node::Text(_) | Node::Other => {}
+        }
+    }
+    let href = href.ok_or_else(|| format(format!("`{kind}` has no location")))?;
+    let checksum = checksum.ok_or_else(|| format(format!("`{kind}` has no checksum")))?;
+    Ok(Metadata { kind, href, checksum, size, open_size })
+}

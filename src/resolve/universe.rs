@@ -1,0 +1,136 @@
+//! One repository for one architecture, ready to be resolved against.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use smol_str::SmolStr;
+
+use super::error::ResolveError;
+use super::resolver::{Mode, Resolver};
+use crate::model::Nevra;
+use crate::repodata::{Package, RepoContent, Rich};
+
+/// Number of a package inside one [`Universe`]: its position in `primary.xml`. Two packages with the same NEVRA (a
+/// repository merged in mode `simple` has such) have different numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PkgId(pub u32);
+
+impl PkgId {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(super) fn from_index(index: usize) -> Self {
+        Self(u32::try_from(index).expect("Universe::load has checked the number of packages"))
+    }
+}
+
+/// One repository for one architecture. Immutable and shared between threads; [`Universe::resolver`] is per thread.
+#[derive(Debug)]
+pub struct Universe {
+    content: Arc<RepoContent>,
+    arch: SmolStr,
+    /// Paths that dependencies of the repository name: their owners count as providers.
+    file_dependencies: BTreeSet<SmolStr>,
+    owners: FxHashMap<SmolStr, Vec<PkgId>>,
+    /// Per package a number that packages of the same name and architecture share.
+    kin: Vec<u32>,
+}
+
+impl Universe {
+    /// Prepares a repository. `arch` is that of the repository (`x86_64`, `aarch64`, `i686`, …); packages of other
+    /// architectures are installable where libsolv's policy for `arch` says so (on `x86_64` also `i686` and `noarch`).
+    ///
+    /// # Errors
+    /// [`ResolveError::TooMany`]. Cost: O(packages + dependencies).
+    pub fn load(content: Arc<RepoContent>, arch: &str) -> Result<Self, ResolveError> {
+        i32::try_from(content.packages().len()).map_err(|_| ResolveError::TooMany)?;
+        let mut file_dependencies = BTreeSet::new();
+        let named: BTreeSet<_> = content.packages().iter().flat_map(Package::dependencies).collect();
+        for id in named {
+            let dependency = content.dependency(id);
+            if !dependency.is_rich() {
+                file_dependencies.extend(dependency.path().map(SmolStr::new));
+            } else if let Ok(rich) = Rich::parse(&dependency.name) {
+                rich.for_each_plain(&mut |plain| file_dependencies.extend(plain.path().map(SmolStr::new)));
+            }
+        }
+        let mut owners: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();
+        let mut families: FxHashMap<(&str, &str), u32> = FxHashMap::default();
+        let mut kin = Vec::with_capacity(content.packages().len());
+        for (index, package) in content.packages().iter().enumerate() {
+            for path in &package.files {
+                owners.entry(path.clone()).or_default().push(PkgId::from_index(index));
+            }
+            let next = PkgId::from_index(families.len()).0;
+            kin.push(*families.entry((package.name.as_str(), package.arch.as_str())).or_insert(next));
+        }
+        Ok(Self { arch: arch.into(), file_dependencies, owners, kin, content })
+    }
+
+    /// A resolver for this thread; `group` are the members of the build group, in order.
+    ///
+    /// # Errors
+    /// [`ResolveError::Nul`]. A group that cannot be installed is not an error but [`Resolver::group`]'s answer.
+    /// Cost: loading the solver and resolving the group (0.3 s for 63,000 packages).
+    pub fn resolver(&self, group: &[String], mode: Mode) -> Result<Resolver<'_>, ResolveError> {
+        Resolver::new(self, group, mode)
+    }
+
+    /// What was loaded.
+    pub fn content(&self) -> &RepoContent {
+        &self.content
+    }
+
+    /// The architecture resolved for.
+    pub fn arch(&self) -> &str {
+        &self.arch
+    }
+
+    /// Number of packages; every [`PkgId`] is below it.
+    pub fn len(&self) -> usize {
+        self.content.packages().len()
+    }
+
+    /// No packages at all, as Koji's `EMPTY_REPO`.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One package.
+    ///
+    /// # Panics
+    /// When the id is of another universe.
+    pub fn package(&self, id: PkgId) -> &Package {
+        &self.content.packages()[id.index()]
+    }
+
+    /// Name, version and architecture of a package.
+    pub fn nevra(&self, id: PkgId) -> Nevra {
+        self.package(id).nevra()
+    }
+
+    /// A closure as `name-epoch:version-release.arch`, sorted bytewise: the form that is shown and digested.
+    pub fn names(&self, closure: &[PkgId]) -> Vec<String> {
+        let mut names: Vec<String> = closure.iter().map(|&id| self.nevra(id).to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Packages that own a path, ascending. Knows the paths of primary and those [`crate::repodata::RepoDir::load`] was told of.
+    pub(super) fn owners(&self, path: &str) -> &[PkgId] {
+        self.owners.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Does a dependency of the repository name this path?
+    pub(super) fn is_file_dependency(&self, path: &str) -> bool {
+        self.file_dependencies.contains(path)
+    }
+
+    /// A number shared by all packages of the same name and architecture.
+    pub(super) fn kin(&self, id: PkgId) -> u32 {
+        self.kin[id.index()]
+    }
+}

@@ -1,0 +1,510 @@
+//! What every database must do: one suite, run for each.
+
+use std::time::Duration;
+
+use koschei::event::{ChainHash, Record};
+use koschei::log::*;
+use koschei::model::{Class, Classified, PersonId};
+
+use crate::log_place::{Place, at, chain, commit, event, fill, on_both, seq};
+
+on_both!(
+    round_trip,
+    paging,
+    second_writer,
+    duplicate_facts,
+    bad_chains_are_refused,
+    unstorable_records_are_refused,
+    inbox_order_and_duplicates,
+    inbox_settling,
+    inbox_pruning,
+    commit_is_atomic,
+    outbox,
+    attachments,
+    subjects,
+    times,
+    tail_same_handle,
+    tail_other_handle,
+    snapshots,
+    persons,
+    read_only_handle,
+    same_hashes_everywhere,
+    large_payload,
+);
+
+fn message(id: &str, body: &str) -> Incoming {
+    Incoming {
+        id: id.to_owned(),
+        source: "fedora".to_owned(),
+        topic: "org.fedoraproject.prod.buildsys.tag".to_owned(),
+        received_at: at(5),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+fn stored(n: u64) -> Received {
+    Received::Stored { position: Position(n) }
+}
+
+async fn read_all(log: &AnyLog, limit: usize) -> Vec<Record> {
+    let mut all: Vec<Record> = Vec::new();
+    loop {
+        let page = log.read(all.last().map(|r| r.seq), limit).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+async fn round_trip(place: Place) {
+    let log = place.open().await;
+    assert_eq!(log.head().await.unwrap(), Head::EMPTY);
+    let info = log.info().await.unwrap();
+    assert_eq!(info.log_id.len(), 32);
+    assert_eq!(info.min_reader, 1);
+    assert!(info.created_at > at(-100_000_000));
+    let records = chain(Head::EMPTY, at(1), (0..250).map(event));
+    let head = log.append(None, &commit(records.clone())).await.unwrap();
+    assert_eq!(head, Head::of(records.last().unwrap()));
+    assert_eq!(log.head().await.unwrap(), head);
+    assert_eq!(log.read(None, 1000).await.unwrap(), records);
+    log.close().await;
+    let again = place.open().await;
+    assert_eq!(again.read(None, 1000).await.unwrap(), records);
+    assert_eq!(again.info().await.unwrap(), info);
+    assert_eq!(again.append(head.seq, &Commit::default()).await.unwrap(), head);
+}
+
+async fn paging(place: Place) {
+    let log = place.open().await;
+    fill(&log, 0..237, 50).await;
+    let whole = log.read(None, 1000).await.unwrap();
+    assert_eq!(whole.len(), 237);
+    for limit in [1, 7, 236, 237] {
+        assert_eq!(read_all(&log, limit).await, whole);
+    }
+    assert_eq!(log.read(Some(seq(237)), 10).await.unwrap(), []);
+    assert_eq!(log.read(Some(seq(230)), 3).await.unwrap(), whole[230..233]);
+}
+
+async fn second_writer(place: Place) {
+    let (one, two) = (place.open().await, place.open().await);
+    let head = fill(&one, 0..3, 3).await;
+    let stale = commit(chain(Head::EMPTY, at(9), [event(9)]));
+    let error = two.append(None, &stale).await.unwrap_err();
+    assert!(matches!(error, AppendError::Conflict { expected: None, found } if found == head.seq), "{error}");
+    assert_eq!(error.class(), Class::Broken);
+    let ahead = two.append(Some(seq(4)), &Commit::default()).await.unwrap_err();
+    assert!(ahead.to_string().contains("append after event 4: the log already ends at event 3"), "{ahead}");
+    // Both at once from the same end: exactly one wins.
+    let (a, b) = (commit(chain(head, at(9), [event(10)])), commit(chain(head, at(9), [event(11)])));
+    let (a, b) = tokio::join!(one.append(head.seq, &a), two.append(head.seq, &b));
+    assert_ne!(a.is_ok(), b.is_ok(), "{a:?} {b:?}");
+    assert_eq!(one.head().await.unwrap().seq, Some(seq(4)));
+    // And whoever lost goes on after looking.
+    fill(&two, 12..20, 8).await;
+    fill(&one, 20..28, 8).await;
+    verify(&one, None, &mut |_| ()).await.unwrap();
+}
+
+async fn duplicate_facts(place: Place) {
+    let log = place.open().await;
+    let head = fill(&log, 0..10, 10).await;
+    let twice = chain(head, at(20), [event(30), event(4), event(31)]);
+    let error = log.append(head.seq, &commit(twice)).await.unwrap_err();
+    let fact = event(4).fact.unwrap().to_string();
+    assert!(
+        matches!(&error, AppendError::DuplicateFact { seq: s, fact: f } if *s == seq(12) && *f == fact),
+        "{error}"
+    );
+    let within = chain(head, at(20), [event(30), event(30)]);
+    let error = log.append(head.seq, &commit(within)).await.unwrap_err();
+    assert!(matches!(error, AppendError::DuplicateFact { .. }), "{error}");
+    assert_eq!(log.head().await.unwrap(), head);
+    // Events without a fact may repeat.
+    let free = chain(head, at(20), [event(7), event(7)]);
+    log.append(head.seq, &commit(free)).await.unwrap();
+}
+
+async fn bad_chains_are_refused(place: Place) {
+    let log = place.open().await;
+    let head = fill(&log, 0..5, 5).await;
+    let good = chain(head, at(50), (5..8).map(event));
+    let mut gap = good.clone();
+    gap.remove(1);
+    let mut forged = good.clone();
+    forged[1].subject.push('x');
+    let mut swapped = good.clone();
+    swapped.swap(0, 1);
+    let early = chain(head, at(-1), (5..6).map(event));
+    let elsewhere = chain(Head { hash: ChainHash([1; 32]), ..head }, at(50), (5..8).map(event));
+    for (records, expected) in [
+        (gap, "record 8 stands where 7 belongs"),
+        (forged, "event 7: its hash does not follow"),
+        (swapped, "record 7 stands where 6 belongs"),
+        (early, "event 6: it is recorded before its predecessor"),
+        (elsewhere, "event 6: its hash does not follow"),
+    ] {
+        let error = log.append(head.seq, &commit(records)).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.class(), Class::Broken);
+    }
+    assert_eq!(log.head().await.unwrap(), head);
+    log.append(head.seq, &commit(good)).await.unwrap();
+}
+
+async fn unstorable_records_are_refused(place: Place) {
+    let log = place.open().await;
+    for subject in ["a\0b".to_owned(), "x".repeat(SUBJECT_BYTES_MAX + 1)] {
+        let mut records = chain(Head::EMPTY, at(0), [event(0)]);
+        records[0].subject = subject;
+        records[0].hash = records[0].chained(ChainHash::GENESIS);
+        let error = log.append(None, &commit(records)).await.unwrap_err();
+        assert!(matches!(error, AppendError::Unstorable { .. }), "{error}");
+    }
+    let mut longest = chain(Head::EMPTY, at(0), [event(0)]);
+    longest[0].subject = "ž".repeat(SUBJECT_BYTES_MAX / 2);
+    longest[0].hash = longest[0].chained(ChainHash::GENESIS);
+    log.append(None, &commit(longest.clone())).await.unwrap();
+    assert_eq!(log.read(None, 5).await.unwrap(), longest);
+}
+
+async fn large_payload(place: Place) {
+    let log = place.open().await;
+    let mut records = chain(Head::EMPTY, at(0), [event(0), event(1), event(2)]);
+    // One that compresses well and one that does not, across sizes where stores change their ways.
+    records[0].payload = format!("{{\"x\":\"{}\"}}", "a".repeat(3_000_000));
+    let mut noise = String::new();
+    let mut state = 1_u64;
+    while noise.len() < 1_000_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.push_str(&format!("{state:x}"));
+    }
+    records[1].payload = format!("{{\"x\":\"{noise}\"}}");
+    records[2].payload = "{}".to_owned();
+    let mut hash = ChainHash::GENESIS;
+    for r in &mut records {
+        r.hash = r.chained(hash);
+        hash = r.hash;
+    }
+    log.append(None, &commit(records.clone())).await.unwrap();
+    assert_eq!(log.read(None, 5).await.unwrap(), records);
+    verify(&log, None, &mut |_| ()).await.unwrap();
+}
+
+async fn inbox_order_and_duplicates(place: Place) {
+    let log = place.open().await;
+    let first = log.receive(&[message("a", "1"), message("b", "2"), message("a", "again")]).await.unwrap();
+    assert_eq!(first, [stored(1), stored(2), Received::Duplicate]);
+    let many: Vec<Incoming> = (0..250).map(|i| message(&format!("m{i}"), &format!("body {i}"))).collect();
+    let second = log.receive(&many).await.unwrap();
+    assert_eq!((second[0], second[249]), (stored(3), stored(252)));
+    assert!(log.receive(&many).await.unwrap().iter().all(|r| *r == Received::Duplicate));
+    let pending = log.pending(None, 1000).await.unwrap();
+    assert_eq!(pending.len(), 252);
+    assert!(pending.is_sorted_by_key(|p| p.position));
+    assert_eq!(pending[0].message, message("a", "1"));
+    assert_eq!(pending[251].message, many[249]);
+    assert_eq!(log.pending(Some(Position(250)), 1).await.unwrap()[0].position, Position(251));
+    assert_eq!(log.receive(&[]).await.unwrap(), []);
+    let odd = Incoming { id: "n\0l".to_owned(), body: vec![0, 255, 10], ..message("", "") };
+    log.receive(std::slice::from_ref(&odd)).await.unwrap();
+    assert_eq!(log.receive(std::slice::from_ref(&odd)).await.unwrap(), [Received::Duplicate]);
+    assert_eq!(log.pending(Some(Position(252)), 9).await.unwrap()[0].message.body, odd.body);
+    let long = Incoming { topic: "t".repeat(MESSAGE_ID_BYTES_MAX + 1), ..message("z", "") };
+    let error = log.receive(&[message("y", ""), long]).await.unwrap_err();
+    assert_eq!(error.class(), Class::Rejected);
+    assert_eq!(log.receive(&[message("y", "")]).await.unwrap(), [stored(254)]);
+}
+
+async fn inbox_settling(place: Place) {
+    let log = place.open().await;
+    let messages: Vec<Incoming> = ["a", "b", "c", "d"].map(|id| message(id, id)).to_vec();
+    log.receive(&messages).await.unwrap();
+    let settle = |n, disposition| Settled { position: Position(n), disposition };
+    let parked = Disposition::Parked { reason: "no\0sense".to_owned() };
+    let ignored = Disposition::Ignored { reason: "not about builds".to_owned() };
+    let settled = vec![settle(1, Disposition::Done), settle(2, parked.clone()), settle(3, ignored)];
+    log.append(None, &Commit { settled, ..Commit::default() }).await.unwrap();
+    let ids = |page: Vec<Pending>| page.into_iter().map(|p| p.message.id).collect::<Vec<_>>();
+    assert_eq!(ids(log.pending(None, 9).await.unwrap()), ["d"]);
+    let list = log.parked(None, 9).await.unwrap();
+    assert_eq!(list.len(), 1);
+    assert_eq!((list[0].id.as_str(), list[0].reason.as_str()), ("b", "no\u{fffd}sense"));
+    assert_eq!(log.parked(Some(list[0].position), 9).await.unwrap(), []);
+    let counts = Counts { inbox_total: 4, inbox_pending: 1, inbox_parked: 1, outbox_pending: 0 };
+    assert_eq!(log.counts().await.unwrap(), counts);
+    for position in [1, 2, 99] {
+        let settled = vec![settle(4, Disposition::Done), settle(position, Disposition::Done)];
+        let error = log.append(None, &Commit { settled, ..Commit::default() }).await.unwrap_err();
+        assert!(matches!(error, AppendError::NotPending { position: p } if p == position), "{error}");
+    }
+    let twice = vec![settle(4, Disposition::Done), settle(4, Disposition::Done)];
+    let error = log.append(None, &Commit { settled: twice, ..Commit::default() }).await.unwrap_err();
+    assert!(matches!(error, AppendError::NotPending { position: 4 }), "{error}");
+    let retry = ["b".to_owned(), "a".to_owned(), "nobody".to_owned()];
+    assert_eq!(log.unpark(&retry).await.unwrap(), 1);
+    assert_eq!(ids(log.pending(None, 9).await.unwrap()), ["b", "d"]);
+    assert_eq!(log.unpark(&retry).await.unwrap(), 0);
+    let long = Disposition::Parked { reason: "é".repeat(REASON_BYTES_MAX) };
+    log.append(None, &Commit { settled: vec![settle(2, long)], ..Commit::default() }).await.unwrap();
+    assert_eq!(log.parked(None, 1).await.unwrap()[0].reason.len(), REASON_BYTES_MAX);
+}
+
+async fn inbox_pruning(place: Place) {
+    let log = place.open().await;
+    let late = Incoming { received_at: at(100), ..message("late", "x") };
+    log.receive(&[message("done", "x"), message("parked", "y"), message("waits", "z"), late]).await.unwrap();
+    let settle = |n, disposition| Settled { position: Position(n), disposition };
+    let settled = vec![
+        settle(1, Disposition::Done),
+        settle(2, Disposition::Parked { reason: String::new() }),
+        settle(4, Disposition::Done),
+    ];
+    log.append(None, &Commit { settled, ..Commit::default() }).await.unwrap();
+    assert_eq!(log.prune_raw(at(50)).await.unwrap(), 1);
+    assert_eq!(log.prune_raw(at(50)).await.unwrap(), 0);
+    assert_eq!(log.receive(&[message("done", "x")]).await.unwrap(), [Received::Duplicate]);
+    log.unpark(&["parked".to_owned()]).await.unwrap();
+    let bodies: Vec<Vec<u8>> = log.pending(None, 9).await.unwrap().into_iter().map(|p| p.message.body).collect();
+    assert_eq!(bodies, [b"y".to_vec(), b"z".to_vec()]);
+    place.raw("UPDATE raw_bodies SET body = (SELECT body FROM raw_bodies WHERE position = 2) WHERE position = 3").await.unwrap();
+    let error = log.pending(None, 9).await.unwrap_err();
+    assert!(error.to_string().contains("message 3 of the inbox: its body is not what came in"), "{error}");
+}
+
+async fn commit_is_atomic(place: Place) {
+    let log = place.open().await;
+    log.receive(&[message("a", "1")]).await.unwrap();
+    let command = |id: &str| OutboxCommand {
+        id: id.to_owned(),
+        seq: seq(1),
+        kind: "submit_rebuild".to_owned(),
+        payload: "{}".to_owned(),
+    };
+    let whole = |from: Head, command_id: &str, person: &str| Commit {
+        records: chain(from, at(3), (from.seq.map_or(0, |s| s.get())..).take(150).map(event)),
+        settled: vec![Settled { position: Position(1), disposition: Disposition::Done }],
+        commands: vec![command(command_id)],
+        attachments: vec![Attachment::new(b"verdicts".to_vec())],
+        persons: vec![(PersonId::new("p-1"), person.to_owned())],
+    };
+    let clean = async |log: &AnyLog, head: Head| {
+        assert_eq!(log.head().await.unwrap(), head);
+        assert_eq!(log.read(head.seq, 1).await.unwrap(), []);
+        assert_eq!(log.counts().await.unwrap().inbox_pending, 1);
+        assert_eq!(log.attachment(&Attachment::new(b"verdicts".to_vec()).digest).await.unwrap(), None);
+    };
+    // The last thing in the transaction fails: nothing of it is there.
+    let head = log
+        .append(None, &Commit { persons: vec![(PersonId::new("p-0"), "alice".to_owned())], commands: vec![command("c0")], ..Commit::default() })
+        .await
+        .unwrap();
+    let error = log.append(None, &whole(head, "c1", "alice")).await.unwrap_err();
+    assert!(matches!(&error, AppendError::DuplicatePerson { id } if id == "p-1"), "{error}");
+    clean(&log, head).await;
+    let error = log.append(None, &whole(head, "c0", "bob")).await.unwrap_err();
+    assert!(matches!(&error, AppendError::DuplicateCommand { id } if id == "c0"), "{error}");
+    clean(&log, head).await;
+    // A future that is dropped half way leaves nothing or everything, and the handle works on.
+    let big = whole(head, "c1", "bob");
+    let cancelled = tokio::time::timeout(Duration::from_micros(300), log.append(None, &big)).await;
+    if cancelled.is_err() && log.head().await.unwrap() == head {
+        clean(&log, head).await;
+        log.append(None, &big).await.unwrap();
+    }
+    assert_eq!(log.head().await.unwrap().seq, Some(seq(150)));
+    assert_eq!(log.counts().await.unwrap().inbox_pending, 0);
+    assert_eq!(log.counts().await.unwrap().outbox_pending, 2);
+    verify(&log, None, &mut |_| ()).await.unwrap();
+}
+
+async fn outbox(place: Place) {
+    let log = place.open().await;
+    let command = |id: u64| OutboxCommand {
+        id: format!("c{id}"),
+        seq: seq(1 + id / 10),
+        kind: "submit_rebuild".to_owned(),
+        payload: format!("{{\"n\":{id},\"text\":\"ü\\u0000\"}}"),
+    };
+    let all: Vec<OutboxCommand> = (0..120).rev().map(command).collect();
+    log.append(None, &Commit { commands: all.clone(), ..Commit::default() }).await.unwrap();
+    assert_eq!(log.pending_commands(1000).await.unwrap(), all);
+    assert_eq!(log.pending_commands(2).await.unwrap(), all[..2]);
+    let sent: Vec<String> = all[..100].iter().map(|c| c.id.clone()).collect();
+    assert_eq!(log.mark_sent(&sent).await.unwrap(), 100);
+    assert_eq!(log.mark_sent(&sent).await.unwrap(), 0);
+    assert_eq!(log.pending_commands(1000).await.unwrap(), all[100..]);
+    // A sent id is taken for ever, also within one commit.
+    for commands in [vec![command(500), all[0].clone()], vec![command(501), command(501)]] {
+        let error = log.append(None, &Commit { commands, ..Commit::default() }).await.unwrap_err();
+        assert!(matches!(error, AppendError::DuplicateCommand { .. }), "{error}");
+    }
+    assert_eq!(log.counts().await.unwrap().outbox_pending, 20);
+}
+
+async fn attachments(place: Place) {
+    let log = place.open().await;
+    let content: Vec<u8> = (0..200_000_u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
+    let (big, empty) = (Attachment::new(content), Attachment::new(Vec::new()));
+    let attachments = vec![big.clone(), empty.clone(), big.clone()];
+    log.append(None, &Commit { attachments: attachments.clone(), ..Commit::default() }).await.unwrap();
+    log.append(None, &Commit { attachments, ..Commit::default() }).await.unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM attachments").await, 2);
+    assert_eq!(log.attachment(&big.digest).await.unwrap(), Some(big.content.clone()));
+    assert_eq!(log.attachment(&empty.digest).await.unwrap(), Some(Vec::new()));
+    assert_eq!(log.attachment(&"0".repeat(64)).await.unwrap(), None);
+    assert_eq!(log.attachment("not a digest").await.unwrap(), None);
+    let wrong = Attachment { digest: empty.digest.clone(), content: vec![1] };
+    let error = log.append(None, &Commit { attachments: vec![wrong], ..Commit::default() }).await.unwrap_err();
+    assert!(matches!(error, AppendError::BadAttachment { .. }), "{error}");
+}
+
+async fn subjects(place: Place) {
+    let log = place.open().await;
+    fill(&log, 0..2000, 500).await;
+    let all = read_all(&log, 999).await;
+    let of = |wanted: &dyn Fn(&str) -> bool| all.iter().filter(|r| wanted(&r.subject)).cloned().collect::<Vec<_>>();
+    let one = all[1000].subject.clone();
+    let exact = log.read_subject(Subjects::Exactly(&one), None, 1000).await.unwrap();
+    assert_eq!(exact, of(&|s| s == one));
+    assert!(exact.len() >= 2);
+    assert_eq!(log.read_subject(Subjects::Exactly(&one), Some(exact[0].seq), 1).await.unwrap(), exact[1..2]);
+    for prefix in ["primary/package/package-1", "collection/", "primary/repo/", "PRIMARY", "nobody", ""] {
+        let expected = of(&|s| s.starts_with(prefix));
+        let found = log.read_subject(Subjects::Under(prefix), None, 10_000).await.unwrap();
+        assert_eq!(found.len(), expected.len(), "{prefix}");
+        assert_eq!(found, expected);
+        if expected.len() > 5 {
+            let rest = log.read_subject(Subjects::Under(prefix), Some(expected[2].seq), 2).await.unwrap();
+            assert_eq!(rest, expected[3..5]);
+        }
+    }
+    assert_eq!(log.read_subject(Subjects::Exactly("nobody"), None, 9).await.unwrap(), []);
+}
+
+async fn times(place: Place) {
+    let log = place.open().await;
+    assert_eq!(log.seq_at(at(0)).await.unwrap(), None);
+    // Batches of 10 are recorded at 0, 10, 20, … seconds.
+    fill(&log, 0..100, 10).await;
+    for (secs, expected) in [(-1, None), (0, Some(10)), (9, Some(10)), (10, Some(20)), (55, Some(60)), (900, Some(100))] {
+        assert_eq!(log.seq_at(at(secs)).await.unwrap(), expected.map(seq), "{secs}");
+    }
+}
+
+async fn tail_same_handle(place: Place) {
+    // Looking only once an hour: being woken must be enough.
+    let options = Options { poll_interval: Duration::from_secs(3600), ..Options::default() };
+    let log = place.try_open(&options).await.unwrap();
+    let waiting = log.clone();
+    let waiter = tokio::spawn(async move { waiting.changed(None).await });
+    tokio::task::yield_now().await;
+    let head = fill(&log, 0..3, 3).await;
+    let seen = tokio::time::timeout(Duration::from_secs(60), waiter).await.unwrap().unwrap().unwrap();
+    assert_eq!(seen, head);
+    assert_eq!(log.changed(Some(seq(2))).await.unwrap(), head);
+    let waiting = log.clone();
+    let waiter = tokio::spawn(async move { waiting.changed(head.seq).await });
+    let head = fill(&log, 3..4, 1).await;
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), waiter).await.unwrap().unwrap().unwrap(), head);
+}
+
+async fn tail_other_handle(place: Place) {
+    let (reader, writer) = (place.open().await, place.open().await);
+    for n in 0..20 {
+        let from = writer.head().await.unwrap();
+        let follower = reader.clone();
+        let waiter = tokio::spawn(async move { follower.changed(from.seq).await });
+        if n % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        let head = fill(&writer, n..n + 1, 1).await;
+        let seen = tokio::time::timeout(Duration::from_secs(60), waiter).await.unwrap().unwrap().unwrap();
+        assert_eq!(seen, head);
+    }
+}
+
+async fn snapshots(place: Place) {
+    let log = place.open().await;
+    let snapshot = |n: u64, version| Snapshot {
+        seq: seq(n),
+        program: "0.1.0".to_owned(),
+        state_version: version,
+        digest: format!("digest {n}"),
+        bytes: vec![u8::try_from(n).unwrap(); 100_000],
+    };
+    assert_eq!(log.latest_snapshot(None, 1).await.unwrap(), None);
+    for n in [10, 20, 30] {
+        log.put_snapshot(&snapshot(n, 1)).await.unwrap();
+    }
+    assert_eq!(log.latest_snapshot(None, 1).await.unwrap(), Some(snapshot(30, 1)));
+    assert_eq!(log.latest_snapshot(Some(seq(29)), 1).await.unwrap(), Some(snapshot(20, 1)));
+    assert_eq!(log.latest_snapshot(Some(seq(9)), 1).await.unwrap(), None);
+    assert_eq!(log.latest_snapshot(None, 2).await.unwrap(), None);
+    let newer = Snapshot { digest: "other".to_owned(), ..snapshot(30, 1) };
+    log.put_snapshot(&newer).await.unwrap();
+    assert_eq!(log.latest_snapshot(None, 1).await.unwrap(), Some(newer));
+    log.put_snapshot(&snapshot(40, 2)).await.unwrap();
+    assert_eq!(log.latest_snapshot(Some(seq(19)), 1).await.unwrap(), None, "only the newest are kept");
+    assert_eq!(log.latest_snapshot(None, 1).await.unwrap().unwrap().seq, seq(30));
+    assert_eq!(log.drop_snapshots().await.unwrap(), 3);
+    assert_eq!(log.latest_snapshot(None, 2).await.unwrap(), None);
+}
+
+async fn persons(place: Place) {
+    let log = place.open().await;
+    let (alice, bob) = (PersonId::new("p-00000000000000aa"), PersonId::new("p-00000000000000bb"));
+    let persons = vec![(bob.clone(), "bob".to_owned()), (alice.clone(), "alice unforgettable".to_owned())];
+    let records = chain(Head::EMPTY, at(0), (0..20).map(event));
+    log.append(None, &Commit { records, persons, ..Commit::default() }).await.unwrap();
+    assert_eq!(log.person("bob").await.unwrap(), Some(bob.clone()));
+    assert_eq!(log.person("carol").await.unwrap(), None);
+    assert_eq!(log.name_of(&alice).await.unwrap().as_deref(), Some("alice unforgettable"));
+    let everyone = [(alice.clone(), "alice unforgettable".to_owned()), (bob.clone(), "bob".to_owned())];
+    assert_eq!(log.all_persons().await.unwrap(), everyone);
+    let before = verify(&log, None, &mut |_| ()).await.unwrap();
+    assert_eq!(log.forget_person("alice unforgettable").await.unwrap(), Some(alice.clone()));
+    assert_eq!(log.forget_person("alice unforgettable").await.unwrap(), None);
+    assert_eq!(log.forget_person(bob.as_str()).await.unwrap(), Some(bob));
+    assert_eq!(log.all_persons().await.unwrap(), []);
+    assert_eq!(log.name_of(&alice).await.unwrap(), None);
+    assert_eq!(verify(&log, None, &mut |_| ()).await.unwrap(), before);
+    if place.is_sqlite() {
+        for file in [place.url.clone(), format!("{}-wal", place.url)] {
+            let bytes = std::fs::read(&file).unwrap();
+            assert!(!bytes.windows(13).any(|w| w == b"unforgettable"), "the name still stands in {file}");
+        }
+    }
+}
+
+async fn read_only_handle(place: Place) {
+    let options = Options { read_only: true, ..Options::default() };
+    let error = place.try_open(&options).await.unwrap_err();
+    assert!(error.to_string().starts_with("open log"), "{error}");
+    let log = place.open().await;
+    let head = fill(&log, 0..30, 30).await;
+    let reader = place.try_open(&options).await.unwrap();
+    assert_eq!(reader.head().await.unwrap(), head);
+    assert_eq!(reader.read(None, 99).await.unwrap().len(), 30);
+    let error = reader.append(head.seq, &commit(chain(head, at(99), [event(99)]))).await.unwrap_err();
+    assert_eq!(error.class(), Class::Unavailable);
+    assert!(error.to_string().contains("does not accept writes; check permissions"), "{error}");
+    let error = reader.receive(&[message("a", "")]).await.unwrap_err();
+    assert!(error.to_string().contains("does not accept writes"), "{error}");
+    let error = reader.forget_person("x").await.unwrap_err();
+    assert!(error.to_string().contains("does not accept writes"), "{error}");
+    assert_eq!(log.head().await.unwrap(), head);
+}
+
+/// The same events give this hash in every database, on every machine, for ever.
+async fn same_hashes_everywhere(place: Place) {
+    let log = place.open().await;
+    let head = fill(&log, 0..1000, 100).await;
+    assert_eq!(head.to_string(), HEAD_OF_1000);
+    let report = verify(&log, Some((head.seq.unwrap(), head.hash)), &mut |_| ()).await.unwrap();
+    assert_eq!((report.head, report.events, report.head_trusted), (head, 1000, true));
+}
+
+const HEAD_OF_1000: &str = "1000:9c20af87ef74be0b72f9f31d37a18630b891a240166f33d8df5d3614287d371d";

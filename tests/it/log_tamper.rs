@@ -1,0 +1,1 @@
+//! What the database refuses, what verification finds when somebody forced it, and what opening refuses.

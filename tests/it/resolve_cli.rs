@@ -1,0 +1,168 @@
+//! `koschei resolve`, called as a function with arguments as people type them.
+
+use std::path::Path;
+
+use clap::Parser;
+use koschei::cli::resolve::{ResolveArgs, run_to};
+use rstest::rstest;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tempfile::tempdir;
+
+use crate::tiny::{MetaFile, pkg, primary_xml, write_repo};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: ResolveArgs,
+}
+
+/// Runs with a command line in which `DATA` stands for the test data.
+fn run(line: &str) -> Result<String, String> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let words = line.split_whitespace().map(|w| w.replace("DATA", data.to_str().unwrap()));
+    let cli = Cli::try_parse_from(std::iter::once("resolve".to_owned()).chain(words)).map_err(|e| e.to_string())?;
+    let mut out = Vec::new();
+    run_to(&cli.args, &mut out, false).map_err(|e| e.to_string())?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+fn oracle(name: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/distro/small/oracle").join(name);
+    let text = String::from_utf8(zstd::decode_all(&std::fs::read(path).unwrap()[..]).unwrap()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+const SMALL: &str = "--repo DATA/distro/small/binary --source DATA/distro/small/source";
+const KOJI: &str = "--repo DATA/koji/repos/f99-build/26/x86_64 --buildrequires DATA/koji/buildrequires.jsonl";
+
+/// Byte for byte the lines of the oracle, except for the wording of problems.
+#[rstest]
+fn lines_are_those_of_the_oracle(#[values("two", "joint")] mode: &str) {
+    let out = run(&format!("{SMALL} --mode {mode} --jsonl")).unwrap();
+    let expected = oracle(&format!("{mode}.jsonl.zst"));
+    assert_eq!(out.lines().count(), expected.len());
+    for (line, expected) in out.lines().zip(&expected) {
+        if expected.contains("\"ok\":true") {
+            assert_eq!(line, expected);
+        } else {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert!(line["closure"].is_null() && !line["problems"].as_array().unwrap().is_empty(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_the_output() {
+    let one = run(&format!("{SMALL} --jsonl --distances --threads 1")).unwrap();
+    let four = run(&format!("{SMALL} --jsonl --distances --threads 4")).unwrap();
+    assert!(one == four, "the same bytes");
+}
+
+#[test]
+fn digests_are_those_of_the_closures() {
+    let out = run(&format!("{SMALL} --jsonl --digest")).unwrap();
+    for (line, expected) in out.lines().zip(oracle("two.jsonl.zst")) {
+        let expected: Value = serde_json::from_str(&expected).unwrap();
+        let source = expected["source"].as_str().unwrap();
+        if expected["ok"] == true {
+            let closure: Vec<&str> =
+                expected["closure"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+            let digest = hex::encode(&Sha256::digest(closure.join("\n"))[..16]);
+            assert_eq!(
+                line,
+                format!(r#"{{"source":"{source}","ok":true,"count":{},"digest":"{digest}"}}"#, closure.len())
+            );
+        } else {
+            assert_eq!(line, format!(r#"{{"source":"{source}","ok":false,"count":0,"digest":null}}"#));
+        }
+    }
+}
+
+#[test]
+fn distances_are_those_of_the_oracle() {
+    let out = run(&format!("{SMALL} --jsonl --distances")).unwrap();
+    let lines: Vec<Value> =
+        out.lines().map(|l| serde_json::from_str(l).unwrap()).filter(|l: &Value| l["ok"] == true).collect();
+    let expected = oracle("distance.jsonl.zst");
+    assert_eq!(lines.len(), expected.len());
+    for (line, expected) in lines.iter().zip(expected) {
+        let expected: Value = serde_json::from_str(&expected).unwrap();
+        assert_eq!((&line["source"], &line["distance"]), (&expected["source"], &expected["distance"]));
+    }
+}
+
+/// Chosen packages come in the order of the file; the architecture is that of the directory; sources excluded from it have no line.
+#[test]
+fn build_requires_file() {
+    let out = run(&format!("{KOJI} --packages sed-4.9-2.fc99,bash-5.2.32-2.fc99 --jsonl")).unwrap();
+    let sources: Vec<Value> =
+        out.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["source"].clone()).collect();
+    assert_eq!(sources, ["bash-5.2.32-2.fc99", "sed-4.9-2.fc99"]);
+    let x86 = run(&format!("{KOJI} --jsonl")).unwrap();
+    let arm = run(&format!("{} --jsonl", KOJI.replace("x86_64", "aarch64"))).unwrap();
+    assert!(x86.contains("\"x86tool-") && !arm.contains("\"x86tool-"), "ExclusiveArch");
+    assert!(arm.contains(".aarch64\"") && !arm.contains(".x86_64\""));
+}
+
+#[test]
+fn summary_for_people() {
+    let out = run(KOJI).unwrap();
+    assert!(out.contains("mode two") && out.contains("Build group  build: 31 packages"), "{out}");
+    assert!(out.contains("Resolved ") && out.contains("Unresolved "), "{out}");
+}
+
+#[test]
+fn raw_requirements_of_the_hub() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("b.jsonl");
+    std::fs::write(
+        &file,
+        "{\"nvr\":\"x-1-1\",\"raw\":[[\"make\",\"4.0\",12],[\"rpmlib(FileDigests)\",\"4.6.0-1\",16777226]]}\n",
+    )
+    .unwrap();
+    let line = format!("--repo DATA/koji/repos/f99-build/26/x86_64 --buildrequires {} --jsonl", file.display());
+    assert!(run(&line).unwrap().starts_with(r#"{"source":"x-1-1","ok":true"#));
+    std::fs::write(&file, "{\"nvr\":\"x-1-1\",\"requires\":[]}\nnonsense\n").unwrap();
+    assert!(run(&line).unwrap_err().contains("b.jsonl line 2"));
+    std::fs::write(&file, "{\"nvr\":\"x-1-1\"}\n").unwrap();
+    assert!(run(&line).unwrap_err().contains("neither `requires` nor `raw`"));
+}
+
+#[rstest]
+#[case::unknown_package(&format!("{KOJI} --packages nothing-1-1"), "find source package nothing-1-1: not in")]
+#[case::no_repo(
+    "--repo DATA/koji --buildrequires DATA/koji/buildrequires.jsonl",
+    "name the directory that holds repodata/"
+)]
+#[case::no_group(&format!("{KOJI} --group nonesuch"), "find group `nonesuch`")]
+#[case::no_sources("--repo DATA/distro/small/binary", "--source <DIR>")]
+#[case::no_file("--repo DATA/distro/small/binary --buildrequires DATA/nothing", "read ")]
+fn errors_say_what_to_do(#[case] line: &str, #[case] expected: &str) {
+    let error = run(line).unwrap_err();
+    assert!(error.contains(expected), "{error}");
+}
+
+/// A repository without groups: said clearly, and cured by a file.
+#[test]
+fn missing_build_group() {
+    let dir = tempdir().unwrap();
+    let arch = dir.path().join("x86_64");
+    let xml = primary_xml(&[pkg("make-1-1.x86_64")]);
+    write_repo(&arch, &[MetaFile { kind: "primary", name: "primary.xml", bytes: xml.as_bytes(), open_size: None }]);
+    let file = dir.path().join("b.jsonl");
+    std::fs::write(&file, "{\"nvr\":\"x-1-1\",\"requires\":[]}\n").unwrap();
+    let line = format!("--repo {} --buildrequires {} --jsonl", arch.display(), file.display());
+    let error = run(&line).unwrap_err();
+    assert!(error.contains("find the build group") && error.contains("--group-file"), "{error}");
+
+    let comps = "<comps><group><id>build</id><packagelist><packagereq type=\"default\">make</packagereq>\
+                 <packagereq type=\"optional\">gone</packagereq></packagelist></group></comps>";
+    std::fs::write(dir.path().join("comps.xml"), comps).unwrap();
+    let with_file = format!("{line} --group-file {}", dir.path().join("comps.xml").display());
+    let expected = "{\"source\":\"x-1-1\",\"ok\":true,\"closure\":[\"make-0:1-1.x86_64\"]}\n";
+    assert_eq!(run(&with_file).unwrap(), expected);
+    std::fs::create_dir(dir.path().join("groups")).unwrap();
+    std::fs::write(dir.path().join("groups/comps.xml"), comps).unwrap();
+    assert_eq!(run(&line).unwrap(), expected, "Koji's place for it");
+}

@@ -1,0 +1,100 @@
+//! Starts the servers that tests need, each at most once per run of the test binary, in a directory of its own.
+//!
+//! A server hangs on a shell that waits for the end of its input: when this process ends, however it ends, the shell stops
+//! the server and removes the directory. A missing server is a failed test that names the package to install.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// A running server.
+pub struct Server {
+    /// Where its socket, data and log lie.
+    pub dir: PathBuf,
+    _shell: Child,
+}
+
+/// Runs `script` with `$1` = a new directory, as `user` if we are root. The script prints a line when the server is ready,
+/// then waits for the end of its input (`cat`), then stops the server and removes the directory.
+pub fn start(name: &str, user: Option<&str>, script: &str) -> Server {
+    let dir = tempfile::Builder::new().prefix(&format!("koschei-{name}-")).tempdir().unwrap().keep();
+    let mut command = Command::new("/bin/sh");
+    if let Some(user) = user.filter(|_| is_root()) {
+        std::os::unix::fs::chown(&dir, Some(id(user, "-u")), Some(id(user, "-g"))).unwrap();
+        command = Command::new("setpriv");
+        command.args(["--reuid", user, "--regid", user, "--clear-groups", "/bin/sh"]);
+    }
+    command.args(["-c", script, "sh"]).arg(&dir).current_dir(&dir);
+    let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    if line.trim() != "ready" {
+        let output = shell.wait_with_output().unwrap();
+        panic!("{name} does not start: {line}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Server { dir, _shell: shell }
+}
+
+fn is_root() -> bool {
+    std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0
+}
+
+fn id(user: &str, what: &str) -> u32 {
+    let output = Command::new("id").args([what, user]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().parse().unwrap_or_else(|_| panic!("there is no user `{user}` to run the server as"))
+}
+
+/// The directory with `initdb` and `pg_ctl`, newest version first.
+fn postgres_bin() -> PathBuf {
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| Some((e.file_name().to_str()?.parse().ok()?, e.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("initdb").exists())
+        .collect();
+    found.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).find(|p| p.join("initdb").exists() && p.join("pg_ctl").exists());
+    found.pop().map(|f| f.1).or(on_path).unwrap_or_else(|| {
+        panic!("tests need PostgreSQL: apt-get install postgresql (Debian) or dnf install postgresql-server (Fedora)")
+    })
+}
+
+/// Starts a PostgreSQL server with extra settings, such as `-c fsync=off`.
+pub fn start_postgres(bin: &Path, settings: &str) -> Server {
+    let script = format!(
+        "set -e; dir=\"$1\"; bin='{}'
+         LC_ALL=C \"$bin/initdb\" -D data -U koschei -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 || {{ cat initdb.log >&2; exit 1; }}
+         \"$bin/pg_ctl\" -D data -w -t 120 -l server.log -o \"-k $dir -c listen_addresses='' -c max_connections=400 {settings}\" start >/dev/null 2>&1 \\
+             || {{ cat server.log >&2; exit 1; }}
+         echo ready
+         cat >/dev/null || true
+         \"$bin/pg_ctl\" -D data -m immediate stop >/dev/null 2>&1 || true
+         cd /; rm -rf \"$dir\"",
+        bin.display()
+    );
+    start("postgres", Some("postgres"), &script)
+}
+
+/// URL of a new, empty database on a server that all tests share.
+pub async fn postgres_database() -> String {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let server = SERVER.get_or_init(|| start_postgres(&postgres_bin(), "-c fsync=off"));
+    database(server, &format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))).await
+}
+
+/// URL of a new, empty database on `server`.
+pub async fn database(server: &Server, name: &str) -> String {
+    let url = |name: &str| format!("postgres://koschei@localhost/{name}?host={}", server.dir.display());
+    let mut conn = PgConnection::connect(&url("postgres")).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    url(name)
+}
