@@ -40,6 +40,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the server remembers ids of commands to drop doubles, in streams made here.
 const DUPLICATE_WINDOW: Duration = Duration::from_hours(24);
 
+/// How long messages stay in streams made here. What is older was taken in long ago, or reconciliation has found it.
+const KEPT: Duration = Duration::from_hours(14 * 24);
+
 /// How to reach the server.
 #[derive(Clone)]
 pub struct Server {
@@ -197,24 +200,35 @@ impl Connection {
     /// The stream, made when it does not exist. One that exists is used as it is, as long as it takes the subject.
     async fn stream(&self, name: &str, subject: &str) -> Result<Stream, JetStreamError> {
         let doing = || format!("look up stream {name}");
+        let what = || format!("stream {name}");
         let stream = match self.context.get_stream(name).await {
             Ok(stream) => stream,
             Err(error) if is_missing(&error.kind()) => {
-                let config = stream::Config {
+                let wanted = stream::Config {
                     name: name.to_owned(),
                     subjects: vec![subject.to_owned()],
                     storage: StorageType::File,
                     duplicate_window: DUPLICATE_WINDOW,
+                    max_age: KEPT,
+                    max_message_size: i32::try_from(MAX_MESSAGE).unwrap_or(i32::MAX),
                     ..stream::Config::default()
                 };
-                let made = self.context.create_stream(config).await;
+                let made = self.context.create_stream(wanted.clone()).await;
                 made.map_err(|e| self.unavailable(format!("make stream {name}"), e))?;
-                self.context.get_stream(name).await.map_err(|e| self.unavailable(doing(), e))?
+                let stream = self.context.get_stream(name).await.map_err(|e| self.unavailable(doing(), e))?;
+                let settings = |c: &stream::Config| {
+                    let (storage, size) = (c.storage, c.max_message_size);
+                    format!("{storage:?} for {:?}, doubles {:?}, {size} bytes", c.max_age, c.duplicate_window)
+                };
+                let (found, expected) = (settings(&stream.cached_info().config), settings(&wanted));
+                if found != expected {
+                    return Err(mismatch(what(), "storage", found, &expected));
+                }
+                stream
             }
             Err(error) => return Err(self.unavailable(doing(), error)),
         };
         let config = &stream.cached_info().config;
-        let what = || format!("stream {name}");
         if !config.subjects.iter().any(|pattern| covers(pattern, subject)) && config.sources.is_none() {
             return Err(mismatch(what(), "subjects", config.subjects.join(" "), subject));
         }

@@ -62,7 +62,7 @@ impl NatsServer {
     /// Ends it in an orderly way, so that what it acknowledged is in its store.
     pub(crate) fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        let killed = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();
         assert!(killed.success());
         child.wait().unwrap();
     }
