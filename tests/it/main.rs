@@ -11,5 +11,6 @@ mod resolve;
 mod resolve_cases;
 mod resolve_cli;
 mod resolve_small;
+mod schemas;
 mod servers;
 mod tiny;
