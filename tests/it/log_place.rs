@@ -37,6 +37,18 @@ impl Place {
         Self { url: dir.path().join("log.db").to_str().unwrap().to_owned(), _dir: Some(dir) }
     }
 
+    /// A copy of a closed log's file.
+    pub fn sqlite_copy(file: &std::path::Path) -> Self {
+        let place = Self::sqlite();
+        std::fs::copy(file, &place.url).unwrap();
+        place
+    }
+
+    /// A copy of a closed log's database.
+    pub async fn postgres_copy(original: &Self) -> Self {
+        Self { url: crate::servers::postgres_copy(&original.url).await, _dir: None }
+    }
+
     pub async fn postgres() -> Self {
         Self { url: crate::servers::postgres_database().await, _dir: None }
     }
@@ -56,7 +68,7 @@ impl Place {
     /// Runs statements behind the log's back.
     pub async fn raw(&self, sql: &str) -> Result<(), sqlx::Error> {
         if self.is_sqlite() {
-            let mut conn = SqliteConnection::connect(&format!("sqlite://{}", self.url)).await?;
+            let mut conn = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", self.url)).await?;
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await?;
             conn.close().await
         } else {

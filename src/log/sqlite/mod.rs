@@ -79,7 +79,11 @@ impl SqliteLog {
             base.clone()
         } else {
             let sync = if options.sync_every_commit { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
-            base.clone().journal_mode(SqliteJournalMode::Wal).synchronous(sync).pragma("secure_delete", "ON")
+            let writing = base.clone().journal_mode(SqliteJournalMode::Wal).synchronous(sync).pragma("secure_delete", "ON");
+            match options.max_pages {
+                Some(pages) => writing.pragma("max_page_count", pages.to_string()),
+                None => writing,
+            }
         };
         // Waiting for a connection can take as long as waiting for the lock it holds.
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
