@@ -27,7 +27,9 @@ impl StoreErrorKind {
             Self::Busy => {
                 "the database is busy or does not answer; another process is writing or all connections are taken, try again"
             }
-            Self::Full => "no space left on the database's disk; free some and start again, everything committed is kept",
+            Self::Full => {
+                "no space left on the database's disk; free some and start again, everything committed is kept"
+            }
             Self::ReadOnly => "the database does not accept writes; check permissions of the file and its directory",
             Self::Unreachable => "the database cannot be reached; check path or URL, permissions, server and disk",
             Self::Corrupt => {
@@ -160,7 +162,9 @@ pub enum OpenError {
         name: String,
     },
     /// A newer program wrote something this one cannot read.
-    #[error("open log `{url}`: it needs a reader of format {needs}, this koschei reads up to {have}; upgrade this program")]
+    #[error(
+        "open log `{url}`: it needs a reader of format {needs}, this koschei reads up to {have}; upgrade this program"
+    )]
     TooNew {
         /// Where.
         url: String,

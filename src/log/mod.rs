@@ -99,11 +99,7 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// [`AppendError::Conflict`] when there is another writer; the other broken ones for a commit that does not hold
     /// together; unavailable when the database does not answer. Nothing of the commit is kept then.
-    fn append(
-        &self,
-        expected: Option<Seq>,
-        commit: &Commit,
-    ) -> impl Future<Output = Result<Head, AppendError>> + Send;
+    fn append(&self, expected: Option<Seq>, commit: &Commit) -> impl Future<Output = Result<Head, AppendError>> + Send;
 
     /// Events after `after`, at most `limit`; fewer only at the end of the log.
     ///
@@ -138,10 +134,7 @@ pub trait EventLog: Send + Sync {
     ///
     /// # Errors
     /// [`ReceiveError::TooLong`] (rejected) when one is beyond the bounds; none is stored then.
-    fn receive(
-        &self,
-        messages: &[Incoming],
-    ) -> impl Future<Output = Result<Vec<Received>, ReceiveError>> + Send;
+    fn receive(&self, messages: &[Incoming]) -> impl Future<Output = Result<Vec<Received>, ReceiveError>> + Send;
 
     /// Messages that wait, in order of position, after `after`, at most `limit`.
     ///

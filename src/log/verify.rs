@@ -57,7 +57,9 @@ pub enum Damage {
         next: Seq,
     },
     /// The event, or the one before it, was changed, inserted or swapped.
-    #[error("its hash is {found} but follows as {expected} from its content and its predecessor; it was changed, inserted or moved")]
+    #[error(
+        "its hash is {found} but follows as {expected} from its content and its predecessor; it was changed, inserted or moved"
+    )]
     Hash {
         /// As computed.
         expected: ChainHash,

@@ -117,7 +117,14 @@ async fn verify_finds_changes(place: Place) {
             20,
             "hash",
         ),
-        (format!("UPDATE events SET seq = seq + 1000 WHERE seq >= 20; UPDATE events SET seq = seq - 999 WHERE seq >= 1000; {}", copy(20, 3)), 20, "hash"),
+        (
+            format!(
+                "UPDATE events SET seq = seq + 1000 WHERE seq >= 20; UPDATE events SET seq = seq - 999 WHERE seq >= 1000; {}",
+                copy(20, 3)
+            ),
+            20,
+            "hash",
+        ),
         (copy(41, 3), 41, "hash"),
     ];
     let untouched = if place.is_sqlite() { Some(std::path::PathBuf::from(&place.url)) } else { None };
@@ -184,7 +191,10 @@ async fn verify_finds_bad_attachments(place: Place) {
     log.append(None, &Commit { records, attachments: vec![one, two.clone()], ..Commit::default() }).await.unwrap();
     assert_eq!(verify(&log, None, &mut |_| ()).await.unwrap().attachments, 2);
     place.unguard().await;
-    place.raw("UPDATE attachments SET content = (SELECT content FROM attachments ORDER BY content DESC LIMIT 1)").await.unwrap();
+    place
+        .raw("UPDATE attachments SET content = (SELECT content FROM attachments ORDER BY content DESC LIMIT 1)")
+        .await
+        .unwrap();
     let (at_seq, found) = damage(&log, None).await.unwrap();
     assert!(found.to_string().contains("is not what was written"), "{found}");
     assert!(at_seq == 2 || at_seq == 3);
@@ -214,7 +224,13 @@ async fn migrations_keep_data(place: Place) {
         head = fill(&log, written..written + 20, 20).await;
         written += 20;
         let body = format!("body {}", migration.number).into_bytes();
-        let message = Incoming { id: migration.name.to_owned(), source: String::new(), topic: String::new(), received_at: at(0), body };
+        let message = Incoming {
+            id: migration.name.to_owned(),
+            source: String::new(),
+            topic: String::new(),
+            received_at: at(0),
+            body,
+        };
         log.receive(&[message]).await.unwrap();
         log.close().await;
         if migration.number < MIGRATIONS.len() as i64 {
@@ -235,7 +251,10 @@ async fn migrations_are_checked(place: Place) {
     let error = place.try_open(&Options::default()).await.unwrap_err();
     assert!(matches!(&error, OpenError::NewerMigration { number: 4711, .. }), "{error}");
     assert!(error.to_string().contains("upgrade this program"), "{error}");
-    place.raw("DELETE FROM migrations WHERE number = 4711; UPDATE migrations SET checksum = 'x' WHERE number = 2").await.unwrap();
+    place
+        .raw("DELETE FROM migrations WHERE number = 4711; UPDATE migrations SET checksum = 'x' WHERE number = 2")
+        .await
+        .unwrap();
     let error = place.try_open(&Options::default()).await.unwrap_err();
     assert!(matches!(&error, OpenError::ChangedMigration { number: 2, .. }), "{error}");
     assert_eq!(error.class(), Class::Rejected);
@@ -344,7 +363,8 @@ async fn full_disk() {
     assert_eq!(error.class(), Class::Unavailable);
     assert!(with_causes(&error).contains("no space left on the database's disk"), "{}", with_causes(&error));
     let noise = (0..400_000_u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..4].to_vec()).collect();
-    let message = Incoming { id: "a".to_owned(), source: String::new(), topic: String::new(), received_at: at(0), body: noise };
+    let message =
+        Incoming { id: "a".to_owned(), source: String::new(), topic: String::new(), received_at: at(0), body: noise };
     let error = log.receive(&[message]).await.unwrap_err();
     assert!(with_causes(&error).contains("no space left"), "{}", with_causes(&error));
     // Nothing committed is lost, and with space it goes on.

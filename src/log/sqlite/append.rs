@@ -36,8 +36,7 @@ const FIND_UNSETTLED: &str = "SELECT s.value FROM json_each(?) AS s WHERE NOT EX
      (SELECT 1 FROM inbox WHERE position = s.value AND state = 0) LIMIT 1";
 const INSERT_COMMANDS: &str = "INSERT INTO outbox (id, seq, kind, payload) SELECT value ->> 0, value ->> 1, value ->> 2, \
      value ->> 3 FROM json_each(?) ORDER BY key";
-const FIND_COMMAND: &str =
-    "SELECT id FROM outbox WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1";
+const FIND_COMMAND: &str = "SELECT id FROM outbox WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1";
 const INSERT_PERSON: &str = "INSERT INTO persons (id, name) VALUES (?, ?)";
 
 const fn select_names(table: Table) -> &'static str {
@@ -137,8 +136,11 @@ async fn intern<'a>(
     if missing.is_empty() {
         return Ok(Interned { numbers, new: Vec::new() });
     }
-    let stored: Vec<(i64, String)> =
-        sqlx::query_as(select_names(table)).bind(json!(missing).to_string()).fetch_all(&mut *conn).await.map_err(fail())?;
+    let stored: Vec<(i64, String)> = sqlx::query_as(select_names(table))
+        .bind(json!(missing).to_string())
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(fail())?;
     let mut new = stored;
     let mut known: HashMap<String, i64> = new.iter().map(|(id, text)| (text.clone(), *id)).collect();
     let (mut last,): (i64,) = sqlx::query_as(max_name(table)).fetch_one(&mut *conn).await.map_err(fail())?;

@@ -40,8 +40,7 @@ impl SqliteLog {
         let packed = pack_messages(messages)?;
         let mut tx = self.begin("receive messages").await?;
         let ids = json!(packed.iter().map(|m| &m.id).collect::<Vec<_>>()).to_string();
-        let known: Vec<(String, i64)> =
-            sqlx::query_as(KNOWN_IDS).bind(ids).fetch_all(&mut *tx).await.map_err(fail())?;
+        let known: Vec<(String, i64)> = sqlx::query_as(KNOWN_IDS).bind(ids).fetch_all(&mut *tx).await.map_err(fail())?;
         let mut known: HashMap<String, i64> = known.into_iter().collect();
         let (mut last,): (i64,) = sqlx::query_as(LAST_POSITION).fetch_one(&mut *tx).await.map_err(fail())?;
         let mut answers = Vec::with_capacity(packed.len());
@@ -79,11 +78,7 @@ impl SqliteLog {
         Ok(answers)
     }
 
-    pub(super) async fn read_pending(
-        &self,
-        after: Option<Position>,
-        limit: usize,
-    ) -> Result<Vec<Pending>, ReadError> {
+    pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
         type Row = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>);
         let rows: Vec<Row> = sqlx::query_as(PENDING)
             .bind(signed(after.map_or(0, |p| p.0)))

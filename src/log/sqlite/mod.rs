@@ -79,7 +79,8 @@ impl SqliteLog {
             base.clone()
         } else {
             let sync = if options.sync_every_commit { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
-            let writing = base.clone().journal_mode(SqliteJournalMode::Wal).synchronous(sync).pragma("secure_delete", "ON");
+            let writing =
+                base.clone().journal_mode(SqliteJournalMode::Wal).synchronous(sync).pragma("secure_delete", "ON");
             match options.max_pages {
                 Some(pages) => writing.pragma("max_page_count", pages.to_string()),
                 None => writing,
@@ -88,10 +89,8 @@ impl SqliteLog {
         // Waiting for a connection can take as long as waiting for the lock it holds.
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
         let pool = |n: u32| SqlitePoolOptions::new().max_connections(n).acquire_timeout(patience).idle_timeout(None);
-        let store = |source: sqlx::Error| OpenError::Store {
-            url: url.clone(),
-            source: StoreError::new("connect")(source),
-        };
+        let store =
+            |source: sqlx::Error| OpenError::Store { url: url.clone(), source: StoreError::new("connect")(source) };
         let writer = pool(1).connect_with(writing).await.map_err(store)?;
         let schema_version = match prepare(&url, &writer, options).await {
             Ok(version) => version,
@@ -100,7 +99,8 @@ impl SqliteLog {
                 return Err(e);
             }
         };
-        let readers = pool(options.readers.max(1)).connect_lazy_with(base.create_if_missing(false).pragma("query_only", "ON"));
+        let readers =
+            pool(options.readers.max(1)).connect_lazy_with(base.create_if_missing(false).pragma("query_only", "ON"));
         let mut inner = Inner {
             url: url.clone(),
             writer,
@@ -164,7 +164,8 @@ async fn prepare(url: &str, pool: &SqlitePool, options: &Options) -> Result<i64,
     Ok(last)
 }
 
-const COUNT_TABLES: &str = "SELECT count(*), coalesce(sum(name = 'migrations'), 0) FROM sqlite_master WHERE type = 'table'";
+const COUNT_TABLES: &str =
+    "SELECT count(*), coalesce(sum(name = 'migrations'), 0) FROM sqlite_master WHERE type = 'table'";
 const CREATE_MIGRATIONS: &str =
     "CREATE TABLE migrations (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT";
 const RECORD_MIGRATION: &str = "INSERT INTO migrations (number, name, checksum) VALUES (?, ?, ?)";
