@@ -183,7 +183,7 @@ pub fn event(i: u64) -> NewEvent {
         occurred_at: at(n),
         source: if i % 8 == 7 { Source::Engine } else { Source::Recording },
         fact: (i % 8 != 7).then(|| FactId::of(&format!("primary/message/{i}/0"))),
-        koji_event: (i % 3 == 0).then_some(n),
+        koji_event: i.is_multiple_of(3).then_some(n),
         causation: Seq::new(i / 2),
         correlation: Seq::new(i / 4),
     }
