@@ -21,6 +21,7 @@ pub mod decide;
 pub mod engine;
 pub mod event;
 pub mod fold;
+pub mod koji;
 pub mod log;
 pub mod model;
 pub mod repodata;

@@ -1,1 +1,15 @@
 //! Where messages come from and commands go.
+//!
+//! Sources hand out [`Message`]s: a message is a hint with an identity, the bytes it arrived as, and nothing interpreted.
+//! [`recording`] reads them from JSON lines. [`koji_message`] says what a message claims, as facts; it is a pure
+//! function, called again whenever a parked message is retried.
+//!
+//! Nothing here writes to the inbox or decides anything; whoever drives a source commits first and acknowledges then.
+
+pub mod koji_message;
+pub mod message;
+pub mod recording;
+
+pub use koji_message::{Context, Incoming, Interpretation, interpret};
+pub use message::{Entry, Message, Unreadable};
+pub use recording::{Progress, Recording, RecordingError};

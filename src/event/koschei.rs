@@ -61,6 +61,9 @@ pub struct PackageResolved {
     /// `version-release` of the source package that was resolved.
     #[schemars(with = "String")]
     pub source: SmolStr,
+    /// It builds for `noarch`: one architecture is enough.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub noarch: bool,
     /// Whether its build dependencies can be installed; absent: not for this architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<bool>,
@@ -257,6 +260,24 @@ pub struct EvaluationMade {
     pub chosen: Vec<Chosen>,
 }
 
+/// What a decision to rebuild depends on besides time: while it stays the same, a rebuild that was turned down is not asked for again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildInputs {
+    /// `version-release` of the source package.
+    #[schemars(with = "String")]
+    pub source: SmolStr,
+    /// Place of the build that changes are measured from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+    /// Stands for the dependency changes: 16 hex digits, zeros for none.
+    pub changes: String,
+    /// Whole points set by people and by the state of the last builds: static, manual, build.
+    pub points: (i64, i64, i64),
+    /// Architecture override in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch_override: Option<String>,
+}
+
 /// A rebuild was decided; its id is this event's sequence.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildRequested {
@@ -276,8 +297,8 @@ pub struct RebuildRequested {
     pub arches: Vec<Name>,
     /// Priority at that time.
     pub priority: PriorityParts,
-    /// Digest of what the decision depended on, time excepted.
-    pub inputs: String,
+    /// What the decision depended on, time excepted.
+    pub inputs: RebuildInputs,
     /// Koji task priority to ask for.
     pub task_priority: i64,
 }
@@ -410,6 +431,9 @@ pub struct CollectionSettings {
     pub build_group: Name,
     /// Multiplies dependency, build and time priority, in thousandths.
     pub coefficient: u32,
+    /// Architectures to look at and build for; empty: all of the build tag.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arches: Vec<Name>,
     /// Track every package of the dest tag.
     #[serde(default, skip_serializing_if = "is_false")]
     pub track_all: bool,

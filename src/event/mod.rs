@@ -26,6 +26,6 @@ pub use koschei::{
     CollectionStateChanged, DependenciesMeasured, DependencyMove, EvaluationMade, MessageRetried,
     PackageArchOverrideSet, PackagePrioritySet, PackageResolved, PackageSkipResolutionSet, PackageStateChanged,
     PackageTracked, PackageUntracked, PolicyAdopted, PriorityKind, PriorityParts, RebuildCancelRequested,
-    RebuildFinished, RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted, RepoNotResolved,
-    RepoResolved, Tick, Trigger,
+    RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted,
+    RepoNotResolved, RepoResolved, Tick, Trigger,
 };

@@ -1,1 +1,32 @@
-//! State and how events change it.
+//! State, and how events change it.
+//!
+//! [`State::apply`] is total and deterministic: an event that makes no sense here is counted, never refused, because it is already
+//! history. The same log gives the same state, bit for bit, on any machine. Nothing here reads a clock, draws a random number,
+//! touches a file, or decides anything.
+//!
+//! One file per entity: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`]; [`resolution`] folds verdicts,
+//! [`evidence`] keeps what builds say about a package, [`digest`] and [`snapshot`] reduce the whole to bytes.
+
+pub mod arch;
+pub mod build;
+pub mod collection;
+pub mod digest;
+pub mod evidence;
+pub mod package;
+pub mod repo;
+pub mod resolution;
+pub mod snapshot;
+pub mod state;
+pub mod tag;
+pub mod task;
+
+pub use collection::{ArchResolution, Collection};
+pub use evidence::{Evidence, EvidenceKind};
+pub use package::{ArchVerdict, Latest, Package};
+pub use repo::Repo;
+pub use state::{AdoptedPolicy, HubState, OpenRebuild, State, Touched};
+pub use tag::{Tag, TagPackage};
+pub use task::Task;
+
+/// A hash map whose order is that of insertion (and removal), so that walking it is deterministic.
+pub type Map<K, V> = indexmap::IndexMap<K, V, rustc_hash::FxBuildHasher>;

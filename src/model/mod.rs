@@ -3,6 +3,7 @@
 //! Nothing here does input or output, reads a clock or draws a random number.
 //! Wire numbers of Koji are converted at the edge ([`koji`]), never compared raw.
 
+pub mod arch;
 pub mod class;
 pub mod id;
 pub mod koji;

@@ -127,6 +127,9 @@ impl fmt::Display for Nevra {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
     use super::*;
 
     #[test]
@@ -143,5 +146,174 @@ mod tests {
         assert_eq!(Nvr::parse("short-1"), None);
         assert_eq!(Nvr::parse("-1-1"), None);
         assert_eq!(Nvr::parse_srpm("https://example.org/foo.git#abc"), None);
+    }
+
+    /// Compares in both directions, so that every row is two.
+    fn assert_order(a: &str, expected: char, b: &str) {
+        let order = match expected {
+            '<' => Ordering::Less,
+            '=' => Ordering::Equal,
+            '>' => Ordering::Greater,
+            other => panic!("`{other}` in the table"),
+        };
+        assert_eq!(rpmvercmp(a, b), order, "{a} {expected} {b}");
+        assert_eq!(rpmvercmp(b, a), order.reverse(), "{b} against {a}");
+    }
+
+    /// T76: the edges it names.
+    #[rstest]
+    #[case("10.0001", '=', "10.1")]
+    #[case("2_0", '=', "2.0")]
+    #[case("+", '=', "_")]
+    #[case("6.0.rc1", '>', "6.0")]
+    #[case("xyz.4", '<', "8")]
+    #[case("1.0~rc1", '<', "1.0")]
+    #[case("1.0~rc1~git123", '<', "1.0~rc1")]
+    #[case("1.0^", '>', "1.0")]
+    #[case("1.0^git1", '<', "1.01")]
+    #[case("1.0^20160101", '<', "1.0.1")]
+    #[case("1.0~rc1^git1", '>', "1.0~rc1")]
+    #[case("1.0^git1", '>', "1.0^git1~pre")]
+    fn t76_named_edges(#[case] a: &str, #[case] expected: char, #[case] b: &str) {
+        assert_order(a, expected, b);
+    }
+
+    /// T76: the rules of `rpm-version(7)`, each with rows of our own.
+    #[rstest]
+    // Numbers compare as numbers of any length, leading zeros do not count.
+    #[case("3.9", '<', "3.10")]
+    #[case("3.09", '=', "3.9")]
+    #[case("007", '=', "7")]
+    #[case("0", '=', "000")]
+    #[case("20240131", '<', "20240201")]
+    #[case("99999999999999999999999998", '<', "99999999999999999999999999")]
+    #[case("18446744073709551616", '>', "18446744073709551615")]
+    #[case("00000000000000000000000000000000000000001", '=', "1")]
+    // More segments win when all before are equal, even a zero.
+    #[case("4.2", '<', "4.2.0")]
+    #[case("4", '<', "4.0")]
+    #[case("4.2.0", '<', "4.2.1")]
+    #[case("4.2.9", '<', "4.3")]
+    #[case("", '<', "0")]
+    #[case("", '=', "")]
+    #[case("", '<', "a")]
+    // Separators only separate: which, and how many, does not count.
+    #[case("7.1", '=', "7-1")]
+    #[case("7..1", '=', "7.1")]
+    #[case("7.1.", '=', "7.1")]
+    #[case(".7.1", '=', "7.1")]
+    #[case("7.1", '=', "7+_+1")]
+    #[case("7.1", '<', "71")]
+    #[case("...", '=', "")]
+    // A change between letters and digits separates too.
+    #[case("7a1", '=', "7.a.1")]
+    #[case("7a", '>', "7")]
+    #[case("fc9", '<', "fc40")]
+    #[case("1.fc41", '<', "1.fc42")]
+    #[case("1.fc42", '<', "1.fc42.1")]
+    #[case("2.fc41", '>', "1.fc42")]
+    // Letters compare by their bytes: capitals come first, longer words later.
+    #[case("1.B", '<', "1.a")]
+    #[case("alpha", '<', "beta")]
+    #[case("beta", '<', "betas")]
+    #[case("a", '>', "Z")]
+    // Digits are newer than letters.
+    #[case("1.1", '>', "1.a")]
+    #[case("1.0", '>', "1.zzz")]
+    #[case("4.10rc1", '>', "4.10")]
+    #[case("4.10.1", '>', "4.10rc1")]
+    // Tilde sorts before everything, even the end.
+    #[case("5.0~beta", '<', "5.0~rc")]
+    #[case("5.0~rc2", '<', "5.0~rc10")]
+    #[case("5.0~", '<', "5.0")]
+    #[case("5.0~~", '<', "5.0~")]
+    #[case("5.0~~a", '<', "5.0~a")]
+    #[case("5.0~rc1", '=', "5.0.~rc1")]
+    #[case("5.0~1", '<', "5.0a")]
+    #[case("~1", '<', "")]
+    #[case("5.0~rc1", '>', "4.9")]
+    // Caret sorts after the end and before everything else.
+    #[case("5.0^", '<', "5.0.1")]
+    #[case("5.0^2", '<', "5.0a")]
+    #[case("5.0^20240101", '<', "5.0^20240102")]
+    #[case("5.0^20240101.gitabc", '>', "5.0^20240101")]
+    #[case("5.0^^", '>', "5.0^")]
+    #[case("5.0^a", '<', "5.1")]
+    #[case("^", '>', "")]
+    #[case("5.0^1", '<', "5.00.1")]
+    // Both at once.
+    #[case("5.0~rc1^git2", '<', "5.0")]
+    #[case("5.0~rc1^git2", '<', "5.0~rc2")]
+    #[case("5.0^git2~1", '>', "5.0")]
+    #[case("5.0~", '<', "5.0^")]
+    #[case("5.0^~", '<', "5.0^")]
+    #[case("5.0~^", '>', "5.0~")]
+    // What is not ASCII only separates.
+    #[case("1.0é2", '=', "1.0.2")]
+    #[case("1.0é", '=', "1.0")]
+    fn t76_rules(#[case] a: &str, #[case] expected: char, #[case] b: &str) {
+        assert_order(a, expected, b);
+    }
+
+    fn evr(epoch: Option<u32>, version: &str, release: &str) -> Evr {
+        Evr { epoch, version: version.into(), release: release.into() }
+    }
+
+    /// T77: a missing epoch is 0, and the parts count in their order.
+    #[rstest]
+    #[case::t77(evr(Some(0), "1.1", "11.fc26"), Ordering::Greater, evr(None, "1.1", "8.fc26"))]
+    #[case::t77_equal(evr(Some(0), "1.1", "8.fc26"), Ordering::Equal, evr(None, "1.1", "8.fc26"))]
+    #[case::epoch_first(evr(Some(1), "1", "1"), Ordering::Greater, evr(None, "9", "9"))]
+    #[case::epochs_are_numbers(evr(Some(10), "1", "1"), Ordering::Greater, evr(Some(9), "1", "1"))]
+    #[case::version_before_release(evr(None, "1.2", "1"), Ordering::Greater, evr(None, "1.1", "9"))]
+    #[case::not_one_string(evr(None, "1", "2.3"), Ordering::Less, evr(None, "1.2", "3"))]
+    #[case::tilde_in_version(evr(None, "1.0~rc1", "9"), Ordering::Less, evr(None, "1.0", "1"))]
+    #[case::written_differently(evr(None, "1.01", "1"), Ordering::Equal, evr(None, "1.1", "01"))]
+    fn evr_order(#[case] a: Evr, #[case] expected: Ordering, #[case] b: Evr) {
+        assert_eq!(a.cmp(&b), expected);
+        assert_eq!(b.cmp(&a), expected.reverse());
+        assert_eq!(a == b, expected == Ordering::Equal);
+    }
+
+    /// Versions from few characters, so that equal and nearly equal ones are common.
+    fn version() -> impl Strategy<Value = String> {
+        "[01aB.~^_é]{0,7}"
+    }
+
+    fn any_evr() -> impl Strategy<Value = Evr> {
+        (prop::option::of(0_u32..3), version(), version()).prop_map(|(e, v, r)| evr(e, &v, &r))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn order_is_total_and_antisymmetric(a in any_evr(), b in any_evr()) {
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(a.cmp(&a), Ordering::Equal);
+            prop_assert_eq!(a == b, a.cmp(&b) == Ordering::Equal);
+        }
+
+        #[test]
+        fn order_is_transitive(mut three in prop::array::uniform3(any_evr())) {
+            three.sort();
+            let [a, b, c] = &three;
+            prop_assert!(a <= b && b <= c && a <= c);
+            // Equal versions are interchangeable.
+            if a == b {
+                prop_assert_eq!(a.cmp(c), b.cmp(c));
+            }
+            if b == c {
+                prop_assert_eq!(a.cmp(b), a.cmp(c));
+            }
+        }
+
+        #[test]
+        fn strings_are_transitive(three in prop::array::uniform3(version())) {
+            let [a, b, c] = &three;
+            if rpmvercmp(a, b).is_le() && rpmvercmp(b, c).is_le() {
+                prop_assert!(rpmvercmp(a, c).is_le());
+            }
+        }
     }
 }

@@ -29,7 +29,7 @@ impl Timestamp {
     #[expect(clippy::cast_possible_truncation, reason = "range is checked first")]
     pub fn from_secs_f64(secs: f64) -> Option<Self> {
         let micros = (secs * 1e6).round();
-        (micros.is_finite() && micros.abs() < 2.6e17).then(|| Self(micros as i64))
+        if micros.is_finite() && micros.abs() < 2.6e17 { Some(Self(micros as i64)) } else { None }
     }
 
     /// Microseconds since the epoch.

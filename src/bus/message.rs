@@ -1,0 +1,216 @@
+//! The envelope of a message, the same on every source: a JSON object with `id`, `topic`, `sent-at`, `seen_at`, `headers`
+//! and `body` (the form of the recordings; a bus adapter brings its messages into it).
+//!
+//! Only what intake needs is read here: identity, routing, times. The body is left to [`super::koji_message`].
+//! Everything but the topic may be missing or of a wrong type.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::model::Timestamp;
+
+/// Longest message, in bytes. Koji's largest observed message has 5 KB; a build with a few hundred subtasks has 200 KB.
+pub const MAX_MESSAGE: usize = 8 << 20;
+
+/// How much of a message beyond [`MAX_MESSAGE`] is kept to show what it was.
+pub const KEPT_OF_OVERLONG: usize = 1024;
+
+/// Longest message id that is taken as such, in bytes; AMQP allows 255.
+const MAX_ID: usize = 255;
+
+/// Longest topic, in bytes; AMQP allows 255.
+const MAX_TOPIC: usize = 255;
+
+/// Prefix of identities made here for messages without one. The publisher's are UUIDs.
+const DERIVED_ID: &str = "line:";
+
+/// A message as it arrived, with what is needed to store and route it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// The publisher's message id. Where there is none: `line:` and a digest of the bytes, so that the very same line is
+    /// still recognised as a double.
+    pub id: String,
+    /// Routing key, prefix included.
+    pub topic: String,
+    /// When the publisher sent it, by its clock, in whole seconds.
+    pub sent_at: Option<Timestamp>,
+    /// When the recorder received it, by its clock.
+    pub seen_at: Option<Timestamp>,
+    /// The JSON text, without line end.
+    pub raw: Vec<u8>,
+    /// Line in the recording, counted from 1; on a stream, the stream's sequence number.
+    pub line: u64,
+}
+
+/// Something that is not a message. To be parked, not dropped: a newer version may understand it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unreadable {
+    /// `line:` and a digest of all its bytes, so that it is parked once.
+    pub id: String,
+    /// Line in the recording, counted from 1; on a stream, the stream's sequence number.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The bytes, without line end; of one that is too long only the first [`KEPT_OF_OVERLONG`].
+    pub raw: Vec<u8>,
+    /// Its whole length in bytes.
+    pub length: u64,
+}
+
+/// What a source yields.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// A message.
+    Message(Message),
+    /// Something else.
+    Unreadable(Unreadable),
+}
+
+/// The envelope; `B` is what is wanted of the body. Every field is taken as any JSON value, so that a wrong type in one
+/// does not lose the others.
+#[derive(Deserialize)]
+pub(super) struct Wire<B> {
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    topic: Value,
+    #[serde(default, rename = "sent-at")]
+    sent_at: Value,
+    #[serde(default)]
+    seen_at: Value,
+    #[serde(default)]
+    headers: Value,
+    #[serde(default)]
+    pub(super) body: B,
+}
+
+impl<'a, B: Deserialize<'a> + Default> Wire<B> {
+    /// Reads it; the error says what is wrong. (Serde would take an array for the members in order, too.)
+    pub(super) fn parse(raw: &'a [u8]) -> Result<Self, String> {
+        if raw.trim_ascii_start().first() != Some(&b'{') {
+            return Err("not a JSON object with a message".to_owned());
+        }
+        serde_json::from_slice(raw).map_err(|error| format!("not a JSON object with a message: {error}"))
+    }
+}
+
+impl<B> Wire<B> {
+    /// The routing key.
+    pub(super) fn topic(&self) -> Option<&str> {
+        self.topic.as_str().filter(|t| !t.is_empty() && t.len() <= MAX_TOPIC)
+    }
+
+    /// The publisher's time; also looked for among the headers, where AMQP carries it.
+    pub(super) fn sent_at(&self) -> Option<Timestamp> {
+        time(&self.sent_at).or_else(|| time(self.headers.get("sent-at")?))
+    }
+
+    /// The receiver's time.
+    pub(super) fn seen_at(&self) -> Option<Timestamp> {
+        time(&self.seen_at)
+    }
+}
+
+/// A time in any of the forms of Koji and of the recordings: ISO 8601 text, Koji's text, seconds since 1970 as a number
+/// or as text.
+pub(super) fn time(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::Number(n) => Timestamp::from_secs_f64(n.as_f64()?),
+        Value::String(s) => s.parse().ok().or_else(|| Timestamp::from_secs_f64(s.trim().parse().ok()?)),
+        _ => None,
+    }
+}
+
+/// Identity for bytes that carry none.
+pub(super) fn derived_id(digest: &blake3::Hash) -> String {
+    let mut id = String::with_capacity(DERIVED_ID.len() + 32);
+    id.push_str(DERIVED_ID);
+    id.push_str(&hex::encode(&digest.as_bytes()[..16]));
+    id
+}
+
+impl Entry {
+    /// Reads the envelope of one message. `line` is only carried along. Cost: one pass over the bytes.
+    pub fn parse(raw: Vec<u8>, line: u64) -> Self {
+        if raw.len() > MAX_MESSAGE {
+            return Self::overlong(&raw, line, raw.len() as u64, &blake3::hash(&raw));
+        }
+        let wire: Wire<IgnoredAny> = match Wire::parse(&raw) {
+            Ok(wire) => wire,
+            Err(reason) => return Self::unreadable(raw, line, reason),
+        };
+        let Some(topic) = wire.topic() else {
+            let reason = "no topic: expected a member `topic` with the routing key".to_owned();
+            return Self::unreadable(raw, line, reason);
+        };
+        let id = match wire.id.as_str() {
+            Some(id) if !id.is_empty() && id.len() <= MAX_ID => id.to_owned(),
+            _ => derived_id(&blake3::hash(&raw)),
+        };
+        let (topic, sent_at, seen_at) = (topic.to_owned(), wire.sent_at(), wire.seen_at());
+        Self::Message(Message { id, topic, sent_at, seen_at, raw, line })
+    }
+
+    /// The entry for a message beyond [`MAX_MESSAGE`], of which at least the beginning is at hand.
+    pub(super) fn overlong(beginning: &[u8], line: u64, length: u64, digest: &blake3::Hash) -> Self {
+        Self::Unreadable(Unreadable {
+            id: derived_id(digest),
+            line,
+            reason: format!("{length} bytes long, more than the {MAX_MESSAGE} a message may have"),
+            raw: beginning.iter().copied().take(KEPT_OF_OVERLONG).collect(),
+            length,
+        })
+    }
+
+    fn unreadable(raw: Vec<u8>, line: u64, reason: String) -> Self {
+        let (id, length) = (derived_id(&blake3::hash(&raw)), raw.len() as u64);
+        Self::Unreadable(Unreadable { id, line, reason, raw, length })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn message(text: &str) -> Message {
+        match Entry::parse(text.as_bytes().to_vec(), 7) {
+            Entry::Message(m) => m,
+            Entry::Unreadable(u) => panic!("{}", u.reason),
+        }
+    }
+
+    #[test]
+    fn envelope_is_read_leniently() {
+        let m = message(
+            r#"{"id":"a","topic":"x.buildsys.tag","headers":{"sent-at":"2026-11-20T08:44:11+00:00"},"seen_at":1.5}"#,
+        );
+        assert_eq!((m.id.as_str(), m.topic.as_str(), m.line), ("a", "x.buildsys.tag", 7));
+        assert_eq!(m.sent_at, Some(Timestamp::from_secs(1_795_164_251)));
+        assert_eq!(m.seen_at, Some(Timestamp(1_500_000)));
+        let m = message(r#"{"id":5,"topic":"t","headers":[],"sent-at":{},"seen_at":"soon"}"#);
+        assert_eq!((m.sent_at, m.seen_at), (None, None));
+    }
+
+    #[test]
+    fn equal_lines_without_id_are_doubles() {
+        let a = message(r#"{"topic":"t","body":1}"#);
+        assert!(a.id.starts_with(DERIVED_ID), "{}", a.id);
+        assert_eq!(a.id, message(r#"{"topic":"t","body":1}"#).id);
+        assert_ne!(a.id, message(r#"{"topic":"t","body":2}"#).id);
+    }
+
+    #[rstest]
+    #[case::not_json("hello", "not a JSON object")]
+    #[case::cut(r#"{"topic":"t","bo"#, "not a JSON object")]
+    #[case::array("[1]", "not a JSON object")]
+    #[case::no_topic(r#"{"id":"a"}"#, "no topic")]
+    #[case::topic_is_a_number(r#"{"id":"a","topic":3}"#, "no topic")]
+    fn others_are_reported_with_their_bytes(#[case] text: &str, #[case] reason: &str) {
+        let Entry::Unreadable(u) = Entry::parse(text.as_bytes().to_vec(), 3) else { panic!("{text} was accepted") };
+        assert!(u.reason.starts_with(reason), "{}", u.reason);
+        assert_eq!((u.raw.as_slice(), u.line), (text.as_bytes(), 3));
+    }
+}

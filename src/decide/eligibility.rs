@@ -1,0 +1,292 @@
+//! Whether a package may be rebuilt now, with every reason why not.
+//!
+//! Reasons follow Koschei 2.4 (`models.py`: the "ineligible for scheduling" list); changed on purpose: a reason is never stored and
+//! so always heals by itself (D6, D7), points from builds are derived from the builds themselves (D15, D16), and a source package that
+//! was tagged after the last resolution waits for the next one, so that what is resolved is what is submitted (D17).
+
+use std::fmt;
+
+use serde::Serialize;
+use smol_str::SmolStr;
+
+use super::policy::Policy;
+use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, priority};
+use super::retry;
+use crate::event::RebuildInputs;
+use crate::fold::{Collection, Package};
+use crate::model::{BuildrootState, Name, Outcome, Timestamp};
+
+/// Why a package is not rebuilt now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Hold {
+    /// Blocked in the dest tag's package list.
+    Blocked,
+    /// Nobody asked for it.
+    Untracked,
+    /// No build of it is tagged, so there is no source package to rebuild.
+    NoSource,
+    /// A rebuild of it runs.
+    Running,
+    /// A rebuild of it was decided and is on its way.
+    RebuildOpen,
+    /// The collection's target is not there.
+    TargetGone,
+    /// No repository of the collection was resolved yet.
+    BuildrootUnknown,
+    /// The build group does not install.
+    BuildrootBroken,
+    /// Its dependencies were not resolved yet.
+    NotResolvedYet,
+    /// A newer source package was tagged than the one that was resolved.
+    NewerSourceNotResolved,
+    /// Its dependencies do not install.
+    Unresolved,
+    /// No architecture is left for it.
+    NoArch,
+    /// Its last rebuild met a fault of the build system; wait.
+    RetryLater {
+        /// Until then.
+        at: Timestamp,
+    },
+    /// Not urgent enough.
+    BelowThreshold {
+        /// Thousandths of a point that are missing.
+        missing: i64,
+    },
+    /// The same rebuild was turned down, and nothing it depends on has changed.
+    Declined,
+    /// An architecture it needs is overloaded.
+    Load {
+        /// Which.
+        arches: Vec<Name>,
+    },
+    /// The collection has as many rebuilds as it may.
+    CollectionLimit,
+    /// All collections together have as many rebuilds as they may.
+    OverallLimit,
+    /// This evaluation has chosen as many as one may; the next goes on.
+    EvaluationLimit,
+}
+
+impl Hold {
+    /// Number of different reasons.
+    pub(super) const COUNT: usize = 19;
+
+    /// One word, for counting.
+    pub const fn key(&self) -> &'static str {
+        Self::KEYS[self.index()]
+    }
+
+    pub(super) const KEYS: [&'static str; Self::COUNT] = [
+        "blocked",
+        "untracked",
+        "no_source",
+        "running",
+        "rebuild_open",
+        "target_gone",
+        "buildroot_unknown",
+        "buildroot_broken",
+        "not_resolved_yet",
+        "newer_source_not_resolved",
+        "unresolved",
+        "no_arch",
+        "retry_later",
+        "below_threshold",
+        "declined",
+        "load",
+        "collection_limit",
+        "overall_limit",
+        "evaluation_limit",
+    ];
+
+    pub(super) const fn index(&self) -> usize {
+        match self {
+            Self::Blocked => 0,
+            Self::Untracked => 1,
+            Self::NoSource => 2,
+            Self::Running => 3,
+            Self::RebuildOpen => 4,
+            Self::TargetGone => 5,
+            Self::BuildrootUnknown => 6,
+            Self::BuildrootBroken => 7,
+            Self::NotResolvedYet => 8,
+            Self::NewerSourceNotResolved => 9,
+            Self::Unresolved => 10,
+            Self::NoArch => 11,
+            Self::RetryLater { .. } => 12,
+            Self::BelowThreshold { .. } => 13,
+            Self::Declined => 14,
+            Self::Load { .. } => 15,
+            Self::CollectionLimit => 16,
+            Self::OverallLimit => 17,
+            Self::EvaluationLimit => 18,
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked => f.write_str("blocked in Koji's package list"),
+            Self::Untracked => f.write_str("not tracked"),
+            Self::NoSource => f.write_str("no tagged build, so no source package to rebuild"),
+            Self::Running => f.write_str("a rebuild is running"),
+            Self::RebuildOpen => f.write_str("a rebuild was decided and is on its way"),
+            Self::TargetGone => f.write_str("the collection's build target does not exist"),
+            Self::BuildrootUnknown => f.write_str("no repository of the collection has been resolved yet"),
+            Self::BuildrootBroken => f.write_str("the build group of the collection cannot be installed"),
+            Self::NotResolvedYet => f.write_str("its dependencies have not been resolved yet"),
+            Self::NewerSourceNotResolved => f.write_str("its newest source package waits for the next repository"),
+            Self::Unresolved => f.write_str("its build dependencies cannot be installed"),
+            Self::NoArch => f.write_str("no architecture is left to build it on"),
+            Self::RetryLater { at } => write!(f, "its last rebuild met a fault of the build system; next try at {at}"),
+            Self::BelowThreshold { missing } => write!(f, "{} points below the threshold", Points(*missing)),
+            Self::Declined => f.write_str("the same rebuild was turned down and nothing has changed since"),
+            Self::Load { arches } => write!(f, "builders are overloaded: {}", arches.join(", ")),
+            Self::CollectionLimit => f.write_str("the collection has as many rebuilds running as it may"),
+            Self::OverallLimit => f.write_str("as many rebuilds are running as may be"),
+            Self::EvaluationLimit => f.write_str("this evaluation has chosen as many as one may"),
+        }
+    }
+}
+
+/// Points that follow from a package's builds: it started to fail, or it was never built here.
+///
+/// Koschei gives `newly_added` to packages whose last build cannot be resolved, to get a build to compare with; here the first
+/// resolution stands for it, and the points go to packages without any result, such as imported ones.
+pub fn build_points(package: &Package, policy: &Policy) -> i64 {
+    let mut outcomes = package.complete().filter_map(|e| e.outcome);
+    match outcomes.next() {
+        None => policy.newly_added,
+        Some(last) if retry::started_to_fail(last, outcomes) => policy.failed_build_priority,
+        Some(Outcome::Ok | _) => 0,
+    }
+}
+
+/// What a package's priority is made of.
+pub fn priority_inputs(collection: &Collection, package: &Package, policy: &Policy) -> PriorityInputs {
+    let [one, two, three, four, far] = package.distances.map(u32::from);
+    PriorityInputs {
+        static_points: package.static_points.into(),
+        manual_points: package.manual_points.into(),
+        coefficient_thousandths: collection.settings.coefficient,
+        changes: ChangeCounts { near: [one, two, three, four], far },
+        build_points: build_points(package, policy),
+        last_build_started: package.base().map(|e| e.at),
+    }
+}
+
+/// A package's priority; `None` when no build of it is known.
+pub fn priority_of(collection: &Collection, package: &Package, now: Timestamp, policy: &Policy) -> Option<Priority> {
+    priority(&priority_inputs(collection, package, policy), now, policy)
+}
+
+/// What a decision to rebuild depends on besides time.
+pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
+    RebuildInputs {
+        source: source(package).cloned().unwrap_or_default(),
+        base: package.base().map(|e| e.order.get()),
+        changes: format!("{:016x}", package.changes_digest),
+        points: (package.static_points.into(), package.manual_points.into(), build_points(package, policy)),
+        arch_override: package.arch_override.as_deref().map(str::to_owned),
+    }
+}
+
+/// `version-release` of the source package a rebuild would take.
+pub fn source(package: &Package) -> Option<&SmolStr> {
+    package.latest.as_ref().map(|l| &l.source)
+}
+
+/// The architectures a rebuild would use, and whether the package is `noarch`.
+pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, bool) {
+    let mut noarch = false;
+    let arches = package
+        .verdicts_in_use(&collection.settings.arches)
+        .filter(|v| v.ok.is_some())
+        .map(|v| {
+            noarch |= v.noarch;
+            v.arch.clone()
+        })
+        .collect();
+    (arches, noarch)
+}
+
+/// Calls `hold` with every reason that lies in the package or its collection, most fundamental first, and returns its priority.
+/// Cost: O(architectures); a logarithm.
+pub fn examine(
+    (collection_name, collection): (&str, &Collection),
+    (name, package): (&str, &Package),
+    buildroot: BuildrootState,
+    now: Timestamp,
+    policy: &Policy,
+    mut hold: impl FnMut(Hold),
+) -> Option<Priority> {
+    if package.blocked {
+        hold(Hold::Blocked);
+    }
+    if !package.is_tracked(collection.settings.track_all) {
+        hold(Hold::Untracked);
+    }
+    let source = source(package);
+    if source.is_none() {
+        hold(Hold::NoSource);
+    }
+    if package.running > 0 {
+        hold(Hold::Running);
+    }
+    if package.open_rebuild.is_some() {
+        hold(Hold::RebuildOpen);
+    }
+    if collection.target_gone {
+        hold(Hold::TargetGone);
+    }
+    match buildroot {
+        BuildrootState::Ok => {}
+        BuildrootState::Unknown => hold(Hold::BuildrootUnknown),
+        BuildrootState::Unresolved => hold(Hold::BuildrootBroken),
+    }
+    resolution(collection, package, source, &mut hold);
+    if let Some(last) = package.last_fault_at
+        && package.faults > 0
+    {
+        let at = retry::retry_at(last, collection_name, name, package.faults.into(), policy);
+        if at > now {
+            hold(Hold::RetryLater { at });
+        }
+    }
+    let priority = priority_of(collection, package, now, policy);
+    let current = priority.map_or(Points::ZERO, |p| p.current);
+    let threshold = Points::whole(policy.build_threshold);
+    if current < threshold {
+        hold(Hold::BelowThreshold { missing: threshold.0 - current.0 });
+    } else if package.declined.as_ref().is_some_and(|d| **d == inputs(package, policy)) {
+        hold(Hold::Declined);
+    }
+    priority
+}
+
+fn resolution(collection: &Collection, package: &Package, source: Option<&SmolStr>, hold: &mut impl FnMut(Hold)) {
+    let mut looked_at = false;
+    let mut usable = false;
+    let mut current = true;
+    for v in package.verdicts_in_use(&collection.settings.arches) {
+        looked_at = true;
+        usable |= v.ok.is_some();
+        current &= source.is_none_or(|s| *s == v.source);
+    }
+    if package.verdicts.is_empty() {
+        if !package.skip_resolution {
+            hold(Hold::NotResolvedYet);
+        }
+    } else if !looked_at || !usable {
+        hold(Hold::NoArch);
+    } else if !package.skip_resolution {
+        if package.resolved == Some(false) {
+            hold(Hold::Unresolved);
+        }
+        if !current {
+            hold(Hold::NewerSourceNotResolved);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! How busy the builders are, per architecture.
+//!
+//! Source: Koschei 2.4, `koji_util.py` `get_koji_load`: over the hosts that have the architecture, load is the sum of
+//! `task_load` (of the capacity, when the host is not ready), divided by the sum of capacities; 1 when there is no capacity.
+//!
+//! Changed on purpose (D26): Koschei stops the whole cycle when the most urgent package meets a busy architecture. Here only packages that need a
+//! busy architecture wait; others pass. The loads an evaluation used are recorded with it, so that it can be derived again.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::arches::canonical;
+use crate::model::Name;
+
+/// A load that leaves nothing: all capacity is used, or there is none.
+pub const FULL: u32 = 1000;
+/// Largest capacity or load of one host that is believed, in thousandths.
+pub const MAX_HOST_THOUSANDTHS: u64 = 1_000_000_000;
+
+/// A builder as `listHosts` describes it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// What it builds for, in Koji's (canonical) names.
+    #[schemars(with = "Vec<String>")]
+    pub arches: Vec<Name>,
+    /// How much it can carry, in thousandths of Koji's unit.
+    pub capacity: u64,
+    /// How much it carries, in the same unit.
+    pub task_load: u64,
+    /// Whether it takes tasks at the moment.
+    pub ready: bool,
+    /// Whether an administrator lets it work at all; one that is not enabled does not count.
+    pub enabled: bool,
+}
+
+/// Load per canonical architecture in thousandths, rounded up: a load is above a limit exactly when its rounded value is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ArchLoads(#[schemars(with = "BTreeMap<String, u32>")] pub BTreeMap<Name, u32>);
+
+impl ArchLoads {
+    /// The loads of the tag's architectures. Cost: hosts × architectures.
+    pub fn measure(hosts: &[Host], tag_arches: &[Name]) -> Self {
+        Self(tag_arches.iter().map(|a| canonical(a)).map(|a| (a.into(), load_of(hosts, a))).collect())
+    }
+
+    /// The load of one architecture, in any spelling; [`FULL`] when it was not measured, as nothing is known to carry it.
+    pub fn of(&self, arch: &str) -> u32 {
+        self.0.get(canonical(arch)).copied().unwrap_or(FULL)
+    }
+
+    /// The load a package meets: the highest of its architectures, or for noarch the lowest of all, since any builder will do.
+    /// [`FULL`] when there is no architecture.
+    pub fn for_package(&self, arches: &[Name], noarch: bool) -> u32 {
+        let load = if noarch { self.0.values().min().copied() } else { arches.iter().map(|a| self.of(a)).max() };
+        load.unwrap_or(FULL)
+    }
+
+    /// The architectures above the limit, canonical names in order; none when the limit is [`FULL`] or more.
+    pub fn overloaded(&self, limit: u32) -> Vec<Name> {
+        if limit >= FULL {
+            return Vec::new();
+        }
+        self.0.iter().filter(|&(_, &load)| load > limit).map(|(arch, _)| arch.clone()).collect()
+    }
+}
+
+/// The overloaded architectures that make a package wait, canonical names in order; `None` when it need not wait.
+/// `noarch` packages wait only while every architecture of the tag is overloaded.
+pub fn overloaded_arches(loads: &ArchLoads, arches: &[Name], noarch: bool, limit: u32) -> Option<Vec<Name>> {
+    if limit >= FULL || loads.for_package(arches, noarch) <= limit {
+        return None;
+    }
+    let mut busy: Vec<Name> = if noarch {
+        loads.overloaded(limit)
+    } else {
+        arches.iter().filter(|a| loads.of(a) > limit).map(|a| canonical(a).into()).collect()
+    };
+    busy.sort();
+    busy.dedup();
+    Some(busy)
+}
+
+fn load_of(hosts: &[Host], arch: &str) -> u32 {
+    let (mut capacity, mut load) = (0_u64, 0_u64);
+    for host in hosts.iter().filter(|h| h.enabled && h.arches.iter().any(|a| canonical(a) == arch)) {
+        let host_capacity = host.capacity.min(MAX_HOST_THOUSANDTHS);
+        capacity = capacity.saturating_add(host_capacity);
+        load = load.saturating_add(if host.ready { host.task_load.min(host_capacity) } else { host_capacity });
+    }
+    if capacity == 0 {
+        return FULL;
+    }
+    let thousandths = (u128::from(load) * u128::from(FULL)).div_ceil(u128::from(capacity));
+    u32::try_from(thousandths).expect("no host carries more than its capacity")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn names(text: &str) -> Vec<Name> {
+        text.split_whitespace().map(Name::from).collect()
+    }
+
+    fn host(arches: &str, capacity: u64, task_load: u64) -> Host {
+        Host { arches: names(arches), capacity, task_load, ready: true, enabled: true }
+    }
+
+    fn loads(pairs: &[(&str, u32)]) -> ArchLoads {
+        ArchLoads(pairs.iter().map(|&(a, n)| (a.into(), n)).collect())
+    }
+
+    #[rstest]
+    #[case::idle(vec![host("x86_64", 2000, 0)], 0)]
+    #[case::sum(vec![host("x86_64 i386", 2000, 1000), host("x86_64", 6000, 3000)], 500)]
+    #[case::other_arch_does_not_count(vec![host("x86_64", 2000, 500), host("s390x", 2000, 2000)], 250)]
+    #[case::over_capacity_is_full(vec![host("x86_64", 2000, 9000), host("x86_64", 2000, 0)], 500)]
+    #[case::not_ready_is_full(vec![Host { ready: false, ..host("x86_64", 2000, 0) }, host("x86_64", 2000, 0)], 500)]
+    #[case::disabled_is_not_there(vec![Host { enabled: false, ..host("x86_64", 2000, 2000) }, host("x86_64", 2000, 0)], 0)]
+    #[case::no_host(vec![], FULL)]
+    #[case::no_capacity(vec![host("x86_64", 0, 0)], FULL)]
+    #[case::rounded_up(vec![host("x86_64", 10_000, 6001)], 601)]
+    fn load_of_an_arch(#[case] hosts: Vec<Host>, #[case] expected: u32) {
+        assert_eq!(ArchLoads::measure(&hosts, &names("x86_64")).of("x86_64"), expected);
+    }
+
+    #[test]
+    fn spelling_of_the_tag_does_not_matter() {
+        let measured =
+            ArchLoads::measure(&[host("i386 x86_64", 2000, 600), host("armhfp", 1000, 900)], &names("i686 armv7hl"));
+        assert_eq!(measured, loads(&[("armhfp", 900), ("i386", 300)]));
+        assert_eq!((measured.of("i586"), measured.of("armv7hl"), measured.of("s390x")), (300, 900, FULL));
+    }
+
+    /// T30 and its neighbours; test configuration's limit 0.6.
+    #[rstest]
+    #[case::t30(700, Some("x86_64"))]
+    #[case::t28_load(300, None)]
+    #[case::at_the_limit(600, None)]
+    #[case::just_above(601, Some("x86_64"))]
+    fn busy_arch_holds_back(#[case] load: u32, #[case] held: Option<&str>) {
+        let got = overloaded_arches(&loads(&[("x86_64", load)]), &names("x86_64"), false, 600);
+        assert_eq!(got, held.map(names));
+    }
+
+    /// D26 not carried over: a busy architecture holds back those who need it, nobody else.
+    #[rstest]
+    #[case::needs_it("s390x x86_64", false, Some("s390x"))]
+    #[case::does_not("x86_64 i686", false, None)]
+    #[case::noarch_goes_elsewhere("noarch", true, None)]
+    fn no_head_of_line_blocking(#[case] arches: &str, #[case] noarch: bool, #[case] held: Option<&str>) {
+        let busy = loads(&[("i386", 100), ("s390x", 990), ("x86_64", 400)]);
+        assert_eq!(overloaded_arches(&busy, &names(arches), noarch, 500), held.map(names));
+        assert_eq!(busy.overloaded(500), names("s390x"));
+    }
+
+    #[test]
+    fn noarch_waits_when_all_are_busy() {
+        let busy = loads(&[("aarch64", 800), ("x86_64", 700)]);
+        assert_eq!(busy.for_package(&names("noarch"), true), 700);
+        assert_eq!(overloaded_arches(&busy, &names("noarch"), true, 600), Some(names("aarch64 x86_64")));
+        assert_eq!(busy.for_package(&names("x86_64 aarch64"), false), 800, "the highest");
+    }
+
+    /// A limit of 1000 switches the rule off, even where no builder is known (T39's other half: nothing is asked then).
+    #[test]
+    fn full_limit_switches_off() {
+        let none = ArchLoads::default();
+        assert_eq!(overloaded_arches(&none, &names("x86_64"), false, 1000), None);
+        assert_eq!(overloaded_arches(&none, &names("x86_64"), false, 999), Some(names("x86_64")));
+        assert_eq!(loads(&[("x86_64", FULL)]).overloaded(1000), names(""));
+    }
+
+    proptest! {
+        #[test]
+        fn load_is_a_share(hosts in prop::collection::vec((any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>()), 0..20)) {
+            let hosts: Vec<Host> = hosts
+                .into_iter()
+                .map(|(capacity, task_load, ready, enabled)| Host { arches: names("x86_64"), capacity, task_load, ready, enabled })
+                .collect();
+            prop_assert!(ArchLoads::measure(&hosts, &names("x86_64")).of("x86_64") <= FULL);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Two digests of a state.
+//!
+//! The *log digest* covers everything folded, sequences and times included: equal logs give equal digests.
+//! The *facts digest* covers only what is so (tags, package lists, builds, repositories, resolutions), sorted, without sequences, times
+//! or decisions: however the messages of different sources were interleaved, the same facts give the same digest.
+
+use std::fmt::Write as _;
+use std::io;
+
+use super::State;
+
+/// Feeds serialised bytes to the hash without keeping them.
+struct HashWriter(blake3::Hasher);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl State {
+    /// Digest of the whole state, in hex. Cost: O(state).
+    pub fn digest(&self) -> String {
+        let mut writer = io::BufWriter::with_capacity(1 << 16, HashWriter(blake3::Hasher::new()));
+        serde_json::to_writer(&mut writer, self)
+            .expect("state holds only what JSON can say, and the hash takes every byte");
+        let hash = writer.into_inner().map_err(|_| "flush").expect("the hash takes every byte").0.finalize();
+        hash.to_hex().to_string()
+    }
+
+    /// Digest of the facts, in hex. Cost: O(facts · log facts).
+    pub fn facts_digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for line in self.facts() {
+            hasher.update(line.as_bytes());
+            hasher.update(b"\n");
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// The facts, one line each, sorted: what [`State::facts_digest`] covers, to compare two states by eye or with `diff`.
+    pub fn facts(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (hub, h) in &self.hubs {
+            for (tag, t) in &h.tags {
+                if let Some(arches) = &t.arches {
+                    lines.push(format!("{hub} tag {tag} arches {}", arches.join(" ")));
+                }
+                for link in t.inheritance.iter().flatten() {
+                    lines.push(format!("{hub} tag {tag} inherits {} {}", link.priority, link.tag));
+                }
+                for (package, p) in &t.packages {
+                    if let Some(blocked) = p.blocked {
+                        let word = if blocked { "blocked" } else { "listed" };
+                        lines.push(format!("{hub} tag {tag} package {package} {word}"));
+                    }
+                    if !p.builds.is_empty() {
+                        let mut line = format!("{hub} tag {tag} builds {package}");
+                        for b in &p.builds {
+                            write!(line, " {}", b.build).expect("writing to a string");
+                        }
+                        lines.push(line);
+                    }
+                }
+            }
+            for (id, b) in &h.builds {
+                let state = b.state.map_or_else(|| "unseen".to_owned(), |s| format!("{s:?}"));
+                lines.push(format!("{hub} build {id} {} {state}", b.nvr));
+            }
+            for (id, r) in &h.repos {
+                let event = r.create_event.map(|e| e.to_string()).unwrap_or_default();
+                lines.push(format!("{hub} repo {id} {} {:?} {event}", r.tag, r.state));
+                for (collection, arch, digest) in &r.resolved {
+                    lines.push(format!("{hub} repo {id} resolved {collection} {arch} {digest}"));
+                }
+            }
+            for (target, (build, dest)) in &h.targets {
+                lines.push(format!("{hub} target {target} {build} {dest}"));
+            }
+        }
+        lines.sort_unstable();
+        lines
+    }
+}

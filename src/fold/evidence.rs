@@ -1,0 +1,98 @@
+//! What builds say about a package: its last builds in order, and which of them count.
+//!
+//! Real builds are ordered by when they were tagged, scratch rebuilds by when they were first seen (Koschei orders both by task
+//! creation, which hides a side-tag build tagged days later behind an older scratch rebuild; changed on purpose).
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{BuildId, Outcome, RepoId, Seq, TaskId, Timestamp};
+
+/// How many finished builds of a package are kept in state; older ones are in the log only.
+pub const KEPT: usize = 10;
+
+/// Real build or scratch rebuild.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceKind {
+    /// A packager's build, tagged.
+    Real(BuildId),
+    /// A scratch rebuild of ours.
+    Scratch(TaskId),
+}
+
+/// One build of a package.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Which build.
+    pub kind: EvidenceKind,
+    /// `version-release` of the source; empty when not known.
+    pub source: SmolStr,
+    /// Its place among the package's builds.
+    pub order: Seq,
+    /// When it was tagged, or made.
+    pub at: Timestamp,
+    /// The repository its buildroot came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<RepoId>,
+    /// `repo` was not told but taken to be the first one this source was resolved in.
+    #[serde(default)]
+    pub assumed: bool,
+    /// How it ended; `None` while it runs, and for ever for builds that were imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Still runs.
+    #[serde(default)]
+    pub running: bool,
+    /// Its source was untagged: it says nothing about the package as it is now.
+    #[serde(default)]
+    pub withdrawn: bool,
+}
+
+impl Evidence {
+    /// Whether dependency changes are measured from this build on: real builds, and rebuilds that came to a result.
+    /// A cancelled, timed-out or faulty rebuild moves nothing, so that it never costs a package its reason to be rebuilt.
+    pub fn is_base(&self) -> bool {
+        !self.withdrawn
+            && match self.kind {
+                EvidenceKind::Real(_) => true,
+                EvidenceKind::Scratch(_) => self.outcome.is_some_and(Outcome::is_complete),
+            }
+    }
+
+    /// Whether it came to a result that counts.
+    pub fn is_complete(&self) -> bool {
+        !self.withdrawn && self.outcome.is_some_and(Outcome::is_complete)
+    }
+}
+
+/// Inserts `new` by its order, replacing an entry of the same build, and drops what is too old. Returns dropped tasks.
+pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<TaskId> {
+    list.retain(|e| e.kind != new.kind);
+    let at = list.partition_point(|e| e.order < new.order);
+    list.insert(at, new);
+    let mut dropped = Vec::new();
+    while list.iter().filter(|e| !e.running).count() > KEPT {
+        let Some(oldest) = list.iter().position(|e| !e.running) else { break };
+        if let EvidenceKind::Scratch(task) = list.remove(oldest).kind {
+            dropped.push(task);
+        }
+    }
+    dropped
+}
+
+/// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is.
+/// A scratch rebuild shares the fate of the real build with the same source.
+pub fn withdraw(list: &mut [Evidence], tagged: impl Fn(BuildId) -> bool) {
+    let mut standing: Vec<(SmolStr, bool)> = Vec::new();
+    for e in list.iter_mut() {
+        if let EvidenceKind::Real(build) = e.kind {
+            e.withdrawn = !tagged(build);
+            standing.push((e.source.clone(), !e.withdrawn));
+        }
+    }
+    for e in list.iter_mut().filter(|e| matches!(e.kind, EvidenceKind::Scratch(_))) {
+        let mut of_source = standing.iter().filter(|(s, _)| *s == e.source).peekable();
+        e.withdrawn = of_source.peek().is_some() && !of_source.any(|(_, stands)| *stands);
+    }
+}

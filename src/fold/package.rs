@@ -1,0 +1,218 @@
+//! A source package in a collection.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::arch;
+use super::evidence::Evidence;
+use crate::event::{DependencyMove, RebuildInputs};
+use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Timestamp};
+
+/// The newest tagged build of a package in the collection's dest tag.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Latest {
+    /// The build.
+    pub build: BuildId,
+    /// Its `version-release`.
+    pub source: SmolStr,
+    /// When it was tagged.
+    pub at: Timestamp,
+}
+
+/// The newest verdict on a package for one architecture.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ArchVerdict {
+    /// The architecture.
+    pub arch: Name,
+    /// `version-release` of the source that was resolved.
+    pub source: SmolStr,
+    /// It builds for `noarch`.
+    #[serde(default)]
+    pub noarch: bool,
+    /// `None`: not for this architecture.
+    pub ok: Option<bool>,
+    /// First problem, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Box<str>>,
+    /// Index into the collection's moves, and distance (0: not reached).
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub changes: Box<[(u32, u8)]>,
+    /// Repository the changes were measured from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<RepoId>,
+}
+
+/// How many dependency changes a package has at distance 1, 2, 3, 4 and beyond, each name once.
+pub type Distances = [u16; 5];
+
+/// A source package in a collection.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Package {
+    /// Asked for (`Some(true)`), asked not to (`Some(false)`), or as the collection has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracked: Option<bool>,
+    /// Whole points, for good.
+    #[serde(default)]
+    pub static_points: i32,
+    /// Whole points, until the next rebuild.
+    #[serde(default)]
+    pub manual_points: i32,
+    /// Override as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch_override: Option<Box<str>>,
+    /// Rebuild without looking at dependencies.
+    #[serde(default)]
+    pub skip_resolution: bool,
+    /// Blocked in the dest tag, inheritance applied.
+    #[serde(default)]
+    pub blocked: bool,
+    /// Newest tagged build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Latest>,
+    /// Its last builds, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+    /// Newest verdicts, one per architecture.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<ArchVerdict>,
+    /// All verdicts taken together; kept up to date by [`Package::judge`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<bool>,
+    /// Dependency changes taken together; kept up to date by [`Package::judge`].
+    #[serde(default)]
+    pub distances: Distances,
+    /// Stands for exactly which changes those are: the first 8 bytes of a hash over them; 0 for none.
+    #[serde(default)]
+    pub changes_digest: u64,
+    /// Running rebuilds of ours.
+    #[serde(default)]
+    pub running: u16,
+    /// A rebuild that was decided and is not a task yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_rebuild: Option<RebuildId>,
+    /// Inputs of a rebuild that was not submitted or was refused: not tried again while they stay the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declined: Option<Box<RebuildInputs>>,
+    /// Infrastructure faults since the last result.
+    #[serde(default)]
+    pub faults: u16,
+    /// When the last of them was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_fault_at: Option<Timestamp>,
+    /// The state last written to the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced: Option<PackageState>,
+}
+
+impl Package {
+    /// Whether it is watched in a collection that tracks everything or not.
+    pub fn is_tracked(&self, track_all: bool) -> bool {
+        self.tracked.unwrap_or(track_all)
+    }
+
+    /// The build dependency changes are measured from.
+    pub fn base(&self) -> Option<&Evidence> {
+        self.evidence.iter().rev().find(|e| e.is_base())
+    }
+
+    /// Builds with a result, newest first.
+    pub fn complete(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().rev().filter(|e| e.is_complete())
+    }
+
+    /// Whether no build of it has come to a result here.
+    pub fn never_built(&self) -> bool {
+        self.complete().next().is_none()
+    }
+
+    /// Its state (Koschei 2.4: first match wins).
+    pub fn state(&self, track_all: bool) -> PackageState {
+        if self.blocked {
+            return PackageState::Blocked;
+        }
+        if !self.is_tracked(track_all) {
+            return PackageState::Untracked;
+        }
+        if self.resolved == Some(false) && !self.skip_resolution {
+            return PackageState::Unresolved;
+        }
+        match self.complete().next().and_then(|e| e.outcome) {
+            Some(Outcome::Ok) => PackageState::Ok,
+            Some(Outcome::GenuineFailure) => PackageState::Failing,
+            _ => PackageState::Unknown,
+        }
+    }
+
+    /// Verdicts of the architectures a build would use.
+    pub fn verdicts_in_use<'a>(&'a self, allowed: &'a [Name]) -> impl Iterator<Item = &'a ArchVerdict> {
+        self.verdicts.iter().filter(move |v| {
+            arch::collection_allows(allowed, &v.arch)
+                && self.arch_override.as_ref().is_none_or(|o| arch::override_allows(o, &v.arch))
+        })
+    }
+
+    /// Takes the verdicts of all architectures together: unresolved when it does not resolve on any architecture the build would use;
+    /// a noarch package needs one architecture only. A changed dependency counts once per name, with its smallest distance.
+    /// Cost: O(changes · log changes).
+    pub fn judge(&mut self, allowed: &[Name], moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>) {
+        let (mut good, mut bad, mut noarch) = (0_u32, 0_u32, false);
+        let mut changed: Vec<(&str, u8)> = Vec::new();
+        for v in self.verdicts_in_use(allowed) {
+            noarch |= v.noarch;
+            match v.ok {
+                Some(true) => good += 1,
+                Some(false) => bad += 1,
+                None => continue,
+            }
+            for (index, distance) in &v.changes {
+                if let Some(m) = moves.get_index(*index as usize) {
+                    changed.push((m.name.as_str(), if *distance == 0 { u8::MAX } else { *distance }));
+                }
+            }
+        }
+        let resolved = match (good, bad) {
+            (0, 0) => None,
+            (_, 0) => Some(true),
+            (0, _) => Some(false),
+            _ => Some(noarch),
+        };
+        self.changes_digest = digest_of(self.verdicts_in_use(allowed), moves);
+        changed.sort_unstable();
+        changed.dedup_by_key(|(name, _)| *name);
+        let mut distances = Distances::default();
+        for (_, distance) in changed {
+            let slot = usize::from(distance.clamp(1, 5)) - 1;
+            distances[slot] = distances[slot].saturating_add(1);
+        }
+        self.resolved = resolved;
+        self.distances = distances;
+    }
+}
+
+/// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in.
+fn digest_of<'a>(
+    verdicts: impl Iterator<Item = &'a ArchVerdict>,
+    moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>,
+) -> u64 {
+    let mut lines: Vec<(&DependencyMove, u8)> = verdicts
+        .flat_map(|v| v.changes.iter())
+        .filter_map(|(index, distance)| Some((moves.get_index(*index as usize)?, *distance)))
+        .collect();
+    if lines.is_empty() {
+        return 0;
+    }
+    lines.sort_unstable();
+    lines.dedup();
+    let mut hasher = blake3::Hasher::new();
+    for (m, distance) in lines {
+        for part in [m.name.as_str(), m.arch.as_str(), m.old.as_deref().unwrap_or("-"), m.new.as_deref().unwrap_or("-")]
+        {
+            hasher.update(part.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.update(&[distance]);
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}

@@ -1,0 +1,144 @@
+//! Folding verdicts.
+
+use smol_str::SmolStr;
+
+use super::package::ArchVerdict;
+use super::state::State;
+use crate::event::{
+    BuildrootBroken, BuildrootResolved, DependenciesMeasured, DependencyMove, RepoNotResolved, RepoResolved,
+};
+use crate::model::{Name, RepoId, Seq};
+
+/// Sets the verdict of one architecture.
+fn put(verdicts: &mut Vec<ArchVerdict>, new: ArchVerdict) {
+    match verdicts.iter_mut().find(|v| v.arch == new.arch) {
+        Some(old) => *old = new,
+        None => verdicts.push(new),
+    }
+}
+
+impl State {
+    pub(super) fn repo_resolved(&mut self, e: &RepoResolved, seq: Seq) {
+        if let Some(repo) = self.hub_mut(&e.hub).repos.get_mut(&e.repo_id)
+            && repo.attachment(&e.collection, &e.arch).is_none()
+        {
+            repo.resolved.push((e.collection.clone(), e.arch.clone(), e.attachment.clone()));
+        }
+        let Some(index) = self.collections.get_index_of(&e.collection) else {
+            return self.anomaly("resolution of an unknown collection");
+        };
+        let collection = &mut self.collections[index];
+        let moves: Vec<u32> = e.moves.iter().map(|m| intern(&mut collection.moves, m)).collect();
+        let arch = collection.arch_mut(&e.arch);
+        arch.repo_id = Some(e.repo_id);
+        arch.attachment = Some(e.attachment.clone());
+        collection.resolved_at = Some(seq);
+        collection.stale = None;
+        let allowed = collection.settings.arches.clone();
+        let mut touched = Vec::with_capacity(e.packages.len());
+        for p in &e.packages {
+            let i = collection.package_index(&p.package);
+            let package = &mut collection.packages[i];
+            let changes = p.changes.iter().filter_map(|(m, d)| Some((*moves.get(*m as usize)?, *d))).collect();
+            put(
+                &mut package.verdicts,
+                ArchVerdict {
+                    arch: e.arch.clone(),
+                    source: p.source.clone(),
+                    noarch: p.noarch,
+                    ok: p.ok,
+                    problem: p.problem.as_deref().map(Box::from),
+                    changes,
+                    base: p.base,
+                },
+            );
+            if p.base.is_none() && p.ok == Some(true) {
+                assume_base(&mut package.evidence, &p.source, e.repo_id);
+            }
+            package.judge(&allowed, &collection.moves);
+            touched.push(i);
+        }
+        for name in &e.gone {
+            if let Some(i) = collection.packages.get_index_of(name) {
+                let package = &mut collection.packages[i];
+                package.verdicts.retain(|v| v.arch != e.arch);
+                package.judge(&allowed, &collection.moves);
+                touched.push(i);
+            }
+        }
+        collection.compact_moves();
+        for i in touched {
+            self.touch(index, i);
+        }
+    }
+
+    pub(super) fn dependencies_measured(&mut self, e: &DependenciesMeasured) {
+        let Some(index) = self.collections.get_index_of(&e.collection) else {
+            return self.anomaly("measurement in an unknown collection");
+        };
+        let collection = &mut self.collections[index];
+        let Some(i) = collection.packages.get_index_of(&e.package) else {
+            return self.anomaly("measurement of an unknown package");
+        };
+        let changes =
+            e.moves.iter().map(|m| intern(&mut collection.moves, m)).zip(e.distances.iter().copied()).collect();
+        let allowed = collection.settings.arches.clone();
+        let package = &mut collection.packages[i];
+        if let Some(v) = package.verdicts.iter_mut().find(|v| v.arch == e.arch) {
+            v.changes = changes;
+            v.base = e.base;
+            let source = v.source.clone();
+            if e.base.is_none() {
+                assume_base(&mut package.evidence, &source, e.repo_id);
+            }
+        }
+        package.judge(&allowed, &collection.moves);
+        self.touch(index, i);
+    }
+
+    pub(super) fn repo_not_resolved(&mut self, e: &RepoNotResolved) {
+        match self.collections.get_mut(&e.collection) {
+            Some(c) => c.stale = Some((e.repo_id, e.reason.clone())),
+            None => self.anomaly("resolution of an unknown collection"),
+        }
+    }
+
+    pub(super) fn buildroot_resolved(&mut self, e: &BuildrootResolved) {
+        self.group(&e.collection, &e.arch, e.repo_id, true, &[]);
+    }
+
+    pub(super) fn buildroot_broken(&mut self, e: &BuildrootBroken) {
+        self.group(&e.collection, &e.arch, e.repo_id, false, &e.problems);
+    }
+
+    fn group(&mut self, collection: &Name, arch: &Name, repo: RepoId, ok: bool, problems: &[String]) {
+        match self.collections.get_mut(collection) {
+            Some(c) => {
+                let arch = c.arch_mut(arch);
+                arch.group_ok = Some(ok);
+                arch.group_repo = Some(repo);
+                arch.problems = problems.to_vec();
+            }
+            None => self.anomaly("build group of an unknown collection"),
+        }
+    }
+}
+
+fn intern(moves: &mut indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>, new: &DependencyMove) -> u32 {
+    let index = match moves.get_index_of(new) {
+        Some(index) => index,
+        None => moves.insert_full(new.clone()).0,
+    };
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// The build changes are measured from has no repository we could compare with: from now on this one stands for it, so that
+/// changes from here on are not lost.
+fn assume_base(evidence: &mut [super::Evidence], source: &SmolStr, repo: RepoId) {
+    if let Some(base) = evidence.iter_mut().rev().find(|e| e.is_base())
+        && (base.source == *source || base.source.is_empty())
+    {
+        base.repo = Some(repo);
+        base.assumed = true;
+    }
+}

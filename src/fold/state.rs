@@ -1,0 +1,685 @@
+//! The whole state and the one way to change it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::format_smolstr;
+
+use super::Map;
+use super::build::Build;
+use super::collection::Collection;
+use super::evidence::{self, Evidence, EvidenceKind};
+use super::package::Latest;
+use super::repo::Repo;
+use super::tag::Tag;
+use super::task::Task;
+use crate::event::{
+    CollectionSettings, Envelope, Event, PriorityKind, RebuildFinished, RebuildInputs, RepoReady, TargetObserved,
+    TaskChanged,
+};
+use crate::model::koji::{BuildState, RepoState};
+use crate::model::{BuildId, Hub, Name, Outcome, RebuildId, RepoId, Seq, TaskId, Timestamp};
+
+/// The rules in force.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdoptedPolicy {
+    /// Digest of `policy`.
+    pub digest: String,
+    /// As adopted; `decide::Policy` reads it.
+    pub policy: serde_json::Value,
+}
+
+/// Everything known of one hub.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct HubState {
+    /// Tags by name.
+    pub tags: Map<Name, Tag>,
+    /// Real builds.
+    pub builds: Map<BuildId, Build>,
+    /// Repository generations.
+    pub repos: Map<RepoId, Repo>,
+    /// Scratch builds of ours that are running or among a package's last ones.
+    pub tasks: Map<TaskId, Task>,
+    /// Targets: build tag and dest tag.
+    pub targets: Map<Name, (Name, Name)>,
+    /// Reconciled up to this Koji event.
+    pub reconciled_through: Option<i64>,
+    /// Which collections look at a tag; follows from the rest.
+    #[serde(skip)]
+    followers: Map<Name, Vec<usize>>,
+}
+
+/// A decided rebuild that has not ended.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OpenRebuild {
+    /// Its collection.
+    pub collection: Name,
+    /// Its package.
+    pub package: Name,
+    /// What it depended on.
+    pub inputs: RebuildInputs,
+    /// The task it became.
+    pub task: Option<(Hub, TaskId)>,
+}
+
+/// A collection and a package in it, by index, whose state may have changed.
+pub type Touched = (usize, usize);
+
+/// The state after folding the log up to [`State::seq`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The last event folded.
+    pub seq: Option<Seq>,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Hubs by instance.
+    pub hubs: Map<Hub, HubState>,
+    /// Collections by name.
+    pub collections: Map<Name, Collection>,
+    /// Rules in force.
+    pub policy: Option<AdoptedPolicy>,
+    /// Time of the last tick.
+    pub last_tick: Option<Timestamp>,
+    /// The last evaluation.
+    pub last_evaluation: Option<Seq>,
+    /// Rebuilds that are open.
+    pub rebuilds: Map<RebuildId, OpenRebuild>,
+    /// Events that made no sense, by what was wrong.
+    pub anomalies: BTreeMap<String, u64>,
+    /// What the last events touched, when somebody wants to know.
+    #[serde(skip)]
+    touched: Option<Vec<Touched>>,
+}
+
+impl PartialEq for State {
+    /// Equal content; what was touched and derived indexes do not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+impl State {
+    /// Starts to remember which packages events touch; [`State::take_touched`] gives and forgets them.
+    pub fn watch(&mut self) {
+        self.touched.get_or_insert_default();
+    }
+
+    /// Packages touched since the last call, each once, in order of collection and package.
+    pub fn take_touched(&mut self) -> Vec<Touched> {
+        let mut touched = self.touched.as_mut().map(std::mem::take).unwrap_or_default();
+        touched.sort_unstable();
+        touched.dedup();
+        touched
+    }
+
+    pub(super) fn touch(&mut self, collection: usize, package: usize) {
+        if let Some(touched) = &mut self.touched {
+            touched.push((collection, package));
+        }
+    }
+
+    pub(super) fn anomaly(&mut self, what: &str) {
+        *self.anomalies.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// The hub, made when absent.
+    pub(super) fn hub_mut(&mut self, hub: &Hub) -> &mut HubState {
+        if !self.hubs.contains_key(hub) {
+            self.hubs.insert(hub.clone(), HubState::default());
+        }
+        self.hubs.get_mut(hub).expect("just inserted")
+    }
+
+    /// A collection's package.
+    pub fn package(&self, collection: &str, package: &str) -> Option<&super::Package> {
+        self.collections.get(collection)?.packages.get(package)
+    }
+
+    /// Rebuilds running or about to, over all collections.
+    pub fn running(&self) -> u32 {
+        self.collections.values().map(|c| c.running).sum()
+    }
+
+    /// Folds one event. Total: what makes no sense is counted in `anomalies`. Panics only on a gap in the sequence, which the
+    /// reader must have excluded. Cost: O(1) for facts about one package, O(packages) for verdicts and configuration.
+    pub fn apply(&mut self, e: &Envelope) {
+        assert_eq!(e.seq, Seq::after(self.seq), "events are folded in order, without gaps");
+        match &e.event {
+            Event::BuildTagged(t) => {
+                let hub = self.hub_mut(&t.hub);
+                hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
+                hub.tagged(t, e.seq, e.occurred_at);
+                self.refresh(&t.hub, &t.tag, &t.name);
+            }
+            Event::BuildUntagged(t) => {
+                let hub = self.hub_mut(&t.hub);
+                hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
+                if !hub.untagged(t) {
+                    self.anomaly("untagged a build that was not in the tag");
+                }
+                self.refresh(&t.hub, &t.tag, &t.name);
+            }
+            Event::BuildChanged(b) => {
+                self.hub_mut(&b.hub).build_changed(b);
+                self.build_refreshed(&b.hub, b.build_id, &b.name);
+            }
+            Event::PackageListChanged(p) => {
+                self.hub_mut(&p.hub).listed(p);
+                self.refresh(&p.hub, &p.tag, &p.package);
+            }
+            Event::TagObserved(t) => {
+                self.hub_mut(&t.hub).tag_observed(t);
+                if t.inheritance.is_some() {
+                    self.rechain(&t.hub);
+                }
+            }
+            Event::TargetObserved(t) => self.target_observed(t),
+            Event::RepoInitialised(r) => {
+                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Init);
+            }
+            Event::RepoReady(r) => self.repo_ready(r),
+            Event::RepoExpired(r) => {
+                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired);
+            }
+            Event::RepoDeleted(r) => {
+                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Deleted);
+            }
+            Event::TaskChanged(t) => self.task_changed(t, e.seq, e.occurred_at),
+            Event::BuildrootRecorded(b) => match self.hub_mut(&b.hub).tasks.get_mut(&b.task_id) {
+                Some(task) => {
+                    task.buildroots.retain(|(a, _)| *a != b.arch);
+                    task.buildroots.push((b.arch.clone(), b.attachment.clone()));
+                }
+                None => self.anomaly("buildroot of an unknown task"),
+            },
+            Event::Reconciled(r) => self.hub_mut(&r.hub).reconciled_through = Some(r.through),
+            Event::PolicyAdopted(p) => {
+                self.policy = Some(AdoptedPolicy { digest: p.digest.clone(), policy: p.policy.clone() });
+            }
+            Event::Tick(t) => self.last_tick = Some(t.now),
+            Event::RepoResolved(r) => self.repo_resolved(r, e.seq),
+            Event::RepoNotResolved(r) => self.repo_not_resolved(r),
+            Event::BuildrootResolved(b) => self.buildroot_resolved(b),
+            Event::BuildrootBroken(b) => self.buildroot_broken(b),
+            Event::DependenciesMeasured(d) => self.dependencies_measured(d),
+            Event::EvaluationMade(_) => self.last_evaluation = Some(e.seq),
+            Event::RebuildRequested(r) => {
+                let id = RebuildId(e.seq.get());
+                let open = OpenRebuild {
+                    collection: r.collection.clone(),
+                    package: r.nvr.name.clone(),
+                    inputs: r.inputs.clone(),
+                    task: None,
+                };
+                self.rebuilds.insert(id, open);
+                self.with_package(&r.collection, &r.nvr.name, |p| p.open_rebuild = Some(id));
+                self.recount(&r.collection, &r.nvr.name, 1);
+            }
+            Event::RebuildSubmitted(r) => {
+                self.adopt(r.rebuild, &r.hub, r.task_id);
+                self.with_package(&r.collection, &r.package, |p| {
+                    p.manual_points = 0;
+                    p.declined = None;
+                });
+            }
+            Event::RebuildRefused(r) => self.declined(r.rebuild),
+            Event::RebuildNotSubmitted(r) => self.declined(r.rebuild),
+            Event::RebuildFinished(r) => self.rebuild_finished(r, e.occurred_at),
+            Event::RebuildCancelRequested(c) => match self.hub_mut(&c.hub).tasks.get_mut(&c.task_id) {
+                Some(task) => task.cancel_requested = true,
+                None => self.anomaly("cancellation of an unknown task"),
+            },
+            Event::PackageStateChanged(c) => {
+                let new = c.new;
+                self.with_package(&c.collection, &c.package, |p| p.announced = Some(new));
+            }
+            Event::CollectionStateChanged(c) => match self.collections.get_mut(&c.collection) {
+                Some(collection) => collection.announced = c.new,
+                None => self.anomaly("state of an unknown collection"),
+            },
+            Event::CollectionCreated(c) => self.collection_set(&c.collection, &c.settings),
+            Event::CollectionEdited(c) => self.collection_set(&c.collection, &c.settings),
+            Event::PackageTracked(p) => self.with_package(&p.collection, &p.package, |p| p.tracked = Some(true)),
+            Event::PackageUntracked(p) => self.with_package(&p.collection, &p.package, |p| p.tracked = Some(false)),
+            Event::PackagePrioritySet(p) => self.with_package(&p.collection, &p.package, |x| match p.kind {
+                PriorityKind::Manual => x.manual_points = p.points,
+                PriorityKind::Static => x.static_points = p.points,
+            }),
+            Event::PackageArchOverrideSet(p) => {
+                self.with_package(&p.collection, &p.package, |x| x.arch_override = p.arches.as_deref().map(Box::from));
+                self.rejudge(&p.collection, &p.package);
+            }
+            Event::PackageSkipResolutionSet(p) => {
+                self.with_package(&p.collection, &p.package, |x| x.skip_resolution = p.skip);
+            }
+            Event::MessageRetried(_) => {}
+        }
+        self.seq = Some(e.seq);
+        self.recorded_at = e.recorded_at;
+    }
+
+    fn with_package(&mut self, collection: &Name, package: &Name, change: impl FnOnce(&mut super::Package)) {
+        let Some(index) = self.collections.get_index_of(collection) else {
+            return self.anomaly("package of an unknown collection");
+        };
+        let c = &mut self.collections[index];
+        let i = c.package_index(package);
+        change(&mut c.packages[i]);
+        self.touch(index, i);
+    }
+
+    fn rejudge(&mut self, collection: &Name, package: &Name) {
+        if let Some(c) = self.collections.get_mut(collection)
+            && let Some(p) = c.packages.get_mut(package)
+        {
+            p.judge(&c.settings.arches, &c.moves);
+        }
+    }
+
+    /// Adds to the running counts of a collection.
+    fn recount(&mut self, collection: &Name, package: &Name, by: i32) {
+        let _ = package;
+        if let Some(c) = self.collections.get_mut(collection) {
+            c.running = c.running.saturating_add_signed(by);
+        }
+    }
+
+    // ---- tags, builds, packages -------------------------------------------------------------------------------
+
+    /// Brings a package up to date in every collection that looks at `tag`.
+    fn refresh(&mut self, hub: &Hub, tag: &Name, package: &Name) {
+        let followers = self.hubs.get(hub).and_then(|h| h.followers.get(tag)).cloned().unwrap_or_default();
+        for index in followers {
+            self.refresh_in(index, package);
+        }
+    }
+
+    fn refresh_in(&mut self, index: usize, name: &Name) {
+        let collection = &mut self.collections[index];
+        let Some(hub) = self.hubs.get(&collection.settings.hub) else { return };
+        let blocked = hub.blocked(&collection.chain, name).unwrap_or(false);
+        let latest = hub.latest_build(&collection.chain, name);
+        let i = collection.package_index(name);
+        let chain = &collection.chain;
+        let package = &mut collection.packages[i];
+        package.blocked = blocked;
+        let before = package.latest.as_ref().map(|l| l.build);
+        package.latest = latest.and_then(|l| {
+            let nvr = &hub.builds.get(&l.build)?.nvr;
+            Some(Latest { build: l.build, source: format_smolstr!("{}-{}", nvr.version, nvr.release), at: l.at })
+        });
+        let mut dropped = Vec::new();
+        if let Some(l) = latest
+            && before != Some(l.build)
+            && let Some(build) = hub.builds.get(&l.build)
+        {
+            let known = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
+            let new = Evidence {
+                kind: EvidenceKind::Real(l.build),
+                source: format_smolstr!("{}-{}", build.nvr.version, build.nvr.release),
+                order: l.seq,
+                at: l.at,
+                repo: known.and_then(|e| e.repo),
+                assumed: known.is_some_and(|e| e.assumed),
+                outcome: real_outcome(build),
+                running: false,
+                withdrawn: false,
+            };
+            dropped = evidence::insert(&mut package.evidence, new);
+        }
+        evidence::withdraw(&mut package.evidence, |b| hub.in_chain(chain, name, b));
+        let hub_name = collection.settings.hub.clone();
+        self.forget_tasks(&hub_name, &dropped);
+        self.touch(index, i);
+    }
+
+    fn forget_tasks(&mut self, hub: &Hub, tasks: &[TaskId]) {
+        if tasks.is_empty() {
+            return;
+        }
+        let hub = self.hub_mut(hub);
+        for task in tasks {
+            hub.tasks.swap_remove(task);
+        }
+    }
+
+    /// A build's state changed: what it says about its package may have, too.
+    fn build_refreshed(&mut self, hub: &Hub, id: BuildId, name: &Name) {
+        let Some(outcome) = self.hubs.get(hub).and_then(|h| h.builds.get(&id)).map(real_outcome) else { return };
+        for index in 0..self.collections.len() {
+            let collection = &mut self.collections[index];
+            if collection.settings.hub != *hub {
+                continue;
+            }
+            let Some(i) = collection.packages.get_index_of(name) else { continue };
+            let evidence = &mut collection.packages[i].evidence;
+            if let Some(e) = evidence.iter_mut().find(|e| e.kind == EvidenceKind::Real(id))
+                && e.outcome != outcome
+            {
+                e.outcome = outcome;
+                self.touch(index, i);
+            }
+        }
+    }
+
+    // ---- configuration ----------------------------------------------------------------------------------------
+
+    fn collection_set(&mut self, name: &Name, settings: &CollectionSettings) {
+        match self.collections.get_mut(name) {
+            Some(c) => c.settings = settings.clone(),
+            None => {
+                self.collections.insert(name.clone(), Collection::new(settings.clone()));
+            }
+        }
+        let index = self.collections.get_index_of(name).expect("just inserted");
+        self.hub_mut(&settings.hub);
+        let c = &mut self.collections[index];
+        let hub = &self.hubs[&settings.hub];
+        c.newest_repo = newest_repo(hub, &settings.build_tag);
+        for package in c.packages.values_mut() {
+            package.judge(&settings.arches, &c.moves);
+        }
+        self.rechain(&settings.hub);
+        self.attribute_all(&settings.hub);
+    }
+
+    /// Works out again which tags each collection of a hub looks at, and refreshes those where that changed.
+    fn rechain(&mut self, hub: &Hub) {
+        let mut followers: Map<Name, Vec<usize>> = Map::default();
+        let mut changed = Vec::new();
+        let state = &self.hubs[hub];
+        for (index, c) in self.collections.values_mut().enumerate() {
+            if c.settings.hub != *hub {
+                continue;
+            }
+            let chain = state.chain(&c.settings.dest_tag);
+            if chain != c.chain {
+                c.chain.clone_from(&chain);
+                changed.push(index);
+            }
+            for tag in chain {
+                followers.entry(tag).or_default().push(index);
+            }
+        }
+        self.hub_mut(hub).followers = followers;
+        for index in changed {
+            let mut names: Vec<Name> = self.collections[index].packages.keys().cloned().collect();
+            let hub = &self.hubs[hub];
+            for tag in &self.collections[index].chain {
+                names.extend(hub.tags.get(tag).into_iter().flat_map(|t| t.packages.keys().cloned()));
+            }
+            for name in names {
+                self.refresh_in(index, &name);
+            }
+        }
+    }
+
+    /// Rebuilds what follows from the rest, after a snapshot was restored.
+    pub(super) fn reindex(&mut self) {
+        for h in 0..self.hubs.len() {
+            let (name, state) = self.hubs.get_index(h).expect("index is in range");
+            let mut followers: Map<Name, Vec<usize>> = Map::default();
+            for (index, c) in self.collections.values().enumerate().filter(|(_, c)| c.settings.hub == *name) {
+                for tag in state.chain(&c.settings.dest_tag) {
+                    followers.entry(tag).or_default().push(index);
+                }
+            }
+            self.hubs[h].followers = followers;
+        }
+    }
+
+    fn target_observed(&mut self, e: &TargetObserved) {
+        let hub = self.hub_mut(&e.hub);
+        let there = match (&e.build_tag, &e.dest_tag) {
+            (Some(build), Some(dest)) => {
+                hub.targets.insert(e.target.clone(), (build.clone(), dest.clone()));
+                true
+            }
+            _ => {
+                hub.targets.swap_remove(&e.target);
+                false
+            }
+        };
+        for c in self.collections.values_mut() {
+            if c.settings.hub == e.hub && c.settings.target == e.target {
+                c.target_gone = !there;
+            }
+        }
+        self.attribute_all(&e.hub);
+    }
+
+    fn repo_ready(&mut self, e: &RepoReady) {
+        let hub = self.hub_mut(&e.hub);
+        let repo = hub.repo_moved(e.repo_id, &e.tag, RepoState::Ready);
+        if e.create_event.is_some() {
+            repo.create_event = e.create_event;
+        }
+        if e.arches.is_some() {
+            repo.arches.clone_from(&e.arches);
+        }
+        let hub = &self.hubs[&e.hub];
+        for c in self.collections.values_mut() {
+            if c.settings.hub == e.hub && c.settings.build_tag == e.tag {
+                c.newest_repo = newest_repo_with(hub, c.newest_repo, e.repo_id);
+            }
+        }
+    }
+
+    // ---- our rebuilds -----------------------------------------------------------------------------------------
+
+    fn task_changed(&mut self, e: &TaskChanged, seq: Seq, at: Timestamp) {
+        let rebuild = e.decision.as_deref().and_then(|d| d.strip_prefix('r')?.parse().ok()).map(RebuildId);
+        let hub = self.hub_mut(&e.hub);
+        let known = hub.tasks.contains_key(&e.task_id);
+        let task = hub.tasks.entry(e.task_id).or_insert_with(|| Task {
+            package: e.package.clone(),
+            nvr: e.nvr.clone(),
+            target: e.target.clone(),
+            repo_id: e.repo_id,
+            state: e.state,
+            first_seen: seq,
+            created_at: e.created_at.unwrap_or(at),
+            finished_at: None,
+            collection: None,
+            rebuild: None,
+            failed_children: Vec::new(),
+            buildroots: Vec::new(),
+            outcome: None,
+            reason: None,
+            cancel_requested: false,
+        });
+        let was_running = known && !task.state.is_final();
+        task.state = e.state;
+        task.finished_at = e.finished_at.or_else(|| e.state.is_final().then_some(at));
+        if e.nvr.is_some() {
+            task.nvr.clone_from(&e.nvr);
+        }
+        if e.repo_id.is_some() {
+            task.repo_id = e.repo_id;
+        }
+        if e.state.is_final() {
+            task.failed_children = e
+                .children
+                .iter()
+                .filter(|c| c.state == crate::model::koji::TaskState::Failed)
+                .map(|c| (c.method.clone(), c.label.clone()))
+                .collect();
+        }
+        let running = !e.state.is_final();
+        if known {
+            if let Some(collection) = task.collection.clone() {
+                let change = i32::from(running) - i32::from(was_running);
+                self.task_in_package(&e.hub, e.task_id, &collection, change);
+            }
+        } else {
+            self.attribute(&e.hub, e.task_id);
+        }
+        if let Some(rebuild) = rebuild {
+            self.adopt(rebuild, &e.hub, e.task_id);
+        }
+    }
+
+    /// Finds the collection a task counts for: that of its target where the target is known, else the one that submits to a
+    /// target of that name, else the one its repository belongs to.
+    fn collection_of(&self, hub: &Hub, task: TaskId) -> Option<usize> {
+        let state = self.hubs.get(hub)?;
+        let task = state.tasks.get(&task)?;
+        let on_hub = |c: &Collection| c.settings.hub == *hub;
+        if let Some(target) = &task.target {
+            if let Some((build_tag, dest_tag)) = state.targets.get(target) {
+                let by_tags = |c: &Collection, both: bool| {
+                    on_hub(c) && c.settings.build_tag == *build_tag && (!both || c.settings.dest_tag == *dest_tag)
+                };
+                return self
+                    .collections
+                    .values()
+                    .position(|c| by_tags(c, true))
+                    .or_else(|| self.collections.values().position(|c| by_tags(c, false)));
+            }
+            return self.collections.values().position(|c| on_hub(c) && c.settings.target == *target);
+        }
+        let tag = &state.repos.get(&task.repo_id?)?.tag;
+        self.collections.values().position(|c| on_hub(c) && c.settings.build_tag == *tag)
+    }
+
+    fn attribute(&mut self, hub: &Hub, id: TaskId) {
+        let Some(index) = self.collection_of(hub, id) else { return };
+        let name = self.collections.get_index(index).expect("index is in range").0.clone();
+        let newest = self.collections[index].newest_repo;
+        let task = self.hub_mut(hub).tasks.get_mut(&id).expect("the task was just looked at");
+        task.collection = Some(name.clone());
+        let running = !task.state.is_final();
+        let new = Evidence {
+            kind: EvidenceKind::Scratch(id),
+            source: task.nvr.as_ref().map(|n| format_smolstr!("{}-{}", n.version, n.release)).unwrap_or_default(),
+            order: task.first_seen,
+            at: task.created_at,
+            repo: task.repo_id.or(newest),
+            assumed: task.repo_id.is_none(),
+            outcome: task.outcome,
+            running,
+            withdrawn: false,
+        };
+        let package = task.package.clone();
+        let collection = &mut self.collections[index];
+        let i = collection.package_index(&package);
+        let dropped = evidence::insert(&mut collection.packages[i].evidence, new);
+        if running {
+            collection.packages[i].running += 1;
+            collection.running += 1;
+        }
+        self.forget_tasks(hub, &dropped);
+        self.touch(index, i);
+        let _ = name;
+    }
+
+    fn attribute_all(&mut self, hub: &Hub) {
+        let Some(state) = self.hubs.get(hub) else { return };
+        let open: Vec<TaskId> = state.tasks.iter().filter(|(_, t)| t.collection.is_none()).map(|(id, _)| *id).collect();
+        for task in open {
+            self.attribute(hub, task);
+        }
+    }
+
+    /// Carries a task's state over to its package.
+    fn task_in_package(&mut self, hub: &Hub, id: TaskId, collection: &Name, change: i32) {
+        let Some(task) = self.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
+        let (package, running, repo) = (task.package.clone(), !task.state.is_final(), task.repo_id);
+        self.with_package(collection, &package, |p| {
+            p.running = p.running.saturating_add_signed(i16::try_from(change).unwrap_or(0));
+            if let Some(e) = p.evidence.iter_mut().find(|e| e.kind == EvidenceKind::Scratch(id)) {
+                e.running = running;
+                if repo.is_some() {
+                    e.repo = repo;
+                    e.assumed = false;
+                }
+            }
+        });
+        self.recount(collection, &package, change);
+    }
+
+    /// Ties a task to the rebuild we had requested. The first task with a decision's id is ours; later ones are somebody's
+    /// resubmission and count as foreign.
+    fn adopt(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId) {
+        let Some(open) = self.rebuilds.get_mut(&rebuild) else { return };
+        if open.task.is_none() {
+            open.task = Some((hub.clone(), task));
+            let (collection, package) = (open.collection.clone(), open.package.clone());
+            // From here on the task holds the slot the request had held.
+            self.with_package(&collection, &package, |p| {
+                if p.open_rebuild == Some(rebuild) {
+                    p.open_rebuild = None;
+                }
+                p.manual_points = 0;
+            });
+            self.recount(&collection, &package, -1);
+        }
+        if let Some(t) = self.hub_mut(hub).tasks.get_mut(&task) {
+            t.rebuild.get_or_insert(rebuild);
+        }
+    }
+
+    /// Closes a rebuild that never became a task, and remembers what it depended on.
+    fn declined(&mut self, rebuild: RebuildId) {
+        let Some(open) = self.rebuilds.swap_remove(&rebuild) else {
+            return self.anomaly("end of an unknown rebuild");
+        };
+        self.with_package(&open.collection, &open.package, |p| {
+            p.open_rebuild = None;
+            p.declined = Some(Box::new(open.inputs));
+        });
+        if open.task.is_none() {
+            self.recount(&open.collection, &open.package, -1);
+        }
+    }
+
+    fn rebuild_finished(&mut self, e: &RebuildFinished, at: Timestamp) {
+        if let Some(task) = self.hub_mut(&e.hub).tasks.get_mut(&e.task_id) {
+            task.outcome = Some(e.outcome);
+            task.reason = Some(e.reason.clone());
+        }
+        if let Some(rebuild) = e.rebuild {
+            self.rebuilds.swap_remove(&rebuild);
+        }
+        self.with_package(&e.collection, &e.package, |p| {
+            if let Some(x) = p.evidence.iter_mut().find(|x| x.kind == EvidenceKind::Scratch(e.task_id)) {
+                x.outcome = Some(e.outcome);
+            }
+            match e.outcome {
+                Outcome::InfrastructureFault => {
+                    p.faults = p.faults.saturating_add(1);
+                    p.last_fault_at = Some(at);
+                }
+                o if o.is_complete() => {
+                    p.faults = 0;
+                    p.last_fault_at = None;
+                    p.manual_points = 0;
+                }
+                _ => {}
+            }
+        });
+    }
+}
+
+/// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged.
+fn real_outcome(build: &Build) -> Option<Outcome> {
+    (build.built_here() && build.state == Some(BuildState::Complete)).then_some(Outcome::Ok)
+}
+
+/// The newest usable generation of a tag.
+fn newest_repo(hub: &HubState, tag: &Name) -> Option<RepoId> {
+    let usable = hub.repos.iter().filter(|(_, r)| r.tag == *tag && r.state == RepoState::Ready);
+    usable.max_by_key(|(id, r)| r.age(**id)).map(|(id, _)| *id)
+}
+
+/// The newer of the newest generation so far and another that became ready. A generation whose Koji event is not known cannot be
+/// compared by event; then ids decide.
+fn newest_repo_with(hub: &HubState, so_far: Option<RepoId>, new: RepoId) -> Option<RepoId> {
+    let Some(old) = so_far else { return Some(new) };
+    let (Some(a), Some(b)) = (hub.repos.get(&old), hub.repos.get(&new)) else { return Some(new) };
+    let newer = match (a.create_event, b.create_event) {
+        (Some(x), Some(y)) => (y, new) > (x, old),
+        _ => new > old,
+    };
+    Some(if newer { new } else { old })
+}

@@ -1,0 +1,172 @@
+//! Tags: package list, builds in tagging order, configuration.
+
+use serde::{Deserialize, Serialize};
+
+use super::{HubState, Map};
+use crate::event::{
+    BuildTagged, BuildUntagged, ExternalRepo, GroupDefinition, Inheritance, PackageListAction, PackageListChanged,
+    TagObserved,
+};
+use crate::model::{BuildId, Name, Seq, TagId, Timestamp};
+
+/// Inheritance deeper than this is not followed; Koji's own limit is far lower in practice.
+const DEPTH_MAX: usize = 32;
+
+/// A build in a tag.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TaggedBuild {
+    /// The build.
+    pub build: BuildId,
+    /// The event that (last) put it there: the order of real builds is that of tagging.
+    pub seq: Seq,
+    /// When that happened.
+    pub at: Timestamp,
+}
+
+/// A package in a tag. Two independent things: its entry in the package list and the builds tagged.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct TagPackage {
+    /// Entry in this tag's own package list: `Some(true)` blocked, `Some(false)` listed, `None` not in the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<bool>,
+    /// Builds in the tag, oldest tagging first. The last one is the latest, whatever its version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<TaggedBuild>,
+}
+
+/// A tag.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Tag {
+    /// Koji's number, where known.
+    pub id: Option<TagId>,
+    /// Architectures, where looked at.
+    pub arches: Option<Vec<Name>>,
+    /// Direct parents, where looked at.
+    pub inheritance: Option<Vec<Inheritance>>,
+    /// Groups, where looked at.
+    pub groups: Option<Vec<GroupDefinition>>,
+    /// External repositories, where looked at.
+    pub external_repos: Option<Vec<ExternalRepo>>,
+    /// Everything known about packages here.
+    pub packages: Map<Name, TagPackage>,
+}
+
+impl Tag {
+    /// The package's entry, made when absent.
+    fn package(&mut self, name: &Name) -> &mut TagPackage {
+        if !self.packages.contains_key(name) {
+            self.packages.insert(name.clone(), TagPackage::default());
+        }
+        self.packages.get_mut(name).expect("just inserted")
+    }
+}
+
+impl HubState {
+    /// The tag by name, made when absent.
+    pub(super) fn tag_mut(&mut self, name: &Name) -> &mut Tag {
+        if !self.tags.contains_key(name) {
+            self.tags.insert(name.clone(), Tag::default());
+        }
+        self.tags.get_mut(name).expect("just inserted")
+    }
+
+    /// Puts a build at the end of its package's list; a build that is there already moves (Koji: a forced re-tag).
+    pub(super) fn tagged(&mut self, e: &BuildTagged, seq: Seq, at: Timestamp) {
+        let tag = self.tag_mut(&e.tag);
+        if e.tag_id.is_some() {
+            tag.id = e.tag_id;
+        }
+        let package = tag.package(&e.name);
+        package.builds.retain(|b| b.build != e.build_id);
+        package.builds.push(TaggedBuild { build: e.build_id, seq, at });
+    }
+
+    /// Takes a build out of a tag. `false` when it was not there.
+    pub(super) fn untagged(&mut self, e: &BuildUntagged) -> bool {
+        let package = self.tag_mut(&e.tag).package(&e.name);
+        let before = package.builds.len();
+        package.builds.retain(|b| b.build != e.build_id);
+        package.builds.len() != before
+    }
+
+    /// Changes a tag's package list.
+    pub(super) fn listed(&mut self, e: &PackageListChanged) {
+        let package = self.tag_mut(&e.tag).package(&e.package);
+        package.blocked = match e.action {
+            PackageListAction::Block => Some(true),
+            PackageListAction::Unblock => Some(false),
+            PackageListAction::Remove => None,
+            // `update` does not say what it updated; without word about blocking the entry keeps what it had.
+            PackageListAction::Add | PackageListAction::Update => {
+                Some(e.blocked.unwrap_or(package.blocked.unwrap_or(false)))
+            }
+        };
+    }
+
+    /// Takes over what was looked at.
+    pub(super) fn tag_observed(&mut self, e: &TagObserved) {
+        let tag = self.tag_mut(&e.tag);
+        if e.tag_id.is_some() {
+            tag.id = e.tag_id;
+        }
+        if e.arches.is_some() {
+            tag.arches.clone_from(&e.arches);
+        }
+        if e.inheritance.is_some() {
+            tag.inheritance.clone_from(&e.inheritance);
+        }
+        if e.groups.is_some() {
+            tag.groups.clone_from(&e.groups);
+        }
+        if e.external_repos.is_some() {
+            tag.external_repos.clone_from(&e.external_repos);
+        }
+    }
+
+    /// The tag and all it inherits from, nearest first, each once (Koji: `readFullInheritance`): links by ascending priority, each
+    /// followed to its end before the next; `intransitive` links count only directly, `max_depth` limits what is below a link.
+    pub fn chain(&self, tag: &str) -> Vec<Name> {
+        let mut chain = vec![Name::from(tag)];
+        self.follow(tag, DEPTH_MAX, 0, &mut chain);
+        chain
+    }
+
+    fn follow(&self, tag: &str, room: usize, depth: usize, chain: &mut Vec<Name>) {
+        let Some(links) = self.tags.get(tag).and_then(|t| t.inheritance.as_ref()) else { return };
+        if room == 0 {
+            return;
+        }
+        let mut links: Vec<_> = links.iter().collect();
+        links.sort_by_key(|l| l.priority);
+        for link in links {
+            if (link.intransitive && depth > 0) || chain.contains(&link.tag) {
+                continue;
+            }
+            chain.push(link.tag.clone());
+            let below = link.max_depth.map_or(room - 1, |d| usize::try_from(d).unwrap_or(0).min(room - 1));
+            self.follow(&link.tag, below, depth + 1, chain);
+        }
+    }
+
+    /// Whether a package is blocked as seen from the first tag of `chain`: the nearest package list that has it decides.
+    /// `None`: no list has it.
+    pub fn blocked(&self, chain: &[Name], package: &str) -> Option<bool> {
+        chain.iter().find_map(|t| self.tags.get(t)?.packages.get(package)?.blocked)
+    }
+
+    /// The latest build of a package as seen from the first tag of `chain`: the nearest tag that has any decides
+    /// (Koji: `listTagged(latest=True, inherit=True)`), and there the most recently tagged.
+    pub fn latest_build(&self, chain: &[Name], package: &str) -> Option<TaggedBuild> {
+        chain.iter().find_map(|t| self.tags.get(t)?.packages.get(package)?.builds.last().copied())
+    }
+
+    /// Whether a build is in any tag of `chain`.
+    pub fn in_chain(&self, chain: &[Name], package: &str, build: BuildId) -> bool {
+        chain.iter().any(|t| {
+            self.tags
+                .get(t)
+                .and_then(|t| t.packages.get(package))
+                .is_some_and(|p| p.builds.iter().any(|b| b.build == build))
+        })
+    }
+}
