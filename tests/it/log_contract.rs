@@ -370,7 +370,13 @@ async fn attachments(place: Place) {
 
 async fn subjects(place: Place) {
     let log = place.open().await;
-    fill(&log, 0..2000, 500).await;
+    let head = fill(&log, 0..2000, 500).await;
+    // Names are bytes: nothing sorts by language, and what follows a prefix may be any character.
+    let mut odd = chain(head, at(5000), [event(5000), event(5001)]);
+    odd[0].subject = "primary/package/package-1žluťoučký".to_owned();
+    odd[0].hash = odd[0].chained(head.hash);
+    odd[1].hash = odd[1].chained(odd[0].hash);
+    log.append(head.seq, &commit(odd)).await.unwrap();
     let all = read_all(&log, 999).await;
     let of = |wanted: &dyn Fn(&str) -> bool| all.iter().filter(|r| wanted(&r.subject)).cloned().collect::<Vec<_>>();
     let one = all[1000].subject.clone();
