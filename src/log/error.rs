@@ -24,7 +24,9 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     const fn advice(self) -> &'static str {
         match self {
-            Self::Busy => "the database is busy; another process is writing or all connections are taken, try again",
+            Self::Busy => {
+                "the database is busy or does not answer; another process is writing or all connections are taken, try again"
+            }
             Self::Full => {
                 "no space left on the database's disk; free some and start again, everything committed is kept"
             }
