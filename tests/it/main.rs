@@ -1,6 +1,7 @@
 //! All integration tests in one binary, a module per topic: linking is the slowest part of running them.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
+mod defects;
 mod jetstream;
 mod log_contract;
 mod log_place;
@@ -13,4 +14,5 @@ mod resolve_cli;
 mod resolve_small;
 mod schemas;
 mod servers;
+mod story;
 mod tiny;
