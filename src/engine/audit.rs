@@ -69,8 +69,19 @@ impl Audit {
 /// An evaluation whose requests have not all been seen.
 struct Open {
     seq: Seq,
-    chosen: Vec<Chosen>,
+    /// Those not requested yet, and whether a later one was.
+    chosen: Vec<(Chosen, bool)>,
     policy: Policy,
+}
+
+impl Open {
+    /// Whoever is left was forgotten.
+    fn close(self, audit: &mut Audit) {
+        if !self.chosen.is_empty() {
+            let missing: Vec<&str> = self.chosen.iter().map(|(c, _)| c.package.as_str()).collect();
+            audit.note(self.seq, "evaluation_made", None, format!("chose {} and no request followed", missing.join(", ")));
+        }
+    }
 }
 
 /// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests, outcomes, states.
@@ -84,9 +95,8 @@ pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result
         look(&mut audit, &mut open, state, e);
     })
     .await?;
-    if let Some(o) = open.filter(|o| !o.chosen.is_empty()) {
-        let missing: Vec<&str> = o.chosen.iter().map(|c| c.package.as_str()).collect();
-        audit.note(o.seq, "evaluation_made", None, format!("chose {} and no request followed", missing.join(", ")));
+    if let Some(open) = open {
+        open.close(&mut audit);
     }
     Ok(audit)
 }
@@ -94,9 +104,8 @@ pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result
 fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope) {
     audit.events += 1;
     let follows = matches!(&e.event, Event::RebuildRequested(_) | Event::RebuildNotSubmitted(_));
-    if !follows && let Some(o) = open.take().filter(|o| !o.chosen.is_empty()) {
-        let missing: Vec<&str> = o.chosen.iter().map(|c| c.package.as_str()).collect();
-        audit.find(e.seq, &e.event, None, format!("evaluation {} chose {} and no request followed", o.seq, missing.join(", ")));
+    if !follows && let Some(open) = open.take() {
+        open.close(audit);
     }
     match &e.event {
         Event::EvaluationMade(made) => {
@@ -111,12 +120,13 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             if e.causation != Some(o.seq) {
                 audit.find(e.seq, &e.event, None, format!("its cause is not evaluation {}", o.seq));
             }
-            let place = o.chosen.iter().position(|c| c.collection == r.collection && c.package == r.nvr.name);
+            let place = o.chosen.iter().position(|(c, _)| c.collection == r.collection && c.package == r.nvr.name);
             let Some(place) = place else {
                 return audit.find(e.seq, &e.event, None, format!("evaluation {} did not choose {}", o.seq, r.nvr.name));
             };
-            let chosen = o.chosen.remove(place);
-            if place > 0 {
+            let (chosen, passed_over) = o.chosen.remove(place);
+            o.chosen.iter_mut().take(place).for_each(|(_, passed_over)| *passed_over = true);
+            if passed_over {
                 audit.find(e.seq, &e.event, None, "requested out of turn");
             }
             let derived = index_of(state, &r.collection, &r.nvr.name)
@@ -194,7 +204,7 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
     } else if (derived.considered, &derived.held) != (made.considered, &made.held) || made.running != state.running() {
         audit.find(e.seq, &e.event, program, format!("held back: says {:?}, the rules say {:?}", made.held, derived.held));
     }
-    Some(Open { seq: e.seq, chosen: made.chosen.clone(), policy })
+    Some(Open { seq: e.seq, chosen: made.chosen.iter().map(|c| (c.clone(), false)).collect(), policy })
 }
 
 fn difference(rules: &[Chosen], log: &[Chosen]) -> String {
