@@ -79,7 +79,12 @@ impl Open {
     fn close(self, audit: &mut Audit) {
         if !self.chosen.is_empty() {
             let missing: Vec<&str> = self.chosen.iter().map(|(c, _)| c.package.as_str()).collect();
-            audit.note(self.seq, "evaluation_made", None, format!("chose {} and no request followed", missing.join(", ")));
+            audit.note(
+                self.seq,
+                "evaluation_made",
+                None,
+                format!("chose {} and no request followed", missing.join(", ")),
+            );
         }
     }
 }
@@ -122,7 +127,12 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             }
             let place = o.chosen.iter().position(|(c, _)| c.collection == r.collection && c.package == r.nvr.name);
             let Some(place) = place else {
-                return audit.find(e.seq, &e.event, None, format!("evaluation {} did not choose {}", o.seq, r.nvr.name));
+                return audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    format!("evaluation {} did not choose {}", o.seq, r.nvr.name),
+                );
             };
             let (chosen, passed_over) = o.chosen.remove(place);
             o.chosen.iter_mut().take(place).for_each(|(_, passed_over)| *passed_over = true);
@@ -132,7 +142,12 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             let derived = index_of(state, &r.collection, &r.nvr.name)
                 .and_then(|at| request_of(state, at, chosen.priority, &o.policy));
             if derived.as_ref() != Some(r) {
-                audit.find(e.seq, &e.event, None, "what it asks for, or says it depended on, is not what the rules give");
+                audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    "what it asks for, or says it depended on, is not what the rules give",
+                );
             }
         }
         Event::RebuildFinished(r) => {
@@ -186,7 +201,12 @@ fn policy(state: &State) -> Option<Policy> {
 fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationMade) -> Option<Open> {
     let program = Some(made.program.as_str());
     if made.saw != state.seq.map_or(0, Seq::get) {
-        audit.find(e.seq, &e.event, program, format!("says it saw the state at {}, it follows on {:?}", made.saw, state.seq));
+        audit.find(
+            e.seq,
+            &e.event,
+            program,
+            format!("says it saw the state at {}, it follows on {:?}", made.saw, state.seq),
+        );
     }
     let adopted = state.policy.as_ref().map(|p| p.digest.as_str());
     if adopted != Some(made.policy.as_str()) {
@@ -202,7 +222,12 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
     if chosen != made.chosen {
         audit.find(e.seq, &e.event, program, difference(&chosen, &made.chosen));
     } else if (derived.considered, &derived.held) != (made.considered, &made.held) || made.running != state.running() {
-        audit.find(e.seq, &e.event, program, format!("held back: says {:?}, the rules say {:?}", made.held, derived.held));
+        audit.find(
+            e.seq,
+            &e.event,
+            program,
+            format!("held back: says {:?}, the rules say {:?}", made.held, derived.held),
+        );
     }
     Some(Open { seq: e.seq, chosen: made.chosen.iter().map(|c| (c.clone(), false)).collect(), policy })
 }

@@ -89,10 +89,11 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<TaskId> {
 fn oldest_unneeded(list: &[Evidence], new: EvidenceKind) -> Option<usize> {
     let base = list.iter().rposition(Evidence::is_base);
     let real = list.iter().rposition(|e| matches!(e.kind, EvidenceKind::Real(_)));
-    let results: Vec<usize> = list.iter().enumerate().rev().filter(|(_, e)| e.is_complete()).map(|(i, _)| i).take(2).collect();
-    list.iter().enumerate().position(|(i, e)| {
-        !(e.running || e.kind == new || Some(i) == base || Some(i) == real || results.contains(&i))
-    })
+    let results: Vec<usize> =
+        list.iter().enumerate().rev().filter(|(_, e)| e.is_complete()).map(|(i, _)| i).take(2).collect();
+    list.iter()
+        .enumerate()
+        .position(|(i, e)| !(e.running || e.kind == new || Some(i) == base || Some(i) == real || results.contains(&i)))
 }
 
 /// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is.
