@@ -223,8 +223,13 @@ fn wrong_state(f: &mut Forger) -> (Seq, &'static str) {
             Some((c.clone(), found.0.clone()))
         })
         .unwrap();
-    let changed =
-        PackageStateChanged { collection: c, package: p, old: Some(PackageState::Ok), new: PackageState::Failing, reason: String::new() };
+    let changed = PackageStateChanged {
+        collection: c,
+        package: p,
+        old: Some(PackageState::Ok),
+        new: PackageState::Failing,
+        reason: String::new(),
+    };
     (f.add(changed, None), "says failing, the state is ok")
 }
 
@@ -266,7 +271,10 @@ fn wrong_reasons(f: &mut Forger) -> (Seq, &'static str) {
     (f.decide(|made| *made.held.values_mut().next().unwrap() += 1, &[]), "held back")
 }
 
-async fn forge(db: &std::path::Path, forgery: impl FnOnce(&mut Forger) -> (Seq, &'static str)) -> (Audit, Seq, &'static str) {
+async fn forge(
+    db: &std::path::Path,
+    forgery: impl FnOnce(&mut Forger) -> (Seq, &'static str),
+) -> (Audit, Seq, &'static str) {
     let log = open(db).await;
     let state = replay::from_start(&log, None, &mut |_| {}).await.unwrap();
     let head = log.head().await.unwrap();

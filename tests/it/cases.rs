@@ -91,7 +91,11 @@ fn running_rebuilds_say_nothing(#[case] repo: Option<i64>) {
     w.task(9, "foo-1-1", "OPEN", repo);
     assert_eq!(w.package("foo").base().cloned(), before);
     assert_eq!(w.is("foo"), PackageState::Ok);
-    assert_eq!(w.package("foo").evidence.last().unwrap().repo, Some(RepoId(1)), "taken to be the newest until it is told");
+    assert_eq!(
+        w.package("foo").evidence.last().unwrap().repo,
+        Some(RepoId(1)),
+        "taken to be the newest until it is told"
+    );
     w.sound();
 }
 
@@ -131,10 +135,8 @@ fn t13_first_and_next_repository() {
 /// T14. Deviation: packages are resolved with their repository, tracked or not, so a newly tracked one has its verdict at once.
 #[test]
 fn t14_newly_tracked() {
-    let mut w = World::with(
-        config_f(),
-        &[("f99", koschei::event::CollectionSettings { track_all: false, ..settings("f99") })],
-    );
+    let mut w =
+        World::with(config_f(), &[("f99", koschei::event::CollectionSettings { track_all: false, ..settings("f99") })]);
     w.real("f99", "foo-1-1");
     w.repo(122, &[ok("foo-1-1", OLD)]);
     w.repo(123, &[ok("foo-1-1", NEW)]);
@@ -256,7 +258,12 @@ fn t40_commands() {
         w.real("f99", &format!("{p}-3.5.3-2.fc99"));
     }
     let nvr = |p: &str| format!("{p}-3.5.3-2.fc99");
-    w.holds("f99-build", 7, "aarch64", &[ok(&nvr("maven"), OLD).noarch(), ok(&nvr("rnv"), OLD), excluded(&nvr("grub"))]);
+    w.holds(
+        "f99-build",
+        7,
+        "aarch64",
+        &[ok(&nvr("maven"), OLD).noarch(), ok(&nvr("rnv"), OLD), excluded(&nvr("grub"))],
+    );
     w.repo(7, &[ok(&nvr("maven"), OLD).noarch(), ok(&nvr("rnv"), OLD), ok(&nvr("grub"), OLD)]);
     let arches = Some("aarch64".to_owned());
     w.operator(PackageArchOverrideSet { collection: "f99".into(), package: "rnv".into(), arches, by: None });
@@ -280,6 +287,26 @@ fn t40_commands() {
     for c in &commands {
         assert_eq!((&c["target"], &c["task_priority"], &c["repo_id"]), (&json!("f99"), &json!(30), &json!(7)));
     }
+    w.sound();
+}
+
+/// T42: an override holds for a package that was never resolved, too.
+#[rstest]
+#[case("x86_64", &["x86_64"], &[])]
+#[case("^x86_64", &["aarch64"], &[])]
+#[case("s390x", &[], &["no_arch"])]
+fn t42_override_without_resolution(#[case] arches: &str, #[case] asked: &[&str], #[case] held: &[&str]) {
+    let mut w = f(Policy::default());
+    w.holds("f99-build", 1, "aarch64", &[]);
+    w.repo(1, &[]);
+    w.tag("f99", "foo-1-1");
+    let arches = Some(arches.to_owned());
+    w.operator(PackageArchOverrideSet { collection: "f99".into(), package: "foo".into(), arches, by: None });
+    w.skip_resolution("foo", true);
+    assert_eq!(w.held("foo"), held);
+    w.pass(60);
+    let requests = w.requests();
+    assert_eq!(requests.iter().flat_map(|r| &r.arches).collect::<Vec<_>>(), asked);
     w.sound();
 }
 
@@ -465,9 +492,7 @@ fn t55_package_list() {
 #[test]
 fn t56_other_instances_and_topics() {
     let mut w = built_once();
-    let tag = |instance: &str, build: i64| {
-        json!({"instance": instance, "tag": "f99", "build_id": build, "name": "foo", "version": "9", "release": "1", "user": "x"})
-    };
+    let tag = |instance: &str, build: i64| json!({"instance": instance, "tag": "f99", "build_id": build, "name": "foo", "version": "9", "release": "1", "user": "x"});
     w.send("tag", tag("ppc", 1000));
     assert_eq!(w.package("foo").latest.as_ref().unwrap().source, "1-1");
     w.send("tagged.otherwise", tag("primary", 77));

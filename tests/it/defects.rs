@@ -1,7 +1,9 @@
 //! Defects of Koschei 2.4 that are not carried over, a story each; it would end otherwise if the defect were here.
 
 use koschei::decide::Policy;
-use koschei::event::{Event, PackageArchOverrideSet, PriorityKind, RebuildCancelRequested, RepoDeleted, TargetObserved};
+use koschei::event::{
+    Event, PackageArchOverrideSet, PriorityKind, RebuildCancelRequested, RepoDeleted, TargetObserved,
+};
 use koschei::fold::EvidenceKind;
 use koschei::model::{Hub, Outcome, PackageState, RepoId, TaskId};
 use serde_json::json;
@@ -351,7 +353,11 @@ fn d26_no_head_of_line_blocking() {
     assert_eq!(w.requested(), ["a"], "f98 may have one");
     assert_eq!(w.state().running(), 0, "without a hub it takes no slot");
     w.done("f99-build", 2);
-    assert_eq!(w.requested(), ["b", "c", "d"], "a full collection does not stop the other one, and one evaluation takes several");
+    assert_eq!(
+        w.requested(),
+        ["b", "c", "d"],
+        "a full collection does not stop the other one, and one evaluation takes several"
+    );
     w.repo(3, &[]);
 
     let mut w = World::new();
@@ -478,7 +484,10 @@ fn the_machines_zone_does_not_matter() {
 fn a_package_in_several_collections() {
     let mut w = World::with(
         Policy::default(),
-        &[("f99", settings("f99")), ("f99-slow", koschei::event::CollectionSettings { coefficient: 500, ..settings("f99") })],
+        &[
+            ("f99", settings("f99")),
+            ("f99-slow", koschei::event::CollectionSettings { coefficient: 500, ..settings("f99") }),
+        ],
     );
     w.real("f99", "foo-1-1");
     w.real("f99", "foo-2-1");

@@ -19,3 +19,4 @@ mod schemas;
 mod servers;
 mod story;
 mod tiny;
+mod why;
