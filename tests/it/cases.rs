@@ -242,7 +242,7 @@ fn scheduling(#[case] packages: &[P], #[case] load: u32, #[case] submitted: &[&s
     w.sound();
 }
 
-/// T25: skip_resolution counts as resolved for the priority.
+/// T25: `skip_resolution` counts as resolved for the priority.
 #[test]
 fn t25_skip_resolution() {
     let w = scheduler(&[P("rnv", -30, &["skip", "not attempted"])]);
@@ -641,7 +641,7 @@ fn untracked_and_back() {
     w.sound();
 }
 
-/// skip_resolution hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a new one.
+/// `skip_resolution` hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a new one.
 #[test]
 fn skip_resolution_and_back() {
     let mut w = built_once();

@@ -339,34 +339,34 @@ async fn the_binary_says_the_same() {
 struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
+        usize::try_from(self.0 >> 33).unwrap() % sides
     }
 }
 
 /// A story nobody would tell: two crowded collections in which everything goes wrong that can.
-fn tale(seed: u64, steps: u64) -> World {
+fn tale(seed: u64, steps: i64) -> World {
     let mut dice = Dice(seed);
     let policy = Policy { max_builds: 5, max_requests_per_evaluation: 3, ..Policy::default() };
     let small = koschei::event::CollectionSettings { max_builds: Some(2), coefficient: 700, ..settings("f98") };
     let mut w = World::with(policy, &[("f99", settings("f99")), ("f98", small)]);
-    let mut version = [1_u64; 8];
+    let mut version = [1_usize; 8];
     for step in 0..steps {
-        let tag = ["f99", "f98"][dice.roll(2) as usize];
-        let p = dice.roll(8) as usize;
+        let tag = ["f99", "f98"][dice.roll(2)];
+        let p = dice.roll(8);
         let nvr = format!("p{p}-{}-1", version[p]);
         match dice.roll(17) {
             0 | 1 => w.real(tag, &nvr),
             2 => w.tag(tag, &nvr),
             3 => w.untag(tag, &nvr),
             4 => version[p] += 1,
-            5 => w.list(tag, &format!("p{p}"), ["block", "unblock", "unblock"][dice.roll(3) as usize]),
+            5 => w.list(tag, &format!("p{p}"), ["block", "unblock", "unblock"][dice.roll(3)]),
             6 => w.track(&format!("p{p}"), dice.roll(3) > 0),
             7 => w.skip_resolution(&format!("p{p}"), dice.roll(3) == 0),
             8 => w.points(&format!("p{p}"), PriorityKind::Static, 100 * i32::try_from(dice.roll(5)).unwrap()),
             9 => {
-                let arches = ["x86_64", "^x86_64", "^aarch64 ^x86_64", ""][dice.roll(4) as usize];
+                let arches = ["x86_64", "^x86_64", "^aarch64 ^x86_64", ""][dice.roll(4)];
                 w.operator(koschei::event::PackageArchOverrideSet {
                     collection: "f99".into(),
                     package: format!("p{p}").into(),
@@ -374,28 +374,28 @@ fn tale(seed: u64, steps: u64) -> World {
                     by: None,
                 });
             }
-            10 => w.task_with(step as i64, &nvr, "OPEN", serde_json::json!({"target": tag})),
+            10 => w.task_with(step, &nvr, "OPEN", serde_json::json!({"target": tag})),
             11 | 12 => {
                 let open = w.state().hubs.values().next().and_then(|h| {
                     let open: Vec<_> = h.tasks.iter().filter(|(_, t)| !t.state.is_final()).collect();
-                    let (id, t) = *open.get(dice.roll(1 + open.len() as u64) as usize)?;
+                    let (id, t) = *open.get(dice.roll(1 + open.len()))?;
                     Some((id.0, t.nvr.clone().unwrap().to_string(), t.target.clone().unwrap()))
                 });
                 if let Some((id, nvr, target)) = open {
-                    let state = ["CLOSED", "FAILED", "FAILED", "CANCELED"][dice.roll(4) as usize];
+                    let state = ["CLOSED", "FAILED", "FAILED", "CANCELED"][dice.roll(4)];
                     let children = serde_json::json!([["buildArch", "x86_64", if dice.roll(2) == 0 { 5 } else { 2 }]]);
                     w.task_with(id, &nvr, state, serde_json::json!({"target": target, "children": children}));
                 }
             }
-            13 => w.pass(dice.roll(100) as i64 * HOUR / 4),
-            _ => repository(&mut w, &mut dice, tag, step as i64, &version),
+            13 => w.pass(i64::try_from(dice.roll(100)).unwrap() * HOUR / 4),
+            _ => repository(&mut w, &mut dice, tag, step, &version),
         }
     }
     w.audited();
     w
 }
 
-fn repository(w: &mut World, dice: &mut Dice, tag: &str, id: i64, version: &[u64]) {
+fn repository(w: &mut World, dice: &mut Dice, tag: &str, id: i64, version: &[usize]) {
     let build_tag = format!("{tag}-build");
     for arch in ["x86_64", "aarch64"] {
         if dice.roll(12) == 0 {
