@@ -244,14 +244,6 @@ impl<E: Eyes> Brain<E> {
             let event = PolicyAdopted { digest, policy, program: PROGRAM.to_owned() };
             self.push(event.into(), Source::Operator, None, None);
         }
-        for event in self.eyes.observations() {
-            if !self.already(&event) {
-                let text = format!("archive/{}/{}", event.kind(), event.payload());
-                let mut new = self.new_event(event, Source::Archive);
-                new.fact = Some(FactId::of(&format!("{text}/{}", Seq::after(self.state.seq))));
-                self.append(new);
-            }
-        }
         for mut event in std::mem::take(&mut self.settings.wanted) {
             if self.already(&event) {
                 continue;
@@ -262,6 +254,15 @@ impl<E: Eyes> Brain<E> {
                 event = CollectionEdited { collection: c.collection.clone(), settings: c.settings.clone() }.into();
             }
             self.push(event, Source::Operator, None, None);
+        }
+        // After the collections, who want to know whether their targets are there.
+        for event in self.eyes.observations() {
+            if !self.already(&event) {
+                let text = format!("archive/{}/{}", event.kind(), event.payload());
+                let mut new = self.new_event(event, Source::Archive);
+                new.fact = Some(FactId::of(&format!("{text}/{}", Seq::after(self.state.seq))));
+                self.append(new);
+            }
         }
     }
 

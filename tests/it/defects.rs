@@ -177,6 +177,20 @@ fn d8_trouble_stays_in_its_collection() {
     w.sound();
 }
 
+/// A target that was not there from the beginning is noticed, and another target is another matter (#351).
+#[test]
+fn a_target_that_never_was() {
+    let mut w = World::seeing(Policy::default(), &[("f99", settings("f99"))], vec![target("f99", false).into()]);
+    w.tag("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    assert_eq!((w.requested(), w.held("foo")), (vec![], vec!["target_gone"]));
+    let other = koschei::event::CollectionSettings { target: "f99-candidate".into(), ..settings("f99") };
+    w.operator(koschei::event::CollectionEdited { collection: "f99".into(), settings: other });
+    w.pass(60);
+    assert_eq!(w.requests().iter().map(|r| r.target.as_str()).collect::<Vec<_>>(), ["f99-candidate"]);
+    w.sound();
+}
+
 /// D9, behaviour 7 (and D1): a crash between a repository and its packages' verdicts loses neither.
 #[test]
 fn d9_crash_in_the_middle_of_a_repository() {

@@ -199,6 +199,11 @@ impl World {
 
     /// Rules and collections as given.
     pub(crate) fn with(policy: Policy, collections: &[(&str, CollectionSettings)]) -> Self {
+        Self::seeing(policy, collections, Vec::new())
+    }
+
+    /// The same, and what is to be seen of tags and targets from the beginning.
+    pub(crate) fn seeing(policy: Policy, collections: &[(&str, CollectionSettings)], observations: Vec<Event>) -> Self {
         let created = |(name, s): &(&str, CollectionSettings)| {
             CollectionCreated { collection: Name::from(*name), settings: s.clone() }.into()
         };
@@ -216,6 +221,7 @@ impl World {
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let eyes = FakeEyes::default();
+        eyes.0.lock().unwrap().observations = observations;
         let (log, brain) = rt.block_on(awake(&dir, &settings, &eyes));
         let mut world = Self {
             rt,
