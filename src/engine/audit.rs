@@ -188,6 +188,28 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
     }
 }
 
+/// What should have been written down before an evaluation and was not: states that changed, rebuilds that ended.
+fn unsaid(audit: &mut Audit, state: &State, e: &Envelope, program: Option<&str>) {
+    for (cname, c) in &state.collections {
+        for (pname, p) in &c.packages {
+            let now = p.state(c.settings.track_all);
+            if p.announced != Some(now) {
+                audit.find(
+                    e.seq,
+                    &e.event,
+                    program,
+                    format!("{cname}/{pname} is {now}, and that was never written down"),
+                );
+            }
+        }
+    }
+    for (id, task) in state.hubs.values().flat_map(|h| &h.tasks) {
+        if task.collection.is_some() && task.state.is_final() && task.outcome.is_none() {
+            audit.find(e.seq, &e.event, program, format!("task {id} ended, and how was never written down"));
+        }
+    }
+}
+
 /// Collection and package by index.
 fn index_of(state: &State, collection: &str, package: &str) -> Option<(usize, usize)> {
     let (at, _, c) = state.collections.get_full(collection)?;
@@ -216,6 +238,7 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
         audit.find(e.seq, &e.event, program, "the policy in force cannot be read by this program");
         return None;
     };
+    unsaid(audit, state, e, program);
     let load = made.load.as_ref().map(|l| ArchLoads(l.iter().map(|(a, n)| (Name::from(a.as_str()), *n)).collect()));
     let derived = plan(state, made.now, &policy, load.as_ref());
     let chosen = derived.chosen_names(state);

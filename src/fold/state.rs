@@ -382,6 +382,8 @@ impl State {
         for package in c.packages.values_mut() {
             package.judge(&settings.arches, &c.moves);
         }
+        // Other settings may make other states of all of them.
+        (0..c.packages.len()).for_each(|i| self.touch(index, i));
         self.rechain(&settings.hub);
         self.attribute_all(&settings.hub);
     }

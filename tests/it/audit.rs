@@ -6,8 +6,9 @@ use koschei::engine::brain::PROGRAM;
 use koschei::engine::follow::request_of;
 use koschei::engine::replay;
 use koschei::event::{
-    Chosen, CollectionStateChanged, EvaluationMade, Event, NewEvent, PackageStateChanged, RebuildCancelRequested,
-    RebuildFinished, RebuildNotSubmitted, RebuildRequested, Record, Source, Tick, Trigger,
+    Chosen, CollectionStateChanged, EvaluationMade, Event, NewEvent, PackageStateChanged, PackageUntracked,
+    RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted, RebuildRequested, Record, Source, TaskChanged, Tick,
+    Trigger,
 };
 use koschei::fold::State;
 use koschei::log::{Commit, EventLog, Head};
@@ -233,6 +234,37 @@ fn wrong_state(f: &mut Forger) -> (Seq, &'static str) {
     (f.add(changed, None), "says failing, the state is ok")
 }
 
+fn forgotten_state(f: &mut Forger) -> (Seq, &'static str) {
+    let Chosen { collection, package, .. } = f.not_due();
+    f.add(PackageUntracked { collection, package, by: None }, None);
+    (f.decide(|_| {}, &[]), "never written down")
+}
+
+fn forgotten_outcome(f: &mut Forger) -> (Seq, &'static str) {
+    let ended = f.ended();
+    let task = &f.state.hubs[&ended.hub].tasks[&ended.task_id];
+    let (nvr, target) = (task.nvr.clone(), task.target.clone());
+    f.add(
+        TaskChanged {
+            hub: ended.hub,
+            task_id: TaskId(999_999),
+            state: TaskState::Canceled,
+            package: ended.package,
+            nvr,
+            target,
+            repo_id: None,
+            arches: Vec::new(),
+            decision: None,
+            created_at: None,
+            started_at: None,
+            finished_at: None,
+            children: Vec::new(),
+        },
+        None,
+    );
+    (f.decide(|_| {}, &[]), "task 999999 ended")
+}
+
 fn wrong_buildroot(f: &mut Forger) -> (Seq, &'static str) {
     let (collection, old) = f.state.collections.iter().map(|(n, c)| (n.clone(), c.announced)).next().unwrap();
     let new = if old == BuildrootState::Unresolved { BuildrootState::Ok } else { BuildrootState::Unresolved };
@@ -322,6 +354,8 @@ async fn nothing_is_found_where_nothing_is_wrong() {
 #[case(request_of_another_version)]
 #[case(request_from_other_inputs)]
 #[case(wrong_state)]
+#[case(forgotten_state)]
+#[case(forgotten_outcome)]
 #[case(wrong_buildroot)]
 #[case(wrong_outcome)]
 #[case(given_up_too_late)]

@@ -641,6 +641,24 @@ fn untracked_and_back() {
     w.sound();
 }
 
+/// A collection that stops tracking everything, or building for an architecture, changes its packages' states at once.
+#[test]
+fn edited_collections() {
+    let mut w = f(Policy::default());
+    w.real("f99", "foo-1-1");
+    w.holds("f99-build", 1, "aarch64", &[broken("foo-1-1", "nothing provides q")]);
+    w.repo(1, &[ok("foo-1-1", OLD)]);
+    assert_eq!(w.is("foo"), PackageState::Unresolved);
+    let edit = |settings| koschei::event::CollectionEdited { collection: "f99".into(), settings };
+    let intel = koschei::event::CollectionSettings { arches: vec!["x86_64".into()], ..settings("f99") };
+    w.operator(edit(intel.clone()));
+    assert_eq!(w.is("foo"), PackageState::Ok);
+    w.operator(edit(koschei::event::CollectionSettings { track_all: false, ..intel }));
+    assert_eq!(w.is("foo"), PackageState::Untracked);
+    w.pass(60);
+    w.sound();
+}
+
 /// `skip_resolution` hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a new one.
 #[test]
 fn skip_resolution_and_back() {
