@@ -3,6 +3,7 @@
 
 mod audit;
 mod cases;
+mod cases_builds;
 mod defects;
 mod jetstream;
 mod log_contract;
