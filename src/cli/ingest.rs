@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{CliError, DbArgs, Done};
+use super::{CliError, DbArgs, Done, with_causes};
 use crate::bus::{CommandSink, Recording};
 use crate::config::Config;
 use crate::engine::archive_eyes::ArchiveEyes;
@@ -116,17 +116,6 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     let to_stderr = args.commands.as_deref().is_some_and(|c| c.as_os_str() == "-");
     print(&report, args, to_stderr)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
-    let mut text = format!("{what}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 async fn feed<E: Eyes>(

@@ -175,6 +175,18 @@ impl<E: Eyes> Brain<E> {
         Ok(understood)
     }
 
+    /// Lets time pass without a message, so that ticks come on a quiet bus too. Ticks begin with the first message.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn pass_time(&mut self, log: &impl EventLog, now: Timestamp) -> Result<(), EngineError> {
+        if self.state.last_tick.is_none() {
+            return Ok(());
+        }
+        self.now = self.now.max(now);
+        self.tick(log).await
+    }
+
     /// Sets a message aside that is not even one.
     pub fn unreadable(&mut self, position: Position, topic: &str, reason: String) {
         let disposition = Disposition::Parked { reason };

@@ -77,7 +77,7 @@ pub async fn drain<E: Eyes>(
     }
 }
 
-async fn handle<E: Eyes>(
+pub(super) async fn handle<E: Eyes>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
     position: Position,
