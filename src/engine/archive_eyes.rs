@@ -41,7 +41,11 @@ impl ArchiveEyes {
         match self.archive.repo(hub, tag, repo) {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(NotSeen(format!("the archive has no repository {repo} of {tag}"))),
-            Err(e) => Err(NotSeen(format!("the archive's repository {repo} of {tag} cannot be read: {}", chain(&e)))),
+            Err(e) => {
+                let place = format!("{}/", self.archive.dir().display());
+                let why = chain(&e).replace(&place, "");
+                Err(NotSeen(format!("the archive's repository {repo} of {tag} cannot be read: {why}")))
+            }
         }
     }
 }
@@ -60,10 +64,18 @@ impl Eyes for ArchiveEyes {
 
     fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
+        // Where the archive lies on this machine is nobody's business later: the same archive elsewhere gives the same log.
+        let place = format!("{}/", found.dir.display());
+        self.resolve_in(&found, unit).map_err(|NotSeen(why)| NotSeen(why.replace(&place, "")))
+    }
+}
+
+impl ArchiveEyes {
+    fn resolve_in(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
         if unit.arch.is_empty() {
             return Err(NotSeen("the repository has no architecture with metadata".to_owned()));
         }
-        let sources = self.sources(&found, unit.arch)?;
+        let sources = self.sources(found, unit.arch)?;
         let wanted = sources.iter().flat_map(|s| s.known.iter().flat_map(|k| k.requires.iter().map(String::as_str)));
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let content = dir.load(wanted).map_err(unreadable)?;
