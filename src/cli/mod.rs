@@ -67,7 +67,7 @@ enum Verb {
 /// Which log.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DbArgs {
-    /// The log: a file (SQLite), sqlite:PATH, or postgres://USER@HOST/DATABASE
+    /// The log: a file (SQLite), sqlite:PATH, or `postgres://USER@HOST/DATABASE`
     #[arg(long, value_name = "URL", env = "KOSCHEI_DB", default_value = "koschei.db")]
     pub(crate) db: String,
 }

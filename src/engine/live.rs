@@ -60,7 +60,7 @@ pub async fn follow<E: Eyes>(
         let entries = match fetched {
             Ok(entries) => entries,
             Err(e) if e.class() == Class::Unavailable => {
-                tracing::warn!(error = %e, pause_ms = pause.as_millis() as u64, "the stream does not answer");
+                tracing::warn!(error = %e, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "the stream does not answer");
                 wait(&mut pause, stop).await;
                 continue;
             }

@@ -100,7 +100,9 @@ fn a_truncated_recording_keeps_what_was_whole() {
 fn what_is_not_a_message_is_parked_and_the_rest_goes_on() {
     let whole = whole();
     let bench = Bench::new();
-    let mut bytes = b"this is not JSON\n[1,2,3]\n{\"topic\":\"org.x.buildsys.tag\",\"id\":\"broken\",\"body\":{\"tag\":7}}\n".to_vec();
+    let mut bytes =
+        b"this is not JSON\n[1,2,3]\n{\"topic\":\"org.x.buildsys.tag\",\"id\":\"broken\",\"body\":{\"tag\":7}}\n"
+            .to_vec();
     bytes.extend(recording());
     let path = bench.write("events.jsonl", &bytes);
     let out = report(&bench.ingest(&path, None));
@@ -149,7 +151,10 @@ fn a_line_of_fifty_megabytes_is_parked() {
     let whole = whole();
     let bench = Bench::new();
     let mut bytes = recording();
-    bytes.extend(format!("{{\"id\":\"huge\",\"topic\":\"x.buildsys.tag\",\"body\":\"{}\"}}\n", "x".repeat(50 << 20)).into_bytes());
+    bytes.extend(
+        format!("{{\"id\":\"huge\",\"topic\":\"x.buildsys.tag\",\"body\":\"{}\"}}\n", "x".repeat(50 << 20))
+            .into_bytes(),
+    );
     let path = bench.write("events.jsonl", bytes);
     let out = report(&bench.ingest(&path, None));
     assert_eq!(out["parked"].as_u64(), Some(1));
@@ -169,7 +174,7 @@ fn a_bomb_of_a_recording_ends_with_an_error_and_not_with_the_machine() {
     assert!(stderr(&out).contains("bomb.zst"), "{}", stderr(&out));
 }
 
-/// The archive with one repository's x86_64 metadata replaced.
+/// The archive with one repository's `x86_64` metadata replaced.
 fn archive_with(bench: &Bench, change: impl FnOnce(&Path)) -> PathBuf {
     let archive = bench.path("archive");
     let repo = archive.join("repos/f99-build/26");
@@ -222,7 +227,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_repository_that_cannot_be_read_leaves_verdicts_standing() {
-    let bombs: [(&str, Box<dyn Fn(&Path)>, &str); 5] = [
+    type Change = Box<dyn Fn(&Path)>;
+    let bombs: [(&str, Change, &str); 5] = [
         ("wrong checksum", Box::new(|d| fs::write(primary(d), gzip(b"<metadata/>")).unwrap()), "its sha256 is"),
         ("not XML", Box::new(|d| replace_primary(d, "p-primary.xml.gz", &gzip(b"hello"))), "p-primary.xml.gz"),
         (
@@ -250,10 +256,9 @@ fn a_repository_that_cannot_be_read_leaves_verdicts_standing() {
         let path = bench.write("events.jsonl", recording());
         let out = bench.ingest(&path, Some(&archive));
         report(&out);
-        let text = String::from_utf8(
-            bench.run(&["history", "--db", "k.db", "--kind", "repo_not_resolved", "--json"]).stdout,
-        )
-        .unwrap();
+        let text =
+            String::from_utf8(bench.run(&["history", "--db", "k.db", "--kind", "repo_not_resolved", "--json"]).stdout)
+                .unwrap();
         let said = text.lines().filter(|l| l.contains(r#""repo_id":26"#) && l.contains(word)).count();
         assert!(said > 0, "{what}: the log says why repository 26 was not resolved, with `{word}`");
         assert!(!text.contains(archive.to_str().unwrap()), "{what}: where the archive lies does not enter the log");

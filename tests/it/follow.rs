@@ -31,7 +31,8 @@ fn member(json: &str, name: &str) -> String {
 
 async fn publish(server: &NatsServer) -> usize {
     let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
-    let config = jetstream::stream::Config { name: "KOJI".into(), subjects: vec!["koji.>".into()], ..Default::default() };
+    let config =
+        jetstream::stream::Config { name: "KOJI".into(), subjects: vec!["koji.>".into()], ..Default::default() };
     context.create_stream(config).await.unwrap();
     let text = std::fs::read_to_string(format!("{DATA}/events.jsonl")).unwrap();
     let mut acks = Vec::new();
@@ -72,9 +73,26 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
     let db = db.to_str().unwrap();
     let url = server.url();
     let args = [
-        "follow", "--nats", &url, "--stream", "KOJI", "--subject", "koji.>", "--commands-stream", "KOSCHEI",
-        "--commands-subject", "koschei.commands", "--archive", DATA, "--db", db, "--until-idle", "--batch", "50",
-        "--listen", "127.0.0.1:0",
+        "follow",
+        "--nats",
+        &url,
+        "--stream",
+        "KOJI",
+        "--subject",
+        "koji.>",
+        "--commands-stream",
+        "KOSCHEI",
+        "--commands-subject",
+        "koschei.commands",
+        "--archive",
+        DATA,
+        "--db",
+        db,
+        "--until-idle",
+        "--batch",
+        "50",
+        "--listen",
+        "127.0.0.1:0",
     ];
     // Killed in the middle: when the first batch is in the log, or wherever that is by then.
     let mut child = koschei().args(args).stderr(Stdio::piped()).spawn().unwrap();
@@ -95,8 +113,7 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
     let live = output(&["replay", "--db", db, "--json"]);
     let file = dir.path().join("file.db");
     let events = format!("{DATA}/events.jsonl");
-    let recorded =
-        output(&["ingest", "--from", &events, "--archive", DATA, "--db", file.to_str().unwrap(), "--json"]);
+    let recorded = output(&["ingest", "--from", &events, "--archive", DATA, "--db", file.to_str().unwrap(), "--json"]);
     assert_eq!(member(&live, "facts_digest"), member(&recorded, "facts_digest"));
     let stats: serde_json::Value = serde_json::from_str(&output(&["log", "stats", "--db", db, "--json"])).unwrap();
     assert_eq!(stats["inbox_total"].as_u64(), Some(published as u64), "each message stands in the inbox once");
