@@ -1,10 +1,12 @@
 //! All integration tests in one binary, a module per topic: linking is the slowest part of running them.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
+mod feed;
 mod jetstream;
 mod log_contract;
 mod log_place;
 mod log_tamper;
+mod model_of_actions;
 mod nats_server;
 mod repodata_bad;
 mod resolve;
@@ -13,3 +15,4 @@ mod resolve_cli;
 mod resolve_small;
 mod servers;
 mod tiny;
+mod truth;
