@@ -16,8 +16,8 @@ use super::verdicts::Closures;
 use crate::bus::koji_message::{self, Context, Interpretation};
 use crate::decide::Policy;
 use crate::event::{
-    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried, NewEvent,
-    PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
+    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried,
+    NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
 };
 use crate::fold::State;
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
@@ -175,6 +175,18 @@ impl<E: Eyes> Brain<E> {
         Ok(understood)
     }
 
+    /// Lets time pass without a message, so that ticks come on a quiet bus too. Ticks begin with the first message.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn pass_time(&mut self, log: &impl EventLog, now: Timestamp) -> Result<(), EngineError> {
+        if self.state.last_tick.is_none() {
+            return Ok(());
+        }
+        self.now = self.now.max(now);
+        self.tick(log).await
+    }
+
     /// Sets a message aside that is not even one.
     pub fn unreadable(&mut self, position: Position, topic: &str, reason: String) {
         let disposition = Disposition::Parked { reason };
@@ -183,13 +195,7 @@ impl<E: Eyes> Brain<E> {
     }
 
     /// Appends one event and folds it at once.
-    pub(super) fn push(
-        &mut self,
-        event: Event,
-        source: Source,
-        cause: Option<Seq>,
-        correlation: Option<Seq>,
-    ) -> Seq {
+    pub(super) fn push(&mut self, event: Event, source: Source, cause: Option<Seq>, correlation: Option<Seq>) -> Seq {
         self.append(NewEvent {
             event,
             occurred_at: self.now,
@@ -277,19 +283,24 @@ impl<E: Eyes> Brain<E> {
             }
             Event::TargetObserved(t) => {
                 let known = self.state.hubs.get(&t.hub).and_then(|h| h.targets.get(&t.target));
-                known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default() == (t.build_tag.as_ref(), t.dest_tag.as_ref())
+                known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default()
+                    == (t.build_tag.as_ref(), t.dest_tag.as_ref())
             }
-            Event::CollectionCreated(c) => self.state.collections.get(&c.collection).is_some_and(|x| x.settings == c.settings),
+            Event::CollectionCreated(c) => {
+                self.state.collections.get(&c.collection).is_some_and(|x| x.settings == c.settings)
+            }
             Event::PackageTracked(p) => {
                 self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(true))
             }
             Event::PackageUntracked(p) => {
                 self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(false))
             }
-            Event::PackagePrioritySet(p) => self.state.package(&p.collection, &p.package).is_some_and(|x| match p.kind {
-                crate::event::PriorityKind::Manual => x.manual_points == p.points,
-                crate::event::PriorityKind::Static => x.static_points == p.points,
-            }),
+            Event::PackagePrioritySet(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| match p.kind {
+                    crate::event::PriorityKind::Manual => x.manual_points == p.points,
+                    crate::event::PriorityKind::Static => x.static_points == p.points,
+                })
+            }
             Event::PackageArchOverrideSet(p) => self
                 .state
                 .package(&p.collection, &p.package)
@@ -384,10 +395,20 @@ impl<E: Eyes> Brain<E> {
         match self.state.collections.get(&name) {
             Some(c) if !c.settings.found || c.settings == settings => {}
             Some(_) => {
-                self.push(CollectionEdited { collection: name, settings }.into(), Source::Engine, Some(cause), Some(cause));
+                self.push(
+                    CollectionEdited { collection: name, settings }.into(),
+                    Source::Engine,
+                    Some(cause),
+                    Some(cause),
+                );
             }
             None => {
-                self.push(CollectionCreated { collection: name, settings }.into(), Source::Engine, Some(cause), Some(cause));
+                self.push(
+                    CollectionCreated { collection: name, settings }.into(),
+                    Source::Engine,
+                    Some(cause),
+                    Some(cause),
+                );
             }
         }
     }
@@ -399,10 +420,9 @@ impl<E: Eyes> Brain<E> {
         }
         let bytes = match self.commit.attachments.iter().find(|a| a.digest == digest) {
             Some(a) => a.content.clone(),
-            None => log
-                .attachment(digest)
-                .await?
-                .ok_or_else(|| EngineError::Broken(format!("the log names attachment {digest} and does not have it")))?,
+            None => log.attachment(digest).await?.ok_or_else(|| {
+                EngineError::Broken(format!("the log names attachment {digest} and does not have it"))
+            })?,
         };
         let closures = Arc::new(Closures::from_bytes(&bytes).map_err(|e| EngineError::Broken(e.to_string()))?);
         self.cache.put(digest, Arc::clone(&closures));

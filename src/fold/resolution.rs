@@ -33,7 +33,10 @@ impl State {
         arch.repo_id = Some(e.repo_id);
         arch.attachment = Some(e.attachment.clone());
         collection.resolved_at = Some(seq);
-        collection.stale = None;
+        // Another architecture of the same repository may have failed.
+        if collection.stale.as_ref().is_some_and(|(repo, _)| *repo != e.repo_id) {
+            collection.stale = None;
+        }
         let allowed = collection.settings.arches.clone();
         let mut touched = Vec::with_capacity(e.packages.len());
         for p in &e.packages {

@@ -24,7 +24,9 @@ pub enum StoreErrorKind {
 impl StoreErrorKind {
     const fn advice(self) -> &'static str {
         match self {
-            Self::Busy => "the database is busy; another process is writing or all connections are taken, try again",
+            Self::Busy => {
+                "the database is busy or does not answer; another process is writing or all connections are taken, try again"
+            }
             Self::Full => {
                 "no space left on the database's disk; free some and start again, everything committed is kept"
             }
@@ -131,7 +133,7 @@ pub enum OpenError {
         source: StoreError,
     },
     /// A database, but of something else.
-    #[error("open log `{url}`: it is a database but not a koschei log; choose another one")]
+    #[error("open log `{url}`: it is not a koschei log; choose another file or database")]
     NotALog {
         /// Where.
         url: String,

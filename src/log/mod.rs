@@ -54,6 +54,9 @@ pub struct Options {
     pub poll_interval: Duration,
     /// Connections for reading.
     pub readers: u32,
+    /// SQLite: let the file grow no further than this many pages of 4,096 bytes; beyond it every write fails as on a full
+    /// disk. A quota for machines where the log shares its disk.
+    pub max_pages: Option<u32>,
     /// Stop at this migration. For tests of migrations; a program needs all of them.
     #[doc(hidden)]
     pub schema_max: i64,
@@ -68,6 +71,7 @@ impl Default for Options {
             busy_timeout: Duration::from_secs(5),
             poll_interval: Duration::from_millis(200),
             readers: 4,
+            max_pages: None,
             schema_max: i64::MAX,
         }
     }

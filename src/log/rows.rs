@@ -128,8 +128,8 @@ pub(super) fn sequence(n: i64) -> Option<Seq> {
 /// The end of the log from the last row.
 pub(super) fn head(row: Option<HeadRow>) -> Result<Head, ReadError> {
     let Some((seq, hash, recorded_at)) = row else { return Ok(Head::EMPTY) };
-    let seq =
-        sequence(seq).ok_or_else(|| ReadError::Content { what: "the head: its sequence is not positive".to_owned() })?;
+    let seq = sequence(seq)
+        .ok_or_else(|| ReadError::Content { what: "the head: its sequence is not positive".to_owned() })?;
     let hash = sized(hash, "hash").map_err(|what| ReadError::Damaged { seq, what })?;
     Ok(Head { seq: Some(seq), hash: ChainHash(hash), recorded_at: Timestamp(recorded_at) })
 }

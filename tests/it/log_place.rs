@@ -37,6 +37,18 @@ impl Place {
         Self { url: dir.path().join("log.db").to_str().unwrap().to_owned(), _dir: Some(dir) }
     }
 
+    /// A copy of a closed log's file.
+    pub fn sqlite_copy(file: &std::path::Path) -> Self {
+        let place = Self::sqlite();
+        std::fs::copy(file, &place.url).unwrap();
+        place
+    }
+
+    /// A copy of a closed log's database.
+    pub async fn postgres_copy(original: &Self) -> Self {
+        Self { url: crate::servers::postgres_copy(&original.url).await, _dir: None }
+    }
+
     pub async fn postgres() -> Self {
         Self { url: crate::servers::postgres_database().await, _dir: None }
     }
@@ -56,7 +68,7 @@ impl Place {
     /// Runs statements behind the log's back.
     pub async fn raw(&self, sql: &str) -> Result<(), sqlx::Error> {
         if self.is_sqlite() {
-            let mut conn = SqliteConnection::connect(&format!("sqlite://{}", self.url)).await?;
+            let mut conn = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", self.url)).await?;
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await?;
             conn.close().await
         } else {
@@ -103,31 +115,65 @@ pub fn event(i: u64) -> NewEvent {
     let hub = Hub::new("primary");
     let package = format!("package-{}", i * 7919 % 997);
     let (name, version, release) = (package.as_str().into(), "1.2.3".into(), format!("{}.fc99", i % 50).into());
-    let nvr = Nvr { name: package.as_str().into(), version: "1.2.3".into(), release: format!("{}.fc99", i % 50).into() };
+    let nvr =
+        Nvr { name: package.as_str().into(), version: "1.2.3".into(), release: format!("{}.fc99", i % 50).into() };
     let event: Event = match i % 8 {
         0 | 1 => BuildTagged {
-            hub, tag: "f99-build".into(), tag_id: None, build_id: BuildId(1000 + n), name, version, release, by: None,
+            hub,
+            tag: "f99-build".into(),
+            tag_id: None,
+            build_id: BuildId(1000 + n),
+            name,
+            version,
+            release,
+            by: None,
         }
         .into(),
         2 | 3 => BuildChanged {
-            hub, build_id: BuildId(1000 + n), name, epoch: None, version, release, old: Some(BuildState::Building),
-            state: BuildState::Complete, task_id: Some(TaskId(5000 + n)), created_at: Some(at(n)),
-            completed_at: Some(at(n + 60)), by: None,
+            hub,
+            build_id: BuildId(1000 + n),
+            name,
+            epoch: None,
+            version,
+            release,
+            old: Some(BuildState::Building),
+            state: BuildState::Complete,
+            task_id: Some(TaskId(5000 + n)),
+            created_at: Some(at(n)),
+            completed_at: Some(at(n + 60)),
+            by: None,
         }
         .into(),
         4 | 5 => TaskChanged {
-            hub, task_id: TaskId(5000 + n), state: TaskState::Open, package: name, nvr: Some(nvr),
-            target: Some("f99-candidate".into()), repo_id: Some(RepoId(n / 100)), arches: vec!["x86_64".into()],
-            decision: None, created_at: Some(at(n)), started_at: Some(at(n + 1)), finished_at: None, children: vec![],
+            hub,
+            task_id: TaskId(5000 + n),
+            state: TaskState::Open,
+            package: name,
+            nvr: Some(nvr),
+            target: Some("f99-candidate".into()),
+            repo_id: Some(RepoId(n / 100)),
+            arches: vec!["x86_64".into()],
+            decision: None,
+            created_at: Some(at(n)),
+            started_at: Some(at(n + 1)),
+            finished_at: None,
+            children: vec![],
         }
         .into(),
         6 => RepoReady {
-            hub, repo_id: RepoId(n), tag: "f99-build".into(), tag_id: None, create_event: Some(n),
+            hub,
+            repo_id: RepoId(n),
+            tag: "f99-build".into(),
+            tag_id: None,
+            create_event: Some(n),
             arches: Some(vec!["x86_64".into(), "aarch64".into()]),
         }
         .into(),
         _ => PackageStateChanged {
-            collection: "f99".into(), package: name, old: Some(PackageState::Ok), new: PackageState::Failing,
+            collection: "f99".into(),
+            package: name,
+            old: Some(PackageState::Ok),
+            new: PackageState::Failing,
             reason: "rebuild failed: genuine failure — naïve ☃".to_owned(),
         }
         .into(),
@@ -137,7 +183,7 @@ pub fn event(i: u64) -> NewEvent {
         occurred_at: at(n),
         source: if i % 8 == 7 { Source::Engine } else { Source::Recording },
         fact: (i % 8 != 7).then(|| FactId::of(&format!("primary/message/{i}/0"))),
-        koji_event: (i % 3 == 0).then_some(n),
+        koji_event: i.is_multiple_of(3).then_some(n),
         causation: Seq::new(i / 2),
         correlation: Seq::new(i / 4),
     }

@@ -1,7 +1,9 @@
 //! All integration tests in one binary, a module per topic: linking is the slowest part of running them.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
+mod bad_input;
 mod feed;
+mod follow;
 mod jetstream;
 mod log_contract;
 mod log_place;
@@ -13,6 +15,7 @@ mod resolve;
 mod resolve_cases;
 mod resolve_cli;
 mod resolve_small;
+mod schemas;
 mod servers;
 mod tiny;
 mod truth;

@@ -84,17 +84,24 @@ pub fn start_postgres(bin: &Path, settings: &str) -> Server {
 
 /// URL of a new, empty database on a server that all tests share.
 pub async fn postgres_database() -> String {
+    database("template1").await
+}
+
+/// URL of a copy of a database that nobody is connected to.
+pub async fn postgres_copy(url: &str) -> String {
+    let name = url.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap();
+    database(name).await
+}
+
+async fn database(template: &str) -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let server = SERVER.get_or_init(|| start_postgres(&postgres_bin(), "-c fsync=off"));
-    database(server, &format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))).await
-}
-
-/// URL of a new, empty database on `server`.
-pub async fn database(server: &Server, name: &str) -> String {
     let url = |name: &str| format!("postgres://koschei@localhost/{name}?host={}", server.dir.display());
+    let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let mut conn = PgConnection::connect(&url("postgres")).await.unwrap();
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await.unwrap();
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY");
+    sqlx::query(AssertSqlSafe(create)).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
-    url(name)
+    url(&name)
 }

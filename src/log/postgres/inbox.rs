@@ -36,8 +36,7 @@ impl PostgresLog {
         let packed = pack_messages(messages)?;
         let mut tx = self.begin(LOCK_INBOX, "receive messages").await?;
         let ids: Vec<&str> = packed.iter().map(|m| m.id.as_str()).collect();
-        let known: Vec<(String, i64)> =
-            sqlx::query_as(KNOWN_IDS).bind(ids).fetch_all(&mut *tx).await.map_err(fail())?;
+        let known: Vec<(String, i64)> = sqlx::query_as(KNOWN_IDS).bind(ids).fetch_all(&mut *tx).await.map_err(fail())?;
         let mut known: HashMap<String, i64> = known.into_iter().collect();
         let (mut last,): (i64,) = sqlx::query_as(LAST_POSITION).fetch_one(&mut *tx).await.map_err(fail())?;
         let mut answers = Vec::with_capacity(packed.len());
@@ -73,11 +72,7 @@ impl PostgresLog {
         Ok(answers)
     }
 
-    pub(super) async fn read_pending(
-        &self,
-        after: Option<Position>,
-        limit: usize,
-    ) -> Result<Vec<Pending>, ReadError> {
+    pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
         type Row = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>);
         let rows: Vec<Row> = sqlx::query_as(PENDING)
             .bind(signed(after.map_or(0, |p| p.0)))

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use self::tail::Tail;
 use super::codec::{self, Dictionaries, PayloadWriter};
@@ -74,10 +74,12 @@ impl PostgresLog {
             .map_err(|e| OpenError::BadUrl { url: shown.clone(), source: Some(e) })?
             .options([("lock_timeout", wait.as_str()), ("default_transaction_read_only", read_only)])
             .application_name("koschei");
-        let store = |source: sqlx::Error| OpenError::Store {
-            url: shown.clone(),
-            source: StoreError::new("connect")(source),
-        };
+        let store =
+            |source: sqlx::Error| OpenError::Store { url: shown.clone(), source: StoreError::new("connect")(source) };
+        // A pool would try again and again to reach a server that is not there; the first connection says at once why not.
+        let probe = tokio::time::timeout(options.busy_timeout, PgConnection::connect_with(&connect)).await;
+        let probe = probe.unwrap_or(Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))).map_err(store)?;
+        probe.close().await.map_err(store)?;
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
         let pool = PgPoolOptions::new()
             .max_connections(options.readers.max(1) + 2)
@@ -94,9 +96,8 @@ impl PostgresLog {
         };
         let mut payloads = None;
         if !options.read_only {
-            let number = register_dictionary(&pool)
-                .await
-                .map_err(|source| OpenError::Store { url: shown.clone(), source })?;
+            let number =
+                register_dictionary(&pool).await.map_err(|source| OpenError::Store { url: shown.clone(), source })?;
             payloads = Some(PayloadWriter::new(number));
         }
         let inner = Inner {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sqlx::postgres::PgRow;
 use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 
-use super::{SELECT_META, PostgresLog, page};
+use super::{PostgresLog, SELECT_META, page};
 use crate::event::Record;
 use crate::log::codec::PLAIN;
 use crate::log::error::{ReadError, StoreError};

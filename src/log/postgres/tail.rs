@@ -59,7 +59,10 @@ impl Drop for Tail {
 async fn run(connect: PgConnectOptions, woken: Arc<watch::Sender<u64>>) {
     loop {
         if let Err(error) = listen(&connect, &woken).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "log listener lost its connection; polling until it is back");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "log listener lost its connection; polling until it is back"
+            );
         }
         woken.send_modify(|n| *n += 1);
         tokio::time::sleep(RECONNECT).await;
