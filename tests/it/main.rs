@@ -4,12 +4,14 @@
 mod bad_input;
 mod feed;
 mod follow;
+mod generated;
 mod jetstream;
 mod log_contract;
 mod log_place;
 mod log_tamper;
 mod model_of_actions;
 mod nats_server;
+mod properties;
 mod repodata_bad;
 mod resolve;
 mod resolve_cases;
