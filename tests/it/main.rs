@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
 mod bad_input;
+mod feed;
 mod follow;
+mod generated;
 mod jetstream;
 mod log_contract;
 mod log_place;
 mod log_tamper;
+mod model_of_actions;
 mod nats_server;
+mod properties;
 mod repodata_bad;
 mod resolve;
 mod resolve_cases;
@@ -16,3 +20,4 @@ mod resolve_small;
 mod schemas;
 mod servers;
 mod tiny;
+mod truth;
