@@ -261,12 +261,12 @@ pub fn examine(
         }
     }
     let priority = priority_of(collection, package, now, policy);
-    let current = priority.map_or(Points::ZERO, |p| p.current);
     let threshold = Points::whole(policy.build_threshold);
-    if current < threshold {
-        hold(Hold::BelowThreshold { missing: threshold.0 - current.0 });
-    } else if package.declined.as_ref().is_some_and(|d| **d == inputs(package, policy)) {
-        hold(Hold::Declined);
+    match &priority {
+        // Without any build there is no priority to compare: what is missing is the build, and a first one brings points.
+        Some(p) if p.current < threshold => hold(Hold::BelowThreshold { missing: threshold.0 - p.current.0 }),
+        _ if package.declined.as_ref().is_some_and(|d| **d == inputs(package, policy)) => hold(Hold::Declined),
+        _ => {}
     }
     priority
 }

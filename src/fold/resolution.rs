@@ -36,8 +36,8 @@ impl State {
         // Another architecture of the same repository may have failed.
         if collection.stale.as_ref().is_some_and(|(repo, _)| *repo != e.repo_id) {
             if collection.newest_repo.is_none_or(|newest| newest == e.repo_id) {
-            collection.stale = None;
-        }
+                collection.stale = None;
+            }
         }
         let allowed = collection.settings.arches.clone();
         let mut touched = Vec::with_capacity(e.packages.len());
