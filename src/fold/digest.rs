@@ -86,7 +86,8 @@ impl State {
             let s = &c.settings;
             let head = format!("{} tag {} for {}", s.hub, s.build_tag, s.dest_tag);
             c.arches.iter().flat_map(move |(arch, a)| {
-                let group = a.group_ok.map(|ok| format!("{head} buildroot {arch} {}", if ok { "ok" } else { "broken" }));
+                let group =
+                    a.group_ok.map(|ok| format!("{head} buildroot {arch} {}", if ok { "ok" } else { "broken" }));
                 let verdicts = a.repo_id.zip(a.attachment.as_ref());
                 let verdicts = verdicts.map(|(repo, digest)| format!("{head} resolved {arch} in {repo} {digest}"));
                 group.into_iter().chain(verdicts)

@@ -53,7 +53,9 @@ impl HubState {
     /// Whether generation `new` shows a later moment than `old` of the same tag: by Koji event where both are known, else by id.
     /// One that is not known at all counts as old.
     pub fn is_newer(&self, new: RepoId, old: RepoId) -> bool {
-        let (Some(a), Some(b)) = (self.repos.get(&old), self.repos.get(&new)) else { return self.repos.contains_key(&new) };
+        let (Some(a), Some(b)) = (self.repos.get(&old), self.repos.get(&new)) else {
+            return self.repos.contains_key(&new);
+        };
         match (a.create_event, b.create_event) {
             (Some(x), Some(y)) => (y, new) > (x, old),
             _ => new > old,

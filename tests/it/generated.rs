@@ -186,7 +186,8 @@ impl Sim {
     }
 
     fn real_build(&mut self) {
-        let again = self.builds.iter().filter(|b| !b.complete).cloned().collect::<Vec<_>>().choose(&mut self.rng).cloned();
+        let again =
+            self.builds.iter().filter(|b| !b.complete).cloned().collect::<Vec<_>>().choose(&mut self.rng).cloned();
         let (build, old) = match again {
             Some(b) if self.rng.random_bool(0.5) => (b, Some(3)),
             _ => (self.new_build(), None),
@@ -276,7 +277,15 @@ impl Sim {
         }
     }
 
-    fn task_message(&mut self, id: i64, nvr: &(String, String, String), repo: Option<i64>, owner: &str, old: &str, new: &str) {
+    fn task_message(
+        &mut self,
+        id: i64,
+        nvr: &(String, String, String),
+        repo: Option<i64>,
+        owner: &str,
+        old: &str,
+        new: &str,
+    ) {
         let srpm = format!("{}-{}-{}.src.rpm", nvr.0, nvr.1, nvr.2);
         let failed = new == "FAILED" && self.rng.random_bool(0.7);
         let children = if new == "OPEN" || new == "ASSIGNED" || new == "FREE" {
@@ -322,7 +331,8 @@ impl Eyes for Glimpse {
 
     fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
         let none = || NotSeen("not kept".to_owned());
-        let content = self.0.get(&(unit.hub.to_string(), unit.repo.0)).filter(|_| unit.repo.0 % 9 != 0).ok_or_else(none)?;
+        let content =
+            self.0.get(&(unit.hub.to_string(), unit.repo.0)).filter(|_| unit.repo.0 % 9 != 0).ok_or_else(none)?;
         let group_ok = unit.repo.0 % 14 != 0;
         let mut packages: Vec<String> =
             (0..8).map(|k| format!("dep{k}-0:{}-1.fc99.{}", unit.repo.0 / (k * 5 + 3), unit.arch)).collect();

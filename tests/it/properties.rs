@@ -68,7 +68,11 @@ async fn reads_the_same<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -
     let mut brain = feed::awake(&parts, eyes()).await;
     feed::feed(&mut brain, &parts, &lines[..stop], 17).await;
     replay::keep(&parts, brain.state()).await.unwrap();
-    assert_eq!(ingested(&parts, eyes(), lines, 17).await, want, "{what}: stopped after {stop} messages, with a snapshot");
+    assert_eq!(
+        ingested(&parts, eyes(), lines, 17).await,
+        want,
+        "{what}: stopped after {stop} messages, with a snapshot"
+    );
 
     if postgres {
         let url = servers::postgres_database().await;
@@ -171,7 +175,12 @@ async fn facts<E: Eyes>(dir: &Path, name: &str, eyes: E, lines: &[String]) -> (V
     (brain.state().facts(), brain.state().facts_digest())
 }
 
-async fn order_does_not_matter<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -> E, messages: &[(String, String)]) {
+async fn order_does_not_matter<E: Eyes>(
+    what: &str,
+    rng: &mut StdRng,
+    eyes: impl Fn() -> E,
+    messages: &[(String, String)],
+) {
     let dir = tempfile::tempdir().unwrap();
     let sent: Vec<String> = messages.iter().map(|(_, l)| l.clone()).collect();
     let (want, digest) = facts(dir.path(), "sent.db", eyes(), &sent).await;
