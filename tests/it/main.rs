@@ -9,6 +9,7 @@ mod feed;
 mod follow;
 mod generated;
 mod jetstream;
+mod kill;
 mod log_contract;
 mod log_place;
 mod log_tamper;
