@@ -138,7 +138,7 @@ impl<'a> Room<'a> {
 /// Cost: O(packages) plus O(due · log due).
 pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLoads>) -> Plan {
     let mut held = [0_u32; Hold::COUNT];
-    let (considered, due) = due(state, now, policy, &mut held);
+    let (considered, due) = due(state, now, policy, None, &mut held);
     let mut room = Room::new(state, policy, load, None);
     let mut chosen = Vec::new();
     for choice in due {
@@ -154,8 +154,15 @@ pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLo
     Plan { considered, held, chosen }
 }
 
-/// How many packages there are, and those nothing in themselves or their collection holds back, most urgent first.
-fn due(state: &State, now: Timestamp, policy: &Policy, held: &mut [u32; Hold::COUNT]) -> (u32, Vec<Choice>) {
+/// How many packages there are, and those nothing in themselves or their collection holds back, most urgent first. What holds
+/// the whole collection `sound` is passed over.
+fn due(
+    state: &State,
+    now: Timestamp,
+    policy: &Policy,
+    sound: Option<usize>,
+    held: &mut [u32; Hold::COUNT],
+) -> (u32, Vec<Choice>) {
     let mut considered = 0;
     let mut due: Vec<Choice> = Vec::new();
     for (ci, (cname, collection)) in state.collections.iter().enumerate() {
@@ -164,7 +171,9 @@ fn due(state: &State, now: Timestamp, policy: &Policy, held: &mut [u32; Hold::CO
             considered += 1;
             let mut first: Option<usize> = None;
             let priority = examine((cname, collection), (pname, package), buildroot, now, policy, |hold| {
-                first.get_or_insert(hold.index());
+                if !(sound == Some(ci) && hold.holds_collection()) {
+                    first.get_or_insert(hold.index());
+                }
             });
             match (first, priority) {
                 (Some(reason), _) => held[reason] += 1,
@@ -184,17 +193,20 @@ fn rank(state: &State, c: &Choice) -> (Reverse<Points>, (Name, Name)) {
 }
 
 /// The limits that keep a package from being chosen once it is due, at `mine.priority`: lifting all of them lets it through,
-/// and each of them must be lifted. Empty: it is chosen. Cost: that of at most five plans.
+/// and each of them must be lifted. Empty: it is chosen. Load says nothing while its architectures are not known.
+/// Cost: that of at most five plans.
 pub(super) fn crowded_out(
     state: &State,
     now: Timestamp,
     policy: &Policy,
     load: Option<&ArchLoads>,
     mine: &Choice,
+    arches_known: bool,
 ) -> Vec<Hold> {
     let me = &state.collections[mine.collection].packages[mine.package];
     let own = u32::from(me.running) + u32::from(me.open_rebuild.is_some());
-    let (_, mut ahead) = due(state, now, policy, &mut [0; Hold::COUNT]);
+    // What holds the whole collection would let its other packages go, too.
+    let (_, mut ahead) = due(state, now, policy, Some(mine.collection), &mut [0; Hold::COUNT]);
     ahead
         .retain(|c| (c.collection, c.package) != (mine.collection, mine.package) && rank(state, c) < rank(state, mine));
     let mut limits: Vec<Hold> = Vec::new();
@@ -207,6 +219,7 @@ pub(super) fn crowded_out(
                 room.take(choice);
             }
         }
+        room.load = room.load.filter(|_| arches_known);
         match room.refuse(state, mine) {
             None => return limits,
             Some(limit) => limits.push(limit),

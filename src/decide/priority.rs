@@ -186,20 +186,6 @@ pub struct Priority {
 }
 
 impl Priority {
-    /// One of whole points set by hand and nothing else.
-    pub(super) fn just(points: i64) -> Self {
-        let points = Points::whole(points);
-        Self {
-            static_points: points,
-            manual_points: Points::ZERO,
-            build_points: Points::ZERO,
-            dependency_points: Points::ZERO,
-            time_points: Points::ZERO,
-            coefficient_thousandths: MAX_COEFFICIENT_THOUSANDTHS,
-            current: points,
-        }
-    }
-
     /// Whether the threshold is reached; reaching it exactly is enough.
     pub fn reaches(&self, policy: &Policy) -> bool {
         self.current >= Points::whole(policy.build_threshold)

@@ -6,7 +6,7 @@ use super::eligibility::{Hold, build_arches, examine, priority_inputs};
 use super::load::ArchLoads;
 use super::plan::{Choice, crowded_out, parts};
 use super::policy::Policy;
-use super::priority::{Points, Priority, due_at};
+use super::priority::{Points, PriorityInputs, due_at};
 use crate::event::PriorityParts;
 use crate::fold::State;
 use crate::model::{Name, PackageState, Timestamp};
@@ -50,10 +50,15 @@ pub fn why(
     let mut deciding = Vec::new();
     let priority = examine((cname, c), (pname, p), c.buildroot(), now, policy, |hold| deciding.push(hold));
     let waits_for_time = matches!(deciding[..], [Hold::BelowThreshold { .. }]);
-    // Looked at as if it were just due: what holds it for itself is one thing, whether there would be room another.
-    let mut due = priority.unwrap_or_else(|| Priority::just(policy.build_threshold));
+    // Looked at as if it were just due: what holds it for itself is one thing, whether there would be room another. Without any
+    // build it ranks as with a first one, imported now.
+    let first = PriorityInputs { last_build_started: Some(now), ..priority_inputs(c, p, policy) };
+    let mut due =
+        priority.or_else(|| super::priority::priority(&first, now, policy)).expect("a build gives a priority");
     due.current = due.current.max(Points::whole(policy.build_threshold));
-    deciding.extend(crowded_out(state, now, policy, load, &Choice { collection: ci, package: pi, priority: due }));
+    let mine = Choice { collection: ci, package: pi, priority: due };
+    let arches_known = !deciding.iter().any(|h| matches!(h, Hold::NoArch | Hold::NotResolvedYet));
+    deciding.extend(crowded_out(state, now, policy, load, &mine, arches_known));
     Some(Why {
         collection: cname.clone(),
         package: pname.clone(),

@@ -242,7 +242,7 @@ fn scheduling(#[case] packages: &[P], #[case] load: u32, #[case] submitted: &[&s
     w.sound();
 }
 
-/// T25: skip_resolution counts as resolved for the priority.
+/// T25: `skip_resolution` counts as resolved for the priority.
 #[test]
 fn t25_skip_resolution() {
     let w = scheduler(&[P("rnv", -30, &["skip", "not attempted"])]);
@@ -287,6 +287,26 @@ fn t40_commands() {
     for c in &commands {
         assert_eq!((&c["target"], &c["task_priority"], &c["repo_id"]), (&json!("f99"), &json!(30), &json!(7)));
     }
+    w.sound();
+}
+
+/// T42: an override holds for a package that was never resolved, too.
+#[rstest]
+#[case("x86_64", &["x86_64"], &[])]
+#[case("^x86_64", &["aarch64"], &[])]
+#[case("s390x", &[], &["no_arch"])]
+fn t42_override_without_resolution(#[case] arches: &str, #[case] asked: &[&str], #[case] held: &[&str]) {
+    let mut w = f(Policy::default());
+    w.holds("f99-build", 1, "aarch64", &[]);
+    w.repo(1, &[]);
+    w.tag("f99", "foo-1-1");
+    let arches = Some(arches.to_owned());
+    w.operator(PackageArchOverrideSet { collection: "f99".into(), package: "foo".into(), arches, by: None });
+    w.skip_resolution("foo", true);
+    assert_eq!(w.held("foo"), held);
+    w.pass(60);
+    let requests = w.requests();
+    assert_eq!(requests.iter().flat_map(|r| &r.arches).collect::<Vec<_>>(), asked);
     w.sound();
 }
 
@@ -621,7 +641,7 @@ fn untracked_and_back() {
     w.sound();
 }
 
-/// skip_resolution hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a new one.
+/// `skip_resolution` hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a new one.
 #[test]
 fn skip_resolution_and_back() {
     let mut w = built_once();

@@ -27,3 +27,4 @@ mod servers;
 mod story;
 mod tiny;
 mod truth;
+mod why;
