@@ -13,6 +13,7 @@ pub mod message;
 pub mod recording;
 pub mod sink;
 
+pub use jetstream::{AckHandle, Connection, JetStreamError, JetStreamSource, Server, SourceSettings};
 pub use koji_message::{Context, Incoming, Interpretation, interpret};
 pub use message::{Entry, Message, Unreadable};
 pub use recording::{Progress, Recording, RecordingError};

@@ -5,6 +5,7 @@
 
 mod admin;
 mod commands;
+mod follow;
 mod history;
 mod ingest;
 mod log;
@@ -43,6 +44,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Ingest(Box<ingest::IngestArgs>),
+    Follow(Box<follow::FollowArgs>),
     Replay(replay::ReplayArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
@@ -65,7 +67,7 @@ enum Verb {
 /// Which log.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DbArgs {
-    /// The log: a file (SQLite), sqlite:PATH, or postgres://USER@HOST/DATABASE
+    /// The log: a file (SQLite), sqlite:PATH, or `postgres://USER@HOST/DATABASE`
     #[arg(long, value_name = "URL", env = "KOSCHEI_DB", default_value = "koschei.db")]
     pub(crate) db: String,
 }
@@ -135,6 +137,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = runtime.block_on(async {
         match cli.verb {
             Verb::Ingest(args) => Box::pin(ingest::run(&args)).await,
+            Verb::Follow(args) => Box::pin(follow::run(&args)).await,
             Verb::Replay(args) => Box::pin(replay::run(&args)).await,
             Verb::Status(args) => Box::pin(status::run(&args)).await,
             Verb::Why(args) => Box::pin(why::run(&args)).await,
@@ -156,6 +159,18 @@ pub fn run(cli: Cli) -> ExitCode {
         report(&error);
         ExitCode::from(error.class().exit_code())
     })
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
+    let mut text = format!("{what}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 fn report(error: &CliError) {

@@ -58,9 +58,15 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
         let known: Vec<&str> = state.collections.keys().map(|c| c.as_str()).collect();
         return Err(CliError::Rejected(format!("find collection `{wanted}`: there are {}", known.join(", "))));
     }
-    let mut report =
-        Report { seq: state.seq.map_or(0, Seq::get), now: now.to_string(), collections: Vec::new(), packages: Vec::new() };
-    for (cname, c) in state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str())) {
+    let mut report = Report {
+        seq: state.seq.map_or(0, Seq::get),
+        now: now.to_string(),
+        collections: Vec::new(),
+        packages: Vec::new(),
+    };
+    for (cname, c) in
+        state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str()))
+    {
         report.collections.push(package_view::collection(cname, c));
         let mut packages: Vec<PackageView> =
             c.packages.iter().map(|p| package_view::package(&state, (cname, c), p, now, &policy)).collect();
@@ -89,6 +95,18 @@ fn rank(state: PackageState) -> u8 {
     }
 }
 
+/// The closest dependency change, and how many names there are besides.
+fn changes(p: &PackageView) -> String {
+    let far = |d: Option<u8>| d.unwrap_or(u8::MAX);
+    let Some(closest) = p.dependency_changes.iter().min_by_key(|c| (far(c.distance), &c.moved.name)) else {
+        return String::new();
+    };
+    let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    let names: std::collections::BTreeSet<&str> = p.dependency_changes.iter().map(|c| c.moved.name.as_str()).collect();
+    let more = if names.len() > 1 { format!(" +{}", names.len() - 1) } else { String::new() };
+    format!("{} {} -> {}{more}", closest.moved.name, side(&closest.moved.old), side(&closest.moved.new))
+}
+
 fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
     let colours = colours();
     for c in &r.collections {
@@ -105,9 +123,9 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
         if let Some(stale) = &c.stale {
             writeln!(out, "  verdicts are stale: {}", one_line(stale, 160))?;
         }
-        let mut table = Table::new(&["package", "state", "priority", "changes", "last build", "why"]);
+        let mut table = Table::new(&["package", "state", "priority", "last build", "changed since", "why"]);
         for p in r.packages.iter().filter(|p| p.collection == c.collection) {
-            let last = p.last_builds.first().map_or_else(String::new, |b| {
+            let last = p.last_builds.iter().find(|b| !b.withdrawn).map_or_else(String::new, |b| {
                 let outcome = b.outcome.map_or(if b.running { "running" } else { "imported" }, |o| o.as_str());
                 format!("{} {}", b.kind, outcome)
             });
@@ -117,8 +135,8 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
                     p.package.to_string(),
                     p.state.to_string(),
                     p.priority.map_or_else(|| "-".to_owned(), |x| points(x.current)),
-                    p.dependency_changes.len().to_string(),
                     last,
+                    changes(p),
                     one_line(&p.reason, 90),
                 ],
             );

@@ -1,5 +1,6 @@
 //! `koschei why`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ use crate::model::Seq;
 const TRAIL: usize = 12;
 /// Causes followed from one event.
 const CAUSES_MAX: usize = 8;
+/// Dependency changes shown to people.
+const CHANGES_SHOWN: usize = 20;
 
 /// Say why a package is in its state, and why it is rebuilt or not.
 #[derive(Args, Debug)]
@@ -175,25 +178,21 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "  due by time alone at {at}")?;
     }
     for v in p.verdicts.iter().filter(|v| v.ok == Some(false)) {
-        writeln!(out, "  on {}: {}", v.arch, v.problem.as_deref().unwrap_or("does not resolve").replace('\n', "\n      "))?;
+        writeln!(
+            out,
+            "  on {}: {}",
+            v.arch,
+            v.problem.as_deref().unwrap_or("does not resolve").replace('\n', "\n      ")
+        )?;
     }
-    if !p.dependency_changes.is_empty() {
-        writeln!(out, "  changed since its last build:")?;
-        for c in p.dependency_changes.iter().take(20) {
-            let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-            let far = c.distance.map_or_else(|| "not reached".to_owned(), |d| format!("distance {d}"));
-            writeln!(
-                out,
-                "    {}.{} {} -> {}, {far} (on {})",
-                c.moved.name,
-                c.moved.arch,
-                side(&c.moved.old),
-                side(&c.moved.new),
-                c.arch_of_build
-            )?;
+    let changed = changed(p);
+    if !changed.is_empty() {
+        writeln!(out, "  changed since its last build, closest first:")?;
+        for line in changed.iter().take(CHANGES_SHOWN) {
+            writeln!(out, "    {line}")?;
         }
-        if p.dependency_changes.len() > 20 {
-            writeln!(out, "    and {} more (--json has all)", p.dependency_changes.len() - 20)?;
+        if changed.len() > CHANGES_SHOWN {
+            writeln!(out, "    and {} more (--json has all)", changed.len() - CHANGES_SHOWN)?;
         }
     }
     for b in &p.last_builds {
@@ -208,4 +207,23 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "    {}{because}  {}", s.seq, one_line(&s.what, 120))?;
     }
     writeln!(out, "  as of event {}, {}", a.seq, a.now)
+}
+
+/// Dependency changes as lines, the same change on several architectures once, closest first.
+fn changed(p: &PackageView) -> Vec<String> {
+    let mut groups: BTreeMap<(u8, &str, String), Vec<&str>> = BTreeMap::new();
+    for c in &p.dependency_changes {
+        let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let what = format!("{} -> {}", side(&c.moved.old), side(&c.moved.new));
+        groups.entry((c.distance.unwrap_or(u8::MAX), &c.moved.name, what)).or_default().push(&c.arch_of_build);
+    }
+    groups
+        .into_iter()
+        .map(|((distance, name, what), mut arches)| {
+            arches.sort_unstable();
+            arches.dedup();
+            let far = if distance == u8::MAX { "not reached".to_owned() } else { format!("distance {distance}") };
+            format!("{name} {what}, {far} (on {})", arches.join(", "))
+        })
+        .collect()
 }

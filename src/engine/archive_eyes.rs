@@ -41,7 +41,11 @@ impl ArchiveEyes {
         match self.archive.repo(hub, tag, repo) {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(NotSeen(format!("the archive has no repository {repo} of {tag}"))),
-            Err(e) => Err(NotSeen(format!("the archive's repository {repo} of {tag} cannot be read: {}", chain(&e)))),
+            Err(e) => {
+                let place = format!("{}/", self.archive.dir().display());
+                let why = chain(&e).replace(&place, "");
+                Err(NotSeen(format!("the archive's repository {repo} of {tag} cannot be read: {why}")))
+            }
         }
     }
 }
@@ -60,10 +64,18 @@ impl Eyes for ArchiveEyes {
 
     fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
+        // Where the archive lies on this machine is nobody's business later: the same archive elsewhere gives the same log.
+        let place = format!("{}/", found.dir.display());
+        self.resolve_in(&found, unit).map_err(|NotSeen(why)| NotSeen(why.replace(&place, "")))
+    }
+}
+
+impl ArchiveEyes {
+    fn resolve_in(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
         if unit.arch.is_empty() {
             return Err(NotSeen("the repository has no architecture with metadata".to_owned()));
         }
-        let sources = self.sources(&found, unit.arch)?;
+        let sources = self.sources(found, unit.arch)?;
         let wanted = sources.iter().flat_map(|s| s.known.iter().flat_map(|k| k.requires.iter().map(String::as_str)));
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let content = dir.load(wanted).map_err(unreadable)?;
@@ -138,7 +150,12 @@ impl ArchiveEyes {
     }
 
     /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
-    fn solve(&self, universe: &Universe, group: &[String], sources: &[Wanted]) -> Result<Vec<Option<Resolution>>, NotSeen> {
+    fn solve(
+        &self,
+        universe: &Universe,
+        group: &[String],
+        sources: &[Wanted],
+    ) -> Result<Vec<Option<Resolution>>, NotSeen> {
         let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
         let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
         let next = AtomicUsize::new(0);
@@ -156,7 +173,9 @@ impl ArchiveEyes {
         std::thread::scope(|scope| {
             let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             work()?;
-            handles.into_iter().try_for_each(|h| h.join().map_err(|_| NotSeen("a resolver thread failed".to_owned()))?)
+            handles
+                .into_iter()
+                .try_for_each(|h| h.join().map_err(|_| NotSeen("a resolver thread failed".to_owned()))?)
         })?;
         Ok(answers.into_inner().expect("no thread panics while it holds the lock"))
     }
@@ -201,9 +220,9 @@ fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<String>, Not
     } else {
         content.groups.as_ref()
     };
-    groups
-        .and_then(|g| g.installed(id))
-        .ok_or_else(|| NotSeen(format!("there is no group `{id}` in the repository's comps; nothing can be built without one")))
+    groups.and_then(|g| g.installed(id)).ok_or_else(|| {
+        NotSeen(format!("there is no group `{id}` in the repository's comps; nothing can be built without one"))
+    })
 }
 
 /// Digest of everything the verdicts depend on.

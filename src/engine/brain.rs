@@ -175,6 +175,18 @@ impl<E: Eyes> Brain<E> {
         Ok(understood)
     }
 
+    /// Lets time pass without a message, so that ticks come on a quiet bus too. Ticks begin with the first message.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn pass_time(&mut self, log: &impl EventLog, now: Timestamp) -> Result<(), EngineError> {
+        if self.state.last_tick.is_none() {
+            return Ok(());
+        }
+        self.now = self.now.max(now);
+        self.tick(log).await
+    }
+
     /// Appends what an operator did or asked for at `at`, and everything that follows from it. Decisions wait for the next tick.
     ///
     /// A request to cancel also lets its command out.

@@ -70,14 +70,15 @@ pub async fn drain<E: Eyes>(
         let Some(last) = pending.last() else { return Ok(done) };
         after = Some(last.position);
         for p in &pending {
-            handle(brain, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), &mut done).await?;
+            handle(brain, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), &mut done)
+                .await?;
         }
         brain.flush(log).await?;
         done.commits += 1;
     }
 }
 
-async fn handle<E: Eyes>(
+pub(super) async fn handle<E: Eyes>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
     position: Position,

@@ -1,6 +1,7 @@
 //! The shell around the core: intake into the inbox, the one appender, looking, commands out.
 //!
-//! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording;
+//! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording, [`live`] a
+//! stream; [`outbox`] delivers what was decided; [`probe`] answers monitoring.
 //! [`replay`] folds a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain
 //! cannot, [`archive_eyes`] into an archive directory. [`verdicts`] is what a resolution leaves behind, [`command`] what goes out.
 
@@ -13,7 +14,9 @@ pub mod error;
 pub mod eyes;
 pub mod follow;
 pub mod ingest;
+pub mod live;
 pub mod outbox;
+pub mod probe;
 pub mod replay;
 pub mod resolving;
 pub mod verdicts;

@@ -16,7 +16,9 @@ pub async fn state(
     progress: &mut dyn FnMut(Seq),
 ) -> Result<State, EngineError> {
     let start = match log.latest_snapshot(until, snapshot::VERSION).await {
-        Ok(Some(s)) if s.program == super::brain::PROGRAM => State::from_bytes(&s.bytes).ok().filter(|x| x.seq == Some(s.seq)),
+        Ok(Some(s)) if s.program == super::brain::PROGRAM => {
+            State::from_bytes(&s.bytes).ok().filter(|x| x.seq == Some(s.seq))
+        }
         // A snapshot that cannot be used costs time, nothing else.
         _ => None,
     };

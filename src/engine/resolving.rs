@@ -45,13 +45,21 @@ impl ClosureCache {
 type Bases = Vec<((i64, i64), RepoId, String)>;
 
 impl<E: Eyes> Brain<E> {
-    /// Resolves a repository for every collection it is the newest of. `true` when a verdict may have changed.
-    pub(super) async fn resolve(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<bool, EngineError> {
+    /// Resolves a repository for every collection that has not resolved a newer one. `true` when a verdict may have changed.
+    ///
+    /// A generation that becomes ready late, behind a newer one that could not be looked at, is still better than the one
+    /// before it; so the verdicts do not depend on which message came first.
+    pub(super) async fn resolve(
+        &mut self,
+        log: &impl EventLog,
+        r: &RepoReady,
+        cause: Seq,
+    ) -> Result<bool, EngineError> {
         let mut resolved = false;
         for index in 0..self.state.collections.len() {
             let c = &self.state.collections[index];
             let ours = c.settings.hub == r.hub && c.settings.build_tag == r.tag;
-            if ours && c.newest_repo == Some(r.repo_id) {
+            if ours {
                 resolved |= self.resolve_collection(log, index, r, cause).await?;
             }
         }
@@ -70,6 +78,13 @@ impl<E: Eyes> Brain<E> {
         let mut arches: Vec<Name> = self.state.hubs[&r.hub].repos[&r.repo_id].arches.clone().unwrap_or_default();
         arches.retain(|a| crate::fold::arch::collection_allows(&settings.arches, a));
         arches.sort();
+        let newest = c.newest_repo == Some(r.repo_id);
+        if !newest {
+            arches.retain(|a| self.is_news(index, a, r.repo_id));
+        }
+        if arches.is_empty() && !newest {
+            return Ok(false);
+        }
         if arches.is_empty() {
             let reason = match self.eyes.resolve(&Unit {
                 hub: &r.hub,
@@ -86,10 +101,10 @@ impl<E: Eyes> Brain<E> {
         }
         let mut resolved = false;
         for arch in arches {
-            let unit =
-                Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group: &settings.build_group };
+            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group: &settings.build_group };
             let watch = super::clock::Stopwatch::start();
             match self.eyes.resolve(&unit) {
+                Err(_) if !newest => {}
                 Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),
                 Ok(verdicts) => {
                     self.metrics.resolved(&name, &arch, verdicts.counts(), watch.seconds());
@@ -104,6 +119,14 @@ impl<E: Eyes> Brain<E> {
         Ok(resolved)
     }
 
+    /// Whether `repo` is newer than the generation a collection's verdicts on an architecture are from.
+    fn is_news(&self, index: usize, arch: &str, repo: RepoId) -> bool {
+        let c = &self.state.collections[index];
+        let hub = self.state.hubs.get(&c.settings.hub);
+        let old = c.arches.get(arch).and_then(|a| a.repo_id);
+        old.zip(hub).is_none_or(|(old, hub)| hub.is_newer(repo, old))
+    }
+
     fn not_resolved(&mut self, collection: &Name, r: &RepoReady, arch: Option<Name>, reason: String, cause: Seq) {
         let event = RepoNotResolved {
             collection: collection.clone(),
@@ -115,11 +138,17 @@ impl<E: Eyes> Brain<E> {
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
     }
 
-    /// Notes whether the build group installs, where that is news. `true`: it does.
+    /// Notes whether the build group installs, where that is news; that it does not, in every repository, so that a late older
+    /// one does not pass for the newest word. `true`: it does.
     fn group(&mut self, collection: &Name, r: &RepoReady, unit: &UnitVerdicts, cause: Seq) -> bool {
         let ok = unit.group_problems.is_empty();
-        let before = self.state.collections[collection].arches.get(&unit.arch).and_then(|a| a.group_ok);
-        if before != Some(ok) {
+        let known = self.state.collections[collection].arches.get(&unit.arch);
+        let before = known.and_then(|a| a.group_ok);
+        let late = known.and_then(|a| a.group_repo).is_some_and(|g| self.state.hubs[&r.hub].is_newer(g, r.repo_id));
+        if late {
+            return ok;
+        }
+        if before != Some(ok) || !ok {
             let (collection, hub, arch) = (collection.clone(), r.hub.clone(), unit.arch.clone());
             let event: Event = if ok {
                 let count = u32::try_from(unit.group.len()).unwrap_or(u32::MAX);
@@ -199,9 +228,7 @@ impl<E: Eyes> Brain<E> {
         }
         let c = &self.state.collections[index];
         let has_verdict = |p: &Package| p.verdicts.iter().any(|v| v.arch == unit.arch);
-        let known = |name: &Name| {
-            unit.sources.get(name).is_some_and(|s| !matches!(s.verdict, SourceVerdict::Unknown))
-        };
+        let known = |name: &Name| unit.sources.get(name).is_some_and(|s| !matches!(s.verdict, SourceVerdict::Unknown));
         let gone = c.packages.iter().filter(|(n, p)| has_verdict(p) && !known(n)).map(|(n, _)| n.clone()).collect();
         let [resolved, unresolved, excluded, unknown] = unit.counts();
         let event = RepoResolved {
@@ -256,17 +283,14 @@ impl<E: Eyes> Brain<E> {
             return Ok(None);
         };
         let age = built_in.age(repo);
-        let older: Vec<(RepoId, String)> = bases
-            .iter()
-            .filter(|(a, ..)| *a <= age)
-            .take(BASES_TRIED)
-            .map(|(_, id, digest)| (*id, digest.clone()))
-            .collect();
-        for (id, digest) in older {
-            let closures = self.closures(log, &digest).await?;
-            let fits = if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
+        // Newest first: those made after the build stand before this point.
+        let first = bases.partition_point(|(a, ..)| *a > age);
+        for (_, id, digest) in bases.iter().skip(first).take(BASES_TRIED) {
+            let closures = self.closures(log, digest).await?;
+            let fits =
+                if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
             if fits {
-                return Ok(Some((id, closures)));
+                return Ok(Some((*id, closures)));
             }
         }
         Ok(None)
@@ -282,8 +306,13 @@ impl<E: Eyes> Brain<E> {
     ) -> Result<(), EngineError> {
         let c = &self.state.collections[index];
         let Some(p) = c.packages.get(package) else { return Ok(()) };
-        let open: Vec<(Name, Option<RepoId>)> =
-            p.verdicts.iter().filter(|v| v.ok == Some(true)).map(|v| (v.arch.clone(), v.base)).collect();
+        let built_in = p.base().and_then(|e| e.repo);
+        let open: Vec<(Name, Option<RepoId>)> = p
+            .verdicts
+            .iter()
+            .filter(|v| v.ok == Some(true) && v.base != built_in)
+            .map(|v| (v.arch.clone(), v.base))
+            .collect();
         for (arch, before) in open {
             let bases = self.bases(index, &arch);
             let found = self.base(log, index, package, &bases).await?;
@@ -327,7 +356,8 @@ fn same(
     let Some(v): Option<&ArchVerdict> = package.verdicts.iter().find(|v| v.arch == arch) else { return false };
     (v.ok, &v.source, v.noarch, v.base) == (news.ok, &news.source, news.noarch, news.base)
         && v.changes.len() == changed.len()
-        && v.changes.iter().zip(changed).all(|((i, d), (m, distance))| {
-            d == distance && moves.get_index(*i as usize).is_some_and(|old| old == m)
-        })
+        && v.changes
+            .iter()
+            .zip(changed)
+            .all(|((i, d), (m, distance))| d == distance && moves.get_index(*i as usize).is_some_and(|old| old == m))
 }

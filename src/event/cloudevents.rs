@@ -13,7 +13,7 @@ use crate::model::{Class, Classified, Seq, Timestamp};
 const TYPE_PREFIX: &str = "org.fedoraproject.koschei.";
 const SOURCE_PREFIX: &str = "/koschei/";
 
-/// A CloudEvent that is not one of ours, or not a whole one.
+/// A `CloudEvent` that is not one of ours, or not a whole one.
 #[derive(Debug, thiserror::Error)]
 #[error("read cloud event: {0}")]
 pub struct CloudEventError(String);

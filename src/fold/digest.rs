@@ -75,14 +75,24 @@ impl State {
             for (id, r) in &h.repos {
                 let event = r.create_event.map(|e| e.to_string()).unwrap_or_default();
                 lines.push(format!("{hub} repo {id} {} {:?} {event}", r.tag, r.state));
-                for (collection, arch, digest) in &r.resolved {
-                    lines.push(format!("{hub} repo {id} resolved {collection} {arch} {digest}"));
-                }
             }
             for (target, (build, dest)) in &h.targets {
                 lines.push(format!("{hub} target {target} {build} {dest}"));
             }
         }
+        lines.extend(self.collections.values().flat_map(|c| {
+            // Not by name: two hubs with a tag of the same name get names by who came first. Not every resolution there was: which
+            // generations were passed over depends on what came first, which one is in force does not.
+            let s = &c.settings;
+            let head = format!("{} tag {} for {}", s.hub, s.build_tag, s.dest_tag);
+            c.arches.iter().flat_map(move |(arch, a)| {
+                let group =
+                    a.group_ok.map(|ok| format!("{head} buildroot {arch} {}", if ok { "ok" } else { "broken" }));
+                let verdicts = a.repo_id.zip(a.attachment.as_ref());
+                let verdicts = verdicts.map(|(repo, digest)| format!("{head} resolved {arch} in {repo} {digest}"));
+                group.into_iter().chain(verdicts)
+            })
+        }));
         lines.sort_unstable();
         lines
     }

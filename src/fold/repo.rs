@@ -50,6 +50,18 @@ fn rank(state: RepoState) -> u8 {
 }
 
 impl HubState {
+    /// Whether generation `new` shows a later moment than `old` of the same tag: by Koji event where both are known, else by id.
+    /// One that is not known at all counts as old.
+    pub fn is_newer(&self, new: RepoId, old: RepoId) -> bool {
+        let (Some(a), Some(b)) = (self.repos.get(&old), self.repos.get(&new)) else {
+            return self.repos.contains_key(&new);
+        };
+        match (a.create_event, b.create_event) {
+            (Some(x), Some(y)) => (y, new) > (x, old),
+            _ => new > old,
+        }
+    }
+
     /// Moves a repository forward; a message that comes late does not move it back.
     pub(super) fn repo_moved(&mut self, id: RepoId, tag: &Name, state: RepoState) -> &mut Repo {
         let repo = self.repos.entry(id).or_insert_with(|| Repo {

@@ -465,7 +465,8 @@ impl State {
         let hub = &self.hubs[&e.hub];
         for c in self.collections.values_mut() {
             if c.settings.hub == e.hub && c.settings.build_tag == e.tag {
-                c.newest_repo = newest_repo_with(hub, c.newest_repo, e.repo_id);
+                let newer = c.newest_repo.is_none_or(|old| hub.is_newer(e.repo_id, old));
+                c.newest_repo = if newer { Some(e.repo_id) } else { c.newest_repo };
             }
         }
     }
@@ -680,18 +681,6 @@ fn real_outcome(build: &Build) -> Option<Outcome> {
 
 /// The newest usable generation of a tag.
 fn newest_repo(hub: &HubState, tag: &Name) -> Option<RepoId> {
-    let usable = hub.repos.iter().filter(|(_, r)| r.tag == *tag && r.state == RepoState::Ready);
-    usable.max_by_key(|(id, r)| r.age(**id)).map(|(id, _)| *id)
-}
-
-/// The newer of the newest generation so far and another that became ready. A generation whose Koji event is not known cannot be
-/// compared by event; then ids decide.
-fn newest_repo_with(hub: &HubState, so_far: Option<RepoId>, new: RepoId) -> Option<RepoId> {
-    let Some(old) = so_far else { return Some(new) };
-    let (Some(a), Some(b)) = (hub.repos.get(&old), hub.repos.get(&new)) else { return Some(new) };
-    let newer = match (a.create_event, b.create_event) {
-        (Some(x), Some(y)) => (y, new) > (x, old),
-        _ => new > old,
-    };
-    Some(if newer { new } else { old })
+    let usable = hub.repos.iter().filter(|(_, r)| r.tag == *tag && r.state == RepoState::Ready).map(|(id, _)| *id);
+    usable.reduce(|newest, id| if hub.is_newer(id, newest) { id } else { newest })
 }

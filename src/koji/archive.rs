@@ -135,6 +135,11 @@ struct RepoJson {
 }
 
 impl Archive {
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Opens the archive of `hub`. Cost: reads the build requirements and all recorded requests; repositories are looked at
     /// when they are asked for.
     ///

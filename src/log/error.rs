@@ -133,7 +133,7 @@ pub enum OpenError {
         source: StoreError,
     },
     /// A database, but of something else.
-    #[error("open log `{url}`: it is a database but not a koschei log; choose another one")]
+    #[error("open log `{url}`: it is not a koschei log; choose another file or database")]
     NotALog {
         /// Where.
         url: String,

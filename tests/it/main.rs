@@ -2,14 +2,21 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
 mod audit;
+mod bad_input;
 mod cases;
 mod cases_builds;
 mod defects;
+mod feed;
+mod follow;
+mod generated;
 mod jetstream;
+mod kill;
 mod log_contract;
 mod log_place;
 mod log_tamper;
+mod model_of_actions;
 mod nats_server;
+mod properties;
 mod recorded;
 mod repodata_bad;
 mod resolve;
@@ -20,4 +27,5 @@ mod schemas;
 mod servers;
 mod story;
 mod tiny;
+mod truth;
 mod why;

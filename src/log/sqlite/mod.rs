@@ -10,6 +10,7 @@ mod read;
 mod store;
 
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,15 @@ impl fmt::Debug for SqliteLog {
     }
 }
 
+/// Whether a file is there that SQLite did not write. SQLite itself takes a short one for an empty database and writes over it.
+fn is_foreign(path: &Path) -> bool {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let mut head = Vec::new();
+    // What cannot be read here is SQLite's to complain about.
+    let read = std::fs::File::open(path).and_then(|f| f.take(MAGIC.len() as u64).read_to_end(&mut head));
+    read.is_ok() && !head.is_empty() && head != MAGIC
+}
+
 impl SqliteLog {
     /// Opens the file at `path`; makes and migrates it as `options` say.
     ///
@@ -73,6 +83,9 @@ impl SqliteLog {
         let url = path.to_owned();
         if !Path::new(path).exists() && (!options.create || options.read_only) {
             return Err(OpenError::Missing { url });
+        }
+        if is_foreign(Path::new(path)) {
+            return Err(OpenError::NotALog { url });
         }
         let base = SqliteConnectOptions::new()
             .filename(path)

@@ -1,0 +1,42 @@
+# The two commands of the README are `make demo` and `make test`; both install what is missing first.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+DEMO := demo
+
+.PHONY: demo test test-long bench lint build deps deps-test clean
+
+# Ends with a table of packages, the rebuild commands, where the log lies, and what to try next.
+demo: deps build
+	@deploy/demo.sh $(DEMO)
+
+build: deps
+	@echo "Building (a few minutes the first time)"
+	@$(CARGO) build --quiet
+
+# Everything that must hold, with at least one seed of each property.
+test: deps-test
+	$(CARGO) test --no-fail-fast
+
+# The same properties with more seeds and longer; its last result stands in BENCHMARKS.md.
+test-long: deps-test
+	KOSCHEI_TEST_SCALE=long PROPTEST_CASES=2000 $(CARGO) test --no-fail-fast
+
+bench: deps-test
+	$(CARGO) bench --bench koschei -- $(BENCH)
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+# What building needs: a C compiler, pkg-config, libsolv.
+deps:
+	@deploy/install-deps.sh build
+
+# What the tests start besides: PostgreSQL, nats-server.
+deps-test:
+	@deploy/install-deps.sh build test
+
+clean:
+	$(CARGO) clean
+	rm -rf $(DEMO)

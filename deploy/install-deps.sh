@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what building (`build`) and testing (`test`) need and the machine lacks, with apt or dnf. Does nothing when all is there.
+set -euo pipefail
+
+# --- cargo --------------------------------------------------------------------------------------------------------------
+want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+help="install it with:  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (then open a new shell)"
+if ! command -v cargo >/dev/null; then
+    echo "koschei needs cargo $want or newer, and there is none; $help" >&2
+    exit 1
+fi
+have=$(cargo --version | awk '{print $2}')
+if [ "$(printf '%s\n%s\n' "$want" "${have%%-*}" | sort -V | head -n 1)" != "$want" ]; then
+    echo "koschei needs cargo $want or newer, and this is $have." >&2
+    if command -v rustup >/dev/null; then
+        echo "update it with:  rustup toolchain install $want" >&2
+    else
+        echo "$help" >&2
+    fi
+    exit 1
+fi
+
+# --- packages -----------------------------------------------------------------------------------------------------------
+missing=()
+need() { # need CHECK APT-PACKAGE DNF-PACKAGE
+    if ! eval "$1" >/dev/null 2>&1; then
+        if command -v apt-get >/dev/null; then missing+=("$2"); else missing+=("$3"); fi
+    fi
+}
+export PATH="$PATH:/usr/sbin:/usr/local/sbin"
+for part in "$@"; do
+    case $part in
+        build)
+            need 'command -v cc' gcc gcc
+            need 'command -v make' make make
+            need 'command -v pkg-config' pkg-config pkgconf-pkg-config
+            need 'command -v pkg-config && pkg-config --exists libsolv' libsolv-dev libsolv-devel
+            ;;
+        test)
+            need 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres' postgresql postgresql-server
+            need 'command -v nats-server' nats-server nats-server
+            ;;
+        *)
+            echo "usage: $0 [build] [test]" >&2
+            exit 2
+            ;;
+    esac
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+sudo=()
+[ "$(id -u)" = 0 ] || sudo=(sudo)
+echo "Installing ${missing[*]}"
+if command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+elif command -v dnf >/dev/null; then
+    "${sudo[@]}" dnf install -y -q "${missing[@]}"
+else
+    echo "neither apt nor dnf is here; install by hand: ${missing[*]}" >&2
+    exit 1
+fi

@@ -1,0 +1,82 @@
+//! Recordings for the tests that feed them in: where they lie, their lines, and one way to ingest lines into a log.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use koschei::bus::Recording;
+use koschei::config::Config;
+use koschei::engine::archive_eyes::ArchiveEyes;
+use koschei::engine::ingest::{self, Ingested};
+use koschei::engine::{Brain, Eyes};
+use koschei::event::Source;
+use koschei::koji::Archive;
+use koschei::log::{AnyLog, EventLog, Options};
+use koschei::model::Hub;
+use koschei::resolve::Mode;
+use koschei::telemetry::Metrics;
+use serde_json::Value;
+
+/// Instance of the recorded hubs.
+pub const HUB: &str = "primary";
+
+/// Directory of a recording that ships with the tests.
+pub fn recorded(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// Whose scratch builds are ours.
+pub const SERVICE_USER: &str = "koschei";
+
+/// The lines of a file.
+pub fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A file of JSON lines.
+pub fn json_lines(path: &Path) -> Vec<Value> {
+    lines(path).iter().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+/// How often something random is tried: `usual` times, or `long` with `KOSCHEI_TEST_SCALE=long`.
+pub fn scale(usual: u64, long: u64) -> u64 {
+    match std::env::var("KOSCHEI_TEST_SCALE").as_deref() {
+        Ok("long") => long,
+        Ok("") | Err(_) => usual,
+        Ok(other) => panic!("KOSCHEI_TEST_SCALE is `{other}`; only `long` is understood"),
+    }
+}
+
+/// Eyes on an archive directory. One thread: tests run beside each other.
+pub fn archive(dir: &Path) -> ArchiveEyes {
+    let archive = Archive::open(dir, Hub::new(HUB)).unwrap();
+    assert!(archive.unreadable().is_empty(), "{:?}", archive.unreadable());
+    ArchiveEyes::new(archive, Mode::Two, 1)
+}
+
+/// A SQLite log in a directory. Without an fsync per commit: these tests do not pull the plug.
+pub async fn sqlite(dir: &Path, name: &str) -> AnyLog {
+    let options = Options { sync_every_commit: false, ..Options::default() };
+    koschei::log::open(dir.join(name).to_str().unwrap(), &options).await.unwrap()
+}
+
+/// A brain with the default configuration, awake on a log.
+pub async fn awake<E: Eyes>(log: &AnyLog, eyes: E) -> Brain<E> {
+    ingest::awaken(log, Config::default().settings(Source::Recording), eyes, Metrics::new()).await.unwrap()
+}
+
+/// Feeds lines to a brain, `batch` to a commit.
+pub async fn feed<E: Eyes, L: AsRef<str>>(brain: &mut Brain<E>, log: &AnyLog, lines: &[L], batch: usize) -> Ingested {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for line in lines {
+        writeln!(file, "{}", line.as_ref()).unwrap();
+    }
+    file.flush().unwrap();
+    let mut recording = Recording::open(file.path()).unwrap();
+    ingest::recording(brain, log, &mut recording, batch, &mut |_, _| {}).await.unwrap()
+}
+
+/// Hash over the head, to see that nothing was appended.
+pub async fn head(log: &AnyLog) -> (u64, String) {
+    let head = log.head().await.unwrap();
+    (head.seq.map_or(0, koschei::model::Seq::get), head.hash.to_string())
+}

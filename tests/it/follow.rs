@@ -1,0 +1,155 @@
+//! The whole way on a live bus: messages from JetStream, acknowledged after the inbox commit, commands out to another subject.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use async_nats::jetstream;
+use futures_util::StreamExt;
+
+use crate::nats_server::NatsServer;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
+
+fn koschei() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_koschei"))
+}
+
+/// Runs to its end and gives standard output.
+fn output(args: &[&str]) -> String {
+    let out = koschei().args(args).output().unwrap();
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn member(json: &str, name: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).unwrap();
+    value[name].as_str().unwrap().to_owned()
+}
+
+async fn publish(server: &NatsServer) -> usize {
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let config =
+        jetstream::stream::Config { name: "KOJI".into(), subjects: vec!["koji.>".into()], ..Default::default() };
+    context.create_stream(config).await.unwrap();
+    let text = std::fs::read_to_string(format!("{DATA}/events.jsonl")).unwrap();
+    let mut acks = Vec::new();
+    for line in text.lines() {
+        acks.push(context.publish("koji.buildsys", line.to_owned().into()).await.unwrap());
+    }
+    let n = acks.len();
+    for ack in acks {
+        ack.await.unwrap();
+    }
+    n
+}
+
+/// Ids of the commands that reached the receiver, in order.
+async fn received(server: &NatsServer) -> Vec<String> {
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let mut stream = context.get_stream("KOSCHEI").await.unwrap();
+    let n = usize::try_from(stream.info().await.unwrap().state.messages).unwrap();
+    let config = jetstream::consumer::pull::OrderedConfig::default();
+    let messages = stream.create_consumer(config).await.unwrap().messages().await.unwrap();
+    messages
+        .take(n)
+        .map(|m| {
+            let value: serde_json::Value = serde_json::from_slice(&m.unwrap().payload).unwrap();
+            assert!(value["cause"]["sequence"].as_u64().is_some(), "a command says its cause: {value}");
+            value["id"].as_str().unwrap().to_owned()
+        })
+        .collect()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_subject() {
+    let server = NatsServer::start().await;
+    let published = publish(&server).await;
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("live.db");
+    let db = db.to_str().unwrap();
+    let url = server.url();
+    let args = [
+        "follow",
+        "--nats",
+        &url,
+        "--stream",
+        "KOJI",
+        "--subject",
+        "koji.>",
+        "--commands-stream",
+        "KOSCHEI",
+        "--commands-subject",
+        "koschei.commands",
+        "--archive",
+        DATA,
+        "--db",
+        db,
+        "--until-idle",
+        "--batch",
+        "50",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    // Killed in the middle: when the first batch is in the log, or wherever that is by then.
+    let mut child = koschei().args(args).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let address = line.trim().rsplit("http://").next().unwrap().strip_suffix("/metrics").unwrap().to_owned();
+    assert!(get(&address, "/alive").contains("200 OK"));
+    while !get(&address, "/metrics").contains("koschei_inbox_settled_total") {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The rest, and again: nothing comes twice.
+    output(&args);
+    output(&args);
+
+    let live = output(&["replay", "--db", db, "--json"]);
+    let file = dir.path().join("file.db");
+    let events = format!("{DATA}/events.jsonl");
+    let recorded = output(&["ingest", "--from", &events, "--archive", DATA, "--db", file.to_str().unwrap(), "--json"]);
+    assert_eq!(member(&live, "facts_digest"), member(&recorded, "facts_digest"));
+    let stats: serde_json::Value = serde_json::from_str(&output(&["log", "stats", "--db", db, "--json"])).unwrap();
+    assert_eq!(stats["inbox_total"].as_u64(), Some(published as u64), "each message stands in the inbox once");
+    assert_eq!(stats["inbox_pending"].as_u64(), Some(0));
+    assert_eq!(stats["outbox_pending"].as_u64(), Some(0));
+
+    let ids = received(&server).await;
+    let unique: BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len(), "no command reached the receiver twice");
+    let decided = stats["kinds"]["rebuild_requested.v1"]["events"].as_u64().unwrap();
+    assert_eq!(ids.len() as u64, decided, "every decided rebuild reached the receiver");
+    assert!(!ids.is_empty());
+}
+
+/// One HTTP request, the whole answer.
+fn get(address: &str, path: &str) -> String {
+    // Between accepting the connection and being killed the server may vanish; an empty answer then.
+    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut text = String::new();
+    if stream.write_all(request.as_bytes()).is_ok() {
+        drop(stream.read_to_string(&mut text));
+    }
+    text
+}
+
+#[test]
+fn a_bus_that_is_not_there_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = dir.path().join("x.db");
+    let out = koschei()
+        .args(["follow", "--nats", "nats://127.0.0.1:1", "--stream", "S", "--subject", "s.>", "--until-idle", "--db"])
+        .arg(Path::new(&db))
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(4), "unavailable");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+}

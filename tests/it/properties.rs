@@ -1,0 +1,322 @@
+//! What must hold for every stream of messages: on the recording and on generated ones, `KOSCHEI_TEST_SCALE=long` tries more.
+//! The seed is in every message of a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use koschei::bus::{CommandSink, OutgoingCommand};
+use koschei::engine::archive_eyes::ArchiveEyes;
+use koschei::engine::{Eyes, outbox, replay};
+use koschei::event::Event;
+use koschei::fold::{State, snapshot};
+use koschei::log::{AnyLog, EventLog, Incoming};
+use koschei::model::{Seq, Timestamp};
+use koschei::telemetry::Metrics;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+
+use super::feed;
+use super::generated::{self, Glimpse, Stream};
+use super::servers;
+
+const MESSAGES: usize = 300;
+
+fn seeds() -> std::ops::Range<u64> {
+    0..feed::scale(20, 500)
+}
+
+fn generated(seed: u64) -> Stream {
+    generated::stream(seed, feed::HUB, MESSAGES)
+}
+
+fn digests(state: &State) -> (String, String) {
+    (state.digest(), state.facts_digest())
+}
+
+/// Ingests lines into an empty log and gives the digests.
+async fn ingested<E: Eyes>(log: &AnyLog, eyes: E, lines: &[String], batch: usize) -> (String, String) {
+    let mut brain = feed::awake(log, eyes).await;
+    feed::feed(&mut brain, log, lines, batch).await;
+    digests(brain.state())
+}
+
+async fn reads_the_same<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -> E, lines: &[String], postgres: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let one = feed::sqlite(dir.path(), "one.db").await;
+    let want = ingested(&one, eyes(), lines, 1).await;
+    let many = feed::sqlite(dir.path(), "many.db").await;
+    assert_eq!(ingested(&many, eyes(), lines, 1_000).await, want, "{what}: batches of 1 and of 1,000");
+    let again = replay::from_start(&one, None, &mut |_| {}).await.unwrap();
+    assert_eq!(digests(&again), want, "{what}: folded again from the start");
+
+    // A snapshot anywhere, and the rest of the log.
+    let last = again.seq.unwrap().get();
+    let cut = Seq::new(rng.random_range(1..=last)).unwrap();
+    let early = replay::from_start(&one, Some(cut), &mut |_| {}).await.unwrap();
+    replay::keep(&one, &early).await.unwrap();
+    let kept = one.latest_snapshot(None, snapshot::VERSION).await.unwrap().unwrap();
+    assert_eq!(kept.seq, cut);
+    let restored = State::from_bytes(&kept.bytes).unwrap();
+    assert_eq!(restored.digest(), early.digest(), "{what}: snapshot at {cut} restored");
+    let state = replay::state(&one, None, &mut |_| {}).await.unwrap();
+    assert_eq!(digests(&state), want, "{what}: snapshot at {cut} and the events after it");
+
+    // A run that ends after some messages, leaves a snapshot, and is gone on with.
+    let stop = rng.random_range(0..lines.len());
+    let parts = feed::sqlite(dir.path(), "parts.db").await;
+    let mut brain = feed::awake(&parts, eyes()).await;
+    feed::feed(&mut brain, &parts, &lines[..stop], 17).await;
+    replay::keep(&parts, brain.state()).await.unwrap();
+    assert_eq!(
+        ingested(&parts, eyes(), lines, 17).await,
+        want,
+        "{what}: stopped after {stop} messages, with a snapshot"
+    );
+
+    if postgres {
+        let url = servers::postgres_database().await;
+        let server = koschei::log::open(&url, &koschei::log::Options::default()).await.unwrap();
+        assert_eq!(ingested(&server, eyes(), lines, 100).await, want, "{what}: PostgreSQL");
+        let again = replay::from_start(&server, None, &mut |_| {}).await.unwrap();
+        assert_eq!(digests(&again), want, "{what}: PostgreSQL folded again");
+        server.close().await;
+    }
+}
+
+fn recording() -> (ArchiveEyes, Vec<String>) {
+    let dir = feed::recorded("koji");
+    (feed::archive(&dir), feed::lines(&dir.join("events.jsonl")))
+}
+
+#[tokio::test]
+async fn the_recording_reads_the_same_however_it_is_read() {
+    let (_, lines) = recording();
+    reads_the_same("recording", &mut StdRng::seed_from_u64(1), || recording().0, &lines, true).await;
+}
+
+#[tokio::test]
+async fn generated_streams_read_the_same_however_they_are_read() {
+    for seed in seeds() {
+        let stream = generated(seed);
+        let what = format!("seed {seed}");
+        reads_the_same(&what, &mut StdRng::seed_from_u64(seed), || stream.eyes(), &stream.lines(), seed % 4 == 0).await;
+    }
+}
+
+async fn twice_is_once<E: Eyes>(what: &str, eyes: impl Fn() -> E, lines: &[String]) {
+    let dir = tempfile::tempdir().unwrap();
+    let once = feed::sqlite(dir.path(), "once.db").await;
+    let want = ingested(&once, eyes(), lines, 50).await;
+    let doubled: Vec<String> = lines.iter().flat_map(|l| [l.clone(), l.clone()]).collect();
+    for batch in [1, 50] {
+        let twice = feed::sqlite(dir.path(), &format!("twice{batch}.db")).await;
+        assert_eq!(ingested(&twice, eyes(), &doubled, batch).await, want, "{what}: each twice, batches of {batch}");
+    }
+    // Later, in other batches, to the same brain and to a new one.
+    let head = feed::head(&once).await;
+    let mut brain = feed::awake(&once, eyes()).await;
+    for batch in [7, 1_000] {
+        let done = feed::feed(&mut brain, &once, lines, batch).await;
+        assert_eq!((done.duplicates, done.handled), (lines.len() as u64, 0), "{what}");
+    }
+    assert_eq!(feed::head(&once).await, head, "{what}: delivered again later");
+    assert_eq!(digests(brain.state()), want, "{what}");
+}
+
+#[tokio::test]
+async fn a_message_delivered_twice_changes_nothing() {
+    let (_, lines) = recording();
+    twice_is_once("recording", || recording().0, &lines).await;
+    for seed in seeds() {
+        let stream = generated(seed);
+        twice_is_once(&format!("seed {seed}"), || stream.eyes(), &stream.lines()).await;
+    }
+}
+
+/// Whose a recorded message is: one tag and package, build, task, or repository.
+fn source(line: &str) -> String {
+    let m: Value = serde_json::from_str(line).unwrap();
+    let (topic, b) = (super::model_of_actions::topic(&m), &m["body"]);
+    let key = match topic {
+        "tag" | "untag" => format!("tag/{}/{}", b["tag"], b["name"]),
+        "package.list.change" => format!("tag/{}/{}", b["tag"], b["package"]),
+        "build.state.change" => format!("build/{}", b["build_id"]),
+        "task.state.change" => format!("task/{}", b["id"]),
+        t if t.starts_with("repo.") => format!("repo/{}", b["repo_id"]),
+        other => other.to_owned(),
+    };
+    format!("{}/{key}", b["instance"])
+}
+
+/// Another order of the lines; those of one source stay in order.
+fn interleaved(rng: &mut StdRng, messages: &[(String, String)]) -> Vec<String> {
+    let mut queues: BTreeMap<&str, std::collections::VecDeque<&str>> = BTreeMap::new();
+    for (source, line) in messages {
+        queues.entry(source).or_default().push_back(line);
+    }
+    let mut queues: Vec<_> = queues.into_values().collect();
+    let mut lines = Vec::new();
+    while !queues.is_empty() {
+        let at = rng.random_range(0..queues.len());
+        lines.push(queues[at].pop_front().unwrap().to_owned());
+        if queues[at].is_empty() {
+            queues.swap_remove(at);
+        }
+    }
+    lines
+}
+
+async fn facts<E: Eyes>(dir: &Path, name: &str, eyes: E, lines: &[String]) -> (Vec<String>, String) {
+    let log = feed::sqlite(dir, name).await;
+    let mut brain = feed::awake(&log, eyes).await;
+    feed::feed(&mut brain, &log, lines, 500).await;
+    log.close().await;
+    (brain.state().facts(), brain.state().facts_digest())
+}
+
+async fn order_does_not_matter<E: Eyes>(
+    what: &str,
+    rng: &mut StdRng,
+    eyes: impl Fn() -> E,
+    messages: &[(String, String)],
+) {
+    let dir = tempfile::tempdir().unwrap();
+    let sent: Vec<String> = messages.iter().map(|(_, l)| l.clone()).collect();
+    let (want, digest) = facts(dir.path(), "sent.db", eyes(), &sent).await;
+    assert!(want.iter().any(|f| f.contains(" resolved ")), "{what}: nothing was resolved");
+    for n in 0..2 {
+        let lines = interleaved(rng, messages);
+        assert_ne!(lines, sent, "{what}");
+        let (got, other) = facts(dir.path(), &format!("{n}.db"), eyes(), &lines).await;
+        let missing: Vec<_> = want.iter().filter(|f| !got.contains(f)).collect();
+        let new: Vec<_> = got.iter().filter(|f| !want.contains(f)).collect();
+        assert!(missing.is_empty() && new.is_empty(), "{what}, order {n}: without {missing:#?}, with {new:#?}");
+        assert_eq!(other, digest, "{what}");
+    }
+}
+
+fn with_sources(stream: &Stream) -> Vec<(String, String)> {
+    stream.messages.iter().map(|m| (m.source.clone(), m.line.clone())).collect()
+}
+
+#[tokio::test]
+async fn sources_may_be_interleaved_differently() {
+    let messages: Vec<_> = recording().1.into_iter().map(|l| (source(&l), l)).collect();
+    order_does_not_matter("recording", &mut StdRng::seed_from_u64(1), || recording().0, &messages).await;
+    for seed in seeds() {
+        let stream = generated(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
+        order_does_not_matter(&format!("seed {seed}"), &mut rng, || stream.eyes(), &with_sources(&stream)).await;
+    }
+}
+
+#[tokio::test]
+async fn two_hubs_may_be_interleaved_differently() {
+    for seed in seeds() {
+        let (one, two) = (generated(seed), generated::stream(seed + 10_000, "secondary", MESSAGES));
+        let messages = [with_sources(&one), with_sources(&two)].concat();
+        let mut rng = StdRng::seed_from_u64(seed);
+        let eyes = || Glimpse::on(&[&one, &two]);
+        order_does_not_matter(&format!("seed {seed}"), &mut rng, eyes, &messages).await;
+    }
+}
+
+/// Ids of the commands in a file, in order.
+fn commands(path: &Path) -> Vec<String> {
+    feed::json_lines(path).iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What each rebuild in the log was requested for.
+async fn requested(log: &AnyLog) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut see = |_: &State, e: &koschei::event::Envelope| {
+        if let Event::RebuildRequested(r) = &e.event {
+            found.push(format!("{} {} {}", r.collection, r.nvr.name, serde_json::to_string(&r.inputs).unwrap()));
+        }
+    };
+    replay::fold(log, State::default(), None, &mut |_| {}, &mut see).await.unwrap();
+    found
+}
+
+fn assert_unique(what: &str, list: &[String]) {
+    let mut seen = BTreeSet::new();
+    let doubles: Vec<_> = list.iter().filter(|x| !seen.insert(*x)).collect();
+    assert!(doubles.is_empty(), "{what}: {doubles:#?}");
+}
+
+fn incoming(line: &str) -> Incoming {
+    let m: Value = serde_json::from_str(line).unwrap();
+    Incoming {
+        id: m["id"].as_str().unwrap().to_owned(),
+        source: koschei::engine::ingest::SOURCE.to_owned(),
+        topic: m["topic"].as_str().unwrap().to_owned(),
+        received_at: Timestamp::from_secs_f64(m["seen_at"].as_f64().unwrap()).unwrap(),
+        body: line.as_bytes().to_vec(),
+    }
+}
+
+/// Runs that break off at any place, one after the other on one log and one file of commands, against one run without a break.
+async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -> E, lines: &[String]) -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let calm = feed::sqlite(dir.path(), "calm.db").await;
+    let want = ingested(&calm, eyes(), lines, 500).await;
+    let calm_file = dir.path().join("calm.jsonl");
+    outbox::deliver(&calm, &mut CommandSink::open(&calm_file).unwrap(), &Metrics::new()).await.unwrap();
+
+    let (log, file) = (feed::sqlite(dir.path(), "log.db").await, dir.path().join("commands.jsonl"));
+    let mut read = 0;
+    while read < lines.len() {
+        let mut brain = feed::awake(&log, eyes()).await;
+        let stop = rng.random_range(read..=lines.len());
+        let batch = rng.random_range(1..40);
+        feed::feed(&mut brain, &log, &lines[..stop], batch).await;
+        read = stop;
+        match rng.random_range(0..4) {
+            // Broke off after some messages had come in, and before or after they were handled without being committed.
+            0 => {
+                let next: Vec<Incoming> = lines[stop..].iter().take(5).map(|l| incoming(l)).collect();
+                log.receive(&next).await.unwrap();
+                for (message, p) in next.iter().zip(log.pending(None, 5).await.unwrap()) {
+                    brain.message(&log, p.position, message, None).await.unwrap();
+                }
+            }
+            // Broke off after commands had left, and before that was noted.
+            1 => {
+                let waiting = log.pending_commands(rng.random_range(1..20)).await.unwrap();
+                let out: Vec<_> =
+                    waiting.iter().map(|c| OutgoingCommand { id: c.id.clone(), json: c.payload.clone() }).collect();
+                CommandSink::open(&file).unwrap().send(&out).await.unwrap();
+            }
+            // Broke off before any left.
+            2 => {}
+            _ => {
+                outbox::deliver(&log, &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
+            }
+        }
+    }
+    let got = ingested(&log, eyes(), lines, 500).await;
+    outbox::deliver(&log, &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
+    assert_eq!(got, want, "{what}: broken off and gone on with");
+    let (ids, requests) = (commands(&file), requested(&log).await);
+    assert_unique(&format!("{what}: left twice"), &ids);
+    assert_eq!(ids, commands(&calm_file), "{what}: commands of a run with breaks and of one without");
+    assert_unique(&format!("{what}: requested twice for the same reasons"), &requests);
+    assert!(requests.len() <= ids.len(), "{what}");
+    ids.len()
+}
+
+#[tokio::test]
+async fn no_command_leaves_twice() {
+    let (_, lines) = recording();
+    let mut total = commands_leave_once("recording", &mut StdRng::seed_from_u64(1), || recording().0, &lines).await;
+    assert!(total > 0, "the recording leads to no command");
+    total = 0;
+    for seed in seeds() {
+        let stream = generated(seed);
+        let mut rng = StdRng::seed_from_u64(seed);
+        total += commands_leave_once(&format!("seed {seed}"), &mut rng, || stream.eyes(), &stream.lines()).await;
+    }
+    assert!(total > 50, "generated streams lead to {total} commands only");
+    println!("{total} commands");
+}

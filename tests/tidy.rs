@@ -1,0 +1,130 @@
+//! The house's own rules, checked without any external tool: which room may know which, and what the core must not name.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
+
+use std::path::{Path, PathBuf};
+
+/// Rooms of the functional core and what each may use besides itself.
+const CORE: [(&str, &[&str]); 6] = [
+    ("model", &[]),
+    ("event", &["model"]),
+    ("fold", &["model", "event"]),
+    ("decide", &["model", "event", "fold"]),
+    ("repodata", &["model"]),
+    ("resolve", &["model", "repodata"]),
+];
+/// Ports see the core, never each other.
+const PORTS: [(&str, &[&str]); 3] =
+    [("log", &["model", "event"]), ("bus", &["model", "event"]), ("koji", &["model", "event", "resolve"])];
+/// What the core must not know: input and output, clocks, randomness.
+const BANNED: [&str; 11] = [
+    "tokio",
+    "sqlx",
+    "reqwest",
+    "async_nats",
+    "axum",
+    "SystemTime",
+    "Instant::now",
+    "rand::",
+    "std::net",
+    "std::env",
+    "std::process",
+];
+/// Longest file: past this there is a seam to look for.
+const LINES_MAX: usize = 700;
+
+fn files(room: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room)];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The code of a file: no comments, nothing from its first test module on.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let is_test = path.file_name().is_some_and(|n| n.to_str().unwrap().ends_with("tests.rs"));
+    let code = if is_test { "" } else { text.split("#[cfg(test)]").next().unwrap() };
+    code.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Rooms of this crate a file names.
+fn rooms_named(code: &str) -> Vec<String> {
+    code.match_indices("crate::")
+        .filter_map(|(at, m)| code.get(at + m.len()..))
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect())
+        .filter(|room: &String| !room.is_empty())
+        .collect()
+}
+
+#[test]
+fn arrows_point_down() {
+    for (room, may) in CORE.iter().chain(&PORTS) {
+        for path in files(room) {
+            for named in rooms_named(&code(&path)) {
+                let allowed = named == *room || may.contains(&named.as_str());
+                assert!(allowed, "{} names `{named}`: {room} may only use {may:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    for (room, _) in CORE {
+        for path in files(room) {
+            let code = code(&path);
+            for banned in BANNED {
+                assert!(
+                    !code.contains(banned),
+                    "{} names `{banned}`: the core does no input or output",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_in_one_file() {
+    let all: Vec<PathBuf> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap()
+        .flat_map(|e| {
+            let path = e.unwrap().path();
+            if path.is_dir() { files(path.file_name().unwrap().to_str().unwrap()) } else { vec![path] }
+        })
+        .collect();
+    let with: Vec<_> = all.iter().filter(|p| code(p).contains("unsafe ")).collect();
+    assert_eq!(with.len(), 1, "{with:?}");
+    assert!(with[0].ends_with("src/resolve/solv/ffi.rs"));
+    for path in &all {
+        let lines = std::fs::read_to_string(path).unwrap().lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines: look for the seam", path.display());
+    }
+}
+
+#[test]
+fn migrations_come_in_pairs() {
+    let names = |dialect: &str| {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect);
+        let mut names: Vec<String> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}
+
+#[test]
+fn the_rules_of_this_test_can_fail() {
+    assert_eq!(rooms_named("use crate::engine::Brain; use crate::log::x;"), ["engine", "log"]);
+    assert!(BANNED.iter().any(|b| "let t = tokio::spawn()".contains(b)));
+}
