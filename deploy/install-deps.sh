@@ -32,6 +32,7 @@ for part in "$@"; do
     case $part in
         build)
             need 'command -v cc' gcc gcc
+            need 'command -v make' make make
             need 'command -v pkg-config' pkg-config pkgconf-pkg-config
             need 'command -v pkg-config && pkg-config --exists libsolv' libsolv-dev libsolv-devel
             ;;

@@ -13,7 +13,7 @@ use super::policy::Policy;
 use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, priority};
 use super::retry;
 use crate::event::RebuildInputs;
-use crate::fold::{Collection, Package};
+use crate::fold::{Collection, Package, arch};
 use crate::model::{BuildrootState, Name, Outcome, Timestamp};
 
 /// Why a package is not rebuilt now.
@@ -104,6 +104,11 @@ impl Hold {
         "overall_limit",
         "evaluation_limit",
     ];
+
+    /// Whether it holds every package of the collection alike.
+    pub(super) const fn holds_collection(&self) -> bool {
+        matches!(self, Self::TargetGone | Self::BuildrootUnknown | Self::BuildrootBroken)
+    }
 
     pub(super) const fn index(&self) -> usize {
         match self {
@@ -203,8 +208,16 @@ pub fn source(package: &Package) -> Option<&SmolStr> {
     package.latest.as_ref().map(|l| &l.source)
 }
 
-/// The architectures a rebuild would use, and whether the package is `noarch`.
+/// The architectures a rebuild would use, and whether the package is `noarch`. A package that was never resolved is left to Koji
+/// (none), unless an override says which of the collection's architectures to take.
 pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, bool) {
+    if package.verdicts.is_empty()
+        && let Some(list) = &package.arch_override
+    {
+        let allowed =
+            |a: &&Name| arch::collection_allows(&collection.settings.arches, a) && arch::override_allows(list, a);
+        return (collection.arches.keys().filter(allowed).cloned().collect(), false);
+    }
     let mut noarch = false;
     let arches = package
         .verdicts_in_use(&collection.settings.arches)
@@ -261,12 +274,12 @@ pub fn examine(
         }
     }
     let priority = priority_of(collection, package, now, policy);
-    let current = priority.map_or(Points::ZERO, |p| p.current);
     let threshold = Points::whole(policy.build_threshold);
-    if current < threshold {
-        hold(Hold::BelowThreshold { missing: threshold.0 - current.0 });
-    } else if package.declined.as_ref().is_some_and(|d| **d == inputs(package, policy)) {
-        hold(Hold::Declined);
+    match &priority {
+        // Without any build there is no priority to compare: what is missing is the build, and a first one brings points.
+        Some(p) if p.current < threshold => hold(Hold::BelowThreshold { missing: threshold.0 - p.current.0 }),
+        _ if package.declined.as_ref().is_some_and(|d| **d == inputs(package, policy)) => hold(Hold::Declined),
+        _ => {}
     }
     priority
 }
@@ -283,6 +296,11 @@ fn resolution(collection: &Collection, package: &Package, source: Option<&SmolSt
     if package.verdicts.is_empty() {
         if !package.skip_resolution {
             hold(Hold::NotResolvedYet);
+        } else if package.arch_override.is_some()
+            && !collection.arches.is_empty()
+            && build_arches(collection, package).0.is_empty()
+        {
+            hold(Hold::NoArch);
         }
     } else if !looked_at || !usable {
         hold(Hold::NoArch);

@@ -12,7 +12,8 @@ use super::load::{ArchLoads, overloaded_arches};
 use super::policy::Policy;
 use super::priority::{Points, Priority};
 use crate::event::{Chosen, PriorityParts};
-use crate::fold::State;
+use crate::fold::arch::collection_allows;
+use crate::fold::{Collection, State};
 use crate::model::{Name, Timestamp};
 
 /// A package that shall be rebuilt.
@@ -71,16 +72,33 @@ pub fn parts(p: &Priority) -> PriorityParts {
 
 /// Room for rebuilds while choosing.
 struct Room<'a> {
-    policy: &'a Policy,
     load: Option<&'a ArchLoads>,
+    load_threshold: u32,
+    requests: u32,
     overall: u32,
     per_collection: Vec<u32>,
-    chosen: u32,
 }
 
-impl Room<'_> {
+impl<'a> Room<'a> {
+    /// The room there is. `own` slots of a package that is looked at as if it held none are given back.
+    fn new(state: &State, policy: &Policy, load: Option<&'a ArchLoads>, own: Option<(usize, u32)>) -> Self {
+        let freed = |index: usize| own.filter(|(c, _)| *c == index).map_or(0, |(_, n)| n);
+        let left = |(index, c): (usize, &Collection)| {
+            let limit = c.settings.max_builds.or(policy.max_builds_per_collection).unwrap_or(u32::MAX);
+            limit.saturating_sub(c.running.saturating_sub(freed(index)))
+        };
+        let running = state.running().saturating_sub(own.map_or(0, |(_, n)| n));
+        Room {
+            load,
+            load_threshold: policy.load_threshold,
+            requests: policy.max_requests_per_evaluation,
+            overall: policy.max_builds.saturating_sub(running),
+            per_collection: state.collections.values().enumerate().map(left).collect(),
+        }
+    }
+
     fn refuse(&self, state: &State, c: &Choice) -> Option<Hold> {
-        if self.chosen >= self.policy.max_requests_per_evaluation {
+        if self.requests == 0 {
             return Some(Hold::EvaluationLimit);
         }
         if self.overall == 0 {
@@ -91,14 +109,28 @@ impl Room<'_> {
         }
         let loads = self.load?;
         let collection = &state.collections[c.collection];
-        let (arches, noarch) = build_arches(collection, &collection.packages[c.package]);
-        overloaded_arches(loads, &arches, noarch, self.policy.load_threshold).map(|arches| Hold::Load { arches })
+        let (mut arches, noarch) = build_arches(collection, &collection.packages[c.package]);
+        if arches.is_empty() && !noarch {
+            // Never resolved, so nothing limits it: it goes to every architecture.
+            arches.extend(loads.0.keys().filter(|a| collection_allows(&collection.settings.arches, a)).cloned());
+        }
+        overloaded_arches(loads, &arches, noarch, self.load_threshold).map(|arches| Hold::Load { arches })
     }
 
     fn take(&mut self, c: &Choice) {
-        self.chosen += 1;
+        self.requests -= 1;
         self.overall -= 1;
         self.per_collection[c.collection] -= 1;
+    }
+
+    /// Makes room as if the limit behind `hold` were not there.
+    fn lift(&mut self, hold: &Hold, collection: usize) {
+        match hold {
+            Hold::EvaluationLimit => self.requests = u32::MAX,
+            Hold::OverallLimit => self.overall = u32::MAX,
+            Hold::CollectionLimit => self.per_collection[collection] = u32::MAX,
+            _ => self.load = None,
+        }
     }
 }
 
@@ -106,30 +138,8 @@ impl Room<'_> {
 /// Cost: O(packages) plus O(due · log due).
 pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLoads>) -> Plan {
     let mut held = [0_u32; Hold::COUNT];
-    let mut considered = 0;
-    let mut due: Vec<Choice> = Vec::new();
-    for (ci, (cname, collection)) in state.collections.iter().enumerate() {
-        let buildroot = collection.buildroot();
-        for (pi, (pname, package)) in collection.packages.iter().enumerate() {
-            considered += 1;
-            let mut first: Option<usize> = None;
-            let priority = examine((cname, collection), (pname, package), buildroot, now, policy, |hold| {
-                first.get_or_insert(hold.index());
-            });
-            match (first, priority) {
-                (Some(reason), _) => held[reason] += 1,
-                (None, Some(priority)) => due.push(Choice { collection: ci, package: pi, priority }),
-                // Without any known build there is no priority; the threshold then counts from nothing.
-                (None, None) => held[Hold::NoSource.index()] += 1,
-            }
-        }
-    }
-    // Ties go by name, so that the same state always gives the same plan.
-    due.sort_by_cached_key(|c| {
-        let (collection, package) = names(state, c.collection, c.package);
-        (Reverse::<Points>(c.priority.current), collection, package)
-    });
-    let mut room = room(state, policy, load);
+    let (considered, due) = due(state, now, policy, None, &mut held);
+    let mut room = Room::new(state, policy, load, None);
     let mut chosen = Vec::new();
     for choice in due {
         match room.refuse(state, &choice) {
@@ -144,39 +154,75 @@ pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLo
     Plan { considered, held, chosen }
 }
 
-fn room<'a>(state: &State, policy: &'a Policy, load: Option<&'a ArchLoads>) -> Room<'a> {
-    let per_collection = state
-        .collections
-        .values()
-        .map(|c| {
-            let limit = c.settings.max_builds.or(policy.max_builds_per_collection).unwrap_or(u32::MAX);
-            limit.saturating_sub(c.running)
-        })
-        .collect();
-    Room { policy, load, overall: policy.max_builds.saturating_sub(state.running()), per_collection, chosen: 0 }
+/// How many packages there are, and those nothing in themselves or their collection holds back, most urgent first. What holds
+/// the whole collection `sound` is passed over.
+fn due(
+    state: &State,
+    now: Timestamp,
+    policy: &Policy,
+    sound: Option<usize>,
+    held: &mut [u32; Hold::COUNT],
+) -> (u32, Vec<Choice>) {
+    let mut considered = 0;
+    let mut due: Vec<Choice> = Vec::new();
+    for (ci, (cname, collection)) in state.collections.iter().enumerate() {
+        let buildroot = collection.buildroot();
+        for (pi, (pname, package)) in collection.packages.iter().enumerate() {
+            considered += 1;
+            let mut first: Option<usize> = None;
+            let priority = examine((cname, collection), (pname, package), buildroot, now, policy, |hold| {
+                if !(sound == Some(ci) && hold.holds_collection()) {
+                    first.get_or_insert(hold.index());
+                }
+            });
+            match (first, priority) {
+                (Some(reason), _) => held[reason] += 1,
+                (None, Some(priority)) => due.push(Choice { collection: ci, package: pi, priority }),
+                // Without any known build there is no priority, so nothing to rank it by.
+                (None, None) => held[Hold::NoSource.index()] += 1,
+            }
+        }
+    }
+    due.sort_by_cached_key(|c| rank(state, c));
+    (considered, due)
 }
 
-/// Why a package that is due by itself is not chosen: the reason that lies in the others. `None` when it is chosen.
+/// What candidates are ordered by. Ties go by name, so that the same state always gives the same plan.
+fn rank(state: &State, c: &Choice) -> (Reverse<Points>, (Name, Name)) {
+    (Reverse(c.priority.current), names(state, c.collection, c.package))
+}
+
+/// The limits that keep a package from being chosen once it is due, at `mine.priority`: lifting all of them lets it through,
+/// and each of them must be lifted. Empty: it is chosen. Load says nothing while its architectures are not known.
+/// Cost: that of at most five plans.
 pub(super) fn crowded_out(
     state: &State,
     now: Timestamp,
     policy: &Policy,
     load: Option<&ArchLoads>,
-    (collection, package): (usize, usize),
-) -> Option<Hold> {
-    let whole = plan(state, now, policy, load);
-    if whole.chosen.iter().any(|c| c.collection == collection && c.package == package) {
-        return None;
+    mine: &Choice,
+    arches_known: bool,
+) -> Vec<Hold> {
+    let me = &state.collections[mine.collection].packages[mine.package];
+    let own = u32::from(me.running) + u32::from(me.open_rebuild.is_some());
+    // What holds the whole collection would let its other packages go, too.
+    let (_, mut ahead) = due(state, now, policy, Some(mine.collection), &mut [0; Hold::COUNT]);
+    ahead
+        .retain(|c| (c.collection, c.package) != (mine.collection, mine.package) && rank(state, c) < rank(state, mine));
+    let mut limits: Vec<Hold> = Vec::new();
+    loop {
+        // A lifted limit lets others through first, who may use up what the next limit leaves.
+        let mut room = Room::new(state, policy, load, Some((mine.collection, own)));
+        limits.iter().for_each(|l| room.lift(l, mine.collection));
+        for choice in &ahead {
+            if room.refuse(state, choice).is_none() {
+                room.take(choice);
+            }
+        }
+        room.load = room.load.filter(|_| arches_known);
+        match room.refuse(state, mine) {
+            None => return limits,
+            Some(limit) => limits.push(limit),
+        }
     }
-    // Everything that was chosen had its turn before, or would not have changed the outcome: load looks only at the package
-    // itself, limits only count.
-    let mut room = room(state, policy, load);
-    let me = &state.collections[collection].packages[package];
-    let priority = super::eligibility::priority_of(&state.collections[collection], me, now, policy)?;
-    let mine = Choice { collection, package, priority };
-    let key = |c: &Choice| (Reverse(c.priority.current), names(state, c.collection, c.package));
-    for choice in whole.chosen.iter().filter(|c| key(c) < key(&mine)) {
-        room.take(choice);
-    }
-    room.refuse(state, &mine)
 }

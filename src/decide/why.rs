@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::eligibility::{Hold, build_arches, examine, priority_inputs};
 use super::load::ArchLoads;
-use super::plan::{crowded_out, parts};
+use super::plan::{Choice, crowded_out, parts};
 use super::policy::Policy;
-use super::priority::due_at;
+use super::priority::{Points, PriorityInputs, due_at};
 use crate::event::PriorityParts;
 use crate::fold::State;
 use crate::model::{Name, PackageState, Timestamp};
@@ -23,7 +23,7 @@ pub struct Why {
     /// Whether an evaluation now would choose it.
     pub chosen: bool,
     /// What decides. If it is chosen: nothing holds it and its priority reaches the threshold, so this is empty. If not: exactly these
-    /// would have to change for it to be chosen, and each of them must.
+    /// would have to change for it to be chosen, and each of them must (a package without any build counts as due with its first).
     pub deciding: Vec<Hold>,
     /// Its priority; absent when no build of it is known.
     pub priority: Option<PriorityParts>,
@@ -36,7 +36,7 @@ pub struct Why {
 }
 
 /// Says which condition decides about a package; `None` when the collection or package is not known.
-/// Cost: O(1), or that of a whole plan when the package is due.
+/// Cost: that of a few whole plans, since others may take the room.
 pub fn why(
     state: &State,
     collection: &str,
@@ -49,10 +49,16 @@ pub fn why(
     let (pi, pname, p) = c.packages.get_full(package)?;
     let mut deciding = Vec::new();
     let priority = examine((cname, c), (pname, p), c.buildroot(), now, policy, |hold| deciding.push(hold));
-    if deciding.is_empty() {
-        deciding.extend(crowded_out(state, now, policy, load, (ci, pi)));
-    }
     let waits_for_time = matches!(deciding[..], [Hold::BelowThreshold { .. }]);
+    // Looked at as if it were just due: what holds it for itself is one thing, whether there would be room another. Without any
+    // build it ranks as with a first one, imported now.
+    let first = PriorityInputs { last_build_started: Some(now), ..priority_inputs(c, p, policy) };
+    let mut due =
+        priority.or_else(|| super::priority::priority(&first, now, policy)).expect("a build gives a priority");
+    due.current = due.current.max(Points::whole(policy.build_threshold));
+    let mine = Choice { collection: ci, package: pi, priority: due };
+    let arches_known = !deciding.iter().any(|h| matches!(h, Hold::NoArch | Hold::NotResolvedYet));
+    deciding.extend(crowded_out(state, now, policy, load, &mine, arches_known));
     Some(Why {
         collection: cname.clone(),
         package: pname.clone(),

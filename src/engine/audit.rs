@@ -4,15 +4,15 @@ use serde::Serialize;
 
 use super::brain::PROGRAM;
 use super::error::EngineError;
-use super::follow::{judgement, state_reason};
+use super::follow::{judgement, request_of, state_reason};
 use super::replay;
-use crate::decide::eligibility::inputs;
 use crate::decide::load::ArchLoads;
+use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
 use crate::event::{Chosen, Envelope, EvaluationMade, Event};
 use crate::fold::State;
 use crate::log::EventLog;
-use crate::model::{Name, Seq};
+use crate::model::{Name, Outcome, Seq};
 
 /// Most findings listed; more are only counted.
 const FINDINGS_MAX: usize = 1000;
@@ -50,11 +50,15 @@ pub struct Audit {
 
 impl Audit {
     fn find(&mut self, seq: Seq, event: &Event, program: Option<&str>, what: impl Into<String>) {
+        self.note(seq, event.kind().name, program, what);
+    }
+
+    fn note(&mut self, seq: Seq, kind: &str, program: Option<&str>, what: impl Into<String>) {
         self.total += 1;
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(Finding {
                 seq: seq.get(),
-                kind: event.kind().name.to_owned(),
+                kind: kind.to_owned(),
                 program: program.filter(|p| *p != PROGRAM).map(str::to_owned),
                 what: what.into(),
             });
@@ -65,8 +69,24 @@ impl Audit {
 /// An evaluation whose requests have not all been seen.
 struct Open {
     seq: Seq,
-    chosen: Vec<Chosen>,
+    /// Those not requested yet, and whether a later one was.
+    chosen: Vec<(Chosen, bool)>,
     policy: Policy,
+}
+
+impl Open {
+    /// Whoever is left was forgotten.
+    fn close(self, audit: &mut Audit) {
+        if !self.chosen.is_empty() {
+            let missing: Vec<&str> = self.chosen.iter().map(|(c, _)| c.package.as_str()).collect();
+            audit.note(
+                self.seq,
+                "evaluation_made",
+                None,
+                format!("chose {} and no request followed", missing.join(", ")),
+            );
+        }
+    }
 }
 
 /// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests, outcomes, states.
@@ -76,13 +96,12 @@ struct Open {
 pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, EngineError> {
     let mut audit = Audit::default();
     let mut open: Option<Open> = None;
-    let state = replay::fold(log, State::default(), None, progress, &mut |state, e| {
+    replay::fold(log, State::default(), None, progress, &mut |state, e| {
         look(&mut audit, &mut open, state, e);
     })
     .await?;
-    if let Some(o) = open.filter(|o| !o.chosen.is_empty()) {
-        let event = Event::Tick(crate::event::Tick { now: state.recorded_at });
-        audit.find(o.seq, &event, None, format!("{} chosen packages were never requested", o.chosen.len()));
+    if let Some(open) = open {
+        open.close(&mut audit);
     }
     Ok(audit)
 }
@@ -90,14 +109,8 @@ pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result
 fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope) {
     audit.events += 1;
     let follows = matches!(&e.event, Event::RebuildRequested(_) | Event::RebuildNotSubmitted(_));
-    if !follows && let Some(o) = open.take().filter(|o| !o.chosen.is_empty()) {
-        let missing: Vec<&str> = o.chosen.iter().map(|c| c.package.as_str()).collect();
-        audit.find(
-            e.seq,
-            &e.event,
-            None,
-            format!("evaluation {} chose {} and no request followed", o.seq, missing.join(", ")),
-        );
+    if !follows && let Some(open) = open.take() {
+        open.close(audit);
     }
     match &e.event {
         Event::EvaluationMade(made) => {
@@ -112,33 +125,43 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             if e.causation != Some(o.seq) {
                 audit.find(e.seq, &e.event, None, format!("its cause is not evaluation {}", o.seq));
             }
-            let place = o.chosen.iter().position(|c| c.collection == r.collection && c.package == r.nvr.name);
-            match place {
-                Some(0) => {
-                    o.chosen.remove(0);
-                }
-                Some(at) => {
-                    o.chosen.remove(at);
-                    audit.find(e.seq, &e.event, None, "requested out of turn");
-                }
-                None => {
-                    audit.find(e.seq, &e.event, None, format!("evaluation {} did not choose {}", o.seq, r.nvr.name))
-                }
+            let place = o.chosen.iter().position(|(c, _)| c.collection == r.collection && c.package == r.nvr.name);
+            let Some(place) = place else {
+                return audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    format!("evaluation {} did not choose {}", o.seq, r.nvr.name),
+                );
+            };
+            let (chosen, passed_over) = o.chosen.remove(place);
+            o.chosen.iter_mut().take(place).for_each(|(_, passed_over)| *passed_over = true);
+            if passed_over {
+                audit.find(e.seq, &e.event, None, "requested out of turn");
             }
-            let derived = state.package(&r.collection, &r.nvr.name).map(|p| inputs(p, &o.policy));
-            if derived.as_ref() != Some(&r.inputs) {
-                audit.find(e.seq, &e.event, None, "what it says it depended on is not what the state was");
+            let derived = index_of(state, &r.collection, &r.nvr.name)
+                .and_then(|at| request_of(state, at, chosen.priority, &o.policy));
+            if derived.as_ref() != Some(r) {
+                audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    "what it asks for, or says it depended on, is not what the rules give",
+                );
             }
         }
         Event::RebuildFinished(r) => {
             audit.judgements += 1;
             let policy = policy(state);
             let task = state.hubs.get(&r.hub).and_then(|h| h.tasks.get(&r.task_id));
-            let derived = task.zip(policy).and_then(|(t, p)| judgement(t, &p));
-            // With the builder's own words, or when given up, more was known than the fold keeps.
-            let known = r.fault.is_none() && r.outcome != crate::model::Outcome::TimedOut;
-            if known && derived.as_ref().map(|v| v.outcome) != Some(r.outcome) {
-                let now = derived.map_or("not ended".to_owned(), |v| v.outcome.to_string());
+            let derived = task.zip(policy).and_then(|(t, p)| match judgement(t, &p) {
+                Some(verdict) => Some(verdict.outcome),
+                // It did not end, so all it can be is given up.
+                None => is_timed_out(t.created_at, e.recorded_at, &p).then_some(Outcome::TimedOut),
+            });
+            // With the builder's own words more was known than the fold keeps.
+            if r.fault.is_none() && derived != Some(r.outcome) {
+                let now = derived.map_or("not ended".to_owned(), |v| v.to_string());
                 audit.find(e.seq, &e.event, None, format!("says {}, the rules say {now}", r.outcome));
             }
         }
@@ -154,8 +177,21 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                 audit.find(e.seq, &e.event, None, format!("says {}, the state is {derived}: {why}", c.new));
             }
         }
+        Event::CollectionStateChanged(c) => {
+            audit.judgements += 1;
+            let derived = state.collections.get(&c.collection).map(|x| (x.announced, x.buildroot()));
+            if derived != Some((c.old, c.new)) {
+                audit.find(e.seq, &e.event, None, format!("says {} to {}, the state says {derived:?}", c.old, c.new));
+            }
+        }
         _ => {}
     }
+}
+
+/// Collection and package by index.
+fn index_of(state: &State, collection: &str, package: &str) -> Option<(usize, usize)> {
+    let (at, _, c) = state.collections.get_full(collection)?;
+    Some((at, c.packages.get_index_of(package)?))
 }
 
 fn policy(state: &State) -> Option<Policy> {
@@ -193,7 +229,7 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
             format!("held back: says {:?}, the rules say {:?}", made.held, derived.held),
         );
     }
-    Some(Open { seq: e.seq, chosen: made.chosen.clone(), policy })
+    Some(Open { seq: e.seq, chosen: made.chosen.iter().map(|c| (c.clone(), false)).collect(), policy })
 }
 
 fn difference(rules: &[Chosen], log: &[Chosen]) -> String {

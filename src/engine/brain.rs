@@ -19,7 +19,7 @@ use crate::event::{
     ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried,
     NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
 };
-use crate::fold::State;
+use crate::fold::{Collection, State};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
 use crate::model::{Hub, Name, PersonId, Seq, Timestamp};
 use crate::telemetry::Metrics;
@@ -187,6 +187,24 @@ impl<E: Eyes> Brain<E> {
         self.tick(log).await
     }
 
+    /// Appends what an operator did or asked for at `at`, and everything that follows from it. Decisions wait for the next tick.
+    ///
+    /// A request to cancel also lets its command out.
+    ///
+    /// # Errors
+    /// Unavailable or broken, from reading attachments.
+    pub async fn operator(&mut self, log: &impl EventLog, event: Event, at: Timestamp) -> Result<Seq, EngineError> {
+        self.now = self.now.max(at);
+        self.begin();
+        self.tick(log).await?;
+        let seq = self.push(event.clone(), Source::Operator, None, None);
+        if let Event::RebuildCancelRequested(cancel) = &event {
+            self.cancel_command(cancel, seq, None);
+        }
+        self.settle(log, seq).await?;
+        Ok(seq)
+    }
+
     /// Sets a message aside that is not even one.
     pub fn unreadable(&mut self, position: Position, topic: &str, reason: String) {
         let disposition = Disposition::Parked { reason };
@@ -283,6 +301,11 @@ impl<E: Eyes> Brain<E> {
             }
             Event::TargetObserved(t) => {
                 let known = self.state.hubs.get(&t.hub).and_then(|h| h.targets.get(&t.target));
+                if t.build_tag.is_none() || t.dest_tag.is_none() {
+                    // Not there, and never seen either: that is known only once those who submit to it know.
+                    let theirs = |c: &&Collection| c.settings.hub == t.hub && c.settings.target == t.target;
+                    return known.is_none() && self.state.collections.values().filter(theirs).all(|c| c.target_gone);
+                }
                 known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default()
                     == (t.build_tag.as_ref(), t.dest_tag.as_ref())
             }

@@ -7,12 +7,12 @@ use super::eyes::Eyes;
 use crate::decide::eligibility::{build_arches, inputs};
 use crate::decide::faults::{Canceller, Ended, FailedStep, classify};
 use crate::decide::plan::{names, parts};
-use crate::decide::{Choice, plan, retry};
+use crate::decide::{Choice, Policy, plan, retry};
 use crate::event::{
-    EvaluationMade, Event, PackageStateChanged, RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted,
-    RebuildRequested, Source, Trigger,
+    EvaluationMade, Event, PackageStateChanged, PriorityParts, RebuildCancelRequested, RebuildFinished,
+    RebuildNotSubmitted, RebuildRequested, Source, Trigger,
 };
-use crate::fold::{EvidenceKind, Package, Task};
+use crate::fold::{EvidenceKind, Package, State, Task};
 use crate::log::{EventLog, OutboxCommand};
 use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, Seq, TaskId};
 
@@ -104,7 +104,8 @@ impl<E: Eyes> Brain<E> {
         for (hub, h) in &self.state.hubs {
             for (id, t) in &h.tasks {
                 let Some(collection) = &t.collection else { continue };
-                let waits = !t.state.is_final() && !t.cancel_requested && t.outcome.is_none();
+                // One that somebody asked to cancel and that does not end is given up like any other.
+                let waits = !t.state.is_final() && t.outcome.is_none();
                 if waits && retry::is_timed_out(t.created_at, now, policy) {
                     late.push((hub.clone(), *id, collection.clone(), t.package.clone()));
                 }
@@ -120,21 +121,8 @@ impl<E: Eyes> Brain<E> {
                 reason: reason.clone(),
                 by: None,
             };
-            let seq = self.push(event.into(), Source::Engine, Some(cause), Some(cause));
-            let command = CancelCommand {
-                id: format!("c{seq}"),
-                command: "cancel".to_owned(),
-                version: 1,
-                collection: collection.clone(),
-                package: package.clone(),
-                hub: hub.clone(),
-                task_id,
-                reason: reason.clone(),
-                decided_at: now,
-                cause: CommandCause { sequence: seq.get(), evaluation: None, correlation: Some(cause.get()) },
-            };
-            let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
-            self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "cancel".to_owned(), payload });
+            let seq = self.push(event.clone().into(), Source::Engine, Some(cause), Some(cause));
+            self.cancel_command(&event, seq, Some(cause));
             // Without a hub nobody will tell that it was cancelled; it must not hold a slot for ever.
             let rebuild = self.state.hubs[&hub].tasks[&task_id].rebuild;
             let event = RebuildFinished {
@@ -150,6 +138,24 @@ impl<E: Eyes> Brain<E> {
             self.metrics.finished(Outcome::TimedOut);
             self.push(event.into(), Source::Engine, Some(seq), Some(cause));
         }
+    }
+
+    /// Lets the command out that follows from a request to cancel.
+    pub(super) fn cancel_command(&mut self, event: &RebuildCancelRequested, seq: Seq, correlation: Option<Seq>) {
+        let command = CancelCommand {
+            id: format!("c{seq}"),
+            command: "cancel".to_owned(),
+            version: 1,
+            collection: event.collection.clone(),
+            package: event.package.clone(),
+            hub: event.hub.clone(),
+            task_id: event.task_id,
+            reason: event.reason.clone(),
+            decided_at: self.now(),
+            cause: CommandCause { sequence: seq.get(), evaluation: None, correlation: correlation.map(Seq::get) },
+        };
+        let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
+        self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "cancel".to_owned(), payload });
     }
 
     /// Applies the rules, writes down what they say, and lets the commands out.
@@ -178,22 +184,11 @@ impl<E: Eyes> Brain<E> {
 
     fn request(&mut self, choice: &Choice, evaluation: Seq, correlation: Seq) {
         let (collection, package) = names(&self.state, choice.collection, choice.package);
-        let c = &self.state.collections[choice.collection];
-        let p = &c.packages[choice.package];
-        let Some((version, release)) = p.latest.as_ref().and_then(|l| l.source.rsplit_once('-')) else { return };
-        let nvr = Nvr { name: package.clone(), version: version.into(), release: release.into() };
-        let (arches, noarch) = build_arches(c, p);
-        let requested = RebuildRequested {
-            collection: collection.clone(),
-            hub: c.settings.hub.clone(),
-            nvr: nvr.clone(),
-            target: c.settings.target.clone(),
-            repo_id: c.arches.values().filter_map(|a| a.repo_id).max(),
-            arches: if noarch { Vec::new() } else { arches },
-            priority: parts(&choice.priority),
-            inputs: inputs(p, &self.settings.policy),
-            task_priority: self.settings.policy.task_priority.into(),
+        let place = (choice.collection, choice.package);
+        let Some(requested) = request_of(&self.state, place, parts(&choice.priority), &self.settings.policy) else {
+            return;
         };
+        let nvr = requested.nvr.clone();
         let seq = self.push(requested.clone().into(), Source::Engine, Some(evaluation), Some(correlation));
         let rebuild = RebuildId(seq.get());
         let command = RebuildCommand {
@@ -224,8 +219,33 @@ impl<E: Eyes> Brain<E> {
     }
 }
 
+/// The request for a chosen package, by collection and package index; `None` without a source package.
+pub fn request_of(
+    state: &State,
+    (collection, package): (usize, usize),
+    priority: PriorityParts,
+    policy: &Policy,
+) -> Option<RebuildRequested> {
+    let (cname, pname) = names(state, collection, package);
+    let c = &state.collections[collection];
+    let p = &c.packages[package];
+    let (version, release) = p.latest.as_ref()?.source.rsplit_once('-')?;
+    let (arches, noarch) = build_arches(c, p);
+    Some(RebuildRequested {
+        collection: cname,
+        hub: c.settings.hub.clone(),
+        nvr: Nvr { name: pname, version: version.into(), release: release.into() },
+        target: c.settings.target.clone(),
+        repo_id: c.arches.values().filter_map(|a| a.repo_id).max(),
+        arches: if noarch { Vec::new() } else { arches },
+        priority,
+        inputs: inputs(p, policy),
+        task_priority: policy.task_priority.into(),
+    })
+}
+
 /// How a task ended, by the rules; `None` while it has not.
-pub fn judgement(task: &Task, policy: &crate::decide::Policy) -> Option<crate::decide::faults::Verdict> {
+pub fn judgement(task: &Task, policy: &Policy) -> Option<crate::decide::faults::Verdict> {
     let failed: Vec<FailedStep<'_>> =
         task.failed_children.iter().map(|(method, label)| FailedStep { method, label, fault: None }).collect();
     let ended_at = task.finished_at.unwrap_or(task.created_at);

@@ -283,18 +283,14 @@ impl<E: Eyes> Brain<E> {
             return Ok(None);
         };
         let age = built_in.age(repo);
-        let older: Vec<(RepoId, String)> = bases
-            .iter()
-            .filter(|(a, ..)| *a <= age)
-            .take(BASES_TRIED)
-            .map(|(_, id, digest)| (*id, digest.clone()))
-            .collect();
-        for (id, digest) in older {
-            let closures = self.closures(log, &digest).await?;
+        // Newest first: those made after the build stand before this point.
+        let first = bases.partition_point(|(a, ..)| *a > age);
+        for (_, id, digest) in bases.iter().skip(first).take(BASES_TRIED) {
+            let closures = self.closures(log, digest).await?;
             let fits =
                 if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
             if fits {
-                return Ok(Some((id, closures)));
+                return Ok(Some((*id, closures)));
             }
         }
         Ok(None)
@@ -310,8 +306,13 @@ impl<E: Eyes> Brain<E> {
     ) -> Result<(), EngineError> {
         let c = &self.state.collections[index];
         let Some(p) = c.packages.get(package) else { return Ok(()) };
-        let open: Vec<(Name, Option<RepoId>)> =
-            p.verdicts.iter().filter(|v| v.ok == Some(true)).map(|v| (v.arch.clone(), v.base)).collect();
+        let built_in = p.base().and_then(|e| e.repo);
+        let open: Vec<(Name, Option<RepoId>)> = p
+            .verdicts
+            .iter()
+            .filter(|v| v.ok == Some(true) && v.base != built_in)
+            .map(|v| (v.arch.clone(), v.base))
+            .collect();
         for (arch, before) in open {
             let bases = self.bases(index, &arch);
             let found = self.base(log, index, package, &bases).await?;

@@ -67,18 +67,33 @@ impl Evidence {
 }
 
 /// Inserts `new` by its order, replacing an entry of the same build, and drops what is too old. Returns dropped tasks.
+///
+/// Builds the package's state and priority rest on stay, however many cancelled or faulty rebuilds came after them.
 pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<TaskId> {
     list.retain(|e| e.kind != new.kind);
     let at = list.partition_point(|e| e.order < new.order);
+    let kind = new.kind;
     list.insert(at, new);
     let mut dropped = Vec::new();
     while list.iter().filter(|e| !e.running).count() > KEPT {
-        let Some(oldest) = list.iter().position(|e| !e.running) else { break };
+        let Some(oldest) = oldest_unneeded(list, kind) else { break };
         if let EvidenceKind::Scratch(task) = list.remove(oldest).kind {
             dropped.push(task);
         }
     }
     dropped
+}
+
+/// The oldest build nothing rests on. Needed are: running ones, the one just inserted, the base, the newest real build, and
+/// the last two with a result (whether a package started to fail shows in the last but one).
+fn oldest_unneeded(list: &[Evidence], new: EvidenceKind) -> Option<usize> {
+    let base = list.iter().rposition(Evidence::is_base);
+    let real = list.iter().rposition(|e| matches!(e.kind, EvidenceKind::Real(_)));
+    let results: Vec<usize> =
+        list.iter().enumerate().rev().filter(|(_, e)| e.is_complete()).map(|(i, _)| i).take(2).collect();
+    list.iter()
+        .enumerate()
+        .position(|(i, e)| !(e.running || e.kind == new || Some(i) == base || Some(i) == real || results.contains(&i)))
 }
 
 /// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is.

@@ -33,7 +33,6 @@ impl State {
         arch.repo_id = Some(e.repo_id);
         arch.attachment = Some(e.attachment.clone());
         collection.resolved_at = Some(seq);
-        // Another architecture of the same repository may have failed.
         // Another architecture of the same repository may be why it is stale, or a newer repository.
         let hub = self.hubs.get(&e.hub);
         if collection.stale.as_ref().is_some_and(|(stale, _)| hub.is_none_or(|h| h.is_newer(e.repo_id, *stale))) {

@@ -365,7 +365,11 @@ impl State {
 
     fn collection_set(&mut self, name: &Name, settings: &CollectionSettings) {
         match self.collections.get_mut(name) {
-            Some(c) => c.settings = settings.clone(),
+            Some(c) => {
+                // Whether the new target is there will be seen; the old one's fate is none of its business.
+                c.target_gone &= (&c.settings.hub, &c.settings.target) == (&settings.hub, &settings.target);
+                c.settings = settings.clone();
+            }
             None => {
                 self.collections.insert(name.clone(), Collection::new(settings.clone()));
             }

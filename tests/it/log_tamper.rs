@@ -339,7 +339,16 @@ async fn missing_and_foreign_files() {
     let error = koschei::log::open(&path, &no_create).await.unwrap_err();
     assert!(matches!(error, OpenError::Missing { .. }), "{error}");
     assert!(!std::path::Path::new(&path).exists());
-    std::fs::write(&path, "This is not a database, it is a text that is long enough. ".repeat(40)).unwrap();
+    // Somebody else's file, short (SQLite would take it for an empty database and write over it) or long, stays as it is.
+    for text in ["x".to_owned(), "This is not a database, it is a text that is long enough. ".repeat(40)] {
+        std::fs::write(&path, &text).unwrap();
+        let error = koschei::log::open(&path, &Options::default()).await.unwrap_err();
+        assert!(matches!(error, OpenError::NotALog { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+    // One that begins as SQLite's do and goes on as something else is damaged.
+    let text = format!("SQLite format 3\0{}", "and then something else. ".repeat(100));
+    std::fs::write(&path, text).unwrap();
     let error = koschei::log::open(&path, &Options::default()).await.unwrap_err();
     assert_eq!(error.class(), Class::Broken);
     assert!(with_causes(&error).contains("damaged or is not a database"), "{}", with_causes(&error));

@@ -1,7 +1,10 @@
 //! All integration tests in one binary, a module per topic: linking is the slowest part of running them.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
+mod audit;
 mod bad_input;
+mod cases;
+mod defects;
 mod feed;
 mod follow;
 mod generated;
@@ -13,6 +16,7 @@ mod log_tamper;
 mod model_of_actions;
 mod nats_server;
 mod properties;
+mod recorded;
 mod repodata_bad;
 mod resolve;
 mod resolve_cases;
@@ -20,5 +24,7 @@ mod resolve_cli;
 mod resolve_small;
 mod schemas;
 mod servers;
+mod story;
 mod tiny;
 mod truth;
+mod why;

@@ -1,0 +1,527 @@
+//! Defects of Koschei 2.4 that are not carried over, a story each; it would end otherwise if the defect were here.
+
+use koschei::decide::Policy;
+use koschei::event::{
+    Event, PackageArchOverrideSet, PriorityKind, RebuildCancelRequested, RepoDeleted, TargetObserved,
+};
+use koschei::fold::EvidenceKind;
+use koschei::model::{Hub, Outcome, PackageState, RepoId, TaskId};
+use serde_json::json;
+
+use crate::story::{HOUR, World, broken, excluded, ok, settings};
+
+/// `z` in some version, at distance 1.
+fn z(version: u32) -> String {
+    format!("z-0:{version}-1.x86_64/1")
+}
+
+/// D3, behaviour 2: what another package's builds did in between is no matter for the started-to-fail rule.
+#[test]
+fn d3_started_to_fail_looks_at_the_same_package() {
+    let mut w = World::new();
+    w.real("f99", "sick-1-1");
+    w.real("f99", "healthy-1-1");
+    w.repo(1, &[ok("sick-1-1", &z(1)), ok("healthy-1-1", &z(1))]);
+    w.rebuild(1, "sick-1-1", "FAILED", 1);
+    assert_eq!(w.why("sick").priority.unwrap().build, 200_000, "it started to fail");
+    w.pass(13 * HOUR);
+    assert_eq!(w.requested(), ["sick"], "and is tried again once");
+    w.rebuild(2, "healthy-1-1", "CLOSED", 1);
+    w.rebuild(3, "sick-1-1", "FAILED", 1);
+    assert_eq!(w.why("sick").priority.unwrap().build, 0, "it goes on failing");
+    w.pass(13 * HOUR);
+    assert_eq!(w.requested(), [""; 0]);
+    w.sound();
+}
+
+/// D4, behaviour 3: rebuilds that end in another order than they began lose no dependency changes.
+#[test]
+fn d4_rebuilds_end_out_of_order() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    w.task(10, "foo-1-1", "OPEN", Some(1));
+    w.repo(2, &[ok("foo-1-1", &z(2))]);
+    w.task(11, "foo-1-1", "OPEN", Some(2));
+    w.task(11, "foo-1-1", "CLOSED", Some(2));
+    w.task(10, "foo-1-1", "CLOSED", Some(1));
+    w.repo(3, &[ok("foo-1-1", &z(3))]);
+    assert_eq!(w.changes("foo"), ["z 2-1>3-1 /1"], "measured from the one that began last");
+    // And the other way round in repositories: the later rebuild is bound to the older one.
+    w.task(12, "foo-1-1", "OPEN", Some(3));
+    w.task(13, "foo-1-1", "OPEN", Some(2));
+    w.task(13, "foo-1-1", "CLOSED", Some(2));
+    w.task(12, "foo-1-1", "CLOSED", Some(3));
+    assert_eq!(w.changes("foo"), ["z 2-1>3-1 /1"], "13 began last, and was built in repository 2");
+    w.sound();
+}
+
+/// D5, behaviour 4: after the newest build was untagged, changes are measured from the build before it.
+#[test]
+fn d5_untag_then_diff() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    w.real("f99", "foo-2-1");
+    w.repo(2, &[ok("foo-2-1", &z(2))]);
+    w.repo(3, &[ok("foo-2-1", &z(3))]);
+    assert_eq!(w.changes("foo"), ["z 2-1>3-1 /1"]);
+    w.untag("f99", "foo-2-1");
+    assert_eq!(w.changes("foo"), ["z 1-1>3-1 /1"]);
+    assert_eq!(w.dependency_points("foo"), 256_000);
+    w.repo(4, &[ok("foo-1-1", &z(4))]);
+    assert_eq!(w.changes("foo"), ["z 1-1>4-1 /1"]);
+    w.sound();
+}
+
+/// D6, behaviour 5: a package without a source package comes back as soon as there is one; the same build tagged again will do.
+#[test]
+fn d6_no_source_heals() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    w.points("foo", PriorityKind::Static, 1000);
+    w.untag("f99", "foo-1-1");
+    w.repo(2, &[]);
+    w.pass(24 * HOUR);
+    assert_eq!(w.held("foo"), ["no_source", "not_resolved_yet"]);
+    assert_eq!((w.is("foo"), w.requested()), (PackageState::Unknown, vec![]));
+    w.tag("f99", "foo-1-1");
+    w.repo(3, &[ok("foo-1-1", &z(3))]);
+    assert_eq!((w.is("foo"), w.requested()), (PackageState::Ok, vec!["foo".to_owned()]));
+    w.sound();
+}
+
+/// Nor does a package lose its state and priority to a row of rebuilds that say nothing about it.
+#[test]
+fn many_cancelled_rebuilds_do_not_push_the_last_result_out() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    for id in 1..30 {
+        w.rebuild(id, "foo-1-1", "CANCELED", 1);
+    }
+    assert_eq!((w.is("foo"), w.held("foo")), (PackageState::Ok, vec!["below_threshold"]));
+    assert!(w.package("foo").evidence.len() <= 11, "and yet the list is bounded");
+    w.repo(2, &[ok("foo-1-1", &z(2))]);
+    assert_eq!(w.changes("foo"), ["z 1-1>2-1 /1"]);
+    w.sound();
+}
+
+fn override_arches(w: &mut World, arches: Option<&str>) {
+    let arches = arches.map(str::to_owned);
+    w.operator(PackageArchOverrideSet { collection: "f99".into(), package: "foo".into(), arches, by: None });
+}
+
+/// D7: no architecture left is a reason like any other: it costs nothing, holds up nobody, and heals.
+#[test]
+fn d7_no_architecture_costs_no_points() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.real("f99", "bar-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1)), ok("bar-1-1", &z(1))]);
+    override_arches(&mut w, Some("^x86_64"));
+    w.points("foo", PriorityKind::Manual, 5000);
+    w.points("bar", PriorityKind::Manual, 400);
+    w.pass(60);
+    assert_eq!(w.requested(), ["bar"], "the less urgent one passes");
+    for _ in 0..20 {
+        w.pass(60);
+    }
+    assert_eq!((w.held("foo"), w.package("foo").manual_points), (vec!["no_arch"], 5000));
+    override_arches(&mut w, None);
+    w.pass(60);
+    assert_eq!(w.requested(), ["foo"]);
+    w.sound();
+}
+
+/// Two collections, each with a package that is due.
+fn two_collections(policy: Policy) -> World {
+    let mut w = World::with(policy, &[("f98", settings("f98")), ("f99", settings("f99"))]);
+    w.tag("f98", "top-1-1");
+    w.tag("f99", "foo-1-1");
+    w
+}
+
+fn target(name: &str, there: bool) -> TargetObserved {
+    TargetObserved {
+        hub: Hub::new("primary"),
+        target: name.into(),
+        build_tag: there.then(|| format!("{name}-build").into()),
+        dest_tag: there.then(|| name.into()),
+    }
+}
+
+/// D8, behaviour 6 (#351): a collection without target, repository content or build group stops at its own border, and heals.
+#[test]
+fn d8_trouble_stays_in_its_collection() {
+    let mut w = two_collections(Policy::default());
+    w.observe(target("f98", false));
+    w.holds("f98-build", 1, "x86_64", &[ok("top-1-1", &z(1))]);
+    w.done("f98-build", 1);
+    w.repo(2, &[ok("foo-1-1", &z(1))]);
+    assert_eq!(w.requested(), ["foo"], "top is as urgent and has no target");
+    assert_eq!(w.why_in("f98", "top").deciding, [koschei::decide::Hold::TargetGone]);
+
+    w.lose("f98-build", 3);
+    w.done("f98-build", 3);
+    w.no_group("f98-build", 4, "x86_64", "nothing provides bash");
+    w.done("f98-build", 4);
+    w.repo(5, &[ok("foo-1-1", &z(2))]);
+    assert_eq!(w.requested(), ["foo"]);
+
+    w.holds("f98-build", 6, "x86_64", &[ok("top-1-1", &z(1))]);
+    w.observe(target("f98", true));
+    w.done("f98-build", 6);
+    assert_eq!(w.requested(), ["top"]);
+    w.sound();
+}
+
+/// D9, behaviour 7 (and D1): a crash between a repository and its packages' verdicts loses neither.
+#[test]
+fn d9_crash_in_the_middle_of_a_repository() {
+    let story = |crash: bool| {
+        let mut w = World::new();
+        w.real("f99", "foo-1-1");
+        w.real("f99", "bar-1-1");
+        w.repo(1, &[ok("foo-1-1", &z(1)), ok("bar-1-1", &z(1))]);
+        w.holds("f99-build", 2, "x86_64", &[broken("foo-1-1", "nothing provides z"), ok("bar-1-1", &z(2))]);
+        let body = json!({"instance": "primary", "repo_id": 2, "tag": "f99-build"});
+        match crash {
+            true => w.send_and_crash("repo.done", body),
+            false => drop(w.send("repo.done", body)),
+        }
+        w.sound();
+        w
+    };
+    let (whole, crashed) = (story(false), story(true));
+    assert_eq!(crashed.is("foo"), PackageState::Unresolved);
+    assert_eq!(crashed.changes("bar"), ["z 1-1>2-1 /1"]);
+    assert_eq!(whole.state().digest(), crashed.state().digest());
+    assert_eq!(whole.events().len(), crashed.events().len());
+}
+
+/// D13, behaviour 9: where two collections look at the same tags, as a branch and its copy do, a task counts once.
+#[test]
+fn d13_a_task_counts_in_one_collection() {
+    let policy = Policy { max_builds: 2, ..Policy::default() };
+    let mut w = World::with(policy, &[("f99", settings("f99")), ("copy", settings("f99"))]);
+    w.real("f99", "foo-1-1");
+    w.real("f99", "bar-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1)), ok("bar-1-1", &z(1))]);
+    w.task(7, "foo-1-1", "OPEN", Some(1));
+    assert_eq!(w.state().running(), 1);
+    assert_eq!((w.package("foo").running, w.state().package("copy", "foo").unwrap().running), (1, 0));
+    w.points("bar", PriorityKind::Manual, 1000);
+    w.pass(60);
+    assert_eq!(w.requested(), ["bar"], "one of two slots is free");
+    w.task(7, "foo-1-1", "FAILED", Some(1));
+    assert_eq!(w.state().running(), 0);
+    w.sound();
+}
+
+/// D14: what is wrong with a package's dependencies stands in the log and in every answer.
+#[test]
+fn d14_problems_are_kept() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[broken("foo-1-1", "nothing provides libz.so.9 needed by z")]);
+    let reasons = w.all(|e| match e {
+        Event::PackageStateChanged(c) if c.new == PackageState::Unresolved => Some(c.reason),
+        _ => None,
+    });
+    assert_eq!(reasons, ["on x86_64: nothing provides libz.so.9 needed by z"]);
+    assert_eq!(w.package("foo").verdicts[0].problem.as_deref(), Some("nothing provides libz.so.9 needed by z"));
+}
+
+/// D15: a rebuild that runs and is cancelled, times out or meets a fault costs a package no reason to be rebuilt.
+#[test]
+fn d15_dependency_points_survive_a_rebuild_that_says_nothing() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    w.repo(2, &[ok("foo-1-1", &z(2))]);
+    assert_eq!(w.dependency_points("foo"), 256_000);
+    for (id, end) in [(1, "CANCELED"), (2, "FAILED"), (3, "")] {
+        w.task(id, "foo-1-1", "OPEN", Some(2));
+        w.repo(10 + id, &[ok("foo-1-1", &z(2))]);
+        assert_eq!(w.dependency_points("foo"), 256_000, "while it runs");
+        match end {
+            "" => w.pass(49 * HOUR),
+            end => w.task(id, "foo-1-1", end, Some(2)),
+        }
+        assert_eq!(w.dependency_points("foo"), 256_000, "{end}");
+        assert_eq!(w.is("foo"), PackageState::Ok);
+    }
+    assert_eq!(w.outcomes("foo"), ["cancelled", "infrastructure fault", "timed out"]);
+    w.sound();
+}
+
+/// D16, behaviour 14: points of a package without any result are not lost while it is built, and never loop.
+#[test]
+fn d16_points_follow_from_builds() {
+    let mut w = World::new();
+    w.tag("f99", "import-1-1");
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("import-1-1", &z(1)), broken("foo-1-1", "nothing provides q")]);
+    assert_eq!(w.requested(), ["import"]);
+    w.task(1, "import-1-1", "OPEN", Some(1));
+    w.task(1, "import-1-1", "CANCELED", Some(1));
+    assert_eq!(w.why("import").priority.unwrap().build, 3_000_000, "still never built");
+    w.rebuild(2, "import-1-1", "CLOSED", 1);
+    assert_eq!(w.why("import").priority.unwrap().build, 0);
+
+    w.skip_resolution("foo", true);
+    assert_eq!((w.is("foo"), w.held("foo")), (PackageState::Ok, vec!["below_threshold"]));
+    for id in 10..14 {
+        w.rebuild(id, "foo-1-1", "CLOSED", 1);
+        w.repo(id, &[ok("import-1-1", &z(1)), broken("foo-1-1", "nothing provides q")]);
+        w.pass(6 * HOUR);
+        assert_eq!(w.why("foo").priority.unwrap().build, 0, "unresolvable, and it builds all the same");
+    }
+    assert_eq!(w.requested(), [""; 0]);
+    w.sound();
+}
+
+/// D17: what is submitted is what was resolved: source package, BuildRequires and architectures.
+#[test]
+fn d17_the_source_that_was_resolved_is_the_one_submitted() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.holds("f99-build", 1, "aarch64", &[ok("foo-1-1", &z(1))]);
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    w.real("f99", "foo-2-1");
+    w.points("foo", PriorityKind::Manual, 1000);
+    w.pass(60);
+    assert_eq!((w.requested(), w.held("foo")), (vec![], vec!["newer_source_not_resolved"]));
+    w.holds("f99-build", 2, "aarch64", &[excluded("foo-2-1")]);
+    w.repo(2, &[ok("foo-2-1", &z(1))]);
+    let requests = w.requests();
+    let [r] = &requests[..] else { panic!("{requests:?}") };
+    assert_eq!((r.nvr.to_string().as_str(), r.inputs.source.as_str(), r.repo_id), ("foo-2-1", "2-1", Some(RepoId(2))));
+    assert_eq!(r.arches, ["x86_64"]);
+    w.sound();
+}
+
+/// D24, behaviour 11: several versions and architectures of one name are told apart.
+#[test]
+fn d24_versions_and_architectures_of_a_name() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", "k-0:1-1.x86_64/1 k-0:2-1.x86_64/1 l-0:1-1.x86_64/1 l-0:1-1.i686/3")]);
+    w.repo(2, &[ok("foo-1-1", "k-0:2-1.x86_64/1 k-0:3-1.x86_64/1 l-0:1-1.x86_64/1 l-0:2-1.i686/3")]);
+    assert_eq!(w.changes("foo"), ["k 1-1>3-1 /1", "l 1-1>2-1 /3"]);
+    assert_eq!(w.dependency_points("foo"), 341_000, "256 + 85.3, truncated once");
+    w.sound();
+}
+
+/// D25: every architecture a build would use is resolved, and no other.
+#[test]
+fn d25_all_architectures_count() {
+    let mut w = World::new();
+    for p in ["native", "script", "intel"] {
+        w.real("f99", &format!("{p}-1-1"));
+    }
+    w.holds(
+        "f99-build",
+        1,
+        "aarch64",
+        &[broken("native-1-1", "nothing provides asm"), broken("script-1-1", "no asm").noarch(), excluded("intel-1-1")],
+    );
+    w.repo(1, &[ok("native-1-1", &z(1)), ok("script-1-1", &z(1)).noarch(), ok("intel-1-1", &z(1))]);
+    assert_eq!(w.is("native"), PackageState::Unresolved, "x86_64 alone would not show it");
+    assert_eq!(w.is("script"), PackageState::Ok, "any builder will do");
+    assert_eq!(w.is("intel"), PackageState::Ok, "not built there at all");
+    w.sound();
+}
+
+/// D26: limits per collection, several rebuilds at once, and nobody waits behind a busy architecture.
+#[test]
+fn d26_no_head_of_line_blocking() {
+    let small = koschei::event::CollectionSettings { max_builds: Some(1), ..settings("f98") };
+    let mut w = World::with(Policy::default(), &[("f98", small), ("f99", settings("f99"))]);
+    for p in ["a", "b"] {
+        w.tag("f98", &format!("{p}-1-1"));
+    }
+    for p in ["c", "d"] {
+        w.tag("f99", &format!("{p}-1-1"));
+    }
+    w.holds("f98-build", 1, "x86_64", &[ok("a-1-1", &z(1)), ok("b-1-1", &z(1))]);
+    w.holds("f99-build", 2, "x86_64", &[excluded("c-1-1"), ok("d-1-1", &z(1))]);
+    w.holds("f99-build", 2, "aarch64", &[ok("c-1-1", &z(1)), excluded("d-1-1")]);
+    w.done("f98-build", 1);
+    assert_eq!(w.requested(), ["a"], "f98 may have one");
+    assert_eq!(w.state().running(), 0, "without a hub it takes no slot");
+    w.done("f99-build", 2);
+    assert_eq!(
+        w.requested(),
+        ["b", "c", "d"],
+        "a full collection does not stop the other one, and one evaluation takes several"
+    );
+    w.repo(3, &[]);
+
+    let mut w = World::new();
+    w.real("f99", "c-1-1");
+    w.real("f99", "d-1-1");
+    w.holds("f99-build", 2, "aarch64", &[ok("c-1-1", &z(1)), excluded("d-1-1")]);
+    w.repo(2, &[excluded("c-1-1"), ok("d-1-1", &z(1))]);
+    w.points("c", PriorityKind::Static, 3000);
+    w.points("d", PriorityKind::Static, 1000);
+    assert_eq!(w.plan(Some(&[("aarch64", 900), ("x86_64", 100)])), ["d"], "c needs aarch64; d does not wait for it");
+    assert_eq!(w.plan(Some(&[("aarch64", 100), ("x86_64", 100)])), ["c", "d"]);
+}
+
+/// D27: a repository costs one event and only what is new in it, however many packages there are.
+#[test]
+fn d27_only_what_is_new_is_written() {
+    let mut w = World::new();
+    let sources = |version: u32, nth: u32| -> Vec<_> {
+        (0..50).map(|n| ok(&format!("p{n}-1-1"), &z(if n == nth { version } else { 1 }))).collect()
+    };
+    for n in 0..50 {
+        w.real("f99", &format!("p{n}-1-1"));
+    }
+    w.repo(1, &sources(1, 7));
+    w.repo(2, &sources(2, 7));
+    w.repo(3, &sources(2, 7));
+    let listed = w.all(|e| match e {
+        Event::RepoResolved(r) => Some(r.packages.into_iter().map(|p| p.package.to_string()).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!((listed[0].len(), &listed[1][..], listed[2].len()), (50, &["p7".to_owned()][..], 0));
+    assert_eq!(w.changes("p7"), ["z 1-1>2-1 /1"], "and yet they stand");
+    w.sound();
+}
+
+/// D30: another solver that words problems differently changes nothing.
+#[test]
+fn d30_wording_is_no_change() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[broken("foo-1-1", "nothing provides q")]);
+    let before = w.states("foo");
+    w.solver("99");
+    w.repo(2, &[broken("foo-1-1", "no package offers q, sadly")]);
+    let listed = w.all(|e| match e {
+        Event::RepoResolved(r) => Some(r.packages.len()),
+        _ => None,
+    });
+    assert_eq!((listed, w.states("foo")), (vec![1, 0], before));
+}
+
+/// Behaviour 10 (#338, #361): a side-tag build counts from when it is tagged, and changes do not need its repository.
+#[test]
+fn side_tag_build_tagged_days_later() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    w.pass(HOUR);
+    w.built("foo-2-1");
+    w.tag("f99-build-side-7", "foo-2-1");
+    w.pass(24 * HOUR);
+    w.rebuild(5, "foo-1-1", "FAILED", 1);
+    assert_eq!(w.is("foo"), PackageState::Failing, "what is in the dest tag does not build");
+    w.pass(24 * HOUR);
+    w.tag("f99", "foo-2-1");
+    assert_eq!(w.is("foo"), PackageState::Ok, "the build that was tagged last decides, though the rebuild began later");
+    assert!(matches!(w.package("foo").base().unwrap().kind, EvidenceKind::Real(_)));
+    assert_eq!(w.why("foo").priority.unwrap().time, -30_000, "time counts from tagging");
+    w.repo(2, &[ok("foo-2-1", &z(2))]);
+    w.operator(RepoDeleted { hub: Hub::new("primary"), repo_id: RepoId(2), tag: "f99-build".into() });
+    w.lose("f99-build", 2);
+    w.repo(3, &[ok("foo-2-1", &z(3))]);
+    assert_eq!(w.changes("foo"), ["z 2-1>3-1 /1"], "measured from what the log kept of repository 2");
+    w.sound();
+}
+
+/// Behaviour 12: nothing depends on the zone of a clock, nor on its changing.
+#[test]
+fn clocks_change() {
+    let story = |zones: [i8; 3]| {
+        let mut w = World::new();
+        w.zone = zones[0];
+        w.real("f99", "foo-1-1");
+        w.repo(1, &[ok("foo-1-1", &z(1))]);
+        w.repo(2, &[ok("foo-1-1", &z(2))]);
+        w.zone = zones[1];
+        w.pass(3 * HOUR);
+        w.task(1, "foo-1-1", "OPEN", Some(1));
+        w.task(1, "foo-1-1", "CANCELED", Some(1));
+        w.zone = zones[2];
+        let mut due = Vec::new();
+        for _ in 0..8 {
+            w.pass(HOUR / 2);
+            due.push(w.requested().len());
+        }
+        (w.state().digest(), due)
+    };
+    let utc = story([0, 0, 0]);
+    assert_eq!(utc.1.iter().position(|n| *n == 1), Some(5), "six hours after it was tagged");
+    assert_eq!(story([2, 1, 1]), utc, "clocks go back");
+    assert_eq!(story([-8, -7, 9]), utc);
+}
+
+/// Behaviour 12: the machine's own zone does not matter either.
+#[test]
+fn the_machines_zone_does_not_matter() {
+    let run = |zone: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_koschei"))
+            .args(["ingest", "--json", "--from", "tests/data/koji/events.jsonl", "--db"])
+            .arg(dir.path().join("k.db"))
+            .env("TZ", zone)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        (report["log_digest"].clone(), report["facts_digest"].clone())
+    };
+    assert_eq!(run("Europe/Prague"), run("Pacific/Auckland"));
+}
+
+/// Behaviour 13: one tag message counts in every collection that has the tag.
+#[test]
+fn a_package_in_several_collections() {
+    let mut w = World::with(
+        Policy::default(),
+        &[
+            ("f99", settings("f99")),
+            ("f99-slow", koschei::event::CollectionSettings { coefficient: 500, ..settings("f99") }),
+        ],
+    );
+    w.real("f99", "foo-1-1");
+    w.real("f99", "foo-2-1");
+    for c in ["f99", "f99-slow"] {
+        assert_eq!(w.state().package(c, "foo").unwrap().latest.as_ref().unwrap().source, "2-1", "{c}");
+        assert_eq!(w.is_in(c, "foo"), PackageState::Ok);
+    }
+    w.untag("f99", "foo-2-1");
+    for c in ["f99", "f99-slow"] {
+        assert_eq!(w.state().package(c, "foo").unwrap().latest.as_ref().unwrap().source, "1-1", "{c}");
+    }
+    w.list("f99", "foo", "block");
+    assert_eq!((w.is_in("f99", "foo"), w.is_in("f99-slow", "foo")), (PackageState::Blocked, PackageState::Blocked));
+    w.sound();
+}
+
+/// A task somebody asked to cancel and that never ends is given up in the end: it must not hold its slot for ever.
+#[test]
+fn a_cancelled_task_that_never_ends() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", &z(1))]);
+    w.task(7, "foo-1-1", "OPEN", Some(1));
+    w.operator(RebuildCancelRequested {
+        collection: "f99".into(),
+        package: "foo".into(),
+        hub: Hub::new("primary"),
+        task_id: TaskId(7),
+        reason: "no time for it".to_owned(),
+        by: None,
+    });
+    w.pass(49 * HOUR);
+    assert_eq!((w.task_outcome(7), w.state().running()), (Some(Outcome::TimedOut), 0));
+    w.task(7, "foo-1-1", "CLOSED", Some(1));
+    assert_eq!(w.task_outcome(7), Some(Outcome::Ok), "it did end after all");
+    w.sound();
+}

@@ -1,0 +1,634 @@
+//! Tests as stories: messages go in at a time, and one looks at states, plans, events and commands.
+//!
+//! A [`World`] is the real brain on a real SQLite log; only its eyes are scripted: a repository holds what the test says.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use koschei::bus::Context;
+use koschei::decide::load::ArchLoads;
+use koschei::decide::{Hold, Policy, Why};
+use koschei::engine::eyes::{Eyes, NotSeen, RepoSeen, Unit};
+use koschei::engine::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
+use koschei::engine::{Brain, Settings, ingest};
+use koschei::event::{
+    CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet, PackageSkipResolutionSet,
+    PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, Source,
+};
+use koschei::fold::{Package, State};
+use koschei::log::{EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
+use koschei::model::{Hub, Name, Nvr, PackageState, RepoId, TaskId, Timestamp};
+use koschei::resolve::Mode;
+use koschei::telemetry::Metrics;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// 2026-11-20T00:00:00Z: stories begin here.
+pub(crate) const DAY: i64 = 1_795_132_800;
+/// Seconds.
+pub(crate) const HOUR: i64 = 3600;
+
+/// A source package in a scripted repository.
+#[derive(Clone)]
+pub(crate) struct Src {
+    nvr: Nvr,
+    noarch: bool,
+    verdict: Script,
+}
+
+#[derive(Clone)]
+enum Script {
+    Ok(Vec<(String, u8)>),
+    Broken(String),
+    Excluded,
+    Unknown,
+}
+
+/// It resolves; the closure is words like `zlib-0:1-1.x86_64/1`, the number being the distance.
+pub(crate) fn ok(nvr: &str, closure: &str) -> Src {
+    let word = |w: &str| match w.rsplit_once('/') {
+        Some((nevra, distance)) => (nevra.to_owned(), distance.parse().unwrap()),
+        None => (w.to_owned(), 0),
+    };
+    source(nvr, Script::Ok(closure.split_whitespace().map(word).collect()))
+}
+
+/// It does not.
+pub(crate) fn broken(nvr: &str, problem: &str) -> Src {
+    source(nvr, Script::Broken(problem.to_owned()))
+}
+
+/// It is not for this architecture.
+pub(crate) fn excluded(nvr: &str) -> Src {
+    source(nvr, Script::Excluded)
+}
+
+/// Nobody knows its build requirements.
+pub(crate) fn unknown(nvr: &str) -> Src {
+    source(nvr, Script::Unknown)
+}
+
+fn source(nvr: &str, verdict: Script) -> Src {
+    Src { nvr: Nvr::parse(nvr).unwrap(), noarch: false, verdict }
+}
+
+impl Src {
+    pub(crate) fn noarch(mut self) -> Self {
+        self.noarch = true;
+        self
+    }
+}
+
+#[derive(Clone, Default)]
+struct FakeRepo {
+    create_event: Option<i64>,
+    /// Per architecture: what is wrong with the build group, and the sources.
+    arches: BTreeMap<Name, (Option<String>, Vec<Src>)>,
+    lost: bool,
+}
+
+#[derive(Clone, Default)]
+struct Scripted {
+    repos: BTreeMap<(String, i64), FakeRepo>,
+    observations: Vec<Event>,
+    solver: String,
+}
+
+/// Eyes that see what the test wrote down.
+#[derive(Clone, Default)]
+pub(crate) struct FakeEyes(Arc<Mutex<Scripted>>);
+
+impl Eyes for FakeEyes {
+    fn observations(&mut self) -> Vec<Event> {
+        self.0.lock().unwrap().observations.clone()
+    }
+
+    fn repo(&mut self, _: &Hub, tag: &str, repo: RepoId) -> RepoSeen {
+        match self.0.lock().unwrap().repos.get(&(tag.to_owned(), repo.0)) {
+            Some(r) if !r.lost => {
+                RepoSeen { create_event: r.create_event, arches: Some(r.arches.keys().cloned().collect()) }
+            }
+            _ => RepoSeen::default(),
+        }
+    }
+
+    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
+        let script = self.0.lock().unwrap();
+        let lost = || NotSeen(format!("repository {} of {} is gone", unit.repo, unit.tag));
+        let repo = script.repos.get(&(unit.tag.to_owned(), unit.repo.0)).filter(|r| !r.lost).ok_or_else(lost)?;
+        let (group, sources) = repo.arches.get(unit.arch).ok_or_else(lost)?;
+        let mut table: Vec<String> = Vec::new();
+        for s in sources {
+            if let Script::Ok(closure) = &s.verdict {
+                table.extend(closure.iter().map(|(n, _)| n.clone()));
+            }
+        }
+        table.sort();
+        table.dedup();
+        let verdict = |s: &Src| match &s.verdict {
+            Script::Ok(closure) => {
+                let mut pairs: Vec<(u32, u8)> = closure
+                    .iter()
+                    .map(|(n, d)| (u32::try_from(table.binary_search(n).unwrap()).unwrap(), *d))
+                    .collect();
+                pairs.sort_unstable();
+                let (closure, distances) = pairs.into_iter().unzip();
+                SourceVerdict::Ok { closure, distances }
+            }
+            Script::Broken(p) => SourceVerdict::Unresolved { problems: vec![p.clone()] },
+            Script::Excluded => SourceVerdict::Excluded { reason: "is not in ExclusiveArch".to_owned() },
+            Script::Unknown => SourceVerdict::Unknown,
+        };
+        let result = |s: &Src| {
+            let source = format!("{}-{}", s.nvr.version, s.nvr.release).into();
+            (s.nvr.name.clone(), SourceResult { source, noarch: s.noarch, verdict: verdict(s) })
+        };
+        Ok(UnitVerdicts {
+            format: FORMAT,
+            repo: unit.repo,
+            arch: unit.arch.into(),
+            mode: "two".into(),
+            solver: format!("scripted {}", script.solver),
+            inputs: format!("{}/{}/{}", unit.tag, unit.repo, unit.arch),
+            group_problems: group.iter().cloned().collect(),
+            group: Vec::new(),
+            sources: if group.is_none() { sources.iter().map(result).collect() } else { BTreeMap::new() },
+            packages: table,
+        })
+    }
+}
+
+/// Koschei's own collection in these stories: `f99`, built from `f99-build`.
+pub(crate) fn settings(name: &str) -> CollectionSettings {
+    CollectionSettings {
+        display_name: name.to_owned(),
+        hub: Hub::new("primary"),
+        target: name.into(),
+        build_tag: format!("{name}-build").into(),
+        dest_tag: name.into(),
+        build_group: "build".into(),
+        coefficient: 1000,
+        arches: Vec::new(),
+        track_all: true,
+        max_builds: None,
+        found: false,
+    }
+}
+
+/// The brain, its log, and what it can see.
+pub(crate) struct World {
+    rt: tokio::runtime::Runtime,
+    dir: TempDir,
+    pub(crate) log: SqliteLog,
+    brain: Brain<FakeEyes>,
+    eyes: FakeEyes,
+    settings: Settings,
+    now: i64,
+    messages: u64,
+    builds: BTreeMap<String, i64>,
+    requests_seen: usize,
+    /// Hours east of Greenwich of the clock messages are stamped by.
+    pub(crate) zone: i8,
+}
+
+impl World {
+    /// One collection, `f99`, that tracks everything, and the default rules.
+    pub(crate) fn new() -> Self {
+        Self::with(Policy::default(), &[("f99", settings("f99"))])
+    }
+
+    /// Rules and collections as given.
+    pub(crate) fn with(policy: Policy, collections: &[(&str, CollectionSettings)]) -> Self {
+        let created = |(name, s): &(&str, CollectionSettings)| {
+            CollectionCreated { collection: Name::from(*name), settings: s.clone() }.into()
+        };
+        let settings = Settings {
+            policy,
+            context: Context {
+                service_user: "koschei".to_owned(),
+                default_hub: Hub::new("primary"),
+                source: Source::Recording,
+            },
+            mode: Mode::Two,
+            find_collections: collections.is_empty(),
+            wanted: collections.iter().map(created).collect(),
+        };
+        let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let eyes = FakeEyes::default();
+        let (log, brain) = rt.block_on(awake(&dir, &settings, &eyes));
+        let mut world = Self {
+            rt,
+            dir,
+            log,
+            brain,
+            eyes,
+            settings,
+            now: DAY,
+            messages: 0,
+            builds: BTreeMap::new(),
+            requests_seen: 0,
+            zone: 0,
+        };
+        world.pass(0);
+        world
+    }
+
+    /// Kills the brain and starts another on the same log; what waited in the inbox is handled.
+    pub(crate) fn restart(&mut self) {
+        self.rt.block_on(self.log.close());
+        let (log, brain) = self.rt.block_on(awake(&self.dir, &self.settings, &self.eyes));
+        (self.log, self.brain) = (log, brain);
+        self.rt.block_on(async { ingest::drain(&mut self.brain, &self.log, 100, &Default::default()).await }).unwrap();
+    }
+
+    /// Something to be seen at the next start.
+    pub(crate) fn observe(&mut self, event: impl Into<Event>) {
+        self.eyes.0.lock().unwrap().observations.push(event.into());
+        self.restart();
+        self.pass(0);
+        self.eyes.0.lock().unwrap().observations.clear();
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------------
+
+    /// Now, in seconds.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_secs(self.now)
+    }
+
+    /// Goes to a time of day of the first day.
+    pub(crate) fn at(&mut self, hour: i64, minute: i64) {
+        let to = DAY + hour * HOUR + minute * 60;
+        assert!(to >= self.now, "time goes forward");
+        self.now = to;
+    }
+
+    /// Lets time pass; a message nobody cares about arrives then, so that the brain ticks.
+    pub(crate) fn pass(&mut self, secs: i64) {
+        self.now += secs;
+        self.send("rpm.sign", json!({}));
+    }
+
+    // ---- messages ---------------------------------------------------------------------------------------------------
+
+    /// Sends a message now. `false`: it was set aside.
+    pub(crate) fn send(&mut self, topic: &str, body: Value) -> bool {
+        let message = self.message(topic, body);
+        self.rt.block_on(async {
+            let received = self.log.receive(std::slice::from_ref(&message)).await.unwrap();
+            let Received::Stored { position } = received[0] else { panic!("a new message") };
+            let understood = self.brain.message(&self.log, position, &message, None).await.unwrap();
+            self.brain.flush(&self.log).await.unwrap();
+            understood
+        })
+    }
+
+    /// Sends a message into the inbox; the brain handles it and dies before it can commit.
+    pub(crate) fn send_and_crash(&mut self, topic: &str, body: Value) {
+        let message = self.message(topic, body);
+        self.rt.block_on(async {
+            let received = self.log.receive(std::slice::from_ref(&message)).await.unwrap();
+            let Received::Stored { position } = received[0] else { panic!("a new message") };
+            self.brain.message(&self.log, position, &message, None).await.unwrap();
+        });
+        self.restart();
+    }
+
+    fn message(&mut self, topic: &str, body: Value) -> Incoming {
+        self.messages += 1;
+        let id = format!("m{}", self.messages);
+        let topic = format!("org.example.buildsys.{topic}");
+        let message = json!({
+            "id": id, "topic": topic, "sent-at": self.stamp(), "seen_at": self.now, "headers": {}, "body": body,
+        });
+        Incoming {
+            id,
+            source: "story".to_owned(),
+            topic,
+            received_at: self.now(),
+            body: serde_json::to_vec(&message).unwrap(),
+        }
+    }
+
+    /// Now, as a clock in the zone writes it.
+    fn stamp(&self) -> String {
+        let now = jiff::Timestamp::from_second(self.now).unwrap();
+        now.display_with_offset(jiff::tz::Offset::constant(self.zone)).to_string()
+    }
+
+    fn build_id(&mut self, nvr: &str) -> i64 {
+        let next = 1000 + self.builds.len() as i64;
+        *self.builds.entry(nvr.to_owned()).or_insert(next)
+    }
+
+    /// A real build of the hub ended well now; not tagged yet.
+    pub(crate) fn built(&mut self, nvr: &str) {
+        self.build_state(nvr, 1);
+    }
+
+    /// A real build has a state (Koji's number) now.
+    pub(crate) fn build_state(&mut self, nvr: &str, state: i64) {
+        let (id, n) = (self.build_id(nvr), Nvr::parse(nvr).unwrap());
+        self.send(
+            "build.state.change",
+            json!({"attribute": "state", "instance": "primary", "build_id": id, "name": n.name, "version": n.version,
+                "release": n.release, "epoch": null, "old": 0, "new": state, "task_id": 500_000 + id, "owner": "packager"}),
+        );
+    }
+
+    /// A build is tagged now.
+    pub(crate) fn tag(&mut self, tag: &str, nvr: &str) {
+        self.tagging("tag", tag, nvr);
+    }
+
+    /// A build is untagged now.
+    pub(crate) fn untag(&mut self, tag: &str, nvr: &str) {
+        self.tagging("untag", tag, nvr);
+    }
+
+    fn tagging(&mut self, topic: &str, tag: &str, nvr: &str) {
+        let (id, n) = (self.build_id(nvr), Nvr::parse(nvr).unwrap());
+        self.send(
+            topic,
+            json!({"instance": "primary", "tag": tag, "tag_id": 1, "build_id": id, "name": n.name, "version": n.version,
+                "release": n.release, "user": "packager", "owner": "packager"}),
+        );
+    }
+
+    /// A packager's build that succeeded and is tagged now.
+    pub(crate) fn real(&mut self, tag: &str, nvr: &str) {
+        self.built(nvr);
+        self.tag(tag, nvr);
+    }
+
+    /// A change of a tag's package list.
+    pub(crate) fn list(&mut self, tag: &str, package: &str, action: &str) {
+        self.send(
+            "package.list.change",
+            json!({"instance": "primary", "tag": tag, "package": package, "action": action, "owner": "packager"}),
+        );
+    }
+
+    /// A scratch build task of ours. `repo`: the repository it is bound to.
+    pub(crate) fn task(&mut self, id: i64, nvr: &str, state: &str, repo: Option<i64>) {
+        self.task_with(id, nvr, state, json!({"repo": repo}));
+    }
+
+    /// The same; `more` may have `repo`, `children` (method, label, state number), `no_end`, `target`, `owner`.
+    pub(crate) fn task_with(&mut self, id: i64, nvr: &str, state: &str, more: Value) {
+        let ended = matches!(state, "CLOSED" | "FAILED" | "CANCELED") && more.get("no_end").is_none();
+        let children: Vec<Value> = more["children"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(|(i, c)| json!({"id": id * 100 + i as i64, "method": c[0], "label": c[1], "state": c[2]}))
+            .collect();
+        let target = more.get("target").cloned().unwrap_or_else(|| "f99".into());
+        let mut options = json!({"scratch": true});
+        if let Some(repo) = more["repo"].as_i64() {
+            options["repo_id"] = repo.into();
+        }
+        let srpm = format!("{nvr}.src.rpm");
+        self.send(
+            "task.state.change",
+            json!({"attribute": "state", "instance": "primary", "id": id, "old": "FREE", "new": state,
+                "owner": more.get("owner").cloned().unwrap_or_else(|| "koschei".into()), "method": "build", "srpm": srpm,
+                "info": {"request": [srpm, target, options], "children": children,
+                    "completion_time": if ended { self.stamp().into() } else { Value::Null }}}),
+        );
+    }
+
+    /// A rebuild of ours from beginning to end, now.
+    pub(crate) fn rebuild(&mut self, id: i64, nvr: &str, end: &str, repo: i64) {
+        self.task(id, nvr, "OPEN", Some(repo));
+        let state = if end == "FAILED" { 5 } else { 2 };
+        self.task_with(id, nvr, end, json!({"repo": repo, "children": [["buildArch", "x86_64", state]]}));
+    }
+
+    // ---- repositories ---------------------------------------------------------------------------------------------------
+
+    /// Writes down what a repository holds on an architecture. Its Koji event is its number, times ten.
+    pub(crate) fn holds(&mut self, tag: &str, repo: i64, arch: &str, sources: &[Src]) {
+        self.arch(tag, repo, arch, None, sources);
+    }
+
+    /// A repository whose build group does not install.
+    pub(crate) fn no_group(&mut self, tag: &str, repo: i64, arch: &str, problem: &str) {
+        self.arch(tag, repo, arch, Some(problem), &[]);
+    }
+
+    fn arch(&mut self, tag: &str, repo: i64, arch: &str, group: Option<&str>, sources: &[Src]) {
+        let mut script = self.eyes.0.lock().unwrap();
+        let r = script.repos.entry((tag.to_owned(), repo)).or_default();
+        r.create_event.get_or_insert(repo * 10);
+        r.arches.insert(arch.into(), (group.map(str::to_owned), sources.to_vec()));
+    }
+
+    /// The repository's files are not there any more.
+    pub(crate) fn lose(&mut self, tag: &str, repo: i64) {
+        self.eyes.0.lock().unwrap().repos.entry((tag.to_owned(), repo)).or_default().lost = true;
+    }
+
+    /// Another version of the solver is installed.
+    pub(crate) fn solver(&mut self, version: &str) {
+        self.eyes.0.lock().unwrap().solver = version.to_owned();
+    }
+
+    /// The repository became ready now.
+    pub(crate) fn done(&mut self, tag: &str, repo: i64) {
+        self.send("repo.done", json!({"instance": "primary", "repo_id": repo, "tag": tag, "tag_id": 1}));
+    }
+
+    /// A repository of `f99-build` that holds `sources` on `x86_64` became ready now.
+    pub(crate) fn repo(&mut self, repo: i64, sources: &[Src]) {
+        self.holds("f99-build", repo, "x86_64", sources);
+        self.done("f99-build", repo);
+    }
+
+    // ---- operators ---------------------------------------------------------------------------------------------------
+
+    /// Does what an operator does.
+    pub(crate) fn operator(&mut self, event: impl Into<Event>) {
+        let now = self.now();
+        self.rt.block_on(async {
+            self.brain.operator(&self.log, event.into(), now).await.unwrap();
+            self.brain.flush(&self.log).await.unwrap();
+        });
+    }
+
+    pub(crate) fn track(&mut self, package: &str, on: bool) {
+        let (collection, package) = ("f99".into(), package.into());
+        match on {
+            true => self.operator(PackageTracked { collection, package, by: None }),
+            false => self.operator(PackageUntracked { collection, package, by: None }),
+        }
+    }
+
+    pub(crate) fn points(&mut self, package: &str, kind: PriorityKind, points: i32) {
+        let (collection, package) = ("f99".into(), package.into());
+        self.operator(PackagePrioritySet { collection, package, kind, points, by: None });
+    }
+
+    pub(crate) fn skip_resolution(&mut self, package: &str, skip: bool) {
+        let (collection, package) = ("f99".into(), package.into());
+        self.operator(PackageSkipResolutionSet { collection, package, skip, by: None });
+    }
+
+    // ---- looking ---------------------------------------------------------------------------------------------------
+
+    pub(crate) fn state(&self) -> &State {
+        self.brain.state()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
+    pub(crate) fn package(&self, name: &str) -> &Package {
+        self.state().package("f99", name).unwrap()
+    }
+
+    pub(crate) fn is(&self, name: &str) -> PackageState {
+        self.is_in("f99", name)
+    }
+
+    pub(crate) fn is_in(&self, collection: &str, name: &str) -> PackageState {
+        let c = &self.state().collections[collection];
+        let p = &c.packages[name];
+        let state = p.state(c.settings.track_all);
+        assert_eq!(p.announced, Some(state), "{name}: every change of state is in the log");
+        state
+    }
+
+    pub(crate) fn why(&self, name: &str) -> Why {
+        self.why_in("f99", name)
+    }
+
+    pub(crate) fn why_in(&self, collection: &str, name: &str) -> Why {
+        koschei::decide::why(self.state(), collection, name, self.now(), self.policy(), None).unwrap()
+    }
+
+    /// The words for what holds a package now; empty: it would be chosen.
+    pub(crate) fn held(&self, name: &str) -> Vec<&'static str> {
+        self.why(name).deciding.iter().map(Hold::key).collect()
+    }
+
+    /// Priority now, in thousandths.
+    pub(crate) fn priority(&self, name: &str) -> Option<i64> {
+        self.why(name).priority.map(|p| p.current)
+    }
+
+    /// Dependency points now, in thousandths.
+    pub(crate) fn dependency_points(&self, name: &str) -> i64 {
+        self.why(name).priority.unwrap().dependency
+    }
+
+    /// Whom the rules would choose now, most urgent first.
+    pub(crate) fn plan(&self, load: Option<&[(&str, u32)]>) -> Vec<String> {
+        let loads = load.map(|l| ArchLoads(l.iter().map(|&(a, n)| (a.into(), n)).collect()));
+        let plan = koschei::decide::plan(self.state(), self.now(), self.policy(), loads.as_ref());
+        plan.chosen_names(self.state()).into_iter().map(|c| c.package.to_string()).collect()
+    }
+
+    /// A package's dependency changes, sorted: `name old>new /distance`.
+    pub(crate) fn changes(&self, name: &str) -> Vec<String> {
+        let c = &self.state().collections["f99"];
+        let mut rows: Vec<String> = c.packages[name]
+            .verdicts
+            .iter()
+            .flat_map(|v| v.changes.iter())
+            .map(|(index, distance)| {
+                let m = c.moves.get_index(*index as usize).unwrap();
+                let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or("-".to_owned(), ToString::to_string);
+                format!("{} {}>{} /{distance}", m.name, side(&m.old), side(&m.new))
+            })
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    /// The whole log.
+    pub(crate) fn events(&self) -> Vec<Envelope> {
+        let mut all = Vec::new();
+        loop {
+            let after = all.last().map(|e: &Envelope| e.seq);
+            let page = self.rt.block_on(self.log.read(after, PAGE_MAX)).unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page.iter().map(|r| r.decode().unwrap()));
+        }
+    }
+
+    /// The events `pick` wants.
+    pub(crate) fn all<T>(&self, mut pick: impl FnMut(Event) -> Option<T>) -> Vec<T> {
+        self.events().into_iter().filter_map(|e| pick(e.event)).collect()
+    }
+
+    /// Changes of state of a package: `old>new`, `-` for none.
+    pub(crate) fn states(&self, name: &str) -> Vec<String> {
+        self.all(|e| match e {
+            Event::PackageStateChanged(c) if c.package == name => {
+                Some(format!("{}>{}", c.old.map_or("-", |o| o.as_str()), c.new))
+            }
+            _ => None,
+        })
+    }
+
+    /// How rebuilds of a package ended, in order.
+    pub(crate) fn outcomes(&self, name: &str) -> Vec<String> {
+        self.all(|e| match e {
+            Event::RebuildFinished(f) if f.package == name => Some(f.outcome.to_string()),
+            _ => None,
+        })
+    }
+
+    /// Rebuilds requested since the last call.
+    pub(crate) fn requests(&mut self) -> Vec<RebuildRequested> {
+        let all = self.all(|e| match e {
+            Event::RebuildRequested(r) => Some(r),
+            _ => None,
+        });
+        let new = all[self.requests_seen..].to_vec();
+        self.requests_seen = all.len();
+        new
+    }
+
+    /// Their packages, in the order they were requested.
+    pub(crate) fn requested(&mut self) -> Vec<String> {
+        self.requests().into_iter().map(|r| r.nvr.name.to_string()).collect()
+    }
+
+    /// Commands in the outbox.
+    pub(crate) fn commands(&self) -> Vec<Value> {
+        let pending = self.rt.block_on(self.log.pending_commands(PAGE_MAX)).unwrap();
+        pending.iter().map(|c| serde_json::from_str(&c.payload).unwrap()).collect()
+    }
+
+    /// The task's entry, as long as it is kept.
+    pub(crate) fn task_outcome(&self, id: i64) -> Option<koschei::model::Outcome> {
+        self.state().hubs[&Hub::new("primary")].tasks.get(&TaskId(id))?.outcome
+    }
+
+    /// Audits the log: every decision must follow from it.
+    pub(crate) fn audited(&self) {
+        let audit = self.rt.block_on(koschei::engine::audit::audit(&self.log, &mut |_| {})).unwrap();
+        assert_eq!(audit.findings, Vec::new());
+    }
+
+    /// And there is nothing in it that made no sense.
+    pub(crate) fn sound(&self) {
+        self.audited();
+        assert!(self.state().anomalies.is_empty(), "{:?}", self.state().anomalies);
+    }
+}
+
+async fn awake(dir: &TempDir, settings: &Settings, eyes: &FakeEyes) -> (SqliteLog, Brain<FakeEyes>) {
+    let path = dir.path().join("koschei.db");
+    let options = Options { sync_every_commit: false, ..Options::default() };
+    let log = SqliteLog::open(path.to_str().unwrap(), &options).await.unwrap();
+    let brain = ingest::awaken(&log, settings.clone(), eyes.clone(), Metrics::new()).await.unwrap();
+    (log, brain)
+}
