@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use super::feed::SERVICE_USER;
+use super::model_of_actions::View;
 
 const PACKAGES: [&str; 14] =
     ["bash", "bison", "curl", "expat", "gawk", "gcc", "glibc", "grep", "gzip", "m4", "make", "rpm", "sqlite", "zlib"];
@@ -33,13 +34,15 @@ pub struct Message {
 /// Sources in a repository: `version-release` by package.
 type Content = BTreeMap<String, String>;
 
-/// Messages, and what their repositories hold.
+/// Messages, what their repositories hold, and where it all ended.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
     /// In the order they were sent.
     pub messages: Vec<Message>,
     /// What each repository of each hub holds.
     pub contents: BTreeMap<(String, i64), Content>,
+    /// The hub at the end.
+    pub end: View,
 }
 
 impl Stream {
@@ -59,6 +62,12 @@ struct Build {
     id: i64,
     nvr: (String, String, String),
     complete: bool,
+}
+
+impl Build {
+    fn nvr(&self) -> String {
+        format!("{}-{}-{}", self.nvr.0, self.nvr.1, self.nvr.2)
+    }
 }
 
 struct Sim {
@@ -96,6 +105,12 @@ pub fn stream(seed: u64, hub: &str, count: usize) -> Stream {
     while sim.stream.messages.len() < count {
         sim.step();
     }
+    sim.stream.end.tags = sim
+        .tagged
+        .iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(key, list)| (key.clone(), list.iter().map(Build::nvr).collect()))
+        .collect();
     sim.stream
 }
 
@@ -151,7 +166,7 @@ impl Sim {
     fn new_build(&mut self) -> Build {
         let (name, id) = (self.package(), self.id());
         // Versions go down now and then: the latest is what was tagged last.
-        let version = format!("{}.{}", self.rng.random_range(1..4), self.builds.len());
+        let version = format!("{}.{id}", self.rng.random_range(1..4));
         Build { id, nvr: (name, version, format!("{}.fc99", self.rng.random_range(1..3))), complete: false }
     }
 
@@ -161,6 +176,8 @@ impl Sim {
             "name": b.nvr.0, "version": b.nvr.1, "release": b.nvr.2, "epoch": null,
         });
         self.send("build.state.change", format!("build/{}", b.id), body);
+        let state = ["BUILDING", "COMPLETE", "DELETED", "FAILED", "CANCELED"][usize::from(new)];
+        self.stream.end.builds.insert(b.nvr(), state.to_owned());
     }
 
     fn tag_message(&mut self, topic: &str, tag: &str, b: &Build) {
@@ -220,6 +237,12 @@ impl Sim {
         let (tag, package) = (self.tag_name(), self.package());
         let action = *["add", "update", "block", "unblock", "remove"].choose(&mut self.rng).unwrap();
         let block = if action == "add" || action == "update" { json!(self.rng.random_bool(0.1)) } else { Value::Null };
+        let key = (tag.clone(), package.clone());
+        if action == "block" || block == json!(true) {
+            self.stream.end.blocked.insert(key);
+        } else {
+            self.stream.end.blocked.remove(&key);
+        }
         let body = json!({ "tag": tag, "package": package, "action": action, "block": block, "owner": null });
         self.send("package.list.change", format!("tag/{tag}/{package}"), body);
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use koschei::bus::{CommandSink, OutgoingCommand};
 use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::{Eyes, outbox, replay};
+use koschei::engine::{Blind, Eyes, outbox, replay};
 use koschei::event::Event;
 use koschei::fold::{State, snapshot};
 use koschei::log::{AnyLog, EventLog, Incoming};
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::feed;
 use super::generated::{self, Glimpse, Stream};
-use super::servers;
+use super::{model_of_actions, servers, truth};
 
 const MESSAGES: usize = 300;
 
@@ -104,6 +104,23 @@ async fn generated_streams_read_the_same_however_they_are_read() {
     }
 }
 
+#[tokio::test]
+async fn a_generated_hub_ends_as_the_log_says() {
+    let mut blocked = 0;
+    for seed in seeds() {
+        let stream = generated(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let log = feed::sqlite(dir.path(), "log.db").await;
+        let mut brain = feed::awake(&log, Blind).await;
+        feed::feed(&mut brain, &log, &stream.lines(), 100).await;
+        let found = model_of_actions::differences(&stream.end, &truth::view(brain.state()));
+        assert!(found.is_empty(), "seed {seed}: {found:#?}");
+        assert!(stream.end.tags.len() > 3, "seed {seed}: {:?}", stream.end);
+        blocked += stream.end.blocked.len();
+    }
+    assert!(blocked > 0, "nothing was ever blocked");
+}
+
 async fn twice_is_once<E: Eyes>(what: &str, eyes: impl Fn() -> E, lines: &[String]) {
     let dir = tempfile::tempdir().unwrap();
     let once = feed::sqlite(dir.path(), "once.db").await;
@@ -137,7 +154,7 @@ async fn a_message_delivered_twice_changes_nothing() {
 /// Whose a recorded message is: one tag and package, build, task, or repository.
 fn source(line: &str) -> String {
     let m: Value = serde_json::from_str(line).unwrap();
-    let (topic, b) = (super::model_of_actions::topic(&m), &m["body"]);
+    let (topic, b) = (model_of_actions::topic(&m), &m["body"]);
     let key = match topic {
         "tag" | "untag" => format!("tag/{}/{}", b["tag"], b["name"]),
         "package.list.change" => format!("tag/{}/{}", b["tag"], b["package"]),
@@ -213,6 +230,14 @@ async fn sources_may_be_interleaved_differently() {
 
 #[tokio::test]
 async fn two_hubs_may_be_interleaved_differently() {
+    // Two recordings, as if of two instances; only the first one's archive is at hand.
+    let other = feed::lines(&feed::recorded("koji-external").join("events.jsonl")).into_iter().map(|line| {
+        let mut m: Value = serde_json::from_str(&line).unwrap();
+        m["body"]["instance"] = "secondary".into();
+        m.to_string()
+    });
+    let messages: Vec<_> = recording().1.into_iter().chain(other).map(|l| (source(&l), l)).collect();
+    order_does_not_matter("two recordings", &mut StdRng::seed_from_u64(1), || recording().0, &messages).await;
     for seed in seeds() {
         let (one, two) = (generated(seed), generated::stream(seed + 10_000, "secondary", MESSAGES));
         let messages = [with_sources(&one), with_sources(&two)].concat();

@@ -32,7 +32,7 @@ fn history(dir: &Path) -> History {
 }
 
 /// What the state holds, in the words of the model.
-fn view(state: &State) -> View {
+pub fn view(state: &State) -> View {
     let mut view = View::default();
     let Some(hub) = state.hubs.get(&Hub::new(feed::HUB)) else { return view };
     for (tag, t) in &hub.tags {
