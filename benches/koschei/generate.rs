@@ -145,7 +145,9 @@ impl Generator {
                     newest_repo: None,
                     group_ok: [None; 2],
                     announced: BuildrootState::Unknown,
-                    packages: (0..size.packages).map(|i| PackageModel { noarch: noarch(i), ..Default::default() }).collect(),
+                    packages: (0..size.packages)
+                        .map(|i| PackageModel { noarch: noarch(i), ..Default::default() })
+                        .collect(),
                 });
             }
             let (name, packages) = (Hub::new(hub), names.clone());
@@ -192,7 +194,15 @@ impl Generator {
         };
         let cause = cause.and_then(Seq::new);
         let occurred_at = Timestamp(self.now);
-        self.out.push_back(NewEvent { event, occurred_at, source, fact, koji_event, causation: cause, correlation: cause });
+        self.out.push_back(NewEvent {
+            event,
+            occurred_at,
+            source,
+            fact,
+            koji_event,
+            causation: cause,
+            correlation: cause,
+        });
         self.seq
     }
 
@@ -230,7 +240,9 @@ impl Generator {
         let package = &self.model.collections[c].packages[p];
         match state {
             PackageState::Blocked => "blocked in Koji's package list".to_owned(),
-            PackageState::Unresolved => "on x86_64: nothing provides what is needed by its build requirements".to_owned(),
+            PackageState::Unresolved => {
+                "on x86_64: nothing provides what is needed by its build requirements".to_owned()
+            }
             PackageState::Ok | PackageState::Failing => match package.results.last() {
                 Some(r) if r.real => format!("build {} ({}) succeeded", r.number, source(r.version)),
                 Some(r) => format!("rebuild {} of {}: the build task succeeded", r.number, source(r.version)),
@@ -493,7 +505,8 @@ impl Generator {
         let m = &self.model.collections[c];
         let (hub, own) = (m.hub, m.chain[0]);
         let begun = self.random.happens(300);
-        let (build, version) = self.new_build(hub, p, true, if begun { BuildState::Building } else { BuildState::Complete });
+        let (build, version) =
+            self.new_build(hub, p, true, if begun { BuildState::Building } else { BuildState::Complete });
         self.build_changed(hub, build, None, true);
         if begun {
             let end = if self.random.happens(250) { BuildState::Failed } else { BuildState::Complete };
@@ -543,7 +556,14 @@ impl Generator {
         self.announce(cause);
     }
 
-    fn list_change(&mut self, hub: usize, tag: usize, p: usize, action: PackageListAction, blocked: Option<bool>) -> u64 {
+    fn list_change(
+        &mut self,
+        hub: usize,
+        tag: usize,
+        p: usize,
+        action: PackageListAction,
+        blocked: Option<bool>,
+    ) -> u64 {
         let event = PackageListChanged {
             hub: self.hub_name(hub),
             tag: self.model.hubs[hub].tags[tag].name.clone(),
@@ -650,7 +670,9 @@ impl Generator {
     fn end_task(&mut self, task: Task) {
         let (state, outcome, reason) = match self.random.below(74) {
             0..58 => (TaskState::Closed, Outcome::Ok, "the build task succeeded"),
-            58..67 => (TaskState::Failed, Outcome::GenuineFailure, "buildArch (x86_64) failed, and its fault is not known"),
+            58..67 => {
+                (TaskState::Failed, Outcome::GenuineFailure, "buildArch (x86_64) failed, and its fault is not known")
+            }
             67..71 => (TaskState::Canceled, Outcome::Cancelled, "cancelled in Koji"),
             _ => (TaskState::Failed, Outcome::InfrastructureFault, "no step of it began"),
         };
@@ -775,7 +797,15 @@ impl Generator {
     }
 
     /// One resolution: `turns` packages stop or begin to resolve, the others get their changes.
-    fn resolved(&mut self, c: usize, a: usize, repo: (i64, u64), packages: &[usize], (moves, changes): (usize, usize), turns: usize) {
+    fn resolved(
+        &mut self,
+        c: usize,
+        a: usize,
+        repo: (i64, u64),
+        packages: &[usize],
+        (moves, changes): (usize, usize),
+        turns: usize,
+    ) {
         let arch = ARCHES[a];
         let (table, known) = self.moves(moves, arch);
         let mut listed: Vec<(usize, VerdictModel)> = Vec::with_capacity(packages.len());
@@ -810,7 +840,13 @@ impl Generator {
             arch: arch.into(),
             mode: "two".into(),
             solver: "libsolv 0.7.23".to_owned(),
-            inputs: format!("{:016x}{:016x}{:016x}{:016x}", self.random.next(), self.random.next(), self.random.next(), self.random.next()),
+            inputs: format!(
+                "{:016x}{:016x}{:016x}{:016x}",
+                self.random.next(),
+                self.random.next(),
+                self.random.next(),
+                self.random.next()
+            ),
             attachment: self.attachments[usize::try_from(repo.0).unwrap_or(0) % ATTACHMENTS].digest.clone(),
             resolved: u32::try_from(self.size.packages).unwrap_or(u32::MAX).saturating_sub(broken),
             unresolved: broken,
@@ -837,7 +873,9 @@ impl Generator {
             source: self.model.latest_version(c, p).map(source).unwrap_or_default().into(),
             noarch: self.model.collections[c].packages[p].noarch,
             ok: v.ok,
-            problem: (v.ok == Some(false)).then(|| format!("nothing provides pkgconfig({}) >= 2 needed by its build requirements", binary_name(p))),
+            problem: (v.ok == Some(false)).then(|| {
+                format!("nothing provides pkgconfig({}) >= 2 needed by its build requirements", binary_name(p))
+            }),
             changes: v.changes.iter().filter_map(|(name, distance)| Some((place(*name)?, *distance))).collect(),
             base: (!v.changes.is_empty()).then_some(RepoId(repo - 3)),
         }
@@ -900,13 +938,18 @@ impl Generator {
             nvr: Nvr { name: package.clone(), version, release },
             target: self.model.collections[c].target.clone(),
             repo_id: self.model.collections[c].newest_repo.map(RepoId),
-            arches: if self.model.collections[c].packages[p].noarch { Vec::new() } else { ARCHES.map(Name::from).to_vec() },
+            arches: if self.model.collections[c].packages[p].noarch {
+                Vec::new()
+            } else {
+                ARCHES.map(Name::from).to_vec()
+            },
             priority,
             inputs,
             task_priority: 30,
         };
         let rebuild = self.conclude(requested, evaluation);
-        let closed = RebuildNotSubmitted { rebuild: RebuildId(rebuild), collection, package, reason: "no hub".to_owned() };
+        let closed =
+            RebuildNotSubmitted { rebuild: RebuildId(rebuild), collection, package, reason: "no hub".to_owned() };
         self.conclude(closed, rebuild);
     }
 }

@@ -21,18 +21,18 @@ mod servers;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use ::koschei::decide::{Policy, plan};
 use ::koschei::engine::replay;
 use ::koschei::event::{ChainHash, Envelope, NewEvent, Record};
 use ::koschei::fold::State;
 use ::koschei::log::{self, AnyLog, Commit, EventLog, Head, Options, PAGE_MAX};
 use ::koschei::model::Seq;
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::{Connection, PgConnection};
 
 use generate::{Generator, Size};
-use measure::{Meter, timed};
+use measure::{Meter, Took, timed};
 use model::Model;
 use report::{Aim, Report};
 
@@ -178,7 +178,7 @@ async fn append(name: &str, log: &AnyLog, size: Size, report: &mut Report) -> Mo
     let mut head = Head::EMPTY;
     let mut attachments = stream.attachments().to_vec();
     let (mut rates, mut in_stretch, mut secs) = (Vec::new(), 0_u64, 0.0);
-    let (mut encoding, mut all) = (0.0, 0.0);
+    let (mut encoding, mut all) = (Took::default(), 0.0);
     let stretch = (size.events / STRETCHES).max(1);
     loop {
         let events: Vec<NewEvent> = stream.by_ref().take(BATCH).collect();
@@ -192,9 +192,9 @@ async fn append(name: &str, log: &AnyLog, size: Size, report: &mut Report) -> Mo
         let meter = Meter::start();
         log.append(expected, &commit).await.unwrap();
         let cost = meter.cost().wall_secs;
-        encoding += encode.as_secs_f64();
-        all += encode.as_secs_f64() + cost;
-        secs += encode.as_secs_f64() + cost;
+        encoding += encode;
+        all += encode.wall + cost;
+        secs += encode.wall + cost;
         in_stretch += number;
         if in_stretch >= stretch {
             rates.push(in_stretch as f64 / secs);
@@ -205,8 +205,9 @@ async fn append(name: &str, log: &AnyLog, size: Size, report: &mut Report) -> Mo
     bar.finish_and_clear();
     report.events = head.seq.map_or(0, Seq::get);
     report.add(&format!("append, {name}"), "events/s", rates, Some(Aim::AtLeast(100_000.0)));
-    let share = report.events as f64 / encoding;
-    report.add(&format!("  of it encoding and hashing ({:.0} %)", 100.0 * encoding / all), "events/s", vec![share], None);
+    let events = report.events as f64;
+    let what = format!("  of it encoding and hashing ({:.0} %)", 100.0 * encoding.wall / all);
+    report.add(&what, "events/s", vec![events / encoding.wall], None).per_cpu_second = Some(events / encoding.cpu);
     stream.model
 }
 
@@ -249,35 +250,39 @@ async fn reading(name: &str, log: &AnyLog, rounds: usize, aim: Option<Aim>, repo
 
 /// The stages of a replay one by one, each by itself on one thread.
 async fn stages(log: &AnyLog, rounds: usize, report: &mut Report) {
-    let (mut hash, mut decode, mut fold) = (Vec::new(), Vec::new(), Vec::new());
+    let names = ["hash alone", "decode alone", "fold alone"];
+    let mut wall = [const { Vec::new() }; 3];
+    let mut cpu = [const { Vec::new() }; 3];
     let events = report.events as f64;
     for round in 0..rounds.max(1) {
         let bar = bar(&format!("stages, round {}", round + 1), report.events);
         let mut state = State::default();
-        let mut secs = [0.0; 3];
+        let mut took = [Took::default(); 3];
         let mut previous = ChainHash::GENESIS;
         loop {
             let page = log.read(state.seq, PAGE_MAX).await.unwrap();
             if page.is_empty() {
                 break;
             }
-            let (last, took) = timed(|| page.iter().fold(previous, |previous, record| record.chained(previous)));
-            secs[0] += took.as_secs_f64();
+            let (last, t) = timed(|| page.iter().fold(previous, |previous, record| record.chained(previous)));
+            took[0] += t;
             previous = last;
-            let (envelopes, took) = timed(|| page.iter().map(|r| r.decode().unwrap()).collect::<Vec<Envelope>>());
-            secs[1] += took.as_secs_f64();
-            let ((), took) = timed(|| envelopes.iter().for_each(|e| state.apply(e)));
-            secs[2] += took.as_secs_f64();
+            let (envelopes, t) = timed(|| page.iter().map(|r| r.decode().unwrap()).collect::<Vec<Envelope>>());
+            took[1] += t;
+            let ((), t) = timed(|| envelopes.iter().for_each(|e| state.apply(e)));
+            took[2] += t;
             bar.set_position(state.seq.map_or(0, Seq::get));
         }
-        hash.push(events / secs[0]);
-        decode.push(events / secs[1]);
-        fold.push(events / secs[2]);
+        for (stage, took) in took.iter().enumerate() {
+            wall[stage].push(events / took.wall);
+            cpu[stage].push(events / took.cpu);
+        }
         bar.finish_and_clear();
     }
-    report.add("hash alone", "events/s", hash, None);
-    report.add("decode alone", "events/s", decode, None);
-    report.add("fold alone", "events/s", fold, Some(Aim::AtLeast(1_000_000.0)));
+    for (stage, (wall, cpu)) in wall.into_iter().zip(cpu).enumerate() {
+        let aim = (stage == 2).then_some(Aim::AtLeast(1_000_000.0));
+        report.add(names[stage], "events/s", wall, aim).per_cpu_second = Some(measure::median(cpu));
+    }
 }
 
 /// One evaluation of everything.
@@ -286,7 +291,7 @@ fn deciding(state: &State, report: &mut Report) {
     let millis = (0..PLANS).map(|_| {
         let (made, took) = timed(|| plan(state, state.recorded_at, &policy, None));
         assert!(!made.chosen.is_empty(), "a plan that chooses nobody measures nothing: {:?}", made.held);
-        took.as_secs_f64() * 1e3
+        took.wall * 1e3
     });
     report.add("plan", "ms", millis.collect(), Some(Aim::AtMost(50.0)));
 }
@@ -297,14 +302,14 @@ fn snapshots(state: &State, report: &mut Report) {
     let mut size = 0;
     for _ in 0..SNAPSHOTS {
         let (bytes, took) = timed(|| state.to_bytes());
-        write.push(took.as_secs_f64() * 1e3);
+        write.push(took.wall * 1e3);
         size = bytes.len();
         let (again, took) = timed(|| State::from_bytes(&bytes).unwrap());
-        read.push(took.as_secs_f64() * 1e3);
+        read.push(took.wall * 1e3);
         let (text, took) = timed(|| state.digest());
-        digest.push(took.as_secs_f64() * 1e3);
+        digest.push(took.wall * 1e3);
         assert_eq!(again.digest(), text, "a snapshot must be the state");
-        facts.push(timed(|| state.facts_digest()).1.as_secs_f64() * 1e3);
+        facts.push(timed(|| state.facts_digest()).1.wall * 1e3);
     }
     report.add("snapshot, size before compression", "MiB", vec![size as f64 / f64::from(1 << 20)], None);
     report.add("snapshot, made", "ms", write, None);

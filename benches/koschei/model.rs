@@ -317,7 +317,11 @@ impl Check {
                 let builds: Vec<BuildId> = tag.builds[i].iter().map(|b| BuildId(b.build)).collect();
                 let found: Vec<BuildId> = f.iter().flat_map(|f| &f.builds).map(|b| b.build).collect();
                 known += usize::from(f.is_some());
-                self.same(|| format!("list entry of {name} in {}", tag.name), &tag.blocked[i], &f.and_then(|f| f.blocked));
+                self.same(
+                    || format!("list entry of {name} in {}", tag.name),
+                    &tag.blocked[i],
+                    &f.and_then(|f| f.blocked),
+                );
                 self.same(|| format!("builds of {name} in {}", tag.name), &builds, &found);
             }
             let all = there.map_or(0, |t| t.packages.len());

@@ -82,8 +82,11 @@ impl Report {
             let ratio = ratio.map_or(String::new(), |x| format!("{x:.2}"));
             let cpu = r.per_cpu_second.map_or(String::new(), grouped);
             let (low, high) = r.of.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-            let range =
-                if r.of.is_empty() { String::new() } else { format!("{} … {}", grouped_or_fine(low), grouped_or_fine(high)) };
+            let range = if r.of.is_empty() {
+                String::new()
+            } else {
+                format!("{} … {}", grouped_or_fine(low), grouped_or_fine(high))
+            };
             println!("{:<48} {:>16} {:>16} {:>7}  {:>16}  {range}", r.what, number(r.value, r.unit), aim, ratio, cpu);
         }
     }

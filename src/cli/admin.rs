@@ -20,7 +20,9 @@ pub(crate) enum AdminVerb {
 ///
 /// Raw messages hold names too: those of handled messages are deleted as well.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei admin forget-person alice --db koschei.db && koschei log verify --db koschei.db")]
+#[command(
+    after_help = "Example:\n  koschei admin forget-person alice --db koschei.db && koschei log verify --db koschei.db"
+)]
 pub(crate) struct ForgetArgs {
     /// The person's name in Koji, or the stand-in (p-…)
     person: String,

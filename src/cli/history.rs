@@ -16,7 +16,9 @@ use crate::model::Seq;
 ///
 /// Subjects are paths: HUB/package/NAME, HUB/tag/NAME, HUB/repo/ID, collection/NAME, collection/NAME/PACKAGE, engine.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei history --subject primary/package/curl --db koschei.db\n  koschei history --under collection/f99-build/ --kind package_state_changed")]
+#[command(
+    after_help = "Example:\n  koschei history --subject primary/package/curl --db koschei.db\n  koschei history --under collection/f99-build/ --kind package_state_changed"
+)]
 pub(crate) struct HistoryArgs {
     #[command(flatten)]
     db: DbArgs,
@@ -79,14 +81,23 @@ pub(crate) fn print(out: &mut impl Write, record: &Record, json: bool) -> Result
     }
     let event = record.decode()?.event;
     let cause = record.causation.map_or_else(String::new, |c| format!(" <- {c}"));
-    writeln!(out, "{:>8}{cause:<10} {}  {:<28} {}", record.seq, record.recorded_at, record.kind, one_line(&describe(&event), 140))?;
+    writeln!(
+        out,
+        "{:>8}{cause:<10} {}  {:<28} {}",
+        record.seq,
+        record.recorded_at,
+        record.kind,
+        one_line(&describe(&event), 140)
+    )?;
     Ok(())
 }
 
 /// An event in a few words.
 pub(crate) fn describe(event: &Event) -> String {
     match event {
-        Event::BuildChanged(e) => format!("build {} {}-{}-{} is {:?}", e.build_id, e.name, e.version, e.release, e.state),
+        Event::BuildChanged(e) => {
+            format!("build {} {}-{}-{} is {:?}", e.build_id, e.name, e.version, e.release, e.state)
+        }
         Event::BuildTagged(e) => format!("{}-{}-{} tagged into {}", e.name, e.version, e.release, e.tag),
         Event::BuildUntagged(e) => format!("{}-{}-{} untagged from {}", e.name, e.version, e.release, e.tag),
         Event::BuildrootRecorded(e) => format!("buildroot of task {} on {}: {} packages", e.task_id, e.arch, e.count),
@@ -101,7 +112,9 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::RepoExpired(e) => format!("repository {} of {} expired", e.repo_id, e.tag),
         Event::RepoDeleted(e) => format!("repository {} of {} deleted", e.repo_id, e.tag),
         Event::TaskChanged(e) => format!("task {} for {} is {:?}", e.task_id, e.package, e.state),
-        Event::Reconciled(e) => format!("reconciled through {}: {} missed, {} invented", e.through, e.missed, e.invented),
+        Event::Reconciled(e) => {
+            format!("reconciled through {}: {} missed, {} invented", e.through, e.missed, e.invented)
+        }
         Event::PolicyAdopted(e) => format!("policy {} adopted", e.digest.chars().take(12).collect::<String>()),
         Event::Tick(e) => format!("it is {}", e.now),
         Event::RepoResolved(e) => format!(

@@ -28,7 +28,9 @@ const SNAPSHOT_EVERY: u64 = 50_000;
 /// A recording is JSON lines, plain, gzip or zstd; `-` is standard input. It may be given again, whole or longer: messages that came
 /// before are dropped by their id. Without a hub a message is taken at its word, and rebuilds are decided but not submitted.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei ingest --from events.jsonl --archive recording/ --db koschei.db --commands commands.jsonl")]
+#[command(
+    after_help = "Example:\n  koschei ingest --from events.jsonl --archive recording/ --db koschei.db --commands commands.jsonl"
+)]
 pub(crate) struct IngestArgs {
     /// The recording, or - for standard input
     #[arg(long, value_name = "FILE")]
@@ -93,7 +95,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
             eprintln!("koschei: warning: {}", with_causes("part of the archive is left out", error));
         }
     }
-    let mut sink = args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
+    let mut sink =
+        args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
     let log = log::open(&args.db.db, &Options::default()).await?;
     let metrics = Metrics::new();
     let done = match archive {
@@ -193,13 +196,19 @@ fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError>
             m.read, m.handled, m.duplicates, m.parked, args.db.db, r.head, r.head_hash, r.log_digest, r.facts_digest
         );
         if r.inbox_parked > 0 {
-            text.push_str(&format!("{} messages wait to be understood: koschei log parked --db {}\n", r.inbox_parked, args.db.db));
+            text.push_str(&format!(
+                "{} messages wait to be understood: koschei log parked --db {}\n",
+                r.inbox_parked, args.db.db
+            ));
         }
         if r.commands_delivered > 0 {
             text.push_str(&format!("{} commands delivered\n", r.commands_delivered));
         }
         if r.commands_waiting > 0 {
-            text.push_str(&format!("{} commands in the outbox: koschei commands --db {}\n", r.commands_waiting, args.db.db));
+            text.push_str(&format!(
+                "{} commands in the outbox: koschei commands --db {}\n",
+                r.commands_waiting, args.db.db
+            ));
         }
         text
     };

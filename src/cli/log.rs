@@ -120,7 +120,9 @@ pub(crate) struct ParkedArgs {
 
 /// Try messages again that were not understood, after an upgrade.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked 0a762762-9828-47f4-9319-86fed7c993a1")]
+#[command(
+    after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked 0a762762-9828-47f4-9319-86fed7c993a1"
+)]
 pub(crate) struct RetryArgs {
     #[command(flatten)]
     db: DbArgs,
@@ -199,7 +201,10 @@ async fn verify(args: &VerifyArgs) -> Done {
                 if r.head_trusted {
                     writeln!(out, "the trusted head stands in the log")?;
                 } else {
-                    writeln!(out, "keep this head elsewhere and give it with --head next time: only then a cut tail shows")?;
+                    writeln!(
+                        out,
+                        "keep this head elsewhere and give it with --head next time: only then a cut tail shows"
+                    )?;
                 }
             }
             Ok(ExitCode::SUCCESS)
@@ -210,7 +215,10 @@ async fn verify(args: &VerifyArgs) -> Done {
                 writeln!(out, "{report}")?;
             } else {
                 writeln!(out, "the log is damaged at event {seq}: {damage}")?;
-                writeln!(out, "everything before event {seq} is as it was written; restore the database from a backup, or import an export")?;
+                writeln!(
+                    out,
+                    "everything before event {seq} is as it was written; restore the database from a backup, or import an export"
+                )?;
             }
             Ok(ExitCode::from(FOUND))
         }
@@ -237,7 +245,11 @@ async fn run_audit(args: &AuditArgs) -> Done {
             let by = f.program.as_ref().map_or_else(String::new, |p| format!(" (written by {p})"));
             writeln!(out, "event {} {}{by}: {}", f.seq, f.kind, f.what)?;
         }
-        let word = if audit.total == 0 { "every decision is what the rules give".to_owned() } else { format!("{} are not what the rules give", audit.total) };
+        let word = if audit.total == 0 {
+            "every decision is what the rules give".to_owned()
+        } else {
+            format!("{} are not what the rules give", audit.total)
+        };
         writeln!(out, "{word}")?;
     }
     Ok(if audit.total == 0 { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
@@ -338,7 +350,8 @@ async fn import(args: &ImportArgs) -> Done {
     for number in 1_u64.. {
         line.clear();
         let n = (&mut input).take(LINE_MAX + 1).read_until(b'\n', &mut line)?;
-        let rejected = |what: String| CliError::Rejected(format!("import {} line {number}: {what}", args.from.display()));
+        let rejected =
+            |what: String| CliError::Rejected(format!("import {} line {number}: {what}", args.from.display()));
         if n as u64 > LINE_MAX {
             return Err(rejected(format!("it is longer than {LINE_MAX} bytes")));
         }
@@ -393,7 +406,11 @@ async fn parked(args: &ParkedArgs) -> Done {
         }
     }
     if !args.json {
-        writeln!(out, "{count} messages are set aside; after an upgrade: koschei log retry-parked --db {}", args.db.db)?;
+        writeln!(
+            out,
+            "{count} messages are set aside; after an upgrade: koschei log retry-parked --db {}",
+            args.db.db
+        )?;
     }
     log.close().await;
     Ok(ExitCode::SUCCESS)
@@ -418,7 +435,9 @@ async fn retry(args: &RetryArgs) -> Done {
         }
     }
     if let Some(unknown) = args.ids.iter().find(|id| !reasons.contains_key(*id)) {
-        return Err(CliError::Rejected(format!("retry message {unknown}: it is not set aside (see `koschei log parked`)")));
+        return Err(CliError::Rejected(format!(
+            "retry message {unknown}: it is not set aside (see `koschei log parked`)"
+        )));
     }
     let ids: Vec<String> = reasons.keys().cloned().collect();
     let mut settings = config.settings(Source::Recording);
@@ -458,8 +477,10 @@ async fn stats(args: &StatsArgs) -> Done {
     log.close().await;
     let mut out = std::io::stdout().lock();
     if args.json {
-        let kinds: serde_json::Map<String, serde_json::Value> =
-            kinds.iter().map(|(k, (n, b))| (k.clone(), serde_json::json!({ "events": n, "payload_bytes": b }))).collect();
+        let kinds: serde_json::Map<String, serde_json::Value> = kinds
+            .iter()
+            .map(|(k, (n, b))| (k.clone(), serde_json::json!({ "events": n, "payload_bytes": b })))
+            .collect();
         let report = serde_json::json!({
             "log_id": info.log_id, "backend": info.backend, "schema_version": info.schema_version, "min_reader": info.min_reader,
             "head": head.to_string(), "events": head.seq.map_or(0, Seq::get), "kinds": kinds,

@@ -24,9 +24,9 @@ impl FromStr for AsOf {
         if let Ok(seq) = text.parse() {
             return Ok(Self::Seq(seq));
         }
-        text.parse().map(Self::Time).map_err(|_| {
-            format!("`{text}` is neither a sequence number nor a time such as 2026-11-20T08:45:00Z")
-        })
+        text.parse()
+            .map(Self::Time)
+            .map_err(|_| format!("`{text}` is neither a sequence number nor a time such as 2026-11-20T08:45:00Z"))
     }
 }
 

@@ -49,7 +49,8 @@ impl Table {
     /// The text; `styled` is the column that takes the row's style.
     pub(crate) fn render(&self, colours: bool, styled: usize) -> String {
         let columns = self.rows.iter().map(|(_, r)| r.len()).max().unwrap_or(0);
-        let width = |c: usize| self.rows.iter().filter_map(|(_, r)| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+        let width =
+            |c: usize| self.rows.iter().filter_map(|(_, r)| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
         for (index, (style, cells)) in self.rows.iter().enumerate() {

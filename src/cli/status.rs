@@ -58,9 +58,15 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
         let known: Vec<&str> = state.collections.keys().map(|c| c.as_str()).collect();
         return Err(CliError::Rejected(format!("find collection `{wanted}`: there are {}", known.join(", "))));
     }
-    let mut report =
-        Report { seq: state.seq.map_or(0, Seq::get), now: now.to_string(), collections: Vec::new(), packages: Vec::new() };
-    for (cname, c) in state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str())) {
+    let mut report = Report {
+        seq: state.seq.map_or(0, Seq::get),
+        now: now.to_string(),
+        collections: Vec::new(),
+        packages: Vec::new(),
+    };
+    for (cname, c) in
+        state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str()))
+    {
         report.collections.push(package_view::collection(cname, c));
         let mut packages: Vec<PackageView> =
             c.packages.iter().map(|p| package_view::package(&state, (cname, c), p, now, &policy)).collect();

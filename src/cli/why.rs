@@ -175,12 +175,18 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "  due by time alone at {at}")?;
     }
     for v in p.verdicts.iter().filter(|v| v.ok == Some(false)) {
-        writeln!(out, "  on {}: {}", v.arch, v.problem.as_deref().unwrap_or("does not resolve").replace('\n', "\n      "))?;
+        writeln!(
+            out,
+            "  on {}: {}",
+            v.arch,
+            v.problem.as_deref().unwrap_or("does not resolve").replace('\n', "\n      ")
+        )?;
     }
     if !p.dependency_changes.is_empty() {
         writeln!(out, "  changed since its last build:")?;
         for c in p.dependency_changes.iter().take(20) {
-            let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+            let side =
+                |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
             let far = c.distance.map_or_else(|| "not reached".to_owned(), |d| format!("distance {d}"));
             writeln!(
                 out,

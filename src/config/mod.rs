@@ -186,8 +186,8 @@ impl Config {
             return Err(ConfigError::Value { path: path.to_owned(), what });
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|e| ConfigError::Syntax { path: path.to_owned(), source: Box::new(e) })?;
+        let config: Self =
+            toml::from_str(&text).map_err(|e| ConfigError::Syntax { path: path.to_owned(), source: Box::new(e) })?;
         config.check().map_err(|what| ConfigError::Value { path: path.to_owned(), what })?;
         config.policy.validate()?;
         Ok(config)
@@ -207,7 +207,10 @@ impl Config {
                 return Err(format!("{at} is there twice"));
             }
             if !(0.0..=COEFFICIENT_MAX).contains(&c.coefficient) {
-                return Err(format!("{at}: `coefficient` is {}, but must be between 0 and {COEFFICIENT_MAX}", c.coefficient));
+                return Err(format!(
+                    "{at}: `coefficient` is {}, but must be between 0 and {COEFFICIENT_MAX}",
+                    c.coefficient
+                ));
             }
             for p in &c.packages {
                 if let Some(o) = &p.arch_override {
@@ -239,7 +242,11 @@ impl Config {
 
     fn wanted(&self, c: &CollectionConfig) -> Vec<Event> {
         let collection = Name::from(c.name.as_str());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie between 0 and 1000")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to lie between 0 and 1000"
+        )]
         let coefficient = (c.coefficient * 1000.0).round() as u32;
         let settings = CollectionSettings {
             display_name: c.display_name.clone().unwrap_or_else(|| c.name.clone()),
@@ -249,7 +256,11 @@ impl Config {
             dest_tag: c.dest_tag.as_str().into(),
             build_group: c.build_group.as_deref().map_or_else(|| self.policy.build_group.clone(), Name::from),
             coefficient,
-            arches: if c.arches.is_empty() { self.policy.build_arches.clone() } else { c.arches.iter().map(Name::from).collect() },
+            arches: if c.arches.is_empty() {
+                self.policy.build_arches.clone()
+            } else {
+                c.arches.iter().map(Name::from).collect()
+            },
             track_all: c.track_all,
             max_builds: c.max_builds,
             found: false,
@@ -268,7 +279,9 @@ impl Config {
             let (collection, package) = package(&p.name);
             if let Some(points) = p.static_priority {
                 let (collection, package) = (collection.clone(), package.clone());
-                events.push(PackagePrioritySet { collection, package, kind: PriorityKind::Static, points, by: None }.into());
+                events.push(
+                    PackagePrioritySet { collection, package, kind: PriorityKind::Static, points, by: None }.into(),
+                );
             }
             if p.arch_override.is_some() {
                 let (collection, package, arches) = (collection.clone(), package.clone(), p.arch_override.clone());

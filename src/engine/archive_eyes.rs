@@ -138,7 +138,12 @@ impl ArchiveEyes {
     }
 
     /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
-    fn solve(&self, universe: &Universe, group: &[String], sources: &[Wanted]) -> Result<Vec<Option<Resolution>>, NotSeen> {
+    fn solve(
+        &self,
+        universe: &Universe,
+        group: &[String],
+        sources: &[Wanted],
+    ) -> Result<Vec<Option<Resolution>>, NotSeen> {
         let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
         let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
         let next = AtomicUsize::new(0);
@@ -156,7 +161,9 @@ impl ArchiveEyes {
         std::thread::scope(|scope| {
             let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             work()?;
-            handles.into_iter().try_for_each(|h| h.join().map_err(|_| NotSeen("a resolver thread failed".to_owned()))?)
+            handles
+                .into_iter()
+                .try_for_each(|h| h.join().map_err(|_| NotSeen("a resolver thread failed".to_owned()))?)
         })?;
         Ok(answers.into_inner().expect("no thread panics while it holds the lock"))
     }
@@ -201,9 +208,9 @@ fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<String>, Not
     } else {
         content.groups.as_ref()
     };
-    groups
-        .and_then(|g| g.installed(id))
-        .ok_or_else(|| NotSeen(format!("there is no group `{id}` in the repository's comps; nothing can be built without one")))
+    groups.and_then(|g| g.installed(id)).ok_or_else(|| {
+        NotSeen(format!("there is no group `{id}` in the repository's comps; nothing can be built without one"))
+    })
 }
 
 /// Digest of everything the verdicts depend on.

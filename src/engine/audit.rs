@@ -92,7 +92,12 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
     let follows = matches!(&e.event, Event::RebuildRequested(_) | Event::RebuildNotSubmitted(_));
     if !follows && let Some(o) = open.take().filter(|o| !o.chosen.is_empty()) {
         let missing: Vec<&str> = o.chosen.iter().map(|c| c.package.as_str()).collect();
-        audit.find(e.seq, &e.event, None, format!("evaluation {} chose {} and no request followed", o.seq, missing.join(", ")));
+        audit.find(
+            e.seq,
+            &e.event,
+            None,
+            format!("evaluation {} chose {} and no request followed", o.seq, missing.join(", ")),
+        );
     }
     match &e.event {
         Event::EvaluationMade(made) => {
@@ -116,7 +121,9 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                     o.chosen.remove(at);
                     audit.find(e.seq, &e.event, None, "requested out of turn");
                 }
-                None => audit.find(e.seq, &e.event, None, format!("evaluation {} did not choose {}", o.seq, r.nvr.name)),
+                None => {
+                    audit.find(e.seq, &e.event, None, format!("evaluation {} did not choose {}", o.seq, r.nvr.name))
+                }
             }
             let derived = state.package(&r.collection, &r.nvr.name).map(|p| inputs(p, &o.policy));
             if derived.as_ref() != Some(&r.inputs) {
@@ -158,7 +165,12 @@ fn policy(state: &State) -> Option<Policy> {
 fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationMade) -> Option<Open> {
     let program = Some(made.program.as_str());
     if made.saw != state.seq.map_or(0, Seq::get) {
-        audit.find(e.seq, &e.event, program, format!("says it saw the state at {}, it follows on {:?}", made.saw, state.seq));
+        audit.find(
+            e.seq,
+            &e.event,
+            program,
+            format!("says it saw the state at {}, it follows on {:?}", made.saw, state.seq),
+        );
     }
     let adopted = state.policy.as_ref().map(|p| p.digest.as_str());
     if adopted != Some(made.policy.as_str()) {
@@ -174,7 +186,12 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
     if chosen != made.chosen {
         audit.find(e.seq, &e.event, program, difference(&chosen, &made.chosen));
     } else if (derived.considered, &derived.held) != (made.considered, &made.held) || made.running != state.running() {
-        audit.find(e.seq, &e.event, program, format!("held back: says {:?}, the rules say {:?}", made.held, derived.held));
+        audit.find(
+            e.seq,
+            &e.event,
+            program,
+            format!("held back: says {:?}, the rules say {:?}", made.held, derived.held),
+        );
     }
     Some(Open { seq: e.seq, chosen: made.chosen.clone(), policy })
 }

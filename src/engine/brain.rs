@@ -16,8 +16,8 @@ use super::verdicts::Closures;
 use crate::bus::koji_message::{self, Context, Interpretation};
 use crate::decide::Policy;
 use crate::event::{
-    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried, NewEvent,
-    PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
+    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried,
+    NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
 };
 use crate::fold::State;
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
@@ -183,13 +183,7 @@ impl<E: Eyes> Brain<E> {
     }
 
     /// Appends one event and folds it at once.
-    pub(super) fn push(
-        &mut self,
-        event: Event,
-        source: Source,
-        cause: Option<Seq>,
-        correlation: Option<Seq>,
-    ) -> Seq {
+    pub(super) fn push(&mut self, event: Event, source: Source, cause: Option<Seq>, correlation: Option<Seq>) -> Seq {
         self.append(NewEvent {
             event,
             occurred_at: self.now,
@@ -277,19 +271,24 @@ impl<E: Eyes> Brain<E> {
             }
             Event::TargetObserved(t) => {
                 let known = self.state.hubs.get(&t.hub).and_then(|h| h.targets.get(&t.target));
-                known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default() == (t.build_tag.as_ref(), t.dest_tag.as_ref())
+                known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default()
+                    == (t.build_tag.as_ref(), t.dest_tag.as_ref())
             }
-            Event::CollectionCreated(c) => self.state.collections.get(&c.collection).is_some_and(|x| x.settings == c.settings),
+            Event::CollectionCreated(c) => {
+                self.state.collections.get(&c.collection).is_some_and(|x| x.settings == c.settings)
+            }
             Event::PackageTracked(p) => {
                 self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(true))
             }
             Event::PackageUntracked(p) => {
                 self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(false))
             }
-            Event::PackagePrioritySet(p) => self.state.package(&p.collection, &p.package).is_some_and(|x| match p.kind {
-                crate::event::PriorityKind::Manual => x.manual_points == p.points,
-                crate::event::PriorityKind::Static => x.static_points == p.points,
-            }),
+            Event::PackagePrioritySet(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| match p.kind {
+                    crate::event::PriorityKind::Manual => x.manual_points == p.points,
+                    crate::event::PriorityKind::Static => x.static_points == p.points,
+                })
+            }
             Event::PackageArchOverrideSet(p) => self
                 .state
                 .package(&p.collection, &p.package)
@@ -384,10 +383,20 @@ impl<E: Eyes> Brain<E> {
         match self.state.collections.get(&name) {
             Some(c) if !c.settings.found || c.settings == settings => {}
             Some(_) => {
-                self.push(CollectionEdited { collection: name, settings }.into(), Source::Engine, Some(cause), Some(cause));
+                self.push(
+                    CollectionEdited { collection: name, settings }.into(),
+                    Source::Engine,
+                    Some(cause),
+                    Some(cause),
+                );
             }
             None => {
-                self.push(CollectionCreated { collection: name, settings }.into(), Source::Engine, Some(cause), Some(cause));
+                self.push(
+                    CollectionCreated { collection: name, settings }.into(),
+                    Source::Engine,
+                    Some(cause),
+                    Some(cause),
+                );
             }
         }
     }
@@ -399,10 +408,9 @@ impl<E: Eyes> Brain<E> {
         }
         let bytes = match self.commit.attachments.iter().find(|a| a.digest == digest) {
             Some(a) => a.content.clone(),
-            None => log
-                .attachment(digest)
-                .await?
-                .ok_or_else(|| EngineError::Broken(format!("the log names attachment {digest} and does not have it")))?,
+            None => log.attachment(digest).await?.ok_or_else(|| {
+                EngineError::Broken(format!("the log names attachment {digest} and does not have it"))
+            })?,
         };
         let closures = Arc::new(Closures::from_bytes(&bytes).map_err(|e| EngineError::Broken(e.to_string()))?);
         self.cache.put(digest, Arc::clone(&closures));

@@ -226,11 +226,8 @@ impl<E: Eyes> Brain<E> {
 
 /// How a task ended, by the rules; `None` while it has not.
 pub fn judgement(task: &Task, policy: &crate::decide::Policy) -> Option<crate::decide::faults::Verdict> {
-    let failed: Vec<FailedStep<'_>> = task
-        .failed_children
-        .iter()
-        .map(|(method, label)| FailedStep { method, label, fault: None })
-        .collect();
+    let failed: Vec<FailedStep<'_>> =
+        task.failed_children.iter().map(|(method, label)| FailedStep { method, label, fault: None }).collect();
     let ended_at = task.finished_at.unwrap_or(task.created_at);
     classify(
         &Ended {
@@ -250,14 +247,10 @@ pub fn state_reason(package: &Package, state: PackageState, reason_of: impl Fn(T
     match state {
         PackageState::Blocked => "blocked in Koji's package list".to_owned(),
         PackageState::Untracked => "nobody asked to watch it".to_owned(),
-        PackageState::Unresolved => package
-            .verdicts
-            .iter()
-            .find(|v| v.ok == Some(false))
-            .map_or_else(
-                || "its build dependencies cannot be installed".to_owned(),
-                |v| format!("on {}: {}", v.arch, v.problem.as_deref().unwrap_or("cannot be installed")),
-            ),
+        PackageState::Unresolved => package.verdicts.iter().find(|v| v.ok == Some(false)).map_or_else(
+            || "its build dependencies cannot be installed".to_owned(),
+            |v| format!("on {}: {}", v.arch, v.problem.as_deref().unwrap_or("cannot be installed")),
+        ),
         PackageState::Unknown if package.latest.is_some() => "imported or never built here".to_owned(),
         PackageState::Unknown => "no build of it is known".to_owned(),
         PackageState::Ok | PackageState::Failing => match package.complete().next() {

@@ -70,7 +70,8 @@ pub async fn drain<E: Eyes>(
         let Some(last) = pending.last() else { return Ok(done) };
         after = Some(last.position);
         for p in &pending {
-            handle(brain, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), &mut done).await?;
+            handle(brain, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), &mut done)
+                .await?;
         }
         brain.flush(log).await?;
         done.commits += 1;

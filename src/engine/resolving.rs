@@ -46,7 +46,12 @@ type Bases = Vec<((i64, i64), RepoId, String)>;
 
 impl<E: Eyes> Brain<E> {
     /// Resolves a repository for every collection it is the newest of. `true` when a verdict may have changed.
-    pub(super) async fn resolve(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<bool, EngineError> {
+    pub(super) async fn resolve(
+        &mut self,
+        log: &impl EventLog,
+        r: &RepoReady,
+        cause: Seq,
+    ) -> Result<bool, EngineError> {
         let mut resolved = false;
         for index in 0..self.state.collections.len() {
             let c = &self.state.collections[index];
@@ -86,8 +91,7 @@ impl<E: Eyes> Brain<E> {
         }
         let mut resolved = false;
         for arch in arches {
-            let unit =
-                Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group: &settings.build_group };
+            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group: &settings.build_group };
             let watch = super::clock::Stopwatch::start();
             match self.eyes.resolve(&unit) {
                 Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),
@@ -199,9 +203,7 @@ impl<E: Eyes> Brain<E> {
         }
         let c = &self.state.collections[index];
         let has_verdict = |p: &Package| p.verdicts.iter().any(|v| v.arch == unit.arch);
-        let known = |name: &Name| {
-            unit.sources.get(name).is_some_and(|s| !matches!(s.verdict, SourceVerdict::Unknown))
-        };
+        let known = |name: &Name| unit.sources.get(name).is_some_and(|s| !matches!(s.verdict, SourceVerdict::Unknown));
         let gone = c.packages.iter().filter(|(n, p)| has_verdict(p) && !known(n)).map(|(n, _)| n.clone()).collect();
         let [resolved, unresolved, excluded, unknown] = unit.counts();
         let event = RepoResolved {
@@ -264,7 +266,8 @@ impl<E: Eyes> Brain<E> {
             .collect();
         for (id, digest) in older {
             let closures = self.closures(log, &digest).await?;
-            let fits = if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
+            let fits =
+                if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
             if fits {
                 return Ok(Some((id, closures)));
             }
@@ -327,7 +330,8 @@ fn same(
     let Some(v): Option<&ArchVerdict> = package.verdicts.iter().find(|v| v.arch == arch) else { return false };
     (v.ok, &v.source, v.noarch, v.base) == (news.ok, &news.source, news.noarch, news.base)
         && v.changes.len() == changed.len()
-        && v.changes.iter().zip(changed).all(|((i, d), (m, distance))| {
-            d == distance && moves.get_index(*i as usize).is_some_and(|old| old == m)
-        })
+        && v.changes
+            .iter()
+            .zip(changed)
+            .all(|((i, d), (m, distance))| d == distance && moves.get_index(*i as usize).is_some_and(|old| old == m))
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::decide::Plan;
@@ -82,7 +83,8 @@ impl Metrics {
             g
         };
         let seconds = |name: &str, help: &str| {
-            let h = Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec())).expect("names are valid");
+            let h = Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()))
+                .expect("names are valid");
             registry.register(Box::new(h.clone())).expect("names are unique");
             h
         };
@@ -97,7 +99,11 @@ impl Metrics {
         registry.register(Box::new(resolve.clone())).expect("names are unique");
         Self(Arc::new(Inner {
             received: counters("koschei_intake_messages_total", "Messages taken in.", &["source", "result"]),
-            settled: counters("koschei_inbox_settled_total", "Messages dealt with, by what became of them.", &["topic", "result"]),
+            settled: counters(
+                "koschei_inbox_settled_total",
+                "Messages dealt with, by what became of them.",
+                &["topic", "result"],
+            ),
             last_message: gauge("koschei_intake_last_message_timestamp_seconds", "When the last message was received."),
             appended: counters("koschei_log_events_total", "Events appended.", &["kind"]),
             append_seconds: seconds("koschei_log_append_seconds", "Time of one append transaction."),
@@ -105,15 +111,29 @@ impl Metrics {
             recorded: gauge("koschei_log_head_timestamp_seconds", "When the last event was recorded."),
             folded: counter("koschei_fold_events_total", "Events folded when a state was rebuilt."),
             fold_seconds: seconds("koschei_fold_rebuild_seconds", "Time to rebuild the state from the log."),
-            packages: gauges("koschei_resolve_packages", "Packages by verdict in the newest resolution.", &["collection", "arch", "verdict"]),
+            packages: gauges(
+                "koschei_resolve_packages",
+                "Packages by verdict in the newest resolution.",
+                &["collection", "arch", "verdict"],
+            ),
             resolve_seconds: resolve,
             evaluations: counter("koschei_decide_evaluations_total", "Times the rules were applied."),
-            evaluation_seconds: seconds("koschei_decide_evaluation_seconds", "Time to apply the rules to all packages."),
+            evaluation_seconds: seconds(
+                "koschei_decide_evaluation_seconds",
+                "Time to apply the rules to all packages.",
+            ),
             chosen: counter("koschei_decide_rebuilds_total", "Rebuilds decided."),
-            held: gauges("koschei_decide_held_packages", "Packages not rebuilt at the last evaluation, by first reason.", &["reason"]),
+            held: gauges(
+                "koschei_decide_held_packages",
+                "Packages not rebuilt at the last evaluation, by first reason.",
+                &["reason"],
+            ),
             finished: counters("koschei_rebuild_finished_total", "Rebuilds that ended.", &["outcome"]),
             inbox_pending: gauge("koschei_inbox_pending_messages", "Messages waiting to be dealt with."),
-            inbox_parked: gauge("koschei_inbox_parked_messages", "Messages that were not understood and wait for a newer program."),
+            inbox_parked: gauge(
+                "koschei_inbox_parked_messages",
+                "Messages that were not understood and wait for a newer program.",
+            ),
             outbox_pending: gauge("koschei_outbox_pending_commands", "Commands decided and not delivered."),
             sent: counter("koschei_outbox_sent_total", "Commands delivered."),
             registry,

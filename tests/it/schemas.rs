@@ -97,7 +97,8 @@ fn log_of_examples() -> Vec<Record> {
                 causation: Seq::new(i as u64),
                 correlation: Seq::new(u64::from(i > 3)),
             };
-            let mut record = Record::new(Seq::new(i as u64 + 1).unwrap(), Timestamp::from_secs(1_795_164_253), &new, previous);
+            let mut record =
+                Record::new(Seq::new(i as u64 + 1).unwrap(), Timestamp::from_secs(1_795_164_253), &new, previous);
             record.kind = kind;
             record.version = version;
             record.payload = payload;
@@ -116,8 +117,12 @@ fn old_versions_still_fold() {
     }
     assert_eq!(state.seq.map(Seq::get), Some(examples().len() as u64));
     // `repo_ready` has two versions; both examples speak of repositories that are ready now.
-    let repos: Vec<_> = state.hubs.values().flat_map(|h| h.repos.iter()).filter(|(_, r)| r.tag == "f99-build").collect();
-    assert!(repos.iter().any(|(id, r)| id.0 == 4 && r.create_event.is_none()), "version 1 did not say the event: {repos:?}");
+    let repos: Vec<_> =
+        state.hubs.values().flat_map(|h| h.repos.iter()).filter(|(_, r)| r.tag == "f99-build").collect();
+    assert!(
+        repos.iter().any(|(id, r)| id.0 == 4 && r.create_event.is_none()),
+        "version 1 did not say the event: {repos:?}"
+    );
     assert!(repos.iter().any(|(id, r)| id.0 == 26 && r.create_event == Some(588)), "version 2 does: {repos:?}");
 }
 
