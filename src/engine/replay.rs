@@ -1,10 +1,16 @@
 //! Folding a log again. Acts on nothing.
+//!
+//! While one page is hashed, decoded and folded on a thread of its own, the next one is read.
 
 use super::error::EngineError;
-use crate::event::Envelope;
+use crate::event::{Envelope, Record};
 use crate::fold::{State, snapshot};
-use crate::log::{EventLog, PAGE_MAX, Snapshot};
+use crate::log::verify::step;
+use crate::log::{EventLog, Head, PAGE_MAX, Snapshot};
 use crate::model::Seq;
+
+/// Events that are folded while the next ones are read.
+const PAGE: usize = if PAGE_MAX < 4000 { PAGE_MAX } else { 4000 };
 
 /// Folds the log up to `until` (to its end if absent), from the newest usable snapshot on. `progress` is told how far it is.
 ///
@@ -22,19 +28,67 @@ pub async fn state(
         // A snapshot that cannot be used costs time, nothing else.
         _ => None,
     };
-    fold(log, start.unwrap_or_default(), until, progress, &mut |_, _| {}).await
+    match start {
+        Some(state) => run(log, state, None, until, progress).await,
+        None => from_start(log, until, progress).await,
+    }
 }
 
-/// Folds the log from its beginning, whatever snapshots there are.
+/// Folds the log from its beginning, whatever snapshots there are, and verifies its hash chain on the way (attachments are for
+/// [`crate::log::verify()`]).
 ///
 /// # Errors
-/// See [`EngineError`].
+/// [`EngineError::Verify`] (broken) at the first event that is not as it was written; others see there.
 pub async fn from_start(
     log: &impl EventLog,
     until: Option<Seq>,
     progress: &mut dyn FnMut(Seq),
 ) -> Result<State, EngineError> {
-    fold(log, State::default(), until, progress, &mut |_, _| {}).await
+    run(log, State::default(), Some(Head::EMPTY), until, progress).await
+}
+
+/// Folds the log onto `state`, and verifies that it follows `head` where that is given.
+async fn run(
+    log: &impl EventLog,
+    mut state: State,
+    mut head: Option<Head>,
+    until: Option<Seq>,
+    progress: &mut dyn FnMut(Seq),
+) -> Result<State, EngineError> {
+    let mut page = log.read(state.seq, PAGE).await?;
+    while let Some(last) = page.last().map(|r| r.seq) {
+        let over = until.is_some_and(|u| last >= u);
+        let work = tokio::task::spawn_blocking(move || {
+            fold_page(&mut state, &mut head, page, until)?;
+            Ok::<_, EngineError>((state, head))
+        });
+        let next = async { if over { Ok(Vec::new()) } else { log.read(Some(last), PAGE).await } };
+        let (done, next) = tokio::join!(work, next);
+        (state, head) = done.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
+        page = next?;
+        if let Some(seq) = state.seq {
+            progress(seq);
+        }
+    }
+    Ok(state)
+}
+
+fn fold_page(
+    state: &mut State,
+    head: &mut Option<Head>,
+    page: Vec<Record>,
+    until: Option<Seq>,
+) -> Result<(), EngineError> {
+    for record in page {
+        if until.is_some_and(|u| record.seq > u) {
+            break;
+        }
+        if let Some(head) = head {
+            *head = step(*head, &record, None)?;
+        }
+        state.apply(&record.decode()?);
+    }
+    Ok(())
 }
 
 /// Folds the log onto `state`. `see` is shown every event before it is folded, with the state before it.

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::HubState;
+use super::state::real_outcome;
 use crate::event::BuildChanged;
 use crate::model::koji::BuildState;
-use crate::model::{BuildId, Evr, Name, Nvr, TaskId, Timestamp};
+use crate::model::{BuildId, Evr, Name, Nvr, Outcome, TaskId, Timestamp};
 
 /// A real build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -39,7 +40,10 @@ impl Build {
 
 impl HubState {
     /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id.
-    pub(super) fn build_changed(&mut self, e: &BuildChanged) {
+    /// Returns what it says about its package now, where that is something else than before.
+    pub(super) fn build_changed(&mut self, e: &BuildChanged) -> Option<Option<Outcome>> {
+        // A build nobody spoke of before is in no tag, so that nothing depends on it yet.
+        let before = self.builds.get(&e.build_id).map(real_outcome);
         let build = self.builds.entry(e.build_id).or_insert_with(|| Build {
             nvr: Nvr { name: e.name.clone(), version: e.version.clone(), release: e.release.clone() },
             epoch: None,
@@ -55,6 +59,8 @@ impl HubState {
             build.task_id = e.task_id;
         }
         build.completed_at = e.completed_at;
+        let now = real_outcome(build);
+        before.filter(|before| *before != now).map(|_| now)
     }
 
     /// Makes sure that a build a tag event speaks of is known.

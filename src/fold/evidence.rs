@@ -99,15 +99,17 @@ fn oldest_unneeded(list: &[Evidence], new: EvidenceKind) -> Option<usize> {
 /// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is.
 /// A scratch rebuild shares the fate of the real build with the same source.
 pub fn withdraw(list: &mut [Evidence], tagged: impl Fn(BuildId) -> bool) {
-    let mut standing: Vec<(SmolStr, bool)> = Vec::new();
     for e in list.iter_mut() {
         if let EvidenceKind::Real(build) = e.kind {
             e.withdrawn = !tagged(build);
-            standing.push((e.source.clone(), !e.withdrawn));
         }
     }
-    for e in list.iter_mut().filter(|e| matches!(e.kind, EvidenceKind::Scratch(_))) {
-        let mut of_source = standing.iter().filter(|(s, _)| *s == e.source).peekable();
-        e.withdrawn = of_source.peek().is_some() && !of_source.any(|(_, stands)| *stands);
+    for i in 0..list.len() {
+        if matches!(list[i].kind, EvidenceKind::Scratch(_)) {
+            let source = &list[i].source;
+            let is_real = |e: &&Evidence| matches!(e.kind, EvidenceKind::Real(_));
+            let mut of_source = list.iter().filter(is_real).filter(|e| e.source == *source).peekable();
+            list[i].withdrawn = of_source.peek().is_some() && of_source.all(|e| e.withdrawn);
+        }
     }
 }

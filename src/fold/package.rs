@@ -156,19 +156,17 @@ impl Package {
     /// Cost: O(changes · log changes).
     pub fn judge(&mut self, allowed: &[Name], moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>) {
         let (mut good, mut bad, mut noarch) = (0_u32, 0_u32, false);
-        let mut changed: Vec<(&str, u8)> = Vec::new();
+        // Which change, its distance, and whether it counts.
+        let mut changed: Vec<(&DependencyMove, u8, bool)> = Vec::new();
         for v in self.verdicts_in_use(allowed) {
             noarch |= v.noarch;
             match v.ok {
                 Some(true) => good += 1,
                 Some(false) => bad += 1,
-                None => continue,
+                None => {}
             }
-            for (index, distance) in &v.changes {
-                if let Some(m) = moves.get_index(*index as usize) {
-                    changed.push((m.name.as_str(), if *distance == 0 { u8::MAX } else { *distance }));
-                }
-            }
+            let known = v.changes.iter().filter_map(|(i, d)| Some((moves.get_index(*i as usize)?, *d, v.ok.is_some())));
+            changed.extend(known);
         }
         let resolved = match (good, bad) {
             (0, 0) => None,
@@ -176,43 +174,45 @@ impl Package {
             (0, _) => Some(false),
             _ => Some(noarch),
         };
-        self.changes_digest = digest_of(self.verdicts_in_use(allowed), moves);
         changed.sort_unstable();
-        changed.dedup_by_key(|(name, _)| *name);
-        let mut distances = Distances::default();
-        for (_, distance) in changed {
-            let slot = usize::from(distance.clamp(1, 5)) - 1;
-            distances[slot] = distances[slot].saturating_add(1);
-        }
+        let distances = distances_of(&changed);
+        let changes_digest = digest_of(&changed);
         self.resolved = resolved;
         self.distances = distances;
+        self.changes_digest = changes_digest;
     }
 }
 
-/// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in.
-fn digest_of<'a>(
-    verdicts: impl Iterator<Item = &'a ArchVerdict>,
-    moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>,
-) -> u64 {
-    let mut lines: Vec<(&DependencyMove, u8)> = verdicts
-        .flat_map(|v| v.changes.iter())
-        .filter_map(|(index, distance)| Some((moves.get_index(*index as usize)?, *distance)))
-        .collect();
-    if lines.is_empty() {
+/// Changes by distance, each name once with its smallest distance. `changed` is sorted, so equal names stand together.
+fn distances_of(changed: &[(&DependencyMove, u8, bool)]) -> Distances {
+    let mut distances = Distances::default();
+    for of_name in changed.chunk_by(|a, b| a.0.name == b.0.name) {
+        let counting = of_name.iter().filter(|c| c.2);
+        if let Some(nearest) = counting.map(|c| if c.1 == 0 { u8::MAX } else { c.1 }).min() {
+            let slot = usize::from(nearest.clamp(1, 5)) - 1;
+            distances[slot] = distances[slot].saturating_add(1);
+        }
+    }
+    distances
+}
+
+/// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in. `changed` is sorted.
+fn digest_of(changed: &[(&DependencyMove, u8, bool)]) -> u64 {
+    if changed.is_empty() {
         return 0;
     }
-    lines.sort_unstable();
-    lines.dedup();
-    let mut hasher = blake3::Hasher::new();
-    for (m, distance) in lines {
+    // One buffer and one call: hashing piece by piece costs more than the hash.
+    let mut text = Vec::with_capacity(64 * changed.len());
+    for same in changed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        let (m, distance, _) = same[0];
         for part in [m.name.as_str(), m.arch.as_str(), m.old.as_deref().unwrap_or("-"), m.new.as_deref().unwrap_or("-")]
         {
-            hasher.update(part.as_bytes());
-            hasher.update(b"\0");
+            text.extend_from_slice(part.as_bytes());
+            text.push(0);
         }
-        hasher.update(&[distance]);
+        text.push(distance);
     }
     let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    first.copy_from_slice(&blake3::hash(&text).as_bytes()[..8]);
     u64::from_le_bytes(first)
 }

@@ -124,10 +124,11 @@ impl State {
 
     /// The hub, made when absent.
     pub(super) fn hub_mut(&mut self, hub: &Hub) -> &mut HubState {
-        if !self.hubs.contains_key(hub) {
-            self.hubs.insert(hub.clone(), HubState::default());
-        }
-        self.hubs.get_mut(hub).expect("just inserted")
+        let index = match self.hubs.get_index_of(hub) {
+            Some(index) => index,
+            None => self.hubs.insert_full(hub.clone(), HubState::default()).0,
+        };
+        &mut self.hubs[index]
     }
 
     /// A collection's package.
@@ -160,8 +161,9 @@ impl State {
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildChanged(b) => {
-                self.hub_mut(&b.hub).build_changed(b);
-                self.build_refreshed(&b.hub, b.build_id, &b.name);
+                if let Some(outcome) = self.hub_mut(&b.hub).build_changed(b) {
+                    self.build_refreshed(&b.hub, b.build_id, &b.name, outcome);
+                }
             }
             Event::PackageListChanged(p) => {
                 self.hub_mut(&p.hub).listed(p);
@@ -287,48 +289,52 @@ impl State {
 
     /// Brings a package up to date in every collection that looks at `tag`.
     fn refresh(&mut self, hub: &Hub, tag: &Name, package: &Name) {
-        let followers = self.hubs.get(hub).and_then(|h| h.followers.get(tag)).cloned().unwrap_or_default();
-        for index in followers {
+        let Some(h) = self.hubs.get_index_of(hub) else { return };
+        let Some(t) = self.hubs[h].followers.get_index_of(tag) else { return };
+        for i in 0..self.hubs[h].followers[t].len() {
+            let index = self.hubs[h].followers[t][i];
             self.refresh_in(index, package);
         }
     }
 
     fn refresh_in(&mut self, index: usize, name: &Name) {
         let collection = &mut self.collections[index];
-        let Some(hub) = self.hubs.get(&collection.settings.hub) else { return };
-        let blocked = hub.blocked(&collection.chain, name).unwrap_or(false);
-        let latest = hub.latest_build(&collection.chain, name);
+        let Some(h) = self.hubs.get_index_of(&collection.settings.hub) else { return };
+        let hub = &self.hubs[h];
         let i = collection.package_index(name);
-        let chain = &collection.chain;
         let package = &mut collection.packages[i];
-        package.blocked = blocked;
-        let before = package.latest.as_ref().map(|l| l.build);
-        package.latest = latest.and_then(|l| {
-            let nvr = &hub.builds.get(&l.build)?.nvr;
-            Some(Latest { build: l.build, source: format_smolstr!("{}-{}", nvr.version, nvr.release), at: l.at })
-        });
+        let lists = hub.lists(&collection.chain, name);
+        package.blocked = lists.iter().find_map(|l| l.blocked).unwrap_or(false);
+        let latest = lists.iter().find_map(|l| l.builds.last().copied());
+        let latest = latest.and_then(|l| Some((l, hub.builds.get(&l.build)?)));
         let mut dropped = Vec::new();
-        if let Some(l) = latest
-            && before != Some(l.build)
-            && let Some(build) = hub.builds.get(&l.build)
-        {
-            let known = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
-            let new = Evidence {
-                kind: EvidenceKind::Real(l.build),
-                source: format_smolstr!("{}-{}", build.nvr.version, build.nvr.release),
-                order: l.seq,
-                at: l.at,
-                repo: known.and_then(|e| e.repo),
-                assumed: known.is_some_and(|e| e.assumed),
-                outcome: real_outcome(build),
-                running: false,
-                withdrawn: false,
-            };
-            dropped = evidence::insert(&mut package.evidence, new);
+        match (latest, &mut package.latest) {
+            (None, known) => *known = None,
+            // Tagged once more: the same source, at another time.
+            (Some((l, _)), Some(known)) if known.build == l.build => known.at = l.at,
+            (Some((l, build)), _) => {
+                let source = format_smolstr!("{}-{}", build.nvr.version, build.nvr.release);
+                package.latest = Some(Latest { build: l.build, source: source.clone(), at: l.at });
+                let known = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
+                let new = Evidence {
+                    kind: EvidenceKind::Real(l.build),
+                    source,
+                    order: l.seq,
+                    at: l.at,
+                    repo: known.and_then(|e| e.repo),
+                    assumed: known.is_some_and(|e| e.assumed),
+                    outcome: real_outcome(build),
+                    running: false,
+                    withdrawn: false,
+                };
+                dropped = evidence::insert(&mut package.evidence, new);
+            }
         }
-        evidence::withdraw(&mut package.evidence, |b| hub.in_chain(chain, name, b));
-        let hub_name = collection.settings.hub.clone();
-        self.forget_tasks(&hub_name, &dropped);
+        evidence::withdraw(&mut package.evidence, |b| lists.iter().any(|l| l.builds.iter().any(|t| t.build == b)));
+        if !dropped.is_empty() {
+            let hub = self.collections[index].settings.hub.clone();
+            self.forget_tasks(&hub, &dropped);
+        }
         self.touch(index, i);
     }
 
@@ -343,8 +349,7 @@ impl State {
     }
 
     /// A build's state changed: what it says about its package may have, too.
-    fn build_refreshed(&mut self, hub: &Hub, id: BuildId, name: &Name) {
-        let Some(outcome) = self.hubs.get(hub).and_then(|h| h.builds.get(&id)).map(real_outcome) else { return };
+    fn build_refreshed(&mut self, hub: &Hub, id: BuildId, name: &Name, outcome: Option<Outcome>) {
         for index in 0..self.collections.len() {
             let collection = &mut self.collections[index];
             if collection.settings.hub != *hub {
@@ -675,7 +680,7 @@ impl State {
 }
 
 /// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged.
-fn real_outcome(build: &Build) -> Option<Outcome> {
+pub(super) fn real_outcome(build: &Build) -> Option<Outcome> {
     (build.built_here() && build.state == Some(BuildState::Complete)).then_some(Outcome::Ok)
 }
 

@@ -54,20 +54,22 @@ pub struct Tag {
 impl Tag {
     /// The package's entry, made when absent.
     fn package(&mut self, name: &Name) -> &mut TagPackage {
-        if !self.packages.contains_key(name) {
-            self.packages.insert(name.clone(), TagPackage::default());
-        }
-        self.packages.get_mut(name).expect("just inserted")
+        let index = match self.packages.get_index_of(name) {
+            Some(index) => index,
+            None => self.packages.insert_full(name.clone(), TagPackage::default()).0,
+        };
+        &mut self.packages[index]
     }
 }
 
 impl HubState {
     /// The tag by name, made when absent.
     pub(super) fn tag_mut(&mut self, name: &Name) -> &mut Tag {
-        if !self.tags.contains_key(name) {
-            self.tags.insert(name.clone(), Tag::default());
-        }
-        self.tags.get_mut(name).expect("just inserted")
+        let index = match self.tags.get_index_of(name) {
+            Some(index) => index,
+            None => self.tags.insert_full(name.clone(), Tag::default()).0,
+        };
+        &mut self.tags[index]
     }
 
     /// Puts a build at the end of its package's list; a build that is there already moves (Koji: a forced re-tag).
@@ -77,7 +79,9 @@ impl HubState {
             tag.id = e.tag_id;
         }
         let package = tag.package(&e.name);
-        package.builds.retain(|b| b.build != e.build_id);
+        if let Some(old) = package.builds.iter().position(|b| b.build == e.build_id) {
+            package.builds.remove(old);
+        }
         package.builds.push(TaggedBuild { build: e.build_id, seq, at });
     }
 
@@ -146,6 +150,11 @@ impl HubState {
             let below = link.max_depth.map_or(room - 1, |d| usize::try_from(d).unwrap_or(0).min(room - 1));
             self.follow(&link.tag, below, depth + 1, chain);
         }
+    }
+
+    /// What the tags of `chain` say of a package, nearest first. Cost: a lookup per tag.
+    pub(super) fn lists(&self, chain: &[Name], package: &str) -> Vec<&TagPackage> {
+        chain.iter().filter_map(|t| self.tags.get(t)?.packages.get(package)).collect()
     }
 
     /// Whether a package is blocked as seen from the first tag of `chain`: the nearest package list that has it decides.

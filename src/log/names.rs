@@ -5,8 +5,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustc_hash::FxHashMap;
+
 /// Entries kept per direction; beyond it the cache starts anew. About 100 bytes each.
-const ENTRIES_MAX: usize = 200_000;
+const ENTRIES_MAX: usize = 400_000;
 
 /// Which table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +28,7 @@ pub(super) struct Names {
 #[derive(Default)]
 struct Inner {
     by_text: HashMap<Arc<str>, i64>,
-    by_id: HashMap<i64, Arc<str>>,
+    by_id: FxHashMap<i64, Arc<str>>,
 }
 
 impl Names {
@@ -62,9 +64,9 @@ impl Names {
     }
 
     /// Texts of the numbers that are cached, and the others.
-    pub(super) fn texts(&self, ids: impl Iterator<Item = i64>) -> (HashMap<i64, Arc<str>>, Vec<i64>) {
+    pub(super) fn texts(&self, ids: impl Iterator<Item = i64>) -> (FxHashMap<i64, Arc<str>>, Vec<i64>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut found, mut missing) = (HashMap::new(), Vec::new());
+        let (mut found, mut missing) = (FxHashMap::default(), Vec::new());
         let mut last = None;
         for id in ids {
             if last == Some(id) || found.contains_key(&id) {

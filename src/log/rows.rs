@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use sqlx::{ColumnIndex, Database, Decode, Row, Type};
 
 use super::codec::{PayloadReader, decode_payload};
@@ -69,10 +70,83 @@ impl RawRow {
     }
 }
 
+/// Rows packed one behind the other, each as decimal numbers that end in a blank, absent ones empty, and then the bytes whose lengths
+/// were among the numbers: what `PACKED_PAGE` of SQLite gives. `None` when that is not what it is.
+pub(super) fn unpack(packed: &[u8], count: usize) -> Option<Vec<RawRow>> {
+    let mut rest = Packed(packed);
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        rows.push(rest.row()?);
+    }
+    (rest.0.is_empty() && rows.is_sorted_by(|a: &RawRow, b| a.seq < b.seq)).then_some(rows)
+}
+
+struct Packed<'a>(&'a [u8]);
+
+impl<'a> Packed<'a> {
+    fn row(&mut self) -> Option<RawRow> {
+        let seq = sequence(self.number()??)?;
+        let (recorded_at, occurred_at) = (self.number()??, self.number()??);
+        let (kind, version, source, subject) = (self.number()??, self.number()??, self.number()??, self.number()??);
+        let (koji_event, causation, correlation) = (self.number()?, self.number()?, self.number()?);
+        let encoding = self.number()??;
+        let (fact, hash, payload) = (self.number()?, self.number()??, self.number()??);
+        Some(RawRow {
+            seq,
+            recorded_at,
+            occurred_at,
+            kind,
+            version,
+            source,
+            fact: match fact {
+                Some(length) => Some(self.bytes(length)?),
+                None => None,
+            },
+            koji_event,
+            subject,
+            causation,
+            correlation,
+            encoding,
+            hash: self.bytes(hash)?,
+            payload: self.bytes(payload)?,
+        })
+    }
+
+    /// Up to the next blank: `Some(None)` when there is nothing.
+    fn number(&mut self) -> Option<Option<i64>> {
+        let (digits, negative) = match self.0.strip_prefix(b"-") {
+            Some(rest) => (rest, true),
+            None => (self.0, false),
+        };
+        let end = digits.iter().position(|b| *b == b' ')?;
+        let (digits, rest) = digits.split_at(end);
+        self.0 = &rest[1..];
+        if digits.is_empty() {
+            return (!negative).then_some(None);
+        }
+        let mut number: i64 = 0;
+        for b in digits {
+            let digit = i64::from(b.wrapping_sub(b'0'));
+            if digit > 9 {
+                return None;
+            }
+            // Downwards, so that the smallest number fits too.
+            number = number.checked_mul(10)?.checked_sub(digit)?;
+        }
+        Some(Some(if negative { number } else { number.checked_neg()? }))
+    }
+
+    fn bytes(&mut self, length: i64) -> Option<Vec<u8>> {
+        let (bytes, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest;
+        Some(bytes.to_vec())
+    }
+}
+
 /// What the numbers in rows stand for.
 pub(super) struct Texts {
-    pub(super) words: HashMap<i64, Arc<str>>,
-    pub(super) subjects: HashMap<i64, Arc<str>>,
+    pub(super) words: FxHashMap<i64, Arc<str>>,
+    pub(super) subjects: FxHashMap<i64, Arc<str>>,
 }
 
 impl Texts {
@@ -107,7 +181,7 @@ impl Texts {
     }
 }
 
-fn text(map: &HashMap<i64, Arc<str>>, id: i64, what: &str) -> Result<String, String> {
+fn text(map: &FxHashMap<i64, Arc<str>>, id: i64, what: &str) -> Result<String, String> {
     map.get(&id).map(|t| t.to_string()).ok_or_else(|| format!("its {what} {id} is missing"))
 }
 
@@ -142,4 +216,42 @@ pub(super) fn unsigned(n: i64) -> u64 {
 /// A number for the database; sequences and positions stay far below its limit.
 pub(super) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: &[u8] = b"7 -5 9223372036854775807 1 2 3 4 99 6  1 16 32 5 ";
+
+    fn packed() -> Vec<u8> {
+        [ROW, &[b' '; 16], &[0; 32], b"1 2 3"].concat()
+    }
+
+    #[test]
+    fn packed_rows_come_out_whole() {
+        let two =
+            [packed(), packed().iter().enumerate().map(|(i, b)| if i == 0 { b'8' } else { *b }).collect()].concat();
+        let rows = unpack(&two, 2).unwrap();
+        let row = &rows[1];
+        assert_eq!((row.seq.get(), row.recorded_at, row.occurred_at), (8, -5, i64::MAX));
+        assert_eq!((row.koji_event, row.causation, row.correlation), (Some(99), Some(6), None));
+        assert_eq!((row.kind, row.version, row.source, row.subject, row.encoding), (1, 2, 3, 4, 1));
+        assert_eq!((row.fact.as_deref(), &row.payload[..]), (Some(&[b' '; 16][..]), &b"1 2 3"[..]));
+        assert_eq!(row.hash, [0; 32]);
+    }
+
+    #[test]
+    fn what_is_not_packed_rows_is_refused() {
+        let good = packed();
+        for cut in 0..good.len() {
+            assert!(unpack(&good[..cut], 1).is_none(), "{cut}");
+        }
+        assert!(unpack(&good, 2).is_none());
+        assert!(unpack(&[good.clone(), good.clone()].concat(), 2).is_none(), "sequences must rise");
+        assert!(unpack(&[good, b" ".to_vec()].concat(), 1).is_none());
+        assert!(unpack(b"0 1 1 1 1 1 1    0  0 0 ", 1).is_none(), "0 is no sequence");
+        assert!(unpack(b"x 1 1 1 1 1 1    0  0 0 ", 1).is_none());
+        assert!(unpack(b"99999999999999999999 1 1 1 1 1 1    0  0 0 ", 1).is_none());
+    }
 }

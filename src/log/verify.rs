@@ -156,8 +156,8 @@ fn unreadable(error: ReadError) -> VerifyError {
     }
 }
 
-/// One link of the chain.
-fn step(head: Head, record: &Record, trusted: Option<(Seq, ChainHash)>) -> Result<Head, VerifyError> {
+/// Checks that `record` is the one that follows `head`, and returns the head after it. Cost: one hash.
+pub(crate) fn step(head: Head, record: &Record, trusted: Option<(Seq, ChainHash)>) -> Result<Head, VerifyError> {
     let expected_seq = Seq::after(head.seq);
     if record.seq != expected_seq {
         return Err(VerifyError::Damaged { seq: expected_seq, damage: Damage::Gap { next: record.seq } });

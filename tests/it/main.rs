@@ -3,6 +3,7 @@
 
 mod audit;
 mod bad_input;
+mod bench_quick;
 mod cases;
 mod cases_builds;
 mod defects;

@@ -50,7 +50,7 @@ fn id(user: &str, what: &str) -> u32 {
 }
 
 /// The directory with `initdb` and `pg_ctl`, newest version first.
-fn postgres_bin() -> PathBuf {
+pub fn postgres_bin() -> PathBuf {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

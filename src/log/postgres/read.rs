@@ -1,8 +1,9 @@
 //! Reading events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
@@ -146,7 +147,7 @@ impl PostgresLog {
         table: Table,
         cache: &Names,
         ids: impl Iterator<Item = i64>,
-    ) -> Result<HashMap<i64, Arc<str>>, ReadError> {
+    ) -> Result<FxHashMap<i64, Arc<str>>, ReadError> {
         let (mut found, missing) = cache.texts(ids);
         if !missing.is_empty() {
             let rows: Vec<(i64, String)> = sqlx::query_as(texts_of(table))

@@ -1,0 +1,74 @@
+//! What the recording is made of: kinds by frequency and size. The generator is held to it, and a test holds it to the recording.
+
+/// A kind, how many the recording's log has of it, and the mean length of its payload in bytes.
+pub type Share = (&'static str, u64, u64);
+
+/// The log that `koschei ingest --from tests/data/koji/events.jsonl --archive tests/data/koji` makes, by kind.
+pub const RECORDING: [Share; 22] = [
+    ("task_changed", 227, 279),
+    ("rebuild_requested", 171, 341),
+    ("rebuild_not_submitted", 171, 79),
+    ("package_state_changed", 151, 114),
+    ("dependencies_measured", 146, 116),
+    ("package_list_changed", 116, 109),
+    ("build_changed", 88, 193),
+    ("build_tagged", 86, 134),
+    ("rebuild_finished", 74, 131),
+    ("repo_initialised", 28, 59),
+    ("repo_ready", 28, 76),
+    ("repo_resolved", 20, 3448),
+    ("repo_not_resolved", 18, 112),
+    ("evaluation_made", 17, 1501),
+    ("tick", 8, 24),
+    ("build_untagged", 6, 137),
+    ("buildroot_resolved", 4, 85),
+    ("collection_created", 3, 224),
+    ("target_observed", 3, 79),
+    ("collection_state_changed", 2, 69),
+    ("policy_adopted", 1, 522),
+    ("tag_observed", 1, 490),
+];
+
+/// Resolutions of the recording: packages listed, moves named, and changes per listed package, one line each.
+pub const RESOLUTIONS: [(usize, usize, usize); 16] = [
+    (45, 2, 1),
+    (47, 2, 1),
+    (4, 3, 2),
+    (5, 3, 1),
+    (3, 2, 1),
+    (4, 6, 2),
+    (0, 0, 0),
+    (0, 0, 0),
+    (0, 0, 0),
+    (0, 0, 0),
+    (43, 2, 2),
+    (45, 2, 2),
+    (45, 12, 7),
+    (47, 12, 7),
+    (45, 33, 11),
+    (47, 34, 12),
+];
+
+/// Number of events in the recording's log.
+pub fn total() -> u64 {
+    RECORDING.iter().map(|r| r.1).sum()
+}
+
+/// Position of a kind in [`RECORDING`].
+pub fn index(kind: &str) -> Option<usize> {
+    RECORDING.iter().position(|r| r.0 == kind)
+}
+
+/// How far two mixes are from each other, in thousandths: half the sum of the differences of all shares. 0: the same, 1000: nothing
+/// in common. `counts` is by kind; kinds the recording does not have count as differences.
+pub fn distance<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> u64 {
+    let counts: std::collections::BTreeMap<&str, u64> = counts.collect();
+    let all: u64 = counts.values().sum();
+    let share = |n: u64, of: u64| n.saturating_mul(1_000_000) / of.max(1);
+    let known: u64 = RECORDING
+        .iter()
+        .map(|(kind, n, _)| share(*n, total()).abs_diff(share(counts.get(kind).copied().unwrap_or(0), all)))
+        .sum();
+    let foreign: u64 = counts.iter().filter(|(kind, _)| index(kind).is_none()).map(|(_, n)| share(*n, all)).sum();
+    (known + foreign) / 2000
+}
