@@ -1,5 +1,6 @@
 //! `koschei admin …` and `koschei check-config`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,7 +57,7 @@ async fn forget(args: &ForgetArgs) -> Done {
     };
     let bodies = log.prune_raw(crate::engine::clock::now()).await?;
     log.close().await;
-    println!("{id} has no name any more; {bodies} raw messages deleted");
+    writeln!(std::io::stdout(), "{id} has no name any more; {bodies} raw messages deleted")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,6 +71,6 @@ pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
     } else {
         toml::to_string(&config).map_err(|e| CliError::Rejected(format!("print the configuration: {e}")))?
     };
-    println!("{}", text.trim_end());
+    writeln!(std::io::stdout(), "{}", text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `koschei commands`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +31,7 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
     let log = existing(&args.db.db).await?;
     if args.peek {
         for c in log.pending_commands(crate::log::PAGE_MAX).await? {
-            println!("{}", c.payload);
+            writeln!(std::io::stdout(), "{}", c.payload)?;
         }
     } else {
         let mut sink = CommandSink::open(&args.to).map_err(crate::engine::EngineError::from)?;

@@ -69,6 +69,7 @@ struct Report {
     log_digest: String,
     facts_digest: String,
     inbox_parked: u64,
+    inbox_pending: u64,
     commands_delivered: usize,
     commands_waiting: u64,
     seconds: f64,
@@ -99,6 +100,10 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
         args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
     let log = log::open(&args.db.db, &Options::default()).await?;
     let metrics = Metrics::new();
+    if let Some(path) = &args.metrics {
+        // A path that cannot be written shows now, not after the work.
+        metrics.write_to(path).map_err(|e| CliError::Rejected(format!("write metrics to {}: {e}", path.display())))?;
+    }
     let done = match archive {
         Some(archive) => {
             let eyes = ArchiveEyes::new(archive, settings.mode, threads);
@@ -160,6 +165,7 @@ async fn feed<E: Eyes>(
         log_digest: state.digest(),
         facts_digest: state.facts_digest(),
         inbox_parked: counts.inbox_parked,
+        inbox_pending: counts.inbox_pending,
         commands_delivered: delivered,
         commands_waiting: counts.outbox_pending,
         seconds: watch.seconds(),

@@ -82,18 +82,18 @@ pub(crate) struct TailArgs {
     json: bool,
 }
 
-/// Write the whole log as CloudEvents, one a line; hashes still verify after import.
+/// Write the whole log as CloudEvents, one a line, each after the attachment it names; hashes still verify after import.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei log export --db koschei.db --to koschei.jsonl --attachments")]
+#[command(after_help = "Example:\n  koschei log export --db koschei.db --to koschei.jsonl")]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     db: DbArgs,
     /// Where to: a file, or - for standard output
     #[arg(long, value_name = "DEST", default_value = "-")]
     to: PathBuf,
-    /// Also write what events refer to by digest, each before the event that names it
+    /// Leave out what events refer to by digest. It cannot be resolved or verified then where the export is imported
     #[arg(long)]
-    attachments: bool,
+    no_attachments: bool,
 }
 
 /// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked.
@@ -314,7 +314,7 @@ async fn export(args: &ExportArgs) -> Done {
         let Some(last) = page.last().map(|r| r.seq) else { break };
         after = Some(last);
         for record in &page {
-            if args.attachments
+            if !args.no_attachments
                 && let Some(digest) = attachment_of(&record.decode()?.event).filter(|d| !written.contains(*d))
             {
                 let missing = || EngineError::Broken(format!("the log names attachment {digest} and does not have it"));
@@ -345,7 +345,8 @@ async fn import(args: &ImportArgs) -> Done {
     let log = log::open(&args.db.db, &Options::default()).await?;
     let mut head = log.head().await?;
     let mut commit = Commit::default();
-    let mut count = 0_u64;
+    let began_with = head;
+    let (mut count, mut missing) = (0_u64, 0_u64);
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
@@ -365,6 +366,19 @@ async fn import(args: &ImportArgs) -> Done {
                 commit.attachments.push(attachment);
             } else {
                 let record = cloudevents::from_json(text).map_err(|e| rejected(e.to_string()))?;
+                if began_with.seq.is_some_and(|end| record.seq <= end) {
+                    let here = log.read(Seq::new(record.seq.get() - 1), 1).await?;
+                    if here.first().is_none_or(|r| r.hash != record.hash) {
+                        return Err(rejected(format!("event {} is another one in this log", record.seq)));
+                    }
+                    continue;
+                }
+                if let Some(digest) = attachment_of(&record.decode()?.event) {
+                    let there = commit.attachments.iter().any(|a| a.digest == digest);
+                    if !there && log.attachment(digest).await?.is_none() {
+                        missing += 1;
+                    }
+                }
                 commit.records.push(record);
                 count += 1;
             }
@@ -379,7 +393,12 @@ async fn import(args: &ImportArgs) -> Done {
         }
     }
     log.close().await;
-    println!("{count} events imported, head {head}");
+    writeln!(std::io::stdout(), "{count} events imported, head {head}")?;
+    if missing > 0 {
+        eprintln!(
+            "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will say so"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -450,7 +469,7 @@ async fn retry(args: &RetryArgs) -> Done {
     let mut brain = ingest::awaken(&log, settings, Blind, Metrics::new()).await?;
     let done = ingest::drain(&mut brain, &log, IMPORT_BATCH, &reasons).await?;
     log.close().await;
-    println!("{} messages tried again, {} still not understood", done.handled, done.parked);
+    writeln!(std::io::stdout(), "{} messages tried again, {} still not understood", done.handled, done.parked)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -511,7 +530,7 @@ async fn snapshot(args: &SnapshotArgs) -> Done {
     bar.finish_and_clear();
     replay::keep(&log, &state).await?;
     log.close().await;
-    println!("state as of event {} kept", state.seq.map_or(0, Seq::get));
+    writeln!(std::io::stdout(), "state as of event {} kept", state.seq.map_or(0, Seq::get))?;
     Ok(ExitCode::SUCCESS)
 }
 

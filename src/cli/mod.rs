@@ -52,11 +52,13 @@ enum Verb {
     Commands(commands::CommandsArgs),
     Resolve(Box<resolve::ResolveArgs>),
     /// Look at the log itself: verify, audit, export, and what could not be understood.
+    #[command(after_help = "Example:\n  koschei log verify --db koschei.db\n  koschei log tail -n 20 --follow")]
     Log {
         #[command(subcommand)]
         verb: log::LogVerb,
     },
     /// Things only an operator does.
+    #[command(after_help = "Example:\n  koschei admin forget-person alice --db koschei.db")]
     Admin {
         #[command(subcommand)]
         verb: admin::AdminVerb,

@@ -59,6 +59,9 @@ struct Answer {
     /// One sentence.
     answer: String,
     why: Why,
+    /// The verdicts are of an older repository, because the newest could not be resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale: Option<String>,
     package: PackageView,
     trail: Vec<Step>,
 }
@@ -79,11 +82,15 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
             now: now.to_string(),
             answer: sentence(&why),
             why,
+            stale: package_view::collection(cname, c).stale,
             package: view,
             trail,
         });
     }
     log.close().await;
+    if let Some(unknown) = args.collection.as_ref().filter(|c| !state.collections.contains_key(c.as_str())) {
+        return Err(CliError::Rejected(format!("find collection `{unknown}`")));
+    }
     if answers.is_empty() {
         let near: Vec<String> = state
             .collections
@@ -161,6 +168,9 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "{} in {}: {}", w.package, w.collection, w.state)?;
     writeln!(out, "  {}", one_line(&p.reason, 200))?;
     writeln!(out, "  {}", a.answer)?;
+    if let Some(stale) = &a.stale {
+        writeln!(out, "  its verdicts are stale: {}", one_line(stale, 160))?;
+    }
     if let Some(x) = &w.priority {
         writeln!(
             out,

@@ -61,8 +61,7 @@ pub enum ConfigError {
 impl Classified for ConfigError {
     fn class(&self) -> Class {
         match self {
-            Self::Read { .. } => Class::Unavailable,
-            _ => Class::Rejected,
+            Self::Read { .. } | Self::Syntax { .. } | Self::Value { .. } | Self::Policy(_) => Class::Rejected,
         }
     }
 }
@@ -198,10 +197,29 @@ impl Config {
         if self.service_user.trim().is_empty() {
             return Err("`service_user` is empty; without it no rebuild would be recognised as ours".to_owned());
         }
+        let bad_name = |n: &str| n.is_empty() || n.contains(['/', ' ', '\t', '\n']);
+        if bad_name(&self.default_hub) {
+            return Err(format!(
+                "`default_hub` is `{}`: a name must not be empty nor contain `/` or spaces",
+                self.default_hub
+            ));
+        }
         for c in &self.collections {
             let at = format!("collection `{}`", c.name);
             if c.name.is_empty() || c.name.contains(['/', ' ']) {
                 return Err(format!("{at}: a name must not be empty nor contain `/` or spaces"));
+            }
+            let mut seen = std::collections::BTreeSet::new();
+            let tags = [Some(&c.build_tag), Some(&c.dest_tag), c.target.as_ref(), c.hub.as_ref()];
+            let packages = c.packages.iter().map(|p| &p.name).chain(&c.track).chain(&c.untrack);
+            if let Some(bad) = tags.into_iter().flatten().chain(packages).chain(&c.arches).find(|n| bad_name(n)) {
+                return Err(format!("{at}: `{bad}` cannot be the name of a tag, hub, architecture or package"));
+            }
+            if let Some(both) = c.track.iter().find(|n| c.untrack.contains(n)) {
+                return Err(format!("{at}: `{both}` stands in `track` and in `untrack`"));
+            }
+            if let Some(p) = c.packages.iter().find(|p| !seen.insert(&p.name)) {
+                return Err(format!("{at}: package `{}` is there twice", p.name));
             }
             if !names.insert(&c.name) {
                 return Err(format!("{at} is there twice"));

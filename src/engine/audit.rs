@@ -9,7 +9,7 @@ use super::replay;
 use crate::decide::load::ArchLoads;
 use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
-use crate::event::{Chosen, Envelope, EvaluationMade, Event};
+use crate::event::{Chosen, Envelope, EvaluationMade, Event, Source};
 use crate::fold::State;
 use crate::log::EventLog;
 use crate::model::{Name, Outcome, Seq};
@@ -165,6 +165,19 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                 audit.find(e.seq, &e.event, None, format!("says {}, the rules say {now}", r.outcome));
             }
         }
+        Event::RebuildNotSubmitted(r) => {
+            if !state.rebuilds.contains_key(&r.rebuild) {
+                audit.find(e.seq, &e.event, None, format!("{} is not open", r.rebuild));
+            }
+        }
+        Event::RebuildCancelRequested(c) if e.source == Source::Engine => {
+            audit.judgements += 1;
+            let task = state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&c.task_id));
+            let late = task.zip(policy(state)).is_some_and(|(t, p)| is_timed_out(t.created_at, e.recorded_at, &p));
+            if !late {
+                audit.find(e.seq, &e.event, None, "the task has not run longer than the rules allow");
+            }
+        }
         Event::PackageStateChanged(c) => {
             audit.judgements += 1;
             let track_all = state.collections.get(&c.collection).is_some_and(|x| x.settings.track_all);
@@ -229,6 +242,9 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
             program,
             format!("says it saw the state at {}, it follows on {:?}", made.saw, state.seq),
         );
+    }
+    if made.now != e.recorded_at {
+        audit.find(e.seq, &e.event, program, format!("decides by {}, it was {}", made.now, e.recorded_at));
     }
     let adopted = state.policy.as_ref().map(|p| p.digest.as_str());
     if adopted != Some(made.policy.as_str()) {

@@ -54,6 +54,8 @@ pub struct Brain<E> {
     committed: Option<Seq>,
     now: Timestamp,
     begun: bool,
+    /// Facts may be in the log whose messages the inbox never saw: the log was imported.
+    facts_unseen: bool,
     persons: HashMap<String, PersonId>,
 }
 
@@ -85,6 +87,7 @@ impl<E: Eyes> Brain<E> {
             cache: ClosureCache::default(),
             metrics,
             begun: false,
+            facts_unseen: false,
             persons,
         })
     }
@@ -107,6 +110,23 @@ impl<E: Eyes> Brain<E> {
     /// The time decisions are taken by: that of the message in hand.
     pub(super) fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Says that the inbox does not know the messages of all facts, as after an import: each is then looked up before it is appended.
+    pub fn expect_known_facts(&mut self) {
+        self.facts_unseen = true;
+    }
+
+    /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on an empty
+    /// log, whose time begins with its first message.
+    ///
+    /// # Errors
+    /// As [`Brain::flush`].
+    pub async fn adopt(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
+        if self.state.seq.is_some() {
+            self.begin();
+        }
+        self.flush(log).await
     }
 
     /// Appends what is waiting, in one transaction.
@@ -161,10 +181,20 @@ impl<E: Eyes> Brain<E> {
         }
         let disposition = match said {
             Interpretation::Facts(facts) => {
+                let (mut known, mut new) = (false, false);
                 for fact in facts {
-                    self.fact(log, fact).await?;
+                    if self.is_known(log, &fact).await? {
+                        known = true;
+                    } else {
+                        new = true;
+                        self.fact(log, fact).await?;
+                    }
                 }
-                Disposition::Done
+                if known && !new {
+                    Disposition::Ignored { reason: "its fact is in the log already".to_owned() }
+                } else {
+                    Disposition::Done
+                }
             }
             Interpretation::Ignored(reason) => Disposition::Ignored { reason: reason.to_owned() },
             Interpretation::Rejected(reason) => Disposition::Parked { reason },
@@ -184,6 +214,7 @@ impl<E: Eyes> Brain<E> {
             return Ok(());
         }
         self.now = self.now.max(now);
+        self.begin();
         self.tick(log).await
     }
 
@@ -351,6 +382,14 @@ impl<E: Eyes> Brain<E> {
         self.settle(log, tick).await?;
         self.evaluate(Trigger::Tick, tick, tick);
         self.settle(log, tick).await
+    }
+
+    /// Whether the log has a fact already, although its message is new to the inbox.
+    async fn is_known(&self, log: &impl EventLog, fact: &NewEvent) -> Result<bool, EngineError> {
+        match fact.fact.filter(|_| self.facts_unseen) {
+            Some(id) => Ok(self.commit.records.iter().any(|r| r.fact == Some(id)) || log.has_fact(&id).await?),
+            None => Ok(false),
+        }
     }
 
     /// Appends a fact and everything that follows from it.

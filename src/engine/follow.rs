@@ -12,9 +12,9 @@ use crate::event::{
     EvaluationMade, Event, PackageStateChanged, PriorityParts, RebuildCancelRequested, RebuildFinished,
     RebuildNotSubmitted, RebuildRequested, Source, Trigger,
 };
-use crate::fold::{EvidenceKind, Package, State, Task};
+use crate::fold::{Collection, EvidenceKind, Package, State, Task};
 use crate::log::{EventLog, OutboxCommand};
-use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, Seq, TaskId};
+use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId};
 
 /// Why a rebuild is not offered to a hub when there is none.
 pub const NO_HUB: &str = "no hub";
@@ -236,12 +236,19 @@ pub fn request_of(
         hub: c.settings.hub.clone(),
         nvr: Nvr { name: pname, version: version.into(), release: release.into() },
         target: c.settings.target.clone(),
-        repo_id: c.arches.values().filter_map(|a| a.repo_id).max(),
+        repo_id: resolved_in(c),
         arches: if noarch { Vec::new() } else { arches },
         priority,
         inputs: inputs(p, policy),
         task_priority: policy.task_priority.into(),
     })
+}
+
+/// The repository a collection was resolved in on all its architectures; `None` when they differ, for then no single one can be bound.
+fn resolved_in(c: &Collection) -> Option<RepoId> {
+    let mut repos = c.arches.values().filter_map(|a| a.repo_id);
+    let first = repos.next()?;
+    repos.all(|r| r == first).then_some(first)
 }
 
 /// How a task ended, by the rules; `None` while it has not.

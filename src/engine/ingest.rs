@@ -19,6 +19,8 @@ use crate::telemetry::Metrics;
 pub const SOURCE: &str = "recording";
 /// Topic of what is not a message.
 pub const UNREADABLE: &str = "unreadable";
+/// How far the recorder's clock may be from the publisher's, in microseconds: a message may lie in a queue for a month.
+const CLOCKS_APART_MAX: i64 = 31 * 86_400 * 1_000_000;
 /// Most messages in one commit.
 pub const BATCH_MAX: usize = 10_000;
 
@@ -50,7 +52,12 @@ pub async fn awaken<E: Eyes>(
     let head = log.head().await?;
     let state = replay::state(log, None, &mut |_| {}).await?;
     let persons: HashMap<_, _> = log.all_persons().await?.into_iter().map(|(id, name)| (name, id)).collect();
-    Brain::new(state, &head, persons, settings, eyes, metrics)
+    let unseen = state.facts_taken > log.counts().await?.inbox_total;
+    let mut brain = Brain::new(state, &head, persons, settings, eyes, metrics)?;
+    if unseen {
+        brain.expect_known_facts();
+    }
+    Ok(brain)
 }
 
 /// Handles what waits in the inbox, oldest first. `retried` gives the reasons of messages that had been parked.
@@ -151,8 +158,23 @@ pub async fn recording<E: Eyes>(
             return Err(e.into());
         }
         if incoming.len() < batch {
-            return Ok(done);
+            break;
         }
+    }
+    // What another process had put into the inbox and did not handle, and rules that no message has brought in.
+    let left = drain(brain, log, batch, &HashMap::new()).await?;
+    done.handled += left.handled;
+    done.parked += left.parked;
+    brain.adopt(log).await?;
+    Ok(done)
+}
+
+/// When a message was received: by the recorder's clock, unless that is absurdly far from the publisher's. One wrong time must not
+/// carry the whole log into another century, because recorded time never goes back.
+fn received_at(seen: Option<Timestamp>, sent: Option<Timestamp>) -> Option<Timestamp> {
+    match (seen, sent) {
+        (Some(seen), Some(sent)) if !(-CLOCKS_APART_MAX..=CLOCKS_APART_MAX).contains(&seen.since(sent)) => Some(sent),
+        _ => seen.or(sent),
     }
 }
 
@@ -160,7 +182,7 @@ pub async fn recording<E: Eyes>(
 fn to_incoming(entry: Entry, last_seen: &mut Timestamp) -> (Incoming, Option<String>) {
     match entry {
         Entry::Message(m) => {
-            *last_seen = m.seen_at.or(m.sent_at).unwrap_or(*last_seen).max(*last_seen);
+            *last_seen = received_at(m.seen_at, m.sent_at).unwrap_or(*last_seen).max(*last_seen);
             let message =
                 Incoming { id: m.id, source: SOURCE.to_owned(), topic: m.topic, received_at: *last_seen, body: m.raw };
             (message, None)

@@ -23,7 +23,7 @@ pub async fn state(
 ) -> Result<State, EngineError> {
     let start = match log.latest_snapshot(until, snapshot::VERSION).await {
         Ok(Some(s)) if s.program == super::brain::PROGRAM => {
-            State::from_bytes(&s.bytes).ok().filter(|x| x.seq == Some(s.seq))
+            State::from_bytes(&s.bytes).ok().filter(|x| x.seq == Some(s.seq) && x.digest() == s.digest)
         }
         // A snapshot that cannot be used costs time, nothing else.
         _ => None,

@@ -51,6 +51,10 @@ impl HubState {
             task_id: None,
             completed_at: None,
         });
+        if build.state.is_some() && e.state == BuildState::Building && e.old.is_none() {
+            // The first message of a build, overtaken by a later one.
+            return None;
+        }
         build.state = Some(e.state);
         if e.epoch.is_some() {
             build.epoch = e.epoch;

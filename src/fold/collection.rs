@@ -86,6 +86,17 @@ impl Collection {
         state
     }
 
+    /// Forgets what was found out in repositories.
+    pub(super) fn forget_resolutions(&mut self) {
+        self.arches.clear();
+        self.stale = None;
+        self.moves.clear();
+        self.moves_live = 0;
+        for package in self.packages.values_mut() {
+            package.verdicts.clear();
+        }
+    }
+
     /// The architecture's entry, made when absent.
     pub(super) fn arch_mut(&mut self, arch: &Name) -> &mut ArchResolution {
         self.arches.entry(arch.clone()).or_insert_with(|| ArchResolution {

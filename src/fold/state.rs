@@ -14,8 +14,8 @@ use super::repo::Repo;
 use super::tag::Tag;
 use super::task::Task;
 use crate::event::{
-    CollectionSettings, Envelope, Event, PriorityKind, RebuildFinished, RebuildInputs, RepoReady, TargetObserved,
-    TaskChanged,
+    CollectionSettings, Envelope, Event, PriorityKind, RebuildFinished, RebuildInputs, RepoReady, Source,
+    TargetObserved, TaskChanged,
 };
 use crate::model::koji::{BuildState, RepoState};
 use crate::model::{BuildId, Hub, Name, Outcome, RebuildId, RepoId, Seq, TaskId, Timestamp};
@@ -82,6 +82,9 @@ pub struct State {
     pub last_tick: Option<Timestamp>,
     /// The last evaluation.
     pub last_evaluation: Option<Seq>,
+    /// Facts taken from messages, to tell whether the inbox knows them all.
+    #[serde(default)]
+    pub facts_taken: u64,
     /// Rebuilds that are open.
     pub rebuilds: Map<RebuildId, OpenRebuild>,
     /// Events that made no sense, by what was wrong.
@@ -256,6 +259,9 @@ impl State {
             }
             Event::MessageRetried(_) => {}
         }
+        if e.fact.is_some() && matches!(e.source, Source::Recording | Source::Bus) {
+            self.facts_taken += 1;
+        }
         self.seq = Some(e.seq);
         self.recorded_at = e.recorded_at;
     }
@@ -369,8 +375,18 @@ impl State {
     // ---- configuration ----------------------------------------------------------------------------------------
 
     fn collection_set(&mut self, name: &Name, settings: &CollectionSettings) {
+        let mut moved_from = None;
         match self.collections.get_mut(name) {
             Some(c) => {
+                let place = |s: &CollectionSettings| (s.hub.clone(), s.build_tag.clone());
+                if place(&c.settings) != place(settings) {
+                    // Other repositories: what was found out in the old ones says nothing here.
+                    moved_from = Some(c.settings.hub.clone());
+                    c.forget_resolutions();
+                }
+                if c.settings.hub != settings.hub {
+                    c.chain.clear();
+                }
                 // Whether the new target is there will be seen; the old one's fate is none of its business.
                 c.target_gone &= (&c.settings.hub, &c.settings.target) == (&settings.hub, &settings.target);
                 c.settings = settings.clone();
@@ -389,6 +405,9 @@ impl State {
         }
         // Other settings may make other states of all of them.
         (0..c.packages.len()).for_each(|i| self.touch(index, i));
+        if let Some(old) = moved_from.filter(|old| *old != settings.hub) {
+            self.rechain(&old);
+        }
         self.rechain(&settings.hub);
         self.attribute_all(&settings.hub);
     }
@@ -500,6 +519,10 @@ impl State {
             reason: None,
             cancel_requested: false,
         });
+        if known && task.state.is_final() && !e.state.is_final() {
+            // An ended task does not begin again; this message was overtaken by that of its end.
+            return self.anomaly("message about a task that had ended");
+        }
         task.state = e.state;
         task.finished_at = e.finished_at.or_else(|| e.state.is_final().then_some(at));
         if e.nvr.is_some() {
@@ -524,6 +547,8 @@ impl State {
         } else {
             self.attribute(&e.hub, e.task_id);
         }
+        let submitted = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (&e.hub, e.task_id));
+        let rebuild = rebuild.or_else(|| self.rebuilds.iter().find(|(_, r)| submitted(r)).map(|(id, _)| *id));
         if let Some(rebuild) = rebuild {
             self.adopt(rebuild, &e.hub, e.task_id);
         }
@@ -613,21 +638,31 @@ impl State {
     /// resubmission and count as foreign.
     fn adopt(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId) {
         let Some(open) = self.rebuilds.get_mut(&rebuild) else { return };
-        if open.task.is_none() {
-            open.task = Some((hub.clone(), task));
-            let (collection, package) = (open.collection.clone(), open.package.clone());
-            // From here on the task holds the slot the request had held.
-            self.with_package(&collection, &package, |p| {
-                if p.open_rebuild == Some(rebuild) {
-                    p.open_rebuild = None;
-                }
+        let ours = open.task.get_or_insert_with(|| (hub.clone(), task)).clone();
+        if ours != (hub.clone(), task) {
+            return self.anomaly("another task with the id of a decision");
+        }
+        let Some(t) = self.hub_mut(hub).tasks.get_mut(&task) else {
+            // Submitted, and nothing heard of it yet: the request keeps the slot.
+            return;
+        };
+        t.rebuild.get_or_insert(rebuild);
+        self.release(rebuild);
+    }
+
+    /// From here on the task holds the slot the request had held.
+    fn release(&mut self, rebuild: RebuildId) {
+        let Some(open) = self.rebuilds.get(&rebuild) else { return };
+        let (collection, package) = (open.collection.clone(), open.package.clone());
+        let mut freed = 0;
+        self.with_package(&collection, &package, |p| {
+            if p.open_rebuild == Some(rebuild) {
+                p.open_rebuild = None;
                 p.manual_points = 0;
-            });
-            self.recount(&collection, -1);
-        }
-        if let Some(t) = self.hub_mut(hub).tasks.get_mut(&task) {
-            t.rebuild.get_or_insert(rebuild);
-        }
+                freed = -1;
+            }
+        });
+        self.recount(&collection, freed);
     }
 
     /// Closes a rebuild that never became a task, and remembers what it depended on.
@@ -635,13 +670,15 @@ impl State {
         let Some(open) = self.rebuilds.swap_remove(&rebuild) else {
             return self.anomaly("end of an unknown rebuild");
         };
+        let mut freed = 0;
         self.with_package(&open.collection, &open.package, |p| {
-            p.open_rebuild = None;
+            if p.open_rebuild == Some(rebuild) {
+                p.open_rebuild = None;
+                freed = -1;
+            }
             p.declined = Some(Box::new(open.inputs));
         });
-        if open.task.is_none() {
-            self.recount(&open.collection, -1);
-        }
+        self.recount(&open.collection, freed);
     }
 
     fn rebuild_finished(&mut self, e: &RebuildFinished, at: Timestamp) {
@@ -650,6 +687,7 @@ impl State {
             task.reason = Some(e.reason.clone());
         }
         if let Some(rebuild) = e.rebuild {
+            self.release(rebuild);
             self.rebuilds.swap_remove(&rebuild);
         }
         let mut freed = 0;

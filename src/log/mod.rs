@@ -35,7 +35,7 @@ pub use sqlite::SqliteLog;
 pub use types::*;
 pub use verify::{Damage, VerifyError, VerifyReport, verify};
 
-use crate::event::Record;
+use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
 /// How a log is opened.
@@ -226,6 +226,12 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn name_of(&self, id: &PersonId) -> impl Future<Output = Result<Option<String>, ReadError>> + Send;
 
+    /// Whether the log holds a fact with this identity. Cost: one look-up in an index.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn has_fact(&self, fact: &FactId) -> impl Future<Output = Result<bool, ReadError>> + Send;
+
     /// Everyone whose name is known, by id.
     ///
     /// # Errors
@@ -319,6 +325,7 @@ delegate! {
     drop_snapshots() -> Result<u64, StoreError>;
     person(name: &str) -> Result<Option<PersonId>, ReadError>;
     name_of(id: &PersonId) -> Result<Option<String>, ReadError>;
+    has_fact(fact: &FactId) -> Result<bool, ReadError>;
     all_persons() -> Result<Vec<(PersonId, String)>, ReadError>;
     forget_person(name_or_id: &str) -> Result<Option<PersonId>, StoreError>;
     close() -> ();

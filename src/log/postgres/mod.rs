@@ -27,7 +27,7 @@ use super::names::Names;
 use super::rows::signed;
 use super::types::*;
 use super::{EventLog, Options, redacted};
-use crate::event::Record;
+use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
 /// Advisory locks belong to one database; these are ours in it.
@@ -306,6 +306,10 @@ impl EventLog for PostgresLog {
 
     async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
         self.find_name(id).await
+    }
+
+    async fn has_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
+        self.find_fact(fact).await
     }
 
     async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {

@@ -26,7 +26,7 @@ use super::names::Names;
 use super::rows::signed;
 use super::types::*;
 use super::{EventLog, Options};
-use crate::event::Record;
+use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
 /// Page cache of the writing connection, 64 MiB (negative: KiB). Facts arrive in random order of their index, whose pages
@@ -337,6 +337,10 @@ impl EventLog for SqliteLog {
 
     async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
         self.find_name(id).await
+    }
+
+    async fn has_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
+        self.find_fact(fact).await
     }
 
     async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
