@@ -34,8 +34,8 @@ impl Size {
 
 /// Tags of both hubs; the last one inherits from the one before it.
 const TAGS: [(&str, &[&str]); 2] = [("primary", &["f96", "f97", "f98", "f99"]), ("second", &["e9", "e10"])];
-/// Rebuilds that run at a time, over all collections.
-const TASKS: usize = 100;
+/// Rebuilds that run at a time, over all collections: fewer than the policy allows, so that there is something to decide.
+const TASKS: usize = 25;
 /// Different contents of attachments; `verify` reads each.
 const ATTACHMENTS: usize = 64;
 /// Binary packages that buildroots change by.
