@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for ever: SplitMix64 (Steele, Lea, Flood 2014), so that a seed means the same stream
+//! Numbers that look random and are the same for ever: `SplitMix64` (Steele, Lea, Flood 2014), so that a seed means the same stream
 //! whatever version of whatever crate is in use.
 
 /// The generator.

@@ -4,8 +4,8 @@
 //! architectures a package needs. A package that must wait for its architecture or collection does not hold up those behind
 //! it, and one evaluation may choose several (Koschei submits one every three seconds and stops at the first that must wait, D26).
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::eligibility::{Hold, build_arches, examine};
 use super::load::{ArchLoads, overloaded_arches};
@@ -134,16 +134,59 @@ impl<'a> Room<'a> {
     }
 }
 
+/// A package that is due; the greatest is the most urgent. Ties go by name, so that the same state always gives the same plan.
+struct Ranked<'a> {
+    current: Points,
+    names: Reverse<(&'a str, &'a str)>,
+    choice: Choice,
+}
+
+impl Ord for Ranked<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.current, self.names).cmp(&(other.current, other.names))
+    }
+}
+
+impl PartialOrd for Ranked<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ranked<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Ranked<'_> {}
+
+impl<'a> Ranked<'a> {
+    fn new(state: &'a State, choice: Choice) -> Self {
+        let (collection, c) = state.collections.get_index(choice.collection).expect("indexes are of this state");
+        let (package, _) = c.packages.get_index(choice.package).expect("indexes are of this state");
+        Self { current: choice.priority.current, names: Reverse((collection, package)), choice }
+    }
+}
+
 /// Applies the rules. `load` is absent where no hub tells it: then it limits nothing.
-/// Cost: O(packages) plus O(due · log due).
+/// Cost: O(packages) plus O(chosen or refused one by one · log due).
 pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLoads>) -> Plan {
     let mut held = [0_u32; Hold::COUNT];
     let (considered, due) = due(state, now, policy, None, &mut held);
+    let mut waiting: BinaryHeap<Ranked<'_>> = due.into_iter().map(|choice| Ranked::new(state, choice)).collect();
     let mut room = Room::new(state, policy, load, None);
     let mut chosen = Vec::new();
-    for choice in due {
+    while let Some(Ranked { choice, .. }) = waiting.pop() {
         match room.refuse(state, &choice) {
-            Some(hold) => held[hold.index()] += 1,
+            Some(hold) => {
+                held[hold.index()] += 1;
+                if matches!(hold, Hold::EvaluationLimit | Hold::OverallLimit) {
+                    // Whoever comes later meets the same limit; their order does not matter any more.
+                    held[hold.index()] += u32::try_from(waiting.len()).unwrap_or(u32::MAX);
+                    break;
+                }
+            }
             None => {
                 room.take(&choice);
                 chosen.push(choice);
@@ -154,7 +197,7 @@ pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLo
     Plan { considered, held, chosen }
 }
 
-/// How many packages there are, and those nothing in themselves or their collection holds back, most urgent first. What holds
+/// How many packages there are, and those nothing in themselves or their collection holds back, in no order. What holds
 /// the whole collection `sound` is passed over.
 fn due(
     state: &State,
@@ -183,7 +226,6 @@ fn due(
             }
         }
     }
-    due.sort_by_cached_key(|c| rank(state, c));
     (considered, due)
 }
 
@@ -209,6 +251,7 @@ pub(super) fn crowded_out(
     let (_, mut ahead) = due(state, now, policy, Some(mine.collection), &mut [0; Hold::COUNT]);
     ahead
         .retain(|c| (c.collection, c.package) != (mine.collection, mine.package) && rank(state, c) < rank(state, mine));
+    ahead.sort_by_cached_key(|c| rank(state, c));
     let mut limits: Vec<Hold> = Vec::new();
     loop {
         // A lifted limit lets others through first, who may use up what the next limit leaves.

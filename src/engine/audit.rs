@@ -165,10 +165,8 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                 audit.find(e.seq, &e.event, None, format!("says {}, the rules say {now}", r.outcome));
             }
         }
-        Event::RebuildNotSubmitted(r) => {
-            if !state.rebuilds.contains_key(&r.rebuild) {
-                audit.find(e.seq, &e.event, None, format!("{} is not open", r.rebuild));
-            }
+        Event::RebuildNotSubmitted(r) if !state.rebuilds.contains_key(&r.rebuild) => {
+            audit.find(e.seq, &e.event, None, format!("{} is not open", r.rebuild));
         }
         Event::RebuildCancelRequested(c) if e.source == Source::Engine => {
             audit.judgements += 1;
