@@ -13,6 +13,7 @@ pub mod collection;
 pub mod digest;
 pub mod evidence;
 pub mod package;
+mod rebuilds;
 pub mod repo;
 pub mod resolution;
 pub mod snapshot;
