@@ -348,7 +348,9 @@ async fn postgres(size: Size, rounds: usize, report: &mut Report) {
     let log = log::open(&url, &Options::default()).await.unwrap();
     append("PostgreSQL", &log, size, report).await;
     let mut conn = PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("VACUUM ANALYZE; CHECKPOINT").execute(&mut conn).await.unwrap();
+    for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+        sqlx::query(statement).execute(&mut conn).await.unwrap();
+    }
     let bytes: i64 = sqlx::query_scalar(
         "SELECT sum(pg_total_relation_size(oid))::int8 FROM pg_class \
          WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
