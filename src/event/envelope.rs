@@ -209,7 +209,7 @@ impl Record {
     ///
     /// Every column goes in, each with a length or a presence byte, so that no two different records give the same bytes.
     pub fn chained(&self, previous: ChainHash) -> ChainHash {
-        let mut head = Vec::with_capacity(256);
+        let mut head = Vec::with_capacity(320 + self.subject.len() + self.payload.len());
         head.extend_from_slice(b"koschei record 1\0");
         head.extend_from_slice(&previous.0);
         head.extend_from_slice(&self.seq.get().to_le_bytes());

@@ -32,9 +32,9 @@ use crate::model::{PersonId, Seq, Timestamp};
 /// Page cache of the writing connection, 64 MiB (negative: KiB). Facts arrive in random order of their index, whose pages
 /// must not be written and read again within one transaction.
 const WRITER_CACHE: &str = "-65536";
-/// The write-ahead log is moved into the file when it has this many pages (32 MiB), not at every commit as with the
-/// default of 1,000: a batch touches nearly that many pages of the index of facts.
-const WAL_PAGES: &str = "8192";
+/// The write-ahead log is moved into the file when it has this many pages (128 MiB), not at every commit as with the default of
+/// 1,000: a batch touches about a thousand pages of the indexes of facts and subjects, most of them again a few batches later.
+const WAL_PAGES: &str = "32768";
 const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Rows that may wait between SQLite's thread and ours while a page is read.
 const ROWS_IN_FLIGHT: usize = 1024;

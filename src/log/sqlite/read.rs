@@ -80,20 +80,25 @@ impl SqliteLog {
     pub(super) async fn read_page(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
         let limit = limit.min(PAGE_MAX);
         let mut records = Vec::with_capacity(limit);
-        while records.len() < limit {
-            let after = records.last().map(|r: &Record| r.seq).or(after);
-            let wanted = (limit - records.len()).min(PACKED_ROWS);
-            let rows = match self.packed_rows(after, wanted).await {
-                Some(rows) => rows,
-                None => self.rows(after, wanted).await?,
-            };
-            let last = rows.len() < wanted;
-            records.append(&mut self.records(rows).await?);
-            if last {
-                break;
-            }
+        let mut rows = self.chunk(after, limit).await?;
+        while let Some(last) = rows.last().map(|r| r.seq) {
+            let wanted = limit - records.len() - rows.len();
+            // SQLite's thread reads the next rows while these are decompressed.
+            let next = async { if wanted == 0 { Ok(Vec::new()) } else { self.chunk(Some(last), wanted).await } };
+            let (next, done) = tokio::join!(next, self.records(std::mem::take(&mut rows)));
+            records.append(&mut done?);
+            rows = next?;
         }
         Ok(records)
+    }
+
+    /// The next rows, at most `wanted` and not many; none only at the end of the log.
+    async fn chunk(&self, after: Option<Seq>, wanted: usize) -> Result<Vec<RawRow>, ReadError> {
+        let wanted = wanted.min(PACKED_ROWS);
+        match self.packed_rows(after, wanted).await {
+            Some(rows) => Ok(rows),
+            None => self.rows(after, wanted).await,
+        }
     }
 
     /// `None` when it cannot be done this way: the rows are too long together, or not such as we write. Then they must be read
