@@ -120,6 +120,8 @@ pub async fn recording<E: Eyes>(
     let batch = batch.clamp(1, BATCH_MAX);
     let mut done = drain(brain, log, batch, &HashMap::new()).await?;
     let mut last_seen = brain.state().recorded_at;
+    // The position after the last one handled; 0: not known.
+    let mut next = 0_u64;
     loop {
         let mut incoming = Vec::with_capacity(batch);
         let mut reasons = Vec::with_capacity(batch);
@@ -142,16 +144,30 @@ pub async fn recording<E: Eyes>(
         if !incoming.is_empty() {
             let received = log.receive(&incoming).await?;
             brain.metrics.received(SOURCE, &received);
-            for ((message, reason), received) in incoming.iter().zip(reasons).zip(received) {
-                match received {
-                    Received::Duplicate => done.duplicates += 1,
-                    Received::Stored { position } => {
-                        handle(brain, log, position, message, reason.as_deref(), &mut done).await?;
-                    }
+            let stored: Vec<Position> = received
+                .iter()
+                .filter_map(|r| match r {
+                    Received::Stored { position } => Some(*position),
+                    Received::Duplicate => None,
+                })
+                .collect();
+            done.duplicates += (received.len() - stored.len()) as u64;
+            // Only when nobody else can have put anything before or between is what stands in memory what comes next.
+            let follows = stored.iter().zip(next..).all(|(p, expected)| p.0 == expected) && next > 0;
+            if follows && stored.len() == received.len() {
+                for ((message, reason), position) in incoming.iter().zip(&reasons).zip(&stored) {
+                    handle(brain, log, *position, message, reason.as_deref(), &mut done).await?;
                 }
+                brain.flush(log).await?;
+                done.commits += 1;
+            } else if !stored.is_empty() {
+                let unreadable = incoming.iter().zip(&reasons).filter_map(|(m, r)| Some((m.id.clone(), r.clone()?)));
+                let drained = drain(brain, log, batch, &unreadable.collect()).await?;
+                done.handled += drained.handled;
+                done.parked += drained.parked;
+                done.commits += drained.commits;
             }
-            brain.flush(log).await?;
-            done.commits += 1;
+            next = stored.last().map_or(next, |p| p.0 + 1);
             progress(recording.progress(), &done);
         }
         if let Some(e) = broken {
