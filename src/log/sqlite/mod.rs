@@ -35,6 +35,10 @@ const WRITER_CACHE: &str = "-65536";
 /// The write-ahead log is moved into the file when it has this many pages (128 MiB), not at every commit as with the default of
 /// 1,000: a batch touches about a thousand pages of the indexes of facts and subjects, most of them again a few batches later.
 const WAL_PAGES: &str = "32768";
+/// How often a first connection is tried while another process makes the database.
+const CONNECTS_MAX: u32 = 100;
+/// Pause between those attempts.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Rows that may wait between SQLite's thread and ours while a page is read.
 const ROWS_IN_FLIGHT: usize = 1024;
@@ -115,7 +119,17 @@ impl SqliteLog {
         let pool = |n: u32| SqlitePoolOptions::new().max_connections(n).acquire_timeout(patience).idle_timeout(None);
         let store =
             |source: sqlx::Error| OpenError::Store { url: url.clone(), source: StoreError::new("connect")(source) };
-        let writer = pool(1).connect_with(writing).await.map_err(store)?;
+        // Switching a new file to WAL needs it alone, and SQLite does not wait for that as it does for other locks.
+        let mut attempt = 1;
+        let writer = loop {
+            match pool(1).connect_with(writing.clone()).await.map_err(store) {
+                Err(OpenError::Store { source, .. }) if source.kind == StoreErrorKind::Busy && attempt < CONNECTS_MAX => {
+                    attempt += 1;
+                    tokio::time::sleep(CONNECT_PAUSE).await;
+                }
+                connected => break connected?,
+            }
+        };
         let schema_version = match prepare(&url, &writer, options).await {
             Ok(version) => version,
             Err(e) => {
