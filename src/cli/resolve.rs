@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,9 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{Class, Classified};
 use crate::repodata::{Groups, RepoDir, RepodataError, load_groups};
-use crate::resolve::{GroupVerdict, Mode, Resolution, ResolveError, Universe, hub_requirement};
+use crate::resolve::{
+    GroupVerdict, Handover, Mode, Prepared, Resolution, ResolveError, Solvers, Universe, hub_requirement,
+};
 
 /// Bytes of one line of a BuildRequires file; a source package has a few hundred requirements at most.
 const LINE_MAX: u64 = 4 << 20;
@@ -61,6 +64,9 @@ pub struct ResolveArgs {
     /// How build group and BuildRequires are put together
     #[arg(long, value_enum, default_value_t)]
     pub mode: ModeArg,
+    /// Which solver answers
+    #[arg(long, value_enum, default_value_t)]
+    pub solver: SolverArg,
     /// Print number and digest of the packages instead of their names
     #[arg(long)]
     pub digest: bool,
@@ -70,6 +76,9 @@ pub struct ResolveArgs {
     /// Threads; default: one per processor
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Afterwards tell on standard error where the time went and which solver answered (as JSON with --jsonl)
+    #[arg(long)]
+    pub stats: bool,
     /// Print one line of JSON per source package
     #[arg(long)]
     pub jsonl: bool,
@@ -90,6 +99,25 @@ impl From<ModeArg> for Mode {
         match mode {
             ModeArg::Two => Self::Two,
             ModeArg::Joint => Self::Joint,
+        }
+    }
+}
+
+/// [`Solvers`] on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum SolverArg {
+    /// Our own, libsolv where it hands over
+    #[default]
+    Both,
+    /// libsolv for everything: slow, to compare with
+    Libsolv,
+}
+
+impl From<SolverArg> for Solvers {
+    fn from(arg: SolverArg) -> Self {
+        match arg {
+            SolverArg::Both => Self::Both,
+            SolverArg::Libsolv => Self::Libsolv,
         }
     }
 }
@@ -185,16 +213,23 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
 
 /// Runs the command on any writer; `progress` shows a bar on standard error.
 pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
+    let mut stats = Stats::default();
     let arch = args.arch.clone().unwrap_or_else(|| default_arch(&args.repo));
     let sources = select(read_sources(args, &arch)?, args)?;
+    stats.lap("read sources");
     let content =
         RepoDir::open(&args.repo)?.load(sources.iter().flat_map(|s| s.requires.iter().map(String::as_str)))?;
+    stats.lap("read repository");
     let group = build_group(args, content.groups.as_ref())?;
     let universe = Universe::load(Arc::new(content), &arch)?;
+    stats.lap("index files");
+    let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
+    stats.lap("make rules");
     let mut summary = Summary::default();
     let bar = bar(sources.len(), progress);
-    let verdict = for_each(&universe, &group, &sources, args, |source, answer| {
+    let verdict = for_each(&prepared, &sources, args, |source, answer| {
         bar.inc(1);
+        stats.add(answer);
         if args.jsonl {
             write_line(out, source, answer, &universe, args)?;
         }
@@ -202,6 +237,10 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
         Ok(())
     })?;
     bar.finish_and_clear();
+    stats.lap("resolve");
+    if args.stats {
+        stats.print(args.jsonl);
+    }
     if !args.jsonl {
         summary.print(out, &universe, args, &verdict).map_err(ResolveCliError::Write)?;
     }
@@ -334,8 +373,7 @@ fn build_group(args: &ResolveArgs, own: Option<&Groups>) -> Result<Vec<String>, 
 
 /// Resolves all sources on several threads and hands the answers over in order.
 fn for_each(
-    universe: &Universe,
-    group: &[String],
+    prepared: &Prepared<'_>,
     sources: &[Source],
     args: &ResolveArgs,
     mut take: impl FnMut(&Source, &Resolution) -> Result<(), ResolveCliError>,
@@ -344,27 +382,24 @@ fn for_each(
     let threads = args.threads.map_or(processors, NonZeroUsize::get).min(sources.len().max(1));
     let next = AtomicUsize::new(0);
     let resolver = || {
-        let resolver = universe.resolver(group, args.mode.into())?;
-        Ok::<_, ResolveError>(if args.distances { resolver.with_distances() } else { resolver })
+        let mut resolver = prepared.resolver();
+        if args.distances {
+            resolver = resolver.with_distances();
+        }
+        if args.digest { resolver.without_texts() } else { resolver }
     };
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel(WAITING_MAX);
         for _ in 0..threads {
             let (send, next, resolver) = (send.clone(), &next, &resolver);
             scope.spawn(move || {
-                let mut resolver = match resolver() {
-                    Ok(resolver) => resolver,
-                    Err(error) => return drop(send.send(Err(error))),
-                };
-                if send.send(Ok((usize::MAX, Err(resolver.group().clone())))).is_err() {
-                    return;
-                }
+                let mut resolver = resolver();
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(source) = sources.get(index) else { return };
                     let answer = resolver.resolve(&source.requires);
                     // The receiver is gone when writing failed: then nobody wants the rest.
-                    if send.send(Ok((index, Ok(answer)))).is_err() {
+                    if send.send((index, answer)).is_err() {
                         return;
                     }
                 }
@@ -372,19 +407,15 @@ fn for_each(
         }
         drop(send);
         let mut waiting = BTreeMap::new();
-        let mut verdict = GroupVerdict::default();
         let mut expected = 0;
-        for message in receive {
-            match message? {
-                (_, Err(group)) => verdict = group,
-                (index, Ok(answer)) => drop(waiting.insert(index, answer)),
-            }
+        for (index, answer) in receive {
+            waiting.insert(index, answer);
             while let Some(answer) = waiting.remove(&expected) {
                 take(&sources[expected], &answer)?;
                 expected += 1;
             }
         }
-        Ok(verdict)
+        Ok(prepared.group().clone())
     })
 }
 
@@ -460,6 +491,53 @@ fn bar(total: usize, shown: bool) -> indicatif::ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+/// Where the time went, and who answered.
+struct Stats {
+    started: Instant,
+    laps: Vec<(&'static str, Duration)>,
+    native: usize,
+    handovers: BTreeMap<Handover, (usize, usize)>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self { started: Instant::now(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
+    }
+}
+
+impl Stats {
+    fn lap(&mut self, name: &'static str) {
+        let before: Duration = self.laps.iter().map(|(_, time)| *time).sum();
+        self.laps.push((name, self.started.elapsed().saturating_sub(before)));
+    }
+
+    fn add(&mut self, answer: &Resolution) {
+        match answer.handover {
+            None => self.native += 1,
+            Some(reason) => {
+                let counts = self.handovers.entry(reason).or_default();
+                *if answer.ok { &mut counts.0 } else { &mut counts.1 } += 1;
+            }
+        }
+    }
+
+    fn print(&self, json: bool) {
+        if json {
+            let seconds: BTreeMap<_, _> = self.laps.iter().map(|(name, time)| (*name, time.as_secs_f64())).collect();
+            let handovers: BTreeMap<_, _> = self.handovers.iter().map(|(r, c)| (r.as_str(), c)).collect();
+            eprintln!("{}", serde_json::json!({ "seconds": seconds, "native": self.native, "handovers": handovers }));
+            return;
+        }
+        for (name, time) in &self.laps {
+            eprintln!("{name:<20} {:>8.3} s", time.as_secs_f64());
+        }
+        eprintln!("{:<20} {:>8} source packages", "own solver", self.native);
+        for (reason, (ok, failed)) in &self.handovers {
+            eprintln!("{:<20} {ok:>8} resolved, {failed} not: {reason}", "libsolv");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::koji::{Archive, ArchivedRepo, SourcePackage};
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{RepoContent, RepoDir, load_builds, load_groups};
-use crate::resolve::{Mode, PkgId, Resolution, Universe, solver_version};
+use crate::resolve::{Mode, PkgId, Prepared, Resolution, Universe, solver_version};
 
 /// Below this many source packages a second thread costs more than it brings.
 const PER_THREAD_MIN: usize = 50;
@@ -82,10 +82,9 @@ impl ArchiveEyes {
         let group = group(&found.dir, &content, unit.group)?;
         let inputs = inputs(dir.primary_checksum().unwrap_or_default(), &group, &sources, self.mode);
         let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
-        let first = universe.resolver(&group, self.mode).map_err(unreadable)?;
-        let verdict = first.group().clone();
-        drop(first);
-        let answers = if verdict.ok { self.solve(&universe, &group, &sources)? } else { Vec::new() };
+        let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
+        let verdict = prepared.group().clone();
+        let answers = if verdict.ok { self.solve(&prepared, &sources)? } else { Vec::new() };
         Ok(assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers))
     }
 }
@@ -150,17 +149,12 @@ impl ArchiveEyes {
     }
 
     /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
-    fn solve(
-        &self,
-        universe: &Universe,
-        group: &[String],
-        sources: &[Wanted],
-    ) -> Result<Vec<Option<Resolution>>, NotSeen> {
+    fn solve(&self, prepared: &Prepared<'_>, sources: &[Wanted]) -> Result<Vec<Option<Resolution>>, NotSeen> {
         let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
         let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
         let next = AtomicUsize::new(0);
         let work = || -> Result<(), NotSeen> {
-            let mut resolver = universe.resolver(group, self.mode).map_err(unreadable)?.with_distances();
+            let mut resolver = prepared.resolver().with_distances();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(at) else { return Ok(()) };

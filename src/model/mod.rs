@@ -13,6 +13,7 @@ pub mod time;
 
 pub use class::{Class, Classified};
 pub use id::{BuildId, Hub, Name, PersonId, RepoId, Seq, TagId, TaskId};
+pub(crate) use nevra::rpmvercmp;
 pub use nevra::{Evr, Nevra, Nvr};
 pub use package::{BuildrootState, Outcome, PackageState, RebuildId};
 pub use time::Timestamp;

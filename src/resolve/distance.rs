@@ -2,9 +2,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::solv::Solver;
+use super::native::Native;
 use super::universe::{PkgId, Universe};
-use crate::repodata::DepId;
 
 /// Levels looked at.
 pub const DISTANCE_MAX: u8 = 4;
@@ -12,11 +11,9 @@ pub const DISTANCE_MAX: u8 = 4;
 /// What is kept between source packages.
 #[derive(Default)]
 pub(super) struct Distances {
-    /// Providers of a dependency of the repository, once asked for.
-    providers: FxHashMap<DepId, Box<[PkgId]>>,
     /// Per package the round in which it was put on a level.
     on_level: Vec<u32>,
-    /// Per dependency the round in which it was followed.
+    /// Per set of providers the round in which it was followed.
     followed: Vec<u32>,
     round: u32,
 }
@@ -33,14 +30,13 @@ impl Distances {
     pub(super) fn of(
         &mut self,
         closure: &[PkgId],
-        matches: Vec<PkgId>,
+        matches: impl Iterator<Item = PkgId>,
         universe: &Universe,
-        solver: &mut Solver,
+        native: &Native<'_>,
     ) -> Vec<Option<u8>> {
-        self.begin(universe);
+        self.begin(universe, native);
         let mut wanted: FxHashMap<u32, Option<u8>> = closure.iter().map(|&id| (universe.kin(id), None)).collect();
-        let mut level = matches;
-        level.retain(|&id| self.enter(id));
+        let mut level: Vec<PkgId> = matches.filter(|&id| self.enter(id)).collect();
         for distance in 1..=DISTANCE_MAX {
             for &id in &level {
                 if let Some(known) = wanted.get_mut(&universe.kin(id)) {
@@ -48,15 +44,15 @@ impl Distances {
                 }
             }
             if distance < DISTANCE_MAX {
-                level = self.next_level(&level, universe, solver);
+                level = self.next_level(&level, native);
             }
         }
         closure.iter().map(|&id| wanted.get(&universe.kin(id)).copied().flatten()).collect()
     }
 
-    fn begin(&mut self, universe: &Universe) {
+    fn begin(&mut self, universe: &Universe, native: &Native<'_>) {
         self.on_level.resize(universe.len(), 0);
-        self.followed.resize(universe.content().dependencies().len(), 0);
+        self.followed.resize(native.sets(), 0);
         self.round = self.round.wrapping_add(1);
         if self.round == 0 {
             self.on_level.fill(0);
@@ -70,16 +66,14 @@ impl Distances {
         std::mem::replace(&mut self.on_level[id.index()], self.round) != self.round
     }
 
-    fn next_level(&mut self, level: &[PkgId], universe: &Universe, solver: &mut Solver) -> Vec<PkgId> {
+    fn next_level(&mut self, level: &[PkgId], native: &Native<'_>) -> Vec<PkgId> {
         let mut next = Vec::new();
         for &id in level {
-            for requirement in universe.package(id).requires.iter().filter(|r| !r.pre) {
-                let dep = requirement.dep;
-                if std::mem::replace(&mut self.followed[dep.index()], self.round) == self.round {
+            for &set in native.steps(id) {
+                if std::mem::replace(&mut self.followed[set as usize], self.round) == self.round {
                     continue;
                 }
-                let providers = self.providers.entry(dep).or_insert_with(|| solver.providers(dep).into_boxed_slice());
-                for &provider in providers.iter() {
+                for provider in native.members(set) {
                     if std::mem::replace(&mut self.on_level[provider.index()], self.round) != self.round {
                         next.push(provider);
                     }

@@ -13,6 +13,7 @@ mod buildrequires;
 mod change;
 mod distance;
 mod error;
+mod native;
 mod resolver;
 mod solv;
 mod universe;
@@ -21,7 +22,8 @@ pub use buildrequires::{hub_build_requires, hub_requirement};
 pub use change::{Change, Installed, changes};
 pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;
-pub use resolver::{GroupVerdict, Mode, Resolution, Resolver};
+pub use native::Handover;
+pub use resolver::{GroupVerdict, Mode, Prepared, Resolution, Resolver, Solvers};
 pub use universe::{PkgId, Universe};
 
 /// Name and version of the solver, such as `libsolv 0.7.23`; recorded with every resolution.

@@ -1,9 +1,14 @@
 //! Answers for one source package after the other.
 
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+
 use super::change::Installed;
 use super::distance::Distances;
 use super::error::ResolveError;
-use super::solv::{Solver, Wish};
+use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish};
+use super::solv::Solver;
 use super::universe::{PkgId, Universe};
 use crate::repodata::Dependency;
 
@@ -29,6 +34,18 @@ impl Mode {
     }
 }
 
+/// Which solver answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Solvers {
+    /// Our own; libsolv where ours hands over.
+    #[default]
+    Both,
+    /// libsolv always: the oracle.
+    Libsolv,
+    /// Ours always, a wrong answer where it would hand over: to show that handing over is needed.
+    NativeAlone,
+}
+
 /// Can the build group be installed?
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GroupVerdict {
@@ -50,12 +67,14 @@ pub struct Resolution {
     /// All packages of the buildroot, ascending, those of the group included; empty when not `ok`.
     pub closure: Vec<PkgId>,
     /// Why not: one text per problem, further lines after the first begin with ` - `. Their wording is libsolv's and may
-    /// differ between its versions. Empty when `ok`.
+    /// differ between its versions. Empty when `ok`, and with [`Resolver::without_texts`].
     pub problems: Vec<String>,
     /// Per package of `closure` its distance; empty unless [`Resolver::with_distances`].
     pub distances: Vec<Option<u8>>,
     /// Rich BuildRequires of which nothing exists, left out in [`Mode::Joint`] as by Koschei.
     pub skipped: Vec<String>,
+    /// Why libsolv decided this; `None` when our own solver did.
+    pub handover: Option<Handover>,
 }
 
 impl Resolution {
@@ -67,113 +86,244 @@ impl Resolution {
     }
 }
 
-/// Resolves source packages against one universe and one build group. Bound to its thread (neither `Send` nor `Sync`); an
-/// answer does not depend on those given before.
-pub struct Resolver<'u> {
+/// A universe with a build group: what all source packages of one repository and architecture have in common. Immutable, shared by
+/// threads; each makes its own [`Resolver`].
+pub struct Prepared<'u> {
     universe: &'u Universe,
-    solver: Solver,
+    native: Native<'u>,
     mode: Mode,
+    solvers: Solvers,
     group: GroupVerdict,
     /// The members that exist.
-    members: Vec<Dependency>,
-    distances: Option<Distances>,
+    members: Vec<(Dependency, Wish)>,
+    base: Option<NativeBase>,
 }
 
-impl<'u> Resolver<'u> {
-    pub(super) fn new(universe: &'u Universe, group: &[String], mode: Mode) -> Result<Self, ResolveError> {
-        let mut solver = Solver::new(universe)?;
+impl<'u> Prepared<'u> {
+    pub(super) fn new(
+        universe: &'u Universe,
+        group: &[String],
+        mode: Mode,
+        solvers: Solvers,
+    ) -> Result<Self, ResolveError> {
+        let native = Native::new(universe)?;
         let mut verdict = GroupVerdict::default();
         let mut members = Vec::new();
-        let mut wishes = Vec::new();
         for member in group {
-            let selected = Dependency::parse(member).and_then(|dependency| {
-                let (wish, _) = solver.select(&dependency, universe)?;
-                Ok(wish.map(|wish| (dependency, wish)))
-            });
-            match selected {
-                Ok(Some((dependency, wish))) => {
-                    members.push(dependency);
-                    wishes.push(wish);
-                }
-                Ok(None) | Err(_) => verdict.skipped.push(member.clone()),
+            let wish = Dependency::parse(member).and_then(|d| Ok((native.wish(&d, universe)?, d)));
+            match wish {
+                Ok((wish, dependency)) if !wish.is_empty() => members.push((dependency, wish)),
+                Ok(_) | Err(_) => verdict.skipped.push(member.clone()),
             }
         }
-        match solver.solve(wishes) {
-            Ok(closure) => {
-                if mode == Mode::Two {
-                    solver.install(&closure, universe)?;
-                }
+        let answer = match solvers {
+            Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
+            Solvers::Both | Solvers::NativeAlone => native.search(None).solve(members.iter().map(|(_, wish)| wish)),
+        };
+        match answer {
+            NativeAnswer::Closure(closure) => {
                 verdict.ok = true;
                 verdict.closure = closure;
             }
-            Err(problems) => verdict.problems = problems.into_iter().map(|lines| lines.join("\n - ")).collect(),
+            NativeAnswer::Unsolvable | NativeAnswer::Handover(_) => {
+                let mut solver = Solver::new(universe)?;
+                let wishes =
+                    members.iter().filter_map(|(d, _)| solver.select(d, universe).ok().and_then(|(wish, _)| wish));
+                let wishes = wishes.collect::<Vec<_>>();
+                match solver.solve(wishes) {
+                    Ok(closure) => {
+                        verdict.ok = true;
+                        verdict.closure = closure;
+                    }
+                    Err(problems) => verdict.problems = texts(problems),
+                }
+            }
         }
-        Ok(Self { universe, solver, mode, group: verdict, members, distances: None })
+        let base = (mode == Mode::Two && verdict.ok).then(|| native.base(&verdict.closure));
+        Ok(Self { universe, native, mode, solvers, group: verdict, members, base })
     }
 
-    /// Also compute distances (a third more time).
+    /// The build group alone.
+    pub fn group(&self) -> &GroupVerdict {
+        &self.group
+    }
+
+    /// What was prepared.
+    pub fn universe(&self) -> &'u Universe {
+        self.universe
+    }
+
+    /// A resolver for this thread. Cost: some megabytes of memory; libsolv is loaded when it is needed first (0.2 s for 63,000
+    /// packages).
+    pub fn resolver(&self) -> Resolver<'_> {
+        Resolver {
+            prepared: self,
+            search: self.native.search(self.base.as_ref()),
+            solver: None,
+            known: FxHashMap::default(),
+            distances: None,
+            texts: true,
+        }
+    }
+
+    /// libsolv with the repository loaded and the base installed.
+    fn libsolv(&self) -> Solver {
+        let loaded = Solver::new(self.universe).and_then(|mut solver| {
+            if self.base.is_some() {
+                solver.install(&self.group.closure, self.universe)?;
+            }
+            Ok(solver)
+        });
+        loaded.expect("Universe::load has checked what libsolv may refuse")
+    }
+}
+
+fn texts(problems: Vec<Vec<String>>) -> Vec<String> {
+    problems.into_iter().map(|lines| lines.join("\n - ")).collect()
+}
+
+/// Wishes kept per resolver. The lists of a distribution have some 60,000 different BuildRequires.
+const KNOWN_MAX: usize = 200_000;
+
+/// What one BuildRequires comes to.
+type Known = Rc<Result<(Dependency, Wish), String>>;
+
+/// Resolves source packages against one universe and one build group. Bound to its thread (neither `Send` nor `Sync`); an
+/// answer does not depend on those given before.
+pub struct Resolver<'p> {
+    prepared: &'p Prepared<'p>,
+    search: NativeSearch<'p>,
+    solver: Option<Solver>,
+    known: FxHashMap<String, Known>,
+    distances: Option<Distances>,
+    texts: bool,
+}
+
+impl Resolver<'_> {
+    /// Also compute distances.
     #[must_use]
     pub fn with_distances(mut self) -> Self {
         self.distances = Some(Distances::default());
         self
     }
 
-    /// The build group alone. O(1): it was resolved when the resolver was made.
+    /// Leave out the problem texts where our own solver knows that there is no answer: they take libsolv some milliseconds per
+    /// source package. Verdicts are complete without them.
+    #[must_use]
+    pub fn without_texts(mut self) -> Self {
+        self.texts = false;
+        self
+    }
+
+    /// The build group alone. O(1): it was resolved when the universe was prepared.
     pub fn group(&self) -> &GroupVerdict {
-        &self.group
+        &self.prepared.group
     }
 
     /// Resolves one source package: BuildRequires in the order of the source package, in the form of a spec file.
     ///
     /// A plain one that nothing provides (for a path: and nobody owns) is a problem; so is one that is not understood. A rich
     /// one without provider is left to the solver in [`Mode::Two`], as by `dnf builddep`, and passed over in [`Mode::Joint`].
-    /// Cost: about 1 ms, more on large repositories.
+    /// Cost: some microseconds; about 1 ms, more on large repositories, where libsolv is asked.
     pub fn resolve(&mut self, build_requires: &[impl AsRef<str>]) -> Resolution {
+        let prepared = self.prepared;
         let mut answer = Resolution::default();
-        if !self.group.ok && self.mode == Mode::Two {
-            answer.problems = self.group.problems.iter().map(|p| format!("build group: {p}")).collect();
+        if !prepared.group.ok && prepared.mode == Mode::Two {
+            answer.problems = prepared.group.problems.iter().map(|p| format!("build group: {p}")).collect();
             return answer;
         }
-        let mut wishes = Vec::new();
-        if self.mode == Mode::Joint {
-            for member in &self.members {
-                let (wish, _) = self.solver.select(member, self.universe).unwrap_or_default();
-                wishes.extend(wish);
+        let known: Vec<Known> = build_requires.iter().map(|text| self.known(text.as_ref())).collect();
+        let mut wishes: Vec<&Wish> = Vec::new();
+        if prepared.mode == Mode::Joint {
+            wishes.extend(prepared.members.iter().map(|(_, wish)| wish));
+        }
+        for (text, wish) in build_requires.iter().zip(&known) {
+            let text = text.as_ref();
+            match &**wish {
+                Ok((dependency, wish)) if wish.is_empty() && !dependency.is_rich() => {
+                    answer.problems.push(format!("no package found for build requirement {text}"));
+                }
+                Ok((_, wish)) if wish.is_empty() && prepared.mode == Mode::Joint => {
+                    answer.skipped.push(text.to_owned());
+                }
+                Ok((_, wish)) => wishes.push(wish),
+                Err(error) => answer.problems.push(error.clone()),
             }
         }
-        let mut matches = Vec::new();
-        for text in build_requires {
-            self.wish(text.as_ref(), &mut wishes, &mut matches, &mut answer);
-        }
-        match self.solver.solve(wishes) {
-            Ok(closure) => answer.closure = closure,
-            Err(problems) => answer.problems.extend(problems.into_iter().map(|lines| lines.join("\n - "))),
-        }
-        answer.ok = answer.problems.is_empty();
-        if !answer.ok {
-            answer.closure = Vec::new();
-        } else if let Some(distances) = &mut self.distances {
-            answer.distances = distances.of(&answer.closure, matches, self.universe, &mut self.solver);
+        self.decide(&mut answer, wishes, &known);
+        if answer.ok
+            && let Some(distances) = &mut self.distances
+        {
+            let matches = known.iter().filter_map(|k| k.as_ref().as_ref().ok()).flat_map(|(_, wish)| wish.matches());
+            answer.distances = distances.of(&answer.closure, matches, prepared.universe, &prepared.native);
         }
         answer
     }
 
-    fn wish(&mut self, text: &str, wishes: &mut Vec<Wish>, matches: &mut Vec<PkgId>, answer: &mut Resolution) {
-        let selected = Dependency::parse(text).and_then(|dependency| {
-            let (wish, found) = self.solver.select(&dependency, self.universe)?;
-            Ok((dependency, wish, found))
-        });
-        match selected {
-            Ok((_, Some(wish), found)) => {
-                wishes.push(wish);
-                matches.extend(found);
-            }
-            Ok((dependency, None, _)) if dependency.is_rich() => match self.mode {
-                Mode::Joint => answer.skipped.push(text.to_owned()),
-                Mode::Two => wishes.extend(self.solver.insist(&dependency)),
-            },
-            Ok((_, None, _)) => answer.problems.push(format!("no package found for build requirement {text}")),
-            Err(error) => answer.problems.push(format!("build requirement not understood: {error}")),
+    fn decide(&mut self, answer: &mut Resolution, wishes: Vec<&Wish>, known: &[Known]) {
+        let prepared = self.prepared;
+        let failed = !answer.problems.is_empty();
+        if failed && !self.texts {
+            return;
         }
+        let native = match prepared.solvers {
+            Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
+            Solvers::Both | Solvers::NativeAlone if failed => NativeAnswer::Unsolvable,
+            Solvers::Both | Solvers::NativeAlone => self.search.solve(wishes),
+        };
+        match native {
+            NativeAnswer::Closure(closure) => {
+                answer.ok = true;
+                answer.closure = closure;
+                return;
+            }
+            NativeAnswer::Unsolvable if !self.texts => return,
+            NativeAnswer::Handover(_) if prepared.solvers == Solvers::NativeAlone => return,
+            NativeAnswer::Unsolvable => {}
+            NativeAnswer::Handover(reason) => answer.handover = Some(reason),
+        }
+        match self.ask_libsolv(known) {
+            Ok(_) if failed => {}
+            Ok(closure) => {
+                answer.ok = true;
+                answer.closure = closure;
+            }
+            Err(problems) => answer.problems.extend(problems),
+        }
+    }
+
+    fn known(&mut self, text: &str) -> Known {
+        if let Some(known) = self.known.get(text) {
+            return Rc::clone(known);
+        }
+        let prepared = self.prepared;
+        let wish = Dependency::parse(text)
+            .and_then(|dependency| Ok((prepared.native.wish(&dependency, prepared.universe)?, dependency)))
+            .map(|(wish, dependency)| (dependency, wish))
+            .map_err(|error| format!("build requirement not understood: {error}"));
+        let known = Rc::new(wish);
+        if self.known.len() < KNOWN_MAX {
+            self.known.insert(text.to_owned(), Rc::clone(&known));
+        }
+        known
+    }
+
+    fn ask_libsolv(&mut self, known: &[Known]) -> Result<Vec<PkgId>, Vec<String>> {
+        let prepared = self.prepared;
+        let solver = self.solver.get_or_insert_with(|| prepared.libsolv());
+        let members = prepared.members.iter().map(|(dependency, _)| dependency);
+        let group = members.filter(|_| prepared.mode == Mode::Joint);
+        let asked = known.iter().filter_map(|k| k.as_ref().as_ref().ok()).map(|(dependency, _)| dependency);
+        let mut wishes = Vec::new();
+        for dependency in group.chain(asked) {
+            match solver.select(dependency, prepared.universe) {
+                Ok((Some(wish), _)) => wishes.push(wish),
+                Ok((None, _)) if dependency.is_rich() && prepared.mode == Mode::Two => {
+                    wishes.extend(solver.insist(dependency));
+                }
+                Ok((None, _)) | Err(_) => {}
+            }
+        }
+        solver.solve(wishes).map_err(texts)
     }
 }

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use super::error::ResolveError;
-use super::resolver::{Mode, Resolver};
+use super::resolver::{Mode, Prepared, Solvers};
 use crate::model::Nevra;
 use crate::repodata::{Package, RepoContent, Rich};
 
@@ -46,7 +46,13 @@ impl Universe {
     /// # Errors
     /// [`ResolveError::TooMany`]. Cost: O(packages + dependencies).
     pub fn load(content: Arc<RepoContent>, arch: &str) -> Result<Self, ResolveError> {
-        i32::try_from(content.packages().len()).map_err(|_| ResolveError::TooMany)?;
+        // Twice: libsolv has an installed copy of those of the build group.
+        i32::try_from(content.packages().len().saturating_mul(2) + 2).map_err(|_| ResolveError::TooMany)?;
+        let nul = |text: &str| text.as_bytes().contains(&0);
+        let texts = |p: &Package| [&p.name, &p.arch, &p.evr.version, &p.evr.release].into_iter().any(|text| nul(text));
+        if content.packages().iter().any(texts) || content.dependencies().any(|d| nul(&d.to_string())) {
+            return Err(ResolveError::Nul);
+        }
         let mut file_dependencies = BTreeSet::new();
         let named: BTreeSet<_> = content.packages().iter().flat_map(Package::dependencies).collect();
         for id in named {
@@ -70,13 +76,21 @@ impl Universe {
         Ok(Self { arch: arch.into(), file_dependencies, owners, kin, content })
     }
 
-    /// A resolver for this thread; `group` are the members of the build group, in order.
+    /// Resolves the build group; `group` are its members, in order.
     ///
     /// # Errors
-    /// [`ResolveError::Nul`]. A group that cannot be installed is not an error but [`Resolver::group`]'s answer.
-    /// Cost: loading the solver and resolving the group (0.3 s for 63,000 packages).
-    pub fn resolver(&self, group: &[String], mode: Mode) -> Result<Resolver<'_>, ResolveError> {
-        Resolver::new(self, group, mode)
+    /// [`ResolveError::Nul`]. A group that cannot be installed is not an error but [`Prepared::group`]'s answer.
+    /// Cost: turning the repository into rules (0.3 s for 63,000 packages).
+    pub fn prepare(&self, group: &[String], mode: Mode) -> Result<Prepared<'_>, ResolveError> {
+        self.prepare_with(group, mode, Solvers::default())
+    }
+
+    /// [`Universe::prepare`] with a choice of solvers.
+    ///
+    /// # Errors
+    /// As [`Universe::prepare`].
+    pub fn prepare_with(&self, group: &[String], mode: Mode, solvers: Solvers) -> Result<Prepared<'_>, ResolveError> {
+        Prepared::new(self, group, mode, solvers)
     }
 
     /// What was loaded.
@@ -117,6 +131,11 @@ impl Universe {
         let mut names: Vec<String> = closure.iter().map(|&id| self.nevra(id).to_string()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Priority of a package's repository; higher wins.
+    pub(super) fn priority(&self, _index: usize) -> i32 {
+        0
     }
 
     /// Packages that own a path, ascending. Knows the paths of primary and those [`crate::repodata::RepoDir::load`] was told of.

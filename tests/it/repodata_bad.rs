@@ -243,7 +243,8 @@ fn too_many_packages() {
 fn empty_repository(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = Universe::load(Arc::new(content(&[])), "x86_64").unwrap();
     assert!(universe.is_empty());
-    let mut resolver = universe.resolver(&["bash".to_owned()], mode).unwrap().with_distances();
+    let prepared = universe.prepare(&["bash".to_owned()], mode).unwrap();
+    let mut resolver = prepared.resolver().with_distances();
     assert!(resolver.group().ok && resolver.group().closure.is_empty());
     assert_eq!(resolver.group().skipped, ["bash"]);
     let answer = resolver.resolve(&["gcc"]);
@@ -256,7 +257,8 @@ fn empty_repository(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
 fn two_packages_with_one_nevra(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let packages = [pkg("sed-1-1.x86_64").provides(&["first"]), pkg("sed-1-1.x86_64").provides(&["second"])];
     let universe = Universe::load(Arc::new(content(&packages)), "x86_64").unwrap();
-    let mut resolver = universe.resolver(&["sed".to_owned()], mode).unwrap().with_distances();
+    let prepared = universe.prepare(&["sed".to_owned()], mode).unwrap();
+    let mut resolver = prepared.resolver().with_distances();
     let answer = resolver.resolve(&["sed"]);
     assert_eq!(universe.names(&answer.closure), ["sed-0:1-1.x86_64"]);
     assert_eq!(answer.distances, [Some(1)]);
@@ -282,7 +284,8 @@ fn rich_dependency_nested_200_deep(#[values(Mode::Joint, Mode::Two)] mode: Mode)
         pkg("unclosed-1-1.noarch").requires(&["(a or"]),
     ];
     let universe = Universe::load(Arc::new(content(&packages)), "x86_64").unwrap();
-    let mut resolver = universe.resolver(&[], mode).unwrap().with_distances();
+    let prepared = universe.prepare(&[], mode).unwrap();
+    let mut resolver = prepared.resolver().with_distances();
     for package in ["deep", "unclosed"] {
         let answer = resolver.resolve(&[package]);
         assert!(!answer.ok && answer.problems[0].contains("nothing provides ("), "{:?}", answer.problems);
@@ -302,7 +305,7 @@ fn rich_dependency_nested_200_deep(#[values(Mode::Joint, Mode::Two)] mode: Mode)
 #[case::rich("(gcc or", "rich dependency")]
 fn odd_build_requires(#[case] text: &str, #[case] expected: &str, #[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = Universe::load(Arc::new(content(&[pkg("gcc-1-1.x86_64")])), "x86_64").unwrap();
-    let answer = universe.resolver(&[], mode).unwrap().resolve(&["gcc", text]);
+    let answer = universe.prepare(&[], mode).unwrap().resolver().resolve(&["gcc", text]);
     assert_eq!(answer.problems.len(), 1);
     assert!(answer.problems[0].contains(expected), "{:?}", answer.problems);
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use koschei::repodata::{RepoDir, load_arches, load_builds, load_groups, load_repo_info};
-use koschei::resolve::{Installed, Mode, PkgId, Resolution, Resolver, Universe, changes};
+use koschei::resolve::{Installed, Mode, PkgId, Prepared, Resolution, Universe, changes};
 use serde_json::{Value, json};
 
 fn data(path: &str) -> PathBuf {
@@ -74,8 +74,8 @@ impl Recorded {
         }
     }
 
-    fn resolver(&self, mode: Mode) -> Resolver<'_> {
-        self.universe.resolver(&self.group, mode).unwrap().with_distances()
+    fn prepare(&self, mode: Mode) -> Prepared<'_> {
+        self.universe.prepare(&self.group, mode).unwrap()
     }
 
     /// `name-[epoch:]version-release.arch`, sorted: Koji's way.
@@ -131,7 +131,8 @@ fn compare(recording: &str, root: &str, mode: Mode) -> (usize, usize) {
 }
 
 fn compare_file(recorded: &Recorded, sources: &Sources, oracle: &[Value], mode: Mode, at: &str) -> usize {
-    let mut resolver = recorded.resolver(mode);
+    let prepared = recorded.prepare(mode);
+    let mut resolver = prepared.resolver().with_distances();
     for line in oracle {
         let Some(package) = line["package"].as_str() else {
             let group = resolver.group();
@@ -184,7 +185,8 @@ struct Verdict {
 fn verdicts(sources: &Sources, tag: &str, repo: &str, arch: &str) -> BTreeMap<String, Verdict> {
     let oracle = data("koji/oracle").join(tag).join(repo);
     let recorded = Recorded::load(&data("koji/repos").join(tag).join(repo), arch, sources);
-    let mut resolver = recorded.resolver(Mode::Joint);
+    let prepared = recorded.prepare(Mode::Joint);
+    let mut resolver = prepared.resolver().with_distances();
     json_lines(&oracle.join(format!("{arch}.jsonl")))
         .iter()
         .filter_map(|line| {
@@ -315,9 +317,10 @@ fn two_equals_the_recorded_buildroots() {
             continue;
         }
         let recorded = Recorded::load(&dir, &arch, &sources);
-        let mut resolver = recorded.resolver(Mode::Two);
+        let prepared = recorded.prepare(Mode::Two);
+        let mut resolver = prepared.resolver().with_distances();
         let srpm_group = recorded.srpm_group.clone().unwrap();
-        let srpm = recorded.universe.resolver(&srpm_group, Mode::Two).unwrap();
+        let srpm = recorded.universe.prepare(&srpm_group, Mode::Two).unwrap();
         for row in rows {
             let at = format!("{tag}/{repo}/{arch} task {} {}", row["task_id"], row["source"]);
             let base = strings(&row["base"]);
@@ -363,7 +366,8 @@ fn distribution_sample_equals_the_oracle() {
         .map(|mut line| (line["source"].as_str().unwrap().to_owned(), line["distance"].take()))
         .collect();
     for mode in [Mode::Joint, Mode::Two] {
-        let mut resolver = universe.resolver(&group, mode).unwrap().with_distances();
+        let prepared = universe.prepare(&group, mode).unwrap();
+        let mut resolver = prepared.resolver().with_distances();
         let oracle = json_lines(&data("distro/small/oracle").join(format!("{}.jsonl.zst", mode.as_str())));
         assert_eq!(oracle.len(), source.packages().len());
         for (package, line) in source.packages().iter().zip(&oracle) {

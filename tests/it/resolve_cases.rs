@@ -41,7 +41,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
 }
 
 fn resolve(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode) -> Resolution {
-    universe.resolver(&owned(group), mode).unwrap().with_distances().resolve(requires)
+    universe.prepare(&owned(group), mode).unwrap().resolver().with_distances().resolve(requires)
 }
 
 fn names(universe: &Universe, answer: &Resolution) -> Vec<String> {
@@ -106,7 +106,8 @@ fn closures(
 #[test]
 fn t5d_t5g_skipped() {
     let universe = universe(&repo_r());
-    let mut resolver = universe.resolver(&owned(&["R", "nonexistent"]), Mode::Joint).unwrap();
+    let prepared = universe.prepare(&owned(&["R", "nonexistent"]), Mode::Joint).unwrap();
+    let mut resolver = prepared.resolver();
     assert_eq!(resolver.group().skipped, ["nonexistent"]);
     assert_eq!(resolver.resolve(&["(x if y < 1)"]).skipped, ["(x if y < 1)"]);
 }
@@ -127,7 +128,8 @@ fn t5e_missing(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
 #[rstest]
 fn t5f_broken_group(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = universe(&repo_r());
-    let mut resolver = universe.resolver(&owned(&["bar"]), mode).unwrap();
+    let prepared = universe.prepare(&owned(&["bar"]), mode).unwrap();
+    let mut resolver = prepared.resolver();
     assert!(!resolver.group().ok && resolver.group().closure.is_empty());
     assert!(resolver.group().problems[0].contains("nonexistent"), "{:?}", resolver.group().problems);
     let answer = resolver.resolve(&["A"]);
@@ -247,7 +249,8 @@ fn answers_do_not_depend_on_history(#[values(Mode::Joint, Mode::Two)] mode: Mode
     let questions: [&[&str]; 5] =
         [&["A", "F"], &["nonexistent"], &["qt-x11", "plasma-workspace"], &["(x if y < 1)"], &["qt-x11"]];
     let fresh: Vec<Resolution> = questions.iter().map(|q| resolve(&universe, &["R"], q, mode)).collect();
-    let mut resolver = universe.resolver(&owned(&["R"]), mode).unwrap().with_distances();
+    let prepared = universe.prepare(&owned(&["R"]), mode).unwrap();
+    let mut resolver = prepared.resolver().with_distances();
     for round in 0..3 {
         for (question, expected) in questions.iter().zip(&fresh).skip(round).chain(questions.iter().zip(&fresh).rev()) {
             assert_eq!(&resolver.resolve(question), expected, "{question:?}");

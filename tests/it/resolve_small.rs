@@ -77,7 +77,7 @@ proptest! {
 
         let names = |caps: &[u8]| caps.iter().map(|c| format!("c{c}")).collect::<Vec<_>>();
         for mode in [Mode::Joint, Mode::Two] {
-            let answer = universe.resolver(&names(&group), mode).unwrap().with_distances().resolve(&names(&wanted));
+            let answer = universe.prepare(&names(&group), mode).unwrap().resolver().with_distances().resolve(&names(&wanted));
             if mode == Mode::Joint || answer.ok {
                 prop_assert_eq!(answer.ok, possible, "{:?}: {:?}", mode, answer.problems);
             }

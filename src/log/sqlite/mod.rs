@@ -123,7 +123,9 @@ impl SqliteLog {
         let mut attempt = 1;
         let writer = loop {
             match pool(1).connect_with(writing.clone()).await.map_err(store) {
-                Err(OpenError::Store { source, .. }) if source.kind == StoreErrorKind::Busy && attempt < CONNECTS_MAX => {
+                Err(OpenError::Store { source, .. })
+                    if source.kind == StoreErrorKind::Busy && attempt < CONNECTS_MAX =>
+                {
                     attempt += 1;
                     tokio::time::sleep(CONNECT_PAUSE).await;
                 }

@@ -113,6 +113,8 @@ unsafe extern "C" {
     static koschei_filemarker: RawId;
     fn koschei_id_exists(pool: *const RawPool, id: RawId) -> c_int;
     fn koschei_installable(pool: *const RawPool, p: RawId) -> c_int;
+    fn koschei_arch_score(pool: *const RawPool, arch: RawId) -> RawId;
+    fn koschei_arch_color(pool: *mut RawPool, arch: RawId) -> u8;
     fn koschei_set_nevra(pool: *mut RawPool, p: RawId, name: RawId, evr: RawId, arch: RawId);
     fn koschei_add_dep(pool: *mut RawPool, p: RawId, list: c_int, dep: RawId, marker: RawId);
     fn koschei_whatprovides(pool: *mut RawPool, dep: RawId) -> *const RawId;
@@ -308,6 +310,21 @@ impl Pool {
         self.check(p);
         // SAFETY: p exists.
         unsafe { koschei_installable(self.raw.as_ptr(), p.0) != 0 }
+    }
+
+    /// libsolv's score of an architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half its class.
+    pub(super) fn arch_score(&self, arch: Id) -> u32 {
+        self.check_id(arch);
+        // SAFETY: compares the number with the size of the table before it looks.
+        let score = unsafe { koschei_arch_score(self.raw.as_ptr(), arch.0) };
+        u32::try_from(score).unwrap_or(0)
+    }
+
+    /// Architectures that share a bit are not installed side by side under one name.
+    pub(super) fn arch_color(&mut self, arch: Id) -> u8 {
+        self.check_id(arch);
+        // SAFETY: the number exists in this pool.
+        unsafe { koschei_arch_color(self.raw.as_ptr(), arch.0) }
     }
 
     /// Sets what a package is called.

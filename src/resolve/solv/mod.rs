@@ -18,6 +18,30 @@ pub(super) fn version() -> String {
     format!("libsolv {}", ffi::version())
 }
 
+/// What libsolv thinks of architectures, seen from one.
+pub(super) struct Arches(std::cell::RefCell<Pool>);
+
+impl Arches {
+    /// Seen from `arch`.
+    pub(super) fn new(arch: &str) -> Result<Self, ResolveError> {
+        Pool::new(arch).map(|pool| Self(pool.into())).map_err(|HasNul| ResolveError::Nul)
+    }
+
+    /// 0: not installable; 1: `noarch`; else lower is better and the upper half is the class of architectures that go together.
+    pub(super) fn score(&self, arch: &str) -> Result<u32, ResolveError> {
+        let mut pool = self.0.borrow_mut();
+        let id = pool.intern(arch).map_err(|HasNul| ResolveError::Nul)?;
+        Ok(pool.arch_score(id))
+    }
+
+    /// Packages of one name whose architectures share a bit exclude each other.
+    pub(super) fn color(&self, arch: &str) -> Result<u8, ResolveError> {
+        let mut pool = self.0.borrow_mut();
+        let id = pool.intern(arch).map_err(|HasNul| ResolveError::Nul)?;
+        Ok(pool.arch_color(id))
+    }
+}
+
 /// One thing to install, as the solver understands it.
 pub(super) struct Wish(Job);
 
@@ -117,6 +141,7 @@ impl Solver {
     }
 
     /// The packages that provide a dependency of the universe, ascending.
+    #[cfg(test)]
     pub(super) fn providers(&mut self, dep: DepId) -> Vec<PkgId> {
         let found = self.pool.providers(self.deps[dep.index()]);
         self.packages(found)

@@ -38,6 +38,15 @@ int koschei_installable(const Pool *pool, Id p) {
     return pool_installable(pool, pool_id2solvable(pool, p));
 }
 
+/* 0: not installable here; 1: noarch; else lower is better */
+Id koschei_arch_score(const Pool *pool, Id arch) {
+    return pool->id2arch && arch <= pool->lastarch ? pool->id2arch[arch] : 0;
+}
+
+unsigned char koschei_arch_color(Pool *pool, Id arch) {
+    return pool_arch2color(pool, arch);
+}
+
 void koschei_set_nevra(Pool *pool, Id p, Id name, Id evr, Id arch) {
     Solvable *s = pool_id2solvable(pool, p);
     s->name = name;

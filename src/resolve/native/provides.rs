@@ -1,0 +1,254 @@
+//! Which packages provide a dependency, answered as libsolv answers it for RPM repositories.
+//!
+//! The facts: a provide without a version satisfies every relation; two relations match when their ranges of versions have
+//! something in common; a version without release matches every release of it (`pool_match_flags_evr` in libsolv, "Versioned
+//! dependencies" in the RPM manual). An owned file counts as a provide only where some dependency of the repository names it.
+
+use std::cmp::Ordering;
+
+use rustc_hash::FxHashMap;
+
+use super::sets::{SetId, SetTable};
+use super::{Node, SYSTEM, index32, node};
+use crate::model::rpmvercmp;
+use crate::repodata::{DepEvr, DepId, Dependency, Op, Package, RepoContent, Rich, RichOp};
+use crate::resolve::universe::Universe;
+
+/// Bits of a comparison, as libsolv's `REL_GT`, `REL_EQ`, `REL_LT`.
+const GT: u8 = 1;
+const EQ: u8 = 2;
+const LT: u8 = 4;
+
+const fn bits(op: Op) -> u8 {
+    match op {
+        Op::Lt => LT,
+        Op::Le => LT | EQ,
+        Op::Eq => EQ,
+        Op::Ge => GT | EQ,
+        Op::Gt => GT,
+    }
+}
+
+/// How two versions compare when a missing release matches any: the fourth and fifth case of libsolv's `EVRCMP_MATCH_RELEASE`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Match {
+    Less,
+    /// Equal but for the release, which the left one lacks.
+    LeftOpen,
+    Equal,
+    /// Equal but for the release, which the right one lacks.
+    RightOpen,
+    Greater,
+}
+
+fn compare(left: &DepEvr, right: &DepEvr) -> Match {
+    let epochs = left.epoch.unwrap_or(0).cmp(&right.epoch.unwrap_or(0));
+    let order = epochs.then_with(|| rpmvercmp(&left.version, &right.version));
+    let order = match (&left.release, &right.release) {
+        (Some(a), Some(b)) => order.then_with(|| rpmvercmp(a, b)),
+        _ => order,
+    };
+    match (order, left.release.is_some(), right.release.is_some()) {
+        (Ordering::Less, ..) => Match::Less,
+        (Ordering::Greater, ..) => Match::Greater,
+        (Ordering::Equal, false, true) => Match::LeftOpen,
+        (Ordering::Equal, true, false) => Match::RightOpen,
+        (Ordering::Equal, ..) => Match::Equal,
+    }
+}
+
+/// Does a provide `provided` satisfy a requirement `wanted` of the same name?
+fn relations_match(provided: (Op, &DepEvr), wanted: (Op, &DepEvr)) -> bool {
+    let (have, want) = (bits(provided.0), bits(wanted.0));
+    if have & want & (LT | GT) != 0 {
+        return true;
+    }
+    if provided.1 == wanted.1 {
+        return have & want & EQ != 0;
+    }
+    match compare(provided.1, wanted.1) {
+        Match::LeftOpen => have & EQ != 0,
+        Match::Less => want & LT != 0 || have & GT != 0,
+        Match::Equal => have & want & EQ != 0,
+        Match::Greater => want & GT != 0 || have & LT != 0,
+        Match::RightOpen => want & EQ != 0,
+    }
+}
+
+/// Is a package itself, by its name and version, what a dependency names? Obsoletes are matched so, not by provides.
+pub(super) fn matches_nevr(package: &Package, dependency: &Dependency) -> bool {
+    if package.name != dependency.name {
+        return false;
+    }
+    let Some(relation) = &dependency.relation else { return true };
+    let (own, want) = (DepEvr::from(&package.evr), bits(relation.op));
+    if own == relation.evr {
+        return want & EQ != 0;
+    }
+    match compare(&own, &relation.evr) {
+        Match::LeftOpen => true,
+        Match::Less => want & LT != 0,
+        Match::Equal | Match::RightOpen => want & EQ != 0,
+        Match::Greater => want & GT != 0,
+    }
+}
+
+/// What a package says it provides under one name.
+#[derive(Clone, Copy)]
+enum Provide {
+    /// A provide of the list.
+    Listed(DepId),
+    /// `name = version` of the package itself.
+    Own,
+    /// A file it owns.
+    File,
+}
+
+/// Every name that something provides, with its providers in ascending order.
+pub(super) struct Providers<'u> {
+    universe: &'u Universe,
+    names: FxHashMap<&'u str, u32>,
+    /// Per name where its entries start; one more than there are names.
+    starts: Vec<u32>,
+    entries: Vec<(Node, Provide)>,
+}
+
+impl<'u> Providers<'u> {
+    /// Indexes all installable packages. Cost: O(provides).
+    pub(super) fn new(universe: &'u Universe, installable: &[bool]) -> Self {
+        let content = universe.content();
+        let mut names: FxHashMap<&'u str, u32> = FxHashMap::default();
+        let mut name_of = |name: &'u str| {
+            let next = index32(names.len());
+            *names.entry(name).or_insert(next)
+        };
+        let dep_names: Vec<u32> = content.dependencies().map(|d| name_of(d.name.as_str())).collect();
+        let mut found: Vec<(u32, Node, Provide)> = Vec::new();
+        for (index, package) in content.packages().iter().enumerate() {
+            if !installable[index] {
+                continue;
+            }
+            let node = node(index);
+            for &dep in &package.provides {
+                found.push((dep_names[dep.index()], node, Provide::Listed(dep)));
+            }
+            found.push((name_of(package.name.as_str()), node, Provide::Own));
+            for path in package.files.iter().filter(|path| universe.is_file_dependency(path)) {
+                found.push((name_of(path.as_str()), node, Provide::File));
+            }
+        }
+        let mut starts = vec![0_u32; names.len() + 1];
+        for (name, ..) in &found {
+            starts[*name as usize + 1] += 1;
+        }
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        let mut at = starts.clone();
+        let mut entries = vec![(0, Provide::Own); found.len()];
+        for (name, node, provide) in found {
+            let place = &mut at[name as usize];
+            entries[*place as usize] = (node, provide);
+            *place += 1;
+        }
+        Self { universe, names, starts, entries }
+    }
+
+    fn content(&self) -> &'u RepoContent {
+        self.universe.content()
+    }
+
+    fn of_name(&self, name: &str) -> &[(Node, Provide)] {
+        match self.names.get(name) {
+            Some(&n) => &self.entries[self.starts[n as usize] as usize..self.starts[n as usize + 1] as usize],
+            None => &[],
+        }
+    }
+
+    /// The providers of a dependency that is not rich, ascending, without repetition, into `out`.
+    fn plain(&self, dependency: &Dependency, out: &mut Vec<Node>) {
+        for &(provider, provide) in self.of_name(&dependency.name) {
+            if out.last() == Some(&provider) {
+                continue;
+            }
+            let matches = match (&dependency.relation, provide) {
+                (None, _) | (_, Provide::File) => true,
+                (Some(wanted), Provide::Own) => {
+                    let own = DepEvr::from(&self.universe.content().packages()[super::package(provider)].evr);
+                    relations_match((Op::Eq, &own), (wanted.op, &wanted.evr))
+                }
+                (Some(wanted), Provide::Listed(dep)) => match &self.content().dependency(dep).relation {
+                    Some(have) => relations_match((have.op, &have.evr), (wanted.op, &wanted.evr)),
+                    None => true,
+                },
+            };
+            if matches {
+                out.push(provider);
+            }
+        }
+        if out.is_empty() && dependency.relation.is_some() && dependency.name.starts_with("rpmlib(") {
+            out.push(SYSTEM);
+        }
+    }
+
+    /// The providers of a rich dependency in the best case: of `and`, `or` all of both sides, of a condition its left side and
+    /// its alternative. What libsolv answers when asked "what provides this" (`pool_addrelproviders`).
+    pub(super) fn rich(&self, rich: &Rich) -> Vec<Node> {
+        let Rich::Node(op, left, right) = rich else {
+            let mut out = Vec::new();
+            if let Rich::Plain(dependency) = rich {
+                self.plain(dependency, &mut out);
+            }
+            return out;
+        };
+        let left = self.rich(left);
+        match op {
+            RichOp::With => {
+                let right = self.rich(right);
+                left.into_iter().filter(|p| right.binary_search(p).is_ok()).collect()
+            }
+            RichOp::Without => {
+                let right = self.rich(right);
+                left.into_iter().filter(|p| right.binary_search(p).is_err()).collect()
+            }
+            RichOp::And | RichOp::Or | RichOp::Else => union(left, self.rich(right)),
+            RichOp::If | RichOp::Unless => match &**right {
+                Rich::Node(RichOp::Else, _, alternative) => union(left, self.rich(alternative)),
+                _ => left,
+            },
+        }
+    }
+
+    /// The providers of any dependency; none where it is not understood.
+    pub(super) fn of(&self, dependency: &Dependency) -> Vec<Node> {
+        if dependency.is_rich() && dependency.relation.is_none() {
+            return Rich::parse(&dependency.name).map(|rich| self.rich(&rich)).unwrap_or_default();
+        }
+        let mut out = Vec::new();
+        self.plain(dependency, &mut out);
+        out
+    }
+
+    /// The provider set of every dependency of the repository, by [`DepId`]. Cost: O(dependencies × providers of their names).
+    pub(super) fn of_all(&self, sets: &mut SetTable) -> Vec<SetId> {
+        let mut found = Vec::new();
+        self.content()
+            .dependencies()
+            .map(|dependency| {
+                if dependency.is_rich() && dependency.relation.is_none() {
+                    return sets.intern(&self.of(dependency));
+                }
+                found.clear();
+                self.plain(dependency, &mut found);
+                sets.intern(&found)
+            })
+            .collect()
+    }
+}
+
+fn union(mut left: Vec<Node>, right: Vec<Node>) -> Vec<Node> {
+    left.extend(right);
+    left.sort_unstable();
+    left.dedup();
+    left
+}

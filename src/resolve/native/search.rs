@@ -1,0 +1,298 @@
+//! The search: libsolv's order of decisions, for the case that no decision has to be taken back because of a conflict.
+
+use super::base::Base;
+use super::clauses::positive;
+use super::graph::Graph;
+use super::policy::{Chooser, Wishes};
+use super::state::{Job, State, Stop, rule_at};
+use super::{Handover, Node};
+
+/// How a search ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// Everything that is there at the end, ascending.
+    Closure(Vec<Node>),
+    /// No solution exists.
+    Unsolvable,
+    /// libsolv has to answer.
+    Handover(Handover),
+}
+
+/// Several candidates were left when one was chosen.
+struct Branch {
+    level: i32,
+    /// The candidates and whether each has been tried.
+    candidates: Vec<(Node, bool)>,
+}
+
+/// Searches, one after the other. Bound to a thread only by being mutable.
+pub(super) struct Search<'g> {
+    graph: &'g Graph,
+    base: Option<&'g Base>,
+    state: State,
+    wishes: Wishes,
+    branches: Vec<Branch>,
+    /// Candidates in work.
+    queue: Vec<Node>,
+}
+
+impl<'g> Search<'g> {
+    pub(super) fn new(graph: &'g Graph, base: Option<&'g Base>) -> Self {
+        Self {
+            graph,
+            base,
+            state: State::new(graph),
+            wishes: Wishes::new(graph),
+            branches: Vec::new(),
+            queue: Vec::new(),
+        }
+    }
+
+    /// Solves the jobs.
+    pub(super) fn run(&mut self, jobs: &[Job]) -> Outcome {
+        let result = self.solve(jobs);
+        let outcome = match result {
+            Ok(()) => {
+                let there = self.state.trail.iter().filter(|l| **l > 0);
+                let mut closure: Vec<Node> = there.map(|l| l.unsigned_abs()).collect();
+                closure.sort_unstable();
+                Outcome::Closure(closure)
+            }
+            Err(End::Unsolvable) => Outcome::Unsolvable,
+            Err(End::Stop(Stop::Conflict)) => Outcome::Handover(Handover::Conflict),
+            Err(End::Stop(Stop::Handover(reason))) => Outcome::Handover(reason),
+        };
+        self.state.clear(self.graph, !matches!(outcome, Outcome::Closure(_)));
+        self.wishes.forget();
+        self.branches.clear();
+        outcome
+    }
+
+    fn solve(&mut self, jobs: &[Job]) -> Result<(), End> {
+        self.assertions(jobs)?;
+        let (mut level, mut system_level) = (1, 2);
+        loop {
+            if level < system_level {
+                level = self.jobs(jobs, level)?;
+                system_level = level + 1;
+                if self.base.is_some() {
+                    level = self.keep_base(jobs, level)?;
+                    system_level = level + 1;
+                }
+            }
+            system_level = system_level.min(level);
+            self.state.jobs_open = false;
+            self.dependencies(jobs, level)?;
+            match self.improvement() {
+                Some((branch, candidate)) => level = self.take(jobs, branch, candidate)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// What follows before anything is chosen. A contradiction here is a proof.
+    fn assertions(&mut self, jobs: &[Job]) -> Result<(), End> {
+        let at_level_1 = |stop| match stop {
+            Stop::Conflict => End::Unsolvable,
+            other => End::Stop(other),
+        };
+        for job in jobs {
+            match job.literals[..] {
+                [] => return Err(End::Unsolvable),
+                [only] if !job.base => self.state.assert(only, 1).map_err(at_level_1)?,
+                _ => {}
+            }
+        }
+        self.state.propagate(1, jobs, self.graph, self.base).map_err(at_level_1)
+    }
+
+    fn jobs(&mut self, jobs: &[Job], mut level: i32) -> Result<i32, End> {
+        for job in jobs {
+            let mut queue = std::mem::take(&mut self.queue);
+            let due = self.state.job_candidates(job, &mut queue);
+            if due.is_some()
+                && let Some(base) = self.base
+                && queue.iter().any(|&p| base.is_base[p as usize])
+            {
+                queue.retain(|&p| base.is_base[p as usize]);
+            }
+            let result = if due.is_some() { self.select(&mut queue, jobs, level, true) } else { Ok(level) };
+            self.queue = queue;
+            level = result?;
+        }
+        Ok(level)
+    }
+
+    /// libsolv keeps one installed package after the other, each at a level of its own; only their order relative to the other
+    /// levels counts, so one level does.
+    fn keep_base(&mut self, jobs: &[Job], level: i32) -> Result<i32, End> {
+        let Some(base) = self.base else { return Ok(level) };
+        let mut kept = false;
+        for &p in &base.packages {
+            match self.state.value(p) {
+                0 => {
+                    self.state.decide(positive(p), level + 1);
+                    kept = true;
+                }
+                value if value < 0 => return Err(End::Stop(Stop::Handover(Handover::BaseChanged))),
+                _ => {}
+            }
+        }
+        if !kept {
+            return Ok(level);
+        }
+        self.state.propagate(level + 1, jobs, self.graph, self.base)?;
+        Ok(level + 1)
+    }
+
+    /// Goes round the rules until a whole round changes nothing: first deciding only where the policy leaves one candidate, then,
+    /// from the first rule where it left several, deciding every one.
+    fn dependencies(&mut self, jobs: &[Job], mut level: i32) -> Result<(), End> {
+        let mut postponed: Option<u32> = None;
+        let mut second_round = false;
+        // The place of the last decision, or where the round began; a round ends after it.
+        let mut start: Option<u32> = None;
+        let mut at: Option<u32> = None;
+        let mut wrapped = false;
+        let mut queue = std::mem::take(&mut self.queue);
+        let result = loop {
+            let Some(place) = self.next_place(at, start, &mut wrapped) else {
+                match postponed {
+                    Some(first) if !second_round => {
+                        second_round = true;
+                        // The round begins with that rule itself.
+                        at = first.checked_sub(1);
+                        start = at;
+                        wrapped = false;
+                        continue;
+                    }
+                    _ => break Ok(()),
+                }
+            };
+            at = Some(place);
+            let rule = rule_at(place, self.base);
+            if self.state.candidates(rule, self.graph, &mut queue).is_none() {
+                self.state.pending.remove(&place);
+                continue;
+            }
+            if queue.len() > 1 && !second_round {
+                if let Err(handover) = self.chooser().filter(&mut queue, false) {
+                    break Err(End::Stop(Stop::Handover(handover)));
+                }
+                if queue.len() > 1 {
+                    postponed = postponed.or(Some(place));
+                    continue;
+                }
+            }
+            match self.select(&mut queue, jobs, level, false) {
+                Ok(next) => level = next,
+                Err(end) => break Err(end),
+            }
+            start = Some(place);
+            wrapped = false;
+        };
+        self.queue = queue;
+        result
+    }
+
+    /// The next pending rule after `at`, going round once; `None` when the round has come back to `start`.
+    fn next_place(&self, at: Option<u32>, start: Option<u32>, wrapped: &mut bool) -> Option<u32> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let pending = &self.state.pending;
+        if !*wrapped {
+            let from = at.map_or(Unbounded, Excluded);
+            if let Some(&place) = pending.range((from, Unbounded)).next() {
+                return Some(place);
+            }
+            *wrapped = true;
+            let end = start?;
+            return pending.range((Unbounded, Included(end))).next().copied();
+        }
+        let end = start?;
+        let from = at?;
+        if from >= end {
+            return None;
+        }
+        pending.range((Excluded(from), Included(end))).next().copied()
+    }
+
+    fn chooser(&mut self) -> Chooser<'_> {
+        Chooser { graph: self.graph, base: self.base, state: &self.state, wishes: &mut self.wishes }
+    }
+
+    /// Chooses one of the candidates, remembers the others, and draws the consequences.
+    fn select(&mut self, candidates: &mut Vec<Node>, jobs: &[Job], level: i32, for_job: bool) -> Result<i32, End> {
+        if candidates.len() > 1 {
+            let mut chooser = self.chooser();
+            chooser.filter(candidates, true).map_err(|h| End::Stop(Stop::Handover(h)))?;
+            if candidates.len() > 1 && for_job {
+                chooser.reorder_for_base(candidates);
+            }
+        }
+        if candidates.len() > 1 {
+            let candidates = candidates.iter().enumerate().map(|(i, &p)| (p, i == 0)).collect();
+            self.branches.push(Branch { level, candidates });
+        }
+        self.state.decide(positive(candidates[0]), level + 1);
+        self.state.propagate(level + 1, jobs, self.graph, self.base)?;
+        Ok(level + 1)
+    }
+
+    /// A branch where another candidate would have been better: one that was installed later anyway, or a recommended one
+    /// instead of one that is not. Of several the first branch.
+    fn improvement(&mut self) -> Option<(usize, usize)> {
+        let branches = std::mem::take(&mut self.branches);
+        let mut found = None;
+        for (index, branch) in branches.iter().enumerate().rev() {
+            let mut recommended = None;
+            let mut installed = None;
+            for (i, &(p, tried)) in branch.candidates.iter().enumerate() {
+                if tried {
+                    continue;
+                }
+                if self.state.value(p) > branch.level {
+                    installed = Some(i);
+                    break;
+                }
+                if recommended.is_none() && self.chooser().recommended(p) {
+                    recommended = Some(i);
+                }
+            }
+            if let Some(i) = installed {
+                found = Some((index, i));
+            } else if let Some(i) = recommended {
+                let chosen = branch.candidates.iter().any(|&(p, tried)| {
+                    tried && self.state.value(p) == branch.level + 1 && !self.chooser().recommended(p)
+                });
+                if chosen {
+                    found = Some((index, i));
+                }
+            }
+        }
+        self.branches = branches;
+        found
+    }
+
+    fn take(&mut self, jobs: &[Job], branch: usize, candidate: usize) -> Result<i32, End> {
+        self.branches.truncate(branch + 1);
+        let branch = &mut self.branches[branch];
+        branch.candidates[candidate].1 = true;
+        let (level, p) = (branch.level, branch.candidates[candidate].0);
+        self.state.revert(level, self.graph, self.base);
+        self.wishes.forget();
+        self.state.assert(positive(p), level + 1)?;
+        self.state.propagate(level + 1, jobs, self.graph, self.base)?;
+        Ok(level + 1)
+    }
+}
+
+enum End {
+    Unsolvable,
+    Stop(Stop),
+}
+
+impl From<Stop> for End {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}

@@ -1,0 +1,78 @@
+//! Weak dependencies. They install nothing here, but libsolv prefers candidates that something wants.
+
+use super::clauses::{Literal, is_complex};
+use super::sets::SetId;
+use crate::repodata::{Rich, RichOp};
+
+/// The weak dependencies of a package that are more than a list of providers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct WeakPackage {
+    /// Clauses of conditional recommends: the positive literals are recommended once all negative ones are there.
+    pub(super) recommends: Vec<Vec<Literal>>,
+    /// The same for suggests.
+    pub(super) suggests: Vec<Vec<Literal>>,
+    /// The package is wanted when one of these holds.
+    pub(super) supplements: Vec<Wanted>,
+    /// The package is a little wanted when one of these holds.
+    pub(super) enhances: Vec<Wanted>,
+}
+
+/// A dependency seen backwards: does it hold for what is there? (`solver_dep_fulfilled`)
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Wanted {
+    /// One of a set is there.
+    AnyOf(SetId),
+    /// Both.
+    And(Box<[Wanted; 2]>),
+    /// One of both.
+    Or(Box<[Wanted; 2]>),
+    /// The first, or not the second.
+    If(Box<[Wanted; 2]>),
+    /// The first when the second holds, else the third.
+    IfElse(Box<[Wanted; 3]>),
+    /// The first and not the second.
+    Unless(Box<[Wanted; 2]>),
+    /// The first when the second does not hold, else the third.
+    UnlessElse(Box<[Wanted; 3]>),
+}
+
+impl Wanted {
+    pub(super) fn new(rich: &Rich, set: &mut impl FnMut(&Rich) -> SetId) -> Self {
+        let Rich::Node(op, left, right) = rich else { return Self::AnyOf(set(rich)) };
+        if !is_complex(rich) && *op != RichOp::Or {
+            return Self::AnyOf(set(rich));
+        }
+        let first = Self::new(left, set);
+        match (op, &**right) {
+            (RichOp::If, Rich::Node(RichOp::Else, condition, other)) => {
+                Self::IfElse(Box::new([first, Self::new(condition, set), Self::new(other, set)]))
+            }
+            (RichOp::Unless, Rich::Node(RichOp::Else, condition, other)) => {
+                Self::UnlessElse(Box::new([first, Self::new(condition, set), Self::new(other, set)]))
+            }
+            _ => {
+                let both = Box::new([first, Self::new(right, set)]);
+                match op {
+                    RichOp::And => Self::And(both),
+                    RichOp::Or => Self::Or(both),
+                    RichOp::If => Self::If(both),
+                    RichOp::Unless => Self::Unless(both),
+                    RichOp::Else | RichOp::With | RichOp::Without => Self::AnyOf(set(rich)),
+                }
+            }
+        }
+    }
+
+    /// `there` says whether one of a set is there.
+    pub(super) fn holds(&self, there: &impl Fn(SetId) -> bool) -> bool {
+        match self {
+            Self::AnyOf(set) => there(*set),
+            Self::And(both) => both.iter().all(|w| w.holds(there)),
+            Self::Or(both) => both.iter().any(|w| w.holds(there)),
+            Self::If(both) => both[0].holds(there) || !both[1].holds(there),
+            Self::IfElse(all) => all[if all[1].holds(there) { 0 } else { 2 }].holds(there),
+            Self::Unless(both) => both[0].holds(there) && !both[1].holds(there),
+            Self::UnlessElse(all) => all[if all[1].holds(there) { 2 } else { 0 }].holds(there),
+        }
+    }
+}
