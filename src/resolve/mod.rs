@@ -13,6 +13,7 @@ mod buildrequires;
 mod change;
 mod distance;
 mod error;
+mod isa;
 mod resolver;
 mod solv;
 mod universe;
@@ -21,6 +22,7 @@ pub use buildrequires::{hub_build_requires, hub_requirement};
 pub use change::{Change, Installed, changes};
 pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;
+pub use isa::{BuildRequires, IsaProvides, for_arch};
 pub use resolver::{GroupVerdict, Mode, Resolution, Resolver};
 pub use universe::{PkgId, Universe};
 
