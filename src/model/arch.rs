@@ -22,7 +22,7 @@ pub fn canonical(arch: &str) -> &str {
 
 /// What rpm's macro `%{?_isa}` puts behind a name on an architecture, without the parentheses: `x86_64` → `x86-64`. `None` for
 /// `noarch` and for architectures rpm has no such name for. Several architectures share one (`ppc64` and `ppc64le`, all
-/// `i?86`). Source: rpm, `installplatform` (`ISANAME`, `ISABITS`); the part for LoongArch is that of the port to it.
+/// `i?86`). Source: rpm, `installplatform` (`ISANAME`, `ISABITS`); `loongarch64` as the port to it has it.
 pub fn isa(arch: &str) -> Option<&'static str> {
     Some(match arch {
         "x86_64" | "amd64" | "ia32e" | "x86_64_v2" | "x86_64_v3" | "x86_64_v4" => "x86-64",
