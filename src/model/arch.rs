@@ -47,7 +47,7 @@ pub fn isa(arch: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a text is one of the names [`isa`] gives.
+/// Whether a text is one of the names [`isa`] gives. They all end in `-64` or `-32`.
 pub fn is_isa(text: &str) -> bool {
     const NAMES: [&str; 18] = [
         "aarch-64",

@@ -34,20 +34,36 @@ pub fn for_arch<'a>(
     made_on: Option<&str>,
     provided: impl Fn(&str) -> bool,
 ) -> Cow<'a, str> {
+    translate(requirement, arch, made_on, provided, |_, _| ())
+}
+
+/// [`for_arch`], which also tells of each capability what it is now and what it was.
+fn translate<'a>(
+    requirement: &'a str,
+    arch: &str,
+    made_on: Option<&str>,
+    provided: impl Fn(&str) -> bool,
+    mut tell: impl FnMut(String, &str),
+) -> Cow<'a, str> {
+    // Nearly all requirements are bound to nothing.
+    if !requirement.contains("64)") && !requirement.contains("32)") {
+        return Cow::Borrowed(requirement);
+    }
     let Some(own) = isa(arch) else { return Cow::Borrowed(requirement) };
     let made_on = made_on.and_then(isa);
     let mut text = String::new();
     // Up to where `text` holds the result.
     let mut done = 0;
     for word in words(requirement) {
-        let Some((_, bound)) = split_isa(word.text) else { continue };
-        let translate = bound != own && made_on.map_or_else(|| !provided(word.text), |made_on| made_on == bound);
-        if translate {
+        let Some((name, bound)) = split_isa(word.text) else { continue };
+        let foreign = bound != own && made_on.map_or_else(|| !provided(word.text), |made_on| made_on == bound);
+        if foreign {
             // Before the ISA and its closing parenthesis.
             let at = word.at + word.text.len() - bound.len() - 1;
             text.push_str(requirement.get(done..at).unwrap_or_default());
             text.push_str(own);
             done = at + bound.len();
+            tell(format!("{name}({own})"), word.text);
         }
     }
     if done == 0 {
@@ -99,48 +115,49 @@ fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
 pub struct BuildRequires {
     /// To be resolved, in the order of the source package.
     pub requires: Vec<String>,
-    /// Those that are not as the source package has them: index, and the original.
-    pub translated: Vec<(usize, String)>,
+    /// Capabilities in them that are not as the source package has them, each once: what it is now, what it is there.
+    pub translated: Vec<(String, String)>,
 }
 
 impl BuildRequires {
     /// As they are.
-    pub fn literal(requires: &[impl AsRef<str>]) -> Self {
-        Self { requires: requires.iter().map(|r| r.as_ref().to_owned()).collect(), translated: Vec::new() }
+    pub fn literal(requires: Vec<String>) -> Self {
+        Self { requires, translated: Vec::new() }
     }
 
-    /// Each by the rule of [`for_arch`].
+    /// Each by the rule of [`for_arch`]. Cost: linear in the text; only what changes is copied.
     pub fn for_arch(
-        requires: &[impl AsRef<str>],
+        mut requires: Vec<String>,
         arch: &str,
         made_on: Option<&str>,
         provided: impl Fn(&str) -> bool,
     ) -> Self {
-        let mut all = Self { requires: Vec::with_capacity(requires.len()), translated: Vec::new() };
-        for (index, original) in requires.iter().map(AsRef::as_ref).enumerate() {
-            let text = for_arch(original, arch, made_on, &provided);
-            if matches!(text, Cow::Owned(_)) {
-                all.translated.push((index, original.to_owned()));
+        let mut translated: Vec<(String, String)> = Vec::new();
+        for requirement in &mut requires {
+            let text = translate(requirement, arch, made_on, &provided, |now, was| {
+                if !translated.iter().any(|(known, of)| *known == now && *of == was) {
+                    translated.push((now, was.to_owned()));
+                }
+            });
+            if let Cow::Owned(text) = text {
+                *requirement = text;
             }
-            all.requires.push(text.into_owned());
         }
-        all
+        Self { requires, translated }
     }
 
-    /// Problems of a solver with a line for each translated requirement, so that who reads them finds it in the source package.
-    /// Nothing is added where nothing was translated or there is no problem.
+    /// Problems of a solver, in which what a translated capability is called in the source package stands behind those that
+    /// speak of it, so that who reads them finds it there.
     pub fn explain(&self, problems: &[String]) -> Vec<String> {
-        let mut lines = problems.to_vec();
-        if !lines.is_empty() {
-            let said = |(index, original): &(usize, String)| {
-                format!(
-                    "(`{}` is `{original}` in the source package, made for this architecture)",
-                    self.requires[*index]
-                )
-            };
-            lines.extend(self.translated.iter().map(said));
+        let mut problems = problems.to_vec();
+        for problem in &mut problems {
+            let mut there = self.translated.iter().filter(|(now, _)| problem.contains(now.as_str())).peekable();
+            if there.peek().is_some() {
+                let there: Vec<String> = there.map(|(now, was)| format!("{now} is {was}")).collect();
+                problem.push_str(&format!(" (in the source package {})", there.join(", ")));
+            }
         }
-        lines
+        problems
     }
 }
 
@@ -236,14 +253,18 @@ mod tests {
 
     #[test]
     fn originals_are_kept_for_messages() {
-        let all = BuildRequires::for_arch(&["gcc", "foo(x86-64) > 1", "make"], "aarch64", Some("x86_64"), |_| false);
-        assert_eq!(all.requires, ["gcc", "foo(aarch-64) > 1", "make"]);
-        assert_eq!(all.translated, [(1, "foo(x86-64) > 1".to_owned())]);
-        let lines = all.explain(&["nothing provides foo(aarch-64) > 1".to_owned()]);
-        assert_eq!(lines.len(), 2);
-        assert!(lines[1].contains("`foo(aarch-64) > 1` is `foo(x86-64) > 1`"), "{lines:?}");
-        assert!(all.explain(&[]).is_empty());
-        assert_eq!(BuildRequires::literal(&["foo(x86-64)"]).explain(&["no".to_owned()]), ["no"]);
+        let source = ["gcc", "foo(x86-64) > 1", "make", "(foo(x86-64) or bar(x86-64))"].map(str::to_owned);
+        let all = BuildRequires::for_arch(source.to_vec(), "aarch64", Some("x86_64"), |_| false);
+        assert_eq!(all.requires, ["gcc", "foo(aarch-64) > 1", "make", "(foo(aarch-64) or bar(aarch-64))"]);
+        let row = |now: &str, was: &str| (now.to_owned(), was.to_owned());
+        assert_eq!(all.translated, [row("foo(aarch-64)", "foo(x86-64)"), row("bar(aarch-64)", "bar(x86-64)")]);
+        let lines = all.explain(&["nothing provides foo(aarch-64) > 1".to_owned(), "nothing provides gcc".to_owned()]);
+        let expected = "nothing provides foo(aarch-64) > 1 (in the source package foo(aarch-64) is foo(x86-64))";
+        assert_eq!(lines, [expected, "nothing provides gcc"]);
+        assert_eq!(
+            BuildRequires::literal(vec!["foo(x86-64)".to_owned()]).explain(&["no foo(x86-64)".to_owned()]),
+            ["no foo(x86-64)"]
+        );
     }
 
     proptest! {
