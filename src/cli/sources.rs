@@ -88,8 +88,8 @@ fn label(name: &str, evr: &Evr) -> String {
 pub(super) fn translate(sources: &mut [Source], content: &RepoContent, arch: &str) {
     let provided = LazyCell::new(|| IsaProvides::of(content, arch));
     for source in sources {
-        let (requires, made_on) = (std::mem::take(&mut source.build.requires), source.made_on.as_deref());
-        source.build = BuildRequires::for_arch(requires, arch, made_on, |name| provided.contains(name));
+        let (build, made_on) = (std::mem::take(&mut source.build), source.made_on.as_deref());
+        source.build = build.for_arch(arch, made_on, |name| provided.contains(name));
     }
 }
 

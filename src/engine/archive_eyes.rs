@@ -11,7 +11,7 @@ use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
 use super::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
-use crate::koji::{Archive, ArchivedRepo, SourcePackage};
+use crate::koji::{Archive, ArchivedRepo};
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{RepoContent, RepoDir, load_builds, load_groups};
 use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Resolution, Universe, solver_version};
@@ -77,7 +77,7 @@ impl ArchiveEyes {
             return Err(NotSeen("the repository has no architecture with metadata".to_owned()));
         }
         let mut sources = self.sources(found, unit.arch)?;
-        let wanted = sources.iter().flat_map(|s| s.known.iter().flat_map(|k| k.requires.iter().map(String::as_str)));
+        let wanted = sources.iter().flat_map(Wanted::requires);
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let content = dir.load(wanted).map_err(unreadable)?;
         translate(&mut sources, &content, rpm_arch(unit.arch));
@@ -95,11 +95,19 @@ impl ArchiveEyes {
 /// A source package of the repository.
 struct Wanted {
     nvr: Nvr,
-    /// Its build requirements and where it may be built, where known.
-    known: Option<SourcePackage>,
+    /// Its build requirements, where known.
+    build: Option<BuildRequires>,
+    /// The architecture it was made on, where known.
+    made_on: Option<Name>,
+    noarch: bool,
+    /// Why it is not for the unit's architecture, if it is not.
     excluded: Option<String>,
-    /// The requirements as they are for the unit's architecture, once they have been moved here from `known`.
-    build: BuildRequires,
+}
+
+impl Wanted {
+    fn requires(&self) -> impl Iterator<Item = &str> {
+        self.build.iter().flat_map(|b| b.requires.iter().map(String::as_str))
+    }
 }
 
 impl ArchiveEyes {
@@ -133,12 +141,17 @@ impl ArchiveEyes {
     }
 
     fn wanted(&self, nvr: Nvr, arch: &str) -> Wanted {
-        let known = self.archive.source(&nvr).cloned();
-        let excluded = known.as_ref().and_then(|s| {
-            let reason = not_built_on(arch, &s.buildarchs, &s.exclusivearch, &s.excludearch)?;
-            Some(reason.as_str().to_owned())
-        });
-        Wanted { nvr, known, excluded, build: BuildRequires::default() }
+        let Some(known) = self.archive.source(&nvr) else {
+            return Wanted { nvr, build: None, made_on: None, noarch: false, excluded: None };
+        };
+        let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
+        Wanted {
+            nvr,
+            build: Some(BuildRequires::literal(known.requires.clone())),
+            made_on: known.made_on.clone(),
+            noarch: known.buildarchs.iter().any(|a| a == "noarch"),
+            excluded: reason.map(|r| r.as_str().to_owned()),
+        }
     }
 
     /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
@@ -156,8 +169,8 @@ impl ArchiveEyes {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(at) else { return Ok(()) };
-                if source.known.is_some() && source.excluded.is_none() {
-                    let answer = resolver.resolve(&source.build.requires);
+                if let (Some(build), None) = (&source.build, &source.excluded) {
+                    let answer = resolver.resolve(&build.requires);
                     answers.lock().expect("no thread panics while it holds the lock")[at] = Some(answer);
                 }
             }
@@ -202,9 +215,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
     let provided = LazyCell::new(|| IsaProvides::of(content, arch));
     for source in sources {
-        if let Some(known) = &mut source.known {
-            let (requires, made_on) = (std::mem::take(&mut known.requires), known.made_on.as_deref());
-            source.build = BuildRequires::for_arch(requires, arch, made_on, |name| provided.contains(name));
+        if let Some(build) = source.build.take() {
+            let made_on = source.made_on.as_deref();
+            source.build = Some(build.for_arch(arch, made_on, |name| provided.contains(name)));
         }
     }
 }
@@ -237,7 +250,7 @@ fn inputs(primary: &str, group: &[String], sources: &[Wanted], mode: Mode) -> St
     for s in sources {
         add(&s.nvr.to_string());
         add(s.excluded.as_deref().unwrap_or(""));
-        s.build.requires.iter().for_each(|r| add(r));
+        s.requires().for_each(&mut add);
     }
     hasher.finalize().to_hex().to_string()
 }
@@ -266,11 +279,11 @@ fn assemble(
     group_closure.sort_unstable();
     let answers = answers.into_iter().chain(std::iter::repeat(None));
     let results = sources.into_iter().zip(answers).map(|(source, answer)| {
-        let verdict = match (answer, source.excluded, &source.known) {
+        let verdict = match (answer, source.excluded, source.build) {
             (_, Some(reason), _) => SourceVerdict::Excluded { reason },
             (_, None, None) | (None, ..) => SourceVerdict::Unknown,
-            (Some(a), ..) if !a.ok => {
-                SourceVerdict::Unresolved { problems: bounded(&source.build.explain(&a.problems)) }
+            (Some(a), None, Some(build)) if !a.ok => {
+                SourceVerdict::Unresolved { problems: bounded(&build.explain(&a.problems)) }
             }
             (Some(a), ..) => {
                 let distance = |i: usize| a.distances.get(i).copied().flatten().unwrap_or(0);
@@ -281,9 +294,8 @@ fn assemble(
                 SourceVerdict::Ok { closure, distances }
             }
         };
-        let noarch = source.known.as_ref().is_some_and(|k| k.buildarchs.iter().any(|a| a == "noarch"));
         let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);
-        (source.nvr.name, SourceResult { source: version, noarch, verdict })
+        (source.nvr.name, SourceResult { source: version, noarch: source.noarch, verdict })
     });
     UnitVerdicts {
         format: FORMAT,

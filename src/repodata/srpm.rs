@@ -146,7 +146,7 @@ impl SourceHeader {
     /// As [`SourceHeader::read`]; there is no such file: rejected.
     pub fn load(path: &Path) -> Result<Self, SrpmError> {
         let file = File::open(path).map_err(|source| SrpmError::Read { path: path.to_owned(), source })?;
-        // Small reads are few: three parts.
+        // Not buffered: there are four reads, and none goes further than the header.
         Self::read(file, &path.display().to_string())
     }
 

@@ -126,13 +126,9 @@ impl BuildRequires {
     }
 
     /// Each by the rule of [`for_arch`]. Cost: linear in the text; only what changes is copied.
-    pub fn for_arch(
-        mut requires: Vec<String>,
-        arch: &str,
-        made_on: Option<&str>,
-        provided: impl Fn(&str) -> bool,
-    ) -> Self {
-        let mut translated: Vec<(String, String)> = Vec::new();
+    #[must_use]
+    pub fn for_arch(self, arch: &str, made_on: Option<&str>, provided: impl Fn(&str) -> bool) -> Self {
+        let Self { mut requires, mut translated } = self;
         for requirement in &mut requires {
             let text = translate(requirement, arch, made_on, &provided, |now, was| {
                 if !translated.iter().any(|(known, of)| *known == now && *of == was) {
@@ -254,7 +250,7 @@ mod tests {
     #[test]
     fn originals_are_kept_for_messages() {
         let source = ["gcc", "foo(x86-64) > 1", "make", "(foo(x86-64) or bar(x86-64))"].map(str::to_owned);
-        let all = BuildRequires::for_arch(source.to_vec(), "aarch64", Some("x86_64"), |_| false);
+        let all = BuildRequires::literal(source.to_vec()).for_arch("aarch64", Some("x86_64"), |_| false);
         assert_eq!(all.requires, ["gcc", "foo(aarch-64) > 1", "make", "(foo(aarch-64) or bar(aarch-64))"]);
         let row = |now: &str, was: &str| (now.to_owned(), was.to_owned());
         assert_eq!(all.translated, [row("foo(aarch-64)", "foo(x86-64)"), row("bar(aarch-64)", "bar(x86-64)")]);

@@ -321,7 +321,7 @@ fn two_equals_the_recorded_buildroots() {
             }
             // A builder makes requirements with an architecture in them anew from the specification.
             let requires =
-                BuildRequires::for_arch(requires.clone(), &arch, None, |name| provided.contains(name)).requires;
+                BuildRequires::literal(requires.clone()).for_arch(&arch, None, |name| provided.contains(name)).requires;
             let answer = resolver.resolve(&requires);
             let found = strings(&row["builddeps"]);
             if is_complete(row, &last_of_task) {
