@@ -14,6 +14,7 @@ mod package_view;
 mod render;
 mod replay;
 pub mod resolve;
+mod sources;
 mod status;
 mod why;
 

@@ -3,9 +3,8 @@
 //! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else a
 //! summary for people. That a package cannot be resolved is an answer, not a failure: the exit status is 0.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,17 +13,15 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::sources::{self, Source};
+use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
-use crate::repodata::{Groups, RepoDir, RepodataError, load_groups};
-use crate::resolve::{
-    GroupVerdict, Handover, Mode, Prepared, Resolution, ResolveError, Solvers, Universe, hub_requirement,
-};
+use crate::repodata::{Groups, RepoDir, RepodataError, SrpmError, load_groups};
+use crate::resolve::{GroupVerdict, Handover, Mode, Prepared, Resolution, ResolveError, Solvers, Universe};
 
-/// Bytes of one line of a BuildRequires file; a source package has a few hundred requirements at most.
-const LINE_MAX: u64 = 4 << 20;
 /// Answers that may wait for an earlier one of another thread before their threads pause.
 const WAITING_MAX: usize = 1024;
 /// Architectures Koji names repositories after.
@@ -33,8 +30,9 @@ const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "risc
 /// Find out which packages a source package would be built with, or why it cannot be.
 ///
 /// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one architecture. The
-/// source packages come either from an rpm-md repository of source packages or from a file with one JSON object per line
-/// (`nvr`, and `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `exclusivearch`, `excludearch`).
+/// source packages come from an rpm-md repository of source packages, from a file with one JSON object per line (`nvr`, and
+/// `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `buildarchs`, `exclusivearch`, `excludearch`,
+/// and `made_on`, the architecture requirements with one in them are of), or are given themselves.
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl"
@@ -44,11 +42,19 @@ pub struct ResolveArgs {
     #[arg(long, value_name = "DIR")]
     pub repo: PathBuf,
     /// Directory of a repository of source packages; their requires are the BuildRequires
-    #[arg(long, value_name = "DIR", required_unless_present = "buildrequires", conflicts_with = "buildrequires")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["buildrequires", "srpm"])]
+    #[arg(conflicts_with_all = ["buildrequires", "srpm"])]
     pub source: Option<PathBuf>,
     /// File with the BuildRequires of source packages, one JSON object per line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "srpm")]
     pub buildrequires: Option<PathBuf>,
+    /// Source package; may be repeated. Of each only the header is read
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub srpm: Vec<PathBuf>,
+    /// Resolve requirements that name the architecture a source package was made on, such as libfoo-devel(x86-64), as the real
+    /// build on this one would ask for them; always done with --srpm
+    #[arg(long)]
+    pub translate_isa: bool,
     /// Only these source packages, as they are named in the output
     #[arg(long, value_name = "NVR,…", value_delimiter = ',')]
     pub packages: Vec<String>,
@@ -152,25 +158,12 @@ pub enum ResolveCliError {
         /// Those that are there.
         found: String,
     },
-    /// The BuildRequires file cannot be read.
-    #[error("read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A line of the BuildRequires file is not understood.
-    #[error("parse {path} line {line}: {problem}")]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
+    /// The file with the BuildRequires.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
+    /// A source package.
+    #[error(transparent)]
+    Srpm(#[from] SrpmError),
     /// `--packages` names something that is not there.
     #[error("find source package {}: not in {path}", names.join(", "))]
     NoPackage {
@@ -189,10 +182,10 @@ impl Classified for ResolveCliError {
         match self {
             Self::Repodata(error) => error.class(),
             Self::Resolve(error) => error.class(),
-            Self::Read { .. } | Self::Write(_) => Class::Unavailable,
-            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::Line { .. } | Self::NoPackage { .. } => {
-                Class::Rejected
-            }
+            Self::Sources(error) => error.class(),
+            Self::Srpm(error) => error.class(),
+            Self::Write(_) => Class::Unavailable,
+            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::NoPackage { .. } => Class::Rejected,
         }
     }
 }
@@ -215,11 +208,13 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
 pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
     let mut stats = Stats::default();
     let arch = args.arch.clone().unwrap_or_else(|| default_arch(&args.repo));
-    let sources = select(read_sources(args, &arch)?, args)?;
+    let mut sources = sources::read(args, &arch)?;
     stats.lap("read sources");
-    let content =
-        RepoDir::open(&args.repo)?.load(sources.iter().flat_map(|s| s.requires.iter().map(String::as_str)))?;
+    let content = RepoDir::open(&args.repo)?.load(sources.iter().flat_map(Source::requires))?;
     stats.lap("read repository");
+    if args.translate_isa || !args.srpm.is_empty() {
+        sources::translate(&mut sources, &content, &arch);
+    }
     let group = build_group(args, content.groups.as_ref())?;
     let universe = Universe::load(Arc::new(content), &arch)?;
     stats.lap("index files");
@@ -229,8 +224,10 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     let bar = bar(sources.len(), progress);
     let verdict = for_each(&prepared, &sources, args, |source, answer| {
         bar.inc(1);
-        stats.add(answer);
-        if args.jsonl {
+        if let Some(answer) = answer {
+            stats.add(answer);
+        }
+        if args.jsonl && (answer.is_some() || source.shown) {
             write_line(out, source, answer, &universe, args)?;
         }
         summary.add(source, answer);
@@ -247,12 +244,6 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     Ok(())
 }
 
-/// One source package to resolve.
-struct Source {
-    label: String,
-    requires: Vec<String>,
-}
-
 fn default_arch(repo: &Path) -> String {
     let name =
         std::path::absolute(repo).ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned())).unwrap_or_default();
@@ -263,91 +254,6 @@ fn default_arch(repo: &Path) -> String {
         known if ARCHES.contains(&known) => name,
         _ => "x86_64".to_owned(),
     }
-}
-
-fn read_sources(args: &ResolveArgs, arch: &str) -> Result<Vec<Source>, ResolveCliError> {
-    if let Some(path) = &args.buildrequires {
-        return read_build_requires(path, arch);
-    }
-    let Some(path) = &args.source else { return Ok(Vec::new()) };
-    let content = RepoDir::open(path)?.load([])?;
-    let sources = content.packages().iter().filter(|p| p.is_source());
-    Ok(sources
-        .map(|p| {
-            let epoch = p.evr.epoch.map_or(String::new(), |e| format!("{e}:"));
-            let label = format!("{}-{epoch}{}-{}", p.name, p.evr.version, p.evr.release);
-            Source { label, requires: content.build_requires(p) }
-        })
-        .collect())
-}
-
-/// One line of a BuildRequires file.
-#[derive(Deserialize)]
-struct BuildRequiresLine {
-    nvr: String,
-    requires: Option<Vec<String>>,
-    raw: Option<Vec<(String, String, u64)>>,
-    #[serde(default)]
-    exclusivearch: Vec<String>,
-    #[serde(default)]
-    excludearch: Vec<String>,
-}
-
-impl BuildRequiresLine {
-    /// `ExclusiveArch` and `ExcludeArch` keep it from this architecture. `noarch` in `ExclusiveArch` says that the result
-    /// is `noarch`, not where it is built.
-    fn excludes(&self, arch: &str) -> bool {
-        let mut exclusive = self.exclusivearch.iter().filter(|a| *a != "noarch").peekable();
-        (exclusive.peek().is_some() && !exclusive.any(|a| a == arch)) || self.excludearch.iter().any(|a| a == arch)
-    }
-}
-
-fn read_build_requires(path: &Path, arch: &str) -> Result<Vec<Source>, ResolveCliError> {
-    let failed = |source| ResolveCliError::Read { path: path.to_owned(), source };
-    let mut input = BufReader::new(File::open(path).map_err(failed)?);
-    let mut sources = Vec::new();
-    let mut bytes = Vec::new();
-    for line in 1.. {
-        bytes.clear();
-        let wrong = |problem: String| ResolveCliError::Line { path: path.to_owned(), line, problem };
-        if (&mut input).take(LINE_MAX + 1).read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
-            break;
-        }
-        if bytes.len() as u64 > LINE_MAX {
-            return Err(wrong(format!("it is longer than {LINE_MAX} bytes")));
-        }
-        if bytes.trim_ascii().is_empty() {
-            continue;
-        }
-        let parsed: BuildRequiresLine = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
-        if parsed.excludes(arch) {
-            continue;
-        }
-        let requires = match (parsed.requires, parsed.raw) {
-            (Some(requires), _) => requires,
-            (None, Some(raw)) => raw.iter().filter_map(|(n, v, f)| hub_requirement(n, v, *f)).collect(),
-            (None, None) => return Err(wrong("neither `requires` nor `raw`".to_owned())),
-        };
-        sources.push(Source { label: parsed.nvr, requires });
-    }
-    Ok(sources)
-}
-
-fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, ResolveCliError> {
-    if args.packages.is_empty() {
-        return Ok(sources);
-    }
-    let mut wanted: BTreeSet<&str> = args.packages.iter().map(String::as_str).collect();
-    let all = wanted.clone();
-    let chosen: Vec<Source> = sources.into_iter().filter(|s| all.contains(s.label.as_str())).collect();
-    for source in &chosen {
-        wanted.remove(source.label.as_str());
-    }
-    if !wanted.is_empty() {
-        let path = args.buildrequires.as_ref().or(args.source.as_ref()).cloned().unwrap_or_default();
-        return Err(ResolveCliError::NoPackage { names: wanted.into_iter().map(str::to_owned).collect(), path });
-    }
-    Ok(chosen)
 }
 
 fn build_group(args: &ResolveArgs, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
@@ -376,7 +282,7 @@ fn for_each(
     prepared: &Prepared<'_>,
     sources: &[Source],
     args: &ResolveArgs,
-    mut take: impl FnMut(&Source, &Resolution) -> Result<(), ResolveCliError>,
+    mut take: impl FnMut(&Source, Option<&Resolution>) -> Result<(), ResolveCliError>,
 ) -> Result<GroupVerdict, ResolveCliError> {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = args.threads.map_or(processors, NonZeroUsize::get).min(sources.len().max(1));
@@ -397,7 +303,11 @@ fn for_each(
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(source) = sources.get(index) else { return };
-                    let answer = resolver.resolve(&source.requires);
+                    let answer = source.excluded.is_none().then(|| {
+                        let mut answer = resolver.resolve(&source.build.requires);
+                        answer.problems = source.build.explain(&answer.problems);
+                        answer
+                    });
                     // The receiver is gone when writing failed: then nobody wants the rest.
                     if send.send((index, answer)).is_err() {
                         return;
@@ -411,7 +321,7 @@ fn for_each(
         for (index, answer) in receive {
             waiting.insert(index, answer);
             while let Some(answer) = waiting.remove(&expected) {
-                take(&sources[expected], &answer)?;
+                take(&sources[expected], answer.as_ref())?;
                 expected += 1;
             }
         }
@@ -422,7 +332,10 @@ fn for_each(
 #[derive(Serialize)]
 struct Line<'a> {
     source: &'a str,
-    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ok: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_for_this_arch: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     closure: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -438,27 +351,30 @@ struct Line<'a> {
 fn write_line(
     out: &mut impl Write,
     source: &Source,
-    answer: &Resolution,
+    answer: Option<&Resolution>,
     universe: &Universe,
     args: &ResolveArgs,
 ) -> Result<(), ResolveCliError> {
-    let names = universe.names(&answer.closure);
     let mut line = Line {
         source: &source.label,
-        ok: answer.ok,
+        ok: answer.map(|a| a.ok),
+        not_for_this_arch: source.excluded,
         closure: None,
         problems: None,
         count: None,
         digest: None,
-        distance: (args.distances && answer.ok).then(|| distance_by_name(answer, universe)),
+        distance: answer.filter(|a| args.distances && a.ok).map(|a| distance_by_name(a, universe)),
     };
-    if args.digest {
-        line.count = Some(names.len());
-        line.digest = Some(answer.ok.then(|| digest(&names)));
-    } else if answer.ok {
-        line.closure = Some(names);
-    } else {
-        line.problems = Some(&answer.problems);
+    if let Some(answer) = answer {
+        let names = universe.names(&answer.closure);
+        if args.digest {
+            line.count = Some(names.len());
+            line.digest = Some(answer.ok.then(|| digest(&names)));
+        } else if answer.ok {
+            line.closure = Some(names);
+        } else {
+            line.problems = Some(&answer.problems);
+        }
     }
     serde_json::to_writer(&mut *out, &line).map_err(|e| ResolveCliError::Write(e.into()))?;
     out.write_all(b"\n").map_err(ResolveCliError::Write)
@@ -548,10 +464,14 @@ struct Summary {
     packages: usize,
     largest: usize,
     failed: Vec<(String, Vec<String>)>,
+    elsewhere: Vec<(String, &'static str)>,
 }
 
 impl Summary {
-    fn add(&mut self, source: &Source, answer: &Resolution) {
+    fn add(&mut self, source: &Source, answer: Option<&Resolution>) {
+        let Some(answer) = answer else {
+            return self.elsewhere.push((source.label.clone(), source.excluded.unwrap_or_default()));
+        };
         if answer.ok {
             self.resolved += 1;
             self.packages += answer.closure.len();
@@ -597,6 +517,12 @@ impl Summary {
             writeln!(out, "  {label}")?;
             for problem in problems {
                 writeln!(out, "    {}", problem.replace('\n', "\n    "))?;
+            }
+        }
+        if !self.elsewhere.is_empty() {
+            writeln!(out, "Not for {}   {} source packages", universe.arch(), self.elsewhere.len())?;
+            for (label, reason) in &self.elsewhere {
+                writeln!(out, "  {label}: {} {reason}", universe.arch())?;
             }
         }
         Ok(())

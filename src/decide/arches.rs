@@ -180,6 +180,8 @@ pub enum DropReason {
     NotExclusive,
     /// The source package has it in `ExcludeArch`.
     Excluded,
+    /// The source package has `BuildArch` and it is not in it.
+    NotBuildArch,
     /// The override excludes it.
     OverrideExcludes,
     /// The override lists others.
@@ -196,6 +198,7 @@ impl DropReason {
         match self {
             Self::NotExclusive => "is not in ExclusiveArch",
             Self::Excluded => "is in ExcludeArch",
+            Self::NotBuildArch => "is not in BuildArch",
             Self::OverrideExcludes => "is excluded by the override",
             Self::OverrideReplaces => "is not in the override",
             Self::NotInTag => "is not an arch of the build tag",
@@ -247,6 +250,31 @@ impl ArchSet {
         }
         let clauses: Vec<String> = self.dropped.iter().map(|d| format!("{} {}", d.arch, d.reason.as_str())).collect();
         Some(format!("no architecture to build on: {}", clauses.join(", ")))
+    }
+}
+
+/// Why a source package is not built on an architecture, by what its header says alone; `None`: it is. Neither a failure nor a
+/// success, but none of its business. `arch` is spelled as in packages and in build tags (`i686`, not `i386`): header tags are
+/// compared literally.
+///
+/// `noarch` among `exclusive_arch` or `build_archs` says what comes out, not where: a `noarch` package may be built anywhere its other
+/// entries allow (kojid chooses its builder by the same two lists).
+pub fn not_built_on(
+    arch: &str,
+    build_archs: &[Name],
+    exclusive_arch: &[Name],
+    exclude_arch: &[Name],
+) -> Option<DropReason> {
+    let named = |list: &[Name], arch: &str| list.iter().take(MAX_ARCHES).any(|a| a == arch);
+    let limits = exclusive_arch.iter().any(|a| a != NOARCH);
+    if !build_archs.is_empty() && !named(build_archs, NOARCH) && !named(build_archs, arch) {
+        Some(DropReason::NotBuildArch)
+    } else if limits && !named(exclusive_arch, arch) {
+        Some(DropReason::NotExclusive)
+    } else if named(exclude_arch, arch) {
+        Some(DropReason::Excluded)
+    } else {
+        None
     }
 }
 

@@ -1,5 +1,6 @@
 //! Looking into an archive directory beside a recording: its repositories, its build requirements, its recorded answers.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
 use super::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts, bounded};
-use crate::decide::arches::{ArchInputs, arch_set};
+use crate::decide::arches::not_built_on;
 use crate::event::Event;
-use crate::koji::{Archive, ArchivedRepo, SourcePackage};
+use crate::koji::{Archive, ArchivedRepo};
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{RepoContent, RepoDir, load_builds, load_groups};
-use crate::resolve::{Mode, PkgId, Prepared, Resolution, Universe, solver_version};
+use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};
 
 /// Below this many source packages a second thread costs more than it brings.
 const PER_THREAD_MIN: usize = 50;
@@ -75,10 +76,11 @@ impl ArchiveEyes {
         if unit.arch.is_empty() {
             return Err(NotSeen("the repository has no architecture with metadata".to_owned()));
         }
-        let sources = self.sources(found, unit.arch)?;
-        let wanted = sources.iter().flat_map(|s| s.known.iter().flat_map(|k| k.requires.iter().map(String::as_str)));
+        let mut sources = self.sources(found, unit.arch)?;
+        let wanted = sources.iter().flat_map(Wanted::requires);
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let content = dir.load(wanted).map_err(unreadable)?;
+        translate(&mut sources, &content, rpm_arch(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let inputs = inputs(dir.primary_checksum().unwrap_or_default(), &group, &sources, self.mode);
         let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
@@ -92,9 +94,19 @@ impl ArchiveEyes {
 /// A source package of the repository.
 struct Wanted {
     nvr: Nvr,
-    /// Its build requirements and where it may be built, where known.
-    known: Option<SourcePackage>,
+    /// Its build requirements, where known.
+    build: Option<BuildRequires>,
+    /// The architecture it was made on, where known.
+    made_on: Option<Name>,
+    noarch: bool,
+    /// Why it is not for the unit's architecture, if it is not.
     excluded: Option<String>,
+}
+
+impl Wanted {
+    fn requires(&self) -> impl Iterator<Item = &str> {
+        self.build.iter().flat_map(|b| b.requires.iter().map(String::as_str))
+    }
 }
 
 impl ArchiveEyes {
@@ -124,28 +136,21 @@ impl ArchiveEyes {
             let own = content.packages().iter().filter(|p| !p.is_external());
             own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
         }
-        Ok(newest.into_values().map(|nvr| self.wanted(nvr, arch, &found.arches)).collect())
+        Ok(newest.into_values().map(|nvr| self.wanted(nvr, rpm_arch(arch))).collect())
     }
 
-    fn wanted(&self, nvr: Nvr, arch: &str, tag_arches: &[Name]) -> Wanted {
-        let known = self.archive.source(&nvr).cloned();
-        let excluded = known.as_ref().and_then(|s| {
-            // Where a noarch package may be built is what the lists say about the machine, not about the result.
-            let set = arch_set(&ArchInputs {
-                tag_arches,
-                build_archs: &[],
-                exclusive_arch: &without_noarch(&s.exclusivearch),
-                exclude_arch: &without_noarch(&s.excludearch),
-                arch_override: None,
-                build_arches: &[],
-            });
-            if set.arches.iter().any(|a| a == arch) {
-                return None;
-            }
-            let dropped = set.dropped.iter().find(|d| d.arch == arch);
-            Some(dropped.map_or_else(|| "not for this architecture".to_owned(), |d| d.reason.as_str().to_owned()))
-        });
-        Wanted { nvr, known, excluded }
+    fn wanted(&self, nvr: Nvr, arch: &str) -> Wanted {
+        let Some(known) = self.archive.source(&nvr) else {
+            return Wanted { nvr, build: None, made_on: None, noarch: false, excluded: None };
+        };
+        let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
+        Wanted {
+            nvr,
+            build: Some(BuildRequires::literal(known.requires.clone())),
+            made_on: known.made_on.clone(),
+            noarch: known.buildarchs.iter().any(|a| a == "noarch"),
+            excluded: reason.map(|r| r.as_str().to_owned()),
+        }
     }
 
     /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
@@ -158,8 +163,8 @@ impl ArchiveEyes {
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(at) else { return Ok(()) };
-                if let (Some(known), None) = (&source.known, &source.excluded) {
-                    let answer = resolver.resolve(&known.requires);
+                if let (Some(build), None) = (&source.build, &source.excluded) {
+                    let answer = resolver.resolve(&build.requires);
                     answers.lock().expect("no thread panics while it holds the lock")[at] = Some(answer);
                 }
             }
@@ -173,10 +178,6 @@ impl ArchiveEyes {
         })?;
         Ok(answers.into_inner().expect("no thread panics while it holds the lock"))
     }
-}
-
-fn without_noarch(arches: &[Name]) -> Vec<Name> {
-    arches.iter().filter(|a| *a != "noarch").cloned().collect()
 }
 
 /// libsolv goes by the architecture of packages, Koji's directories by that of the family.
@@ -202,6 +203,17 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Writes the requirements of all sources as they are on `arch`.
+fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
+    let provided = LazyCell::new(|| IsaProvides::of(content, arch));
+    for source in sources {
+        if let Some(build) = source.build.take() {
+            let made_on = source.made_on.as_deref();
+            source.build = Some(build.for_arch(arch, made_on, |name| provided.contains(name)));
+        }
+    }
 }
 
 /// Members of the build group: as Koji writes them beside the repository, else as the metadata have them.
@@ -232,7 +244,7 @@ fn inputs(primary: &str, group: &[String], sources: &[Wanted], mode: Mode) -> St
     for s in sources {
         add(&s.nvr.to_string());
         add(s.excluded.as_deref().unwrap_or(""));
-        s.known.iter().flat_map(|k| &k.requires).for_each(|r| add(r));
+        s.requires().for_each(&mut add);
     }
     hasher.finalize().to_hex().to_string()
 }
@@ -261,10 +273,12 @@ fn assemble(
     group_closure.sort_unstable();
     let answers = answers.into_iter().chain(std::iter::repeat(None));
     let results = sources.into_iter().zip(answers).map(|(source, answer)| {
-        let verdict = match (answer, source.excluded, &source.known) {
+        let verdict = match (answer, source.excluded, source.build) {
             (_, Some(reason), _) => SourceVerdict::Excluded { reason },
             (_, None, None) | (None, ..) => SourceVerdict::Unknown,
-            (Some(a), ..) if !a.ok => SourceVerdict::Unresolved { problems: bounded(&a.problems) },
+            (Some(a), None, Some(build)) if !a.ok => {
+                SourceVerdict::Unresolved { problems: bounded(&build.explain(&a.problems)) }
+            }
             (Some(a), ..) => {
                 let distance = |i: usize| a.distances.get(i).copied().flatten().unwrap_or(0);
                 let mut pairs: Vec<(u32, u8)> =
@@ -274,9 +288,8 @@ fn assemble(
                 SourceVerdict::Ok { closure, distances }
             }
         };
-        let noarch = source.known.as_ref().is_some_and(|k| k.buildarchs.iter().any(|a| a == "noarch"));
         let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);
-        (source.nvr.name, SourceResult { source: version, noarch, verdict })
+        (source.nvr.name, SourceResult { source: version, noarch: source.noarch, verdict })
     });
     UnitVerdicts {
         format: FORMAT,

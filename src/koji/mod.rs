@@ -9,4 +9,4 @@ pub mod buildrequires;
 pub mod xmlrpc;
 
 pub use archive::{Archive, ArchiveError, ArchivedRepo};
-pub use buildrequires::{SourcePackage, SourcePackages};
+pub use buildrequires::{SourcePackage, SourcePackages, SourcesError};

@@ -19,3 +19,89 @@ pub fn canonical(arch: &str) -> &str {
         _ => arch,
     }
 }
+
+/// What rpm's macro `%{?_isa}` puts behind a name on an architecture, without the parentheses: `x86_64` → `x86-64`. `None` for
+/// `noarch` and for architectures rpm has no such name for. Several architectures share one (`ppc64` and `ppc64le`, all
+/// `i?86`). Source: rpm, `installplatform` (`ISANAME`, `ISABITS`); `loongarch64` as the port to it has it.
+pub fn isa(arch: &str) -> Option<&'static str> {
+    Some(match arch {
+        "x86_64" | "amd64" | "ia32e" | "x86_64_v2" | "x86_64_v3" | "x86_64_v4" => "x86-64",
+        "i386" | "i486" | "i586" | "i686" | "athlon" | "geode" | "pentium3" | "pentium4" => "x86-32",
+        "aarch64" => "aarch-64",
+        "ppc64" | "ppc64le" | "ppc64p7" => "ppc-64",
+        "ppc" => "ppc-32",
+        "s390x" => "s390-64",
+        "s390" => "s390-32",
+        "riscv64" => "riscv-64",
+        "armhfp" | "armv7hl" | "armv7hnl" => "armv7hl-32",
+        "armv6hl" => "armv6hl-32",
+        "armv7l" => "armv7l-32",
+        "loongarch64" => "loongarch-64",
+        "ia64" => "ia-64",
+        "alpha" => "alpha-64",
+        "sparc64" | "sparc64v" => "sparc-64",
+        "sparc" | "sparcv9" => "sparc-32",
+        "mips" | "mipsel" => "mips-32",
+        "mips64" | "mips64el" => "mips-64",
+        _ => return None,
+    })
+}
+
+/// Whether a text is one of the names [`isa`] gives. They all end in `-64` or `-32`.
+pub fn is_isa(text: &str) -> bool {
+    const NAMES: [&str; 18] = [
+        "aarch-64",
+        "alpha-64",
+        "armv6hl-32",
+        "armv7hl-32",
+        "armv7l-32",
+        "ia-64",
+        "loongarch-64",
+        "mips-32",
+        "mips-64",
+        "ppc-32",
+        "ppc-64",
+        "riscv-64",
+        "s390-32",
+        "s390-64",
+        "sparc-32",
+        "sparc-64",
+        "x86-32",
+        "x86-64",
+    ];
+    NAMES.binary_search(&text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("x86_64", Some("x86-64"))]
+    #[case("i386", Some("x86-32"))]
+    #[case("i686", Some("x86-32"))]
+    #[case("aarch64", Some("aarch-64"))]
+    #[case("ppc64le", Some("ppc-64"))]
+    #[case("s390x", Some("s390-64"))]
+    #[case("riscv64", Some("riscv-64"))]
+    #[case("armv7hl", Some("armv7hl-32"))]
+    #[case("armhfp", Some("armv7hl-32"))]
+    #[case("noarch", None)]
+    #[case("src", None)]
+    #[case("", None)]
+    fn isa_of_an_architecture(#[case] arch: &str, #[case] expected: Option<&str>) {
+        assert_eq!(isa(arch), expected);
+    }
+
+    #[test]
+    fn every_isa_is_known_as_one() {
+        let arches = ["x86_64", "i686", "aarch64", "ppc64", "ppc", "s390x", "s390", "riscv64", "armhfp", "armv6hl"];
+        let more = ["armv7l", "loongarch64", "ia64", "alpha", "sparc64", "sparc", "mips", "mips64"];
+        let names: std::collections::BTreeSet<_> = arches.iter().chain(&more).map(|a| isa(a).unwrap()).collect();
+        assert_eq!(names.len(), 18, "each row of the table once");
+        assert!(names.iter().all(|n| is_isa(n)), "{names:?}");
+        assert!(!is_isa("64bit") && !is_isa("x86_64") && !is_isa(""));
+    }
+}

@@ -1,8 +1,8 @@
-//! rpm-md repositories: `repomd.xml`, primary, file lists on demand, comps; and what Koji puts beside them.
+//! rpm-md repositories: `repomd.xml`, primary, file lists on demand, comps; what Koji puts beside them; headers of source packages.
 //!
 //! Two layers. The *parsers* ([`Repomd::parse`], [`primary::parse`], [`filelists::parse`], [`Groups::parse`],
 //! [`koji::parse_pkglist`] …) read from any `impl BufRead` and do no input or output of their own. The *loader* ([`RepoDir`]) is the
-//! only part that opens files; it verifies every checksum before a byte is parsed.
+//! only part that opens files, beside [`SourceHeader::load`]; it verifies every checksum before a byte is parsed.
 //!
 //! Nothing here resolves dependencies, downloads, or reads a clock. Order is kept everywhere: the packages of a
 //! [`RepoContent`] stand in the order of `primary.xml`, because libsolv's choices depend on it and mock's libsolv sees that order.
@@ -23,6 +23,8 @@ mod limits;
 pub mod primary;
 mod repomd;
 mod rich;
+mod sense;
+pub mod srpm;
 mod xml;
 
 pub use checksum::{Checksum, ChecksumKind};
@@ -35,3 +37,5 @@ pub use error::RepodataError;
 pub use limits::Limits;
 pub use repomd::{Metadata, Repomd};
 pub use rich::{RICH_CLAUSES_MAX, RICH_DEPTH_MAX, RICH_TERMS_MAX, Rich, RichOp};
+pub use sense::{hub_build_requires, hub_requirement};
+pub use srpm::{SourceHeader, SrpmError};

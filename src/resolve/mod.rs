@@ -9,22 +9,24 @@
 //!
 //! Verdicts and closures are those of libdnf with weak dependencies off (Koschei's and mock's resolver); see [`Mode`].
 
-mod buildrequires;
 mod change;
 mod distance;
 mod error;
+mod isa;
 mod native;
 mod resolver;
 mod solv;
 mod universe;
 
-pub use buildrequires::{hub_build_requires, hub_requirement};
 pub use change::{Change, Installed, changes};
 pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;
+pub use isa::{BuildRequires, IsaProvides, for_arch};
 pub use native::Handover;
 pub use resolver::{GroupVerdict, Mode, Prepared, Resolution, Resolver, Solvers};
 pub use universe::{PkgId, Universe};
+
+pub use crate::repodata::{hub_build_requires, hub_requirement};
 
 /// Name and version of the solver, such as `libsolv 0.7.23`; recorded with every resolution.
 pub fn solver_version() -> String {

@@ -27,6 +27,7 @@ mod resolve_cli;
 mod resolve_small;
 mod schemas;
 mod servers;
+mod source_side;
 mod story;
 mod tiny;
 mod truth;

@@ -18,7 +18,7 @@ struct Cli {
 }
 
 /// Runs with a command line in which `DATA` stands for the test data.
-fn run(line: &str) -> Result<String, String> {
+pub(crate) fn run(line: &str) -> Result<String, String> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let words = line.split_whitespace().map(|w| w.replace("DATA", data.to_str().unwrap()));
     let cli = Cli::try_parse_from(std::iter::once("resolve".to_owned()).chain(words)).map_err(|e| e.to_string())?;

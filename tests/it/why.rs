@@ -4,7 +4,7 @@
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why, plan, why};
 use koschei::engine::replay;
-use koschei::event::{Event, PriorityKind};
+use koschei::event::{Event, PackageListAction, PriorityKind};
 use koschei::fold::{ArchResolution, ArchVerdict, Collection, Evidence, EvidenceKind, Package, State, arch};
 use koschei::log::EventLog;
 use koschei::model::{BuildId, Name, RebuildId, Seq, Timestamp};
@@ -291,17 +291,20 @@ fn scene(state: &State) -> Option<Scene> {
     Some(Scene { state: state.clone(), now: state.recorded_at, policy, load: None })
 }
 
-/// Every package of the recording at every tenth sequence, and at its end a month later.
+/// Every package of the recording at every tenth sequence and whenever one was blocked, which does not last, and at its end a month
+/// later.
 #[tokio::test]
 async fn the_recording() {
     let log = open(recorded()).await;
     let mut seen = Seen::default();
+    let mut blocked = false;
     let state = replay::fold(&log, State::default(), None, &mut |_| {}, &mut |before, e| {
-        if e.seq.get() % 10 == 0
+        if (e.seq.get() % 10 == 0 || blocked)
             && let Some(mut scene) = scene(before)
         {
             seen.look(&mut scene);
         }
+        blocked = matches!(&e.event, Event::PackageListChanged(p) if p.action == PackageListAction::Block);
     })
     .await
     .unwrap();

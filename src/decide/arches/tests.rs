@@ -173,3 +173,28 @@ fn override_names_are_checked(#[case] text: &str, #[case] tag: &str, #[case] acc
 fn canonical_names(#[case] arch: &str, #[case] expected: &str) {
     assert_eq!(canonical(arch), expected);
 }
+
+#[rstest]
+#[case::no_limits("x86_64", &[], &[], &[], None)]
+#[case::t68_exclusive("x86_64", &[], &["armv7hl"], &[], Some(DropReason::NotExclusive))]
+#[case::t68_exclusive_here("armv7hl", &[], &["armv7hl"], &[], None)]
+#[case::t69_excluded("s390x", &[], &[], &["aarch64", "s390x"], Some(DropReason::Excluded))]
+#[case::t69_excluded_elsewhere("x86_64", &[], &[], &["aarch64", "s390x"], None)]
+#[case::t67_noarch("aarch64", &["noarch"], &[], &[], None)]
+#[case::noarch_where_allowed("s390x", &["noarch"], &["x86_64", "noarch"], &[], Some(DropReason::NotExclusive))]
+#[case::noarch_is_no_limit("s390x", &[], &["noarch"], &[], None)]
+#[case::noarch_excluded("s390x", &["noarch"], &[], &["s390x"], Some(DropReason::Excluded))]
+#[case::build_arch("aarch64", &["x86_64"], &[], &[], Some(DropReason::NotBuildArch))]
+#[case::build_arch_here("x86_64", &["x86_64"], &[], &[], None)]
+#[case::both("x86_64", &[], &["x86_64"], &["x86_64"], Some(DropReason::Excluded))]
+#[case::literally("i686", &[], &["i386"], &[], Some(DropReason::NotExclusive))]
+fn by_the_header_alone(
+    #[case] arch: &str,
+    #[case] build: &[&str],
+    #[case] exclusive: &[&str],
+    #[case] exclude: &[&str],
+    #[case] expected: Option<DropReason>,
+) {
+    let list = |names: &[&str]| names.iter().map(Name::new).collect::<Vec<_>>();
+    assert_eq!(not_built_on(arch, &list(build), &list(exclusive), &list(exclude)), expected);
+}

@@ -1,4 +1,5 @@
-//! BuildRequires as the hub gives them. Source: `getRPMDeps` with `DEP_REQUIRE`; rules of Koschei (behaviour §3.3).
+//! Requirements as headers of packages have them, name, flags and version, made to the form of a specification; the hub gives them
+//! the same way. Source: `RPMSENSE_…` of rpm's `rpmds.h`; the hub's `getRPMDeps` with `DEP_REQUIRE`; rules of Koschei (behaviour §3.3).
 
 /// `RPMSENSE_FIND_REQUIRES`: written by a dependency generator. Such requirements count like any other.
 const FIND_REQUIRES: u64 = 1 << 14;

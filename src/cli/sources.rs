@@ -1,0 +1,113 @@
+//! The source packages `koschei resolve` is to resolve: from a repository, from a file of requirements, from their own headers.
+
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::resolve::{ResolveArgs, ResolveCliError};
+use crate::decide::arches::not_built_on;
+use crate::koji::SourcePackage;
+use crate::model::{Evr, Name};
+use crate::repodata::{RepoContent, RepoDir, SourceHeader};
+use crate::resolve::{BuildRequires, IsaProvides};
+
+/// One source package to resolve.
+pub(super) struct Source {
+    /// What it is called in the output.
+    pub(super) label: String,
+    /// What it needs.
+    pub(super) build: BuildRequires,
+    /// Why it is not for this architecture, if it is not.
+    pub(super) excluded: Option<&'static str>,
+    /// It has a line in the output even if it is not for this architecture: somebody asked for it by its file.
+    pub(super) shown: bool,
+    /// The architecture it was made on, where known.
+    made_on: Option<Name>,
+}
+
+impl Source {
+    /// Its requirements as text.
+    pub(super) fn requires(&self) -> impl Iterator<Item = &str> {
+        self.build.requires.iter().map(String::as_str)
+    }
+}
+
+/// Reads those that are wanted, with their requirements taken literally.
+pub(super) fn read(args: &ResolveArgs, arch: &str) -> Result<Vec<Source>, ResolveCliError> {
+    let sources = if let Some(path) = &args.buildrequires {
+        SourcePackage::load_all(path)?.into_iter().map(|package| of_line(package, arch)).collect()
+    } else if let Some(path) = &args.source {
+        let content = RepoDir::open(path)?.load([])?;
+        content.packages().iter().filter(|p| p.is_source()).map(|p| of_primary(&content, p)).collect()
+    } else {
+        let headers = args.srpm.iter().map(|path| Ok(of_header(SourceHeader::load(path)?, arch)));
+        headers.collect::<Result<Vec<Source>, ResolveCliError>>()?
+    };
+    select(sources, args)
+}
+
+fn of_line(package: SourcePackage, arch: &str) -> Source {
+    let reason = not_built_on(arch, &package.buildarchs, &package.exclusivearch, &package.excludearch);
+    Source {
+        label: package.nvr.to_string(),
+        build: BuildRequires::literal(package.requires),
+        excluded: reason.map(|r| r.as_str()),
+        shown: false,
+        made_on: package.made_on,
+    }
+}
+
+/// Primary says neither where a source package may be built nor where it was made.
+fn of_primary(content: &RepoContent, package: &crate::repodata::Package) -> Source {
+    Source {
+        label: label(&package.name, &package.evr),
+        build: BuildRequires::literal(content.build_requires(package)),
+        excluded: None,
+        shown: false,
+        made_on: None,
+    }
+}
+
+fn of_header(header: SourceHeader, arch: &str) -> Source {
+    let reason = not_built_on(arch, &header.build_archs, &header.exclusive_arch, &header.exclude_arch);
+    Source {
+        label: label(&header.name, &header.evr),
+        build: BuildRequires::literal(header.requires),
+        excluded: reason.map(|r| r.as_str()),
+        shown: true,
+        made_on: Some(header.made_on),
+    }
+}
+
+fn label(name: &str, evr: &Evr) -> String {
+    let epoch = evr.epoch.map_or(String::new(), |e| format!("{e}:"));
+    format!("{name}-{epoch}{}-{}", evr.version, evr.release)
+}
+
+/// Writes the requirements of all sources as they are on `arch`.
+pub(super) fn translate(sources: &mut [Source], content: &RepoContent, arch: &str) {
+    let provided = LazyCell::new(|| IsaProvides::of(content, arch));
+    for source in sources {
+        let (build, made_on) = (std::mem::take(&mut source.build), source.made_on.as_deref());
+        source.build = build.for_arch(arch, made_on, |name| provided.contains(name));
+    }
+}
+
+fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, ResolveCliError> {
+    if args.packages.is_empty() {
+        return Ok(sources);
+    }
+    let mut wanted: BTreeSet<&str> = args.packages.iter().map(String::as_str).collect();
+    let all = wanted.clone();
+    let chosen: Vec<Source> = sources.into_iter().filter(|s| all.contains(s.label.as_str())).collect();
+    for source in &chosen {
+        wanted.remove(source.label.as_str());
+    }
+    if !wanted.is_empty() {
+        let places: Vec<&PathBuf> = args.buildrequires.iter().chain(&args.source).chain(&args.srpm).collect();
+        let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+        let names = wanted.into_iter().map(str::to_owned).collect();
+        return Err(ResolveCliError::NoPackage { names, path: places.join(", ").into() });
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,279 @@
+//! Build requirements bound to an architecture (`libfoo-devel(x86-64)`), resolved for another one.
+//!
+//! A specification says `libfoo-devel%{?_isa}`; the source package says what that was on the machine it was made on. The real build on
+//! another architecture evaluates the specification anew and asks for its own. Taken literally, such a requirement is never met
+//! there, and a package that builds would pass for broken.
+//!
+//! What cannot be seen from here: whether a requirement stands in the specification at all for another architecture
+//! (`%ifarch`). Requirements are never added or left out.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use smol_str::SmolStr;
+
+use crate::model::arch::{is_isa, isa};
+use crate::repodata::RepoContent;
+
+/// A requirement as it would be written on `arch`; borrowed when that is as it stands. Versions, operators and spaces stay as they
+/// are; in a rich requirement every part is looked at for itself. Linear in the text.
+///
+/// The rule, for each part `name(ISA)` whose ISA is another architecture's:
+///
+/// 1. Where the architecture the source package was made on is known (`made_on`), its own ISA is what `%{?_isa}` gave and is
+///    translated; any other is meant (`glibc-devel(x86-32)` on `x86_64`: multilib) and stays.
+/// 2. Where it is not known (the hub does not say; `noarch` in a header says nothing, for the macro has been expanded before rpm
+///    reads `BuildArch`), the part stays if the repository provides it as it is written (`provided`), and is translated if not:
+///    literally it could not be met in any case. What this gets wrong: a requirement on another architecture that is meant and
+///    missing passes if the repository has the same package of its own architecture.
+///
+/// Nothing is translated to an architecture that has no ISA name.
+pub fn for_arch<'a>(
+    requirement: &'a str,
+    arch: &str,
+    made_on: Option<&str>,
+    provided: impl Fn(&str) -> bool,
+) -> Cow<'a, str> {
+    translate(requirement, arch, made_on, provided, |_, _| ())
+}
+
+/// [`for_arch`], which also tells of each capability what it is now and what it was.
+fn translate<'a>(
+    requirement: &'a str,
+    arch: &str,
+    made_on: Option<&str>,
+    provided: impl Fn(&str) -> bool,
+    mut tell: impl FnMut(String, &str),
+) -> Cow<'a, str> {
+    // Nearly all requirements are bound to nothing.
+    if !requirement.contains("64)") && !requirement.contains("32)") {
+        return Cow::Borrowed(requirement);
+    }
+    let Some(own) = isa(arch) else { return Cow::Borrowed(requirement) };
+    let made_on = made_on.and_then(isa);
+    let mut text = String::new();
+    // Up to where `text` holds the result.
+    let mut done = 0;
+    for word in words(requirement) {
+        let Some((name, bound)) = split_isa(word.text) else { continue };
+        let foreign = bound != own && made_on.map_or_else(|| !provided(word.text), |made_on| made_on == bound);
+        if foreign {
+            // Before the ISA and its closing parenthesis.
+            let at = word.at + word.text.len() - bound.len() - 1;
+            text.push_str(requirement.get(done..at).unwrap_or_default());
+            text.push_str(own);
+            done = at + bound.len();
+            tell(format!("{name}({own})"), word.text);
+        }
+    }
+    if done == 0 {
+        return Cow::Borrowed(requirement);
+    }
+    text.push_str(requirement.get(done..).unwrap_or_default());
+    Cow::Owned(text)
+}
+
+/// Name and ISA of a capability bound to an architecture: `libfoo-devel(x86-64)` → `libfoo-devel`, `x86-64`.
+fn split_isa(capability: &str) -> Option<(&str, &str)> {
+    let (name, isa) = capability.strip_suffix(')')?.rsplit_once('(')?;
+    (!name.is_empty() && is_isa(isa)).then_some((name, isa))
+}
+
+struct Word<'a> {
+    at: usize,
+    text: &'a str,
+}
+
+/// The words of a requirement, plain or rich: what stands between spaces, commas and the parentheses of groups. Parentheses inside
+/// a word belong to it, as rpm's parser has it. Names, operators and versions alike.
+fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = text.get(at..)?;
+        let start = at + rest.find(|c| !matches!(c, ' ' | '\t' | '\n' | ',' | '(' | ')'))?;
+        let rest = text.get(start..)?;
+        let mut open = 0_usize;
+        let length = rest.find(|c| match c {
+            '(' => {
+                open += 1;
+                false
+            }
+            ')' if open > 0 => {
+                open -= 1;
+                false
+            }
+            _ => matches!(c, ' ' | '\t' | '\n' | ',' | ')'),
+        });
+        let word = rest.get(..length.unwrap_or(rest.len()))?;
+        at = start + word.len();
+        Some(Word { at: start, text: word })
+    })
+}
+
+/// Build requirements of one source package, as they are for one architecture.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BuildRequires {
+    /// To be resolved, in the order of the source package.
+    pub requires: Vec<String>,
+    /// Capabilities in them that are not as the source package has them, each once: what it is now, what it is there.
+    pub translated: Vec<(String, String)>,
+}
+
+impl BuildRequires {
+    /// As they are.
+    pub fn literal(requires: Vec<String>) -> Self {
+        Self { requires, translated: Vec::new() }
+    }
+
+    /// Each by the rule of [`for_arch`]. Cost: linear in the text; only what changes is copied.
+    #[must_use]
+    pub fn for_arch(self, arch: &str, made_on: Option<&str>, provided: impl Fn(&str) -> bool) -> Self {
+        let Self { mut requires, mut translated } = self;
+        for requirement in &mut requires {
+            let text = translate(requirement, arch, made_on, &provided, |now, was| {
+                if !translated.iter().any(|(known, of)| *known == now && *of == was) {
+                    translated.push((now, was.to_owned()));
+                }
+            });
+            if let Cow::Owned(text) = text {
+                *requirement = text;
+            }
+        }
+        Self { requires, translated }
+    }
+
+    /// Problems of a solver, in which what a translated capability is called in the source package stands behind those that
+    /// speak of it, so that who reads them finds it there.
+    pub fn explain(&self, problems: &[String]) -> Vec<String> {
+        let mut problems = problems.to_vec();
+        for problem in &mut problems {
+            let mut there = self.translated.iter().filter(|(now, _)| problem.contains(now.as_str())).peekable();
+            if there.peek().is_some() {
+                let there: Vec<String> = there.map(|(now, was)| format!("{now} is {was}")).collect();
+                problem.push_str(&format!(" (in the source package {})", there.join(", ")));
+            }
+        }
+        problems
+    }
+}
+
+/// The capabilities bound to an architecture that a repository provides, for [`for_arch`].
+#[derive(Clone, Debug, Default)]
+pub struct IsaProvides(BTreeSet<SmolStr>);
+
+impl IsaProvides {
+    /// Those some package provides, in whatever version, and of another architecture than `arch`: its own are never asked for.
+    /// Cost: O(dependencies + provides); packages of other architectures have few.
+    pub fn of(content: &RepoContent, arch: &str) -> Self {
+        let own = isa(arch).unwrap_or_default();
+        let foreign: Vec<bool> =
+            content.dependencies().map(|d| split_isa(&d.name).is_some_and(|(_, bound)| bound != own)).collect();
+        let mut names = BTreeSet::new();
+        if foreign.contains(&true) {
+            let provides = content.packages().iter().filter(|p| !p.is_source()).flat_map(|p| p.provides.iter());
+            let foreign = provides.filter(|id| foreign.get(id.index()).copied().unwrap_or_default());
+            names.extend(foreign.map(|id| content.dependency(*id).name.clone()));
+        }
+        Self(names)
+    }
+
+    /// Whether some package provides the capability. Cost: logarithmic.
+    pub fn contains(&self, capability: &str) -> bool {
+        self.0.contains(capability)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Made on a known architecture: its own ISA is translated, another stays.
+    #[rstest]
+    #[case::plain("libfoo-devel(x86-64)", "aarch64", "libfoo-devel(aarch-64)")]
+    #[case::version("libfoo-devel(x86-64) >= 1:2.0", "s390x", "libfoo-devel(s390-64) >= 1:2.0")]
+    #[case::riscv("libfoo-devel(x86-64)", "riscv64", "libfoo-devel(riscv-64)")]
+    #[case::arm("libfoo-devel(x86-64)", "armv7hl", "libfoo-devel(armv7hl-32)")]
+    #[case::to_32_bits("libfoo-devel(x86-64)", "i686", "libfoo-devel(x86-32)")]
+    #[case::koji_name("libfoo-devel(x86-64)", "i386", "libfoo-devel(x86-32)")]
+    #[case::own("libfoo-devel(x86-64)", "x86_64", "libfoo-devel(x86-64)")]
+    #[case::multilib("glibc-devel(x86-32)", "x86_64", "glibc-devel(x86-32)")]
+    #[case::multilib_elsewhere("glibc-devel(x86-32)", "aarch64", "glibc-devel(x86-32)")]
+    #[case::not_bound("libfoo-devel", "aarch64", "libfoo-devel")]
+    #[case::pkgconfig("pkgconfig(x86)", "aarch64", "pkgconfig(x86)")]
+    #[case::elf_class("libz.so.1()(64bit)", "aarch64", "libz.so.1()(64bit)")]
+    #[case::elf_class_and_isa("perl(:VERSION)(x86-64)", "aarch64", "perl(:VERSION)(aarch-64)")]
+    #[case::inside("foo(x86-64)bar", "aarch64", "foo(x86-64)bar")]
+    #[case::no_name("(x86-64)", "aarch64", "(x86-64)")]
+    #[case::no_isa_there("libfoo-devel(x86-64)", "noarch", "libfoo-devel(x86-64)")]
+    #[case::rich(
+        "(libbar-devel(x86-64) >= 2 or libbaz-devel or glibc-devel(x86-32))",
+        "aarch64",
+        "(libbar-devel(aarch-64) >= 2 or libbaz-devel or glibc-devel(x86-32))"
+    )]
+    #[case::rich_nested(
+        "((a(x86-64) with b(x86-64)<3) if (c(x86-64) and d) else e(x86-64))",
+        "ppc64le",
+        "((a(ppc-64) with b(x86-64)<3) if (c(ppc-64) and d) else e(ppc-64))"
+    )]
+    #[case::spaces("  foo(x86-64)   =  2 ", "aarch64", "  foo(aarch-64)   =  2 ")]
+    #[case::unfinished("(foo(x86-64", "aarch64", "(foo(x86-64")]
+    #[case::not_ascii("fööß(x86-64) ≥ (", "aarch64", "fööß(aarch-64) ≥ (")]
+    fn made_on_x86_64(#[case] text: &str, #[case] arch: &str, #[case] expected: &str) {
+        let nobody_asks = |_: &str| panic!("the repository does not matter");
+        let result = for_arch(text, arch, Some("x86_64"), nobody_asks);
+        assert_eq!(result, expected);
+        assert_eq!(matches!(result, Cow::Borrowed(_)), text == expected, "borrowed when nothing changes");
+    }
+
+    /// Made on an unknown one: what the repository provides as it is written is meant.
+    #[rstest]
+    #[case::translated("libfoo-devel(x86-64)", "aarch64", &["libfoo-devel(aarch-64)"], "libfoo-devel(aarch-64)")]
+    #[case::multilib("glibc-devel(x86-32)", "x86_64", &["glibc-devel(x86-32)"], "glibc-devel(x86-32)")]
+    #[case::neither("libfoo-devel(x86-64)", "aarch64", &[], "libfoo-devel(aarch-64)")]
+    #[case::made_here("libfoo-devel(aarch-64)", "aarch64", &[], "libfoo-devel(aarch-64)")]
+    #[case::each_part_for_itself(
+        "(a(x86-64) or b(x86-64))", "aarch64", &["a(x86-64)"], "(a(x86-64) or b(aarch-64))"
+    )]
+    #[case::any_origin("libfoo-devel(s390-64) = 1", "x86_64", &[], "libfoo-devel(x86-64) = 1")]
+    fn made_somewhere(#[case] text: &str, #[case] arch: &str, #[case] provided: &[&str], #[case] expected: &str) {
+        assert_eq!(for_arch(text, arch, None, |name| provided.contains(&name)), expected);
+        assert_eq!(
+            for_arch(text, arch, Some("noarch"), |name| provided.contains(&name)),
+            expected,
+            "noarch says nothing"
+        );
+    }
+
+    #[test]
+    fn originals_are_kept_for_messages() {
+        let source = ["gcc", "foo(x86-64) > 1", "make", "(foo(x86-64) or bar(x86-64))"].map(str::to_owned);
+        let all = BuildRequires::literal(source.to_vec()).for_arch("aarch64", Some("x86_64"), |_| false);
+        assert_eq!(all.requires, ["gcc", "foo(aarch-64) > 1", "make", "(foo(aarch-64) or bar(aarch-64))"]);
+        let row = |now: &str, was: &str| (now.to_owned(), was.to_owned());
+        assert_eq!(all.translated, [row("foo(aarch-64)", "foo(x86-64)"), row("bar(aarch-64)", "bar(x86-64)")]);
+        let lines = all.explain(&["nothing provides foo(aarch-64) > 1".to_owned(), "nothing provides gcc".to_owned()]);
+        let expected = "nothing provides foo(aarch-64) > 1 (in the source package foo(aarch-64) is foo(x86-64))";
+        assert_eq!(lines, [expected, "nothing provides gcc"]);
+        assert_eq!(
+            BuildRequires::literal(vec!["foo(x86-64)".to_owned()]).explain(&["no foo(x86-64)".to_owned()]),
+            ["no foo(x86-64)"]
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// There and back again, whatever the text; and an answer for any text.
+        #[test]
+        fn is_its_own_inverse(text in r"[(), ab<é]{0,6}(foo|\(x\)|é)?(\(x86-64\))?[(), ab>=]{0,6}(b\(x86-64\))?[ )(]{0,3}") {
+            let there = for_arch(&text, "aarch64", Some("x86_64"), |_| false);
+            let back = for_arch(&there, "x86_64", Some("aarch64"), |_| false).into_owned();
+            prop_assert_eq!(&back, &text);
+            let twice = for_arch(&there, "aarch64", Some("x86_64"), |_| false).into_owned();
+            prop_assert_eq!(&twice, &there, "translating twice is translating once");
+        }
+    }
+}
