@@ -17,6 +17,7 @@ mod log_place;
 mod log_tamper;
 mod model_of_actions;
 mod nats_server;
+mod native;
 mod operators;
 mod properties;
 mod recorded;

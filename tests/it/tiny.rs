@@ -28,7 +28,7 @@ macro_rules! lists {
 }
 
 impl Pkg {
-    lists! { provides requires conflicts obsoletes recommends supplements }
+    lists! { provides requires conflicts obsoletes recommends suggests supplements enhances }
 
     pub(crate) fn files(mut self, files: &[&str]) -> Self {
         self.files = files.iter().map(|f| f.to_string()).collect();

@@ -5,7 +5,7 @@ use super::clauses::positive;
 use super::graph::Graph;
 use super::policy::{Chooser, Wishes};
 use super::state::{Job, State, Stop, rule_at};
-use super::{Handover, Node};
+use super::{Handover, Node, index32};
 
 /// How a search ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,7 +81,7 @@ impl<'g> Search<'g> {
                 }
             }
             system_level = system_level.min(level);
-            self.state.jobs_open = false;
+            self.open_jobs(jobs);
             self.dependencies(jobs, level)?;
             match self.improvement() {
                 Some((branch, candidate)) => level = self.take(jobs, branch, candidate)?,
@@ -145,6 +145,23 @@ impl<'g> Search<'g> {
         Ok(level + 1)
     }
 
+    /// Jobs come last in the order of rules. They are all fulfilled, unless a choice among the candidates of one was taken back.
+    fn open_jobs(&mut self, jobs: &[Job]) {
+        let first = self.first_job();
+        self.state.jobs_open = false;
+        for (i, job) in jobs.iter().enumerate() {
+            if self.state.job_candidates(job, &mut self.queue).is_some() {
+                self.state.jobs_open = true;
+                self.state.pending.insert(first + index32(i));
+            }
+        }
+    }
+
+    /// The place of the first job among the rules.
+    fn first_job(&self) -> u32 {
+        index32(self.graph.rules.len() + self.base.map_or(0, |b| b.first.len()))
+    }
+
     /// Goes round the rules until a whole round changes nothing: first deciding only where the policy leaves one candidate, then,
     /// from the first rule where it left several, deciding every one.
     fn dependencies(&mut self, jobs: &[Job], mut level: i32) -> Result<(), End> {
@@ -170,8 +187,11 @@ impl<'g> Search<'g> {
                 }
             };
             at = Some(place);
-            let rule = rule_at(place, self.base);
-            if self.state.candidates(rule, self.graph, &mut queue).is_none() {
+            let due = match place.checked_sub(self.first_job()) {
+                Some(job) => self.state.job_candidates(&jobs[job as usize], &mut queue),
+                None => self.state.candidates(rule_at(place, self.base), self.graph, &mut queue),
+            };
+            if due.is_none() {
                 self.state.pending.remove(&place);
                 continue;
             }
