@@ -207,7 +207,9 @@ pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
 fn are_inputs(known: &RebuildInputs, package: &Package, policy: &Policy) -> bool {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let RebuildInputs { source: known_source, base, changes, points, arch_override } = known;
-    let digit = |i: usize| DIGITS[(package.changes_digest >> (60 - 4 * i)) as usize & 15];
+    let digest = package.changes_digest.to_be_bytes();
+    let digit =
+        |i: usize| DIGITS[usize::from(if i.is_multiple_of(2) { digest[i / 2] >> 4 } else { digest[i / 2] & 15 })];
     *known_source == source(package).map_or("", SmolStr::as_str)
         && *base == package.base().map(|e| e.order.get())
         && changes.len() == 16
@@ -323,6 +325,42 @@ fn resolution(collection: &Collection, package: &Package, source: Option<&SmolSt
         }
         if !current {
             hold(Hold::NewerSourceNotResolved);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Comparing without making says the same as making and comparing, for inputs alike and for such that differ in one thing.
+        #[test]
+        fn inputs_are_compared_whole(digest: u64, points: i32, source in "[0-9]-[0-9]", arches: bool, other in 0..7) {
+            let policy = Policy::default();
+            let latest = crate::fold::Latest { build: crate::model::BuildId(1), source: source.into(), at: Timestamp::EPOCH };
+            let package = Package {
+                latest: Some(latest),
+                changes_digest: digest,
+                static_points: points,
+                arch_override: arches.then(|| "x86_64".into()),
+                ..Package::default()
+            };
+            let same = inputs(&package, &policy);
+            prop_assert!(are_inputs(&same, &package, &policy));
+            let mut known = same.clone();
+            match other {
+                0 => known.source = "other".into(),
+                1 => known.base = Some(7),
+                2 => known.changes = format!("{:016x}", digest ^ 1 << 60),
+                3 => known.changes = format!("{:016x}", digest ^ 1),
+                4 => known.changes.push('0'),
+                5 => known.points.1 += 1,
+                _ => known.arch_override = Some("^s390x".to_owned()),
+            }
+            prop_assert!(!are_inputs(&known, &package, &policy));
         }
     }
 }
