@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::sources::{self, Source};
+use crate::engine::clock::Stopwatch;
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
 use crate::repodata::{Groups, RepoDir, RepodataError, SrpmError, load_groups};
@@ -466,7 +467,7 @@ fn bar(total: usize, shown: bool) -> indicatif::ProgressBar {
 
 /// Where the time went, and who answered.
 struct Stats {
-    started: Instant,
+    watch: Stopwatch,
     laps: Vec<(&'static str, Duration)>,
     native: usize,
     handovers: BTreeMap<Handover, (usize, usize)>,
@@ -474,14 +475,14 @@ struct Stats {
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { started: Instant::now(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
+        Self { watch: Stopwatch::start(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
     }
 }
 
 impl Stats {
     fn lap(&mut self, name: &'static str) {
         let before: Duration = self.laps.iter().map(|(_, time)| *time).sum();
-        self.laps.push((name, self.started.elapsed().saturating_sub(before)));
+        self.laps.push((name, self.watch.elapsed().saturating_sub(before)));
     }
 
     fn add(&mut self, answer: &Resolution) {
