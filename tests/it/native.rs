@@ -325,6 +325,33 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &["n4"],
     &["n1"]
 )]
+// A package of an inferior architecture that libsolv forbids only if it has looked at the better one of another version: what
+// needs it is as doubtful.
+#[case::doubt_spreads(
+    &[
+        pkg("n13-1-2.x86_64").provides(&["c14"]),
+        pkg("n14-1-1.noarch").provides(&["c7 = 2", "c10 = 1-1"]),
+        pkg("n13-1:1-1.i686").provides(&["c19"]).recommends(&["n12"]),
+        pkg("n2-1-1.x86_64").provides(&["c10"]).requires(&["c19"]),
+        pkg("n9-2-1.x86_64").provides(&["c10"]),
+        pkg("n4-1-1.x86_64").requires(&["c10 > 1-2"]),
+        pkg("n12-1-1.i686").requires(&["c14"]),
+        pkg("n0-1-2.x86_64").provides(&["c7"]).requires(&["c10"]),
+        pkg("n2-1-2.x86_64"),
+    ],
+    &["c7", "n4"],
+    &[]
+)]
+// libsolv makes no rules for the packages after `else`.
+#[case::rich_requirement_without_rules(
+    &[
+        pkg("n5-1-2.x86_64").provides(&["c19"]).requires(&["c15"]),
+        pkg("n9-2-1.noarch").provides(&["c19"]),
+        pkg("n0-1-1.noarch").provides(&["c9"]),
+    ],
+    &[],
+    &["((n3 >= 2 unless c19 else c9 < 1-1) or n7)"]
+)]
 fn regressions(
     #[case] packages: &[Pkg],
     #[case] group: &[&str],

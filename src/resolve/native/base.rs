@@ -131,6 +131,11 @@ fn set_states(graph: &Graph, is_base: &[bool], is_update: &[bool]) -> (Vec<SetSt
             Rule::Set(_) | Rule::Nothing => {}
         }
     }
+    graph.links().spread(&mut unclear);
+    // What the base has is there, whatever else may be doubtful.
+    for (p, unclear) in unclear.iter_mut().enumerate() {
+        *unclear &= !is_base[p];
+    }
     for (set, state) in states.iter_mut().enumerate() {
         if *state == SetState::Open && graph.live.row(index32(set)).iter().any(|&m| unclear[m as usize]) {
             *state = SetState::Unclear;

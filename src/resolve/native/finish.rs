@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::build::{Builder, Draft, Rest};
 use super::clauses::{Literal, positive};
-use super::graph::{Flags, Graph, Rule};
+use super::graph::{Flags, Graph, Links, Rule};
 use super::provides::Providers;
 use super::sets::{Rows, SetId};
 use super::shared::shared_provides;
@@ -70,8 +70,22 @@ impl<'u> Builder<'u> {
             }
             at = index32(owner_of_next);
         }
-        self.mark_unclear(&clause_rows);
         let (requirers, sets_of, live, members) = self.set_rows(&rules, &owners);
+        let positive_in = Rows::from_pairs(nodes, &where_positive);
+        let mut doubtful: Vec<bool> = self.traits.iter().map(|t| t.flags.has(Flags::UNMODELLED)).collect();
+        let links = Links {
+            live: &live,
+            requirers: &requirers,
+            sets_of: &sets_of,
+            positive_in: &positive_in,
+            clauses: &clause_rows,
+        };
+        links.spread(&mut doubtful);
+        for (own, doubtful) in self.traits.iter_mut().zip(doubtful) {
+            if doubtful {
+                own.flags.set(Flags::UNMODELLED);
+            }
+        }
         let unmodelled = |&m: &Node| self.traits[m as usize].flags.has(Flags::UNMODELLED);
         let unclear = (0..index32(live.len())).map(|set| live.row(set).iter().any(unmodelled)).collect();
         let graph = Graph {
@@ -86,7 +100,7 @@ impl<'u> Builder<'u> {
             clause_rules,
             unclear,
             negative_in: Rows::from_pairs(nodes, &where_negative),
-            positive_in: Rows::from_pairs(nodes, &where_positive),
+            positive_in,
             conflicts: Rows::from_pairs(nodes, &symmetric),
             obsoletes: Rows::from_pairs(nodes, &self.obsoletes),
             recommends,
@@ -150,20 +164,6 @@ impl<'u> Builder<'u> {
             }
             if queue.is_empty() {
                 return;
-            }
-        }
-    }
-
-    /// Where a clause may be fulfilled by a package that is not modelled, what it is about is not modelled either.
-    fn mark_unclear(&mut self, clauses: &Rows<Literal>) {
-        for clause in 0..index32(clauses.len()) {
-            let literals = clauses.row(clause);
-            let unmodelled =
-                |l: &Literal| *l > 0 && self.traits[l.unsigned_abs() as usize].flags.has(Flags::UNMODELLED);
-            if literals.iter().any(unmodelled) {
-                for l in literals.iter().filter(|l| **l < 0) {
-                    self.traits[l.unsigned_abs() as usize].flags.set(Flags::UNMODELLED);
-                }
             }
         }
     }

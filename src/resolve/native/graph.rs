@@ -120,8 +120,57 @@ impl Graph {
         self.traits[p as usize].flags.has(Flags::DEAD)
     }
 
+    pub(super) fn links(&self) -> Links<'_> {
+        Links {
+            live: &self.live,
+            requirers: &self.requirers,
+            sets_of: &self.sets_of,
+            positive_in: &self.positive_in,
+            clauses: &self.clauses,
+        }
+    }
+
     /// One more than the highest package.
     pub(super) fn nodes(&self) -> usize {
         self.traits.len()
+    }
+}
+
+/// Who depends on whom, as far as doubt spreads.
+pub(super) struct Links<'g> {
+    pub(super) live: &'g Rows<Node>,
+    pub(super) requirers: &'g Rows<Node>,
+    pub(super) sets_of: &'g Rows<SetId>,
+    pub(super) positive_in: &'g Rows<u32>,
+    pub(super) clauses: &'g Rows<Literal>,
+}
+
+impl Links<'_> {
+    /// Of some packages it is not known whether libsolv would allow them. Then neither is it of those that need one of them: where all
+    /// that may fulfil a requirement is doubtful, and, to be on the safe side, where any of what may fulfil a clause is.
+    pub(super) fn spread(&self, doubtful: &mut [bool]) {
+        let mut queue: Vec<Node> = (0..super::index32(doubtful.len())).filter(|&p| doubtful[p as usize]).collect();
+        if queue.is_empty() {
+            return;
+        }
+        let mut certain: Vec<u32> =
+            (0..super::index32(self.live.len())).map(|set| super::index32(self.live.row(set).len())).collect();
+        while let Some(p) = queue.pop() {
+            let mut also = Vec::new();
+            for &set in self.sets_of.row(p) {
+                certain[set as usize] -= 1;
+                if certain[set as usize] == 0 {
+                    also.extend_from_slice(self.requirers.row(set));
+                }
+            }
+            for &clause in self.positive_in.row(p) {
+                also.extend(self.clauses.row(clause).iter().filter(|l| **l < 0).map(|l| l.unsigned_abs()));
+            }
+            for q in also {
+                if !std::mem::replace(&mut doubtful[q as usize], true) {
+                    queue.push(q);
+                }
+            }
+        }
     }
 }

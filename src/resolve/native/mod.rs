@@ -142,7 +142,7 @@ impl<'u> Native<'u> {
             let rich = Rich::parse(&dependency.name)?;
             wish.matches = self.providers.rich(&rich);
             if clauses::is_complex(&rich) {
-                wish.jobs = self.complex(&rich);
+                wish.jobs = self.complex(&rich, &wish.matches);
                 return Ok(wish);
             }
         } else {
@@ -167,11 +167,15 @@ impl<'u> Native<'u> {
         members.iter().copied().filter(|&p| !self.graph.is_dead(p)).collect()
     }
 
-    fn complex(&self, rich: &Rich) -> Jobs {
+    /// libsolv makes rules for the packages it finds in the best case, and for no others that the clauses may name: of those it then
+    /// knows no requirements. Such a question is its own.
+    fn complex(&self, rich: &Rich, matches: &[Node]) -> Jobs {
         match clauses::conjunctive(rich, &self.providers) {
             Ok(Normal::Always) => Jobs::None,
             Ok(Normal::Never) => Jobs::Impossible,
-            Ok(Normal::Blocks(blocks)) if blocks.iter().flatten().all(|&l| l > 0) => {
+            Ok(Normal::Blocks(blocks))
+                if blocks.iter().flatten().all(|&l| l > 0 && matches.binary_search(&l.unsigned_abs()).is_ok()) =>
+            {
                 let nodes = |block: &Vec<i32>| block.iter().map(|l| l.unsigned_abs()).collect::<Vec<_>>();
                 Jobs::All(blocks.iter().map(|block| self.job(&nodes(block))).collect())
             }
