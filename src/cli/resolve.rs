@@ -3,6 +3,10 @@
 //! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else a
 //! summary for people. That a package cannot be resolved is an answer, not a failure: the exit status is 0.
 
+mod against;
+mod explain;
+mod needers;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::num::NonZeroUsize;
@@ -19,8 +23,8 @@ use sha2::{Digest, Sha256};
 use super::sources::{self, Source};
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
-use crate::repodata::{Groups, RepoDir, RepodataError, SrpmError, load_groups};
-use crate::resolve::{GroupVerdict, Handover, Mode, Prepared, Resolution, ResolveError, Solvers, Universe};
+use crate::repodata::{DependencyError, Groups, RepoContent, RepoDir, RepodataError, SrpmError, load_groups};
+use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
 
 /// Answers that may wait for an earlier one of another thread before their threads pause.
 const WAITING_MAX: usize = 1024;
@@ -35,7 +39,7 @@ const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "risc
 /// and `made_on`, the architecture requirements with one in them are of), or are given themselves.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl"
+    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl"
 )]
 pub struct ResolveArgs {
     /// Directory of the binary repository (the one that holds repodata/)
@@ -73,10 +77,20 @@ pub struct ResolveArgs {
     /// Which solver answers
     #[arg(long, value_enum, default_value_t)]
     pub solver: SolverArg,
+    /// Why each package is in the buildroot of this source package, named as in the output: the shortest chain of requirements
+    #[arg(long, value_name = "NVR", conflicts_with_all = ["packages", "who_needs", "against", "digest", "distances"])]
+    pub explain: Option<String>,
+    /// Which packages and source packages need this (`libfoo.so.1()(64bit)`, `foo >= 2`, a path), and which provide it
+    #[arg(long, value_name = "CAPABILITY", conflicts_with_all = ["against", "digest", "distances"])]
+    pub who_needs: Option<String>,
+    /// An earlier state of the repository: what changed since, and which change made packages unresolvable. May be repeated,
+    /// oldest first
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["digest", "distances"])]
+    pub against: Vec<PathBuf>,
     /// Print number and digest of the packages instead of their names
     #[arg(long)]
     pub digest: bool,
-    /// Also print how far each package is from the source package
+    /// Also print how far each package is from the source package: as Koschei counts, and over the packages that are there
     #[arg(long)]
     pub distances: bool,
     /// Threads; default: one per processor
@@ -172,6 +186,9 @@ pub enum ResolveCliError {
         /// Where they were looked for.
         path: PathBuf,
     },
+    /// `--who-needs` is no capability.
+    #[error("read the capability of --who-needs: {0}; write it as a spec file would")]
+    Capability(DependencyError),
     /// Standard output.
     #[error("write the answers")]
     Write(#[source] io::Error),
@@ -185,7 +202,9 @@ impl Classified for ResolveCliError {
             Self::Sources(error) => error.class(),
             Self::Srpm(error) => error.class(),
             Self::Write(_) => Class::Unavailable,
-            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::NoPackage { .. } => Class::Rejected,
+            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::NoPackage { .. } | Self::Capability(_) => {
+                Class::Rejected
+            }
         }
     }
 }
@@ -206,16 +225,23 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
 
 /// Runs the command on any writer; `progress` shows a bar on standard error.
 pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
+    if args.explain.is_some() {
+        return explain::run(args, out);
+    }
+    if let Some(capability) = &args.who_needs {
+        return needers::run(args, capability, out, progress);
+    }
+    if !args.against.is_empty() {
+        return against::run(args, out, progress);
+    }
     let mut stats = Stats::default();
-    let arch = args.arch.clone().unwrap_or_else(|| default_arch(&args.repo));
+    let arch = arch(args);
     let mut sources = sources::read(args, &arch)?;
     stats.lap("read sources");
     let content = RepoDir::open(&args.repo)?.load(sources.iter().flat_map(Source::requires))?;
     stats.lap("read repository");
-    if args.translate_isa || !args.srpm.is_empty() {
-        sources::translate(&mut sources, &content, &arch);
-    }
-    let group = build_group(args, content.groups.as_ref())?;
+    translate(args, &mut sources, &content, &arch);
+    let group = build_group(args, &args.repo, content.groups.as_ref())?;
     let universe = Universe::load(Arc::new(content), &arch)?;
     stats.lap("index files");
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
@@ -244,6 +270,16 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     Ok(())
 }
 
+fn arch(args: &ResolveArgs) -> String {
+    args.arch.clone().unwrap_or_else(|| default_arch(&args.repo))
+}
+
+fn translate(args: &ResolveArgs, sources: &mut [Source], content: &RepoContent, arch: &str) {
+    if args.translate_isa || !args.srpm.is_empty() {
+        sources::translate(sources, content, arch);
+    }
+}
+
 fn default_arch(repo: &Path) -> String {
     let name =
         std::path::absolute(repo).ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned())).unwrap_or_default();
@@ -256,19 +292,19 @@ fn default_arch(repo: &Path) -> String {
     }
 }
 
-fn build_group(args: &ResolveArgs, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
-    let beside = args.repo.join("../groups/comps.xml");
+fn build_group(args: &ResolveArgs, repo: &Path, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
+    let beside = repo.join("../groups/comps.xml");
     let read;
     let (groups, file) = if let Some(path) = &args.group_file {
         read = load_groups(path)?;
         (&read, path.display().to_string())
     } else if let Some(own) = own {
-        (own, args.repo.display().to_string())
+        (own, repo.display().to_string())
     } else if beside.exists() {
         read = load_groups(&beside)?;
         (&read, beside.display().to_string())
     } else {
-        return Err(ResolveCliError::NoGroupFile { repo: args.repo.clone(), beside });
+        return Err(ResolveCliError::NoGroupFile { repo: repo.to_path_buf(), beside });
     };
     groups.installed(&args.group).ok_or_else(|| {
         let found: Vec<&str> = groups.ids().collect();
@@ -290,7 +326,7 @@ fn for_each(
     let resolver = || {
         let mut resolver = prepared.resolver();
         if args.distances {
-            resolver = resolver.with_distances();
+            resolver = resolver.with_distances().with_true_distances();
         }
         if args.digest { resolver.without_texts() } else { resolver }
     };
@@ -346,6 +382,8 @@ struct Line<'a> {
     digest: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     distance: Option<BTreeMap<String, u8>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    true_distance: Option<BTreeMap<String, u16>>,
 }
 
 fn write_line(
@@ -355,6 +393,7 @@ fn write_line(
     universe: &Universe,
     args: &ResolveArgs,
 ) -> Result<(), ResolveCliError> {
+    let measured = answer.filter(|a| args.distances && a.ok);
     let mut line = Line {
         source: &source.label,
         ok: answer.map(|a| a.ok),
@@ -363,7 +402,8 @@ fn write_line(
         problems: None,
         count: None,
         digest: None,
-        distance: answer.filter(|a| args.distances && a.ok).map(|a| distance_by_name(a, universe)),
+        distance: measured.map(|a| by_name(&a.closure, &a.distances, universe)),
+        true_distance: measured.map(|a| by_name(&a.closure, &a.true_distances, universe)),
     };
     if let Some(answer) = answer {
         let names = universe.names(&answer.closure);
@@ -376,7 +416,11 @@ fn write_line(
             line.problems = Some(&answer.problems);
         }
     }
-    serde_json::to_writer(&mut *out, &line).map_err(|e| ResolveCliError::Write(e.into()))?;
+    json_line(out, &line)
+}
+
+fn json_line(out: &mut impl Write, line: &impl Serialize) -> Result<(), ResolveCliError> {
+    serde_json::to_writer(&mut *out, line).map_err(|e| ResolveCliError::Write(e.into()))?;
     out.write_all(b"\n").map_err(ResolveCliError::Write)
 }
 
@@ -387,9 +431,9 @@ fn digest(names: &[String]) -> String {
 }
 
 /// The smallest distance of each package name; names out of reach are left out.
-fn distance_by_name(answer: &Resolution, universe: &Universe) -> BTreeMap<String, u8> {
-    let mut map: BTreeMap<String, u8> = BTreeMap::new();
-    for (&id, distance) in answer.closure.iter().zip(&answer.distances) {
+fn by_name<D: Copy + Ord>(closure: &[PkgId], distances: &[Option<D>], universe: &Universe) -> BTreeMap<String, D> {
+    let mut map: BTreeMap<String, D> = BTreeMap::new();
+    for (&id, distance) in closure.iter().zip(distances) {
         if let Some(distance) = *distance {
             let least = map.entry(universe.package(id).name.to_string()).or_insert(distance);
             *least = distance.min(*least);
