@@ -203,6 +203,7 @@ impl Report<'_> {
             let (effect, what) = match &cause.effect {
                 Effect::Lost { requirement } => ("lost", requirement.clone()),
                 Effect::Requires { requirement } => ("requires", requirement.clone()),
+                Effect::Provides { requirement } => ("provides", requirement.clone()),
                 Effect::Conflict { with } => ("conflict", with.to_string()),
             };
             let mut line = json!({
@@ -297,8 +298,10 @@ impl Report<'_> {
 }
 
 fn culprit(cause: &FirstCause) -> String {
-    let Culprit::Package { name, arch, old, new, source, successors } = &cause.culprit else {
-        return "the source package's own requirements".to_owned();
+    let (name, arch, old, new, source, successors) = match &cause.culprit {
+        Culprit::BuildRequires => return "the source package's own requirements".to_owned(),
+        Culprit::BuildGroup => return "the members of the build group".to_owned(),
+        Culprit::Package { name, arch, old, new, source, successors } => (name, arch, old, new, source, successors),
     };
     let moved = match (old, new) {
         (Some(old), Some(new)) if old == new => format!("{old}, other metadata"),
@@ -324,6 +327,9 @@ fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Lost { requirement } => format!("provides {requirement} no longer"),
         Effect::Requires { requirement } => format!("requires {requirement} now, which cannot be had"),
+        Effect::Provides { requirement } => {
+            format!("provides {requirement} of the build group now, and cannot be installed")
+        }
         Effect::Conflict { with } => format!("cannot be installed together with {with} any more"),
     }
 }

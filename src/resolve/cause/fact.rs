@@ -4,7 +4,9 @@ use smol_str::SmolStr;
 
 use super::{Culprit, Effect, FirstCause, Generation, Link, built_from};
 use crate::model::Evr;
-use crate::repodata::{Dependency, Package, Rich};
+use crate::repodata::{DepEvr, Dependency, Op, Package, Relation, Rich};
+use crate::resolve::native::overlap;
+use crate::resolve::need::rich;
 use crate::resolve::universe::PkgId;
 
 /// A package across generations.
@@ -33,6 +35,10 @@ pub(super) enum Fact {
     Requires { key: Key, dependency: Dependency },
     /// The source package asks for this.
     Asks { requirement: String },
+    /// The build group has this member.
+    Member { requirement: String },
+    /// A package provides a member of the build group, which is passed over where nothing does.
+    Provides { key: Key, unit: Rich, requirement: String },
     /// Two packages conflict.
     Conflict { a: Key, b: Key },
 }
@@ -59,9 +65,18 @@ impl Fact {
                 generation.family(key).iter().any(|&id| has_requirement(generation, id, dependency))
             }
             Self::Asks { requirement } => requires.contains(requirement),
+            Self::Member { requirement } => {
+                let group = generation.prepared;
+                let there = group.members().iter().any(|(member, _)| member.to_string() == *requirement);
+                there || group.group().skipped.contains(requirement)
+            }
+            Self::Provides { key, unit, .. } => {
+                let family = generation.family(key);
+                generation.providers(unit, true).is_some_and(|list| family.iter().any(|id| list.contains(id)))
+            }
             Self::Conflict { a, b } => {
                 let (a, b) = (generation.family(a), generation.family(b));
-                a.iter().any(|&a| b.iter().any(|&b| generation.prepared.native().conflict(a, b)))
+                a.iter().any(|&a| b.iter().any(|&b| generation.conflicts_itself(a, b)))
             }
         }
     }
@@ -72,7 +87,7 @@ impl Fact {
             Self::Lost { .. } => 0,
             Self::Conflict { a, b } if old.family(a).is_empty() || old.family(b).is_empty() => 2,
             Self::Conflict { .. } => 0,
-            Self::Requires { .. } | Self::Asks { .. } => 1,
+            Self::Requires { .. } | Self::Asks { .. } | Self::Member { .. } | Self::Provides { .. } => 1,
         }
     }
 }
@@ -91,6 +106,8 @@ impl Found {
                 (package(before, after, &key), Effect::Requires { requirement: dependency.to_string() })
             }
             Fact::Asks { requirement } => (Culprit::BuildRequires, Effect::Requires { requirement }),
+            Fact::Member { requirement } => (Culprit::BuildGroup, Effect::Requires { requirement }),
+            Fact::Provides { key, requirement, .. } => (package(before, after, &key), Effect::Provides { requirement }),
             Fact::Conflict { a, b } => conflict(before, after, &a, &b),
         };
         FirstCause { culprit, step, effect, path: self.path, in_group: self.in_group }
@@ -141,13 +158,24 @@ fn conflict(before: &Generation<'_>, after: &Generation<'_>, a: &Key, b: &Key) -
     (package(before, after, who), Effect::Conflict { with: after.nevra(id) })
 }
 
-/// Does a package itself conflict with or replace another?
+impl Generation<'_> {
+    /// Do two packages conflict by what one of them says, or by their name, and not only because of what they require?
+    pub(super) fn conflicts_itself(&self, a: PkgId, b: PkgId) -> bool {
+        self.key(a).name == self.key(b).name || says(self, a, b) || says(self, b, a)
+    }
+}
+
+/// Does a package itself conflict with or replace another? Whether they can be installed at all does not count.
 fn says(generation: &Generation<'_>, id: PkgId, other: PkgId) -> bool {
     let content = generation.prepared.universe().content();
-    let own = &content.packages()[id.index()];
-    own.conflicts.iter().chain(&own.obsoletes).any(|&dep| {
-        let rich = crate::resolve::need::rich(content.dependency(dep));
+    let (own, named) = (&content.packages()[id.index()], &content.packages()[other.index()]);
+    let conflicts = own.conflicts.iter().any(|&dep| {
+        let rich = rich(content.dependency(dep));
         let found = rich.and_then(|rich| generation.providers(&rich, false));
         found.is_some_and(|list| list.contains(&other))
-    })
+    });
+    // What is obsoleted is named itself, not by what it provides.
+    let relation = Some(Relation { op: Op::Eq, evr: DepEvr::from(&named.evr) });
+    let itself = Dependency { name: named.name.clone(), relation };
+    conflicts || own.obsoletes.iter().any(|&dep| overlap(content.dependency(dep), &itself))
 }

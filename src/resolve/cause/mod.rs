@@ -153,6 +153,8 @@ pub enum Culprit {
     },
     /// The source package itself: what it asks for.
     BuildRequires,
+    /// The build group: what is in it.
+    BuildGroup,
 }
 
 /// What the change did.
@@ -166,6 +168,12 @@ pub enum Effect {
     /// This is required and was not before; nothing that can be installed provides it.
     Requires {
         /// The requirement.
+        requirement: String,
+    },
+    /// This member of the build group is provided and was not before, when it was passed over; but nothing that provides it can be
+    /// installed.
+    Provides {
+        /// The member.
         requirement: String,
     },
     /// It may not be installed together with another package any more.
@@ -204,6 +212,7 @@ impl FirstCause {
     pub fn id(&self) -> String {
         match &self.culprit {
             Culprit::BuildRequires => format!("build requirements @{}", self.step),
+            Culprit::BuildGroup => format!("build group @{}", self.step),
             Culprit::Package { name, arch, old, new, .. } => {
                 let text = |evr: &Option<Evr>, none| evr.as_ref().map_or_else(|| String::from(none), Evr::to_string);
                 format!("{name}.{arch} {} -> {} @{}", text(old, "absent"), text(new, "removed"), self.step)

@@ -15,6 +15,9 @@ use crate::resolve::universe::PkgId;
 /// Requirements looked at per source package; a bound for repositories in which everything is broken.
 const LOOKED_AT_MAX: usize = 20_000;
 
+/// How a proof came somewhere: the position of a root, and the links from it.
+type Way = (usize, Vec<Link>);
+
 /// A requirement of the source package, or a member of the group.
 struct Root {
     text: String,
@@ -127,12 +130,13 @@ impl<'a> Walk<'a> {
     fn failing(&self, dependency: &Dependency, of_source: bool) -> Vec<Rich> {
         let Some(rich) = rich(dependency) else { return Vec::new() };
         let mut units = Vec::new();
-        let possible = |unit: &Rich| {
-            let found = self.new.providers(unit, of_source);
-            found.is_none_or(|list| list.iter().any(|&id| !self.new.is_dead(id)))
-        };
-        fulfillable(&rich, &possible, &mut units);
+        fulfillable(&rich, &|unit| self.possible(unit, of_source), &mut units);
         units
+    }
+
+    fn possible(&self, unit: &Rich, of_source: bool) -> bool {
+        let found = self.new.providers(unit, of_source);
+        found.is_none_or(|list| list.iter().any(|&id| !self.new.is_dead(id)))
     }
 
     fn follow(&mut self) {
@@ -153,17 +157,28 @@ impl<'a> Walk<'a> {
         let mut end = path.clone();
         end.push(Link { requirement: requirement.clone(), package: None });
         self.lost(&unit, &dependency, of_source, &path, root);
-        match owner {
-            Some(owner) => {
-                let key = self.new.key(owner);
-                self.note(Fact::Requires { key, dependency }, end, root);
+        if self.roots[root].in_group && of_source {
+            // A member that nothing provides is passed over: it counts only since something provides it.
+            let providers = self.new.providers(&unit, of_source).unwrap_or_default();
+            for id in providers {
+                let (key, unit, requirement) = (self.new.key(id), unit.clone(), requirement.clone());
+                if self.old.prepared.group().skipped.contains(&requirement) {
+                    self.note(Fact::Provides { key, unit, requirement }, end.clone(), root);
+                }
             }
-            None if !self.roots[root].in_group => {
-                let requirement = self.roots[root].text.clone();
-                self.note(Fact::Asks { requirement }, end, root);
-            }
-            None => {}
         }
+        self.asked(owner, dependency, end, root);
+    }
+
+    /// Notes that this is required, should that be new.
+    fn asked(&mut self, owner: Option<PkgId>, dependency: Dependency, path: Vec<Link>, root: usize) {
+        let requirement = self.roots[root].text.clone();
+        let fact = match owner {
+            Some(owner) => Fact::Requires { key: self.new.key(owner), dependency },
+            None if self.roots[root].in_group => Fact::Member { requirement },
+            None => Fact::Asks { requirement },
+        };
+        self.note(fact, path, root);
     }
 
     /// Follows the packages that provided a requirement where the source package resolved: those it was resolved with, or if none of
@@ -200,8 +215,9 @@ impl<'a> Walk<'a> {
         let mut path = path.to_vec();
         path.push(Link { requirement: requirement.to_owned(), package: Some(self.new.nevra(id)) });
         let content = self.new.prepared.universe().content();
-        for required in &content.packages()[id.index()].requires {
-            let dependency = content.dependency(required.dep);
+        let requires = &content.packages()[id.index()].requires;
+        let before = (self.queue.len(), self.found.len());
+        for dependency in requires.iter().map(|r| content.dependency(r.dep)) {
             if rich(dependency).is_none() {
                 let mut path = path.clone();
                 path.push(Link { requirement: dependency.to_string(), package: None });
@@ -210,6 +226,26 @@ impl<'a> Walk<'a> {
             }
             for unit in self.failing(dependency, false) {
                 let (dependency, path) = (dependency.clone(), path.clone());
+                self.queue.push_back(Item { owner: Some(id), dependency, unit, path, root });
+            }
+        }
+        if before == (self.queue.len(), self.found.len()) {
+            self.conditional(id, &path, root);
+        }
+    }
+
+    /// Queues what conditional requirements of a package ask for and cannot have: the condition is met then.
+    fn conditional(&mut self, id: PkgId, path: &[Link], root: usize) {
+        let content = self.new.prepared.universe().content();
+        let requires = &content.packages()[id.index()].requires;
+        for dependency in requires.iter().map(|r| content.dependency(r.dep)).filter(|d| d.is_rich()) {
+            let mut units = Vec::new();
+            if let Some(rich) = rich(dependency) {
+                parts(&rich, &mut units);
+            }
+            units.retain(|unit| !self.possible(unit, false));
+            for unit in units {
+                let (dependency, path) = (dependency.clone(), path.to_vec());
                 self.queue.push_back(Item { owner: Some(id), dependency, unit, path, root });
             }
         }
@@ -236,7 +272,7 @@ impl<'a> Walk<'a> {
         let mut proof = Proof { refutation: &refutation, places: &places, done: BTreeSet::new() };
         match &refutation.end {
             End::Conflict(a, b) => {
-                self.conflict(&proof, *a, *b);
+                self.conflict(&proof, *a, *b, None);
                 self.because(&mut proof, *a);
                 self.because(&mut proof, *b);
             }
@@ -244,21 +280,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Notes that two packages conflict.
-    fn conflict(&mut self, proof: &Proof<'_>, a: PkgId, b: PkgId) {
-        let (root, path) = match (self.path(proof, a), self.path(proof, b)) {
-            (Some(a), Some(b)) => {
-                if b.0 < a.0 {
-                    b
-                } else {
-                    a
-                }
-            }
-            (Some(one), None) | (None, Some(one)) => one,
-            (None, None) => (0, Vec::new()),
+    /// Notes that two packages conflict. `way` is how the proof came there if it does not follow from either.
+    fn conflict(&mut self, proof: &Proof<'_>, a: PkgId, b: PkgId, way: Option<Way>) {
+        let first = match (self.path(proof, a), self.path(proof, b)) {
+            (Some(a), Some(b)) if b.0 < a.0 => Some(b),
+            (Some(a), _) => Some(a),
+            (None, b) => b,
         };
-        if root < self.roots.len() {
+        let (root, path) = first.or(way).unwrap_or_default();
+        if root >= self.roots.len() {
+            return;
+        }
+        if self.new.conflicts_itself(a, b) {
             self.note(Fact::Conflict { a: self.new.key(a), b: self.new.key(b) }, path, root);
+            return;
+        }
+        // They only conflict because one asks for something that cannot be had if the other is there.
+        for id in [a, b] {
+            self.conditional(id, &path, root);
         }
     }
 
@@ -284,10 +323,11 @@ impl<'a> Walk<'a> {
     /// Looks at one need of which not all candidates are left; returns the packages it follows from.
     fn one(&mut self, proof: &Proof<'_>, alternatives: &Alternatives) -> Vec<PkgId> {
         let mut from: Vec<PkgId> = alternatives.owners.clone();
-        if let Some((owner, dependency, root, path)) = self.named(proof, alternatives) {
+        let mut way = None;
+        if let Some((owner, dependency, (root, path))) = self.named(proof, alternatives) {
             if let Some(rich) = rich(&dependency) {
                 let mut units = Vec::new();
-                fulfillable(&rich, &|_| false, &mut units);
+                parts(&rich, &mut units);
                 for unit in units {
                     self.lost(&unit, &dependency, owner.is_none(), &path, root);
                 }
@@ -295,21 +335,12 @@ impl<'a> Walk<'a> {
             let mut path = path;
             let only = alternatives.members.first().filter(|_| alternatives.members.len() == 1);
             path.push(Link { requirement: dependency.to_string(), package: only.map(|&id| self.new.nevra(id)) });
-            match owner {
-                Some(owner) => {
-                    let key = self.new.key(owner);
-                    self.note(Fact::Requires { key, dependency }, path, root);
-                }
-                None if !self.roots[root].in_group => {
-                    let requirement = self.roots[root].text.clone();
-                    self.note(Fact::Asks { requirement }, path, root);
-                }
-                None => {}
-            }
+            way = Some((root, path.clone()));
+            self.asked(owner, dependency, path, root);
         }
         for member in &alternatives.members {
             if let Some(&by) = proof.refutation.excluded.get(member) {
-                self.conflict(proof, by, *member);
+                self.conflict(proof, by, *member, way.clone());
                 from.push(by);
             }
         }
@@ -317,14 +348,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Whose requirement it is, which, and how the proof came there.
-    fn named(
-        &self,
-        proof: &Proof<'_>,
-        alternatives: &Alternatives,
-    ) -> Option<(Option<PkgId>, Dependency, usize, Vec<Link>)> {
+    fn named(&self, proof: &Proof<'_>, alternatives: &Alternatives) -> Option<(Option<PkgId>, Dependency, Way)> {
         if let Some(wish) = alternatives.wish {
             let root = *proof.places.get(wish)?;
-            return Some((None, self.roots[root].dependency.clone()?, root, Vec::new()));
+            return Some((None, self.roots[root].dependency.clone()?, (root, Vec::new())));
         }
         let content = self.new.prepared.universe().content();
         for &owner in &alternatives.owners {
@@ -340,8 +367,8 @@ impl<'a> Walk<'a> {
                     alive.by_ref().eq(alternatives.members.iter().copied())
                 };
                 if same {
-                    let (root, path) = self.path(proof, owner).unwrap_or((0, Vec::new()));
-                    return (root < self.roots.len()).then_some((Some(owner), dependency.clone(), root, path));
+                    let way = self.path(proof, owner).unwrap_or_default();
+                    return (way.0 < self.roots.len()).then_some((Some(owner), dependency.clone(), way));
                 }
             }
         }
@@ -349,7 +376,7 @@ impl<'a> Walk<'a> {
     }
 
     /// How the proof came to a package that has to be there. `None`: it is in the base, or only a candidate.
-    fn path(&self, proof: &Proof<'_>, id: PkgId) -> Option<(usize, Vec<Link>)> {
+    fn path(&self, proof: &Proof<'_>, id: PkgId) -> Option<Way> {
         let mut path = Vec::new();
         let mut at = id;
         let content = self.new.prepared.universe().content();
@@ -382,6 +409,23 @@ struct Proof<'r> {
     /// The root of each wish.
     places: &'r [usize],
     done: BTreeSet<PkgId>,
+}
+
+/// The parts of a requirement that packages can fulfil, conditions left out.
+fn parts(rich: &Rich, units: &mut Vec<Rich>) {
+    match rich {
+        Rich::Node(RichOp::And | RichOp::Or, left, right) => {
+            parts(left, units);
+            parts(right, units);
+        }
+        Rich::Node(RichOp::If | RichOp::Unless, then, condition) => {
+            parts(then, units);
+            if let Rich::Node(RichOp::Else, _, otherwise) = &**condition {
+                parts(otherwise, units);
+            }
+        }
+        unit => units.push(unit.clone()),
+    }
 }
 
 /// Can a requirement be fulfilled, if `possible` says which of its parts can? Those for which it cannot go into `units`. A condition

@@ -217,11 +217,6 @@ impl<'u> Native<'u> {
         self.graph.traits[node(id.index()) as usize].arch != 0
     }
 
-    /// May two packages not be installed together? Known of packages that are not [`Native::is_dead`].
-    pub(super) fn conflict(&self, a: PkgId, b: PkgId) -> bool {
-        self.graph.conflicts.row(node(a.index())).binary_search(&node(b.index())).is_ok()
-    }
-
     /// Why wishes cannot be fulfilled together, where that follows without trying; `base` is what is installed before.
     pub(super) fn refute(&self, wishes: &[&Wish], base: &[PkgId]) -> Option<Refutation> {
         refute::refute(&self.graph, wishes, base)
