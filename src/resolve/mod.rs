@@ -23,7 +23,7 @@ mod resolver;
 mod solv;
 mod universe;
 
-pub use cause::{Culprit, Effect, FirstCause, Generation, Link, first_causes, group_by_cause};
+pub use cause::{Culprit, Effect, FirstCause, Generation, Link, PackageChange, first_causes, group_by_cause};
 pub use change::{Change, Installed, changes};
 pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;

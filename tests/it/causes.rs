@@ -133,6 +133,13 @@ fn base() -> Pkg {
     ],
     &["a"], &["a.noarch 1-1 -> 2-1 @1 conflicts with base: a"]
 )]
+#[case::the_group_brings_what_it_did_not(
+    &[
+        vec![base(), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])],
+        vec![pkg("base-2-1.noarch").requires(&["b"]), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])],
+    ],
+    &["a"], &["base.noarch 1-1 -> 2-1 @1 requires b: base > b"]
+)]
 #[case::the_way_round_a_conflict_is_gone(
     &[
         vec![base(), pkg("a-1-1.noarch").conflicts(&["b"]), pkg("b-1-1.noarch").provides(&["cap"]),
@@ -151,6 +158,22 @@ fn base() -> Pkg {
         vec![base(), pkg("a-1-1.noarch").requires(&["(c if b)"]), pkg("b-1-1.noarch")],
     ],
     &["a", "b"], &["c.noarch 1-1 -> removed @1 lost (c if b): a > (c if b)"]
+)]
+#[case::condition_met_by_itself(
+    &[
+        vec![base(), pkg("a-1-1.noarch").provides(&["self"]).requires(&["(c if self)"]), pkg("c-1-1.noarch")],
+        vec![base(), pkg("a-1-1.noarch").provides(&["self"]).requires(&["(c if self)"])],
+    ],
+    &["a"], &["c.noarch 1-1 -> removed @1 lost (c if self): a > (c if self)"]
+)]
+#[case::condition_met_by_the_provider(
+    &[
+        vec![base(), pkg("p-1-1.noarch").provides(&["c4"]),
+             pkg("q-1-1.noarch").provides(&["c1", "c0"]).requires(&["c0", "(c4 if c0)"]).conflicts(&["c0"])],
+        vec![base(), pkg("p-2-1.noarch").requires(&["(c4 and c3)"]),
+             pkg("q-1-1.noarch").provides(&["c1", "c0"]).requires(&["c0", "(c4 if c0)"]).conflicts(&["c0"])],
+    ],
+    &["c1"], &["p.noarch 1-1 -> 2-1 @1 lost (c4 if c0): c1 > (c4 if c0)"]
 )]
 #[case::file(
     &[vec![base(), pkg("a-1-1.noarch").files(&["/usr/bin/a"])], vec![base(), pkg("a-2-1.noarch")]],
@@ -279,8 +302,8 @@ fn check(packages: &[Small], steps: &Steps, group: &[u8], wanted: &[u8], complet
         prop_assert!(!complete || !causes.is_empty(), "{mode:?}: no cause");
         for cause in &causes {
             prop_assert!(cause.step > resolved, "{}", show(cause));
-            let Culprit::Package { name, .. } = &cause.culprit else { panic!("the source package never changes") };
-            prop_assert_eq!(name.as_str(), format!("p{}", changed[cause.step]), "{:?}: {}", mode, show(cause));
+            let Culprit::Package(change) = &cause.culprit else { panic!("the source package never changes") };
+            prop_assert_eq!(change.name.as_str(), format!("p{}", changed[cause.step]), "{:?}: {}", mode, show(cause));
         }
     }
     Ok(())

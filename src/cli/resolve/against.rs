@@ -11,8 +11,8 @@ use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line,
 use crate::cli::sources::Source;
 use crate::repodata::RepoDir;
 use crate::resolve::{
-    Change, Culprit, Effect, FirstCause, Generation, Prepared, Resolution, Resolver, Universe, changes, first_causes,
-    group_by_cause,
+    Change, Culprit, Effect, FirstCause, Generation, PackageChange, Prepared, Resolution, Resolver, Universe, changes,
+    first_causes, group_by_cause,
 };
 
 /// Differences of one buildroot printed for people, the nearest; `--jsonl` has all.
@@ -210,7 +210,8 @@ impl Report<'_> {
                 "cause": cause.id(), "from": self.generations[cause.step - 1].label(),
                 "to": self.generations[cause.step].label(), "effect": effect, "what": what, "sources": sources.len(),
             });
-            if let Culprit::Package { name, arch, old, new, source, successors } = &cause.culprit {
+            if let Culprit::Package(change) = &cause.culprit {
+                let PackageChange { name, arch, old, new, source, successors } = &**change;
                 let text = |evr: &Option<crate::model::Evr>| evr.as_ref().map(ToString::to_string);
                 line["package"] = json!({ "name": name, "arch": arch, "old": text(old), "new": text(new) });
                 if !successors.is_empty() {
@@ -298,11 +299,12 @@ impl Report<'_> {
 }
 
 fn culprit(cause: &FirstCause) -> String {
-    let (name, arch, old, new, source, successors) = match &cause.culprit {
+    let change = match &cause.culprit {
         Culprit::BuildRequires => return "the source package's own requirements".to_owned(),
         Culprit::BuildGroup => return "the members of the build group".to_owned(),
-        Culprit::Package { name, arch, old, new, source, successors } => (name, arch, old, new, source, successors),
+        Culprit::Package(change) => change,
     };
+    let PackageChange { name, arch, old, new, source, successors } = &**change;
     let moved = match (old, new) {
         (Some(old), Some(new)) if old == new => format!("{old}, other metadata"),
         (Some(old), Some(new)) => format!("{old} → {new}"),
@@ -327,9 +329,7 @@ fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Lost { requirement } => format!("provides {requirement} no longer"),
         Effect::Requires { requirement } => format!("requires {requirement} now, which cannot be had"),
-        Effect::Provides { requirement } => {
-            format!("provides {requirement} of the build group now, and cannot be installed")
-        }
+        Effect::Provides { requirement } => format!("provides {requirement} now, which the build group asks for"),
         Effect::Conflict { with } => format!("cannot be installed together with {with} any more"),
     }
 }

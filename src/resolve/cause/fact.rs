@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::{Culprit, Effect, FirstCause, Generation, Link, built_from};
+use super::{Culprit, Effect, FirstCause, Generation, Link, PackageChange, built_from};
 use crate::model::Evr;
 use crate::repodata::{DepEvr, Dependency, Op, Package, Relation, Rich};
 use crate::resolve::native::overlap;
@@ -132,14 +132,8 @@ fn package(before: &Generation<'_>, after: &Generation<'_>, key: &Key) -> Culpri
         _ => Vec::new(),
     };
     let evr = |package: Option<Package>| package.map(|p| p.evr);
-    Culprit::Package {
-        name: key.name.clone(),
-        arch: key.arch.clone(),
-        old: evr(old),
-        new: evr(new),
-        source,
-        successors,
-    }
+    let (name, arch) = (key.name.clone(), key.arch.clone());
+    Culprit::Package(Box::new(PackageChange { name, arch, old: evr(old), new: evr(new), source, successors }))
 }
 
 /// Of two packages that came to conflict the one that changed; of two that changed the one that says so.

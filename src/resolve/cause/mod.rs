@@ -131,26 +131,30 @@ fn evr(nvr: &Nvr) -> Evr {
     Evr { epoch: None, version: nvr.version.clone(), release: nvr.release.clone() }
 }
 
+/// The change of a package from one generation to the next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PackageChange {
+    /// Its name.
+    pub name: SmolStr,
+    /// Its architecture.
+    pub arch: SmolStr,
+    /// In the generation before; `None`: was not there.
+    pub old: Option<Evr>,
+    /// In the generation of the change; `None`: is not there any more. Equal to `old` where the metadata changed without a new
+    /// version.
+    pub new: Option<Evr>,
+    /// The source package it is built from, before and, where something of it is left, after.
+    pub source: Option<(Nvr, Option<Nvr>)>,
+    /// Of a package that was removed: what that source package builds now and did not before, sorted; the name may have
+    /// changed with the interface.
+    pub successors: Vec<SmolStr>,
+}
+
 /// What changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Culprit {
     /// A package of the repository.
-    Package {
-        /// Its name.
-        name: SmolStr,
-        /// Its architecture.
-        arch: SmolStr,
-        /// In the generation before; `None`: was not there.
-        old: Option<Evr>,
-        /// In the generation of the change; `None`: is not there any more. Equal to `old` where the metadata changed without a new
-        /// version.
-        new: Option<Evr>,
-        /// The source package it is built from, before and, where something of it is left, after.
-        source: Option<(Nvr, Option<Nvr>)>,
-        /// Of a package that was removed: what that source package builds now and did not before, sorted; the name may have
-        /// changed with the interface.
-        successors: Vec<SmolStr>,
-    },
+    Package(Box<PackageChange>),
     /// The source package itself: what it asks for.
     BuildRequires,
     /// The build group: what is in it.
@@ -170,8 +174,7 @@ pub enum Effect {
         /// The requirement.
         requirement: String,
     },
-    /// This member of the build group is provided and was not before, when it was passed over; but nothing that provides it can be
-    /// installed.
+    /// This member of the build group is provided and was not before, when it was passed over.
     Provides {
         /// The member.
         requirement: String,
@@ -213,7 +216,8 @@ impl FirstCause {
         match &self.culprit {
             Culprit::BuildRequires => format!("build requirements @{}", self.step),
             Culprit::BuildGroup => format!("build group @{}", self.step),
-            Culprit::Package { name, arch, old, new, .. } => {
+            Culprit::Package(change) => {
+                let PackageChange { name, arch, old, new, .. } = &**change;
                 let text = |evr: &Option<Evr>, none| evr.as_ref().map_or_else(|| String::from(none), Evr::to_string);
                 format!("{name}.{arch} {} -> {} @{}", text(old, "absent"), text(new, "removed"), self.step)
             }

@@ -1,5 +1,7 @@
 //! From a source package down to the facts that make it unresolvable and did not hold before.
 
+mod proof;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use rustc_hash::FxHashSet;
@@ -7,7 +9,6 @@ use rustc_hash::FxHashSet;
 use super::fact::{Fact, Found};
 use super::{FirstCause, Generation, Link};
 use crate::repodata::{Dependency, Rich, RichOp};
-use crate::resolve::native::{Alternatives, End, Reason, Refutation};
 use crate::resolve::need::rich;
 use crate::resolve::resolver::Mode;
 use crate::resolve::universe::PkgId;
@@ -47,6 +48,8 @@ pub(super) struct Walk<'a> {
     queue: VecDeque<Item>,
     /// Dead packages whose requirements are or were in the queue.
     opened: FxHashSet<PkgId>,
+    /// The same in order, with the way to each.
+    opened_by: Vec<(PkgId, Vec<Link>, usize)>,
     looked_at: usize,
     found: Vec<Found>,
 }
@@ -86,6 +89,7 @@ impl<'a> Walk<'a> {
             roots,
             queue: VecDeque::new(),
             opened: FxHashSet::default(),
+            opened_by: Vec::new(),
             looked_at: 0,
             found: Vec::new(),
         }
@@ -97,8 +101,14 @@ impl<'a> Walk<'a> {
             self.follow();
         }
         if self.found.is_empty() {
+            self.conditions();
+        }
+        if self.found.is_empty() {
             self.contradiction();
             self.follow();
+        }
+        if self.found.is_empty() {
+            self.conditions();
         }
         let mut found = std::mem::take(&mut self.found);
         found.sort_by_key(|f| (f.root, f.fact.rank(self.old)));
@@ -158,16 +168,21 @@ impl<'a> Walk<'a> {
         end.push(Link { requirement: requirement.clone(), package: None });
         self.lost(&unit, &dependency, of_source, &path, root);
         if self.roots[root].in_group && of_source {
-            // A member that nothing provides is passed over: it counts only since something provides it.
-            let providers = self.new.providers(&unit, of_source).unwrap_or_default();
-            for id in providers {
-                let (key, unit, requirement) = (self.new.key(id), unit.clone(), requirement.clone());
-                if self.old.prepared.group().skipped.contains(&requirement) {
-                    self.note(Fact::Provides { key, unit, requirement }, end.clone(), root);
-                }
-            }
+            self.passed_over(&unit, &end, root);
         }
         self.asked(owner, dependency, end, root);
+    }
+
+    /// A member of the group that nothing provides is passed over: notes who provides one that was.
+    fn passed_over(&mut self, unit: &Rich, path: &[Link], root: usize) {
+        let requirement = self.roots[root].text.clone();
+        if !self.old.prepared.group().skipped.contains(&requirement) {
+            return;
+        }
+        for id in self.new.providers(unit, true).unwrap_or_default() {
+            let (key, unit, requirement) = (self.new.key(id), unit.clone(), requirement.clone());
+            self.note(Fact::Provides { key, unit, requirement }, path.to_vec(), root);
+        }
     }
 
     /// Notes that this is required, should that be new.
@@ -216,7 +231,6 @@ impl<'a> Walk<'a> {
         path.push(Link { requirement: requirement.to_owned(), package: Some(self.new.nevra(id)) });
         let content = self.new.prepared.universe().content();
         let requires = &content.packages()[id.index()].requires;
-        let before = (self.queue.len(), self.found.len());
         for dependency in requires.iter().map(|r| content.dependency(r.dep)) {
             if rich(dependency).is_none() {
                 let mut path = path.clone();
@@ -229,8 +243,16 @@ impl<'a> Walk<'a> {
                 self.queue.push_back(Item { owner: Some(id), dependency, unit, path, root });
             }
         }
-        if before == (self.queue.len(), self.found.len()) {
-            self.conditional(id, &path, root);
+        self.opened_by.push((id, path, root));
+    }
+
+    /// Follows conditional requirements of dead packages: where nothing else makes them dead, a condition is met by what they need.
+    fn conditions(&mut self) {
+        while self.found.is_empty() && !self.opened_by.is_empty() {
+            for (id, path, root) in std::mem::take(&mut self.opened_by) {
+                self.conditional(id, &path, root);
+            }
+            self.follow();
         }
     }
 
@@ -250,165 +272,6 @@ impl<'a> Walk<'a> {
             }
         }
     }
-
-    /// Everything could be installed for itself, but not together.
-    fn contradiction(&mut self) {
-        let native = self.new.prepared.native();
-        let universe = self.new.prepared.universe();
-        let mut wishes = Vec::new();
-        let mut places = Vec::new();
-        for (place, root) in self.roots.iter().enumerate() {
-            if let Some(wish) = root.dependency.as_ref().and_then(|d| native.wish(d, universe).ok()) {
-                wishes.push(wish);
-                places.push(place);
-            }
-        }
-        let base = match self.new.prepared.mode() {
-            Mode::Two => self.new.prepared.group().closure.clone(),
-            Mode::Joint => Vec::new(),
-        };
-        let wishes: Vec<_> = wishes.iter().collect();
-        let Some(refutation) = native.refute(&wishes, &base) else { return };
-        let mut proof = Proof { refutation: &refutation, places: &places, done: BTreeSet::new() };
-        match &refutation.end {
-            End::Conflict(a, b) => {
-                self.conflict(&proof, *a, *b, None);
-                self.because(&mut proof, *a);
-                self.because(&mut proof, *b);
-            }
-            End::Nothing(alternatives) => self.alternatives(&mut proof, alternatives),
-        }
-    }
-
-    /// Notes that two packages conflict. `way` is how the proof came there if it does not follow from either.
-    fn conflict(&mut self, proof: &Proof<'_>, a: PkgId, b: PkgId, way: Option<Way>) {
-        let first = match (self.path(proof, a), self.path(proof, b)) {
-            (Some(a), Some(b)) if b.0 < a.0 => Some(b),
-            (Some(a), _) => Some(a),
-            (None, b) => b,
-        };
-        let (root, path) = first.or(way).unwrap_or_default();
-        if root >= self.roots.len() {
-            return;
-        }
-        if self.new.conflicts_itself(a, b) {
-            self.note(Fact::Conflict { a: self.new.key(a), b: self.new.key(b) }, path, root);
-            return;
-        }
-        // They only conflict because one asks for something that cannot be had if the other is there.
-        for id in [a, b] {
-            self.conditional(id, &path, root);
-        }
-    }
-
-    /// Follows why packages have to be there.
-    fn because(&mut self, proof: &mut Proof<'_>, id: PkgId) {
-        let mut next = vec![id];
-        while let Some(id) = next.pop() {
-            if !proof.done.insert(id) {
-                continue;
-            }
-            if let Some(Reason::Only(alternatives)) = proof.refutation.there.get(&id) {
-                next.extend(self.one(proof, alternatives));
-            }
-        }
-    }
-
-    fn alternatives(&mut self, proof: &mut Proof<'_>, alternatives: &Alternatives) {
-        for id in self.one(proof, alternatives) {
-            self.because(proof, id);
-        }
-    }
-
-    /// Looks at one need of which not all candidates are left; returns the packages it follows from.
-    fn one(&mut self, proof: &Proof<'_>, alternatives: &Alternatives) -> Vec<PkgId> {
-        let mut from: Vec<PkgId> = alternatives.owners.clone();
-        let mut way = None;
-        if let Some((owner, dependency, (root, path))) = self.named(proof, alternatives) {
-            if let Some(rich) = rich(&dependency) {
-                let mut units = Vec::new();
-                parts(&rich, &mut units);
-                for unit in units {
-                    self.lost(&unit, &dependency, owner.is_none(), &path, root);
-                }
-            }
-            let mut path = path;
-            let only = alternatives.members.first().filter(|_| alternatives.members.len() == 1);
-            path.push(Link { requirement: dependency.to_string(), package: only.map(|&id| self.new.nevra(id)) });
-            way = Some((root, path.clone()));
-            self.asked(owner, dependency, path, root);
-        }
-        for member in &alternatives.members {
-            if let Some(&by) = proof.refutation.excluded.get(member) {
-                self.conflict(proof, by, *member, way.clone());
-                from.push(by);
-            }
-        }
-        from
-    }
-
-    /// Whose requirement it is, which, and how the proof came there.
-    fn named(&self, proof: &Proof<'_>, alternatives: &Alternatives) -> Option<(Option<PkgId>, Dependency, Way)> {
-        if let Some(wish) = alternatives.wish {
-            let root = *proof.places.get(wish)?;
-            return Some((None, self.roots[root].dependency.clone()?, (root, Vec::new())));
-        }
-        let content = self.new.prepared.universe().content();
-        for &owner in &alternatives.owners {
-            for required in &content.packages()[owner.index()].requires {
-                let dependency = content.dependency(required.dep);
-                let Some(providers) = rich(dependency).and_then(|rich| self.new.providers(&rich, false)) else {
-                    continue;
-                };
-                let mut alive = providers.iter().copied().filter(|&id| !self.new.is_dead(id));
-                let same = if dependency.is_rich() {
-                    !alternatives.members.is_empty() && alternatives.members.iter().all(|id| providers.contains(id))
-                } else {
-                    alive.by_ref().eq(alternatives.members.iter().copied())
-                };
-                if same {
-                    let way = self.path(proof, owner).unwrap_or_default();
-                    return (way.0 < self.roots.len()).then_some((Some(owner), dependency.clone(), way));
-                }
-            }
-        }
-        None
-    }
-
-    /// How the proof came to a package that has to be there. `None`: it is in the base, or only a candidate.
-    fn path(&self, proof: &Proof<'_>, id: PkgId) -> Option<Way> {
-        let mut path = Vec::new();
-        let mut at = id;
-        let content = self.new.prepared.universe().content();
-        // No package follows from itself, so this ends.
-        loop {
-            let Some(Reason::Only(alternatives)) = proof.refutation.there.get(&at) else { return None };
-            let package = Some(self.new.nevra(at));
-            if let Some(wish) = alternatives.wish {
-                let root = *proof.places.get(wish)?;
-                path.push(Link { requirement: self.roots[root].text.clone(), package });
-                path.reverse();
-                return Some((root, path));
-            }
-            let owner = *alternatives.owners.first()?;
-            let gives = |dependency: &&Dependency| {
-                let found = rich(dependency).and_then(|rich| self.new.providers(&rich, false));
-                found.is_some_and(|list| list.contains(&at))
-            };
-            let requires = &content.packages()[owner.index()].requires;
-            let requirement = requires.iter().map(|r| content.dependency(r.dep)).find(gives);
-            path.push(Link { requirement: requirement.map(ToString::to_string).unwrap_or_default(), package });
-            at = owner;
-        }
-    }
-}
-
-/// A refutation while it is read.
-struct Proof<'r> {
-    refutation: &'r Refutation,
-    /// The root of each wish.
-    places: &'r [usize],
-    done: BTreeSet<PkgId>,
 }
 
 /// The parts of a requirement that packages can fulfil, conditions left out.
