@@ -314,7 +314,7 @@ fn steps(conflicts: usize, forms: u8) -> impl Strategy<Value = Steps> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// One package changes from one generation to the next: whatever is named as a cause at a step is the package that changed
     /// there. Conflicts and conditions included.

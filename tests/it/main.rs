@@ -8,6 +8,7 @@ mod cases;
 mod cases_builds;
 mod causes;
 mod defects;
+mod explain;
 mod feed;
 mod follow;
 mod generated;

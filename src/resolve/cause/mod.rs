@@ -228,8 +228,8 @@ impl FirstCause {
 /// Why a source package does not resolve in the last of `generations` although it did in generation `resolved`: the first cause, then
 /// the others, in the order of the BuildRequires; of one BuildRequires what was taken away comes before what is asked for in addition.
 ///
-/// `requires` are its BuildRequires per generation, `closure` the packages it had in generation `resolved`. The caller has seen to it that it resolved there
-/// and does not in the last. An empty answer: not narrowed down (see the module). Deterministic.
+/// `requires` are its BuildRequires per generation, `closure` the packages it had in generation `resolved`. The caller has seen to
+/// it that it resolved there and does not in the last. An empty answer: not narrowed down (see the module). Deterministic.
 ///
 /// Each cause is dated: the generation since which its fact has held without a break. Cost: the packages that cannot be installed
 /// between the source package and what is missing, times the generations; bounded.
