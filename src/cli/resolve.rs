@@ -6,6 +6,7 @@
 mod against;
 mod explain;
 mod needers;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -14,20 +15,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use self::summary::{Stats, Summary};
 use super::sources::{self, Source};
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
 use crate::repodata::{DependencyError, Groups, RepoContent, RepoDir, RepodataError, SrpmError, load_groups};
-use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
+use crate::resolve::{GroupVerdict, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
 
-/// Answers that may wait for an earlier one of another thread before their threads pause.
-const WAITING_MAX: usize = 1024;
+/// Source packages a thread takes at a time.
+const BATCH: usize = 32;
+/// Batches that may wait for an earlier one of another thread before their threads pause.
+const WAITING_MAX: usize = 32;
 /// Architectures Koji names repositories after.
 const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
 
@@ -90,6 +93,9 @@ pub struct ResolveArgs {
     /// Print number and digest of the packages instead of their names
     #[arg(long)]
     pub digest: bool,
+    /// Leave out why something cannot be resolved: libsolv needs some milliseconds for each text. Verdicts are complete without
+    #[arg(long)]
+    pub no_texts: bool,
     /// Also print how far each package is from the source package: as Koschei counts, and over the packages that are there
     #[arg(long)]
     pub distances: bool,
@@ -236,10 +242,15 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     }
     let mut stats = Stats::default();
     let arch = arch(args);
-    let mut sources = sources::read(args, &arch)?;
-    stats.lap("read sources");
-    let content = RepoDir::open(&args.repo)?.load(sources.iter().flat_map(Source::requires))?;
-    stats.lap("read repository");
+    let (mut sources, content) = std::thread::scope(|scope| {
+        let repo = scope.spawn(|| RepoDir::open(&args.repo)?.packages());
+        let sources = sources::read(args, &arch);
+        let content = repo.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<_, ResolveCliError>((sources?, content?))
+    })?;
+    let asked = sources.iter().flat_map(Source::requires);
+    let content = RepoDir::open(&args.repo)?.complete(content, asked)?;
+    stats.lap("read");
     translate(args, &mut sources, &content, &arch);
     let group = build_group(args, &args.repo, content.groups.as_ref())?;
     let universe = Universe::load(Arc::new(content), &arch)?;
@@ -248,14 +259,19 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     stats.lap("make rules");
     let mut summary = Summary::default();
     let bar = bar(sources.len(), progress);
-    let verdict = for_each(&prepared, &sources, args, |source, answer| {
+    let names = Names::new(&universe);
+    let line = |source: &Source, answer: Option<&Resolution>, line: &mut Vec<u8>| {
+        if args.jsonl && (answer.is_some() || source.shown) {
+            write_line(line, source, answer, &names, args)?;
+        }
+        Ok(())
+    };
+    let verdict = for_each(&prepared, &sources, args, line, |source, answer, line| {
         bar.inc(1);
         if let Some(answer) = answer {
             stats.add(answer);
         }
-        if args.jsonl && (answer.is_some() || source.shown) {
-            write_line(out, source, answer, &universe, args)?;
-        }
+        out.write_all(line).map_err(ResolveCliError::Write)?;
         summary.add(source, answer);
         Ok(())
     })?;
@@ -313,12 +329,13 @@ fn build_group(args: &ResolveArgs, repo: &Path, own: Option<&Groups>) -> Result<
     })
 }
 
-/// Resolves all sources on several threads and hands the answers over in order.
+/// Resolves all sources on several threads, writes each answer's line there, and hands the answers over in order.
 fn for_each(
     prepared: &Prepared<'_>,
     sources: &[Source],
     args: &ResolveArgs,
-    mut take: impl FnMut(&Source, Option<&Resolution>) -> Result<(), ResolveCliError>,
+    line: impl Fn(&Source, Option<&Resolution>, &mut Vec<u8>) -> Result<(), ResolveCliError> + Sync,
+    mut take: impl FnMut(&Source, Option<&Resolution>, &[u8]) -> Result<(), ResolveCliError>,
 ) -> Result<GroupVerdict, ResolveCliError> {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = args.threads.map_or(processors, NonZeroUsize::get).min(sources.len().max(1));
@@ -328,24 +345,28 @@ fn for_each(
         if args.distances {
             resolver = resolver.with_distances().with_true_distances();
         }
-        if args.digest { resolver.without_texts() } else { resolver }
+        if args.digest || args.no_texts { resolver.without_texts() } else { resolver }
     };
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel(WAITING_MAX);
         for _ in 0..threads {
-            let (send, next, resolver) = (send.clone(), &next, &resolver);
+            let (send, next, resolver, line) = (send.clone(), &next, &resolver, &line);
             scope.spawn(move || {
                 let mut resolver = resolver();
                 loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(source) = sources.get(index) else { return };
-                    let answer = source.excluded.is_none().then(|| {
-                        let mut answer = resolver.resolve(&source.build.requires);
-                        answer.problems = source.build.explain(&answer.problems);
-                        answer
+                    let first = next.fetch_add(BATCH, Ordering::Relaxed);
+                    let Some(batch) = sources.get(first..).filter(|rest| !rest.is_empty()) else { return };
+                    let answers = batch.iter().take(BATCH).map(|source| {
+                        let answer = source.excluded.is_none().then(|| {
+                            let mut answer = resolver.resolve(&source.build.requires);
+                            answer.problems = source.build.explain(&answer.problems);
+                            answer
+                        });
+                        let mut bytes = Vec::new();
+                        line(source, answer.as_ref(), &mut bytes).map(|()| (answer, bytes))
                     });
                     // The receiver is gone when writing failed: then nobody wants the rest.
-                    if send.send((index, answer)).is_err() {
+                    if send.send((first, answers.collect::<Result<Vec<_>, _>>())).is_err() {
                         return;
                     }
                 }
@@ -354,11 +375,13 @@ fn for_each(
         drop(send);
         let mut waiting = BTreeMap::new();
         let mut expected = 0;
-        for (index, answer) in receive {
-            waiting.insert(index, answer);
-            while let Some(answer) = waiting.remove(&expected) {
-                take(&sources[expected], answer.as_ref())?;
-                expected += 1;
+        for (first, answers) in receive {
+            waiting.insert(first, answers?);
+            while let Some(answers) = waiting.remove(&expected) {
+                for (answer, line) in answers {
+                    take(&sources[expected], answer.as_ref(), &line)?;
+                    expected += 1;
+                }
             }
         }
         Ok(prepared.group().clone())
@@ -373,7 +396,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     not_for_this_arch: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    closure: Option<Vec<String>>,
+    closure: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -387,10 +410,10 @@ struct Line<'a> {
 }
 
 fn write_line(
-    out: &mut impl Write,
+    out: &mut Vec<u8>,
     source: &Source,
     answer: Option<&Resolution>,
-    universe: &Universe,
+    names: &Names<'_>,
     args: &ResolveArgs,
 ) -> Result<(), ResolveCliError> {
     let measured = answer.filter(|a| args.distances && a.ok);
@@ -402,16 +425,15 @@ fn write_line(
         problems: None,
         count: None,
         digest: None,
-        distance: measured.map(|a| by_name(&a.closure, &a.distances, universe)),
-        true_distance: measured.map(|a| by_name(&a.closure, &a.true_distances, universe)),
+        distance: measured.map(|a| by_name(&a.closure, &a.distances, names.universe)),
+        true_distance: measured.map(|a| by_name(&a.closure, &a.true_distances, names.universe)),
     };
     if let Some(answer) = answer {
-        let names = universe.names(&answer.closure);
         if args.digest {
-            line.count = Some(names.len());
-            line.digest = Some(answer.ok.then(|| digest(&names)));
+            line.count = Some(answer.closure.len());
+            line.digest = Some(answer.ok.then(|| names.digest(&answer.closure)));
         } else if answer.ok {
-            line.closure = Some(names);
+            line.closure = Some(names.sorted(&answer.closure).collect());
         } else {
             line.problems = Some(&answer.problems);
         }
@@ -419,15 +441,53 @@ fn write_line(
     json_line(out, &line)
 }
 
+/// For who wants the answers themselves.
+fn no_line(_: &Source, _: Option<&Resolution>, _: &mut Vec<u8>) -> Result<(), ResolveCliError> {
+    Ok(())
+}
+
 fn json_line(out: &mut impl Write, line: &impl Serialize) -> Result<(), ResolveCliError> {
     serde_json::to_writer(&mut *out, line).map_err(|e| ResolveCliError::Write(e.into()))?;
     out.write_all(b"\n").map_err(ResolveCliError::Write)
 }
 
-/// First 16 bytes, in hex, of SHA-256 over the names joined with newlines.
-fn digest(names: &[String]) -> String {
-    let hash = Sha256::digest(names.join("\n"));
-    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// The names of all packages, and how they sort: closures have hundreds, and most packages are in many.
+struct Names<'u> {
+    universe: &'u Universe,
+    texts: Vec<String>,
+    ranks: Vec<u32>,
+}
+
+impl<'u> Names<'u> {
+    fn new(universe: &'u Universe) -> Self {
+        let texts: Vec<String> = universe.ids().map(|id| universe.nevra(id).to_string()).collect();
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_unstable_by(|&a, &b| texts[a].cmp(&texts[b]));
+        let mut ranks = vec![0; texts.len()];
+        for (rank, &index) in (0..).zip(&order) {
+            ranks[index] = rank;
+        }
+        Self { universe, texts, ranks }
+    }
+
+    /// The names of a closure, sorted bytewise.
+    fn sorted(&self, closure: &[PkgId]) -> impl Iterator<Item = &str> {
+        let mut closure = closure.to_vec();
+        closure.sort_unstable_by_key(|id| self.ranks[id.index()]);
+        closure.into_iter().map(|id| self.texts[id.index()].as_str())
+    }
+
+    /// First 16 bytes, in hex, of SHA-256 over the sorted names joined with newlines.
+    fn digest(&self, closure: &[PkgId]) -> String {
+        let mut hash = Sha256::new();
+        for (i, name) in self.sorted(closure).enumerate() {
+            if i > 0 {
+                hash.update(b"\n");
+            }
+            hash.update(name);
+        }
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// The smallest distance of each package name; names out of reach are left out.
@@ -451,124 +511,5 @@ fn bar(total: usize, shown: bool) -> indicatif::ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-/// Where the time went, and who answered.
-struct Stats {
-    started: Instant,
-    laps: Vec<(&'static str, Duration)>,
-    native: usize,
-    handovers: BTreeMap<Handover, (usize, usize)>,
-}
-
-impl Default for Stats {
-    fn default() -> Self {
-        Self { started: Instant::now(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
-    }
-}
-
-impl Stats {
-    fn lap(&mut self, name: &'static str) {
-        let before: Duration = self.laps.iter().map(|(_, time)| *time).sum();
-        self.laps.push((name, self.started.elapsed().saturating_sub(before)));
-    }
-
-    fn add(&mut self, answer: &Resolution) {
-        match answer.handover {
-            None => self.native += 1,
-            Some(reason) => {
-                let counts = self.handovers.entry(reason).or_default();
-                *if answer.ok { &mut counts.0 } else { &mut counts.1 } += 1;
-            }
-        }
-    }
-
-    fn print(&self, json: bool) {
-        if json {
-            let seconds: BTreeMap<_, _> = self.laps.iter().map(|(name, time)| (*name, time.as_secs_f64())).collect();
-            let handovers: BTreeMap<_, _> = self.handovers.iter().map(|(r, c)| (r.as_str(), c)).collect();
-            eprintln!("{}", serde_json::json!({ "seconds": seconds, "native": self.native, "handovers": handovers }));
-            return;
-        }
-        for (name, time) in &self.laps {
-            eprintln!("{name:<20} {:>8.3} s", time.as_secs_f64());
-        }
-        eprintln!("{:<20} {:>8} source packages", "own solver", self.native);
-        for (reason, (ok, failed)) in &self.handovers {
-            eprintln!("{:<20} {ok:>8} resolved, {failed} not: {reason}", "libsolv");
-        }
-    }
-}
-
-/// What people want to know of a run.
-#[derive(Default)]
-struct Summary {
-    resolved: usize,
-    packages: usize,
-    largest: usize,
-    failed: Vec<(String, Vec<String>)>,
-    elsewhere: Vec<(String, &'static str)>,
-}
-
-impl Summary {
-    fn add(&mut self, source: &Source, answer: Option<&Resolution>) {
-        let Some(answer) = answer else {
-            return self.elsewhere.push((source.label.clone(), source.excluded.unwrap_or_default()));
-        };
-        if answer.ok {
-            self.resolved += 1;
-            self.packages += answer.closure.len();
-            self.largest = self.largest.max(answer.closure.len());
-        } else {
-            self.failed.push((source.label.clone(), answer.problems.clone()));
-        }
-    }
-
-    fn print(
-        &self,
-        out: &mut impl Write,
-        universe: &Universe,
-        args: &ResolveArgs,
-        group: &GroupVerdict,
-    ) -> io::Result<()> {
-        let mode = Mode::from(args.mode).as_str();
-        writeln!(
-            out,
-            "Repository   {} ({}, {} packages), mode {mode}",
-            args.repo.display(),
-            universe.arch(),
-            universe.len()
-        )?;
-        match group.ok {
-            true => writeln!(out, "Build group  {}: {} packages", args.group, group.closure.len())?,
-            false => writeln!(out, "Build group  {}: cannot be installed", args.group)?,
-        }
-        for member in &group.skipped {
-            writeln!(out, "             {member} is passed over: nothing provides it")?;
-        }
-        for problem in &group.problems {
-            writeln!(out, "             {}", problem.replace('\n', "\n             "))?;
-        }
-        let mean = self.packages.checked_div(self.resolved).unwrap_or(0);
-        writeln!(
-            out,
-            "Resolved     {} source packages, with {mean} packages on average, {} at most",
-            self.resolved, self.largest
-        )?;
-        writeln!(out, "Unresolved   {} source packages", self.failed.len())?;
-        for (label, problems) in &self.failed {
-            writeln!(out, "  {label}")?;
-            for problem in problems {
-                writeln!(out, "    {}", problem.replace('\n', "\n    "))?;
-            }
-        }
-        if !self.elsewhere.is_empty() {
-            writeln!(out, "Not for {}   {} source packages", universe.arch(), self.elsewhere.len())?;
-            for (label, reason) in &self.elsewhere {
-                writeln!(out, "  {label}: {} {reason}", universe.arch())?;
-            }
-        }
-        Ok(())
     }
 }

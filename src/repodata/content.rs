@@ -133,6 +133,35 @@ impl RepoContent {
         &mut self.packages
     }
 
+    /// Adds the packages of another part of the same repository after our own, with their dependencies. `None` when there are too
+    /// many of these.
+    pub(super) fn append(&mut self, part: Self) -> Option<()> {
+        let mut numbers = Vec::with_capacity(part.deps.len());
+        for dependency in part.deps {
+            numbers.push(self.intern(dependency)?);
+        }
+        self.packages.reserve(part.packages.len());
+        for mut package in part.packages {
+            let lists = [
+                &mut package.provides,
+                &mut package.conflicts,
+                &mut package.obsoletes,
+                &mut package.recommends,
+                &mut package.suggests,
+                &mut package.supplements,
+                &mut package.enhances,
+            ];
+            for dep in lists.into_iter().flatten() {
+                *dep = numbers[dep.index()];
+            }
+            for requirement in &mut package.requires {
+                requirement.dep = numbers[requirement.dep.index()];
+            }
+            self.packages.push(package);
+        }
+        Some(())
+    }
+
     /// `None` when there are 2³² of them, which [`super::Limits`] prevents.
     pub(super) fn intern(&mut self, dependency: Dependency) -> Option<DepId> {
         let (index, _) = self.deps.insert_full(dependency);

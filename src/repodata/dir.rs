@@ -16,7 +16,7 @@ use super::koji::{self, RepoInfo};
 use super::limits::Limits;
 use super::repomd::{Metadata, Repomd};
 use super::rich::Rich;
-use super::{filelists, primary};
+use super::{chunks, filelists, primary};
 use crate::model::{BuildId, Nvr};
 
 /// A directory with `repodata/repomd.xml` in it.
@@ -72,13 +72,37 @@ impl RepoDir {
     /// # Errors
     /// As [`RepodataError`] says. Cost: memory of the packed files, one after the other, and of what is kept.
     pub fn load<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Result<RepoContent, RepodataError> {
-        let mut content = RepoContent::default();
+        self.complete(self.packages()?, paths)
+    }
+
+    /// Reads the packages alone, as primary lists them: the first part of [`RepoDir::load`], for who learns only later which
+    /// paths will be asked for. A large primary is parsed on several threads.
+    ///
+    /// # Errors
+    /// As [`RepoDir::load`].
+    pub fn packages(&self) -> Result<RepoContent, RepodataError> {
         let entry = self.find("primary")?;
         let (packed, file) = self.fetch(entry)?;
-        let reader = self.unpack(entry, &packed, &file)?;
-        primary::parse(reader, &file, &self.limits, &mut content)?;
-        drop(packed);
+        match chunks::parse(self.unpack(entry, &packed, &file)?, &file, &self.limits) {
+            Ok(content) => Ok(content),
+            Err(chunks::NotInPieces) => {
+                let mut content = RepoContent::default();
+                let reader = self.unpack(entry, &packed, &file)?;
+                primary::parse(reader, &file, &self.limits, &mut content)?;
+                Ok(content)
+            }
+        }
+    }
 
+    /// Adds to packages read by [`RepoDir::packages`] what else there is: groups, and the wanted paths of the file lists.
+    ///
+    /// # Errors
+    /// As [`RepoDir::load`].
+    pub fn complete<'a>(
+        &self,
+        mut content: RepoContent,
+        paths: impl IntoIterator<Item = &'a str>,
+    ) -> Result<RepoContent, RepodataError> {
         let mut wanted: BTreeSet<SmolStr> =
             paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
         wanted_paths(&content, &mut wanted);

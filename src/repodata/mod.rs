@@ -11,6 +11,7 @@
 //! declares anything is refused, and none is ever fetched, so there are no entities to expand.
 
 mod checksum;
+mod chunks;
 mod compression;
 pub mod comps;
 mod content;

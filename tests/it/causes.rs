@@ -82,6 +82,15 @@ fn base() -> Pkg {
     &[vec![base(), pkg("a-1-1.noarch")], vec![base(), pkg("a-2-1.noarch").requires(&["nothing"])]],
     &["a"], &["a.noarch 1-1 -> 2-1 @1 requires nothing: a > nothing"]
 )]
+#[case::an_update_that_lacks_something_below(
+    &[
+        vec![base(), pkg("tool-1-1.noarch").requires(&["std = 1-1"]), pkg("std-1-1.noarch")],
+        vec![base(), pkg("tool-2-1.noarch").requires(&["std = 2-1"]), pkg("std-2-1.noarch").requires(&["nothing"])],
+    ],
+    &["tool"],
+    &["std.noarch 1-1 -> 2-1 @1 requires nothing: tool > std = 2-1 > nothing",
+      "tool.noarch 1-1 -> 2-1 @1 requires std = 2-1: tool > std = 2-1"]
+)]
 #[case::taken_away_comes_before_asked_for(
     &[
         vec![base(), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").provides(&["cap"])],
@@ -204,13 +213,16 @@ fn a_broken_build_group_is_the_cause_for_everything(#[values(Mode::Two, Mode::Jo
     assert!(causes[0].in_group);
 }
 
-/// A member that nothing provides is passed over, until something does that cannot be installed.
-#[test]
-fn a_member_of_the_group_that_came_broken() {
-    let before = vec![base(), pkg("a-1-1.noarch")];
-    let after = vec![base(), pkg("a-1-1.noarch"), pkg("tool-1-1.noarch").requires(&["nothing"])];
-    let (_, causes) = explain(&[before, after], &["base", "tool"], &[&["a"]], Mode::Two).unwrap();
-    assert_eq!(causes.iter().map(show).collect::<Vec<_>>(), ["tool.noarch absent -> 1-1 @1 provides tool: tool"]);
+/// A member that nothing provides is passed over, until something does: that cannot be installed, or that brings what is in the way.
+#[rstest]
+#[case::lacks_something(pkg("tool-1-1.noarch").requires(&["nothing"]), "requires nothing: tool > nothing")]
+#[case::brings_what_conflicts(pkg("tool-1-1.noarch").requires(&["b"]), "provides tool: tool")]
+#[case::conflicts_itself(pkg("tool-1-1.noarch").conflicts(&["a"]), "conflicts with a: a")]
+fn a_member_of_the_group_that_nothing_provided(#[case] tool: Pkg, #[case] expected: &str) {
+    let before = || vec![base(), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])];
+    let after = before().into_iter().chain([tool]).collect();
+    let (_, causes) = explain(&[before(), after], &["base", "tool"], &[&["a"]], Mode::Two).unwrap();
+    assert_eq!(show(&causes[0]), format!("tool.noarch absent -> 1-1 @1 {expected}"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line, sources, translate};
+use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line, no_line, sources, translate};
 use crate::cli::sources::Source;
 use crate::repodata::RepoDir;
 use crate::resolve::{
@@ -102,7 +102,7 @@ fn compare<'a>(
     let bar = bar(lists[last].len() * 2, progress);
     let resolve = |at: usize| {
         let mut answers: Vec<Option<Resolution>> = Vec::with_capacity(lists[at].len());
-        for_each(generations[at].prepared(), lists[at], &quick, |_, answer| {
+        for_each(generations[at].prepared(), lists[at], &quick, no_line, |_, answer, _| {
             bar.inc(1);
             answers.push(answer.cloned());
             Ok(())

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line, sources, translate};
+use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line, no_line, sources, translate};
 use crate::cli::sources::Source;
 use crate::repodata::{Dependency, RepoDir};
 use crate::resolve::{Needers, PkgId, Universe, names, needers};
@@ -38,7 +38,7 @@ pub(super) fn run(
     let bar = bar(sources.len(), progress);
     // Digests need no texts.
     let quick = ResolveArgs { digest: true, ..args.clone() };
-    for_each(&prepared, &sources, &quick, |source, answer| {
+    for_each(&prepared, &sources, &quick, no_line, |source, answer, _| {
         bar.inc(1);
         let about = |text: &&str| Dependency::parse(text).is_ok_and(|d| names(&d, &capability));
         let texts: Vec<String> = source.requires().filter(about).map(str::to_owned).collect();

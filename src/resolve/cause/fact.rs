@@ -81,13 +81,22 @@ impl Fact {
         }
     }
 
-    /// What was taken away before what is asked for in addition, and last a conflict with a package that was not there at all.
-    pub(super) fn rank(&self, old: &Generation<'_>) -> u8 {
+    /// What was taken away before what is asked for in addition and is nowhere; then what is asked for and is there, but cannot be
+    /// installed, for which there is a deeper cause; last a conflict with a package that was not there at all.
+    pub(super) fn rank(&self, old: &Generation<'_>, new: &Generation<'_>) -> u8 {
+        let provided = |dependency: &Dependency, of_source: bool| {
+            let found = rich(dependency).and_then(|rich| new.providers(&rich, of_source));
+            u8::from(found.is_some_and(|list| !list.is_empty()))
+        };
         match self {
             Self::Lost { .. } => 0,
-            Self::Conflict { a, b } if old.family(a).is_empty() || old.family(b).is_empty() => 2,
+            Self::Conflict { a, b } if old.family(a).is_empty() || old.family(b).is_empty() => 3,
             Self::Conflict { .. } => 0,
-            Self::Requires { .. } | Self::Asks { .. } | Self::Member { .. } | Self::Provides { .. } => 1,
+            Self::Requires { dependency, .. } => 1 + provided(dependency, false),
+            Self::Asks { requirement } | Self::Member { requirement } => {
+                1 + Dependency::parse(requirement).map_or(0, |dependency| provided(&dependency, true))
+            }
+            Self::Provides { .. } => 2,
         }
     }
 }

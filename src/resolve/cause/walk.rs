@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
             self.conditions();
         }
         let mut found = std::mem::take(&mut self.found);
-        found.sort_by_key(|f| (f.root, f.fact.rank(self.old)));
+        found.sort_by_key(|f| (f.root, f.fact.rank(self.old, self.new)));
         let mut known = BTreeSet::new();
         let causes = found.into_iter().map(|f| f.cause(self.generations, self.requires, self.resolved));
         causes.filter(|cause| known.insert(cause.id())).collect()
@@ -167,6 +167,13 @@ impl<'a> Walk<'a> {
         let mut end = path.clone();
         end.push(Link { requirement: requirement.clone(), package: None });
         self.lost(&unit, &dependency, of_source, &path, root);
+        let before = self.old.providers(&unit, of_source);
+        if before.is_some_and(|list| list.iter().all(|&id| self.old.is_dead(id))) {
+            // Nobody ever provided it. Who does now lacks something, which may be news.
+            for id in self.new.providers(&unit, of_source).unwrap_or_default() {
+                self.open(id, &requirement, &path, root);
+            }
+        }
         if self.roots[root].in_group && of_source {
             self.passed_over(&unit, &end, root);
         }

@@ -10,32 +10,40 @@
 //! `tests/data` and on random ones (`tests/it/native.rs`).
 
 mod base;
+mod build;
 mod clauses;
+mod finish;
 mod graph;
+mod pending;
 mod policy;
 mod provides;
 mod refute;
 mod search;
 mod sets;
+mod shared;
 mod state;
 mod weak;
 
 use std::fmt;
 
 use self::base::Base;
+use self::build::Builder;
 use self::clauses::{Normal, positive};
-use self::graph::{Builder, Flags, Graph};
+use self::graph::{Flags, Graph};
 use self::provides::Providers;
 pub(super) use self::refute::{Alternatives, End, Reason, Refutation};
 use self::search::Outcome;
 use self::search::Search;
-use self::state::Job;
+use self::state::{JOBS_MAX, Job};
 use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, DependencyError, Rich};
 
 /// A package as the solver numbers it: 1 is the system itself, packages of the repository follow in file order.
 type Node = u32;
+
+/// Raised when the same question may get another answer than before.
+pub(super) const VERSION: u32 = 1;
 
 /// What provides `rpmlib(…)` and the like.
 const SYSTEM: Node = 1;
@@ -301,13 +309,17 @@ impl NativeSearch<'_> {
                             return NativeAnswer::Handover(Handover::Unmodelled);
                         }
                         let base = self.base.is_some_and(|b| list.iter().any(|&p| b.is_base[p as usize]));
-                        if !base && self.base.is_some_and(|b| list.iter().any(|&p| b.is_update[p as usize])) {
+                        let unclear = |b: &Base| list.iter().any(|&p| b.is_update[p as usize] || b.unclear[p as usize]);
+                        if !base && self.base.is_some_and(unclear) {
                             return NativeAnswer::Handover(Handover::Update);
                         }
                         jobs.push(Job { literals: list.iter().map(|&p| positive(p)).collect(), base });
                     }
                 }
             }
+        }
+        if jobs.len() > JOBS_MAX {
+            return NativeAnswer::Handover(Handover::RichRequirement);
         }
         match self.search.run(&jobs) {
             Outcome::Closure(closure) => {
