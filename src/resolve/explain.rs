@@ -1,7 +1,5 @@
 //! Why a package is in a buildroot, and how far it is from the source package over packages that are in it.
 
-use std::rc::Rc;
-
 use super::need::Need;
 use super::resolver::Prepared;
 use super::universe::PkgId;
@@ -48,7 +46,10 @@ pub struct Chain {
 pub struct Explainer<'p> {
     prepared: &'p Prepared<'p>,
     /// By dependency of the repository, once it was needed.
-    needs: Vec<Option<Rc<Need>>>,
+    needs: Vec<Option<Need>>,
+    /// Per dependency the walk in which it was followed: a second time it leads nowhere new.
+    followed: Vec<u32>,
+    walk: u32,
     /// Per package its place in the closure looked at.
     places: Vec<Option<u32>>,
 }
@@ -67,8 +68,9 @@ struct Reached {
 impl<'p> Explainer<'p> {
     pub(super) fn new(prepared: &'p Prepared<'p>) -> Self {
         let universe = prepared.universe();
-        let needs = vec![None; universe.content().dependencies().len()];
-        Self { prepared, needs, places: vec![None; universe.len()] }
+        let dependencies = universe.content().dependencies().len();
+        let places = vec![None; universe.len()];
+        Self { prepared, needs: vec![None; dependencies], followed: vec![0; dependencies], walk: 0, places }
     }
 
     /// Per package of `closure`, in its order, the number of steps from the source package over packages of the closure: 1 for
@@ -120,6 +122,11 @@ impl<'p> Explainer<'p> {
         for (place, id) in closure.iter().enumerate() {
             self.places[id.index()] = Some(u32::try_from(place).unwrap_or(u32::MAX));
         }
+        self.walk = self.walk.wrapping_add(1);
+        if self.walk == 0 {
+            self.followed.fill(0);
+            self.walk = 1;
+        }
         let prepared = self.prepared;
         let mut reached: Vec<Option<Reached>> = vec![None; closure.len()];
         let asked: Vec<Option<Dependency>> =
@@ -159,13 +166,20 @@ impl<'p> Explainer<'p> {
             let (id, here) = (closure[place], reached[place]);
             let Some(here) = here else { continue };
             for requirement in &content.packages()[id.index()].requires {
-                self.need(requirement.dep).fulfilled(&|id| self.places[id.index()].is_some(), &mut found);
+                let dep = requirement.dep;
+                if self.followed[dep.index()] == self.walk {
+                    continue;
+                }
+                let need =
+                    self.needs[dep.index()].get_or_insert_with(|| Need::of(content.dependency(dep), prepared.native()));
+                need.fulfilled(&|id| self.places[id.index()].is_some(), &mut found);
                 // What a package gives itself leads nowhere, as for the solver.
                 if found.contains(&id) {
                     found.clear();
+                    continue;
                 }
-                let step =
-                    Reached { distance: here.distance.saturating_add(1), from: Some((place, requirement.dep)), ..here };
+                self.followed[dep.index()] = self.walk;
+                let step = Reached { distance: here.distance.saturating_add(1), from: Some((place, dep)), ..here };
                 self.enter(&mut found, step, reached, &mut queue);
             }
         }
@@ -180,11 +194,5 @@ impl<'p> Explainer<'p> {
                 queue.push(place as usize);
             }
         }
-    }
-
-    fn need(&mut self, dep: DepId) -> Rc<Need> {
-        let prepared = self.prepared;
-        let dependency = prepared.universe().content().dependency(dep);
-        Rc::clone(self.needs[dep.index()].get_or_insert_with(|| Rc::new(Need::of(dependency, prepared.native()))))
     }
 }

@@ -133,8 +133,8 @@ fn package(before: &Generation<'_>, after: &Generation<'_>, key: &Key) -> Culpri
     let found = |generation: &Generation<'_>, id: PkgId| generation.prepared.universe().package(id).clone();
     let (old, new) = (old.map(|id| found(before, id)), new.map(|id| found(after, id)));
     let source = old.as_ref().or(new.as_ref()).and_then(built_from).map(|nvr| {
-        let later = after.source(&nvr.name);
-        (nvr, later)
+        let (earlier, later) = (before.source(&nvr.name).filter(|_| old.is_none()), after.source(&nvr.name));
+        (earlier.unwrap_or(nvr), later)
     });
     let successors = match (&new, &source) {
         (None, Some((nvr, _))) => after.successors(&nvr.name, before),
