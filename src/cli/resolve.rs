@@ -3,6 +3,11 @@
 //! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else a
 //! summary for people. That a package cannot be resolved is an answer, not a failure: the exit status is 0.
 
+mod against;
+mod explain;
+mod needers;
+mod summary;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::num::NonZeroUsize;
@@ -10,18 +15,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use self::summary::{Stats, Summary};
 use super::sources::{self, Source};
-use crate::engine::clock::Stopwatch;
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
-use crate::repodata::{Groups, RepoDir, RepodataError, SrpmError, load_groups};
-use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
+use crate::repodata::{DependencyError, Groups, RepoContent, RepoDir, RepodataError, SrpmError, load_groups};
+use crate::resolve::{GroupVerdict, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
 
 /// Source packages a thread takes at a time.
 const BATCH: usize = 32;
@@ -38,7 +42,7 @@ const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "risc
 /// and `made_on`, the architecture requirements with one in them are of), or are given themselves.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl"
+    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl"
 )]
 pub struct ResolveArgs {
     /// Directory of the binary repository (the one that holds repodata/)
@@ -76,13 +80,23 @@ pub struct ResolveArgs {
     /// Which solver answers
     #[arg(long, value_enum, default_value_t)]
     pub solver: SolverArg,
+    /// Why each package is in the buildroot of this source package, named as in the output: the shortest chain of requirements
+    #[arg(long, value_name = "NVR", conflicts_with_all = ["packages", "who_needs", "against", "digest", "distances"])]
+    pub explain: Option<String>,
+    /// Which packages and source packages need this (`libfoo.so.1()(64bit)`, `foo >= 2`, a path), and which provide it
+    #[arg(long, value_name = "CAPABILITY", conflicts_with_all = ["against", "digest", "distances"])]
+    pub who_needs: Option<String>,
+    /// An earlier state of the repository: what changed since, and which change made packages unresolvable. May be repeated,
+    /// oldest first
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["digest", "distances"])]
+    pub against: Vec<PathBuf>,
     /// Print number and digest of the packages instead of their names
     #[arg(long)]
     pub digest: bool,
     /// Leave out why something cannot be resolved: libsolv needs some milliseconds for each text. Verdicts are complete without
     #[arg(long)]
     pub no_texts: bool,
-    /// Also print how far each package is from the source package
+    /// Also print how far each package is from the source package: as Koschei counts, and over the packages that are there
     #[arg(long)]
     pub distances: bool,
     /// Threads; default: one per processor
@@ -178,6 +192,9 @@ pub enum ResolveCliError {
         /// Where they were looked for.
         path: PathBuf,
     },
+    /// `--who-needs` is no capability.
+    #[error("read the capability of --who-needs: {0}; write it as a spec file would")]
+    Capability(DependencyError),
     /// Standard output.
     #[error("write the answers")]
     Write(#[source] io::Error),
@@ -191,7 +208,9 @@ impl Classified for ResolveCliError {
             Self::Sources(error) => error.class(),
             Self::Srpm(error) => error.class(),
             Self::Write(_) => Class::Unavailable,
-            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::NoPackage { .. } => Class::Rejected,
+            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::NoPackage { .. } | Self::Capability(_) => {
+                Class::Rejected
+            }
         }
     }
 }
@@ -212,8 +231,17 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
 
 /// Runs the command on any writer; `progress` shows a bar on standard error.
 pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
+    if args.explain.is_some() {
+        return explain::run(args, out);
+    }
+    if let Some(capability) = &args.who_needs {
+        return needers::run(args, capability, out, progress);
+    }
+    if !args.against.is_empty() {
+        return against::run(args, out, progress);
+    }
     let mut stats = Stats::default();
-    let arch = args.arch.clone().unwrap_or_else(|| default_arch(&args.repo));
+    let arch = arch(args);
     let (mut sources, content) = std::thread::scope(|scope| {
         let repo = scope.spawn(|| RepoDir::open(&args.repo)?.packages());
         let sources = sources::read(args, &arch);
@@ -223,10 +251,8 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     let asked = sources.iter().flat_map(Source::requires);
     let content = RepoDir::open(&args.repo)?.complete(content, asked)?;
     stats.lap("read");
-    if args.translate_isa || !args.srpm.is_empty() {
-        sources::translate(&mut sources, &content, &arch);
-    }
-    let group = build_group(args, content.groups.as_ref())?;
+    translate(args, &mut sources, &content, &arch);
+    let group = build_group(args, &args.repo, content.groups.as_ref())?;
     let universe = Universe::load(Arc::new(content), &arch)?;
     stats.lap("index files");
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
@@ -260,6 +286,16 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     Ok(())
 }
 
+fn arch(args: &ResolveArgs) -> String {
+    args.arch.clone().unwrap_or_else(|| default_arch(&args.repo))
+}
+
+fn translate(args: &ResolveArgs, sources: &mut [Source], content: &RepoContent, arch: &str) {
+    if args.translate_isa || !args.srpm.is_empty() {
+        sources::translate(sources, content, arch);
+    }
+}
+
 fn default_arch(repo: &Path) -> String {
     let name =
         std::path::absolute(repo).ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned())).unwrap_or_default();
@@ -272,19 +308,19 @@ fn default_arch(repo: &Path) -> String {
     }
 }
 
-fn build_group(args: &ResolveArgs, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
-    let beside = args.repo.join("../groups/comps.xml");
+fn build_group(args: &ResolveArgs, repo: &Path, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
+    let beside = repo.join("../groups/comps.xml");
     let read;
     let (groups, file) = if let Some(path) = &args.group_file {
         read = load_groups(path)?;
         (&read, path.display().to_string())
     } else if let Some(own) = own {
-        (own, args.repo.display().to_string())
+        (own, repo.display().to_string())
     } else if beside.exists() {
         read = load_groups(&beside)?;
         (&read, beside.display().to_string())
     } else {
-        return Err(ResolveCliError::NoGroupFile { repo: args.repo.clone(), beside });
+        return Err(ResolveCliError::NoGroupFile { repo: repo.to_path_buf(), beside });
     };
     groups.installed(&args.group).ok_or_else(|| {
         let found: Vec<&str> = groups.ids().collect();
@@ -307,7 +343,7 @@ fn for_each(
     let resolver = || {
         let mut resolver = prepared.resolver();
         if args.distances {
-            resolver = resolver.with_distances();
+            resolver = resolver.with_distances().with_true_distances();
         }
         if args.digest || args.no_texts { resolver.without_texts() } else { resolver }
     };
@@ -369,6 +405,8 @@ struct Line<'a> {
     digest: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     distance: Option<BTreeMap<String, u8>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    true_distance: Option<BTreeMap<String, u16>>,
 }
 
 fn write_line(
@@ -378,6 +416,7 @@ fn write_line(
     names: &Names<'_>,
     args: &ResolveArgs,
 ) -> Result<(), ResolveCliError> {
+    let measured = answer.filter(|a| args.distances && a.ok);
     let mut line = Line {
         source: &source.label,
         ok: answer.map(|a| a.ok),
@@ -386,7 +425,8 @@ fn write_line(
         problems: None,
         count: None,
         digest: None,
-        distance: answer.filter(|a| args.distances && a.ok).map(|a| distance_by_name(a, names.universe)),
+        distance: measured.map(|a| by_name(&a.closure, &a.distances, names.universe)),
+        true_distance: measured.map(|a| by_name(&a.closure, &a.true_distances, names.universe)),
     };
     if let Some(answer) = answer {
         if args.digest {
@@ -398,7 +438,16 @@ fn write_line(
             line.problems = Some(&answer.problems);
         }
     }
-    serde_json::to_writer(&mut *out, &line).map_err(|e| ResolveCliError::Write(e.into()))?;
+    json_line(out, &line)
+}
+
+/// For who wants the answers themselves.
+fn no_line(_: &Source, _: Option<&Resolution>, _: &mut Vec<u8>) -> Result<(), ResolveCliError> {
+    Ok(())
+}
+
+fn json_line(out: &mut impl Write, line: &impl Serialize) -> Result<(), ResolveCliError> {
+    serde_json::to_writer(&mut *out, line).map_err(|e| ResolveCliError::Write(e.into()))?;
     out.write_all(b"\n").map_err(ResolveCliError::Write)
 }
 
@@ -442,9 +491,9 @@ impl<'u> Names<'u> {
 }
 
 /// The smallest distance of each package name; names out of reach are left out.
-fn distance_by_name(answer: &Resolution, universe: &Universe) -> BTreeMap<String, u8> {
-    let mut map: BTreeMap<String, u8> = BTreeMap::new();
-    for (&id, distance) in answer.closure.iter().zip(&answer.distances) {
+fn by_name<D: Copy + Ord>(closure: &[PkgId], distances: &[Option<D>], universe: &Universe) -> BTreeMap<String, D> {
+    let mut map: BTreeMap<String, D> = BTreeMap::new();
+    for (&id, distance) in closure.iter().zip(distances) {
         if let Some(distance) = *distance {
             let least = map.entry(universe.package(id).name.to_string()).or_insert(distance);
             *least = distance.min(*least);
@@ -462,124 +511,5 @@ fn bar(total: usize, shown: bool) -> indicatif::ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-/// Where the time went, and who answered.
-struct Stats {
-    watch: Stopwatch,
-    laps: Vec<(&'static str, Duration)>,
-    native: usize,
-    handovers: BTreeMap<Handover, (usize, usize)>,
-}
-
-impl Default for Stats {
-    fn default() -> Self {
-        Self { watch: Stopwatch::start(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
-    }
-}
-
-impl Stats {
-    fn lap(&mut self, name: &'static str) {
-        let before: Duration = self.laps.iter().map(|(_, time)| *time).sum();
-        self.laps.push((name, self.watch.elapsed().saturating_sub(before)));
-    }
-
-    fn add(&mut self, answer: &Resolution) {
-        match answer.handover {
-            None => self.native += 1,
-            Some(reason) => {
-                let counts = self.handovers.entry(reason).or_default();
-                *if answer.ok { &mut counts.0 } else { &mut counts.1 } += 1;
-            }
-        }
-    }
-
-    fn print(&self, json: bool) {
-        if json {
-            let seconds: BTreeMap<_, _> = self.laps.iter().map(|(name, time)| (*name, time.as_secs_f64())).collect();
-            let handovers: BTreeMap<_, _> = self.handovers.iter().map(|(r, c)| (r.as_str(), c)).collect();
-            eprintln!("{}", serde_json::json!({ "seconds": seconds, "native": self.native, "handovers": handovers }));
-            return;
-        }
-        for (name, time) in &self.laps {
-            eprintln!("{name:<20} {:>8.3} s", time.as_secs_f64());
-        }
-        eprintln!("{:<20} {:>8} source packages", "own solver", self.native);
-        for (reason, (ok, failed)) in &self.handovers {
-            eprintln!("{:<20} {ok:>8} resolved, {failed} not: {reason}", "libsolv");
-        }
-    }
-}
-
-/// What people want to know of a run.
-#[derive(Default)]
-struct Summary {
-    resolved: usize,
-    packages: usize,
-    largest: usize,
-    failed: Vec<(String, Vec<String>)>,
-    elsewhere: Vec<(String, &'static str)>,
-}
-
-impl Summary {
-    fn add(&mut self, source: &Source, answer: Option<&Resolution>) {
-        let Some(answer) = answer else {
-            return self.elsewhere.push((source.label.clone(), source.excluded.unwrap_or_default()));
-        };
-        if answer.ok {
-            self.resolved += 1;
-            self.packages += answer.closure.len();
-            self.largest = self.largest.max(answer.closure.len());
-        } else {
-            self.failed.push((source.label.clone(), answer.problems.clone()));
-        }
-    }
-
-    fn print(
-        &self,
-        out: &mut impl Write,
-        universe: &Universe,
-        args: &ResolveArgs,
-        group: &GroupVerdict,
-    ) -> io::Result<()> {
-        let mode = Mode::from(args.mode).as_str();
-        writeln!(
-            out,
-            "Repository   {} ({}, {} packages), mode {mode}",
-            args.repo.display(),
-            universe.arch(),
-            universe.len()
-        )?;
-        match group.ok {
-            true => writeln!(out, "Build group  {}: {} packages", args.group, group.closure.len())?,
-            false => writeln!(out, "Build group  {}: cannot be installed", args.group)?,
-        }
-        for member in &group.skipped {
-            writeln!(out, "             {member} is passed over: nothing provides it")?;
-        }
-        for problem in &group.problems {
-            writeln!(out, "             {}", problem.replace('\n', "\n             "))?;
-        }
-        let mean = self.packages.checked_div(self.resolved).unwrap_or(0);
-        writeln!(
-            out,
-            "Resolved     {} source packages, with {mean} packages on average, {} at most",
-            self.resolved, self.largest
-        )?;
-        writeln!(out, "Unresolved   {} source packages", self.failed.len())?;
-        for (label, problems) in &self.failed {
-            writeln!(out, "  {label}")?;
-            for problem in problems {
-                writeln!(out, "    {}", problem.replace('\n', "\n    "))?;
-            }
-        }
-        if !self.elsewhere.is_empty() {
-            writeln!(out, "Not for {}   {} source packages", universe.arch(), self.elsewhere.len())?;
-            for (label, reason) in &self.elsewhere {
-                writeln!(out, "  {label}: {} {reason}", universe.arch())?;
-            }
-        }
-        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use crate::repodata::{RepoContent, RepoDir, SourceHeader};
 use crate::resolve::{BuildRequires, IsaProvides};
 
 /// One source package to resolve.
+#[derive(Clone)]
 pub(super) struct Source {
     /// What it is called in the output.
     pub(super) label: String,
@@ -94,10 +95,11 @@ pub(super) fn translate(sources: &mut [Source], content: &RepoContent, arch: &st
 }
 
 fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, ResolveCliError> {
-    if args.packages.is_empty() {
+    let chosen = args.packages.iter().chain(&args.explain);
+    let mut wanted: BTreeSet<&str> = chosen.map(String::as_str).collect();
+    if wanted.is_empty() {
         return Ok(sources);
     }
-    let mut wanted: BTreeSet<&str> = args.packages.iter().map(String::as_str).collect();
     let all = wanted.clone();
     let chosen: Vec<Source> = sources.into_iter().filter(|s| all.contains(s.label.as_str())).collect();
     for source in &chosen {

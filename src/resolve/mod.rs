@@ -1,7 +1,8 @@
 //! Buildroots: which packages a source package would be built with, and why not.
 //!
 //! [`Universe`] is one repository for one architecture: immutable, shared by threads. [`Resolver`] answers for one source
-//! package after the other; each thread makes its own. [`changes`] compares two answers.
+//! package after the other; each thread makes its own. [`changes`] compares two answers, [`Explainer`] says why a package is in one,
+//! [`needers`] who needs a capability, and [`first_causes`] which change of the repository took an answer away.
 //!
 //! Nothing here reads files, a clock, or the network. The same universe, group, mode and BuildRequires give the same answer in
 //! the same libsolv version; the order of packages in the repository is part of the question. Two solvers stand
@@ -9,20 +10,27 @@
 //!
 //! Verdicts and closures are those of libdnf with weak dependencies off (Koschei's and mock's resolver); see [`Mode`].
 
+mod cause;
 mod change;
 mod distance;
 mod error;
+mod explain;
 mod isa;
 mod native;
+mod need;
+mod needers;
 mod resolver;
 mod solv;
 mod universe;
 
+pub use cause::{Culprit, Effect, FirstCause, Generation, Link, PackageChange, first_causes, group_by_cause};
 pub use change::{Change, Installed, changes};
 pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;
+pub use explain::{Chain, Explainer, Origin, Step};
 pub use isa::{BuildRequires, IsaProvides, for_arch};
 pub use native::Handover;
+pub use needers::{Needers, names, needers};
 pub use resolver::{GroupVerdict, Mode, Prepared, Resolution, Resolver, Solvers};
 pub use universe::{PkgId, Universe};
 

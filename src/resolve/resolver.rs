@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use super::change::Installed;
 use super::distance::Distances;
 use super::error::ResolveError;
+use super::explain::Explainer;
 use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish};
 use super::solv::Solver;
 use super::universe::{PkgId, Universe};
@@ -71,6 +72,9 @@ pub struct Resolution {
     pub problems: Vec<String>,
     /// Per package of `closure` its distance; empty unless [`Resolver::with_distances`].
     pub distances: Vec<Option<u8>>,
+    /// Per package of `closure` its distance over packages of `closure` ([`Explainer::distances`]); empty unless
+    /// [`Resolver::with_true_distances`].
+    pub true_distances: Vec<Option<u16>>,
     /// Rich BuildRequires of which nothing exists, left out in [`Mode::Joint`] as by Koschei.
     pub skipped: Vec<String>,
     /// Why libsolv decided this; `None` when our own solver did.
@@ -162,8 +166,28 @@ impl<'u> Prepared<'u> {
             solver: None,
             known: FxHashMap::default(),
             distances: None,
+            explainer: None,
             texts: true,
         }
+    }
+
+    /// An explainer for this thread. Cost: some bytes per dependency of the repository.
+    pub fn explainer(&self) -> Explainer<'_> {
+        Explainer::new(self)
+    }
+
+    pub(super) fn native(&self) -> &Native<'u> {
+        &self.native
+    }
+
+    /// How build group and BuildRequires come together.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The members of the group that exist.
+    pub(super) fn members(&self) -> &[(Dependency, Wish)] {
+        &self.members
     }
 
     /// libsolv with the repository loaded and the base installed.
@@ -196,6 +220,7 @@ pub struct Resolver<'p> {
     solver: Option<Solver>,
     known: FxHashMap<String, Known>,
     distances: Option<Distances>,
+    explainer: Option<Explainer<'p>>,
     texts: bool,
 }
 
@@ -204,6 +229,13 @@ impl Resolver<'_> {
     #[must_use]
     pub fn with_distances(mut self) -> Self {
         self.distances = Some(Distances::default());
+        self
+    }
+
+    /// Also compute distances over the packages of the closure alone.
+    #[must_use]
+    pub fn with_true_distances(mut self) -> Self {
+        self.explainer = Some(self.prepared.explainer());
         self
     }
 
@@ -270,6 +302,11 @@ impl Resolver<'_> {
         {
             let matches = known.iter().filter_map(|k| k.as_ref().as_ref().ok()).flat_map(|(_, wish)| wish.matches());
             answer.distances = distances.of(&answer.closure, matches, prepared.universe, &prepared.native);
+        }
+        if answer.ok
+            && let Some(explainer) = &mut self.explainer
+        {
+            answer.true_distances = explainer.distances(build_requires, &answer.closure);
         }
         answer
     }

@@ -86,6 +86,9 @@ fn distances_are_those_of_the_oracle() {
         out.lines().map(|l| serde_json::from_str(l).unwrap()).filter(|l: &Value| l["ok"] == true).collect();
     let expected = oracle("distance.jsonl.zst");
     assert_eq!(lines.len(), expected.len());
+    for line in &lines {
+        assert!(line["true_distance"].as_object().is_some_and(|d| !d.is_empty()), "beside, not instead: {line}");
+    }
     for (line, expected) in lines.iter().zip(expected) {
         let expected: Value = serde_json::from_str(&expected).unwrap();
         assert_eq!((&line["source"], &line["distance"]), (&expected["source"], &expected["distance"]));

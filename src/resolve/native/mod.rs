@@ -17,6 +17,7 @@ mod graph;
 mod pending;
 mod policy;
 mod provides;
+mod refute;
 mod search;
 mod sets;
 mod shared;
@@ -30,6 +31,7 @@ use self::build::Builder;
 use self::clauses::{Normal, positive};
 use self::graph::{Flags, Graph};
 use self::provides::Providers;
+pub(super) use self::refute::{Alternatives, End, Reason, Refutation};
 use self::search::Outcome;
 use self::search::Search;
 use self::state::{JOBS_MAX, Job};
@@ -209,6 +211,37 @@ impl<'u> Native<'u> {
     pub(super) fn sets(&self) -> usize {
         self.graph.members.len()
     }
+
+    /// The packages that provide a dependency, ascending, those that cannot be installed too; of a rich one as in
+    /// [`Wish::matches`]. `None`: the system itself provides it.
+    pub(super) fn providers(&self, rich: &Rich) -> Option<Vec<PkgId>> {
+        let found = self.providers.rich(rich);
+        (found.first() != Some(&SYSTEM)).then(|| packages(&found))
+    }
+
+    /// Can a package never be installed, whatever else is: because of what it lacks, or its architecture?
+    pub(super) fn is_dead(&self, id: PkgId) -> bool {
+        self.graph.is_dead(node(id.index()))
+    }
+
+    /// Is a package of an architecture that may be installed?
+    pub(super) fn is_installable(&self, id: PkgId) -> bool {
+        self.graph.traits[node(id.index()) as usize].arch != 0
+    }
+
+    /// Why wishes cannot be fulfilled together, where that follows without trying; `base` is what is installed before.
+    pub(super) fn refute(&self, wishes: &[&Wish], base: &[PkgId]) -> Option<Refutation> {
+        refute::refute(&self.graph, wishes, base)
+    }
+}
+
+fn packages(nodes: &[Node]) -> Vec<PkgId> {
+    nodes.iter().filter(|&&p| p != SYSTEM).map(|&p| PkgId::from_index(package(p))).collect()
+}
+
+/// Do two dependencies that are not rich speak of the same: one name, versions that have something in common?
+pub(super) fn overlap(a: &Dependency, b: &Dependency) -> bool {
+    provides::overlap(a, b)
 }
 
 /// A [`Base`], for those who only hand it on.

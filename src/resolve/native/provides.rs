@@ -75,6 +75,15 @@ fn relations_match(provided: (Op, &DepEvr), wanted: (Op, &DepEvr)) -> bool {
     }
 }
 
+/// Do two dependencies of the same name have a version in common? One without a version has all of them.
+pub(super) fn overlap(a: &Dependency, b: &Dependency) -> bool {
+    a.name == b.name
+        && match (&a.relation, &b.relation) {
+            (Some(a), Some(b)) => relations_match((a.op, &a.evr), (b.op, &b.evr)),
+            _ => true,
+        }
+}
+
 /// Is a package itself, by its name and version, what a dependency names? Obsoletes are matched so, not by provides.
 pub(super) fn matches_nevr(package: &Package, dependency: &Dependency) -> bool {
     if package.name != dependency.name {

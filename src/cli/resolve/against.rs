@@ -1,0 +1,389 @@
+//! `koschei resolve --against`: what changed since earlier states of a repository, and which change made what unresolvable.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line, no_line, sources, translate};
+use crate::cli::sources::Source;
+use crate::repodata::RepoDir;
+use crate::resolve::{
+    Change, Culprit, Effect, FirstCause, Generation, PackageChange, Prepared, Resolution, Resolver, Universe, changes,
+    first_causes, group_by_cause,
+};
+
+/// Differences of one buildroot printed for people, the nearest; `--jsonl` has all.
+const CHANGES_SHOWN: usize = 5;
+
+/// One repository, read.
+struct Loaded {
+    label: String,
+    universe: Universe,
+    group: Vec<String>,
+    /// With their requirements as they are in this repository.
+    sources: Arc<Vec<Source>>,
+}
+
+/// What became of a source package.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    /// It resolved in the generation before, and does not any more.
+    Broken,
+    /// It did not resolve in the generation before either, but in an earlier one.
+    StillBroken,
+    /// It resolves again.
+    Repaired,
+    /// It has another buildroot.
+    Changed,
+}
+
+struct Row {
+    source: usize,
+    outcome: Outcome,
+    changes: Vec<Change>,
+    /// The generation in which it resolved last, and why it does not any more.
+    broken: Option<(usize, Vec<FirstCause>)>,
+}
+
+/// Everything found out.
+struct Report<'a> {
+    generations: &'a [Generation<'a>],
+    sources: &'a [Source],
+    rows: Vec<Row>,
+    /// Resolvable source packages before and now.
+    resolved: (usize, usize),
+    /// Source packages that resolve in no generation.
+    never: usize,
+}
+
+pub(super) fn run(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
+    let arch = super::arch(args);
+    let sources = Arc::new(sources::read(args, &arch)?);
+    let dirs = args.against.iter().chain(std::iter::once(&args.repo));
+    let loaded = dirs.map(|dir| load(args, dir, &sources, &arch)).collect::<Result<Vec<Loaded>, _>>()?;
+    let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(loaded.len());
+    for one in &loaded {
+        prepared.push(one.universe.prepare_with(&one.group, args.mode.into(), args.solver.into())?);
+    }
+    let generations: Vec<Generation<'_>> =
+        loaded.iter().zip(&prepared).map(|(l, p)| Generation::new(l.label.clone(), p)).collect();
+    let lists: Vec<&[Source]> = loaded.iter().map(|l| l.sources.as_slice()).collect();
+    let report = compare(args, &generations, &lists, progress)?;
+    if args.jsonl {
+        return report.lines(out);
+    }
+    report.print(args, out).map_err(ResolveCliError::Write)
+}
+
+fn load(args: &ResolveArgs, dir: &Path, sources: &Arc<Vec<Source>>, arch: &str) -> Result<Loaded, ResolveCliError> {
+    let content = RepoDir::open(dir)?.load(sources.iter().flat_map(Source::requires))?;
+    let group = build_group(args, dir, content.groups.as_ref())?;
+    let mut sources = Arc::clone(sources);
+    if args.translate_isa || !args.srpm.is_empty() {
+        translate(args, Arc::<Vec<Source>>::make_mut(&mut sources), &content, arch);
+    }
+    let universe = Universe::load(Arc::new(content), arch)?;
+    Ok(Loaded { label: dir.display().to_string(), universe, group, sources })
+}
+
+fn compare<'a>(
+    args: &ResolveArgs,
+    generations: &'a [Generation<'a>],
+    lists: &[&'a [Source]],
+    progress: bool,
+) -> Result<Report<'a>, ResolveCliError> {
+    let last = generations.len() - 1;
+    // Digests need no texts.
+    let quick = ResolveArgs { distances: true, digest: true, ..args.clone() };
+    let bar = bar(lists[last].len() * 2, progress);
+    let resolve = |at: usize| {
+        let mut answers: Vec<Option<Resolution>> = Vec::with_capacity(lists[at].len());
+        for_each(generations[at].prepared(), lists[at], &quick, no_line, |_, answer, _| {
+            bar.inc(1);
+            answers.push(answer.cloned());
+            Ok(())
+        })
+        .map(|_| answers)
+    };
+    let (before, now) = (resolve(last - 1)?, resolve(last)?);
+    bar.finish_and_clear();
+    let count = |answers: &[Option<Resolution>]| answers.iter().flatten().filter(|a| a.ok).count();
+    let mut report = Report {
+        generations,
+        sources: lists[last],
+        rows: Vec::new(),
+        resolved: (count(&before), count(&now)),
+        never: 0,
+    };
+    let mut earlier = Earlier { generations, lists, resolvers: BTreeMap::new() };
+    for (source, (before, now)) in before.into_iter().zip(now).enumerate() {
+        let (Some(before), Some(now)) = (before, now) else { continue };
+        if now.ok && before.ok {
+            let installed = |answer: &Resolution, at: usize| answer.installed(generations[at].prepared().universe());
+            let changes = changes(&installed(&before, last - 1), &installed(&now, last));
+            if !changes.is_empty() {
+                report.rows.push(Row { source, outcome: Outcome::Changed, changes, broken: None });
+            }
+        } else if now.ok {
+            report.rows.push(Row { source, outcome: Outcome::Repaired, changes: Vec::new(), broken: None });
+        } else {
+            let outcome = if before.ok { Outcome::Broken } else { Outcome::StillBroken };
+            let Some((resolved, closure)) = earlier.last_resolved(source, &before) else {
+                report.never += 1;
+                continue;
+            };
+            let requires: Vec<&[String]> = lists.iter().map(|l| l[source].build.requires.as_slice()).collect();
+            let causes = first_causes(generations, &requires, resolved, &closure);
+            report.rows.push(Row { source, outcome, changes: Vec::new(), broken: Some((resolved, causes)) });
+        }
+    }
+    Ok(report)
+}
+
+/// Resolves single source packages in earlier generations.
+struct Earlier<'a> {
+    generations: &'a [Generation<'a>],
+    lists: &'a [&'a [Source]],
+    resolvers: BTreeMap<usize, Resolver<'a>>,
+}
+
+impl Earlier<'_> {
+    /// The last generation in which a source package resolved, and with what. `before`: the answer of the last but one.
+    fn last_resolved(&mut self, source: usize, before: &Resolution) -> Option<(usize, Vec<crate::resolve::PkgId>)> {
+        let previous = self.generations.len() - 2;
+        if before.ok {
+            return Some((previous, before.closure.clone()));
+        }
+        (0..previous).rev().find_map(|at| {
+            let prepared = self.generations[at].prepared();
+            let resolver = self.resolvers.entry(at).or_insert_with(|| prepared.resolver().without_texts());
+            let answer = resolver.resolve(&self.lists[at][source].build.requires);
+            answer.ok.then_some((at, answer.closure))
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct ChangeLine<'a> {
+    name: &'a str,
+    arch: &'a str,
+    old: Option<String>,
+    new: Option<String>,
+    distance: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct LinkLine<'a> {
+    requirement: &'a str,
+    package: Option<String>,
+}
+
+impl Report<'_> {
+    fn lines(&self, out: &mut impl Write) -> Result<(), ResolveCliError> {
+        use serde_json::json;
+        for row in &self.rows {
+            let source = &self.sources[row.source].label;
+            let mut line = json!({ "source": source, "outcome": row.outcome });
+            if row.outcome == Outcome::Changed {
+                line["changes"] = json!(row.changes.iter().map(change_line).collect::<Vec<_>>());
+            }
+            if let Some((resolved, causes)) = &row.broken {
+                line["resolved_in"] = json!(self.generations[*resolved].label());
+                line["cause"] = json!(causes.first().map(FirstCause::id));
+                line["causes"] = json!(causes.iter().map(FirstCause::id).collect::<Vec<_>>());
+                line["path"] = json!(causes.first().map_or(Vec::new(), link_lines));
+            }
+            json_line(out, &line)?;
+        }
+        for (cause, sources) in self.groups() {
+            let (effect, what) = match &cause.effect {
+                Effect::Lost { requirement } => ("lost", requirement.clone()),
+                Effect::Requires { requirement } => ("requires", requirement.clone()),
+                Effect::Provides { requirement } => ("provides", requirement.clone()),
+                Effect::Conflict { with } => ("conflict", with.to_string()),
+            };
+            let mut line = json!({
+                "cause": cause.id(), "from": self.generations[cause.step - 1].label(),
+                "to": self.generations[cause.step].label(), "effect": effect, "what": what, "sources": sources.len(),
+            });
+            if let Culprit::Package(change) = &cause.culprit {
+                let PackageChange { name, arch, old, new, source, successors } = &**change;
+                let text = |evr: &Option<crate::model::Evr>| evr.as_ref().map(ToString::to_string);
+                line["package"] = json!({ "name": name, "arch": arch, "old": text(old), "new": text(new) });
+                if !successors.is_empty() {
+                    line["successors"] = json!(successors);
+                }
+                if let Some((before, after)) = source {
+                    let after = after.as_ref().map(ToString::to_string);
+                    line["built_from"] = json!({ "old": before.to_string(), "new": after });
+                }
+            }
+            json_line(out, &line)?;
+        }
+        Ok(())
+    }
+
+    /// First causes with the rows they stand for, the largest group first.
+    fn groups(&self) -> Vec<(&FirstCause, Vec<&Row>)> {
+        let broken: Vec<(&Row, &Vec<FirstCause>)> =
+            self.rows.iter().filter_map(|row| row.broken.as_ref().map(|(_, causes)| (row, causes))).collect();
+        let causes: Vec<&[FirstCause]> = broken.iter().map(|(_, causes)| causes.as_slice()).collect();
+        let groups = group_by_cause(&causes);
+        groups.into_iter().map(|(cause, at)| (cause, at.into_iter().map(|i| broken[i].0).collect())).collect()
+    }
+
+    fn print(&self, args: &ResolveArgs, out: &mut impl Write) -> io::Result<()> {
+        let universe = |g: &Generation<'_>| (g.prepared().universe().arch().to_owned(), g.prepared().universe().len());
+        let last = self.generations.len() - 1;
+        let (arch, packages) = universe(&self.generations[last]);
+        let mode = crate::resolve::Mode::from(args.mode).as_str();
+        writeln!(out, "Repository   {} ({arch}, {packages} packages), mode {mode}", self.generations[last].label())?;
+        for generation in self.generations[..last].iter().rev() {
+            writeln!(out, "Against      {} ({} packages)", generation.label(), universe(generation).1)?;
+        }
+        let group = |at: usize| if self.generations[at].prepared().group().ok { "" } else { " (no build group)" };
+        let (before, now) = self.resolved;
+        writeln!(out, "Resolved     {now} source packages{}, before {before}{}", group(last), group(last - 1))?;
+        let of = |outcome: Outcome| self.rows.iter().filter(move |row| row.outcome == outcome);
+        let count = |outcome: Outcome| of(outcome).count();
+        writeln!(out, "Broken       {} source packages", count(Outcome::Broken))?;
+        if count(Outcome::StillBroken) > 0 {
+            writeln!(out, "Still broken {} source packages that once resolved", count(Outcome::StillBroken))?;
+        }
+        for (cause, rows) in self.groups() {
+            self.print_cause(cause, &rows, out)?;
+        }
+        let unclear: Vec<&Row> =
+            self.rows.iter().filter(|r| r.broken.as_ref().is_some_and(|(_, causes)| causes.is_empty())).collect();
+        if !unclear.is_empty() {
+            writeln!(out, "\n{:>5}  not narrowed down to one change; see the problem with --packages", unclear.len())?;
+            unclear.iter().try_for_each(|row| writeln!(out, "         {}", self.sources[row.source].label))?;
+        }
+        if self.never > 0 {
+            writeln!(out, "\n{:>5}  never resolved in the generations given", self.never)?;
+        }
+        if count(Outcome::Repaired) > 0 {
+            writeln!(out, "\nRepaired     {} source packages", count(Outcome::Repaired))?;
+            of(Outcome::Repaired).try_for_each(|row| writeln!(out, "  {}", self.sources[row.source].label))?;
+        }
+        if count(Outcome::Changed) > 0 {
+            writeln!(out, "\nChanged      {} source packages with another buildroot", count(Outcome::Changed))?;
+            for row in of(Outcome::Changed) {
+                writeln!(out, "  {}: {}", self.sources[row.source].label, shown(&row.changes))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_cause(&self, cause: &FirstCause, rows: &[&Row], out: &mut impl Write) -> io::Result<()> {
+        let (from, to) = (self.generations[cause.step - 1].label(), self.generations[cause.step].label());
+        writeln!(out, "\n{:>5}  {}", rows.len(), culprit(cause))?;
+        writeln!(out, "       {}", effect(&cause.effect))?;
+        if self.generations.len() > 2 {
+            writeln!(out, "       between {from} and {to}")?;
+        }
+        for row in rows {
+            let causes = row.broken.as_ref().map_or(&[][..], |(_, causes)| causes);
+            let path = causes.first().map(path).unwrap_or_default();
+            writeln!(out, "         {}: {path}", self.sources[row.source].label)?;
+            for other in causes.iter().skip(1) {
+                writeln!(out, "           and {}: {}", culprit(other), effect(&other.effect))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn culprit(cause: &FirstCause) -> String {
+    let change = match &cause.culprit {
+        Culprit::BuildRequires => return "the source package's own requirements".to_owned(),
+        Culprit::BuildGroup => return "the members of the build group".to_owned(),
+        Culprit::Package(change) => change,
+    };
+    let PackageChange { name, arch, old, new, source, successors } = &**change;
+    let moved = match (old, new) {
+        (Some(old), Some(new)) if old == new => format!("{old}, other metadata"),
+        (Some(old), Some(new)) => format!("{old} → {new}"),
+        (Some(old), None) => format!("{old} removed"),
+        (None, Some(new)) => format!("{new} added"),
+        (None, None) => String::new(),
+    };
+    let built = match source {
+        Some((before, Some(after))) if before != after => format!(", built from {before} → {after}"),
+        Some((before, Some(_))) => format!(", built from {before}"),
+        Some((before, None)) => format!(", built from {before}, which is gone"),
+        None => String::new(),
+    };
+    let instead = match successors.as_slice() {
+        [] => String::new(),
+        some => format!(", which builds {} now", some.join(", ")),
+    };
+    format!("{name}.{arch} {moved}{built}{instead}")
+}
+
+fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Lost { requirement } => format!("provides {requirement} no longer"),
+        Effect::Requires { requirement } => format!("requires {requirement} now, which cannot be had"),
+        Effect::Provides { requirement } => format!("provides {requirement} now, which the build group asks for"),
+        Effect::Conflict { with } => format!("cannot be installed together with {with} any more"),
+    }
+}
+
+fn path(cause: &FirstCause) -> String {
+    let mut text = String::new();
+    if cause.in_group {
+        text.push_str("build group: ");
+    }
+    for (at, link) in cause.path.iter().enumerate() {
+        if at > 0 {
+            text.push_str(" → ");
+        }
+        text.push_str(&link.requirement);
+        if let Some(package) = &link.package
+            && !link.requirement.starts_with(package.name.as_str())
+        {
+            text.push_str(&format!(" ({})", package.name));
+        }
+    }
+    text
+}
+
+fn change_line(change: &Change) -> ChangeLine<'_> {
+    ChangeLine {
+        name: &change.name,
+        arch: &change.arch,
+        old: change.old.as_ref().map(ToString::to_string),
+        new: change.new.as_ref().map(ToString::to_string),
+        distance: change.distance,
+    }
+}
+
+fn link_lines(cause: &FirstCause) -> Vec<LinkLine<'_>> {
+    let links = cause.path.iter();
+    links
+        .map(|l| LinkLine { requirement: &l.requirement, package: l.package.as_ref().map(ToString::to_string) })
+        .collect()
+}
+
+/// The nearest changes, as people write them.
+fn shown(changes: &[Change]) -> String {
+    let mut sorted: Vec<&Change> = changes.iter().collect();
+    sorted.sort_by_key(|c| c.distance.unwrap_or(u8::MAX));
+    let one = |c: &&Change| match (&c.old, &c.new) {
+        (Some(old), Some(new)) if new < old => format!("{} {old} → {new} (downgraded)", c.name),
+        (Some(old), Some(new)) => format!("{} {old} → {new}", c.name),
+        (None, Some(new)) => format!("{} {new} added", c.name),
+        (Some(old), None) => format!("{} {old} removed", c.name),
+        (None, None) => String::new(),
+    };
+    let mut texts: Vec<String> = sorted.iter().take(CHANGES_SHOWN).map(one).collect();
+    if let Some(more @ 1..) = sorted.len().checked_sub(CHANGES_SHOWN) {
+        texts.push(format!("and {more} more"));
+    }
+    texts.join(", ")
+}

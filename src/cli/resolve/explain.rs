@@ -1,0 +1,148 @@
+//! `koschei resolve --explain`: why each package is in the buildroot of a source package.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{ResolveArgs, ResolveCliError, build_group, json_line, sources, translate};
+use crate::cli::sources::Source;
+use crate::repodata::RepoDir;
+use crate::resolve::{Chain, Origin, PkgId, Prepared, Resolution, Universe};
+
+pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<(), ResolveCliError> {
+    let arch = super::arch(args);
+    let mut sources = sources::read(args, &arch)?;
+    let content = RepoDir::open(&args.repo)?.load(sources.iter().flat_map(Source::requires))?;
+    translate(args, &mut sources, &content, &arch);
+    let group = build_group(args, &args.repo, content.groups.as_ref())?;
+    let universe = Universe::load(Arc::new(content), &arch)?;
+    let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
+    for source in &sources {
+        one(args, source, &prepared, out)?;
+    }
+    Ok(())
+}
+
+fn one(
+    args: &ResolveArgs,
+    source: &Source,
+    prepared: &Prepared<'_>,
+    out: &mut impl Write,
+) -> Result<(), ResolveCliError> {
+    let universe = prepared.universe();
+    if let Some(reason) = source.excluded {
+        return if args.jsonl {
+            json_line(out, &serde_json::json!({ "source": source.label, "not_for_this_arch": reason }))
+        } else {
+            writeln!(out, "{} is not for {}: {reason}", source.label, universe.arch()).map_err(ResolveCliError::Write)
+        };
+    }
+    let mut answer = prepared.resolver().with_distances().with_true_distances().resolve(&source.build.requires);
+    answer.problems = source.build.explain(&answer.problems);
+    if !answer.ok {
+        return if args.jsonl {
+            json_line(out, &serde_json::json!({ "source": source.label, "ok": false, "problems": answer.problems }))
+        } else {
+            unresolved(&source.label, universe, &answer, out).map_err(ResolveCliError::Write)
+        };
+    }
+    let mut explainer = prepared.explainer();
+    let chains = explainer.chains(&source.build.requires, &answer.closure);
+    if args.jsonl {
+        return lines(prepared, &answer, &chains, out);
+    }
+    let group = answer.closure.iter().filter(|id| in_group(prepared, **id)).count();
+    writeln!(
+        out,
+        "{} on {}: {} packages, {group} of them of the build group",
+        source.label,
+        universe.arch(),
+        answer.closure.len()
+    )
+    .and_then(|()| tree(universe, &answer.closure, &chains, out))
+    .map_err(ResolveCliError::Write)
+}
+
+fn in_group(prepared: &Prepared<'_>, id: PkgId) -> bool {
+    prepared.group().closure.binary_search(&id).is_ok()
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    package: String,
+    /// The build group alone brings it, too.
+    in_group: bool,
+    origin: Option<&'static str>,
+    chain: Vec<LineStep<'a>>,
+    distance: Option<u8>,
+    true_distance: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct LineStep<'a> {
+    requirement: &'a str,
+    package: String,
+}
+
+fn lines(
+    prepared: &Prepared<'_>,
+    answer: &Resolution,
+    chains: &[Option<Chain>],
+    out: &mut impl Write,
+) -> Result<(), ResolveCliError> {
+    let universe = prepared.universe();
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for (place, &id) in answer.closure.iter().enumerate() {
+        let steps = chains[place].iter().flat_map(|c| &c.steps);
+        lines.push(Line {
+            package: universe.nevra(id).to_string(),
+            in_group: in_group(prepared, id),
+            origin: chains[place].as_ref().map(|c| c.origin.as_str()),
+            chain: steps
+                .map(|s| LineStep { requirement: &s.requirement, package: universe.nevra(s.package).to_string() })
+                .collect(),
+            distance: answer.distances.get(place).copied().flatten(),
+            true_distance: answer.true_distances.get(place).copied().flatten(),
+        });
+    }
+    lines.sort_by(|a, b| a.package.cmp(&b.package));
+    lines.iter().try_for_each(|line| json_line(out, line))
+}
+
+/// Each package once, under the one whose requirement brought it.
+fn tree(universe: &Universe, closure: &[PkgId], chains: &[Option<Chain>], out: &mut impl Write) -> io::Result<()> {
+    let mut roots: BTreeMap<Origin, Vec<usize>> = BTreeMap::new();
+    let mut children: BTreeMap<PkgId, Vec<usize>> = BTreeMap::new();
+    for (place, chain) in chains.iter().enumerate() {
+        let Some(chain) = chain else { continue };
+        match chain.steps.len().checked_sub(2).and_then(|at| chain.steps.get(at)) {
+            Some(before) => children.entry(before.package).or_default().push(place),
+            None => roots.entry(chain.origin).or_default().push(place),
+        }
+    }
+    for (origin, roots) in roots {
+        writeln!(out, "{}", if origin == Origin::Group { "Build group" } else { "BuildRequires" })?;
+        // Depth first, without recursion: chains are as long as people make them.
+        let mut open: Vec<(usize, usize)> = roots.into_iter().rev().map(|place| (place, 1)).collect();
+        while let Some((place, depth)) = open.pop() {
+            let Some(last) = chains[place].as_ref().and_then(|c| c.steps.last()) else { continue };
+            writeln!(out, "{:indent$}{} → {}", "", last.requirement, universe.nevra(last.package), indent = 2 * depth)?;
+            let below = children.get(&closure[place]).into_iter().flatten().rev();
+            open.extend(below.map(|&place| (place, depth + 1)));
+        }
+    }
+    Ok(())
+}
+
+fn unresolved(label: &str, universe: &Universe, answer: &Resolution, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{label} cannot be resolved on {}", universe.arch())?;
+    for problem in &answer.problems {
+        writeln!(out, "  {}", problem.replace('\n', "\n  "))?;
+    }
+    writeln!(
+        out,
+        "To see which change did it, give an earlier state of the repository with --against DIR instead of --explain."
+    )
+}

@@ -1,0 +1,129 @@
+//! What people want to know of a run: where the time went, who answered, what resolved.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::ResolveArgs;
+use crate::cli::sources::Source;
+use crate::engine::clock::Stopwatch;
+use crate::resolve::{GroupVerdict, Handover, Mode, Resolution, Universe};
+
+/// Where the time went, and who answered.
+pub(super) struct Stats {
+    watch: Stopwatch,
+    laps: Vec<(&'static str, Duration)>,
+    native: usize,
+    handovers: BTreeMap<Handover, (usize, usize)>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self { watch: Stopwatch::start(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
+    }
+}
+
+impl Stats {
+    pub(super) fn lap(&mut self, name: &'static str) {
+        let before: Duration = self.laps.iter().map(|(_, time)| *time).sum();
+        self.laps.push((name, self.watch.elapsed().saturating_sub(before)));
+    }
+
+    pub(super) fn add(&mut self, answer: &Resolution) {
+        match answer.handover {
+            None => self.native += 1,
+            Some(reason) => {
+                let counts = self.handovers.entry(reason).or_default();
+                *if answer.ok { &mut counts.0 } else { &mut counts.1 } += 1;
+            }
+        }
+    }
+
+    pub(super) fn print(&self, json: bool) {
+        if json {
+            let seconds: BTreeMap<_, _> = self.laps.iter().map(|(name, time)| (*name, time.as_secs_f64())).collect();
+            let handovers: BTreeMap<_, _> = self.handovers.iter().map(|(r, c)| (r.as_str(), c)).collect();
+            eprintln!("{}", serde_json::json!({ "seconds": seconds, "native": self.native, "handovers": handovers }));
+            return;
+        }
+        for (name, time) in &self.laps {
+            eprintln!("{name:<20} {:>8.3} s", time.as_secs_f64());
+        }
+        eprintln!("{:<20} {:>8} source packages", "own solver", self.native);
+        for (reason, (ok, failed)) in &self.handovers {
+            eprintln!("{:<20} {ok:>8} resolved, {failed} not: {reason}", "libsolv");
+        }
+    }
+}
+
+/// What people want to know of a run.
+#[derive(Default)]
+pub(super) struct Summary {
+    resolved: usize,
+    packages: usize,
+    largest: usize,
+    failed: Vec<(String, Vec<String>)>,
+    elsewhere: Vec<(String, &'static str)>,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, source: &Source, answer: Option<&Resolution>) {
+        let Some(answer) = answer else {
+            return self.elsewhere.push((source.label.clone(), source.excluded.unwrap_or_default()));
+        };
+        if answer.ok {
+            self.resolved += 1;
+            self.packages += answer.closure.len();
+            self.largest = self.largest.max(answer.closure.len());
+        } else {
+            self.failed.push((source.label.clone(), answer.problems.clone()));
+        }
+    }
+
+    pub(super) fn print(
+        &self,
+        out: &mut impl Write,
+        universe: &Universe,
+        args: &ResolveArgs,
+        group: &GroupVerdict,
+    ) -> io::Result<()> {
+        let mode = Mode::from(args.mode).as_str();
+        writeln!(
+            out,
+            "Repository   {} ({}, {} packages), mode {mode}",
+            args.repo.display(),
+            universe.arch(),
+            universe.len()
+        )?;
+        match group.ok {
+            true => writeln!(out, "Build group  {}: {} packages", args.group, group.closure.len())?,
+            false => writeln!(out, "Build group  {}: cannot be installed", args.group)?,
+        }
+        for member in &group.skipped {
+            writeln!(out, "             {member} is passed over: nothing provides it")?;
+        }
+        for problem in &group.problems {
+            writeln!(out, "             {}", problem.replace('\n', "\n             "))?;
+        }
+        let mean = self.packages.checked_div(self.resolved).unwrap_or(0);
+        writeln!(
+            out,
+            "Resolved     {} source packages, with {mean} packages on average, {} at most",
+            self.resolved, self.largest
+        )?;
+        writeln!(out, "Unresolved   {} source packages", self.failed.len())?;
+        for (label, problems) in &self.failed {
+            writeln!(out, "  {label}")?;
+            for problem in problems {
+                writeln!(out, "    {}", problem.replace('\n', "\n    "))?;
+            }
+        }
+        if !self.elsewhere.is_empty() {
+            writeln!(out, "Not for {}   {} source packages", universe.arch(), self.elsewhere.len())?;
+            for (label, reason) in &self.elsewhere {
+                writeln!(out, "  {label}: {} {reason}", universe.arch())?;
+            }
+        }
+        Ok(())
+    }
+}

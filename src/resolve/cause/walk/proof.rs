@@ -1,0 +1,215 @@
+//! Packages that could be installed for themselves, but not together: reading the proof backwards.
+
+use std::collections::BTreeSet;
+
+use super::{Link, Root, Walk, Way, parts};
+use crate::repodata::Dependency;
+use crate::resolve::cause::fact::Fact;
+use crate::resolve::native::{Alternatives, End, Reason, Refutation};
+use crate::resolve::need::rich;
+use crate::resolve::resolver::Mode;
+use crate::resolve::universe::PkgId;
+
+/// A refutation while it is read.
+struct Proof<'r> {
+    refutation: &'r Refutation,
+    /// The root of each wish.
+    places: &'r [usize],
+    done: BTreeSet<PkgId>,
+}
+
+impl Walk<'_> {
+    /// Everything could be installed for itself, but not together.
+    pub(super) fn contradiction(&mut self) {
+        let native = self.new.prepared.native();
+        let universe = self.new.prepared.universe();
+        let mut wishes = Vec::new();
+        let mut places = Vec::new();
+        for (place, root) in self.roots.iter().enumerate() {
+            if let Some(wish) = root.dependency.as_ref().and_then(|d| native.wish(d, universe).ok()) {
+                wishes.push(wish);
+                places.push(place);
+            }
+        }
+        let base = match self.new.prepared.mode() {
+            Mode::Two => self.new.prepared.group().closure.clone(),
+            Mode::Joint => Vec::new(),
+        };
+        let wishes: Vec<_> = wishes.iter().collect();
+        let Some(refutation) = native.refute(&wishes, &base) else { return };
+        let mut proof = Proof { refutation: &refutation, places: &places, done: BTreeSet::new() };
+        match &refutation.end {
+            End::Conflict(a, b) => {
+                self.conflict(&proof, *a, *b, None);
+                self.because(&mut proof, *a);
+                self.because(&mut proof, *b);
+            }
+            End::Nothing(alternatives) => self.alternatives(&mut proof, alternatives),
+        }
+    }
+
+    /// Notes that two packages conflict. `way` is how the proof came there if it does not follow from either.
+    fn conflict(&mut self, proof: &Proof<'_>, a: PkgId, b: PkgId, way: Option<Way>) {
+        let first = match (self.path(proof, a), self.path(proof, b)) {
+            (Some(a), Some(b)) if b.0 < a.0 => Some(b),
+            (Some(a), _) => Some(a),
+            (None, b) => b,
+        };
+        let (root, path) = first.or(way).unwrap_or_default();
+        if root >= self.roots.len() {
+            return;
+        }
+        if self.new.conflicts_itself(a, b) {
+            self.note(Fact::Conflict { a: self.new.key(a), b: self.new.key(b) }, path, root);
+            return;
+        }
+        // They only conflict because one asks for something that cannot be had if the other is there.
+        for id in [a, b] {
+            self.conditional(id, &path, root);
+        }
+    }
+
+    /// Follows why packages have to be there.
+    fn because(&mut self, proof: &mut Proof<'_>, id: PkgId) {
+        let mut next = vec![id];
+        while let Some(id) = next.pop() {
+            if !proof.done.insert(id) {
+                continue;
+            }
+            match proof.refutation.there.get(&id) {
+                Some(Reason::Only(alternatives)) => next.extend(self.one(proof, alternatives)),
+                Some(Reason::Base) => self.based(id),
+                None => {}
+            }
+        }
+    }
+
+    /// Follows why a package is in the build group's closure, if it was not before.
+    fn based(&mut self, id: PkgId) {
+        let family = self.old.family(&self.new.key(id));
+        let before = &self.old.prepared.group().closure;
+        if family.iter().any(|id| before.contains(id)) {
+            return;
+        }
+        let closure = &self.new.prepared.group().closure;
+        let chains = self.new.prepared.explainer().chains(&[] as &[&str], closure);
+        let Some(chain) = closure.iter().position(|&p| p == id).and_then(|at| chains.into_iter().nth(at).flatten())
+        else {
+            return;
+        };
+        let root = self.roots.len();
+        let mut owner = None;
+        let mut path = Vec::new();
+        for step in chain.steps {
+            let Ok(dependency) = Dependency::parse(&step.requirement) else { return };
+            if owner.is_none() {
+                let text = step.requirement.clone();
+                self.roots.push(Root { text, dependency: Some(dependency.clone()), in_group: true });
+            }
+            let mut units = Vec::new();
+            if let Some(rich) = rich(&dependency) {
+                parts(&rich, &mut units);
+            }
+            for unit in &units {
+                self.lost(unit, &dependency, owner.is_none(), &path, root);
+            }
+            path.push(Link { requirement: step.requirement, package: Some(self.new.nevra(step.package)) });
+            if owner.is_none() {
+                units.iter().for_each(|unit| self.passed_over(unit, &path, root));
+            }
+            self.asked(owner, dependency, path.clone(), root);
+            owner = Some(step.package);
+        }
+    }
+
+    fn alternatives(&mut self, proof: &mut Proof<'_>, alternatives: &Alternatives) {
+        for id in self.one(proof, alternatives) {
+            self.because(proof, id);
+        }
+    }
+
+    /// Looks at one need of which not all candidates are left; returns the packages it follows from.
+    fn one(&mut self, proof: &Proof<'_>, alternatives: &Alternatives) -> Vec<PkgId> {
+        let mut from: Vec<PkgId> = alternatives.owners.clone();
+        let mut way = None;
+        if let Some((owner, dependency, (root, path))) = self.named(proof, alternatives) {
+            if let Some(rich) = rich(&dependency) {
+                let mut units = Vec::new();
+                parts(&rich, &mut units);
+                for unit in units {
+                    self.lost(&unit, &dependency, owner.is_none(), &path, root);
+                    if owner.is_none() && self.roots[root].in_group {
+                        self.passed_over(&unit, &path, root);
+                    }
+                }
+            }
+            let mut path = path;
+            let only = alternatives.members.first().filter(|_| alternatives.members.len() == 1);
+            path.push(Link { requirement: dependency.to_string(), package: only.map(|&id| self.new.nevra(id)) });
+            way = Some((root, path.clone()));
+            self.asked(owner, dependency, path, root);
+        }
+        for member in &alternatives.members {
+            if let Some(&by) = proof.refutation.excluded.get(member) {
+                self.conflict(proof, by, *member, way.clone());
+                from.push(by);
+            }
+        }
+        from
+    }
+
+    /// Whose requirement it is, which, and how the proof came there.
+    fn named(&self, proof: &Proof<'_>, alternatives: &Alternatives) -> Option<(Option<PkgId>, Dependency, Way)> {
+        if let Some(wish) = alternatives.wish {
+            let root = *proof.places.get(wish)?;
+            return Some((None, self.roots[root].dependency.clone()?, (root, Vec::new())));
+        }
+        let content = self.new.prepared.universe().content();
+        for &owner in &alternatives.owners {
+            for required in &content.packages()[owner.index()].requires {
+                let dependency = content.dependency(required.dep);
+                let Some(providers) = rich(dependency).and_then(|rich| self.new.providers(&rich, false)) else {
+                    continue;
+                };
+                let mut alive = providers.iter().copied().filter(|&id| !self.new.is_dead(id));
+                let same = if dependency.is_rich() {
+                    !alternatives.members.is_empty() && alternatives.members.iter().all(|id| providers.contains(id))
+                } else {
+                    alive.by_ref().eq(alternatives.members.iter().copied())
+                };
+                if same {
+                    let way = self.path(proof, owner).unwrap_or_default();
+                    return (way.0 < self.roots.len()).then_some((Some(owner), dependency.clone(), way));
+                }
+            }
+        }
+        None
+    }
+
+    /// How the proof came to a package that has to be there. `None`: it is in the base, or only a candidate.
+    fn path(&self, proof: &Proof<'_>, id: PkgId) -> Option<Way> {
+        let mut path = Vec::new();
+        let mut at = id;
+        let content = self.new.prepared.universe().content();
+        // No package follows from itself, so this ends.
+        loop {
+            let Some(Reason::Only(alternatives)) = proof.refutation.there.get(&at) else { return None };
+            let package = Some(self.new.nevra(at));
+            if let Some(wish) = alternatives.wish {
+                let root = *proof.places.get(wish)?;
+                path.push(Link { requirement: self.roots[root].text.clone(), package });
+                path.reverse();
+                return Some((root, path));
+            }
+            let owner = *alternatives.owners.first()?;
+            let gives = |dependency: &&Dependency| {
+                let found = rich(dependency).and_then(|rich| self.new.providers(&rich, false));
+                found.is_some_and(|list| list.contains(&at))
+            };
+            let requires = &content.packages()[owner.index()].requires;
+            let requirement = requires.iter().map(|r| content.dependency(r.dep)).find(gives);
+            path.push(Link { requirement: requirement.map(ToString::to_string).unwrap_or_default(), package });
+            at = owner;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Why a question has no answer, where that follows from the rules without trying anything.
+//!
+//! Starts from what has to be there (the base, wishes with one candidate left) and draws conclusions: what a package that has to be
+//! there needs and only one package can give has to be there too; what conflicts with it cannot be. When two that have to be there
+//! conflict, or a need has no candidate left, there is no answer, and every conclusion knows what it was drawn from.
+//!
+//! This is an explanation, not a solver: where only trying shows that there is no answer, it says nothing. It does not care about
+//! speed, for it is asked of unresolvable source packages only. Unlike the search it starts from nothing each time.
+
+use std::collections::BTreeMap;
+
+use super::clauses::Literal;
+use super::graph::{Graph, Rule};
+use super::{Jobs, Node, Wish, node, package, packages};
+use crate::resolve::universe::PkgId;
+
+/// What has to be there, one of several.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::resolve) struct Alternatives {
+    /// Those that need it, all of them there; several for a conditional requirement. Empty: the wish [`Alternatives::wish`].
+    pub(in crate::resolve) owners: Vec<PkgId>,
+    /// Which wish, when nobody else needs it.
+    pub(in crate::resolve) wish: Option<usize>,
+    /// The candidates, ascending; none of them is dead.
+    pub(in crate::resolve) members: Vec<PkgId>,
+}
+
+/// Why a package has to be there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::resolve) enum Reason {
+    /// It is installed before.
+    Base,
+    /// The others cannot be there.
+    Only(Alternatives),
+}
+
+/// Where it ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::resolve) enum End {
+    /// Both have to be there, and may not be together.
+    Conflict(PkgId, PkgId),
+    /// None of these can be there.
+    Nothing(Alternatives),
+}
+
+/// A proof that there is no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::resolve) struct Refutation {
+    /// What has to be there, and why.
+    pub(in crate::resolve) there: BTreeMap<PkgId, Reason>,
+    /// What cannot be there, and the package that has to be there and forbids it.
+    pub(in crate::resolve) excluded: BTreeMap<PkgId, PkgId>,
+    /// The contradiction.
+    pub(in crate::resolve) end: End,
+}
+
+pub(super) fn refute(graph: &Graph, wishes: &[&Wish], base: &[PkgId]) -> Option<Refutation> {
+    let mut state = State { graph, there: BTreeMap::new(), order: Vec::new(), excluded: BTreeMap::new(), end: None };
+    for id in base {
+        state.add(node(id.index()), Reason::Base);
+    }
+    let mut jobs: Vec<(usize, Vec<Node>)> = Vec::new();
+    for (index, wish) in wishes.iter().enumerate() {
+        if let Jobs::All(lists) = &wish.jobs {
+            jobs.extend(lists.iter().map(|list| (index, list.clone())));
+        }
+    }
+    loop {
+        let before = (state.there.len(), state.excluded.len());
+        for (index, list) in &jobs {
+            state.one_of(list, |members| Alternatives { owners: Vec::new(), wish: Some(*index), members });
+        }
+        let mut at = 0;
+        while let Some(&p) = state.order.get(at) {
+            state.rules(p);
+            at += 1;
+        }
+        if let Some(end) = state.end {
+            let package = |p: Node| PkgId::from_index(package(p));
+            let there = state.there.into_iter().map(|(p, reason)| (package(p), reason)).collect();
+            let excluded = state.excluded.into_iter().map(|(p, by)| (package(p), package(by))).collect();
+            return Some(Refutation { there, excluded, end });
+        }
+        if before == (state.there.len(), state.excluded.len()) {
+            return None;
+        }
+    }
+}
+
+struct State<'g> {
+    graph: &'g Graph,
+    there: BTreeMap<Node, Reason>,
+    /// Those that are there, in the order in which that was found out.
+    order: Vec<Node>,
+    excluded: BTreeMap<Node, Node>,
+    end: Option<End>,
+}
+
+impl State<'_> {
+    fn add(&mut self, p: Node, reason: Reason) {
+        if self.end.is_some() || self.there.contains_key(&p) {
+            return;
+        }
+        let base = reason == Reason::Base;
+        self.there.insert(p, reason);
+        self.order.push(p);
+        for &q in self.graph.conflicts.row(p) {
+            // What is installed before may be replaced by another version.
+            let same_name = self.graph.traits[p as usize].name == self.graph.traits[q as usize].name;
+            if same_name && (base || self.there.get(&q) == Some(&Reason::Base)) {
+                continue;
+            }
+            if self.there.contains_key(&q) {
+                self.end = Some(End::Conflict(PkgId::from_index(package(p)), PkgId::from_index(package(q))));
+                return;
+            }
+            self.excluded.entry(q).or_insert(p);
+        }
+    }
+
+    fn one_of(&mut self, list: &[Node], why: impl FnOnce(Vec<PkgId>) -> Alternatives) {
+        if self.end.is_some() || list.iter().any(|p| self.there.contains_key(p)) {
+            return;
+        }
+        let mut open = list.iter().filter(|p| !self.excluded.contains_key(p) && !self.graph.is_dead(**p));
+        match (open.next(), open.next()) {
+            (None, _) => self.end = Some(End::Nothing(why(packages(list)))),
+            (Some(&only), None) => self.add(only, Reason::Only(why(packages(list)))),
+            _ => {}
+        }
+    }
+
+    fn rules(&mut self, p: Node) {
+        let graph = self.graph;
+        for rule in graph.rules_of(p) {
+            if let Rule::Set(set) = graph.rules[rule as usize] {
+                let owners = vec![PkgId::from_index(package(p))];
+                self.one_of(graph.live.row(set), |members| Alternatives { owners, wish: None, members });
+            }
+        }
+        for &clause in graph.negative_in.row(p) {
+            self.clause(graph.clauses.row(clause));
+        }
+    }
+
+    fn clause(&mut self, literals: &[Literal]) {
+        let (negative, positive): (Vec<Literal>, Vec<Literal>) = literals.iter().partition(|l| **l < 0);
+        let mut owners: Vec<Node> = negative.iter().map(|l| l.unsigned_abs()).collect();
+        let members: Vec<Node> = positive.iter().map(|l| l.unsigned_abs()).collect();
+        let absent: Vec<Node> = owners.iter().copied().filter(|p| !self.there.contains_key(p)).collect();
+        match absent[..] {
+            [] => {
+                let owners = packages(&owners);
+                self.one_of(&members, |members| Alternatives { owners, wish: None, members });
+            }
+            // The one that is not there must not be, if nothing else fulfils the clause.
+            [last] => {
+                let lost = |p: &Node| self.excluded.contains_key(p) || self.graph.is_dead(*p);
+                if members.iter().all(lost) {
+                    owners.retain(|&p| p != last);
+                    if let Some(&by) = owners.first() {
+                        self.excluded.entry(last).or_insert(by);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
