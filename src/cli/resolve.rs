@@ -6,30 +6,32 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::repos::{self, RepoArg};
 use super::sources::{self, Source};
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
-use crate::repodata::{Groups, RepoDir, RepodataError, SrpmError, load_groups};
+use crate::repodata::{RepodataError, SrpmError};
 use crate::resolve::{GroupVerdict, Handover, Mode, Prepared, Resolution, ResolveError, Solvers, Universe};
 
 /// Answers that may wait for an earlier one of another thread before their threads pause.
 const WAITING_MAX: usize = 1024;
-/// Architectures Koji names repositories after.
-const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
 
 /// Find out which packages a source package would be built with, or why it cannot be.
 ///
-/// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one architecture. The
+/// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one architecture. Several
+/// are resolved against together, their packages in the order of the repositories, as dnf does with several in its configuration:
+/// one with a lower priority number is preferred to the others whatever the versions. (External repositories of a Koji tag are in
+/// Koji's own repository already, merged by its mergerepo, and are not given here.) The
 /// source packages come from an rpm-md repository of source packages, from a file with one JSON object per line (`nvr`, and
 /// `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `buildarchs`, `exclusivearch`, `excludearch`,
 /// and `made_on`, the architecture requirements with one in them are of), or are given themselves.
@@ -38,9 +40,10 @@ const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "risc
     after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl"
 )]
 pub struct ResolveArgs {
-    /// Directory of the binary repository (the one that holds repodata/)
-    #[arg(long, value_name = "DIR")]
-    pub repo: PathBuf,
+    /// Directory of the binary repository (the one that holds repodata/); may be repeated. Of several the one with the lower
+    /// priority wins; the default is 99
+    #[arg(long, value_name = "DIR[,priority=N]", required = true)]
+    pub repo: Vec<RepoArg>,
     /// Directory of a repository of source packages; their requires are the BuildRequires
     #[arg(long, value_name = "DIR", required_unless_present_any = ["buildrequires", "srpm"])]
     #[arg(conflicts_with_all = ["buildrequires", "srpm"])]
@@ -58,13 +61,13 @@ pub struct ResolveArgs {
     /// Only these source packages, as they are named in the output
     #[arg(long, value_name = "NVR,…", value_delimiter = ',')]
     pub packages: Vec<String>,
-    /// comps file with the build group; default: the one in the repository, else groups/comps.xml beside it
+    /// comps file with the build group; default: those in the repositories, else groups/comps.xml beside one
     #[arg(long, value_name = "FILE")]
     pub group_file: Option<PathBuf>,
     /// Id of the build group
     #[arg(long, value_name = "ID", default_value = "build")]
     pub group: String,
-    /// Architecture; default: the name of the repository's directory if that is one, else `x86_64`
+    /// Architecture; default: the name of a repository's directory if that is one, else `x86_64`
     #[arg(long, value_name = "ARCH")]
     pub arch: Option<String>,
     /// How build group and BuildRequires are put together
@@ -140,11 +143,11 @@ pub enum ResolveCliError {
     Resolve(#[from] ResolveError),
     /// There is no build group anywhere.
     #[error(
-        "find the build group: neither {repo}/repodata/repomd.xml names a group file nor is there {beside}; give one with --group-file"
+        "find the build group: neither repodata/repomd.xml of {repo} names a group file nor is there {beside}; give one with --group-file"
     )]
     NoGroupFile {
-        /// The repository.
-        repo: PathBuf,
+        /// The repositories.
+        repo: String,
         /// Where Koji would have put it.
         beside: PathBuf,
     },
@@ -157,6 +160,16 @@ pub enum ResolveCliError {
         file: String,
         /// Those that are there.
         found: String,
+    },
+    /// Repositories that look as if they were for different architectures.
+    #[error("choose the architecture: {} and {} are for {arches} by their names; say which with --arch", first.display(), second.display())]
+    Arches {
+        /// One repository.
+        first: PathBuf,
+        /// Another.
+        second: PathBuf,
+        /// Both architectures.
+        arches: String,
     },
     /// The file with the BuildRequires.
     #[error(transparent)]
@@ -185,7 +198,9 @@ impl Classified for ResolveCliError {
             Self::Sources(error) => error.class(),
             Self::Srpm(error) => error.class(),
             Self::Write(_) => Class::Unavailable,
-            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::NoPackage { .. } => Class::Rejected,
+            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::Arches { .. } | Self::NoPackage { .. } => {
+                Class::Rejected
+            }
         }
     }
 }
@@ -207,16 +222,16 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
 /// Runs the command on any writer; `progress` shows a bar on standard error.
 pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
     let mut stats = Stats::default();
-    let arch = args.arch.clone().unwrap_or_else(|| default_arch(&args.repo));
+    let arch = args.arch.clone().map_or_else(|| repos::default_arch(&args.repo), Ok)?;
     let mut sources = sources::read(args, &arch)?;
     stats.lap("read sources");
-    let content = RepoDir::open(&args.repo)?.load(sources.iter().flat_map(Source::requires))?;
+    let content = repos::load(&args.repo, sources.iter().flat_map(Source::requires))?;
     stats.lap("read repository");
     if args.translate_isa || !args.srpm.is_empty() {
         sources::translate(&mut sources, &content, &arch);
     }
-    let group = build_group(args, content.groups.as_ref())?;
-    let universe = Universe::load(Arc::new(content), &arch)?;
+    let group = repos::build_group(args, content.groups.as_ref())?;
+    let universe = repos::universe(&args.repo, content, &arch)?;
     stats.lap("index files");
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     stats.lap("make rules");
@@ -242,39 +257,6 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
         summary.print(out, &universe, args, &verdict).map_err(ResolveCliError::Write)?;
     }
     Ok(())
-}
-
-fn default_arch(repo: &Path) -> String {
-    let name =
-        std::path::absolute(repo).ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned())).unwrap_or_default();
-    match name.as_str() {
-        // Koji's names of the 32-bit architectures are those of the family, not of the packages in it.
-        "i386" => "i686".to_owned(),
-        "armhfp" => "armv7hl".to_owned(),
-        known if ARCHES.contains(&known) => name,
-        _ => "x86_64".to_owned(),
-    }
-}
-
-fn build_group(args: &ResolveArgs, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
-    let beside = args.repo.join("../groups/comps.xml");
-    let read;
-    let (groups, file) = if let Some(path) = &args.group_file {
-        read = load_groups(path)?;
-        (&read, path.display().to_string())
-    } else if let Some(own) = own {
-        (own, args.repo.display().to_string())
-    } else if beside.exists() {
-        read = load_groups(&beside)?;
-        (&read, beside.display().to_string())
-    } else {
-        return Err(ResolveCliError::NoGroupFile { repo: args.repo.clone(), beside });
-    };
-    groups.installed(&args.group).ok_or_else(|| {
-        let found: Vec<&str> = groups.ids().collect();
-        let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-        ResolveCliError::NoGroup { group: args.group.clone(), file, found }
-    })
 }
 
 /// Resolves all sources on several threads and hands the answers over in order.
@@ -492,7 +474,7 @@ impl Summary {
         writeln!(
             out,
             "Repository   {} ({}, {} packages), mode {mode}",
-            args.repo.display(),
+            repos::shown(&args.repo),
             universe.arch(),
             universe.len()
         )?;

@@ -72,25 +72,23 @@ impl RepoDir {
     /// # Errors
     /// As [`RepodataError`] says. Cost: memory of the packed files, one after the other, and of what is kept.
     pub fn load<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Result<RepoContent, RepodataError> {
+        load_merged(std::slice::from_ref(self), paths)
+    }
+
+    fn packages(&self) -> Result<RepoContent, RepodataError> {
         let mut content = RepoContent::default();
         let entry = self.find("primary")?;
         let (packed, file) = self.fetch(entry)?;
         let reader = self.unpack(entry, &packed, &file)?;
         primary::parse(reader, &file, &self.limits, &mut content)?;
-        drop(packed);
-
-        let mut wanted: BTreeSet<SmolStr> =
-            paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
-        wanted_paths(&content, &mut wanted);
-        wanted.retain(|path| !filelists::is_in_primary(path));
-        if let Some(entry) = self.repomd.find("filelists").filter(|_| !wanted.is_empty()) {
-            let (packed, file) = self.fetch(entry)?;
-            let reader = self.unpack(entry, &packed, &file)?;
-            filelists::parse(reader, &file, &self.limits, &wanted, &mut content)?;
-        }
-        content.groups = self.groups()?;
-        content.finish();
         Ok(content)
+    }
+
+    fn add_files(&self, wanted: &BTreeSet<SmolStr>, content: &mut RepoContent) -> Result<(), RepodataError> {
+        let Some(entry) = self.repomd.find("filelists") else { return Ok(()) };
+        let (packed, file) = self.fetch(entry)?;
+        let reader = self.unpack(entry, &packed, &file)?;
+        filelists::parse(reader, &file, &self.limits, wanted, content)
     }
 
     /// The groups of the repository itself, `None` when `repomd.xml` names none.
@@ -147,6 +145,35 @@ impl RepoDir {
         let limit = entry.open_size.unwrap_or(u64::MAX).min(self.limits.unpacked_bytes);
         compression.reader(packed, limit, file)
     }
+}
+
+/// Reads several repositories as one, in their order ([`RepoContent::merge`]); `paths` as in [`RepoDir::load`]. A dependency of one
+/// repository may name a file of another, so the full file lists of all are read when one of them needs any.
+///
+/// # Errors
+/// As [`RepodataError`] says; more packages together than the first one's [`Limits`] let through are an error, too.
+pub fn load_merged<'a>(
+    dirs: &[RepoDir],
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Result<RepoContent, RepodataError> {
+    let limits = dirs.first().map_or_else(Limits::default, |dir| dir.limits);
+    if let Some(dir) = dirs.get(limits.repositories) {
+        let problem = format!("these are more than {} repositories", limits.repositories);
+        return Err(RepodataError::Merge { repository: dir.path.display().to_string(), problem });
+    }
+    let mut parts = dirs.iter().map(RepoDir::packages).collect::<Result<Vec<_>, _>>()?;
+    let mut wanted: BTreeSet<SmolStr> = paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
+    parts.iter().for_each(|content| wanted_paths(content, &mut wanted));
+    wanted.retain(|path| !filelists::is_in_primary(path));
+    for (dir, content) in dirs.iter().zip(&mut parts) {
+        if !wanted.is_empty() {
+            dir.add_files(&wanted, content)?;
+        }
+        content.groups = dir.groups()?;
+        content.finish();
+    }
+    let names = dirs.iter().map(|dir| dir.path.display().to_string());
+    RepoContent::merge(names.zip(parts), &limits)
 }
 
 /// Reads a comps file that lies by itself (Koji: `groups/comps.xml` of a repository), packed or not.

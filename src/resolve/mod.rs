@@ -14,6 +14,7 @@ mod distance;
 mod error;
 mod isa;
 mod native;
+mod priority;
 mod resolver;
 mod solv;
 mod universe;
@@ -23,6 +24,7 @@ pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;
 pub use isa::{BuildRequires, IsaProvides, for_arch};
 pub use native::Handover;
+pub use priority::Priority;
 pub use resolver::{GroupVerdict, Mode, Prepared, Resolution, Resolver, Solvers};
 pub use universe::{PkgId, Universe};
 

@@ -153,17 +153,19 @@ fn package(names: Names, arches: &'static [&'static str]) -> impl Strategy<Value
         seldom(any_dep(names), 1),
         seldom(any_dep(names), 1),
     )
-        .prop_map(|(nevra, provides, requires, conflicts, obsoletes, recommends, suggests, supplements, enhances)| Any {
-            nevra,
-            provides,
-            requires,
-            conflicts,
-            obsoletes,
-            recommends,
-            suggests,
-            supplements,
-            enhances,
-        })
+        .prop_map(
+            |(nevra, provides, requires, conflicts, obsoletes, recommends, suggests, supplements, enhances)| Any {
+                nevra,
+                provides,
+                requires,
+                conflicts,
+                obsoletes,
+                recommends,
+                suggests,
+                supplements,
+                enhances,
+            },
+        )
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -226,7 +228,8 @@ fn compare(world: &World, solved: &[AtomicUsize; 2]) -> Result<(), String> {
 fn ours_equals_libsolv() {
     let solved = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let cases = u32::try_from(scale(2_000, 100_000)).unwrap();
-    let config = ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(world in world())| {
         if let Err(difference) = compare(&world, &solved) {
             return Err(TestCaseError::fail(difference));
