@@ -22,6 +22,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use ::koschei::decide::{Policy, plan};
+use ::koschei::engine::ingest::BATCH_MAX;
 use ::koschei::engine::replay;
 use ::koschei::event::{ChainHash, Envelope, NewEvent, Record};
 use ::koschei::fold::State;
@@ -40,8 +41,6 @@ use report::{Aim, Report};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Events in one commit.
-const BATCH: usize = 1000;
 /// Appends are reported as the median of this many equal stretches.
 const STRETCHES: u64 = 20;
 /// How often plan, digest and snapshot are repeated.
@@ -61,6 +60,9 @@ struct Args {
     /// How often reading and folding are repeated; the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
+    /// Events in one commit of an append; the default is the largest that `koschei ingest` takes
+    #[arg(long, value_name = "N", default_value_t = BATCH_MAX)]
+    batch: usize,
     /// A short stream, SQLite only
     #[arg(long)]
     quick: bool,
@@ -111,7 +113,7 @@ async fn run(args: &Args) {
     };
     generation(size, &mut report);
     let sqlite = log::open(file.to_str().unwrap(), &Options::default()).await.unwrap();
-    let model = append("SQLite", &sqlite, size, &mut report).await;
+    let model = append("SQLite", &sqlite, size, args.batch, &mut report).await;
     sqlite.close().await;
     let on_disk = std::fs::metadata(&file).unwrap().len() as f64;
     report.add("bytes per event, SQLite", "bytes", vec![on_disk / report.events as f64], Some(Aim::AtMost(400.0)));
@@ -129,7 +131,7 @@ async fn run(args: &Args) {
     sqlite.close().await;
     memory(&file, &mut report);
     if !args.no_postgres && !args.quick {
-        postgres(size, args.rounds, &mut report).await;
+        postgres(size, args, &mut report).await;
     }
     report.load_at_end = measure::load();
     if args.json {
@@ -172,7 +174,7 @@ fn records(events: Vec<NewEvent>, head: &mut Head) -> Vec<Record> {
 }
 
 /// Appends the stream. Timed: encoding, hashing and the commit; not the generator.
-async fn append(name: &str, log: &AnyLog, size: Size, report: &mut Report) -> Model {
+async fn append(name: &str, log: &AnyLog, size: Size, batch: usize, report: &mut Report) -> Model {
     let bar = bar(&format!("append to {name}"), size.events);
     let mut stream = Generator::new(size);
     let mut head = Head::EMPTY;
@@ -181,7 +183,7 @@ async fn append(name: &str, log: &AnyLog, size: Size, report: &mut Report) -> Mo
     let (mut encoding, mut all) = (Took::default(), 0.0);
     let stretch = (size.events / STRETCHES).max(1);
     loop {
-        let events: Vec<NewEvent> = stream.by_ref().take(BATCH).collect();
+        let events: Vec<NewEvent> = stream.by_ref().take(batch.max(1)).collect();
         if events.is_empty() {
             break;
         }
@@ -342,11 +344,11 @@ async fn fold_only(file: &Path) {
 }
 
 /// Append, read and size on a PostgreSQL server of our own, with everything synced as it comes.
-async fn postgres(size: Size, rounds: usize, report: &mut Report) {
+async fn postgres(size: Size, args: &Args, report: &mut Report) {
     let server = servers::start_postgres(&servers::postgres_bin(), "-c max_wal_size=4GB -c shared_buffers=256MB");
     let url = format!("postgres://koschei@localhost/postgres?host={}", server.dir.display());
     let log = log::open(&url, &Options::default()).await.unwrap();
-    append("PostgreSQL", &log, size, report).await;
+    append("PostgreSQL", &log, size, args.batch, report).await;
     let mut conn = PgConnection::connect(&url).await.unwrap();
     for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
         sqlx::query(statement).execute(&mut conn).await.unwrap();
@@ -361,7 +363,7 @@ async fn postgres(size: Size, rounds: usize, report: &mut Report) {
     conn.close().await.unwrap();
     let per_event = bytes as f64 / report.events as f64;
     report.add("bytes per event, PostgreSQL", "bytes", vec![per_event], Some(Aim::AtMost(400.0)));
-    let state = reading("PostgreSQL", &log, rounds, None, report).await;
+    let state = reading("PostgreSQL", &log, args.rounds, None, report).await;
     assert_eq!(state.digest(), report.log_digest, "both databases must give the same state");
     log.close().await;
 }

@@ -10,7 +10,7 @@ use ::koschei::fold::State;
 use ::koschei::model::koji::BuildState;
 use ::koschei::model::{BuildId, BuildrootState, Hub, Name, Outcome, PackageState, RepoId};
 
-/// How many finished results of a package count: what `ARCHITECTURE.md` promises to keep.
+/// How many finished results of a package are kept, besides those something rests on.
 const RESULTS_KEPT: usize = 10;
 /// Most differences that are spelled out.
 const DIFFERENCES_SHOWN: usize = 20;
@@ -254,11 +254,24 @@ impl PackageModel {
     pub fn add(&mut self, new: ResultModel) {
         self.results.retain(|r| (r.real, r.number) != (new.real, new.number));
         let at = self.results.iter().position(|r| r.order >= new.order).unwrap_or(self.results.len());
+        let added = (new.real, new.number);
         self.results.insert(at, new);
         while self.results.iter().filter(|r| !r.running).count() > RESULTS_KEPT {
-            let oldest = self.results.iter().position(|r| !r.running).expect("more than none does not run");
+            let Some(oldest) = self.oldest_spare(added) else { break };
             self.results.remove(oldest);
         }
+    }
+
+    /// The oldest result nothing rests on: not the newest that dependency changes are measured from, not the newest real build, not one
+    /// of the last two that came to something, however many rebuilds that came to nothing follow them.
+    fn oldest_spare(&self, added: (bool, i64)) -> Option<usize> {
+        let complete = |r: &ResultModel| !r.withdrawn && r.outcome.is_some_and(Outcome::is_complete);
+        let newest_first = || self.results.iter().enumerate().rev();
+        let mut needed: Vec<usize> = newest_first().filter(|(_, r)| complete(r)).take(2).map(|(i, _)| i).collect();
+        needed.extend(newest_first().find(|(_, r)| !r.withdrawn && (r.real || complete(r))).map(|(i, _)| i));
+        needed.extend(newest_first().find(|(_, r)| r.real).map(|(i, _)| i));
+        let spare = |(i, r): &(usize, &ResultModel)| !r.running && (r.real, r.number) != added && !needed.contains(i);
+        self.results.iter().enumerate().find(spare).map(|(i, _)| i)
     }
 
     /// Whether it resolves wherever it is built; a noarch package needs one architecture.

@@ -9,7 +9,8 @@ CREATE TABLE meta (
 INSERT INTO meta (key, value) VALUES
     ('log_id', lower(hex(randomblob(16)))),
     ('created_at', CAST(CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS TEXT)),
-    ('min_reader', '1');
+    ('min_reader', '1'),
+    ('indexed_through', '0');
 
 -- Kind names and sources, once each; events hold the number.
 CREATE TABLE words (
@@ -48,9 +49,18 @@ CREATE TABLE events (
     payload     BLOB NOT NULL,
     hash        BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
-CREATE UNIQUE INDEX events_fact ON events (fact) WHERE fact IS NOT NULL;
--- Ends in the row's number, which is seq.
-CREATE INDEX events_subject ON events (subject);
+
+-- Where to find an event by its fact or subject, for events up to meta's `indexed_through`; those after it have to be looked through.
+-- No indexes of `events`: their pages would be written in random order with every event, here it happens sorted and for many at once.
+CREATE TABLE event_facts (
+    fact BLOB NOT NULL PRIMARY KEY,
+    seq  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE event_subjects (
+    subject INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    PRIMARY KEY (subject, seq)
+) STRICT, WITHOUT ROWID;
 
 -- Compressed with zstd; digest is that of the plain content.
 CREATE TABLE attachments (

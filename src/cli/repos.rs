@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::resolve::{ResolveArgs, ResolveCliError};
-use crate::repodata::{Groups, RepoContent, RepoDir, load_groups, load_merged};
+use crate::repodata::{Groups, RepoContent, RepoDir, load_groups};
 use crate::resolve::{Priority, ResolveError, Universe};
 
 /// Architectures Koji names repositories after.
@@ -45,13 +45,9 @@ pub(super) fn shown(repos: &[RepoArg]) -> String {
     paths.join(", ")
 }
 
-/// Reads all of them, merged; `paths` are those that BuildRequires name.
-pub(super) fn load<'a>(
-    repos: &[RepoArg],
-    paths: impl IntoIterator<Item = &'a str>,
-) -> Result<RepoContent, ResolveCliError> {
-    let dirs = repos.iter().map(|repo| RepoDir::open(&repo.path)).collect::<Result<Vec<_>, _>>()?;
-    Ok(load_merged(&dirs, paths)?)
+/// Opens all of them.
+pub(super) fn open(repos: &[RepoArg]) -> Result<Vec<RepoDir>, ResolveCliError> {
+    Ok(repos.iter().map(|repo| RepoDir::open(&repo.path)).collect::<Result<_, _>>()?)
 }
 
 /// Makes them ready to be resolved against.

@@ -20,11 +20,13 @@ use super::repos::{self, RepoArg};
 use super::sources::{self, Source};
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
-use crate::repodata::{RepodataError, SrpmError};
-use crate::resolve::{GroupVerdict, Handover, Mode, Prepared, Resolution, ResolveError, Solvers, Universe};
+use crate::repodata::{RepoDir, RepodataError, SrpmError, complete_merged};
+use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
 
-/// Answers that may wait for an earlier one of another thread before their threads pause.
-const WAITING_MAX: usize = 1024;
+/// Source packages a thread takes at a time.
+const BATCH: usize = 32;
+/// Batches that may wait for an earlier one of another thread before their threads pause.
+const WAITING_MAX: usize = 32;
 
 /// Find out which packages a source package would be built with, or why it cannot be.
 ///
@@ -79,6 +81,9 @@ pub struct ResolveArgs {
     /// Print number and digest of the packages instead of their names
     #[arg(long)]
     pub digest: bool,
+    /// Leave out why something cannot be resolved: libsolv needs some milliseconds for each text. Verdicts are complete without
+    #[arg(long)]
+    pub no_texts: bool,
     /// Also print how far each package is from the source package
     #[arg(long)]
     pub distances: bool,
@@ -223,10 +228,16 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
 pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
     let mut stats = Stats::default();
     let arch = args.arch.clone().map_or_else(|| repos::default_arch(&args.repo), Ok)?;
-    let mut sources = sources::read(args, &arch)?;
-    stats.lap("read sources");
-    let content = repos::load(&args.repo, sources.iter().flat_map(Source::requires))?;
-    stats.lap("read repository");
+    let dirs = repos::open(&args.repo)?;
+    let (mut sources, parts) = std::thread::scope(|scope| {
+        let parts = scope.spawn(|| dirs.iter().map(RepoDir::packages).collect::<Result<Vec<_>, _>>());
+        let sources = sources::read(args, &arch);
+        let parts = parts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<_, ResolveCliError>((sources?, parts?))
+    })?;
+    let asked = sources.iter().flat_map(Source::requires);
+    let content = complete_merged(&dirs, parts, asked)?;
+    stats.lap("read");
     if args.translate_isa || !args.srpm.is_empty() {
         sources::translate(&mut sources, &content, &arch);
     }
@@ -237,14 +248,19 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     stats.lap("make rules");
     let mut summary = Summary::default();
     let bar = bar(sources.len(), progress);
-    let verdict = for_each(&prepared, &sources, args, |source, answer| {
+    let names = Names::new(&universe);
+    let line = |source: &Source, answer: Option<&Resolution>, line: &mut Vec<u8>| {
+        if args.jsonl && (answer.is_some() || source.shown) {
+            write_line(line, source, answer, &names, args)?;
+        }
+        Ok(())
+    };
+    let verdict = for_each(&prepared, &sources, args, line, |source, answer, line| {
         bar.inc(1);
         if let Some(answer) = answer {
             stats.add(answer);
         }
-        if args.jsonl && (answer.is_some() || source.shown) {
-            write_line(out, source, answer, &universe, args)?;
-        }
+        out.write_all(line).map_err(ResolveCliError::Write)?;
         summary.add(source, answer);
         Ok(())
     })?;
@@ -259,12 +275,13 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     Ok(())
 }
 
-/// Resolves all sources on several threads and hands the answers over in order.
+/// Resolves all sources on several threads, writes each answer's line there, and hands the answers over in order.
 fn for_each(
     prepared: &Prepared<'_>,
     sources: &[Source],
     args: &ResolveArgs,
-    mut take: impl FnMut(&Source, Option<&Resolution>) -> Result<(), ResolveCliError>,
+    line: impl Fn(&Source, Option<&Resolution>, &mut Vec<u8>) -> Result<(), ResolveCliError> + Sync,
+    mut take: impl FnMut(&Source, Option<&Resolution>, &[u8]) -> Result<(), ResolveCliError>,
 ) -> Result<GroupVerdict, ResolveCliError> {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = args.threads.map_or(processors, NonZeroUsize::get).min(sources.len().max(1));
@@ -274,24 +291,28 @@ fn for_each(
         if args.distances {
             resolver = resolver.with_distances();
         }
-        if args.digest { resolver.without_texts() } else { resolver }
+        if args.digest || args.no_texts { resolver.without_texts() } else { resolver }
     };
     std::thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel(WAITING_MAX);
         for _ in 0..threads {
-            let (send, next, resolver) = (send.clone(), &next, &resolver);
+            let (send, next, resolver, line) = (send.clone(), &next, &resolver, &line);
             scope.spawn(move || {
                 let mut resolver = resolver();
                 loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(source) = sources.get(index) else { return };
-                    let answer = source.excluded.is_none().then(|| {
-                        let mut answer = resolver.resolve(&source.build.requires);
-                        answer.problems = source.build.explain(&answer.problems);
-                        answer
+                    let first = next.fetch_add(BATCH, Ordering::Relaxed);
+                    let Some(batch) = sources.get(first..).filter(|rest| !rest.is_empty()) else { return };
+                    let answers = batch.iter().take(BATCH).map(|source| {
+                        let answer = source.excluded.is_none().then(|| {
+                            let mut answer = resolver.resolve(&source.build.requires);
+                            answer.problems = source.build.explain(&answer.problems);
+                            answer
+                        });
+                        let mut bytes = Vec::new();
+                        line(source, answer.as_ref(), &mut bytes).map(|()| (answer, bytes))
                     });
                     // The receiver is gone when writing failed: then nobody wants the rest.
-                    if send.send((index, answer)).is_err() {
+                    if send.send((first, answers.collect::<Result<Vec<_>, _>>())).is_err() {
                         return;
                     }
                 }
@@ -300,11 +321,13 @@ fn for_each(
         drop(send);
         let mut waiting = BTreeMap::new();
         let mut expected = 0;
-        for (index, answer) in receive {
-            waiting.insert(index, answer);
-            while let Some(answer) = waiting.remove(&expected) {
-                take(&sources[expected], answer.as_ref())?;
-                expected += 1;
+        for (first, answers) in receive {
+            waiting.insert(first, answers?);
+            while let Some(answers) = waiting.remove(&expected) {
+                for (answer, line) in answers {
+                    take(&sources[expected], answer.as_ref(), &line)?;
+                    expected += 1;
+                }
             }
         }
         Ok(prepared.group().clone())
@@ -319,7 +342,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     not_for_this_arch: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    closure: Option<Vec<String>>,
+    closure: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -331,10 +354,10 @@ struct Line<'a> {
 }
 
 fn write_line(
-    out: &mut impl Write,
+    out: &mut Vec<u8>,
     source: &Source,
     answer: Option<&Resolution>,
-    universe: &Universe,
+    names: &Names<'_>,
     args: &ResolveArgs,
 ) -> Result<(), ResolveCliError> {
     let mut line = Line {
@@ -345,15 +368,14 @@ fn write_line(
         problems: None,
         count: None,
         digest: None,
-        distance: answer.filter(|a| args.distances && a.ok).map(|a| distance_by_name(a, universe)),
+        distance: answer.filter(|a| args.distances && a.ok).map(|a| distance_by_name(a, names.universe)),
     };
     if let Some(answer) = answer {
-        let names = universe.names(&answer.closure);
         if args.digest {
-            line.count = Some(names.len());
-            line.digest = Some(answer.ok.then(|| digest(&names)));
+            line.count = Some(answer.closure.len());
+            line.digest = Some(answer.ok.then(|| names.digest(&answer.closure)));
         } else if answer.ok {
-            line.closure = Some(names);
+            line.closure = Some(names.sorted(&answer.closure).collect());
         } else {
             line.problems = Some(&answer.problems);
         }
@@ -362,10 +384,43 @@ fn write_line(
     out.write_all(b"\n").map_err(ResolveCliError::Write)
 }
 
-/// First 16 bytes, in hex, of SHA-256 over the names joined with newlines.
-fn digest(names: &[String]) -> String {
-    let hash = Sha256::digest(names.join("\n"));
-    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// The names of all packages, and how they sort: closures have hundreds, and most packages are in many.
+struct Names<'u> {
+    universe: &'u Universe,
+    texts: Vec<String>,
+    ranks: Vec<u32>,
+}
+
+impl<'u> Names<'u> {
+    fn new(universe: &'u Universe) -> Self {
+        let texts: Vec<String> = universe.ids().map(|id| universe.nevra(id).to_string()).collect();
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_unstable_by(|&a, &b| texts[a].cmp(&texts[b]));
+        let mut ranks = vec![0; texts.len()];
+        for (rank, &index) in (0..).zip(&order) {
+            ranks[index] = rank;
+        }
+        Self { universe, texts, ranks }
+    }
+
+    /// The names of a closure, sorted bytewise.
+    fn sorted(&self, closure: &[PkgId]) -> impl Iterator<Item = &str> {
+        let mut closure = closure.to_vec();
+        closure.sort_unstable_by_key(|id| self.ranks[id.index()]);
+        closure.into_iter().map(|id| self.texts[id.index()].as_str())
+    }
+
+    /// First 16 bytes, in hex, of SHA-256 over the sorted names joined with newlines.
+    fn digest(&self, closure: &[PkgId]) -> String {
+        let mut hash = Sha256::new();
+        for (i, name) in self.sorted(closure).enumerate() {
+            if i > 0 {
+                hash.update(b"\n");
+            }
+            hash.update(name);
+        }
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// The smallest distance of each package name; names out of reach are left out.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use smol_str::SmolStr;
 
 use super::policy::Policy;
-use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, priority};
+use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, TimeScale, priority, priority_on};
 use super::retry;
 use crate::event::RebuildInputs;
 use crate::fold::{Collection, Package, arch};
@@ -203,6 +203,21 @@ pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
     }
 }
 
+/// Whether `known` is what [`inputs`] gives, without making it: most packages were declined at some time.
+fn are_inputs(known: &RebuildInputs, package: &Package, policy: &Policy) -> bool {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let RebuildInputs { source: known_source, base, changes, points, arch_override } = known;
+    let digest = package.changes_digest.to_be_bytes();
+    let digit =
+        |i: usize| DIGITS[usize::from(if i.is_multiple_of(2) { digest[i / 2] >> 4 } else { digest[i / 2] & 15 })];
+    *known_source == source(package).map_or("", SmolStr::as_str)
+        && *base == package.base().map(|e| e.order.get())
+        && changes.len() == 16
+        && changes.bytes().enumerate().all(|(i, b)| b == digit(i))
+        && *points == (package.static_points.into(), package.manual_points.into(), build_points(package, policy))
+        && arch_override.as_deref() == package.arch_override.as_deref()
+}
+
 /// `version-release` of the source package a rebuild would take.
 pub fn source(package: &Package) -> Option<&SmolStr> {
     package.latest.as_ref().map(|l| &l.source)
@@ -231,13 +246,13 @@ pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, b
 }
 
 /// Calls `hold` with every reason that lies in the package or its collection, most fundamental first, and returns its priority.
-/// Cost: O(architectures); a logarithm.
+/// `scale` is that of `policy`. Cost: O(architectures); a logarithm.
 pub fn examine(
     (collection_name, collection): (&str, &Collection),
     (name, package): (&str, &Package),
     buildroot: BuildrootState,
     now: Timestamp,
-    policy: &Policy,
+    (policy, scale): (&Policy, TimeScale),
     mut hold: impl FnMut(Hold),
 ) -> Option<Priority> {
     if package.blocked {
@@ -273,12 +288,12 @@ pub fn examine(
             hold(Hold::RetryLater { at });
         }
     }
-    let priority = priority_of(collection, package, now, policy);
+    let priority = priority_on(scale, &priority_inputs(collection, package, policy), now, policy);
     let threshold = Points::whole(policy.build_threshold);
     match &priority {
         // Without any build there is no priority to compare: what is missing is the build, and a first one brings points.
         Some(p) if p.current < threshold => hold(Hold::BelowThreshold { missing: threshold.0 - p.current.0 }),
-        _ if package.declined.as_ref().is_some_and(|d| **d == inputs(package, policy)) => hold(Hold::Declined),
+        _ if package.declined.as_ref().is_some_and(|d| are_inputs(d, package, policy)) => hold(Hold::Declined),
         _ => {}
     }
     priority
@@ -310,6 +325,42 @@ fn resolution(collection: &Collection, package: &Package, source: Option<&SmolSt
         }
         if !current {
             hold(Hold::NewerSourceNotResolved);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Comparing without making says the same as making and comparing, for inputs alike and for such that differ in one thing.
+        #[test]
+        fn inputs_are_compared_whole(digest: u64, points: i32, source in "[0-9]-[0-9]", arches: bool, other in 0..7) {
+            let policy = Policy::default();
+            let latest = crate::fold::Latest { build: crate::model::BuildId(1), source: source.into(), at: Timestamp::EPOCH };
+            let package = Package {
+                latest: Some(latest),
+                changes_digest: digest,
+                static_points: points,
+                arch_override: arches.then(|| "x86_64".into()),
+                ..Package::default()
+            };
+            let same = inputs(&package, &policy);
+            prop_assert!(are_inputs(&same, &package, &policy));
+            let mut known = same.clone();
+            match other {
+                0 => known.source = "other".into(),
+                1 => known.base = Some(7),
+                2 => known.changes = format!("{:016x}", digest ^ 1 << 60),
+                3 => known.changes = format!("{:016x}", digest ^ 1),
+                4 => known.changes.push('0'),
+                5 => known.points.1 += 1,
+                _ => known.arch_override = Some("^s390x".to_owned()),
+            }
+            prop_assert!(!are_inputs(&known, &package, &policy));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use super::eligibility::{Hold, build_arches, examine};
 use super::load::{ArchLoads, overloaded_arches};
 use super::policy::Policy;
-use super::priority::{Points, Priority};
+use super::priority::{Points, Priority, TimeScale};
 use crate::event::{Chosen, PriorityParts};
 use crate::fold::arch::collection_allows;
 use crate::fold::{Collection, State};
@@ -206,6 +206,7 @@ fn due(
     sound: Option<usize>,
     held: &mut [u32; Hold::COUNT],
 ) -> (u32, Vec<Choice>) {
+    let scale = TimeScale::of(policy);
     let mut considered = 0;
     let mut due: Vec<Choice> = Vec::new();
     for (ci, (cname, collection)) in state.collections.iter().enumerate() {
@@ -213,7 +214,7 @@ fn due(
         for (pi, (pname, package)) in collection.packages.iter().enumerate() {
             considered += 1;
             let mut first: Option<usize> = None;
-            let priority = examine((cname, collection), (pname, package), buildroot, now, policy, |hold| {
+            let priority = examine((cname, collection), (pname, package), buildroot, now, (policy, scale), |hold| {
                 if !(sound == Some(ci) && hold.holds_collection()) {
                     first.get_or_insert(hold.index());
                 }

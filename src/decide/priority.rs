@@ -192,23 +192,41 @@ impl Priority {
     }
 }
 
-/// The time part after `elapsed_micros` since the last build was started, rounded to the nearest thousandth, ties away from zero.
-/// Negative elapsed time (a start after `now`) counts as none. Constant time, one logarithm.
-pub fn time_points(elapsed_micros: i64, policy: &Policy) -> Points {
-    let log_t0 = libm::log10(f64::from(policy.t0_hours));
-    let a = to_f64(policy.build_threshold) / (libm::log10(f64::from(policy.t1_hours)) - log_t0);
-    let hours = to_f64(elapsed_micros) / MICROS_PER_HOUR;
-    let points = a * (libm::log10(hours.max(1e-6)) - log_t0);
-    // An unvalidated policy (t0 = t1) would divide by zero; the floor is then as good as any other answer.
-    if !points.is_finite() {
-        return TIME_FLOOR;
+/// What the time part of every package under one policy shares: two logarithms.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeScale {
+    a: f64,
+    log_t0: f64,
+}
+
+impl TimeScale {
+    /// That of `policy`.
+    pub fn of(policy: &Policy) -> Self {
+        let log_t0 = libm::log10(f64::from(policy.t0_hours));
+        Self { a: to_f64(policy.build_threshold) / (libm::log10(f64::from(policy.t1_hours)) - log_t0), log_t0 }
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "`as` from float saturates, and the value is clamped just after"
-    )]
-    let thousandths = libm::round(points * 1000.0) as i64;
-    Points::clamped(thousandths.into()).max(TIME_FLOOR)
+
+    /// The time part after `elapsed_micros` since the last build was started, rounded to the nearest thousandth, ties away from
+    /// zero. Negative elapsed time (a start after `now`) counts as none. Constant time, one logarithm.
+    pub fn points(self, elapsed_micros: i64) -> Points {
+        let hours = to_f64(elapsed_micros) / MICROS_PER_HOUR;
+        let points = self.a * (libm::log10(hours.max(1e-6)) - self.log_t0);
+        // An unvalidated policy (t0 = t1) would divide by zero; the floor is then as good as any other answer.
+        if !points.is_finite() {
+            return TIME_FLOOR;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "`as` from float saturates, and the value is clamped just after"
+        )]
+        let thousandths = libm::round(points * 1000.0) as i64;
+        Points::clamped(thousandths.into()).max(TIME_FLOOR)
+    }
+}
+
+/// The time part under `policy`, as [`TimeScale::points`].
+pub fn time_points(elapsed_micros: i64, policy: &Policy) -> Points {
+    TimeScale::of(policy).points(elapsed_micros)
 }
 
 /// The priority at `now`, with its parts; `None` when the package was never built, since without a start there is no time part
@@ -216,12 +234,17 @@ pub fn time_points(elapsed_micros: i64, policy: &Policy) -> Points {
 ///
 /// The product with the coefficient is exact in millionths of a point and rounded to the nearest thousandth, ties away from zero.
 pub fn priority(inputs: &PriorityInputs, now: Timestamp, policy: &Policy) -> Option<Priority> {
+    priority_on(TimeScale::of(policy), inputs, now, policy)
+}
+
+/// As [`priority`], with the scale of `policy` at hand.
+pub fn priority_on(scale: TimeScale, inputs: &PriorityInputs, now: Timestamp, policy: &Policy) -> Option<Priority> {
     let started = inputs.last_build_started?;
     let static_points = Points::whole(inputs.static_points);
     let manual_points = Points::whole(inputs.manual_points);
     let build_points = Points::whole(inputs.build_points);
     let dependency_points = inputs.changes.points(policy.package_update);
-    let time_points = time_points(now.since(started), policy);
+    let time_points = scale.points(now.since(started));
     let coefficient_thousandths = inputs.coefficient_thousandths.min(MAX_COEFFICIENT_THOUSANDTHS);
 
     let scaled = i128::from(coefficient_thousandths)
@@ -247,7 +270,8 @@ pub fn priority(inputs: &PriorityInputs, now: Timestamp, policy: &Policy) -> Opt
 /// Thousandths are rounded, so the answer may lie a few seconds before that of the unrounded formula.
 pub fn due_at(inputs: &PriorityInputs, policy: &Policy) -> Option<Timestamp> {
     let started = inputs.last_build_started?;
-    let reached = |at: Timestamp| priority(inputs, at, policy).is_some_and(|p| p.reaches(policy));
+    let scale = TimeScale::of(policy);
+    let reached = |at: Timestamp| priority_on(scale, inputs, at, policy).is_some_and(|p| p.reaches(policy));
     let (mut early, mut late) = (started.micros(), started.plus_secs(DUE_HORIZON_SECS).micros());
     if !reached(Timestamp(late)) {
         return None;

@@ -6,7 +6,7 @@ use super::eligibility::{Hold, build_arches, examine, priority_inputs};
 use super::load::ArchLoads;
 use super::plan::{Choice, crowded_out, parts};
 use super::policy::Policy;
-use super::priority::{Points, PriorityInputs, due_at};
+use super::priority::{Points, PriorityInputs, TimeScale, due_at};
 use crate::event::PriorityParts;
 use crate::fold::State;
 use crate::model::{Name, PackageState, Timestamp};
@@ -48,7 +48,8 @@ pub fn why(
     let (ci, cname, c) = state.collections.get_full(collection)?;
     let (pi, pname, p) = c.packages.get_full(package)?;
     let mut deciding = Vec::new();
-    let priority = examine((cname, c), (pname, p), c.buildroot(), now, policy, |hold| deciding.push(hold));
+    let rules = (policy, TimeScale::of(policy));
+    let priority = examine((cname, c), (pname, p), c.buildroot(), now, rules, |hold| deciding.push(hold));
     let waits_for_time = matches!(deciding[..], [Hold::BelowThreshold { .. }]);
     // Looked at as if it were just due: what holds it for itself is one thing, whether there would be room another. Without any
     // build it ranks as with a first one, imported now.

@@ -156,8 +156,7 @@ impl Package {
     /// Cost: O(changes · log changes).
     pub fn judge(&mut self, allowed: &[Name], moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>) {
         let (mut good, mut bad, mut noarch) = (0_u32, 0_u32, false);
-        // Which change, its distance, and whether it counts.
-        let mut changed: Vec<(&DependencyMove, u8, bool)> = Vec::new();
+        let mut changed: Vec<Changed<'_>> = Vec::new();
         for v in self.verdicts_in_use(allowed) {
             noarch |= v.noarch;
             match v.ok {
@@ -165,7 +164,10 @@ impl Package {
                 Some(false) => bad += 1,
                 None => {}
             }
-            let known = v.changes.iter().filter_map(|(i, d)| Some((moves.get_index(*i as usize)?, *d, v.ok.is_some())));
+            let known = v
+                .changes
+                .iter()
+                .filter_map(|(i, d)| Some(Changed::of(moves.get_index(*i as usize)?, *d, v.ok.is_some())));
             changed.extend(known);
         }
         let resolved = match (good, bad) {
@@ -183,12 +185,31 @@ impl Package {
     }
 }
 
+/// A change of one verdict, in order of the moves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Changed<'a> {
+    /// The beginning of the name as a number. It nearly always says which is less, and saves following both to their texts.
+    beginning: u64,
+    by: &'a DependencyMove,
+    distance: u8,
+    /// Its verdict counts.
+    counts: bool,
+}
+
+impl<'a> Changed<'a> {
+    fn of(by: &'a DependencyMove, distance: u8, counts: bool) -> Self {
+        let mut beginning = [0; 8];
+        beginning.iter_mut().zip(by.name.bytes()).for_each(|(to, from)| *to = from);
+        Self { beginning: u64::from_be_bytes(beginning), by, distance, counts }
+    }
+}
+
 /// Changes by distance, each name once with its smallest distance. `changed` is sorted, so equal names stand together.
-fn distances_of(changed: &[(&DependencyMove, u8, bool)]) -> Distances {
+fn distances_of(changed: &[Changed<'_>]) -> Distances {
     let mut distances = Distances::default();
-    for of_name in changed.chunk_by(|a, b| a.0.name == b.0.name) {
-        let counting = of_name.iter().filter(|c| c.2);
-        if let Some(nearest) = counting.map(|c| if c.1 == 0 { u8::MAX } else { c.1 }).min() {
+    for of_name in changed.chunk_by(|a, b| a.by.name == b.by.name) {
+        let counting = of_name.iter().filter(|c| c.counts);
+        if let Some(nearest) = counting.map(|c| if c.distance == 0 { u8::MAX } else { c.distance }).min() {
             let slot = usize::from(nearest.clamp(1, 5)) - 1;
             distances[slot] = distances[slot].saturating_add(1);
         }
@@ -197,14 +218,14 @@ fn distances_of(changed: &[(&DependencyMove, u8, bool)]) -> Distances {
 }
 
 /// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in. `changed` is sorted.
-fn digest_of(changed: &[(&DependencyMove, u8, bool)]) -> u64 {
+fn digest_of(changed: &[Changed<'_>]) -> u64 {
     if changed.is_empty() {
         return 0;
     }
-    // One buffer and one call: hashing piece by piece costs more than the hash.
+    // Moves are interned, so that equal ones are the same one. One buffer and one call: hashing piece by piece costs more than the hash.
     let mut text = Vec::with_capacity(64 * changed.len());
-    for same in changed.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-        let (m, distance, _) = same[0];
+    for same in changed.chunk_by(|a, b| std::ptr::eq(a.by, b.by) && a.distance == b.distance) {
+        let Changed { by: m, distance, .. } = same[0];
         for part in [m.name.as_str(), m.arch.as_str(), m.old.as_deref().unwrap_or("-"), m.new.as_deref().unwrap_or("-")]
         {
             text.extend_from_slice(part.as_bytes());

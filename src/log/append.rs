@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use rustc_hash::FxHashSet;
+
 use super::codec::pack_blob;
 use super::error::{AppendError, ReceiveError};
 use super::types::{
@@ -19,7 +21,7 @@ pub(super) struct PackedAttachment {
 
 /// Checks everything about a commit that does not need the database; packs its attachments.
 pub(super) fn prepare(commit: &Commit) -> Result<Vec<PackedAttachment>, AppendError> {
-    let mut facts = HashSet::new();
+    let mut facts = FxHashSet::default();
     for record in &commit.records {
         check_bounds(record)?;
         if let Some(fact) = record.fact

@@ -42,18 +42,26 @@ impl PayloadWriter {
         Self { number, dictionary: Arc::new(EncoderDictionary::copy(DICTIONARY, PAYLOAD_LEVEL)) }
     }
 
-    /// Encodes payloads in order: `(encoding, bytes)` each.
-    pub(super) fn encode<'a>(&self, payloads: impl Iterator<Item = &'a str>) -> Vec<(i64, Cow<'a, [u8]>)> {
-        let mut compressor = Compressor::with_prepared_dictionary(&self.dictionary).ok();
-        payloads
-            .map(|text| {
-                let packed = compressor.as_mut().and_then(|c| c.compress(text.as_bytes()).ok());
-                match packed {
-                    Some(packed) if packed.len() + SAVING_BYTES_MIN <= text.len() => (self.number, Cow::Owned(packed)),
-                    _ => (PLAIN, Cow::Borrowed(text.as_bytes())),
-                }
-            })
-            .collect()
+    /// What encodes; making one is dearer than using it, so keep it for a commit.
+    pub(super) fn encoder(&self) -> PayloadEncoder<'_> {
+        PayloadEncoder { number: self.number, compressor: Compressor::with_prepared_dictionary(&self.dictionary).ok() }
+    }
+}
+
+/// Encodes payloads.
+pub(super) struct PayloadEncoder<'a> {
+    number: i64,
+    compressor: Option<Compressor<'a>>,
+}
+
+impl PayloadEncoder<'_> {
+    /// Encoding and bytes of one payload.
+    pub(super) fn encode<'a>(&mut self, text: &'a str) -> (i64, Cow<'a, [u8]>) {
+        let packed = self.compressor.as_mut().and_then(|c| c.compress(text.as_bytes()).ok());
+        match packed {
+            Some(packed) if packed.len() + SAVING_BYTES_MIN <= text.len() => (self.number, Cow::Owned(packed)),
+            _ => (PLAIN, Cow::Borrowed(text.as_bytes())),
+        }
     }
 }
 

@@ -57,6 +57,9 @@ pub struct Options {
     /// SQLite: let the file grow no further than this many pages of 4,096 bytes; beyond it every write fails as on a full
     /// disk. A quota for machines where the log shares its disk.
     pub max_pages: Option<u32>,
+    /// SQLite: let at least this many events wait for the indexes of facts and subjects, to be put in sorted and at once. A commit that
+    /// does so takes longer: half a second at 5 million events.
+    pub index_after: u64,
     /// Stop at this migration. For tests of migrations; a program needs all of them.
     #[doc(hidden)]
     pub schema_max: i64,
@@ -72,6 +75,7 @@ impl Default for Options {
             poll_interval: Duration::from_millis(200),
             readers: 4,
             max_pages: None,
+            index_after: 65_536,
             schema_max: i64::MAX,
         }
     }

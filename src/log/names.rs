@@ -2,10 +2,9 @@
 //!
 //! The tables behind it only grow, so what was once read or committed stays true.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Entries kept per direction; beyond it the cache starts anew. About 100 bytes each.
 const ENTRIES_MAX: usize = 400_000;
@@ -27,7 +26,7 @@ pub(super) struct Names {
 
 #[derive(Default)]
 struct Inner {
-    by_text: HashMap<Arc<str>, i64>,
+    by_text: FxHashMap<Arc<str>, i64>,
     by_id: FxHashMap<i64, Arc<str>>,
 }
 
@@ -46,9 +45,9 @@ impl Names {
     }
 
     /// Numbers of the texts that are cached, and the others in order of first appearance.
-    pub(super) fn numbers<'a>(&self, texts: impl Iterator<Item = &'a str>) -> (HashMap<&'a str, i64>, Vec<&'a str>) {
+    pub(super) fn numbers<'a>(&self, texts: impl Iterator<Item = &'a str>) -> (FxHashMap<&'a str, i64>, Vec<&'a str>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut found, mut missing, mut seen) = (HashMap::new(), Vec::new(), HashSet::new());
+        let (mut found, mut missing, mut seen) = (FxHashMap::default(), Vec::new(), FxHashSet::default());
         for text in texts {
             if !seen.insert(text) {
                 continue;

@@ -86,25 +86,6 @@ impl Package {
         matches!(self.arch.as_str(), "src" | "nosrc")
     }
 
-    /// Replaces every number by the one it has elsewhere.
-    fn renumber(&mut self, ids: &[DepId]) {
-        for requirement in &mut self.requires {
-            requirement.dep = ids[requirement.dep.index()];
-        }
-        let lists = [
-            &mut self.provides,
-            &mut self.conflicts,
-            &mut self.obsoletes,
-            &mut self.recommends,
-            &mut self.suggests,
-            &mut self.supplements,
-            &mut self.enhances,
-        ];
-        for id in lists.into_iter().flat_map(|list| list.iter_mut()) {
-            *id = ids[id.index()];
-        }
-    }
-
     /// All dependencies in which a file path makes rpm look for its owner: all but provides.
     pub fn dependencies(&self) -> impl Iterator<Item = DepId> {
         let rest =
@@ -140,37 +121,29 @@ impl RepoContent {
                 None => merged = Some(part),
                 Some(merged) => {
                     let too_many = |problem| RepodataError::Merge { repository, problem };
-                    merged.append(part, limits).map_err(too_many)?;
+                    merged.add_repository(part, limits).map_err(too_many)?;
                 }
             }
         }
         Ok(merged.unwrap_or_default())
     }
 
-    fn append(&mut self, other: Self, limits: &Limits) -> Result<(), String> {
+    fn add_repository(&mut self, mut other: Self, limits: &Limits) -> Result<(), String> {
         if self.repositories().len() + other.repositories().len() > limits.repositories {
             return Err(format!("these are more than {} repositories", limits.repositories));
         }
         if self.packages.len().saturating_add(other.packages.len()) > limits.packages {
             return Err(format!("they have more than {} packages together", limits.packages));
         }
-        let mut ids = Vec::with_capacity(other.deps.len());
-        for dependency in other.deps {
-            ids.push(self.intern(dependency).ok_or("they have too many different dependencies together")?);
-        }
         let before = self.packages.len();
-        self.starts.extend(std::iter::once(0).chain(other.starts).map(|start| before + start));
-        self.packages.reserve_exact(other.packages.len());
-        for mut package in other.packages {
-            package.renumber(&ids);
-            self.packages.push(package);
-        }
-        match (&mut self.groups, other.groups) {
+        let starts = std::mem::take(&mut other.starts);
+        self.starts.extend(std::iter::once(0).chain(starts).map(|start| before + start));
+        match (&mut self.groups, other.groups.take()) {
             (Some(own), Some(groups)) => own.join(groups),
             (own @ None, groups) => *own = groups,
             (Some(_), None) => {}
         }
-        Ok(())
+        self.append(other).ok_or_else(|| "they have too many different dependencies together".to_owned())
     }
 
     /// Which packages are of which repository, in order: one range unless this was merged.
@@ -214,6 +187,35 @@ impl RepoContent {
 
     pub(super) fn packages_mut(&mut self) -> &mut [Package] {
         &mut self.packages
+    }
+
+    /// Adds the packages of another part of the same repository after our own, with their dependencies. `None` when there are too
+    /// many of these.
+    pub(super) fn append(&mut self, part: Self) -> Option<()> {
+        let mut numbers = Vec::with_capacity(part.deps.len());
+        for dependency in part.deps {
+            numbers.push(self.intern(dependency)?);
+        }
+        self.packages.reserve(part.packages.len());
+        for mut package in part.packages {
+            let lists = [
+                &mut package.provides,
+                &mut package.conflicts,
+                &mut package.obsoletes,
+                &mut package.recommends,
+                &mut package.suggests,
+                &mut package.supplements,
+                &mut package.enhances,
+            ];
+            for dep in lists.into_iter().flatten() {
+                *dep = numbers[dep.index()];
+            }
+            for requirement in &mut package.requires {
+                requirement.dep = numbers[requirement.dep.index()];
+            }
+            self.packages.push(package);
+        }
+        Some(())
     }
 
     /// `None` when there are 2³² of them, which [`super::Limits`] prevents.

@@ -16,7 +16,7 @@ use super::koji::{self, RepoInfo};
 use super::limits::Limits;
 use super::repomd::{Metadata, Repomd};
 use super::rich::Rich;
-use super::{filelists, primary};
+use super::{chunks, filelists, primary};
 use crate::model::{BuildId, Nvr};
 
 /// A directory with `repodata/repomd.xml` in it.
@@ -72,16 +72,38 @@ impl RepoDir {
     /// # Errors
     /// As [`RepodataError`] says. Cost: memory of the packed files, one after the other, and of what is kept.
     pub fn load<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Result<RepoContent, RepodataError> {
-        load_merged(std::slice::from_ref(self), paths)
+        self.complete(self.packages()?, paths)
     }
 
-    fn packages(&self) -> Result<RepoContent, RepodataError> {
-        let mut content = RepoContent::default();
+    /// Reads the packages alone, as primary lists them: the first part of [`RepoDir::load`], for who learns only later which
+    /// paths will be asked for. A large primary is parsed on several threads.
+    ///
+    /// # Errors
+    /// As [`RepoDir::load`].
+    pub fn packages(&self) -> Result<RepoContent, RepodataError> {
         let entry = self.find("primary")?;
         let (packed, file) = self.fetch(entry)?;
-        let reader = self.unpack(entry, &packed, &file)?;
-        primary::parse(reader, &file, &self.limits, &mut content)?;
-        Ok(content)
+        match chunks::parse(self.unpack(entry, &packed, &file)?, &file, &self.limits) {
+            Ok(content) => Ok(content),
+            Err(chunks::NotInPieces) => {
+                let mut content = RepoContent::default();
+                let reader = self.unpack(entry, &packed, &file)?;
+                primary::parse(reader, &file, &self.limits, &mut content)?;
+                Ok(content)
+            }
+        }
+    }
+
+    /// Adds to packages read by [`RepoDir::packages`] what else there is: groups, and the wanted paths of the file lists.
+    ///
+    /// # Errors
+    /// As [`RepoDir::load`].
+    pub fn complete<'a>(
+        &self,
+        content: RepoContent,
+        paths: impl IntoIterator<Item = &'a str>,
+    ) -> Result<RepoContent, RepodataError> {
+        complete_merged(std::slice::from_ref(self), vec![content], paths)
     }
 
     fn add_files(&self, wanted: &BTreeSet<SmolStr>, content: &mut RepoContent) -> Result<(), RepodataError> {
@@ -147,21 +169,28 @@ impl RepoDir {
     }
 }
 
-/// Reads several repositories as one, in their order ([`RepoContent::merge`]); `paths` as in [`RepoDir::load`]. A dependency of one
-/// repository may name a file of another, so the full file lists of all are read when one of them needs any.
+/// Reads several repositories as one, in their order ([`RepoContent::merge`]); `paths` as in [`RepoDir::load`].
 ///
 /// # Errors
-/// As [`RepodataError`] says; more packages together than the first one's [`Limits`] let through are an error, too.
+/// As [`RepoDir::load`], and as [`complete_merged`].
 pub fn load_merged<'a>(
     dirs: &[RepoDir],
     paths: impl IntoIterator<Item = &'a str>,
 ) -> Result<RepoContent, RepodataError> {
-    let limits = dirs.first().map_or_else(Limits::default, |dir| dir.limits);
-    if let Some(dir) = dirs.get(limits.repositories) {
-        let problem = format!("these are more than {} repositories", limits.repositories);
-        return Err(RepodataError::Merge { repository: dir.path.display().to_string(), problem });
-    }
-    let mut parts = dirs.iter().map(RepoDir::packages).collect::<Result<Vec<_>, _>>()?;
+    let parts = dirs.iter().map(RepoDir::packages).collect::<Result<Vec<_>, _>>()?;
+    complete_merged(dirs, parts, paths)
+}
+
+/// [`RepoDir::complete`] for several repositories, `parts` being what [`RepoDir::packages`] read of each; then merges them. A
+/// dependency of one may name a file of another, so the full file lists of all are read when one of them needs any.
+///
+/// # Errors
+/// As [`RepoDir::load`]. Rejected: more repositories, or packages in all of them, than the first one's [`Limits`] let through.
+pub fn complete_merged<'a>(
+    dirs: &[RepoDir],
+    mut parts: Vec<RepoContent>,
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Result<RepoContent, RepodataError> {
     let mut wanted: BTreeSet<SmolStr> = paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
     parts.iter().for_each(|content| wanted_paths(content, &mut wanted));
     wanted.retain(|path| !filelists::is_in_primary(path));
@@ -173,7 +202,7 @@ pub fn load_merged<'a>(
         content.finish();
     }
     let names = dirs.iter().map(|dir| dir.path.display().to_string());
-    RepoContent::merge(names.zip(parts), &limits)
+    RepoContent::merge(names.zip(parts), &dirs.first().map_or_else(Limits::default, |dir| dir.limits))
 }
 
 /// Reads a comps file that lies by itself (Koji: `groups/comps.xml` of a repository), packed or not.

@@ -1,7 +1,5 @@
 //! How far a package of a closure is from the source package (Koschei behaviour §3.2).
 
-use rustc_hash::FxHashMap;
-
 use super::native::Native;
 use super::universe::{PkgId, Universe};
 
@@ -15,6 +13,8 @@ pub(super) struct Distances {
     on_level: Vec<u32>,
     /// Per set of providers the round in which it was followed.
     followed: Vec<u32>,
+    /// Per number of [`Universe::kin`] the round in which it was in the closure, and its distance (0: none yet).
+    kin: Vec<(u32, u8)>,
     round: u32,
 }
 
@@ -35,28 +35,33 @@ impl Distances {
         native: &Native<'_>,
     ) -> Vec<Option<u8>> {
         self.begin(universe, native);
-        let mut wanted: FxHashMap<u32, Option<u8>> = closure.iter().map(|&id| (universe.kin(id), None)).collect();
+        for &id in closure {
+            self.kin[universe.kin(id) as usize] = (self.round, 0);
+        }
         let mut level: Vec<PkgId> = matches.filter(|&id| self.enter(id)).collect();
         for distance in 1..=DISTANCE_MAX {
             for &id in &level {
-                if let Some(known) = wanted.get_mut(&universe.kin(id)) {
-                    known.get_or_insert(distance);
+                let known = &mut self.kin[universe.kin(id) as usize];
+                if *known == (self.round, 0) {
+                    known.1 = distance;
                 }
             }
             if distance < DISTANCE_MAX {
                 level = self.next_level(&level, native);
             }
         }
-        closure.iter().map(|&id| wanted.get(&universe.kin(id)).copied().flatten()).collect()
+        closure.iter().map(|&id| Some(self.kin[universe.kin(id) as usize].1).filter(|&d| d > 0)).collect()
     }
 
     fn begin(&mut self, universe: &Universe, native: &Native<'_>) {
         self.on_level.resize(universe.len(), 0);
+        self.kin.resize(universe.len(), (0, 0));
         self.followed.resize(native.sets(), 0);
         self.round = self.round.wrapping_add(1);
         if self.round == 0 {
             self.on_level.fill(0);
             self.followed.fill(0);
+            self.kin.fill((0, 0));
             self.round = 1;
         }
     }

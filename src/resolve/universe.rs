@@ -1,7 +1,7 @@
 //! One repository, or several in order, for one architecture, ready to be resolved against.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
@@ -10,7 +10,7 @@ use super::error::ResolveError;
 use super::priority::Priority;
 use super::resolver::{Mode, Prepared, Solvers};
 use crate::model::Nevra;
-use crate::repodata::{Package, RepoContent, Rich};
+use crate::repodata::{Dependency, Package, RepoContent, Rich};
 
 /// Number of a package inside one [`Universe`]: its position in `primary.xml`, after the packages of the
 /// repositories before. Two packages with the same NEVRA (a
@@ -36,7 +36,8 @@ pub struct Universe {
     arch: SmolStr,
     /// Paths that dependencies of the repository name: their owners count as providers.
     file_dependencies: BTreeSet<SmolStr>,
-    owners: FxHashMap<SmolStr, Vec<PkgId>>,
+    /// Made when it is asked for first: build requirements seldom name a file that no dependency names.
+    owners: OnceLock<FxHashMap<SmolStr, Vec<PkgId>>>,
     /// Per package a number that packages of the same name and architecture share.
     kin: Vec<u32>,
     /// Per repository, as libsolv has them: higher wins.
@@ -53,32 +54,36 @@ impl Universe {
         // Twice: libsolv has an installed copy of those of the build group.
         i32::try_from(content.packages().len().saturating_mul(2) + 2).map_err(|_| ResolveError::TooMany)?;
         let nul = |text: &str| text.as_bytes().contains(&0);
+        let nul_in = |d: &Dependency| {
+            nul(&d.name)
+                || d.relation
+                    .as_ref()
+                    .is_some_and(|r| nul(&r.evr.version) || r.evr.release.as_ref().is_some_and(|release| nul(release)))
+        };
         let texts = |p: &Package| [&p.name, &p.arch, &p.evr.version, &p.evr.release].into_iter().any(|text| nul(text));
-        if content.packages().iter().any(texts) || content.dependencies().any(|d| nul(&d.to_string())) {
+        if content.packages().iter().any(texts) || content.dependencies().any(nul_in) {
             return Err(ResolveError::Nul);
         }
         let mut file_dependencies = BTreeSet::new();
-        let named: BTreeSet<_> = content.packages().iter().flat_map(Package::dependencies).collect();
-        for id in named {
-            let dependency = content.dependency(id);
+        let mut named = vec![false; content.dependencies().len()];
+        for id in content.packages().iter().flat_map(Package::dependencies) {
+            named[id.index()] = true;
+        }
+        for (dependency, _) in content.dependencies().zip(&named).filter(|(_, named)| **named) {
             if !dependency.is_rich() {
                 file_dependencies.extend(dependency.path().map(SmolStr::new));
             } else if let Ok(rich) = Rich::parse(&dependency.name) {
                 rich.for_each_plain(&mut |plain| file_dependencies.extend(plain.path().map(SmolStr::new)));
             }
         }
-        let mut owners: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();
         let mut families: FxHashMap<(&str, &str), u32> = FxHashMap::default();
         let mut kin = Vec::with_capacity(content.packages().len());
-        for (index, package) in content.packages().iter().enumerate() {
-            for path in &package.files {
-                owners.entry(path.clone()).or_default().push(PkgId::from_index(index));
-            }
+        for package in content.packages() {
             let next = PkgId::from_index(families.len()).0;
             kin.push(*families.entry((package.name.as_str(), package.arch.as_str())).or_insert(next));
         }
         let priorities = vec![Priority::default().for_libsolv(); content.repositories().len()];
-        Ok(Self { arch: arch.into(), file_dependencies, owners, kin, priorities, content })
+        Ok(Self { arch: arch.into(), file_dependencies, owners: OnceLock::new(), kin, priorities, content })
     }
 
     /// Prefers some repositories: one priority for each, in their order. Those that are not named keep the default.
@@ -135,6 +140,11 @@ impl Universe {
         &self.content.packages()[id.index()]
     }
 
+    /// All packages, in file order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = PkgId> {
+        (0..self.len()).map(PkgId::from_index)
+    }
+
     /// Name, version and architecture of a package.
     pub fn nevra(&self, id: PkgId) -> Nevra {
         self.package(id).nevra()
@@ -159,7 +169,16 @@ impl Universe {
 
     /// Packages that own a path, ascending. Knows the paths of primary and those [`crate::repodata::RepoDir::load`] was told of.
     pub(super) fn owners(&self, path: &str) -> &[PkgId] {
-        self.owners.get(path).map_or(&[], Vec::as_slice)
+        let owners = self.owners.get_or_init(|| {
+            let mut owners: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();
+            for (index, package) in self.content.packages().iter().enumerate() {
+                for path in &package.files {
+                    owners.entry(path.clone()).or_default().push(PkgId::from_index(index));
+                }
+            }
+            owners
+        });
+        owners.get(path).map_or(&[], Vec::as_slice)
     }
 
     /// Does a dependency of the repository name this path?

@@ -13,6 +13,7 @@ on_both!(
     paging,
     second_writer,
     duplicate_facts,
+    newest_events_are_found_as_old_ones_are,
     bad_chains_are_refused,
     unstorable_records_are_refused,
     inbox_order_and_duplicates,
@@ -122,6 +123,50 @@ async fn duplicate_facts(place: Place) {
     // Events without a fact may repeat.
     let free = chain(head, at(20), [event(7), event(7)]);
     log.append(head.seq, &commit(free)).await.unwrap();
+}
+
+/// Whatever of the log is in the indexes, and whichever handle put it there.
+async fn newest_events_are_found_as_old_ones_are(place: Place) {
+    let eager = place.try_open(&Options { index_after: 30, ..Options::default() }).await.unwrap();
+    let lazy = place.open().await;
+    for round in 0..4 {
+        let (start, middle, end) = (round * 50, round * 50 + 40, round * 50 + 50);
+        fill(&eager, start..middle, 7).await;
+        let head = fill(&lazy, middle..end, 3).await;
+        let late = place.try_open(&Options { read_only: true, ..Options::default() }).await.unwrap();
+        let all = read_all(&late, 1000).await;
+        for (who, log) in [("eager", &eager), ("lazy", &lazy), ("late", &late)] {
+            for i in 0..end + 5 {
+                let Some(fact) = event(i).fact else { continue };
+                assert_eq!(log.has_fact(&fact).await.unwrap(), i < end, "{who}, round {round}, event {i}");
+            }
+            for subject in all.iter().map(|r| r.subject.as_str()) {
+                let expected: Vec<Record> = all.iter().filter(|r| r.subject == subject).cloned().collect();
+                assert_eq!(log.read_subject(Subjects::Exactly(subject), None, 1000).await.unwrap(), expected, "{who}");
+            }
+            let under = log.read_subject(Subjects::Under("primary/"), Some(seq(20)), 1000).await.unwrap();
+            assert_eq!(
+                under,
+                all[20..].iter().filter(|r| r.subject.starts_with("primary/")).cloned().collect::<Vec<_>>()
+            );
+        }
+        for (log, i) in [(&eager, 1), (&lazy, 1), (&eager, end - 2), (&lazy, end - 2), (&eager, start), (&lazy, middle)]
+        {
+            let twice = chain(head, head.recorded_at, [event(1000), event(i), event(2)]);
+            let error = log.append(head.seq, &commit(twice)).await.unwrap_err();
+            let second = seq(end + 2);
+            assert!(
+                matches!(&error, AppendError::DuplicateFact { seq, .. } if *seq == second),
+                "round {round}, {i}: {error}"
+            );
+        }
+        assert_eq!(eager.head().await.unwrap(), head, "nothing of that was kept");
+        late.close().await;
+    }
+    if place.is_sqlite() {
+        let indexed = place.number("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'").await;
+        assert!((120..200).contains(&indexed), "the eager handle indexes, and not with every commit: {indexed}");
+    }
 }
 
 async fn bad_chains_are_refused(place: Place) {

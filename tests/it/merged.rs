@@ -136,6 +136,20 @@ fn updates_of_the_base(#[values(-1, 0, 1, 99)] first: i32, #[values(-1, 0, 1, 99
     compare(&universe, &words("m = 1"), &questions).unwrap();
 }
 
+/// Found by `random_repositories_and_priorities`: a candidate for an update of the base that can never be installed still makes
+/// libsolv add a rule, here one that keeps the first `n3` out.
+#[test]
+fn a_broken_update_of_the_base_counts() {
+    let first = [
+        pkg("n3-1-1.x86_64").provides(&["c2"]).requires(&["c3"]),
+        pkg("n3-1-1.x86_64").provides(&["c2"]),
+        pkg("n5-1-1.x86_64").provides(&["c3"]),
+    ];
+    let second = [pkg("n2-1-1.x86_64").provides(&["c3"]).requires(&["nothing"]), pkg("n2-1-1.x86_64")];
+    let universe = universe(&[(&first, 99), (&second, 99)]);
+    compare(&universe, &words("n2"), &[words("c2")]).unwrap();
+}
+
 /// Merged, with equal priorities, is the same as one file with the packages of all.
 #[test]
 fn merged_is_one_file_after_the_other() {

@@ -1,24 +1,18 @@
 //! One commit in one transaction.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use sqlx::PgConnection;
 
+use super::copy::{COPY_EVENTS, HEADER, Rows, TRAILER};
 use super::{LOCK_APPEND, PostgresLog, read_only};
 use crate::event::Record;
-use crate::log::append::{PackedAttachment, check_chain, prepare, state_of};
+use crate::log::append::{PackedAttachment, prepare, state_of};
 use crate::log::error::{AppendError, StoreError};
 use crate::log::names::{Names, Table};
 use crate::log::rows::{signed, unsigned};
 use crate::log::types::{Commit, Head, OutboxCommand, Settled};
 use crate::model::{PersonId, Seq};
 
-/// Events per statement.
-const ROWS: usize = 1000;
-const INSERT_EVENTS: &str = "INSERT INTO events (seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, \
-     subject, causation, correlation, encoding, payload, hash) SELECT * FROM UNNEST($1::int8[], $2::int8[], $3::int8[], \
-     $4::int2[], $5::int2[], $6::int2[], $7::bytea[], $8::int8[], $9::int4[], $10::int8[], $11::int8[], $12::int2[], \
-     $13::bytea[], $14::bytea[])";
 const FACT_CONSTRAINT: &str = "events_fact";
 const FIND_FACT: &str = "SELECT f FROM UNNEST($1::bytea[]) WITH ORDINALITY AS t (f, n) \
      WHERE EXISTS (SELECT 1 FROM events WHERE fact = f) ORDER BY n LIMIT 1";
@@ -67,41 +61,26 @@ impl PostgresLog {
         if head.seq != expected {
             return Err(AppendError::Conflict { expected, found: head.seq });
         }
-        let new_head = check_chain(head, &commit.records)?;
 
         let words = commit.records.iter().flat_map(|r| [r.kind.as_str(), r.source.as_str()]);
         let words = intern(&mut tx, Table::Words, &self.inner.words, words).await?;
         let subjects = commit.records.iter().map(|r| r.subject.as_str());
         let subjects = intern(&mut tx, Table::Subjects, &self.inner.subjects, subjects).await?;
-        for records in commit.records.chunks(ROWS) {
-            let encoded = payloads.encode(records.iter().map(|r| r.payload.as_str()));
-            let column = |of: &dyn Fn(&Record) -> i64| records.iter().map(of).collect::<Vec<i64>>();
-            let optional = |of: &dyn Fn(&Record) -> Option<i64>| records.iter().map(of).collect::<Vec<Option<i64>>>();
-            let inserted = sqlx::query(INSERT_EVENTS)
-                .bind(column(&|r| signed(r.seq.get())))
-                .bind(column(&|r| r.recorded_at.micros()))
-                .bind(column(&|r| r.occurred_at.micros()))
-                .bind(column(&|r| words.numbers[r.kind.as_str()]))
-                .bind(column(&|r| i64::from(r.version)))
-                .bind(column(&|r| words.numbers[r.source.as_str()]))
-                .bind(records.iter().map(|r| r.fact.map(|f| f.0.to_vec())).collect::<Vec<_>>())
-                .bind(optional(&|r| r.koji_event))
-                .bind(column(&|r| subjects.numbers[r.subject.as_str()]))
-                .bind(optional(&|r| r.causation.map(|s| signed(s.get()))))
-                .bind(optional(&|r| r.correlation.map(|s| signed(s.get()))))
-                .bind(encoded.iter().map(|e| e.0).collect::<Vec<i64>>())
-                .bind(encoded.iter().map(|e| e.1.as_ref()).collect::<Vec<&[u8]>>())
-                .bind(records.iter().map(|r| &r.hash.0[..]).collect::<Vec<&[u8]>>())
-                .execute(&mut *tx)
-                .await;
-            if let Err(e) = inserted {
-                let fact = e.as_database_error().is_some_and(|e| e.constraint() == Some(FACT_CONSTRAINT));
-                // The transaction is dead; look on another connection.
-                tx.rollback().await.map_err(fail())?;
-                let duplicate = if fact { self.duplicate_fact(records).await? } else { None };
-                return Err(duplicate.unwrap_or_else(|| fail()(e).into()));
-            }
+        let mut rows = Rows {
+            records: &commit.records,
+            head,
+            encoder: payloads.encoder(),
+            words: &words.numbers,
+            subjects: &subjects.numbers,
+        };
+        if let Err(e) = copy(&mut tx, &mut rows).await? {
+            let fact = e.as_database_error().is_some_and(|e| e.constraint() == Some(FACT_CONSTRAINT));
+            // The transaction is dead; look on another connection.
+            tx.rollback().await.map_err(fail())?;
+            let duplicate = if fact { self.duplicate_fact(&commit.records).await? } else { None };
+            return Err(duplicate.unwrap_or_else(|| fail()(e).into()));
         }
+        let new_head = rows.head;
         insert_attachments(&mut tx, &attachments).await?;
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
@@ -132,9 +111,32 @@ impl PostgresLog {
     }
 }
 
+/// Writes all of `rows`. The inner error is the database's, which knows by constraint what is wrong.
+async fn copy(conn: &mut PgConnection, rows: &mut Rows<'_>) -> Result<Result<(), sqlx::Error>, AppendError> {
+    if rows.records.is_empty() {
+        return Ok(Ok(()));
+    }
+    let fail = || StoreError::new("append");
+    let mut copy = conn.copy_in_raw(COPY_EVENTS).await.map_err(fail())?;
+    copy.send(HEADER).await.map_err(fail())?;
+    let mut buffer = Vec::new();
+    loop {
+        match rows.next(&mut buffer) {
+            Ok(true) => copy.send(buffer.as_slice()).await.map_err(fail())?,
+            Ok(false) => break,
+            Err(e) => {
+                copy.abort("the commit does not hold together").await.map_err(fail())?;
+                return Err(e);
+            }
+        };
+    }
+    copy.send(TRAILER).await.map_err(fail())?;
+    Ok(copy.finish().await.map(drop))
+}
+
 /// Numbers of all texts, and the rows that may be cached once the transaction is committed.
 struct Interned<'a> {
-    numbers: HashMap<&'a str, i64>,
+    numbers: FxHashMap<&'a str, i64>,
     new: Vec<(i64, String)>,
 }
 
@@ -151,7 +153,7 @@ async fn intern<'a>(
     }
     let mut new: Vec<(i64, String)> =
         sqlx::query_as(select_names(table)).bind(&missing).fetch_all(&mut *conn).await.map_err(fail())?;
-    let mut known: HashMap<String, i64> = new.iter().map(|(id, text)| (text.clone(), *id)).collect();
+    let mut known: FxHashMap<String, i64> = new.iter().map(|(id, text)| (text.clone(), *id)).collect();
     let (mut last,): (i64,) = sqlx::query_as(max_name(table)).fetch_one(&mut *conn).await.map_err(fail())?;
     let (mut ids, mut texts) = (Vec::new(), Vec::new());
     for text in missing {

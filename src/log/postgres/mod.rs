@@ -2,9 +2,10 @@
 //!
 //! Writers of events serialise on one advisory lock, writers of the inbox on another; numbers are given under the lock, so
 //! that nobody ever sees a later row before an earlier one (a database sequence would allow that: its numbers are taken
-//! before commit). Batches go in by `UNNEST`. Payloads are bytes, never jsonb, which would reorder keys.
+//! before commit). Events go in by `COPY`, other batches by `UNNEST`. Payloads are bytes, never jsonb, which would reorder keys.
 
 mod append;
+mod copy;
 mod inbox;
 mod outbox;
 mod read;

@@ -1,14 +1,17 @@
 //! One commit in one transaction.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection};
 
 use super::{SqliteLog, read_only};
 use crate::event::Record;
 use crate::log::append::{PackedAttachment, check_chain, prepare, state_of};
+use crate::log::codec::PayloadEncoder;
 use crate::log::error::{AppendError, StoreError};
 use crate::log::names::{Names, Table};
 use crate::log::rows::{signed, unsigned};
@@ -27,7 +30,6 @@ static INSERT_EVENTS: LazyLock<[String; 3]> = LazyLock::new(|| {
         )
     })
 });
-const FIND_FACT: &str = "SELECT seq FROM events WHERE fact = ?";
 const INSERT_ATTACHMENT: &str = "INSERT INTO attachments (digest, content) VALUES (?, ?)";
 const SETTLE: &str = "UPDATE inbox SET state = s.state, reason = s.reason FROM (SELECT value ->> 0 AS position, \
      value ->> 1 AS state, value ->> 2 AS reason FROM json_each(?)) AS s \
@@ -70,41 +72,29 @@ impl SqliteLog {
         if head.seq != expected {
             return Err(AppendError::Conflict { expected, found: head.seq });
         }
-        let new_head = check_chain(head, &commit.records)?;
+        let at = head.seq.map_or(0, Seq::get);
+        let unindexed = self.look_in_tail(&mut tx, at, &commit.records).await?;
 
         let words = commit.records.iter().flat_map(|r| [r.kind.as_str(), r.source.as_str()]);
         let words = intern(&mut tx, Table::Words, &self.inner.words, words).await?;
         let subjects = commit.records.iter().map(|r| r.subject.as_str());
         let subjects = intern(&mut tx, Table::Subjects, &self.inner.subjects, subjects).await?;
-        let encoded = payloads.encode(commit.records.iter().map(|r| r.payload.as_str()));
-        let mut rows = commit.records.iter().zip(encoded);
-        for (size, sql) in CHUNKS.iter().zip(INSERT_EVENTS.iter()) {
-            while rows.len() >= *size {
-                let mut query = sqlx::query(AssertSqlSafe(sql.as_str()));
-                for (r, (encoding, payload)) in rows.by_ref().take(*size) {
-                    query = query
-                        .bind(signed(r.seq.get()))
-                        .bind(r.recorded_at.micros())
-                        .bind(r.occurred_at.micros())
-                        .bind(words.numbers[r.kind.as_str()])
-                        .bind(i64::from(r.version))
-                        .bind(words.numbers[r.source.as_str()])
-                        .bind(r.fact.map(|f| f.0.to_vec()))
-                        .bind(r.koji_event)
-                        .bind(subjects.numbers[r.subject.as_str()])
-                        .bind(r.causation.map(|s| signed(s.get())))
-                        .bind(r.correlation.map(|s| signed(s.get())))
-                        .bind(encoding)
-                        .bind(payload.into_owned())
-                        .bind(r.hash.0.to_vec());
-                }
-                if let Err(e) = query.execute(&mut *tx).await {
-                    let unique = e.as_database_error().is_some_and(|e| e.is_unique_violation());
-                    let fact = if unique { duplicate_fact(&mut tx, &commit.records).await? } else { None };
-                    return Err(fact.unwrap_or_else(|| fail()(e).into()));
-                }
-            }
+        let mut rows = Rows {
+            records: &commit.records,
+            head,
+            encoder: payloads.encoder(),
+            words: &words.numbers,
+            subjects: &subjects.numbers,
+        };
+        let mut statement = rows.next()?;
+        while let Some(insert) = statement {
+            // While SQLite's thread writes these, the next ones are hashed and compressed.
+            let (inserted, next) = tokio::join!(insert.execute(&mut *tx), async { rows.next() });
+            inserted.map_err(fail())?;
+            statement = next?;
         }
+        let new_head = rows.head;
+        let indexed = self.index(&mut tx, at, &commit.records, &unindexed).await?;
         insert_attachments(&mut tx, &attachments).await?;
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
@@ -112,6 +102,7 @@ impl SqliteLog {
         tx.commit().await.map_err(fail())?;
         self.inner.words.add(words.new);
         self.inner.subjects.add(subjects.new);
+        self.extend_tail(at, &commit.records, indexed).await;
         if let Some(seq) = new_head.seq {
             self.inner.appended.send_replace(seq.get());
         }
@@ -119,9 +110,52 @@ impl SqliteLog {
     }
 }
 
+/// Makes statements of records, a chunk at a time, and checks the chain.
+struct Rows<'a> {
+    /// Still to come.
+    records: &'a [Record],
+    /// Before them.
+    head: Head,
+    encoder: PayloadEncoder<'a>,
+    words: &'a FxHashMap<&'a str, i64>,
+    subjects: &'a FxHashMap<&'a str, i64>,
+}
+
+impl Rows<'_> {
+    fn next(&mut self) -> Result<Option<Query<'static, Sqlite, SqliteArguments>>, AppendError> {
+        let sizes = CHUNKS.iter().zip(INSERT_EVENTS.iter());
+        let Some((size, sql)) = sizes.into_iter().find(|(size, _)| self.records.len() >= **size) else {
+            return Ok(None);
+        };
+        let (records, rest) = self.records.split_at(*size);
+        self.records = rest;
+        self.head = check_chain(self.head, records)?;
+        let mut query = sqlx::query(AssertSqlSafe(sql.as_str()));
+        for r in records {
+            let (encoding, payload) = self.encoder.encode(&r.payload);
+            query = query
+                .bind(signed(r.seq.get()))
+                .bind(r.recorded_at.micros())
+                .bind(r.occurred_at.micros())
+                .bind(self.words[r.kind.as_str()])
+                .bind(i64::from(r.version))
+                .bind(self.words[r.source.as_str()])
+                .bind(r.fact.map(|f| f.0.to_vec()))
+                .bind(r.koji_event)
+                .bind(self.subjects[r.subject.as_str()])
+                .bind(r.causation.map(|s| signed(s.get())))
+                .bind(r.correlation.map(|s| signed(s.get())))
+                .bind(encoding)
+                .bind(payload.into_owned())
+                .bind(r.hash.0.to_vec());
+        }
+        Ok(Some(query))
+    }
+}
+
 /// Numbers of all texts, and the rows that may be cached once the transaction is committed.
 struct Interned<'a> {
-    numbers: HashMap<&'a str, i64>,
+    numbers: FxHashMap<&'a str, i64>,
     new: Vec<(i64, String)>,
 }
 
@@ -142,7 +176,7 @@ async fn intern<'a>(
         .await
         .map_err(fail())?;
     let mut new = stored;
-    let mut known: HashMap<String, i64> = new.iter().map(|(id, text)| (text.clone(), *id)).collect();
+    let mut known: FxHashMap<String, i64> = new.iter().map(|(id, text)| (text.clone(), *id)).collect();
     let (mut last,): (i64,) = sqlx::query_as(max_name(table)).fetch_one(&mut *conn).await.map_err(fail())?;
     let mut rows = Vec::new();
     for text in missing {
@@ -159,23 +193,6 @@ async fn intern<'a>(
         sqlx::query(insert_names(table)).bind(rows).execute(&mut *conn).await.map_err(fail())?;
     }
     Ok(Interned { numbers, new })
-}
-
-/// The first of the records whose fact is in the log already.
-async fn duplicate_fact(conn: &mut SqliteConnection, records: &[Record]) -> Result<Option<AppendError>, StoreError> {
-    for record in records {
-        let Some(fact) = record.fact else { continue };
-        let found: Option<(i64,)> = sqlx::query_as(FIND_FACT)
-            .bind(fact.0.to_vec())
-            .fetch_optional(&mut *conn)
-            .await
-            .map_err(StoreError::new("find the duplicate fact"))?;
-        // Rows of this transaction are visible here; only older ones are the reason.
-        if found.is_some_and(|(seq,)| seq < signed(records[0].seq.get())) {
-            return Ok(Some(AppendError::DuplicateFact { seq: record.seq, fact: fact.to_string() }));
-        }
-    }
-    Ok(None)
 }
 
 async fn insert_attachments(conn: &mut SqliteConnection, attachments: &[PackedAttachment]) -> Result<(), StoreError> {

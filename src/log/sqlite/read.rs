@@ -28,12 +28,31 @@ const PACKED_PAGE: &str = "SELECT CAST(group_concat(row, '') AS BLOB), count(*) 
      FROM events WHERE seq > ? ORDER BY seq LIMIT ?)";
 /// Rows in one such value: about 200 KB.
 const PACKED_ROWS: usize = 1000;
-const SUBJECT_PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, \
-     causation, correlation, encoding, payload, hash FROM events \
-     WHERE subject = (SELECT id FROM subjects WHERE text = ?) AND seq > ? ORDER BY seq LIMIT ?";
-const PREFIX_PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, \
-     causation, correlation, encoding, payload, hash FROM events \
-     WHERE subject IN (SELECT id FROM subjects WHERE text >= ? AND text < ?) AND seq > ? ORDER BY seq LIMIT ?";
+/// From the index, and from the events that are not in it yet; `$subjects` is what the subject must be.
+macro_rules! subject_page {
+    ($subjects:literal, $after:literal, $limit:literal) => {
+        concat!(
+            "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, causation, correlation, \
+             encoding, payload, hash FROM events WHERE seq IN (\
+             SELECT seq FROM (SELECT seq FROM event_subjects WHERE subject ",
+            $subjects,
+            " AND seq > ",
+            $after,
+            " ORDER BY seq LIMIT ",
+            $limit,
+            ") UNION ALL SELECT seq FROM (SELECT seq FROM events WHERE seq > max(",
+            $after,
+            ", (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through')) AND subject ",
+            $subjects,
+            " ORDER BY seq LIMIT ",
+            $limit,
+            ")) ORDER BY seq LIMIT ",
+            $limit
+        )
+    };
+}
+const SUBJECT_PAGE: &str = subject_page!("= (SELECT id FROM subjects WHERE text = ?1)", "?2", "?3");
+const PREFIX_PAGE: &str = subject_page!("IN (SELECT id FROM subjects WHERE text >= ?1 AND text < ?2)", "?3", "?4");
 const DICTIONARY: &str = "SELECT content FROM dictionaries WHERE id = ?";
 
 const fn texts_of(table: Table) -> &'static str {

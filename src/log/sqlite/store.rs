@@ -1,7 +1,6 @@
 //! Attachments, snapshots, names of people.
 
 use super::SqliteLog;
-use crate::event::FactId;
 use crate::log::codec;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::rows::{signed, unsigned};
@@ -18,7 +17,6 @@ const SNAPSHOT: &str = "SELECT seq, program, digest, state FROM snapshots \
 const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
 const PERSON: &str = "SELECT id FROM persons WHERE name = ?";
 const NAME: &str = "SELECT name FROM persons WHERE id = ?";
-const FACT: &str = "SELECT seq FROM events WHERE fact = ?";
 const PERSONS: &str = "SELECT id, name FROM persons ORDER BY id";
 const FORGET: &str = "DELETE FROM persons WHERE id = ?1 OR name = ?1 RETURNING id";
 /// Moves everything into the file and empties the write-ahead log, where the name would still stand.
@@ -91,15 +89,6 @@ impl SqliteLog {
             .await
             .map_err(StoreError::new("find a name"))?;
         Ok(row.map(|(name,)| name))
-    }
-
-    pub(super) async fn find_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
-        let row: Option<(i64,)> = sqlx::query_as(FACT)
-            .bind(fact.0.to_vec())
-            .fetch_optional(&self.inner.readers)
-            .await
-            .map_err(StoreError::new("look for a fact"))?;
-        Ok(row.is_some())
     }
 
     pub(super) async fn read_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {

@@ -8,7 +8,7 @@
 use rustc_hash::FxHashMap;
 
 use super::clauses::Literal;
-use super::graph::{Flags, Graph, Rule};
+use super::graph::{Graph, Rule};
 use super::{Node, index32};
 
 /// What a set means while the base is installed.
@@ -19,7 +19,7 @@ pub(super) enum SetState {
     Open,
     /// A package of the base is in it: fulfilled.
     Kept,
-    /// It has an update of a package of the base, but none of the base: libsolv adds rules of its own (`solver_addchoicerules`).
+    /// It has an update of a package of the base, dead or alive, but none of the base: libsolv adds rules of its own (`solver_addchoicerules`).
     Update,
 }
 
@@ -30,7 +30,8 @@ pub(super) struct Base {
     pub(super) packages: Vec<Node>,
     /// By package.
     pub(super) is_base: Vec<bool>,
-    /// By package: another version of a package of the base, or one that replaces it.
+    /// By package: another version of a package of the base, or one that replaces it, even if it can never be installed: libsolv
+    /// does not know that yet when it adds its rules.
     pub(super) is_update: Vec<bool>,
     /// By set.
     pub(super) sets: Vec<SetState>,
@@ -61,15 +62,13 @@ impl Base {
         for p in 2..index32(nodes) {
             let own = &graph.traits[p as usize];
             let replaces = graph.obsoletes.row(p).iter().any(|&q| is_base[q as usize]);
-            is_update[p as usize] =
-                !is_base[p as usize] && !own.flags.has(Flags::DEAD) && (names[own.name as usize] || replaces);
+            is_update[p as usize] = !is_base[p as usize] && own.arch != 0 && (names[own.name as usize] || replaces);
         }
         let sets = (0..index32(graph.live.len()))
             .map(|set| {
-                let members = graph.live.row(set);
-                if members.iter().any(|&m| is_base[m as usize]) {
+                if graph.live.row(set).iter().any(|&m| is_base[m as usize]) {
                     SetState::Kept
-                } else if members.iter().any(|&m| is_update[m as usize]) {
+                } else if graph.members.row(set).iter().any(|&m| is_update[m as usize]) {
                     SetState::Update
                 } else {
                     SetState::Open

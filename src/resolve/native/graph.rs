@@ -109,6 +109,10 @@ pub(super) struct Graph {
     pub(super) obsoletes: Rows<Node>,
     pub(super) recommends: Rows<SetId>,
     pub(super) suggests: Rows<SetId>,
+    /// The sets a package is in that somebody recommends.
+    pub(super) recommended_in: Rows<SetId>,
+    /// The sets a package is in that somebody suggests.
+    pub(super) suggested_in: Rows<SetId>,
     pub(super) shared: Rows<Shared>,
     pub(super) weak: FxHashMap<Node, WeakPackage>,
     /// Per package the sets of what it requires outside of scriptlets, for distances.
@@ -428,6 +432,7 @@ impl<'u> Builder<'u> {
             }
         }
         let (recommends, suggests) = (self.simple(|p| &p.recommends), self.simple(|p| &p.suggests));
+        let (recommended_in, suggested_in) = (self.wished_sets(&recommends), self.wished_sets(&suggests));
         let steps = self.steps();
         let shared = shared_provides(self.universe, &self.dead);
         self.order();
@@ -497,6 +502,8 @@ impl<'u> Builder<'u> {
             obsoletes: Rows::from_pairs(nodes, &self.obsoletes),
             recommends,
             suggests,
+            recommended_in,
+            suggested_in,
             shared,
             weak: self.weak,
             steps,
@@ -600,16 +607,21 @@ impl<'u> Builder<'u> {
         let mut drafts = std::mem::take(&mut self.drafts);
         drafts.retain(|d| !self.dead[d.owner as usize]);
         let sets = &self.sets;
+        let mut by_members: Vec<SetId> = (0..index32(sets.len())).collect();
+        by_members.sort_unstable_by(|&a, &b| sets.get(a).cmp(sets.get(b)));
+        let mut rank = vec![0_u32; sets.len()];
+        for (place, &set) in by_members.iter().enumerate() {
+            rank[set as usize] = index32(place);
+        }
         let compare = |a: &Draft, b: &Draft| {
             b.owner.cmp(&a.owner).then_with(|| match (&a.rest, &b.rest) {
                 (Rest::Literals(x), Rest::Literals(y)) => x.cmp(y),
                 (Rest::Literals(_), Rest::Set(_)) => Ordering::Less,
                 (Rest::Set(_), Rest::Literals(_)) => Ordering::Greater,
-                (Rest::Set(x), Rest::Set(y)) if x == y => Ordering::Equal,
-                (Rest::Set(x), Rest::Set(y)) => sets.get(*x).cmp(sets.get(*y)),
+                (Rest::Set(x), Rest::Set(y)) => rank[*x as usize].cmp(&rank[*y as usize]),
             })
         };
-        drafts.sort_by(compare);
+        drafts.sort_unstable_by(compare);
         drafts.dedup_by(|a, b| compare(a, b) == Ordering::Equal);
         self.drafts = drafts;
     }
@@ -623,6 +635,16 @@ impl<'u> Builder<'u> {
             rows.push_row(simple.collect::<Vec<_>>());
         }
         rows
+    }
+
+    /// Turns "who wishes for which sets" round: which of those sets a package is in.
+    fn wished_sets(&self, wishes: &Rows<SetId>) -> Rows<SetId> {
+        let mut sets: Vec<SetId> = wishes.items().to_vec();
+        sets.sort_unstable();
+        sets.dedup();
+        let pairs: Vec<(u32, SetId)> =
+            sets.into_iter().flat_map(|set| self.sets.get(set).iter().map(move |&m| (m, set))).collect();
+        Rows::from_pairs(self.traits.len(), &pairs)
     }
 
     fn steps(&self) -> Rows<SetId> {

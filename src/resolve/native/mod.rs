@@ -12,6 +12,7 @@
 mod base;
 mod clauses;
 mod graph;
+mod pending;
 mod policy;
 mod provides;
 mod search;
@@ -27,7 +28,7 @@ use self::graph::{Builder, Flags, Graph};
 use self::provides::Providers;
 use self::search::Outcome;
 use self::search::Search;
-use self::state::Job;
+use self::state::{JOBS_MAX, Job};
 use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, DependencyError, Rich};
@@ -275,6 +276,9 @@ impl NativeSearch<'_> {
                     }
                 }
             }
+        }
+        if jobs.len() > JOBS_MAX {
+            return NativeAnswer::Handover(Handover::RichRequirement);
         }
         match self.search.run(&jobs) {
             Outcome::Closure(closure) => {

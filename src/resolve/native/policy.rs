@@ -10,8 +10,9 @@ use crate::resolve::native::weak::Wanted;
 
 /// Recommended and suggested packages, as far as the decisions have been looked at.
 pub(super) struct Wishes {
-    /// Per package the round in which it was recommended.
+    /// Per set the round in which it was recommended.
     recommended: Vec<u32>,
+    /// Per set the round in which it was suggested.
     suggested: Vec<u32>,
     round: u32,
     /// Decisions looked at.
@@ -23,8 +24,8 @@ pub(super) struct Wishes {
 impl Wishes {
     pub(super) fn new(graph: &Graph) -> Self {
         Self {
-            recommended: vec![0; graph.nodes()],
-            suggested: vec![0; graph.nodes()],
+            recommended: vec![0; graph.members.len()],
+            suggested: vec![0; graph.members.len()],
             round: 1,
             seen: 0,
             conditional: Vec::new(),
@@ -51,9 +52,7 @@ impl Wishes {
             let p = l.unsigned_abs();
             for (rows, marks) in [(&graph.recommends, &mut self.recommended), (&graph.suggests, &mut self.suggested)] {
                 for &set in rows.row(p) {
-                    for &m in graph.members.row(set) {
-                        marks[m as usize] = self.round;
-                    }
+                    marks[set as usize] = self.round;
                 }
             }
             if graph.traits[p as usize].flags.has(Flags::WEAK) {
@@ -92,8 +91,11 @@ impl Chooser<'_> {
 
     /// Does something that is there want `p`, or does `p` attach itself to something that is?
     fn wished(&self, p: Node, wish: Wish, future: bool) -> bool {
-        let marks = if wish == Wish::Recommended { &self.wishes.recommended } else { &self.wishes.suggested };
-        if marks[p as usize] == self.wishes.round {
+        let (marks, sets) = match wish {
+            Wish::Recommended => (&self.wishes.recommended, &self.graph.recommended_in),
+            Wish::Suggested => (&self.wishes.suggested, &self.graph.suggested_in),
+        };
+        if sets.row(p).iter().any(|&set| marks[set as usize] == self.wishes.round) {
             return true;
         }
         if future && let Some(base) = self.base {

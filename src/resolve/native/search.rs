@@ -62,7 +62,7 @@ impl<'g> Search<'g> {
             Err(End::Stop(Stop::Conflict)) => Outcome::Handover(Handover::Conflict),
             Err(End::Stop(Stop::Handover(reason))) => Outcome::Handover(reason),
         };
-        self.state.clear(self.graph, !matches!(outcome, Outcome::Closure(_)));
+        self.state.clear(self.graph, self.base, !matches!(outcome, Outcome::Closure(_)));
         self.wishes.forget();
         self.branches.clear();
         outcome
@@ -192,7 +192,7 @@ impl<'g> Search<'g> {
                 None => self.state.candidates(rule_at(place, self.base), self.graph, &mut queue),
             };
             if due.is_none() {
-                self.state.pending.remove(&place);
+                self.state.pending.remove(place);
                 continue;
             }
             if queue.len() > 1 && !second_round {
@@ -217,23 +217,15 @@ impl<'g> Search<'g> {
 
     /// The next pending rule after `at`, going round once; `None` when the round has come back to `start`.
     fn next_place(&self, at: Option<u32>, start: Option<u32>, wrapped: &mut bool) -> Option<u32> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
         let pending = &self.state.pending;
         if !*wrapped {
-            let from = at.map_or(Unbounded, Excluded);
-            if let Some(&place) = pending.range((from, Unbounded)).next() {
+            if let Some(place) = pending.next(at.map_or(0, |place| place + 1)) {
                 return Some(place);
             }
             *wrapped = true;
-            let end = start?;
-            return pending.range((Unbounded, Included(end))).next().copied();
+            return pending.next(0).filter(|&place| start.is_some_and(|end| place <= end));
         }
-        let end = start?;
-        let from = at?;
-        if from >= end {
-            return None;
-        }
-        pending.range((Excluded(from), Included(end))).next().copied()
+        pending.next(at? + 1).filter(|&place| start.is_some_and(|end| place <= end))
     }
 
     fn chooser(&mut self) -> Chooser<'_> {

@@ -111,6 +111,10 @@ impl<T: Copy + Default> Rows<T> {
     pub(super) fn len(&self) -> usize {
         self.starts.len() - 1
     }
+
+    pub(super) fn items(&self) -> &[T] {
+        &self.items
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Decisions and what follows from them.
 
-use std::collections::BTreeSet;
-
 use super::base::{Base, SetState};
 use super::clauses::Literal;
 use super::graph::{Flags, Graph, Rule};
+use super::pending::Pending;
 use super::sets::SetId;
 use super::{Handover, Node};
+
+/// Jobs of one question. Beyond that libsolv is asked.
+pub(super) const JOBS_MAX: usize = 1 << 16;
 
 /// Why propagation stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +35,7 @@ pub(super) struct State {
     /// Up to where the trail has been propagated.
     head: usize,
     /// Rules that may be unfulfilled, by their place in libsolv's order.
-    pub(super) pending: BTreeSet<u32>,
+    pub(super) pending: Pending,
     /// Per set how many packages that are there require it.
     active: Vec<u32>,
     /// Jobs may still be unfulfilled.
@@ -47,7 +49,7 @@ impl State {
             values: (0..graph.nodes()).map(|p| if dead(p) { -1 } else { 0 }).collect(),
             trail: Vec::new(),
             head: 0,
-            pending: BTreeSet::new(),
+            pending: Pending::new(graph.rules.len() * 2 + JOBS_MAX),
             active: vec![0; graph.live.len()],
             jobs_open: true,
         }
@@ -84,23 +86,23 @@ impl State {
     }
 
     /// Back to nothing decided. After a [`Stop`] the counts of the package in progress may be off, so all are cleared.
-    pub(super) fn clear(&mut self, graph: &Graph, stopped: bool) {
+    pub(super) fn clear(&mut self, graph: &Graph, base: Option<&Base>, stopped: bool) {
         if stopped {
             self.active.fill(0);
             self.head = 0;
         }
         while let Some(l) = self.trail.pop() {
-            self.undo(l, graph);
+            self.undo(l, graph, base);
         }
         self.head = 0;
         self.pending.clear();
         self.jobs_open = true;
     }
 
-    fn undo(&mut self, l: Literal, graph: &Graph) {
+    fn undo(&mut self, l: Literal, graph: &Graph, base: Option<&Base>) {
         let p = l.unsigned_abs();
         self.values[p as usize] = 0;
-        if l > 0 && self.trail.len() < self.head {
+        if l > 0 && self.trail.len() < self.head && base.is_none_or(|b| !b.is_base[p as usize]) {
             for rule in graph.rules_of(p) {
                 if let Rule::Set(set) = graph.rules[rule as usize] {
                     self.active[set as usize] -= 1;
@@ -116,7 +118,7 @@ impl State {
                 break;
             }
             self.trail.pop();
-            self.undo(l, graph);
+            self.undo(l, graph, base);
         }
         self.head = self.head.min(self.trail.len());
         self.jobs_open = true;
@@ -130,7 +132,8 @@ impl State {
     }
 
     fn collect_pending(&mut self, p: Node, graph: &Graph, base: Option<&Base>) {
-        for rule in graph.rules_of(p) {
+        let rules = if base.is_some_and(|b| b.is_base[p as usize]) { 0..0 } else { graph.rules_of(p) };
+        for rule in rules {
             if let Rule::Set(set) = graph.rules[rule as usize]
                 && graph.live.row(set).len() > 1
                 && base.is_none_or(|b| b.sets[set as usize] != SetState::Kept)
@@ -202,7 +205,8 @@ impl State {
     }
 
     fn there(&mut self, p: Node, level: i32, graph: &Graph, base: Option<&Base>) -> Result<(), Stop> {
-        let rules = graph.rules_of(p);
+        // All that a package of the base requires is in the base.
+        let rules = if base.is_some_and(|b| b.is_base[p as usize]) { 0..0 } else { graph.rules_of(p) };
         for rule in rules.clone() {
             if let Rule::Set(set) = graph.rules[rule as usize] {
                 self.active[set as usize] += 1;

@@ -1,0 +1,89 @@
+//! Events as `COPY … (FORMAT binary)` takes them: no statement to plan, no arrays to take apart, and the server writes while the
+//! next rows are made.
+//!
+//! Format: PostgreSQL manual, "COPY", section "Binary Format".
+
+use rustc_hash::FxHashMap;
+
+use crate::event::Record;
+use crate::log::append::check_chain;
+use crate::log::codec::PayloadEncoder;
+use crate::log::error::AppendError;
+use crate::log::rows::signed;
+use crate::log::types::Head;
+use crate::model::Seq;
+
+/// In the order of [`Rows::next`].
+pub(super) const COPY_EVENTS: &str = "COPY events (seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, \
+     subject, causation, correlation, encoding, payload, hash) FROM STDIN (FORMAT binary)";
+/// Signature, no flags, no extension.
+pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// Instead of a number of columns.
+pub(super) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
+const COLUMNS: i16 = 14;
+/// Rows in one message: about 20 KB, which fits into the buffer of a socket.
+const ROWS: usize = 100;
+
+/// Makes the content of a COPY from records, a piece at a time, and checks the chain.
+pub(super) struct Rows<'a> {
+    /// Still to come.
+    pub(super) records: &'a [Record],
+    /// Before them.
+    pub(super) head: Head,
+    pub(super) encoder: PayloadEncoder<'a>,
+    pub(super) words: &'a FxHashMap<&'a str, i64>,
+    pub(super) subjects: &'a FxHashMap<&'a str, i64>,
+}
+
+impl Rows<'_> {
+    /// Fills `buffer` with the next rows; `false` when nothing is left.
+    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Result<bool, AppendError> {
+        buffer.clear();
+        let (records, rest) = self.records.split_at(self.records.len().min(ROWS));
+        self.records = rest;
+        self.head = check_chain(self.head, records)?;
+        for r in records {
+            self.row(r, buffer)?;
+        }
+        Ok(!records.is_empty())
+    }
+
+    fn row(&mut self, r: &Record, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
+        let (encoding, payload) = self.encoder.encode(&r.payload);
+        // Numbers are given in order from 1, so a log that used them all up is beyond what can be.
+        let full = |what| move |_| AppendError::Unstorable { seq: r.seq, what };
+        let small = |n: i64| i16::try_from(n).map_err(full("there are too many kinds, sources or dictionaries"));
+        let number = |n: i64| i32::try_from(n).map_err(full("there are too many subjects"));
+        let version = i16::try_from(r.version).map_err(full("its version is larger than 32,767"))?;
+        let cause = |s: Option<Seq>| s.map(|s| signed(s.get()).to_be_bytes());
+        buffer.extend_from_slice(&COLUMNS.to_be_bytes());
+        put(buffer, &signed(r.seq.get()).to_be_bytes());
+        put(buffer, &r.recorded_at.micros().to_be_bytes());
+        put(buffer, &r.occurred_at.micros().to_be_bytes());
+        put(buffer, &small(self.words[r.kind.as_str()])?.to_be_bytes());
+        put(buffer, &version.to_be_bytes());
+        put(buffer, &small(self.words[r.source.as_str()])?.to_be_bytes());
+        put_some(buffer, r.fact.as_ref().map(|f| &f.0));
+        put_some(buffer, r.koji_event.map(i64::to_be_bytes).as_ref());
+        put(buffer, &number(self.subjects[r.subject.as_str()])?.to_be_bytes());
+        put_some(buffer, cause(r.causation).as_ref());
+        put_some(buffer, cause(r.correlation).as_ref());
+        put(buffer, &small(encoding)?.to_be_bytes());
+        put(buffer, &payload);
+        put(buffer, &r.hash.0);
+        Ok(())
+    }
+}
+
+fn put(buffer: &mut Vec<u8>, field: &[u8]) {
+    let length = i32::try_from(field.len()).expect("no field is longer than a payload may be, 16 MiB");
+    buffer.extend_from_slice(&length.to_be_bytes());
+    buffer.extend_from_slice(field);
+}
+
+fn put_some<const N: usize>(buffer: &mut Vec<u8>, field: Option<&[u8; N]>) {
+    match field {
+        Some(field) => put(buffer, field),
+        None => buffer.extend_from_slice(&(-1_i32).to_be_bytes()),
+    }
+}
