@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::repos::{self, RepoArg};
 use super::sources::{self, Source};
+use crate::engine::clock::Stopwatch;
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
 use crate::repodata::{RepoDir, RepodataError, SrpmError, complete_merged};
@@ -449,7 +450,7 @@ fn bar(total: usize, shown: bool) -> indicatif::ProgressBar {
 
 /// Where the time went, and who answered.
 struct Stats {
-    started: Instant,
+    watch: Stopwatch,
     laps: Vec<(&'static str, Duration)>,
     native: usize,
     handovers: BTreeMap<Handover, (usize, usize)>,
@@ -457,14 +458,14 @@ struct Stats {
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { started: Instant::now(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
+        Self { watch: Stopwatch::start(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
     }
 }
 
 impl Stats {
     fn lap(&mut self, name: &'static str) {
         let before: Duration = self.laps.iter().map(|(_, time)| *time).sum();
-        self.laps.push((name, self.started.elapsed().saturating_sub(before)));
+        self.laps.push((name, self.watch.elapsed().saturating_sub(before)));
     }
 
     fn add(&mut self, answer: &Resolution) {

@@ -142,10 +142,10 @@ mod tests {
     fn xml(packages: usize, tail: &str) -> String {
         let mut xml = "<?xml version=\"1.0\"?>\n<metadata packages=\"1\">\n".to_owned();
         for i in 0..packages {
-            write!(
+            writeln!(
                 xml,
                 "<package type=\"rpm\"><name>p{i}</name><arch>noarch</arch><version ver=\"1\" rel=\"1\"/><description>{}</description>\
-                 <format><requires><entry name=\"c{}\"/><entry name=\"only{i}\"/></requires></format></package>\n",
+                 <format><requires><entry name=\"c{}\"/><entry name=\"only{i}\"/></requires></format></package>",
                 "x".repeat(1000),
                 i % 7
             )

@@ -7,10 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use koschei::resolve::{Mode, Resolution, Solvers, Universe};
+use koschei::resolve::{Handover, Mode, Resolution, Solvers, Universe};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use rstest::rstest;
 
 use crate::feed::scale;
 use crate::tiny::{Pkg, content, pkg};
@@ -257,12 +258,12 @@ fn compare(world: &World, solved: &[AtomicUsize; 2]) -> Result<(), String> {
 #[test]
 fn ours_equals_libsolv() {
     let solved = [AtomicUsize::new(0), AtomicUsize::new(0)];
-    let (worlds, threads) = (scale(2_000, 100_000), 2);
+    let worlds = scale(2_000, 100_000);
     std::thread::scope(|scope| {
-        for thread in 0..threads {
+        for thread in 0..2 {
             let solved = &solved;
             scope.spawn(move || {
-                for seed in (thread..worlds).step_by(threads as usize) {
+                for seed in (thread..worlds).step_by(2) {
                     let world = Maker::world(seed);
                     if let Err(difference) = compare(&world, solved) {
                         let smallest = world.shrink(|world| compare(world, solved).is_err());
@@ -275,4 +276,110 @@ fn ours_equals_libsolv() {
     let [own, handed] = solved.map(AtomicUsize::into_inner);
     println!("{own} questions decided by our own solver, {handed} handed over");
     assert!(own > 2 * handed, "our own solver decides too little for this to test it: {own} of {}", own + handed);
+}
+
+fn universe(packages: &[Pkg]) -> Universe {
+    Universe::load(Arc::new(content(packages)), "x86_64").unwrap()
+}
+
+fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solvers: Solvers) -> Resolution {
+    let group: Vec<String> = group.iter().map(|m| (*m).to_owned()).collect();
+    universe.prepare_with(&group, mode, solvers).unwrap().resolver().resolve(requires)
+}
+
+/// Differences found once; each was a place where our own solver left libsolv's order.
+#[rstest]
+// A choice is taken back for a better one, and the next job, fulfilled until then, has to be decided anew.
+#[case::job_open_again(
+    &[
+        pkg("n0-1-1.x86_64").provides(&["c1 = 1", "c0 = 1"]).requires(&["n3"]),
+        pkg("n3-1-1.x86_64").provides(&["c0"]),
+        pkg("n2-1-1.x86_64").provides(&["c1 = 1"]),
+    ],
+    &["c0", "c1"],
+    &[]
+)]
+fn regressions(
+    #[case] packages: &[Pkg],
+    #[case] group: &[&str],
+    #[case] requires: &[&str],
+    #[values(Mode::Joint, Mode::Two)] mode: Mode,
+) {
+    let universe = universe(packages);
+    let ours = ask(&universe, group, requires, mode, Solvers::Both);
+    let oracle = ask(&universe, group, requires, mode, Solvers::Libsolv);
+    assert_eq!(universe.names(&ours.closure), universe.names(&oracle.closure));
+    assert_eq!(ours.ok, oracle.ok);
+}
+
+/// Handing over is needed: what has to be taken back is not found by our own solver alone, and it says why it handed over.
+#[rstest]
+fn alone_it_is_wrong(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
+    // `a` comes first by name, and only then turns out to exclude what `d` needs.
+    let universe = universe(&[
+        pkg("a-1-1.noarch").provides(&["c"]).conflicts(&["e"]),
+        pkg("b-1-1.noarch").provides(&["c"]),
+        pkg("d-1-1.noarch").requires(&["(e or f)", "(e or g)"]),
+        pkg("e-1-1.noarch"),
+        pkg("f-1-1.noarch").conflicts(&["g"]),
+        pkg("g-1-1.noarch"),
+    ]);
+    let right = ask(&universe, &[], &["c", "d"], mode, Solvers::Libsolv);
+    assert_eq!(universe.names(&right.closure), ["b-0:1-1.noarch", "d-0:1-1.noarch", "e-0:1-1.noarch"]);
+    let both = ask(&universe, &[], &["c", "d"], mode, Solvers::Both);
+    assert_eq!((both.closure, both.handover), (right.closure.clone(), Some(Handover::Conflict)));
+    let alone = ask(&universe, &[], &["c", "d"], mode, Solvers::NativeAlone);
+    assert_ne!(alone.closure, right.closure);
+}
+
+/// What the group brought is there first in mode two; together, a build requirement can do what the group asks for.
+#[test]
+fn the_modes_differ() {
+    let universe = universe(&[
+        pkg("gawk-1-1.noarch").provides(&["awk"]),
+        pkg("mawk-1-1.noarch").provides(&["awk"]),
+        pkg("bash-1-1.noarch"),
+    ]);
+    for solvers in [Solvers::Both, Solvers::Libsolv] {
+        let two = ask(&universe, &["bash", "awk"], &["mawk"], Mode::Two, solvers);
+        assert_eq!(universe.names(&two.closure), ["bash-0:1-1.noarch", "gawk-0:1-1.noarch", "mawk-0:1-1.noarch"]);
+        let joint = ask(&universe, &["bash", "awk"], &["mawk"], Mode::Joint, solvers);
+        assert_eq!(universe.names(&joint.closure), ["bash-0:1-1.noarch", "mawk-0:1-1.noarch"]);
+    }
+}
+
+/// Each in a circle requires the next, and the last excludes the first.
+#[rstest]
+fn circles_and_contradictions(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
+    let circle: Vec<Pkg> = (0..100)
+        .map(|i| {
+            let next = format!("p{}", (i + 1) % 100);
+            pkg(&format!("p{i}-1-1.noarch")).requires(&[&next, "(p1 if p2)"])
+        })
+        .collect();
+    let answer = ask(&universe(&circle), &[], &["p50"], mode, Solvers::Both);
+    assert_eq!((answer.ok, answer.closure.len(), answer.handover), (true, 100, None));
+    let mut broken = circle;
+    broken[99] = pkg("p99-1-1.noarch").requires(&["p0"]).conflicts(&["p0"]);
+    let answer = ask(&universe(&broken), &[], &["p50"], mode, Solvers::Both);
+    assert!(!answer.ok && answer.problems.iter().any(|p| p.contains("p99")), "{:?}", answer.problems);
+    let itself = [pkg("x-1-1.noarch").requires(&["x > 1"]), pkg("y-1-1.noarch").conflicts(&["y"])];
+    assert!(!ask(&universe(&itself), &[], &["x"], mode, Solvers::Both).ok);
+    assert!(ask(&universe(&itself), &[], &["y"], mode, Solvers::Both).ok, "nothing conflicts with itself");
+}
+
+/// Ten thousand packages that provide the same, and each wants it from another.
+#[rstest]
+fn ten_thousand_providers(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
+    let packages: Vec<Pkg> = (0..10_000)
+        .map(|i| {
+            let version = format!("common = {i}-1");
+            pkg(&format!("p{i:05}-1-1.noarch")).provides(&["all", &version]).requires(&["(all without p00000)"])
+        })
+        .collect();
+    let universe = universe(&packages);
+    let answer = ask(&universe, &["all"], &["all", "common >= 5000"], mode, Solvers::Both);
+    let oracle = ask(&universe, &["all"], &["all", "common >= 5000"], mode, Solvers::Libsolv);
+    assert!(answer.ok);
+    assert_eq!(universe.names(&answer.closure), universe.names(&oracle.closure));
 }

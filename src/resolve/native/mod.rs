@@ -10,21 +10,25 @@
 //! `tests/data` and on random ones (`tests/it/native.rs`).
 
 mod base;
+mod build;
 mod clauses;
+mod finish;
 mod graph;
 mod pending;
 mod policy;
 mod provides;
 mod search;
 mod sets;
+mod shared;
 mod state;
 mod weak;
 
 use std::fmt;
 
 use self::base::Base;
+use self::build::Builder;
 use self::clauses::{Normal, positive};
-use self::graph::{Builder, Flags, Graph};
+use self::graph::{Flags, Graph};
 use self::provides::Providers;
 use self::search::Outcome;
 use self::search::Search;

@@ -305,7 +305,8 @@ fn merge_sort(list: &mut [Node], order: &impl Fn(&Node, &Node) -> Ordering) {
     let (left, right) = list.split_at_mut(list.len() / 2);
     merge_sort(left, order);
     merge_sort(right, order);
-    let (mut a, mut b) = (left.to_vec().into_iter().peekable(), right.to_vec().into_iter().peekable());
+    let (left, right) = (left.to_vec(), right.to_vec());
+    let (mut a, mut b) = (left.into_iter().peekable(), right.into_iter().peekable());
     for place in list {
         let next = match (a.peek(), b.peek()) {
             (Some(x), Some(y)) if order(x, y).is_le() => a.next(),

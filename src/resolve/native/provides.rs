@@ -252,3 +252,59 @@ fn union(mut left: Vec<Node>, right: Vec<Node>) -> Vec<Node> {
     left.dedup();
     left
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::repodata::RepoDir;
+    use crate::resolve::native::package;
+    use crate::resolve::solv::Solver;
+
+    /// Every dependency of a repository has the providers libsolv finds.
+    #[rstest]
+    #[case("distro/small/binary")]
+    #[case("koji/repos/f99-build/26/x86_64")]
+    #[case("koji/repos/f99-build/26/aarch64")]
+    fn equals_libsolv(#[case] repo: &str) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(repo);
+        let arch = if repo.ends_with("aarch64") { "aarch64" } else { "x86_64" };
+        let content = RepoDir::open(dir).unwrap().load([]).unwrap();
+        let universe = Universe::load(Arc::new(content), arch).unwrap();
+        let content = universe.content();
+        let installable: Vec<bool> = content.packages().iter().map(|p| !p.is_source()).collect();
+        let providers = Providers::new(&universe, &installable);
+        let mut sets = SetTable::new();
+        let ours = providers.of_all(&mut sets);
+        let mut solver = Solver::new(&universe).unwrap();
+        for (index, dependency) in content.dependencies().enumerate() {
+            let nodes = sets.get(ours[index]).iter().filter(|&&p| p != SYSTEM);
+            let ours: Vec<usize> = nodes.map(|&p| package(p)).collect();
+            let theirs = solver.providers(DepId(index32(index)));
+            assert_eq!(ours, theirs.iter().map(|id| id.index()).collect::<Vec<_>>(), "{dependency}");
+        }
+    }
+
+    /// Provide, requirement, and whether one satisfies the other (libsolv's rules, `rpm` manual "Dependencies").
+    #[rstest]
+    #[case("= 1-1", ">= 1", true)]
+    #[case("= 1", "= 1-5", true)]
+    #[case("= 1-5", "= 1", true)]
+    #[case("= 1-5", "> 1", false)]
+    #[case("= 1", "< 1-5", true)]
+    #[case("< 2", ">= 2", false)]
+    #[case("<= 2", ">= 2", true)]
+    #[case("> 1", "< 1", false)]
+    #[case("> 1", "> 5", true)]
+    #[case("= 1:1", "> 9", true)]
+    #[case("= 1~rc1", "< 1", true)]
+    fn relations(#[case] have: &str, #[case] want: &str, #[case] expected: bool) {
+        let relation = |text: &str| Dependency::parse(&format!("x {text}")).unwrap().relation.unwrap();
+        let (have, want) = (relation(have), relation(want));
+        assert_eq!(relations_match((have.op, &have.evr), (want.op, &want.evr)), expected);
+    }
+}

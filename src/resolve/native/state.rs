@@ -340,13 +340,9 @@ impl State {
                 for &l in graph.clauses.row(clause) {
                     let p = l.unsigned_abs();
                     match self.values[p as usize] {
-                        value if l < 0 => {
-                            if value <= 0 {
-                                return None;
-                            }
-                        }
+                        value if l < 0 && value <= 0 => return None,
                         0 => out.push(p),
-                        value if value > 0 => return None,
+                        value if l > 0 && value > 0 => return None,
                         _ => {}
                     }
                 }
@@ -362,13 +358,9 @@ impl State {
         for &l in &job.literals {
             let p = l.unsigned_abs();
             match self.values[p as usize] {
-                value if l < 0 => {
-                    if value <= 0 {
-                        return None;
-                    }
-                }
+                value if l < 0 && value <= 0 => return None,
                 0 => out.push(p),
-                value if value > 0 => return None,
+                value if l > 0 && value > 0 => return None,
                 _ => {}
             }
         }

@@ -1,0 +1,342 @@
+//! Reads what each package says into drafts of rules.
+
+use std::cmp::Ordering;
+
+use rustc_hash::FxHashMap;
+
+use super::clauses::{self, Literal, Normal, positive};
+use super::graph::{Flags, Traits};
+use super::provides::{Providers, matches_nevr};
+use super::sets::{SetId, SetTable};
+use super::weak::{Wanted, WeakPackage};
+use super::{Node, SYSTEM, index32, node, package};
+use crate::repodata::{DepEvr, DepId, Package, RepoContent, Rich};
+use crate::resolve::error::ResolveError;
+use crate::resolve::solv::Arches;
+use crate::resolve::universe::Universe;
+
+/// Packages of one name whose relations are written down. A repository has a few versions of each at most.
+const NAMESAKES_MAX: usize = 256;
+/// Pairs of packages that exclude each other. A distribution of 60,000 packages has some 200,000.
+const CONFLICTS_MAX: usize = 1 << 24;
+
+/// A rule while the graph is made.
+pub(super) struct Draft {
+    pub(super) owner: Node,
+    /// The literals after the owner's, ascending.
+    pub(super) rest: Rest,
+}
+
+/// The literals of a rule after the first.
+pub(super) enum Rest {
+    Set(SetId),
+    Literals(Vec<Literal>),
+}
+
+/// A graph while it is made.
+pub(super) struct Builder<'u> {
+    pub(super) universe: &'u Universe,
+    pub(super) providers: Providers<'u>,
+    pub(super) sets: SetTable,
+    pub(super) dep_sets: Vec<SetId>,
+    pub(super) traits: Vec<Traits>,
+    pub(super) dead: Vec<bool>,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) conflicts: Vec<(u32, Node)>,
+    pub(super) obsoletes: Vec<(u32, Node)>,
+    pub(super) weak: FxHashMap<Node, WeakPackage>,
+}
+
+impl<'u> Builder<'u> {
+    pub(super) fn new(universe: &'u Universe) -> Result<Self, ResolveError> {
+        let arches = Arches::new(universe.arch())?;
+        let packages = universe.content().packages();
+        let mut scores: FxHashMap<&str, (u32, u8)> = FxHashMap::default();
+        let mut colors = Vec::with_capacity(packages.len());
+        let mut traits = vec![Traits::default(); packages.len() + 2];
+        for (index, p) in packages.iter().enumerate() {
+            let (score, color) = match scores.get(p.arch.as_str()) {
+                Some(&known) => known,
+                None => {
+                    let found = (arches.score(&p.arch)?, arches.color(&p.arch)?);
+                    scores.insert(&p.arch, found);
+                    found
+                }
+            };
+            let own = &mut traits[index + 2];
+            own.arch = if p.is_source() { 0 } else { score };
+            own.priority = universe.priority(index);
+            colors.push(color);
+        }
+        let installable: Vec<bool> = traits[2..].iter().map(|t| t.arch != 0).collect();
+        let providers = Providers::new(universe, &installable);
+        let mut sets = SetTable::new();
+        let dep_sets = providers.of_all(&mut sets);
+        let mut builder = Self {
+            universe,
+            providers,
+            sets,
+            dep_sets,
+            dead: std::iter::repeat_n(true, 2).chain(installable.iter().map(|&i| !i)).collect(),
+            traits,
+            drafts: Vec::new(),
+            conflicts: Vec::new(),
+            obsoletes: Vec::new(),
+            weak: FxHashMap::default(),
+        };
+        builder.dead[SYSTEM as usize] = false;
+        builder.names(&colors);
+        for (index, _) in installable.iter().enumerate().filter(|(_, installable)| **installable) {
+            builder.package(index);
+        }
+        Ok(builder)
+    }
+
+    /// What packages of one name have to do with each other: ranks, conflicts, architectures.
+    fn names(&mut self, colors: &[u8]) {
+        let packages = self.universe.content().packages();
+        let mut by_name: Vec<u32> = (0..index32(packages.len())).collect();
+        by_name.sort_unstable_by(|&a, &b| {
+            let (a, b) = (a as usize, b as usize);
+            packages[a].name.cmp(&packages[b].name).then(a.cmp(&b))
+        });
+        for (rank, group) in
+            by_name.chunk_by(|&a, &b| packages[a as usize].name == packages[b as usize].name).enumerate()
+        {
+            for &i in group {
+                self.traits[i as usize + 2].name = index32(rank);
+            }
+            if group.len() > 1 {
+                let group: Vec<usize> =
+                    group.iter().map(|&i| i as usize).filter(|&i| self.traits[i + 2].arch != 0).collect();
+                if group.len() > NAMESAKES_MAX {
+                    group.iter().for_each(|&i| self.traits[i + 2].flags.set(Flags::UNMODELLED));
+                } else {
+                    self.namesakes(&group, packages, colors);
+                }
+            }
+        }
+    }
+
+    fn namesakes(&mut self, group: &[usize], packages: &[Package], colors: &[u8]) {
+        let order = |a: usize, b: usize| compare_evr(&packages[a], &packages[b]);
+        let mut sorted = group.to_vec();
+        sorted.sort_by(|&a, &b| order(a, b));
+        let mut rank = 0;
+        for (i, &p) in sorted.iter().enumerate() {
+            if i > 0 && order(sorted[i - 1], p) != Ordering::Equal {
+                rank += 1;
+            }
+            self.traits[p + 2].evr = rank;
+        }
+        for &a in group {
+            for &b in group {
+                if a == b {
+                    continue;
+                }
+                if packages[a].arch == packages[b].arch || colors[a] & colors[b] != 0 {
+                    self.conflicts.push((node(a), node(b)));
+                }
+                if packages[a].arch == packages[b].arch {
+                    let (own, other) = (self.traits[a + 2], self.traits[b + 2]);
+                    let newer = other.priority.cmp(&own.priority).then(other.evr.cmp(&own.evr)).is_gt();
+                    if newer {
+                        self.traits[a + 2].flags.set(Flags::OUTDATED);
+                    }
+                }
+            }
+        }
+        self.inferior_arches(group, packages);
+    }
+
+    /// Of the packages of one name those of an inferior architecture may only come together with the better one
+    /// (`solver_addinfarchrules`).
+    fn inferior_arches(&mut self, group: &[usize], packages: &[Package]) {
+        let score = |i: usize| self.traits[i + 2].arch;
+        let Some(best) = group.iter().map(|&i| score(i)).filter(|&a| a > 1).min() else { return };
+        let fits = |a: u32| a == 1 || (a ^ best) & 0xffff_0000 == 0;
+        let mut found = Vec::new();
+        for &p in group.iter().filter(|&&p| !fits(score(p))) {
+            let same = |&&q: &&usize| {
+                q != p
+                    && fits(score(q))
+                    && DepEvr::from(&packages[q].evr) == DepEvr::from(&packages[p].evr)
+                    && packages[q].arch != packages[p].arch
+            };
+            let partners: Vec<usize> = group.iter().filter(same).copied().collect();
+            found.push((p, partners));
+        }
+        for (p, partners) in found {
+            if let [partner] = partners[..] {
+                let set = self.sets.intern(&[node(partner)]);
+                self.drafts.push(Draft { owner: node(p), rest: Rest::Set(set) });
+            } else {
+                self.traits[p + 2].flags.set(Flags::UNMODELLED);
+            }
+        }
+    }
+
+    fn package(&mut self, index: usize) {
+        let content = self.universe.content();
+        let p = node(index);
+        let own = &content.packages()[index];
+        for requirement in &own.requires {
+            self.requirement(p, requirement.dep);
+        }
+        for &dep in &own.conflicts {
+            self.conflict(p, dep);
+        }
+        for &dep in &own.obsoletes {
+            let dependency = content.dependency(dep);
+            let providers = self.sets.get(self.dep_sets[dep.index()]);
+            if self.conflicts.len() + providers.len() > CONFLICTS_MAX {
+                self.traits[p as usize].flags.set(Flags::UNMODELLED);
+                continue;
+            }
+            for &q in providers {
+                if q == p || q == SYSTEM || !matches_nevr(&content.packages()[package(q)], dependency) {
+                    continue;
+                }
+                self.conflicts.push((p, q));
+                if self.traits[q as usize].name != self.traits[p as usize].name {
+                    self.obsoletes.push((p, q));
+                }
+            }
+        }
+        if is_reordered(own, content) {
+            self.traits[p as usize].flags.set(Flags::REORDERED);
+        }
+        self.weak_dependencies(p, own);
+    }
+
+    pub(super) fn rich(&self, dep: DepId) -> Option<Rich> {
+        let dependency = self.universe.content().dependency(dep);
+        if !dependency.is_rich() || dependency.relation.is_some() {
+            return None;
+        }
+        Rich::parse(&dependency.name).ok().filter(clauses::is_complex)
+    }
+
+    fn requirement(&mut self, p: Node, dep: DepId) {
+        if let Some(rich) = self.rich(dep) {
+            match clauses::conjunctive(&rich, &self.providers) {
+                Ok(normal) => self.clauses(p, normal, false),
+                Err(clauses::TooLarge) => self.traits[p as usize].flags.set(Flags::UNMODELLED),
+            }
+            return;
+        }
+        let set = self.dep_sets[dep.index()];
+        match self.sets.get(set) {
+            [] => self.dead[p as usize] = true,
+            [SYSTEM, ..] => {}
+            members if members.binary_search(&p).is_ok() => {}
+            _ => self.drafts.push(Draft { owner: p, rest: Rest::Set(set) }),
+        }
+    }
+
+    fn conflict(&mut self, p: Node, dep: DepId) {
+        if let Some(rich) = self.rich(dep) {
+            match clauses::negated(&rich, &self.providers) {
+                Ok(normal) => self.clauses(p, normal, true),
+                Err(clauses::TooLarge) => self.traits[p as usize].flags.set(Flags::UNMODELLED),
+            }
+            return;
+        }
+        let providers = self.sets.get(self.dep_sets[dep.index()]);
+        if self.conflicts.len() + providers.len() > CONFLICTS_MAX {
+            self.traits[p as usize].flags.set(Flags::UNMODELLED);
+            return;
+        }
+        for &q in providers {
+            if q == SYSTEM {
+                self.dead[p as usize] = true;
+            } else if q != p {
+                self.conflicts.push((p, q));
+            }
+        }
+    }
+
+    /// Every block with the package's own negative literal is a rule. `conflict`: a package does not conflict with itself.
+    fn clauses(&mut self, p: Node, normal: Normal, conflict: bool) {
+        let blocks = match normal {
+            Normal::Always => return,
+            Normal::Never => {
+                self.dead[p as usize] = true;
+                return;
+            }
+            Normal::Blocks(blocks) => blocks,
+        };
+        let own = positive(p);
+        for mut block in blocks {
+            if block == [-own] {
+                if !conflict {
+                    self.dead[p as usize] = true;
+                }
+                continue;
+            }
+            if block.contains(&own) {
+                continue;
+            }
+            if !block.contains(&-own) {
+                block.push(-own);
+            }
+            block.sort_unstable();
+            block.dedup();
+            let owner = block[0].unsigned_abs();
+            if block[1] > 0 {
+                let members: Vec<Node> = block[1..].iter().map(|l| l.unsigned_abs()).collect();
+                let set = self.sets.intern(&members);
+                self.drafts.push(Draft { owner, rest: Rest::Set(set) });
+            } else if block.len() == 2 {
+                self.conflicts.push((owner, block[1].unsigned_abs()));
+            } else {
+                self.drafts.push(Draft { owner, rest: Rest::Literals(block[1..].to_vec()) });
+            }
+        }
+    }
+
+    fn weak_dependencies(&mut self, p: Node, own: &Package) {
+        let mut weak = WeakPackage::default();
+        for (list, out) in [(&own.recommends, &mut weak.recommends), (&own.suggests, &mut weak.suggests)] {
+            for &dep in list {
+                if let Some(rich) = self.rich(dep) {
+                    match clauses::conjunctive(&rich, &self.providers) {
+                        Ok(Normal::Blocks(blocks)) => out.extend(blocks),
+                        Ok(Normal::Always | Normal::Never) => {}
+                        Err(clauses::TooLarge) => self.traits[p as usize].flags.set(Flags::UNMODELLED),
+                    }
+                }
+            }
+        }
+        for (list, out) in [(&own.supplements, &mut weak.supplements), (&own.enhances, &mut weak.enhances)] {
+            for &dep in list {
+                out.push(match self.rich(dep) {
+                    Some(rich) => Wanted::new(&rich, &mut |r: &Rich| self.sets.intern(&self.providers.rich(r))),
+                    None => Wanted::AnyOf(self.dep_sets[dep.index()]),
+                });
+            }
+        }
+        if weak != WeakPackage::default() {
+            self.traits[p as usize].flags.set(Flags::WEAK);
+            self.weak.insert(p, weak);
+        }
+    }
+}
+
+fn compare_evr(a: &Package, b: &Package) -> Ordering {
+    a.evr.cmp(&b.evr)
+}
+
+/// libsolv reorders kernel modules and packages that want a locale by what is installed (`urpm_reorder`).
+fn is_reordered(package: &Package, content: &RepoContent) -> bool {
+    let name = package.name.as_str();
+    let kernel = if name.starts_with("kernel-") {
+        name.contains("-devel-")
+    } else {
+        name.split_once("-kernel-").is_some_and(|(_, rest)| {
+            let mut bytes = rest.bytes();
+            bytes.next().is_some_and(|b| b.is_ascii_digit()) && bytes.next() == Some(b'.')
+        })
+    };
+    kernel || package.requires.iter().any(|r| content.dependency(r.dep).name.contains("locales-"))
+}
