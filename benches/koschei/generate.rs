@@ -834,6 +834,7 @@ impl Generator {
         let entries = listed.iter().map(|(p, v)| self.entry(c, *p, v, &known, repo.0)).collect();
         let broken = u32::try_from(self.broken[c].len()).unwrap_or(u32::MAX);
         let event = RepoResolved {
+            solver_mismatches: Vec::new(),
             collection: self.model.collections[c].name.clone(),
             hub: self.hub_name(self.model.collections[c].hub),
             repo_id: RepoId(repo.0),

@@ -106,7 +106,7 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let done = match archive {
         Some(archive) => {
-            let eyes = ArchiveEyes::new(archive, settings.mode, threads);
+            let eyes = ArchiveEyes::new(archive, settings.mode, threads).checking(settings.check_percent);
             follow(args, &log, settings, eyes, &metrics, &readiness, &stop).await
         }
         None => follow(args, &log, settings, Blind, &metrics, &readiness, &stop).await,

@@ -87,6 +87,9 @@ pub struct Config {
     pub default_hub: String,
     /// How buildroots are resolved: `two` (as mock) or `joint` (as Koschei).
     pub resolve_mode: ModeName,
+    /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100. Where they
+    /// disagree libsolv's answer counts, and a metric and the event say so.
+    pub resolve_check_percent: u8,
     /// The numbers that decide.
     pub policy: Policy,
     /// Collections; without any, every tag that gets repositories becomes one.
@@ -100,6 +103,7 @@ impl Default for Config {
             service_user: "koschei".to_owned(),
             default_hub: "primary".to_owned(),
             resolve_mode: ModeName::Two,
+            resolve_check_percent: 1,
             policy: Policy::default(),
             collections: Vec::new(),
         }
@@ -204,6 +208,9 @@ impl Config {
                 self.default_hub
             ));
         }
+        if self.resolve_check_percent > 100 {
+            return Err(format!("`resolve_check_percent` is {}: it is of a hundred", self.resolve_check_percent));
+        }
         for c in &self.collections {
             let at = format!("collection `{}`", c.name);
             if c.name.is_empty() || c.name.contains(['/', ' ']) {
@@ -253,6 +260,7 @@ impl Config {
                 source,
             },
             mode,
+            check_percent: self.resolve_check_percent,
             find_collections: self.collections.is_empty(),
             wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
         }

@@ -2,13 +2,16 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
+use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustc_hash::FxHasher;
+
 use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
-use super::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts, bounded};
+use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
 use crate::koji::{Archive, ArchivedRepo};
@@ -25,12 +28,27 @@ pub struct ArchiveEyes {
     archive: Archive,
     mode: Mode,
     threads: usize,
+    check_percent: u8,
 }
 
 impl ArchiveEyes {
     /// Resolves in `mode` with up to `threads` threads.
     pub fn new(archive: Archive, mode: Mode, threads: usize) -> Self {
-        Self { archive, mode, threads: threads.max(1) }
+        Self { archive, mode, threads: threads.max(1), check_percent: 0 }
+    }
+
+    /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to repository, and is
+    /// the same whenever one is resolved again.
+    #[must_use]
+    pub fn checking(mut self, percent: u8) -> Self {
+        self.check_percent = percent.min(100);
+        self
+    }
+
+    fn is_checked(&self, repo: RepoId, nvr: &Nvr) -> bool {
+        let mut hasher = FxHasher::default();
+        (repo, nvr).hash(&mut hasher);
+        hasher.finish() % 100 < u64::from(self.check_percent)
     }
 
     /// The archive.
@@ -86,8 +104,11 @@ impl ArchiveEyes {
         let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
         let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
         let verdict = prepared.group().clone();
-        let answers = if verdict.ok { self.solve(&prepared, &sources)? } else { Vec::new() };
-        Ok(assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers))
+        let (answers, solvers) =
+            if verdict.ok { self.solve(&prepared, unit.repo, &sources)? } else { Default::default() };
+        let mut verdicts = assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers);
+        verdicts.solvers = solvers;
+        Ok(verdicts)
     }
 }
 
@@ -154,9 +175,15 @@ impl ArchiveEyes {
     }
 
     /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
-    fn solve(&self, prepared: &Prepared<'_>, sources: &[Wanted]) -> Result<Vec<Option<Resolution>>, NotSeen> {
+    fn solve(
+        &self,
+        prepared: &Prepared<'_>,
+        repo: RepoId,
+        sources: &[Wanted],
+    ) -> Result<(Vec<Option<Resolution>>, SolverCounts), NotSeen> {
         let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
         let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
+        let counts = Mutex::new(SolverCounts::default());
         let next = AtomicUsize::new(0);
         let work = || -> Result<(), NotSeen> {
             let mut resolver = prepared.resolver().with_distances();
@@ -164,7 +191,19 @@ impl ArchiveEyes {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(at) else { return Ok(()) };
                 if let (Some(build), None) = (&source.build, &source.excluded) {
-                    let answer = resolver.resolve(&build.requires);
+                    let mut answer = resolver.resolve(&build.requires);
+                    let checked = answer.handover.is_none() && self.is_checked(repo, &source.nvr);
+                    let expected = if checked { resolver.check(&build.requires, &answer) } else { None };
+                    counts.lock().expect("no thread panics while it holds the lock").add(
+                        &source.nvr.name,
+                        answer.handover,
+                        checked,
+                        expected.is_some(),
+                    );
+                    if let Some(expected) = expected {
+                        tracing::error!(repo = %repo, source = %source.nvr, "our own solver and libsolv disagree; libsolv's answer counts, please report it");
+                        answer = expected;
+                    }
                     answers.lock().expect("no thread panics while it holds the lock")[at] = Some(answer);
                 }
             }
@@ -176,7 +215,9 @@ impl ArchiveEyes {
                 .into_iter()
                 .try_for_each(|h| h.join().map_err(|_| NotSeen("a resolver thread failed".to_owned()))?)
         })?;
-        Ok(answers.into_inner().expect("no thread panics while it holds the lock"))
+        let mut counts = counts.into_inner().expect("no thread panics while it holds the lock");
+        counts.mismatches.sort_unstable();
+        Ok((answers.into_inner().expect("no thread panics while it holds the lock"), counts))
     }
 }
 
@@ -292,6 +333,7 @@ fn assemble(
         (source.nvr.name, SourceResult { source: version, noarch: source.noarch, verdict })
     });
     UnitVerdicts {
+        solvers: SolverCounts::default(),
         format: FORMAT,
         repo: unit.repo,
         arch: unit.arch.into(),

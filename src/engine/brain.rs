@@ -36,6 +36,8 @@ pub struct Settings {
     pub context: Context,
     /// Resolution mode: `two` or `joint`.
     pub mode: crate::resolve::Mode,
+    /// Answers of our own solver, of a hundred, that libsolv is asked about as well.
+    pub check_percent: u8,
     /// Make a collection of every tag that gets repositories.
     pub find_collections: bool,
     /// Configured collections, tracking and priorities, as the events that would bring them about.

@@ -108,6 +108,13 @@ impl<E: Eyes> Brain<E> {
                 Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),
                 Ok(verdicts) => {
                     self.metrics.resolved(&name, &arch, verdicts.counts(), watch.seconds());
+                    let solvers = &verdicts.solvers;
+                    self.metrics.solved(
+                        solvers.native,
+                        &solvers.handed_over,
+                        solvers.checked,
+                        solvers.mismatches.len(),
+                    );
                     resolved = true;
                     if self.group(&name, r, &verdicts, cause) {
                         self.verdicts(log, index, r, verdicts, cause).await?;
@@ -247,6 +254,7 @@ impl<E: Eyes> Brain<E> {
             moves: table.into_iter().collect(),
             packages,
             gone,
+            solver_mismatches: unit.solvers.mismatches.clone(),
         };
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
         Ok(())

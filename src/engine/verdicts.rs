@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 
 use crate::event::DependencyMove;
 use crate::model::{Class, Classified, Evr, Name, Nevra, RepoId};
-use crate::resolve::{self, Installed};
+use crate::resolve::{self, Handover, Installed};
 
 /// Layout of the attachment; counts up when it changes.
 pub const FORMAT: u32 = 1;
@@ -81,6 +81,35 @@ pub struct UnitVerdicts {
     pub packages: Vec<String>,
     /// By source package name. Empty when the build group does not install.
     pub sources: BTreeMap<Name, SourceResult>,
+    /// Who answered; not part of the attachment.
+    #[serde(skip)]
+    pub solvers: SolverCounts,
+}
+
+/// Which solver answered how often, and whether they agree.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SolverCounts {
+    /// Answered by our own solver.
+    pub native: u32,
+    /// Handed over to libsolv, by reason.
+    pub handed_over: BTreeMap<&'static str, u32>,
+    /// Answers of ours that libsolv was asked about as well.
+    pub checked: u32,
+    /// Source packages of which libsolv said something else. Its answer is the one that counts.
+    pub mismatches: Vec<Name>,
+}
+
+impl SolverCounts {
+    pub(super) fn add(&mut self, source: &Name, handover: Option<Handover>, checked: bool, mismatch: bool) {
+        match handover {
+            None => self.native += 1,
+            Some(reason) => *self.handed_over.entry(reason.as_str()).or_default() += 1,
+        }
+        self.checked += u32::from(checked);
+        if mismatch {
+            self.mismatches.push(source.clone());
+        }
+    }
 }
 
 /// An attachment that is not what it should be.

@@ -117,6 +117,9 @@ pub struct RepoResolved {
     /// Packages that had a verdict and are not in this repository any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Name>,
+    /// Packages whose answer was checked and on which our own solver and libsolv disagree; libsolv's answer is the one recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub solver_mismatches: Vec<Name>,
 }
 
 /// A ready repository could not be resolved (no content at hand, unreadable, no group): verdicts stand, marked stale.

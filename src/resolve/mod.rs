@@ -4,8 +4,8 @@
 //! package after the other; each thread makes its own. [`changes`] compares two answers.
 //!
 //! Nothing here reads files, a clock, or the network. The same universe, group, mode and BuildRequires give the same answer in
-//! the same libsolv version; the order of packages in the repository is part of the question. The solver stands behind
-//! `solv::Solver`, whose methods are all that the resolver knows of it, so that another one can come in beside it.
+//! the same libsolv version; the order of packages in the repository is part of the question. Two solvers stand
+//! behind the resolver: our own (`native`), exact and fast, and libsolv (`solv`) for what ours hands over and as its measure.
 //!
 //! Verdicts and closures are those of libdnf with weak dependencies off (Koschei's and mock's resolver); see [`Mode`].
 
@@ -30,7 +30,7 @@ pub use universe::{PkgId, Universe};
 
 pub use crate::repodata::{hub_build_requires, hub_requirement};
 
-/// Name and version of the solver, such as `libsolv 0.7.23`; recorded with every resolution.
+/// Names and versions of the solvers, such as `native 1, libsolv 0.7.23`; recorded with every resolution.
 pub fn solver_version() -> String {
-    solv::version()
+    format!("native {}, {}", native::VERSION, solv::version())
 }

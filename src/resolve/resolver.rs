@@ -226,6 +226,20 @@ impl Resolver<'_> {
     /// one without provider is left to the solver in [`Mode::Two`], as by `dnf builddep`, and passed over in [`Mode::Joint`].
     /// Cost: some microseconds; about 1 ms, more on large repositories, where libsolv is asked.
     pub fn resolve(&mut self, build_requires: &[impl AsRef<str>]) -> Resolution {
+        self.resolve_by(build_requires, self.prepared.solvers)
+    }
+
+    /// Asks libsolv what our own solver answered. `None`: it says the same, in verdict and packages; else its answer, which counts.
+    /// What libsolv had answered itself is not asked again. Cost: that of libsolv, about 1 ms.
+    pub fn check(&mut self, build_requires: &[impl AsRef<str>], answer: &Resolution) -> Option<Resolution> {
+        if answer.handover.is_some() {
+            return None;
+        }
+        let expected = self.resolve_by(build_requires, Solvers::Libsolv);
+        (expected.ok != answer.ok || expected.closure != answer.closure).then_some(expected)
+    }
+
+    fn resolve_by(&mut self, build_requires: &[impl AsRef<str>], solvers: Solvers) -> Resolution {
         let prepared = self.prepared;
         let mut answer = Resolution::default();
         if !prepared.group.ok && prepared.mode == Mode::Two {
@@ -250,7 +264,7 @@ impl Resolver<'_> {
                 Err(error) => answer.problems.push(error.clone()),
             }
         }
-        self.decide(&mut answer, wishes, &known);
+        self.decide(&mut answer, wishes, &known, solvers);
         if answer.ok
             && let Some(distances) = &mut self.distances
         {
@@ -260,13 +274,12 @@ impl Resolver<'_> {
         answer
     }
 
-    fn decide(&mut self, answer: &mut Resolution, wishes: Vec<&Wish>, known: &[Known]) {
-        let prepared = self.prepared;
+    fn decide(&mut self, answer: &mut Resolution, wishes: Vec<&Wish>, known: &[Known], solvers: Solvers) {
         let failed = !answer.problems.is_empty();
         if failed && !self.texts {
             return;
         }
-        let native = match prepared.solvers {
+        let native = match solvers {
             Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
             Solvers::Both | Solvers::NativeAlone if failed => NativeAnswer::Unsolvable,
             Solvers::Both | Solvers::NativeAlone => self.search.solve(wishes),
@@ -278,7 +291,7 @@ impl Resolver<'_> {
                 return;
             }
             NativeAnswer::Unsolvable if !self.texts => return,
-            NativeAnswer::Handover(_) if prepared.solvers == Solvers::NativeAlone => return,
+            NativeAnswer::Handover(_) if solvers == Solvers::NativeAlone => return,
             NativeAnswer::Unsolvable => {}
             NativeAnswer::Handover(reason) => answer.handover = Some(reason),
         }

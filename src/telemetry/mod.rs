@@ -35,6 +35,9 @@ struct Inner {
     fold_seconds: Histogram,
     packages: IntGaugeVec,
     resolve_seconds: HistogramVec,
+    solved: IntCounterVec,
+    checked: IntCounter,
+    mismatches: IntCounter,
     evaluations: IntCounter,
     evaluation_seconds: Histogram,
     chosen: IntCounter,
@@ -117,6 +120,16 @@ impl Metrics {
                 &["collection", "arch", "verdict"],
             ),
             resolve_seconds: resolve,
+            solved: counters(
+                "koschei_resolve_solved_total",
+                "Source packages resolved, by solver and why it was libsolv.",
+                &["solver", "reason"],
+            ),
+            checked: counter("koschei_resolve_checked_total", "Answers of our own solver checked with libsolv."),
+            mismatches: counter(
+                "koschei_resolve_mismatches_total",
+                "Checked answers on which our own solver and libsolv disagreed.",
+            ),
             evaluations: counter("koschei_decide_evaluations_total", "Times the rules were applied."),
             evaluation_seconds: seconds(
                 "koschei_decide_evaluation_seconds",
@@ -191,6 +204,16 @@ impl Metrics {
         for (verdict, n) in ["resolved", "unresolved", "excluded", "unknown"].into_iter().zip(counts) {
             self.0.packages.with_label_values(&[collection, arch, verdict]).set(n.into());
         }
+    }
+
+    /// Who resolved the source packages of one repository and architecture, and how many answers were checked and found different.
+    pub fn solved(&self, native: u32, handed_over: &BTreeMap<&'static str, u32>, checked: u32, mismatches: usize) {
+        self.0.solved.with_label_values(&["native", ""]).inc_by(native.into());
+        for (reason, n) in handed_over {
+            self.0.solved.with_label_values(&["libsolv", reason]).inc_by((*n).into());
+        }
+        self.0.checked.inc_by(checked.into());
+        self.0.mismatches.inc_by(mismatches as u64);
     }
 
     /// The rules were applied.

@@ -50,7 +50,7 @@ pub fn scale(usual: u64, long: u64) -> u64 {
 pub fn archive(dir: &Path) -> ArchiveEyes {
     let archive = Archive::open(dir, Hub::new(HUB)).unwrap();
     assert!(archive.unreadable().is_empty(), "{:?}", archive.unreadable());
-    ArchiveEyes::new(archive, Mode::Two, 1)
+    ArchiveEyes::new(archive, Mode::Two, 1).checking(20)
 }
 
 /// A SQLite log in a directory. Without an fsync per commit: these tests do not pull the plug.

@@ -299,6 +299,32 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &["c0", "c1"],
     &[]
 )]
+// A newer version of what is installed counts in libsolv's eyes even where it cannot be installed.
+#[case::update_that_cannot_be(
+    &[
+        pkg("n15-1-2.noarch"),
+        pkg("n0-1-1.x86_64").provides(&["c5"]),
+        pkg("n0-1-2.x86_64"),
+        pkg("n1-1:1-1.noarch").provides(&["c5 = 2-1"]).requires(&["c6"]),
+        pkg("n15-1:1-1.x86_64").provides(&["c6"]).requires(&["n21"]),
+        pkg("n6-1:1-1.x86_64").provides(&["c6"]),
+    ],
+    &["n15"],
+    &["c5"]
+)]
+#[case::update_that_cannot_be_by_name(
+    &[
+        pkg("n1-1:1-1.x86_64").requires(&["c5"]),
+        pkg("n4-1-1.x86_64").requires(&["n5"]),
+        pkg("n3-1-1.x86_64").provides(&["c5"]),
+        pkg("n5-2-1.x86_64").requires(&["c12"]),
+        pkg("n1-1-1.x86_64"),
+        pkg("n7-1-1.x86_64").provides(&["c12 = 2"]),
+        pkg("n7-1:1-1.x86_64").provides(&["c5"]).requires(&["n0"]),
+    ],
+    &["n4"],
+    &["n1"]
+)]
 fn regressions(
     #[case] packages: &[Pkg],
     #[case] group: &[&str],
@@ -382,4 +408,21 @@ fn ten_thousand_providers(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let oracle = ask(&universe, &["all"], &["all", "common >= 5000"], mode, Solvers::Libsolv);
     assert!(answer.ok);
     assert_eq!(universe.names(&answer.closure), universe.names(&oracle.closure));
+}
+
+/// The check asks libsolv, says nothing when it agrees, and gives its answer when not.
+#[rstest]
+fn the_check_notices(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
+    let universe = universe(&[pkg("a-1-1.noarch").provides(&["c"]), pkg("b-1-1.noarch").provides(&["c"])]);
+    let prepared = universe.prepare(&[], mode).unwrap();
+    let mut resolver = prepared.resolver();
+    let answer = resolver.resolve(&["c"]);
+    assert_eq!(resolver.check(&["c"], &answer), None);
+    let wrong = resolver.resolve(&["b"]);
+    let right = resolver.check(&["c"], &wrong).unwrap();
+    assert_eq!((right.ok, &right.closure), (true, &answer.closure));
+    let unresolved = Resolution { ok: false, closure: Vec::new(), ..answer.clone() };
+    assert_eq!(resolver.check(&["c"], &unresolved).unwrap().closure, answer.closure);
+    let nothing = resolver.resolve(&["nothing"]);
+    assert_eq!(resolver.check(&["nothing"], &nothing), None);
 }

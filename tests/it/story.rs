@@ -144,6 +144,7 @@ impl Eyes for FakeEyes {
             (s.nvr.name.clone(), SourceResult { source, noarch: s.noarch, verdict: verdict(s) })
         };
         Ok(UnitVerdicts {
+            solvers: Default::default(),
             format: FORMAT,
             repo: unit.repo,
             arch: unit.arch.into(),
@@ -208,6 +209,7 @@ impl World {
             CollectionCreated { collection: Name::from(*name), settings: s.clone() }.into()
         };
         let settings = Settings {
+            check_percent: 0,
             policy,
             context: Context {
                 service_user: "koschei".to_owned(),

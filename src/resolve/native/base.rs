@@ -19,8 +19,11 @@ pub(super) enum SetState {
     Open,
     /// A package of the base is in it: fulfilled.
     Kept,
-    /// It has an update of a package of the base, dead or alive, but none of the base: libsolv adds rules of its own (`solver_addchoicerules`).
+    /// It has an update of a package of the base, installable or not, and none of the base: libsolv adds rules of its own to those
+    /// who require it (`solver_addchoicerules`), which are not modelled.
     Update,
+    /// A package that requires a set of the kind above is in it: those rules may exclude it.
+    Unclear,
 }
 
 /// The installed packages.
@@ -30,9 +33,12 @@ pub(super) struct Base {
     pub(super) packages: Vec<Node>,
     /// By package.
     pub(super) is_base: Vec<bool>,
-    /// By package: another version of a package of the base, or one that replaces it, even if it can never be installed: libsolv
-    /// does not know that yet when it adds its rules.
+    /// By package: another version of a package of the base, or one that replaces it.
     pub(super) is_update: Vec<bool>,
+    /// By package: libsolv's rules about updates may exclude it.
+    pub(super) unclear: Vec<bool>,
+    /// By clause: a package that is unclear may fulfil it.
+    pub(super) unclear_clauses: Vec<bool>,
     /// By set.
     pub(super) sets: Vec<SetState>,
     /// Clauses with a positive literal of the base: fulfilled.
@@ -62,19 +68,12 @@ impl Base {
         for p in 2..index32(nodes) {
             let own = &graph.traits[p as usize];
             let replaces = graph.obsoletes.row(p).iter().any(|&q| is_base[q as usize]);
-            is_update[p as usize] = !is_base[p as usize] && own.arch != 0 && (names[own.name as usize] || replaces);
+            is_update[p as usize] = !is_base[p as usize] && (names[own.name as usize] || replaces);
         }
-        let sets = (0..index32(graph.live.len()))
-            .map(|set| {
-                if graph.live.row(set).iter().any(|&m| is_base[m as usize]) {
-                    SetState::Kept
-                } else if graph.members.row(set).iter().any(|&m| is_update[m as usize]) {
-                    SetState::Update
-                } else {
-                    SetState::Open
-                }
-            })
-            .collect();
+        let (sets, unclear) = set_states(graph, &is_base, &is_update);
+        let clauses = 0..index32(graph.clauses.len());
+        let open = |l: Literal| l > 0 && unclear[l.unsigned_abs() as usize];
+        let unclear_clauses = clauses.map(|c| graph.clauses.row(c).iter().any(|&l| open(l))).collect();
         let mut recommended = vec![false; nodes];
         let mut suggested = vec![false; nodes];
         for &p in packages {
@@ -93,6 +92,8 @@ impl Base {
             packages: packages.to_vec(),
             is_base,
             is_update,
+            unclear,
+            unclear_clauses,
             sets,
             kept_clauses,
             moved,
@@ -102,6 +103,40 @@ impl Base {
             weak,
         }
     }
+}
+
+fn set_states(graph: &Graph, is_base: &[bool], is_update: &[bool]) -> (Vec<SetState>, Vec<bool>) {
+    let mut states: Vec<SetState> = (0..index32(graph.members.len()))
+        .map(|set| {
+            let members = graph.members.row(set);
+            if members.iter().any(|&m| is_base[m as usize]) {
+                SetState::Kept
+            } else if members.iter().any(|&m| is_update[m as usize]) {
+                SetState::Update
+            } else {
+                SetState::Open
+            }
+        })
+        .collect();
+    let mut unclear = vec![false; graph.nodes()];
+    for (rule, &owner) in graph.rules.iter().zip(&graph.owners) {
+        match rule {
+            Rule::Set(set) if states[*set as usize] == SetState::Update => unclear[owner as usize] = true,
+            Rule::Clause(clause) => {
+                let literals = graph.clauses.row(*clause);
+                if literals.iter().any(|&l| l > 0 && is_update[l.unsigned_abs() as usize]) {
+                    literals.iter().filter(|l| **l < 0).for_each(|l| unclear[l.unsigned_abs() as usize] = true);
+                }
+            }
+            Rule::Set(_) | Rule::Nothing => {}
+        }
+    }
+    for (set, state) in states.iter_mut().enumerate() {
+        if *state == SetState::Open && graph.live.row(index32(set)).iter().any(|&m| unclear[m as usize]) {
+            *state = SetState::Unclear;
+        }
+    }
+    (states, unclear)
 }
 
 /// Rules are ordered by their highest negative package, and installed packages come after all others in the pool.

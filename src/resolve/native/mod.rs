@@ -40,6 +40,9 @@ use crate::repodata::{Dependency, DependencyError, Rich};
 /// A package as the solver numbers it: 1 is the system itself, packages of the repository follow in file order.
 type Node = u32;
 
+/// Raised when the same question may get another answer than before.
+pub(super) const VERSION: u32 = 1;
+
 /// What provides `rpmlib(…)` and the like.
 const SYSTEM: Node = 1;
 
@@ -273,7 +276,8 @@ impl NativeSearch<'_> {
                             return NativeAnswer::Handover(Handover::Unmodelled);
                         }
                         let base = self.base.is_some_and(|b| list.iter().any(|&p| b.is_base[p as usize]));
-                        if !base && self.base.is_some_and(|b| list.iter().any(|&p| b.is_update[p as usize])) {
+                        let unclear = |b: &Base| list.iter().any(|&p| b.is_update[p as usize] || b.unclear[p as usize]);
+                        if !base && self.base.is_some_and(unclear) {
                             return NativeAnswer::Handover(Handover::Update);
                         }
                         jobs.push(Job { literals: list.iter().map(|&p| positive(p)).collect(), base });

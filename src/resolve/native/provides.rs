@@ -229,12 +229,22 @@ impl<'u> Providers<'u> {
         out
     }
 
-    /// The provider set of every dependency of the repository, by [`DepId`]. Cost: O(dependencies × providers of their names).
+    /// The provider set of every dependency of the repository, by [`DepId`]; an empty one for what is only provided. Cost:
+    /// O(dependencies × providers of their names).
     pub(super) fn of_all(&self, sets: &mut SetTable) -> Vec<SetId> {
+        let mut asked = vec![false; self.content().dependencies().len()];
+        for dep in self.content().packages().iter().flat_map(Package::dependencies) {
+            asked[dep.index()] = true;
+        }
+        let nothing = sets.intern(&[]);
         let mut found = Vec::new();
         self.content()
             .dependencies()
-            .map(|dependency| {
+            .zip(asked)
+            .map(|(dependency, asked)| {
+                if !asked {
+                    return nothing;
+                }
                 if dependency.is_rich() && dependency.relation.is_none() {
                     return sets.intern(&self.of(dependency));
                 }
@@ -281,7 +291,12 @@ mod tests {
         let mut sets = SetTable::new();
         let ours = providers.of_all(&mut sets);
         let mut solver = Solver::new(&universe).unwrap();
+        let asked = content.packages().iter().flat_map(Package::dependencies);
+        let asked: std::collections::BTreeSet<usize> = asked.map(DepId::index).collect();
         for (index, dependency) in content.dependencies().enumerate() {
+            if !asked.contains(&index) {
+                continue;
+            }
             let nodes = sets.get(ours[index]).iter().filter(|&&p| p != SYSTEM);
             let ours: Vec<usize> = nodes.map(|&p| package(p)).collect();
             let theirs = solver.providers(DepId(index32(index)));

@@ -220,7 +220,10 @@ impl State {
             match base.map_or(SetState::Open, |b| b.sets[set as usize]) {
                 SetState::Kept => continue,
                 SetState::Update => return Err(Stop::Handover(Handover::Update)),
-                SetState::Open => {}
+                SetState::Unclear if !matches!(self.look(set, graph), Look::Fulfilled) => {
+                    return Err(Stop::Handover(Handover::Update));
+                }
+                SetState::Open | SetState::Unclear => {}
             }
             match self.look(set, graph) {
                 Look::Fulfilled => {}
@@ -304,6 +307,9 @@ impl State {
                 value if value > 0 => return Ok(()),
                 _ => {}
             }
+        }
+        if base.is_some_and(|b| b.unclear_clauses[clause as usize]) {
+            return Err(Stop::Handover(Handover::Update));
         }
         match open {
             0 => Err(Stop::Conflict),
