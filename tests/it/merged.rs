@@ -150,6 +150,17 @@ fn a_broken_update_of_the_base_counts() {
     compare(&universe, &words("n2"), &[words("c2")]).unwrap();
 }
 
+/// Found by `random_repositories_and_priorities`: a provide that is written twice counts once when candidates are compared.
+#[test]
+fn a_provide_written_twice_counts_once() {
+    let twice =
+        [pkg("n0-1-1.x86_64").provides(&["c = 1", "c = 1"]), pkg("n1-1-1.x86_64").provides(&["c = 2", "c = 1"])];
+    let user = [pkg("n2-1-1.x86_64").requires(&["c"])];
+    let universe = universe(&[(&twice, 99), (&user, 99)]);
+    let (answers, _) = compare(&universe, &[], &[words("n2")]).unwrap();
+    assert_eq!(universe.names(&answers[0].closure), ["n0-0:1-1.x86_64", "n2-0:1-1.x86_64"]);
+}
+
 /// Merged, with equal priorities, is the same as one file with the packages of all.
 #[test]
 fn merged_is_one_file_after_the_other() {
