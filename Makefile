@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DEMO := demo
 
-.PHONY: demo test test-long bench lint build deps deps-test clean
+.PHONY: demo test test-long fuzz bench lint build deps deps-test clean
 
 # Ends with a table of packages, the rebuild commands, where the log lies, and what to try next.
 demo: deps build
@@ -21,6 +21,12 @@ test: deps-test
 # The same properties with more seeds and longer; its last result stands in BENCHMARKS.md.
 test-long: deps-test
 	KOSCHEI_TEST_SCALE=long PROPTEST_CASES=2000 $(CARGO) test --no-fail-fast
+
+# What we parse from outside, five minutes for each kind; needs a nightly toolchain and cargo-fuzz. No sanitizer: it is safe Rust.
+fuzz: deps
+	@for target in primary comps rich evr; do \
+		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz -s none $$target -- -max_total_time=300 -timeout=10 || exit 1; \
+	done
 
 bench: deps-test
 	$(CARGO) bench --bench koschei -- $(BENCH)

@@ -13,6 +13,7 @@ mod open;
 mod package_view;
 mod render;
 mod replay;
+pub mod repos;
 pub mod resolve;
 mod sources;
 mod status;

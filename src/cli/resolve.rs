@@ -11,32 +11,34 @@ mod summary;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use self::summary::{Stats, Summary};
+use super::repos::{self, RepoArg};
 use super::sources::{self, Source};
 use crate::koji::SourcesError;
 use crate::model::{Class, Classified};
-use crate::repodata::{DependencyError, Groups, RepoContent, RepoDir, RepodataError, SrpmError, load_groups};
+use crate::repodata::{DependencyError, RepoContent, RepoDir, RepodataError, SrpmError, complete_merged};
 use crate::resolve::{GroupVerdict, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
 
 /// Source packages a thread takes at a time.
 const BATCH: usize = 32;
 /// Batches that may wait for an earlier one of another thread before their threads pause.
 const WAITING_MAX: usize = 32;
-/// Architectures Koji names repositories after.
-const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
 
 /// Find out which packages a source package would be built with, or why it cannot be.
 ///
-/// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one architecture. The
+/// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one architecture. Several
+/// are resolved against together, their packages in the order of the repositories, as dnf does with several in its configuration:
+/// one with a lower priority number is preferred to the others whatever the versions. (External repositories of a Koji tag are in
+/// Koji's own repository already, merged by its mergerepo, and are not given here.) The
 /// source packages come from an rpm-md repository of source packages, from a file with one JSON object per line (`nvr`, and
 /// `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `buildarchs`, `exclusivearch`, `excludearch`,
 /// and `made_on`, the architecture requirements with one in them are of), or are given themselves.
@@ -45,9 +47,10 @@ const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "risc
     after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl"
 )]
 pub struct ResolveArgs {
-    /// Directory of the binary repository (the one that holds repodata/)
-    #[arg(long, value_name = "DIR")]
-    pub repo: PathBuf,
+    /// Directory of the binary repository (the one that holds repodata/); may be repeated. Of several the one with the lower
+    /// priority wins; the default is 99
+    #[arg(long, value_name = "DIR[,priority=N]", required = true)]
+    pub repo: Vec<RepoArg>,
     /// Directory of a repository of source packages; their requires are the BuildRequires
     #[arg(long, value_name = "DIR", required_unless_present_any = ["buildrequires", "srpm"])]
     #[arg(conflicts_with_all = ["buildrequires", "srpm"])]
@@ -65,13 +68,13 @@ pub struct ResolveArgs {
     /// Only these source packages, as they are named in the output
     #[arg(long, value_name = "NVR,…", value_delimiter = ',')]
     pub packages: Vec<String>,
-    /// comps file with the build group; default: the one in the repository, else groups/comps.xml beside it
+    /// comps file with the build group; default: those in the repositories, else groups/comps.xml beside one
     #[arg(long, value_name = "FILE")]
     pub group_file: Option<PathBuf>,
     /// Id of the build group
     #[arg(long, value_name = "ID", default_value = "build")]
     pub group: String,
-    /// Architecture; default: the name of the repository's directory if that is one, else `x86_64`
+    /// Architecture; default: the name of a repository's directory if that is one, else `x86_64`
     #[arg(long, value_name = "ARCH")]
     pub arch: Option<String>,
     /// How build group and BuildRequires are put together
@@ -160,11 +163,11 @@ pub enum ResolveCliError {
     Resolve(#[from] ResolveError),
     /// There is no build group anywhere.
     #[error(
-        "find the build group: neither {repo}/repodata/repomd.xml names a group file nor is there {beside}; give one with --group-file"
+        "find the build group: neither repodata/repomd.xml of {repo} names a group file nor is there {beside}; give one with --group-file"
     )]
     NoGroupFile {
-        /// The repository.
-        repo: PathBuf,
+        /// The repositories.
+        repo: String,
         /// Where Koji would have put it.
         beside: PathBuf,
     },
@@ -177,6 +180,16 @@ pub enum ResolveCliError {
         file: String,
         /// Those that are there.
         found: String,
+    },
+    /// Repositories that look as if they were for different architectures.
+    #[error("choose the architecture: {} and {} are for {arches} by their names; say which with --arch", first.display(), second.display())]
+    Arches {
+        /// One repository.
+        first: PathBuf,
+        /// Another.
+        second: PathBuf,
+        /// Both architectures.
+        arches: String,
     },
     /// The file with the BuildRequires.
     #[error(transparent)]
@@ -208,9 +221,11 @@ impl Classified for ResolveCliError {
             Self::Sources(error) => error.class(),
             Self::Srpm(error) => error.class(),
             Self::Write(_) => Class::Unavailable,
-            Self::NoGroupFile { .. } | Self::NoGroup { .. } | Self::NoPackage { .. } | Self::Capability(_) => {
-                Class::Rejected
-            }
+            Self::NoGroupFile { .. }
+            | Self::NoGroup { .. }
+            | Self::Arches { .. }
+            | Self::NoPackage { .. }
+            | Self::Capability(_) => Class::Rejected,
         }
     }
 }
@@ -241,19 +256,20 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
         return against::run(args, out, progress);
     }
     let mut stats = Stats::default();
-    let arch = arch(args);
-    let (mut sources, content) = std::thread::scope(|scope| {
-        let repo = scope.spawn(|| RepoDir::open(&args.repo)?.packages());
+    let arch = arch(args)?;
+    let dirs = repos::open(&args.repo)?;
+    let (mut sources, parts) = std::thread::scope(|scope| {
+        let parts = scope.spawn(|| dirs.iter().map(RepoDir::packages).collect::<Result<Vec<_>, _>>());
         let sources = sources::read(args, &arch);
-        let content = repo.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok::<_, ResolveCliError>((sources?, content?))
+        let parts = parts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<_, ResolveCliError>((sources?, parts?))
     })?;
     let asked = sources.iter().flat_map(Source::requires);
-    let content = RepoDir::open(&args.repo)?.complete(content, asked)?;
+    let content = complete_merged(&dirs, parts, asked)?;
     stats.lap("read");
     translate(args, &mut sources, &content, &arch);
-    let group = build_group(args, &args.repo, content.groups.as_ref())?;
-    let universe = Universe::load(Arc::new(content), &arch)?;
+    let group = repos::build_group(args, &args.repo, content.groups.as_ref())?;
+    let universe = repos::universe(&args.repo, content, &arch)?;
     stats.lap("index files");
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     stats.lap("make rules");
@@ -286,47 +302,14 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     Ok(())
 }
 
-fn arch(args: &ResolveArgs) -> String {
-    args.arch.clone().unwrap_or_else(|| default_arch(&args.repo))
+fn arch(args: &ResolveArgs) -> Result<String, ResolveCliError> {
+    args.arch.clone().map_or_else(|| repos::default_arch(&args.repo), Ok)
 }
 
 fn translate(args: &ResolveArgs, sources: &mut [Source], content: &RepoContent, arch: &str) {
     if args.translate_isa || !args.srpm.is_empty() {
         sources::translate(sources, content, arch);
     }
-}
-
-fn default_arch(repo: &Path) -> String {
-    let name =
-        std::path::absolute(repo).ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned())).unwrap_or_default();
-    match name.as_str() {
-        // Koji's names of the 32-bit architectures are those of the family, not of the packages in it.
-        "i386" => "i686".to_owned(),
-        "armhfp" => "armv7hl".to_owned(),
-        known if ARCHES.contains(&known) => name,
-        _ => "x86_64".to_owned(),
-    }
-}
-
-fn build_group(args: &ResolveArgs, repo: &Path, own: Option<&Groups>) -> Result<Vec<String>, ResolveCliError> {
-    let beside = repo.join("../groups/comps.xml");
-    let read;
-    let (groups, file) = if let Some(path) = &args.group_file {
-        read = load_groups(path)?;
-        (&read, path.display().to_string())
-    } else if let Some(own) = own {
-        (own, repo.display().to_string())
-    } else if beside.exists() {
-        read = load_groups(&beside)?;
-        (&read, beside.display().to_string())
-    } else {
-        return Err(ResolveCliError::NoGroupFile { repo: repo.to_path_buf(), beside });
-    };
-    groups.installed(&args.group).ok_or_else(|| {
-        let found: Vec<&str> = groups.ids().collect();
-        let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-        ResolveCliError::NoGroup { group: args.group.clone(), file, found }
-    })
 }
 
 /// Resolves all sources on several threads, writes each answer's line there, and hands the answers over in order.
@@ -343,7 +326,10 @@ fn for_each(
     let resolver = || {
         let mut resolver = prepared.resolver();
         if args.distances {
-            resolver = resolver.with_distances().with_true_distances();
+            resolver = resolver.with_distances();
+        }
+        if args.distances && args.jsonl {
+            resolver = resolver.with_true_distances();
         }
         if args.digest || args.no_texts { resolver.without_texts() } else { resolver }
     };

@@ -65,6 +65,13 @@ impl Groups {
         Some(wanted.map(|m| m.name.clone()).collect())
     }
 
+    /// Adds the groups of another file. Groups with the same id are joined, as inside one file (and as by dnf).
+    pub(super) fn join(&mut self, other: Self) {
+        for (id, mut members) in other.groups {
+            self.groups.entry(id).or_default().append(&mut members);
+        }
+    }
+
     /// Ids of all groups, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.groups.keys().map(String::as_str)

@@ -1,4 +1,6 @@
-//! What a repository holds: packages in file order, dependencies interned.
+//! What a repository, or several in order, holds: packages in file order, dependencies interned.
+
+use std::ops::Range;
 
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
@@ -6,6 +8,8 @@ use smol_str::SmolStr;
 
 use super::comps::Groups;
 use super::dependency::Dependency;
+use super::error::RepodataError;
+use super::limits::Limits;
 use crate::model::{Evr, Nevra};
 
 /// Number of a dependency inside one [`RepoContent`]. Numbers are given in order of first appearance.
@@ -90,17 +94,69 @@ impl Package {
     }
 }
 
-/// One repository, read.
+/// One repository, read, or several that were merged.
 #[derive(Clone, Debug, Default)]
 pub struct RepoContent {
     packages: Vec<Package>,
     deps: IndexSet<Dependency, FxBuildHasher>,
     names: IndexSet<SmolStr, FxBuildHasher>,
+    /// Where the packages of the second repository and of those after it begin.
+    starts: Vec<usize>,
     /// Package groups, where the repository has any.
     pub groups: Option<Groups>,
 }
 
 impl RepoContent {
+    /// Several repositories as one, their packages in the order of the repositories, then of the files: the order in which dnf's
+    /// libsolv sees them. Nothing is left out: a package that two of them have is there twice. Groups with the same id are joined.
+    ///
+    /// Each comes with its name, for errors. Cost: O(packages + dependencies) of all but the first, which is taken as it is.
+    ///
+    /// # Errors
+    /// Rejected: more repositories, or packages in all of them, than [`Limits`] lets through.
+    pub fn merge(parts: impl IntoIterator<Item = (String, Self)>, limits: &Limits) -> Result<Self, RepodataError> {
+        let mut merged: Option<Self> = None;
+        for (repository, part) in parts {
+            match &mut merged {
+                None => merged = Some(part),
+                Some(merged) => {
+                    let too_many = |problem| RepodataError::Merge { repository, problem };
+                    merged.add_repository(part, limits).map_err(too_many)?;
+                }
+            }
+        }
+        Ok(merged.unwrap_or_default())
+    }
+
+    fn add_repository(&mut self, mut other: Self, limits: &Limits) -> Result<(), String> {
+        if self.repositories().len() + other.repositories().len() > limits.repositories {
+            return Err(format!("these are more than {} repositories", limits.repositories));
+        }
+        if self.packages.len().saturating_add(other.packages.len()) > limits.packages {
+            return Err(format!("they have more than {} packages together", limits.packages));
+        }
+        let before = self.packages.len();
+        let starts = std::mem::take(&mut other.starts);
+        self.starts.extend(std::iter::once(0).chain(starts).map(|start| before + start));
+        match (&mut self.groups, other.groups.take()) {
+            (Some(own), Some(groups)) => own.join(groups),
+            (own @ None, groups) => *own = groups,
+            (Some(_), None) => {}
+        }
+        self.append(other).ok_or_else(|| "they have too many different dependencies together".to_owned())
+    }
+
+    /// Which packages are of which repository, in order: one range unless this was merged.
+    pub fn repositories(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
+        let start = |i: usize| i.checked_sub(1).map_or(0, |i| self.starts[i]);
+        (0..self.starts.len() + 1).map(move |i| start(i)..self.starts.get(i).copied().unwrap_or(self.packages.len()))
+    }
+
+    /// The repository a package is of, counted from 0.
+    pub fn repository_of(&self, package: usize) -> usize {
+        self.starts.partition_point(|&start| start <= package)
+    }
+
     /// Packages in the order of `primary.xml`.
     pub fn packages(&self) -> &[Package] {
         &self.packages

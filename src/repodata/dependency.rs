@@ -118,6 +118,11 @@ impl From<&Evr> for DepEvr {
     }
 }
 
+/// What separates words for rpm (`risspace`), and nothing else does: neither Rust's ASCII nor its Unicode whitespace is the same.
+pub(super) const fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
+}
+
 /// A relation to a version.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Relation {
@@ -174,12 +179,12 @@ impl Dependency {
     /// [`DependencyError`]: an epoch that is not a number, or another number of words than one or three.
     /// The inside of a rich dependency is not looked at here.
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
-        let text = text.trim();
+        let text = text.trim_matches(is_space);
         if text.starts_with('(') {
             return Ok(Self::named(text));
         }
         let form = || DependencyError::Form { text: text.to_owned() };
-        let mut words = text.split_ascii_whitespace();
+        let mut words = text.split(is_space).filter(|word| !word.is_empty());
         let name = words.next().ok_or_else(form)?;
         let relation = match (words.next(), words.next(), words.next()) {
             (None, ..) => None,
@@ -223,6 +228,8 @@ mod tests {
     #[case("foo", "foo")]
     #[case("  foo   >=  1.2 ", "foo >= 1.2")]
     #[case("foo => 1:1.2-3", "foo >= 1:1.2-3")]
+    #[case("foo\u{b}>=\r3\u{c}", "foo >= 3")]
+    #[case("foo\u{a0} >= 3", "foo\u{a0} >= 3")]
     #[case("foo == 0:1.2-3.fc99", "foo = 1.2-3.fc99")]
     #[case("foo < 1-2-3", "foo < 1-2-3")]
     #[case("pkgconfig(foo) > 1~rc1", "pkgconfig(foo) > 1~rc1")]

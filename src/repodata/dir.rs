@@ -100,21 +100,17 @@ impl RepoDir {
     /// As [`RepoDir::load`].
     pub fn complete<'a>(
         &self,
-        mut content: RepoContent,
+        content: RepoContent,
         paths: impl IntoIterator<Item = &'a str>,
     ) -> Result<RepoContent, RepodataError> {
-        let mut wanted: BTreeSet<SmolStr> =
-            paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
-        wanted_paths(&content, &mut wanted);
-        wanted.retain(|path| !filelists::is_in_primary(path));
-        if let Some(entry) = self.repomd.find("filelists").filter(|_| !wanted.is_empty()) {
-            let (packed, file) = self.fetch(entry)?;
-            let reader = self.unpack(entry, &packed, &file)?;
-            filelists::parse(reader, &file, &self.limits, &wanted, &mut content)?;
-        }
-        content.groups = self.groups()?;
-        content.finish();
-        Ok(content)
+        complete_merged(std::slice::from_ref(self), vec![content], paths)
+    }
+
+    fn add_files(&self, wanted: &BTreeSet<SmolStr>, content: &mut RepoContent) -> Result<(), RepodataError> {
+        let Some(entry) = self.repomd.find("filelists") else { return Ok(()) };
+        let (packed, file) = self.fetch(entry)?;
+        let reader = self.unpack(entry, &packed, &file)?;
+        filelists::parse(reader, &file, &self.limits, wanted, content)
     }
 
     /// The groups of the repository itself, `None` when `repomd.xml` names none.
@@ -171,6 +167,42 @@ impl RepoDir {
         let limit = entry.open_size.unwrap_or(u64::MAX).min(self.limits.unpacked_bytes);
         compression.reader(packed, limit, file)
     }
+}
+
+/// Reads several repositories as one, in their order ([`RepoContent::merge`]); `paths` as in [`RepoDir::load`].
+///
+/// # Errors
+/// As [`RepoDir::load`], and as [`complete_merged`].
+pub fn load_merged<'a>(
+    dirs: &[RepoDir],
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Result<RepoContent, RepodataError> {
+    let parts = dirs.iter().map(RepoDir::packages).collect::<Result<Vec<_>, _>>()?;
+    complete_merged(dirs, parts, paths)
+}
+
+/// [`RepoDir::complete`] for several repositories, `parts` being what [`RepoDir::packages`] read of each; then merges them. A
+/// dependency of one may name a file of another, so the full file lists of all are read when one of them needs any.
+///
+/// # Errors
+/// As [`RepoDir::load`]. Rejected: more repositories, or packages in all of them, than the first one's [`Limits`] let through.
+pub fn complete_merged<'a>(
+    dirs: &[RepoDir],
+    mut parts: Vec<RepoContent>,
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Result<RepoContent, RepodataError> {
+    let mut wanted: BTreeSet<SmolStr> = paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
+    parts.iter().for_each(|content| wanted_paths(content, &mut wanted));
+    wanted.retain(|path| !filelists::is_in_primary(path));
+    for (dir, content) in dirs.iter().zip(&mut parts) {
+        if !wanted.is_empty() {
+            dir.add_files(&wanted, content)?;
+        }
+        content.groups = dir.groups()?;
+        content.finish();
+    }
+    let names = dirs.iter().map(|dir| dir.path.display().to_string());
+    RepoContent::merge(names.zip(parts), &dirs.first().map_or_else(Limits::default, |dir| dir.limits))
 }
 
 /// Reads a comps file that lies by itself (Koji: `groups/comps.xml` of a repository), packed or not.

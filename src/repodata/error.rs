@@ -117,6 +117,14 @@ pub enum RepodataError {
         /// The location.
         href: String,
     },
+    /// Repositories that are too much together.
+    #[error("merge {repository} with the repositories before it: {problem}")]
+    Merge {
+        /// The one that was too much.
+        repository: String,
+        /// The bound.
+        problem: String,
+    },
     /// One line of a line-based file is not understood.
     #[error("parse {file} line {line}: {problem}")]
     Line {

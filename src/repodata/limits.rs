@@ -14,8 +14,10 @@ pub struct Limits {
     pub unpacked_bytes: u64,
     /// Bytes of `repomd.xml`, of comps, of `repo.json`.
     pub small_file_bytes: u64,
-    /// Packages in one repository.
+    /// Packages in one repository, and in all that are merged.
     pub packages: usize,
+    /// Repositories merged into one. A Koji tag has a handful of external ones.
+    pub repositories: usize,
     /// Bytes of one line of `rpmlist.jsonl` or `pkglist`.
     pub line_bytes: usize,
 }
@@ -29,6 +31,7 @@ impl Default for Limits {
             unpacked_bytes: 8 << 30,
             small_file_bytes: 64 << 20,
             packages: 1_000_000,
+            repositories: 100,
             line_bytes: 1 << 20,
         }
     }

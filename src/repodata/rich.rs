@@ -3,7 +3,7 @@
 //! libsolv's own parser is not exported by the library, so this one feeds it. It also bounds what is fed: libsolv turns a
 //! rich dependency into clauses, and their number grows exponentially with alternating `and` and `or`.
 
-use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation};
+use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation, is_space};
 
 /// Parentheses inside each other.
 pub const RICH_DEPTH_MAX: usize = 64;
@@ -69,9 +69,9 @@ impl Rich {
     /// [`DependencyError::Rich`]: not the grammar, or beyond [`RICH_DEPTH_MAX`], [`RICH_TERMS_MAX`] or [`RICH_CLAUSES_MAX`].
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
         let fail = |problem| DependencyError::Rich { text: text.chars().take(SHOWN_MAX).collect(), problem };
-        let mut parser = Parser { rest: text.trim(), depth: 0, terms: 0 };
+        let mut parser = Parser { rest: text.trim_matches(is_space), depth: 0, terms: 0 };
         let rich = parser.group().map_err(fail)?;
-        if !parser.rest.trim_start().is_empty() {
+        if !parser.rest.trim_start_matches(is_space).is_empty() {
             return Err(fail("something follows the last parenthesis"));
         }
         let (conjunctive, disjunctive) = rich.clauses();
@@ -129,7 +129,7 @@ impl<'a> Parser<'a> {
         let mut first = None;
         let mut alternative = None;
         loop {
-            self.rest = self.rest.trim_start();
+            self.rest = self.rest.trim_start_matches(is_space);
             if let Some(rest) = self.rest.strip_prefix(')') {
                 self.rest = rest;
                 break;
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
     }
 
     fn operand(&mut self) -> Result<Rich, &'static str> {
-        self.rest = self.rest.trim_start();
+        self.rest = self.rest.trim_start_matches(is_space);
         if self.rest.starts_with('(') {
             return self.group();
         }
@@ -172,13 +172,13 @@ impl<'a> Parser<'a> {
         if name.is_empty() {
             return Err("an operand is missing");
         }
-        self.rest = self.rest.trim_start();
+        self.rest = self.rest.trim_start_matches(is_space);
         let operator = self.rest.find(|c| !matches!(c, '<' | '=' | '>')).unwrap_or(self.rest.len());
         let (operator, rest) = self.rest.split_at(operator);
         let relation = if operator.is_empty() {
             None
         } else {
-            self.rest = rest.trim_start();
+            self.rest = rest.trim_start_matches(is_space);
             let op = Op::parse(operator).ok_or("a comparison is not known")?;
             let evr = DepEvr::parse(self.word()).map_err(|_| "an epoch is not a number")?;
             if evr.version.is_empty() {
@@ -201,8 +201,8 @@ impl<'a> Parser<'a> {
                 open -= 1;
                 false
             }
-            ')' | ' ' | ',' | '\t' | '\n' => true,
-            _ => false,
+            ')' | ',' => true,
+            _ => is_space(c),
         });
         let (word, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         self.rest = rest;
@@ -230,6 +230,7 @@ mod tests {
     #[case("(a if b else (c and d))", "[a If [b Else [c And d]]]")]
     #[case("(a < 2 with a >= 1)", "[a < 2 With a >= 1]")]
     #[case("(/usr/bin/x)", "/usr/bin/x")]
+    #[case("(a\ror\u{b}b\u{c}>= \r3\u{c})", "[a Or b >= 3]")]
     fn parses(#[case] text: &str, #[case] expected: &str) {
         match Rich::parse(text) {
             Ok(rich) => assert_eq!(show(&rich), expected),
@@ -245,6 +246,7 @@ mod tests {
     #[case("()", "operand is missing")]
     #[case("(a without b without c)", "different operators")]
     #[case("(a >= x:1)", "epoch")]
+    #[case("(a = 0:\r-3)", "a version is missing")]
     fn refuses(#[case] text: &str, #[case] expected: &str) {
         let error = Rich::parse(text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

@@ -19,6 +19,7 @@ mod isa;
 mod native;
 mod need;
 mod needers;
+mod priority;
 mod resolver;
 mod solv;
 mod universe;
@@ -31,6 +32,7 @@ pub use explain::{Chain, Explainer, Origin, Step};
 pub use isa::{BuildRequires, IsaProvides, for_arch};
 pub use native::Handover;
 pub use needers::{Needers, names, needers};
+pub use priority::Priority;
 pub use resolver::{GroupVerdict, Mode, Prepared, Resolution, Resolver, Solvers};
 pub use universe::{PkgId, Universe};
 

@@ -1,4 +1,4 @@
-//! One repository for one architecture, ready to be resolved against.
+//! One repository, or several in order, for one architecture, ready to be resolved against.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -7,11 +7,13 @@ use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use super::error::ResolveError;
+use super::priority::Priority;
 use super::resolver::{Mode, Prepared, Solvers};
 use crate::model::Nevra;
 use crate::repodata::{Dependency, Package, RepoContent, Rich};
 
-/// Number of a package inside one [`Universe`]: its position in `primary.xml`. Two packages with the same NEVRA (a
+/// Number of a package inside one [`Universe`]: its position in `primary.xml`, after the packages of the
+/// repositories before. Two packages with the same NEVRA (a
 /// repository merged in mode `simple` has such) have different numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PkgId(pub u32);
@@ -38,10 +40,12 @@ pub struct Universe {
     owners: OnceLock<FxHashMap<SmolStr, Vec<PkgId>>>,
     /// Per package a number that packages of the same name and architecture share.
     kin: Vec<u32>,
+    /// Per repository, as libsolv has them: higher wins.
+    priorities: Vec<i32>,
 }
 
 impl Universe {
-    /// Prepares a repository. `arch` is that of the repository (`x86_64`, `aarch64`, `i686`, …); packages of other
+    /// Prepares a repository, or several that were merged, all with the default priority. `arch` is that of the repository (`x86_64`, `aarch64`, `i686`, …); packages of other
     /// architectures are installable where libsolv's policy for `arch` says so (on `x86_64` also `i686` and `noarch`).
     ///
     /// # Errors
@@ -78,7 +82,17 @@ impl Universe {
             let next = PkgId::from_index(families.len()).0;
             kin.push(*families.entry((package.name.as_str(), package.arch.as_str())).or_insert(next));
         }
-        Ok(Self { arch: arch.into(), file_dependencies, owners: OnceLock::new(), kin, content })
+        let priorities = vec![Priority::default().for_libsolv(); content.repositories().len()];
+        Ok(Self { arch: arch.into(), file_dependencies, owners: OnceLock::new(), kin, priorities, content })
+    }
+
+    /// Prefers some repositories: one priority for each, in their order. Those that are not named keep the default.
+    #[must_use]
+    pub fn with_priorities(mut self, priorities: &[Priority]) -> Self {
+        for (own, priority) in self.priorities.iter_mut().zip(priorities) {
+            *own = priority.for_libsolv();
+        }
+        self
     }
 
     /// Resolves the build group; `group` are its members, in order.
@@ -143,9 +157,14 @@ impl Universe {
         names
     }
 
-    /// Priority of a package's repository; higher wins.
-    pub(super) fn priority(&self, _index: usize) -> i32 {
-        0
+    /// Priority of a package's repository, as libsolv has it; higher wins.
+    pub(super) fn priority(&self, index: usize) -> i32 {
+        self.priorities[self.content.repository_of(index)]
+    }
+
+    /// Number of packages and priority, as libsolv has it, of each repository, in order.
+    pub(super) fn repositories(&self) -> impl Iterator<Item = (usize, i32)> {
+        self.content.repositories().map(|packages| packages.len()).zip(self.priorities.iter().copied())
     }
 
     /// Packages that own a path, ascending. Knows the paths of primary and those [`crate::repodata::RepoDir::load`] was told of.

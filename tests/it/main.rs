@@ -17,6 +17,7 @@ mod kill;
 mod log_contract;
 mod log_place;
 mod log_tamper;
+mod merged;
 mod model_of_actions;
 mod native;
 mod nats_server;

@@ -342,6 +342,19 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &["c7", "n4"],
     &[]
 )]
+// The same with a `noarch` package of the version of the inferior one.
+#[case::better_architecture_of_another_version(
+    &[
+        pkg("n0-1-1.x86_64"),
+        pkg("n2-3-1.x86_64").provides(&["c0"]).requires(&["n0"]),
+        pkg("n1-2-1.i686").provides(&["c3"]),
+        pkg("n1-3-1.x86_64"),
+        pkg("n0-2-1.x86_64").requires(&["c3"]),
+        pkg("n1-2-1.noarch").obsoletes(&["n2"]),
+    ],
+    &[],
+    &["c0"]
+)]
 // libsolv makes no rules for the packages after `else`.
 #[case::rich_requirement_without_rules(
     &[

@@ -6,7 +6,7 @@ use std::path::Path;
 use koschei::repodata::{ChecksumKind, Dependency, Limits, Op, RepoContent, primary};
 
 /// One package of a tiny repository.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Pkg {
     nevra: String,
     lists: Vec<(&'static str, Vec<String>)>,

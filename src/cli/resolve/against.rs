@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line, no_line, sources, translate};
+use super::{ResolveArgs, ResolveCliError, bar, for_each, json_line, no_line, sources, translate};
+use crate::cli::repos::{self, RepoArg};
 use crate::cli::sources::Source;
-use crate::repodata::RepoDir;
 use crate::resolve::{
     Change, Culprit, Effect, FirstCause, Generation, PackageChange, Prepared, Resolution, Resolver, Universe, changes,
     first_causes, group_by_cause,
@@ -61,10 +60,14 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
-    let arch = super::arch(args);
+    let arch = super::arch(args)?;
     let sources = Arc::new(sources::read(args, &arch)?);
-    let dirs = args.against.iter().chain(std::iter::once(&args.repo));
-    let loaded = dirs.map(|dir| load(args, dir, &sources, &arch)).collect::<Result<Vec<Loaded>, _>>()?;
+    let earlier = args
+        .against
+        .iter()
+        .map(|path| vec![RepoArg { path: path.clone(), priority: crate::resolve::Priority::default() }]);
+    let generations = earlier.chain(std::iter::once(args.repo.clone()));
+    let loaded = generations.map(|repos| load(args, &repos, &sources, &arch)).collect::<Result<Vec<Loaded>, _>>()?;
     let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(loaded.len());
     for one in &loaded {
         prepared.push(one.universe.prepare_with(&one.group, args.mode.into(), args.solver.into())?);
@@ -79,15 +82,20 @@ pub(super) fn run(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> R
     report.print(args, out).map_err(ResolveCliError::Write)
 }
 
-fn load(args: &ResolveArgs, dir: &Path, sources: &Arc<Vec<Source>>, arch: &str) -> Result<Loaded, ResolveCliError> {
-    let content = RepoDir::open(dir)?.load(sources.iter().flat_map(Source::requires))?;
-    let group = build_group(args, dir, content.groups.as_ref())?;
+fn load(
+    args: &ResolveArgs,
+    repos: &[RepoArg],
+    sources: &Arc<Vec<Source>>,
+    arch: &str,
+) -> Result<Loaded, ResolveCliError> {
+    let content = repos::load(repos, sources.iter().flat_map(Source::requires))?;
+    let group = repos::build_group(args, repos, content.groups.as_ref())?;
     let mut sources = Arc::clone(sources);
     if args.translate_isa || !args.srpm.is_empty() {
         translate(args, Arc::<Vec<Source>>::make_mut(&mut sources), &content, arch);
     }
-    let universe = Universe::load(Arc::new(content), arch)?;
-    Ok(Loaded { label: dir.display().to_string(), universe, group, sources })
+    let universe = repos::universe(repos, content, arch)?;
+    Ok(Loaded { label: repos::shown(repos), universe, group, sources })
 }
 
 fn compare<'a>(

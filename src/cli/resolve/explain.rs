@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{ResolveArgs, ResolveCliError, build_group, json_line, sources, translate};
+use super::{ResolveArgs, ResolveCliError, json_line, sources, translate};
+use crate::cli::repos;
 use crate::cli::sources::Source;
-use crate::repodata::RepoDir;
 use crate::resolve::{Chain, Origin, PkgId, Prepared, Resolution, Universe};
 
 pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<(), ResolveCliError> {
-    let arch = super::arch(args);
+    let arch = super::arch(args)?;
     let mut sources = sources::read(args, &arch)?;
-    let content = RepoDir::open(&args.repo)?.load(sources.iter().flat_map(Source::requires))?;
+    let content = repos::load(&args.repo, sources.iter().flat_map(Source::requires))?;
     translate(args, &mut sources, &content, &arch);
-    let group = build_group(args, &args.repo, content.groups.as_ref())?;
-    let universe = Universe::load(Arc::new(content), &arch)?;
+    let group = repos::build_group(args, &args.repo, content.groups.as_ref())?;
+    let universe = repos::universe(&args.repo, content, &arch)?;
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     for source in &sources {
         one(args, source, &prepared, out)?;

@@ -1,11 +1,11 @@
 //! `koschei resolve --who-needs`: who needs a capability, who gives it, and which buildroots have a giver in them.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use super::{ResolveArgs, ResolveCliError, bar, build_group, for_each, json_line, no_line, sources, translate};
+use super::{ResolveArgs, ResolveCliError, bar, for_each, json_line, no_line, sources, translate};
+use crate::cli::repos;
 use crate::cli::sources::Source;
-use crate::repodata::{Dependency, RepoDir};
+use crate::repodata::Dependency;
 use crate::resolve::{Needers, PkgId, Universe, names, needers};
 
 /// What the source packages say.
@@ -25,13 +25,13 @@ pub(super) fn run(
     progress: bool,
 ) -> Result<(), ResolveCliError> {
     let capability = Dependency::parse(capability).map_err(ResolveCliError::Capability)?;
-    let arch = super::arch(args);
+    let arch = super::arch(args)?;
     let mut sources = sources::read(args, &arch)?;
     let paths = sources.iter().flat_map(Source::requires).chain(capability.path());
-    let content = RepoDir::open(&args.repo)?.load(paths)?;
+    let content = repos::load(&args.repo, paths)?;
     translate(args, &mut sources, &content, &arch);
-    let group = build_group(args, &args.repo, content.groups.as_ref())?;
-    let universe = Universe::load(Arc::new(content), &arch)?;
+    let group = repos::build_group(args, &args.repo, content.groups.as_ref())?;
+    let universe = repos::universe(&args.repo, content, &arch)?;
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     let found = needers(&prepared, &capability);
     let mut users = Users::default();

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::ResolveArgs;
+use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::engine::clock::Stopwatch;
 use crate::resolve::{GroupVerdict, Handover, Mode, Resolution, Universe};
@@ -91,7 +92,7 @@ impl Summary {
         writeln!(
             out,
             "Repository   {} ({}, {} packages), mode {mode}",
-            args.repo.display(),
+            repos::shown(&args.repo),
             universe.arch(),
             universe.len()
         )?;

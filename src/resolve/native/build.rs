@@ -163,11 +163,14 @@ impl<'u> Builder<'u> {
                     && DepEvr::from(&packages[q].evr) == DepEvr::from(&packages[p].evr)
                     && packages[q].arch != packages[p].arch
             };
-            let partners: Vec<usize> = group.iter().filter(same).copied().collect();
-            found.push((p, partners));
+            // Which architecture is the best follows from the packages libsolv looked at; it always looks at one of a better
+            // architecture in the same version, never for its own sake at one of another version or at `noarch`.
+            let mut partners = group.iter().filter(same).copied();
+            let partner = partners.next().filter(|&q| score(q) > 1 && partners.next().is_none());
+            found.push((p, partner));
         }
-        for (p, partners) in found {
-            if let [partner] = partners[..] {
+        for (p, partner) in found {
+            if let Some(partner) = partner {
                 let set = self.sets.intern(&[node(partner)]);
                 self.drafts.push(Draft { owner: node(p), rest: Rest::Set(set) });
             } else {

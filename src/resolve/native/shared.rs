@@ -1,12 +1,12 @@
 //! Names that several packages provide in some version: candidates are compared by them.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::graph::Shared;
 use super::sets::Rows;
 use super::{Node, SYSTEM, index32, node};
 use crate::model::rpmvercmp;
-use crate::repodata::{DepEvr, Op};
+use crate::repodata::{DepEvr, DepId, Op};
 use crate::resolve::universe::Universe;
 
 /// Looks like a hash: such versions say nothing about which is newer.
@@ -52,6 +52,7 @@ pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> Rows<Shared
         }
     }
     let mut entries: Vec<Entry> = Vec::new();
+    let mut once: FxHashSet<DepId> = FxHashSet::default();
     for (index, p) in alive() {
         let mut add = |name: &str, op: Op, evr: &DepEvr, own: bool| {
             let id = names[name];
@@ -61,7 +62,9 @@ pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> Rows<Shared
         };
         let own = DepEvr::from(&p.evr);
         let mut listed = false;
-        for &dep in &p.provides {
+        // libsolv drops a repetition when it reads the list.
+        once.clear();
+        for &dep in p.provides.iter().filter(|dep| once.insert(**dep)) {
             let dependency = content.dependency(dep);
             if let Some(r) = &dependency.relation {
                 listed |= dependency.name == p.name && r.op == Op::Eq && r.evr == own;

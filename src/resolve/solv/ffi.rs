@@ -115,6 +115,7 @@ unsafe extern "C" {
     fn koschei_installable(pool: *const RawPool, p: RawId) -> c_int;
     fn koschei_arch_score(pool: *const RawPool, arch: RawId) -> RawId;
     fn koschei_arch_color(pool: *mut RawPool, arch: RawId) -> u8;
+    fn koschei_set_priority(repo: *mut RawRepo, priority: c_int);
     fn koschei_set_nevra(pool: *mut RawPool, p: RawId, name: RawId, evr: RawId, arch: RawId);
     fn koschei_add_dep(pool: *mut RawPool, p: RawId, list: c_int, dep: RawId, marker: RawId);
     fn koschei_whatprovides(pool: *mut RawPool, dep: RawId) -> *const RawId;
@@ -269,14 +270,17 @@ impl Pool {
         Id(unsafe { pool_rel2id(self.raw.as_ptr(), left.0, right.0, flags, 1) })
     }
 
-    /// A repository with `count` packages without any content, numbered upwards from the one returned.
+    /// A repository with `count` packages without any content, numbered upwards from the one returned, without gap after those
+    /// before. Of several repositories the higher priority wins.
     /// `None` when there would be more packages than libsolv can number.
-    pub(super) fn add_repo(&mut self, name: &CStr, count: usize) -> Option<(Repo, SolvableId)> {
+    pub(super) fn add_repo(&mut self, name: &CStr, count: usize, priority: i32) -> Option<(Repo, SolvableId)> {
         let count = RawId::try_from(count).ok()?;
         let solvables = self.solvables.checked_add(count)?;
         self.indexed = false;
         // SAFETY: the name is copied; the repository belongs to the pool and is freed with it.
         let repo = NonNull::new(unsafe { repo_create(self.raw.as_ptr(), name.as_ptr()) })?;
+        // SAFETY: the repository was just made.
+        unsafe { koschei_set_priority(repo.as_ptr(), priority) };
         if count == 0 {
             return Some((Repo(repo), SolvableId(self.solvables)));
         }

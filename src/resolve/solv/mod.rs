@@ -18,6 +18,9 @@ pub(super) fn version() -> String {
     format!("libsolv {}", ffi::version())
 }
 
+/// What libsolv gives the packages of the rpm database. Read only where a candidate has an installed package's name and architecture.
+const INSTALLED_PRIORITY: i32 = 0;
+
 /// What libsolv thinks of architectures, seen from one.
 pub(super) struct Arches(std::cell::RefCell<Pool>);
 
@@ -62,7 +65,12 @@ impl Solver {
         let nul = |HasNul| ResolveError::Nul;
         let content = universe.content();
         let mut pool = Pool::new(universe.arch()).map_err(nul)?;
-        let (_, first) = pool.add_repo(c"repo", content.packages().len()).ok_or(ResolveError::TooMany)?;
+        let mut first = None;
+        for (packages, priority) in universe.repositories() {
+            let (_, start) = pool.add_repo(c"repo", packages, priority).ok_or(ResolveError::TooMany)?;
+            first.get_or_insert(start);
+        }
+        let first = first.expect("a RepoContent is at least one repository");
         let mut deps = Vec::with_capacity(content.dependencies().len());
         for dependency in content.dependencies() {
             deps.push(match dependency_id(&mut pool, dependency) {
@@ -128,7 +136,8 @@ impl Solver {
     /// Makes the packages of `base` installed ones. Once per solver.
     pub(super) fn install(&mut self, base: &[PkgId], universe: &Universe) -> Result<(), ResolveError> {
         let nul = |HasNul| ResolveError::Nul;
-        let (repo, first) = self.pool.add_repo(c"installed", base.len()).ok_or(ResolveError::TooMany)?;
+        let (repo, first) =
+            self.pool.add_repo(c"installed", base.len(), INSTALLED_PRIORITY).ok_or(ResolveError::TooMany)?;
         let content = universe.content();
         for (offset, id) in base.iter().enumerate() {
             let p = self.pool.nth(first, offset);

@@ -47,6 +47,10 @@ unsigned char koschei_arch_color(Pool *pool, Id arch) {
     return pool_arch2color(pool, arch);
 }
 
+void koschei_set_priority(Repo *repo, int priority) {
+    repo->priority = priority;
+}
+
 void koschei_set_nevra(Pool *pool, Id p, Id name, Id evr, Id arch) {
     Solvable *s = pool_id2solvable(pool, p);
     s->name = name;

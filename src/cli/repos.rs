@@ -1,0 +1,166 @@
+//! The repositories `koschei resolve` resolves against: one, or several in order with their priorities.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::resolve::{ResolveArgs, ResolveCliError};
+use crate::repodata::{Groups, RepoContent, RepoDir, load_groups, load_merged};
+use crate::resolve::{Priority, ResolveError, Universe};
+
+/// Architectures Koji names repositories after.
+const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
+/// What separates the directory from the priority.
+const PRIORITY: &str = ",priority=";
+
+/// `--repo DIR[,priority=N]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RepoArg {
+    /// The directory that holds `repodata/`.
+    pub path: PathBuf,
+    /// How much its packages are preferred.
+    pub priority: Priority,
+}
+
+impl FromStr for RepoArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (path, priority) = match text.rsplit_once(PRIORITY) {
+            None => (text, Priority::default()),
+            Some((path, number)) => {
+                let wrong = |_| format!("priority `{number}` is not a number; the lower one wins, the default is 99");
+                (path, Priority(number.parse().map_err(wrong)?))
+            }
+        };
+        if path.is_empty() {
+            return Err("a directory is missing".to_owned());
+        }
+        Ok(Self { path: path.into(), priority })
+    }
+}
+
+/// Their directories, as people are told them.
+pub(super) fn shown(repos: &[RepoArg]) -> String {
+    let paths: Vec<String> = repos.iter().map(|repo| repo.path.display().to_string()).collect();
+    paths.join(", ")
+}
+
+/// Opens all of them.
+pub(super) fn open(repos: &[RepoArg]) -> Result<Vec<RepoDir>, ResolveCliError> {
+    Ok(repos.iter().map(|repo| RepoDir::open(&repo.path)).collect::<Result<_, _>>()?)
+}
+
+/// Reads all of them as one. `paths` as for [`RepoDir::load`].
+pub(super) fn load<'a>(
+    repos: &[RepoArg],
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Result<RepoContent, ResolveCliError> {
+    Ok(load_merged(&open(repos)?, paths)?)
+}
+
+/// Makes them ready to be resolved against.
+pub(super) fn universe(repos: &[RepoArg], content: RepoContent, arch: &str) -> Result<Universe, ResolveError> {
+    let priorities: Vec<Priority> = repos.iter().map(|repo| repo.priority).collect();
+    Ok(Universe::load(content.into(), arch)?.with_priorities(&priorities))
+}
+
+/// The architecture that names of directories tell, `x86_64` when none does.
+///
+/// # Errors
+/// They tell different ones.
+pub(super) fn default_arch(repos: &[RepoArg]) -> Result<String, ResolveCliError> {
+    let mut told: Option<(&Path, String)> = None;
+    for repo in repos {
+        match (named_arch(&repo.path), &told) {
+            (None, _) => {}
+            (Some(arch), None) => told = Some((&repo.path, arch)),
+            (Some(arch), Some((_, before))) if arch == *before => {}
+            (Some(second), Some((path, first))) => {
+                return Err(ResolveCliError::Arches {
+                    first: (*path).to_owned(),
+                    second: repo.path.clone(),
+                    arches: format!("{first} and {second}"),
+                });
+            }
+        }
+    }
+    Ok(told.map_or_else(|| "x86_64".to_owned(), |(_, arch)| arch))
+}
+
+fn named_arch(repo: &Path) -> Option<String> {
+    let name = std::path::absolute(repo).ok()?.file_name()?.to_str()?.to_owned();
+    match name.as_str() {
+        // Koji's names of the 32-bit architectures are those of the family, not of the packages in it.
+        "i386" => Some("i686".to_owned()),
+        "armhfp" => Some("armv7hl".to_owned()),
+        known if ARCHES.contains(&known) => Some(name),
+        _ => None,
+    }
+}
+
+/// The members of the build group: from the file that was given, else from the repositories themselves, else from
+/// `groups/comps.xml` beside the first that has one.
+pub(super) fn build_group(
+    args: &ResolveArgs,
+    repos: &[RepoArg],
+    own: Option<&Groups>,
+) -> Result<Vec<String>, ResolveCliError> {
+    let read;
+    let (groups, file) = if let Some(path) = &args.group_file {
+        read = load_groups(path)?;
+        (&read, path.display().to_string())
+    } else if let Some(own) = own {
+        (own, shown(repos))
+    } else {
+        let beside = |repo: &RepoArg| repo.path.join("../groups/comps.xml");
+        let mut places = repos.iter().map(beside);
+        let Some(path) = places.find(|path| path.exists()) else {
+            let first = repos.first();
+            return Err(ResolveCliError::NoGroupFile {
+                repo: shown(repos),
+                beside: first.map(beside).unwrap_or_default(),
+            });
+        };
+        read = load_groups(&path)?;
+        (&read, path.display().to_string())
+    };
+    groups.installed(&args.group).ok_or_else(|| {
+        let found: Vec<&str> = groups.ids().collect();
+        let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+        ResolveCliError::NoGroup { group: args.group.clone(), file, found }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("a/x86_64", "a/x86_64", 99)]
+    #[case("a,priority=5", "a", 5)]
+    #[case("a,b,priority=-1", "a,b", -1)]
+    #[case("a,priority=1,priority=2", "a,priority=1", 2)]
+    fn arguments(#[case] text: &str, #[case] path: &str, #[case] priority: i32) {
+        assert_eq!(text.parse(), Ok(RepoArg { path: path.into(), priority: Priority(priority) }));
+    }
+
+    #[rstest]
+    #[case("", "a directory is missing")]
+    #[case(",priority=1", "a directory is missing")]
+    #[case("a,priority=high", "priority `high` is not a number; the lower one wins, the default is 99")]
+    fn wrong_arguments(#[case] text: &str, #[case] error: &str) {
+        assert_eq!(text.parse::<RepoArg>(), Err(error.to_owned()));
+    }
+
+    #[rstest]
+    #[case(&["r"], Some("x86_64"))]
+    #[case(&["r", "r/aarch64"], Some("aarch64"))]
+    #[case(&["r/i386", "s/i686"], Some("i686"))]
+    #[case(&["r/s390x", "s/aarch64"], None)]
+    fn architectures(#[case] paths: &[&str], #[case] arch: Option<&str>) {
+        let repos: Vec<RepoArg> = paths.iter().map(|p| p.parse().unwrap()).collect();
+        assert_eq!(default_arch(&repos).ok().as_deref(), arch);
+    }
+}

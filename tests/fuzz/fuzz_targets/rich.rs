@@ -1,0 +1,63 @@
+//! Rich dependencies: what is understood is within the bounds, and written down again it means the same.
+#![no_main]
+
+use koschei::repodata::{RICH_DEPTH_MAX, RICH_TERMS_MAX, Rich, RichOp};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(rich) = Rich::parse(text) else { return };
+    let (mut terms, mut ambiguous) = (0, false);
+    rich.for_each_plain(&mut |plain| {
+        terms += 1;
+        // `0:1:2` and `1-2-` lose something that has no meaning, and the rest reads as something else; so does a parenthesis that
+        // a word opens and does not close, when it comes to stand before one that closes the group.
+        ambiguous |= plain.relation.as_ref().is_some_and(|relation| {
+            let evr = &relation.evr;
+            evr.version.contains([':', '-', '(', ')'])
+                || evr.release.as_ref().is_some_and(|r| r.contains([':', '(', ')']))
+        });
+        ambiguous |= plain.name.matches('(').count() != plain.name.matches(')').count();
+    });
+    assert!((1..=RICH_TERMS_MAX).contains(&terms));
+    let written = write(&rich);
+    if !ambiguous && depth(&written) <= RICH_DEPTH_MAX {
+        assert_eq!(Rich::parse(&written).as_ref(), Ok(&rich), "{written}");
+    }
+});
+
+fn write(rich: &Rich) -> String {
+    match rich {
+        Rich::Plain(plain) => format!("({plain})"),
+        Rich::Node(op, left, right) => {
+            let word = match op {
+                RichOp::And => "and",
+                RichOp::Or => "or",
+                RichOp::If => "if",
+                RichOp::Unless => "unless",
+                RichOp::Else => "else",
+                RichOp::With => "with",
+                RichOp::Without => "without",
+            };
+            match &**right {
+                Rich::Node(RichOp::Else, condition, other) => {
+                    format!("({} {word} {} else {})", write(left), write(condition), write(other))
+                }
+                right => format!("({} {word} {})", write(left), write(right)),
+            }
+        }
+    }
+}
+
+fn depth(text: &str) -> usize {
+    let mut open = 0_usize;
+    let mut most = 0;
+    for c in text.chars() {
+        match c {
+            '(' => open += 1,
+            ')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
+}
