@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::{ResolveArgs, ResolveCliError, bar, for_each, json_line, no_line, sources, translate};
 use crate::cli::repos::{self, RepoArg};
 use crate::cli::sources::Source;
 use crate::resolve::{
-    Change, Culprit, Effect, FirstCause, Generation, PackageChange, Prepared, Resolution, Resolver, Universe, changes,
-    first_causes, group_by_cause,
+    Change, Culprit, Effect, FirstCause, Generation, PackageChange, PkgId, Prepared, Resolution, Resolver, Universe,
+    changes, first_causes, group_by_cause,
 };
 
 /// Differences of one buildroot printed for people, the nearest; `--jsonl` has all.
@@ -128,8 +129,12 @@ fn compare<'a>(
         never: 0,
     };
     let mut earlier = Earlier { generations, lists, resolvers: BTreeMap::new() };
+    let mut same = SamePackages::new(&generations[last - 1], &generations[last]);
     for (source, (before, now)) in before.into_iter().zip(now).enumerate() {
         let (Some(before), Some(now)) = (before, now) else { continue };
+        if now.ok && before.ok && same.equal(&before.closure, &now.closure) {
+            continue;
+        }
         if now.ok && before.ok {
             let installed = |answer: &Resolution, at: usize| answer.installed(generations[at].prepared().universe());
             let changes = changes(&installed(&before, last - 1), &installed(&now, last));
@@ -152,6 +157,41 @@ fn compare<'a>(
     Ok(report)
 }
 
+/// Tells quickly whether two buildroots of two generations hold the same: most do, and comparing them by name takes longer than
+/// resolving them did.
+struct SamePackages {
+    /// Per package of the earlier and of the later generation a number that equal ones share.
+    numbers: [Vec<u32>; 2],
+    work: [Vec<u32>; 2],
+}
+
+impl SamePackages {
+    fn new(before: &Generation<'_>, now: &Generation<'_>) -> Self {
+        let mut known: FxHashMap<String, u32> = FxHashMap::default();
+        let numbers = [before, now].map(|generation| {
+            let universe = generation.prepared().universe();
+            let number = |id| {
+                let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+                *known.entry(universe.nevra(id).to_string()).or_insert(next)
+            };
+            universe.ids().map(number).collect()
+        });
+        Self { numbers, work: Default::default() }
+    }
+
+    fn equal(&mut self, before: &[PkgId], now: &[PkgId]) -> bool {
+        if before.len() != now.len() {
+            return false;
+        }
+        for (closure, (numbers, work)) in [before, now].into_iter().zip(self.numbers.iter().zip(&mut self.work)) {
+            work.clear();
+            work.extend(closure.iter().map(|id| numbers[id.index()]));
+            work.sort_unstable();
+        }
+        self.work[0] == self.work[1]
+    }
+}
+
 /// Resolves single source packages in earlier generations.
 struct Earlier<'a> {
     generations: &'a [Generation<'a>],
@@ -161,7 +201,7 @@ struct Earlier<'a> {
 
 impl Earlier<'_> {
     /// The last generation in which a source package resolved, and with what. `before`: the answer of the last but one.
-    fn last_resolved(&mut self, source: usize, before: &Resolution) -> Option<(usize, Vec<crate::resolve::PkgId>)> {
+    fn last_resolved(&mut self, source: usize, before: &Resolution) -> Option<(usize, Vec<PkgId>)> {
         let previous = self.generations.len() - 2;
         if before.ok {
             return Some((previous, before.closure.clone()));
