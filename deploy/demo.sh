@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-demo}
-koschei=${KOSCHEI:-target/debug/koschei}
+koschei=${KOSCHEI:-"${CARGO_TARGET_DIR:-target}"/debug/koschei}
 data=tests/data/koji
 rm -rf "$out"
 mkdir -p "$out"
