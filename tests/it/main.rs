@@ -8,6 +8,7 @@ mod cases;
 mod cases_builds;
 mod causes;
 mod defects;
+mod distro;
 mod explain;
 mod feed;
 mod follow;
