@@ -35,10 +35,21 @@ for part in "$@"; do
             need 'command -v make' make make
             need 'command -v pkg-config' pkg-config pkgconf-pkg-config
             need 'command -v pkg-config && pkg-config --exists libsolv' libsolv-dev libsolv-devel
+            # GSSAPI (login with Kerberos) and what its bindings are made with.
+            need 'command -v pkg-config && pkg-config --exists krb5-gssapi' libkrb5-dev krb5-devel
+            need 'ls /usr/lib/llvm-*/lib/libclang*.so* || ls /usr/lib64/libclang.so*' libclang-dev clang-devel
             ;;
         test)
             need 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres' postgresql postgresql-server
             need 'command -v nats-server' nats-server nats-server
+            need 'command -v rabbitmq-server' rabbitmq-server rabbitmq-server
+            need 'command -v prometheus' prometheus golang-github-prometheus
+            need 'command -v chromium || command -v chromium-browser' chromium chromium
+            need 'command -v krb5kdc' krb5-kdc krb5-server
+            need 'command -v kadmin.local' krb5-admin-server krb5-server
+            need 'command -v kinit' krb5-user krb5-workstation
+            need 'command -v openssl' openssl openssl
+            need 'python3 -c "import venv, ensurepip"' python3-venv python3
             ;;
         *)
             echo "usage: $0 [build] [test]" >&2
