@@ -1,6 +1,6 @@
 //! The Koji hub: its XML-RPC dialect, and an archive of what a hub once said.
 //!
-//! [`xmlrpc`] decodes answers and recorded requests. [`archive`] is a directory beside a recording that stands in for the hub:
+//! [`xmlrpc`] is the dialect, both directions. [`archive`] is a directory beside a recording that stands in for the hub:
 //! repositories, build requirements and recorded answers.
 
 pub mod answers;
