@@ -6,6 +6,9 @@
 pub mod answers;
 pub mod archive;
 pub mod buildrequires;
+pub mod calls;
+pub mod records;
+pub mod shape;
 pub mod xmlrpc;
 
 pub use archive::{Archive, ArchiveError, ArchivedRepo};
