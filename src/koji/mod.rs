@@ -1,11 +1,14 @@
 //! The Koji hub: its XML-RPC dialect, and an archive of what a hub once said.
 //!
-//! [`xmlrpc`] decodes answers and recorded requests. [`archive`] is a directory beside a recording that stands in for the hub:
+//! [`xmlrpc`] is the dialect, both directions. [`archive`] is a directory beside a recording that stands in for the hub:
 //! repositories, build requirements and recorded answers.
 
 pub mod answers;
 pub mod archive;
 pub mod buildrequires;
+pub mod calls;
+pub mod records;
+pub mod shape;
 pub mod xmlrpc;
 
 pub use archive::{Archive, ArchiveError, ArchivedRepo};

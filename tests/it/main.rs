@@ -15,6 +15,8 @@ mod follow;
 mod generated;
 mod jetstream;
 mod kill;
+mod koji_exchanges;
+mod koji_records;
 mod log_contract;
 mod log_place;
 mod log_tamper;
