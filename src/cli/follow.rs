@@ -154,6 +154,7 @@ async fn follow<E: Eyes>(
         _ => None,
     };
     readiness.ready();
+    metrics.intake_begins(crate::engine::clock::now());
     let how = Following { batch: args.batch as usize, until_idle: args.until_idle };
     Ok(live::follow(&mut brain, log, &source, sink, how, metrics, stop).await?)
 }

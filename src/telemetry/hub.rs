@@ -1,0 +1,140 @@
+//! Talking to Koji: requests, looks, reconciliation, files.
+
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::Metrics;
+use super::register::{Register, count};
+use crate::model::{Class, Timestamp};
+
+#[derive(Debug)]
+pub(super) struct HubMetrics {
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    up: IntGaugeVec,
+    look_pending: IntGauge,
+    reconciled: IntGaugeVec,
+    differences: IntCounterVec,
+    files: IntCounterVec,
+}
+
+/// How a request for a file of the repositories ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileOutcome {
+    /// It was fetched.
+    Fetched,
+    /// It was in the cache, nothing was asked.
+    Cached,
+    /// The server does not have it.
+    Missing,
+    /// It came, and is not what it should be: wrong checksum, too long, cut off.
+    Bad,
+    /// The server did not answer, or refused.
+    Failed,
+}
+
+impl FileOutcome {
+    const WORDS: [&'static str; 5] = ["fetched", "cached", "missing", "bad", "failed"];
+
+    const fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
+impl HubMetrics {
+    pub(super) fn new(r: Register<'_>) -> Self {
+        Self {
+            requests: r.counters(
+                "koschei_hub_requests_total",
+                "Requests to Koji's hub, by method and how they ended.",
+                &["method", "outcome"],
+            ),
+            request_seconds: r.seconds_by(
+                "koschei_hub_request_seconds",
+                "Time of one request to Koji's hub, retries not included.",
+                &["method"],
+            ),
+            up: r.gauges("koschei_hub_up", "Whether the hub answered the last request.", &["hub"]),
+            look_pending: r.gauge("koschei_look_pending", "Hints that wait to be looked at."),
+            reconciled: r.gauges(
+                "koschei_reconciled_timestamp_seconds",
+                "When the hub was last compared with the log; 0: not yet.",
+                &["hub"],
+            ),
+            differences: r.counters_of(
+                "koschei_reconciled_differences_total",
+                "What reconciliation found that messages had not told (missed) or had told wrongly (invented).",
+                "kind",
+                &["missed", "invented"],
+            ),
+            files: r.counters_of(
+                "koschei_file_requests_total",
+                "Files of repositories asked for, by how that ended.",
+                "outcome",
+                &FileOutcome::WORDS,
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// A hub is configured. It counts as down and never reconciled until it is heard of.
+    pub fn hub_known(&self, hub: &str) {
+        drop(self.0.hub.up.with_label_values(&[hub]));
+        drop(self.0.hub.reconciled.with_label_values(&[hub]));
+    }
+
+    /// A request to a hub ended; `failed` absent: it was answered. `method` is Koji's name of it, never anything with ids in it.
+    pub fn hub_request(&self, method: &str, failed: Option<Class>, seconds: f64) {
+        let outcome = failed.map_or("ok", Class::as_str);
+        self.0.hub.requests.with_label_values(&[method, outcome]).inc();
+        self.0.hub.request_seconds.with_label_values(&[method]).observe(seconds);
+    }
+
+    /// Whether a hub answers.
+    pub fn hub_up(&self, hub: &str, up: bool) {
+        self.0.hub.up.with_label_values(&[hub]).set(up.into());
+    }
+
+    /// How many hints wait to be looked at.
+    pub fn look_pending(&self, hints: usize) {
+        self.0.hub.look_pending.set(count(hints));
+    }
+
+    /// A hub was compared with the log completely; `missed` and `invented` as in the event `reconciled`.
+    pub fn reconciled(&self, hub: &str, at: Timestamp, missed: u32, invented: u32) {
+        self.0.hub.reconciled.with_label_values(&[hub]).set(at.micros() / 1_000_000);
+        self.0.hub.differences.with_label_values(&["missed"]).inc_by(missed.into());
+        self.0.hub.differences.with_label_values(&["invented"]).inc_by(invented.into());
+    }
+
+    /// A file of a repository was asked for.
+    pub fn file_request(&self, outcome: FileOutcome) {
+        self.0.hub.files.with_label_values(&[outcome.word()]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_that_was_never_heard_of_is_down_and_overdue() {
+        let metrics = Metrics::new();
+        assert!(!metrics.render().contains("koschei_hub_up{"), "without a hub there is none to be down");
+        metrics.hub_known("primary");
+        let text = metrics.render();
+        assert!(text.contains(r#"koschei_hub_up{hub="primary"} 0"#), "{text}");
+        assert!(text.contains(r#"koschei_reconciled_timestamp_seconds{hub="primary"} 0"#));
+        metrics.hub_request("getBuild", None, 0.1);
+        metrics.hub_request("getBuild", Some(Class::Unavailable), 0.1);
+        metrics.hub_up("primary", true);
+        metrics.reconciled("primary", Timestamp::from_secs(5), 3, 1);
+        metrics.file_request(FileOutcome::Missing);
+        let text = metrics.render();
+        assert!(text.contains(r#"koschei_hub_requests_total{method="getBuild",outcome="unavailable"} 1"#));
+        assert!(text.contains(r#"koschei_hub_up{hub="primary"} 1"#));
+        assert!(text.contains(r#"koschei_reconciled_differences_total{kind="missed"} 3"#));
+        assert!(text.contains(r#"koschei_file_requests_total{outcome="missing"} 1"#));
+        assert!(text.contains(r#"koschei_file_requests_total{outcome="bad"} 0"#));
+    }
+}

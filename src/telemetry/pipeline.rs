@@ -1,0 +1,169 @@
+//! From message to log and out again: intake, inbox, log, folding, outbox.
+
+use std::collections::BTreeMap;
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+use super::Metrics;
+use super::register::{Register, WhenKnown, count};
+use crate::event::Record;
+use crate::log::{Counts, Disposition, Received};
+use crate::model::Timestamp;
+
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    received: IntCounterVec,
+    settled: IntCounterVec,
+    last_message: WhenKnown,
+    appended: IntCounterVec,
+    append_seconds: Histogram,
+    head: WhenKnown,
+    recorded: WhenKnown,
+    folded: IntCounter,
+    fold_seconds: Histogram,
+    inbox_pending: IntGauge,
+    inbox_parked: IntGauge,
+    outbox_pending: IntGauge,
+    sent: IntCounter,
+}
+
+impl Pipeline {
+    pub(super) fn new(r: Register<'_>) -> Self {
+        Self {
+            received: r.counters("koschei_intake_messages_total", "Messages taken in.", &["source", "result"]),
+            settled: r.counters(
+                "koschei_inbox_settled_total",
+                "Messages dealt with, by what became of them.",
+                &["topic", "result"],
+            ),
+            last_message: r.gauge_when_known(
+                "koschei_intake_last_message_timestamp_seconds",
+                "When the last message was received; before the first one, when intake began.",
+            ),
+            appended: r.counters("koschei_log_events_total", "Events appended.", &["kind"]),
+            append_seconds: r.seconds("koschei_log_append_seconds", "Time of one append transaction."),
+            head: r.gauge_when_known("koschei_log_head_sequence", "Sequence of the last event."),
+            recorded: r.gauge_when_known("koschei_log_head_timestamp_seconds", "When the last event was recorded."),
+            folded: r.counter("koschei_fold_events_total", "Events folded when a state was rebuilt."),
+            fold_seconds: r.seconds("koschei_fold_rebuild_seconds", "Time to rebuild the state from the log."),
+            inbox_pending: r.gauge("koschei_inbox_pending_messages", "Messages waiting to be dealt with."),
+            inbox_parked: r.gauge(
+                "koschei_inbox_parked_messages",
+                "Messages that were not understood and wait for a newer program.",
+            ),
+            outbox_pending: r.gauge("koschei_outbox_pending_commands", "Commands decided and not delivered."),
+            sent: r.counter("koschei_outbox_sent_total", "Commands delivered."),
+        }
+    }
+}
+
+impl Metrics {
+    /// Messages came in.
+    pub fn received(&self, source: &str, received: &[Received]) {
+        let doubles = received.iter().filter(|r| matches!(r, Received::Duplicate)).count();
+        let counter = &self.0.pipeline.received;
+        let add = |result: &str, n: usize| counter.with_label_values(&[source, result]).inc_by(n as u64);
+        add("duplicate", doubles);
+        add("stored", received.len() - doubles);
+    }
+
+    /// A live source was opened. Until it says something this counts as its last message, so that one that never does is
+    /// found silent, too.
+    pub fn intake_begins(&self, at: Timestamp) {
+        self.0.pipeline.last_message.set_first(at.micros() / 1_000_000);
+    }
+
+    /// The time of the newest message.
+    pub fn last_message(&self, at: Timestamp) {
+        self.0.pipeline.last_message.set(at.micros() / 1_000_000);
+    }
+
+    /// A message was dealt with.
+    pub fn settled(&self, topic: &str, disposition: &Disposition) {
+        let result = match disposition {
+            Disposition::Done => "done",
+            Disposition::Ignored { .. } => "ignored",
+            Disposition::Parked { .. } => "parked",
+        };
+        self.0.pipeline.settled.with_label_values(&[topic_label(topic), result]).inc();
+    }
+
+    /// Events were appended.
+    pub fn appended(&self, records: &[Record], seconds: f64) {
+        let pipeline = &self.0.pipeline;
+        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+        for record in records {
+            *kinds.entry(&record.kind).or_default() += 1;
+        }
+        for (kind, n) in kinds {
+            pipeline.appended.with_label_values(&[kind]).inc_by(n);
+        }
+        pipeline.append_seconds.observe(seconds);
+        if let Some(last) = records.last() {
+            pipeline.head.set(count(last.seq.get()));
+            pipeline.recorded.set(last.recorded_at.micros() / 1_000_000);
+        }
+    }
+
+    /// A state was rebuilt.
+    pub fn folded(&self, events: u64, seconds: f64) {
+        self.0.pipeline.folded.inc_by(events);
+        self.0.pipeline.fold_seconds.observe(seconds);
+    }
+
+    /// Commands were delivered.
+    pub fn sent(&self, n: usize) {
+        self.0.pipeline.sent.inc_by(n as u64);
+    }
+
+    /// What waits.
+    pub fn waiting(&self, counts: &Counts) {
+        self.0.pipeline.inbox_pending.set(count(counts.inbox_pending));
+        self.0.pipeline.inbox_parked.set(count(counts.inbox_parked));
+        self.0.pipeline.outbox_pending.set(count(counts.outbox_pending));
+    }
+}
+
+/// The part of a topic that says what it is about, from a bounded set.
+fn topic_label(topic: &str) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "buildsys.task.state.change",
+        "buildsys.build.state.change",
+        "buildsys.tag",
+        "buildsys.untag",
+        "buildsys.repo.init",
+        "buildsys.repo.done",
+        "buildsys.package.list.change",
+        "buildsys.rpm.sign",
+        "unreadable",
+    ];
+    KNOWN.into_iter().find(|k| topic.ends_with(k)).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_bounded() {
+        let metrics = Metrics::new();
+        metrics.settled("org.fedoraproject.prod.buildsys.tag", &Disposition::Done);
+        metrics.settled("anything.else.7", &Disposition::Done);
+        let text = metrics.render();
+        assert!(text.contains(r#"koschei_inbox_settled_total{result="done",topic="buildsys.tag"} 1"#), "{text}");
+        assert!(text.contains(r#"topic="other"} 1"#));
+        assert!(!text.contains("anything"));
+    }
+
+    #[test]
+    fn times_are_absent_until_they_are_known() {
+        let metrics = Metrics::new();
+        let silent = "koschei_intake_last_message_timestamp_seconds";
+        assert!(!metrics.render().contains(silent), "a process that takes nothing in has no silent source");
+        metrics.intake_begins(Timestamp::from_secs(1000));
+        assert!(metrics.render().contains(&format!("{silent} 1000\n")));
+        metrics.last_message(Timestamp::from_secs(2000));
+        metrics.intake_begins(Timestamp::from_secs(3000));
+        assert!(metrics.render().contains(&format!("{silent} 2000\n")), "another source that opens says nothing");
+    }
+}

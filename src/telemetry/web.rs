@@ -1,0 +1,42 @@
+//! Pages: requests, and how far they are behind the log.
+
+use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+
+use super::Metrics;
+use super::register::{Register, count};
+
+#[derive(Debug)]
+pub(super) struct Web {
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    lag_events: IntGauge,
+    lag_seconds: IntGauge,
+}
+
+impl Web {
+    pub(super) fn new(r: Register<'_>) -> Self {
+        Self {
+            requests: r.counters("koschei_web_requests_total", "Pages asked for.", &["page", "status"]),
+            seconds: r.seconds_by("koschei_web_request_seconds", "Time to answer a request for a page.", &["page"]),
+            lag_events: r.gauge("koschei_web_lag_events", "Events of the log that pages do not show yet."),
+            lag_seconds: r.gauge(
+                "koschei_web_lag_seconds",
+                "How far what pages show is behind the end of the log, by recorded time, or since the log did not answer.",
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// A page was asked for; `page` is the name of its kind.
+    pub fn web_request(&self, page: &'static str, status: u16, seconds: f64) {
+        self.0.web.requests.with_label_values(&[page, &status.to_string()]).inc();
+        self.0.web.seconds.with_label_values(&[page]).observe(seconds);
+    }
+
+    /// How far pages are behind the log.
+    pub fn web_lag(&self, events: u64, seconds: i64) {
+        self.0.web.lag_events.set(count(events));
+        self.0.web.lag_seconds.set(seconds);
+    }
+}
