@@ -38,6 +38,8 @@ pub const QUEUE: usize = 64;
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A loop that did not go round for so long stands still.
+const LOOP_STALE: Duration = Duration::from_secs(300);
 /// Things taken from the queue before the loop looks elsewhere.
 const AT_ONCE: usize = 64;
 
@@ -183,6 +185,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         brain.tick(&log).await?;
         brain.flush(&log).await?;
         self.tell(&brain);
+        self.metrics.loop_begins("brain", LOOP_STALE, clock::now());
         ready();
         while !self.stop.is_cancelled() {
             tokio::select! {
@@ -205,7 +208,8 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
             self.tell(&brain);
             let counts = log.counts().await?;
             self.metrics.waiting(&counts);
-            self.metrics.loop_ran("brain", clock::now());
+            self.metrics.loop_went_round("brain", clock::now());
+            self.metrics.rebuilds_of(brain.state(), clock::now());
             if counts.outbox_pending > 0 {
                 self.outbox.send_modify(|n| *n += 1);
             }
@@ -249,9 +253,8 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
                 life.outstanding = life.outstanding.saturating_sub(tickets.len());
                 let done = |t: Ticket| Settled { position: t.position, disposition: Disposition::Done };
                 let observed = brain.observed(log, &look, tickets.into_iter().map(done).collect()).await?;
-                self.metrics.differences(&look.hub, look.why, observed.missed, observed.invented);
                 if look.complete {
-                    self.metrics.reconciled(look.hub.as_str(), look.at);
+                    self.metrics.reconciled(look.hub.as_str(), look.at, observed.missed, observed.invented);
                 }
                 return Ok(observed);
             }

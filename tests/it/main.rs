@@ -11,6 +11,8 @@ mod defects;
 mod distro;
 mod explain;
 mod feed;
+mod files_fetch;
+mod files_server;
 mod follow;
 mod generated;
 mod jetstream;

@@ -24,7 +24,7 @@ use crate::koji::records;
 use crate::koji::xmlrpc::Value;
 use crate::log::{AnyLog, EventLog, OutboxCommand};
 use crate::model::{Class, Classified, Hub, Name, RebuildId, TaskId, Timestamp};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 /// Commands read from the outbox at a time.
 const PAGE: usize = 500;
@@ -111,12 +111,14 @@ impl Submitter {
         let mut memory =
             Memory { unsure: true, unbound: false, user: None, stale: BTreeMap::new(), requested: Vec::new() };
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
+        let name = format!("submitter {}", self.hub);
+        self.metrics.loop_begins(&name, Duration::from_secs(600), clock::now());
         loop {
             let round = Box::pin(self.round(&mut memory)).await;
             match round {
                 Ok(()) => {
                     backoff.reset();
-                    self.metrics.loop_ran("submitter", clock::now());
+                    self.metrics.loop_went_round(&format!("submitter {}", self.hub), clock::now());
                     tokio::select! {
                         biased;
                         () = self.stop.cancelled() => return,
@@ -138,7 +140,7 @@ impl Submitter {
                         // Refused login, or answers we do not understand: an operator has to look; nothing is lost meanwhile.
                         tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait");
                     }
-                    self.metrics.submitted("failed");
+                    self.metrics.submission(telemetry::Submission::Failed);
                     if !backoff.wait(&self.stop).await {
                         return;
                     }
@@ -173,10 +175,10 @@ impl Submitter {
                     outcome
                 }
             };
-            self.metrics.submitted(match &outcome {
-                Submission::Submitted { .. } => "submitted",
-                Submission::Refused { .. } => "refused",
-                Submission::NotSubmitted { .. } => "not_submitted",
+            self.metrics.submission(match &outcome {
+                Submission::Submitted { .. } if known.contains_key(&command.id) => telemetry::Submission::Adopted,
+                Submission::Submitted { .. } => telemetry::Submission::Submitted,
+                Submission::Refused { .. } | Submission::NotSubmitted { .. } => telemetry::Submission::Refused,
             });
             self.brain.hand(Input::Submitted(outcome)).await?;
             self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;

@@ -140,6 +140,9 @@ impl Watcher {
         let mut everything = tokio::time::interval(self.rhythm.reconcile);
         everything.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut begun = false;
+        self.metrics.hub_known(self.hub.as_str());
+        let stale = self.rhythm.poll * 3 + Duration::from_secs(300);
+        self.metrics.loop_begins(&format!("watcher {}", self.hub), stale, clock::now());
         loop {
             let next = if begun { self.next(&mut memory, &mut poll, &mut everything).await } else { Next::Everything };
             let step = async {
@@ -156,7 +159,7 @@ impl Watcher {
                     begun = true;
                     backoff.reset();
                     self.metrics.hub_up(self.hub.as_str(), true);
-                    self.metrics.loop_ran("watcher", clock::now());
+                    self.metrics.loop_went_round(&format!("watcher {}", self.hub), clock::now());
                 }
                 Err(Stopped::Ending) => return,
                 Err(Stopped::Hub(e)) => {
