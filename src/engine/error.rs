@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::bus::{RecordingError, SinkError};
+use crate::bus::{RecordingError, SinkError, SourceError};
 use crate::event::DecodeError;
 use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, VerifyError};
 use crate::model::{Class, Classified};
@@ -31,6 +31,9 @@ pub enum EngineError {
     /// A recording could not be read to its end.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// Messages could not be fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// Commands could not be delivered; they stay in the outbox.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -61,6 +64,7 @@ impl Classified for EngineError {
             Self::Store(e) => e.class(),
             Self::Decode(e) => e.class(),
             Self::Recording(e) => e.class(),
+            Self::Source(e) => e.class(),
             Self::Sink(e) => e.class(),
             Self::Verify(e) => e.class(),
             Self::Write { .. } => Class::Unavailable,
