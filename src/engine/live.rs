@@ -129,7 +129,8 @@ async fn take_in<E: Eyes, S: MessageSource>(
     Ok(())
 }
 
-fn to_incoming(entry: Entry, source: &str, received_at: Timestamp) -> (Incoming, Option<String>) {
+/// The inbox form of an entry, and why it is unreadable if it is.
+pub(super) fn to_incoming(entry: Entry, source: &str, received_at: Timestamp) -> (Incoming, Option<String>) {
     let source = source.to_owned();
     match entry {
         Entry::Message(m) => (Incoming { id: m.id, source, topic: m.topic, received_at, body: m.raw }, None),

@@ -15,6 +15,7 @@ pub mod eyes;
 pub mod follow;
 pub mod hub;
 pub mod ingest;
+pub mod intake;
 pub mod live;
 pub mod observing;
 pub mod operator;
@@ -22,6 +23,7 @@ pub mod outbox;
 pub mod probe;
 pub mod replay;
 pub mod resolving;
+pub mod serve;
 pub mod verdicts;
 
 pub use brain::{Brain, Settings};
