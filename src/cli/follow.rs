@@ -159,7 +159,7 @@ async fn follow<E: Eyes>(
     Ok(live::follow(&mut brain, log, &source, sink, how, metrics, stop).await?)
 }
 
-fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {
+pub(super) fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::spawn(async move {
         tokio::select! {
