@@ -12,7 +12,7 @@
 //!
 //! Ports, each a trait with its adapters beside it: [`log`] (event log, inbox, outbox, attachments), [`bus`] (sources and sinks).
 //!
-//! Shell: [`engine`] (the one appender), [`cli`], [`config`], [`telemetry`].
+//! Shell: [`engine`] (the one appender), [`web`] (pages), [`cli`], [`config`], [`telemetry`].
 
 pub mod bus;
 pub mod cli;
@@ -27,3 +27,4 @@ pub mod model;
 pub mod repodata;
 pub mod resolve;
 pub mod telemetry;
+pub mod web;

@@ -235,7 +235,7 @@ fn amqp_settings(args: &FollowArgs) -> Result<AmqpSettings, CliError> {
     Ok(settings)
 }
 
-fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {
+pub(super) fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::spawn(async move {
         tokio::select! {

@@ -4,19 +4,21 @@
 //! 5 a check found something.
 
 mod admin;
+pub(crate) mod answer;
 mod commands;
 mod follow;
-mod history;
+pub(crate) mod history;
 mod ingest;
 mod log;
 mod open;
-mod package_view;
-mod render;
+pub(crate) mod package_view;
+pub(crate) mod render;
 mod replay;
 pub mod repos;
 pub mod resolve;
 mod sources;
 mod status;
+mod web;
 mod why;
 
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ enum Verb {
     Ingest(Box<ingest::IngestArgs>),
     Follow(Box<follow::FollowArgs>),
     Replay(replay::ReplayArgs),
+    Web(web::WebArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
     History(history::HistoryArgs),
@@ -143,6 +146,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Verb::Ingest(args) => Box::pin(ingest::run(&args)).await,
             Verb::Follow(args) => Box::pin(follow::run(&args)).await,
             Verb::Replay(args) => Box::pin(replay::run(&args)).await,
+            Verb::Web(args) => Box::pin(web::run(&args)).await,
             Verb::Status(args) => Box::pin(status::run(&args)).await,
             Verb::Why(args) => Box::pin(why::run(&args)).await,
             Verb::History(args) => Box::pin(history::run(&args)).await,

@@ -1,4 +1,6 @@
-//! What people and machines are shown of a package: one shape for `status` and `why`.
+//! What people and machines are shown of a package: one shape for `status`, `why` and the pages.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -7,7 +9,22 @@ use crate::decide::eligibility::priority_of;
 use crate::engine::follow::state_reason;
 use crate::event::{DependencyMove, PriorityParts};
 use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
-use crate::model::{BuildrootState, Name, PackageState, Timestamp};
+use crate::model::{BuildrootState, Name, PackageState, Seq, Timestamp};
+
+/// All states, what needs looking at first.
+pub(crate) const STATES: [PackageState; 6] = [
+    PackageState::Failing,
+    PackageState::Unresolved,
+    PackageState::Ok,
+    PackageState::Unknown,
+    PackageState::Untracked,
+    PackageState::Blocked,
+];
+
+/// A state's place in [`STATES`].
+pub(crate) fn rank(state: PackageState) -> usize {
+    STATES.iter().position(|s| *s == state).unwrap_or(STATES.len())
+}
 
 /// One of a package's last builds.
 #[derive(Serialize, Debug)]
@@ -92,12 +109,64 @@ pub(crate) struct CollectionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) newest_repo: Option<i64>,
     /// Newest repository resolved, by architecture.
-    pub(crate) resolved: std::collections::BTreeMap<Name, i64>,
+    pub(crate) resolved: BTreeMap<Name, i64>,
     /// Verdicts are of an older repository, because the newest could not be resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
     pub(crate) running: u32,
     pub(crate) packages: usize,
+}
+
+/// Collections and packages as of one event.
+#[derive(Serialize, Debug)]
+pub(crate) struct Report {
+    pub(crate) seq: u64,
+    pub(crate) now: String,
+    pub(crate) collections: Vec<CollectionView>,
+    pub(crate) packages: Vec<PackageView>,
+}
+
+impl Report {
+    /// One that lists nothing yet.
+    pub(crate) fn of(state: &State, now: Timestamp) -> Self {
+        Self { seq: state.seq.map_or(0, Seq::get), now: now.to_string(), collections: Vec::new(), packages: Vec::new() }
+    }
+}
+
+/// The closest dependency change, and how many names there are besides; empty when nothing changed.
+pub(crate) fn closest_change(p: &PackageView) -> String {
+    let far = |d: Option<u8>| d.unwrap_or(u8::MAX);
+    let Some(closest) = p.dependency_changes.iter().min_by_key(|c| (far(c.distance), &c.moved.name)) else {
+        return String::new();
+    };
+    let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    let names: BTreeSet<&str> = p.dependency_changes.iter().map(|c| c.moved.name.as_str()).collect();
+    let more = if names.len() > 1 { format!(" +{}", names.len() - 1) } else { String::new() };
+    format!("{} {} -> {}{more}", closest.moved.name, side(&closest.moved.old), side(&closest.moved.new))
+}
+
+/// A dependency change, on all architectures that have it.
+pub(crate) struct Grouped<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) old: &'a Option<smol_str::SmolStr>,
+    pub(crate) new: &'a Option<smol_str::SmolStr>,
+    /// Absent: not reached from the package's own requirements.
+    pub(crate) distance: Option<u8>,
+    pub(crate) arches: BTreeSet<&'a str>,
+}
+
+/// Dependency changes, the same change on several architectures once, closest first.
+pub(crate) fn grouped(p: &PackageView) -> Vec<Grouped<'_>> {
+    let mut groups: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+    for c in &p.dependency_changes {
+        let key = (c.distance.unwrap_or(u8::MAX), &c.moved.name, &c.moved.old, &c.moved.new);
+        groups.entry(key).or_default().insert(&c.arch_of_build);
+    }
+    let group = |((distance, name, old, new), arches)| {
+        let distance = (distance != u8::MAX).then_some(distance);
+        Grouped { name, old, new, distance, arches }
+    };
+    groups.into_iter().map(group).collect()
 }
 
 pub(crate) fn collection(name: &Name, c: &Collection) -> CollectionView {

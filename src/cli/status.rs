@@ -4,14 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::open::{AsOf, reading, state_as_of};
-use super::package_view::{self, CollectionView, PackageView};
+use super::package_view::{self, PackageView, Report};
 use super::render::{Table, colours, one_line, points, style};
 use super::{CliError, DbArgs, Done};
 use crate::log::EventLog;
-use crate::model::{PackageState, Seq};
 
 /// Show every package with its state, why, its priority and its last builds.
 ///
@@ -35,16 +33,8 @@ pub(crate) struct StatusArgs {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    seq: u64,
-    now: String,
-    collections: Vec<CollectionView>,
-    packages: Vec<PackageView>,
-}
-
 pub(super) async fn run(args: &StatusArgs) -> Done {
-    let words = ["ok", "failing", "unresolved", "unknown", "untracked", "blocked"];
+    let words = package_view::STATES.map(|s| s.as_str());
     if let Some(bad) = args.state.iter().find(|s| !words.contains(&s.as_str())) {
         return Err(CliError::Rejected(format!("show state `{bad}`: the states are {}", words.join(", "))));
     }
@@ -58,12 +48,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
         let known: Vec<&str> = state.collections.keys().map(|c| c.as_str()).collect();
         return Err(CliError::Rejected(format!("find collection `{wanted}`: there are {}", known.join(", "))));
     }
-    let mut report = Report {
-        seq: state.seq.map_or(0, Seq::get),
-        now: now.to_string(),
-        collections: Vec::new(),
-        packages: Vec::new(),
-    };
+    let mut report = Report::of(&state, now);
     for (cname, c) in
         state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str()))
     {
@@ -71,7 +56,8 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
         let mut packages: Vec<PackageView> =
             c.packages.iter().map(|p| package_view::package(&state, (cname, c), p, now, &policy)).collect();
         packages.retain(|p| args.state.is_empty() || args.state.iter().any(|s| s == p.state.as_str()));
-        packages.sort_by(|a, b| (rank(a.state), &a.package).cmp(&(rank(b.state), &b.package)));
+        packages
+            .sort_by(|a, b| (package_view::rank(a.state), &a.package).cmp(&(package_view::rank(b.state), &b.package)));
         report.packages.extend(packages);
     }
     let mut out = std::io::stdout().lock();
@@ -81,30 +67,6 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
         people(&report, &mut out)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What needs looking at first.
-fn rank(state: PackageState) -> u8 {
-    match state {
-        PackageState::Failing => 0,
-        PackageState::Unresolved => 1,
-        PackageState::Ok => 2,
-        PackageState::Unknown => 3,
-        PackageState::Untracked => 4,
-        PackageState::Blocked => 5,
-    }
-}
-
-/// The closest dependency change, and how many names there are besides.
-fn changes(p: &PackageView) -> String {
-    let far = |d: Option<u8>| d.unwrap_or(u8::MAX);
-    let Some(closest) = p.dependency_changes.iter().min_by_key(|c| (far(c.distance), &c.moved.name)) else {
-        return String::new();
-    };
-    let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-    let names: std::collections::BTreeSet<&str> = p.dependency_changes.iter().map(|c| c.moved.name.as_str()).collect();
-    let more = if names.len() > 1 { format!(" +{}", names.len() - 1) } else { String::new() };
-    format!("{} {} -> {}{more}", closest.moved.name, side(&closest.moved.old), side(&closest.moved.new))
 }
 
 fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
@@ -136,7 +98,7 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
                     p.state.to_string(),
                     p.priority.map_or_else(|| "-".to_owned(), |x| points(x.current)),
                     last,
-                    changes(p),
+                    package_view::closest_change(p),
                     one_line(&p.reason, 90),
                 ],
             );

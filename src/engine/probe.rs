@@ -1,28 +1,59 @@
 //! What monitoring asks a running process over HTTP: `/metrics`, `/alive`, `/ready`.
+//!
+//! Where pages are served they come along, see [`crate::web`]; [`serve`] is for processes without pages.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
 
-/// Whether the process has caught up and takes part.
+/// Whether the process has caught up and takes part; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<watch::Sender<bool>>);
 
 impl Readiness {
     /// Says that it does.
     pub fn ready(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.send_replace(true);
+    }
+
+    /// Whether it does.
+    pub fn is_ready(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it does.
+    pub async fn wait(&self) {
+        // The sender lives as long as we do.
+        drop(self.0.subscribe().wait_for(|ready| *ready).await);
     }
 }
 
-/// Serves until told to stop; returns the address it listens on (port 0 in `at` takes a free one).
+/// The three addresses.
+pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Router::new()
+        .route("/metrics", get(move || async move { (text, metrics.render()) }))
+        .route("/alive", get(|| async { "alive\n" }))
+        .route(
+            "/ready",
+            get(move || async move {
+                if readiness.is_ready() {
+                    (StatusCode::OK, "ready\n")
+                } else {
+                    (StatusCode::SERVICE_UNAVAILABLE, "folding the log\n")
+                }
+            }),
+        )
+}
+
+/// Serves them until told to stop; returns the address it listens on (port 0 in `at` takes a free one).
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -34,20 +65,7 @@ pub async fn serve(
 ) -> std::io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind(at).await?;
     let address = listener.local_addr()?;
-    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let app = Router::new()
-        .route("/metrics", get(move || async move { (text, metrics.render()) }))
-        .route("/alive", get(|| async { "alive\n" }))
-        .route(
-            "/ready",
-            get(move || async move {
-                if readiness.0.load(Ordering::Acquire) {
-                    (StatusCode::OK, "ready\n")
-                } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "folding the log\n")
-                }
-            }),
-        );
+    let app = router(metrics, readiness);
     tokio::spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(e) = served {

@@ -21,17 +21,25 @@ pub async fn state(
     until: Option<Seq>,
     progress: &mut dyn FnMut(Seq),
 ) -> Result<State, EngineError> {
-    let start = match log.latest_snapshot(until, snapshot::VERSION).await {
-        Ok(Some(s)) if s.program == super::brain::PROGRAM => {
-            State::from_bytes(&s.bytes).ok().filter(|x| x.seq == Some(s.seq) && x.digest() == s.digest)
-        }
-        // A snapshot that cannot be used costs time, nothing else.
-        _ => None,
-    };
+    let start = newest_snapshot(log, until).await;
     match start {
         Some(state) => run(log, state, None, until, progress).await,
         None => from_start(log, until, progress).await,
     }
+}
+
+/// The state of the newest usable snapshot that is not beyond `until`. One that cannot be used costs time, nothing else: what is wrong
+/// with it is not said.
+pub async fn newest_snapshot(log: &impl EventLog, until: Option<Seq>) -> Option<State> {
+    let snapshot = log.latest_snapshot(until, snapshot::VERSION).await.ok().flatten()?;
+    if snapshot.program != super::brain::PROGRAM {
+        return None;
+    }
+    let restored = tokio::task::spawn_blocking(move || {
+        let state = State::from_bytes(&snapshot.bytes).ok()?;
+        (state.seq == Some(snapshot.seq) && state.digest() == snapshot.digest).then_some(state)
+    });
+    restored.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
 }
 
 /// Folds the log from its beginning, whatever snapshots there are, and verifies its hash chain on the way (attachments are for

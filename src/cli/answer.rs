@@ -1,0 +1,109 @@
+//! Why a package is in its state and why it is rebuilt or not: one answer for `why` and the pages.
+
+use serde::Serialize;
+
+use super::package_view::{self, PackageView};
+use crate::decide::{Policy, Why};
+use crate::engine::EngineError;
+use crate::event::kinds::collection_subject;
+use crate::fold::{Collection, State};
+use crate::log::EventLog;
+use crate::model::{Name, Seq, Timestamp};
+use crate::web::trail;
+
+/// Events shown of a package's trail.
+const TRAIL: usize = 12;
+/// Causes followed from one event.
+const CAUSES_MAX: usize = 8;
+/// Names offered when one is not known.
+const NEAR_MAX: usize = 5;
+
+/// An event of a package's trail.
+#[derive(Serialize, Debug)]
+pub(crate) struct Step {
+    pub(crate) seq: u64,
+    pub(crate) recorded_at: String,
+    pub(crate) kind: String,
+    pub(crate) what: String,
+    /// Sequences of its causes, nearest first.
+    pub(crate) causes: Vec<u64>,
+}
+
+/// The answer for one package in one collection.
+#[derive(Serialize, Debug)]
+pub(crate) struct Answer {
+    pub(crate) seq: u64,
+    pub(crate) now: String,
+    /// One sentence.
+    pub(crate) answer: String,
+    pub(crate) why: Why,
+    /// The verdicts are of an older repository, because the newest could not be resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale: Option<String>,
+    pub(crate) package: PackageView,
+    /// Newest first.
+    pub(crate) trail: Vec<Step>,
+}
+
+/// The answer as of a state, without the trail; `None` when the collection does not have the package.
+pub(crate) fn answer(
+    state: &State,
+    (cname, c): (&Name, &Collection),
+    package: &str,
+    now: Timestamp,
+    policy: &Policy,
+) -> Option<Answer> {
+    let (pname, p) = c.packages.get_key_value(package)?;
+    let why = crate::decide::why(state, cname, pname, now, policy, None)?;
+    Some(Answer {
+        seq: state.seq.map_or(0, Seq::get),
+        now: now.to_string(),
+        answer: sentence(&why),
+        why,
+        stale: package_view::collection(cname, c).stale,
+        package: package_view::package(state, (cname, c), (pname, p), now, policy),
+        trail: Vec::new(),
+    })
+}
+
+fn sentence(why: &Why) -> String {
+    if why.chosen {
+        return "the next evaluation rebuilds it: its priority reaches the threshold and nothing holds it".to_owned();
+    }
+    let reasons: Vec<String> = why.deciding.iter().map(ToString::to_string).collect();
+    format!("it is not rebuilt now, because {}", reasons.join(", and "))
+}
+
+impl Answer {
+    /// Adds the package's last events up to `until`, each with its causes.
+    ///
+    /// # Errors
+    /// Those of reading the log.
+    pub(crate) async fn with_trail(mut self, log: &impl EventLog, until: Option<Seq>) -> Result<Self, EngineError> {
+        let subject = collection_subject(&self.why.collection, Some(&self.why.package));
+        for record in trail::newest(log, &subject, until.map(Seq::next), TRAIL).await? {
+            let mut causes = Vec::new();
+            let mut cause = record.causation;
+            while let Some(seq) = cause.filter(|_| causes.len() < CAUSES_MAX) {
+                causes.push(seq.get());
+                cause = trail::event(log, seq).await?.and_then(|r| r.causation);
+            }
+            self.trail.push(Step {
+                seq: record.seq.get(),
+                recorded_at: record.recorded_at.to_string(),
+                kind: record.kind.clone(),
+                what: super::history::describe(&record.decode()?.event),
+                causes,
+            });
+        }
+        Ok(self)
+    }
+}
+
+/// Names of packages that look like one that is not known, sorted.
+pub(crate) fn near(state: &State, package: &str) -> Vec<String> {
+    let all = state.collections.values().flat_map(|c| c.packages.keys());
+    let alike = all.filter(|n| n.contains(package) || package.contains(n.as_str()));
+    let sorted: std::collections::BTreeSet<&str> = alike.map(|n| n.as_str()).collect();
+    sorted.into_iter().take(NEAR_MAX).map(str::to_owned).collect()
+}

@@ -1,0 +1,150 @@
+//! `/collection/NAME`: what it is made of, its buildroot on every architecture, its newest repositories.
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::Response;
+use maud::{Markup, html};
+
+use super::follower::View;
+use super::params::{self, TrailQuery};
+use super::reply::{AsOf, Asked, Content, Refusal, reply};
+use super::{KojiLinks, Site, event, links, overview, parts, running};
+use crate::cli::package_view::{self, STATES};
+use crate::event::kinds::collection_subject;
+use crate::fold::{Collection, Repo};
+use crate::model::koji::RepoState;
+use crate::model::{Name, RepoId, Seq};
+
+/// Repositories shown.
+const REPOS: usize = 20;
+/// Events of the trail on one page.
+const TRAIL: usize = 20;
+
+pub(super) async fn show(
+    State(site): State<Site>,
+    asked: Asked,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<TrailQuery>, QueryRejection>,
+) -> Response<Body> {
+    reply(&site, &asked, async {
+        let (name, before) = (path?.0, query?.0.before()?);
+        let (wanted, koji, json) = (name.clone(), site.koji.clone(), asked.json);
+        let seen = site.look(move |view| seen(view, &wanted, &koji, json).map(|c| (AsOf::of(view), c)));
+        let (as_of, content) = seen.await?;
+        let Content::Html { title, body } = content else { return Ok((as_of, content)) };
+        let until = as_of.seq.map(Seq::next);
+        let before = before.filter(|b| until.is_some_and(|u| *b < u)).or(until);
+        let body = html! {
+            (body)
+            h2 #trail { "What happened" }
+            @match event::newest(&site, &[&collection_subject(&name, None)], before, TRAIL + 1).await {
+                Ok(records) => (event::trail(&site, &records, TRAIL, |b| links::with_query(&links::collection(&name), &[("before", b)])).await),
+                Err(_) => p.notice { "The log does not answer, so its events cannot be shown now." },
+            }
+        };
+        Ok((as_of, Content::Html { title, body }))
+    })
+    .await
+}
+
+fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content, Refusal> {
+    let Some((name, c)) = view.state.collections.get_key_value(name) else {
+        let known = view.state.collections.keys().map(|n| (n.to_string(), links::collection(n))).collect();
+        return Err(Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known));
+    };
+    if json {
+        return Ok(Content::json(&package_view::collection(name, c)));
+    }
+    let (count, table) = running::table(view, Some(name), koji);
+    let body = html! {
+        h1 { (name) }
+        p.lead { "Buildroot " (parts::buildroot(c.buildroot())) @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) } }
+        @if c.target_gone { p.notice { "Koji has no target " (c.settings.target) " any more: nothing of this collection is rebuilt." } }
+        @if let Some((repo, why)) = &c.stale {
+            p.notice { "What is said about dependencies is of an older repository, because repository " (repo) " could not be resolved: " (parts::text(why)) }
+        }
+        p.states { @for (state, n) in STATES.into_iter().zip(overview::counts(c)) {
+            a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) { (parts::state(state)) " " (n) }
+        } }
+        (architectures(c))
+        (repositories(view, c, koji))
+        h2 { "Running rebuilds (" (count) ")" }
+        (table)
+        (settings(c))
+    };
+    Ok(Content::Html { title: format!("Collection {name}"), body })
+}
+
+fn architectures(c: &Collection) -> Markup {
+    html! {
+        h2 { "Architectures" }
+        @if c.arches.is_empty() { p { "No repository has been resolved yet." } }
+        @else { div.scroll { table {
+            thead { tr { th scope="col" { "Architecture" } th.n scope="col" { "Resolved repository" } th scope="col" { "Build group" } th scope="col" { "Problems" } } }
+            tbody { @for (arch, a) in &c.arches { tr {
+                th scope="row" { (arch) }
+                td.n { @match a.repo_id { Some(repo) => (repo), None => "none" } }
+                td { @match a.group_ok {
+                    Some(true) => span class="state ok" { "installs" },
+                    Some(false) => span class="state failing" { "does not install" },
+                    None => span class="state unknown" { "not looked at" },
+                } }
+                td.why { @for problem in &a.problems { pre { (parts::text(problem)) } } }
+            } } }
+        } } }
+    }
+}
+
+fn repositories(view: &View, c: &Collection, koji: &KojiLinks) -> Markup {
+    let hub = view.state.hubs.get(&c.settings.hub);
+    let mut repos: Vec<(RepoId, &Repo)> = hub.map_or_else(Vec::new, |h| {
+        h.repos.iter().filter(|(_, r)| r.tag == c.settings.build_tag).map(|(id, r)| (*id, r)).collect()
+    });
+    // Ids and Koji events rise together but for generations that overtake each other; the newest one is marked.
+    repos.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+    html! {
+        h2 { "Newest repositories" }
+        @if repos.is_empty() { p { "Koji has not made one yet, as far as is known." } }
+        @else { div.scroll { table {
+            thead { tr { th.n scope="col" { "Repository" } th scope="col" { "State" } th.n scope="col" { "Koji event" } th scope="col" { "Resolved on" } } }
+            tbody { @for (id, r) in repos.iter().take(REPOS) { tr {
+                th.n scope="row" { (parts::maybe_link(koji.repo(&c.settings.hub, *id), id)) @if c.newest_repo == Some(*id) { " " small { "newest" } } }
+                td { (word(r.state)) }
+                td.n { @match r.create_event { Some(event) => (event), None => "–" } }
+                td { (resolved_on(r, c)) }
+            } } }
+        } }
+        @if repos.len() > REPOS { p { "And " (repos.len() - REPOS) " older ones." } } }
+    }
+}
+
+fn word(state: RepoState) -> String {
+    state.wire_name().map_or_else(|| format!("state {}", state.wire_number()), str::to_lowercase)
+}
+
+fn resolved_on(r: &Repo, c: &Collection) -> String {
+    // An attachment says for which collection it was made; those of others at the same tag do not concern us.
+    let arches = c.arches.keys().filter(|a| r.resolved.iter().any(|(_, arch, _)| arch == *a));
+    arches.map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn settings(c: &Collection) -> Markup {
+    let s = &c.settings;
+    let list = |names: &[Name]| names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    html! {
+        h2 { "Settings" }
+        dl {
+            dt { "Hub" } dd { (s.hub) }
+            dt { "Target" } dd { (s.target) }
+            dt { "Build tag" } dd { (s.build_tag) }
+            dt { "Destination tag" } dd { (s.dest_tag) @if c.chain.len() > 1 { ", which inherits from " (list(&c.chain[1..])) } }
+            dt { "Build group" } dd { (s.build_group) }
+            dt { "Architectures" } dd { @if s.arches.is_empty() { "all of the build tag" } @else { (list(&s.arches)) } }
+            dt { "Tracks every package" } dd { @if s.track_all { "yes" } @else { "no" } }
+            dt { "Rebuilds at a time" } dd { @match s.max_builds { Some(max) => (max), None => "as many as all collections together may have" } }
+            dt { "Coefficient" } dd { (s.coefficient / 1000) "." (format!("{:03}", s.coefficient % 1000)) }
+            @if s.found { dt { "Made" } dd { "because its tag got a repository" } }
+        }
+    }
+}

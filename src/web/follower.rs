@@ -1,0 +1,325 @@
+//! A state of our own, folded from the log beside the brain's.
+//!
+//! Pages are made from it, so that nobody who reads them ever waits for the brain or makes it wait. The price is a second state in memory
+//! and a lag, which every page says. The brain is not needed at all: a follower works on any log that can be read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{RwLock, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::decide::Policy;
+use crate::engine::clock::{self, Stopwatch};
+use crate::engine::{EngineError, replay};
+use crate::event::{Envelope, Event, PackageStateChanged, Record};
+use crate::fold::State;
+use crate::log::{EventLog, Head};
+use crate::model::{Class, Classified, PackageState, Seq, Timestamp};
+use crate::telemetry::Metrics;
+
+/// Events read at a time.
+const PAGE: usize = 2_000;
+/// Events folded while pages have to wait, at most; a single one can still be large.
+const CHUNK: usize = 128;
+/// Time pages have to wait for folding before they get a turn.
+const CHUNK_TIME: Duration = Duration::from_millis(2);
+/// Breakages and repairs remembered, newest first.
+pub(super) const CHANGES_KEPT: usize = 200;
+/// Events before a snapshot that are looked through for such changes.
+const LOOK_BACK: u64 = 5_000;
+/// First pause after the log did not answer; doubled up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How long to wait for the log to grow before saying that we are still there.
+const ROUND: Duration = Duration::from_secs(10);
+/// Name of the loop in metrics.
+const LOOP: &str = "web";
+/// How old its last round may become: one round, the longest pause, and a large page of events.
+const STALE_AFTER: Duration = Duration::from_secs(120);
+
+/// A package that broke or was repaired.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) seq: Seq,
+    pub(super) at: Timestamp,
+    pub(super) what: PackageStateChanged,
+}
+
+/// What pages are made from: a state and what goes with it.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) state: State,
+    /// The rules in force in that state.
+    pub(super) policy: Policy,
+    /// Who broke and who was repaired last, newest first.
+    pub(super) changes: VecDeque<Change>,
+}
+
+impl View {
+    fn apply(&mut self, e: &Envelope) {
+        self.state.apply(e);
+        match &e.event {
+            Event::PolicyAdopted(_) => self.policy = crate::cli::package_view::policy(&self.state),
+            Event::PackageStateChanged(what) => self.changed(e, what),
+            _ => {}
+        }
+    }
+
+    fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
+        // A package that was never built before, or is not watched any more, is no news: whole distributions come and go like that.
+        let broken = |state| matches!(state, PackageState::Failing | PackageState::Unresolved);
+        if !broken(what.new) && !what.old.is_some_and(broken) {
+            return;
+        }
+        self.changes.push_front(Change { seq: e.seq, at: e.occurred_at, what: what.clone() });
+        self.changes.truncate(CHANGES_KEPT);
+    }
+}
+
+/// How far a follower is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// The last event that pages show.
+    pub seq: Option<Seq>,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The end of the log, as last heard.
+    pub head: Option<Seq>,
+    /// When that was recorded.
+    pub head_recorded_at: Timestamp,
+    /// Whether the end of the log was reached once; before, what is folded says nothing about now.
+    pub caught_up: bool,
+    /// Which log it is, once it has answered.
+    pub log_id: Option<Arc<str>>,
+    /// Since when the log does not answer, and what it says.
+    pub trouble: Option<(Timestamp, String)>,
+}
+
+impl Status {
+    /// Events that pages do not show yet.
+    pub fn behind_events(&self) -> u64 {
+        self.head.map_or(0, Seq::get).saturating_sub(self.seq.map_or(0, Seq::get))
+    }
+
+    /// Whole seconds that pages are behind the end of the log, by recorded time; while the log does not answer, at least the time
+    /// since.
+    pub fn behind_seconds(&self, now: Timestamp) -> i64 {
+        let unread = if self.head > self.seq { self.head_recorded_at.since(self.recorded_at) } else { 0 };
+        let unheard = self.trouble.as_ref().map_or(0, |(since, _)| now.since(*since));
+        unread.max(unheard).max(0) / 1_000_000
+    }
+}
+
+/// Folds a log for the pages; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Follower(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    // Tokio's lock is fair: a page that waits gets its turn between two chunks of events, however many there are.
+    view: RwLock<View>,
+    status: watch::Sender<Status>,
+    metrics: Metrics,
+}
+
+impl Follower {
+    /// A follower that has folded nothing yet.
+    pub fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(Shared { view: RwLock::default(), status: watch::Sender::default(), metrics }))
+    }
+
+    /// How far it is.
+    pub fn status(&self) -> Status {
+        self.0.status.borrow().clone()
+    }
+
+    /// Waits until the end of the log was reached once.
+    pub async fn caught_up(&self) {
+        // The sender lives as long as we do.
+        drop(self.0.status.subscribe().wait_for(|s| s.caught_up).await);
+    }
+
+    /// Waits until `seq` is shown.
+    pub async fn shows(&self, seq: Option<Seq>) {
+        drop(self.0.status.subscribe().wait_for(|s| s.caught_up && s.seq >= seq).await);
+    }
+
+    /// Gives `look` the view, as of one event. Blocks: not for async code.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.0.view.blocking_read())
+    }
+
+    /// Folds `log` until told to stop, up to `until` where that is given. While the log does not answer it is tried again with
+    /// growing pauses, and pages go on showing what is known.
+    ///
+    /// # Errors
+    /// Broken and rejected ones only: the log is damaged, or written by a newer program. Pages then show what was folded before, and that.
+    pub async fn run(
+        &self,
+        log: &impl EventLog,
+        until: Option<Seq>,
+        stop: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        self.0.metrics.loop_begins(LOOP, STALE_AFTER, clock::now());
+        let mut pause = PAUSE_FIRST;
+        let mut begun = false;
+        while !stop.is_cancelled() {
+            let round = async {
+                if !begun {
+                    self.begin(log, until).await?;
+                    begun = true;
+                }
+                self.round(log, until).await
+            };
+            let done = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                done = round => done,
+            };
+            match done {
+                Ok(()) => pause = PAUSE_FIRST,
+                Err(e) if e.class() == Class::Unavailable => {
+                    self.in_trouble(&e);
+                    // Jitter, so that several followers do not come back at once.
+                    let jittered = pause.mul_f64(0.75 + rand::random::<f64>() / 2.0);
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(jittered) => {}
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                Err(e) => {
+                    self.in_trouble(&e);
+                    return Err(e);
+                }
+            }
+            self.0.metrics.loop_went_round(LOOP, clock::now());
+        }
+        self.0.metrics.loop_ended(LOOP);
+        Ok(())
+    }
+
+    /// Starts from the newest usable snapshot, or from nothing.
+    async fn begin(&self, log: &impl EventLog, until: Option<Seq>) -> Result<(), EngineError> {
+        // Asked first, so that a log that does not answer is not taken for one without snapshots.
+        let log_id = log.info().await?.log_id;
+        self.say(|s| s.log_id = Some(log_id.into()));
+        let Some(state) = replay::newest_snapshot(log, until).await else { return Ok(()) };
+        let mut view = View { policy: crate::cli::package_view::policy(&state), state, ..View::default() };
+        let from = Seq::new(view.state.seq.map_or(0, Seq::get).saturating_sub(LOOK_BACK));
+        let before = log.read(from, usize::try_from(LOOK_BACK).unwrap_or(PAGE)).await?;
+        let shown = view.state.seq;
+        for record in before.iter().filter(|r| r.kind == "package_state_changed" && Some(r.seq) <= shown) {
+            let envelope = record.decode()?;
+            if let Event::PackageStateChanged(what) = &envelope.event {
+                view.changed(&envelope, what);
+            }
+        }
+        let (seq, recorded_at) = (view.state.seq, view.state.recorded_at);
+        *self.0.view.write().await = view;
+        self.say(|s| (s.seq, s.recorded_at) = (seq, recorded_at));
+        Ok(())
+    }
+
+    /// Waits for the log to grow, and folds what is new.
+    async fn round(&self, log: &impl EventLog, until: Option<Seq>) -> Result<(), EngineError> {
+        let shown = self.0.view.read().await.state.seq;
+        let mut head = log.head().await?;
+        if until.is_some_and(|u| head.seq > Some(u)) {
+            head = Head { seq: until, ..head };
+        }
+        self.heard(head);
+        if head.seq <= shown {
+            self.reached();
+            if until.is_some() && shown >= until {
+                // What comes after that does not concern us.
+                tokio::time::sleep(ROUND).await;
+                return Ok(());
+            }
+            return match tokio::time::timeout(ROUND, log.changed(shown)).await {
+                Ok(changed) => changed.map(|_| ()).map_err(EngineError::from),
+                Err(_) => Ok(()),
+            };
+        }
+        let mut page = log.read(shown, PAGE).await?;
+        while let Some(last) = page.last().map(|r| r.seq) {
+            let over = until.is_some_and(|u| last >= u);
+            let follower = self.clone();
+            let records = std::mem::take(&mut page);
+            let folding = tokio::task::spawn_blocking(move || follower.fold(&records, until));
+            let next = async { if over { Ok(Vec::new()) } else { log.read(Some(last), PAGE).await } };
+            let (folded, next) = tokio::join!(folding, next);
+            folded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
+            self.0.metrics.loop_went_round(LOOP, clock::now());
+            page = next?;
+        }
+        if self.status().seq >= head.seq {
+            self.reached();
+        }
+        Ok(())
+    }
+
+    fn fold(&self, records: &[Record], until: Option<Seq>) -> Result<(), EngineError> {
+        let envelopes: Vec<Envelope> = records
+            .iter()
+            .take_while(|r| until.is_none_or(|u| r.seq <= u))
+            .map(Record::decode)
+            .collect::<Result<_, _>>()?;
+        let mut left = &envelopes[..];
+        while !left.is_empty() {
+            let mut view = self.0.view.blocking_write();
+            let watch = Stopwatch::start();
+            let mut done = 0;
+            while done < left.len().min(CHUNK) && (done == 0 || watch.elapsed() < CHUNK_TIME) {
+                view.apply(&left[done]);
+                done += 1;
+            }
+            left = &left[done..];
+        }
+        if let Some(last) = envelopes.last() {
+            self.say(|s| {
+                s.seq = Some(last.seq);
+                s.recorded_at = last.recorded_at;
+                if s.head < s.seq {
+                    (s.head, s.head_recorded_at) = (s.seq, s.recorded_at);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn heard(&self, head: Head) {
+        if let Some((since, _)) = self.status().trouble {
+            let seconds = clock::now().since(since) / 1_000_000;
+            tracing::info!(seconds, "the log answers again");
+        }
+        self.say(|s| {
+            s.trouble = None;
+            (s.head, s.head_recorded_at) = (head.seq, head.recorded_at);
+        });
+    }
+
+    fn reached(&self) {
+        if !self.status().caught_up {
+            self.say(|s| s.caught_up = true);
+        }
+    }
+
+    fn in_trouble(&self, error: &EngineError) {
+        let first = self.status().trouble.is_none();
+        if first {
+            tracing::warn!(error = %error, "pages cannot follow the log");
+        }
+        let now = clock::now();
+        self.say(|s| s.trouble = Some((s.trouble.as_ref().map_or(now, |(since, _)| *since), error.to_string())));
+    }
+
+    fn say(&self, change: impl FnOnce(&mut Status)) {
+        self.0.status.send_modify(change);
+        let status = self.status();
+        self.0.metrics.web_lag(status.behind_events(), status.behind_seconds(clock::now()));
+    }
+}

@@ -1,0 +1,197 @@
+//! Pages for people: what is broken, since when, why, and what is done about it.
+//!
+//! Made on the server, without scripts, from a state that a [`Follower`] folds from the log beside the brain: nobody who reads a page holds up
+//! anything, and a page says which event it reflects. Names, versions and problems come from packages and are hostile until escaped;
+//! [`maud`] does that, and the headers forbid a browser to load or run anything but our stylesheet.
+//!
+//! | address | what |
+//! | --- | --- |
+//! | `/` | collections, what broke or was repaired lately, what runs |
+//! | `/packages?collection=&state=&q=&order=&page=` | packages; with `json=1` as `koschei status --json` |
+//! | `/package/NAME?collection=` | one package; with `json=1` as `koschei why --json` |
+//! | `/collection/NAME` | settings, architectures, repositories |
+//! | `/event/SEQ` | one event with its causes; with `json=1` as `CloudEvents` 1.0 |
+//! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::engine::probe`] |
+//!
+//! Nothing can be changed here.
+
+mod collection;
+mod event;
+mod follower;
+mod links;
+mod listen;
+mod overview;
+mod package;
+mod packages;
+mod params;
+mod parts;
+mod reply;
+mod running;
+pub(crate) mod trail;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::routing::{MethodRouter, get};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use follower::{Follower, Status};
+pub use links::{BadWebUrl, KojiLinks};
+
+use crate::engine::clock::Stopwatch;
+use crate::engine::probe::{self, Readiness};
+use crate::log::AnyLog;
+use crate::telemetry::Metrics;
+use follower::View;
+use reply::{Asked, Refusal};
+
+/// Pages made at a time; further requests wait. Pages must not take the processors from the brain.
+const PAGES_AT_ONCE: usize = 2;
+/// Longest time a page may take, the log's answers included.
+const PAGE_TIME_MAX: Duration = Duration::from_secs(30);
+
+const STYLE: &str = include_str!("style.css");
+const ICON: &str = include_str!("icon.svg");
+/// Changes with the stylesheet, so that browsers may keep it.
+static STYLE_VERSION: LazyLock<String> =
+    LazyLock::new(|| blake3::hash(format!("{STYLE}{ICON}").as_bytes()).to_hex().chars().take(12).collect());
+
+/// What pages are made from; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Site {
+    log: AnyLog,
+    follower: Follower,
+    metrics: Metrics,
+    koji: Arc<KojiLinks>,
+    pages: Arc<Semaphore>,
+}
+
+impl Site {
+    /// Pages over `log`, with the state `follower` folds from it.
+    pub fn new(log: AnyLog, follower: Follower, metrics: Metrics, koji: KojiLinks) -> Self {
+        Self { log, follower, metrics, koji: Arc::new(koji), pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)) }
+    }
+
+    /// Makes something of the state, away from the threads that everything else runs on.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&View) -> T + Send + 'static) -> T {
+        // The semaphore is never closed.
+        let permit = self.pages.acquire().await;
+        let follower = self.follower.clone();
+        let made = tokio::task::spawn_blocking(move || follower.look(look)).await;
+        drop(permit);
+        made.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Serving {
+    /// Where.
+    pub address: SocketAddr,
+    /// Ends when the server was told to stop and has answered what was asked before.
+    pub done: JoinHandle<()>,
+}
+
+/// Serves pages and monitoring at `at` (port 0 takes a free one) until told to stop.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(
+    at: SocketAddr,
+    site: Site,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> std::io::Result<Serving> {
+    let listener = tokio::net::TcpListener::bind(at).await?;
+    let address = listener.local_addr()?;
+    let app = router(site, readiness);
+    Ok(Serving { address, done: tokio::spawn(listen::serve(listener, app, stop)) })
+}
+
+/// All pages, and monitoring.
+fn router(site: Site, readiness: Readiness) -> Router {
+    let monitoring = probe::router(site.metrics.clone(), readiness);
+    Router::new()
+        .route("/", page("overview", &site, overview::show))
+        .route("/packages", page("packages", &site, packages::show))
+        .route("/package/{name}", page("package", &site, package::show))
+        .route("/collection/{name}", page("collection", &site, collection::show))
+        .route("/event/{seq}", page("event", &site, event::show))
+        .fallback(nothing_here)
+        .with_state(site)
+        .route("/style.css", get(|| async { kept("text/css; charset=utf-8", STYLE) }))
+        .route("/icon.svg", get(|| async { kept("image/svg+xml", ICON) }))
+        .route("/robots.txt", get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\n") }))
+        .merge(monitoring)
+        .layer(middleware::from_fn(harden))
+}
+
+/// A page that is counted and timed under a name, and ends in time.
+fn page<H: Handler<T, Site>, T: 'static>(name: &'static str, site: &Site, show: H) -> MethodRouter<Site> {
+    let metrics = site.metrics.clone();
+    get(show).layer(middleware::from_fn(move |request: Request, next: Next| {
+        let metrics = metrics.clone();
+        async move {
+            let watch = Stopwatch::start();
+            let response = match tokio::time::timeout(PAGE_TIME_MAX, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => {
+                    let mut response = Response::new(Body::from("This page took too long; try again in a moment.\n"));
+                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    response
+                }
+            };
+            metrics.web_request(name, response.status().as_u16(), watch.seconds());
+            response
+        }
+    }))
+}
+
+async fn nothing_here(State(site): State<Site>, asked: Asked) -> Response<Body> {
+    let response = reply::reply(&site, &asked, async { Err(Refusal::not_found("there is no such page")) }).await;
+    site.metrics.web_request("other", response.status().as_u16(), 0.0);
+    response
+}
+
+/// Something that stays as it is: its address changes when it does.
+fn kept(kind: &'static str, text: &'static str) -> ([(HeaderName, &'static str); 2], &'static str) {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "public, max-age=86400")], text)
+}
+
+/// What browsers are forbidden, whatever a page holds.
+async fn harden(request: Request, next: Next) -> Response<Body> {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, reply::POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stylesheet_is_small_and_loads_nothing() {
+        assert!(STYLE.len() < 8_000, "{} bytes", STYLE.len());
+        for outside in ["url(", "@import", "http"] {
+            assert!(!STYLE.contains(outside), "{outside}");
+        }
+        assert!(STYLE.contains("prefers-color-scheme: dark"));
+    }
+}

@@ -1,0 +1,135 @@
+//! `/`: collections, what broke or was repaired lately, what runs.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Response;
+use maud::{Markup, html};
+
+use super::follower::{Change, View};
+use super::reply::{AsOf, Asked, Content, reply};
+use super::{KojiLinks, Site, links, parts, running};
+use crate::cli::package_view::{STATES, rank};
+use crate::fold::Collection;
+use crate::model::{Name, PackageState};
+
+/// Changes of states shown.
+const CHANGES: usize = 25;
+/// Kinds of oddities shown.
+const ANOMALIES: usize = 20;
+
+pub(super) async fn show(State(site): State<Site>, asked: Asked) -> Response<Body> {
+    reply(&site, &asked, async {
+        let koji = site.koji.clone();
+        let (as_of, body) = site.look(move |view| (AsOf::of(view), body(view, &koji))).await;
+        Ok((as_of, Content::Html { title: "Overview".to_owned(), body }))
+    })
+    .await
+}
+
+fn body(view: &View, koji: &KojiLinks) -> Markup {
+    let (count, table) = running::table(view, None, koji);
+    html! {
+        h1 { "Overview" }
+        (collections(view, koji))
+        h2 { "Broken or repaired lately" }
+        (changes(view.changes.iter().take(CHANGES)))
+        h2 { "Running rebuilds (" (count) ")" }
+        (table)
+        @if view.state.hubs.values().any(|h| h.reconciled_through.is_some()) {
+            h2 { "Hubs" }
+            table {
+                thead { tr { th scope="col" { "Hub" } th.n scope="col" { "Compared with the log up to Koji event" } } }
+                tbody { @for (name, hub) in &view.state.hubs { tr {
+                    th scope="row" { (name) }
+                    td.n { @match hub.reconciled_through { Some(event) => (event), None => "not yet" } }
+                } } }
+            }
+        }
+        @if !view.state.anomalies.is_empty() {
+            h2 { "Oddities" }
+            p { "Events that did not fit what was known, counted and otherwise passed over:" }
+            ul { @for (what, n) in view.state.anomalies.iter().take(ANOMALIES) { li { (what) ": " (n) } } }
+        }
+    }
+}
+
+fn collections(view: &View, koji: &KojiLinks) -> Markup {
+    if view.state.collections.is_empty() {
+        return html! { p { "There is no collection yet." } };
+    }
+    html! {
+        div.scroll { table {
+            caption.hidden { "Collections" }
+            thead { tr {
+                th scope="col" { "Collection" } th scope="col" { "Buildroot" }
+                @for state in STATES { th.n scope="col" { (parts::state(state)) } }
+                th.n scope="col" { "Newest repo" } th.n scope="col" { "Resolved" } th.n scope="col" { "Running" }
+            } }
+            tbody { @for (name, c) in &view.state.collections { (row(name, c, koji)) } }
+        } }
+    }
+}
+
+fn row(name: &Name, c: &Collection, koji: &KojiLinks) -> Markup {
+    let counts = counts(c);
+    let limit = c.settings.max_builds.map_or_else(String::new, |max| format!(" of {max}"));
+    let mut resolved: Vec<i64> = c.arches.values().filter_map(|a| Some(a.repo_id?.0)).collect();
+    resolved.sort_unstable();
+    resolved.dedup();
+    html! {
+        tr {
+            th scope="row" {
+                a href=(links::collection(name)) { (name) }
+                @if c.settings.display_name != name.as_str() { br; small { (parts::text(&c.settings.display_name)) } }
+            }
+            td {
+                (parts::buildroot(c.buildroot()))
+                @if c.target_gone { br; small.warn { "target gone" } }
+            }
+            @for state in STATES { td.n {
+                @match counts[rank(state)] {
+                    0 => "0",
+                    n => a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) { (n) },
+                }
+            } }
+            td.n { @match c.newest_repo { Some(repo) => (parts::maybe_link(koji.repo(&c.settings.hub, repo), repo)), None => "none" } }
+            td.n {
+                @match resolved[..] { [] => "none", _ => (resolved.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")) }
+                @if c.stale.is_some() { br; small.warn { "stale" } }
+            }
+            td.n { (c.running) (limit) }
+        }
+    }
+}
+
+/// Packages of a collection by state, in the order of [`STATES`].
+pub(super) fn counts(c: &Collection) -> [usize; STATES.len()] {
+    let mut counts = [0; STATES.len()];
+    for p in c.packages.values() {
+        counts[rank(p.state(c.settings.track_all))] += 1;
+    }
+    counts
+}
+
+fn changes<'a>(changes: impl Iterator<Item = &'a Change>) -> Markup {
+    let mut changes = changes.peekable();
+    html! {
+        @if changes.peek().is_none() { p { "Nothing yet." } }
+        @else { div.scroll { table {
+            thead { tr { th scope="col" { "When" } th scope="col" { "Package" } th scope="col" { "Collection" } th scope="col" { "State" } th scope="col" { "Why" } th scope="col" { "Event" } } }
+            tbody { @for c in changes { tr {
+                td { (parts::time(c.at)) }
+                th scope="row" { a href=(links::package(&c.what.collection, &c.what.package)) { (c.what.package) } }
+                td { (c.what.collection) }
+                td { (moved(c.what.old, c.what.new)) }
+                td.why { (parts::text(&crate::cli::render::one_line(&c.what.reason, 240))) }
+                td { (parts::event(c.seq)) }
+            } } }
+        } } }
+    }
+}
+
+/// From one state to another.
+pub(super) fn moved(old: Option<PackageState>, new: PackageState) -> Markup {
+    html! { @if let Some(old) = old { (parts::state(old)) " → " } (parts::state(new)) }
+}

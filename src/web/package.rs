@@ -1,0 +1,282 @@
+//! `/package/NAME`: its state and why, what is done about it and why not more, what changed, what happened.
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::Response;
+use maud::{Markup, html};
+
+use super::follower::View;
+use super::params::{self, PackageQuery};
+use super::reply::{AsOf, Asked, Content, Refusal, reply};
+use super::{KojiLinks, Site, event, links, parts};
+use crate::cli::answer::{self, Answer};
+use crate::cli::package_view::{self, BuildView};
+use crate::event::Record;
+use crate::event::kinds::{collection_subject, package_subject};
+use crate::fold::{Collection, Package};
+use crate::model::{BuildId, Hub, Name, PackageState, RepoId, Seq, TaskId};
+
+/// Events of the trail on one page.
+const TRAIL: usize = 30;
+/// Dependency changes shown without being asked for all.
+const CHANGES: usize = 20;
+/// Dependency changes shown when all are asked for.
+const CHANGES_MAX: usize = 5_000;
+
+/// The part of the page that follows from the state, and what is needed for the rest.
+struct Seen {
+    as_of: AsOf,
+    name: Name,
+    collection: Name,
+    hub: Hub,
+    answer: Answer,
+    head: Markup,
+    rest: Markup,
+}
+
+pub(super) async fn show(
+    State(site): State<Site>,
+    asked: Asked,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<PackageQuery>, QueryRejection>,
+) -> Response<Body> {
+    reply(&site, &asked, async {
+        let (name, query) = (path?.0, query?.0);
+        let before = query.before()?;
+        let koji = site.koji.clone();
+        let seen = site.look(move |view| seen(view, &name, &query, &koji)).await?;
+        let as_of = seen.as_of;
+        if asked.json {
+            return Ok((as_of, Content::json(&seen.answer.with_trail(&site.log, as_of.seq).await?)));
+        }
+        let title = format!("{} in {}", seen.name, seen.collection);
+        // The trail must not tell what the state above it does not know yet.
+        let until = as_of.seq.map(Seq::next);
+        let before = before.filter(|b| until.is_some_and(|u| *b < u)).or(until);
+        let trail = trail(&site, &seen, before).await;
+        let body = html! {
+            (seen.head)
+            @if let Ok(trail) = &trail { (since(&site, &seen, trail).await) }
+            (seen.rest)
+            h2 #trail { "What happened" }
+            @match &trail {
+                Ok(records) => (event::trail(&site, records, TRAIL, |b| links::with_query(&links::package(&seen.collection, &seen.name), &[("before", b)])).await),
+                Err(_) => p.notice { "The log does not answer, so its events cannot be shown now." },
+            }
+        };
+        Ok((as_of, Content::Html { title, body }))
+    })
+    .await
+}
+
+/// The last events about the package, in its collection and on its hub, newest first; one more than are shown.
+async fn trail(site: &Site, seen: &Seen, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
+    let of_collection = collection_subject(&seen.collection, Some(&seen.name));
+    let of_hub = package_subject(seen.hub.as_str(), &seen.name);
+    event::newest(site, &[&of_collection, &of_hub], before, TRAIL + 1).await
+}
+
+/// Since when the package is in its state and because of what, where the trail goes back that far.
+async fn since(site: &Site, seen: &Seen, trail: &[Record]) -> Markup {
+    let subject = collection_subject(&seen.collection, Some(&seen.name));
+    let Some(changed) = trail.iter().find(|r| r.kind == "package_state_changed" && r.subject == subject) else {
+        return html! {};
+    };
+    let cause = match changed.causation {
+        Some(cause) => event::described(site, cause).await,
+        None => None,
+    };
+    html! { p {
+        "Since " (parts::time(changed.occurred_at)) " (" (parts::event(changed.seq)) ")"
+        @if let Some((seq, words)) = cause { ", because of this: " (words) " (" (parts::event(seq)) ")" } "."
+    } }
+}
+
+fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Result<Seen, Refusal> {
+    let with: Vec<(&Name, &Collection)> =
+        view.state.collections.iter().filter(|(_, c)| c.packages.contains_key(name)).collect();
+    if with.is_empty() {
+        let near = answer::near(&view.state, name);
+        let links = near.into_iter().map(|n| (n.clone(), format!("/package/{}", links::encoded(&n)))).collect();
+        return Err(Refusal::NotFound(format!("no collection has a package `{}`", params::short(name)), links));
+    }
+    let c = match query.collection.as_deref().filter(|c| !c.is_empty()) {
+        None => with[0],
+        Some(wanted) => *with.iter().find(|(n, _)| n.as_str() == wanted).ok_or_else(|| {
+            let what = match view.state.collections.contains_key(wanted) {
+                true => format!("collection `{wanted}` has no package `{}`", params::short(name)),
+                false => format!("there is no collection `{}`", params::short(wanted)),
+            };
+            let others = with.iter().map(|(n, _)| (format!("{} in {n}", params::short(name)), links::package(n, name)));
+            Refusal::NotFound(what, others.collect())
+        })?,
+    };
+    let missing = || Refusal::Broken("a package that was just found is not there".to_owned());
+    let (pname, p) = c.1.packages.get_key_value(name).ok_or_else(missing)?;
+    let answer = answer::answer(&view.state, c, name, view.state.recorded_at, &view.policy).ok_or_else(missing)?;
+    Ok(Seen {
+        as_of: AsOf::of(view),
+        name: pname.clone(),
+        collection: c.0.clone(),
+        hub: c.1.settings.hub.clone(),
+        head: head(pname, c.0, &with, &answer),
+        rest: html! {
+            (decision(&answer, c.1))
+            (verdicts(&answer, c.1))
+            (changes(&answer, query.all_changes()))
+            (builds(&answer.package.last_builds, &c.1.settings.hub, koji))
+            (settings(c, p))
+        },
+        answer,
+    })
+}
+
+fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &Answer) -> Markup {
+    html! {
+        h1 { (name) }
+        nav.tabs aria-label="Collections" {
+            @for (n, c) in with {
+                a href=(links::package(n, name)) aria-current=[(*n == collection).then_some("page")] {
+                    (n) " "
+                    @if let Some(p) = c.packages.get(name) { (parts::state(p.state(c.settings.track_all))) }
+                }
+            }
+        }
+        p.lead { (parts::state(answer.package.state)) " " (parts::text(&answer.package.reason)) }
+        @if let Some(stale) = &answer.stale {
+            p.notice { "What is said about its dependencies is of an older repository, because the newest could not be resolved: " (parts::text(stale)) }
+        }
+    }
+}
+
+/// What is done about it, every reason why not, and the priority with its parts.
+fn decision(a: &Answer, c: &Collection) -> Markup {
+    let w = &a.why;
+    html! {
+        h2 { "Rebuilding it" }
+        @if w.chosen {
+            p { "The next evaluation rebuilds it: its priority reaches the threshold and nothing holds it." }
+        } @else {
+            p { "It is not rebuilt now. " @if w.deciding.len() > 1 { "Each of these would have to change:" } @else { "This would have to change:" } }
+            ul { @for hold in &w.deciding { li { (hold) } } }
+        }
+        @match &w.priority {
+            None => p { "It has no priority, because no build of it is known." },
+            Some(x) => {
+                table {
+                    caption { "Priority, in points" }
+                    thead { tr { th scope="col" { "Part" } th.n scope="col" { "Points" } } }
+                    tbody {
+                        tr { th scope="row" { "Set for good" } td.n { (parts::points(x.r#static)) } }
+                        tr { th scope="row" { "Set for the next rebuild" } td.n { (parts::points(x.manual)) } }
+                        tr { th scope="row" { "Its last builds" } td.n { (parts::points(x.build)) } }
+                        tr { th scope="row" { "Changed dependencies" } td.n { (parts::points(x.dependency)) } }
+                        tr { th scope="row" { "Time since the last build" } td.n { (parts::points(x.time)) } }
+                        @if c.settings.coefficient != 1000 {
+                            tr { th scope="row" { "The last three count" } td.n { "× " (thousandths(c.settings.coefficient)) } }
+                        }
+                    }
+                    tfoot {
+                        tr { th scope="row" { "Together" } td.n { b { (parts::points(x.current)) } } }
+                        tr { th scope="row" { "Rebuilt from" } td.n { (parts::points(w.threshold)) } }
+                    }
+                }
+                @if let Some(at) = w.due_at { p { "By the passing of time alone it is due on " (parts::time(at)) "." } }
+            }
+        }
+        @if !w.arches.is_empty() { p { "A rebuild would use " (w.arches.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")) "." } }
+    }
+}
+
+/// A factor in thousandths.
+fn thousandths(n: u32) -> String {
+    let text = format!("{}.{:03}", n / 1000, n % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn verdicts(a: &Answer, c: &Collection) -> Markup {
+    html! {
+        h2 { "Build dependencies" }
+        @if a.package.verdicts.is_empty() { p { "They have not been resolved yet." } }
+        @else { div.scroll { table {
+            thead { tr { th scope="col" { "Architecture" } th scope="col" { "Source" } th scope="col" { "Repository" } th scope="col" { "Installable" } th scope="col" { "Problem" } } }
+            tbody { @for v in &a.package.verdicts { tr {
+                th scope="row" { (v.arch) }
+                td { (parts::text(&v.source)) }
+                td { @if let Some(repo) = c.arches.get(&v.arch).and_then(|r| r.repo_id) { (repo) } }
+                td { @match v.ok {
+                    Some(true) => span class="state ok" { "yes" },
+                    Some(false) => span class="state failing" { "no" },
+                    None => span class="state unknown" { "not for this architecture" },
+                } }
+                td.why { @if let Some(problem) = &v.problem { pre { (parts::text(problem)) } } }
+            } } }
+        } } }
+    }
+}
+
+fn changes(a: &Answer, all: bool) -> Markup {
+    let changes = package_view::grouped(&a.package);
+    let shown = if all { CHANGES_MAX } else { CHANGES };
+    html! {
+        h2 #changes { "Changed since its last build" }
+        @if changes.is_empty() {
+            p { @if a.package.state == PackageState::Unresolved { "Nothing can be said while its dependencies cannot be installed." } @else { "Nothing." } }
+        } @else { div.scroll { table {
+            thead { tr { th scope="col" { "Dependency" } th scope="col" { "Was" } th scope="col" { span.hidden { "Direction" } } th scope="col" { "Is" } th.n scope="col" { "Distance" } th scope="col" { "On" } } }
+            tbody { @for g in changes.iter().take(shown) {
+                @let (mark, word, class) = parts::direction(g.old.as_ref(), g.new.as_ref());
+                tr {
+                    th scope="row" { (g.name) }
+                    td { @match g.old { Some(old) => (old), None => "–" } }
+                    td { span class={ "move " (class) } title=(word) { span aria-hidden="true" { (mark) } span.hidden { (word) } } }
+                    td { @match g.new { Some(new) => (parts::new_version(g.old.as_ref(), new)), None => "–" } }
+                    td.n { @match g.distance { Some(d) => (d), None => "not reached" } }
+                    td { (g.arches.iter().copied().collect::<Vec<_>>().join(", ")) }
+                }
+            } }
+        } }
+        @if changes.len() > shown {
+            p { "And " (changes.len() - shown) " more" @if !all { ": " a href=(links::with_query(&links::package(&a.package.collection, &a.package.package), &[("changes", "all")])) { "show all" } } "." }
+        } }
+    }
+}
+
+fn builds(builds: &[BuildView], hub: &Hub, koji: &KojiLinks) -> Markup {
+    html! {
+        h2 { "Last builds" }
+        @if builds.is_empty() { p { "None is known." } }
+        @else { div.scroll { table {
+            thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Source" } th scope="col" { "Result" } th scope="col" { "Koji" } th.n scope="col" { "Repository" } th scope="col" { "Why" } } }
+            tbody { @for b in builds { tr.withdrawn[b.withdrawn] {
+                td { (parts::time(b.at.parse().unwrap_or_default())) }
+                td { (b.kind) @if b.withdrawn { br; small { "untagged since" } } }
+                td { (parts::text(&b.nvr)) }
+                td { (parts::outcome(b.outcome, b.running)) }
+                td {
+                    @if let Some(id) = b.build_id { "build " (parts::maybe_link(koji.build(hub, BuildId(id)), id)) }
+                    @if let Some(id) = b.task_id { @if b.build_id.is_some() { br; } "task " (parts::maybe_link(koji.task(hub, TaskId(id)), id)) }
+                }
+                td.n { @if let Some(id) = b.repo_id { (parts::maybe_link(koji.repo(hub, RepoId(id)), id)) @if b.repo_assumed { br; small { "assumed" } } } }
+                td.why { @if let Some(reason) = &b.reason { (parts::text(reason)) } }
+            } } }
+        } } }
+    }
+}
+
+fn settings((name, c): (&Name, &Collection), p: &Package) -> Markup {
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    html! {
+        h2 { "Settings" }
+        dl {
+            dt { "Collection" } dd { a href=(links::collection(name)) { (name) } }
+            dt { "Newest source" } dd { @match &p.latest { Some(l) => { (parts::text(&l.source)) ", tagged " (parts::time(l.at)) }, None => "none" } }
+            dt { "Tracked" } dd { (yes(p.is_tracked(c.settings.track_all))) }
+            dt { "Blocked in Koji" } dd { (yes(p.blocked)) }
+            dt { "Architectures" } dd { @match &p.arch_override { Some(o) => (parts::text(o)), None => "as the collection" } }
+            dt { "Looks at dependencies first" } dd { (yes(!p.skip_resolution)) }
+            @if p.faults > 0 { dt { "Faults of the build system since the last result" } dd { (p.faults) } }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What may stand behind the `?` of an address, and its bounds.
+
+use serde::Deserialize;
+
+use super::reply::Refusal;
+use crate::cli::package_view::STATES;
+use crate::model::{PackageState, Seq};
+
+/// Longest search, characters.
+pub(super) const SEARCH_CHARS_MAX: usize = 100;
+/// Rows of a page of packages, unless asked otherwise.
+pub(super) const ROWS: usize = 100;
+/// Most rows that can be asked for.
+pub(super) const ROWS_MAX: usize = 1_000;
+
+/// `/packages`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PackagesQuery {
+    pub(super) collection: Option<String>,
+    state: String,
+    q: String,
+    order: String,
+    page: String,
+    rows: String,
+}
+
+/// `/package/NAME`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PackageQuery {
+    pub(super) collection: Option<String>,
+    before: String,
+    changes: String,
+}
+
+/// `/collection/NAME`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TrailQuery {
+    before: String,
+}
+
+/// What packages are ordered by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Key {
+    Name,
+    State,
+    Priority,
+    Built,
+    Running,
+}
+
+impl Key {
+    const ALL: [(&'static str, Self); 5] = [
+        ("name", Self::Name),
+        ("state", Self::State),
+        ("priority", Self::Priority),
+        ("built", Self::Built),
+        ("running", Self::Running),
+    ];
+
+    pub(super) fn word(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, k)| *k == self).map_or("", |(w, _)| w)
+    }
+}
+
+/// An order: the key, and whether the other way round. As it is, names go from A, states from what needs looking at, priorities from
+/// the highest, builds from the newest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Order {
+    pub(super) key: Key,
+    pub(super) reversed: bool,
+}
+
+impl Order {
+    pub(super) fn word(self) -> String {
+        format!("{}{}", if self.reversed { "-" } else { "" }, self.key.word())
+    }
+}
+
+/// What `/packages` was asked for, checked.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) collection: Option<String>,
+    /// Empty: all that are tracked and not blocked.
+    pub(super) states: Vec<PackageState>,
+    pub(super) search: String,
+    pub(super) order: Order,
+    /// From 1.
+    pub(super) page: usize,
+    pub(super) rows: usize,
+}
+
+impl PackagesQuery {
+    pub(super) fn check(self) -> Result<Wanted, Refusal> {
+        let mut states = Vec::new();
+        for word in self.state.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+            let known = STATES.into_iter().find(|s| s.as_str() == word);
+            let state = known.ok_or_else(|| {
+                let words = STATES.map(|s| s.as_str()).join(", ");
+                Refusal::BadRequest(format!("there is no state `{}`; the states are {words}", short(word)))
+            })?;
+            if !states.contains(&state) {
+                states.push(state);
+            }
+        }
+        let search = self.q.trim().to_owned();
+        if search.chars().count() > SEARCH_CHARS_MAX {
+            return Err(Refusal::BadRequest(format!("a search has at most {SEARCH_CHARS_MAX} characters")));
+        }
+        let (reversed, word) = match self.order.trim().strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, self.order.trim()),
+        };
+        let word = if word.is_empty() { "state" } else { word };
+        let key = Key::ALL.into_iter().find(|(w, _)| *w == word).ok_or_else(|| {
+            let words = Key::ALL.map(|(w, _)| w).join(", ");
+            Refusal::BadRequest(format!(
+                "packages cannot be ordered by `{}`; orders are {words}, each also with a - in front",
+                short(word)
+            ))
+        })?;
+        Ok(Wanted {
+            collection: self.collection.filter(|c| !c.is_empty()),
+            states,
+            search,
+            order: Order { key: key.1, reversed },
+            page: number("page", &self.page, 1, 1, 1_000_000)?,
+            rows: number("rows", &self.rows, ROWS, 1, ROWS_MAX)?,
+        })
+    }
+}
+
+impl PackageQuery {
+    pub(super) fn before(&self) -> Result<Option<Seq>, Refusal> {
+        before(&self.before)
+    }
+
+    /// Whether all dependency changes shall be shown.
+    pub(super) fn all_changes(&self) -> bool {
+        self.changes == "all"
+    }
+}
+
+impl TrailQuery {
+    pub(super) fn before(&self) -> Result<Option<Seq>, Refusal> {
+        before(&self.before)
+    }
+}
+
+fn before(text: &str) -> Result<Option<Seq>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(sequence(text)?))
+}
+
+/// The number of an event.
+pub(super) fn sequence(text: &str) -> Result<Seq, Refusal> {
+    text.parse().ok().and_then(Seq::new).ok_or_else(|| {
+        Refusal::BadRequest(format!("`{}` is not the number of an event; those are 1, 2, 3 and so on", short(text)))
+    })
+}
+
+fn number(name: &str, text: &str, absent: usize, least: usize, most: usize) -> Result<usize, Refusal> {
+    match text.trim() {
+        "" => Ok(absent),
+        text => text.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| {
+            Refusal::BadRequest(format!("`{name}` is a number from {least} to {most}, not `{}`", short(text)))
+        }),
+    }
+}
+
+/// The beginning of what somebody wrote, to be shown back.
+pub(super) fn short(text: &str) -> String {
+    crate::cli::render::one_line(text, 60)
+}
+
+/// Whether a name fits a search, capitals or not. Without a `*` the search may stand anywhere in the name, with one it is the whole name
+/// and each `*` stands for anything.
+pub(super) fn fits(search: &str, name: &str) -> bool {
+    if search.is_empty() {
+        return true;
+    }
+    let (search, name) = (search.to_lowercase(), name.to_lowercase());
+    if !search.contains('*') {
+        return name.contains(&search);
+    }
+    let mut pieces: Vec<&str> = search.split('*').collect();
+    let last = pieces.pop().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(pieces.first().copied().unwrap_or_default()) else { return false };
+    for piece in pieces.iter().skip(1).filter(|p| !p.is_empty()) {
+        match rest.split_once(piece) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches() {
+        assert!(fits("", "x") && fits("idn", "python-idna") && fits("IDN", "python-idna"));
+        assert!(fits("python*", "python-idna") && !fits("python*", "mypython"));
+        assert!(fits("*idna", "python-idna") && !fits("*idn", "python-idna"));
+        assert!(fits("p*-*a", "python-idna") && fits("*", "x") && fits("**", "x") && fits("a*a", "aa"));
+        assert!(!fits("a*a", "a"), "one letter cannot be both ends");
+        assert!(fits("perl(%", "perl(%x"), "nothing else is special");
+    }
+
+    #[test]
+    fn wishes_have_bounds() {
+        let ask = |q: PackagesQuery| q.check();
+        let refused = |q: PackagesQuery| matches!(ask(q), Err(Refusal::BadRequest(_)));
+        let with = |f: fn(&mut PackagesQuery)| {
+            let mut q = PackagesQuery::default();
+            f(&mut q);
+            q
+        };
+        assert!(refused(with(|q| q.page = "0".into())));
+        assert!(refused(with(|q| q.page = "-1".into())));
+        assert!(refused(with(|q| q.page = "x".into())));
+        assert!(refused(with(|q| q.rows = "1001".into())));
+        assert!(refused(with(|q| q.state = "ok,broken".into())));
+        assert!(refused(with(|q| q.order = "colour".into())));
+        assert!(refused(with(|q| q.q = "x".repeat(101))));
+        let wanted = ask(with(|q| {
+            q.state = "ok, failing,ok".into();
+            q.order = "-priority".into();
+        }));
+        let wanted = wanted.unwrap();
+        assert_eq!(wanted.states, [PackageState::Ok, PackageState::Failing]);
+        assert_eq!(wanted.order, Order { key: Key::Priority, reversed: true });
+        assert_eq!((wanted.page, wanted.rows), (1, ROWS));
+        assert!(sequence("0").is_err() && sequence("99999999999999999999").is_err() && sequence("7").is_ok());
+    }
+}

@@ -1,0 +1,234 @@
+//! The frame of every page, and small parts they share. Everything that goes through [`maud`] is escaped.
+
+use std::cmp::Ordering;
+
+use maud::{DOCTYPE, Markup, html};
+use smol_str::SmolStr;
+
+use super::STYLE_VERSION;
+use super::follower::Status;
+use super::reply::AsOf;
+use crate::engine::clock;
+use crate::model::nevra::Evr;
+use crate::model::{BuildrootState, Outcome, PackageState, Seq, Timestamp};
+
+/// Seconds behind the log that are worth a warning.
+const BEHIND_WARN: i64 = 60;
+/// Longest text from outside shown in one place, in characters.
+const TEXT_MAX: usize = 4_000;
+
+/// The frame. Without `as_of` nothing is said about the state.
+pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Markup) -> Markup {
+    let behind = status.behind_seconds(clock::now());
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Koschei" }
+                link rel="stylesheet" href={ "/style.css?v=" (STYLE_VERSION.as_str()) };
+                link rel="icon" type="image/svg+xml" href={ "/icon.svg?v=" (STYLE_VERSION.as_str()) };
+            }
+            body {
+                a.skip href="#main" { "Skip to content" }
+                header {
+                    nav aria-label="Main" {
+                        a.home href="/" { "Koschei" }
+                        a href="/packages" { "Packages" }
+                    }
+                    form role="search" action="/packages" {
+                        input type="search" name="q" maxlength="100" aria-label="Package name, * stands for anything" placeholder="python-*";
+                        button { "Find" }
+                    }
+                    @if let Some(as_of) = as_of { (freshness(as_of, behind)) }
+                }
+                main #main {
+                    @if as_of.is_some() {
+                        @if let Some((since, _)) = &status.trouble {
+                            p.notice role="status" {
+                                "The log has not answered since " (time(*since)) ". What you see is what was known then."
+                            }
+                        } @else if behind > BEHIND_WARN {
+                            p.notice role="status" { "These pages are " (duration(behind)) " behind the log." }
+                        }
+                    }
+                    (main)
+                }
+                footer { p { "Koschei " (env!("CARGO_PKG_VERSION")) " finds out which update broke the build of which package." } }
+            }
+        }
+    }
+}
+
+fn freshness(as_of: AsOf, behind: i64) -> Markup {
+    html! {
+        p.asof {
+            @match as_of.seq {
+                Some(seq) => {
+                    "As of " a href=(super::links::event(seq)) { "event " (seq) } ", " (time(as_of.at)) ", "
+                    (behind) @if behind == 1 { " second" } @else { " seconds" } " behind"
+                }
+                None => "The log is empty",
+            }
+        }
+    }
+}
+
+/// A moment, to the minute; the machine's form has the rest.
+pub(super) fn time(at: Timestamp) -> Markup {
+    html! { time datetime=(at) title=(at) { (minute(at)) } }
+}
+
+fn minute(at: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(at.micros())
+        .map_or_else(|_| at.to_string(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+/// Whole seconds in words, the two largest units at most.
+pub(super) fn duration(seconds: i64) -> String {
+    let s = seconds.max(0);
+    match s {
+        0..=119 => format!("{s} s"),
+        120..=7_199 => format!("{} min", s / 60),
+        7_200..=172_799 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} days", s / 86_400),
+    }
+}
+
+/// A state: a mark, a word and a colour, never the colour alone.
+pub(super) fn state(state: PackageState) -> Markup {
+    let mark = match state {
+        PackageState::Ok => "✔",
+        PackageState::Failing => "✘",
+        PackageState::Unresolved => "▲",
+        PackageState::Unknown => "?",
+        PackageState::Untracked => "–",
+        PackageState::Blocked => "■",
+    };
+    html! { span class={ "state " (state) } { span aria-hidden="true" { (mark) } " " (state) } }
+}
+
+/// The state of a build group.
+pub(super) fn buildroot(state: BuildrootState) -> Markup {
+    let (class, mark, word) = match state {
+        BuildrootState::Ok => ("ok", "✔", "ok"),
+        BuildrootState::Unresolved => ("failing", "✘", "broken"),
+        BuildrootState::Unknown => ("unknown", "?", "unknown"),
+    };
+    html! { span class={ "state " (class) } { span aria-hidden="true" { (mark) } " " (word) } }
+}
+
+/// How a build ended.
+pub(super) fn outcome(outcome: Option<Outcome>, running: bool) -> Markup {
+    let (class, word) = match outcome {
+        Some(Outcome::Ok) => ("ok", "ok"),
+        Some(Outcome::GenuineFailure) => ("failing", "failed"),
+        Some(o @ (Outcome::InfrastructureFault | Outcome::Cancelled | Outcome::TimedOut)) => ("unknown", o.as_str()),
+        None if running => ("running", "running"),
+        None => ("unknown", "imported"),
+    };
+    html! { span class={ "state " (class) } { (word) } }
+}
+
+/// A link, or the text alone where there is no address.
+pub(super) fn maybe_link(href: Option<String>, text: impl std::fmt::Display) -> Markup {
+    html! { @match href { Some(href) => a href=(href) rel="noreferrer" { (text) }, None => (text) } }
+}
+
+/// A link to an event.
+pub(super) fn event(seq: Seq) -> Markup {
+    html! { a href=(super::links::event(seq)) { "#" (seq) } }
+}
+
+/// Text from outside, as it stands, cut where it is absurdly long.
+pub(super) fn text(text: &str) -> Markup {
+    html! { @match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => { (text.get(..end).unwrap_or_default()) "… (cut)" },
+        None => (text),
+    } }
+}
+
+/// `[epoch:]version-release` in its parts.
+fn evr(text: &str) -> Evr {
+    let (epoch, rest) = match text.split_once(':') {
+        Some((epoch, rest)) if epoch.bytes().all(|b| b.is_ascii_digit()) => (epoch.parse().ok(), rest),
+        _ => (None, text),
+    };
+    let (version, release) = rest.rsplit_once('-').unwrap_or((rest, ""));
+    Evr { epoch, version: version.into(), release: release.into() }
+}
+
+/// Which way a package moved, and how to show it: mark, word, class.
+pub(super) fn direction(old: Option<&SmolStr>, new: Option<&SmolStr>) -> (&'static str, &'static str, &'static str) {
+    match (old, new) {
+        (None, Some(_)) => ("+", "added", "added"),
+        (Some(_), None) => ("−", "removed", "removed"),
+        (Some(old), Some(new)) => match evr(new).cmp(&evr(old)) {
+            Ordering::Greater => ("↑", "upgraded", "up"),
+            Ordering::Less => ("↓", "downgraded", "down"),
+            Ordering::Equal => ("=", "the same version", "same"),
+        },
+        (None, None) => ("", "", "same"),
+    }
+}
+
+/// The new version of a package, from the first part on that differs from the old one set off.
+pub(super) fn new_version(old: Option<&SmolStr>, new: &str) -> Markup {
+    let Some(old) = old else { return html! { (new) } };
+    let (from, to) = (evr(old), evr(new));
+    let same = match new.strip_suffix(to.release.as_str()) {
+        _ if from.epoch() != to.epoch() => "",
+        Some(before) if from.version == to.version => before,
+        _ => match new.split_once(':') {
+            Some((epoch, _)) => new.get(..=epoch.len()).unwrap_or_default(),
+            None => "",
+        },
+    };
+    html! { (same) b { (new.strip_prefix(same).unwrap_or(new)) } }
+}
+
+/// Thousandths of a point.
+pub(super) fn points(thousandths: i64) -> String {
+    crate::cli::render::points(thousandths)
+}
+
+/// Number and noun.
+pub(super) fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_move_as_rpm_orders_them() {
+        let word = |old: &str, new: &str| direction(Some(&old.into()), Some(&new.into())).1;
+        assert_eq!(word("1.9-1", "1.10-1"), "upgraded");
+        assert_eq!(word("1:1.0-1", "2.0-1"), "downgraded", "the epoch counts most");
+        assert_eq!(word("1.0~rc1-1", "1.0-1"), "upgraded");
+        assert_eq!(direction(None, Some(&"1-1".into())).1, "added");
+        assert_eq!(direction(Some(&"1-1".into()), None).1, "removed");
+    }
+
+    #[test]
+    fn what_differs_is_set_off() {
+        let shown = |old: &str, new: &str| new_version(Some(&old.into()), new).into_string();
+        assert_eq!(shown("4.4.1-1.fc99", "4.4.1-2.fc99"), "4.4.1-<b>2.fc99</b>");
+        assert_eq!(shown("1:4.4-1", "1:4.5-1"), "1:<b>4.5-1</b>");
+        assert_eq!(shown("4.4-1", "1:4.4-1"), "<b>1:4.4-1</b>");
+        assert_eq!(shown("1-1", "<i>-2"), "<b>&lt;i&gt;-2</b>");
+    }
+
+    #[test]
+    fn times_and_durations() {
+        assert_eq!(minute(Timestamp::from_secs(1_795_164_251)), "2026-11-20 08:44 UTC");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(600), "10 min");
+        assert_eq!(duration(7_300), "2 h 1 min");
+        assert_eq!(duration(200_000), "2 days");
+        assert_eq!(duration(-5), "0 s");
+    }
+}

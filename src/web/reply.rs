@@ -1,0 +1,232 @@
+//! What a request wants, and the reply it gets: a page or JSON, not modified, or a refusal in plain words.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use maud::{Markup, html};
+
+use super::Site;
+use super::follower::{Status, View};
+use super::parts::layout;
+use crate::engine::EngineError;
+use crate::engine::clock;
+use crate::model::{Class, Classified, Seq, Timestamp};
+
+/// Longest query of an address, bytes.
+const QUERY_BYTES_MAX: usize = 2_000;
+
+/// What pages may load: our stylesheet and icon, nothing else; no script at all.
+pub(super) const POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// How somebody asks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// For JSON: `?json=1`, or it is accepted and HTML is not.
+    pub(super) json: bool,
+    known: Option<String>,
+    too_long: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let text = |name: HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let query = parts.uri.query().unwrap_or_default();
+        let accepted = text(header::ACCEPT);
+        Ok(Self {
+            json: query.split('&').any(|p| p == "json=1")
+                || (accepted.contains("application/json") && !accepted.contains("text/html")),
+            known: Some(text(header::IF_NONE_MATCH).to_owned()).filter(|k| !k.is_empty()),
+            too_long: query.len() > QUERY_BYTES_MAX,
+        })
+    }
+}
+
+/// The event a reply reflects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AsOf {
+    pub(super) seq: Option<Seq>,
+    pub(super) at: Timestamp,
+}
+
+impl AsOf {
+    pub(super) fn of(view: &View) -> Self {
+        Self { seq: view.state.seq, at: view.state.recorded_at }
+    }
+}
+
+/// What is shown.
+pub(super) enum Content {
+    Html { title: String, body: Markup },
+    Json(String),
+}
+
+impl Content {
+    pub(super) fn json(value: &impl serde::Serialize) -> Self {
+        Self::Json(serde_json::to_string(value).expect("what is shown holds only what JSON can say"))
+    }
+}
+
+/// A page that cannot be given.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The request makes no sense; says what would.
+    BadRequest(String),
+    /// There is no such thing.
+    NotFound(String, Vec<(String, String)>),
+    /// Nothing can be said yet.
+    NotYet,
+    /// Something does not answer now.
+    Unavailable(String),
+    /// A fault of ours; the text is for the log only.
+    Broken(String),
+}
+
+impl Refusal {
+    pub(super) fn not_found(what: impl Into<String>) -> Self {
+        Self::NotFound(what.into(), Vec::new())
+    }
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Self {
+        match error.class() {
+            Class::Unavailable => Self::Unavailable("the log does not answer".to_owned()),
+            Class::Rejected | Class::Broken => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<axum::extract::rejection::QueryRejection> for Refusal {
+    fn from(rejection: axum::extract::rejection::QueryRejection) -> Self {
+        let why = rejection.body_text();
+        let why = why.rsplit(": ").next().unwrap_or_default().to_owned();
+        Self::BadRequest(format!("what stands behind the ? of the address is not understood: {why}"))
+    }
+}
+
+impl From<axum::extract::rejection::PathRejection> for Refusal {
+    fn from(_: axum::extract::rejection::PathRejection) -> Self {
+        Self::BadRequest("the name in the address is not text".to_owned())
+    }
+}
+
+/// Makes the reply. `content` is only called when the state is known and the asker does not have what would come out already.
+pub(super) async fn reply(
+    site: &Site,
+    asked: &Asked,
+    content: impl Future<Output = Result<(AsOf, Content), Refusal>>,
+) -> Response<Body> {
+    let status = site.follower.status();
+    if asked.too_long {
+        return refuse(
+            &status,
+            asked,
+            Refusal::BadRequest(format!("the address is longer than {QUERY_BYTES_MAX} bytes")),
+        );
+    }
+    if !status.caught_up {
+        return refuse(&status, asked, Refusal::NotYet);
+    }
+    let now = AsOf { seq: status.seq, at: status.recorded_at };
+    if asked.known.as_deref().is_some_and(|k| k.split(',').any(|k| k.trim() == tag(&status, asked, now))) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        cache(&mut response, &tag(&status, asked, now));
+        return response;
+    }
+    match content.await {
+        Ok((as_of, content)) => {
+            let mut response = match content {
+                Content::Json(text) => body(StatusCode::OK, "application/json", text + "\n"),
+                Content::Html { title, body: main } => {
+                    let page = layout(&title, &status, Some(as_of), main).into_string();
+                    body(StatusCode::OK, "text/html; charset=utf-8", page)
+                }
+            };
+            cache(&mut response, &tag(&status, asked, as_of));
+            response
+        }
+        Err(refusal) => refuse(&status, asked, refusal),
+    }
+}
+
+/// Names what a page says: it changes with the event it reflects, with what it says about being behind, and with the program.
+fn tag(status: &Status, asked: &Asked, as_of: AsOf) -> String {
+    let seq = as_of.seq.map_or(0, Seq::get);
+    let behind = status.behind_seconds(clock::now());
+    let kind = if asked.json { "j" } else { "h" };
+    let log = status.log_id.as_deref().unwrap_or_default();
+    format!("W/\"{log}-{seq}-{behind}-{kind}-{}\"", super::STYLE_VERSION.as_str())
+}
+
+fn cache(response: &mut Response<Body>, tag: &str) {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+}
+
+fn body(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
+    let (code, title, text, links) = match refusal {
+        Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "This does not work", why, Vec::new()),
+        Refusal::NotFound(what, links) => (StatusCode::NOT_FOUND, "Not found", what, links),
+        Refusal::NotYet => (StatusCode::SERVICE_UNAVAILABLE, "Reading the log", progress(status), Vec::new()),
+        Refusal::Unavailable(what) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "Not now", format!("{what}; try again in a moment"), Vec::new())
+        }
+        Refusal::Broken(why) => {
+            let id = format!("{:08x}", rand::random::<u32>());
+            tracing::error!(id, why, "a page could not be made");
+            let text = format!("that is a fault of this service, not yours; its operator finds more about it as {id}");
+            (StatusCode::INTERNAL_SERVER_ERROR, "Something is broken", text, Vec::new())
+        }
+    };
+    let mut response = if asked.json {
+        body(code, "application/json", serde_json::json!({ "error": text }).to_string() + "\n")
+    } else {
+        let main = html! {
+            h1 { (title) }
+            p { (capitalised(&text)) "." }
+            @if !links.is_empty() { p { "Did you mean:" } ul { @for (name, href) in &links { li { a href=(href) { (name) } } } } }
+            p { a href="/" { "To the overview" } }
+        };
+        body(code, "text/html; charset=utf-8", layout(title, status, None, main).into_string())
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if code == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        if !asked.json {
+            headers.insert(HeaderName::from_static("refresh"), HeaderValue::from_static("2"));
+        }
+    }
+    response
+}
+
+fn progress(status: &Status) -> String {
+    let (done, all) = (status.seq.map_or(0, Seq::get), status.head.map_or(0, Seq::get));
+    match &status.trouble {
+        Some((_, why)) => format!("the log does not answer ({why}); this page tries again by itself"),
+        None => format!("{done} of {all} events are read; this page comes by itself when all are"),
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}

@@ -1,0 +1,81 @@
+//! What happened to something, newest first.
+//!
+//! The log is read forward. From its end backward one looks at stretches that grow until enough is found, so that the cost is that of
+//! what is shown and a few look-ups, not that of a long history.
+
+use std::collections::VecDeque;
+
+use crate::engine::EngineError;
+use crate::event::Record;
+use crate::log::{EventLog, Subjects};
+use crate::model::Seq;
+
+/// Events of the log the first stretch covers.
+const STRETCH: u64 = 4_096;
+/// How much longer each stretch is than the one before.
+const GROWTH: u64 = 8;
+/// Events read at a time within a stretch.
+const READ: usize = 500;
+
+/// The last events about exactly `subject` before `before` (absent: to the end), newest first, at most `limit`.
+///
+/// # Errors
+/// Those of reading the log.
+pub(crate) async fn newest(
+    log: &impl EventLog,
+    subject: &str,
+    before: Option<Seq>,
+    limit: usize,
+) -> Result<Vec<Record>, EngineError> {
+    let mut high = match before {
+        Some(before) => before.get(),
+        None => log.head().await?.seq.map_or(1, |s| s.get() + 1),
+    };
+    let mut stretch = STRETCH;
+    let mut found = Vec::new();
+    while high > 1 && found.len() < limit {
+        let low = high.saturating_sub(stretch).max(1);
+        let last = last_between(log, subject, low, high, limit - found.len()).await?;
+        found.extend(last.into_iter().rev());
+        high = low;
+        stretch = stretch.saturating_mul(GROWTH);
+    }
+    Ok(found)
+}
+
+/// The last `limit` events from `low` on and before `high`, oldest first.
+async fn last_between(
+    log: &impl EventLog,
+    subject: &str,
+    low: u64,
+    high: u64,
+    limit: usize,
+) -> Result<VecDeque<Record>, EngineError> {
+    let mut last = VecDeque::new();
+    let mut after = Seq::new(low - 1);
+    loop {
+        let page = log.read_subject(Subjects::Exactly(subject), after, READ).await?;
+        let whole = page.len() == READ;
+        after = page.last().map(|r| r.seq);
+        for record in page {
+            if record.seq.get() >= high {
+                return Ok(last);
+            }
+            last.push_back(record);
+            if last.len() > limit {
+                last.pop_front();
+            }
+        }
+        if !whole {
+            return Ok(last);
+        }
+    }
+}
+
+/// One event; `None` beyond the end of the log.
+///
+/// # Errors
+/// Those of reading the log.
+pub(crate) async fn event(log: &impl EventLog, seq: Seq) -> Result<Option<Record>, EngineError> {
+    Ok(log.read(Seq::new(seq.get() - 1), 1).await?.into_iter().next())
+}
