@@ -13,6 +13,9 @@ mod explain;
 mod feed;
 mod follow;
 mod generated;
+#[path = "../hub/mod.rs"]
+mod hub;
+mod hub_basics;
 mod jetstream;
 mod kill;
 mod log_contract;
