@@ -15,6 +15,9 @@ mod files_fetch;
 mod files_server;
 mod follow;
 mod generated;
+#[path = "../hub/mod.rs"]
+mod hub;
+mod hub_basics;
 mod jetstream;
 mod kill;
 mod koji_exchanges;
