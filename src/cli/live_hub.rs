@@ -1,7 +1,6 @@
 //! A hub as configured: its client, its files, its cache.
 
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +21,7 @@ pub(crate) struct LiveHub {
     pub(crate) config: HubConfig,
     pub(crate) client: HubClient,
     pub(crate) mirror: Mirror,
-    pub(crate) sources: Arc<SourceStore>,
-    pub(crate) archive: Archive,
+    pub(crate) sources: SourceStore,
 }
 
 /// Counts calls.
@@ -122,10 +120,15 @@ impl LiveHub {
         let client = HubClient::with_observer(settings, Arc::new(Counted(metrics.clone()))).map_err(|e| at(&e))?;
         let cache = serve.cache_dir.join(&config.name);
         let fetcher = Fetcher::observed(files, observer).map_err(|e| at(&e))?;
-        let limits = CacheLimits { per_tag: serve.repos_kept, ..CacheLimits::default() };
+        let limits = CacheLimits { generations_per_tag: serve.repos_kept, ..CacheLimits::default() };
         let mirror = Mirror::with_limits(&cache, &topurl, fetcher, limits).map_err(|e| at(&e))?;
-        let (archive, sources) = open_cache(&cache, &config.name).map_err(|e| at(&*e))?;
-        Ok(Self { name: Hub::new(&config.name), config: config.clone(), client, mirror, sources, archive })
+        let sources = SourceStore::open(&cache.join("buildrequires.jsonl")).map_err(|e| at(&e))?;
+        Ok(Self { name: Hub::new(&config.name), config: config.clone(), client, mirror, sources })
+    }
+
+    /// What was mirrored, to resolve from. Opening it is cheap; whoever begins anew opens it anew.
+    pub(crate) fn archive(&self) -> Result<Archive, crate::koji::ArchiveError> {
+        Archive::open_with(self.mirror.dir(), self.name.clone(), self.sources.clone())
     }
 
     pub(crate) fn looker(&self) -> Looker {
@@ -138,15 +141,13 @@ impl LiveHub {
     }
 }
 
-fn open_cache(dir: &Path, hub: &str) -> Result<(Archive, Arc<SourceStore>), Box<dyn std::error::Error>> {
-    let sources = Arc::new(SourceStore::open(&dir.join("buildrequires.jsonl"))?);
-    let archive = Archive::over(dir, Hub::new(hub), Arc::clone(&sources));
-    Ok((archive, sources))
-}
-
-fn outcome(event: &FileEvent) -> Option<FileOutcome> {
+const fn outcome(event: &FileEvent) -> Option<FileOutcome> {
     match event {
-        _ => None,
+        FileEvent::Request { status: Some(200..=399) } => Some(FileOutcome::Fetched),
+        FileEvent::Request { status: Some(404 | 410) } => Some(FileOutcome::Missing),
+        FileEvent::Request { .. } => Some(FileOutcome::Failed),
+        FileEvent::Reused { .. } => Some(FileOutcome::Cached),
+        FileEvent::Received { .. } | FileEvent::Retry => None,
     }
 }
 

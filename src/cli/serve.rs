@@ -99,12 +99,18 @@ async fn serve(
     listen(&config.bus, log, inbox, reconnected, metrics, stop, &mut tasks).await?;
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let (mode, percent) = (settings.mode, settings.check_percent);
-    let archives: Vec<_> = hubs.iter().map(|h| (h.name.clone(), h.archive.clone())).collect();
+    let hubs = Arc::new(hubs);
+    let caches = Arc::clone(&hubs);
     let eyes = move || {
-        let of = |(name, archive): &(Hub, crate::koji::Archive)| {
-            (name.clone(), ArchiveEyes::new(archive.clone(), mode, threads).checking(percent))
+        let of = |hub: &LiveHub| match hub.archive() {
+            Ok(archive) => Some((hub.name.clone(), ArchiveEyes::new(archive, mode, threads).checking(percent))),
+            Err(e) => {
+                let text = crate::engine::error::with_causes(&e);
+                tracing::error!(hub = %hub.name, error = %text, "the cache cannot be read; nothing is resolved");
+                None
+            }
         };
-        HubEyes::new(archives.iter().map(of).collect())
+        HubEyes::new(caches.iter().filter_map(of).collect())
     };
     let service = Service {
         log: log.clone(),
@@ -285,7 +291,7 @@ impl Work<'_> {
                 hub: hub.name.clone(),
                 looker: hub.looker(),
                 mirror: hub.mirror.clone(),
-                sources: Arc::clone(&hub.sources),
+                sources: hub.sources.clone(),
                 brain: self.brain.clone(),
                 new: new_repos,
                 at_once: config.files_at_once,

@@ -47,7 +47,7 @@ pub struct Fetching {
     /// Where files go.
     pub mirror: Mirror,
     /// Build requirements that are known.
-    pub sources: Arc<SourceStore>,
+    pub sources: SourceStore,
     /// The way to the brain.
     pub brain: ToBrain,
     /// New repositories.
