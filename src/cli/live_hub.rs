@@ -166,7 +166,7 @@ pub(crate) async fn tags_of_targets(
         let (Some(hub), Some(target)) = (hubs.iter().find(|h| h.name.as_str() == on), c.target.clone()) else { continue };
         let mut backoff = crate::engine::hub::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let found = loop {
-            match hub.client.ask(calls::get_build_target(&target)).await {
+            match hub.client.ask(calls::get_build_target(target.as_str(), None)).await {
                 Ok(found) => break found,
                 Err(e) if e.class() == Class::Unavailable => {
                     tracing::warn!(hub = %on, error = %e, "waiting to hear the tags of target `{target}`");

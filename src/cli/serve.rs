@@ -16,6 +16,7 @@ use super::{CliError, DbArgs, Done};
 use crate::bus::{AmqpSettings, AmqpSource, FedoraMessaging, amqp};
 use crate::config::{BusConfig, Config};
 use crate::engine::archive_eyes::ArchiveEyes;
+use crate::engine::hub::backoff::Backoff;
 use crate::engine::hub::eyes::HubEyes;
 use crate::engine::hub::repos::Fetching;
 use crate::engine::hub::submit::Submitter;
@@ -218,7 +219,6 @@ async fn listen(
         return Ok(());
     };
     settings.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
-    let source = AmqpSource::lazy(settings);
     let mut connections = 0;
     let rang = move |source: &AmqpSource| {
         let now = source.connections();
@@ -230,8 +230,29 @@ async fn listen(
         }
         again
     };
-    tasks.spawn(intake::run(source, log.clone(), inbox, rang, metrics.clone(), stop.clone()));
+    let (log, metrics, stop) = (log.clone(), metrics.clone(), stop.clone());
+    tasks.spawn(async move {
+        let Some(source) = connect(settings, &metrics, &stop).await else { return };
+        intake::run(source, log, inbox, rang, metrics, stop).await;
+    });
     Ok(())
+}
+
+/// Connects to the broker, however long that takes; meanwhile polling finds what happens. `None`: told to stop.
+async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationToken) -> Option<AmqpSource> {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    metrics.intake_begins(crate::engine::clock::now());
+    loop {
+        match AmqpSource::open(settings.clone()).await {
+            Ok(source) => return Some(source),
+            Err(e) => {
+                tracing::error!(error = %crate::engine::error::with_causes(&e), "the bus cannot be listened to; polling goes on");
+            }
+        }
+        if !backoff.wait(stop).await {
+            return None;
+        }
+    }
 }
 
 /// Keeps the bell of the inbox alive where nobody rings it.

@@ -8,7 +8,7 @@ use super::hub::seen::Observation;
 use super::operator;
 use crate::decide::load::ArchLoads;
 use crate::event::{
-    Event, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source,
+    Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source,
     Trigger,
 };
 use crate::log::{Disposition, EventLog, Incoming, Position, Settled, Subjects};
@@ -162,9 +162,6 @@ impl<E: Eyes> Brain<E> {
         let (collection, package) = (open.collection.clone(), open.package.clone());
         let event: Event = match what {
             Submission::Submitted { hub, task_id, .. } => {
-                if open.submitted.as_ref().is_some_and(|(h, t)| (h, *t) == (&hub, task_id)) {
-                    return Ok(());
-                }
                 RebuildSubmitted { rebuild, collection, package, hub, task_id }.into()
             }
             Submission::Refused { reason, .. } => RebuildRefused { rebuild, collection, package, reason }.into(),
@@ -172,9 +169,22 @@ impl<E: Eyes> Brain<E> {
                 RebuildNotSubmitted { rebuild, collection, package, reason }.into()
             }
         };
+        // Heard of twice after a crash, it is said once.
+        let fact = FactId::of(&format!("submission/{}/{}", rebuild, event.payload()));
+        if self.has_fact(log, &fact).await? {
+            return Ok(());
+        }
         let cause = Seq::new(rebuild.0);
-        let seq = self.push(event, Source::Engine, cause, cause);
-        self.settle(log, seq).await
+        let fact = NewEvent {
+            event,
+            occurred_at: now,
+            source: Source::Engine,
+            fact: Some(fact),
+            koji_event: None,
+            causation: cause,
+            correlation: cause,
+        };
+        self.fact(log, fact).await
     }
 
     /// Takes over how busy the builders of a hub are, for the next decisions.

@@ -89,7 +89,7 @@ impl Watch {
             .filter(|(_, t)| !t.state.is_final() && t.outcome.is_none_or(|o| o == crate::model::Outcome::TimedOut))
             .map(|(id, _)| *id)
             .collect();
-        let submitted = state.rebuilds.values().filter_map(|r| r.submitted.as_ref());
+        let submitted = state.rebuilds.values().filter_map(|r| r.task.as_ref());
         watch.tasks.extend(submitted.filter(|(on, task)| on == hub && !h.tasks.contains_key(task)).map(|(_, t)| *t));
         watch
     }

@@ -9,7 +9,8 @@ use super::convert;
 use super::keys::Key;
 use super::seen::{Seen, TagSeen, TaskSeen};
 use crate::event::{ChildTask, TaskFault};
-use crate::koji::client::{HubClient, HubError};
+use crate::koji::client::At;
+use crate::koji::{HubClient, HubError};
 use crate::koji::records;
 use crate::koji::shape::FromValue;
 use crate::koji::xmlrpc::{Call, Fault, Value};
@@ -119,6 +120,13 @@ impl Looker {
         Ok(scope)
     }
 
+    /// Whether the hub can be queried for repositories: hubs from 1.35 on can, and say their version with every answer.
+    pub fn has_repo_query(&self) -> bool {
+        let Some(version) = self.client.hub_version() else { return false };
+        let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+        (numbers.next(), numbers.next()) >= (Some(1), Some(35))
+    }
+
     /// Calls whose answers are not about objects.
     ///
     /// # Errors
@@ -139,8 +147,7 @@ impl Looker {
         let mut steps: Vec<Vec<records::Task>> = Vec::new();
         for (answer, task) in self.client.multi(trees).await?.into_iter().zip(&tasks) {
             let mut below = match answer {
-                Ok(value) => records::TaskTree::from_value(&value)
-                    .map_err(|e| HubError::from(e.in_answer_to("getTaskDescendents")))?
+                Ok(value) => shaped::<records::TaskTree>("getTaskDescendents", &value)?
                     .tasks()
                     .into_iter()
                     .filter(|t| t.id != task.id)
@@ -244,8 +251,20 @@ fn calls_of(key: &Key, scope: &Scope) -> Vec<Call> {
 /// # Errors
 /// Its fault, or what is wrong with its shape.
 pub(super) fn decoded<T: FromValue>(method: &str, answer: Answer) -> Result<T, HubError> {
-    let value = answer.map_err(|fault| HubError::fault(method, fault))?;
-    T::from_value(&value).map_err(|e| e.in_answer_to(method).into())
+    let value = answer.map_err(|fault| HubError::from_fault(at(method), fault))?;
+    shaped(method, &value)
+}
+
+/// A value as a record.
+///
+/// # Errors
+/// What is wrong with its shape.
+pub(super) fn shaped<T: FromValue>(method: &str, value: &Value) -> Result<T, HubError> {
+    T::from_value(value).map_err(|e| HubError::Shape { at: at(method), source: e.in_answer_to(method) })
+}
+
+fn at(method: &str) -> At {
+    At { method: method.into(), hub: "the hub".into() }
 }
 
 fn read(

@@ -11,19 +11,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::looker::{Looker, call, decoded};
+use super::looker::{Looker, call, decoded, shaped};
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use crate::engine::clock;
 use crate::engine::observing::Observed;
 use crate::engine::serve::{Ending, Input, ToBrain};
-use crate::koji::client::HubError;
-use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceStore};
+use crate::koji::HubError;
+use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
 use crate::koji::records;
-use crate::koji::shape::FromValue as _;
 use crate::koji::xmlrpc::{Call, Value};
 use crate::koji::SourcePackage;
 use crate::model::koji::RepoState;
-use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
+use crate::model::{Class, Classified, Hub, Name, Nvr};
 use crate::repodata::load_builds;
 use crate::telemetry::Metrics;
 
@@ -33,6 +32,8 @@ const TELL_AFTER: u32 = 3;
 const ATTEMPTS_MAX: u32 = 50;
 /// Source packages asked about in one call of the hub, where their files cannot be had.
 const DEPS_AT_ONCE: usize = 50;
+/// Source packages whose headers are asked of the hub in one call, where a source repository has the rest.
+const HEADERS_AT_ONCE: usize = 100;
 /// Source packages whose requirements are kept together on disk.
 const STORE_AT_ONCE: usize = 200;
 /// Dependency type of `getRPMDeps` for requirements.
@@ -230,8 +231,11 @@ impl Fetching {
         }
         match self.mirror.from_source_repo(repo).await {
             Ok(Some(found)) => {
-                let found: Vec<SourcePackage> = found.into_values().filter(|s| missing.remove(&s.nvr)).collect();
-                self.sources.add(found)?;
+                let found: Vec<SourceRequires> = found.into_values().filter(|s| missing.remove(&s.nvr)).collect();
+                for some in found.chunks(HEADERS_AT_ONCE) {
+                    let told = self.with_arches(some).await?;
+                    self.sources.add(told)?;
+                }
             }
             Ok(None) => {}
             Err(e) => tracing::warn!(hub = %self.hub, error = %e, "the source repository cannot be used"),
@@ -268,27 +272,27 @@ impl Fetching {
         Ok(())
     }
 
+    /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of is left out, and
+    /// is asked for again with the next repository.
+    async fn with_arches(&self, sources: &[SourceRequires]) -> Result<Vec<SourcePackage>, Trouble> {
+        let answers = self.looker.ask(sources.iter().map(|s| headers_of(&s.nvr)).collect()).await?;
+        let told = sources.iter().zip(answers).filter_map(|(s, answer)| Some((s, answer.ok()?)));
+        let with = |(s, head): (&SourceRequires, Value)| {
+            let arches = |name: &str| words(&head, name);
+            s.clone().with_arches(arches("BUILDARCHS"), arches("EXCLUSIVEARCH"), arches("EXCLUDEARCH"))
+        };
+        Ok(told.map(with).collect())
+    }
+
     /// What the hub reads out of source packages itself. An empty answer means that there is no such file, never that nothing is needed
     /// (Koschei D18): such a package has at least `rpmlib(…)`.
     async fn from_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
-        let of = |nvr: &Nvr| {
-            let text = |t: &Name| Value::Text(t.to_string());
-            Value::Struct(BTreeMap::from([
-                ("name".to_owned(), text(&nvr.name)),
-                ("version".to_owned(), text(&nvr.version)),
-                ("release".to_owned(), text(&nvr.release)),
-                ("arch".to_owned(), Value::Text("src".to_owned())),
-            ]))
-        };
-        let headers = Value::Array(
-            ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"].map(|h| Value::Text(h.to_owned())).to_vec(),
-        );
         let calls: Vec<Call> = nvrs
             .iter()
             .flat_map(|nvr| {
                 [
-                    call("getRPMDeps", vec![of(nvr)], vec![("depType", Value::Int(DEP_REQUIRE))]),
-                    call("getRPMHeaders", vec![], vec![("rpmID", of(nvr)), ("headers", headers.clone())]),
+                    call("getRPMDeps", vec![source_rpm(nvr)], vec![("depType", Value::Int(DEP_REQUIRE))]),
+                    headers_of(nvr),
                 ]
             })
             .collect();
@@ -296,24 +300,22 @@ impl Fetching {
         let mut found = Vec::new();
         for (nvr, pair) in nvrs.iter().zip(answers.chunks(2)) {
             let [Ok(deps), Ok(head)] = pair else { continue };
-            let deps = Vec::<records::RpmDependency>::from_value(deps).map_err(|e| HubError::from(e.in_answer_to("getRPMDeps")))?;
+            let deps = shaped::<Vec<records::RpmDependency>>("getRPMDeps", deps)?;
             if deps.is_empty() {
                 continue;
             }
-            let words = |name: &str| -> Vec<Name> {
-                let list = head.get(name).and_then(Value::as_array).unwrap_or_default();
-                list.iter().filter_map(Value::as_str).map(Name::from).collect()
-            };
-            let deps: Vec<(String, String, i64)> =
-                deps.into_iter().map(|d| (d.name, d.version.unwrap_or_default(), d.flags)).collect();
+            let deps: Vec<(String, String, u64)> = deps
+                .into_iter()
+                .map(|d| (d.name, d.version.unwrap_or_default(), u64::try_from(d.flags).unwrap_or(0)))
+                .collect();
             let epoch = head.get("EPOCH").and_then(Value::as_int).and_then(|e| u32::try_from(e).ok());
             let source = SourcePackage::from_hub(
                 nvr.clone(),
                 epoch,
                 &deps,
-                words("BUILDARCHS"),
-                words("EXCLUSIVEARCH"),
-                words("EXCLUDEARCH"),
+                words(head, "BUILDARCHS"),
+                words(head, "EXCLUSIVEARCH"),
+                words(head, "EXCLUDEARCH"),
             );
             match source {
                 Ok(source) => found.push(source),
@@ -322,6 +324,29 @@ impl Fetching {
         }
         Ok(found)
     }
+}
+
+/// A list of words in a package's header, as the hub gives it.
+fn words(header: &Value, name: &str) -> Vec<Name> {
+    let list = header.get(name).and_then(Value::as_array).unwrap_or_default();
+    list.iter().filter_map(Value::as_str).map(Name::from).collect()
+}
+
+/// How the hub calls a source package.
+fn source_rpm(nvr: &Nvr) -> Value {
+    let text = |t: &Name| Value::Text(t.to_string());
+    Value::Struct(BTreeMap::from([
+        ("name".to_owned(), text(&nvr.name)),
+        ("version".to_owned(), text(&nvr.version)),
+        ("release".to_owned(), text(&nvr.release)),
+        ("arch".to_owned(), Value::Text("src".to_owned())),
+    ]))
+}
+
+/// Asks for what decides about architectures, and the epoch.
+fn headers_of(nvr: &Nvr) -> Call {
+    let headers = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"].map(|h| Value::Text(h.to_owned())).to_vec();
+    call("getRPMHeaders", vec![], vec![("rpmID", source_rpm(nvr)), ("headers", Value::Array(headers))])
 }
 
 /// Keeps the newest repository of each tag.

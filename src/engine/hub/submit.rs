@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::convert;
-use super::looker::{call, decoded};
+use super::looker::decoded;
 use crate::config::BindRepo;
 use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::observing::Submission;
 use crate::engine::serve::{Ending, Input, ToBrain};
 use crate::engine::{EngineError, clock};
-use crate::koji::client::{HubError, Session};
+use crate::koji::{HubError, Session};
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
 use crate::log::{AnyLog, EventLog, OutboxCommand};
@@ -71,6 +71,8 @@ pub struct Submitter {
 enum Stopped {
     Hub(HubError),
     Log(EngineError),
+    /// Our user has more tasks since the oldest waiting decision than are searched.
+    TooMany,
     Ending,
 }
 
@@ -131,6 +133,10 @@ impl Submitter {
                     let (class, text) = match &other {
                         Stopped::Hub(e) => (e.class(), crate::engine::error::with_causes(e)),
                         Stopped::Log(e) => (e.class(), crate::engine::error::with_causes(e)),
+                        Stopped::TooMany => (
+                            Class::Broken,
+                            format!("more than {} tasks of our user since the oldest waiting decision", SEARCH_PAGE * SEARCH_PAGES),
+                        ),
                         Stopped::Ending => return,
                     };
                     memory.unsure = true;
@@ -259,8 +265,7 @@ impl Submitter {
             }
         }
         // Rather no build than two.
-        tracing::error!(hub = %self.hub, "our user has more tasks since the oldest waiting decision than are searched");
-        Err(Stopped::Hub(HubError::too_many("listTasks")))
+        Err(Stopped::TooMany)
     }
 
     async fn user(&mut self, memory: &mut Memory) -> Result<i64, Stopped> {
@@ -297,7 +302,7 @@ impl Submitter {
                 Ok(self.is_task(command, task))
             }
             // The hub did something else than take it: it says no to this build, not to us.
-            Err(e) if e.is_refusal() => {
+            Err(e) if is_refusal(&e) => {
                 Ok(Submission::Refused { rebuild: rebuild_of(command), reason: bounded(&e.to_string()) })
             }
             Err(e) => Err(e.into()),
@@ -308,7 +313,7 @@ impl Submitter {
         match self.session.call("cancelTask", vec![Value::Int(command.task_id.0)], &[]).await {
             Ok(_) => Ok(()),
             // Not ours, or not there: trying again changes nothing. What became of the task will be seen.
-            Err(e) if e.is_refusal() => {
+            Err(e) if is_refusal(&e) => {
                 tracing::warn!(hub = %self.hub, task = %command.task_id, error = %e, "the hub does not let us cancel");
                 Ok(())
             }
@@ -343,7 +348,7 @@ impl Submitter {
             let kwargs = [("min_event", Value::Text("last".to_owned()))];
             match self.session.call("repo.request", vec![Value::Text(tag.to_string())], &kwargs).await {
                 Ok(_) => tracing::info!(hub = %self.hub, tag = %tag, "asked for a repository"),
-                Err(e) if e.is_refusal() => {
+                Err(e) if is_refusal(&e) => {
                     tracing::warn!(hub = %self.hub, tag = %tag, error = %e, "the hub makes no repository for us");
                 }
                 Err(e) => return Err(e.into()),
@@ -351,6 +356,11 @@ impl Submitter {
         }
         Ok(())
     }
+}
+
+/// Whether the hub heard us and said no to this one thing. Whether we may log in, and whether it is there at all, is something else.
+fn is_refusal(error: &HubError) -> bool {
+    matches!(error, HubError::Fault { .. }) && error.class() == Class::Rejected
 }
 
 fn rebuild_of(command: &RebuildCommand) -> RebuildId {

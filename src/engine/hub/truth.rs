@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use super::looker::{Looker, call, decoded};
+use super::looker::{Looker, call, decoded, shaped};
 use super::seen::{Seen, TaggedSeen};
-use crate::koji::client::HubError;
+use crate::koji::HubError;
 use crate::koji::records;
-use crate::koji::shape::FromValue;
 use crate::koji::xmlrpc::Value;
 use crate::model::koji::{BuildState, TaskState};
 use crate::model::{Hub, Name, Nvr, RepoId, TaskId};
@@ -89,8 +88,7 @@ pub(super) async fn read(looker: &Looker, hub: &Hub, wanted: &[Wanted]) -> Resul
     let mut leaves: Vec<(usize, records::Task)> = Vec::new();
     for (at, answer) in looker.ask(trees).await?.into_iter().enumerate() {
         let Ok(value) = answer else { continue };
-        let tree = records::TaskTree::from_value(&value)
-            .map_err(|e| HubError::from(e.in_answer_to("getTaskDescendents")))?;
+        let tree: records::TaskTree = shaped("getTaskDescendents", &value)?;
         let of_arch = tree.tasks().into_iter().filter(|t| t.method == "buildArch").take(BUILDROOTS_MAX).cloned();
         leaves.extend(of_arch.map(|t| (at, t)));
     }

@@ -19,7 +19,7 @@ use super::truth::{self, Wanted};
 use crate::decide::load::{ArchLoads, Host};
 use crate::engine::clock;
 use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
-use crate::koji::client::HubError;
+use crate::koji::HubError;
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
 use crate::model::koji::RepoState;
@@ -78,8 +78,6 @@ pub struct Watcher {
     pub log_id: String,
     /// Whether decisions want to know how busy builders are.
     pub wants_load: bool,
-    /// Whether the hub makes repositories on demand and can be queried for them.
-    pub has_repo_query: bool,
     /// Counters.
     pub metrics: Metrics,
     /// Ends it.
@@ -268,7 +266,6 @@ impl Watcher {
             return Ok(());
         }
         memory.scope.log_id.clone_from(&self.log_id);
-        memory.scope.has_repo_query = self.has_repo_query;
         let mut answers = self.looker.ask(vec![call("getUser", vec![Value::Text(self.user.clone())], vec![])]).await?;
         let user: Option<records::User> = match answers.pop() {
             Some(answer) => decoded("getUser", answer)?,
@@ -276,6 +273,7 @@ impl Watcher {
         };
         // Nobody of that name yet: it has no tasks either. It is asked for again.
         memory.scope.user = user.map(|u| u.id);
+        memory.scope.has_repo_query = self.looker.has_repo_query();
         Ok(())
     }
 
