@@ -158,6 +158,8 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             // A task that never was seen can only have vanished.
             let vanished = r.rebuild.and_then(|id| state.rebuilds.get(&id)).is_some_and(|open| open.vanished);
             let derived = match task.zip(policy) {
+                // Judged before, and the texts it was judged by are forgotten; only who was given up may come to something else.
+                Some((t, _)) if t.outcome.is_some_and(|o| o != Outcome::TimedOut) => t.outcome,
                 Some((t, p)) => match judgement(t, &p) {
                     Some(verdict) => Some(verdict.outcome),
                     // It did not end, so all it can be is given up.
