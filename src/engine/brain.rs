@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::error::EngineError;
 use super::eyes::Eyes;
+use super::follow::Hands;
 use super::resolving::ClosureCache;
 use super::verdicts::Closures;
 use crate::bus::koji_message::{self, Context, Interpretation};
@@ -55,6 +56,7 @@ pub struct Brain<E> {
     pub(super) commit: Commit,
     pub(super) cache: ClosureCache,
     pub(super) metrics: Metrics,
+    pub(super) hands: Hands,
     hash: ChainHash,
     committed: Option<Seq>,
     now: Timestamp,
@@ -95,6 +97,7 @@ impl<E: Eyes> Brain<E> {
             commit: Commit::default(),
             cache: ClosureCache::default(),
             metrics,
+            hands: Hands::default(),
             begun: false,
             facts_unseen: false,
             persons,

@@ -29,3 +29,4 @@ pub mod verdicts;
 pub use brain::{Brain, Settings};
 pub use error::EngineError;
 pub use eyes::{Blind, Eyes};
+pub use follow::Hands;

@@ -58,6 +58,7 @@ impl State {
                     problem: p.problem.as_deref().map(Box::from),
                     changes,
                     base,
+                    truth: false,
                 },
             );
             package.judge(&allowed, &collection.moves);

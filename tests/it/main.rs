@@ -6,6 +6,8 @@ mod bad_input;
 mod bench_quick;
 mod cases;
 mod cases_builds;
+mod cases_hub;
+mod cases_order;
 mod causes;
 mod defects;
 mod distro;

@@ -10,14 +10,15 @@ use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why};
 use koschei::engine::eyes::{Eyes, NotSeen, RepoSeen, Unit};
 use koschei::engine::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
-use koschei::engine::{Brain, Settings, ingest};
+use koschei::engine::{Brain, Hands, Settings, ingest};
 use koschei::event::{
-    CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet, PackageSkipResolutionSet,
-    PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, Source,
+    ChildTask, CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet, PackageSkipResolutionSet,
+    PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, RebuildSubmitted, Source, TaskChanged, TaskFault,
 };
 use koschei::fold::{Package, State};
 use koschei::log::{EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
-use koschei::model::{Hub, Name, Nvr, PackageState, RepoId, TaskId, Timestamp};
+use koschei::model::koji::TaskState;
+use koschei::model::{Hub, Name, Nvr, PackageState, RebuildId, RepoId, TaskId, Timestamp};
 use koschei::resolve::Mode;
 use koschei::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -188,6 +189,7 @@ pub(crate) struct World {
     messages: u64,
     builds: BTreeMap<String, i64>,
     requests_seen: usize,
+    hands: Hands,
     /// Hours east of Greenwich of the clock messages are stamped by.
     pub(crate) zone: i8,
 }
@@ -236,6 +238,7 @@ impl World {
             messages: 0,
             builds: BTreeMap::new(),
             requests_seen: 0,
+            hands: Hands::default(),
             zone: 0,
         };
         world.pass(0);
@@ -247,7 +250,14 @@ impl World {
         self.rt.block_on(self.log.close());
         let (log, brain) = self.rt.block_on(awake(&self.dir, &self.settings, &self.eyes));
         (self.log, self.brain) = (log, brain);
+        *self.brain.hands() = self.hands.clone();
         self.rt.block_on(async { ingest::drain(&mut self.brain, &self.log, 100, &Default::default()).await }).unwrap();
+    }
+
+    /// Starts anew with other rules.
+    pub(crate) fn adopt(&mut self, policy: Policy) {
+        self.settings.policy = policy;
+        self.restart();
     }
 
     /// Something to be seen at the next start.
@@ -455,6 +465,78 @@ impl World {
         self.done("f99-build", repo);
     }
 
+    // ---- a hub to submit to ------------------------------------------------------------------------------------------
+
+    /// From now on there is somebody who submits.
+    pub(crate) fn submits(&mut self) {
+        self.hands.submits = true;
+        *self.brain.hands() = self.hands.clone();
+    }
+
+    /// The builders are as busy as that, in thousandths.
+    pub(crate) fn load(&mut self, loads: &[(&str, u32)]) {
+        self.hands.load = Some(ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
+        *self.brain.hands() = self.hands.clone();
+    }
+
+    /// The open request of a package.
+    pub(crate) fn open(&self, package: &str) -> RebuildId {
+        self.package(package).open_rebuild.unwrap_or_else(|| panic!("{package} has no open request"))
+    }
+
+    /// The hub took a request; it is task `task`.
+    pub(crate) fn submitted(&mut self, rebuild: RebuildId, package: &str, task: i64) {
+        self.operator(RebuildSubmitted {
+            rebuild,
+            collection: "f99".into(),
+            package: package.into(),
+            hub: Hub::new("primary"),
+            task_id: TaskId(task),
+        });
+    }
+
+    /// The hub was asked about a task of ours: its state, the rebuild it carries, and how its steps failed (label and text).
+    pub(crate) fn looked(&mut self, task: i64, nvr: &str, state: TaskState, decision: Option<RebuildId>) {
+        self.looked_with(task, nvr, state, decision, &[]);
+    }
+
+    pub(crate) fn looked_with(
+        &mut self,
+        task: i64,
+        nvr: &str,
+        state: TaskState,
+        decision: Option<RebuildId>,
+        failed: &[(&str, i64, &str)],
+    ) {
+        let step = |(n, (label, code, text)): (usize, &(&str, i64, &str))| ChildTask {
+            task_id: TaskId(task * 100 + i64::try_from(n).unwrap()),
+            method: if *label == "srpm" { "rebuildSRPM".into() } else { "buildArch".into() },
+            label: (*label).into(),
+            state: if text.is_empty() { TaskState::Closed } else { TaskState::Failed },
+            arch: None,
+            fault: (!text.is_empty()).then(|| TaskFault::new(*code, text)),
+        };
+        let children: Vec<ChildTask> = failed.iter().enumerate().map(step).collect();
+        let nvr = Nvr::parse(nvr).unwrap();
+        let changed = TaskChanged {
+            hub: Hub::new("primary"),
+            task_id: TaskId(task),
+            state,
+            package: nvr.name.clone(),
+            nvr: Some(nvr),
+            target: Some("f99".into()),
+            repo_id: Some(RepoId(1)),
+            arches: Vec::new(),
+            decision: decision.map(|d| d.to_string()),
+            created_at: Some(self.now()),
+            started_at: None,
+            finished_at: None,
+            fault: children.iter().find_map(|c| c.fault.clone()),
+            children,
+        };
+        self.operator(changed);
+    }
+
     // ---- operators ---------------------------------------------------------------------------------------------------
 
     /// Does what an operator does.
@@ -620,10 +702,14 @@ impl World {
         self.state().hubs[&Hub::new("primary")].tasks.get(&TaskId(id))?.outcome
     }
 
+    /// What an audit of the log finds.
+    pub(crate) fn audit(&self) -> koschei::engine::audit::Audit {
+        self.rt.block_on(koschei::engine::audit::audit(&self.log, &mut |_| {})).unwrap()
+    }
+
     /// Audits the log: every decision must follow from it.
     pub(crate) fn audited(&self) {
-        let audit = self.rt.block_on(koschei::engine::audit::audit(&self.log, &mut |_| {})).unwrap();
-        assert_eq!(audit.findings, Vec::new());
+        assert_eq!(self.audit().findings, Vec::new());
     }
 
     /// And there is nothing in it that made no sense.
