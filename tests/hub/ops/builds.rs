@@ -333,11 +333,16 @@ impl Tx<'_> {
     pub fn cancel_build(&mut self, nvr: &str) -> Result<(), Fault> {
         self.new_call();
         let id = self.build_id(nvr)?;
-        let task = self.w.build(id).unwrap().task;
+        let now = self.now;
+        let build = self.w.build_mut(id);
+        let (task, old) = (build.task, std::mem::replace(&mut build.state, 4));
+        build.completion = Some(now);
+        self.wrote = true;
+        // The task first: the message shows it and its children cancelled.
         if let Some(task) = task {
             self.cancel(task);
         }
-        self.set_build_state(id, 4);
+        self.build_message(id, Some(old));
         Arc::make_mut(&mut self.w.pending).remove(&id);
         Ok(())
     }
