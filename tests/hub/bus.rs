@@ -25,7 +25,7 @@ pub struct BusMessage {
 impl BusMessage {
     /// The topic without prefix, such as `buildsys.tag`.
     pub fn short_topic(&self) -> &str {
-        self.topic.find("buildsys.").map_or(&self.topic, |at| &self.topic[at..])
+        self.topic.find("buildsys.").and_then(|at| self.topic.get(at..)).unwrap_or(&self.topic)
     }
 
     /// A line of a recording, as `events.jsonl` has them; `seen_at` in seconds since 1970.
@@ -95,8 +95,8 @@ impl<'a> Sender<'a> {
 /// A random UUID (version 4).
 pub fn uuid() -> String {
     let bits = rand::random::<u128>() & !(0xf000 << 64) & !(0xc000 << 48) | (0x4000 << 64) | (0x8000 << 48);
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);
+    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12))
 }
 
 /// Names of task states.

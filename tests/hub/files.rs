@@ -100,7 +100,7 @@ pub async fn serve(core: &Arc<Core>, method: &Method, headers: &HeaderMap, path:
     let Some((mut bytes, modified)) = find(core, &path) else {
         return Ok(reply(StatusCode::NOT_FOUND, "text/html", "<html>404 Not Found</html>"));
     };
-    let tag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..20]);
+    let tag = format!("\"{}\"", blake3::hash(&bytes).to_hex());
     if headers.get("if-none-match").is_some_and(|v| v.as_bytes() == tag.as_bytes()) {
         return Ok(reply(StatusCode::NOT_MODIFIED, "application/octet-stream", ""));
     }

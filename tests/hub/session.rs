@@ -15,7 +15,7 @@ pub struct Claim {
 }
 
 fn key(id: i64) -> String {
-    format!("{id}-{}", &super::bus::uuid().replace('-', "")[..19])
+    format!("{id}-{:019x}", rand::random::<u64>())
 }
 
 impl Tx<'_> {

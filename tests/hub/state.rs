@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::bus::BusMessage;
 use super::clock::Clock;
@@ -233,13 +233,16 @@ impl Hub {
     }
 
     fn wait(&self, what: &str, mut so: impl FnMut(&Inner) -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let mut left = PATIENCE;
         let mut inner = self.core.lock();
         while !so(&inner) {
-            let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waited in vain until {what}");
-            let waited = self.core.changed.wait_timeout(inner, left.min(Duration::from_millis(100)));
-            inner = waited.map_or_else(|p| p.into_inner().0, |w| w.0);
+            let waited = self.core.changed.wait_timeout(inner, Duration::from_millis(100));
+            let (again, waited) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            inner = again;
+            if waited.timed_out() {
+                left = left.saturating_sub(Duration::from_millis(100));
+            }
         }
     }
 

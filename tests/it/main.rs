@@ -20,6 +20,7 @@ mod generated;
 #[path = "../hub/mod.rs"]
 mod hub;
 mod hub_basics;
+mod hub_life;
 mod jetstream;
 mod kill;
 mod koji_exchanges;

@@ -31,7 +31,7 @@ pub static CALLS: &[Entry] = entries! {
     };
     "getUser" as "get_user": "userInfo= strict= krb_princs= groups=" => get_user;
     "listUsers" as "RootExports.listUsers": "userType= prefix= queryOpts= perm= inherited_perm=" => |tx, args| {
-        let rows = tx.w.users.iter().map(|u| user_record(u)).collect();
+        let rows = tx.w.users.iter().map(user_record).collect();
         Ok(super::common::query(rows, args.get("queryOpts")))
     };
     "logout" as "logout": "session_id=" => logout;

@@ -13,7 +13,7 @@ use super::tasks::NewTask;
 
 /// A digest of some text, shaped as an MD5.
 fn digest(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
+    hex::encode(&blake3::hash(text.as_bytes()).as_bytes()[..16])
 }
 
 impl Tx<'_> {
@@ -28,7 +28,7 @@ impl Tx<'_> {
         for (name, arch, deps, files) in std::iter::once(source).chain(binaries) {
             let id = self.w.rpms.last().map_or(0, |r| r.id) + 1;
             let payloadhash = digest(&format!("{name}-{}.{arch}", spec.evr()));
-            let size = 6000 + i64::from(u8::from_str_radix(&payloadhash[..2], 16).unwrap());
+            let size = 6000 + i64::from(payloadhash.as_bytes()[0]);
             let buildroot = buildroots.iter().find(|(a, _)| a == arch).or(buildroots.first()).map(|(_, b)| *b);
             let arches = if arch == "src" { Arc::new(arches.clone()) } else { Arc::default() };
             let row = Rpm {
@@ -333,11 +333,16 @@ impl Tx<'_> {
     pub fn cancel_build(&mut self, nvr: &str) -> Result<(), Fault> {
         self.new_call();
         let id = self.build_id(nvr)?;
-        let task = self.w.build(id).unwrap().task;
+        let now = self.now;
+        let build = self.w.build_mut(id);
+        let (task, old) = (build.task, std::mem::replace(&mut build.state, 4));
+        build.completion = Some(now);
+        self.wrote = true;
+        // The task first: the message shows it and its children cancelled.
         if let Some(task) = task {
             self.cancel(task);
         }
-        self.set_build_state(id, 4);
+        self.build_message(id, Some(old));
         Arc::make_mut(&mut self.w.pending).remove(&id);
         Ok(())
     }

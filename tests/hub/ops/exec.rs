@@ -168,7 +168,7 @@ impl Tx<'_> {
         };
         match srpm.state {
             FREE => return Ok(self.make_srpm(task, srpm, &place)),
-            FAILED => return Ok(self.fail_like(id, &[srpm.clone()])),
+            FAILED => return Ok(self.fail_like(id, std::slice::from_ref(srpm))),
             CLOSED => (),
             _ => return Ok(false),
         }
