@@ -83,7 +83,7 @@ async fn serve(
     pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
     live_hub::tags_of_targets(&mut config, &hubs, stop).await?;
     let mut settings = config.settings(Source::Hub);
-    settings.hubs = config.hubs.iter().map(|h| Hub::new(&h.name)).collect();
+    settings.hubs = hubs.iter().filter(|h| h.can_submit()).map(|h| h.name.clone()).collect();
     let log_id = log.info().await?.log_id;
     let (brain, inputs) = ToBrain::channel();
     let (inbox, inbox_rung) = watch::channel(0);

@@ -253,6 +253,7 @@ impl<E: Eyes> Brain<E> {
             return;
         };
         let nvr = requested.nvr.clone();
+        let submits = self.hands.submits || self.settings.hubs.contains(&requested.hub);
         let seq = self.push(requested.clone().into(), Source::Engine, Some(evaluation), Some(correlation));
         let rebuild = RebuildId(seq.get());
         let command = RebuildCommand {
@@ -276,7 +277,7 @@ impl<E: Eyes> Brain<E> {
                 correlation: Some(correlation.get()),
             },
         };
-        let reason = match (self.settings.policy.passive, self.hands.submits) {
+        let reason = match (self.settings.policy.passive, submits) {
             (true, _) => PASSIVE,
             (false, false) => NO_HUB,
             (false, true) => "",

@@ -187,9 +187,15 @@ impl<E: Eyes> Brain<E> {
         self.fact(log, fact).await
     }
 
-    /// Takes over how busy the builders of a hub are, for the next decisions.
+    /// Takes over how busy the builders of a hub are, for the next decisions. Of several hubs the busier one counts for an architecture.
     pub fn load(&mut self, hub: &Hub, loads: ArchLoads) {
         self.loads.insert(hub.clone(), loads);
+        let mut busiest = ArchLoads::default();
+        for (arch, load) in self.loads.values().flat_map(|l| &l.0) {
+            let known = busiest.0.entry(arch.clone()).or_default();
+            *known = (*known).max(*load);
+        }
+        self.hands().load = Some(busiest);
     }
 
     /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside.

@@ -72,10 +72,13 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
         Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::RebuildCancelRequested(c) => {
-            let task = state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&c.task_id));
-            match task {
-                None => Err(format!("no task {} of ours is known on {}", c.task_id, c.hub)),
-                Some(t) if t.state.is_final() => Err(format!("task {} has ended", c.task_id)),
+            let Some(id) = c.task_id else {
+                let open = c.rebuild.is_some_and(|r| state.rebuilds.contains_key(&r));
+                return if open { Ok(()) } else { Err("no such rebuild is open".to_owned()) };
+            };
+            match state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&id)) {
+                None => Err(format!("no task {id} of ours is known on {}", c.hub)),
+                Some(t) if t.state.is_final() => Err(format!("task {id} has ended")),
                 Some(_) => Ok(()),
             }
         }
