@@ -172,7 +172,7 @@ async fn follow<E: Eyes>(
         Some(url) => {
             let (source, commands) = nats(args, url).await?;
             readiness.ready();
-    metrics.intake_begins(crate::engine::clock::now());
+            metrics.intake_begins(crate::engine::clock::now());
             Ok(live::follow(&mut brain, log, &source, commands.or(sink), how, metrics, stop).await?)
         }
         None => {

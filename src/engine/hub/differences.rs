@@ -11,7 +11,8 @@ use smol_str::SmolStr;
 use super::seen::{BuildSeen, Observation, RepoSeen, Seen, TagSeen, TaggedSeen, TaskSeen, Why};
 use crate::event::{
     BuildChanged, BuildTagged, BuildUntagged, Event, FactId, NewEvent, PackageListAction, PackageListChanged,
-    RepoDeleted, RepoExpired, RepoInitialised, RepoReady, Source, TagObserved, TargetObserved, TaskChanged, TaskVanished,
+    RepoDeleted, RepoExpired, RepoInitialised, RepoReady, Source, TagObserved, TargetObserved, TaskChanged,
+    TaskVanished,
 };
 use crate::fold::{HubState, State, Tag};
 use crate::model::koji::{BuildState, RepoState};

@@ -10,10 +10,10 @@ use super::keys::Key;
 use super::seen::{Seen, TagSeen, TaskSeen};
 use crate::event::{ChildTask, TaskFault};
 use crate::koji::client::At;
-use crate::koji::{HubClient, HubError};
 use crate::koji::records;
 use crate::koji::shape::FromValue;
 use crate::koji::xmlrpc::{Call, Fault, Value};
+use crate::koji::{HubClient, HubError};
 use crate::model::TaskId;
 use crate::model::koji::TaskState;
 
@@ -158,12 +158,8 @@ impl Looker {
             below.truncate(STEPS_MAX);
             steps.push(below);
         }
-        let failed: Vec<TaskId> = tasks
-            .iter()
-            .chain(steps.iter().flatten())
-            .filter(|t| t.state == TaskState::Failed)
-            .map(|t| t.id)
-            .collect();
+        let failed: Vec<TaskId> =
+            tasks.iter().chain(steps.iter().flatten()).filter(|t| t.state == TaskState::Failed).map(|t| t.id).collect();
         let faults = self.faults(&failed).await?;
         let all = tasks.into_iter().zip(steps);
         Ok(all.filter_map(|(task, steps)| convert::task(&task, &steps, &faults, scope)).collect())

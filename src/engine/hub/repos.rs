@@ -17,10 +17,10 @@ use crate::engine::clock;
 use crate::engine::observing::Observed;
 use crate::engine::serve::{Ending, Input, ToBrain};
 use crate::koji::HubError;
+use crate::koji::SourcePackage;
 use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
 use crate::koji::records;
 use crate::koji::xmlrpc::{Call, Value};
-use crate::koji::SourcePackage;
 use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, Nvr};
 use crate::repodata::load_builds;
@@ -210,14 +210,8 @@ impl Fetching {
     }
 
     async fn hand(&self, event: i64, seen: Vec<Seen>) -> Result<Observed, Ending> {
-        let look = Observation {
-            hub: self.hub.clone(),
-            event,
-            why: Why::Hint,
-            at: clock::now(),
-            seen,
-            complete: false,
-        };
+        let look =
+            Observation { hub: self.hub.clone(), event, why: Why::Hint, at: clock::now(), seen, complete: false };
         self.brain.hand(Input::Looked { look, tickets: Vec::new() }).await
     }
 
@@ -290,10 +284,7 @@ impl Fetching {
         let calls: Vec<Call> = nvrs
             .iter()
             .flat_map(|nvr| {
-                [
-                    call("getRPMDeps", vec![source_rpm(nvr)], vec![("depType", Value::Int(DEP_REQUIRE))]),
-                    headers_of(nvr),
-                ]
+                [call("getRPMDeps", vec![source_rpm(nvr)], vec![("depType", Value::Int(DEP_REQUIRE))]), headers_of(nvr)]
             })
             .collect();
         let answers = self.looker.ask(calls).await?;
@@ -319,7 +310,9 @@ impl Fetching {
             );
             match source {
                 Ok(source) => found.push(source),
-                Err(e) => tracing::warn!(hub = %self.hub, source = %nvr, error = %e, "the hub's requirements cannot be used"),
+                Err(e) => {
+                    tracing::warn!(hub = %self.hub, source = %nvr, error = %e, "the hub's requirements cannot be used")
+                }
             }
         }
         Ok(found)

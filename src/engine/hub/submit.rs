@@ -19,9 +19,9 @@ use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::observing::Submission;
 use crate::engine::serve::{Ending, Input, ToBrain};
 use crate::engine::{EngineError, clock};
-use crate::koji::{HubError, Session};
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
+use crate::koji::{HubError, Session};
 use crate::log::{AnyLog, EventLog, OutboxCommand};
 use crate::model::{Class, Classified, Hub, Name, RebuildId, TaskId, Timestamp};
 use crate::telemetry::{self, Metrics};
@@ -135,7 +135,10 @@ impl Submitter {
                         Stopped::Log(e) => (e.class(), crate::engine::error::with_causes(e)),
                         Stopped::TooMany => (
                             Class::Broken,
-                            format!("more than {} tasks of our user since the oldest waiting decision", SEARCH_PAGE * SEARCH_PAGES),
+                            format!(
+                                "more than {} tasks of our user since the oldest waiting decision",
+                                SEARCH_PAGE * SEARCH_PAGES
+                            ),
                         ),
                         Stopped::Ending => return,
                     };
@@ -250,7 +253,8 @@ impl Submitter {
                 ("limit".to_owned(), Value::Int(SEARCH_PAGE)),
                 ("offset".to_owned(), Value::Int(page * SEARCH_PAGE)),
             ]);
-            let answer = self.session.call("listTasks", vec![Value::Struct(options), Value::Struct(order)], &[]).await?;
+            let answer =
+                self.session.call("listTasks", vec![Value::Struct(options), Value::Struct(order)], &[]).await?;
             let tasks: Vec<records::Task> = decoded("listTasks", Ok(answer))?;
             let all = i64::try_from(tasks.len()).unwrap_or(i64::MAX) < SEARCH_PAGE;
             for task in tasks {
@@ -294,7 +298,8 @@ impl Submitter {
         if let Some(repo) = command.repo_id.filter(|_| bind) {
             opts.insert("repo_id".to_owned(), Value::Int(repo.0));
         }
-        let args = vec![Value::Text(command.source.clone()), Value::Text(command.target.to_string()), Value::Struct(opts)];
+        let args =
+            vec![Value::Text(command.source.clone()), Value::Text(command.target.to_string()), Value::Struct(opts)];
         let kwargs = [("priority", Value::Int(command.task_priority))];
         match self.session.call("build", args, &kwargs).await {
             Ok(answer) => {

@@ -99,7 +99,8 @@ pub(super) async fn read(looker: &Looker, hub: &Hub, wanted: &[Wanted]) -> Resul
     if leaves.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = leaves.iter().map(|(_, t)| call("listBuildroots", vec![], vec![("taskID", Value::Int(t.id.0))])).collect();
+    let rows =
+        leaves.iter().map(|(_, t)| call("listBuildroots", vec![], vec![("taskID", Value::Int(t.id.0))])).collect();
     let mut roots: Vec<(usize, records::Task, records::Buildroot)> = Vec::new();
     for (answer, (at, leaf)) in looker.ask(rows).await?.into_iter().zip(leaves) {
         let buildroots: Vec<records::Buildroot> = decoded("listBuildroots", answer)?;
@@ -121,7 +122,10 @@ pub(super) async fn read(looker: &Looker, hub: &Hub, wanted: &[Wanted]) -> Resul
             truth.arches.push(TruthArch {
                 arch: root.arch.clone().or(leaf.arch.clone()).unwrap_or_default(),
                 repo_id,
-                packages: rpms.iter().map(|r| (r.nevra(), r.external_repo_name.clone().filter(|_| r.is_external()))).collect(),
+                packages: rpms
+                    .iter()
+                    .map(|r| (r.nevra(), r.external_repo_name.clone().filter(|_| r.is_external())))
+                    .collect(),
                 complete: is_complete(&leaf),
             });
         }

@@ -23,7 +23,7 @@ use crate::koji::HubError;
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
 use crate::model::koji::RepoState;
-use crate::model::{Classified, Class, Hub, Name, TaskId};
+use crate::model::{Class, Classified, Hub, Name, TaskId};
 use crate::telemetry::Metrics;
 
 /// Different objects looked at together.
@@ -313,7 +313,8 @@ impl Watcher {
                 false
             }
             Seen::Repos { usable, .. } => {
-                let newest = usable.iter().filter(|r| r.state == RepoState::Ready).max_by_key(|r| (r.create_event, r.repo_id));
+                let newest =
+                    usable.iter().filter(|r| r.state == RepoState::Ready).max_by_key(|r| (r.create_event, r.repo_id));
                 if let Some(newest) = newest.filter(|r| is_new(r)).cloned() {
                     usable.retain(|r| r.repo_id != newest.repo_id);
                     fetch(newest);
@@ -548,9 +549,7 @@ impl Watcher {
 
 /// Everything of some tags.
 fn whole(tags: &BTreeSet<Name>) -> BTreeSet<Key> {
-    let of = |t: &Name| {
-        [Key::TagConfig(t.clone()), Key::TagPackages(t.clone(), None), Key::TagBuilds(t.clone(), None)]
-    };
+    let of = |t: &Name| [Key::TagConfig(t.clone()), Key::TagPackages(t.clone(), None), Key::TagBuilds(t.clone(), None)];
     tags.iter().flat_map(of).collect()
 }
 
