@@ -240,7 +240,8 @@ impl Archive {
     }
 }
 
-fn read_repo(dir: PathBuf, id: RepoId) -> Result<ArchivedRepo, ArchiveError> {
+/// Reads what a repository says about itself.
+pub(super) fn read_repo(dir: PathBuf, id: RepoId) -> Result<ArchivedRepo, ArchiveError> {
     let path = dir.join("repo.json");
     let mut repo = ArchivedRepo { dir, create_event: None, opts: Vec::new(), custom: false, arches: Vec::new() };
     match read_bounded(&path, MAX_REPO_JSON) {

@@ -61,7 +61,7 @@ impl Repomd {
         self.data.iter().find(|d| d.kind == kind)
     }
 
-    /// The entry groups are read from: createrepo_c writes both a plain `group` and a packed `group_gz`; some repositories have only
+    /// The entry groups are read from: `createrepo_c` writes both a plain `group` and a packed `group_gz`; some repositories have only
     /// the latter.
     pub fn groups(&self) -> Option<&Metadata> {
         ["group", "group_gz", "group_xz", "group_zst"].iter().find_map(|kind| self.find(kind))

@@ -54,11 +54,14 @@ pub(crate) struct Seen {
     pub(crate) status: u16,
 }
 
+/// What all requests of paths that end so meet.
+type Always = (String, fn() -> Fault);
+
 struct State {
     root: PathBuf,
     tags: Tags,
     faults: Mutex<Vec<(String, VecDeque<Fault>)>>,
-    always: Mutex<Vec<(String, fn() -> Fault)>>,
+    always: Mutex<Vec<Always>>,
     seen: Mutex<Vec<Seen>>,
     running: watch::Sender<usize>,
     running_max: AtomicUsize,
@@ -325,6 +328,10 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() { copy_dir(&from, &to) } else { drop(std::fs::copy(from, to).unwrap()) }
+        if from.is_dir() {
+            copy_dir(&from, &to);
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
     }
 }

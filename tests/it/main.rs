@@ -14,6 +14,8 @@ mod distro;
 mod explain;
 mod feed;
 mod files_fetch;
+mod files_headers;
+mod files_mirror;
 mod files_server;
 mod follow;
 mod generated;

@@ -220,6 +220,19 @@ impl Cache {
         found
     }
 
+    /// Those of `arches` for which some generation of a tag has the full file lists.
+    pub(super) fn with_filelists(&self, tag: &str, arches: &BTreeSet<Name>) -> BTreeSet<Name> {
+        let all = directories(&self.dir.join("repos").join(tag)).unwrap_or_default();
+        let has = |arch: &Name| {
+            all.iter().any(|(_, dir)| {
+                let dir = dir.join(arch.as_str());
+                let Ok(repo) = RepoDir::open(&dir) else { return false };
+                repo.repomd().find("filelists").is_some_and(|entry| dir.join(&entry.href).is_file())
+            })
+        };
+        arches.iter().filter(|arch| has(arch)).cloned().collect()
+    }
+
     /// Architectures that were looked for when a generation was fetched; `None`: there is no such generation, not a whole one.
     pub(super) fn asked(&self, key: &Key) -> Option<BTreeSet<Name>> {
         let text = fs::read_to_string(self.repo_dir(key).join(ASKED)).ok()?;
@@ -243,10 +256,10 @@ impl Cache {
             if to.is_dir() {
                 for (arch, path) in directories(&from)? {
                     let target = to.join(arch);
-                    if target.exists() {
-                        self.remove(&target)?;
+                    // What is there is as good, and somebody may be reading it.
+                    if !target.exists() {
+                        fs::rename(path, target)?;
                     }
-                    fs::rename(path, target)?;
                 }
                 fs::remove_dir_all(&from)?;
                 write(&to.join(ASKED), &asked)?;
@@ -278,13 +291,19 @@ impl Cache {
 
     /// Removes a generation unless it is in use; `false` if it is. What was fetched of it and not finished goes, too.
     pub(super) fn forget(&self, key: &Key) -> Result<bool, FetchError> {
-        let state = self.state();
-        if state.in_use.contains_key(key) {
+        let dir = self.repo_dir(key);
+        if !self.unused_goes(key).map_err(FetchError::disk(dir))? {
             return Ok(false);
         }
-        drop(state);
-        self.discard(key)?;
+        let incoming = self.incoming_dir(key);
+        self.remove(&incoming).map_err(FetchError::disk(incoming))?;
         Ok(true)
+    }
+
+    /// Removes what was fetched of a generation and not finished.
+    pub(super) fn discard_unfinished(&self, key: &Key) -> Result<(), FetchError> {
+        let dir = self.incoming_dir(key);
+        self.remove(&dir).map_err(FetchError::disk(dir))
     }
 
     /// Removes a generation that the caller alone uses.
@@ -386,7 +405,10 @@ impl Cache {
         let trash = self.dir.join(".trash");
         fs::create_dir_all(&trash)?;
         let trash = trash.join(state.next_trash.to_string());
-        fs::rename(&dir, &trash)?;
+        match fs::rename(&dir, &trash) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            renamed => renamed?,
+        }
         drop(state);
         fs::remove_dir_all(trash)?;
         // Only if it was the last of its tag.

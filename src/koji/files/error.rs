@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::archive::ArchiveError;
 use super::super::buildrequires::SourcesError;
 use crate::model::{Class, Classified, Name, Nvr, RepoId};
 use crate::repodata::{RepodataError, SrpmError};
@@ -161,6 +162,9 @@ pub enum FetchError {
     /// Metadata of a repository are wrong.
     #[error(transparent)]
     Metadata(#[from] RepodataError),
+    /// A repository in the cache cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The header of a source package is wrong.
     #[error(transparent)]
     Header(#[from] SrpmError),
@@ -182,6 +186,7 @@ impl Classified for FetchError {
             | Self::Checksum { .. }
             | Self::Disk { .. } => Class::Unavailable,
             Self::Metadata(error) => error.class(),
+            Self::Archive(error) => error.class(),
             Self::Header(error) => error.class(),
             Self::Sources(error) => error.class(),
             Self::Shared(error) => error.class(),
@@ -192,22 +197,22 @@ impl Classified for FetchError {
 }
 
 impl FetchError {
+    /// The error itself, where somebody else's attempt was waited for.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.root(),
+            error => error,
+        }
+    }
+
     /// The file is not there: a fact about it, not about the server.
     pub fn is_not_found(&self) -> bool {
-        match self {
-            Self::NotFound { .. } => true,
-            Self::Shared(error) => error.is_not_found(),
-            _ => false,
-        }
+        matches!(self.root(), Self::NotFound { .. })
     }
 
     /// The repository is not there or not whole.
     pub fn is_gone(&self) -> bool {
-        match self {
-            Self::Gone { .. } => true,
-            Self::Shared(error) => error.is_gone(),
-            _ => false,
-        }
+        matches!(self.root(), Self::Gone { .. })
     }
 
     pub(super) fn disk(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
