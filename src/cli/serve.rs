@@ -26,7 +26,6 @@ use crate::engine::serve::{Service, ToBrain, ToHub};
 use crate::engine::{Settings, intake};
 use crate::event::Source;
 use crate::log::{self, AnyLog, EventLog, Options};
-use crate::model::Hub;
 use crate::telemetry::Metrics;
 use crate::web::{Follower, KojiLinks, Site};
 

@@ -221,6 +221,7 @@ impl World {
             mode: Mode::Two,
             find_collections: collections.is_empty(),
             wanted: collections.iter().map(created).collect(),
+            hubs: std::collections::BTreeSet::new(),
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();

@@ -306,7 +306,7 @@ impl Watcher {
                 && newest.is_none_or(|n| n < (r.create_event.unwrap_or(0), r.repo_id))
         };
         // Without a receiver the service ends.
-        let mut fetch = |r: RepoSeen| drop(self.repos.send(r));
+        let fetch = |r: RepoSeen| drop(self.repos.send(r));
         seen.retain_mut(|s| match s {
             Seen::Repo(r) if is_new(r) => {
                 fetch(r.clone());
