@@ -136,15 +136,18 @@ impl Follower {
         self.0.status.borrow().clone()
     }
 
-    /// Waits until the end of the log was reached once.
-    pub async fn caught_up(&self) {
+    /// Waits until it is as asked, and says how it is then.
+    pub async fn when(&self, is: impl FnMut(&Status) -> bool) -> Status {
         // The sender lives as long as we do.
-        drop(self.0.status.subscribe().wait_for(|s| s.caught_up).await);
+        match self.0.status.subscribe().wait_for(is).await {
+            Ok(status) => status.clone(),
+            Err(_) => self.status(),
+        }
     }
 
-    /// Waits until `seq` is shown.
-    pub async fn shows(&self, seq: Option<Seq>) {
-        drop(self.0.status.subscribe().wait_for(|s| s.caught_up && s.seq >= seq).await);
+    /// Waits until the end of the log was reached once.
+    pub async fn caught_up(&self) {
+        self.when(|s| s.caught_up).await;
     }
 
     /// Gives `look` the view, as of one event. Blocks: not for async code.
@@ -321,5 +324,72 @@ impl Follower {
         self.0.status.send_modify(change);
         let status = self.status();
         self.0.metrics.web_lag(status.behind_events(), status.behind_seconds(clock::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+    use crate::event::{ChainHash, NewEvent, Source, Tick};
+
+    fn ticks(n: u64) -> Vec<Record> {
+        let tick = |seq| {
+            let new = NewEvent {
+                event: Tick { now: Timestamp::from_secs(1) }.into(),
+                occurred_at: Timestamp::EPOCH,
+                source: Source::Engine,
+                fact: None,
+                koji_event: None,
+                causation: None,
+                correlation: None,
+            };
+            Record::new(Seq::new(seq).unwrap(), Timestamp::EPOCH, &new, ChainHash::GENESIS)
+        };
+        (1..=n).map(tick).collect()
+    }
+
+    /// However much there is to fold, who wants to look waits for one chunk at most.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_gets_its_turn_between_two_chunks() {
+        let follower = Follower::new(Metrics::new());
+        let first = follower.0.view.read().await;
+        let folding = tokio::task::spawn_blocking({
+            let follower = follower.clone();
+            move || follower.fold(&ticks(5_000), None)
+        });
+        // Once the writer waits, nobody gets in without waiting behind it.
+        while follower.0.view.try_read().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let mut second = std::pin::pin!(follower.0.view.read());
+        std::future::poll_fn(|cx| {
+            assert!(second.as_mut().poll(cx).is_pending(), "it stands in the queue");
+            Poll::Ready(())
+        })
+        .await;
+        drop(first);
+        let seen = second.await.state.seq.map_or(0, Seq::get);
+        assert!((1..=CHUNK as u64).contains(&seen), "{seen}");
+        folding.await.unwrap().unwrap();
+        assert_eq!(follower.status().seq, Seq::new(5_000));
+    }
+
+    #[test]
+    fn lag_is_that_of_the_log_or_of_its_silence() {
+        let at = Timestamp::from_secs;
+        let mut status = Status {
+            seq: Seq::new(7),
+            recorded_at: at(100),
+            head: Seq::new(7),
+            head_recorded_at: at(160),
+            ..Status::default()
+        };
+        assert_eq!((status.behind_events(), status.behind_seconds(at(9_000))), (0, 0), "a quiet log is no lag");
+        status.head = Seq::new(9);
+        assert_eq!((status.behind_events(), status.behind_seconds(at(9_000))), (2, 60));
+        status.trouble = Some((at(8_000), "gone".to_owned()));
+        assert_eq!(status.behind_seconds(at(9_000)), 1_000);
     }
 }

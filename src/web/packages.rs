@@ -112,7 +112,10 @@ fn page<'a, T>(rows: &'a [T], wanted: &Wanted) -> Result<(&'a [T], usize), Refus
     let pages = rows.len().div_ceil(wanted.rows).max(1);
     if wanted.page > pages {
         let last = (format!("page {pages}"), address(wanted, |w| w.page = pages));
-        return Err(Refusal::NotFound(format!("there are {pages} pages, not {}", wanted.page), vec![last]));
+        return Err(Refusal::NotFound(
+            format!("there is no page {}; the last one is {pages}", wanted.page),
+            vec![last],
+        ));
     }
     Ok((rows.chunks(wanted.rows).nth(wanted.page - 1).unwrap_or_default(), pages))
 }

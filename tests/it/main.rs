@@ -54,4 +54,7 @@ mod source_side;
 mod story;
 mod tiny;
 mod truth;
+mod web;
+mod web_follower;
+mod web_site;
 mod why;

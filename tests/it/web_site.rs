@@ -1,0 +1,149 @@
+//! Pages over a log, for one test: a follower, a server, and a way to ask.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use koschei::engine::probe::Readiness;
+use koschei::event::{ChainHash, Event, NewEvent, Record, Source};
+use koschei::log::{AnyLog, Commit, EventLog};
+use koschei::model::{Seq, Timestamp};
+use koschei::telemetry::Metrics;
+use koschei::web::{Follower, KojiLinks, Serving, Site};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// Where links to Koji lead.
+pub(crate) const KOJI: &str = "https://koji.example.org/koji";
+
+pub(crate) struct Pages {
+    pub(crate) follower: Follower,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    serving: Serving,
+    following: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+impl Pages {
+    /// Serves, and follows nothing yet.
+    pub(crate) async fn idle(log: &AnyLog) -> Self {
+        let (metrics, readiness, stop) = (Metrics::new(), Readiness::default(), CancellationToken::new());
+        let follower = Follower::new(metrics.clone());
+        let mut koji = KojiLinks::default();
+        koji.set(None, KOJI).unwrap();
+        let site = Site::new(log.clone(), follower.clone(), metrics.clone(), koji);
+        let at = "127.0.0.1:0".parse().unwrap();
+        let serving = koschei::web::serve(at, site, readiness.clone(), stop.clone()).await.unwrap();
+        let address = serving.address;
+        Self { follower, metrics, readiness, address, stop, serving, following: None }
+    }
+
+    /// Begins to follow.
+    pub(crate) fn follow(&mut self, log: &AnyLog, until: Option<Seq>) {
+        let (follower, log, stop) = (self.follower.clone(), log.clone(), self.stop.clone());
+        self.following = Some(tokio::spawn(async move { follower.run(&log, until, &stop).await.unwrap() }));
+    }
+
+    /// Serves the end of a log.
+    pub(crate) async fn over(log: &AnyLog) -> Self {
+        Self::up_to(log, None).await
+    }
+
+    /// Serves a log as it was after an event.
+    pub(crate) async fn up_to(log: &AnyLog, until: Option<Seq>) -> Self {
+        let mut pages = Self::idle(log).await;
+        pages.follow(log, until);
+        pages.follower.caught_up().await;
+        pages
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(path, "").await
+    }
+
+    /// With further headers, each ended by CR LF.
+    pub(crate) async fn ask(&self, path: &str, headers: &str) -> Answer {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: koschei\r\nConnection: close\r\n{headers}\r\n");
+        self.raw(head.as_bytes()).await
+    }
+
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|l| l.split_once(": ").unwrap()).map(|(n, v)| (n.to_lowercase(), v.to_owned()));
+        Answer { status, headers: headers.collect(), body: body.to_owned() }
+    }
+
+    /// A page that must be there.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.body
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
+        let answer = self.ask(path, "Accept: application/json\r\n").await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        assert_eq!(answer.headers["content-type"], "application/json");
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// Stops, and waits for the end.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.serving.done.await.unwrap();
+        if let Some(following) = self.following {
+            following.await.unwrap();
+        }
+    }
+}
+
+/// Appends events, a second apart, each caused by the one before.
+pub(crate) async fn append(log: &AnyLog, events: Vec<Event>) -> Seq {
+    let head = log.head().await.unwrap();
+    let (mut seq, mut hash) = (head.seq, head.hash);
+    let mut records = Vec::new();
+    for event in events {
+        let next = Seq::after(seq);
+        let at = Timestamp::from_secs(1_800_000_000 + i64::try_from(next.get()).unwrap());
+        let new = NewEvent {
+            event,
+            occurred_at: at,
+            source: Source::Engine,
+            fact: None,
+            koji_event: None,
+            causation: seq,
+            correlation: None,
+        };
+        let record = Record::new(next, at, &new, hash);
+        (seq, hash) = (Some(next), record.hash);
+        records.push(record);
+    }
+    assert_ne!(hash, ChainHash::GENESIS);
+    log.append(head.seq, &Commit { records, ..Commit::default() }).await.unwrap().seq.unwrap()
+}
+
+/// A log with a recording that ships with the tests ingested into it.
+pub(crate) async fn ingested(dir: &std::path::Path) -> AnyLog {
+    let log = crate::feed::sqlite(dir, "pages.db").await;
+    let data = crate::feed::recorded("koji");
+    let mut brain = crate::feed::awake(&log, crate::feed::archive(&data)).await;
+    let lines = crate::feed::lines(&data.join("events.jsonl"));
+    crate::feed::feed(&mut brain, &log, &lines, 500).await;
+    log
+}
