@@ -22,6 +22,7 @@ mod generated;
 #[path = "../hub/mod.rs"]
 mod hub;
 mod hub_basics;
+mod hub_client;
 mod hub_life;
 mod jetstream;
 mod kill;

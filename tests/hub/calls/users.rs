@@ -10,6 +10,8 @@ use super::{Args, Entry, entries};
 pub static CALLS: &[Entry] = entries! {
     "getAPIVersion" as "getAPIVersion": "" => |_, _| Ok(V::Int(1));
     "getKojiVersion" as "getKojiVersion": "" => |tx, _| Ok(tx.settings.version.as_str().into());
+    "mavenEnabled" as "RootExports.mavenEnabled": "" => |_, _| Ok(false.into());
+    "winEnabled" as "RootExports.winEnabled": "" => |_, _| Ok(false.into());
     "hello" as "hello": "*" => |_, _| Ok("Hello World".into());
     "echo" as "echo": "*" => |_, args| Ok(V::Array(args.rest.clone()));
     "system.listMethods" as "listMethods": "" => |_, _| Ok(V::Array(super::methods().into_iter().map(V::from).collect()));
