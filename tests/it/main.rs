@@ -5,6 +5,7 @@ mod audit;
 mod bad_input;
 mod bench_quick;
 mod cases;
+mod cases_buildroots;
 mod cases_builds;
 mod cases_hub;
 mod cases_order;
