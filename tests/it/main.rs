@@ -18,6 +18,8 @@ mod kill;
 mod koji_bad_answers;
 mod koji_client;
 mod koji_exchanges;
+#[cfg(feature = "gssapi")]
+mod koji_kerberos;
 mod koji_records;
 mod koji_session;
 mod koji_stub;
