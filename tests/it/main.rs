@@ -27,12 +27,16 @@ mod hub_client;
 mod hub_life;
 mod jetstream;
 mod kill;
+mod koji_bad_answers;
 mod koji_client;
 mod koji_exchanges;
+#[cfg(feature = "gssapi")]
+mod koji_kerberos;
 mod koji_records;
 mod koji_session;
 mod koji_stub;
 mod live;
+mod koji_tls;
 mod log_contract;
 mod log_place;
 mod log_tamper;
