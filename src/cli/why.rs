@@ -12,6 +12,7 @@ use super::package_view::{self, PackageView};
 use super::render::{one_line, points};
 use super::{CliError, DbArgs, Done};
 use crate::decide::Why;
+use crate::decide::load::ArchLoads;
 use crate::event::Record;
 use crate::log::{AnyLog, EventLog, Subjects};
 use crate::model::Seq;
@@ -74,7 +75,8 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     let mut answers = Vec::new();
     for (cname, c) in state.collections.iter().filter(|(n, _)| wanted(n)) {
         let Some((pname, p)) = c.packages.get_key_value(args.package.as_str()) else { continue };
-        let Some(why) = crate::decide::why(&state, cname, pname, now, &policy, None) else { continue };
+        let load = state.load.as_ref().map(ArchLoads::from_recorded);
+        let Some(why) = crate::decide::why(&state, cname, pname, now, &policy, load.as_ref()) else { continue };
         let view = package_view::package(&state, (cname, c), (pname, p), now, &policy);
         let trail = trail(&log, cname, pname, state.seq).await?;
         answers.push(Answer {
@@ -82,7 +84,7 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
             now: now.to_string(),
             answer: sentence(&why),
             why,
-            stale: package_view::collection(cname, c).stale,
+            stale: package_view::collection(&state, cname, c).stale,
             package: view,
             trail,
         });
