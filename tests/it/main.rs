@@ -11,6 +11,7 @@ mod cases_hub;
 mod cases_order;
 mod causes;
 mod defects;
+mod defects_hub;
 mod distro;
 mod explain;
 mod feed;
