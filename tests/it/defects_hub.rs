@@ -153,7 +153,7 @@ fn d31_no_completion_time() {
 }
 
 /// Behaviour 15: everything that is written in a life with a hub is what its schema says, and comes back as it was from the log, as a
-/// CloudEvent, and as a command.
+/// cloud event, and as a command.
 #[test]
 fn behaviour_15_what_is_written_fits_its_schema() {
     let mut w = World::new();
