@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DEMO := demo
 
-.PHONY: demo test test-long fuzz bench lint build deps deps-test clean
+.PHONY: demo test test-long test-distro fuzz bench lint build deps deps-test clean
 
 # Ends with a table of packages, the rebuild commands, where the log lies, and what to try next.
 demo: deps build
@@ -18,9 +18,13 @@ build: deps
 test: deps-test
 	$(CARGO) test --no-fail-fast
 
-# The same properties with more seeds and longer; its last result stands in BENCHMARKS.md.
+# The same properties with more seeds and longer, optimised but with all checks; its last result stands in BENCHMARKS.md.
 test-long: deps-test
-	KOSCHEI_TEST_SCALE=long PROPTEST_CASES=2000 $(CARGO) test --no-fail-fast
+	KOSCHEI_TEST_SCALE=long PROPTEST_CASES=2000 $(CARGO) test --profile long --no-fail-fast -- $(LONG)
+
+# The whole distribution and its generations against recorded answers of libsolv, from KOSCHEI_DISTRO_DIR.
+test-distro: deps-test
+	KOSCHEI_TEST_SCALE=long $(CARGO) test --profile long --test it distro:: -- --nocapture
 
 # What we parse from outside, five minutes for each kind; needs a nightly toolchain and cargo-fuzz. No sanitizer: it is safe Rust.
 fuzz: deps

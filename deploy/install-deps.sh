@@ -50,6 +50,8 @@ for part in "$@"; do
             need 'command -v kinit' krb5-user krb5-workstation
             need 'command -v openssl' openssl openssl
             need 'python3 -c "import venv, ensurepip"' python3-venv python3
+            # The official koji client is installed from PyPI; its module for GSSAPI is compiled.
+            need "python3 -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path(\"include\") + \"/Python.h\")'" python3-dev python3-devel
             ;;
         *)
             echo "usage: $0 [build] [test]" >&2

@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("KOSCHEI_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    // What the AMQP client logs as errors reaches us as values, and is said once where it is handled.
+    let filter = EnvFilter::try_from_env("KOSCHEI_LOG").unwrap_or_else(|_| EnvFilter::new("warn,lapin=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     run(Cli::parse())
 }

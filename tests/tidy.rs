@@ -14,7 +14,7 @@ const CORE: [(&str, &[&str]); 6] = [
 ];
 /// Ports see the core, never each other.
 const PORTS: [(&str, &[&str]); 3] =
-    [("log", &["model", "event"]), ("bus", &["model", "event"]), ("koji", &["model", "event", "resolve"])];
+    [("log", &["model", "event"]), ("bus", &["model", "event"]), ("koji", &["model", "event", "repodata", "resolve"])];
 /// What the core must not know: input and output, clocks, randomness.
 const BANNED: [&str; 11] = [
     "tokio",

@@ -388,6 +388,7 @@ impl Generator {
             }]),
             groups: None,
             external_repos: Some(Vec::new()),
+            gone: false,
         };
         let build_tag = observed(&settings.build_tag, &tags[0]);
         let dest_tag = tags.get(1).map(|parent| observed(&tags[0], parent));
@@ -642,6 +643,8 @@ impl Generator {
             method: method.into(),
             label: label.into(),
             state,
+            arch: None,
+            fault: None,
         };
         let srpm = child(1, "rebuildSRPM", "srpm", TaskState::Closed);
         let children = match state {
@@ -663,6 +666,7 @@ impl Generator {
             started_at: (state != TaskState::Assigned).then_some(Timestamp(task.created + 2_000_000)),
             finished_at: state.is_final().then_some(Timestamp(self.now)),
             children,
+            fault: None,
         };
         self.fact(hub, event)
     }
@@ -715,6 +719,7 @@ impl Generator {
                 hub: self.hub_name(self.model.collections[task.collection].hub),
                 arch: arch.into(),
                 base: task.repo.map(RepoId),
+                truth: false,
                 repo_id,
                 moves,
                 distances: changes.iter().map(|c| c.1).collect(),
@@ -879,6 +884,7 @@ impl Generator {
             }),
             changes: v.changes.iter().filter_map(|(name, distance)| Some((place(*name)?, *distance))).collect(),
             base: (!v.changes.is_empty()).then_some(RepoId(repo - 3)),
+            truth: false,
         }
     }
 

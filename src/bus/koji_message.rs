@@ -316,6 +316,8 @@ impl Reading<'_, '_> {
                 Some(children) if state.is_final() => children.iter().take(MAX_CHILDREN).filter_map(child).collect(),
                 _ => Vec::new(),
             },
+            // Messages do not say why a task failed.
+            fault: None,
         };
         Ok(Said::Fact(Box::new(event.into()), occurred_at))
     }
@@ -363,6 +365,8 @@ fn child(value: &Value) -> Option<facts::ChildTask> {
         method: c.optional_name("method").unwrap_or_default(),
         label: c.optional_name("label").or_else(|| c.optional_name("arch")).unwrap_or_default(),
         state: task_state(c.given("state")?)?,
+        arch: None,
+        fault: None,
     })
 }
 

@@ -1,20 +1,27 @@
 //! Where messages come from and commands go.
 //!
 //! Sources hand out [`Message`]s: a message is a hint with an identity, the bytes it arrived as, and nothing interpreted.
-//! [`recording`] reads them from JSON lines, [`jetstream`] from a stream of NATS. [`koji_message`] says what a message
-//! claims, as facts; it is a pure function, called again whenever a parked message is retried. [`sink`] is where commands
-//! leave.
+//! [`recording`] reads them from JSON lines, [`jetstream`] from a stream of NATS, [`amqp`] from a queue of RabbitMQ, configured by
+//! hand or with the file Fedora Messaging has ([`fedora_messaging`]); the live ones are [`MessageSource`]s. [`koji_message`] says what a
+//! message claims, as facts; it is a pure function, called again whenever a parked message is retried. [`sink`] is where
+//! commands leave.
 //!
 //! Nothing here writes to the inbox or decides anything; whoever drives a source commits first and acknowledges then.
 
+pub mod amqp;
+pub mod fedora_messaging;
 pub mod jetstream;
 pub mod koji_message;
 pub mod message;
 pub mod recording;
 pub mod sink;
+pub mod source;
 
+pub use amqp::{AmqpAck, AmqpError, AmqpSettings, AmqpSource};
+pub use fedora_messaging::{FedoraMessaging, FedoraMessagingError};
 pub use jetstream::{AckHandle, Connection, JetStreamError, JetStreamSource, Server, SourceSettings};
 pub use koji_message::{Context, Incoming, Interpretation, interpret};
 pub use message::{Entry, Message, Unreadable};
 pub use recording::{Progress, Recording, RecordingError};
 pub use sink::{CommandSink, OutgoingCommand, Sent, SinkError};
+pub use source::{MessageSource, SourceError};

@@ -1,5 +1,7 @@
 //! `koschei admin …` and `koschei check-config`.
 
+mod word;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +17,8 @@ use crate::log::EventLog;
 #[derive(Subcommand, Debug)]
 pub(crate) enum AdminVerb {
     ForgetPerson(ForgetArgs),
+    #[command(flatten)]
+    Word(word::WordVerb),
 }
 
 /// Erase a person's name. Events keep a stand-in that means nothing any more; the log still verifies.
@@ -45,6 +49,7 @@ pub(crate) struct CheckConfigArgs {
 pub(super) async fn run(verb: &AdminVerb) -> Done {
     match verb {
         AdminVerb::ForgetPerson(args) => forget(args).await,
+        AdminVerb::Word(verb) => word::run(verb).await,
     }
 }
 

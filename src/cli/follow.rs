@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, DbArgs, Done};
-use crate::bus::{CommandSink, Connection, Server, SourceSettings};
+use crate::bus::amqp::{self, Binding, Tls};
+use crate::bus::{
+    AmqpSettings, AmqpSource, CommandSink, Connection, FedoraMessaging, MessageSource, Server, SourceError,
+    SourceSettings,
+};
 use crate::config::Config;
 use crate::engine::archive_eyes::ArchiveEyes;
 use crate::engine::live::{self, Following};
@@ -21,18 +25,46 @@ use crate::log::{self, AnyLog, EventLog, Options};
 use crate::model::Hub;
 use crate::telemetry::Metrics;
 
-/// Follow a NATS JetStream stream of Koji's messages: note, acknowledge, fold, decide, publish commands.
+/// Follow Koji's messages as they come, from a queue of RabbitMQ or a NATS JetStream stream: note, acknowledge, fold, decide.
 ///
-/// Each message of the stream is one JSON object as in a recording. It is acknowledged when it stands in the inbox. Ends at SIGTERM or
-/// SIGINT after finishing what is in hand.
+/// A message is acknowledged when it stands in the inbox. On RabbitMQ it is as Koji's plugin for Fedora Messaging sends it; in a NATS stream each
+/// is one JSON object as in a recording. Ends at SIGTERM or SIGINT after finishing what is in hand.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  koschei follow --nats nats://127.0.0.1:4222 --stream KOJI --subject 'koji.>' --commands-stream KOSCHEI --commands-subject koschei.commands --listen 127.0.0.1:9464"
+    group(ArgGroup::new("bus").required(true).args(["nats", "amqp", "fedora_messaging"])),
+    after_help = "Examples:\n  \
+        koschei follow --amqp amqps://mq.example.org/%2Fkoji --amqp-ca ca.pem --amqp-cert koschei.pem --amqp-key koschei.key --queue koschei --listen 127.0.0.1:9464\n  \
+        koschei follow --fedora-messaging /etc/fedora-messaging/config.toml --commands commands.jsonl\n  \
+        koschei follow --nats nats://127.0.0.1:4222 --stream KOJI --subject 'koji.>' --commands-stream KOSCHEI --commands-subject koschei.commands"
 )]
 pub(crate) struct FollowArgs {
-    /// Servers, separated by commas; user and password may stand in the address
-    #[arg(long, value_name = "URL", env = "KOSCHEI_NATS")]
-    nats: String,
+    /// RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST, `/` in the virtual host written %2F
+    #[arg(long, value_name = "URL", env = "KOSCHEI_AMQP")]
+    amqp: Option<String>,
+    /// Certificates to trust, PEM; default: those of the system
+    #[arg(long, value_name = "FILE", requires = "amqp")]
+    amqp_ca: Option<PathBuf>,
+    /// Our certificate, PEM; without a password in the address it is the login
+    #[arg(long, value_name = "FILE", requires_all = ["amqp", "amqp_key"])]
+    amqp_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["amqp", "amqp_cert"])]
+    amqp_key: Option<PathBuf>,
+    /// RabbitMQ, as Fedora Messaging's configuration file has it: address, certificates, queue, bindings
+    #[arg(long, value_name = "FILE")]
+    fedora_messaging: Option<PathBuf>,
+    /// Queue with the messages, made durable when absent; with --fedora-messaging which of its queues [default: koschei, or the only one]
+    #[arg(long, value_name = "NAME", conflicts_with = "nats")]
+    queue: Option<String>,
+    /// Exchange Koji publishes to
+    #[arg(long, value_name = "NAME", requires = "amqp", default_value = amqp::EXCHANGE)]
+    exchange: String,
+    /// Routing key to bind the queue with, instead of all that Koji's messages end with; may be given several times
+    #[arg(long = "routing-key", value_name = "KEY", requires = "amqp")]
+    routing_keys: Vec<String>,
+    /// NATS servers, separated by commas; user and password may stand in the address
+    #[arg(long, value_name = "URL", env = "KOSCHEI_NATS", requires_all = ["stream", "subject"])]
+    nats: Option<String>,
     /// Certificates to trust, PEM
     #[arg(long, value_name = "FILE")]
     nats_ca: Option<PathBuf>,
@@ -43,16 +75,19 @@ pub(crate) struct FollowArgs {
     #[arg(long, value_name = "FILE", requires = "nats_cert")]
     nats_key: Option<PathBuf>,
     /// Stream with the messages; made when absent
-    #[arg(long, value_name = "NAME")]
-    stream: String,
+    #[arg(long, value_name = "NAME", requires = "nats")]
+    stream: Option<String>,
     /// Subject of the messages in it, wildcards allowed
-    #[arg(long, value_name = "SUBJECT")]
-    subject: String,
+    #[arg(long, value_name = "SUBJECT", requires = "nats")]
+    subject: Option<String>,
     /// Durable consumer, which remembers how far we are; made when absent
     #[arg(long, value_name = "NAME", default_value = "koschei")]
     consumer: String,
-    /// Stream for rebuild commands; made when absent
-    #[arg(long, value_name = "NAME", requires = "commands_subject")]
+    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the outbox
+    #[arg(long, value_name = "DEST", conflicts_with = "commands_stream")]
+    commands: Option<PathBuf>,
+    /// Stream of NATS for rebuild commands; made when absent
+    #[arg(long, value_name = "NAME", requires_all = ["commands_subject", "nats"])]
     commands_stream: Option<String>,
     /// Subject to publish rebuild commands to
     #[arg(long, value_name = "SUBJECT", requires = "commands_stream")]
@@ -71,10 +106,10 @@ pub(crate) struct FollowArgs {
     /// Messages in one commit
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1000))]
     batch: u32,
-    /// End when the stream holds nothing more
+    /// End when nothing more waits
     #[arg(long)]
     until_idle: bool,
-    /// Seconds after which a message that was not acknowledged comes again
+    /// NATS: seconds after which a message that was not acknowledged comes again
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     ack_wait: u64,
 }
@@ -131,32 +166,73 @@ async fn follow<E: Eyes>(
     stop: &CancellationToken,
 ) -> Result<ingest::Ingested, CliError> {
     let mut brain = ingest::awaken(log, settings, eyes, metrics.clone()).await?;
+    let how = Following { batch: args.batch as usize, until_idle: args.until_idle };
+    let sink = args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
+    match &args.nats {
+        Some(url) => {
+            let (source, commands) = nats(args, url).await?;
+            readiness.ready();
+            metrics.intake_begins(crate::engine::clock::now());
+            Ok(live::follow(&mut brain, log, &source, commands.or(sink), how, metrics, stop).await?)
+        }
+        None => {
+            let settings = amqp_settings(args)?;
+            let source = AmqpSource::open(settings).await.map_err(source_error)?;
+            readiness.ready();
+            Ok(live::follow(&mut brain, log, &source, sink, how, metrics, stop).await?)
+        }
+    }
+}
+
+fn source_error(error: impl Into<SourceError>) -> CliError {
+    EngineError::from(error.into()).into()
+}
+
+/// The stream of messages, and where commands go if that was asked for.
+async fn nats(args: &FollowArgs, url: &str) -> Result<(impl MessageSource + use<>, Option<CommandSink>), CliError> {
     let server = Server {
-        url: args.nats.clone(),
+        url: url.to_owned(),
         root_certificates: args.nats_ca.clone(),
         client_certificate: args.nats_cert.clone().zip(args.nats_key.clone()),
     };
-    let stream = |e: crate::bus::JetStreamError| EngineError::from(crate::bus::SinkError::Stream(e));
-    let connection = Connection::open(&server).await.map_err(stream)?;
-    let source = connection
-        .source(&SourceSettings {
-            stream: args.stream.clone(),
-            subject: args.subject.clone(),
-            consumer: args.consumer.clone(),
-            ack_wait: Duration::from_secs(args.ack_wait),
-        })
-        .await
-        .map_err(stream)?;
+    let connection = Connection::open(&server).await.map_err(source_error)?;
+    // Both are there when --nats is, the parser sees to that.
+    let settings = SourceSettings {
+        stream: args.stream.clone().unwrap_or_default(),
+        subject: args.subject.clone().unwrap_or_default(),
+        consumer: args.consumer.clone(),
+        ack_wait: Duration::from_secs(args.ack_wait),
+    };
+    let source = connection.source(&settings).await.map_err(source_error)?;
     let sink = match (&args.commands_stream, &args.commands_subject) {
         (Some(name), Some(subject)) => {
-            Some(CommandSink::Stream(Box::new(connection.commands(name, subject).await.map_err(stream)?)))
+            let stream = connection.commands(name, subject).await.map_err(source_error)?;
+            Some(CommandSink::Stream(Box::new(stream)))
         }
         _ => None,
     };
-    readiness.ready();
-    metrics.intake_begins(crate::engine::clock::now());
-    let how = Following { batch: args.batch as usize, until_idle: args.until_idle };
-    Ok(live::follow(&mut brain, log, &source, sink, how, metrics, stop).await?)
+    Ok((source, sink))
+}
+
+/// Where the queue is: by options, or by a file; what is odd about the file is told.
+fn amqp_settings(args: &FollowArgs) -> Result<AmqpSettings, CliError> {
+    if let Some(path) = &args.fedora_messaging {
+        let file = FedoraMessaging::read(path, args.queue.as_deref())
+            .map_err(|e| CliError::Rejected(super::with_causes("use the configuration of Fedora Messaging", &e)))?;
+        for warning in &file.warnings {
+            eprintln!("koschei: warning: {}: {warning}", path.display());
+        }
+        return Ok(file.amqp);
+    }
+    let url = args.amqp.as_deref().unwrap_or_default();
+    let mut settings = AmqpSettings::new(url, args.queue.as_deref().unwrap_or(amqp::QUEUE));
+    settings.tls =
+        Tls { ca_cert: args.amqp_ca.clone(), certificate: args.amqp_cert.clone().zip(args.amqp_key.clone()) };
+    settings.bindings = vec![match args.routing_keys.as_slice() {
+        [] => Binding::koji(&args.exchange),
+        keys => Binding { exchange: args.exchange.clone(), routing_keys: keys.to_vec() },
+    }];
+    Ok(settings)
 }
 
 pub(super) fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {

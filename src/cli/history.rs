@@ -102,6 +102,7 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::BuildUntagged(e) => format!("{}-{}-{} untagged from {}", e.name, e.version, e.release, e.tag),
         Event::BuildrootRecorded(e) => format!("buildroot of task {} on {}: {} packages", e.task_id, e.arch, e.count),
         Event::PackageListChanged(e) => format!("{} in the list of {}: {:?}", e.package, e.tag, e.action),
+        Event::TagObserved(e) if e.gone => format!("tag {} does not exist", e.tag),
         Event::TagObserved(e) => format!("configuration of tag {}", e.tag),
         Event::TargetObserved(e) => match (&e.build_tag, &e.dest_tag) {
             (Some(b), Some(d)) => format!("target {}: from {b} into {d}", e.target),
@@ -112,6 +113,15 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::RepoExpired(e) => format!("repository {} of {} expired", e.repo_id, e.tag),
         Event::RepoDeleted(e) => format!("repository {} of {} deleted", e.repo_id, e.tag),
         Event::TaskChanged(e) => format!("task {} for {} is {:?}", e.task_id, e.package, e.state),
+        Event::TaskVanished(e) => format!("task {} for {} is not known to the hub any more", e.task_id, e.package),
+        Event::SubmissionsPaused(e) => match &e.collection {
+            Some(c) => format!("submissions of {c} paused: {}", e.reason),
+            None => format!("all submissions paused: {}", e.reason),
+        },
+        Event::SubmissionsResumed(e) => match &e.collection {
+            Some(c) => format!("submissions of {c} resumed"),
+            None => "submissions resumed".to_owned(),
+        },
         Event::Reconciled(e) => {
             format!("reconciled through {}: {} missed, {} invented", e.through, e.missed, e.invented)
         }
@@ -131,6 +141,10 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::BuildrootBroken(e) => {
             format!("build group of {} broken on {}: {}", e.collection, e.arch, e.problems.join("; "))
         }
+        Event::PredictionCompared(e) => format!(
+            "buildroot of task {} on {}: {:?} ({} missing, {} extra, {} in another version)",
+            e.task_id, e.arch, e.prediction, e.missing, e.extra, e.differing
+        ),
         Event::DependenciesMeasured(e) => {
             format!("{} on {}: {} dependencies differ from its last build", e.package, e.arch, e.moves.len())
         }
@@ -140,7 +154,11 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::RebuildRefused(e) => format!("{} of {} refused: {}", e.rebuild, e.package, e.reason),
         Event::RebuildNotSubmitted(e) => format!("{} of {} not submitted: {}", e.rebuild, e.package, e.reason),
         Event::RebuildFinished(e) => format!("task {} for {}: {} ({})", e.task_id, e.package, e.outcome, e.reason),
-        Event::RebuildCancelRequested(e) => format!("task {} to be cancelled: {}", e.task_id, e.reason),
+        Event::RebuildCancelRequested(e) => match (e.task_id, e.rebuild) {
+            (Some(task), _) => format!("task {task} to be cancelled: {}", e.reason),
+            (None, Some(rebuild)) => format!("{rebuild} of {} to be cancelled: {}", e.package, e.reason),
+            (None, None) => format!("a rebuild of {} to be cancelled: {}", e.package, e.reason),
+        },
         Event::PackageStateChanged(e) => match e.old {
             Some(old) => format!("{} {old} -> {}: {}", e.package, e.new, e.reason),
             None => format!("{} {}: {}", e.package, e.new, e.reason),

@@ -9,6 +9,7 @@ mod commands;
 mod follow;
 pub(crate) mod history;
 mod ingest;
+mod live_hub;
 mod log;
 mod open;
 pub(crate) mod package_view;
@@ -16,8 +17,10 @@ pub(crate) mod render;
 mod replay;
 pub mod repos;
 pub mod resolve;
+mod serve;
 mod sources;
 mod status;
+mod systemd;
 mod web;
 mod why;
 
@@ -48,6 +51,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Ingest(Box<ingest::IngestArgs>),
+    Serve(serve::ServeArgs),
     Follow(Box<follow::FollowArgs>),
     Replay(replay::ReplayArgs),
     Web(web::WebArgs),
@@ -134,7 +138,7 @@ pub(crate) type Done = Result<ExitCode, CliError>;
 
 /// Runs the verb and says on standard error what went wrong, with its causes.
 pub fn run(cli: Cli) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(4).build() {
         Ok(runtime) => runtime,
         Err(e) => {
             eprintln!("koschei: failed to start: {e}");
@@ -144,6 +148,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = runtime.block_on(async {
         match cli.verb {
             Verb::Ingest(args) => Box::pin(ingest::run(&args)).await,
+            Verb::Serve(args) => Box::pin(serve::run(&args)).await,
             Verb::Follow(args) => Box::pin(follow::run(&args)).await,
             Verb::Replay(args) => Box::pin(replay::run(&args)).await,
             Verb::Web(args) => Box::pin(web::run(&args)).await,

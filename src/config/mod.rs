@@ -3,6 +3,8 @@
 //! Without a file every tag that gets repositories becomes a collection, all its packages are tracked, and the service user is
 //! `koschei`.
 
+pub mod hub;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ use crate::event::{
 };
 use crate::model::{Class, Classified, Hub, Name};
 use crate::resolve::Mode;
+
+pub use hub::{AuthName, BindRepo, BusConfig, HubConfig, ServeConfig};
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -90,8 +94,15 @@ pub struct Config {
     /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100. Where they
     /// disagree libsolv's answer counts, and a metric and the event say so.
     pub resolve_check_percent: u8,
+    /// The service: where it listens, where it keeps files.
+    pub serve: ServeConfig,
+    /// Where messages come from.
+    pub bus: BusConfig,
     /// The numbers that decide.
     pub policy: Policy,
+    /// Hubs to live with; without any there is only `ingest` and `follow`.
+    #[serde(rename = "hub")]
+    pub hubs: Vec<HubConfig>,
     /// Collections; without any, every tag that gets repositories becomes one.
     #[serde(rename = "collection")]
     pub collections: Vec<CollectionConfig>,
@@ -104,7 +115,10 @@ impl Default for Config {
             default_hub: "primary".to_owned(),
             resolve_mode: ModeName::Two,
             resolve_check_percent: 1,
+            serve: ServeConfig::default(),
+            bus: BusConfig::default(),
             policy: Policy::default(),
+            hubs: Vec::new(),
             collections: Vec::new(),
         }
     }
@@ -125,10 +139,12 @@ pub struct CollectionConfig {
     /// Build target to submit to; default: the dest tag's name.
     #[serde(default)]
     pub target: Option<String>,
-    /// Tag whose repositories are resolved.
-    pub build_tag: String,
-    /// Tag whose builds and package list count.
-    pub dest_tag: String,
+    /// Tag whose repositories are resolved; default: the target's, asked for from the hub.
+    #[serde(default)]
+    pub build_tag: Option<String>,
+    /// Tag whose builds and package list count; default: the target's.
+    #[serde(default)]
+    pub dest_tag: Option<String>,
     /// Group of every buildroot; default: that of the policy.
     #[serde(default)]
     pub build_group: Option<String>,
@@ -211,13 +227,28 @@ impl Config {
         if self.resolve_check_percent > 100 {
             return Err(format!("`resolve_check_percent` is {}: it is of a hundred", self.resolve_check_percent));
         }
+        for (i, hub) in self.hubs.iter().enumerate() {
+            hub.check()?;
+            if self.hubs.iter().skip(i + 1).any(|other| other.name == hub.name) {
+                return Err(format!("hub `{}` is there twice", hub.name));
+            }
+        }
         for c in &self.collections {
             let at = format!("collection `{}`", c.name);
             if c.name.is_empty() || c.name.contains(['/', ' ']) {
                 return Err(format!("{at}: a name must not be empty nor contain `/` or spaces"));
             }
             let mut seen = std::collections::BTreeSet::new();
-            let tags = [Some(&c.build_tag), Some(&c.dest_tag), c.target.as_ref(), c.hub.as_ref()];
+            if (c.build_tag.is_none() || c.dest_tag.is_none()) && (c.target.is_none() || self.hubs.is_empty()) {
+                return Err(format!(
+                    "{at}: `build_tag` and `dest_tag` are needed; with a `[[hub]]` a `target` will do, whose tags the hub tells"
+                ));
+            }
+            let on = c.hub.as_ref().unwrap_or(&self.default_hub);
+            if !self.hubs.is_empty() && !self.hubs.iter().any(|h| h.name == *on) {
+                return Err(format!("{at}: there is no `[[hub]]` named `{on}`"));
+            }
+            let tags = [c.build_tag.as_ref(), c.dest_tag.as_ref(), c.target.as_ref(), c.hub.as_ref()];
             let packages = c.packages.iter().map(|p| &p.name).chain(&c.track).chain(&c.untrack);
             if let Some(bad) = tags.into_iter().flatten().chain(packages).chain(&c.arches).find(|n| bad_name(n)) {
                 return Err(format!("{at}: `{bad}` cannot be the name of a tag, hub, architecture or package"));
@@ -263,11 +294,16 @@ impl Config {
             check_percent: self.resolve_check_percent,
             find_collections: self.collections.is_empty(),
             wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
+            hubs: std::collections::BTreeSet::new(),
         }
     }
 
     fn wanted(&self, c: &CollectionConfig) -> Vec<Event> {
         let collection = Name::from(c.name.as_str());
+        // Those without tags get them from the hub before (`serve`).
+        let (Some(build_tag), Some(dest_tag)) = (c.build_tag.as_deref(), c.dest_tag.as_deref()) else {
+            return Vec::new();
+        };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -277,9 +313,9 @@ impl Config {
         let settings = CollectionSettings {
             display_name: c.display_name.clone().unwrap_or_else(|| c.name.clone()),
             hub: Hub::new(c.hub.as_ref().unwrap_or(&self.default_hub)),
-            target: c.target.as_ref().unwrap_or(&c.dest_tag).into(),
-            build_tag: c.build_tag.as_str().into(),
-            dest_tag: c.dest_tag.as_str().into(),
+            target: c.target.as_deref().unwrap_or(dest_tag).into(),
+            build_tag: build_tag.into(),
+            dest_tag: dest_tag.into(),
             build_group: c.build_group.as_deref().map_or_else(|| self.policy.build_group.clone(), Name::from),
             coefficient,
             arches: if c.arches.is_empty() {

@@ -13,8 +13,11 @@ use super::policy::Policy;
 use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, TimeScale, priority, priority_on};
 use super::retry;
 use crate::event::RebuildInputs;
-use crate::fold::{Collection, Package, arch};
+use crate::fold::{Collection, Declined, Package, arch};
 use crate::model::{BuildrootState, Name, Outcome, Timestamp};
+
+/// Why a request is closed while the policy is `passive`.
+pub const PASSIVE: &str = "passive";
 
 /// Why a package is not rebuilt now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -28,10 +31,18 @@ pub enum Hold {
     NoSource,
     /// A rebuild of it runs.
     Running,
-    /// A rebuild of it was decided and is on its way.
-    RebuildOpen,
+    /// A rebuild of it was decided and waits to be submitted, or to be seen as a task.
+    RebuildOpen {
+        /// When it was decided.
+        since: Timestamp,
+    },
     /// The collection's target is not there.
     TargetGone,
+    /// The collection's build tag or dest tag is not there.
+    TagGone {
+        /// Which.
+        tags: Vec<Name>,
+    },
     /// No repository of the collection was resolved yet.
     BuildrootUnknown,
     /// The build group does not install.
@@ -55,7 +66,10 @@ pub enum Hold {
         missing: i64,
     },
     /// The same rebuild was turned down, and nothing it depends on has changed.
-    Declined,
+    Declined {
+        /// Why it was.
+        because: SmolStr,
+    },
     /// An architecture it needs is overloaded.
     Load {
         /// Which.
@@ -65,13 +79,28 @@ pub enum Hold {
     CollectionLimit,
     /// All collections together have as many rebuilds as they may.
     OverallLimit,
+    /// As many rebuilds were requested within the last hour as may be.
+    HourlyLimit {
+        /// How many that is.
+        limit: u32,
+    },
+    /// Somebody stopped the collection's submissions.
+    CollectionPaused {
+        /// Why.
+        because: SmolStr,
+    },
+    /// Somebody stopped all submissions.
+    Paused {
+        /// Why.
+        because: SmolStr,
+    },
     /// This evaluation has chosen as many as one may; the next goes on.
     EvaluationLimit,
 }
 
 impl Hold {
     /// Number of different reasons.
-    pub(super) const COUNT: usize = 19;
+    pub(super) const COUNT: usize = 23;
 
     /// One word, for counting.
     pub const fn key(&self) -> &'static str {
@@ -90,6 +119,7 @@ impl Hold {
         "running",
         "rebuild_open",
         "target_gone",
+        "tag_gone",
         "buildroot_unknown",
         "buildroot_broken",
         "not_resolved_yet",
@@ -102,12 +132,15 @@ impl Hold {
         "load",
         "collection_limit",
         "overall_limit",
+        "hourly_limit",
+        "collection_paused",
+        "paused",
         "evaluation_limit",
     ];
 
     /// Whether it holds every package of the collection alike.
     pub(super) const fn holds_collection(&self) -> bool {
-        matches!(self, Self::TargetGone | Self::BuildrootUnknown | Self::BuildrootBroken)
+        matches!(self, Self::TargetGone | Self::TagGone { .. } | Self::BuildrootUnknown | Self::BuildrootBroken)
     }
 
     pub(super) const fn index(&self) -> usize {
@@ -116,21 +149,25 @@ impl Hold {
             Self::Untracked => 1,
             Self::NoSource => 2,
             Self::Running => 3,
-            Self::RebuildOpen => 4,
+            Self::RebuildOpen { .. } => 4,
             Self::TargetGone => 5,
-            Self::BuildrootUnknown => 6,
-            Self::BuildrootBroken => 7,
-            Self::NotResolvedYet => 8,
-            Self::NewerSourceNotResolved => 9,
-            Self::Unresolved => 10,
-            Self::NoArch => 11,
-            Self::RetryLater { .. } => 12,
-            Self::BelowThreshold { .. } => 13,
-            Self::Declined => 14,
-            Self::Load { .. } => 15,
-            Self::CollectionLimit => 16,
-            Self::OverallLimit => 17,
-            Self::EvaluationLimit => 18,
+            Self::TagGone { .. } => 6,
+            Self::BuildrootUnknown => 7,
+            Self::BuildrootBroken => 8,
+            Self::NotResolvedYet => 9,
+            Self::NewerSourceNotResolved => 10,
+            Self::Unresolved => 11,
+            Self::NoArch => 12,
+            Self::RetryLater { .. } => 13,
+            Self::BelowThreshold { .. } => 14,
+            Self::Declined { .. } => 15,
+            Self::Load { .. } => 16,
+            Self::CollectionLimit => 17,
+            Self::OverallLimit => 18,
+            Self::HourlyLimit { .. } => 19,
+            Self::CollectionPaused { .. } => 20,
+            Self::Paused { .. } => 21,
+            Self::EvaluationLimit => 22,
         }
     }
 }
@@ -142,8 +179,9 @@ impl fmt::Display for Hold {
             Self::Untracked => f.write_str("not tracked"),
             Self::NoSource => f.write_str("no tagged build, so no source package to rebuild"),
             Self::Running => f.write_str("a rebuild is running"),
-            Self::RebuildOpen => f.write_str("a rebuild was decided and is on its way"),
+            Self::RebuildOpen { since } => write!(f, "a rebuild was decided and waits to be submitted since {since}"),
             Self::TargetGone => f.write_str("the collection's build target does not exist"),
+            Self::TagGone { tags } => write!(f, "tags of the collection do not exist: {}", tags.join(", ")),
             Self::BuildrootUnknown => f.write_str("no repository of the collection has been resolved yet"),
             Self::BuildrootBroken => f.write_str("the build group of the collection cannot be installed"),
             Self::NotResolvedYet => f.write_str("its dependencies have not been resolved yet"),
@@ -152,10 +190,15 @@ impl fmt::Display for Hold {
             Self::NoArch => f.write_str("no architecture is left to build it on"),
             Self::RetryLater { at } => write!(f, "its last rebuild met a fault of the build system; next try at {at}"),
             Self::BelowThreshold { missing } => write!(f, "{} points below the threshold", Points(*missing)),
-            Self::Declined => f.write_str("the same rebuild was turned down and nothing has changed since"),
+            Self::Declined { because } => {
+                write!(f, "the same rebuild was turned down ({because}) and nothing has changed since")
+            }
             Self::Load { arches } => write!(f, "builders are overloaded: {}", arches.join(", ")),
             Self::CollectionLimit => f.write_str("the collection has as many rebuilds running as it may"),
             Self::OverallLimit => f.write_str("as many rebuilds are running as may be"),
+            Self::HourlyLimit { limit } => write!(f, "the hourly limit of {limit} is reached"),
+            Self::CollectionPaused { because } => write!(f, "submissions of the collection are paused: {because}"),
+            Self::Paused { because } => write!(f, "all submissions are paused: {because}"),
             Self::EvaluationLimit => f.write_str("this evaluation has chosen as many as one may"),
         }
     }
@@ -269,16 +312,9 @@ pub fn examine(
         hold(Hold::Running);
     }
     if package.open_rebuild.is_some() {
-        hold(Hold::RebuildOpen);
+        hold(Hold::RebuildOpen { since: package.open_since.unwrap_or(Timestamp::EPOCH) });
     }
-    if collection.target_gone {
-        hold(Hold::TargetGone);
-    }
-    match buildroot {
-        BuildrootState::Ok => {}
-        BuildrootState::Unknown => hold(Hold::BuildrootUnknown),
-        BuildrootState::Unresolved => hold(Hold::BuildrootBroken),
-    }
+    of_collection(collection, buildroot, &mut hold);
     resolution(collection, package, source, &mut hold);
     if let Some(last) = package.last_fault_at
         && package.faults > 0
@@ -293,10 +329,34 @@ pub fn examine(
     match &priority {
         // Without any build there is no priority to compare: what is missing is the build, and a first one brings points.
         Some(p) if p.current < threshold => hold(Hold::BelowThreshold { missing: threshold.0 - p.current.0 }),
-        _ if package.declined.as_ref().is_some_and(|d| are_inputs(d, package, policy)) => hold(Hold::Declined),
-        _ => {}
+        _ => {
+            if let Some(declined) = package.declined.as_ref().filter(|d| stands(d, package, policy)) {
+                hold(Hold::Declined { because: declined.reason.clone() });
+            }
+        }
     }
     priority
+}
+
+/// Whether a rebuild that was turned down would be again: nothing it depended on is another, nor is the rule that turned it down.
+fn stands(declined: &Declined, package: &Package, policy: &Policy) -> bool {
+    (declined.reason != PASSIVE || policy.passive) && are_inputs(&declined.inputs, package, policy)
+}
+
+/// What holds every package of a collection alike, whatever they are: shown with the collection. Submissions that were paused by
+/// hand are not among it ([`Collection::paused`]): the plan stops those.
+pub fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut impl FnMut(Hold)) {
+    if collection.target_gone {
+        hold(Hold::TargetGone);
+    }
+    if !collection.tags_gone.is_empty() {
+        hold(Hold::TagGone { tags: collection.tags_gone.clone() });
+    }
+    match buildroot {
+        BuildrootState::Ok => {}
+        BuildrootState::Unknown => hold(Hold::BuildrootUnknown),
+        BuildrootState::Unresolved => hold(Hold::BuildrootBroken),
+    }
 }
 
 fn resolution(collection: &Collection, package: &Package, source: Option<&SmolStr>, hold: &mut impl FnMut(Hold)) {

@@ -18,11 +18,14 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::event::facts::{FAULT_TEXT_BYTES_MAX, bounded_fault as bounded};
 use crate::model::Outcome;
 use crate::model::koji::TaskState;
 
-/// Bytes of a fault's text that are looked at; of a longer one the first and the last half of it.
-pub const MAX_FAULT_TEXT_BYTES: usize = 16 * 1024;
+/// Bytes of a fault's text that are looked at; of a longer one the first and the last half of it. As many as are stored.
+pub const MAX_FAULT_TEXT_BYTES: usize = FAULT_TEXT_BYTES_MAX;
+/// What is said of a task the hub does not know any more.
+pub const VANISHED: &str = "the hub does not know the task any more";
 /// Failed steps that are looked at; a task has one per architecture.
 pub const MAX_STEPS: usize = 128;
 /// Characters of a reason.
@@ -134,11 +137,23 @@ pub struct Verdict {
     pub class: Option<FaultClass>,
     /// One line for people, at most [`MAX_REASON_CHARS`] characters.
     pub reason: String,
+    /// The builder's own words that decided, where they are known; at most [`MAX_FAULT_TEXT_BYTES`] and a line break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
 }
 
 impl Verdict {
     fn new(outcome: Outcome, class: Option<FaultClass>, reason: impl AsRef<str>) -> Self {
-        Self { outcome, class, reason: shorten(reason.as_ref()) }
+        Self { outcome, class, reason: shorten(reason.as_ref()), words: None }
+    }
+
+    fn saying(self, text: &str) -> Self {
+        Self { words: Some(bounded(text).into_owned()), ..self }
+    }
+
+    /// That of a task the hub does not know any more: nothing about the package, and nothing will come of it.
+    pub fn vanished() -> Self {
+        Self::failure(FaultClass::Hub, VANISHED)
     }
 
     fn failure(class: FaultClass, reason: impl AsRef<str>) -> Self {
@@ -202,17 +217,18 @@ fn classify_fault(fault: Fault<'_>, step: Option<&FailedStep<'_>>, patterns: &[S
         None => line.into_owned(),
     };
     if is_cancelled_step(fault.code, &text) {
-        return Verdict::new(Outcome::Cancelled, None, format!("a step was cancelled in Koji ({reason})"));
+        return Verdict::new(Outcome::Cancelled, None, format!("a step was cancelled in Koji ({reason})"))
+            .saying(fault.text);
     }
     if patterns.iter().any(|p| !p.trim().is_empty() && text.contains(&p.trim().to_ascii_lowercase())) {
-        return Verdict::failure(FaultClass::Configured, reason);
+        return Verdict::failure(FaultClass::Configured, reason).saying(fault.text);
     }
     let class = class_by_text(&text).or_else(|| class_by_mock(&text)).unwrap_or_else(|| class_by_code(fault.code));
     let class = match (class, step) {
         (FaultClass::Build | FaultClass::Other, Some(step)) if makes_source_package(step) => FaultClass::SourcePackage,
         (class, _) => class,
     };
-    Verdict::failure(class, reason)
+    Verdict::failure(class, reason).saying(fault.text)
 }
 
 /// Texts that mean the same whatever the code. Lower case.
@@ -306,16 +322,6 @@ fn telling_line(text: &str) -> Cow<'_, str> {
     let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
     let line = if traceback { lines.next_back() } else { lines.next() };
     Cow::Owned(line.unwrap_or("fault without text").to_owned())
-}
-
-fn bounded(text: &str) -> Cow<'_, str> {
-    if text.len() <= MAX_FAULT_TEXT_BYTES {
-        return Cow::Borrowed(text);
-    }
-    let head = text.floor_char_boundary(MAX_FAULT_TEXT_BYTES / 2);
-    let tail = text.ceil_char_boundary(text.len() - MAX_FAULT_TEXT_BYTES / 2);
-    let part = |range: Option<&str>| range.expect("both ends are on a character boundary").to_owned();
-    Cow::Owned(part(text.get(..head)) + "\n" + &part(text.get(tail..)))
 }
 
 fn shorten(text: &str) -> String {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::arches::canonical;
+use super::arches::{NOARCH, canonical};
 use crate::model::Name;
 
 /// A load that leaves nothing: all capacity is used, or there is none.
@@ -51,11 +51,23 @@ impl ArchLoads {
         self.0.get(canonical(arch)).copied().unwrap_or(FULL)
     }
 
-    /// The load a package meets: the highest of its architectures, or for noarch the lowest of all, since any builder will do.
-    /// [`FULL`] when there is no architecture.
+    /// The load a package meets: the highest of its architectures, or for noarch the lowest, since any builder of one of them will do.
+    /// A noarch package that names no other architecture may go to any that was measured. [`FULL`] when there is no architecture.
     pub fn for_package(&self, arches: &[Name], noarch: bool) -> u32 {
-        let load = if noarch { self.0.values().min().copied() } else { arches.iter().map(|a| self.of(a)).max() };
+        let load = if noarch {
+            self.places(arches).map(|(_, load)| load).min()
+        } else {
+            arches.iter().map(|a| self.of(a)).max()
+        };
         load.unwrap_or(FULL)
+    }
+
+    /// Where a noarch package may be built, with loads: on the architectures named beside `noarch`, or anywhere.
+    fn places<'a>(&'a self, arches: &'a [Name]) -> impl Iterator<Item = (&'a str, u32)> {
+        let named = || arches.iter().filter(|a| *a != NOARCH);
+        let anywhere = named().next().is_none();
+        let all = self.0.iter().filter(move |_| anywhere).map(|(a, load)| (a.as_str(), *load));
+        named().map(|a| (canonical(a), self.of(a))).chain(all)
     }
 
     /// The architectures above the limit, canonical names in order; none when the limit is [`FULL`] or more.
@@ -68,13 +80,13 @@ impl ArchLoads {
 }
 
 /// The overloaded architectures that make a package wait, canonical names in order; `None` when it need not wait.
-/// `noarch` packages wait only while every architecture of the tag is overloaded.
+/// `noarch` packages wait only while every architecture they may be built on is overloaded.
 pub fn overloaded_arches(loads: &ArchLoads, arches: &[Name], noarch: bool, limit: u32) -> Option<Vec<Name>> {
     if limit >= FULL || loads.for_package(arches, noarch) <= limit {
         return None;
     }
     let mut busy: Vec<Name> = if noarch {
-        loads.overloaded(limit)
+        loads.places(arches).filter(|(_, load)| *load > limit).map(|(a, _)| a.into()).collect()
     } else {
         arches.iter().filter(|a| loads.of(a) > limit).map(|a| canonical(a).into()).collect()
     };
@@ -166,6 +178,20 @@ mod tests {
         assert_eq!(busy.for_package(&names("noarch"), true), 700);
         assert_eq!(overloaded_arches(&busy, &names("noarch"), true, 600), Some(names("aarch64 x86_64")));
         assert_eq!(busy.for_package(&names("x86_64 aarch64"), false), 800, "the highest");
+    }
+
+    /// Loads are those of all collections; a noarch package goes where its own collection builds, wherever others could.
+    #[test]
+    fn noarch_goes_where_its_collection_builds() {
+        let busy = loads(&[("aarch64", 800), ("s390x", 0), ("x86_64", 700)]);
+        assert_eq!(busy.for_package(&names("x86_64 aarch64"), true), 700, "the lowest of its own");
+        assert_eq!(overloaded_arches(&busy, &names("x86_64 aarch64"), true, 600), Some(names("aarch64 x86_64")));
+        assert_eq!(overloaded_arches(&busy, &names("x86_64 s390x"), true, 600), None);
+        assert_eq!(
+            overloaded_arches(&busy, &names("i686"), true, 600),
+            Some(names("i386")),
+            "nobody is known to build it"
+        );
     }
 
     /// A limit of 1000 switches the rule off, even where no builder is known (T39's other half: nothing is asked then).

@@ -3,9 +3,15 @@
 //! Candidates of all collections are taken by priority, within the overall limit, each collection's limit and the load of the
 //! architectures a package needs. A package that must wait for its architecture or collection does not hold up those behind
 //! it, and one evaluation may choose several (Koschei submits one every three seconds and stops at the first that must wait, D26).
+//!
+//! Collections share fairly: each that has something due is owed an equal part of the overall limit, and those below their part come
+//! first, whatever the others' priorities are. What one does not use goes to the most urgent of all. So a new collection, every
+//! package of which is due at once, does not stop the others for weeks (Koschei goes by priority alone).
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
+
+use smol_str::SmolStr;
 
 use super::eligibility::{Hold, build_arches, examine};
 use super::load::{ArchLoads, overloaded_arches};
@@ -34,7 +40,7 @@ pub struct Plan {
     pub considered: u32,
     /// How many were held back, by their first reason.
     pub held: BTreeMap<String, u32>,
-    /// Whom to rebuild, most urgent first.
+    /// Whom to rebuild, in the order of their turns: of one collection the most urgent first.
     pub chosen: Vec<Choice>,
 }
 
@@ -71,48 +77,93 @@ pub fn parts(p: &Priority) -> PriorityParts {
 }
 
 /// Room for rebuilds while choosing.
+#[derive(Clone)]
 struct Room<'a> {
     load: Option<&'a ArchLoads>,
     load_threshold: u32,
+    paused: Option<SmolStr>,
     requests: u32,
     overall: u32,
-    per_collection: Vec<u32>,
+    /// Requests the last hour leaves, and of how many.
+    hour: Option<(u32, u32)>,
+    /// Slots each collection with something due is owed.
+    share: u32,
+    collections: Vec<CollectionRoom>,
+}
+
+#[derive(Clone)]
+struct CollectionRoom {
+    running: u32,
+    left: u32,
+    paused: Option<SmolStr>,
 }
 
 impl<'a> Room<'a> {
-    /// The room there is. `own` slots of a package that is looked at as if it held none are given back.
-    fn new(state: &State, policy: &Policy, load: Option<&'a ArchLoads>, own: Option<(usize, u32)>) -> Self {
+    /// The room there is for `hungry` collections with something due. `own` slots of a package that is looked at as if it held none
+    /// are given back.
+    fn new(
+        (state, now): (&State, Timestamp),
+        policy: &Policy,
+        load: Option<&'a ArchLoads>,
+        hungry: usize,
+        own: Option<(usize, u32)>,
+    ) -> Self {
         let freed = |index: usize| own.filter(|(c, _)| *c == index).map_or(0, |(_, n)| n);
-        let left = |(index, c): (usize, &Collection)| {
+        let of_collection = |(index, c): (usize, &Collection)| {
             let limit = c.settings.max_builds.or(policy.max_builds_per_collection).unwrap_or(u32::MAX);
-            limit.saturating_sub(c.running.saturating_sub(freed(index)))
+            let running = c.running.saturating_sub(freed(index));
+            CollectionRoom { running, left: limit.saturating_sub(running), paused: c.paused.clone() }
         };
         let running = state.running().saturating_sub(own.map_or(0, |(_, n)| n));
+        let hour = |limit: u32| (limit.saturating_sub(state.requests_of_last_hour(now)), limit);
         Room {
             load,
             load_threshold: policy.load_threshold,
+            paused: state.paused.clone(),
             requests: policy.max_requests_per_evaluation,
             overall: policy.max_builds.saturating_sub(running),
-            per_collection: state.collections.values().enumerate().map(left).collect(),
+            hour: policy.max_submissions_per_hour.map(hour),
+            share: policy.max_builds.div_ceil(u32::try_from(hungry.max(1)).unwrap_or(u32::MAX)),
+            collections: state.collections.values().enumerate().map(of_collection).collect(),
         }
+    }
+
+    /// Whether a collection has not got its fair share yet.
+    fn is_owed(&self, collection: usize) -> bool {
+        self.collections[collection].running < self.share
     }
 
     fn refuse(&self, state: &State, c: &Choice) -> Option<Hold> {
         if self.requests == 0 {
             return Some(Hold::EvaluationLimit);
         }
+        if let Some(because) = &self.paused {
+            return Some(Hold::Paused { because: because.clone() });
+        }
         if self.overall == 0 {
             return Some(Hold::OverallLimit);
         }
-        if self.per_collection[c.collection] == 0 {
+        if let Some((0, limit)) = self.hour {
+            return Some(Hold::HourlyLimit { limit });
+        }
+        let room = &self.collections[c.collection];
+        if let Some(because) = &room.paused {
+            return Some(Hold::CollectionPaused { because: because.clone() });
+        }
+        if room.left == 0 {
             return Some(Hold::CollectionLimit);
         }
         let loads = self.load?;
         let collection = &state.collections[c.collection];
         let (mut arches, noarch) = build_arches(collection, &collection.packages[c.package]);
-        if arches.is_empty() && !noarch {
-            // Never resolved, so nothing limits it: it goes to every architecture.
-            arches.extend(loads.0.keys().filter(|a| collection_allows(&collection.settings.arches, a)).cloned());
+        if noarch || arches.is_empty() {
+            // It goes to any architecture of the collection (noarch), or to all of them (never resolved, so nothing limits it), as far
+            // as those are known.
+            let allowed = |a: &&Name| collection_allows(&collection.settings.arches, a);
+            arches = collection.arches.keys().filter(allowed).cloned().collect();
+            if arches.is_empty() {
+                arches.extend(loads.0.keys().filter(allowed).cloned());
+            }
         }
         overloaded_arches(loads, &arches, noarch, self.load_threshold).map(|arches| Hold::Load { arches })
     }
@@ -120,21 +171,48 @@ impl<'a> Room<'a> {
     fn take(&mut self, c: &Choice) {
         self.requests -= 1;
         self.overall -= 1;
-        self.per_collection[c.collection] -= 1;
+        self.hour = self.hour.map(|(left, limit)| (left - 1, limit));
+        let room = &mut self.collections[c.collection];
+        room.left -= 1;
+        room.running += 1;
     }
 
     /// Makes room as if the limit behind `hold` were not there.
     fn lift(&mut self, hold: &Hold, collection: usize) {
         match hold {
             Hold::EvaluationLimit => self.requests = u32::MAX,
-            Hold::OverallLimit => self.overall = u32::MAX,
-            Hold::CollectionLimit => self.per_collection[collection] = u32::MAX,
+            Hold::Paused { .. } => self.paused = None,
+            Hold::OverallLimit => (self.overall, self.share) = (u32::MAX, u32::MAX),
+            Hold::HourlyLimit { .. } => self.hour = None,
+            Hold::CollectionPaused { .. } => self.collections[collection].paused = None,
+            Hold::CollectionLimit => self.collections[collection].left = u32::MAX,
             _ => self.load = None,
         }
     }
 }
 
+/// Whom else a limit meets that has met one candidate.
+enum Reach {
+    /// Everybody.
+    All,
+    /// Its whole collection.
+    Collection,
+    /// Perhaps nobody.
+    One,
+}
+
+impl Reach {
+    const fn of(hold: &Hold) -> Self {
+        match hold {
+            Hold::EvaluationLimit | Hold::Paused { .. } | Hold::OverallLimit | Hold::HourlyLimit { .. } => Self::All,
+            Hold::CollectionPaused { .. } | Hold::CollectionLimit => Self::Collection,
+            _ => Self::One,
+        }
+    }
+}
+
 /// A package that is due; the greatest is the most urgent. Ties go by name, so that the same state always gives the same plan.
+#[derive(Clone)]
 struct Ranked<'a> {
     current: Points,
     names: Reverse<(&'a str, &'a str)>,
@@ -169,28 +247,75 @@ impl<'a> Ranked<'a> {
     }
 }
 
+/// Those who are due, by collection.
+#[derive(Clone)]
+struct Waiting<'a>(Vec<BinaryHeap<Ranked<'a>>>);
+
+impl<'a> Waiting<'a> {
+    fn new(state: &'a State, due: Vec<Choice>) -> Self {
+        let mut lists: Vec<Vec<Ranked<'a>>> = state.collections.iter().map(|_| Vec::new()).collect();
+        for choice in due {
+            lists[choice.collection].push(Ranked::new(state, choice));
+        }
+        Self(lists.into_iter().map(BinaryHeap::from).collect())
+    }
+
+    /// Collections with something due; `also` counts as one of them.
+    fn hungry(&self, also: Option<usize>) -> usize {
+        self.0.iter().enumerate().filter(|(c, list)| !list.is_empty() || Some(*c) == also).count()
+    }
+
+    /// The most urgent one of those collections that may come now.
+    fn best(&self, may: impl Fn(usize) -> bool) -> Option<&Ranked<'a>> {
+        self.0.iter().enumerate().filter(|(c, _)| may(*c)).filter_map(|(_, list)| list.peek()).max()
+    }
+
+    /// Whose turn it is: the most urgent of those collections that are owed something, then of all. `mine` stands beside the others.
+    fn next(&self, room: &Room<'_>, mine: Option<&Ranked<'a>>) -> Option<Turn> {
+        let turn = |best: Option<&Ranked<'a>>, mine: Option<&Ranked<'a>>| match (best, mine) {
+            (Some(other), Some(mine)) if other > mine => Some(Turn::Other(other.choice.collection)),
+            (_, Some(_)) => Some(Turn::Mine),
+            (other, None) => other.map(|o| Turn::Other(o.choice.collection)),
+        };
+        let owed = mine.filter(|m| room.is_owed(m.choice.collection));
+        turn(self.best(|c| room.is_owed(c)), owed).or_else(|| turn(self.best(|_| true), mine))
+    }
+}
+
+enum Turn {
+    /// The best of a collection.
+    Other(usize),
+    Mine,
+}
+
 /// Applies the rules. `load` is absent where no hub tells it: then it limits nothing.
 /// Cost: O(packages) plus O(chosen or refused one by one · log due).
 pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLoads>) -> Plan {
     let mut held = [0_u32; Hold::COUNT];
     let (considered, due) = due(state, now, policy, None, &mut held);
-    let mut waiting: BinaryHeap<Ranked<'_>> = due.into_iter().map(|choice| Ranked::new(state, choice)).collect();
-    let mut room = Room::new(state, policy, load, None);
+    let mut waiting = Waiting::new(state, due);
+    let mut room = Room::new((state, now), policy, load, waiting.hungry(None), None);
     let mut chosen = Vec::new();
-    while let Some(Ranked { choice, .. }) = waiting.pop() {
-        match room.refuse(state, &choice) {
-            Some(hold) => {
-                held[hold.index()] += 1;
-                if matches!(hold, Hold::EvaluationLimit | Hold::OverallLimit) {
-                    // Whoever comes later meets the same limit; their order does not matter any more.
-                    held[hold.index()] += u32::try_from(waiting.len()).unwrap_or(u32::MAX);
-                    break;
-                }
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    while let Some(Turn::Other(collection)) = waiting.next(&room, None) {
+        let Some(Ranked { choice, .. }) = waiting.0[collection].pop() else { break };
+        let Some(hold) = room.refuse(state, &choice) else {
+            room.take(&choice);
+            chosen.push(choice);
+            continue;
+        };
+        held[hold.index()] += 1;
+        // Whoever comes later meets the same limit; their order does not matter any more.
+        match Reach::of(&hold) {
+            Reach::All => {
+                held[hold.index()] += count(waiting.0.iter().map(BinaryHeap::len).sum());
+                break;
             }
-            None => {
-                room.take(&choice);
-                chosen.push(choice);
+            Reach::Collection => {
+                held[hold.index()] += count(waiting.0[collection].len());
+                waiting.0[collection].clear();
             }
+            Reach::One => {}
         }
     }
     let held = Hold::KEYS.iter().zip(held).filter(|(_, n)| *n > 0).map(|(k, n)| ((*k).to_owned(), n)).collect();
@@ -230,14 +355,9 @@ fn due(
     (considered, due)
 }
 
-/// What candidates are ordered by. Ties go by name, so that the same state always gives the same plan.
-fn rank(state: &State, c: &Choice) -> (Reverse<Points>, (Name, Name)) {
-    (Reverse(c.priority.current), names(state, c.collection, c.package))
-}
-
 /// The limits that keep a package from being chosen once it is due, at `mine.priority`: lifting all of them lets it through,
 /// and each of them must be lifted. Empty: it is chosen. Load says nothing while its architectures are not known.
-/// Cost: that of at most five plans.
+/// Cost: that of about ten plans.
 pub(super) fn crowded_out(
     state: &State,
     now: Timestamp,
@@ -249,24 +369,49 @@ pub(super) fn crowded_out(
     let me = &state.collections[mine.collection].packages[mine.package];
     let own = u32::from(me.running) + u32::from(me.open_rebuild.is_some());
     // What holds the whole collection would let its other packages go, too.
-    let (_, mut ahead) = due(state, now, policy, Some(mine.collection), &mut [0; Hold::COUNT]);
-    ahead
-        .retain(|c| (c.collection, c.package) != (mine.collection, mine.package) && rank(state, c) < rank(state, mine));
-    ahead.sort_by_cached_key(|c| rank(state, c));
-    let mut limits: Vec<Hold> = Vec::new();
-    loop {
+    let (_, mut others) = due(state, now, policy, Some(mine.collection), &mut [0; Hold::COUNT]);
+    others.retain(|c| (c.collection, c.package) != (mine.collection, mine.package));
+    let waiting = Waiting::new(state, others);
+    let hungry = waiting.hungry(Some(mine.collection));
+    let room = Room::new((state, now), policy, load, hungry, Some((mine.collection, own)));
+    let ranked = Ranked::new(state, mine.clone());
+    let refused = |lifted: &[Hold]| {
         // A lifted limit lets others through first, who may use up what the next limit leaves.
-        let mut room = Room::new(state, policy, load, Some((mine.collection, own)));
-        limits.iter().for_each(|l| room.lift(l, mine.collection));
-        for choice in &ahead {
-            if room.refuse(state, choice).is_none() {
-                room.take(choice);
-            }
-        }
+        let mut room = room.clone();
+        lifted.iter().for_each(|l| room.lift(l, mine.collection));
+        let mut room = at_my_turn(state, room, waiting.clone(), &ranked);
         room.load = room.load.filter(|_| arches_known);
-        match room.refuse(state, mine) {
-            None => return limits,
-            Some(limit) => limits.push(limit),
+        room.refuse(state, mine)
+    };
+    let mut limits: Vec<Hold> = Vec::new();
+    while let Some(limit) = refused(&limits) {
+        limits.push(limit);
+    }
+    // Lifting one may change whose turn it is, so that an earlier one does not matter any more.
+    let mut at = 0;
+    while at < limits.len() {
+        let mut rest = limits.clone();
+        rest.remove(at);
+        if refused(&rest).is_none() {
+            limits = rest;
+        } else {
+            at += 1;
         }
     }
+    limits
+}
+
+/// What room is left when it is my turn.
+fn at_my_turn<'a>(state: &'a State, mut room: Room<'a>, mut waiting: Waiting<'a>, mine: &Ranked<'a>) -> Room<'a> {
+    while let Some(Turn::Other(collection)) = waiting.next(&room, Some(mine)) {
+        let Some(Ranked { choice, .. }) = waiting.0[collection].pop() else { break };
+        match room.refuse(state, &choice).as_ref().map(Reach::of) {
+            None => room.take(&choice),
+            // Nobody takes anything any more.
+            Some(Reach::All) => break,
+            Some(Reach::Collection) => waiting.0[collection].clear(),
+            Some(Reach::One) => {}
+        }
+    }
+    room
 }

@@ -80,6 +80,14 @@ pub struct Policy {
     pub build_group: Name,
     /// Texts that mark a failure as an infrastructure fault, besides the built-in ones; compared without regard to ASCII case.
     pub fault_patterns: Vec<String>,
+    /// Decide as ever, and submit nothing: each request is closed at once. For looking on before the service may act. Written only when
+    /// it is on, so that policies adopted before this field was keep their digests.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub passive: bool,
+    /// Most rebuilds requested within any hour, over all collections; `None` sets no bound of this kind. A brake for what nobody
+    /// foresaw, not a pace: requests that were turned down do not count. Written only when set, as `passive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_submissions_per_hour: Option<u32>,
 }
 
 impl Default for Policy {
@@ -103,6 +111,8 @@ impl Default for Policy {
             tick_interval_secs: 60,
             build_group: Name::new_static("build"),
             fault_patterns: Vec::new(),
+            passive: false,
+            max_submissions_per_hour: None,
         }
     }
 }
@@ -203,6 +213,7 @@ impl Policy {
         }
         in_range("max_builds", self.max_builds, 0, MAX_BUILDS_BOUND)?;
         in_range("max_builds_per_collection", self.max_builds_per_collection.unwrap_or(0), 0, MAX_BUILDS_BOUND)?;
+        in_range("max_submissions_per_hour", self.max_submissions_per_hour.unwrap_or(0), 0, MAX_BUILDS_BOUND)?;
         in_range("max_requests_per_evaluation", self.max_requests_per_evaluation, 1, MAX_BUILDS_BOUND)?;
         in_range("task_priority", self.task_priority, -100, 1000)?;
         in_range("task_timeout_secs", self.task_timeout_secs, 60, MAX_WAIT_SECS)?;
@@ -283,6 +294,9 @@ mod tests {
         // Pinned: a new default or field changes what old evaluations would decide, and must be a decision, not an accident.
         assert_eq!(p.digest(), "64ebd8334dc550b0cf49963c116095b70538f96992107fa222f71b04eb2d700f");
         assert_ne!(p.digest(), Policy { max_builds: 31, ..p.clone() }.digest());
+        // Later fields are silent unless set, so that what was adopted before them still has the digest it was adopted with.
+        assert_ne!(p.digest(), Policy { passive: true, ..p.clone() }.digest());
+        assert_ne!(p.digest(), Policy { max_submissions_per_hour: Some(0), ..p.clone() }.digest());
         let back: Policy = serde_json::from_str(&serde_json::to_string(&p).unwrap()).unwrap();
         assert_eq!((back.digest(), &back), (p.digest(), &p));
     }
@@ -302,6 +316,7 @@ mod tests {
     #[case::timeout(Policy { task_timeout_secs: 1, ..Policy::default() }, "`task_timeout_secs` is 1")]
     #[case::cap(Policy { fault_retry_cap_secs: 599, ..Policy::default() }, "(600) must be at most `fault_retry_cap_secs` (599)")]
     #[case::tick(Policy { tick_interval_secs: 0, ..Policy::default() }, "`tick_interval_secs` is 0")]
+    #[case::hour(Policy { max_submissions_per_hour: Some(100_001), ..Policy::default() }, "`max_submissions_per_hour` is 100001")]
     #[case::group(Policy { build_group: "".into(), ..Policy::default() }, "in `build_group`")]
     #[case::arch(Policy { build_arches: vec!["x86_64 i686".into()], ..Policy::default() }, "`x86_64 i686` in `build_arches`")]
     #[case::pattern(Policy { fault_patterns: vec!["  e  ".into()], ..Policy::default() }, "in `fault_patterns`")]

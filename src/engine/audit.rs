@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::brain::PROGRAM;
 use super::error::EngineError;
-use super::follow::{judgement, request_of, state_reason};
+use super::follow::{CANCELLED, judgement, request_of, state_reason};
 use super::replay;
+use crate::decide::eligibility::PASSIVE;
 use crate::decide::load::ArchLoads;
 use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
@@ -154,25 +155,39 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             audit.judgements += 1;
             let policy = policy(state);
             let task = state.hubs.get(&r.hub).and_then(|h| h.tasks.get(&r.task_id));
-            let derived = task.zip(policy).and_then(|(t, p)| match judgement(t, &p) {
-                Some(verdict) => Some(verdict.outcome),
-                // It did not end, so all it can be is given up.
-                None => is_timed_out(t.created_at, e.recorded_at, &p).then_some(Outcome::TimedOut),
-            });
-            // With the builder's own words more was known than the fold keeps.
-            if r.fault.is_none() && derived != Some(r.outcome) {
+            // A task that never was seen can only have vanished.
+            let vanished = r.rebuild.and_then(|id| state.rebuilds.get(&id)).is_some_and(|open| open.vanished);
+            let derived = match task.zip(policy) {
+                // Judged before, and the texts it was judged by are forgotten; only who was given up may come to something else.
+                Some((t, _)) if t.outcome.is_some_and(|o| o != Outcome::TimedOut) => t.outcome,
+                Some((t, p)) => match judgement(t, &p) {
+                    Some(verdict) => Some(verdict.outcome),
+                    // It did not end, so all it can be is given up.
+                    None => is_timed_out(t.created_at, e.recorded_at, &p).then_some(Outcome::TimedOut),
+                },
+                None => vanished.then_some(Outcome::InfrastructureFault),
+            };
+            if derived != Some(r.outcome) {
                 let now = derived.map_or("not ended".to_owned(), |v| v.to_string());
                 audit.find(e.seq, &e.event, None, format!("says {}, the rules say {now}", r.outcome));
             }
         }
-        Event::RebuildNotSubmitted(r) if !state.rebuilds.contains_key(&r.rebuild) => {
-            audit.find(e.seq, &e.event, None, format!("{} is not open", r.rebuild));
-        }
+        Event::RebuildNotSubmitted(r) => match state.rebuilds.get(&r.rebuild) {
+            None => audit.find(e.seq, &e.event, None, format!("{} is not open", r.rebuild)),
+            Some(_) if r.reason == PASSIVE && !policy(state).is_some_and(|p| p.passive) => {
+                audit.find(e.seq, &e.event, None, "the policy in force is not passive");
+            }
+            Some(open) if r.reason == CANCELLED && !open.cancel_requested => {
+                audit.find(e.seq, &e.event, None, "nobody asked to cancel it");
+            }
+            Some(_) => {}
+        },
         Event::RebuildCancelRequested(c) if e.source == Source::Engine => {
             audit.judgements += 1;
-            let task = state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&c.task_id));
+            let task = state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&c.task_id?));
+            let orphan = state.orphans.iter().any(|(hub, task, _)| (hub, Some(*task)) == (&c.hub, c.task_id));
             let late = task.zip(policy(state)).is_some_and(|(t, p)| is_timed_out(t.created_at, e.recorded_at, &p));
-            if !late {
+            if !late && !orphan {
                 audit.find(e.seq, &e.event, None, "the task has not run longer than the rules allow");
             }
         }
@@ -215,7 +230,7 @@ fn unsaid(audit: &mut Audit, state: &State, e: &Envelope, program: Option<&str>)
         }
     }
     for (id, task) in state.hubs.values().flat_map(|h| &h.tasks) {
-        if task.collection.is_some() && task.state.is_final() && task.outcome.is_none() {
+        if task.collection.is_some() && task.is_over() && task.outcome.is_none() {
             audit.find(e.seq, &e.event, program, format!("task {id} ended, and how was never written down"));
         }
     }

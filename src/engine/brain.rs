@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use super::error::EngineError;
 use super::eyes::Eyes;
+use super::follow::Hands;
 use super::resolving::ClosureCache;
 use super::verdicts::Closures;
 use crate::bus::koji_message::{self, Context, Interpretation};
 use crate::decide::Policy;
+use crate::decide::load::ArchLoads;
 use crate::event::{
     ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried,
     NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
@@ -42,6 +44,8 @@ pub struct Settings {
     pub find_collections: bool,
     /// Configured collections, tracking and priorities, as the events that would bring them about.
     pub wanted: Vec<Event>,
+    /// Hubs that can be asked and submitted to. Requests for others are closed at once.
+    pub hubs: std::collections::BTreeSet<Hub>,
 }
 
 /// State, and what is about to be appended.
@@ -52,6 +56,7 @@ pub struct Brain<E> {
     pub(super) commit: Commit,
     pub(super) cache: ClosureCache,
     pub(super) metrics: Metrics,
+    pub(super) hands: Hands,
     hash: ChainHash,
     committed: Option<Seq>,
     now: Timestamp,
@@ -59,6 +64,10 @@ pub struct Brain<E> {
     /// Facts may be in the log whose messages the inbox never saw: the log was imported.
     facts_unseen: bool,
     persons: HashMap<String, PersonId>,
+    /// How busy builders are, per hub, as last told.
+    pub(super) loads: HashMap<Hub, ArchLoads>,
+    /// When each hub was last marked as reconciled.
+    pub(super) marks: HashMap<Hub, Timestamp>,
 }
 
 impl<E: Eyes> Brain<E> {
@@ -88,9 +97,12 @@ impl<E: Eyes> Brain<E> {
             commit: Commit::default(),
             cache: ClosureCache::default(),
             metrics,
+            hands: Hands::default(),
             begun: false,
             facts_unseen: false,
             persons,
+            loads: HashMap::new(),
+            marks: HashMap::new(),
         })
     }
 
@@ -240,7 +252,11 @@ impl<E: Eyes> Brain<E> {
 
     /// Sets a message aside that is not even one.
     pub fn unreadable(&mut self, position: Position, topic: &str, reason: String) {
-        let disposition = Disposition::Parked { reason };
+        self.settle_message(position, topic, Disposition::Parked { reason });
+    }
+
+    /// Says what became of a message that leads to nothing by itself.
+    pub fn settle_message(&mut self, position: Position, topic: &str, disposition: Disposition) {
         self.metrics.settled(topic, &disposition);
         self.commit.settled.push(Settled { position, disposition });
     }
@@ -279,7 +295,7 @@ impl<E: Eyes> Brain<E> {
     }
 
     /// Adopts rules and configuration, before anything else is handled, as far as the log does not have them yet.
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
@@ -370,7 +386,7 @@ impl<E: Eyes> Brain<E> {
     }
 
     /// Ticks when it is time. However long nothing happened, that is one tick.
-    async fn tick(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
+    pub(super) async fn tick(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
         let interval = i64::try_from(self.settings.policy.tick_interval_secs).unwrap_or(i64::MAX);
         if self.state.last_tick.is_some_and(|last| self.now < last.plus_secs(interval)) {
             return Ok(());
@@ -389,13 +405,36 @@ impl<E: Eyes> Brain<E> {
     /// Whether the log has a fact already, although its message is new to the inbox.
     async fn is_known(&self, log: &impl EventLog, fact: &NewEvent) -> Result<bool, EngineError> {
         match fact.fact.filter(|_| self.facts_unseen) {
-            Some(id) => Ok(self.commit.records.iter().any(|r| r.fact == Some(id)) || log.has_fact(&id).await?),
+            Some(id) => self.has_fact(log, &id).await,
             None => Ok(false),
         }
     }
 
+    /// Whether a fact stands in the log, or waits to be appended.
+    pub(super) async fn has_fact(&self, log: &impl EventLog, id: &FactId) -> Result<bool, EngineError> {
+        Ok(self.commit.records.iter().any(|r| r.fact == Some(*id)) || log.has_fact(id).await?)
+    }
+
+    /// Time never goes back.
+    pub(super) fn move_clock(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// The stand-in of a person, made when there is none yet.
+    pub(super) fn person(&mut self, name: &str) -> PersonId {
+        let new = &mut self.commit.persons;
+        self.persons
+            .entry(name.to_owned())
+            .or_insert_with(|| {
+                let id = random_person();
+                new.push((id.clone(), name.to_owned()));
+                id
+            })
+            .clone()
+    }
+
     /// Appends a fact and everything that follows from it.
-    async fn fact(&mut self, log: &impl EventLog, mut fact: NewEvent) -> Result<(), EngineError> {
+    pub(super) async fn fact(&mut self, log: &impl EventLog, mut fact: NewEvent) -> Result<(), EngineError> {
         if let Event::RepoReady(r) = &mut fact.event {
             let seen = self.eyes.repo(&r.hub, &r.tag, r.repo_id);
             r.create_event = r.create_event.or(seen.create_event);
@@ -415,7 +454,12 @@ impl<E: Eyes> Brain<E> {
         self.settle(log, seq).await
     }
 
-    async fn repo_ready(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<(), EngineError> {
+    pub(super) async fn repo_ready(
+        &mut self,
+        log: &impl EventLog,
+        r: &RepoReady,
+        cause: Seq,
+    ) -> Result<(), EngineError> {
         if self.resolve(log, r, cause).await? {
             self.settle(log, cause).await?;
             self.evaluate(Trigger::RepoResolved, cause, cause);

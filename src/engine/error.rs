@@ -2,10 +2,25 @@
 
 use std::path::PathBuf;
 
-use crate::bus::{RecordingError, SinkError};
+use crate::bus::{RecordingError, SinkError, SourceError};
 use crate::event::DecodeError;
 use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, VerifyError};
 use crate::model::{Class, Classified};
+
+/// An error with its causes, in one line, each said once.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}
 
 /// An error of the engine. Each variant keeps its cause; [`Classified::class`] says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +46,9 @@ pub enum EngineError {
     /// A recording could not be read to its end.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// Messages could not be fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// Commands could not be delivered; they stay in the outbox.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -61,6 +79,7 @@ impl Classified for EngineError {
             Self::Store(e) => e.class(),
             Self::Decode(e) => e.class(),
             Self::Recording(e) => e.class(),
+            Self::Source(e) => e.class(),
             Self::Sink(e) => e.class(),
             Self::Verify(e) => e.class(),
             Self::Write { .. } => Class::Unavailable,

@@ -4,35 +4,57 @@ use super::brain::{Brain, PROGRAM};
 use super::command::{CancelCommand, CommandCause, RebuildCommand, rebuild_id, srpm_path};
 use super::error::EngineError;
 use super::eyes::Eyes;
-use crate::decide::eligibility::{build_arches, inputs};
-use crate::decide::faults::{Canceller, Ended, FailedStep, classify};
+use crate::decide::eligibility::{PASSIVE, build_arches, inputs};
+use crate::decide::faults::{Canceller, Ended, FailedStep, Fault, Verdict, classify};
+use crate::decide::load::ArchLoads;
 use crate::decide::plan::{names, parts};
 use crate::decide::{Choice, Policy, plan, retry};
 use crate::event::{
     EvaluationMade, Event, PackageStateChanged, PriorityParts, RebuildCancelRequested, RebuildFinished,
-    RebuildNotSubmitted, RebuildRequested, Source, Trigger,
+    RebuildNotSubmitted, RebuildRequested, Source, TaskFault, Trigger,
 };
 use crate::fold::{Collection, EvidenceKind, Package, State, Task};
 use crate::log::{EventLog, OutboxCommand};
+use crate::model::koji::RepoState;
 use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId};
 
 /// Why a rebuild is not offered to a hub when there is none.
 pub const NO_HUB: &str = "no hub";
+/// Why a rebuild is not submitted that somebody cancelled before it was.
+pub const CANCELLED: &str = "cancelled";
 
 /// Rounds of consequences after one fact. Two are enough; more would mean that consequences chase each other.
 const ROUNDS_MAX: usize = 8;
 
+/// What can be done from here, and what is known of those who will do it. Set by whoever talks to the hub, between two messages.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Hands {
+    /// There is somebody who submits: requests stay open until the hub answered. Otherwise they are closed at once.
+    pub submits: bool,
+    /// How busy the builders are, per canonical architecture, as last looked up; absent: not known, not limiting. Recorded with every
+    /// evaluation that used it.
+    pub load: Option<ArchLoads>,
+}
+
 impl<E: Eyes> Brain<E> {
+    /// What can be done from here; to be changed between two messages.
+    pub fn hands(&mut self) -> &mut Hands {
+        &mut self.hands
+    }
+
     /// Appends everything that follows from what was folded since the last call.
     pub(super) async fn settle(&mut self, log: &impl EventLog, cause: Seq) -> Result<(), EngineError> {
         for _ in 0..ROUNDS_MAX {
+            self.stop_orphans(cause);
             let touched = self.state.take_touched();
             if touched.is_empty() {
                 return Ok(());
             }
             for (c, p) in touched {
                 self.judge_ended(c, p, cause);
+                self.close_request(c, p, cause);
                 let (_, package) = names(&self.state, c, p);
+                self.compare(log, c, &package, cause).await?;
                 self.measure(log, c, &package, cause).await?;
                 self.announce(c, p, cause);
             }
@@ -53,7 +75,7 @@ impl<E: Eyes> Brain<E> {
                 EvidenceKind::Scratch(task) => Some(task),
                 EvidenceKind::Real(_) => None,
             })
-            .filter(|t| h.tasks.get(t).is_some_and(|t| t.state.is_final()))
+            .filter(|t| h.tasks.get(t).is_some_and(Task::is_over))
             .collect();
         for task in open {
             self.judge(c, &hub, task, cause);
@@ -63,7 +85,8 @@ impl<E: Eyes> Brain<E> {
     fn judge(&mut self, c: usize, hub: &Hub, id: TaskId, cause: Seq) {
         let Some(task) = self.state.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
         let Some(verdict) = judgement(task, &self.settings.policy) else { return };
-        if task.outcome == Some(verdict.outcome) {
+        // That a task vanished which was given up is no news.
+        if task.outcome == Some(verdict.outcome) || (task.outcome.is_some() && !task.state.is_final()) {
             return;
         }
         let event = RebuildFinished {
@@ -74,10 +97,47 @@ impl<E: Eyes> Brain<E> {
             rebuild: task.rebuild,
             outcome: verdict.outcome,
             reason: verdict.reason,
-            fault: None,
+            fault: verdict.words,
         };
         self.metrics.finished(verdict.outcome);
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Closes a request nothing will come of: cancelled before it was submitted, or become a task that the hub does not know any more.
+    fn close_request(&mut self, c: usize, p: usize, cause: Seq) {
+        let Some(rebuild) = self.state.collections[c].packages[p].open_rebuild else { return };
+        let Some(open) = self.state.rebuilds.get(&rebuild) else { return };
+        let (collection, package) = names(&self.state, c, p);
+        let event: Event = match open.task.clone() {
+            None if open.cancel_requested => {
+                RebuildNotSubmitted { rebuild, collection, package, reason: CANCELLED.to_owned() }.into()
+            }
+            Some((hub, task_id)) if open.vanished => {
+                let Verdict { outcome, reason, .. } = Verdict::vanished();
+                self.metrics.finished(outcome);
+                let rebuild = Some(rebuild);
+                RebuildFinished { collection, package, hub, task_id, rebuild, outcome, reason, fault: None }.into()
+            }
+            _ => return,
+        };
+        self.push(event, Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Asks for an end of tasks whose requests had been cancelled while they were being submitted.
+    fn stop_orphans(&mut self, cause: Seq) {
+        for (hub, task, cancelled) in self.state.orphans.clone() {
+            let event = RebuildCancelRequested {
+                collection: cancelled.collection,
+                package: cancelled.package,
+                hub,
+                task_id: Some(task),
+                rebuild: Some(cancelled.rebuild),
+                reason: "submitted while it was being cancelled".to_owned(),
+                by: None,
+            };
+            let seq = self.push(event.clone().into(), Source::Engine, Some(cause), Some(cause));
+            self.cancel_command(&event, seq, Some(cause));
+        }
     }
 
     /// Writes down a package's state where it is another one now.
@@ -105,26 +165,27 @@ impl<E: Eyes> Brain<E> {
             for (id, t) in &h.tasks {
                 let Some(collection) = &t.collection else { continue };
                 // One that somebody asked to cancel and that does not end is given up like any other.
-                let waits = !t.state.is_final() && t.outcome.is_none();
+                let waits = !t.is_over() && t.outcome.is_none();
                 if waits && retry::is_timed_out(t.created_at, now, policy) {
                     late.push((hub.clone(), *id, collection.clone(), t.package.clone()));
                 }
             }
         }
         for (hub, task_id, collection, package) in late {
+            let rebuild = self.state.hubs[&hub].tasks[&task_id].rebuild;
             let reason = format!("ran longer than {} seconds", self.settings.policy.task_timeout_secs);
             let event = RebuildCancelRequested {
                 collection: collection.clone(),
                 package: package.clone(),
                 hub: hub.clone(),
-                task_id,
+                task_id: Some(task_id),
+                rebuild,
                 reason: reason.clone(),
                 by: None,
             };
             let seq = self.push(event.clone().into(), Source::Engine, Some(cause), Some(cause));
             self.cancel_command(&event, seq, Some(cause));
             // Without a hub nobody will tell that it was cancelled; it must not hold a slot for ever.
-            let rebuild = self.state.hubs[&hub].tasks[&task_id].rebuild;
             let event = RebuildFinished {
                 collection,
                 package,
@@ -140,8 +201,11 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    /// Lets the command out that follows from a request to cancel.
+    /// Lets the command out that follows from a request to cancel; none while there is no task: then the request is closed
+    /// ([`Brain::settle`]), and whoever submits asks whether it is still open.
     pub(super) fn cancel_command(&mut self, event: &RebuildCancelRequested, seq: Seq, correlation: Option<Seq>) {
+        let open = event.rebuild.and_then(|id| self.state.rebuilds.get(&id));
+        let Some(task_id) = event.task_id.or_else(|| open?.task.as_ref().map(|(_, task)| *task)) else { return };
         let command = CancelCommand {
             id: format!("c{seq}"),
             command: "cancel".to_owned(),
@@ -149,7 +213,7 @@ impl<E: Eyes> Brain<E> {
             collection: event.collection.clone(),
             package: event.package.clone(),
             hub: event.hub.clone(),
-            task_id: event.task_id,
+            task_id,
             reason: event.reason.clone(),
             decided_at: self.now(),
             cause: CommandCause { sequence: seq.get(), evaluation: None, correlation: correlation.map(Seq::get) },
@@ -162,14 +226,15 @@ impl<E: Eyes> Brain<E> {
     pub(super) fn evaluate(&mut self, trigger: Trigger, cause: Seq, correlation: Seq) {
         let watch = super::clock::Stopwatch::start();
         let now = self.now();
-        let plan = plan(&self.state, now, &self.settings.policy, None);
+        let load = self.hands.load.clone();
+        let plan = plan(&self.state, now, &self.settings.policy, load.as_ref());
         let event = EvaluationMade {
             saw: self.state.seq.map_or(0, Seq::get),
             now,
             trigger,
             policy: self.state.policy.as_ref().map(|p| p.digest.clone()).unwrap_or_default(),
             program: PROGRAM.to_owned(),
-            load: None,
+            load: load.map(|l| l.0.into_iter().map(|(arch, load)| (arch.to_string(), load)).collect()),
             running: self.state.running(),
             considered: plan.considered,
             held: plan.held.clone(),
@@ -189,6 +254,7 @@ impl<E: Eyes> Brain<E> {
             return;
         };
         let nvr = requested.nvr.clone();
+        let submits = self.hands.submits || self.settings.hubs.contains(&requested.hub);
         let seq = self.push(requested.clone().into(), Source::Engine, Some(evaluation), Some(correlation));
         let rebuild = RebuildId(seq.get());
         let command = RebuildCommand {
@@ -212,10 +278,19 @@ impl<E: Eyes> Brain<E> {
                 correlation: Some(correlation.get()),
             },
         };
-        let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
-        self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "rebuild".to_owned(), payload });
-        let closed = RebuildNotSubmitted { rebuild, collection, package, reason: NO_HUB.to_owned() };
-        self.push(closed.into(), Source::Engine, Some(seq), Some(correlation));
+        let reason = match (self.settings.policy.passive, submits) {
+            (true, _) => PASSIVE,
+            (false, false) => NO_HUB,
+            (false, true) => "",
+        };
+        if reason != PASSIVE {
+            let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
+            self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "rebuild".to_owned(), payload });
+        }
+        if !reason.is_empty() {
+            let closed = RebuildNotSubmitted { rebuild, collection, package, reason: reason.to_owned() };
+            self.push(closed.into(), Source::Engine, Some(seq), Some(correlation));
+        }
     }
 }
 
@@ -236,7 +311,7 @@ pub fn request_of(
         hub: c.settings.hub.clone(),
         nvr: Nvr { name: pname, version: version.into(), release: release.into() },
         target: c.settings.target.clone(),
-        repo_id: resolved_in(c),
+        repo_id: resolved_in(c).filter(|repo| is_usable(state, &c.settings.hub, *repo)),
         arches: if noarch { Vec::new() } else { arches },
         priority,
         inputs: inputs(p, policy),
@@ -251,16 +326,35 @@ fn resolved_in(c: &Collection) -> Option<RepoId> {
     repos.all(|r| r == first).then_some(first)
 }
 
+/// Whether a build bound to a repository would find it: one that is deleted makes the task fail (Koji: `Bad repo`), so that the build
+/// had better take what there is.
+fn is_usable(state: &State, hub: &Hub, repo: RepoId) -> bool {
+    let known = state.hubs.get(hub).and_then(|h| h.repos.get(&repo));
+    known.is_none_or(|r| !matches!(r.state, RepoState::Deleted | RepoState::Problem))
+}
+
 /// How a task ended, by the rules; `None` while it has not.
-pub fn judgement(task: &Task, policy: &Policy) -> Option<crate::decide::faults::Verdict> {
-    let failed: Vec<FailedStep<'_>> =
-        task.failed_children.iter().map(|(method, label)| FailedStep { method, label, fault: None }).collect();
+pub fn judgement(task: &Task, policy: &Policy) -> Option<Verdict> {
+    if !task.state.is_final() && task.vanished {
+        return Some(Verdict::vanished());
+    }
+    fn fault(f: &TaskFault) -> Fault<'_> {
+        Fault { code: f.code, text: &f.text }
+    }
+    let failed_steps: Vec<FailedStep<'_>> = task
+        .steps
+        .iter()
+        .filter_map(|step| {
+            let failed = step.failed.as_deref()?;
+            Some(FailedStep { method: &failed.method, label: &step.label, fault: failed.fault.as_ref().map(fault) })
+        })
+        .collect();
     let ended_at = task.finished_at.unwrap_or(task.created_at);
     classify(
         &Ended {
             state: task.state,
-            fault: None,
-            failed_steps: &failed,
+            fault: task.fault.as_deref().map(fault),
+            failed_steps: &failed_steps,
             any_step: task.any_step,
             cancelled_by: Some(if task.cancel_requested { Canceller::Us } else { Canceller::Koji }),
             timed_out: task.cancel_requested && retry::is_timed_out(task.created_at, ended_at, policy),

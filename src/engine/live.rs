@@ -13,13 +13,11 @@ use super::error::EngineError;
 use super::eyes::Eyes;
 use super::ingest::{self, Ingested, UNREADABLE};
 use super::{clock, outbox};
-use crate::bus::{AckHandle, CommandSink, Entry, JetStreamSource};
+use crate::bus::{CommandSink, Entry, MessageSource};
 use crate::log::{EventLog, Incoming, Received};
 use crate::model::{Class, Classified, Timestamp};
 use crate::telemetry::Metrics;
 
-/// Source name of live messages in the inbox.
-pub const SOURCE: &str = "jetstream";
 /// How long one fetch waits for a first message: also the longest time a tick can be late.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
 /// First pause after something did not answer; doubled up to [`PAUSE_MAX`].
@@ -40,10 +38,10 @@ pub struct Following {
 ///
 /// # Errors
 /// See [`EngineError`]; what does not answer for now is waited for, not an error. Everything handled is committed.
-pub async fn follow<E: Eyes>(
+pub async fn follow<E: Eyes, S: MessageSource>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
-    source: &JetStreamSource,
+    source: &S,
     mut sink: Option<CommandSink>,
     how: Following,
     metrics: &Metrics,
@@ -64,7 +62,7 @@ pub async fn follow<E: Eyes>(
                 wait(&mut pause, stop).await;
                 continue;
             }
-            Err(e) => return Err(crate::bus::SinkError::Stream(e).into()),
+            Err(e) => return Err(e.into()),
         };
         pause = PAUSE_FIRST;
         let idle = entries.is_empty();
@@ -99,23 +97,23 @@ async fn wait(pause: &mut Duration, stop: &CancellationToken) {
     *pause = (*pause * 2).min(PAUSE_MAX);
 }
 
-async fn take_in<E: Eyes>(
+async fn take_in<E: Eyes, S: MessageSource>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
-    source: &JetStreamSource,
-    entries: Vec<(Entry, AckHandle)>,
+    source: &S,
+    entries: Vec<(Entry, S::Ack)>,
     done: &mut Ingested,
     metrics: &Metrics,
 ) -> Result<(), EngineError> {
     let now = clock::now();
     let (entries, handles): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-    let (incoming, reasons): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| to_incoming(e, now)).unzip();
+    let (incoming, reasons): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| to_incoming(e, S::NAME, now)).unzip();
     let received = log.receive(&incoming).await?;
     // On disk: the broker may forget them. If it does not hear this, they come again and are dropped by their ids.
     if let Err(e) = source.ack_all(handles).await {
         tracing::warn!(error = %e, "messages could not be acknowledged and will come again");
     }
-    metrics.received(SOURCE, &received);
+    metrics.received(S::NAME, &received);
     metrics.last_message(now);
     done.read += incoming.len() as u64;
     for ((message, reason), received) in incoming.iter().zip(reasons).zip(received) {
@@ -131,8 +129,9 @@ async fn take_in<E: Eyes>(
     Ok(())
 }
 
-fn to_incoming(entry: Entry, received_at: Timestamp) -> (Incoming, Option<String>) {
-    let source = SOURCE.to_owned();
+/// The inbox form of an entry, and why it is unreadable if it is.
+pub(super) fn to_incoming(entry: Entry, source: &str, received_at: Timestamp) -> (Incoming, Option<String>) {
+    let source = source.to_owned();
     match entry {
         Entry::Message(m) => (Incoming { id: m.id, source, topic: m.topic, received_at, body: m.raw }, None),
         Entry::Unreadable(u) => {

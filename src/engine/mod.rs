@@ -3,24 +3,33 @@
 //! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording, [`live`] a
 //! stream; [`outbox`] delivers what was decided; [`probe`] answers monitoring.
 //! [`replay`] folds a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain
-//! cannot, [`archive_eyes`] into an archive directory. [`verdicts`] is what a resolution leaves behind, [`command`] what goes out.
+//! cannot, [`archive_eyes`] into an archive directory. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
+//! what a builder did, [`command`] what goes out.
 
 pub mod archive_eyes;
 pub mod audit;
 pub mod brain;
+pub mod buildroots;
 pub mod clock;
 pub mod command;
 pub mod error;
 pub mod eyes;
 pub mod follow;
+pub mod hub;
 pub mod ingest;
+pub mod intake;
 pub mod live;
+mod measuring;
+pub mod observing;
+pub mod operator;
 pub mod outbox;
 pub mod probe;
 pub mod replay;
 pub mod resolving;
+pub mod serve;
 pub mod verdicts;
 
 pub use brain::{Brain, Settings};
 pub use error::EngineError;
 pub use eyes::{Blind, Eyes};
+pub use follow::Hands;

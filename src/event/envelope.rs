@@ -15,8 +15,10 @@ pub enum Source {
     Recording,
     /// A message from a live bus, taken at its word because there is no hub to ask.
     Bus,
-    /// Read from the hub.
+    /// Read from the hub, where a hint had led us.
     Hub,
+    /// Found by comparing with the hub: no hint had led there, or what one had told was not so.
+    Reconciliation,
     /// Read from an archive directory beside a recording.
     Archive,
     /// A person, by command line, web or API, or the configuration file.
@@ -27,7 +29,8 @@ pub enum Source {
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Recording, Self::Bus, Self::Hub, Self::Archive, Self::Operator, Self::Engine];
+    pub const ALL: [Self; 7] =
+        [Self::Recording, Self::Bus, Self::Hub, Self::Reconciliation, Self::Archive, Self::Operator, Self::Engine];
 
     /// The stored word.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Source {
             Self::Recording => "recording",
             Self::Bus => "bus",
             Self::Hub => "hub",
+            Self::Reconciliation => "reconciliation",
             Self::Archive => "archive",
             Self::Operator => "operator",
             Self::Engine => "engine",
@@ -44,6 +48,12 @@ impl Source {
     /// From the stored word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.as_str() == word)
+    }
+
+    /// Whether the hub itself was asked, so that times in the fact are the hub's own and say when things happened there, however
+    /// late we heard of them.
+    pub const fn asked_hub(self) -> bool {
+        matches!(self, Self::Hub | Self::Reconciliation)
     }
 }
 

@@ -1,10 +1,15 @@
 //! Facts about Koji. Absent optional fields mean "not known", never "none"; empty lists mean "none".
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::koji::{BuildState, TaskState};
 use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
+
+/// Bytes of a fault's text that are stored; of a longer one the first and the last half of it, where the telling lines are.
+pub const FAULT_TEXT_BYTES_MAX: usize = 16 * 1024;
 
 fn is_false(value: &bool) -> bool {
     !*value
@@ -192,8 +197,8 @@ pub struct ExternalRepo {
     pub arches: Option<Vec<Name>>,
 }
 
-/// The configuration of a tag as looked up. A part that was not looked at is absent and keeps its former value.
-/// Source: `getBuildConfig`, `getInheritanceData`, `getTagGroups`, `getExternalRepoList`.
+/// The configuration of a tag as looked up. A part that was not looked at is absent and keeps its former value. Version 2; version 1 had
+/// no `gone`. Source: `getTag`, `getBuildConfig`, `getInheritanceData`, `getTagGroups`, `getExternalRepoList`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TagObserved {
     /// Hub instance.
@@ -215,6 +220,10 @@ pub struct TagObserved {
     /// External repositories in merge order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_repos: Option<Vec<ExternalRepo>>,
+    /// There is no tag of this name (any more): it was deleted or renamed. Its builds and its package list went with it, without
+    /// any message (Koji emits none), and the other parts here say nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gone: bool,
 }
 
 /// A build target as looked up. Source: `getBuildTarget(s)`.
@@ -289,10 +298,37 @@ pub struct RepoDeleted {
     pub tag: Name,
 }
 
+/// Why a task failed: the fault a builder left, as `getTaskResult` gives it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TaskFault {
+    /// `faultCode`; 1000 and up are Koji's own errors, 1 is any unexpected exception.
+    pub code: i64,
+    /// `faultString`, at most [`FAULT_TEXT_BYTES_MAX`] bytes and a line break.
+    pub text: String,
+}
+
+impl TaskFault {
+    /// A fault with as much of its text as is kept.
+    pub fn new(code: i64, text: &str) -> Self {
+        Self { code, text: bounded_fault(text).into_owned() }
+    }
+}
+
+/// The text, or the first and last half of what may be kept of it, a line break between them.
+pub fn bounded_fault(text: &str) -> Cow<'_, str> {
+    if text.len() <= FAULT_TEXT_BYTES_MAX {
+        return Cow::Borrowed(text);
+    }
+    let head = text.floor_char_boundary(FAULT_TEXT_BYTES_MAX / 2);
+    let tail = text.ceil_char_boundary(text.len() - FAULT_TEXT_BYTES_MAX / 2);
+    let part = |range: Option<&str>| range.expect("both ends are on a character boundary").to_owned();
+    Cow::Owned(part(text.get(..head)) + "\n" + &part(text.get(tail..)))
+}
+
 /// One step of a build.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChildTask {
-    /// The step's own task.
+    /// The step's own task; its logs lie under `work/tasks/<id % 10000>/<id>/`.
     pub task_id: TaskId,
     /// `buildArch`, `rebuildSRPM`, …
     pub method: Name,
@@ -300,9 +336,16 @@ pub struct ChildTask {
     pub label: Name,
     /// Its state.
     pub state: TaskState,
+    /// What it ran on: an architecture also where the label says `srpm` or `noarch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Name>,
+    /// Why it failed, where it did and the hub was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<TaskFault>,
 }
 
-/// A scratch build of our service user has a new state. Source: `task.state.change` messages, `getTaskInfo`.
+/// A scratch build of our service user has a new state. Version 2; version 1 knew no faults and no architectures of steps.
+/// Source: `task.state.change` messages; `getTaskInfo`, `getTaskDescendents`, `getTaskResult`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskChanged {
     /// Hub instance.
@@ -340,6 +383,20 @@ pub struct TaskChanged {
     /// Its steps, listed when the task has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ChildTask>,
+    /// Why it failed, where it did and the hub was asked. A task repeats the fault of its first failed step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<TaskFault>,
+}
+
+/// The hub does not know a task (any more) that became of one of our rebuilds. Source: `getTaskInfo` giving nil for its id.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TaskVanished {
+    /// Hub instance.
+    pub hub: Hub,
+    /// The task.
+    pub task_id: TaskId,
+    /// Source package name.
+    pub package: Name,
 }
 
 /// Reconciliation compared us with the hub up to a Koji event and appended what differed before this mark.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::*;
 use super::koschei::*;
+use super::operator::*;
 use super::upcast;
 use crate::model::{Class, Classified, Name};
 
@@ -120,13 +121,14 @@ kinds! {
     BuildUntagged = "build_untagged" v 1;
     BuildrootRecorded = "buildroot_recorded" v 1;
     PackageListChanged = "package_list_changed" v 1;
-    TagObserved = "tag_observed" v 1;
+    TagObserved = "tag_observed" v 2;
     TargetObserved = "target_observed" v 1;
     RepoInitialised = "repo_initialised" v 1;
     RepoReady = "repo_ready" v 2;
     RepoExpired = "repo_expired" v 1;
     RepoDeleted = "repo_deleted" v 1;
-    TaskChanged = "task_changed" v 1;
+    TaskChanged = "task_changed" v 2;
+    TaskVanished = "task_vanished" v 1;
     Reconciled = "reconciled" v 1;
     PolicyAdopted = "policy_adopted" v 1;
     Tick = "tick" v 1;
@@ -135,13 +137,14 @@ kinds! {
     BuildrootResolved = "buildroot_resolved" v 1;
     BuildrootBroken = "buildroot_broken" v 1;
     DependenciesMeasured = "dependencies_measured" v 1;
+    PredictionCompared = "prediction_compared" v 1;
     EvaluationMade = "evaluation_made" v 1;
     RebuildRequested = "rebuild_requested" v 1;
     RebuildSubmitted = "rebuild_submitted" v 1;
     RebuildRefused = "rebuild_refused" v 1;
     RebuildNotSubmitted = "rebuild_not_submitted" v 1;
     RebuildFinished = "rebuild_finished" v 1;
-    RebuildCancelRequested = "rebuild_cancel_requested" v 1;
+    RebuildCancelRequested = "rebuild_cancel_requested" v 2;
     PackageStateChanged = "package_state_changed" v 1;
     CollectionStateChanged = "collection_state_changed" v 1;
     CollectionCreated = "collection_created" v 1;
@@ -151,6 +154,8 @@ kinds! {
     PackagePrioritySet = "package_priority_set" v 1;
     PackageArchOverrideSet = "package_arch_override_set" v 1;
     PackageSkipResolutionSet = "package_skip_resolution_set" v 1;
+    SubmissionsPaused = "submissions_paused" v 1;
+    SubmissionsResumed = "submissions_resumed" v 1;
     MessageRetried = "message_retried" v 1;
 }
 
@@ -179,6 +184,7 @@ impl Event {
             Self::BuildrootRecorded(e) => package_subject(e.hub.as_str(), &e.nvr.name),
             Self::PackageListChanged(e) => package_subject(e.hub.as_str(), &e.package),
             Self::TaskChanged(e) => package_subject(e.hub.as_str(), &e.package),
+            Self::TaskVanished(e) => package_subject(e.hub.as_str(), &e.package),
             Self::TagObserved(e) => format!("{}/tag/{}", e.hub, e.tag),
             Self::TargetObserved(e) => format!("{}/target/{}", e.hub, e.target),
             Self::RepoInitialised(e) => format!("{}/repo/{}", e.hub, e.repo_id),
@@ -189,6 +195,11 @@ impl Event {
             Self::PolicyAdopted(_) | Self::Tick(_) | Self::EvaluationMade(_) | Self::MessageRetried(_) => {
                 "engine".to_owned()
             }
+            Self::SubmissionsPaused(SubmissionsPaused { collection, .. })
+            | Self::SubmissionsResumed(SubmissionsResumed { collection, .. }) => match collection {
+                Some(collection) => collection_subject(collection, None),
+                None => "engine".to_owned(),
+            },
             Self::RepoResolved(e) => collection_subject(&e.collection, None),
             Self::RepoNotResolved(e) => collection_subject(&e.collection, None),
             Self::BuildrootResolved(e) => collection_subject(&e.collection, None),
@@ -197,6 +208,7 @@ impl Event {
             Self::CollectionCreated(e) => collection_subject(&e.collection, None),
             Self::CollectionEdited(e) => collection_subject(&e.collection, None),
             Self::DependenciesMeasured(e) => of_collection(&e.collection, &e.package),
+            Self::PredictionCompared(e) => of_collection(&e.collection, &e.package),
             Self::RebuildRequested(e) => of_collection(&e.collection, &e.nvr.name),
             Self::RebuildSubmitted(e) => of_collection(&e.collection, &e.package),
             Self::RebuildRefused(e) => of_collection(&e.collection, &e.package),

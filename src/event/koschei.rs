@@ -76,6 +76,9 @@ pub struct PackageResolved {
     /// The repository whose buildroot it was compared with; absent: nothing to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
+    /// It was compared with what the hub says was installed, which differs from what we would have expected there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truth: bool,
 }
 
 /// All source packages of a collection were resolved in one repository and architecture.
@@ -182,6 +185,9 @@ pub struct DependenciesMeasured {
     /// Repository of its last build; absent: nothing to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
+    /// They were measured from what the hub says was installed, which differs from what we would have expected there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truth: bool,
     /// Repository of the newest resolution.
     pub repo_id: RepoId,
     /// Differences.
@@ -190,6 +196,53 @@ pub struct DependenciesMeasured {
     /// Distance of each difference (0: not reached).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub distances: Vec<u8>,
+}
+
+/// How a prediction of ours compares with what a builder did.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// The very same packages.
+    Exact,
+    /// Other ones.
+    Differs,
+    /// We said it could not be installed, and it was.
+    Impossible,
+    /// There is none: the source package was not in that repository in that version.
+    None,
+}
+
+/// What a builder installed was compared with what we would have expected in the repository it was built in.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PredictionCompared {
+    /// The collection whose resolution was compared with.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The `build` task, of a scratch rebuild or a real build.
+    pub task_id: TaskId,
+    /// The architecture.
+    pub arch: Name,
+    /// The repository.
+    pub repo_id: RepoId,
+    /// What came out.
+    pub prediction: Prediction,
+    /// Packages that were installed.
+    pub installed: u32,
+    /// Packages expected and not installed, by name and architecture.
+    #[serde(default)]
+    pub missing: u32,
+    /// Packages installed and not expected.
+    #[serde(default)]
+    pub extra: u32,
+    /// Packages installed in another version.
+    #[serde(default)]
+    pub differing: u32,
+    /// The first of them: `old` was expected, `new` was installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<DependencyMove>,
 }
 
 /// What made an evaluation happen.
@@ -370,7 +423,8 @@ pub struct RebuildFinished {
     pub fault: Option<String>,
 }
 
-/// A rebuild shall be cancelled.
+/// A rebuild shall be cancelled: a task, or a request that is no task yet. Version 2; version 1 always had a task and never named
+/// the rebuild.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildCancelRequested {
     /// The collection.
@@ -379,8 +433,12 @@ pub struct RebuildCancelRequested {
     pub package: Name,
     /// Hub instance.
     pub hub: Hub,
-    /// The task.
-    pub task_id: TaskId,
+    /// The task; absent: the rebuild was decided and is not known to be a task yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// The rebuild we had requested, where it is one of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<RebuildId>,
     /// Why: timed out, or asked for.
     pub reason: String,
     /// Who asked.
@@ -415,134 +473,6 @@ pub struct CollectionStateChanged {
     pub new: BuildrootState,
     /// In this generation.
     pub repo_id: RepoId,
-}
-
-/// What a collection is made of.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct CollectionSettings {
-    /// Name for people.
-    pub display_name: String,
-    /// Hub instance.
-    pub hub: Hub,
-    /// Build target to submit to.
-    pub target: Name,
-    /// Tag whose repositories are resolved.
-    pub build_tag: Name,
-    /// Tag whose builds and package list count.
-    pub dest_tag: Name,
-    /// Group installed in every buildroot.
-    pub build_group: Name,
-    /// Multiplies dependency, build and time priority, in thousandths.
-    pub coefficient: u32,
-    /// Architectures to look at and build for; empty: all of the build tag.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub arches: Vec<Name>,
-    /// Track every package of the dest tag.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub track_all: bool,
-    /// Most rebuilds running at a time; absent: only the overall limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_builds: Option<u32>,
-    /// Made because its tag got a repository, not because somebody asked.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub found: bool,
-}
-
-/// A collection was made.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct CollectionCreated {
-    /// Its name.
-    pub collection: Name,
-    /// What it is made of.
-    pub settings: CollectionSettings,
-}
-
-/// A collection's settings changed.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct CollectionEdited {
-    /// Its name.
-    pub collection: Name,
-    /// What it is made of now.
-    pub settings: CollectionSettings,
-}
-
-/// Somebody wants a package watched.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct PackageTracked {
-    /// The collection.
-    pub collection: Name,
-    /// The package.
-    pub package: Name,
-    /// Who.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<PersonId>,
-}
-
-/// A package is not watched any more.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct PackageUntracked {
-    /// The collection.
-    pub collection: Name,
-    /// The package.
-    pub package: Name,
-    /// Who.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<PersonId>,
-}
-
-/// Which of the two priorities people can set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PriorityKind {
-    /// Until the next rebuild.
-    Manual,
-    /// For good.
-    Static,
-}
-
-/// A priority was set.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct PackagePrioritySet {
-    /// The collection.
-    pub collection: Name,
-    /// The package.
-    pub package: Name,
-    /// Which one.
-    pub kind: PriorityKind,
-    /// Whole points.
-    pub points: i32,
-    /// Who.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<PersonId>,
-}
-
-/// A package's architectures were overridden.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct PackageArchOverrideSet {
-    /// The collection.
-    pub collection: Name,
-    /// The package.
-    pub package: Name,
-    /// As written, such as `x86_64 aarch64` or `^s390x`; absent: no override.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arches: Option<String>,
-    /// Who.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<PersonId>,
-}
-
-/// Whether a package is rebuilt without looking at its dependencies first.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct PackageSkipResolutionSet {
-    /// The collection.
-    pub collection: Name,
-    /// The package.
-    pub package: Name,
-    /// Skip or not.
-    pub skip: bool,
-    /// Who.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<PersonId>,
 }
 
 /// A message that had been set aside was given another try.

@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod facts;
 pub mod kinds;
 pub mod koschei;
+pub mod operator;
 pub mod schema;
 pub mod upcast;
 
@@ -18,14 +19,16 @@ pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
 pub use facts::{
     BuildChanged, BuildTagged, BuildUntagged, BuildrootRecorded, ChildTask, ExternalRepo, GroupDefinition, Inheritance,
     PackageListAction, PackageListChanged, Reconciled, RepoDeleted, RepoExpired, RepoInitialised, RepoReady,
-    TagObserved, TargetObserved, TaskChanged,
+    TagObserved, TargetObserved, TaskChanged, TaskFault, TaskVanished,
 };
 pub use kinds::{DecodeError, Event, KINDS, Kind};
 pub use koschei::{
-    BuildrootBroken, BuildrootResolved, Chosen, CollectionCreated, CollectionEdited, CollectionSettings,
-    CollectionStateChanged, DependenciesMeasured, DependencyMove, EvaluationMade, MessageRetried,
-    PackageArchOverrideSet, PackagePrioritySet, PackageResolved, PackageSkipResolutionSet, PackageStateChanged,
-    PackageTracked, PackageUntracked, PolicyAdopted, PriorityKind, PriorityParts, RebuildCancelRequested,
-    RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted,
-    RepoNotResolved, RepoResolved, Tick, Trigger,
+    BuildrootBroken, BuildrootResolved, Chosen, CollectionStateChanged, DependenciesMeasured, DependencyMove,
+    EvaluationMade, MessageRetried, PackageResolved, PackageStateChanged, PolicyAdopted, Prediction,
+    PredictionCompared, PriorityParts, RebuildCancelRequested, RebuildFinished, RebuildInputs, RebuildNotSubmitted,
+    RebuildRefused, RebuildRequested, RebuildSubmitted, RepoNotResolved, RepoResolved, Tick, Trigger,
+};
+pub use operator::{
+    CollectionCreated, CollectionEdited, CollectionSettings, PackageArchOverrideSet, PackagePrioritySet,
+    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, SubmissionsPaused, SubmissionsResumed,
 };

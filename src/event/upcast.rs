@@ -11,6 +11,12 @@ fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
     match (name, from) {
         // Version 2 added `create_event` and `arches`, both optional: "not looked at" is what version 1 meant.
         ("repo_ready", 1) => Some(payload),
+        // Version 2 added `gone`, absent for a tag that is there: a reader that passes over it would keep its builds for ever.
+        ("tag_observed", 1) => Some(payload),
+        // Version 2 added faults and the steps' architectures, all optional: a reader that passes over them judges otherwise.
+        ("task_changed", 1) => Some(payload),
+        // Version 2 added `rebuild` and made `task_id` optional.
+        ("rebuild_cancel_requested", 1) => Some(payload),
         _ => None,
     }
 }

@@ -4,9 +4,36 @@ use serde::{Deserialize, Serialize};
 
 use super::HubState;
 use super::state::real_outcome;
-use crate::event::BuildChanged;
+use crate::event::{BuildChanged, Prediction};
 use crate::model::koji::BuildState;
-use crate::model::{BuildId, Evr, Name, Nvr, Outcome, TaskId, Timestamp};
+use crate::model::{BuildId, Evr, Name, Nvr, Outcome, RepoId, TaskId, Timestamp};
+
+/// What the hub recorded as the buildroot of a build on one architecture.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RecordedBuildroot {
+    /// The architecture.
+    pub arch: Name,
+    /// Attachment with the list of packages.
+    pub attachment: Box<str>,
+    /// The build requirements were installed, so that the list is the whole buildroot.
+    pub complete: bool,
+    /// How it compares with what we would have predicted, once that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Prediction>,
+}
+
+impl RecordedBuildroot {
+    /// Whether it says more than our own closure of its repository does: it is whole, and not known to be the very same. Then
+    /// dependency changes are measured from it.
+    pub fn tells_more(&self) -> bool {
+        self.complete && self.prediction != Some(Prediction::Exact)
+    }
+
+    /// Whether it should be compared with what we would have predicted.
+    pub fn awaits_comparison(&self) -> bool {
+        self.complete && self.prediction.is_none()
+    }
+}
 
 /// A real build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -24,9 +51,20 @@ pub struct Build {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+    /// The repository it was built in, where the hub was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo_id: Option<RepoId>,
+    /// What the hub recorded as its buildroots, one per architecture.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buildroots: Vec<RecordedBuildroot>,
 }
 
 impl Build {
+    /// One of which only the name is known.
+    fn seen(nvr: Nvr) -> Self {
+        Self { nvr, epoch: None, state: None, task_id: None, completed_at: None, repo_id: None, buildroots: Vec::new() }
+    }
+
     /// Whether this hub built it, as opposed to importing it: only then does it say something about buildability.
     pub fn built_here(&self) -> bool {
         self.task_id.is_some()
@@ -39,28 +77,27 @@ impl Build {
 }
 
 impl HubState {
-    /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id.
+    /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id. What the hub was asked for is
+    /// its state now and all there is to know; a message says what it was at some moment, and may leave things out.
     /// Returns what it says about its package now, where that is something else than before.
-    pub(super) fn build_changed(&mut self, e: &BuildChanged) -> Option<Option<Outcome>> {
+    pub(super) fn build_changed(&mut self, e: &BuildChanged, asked: bool) -> Option<Option<Outcome>> {
         // A build nobody spoke of before is in no tag, so that nothing depends on it yet.
         let before = self.builds.get(&e.build_id).map(real_outcome);
-        let build = self.builds.entry(e.build_id).or_insert_with(|| Build {
-            nvr: Nvr { name: e.name.clone(), version: e.version.clone(), release: e.release.clone() },
-            epoch: None,
-            state: None,
-            task_id: None,
-            completed_at: None,
-        });
-        if build.state.is_some() && e.state == BuildState::Building && e.old.is_none() {
+        let nvr = || Nvr { name: e.name.clone(), version: e.version.clone(), release: e.release.clone() };
+        let build = self.builds.entry(e.build_id).or_insert_with(|| Build::seen(nvr()));
+        if !asked && build.state.is_some() && e.state == BuildState::Building && e.old.is_none() {
             // The first message of a build, overtaken by a later one.
             return None;
         }
         build.state = Some(e.state);
-        if e.epoch.is_some() {
+        if asked || e.epoch.is_some() {
             build.epoch = e.epoch;
         }
-        if e.task_id.is_some() {
+        if asked || e.task_id.is_some() {
             build.task_id = e.task_id;
+        }
+        if let Some(task) = e.task_id {
+            self.build_of_task.insert(task, e.build_id);
         }
         build.completed_at = e.completed_at;
         let now = real_outcome(build);
@@ -71,7 +108,7 @@ impl HubState {
     pub(super) fn build_seen(&mut self, id: BuildId, name: &Name, version: &Name, release: &Name) {
         if !self.builds.contains_key(&id) {
             let nvr = Nvr { name: name.clone(), version: version.clone(), release: release.clone() };
-            self.builds.insert(id, Build { nvr, epoch: None, state: None, task_id: None, completed_at: None });
+            self.builds.insert(id, Build::seen(nvr));
         }
     }
 }

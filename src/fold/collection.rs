@@ -3,6 +3,7 @@
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::Map;
 use super::package::Package;
@@ -42,6 +43,12 @@ pub struct Collection {
     pub announced: BuildrootState,
     /// Its target is not there any more.
     pub target_gone: bool,
+    /// Its build tag or dest tag (or both) that are not there any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags_gone: Vec<Name>,
+    /// Somebody stopped its submissions: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<SmolStr>,
     /// Dependency moves that packages refer to by index.
     pub moves: IndexSet<DependencyMove, FxBuildHasher>,
     /// Moves that were in use when unused ones were last removed.
@@ -65,6 +72,8 @@ impl Collection {
             arches: Map::default(),
             announced: BuildrootState::Unknown,
             target_gone: false,
+            tags_gone: Vec::new(),
+            paused: None,
             moves: IndexSet::default(),
             moves_live: 0,
             packages: Map::default(),

@@ -2,12 +2,15 @@
 //!
 //! The *log digest* covers everything folded, sequences and times included: equal logs give equal digests.
 //! The *facts digest* covers only what is so (tags, package lists, builds, repositories, resolutions), sorted, without sequences, times
-//! or decisions: however the messages of different sources were interleaved, the same facts give the same digest.
+//! or decisions: however the messages of different sources were interleaved, the same facts give the same digest. Of a hub that was
+//! reconciled it covers what can be asked for and nothing else, so that a dump of the hub's tables gives the same ([`super::hub_facts`]).
 
 use std::fmt::Write as _;
 use std::io;
 
-use super::State;
+use super::hub_facts::digest_of;
+use super::{HubState, State};
+use crate::model::Hub;
 
 /// Feeds serialised bytes to the hash without keeping them.
 struct HashWriter(blake3::Hasher);
@@ -35,65 +38,75 @@ impl State {
 
     /// Digest of the facts, in hex. Cost: O(facts · log facts).
     pub fn facts_digest(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for line in self.facts() {
-            hasher.update(line.as_bytes());
-            hasher.update(b"\n");
-        }
-        hasher.finalize().to_hex().to_string()
+        digest_of(&self.facts())
     }
 
     /// The facts, one line each, sorted: what [`State::facts_digest`] covers, to compare two states by eye or with `diff`.
     pub fn facts(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (hub, h) in &self.hubs {
-            for (tag, t) in &h.tags {
-                if let Some(arches) = &t.arches {
-                    lines.push(format!("{hub} tag {tag} arches {}", arches.join(" ")));
-                }
-                for link in t.inheritance.iter().flatten() {
-                    lines.push(format!("{hub} tag {tag} inherits {} {}", link.priority, link.tag));
-                }
-                for (package, p) in &t.packages {
-                    if let Some(blocked) = p.blocked {
-                        let word = if blocked { "blocked" } else { "listed" };
-                        lines.push(format!("{hub} tag {tag} package {package} {word}"));
-                    }
-                    if !p.builds.is_empty() {
-                        let mut line = format!("{hub} tag {tag} builds {package}");
-                        for b in &p.builds {
-                            write!(line, " {}", b.build).expect("writing to a string");
-                        }
-                        lines.push(line);
-                    }
-                }
-            }
-            for (id, b) in &h.builds {
-                let state = b.state.map_or_else(|| "unseen".to_owned(), |s| format!("{s:?}"));
-                lines.push(format!("{hub} build {id} {} {state}", b.nvr));
-            }
-            for (id, r) in &h.repos {
-                let event = r.create_event.map(|e| e.to_string()).unwrap_or_default();
-                lines.push(format!("{hub} repo {id} {} {:?} {event}", r.tag, r.state));
-            }
-            for (target, (build, dest)) in &h.targets {
-                lines.push(format!("{hub} target {target} {build} {dest}"));
+        for (name, hub) in &self.hubs {
+            if hub.reconciled_through.is_some() {
+                let (facts, watched) = self.hub_facts(name);
+                lines.extend(facts.lines(name.as_str(), &watched));
+            } else {
+                told(name, hub, &mut lines);
+                self.resolutions(name, &mut lines);
             }
         }
-        lines.extend(self.collections.values().flat_map(|c| {
-            // Not by name: two hubs with a tag of the same name get names by who came first. Not every resolution there was: which
-            // generations were passed over depends on what came first, which one is in force does not.
-            let s = &c.settings;
-            let head = format!("{} tag {} for {}", s.hub, s.build_tag, s.dest_tag);
-            c.arches.iter().flat_map(move |(arch, a)| {
-                let group =
-                    a.group_ok.map(|ok| format!("{head} buildroot {arch} {}", if ok { "ok" } else { "broken" }));
-                let verdicts = a.repo_id.zip(a.attachment.as_ref());
-                let verdicts = verdicts.map(|(repo, digest)| format!("{head} resolved {arch} in {repo} {digest}"));
-                group.into_iter().chain(verdicts)
-            })
-        }));
         lines.sort_unstable();
         lines
+    }
+
+    /// Resolutions in force.
+    fn resolutions(&self, hub: &Hub, lines: &mut Vec<String>) {
+        for c in self.collections.values().filter(|c| c.settings.hub == *hub) {
+            // Not by name: two hubs with a tag of the same name get names by who came first. Not every resolution there was: which
+            // generations were passed over depends on what came first, which one is in force does not.
+            let head = format!("{hub} tag {} for {}", c.settings.build_tag, c.settings.dest_tag);
+            for (arch, a) in &c.arches {
+                if let Some(ok) = a.group_ok {
+                    lines.push(format!("{head} buildroot {arch} {}", if ok { "ok" } else { "broken" }));
+                }
+                if let Some((repo, digest)) = a.repo_id.zip(a.attachment.as_ref()) {
+                    lines.push(format!("{head} resolved {arch} in {repo} {digest}"));
+                }
+            }
+        }
+    }
+}
+
+/// Everything a hub that was never asked has told.
+fn told(hub: &Hub, h: &HubState, lines: &mut Vec<String>) {
+    for (tag, t) in &h.tags {
+        if let Some(arches) = &t.arches {
+            lines.push(format!("{hub} tag {tag} arches {}", arches.join(" ")));
+        }
+        for link in t.inheritance.iter().flatten() {
+            lines.push(format!("{hub} tag {tag} inherits {} {}", link.priority, link.tag));
+        }
+        for (package, p) in &t.packages {
+            if let Some(blocked) = p.blocked {
+                let word = if blocked { "blocked" } else { "listed" };
+                lines.push(format!("{hub} tag {tag} package {package} {word}"));
+            }
+            if !p.builds.is_empty() {
+                let mut line = format!("{hub} tag {tag} builds {package}");
+                for b in &p.builds {
+                    write!(line, " {}", b.build).expect("writing to a string");
+                }
+                lines.push(line);
+            }
+        }
+    }
+    for (id, b) in &h.builds {
+        let state = b.state.map_or_else(|| "unseen".to_owned(), |s| format!("{s:?}"));
+        lines.push(format!("{hub} build {id} {} {state}", b.nvr));
+    }
+    for (id, r) in &h.repos {
+        let event = r.create_event.map(|e| e.to_string()).unwrap_or_default();
+        lines.push(format!("{hub} repo {id} {} {:?} {event}", r.tag, r.state));
+    }
+    for (target, (build, dest)) in &h.targets {
+        lines.push(format!("{hub} target {target} {build} {dest}"));
     }
 }

@@ -1,7 +1,8 @@
 //! What builds say about a package: its last builds in order, and which of them count.
 //!
-//! Real builds are ordered by when they were tagged, scratch rebuilds by when they were first seen (Koschei orders both by task
-//! creation, which hides a side-tag build tagged days later behind an older scratch rebuild; changed on purpose).
+//! Real builds are ordered by when they were tagged, scratch rebuilds by when they were made (Koschei orders both by task
+//! creation, which hides a side-tag build tagged days later behind an older scratch rebuild; changed on purpose). Where the hub
+//! was asked it says both, whenever we hear of it; without a hub the place in the log stands for it.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -47,6 +48,12 @@ pub struct Evidence {
     /// Its source was untagged: it says nothing about the package as it is now.
     #[serde(default)]
     pub withdrawn: bool,
+    /// Koji event of the tagging, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<i64>,
+    /// `at` is the hub's own word, and so says where the build stands, whenever we heard of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed: bool,
 }
 
 impl Evidence {
@@ -64,14 +71,38 @@ impl Evidence {
     pub fn is_complete(&self) -> bool {
         !self.withdrawn && self.outcome.is_some_and(Outcome::is_complete)
     }
+
+    /// Whether it is known to come after `other`: two taggings by their Koji events, all else by the hub's time, in which a rebuild
+    /// comes after the tagging of the same moment.
+    fn is_after(&self, other: &Self) -> bool {
+        if !(self.timed && other.timed) {
+            return false;
+        }
+        let rank = |kind| match kind {
+            EvidenceKind::Real(b) => (0, b.0),
+            EvidenceKind::Scratch(t) => (1, t.0),
+        };
+        match (self.event, other.event) {
+            (Some(mine), Some(theirs)) => (mine, rank(self.kind)) > (theirs, rank(other.kind)),
+            _ => (self.at, rank(self.kind)) > (other.at, rank(other.kind)),
+        }
+    }
+
+    /// Its place in a list: before those known to come after it; where the hub was not asked, by the place in the log.
+    fn place(&self, list: &[Self]) -> usize {
+        if self.timed {
+            return list.len() - list.iter().rev().take_while(|e| e.is_after(self)).count();
+        }
+        list.iter().rposition(|e| e.order < self.order).map_or(0, |before| before + 1)
+    }
 }
 
-/// Inserts `new` by its order, replacing an entry of the same build, and drops what is too old. Returns dropped tasks.
+/// Inserts `new` at its place, replacing an entry of the same build, and drops what is too old. Returns dropped tasks.
 ///
 /// Builds the package's state and priority rest on stay, however many cancelled or faulty rebuilds came after them.
 pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<TaskId> {
     list.retain(|e| e.kind != new.kind);
-    let at = list.partition_point(|e| e.order < new.order);
+    let at = new.place(list);
     let kind = new.kind;
     list.insert(at, new);
     let mut dropped = Vec::new();

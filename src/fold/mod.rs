@@ -5,13 +5,16 @@
 //! touches a file, or decides anything.
 //!
 //! One file per entity: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`]; [`resolution`] folds verdicts,
-//! [`evidence`] keeps what builds say about a package, [`digest`] and [`snapshot`] reduce the whole to bytes.
+//! [`evidence`] keeps what builds say about a package, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to what a
+//! hub can be asked for.
 
 pub mod arch;
 pub mod build;
 pub mod collection;
+mod config;
 pub mod digest;
 pub mod evidence;
+pub mod hub_facts;
 pub mod package;
 mod rebuilds;
 pub mod repo;
@@ -20,14 +23,16 @@ pub mod snapshot;
 pub mod state;
 pub mod tag;
 pub mod task;
+mod truth;
 
+pub use build::{Build, RecordedBuildroot};
 pub use collection::{ArchResolution, Collection};
 pub use evidence::{Evidence, EvidenceKind};
-pub use package::{ArchVerdict, Latest, Package};
+pub use package::{ArchVerdict, Declined, Latest, Package};
 pub use repo::Repo;
-pub use state::{AdoptedPolicy, HubState, OpenRebuild, State, Touched};
-pub use tag::{Tag, TagPackage};
-pub use task::Task;
+pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, State, Touched};
+pub use tag::{Tag, TagPackage, TaggedBuild};
+pub use task::{Step, Task};
 
 /// A hash map whose order is that of insertion (and removal), so that walking it is deterministic.
 pub type Map<K, V> = indexmap::IndexMap<K, V, rustc_hash::FxBuildHasher>;

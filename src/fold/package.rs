@@ -40,6 +40,23 @@ pub struct ArchVerdict {
     /// Repository the changes were measured from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
+    /// They were measured from what the hub says was installed, not from what we would have expected in that repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truth: bool,
+}
+
+/// A rebuild that was not submitted, or refused by the hub: not tried again while what it depends on stays the same.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Declined {
+    /// What it depended on.
+    pub inputs: RebuildInputs,
+    /// Why it came to nothing, in words; at most [`Declined::REASON_CHARS_MAX`] characters.
+    pub reason: SmolStr,
+}
+
+impl Declined {
+    /// Longest reason kept in state; all of it is in the log.
+    pub const REASON_CHARS_MAX: usize = 200;
 }
 
 /// How many dependency changes a package has at distance 1, 2, 3, 4 and beyond, each name once.
@@ -90,9 +107,12 @@ pub struct Package {
     /// A rebuild that was decided and is not a task yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_rebuild: Option<RebuildId>,
-    /// Inputs of a rebuild that was not submitted or was refused: not tried again while they stay the same.
+    /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub declined: Option<Box<RebuildInputs>>,
+    pub open_since: Option<Timestamp>,
+    /// A rebuild that was not submitted or was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declined: Option<Box<Declined>>,
     /// Infrastructure faults since the last result.
     #[serde(default)]
     pub faults: u16,

@@ -4,13 +4,18 @@ use smol_str::format_smolstr;
 
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
-use super::state::{OpenRebuild, State};
-use super::task::Task;
-use crate::event::{RebuildFinished, TaskChanged};
+use super::package::Declined;
+use super::state::{Cancelled, OpenRebuild, State};
+use super::task::{Step, Task};
+use crate::event::{RebuildCancelRequested, RebuildFinished, RebuildRequested, TaskChanged, TaskVanished};
 use crate::model::{Hub, Name, Outcome, RebuildId, Seq, TaskId, Timestamp};
 
+const HOUR_MICROS: i64 = 3_600_000_000;
+/// How many cancelled requests are remembered: as many as may be on their way to the hub while they are cancelled.
+const CANCELLED_KEPT: usize = 1000;
+
 impl State {
-    pub(super) fn task_changed(&mut self, e: &TaskChanged, seq: Seq, at: Timestamp) {
+    pub(super) fn task_changed(&mut self, e: &TaskChanged, seq: Seq, at: Timestamp, asked: bool) {
         let rebuild = e.decision.as_deref().and_then(|d| d.strip_prefix('r')?.parse().ok()).map(RebuildId);
         let hub = self.hub_mut(&e.hub);
         let known = hub.tasks.contains_key(&e.task_id);
@@ -22,21 +27,25 @@ impl State {
             state: e.state,
             first_seen: seq,
             created_at: e.created_at.unwrap_or(at),
+            timed: asked && e.created_at.is_some(),
             finished_at: None,
             collection: None,
             rebuild: None,
             any_step: false,
-            failed_children: Vec::new(),
+            steps: Box::default(),
+            fault: None,
             buildroots: Vec::new(),
             outcome: None,
             reason: None,
             cancel_requested: false,
+            vanished: false,
         });
         if known && task.state.is_final() && !e.state.is_final() {
             // An ended task does not begin again; this message was overtaken by that of its end.
             return self.anomaly("message about a task that had ended");
         }
         task.state = e.state;
+        task.vanished = false;
         task.finished_at = e.finished_at.or_else(|| e.state.is_final().then_some(at));
         if e.nvr.is_some() {
             task.nvr.clone_from(&e.nvr);
@@ -46,25 +55,105 @@ impl State {
         }
         task.any_step |= !e.children.is_empty();
         if e.state.is_final() {
-            task.failed_children = e
-                .children
-                .iter()
-                .filter(|c| c.state == crate::model::koji::TaskState::Failed)
-                .map(|c| (c.method.clone(), c.label.clone()))
-                .collect();
+            // What was judged is not judged again, so that nobody needs the texts.
+            let unjudged = matches!(task.outcome, None | Some(Outcome::TimedOut));
+            task.steps = e.children.iter().map(|c| Step::of(c, unjudged)).collect();
+            task.fault = e.fault.clone().filter(|_| unjudged).map(Box::new);
         }
         if known {
             if let Some(collection) = task.collection.clone() {
                 self.task_in_package(&e.hub, e.task_id, &collection);
             }
-        } else {
-            self.attribute(&e.hub, e.task_id);
         }
         let submitted = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (&e.hub, e.task_id));
         let rebuild = rebuild.or_else(|| self.rebuilds.iter().find(|(_, r)| submitted(r)).map(|(id, _)| *id));
-        if let Some(rebuild) = rebuild {
-            self.adopt(rebuild, &e.hub, e.task_id);
+        if !known {
+            // Ours counts where it was decided, whatever became of the target since.
+            let decided_for = rebuild.and_then(|id| self.rebuilds.get(&id)).filter(|r| r.package == e.package);
+            let index = decided_for.and_then(|r| self.collections.get_index_of(&r.collection));
+            self.attribute(&e.hub, e.task_id, index);
         }
+        if let Some(rebuild) = rebuild {
+            self.adopt(rebuild, &e.hub, e.task_id, &e.package);
+        }
+    }
+
+    /// Notes that the hub does not know a task any more, so that its rebuild can be closed.
+    pub(super) fn task_vanished(&mut self, e: &TaskVanished) {
+        if let Some(task) = self.hub_mut(&e.hub).tasks.get_mut(&e.task_id) {
+            if task.state.is_final() {
+                // It came to its end first: nothing more was expected of it.
+                return;
+            }
+            task.vanished = true;
+            let (collection, package) = (task.collection.clone(), task.package.clone());
+            if let Some(collection) = collection {
+                self.with_package(&collection, &package, |_| {});
+            }
+            return;
+        }
+        let theirs = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (&e.hub, e.task_id));
+        let Some(open) = self.rebuilds.values_mut().find(|r| theirs(r)) else {
+            return self.anomaly("a task vanished that was not known");
+        };
+        open.vanished = true;
+        let (collection, package) = (open.collection.clone(), open.package.clone());
+        self.with_package(&collection, &package, |_| {});
+    }
+
+    /// Notes that a rebuild shall be cancelled: its task, or the request while there is none.
+    pub(super) fn cancel_requested(&mut self, e: &RebuildCancelRequested) {
+        if e.task_id.is_some() {
+            self.orphans.retain(|(hub, task, _)| (hub, Some(*task)) != (&e.hub, e.task_id));
+        }
+        let open = e.rebuild.and_then(|id| self.rebuilds.get(&id));
+        let task = e.task_id.or_else(|| open?.task.as_ref().map(|(_, task)| *task));
+        let known = task.and_then(|id| self.hub_mut(&e.hub).tasks.get_mut(&id));
+        if let Some(task) = known {
+            task.cancel_requested = true;
+            return;
+        }
+        let theirs = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| *h == e.hub && Some(*t) == task);
+        let id = e.rebuild.or_else(|| self.rebuilds.iter().find(|(_, r)| theirs(r)).map(|(id, _)| *id));
+        match id.and_then(|id| self.rebuilds.get_mut(&id)) {
+            Some(open) => {
+                open.cancel_requested = true;
+                let (collection, package) = (open.collection.clone(), open.package.clone());
+                self.with_package(&collection, &package, |_| {});
+            }
+            // Submitted while it was being cancelled, and nothing heard of its task yet.
+            None if self.cancelled.iter().any(|c| Some(c.rebuild) == e.rebuild) => {}
+            None => self.anomaly("cancellation of an unknown task"),
+        }
+    }
+
+    /// Opens a decided rebuild: from now on it holds a slot.
+    pub(super) fn requested(&mut self, e: &RebuildRequested, seq: Seq, at: Timestamp) {
+        let id = RebuildId(seq.get());
+        let open = OpenRebuild {
+            collection: e.collection.clone(),
+            package: e.nvr.name.clone(),
+            inputs: e.inputs.clone(),
+            at,
+            task: None,
+            cancel_requested: false,
+            vanished: false,
+        };
+        self.rebuilds.insert(id, open);
+        self.requests.retain(|(made, _)| at.since(*made) < HOUR_MICROS);
+        self.requests.push((at, id));
+        self.with_package(&e.collection, &e.nvr.name, |p| {
+            p.open_rebuild = Some(id);
+            p.open_since = Some(at);
+        });
+        self.recount(&e.collection, 1);
+    }
+
+    /// Requests of the hour before `now` that were not turned down. The hour is open at its beginning: what was requested an hour
+    /// ago does not count any more.
+    pub fn requests_of_last_hour(&self, now: Timestamp) -> u32 {
+        let recent = self.requests.iter().filter(|(at, _)| now.since(*at) < HOUR_MICROS).count();
+        u32::try_from(recent).unwrap_or(u32::MAX)
     }
 
     /// Finds the collection a task counts for: that of its target where the target is known, else the one that submits to a
@@ -90,8 +179,8 @@ impl State {
         self.collections.values().position(|c| on_hub(c) && c.settings.build_tag == *tag)
     }
 
-    fn attribute(&mut self, hub: &Hub, id: TaskId) {
-        let Some(index) = self.collection_of(hub, id) else { return };
+    fn attribute(&mut self, hub: &Hub, id: TaskId, decided_for: Option<usize>) {
+        let Some(index) = decided_for.or_else(|| self.collection_of(hub, id)) else { return };
         let name = self.collections.get_index(index).expect("index is in range").0.clone();
         let newest = self.collections[index].newest_repo;
         let task = self.hub_mut(hub).tasks.get_mut(&id).expect("the task was just looked at");
@@ -107,6 +196,8 @@ impl State {
             outcome: task.outcome,
             running,
             withdrawn: false,
+            event: None,
+            timed: task.timed,
         };
         let package = task.package.clone();
         let collection = &mut self.collections[index];
@@ -124,7 +215,7 @@ impl State {
         let Some(state) = self.hubs.get(hub) else { return };
         let open: Vec<TaskId> = state.tasks.iter().filter(|(_, t)| t.collection.is_none()).map(|(id, _)| *id).collect();
         for task in open {
-            self.attribute(hub, task);
+            self.attribute(hub, task, None);
         }
     }
 
@@ -147,20 +238,77 @@ impl State {
         self.recount(collection, change.into());
     }
 
-    /// Ties a task to the rebuild we had requested. The first task with a decision's id is ours; later ones are somebody's
-    /// resubmission and count as foreign.
-    pub(super) fn adopt(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId) {
-        let Some(open) = self.rebuilds.get_mut(&rebuild) else { return };
-        let ours = open.task.get_or_insert_with(|| (hub.clone(), task)).clone();
-        if ours != (hub.clone(), task) {
-            return self.anomaly("another task with the id of a decision");
+    /// Ties a task to the rebuild we had requested. Of several with a decision's id the lowest is ours: Koji's `resubmitTask` copies
+    /// the id into a new task. The others are somebody's resubmissions; they count as tasks we did not request.
+    pub(super) fn adopt(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId, package: &Name) {
+        let Some(open) = self.rebuilds.get_mut(&rebuild) else {
+            return self.adopt_late(rebuild, hub, task, package);
+        };
+        match &open.task {
+            Some((h, ours)) if h != hub || *ours < task => {
+                return self.anomaly("another task with the id of a decision");
+            }
+            Some((_, ours)) if *ours > task => {
+                let foreign = std::mem::replace(&mut open.task, Some((hub.clone(), task)));
+                self.disown(rebuild, foreign);
+                self.anomaly("another task with the id of a decision");
+            }
+            Some(_) => {}
+            None => open.task = Some((hub.clone(), task)),
         }
+        let cancelled = self.rebuilds.get(&rebuild).is_some_and(|r| r.cancel_requested);
         let Some(t) = self.hub_mut(hub).tasks.get_mut(&task) else {
             // Submitted, and nothing heard of it yet: the request keeps the slot.
             return;
         };
         t.rebuild.get_or_insert(rebuild);
+        t.cancel_requested |= cancelled;
         self.release(rebuild);
+    }
+
+    /// A task with the id of a decision that is closed. Closed by a higher task, it was that one which was not ours; closed because
+    /// somebody cancelled it while it was being submitted, the task must be stopped.
+    fn adopt_late(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId, package: &Name) {
+        if let Some(cancelled) = self.cancelled.iter().find(|c| c.rebuild == rebuild) {
+            let known = self.hubs.get(hub).and_then(|h| h.tasks.get(&task));
+            let stopping = known.is_some_and(|t| t.cancel_requested || t.is_over());
+            let orphan = (hub.clone(), task, cancelled.clone());
+            if !stopping && !self.orphans.contains(&orphan) {
+                let (collection, package) = (cancelled.collection.clone(), cancelled.package.clone());
+                self.orphans.push(orphan);
+                self.with_package(&collection, &package, |_| {});
+            }
+            return;
+        }
+        let collections = self.collections.values().filter(|c| c.settings.hub == *hub);
+        let of_package = collections.filter_map(|c| c.packages.get(package)).flat_map(|p| &p.evidence);
+        let tasks: Vec<TaskId> = of_package
+            .filter_map(|e| match e.kind {
+                EvidenceKind::Scratch(id) => Some(id),
+                EvidenceKind::Real(_) => None,
+            })
+            .collect();
+        let hub = self.hub_mut(hub);
+        let Some(ours) = tasks.into_iter().find(|t| hub.tasks.get(t).is_some_and(|t| t.rebuild == Some(rebuild)))
+        else {
+            return;
+        };
+        if ours > task && hub.tasks.contains_key(&task) {
+            hub.tasks[&ours].rebuild = None;
+            hub.tasks[&task].rebuild = Some(rebuild);
+        }
+        if ours != task {
+            self.anomaly("another task with the id of a decision");
+        }
+    }
+
+    fn disown(&mut self, rebuild: RebuildId, foreign: Option<(Hub, TaskId)>) {
+        if let Some((hub, task)) = foreign
+            && let Some(task) = self.hub_mut(&hub).tasks.get_mut(&task)
+            && task.rebuild == Some(rebuild)
+        {
+            task.rebuild = None;
+        }
     }
 
     /// From here on the task holds the slot the request had held.
@@ -170,7 +318,7 @@ impl State {
         let mut freed = 0;
         self.with_package(&collection, &package, |p| {
             if p.open_rebuild == Some(rebuild) {
-                p.open_rebuild = None;
+                (p.open_rebuild, p.open_since) = (None, None);
                 p.manual_points = 0;
                 freed = -1;
             }
@@ -178,18 +326,26 @@ impl State {
         self.recount(&collection, freed);
     }
 
-    /// Closes a rebuild that never became a task, and remembers what it depended on.
-    pub(super) fn declined(&mut self, rebuild: RebuildId) {
+    /// Closes a rebuild that never became a task, and remembers what it depended on and why it came to nothing.
+    pub(super) fn declined(&mut self, rebuild: RebuildId, reason: &str) {
         let Some(open) = self.rebuilds.swap_remove(&rebuild) else {
             return self.anomaly("end of an unknown rebuild");
         };
+        self.requests.retain(|(_, id)| *id != rebuild);
+        if open.cancel_requested {
+            let (collection, package) = (open.collection.clone(), open.package.clone());
+            self.cancelled.push(Cancelled { rebuild, collection, package });
+            let over = self.cancelled.len().saturating_sub(CANCELLED_KEPT);
+            self.cancelled.drain(..over);
+        }
         let mut freed = 0;
         self.with_package(&open.collection, &open.package, |p| {
             if p.open_rebuild == Some(rebuild) {
-                p.open_rebuild = None;
+                (p.open_rebuild, p.open_since) = (None, None);
                 freed = -1;
             }
-            p.declined = Some(Box::new(open.inputs));
+            let reason = reason.chars().take(Declined::REASON_CHARS_MAX).collect();
+            p.declined = Some(Box::new(Declined { inputs: open.inputs, reason }));
         });
         self.recount(&open.collection, freed);
     }
@@ -198,6 +354,7 @@ impl State {
         if let Some(task) = self.hub_mut(&e.hub).tasks.get_mut(&e.task_id) {
             task.outcome = Some(e.outcome);
             task.reason = Some(e.reason.clone());
+            task.forget_faults();
         }
         if let Some(rebuild) = e.rebuild {
             self.release(rebuild);

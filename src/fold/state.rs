@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use smol_str::format_smolstr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::Map;
 use super::build::Build;
@@ -11,11 +11,9 @@ use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
 use super::package::Latest;
 use super::repo::Repo;
-use super::tag::Tag;
+use super::tag::{Tag, Untagged};
 use super::task::Task;
-use crate::event::{
-    CollectionSettings, Envelope, Event, PriorityKind, RebuildInputs, RepoReady, Source, TargetObserved,
-};
+use crate::event::{Envelope, Event, PriorityKind, RebuildInputs, Source};
 use crate::model::koji::{BuildState, RepoState};
 use crate::model::{BuildId, Hub, Name, Outcome, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
@@ -45,7 +43,10 @@ pub struct HubState {
     pub reconciled_through: Option<i64>,
     /// Which collections look at a tag; follows from the rest.
     #[serde(skip)]
-    followers: Map<Name, Vec<usize>>,
+    pub(super) followers: Map<Name, Vec<usize>>,
+    /// The build a task made; follows from the builds.
+    #[serde(skip)]
+    pub(super) build_of_task: Map<TaskId, BuildId>,
 }
 
 /// A decided rebuild that has not ended.
@@ -57,8 +58,27 @@ pub struct OpenRebuild {
     pub package: Name,
     /// What it depended on.
     pub inputs: RebuildInputs,
+    /// When it was decided.
+    pub at: Timestamp,
     /// The task it became.
     pub task: Option<(Hub, TaskId)>,
+    /// It shall be cancelled.
+    #[serde(default)]
+    pub cancel_requested: bool,
+    /// The hub does not know its task any more, which nothing else was ever heard of.
+    #[serde(default)]
+    pub vanished: bool,
+}
+
+/// A request that was closed because somebody cancelled it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// The request.
+    pub rebuild: RebuildId,
+    /// Its collection.
+    pub collection: Name,
+    /// Its package.
+    pub package: Name,
 }
 
 /// A collection and a package in it, by index, whose state may have changed.
@@ -86,6 +106,18 @@ pub struct State {
     pub facts_taken: u64,
     /// Rebuilds that are open.
     pub rebuilds: Map<RebuildId, OpenRebuild>,
+    /// Requests of the last hour that were not turned down, oldest first; older ones stay until the next request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<(Timestamp, RebuildId)>,
+    /// Requests that were closed because somebody cancelled them, the newest last: one may have been submitted all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cancelled: Vec<Cancelled>,
+    /// Tasks such requests became, which have not been asked to stop yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<(Hub, TaskId, Cancelled)>,
+    /// Somebody stopped all submissions: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<SmolStr>,
     /// Events that made no sense, by what was wrong.
     pub anomalies: BTreeMap<String, u64>,
     /// What the last events touched, when somebody wants to know.
@@ -151,19 +183,19 @@ impl State {
             Event::BuildTagged(t) => {
                 let hub = self.hub_mut(&t.hub);
                 hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
-                hub.tagged(t, e.seq, e.occurred_at);
+                hub.tagged(t, e.seq, e.occurred_at, e.koji_event);
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildUntagged(t) => {
                 let hub = self.hub_mut(&t.hub);
                 hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
-                if !hub.untagged(t) {
+                if hub.untagged(t, e.koji_event) == Untagged::NotThere {
                     self.anomaly("untagged a build that was not in the tag");
                 }
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildChanged(b) => {
-                if let Some(outcome) = self.hub_mut(&b.hub).build_changed(b) {
+                if let Some(outcome) = self.hub_mut(&b.hub).build_changed(b, e.source.asked_hub()) {
                     self.build_refreshed(&b.hub, b.build_id, &b.name, outcome);
                 }
             }
@@ -171,12 +203,7 @@ impl State {
                 self.hub_mut(&p.hub).listed(p);
                 self.refresh(&p.hub, &p.tag, &p.package);
             }
-            Event::TagObserved(t) => {
-                self.hub_mut(&t.hub).tag_observed(t);
-                if t.inheritance.is_some() {
-                    self.rechain(&t.hub);
-                }
-            }
+            Event::TagObserved(t) => self.tag_observed(t),
             Event::TargetObserved(t) => self.target_observed(t),
             Event::RepoInitialised(r) => {
                 self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Init);
@@ -188,14 +215,9 @@ impl State {
             Event::RepoDeleted(r) => {
                 self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Deleted);
             }
-            Event::TaskChanged(t) => self.task_changed(t, e.seq, e.occurred_at),
-            Event::BuildrootRecorded(b) => match self.hub_mut(&b.hub).tasks.get_mut(&b.task_id) {
-                Some(task) => {
-                    task.buildroots.retain(|(a, _)| *a != b.arch);
-                    task.buildroots.push((b.arch.clone(), b.attachment.clone()));
-                }
-                None => self.anomaly("buildroot of an unknown task"),
-            },
+            Event::TaskChanged(t) => self.task_changed(t, e.seq, e.occurred_at, e.source.asked_hub()),
+            Event::TaskVanished(t) => self.task_vanished(t),
+            Event::BuildrootRecorded(b) => self.buildroot_recorded(b),
             Event::Reconciled(r) => self.hub_mut(&r.hub).reconciled_through = Some(r.through),
             Event::PolicyAdopted(p) => {
                 self.policy = Some(AdoptedPolicy { digest: p.digest.clone(), policy: p.policy.clone() });
@@ -206,33 +228,20 @@ impl State {
             Event::BuildrootResolved(b) => self.buildroot_resolved(b),
             Event::BuildrootBroken(b) => self.buildroot_broken(b),
             Event::DependenciesMeasured(d) => self.dependencies_measured(d),
+            Event::PredictionCompared(p) => self.prediction_compared(p),
             Event::EvaluationMade(_) => self.last_evaluation = Some(e.seq),
-            Event::RebuildRequested(r) => {
-                let id = RebuildId(e.seq.get());
-                let open = OpenRebuild {
-                    collection: r.collection.clone(),
-                    package: r.nvr.name.clone(),
-                    inputs: r.inputs.clone(),
-                    task: None,
-                };
-                self.rebuilds.insert(id, open);
-                self.with_package(&r.collection, &r.nvr.name, |p| p.open_rebuild = Some(id));
-                self.recount(&r.collection, 1);
-            }
+            Event::RebuildRequested(r) => self.requested(r, e.seq, e.recorded_at),
             Event::RebuildSubmitted(r) => {
-                self.adopt(r.rebuild, &r.hub, r.task_id);
+                self.adopt(r.rebuild, &r.hub, r.task_id, &r.package);
                 self.with_package(&r.collection, &r.package, |p| {
                     p.manual_points = 0;
                     p.declined = None;
                 });
             }
-            Event::RebuildRefused(r) => self.declined(r.rebuild),
-            Event::RebuildNotSubmitted(r) => self.declined(r.rebuild),
+            Event::RebuildRefused(r) => self.declined(r.rebuild, &r.reason),
+            Event::RebuildNotSubmitted(r) => self.declined(r.rebuild, &r.reason),
             Event::RebuildFinished(r) => self.rebuild_finished(r, e.occurred_at),
-            Event::RebuildCancelRequested(c) => match self.hub_mut(&c.hub).tasks.get_mut(&c.task_id) {
-                Some(task) => task.cancel_requested = true,
-                None => self.anomaly("cancellation of an unknown task"),
-            },
+            Event::RebuildCancelRequested(c) => self.cancel_requested(c),
             Event::PackageStateChanged(c) => {
                 let new = c.new;
                 self.with_package(&c.collection, &c.package, |p| p.announced = Some(new));
@@ -256,6 +265,8 @@ impl State {
             Event::PackageSkipResolutionSet(p) => {
                 self.with_package(&p.collection, &p.package, |x| x.skip_resolution = p.skip);
             }
+            Event::SubmissionsPaused(p) => self.set_pause(p.collection.as_ref(), Some(&p.reason)),
+            Event::SubmissionsResumed(p) => self.set_pause(p.collection.as_ref(), None),
             Event::MessageRetried(_) => {}
         }
         if e.fact.is_some() && matches!(e.source, Source::Recording | Source::Bus) {
@@ -293,7 +304,7 @@ impl State {
     // ---- tags, builds, packages -------------------------------------------------------------------------------
 
     /// Brings a package up to date in every collection that looks at `tag`.
-    fn refresh(&mut self, hub: &Hub, tag: &Name, package: &Name) {
+    pub(super) fn refresh(&mut self, hub: &Hub, tag: &Name, package: &Name) {
         let Some(h) = self.hubs.get_index_of(hub) else { return };
         let Some(t) = self.hubs[h].followers.get_index_of(tag) else { return };
         for i in 0..self.hubs[h].followers[t].len() {
@@ -302,7 +313,7 @@ impl State {
         }
     }
 
-    fn refresh_in(&mut self, index: usize, name: &Name) {
+    pub(super) fn refresh_in(&mut self, index: usize, name: &Name) {
         let collection = &mut self.collections[index];
         let Some(h) = self.hubs.get_index_of(&collection.settings.hub) else { return };
         let hub = &self.hubs[h];
@@ -326,11 +337,13 @@ impl State {
                     source,
                     order: l.seq,
                     at: l.at,
-                    repo: known.and_then(|e| e.repo),
-                    assumed: known.is_some_and(|e| e.assumed),
+                    repo: build.repo_id.or_else(|| known.and_then(|e| e.repo)),
+                    assumed: build.repo_id.is_none() && known.is_some_and(|e| e.assumed),
                     outcome: real_outcome(build),
                     running: false,
                     withdrawn: false,
+                    event: l.event,
+                    timed: l.event.is_some(),
                 };
                 dropped = evidence::insert(&mut package.evidence, new);
             }
@@ -370,138 +383,9 @@ impl State {
             }
         }
     }
-
-    // ---- configuration ----------------------------------------------------------------------------------------
-
-    fn collection_set(&mut self, name: &Name, settings: &CollectionSettings) {
-        let mut moved_from = None;
-        match self.collections.get_mut(name) {
-            Some(c) => {
-                let place = |s: &CollectionSettings| (s.hub.clone(), s.build_tag.clone());
-                if place(&c.settings) != place(settings) {
-                    // Other repositories: what was found out in the old ones says nothing here.
-                    moved_from = Some(c.settings.hub.clone());
-                    c.forget_resolutions();
-                }
-                if c.settings.hub != settings.hub {
-                    c.chain.clear();
-                }
-                // Whether the new target is there will be seen; the old one's fate is none of its business.
-                c.target_gone &= (&c.settings.hub, &c.settings.target) == (&settings.hub, &settings.target);
-                c.settings = settings.clone();
-            }
-            None => {
-                self.collections.insert(name.clone(), Collection::new(settings.clone()));
-            }
-        }
-        let index = self.collections.get_index_of(name).expect("just inserted");
-        self.hub_mut(&settings.hub);
-        let c = &mut self.collections[index];
-        let hub = &self.hubs[&settings.hub];
-        c.newest_repo = newest_repo(hub, &settings.build_tag);
-        for package in c.packages.values_mut() {
-            package.judge(&settings.arches, &c.moves);
-        }
-        // Other settings may make other states of all of them.
-        (0..c.packages.len()).for_each(|i| self.touch(index, i));
-        if let Some(old) = moved_from.filter(|old| *old != settings.hub) {
-            self.rechain(&old);
-        }
-        self.rechain(&settings.hub);
-        self.attribute_all(&settings.hub);
-    }
-
-    /// Works out again which tags each collection of a hub looks at, and refreshes those where that changed.
-    fn rechain(&mut self, hub: &Hub) {
-        let mut followers: Map<Name, Vec<usize>> = Map::default();
-        let mut changed = Vec::new();
-        let state = &self.hubs[hub];
-        for (index, c) in self.collections.values_mut().enumerate() {
-            if c.settings.hub != *hub {
-                continue;
-            }
-            let chain = state.chain(&c.settings.dest_tag);
-            if chain != c.chain {
-                c.chain.clone_from(&chain);
-                changed.push(index);
-            }
-            for tag in chain {
-                followers.entry(tag).or_default().push(index);
-            }
-        }
-        self.hub_mut(hub).followers = followers;
-        for index in changed {
-            let mut names: Vec<Name> = self.collections[index].packages.keys().cloned().collect();
-            let hub = &self.hubs[hub];
-            for tag in &self.collections[index].chain {
-                names.extend(hub.tags.get(tag).into_iter().flat_map(|t| t.packages.keys().cloned()));
-            }
-            for name in names {
-                self.refresh_in(index, &name);
-            }
-        }
-    }
-
-    /// Rebuilds what follows from the rest, after a snapshot was restored.
-    pub(super) fn reindex(&mut self) {
-        for h in 0..self.hubs.len() {
-            let (name, state) = self.hubs.get_index(h).expect("index is in range");
-            let mut followers: Map<Name, Vec<usize>> = Map::default();
-            for (index, c) in self.collections.values().enumerate().filter(|(_, c)| c.settings.hub == *name) {
-                for tag in state.chain(&c.settings.dest_tag) {
-                    followers.entry(tag).or_default().push(index);
-                }
-            }
-            self.hubs[h].followers = followers;
-        }
-    }
-
-    fn target_observed(&mut self, e: &TargetObserved) {
-        let hub = self.hub_mut(&e.hub);
-        let there = match (&e.build_tag, &e.dest_tag) {
-            (Some(build), Some(dest)) => {
-                hub.targets.insert(e.target.clone(), (build.clone(), dest.clone()));
-                true
-            }
-            _ => {
-                hub.targets.swap_remove(&e.target);
-                false
-            }
-        };
-        for c in self.collections.values_mut() {
-            if c.settings.hub == e.hub && c.settings.target == e.target {
-                c.target_gone = !there;
-            }
-        }
-        self.attribute_all(&e.hub);
-    }
-
-    fn repo_ready(&mut self, e: &RepoReady) {
-        let hub = self.hub_mut(&e.hub);
-        let repo = hub.repo_moved(e.repo_id, &e.tag, RepoState::Ready);
-        if e.create_event.is_some() {
-            repo.create_event = e.create_event;
-        }
-        if e.arches.is_some() {
-            repo.arches.clone_from(&e.arches);
-        }
-        let hub = &self.hubs[&e.hub];
-        for c in self.collections.values_mut() {
-            if c.settings.hub == e.hub && c.settings.build_tag == e.tag {
-                let newer = c.newest_repo.is_none_or(|old| hub.is_newer(e.repo_id, old));
-                c.newest_repo = if newer { Some(e.repo_id) } else { c.newest_repo };
-            }
-        }
-    }
 }
 
 /// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged.
 pub(super) fn real_outcome(build: &Build) -> Option<Outcome> {
     (build.built_here() && build.state == Some(BuildState::Complete)).then_some(Outcome::Ok)
-}
-
-/// The newest usable generation of a tag.
-fn newest_repo(hub: &HubState, tag: &Name) -> Option<RepoId> {
-    let usable = hub.repos.iter().filter(|(_, r)| r.tag == *tag && r.state == RepoState::Ready).map(|(id, _)| *id);
-    usable.reduce(|newest, id| if hub.is_newer(id, newest) { id } else { newest })
 }

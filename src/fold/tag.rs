@@ -11,6 +11,8 @@ use crate::model::{BuildId, Name, Seq, TagId, Timestamp};
 
 /// Inheritance deeper than this is not followed; Koji's own limit is far lower in practice.
 const DEPTH_MAX: usize = 32;
+/// How many revoked taggings of a package are remembered in a tag, the newest by Koji event.
+const REVOKED_KEPT: usize = 16;
 
 /// A build in a tag.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -21,6 +23,29 @@ pub struct TaggedBuild {
     pub seq: Seq,
     /// When that happened.
     pub at: Timestamp,
+    /// Koji event of the tagging, where known: it, not when we heard of it, says which of two builds was tagged later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<i64>,
+}
+
+/// A tagging that was revoked, remembered so that word of it that comes late does not bring it back.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The build.
+    pub build: BuildId,
+    /// Koji event of the revocation.
+    pub event: i64,
+}
+
+/// What an untagging did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Untagged {
+    /// Took the build out.
+    Done,
+    /// Nothing: the build was tagged again after it.
+    Late,
+    /// Nothing: the build was not there.
+    NotThere,
 }
 
 /// A package in a tag. Two independent things: its entry in the package list and the builds tagged.
@@ -32,6 +57,57 @@ pub struct TagPackage {
     /// Builds in the tag, oldest tagging first. The last one is the latest, whatever its version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builds: Vec<TaggedBuild>,
+    /// The last taggings that were revoked, of those whose Koji event is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<Revoked>,
+}
+
+impl TagPackage {
+    /// Puts a build where its tagging belongs: by Koji event among those whose event is known, at the end otherwise. A build that
+    /// is there already moves (Koji: a forced re-tag), unless this is word of an older tagging than the one known.
+    ///
+    /// Taggings of one Koji event stand in the order of their builds, as `listTagged` has them. Where all events are known the order
+    /// in which one hears of them does not matter.
+    fn put(&mut self, new: TaggedBuild) {
+        if let Some(event) = new.event {
+            let known = self.builds.iter().find(|b| b.build == new.build).and_then(|b| b.event);
+            let revoked = self.revoked.iter().any(|r| r.build == new.build && r.event > event);
+            if revoked || known.is_some_and(|known| event <= known) {
+                return;
+            }
+        }
+        self.builds.retain(|b| b.build != new.build);
+        self.revoked.retain(|r| r.build != new.build);
+        let later = match new.event {
+            None => 0,
+            Some(event) => {
+                let later = |b: &&TaggedBuild| b.event.is_some_and(|e| (e, b.build) > (event, new.build));
+                self.builds.iter().rev().take_while(later).count()
+            }
+        };
+        self.builds.insert(self.builds.len() - later, new);
+    }
+
+    /// Takes a build out, unless it was tagged at the same Koji event or after it. (A forced re-tag revokes and tags in one event.)
+    fn take(&mut self, build: BuildId, event: Option<i64>) -> Untagged {
+        let known = self.builds.iter().find(|b| b.build == build);
+        let outcome = match known {
+            None => Untagged::NotThere,
+            Some(b) if event.zip(b.event).is_some_and(|(revoked, tagged)| revoked <= tagged) => return Untagged::Late,
+            Some(_) => Untagged::Done,
+        };
+        self.builds.retain(|b| b.build != build);
+        if let Some(event) = event {
+            let before = self.revoked.iter().find(|r| r.build == build).map_or(event, |r| r.event);
+            self.revoked.retain(|r| r.build != build);
+            self.revoked.push(Revoked { build, event: event.max(before) });
+            // In an order of their own, so that it does not matter which one was heard of first.
+            self.revoked.sort_unstable_by_key(|r| (r.event, r.build));
+            let over = self.revoked.len().saturating_sub(REVOKED_KEPT);
+            self.revoked.drain(..over);
+        }
+        outcome
+    }
 }
 
 /// A tag.
@@ -47,6 +123,9 @@ pub struct Tag {
     pub groups: Option<Vec<GroupDefinition>>,
     /// External repositories, where looked at.
     pub external_repos: Option<Vec<ExternalRepo>>,
+    /// There is no tag of this name any more; it may come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// Everything known about packages here.
     pub packages: Map<Name, TagPackage>,
 }
@@ -72,25 +151,18 @@ impl HubState {
         &mut self.tags[index]
     }
 
-    /// Puts a build at the end of its package's list; a build that is there already moves (Koji: a forced re-tag).
-    pub(super) fn tagged(&mut self, e: &BuildTagged, seq: Seq, at: Timestamp) {
+    /// Puts a build into a tag; `event` is the Koji event of that.
+    pub(super) fn tagged(&mut self, e: &BuildTagged, seq: Seq, at: Timestamp, event: Option<i64>) {
         let tag = self.tag_mut(&e.tag);
         if e.tag_id.is_some() {
             tag.id = e.tag_id;
         }
-        let package = tag.package(&e.name);
-        if let Some(old) = package.builds.iter().position(|b| b.build == e.build_id) {
-            package.builds.remove(old);
-        }
-        package.builds.push(TaggedBuild { build: e.build_id, seq, at });
+        tag.package(&e.name).put(TaggedBuild { build: e.build_id, seq, at, event });
     }
 
-    /// Takes a build out of a tag. `false` when it was not there.
-    pub(super) fn untagged(&mut self, e: &BuildUntagged) -> bool {
-        let package = self.tag_mut(&e.tag).package(&e.name);
-        let before = package.builds.len();
-        package.builds.retain(|b| b.build != e.build_id);
-        package.builds.len() != before
+    /// Takes a build out of a tag; `event` is the Koji event of that.
+    pub(super) fn untagged(&mut self, e: &BuildUntagged, event: Option<i64>) -> Untagged {
+        self.tag_mut(&e.tag).package(&e.name).take(e.build_id, event)
     }
 
     /// Changes a tag's package list.
@@ -107,9 +179,15 @@ impl HubState {
         };
     }
 
-    /// Takes over what was looked at.
-    pub(super) fn tag_observed(&mut self, e: &TagObserved) {
+    /// Takes over what was looked at. Gives the packages a tag lost because it is gone.
+    pub(super) fn tag_observed(&mut self, e: &TagObserved) -> Vec<Name> {
         let tag = self.tag_mut(&e.tag);
+        if e.gone {
+            let lost = std::mem::take(&mut tag.packages).into_keys().collect();
+            *tag = Tag { id: tag.id, gone: true, ..Tag::default() };
+            return lost;
+        }
+        tag.gone = false;
         if e.tag_id.is_some() {
             tag.id = e.tag_id;
         }
@@ -125,6 +203,7 @@ impl HubState {
         if e.external_repos.is_some() {
             tag.external_repos.clone_from(&e.external_repos);
         }
+        Vec::new()
     }
 
     /// The tag and all it inherits from, nearest first, each once (Koji: `readFullInheritance`): links by ascending priority, each

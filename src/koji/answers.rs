@@ -218,6 +218,7 @@ impl Answers {
                 inheritance: known.inheritance,
                 groups: known.groups,
                 external_repos: known.external.or(known.own_external),
+                gone: false,
             }
             .into()
         });

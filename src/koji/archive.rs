@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::answers::{Answers, is_used};
 use super::buildrequires::{SourcePackage, SourcePackages, SourcesError};
+use super::files::SourceStore;
 use super::xmlrpc::{self, XmlRpcError};
 use crate::event::Event;
 use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
@@ -30,6 +32,9 @@ const MAX_EXCHANGES: usize = 1_000_000;
 
 /// Largest `repo.json`, in bytes; real ones have 300.
 const MAX_REPO_JSON: u64 = 1 << 20;
+
+/// The file of an archive that holds build requirements.
+pub(super) const BUILD_REQUIRES: &str = "buildrequires.jsonl";
 
 /// Directories of a repository that hold no packages for buildroots.
 const NOT_ARCHES: [&str; 3] = ["groups", "maven", "src"];
@@ -118,7 +123,7 @@ pub struct ArchivedRepo {
 pub struct Archive {
     dir: PathBuf,
     hub: Hub,
-    sources: SourcePackages,
+    sources: SourceStore,
     answers: Answers,
     unreadable: Vec<ArchiveError>,
 }
@@ -146,14 +151,22 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError`]: rejected when there is no such directory or its build requirements are wrong.
     pub fn open(dir: &Path, hub: Hub) -> Result<Self, ArchiveError> {
-        fs::read_dir(dir).map_err(|source| ArchiveError::Read { path: dir.to_owned(), source })?;
-        let list = dir.join("buildrequires.jsonl");
+        let list = dir.join(BUILD_REQUIRES);
         let sources = match SourcePackages::load(&list) {
             Err(SourcesError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 SourcePackages::default()
             }
             loaded => loaded?,
         };
+        Self::open_with(dir, hub, SourceStore::of(list, sources))
+    }
+
+    /// Opens the archive of `hub` with build requirements from elsewhere. What is added to them later is seen here.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_with(dir: &Path, hub: Hub, sources: SourceStore) -> Result<Self, ArchiveError> {
+        fs::read_dir(dir).map_err(|source| ArchiveError::Read { path: dir.to_owned(), source })?;
         let mut archive =
             Self { dir: dir.to_owned(), hub, sources, answers: Answers::default(), unreadable: Vec::new() };
         for request in exchanges(&dir.join("xmlrpc"))? {
@@ -217,17 +230,18 @@ impl Archive {
     }
 
     /// What a source package needs. Cost: logarithmic.
-    pub fn source(&self, nvr: &Nvr) -> Option<&SourcePackage> {
+    pub fn source(&self, nvr: &Nvr) -> Option<Arc<SourcePackage>> {
         self.sources.get(nvr)
     }
 
     /// All source packages.
-    pub fn sources(&self) -> &SourcePackages {
+    pub fn sources(&self) -> &SourceStore {
         &self.sources
     }
 }
 
-fn read_repo(dir: PathBuf, id: RepoId) -> Result<ArchivedRepo, ArchiveError> {
+/// Reads what a repository says about itself.
+pub(super) fn read_repo(dir: PathBuf, id: RepoId) -> Result<ArchivedRepo, ArchiveError> {
     let path = dir.join("repo.json");
     let mut repo = ArchivedRepo { dir, create_event: None, opts: Vec::new(), custom: false, arches: Vec::new() };
     match read_bounded(&path, MAX_REPO_JSON) {
@@ -257,7 +271,7 @@ fn read_repo(dir: PathBuf, id: RepoId) -> Result<ArchivedRepo, ArchiveError> {
 }
 
 /// Whether the text is one plain component of a path. Tag names come from outside.
-fn is_component(text: &str) -> bool {
+pub(super) fn is_component(text: &str) -> bool {
     let mut components = Path::new(text).components();
     matches!(components.next(), Some(Component::Normal(c)) if c == text) && components.next().is_none()
 }

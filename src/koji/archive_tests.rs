@@ -53,7 +53,7 @@ fn the_recorded_answers_describe_tags_and_targets() {
     let curl = archive.source(&Nvr::parse("appbar-7-1.fc99").unwrap()).unwrap();
     assert!(curl.requires.contains(&"libfoo-devel(x86-64)".to_owned()));
     assert_eq!(curl.excludearch, ["i686", "s390x"]);
-    assert_eq!((archive.sources().iter().len(), archive.sources().contradictions), (77, 0));
+    assert_eq!((archive.sources().len(), archive.sources().contradictions()), (77, 0));
 }
 
 fn text(t: &str) -> Value {

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::model::{Class, Classified, Name, Nvr};
-use crate::resolve::hub_requirement;
+use crate::repodata::SourceHeader;
+use crate::resolve::{hub_build_requires, hub_requirement};
 
 /// Most source packages in one file, counted by lines; a distribution has 25,000, and a year of its updates five times as many.
 const MAX_SOURCES: usize = 2_000_000;
@@ -72,21 +74,69 @@ pub enum SourcesError {
         /// The file.
         path: PathBuf,
     },
+    /// Appending failed. What was to be appended is not there.
+    #[error("append build requirements to {}", path.display())]
+    Append {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process appends to the file.
+    #[error("open build requirements in {}: another process has them open; a cache directory serves one process", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A source package that could not be read back.
+    #[error("keep the build requirements of {nvr}: {reason}")]
+    NotKept {
+        /// Of which source package.
+        nvr: Nvr,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something was to be added to what is only read.
+    #[error("append build requirements to {}: it was opened to be read", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Classified for SourcesError {
     fn class(&self) -> Class {
         match self {
             Self::Read { source, .. } if source.kind() != io::ErrorKind::NotFound => Class::Unavailable,
+            Self::Append { .. } => Class::Unavailable,
+            Self::ReadOnly { .. } => Class::Broken,
             _ => Class::Rejected,
         }
+    }
+}
+
+/// The hub gave an empty list of requirements. That is what it gives for a package file it does not find; a source package that is
+/// there has at least requirements of rpm itself (`rpmlib(…)`).
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "learn the build requirements of {nvr}: the hub gives none at all, so it does not find the source package; this is not \"no requirements\""
+)]
+pub struct NothingKnown {
+    /// Of which source package.
+    pub nvr: Nvr,
+}
+
+impl Classified for NothingKnown {
+    fn class(&self) -> Class {
+        Class::Rejected
     }
 }
 
 /// Source packages by NVR.
 #[derive(Clone, Default, Debug)]
 pub struct SourcePackages {
-    by_nvr: BTreeMap<Nvr, SourcePackage>,
+    by_nvr: BTreeMap<Nvr, Arc<SourcePackage>>,
     /// Lines that said something else about an NVR that had been given before. The first line counts: an NVR is built once.
     pub contradictions: u64,
 }
@@ -127,21 +177,37 @@ impl SourcePackages {
     /// As [`Self::load`].
     pub fn read(path: &Path, bytes: impl Read) -> Result<Self, SourcesError> {
         let mut all = Self::default();
-        for_each(path, bytes, |package| match all.by_nvr.get(&package.nvr) {
-            Some(before) => all.contradictions += u64::from(*before != package),
-            None => drop(all.by_nvr.insert(package.nvr.clone(), package)),
+        for_each(path, bytes, |_, line| {
+            all.take(line?);
+            Ok(())
         })?;
         Ok(all)
     }
 
     /// One package. Cost: logarithmic.
-    pub fn get(&self, nvr: &Nvr) -> Option<&SourcePackage> {
+    pub fn get(&self, nvr: &Nvr) -> Option<&Arc<SourcePackage>> {
         self.by_nvr.get(nvr)
     }
 
     /// All of them in the order of their NVRs (as text, not as versions).
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &SourcePackage> {
-        self.by_nvr.values()
+        self.by_nvr.values().map(|package| &**package)
+    }
+
+    /// Adds one unless its NVR is known; `true` if it was not. One that says something else than what is known is counted.
+    pub(super) fn take(&mut self, package: SourcePackage) -> bool {
+        match self.by_nvr.get(&package.nvr) {
+            Some(before) => {
+                self.contradictions += u64::from(**before != package);
+                false
+            }
+            None => self.by_nvr.insert(package.nvr.clone(), Arc::new(package)).is_none(),
+        }
+    }
+
+    /// Whether so many more would be too many.
+    pub(super) fn is_full_with(&self, more: usize) -> bool {
+        self.by_nvr.len().saturating_add(more) > MAX_SOURCES
     }
 }
 
@@ -153,25 +219,112 @@ impl SourcePackage {
     pub fn load_all(path: &Path) -> Result<Vec<Self>, SourcesError> {
         let file = File::open(path).map_err(|source| SourcesError::Read { path: path.to_owned(), source })?;
         let mut all = Vec::new();
-        for_each(path, file, |package| all.push(package))?;
+        for_each(path, file, |_, line| {
+            all.push(line?);
+            Ok(())
+        })?;
         Ok(all)
+    }
+
+    /// From what the hub says: `getRPMDeps(rpm, DEP_REQUIRE)` or the three lists of `getRPMHeaders` (name, version, flags of each
+    /// requirement), and the header's `BUILDARCHS`, `EXCLUSIVEARCH` and `EXCLUDEARCH`. The hub does not say where the package was made.
+    ///
+    /// # Errors
+    /// [`NothingKnown`] (rejected) when there are no requirements at all, not even rpm's own: the file is missing (defect D18).
+    pub fn from_hub<S: AsRef<str>>(
+        nvr: Nvr,
+        epoch: Option<u32>,
+        requires: &[(S, S, u64)],
+        buildarchs: Vec<Name>,
+        exclusivearch: Vec<Name>,
+        excludearch: Vec<Name>,
+    ) -> Result<Self, NothingKnown> {
+        if requires.is_empty() {
+            return Err(NothingKnown { nvr });
+        }
+        let requires = hub_build_requires(requires.iter().map(|(n, v, flags)| (n.as_ref(), v.as_ref(), *flags)));
+        Ok(Self { nvr, epoch, requires, buildarchs, exclusivearch, excludearch, made_on: None })
+    }
+
+    /// From the header of the package itself.
+    pub fn from_header(header: SourceHeader) -> Self {
+        Self {
+            nvr: header.nvr(),
+            epoch: header.evr.epoch,
+            requires: header.requires,
+            buildarchs: header.build_archs,
+            exclusivearch: header.exclusive_arch,
+            excludearch: header.exclude_arch,
+            made_on: Some(header.made_on),
+        }
+    }
+
+    /// One line of a file, its end included: what is read back is the same.
+    ///
+    /// # Errors
+    /// [`SourcesError::NotKept`] (rejected) when it could not be read back: more or longer requirements than are read, or parts of an
+    /// NVR that are none.
+    pub fn to_line(&self) -> Result<String, SourcesError> {
+        let not_kept = |reason: String| SourcesError::NotKept { nvr: self.nvr.clone(), reason };
+        let nvr = self.nvr.to_string();
+        if Nvr::parse(&nvr).as_ref() != Some(&self.nvr) {
+            return Err(not_kept("it is no name, version and release".to_owned()));
+        }
+        bounded(&self.requires).map_err(not_kept)?;
+        let line = Line {
+            nvr: &nvr,
+            epoch: self.epoch,
+            requires: &self.requires,
+            buildarchs: &self.buildarchs,
+            exclusivearch: &self.exclusivearch,
+            excludearch: &self.excludearch,
+            made_on: self.made_on.as_deref(),
+        };
+        let mut line = serde_json::to_string(&line).map_err(|error| not_kept(error.to_string()))?;
+        line.push('\n');
+        if line.len() as u64 >= MAX_LINE {
+            return Err(not_kept(format!("its line is longer than {MAX_LINE} bytes")));
+        }
+        Ok(line)
     }
 }
 
-/// Hands over one line after the other; empty ones are passed over.
-fn for_each(path: &Path, bytes: impl Read, mut take: impl FnMut(SourcePackage)) -> Result<(), SourcesError> {
+/// A line as we write it.
+#[derive(Serialize)]
+struct Line<'a> {
+    nvr: &'a str,
+    epoch: Option<u32>,
+    requires: &'a [String],
+    buildarchs: &'a [Name],
+    exclusivearch: &'a [Name],
+    excludearch: &'a [Name],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made_on: Option<&'a str>,
+}
+
+/// Hands over one line after the other, with the offset it begins at, or what is wrong with it; empty ones are passed over. Goes on
+/// as long as `take` does.
+pub(super) fn for_each(
+    path: &Path,
+    bytes: impl Read,
+    mut take: impl FnMut(u64, Result<SourcePackage, SourcesError>) -> Result<(), SourcesError>,
+) -> Result<(), SourcesError> {
     let mut bytes = BufReader::new(bytes);
     let mut line = Vec::new();
-    let mut count = 0;
+    let (mut count, mut offset) = (0, 0);
     for number in 1.. {
         line.clear();
         let read = bytes.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-        if read.map_err(|source| SourcesError::Read { path: path.to_owned(), source })? == 0 {
+        let read = read.map_err(|source| SourcesError::Read { path: path.to_owned(), source })? as u64;
+        if read == 0 {
             break;
         }
+        let at = offset;
+        offset += read;
         let wrong = |reason| SourcesError::Line { path: path.to_owned(), line: number, reason };
-        if line.len() as u64 == MAX_LINE {
-            return Err(wrong(format!("it is longer than {MAX_LINE} bytes")));
+        if read == MAX_LINE {
+            take(at, Err(wrong(format!("it is longer than {MAX_LINE} bytes"))))?;
+            continue;
         }
         if line.trim_ascii().is_empty() {
             continue;
@@ -180,7 +333,15 @@ fn for_each(path: &Path, bytes: impl Read, mut take: impl FnMut(SourcePackage)) 
         if count > MAX_SOURCES {
             return Err(SourcesError::TooMany { path: path.to_owned() });
         }
-        take(parse(&line).map_err(wrong)?);
+        take(at, parse(&line).map_err(wrong))?;
+    }
+    Ok(())
+}
+
+/// What is read of requirements is written of them.
+fn bounded(requires: &[String]) -> Result<(), String> {
+    if requires.len() > MAX_REQUIRES || requires.iter().any(|r| r.len() > MAX_REQUIREMENT) {
+        return Err(format!("it has more than {MAX_REQUIRES} requirements or one beyond {MAX_REQUIREMENT} bytes"));
     }
     Ok(())
 }
@@ -205,9 +366,7 @@ fn parse(line: &[u8]) -> Result<SourcePackage, String> {
         }
         (None, None) => return Err("it has neither `requires` nor `raw`".to_owned()),
     };
-    if requires.len() > MAX_REQUIRES || requires.iter().any(|r| r.len() > MAX_REQUIREMENT) {
-        return Err(format!("it has more than {MAX_REQUIRES} requirements or one beyond {MAX_REQUIREMENT} bytes"));
-    }
+    bounded(&requires)?;
     Ok(SourcePackage {
         nvr,
         epoch,
@@ -221,6 +380,7 @@ fn parse(line: &[u8]) -> Result<SourcePackage, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -261,6 +421,57 @@ mod tests {
             all,
             [row("b-1-1", "make >= 4.0", Some("s390x")), row("a-1-1", "gcc", None), row("b-1-1", "", None)]
         );
+    }
+
+    /// What the hub gave for a file that is not there must never become "needs nothing" (D18).
+    #[test]
+    fn an_empty_answer_of_the_hub_is_no_answer() {
+        let nvr = || Nvr::parse("a-1-1").unwrap();
+        let none: [(&str, &str, u64); 0] = [];
+        let error = SourcePackage::from_hub(nvr(), None, &none, vec![], vec![], vec![]).unwrap_err();
+        assert_eq!((error.class(), &error.nvr), (Class::Rejected, &nvr()));
+        let own = [("rpmlib(FileDigests)", "4.6.0-1", 16_777_226)];
+        let package = SourcePackage::from_hub(nvr(), Some(2), &own, vec![], vec!["x86_64".into()], vec![]).unwrap();
+        assert!(package.requires.is_empty(), "needs nothing but rpm");
+        let more = [own[0], ("make", "4.0", 12)];
+        let package = SourcePackage::from_hub(nvr(), Some(2), &more, vec![], vec!["x86_64".into()], vec![]).unwrap();
+        assert_eq!((package.requires.as_slice(), package.epoch), (["make >= 4.0".to_owned()].as_slice(), Some(2)));
+        assert_eq!((package.exclusivearch.as_slice(), package.made_on), (["x86_64".into()].as_slice(), None));
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_read_back_as_it_was_written(
+            nvr in "[a-z\"-]{1,8}-[0-9~^]{1,4}-[0-9a-z.\u{e9}]{1,6}", epoch in prop::option::of(any::<u32>()),
+            requires in prop::collection::vec("\\PC{0,12}[\n\r\t\"]?", 0..4),
+            arches in prop::collection::vec("[a-z0-9_]{1,8}".prop_map(Name::from), 0..3), made_on in prop::option::of("[a-z0-9]{1,8}"),
+        ) {
+            let package = SourcePackage {
+                nvr: Nvr::parse(&nvr).unwrap(), epoch, requires, buildarchs: arches.clone(), exclusivearch: vec![],
+                excludearch: arches, made_on: made_on.map(Name::from),
+            };
+            let line = package.to_line().unwrap();
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let all = read(&(line.clone() + &line)).unwrap();
+            prop_assert_eq!((all.iter().next().unwrap(), all.contradictions), (&package, 0));
+        }
+    }
+
+    #[rstest]
+    #[case::requirement(Nvr::parse("a-1-1").unwrap(), vec!["x".repeat(MAX_REQUIREMENT + 1)])]
+    #[case::requirements(Nvr::parse("a-1-1").unwrap(), vec![String::new(); MAX_REQUIRES + 1])]
+    #[case::nvr(Nvr { name: "a".into(), version: "1-2".into(), release: "3".into() }, vec![])]
+    fn what_could_not_be_read_back_is_not_written(#[case] nvr: Nvr, #[case] requires: Vec<String>) {
+        let package = SourcePackage {
+            nvr,
+            epoch: None,
+            requires,
+            buildarchs: vec![],
+            exclusivearch: vec![],
+            excludearch: vec![],
+            made_on: None,
+        };
+        assert!(matches!(package.to_line(), Err(SourcesError::NotKept { .. })));
     }
 
     #[rstest]

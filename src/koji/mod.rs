@@ -1,12 +1,27 @@
-//! The Koji hub: its XML-RPC dialect, and an archive of what a hub once said.
+//! The Koji hub: its XML-RPC dialect, asking it, and an archive of what a hub once said.
 //!
-//! [`xmlrpc`] decodes answers and recorded requests. [`archive`] is a directory beside a recording that stands in for the hub:
-//! repositories, build requirements and recorded answers.
+//! [`xmlrpc`] is the dialect, both directions. [`client`] asks a hub, [`session`] has it do something, with a [`login`]; [`profile`]
+//! reads how, from the files the `koji` command reads. [`calls`] has what is asked and [`records`] what is answered.
+//! [`archive`] is a directory beside a recording that stands in for the hub: repositories, build requirements and recorded answers.
 
 pub mod answers;
 pub mod archive;
 pub mod buildrequires;
+pub mod calls;
+pub mod client;
+pub mod faults;
+pub mod files;
+pub mod login;
+pub mod profile;
+pub mod records;
+pub mod session;
+pub mod shape;
 pub mod xmlrpc;
 
 pub use archive::{Archive, ArchiveError, ArchivedRepo};
-pub use buildrequires::{SourcePackage, SourcePackages, SourcesError};
+pub use buildrequires::{NothingKnown, SourcePackage, SourcePackages, SourcesError};
+pub use calls::Query;
+pub use client::{Auth, CallObserver, HubClient, HubError, HubSettings, Outcome, SettingsError};
+pub use faults::FaultKind;
+pub use profile::{Profile, ProfileError, ProfilePaths, load_profile};
+pub use session::Session;

@@ -1,5 +1,6 @@
 //! Checksums as `repomd.xml` writes them.
 
+use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 /// Algorithms `createrepo_c` writes and libsolv accepts; md5 is refused.
@@ -51,6 +52,32 @@ impl ChecksumKind {
             Self::Sha512 => hex::encode(Sha512::digest(bytes)),
         }
     }
+
+    /// For bytes that come one after the other.
+    pub fn digester(self) -> Digester {
+        Digester(match self {
+            Self::Sha1 => Box::new(sha1::Sha1::new()),
+            Self::Sha224 => Box::new(Sha224::new()),
+            Self::Sha256 => Box::new(Sha256::new()),
+            Self::Sha384 => Box::new(Sha384::new()),
+            Self::Sha512 => Box::new(Sha512::new()),
+        })
+    }
+}
+
+/// A digest being computed.
+pub struct Digester(Box<dyn DynDigest + Send + Sync>);
+
+impl Digester {
+    /// Adds bytes. O(bytes).
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Lower-case hex digest of all bytes.
+    pub fn finish(self) -> String {
+        hex::encode(self.0.finalize())
+    }
 }
 
 /// Algorithm and expected digest.
@@ -60,4 +87,19 @@ pub struct Checksum {
     pub kind: String,
     /// Hex digits, lower case.
     pub hex: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_pieces_as_in_one() {
+        for kind in ["sha", "sha1", "sha224", "sha256", "sha384", "sha512"] {
+            let kind = ChecksumKind::parse(kind).unwrap();
+            let mut digester = kind.digester();
+            ["a", "", "bc"].iter().for_each(|piece| digester.update(piece.as_bytes()));
+            assert_eq!(digester.finish(), kind.digest(b"abc"), "{kind:?}");
+        }
+    }
 }

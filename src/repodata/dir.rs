@@ -115,9 +115,7 @@ impl RepoDir {
 
     /// The groups of the repository itself, `None` when `repomd.xml` names none.
     pub fn groups(&self) -> Result<Option<Groups>, RepodataError> {
-        // createrepo_c writes both a plain `group` and a packed `group_gz`; some repositories have only the latter.
-        let kinds = ["group", "group_gz", "group_xz", "group_zst"];
-        let Some(entry) = kinds.iter().find_map(|kind| self.repomd.find(kind)) else { return Ok(None) };
+        let Some(entry) = self.repomd.groups() else { return Ok(None) };
         let (packed, file) = self.fetch(entry)?;
         let reader = self.unpack(entry, &packed, &file)?;
         let bytes = compression::read_all(reader, &file)?;
@@ -191,9 +189,7 @@ pub fn complete_merged<'a>(
     mut parts: Vec<RepoContent>,
     paths: impl IntoIterator<Item = &'a str>,
 ) -> Result<RepoContent, RepodataError> {
-    let mut wanted: BTreeSet<SmolStr> = paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
-    parts.iter().for_each(|content| wanted_paths(content, &mut wanted));
-    wanted.retain(|path| !filelists::is_in_primary(path));
+    let wanted = beyond_primary(&parts, paths);
     for (dir, content) in dirs.iter().zip(&mut parts) {
         if !wanted.is_empty() {
             dir.add_files(&wanted, content)?;
@@ -203,6 +199,15 @@ pub fn complete_merged<'a>(
     }
     let names = dirs.iter().map(|dir| dir.path.display().to_string());
     RepoContent::merge(names.zip(parts), &dirs.first().map_or_else(Limits::default, |dir| dir.limits))
+}
+
+/// The paths for which the full file lists have to be read: those of `paths` and of the dependencies of `parts` that primary does not
+/// have even where a package does. Empty: [`RepoDir::complete`] and [`complete_merged`] do not read file lists.
+pub fn beyond_primary<'a>(parts: &[RepoContent], paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<SmolStr> {
+    let mut wanted: BTreeSet<SmolStr> = paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
+    parts.iter().for_each(|content| wanted_paths(content, &mut wanted));
+    wanted.retain(|path| !filelists::is_in_primary(path));
+    wanted
 }
 
 /// Reads a comps file that lies by itself (Koji: `groups/comps.xml` of a repository), packed or not.

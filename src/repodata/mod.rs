@@ -28,12 +28,14 @@ mod sense;
 pub mod srpm;
 mod xml;
 
-pub use checksum::{Checksum, ChecksumKind};
+pub use checksum::{Checksum, ChecksumKind, Digester};
 pub use compression::Compression;
 pub use comps::{Groups, Member, MemberKind};
 pub use content::{DepId, Package, RepoContent, Requirement};
 pub use dependency::{DepEvr, Dependency, DependencyError, Op, Relation};
-pub use dir::{RepoDir, complete_merged, load_arches, load_builds, load_groups, load_merged, load_repo_info};
+pub use dir::{
+    RepoDir, beyond_primary, complete_merged, load_arches, load_builds, load_groups, load_merged, load_repo_info,
+};
 pub use error::RepodataError;
 pub use limits::Limits;
 pub use repomd::{Metadata, Repomd};

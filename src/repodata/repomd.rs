@@ -60,6 +60,12 @@ impl Repomd {
     pub fn find(&self, kind: &str) -> Option<&Metadata> {
         self.data.iter().find(|d| d.kind == kind)
     }
+
+    /// The entry groups are read from: `createrepo_c` writes both a plain `group` and a packed `group_gz`; some repositories have only
+    /// the latter.
+    pub fn groups(&self) -> Option<&Metadata> {
+        ["group", "group_gz", "group_xz", "group_zst"].iter().find_map(|kind| self.find(kind))
+    }
 }
 
 fn data<R: BufRead>(xml: &mut Xml<'_, R>, kind: String, file: &str) -> Result<Metadata, RepodataError> {

@@ -259,6 +259,7 @@ fn forgotten_outcome(f: &mut Forger) -> (Seq, &'static str) {
             started_at: None,
             finished_at: None,
             children: Vec::new(),
+            fault: None,
         },
         None,
     );
@@ -280,7 +281,15 @@ fn given_up_too_late(f: &mut Forger) -> (Seq, &'static str) {
     let ended = f.ended();
     let (collection, package, hub) = (ended.collection.clone(), ended.package.clone(), ended.hub.clone());
     f.add(
-        RebuildCancelRequested { collection, package, hub, task_id: ended.task_id, reason: String::new(), by: None },
+        RebuildCancelRequested {
+            collection,
+            package,
+            hub,
+            task_id: Some(ended.task_id),
+            rebuild: None,
+            reason: String::new(),
+            by: None,
+        },
         None,
     );
     (f.add(RebuildFinished { outcome: Outcome::TimedOut, ..ended }, None), "says timed out, the rules say ok")

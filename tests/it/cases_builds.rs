@@ -62,7 +62,8 @@ fn t49_cancel_on_request() {
         collection: "f99".into(),
         package: "foo".into(),
         hub: Hub::new("primary"),
-        task_id: TaskId(9),
+        task_id: Some(TaskId(9)),
+        rebuild: None,
         reason: "asked for".to_owned(),
         by: None,
     });
@@ -231,6 +232,8 @@ fn evidence(order: u64, outcome: Option<Outcome>) -> Evidence {
         outcome,
         running: outcome.is_none(),
         withdrawn: false,
+        event: None,
+        timed: false,
     }
 }
 

@@ -529,7 +529,8 @@ fn a_cancelled_task_that_never_ends() {
         collection: "f99".into(),
         package: "foo".into(),
         hub: Hub::new("primary"),
-        task_id: TaskId(7),
+        task_id: Some(TaskId(7)),
+        rebuild: None,
         reason: "no time for it".to_owned(),
         by: None,
     });

@@ -1,8 +1,8 @@
 //! Our own solver against recorded answers of libsolv, for every source package of a distribution.
 //!
 //! The samples are in `tests/data/distro`. The whole distribution and its later generations are too large for that: with
-//! `KOSCHEI_TEST_SCALE=long` they are read from the directory `KOSCHEI_DISTRO_DIR` names (`full/{binary,source,oracle}` and, unpacked,
-//! `generations/NN/binary` with `generations/oracle`), and left out, loudly, when it is not set.
+//! `KOSCHEI_TEST_SCALE=long` they are read from the directory `KOSCHEI_DISTRO_DIR` names, `../shared/data/distro` by default
+//! (`full/{binary,source,oracle}`, `generations/NN.patch.zst` and `generations/oracle`), and left out, loudly, when there is none.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,25 +74,78 @@ fn medium(#[values("medium", "medium-shuffled")] set: &str, #[values(Mode::Joint
     compare(&data(set).join("binary"), &data("medium/source"), &oracle, mode);
 }
 
-/// Everything, and ten later generations of it.
-#[rstest]
-fn the_whole(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
+/// Where the whole distribution lies: `KOSCHEI_DISTRO_DIR`, else beside a checkout that has it. `None`: nowhere, and nobody said where.
+fn whole() -> Option<PathBuf> {
+    if let Some(dir) = std::env::var_os("KOSCHEI_DISTRO_DIR") {
+        let dir = PathBuf::from(dir);
+        assert!(dir.join("full/binary").is_dir(), "KOSCHEI_DISTRO_DIR: {} has no full/binary", dir.display());
+        return Some(dir);
+    }
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/distro");
+    beside.join("full/binary").is_dir().then_some(beside)
+}
+
+/// The next generation's `primary.xml`: a patch against the one before it, as `zstd --patch-from` makes it.
+fn patched(old: &[u8], patch: &Path) -> Vec<u8> {
+    let file = std::io::BufReader::new(std::fs::File::open(patch).unwrap());
+    let mut decoder = zstd::Decoder::with_ref_prefix(file, old).unwrap();
+    decoder.window_log_max(31).unwrap();
+    let mut new = Vec::with_capacity(old.len() + old.len() / 8);
+    std::io::Read::read_to_end(&mut decoder, &mut new).unwrap();
+    new
+}
+
+/// Writes a repository with this `primary.xml`, and the groups of `base`.
+fn write_repo(dir: &Path, base: &Path, primary: &[u8]) {
+    let repodata = dir.join("repodata");
+    std::fs::create_dir_all(&repodata).unwrap();
+    let group = std::fs::read(base.join("repodata/comps.xml")).unwrap();
+    let packed = zstd::encode_all(primary, 1).unwrap();
+    let data = |kind: &str, name: &str, bytes: &[u8]| {
+        std::fs::write(repodata.join(name), bytes).unwrap();
+        let sum: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        format!(
+            "<data type=\"{kind}\"><checksum type=\"sha256\">{sum}</checksum><location href=\"repodata/{name}\"/></data>"
+        )
+    };
+    let text = format!(
+        "<repomd xmlns=\"http://linux.duke.edu/metadata/repo\">{}{}</repomd>",
+        data("primary", "primary.xml.zst", &packed),
+        data("group", "comps.xml", &group)
+    );
+    std::fs::write(repodata.join("repomd.xml"), text).unwrap();
+}
+
+/// Everything, and ten later generations of it, each in both modes: 22 times 34,230 source packages.
+#[test]
+fn the_whole() {
     if scale(0, 1) == 0 {
         return;
     }
-    let Some(dir) = std::env::var_os("KOSCHEI_DISTRO_DIR").map(PathBuf::from) else {
-        println!("KOSCHEI_DISTRO_DIR is not set: the whole distribution is NOT tested");
+    let Some(dir) = whole() else {
+        println!(
+            "there is no ../shared/data/distro and KOSCHEI_DISTRO_DIR is not set: the whole distribution is NOT tested"
+        );
         return;
     };
-    let name = format!("{}.jsonl.zst", mode.as_str());
-    compare(&dir.join("full/binary"), &dir.join("full/source"), &dir.join("full/oracle").join(&name), mode);
-    for generation in 1..=10 {
-        let (generation, oracles) = (format!("{generation:02}"), dir.join("generations/oracle"));
-        let binary = dir.join("generations").join(&generation).join("binary");
-        if binary.exists() {
-            compare(&binary, &dir.join("full/source"), &oracles.join(format!("{generation}.{name}")), mode);
-        } else {
-            println!("{} does not exist: generation {generation} is NOT tested", binary.display());
+    let base = dir.join("full/binary");
+    let source = dir.join("full/source");
+    let check = |binary: &Path, oracles: &Path, prefix: &str| {
+        for mode in [Mode::Joint, Mode::Two] {
+            compare(binary, &source, &oracles.join(format!("{prefix}{}.jsonl.zst", mode.as_str())), mode);
         }
+        println!("{}: no difference", binary.display());
+    };
+    check(&base, &dir.join("full/oracle"), "");
+    let scratch = tempfile::tempdir().unwrap();
+    let mut old = zstd::decode_all(std::fs::File::open(base.join("repodata/primary.xml.zst")).unwrap()).unwrap();
+    for generation in 1..=10 {
+        let number = format!("{generation:02}");
+        let new = patched(&old, &dir.join("generations").join(format!("{number}.patch.zst")));
+        let binary = scratch.path().join(&number);
+        write_repo(&binary, &base, &new);
+        check(&binary, &dir.join("generations/oracle"), &format!("{number}."));
+        std::fs::remove_dir_all(&binary).unwrap();
+        old = new;
     }
 }

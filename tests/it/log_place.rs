@@ -158,6 +158,7 @@ pub fn event(i: u64) -> NewEvent {
             started_at: Some(at(n + 1)),
             finished_at: None,
             children: vec![],
+            fault: None,
         }
         .into(),
         6 => RepoReady {

@@ -8,16 +8,19 @@ use std::sync::{Arc, Mutex};
 use koschei::bus::Context;
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why};
+use koschei::engine::buildroots::{Buildroot, BuildrootPackage};
 use koschei::engine::eyes::{Eyes, NotSeen, RepoSeen, Unit};
 use koschei::engine::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
-use koschei::engine::{Brain, Settings, ingest};
+use koschei::engine::{Brain, Hands, Settings, ingest};
 use koschei::event::{
-    CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet, PackageSkipResolutionSet,
-    PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, Source,
+    BuildrootRecorded, ChildTask, CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet,
+    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, RebuildSubmitted,
+    Source, TaskChanged, TaskFault,
 };
 use koschei::fold::{Package, State};
-use koschei::log::{EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
-use koschei::model::{Hub, Name, Nvr, PackageState, RepoId, TaskId, Timestamp};
+use koschei::log::{Attachment, Commit, EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
+use koschei::model::koji::TaskState;
+use koschei::model::{Evr, Hub, Name, Nevra, Nvr, PackageState, RebuildId, RepoId, TaskId, Timestamp};
 use koschei::resolve::Mode;
 use koschei::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -188,6 +191,7 @@ pub(crate) struct World {
     messages: u64,
     builds: BTreeMap<String, i64>,
     requests_seen: usize,
+    hands: Hands,
     /// Hours east of Greenwich of the clock messages are stamped by.
     pub(crate) zone: i8,
 }
@@ -219,6 +223,7 @@ impl World {
             mode: Mode::Two,
             find_collections: collections.is_empty(),
             wanted: collections.iter().map(created).collect(),
+            hubs: std::collections::BTreeSet::new(),
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -236,6 +241,7 @@ impl World {
             messages: 0,
             builds: BTreeMap::new(),
             requests_seen: 0,
+            hands: Hands::default(),
             zone: 0,
         };
         world.pass(0);
@@ -247,7 +253,14 @@ impl World {
         self.rt.block_on(self.log.close());
         let (log, brain) = self.rt.block_on(awake(&self.dir, &self.settings, &self.eyes));
         (self.log, self.brain) = (log, brain);
+        *self.brain.hands() = self.hands.clone();
         self.rt.block_on(async { ingest::drain(&mut self.brain, &self.log, 100, &Default::default()).await }).unwrap();
+    }
+
+    /// Starts anew with other rules.
+    pub(crate) fn adopt(&mut self, policy: Policy) {
+        self.settings.policy = policy;
+        self.restart();
     }
 
     /// Something to be seen at the next start.
@@ -455,6 +468,114 @@ impl World {
         self.done("f99-build", repo);
     }
 
+    // ---- a hub to submit to ------------------------------------------------------------------------------------------
+
+    /// From now on there is somebody who submits.
+    pub(crate) fn submits(&mut self) {
+        self.hands.submits = true;
+        *self.brain.hands() = self.hands.clone();
+    }
+
+    /// The builders are as busy as that, in thousandths.
+    pub(crate) fn load(&mut self, loads: &[(&str, u32)]) {
+        self.hands.load = Some(ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
+        *self.brain.hands() = self.hands.clone();
+    }
+
+    /// The open request of a package.
+    pub(crate) fn open(&self, package: &str) -> RebuildId {
+        self.package(package).open_rebuild.unwrap_or_else(|| panic!("{package} has no open request"))
+    }
+
+    /// The hub took a request; it is task `task`.
+    pub(crate) fn submitted(&mut self, rebuild: RebuildId, package: &str, task: i64) {
+        self.operator(RebuildSubmitted {
+            rebuild,
+            collection: "f99".into(),
+            package: package.into(),
+            hub: Hub::new("primary"),
+            task_id: TaskId(task),
+        });
+    }
+
+    /// The hub was asked about a task of ours: its state, the rebuild it carries, and how its steps failed (label and text).
+    pub(crate) fn looked(&mut self, task: i64, nvr: &str, state: TaskState, decision: Option<RebuildId>) {
+        self.looked_with(task, nvr, state, decision, &[]);
+    }
+
+    pub(crate) fn looked_with(
+        &mut self,
+        task: i64,
+        nvr: &str,
+        state: TaskState,
+        decision: Option<RebuildId>,
+        failed: &[(&str, i64, &str)],
+    ) {
+        let step = |(n, (label, code, text)): (usize, &(&str, i64, &str))| ChildTask {
+            task_id: TaskId(task * 100 + i64::try_from(n).unwrap()),
+            method: if *label == "srpm" { "rebuildSRPM".into() } else { "buildArch".into() },
+            label: (*label).into(),
+            state: if text.is_empty() { TaskState::Closed } else { TaskState::Failed },
+            arch: None,
+            fault: (!text.is_empty()).then(|| TaskFault::new(*code, text)),
+        };
+        let children: Vec<ChildTask> = failed.iter().enumerate().map(step).collect();
+        let nvr = Nvr::parse(nvr).unwrap();
+        let changed = TaskChanged {
+            hub: Hub::new("primary"),
+            task_id: TaskId(task),
+            state,
+            package: nvr.name.clone(),
+            nvr: Some(nvr),
+            target: Some("f99".into()),
+            repo_id: Some(RepoId(1)),
+            arches: Vec::new(),
+            decision: decision.map(|d| d.to_string()),
+            created_at: Some(self.now()),
+            started_at: None,
+            finished_at: None,
+            fault: children.iter().find_map(|c| c.fault.clone()),
+            children,
+        };
+        self.operator(changed);
+    }
+
+    /// The hub was asked what was installed for a build, by its task; a `+` marks what the second step put there.
+    pub(crate) fn buildroot(&mut self, task: i64, nvr: &str, arch: &str, repo: i64, list: &str, complete: bool) {
+        let package = |word: &str| {
+            let (word, added) = word.strip_prefix('+').map_or((word, false), |w| (w, true));
+            let (rest, arch) = word.rsplit_once('.').unwrap();
+            let nvr = Nvr::parse(rest).unwrap();
+            let (epoch, version) = nvr.version.split_once(':').unwrap();
+            let evr =
+                Evr { epoch: Some(epoch.parse().unwrap()), version: version.into(), release: nvr.release.clone() };
+            BuildrootPackage { nevra: Nevra { name: nvr.name.clone(), evr, arch: arch.into() }, added, external: None }
+        };
+        let buildroot = Buildroot::new(list.split_whitespace().map(package).collect()).unwrap();
+        let attachment = Attachment::new(buildroot.to_bytes());
+        let recorded = BuildrootRecorded {
+            hub: Hub::new("primary"),
+            task_id: TaskId(task),
+            nvr: Nvr::parse(nvr).unwrap(),
+            arch: arch.into(),
+            repo_id: Some(RepoId(repo)),
+            attachment: attachment.digest.clone(),
+            count: u32::try_from(buildroot.packages().len()).unwrap(),
+            complete,
+        };
+        self.rt.block_on(async {
+            let commit = Commit { attachments: vec![attachment], ..Commit::default() };
+            let head = self.log.head().await.unwrap();
+            self.log.append(head.seq, &commit).await.unwrap();
+        });
+        self.operator(recorded);
+    }
+
+    /// The task of a real build of a story.
+    pub(crate) fn task_of_build(&mut self, nvr: &str) -> i64 {
+        500_000 + self.build_id(nvr)
+    }
+
     // ---- operators ---------------------------------------------------------------------------------------------------
 
     /// Does what an operator does.
@@ -620,10 +741,14 @@ impl World {
         self.state().hubs[&Hub::new("primary")].tasks.get(&TaskId(id))?.outcome
     }
 
+    /// What an audit of the log finds.
+    pub(crate) fn audit(&self) -> koschei::engine::audit::Audit {
+        self.rt.block_on(koschei::engine::audit::audit(&self.log, &mut |_| {})).unwrap()
+    }
+
     /// Audits the log: every decision must follow from it.
     pub(crate) fn audited(&self) {
-        let audit = self.rt.block_on(koschei::engine::audit::audit(&self.log, &mut |_| {})).unwrap();
-        assert_eq!(audit.findings, Vec::new());
+        assert_eq!(self.audit().findings, Vec::new());
     }
 
     /// And there is nothing in it that made no sense.

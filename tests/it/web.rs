@@ -404,6 +404,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             started_at: None,
             finished_at: None,
             children: Vec::new(),
+            fault: None,
         }
         .into(),
         RebuildFinished {

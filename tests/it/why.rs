@@ -4,10 +4,11 @@
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why, plan, why};
 use koschei::engine::replay;
-use koschei::event::{Event, PackageListAction, PriorityKind};
-use koschei::fold::{ArchResolution, ArchVerdict, Collection, Evidence, EvidenceKind, Package, State, arch};
+use koschei::event::{Event, PackageListAction, PriorityKind, SubmissionsPaused, SubmissionsResumed};
+use koschei::fold::{ArchResolution, ArchVerdict, Collection, Declined, Evidence, EvidenceKind, Package, State, arch};
 use koschei::log::EventLog;
 use koschei::model::{BuildId, Name, RebuildId, Seq, Timestamp};
+use smol_str::SmolStr;
 
 use crate::recorded::{koschei, open, recorded};
 use crate::story::{HOUR, Src, World, broken, excluded, ok, settings};
@@ -24,9 +25,11 @@ struct Scene {
 struct Saved {
     package: Package,
     target_gone: bool,
+    tags_gone: Vec<Name>,
     running: u32,
     max_builds: Option<u32>,
     arches: koschei::fold::Map<Name, ArchResolution>,
+    paused: [Option<SmolStr>; 2],
     policy: Policy,
     load: Option<ArchLoads>,
 }
@@ -46,11 +49,35 @@ impl Scene {
         plan.chosen.iter().any(|x| (x.collection, x.package) == (c, p))
     }
 
+    /// Whether another package's priority lies between the threshold and what whole points bring one to that is below it.
+    fn someone_between(&self, at: Place, why: &Why) -> bool {
+        let Some(Hold::BelowThreshold { missing }) = why.deciding.iter().find(|h| h.key() == "below_threshold") else {
+            return false;
+        };
+        let reached = why.threshold + (1000 - missing % 1000) % 1000;
+        let others =
+            self.state.collections.iter().enumerate().flat_map(|(c, x)| (0..x.1.packages.len()).map(move |p| (c, p)));
+        let between = |p: Place| {
+            let (_, collection) = self.state.collections.get_index(p.0).unwrap();
+            let priority = koschei::decide::eligibility::priority_of(
+                collection,
+                &collection.packages[p.1],
+                self.now,
+                &self.policy,
+            );
+            priority.is_some_and(|x| (why.threshold..=reached).contains(&x.current.0))
+        };
+        others.filter(|p| *p != at).any(between)
+    }
+
     fn save(&self, (c, p): Place) -> Saved {
+        let paused = [self.state.paused.clone(), self.state.collections[c].paused.clone()];
         let c = &self.state.collections[c];
         Saved {
+            paused,
             package: c.packages[p].clone(),
             target_gone: c.target_gone,
+            tags_gone: c.tags_gone.clone(),
             running: c.running,
             max_builds: c.settings.max_builds,
             arches: c.arches.clone(),
@@ -64,6 +91,8 @@ impl Scene {
         c.packages[p] = saved.package;
         (c.target_gone, c.running, c.settings.max_builds, c.arches) =
             (saved.target_gone, saved.running, saved.max_builds, saved.arches);
+        c.tags_gone = saved.tags_gone;
+        [self.state.paused, c.paused] = saved.paused;
         (self.policy, self.load) = (saved.policy, saved.load);
     }
 
@@ -79,11 +108,12 @@ impl Scene {
                 c.running -= u32::from(p.running);
                 p.running = 0;
             }
-            Hold::RebuildOpen => {
+            Hold::RebuildOpen { .. } => {
                 p.open_rebuild = None;
                 c.running -= 1;
             }
             Hold::TargetGone => c.target_gone = false,
+            Hold::TagGone { .. } => c.tags_gone.clear(),
             Hold::BuildrootUnknown | Hold::BuildrootBroken => {
                 let looked_at = || ArchResolution {
                     repo_id: None,
@@ -94,7 +124,7 @@ impl Scene {
                 };
                 if c.arches.is_empty() {
                     c.arches.insert("x86_64".into(), looked_at());
-                    c.arches.insert("s390x".into(), looked_at());
+                    c.arches.insert("aarch64".into(), looked_at());
                 }
                 c.arches.values_mut().for_each(|a| a.group_ok = Some(true));
             }
@@ -113,10 +143,13 @@ impl Scene {
             }
             Hold::RetryLater { .. } => p.faults = 0,
             Hold::BelowThreshold { missing } => p.manual_points += i32::try_from((missing + 999) / 1000).unwrap(),
-            Hold::Declined => p.declined = None,
+            Hold::Declined { .. } => p.declined = None,
             Hold::Load { .. } => self.load = None,
             Hold::CollectionLimit => c.settings.max_builds = Some(u32::MAX),
             Hold::OverallLimit => self.policy.max_builds = u32::MAX,
+            Hold::HourlyLimit { .. } => self.policy.max_submissions_per_hour = None,
+            Hold::CollectionPaused { .. } => c.paused = None,
+            Hold::Paused { .. } => self.state.paused = None,
             Hold::EvaluationLimit => self.policy.max_requests_per_evaluation = u32::MAX,
         }
     }
@@ -138,6 +171,8 @@ fn imported(p: &mut Package, now: Timestamp) {
             outcome: None,
             running: false,
             withdrawn: false,
+            event: None,
+            timed: false,
         });
     }
 }
@@ -161,6 +196,7 @@ fn resolve(p: &mut Package, allowed: &[Name]) {
         problem: None,
         changes: Box::default(),
         base: None,
+        truth: false,
     });
     p.resolved = Some(true);
 }
@@ -172,13 +208,14 @@ fn package(s: &mut Scene, (c, p): Place) -> &mut Package {
     &mut s.state.collections[c].packages[p]
 }
 
-const OBSTACLES: [Obstacle; 19] = [
+const OBSTACLES: [Obstacle; 23] = [
     ("blocked", |s, at| package(s, at).blocked = true),
     ("untracked", |s, at| package(s, at).tracked = Some(false)),
     ("no_source", |s, at| package(s, at).latest = None),
     ("running", |s, at| package(s, at).running = 1),
     ("rebuild_open", |s, at| package(s, at).open_rebuild = Some(RebuildId(1))),
     ("target_gone", |s, at| s.state.collections[at.0].target_gone = true),
+    ("tag_gone", |s, at| s.state.collections[at.0].tags_gone.push("f99-build".into())),
     ("buildroot_unknown", |s, at| s.state.collections[at.0].arches.clear()),
     ("buildroot_broken", |s, at| s.state.collections[at.0].arches[0].group_ok = Some(false)),
     ("not_resolved_yet", |s, at| {
@@ -222,11 +259,14 @@ const OBSTACLES: [Obstacle; 19] = [
     ("declined", |s, at| {
         let policy = s.policy.clone();
         let inputs = koschei::decide::eligibility::inputs(package(s, at), &policy);
-        package(s, at).declined = Some(Box::new(inputs));
+        package(s, at).declined = Some(Box::new(Declined { inputs, reason: "no hub".into() }));
     }),
     ("load", |s, _| s.load = Some(ArchLoads(["x86_64", "aarch64"].map(|a| (a.into(), 1000)).into()))),
     ("collection_limit", |s, at| s.state.collections[at.0].settings.max_builds = Some(0)),
     ("overall_limit", |s, _| s.policy.max_builds = 0),
+    ("hourly_limit", |s, _| s.policy.max_submissions_per_hour = Some(0)),
+    ("collection_paused", |s, at| s.state.collections[at.0].paused = Some("why not".into())),
+    ("paused", |s, _| s.state.paused = Some("for a while".into())),
     ("evaluation_limit", |s, _| s.policy.max_requests_per_evaluation = 0),
 ];
 
@@ -248,6 +288,8 @@ impl Seen {
             *self.0.entry(words.join("+")).or_default() += 1;
             match why.chosen {
                 true => obstruct(scene, at),
+                // Points are whole: what is missing is given with up to a point too much, and somebody may stand in between.
+                false if scene.someone_between(at, &why) => {}
                 false => toggle(scene, at, &why),
             }
         }
@@ -359,7 +401,7 @@ fn tale(seed: u64, steps: i64) -> World {
         let tag = ["f99", "f98"][dice.roll(2)];
         let p = dice.roll(8);
         let nvr = format!("p{p}-{}-1", version[p]);
-        match dice.roll(17) {
+        match dice.roll(19) {
             0 | 1 => w.real(tag, &nvr),
             2 => w.tag(tag, &nvr),
             3 => w.untag(tag, &nvr),
@@ -391,11 +433,34 @@ fn tale(seed: u64, steps: i64) -> World {
                 }
             }
             13 => w.pass(i64::try_from(dice.roll(100)).unwrap() * HOUR / 4),
+            17 => pauses(&mut w, &mut dice, tag),
+            18 => w.operator(koschei::event::TagObserved {
+                hub: koschei::model::Hub::new("primary"),
+                tag: format!("{tag}-build").into(),
+                tag_id: None,
+                arches: None,
+                inheritance: None,
+                groups: None,
+                external_repos: None,
+                gone: dice.roll(4) == 0,
+            }),
             _ => repository(&mut w, &mut dice, tag, step, &version),
         }
     }
     w.audited();
     w
+}
+
+fn pauses(w: &mut World, dice: &mut Dice, collection: &str) {
+    let paused = |collection| SubmissionsPaused { collection, reason: "a fire".to_owned(), by: None };
+    match dice.roll(5) {
+        0 => w.operator(paused(None)),
+        1 => w.operator(paused(Some(collection.into()))),
+        _ => {
+            w.operator(SubmissionsResumed { collection: None, by: None });
+            w.operator(SubmissionsResumed { collection: Some(collection.into()), by: None });
+        }
+    }
 }
 
 fn repository(w: &mut World, dice: &mut Dice, tag: &str, id: i64, version: &[usize]) {
@@ -438,6 +503,9 @@ fn generated_stories() {
                 // With loads, and with everybody due, so that limits decide.
                 scene.load = Some(ArchLoads([("x86_64".into(), 600), ("aarch64".into(), 200)].into()));
                 scene.policy.build_threshold = 1;
+                seen.look(&mut scene);
+                scene.load = None;
+                scene.policy.max_submissions_per_hour = Some(2);
                 seen.look(&mut scene);
             }
         }

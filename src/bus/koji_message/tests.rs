@@ -82,6 +82,8 @@ fn a_finished_scratch_build_is_read_whole() {
         method: method.into(),
         label: label.into(),
         state: TaskState::Closed,
+        arch: None,
+        fault: None,
     };
     let expected = TaskChanged {
         hub: Hub::new("primary"),
@@ -97,6 +99,7 @@ fn a_finished_scratch_build_is_read_whole() {
         started_at: Some(Timestamp::from_secs(1_795_164_267)),
         finished_at: Some(Timestamp::from_secs(1_795_164_271)),
         children: vec![child(17, "rebuildSRPM", "srpm"), child(21, "buildArch", "x86_64")],
+        fault: None,
     };
     assert_eq!(new.event, expected.into());
 }

@@ -1,0 +1,335 @@
+//! AMQP 0-9-1 (RabbitMQ), as a source of Koji messages: Fedora Messaging without its Python.
+//!
+//! A queue of the broker holds what we have not acknowledged, over restarts of ours and, if it is durable, of the broker. A task keeps a
+//! consumer on it: whatever ends the connection (the broker's restart, a deleted queue, a lost network), it connects anew with growing
+//! pauses, declares and binds again, and the messages that were not acknowledged come again. Their ids show it. A queue that was deleted has
+//! lost what was in it; that is found by asking the hub, see [`AmqpSource::connections`].
+//!
+//! Messages are taken apart and brought into the form of a recorded line as they arrive ([`delivery`]), so that what is too long is
+//! gone from memory before the next one is here. Nothing is acknowledged before the caller says so.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::options::{BasicAckOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Acker, Channel};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+mod connect;
+mod delivery;
+mod error;
+mod settings;
+
+pub use error::AmqpError;
+pub use settings::{
+    AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, TOPICS, Tls,
+};
+
+use super::message::Entry;
+use super::source::{MessageSource, SourceError};
+use crate::model::{Class, Classified};
+use connect::Session;
+use error::Doing;
+use settings::Plan;
+
+/// Most messages of one fetch.
+pub const MAX_BATCH: usize = PREFETCH_MAX as usize;
+
+/// How often in a row a broker that had let us in may refuse before it is believed. With the pauses between, that is about ten seconds.
+pub const REFUSALS_MAX: u32 = 6;
+
+/// First pause between attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Longest pause between attempts. A connection that held for so long starts them anew.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// The pause before attempt `attempt`, counted from 1: doubling, bounded, and up to half of it left to chance, so that not
+/// all clients of a restarted broker come at once.
+fn pause(attempt: u32) -> Duration {
+    let full = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_PAUSE);
+    full.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// A message on its way from the task to a fetch.
+struct Arrived {
+    /// On which connection it came.
+    connection: u64,
+    entry: Entry,
+    acker: Acker,
+}
+
+/// How it stands with the connection.
+#[derive(Clone)]
+struct Status {
+    /// Connections made so far.
+    connections: u64,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    /// It holds.
+    Connected(Channel, ShortString),
+    /// It is being tried again; why the last one ended, or could not be made.
+    Away(AmqpError),
+    /// The broker refuses for good. Still tried again, in case whoever runs it relents.
+    Refused(AmqpError),
+}
+
+/// A queue of messages.
+pub struct AmqpSource {
+    url: String,
+    timeout: Duration,
+    prefetch: u16,
+    arrived: Mutex<mpsc::Receiver<Arrived>>,
+    status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+}
+
+impl fmt::Debug for AmqpSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AmqpSource").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Permission to acknowledge one message; to be used once what it holds is committed. Dropped unused, the message comes
+/// again when the connection ends.
+pub struct AmqpAck {
+    connection: u64,
+    acker: Acker,
+}
+
+impl fmt::Debug for AmqpAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AmqpAck")
+    }
+}
+
+impl AmqpSource {
+    /// Connects, declares and binds the queue, and begins to take messages, at most `prefetch` ahead of the acknowledgements.
+    ///
+    /// # Errors
+    /// [`AmqpError`]: unavailable when the broker does not answer, rejected when it does not let us in, the queue cannot be had as
+    /// configured, or the settings make no sense.
+    pub async fn open(settings: AmqpSettings) -> Result<Self, AmqpError> {
+        let plan = settings.plan()?;
+        let session = Session::open(&settings, &plan).await?;
+        let (sender, arrived) = mpsc::channel(usize::from(settings.prefetch));
+        let state = State::Connected(session.channel.clone(), session.queue.clone());
+        let (status, watched) = watch::channel(Status { connections: 1, state });
+        let (url, timeout, prefetch) = (plan.shown.clone(), settings.timeout, settings.prefetch);
+        let task = tokio::spawn(Keeper { settings, plan, sender, status, taken: 0 }.keep(session));
+        Ok(Self { url, timeout, prefetch, arrived: Mutex::new(arrived), status: watched, task })
+    }
+
+    /// The next messages in the order they came, at most `max`, [`MAX_BATCH`] and what prefetch leaves. Waits up to `wait` for the first
+    /// one; none after that time is an empty list. While the broker is away it is waited for, as long as `wait` allows.
+    ///
+    /// # Errors
+    /// [`AmqpError`]: unavailable when the broker is away at the end of `wait`; rejected when it has refused [`REFUSALS_MAX`] times in a row.
+    pub async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AmqpAck)>, AmqpError> {
+        let deadline = Instant::now() + wait;
+        let mut arrived = self.arrived.lock().await;
+        let mut status = self.status.clone();
+        let mut found = VecDeque::new();
+        loop {
+            let Status { connections, state } = status.borrow_and_update().clone();
+            while found.len() < max.clamp(1, MAX_BATCH)
+                && let Ok(message) = arrived.try_recv()
+            {
+                found.push_back(message);
+            }
+            // What came on a connection that is gone cannot be acknowledged, and comes again.
+            found.retain(|message| message.connection == connections && matches!(state, State::Connected(..)));
+            if !found.is_empty() {
+                let with_ack = |Arrived { connection, entry, acker }| (entry, AmqpAck { connection, acker });
+                return Ok(found.into_iter().map(with_ack).collect());
+            }
+            if let State::Refused(error) = state {
+                return Err(error);
+            }
+            tokio::select! {
+                biased;
+                Some(message) = arrived.recv() => found.push_back(message),
+                changed = status.changed() => if changed.is_err() {
+                    return Err(self.unavailable("fetch messages", "the task that does so has ended"));
+                },
+                () = tokio::time::sleep_until(deadline) => return match state {
+                    State::Connected(..) => Ok(Vec::new()),
+                    State::Away(error) | State::Refused(error) => Err(error),
+                },
+            }
+        }
+    }
+
+    /// Acknowledges messages whose content is committed, and waits until the broker has read the acknowledgements.
+    ///
+    /// # Errors
+    /// [`AmqpError::Unavailable`]; some messages will then come again, which their ids show.
+    pub async fn ack_all(&self, acks: impl IntoIterator<Item = AmqpAck>) -> Result<(), AmqpError> {
+        const DOING: &str = "acknowledge messages";
+        let Status { connections, state } = self.status.borrow().clone();
+        let failed = |e: lapin::Error| AmqpError::of(Doing::Running(DOING), &self.url, e);
+        let acks: Vec<AmqpAck> = acks.into_iter().collect();
+        if acks.is_empty() {
+            return Ok(());
+        }
+        let State::Connected(channel, _) = state else {
+            return Err(self.unavailable(DOING, "not connected"));
+        };
+        let sending = async {
+            let ours = acks.iter().filter(|ack| ack.connection == connections);
+            let sent = ours.map(|ack| ack.acker.ack(BasicAckOptions::default()));
+            let sent = futures_util::future::try_join_all(sent).await.map_err(failed)?;
+            // Nothing answers an acknowledgement. The answer to a later request on the same channel says that it was read.
+            channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(failed)?;
+            Ok(sent.into_iter().filter(|sent| *sent).count())
+        };
+        match timeout(self.timeout, sending).await {
+            Ok(Ok(sent)) if sent == acks.len() => Ok(()),
+            Ok(Ok(_)) => Err(self.unavailable(DOING, "the connection on which they came was lost")),
+            Ok(Err(error)) => Err(error),
+            Err(elapsed) => Err(self.unavailable(DOING, elapsed)),
+        }
+    }
+
+    /// How many messages wait in the queue that nobody was given yet, for metrics.
+    ///
+    /// # Errors
+    /// [`AmqpError::Unavailable`].
+    pub async fn backlog(&self) -> Result<u32, AmqpError> {
+        const DOING: &str = "look at the queue";
+        let State::Connected(channel, queue) = self.status.borrow().state.clone() else {
+            return Err(self.unavailable(DOING, "not connected"));
+        };
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = channel.queue_declare(queue, options, FieldTable::default());
+        let answer = timeout(self.timeout, asked).await.map_err(|e| self.unavailable(DOING, e))?;
+        Ok(answer.map_err(|e| AmqpError::of(Doing::Running(DOING), &self.url, e))?.message_count())
+    }
+
+    /// How many connections were made so far. One more than before means that publishers may have been unable to publish, or the queue
+    /// was gone for a while: time to ask the hub what was missed.
+    pub fn connections(&self) -> u64 {
+        self.status.borrow().connections
+    }
+
+    fn unavailable(&self, doing: &str, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AmqpError {
+        AmqpError::unavailable(Doing::Running(doing), &self.url, why)
+    }
+}
+
+impl Drop for AmqpSource {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl MessageSource for AmqpSource {
+    type Ack = AmqpAck;
+    const NAME: &'static str = "amqp";
+
+    async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AmqpAck)>, SourceError> {
+        Ok(Self::fetch(self, max, wait).await?)
+    }
+
+    async fn ack_all(&self, acks: Vec<AmqpAck>) -> Result<(), SourceError> {
+        Ok(Self::ack_all(self, acks).await?)
+    }
+}
+
+/// The task that keeps a consumer on the queue.
+struct Keeper {
+    settings: AmqpSettings,
+    plan: Plan,
+    sender: mpsc::Sender<Arrived>,
+    status: watch::Sender<Status>,
+    /// Messages taken so far, for numbering them.
+    taken: u64,
+}
+
+impl Keeper {
+    async fn keep(mut self, first: Session) {
+        let mut session = first;
+        let mut attempt = 0;
+        loop {
+            let since = Instant::now();
+            let Some(why) = self.pump(&mut session).await else { return };
+            tracing::warn!(error = %why, cause = %with_cause(&why), "the message broker's connection ended");
+            self.status.send_modify(|status| status.state = State::Away(why));
+            drop(session);
+            if since.elapsed() >= MAX_PAUSE {
+                attempt = 0;
+            }
+            session = self.connect_again(&mut attempt).await;
+            let state = State::Connected(session.channel.clone(), session.queue.clone());
+            self.status.send_modify(|status| {
+                status.connections += 1;
+                status.state = state;
+            });
+        }
+    }
+
+    /// Hands messages on until the connection ends, and says why it did; nothing when nobody wants them any more.
+    async fn pump(&mut self, session: &mut Session) -> Option<AmqpError> {
+        let connection = self.status.borrow().connections;
+        let ended = |why| Some(AmqpError::of(Doing::Running("take messages"), &self.plan.shown, why));
+        loop {
+            match session.consumer.next().await {
+                Some(Ok(delivery)) => {
+                    self.taken += 1;
+                    let entry = delivery::entry(&delivery, self.taken);
+                    let acker = delivery.acker;
+                    self.sender.send(Arrived { connection, entry, acker }).await.ok()?;
+                }
+                Some(Err(error)) => return ended(error),
+                None => {
+                    let why = format!("the broker ended our consumer: was queue {} deleted?", session.queue);
+                    return Some(AmqpError::unavailable(Doing::Running("take messages"), &self.plan.shown, why));
+                }
+            }
+        }
+    }
+
+    async fn connect_again(&self, attempt: &mut u32) -> Session {
+        let mut refusals = 0;
+        loop {
+            *attempt += 1;
+            tokio::time::sleep(pause(*attempt)).await;
+            let error = match Session::open(&self.settings, &self.plan).await {
+                Ok(session) => return session,
+                Err(error) => error,
+            };
+            refusals = if error.class() == Class::Rejected { refusals + 1 } else { 0 };
+            tracing::debug!(error = %error, cause = %with_cause(&error), attempt, "the message broker is still away");
+            let state = if refusals >= REFUSALS_MAX { State::Refused(error) } else { State::Away(error) };
+            self.status.send_modify(|status| status.state = state);
+        }
+    }
+}
+
+/// The causes of an error, outermost first.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        for attempt in 0..100 {
+            assert!((FIRST_PAUSE / 2..=MAX_PAUSE).contains(&pause(attempt)));
+        }
+        assert!(pause(50) >= MAX_PAUSE / 2);
+        let most: Duration = (1..=REFUSALS_MAX).map(|n| FIRST_PAUSE * (1 << (n - 1))).sum();
+        assert!(most < Duration::from_secs(15), "a refusal is to be seen while somebody is looking: {most:?}");
+    }
+}

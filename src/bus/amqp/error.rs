@@ -1,0 +1,186 @@
+//! What can go wrong with a broker, and whether waiting helps.
+//!
+//! Brokers refuse with the same codes what will never be allowed and what is not possible now (a queue whose machine is down
+//! is "not found", a directory of users that does not answer is "access refused"). So a refusal counts when connecting for the
+//! first time; later only when it repeats, see [`super::REFUSALS_MAX`].
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+use crate::model::{Class, Classified};
+
+/// What went wrong. Cheap to clone.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AmqpError {
+    /// A setting makes no sense.
+    #[error("use the settings for the message broker: {setting}: {reason}")]
+    Settings {
+        /// Which.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A certificate or key cannot be read.
+    #[error("read {what} {}", path.display())]
+    Certificate {
+        /// What is in it.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<dyn StdError + Send + Sync>,
+    },
+    /// The broker says no, and will say so again.
+    #[error("{doing} at {url}: {reason}; {advice}")]
+    Refused {
+        /// What was being done.
+        doing: String,
+        /// The broker.
+        url: String,
+        /// What it says.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The broker cannot be reached or does not answer.
+    #[error("{doing} at {url}")]
+    Unavailable {
+        /// What was being done.
+        doing: String,
+        /// The broker.
+        url: String,
+        /// Why.
+        #[source]
+        source: Arc<dyn StdError + Send + Sync>,
+    },
+}
+
+impl Classified for AmqpError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Settings { .. } | Self::Certificate { .. } | Self::Refused { .. } => Class::Rejected,
+            Self::Unavailable { .. } => Class::Unavailable,
+        }
+    }
+}
+
+/// What was being done when an error came.
+#[derive(Clone, Copy)]
+pub(super) enum Doing<'a> {
+    /// Connecting and logging in; `external` by certificate.
+    Connecting { external: bool },
+    /// Declaring or looking for this queue.
+    Declaring { queue: &'a str, passive: bool },
+    /// Binding it.
+    Binding { queue: &'a str, exchange: &'a str, key: &'a str },
+    /// Asking for its messages.
+    Consuming { queue: &'a str },
+    /// Anything later; refusals mean nothing there.
+    Running(&'a str),
+}
+
+impl Doing<'_> {
+    fn text(&self) -> String {
+        match self {
+            Self::Connecting { .. } => "connect to the message broker".to_owned(),
+            Self::Declaring { queue, passive: false } => format!("declare queue {queue}"),
+            Self::Declaring { queue, passive: true } => format!("look for queue {queue}"),
+            Self::Binding { queue, exchange, key } => format!("bind queue {queue} to exchange {exchange} with {key}"),
+            Self::Consuming { queue } => format!("ask for the messages of queue {queue}"),
+            Self::Running(what) => (*what).to_owned(),
+        }
+    }
+}
+
+impl AmqpError {
+    /// Something took too long, or ended without saying why.
+    pub(super) fn unavailable(doing: Doing<'_>, url: &str, why: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Unavailable { doing: doing.text(), url: url.to_owned(), source: Arc::from(why.into()) }
+    }
+
+    /// What the client reports.
+    pub(super) fn of(doing: Doing<'_>, url: &str, error: lapin::Error) -> Self {
+        match advice(doing, &error) {
+            Some((reason, advice)) => Self::Refused { doing: doing.text(), url: url.to_owned(), reason, advice },
+            None => Self::unavailable(doing, url, error),
+        }
+    }
+}
+
+/// For an error that waiting does not repair: what is said about it, and what to do.
+fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static str)> {
+    use AMQPHardError::{COMMANDINVALID, NOTALLOWED};
+    use AMQPSoftError::{ACCESSREFUSED, NOTFOUND, PRECONDITIONFAILED};
+    let protocol = match error.kind() {
+        ErrorKind::ProtocolError(protocol) => protocol,
+        ErrorKind::IOError(error) => return tls(error),
+        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_)
+            if matches!(doing, Doing::Connecting { .. }) =>
+        {
+            let advice =
+                "what answers there does not speak AMQP 0-9-1: check host and port, and whether it wants amqps://";
+            return Some((error.to_string(), advice));
+        }
+        _ => return None,
+    };
+    let said = protocol.get_message().to_string();
+    let advice = match (protocol.kind(), doing) {
+        // Several causes with one code: only these pass by themselves.
+        _ if ["is down", "limit"].iter().any(|passing| said.contains(passing)) => return None,
+        (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Connecting { external: false }) => {
+            "check user and password in amqp_url; RabbitMQ lets `guest` in from its own machine only"
+        }
+        (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Connecting { external: true }) => {
+            "the broker needs a user named as our certificate's subject (rabbitmqctl add_user, set_permissions)"
+        }
+        (AMQPErrorKind::Hard(NOTALLOWED), Doing::Connecting { .. }) => {
+            "check the virtual host in amqp_url (`/` is written %2F), and that our user may use it (rabbitmqctl set_permissions)"
+        }
+        (AMQPErrorKind::Hard(COMMANDINVALID), Doing::Connecting { external: true }) => {
+            "the broker must allow logging in by certificate (plugin rabbitmq_auth_mechanism_ssl, mechanism EXTERNAL), \
+             or put user and password into amqp_url"
+        }
+        (AMQPErrorKind::Soft(NOTFOUND), Doing::Declaring { .. } | Doing::Consuming { .. }) => {
+            "have the queue made by whoever runs the broker, or let us declare it (passive_declares = false)"
+        }
+        (AMQPErrorKind::Soft(NOTFOUND), Doing::Binding { .. }) => {
+            "the exchange must be made by those who publish to it: check its name, and the virtual host in amqp_url"
+        }
+        (AMQPErrorKind::Soft(PRECONDITIONFAILED), Doing::Declaring { .. }) => {
+            "the queue exists with other settings: take these over, take it as it is (passive_declares = true), or use another name"
+        }
+        (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Declaring { .. }) => {
+            "our user may not configure this queue: ask for the permission, use a name it may use, \
+             or take a queue that is there (passive_declares = true)"
+        }
+        (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Binding { .. }) => {
+            "our user needs write permission for the queue and read permission for the exchange; \
+             configure no bindings if whoever runs the broker makes them"
+        }
+        (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Consuming { .. }) => "our user needs read permission for the queue",
+        _ => return None,
+    };
+    Some((said, advice))
+}
+
+/// TLS that will fail again.
+fn tls(error: &io::Error) -> Option<(String, &'static str)> {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let advice = match error {
+        InvalidCertificate(_) => {
+            "the broker's certificate is not trusted: check host name and clock, and name the file with the \
+             authority that issued it (tls ca_cert)"
+        }
+        AlertReceived(_) => "the broker does not take our certificate: check certfile and keyfile",
+        InvalidMessage(_) => "what answers there does not speak TLS: check the port, or use amqp://",
+        _ => return None,
+    };
+    Some((error.to_string(), advice))
+}

@@ -1,0 +1,444 @@
+//! What an operator says about the broker, checked before anything is connected.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
+
+use super::error::AmqpError;
+
+/// Exchange to which Koji's plugin publishes unless told otherwise.
+pub const EXCHANGE: &str = "amq.topic";
+
+/// Ends of the topics that say anything about packages. What is before them is configuration of the publisher, so a queue is
+/// bound by these with any beginning.
+pub const TOPICS: [&str; 7] = [
+    "buildsys.task.state.change",
+    "buildsys.build.state.change",
+    "buildsys.tag",
+    "buildsys.untag",
+    "buildsys.repo.init",
+    "buildsys.repo.done",
+    "buildsys.package.list.change",
+];
+
+/// Name of the queue where none is configured.
+pub const QUEUE: &str = "koschei";
+
+/// Messages the broker may have given us without having heard that they are committed, where nothing is configured.
+pub const PREFETCH: u16 = 100;
+
+/// Most of those. With [`super::super::message::MAX_MESSAGE`] this bounds memory; what is longer is cut as soon as it is here.
+pub const PREFETCH_MAX: u16 = 1000;
+
+/// Seconds between signs of life, where nothing is configured; the broker's own wish counts when it is shorter. Twice as long
+/// without any is a lost connection.
+pub const HEARTBEAT: u16 = 30;
+
+/// How long connecting and logging in, or one request, may take.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest name of a queue, exchange, routing key or argument, in bytes: AMQP's short strings.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Most routing keys of a queue, over all of its bindings.
+const ROUTING_KEYS_MAX: usize = 1000;
+
+/// Most arguments of a queue, and most properties of ours shown to the broker.
+const ENTRIES_MAX: usize = 100;
+
+/// Deepest table in the arguments of a queue.
+const DEPTH_MAX: usize = 8;
+
+/// Largest frame we accept, in bytes; RabbitMQ's own default. What is read at once is bounded by 32 of them.
+const FRAME_MAX: u32 = 128 << 10;
+
+/// Most channels of a connection; we use two.
+const CHANNELS_MAX: u16 = 16;
+
+/// Where messages come from. [`Self::new`] gives the defaults.
+#[derive(Clone)]
+pub struct AmqpSettings {
+    /// `amqp://` or `amqps://USER:PASSWORD@HOST:PORT/VHOST`. What is missing is `guest`, `guest`, `localhost`, 5672 or 5671, and the
+    /// virtual host `/` (written `%2F`); as in Python's pika, an empty path is that one too. `?heartbeat=SECONDS` goes before
+    /// [`Self::heartbeat`]. User and password never appear in errors.
+    pub url: String,
+    /// For `amqps`.
+    pub tls: Tls,
+    /// The queue to take messages from.
+    pub queue: Queue,
+    /// What is to get into it; nothing is unbound. Empty where whoever runs the broker binds it.
+    pub bindings: Vec<Binding>,
+    /// Most messages on their way or in our hands without an acknowledgement, 1 to [`PREFETCH_MAX`].
+    pub prefetch: u16,
+    /// What the broker's own lists call this connection.
+    pub connection_name: String,
+    /// What else the broker is told about us, such as `app` and `app_contacts_email`.
+    pub client_properties: BTreeMap<String, String>,
+    /// Seconds between signs of life; see [`HEARTBEAT`].
+    pub heartbeat: u16,
+    /// How long connecting and logging in, or one request, may take.
+    pub timeout: Duration,
+}
+
+/// Certificates. They are read anew at each connection, so that they can be replaced under a running service.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tls {
+    /// File with the certificates to trust (PEM), in place of those of the system.
+    pub ca_cert: Option<PathBuf>,
+    /// Our certificate and its key (PEM). With them and no password in the URL the login is by certificate (`EXTERNAL`), as
+    /// Fedora's broker wants it.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// A queue.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Queue {
+    /// Name. Empty: the broker gives it one for each connection; what comes while we are away is then lost.
+    pub name: String,
+    /// Only look whether it is there, and take it as it is; the rest of this then says nothing.
+    pub passive: bool,
+    /// It lives through a restart of the broker.
+    pub durable: bool,
+    /// Nobody else may use it, and it ends with the connection.
+    pub exclusive: bool,
+    /// It ends with its last consumer.
+    pub auto_delete: bool,
+    /// Further arguments, such as `x-max-priority = 10`; no dates.
+    pub arguments: toml::Table,
+}
+
+/// What gets into a queue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Binding {
+    /// Exchange; must exist.
+    pub exchange: String,
+    /// Routing keys; `*` is a word, `#` any number of words.
+    pub routing_keys: Vec<String>,
+}
+
+impl Binding {
+    /// Everything Koji says that we understand, whatever its publisher puts before the topics.
+    pub fn koji(exchange: &str) -> Self {
+        let routing_keys = TOPICS.iter().map(|topic| format!("#.{topic}")).collect();
+        Self { exchange: exchange.to_owned(), routing_keys }
+    }
+}
+
+impl Queue {
+    /// A durable queue that several connections may use.
+    pub fn durable(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            passive: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: toml::Table::new(),
+        }
+    }
+}
+
+impl AmqpSettings {
+    /// Koji's messages on [`EXCHANGE`], in a durable queue.
+    pub fn new(url: &str, queue: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            tls: Tls::default(),
+            queue: Queue::durable(queue),
+            bindings: vec![Binding::koji(EXCHANGE)],
+            prefetch: PREFETCH,
+            connection_name: "koschei".to_owned(),
+            client_properties: BTreeMap::new(),
+            heartbeat: HEARTBEAT,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// Checks everything that can be checked without a broker.
+    ///
+    /// # Errors
+    /// [`AmqpError::Settings`] names the setting and says what it should be.
+    pub fn check(&self) -> Result<(), AmqpError> {
+        self.plan().map(drop)
+    }
+
+    /// The same settings in the form the client wants.
+    pub(super) fn plan(&self) -> Result<Plan, AmqpError> {
+        let (mut uri, has_password) = parse(&self.url).map_err(|reason| bad("amqp_url", reason))?;
+        let external = uri.query.auth_mechanism == Some(SASLMechanism::External);
+        if uri.query.auth_mechanism.is_none() && self.tls.certificate.is_some() && !has_password {
+            uri.query.auth_mechanism = Some(SASLMechanism::External);
+        }
+        if external && self.tls.certificate.is_none() {
+            return Err(bad(
+                "amqp_url",
+                "auth_mechanism=external needs a client certificate (tls certfile and keyfile)",
+            ));
+        }
+        if uri.query.auth_mechanism == Some(SASLMechanism::External) && uri.scheme == AMQPScheme::AMQP {
+            return Err(bad("amqp_url", "logging in by certificate needs TLS: amqps://… instead of amqp://…"));
+        }
+        uri.query.heartbeat = Some(uri.query.heartbeat.unwrap_or(self.heartbeat));
+        uri.query.frame_max = Some(uri.query.frame_max.unwrap_or(FRAME_MAX).min(FRAME_MAX));
+        uri.query.channel_max = Some(CHANNELS_MAX);
+        if !(1..=PREFETCH_MAX).contains(&self.prefetch) {
+            return Err(bad("prefetch", format!("{} is not between 1 and {PREFETCH_MAX}", self.prefetch)));
+        }
+        if self.queue.name.is_empty() && self.queue.passive {
+            return Err(bad("queue", "a queue that is only looked for needs a name"));
+        }
+        let queue = short("queue", &self.queue.name)?;
+        let mut bindings = Vec::new();
+        for binding in &self.bindings {
+            for key in &binding.routing_keys {
+                bindings.push((short("exchange", &binding.exchange)?, short("routing key", key)?));
+            }
+        }
+        if bindings.len() > ROUTING_KEYS_MAX {
+            return Err(bad("bindings", format!("{} routing keys, at most {ROUTING_KEYS_MAX}", bindings.len())));
+        }
+        let arguments = table(&self.queue.arguments, 0)?;
+        let mut client_properties = vec![
+            ("product".to_owned(), "Koschei".to_owned()),
+            ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        client_properties.extend(self.client_properties.iter().map(|(k, v)| (k.clone(), v.clone())));
+        if client_properties.len() > ENTRIES_MAX {
+            return Err(bad("client_properties", format!("more than {ENTRIES_MAX}")));
+        }
+        let client_properties = client_properties
+            .into_iter()
+            .map(|(key, value)| Ok((short("client property", &key)?, value)))
+            .collect::<Result<_, AmqpError>>()?;
+        Ok(Plan { shown: shown(&uri), uri, queue, bindings, arguments, client_properties })
+    }
+}
+
+/// Checked settings.
+pub(super) struct Plan {
+    pub(super) uri: AMQPUri,
+    /// The address without user and password, for errors.
+    pub(super) shown: String,
+    pub(super) queue: ShortString,
+    /// Exchange and routing key.
+    pub(super) bindings: Vec<(ShortString, ShortString)>,
+    pub(super) arguments: FieldTable,
+    pub(super) client_properties: Vec<(ShortString, String)>,
+}
+
+impl Plan {
+    /// Whether the login is by certificate.
+    pub(super) fn external(&self) -> bool {
+        self.uri.query.auth_mechanism == Some(SASLMechanism::External)
+    }
+}
+
+fn bad(setting: &'static str, reason: impl Into<String>) -> AmqpError {
+    AmqpError::Settings { setting, reason: reason.into() }
+}
+
+/// The address in pika's dialect, and whether a password stands in it. Reasons never repeat the address.
+fn parse(url: &str) -> Result<(AMQPUri, bool), String> {
+    const FORM: &str = "expected amqps://USER:PASSWORD@HOST:PORT/VHOST";
+    let parsed = reqwest::Url::parse(url.trim()).map_err(|e| format!("{FORM}: {e}"))?;
+    if !matches!(parsed.scheme(), "amqp" | "amqps") {
+        return Err(format!("{FORM}, found the scheme `{}`", parsed.scheme()));
+    }
+    let mut uri: AMQPUri =
+        url.trim().parse().map_err(|e: String| format!("{FORM}: {}", e.replace(url.trim(), "it")))?;
+    if let Some(host) = parsed.host_str() {
+        // The client's own reader takes an IPv6 address for `localhost`.
+        host.trim_start_matches('[').trim_end_matches(']').clone_into(&mut uri.authority.host);
+    }
+    if uri.authority.host.is_empty() {
+        "localhost".clone_into(&mut uri.authority.host);
+    }
+    if uri.vhost.is_empty() {
+        "/".clone_into(&mut uri.vhost);
+    }
+    let has_password = parsed.password().is_some_and(|p| !p.is_empty());
+    if !has_password && !parsed.username().is_empty() {
+        uri.authority.userinfo.password.clear();
+    }
+    Ok((uri, has_password))
+}
+
+fn shown(uri: &AMQPUri) -> String {
+    let host = &uri.authority.host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    format!("{}://{host}:{}/{}", uri.scheme, uri.authority.port, uri.vhost.replace('/', "%2F"))
+}
+
+fn short(what: &'static str, text: &str) -> Result<ShortString, AmqpError> {
+    ShortString::try_new(text)
+        .map_err(|_| bad(what, format!("{} bytes long, AMQP allows {NAME_BYTES_MAX}", text.len())))
+}
+
+fn table(from: &toml::Table, depth: usize) -> Result<FieldTable, AmqpError> {
+    if depth > DEPTH_MAX || from.len() > ENTRIES_MAX {
+        return Err(bad("queue arguments", format!("more than {DEPTH_MAX} levels or {ENTRIES_MAX} entries")));
+    }
+    let mut to = FieldTable::default();
+    for (key, value) in from {
+        to.insert(short("queue argument", key)?, argument(key, value, depth)?);
+    }
+    Ok(to)
+}
+
+fn argument(key: &str, from: &toml::Value, depth: usize) -> Result<AMQPValue, AmqpError> {
+    Ok(match from {
+        toml::Value::String(text) => AMQPValue::LongString(text.as_str().into()),
+        toml::Value::Integer(number) => AMQPValue::LongLongInt(*number),
+        toml::Value::Float(number) => AMQPValue::Double(*number),
+        toml::Value::Boolean(truth) => AMQPValue::Boolean(*truth),
+        toml::Value::Datetime(_) => {
+            return Err(bad("queue arguments", format!("`{key}` is a date, which no queue takes")));
+        }
+        toml::Value::Array(list) if depth < DEPTH_MAX => {
+            let values = list.iter().take(ENTRIES_MAX).map(|v| argument(key, v, depth + 1));
+            AMQPValue::FieldArray(values.collect::<Result<Vec<_>, _>>()?.into())
+        }
+        toml::Value::Array(_) => return Err(bad("queue arguments", format!("`{key}` is nested too deeply"))),
+        toml::Value::Table(inner) => AMQPValue::FieldTable(table(inner, depth + 1)?),
+    })
+}
+
+impl fmt::Debug for AmqpSettings {
+    /// Without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = parse(&self.url).map_or_else(|_| "(not an address)".to_owned(), |(uri, _)| shown(&uri));
+        f.debug_struct("AmqpSettings")
+            .field("url", &url)
+            .field("tls", &self.tls)
+            .field("queue", &self.queue)
+            .field("bindings", &self.bindings)
+            .field("prefetch", &self.prefetch)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn plan(url: &str) -> Plan {
+        AmqpSettings::new(url, "q").plan().unwrap()
+    }
+
+    #[rstest]
+    #[case("amqp://", "amqp://localhost:5672/%2F")]
+    #[case("amqp://?connection_attempts=3&retry_delay=5", "amqp://localhost:5672/%2F")]
+    #[case("amqp://host/", "amqp://host:5672/%2F")]
+    #[case("amqp://127.0.0.1:1234", "amqp://127.0.0.1:1234/%2F")]
+    #[case("amqps://me:sec%40ret@host/%2Fpublic_pubsub", "amqps://host:5671/%2Fpublic_pubsub")]
+    #[case("amqp://[::1]:7/v", "amqp://[::1]:7/v")]
+    fn addresses_are_read_as_pika_does_and_shown_without_password(#[case] url: &str, #[case] shown: &str) {
+        let plan = plan(url);
+        assert_eq!(plan.shown, shown);
+        assert!(!plan.external());
+        assert!(!format!("{:?}", AmqpSettings::new(url, "q")).contains("sec"));
+    }
+
+    #[test]
+    fn every_topic_that_is_asked_for_is_understood() {
+        use crate::bus::koji_message::{Context, Incoming, Interpretation, interpret};
+        let context = Context {
+            service_user: "koschei".into(),
+            default_hub: crate::model::Hub::new("primary"),
+            source: crate::event::Source::Bus,
+        };
+        for topic in TOPICS {
+            let raw = format!(r#"{{"topic":"org.example.{topic}","body":{{}}}}"#);
+            let received_at = crate::model::Timestamp::EPOCH;
+            let message = Incoming { id: "i", raw: raw.as_bytes(), received_at };
+            let said = interpret(message, &context, &mut |_| panic!("there is nobody"));
+            let unread = matches!(said, Interpretation::Ignored(why) if why.contains("nothing depends on") || why.contains("not a Koji"));
+            assert!(!unread, "{topic}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn who_we_are_stands_in_the_address() {
+        let user = |url| {
+            let user = plan(url).uri.authority.userinfo;
+            (user.username, user.password)
+        };
+        let pair = |user: &str, password: &str| (user.to_owned(), password.to_owned());
+        assert_eq!(user("amqp://host"), pair("guest", "guest"));
+        assert_eq!(user("amqp://me:p%2Fw@host"), pair("me", "p/w"));
+        assert_eq!(user("amqp://me@host"), pair("me", ""));
+    }
+
+    #[rstest]
+    #[case("amqps://fedora:@host", true)]
+    #[case("amqps://host", true)]
+    #[case("amqps://fedora:secret@host", false)]
+    #[case("amqps://fedora:secret@host?auth_mechanism=external", true)]
+    #[case("amqps://fedora:@host?auth_mechanism=plain", false)]
+    fn a_certificate_without_password_is_the_login(#[case] url: &str, #[case] external: bool) {
+        let mut settings = AmqpSettings::new(url, "q");
+        settings.tls.certificate = Some(("c".into(), "k".into()));
+        assert_eq!(settings.plan().unwrap().external(), external);
+    }
+
+    #[rstest]
+    #[case("amqp//:secret@nowhere", "expected amqps://")]
+    #[case("http://me:secret@host", "found the scheme `http`")]
+    #[case("amqp://me:secret@host?heartbeat=soon", "expected amqps://")]
+    #[case("amqps://me:secret@host?auth_mechanism=external", "needs a client certificate")]
+    fn what_is_no_address_is_said_without_repeating_it(#[case] url: &str, #[case] reason: &str) {
+        let error = AmqpSettings::new(url, "q").check().unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_needs_tls() {
+        let mut settings = AmqpSettings::new("amqp://fedora:@host", "q");
+        settings.tls.certificate = Some(("c".into(), "k".into()));
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains("amqps://"), "{error}");
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let good = AmqpSettings::new("amqp://", "q");
+        let long = "x".repeat(256);
+        let argument = |value: &str| toml::from_str::<toml::Table>(value).unwrap();
+        let queue = |arguments| Queue { arguments, ..good.queue.clone() };
+        let deep = format!("a = {}1{}", "[".repeat(20), "]".repeat(20));
+        let tables = format!("a = {}1{}", "{ a = ".repeat(20), "}".repeat(20));
+        let bad = [
+            AmqpSettings { prefetch: 0, ..good.clone() },
+            AmqpSettings { prefetch: PREFETCH_MAX + 1, ..good.clone() },
+            AmqpSettings { queue: Queue { name: long.clone(), ..good.queue.clone() }, ..good.clone() },
+            AmqpSettings { queue: Queue { name: String::new(), passive: true, ..good.queue.clone() }, ..good.clone() },
+            AmqpSettings { queue: queue(argument("when = 2026-01-01")), ..good.clone() },
+            AmqpSettings { queue: queue(argument(&deep)), ..good.clone() },
+            AmqpSettings { queue: queue(argument(&tables)), ..good.clone() },
+            AmqpSettings { bindings: vec![Binding::koji(&long)], ..good.clone() },
+            AmqpSettings {
+                bindings: vec![Binding {
+                    exchange: "x".into(),
+                    routing_keys: vec!["k".to_owned(); ROUTING_KEYS_MAX + 1],
+                }],
+                ..good.clone()
+            },
+            AmqpSettings { client_properties: [(long, String::new())].into(), ..good.clone() },
+        ];
+        for settings in bad {
+            let error = settings.check().unwrap_err();
+            assert!(matches!(error, AmqpError::Settings { .. }), "{error}");
+        }
+        good.check().unwrap();
+        let fine =
+            queue(argument("x-max-priority = 10\nx-queue-mode = 'lazy'\nlist = [1, 'a', true, 0.5]\nt = { a = 1 }"));
+        AmqpSettings { queue: fine, ..good }.check().unwrap();
+    }
+}

@@ -1,0 +1,470 @@
+//! The configuration file of Fedora Messaging (`/etc/fedora-messaging/config.toml`), so that an operator writes down once where the
+//! broker is.
+//!
+//! Read is what a consumer needs: address, certificates, queue, bindings, prefetch, what the broker is told about us. What belongs to
+//! Python (callbacks, logging) is passed over; what nobody knows is passed over with a warning; a wrong type is an error.
+//! Which file it is, by default or by `FEDORA_MESSAGING_CONF`, is the caller's business.
+//!
+//! Source: the documentation of fedora-messaging 3. Kept of its defaults: an address without anything is `guest` on this machine; a queue
+//! without a name is named by the broker, exclusive, and gone with the connection. Changed: without bindings the queue is bound to what Koji
+//! says, not to everything; a queue's missing settings are those of a durable one; prefetch is [`PREFETCH`].
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::amqp::{AmqpSettings, Binding, EXCHANGE, PREFETCH, PREFETCH_MAX, Queue};
+use crate::model::{Class, Classified};
+
+/// Where the file is unless `FEDORA_MESSAGING_CONF` says otherwise.
+pub const PATH: &str = "/etc/fedora-messaging/config.toml";
+
+/// Largest file, in bytes. Fedora's example has 3 KB.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Address without any: this machine.
+const URL: &str = "amqp://";
+
+/// Settings at the top that do not concern a consumer, or not one that is not Python.
+const OTHERS: [&str; 8] = [
+    "callback",
+    "consumer_config",
+    "exchanges",
+    "log_config",
+    "monitoring",
+    "publish_exchange",
+    "publish_priority",
+    "publisher",
+];
+
+/// What such a file says.
+#[derive(Clone, Debug)]
+pub struct FedoraMessaging {
+    /// How to get messages.
+    pub amqp: AmqpSettings,
+    /// What is put before the topics of messages one publishes. It says nothing about the topics of others, so nothing is bound by it.
+    pub topic_prefix: String,
+    /// What was passed over or will not work as it may be meant; sentences for the operator.
+    pub warnings: Vec<String>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FedoraMessagingError {
+    /// It cannot be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is larger than such a file is.
+    #[error("read {}: {size} bytes, more than the {FILE_BYTES_MAX} a configuration may have", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// It is no TOML, or a setting is wrong.
+    #[error("read {}: {reason}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Which setting, and what it should be.
+        reason: String,
+    },
+}
+
+impl Classified for FedoraMessagingError {
+    fn class(&self) -> Class {
+        Class::Rejected
+    }
+}
+
+impl FedoraMessaging {
+    /// Reads a file. `queue` names the one to use where it has several.
+    ///
+    /// # Errors
+    /// [`FedoraMessagingError`].
+    pub fn read(path: &Path, queue: Option<&str>) -> Result<Self, FedoraMessagingError> {
+        let failed = |source| FedoraMessagingError::Read { path: path.to_owned(), source };
+        let size = std::fs::metadata(path).map_err(failed)?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(FedoraMessagingError::TooLarge { path: path.to_owned(), size });
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        Self::parse(&text, queue).map_err(|reason| FedoraMessagingError::Wrong { path: path.to_owned(), reason })
+    }
+
+    /// Reads the text of such a file; the error says what is wrong.
+    ///
+    /// # Errors
+    /// The setting and what it should be, or the line that is no TOML. The text itself is not repeated: there may be a password in it.
+    pub fn parse(text: &str, queue: Option<&str>) -> Result<Self, String> {
+        let table: Table = toml::from_str(text).map_err(|e| {
+            let before = e.span().and_then(|span| text.as_bytes().get(..span.start));
+            let line = before.map_or(0, |bytes| bytes.iter().filter(|b| **b == b'\n').count()) + 1;
+            format!("line {line} is not TOML: {}", e.message())
+        })?;
+        let mut read = Reader { warnings: Vec::new() };
+        let top = Section { path: String::new(), table: &table };
+        let url = read.text(&top, "amqp_url")?.unwrap_or(URL);
+        let mut amqp = AmqpSettings::new(url, "");
+        let passive = read.truth(&top, "passive_declares")?.unwrap_or(false);
+        let topic_prefix = read.text(&top, "topic_prefix")?.unwrap_or_default().to_owned();
+        read.tls(&top, &mut amqp)?;
+        read.client_properties(&top, &mut amqp)?;
+        amqp.queue = read.queue(&top, queue, passive)?;
+        amqp.bindings = read.bindings(&top, &amqp.queue.name)?;
+        amqp.prefetch = read.prefetch(&top)?;
+        let known =
+            ["amqp_url", "passive_declares", "topic_prefix", "tls", "client_properties", "queues", "bindings", "qos"];
+        read.unknown(&top, &[known.as_slice(), OTHERS.as_slice()].concat());
+        amqp.check().map_err(|e| e.to_string())?;
+        Ok(Self { amqp, topic_prefix, warnings: read.warnings })
+    }
+}
+
+/// A table and where it stands.
+struct Section<'a> {
+    /// With a dot at its end; empty for the whole file.
+    path: String,
+    table: &'a Table,
+}
+
+/// Reads settings, and collects what is odd.
+struct Reader {
+    warnings: Vec<String>,
+}
+
+/// The error for a value of a wrong type.
+fn wrong(section: &Section<'_>, key: &str, expected: &str, found: &Value) -> String {
+    format!("`{}{key}` should be {expected}, and is {}", section.path, found.type_str())
+}
+
+fn taken<'a, T>(
+    section: &Section<'a>,
+    key: &str,
+    expected: &str,
+    take: impl FnOnce(&'a Value) -> Option<T>,
+) -> Result<Option<T>, String> {
+    section.table.get(key).map(|value| take(value).ok_or_else(|| wrong(section, key, expected, value))).transpose()
+}
+
+impl Reader {
+    fn text<'a>(&self, section: &Section<'a>, key: &str) -> Result<Option<&'a str>, String> {
+        taken(section, key, "a text in quotes", Value::as_str)
+    }
+
+    fn truth(&self, section: &Section<'_>, key: &str) -> Result<Option<bool>, String> {
+        taken(section, key, "true or false", Value::as_bool)
+    }
+
+    fn section<'a>(&self, section: &Section<'a>, key: &str) -> Result<Option<Section<'a>>, String> {
+        let table = taken(section, key, "a table", Value::as_table)?;
+        Ok(table.map(|table| Section { path: format!("{}{key}.", section.path), table }))
+    }
+
+    fn unknown(&mut self, section: &Section<'_>, known: &[&str]) {
+        for key in section.table.keys().filter(|key| !known.contains(&key.as_str())) {
+            self.warnings.push(format!("`{}{key}` is not known and was passed over", section.path));
+        }
+    }
+
+    fn tls(&mut self, top: &Section<'_>, amqp: &mut AmqpSettings) -> Result<(), String> {
+        let Some(tls) = self.section(top, "tls")? else { return Ok(()) };
+        let file = |key| Ok::<_, String>(self.text(&tls, key)?.filter(|path| !path.is_empty()).map(PathBuf::from));
+        amqp.tls.ca_cert = file("ca_cert")?;
+        amqp.tls.certificate = match (file("certfile")?, file("keyfile")?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err("`tls.certfile` needs `tls.keyfile`".to_owned()),
+            (None, Some(_)) => return Err("`tls.keyfile` needs `tls.certfile`".to_owned()),
+        };
+        if amqp.url.trim_start().starts_with("amqp:") && amqp.tls != super::amqp::Tls::default() {
+            // As there: the scheme decides.
+            amqp.tls = super::amqp::Tls::default();
+            self.warnings.push("`tls` is not used, because `amqp_url` does not begin with amqps://".to_owned());
+        }
+        self.unknown(&tls, &["ca_cert", "certfile", "keyfile"]);
+        Ok(())
+    }
+
+    fn client_properties(&mut self, top: &Section<'_>, amqp: &mut AmqpSettings) -> Result<(), String> {
+        let Some(properties) = self.section(top, "client_properties")? else { return Ok(()) };
+        for (key, value) in properties.table {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => value.to_string(),
+                Value::Array(list) if list.iter().all(Value::is_str) => {
+                    list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+                }
+                other => return Err(wrong(&properties, key, "a text, a number or a list of texts", other)),
+            };
+            amqp.client_properties.insert(key.clone(), text);
+        }
+        if let Some(app) = amqp.client_properties.get("app") {
+            amqp.connection_name = format!("koschei ({app})");
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, top: &Section<'_>, wanted: Option<&str>, passive: bool) -> Result<Queue, String> {
+        let queues = self.section(top, "queues")?;
+        let names: Vec<&str> = queues.iter().flat_map(|q| q.table.keys().map(String::as_str)).collect();
+        let name = match (wanted, names.as_slice()) {
+            (Some(wanted), names) if names.contains(&wanted) => wanted,
+            // Named elsewhere, and settings are not needed to look for it.
+            (Some(wanted), _) => {
+                let mut queue = Queue::durable(wanted);
+                queue.passive = passive;
+                return Ok(queue);
+            }
+            (None, [name]) => name,
+            (None, []) => "",
+            (None, names) => return Err(format!("say which of the queues is ours: {}", names.join(", "))),
+        };
+        let mut queue = Queue::durable(name);
+        queue.passive = passive && !name.is_empty();
+        if name.is_empty() {
+            (queue.durable, queue.exclusive, queue.auto_delete) = (false, true, true);
+        }
+        if let Some(settings) = queues.as_ref().map(|q| self.section(q, name)).transpose()?.flatten() {
+            queue.durable = self.truth(&settings, "durable")?.unwrap_or(queue.durable);
+            queue.exclusive = self.truth(&settings, "exclusive")?.unwrap_or(queue.exclusive);
+            queue.auto_delete = self.truth(&settings, "auto_delete")?.unwrap_or(queue.auto_delete);
+            if let Some(arguments) = self.section(&settings, "arguments")? {
+                queue.arguments = arguments.table.clone();
+            }
+            self.unknown(&settings, &["durable", "exclusive", "auto_delete", "arguments"]);
+        }
+        if !queue.passive && (!queue.durable || queue.exclusive || queue.auto_delete) {
+            let name = if queue.name.is_empty() { "named by the broker" } else { &queue.name };
+            self.warnings.push(format!(
+                "the queue ({name}) does not outlive the connection or the broker: what is sent while we are away is only found by \
+                 asking the hub; a durable one keeps it"
+            ));
+        }
+        Ok(queue)
+    }
+
+    fn bindings(&mut self, top: &Section<'_>, queue: &str) -> Result<Vec<Binding>, String> {
+        let Some(list) = taken(top, "bindings", "a list of tables ([[bindings]])", Value::as_array)? else {
+            return Ok(vec![Binding::koji(EXCHANGE)]);
+        };
+        let mut bindings = Vec::new();
+        for (at, value) in list.iter().enumerate() {
+            let table = value.as_table().ok_or_else(|| wrong(top, &format!("bindings[{at}]"), "a table", value))?;
+            let binding = Section { path: format!("bindings[{at}]."), table };
+            self.unknown(&binding, &["queue", "exchange", "routing_keys"]);
+            // Without a name it is that of the queue without one; also where there is only one queue, so ours.
+            if self.text(&binding, "queue")?.is_some_and(|name| name != queue) {
+                continue;
+            }
+            let exchange = self.text(&binding, "exchange")?.unwrap_or(EXCHANGE).to_owned();
+            let keys = taken(&binding, "routing_keys", "a list of texts", Value::as_array)?;
+            let keys = keys.ok_or_else(|| format!("`{}routing_keys` is missing", binding.path))?;
+            let text = |key: &Value| {
+                key.as_str()
+                    .map(ToOwned::to_owned)
+                    .ok_or_else(|| wrong(&binding, "routing_keys", "a list of texts", key))
+            };
+            let routing_keys = keys.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+            if routing_keys.iter().any(|key| key == "#") {
+                self.warnings.push(format!(
+                    "the routing key `#` brings everything on {exchange}; without [[bindings]] only what Koji says is asked for"
+                ));
+            }
+            bindings.push(Binding { exchange, routing_keys });
+        }
+        if bindings.is_empty() {
+            self.warnings.push(format!("no binding is for queue {queue}: whoever runs the broker must have made them"));
+        }
+        Ok(bindings)
+    }
+
+    fn prefetch(&mut self, top: &Section<'_>) -> Result<u16, String> {
+        let Some(qos) = self.section(top, "qos")? else { return Ok(PREFETCH) };
+        self.unknown(&qos, &["prefetch_count", "prefetch_size"]);
+        if taken(&qos, "prefetch_size", "a number", Value::as_integer)?.is_some_and(|size| size != 0) {
+            self.warnings.push("`qos.prefetch_size` is not used: RabbitMQ knows no limit in bytes".to_owned());
+        }
+        let Some(count) = taken(&qos, "prefetch_count", "a number", Value::as_integer)? else { return Ok(PREFETCH) };
+        match u16::try_from(count) {
+            Ok(count @ 1..=PREFETCH_MAX) => Ok(count),
+            _ if count < 0 => Err(format!("`qos.prefetch_count` should be 1 to {PREFETCH_MAX}, and is {count}")),
+            // None is no limit there.
+            _ => {
+                self.warnings.push(format!(
+                    "`qos.prefetch_count` is {count}, and {PREFETCH_MAX} is used: the most there may be"
+                ));
+                Ok(PREFETCH_MAX)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// What Fedora's documentation has an external consumer begin with, in its settings.
+    const FEDORA: &str = r##"
+        amqp_url = "amqps://fedora:@rabbitmq.example.org/%2Fpublic_pubsub"
+        callback = "fedora_messaging.example:printer"
+        [tls]
+        ca_cert = "/etc/fedora-messaging/cacert.pem"
+        keyfile = "/etc/fedora-messaging/fedora-key.pem"
+        certfile = "/etc/fedora-messaging/fedora-cert.pem"
+        [client_properties]
+        app = "Koschei"
+        app_contacts_email = ["a@example.org", "b@example.org"]
+        [exchanges."amq.topic"]
+        type = "topic"
+        [[bindings]]
+        exchange = "amq.topic"
+        routing_keys = ["#.buildsys.tag"]
+        [consumer_config]
+        example_key = "for my consumer"
+        [qos]
+        prefetch_size = 0
+        prefetch_count = 25
+        [log_config]
+        version = 1
+    "##;
+
+    fn read(text: &str) -> FedoraMessaging {
+        FedoraMessaging::parse(text, None).unwrap()
+    }
+
+    #[test]
+    fn a_file_for_fedoras_broker() {
+        let file = read(FEDORA);
+        let amqp = &file.amqp;
+        assert_eq!(amqp.url, "amqps://fedora:@rabbitmq.example.org/%2Fpublic_pubsub");
+        assert_eq!(amqp.tls.ca_cert.as_deref(), Some(Path::new("/etc/fedora-messaging/cacert.pem")));
+        let pair = amqp.tls.certificate.as_ref().unwrap();
+        assert!(pair.0.ends_with("fedora-cert.pem") && pair.1.ends_with("fedora-key.pem"), "{pair:?}");
+        assert_eq!(amqp.prefetch, 25);
+        assert_eq!(amqp.client_properties["app_contacts_email"], "a@example.org, b@example.org");
+        assert_eq!(amqp.connection_name, "koschei (Koschei)");
+        assert_eq!(amqp.bindings, [Binding { exchange: EXCHANGE.into(), routing_keys: vec!["#.buildsys.tag".into()] }]);
+        let queue = &amqp.queue;
+        assert_eq!((queue.name.as_str(), queue.durable, queue.exclusive, queue.auto_delete), ("", false, true, true));
+        assert_eq!(file.warnings.len(), 1, "{:?}", file.warnings);
+        assert!(file.warnings[0].contains("does not outlive"), "{:?}", file.warnings);
+    }
+
+    #[test]
+    fn a_durable_queue_with_its_arguments() {
+        let file = read(
+            r#"
+            amqp_url = "amqp://koschei:secret@mq/"
+            passive_declares = false
+            topic_prefix = "org.example"
+            [queues.koschei]
+            durable = true
+            auto_delete = false
+            exclusive = false
+            arguments = { x-max-priority = 10 }
+            [[bindings]]
+            queue = "koschei"
+            exchange = "koji"
+            routing_keys = ["a.*", "b.#"]
+            [[bindings]]
+            queue = "other"
+            exchange = "koji"
+            routing_keys = ["c"]
+            "#,
+        );
+        assert_eq!(file.topic_prefix, "org.example");
+        assert_eq!(file.amqp.queue.arguments["x-max-priority"].as_integer(), Some(10));
+        let expected = Binding { exchange: "koji".into(), routing_keys: vec!["a.*".into(), "b.#".into()] };
+        assert_eq!(file.amqp.bindings, [expected]);
+        assert_eq!(file.warnings, [String::new(); 0]);
+        assert!(!format!("{file:?}").contains("secret"));
+    }
+
+    #[test]
+    fn nothing_is_this_machine_and_koji() {
+        let file = read("");
+        assert_eq!((file.amqp.url.as_str(), file.amqp.prefetch), (URL, PREFETCH));
+        assert_eq!(file.amqp.bindings, [Binding::koji(EXCHANGE)]);
+    }
+
+    #[test]
+    fn one_of_several_queues_is_chosen() {
+        let text = "[queues.a]\ndurable = false\n[queues.b]\n";
+        let error = FedoraMessaging::parse(text, None).unwrap_err();
+        assert_eq!(error, "say which of the queues is ours: a, b");
+        let queue = |name| FedoraMessaging::parse(text, Some(name)).unwrap().amqp.queue;
+        assert!(!queue("a").durable && queue("b").durable);
+        assert_eq!(queue("elsewhere"), Queue::durable("elsewhere"));
+        let text = format!("passive_declares = true\n{text}");
+        assert!(FedoraMessaging::parse(&text, Some("b")).unwrap().amqp.queue.passive);
+    }
+
+    #[rstest]
+    #[case("surprise = 1", "`surprise` is not known")]
+    #[case("[tls]\nversion = 1", "`tls.version` is not known")]
+    #[case("[queues.q]\npassive = true", "`queues.q.passive` is not known")]
+    #[case("[qos]\nprefetch_size = 5", "`qos.prefetch_size` is not used")]
+    #[case("[qos]\nprefetch_count = 0", "1000 is used")]
+    #[case("[qos]\nprefetch_count = 70000", "1000 is used")]
+    #[case("[[bindings]]\nrouting_keys = ['#']", "brings everything")]
+    #[case("[queues.q]\n[[bindings]]\nqueue = 'r'\nrouting_keys = ['k']", "no binding is for queue q")]
+    #[case("amqp_url = 'amqp://'\n[tls]\nca_cert = 'x'", "`tls` is not used")]
+    fn what_is_odd_is_warned_about(#[case] text: &str, #[case] warning: &str) {
+        let file = read(text);
+        assert!(file.warnings.iter().any(|w| w.contains(warning)), "{:?}", file.warnings);
+    }
+
+    #[rstest]
+    #[case("amqp_url = 1", "`amqp_url` should be a text in quotes, and is integer")]
+    #[case("passive_declares = 'yes'", "`passive_declares` should be true or false, and is string")]
+    #[case("tls = 'x'", "`tls` should be a table, and is string")]
+    #[case("[tls]\nca_cert = false", "`tls.ca_cert` should be a text in quotes, and is boolean")]
+    #[case("[tls]\ncertfile = 'x'", "`tls.certfile` needs `tls.keyfile`")]
+    #[case("[tls]\nkeyfile = 'x'", "`tls.keyfile` needs `tls.certfile`")]
+    #[case("[queues]\nq = 1", "`queues.q` should be a table, and is integer")]
+    #[case("[queues.q]\ndurable = 1", "`queues.q.durable` should be true or false, and is integer")]
+    #[case("[queues.q]\narguments = []", "`queues.q.arguments` should be a table, and is array")]
+    #[case("bindings = {}", "`bindings` should be a list of tables ([[bindings]]), and is table")]
+    #[case("bindings = [1]", "`bindings[0]` should be a table, and is integer")]
+    #[case("[[bindings]]", "`bindings[0].routing_keys` is missing")]
+    #[case("[[bindings]]\nrouting_keys = 'a'", "`bindings[0].routing_keys` should be a list of texts, and is string")]
+    #[case("[[bindings]]\nrouting_keys = [1]", "`bindings[0].routing_keys` should be a list of texts, and is integer")]
+    #[case(
+        "[client_properties]\napp = {}",
+        "`client_properties.app` should be a text, a number or a list of texts, and is table"
+    )]
+    #[case("[qos]\nprefetch_count = 'x'", "`qos.prefetch_count` should be a number, and is string")]
+    #[case("[qos]\nprefetch_count = -1", "`qos.prefetch_count` should be 1 to 1000, and is -1")]
+    #[case("amqp_url = 'https://x'", "found the scheme `https`")]
+    fn what_is_wrong_is_said(#[case] text: &str, #[case] expected: &str) {
+        let error = FedoraMessaging::parse(text, None).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        let error = FedoraMessaging::parse("\namqp_url = 'amqp://me:secret@mq\n", None).unwrap_err();
+        assert!(error.starts_with("line 2 is not TOML") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn files_have_a_bound() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(FILE_BYTES_MAX + 1).unwrap();
+        let error = FedoraMessaging::read(file.path(), None).unwrap_err();
+        assert!(matches!(error, FedoraMessagingError::TooLarge { .. }), "{error}");
+        let error = FedoraMessaging::read(Path::new("/nonexistent/config.toml"), None).unwrap_err();
+        assert!(matches!(error, FedoraMessagingError::Read { .. }), "{error}");
+        assert_eq!(error.class(), Class::Rejected);
+    }
+}

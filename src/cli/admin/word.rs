@@ -1,0 +1,368 @@
+//! `koschei admin …`: what operators say, put into the inbox of a log; a running `serve` takes it within a second.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::open::{existing, state_as_of};
+use crate::cli::{CliError, DbArgs, Done};
+use crate::engine::clock;
+use crate::engine::operator::{self, Word};
+use crate::event::{
+    CollectionCreated, CollectionEdited, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
+    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, RebuildCancelRequested,
+    SubmissionsPaused, SubmissionsResumed,
+};
+use crate::log::{AnyLog, EventLog};
+use crate::model::{Hub, Name, TaskId};
+
+/// How long a verb waits for a running service to take its word.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Where the word goes, and who says it.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Saying {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Who says so; kept as a stand-in that can be forgotten
+    #[arg(long, value_name = "NAME", env = "SUDO_USER")]
+    by: Option<String>,
+    /// Do not wait until a running service has taken it
+    #[arg(long)]
+    no_wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Packages of a collection.
+#[derive(Args, Debug)]
+pub(crate) struct OfPackages {
+    /// The collection
+    #[arg(short, long, value_name = "NAME")]
+    collection: String,
+    /// Source package names
+    #[arg(required = true)]
+    packages: Vec<String>,
+    #[command(flatten)]
+    saying: Saying,
+}
+
+/// A collection that shall be, or what shall be different about one.
+#[derive(Args, Debug)]
+pub(crate) struct CollectionArgs {
+    /// Its name
+    name: String,
+    /// Build target to submit to
+    #[arg(short, long)]
+    target: Option<String>,
+    /// Tag whose repositories are resolved
+    #[arg(long)]
+    build_tag: Option<String>,
+    /// Tag whose builds and package list count
+    #[arg(long)]
+    dest_tag: Option<String>,
+    /// Name for people
+    #[arg(short, long)]
+    display_name: Option<String>,
+    /// Hub instance
+    #[arg(long)]
+    hub: Option<String>,
+    /// Group installed in every buildroot
+    #[arg(long)]
+    build_group: Option<String>,
+    /// Multiplies dependency, build and time priority
+    #[arg(short = 'p', long, value_parser = coefficient)]
+    coefficient: Option<u32>,
+    /// Track every package of the dest tag
+    #[arg(long, value_name = "yes|no", value_parser = yes_no)]
+    track_all: Option<bool>,
+    /// Most rebuilds at a time
+    #[arg(long)]
+    max_builds: Option<u32>,
+    #[command(flatten)]
+    saying: Saying,
+}
+
+/// One collection, or all.
+#[derive(Args, Debug)]
+pub(crate) struct MaybeCollection {
+    /// Only this collection; default: all
+    #[arg(short, long, value_name = "NAME")]
+    collection: Option<String>,
+    /// Why
+    #[arg(long, default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    saying: Saying,
+}
+
+/// What operators say.
+#[derive(Subcommand, Debug)]
+pub(crate) enum WordVerb {
+    /// Watch packages.
+    #[command(after_help = "Example:\n  koschei admin track -c f99 curl zlib --db koschei.db")]
+    Track(OfPackages),
+    /// Do not watch packages any more.
+    #[command(after_help = "Example:\n  koschei admin untrack -c f99 curl --db koschei.db")]
+    Untrack(OfPackages),
+    /// Give packages points: until their next rebuild, or with --static for good.
+    #[command(after_help = "Example:\n  koschei admin set-priority -c f99 --points 300 curl --db koschei.db")]
+    SetPriority {
+        /// Whole points; 256 lead to a rebuild
+        #[arg(long, allow_negative_numbers = true)]
+        points: i32,
+        /// For good
+        #[arg(long)]
+        r#static: bool,
+        #[command(flatten)]
+        of: OfPackages,
+    },
+    /// Build packages for other architectures: `x86_64 aarch64`, `^s390x`, or nothing to take it back.
+    #[command(after_help = "Example:\n  koschei admin set-arch-override -c f99 --arches '^s390x' ghc --db koschei.db")]
+    SetArchOverride {
+        /// Architectures; without it the override is taken back
+        #[arg(long)]
+        arches: Option<String>,
+        #[command(flatten)]
+        of: OfPackages,
+    },
+    /// Rebuild packages without looking at their dependencies first.
+    #[command(after_help = "Example:\n  koschei admin set-skip-resolution -c f99 --skip yes kernel --db koschei.db")]
+    SetSkipResolution {
+        /// Skip or not
+        #[arg(long, value_name = "yes|no", value_parser = yes_no)]
+        skip: bool,
+        #[command(flatten)]
+        of: OfPackages,
+    },
+    /// Make a collection.
+    #[command(
+        after_help = "Example:\n  koschei admin create-collection f99 --target f99 --build-tag f99-build --dest-tag f99 --track-all yes --db koschei.db"
+    )]
+    CreateCollection(CollectionArgs),
+    /// Change a collection; what is not said stays.
+    #[command(after_help = "Example:\n  koschei admin edit-collection f99 --max-builds 5 --db koschei.db")]
+    EditCollection(CollectionArgs),
+    /// Submit nothing for the time being; deciding goes on.
+    #[command(after_help = "Example:\n  koschei admin pause --reason 'mass rebuild' --db koschei.db")]
+    Pause(MaybeCollection),
+    /// Submit again.
+    #[command(after_help = "Example:\n  koschei admin resume --db koschei.db")]
+    Resume(MaybeCollection),
+    /// Cancel a rebuild of ours.
+    #[command(after_help = "Example:\n  koschei admin cancel 4711 --db koschei.db")]
+    Cancel {
+        /// The task
+        task: i64,
+        /// Hub instance
+        #[arg(long, default_value = "primary")]
+        hub: String,
+        /// Why
+        #[arg(long, default_value = "asked for by an operator")]
+        reason: String,
+        #[command(flatten)]
+        saying: Saying,
+    },
+}
+
+fn yes_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" | "true" | "on" => Ok(true),
+        "no" | "false" | "off" => Ok(false),
+        _ => Err("say `yes` or `no`".to_owned()),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie between 0 and 1000")]
+fn coefficient(text: &str) -> Result<u32, String> {
+    match text.parse::<f64>() {
+        Ok(c) if (0.0..=1000.0).contains(&c) => Ok((c * 1000.0).round() as u32),
+        _ => Err("a number between 0 and 1000".to_owned()),
+    }
+}
+
+impl WordVerb {
+    const fn saying(&self) -> &Saying {
+        match self {
+            Self::Track(of) | Self::Untrack(of) => &of.saying,
+            Self::SetPriority { of, .. } | Self::SetArchOverride { of, .. } | Self::SetSkipResolution { of, .. } => {
+                &of.saying
+            }
+            Self::CreateCollection(c) | Self::EditCollection(c) => &c.saying,
+            Self::Pause(m) | Self::Resume(m) => &m.saying,
+            Self::Cancel { saying, .. } => saying,
+        }
+    }
+}
+
+/// Says it: checks it against the log as it is, puts it into the inbox, and waits for a running service to take it.
+pub(crate) async fn run(verb: &WordVerb) -> Done {
+    let saying = verb.saying();
+    let log = existing(&saying.db.db).await?;
+    let said = say(verb, saying, &log).await;
+    log.close().await;
+    said
+}
+
+async fn say(verb: &WordVerb, saying: &Saying, log: &AnyLog) -> Done {
+    let (state, _) = state_as_of(log, None).await?;
+    let events = events(verb, &state)?;
+    for event in &events {
+        operator::check(&state, event).map_err(|why| CliError::Rejected(format!("say that: {why}")))?;
+    }
+    let messages: Vec<_> = events
+        .iter()
+        .map(|e| operator::message(&Word { event: e.clone(), by: saying.by.clone() }, clock::now()))
+        .collect();
+    let after = log.head().await?.seq;
+    log.receive(&messages).await.map_err(crate::engine::EngineError::from)?;
+    let taken = if saying.no_wait { false } else { taken(log, &messages, after).await? };
+    let mut out = std::io::stdout();
+    if saying.json {
+        writeln!(out, "{}", serde_json::json!({ "said": events.len(), "taken": taken }))?;
+    } else if taken {
+        writeln!(out, "done")?;
+    } else {
+        writeln!(out, "noted; it takes effect when `koschei serve` runs on this log")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a running service took the messages, as far as that can be seen within [`WAIT`].
+async fn taken(
+    log: &AnyLog,
+    messages: &[crate::log::Incoming],
+    mut after: Option<crate::model::Seq>,
+) -> Result<bool, CliError> {
+    let deadline = tokio::time::Instant::now() + WAIT;
+    loop {
+        let waits = log.pending(None, 1000).await?.iter().any(|p| messages.iter().any(|m| m.id == p.message.id));
+        if !waits {
+            return Ok(true);
+        }
+        match tokio::time::timeout_at(deadline, log.changed(after)).await {
+            Ok(head) => after = head?.seq,
+            Err(_) => return Ok(false),
+        }
+    }
+}
+
+fn events(verb: &WordVerb, state: &crate::fold::State) -> Result<Vec<Event>, CliError> {
+    let each = |of: &OfPackages, make: &dyn Fn(Name, Name) -> Event| -> Vec<Event> {
+        of.packages.iter().map(|p| make(of.collection.as_str().into(), p.as_str().into())).collect()
+    };
+    Ok(match verb {
+        WordVerb::Track(of) => each(of, &|collection, package| PackageTracked { collection, package, by: None }.into()),
+        WordVerb::Untrack(of) => {
+            each(of, &|collection, package| PackageUntracked { collection, package, by: None }.into())
+        }
+        WordVerb::SetPriority { points, r#static, of } => {
+            let kind = if *r#static { PriorityKind::Static } else { PriorityKind::Manual };
+            each(of, &|collection, package| {
+                PackagePrioritySet { collection, package, kind, points: *points, by: None }.into()
+            })
+        }
+        WordVerb::SetArchOverride { arches, of } => each(of, &|collection, package| {
+            PackageArchOverrideSet { collection, package, arches: arches.clone(), by: None }.into()
+        }),
+        WordVerb::SetSkipResolution { skip, of } => each(of, &|collection, package| {
+            PackageSkipResolutionSet { collection, package, skip: *skip, by: None }.into()
+        }),
+        WordVerb::CreateCollection(args) => vec![create(args, state)?],
+        WordVerb::EditCollection(args) => vec![edit(args, state)?],
+        WordVerb::Pause(m) => vec![
+            SubmissionsPaused {
+                collection: m.collection.as_deref().map(Name::from),
+                by: None,
+                reason: m.reason.clone(),
+            }
+            .into(),
+        ],
+        WordVerb::Resume(m) => {
+            vec![SubmissionsResumed { collection: m.collection.as_deref().map(Name::from), by: None }.into()]
+        }
+        WordVerb::Cancel { task, hub, reason, .. } => vec![cancel(*task, hub, reason, state)?],
+    })
+}
+
+fn cancel(task: i64, hub: &str, reason: &str, state: &crate::fold::State) -> Result<Event, CliError> {
+    let (hub, task_id) = (Hub::new(hub), TaskId(task));
+    let known = state.hubs.get(&hub).and_then(|h| h.tasks.get(&task_id));
+    let Some((known, collection)) = known.and_then(|t| Some((t, t.collection.clone()?))) else {
+        return Err(CliError::Rejected(format!("cancel task {task}: it is no rebuild of ours on {hub}")));
+    };
+    let package = known.package.clone();
+    let rebuild = known.rebuild;
+    Ok(RebuildCancelRequested {
+        collection,
+        package,
+        hub,
+        task_id: Some(task_id),
+        rebuild,
+        reason: reason.to_owned(),
+        by: None,
+    }
+    .into())
+}
+
+/// Tags that were not said are those of the target, where the log knows it.
+fn create(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliError> {
+    let hub = Hub::new(args.hub.as_deref().unwrap_or("primary"));
+    let target = args.target.clone().unwrap_or_else(|| args.name.clone());
+    let known = state.hubs.get(&hub).and_then(|h| h.targets.get(target.as_str()));
+    let missing = |what: &str| {
+        CliError::Rejected(format!(
+            "create collection `{}`: target `{target}` is not known in this log; say --{what} as well",
+            args.name
+        ))
+    };
+    let tag = |said: &Option<String>, known: Option<&Name>, what: &str| match (said, known) {
+        (Some(tag), _) => Ok(Name::from(tag.as_str())),
+        (None, Some(tag)) => Ok(tag.clone()),
+        (None, None) => Err(missing(what)),
+    };
+    let settings = CollectionSettings {
+        display_name: args.display_name.clone().unwrap_or_else(|| args.name.clone()),
+        hub,
+        build_tag: tag(&args.build_tag, known.map(|(b, _)| b), "build-tag")?,
+        dest_tag: tag(&args.dest_tag, known.map(|(_, d)| d), "dest-tag")?,
+        target: target.into(),
+        build_group: args.build_group.as_deref().unwrap_or("build").into(),
+        coefficient: args.coefficient.unwrap_or(1000),
+        arches: Vec::new(),
+        track_all: args.track_all.unwrap_or(false),
+        max_builds: args.max_builds,
+        found: false,
+    };
+    Ok(CollectionCreated { collection: args.name.as_str().into(), settings }.into())
+}
+
+fn edit(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliError> {
+    let Some(known) = state.collections.get(args.name.as_str()) else {
+        return Err(CliError::Rejected(format!("edit collection `{}`: there is none of that name", args.name)));
+    };
+    let mut settings = known.settings.clone();
+    let name = |said: &Option<String>, place: &mut Name| {
+        if let Some(said) = said {
+            *place = said.as_str().into();
+        }
+    };
+    name(&args.target, &mut settings.target);
+    name(&args.build_tag, &mut settings.build_tag);
+    name(&args.dest_tag, &mut settings.dest_tag);
+    name(&args.build_group, &mut settings.build_group);
+    if let Some(display) = &args.display_name {
+        settings.display_name.clone_from(display);
+    }
+    if let Some(hub) = &args.hub {
+        settings.hub = Hub::new(hub);
+    }
+    settings.coefficient = args.coefficient.unwrap_or(settings.coefficient);
+    settings.track_all = args.track_all.unwrap_or(settings.track_all);
+    settings.max_builds = args.max_builds.or(settings.max_builds);
+    settings.found = false;
+    Ok(CollectionEdited { collection: args.name.as_str().into(), settings }.into())
+}

@@ -1,0 +1,198 @@
+//! A hub as configured: its client, its files, its cache.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::CliError;
+use crate::config::{AuthName, Config, HubConfig, ServeConfig};
+use crate::engine::hub::looker::Looker;
+use crate::koji::client::{Auth, CallObserver, HubClient, HubSettings, Outcome};
+use crate::koji::files::{CacheLimits, FetchSettings, Fetcher, FileEvent, Mirror, SourceStore};
+use crate::koji::{Archive, calls};
+use crate::model::{Class, Classified, Hub};
+use crate::telemetry::{FileOutcome, Metrics};
+
+/// Everything needed to live with one hub.
+pub(crate) struct LiveHub {
+    pub(crate) name: Hub,
+    pub(crate) config: HubConfig,
+    pub(crate) client: HubClient,
+    pub(crate) mirror: Mirror,
+    pub(crate) sources: SourceStore,
+}
+
+/// Counts calls.
+struct Counted(Metrics);
+
+impl CallObserver for Counted {
+    fn on_call(&self, method: &str, outcome: Outcome, seconds: f64) {
+        let failed = match outcome {
+            Outcome::Ok | Outcome::Fault => None,
+            Outcome::Offline | Outcome::Unavailable => Some(Class::Unavailable),
+            Outcome::Rejected => Some(Class::Rejected),
+        };
+        self.0.hub_request(method, failed, seconds);
+    }
+}
+
+/// The client's settings: those of the koji profile, overridden by ours.
+///
+/// # Errors
+/// Rejected: the profile cannot be read, or something is missing.
+pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, CliError> {
+    let at = |what: String| CliError::Rejected(format!("use hub `{}`: {what}", config.name));
+    let mut settings = match &config.profile {
+        Some(_) => {
+            return Err(at("profiles of the koji command are not read yet; give `server` and `topurl`".to_owned()));
+        }
+        None => HubSettings::new(config.server.clone().unwrap_or_default()),
+    };
+    if let Some(server) = &config.server {
+        settings.server.clone_from(server);
+    }
+    for (ours, theirs) in [(&config.topurl, &mut settings.topurl), (&config.weburl, &mut settings.weburl)] {
+        if ours.is_some() {
+            theirs.clone_from(ours);
+        }
+    }
+    if config.serverca.is_some() {
+        settings.serverca.clone_from(&config.serverca);
+    }
+    match config.auth {
+        None if config.profile.is_some() => {}
+        None | Some(AuthName::None) => settings.auth = Auth::Anonymous,
+        Some(AuthName::Certificate) => {
+            let cert = match (&config.cert, &settings.auth) {
+                (Some(cert), _) => cert.clone(),
+                (None, Auth::Certificate { cert, .. }) => cert.clone(),
+                _ => return Err(at("`auth = \"certificate\"` needs `cert`".to_owned())),
+            };
+            settings.auth = Auth::Certificate { cert, key: config.key.clone() };
+        }
+        Some(AuthName::Gssapi) => {
+            settings.auth =
+                Auth::Gssapi { principal: config.principal.clone(), keytab: config.keytab.clone(), ccache: None };
+        }
+    }
+    if let Some(secs) = config.timeout_secs {
+        settings.request_timeout = Duration::from_secs(secs);
+    }
+    if let Some(n) = config.requests_per_second.and_then(NonZeroU32::new) {
+        settings.requests_per_second = Some(n);
+    }
+    // Waiting is done by those who ask, who see what else there is to do.
+    settings.max_retries = settings.max_retries.min(3);
+    settings.longest_wait = settings.longest_wait.min(Duration::from_secs(5));
+    settings.offline_retry = false;
+    Ok(settings)
+}
+
+impl LiveHub {
+    /// Opens what is needed; asks nobody anything yet.
+    ///
+    /// # Errors
+    /// Rejected: settings that cannot be used; unavailable: a cache directory that cannot be written.
+    pub(crate) fn open(config: &HubConfig, serve: &ServeConfig, metrics: &Metrics) -> Result<Self, CliError> {
+        let at = |what: &dyn std::error::Error| {
+            CliError::Rejected(format!("use hub `{}`: {}", config.name, crate::engine::error::with_causes(what)))
+        };
+        let settings = settings(config)?;
+        let topurl = settings.topurl.clone().ok_or_else(|| {
+            CliError::Rejected(format!(
+                "use hub `{}`: `topurl` is missing: repositories are read from there",
+                config.name
+            ))
+        })?;
+        let files = FetchSettings {
+            at_once: config.files_at_once,
+            authorities: settings.serverca.clone(),
+            ..FetchSettings::default()
+        };
+        let counted = metrics.clone();
+        let observer = Arc::new(move |event: FileEvent| {
+            if let Some(outcome) = outcome(&event) {
+                counted.file_request(outcome);
+            }
+        });
+        let client = HubClient::with_observer(settings, Arc::new(Counted(metrics.clone()))).map_err(|e| at(&e))?;
+        let cache = serve.cache_dir.join(&config.name);
+        let fetcher = Fetcher::observed(files, observer).map_err(|e| at(&e))?;
+        let limits = CacheLimits { generations_per_tag: serve.repos_kept, ..CacheLimits::default() };
+        let mirror = Mirror::with_limits(&cache, &topurl, fetcher, limits).map_err(|e| at(&e))?;
+        let sources = SourceStore::open(&cache.join("buildrequires.jsonl")).map_err(|e| at(&e))?;
+        Ok(Self { name: Hub::new(&config.name), config: config.clone(), client, mirror, sources })
+    }
+
+    /// What was mirrored, to resolve from. Opening it is cheap; whoever begins anew opens it anew.
+    pub(crate) fn archive(&self) -> Result<Archive, crate::koji::ArchiveError> {
+        Archive::open_with(self.mirror.dir(), self.name.clone(), self.sources.clone())
+    }
+
+    pub(crate) fn looker(&self) -> Looker {
+        Looker::new(self.client.clone())
+    }
+
+    /// Whether we can log in.
+    pub(crate) fn can_submit(&self) -> bool {
+        !matches!(self.client.settings().auth, Auth::Anonymous)
+    }
+}
+
+const fn outcome(event: &FileEvent) -> Option<FileOutcome> {
+    match event {
+        FileEvent::Request { status: Some(200..=399) } => Some(FileOutcome::Fetched),
+        FileEvent::Request { status: Some(404 | 410) } => Some(FileOutcome::Missing),
+        FileEvent::Request { .. } => Some(FileOutcome::Failed),
+        FileEvent::Reused { .. } => Some(FileOutcome::Cached),
+        FileEvent::Received { .. } | FileEvent::Retry => None,
+    }
+}
+
+/// Fills in the tags of collections that only name a target. What the hub does not tell yet is waited for.
+///
+/// # Errors
+/// Rejected: there is no such target.
+pub(crate) async fn tags_of_targets(
+    config: &mut Config,
+    hubs: &[LiveHub],
+    stop: &CancellationToken,
+) -> Result<(), CliError> {
+    let default_hub = config.default_hub.clone();
+    for c in config.collections.iter_mut().filter(|c| c.build_tag.is_none() || c.dest_tag.is_none()) {
+        let on = c.hub.as_ref().unwrap_or(&default_hub);
+        let (Some(hub), Some(target)) = (hubs.iter().find(|h| h.name.as_str() == on), c.target.clone()) else {
+            continue;
+        };
+        let mut backoff = crate::engine::hub::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let found = loop {
+            match hub.client.ask(calls::get_build_target(target.as_str(), None)).await {
+                Ok(found) => break found,
+                Err(e) if e.class() == Class::Unavailable => {
+                    tracing::warn!(hub = %on, error = %e, "waiting to hear the tags of target `{target}`");
+                    if !backoff.wait(stop).await {
+                        return Ok(());
+                    }
+                }
+                Err(e) => {
+                    let text = crate::engine::error::with_causes(&e);
+                    return Err(CliError::Rejected(format!(
+                        "ask for target `{target}` of collection `{}`: {text}",
+                        c.name
+                    )));
+                }
+            }
+        };
+        let Some(found) = found else {
+            return Err(CliError::Rejected(format!(
+                "make collection `{}`: hub `{on}` has no target `{target}`; give `build_tag` and `dest_tag`",
+                c.name
+            )));
+        };
+        c.build_tag.get_or_insert_with(|| found.build_tag_name.to_string());
+        c.dest_tag.get_or_insert_with(|| found.dest_tag_name.to_string());
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! `koschei serve`: the whole service in one process.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::live_hub::{self, LiveHub};
+use super::{CliError, DbArgs, Done};
+use crate::bus::{AmqpSettings, AmqpSource, FedoraMessaging, amqp};
+use crate::config::{BusConfig, Config};
+use crate::engine::archive_eyes::ArchiveEyes;
+use crate::engine::hub::backoff::Backoff;
+use crate::engine::hub::eyes::HubEyes;
+use crate::engine::hub::repos::Fetching;
+use crate::engine::hub::submit::Submitter;
+use crate::engine::hub::watcher::{Rhythm, Watcher};
+use crate::engine::probe::Readiness;
+use crate::engine::serve::{Service, ToBrain, ToHub};
+use crate::engine::{Settings, intake};
+use crate::event::Source;
+use crate::log::{self, AnyLog, EventLog, Options};
+use crate::telemetry::Metrics;
+use crate::web::{Follower, KojiLinks, Site};
+
+/// Live with Koji hubs: listen, look, resolve, decide, submit, follow, show.
+///
+/// Everything it needs stands in the configuration: hubs, the bus, collections, where to listen. Ends at SIGTERM or SIGINT; started again it
+/// goes on where it was, and compares itself with the hubs first.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei serve --config /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db")]
+pub(crate) struct ServeArgs {
+    /// Hubs, bus, collections, rules; deploy/koschei.toml explains every key
+    #[arg(long, value_name = "FILE", env = "KOSCHEI_CONFIG")]
+    config: PathBuf,
+    #[command(flatten)]
+    db: DbArgs,
+    /// Decide, and submit nothing; overrides the configuration
+    #[arg(long)]
+    passive: bool,
+}
+
+pub(super) async fn run(args: &ServeArgs) -> Done {
+    let mut config = Config::load(&args.config)?;
+    config.policy.passive |= args.passive;
+    if config.hubs.is_empty() {
+        return Err(CliError::Rejected(format!(
+            "serve: {} has no `[[hub]]`; use `koschei follow` to work without one",
+            args.config.display()
+        )));
+    }
+    let stop = CancellationToken::new();
+    super::follow::stop_on_signals(stop.clone())?;
+    let metrics = Metrics::new();
+    let log = log::open(&args.db.db, &Options::default()).await?;
+    let served = Box::pin(serve(config, &log, &metrics, &stop)).await;
+    stop.cancel();
+    log.close().await;
+    served?;
+    eprintln!("koschei: stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(mut config: Config, log: &AnyLog, metrics: &Metrics, stop: &CancellationToken) -> Result<(), CliError> {
+    let mut tasks = JoinSet::new();
+    let readiness = Readiness::default();
+    let mut hubs = Vec::new();
+    for h in &config.hubs {
+        hubs.push(LiveHub::open(h, &config.serve, metrics)?);
+    }
+    pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
+    live_hub::tags_of_targets(&mut config, &hubs, stop).await?;
+    let mut settings = config.settings(Source::Hub);
+    settings.hubs = hubs.iter().filter(|h| h.can_submit()).map(|h| h.name.clone()).collect();
+    let log_id = log.info().await?.log_id;
+    let (brain, inputs) = ToBrain::channel();
+    let (inbox, inbox_rung) = watch::channel(0);
+    let (outbox, outbox_rung) = watch::channel(0);
+    let mut to_hubs = HashMap::new();
+    let mut reconnected = Vec::new();
+    for hub in &hubs {
+        let bell = Arc::new(Notify::new());
+        reconnected.push(Arc::clone(&bell));
+        let work = Work { brain: &brain, log, log_id: &log_id, settings: &settings, metrics, stop };
+        to_hubs.insert(hub.name.clone(), work.begin(hub, bell, outbox_rung.clone(), &mut tasks)?);
+    }
+    drop(brain);
+    listen(&config.bus, log, inbox, reconnected, metrics, stop, &mut tasks).await?;
+    let threads = std::thread::available_parallelism().map_or(1, Into::into);
+    let (mode, percent) = (settings.mode, settings.check_percent);
+    let hubs = Arc::new(hubs);
+    let caches = Arc::clone(&hubs);
+    let eyes = move || {
+        let of = |hub: &LiveHub| match hub.archive() {
+            Ok(archive) => Some((hub.name.clone(), ArchiveEyes::new(archive, mode, threads).checking(percent))),
+            Err(e) => {
+                let text = crate::engine::error::with_causes(&e);
+                tracing::error!(hub = %hub.name, error = %text, "the cache cannot be read; nothing is resolved");
+                None
+            }
+        };
+        HubEyes::new(caches.iter().filter_map(of).collect())
+    };
+    let service = Service {
+        log: log.clone(),
+        settings,
+        eyes,
+        hubs: to_hubs,
+        inputs,
+        inbox: inbox_rung,
+        outbox,
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    };
+    let ready = || {
+        readiness.ready();
+        if let Err(e) = super::systemd::notify("READY=1") {
+            tracing::debug!(error = %e, "nobody waits to hear that we are ready");
+        }
+    };
+    let lived = Box::pin(service.run(ready)).await;
+    stop.cancel();
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(e) = ended {
+            tracing::error!(error = %e, "a part of the service ended badly");
+        }
+    }
+    Ok(lived?)
+}
+
+/// Pages and monitoring, where they are wanted.
+async fn pages(
+    config: &Config,
+    hubs: &[LiveHub],
+    log: &AnyLog,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), CliError> {
+    let Some(at) = config.serve.listen else { return Ok(()) };
+    let mut links = KojiLinks::default();
+    for hub in hubs {
+        if let Some(url) = hub.client.settings().weburl.as_deref() {
+            links.set(Some(hub.name.clone()), url).map_err(|e| CliError::Rejected(e.to_string()))?;
+        }
+    }
+    let follower = Follower::new(metrics.clone());
+    let site = Site::new(log.clone(), follower.clone(), metrics.clone(), links);
+    let serving = crate::web::serve(at, site, readiness.clone(), stop.clone())
+        .await
+        .map_err(|e| CliError::Rejected(format!("listen on {at}: {e}")))?;
+    eprintln!("koschei: pages at http://{}/", serving.address);
+    let (log, stop) = (log.clone(), stop.clone());
+    tasks.spawn(async move {
+        if let Err(e) = follower.run(&log, None, &stop).await {
+            tracing::error!(error = %crate::engine::error::with_causes(&e), "pages show nothing new any more");
+        }
+        drop(serving.done.await);
+    });
+    Ok(())
+}
+
+/// Where messages come from, as configured; `None`: nowhere, polling alone finds what happens.
+pub(super) fn bus_settings(bus: &BusConfig) -> Result<Option<AmqpSettings>, CliError> {
+    if !bus.is_there() {
+        return Ok(None);
+    }
+    let mut settings = match &bus.fedora_messaging {
+        Some(path) => from_file(path, bus.queue.as_deref())?,
+        None => AmqpSettings::new("", bus.queue.as_deref().unwrap_or(amqp::QUEUE)),
+    };
+    if let Some(url) = &bus.amqp_url {
+        settings.url.clone_from(url);
+    }
+    if bus.ca_cert.is_some() {
+        settings.tls.ca_cert.clone_from(&bus.ca_cert);
+    }
+    if let (Some(cert), Some(key)) = (&bus.cert, &bus.key) {
+        settings.tls.certificate = Some((cert.clone(), key.clone()));
+    }
+    Ok(Some(settings))
+}
+
+fn from_file(path: &Path, queue: Option<&str>) -> Result<AmqpSettings, CliError> {
+    let file = FedoraMessaging::read(path, queue)
+        .map_err(|e| CliError::Rejected(super::with_causes("use the configuration of Fedora Messaging", &e)))?;
+    for warning in &file.warnings {
+        eprintln!("koschei: warning: {}: {warning}", path.display());
+    }
+    Ok(file.amqp)
+}
+
+/// Listens to the bus; without one only polling finds what happens.
+async fn listen(
+    bus: &BusConfig,
+    log: &AnyLog,
+    inbox: watch::Sender<u64>,
+    reconnected: Vec<Arc<Notify>>,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), CliError> {
+    let Some(settings) = bus_settings(bus)? else {
+        eprintln!("koschei: no bus is configured; what happens is found by polling");
+        tasks.spawn(keep_open(inbox, stop.clone()));
+        return Ok(());
+    };
+    settings.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
+    let mut connections = 0;
+    let rang = move |source: &AmqpSource| {
+        let now = source.connections();
+        let again = now != connections && connections > 0;
+        connections = now;
+        if again {
+            // What was lost while the bus was away left no hint.
+            reconnected.iter().for_each(|bell| bell.notify_one());
+        }
+        again
+    };
+    let (log, metrics, stop) = (log.clone(), metrics.clone(), stop.clone());
+    tasks.spawn(async move {
+        let Some(source) = connect(settings, &metrics, &stop).await else { return };
+        intake::run(source, log, inbox, rang, metrics, stop).await;
+    });
+    Ok(())
+}
+
+/// Connects to the broker, however long that takes; meanwhile polling finds what happens. `None`: told to stop.
+async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationToken) -> Option<AmqpSource> {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    metrics.intake_begins(crate::engine::clock::now());
+    loop {
+        match AmqpSource::open(settings.clone()).await {
+            Ok(source) => return Some(source),
+            Err(e) => {
+                tracing::error!(error = %crate::engine::error::with_causes(&e), "the bus cannot be listened to; polling goes on");
+            }
+        }
+        if !backoff.wait(stop).await {
+            return None;
+        }
+    }
+}
+
+/// Keeps the bell of the inbox alive where nobody rings it.
+async fn keep_open(inbox: watch::Sender<u64>, stop: CancellationToken) {
+    stop.cancelled().await;
+    drop(inbox);
+}
+
+/// What those who work on a hub share.
+struct Work<'a> {
+    brain: &'a ToBrain,
+    log: &'a AnyLog,
+    log_id: &'a str,
+    settings: &'a Settings,
+    metrics: &'a Metrics,
+    stop: &'a CancellationToken,
+}
+
+impl Work<'_> {
+    /// Starts everybody who works on a hub.
+    fn begin(
+        &self,
+        hub: &LiveHub,
+        reconnected: Arc<Notify>,
+        outbox: watch::Receiver<u64>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<ToHub, CliError> {
+        let (hints, hinted) = mpsc::unbounded_channel();
+        let (repos, new_repos) = mpsc::unbounded_channel();
+        let (watching, watched) = watch::channel(crate::engine::hub::keys::Watch::default());
+        let (stale, stale_seen) = watch::channel(std::collections::BTreeMap::new());
+        let config = &hub.config;
+        tasks.spawn(
+            Watcher {
+                hub: hub.name.clone(),
+                looker: hub.looker(),
+                brain: self.brain.clone(),
+                hints: hinted,
+                watch: watched,
+                repos,
+                stale,
+                reconnected,
+                rhythm: Rhythm {
+                    poll: Duration::from_secs(config.poll_secs),
+                    reconcile: Duration::from_secs(config.reconcile_secs),
+                },
+                user: self.settings.context.service_user.clone(),
+                log_id: self.log_id.to_owned(),
+                wants_load: self.settings.policy.load_is_limited(),
+                metrics: self.metrics.clone(),
+                stop: self.stop.clone(),
+            }
+            .run(),
+        );
+        tasks.spawn(
+            Fetching {
+                hub: hub.name.clone(),
+                looker: hub.looker(),
+                mirror: hub.mirror.clone(),
+                sources: hub.sources.clone(),
+                brain: self.brain.clone(),
+                new: new_repos,
+                at_once: config.files_at_once,
+                metrics: self.metrics.clone(),
+                stop: self.stop.clone(),
+            }
+            .run(),
+        );
+        if hub.can_submit() {
+            let after = config.request_repo_after_secs;
+            tasks.spawn(
+                Submitter {
+                    hub: hub.name.clone(),
+                    session: hub.client.session(),
+                    brain: self.brain.clone(),
+                    log: self.log.clone(),
+                    log_id: self.log_id.to_owned(),
+                    outbox,
+                    stale: stale_seen,
+                    request_after: (after > 0).then(|| Duration::from_secs(after)),
+                    bind: config.bind_repo,
+                    metrics: self.metrics.clone(),
+                    stop: self.stop.clone(),
+                }
+                .run(),
+            );
+        } else {
+            eprintln!("koschei: hub `{}` is only looked at: no `auth` is configured", hub.name);
+        }
+        Ok(ToHub { hints, watch: watching })
+    }
+}

@@ -1,0 +1,366 @@
+//! Reading: from keys to what is there, in as few calls as the answers depend on each other.
+//!
+//! Everything of a round goes into one `multiCall`; large answers come by calls of their own. Tasks take up to three rounds: the task, its
+//! steps, why they failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::convert;
+use super::keys::Key;
+use super::seen::{Seen, TagSeen, TaskSeen};
+use crate::event::{ChildTask, TaskFault};
+use crate::koji::client::At;
+use crate::koji::records;
+use crate::koji::shape::FromValue;
+use crate::koji::xmlrpc::{Call, Fault, Value};
+use crate::koji::{HubClient, HubError};
+use crate::model::TaskId;
+use crate::model::koji::TaskState;
+
+/// Most steps of a task that are kept.
+const STEPS_MAX: usize = 64;
+/// Repositories of a tag that are asked for, newest first.
+const REPOS_MAX: usize = 50;
+/// What is asked of each.
+const REPO_FIELDS: [&str; 9] =
+    ["id", "tag_id", "tag_name", "state", "create_event", "end_event", "task_id", "dist", "custom_opts"];
+
+/// What a look needs to know besides the keys.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Tags whose groups and external repositories are asked for, too.
+    pub build_tags: BTreeSet<crate::model::Name>,
+    /// Numbers of tags, as far as known; what is missing is asked for.
+    pub tag_ids: BTreeMap<crate::model::Name, crate::model::TagId>,
+    /// Our log: decisions of other logs are not ours.
+    pub log_id: String,
+    /// The number of our user; a task of somebody else is none of ours.
+    pub user: Option<i64>,
+    /// Whether the hub has `repo.query` (1.35 and later).
+    pub has_repo_query: bool,
+}
+
+/// Somebody who reads one hub.
+#[derive(Clone, Debug)]
+pub struct Looker {
+    client: HubClient,
+}
+
+/// What a part of a call came to.
+type Answer = Result<Value, Fault>;
+
+/// Builds a call.
+pub(super) fn call(method: &str, args: Vec<Value>, kwargs: Vec<(&str, Value)>) -> Call {
+    Call {
+        method: method.to_owned(),
+        args,
+        kwargs: kwargs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+impl Looker {
+    /// Reads through `client`.
+    pub fn new(client: HubClient) -> Self {
+        Self { client }
+    }
+
+    /// Looks at objects. Returns the hub's last event before reading began, and what is there, in the order of the keys.
+    ///
+    /// # Errors
+    /// When the hub does not answer, or answers something else than Koji would. An object that is not there is no error.
+    pub async fn look(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<(i64, Vec<Seen>), HubError> {
+        let scope = &self.with_ids(keys, scope).await?;
+        let mut small = vec![call("getLastEvent", vec![], vec![])];
+        let mut counts = Vec::new();
+        for key in keys.iter().filter(|k| !is_large(k)) {
+            let calls = calls_of(key, scope);
+            counts.push((key, calls.len()));
+            small.extend(calls);
+        }
+        let mut answers = self.client.multi(small).await?.into_iter();
+        let event: records::Event = decoded("getLastEvent", answers.next().unwrap_or(Ok(Value::Nil)))?;
+        let mut by_key: BTreeMap<&Key, Vec<Answer>> =
+            counts.into_iter().map(|(key, n)| (key, answers.by_ref().take(n).collect())).collect();
+        for key in keys.iter().filter(|k| is_large(k)) {
+            let mut parts = Vec::new();
+            for one in calls_of(key, scope) {
+                parts.extend(self.client.multi(vec![one]).await?);
+            }
+            by_key.insert(key, parts);
+        }
+        let mut seen = Vec::new();
+        let mut tasks = Vec::new();
+        for key in keys {
+            let parts = by_key.remove(key).unwrap_or_default();
+            read(key, parts, scope, &mut seen, &mut tasks)?;
+        }
+        for task in self.with_steps(tasks, scope).await? {
+            seen.push(Seen::Task(Box::new(task)));
+        }
+        Ok((event.id, seen))
+    }
+
+    /// The scope with the numbers of all tags whose repositories are asked about.
+    async fn with_ids(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<Scope, HubError> {
+        let mut scope = scope.clone();
+        let unknown = |k: &Key| match k {
+            Key::Repos(tag) if !scope.tag_ids.contains_key(tag) => Some(tag.clone()),
+            _ => None,
+        };
+        let missing: Vec<_> = keys.iter().filter_map(unknown).collect();
+        if missing.is_empty() {
+            return Ok(scope);
+        }
+        let calls = missing.iter().map(|tag| call("getTag", vec![Value::Text(tag.to_string())], vec![])).collect();
+        for (tag, answer) in missing.into_iter().zip(self.client.multi(calls).await?) {
+            if let Some(found) = decoded::<Option<records::Tag>>("getTag", answer)? {
+                scope.tag_ids.insert(tag, found.id);
+            }
+        }
+        Ok(scope)
+    }
+
+    /// Whether the hub can be queried for repositories: hubs from 1.35 on can, and say their version with every answer.
+    pub fn has_repo_query(&self) -> bool {
+        let Some(version) = self.client.hub_version() else { return false };
+        let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+        (numbers.next(), numbers.next()) >= (Some(1), Some(35))
+    }
+
+    /// Calls whose answers are not about objects.
+    ///
+    /// # Errors
+    /// When the hub does not answer.
+    pub async fn ask(&self, calls: Vec<Call>) -> Result<Vec<Answer>, HubError> {
+        self.client.multi(calls).await
+    }
+
+    /// Adds to tasks what their steps were and why they failed.
+    async fn with_steps(&self, tasks: Vec<records::Task>, scope: &Scope) -> Result<Vec<TaskSeen>, HubError> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let trees = tasks
+            .iter()
+            .map(|t| call("getTaskDescendents", vec![Value::Int(t.id.0), Value::Bool(true)], vec![]))
+            .collect();
+        let mut steps: Vec<Vec<records::Task>> = Vec::new();
+        for (answer, task) in self.client.multi(trees).await?.into_iter().zip(&tasks) {
+            let mut below = match answer {
+                Ok(value) => shaped::<records::TaskTree>("getTaskDescendents", &value)?
+                    .tasks()
+                    .into_iter()
+                    .filter(|t| t.id != task.id)
+                    .cloned()
+                    .collect(),
+                Err(_) => Vec::new(),
+            };
+            below.truncate(STEPS_MAX);
+            steps.push(below);
+        }
+        let failed: Vec<TaskId> =
+            tasks.iter().chain(steps.iter().flatten()).filter(|t| t.state == TaskState::Failed).map(|t| t.id).collect();
+        let faults = self.faults(&failed).await?;
+        let all = tasks.into_iter().zip(steps);
+        Ok(all.filter_map(|(task, steps)| convert::task(&task, &steps, &faults, scope)).collect())
+    }
+
+    async fn faults(&self, failed: &[TaskId]) -> Result<BTreeMap<TaskId, TaskFault>, HubError> {
+        let mut faults = BTreeMap::new();
+        if failed.is_empty() {
+            return Ok(faults);
+        }
+        let calls = failed
+            .iter()
+            .map(|id| call("getTaskResult", vec![Value::Int(id.0)], vec![("raise_fault", Value::Bool(false))]))
+            .collect();
+        for (answer, id) in self.client.multi(calls).await?.into_iter().zip(failed) {
+            let fault = match &answer {
+                Ok(value) => match records::TaskResult::from_value(value) {
+                    Ok(records::TaskResult::Fault(fault)) => Some(fault),
+                    _ => None,
+                },
+                Err(fault) => Some(fault.clone()),
+            };
+            if let Some(fault) = fault {
+                faults.insert(*id, TaskFault::new(fault.code, &fault.message));
+            }
+        }
+        Ok(faults)
+    }
+}
+
+/// Answers that are long come by themselves: together they would be one document of hundreds of megabytes.
+const fn is_large(key: &Key) -> bool {
+    matches!(key, Key::TagBuilds(_, None) | Key::TagPackages(_, None))
+}
+
+fn calls_of(key: &Key, scope: &Scope) -> Vec<Call> {
+    let text = |t: &str| Value::Text(t.to_owned());
+    let no = || Value::Bool(false);
+    match key {
+        Key::TagConfig(tag) => {
+            let mut calls = vec![
+                call("getTag", vec![text(tag)], vec![]),
+                call("getBuildConfig", vec![text(tag)], vec![]),
+                call("getInheritanceData", vec![text(tag)], vec![]),
+            ];
+            if scope.build_tags.contains(tag) {
+                calls.push(call("getTagGroups", vec![text(tag)], vec![]));
+                calls.push(call("getExternalRepoList", vec![text(tag)], vec![]));
+            }
+            calls
+        }
+        Key::Target(target) => vec![call("getBuildTarget", vec![text(target)], vec![])],
+        Key::TagPackages(tag, package) => {
+            let mut kwargs = vec![("tagID", text(tag)), ("inherited", no())];
+            if let Some(package) = package {
+                kwargs.push(("pkgID", text(package)));
+            }
+            vec![call("listPackages", vec![], kwargs)]
+        }
+        Key::TagBuilds(tag, package) => {
+            let mut kwargs = vec![("inherit", no()), ("latest", no())];
+            if let Some(package) = package {
+                kwargs.push(("package", text(package)));
+            }
+            vec![call("listTagged", vec![text(tag)], kwargs)]
+        }
+        Key::Build(id) => vec![call("getBuild", vec![Value::Int(id.0)], vec![])],
+        Key::Repo(id) => vec![call("repoInfo", vec![Value::Int(id.0)], vec![])],
+        Key::Repos(tag) if scope.has_repo_query => {
+            // By number, which survives renaming; a tag without one is not there.
+            let Some(id) = scope.tag_ids.get(tag) else { return Vec::new() };
+            let clauses = Value::Array(vec![Value::Array(vec![text("tag_id"), text("="), Value::Int(id.0)])]);
+            let fields = Value::Array(REPO_FIELDS.iter().map(|f| text(f)).collect());
+            let limit = i64::try_from(REPOS_MAX).unwrap_or(i64::MAX);
+            let opts = BTreeMap::from([("order".to_owned(), text("-id")), ("limit".to_owned(), Value::Int(limit))]);
+            vec![call("repo.query", vec![clauses, fields, Value::Struct(opts)], vec![])]
+        }
+        Key::Repos(tag) => vec![call("getRepo", vec![text(tag)], vec![])],
+        Key::Task(id) => vec![call("getTaskInfo", vec![Value::Int(id.0)], vec![("request", Value::Bool(true))])],
+    }
+}
+
+/// One answer as a record.
+///
+/// # Errors
+/// Its fault, or what is wrong with its shape.
+pub(super) fn decoded<T: FromValue>(method: &str, answer: Answer) -> Result<T, HubError> {
+    let value = answer.map_err(|fault| HubError::from_fault(at(method), fault))?;
+    shaped(method, &value)
+}
+
+/// A value as a record.
+///
+/// # Errors
+/// What is wrong with its shape.
+pub(super) fn shaped<T: FromValue>(method: &str, value: &Value) -> Result<T, HubError> {
+    T::from_value(value).map_err(|e| HubError::Shape { at: at(method), source: e.in_answer_to(method) })
+}
+
+fn at(method: &str) -> At {
+    At { method: method.into(), hub: "the hub".into() }
+}
+
+fn read(
+    key: &Key,
+    parts: Vec<Answer>,
+    scope: &Scope,
+    seen: &mut Vec<Seen>,
+    tasks: &mut Vec<records::Task>,
+) -> Result<(), HubError> {
+    let mut parts = parts.into_iter();
+    let mut next = || parts.next().unwrap_or(Ok(Value::Nil));
+    match key {
+        Key::TagConfig(tag) => {
+            let Some(info) = decoded::<Option<records::Tag>>("getTag", next())? else {
+                seen.push(Seen::Tag(TagSeen { tag: tag.clone(), gone: true, ..TagSeen::default() }));
+                return Ok(());
+            };
+            let config: records::Tag = decoded("getBuildConfig", next())?;
+            let links: Vec<records::InheritanceLink> = decoded("getInheritanceData", next())?;
+            let mut tag = TagSeen {
+                tag: tag.clone(),
+                gone: false,
+                tag_id: Some(info.id),
+                arches: Some(config.arches().to_vec()),
+                inheritance: Some(convert::inheritance(links)),
+                groups: None,
+                external_repos: None,
+            };
+            if scope.build_tags.contains(&tag.tag) {
+                tag.groups = Some(convert::groups(decoded("getTagGroups", next())?));
+                tag.external_repos = Some(convert::external_repos(decoded("getExternalRepoList", next())?));
+            }
+            seen.push(Seen::Tag(tag));
+        }
+        Key::Target(name) => {
+            let target: Option<records::Target> = decoded("getBuildTarget", next())?;
+            seen.push(Seen::Target(name.clone(), target.map(|t| (t.build_tag_name, t.dest_tag_name))));
+        }
+        // A tag or package the hub does not know is a fault here; that it is gone is seen from its configuration.
+        Key::TagPackages(tag, package) => {
+            let listed: Vec<records::ListedPackage> = match next() {
+                Err(fault) if convert::is_unknown(&fault) => Vec::new(),
+                answer => decoded("listPackages", answer)?,
+            };
+            let listed = listed.into_iter().map(|p| (p.package_name, p.blocked)).collect();
+            seen.push(Seen::TagPackages { tag: tag.clone(), package: package.clone(), listed });
+        }
+        Key::TagBuilds(tag, package) => {
+            let builds: Vec<records::TaggedBuild> = match next() {
+                Err(fault) if convert::is_unknown(&fault) => Vec::new(),
+                answer => decoded("listTagged", answer)?,
+            };
+            let builds = convert::tagged(builds);
+            seen.push(Seen::TagBuilds { tag: tag.clone(), package: package.clone(), builds });
+        }
+        Key::Build(_) => {
+            let build: Option<records::Build> = decoded("getBuild", next())?;
+            seen.extend(build.map(|b| Seen::Build(convert::build(&b))));
+        }
+        Key::Repo(_) => {
+            let repo: Option<records::Repo> = decoded("repoInfo", next())?;
+            // Dist repositories and those with other options are nothing builds are made from.
+            seen.extend(repo.filter(|r| !r.dist && !r.is_custom()).and_then(|r| convert::repo(&r)).map(Seen::Repo));
+        }
+        Key::Repos(tag) => {
+            let repos: Vec<records::Repo> = if scope.has_repo_query {
+                if !scope.tag_ids.contains_key(tag) {
+                    return Ok(());
+                }
+                decoded("repo.query", next())?
+            } else {
+                decoded::<Option<records::Repo>>("getRepo", next())?.into_iter().collect()
+            };
+            let usable = repos.iter().filter(|r| r.is_usable() && !r.dist && !r.is_custom());
+            let usable: Vec<_> = usable.filter_map(convert::repo).map(|r| r.of(tag)).collect();
+            if scope.has_repo_query {
+                let from = if repos.len() < REPOS_MAX { None } else { repos.iter().map(|r| r.id).min() };
+                seen.push(Seen::Repos { tag: tag.clone(), usable, from });
+            } else {
+                // An older hub tells the newest one only; what it does not tell may still be there.
+                seen.extend(usable.into_iter().map(Seen::Repo));
+            }
+        }
+        Key::Task(id) => match decoded::<Option<records::Task>>("getTaskInfo", next())? {
+            Some(task) => tasks.push(task),
+            None => seen.push(Seen::NoTask(*id)),
+        },
+    }
+    Ok(())
+}
+
+/// The steps of a task as facts have them.
+pub(super) fn steps(steps: &[records::Task], faults: &BTreeMap<TaskId, TaskFault>) -> Vec<ChildTask> {
+    let step = |t: &records::Task| ChildTask {
+        task_id: t.id,
+        method: t.method.clone(),
+        label: t.label.clone().or_else(|| t.arch.clone()).unwrap_or_default(),
+        state: t.state,
+        arch: t.arch.clone(),
+        fault: faults.get(&t.id).cloned(),
+    };
+    steps.iter().map(step).collect()
+}

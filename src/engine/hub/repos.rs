@@ -1,0 +1,366 @@
+//! New repositories: their content is fetched before the brain hears of them, so that hearing of one and resolving it is one step.
+//!
+//! Per hub one after the other, and only the newest of each tag: what became ready while an older one was fetched takes its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::looker::{Looker, call, decoded, shaped};
+use super::seen::{Observation, RepoSeen, Seen, Why};
+use crate::engine::clock;
+use crate::engine::observing::Observed;
+use crate::engine::serve::{Ending, Input, ToBrain};
+use crate::koji::HubError;
+use crate::koji::SourcePackage;
+use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
+use crate::koji::records;
+use crate::koji::xmlrpc::{Call, Value};
+use crate::model::koji::RepoState;
+use crate::model::{Class, Classified, Hub, Name, Nvr};
+use crate::repodata::load_builds;
+use crate::telemetry::Metrics;
+
+/// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and it is tried on.
+const TELL_AFTER: u32 = 3;
+/// Attempts for the same repository.
+const ATTEMPTS_MAX: u32 = 50;
+/// Source packages asked about in one call of the hub, where their files cannot be had.
+const DEPS_AT_ONCE: usize = 50;
+/// Source packages whose headers are asked of the hub in one call, where a source repository has the rest.
+const HEADERS_AT_ONCE: usize = 100;
+/// Source packages whose requirements are kept together on disk.
+const STORE_AT_ONCE: usize = 200;
+/// Dependency type of `getRPMDeps` for requirements.
+const DEP_REQUIRE: i64 = 0;
+
+/// Somebody who fetches what is new on one hub.
+pub struct Fetching {
+    /// Instance.
+    pub hub: Hub,
+    /// Reads the hub.
+    pub looker: Looker,
+    /// Where files go.
+    pub mirror: Mirror,
+    /// Build requirements that are known.
+    pub sources: SourceStore,
+    /// The way to the brain.
+    pub brain: ToBrain,
+    /// New repositories.
+    pub new: mpsc::UnboundedReceiver<RepoSeen>,
+    /// Files fetched at a time.
+    pub at_once: usize,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// Why a repository could not be had.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Files(#[from] FetchError),
+    #[error(transparent)]
+    Sources(#[from] crate::koji::SourcesError),
+    #[error(transparent)]
+    Content(#[from] crate::repodata::RepodataError),
+    #[error(transparent)]
+    Ending(#[from] Ending),
+}
+
+impl Trouble {
+    fn class(&self) -> Class {
+        match self {
+            Self::Hub(e) => e.class(),
+            Self::Files(e) => e.class(),
+            Self::Sources(e) => e.class(),
+            Self::Content(_) | Self::Ending(_) => Class::Rejected,
+        }
+    }
+}
+
+/// A repository that waits, and how often it was tried.
+struct Waiting {
+    repo: RepoSeen,
+    attempts: u32,
+    told: bool,
+}
+
+impl Fetching {
+    /// Fetches until told to stop.
+    pub async fn run(mut self) {
+        let mut waiting: BTreeMap<Name, Waiting> = BTreeMap::new();
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+        // In use as long as it is the newest of its tag: what is resolved may be read again.
+        let mut kept: BTreeMap<Name, MirroredRepo> = BTreeMap::new();
+        loop {
+            while let Ok(repo) = self.new.try_recv() {
+                take(&mut waiting, repo);
+            }
+            let Some(tag) = waiting.keys().next().cloned() else {
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return,
+                    repo = self.new.recv() => match repo {
+                        Some(repo) => take(&mut waiting, repo),
+                        None => return,
+                    },
+                }
+                continue;
+            };
+            let Some(mut w) = waiting.remove(&tag) else { continue };
+            w.attempts += 1;
+            let step = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                done = Box::pin(self.one(&mut w)) => done,
+            };
+            match step {
+                Ok(mirrored) => {
+                    backoff.reset();
+                    if let Some(m) = mirrored {
+                        kept.insert(tag, m);
+                    }
+                }
+                Err(Trouble::Ending(_)) => return,
+                Err(e) => {
+                    let text = crate::engine::error::with_causes(&e);
+                    tracing::warn!(hub = %self.hub, tag = %tag, repo = %w.repo.repo_id, attempt = w.attempts, error = %text, "the content of a repository cannot be had");
+                    let hopeless = e.class() != Class::Unavailable;
+                    if !w.told && (hopeless || w.attempts >= TELL_AFTER) {
+                        if self.tell(&w.repo, None).await.is_err() {
+                            return;
+                        }
+                        w.told = true;
+                    }
+                    if w.attempts < ATTEMPTS_MAX {
+                        waiting.entry(tag).or_insert(w);
+                    }
+                    if !backoff.wait(&self.stop).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fetches one repository and what its source packages need, and tells the brain.
+    async fn one(&self, w: &mut Waiting) -> Result<Option<MirroredRepo>, Trouble> {
+        let repo = &w.repo;
+        let arches = self.arches(repo).await?;
+        let mirrored = match self.mirror.fetch(&repo.tag, repo.repo_id, &arches, &|_| {}).await {
+            Ok(mirrored) => mirrored,
+            Err(e) if e.is_gone() => {
+                // It was there a moment ago. What became of it is read again; a hub that still calls it ready is told as it is.
+                let (event, mut seen) = self.again(repo).await?;
+                if matches!(&seen, Some(r) if r.state == RepoState::Ready) {
+                    return Err(e.into());
+                }
+                let gone = seen.take().unwrap_or(RepoSeen { state: RepoState::Deleted, ..repo.clone() });
+                self.hand(event, vec![Seen::Repo(gone)]).await?;
+                return Ok(None);
+            }
+            Err(e) => return Err(e.into()),
+        };
+        self.requirements(&mirrored).await?;
+        for arch in &mirrored.arches {
+            let nvrs = builds(&mirrored)?;
+            let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
+            let needs = known.iter().flat_map(|s| s.requires.iter().map(String::as_str));
+            self.mirror.ensure_filelists(&mirrored, arch, needs).await?;
+        }
+        let news = !w.told && self.tell(repo, Some(mirrored.arches.clone())).await?.missed > 0;
+        if !news {
+            // It was known and not resolved; that its content can be had is what is new.
+            self.brain.hand(Input::Content(self.hub.clone(), repo.repo_id)).await?;
+        }
+        Ok(Some(mirrored))
+    }
+
+    /// Architectures of the build tag when the repository was made.
+    async fn arches(&self, repo: &RepoSeen) -> Result<Vec<Name>, Trouble> {
+        let kwargs = repo.create_event.map(|e| ("event", Value::Int(e))).into_iter().collect();
+        let one = call("getBuildConfig", vec![Value::Text(repo.tag.to_string())], kwargs);
+        let answer = self.looker.ask(vec![one]).await?.pop().unwrap_or(Ok(Value::Nil));
+        let config: records::Tag = decoded("getBuildConfig", answer)?;
+        Ok(config.arches().to_vec())
+    }
+
+    async fn again(&self, repo: &RepoSeen) -> Result<(i64, Option<RepoSeen>), Trouble> {
+        let keys = BTreeSet::from([super::keys::Key::Repo(repo.repo_id)]);
+        let (event, seen) = self.looker.look(&keys, &super::looker::Scope::default()).await?;
+        let found = seen.into_iter().find_map(|s| match s {
+            Seen::Repo(r) => Some(r),
+            _ => None,
+        });
+        Ok((event, found))
+    }
+
+    async fn tell(&self, repo: &RepoSeen, arches: Option<Vec<Name>>) -> Result<Observed, Ending> {
+        let event = repo.create_event.unwrap_or(0);
+        self.hand(event, vec![Seen::Repo(RepoSeen { arches, ..repo.clone() })]).await
+    }
+
+    async fn hand(&self, event: i64, seen: Vec<Seen>) -> Result<Observed, Ending> {
+        let look =
+            Observation { hub: self.hub.clone(), event, why: Why::Hint, at: clock::now(), seen, complete: false };
+        self.brain.hand(Input::Looked { look, tickets: Vec::new() }).await
+    }
+
+    /// Gets the build requirements of all source packages of a repository that are not known yet: from the tag's source repository, else
+    /// from the source packages' headers, else from the hub. What nobody can tell stays unknown, and is asked for again with the next
+    /// repository.
+    async fn requirements(&self, repo: &MirroredRepo) -> Result<(), Trouble> {
+        let mut missing: BTreeSet<Nvr> = self.sources.missing(builds(repo)?).into_iter().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        match self.mirror.from_source_repo(repo).await {
+            Ok(Some(found)) => {
+                let found: Vec<SourceRequires> = found.into_values().filter(|s| missing.remove(&s.nvr)).collect();
+                for some in found.chunks(HEADERS_AT_ONCE) {
+                    let told = self.with_arches(some).await?;
+                    self.sources.add(told)?;
+                }
+            }
+            Ok(None) => {}
+            Err(e) => tracing::warn!(hub = %self.hub, error = %e, "the source repository cannot be used"),
+        }
+        tracing::info!(hub = %self.hub, tag = %repo.tag, count = missing.len(), "reading headers of source packages");
+        let mut left = Vec::new();
+        let mut found = Vec::new();
+        let mut trouble = None;
+        {
+            let headers = missing.into_iter().map(|nvr| async move { (self.mirror.header(&nvr).await, nvr) });
+            let mut headers = futures_util::stream::iter(headers).buffer_unordered(self.at_once.max(1));
+            while let Some((answer, nvr)) = headers.next().await {
+                match answer {
+                    Ok(source) => found.push(source),
+                    Err(e) if e.class() == Class::Unavailable => {
+                        trouble.get_or_insert(e);
+                    }
+                    // Not there, or not readable: the hub may know.
+                    Err(_) => left.push(nvr),
+                }
+                if found.len() >= STORE_AT_ONCE {
+                    self.sources.add(std::mem::take(&mut found))?;
+                }
+            }
+        }
+        self.sources.add(found)?;
+        if let Some(e) = trouble {
+            return Err(e.into());
+        }
+        for some in left.chunks(DEPS_AT_ONCE) {
+            let told = self.from_hub(some).await?;
+            self.sources.add(told)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of is left out, and
+    /// is asked for again with the next repository.
+    async fn with_arches(&self, sources: &[SourceRequires]) -> Result<Vec<SourcePackage>, Trouble> {
+        let answers = self.looker.ask(sources.iter().map(|s| headers_of(&s.nvr)).collect()).await?;
+        let told = sources.iter().zip(answers).filter_map(|(s, answer)| Some((s, answer.ok()?)));
+        let with = |(s, head): (&SourceRequires, Value)| {
+            let arches = |name: &str| words(&head, name);
+            s.clone().with_arches(arches("BUILDARCHS"), arches("EXCLUSIVEARCH"), arches("EXCLUDEARCH"))
+        };
+        Ok(told.map(with).collect())
+    }
+
+    /// What the hub reads out of source packages itself. An empty answer means that there is no such file, never that nothing is needed
+    /// (Koschei D18): such a package has at least `rpmlib(…)`.
+    async fn from_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
+        let calls: Vec<Call> = nvrs
+            .iter()
+            .flat_map(|nvr| {
+                [call("getRPMDeps", vec![source_rpm(nvr)], vec![("depType", Value::Int(DEP_REQUIRE))]), headers_of(nvr)]
+            })
+            .collect();
+        let answers = self.looker.ask(calls).await?;
+        let mut found = Vec::new();
+        for (nvr, pair) in nvrs.iter().zip(answers.chunks(2)) {
+            let [Ok(deps), Ok(head)] = pair else { continue };
+            let deps = shaped::<Vec<records::RpmDependency>>("getRPMDeps", deps)?;
+            if deps.is_empty() {
+                continue;
+            }
+            let deps: Vec<(String, String, u64)> = deps
+                .into_iter()
+                .map(|d| (d.name, d.version.unwrap_or_default(), u64::try_from(d.flags).unwrap_or(0)))
+                .collect();
+            let epoch = head.get("EPOCH").and_then(Value::as_int).and_then(|e| u32::try_from(e).ok());
+            let source = SourcePackage::from_hub(
+                nvr.clone(),
+                epoch,
+                &deps,
+                words(head, "BUILDARCHS"),
+                words(head, "EXCLUSIVEARCH"),
+                words(head, "EXCLUDEARCH"),
+            );
+            match source {
+                Ok(source) => found.push(source),
+                Err(e) => {
+                    tracing::warn!(hub = %self.hub, source = %nvr, error = %e, "the hub's requirements cannot be used")
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A list of words in a package's header, as the hub gives it.
+fn words(header: &Value, name: &str) -> Vec<Name> {
+    let list = header.get(name).and_then(Value::as_array).unwrap_or_default();
+    list.iter().filter_map(Value::as_str).map(Name::from).collect()
+}
+
+/// How the hub calls a source package.
+fn source_rpm(nvr: &Nvr) -> Value {
+    let text = |t: &Name| Value::Text(t.to_string());
+    Value::Struct(BTreeMap::from([
+        ("name".to_owned(), text(&nvr.name)),
+        ("version".to_owned(), text(&nvr.version)),
+        ("release".to_owned(), text(&nvr.release)),
+        ("arch".to_owned(), Value::Text("src".to_owned())),
+    ]))
+}
+
+/// Asks for what decides about architectures, and the epoch.
+fn headers_of(nvr: &Nvr) -> Call {
+    let headers = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"].map(|h| Value::Text(h.to_owned())).to_vec();
+    call("getRPMHeaders", vec![], vec![("rpmID", source_rpm(nvr)), ("headers", Value::Array(headers))])
+}
+
+/// Keeps the newest repository of each tag.
+fn take(waiting: &mut BTreeMap<Name, Waiting>, repo: RepoSeen) {
+    let age = |r: &RepoSeen| (r.create_event, r.repo_id);
+    match waiting.get(&repo.tag) {
+        Some(w) if age(&w.repo) >= age(&repo) => {}
+        _ => {
+            waiting.insert(repo.tag.clone(), Waiting { repo, attempts: 0, told: false });
+        }
+    }
+}
+
+/// Source packages whose builds are in a repository, on any architecture.
+fn builds(repo: &MirroredRepo) -> Result<BTreeSet<Nvr>, Trouble> {
+    let mut all = BTreeSet::new();
+    for arch in &repo.arches {
+        let dir = repo.dir.join(arch.as_str());
+        if dir.join("pkglist").exists() {
+            all.extend(load_builds(&dir)?.into_keys());
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,141 @@
+//! What a builder had installed: the hub keeps it, for passes and for failures.
+//!
+//! Source: `listBuildroots(taskID)` of the leaf tasks (the parent has none), `listRPMs(componentBuildrootID)`.
+
+use std::collections::BTreeSet;
+
+use super::looker::{Looker, call, decoded, shaped};
+use super::seen::{Seen, TaggedSeen};
+use crate::koji::HubError;
+use crate::koji::records;
+use crate::koji::xmlrpc::Value;
+use crate::model::koji::{BuildState, TaskState};
+use crate::model::{Hub, Name, Nvr, RepoId, TaskId};
+
+/// Builds whose buildroots are read together.
+pub const AT_ONCE: usize = 4;
+/// Builds that wait for it, at most. A mass rebuild has more; those that are passed over keep the base that was assumed.
+const WAITING_MAX: usize = 5_000;
+/// Most buildroots of one task: one per architecture, twice that when a builder was restarted.
+const BUILDROOTS_MAX: usize = 64;
+
+/// A build whose buildroots are to be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The `build` task.
+    pub task_id: TaskId,
+    /// What was built.
+    pub nvr: Nvr,
+}
+
+/// What was installed for one build.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Truth {
+    /// Hub instance.
+    pub hub: Hub,
+    /// The `build` task.
+    pub task_id: TaskId,
+    /// What was built.
+    pub nvr: Nvr,
+    /// Per architecture.
+    pub arches: Vec<TruthArch>,
+}
+
+/// What was installed on one architecture.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TruthArch {
+    /// The architecture, as Koji's directories name it.
+    pub arch: Name,
+    /// The repository it was installed from.
+    pub repo_id: Option<RepoId>,
+    /// Packages, and the external repository of those that are from one.
+    pub packages: Vec<(crate::model::Nevra, Option<Name>)>,
+    /// Whether its build requirements were installed, too: the build itself began.
+    pub complete: bool,
+}
+
+/// Notes which builds among what was seen have buildroots to read.
+pub(super) fn wanted(seen: &[Seen], asked: &mut BTreeSet<TaskId>, waiting: &mut Vec<Wanted>) {
+    let mut note = |task_id: TaskId, nvr: &Nvr| {
+        if waiting.len() < WAITING_MAX && asked.insert(task_id) {
+            waiting.push(Wanted { task_id, nvr: nvr.clone() });
+        }
+    };
+    for s in seen {
+        match s {
+            Seen::Task(t) if matches!(t.state, TaskState::Closed | TaskState::Failed) => note(t.task_id, &t.nvr),
+            Seen::TagBuilds { package: Some(_), builds, .. } => {
+                // Only the newest counts; what is below was asked for in its time.
+                let newest: Option<&TaggedSeen> = builds.last();
+                if let Some(b) = newest.map(|t| &t.build).filter(|b| b.state == BuildState::Complete)
+                    && let Some(task) = b.task_id
+                {
+                    note(task, &b.nvr);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads the buildroots of some builds, in three rounds.
+pub(super) async fn read(looker: &Looker, hub: &Hub, wanted: &[Wanted]) -> Result<Vec<Truth>, HubError> {
+    let trees = wanted
+        .iter()
+        .map(|w| call("getTaskDescendents", vec![Value::Int(w.task_id.0), Value::Bool(true)], vec![]))
+        .collect();
+    // Which build, which leaf.
+    let mut leaves: Vec<(usize, records::Task)> = Vec::new();
+    for (at, answer) in looker.ask(trees).await?.into_iter().enumerate() {
+        let Ok(value) = answer else { continue };
+        let tree: records::TaskTree = shaped("getTaskDescendents", &value)?;
+        let of_arch = tree.tasks().into_iter().filter(|t| t.method == "buildArch").take(BUILDROOTS_MAX).cloned();
+        leaves.extend(of_arch.map(|t| (at, t)));
+    }
+    let mut found: Vec<Truth> = wanted
+        .iter()
+        .map(|w| Truth { hub: hub.clone(), task_id: w.task_id, nvr: w.nvr.clone(), arches: Vec::new() })
+        .collect();
+    if leaves.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows =
+        leaves.iter().map(|(_, t)| call("listBuildroots", vec![], vec![("taskID", Value::Int(t.id.0))])).collect();
+    let mut roots: Vec<(usize, records::Task, records::Buildroot)> = Vec::new();
+    for (answer, (at, leaf)) in looker.ask(rows).await?.into_iter().zip(leaves) {
+        let buildroots: Vec<records::Buildroot> = decoded("listBuildroots", answer)?;
+        // A task that was started over has several; the last one is that of the result.
+        if let Some(last) = buildroots.into_iter().max_by_key(|b| b.id) {
+            roots.push((at, leaf, last));
+        }
+    }
+    for (at, leaf, root) in roots {
+        // One by one: hundreds of packages each.
+        let one = call("listRPMs", vec![], vec![("componentBuildrootID", Value::Int(root.id))]);
+        let answer = looker.ask(vec![one]).await?.pop().unwrap_or(Ok(Value::Nil));
+        let rpms: Vec<records::Rpm> = decoded("listRPMs", answer)?;
+        if rpms.is_empty() {
+            continue;
+        }
+        let repo_id = root.repo_id.or_else(|| leaf.build_arch_request()?.repo_id);
+        if let Some(truth) = found.get_mut(at) {
+            truth.arches.push(TruthArch {
+                arch: root.arch.clone().or(leaf.arch.clone()).unwrap_or_default(),
+                repo_id,
+                packages: rpms
+                    .iter()
+                    .map(|r| (r.nevra(), r.external_repo_name.clone().filter(|_| r.is_external())))
+                    .collect(),
+                complete: is_complete(&leaf),
+            });
+        }
+    }
+    found.retain(|t| !t.arches.is_empty());
+    Ok(found)
+}
+
+/// Whether the build requirements were installed. A step that ended well had them; of one that failed only the text tells, which is
+/// judged where faults are ([`crate::decide::faults`]); a cancelled one may have been stopped in the middle of installing.
+fn is_complete(leaf: &records::Task) -> bool {
+    leaf.state == TaskState::Closed
+}

@@ -1,0 +1,566 @@
+//! One hub, watched: hints from the bus, polling of what moves without a message, reconciliation.
+//!
+//! Everything is read by one task, one thing after the other, and handed to the brain in the order of reading; so no answer can take back
+//! what a later one told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::keys::{Key, Watch};
+use super::looker::{Looker, Scope, call, decoded};
+use super::seen::{Observation, RepoSeen, Seen, Why};
+use super::truth::{self, Wanted};
+use crate::decide::load::{ArchLoads, Host};
+use crate::engine::clock;
+use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
+use crate::koji::HubError;
+use crate::koji::records;
+use crate::koji::xmlrpc::Value;
+use crate::model::koji::RepoState;
+use crate::model::{Class, Classified, Hub, Name, TaskId};
+use crate::telemetry::Metrics;
+
+/// Different objects looked at together.
+const KEYS_AT_ONCE: usize = 60;
+/// More changed objects of one tag than this, and the whole tag is read.
+const CHANGES_MAX: usize = 500;
+/// Tables whose changes matter (`queryHistory`), all of them with a tag.
+const TABLES: [&str; 9] = [
+    "tag_listing",
+    "tag_packages",
+    "tag_config",
+    "tag_extra",
+    "tag_inheritance",
+    "tag_external_repos",
+    "group_config",
+    "group_package_listing",
+    "group_req_listing",
+];
+
+/// How often to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// Between looks at what moves without a message.
+    pub poll: Duration,
+    /// Between comparisons of everything.
+    pub reconcile: Duration,
+}
+
+/// Somebody who watches a hub.
+pub struct Watcher {
+    /// Instance.
+    pub hub: Hub,
+    /// Reads it.
+    pub looker: Looker,
+    /// The way to the brain.
+    pub brain: ToBrain,
+    /// Hints from the inbox.
+    pub hints: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    /// What we care about.
+    pub watch: watch::Receiver<Watch>,
+    /// New repositories, to be mirrored before the brain hears of them.
+    pub repos: mpsc::UnboundedSender<RepoSeen>,
+    /// Build tags that moved and have no repository that covers it.
+    pub stale: watch::Sender<BTreeMap<Name, i64>>,
+    /// Rung when the bus was away: compare what moved meanwhile.
+    pub reconnected: Arc<Notify>,
+    /// How often.
+    pub rhythm: Rhythm,
+    /// Koji user whose scratch builds are ours.
+    pub user: String,
+    /// Our log.
+    pub log_id: String,
+    /// Whether decisions want to know how busy builders are.
+    pub wants_load: bool,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// What a watcher remembers.
+#[derive(Default)]
+struct Memory {
+    scope: Scope,
+    /// Compared up to this event.
+    through: i64,
+    /// Tags that were read whole.
+    loaded: BTreeSet<Name>,
+    /// Waiting hints, each object once.
+    waiting: BTreeMap<Key, Vec<Ticket>>,
+    /// Builds whose buildroots are to be read.
+    truths: Vec<Wanted>,
+    /// Those that were, or are about to be.
+    asked: BTreeSet<TaskId>,
+    channel: Option<i64>,
+}
+
+/// Why a step did not come to its end.
+enum Stopped {
+    Hub(HubError),
+    Ending,
+}
+
+impl From<HubError> for Stopped {
+    fn from(e: HubError) -> Self {
+        Self::Hub(e)
+    }
+}
+
+impl From<Ending> for Stopped {
+    fn from(_: Ending) -> Self {
+        Self::Ending
+    }
+}
+
+/// What to do next.
+enum Next {
+    Hints,
+    Poll,
+    Everything,
+    Truth,
+    Stop,
+}
+
+impl Watcher {
+    /// Watches until told to stop. What does not answer is waited for.
+    pub async fn run(mut self) {
+        let mut memory = Memory::default();
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
+        let mut poll = tokio::time::interval(self.rhythm.poll);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut everything = tokio::time::interval(self.rhythm.reconcile);
+        everything.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut begun = false;
+        self.metrics.hub_known(self.hub.as_str());
+        let stale = self.rhythm.poll * 3 + Duration::from_secs(300);
+        self.metrics.loop_begins(&format!("watcher {}", self.hub), stale, clock::now());
+        loop {
+            let next = if begun { self.next(&mut memory, &mut poll, &mut everything).await } else { Next::Everything };
+            let step = async {
+                match next {
+                    Next::Stop => Err(Stopped::Ending),
+                    Next::Hints => self.hinted(&mut memory).await,
+                    Next::Poll => self.poll(&mut memory).await,
+                    Next::Everything => self.everything(&mut memory).await,
+                    Next::Truth => self.truth(&mut memory).await,
+                }
+            };
+            match Box::pin(step).await {
+                Ok(()) => {
+                    begun = true;
+                    backoff.reset();
+                    self.metrics.hub_up(self.hub.as_str(), true);
+                    self.metrics.loop_went_round(&format!("watcher {}", self.hub), clock::now());
+                }
+                Err(Stopped::Ending) => return,
+                Err(Stopped::Hub(e)) => {
+                    // Not understood or refused is as good as away: whoever mends the hub or us finds everything still waiting.
+                    let text = crate::engine::error::with_causes(&e);
+                    if e.class() == Class::Unavailable {
+                        tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait");
+                    } else {
+                        tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints wait");
+                    }
+                    self.metrics.hub_up(self.hub.as_str(), false);
+                    if !backoff.wait(&self.stop).await {
+                        return;
+                    }
+                    // What moved while it was away has left no hint.
+                    if begun {
+                        self.reconnected.notify_one();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        memory: &mut Memory,
+        poll: &mut tokio::time::Interval,
+        everything: &mut tokio::time::Interval,
+    ) -> Next {
+        self.gather(memory);
+        if !memory.waiting.is_empty() {
+            return Next::Hints;
+        }
+        let truth = !memory.truths.is_empty();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Next::Stop,
+            hint = self.hints.recv() => match hint {
+                Some((key, ticket)) => {
+                    memory.waiting.entry(key).or_default().push(ticket);
+                    self.gather(memory);
+                    Next::Hints
+                }
+                None => Next::Stop,
+            },
+            () = self.reconnected.notified() => Next::Poll,
+            changed = self.watch.changed() => match changed {
+                // Another collection, or other parents: there may be tags that were never read.
+                Ok(()) if self.has_new_tags(memory) => Next::Poll,
+                Ok(()) => Next::Truth,
+                Err(_) => Next::Stop,
+            },
+            _ = everything.tick() => Next::Everything,
+            _ = poll.tick() => Next::Poll,
+            () = std::future::ready(()), if truth => Next::Truth,
+        }
+    }
+
+    fn has_new_tags(&self, memory: &Memory) -> bool {
+        self.watch.borrow().tags.iter().any(|t| !memory.loaded.contains(t))
+    }
+
+    /// Takes all hints that came, each object once.
+    fn gather(&mut self, memory: &mut Memory) {
+        while let Ok((key, ticket)) = self.hints.try_recv() {
+            memory.waiting.entry(key).or_default().push(ticket);
+        }
+        let waiting = memory.waiting.len();
+        self.metrics.look_pending(waiting);
+    }
+
+    /// Looks at what was hinted at.
+    async fn hinted(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        let keys: BTreeSet<Key> = memory.waiting.keys().take(KEYS_AT_ONCE).cloned().collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let (event, seen) = self.look(memory, &keys).await?;
+        let tickets = keys.iter().filter_map(|k| memory.waiting.get(k)).flatten().copied().collect();
+        self.hand(memory, event, Why::Hint, seen, tickets, false).await?;
+        for key in &keys {
+            memory.waiting.remove(key);
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self, memory: &mut Memory, keys: &BTreeSet<Key>) -> Result<(i64, Vec<Seen>), HubError> {
+        self.introduce(memory).await?;
+        memory.scope.build_tags = self.watch.borrow().build_tags.clone();
+        let (event, seen) = self.looker.look(keys, &memory.scope).await?;
+        for s in &seen {
+            if let Seen::Tag(t) = s {
+                match t.tag_id {
+                    Some(id) => memory.scope.tag_ids.insert(t.tag.clone(), id),
+                    // A tag made anew under this name has another number.
+                    None => memory.scope.tag_ids.remove(&t.tag),
+                };
+            }
+        }
+        Ok((event, seen))
+    }
+
+    /// Finds out who we are there.
+    async fn introduce(&self, memory: &mut Memory) -> Result<(), HubError> {
+        if memory.scope.user.is_some() {
+            return Ok(());
+        }
+        memory.scope.log_id.clone_from(&self.log_id);
+        let mut answers = self.looker.ask(vec![call("getUser", vec![Value::Text(self.user.clone())], vec![])]).await?;
+        let user: Option<records::User> = match answers.pop() {
+            Some(answer) => decoded("getUser", answer)?,
+            None => None,
+        };
+        // Nobody of that name yet: it has no tasks either. It is asked for again.
+        memory.scope.user = user.map(|u| u.id);
+        memory.scope.has_repo_query = self.looker.has_repo_query();
+        Ok(())
+    }
+
+    /// Hands over what was seen. New repositories go another way: their content is fetched first.
+    async fn hand(
+        &self,
+        memory: &mut Memory,
+        event: i64,
+        why: Why,
+        mut seen: Vec<Seen>,
+        tickets: Vec<Ticket>,
+        complete: bool,
+    ) -> Result<(), Stopped> {
+        self.divert(&mut seen);
+        if why == Why::Hint || memory.through > 0 {
+            truth::wanted(&seen, &mut memory.asked, &mut memory.truths);
+        }
+        let look = Observation { hub: self.hub.clone(), event, why, at: clock::now(), seen, complete };
+        self.brain.hand(Input::Looked { look, tickets }).await?;
+        Ok(())
+    }
+
+    /// Takes the newest usable repository of each tag out where the brain does not know it yet.
+    fn divert(&self, seen: &mut Vec<Seen>) {
+        let watch = self.watch.borrow();
+        let is_new = |r: &RepoSeen| {
+            let newest = watch.repos.iter().filter(|(tag, ..)| *tag == r.tag).map(|(_, id, event)| (*event, *id)).max();
+            r.state == RepoState::Ready
+                && watch.build_tags.contains(&r.tag)
+                && newest.is_none_or(|n| n < (r.create_event.unwrap_or(0), r.repo_id))
+        };
+        // Without a receiver the service ends.
+        let fetch = |r: RepoSeen| drop(self.repos.send(r));
+        seen.retain_mut(|s| match s {
+            Seen::Repo(r) if is_new(r) => {
+                fetch(r.clone());
+                false
+            }
+            Seen::Repos { usable, .. } => {
+                let newest =
+                    usable.iter().filter(|r| r.state == RepoState::Ready).max_by_key(|r| (r.create_event, r.repo_id));
+                if let Some(newest) = newest.filter(|r| is_new(r)).cloned() {
+                    usable.retain(|r| r.repo_id != newest.repo_id);
+                    fetch(newest);
+                }
+                true
+            }
+            _ => true,
+        });
+        for (tag, id) in &watch.unresolved {
+            if seen.iter().any(|s| matches!(s, Seen::Repos { tag: t, usable, .. } if t == tag && usable.iter().any(|r| r.repo_id == *id)))
+            {
+                let event = watch.repos.iter().find(|(_, r, _)| r == id).map(|(_, _, event)| *event);
+                fetch(RepoSeen {
+                    repo_id: *id,
+                    tag: tag.clone(),
+                    tag_id: None,
+                    state: RepoState::Ready,
+                    create_event: event,
+                    arches: None,
+                });
+            }
+        }
+    }
+
+    /// Reads everything of our tags and compares.
+    async fn everything(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        memory.loaded.clear();
+        self.introduce(memory).await?;
+        let tags = self.chains().await?;
+        let began = Instant::now();
+        let mut keys = self.moving();
+        keys.extend(self.running(memory).await?.into_iter().map(Key::Task));
+        keys.extend(whole(&tags));
+        let (event, seen) = self.look(memory, &keys).await?;
+        self.hand(memory, event, Why::Reconciliation, seen, Vec::new(), true).await?;
+        memory.loaded = tags;
+        memory.through = memory.through.max(event);
+        tracing::info!(hub = %self.hub, tags = memory.loaded.len(), seconds = began.elapsed().as_secs_f64(), "compared everything");
+        self.load(memory).await?;
+        Ok(())
+    }
+
+    /// Our tags with what they inherit from.
+    async fn chains(&self) -> Result<BTreeSet<Name>, HubError> {
+        let mut tags: BTreeSet<Name> = {
+            let watch = self.watch.borrow();
+            watch.build_tags.iter().chain(&watch.dest_tags).chain(&watch.tags).cloned().collect()
+        };
+        if tags.is_empty() {
+            return Ok(tags);
+        }
+        let text = |t: &Name| Value::Text(t.to_string());
+        let calls = tags.iter().map(|t| call("getFullInheritance", vec![text(t)], vec![])).collect();
+        for answer in self.looker.ask(calls).await? {
+            // A tag that is not there has no parents; that it is gone is seen from its configuration.
+            let Ok(value) = answer else { continue };
+            let links: Vec<records::InheritanceLink> = decoded("getFullInheritance", Ok(value))?;
+            tags.extend(links.into_iter().map(|l| l.name));
+        }
+        Ok(tags)
+    }
+
+    /// What moves without a message: targets, repositories, our tasks.
+    fn moving(&self) -> BTreeSet<Key> {
+        let watch = self.watch.borrow();
+        let targets = watch.targets.iter().cloned().map(Key::Target);
+        let repos = watch.build_tags.iter().cloned().map(Key::Repos);
+        let tasks = watch.tasks.iter().copied().map(Key::Task);
+        targets.chain(repos).chain(tasks).collect()
+    }
+
+    /// Tasks of ours that run on the hub, whether we know of them or not.
+    async fn running(&self, memory: &Memory) -> Result<Vec<TaskId>, HubError> {
+        let Some(user) = memory.scope.user else { return Ok(Vec::new()) };
+        let states = Value::Array([0, 1, 4].map(Value::Int).to_vec());
+        let options = BTreeMap::from([
+            ("owner".to_owned(), Value::Int(user)),
+            ("method".to_owned(), Value::Text("build".to_owned())),
+            ("state".to_owned(), states),
+        ]);
+        let order = BTreeMap::from([("order".to_owned(), Value::Text("id".to_owned()))]);
+        let one = call("listTasks", vec![Value::Struct(options), Value::Struct(order)], vec![]);
+        let mut answers = self.looker.ask(vec![one]).await?;
+        let tasks: Vec<records::Task> = match answers.pop() {
+            Some(answer) => decoded("listTasks", answer)?,
+            None => Vec::new(),
+        };
+        Ok(tasks.into_iter().map(|t| t.id).collect())
+    }
+
+    /// Looks at what moves without a message, and at what moved in our tags since the last time.
+    async fn poll(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        if memory.through == 0 {
+            return self.everything(memory).await;
+        }
+        let (tags, leaves) = {
+            let watch = self.watch.borrow();
+            let leaves: Vec<Name> = watch.build_tags.union(&watch.dest_tags).cloned().collect();
+            (watch.tags.clone(), leaves)
+        };
+        let mut calls = vec![call("getLastEvent", vec![], vec![])];
+        calls.extend(leaves.iter().map(|t| call("tagLastChangeEvent", vec![Value::Text(t.to_string())], vec![])));
+        let mut answers = self.looker.ask(calls).await?.into_iter();
+        let last: records::Event = decoded("getLastEvent", answers.next().unwrap_or(Ok(Value::Nil)))?;
+        let mut keys = self.moving();
+        let mut moved = false;
+        let mut changes: BTreeMap<Name, i64> = BTreeMap::new();
+        for (tag, answer) in leaves.iter().zip(answers) {
+            match answer {
+                Ok(value) => {
+                    let event = value.as_int().unwrap_or(0);
+                    moved |= event > memory.through;
+                    changes.insert(tag.clone(), event);
+                }
+                Err(_) => {
+                    keys.insert(Key::TagConfig(tag.clone()));
+                }
+            }
+        }
+        if moved {
+            keys.extend(self.moved(&tags, memory.through).await?);
+        }
+        let new: BTreeSet<Name> = tags.difference(&memory.loaded).cloned().collect();
+        keys.extend(whole(&new));
+        let (event, seen) = self.look(memory, &keys).await?;
+        let event = event.min(last.id);
+        self.uncovered(&changes, &seen);
+        self.hand(memory, event, Why::Reconciliation, seen, Vec::new(), true).await?;
+        memory.loaded.extend(new);
+        memory.through = memory.through.max(event);
+        self.load(memory).await?;
+        Ok(())
+    }
+
+    /// What changed in tags after an event.
+    async fn moved(&self, tags: &BTreeSet<Name>, after: i64) -> Result<BTreeSet<Key>, HubError> {
+        let tables = Value::Array(TABLES.iter().map(|t| Value::Text((*t).to_owned())).collect());
+        let one = |tag: &Name| {
+            let kwargs = vec![
+                ("tables", tables.clone()),
+                ("tag", Value::Text(tag.to_string())),
+                ("afterEvent", Value::Int(after)),
+            ];
+            call("queryHistory", vec![], kwargs)
+        };
+        let mut keys = BTreeSet::new();
+        for (tag, answer) in tags.iter().zip(self.looker.ask(tags.iter().map(one).collect()).await?) {
+            let Ok(value) = answer else {
+                keys.insert(Key::TagConfig(tag.clone()));
+                continue;
+            };
+            let history: records::History = decoded("queryHistory", Ok(value))?;
+            let mut of_tag = BTreeSet::new();
+            for (table, rows) in &history.0 {
+                for row in rows {
+                    of_tag.insert(match table.as_str() {
+                        "tag_listing" => match row.build() {
+                            Ok((_, nvr)) => Key::TagBuilds(tag.clone(), Some(nvr.name)),
+                            Err(_) => Key::TagBuilds(tag.clone(), None),
+                        },
+                        "tag_packages" => Key::TagPackages(tag.clone(), row.package_name().ok()),
+                        _ => Key::TagConfig(tag.clone()),
+                    });
+                }
+            }
+            if of_tag.len() > CHANGES_MAX {
+                of_tag = whole(&BTreeSet::from([tag.clone()]));
+            }
+            keys.extend(of_tag);
+        }
+        Ok(keys)
+    }
+
+    /// Says which build tags moved and have no repository that covers it.
+    fn uncovered(&self, changes: &BTreeMap<Name, i64>, seen: &[Seen]) {
+        let watch = self.watch.borrow();
+        let mut stale = BTreeMap::new();
+        for tag in &watch.build_tags {
+            let Some(change) = changes.get(tag) else { continue };
+            let newest = seen.iter().find_map(|s| match s {
+                Seen::Repos { tag: t, usable, .. } if t == tag => usable.iter().filter_map(|r| r.create_event).max(),
+                _ => None,
+            });
+            if newest.is_none_or(|event| event < *change) {
+                stale.insert(tag.clone(), *change);
+            }
+        }
+        self.stale.send_if_modified(|old| {
+            let differs = *old != stale;
+            *old = stale;
+            differs
+        });
+    }
+
+    /// How busy the builders are.
+    async fn load(&self, memory: &mut Memory) -> Result<(), Stopped> {
+        if !self.wants_load {
+            return Ok(());
+        }
+        if memory.channel.is_none() {
+            let one = call("getChannel", vec![Value::Text("default".to_owned())], vec![]);
+            let mut answers = self.looker.ask(vec![one]).await?;
+            let channel: Option<records::Channel> = decoded("getChannel", answers.pop().unwrap_or(Ok(Value::Nil)))?;
+            memory.channel = channel.map(|c| c.id);
+        }
+        let mut kwargs = vec![("enabled", Value::Bool(true))];
+        kwargs.extend(memory.channel.map(|id| ("channelID", Value::Int(id))));
+        let mut answers = self.looker.ask(vec![call("listHosts", vec![], kwargs)]).await?;
+        let hosts: Vec<records::Host> = decoded("listHosts", answers.pop().unwrap_or(Ok(Value::Nil)))?;
+        let hosts: Vec<Host> = hosts.into_iter().map(host).collect();
+        let mut arches: Vec<Name> = hosts.iter().flat_map(|h| h.arches.iter().cloned()).collect();
+        arches.sort_unstable();
+        arches.dedup();
+        let loads = ArchLoads::measure(&hosts, &arches);
+        self.brain.hand(Input::Load(self.hub.clone(), loads)).await?;
+        Ok(())
+    }
+
+    /// Reads what builders had installed, a few builds at a time.
+    async fn truth(&self, memory: &mut Memory) -> Result<(), Stopped> {
+        let some: Vec<Wanted> = memory.truths.iter().take(truth::AT_ONCE).cloned().collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        for found in truth::read(&self.looker, &self.hub, &some).await? {
+            self.brain.hand(Input::Truth(Box::new(found))).await?;
+        }
+        memory.truths.drain(..some.len());
+        Ok(())
+    }
+}
+
+/// Everything of some tags.
+fn whole(tags: &BTreeSet<Name>) -> BTreeSet<Key> {
+    let of = |t: &Name| [Key::TagConfig(t.clone()), Key::TagPackages(t.clone(), None), Key::TagBuilds(t.clone(), None)];
+    tags.iter().flat_map(of).collect()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded below and above first")]
+fn host(h: records::Host) -> Host {
+    let thousandths = |n: f64| (n.clamp(0.0, 1e6) * 1000.0).round() as u64;
+    Host {
+        arches: h.arches.map(|a| a.0).unwrap_or_default(),
+        capacity: thousandths(h.capacity),
+        task_load: thousandths(h.task_load),
+        ready: h.ready,
+        enabled: h.enabled,
+    }
+}

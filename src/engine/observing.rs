@@ -1,0 +1,260 @@
+//! The brain with a hub to look at: what was seen, what became of submissions, what operators put into the inbox.
+
+use super::brain::Brain;
+use super::error::EngineError;
+use super::eyes::Eyes;
+use super::hub::differences::differences;
+use super::hub::seen::Observation;
+use super::hub::truth::Truth;
+use super::operator;
+use crate::decide::load::ArchLoads;
+use crate::event::{
+    Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source,
+    Trigger,
+};
+use crate::log::{Disposition, EventLog, Incoming, Position, Settled, Subjects};
+use crate::model::{Hub, Name, RebuildId, RepoId, Seq, TaskId, Timestamp};
+
+/// Most events of one commit while a long observation is appended.
+const COMMIT_MAX: usize = 5_000;
+/// A mark is set again after so long, even when nothing differed.
+const MARK_EVERY_SECS: i64 = 900;
+
+/// What an observation brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// Facts appended that nobody had told.
+    pub missed: u32,
+    /// Facts appended that take something back.
+    pub invented: u32,
+}
+
+/// What became of a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Submission {
+    /// The hub has the task.
+    Submitted {
+        /// Which rebuild.
+        rebuild: RebuildId,
+        /// On which hub.
+        hub: Hub,
+        /// The task it became.
+        task_id: TaskId,
+    },
+    /// The hub refused it; no task was made.
+    Refused {
+        /// Which rebuild.
+        rebuild: RebuildId,
+        /// The hub's words.
+        reason: String,
+    },
+    /// It was not offered.
+    NotSubmitted {
+        /// Which rebuild.
+        rebuild: RebuildId,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl<E: Eyes> Brain<E> {
+    /// Appends what an observation tells that is news, and everything that follows; the messages that led to it are settled in the same
+    /// commit as its last fact. Flushes in between when there is much, so that a bootstrap is no giant transaction.
+    ///
+    /// # Errors
+    /// As [`Brain::message`] and [`Brain::flush`].
+    pub async fn observed(
+        &mut self,
+        log: &impl EventLog,
+        look: &Observation,
+        settled: Vec<Settled>,
+    ) -> Result<Observed, EngineError> {
+        self.move_clock(look.at);
+        self.begin();
+        self.tick(log).await?;
+        let news = differences(self.state(), look);
+        // On a hub nothing is known of there is nothing to meet again.
+        let fresh = self.state().hubs.get(&look.hub).is_none_or(|h| h.tags.values().all(|t| t.packages.is_empty()));
+        let done = Observed { missed: news.missed, invented: news.invented };
+        for mut fact in news.facts {
+            if !fresh
+                && let Some(id) = fact.fact
+                && self.has_fact(log, &id).await?
+            {
+                // It was so before, and then something else was: the identity is taken, the fact is true all the same.
+                fact.fact = None;
+            }
+            self.fact(log, fact).await?;
+            if self.waiting() >= COMMIT_MAX {
+                self.flush(log).await?;
+            }
+        }
+        if look.complete {
+            self.mark(log, look, done).await?;
+        }
+        self.commit.settled.extend(settled);
+        Ok(done)
+    }
+
+    async fn mark(&mut self, log: &impl EventLog, look: &Observation, done: Observed) -> Result<(), EngineError> {
+        let marked = self.marks.get(&look.hub).copied();
+        let due = marked.is_none_or(|at| look.at >= at.plus_secs(MARK_EVERY_SECS));
+        let through = self.state().hubs.get(&look.hub).and_then(|h| h.reconciled_through);
+        if (done != Observed::default() || due) && through.is_none_or(|t| t <= look.event) {
+            self.marks.insert(look.hub.clone(), look.at);
+            let event =
+                Reconciled { hub: look.hub.clone(), through: look.event, missed: done.missed, invented: done.invented };
+            let seq = self.push(event.into(), Source::Reconciliation, None, None);
+            self.settle(log, seq).await?;
+        }
+        Ok(())
+    }
+
+    /// Resolves a repository whose content could not be had when it became ready, and decides.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn content(
+        &mut self,
+        log: &impl EventLog,
+        hub: &Hub,
+        repo_id: RepoId,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        self.move_clock(now);
+        self.begin();
+        self.tick(log).await?;
+        let Some(repo) = self.state().hubs.get(hub).and_then(|h| h.repos.get(&repo_id)) else { return Ok(()) };
+        let seen = RepoReady {
+            hub: hub.clone(),
+            repo_id,
+            tag: repo.tag.clone(),
+            tag_id: None,
+            create_event: repo.create_event,
+            arches: repo.arches.clone(),
+        };
+        let subject = format!("{hub}/repo/{repo_id}");
+        let told = log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
+        let cause = told.iter().rev().find(|r| r.kind == "repo_ready").map(|r| r.seq).or(self.state().seq);
+        let Some(cause) = cause else { return Ok(()) };
+        self.repo_ready(log, &seen, cause).await?;
+        self.settle(log, cause).await
+    }
+
+    /// Appends what became of a command. Said twice, it is appended once.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn submission(
+        &mut self,
+        log: &impl EventLog,
+        what: Submission,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
+        self.move_clock(now);
+        self.begin();
+        self.tick(log).await?;
+        let rebuild = match &what {
+            Submission::Submitted { rebuild, .. }
+            | Submission::Refused { rebuild, .. }
+            | Submission::NotSubmitted { rebuild, .. } => *rebuild,
+        };
+        let Some(open) = self.state().rebuilds.get(&rebuild) else { return Ok(()) };
+        let (collection, package) = (open.collection.clone(), open.package.clone());
+        let event: Event = match what {
+            Submission::Submitted { hub, task_id, .. } => {
+                RebuildSubmitted { rebuild, collection, package, hub, task_id }.into()
+            }
+            Submission::Refused { reason, .. } => RebuildRefused { rebuild, collection, package, reason }.into(),
+            Submission::NotSubmitted { reason, .. } => {
+                RebuildNotSubmitted { rebuild, collection, package, reason }.into()
+            }
+        };
+        // Heard of twice after a crash, it is said once.
+        let fact = FactId::of(&format!("submission/{}/{}", rebuild, event.payload()));
+        if self.has_fact(log, &fact).await? {
+            return Ok(());
+        }
+        let cause = Seq::new(rebuild.0);
+        let fact = NewEvent {
+            event,
+            occurred_at: now,
+            source: Source::Engine,
+            fact: Some(fact),
+            koji_event: None,
+            causation: cause,
+            correlation: cause,
+        };
+        self.fact(log, fact).await
+    }
+
+    /// Appends what a builder had installed.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn truth(&mut self, log: &impl EventLog, truth: Truth, now: Timestamp) -> Result<(), EngineError> {
+        let _ = (log, truth, now);
+        Ok(())
+    }
+
+    /// Takes over how busy the builders of a hub are, for the next decisions. Of several hubs the busier one counts for an architecture.
+    pub fn load(&mut self, hub: &Hub, loads: ArchLoads) {
+        self.loads.insert(hub.clone(), loads);
+        let mut busiest = ArchLoads::default();
+        for (arch, load) in self.loads.values().flat_map(|l| &l.0) {
+            let known = busiest.0.entry(arch.clone()).or_default();
+            *known = (*known).max(*load);
+        }
+        self.hands().load = Some(busiest);
+    }
+
+    /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn operator_message(
+        &mut self,
+        log: &impl EventLog,
+        position: Position,
+        message: &Incoming,
+    ) -> Result<bool, EngineError> {
+        let disposition = match operator::read(&message.body) {
+            Ok(word) => match operator::check(self.state(), &word.event) {
+                Ok(()) => {
+                    let mut event = word.event;
+                    if let Some(name) = &word.by {
+                        let person = self.person(name);
+                        operator::sign(&mut event, person);
+                    }
+                    self.operator(log, event, message.received_at).await?;
+                    Disposition::Done
+                }
+                Err(reason) => Disposition::Parked { reason },
+            },
+            Err(reason) => Disposition::Parked { reason },
+        };
+        let understood = matches!(disposition, Disposition::Done);
+        self.metrics.settled(&message.topic, &disposition);
+        self.commit.settled.push(Settled { position, disposition });
+        Ok(understood)
+    }
+
+    /// Applies the rules now, without waiting for a tick: after submissions were resumed, for example.
+    ///
+    /// # Errors
+    /// As [`Brain::message`].
+    pub async fn decide_now(&mut self, log: &impl EventLog, cause: Seq) -> Result<(), EngineError> {
+        self.evaluate(Trigger::Tick, cause, cause);
+        self.settle(log, cause).await
+    }
+
+    /// Collections on a hub: name, build tag, dest tag and target.
+    pub fn collections_of(&self, hub: &Hub) -> Vec<(Name, Name, Name, Name)> {
+        let on_hub = self.state().collections.iter().filter(|(_, c)| c.settings.hub == *hub);
+        on_hub
+            .map(|(n, c)| {
+                (n.clone(), c.settings.build_tag.clone(), c.settings.dest_tag.clone(), c.settings.target.clone())
+            })
+            .collect()
+    }
+}

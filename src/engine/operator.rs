@@ -1,0 +1,103 @@
+//! An operator's word: one event in the inbox, put there by `koschei admin` or the web, appended by the brain.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::arches::ArchOverride;
+use crate::event::Event;
+use crate::fold::State;
+use crate::log::Incoming;
+use crate::model::{PersonId, Timestamp};
+
+/// Topic of such messages; their source is [`SOURCE`].
+pub const TOPIC: &str = "koschei.operator";
+/// Source name in the inbox.
+pub const SOURCE: &str = "operator";
+/// Longest message, in bytes.
+const MAX_BYTES: usize = 64 << 10;
+
+/// What is put into the inbox.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Word {
+    /// What shall hold from now on.
+    pub event: Event,
+    /// Who said it; becomes a stand-in in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The message for a word. Its id is random: the same word may be said again.
+pub fn message(word: &Word, now: Timestamp) -> Incoming {
+    Incoming {
+        id: format!("operator-{:032x}", rand::random::<u128>()),
+        source: SOURCE.to_owned(),
+        topic: TOPIC.to_owned(),
+        received_at: now,
+        body: serde_json::to_vec(word).expect("words hold only what JSON can say"),
+    }
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// Why it is not a word of an operator.
+pub fn read(body: &[u8]) -> Result<Word, String> {
+    if body.len() > MAX_BYTES {
+        return Err(format!("{} bytes; an operator's message has at most {MAX_BYTES}", body.len()));
+    }
+    serde_json::from_slice(body).map_err(|e| format!("not an operator's message: {e}"))
+}
+
+/// Whether an operator may say this, and whether it makes sense now.
+///
+/// # Errors
+/// Why not, in words.
+pub fn check(state: &State, event: &Event) -> Result<(), String> {
+    let collection = |name: &str| {
+        if state.collections.contains_key(name) { Ok(()) } else { Err(format!("there is no collection `{name}`")) }
+    };
+    match event {
+        Event::CollectionCreated(c) => match state.collections.contains_key(&c.collection) {
+            false => Ok(()),
+            true => Err(format!("there is a collection `{}` already; edit it instead", c.collection)),
+        },
+        Event::CollectionEdited(c) => collection(&c.collection),
+        Event::PackageTracked(p) => collection(&p.collection),
+        Event::PackageUntracked(p) => collection(&p.collection),
+        Event::PackagePrioritySet(p) => collection(&p.collection),
+        Event::PackageSkipResolutionSet(p) => collection(&p.collection),
+        Event::PackageArchOverrideSet(p) => {
+            collection(&p.collection)?;
+            p.arches.as_deref().map_or(Ok(()), |a| a.parse::<ArchOverride>().map(|_| ()).map_err(|e| e.to_string()))
+        }
+        Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
+        Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),
+        Event::RebuildCancelRequested(c) => {
+            let Some(id) = c.task_id else {
+                let open = c.rebuild.is_some_and(|r| state.rebuilds.contains_key(&r));
+                return if open { Ok(()) } else { Err("no such rebuild is open".to_owned()) };
+            };
+            match state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&id)) {
+                None => Err(format!("no task {id} of ours is known on {}", c.hub)),
+                Some(t) if t.state.is_final() => Err(format!("task {id} has ended")),
+                Some(_) => Ok(()),
+            }
+        }
+        other => Err(format!("`{}` is nothing an operator says", other.kind().name)),
+    }
+}
+
+/// Puts the stand-in of a person into an event.
+pub fn sign(event: &mut Event, person: PersonId) {
+    let by = match event {
+        Event::PackageTracked(e) => &mut e.by,
+        Event::PackageUntracked(e) => &mut e.by,
+        Event::PackagePrioritySet(e) => &mut e.by,
+        Event::PackageArchOverrideSet(e) => &mut e.by,
+        Event::PackageSkipResolutionSet(e) => &mut e.by,
+        Event::RebuildCancelRequested(e) => &mut e.by,
+        Event::SubmissionsPaused(e) => &mut e.by,
+        Event::SubmissionsResumed(e) => &mut e.by,
+        _ => return,
+    };
+    *by = Some(person);
+}

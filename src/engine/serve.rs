@@ -1,0 +1,328 @@
+//! The service: one process that listens, looks, decides and submits.
+//!
+//! This loop owns the brain. Everybody else hands it something through one bounded queue and waits until it is in the log; so whoever is told
+//! "done" may forget. Messages stay in the inbox until what they hint at was looked at.
+//!
+//! When the database does not answer, the brain is ahead of the log: it is thrown away and made anew from the log, and everything that waits
+//! in the inbox is handed out again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::brain::{Brain, Settings};
+use super::error::EngineError;
+use super::eyes::Eyes;
+use super::hub::keys::{self, Hint, Key, Watch};
+use super::hub::seen::Observation;
+use super::hub::truth::Truth;
+use super::observing::{Observed, Submission};
+use super::{clock, ingest, operator};
+use crate::bus::Context;
+use crate::decide::load::ArchLoads;
+use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
+use crate::model::{Class, Classified, Hub, RepoId};
+use crate::telemetry::Metrics;
+
+/// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be late.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Messages read from the inbox at a time.
+const PAGE: usize = 500;
+/// Messages handed to lookers and not settled, at most; the rest waits in the inbox.
+const OUTSTANDING_MAX: usize = 5_000;
+/// Things handed to the brain and not taken yet, at most.
+pub const QUEUE: usize = 64;
+/// First pause after the database did not answer; doubled up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A loop that did not go round for so long stands still.
+const LOOP_STALE: Duration = Duration::from_secs(300);
+/// Things taken from the queue before the loop looks elsewhere.
+const AT_ONCE: usize = 64;
+
+/// A message that hints at something: where it lies in the inbox, and in which life of the brain it was handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    /// Its place.
+    pub position: Position,
+    /// A brain made anew hands everything out again; tickets of an earlier one settle nothing.
+    pub life: u64,
+}
+
+/// What is handed to the brain.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody looked.
+    Looked {
+        /// What was seen.
+        look: Observation,
+        /// The messages that led to it.
+        tickets: Vec<Ticket>,
+    },
+    /// The content of a repository that is known to be ready can be had now.
+    Content(Hub, RepoId),
+    /// What became of a command.
+    Submitted(Submission),
+    /// How busy builders are.
+    Load(Hub, ArchLoads),
+    /// What a builder had installed.
+    Truth(Box<Truth>),
+}
+
+/// Something for the brain, and who wants to hear that it is in the log.
+pub type Handed = (Input, oneshot::Sender<Observed>);
+
+/// The way to the brain; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ToBrain(mpsc::Sender<Handed>);
+
+/// The brain does not take anything any more: the service ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the service ends")]
+pub struct Ending;
+
+impl ToBrain {
+    /// The two ends of the queue.
+    pub fn channel() -> (Self, mpsc::Receiver<Handed>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self(sender), receiver)
+    }
+
+    /// Hands something over, and returns when it is in the log. Cancelled, it may be in the log or not.
+    ///
+    /// # Errors
+    /// [`Ending`].
+    pub async fn hand(&self, input: Input) -> Result<Observed, Ending> {
+        let (done, heard) = oneshot::channel();
+        self.0.send((input, done)).await.map_err(|_| Ending)?;
+        heard.await.map_err(|_| Ending)
+    }
+}
+
+/// What the loop tells those who work on one hub.
+#[derive(Clone, Debug)]
+pub struct ToHub {
+    /// Hints, as they come out of the inbox.
+    pub hints: mpsc::UnboundedSender<(Key, Ticket)>,
+    /// What we care about there.
+    pub watch: watch::Sender<Watch>,
+}
+
+/// What those who submit wait for: something may be in the outbox.
+pub type Outbox = watch::Sender<u64>;
+
+/// What the loop needs.
+pub struct Service<F> {
+    /// The log.
+    pub log: AnyLog,
+    /// How the brain works.
+    pub settings: Settings,
+    /// Eyes for a new brain.
+    pub eyes: F,
+    /// Hubs.
+    pub hubs: HashMap<Hub, ToHub>,
+    /// What is handed in.
+    pub inputs: mpsc::Receiver<Handed>,
+    /// Rung when something may be in the inbox.
+    pub inbox: watch::Receiver<u64>,
+    /// Rung when something may be in the outbox.
+    pub outbox: Outbox,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends the loop.
+    pub stop: CancellationToken,
+}
+
+/// How far one life of the brain got.
+struct Life {
+    number: u64,
+    /// Last message handed out.
+    after: Option<Position>,
+    outstanding: usize,
+}
+
+impl<E: Eyes, F: FnMut() -> E> Service<F> {
+    /// Runs until told to stop. `ready` is called once the log is folded.
+    ///
+    /// # Errors
+    /// What cannot be waited for: a log that is damaged, or that somebody else writes to.
+    pub async fn run(mut self, mut ready: impl FnMut()) -> Result<(), EngineError> {
+        let mut pause = PAUSE_FIRST;
+        let mut number = 0;
+        loop {
+            let began = clock::now();
+            let life = Life { number, after: None, outstanding: 0 };
+            match self.live(life, &mut ready).await {
+                Ok(()) => return Ok(()),
+                Err(e) if e.class() == Class::Unavailable => {
+                    tracing::warn!(error = %super::error::with_causes(&e), "the database does not answer; what is not in the log waits");
+                }
+                Err(e) => return Err(e),
+            }
+            // A long life begins anew with a short pause.
+            if clock::now() > began.plus_secs(60) {
+                pause = PAUSE_FIRST;
+            }
+            let jittered = pause.mul_f64(0.75 + rand::random::<f64>() / 2.0);
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(jittered) => {}
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+            number += 1;
+        }
+    }
+
+    async fn live(&mut self, mut life: Life, ready: &mut impl FnMut()) -> Result<(), EngineError> {
+        let log = self.log.clone();
+        let mut brain = ingest::awaken(&log, self.settings.clone(), (self.eyes)(), self.metrics.clone()).await?;
+        // Configuration holds from the start, also on an empty log: a hub's time is now.
+        brain.move_clock(clock::now());
+        brain.begin();
+        brain.tick(&log).await?;
+        brain.flush(&log).await?;
+        self.tell(&brain);
+        self.metrics.loop_begins("brain", LOOP_STALE, clock::now());
+        ready();
+        while !self.stop.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                handed = self.inputs.recv() => match handed {
+                    Some(first) => self.take(&mut brain, &log, first, &mut life).await?,
+                    None => break,
+                },
+                changed = self.inbox.changed() => {
+                    if changed.is_err() {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                }
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            self.inbox(&mut brain, &log, &mut life).await?;
+            brain.pass_time(&log, clock::now()).await?;
+            brain.flush(&log).await?;
+            self.tell(&brain);
+            let counts = log.counts().await?;
+            self.metrics.waiting(&counts);
+            self.metrics.loop_went_round("brain", clock::now());
+            self.metrics.rebuilds_of(brain.state(), clock::now());
+            if counts.outbox_pending > 0 {
+                self.outbox.send_modify(|n| *n += 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was handed in, several things to a commit, and says so when they are in the log.
+    async fn take(
+        &mut self,
+        brain: &mut Brain<E>,
+        log: &AnyLog,
+        first: Handed,
+        life: &mut Life,
+    ) -> Result<(), EngineError> {
+        let mut heard = Vec::new();
+        let mut next = Some(first);
+        while let Some((input, done)) = next {
+            let observed = self.input(brain, log, input, life).await?;
+            heard.push((done, observed));
+            next = if heard.len() < AT_ONCE { self.inputs.try_recv().ok() } else { None };
+        }
+        brain.flush(log).await?;
+        for (done, observed) in heard {
+            // Whoever does not wait any more does not need to know.
+            let _gone = done.send(observed);
+        }
+        Ok(())
+    }
+
+    async fn input(
+        &self,
+        brain: &mut Brain<E>,
+        log: &AnyLog,
+        input: Input,
+        life: &mut Life,
+    ) -> Result<Observed, EngineError> {
+        match input {
+            Input::Looked { look, tickets } => {
+                let tickets: Vec<Ticket> = tickets.into_iter().filter(|t| t.life == life.number).collect();
+                life.outstanding = life.outstanding.saturating_sub(tickets.len());
+                let done = |t: Ticket| Settled { position: t.position, disposition: Disposition::Done };
+                let observed = brain.observed(log, &look, tickets.into_iter().map(done).collect()).await?;
+                if look.complete {
+                    self.metrics.reconciled(look.hub.as_str(), look.at, observed.missed, observed.invented);
+                }
+                return Ok(observed);
+            }
+            Input::Content(hub, repo) => brain.content(log, &hub, repo, clock::now()).await?,
+            Input::Submitted(what) => brain.submission(log, what, clock::now()).await?,
+            Input::Load(hub, loads) => brain.load(&hub, loads),
+            Input::Truth(truth) => brain.truth(log, *truth, clock::now()).await?,
+        }
+        Ok(Observed::default())
+    }
+
+    /// Hands out what waits in the inbox: operators' words to the brain, hints to those who look.
+    async fn inbox(&self, brain: &mut Brain<E>, log: &AnyLog, life: &mut Life) -> Result<(), EngineError> {
+        while life.outstanding < OUTSTANDING_MAX {
+            let pending = log.pending(life.after, PAGE).await?;
+            let Some(last) = pending.last() else { return Ok(()) };
+            life.after = Some(last.position);
+            for p in pending {
+                self.message(brain, log, p, life).await?;
+            }
+            brain.flush(log).await?;
+        }
+        Ok(())
+    }
+
+    async fn message(
+        &self,
+        brain: &mut Brain<E>,
+        log: &AnyLog,
+        p: Pending,
+        life: &mut Life,
+    ) -> Result<(), EngineError> {
+        let Pending { position, message } = p;
+        if message.topic == operator::TOPIC && message.source == operator::SOURCE {
+            brain.operator_message(log, position, &message).await?;
+            return Ok(());
+        }
+        if message.topic == ingest::UNREADABLE {
+            brain.unreadable(position, ingest::UNREADABLE, "not a message".to_owned());
+            return Ok(());
+        }
+        let context: &Context = &self.settings.context;
+        let disposition = match keys::hint(&message, context, brain.state()) {
+            Hint::Look(hub, key) => match self.hubs.get(&hub) {
+                Some(to) => {
+                    life.outstanding += 1;
+                    // A looker that is gone ends the service; the message waits for the next one.
+                    let _gone = to.hints.send((key, Ticket { position, life: life.number }));
+                    return Ok(());
+                }
+                None => Disposition::Ignored { reason: format!("no hub `{hub}` is configured") },
+            },
+            Hint::Nothing(why) => Disposition::Ignored { reason: why.to_owned() },
+            Hint::Rejected(reason) => Disposition::Parked { reason },
+        };
+        brain.settle_message(position, &message.topic, disposition);
+        Ok(())
+    }
+
+    /// Tells those who work on hubs what we care about now, where that changed.
+    fn tell(&self, brain: &Brain<E>) {
+        for (hub, to) in &self.hubs {
+            let watch = Watch::of(brain.state(), hub);
+            to.watch.send_if_modified(|old| {
+                let changed = *old != watch;
+                *old = watch;
+                changed
+            });
+        }
+    }
+}

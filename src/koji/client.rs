@@ -1,0 +1,322 @@
+//! Asking a hub.
+//!
+//! [`HubClient`] is cheap to clone and shared by all who ask one hub: it bounds how many calls run at a time and how many requests
+//! are made per second, tries again what did not get through, and says clearly what went wrong. Everything can be read without a
+//! login. What changes something goes through a [`Session`], which does one call at a time.
+
+mod error;
+mod observer;
+mod retry;
+mod settings;
+mod tls;
+mod transport;
+
+pub use error::{At, HubError, Wait};
+pub use observer::{CallObserver, Outcome};
+pub use settings::{Auth, HubSettings, SettingsError};
+pub use tls::{client_config, install_provider};
+
+pub(crate) use retry::Attempts;
+pub(crate) use transport::{Request, connections};
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures_util::{StreamExt as _, stream};
+use governor::{DefaultDirectRateLimiter, Quota};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Url};
+use tokio::sync::Semaphore;
+
+use super::calls::Query;
+use super::session::Session;
+use super::xmlrpc::{self, Call, Fault, Value, multi};
+
+/// Longest version of a hub that is kept, in bytes.
+const MAX_VERSION: usize = 64;
+
+/// A hub.
+#[derive(Clone)]
+pub struct HubClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: HubSettings,
+    /// For errors.
+    name: Arc<str>,
+    /// The XML-RPC interface.
+    url: Url,
+    /// Connections without a client certificate.
+    http: Client,
+    limiter: Option<DefaultDirectRateLimiter>,
+    /// For calls without a session.
+    slots: Semaphore,
+    requests: AtomicU64,
+    observer: Arc<dyn CallObserver>,
+    version: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubClient").field("hub", &self.inner.name).field("requests", &self.requests()).finish()
+    }
+}
+
+impl Inner {
+    fn note_version(&self, version: &str) {
+        let mut known = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_deref() != Some(version) && version.len() <= MAX_VERSION {
+            *known = Some(version.to_owned());
+        }
+    }
+}
+
+impl HubClient {
+    /// A client; nothing is asked yet, but files that the settings name are read.
+    ///
+    /// # Errors
+    /// [`HubError::Settings`] (rejected).
+    pub fn new(settings: HubSettings) -> Result<Self, HubError> {
+        Self::with_observer(settings, Arc::new(()))
+    }
+
+    /// The same, with somebody who is told of every request.
+    ///
+    /// # Errors
+    /// [`HubError::Settings`] (rejected).
+    pub fn with_observer(settings: HubSettings, observer: Arc<dyn CallObserver>) -> Result<Self, HubError> {
+        let bad =
+            |problem: &str| SettingsError::Server { server: settings.server.clone(), problem: problem.to_owned() };
+        let url = Url::parse(settings.server.trim_end_matches('/')).map_err(|error| bad(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(bad("an http or https URL is needed").into());
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err(bad("user names, queries and fragments do not belong into it").into());
+        }
+        // A certificate is read again at each login, so that a renewed one is taken; here only whether it is one at all.
+        client_config(settings.serverca.as_deref(), &settings.auth)?;
+        let inner = Inner {
+            name: url.as_str().into(),
+            http: connections(&settings, &Auth::Anonymous)?,
+            limiter: settings.requests_per_second.map(|n| DefaultDirectRateLimiter::direct(Quota::per_second(n))),
+            slots: Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
+            requests: AtomicU64::new(0),
+            version: Mutex::new(None),
+            observer,
+            url,
+            settings,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How this hub is reached.
+    pub fn settings(&self) -> &HubSettings {
+        &self.inner.settings
+    }
+
+    /// How many requests were made so far, those of sessions and further attempts included.
+    pub fn requests(&self) -> u64 {
+        self.inner.requests.load(Ordering::Relaxed)
+    }
+
+    /// The hub's version, as it said last; hubs from 1.35 on say it with every answer.
+    pub fn hub_version(&self) -> Option<String> {
+        self.inner.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A session of one's own, which logs in when it is first used.
+    pub fn session(&self) -> Session {
+        Session::new(self.clone())
+    }
+
+    /// Calls a method without a login.
+    ///
+    /// # Errors
+    /// [`HubError`].
+    pub async fn call(&self, method: &str, args: Vec<Value>, kwargs: &[(&str, Value)]) -> Result<Value, HubError> {
+        self.run(&call(method, args, kwargs)).await
+    }
+
+    /// Asks one question.
+    ///
+    /// # Errors
+    /// [`HubError`], [`HubError::Shape`] when the answer cannot be read.
+    pub async fn ask<T>(&self, query: Query<T>) -> Result<T, HubError> {
+        let answer = self.run(&query.call).await?;
+        self.read(&query, &answer)
+    }
+
+    /// Calls several methods, as many as may be in one request each; answers in their order. A fault is that of one call only.
+    ///
+    /// # Errors
+    /// [`HubError`] of the first request that got no answer.
+    pub async fn multi(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        for batch in self.batches(calls).await {
+            answers.extend(batch.1?);
+        }
+        Ok(answers)
+    }
+
+    /// Asks several questions, as many as may be in one request each; answers in their order. A fault or an answer that cannot be
+    /// read is an error of that question only; what hits a request as a whole is one of all its questions. When a hub does not
+    /// answer, the remaining requests are not made.
+    pub async fn ask_all<T>(&self, queries: Vec<Query<T>>) -> Vec<Result<T, HubError>> {
+        let calls = queries.iter().map(|query| query.call.clone()).collect();
+        let mut answers = Vec::with_capacity(queries.len());
+        for (count, batch) in self.batches(calls).await {
+            match batch {
+                Ok(values) => answers.extend(values.into_iter().map(Ok)),
+                Err(error) => answers.extend(std::iter::repeat_n(Err(error), count)),
+            }
+        }
+        let read = |(query, answer): (&Query<T>, Result<Result<Value, Fault>, HubError>)| match answer? {
+            Ok(value) => self.read(query, &value),
+            Err(fault) => Err(HubError::from_fault(self.at(&query.call.method), fault)),
+        };
+        queries.iter().zip(answers).map(read).collect()
+    }
+
+    /// Several calls in requests of so many, several of them at a time; with each how many it had.
+    async fn batches(&self, calls: Vec<Call>) -> Vec<(usize, Result<Vec<Result<Value, Fault>>, HubError>)> {
+        let size = self.inner.settings.batch.max(1);
+        let mut batches = Vec::new();
+        let mut calls = calls.into_iter().peekable();
+        while calls.peek().is_some() {
+            batches.push(calls.by_ref().take(size).collect::<Vec<_>>());
+        }
+        let gave_up: OnceLock<HubError> = OnceLock::new();
+        let gave_up = &gave_up;
+        let ask = |batch: Vec<Call>| async move {
+            let count = batch.len();
+            if let Some(error) = gave_up.get() {
+                return (count, Err(error.clone()));
+            }
+            let answers = self.batch(batch).await;
+            if let Err(error) = &answers
+                && crate::model::Classified::class(error) == crate::model::Class::Unavailable
+            {
+                gave_up.get_or_init(|| error.clone());
+            }
+            (count, answers)
+        };
+        let at_a_time = self.inner.settings.max_concurrent.max(1);
+        stream::iter(batches.into_iter().map(ask)).buffered(at_a_time).collect().await
+    }
+
+    /// Several calls in one request, or in more if it would be larger than the hub takes.
+    async fn batch(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
+        let (mut answers, mut open) = (Vec::with_capacity(calls.len()), vec![calls]);
+        while let Some(mut calls) = open.pop() {
+            let at = self.at(multi::METHOD);
+            let joined = multi::join(&calls).map_err(|source| HubError::Request { at: at.clone(), source })?;
+            let body = match self.encode(&joined) {
+                Err(HubError::RequestTooLarge { .. }) if calls.len() > 1 => {
+                    let second = calls.split_off(calls.len() / 2);
+                    open.extend([second, calls]);
+                    continue;
+                }
+                body => body?,
+            };
+            let answer = self.send_anonymous(&at, body).await?;
+            let shape = |element: Option<usize>| {
+                let error = super::shape::ShapeError {
+                    path: element.map(|n| format!("[{n}]")).unwrap_or_default(),
+                    expected: "an answer or a fault for each call",
+                    found: "something else".to_owned(),
+                };
+                HubError::Shape { at: at.clone(), source: error.in_answer_to(multi::METHOD) }
+            };
+            let some = multi::split_answers(answer).map_err(shape)?;
+            if some.len() != calls.len() {
+                return Err(shape(Some(some.len())));
+            }
+            answers.extend(some);
+        }
+        Ok(answers)
+    }
+
+    async fn run(&self, call: &Call) -> Result<Value, HubError> {
+        let body = self.encode(call)?;
+        self.send_anonymous(&self.at(&call.method), body).await
+    }
+
+    /// Sends a call without a session until there is an answer.
+    async fn send_anonymous(&self, at: &At, body: Vec<u8>) -> Result<Value, HubError> {
+        let settings = &self.inner.settings;
+        let body: Body = body.into();
+        let _slot = self.inner.slots.acquire().await.ok();
+        let mut attempts = Attempts::new(settings, settings.anon_retry);
+        loop {
+            let request = Request {
+                at: at.clone(),
+                url: self.inner.url.clone(),
+                headers: HeaderMap::new(),
+                body: body.to_request(),
+                limit: attempts.limit(settings.request_timeout),
+            };
+            let error = match self.exchange(&self.inner.http, request).await {
+                Ok(answer) => match answer.value {
+                    Ok(value) => return Ok(value),
+                    Err(fault) => HubError::from_fault(at.clone(), fault),
+                },
+                Err(error) => error,
+            };
+            if !attempts.again(&error).await {
+                return Err(error);
+            }
+        }
+    }
+
+    pub(crate) fn at(&self, method: &str) -> At {
+        At { method: method.into(), hub: Arc::clone(&self.inner.name) }
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.inner.url
+    }
+
+    /// Connections without a client certificate.
+    pub(crate) fn http(&self) -> &Client {
+        &self.inner.http
+    }
+
+    pub(crate) fn encode(&self, call: &Call) -> Result<Vec<u8>, HubError> {
+        let body =
+            xmlrpc::encode_request(call).map_err(|source| HubError::Request { at: self.at(&call.method), source })?;
+        let limit = self.inner.settings.max_request;
+        if body.len() > limit {
+            return Err(HubError::RequestTooLarge { at: self.at(&call.method), bytes: body.len(), limit });
+        }
+        Ok(body)
+    }
+
+    pub(crate) fn read<T>(&self, query: &Query<T>, answer: &Value) -> Result<T, HubError> {
+        query.read(answer).map_err(|source| HubError::Shape { at: self.at(&query.call.method), source })
+    }
+}
+
+/// A call from its parts.
+pub(crate) fn call(method: &str, args: Vec<Value>, kwargs: &[(&str, Value)]) -> Call {
+    let kwargs = kwargs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    Call { method: method.to_owned(), args, kwargs }
+}
+
+/// A request's body, which may be sent several times.
+#[derive(Clone)]
+pub(crate) struct Body(Arc<[u8]>);
+
+impl From<Vec<u8>> for Body {
+    fn from(body: Vec<u8>) -> Self {
+        Self(body.into())
+    }
+}
+
+impl Body {
+    pub(crate) fn to_request(&self) -> reqwest::Body {
+        reqwest::Body::from(self.0.to_vec())
+    }
+}

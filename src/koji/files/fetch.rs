@@ -1,0 +1,536 @@
+//! Fetching files over HTTP: how many at once, how long, how often, how large.
+//!
+//! [`Fetcher`] holds what is common to all requests: one client, one bound on what runs at once, one way to try again. What is done with an
+//! answer is an [`Attempt`]: a file to disk ([`super::download`]), the beginning of a file ([`super::prefix`]).
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::download::{Download, Expected};
+use super::error::{FetchError, Trouble};
+use super::tls;
+use crate::repodata::Checksum;
+
+/// Most redirections of one request that are followed.
+pub const REDIRECTS_MAX: usize = 5;
+
+/// An attempt that brought so many bytes does not count as failed: a large file over a bad line comes piece by piece.
+const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// So many times the configured number of attempts is the end in any case.
+const PROGRESS_ATTEMPTS: u32 = 10;
+
+/// How files are fetched.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    /// Most requests at once, over everything. At least 1.
+    pub at_once: usize,
+    /// Longest time until a connection stands.
+    pub connect_timeout: Duration,
+    /// Longest time in which nothing comes.
+    pub idle_timeout: Duration,
+    /// Longest time for one file, all attempts together, pauses not counted.
+    pub total_timeout: Duration,
+    /// Most attempts for one file that bring next to nothing. At least 1.
+    pub attempts: u32,
+    /// Longest pause after the first failure; it doubles with each. The real one is between half of it and it.
+    pub pause_first: Duration,
+    /// Longest pause.
+    pub pause_max: Duration,
+    /// Longest pause a server may ask for (`Retry-After`); instead of a longer one it is this.
+    pub retry_after_max: Duration,
+    /// Largest file, in bytes.
+    pub file_bytes_max: u64,
+    /// PEM file with certificates of further authorities.
+    pub authorities: Option<PathBuf>,
+    /// What we call ourselves.
+    pub user_agent: String,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            at_once: 8,
+            connect_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(60),
+            total_timeout: Duration::from_secs(30 * 60),
+            attempts: 5,
+            pause_first: Duration::from_secs(1),
+            pause_max: Duration::from_secs(60),
+            retry_after_max: Duration::from_secs(5 * 60),
+            file_bytes_max: 4 << 30,
+            authorities: None,
+            user_agent: concat!("koschei/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Something to count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum FileEvent {
+    /// A request was answered, or failed before it was.
+    Request {
+        /// The HTTP status; `None`: no answer.
+        status: Option<u16>,
+    },
+    /// Bytes came.
+    Received {
+        /// How many.
+        bytes: u64,
+    },
+    /// An attempt failed and there will be another.
+    Retry,
+    /// A file was not fetched because another repository has the same.
+    Reused {
+        /// Its length.
+        bytes: u64,
+    },
+}
+
+/// Called for each event, from any thread; must not block.
+pub type Observer = Arc<dyn Fn(FileEvent) + Send + Sync>;
+
+/// What was fetched so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FetchCounts {
+    /// Requests.
+    pub requests: u64,
+    /// Attempts after a failed one.
+    pub retries: u64,
+    /// Bytes received in bodies.
+    pub bytes: u64,
+    /// Requests that run now.
+    pub running: u64,
+    /// Most that ran at once.
+    pub running_max: u64,
+    /// Files that were not fetched because another repository has the same.
+    pub reused: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    bytes: AtomicU64,
+    running: AtomicU64,
+    running_max: AtomicU64,
+    reused: AtomicU64,
+}
+
+/// Fetches files. Clones share everything: one bound holds for all.
+#[derive(Clone)]
+pub struct Fetcher {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    settings: FetchSettings,
+    permits: Semaphore,
+    counters: Counters,
+    observer: Option<Observer>,
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").field("settings", &self.inner.settings).finish_non_exhaustive()
+    }
+}
+
+/// How an attempt failed.
+pub(super) enum Failure {
+    /// It may go better next time.
+    Again {
+        trouble: Trouble,
+        /// When the server wants to be asked again.
+        after: Option<Duration>,
+        /// Bytes that came and were kept.
+        kept: u64,
+    },
+    /// It will not.
+    Never(FetchError),
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        Self::Never(error)
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::Again { trouble, after: None, kept: 0 }
+    }
+}
+
+/// Something that can be tried several times. What is dropped in the middle goes on with the next `run`.
+pub(super) trait Attempt: Send {
+    type Done: Send;
+    fn url(&self) -> &Url;
+    fn run(&mut self, fetcher: &Fetcher) -> impl Future<Output = Result<Self::Done, Failure>> + Send;
+}
+
+impl Fetcher {
+    /// A fetcher with its own connections.
+    ///
+    /// # Errors
+    /// [`FetchError::Authorities`] (rejected): the certificates cannot be used.
+    pub fn new(settings: FetchSettings) -> Result<Self, FetchError> {
+        Self::with(settings, None)
+    }
+
+    /// The same, telling `observer` what happens.
+    ///
+    /// # Errors
+    /// As [`Fetcher::new`].
+    pub fn observed(settings: FetchSettings, observer: Observer) -> Result<Self, FetchError> {
+        Self::with(settings, Some(observer))
+    }
+
+    fn with(mut settings: FetchSettings, observer: Option<Observer>) -> Result<Self, FetchError> {
+        settings.at_once = settings.at_once.clamp(1, Semaphore::MAX_PERMITS);
+        settings.attempts = settings.attempts.max(1);
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls::config(settings.authorities.as_deref())?)
+            .connect_timeout(settings.connect_timeout)
+            .redirect(redirect::Policy::custom(follow))
+            .user_agent(settings.user_agent.as_str())
+            .build()
+            .map_err(|error| FetchError::Client { problem: chain(&error) })?;
+        let permits = Semaphore::new(settings.at_once);
+        Ok(Self { inner: Arc::new(Inner { client, settings, permits, counters: Counters::default(), observer }) })
+    }
+
+    /// How files are fetched.
+    pub fn settings(&self) -> &FetchSettings {
+        &self.inner.settings
+    }
+
+    /// What was fetched so far.
+    pub fn counts(&self) -> FetchCounts {
+        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let c = &self.inner.counters;
+        FetchCounts {
+            requests: get(&c.requests),
+            retries: get(&c.retries),
+            bytes: get(&c.bytes),
+            running: get(&c.running),
+            running_max: get(&c.running_max),
+            reused: get(&c.reused),
+        }
+    }
+
+    /// Fetches one file to `to`, streamed to disk and verified before it has its name there; gives its length. What an earlier attempt
+    /// left as `TO.part` is gone on with.
+    ///
+    /// # Errors
+    /// [`FetchError`]; nothing is at `to` then that was not there before.
+    pub async fn file(
+        &self,
+        url: &str,
+        to: &Path,
+        checksum: Option<Checksum>,
+        size: Option<u64>,
+    ) -> Result<u64, FetchError> {
+        let wrong =
+            |error: &dyn std::fmt::Display| FetchError::Address { address: url.to_owned(), problem: error.to_string() };
+        let url = Url::parse(url).map_err(|error| wrong(&error))?;
+        let expected = Expected { checksum, size, limit: self.inner.settings.file_bytes_max };
+        self.run(Download::new(url, to, expected)).await
+    }
+
+    pub(super) fn event(&self, event: FileEvent) {
+        let c = &self.inner.counters;
+        let (counter, by) = match event {
+            FileEvent::Request { .. } => (&c.requests, 1),
+            FileEvent::Received { bytes } => (&c.bytes, bytes),
+            FileEvent::Retry => (&c.retries, 1),
+            FileEvent::Reused { .. } => (&c.reused, 1),
+        };
+        counter.fetch_add(by, Ordering::Relaxed);
+        if let Some(observer) = &self.inner.observer {
+            observer(event);
+        }
+    }
+
+    /// Tries until it is done, fails for good, or has failed too often.
+    pub(super) async fn run<A: Attempt>(&self, mut attempt: A) -> Result<A::Done, FetchError> {
+        let settings = &self.inner.settings;
+        let (mut left, mut all, mut idle) = (settings.total_timeout, 0_u32, 0_u32);
+        loop {
+            let permit = self.inner.permits.acquire().await.expect("the semaphore is never closed");
+            let running = Running::start(&self.inner.counters);
+            let start = Instant::now();
+            let result = timeout(left, attempt.run(self)).await;
+            left = left.saturating_sub(start.elapsed());
+            drop((running, permit));
+            let (trouble, after, kept) = match result {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(Failure::Never(error))) => return Err(error),
+                Ok(Err(Failure::Again { trouble, after, kept })) => (trouble, after, kept),
+                Err(_) => (Trouble::Total(settings.total_timeout), None, 0),
+            };
+            all += 1;
+            idle = if kept >= PROGRESS_BYTES { 0 } else { idle + 1 };
+            let end = idle >= settings.attempts || all >= settings.attempts.saturating_mul(PROGRESS_ATTEMPTS);
+            if end || left.is_zero() {
+                let from = attempt.url().to_string();
+                return Err(FetchError::Unavailable { from, attempts: all, source: trouble });
+            }
+            tracing::debug!(url = %attempt.url(), attempt = all, error = %chain(&trouble), "a file will be asked for again");
+            self.event(FileEvent::Retry);
+            tokio::time::sleep(self.pause(idle, after)).await;
+        }
+    }
+
+    /// How long to wait after so many failures in a row.
+    fn pause(&self, failures: u32, after: Option<Duration>) -> Duration {
+        let settings = &self.inner.settings;
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        let longest = settings.pause_first.saturating_mul(doubled).min(settings.pause_max);
+        // Not at the same moment as others who failed with us.
+        let own = longest.mul_f64(rand::random_range(0.5..=1.0));
+        own.max(after.unwrap_or_default().min(settings.retry_after_max))
+    }
+
+    pub(super) fn get(&self, url: &Url) -> RequestBuilder {
+        // Lengths and ranges shall be those of the file.
+        self.inner.client.get(url.clone()).header(ACCEPT_ENCODING, "identity")
+    }
+
+    /// Sends and waits for the head of the answer. An answer is a success, or 416 where a range was asked for.
+    pub(super) async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Response, Failure> {
+        let settings = &self.inner.settings;
+        let longest = settings.connect_timeout.saturating_add(settings.idle_timeout);
+        let answer = timeout(longest, request.send()).await;
+        let status = answer.as_ref().ok().and_then(|a| a.as_ref().ok()).map(|response| response.status().as_u16());
+        self.event(FileEvent::Request { status });
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(no_answer(url, error)),
+            Err(_) => return Err(Trouble::Idle(longest).into()),
+        };
+        let from = || url.to_string();
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::NotFound { from: from() }.into()),
+            status if status.is_redirection() => {
+                let problem = format!("with status {status} and without an address");
+                Err(FetchError::Redirected { from: from(), problem }.into())
+            }
+            status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS) => {
+                Err(not_now(status, response.headers()))
+            }
+            status if status.is_server_error() => Err(not_now(status, response.headers())),
+            status => Err(FetchError::Refused { from: from(), status: status.as_u16() }.into()),
+        }
+    }
+
+    /// The next bytes of a body, `None` at its end. `kept`: bytes that are kept if none come.
+    pub(super) async fn chunk(
+        &self,
+        response: &mut Response,
+        kept: u64,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+        let idle = self.inner.settings.idle_timeout;
+        let again = |trouble| Failure::Again { trouble, after: None, kept };
+        match timeout(idle, response.chunk()).await {
+            Err(_) => Err(again(Trouble::Idle(idle))),
+            Ok(Err(source)) => Err(again(Trouble::Broken { got: kept, source })),
+            Ok(Ok(chunk)) => {
+                if let Some(bytes) = &chunk {
+                    self.event(FileEvent::Received { bytes: bytes.len() as u64 });
+                }
+                Ok(chunk)
+            }
+        }
+    }
+}
+
+/// Counts as running until it is dropped, however that comes.
+struct Running<'a>(&'a Counters);
+
+impl<'a> Running<'a> {
+    fn start(counters: &'a Counters) -> Self {
+        let now = counters.running.fetch_add(1, Ordering::Relaxed) + 1;
+        counters.running_max.fetch_max(now, Ordering::Relaxed);
+        Self(counters)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Follows a bounded number of redirections over HTTP, and none that gives up encryption.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    if attempt.previous().len() > REDIRECTS_MAX {
+        return attempt.error(format!("more than {REDIRECTS_MAX} times"));
+    }
+    match attempt.url().scheme() {
+        "https" => attempt.follow(),
+        "http" if attempt.previous().iter().all(|url| url.scheme() == "http") => attempt.follow(),
+        "http" => {
+            let to = format!("from HTTPS to {}", attempt.url());
+            attempt.error(to)
+        }
+        _ => {
+            let to = format!("to {}", attempt.url());
+            attempt.error(to)
+        }
+    }
+}
+
+fn no_answer(url: &Url, error: reqwest::Error) -> Failure {
+    let from = url.to_string();
+    if error.is_redirect() {
+        let problem = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        return FetchError::Redirected { from, problem }.into();
+    }
+    if is_untrusted(&error) {
+        return FetchError::Untrusted { from, source: error }.into();
+    }
+    if error.is_builder() {
+        return FetchError::Address { address: from, problem: chain(&error) }.into();
+    }
+    Trouble::Connection(error).into()
+}
+
+/// Whether a connection failed because of the server's certificate.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return matches!(tls, rustls::Error::InvalidCertificate(_));
+        }
+        // An I/O error gives the cause of what it wraps, not what it wraps.
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+fn not_now(status: StatusCode, headers: &HeaderMap) -> Failure {
+    Failure::Again { trouble: Trouble::Status(status.as_u16()), after: retry_after(headers), kept: 0 }
+}
+
+/// When the server wants to be asked again: seconds, or a time, which is measured from the server's own (`Date`).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let value = text(RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let time = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp());
+    let until = time(value)?.duration_since(time(text(DATE)?)?);
+    Some(until.try_into().unwrap_or(Duration::ZERO))
+}
+
+/// What a `Content-Range` says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ContentRange {
+    /// First byte, and the one behind the last; `None` for a range that cannot be had.
+    pub(super) bytes: Option<(u64, u64)>,
+    /// Length of the file, where known.
+    pub(super) total: Option<u64>,
+}
+
+/// Reads `Content-Range: bytes FIRST-LAST/TOTAL`, `*` for what is not known.
+pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    let (range, total) = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    if range == "*" {
+        return Some(ContentRange { bytes: None, total });
+    }
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let end = last.checked_add(1)?;
+    (first <= last && total.is_none_or(|t| end <= t)).then_some(ContentRange { bytes: Some((first, end)), total })
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn headers(pairs: &[(reqwest::header::HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    fn range(bytes: Option<(u64, u64)>, total: Option<u64>) -> Option<ContentRange> {
+        Some(ContentRange { bytes, total })
+    }
+
+    #[rstest]
+    #[case("bytes 0-9/10", range(Some((0, 10)), Some(10)))]
+    #[case("bytes 5-9/*", range(Some((5, 10)), None))]
+    #[case("bytes */10", range(None, Some(10)))]
+    #[case("bytes 5-4/10", None)]
+    #[case("bytes 5-10/10", None)]
+    #[case("bytes 5-18446744073709551615/*", None)]
+    #[case("bytes x-9/10", None)]
+    #[case("0-9/10", None)]
+    fn ranges(#[case] text: &'static str, #[case] expected: Option<ContentRange>) {
+        assert_eq!(content_range(&headers(&[(CONTENT_RANGE, text)])), expected);
+    }
+
+    #[rstest]
+    #[case("120", None, Some(120))]
+    #[case(" 7 ", None, Some(7))]
+    #[case("Wed, 21 Oct 2015 07:28:00 GMT", Some("Wed, 21 Oct 2015 07:27:30 GMT"), Some(30))]
+    #[case("Wed, 21 Oct 2015 07:28:00 GMT", Some("Wed, 21 Oct 2015 07:29:30 GMT"), Some(0))]
+    #[case("Wed, 21 Oct 2015 07:28:00 GMT", None, None)]
+    #[case("-3", None, None)]
+    #[case("soon", None, None)]
+    fn when_to_ask_again(
+        #[case] value: &'static str,
+        #[case] date: Option<&'static str>,
+        #[case] seconds: Option<u64>,
+    ) {
+        let mut all = headers(&[(RETRY_AFTER, value)]);
+        if let Some(date) = date {
+            all.insert(DATE, HeaderValue::from_static(date));
+        }
+        assert_eq!(retry_after(&all), seconds.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn pauses_double_within_bounds() {
+        let settings = FetchSettings { pause_max: Duration::from_secs(5), ..FetchSettings::default() };
+        let fetcher = Fetcher::new(settings).unwrap();
+        for (failures, longest) in [(1, 1), (2, 2), (3, 4), (4, 5), (40, 5)] {
+            let pause = fetcher.pause(failures, None);
+            let longest = Duration::from_secs(longest);
+            assert!(pause <= longest && pause >= longest / 2, "{failures}: {pause:?}");
+        }
+        assert_eq!(fetcher.pause(1, Some(Duration::from_secs(100))), Duration::from_secs(100));
+        assert_eq!(fetcher.pause(1, Some(Duration::from_secs(1000))), Duration::from_secs(300));
+    }
+}

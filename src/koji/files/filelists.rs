@@ -1,0 +1,82 @@
+//! The full file lists: many times larger than primary, so only fetched where [`RepoDir::load`] would read them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::bring::{Bring, quiet};
+use super::download::blocking;
+use super::error::FetchError;
+use super::mirror::{Mirror, MirroredRepo};
+use crate::repodata::{RepoDir, beyond_primary};
+
+/// Most primaries of which it is remembered whether they need file lists.
+const REMEMBERED_MAX: usize = 1000;
+
+/// By checksum of primary, whether its own dependencies name paths that it does not have.
+pub(super) type Needs = BTreeMap<String, bool>;
+
+impl Mirror {
+    /// Fetches the full file lists of an architecture if resolving will read them: if a build requirement, or a dependency in the
+    /// repository itself, names a path that primary does not have. `requirements` are those of all source packages that will be resolved;
+    /// store them first, then call this, then resolve. `true`: they are there.
+    ///
+    /// Cost: parses primary, once for each that is new, unless a requirement or an earlier generation has already decided.
+    ///
+    /// # Errors
+    /// As [`Mirror::fetch`].
+    pub async fn ensure_filelists<'a>(
+        &self,
+        repo: &MirroredRepo,
+        arch: &str,
+        requirements: impl IntoIterator<Item = &'a str>,
+    ) -> Result<bool, FetchError> {
+        let dir = self.open(repo, arch).await?;
+        let Some(entry) = dir.repomd().find("filelists") else { return Ok(false) };
+        let here = repo.dir.join(arch).join(&entry.href).is_file();
+        if here || !beyond_primary(&[], requirements).is_empty() || self.needed_by_itself(dir).await? {
+            self.fetch_filelists(repo, arch).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn open(&self, repo: &MirroredRepo, arch: &str) -> Result<RepoDir, FetchError> {
+        let dir = repo.dir.join(arch);
+        Ok(blocking(move || RepoDir::open(dir)).await?)
+    }
+
+    async fn needed_by_itself(&self, dir: RepoDir) -> Result<bool, FetchError> {
+        let primary = dir.primary_checksum().unwrap_or_default().to_owned();
+        let remembered = || self.inner.needs.lock().expect("no thread panics while it holds the lock");
+        if let Some(known) = remembered().get(&primary) {
+            return Ok(*known);
+        }
+        let content = blocking(move || dir.packages()).await?;
+        let needed = blocking(move || !beyond_primary(&[content], []).is_empty()).await;
+        let mut remembered = remembered();
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(primary, needed);
+        Ok(needed)
+    }
+
+    /// Fetches the full file lists of an architecture, if its index names any and they are not there.
+    ///
+    /// # Errors
+    /// As [`Mirror::fetch`].
+    pub async fn fetch_filelists(&self, repo: &MirroredRepo, arch: &str) -> Result<(), FetchError> {
+        let dir = self.open(repo, arch).await?;
+        let Some(entry) = dir.repomd().find("filelists") else { return Ok(()) };
+        let key = (repo.tag.clone(), repo.id);
+        let turn = self.inner.slots.turn(&key).await?;
+        let inner = &*self.inner;
+        let bring = Bring::new(&inner.files, &inner.cache, &key, repo.dir.clone(), &quiet)?;
+        if let Err(error) = bring.metadata(arch, entry).await {
+            return Err(turn.failed(error));
+        }
+        let (cache, dir) = (Arc::clone(&inner.cache), repo.dir.clone());
+        blocking(move || cache.learn(&dir)).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! The source packages of a repository that has some: requirements of all of them in one file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::buildrequires::SourcePackage;
+use super::bring::{Bring, quiet};
+use super::download::blocking;
+use super::error::FetchError;
+use super::mirror::{Mirror, MirroredRepo};
+use crate::model::{Name, Nvr};
+use crate::repodata::{RepoContent, RepoDir};
+
+/// Build requirements as primary metadata have them. These do not say where a source package may be built (`BuildArch`, `ExclusiveArch`,
+/// `ExcludeArch`), so this is not yet a [`SourcePackage`]: one that is for another architecture would pass for broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceRequires {
+    /// Name, version, release.
+    pub nvr: Nvr,
+    /// Epoch, where it is not 0.
+    pub epoch: Option<u32>,
+    /// As in [`SourcePackage`].
+    pub requires: Vec<String>,
+}
+
+impl SourceRequires {
+    /// With what somebody else knows about architectures (the hub's `getRPMHeaders` of `BUILDARCHS`, `EXCLUSIVEARCH`, `EXCLUDEARCH`).
+    pub fn with_arches(self, buildarchs: Vec<Name>, exclusivearch: Vec<Name>, excludearch: Vec<Name>) -> SourcePackage {
+        let Self { nvr, epoch, requires } = self;
+        SourcePackage { nvr, epoch, requires, buildarchs, exclusivearch, excludearch, made_on: None }
+    }
+}
+
+impl Mirror {
+    /// Build requirements of the source packages in a repository, by NVR; `None` when it was made without source packages, which is the
+    /// usual case (`repo.json` says so: `src`, `separate_src`).
+    ///
+    /// # Errors
+    /// As [`Mirror::fetch`].
+    pub async fn from_source_repo(
+        &self,
+        repo: &MirroredRepo,
+    ) -> Result<Option<BTreeMap<Nvr, SourceRequires>>, FetchError> {
+        let dir = if repo.opts.iter().any(|o| o == "separate_src") {
+            self.fetch_sources(repo).await?;
+            repo.dir.join("src")
+        } else if repo.opts.iter().any(|o| o == "src") {
+            // Every architecture has all of them.
+            let Some(arch) = repo.arches.first() else { return Ok(Some(BTreeMap::new())) };
+            repo.dir.join(arch.as_str())
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(blocking(move || RepoDir::open(dir)?.packages().map(|content| sources(&content))).await?))
+    }
+
+    /// Index and primary of the source packages, in the same place as on the hub.
+    async fn fetch_sources(&self, repo: &MirroredRepo) -> Result<(), FetchError> {
+        let key = (repo.tag.clone(), repo.id);
+        let turn = self.inner.slots.turn(&key).await?;
+        let inner = &*self.inner;
+        let bring = Bring::new(&inner.files, &inner.cache, &key, repo.dir.clone(), &quiet)?;
+        if let Err(error) = bring.sources().await {
+            return Err(turn.failed(error));
+        }
+        let (cache, dir) = (Arc::clone(&inner.cache), repo.dir.clone());
+        blocking(move || cache.learn(&dir)).await;
+        Ok(())
+    }
+}
+
+/// Those of our own hub: source packages of external repositories are not its sources.
+fn sources(content: &RepoContent) -> BTreeMap<Nvr, SourceRequires> {
+    let own = content.packages().iter().filter(|p| p.is_source() && !p.is_external());
+    own.map(|package| {
+        let (version, release) = (package.evr.version.clone(), package.evr.release.clone());
+        let nvr = Nvr { name: package.name.clone(), version, release };
+        let requires = content.build_requires(package);
+        (nvr.clone(), SourceRequires { nvr, epoch: package.evr.epoch, requires })
+    })
+    .collect()
+}

@@ -1,0 +1,250 @@
+//! Logging in.
+//!
+//! Both ways are the same call, `sslLogin` to `…/ssllogin`, a path the web server protects: with a client certificate the TLS
+//! connection says who we are, with Kerberos a header does. The hub answers with a session.
+
+#[cfg(feature = "gssapi")]
+mod gssapi;
+
+use std::fmt;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client, Url};
+
+use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, connections};
+use super::faults::FaultKind;
+use super::records::SessionGrant;
+use super::shape::{FromValue as _, ShapeError};
+use super::xmlrpc::{Call, Value};
+
+/// The method, for errors and counting.
+const LOGIN: &str = "sslLogin";
+
+/// A session of the hub.
+pub(crate) struct Login {
+    /// Its number.
+    pub(crate) id: i64,
+    /// What proves that it is ours.
+    pub(crate) key: HeaderValue,
+    /// Connections for it, with the client certificate where that is the login.
+    pub(crate) http: Client,
+    next: i64,
+}
+
+impl fmt::Debug for Login {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("id", &self.id).field("next", &self.next).finish()
+    }
+}
+
+impl Login {
+    /// The number of the next call.
+    pub(crate) const fn next_number(&mut self) -> i64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+}
+
+/// What must stand in the environment of the process for a login with Kerberos to find its files: the system's library takes them
+/// from there only, and a running process cannot change its environment safely. Empty when nothing is needed.
+///
+/// `KRB5_CLIENT_KTNAME` is the keytab from which tickets are got and renewed, `KRB5CCNAME` where they are kept.
+pub fn gssapi_environment(auth: &Auth) -> Vec<(&'static str, String)> {
+    let Auth::Gssapi { keytab, ccache, .. } = auth else { return Vec::new() };
+    let keytab = keytab.as_ref().map(|path| ("KRB5_CLIENT_KTNAME", path.display().to_string()));
+    let ccache = ccache.as_ref().map(|place| ("KRB5CCNAME", place.clone()));
+    keytab.into_iter().chain(ccache).collect()
+}
+
+/// Whether the environment is as it must be.
+fn check_environment(auth: &Auth, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
+    let place = |text: &str| text.strip_prefix("FILE:").unwrap_or(text).to_owned();
+    for (name, wanted) in gssapi_environment(auth) {
+        if get(name).map(|is| place(&is)) != Some(place(&wanted)) {
+            return Err(SettingsError::Environment { name, wanted });
+        }
+    }
+    Ok(())
+}
+
+/// Where sessions are spoken with: by TLS, as they carry what proves who we are. Only on the same machine it may be plain.
+fn secure(url: &Url) -> Url {
+    let loopback = match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+        None => false,
+    };
+    let mut url = url.clone();
+    if url.scheme() == "http" && !loopback && url.set_scheme("https").is_err() {
+        tracing::warn!("{url} cannot be spoken with by TLS");
+    }
+    url
+}
+
+impl HubClient {
+    /// Where sessions are spoken with.
+    pub(crate) fn session_url(&self) -> Url {
+        secure(self.url())
+    }
+
+    /// Makes a session.
+    pub(crate) async fn log_in(&self, attempts: &mut Attempts<'_>) -> Result<Login, HubError> {
+        let settings = self.settings();
+        let http = match &settings.auth {
+            Auth::Anonymous => return Err(SettingsError::NoLogin { server: settings.server.clone() }.into()),
+            Auth::Certificate { .. } => connections(settings, &settings.auth)?,
+            Auth::Gssapi { .. } => {
+                check_environment(&settings.auth, |name| std::env::var(name).ok())?;
+                self.http().clone()
+            }
+        };
+        let call = Call::new(LOGIN.to_owned(), Vec::new()).with("proxyuser", Value::Nil);
+        let body: Body = self.encode(&call)?.into();
+        loop {
+            let error = match self.log_in_once(&http, &body, attempts).await {
+                Ok(grant) => return self.granted(grant, http),
+                Err(error) => error,
+            };
+            if !attempts.again(&error).await {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn log_in_once(&self, http: &Client, body: &Body, attempts: &Attempts<'_>) -> Result<SessionGrant, HubError> {
+        let settings = self.settings();
+        let mut url = self.session_url();
+        url.set_path(&format!("{}/ssllogin", url.path()));
+        let mut headers = HeaderMap::new();
+        let negotiation = match &settings.auth {
+            Auth::Gssapi { principal, .. } => Some(self.negotiate(principal.as_deref(), &url).await?),
+            Auth::Anonymous | Auth::Certificate { .. } => None,
+        };
+        if let Some((token, _)) = &negotiation {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
+        let limit = attempts.limit(settings.auth_timeout);
+        let request = Request { at: self.at(LOGIN), url, headers, body: body.to_request(), limit };
+        let answer = self.exchange(http, request).await?;
+        let value = answer.value.map_err(|fault| {
+            let at = self.at(LOGIN);
+            match fault.kind() {
+                FaultKind::Auth | FaultKind::AuthLock | FaultKind::Gssapi => {
+                    HubError::Denied { at, fault, hint: self.login_hint() }
+                }
+                _ => HubError::from_fault(at, fault),
+            }
+        })?;
+        if let (Some((_, negotiation)), Some(token)) = (negotiation, answer.negotiate) {
+            self.check_server(negotiation, token).await?;
+        }
+        SessionGrant::from_value(&value).map_err(|error| self.strange(error))
+    }
+
+    fn granted(&self, grant: SessionGrant, http: Client) -> Result<Login, HubError> {
+        let mut key = HeaderValue::from_str(&grant.key).map_err(|_| {
+            let error = ShapeError::new("a key that fits into a header", &Value::Text(String::new()));
+            self.strange(error.in_member("session-key"))
+        })?;
+        key.set_sensitive(true);
+        Ok(Login { id: grant.id, key, http, next: 0 })
+    }
+
+    fn strange(&self, error: ShapeError) -> HubError {
+        HubError::Shape { at: self.at(LOGIN), source: error.in_answer_to(LOGIN) }
+    }
+}
+
+#[cfg(feature = "gssapi")]
+impl HubClient {
+    /// The header that says who we are, and what can check who the server is.
+    async fn negotiate(
+        &self,
+        principal: Option<&str>,
+        url: &Url,
+    ) -> Result<(HeaderValue, gssapi::Negotiation), HubError> {
+        let principal = principal.map(str::to_owned);
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let begun = tokio::task::spawn_blocking(move || gssapi::Negotiation::begin(principal.as_deref(), &host)).await;
+        let (token, negotiation) = self.kerberos(begun)?;
+        let mut header = HeaderValue::from_str(&format!("Negotiate {token}"))
+            .map_err(|_| self.kerberos_trouble(gssapi::Trouble::new("the token does not fit into a header")))?;
+        header.set_sensitive(true);
+        Ok((header, negotiation))
+    }
+
+    /// Whether the server has proved that it is what it should be.
+    async fn check_server(&self, negotiation: gssapi::Negotiation, token: String) -> Result<(), HubError> {
+        let checked = tokio::task::spawn_blocking(move || negotiation.finish(&token)).await;
+        self.kerberos(checked)
+    }
+
+    fn kerberos<T>(&self, done: Result<Result<T, gssapi::Trouble>, tokio::task::JoinError>) -> Result<T, HubError> {
+        match done {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(trouble)) => Err(self.kerberos_trouble(trouble)),
+            Err(stopped) => Err(self.kerberos_trouble(gssapi::Trouble::new(&stopped.to_string()))),
+        }
+    }
+
+    fn kerberos_trouble(&self, trouble: gssapi::Trouble) -> HubError {
+        let gssapi::Trouble { problem, unreachable } = trouble;
+        HubError::Kerberos { at: self.at(LOGIN), problem, hint: self.login_hint(), unreachable }
+    }
+}
+
+#[cfg(not(feature = "gssapi"))]
+impl HubClient {
+    async fn negotiate(&self, _: Option<&str>, _: &Url) -> Result<(HeaderValue, ()), HubError> {
+        Err(SettingsError::NoGssapi.into())
+    }
+
+    async fn check_server(&self, (): (), _: String) -> Result<(), HubError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::far("http://koji.example.org/kojihub", "https://koji.example.org/kojihub")]
+    #[case::already("https://koji.example.org/kojihub", "https://koji.example.org/kojihub")]
+    #[case::port("http://koji.example.org:8080/kojihub", "https://koji.example.org:8080/kojihub")]
+    #[case::here("http://localhost:8080/kojihub", "http://localhost:8080/kojihub")]
+    #[case::here_by_number("http://127.0.0.1:8080/kojihub", "http://127.0.0.1:8080/kojihub")]
+    #[case::here_by_long_number("http://[::1]:8080/kojihub", "http://[::1]:8080/kojihub")]
+    fn sessions_are_not_spoken_in_the_open(#[case] server: &str, #[case] expected: &str) {
+        assert_eq!(secure(&Url::parse(server).unwrap()).as_str(), expected);
+    }
+
+    #[test]
+    fn the_environment_must_name_the_files() {
+        let auth = Auth::Gssapi {
+            principal: None,
+            keytab: Some("/etc/koschei.keytab".into()),
+            ccache: Some("FILE:/run/cc".to_owned()),
+        };
+        let environment = |keytab: &'static str, ccache: &'static str| {
+            move |name: &str| match name {
+                "KRB5_CLIENT_KTNAME" => Some(keytab.to_owned()),
+                "KRB5CCNAME" => Some(ccache.to_owned()),
+                _ => None,
+            }
+        };
+        assert!(check_environment(&auth, environment("FILE:/etc/koschei.keytab", "/run/cc")).is_ok());
+        let error = check_environment(&auth, environment("/etc/krb5.keytab", "/run/cc")).unwrap_err();
+        let expected =
+            "log in with Kerberos: start the program with KRB5_CLIENT_KTNAME=/etc/koschei.keytab in its environment";
+        assert_eq!(error.to_string(), expected);
+        assert!(check_environment(&auth, |_| None).is_err());
+        assert!(check_environment(&Auth::Anonymous, |_| None).is_ok());
+        let default = Auth::Gssapi { principal: None, keytab: None, ccache: None };
+        assert!(check_environment(&default, |_| None).is_ok(), "what is not set is left to the system");
+    }
+}

@@ -1,0 +1,157 @@
+//! What tasks were asked to do: their parameters, which are whatever somebody sent.
+//!
+//! The hub stores the parameters of a `build` unread, so nothing here may be relied on; what is not understood is left out.
+
+use std::collections::BTreeMap;
+
+use crate::koji::shape::{FromValue, Words};
+use crate::koji::xmlrpc::{Call, Value};
+use crate::model::{Name, RepoId, TagId};
+
+/// Build option that takes any struct and is kept as it is, in which we put the number of our decision.
+pub const METADATA: &str = "custom_user_metadata";
+
+/// The parameters of a `build` task: source, target, options.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct BuildRequest {
+    /// An SCM URL, an uploaded file, or `../packages/…/N-V-R.src.rpm`.
+    pub source: String,
+    /// The target; nil where only a repository was given.
+    pub target: Option<Name>,
+    /// Whether the result is thrown away.
+    pub scratch: bool,
+    /// The repository to build in.
+    pub repo_id: Option<RepoId>,
+    /// The architectures to build on instead of the tag's.
+    pub arch_override: Option<Vec<Name>>,
+    /// What the submitter noted; a struct, unless somebody made a mistake.
+    pub metadata: Option<Value>,
+    /// All options, the ones above included.
+    pub opts: BTreeMap<String, Value>,
+}
+
+impl BuildRequest {
+    /// From the parameters; `None` when there is no source.
+    pub fn of(parameters: &[Value]) -> Option<Self> {
+        let call = Call::new(String::new(), parameters.to_vec());
+        let parameter = |place: usize, name: &str| call.args.get(place).or_else(|| call.kwargs.get(name));
+        let opts = match parameter(2, "opts") {
+            Some(Value::Struct(opts)) => opts.clone(),
+            _ => BTreeMap::new(),
+        };
+        let words =
+            |value: &Value| Words::from_value(value).ok().map(|words| words.0).filter(|words| !words.is_empty());
+        Some(Self {
+            source: parameter(0, "src")?.as_str()?.to_owned(),
+            target: parameter(1, "target").and_then(|target| Name::from_value(target).ok()),
+            scratch: opts.get("scratch").is_some_and(Value::truth),
+            repo_id: opts.get("repo_id").and_then(Value::as_int).map(RepoId),
+            arch_override: opts.get("arch_override").and_then(words),
+            metadata: opts.get(METADATA).filter(|value| value.truth()).cloned(),
+            opts,
+        })
+    }
+}
+
+/// The parameters of a `buildArch` or `rebuildSRPM` task: source package, tag, perhaps architecture, options.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BuildArchRequest {
+    /// The source package, relative to `work/` of the hub's files.
+    pub srpm: String,
+    /// The tag built in; nil where the repository says it.
+    pub tag: Option<TagId>,
+    /// Architecture; absent for `rebuildSRPM`.
+    pub arch: Option<Name>,
+    /// The repository built in.
+    pub repo_id: Option<RepoId>,
+}
+
+impl BuildArchRequest {
+    /// From the method and its parameters; `None` when it is another method or there is no source package.
+    pub fn of(method: &str, parameters: &[Value]) -> Option<Self> {
+        let call = Call::new(String::new(), parameters.to_vec());
+        let names: &[&str] = match method {
+            "buildArch" => &["pkg", "root", "arch", "keep_srpm", "opts"],
+            "rebuildSRPM" => &["srpm", "build_tag", "opts"],
+            _ => return None,
+        };
+        let parameter = |name: &str| {
+            let place = names.iter().position(|n| *n == name)?;
+            call.args.get(place).or_else(|| call.kwargs.get(name))
+        };
+        let opts = parameter("opts");
+        Some(Self {
+            srpm: names.first().and_then(|name| parameter(name))?.as_str()?.to_owned(),
+            tag: names.get(1).and_then(|name| parameter(name)).and_then(Value::as_int).map(TagId),
+            arch: parameter("arch").and_then(|arch| Name::from_value(arch).ok()),
+            repo_id: opts.and_then(|opts| opts.get("repo_id")).and_then(Value::as_int).map(RepoId),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(members: &[(&str, Value)]) -> Value {
+        Value::Struct(members.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+    }
+
+    #[test]
+    fn a_build_request_is_read_positional_or_by_keyword() {
+        let opts = record(&[
+            ("scratch", true.into()),
+            ("repo_id", 28.into()),
+            ("arch_override", "x86_64 aarch64".into()),
+            (METADATA, record(&[("koschei", "r5".into())])),
+            ("unheard_of", Value::Nil),
+        ]);
+        let expected = BuildRequest {
+            source: "../packages/a.src.rpm".to_owned(),
+            target: Some("f99".into()),
+            scratch: true,
+            repo_id: Some(RepoId(28)),
+            arch_override: Some(vec!["x86_64".into(), "aarch64".into()]),
+            metadata: Some(record(&[("koschei", "r5".into())])),
+            opts: match opts.clone() {
+                Value::Struct(opts) => opts,
+                _ => unreachable!(),
+            },
+        };
+        let positional = [Value::from("../packages/a.src.rpm"), "f99".into(), opts.clone()];
+        assert_eq!(BuildRequest::of(&positional), Some(expected.clone()));
+        let keyword = record(&[
+            ("src", "../packages/a.src.rpm".into()),
+            ("target", "f99".into()),
+            ("opts", opts),
+            ("__starstar", true.into()),
+        ]);
+        assert_eq!(BuildRequest::of(&[keyword]), Some(expected));
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        let opts = record(&[("repo_id", "none".into()), ("arch_override", 5.into()), (METADATA, "".into())]);
+        let request = BuildRequest::of(&["a".into(), Value::Nil, opts]).unwrap();
+        assert_eq!((request.target, request.repo_id, request.arch_override), (None, None, None));
+        assert_eq!((request.scratch, request.metadata), (false, None));
+        assert_eq!(BuildRequest::of(&["a".into(), Value::Nil, 7.into()]).map(|r| r.opts.len()), Some(0));
+        assert_eq!(BuildRequest::of(&[]), None);
+        assert_eq!(BuildRequest::of(&[5.into()]), None);
+    }
+
+    #[test]
+    fn tasks_of_one_architecture_say_their_repository() {
+        let opts = record(&[("repo_id", 45.into())]);
+        let arch = ["tasks/1/1/a.src.rpm".into(), 3.into(), "x86_64".into(), true.into(), opts.clone()];
+        let request = BuildArchRequest::of("buildArch", &arch).unwrap();
+        assert_eq!(
+            (request.tag, request.arch.as_deref(), request.repo_id),
+            (Some(TagId(3)), Some("x86_64"), Some(RepoId(45)))
+        );
+        let srpm = ["a.src.rpm".into(), 3.into(), opts];
+        let request = BuildArchRequest::of("rebuildSRPM", &srpm).unwrap();
+        assert_eq!((request.tag, request.arch, request.repo_id), (Some(TagId(3)), None, Some(RepoId(45))));
+        assert_eq!(BuildArchRequest::of("newRepo", &srpm), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! What a test says of a build: its source package and its binary packages.
+
+use std::sync::Arc;
+
+use super::rows::Dep;
+
+/// A build to be imported, or to be the result of a real one.
+#[derive(Clone, Debug)]
+pub struct NewBuild {
+    pub name: String,
+    pub version: String,
+    pub release: String,
+    pub epoch: Option<i64>,
+    /// Who built it; none: who imports it.
+    pub owner: Option<String>,
+    /// BuildRequires, as text (`make >= 4`, rich ones whole).
+    pub requires: Vec<String>,
+    pub buildarchs: Vec<String>,
+    pub exclusivearch: Vec<String>,
+    pub excludearch: Vec<String>,
+    pub rpms: Vec<NewRpm>,
+}
+
+/// A binary package of a build.
+#[derive(Clone, Debug)]
+pub struct NewRpm {
+    pub name: String,
+    pub arch: String,
+    /// Besides its own name, with and without architecture.
+    pub provides: Vec<String>,
+    pub requires: Vec<String>,
+    pub conflicts: Vec<String>,
+    pub obsoletes: Vec<String>,
+    pub files: Vec<String>,
+}
+
+impl NewBuild {
+    /// A build of the name, version and release without any binary package yet.
+    pub fn new(nvr: &str) -> Self {
+        let (rest, release) = nvr.rsplit_once('-').unwrap();
+        let (name, version) = rest.rsplit_once('-').unwrap();
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            release: release.to_owned(),
+            epoch: None,
+            owner: None,
+            requires: Vec::new(),
+            buildarchs: Vec::new(),
+            exclusivearch: Vec::new(),
+            excludearch: Vec::new(),
+            rpms: Vec::new(),
+        }
+    }
+
+    pub fn epoch(mut self, epoch: i64) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+
+    pub fn owner(mut self, owner: &str) -> Self {
+        self.owner = Some(owner.to_owned());
+        self
+    }
+
+    pub fn build_requires(mut self, requires: &[&str]) -> Self {
+        self.requires.extend(requires.iter().map(|r| (*r).to_owned()));
+        self
+    }
+
+    pub fn exclusive_arch(mut self, arches: &[&str]) -> Self {
+        self.exclusivearch = arches.iter().map(|a| (*a).to_owned()).collect();
+        self
+    }
+
+    pub fn exclude_arch(mut self, arches: &[&str]) -> Self {
+        self.excludearch = arches.iter().map(|a| (*a).to_owned()).collect();
+        self
+    }
+
+    /// Says `BuildArch: noarch`.
+    pub fn build_noarch(mut self) -> Self {
+        self.buildarchs = vec!["noarch".to_owned()];
+        self
+    }
+
+    /// Adds a binary package for each architecture, requiring what is given.
+    pub fn binary(self, name: &str, arches: &[&str], requires: &[&str]) -> Self {
+        self.binary_with(name, arches, &[], requires)
+    }
+
+    /// The same with further provides.
+    pub fn binary_with(mut self, name: &str, arches: &[&str], provides: &[&str], requires: &[&str]) -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        for arch in arches {
+            self.rpms.push(NewRpm {
+                name: name.to_owned(),
+                arch: (*arch).to_owned(),
+                provides: owned(provides),
+                requires: owned(requires),
+                conflicts: Vec::new(),
+                obsoletes: Vec::new(),
+                files: Vec::new(),
+            });
+        }
+        self
+    }
+
+    pub fn nvr(&self) -> String {
+        format!("{}-{}-{}", self.name, self.version, self.release)
+    }
+
+    /// `[e:]v-r`.
+    pub fn evr(&self) -> String {
+        let epoch = self.epoch.map(|e| format!("{e}:")).unwrap_or_default();
+        format!("{epoch}{}-{}", self.version, self.release)
+    }
+
+    /// The source package's requirements, in the order of a header: by name.
+    pub fn source_deps(&self) -> Arc<Vec<Dep>> {
+        let mut deps: Vec<Dep> = self.requires.iter().map(|r| dep(r, 0)).collect();
+        deps.push(Dep {
+            name: "rpmlib(CompressedFileNames)".into(),
+            version: "3.0.4-1".into(),
+            flags: 16_777_226,
+            kind: 0,
+        });
+        deps.push(Dep { name: "rpmlib(FileDigests)".into(), version: "4.6.0-1".into(), flags: 16_777_226, kind: 0 });
+        deps.sort_by(|a, b| a.name.cmp(&b.name));
+        Arc::new(deps)
+    }
+}
+
+/// rpm's name of an architecture in a dependency: `(x86-64)`.
+pub fn isa(arch: &str) -> Option<&'static str> {
+    Some(match arch {
+        "x86_64" => "(x86-64)",
+        "aarch64" => "(aarch-64)",
+        "ppc64le" => "(ppc-64)",
+        "s390x" => "(s390-64)",
+        "i686" => "(x86-32)",
+        "riscv64" => "(riscv-64)",
+        _ => return None,
+    })
+}
+
+/// A dependency from text: `name`, `name OP [e:]v[-r]`, or a rich one.
+pub fn dep(text: &str, kind: i64) -> Dep {
+    let plain = |name: &str| Dep { name: name.to_owned(), version: String::new(), flags: 0, kind };
+    if text.starts_with('(') {
+        return plain(text);
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [name, op, version] = words.as_slice() else { return plain(text) };
+    let flags = match *op {
+        "<" => 2,
+        ">" => 4,
+        "=" => 8,
+        "<=" => 10,
+        ">=" => 12,
+        other => panic!("operator {other} in {text}"),
+    };
+    Dep { name: (*name).to_owned(), version: (*version).to_owned(), flags, kind }
+}
+
+impl NewRpm {
+    pub fn deps(&self, build: &NewBuild) -> Arc<Vec<Dep>> {
+        let own = format!("{} = {}", self.name, build.evr());
+        let with_isa = isa(&self.arch).map(|isa| format!("{}{isa} = {}", self.name, build.evr()));
+        let provides = std::iter::once(&own).chain(&with_isa).chain(&self.provides).map(|p| dep(p, 1));
+        let requires = self.requires.iter().map(|r| dep(r, 0));
+        let obsoletes = self.obsoletes.iter().map(|r| dep(r, 2));
+        let conflicts = self.conflicts.iter().map(|r| dep(r, 3));
+        let mut deps: Vec<Dep> = requires.chain(provides).chain(obsoletes).chain(conflicts).collect();
+        deps.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        Arc::new(deps)
+    }
+}

@@ -1,0 +1,281 @@
+//! The test hub itself: sessions, call numbers, expiry, outages, `multiCall`, phantoms, lies.
+
+use std::time::Duration;
+
+use koschei::koji::xmlrpc::Value;
+use rstest::rstest;
+
+use crate::hub::value::row;
+use crate::hub::{Caller, Gate, Hub, Lie, NewBuild, Settings, V};
+
+/// A hub with a tag, a build tag, a target, and two builds of which the first is tagged.
+fn hub() -> (Hub, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path()));
+    hub.change(|tx| {
+        tx.create_tag("f99", "")?;
+        tx.create_tag("f99-build", "x86_64 aarch64")?;
+        tx.add_inheritance("f99-build", "f99", crate::hub::Inherit::default())?;
+        tx.create_target("f99", "f99-build", "f99")?;
+        tx.package_list_add("f99", "sed", "alice")?;
+        tx.import_build(&NewBuild::new("sed-4.9-1.fc99").binary("sed", &["x86_64", "aarch64"], &[]))?;
+        tx.import_build(&NewBuild::new("sed-4.9-2.fc99").binary("sed", &["x86_64", "aarch64"], &[]))?;
+        tx.tag_build("f99", "sed-4.9-1.fc99", false)
+    });
+    hub.take_messages();
+    (hub, dir)
+}
+
+const SOURCE: &str = "../packages/sed/4.9/1.fc99/src/sed-4.9-1.fc99.src.rpm";
+
+fn scratch() -> [V; 3] {
+    [SOURCE.into(), "f99".into(), row! { "scratch" => true }]
+}
+
+fn code(result: Result<Value, koschei::koji::xmlrpc::Fault>) -> i64 {
+    result.unwrap_err().code
+}
+
+fn int(value: &Value) -> i64 {
+    value.as_int().unwrap()
+}
+
+/// The table of koji.md, §4: the number is stored only with a call that commits.
+#[test]
+fn call_numbers() {
+    let (hub, _dir) = hub();
+    let mut koschei = Caller::login(&hub, "koschei");
+    koschei.callnum = 5;
+    // A read call stores nothing: the same number, and a smaller one, are accepted.
+    koschei.same("getLoggedInUser", &[]).unwrap();
+    koschei.same("getLoggedInUser", &[]).unwrap();
+    koschei.callnum = 3;
+    koschei.same("getLoggedInUser", &[]).unwrap();
+    // A failed call stores nothing.
+    let refused = [SOURCE.into(), "f99".into(), row! { "scratch" => true }, (-5).into()];
+    assert_eq!(code(koschei.same("build", &refused)), 1004);
+    // A written one does: the same again is refused and not executed, a smaller number is out of order.
+    let task = int(&koschei.same("build", &scratch()).unwrap());
+    let fault = koschei.same("build", &scratch()).unwrap_err();
+    let session = koschei.session.clone().unwrap().0;
+    assert_eq!(
+        (fault.code, fault.message),
+        (1009, format!("unable to retry call 3 (method build) for session {session}"))
+    );
+    koschei.callnum = 2;
+    let fault = koschei.same("getLoggedInUser", &[]).unwrap_err();
+    assert_eq!((fault.code, fault.message), (1008, format!("3 > 2 (session {session})")));
+    assert_eq!(hub.dump().tasks.iter().map(|t| t.id).collect::<Vec<_>>(), [task]);
+}
+
+#[test]
+fn without_a_session() {
+    let (hub, _dir) = hub();
+    let mut nobody = Caller::new(&hub);
+    assert_eq!(nobody.call("getLoggedInUser", &[]).unwrap(), Value::Nil);
+    assert_eq!(code(nobody.call("build", &scratch())), 1004);
+    nobody.session = Some((77, "1-xyz".to_owned()));
+    let fault = nobody.call("getAPIVersion", &[]).unwrap_err();
+    assert_eq!((fault.code, fault.message.as_str()), (1002, "Invalid session or bad credentials"));
+    assert_eq!(hub.dump().tasks, []);
+}
+
+#[test]
+fn expiry_and_renewal() {
+    let (hub, _dir) = hub();
+    let mut koschei = Caller::login(&hub, "koschei");
+    for _ in 0..4 {
+        koschei.call("build", &scratch()).unwrap();
+    }
+    hub.core.lock().clock.advance(Duration::from_hours(25));
+    let session = koschei.session.clone().unwrap();
+    let fault = koschei.call("getAPIVersion", &[]).unwrap_err();
+    assert_eq!((fault.code, fault.message), (1007, format!("session \"{}\" has expired", session.0)));
+    koschei.renew();
+    let renewed = koschei.session.clone().unwrap();
+    assert!(renewed.0 == session.0 && renewed.1 != session.1, "the same session with another key");
+    // The hub goes on counting: who starts at 0 again is out of order.
+    let reset = Caller { callnum: 0, ..koschei.clone() };
+    assert_eq!(code(reset.same("getAPIVersion", &[])), 1008);
+    koschei.call("getAPIVersion", &[]).unwrap();
+    koschei.call("logout", &[]).unwrap();
+    assert_eq!(code(koschei.call("getAPIVersion", &[])), 1002);
+}
+
+#[test]
+fn sessions_in_the_url() {
+    let (hub, _dir) = hub();
+    let koschei = Caller::login(&hub, "koschei");
+    let (id, key) = koschei.session.clone().unwrap();
+    let nobody = Caller::new(&hub);
+    let body = crate::hub::value::request("getLoggedInUser", &[]);
+    let path = format!("/kojihub?session-id={id}&session-key={key}&callnum=1");
+    let user =
+        |answer: crate::hub::caller::Answer| koschei::koji::xmlrpc::decode_response(&answer.body).unwrap().unwrap();
+    assert_eq!(user(nobody.post(&path, &body).unwrap()).get("name").unwrap().as_str(), Some("koschei"));
+    hub.settings(|s| s.url_sessions = false);
+    assert_eq!(user(nobody.post(&path, &body).unwrap()), Value::Nil);
+}
+
+#[test]
+fn outages() {
+    let (hub, _dir) = hub();
+    let mut koschei = Caller::login(&hub, "koschei");
+    let mut admin = Caller::login(&hub, "kojiadmin");
+    hub.settings(|s| s.offline = Some("planned outage".to_owned()));
+    let fault = koschei.call("getAPIVersion", &[]).unwrap_err();
+    assert_eq!((fault.code, fault.message.as_str()), (1014, "planned outage"));
+    // Malformed requests are not looked at, GET is as ever.
+    let answer = Caller::new(&hub).post("/kojihub", "<methodCall>").unwrap();
+    assert_eq!(answer.status, 200);
+    let address = koschei.address.clone();
+    assert_eq!(crate::hub::caller::http(&address, "GET /kojihub HTTP/1.1\r\n", b"").unwrap().status, 405);
+    hub.settings(|s| s.offline = None);
+    assert_eq!(Caller::new(&hub).post("/kojihub", "<methodCall>").unwrap().status, 400);
+
+    hub.settings(|s| s.lockout = true);
+    assert_eq!(code(koschei.call("getAPIVersion", &[])), 1014);
+    assert_eq!(code(Caller::new(&hub).call("getAPIVersion", &[])), 1014);
+    admin.call("getAPIVersion", &[]).unwrap();
+    Caller::login(&hub, "koschei").call("logout", &[]).unwrap();
+    hub.settings(|s| s.lockout = false);
+
+    hub.settings(|s| s.database_down = true);
+    let fault = koschei.call("getAPIVersion", &[]).unwrap_err();
+    assert_eq!((fault.code, fault.message.as_str()), (1014, "database outage"));
+    hub.settings(|s| s.database_down = false);
+    koschei.call("getAPIVersion", &[]).unwrap();
+}
+
+/// A hub that is stopped refuses connections; tables and sessions outlive it.
+#[test]
+fn stopped_and_started() {
+    let (hub, _dir) = hub();
+    let mut koschei = Caller::login(&hub, "koschei");
+    koschei.call("build", &scratch()).unwrap();
+    hub.stop();
+    let refused = koschei.post("/kojihub", "").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    hub.restart();
+    assert_eq!(koschei.call("getLoggedInUser", &[]).unwrap().get("name").unwrap().as_str(), Some("koschei"));
+    assert_eq!(hub.dump().tasks.len(), 1);
+}
+
+/// An element that fails is rolled back alone; its message is published when the rest commits.
+#[test]
+fn multi_call_and_phantoms() {
+    let (hub, _dir) = hub();
+    let mut admin = Caller::login(&hub, "kojiadmin");
+    let element = |method: &str, params: Vec<V>| row! { "methodName" => method, "params" => params };
+    let before = hub.dump();
+    let elements = vec![
+        element("massTag", vec!["f99".into(), vec![V::from("sed-4.9-2.fc99"), "no-such-build-1-1".into()].into()]),
+        element("getTag", vec!["f99".into(), row! { "strict" => true, "__starstar" => true }]),
+        element("noSuchMethod", Vec::new()),
+    ];
+    // Nothing commits: no message.
+    let answers = admin.call("multiCall", &[elements.clone().into()]).unwrap();
+    assert_eq!(hub.take_messages(), []);
+    let fault = |n: usize| int(answers.as_array().unwrap()[n].get("faultCode").unwrap());
+    assert_eq!((fault(0), fault(2)), (1000, 1000));
+    assert_eq!(answers.as_array().unwrap()[1].as_array().unwrap()[0].get("name").unwrap().as_str(), Some("f99"));
+
+    let mut elements = elements;
+    elements.push(element("packageListAdd", vec!["f99".into(), "tar".into(), "bob".into()]));
+    admin.call("multiCall", &[elements.into()]).unwrap();
+    let topics: Vec<String> = hub.take_messages().iter().map(|m| m.short_topic().to_owned()).collect();
+    assert_eq!(topics, ["buildsys.tag", "buildsys.package.list.change"]);
+    let after = hub.dump();
+    assert_eq!(after.tags["f99"].builds, before.tags["f99"].builds, "it was not tagged");
+    assert!(after.tags["f99"].packages.contains_key("tar"));
+    assert_eq!(after.last_event, before.last_event + 1, "the failed element's event is gone");
+}
+
+/// The database goes away in the middle of a call: rolled back, HTTP 500, no message, then fault 1014; the session goes on afterwards.
+#[test]
+fn a_call_in_flight_when_the_database_dies() {
+    let (hub, _dir) = hub();
+    let koschei = Caller::login(&hub, "koschei");
+    hub.misbehave("build", Lie::DatabaseDies, 1);
+    let answer = koschei.post("/kojihub", &crate::hub::value::request("build", &scratch())).unwrap();
+    assert_eq!(answer.status, 500);
+    assert_eq!(code(koschei.same("build", &scratch())), 1014);
+    hub.settings(|s| s.database_down = false);
+    assert_eq!(hub.dump().tasks, []);
+    koschei.same("build", &scratch()).unwrap();
+    assert_eq!(hub.dump().tasks.len(), 1);
+}
+
+/// The answer is lost, the task is there, the same number says so.
+#[test]
+fn a_lost_answer() {
+    let (hub, _dir) = hub();
+    let mut koschei = Caller::login(&hub, "koschei");
+    koschei.call("getAPIVersion", &[]).unwrap();
+    hub.misbehave("build", Lie::CutAfter, 1);
+    assert!(koschei.post("/kojihub", &crate::hub::value::request("build", &scratch())).is_err());
+    assert_eq!(code(koschei.same("build", &scratch())), 1009);
+    assert_eq!(hub.dump().tasks.len(), 1);
+}
+
+#[rstest]
+#[case::status(Lie::Status(502))]
+#[case::fault(Lie::Fault(1, "Traceback".to_owned()))]
+#[case::cut(Lie::CutBefore)]
+#[case::redirect(Lie::Redirect("http://127.0.0.1:1/".to_owned()))]
+fn not_executed(#[case] lie: Lie) {
+    let (hub, _dir) = hub();
+    let koschei = Caller::login(&hub, "koschei");
+    hub.misbehave("build", lie, 1);
+    let answer = koschei.post("/kojihub", &crate::hub::value::request("build", &scratch()));
+    assert!(answer.map_or(true, |a| a.status != 200 || String::from_utf8_lossy(&a.body).contains("faultCode")));
+    assert_eq!(hub.dump().tasks, []);
+    koschei.same("build", &scratch()).unwrap();
+}
+
+#[test]
+fn bad_answers() {
+    let (hub, _dir) = hub();
+    let nobody = Caller::new(&hub);
+    let ask = || nobody.post("/kojihub", &crate::hub::value::request("getAPIVersion", &[]));
+    hub.misbehave("getAPIVersion", Lie::Truncate(40), 1);
+    assert!(ask().is_err());
+    hub.misbehave("getAPIVersion", Lie::Raw(b"<html>".to_vec()), 1);
+    assert_eq!(ask().unwrap().body, b"<html>");
+    hub.misbehave("getAPIVersion", Lie::Answer("one".into()), 1);
+    assert!(String::from_utf8(ask().unwrap().body).unwrap().contains("<string>one</string>"));
+    hub.misbehave("getAPIVersion", Lie::Huge(1 << 20), 1);
+    assert!(ask().unwrap().body.len() > 1 << 20);
+    hub.misbehave_after(1, "getAPIVersion", Lie::Status(500), 1);
+    assert_eq!((ask().unwrap().status, ask().unwrap().status, ask().unwrap().status), (200, 500, 200));
+}
+
+#[test]
+fn a_gate() {
+    let (hub, _dir) = hub();
+    let gate: Gate = hub.gate("getAPIVersion");
+    let caller = Caller::new(&hub);
+    let thread = std::thread::spawn(move || caller.same("getAPIVersion", &[]));
+    hub.wait_at(&gate);
+    Caller::new(&hub).call("getAPIVersion", &[]).unwrap();
+    assert!(!thread.is_finished());
+    gate.open();
+    assert_eq!(thread.join().unwrap().unwrap(), Value::Int(1));
+    assert_eq!(hub.calls()["getAPIVersion"], 2);
+}
+
+/// Hubs before 1.35 have no calls `repo.*`, say nothing of their version, and know less of a repository.
+#[test]
+fn an_older_hub() {
+    let (hub, _dir) = hub();
+    let repo = hub.change(|tx| tx.new_repo("f99-build"));
+    let nobody = Caller::new(&hub);
+    let version = |hub: &Caller| hub.post("/kojihub", &crate::hub::value::request("getKojiVersion", &[])).unwrap();
+    assert!(version(&nobody).head.to_lowercase().contains("koji-version: 1.35.3"));
+    assert!(nobody.same("repoInfo", &[repo.into()]).unwrap().get("opts").is_some());
+    nobody.same("repo.get", &["f99-build".into()]).unwrap();
+    hub.settings(|s| s.version = "1.30.1".to_owned());
+    assert!(!version(&nobody).head.to_lowercase().contains("koji-version"));
+    assert_eq!(nobody.same("repo.get", &["f99-build".into()]).unwrap_err().message, "Invalid method: repo.get");
+    assert!(nobody.same("repoInfo", &[repo.into()]).unwrap().get("opts").is_none());
+}

@@ -1,0 +1,232 @@
+//! The official `koji` command, from PyPI in a virtual environment of its own, works against the test hub.
+//!
+//! The environment is made once under cargo's directory for test files and kept there, by version. Making it needs PyPI and, as the
+//! client's GSSAPI module is compiled, a C compiler with the headers of Python and Kerberos.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::hub::{Hub, Inherit, Login, NewBuild, Outcome, Pki, Settings};
+
+/// The version whose hub was recorded.
+const VERSION: &str = "1.35.3";
+
+/// The `koji` command, installed when it is not there yet.
+fn koji() -> &'static Path {
+    static KOJI: OnceLock<PathBuf> = OnceLock::new();
+    KOJI.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("koji-client-{VERSION}"));
+        let complete = dir.join("complete");
+        if !complete.is_file() {
+            std::fs::remove_dir_all(&dir).ok();
+            run(Command::new("python3").args(["-m", "venv"]).arg(&dir));
+            run(Command::new(dir.join("bin/pip")).args([
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                &format!("koji=={VERSION}"),
+            ]));
+            std::fs::write(complete, "").unwrap();
+        }
+        dir.join("bin/koji")
+    })
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let text = text(&output);
+    assert!(output.status.success(), "{command:?} failed:\n{text}");
+    text
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A hub over TLS with builds, a repository and a user with a certificate.
+struct Lab {
+    hub: Hub,
+    config: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::new(&dir.path().join("pki"));
+        let hub = Hub::start_with(Settings::new(dir.path().join("top")), Login::Certificate(pki.clone()));
+        hub.change(|tx| {
+            tx.create_tag("f99", "")?;
+            tx.create_tag("f99-build", "x86_64 aarch64")?;
+            tx.add_inheritance("f99-build", "f99", Inherit::default())?;
+            tx.create_target("f99", "f99-build", "f99")
+        });
+        let both = &["x86_64", "aarch64"];
+        for build in [
+            NewBuild::new("bash-5.2-1.fc99").binary("bash", both, &[]),
+            NewBuild::new("app-1-1.fc99").binary("app", both, &["bash"]),
+        ] {
+            hub.change(|tx| {
+                tx.package_list_add("f99", &build.name, "alice")?;
+                tx.import_build(&build)?;
+                tx.tag_build("f99", &build.nvr(), false)
+            });
+        }
+        hub.change(|tx| tx.new_repo("f99-build"));
+        let config = dir.path().join("koji.conf");
+        let text = format!(
+            "[koji]\nserver = {}\nweburl = {}\ntopurl = {}\nauthtype = ssl\ncert = {}\nserverca = {}\npoll_interval = 1\nno_ssl_verify = false\n",
+            hub.url(),
+            hub.weburl(),
+            hub.topurl(),
+            pki.user("koschei").display(),
+            pki.ca().display(),
+        );
+        std::fs::write(&config, text).unwrap();
+        Self { hub, config, dir }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(koji());
+        command
+            .arg("-c")
+            .arg(&self.config)
+            .args(args)
+            .env("HOME", self.dir.path())
+            .env_remove("KOJI_PROFILE")
+            .env("PYTHONWARNINGS", "ignore");
+        command
+    }
+
+    fn koji(&self, args: &[&str]) -> String {
+        run(&mut self.command(args))
+    }
+}
+
+#[test]
+fn lists_without_login() {
+    let lab = Lab::new();
+    let tagged = lab.koji(&["--noauth", "list-tagged", "f99"]);
+    let lines: Vec<&str> = tagged.lines().skip(2).map(|l| l.split_whitespace().next().unwrap()).collect();
+    assert_eq!(lines, ["app-1-1.fc99", "bash-5.2-1.fc99"]);
+    let tagged = lab.koji(&["--noauth", "list-tagged", "--latest", "--inherit", "f99-build", "bash"]);
+    assert!(tagged.contains("bash-5.2-1.fc99") && tagged.contains("f99") && !tagged.contains("app"), "{tagged}");
+    let rpms = lab.koji(&["--noauth", "list-tagged", "--latest", "--rpms", "--arch", "src", "f99"]);
+    assert!(rpms.contains("app-1-1.fc99.src"), "{rpms}");
+}
+
+#[test]
+fn shows_history() {
+    let lab = Lab::new();
+    lab.hub.change(|tx| tx.untag_build("f99", "bash-5.2-1.fc99"));
+    let history = lab.koji(&["--noauth", "list-history", "--tag", "f99", "--utc"]);
+    for line in [
+        "package list entry created: bash in f99 by kojiadmin [still active]",
+        "bash-5.2-1.fc99 tagged into f99 by kojiadmin",
+        "bash-5.2-1.fc99 untagged from f99 by kojiadmin",
+        "app-1-1.fc99 tagged into f99 by kojiadmin [still active]",
+    ] {
+        assert!(history.contains(line), "{line}\n{history}");
+    }
+    let history = lab.koji(&["--noauth", "list-history", "--build", "app-1-1.fc99"]);
+    assert!(history.contains("app-1-1.fc99 tagged into f99"), "{history}");
+    let history = lab.koji(&["--noauth", "list-history", "--package", "app", "--tag", "f99"]);
+    assert!(history.contains("package owner alice set for app in f99"), "{history}");
+}
+
+/// The file of a source package that lies on the hub.
+fn source(lab: &Lab) -> String {
+    let path = lab.dir.path().join("app-1-1.fc99.src.rpm");
+    lab.hub
+        .see(|w| std::fs::write(&path, crate::hub::srpm::file(w.source_of("app-1-1.fc99.src.rpm").unwrap())).unwrap());
+    path.display().to_string()
+}
+
+fn task(lab: &Lab) -> i64 {
+    lab.hub.dump().tasks.last().unwrap().id
+}
+
+#[test]
+fn builds_cancels_and_shows_tasks() {
+    let lab = Lab::new();
+    let source = source(&lab);
+    let said = lab.koji(&["build", "--scratch", "--nowait", "--arch-override", "x86_64", "f99", &source]);
+    let id = task(&lab).to_string();
+    assert!(said.contains(&format!("Created task: {id}")), "{said}");
+    let uploaded = walk(&lab.dir.path().join("top/work"));
+    assert!(uploaded.iter().any(|f| f.ends_with("app-1-1.fc99.src.rpm")), "{uploaded:?}");
+    let info = lab.koji(&["--noauth", "taskinfo", "-r", "-v", &id]);
+    for line in ["Type: build", "Owner: koschei", "State: free", "Build Target: f99", "arch_override"] {
+        assert!(info.contains(line), "{line}\n{info}");
+    }
+    lab.koji(&["cancel", &id]);
+    assert_eq!(lab.hub.dump().tasks[0].state, 3);
+    let info = lab.koji(&["--noauth", "taskinfo", &id]);
+    assert!(info.contains("State: canceled"), "{info}");
+    // Somebody else's task is not his to cancel.
+    let other = lab.hub.change_as("alice", |tx| {
+        let request = vec![source.as_str().into(), "f99".into(), crate::hub::value::row! { "scratch" => true }];
+        let owner = tx.user_id("alice")?;
+        Ok(tx.make_task(crate::hub::ops::tasks::NewTask {
+            owner,
+            ..crate::hub::ops::tasks::NewTask::new("build", request)
+        }))
+    });
+    let output = lab.command(&["cancel", &other.to_string()]).output().unwrap();
+    assert!(text(&output).contains("not owner"), "{}", text(&output));
+}
+
+fn walk(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().map(|e| e.unwrap().path());
+    entries.flat_map(|p| if p.is_dir() { walk(&p) } else { vec![p.display().to_string()] }).collect()
+}
+
+#[test]
+fn waits_for_a_build_and_watches_another() {
+    let lab = Lab::new();
+    let source = source(&lab);
+    let builders = lab.hub.start_builders(Duration::from_millis(100));
+    let said = lab.koji(&["build", "--scratch", "--wait", "f99", &source]);
+    let id = task(&lab);
+    for line in [
+        format!("{id} build (f99, app-1-1.fc99.src.rpm)"),
+        "buildArch (app-1-1.fc99.src.rpm, aarch64)".to_owned(),
+        "completed successfully".to_owned(),
+    ] {
+        assert!(said.contains(&line), "{line}\n{said}");
+    }
+    drop(builders);
+    lab.hub.rule("app", Some("aarch64"), Outcome::FailBuild);
+    lab.koji(&["build", "--scratch", "--nowait", "f99", &source]);
+    let id = task(&lab).to_string();
+    lab.hub.work_all();
+    let output = lab.command(&["watch-task", &id]).output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success(), "a failed task is a failure\n{said}");
+    assert!(
+        said.contains("FAILED: BuildError: error building package (arch aarch64), mock exited with status 1"),
+        "{said}"
+    );
+    let info = lab.koji(&["--noauth", "taskinfo", "-r", &id]);
+    assert!(info.contains("State: failed") && info.contains("Type: buildArch"), "{info}");
+}
+
+/// Other things people look at: hosts, repositories, builds, packages, targets.
+#[test]
+fn looks_around() {
+    let lab = Lab::new();
+    assert!(lab.koji(&["hello"]).contains("koschei"));
+    let info = lab.koji(&["--noauth", "buildinfo", "app-1-1.fc99"]);
+    assert!(info.contains("State: COMPLETE") && info.contains("Tags: f99"), "{info}");
+    assert!(lab.koji(&["--noauth", "list-targets"]).contains("f99-build"));
+    assert!(lab.koji(&["--noauth", "list-pkgs", "--tag", "f99"]).contains("bash"));
+    assert!(lab.koji(&["--noauth", "taginfo", "f99-build"]).contains("x86_64 aarch64"));
+    assert!(lab.koji(&["--noauth", "list-hosts"]).contains("kojibuilder1"));
+    assert!(lab.koji(&["--noauth", "rpminfo", "app-1-1.fc99.x86_64"]).contains("SIGMD5"));
+    let latest = lab.koji(&["--noauth", "latest-build", "f99-build", "bash"]);
+    assert!(latest.contains("bash-5.2-1.fc99"), "{latest}");
+    lab.koji(&["build", "--scratch", "--nowait", "f99", &source(&lab)]);
+    assert!(lab.koji(&["--noauth", "list-tasks"]).contains("build (f99, app-1-1.fc99.src.rpm)"));
+}

@@ -1,0 +1,185 @@
+//! `koschei serve` against the test hub, as a process: started, killed, followed through its log.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use koschei::engine::replay;
+use koschei::fold::State;
+use koschei::log::{AnyLog, EventLog, Options};
+use koschei::model::Seq;
+
+use crate::hub::{Hub, Login, Pki, Settings};
+
+/// How long anything may take until a test gives up: only a hang comes so far.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A hub, and a service that lives with it.
+pub(crate) struct Live {
+    pub(crate) hub: Hub,
+    pub(crate) pki: Pki,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) db: String,
+    /// Further lines of the configuration, before the first table.
+    pub(crate) top: String,
+    /// Further tables of the configuration.
+    pub(crate) tables: String,
+    child: Option<Child>,
+}
+
+impl Live {
+    /// A hub with users and builders and nothing else; the service is not started.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::new(&dir.path().join("pki"));
+        let settings = Settings::new(dir.path().join("koji"));
+        let hub = Hub::start_with(settings, Login::Certificate(pki.clone()));
+        let db = dir.path().join("koschei.db").to_str().unwrap().to_owned();
+        Self { hub, pki, dir, db, top: String::new(), tables: String::new(), child: None }
+    }
+
+    /// The configuration as written for the service.
+    pub(crate) fn config(&self) -> PathBuf {
+        let path = self.dir.path().join("koschei.toml");
+        let text = format!(
+            r#"
+{top}
+[serve]
+cache_dir = "{cache}"
+listen = "127.0.0.1:0"
+
+[[hub]]
+name = "primary"
+server = "{server}"
+topurl = "{topurl}"
+weburl = "{weburl}"
+auth = "certificate"
+cert = "{cert}"
+serverca = "{ca}"
+poll_secs = 1
+reconcile_secs = 3600
+requests_per_second = 1000
+{tables}
+"#,
+            top = self.top,
+            cache = self.dir.path().join("cache").display(),
+            server = self.hub.url(),
+            topurl = self.hub.topurl(),
+            weburl = self.hub.weburl(),
+            cert = self.pki.user("koschei").display(),
+            ca = self.pki.ca().display(),
+            tables = self.tables,
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Starts the service. What it says goes to a file that a failing test shows.
+    pub(crate) fn start(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let config = self.config();
+        let said = std::fs::OpenOptions::new().create(true).append(true).open(self.said_path()).unwrap();
+        writeln!(&said, "---- start").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
+        command.arg("serve").arg("--config").arg(config).arg("--db").arg(&self.db);
+        command.env("RUST_LOG", "info").stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    fn said_path(&self) -> PathBuf {
+        self.dir.path().join("said.txt")
+    }
+
+    /// What the service has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.said_path()).unwrap_or_default()
+    }
+
+    /// Kills it, as a power failure would.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Tells it to stop, and waits until it did.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.said());
+    }
+
+    /// The log, to read.
+    pub(crate) async fn log(&self) -> AnyLog {
+        let options = Options { create: true, poll_interval: Duration::from_millis(20), ..Options::default() };
+        koschei::log::open(&self.db, &options).await.unwrap()
+    }
+
+    /// Waits until the state is so; returns it.
+    pub(crate) async fn wait(&mut self, what: &str, mut so: impl FnMut(&State) -> bool) -> State {
+        let log = self.log().await;
+        let mut follower = Follower::default();
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                follower.follow(&log).await;
+                if so(&follower.state) {
+                    return;
+                }
+                let after = follower.state.seq;
+                log.changed(after).await.unwrap();
+            }
+        });
+        let done = waited.await;
+        log.close().await;
+        if done.is_err() {
+            let ended = self.child.as_mut().and_then(|c| c.try_wait().unwrap());
+            panic!("waited in vain until {what}; the service {ended:?} said:\n{}", self.said());
+        }
+        follower.state
+    }
+
+    /// The state as it is.
+    pub(crate) async fn state(&self) -> State {
+        let log = self.log().await;
+        let state = replay::state(&log, None, &mut |_| {}).await.unwrap();
+        log.close().await;
+        state
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.said());
+        }
+    }
+}
+
+/// Folds a log that grows.
+#[derive(Default)]
+pub(crate) struct Follower {
+    pub(crate) state: State,
+}
+
+impl Follower {
+    /// Folds what is new.
+    pub(crate) async fn follow(&mut self, log: &AnyLog) {
+        loop {
+            let after: Option<Seq> = self.state.seq;
+            let records = log.read(after, 1000).await.unwrap();
+            if records.is_empty() {
+                return;
+            }
+            for r in records {
+                self.state.apply(&r.decode().unwrap());
+            }
+        }
+    }
+}
