@@ -46,6 +46,8 @@ mod model_of_actions;
 mod native;
 mod nats_server;
 mod operators;
+mod prometheus;
+mod prometheus_server;
 mod properties;
 mod recorded;
 mod repodata_bad;
