@@ -63,7 +63,9 @@ fn comps(world: &World, repo: &Repo) -> String {
         write!(out, "  <group>\n    <id>{name}</id>\n    <name>{name}</name>\n    <description>None</description>\n")
             .unwrap();
         out.push_str("    <default>false</default>\n    <uservisible>true</uservisible>\n    <packagelist>\n");
-        for package in &group.packages {
+        let mut packages = group.packages;
+        packages.sort_by(|a, b| a.package.cmp(&b.package));
+        for package in packages {
             writeln!(out, "      <packagereq type=\"{}\">{}</packagereq>", package.kind, escape(&package.package))
                 .unwrap();
         }

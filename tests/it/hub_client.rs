@@ -1,6 +1,6 @@
-//! The official `koji` command, from PyPI in a virtual environment of its own, works against the test hub.
+//! The official `koji` command, from `PyPI` in a virtual environment of its own, works against the test hub.
 //!
-//! The environment is made once under cargo's directory for test files and kept there, by version. Making it needs PyPI and, as the
+//! The environment is made once under cargo's directory for test files and kept there, by version. Making it needs `PyPI` and, as the
 //! client's GSSAPI module is compiled, a C compiler with the headers of Python and Kerberos.
 
 use std::path::{Path, PathBuf};

@@ -191,20 +191,24 @@ pub struct TagGroup<'a> {
 }
 
 impl World {
-    /// Groups of a tag that are not blocked, with their packages that are not, by name.
+    /// Groups of a tag that are not blocked, by name, with their packages that are not, in the order they were added.
     pub fn tag_groups(&self, tag: i64, event: Option<i64>) -> Vec<TagGroup<'_>> {
         let mut configs: BTreeMap<&str, &GroupConfig> = BTreeMap::new();
-        let mut packages: BTreeMap<(i64, &str), &GroupPackage> = BTreeMap::new();
+        let mut packages: Vec<&GroupPackage> = Vec::new();
         for tag in self.ancestry(tag, event) {
             for config in self.group_config.iter().filter(|g| g.tag == tag && g.ver.holds(event)) {
                 configs.entry(self.group_name(config.group).unwrap_or_default()).or_insert(config);
             }
-            for package in self.group_packages.iter().filter(|p| p.tag == tag && p.ver.holds(event)) {
-                packages.entry((package.group, package.package.as_str())).or_insert(package);
+            let own = self.group_packages.iter().filter(|p| p.tag == tag && p.ver.holds(event));
+            let mut own: Vec<&GroupPackage> = own.collect();
+            own.sort_by_key(|p| p.ver.create);
+            for package in own {
+                if !packages.iter().any(|p| p.group == package.group && p.package == package.package) {
+                    packages.push(package);
+                }
             }
         }
-        let of =
-            |group: i64| packages.range((group, "")..(group + 1, "")).map(|(_, p)| *p).filter(|p| !p.blocked).collect();
+        let of = |group: i64| packages.iter().filter(|p| p.group == group && !p.blocked).copied().collect();
         configs
             .into_values()
             .filter(|c| !c.blocked)
