@@ -19,6 +19,7 @@ mod hub_basics;
 mod hub_client;
 mod hub_facts;
 mod hub_life;
+mod hub_messages;
 mod hub_recorded;
 mod jetstream;
 mod kill;
