@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -220,11 +219,4 @@ pub fn copy_tree(from: &Path, to: &Path) {
             }
         }
     }
-}
-
-/// Packs something with gzip, for tests that need a certain compression.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packer.write_all(bytes).unwrap();
-    packer.finish().unwrap()
 }

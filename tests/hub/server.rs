@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -465,11 +464,4 @@ pub fn uploader(core: &Core, who: &Who) -> Result<(), Fault> {
 /// What an upload is answered with.
 pub fn uploaded(size: usize, offset: i64, digest: &str) -> V {
     row! { "size" => i64::try_from(size).unwrap(), "fileverify" => "adler32", "offset" => offset, "hexdigest" => digest }
-}
-
-/// A flag that can be handed to closures.
-pub type Flag = Arc<AtomicBool>;
-
-pub fn is_set(flag: &Flag) -> bool {
-    flag.load(Ordering::SeqCst)
 }

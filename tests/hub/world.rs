@@ -39,6 +39,9 @@ pub type Index<K> = Arc<HashMap<K, Vec<usize>>>;
 /// See [`World::repo_names`].
 pub type RepoNames = Arc<HashMap<String, i64>>;
 
+/// By tag, event and architecture.
+pub type RepoNamesCache = Arc<Mutex<HashMap<(i64, i64, String), RepoNames>>>;
+
 /// The database.
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -78,7 +81,7 @@ pub struct World {
     /// Real builds that are not finished, and what they will be.
     pub pending: Arc<HashMap<i64, NewBuild>>,
     /// Numbers of a repository's packages by name and by full name. What a tag had at an event does not change.
-    pub repo_names: Arc<Mutex<HashMap<(i64, i64, String), RepoNames>>>,
+    pub repo_names: RepoNamesCache,
     pub package_names: Arc<HashMap<String, i64>>,
     pub nvrs: Arc<HashMap<String, i64>>,
     pub listing_of: Index<(i64, i64)>,

@@ -407,7 +407,6 @@ fn put_task(w: &mut World, row: &Row<'_>) {
         weight: row.double("weight"),
         output: Vec::new(),
     };
-    let parent = task.parent.unwrap_or(0);
     match w.tasks.binary_search_by_key(&id, |t| t.id) {
         Ok(at) => w.tasks.rows()[at] = task,
         Err(at) => {
@@ -418,7 +417,6 @@ fn put_task(w: &mut World, row: &Row<'_>) {
                 children.entry(task.parent.unwrap_or(0)).or_default().push(at);
             }
             w.children_of = Arc::new(children);
-            let _ = parent;
         }
     }
 }

@@ -50,7 +50,7 @@ pub static CALLS: &[Entry] = entries! {
     };
     "getTagGroups" as "readTagGroups": "tag event= inherit= incl_pkgs= incl_reqs= incl_blocked=" => |tx, args| {
         let tag = tag(tx, args, "tag")?;
-        Ok(V::Array(tx.w.tag_groups(tag, args.event()).iter().map(|g| group(tx.w, tag, g)).collect()))
+        Ok(V::Array(tx.w.tag_groups(tag, args.event()).iter().map(|g| group(tx.w, g)).collect()))
     };
     "getExternalRepoList" as "get_external_repo_list": "tag_info event=" => |tx, args| {
         let tag = tag(tx, args, "tag_info")?;
@@ -217,7 +217,7 @@ impl World {
     }
 }
 
-fn group(w: &World, tag: i64, group: &TagGroup<'_>) -> V {
+fn group(w: &World, group: &TagGroup<'_>) -> V {
     let config = group.config;
     let package = |p: &&GroupPackage| {
         row! {
@@ -225,7 +225,6 @@ fn group(w: &World, tag: i64, group: &TagGroup<'_>) -> V {
             "requires" => p.requires.as_ref(), "tag_id" => p.tag, "type" => &p.kind,
         }
     };
-    let _ = tag;
     row! {
         "biarchonly" => config.biarchonly, "blocked" => config.blocked, "description" => config.description.as_ref(),
         "display_name" => &config.display_name, "exported" => config.exported, "group_id" => config.group,
