@@ -719,6 +719,7 @@ impl Generator {
                 hub: self.hub_name(self.model.collections[task.collection].hub),
                 arch: arch.into(),
                 base: task.repo.map(RepoId),
+                truth: false,
                 repo_id,
                 moves,
                 distances: changes.iter().map(|c| c.1).collect(),
@@ -883,6 +884,7 @@ impl Generator {
             }),
             changes: v.changes.iter().filter_map(|(name, distance)| Some((place(*name)?, *distance))).collect(),
             base: (!v.changes.is_empty()).then_some(RepoId(repo - 3)),
+            truth: false,
         }
     }
 

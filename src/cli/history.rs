@@ -141,6 +141,10 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::BuildrootBroken(e) => {
             format!("build group of {} broken on {}: {}", e.collection, e.arch, e.problems.join("; "))
         }
+        Event::PredictionCompared(e) => format!(
+            "buildroot of task {} on {}: {:?} ({} missing, {} extra, {} in another version)",
+            e.task_id, e.arch, e.prediction, e.missing, e.extra, e.differing
+        ),
         Event::DependenciesMeasured(e) => {
             format!("{} on {}: {} dependencies differ from its last build", e.package, e.arch, e.moves.len())
         }

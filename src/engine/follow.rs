@@ -54,6 +54,7 @@ impl<E: Eyes> Brain<E> {
                 self.judge_ended(c, p, cause);
                 self.close_request(c, p, cause);
                 let (_, package) = names(&self.state, c, p);
+                self.compare(log, c, &package, cause).await?;
                 self.measure(log, c, &package, cause).await?;
                 self.announce(c, p, cause);
             }

@@ -3,11 +3,13 @@
 //! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording, [`live`] a
 //! stream; [`outbox`] delivers what was decided; [`probe`] answers monitoring.
 //! [`replay`] folds a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain
-//! cannot, [`archive_eyes`] into an archive directory. [`verdicts`] is what a resolution leaves behind, [`command`] what goes out.
+//! cannot, [`archive_eyes`] into an archive directory. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
+//! what a builder did, [`command`] what goes out.
 
 pub mod archive_eyes;
 pub mod audit;
 pub mod brain;
+pub mod buildroots;
 pub mod clock;
 pub mod command;
 pub mod error;
@@ -17,6 +19,7 @@ pub mod hub;
 pub mod ingest;
 pub mod intake;
 pub mod live;
+mod measuring;
 pub mod observing;
 pub mod operator;
 pub mod outbox;

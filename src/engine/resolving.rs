@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::brain::Brain;
+use super::buildroots::Buildroot;
 use super::error::EngineError;
 use super::eyes::{Eyes, Unit};
-use super::verdicts::{Closures, SourceVerdict, UnitVerdicts, moves};
+use super::verdicts::{Closures, SourceVerdict, UnitVerdicts};
 use crate::event::{
-    BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependenciesMeasured, DependencyMove, Event,
-    PackageResolved, RepoNotResolved, RepoReady, RepoResolved, Source,
+    BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
+    RepoNotResolved, RepoReady, RepoResolved, Source,
 };
 use crate::fold::{ArchVerdict, Package};
 use crate::log::{Attachment, EventLog};
@@ -17,32 +18,46 @@ use crate::model::{BuildrootState, Name, RepoId, Seq};
 
 /// How many units are kept parsed: two architectures of a few generations, for comparing.
 const CACHED_UNITS: usize = 12;
-/// How many older resolutions are searched for one that has a package in the version that was built.
-const BASES_TRIED: usize = 8;
+/// How many recorded buildroots are kept parsed: a package is looked at more than once after it was built.
+const CACHED_BUILDROOTS: usize = 64;
 
-/// The most recently used closures.
+/// The most recently used attachments.
 #[derive(Default)]
-pub(super) struct ClosureCache(VecDeque<(String, Arc<Closures>)>);
+pub(super) struct ClosureCache {
+    units: VecDeque<(String, Arc<Closures>)>,
+    buildroots: VecDeque<(String, Arc<Buildroot>)>,
+}
+
+/// What is there by this digest, and is now the most recently used.
+fn recall<T>(list: &mut VecDeque<(String, Arc<T>)>, digest: &str) -> Option<Arc<T>> {
+    let at = list.iter().position(|(d, _)| d == digest)?;
+    let entry = list.remove(at)?;
+    let found = Arc::clone(&entry.1);
+    list.push_front(entry);
+    Some(found)
+}
 
 impl ClosureCache {
     pub(super) fn get(&mut self, digest: &str) -> Option<Arc<Closures>> {
-        let at = self.0.iter().position(|(d, _)| d == digest)?;
-        let entry = self.0.remove(at)?;
-        let found = Arc::clone(&entry.1);
-        self.0.push_front(entry);
-        Some(found)
+        recall(&mut self.units, digest)
     }
 
     pub(super) fn put(&mut self, digest: &str, closures: Arc<Closures>) {
         if self.get(digest).is_none() {
-            self.0.push_front((digest.to_owned(), closures));
-            self.0.truncate(CACHED_UNITS);
+            self.units.push_front((digest.to_owned(), closures));
+            self.units.truncate(CACHED_UNITS);
         }
     }
-}
 
-/// Resolutions of one collection and architecture that closures can be taken from, newest first.
-type Bases = Vec<((i64, i64), RepoId, String)>;
+    pub(super) fn buildroot(&mut self, digest: &str) -> Option<Arc<Buildroot>> {
+        recall(&mut self.buildroots, digest)
+    }
+
+    pub(super) fn put_buildroot(&mut self, digest: &str, buildroot: Arc<Buildroot>) {
+        self.buildroots.push_front((digest.to_owned(), buildroot));
+        self.buildroots.truncate(CACHED_BUILDROOTS);
+    }
+}
 
 impl<E: Eyes> Brain<E> {
     /// Resolves a repository for every collection that has not resolved a newer one. `true` when a verdict may have changed.
@@ -206,6 +221,7 @@ impl<E: Eyes> Brain<E> {
                 problem: None,
                 changes: Vec::new(),
                 base: None,
+                truth: false,
             };
             let mut changed = Vec::new();
             match &result.verdict {
@@ -217,9 +233,9 @@ impl<E: Eyes> Brain<E> {
                 }
                 SourceVerdict::Ok { .. } => {
                     news.ok = Some(true);
-                    if let Some((base, old)) = self.base(log, index, package, &bases).await? {
-                        news.base = Some(base);
-                        changed = moves(&old, &closures, package);
+                    if let Some(base) = self.base(log, index, package, &unit.arch, &bases).await? {
+                        (news.base, news.truth) = (Some(base.repo), base.is_recorded());
+                        changed = self.changes_since(log, &base, &closures, package).await?;
                     }
                 }
             }
@@ -260,96 +276,8 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    fn collection_name(&self, index: usize) -> Name {
+    pub(super) fn collection_name(&self, index: usize) -> Name {
         self.state.collections.get_index(index).expect("index is in range").0.clone()
-    }
-
-    /// Resolutions to compare with, newest first.
-    fn bases(&self, index: usize, arch: &str) -> Bases {
-        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
-        let Some(hub) = self.state.hubs.get(&c.settings.hub) else { return Vec::new() };
-        let of_tag = hub.repos.iter().filter(|(_, r)| r.tag == c.settings.build_tag);
-        let mut bases: Bases =
-            of_tag.filter_map(|(id, r)| Some((r.age(*id), *id, r.attachment(name, arch)?.to_owned()))).collect();
-        bases.sort_unstable_by(|a, b| b.cmp(a));
-        bases
-    }
-
-    /// The closure of a package's last build: that of the repository it was built in, or of the newest one before it that was
-    /// resolved, in the version that was built.
-    async fn base(
-        &mut self,
-        log: &impl EventLog,
-        index: usize,
-        package: &str,
-        bases: &Bases,
-    ) -> Result<Option<(RepoId, Arc<Closures>)>, EngineError> {
-        let c = &self.state.collections[index];
-        let Some(evidence) = c.packages.get(package).and_then(Package::base) else { return Ok(None) };
-        let (Some(repo), source) = (evidence.repo, evidence.source.clone()) else { return Ok(None) };
-        let Some(built_in) = self.state.hubs.get(&c.settings.hub).and_then(|h| h.repos.get(&repo)) else {
-            return Ok(None);
-        };
-        let age = built_in.age(repo);
-        // Newest first: those made after the build stand before this point.
-        let first = bases.partition_point(|(a, ..)| *a > age);
-        for (_, id, digest) in bases.iter().skip(first).take(BASES_TRIED) {
-            let closures = self.closures(log, digest).await?;
-            let fits =
-                if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
-            if fits {
-                return Ok(Some((*id, closures)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Measures a package's dependency changes again where its last build, and with it the base, is another one now.
-    pub(super) async fn measure(
-        &mut self,
-        log: &impl EventLog,
-        index: usize,
-        package: &Name,
-        cause: Seq,
-    ) -> Result<(), EngineError> {
-        let c = &self.state.collections[index];
-        let Some(p) = c.packages.get(package) else { return Ok(()) };
-        let built_in = p.base().and_then(|e| e.repo);
-        let open: Vec<(Name, Option<RepoId>)> = p
-            .verdicts
-            .iter()
-            .filter(|v| v.ok == Some(true) && v.base != built_in)
-            .map(|v| (v.arch.clone(), v.base))
-            .collect();
-        for (arch, before) in open {
-            let bases = self.bases(index, &arch);
-            let found = self.base(log, index, package, &bases).await?;
-            if found.as_ref().map(|(repo, _)| *repo) == before {
-                continue;
-            }
-            let c = &self.state.collections[index];
-            let newest = c.arches.get(&arch).and_then(|a| Some((a.repo_id?, a.attachment.clone()?)));
-            let Some((repo_id, digest)) = newest else { continue };
-            let hub = c.settings.hub.clone();
-            let new = self.closures(log, &digest).await?;
-            let (base, changed) = match &found {
-                Some((repo, old)) => (Some(*repo), moves(old, &new, package)),
-                None => (None, Vec::new()),
-            };
-            let (moves, distances) = changed.into_iter().unzip();
-            let event = DependenciesMeasured {
-                collection: self.collection_name(index),
-                package: package.clone(),
-                hub,
-                arch,
-                base,
-                repo_id,
-                moves,
-                distances,
-            };
-            self.push(event.into(), Source::Engine, Some(cause), Some(cause));
-        }
-        Ok(())
     }
 }
 
@@ -362,7 +290,7 @@ fn same(
     moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>,
 ) -> bool {
     let Some(v): Option<&ArchVerdict> = package.verdicts.iter().find(|v| v.arch == arch) else { return false };
-    (v.ok, &v.source, v.noarch, v.base) == (news.ok, &news.source, news.noarch, news.base)
+    (v.ok, &v.source, v.noarch, v.base, v.truth) == (news.ok, &news.source, news.noarch, news.base, news.truth)
         && v.changes.len() == changed.len()
         && v.changes
             .iter()

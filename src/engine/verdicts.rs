@@ -114,8 +114,21 @@ impl SolverCounts {
 
 /// An attachment that is not what it should be.
 #[derive(Debug, thiserror::Error)]
-#[error("read the verdicts of a repository: {0}")]
-pub struct VerdictsError(String);
+#[error("read {what}: {why}")]
+pub struct VerdictsError {
+    what: &'static str,
+    why: String,
+}
+
+impl VerdictsError {
+    pub(super) fn new(what: &'static str, why: impl Into<String>) -> Self {
+        Self { what, why: why.into() }
+    }
+}
+
+fn bad(why: impl Into<String>) -> VerdictsError {
+    VerdictsError::new("the verdicts of a repository", why)
+}
 
 impl Classified for VerdictsError {
     fn class(&self) -> Class {
@@ -171,7 +184,7 @@ impl Closures {
             _ => true,
         });
         if !sound || !inside(&unit.group) {
-            return Err(VerdictsError("an index lies outside the table".to_owned()));
+            return Err(bad("an index lies outside the table"));
         }
         Ok(Self { unit, table })
     }
@@ -181,9 +194,9 @@ impl Closures {
     /// # Errors
     /// [`VerdictsError`] (broken).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, VerdictsError> {
-        let unit: UnitVerdicts = serde_json::from_slice(bytes).map_err(|e| VerdictsError(e.to_string()))?;
+        let unit: UnitVerdicts = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
         if unit.format != FORMAT {
-            return Err(VerdictsError(format!("layout {} is not known to this program", unit.format)));
+            return Err(bad(format!("layout {} is not known to this program", unit.format)));
         }
         Self::new(unit)
     }
@@ -220,8 +233,8 @@ pub fn moves(old: &Closures, new: &Closures, package: &str) -> Vec<(DependencyMo
 }
 
 /// Reads `name-epoch:version-release.arch`.
-fn parse_nevra(text: &str) -> Result<Nevra, VerdictsError> {
-    let bad = || VerdictsError(format!("`{text}` is not a package"));
+pub(super) fn parse_nevra(text: &str) -> Result<Nevra, VerdictsError> {
+    let bad = || bad(format!("`{text}` is not a package"));
     let (rest, arch) = text.rsplit_once('.').ok_or_else(bad)?;
     let (rest, release) = rest.rsplit_once('-').ok_or_else(bad)?;
     let (name, ev) = rest.rsplit_once('-').ok_or_else(bad)?;

@@ -137,6 +137,7 @@ kinds! {
     BuildrootResolved = "buildroot_resolved" v 1;
     BuildrootBroken = "buildroot_broken" v 1;
     DependenciesMeasured = "dependencies_measured" v 1;
+    PredictionCompared = "prediction_compared" v 1;
     EvaluationMade = "evaluation_made" v 1;
     RebuildRequested = "rebuild_requested" v 1;
     RebuildSubmitted = "rebuild_submitted" v 1;
@@ -207,6 +208,7 @@ impl Event {
             Self::CollectionCreated(e) => collection_subject(&e.collection, None),
             Self::CollectionEdited(e) => collection_subject(&e.collection, None),
             Self::DependenciesMeasured(e) => of_collection(&e.collection, &e.package),
+            Self::PredictionCompared(e) => of_collection(&e.collection, &e.package),
             Self::RebuildRequested(e) => of_collection(&e.collection, &e.nvr.name),
             Self::RebuildSubmitted(e) => of_collection(&e.collection, &e.package),
             Self::RebuildRefused(e) => of_collection(&e.collection, &e.package),

@@ -76,6 +76,9 @@ pub struct PackageResolved {
     /// The repository whose buildroot it was compared with; absent: nothing to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
+    /// It was compared with what the hub says was installed, which differs from what we would have expected there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truth: bool,
 }
 
 /// All source packages of a collection were resolved in one repository and architecture.
@@ -182,6 +185,9 @@ pub struct DependenciesMeasured {
     /// Repository of its last build; absent: nothing to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
+    /// They were measured from what the hub says was installed, which differs from what we would have expected there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truth: bool,
     /// Repository of the newest resolution.
     pub repo_id: RepoId,
     /// Differences.
@@ -190,6 +196,53 @@ pub struct DependenciesMeasured {
     /// Distance of each difference (0: not reached).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub distances: Vec<u8>,
+}
+
+/// How a prediction of ours compares with what a builder did.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// The very same packages.
+    Exact,
+    /// Other ones.
+    Differs,
+    /// We said it could not be installed, and it was.
+    Impossible,
+    /// There is none: the source package was not in that repository in that version.
+    None,
+}
+
+/// What a builder installed was compared with what we would have expected in the repository it was built in.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PredictionCompared {
+    /// The collection whose resolution was compared with.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// Hub instance.
+    pub hub: Hub,
+    /// The `build` task, of a scratch rebuild or a real build.
+    pub task_id: TaskId,
+    /// The architecture.
+    pub arch: Name,
+    /// The repository.
+    pub repo_id: RepoId,
+    /// What came out.
+    pub prediction: Prediction,
+    /// Packages that were installed.
+    pub installed: u32,
+    /// Packages expected and not installed, by name and architecture.
+    #[serde(default)]
+    pub missing: u32,
+    /// Packages installed and not expected.
+    #[serde(default)]
+    pub extra: u32,
+    /// Packages installed in another version.
+    #[serde(default)]
+    pub differing: u32,
+    /// The first of them: `old` was expected, `new` was installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<DependencyMove>,
 }
 
 /// What made an evaluation happen.

@@ -24,9 +24,9 @@ pub use facts::{
 pub use kinds::{DecodeError, Event, KINDS, Kind};
 pub use koschei::{
     BuildrootBroken, BuildrootResolved, Chosen, CollectionStateChanged, DependenciesMeasured, DependencyMove,
-    EvaluationMade, MessageRetried, PackageResolved, PackageStateChanged, PolicyAdopted, PriorityParts,
-    RebuildCancelRequested, RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested,
-    RebuildSubmitted, RepoNotResolved, RepoResolved, Tick, Trigger,
+    EvaluationMade, MessageRetried, PackageResolved, PackageStateChanged, PolicyAdopted, Prediction,
+    PredictionCompared, PriorityParts, RebuildCancelRequested, RebuildFinished, RebuildInputs, RebuildNotSubmitted,
+    RebuildRefused, RebuildRequested, RebuildSubmitted, RepoNotResolved, RepoResolved, Tick, Trigger,
 };
 pub use operator::{
     CollectionCreated, CollectionEdited, CollectionSettings, PackageArchOverrideSet, PackagePrioritySet,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::HubState;
 use super::state::real_outcome;
-use crate::event::BuildChanged;
+use crate::event::{BuildChanged, Prediction};
 use crate::model::koji::BuildState;
 use crate::model::{BuildId, Evr, Name, Nvr, Outcome, RepoId, TaskId, Timestamp};
 
@@ -17,9 +17,22 @@ pub struct RecordedBuildroot {
     pub attachment: Box<str>,
     /// The build requirements were installed, so that the list is the whole buildroot.
     pub complete: bool,
-    /// It was compared with what we would have predicted.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub compared: bool,
+    /// How it compares with what we would have predicted, once that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Prediction>,
+}
+
+impl RecordedBuildroot {
+    /// Whether it says more than our own closure of its repository does: it is whole, and not known to be the very same. Then
+    /// dependency changes are measured from it.
+    pub fn tells_more(&self) -> bool {
+        self.complete && self.prediction != Some(Prediction::Exact)
+    }
+
+    /// Whether it should be compared with what we would have predicted.
+    pub fn awaits_comparison(&self) -> bool {
+        self.complete && self.prediction.is_none()
+    }
 }
 
 /// A real build.

@@ -58,7 +58,7 @@ impl State {
                     problem: p.problem.as_deref().map(Box::from),
                     changes,
                     base,
-                    truth: false,
+                    truth: p.truth,
                 },
             );
             package.judge(&allowed, &collection.moves);
@@ -93,6 +93,7 @@ impl State {
         if let Some(v) = package.verdicts.iter_mut().find(|v| v.arch == e.arch) {
             v.changes = changes;
             v.base = e.base;
+            v.truth = e.truth;
             if e.base.is_none() && assume_base(&mut package.evidence, &v.source, e.repo_id) {
                 v.base = Some(e.repo_id);
             }

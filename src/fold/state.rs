@@ -228,6 +228,7 @@ impl State {
             Event::BuildrootResolved(b) => self.buildroot_resolved(b),
             Event::BuildrootBroken(b) => self.buildroot_broken(b),
             Event::DependenciesMeasured(d) => self.dependencies_measured(d),
+            Event::PredictionCompared(p) => self.prediction_compared(p),
             Event::EvaluationMade(_) => self.last_evaluation = Some(e.seq),
             Event::RebuildRequested(r) => self.requested(r, e.seq, e.recorded_at),
             Event::RebuildSubmitted(r) => {

@@ -1,10 +1,14 @@
 //! Folding what the hub says was installed for a build.
 
 use super::build::RecordedBuildroot;
-use super::evidence::EvidenceKind;
-use super::state::State;
-use crate::event::BuildrootRecorded;
-use crate::model::{BuildId, Hub, Name, RepoId};
+use super::evidence::{Evidence, EvidenceKind};
+use super::state::{HubState, State};
+use crate::event::{BuildrootRecorded, PredictionCompared};
+use crate::model::arch::canonical;
+use crate::model::{BuildId, Hub, Name, RepoId, TaskId};
+
+/// Of how many builds of a package in a collection recorded buildroots are kept in state, the newest; the attachments stay in the log.
+const BUILDS_KEPT: usize = 3;
 
 /// Puts a buildroot to those of a build: one per architecture, the newest word counts.
 fn put(buildroots: &mut Vec<RecordedBuildroot>, e: &BuildrootRecorded) {
@@ -13,7 +17,7 @@ fn put(buildroots: &mut Vec<RecordedBuildroot>, e: &BuildrootRecorded) {
         arch: e.arch.clone(),
         attachment: e.attachment.as_str().into(),
         complete: e.complete,
-        compared: false,
+        prediction: None,
     });
 }
 
@@ -29,6 +33,7 @@ impl State {
             let (package, collection) = (task.package.clone(), task.collection.clone());
             if let Some(index) = collection.and_then(|c| self.collections.get_index_of(&c)) {
                 self.built_in(index, &package, EvidenceKind::Scratch(e.task_id), e.repo_id);
+                self.forget_old_buildroots(index, &package);
             }
         } else if let Some(id) = hub.build_of_task.get(&e.task_id).copied()
             && let Some(build) = hub.builds.get_mut(&id)
@@ -41,6 +46,35 @@ impl State {
             self.built_in_everywhere(&e.hub, &package, id, e.repo_id);
         } else {
             self.anomaly("buildroot of an unknown task");
+        }
+    }
+
+    /// Notes how a recorded buildroot compares with what was expected.
+    pub(super) fn prediction_compared(&mut self, e: &PredictionCompared) {
+        let Some(buildroots) = self.hub_mut(&e.hub).buildroots_of_mut(e.task_id) else {
+            return self.anomaly("comparison with the buildroot of an unknown task");
+        };
+        for b in buildroots.iter_mut().filter(|b| b.arch == e.arch) {
+            b.prediction = Some(e.prediction);
+        }
+        if let Some(index) = self.collections.get_index_of(&e.collection)
+            && let Some(i) = self.collections[index].packages.get_index_of(&e.package)
+        {
+            self.touch(index, i);
+        }
+    }
+
+    /// Rebuilds of long ago will hardly be measured from again; if one is, our own closure of its repository has to do.
+    fn forget_old_buildroots(&mut self, index: usize, package: &Name) {
+        let collection = &self.collections[index];
+        let Some(p) = collection.packages.get(package) else { return };
+        let tasks: Vec<TaskId> = p.evidence.iter().rev().filter_map(scratch).collect();
+        let hub = collection.settings.hub.clone();
+        let hub = self.hub_mut(&hub);
+        let with_any = |t: &TaskId| hub.tasks.get(t).is_some_and(|t| !t.buildroots.is_empty());
+        let old: Vec<TaskId> = tasks.into_iter().filter(with_any).skip(BUILDS_KEPT).collect();
+        for task in old {
+            hub.tasks[&task].buildroots = Vec::new();
         }
     }
 
@@ -61,5 +95,47 @@ impl State {
             (e.repo, e.assumed) = (repo, false);
         }
         self.touch(index, i);
+    }
+}
+
+fn scratch(e: &Evidence) -> Option<TaskId> {
+    match e.kind {
+        EvidenceKind::Scratch(task) => Some(task),
+        EvidenceKind::Real(_) => None,
+    }
+}
+
+impl HubState {
+    fn buildroots_of_mut(&mut self, task: TaskId) -> Option<&mut Vec<RecordedBuildroot>> {
+        if self.tasks.contains_key(&task) {
+            return self.tasks.get_mut(&task).map(|t| &mut t.buildroots);
+        }
+        let build = self.build_of_task.get(&task)?;
+        self.builds.get_mut(build).map(|b| &mut b.buildroots)
+    }
+
+    /// The task of a build, and what the hub recorded as its buildroots.
+    pub fn buildroots(&self, kind: EvidenceKind) -> Option<(TaskId, &[RecordedBuildroot])> {
+        match kind {
+            EvidenceKind::Scratch(task) => Some((task, &self.tasks.get(&task)?.buildroots)),
+            EvidenceKind::Real(build) => {
+                let build = self.builds.get(&build)?;
+                Some((build.task_id?, &build.buildroots))
+            }
+        }
+    }
+
+    /// The repository a build was made in, where the hub told.
+    pub fn built_in(&self, kind: EvidenceKind) -> Option<RepoId> {
+        match kind {
+            EvidenceKind::Scratch(task) => self.tasks.get(&task)?.repo_id,
+            EvidenceKind::Real(build) => self.builds.get(&build)?.repo_id,
+        }
+    }
+
+    /// What a build's buildroot on an architecture was, where that says more than our own closure of its repository would.
+    pub fn truth(&self, kind: EvidenceKind, arch: &str) -> Option<&RecordedBuildroot> {
+        let (_, buildroots) = self.buildroots(kind)?;
+        buildroots.iter().find(|b| b.tells_more() && canonical(&b.arch) == canonical(arch))
     }
 }

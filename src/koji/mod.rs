@@ -12,6 +12,7 @@ pub mod client;
 pub mod faults;
 pub mod files;
 pub mod login;
+pub mod profile;
 pub mod records;
 pub mod session;
 pub mod shape;
@@ -22,4 +23,5 @@ pub use buildrequires::{NothingKnown, SourcePackage, SourcePackages, SourcesErro
 pub use calls::Query;
 pub use client::{Auth, CallObserver, HubClient, HubError, HubSettings, Outcome, SettingsError};
 pub use faults::FaultKind;
+pub use profile::{Profile, ProfileError, ProfilePaths, load_profile};
 pub use session::Session;

@@ -8,17 +8,19 @@ use std::sync::{Arc, Mutex};
 use koschei::bus::Context;
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why};
+use koschei::engine::buildroots::{Buildroot, BuildrootPackage};
 use koschei::engine::eyes::{Eyes, NotSeen, RepoSeen, Unit};
 use koschei::engine::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
 use koschei::engine::{Brain, Hands, Settings, ingest};
 use koschei::event::{
-    ChildTask, CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet, PackageSkipResolutionSet,
-    PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, RebuildSubmitted, Source, TaskChanged, TaskFault,
+    BuildrootRecorded, ChildTask, CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet,
+    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, RebuildSubmitted,
+    Source, TaskChanged, TaskFault,
 };
 use koschei::fold::{Package, State};
-use koschei::log::{EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
+use koschei::log::{Attachment, Commit, EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
 use koschei::model::koji::TaskState;
-use koschei::model::{Hub, Name, Nvr, PackageState, RebuildId, RepoId, TaskId, Timestamp};
+use koschei::model::{Evr, Hub, Name, Nevra, Nvr, PackageState, RebuildId, RepoId, TaskId, Timestamp};
 use koschei::resolve::Mode;
 use koschei::telemetry::Metrics;
 use serde_json::{Value, json};
@@ -536,6 +538,42 @@ impl World {
             children,
         };
         self.operator(changed);
+    }
+
+    /// The hub was asked what was installed for a build, by its task; a `+` marks what the second step put there.
+    pub(crate) fn buildroot(&mut self, task: i64, nvr: &str, arch: &str, repo: i64, list: &str, complete: bool) {
+        let package = |word: &str| {
+            let (word, added) = word.strip_prefix('+').map_or((word, false), |w| (w, true));
+            let (rest, arch) = word.rsplit_once('.').unwrap();
+            let nvr = Nvr::parse(rest).unwrap();
+            let (epoch, version) = nvr.version.split_once(':').unwrap();
+            let evr =
+                Evr { epoch: Some(epoch.parse().unwrap()), version: version.into(), release: nvr.release.clone() };
+            BuildrootPackage { nevra: Nevra { name: nvr.name.clone(), evr, arch: arch.into() }, added, external: None }
+        };
+        let buildroot = Buildroot::new(list.split_whitespace().map(package).collect()).unwrap();
+        let attachment = Attachment::new(buildroot.to_bytes());
+        let recorded = BuildrootRecorded {
+            hub: Hub::new("primary"),
+            task_id: TaskId(task),
+            nvr: Nvr::parse(nvr).unwrap(),
+            arch: arch.into(),
+            repo_id: Some(RepoId(repo)),
+            attachment: attachment.digest.clone(),
+            count: u32::try_from(buildroot.packages().len()).unwrap(),
+            complete,
+        };
+        self.rt.block_on(async {
+            let commit = Commit { attachments: vec![attachment], ..Commit::default() };
+            let head = self.log.head().await.unwrap();
+            self.log.append(head.seq, &commit).await.unwrap();
+        });
+        self.operator(recorded);
+    }
+
+    /// The task of a real build of a story.
+    pub(crate) fn task_of_build(&mut self, nvr: &str) -> i64 {
+        500_000 + self.build_id(nvr)
     }
 
     // ---- operators ---------------------------------------------------------------------------------------------------

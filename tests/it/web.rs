@@ -385,6 +385,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
                 problem: Some(BAD.to_owned()),
                 changes: vec![(0, 1), (1, 2), (2, 0)],
                 base: None,
+                truth: false,
             }],
             gone: Vec::new(),
             solver_mismatches: Vec::new(),

@@ -33,6 +33,8 @@ record! {
         external_repo_id: Option<i64> = "external_repo_id";
         /// `INTERNAL` for the hub's own.
         external_repo_name: Option<Name> = "external_repo_name";
+        /// In a buildroot: put there by the second step, for the build requirements.
+        added: bool = "is_update";
     }
 }
 

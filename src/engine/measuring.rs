@@ -1,0 +1,284 @@
+//! What dependency changes are measured from: the buildroot of a package's last build, as the hub recorded it where that is known
+//! and says more, else our own closure of the repository it was built in. And how our predictions compare with what was recorded.
+
+use std::sync::Arc;
+
+use super::brain::Brain;
+use super::buildroots::{Buildroot, moves_since};
+use super::error::EngineError;
+use super::eyes::Eyes;
+use super::verdicts::{Closures, SourceVerdict, moves};
+use crate::event::{DependenciesMeasured, DependencyMove, Prediction, PredictionCompared, Source};
+use crate::fold::{Evidence, HubState, Package};
+use crate::log::EventLog;
+use crate::model::arch::canonical;
+use crate::model::{Hub, Name, RepoId, Seq, TaskId};
+use crate::resolve;
+
+/// How many older resolutions are searched for one that has a package in the version that was built.
+const BASES_TRIED: usize = 8;
+/// How many differences between a prediction and a buildroot an event names.
+const EXAMPLES_MAX: usize = 20;
+
+/// Resolutions of one collection and architecture that closures can be taken from, newest first.
+pub(super) type Bases = Vec<((i64, i64), RepoId, String)>;
+
+/// The buildroot changes are measured from.
+pub(super) struct Base {
+    /// The repository it came from.
+    pub(super) repo: RepoId,
+    from: From,
+}
+
+enum From {
+    /// What we say was installed.
+    Closures(Arc<Closures>),
+    /// What the hub says was: the attachment, and what we would have said, where we can.
+    Recorded(Box<str>, Option<Arc<Closures>>),
+}
+
+impl Base {
+    /// Whether it is what the hub recorded, and not what we would have expected.
+    pub(super) const fn is_recorded(&self) -> bool {
+        matches!(self.from, From::Recorded(..))
+    }
+}
+
+/// A recorded buildroot to be compared with what we would have expected.
+struct Comparison {
+    task: TaskId,
+    arch: Name,
+    recorded: Box<str>,
+    repo: RepoId,
+    /// Our resolution of that repository.
+    unit: String,
+    source: smol_str::SmolStr,
+}
+
+impl<E: Eyes> Brain<E> {
+    /// Resolutions to compare with, newest first.
+    pub(super) fn bases(&self, index: usize, arch: &str) -> Bases {
+        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
+        let Some(hub) = self.state.hubs.get(&c.settings.hub) else { return Vec::new() };
+        let of_tag = hub.repos.iter().filter(|(_, r)| r.tag == c.settings.build_tag);
+        let mut bases: Bases =
+            of_tag.filter_map(|(id, r)| Some((r.age(*id), *id, r.attachment(name, arch)?.to_owned()))).collect();
+        bases.sort_unstable_by(|a, b| b.cmp(a));
+        bases
+    }
+
+    /// The buildroot of a package's last build on an architecture: the recorded one where it says more than ours, else the closure of
+    /// the repository it was built in, or of the newest one before it that was resolved, in the version that was built.
+    pub(super) async fn base(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        package: &str,
+        arch: &str,
+        bases: &Bases,
+    ) -> Result<Option<Base>, EngineError> {
+        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
+        let Some(evidence) = c.packages.get(package).and_then(Package::base) else { return Ok(None) };
+        let Some(hub) = self.state.hubs.get(&c.settings.hub) else { return Ok(None) };
+        if let Some((repo, recorded)) = recorded(hub, evidence, arch) {
+            let expected = hub.repos.get(&repo).and_then(|r| r.attachment(name, arch)).map(str::to_owned);
+            let (source, recorded) = (evidence.source.clone(), Box::from(recorded));
+            let expected = match expected {
+                Some(digest) => Some(self.closures(log, &digest).await?).filter(|e| e.has(package, &source)),
+                None => None,
+            };
+            return Ok(Some(Base { repo, from: From::Recorded(recorded, expected) }));
+        }
+        let (Some(repo), source) = (evidence.repo, evidence.source.clone()) else { return Ok(None) };
+        let Some(built_in) = hub.repos.get(&repo) else { return Ok(None) };
+        let age = built_in.age(repo);
+        // Newest first: those made after the build stand before this point.
+        let first = bases.partition_point(|(a, ..)| *a > age);
+        for (_, id, digest) in bases.iter().skip(first).take(BASES_TRIED) {
+            let closures = self.closures(log, digest).await?;
+            let fits =
+                if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
+            if fits {
+                return Ok(Some(Base { repo: *id, from: From::Closures(closures) }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What changed in a package's buildroot since its last build.
+    pub(super) async fn changes_since(
+        &mut self,
+        log: &impl EventLog,
+        base: &Base,
+        now: &Closures,
+        package: &str,
+    ) -> Result<Vec<(DependencyMove, u8)>, EngineError> {
+        let (digest, expected) = match &base.from {
+            From::Closures(then) => return Ok(moves(then, now, package)),
+            From::Recorded(digest, expected) => (digest, expected),
+        };
+        // Where we expect the same for both nothing changed, and the recorded one need not be read.
+        let then = expected.as_ref().and_then(|e| e.installed(package));
+        if let Some((then, now)) = then.zip(now.installed(package))
+            && resolve::changes(&then, &now).is_empty()
+        {
+            return Ok(Vec::new());
+        }
+        let was = self.buildroot(log, digest).await?;
+        Ok(moves_since(&was, expected.as_deref(), now, package))
+    }
+
+    /// A recorded buildroot, from memory, from the commit in hand, or from the log.
+    async fn buildroot(&mut self, log: &impl EventLog, digest: &str) -> Result<Arc<Buildroot>, EngineError> {
+        if let Some(found) = self.cache.buildroot(digest) {
+            return Ok(found);
+        }
+        let bytes = match self.commit.attachments.iter().find(|a| a.digest == digest) {
+            Some(a) => a.content.clone(),
+            None => log.attachment(digest).await?.ok_or_else(|| {
+                EngineError::Broken(format!("the log names attachment {digest} and does not have it"))
+            })?,
+        };
+        let buildroot = Arc::new(Buildroot::from_bytes(&bytes).map_err(|e| EngineError::Broken(e.to_string()))?);
+        self.cache.put_buildroot(digest, Arc::clone(&buildroot));
+        Ok(buildroot)
+    }
+
+    /// Measures a package's dependency changes again where its last build, and with it the base, is another one now.
+    pub(super) async fn measure(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        package: &Name,
+        cause: Seq,
+    ) -> Result<(), EngineError> {
+        let c = &self.state.collections[index];
+        let Some(p) = c.packages.get(package) else { return Ok(()) };
+        let hub = self.state.hubs.get(&c.settings.hub);
+        let last = p.base();
+        let wanted = |arch: &str| match last.zip(hub).and_then(|(e, hub)| recorded(hub, e, arch)) {
+            Some((repo, _)) => (Some(repo), true),
+            None => (last.and_then(|e| e.repo), false),
+        };
+        let open: Vec<(Name, Option<RepoId>, bool)> = p
+            .verdicts
+            .iter()
+            .filter(|v| v.ok == Some(true) && (v.base, v.truth) != wanted(&v.arch))
+            .map(|v| (v.arch.clone(), v.base, v.truth))
+            .collect();
+        for (arch, base_before, truth_before) in open {
+            let bases = self.bases(index, &arch);
+            let found = self.base(log, index, package, &arch, &bases).await?;
+            let (base, truth) = (found.as_ref().map(|b| b.repo), found.as_ref().is_some_and(Base::is_recorded));
+            if (base, truth) == (base_before, truth_before) {
+                continue;
+            }
+            let c = &self.state.collections[index];
+            let newest = c.arches.get(&arch).and_then(|a| Some((a.repo_id?, a.attachment.clone()?)));
+            let Some((repo_id, digest)) = newest else { continue };
+            let hub = c.settings.hub.clone();
+            let new = self.closures(log, &digest).await?;
+            let changed = match &found {
+                Some(base) => self.changes_since(log, base, &new, package).await?,
+                None => Vec::new(),
+            };
+            let (moves, distances) = changed.into_iter().unzip();
+            let event = DependenciesMeasured {
+                collection: self.collection_name(index),
+                package: package.clone(),
+                hub,
+                arch,
+                base,
+                truth,
+                repo_id,
+                moves,
+                distances,
+            };
+            self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        }
+        Ok(())
+    }
+
+    /// Compares buildroots the hub recorded for a package's builds with what we would have expected in their repositories, once each.
+    pub(super) async fn compare(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        package: &Name,
+        cause: Seq,
+    ) -> Result<(), EngineError> {
+        let hub = self.state.collections[index].settings.hub.clone();
+        for open in self.comparisons(index, package) {
+            let unit = self.closures(log, &open.unit).await?;
+            let was = self.buildroot(log, &open.recorded).await?;
+            let event = compared(&open, &unit, &was, (self.collection_name(index), package.clone(), hub.clone()));
+            self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        }
+        Ok(())
+    }
+
+    fn comparisons(&self, index: usize, package: &Name) -> Vec<Comparison> {
+        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
+        let Some((p, hub)) = c.packages.get(package).zip(self.state.hubs.get(&c.settings.hub)) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for e in &p.evidence {
+            let Some(((task, buildroots), repo)) = hub.buildroots(e.kind).zip(hub.built_in(e.kind)) else { continue };
+            for b in buildroots.iter().filter(|b| b.awaits_comparison()) {
+                let Some(unit) = hub.repos.get(&repo).and_then(|r| r.attachment(name, canonical(&b.arch))) else {
+                    continue;
+                };
+                found.push(Comparison {
+                    task,
+                    arch: b.arch.clone(),
+                    recorded: b.attachment.clone(),
+                    repo,
+                    unit: unit.to_owned(),
+                    source: e.source.clone(),
+                });
+            }
+        }
+        found
+    }
+}
+
+/// The repository a build was made in and what the hub recorded as its buildroot, where changes are measured from that.
+fn recorded<'a>(hub: &'a HubState, evidence: &Evidence, arch: &str) -> Option<(RepoId, &'a str)> {
+    let recorded = hub.truth(evidence.kind, arch)?;
+    Some((hub.built_in(evidence.kind)?, &recorded.attachment))
+}
+
+fn compared(
+    open: &Comparison,
+    unit: &Closures,
+    was: &Buildroot,
+    (collection, package, hub): (Name, Name, Hub),
+) -> PredictionCompared {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let of_source = unit.unit.sources.get(&package).filter(|s| s.source == open.source);
+    let mut event = PredictionCompared {
+        collection,
+        hub,
+        task_id: open.task,
+        arch: open.arch.clone(),
+        repo_id: open.repo,
+        prediction: match of_source.map(|s| &s.verdict) {
+            Some(SourceVerdict::Unresolved { .. }) => Prediction::Impossible,
+            _ => Prediction::None,
+        },
+        installed: count(was.installed().len()),
+        missing: 0,
+        extra: 0,
+        differing: 0,
+        examples: Vec::new(),
+        package,
+    };
+    if let Some(expected) = unit.installed(&event.package).filter(|_| of_source.is_some()) {
+        let d = was.differs_from(&expected);
+        event.prediction = if d.moves.is_empty() { Prediction::Exact } else { Prediction::Differs };
+        (event.missing, event.extra, event.differing) = (d.missing, d.extra, d.differing);
+        event.examples = d.moves.into_iter().take(EXAMPLES_MAX).collect();
+    }
+    event
+}
