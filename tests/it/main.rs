@@ -64,6 +64,7 @@ mod resolve_cli;
 mod resolve_small;
 mod resolve_verbs;
 mod schemas;
+mod serve_budget;
 mod serve_first;
 mod servers;
 mod source_side;

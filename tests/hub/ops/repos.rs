@@ -60,6 +60,10 @@ impl Tx<'_> {
         let (now, create_event) = (self.now, self.event());
         let id = self.w.repos.last().map_or(0, |r| r.id) + 1;
         let mut opts = default_opts();
+        let of_tag = self.w.extra(tag, None).into_iter().find(|(key, _)| key == "repo.opts").map(|(_, value)| value);
+        if let Some(V::Struct(members)) = &of_tag {
+            members.iter().for_each(|(n, v)| opts.set(n, v.clone()));
+        }
         if let V::Struct(members) = &custom {
             members.iter().for_each(|(n, v)| opts.set(n, v.clone()));
         }
