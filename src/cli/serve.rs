@@ -74,6 +74,7 @@ async fn serve(mut config: Config, log: &AnyLog, metrics: &Metrics, stop: &Cance
     for h in &config.hubs {
         hubs.push(LiveHub::open(h, &config.serve, metrics)?);
     }
+    tasks.spawn(super::systemd::watchdog("brain", metrics.clone(), stop.clone()));
     pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
     live_hub::tags_of_targets(&mut config, &hubs, stop).await?;
     let mut settings = config.settings(Source::Hub);

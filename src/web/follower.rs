@@ -35,8 +35,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// How long to wait for the log to grow before saying that we are still there.
 const ROUND: Duration = Duration::from_secs(10);
-/// Name of the loop in metrics.
-const LOOP: &str = "web";
+/// Name of a follower's loop in metrics.
+pub const LOOP: &str = "web";
 /// How old its last round may become: one round, the longest pause, and a large page of events.
 const STALE_AFTER: Duration = Duration::from_secs(120);
 

@@ -72,6 +72,8 @@ mod story;
 mod tiny;
 mod truth;
 mod web;
+mod web_browser;
 mod web_follower;
 mod web_site;
+mod web_systemd;
 mod why;
