@@ -28,7 +28,7 @@ test-distro: deps-test
 
 # What we parse from outside, five minutes for each kind; needs a nightly toolchain and cargo-fuzz. No sanitizer: it is safe Rust.
 fuzz: deps
-	@for target in primary comps rich evr; do \
+	@for target in primary comps rich evr xmlrpc; do \
 		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz -s none $$target -- -max_total_time=300 -timeout=10 || exit 1; \
 	done
 

@@ -11,7 +11,7 @@ use crate::config::{AuthName, Config, HubConfig, ServeConfig};
 use crate::engine::hub::looker::Looker;
 use crate::koji::client::{Auth, CallObserver, HubClient, HubSettings, Outcome};
 use crate::koji::files::{CacheLimits, FetchSettings, Fetcher, FileEvent, Mirror, SourceStore};
-use crate::koji::{Archive, calls};
+use crate::koji::{Archive, calls, profile};
 use crate::model::{Class, Classified, Hub};
 use crate::telemetry::{FileOutcome, Metrics};
 
@@ -45,9 +45,9 @@ impl CallObserver for Counted {
 pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, CliError> {
     let at = |what: String| CliError::Rejected(format!("use hub `{}`: {what}", config.name));
     let mut settings = match &config.profile {
-        Some(_) => {
-            return Err(at("profiles of the koji command are not read yet; give `server` and `topurl`".to_owned()));
-        }
+        Some(name) => profile::load_profile(name, &profile::ProfilePaths::system())
+            .and_then(profile::Profile::into_settings)
+            .map_err(|e| at(crate::engine::error::with_causes(&e)))?,
         None => HubSettings::new(config.server.clone().unwrap_or_default()),
     };
     if let Some(server) = &config.server {

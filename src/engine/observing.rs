@@ -1,6 +1,7 @@
 //! The brain with a hub to look at: what was seen, what became of submissions, what operators put into the inbox.
 
 use super::brain::Brain;
+use super::buildroots::Buildroot;
 use super::error::EngineError;
 use super::eyes::Eyes;
 use super::hub::differences::differences;
@@ -9,10 +10,10 @@ use super::hub::truth::Truth;
 use super::operator;
 use crate::decide::load::ArchLoads;
 use crate::event::{
-    Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source,
-    Trigger,
+    BuildrootRecorded, Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled,
+    RepoReady, Source, Trigger,
 };
-use crate::log::{Disposition, EventLog, Incoming, Position, Settled, Subjects};
+use crate::log::{Attachment, Disposition, EventLog, Incoming, Position, Settled, Subjects};
 use crate::model::{Hub, Name, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
 /// Most events of one commit while a long observation is appended.
@@ -193,7 +194,47 @@ impl<E: Eyes> Brain<E> {
     /// # Errors
     /// As [`Brain::message`].
     pub async fn truth(&mut self, log: &impl EventLog, truth: Truth, now: Timestamp) -> Result<(), EngineError> {
-        let _ = (log, truth, now);
+        self.move_clock(now);
+        self.begin();
+        self.tick(log).await?;
+        let Truth { hub, task_id, nvr, arches } = truth;
+        for arch in arches {
+            let id = FactId::of(&format!("{hub}/buildroot/{}", arch.buildroot));
+            if self.has_fact(log, &id).await? {
+                continue;
+            }
+            let buildroot = match Buildroot::new(arch.packages) {
+                Ok(buildroot) => buildroot,
+                Err(e) => {
+                    tracing::warn!(hub = %hub, buildroot = arch.buildroot, error = %e, "a buildroot cannot be kept");
+                    continue;
+                }
+            };
+            let attachment = Attachment::new(buildroot.to_bytes());
+            let event = BuildrootRecorded {
+                hub: hub.clone(),
+                task_id,
+                nvr: nvr.clone(),
+                arch: arch.arch,
+                repo_id: arch.repo_id,
+                attachment: attachment.digest.clone(),
+                count: u32::try_from(buildroot.packages().len()).unwrap_or(u32::MAX),
+                complete: buildroot.is_complete(arch.closed, true),
+            };
+            if !self.commit.attachments.iter().any(|a| a.digest == attachment.digest) {
+                self.commit.attachments.push(attachment);
+            }
+            let fact = NewEvent {
+                event: event.into(),
+                occurred_at: now,
+                source: Source::Hub,
+                fact: Some(id),
+                koji_event: None,
+                causation: None,
+                correlation: None,
+            };
+            self.fact(log, fact).await?;
+        }
         Ok(())
     }
 

@@ -56,7 +56,7 @@ fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content
         return Err(Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known));
     };
     if json {
-        return Ok(Content::json(&package_view::collection(name, c)));
+        return Ok(Content::json(&package_view::collection(&view.state, name, c)));
     }
     let (count, table) = running::table(view, Some(name), koji);
     let body = html! {

@@ -128,7 +128,7 @@ fn machine(view: &View, wanted: &Wanted) -> Result<Content, Refusal> {
     let (rows, pages) = page(&found, wanted)?;
     let now = view.state.recorded_at;
     let mut report = Report::of(&view.state, now);
-    report.collections = of.iter().map(|(n, c)| package_view::collection(n, c)).collect();
+    report.collections = of.iter().map(|(n, c)| package_view::collection(&view.state, n, c)).collect();
     report.packages = rows.iter().map(|(c, p)| package_view::package(&view.state, *c, *p, now, &view.policy)).collect();
     Ok(Content::json(&Listed { report, page: wanted.page, pages, matching: found.len() }))
 }

@@ -264,6 +264,18 @@ async fn a_store_is_filled_a_few_at_once() {
     assert!(w.server.running_max() <= 8 && w.mirror.fetcher().counts().running_max <= 8);
 }
 
+/// What is fetched can be fetched on any thread.
+#[tokio::test]
+async fn futures_can_be_sent() {
+    fn is_send(_: impl Send) {}
+    let w = World::new().await;
+    let store = w.store();
+    is_send(w.mirror.fill(&store, [nvr(PLAIN)], &|_, _| ()));
+    is_send(w.mirror.header(&nvr(PLAIN)));
+    is_send(w.mirror.fetch("t-build", RepoId(1), &[], &quiet));
+    is_send(w.mirror.evict());
+}
+
 /// A server that is not there is not asked for each of 24,000 packages.
 #[tokio::test]
 async fn filling_stops_when_the_server_does() {

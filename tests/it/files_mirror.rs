@@ -10,7 +10,7 @@ use koschei::engine::eyes::Unit;
 use koschei::engine::verdicts::UnitVerdicts;
 use koschei::koji::files::{CacheLimits, FetchError, Fetcher, Mirror, MirroredRepo, SourceStore, Trouble, quiet};
 use koschei::koji::{Archive, SourcePackage};
-use koschei::model::{Class, Classified as _, Hub, Name, RepoId};
+use koschei::model::{Class, Classified as _, Hub, Name, Nvr, RepoId};
 use koschei::resolve::Mode;
 use rstest::rstest;
 use tempfile::{TempDir, tempdir};
@@ -499,10 +499,37 @@ async fn damaged_generations_go() {
     assert!(w.mirror.forget("t-build", RepoId(7)).await.unwrap());
     assert!(!primary.exists());
     w.fetch(7).await.unwrap();
-    // A missing file is noticed by itself.
+    // What is missing or cannot be read is noticed by itself.
     std::fs::remove_file(&primary).unwrap();
     w.fetch(7).await.unwrap();
     assert!(primary.is_file());
+    std::fs::write(w.cache().join("repos/t-build/7/repo.json"), "{").unwrap();
+    let repo = w.fetch(7).await.unwrap();
+    assert_eq!(repo.create_event, Some(70));
+    std::fs::remove_file(&primary).unwrap();
+    let error = w.fetch(7).await.unwrap_err();
+    assert_eq!(error.class(), Class::Unavailable, "somebody uses it: {error}");
+}
+
+/// D18: what is not known is no verdict; and what becomes known later counts from then on, with the archive that is open.
+#[tokio::test]
+async fn d18_sources_that_are_learnt_later() {
+    let w = World::new().await;
+    w.generation(7, "1");
+    let repo = w.fetch(7).await.unwrap();
+    let hub = Hub::new("primary");
+    let store = SourceStore::open(&w.cache().join("buildrequires.jsonl")).unwrap();
+    let archive = Archive::open_with(&w.cache(), hub.clone(), store.clone()).unwrap();
+    let mut eyes = ArchiveEyes::new(archive, Mode::Two, 1);
+    let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build" };
+    assert_eq!(eyes.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
+    let nvr = Nvr::parse("base-1-1").unwrap();
+    let none: [(&str, &str, u64); 0] = [];
+    SourcePackage::from_hub(nvr.clone(), None, &none, vec![], vec![], vec![]).unwrap_err();
+    assert_eq!(eyes.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
+    let rpm = [("rpmlib(FileDigests)", "4.6.0-1", 16_777_226)];
+    store.add(vec![SourcePackage::from_hub(nvr, None, &rpm, vec![], vec![], vec![]).unwrap()]).unwrap();
+    assert_eq!(eyes.resolve(&unit).unwrap().counts(), [1, 0, 0, 0]);
 }
 
 #[rstest]

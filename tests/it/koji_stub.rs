@@ -83,6 +83,7 @@ pub(crate) struct Stub {
     pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     written: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -112,10 +113,13 @@ impl Stub {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (seen, written) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(0)));
         let shared = Shared { script: Arc::new(script), seen: seen.clone(), written: written.clone() };
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = count.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
                 let (shared, tls) = (shared.clone(), tls.clone());
                 connections.spawn(async move {
                     match tls {
@@ -129,7 +133,7 @@ impl Stub {
                 });
             }
         });
-        Self { url: format!("{scheme}://localhost:{port}/kojihub"), seen, written, task }
+        Self { url: format!("{scheme}://localhost:{port}/kojihub"), seen, written, connections: count, task }
     }
 
     /// All requests so far.
@@ -137,9 +141,9 @@ impl Stub {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Methods of all requests so far.
-    pub(crate) fn methods(&self) -> Vec<String> {
-        self.seen().into_iter().map(|seen| seen.call.method).collect()
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// How much of endless answers was taken from us, in bytes.
@@ -208,7 +212,7 @@ impl Shared {
                 stream.write_all(&bytes).await.ok();
                 stream.flush().await.ok();
                 // Until the client goes.
-                stream.read(&mut [0]).await.ok();
+                stream.read_exact(&mut [0]).await.ok();
                 false
             }
             Reply::Trickle(bytes) => {

@@ -25,6 +25,8 @@ pub(crate) struct Live {
     pub(crate) top: String,
     /// Further tables of the configuration.
     pub(crate) tables: String,
+    /// Seconds between looks at what moves without a message.
+    pub(crate) poll_secs: u64,
     child: Option<Child>,
 }
 
@@ -36,7 +38,7 @@ impl Live {
         let settings = Settings::new(dir.path().join("koji"));
         let hub = Hub::start_with(settings, Login::Certificate(pki.clone()));
         let db = dir.path().join("koschei.db").to_str().unwrap().to_owned();
-        Self { hub, pki, dir, db, top: String::new(), tables: String::new(), child: None }
+        Self { hub, pki, dir, db, top: String::new(), tables: String::new(), poll_secs: 1, child: None }
     }
 
     /// The configuration as written for the service.
@@ -57,12 +59,13 @@ weburl = "{weburl}"
 auth = "certificate"
 cert = "{cert}"
 serverca = "{ca}"
-poll_secs = 1
+poll_secs = {poll_secs}
 reconcile_secs = 3600
 requests_per_second = 1000
 {tables}
 "#,
             top = self.top,
+            poll_secs = self.poll_secs,
             cache = self.dir.path().join("cache").display(),
             server = self.hub.url(),
             topurl = self.hub.topurl(),
@@ -97,6 +100,7 @@ requests_per_second = 1000
     }
 
     /// Kills it, as a power failure would.
+    #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().unwrap();
@@ -142,6 +146,7 @@ requests_per_second = 1000
     }
 
     /// The state as it is.
+    #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) async fn state(&self) -> State {
         let log = self.log().await;
         let state = replay::state(&log, None, &mut |_| {}).await.unwrap();

@@ -1,6 +1,9 @@
 //! All integration tests in one binary, a module per topic: linking is the slowest part of running them.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
+mod amqp;
+mod amqp_follow;
+mod amqp_refused;
 mod audit;
 mod bad_input;
 mod bench_quick;
@@ -11,6 +14,7 @@ mod cases_hub;
 mod cases_order;
 mod causes;
 mod defects;
+mod defects_hub;
 mod distro;
 mod explain;
 mod feed;
@@ -24,14 +28,21 @@ mod generated;
 mod hub;
 mod hub_basics;
 mod hub_client;
+mod hub_facts;
 mod hub_life;
+mod hub_messages;
+mod hub_recorded;
 mod jetstream;
 mod kill;
+mod koji_bad_answers;
 mod koji_client;
 mod koji_exchanges;
+#[cfg(feature = "gssapi")]
+mod koji_kerberos;
 mod koji_records;
 mod koji_session;
 mod koji_stub;
+mod koji_tls;
 mod live;
 mod log_contract;
 mod log_place;
@@ -44,6 +55,7 @@ mod operators;
 mod prometheus;
 mod prometheus_server;
 mod properties;
+mod rabbitmq_server;
 mod recorded;
 mod repodata_bad;
 mod resolve;
@@ -52,6 +64,7 @@ mod resolve_cli;
 mod resolve_small;
 mod resolve_verbs;
 mod schemas;
+mod serve_budget;
 mod serve_first;
 mod servers;
 mod source_side;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::looker::{Looker, call, decoded, shaped};
+use super::looker::{Looker, call, decoded};
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use crate::engine::clock;
 use crate::engine::observing::Observed;
@@ -30,14 +30,14 @@ use crate::telemetry::Metrics;
 const TELL_AFTER: u32 = 3;
 /// Attempts for the same repository.
 const ATTEMPTS_MAX: u32 = 50;
-/// Source packages asked about in one call of the hub, where their files cannot be had.
-const DEPS_AT_ONCE: usize = 50;
-/// Source packages whose headers are asked of the hub in one call, where a source repository has the rest.
+/// Source packages whose headers are asked of the hub in one request: it opens a file for each.
 const HEADERS_AT_ONCE: usize = 100;
+/// What of a header decides about architectures, and the epoch.
+const HEADERS: [&str; 4] = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"];
+/// What of a header are its requirements: names, versions, and how they compare, in three lists.
+const REQUIREMENTS: [&str; 3] = ["REQUIRENAME", "REQUIREVERSION", "REQUIREFLAGS"];
 /// Source packages whose requirements are kept together on disk.
 const STORE_AT_ONCE: usize = 200;
-/// Dependency type of `getRPMDeps` for requirements.
-const DEP_REQUIRE: i64 = 0;
 
 /// Somebody who fetches what is new on one hub.
 pub struct Fetching {
@@ -259,8 +259,8 @@ impl Fetching {
         if let Some(e) = trouble {
             return Err(e.into());
         }
-        for some in left.chunks(DEPS_AT_ONCE) {
-            let told = self.from_hub(some).await?;
+        for some in left.chunks(HEADERS_AT_ONCE) {
+            let told = self.told_by_hub(some).await?;
             self.sources.add(told)?;
         }
         Ok(())
@@ -269,7 +269,7 @@ impl Fetching {
     /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of is left out, and
     /// is asked for again with the next repository.
     async fn with_arches(&self, sources: &[SourceRequires]) -> Result<Vec<SourcePackage>, Trouble> {
-        let answers = self.looker.ask(sources.iter().map(|s| headers_of(&s.nvr)).collect()).await?;
+        let answers = self.looker.ask(sources.iter().map(|s| headers_of(&s.nvr, &HEADERS)).collect()).await?;
         let told = sources.iter().zip(answers).filter_map(|(s, answer)| Some((s, answer.ok()?)));
         let with = |(s, head): (&SourceRequires, Value)| {
             let arches = |name: &str| words(&head, name);
@@ -278,27 +278,18 @@ impl Fetching {
         Ok(told.map(with).collect())
     }
 
-    /// What the hub reads out of source packages itself. An empty answer means that there is no such file, never that nothing is needed
+    /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty answer means that there is no such file, never that nothing is needed
     /// (Koschei D18): such a package has at least `rpmlib(…)`.
-    async fn from_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
-        let calls: Vec<Call> = nvrs
-            .iter()
-            .flat_map(|nvr| {
-                [call("getRPMDeps", vec![source_rpm(nvr)], vec![("depType", Value::Int(DEP_REQUIRE))]), headers_of(nvr)]
-            })
-            .collect();
-        let answers = self.looker.ask(calls).await?;
+    async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
+        let headers = [REQUIREMENTS.as_slice(), &HEADERS].concat();
+        let answers = self.looker.ask(nvrs.iter().map(|nvr| headers_of(nvr, &headers)).collect()).await?;
         let mut found = Vec::new();
-        for (nvr, pair) in nvrs.iter().zip(answers.chunks(2)) {
-            let [Ok(deps), Ok(head)] = pair else { continue };
-            let deps = shaped::<Vec<records::RpmDependency>>("getRPMDeps", deps)?;
-            if deps.is_empty() {
-                continue;
-            }
-            let deps: Vec<(String, String, u64)> = deps
-                .into_iter()
-                .map(|d| (d.name, d.version.unwrap_or_default(), u64::try_from(d.flags).unwrap_or(0)))
-                .collect();
+        for (nvr, answer) in nvrs.iter().zip(answers) {
+            let Ok(head) = &answer else { continue };
+            let deps = match requirements_in(head) {
+                Some(deps) if !deps.is_empty() => deps,
+                _ => continue,
+            };
             let epoch = head.get("EPOCH").and_then(Value::as_int).and_then(|e| u32::try_from(e).ok());
             let source = SourcePackage::from_hub(
                 nvr.clone(),
@@ -336,10 +327,21 @@ fn source_rpm(nvr: &Nvr) -> Value {
     ]))
 }
 
-/// Asks for what decides about architectures, and the epoch.
-fn headers_of(nvr: &Nvr) -> Call {
-    let headers = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"].map(|h| Value::Text(h.to_owned())).to_vec();
+/// Asks for some headers of a source package.
+fn headers_of(nvr: &Nvr, headers: &[&str]) -> Call {
+    let headers = headers.iter().map(|h| Value::Text((*h).to_owned())).collect();
     call("getRPMHeaders", vec![], vec![("rpmID", source_rpm(nvr)), ("headers", Value::Array(headers))])
+}
+
+/// The requirements in a header; `None` when the three lists do not belong together.
+fn requirements_in(header: &Value) -> Option<Vec<(String, String, u64)>> {
+    let [names, versions, flags] = REQUIREMENTS.map(|h| header.get(h).and_then(Value::as_array).unwrap_or_default());
+    if names.len() != versions.len() || names.len() != flags.len() {
+        return None;
+    }
+    let text = |v: &Value| v.as_str().map(str::to_owned);
+    let one = |((n, v), f): ((&Value, &Value), &Value)| Some((text(n)?, text(v)?, u64::try_from(f.as_int()?).ok()?));
+    names.iter().zip(versions).zip(flags).map(one).collect()
 }
 
 /// Keeps the newest repository of each tag.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::looker::{Looker, call, decoded, shaped};
 use super::seen::{Seen, TaggedSeen};
+use crate::engine::buildroots::BuildrootPackage;
 use crate::koji::HubError;
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
@@ -48,10 +49,12 @@ pub struct TruthArch {
     pub arch: Name,
     /// The repository it was installed from.
     pub repo_id: Option<RepoId>,
-    /// Packages, and the external repository of those that are from one.
-    pub packages: Vec<(crate::model::Nevra, Option<Name>)>,
-    /// Whether its build requirements were installed, too: the build itself began.
-    pub complete: bool,
+    /// Koji's number of the buildroot.
+    pub buildroot: i64,
+    /// Packages.
+    pub packages: Vec<BuildrootPackage>,
+    /// Whether the step ended well.
+    pub closed: bool,
 }
 
 /// Notes which builds among what was seen have buildroots to read.
@@ -122,11 +125,9 @@ pub(super) async fn read(looker: &Looker, hub: &Hub, wanted: &[Wanted]) -> Resul
             truth.arches.push(TruthArch {
                 arch: root.arch.clone().or(leaf.arch.clone()).unwrap_or_default(),
                 repo_id,
-                packages: rpms
-                    .iter()
-                    .map(|r| (r.nevra(), r.external_repo_name.clone().filter(|_| r.is_external())))
-                    .collect(),
-                complete: is_complete(&leaf),
+                buildroot: root.id,
+                packages: rpms.iter().map(package).collect(),
+                closed: leaf.state == TaskState::Closed,
             });
         }
     }
@@ -134,8 +135,10 @@ pub(super) async fn read(looker: &Looker, hub: &Hub, wanted: &[Wanted]) -> Resul
     Ok(found)
 }
 
-/// Whether the build requirements were installed. A step that ended well had them; of one that failed only the text tells, which is
-/// judged where faults are ([`crate::decide::faults`]); a cancelled one may have been stopped in the middle of installing.
-fn is_complete(leaf: &records::Task) -> bool {
-    leaf.state == TaskState::Closed
+fn package(rpm: &records::Rpm) -> BuildrootPackage {
+    BuildrootPackage {
+        nevra: rpm.nevra(),
+        added: rpm.added,
+        external: rpm.external_repo_name.clone().filter(|_| rpm.is_external()),
+    }
 }

@@ -133,10 +133,17 @@ impl Watcher {
     pub async fn run(mut self) {
         let mut memory = Memory::default();
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
-        let mut poll = tokio::time::interval(self.rhythm.poll);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut everything = tokio::time::interval(self.rhythm.reconcile);
-        everything.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if !self.told().await {
+            return;
+        }
+        // It begins with looking at everything, without any clock.
+        let from_now = |period: Duration| {
+            let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        let mut poll = from_now(self.rhythm.poll);
+        let mut everything = from_now(self.rhythm.reconcile);
         let mut begun = false;
         self.metrics.hub_known(self.hub.as_str());
         let stale = self.rhythm.poll * 3 + Duration::from_secs(300);
@@ -213,6 +220,20 @@ impl Watcher {
             _ = everything.tick() => Next::Everything,
             _ = poll.tick() => Next::Poll,
             () = std::future::ready(()), if truth => Next::Truth,
+        }
+    }
+
+    /// Waits until the brain has told what we care about; without that everything would be nothing. Where there is nothing to care about
+    /// it tells nothing. `false`: told to stop.
+    async fn told(&mut self) -> bool {
+        if *self.watch.borrow() != Watch::default() {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            changed = self.watch.changed() => changed.is_ok(),
+            () = tokio::time::sleep(self.rhythm.poll) => true,
         }
     }
 

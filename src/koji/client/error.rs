@@ -310,7 +310,8 @@ impl HubError {
             | Self::Timeout { .. }
             | Self::Lost { .. }
             | Self::NotAHub { .. }
-            | Self::CutOff { .. } => true,
+            | Self::CutOff { .. }
+            | Self::Kerberos { unreachable: true, .. } => true,
             Self::Status { status, .. } => is_passing(*status),
             _ => false,
         }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, RootCertStore};
@@ -48,17 +48,24 @@ pub fn client_config(serverca: Option<&Path>, auth: &Auth) -> Result<ClientConfi
     Ok(config)
 }
 
-fn roots(serverca: Option<&Path>) -> Result<RootCertStore, SettingsError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = serverca else {
+/// What the system trusts, read once. Without any, a hub behind TLS is not trusted, and the error says which setting helps.
+fn system() -> Arc<RootCertStore> {
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let read = || {
         let system = rustls_native_certs::load_native_certs();
         for error in &system.errors {
             tracing::warn!("a certificate of the system is left out: {error}");
         }
-        // Without any, a hub behind TLS is not trusted, and the error says which setting helps.
+        let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(system.certs);
-        return Ok(roots);
+        Arc::new(roots)
     };
+    Arc::clone(SYSTEM.get_or_init(read))
+}
+
+fn roots(serverca: Option<&Path>) -> Result<Arc<RootCertStore>, SettingsError> {
+    let Some(path) = serverca else { return Ok(system()) };
+    let mut roots = RootCertStore::empty();
     let content = |problem| SettingsError::Content { path: path.to_owned(), what: "serverca", problem };
     let pem = read(path, "serverca")?;
     let certificates: Vec<_> =
@@ -67,7 +74,7 @@ fn roots(serverca: Option<&Path>) -> Result<RootCertStore, SettingsError> {
     if added == 0 {
         return Err(content("there is no certificate in it".to_owned()));
     }
-    Ok(roots)
+    Ok(Arc::new(roots))
 }
 
 fn identity(

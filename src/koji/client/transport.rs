@@ -202,6 +202,8 @@ impl HubClient {
                     | AlertDescription::CertificateRevoked
                     | AlertDescription::CertificateUnknown
                     | AlertDescription::UnknownCA
+                    | AlertDescription::UnsupportedCertificate
+                    | AlertDescription::DecryptError
                     | AlertDescription::AccessDenied
                     | AlertDescription::NoRenegotiation,
                 ) => return HubError::Handshake { at, cause, hint: self.login_hint() },

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::archive::ArchiveError;
 use super::super::buildrequires::SourcesError;
 use crate::model::{Class, Classified, Name, Nvr, RepoId};
 use crate::repodata::{RepodataError, SrpmError};
@@ -162,9 +161,6 @@ pub enum FetchError {
     /// Metadata of a repository are wrong.
     #[error(transparent)]
     Metadata(#[from] RepodataError),
-    /// A repository in the cache cannot be read.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
     /// The header of a source package is wrong.
     #[error(transparent)]
     Header(#[from] SrpmError),
@@ -186,7 +182,6 @@ impl Classified for FetchError {
             | Self::Checksum { .. }
             | Self::Disk { .. } => Class::Unavailable,
             Self::Metadata(error) => error.class(),
-            Self::Archive(error) => error.class(),
             Self::Header(error) => error.class(),
             Self::Sources(error) => error.class(),
             Self::Shared(error) => error.class(),

@@ -94,8 +94,8 @@ impl Mirror {
     }
 
     /// A generation with those of `arches` it has; fetched if it is not in the cache. `arches` are those of the tag, in any form (`i686` is
-    /// `i386`). Asked for by several at once it is fetched once; what an interrupted attempt left is gone on with. Makes room in the
-    /// cache afterwards.
+    /// `i386`). Asked for by several at once it is fetched once; what an interrupted attempt left, or one that was dropped, is gone on
+    /// with. Makes room in the cache afterwards.
     ///
     /// # Errors
     /// [`FetchError::Gone`] (rejected) when the hub does not have it, not yet or not any more; unavailable when the hub does not answer.
@@ -122,18 +122,20 @@ impl Mirror {
         }
         let mut asked = self.inner.cache.asked(&key).unwrap_or_default();
         let missing: BTreeSet<Name> = arches.difference(&asked).cloned().collect();
-        if let Err(error) = self.bring(&key, &missing, on_progress).await {
-            if error.is_gone() {
-                let (cache, key) = (Arc::clone(&self.inner.cache), key.clone());
-                // It may still be in use as far as it is here.
-                blocking(move || cache.discard_unfinished(&key)).await?;
-            }
-            return Err(turn.failed(error));
-        }
+        let brought = self.bring(&key, &missing, on_progress).await;
         asked.extend(arches.iter().cloned());
-        let (cache, placed) = (Arc::clone(&self.inner.cache), key.clone());
-        blocking(move || cache.place(&placed, &asked)).await?;
-        drop(turn);
+        let (cache, own) = (Arc::clone(&self.inner.cache), key.clone());
+        // It stays our turn until this is done, even if nobody waits for us any more.
+        blocking(move || match brought {
+            Ok(()) => cache.place(&own, &asked),
+            Err(error) => {
+                // What there is of it in the cache may be in use, and is whole as far as it goes.
+                let discarded = if error.is_gone() { cache.discard_unfinished(&own) } else { Ok(()) };
+                Err(turn.failed(discarded.err().unwrap_or(error)))
+            }
+        })
+        .await?;
+        tracing::info!(koji.tag = tag, koji.repo = id.0, "a repository is in the cache");
         let found = self.find(&key, &arches, &hold).await?;
         // Room is made when something has come. That it cannot be made is not the caller's trouble.
         if let Err(error) = self.evict().await {
@@ -166,17 +168,17 @@ impl Mirror {
                 return Ok(None);
             }
             let dir = cache.repo_dir(&key);
-            let repo = read_repo(dir.clone(), key.1)?;
-            if !repo.arches.iter().all(|arch| is_there(&dir.join(arch.as_str()))) {
+            let read = read_repo(dir.clone(), key.1);
+            let Some(repo) = read.ok().filter(|r| r.arches.iter().all(|arch| is_there(&dir.join(arch.as_str())))) else {
                 // Somebody was here, or the disk. Whole again is only what is fetched again.
                 if cache.is_alone(&key) {
                     tracing::warn!(tag = %key.0, repo = %key.1, "a repository in the cache is not whole; it will be fetched again");
                     cache.discard(&key)?;
                     return Ok(None);
                 }
-                let source = std::io::Error::other("files of a repository that is in use are missing");
+                let source = std::io::Error::other("files of a repository that is in use are missing or damaged");
                 return Err(FetchError::Disk { path: dir, source });
-            }
+            };
             cache.touch(&key)?;
             let absent = arches.into_iter().filter(|arch| !repo.arches.contains(arch)).collect();
             Ok(Some(MirroredRepo {

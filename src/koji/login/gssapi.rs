@@ -6,7 +6,7 @@ use libgssapi::context::{ClientCtx, CtxFlags};
 use libgssapi::credential::{Cred, CredUsage};
 use libgssapi::error::Error;
 use libgssapi::name::Name;
-use libgssapi::oid::{GSS_MECH_SPNEGO, GSS_NT_HOSTBASED_SERVICE, GSS_NT_USER_NAME};
+use libgssapi::oid::{GSS_MECH_KRB5, GSS_MECH_SPNEGO, GSS_NT_HOSTBASED_SERVICE, GSS_NT_USER_NAME, OidSet};
 
 /// Largest token of a server, in characters; they have some hundred.
 const MAX_TOKEN: usize = 64 << 10;
@@ -24,7 +24,8 @@ impl Trouble {
         let unreachable = ["Cannot contact any KDC", "Cannot resolve network address for KDC"]
             .iter()
             .any(|words| problem.contains(words));
-        let problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
+        let problem = problem.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+        let problem = problem.collect::<Vec<_>>().join(" ");
         Self { problem, unreachable }
     }
 }
@@ -51,9 +52,10 @@ impl Negotiation {
         };
         let flags = CtxFlags::GSS_C_MUTUAL_FLAG | CtxFlags::GSS_C_SEQUENCE_FLAG;
         let mut context = ClientCtx::new(credentials, service, flags, Some(GSS_MECH_SPNEGO));
-        match context.step(None, None)? {
-            Some(token) => Ok((STANDARD.encode(&*token), Self(context))),
-            None => Err(Trouble::new("there is no token to send")),
+        match context.step(None, None) {
+            Ok(Some(token)) => Ok((STANDARD.encode(&*token), Self(context))),
+            Ok(None) => Err(Trouble::new("there is no token to send")),
+            Err(error) => Err(reason().unwrap_or_else(|| error.into())),
         }
     }
 
@@ -66,4 +68,10 @@ impl Negotiation {
         self.0.step(Some(&token), None)?;
         Ok(())
     }
+}
+
+/// Why there are no credentials, when that is so: the negotiation only says that there is nothing to negotiate with.
+fn reason() -> Option<Trouble> {
+    let kerberos = OidSet::singleton(GSS_MECH_KRB5).ok()?;
+    Cred::acquire(None, None, CredUsage::Initiate, Some(&kerberos)).err().map(Trouble::from)
 }

@@ -117,10 +117,13 @@ fn find_rpms<'a>(w: &'a World, info: &V) -> Vec<&'a Rpm> {
             Some(id) => find_rpms(w, id),
             None => {
                 let part = |name: &str| info.get(name).and_then(V::as_str).unwrap_or_default().to_owned();
-                find_rpms(
-                    w,
-                    &format!("{}-{}-{}.{}", part("name"), part("version"), part("release"), part("arch")).into(),
-                )
+                let (name, version, release, arch) = (part("name"), part("version"), part("release"), part("arch"));
+                // Source packages are called as their builds are, which are found without looking through all packages.
+                let build = w.build_of_nvr(&format!("{name}-{version}-{release}")).filter(|_| arch == "src");
+                match build {
+                    Some(build) => w.rpms_of_build(build.id).filter(|r| r.arch == arch).collect(),
+                    None => find_rpms(w, &format!("{name}-{version}-{release}.{arch}").into()),
+                }
             }
         },
         _ => Vec::new(),
@@ -140,7 +143,7 @@ fn get_rpm(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
 }
 
 fn get_deps(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
-    let rpm = args.int("rpmID").and_then(|id| tx.w.rpm(id));
+    let rpm = find_rpms(tx.w, args.get("rpmID")).first().copied();
     let Some(rpm) = rpm.filter(|r| r.external_repo == 0) else { return Ok(V::Array(Vec::new())) };
     let kind = args.int("depType");
     let rows = rpm.deps.iter().filter(|d| kind.is_none_or(|k| d.kind == k));
@@ -172,12 +175,11 @@ fn header(rpm: &Rpm, name: &str) -> V {
 
 fn get_headers(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     let w = &*tx.w;
-    let rpm = match args.int("rpmID") {
-        Some(id) => w.rpm(id),
-        None => {
-            let file = args.text("filepath").unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
-            find_rpms(w, &V::from(file)).first().copied()
-        }
+    let rpm = if args.has("rpmID") {
+        find_rpms(w, args.get("rpmID")).first().copied()
+    } else {
+        let file = args.text("filepath").unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        find_rpms(w, &V::from(file)).first().copied()
     };
     let Some(rpm) = rpm else { return Ok(V::Struct(Vec::new())) };
     let names = list(args.get("headers")).unwrap_or_default();

@@ -1,0 +1,48 @@
+//! XML-RPC from anybody: an answer or an error, never a panic; what was read is written and read again the same; and no record
+//! panics over it.
+#![no_main]
+
+use koschei::koji::records::{BuildRequest, History, RepoAnswer, Rpm, Tag, TaggedBuild, Task, TaskResult, TaskTree};
+use koschei::koji::shape::FromValue;
+use koschei::koji::xmlrpc::{
+    EncodeError, Value, decode_request, decode_response, encode_request, encode_response, multi,
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(answer) = decode_response(input) {
+        if let Some(document) = written(encode_response(&answer)) {
+            assert_eq!(decode_response(&document).unwrap(), answer);
+        }
+        if let Ok(value) = answer {
+            records(&value);
+            if let Ok(answers) = multi::split_answers(value) {
+                assert_eq!(multi::split_answers(multi::join_answers(answers.clone())), Ok(answers));
+            }
+        }
+    }
+    if let Ok(call) = decode_request(input) {
+        if let Some(document) = written(encode_request(&call)) {
+            assert_eq!(decode_request(&document).unwrap(), call);
+        }
+        let _ = BuildRequest::of(&call.args);
+        if let Some(calls) = multi::split(&call) {
+            assert_eq!(multi::split(&multi::join(&calls).unwrap()), Some(calls));
+        }
+    }
+});
+
+/// What was read fits, but for what XML cannot carry and a lenient reader takes.
+fn written(document: Result<Vec<u8>, EncodeError>) -> Option<Vec<u8>> {
+    match document {
+        Ok(document) => Some(document),
+        Err(EncodeError::Character { .. } | EncodeError::NotFinite { .. }) => None,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn records(value: &Value) {
+    let _ = (Vec::<TaggedBuild>::from_value(value), Option::<Task>::from_value(value), TaskTree::from_value(value));
+    let _ = (History::from_value(value), RepoAnswer::from_value(value), TaskResult::from_value(value));
+    let _ = (Vec::<Rpm>::from_value(value), Option::<Tag>::from_value(value));
+}
