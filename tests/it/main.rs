@@ -15,6 +15,7 @@ mod cases_order;
 mod causes;
 mod defects;
 mod distro;
+mod example_config;
 mod explain;
 mod feed;
 mod files_fetch;
