@@ -51,6 +51,7 @@ mod resolve_small;
 mod resolve_verbs;
 mod schemas;
 mod serve_first;
+mod serve_kill;
 mod servers;
 mod source_side;
 mod story;

@@ -33,21 +33,34 @@ pub struct News {
 pub fn differences(state: &State, look: &Observation) -> News {
     let nothing = HubState::default();
     let hub = state.hubs.get(&look.hub).unwrap_or(&nothing);
-    let mut compare = Compare { hub, look, news: News::default(), builds: FxHashSet::default() };
+    let mut compare = Compare::new(hub, look);
+    // With a tag goes everything in it; saying so of each build and package would be thousands of facts that say nothing.
+    let gone: FxHashSet<&Name> = look.seen.iter().filter_map(tag_that_is_gone).collect();
+    for seen in &look.seen {
+        compare.note_lists(seen);
+    }
     for seen in &look.seen {
         match seen {
             Seen::Tag(t) => compare.tag(t),
+            Seen::TagBuilds { tag, .. } | Seen::TagPackages { tag, .. } if gone.contains(tag) => {}
             Seen::TagBuilds { tag, package, builds } => compare.tag_builds(tag, package.as_ref(), builds),
             Seen::TagPackages { tag, package, listed } => compare.tag_packages(tag, package.as_ref(), listed),
             Seen::Target(name, there) => compare.target(state, name, there.as_ref()),
             Seen::Build(b) => compare.build(b),
             Seen::Repo(r) => compare.repo(r),
-            Seen::Repos { tag, usable, from } => compare.repos(tag, usable, *from),
+            Seen::Repos { tag, usable, from, later } => compare.repos(tag, usable, *from, later),
             Seen::Task(t) => compare.task(t),
             Seen::NoTask(id) => compare.no_task(*id),
         }
     }
     compare.news
+}
+
+fn tag_that_is_gone(seen: &Seen) -> Option<&Name> {
+    match seen {
+        Seen::Tag(t) if t.gone => Some(&t.tag),
+        _ => None,
+    }
 }
 
 struct Compare<'a> {
@@ -56,6 +69,46 @@ struct Compare<'a> {
     news: News,
     /// Builds that were compared in this look already.
     builds: FxHashSet<BuildId>,
+    /// Entries of package lists that this look has seen: tag, package, whether it is blocked; `None`: not in the list.
+    entries: FxHashMap<(&'a Name, &'a Name), Option<bool>>,
+    /// Tags whose whole lists it has seen.
+    whole: FxHashSet<&'a Name>,
+}
+
+impl<'a> Compare<'a> {
+    fn new(hub: &'a HubState, look: &'a Observation) -> Self {
+        Self {
+            hub,
+            look,
+            news: News::default(),
+            builds: FxHashSet::default(),
+            entries: FxHashMap::default(),
+            whole: FxHashSet::default(),
+        }
+    }
+
+    fn note_lists(&mut self, seen: &'a Seen) {
+        let Seen::TagPackages { tag, package, listed } = seen else { return };
+        match package {
+            Some(package) => {
+                self.entries.insert((tag, package), None);
+            }
+            None => {
+                self.whole.insert(tag);
+            }
+        }
+        self.entries.extend(listed.iter().map(|(package, blocked)| ((tag, package), Some(*blocked))));
+    }
+
+    /// Whether a package is blocked for a tag: the nearest package list that has it decides.
+    fn is_blocked(&self, chain: &[Name], package: &Name) -> bool {
+        let entry = |tag: &Name| match self.entries.get(&(tag, package)) {
+            Some(seen) => *seen,
+            None if self.whole.contains(tag) => None,
+            None => self.hub.tags.get(tag).and_then(|t| t.packages.get(package)).and_then(|p| p.blocked),
+        };
+        chain.iter().find_map(entry) == Some(true)
+    }
 }
 
 impl Compare<'_> {
@@ -134,7 +187,12 @@ impl Compare<'_> {
             Some(name) => vec![name.clone()],
             None => self.hub.tags.get(tag).map(|t| t.packages.keys().cloned().collect()).unwrap_or_default(),
         };
+        let chain = self.hub.chain(tag);
         for name in names {
+            // Of a blocked package nothing is listed, whatever is in the tag; what became of its builds is seen when it is unblocked.
+            if !there.contains_key(&name) && self.is_blocked(&chain, &name) {
+                continue;
+            }
             let here = there.get(&name).map_or(&[][..], Vec::as_slice);
             let gone: Vec<(BuildId, Option<i64>)> = self
                 .tagged(tag, &name)
@@ -322,8 +380,8 @@ impl Compare<'_> {
         }
     }
 
-    fn repos(&mut self, tag: &Name, usable: &[RepoSeen], from: Option<RepoId>) {
-        for seen in usable {
+    fn repos(&mut self, tag: &Name, usable: &[RepoSeen], from: Option<RepoId>, later: &[RepoId]) {
+        for seen in usable.iter().filter(|r| !later.contains(&r.repo_id)) {
             self.repo(seen);
         }
         let gone: Vec<_> = self
