@@ -32,7 +32,7 @@ use crate::telemetry::Metrics;
 #[derive(Args, Debug)]
 #[command(
     group(ArgGroup::new("bus").required(true).args(["nats", "amqp", "fedora_messaging"])),
-    after_help = "Examples:\n  \
+    after_help = "Example:\n  \
         koschei follow --amqp amqps://mq.example.org/%2Fkoji --amqp-ca ca.pem --amqp-cert koschei.pem --amqp-key koschei.key --queue koschei --listen 127.0.0.1:9464\n  \
         koschei follow --fedora-messaging /etc/fedora-messaging/config.toml --commands commands.jsonl\n  \
         koschei follow --nats nats://127.0.0.1:4222 --stream KOJI --subject 'koji.>' --commands-stream KOSCHEI --commands-subject koschei.commands"
