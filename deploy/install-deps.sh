@@ -35,6 +35,8 @@ for part in "$@"; do
             need 'command -v make' make make
             need 'command -v pkg-config' pkg-config pkgconf-pkg-config
             need 'command -v pkg-config && pkg-config --exists libsolv' libsolv-dev libsolv-devel
+            # Login with a certificate to web servers that ask for it late.
+            need 'command -v pkg-config && pkg-config --exists openssl' libssl-dev openssl-devel
             # GSSAPI (login with Kerberos) and what its bindings are made with.
             need 'command -v pkg-config && pkg-config --exists krb5-gssapi' libkrb5-dev krb5-devel
             need 'ls /usr/lib/llvm-*/lib/libclang*.so* || ls /usr/lib64/libclang.so*' libclang-dev clang-devel

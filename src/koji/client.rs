@@ -17,9 +17,13 @@ pub use settings::{Auth, HubSettings, SettingsError};
 pub use tls::{client_config, install_provider};
 
 pub(crate) use retry::Attempts;
-pub(crate) use transport::{Request, connections};
+#[cfg(feature = "openssl")]
+pub(crate) use tls::read_pem;
+pub(crate) use transport::{Request, Way, connections};
 
 use std::fmt;
+#[cfg(feature = "openssl")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -56,6 +60,9 @@ struct Inner {
     requests: AtomicU64,
     observer: Arc<dyn CallObserver>,
     version: Mutex<Option<String>>,
+    /// Whether the web server asks for certificates only when it has seen the request.
+    #[cfg(feature = "openssl")]
+    renegotiates: AtomicBool,
 }
 
 impl fmt::Debug for HubClient {
@@ -105,6 +112,8 @@ impl HubClient {
             slots: Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
             requests: AtomicU64::new(0),
             version: Mutex::new(None),
+            #[cfg(feature = "openssl")]
+            renegotiates: AtomicBool::default(),
             observer,
             url,
             settings,
@@ -258,7 +267,7 @@ impl HubClient {
                 body: body.to_request(),
                 limit: attempts.limit(settings.request_timeout),
             };
-            let error = match self.exchange(&self.inner.http, request).await {
+            let error = match self.exchange(Way::Pool(&self.inner.http), request).await {
                 Ok(answer) => match answer.value {
                     Ok(value) => return Ok(value),
                     Err(fault) => HubError::from_fault(at.clone(), fault),
@@ -282,6 +291,17 @@ impl HubClient {
     /// Connections without a client certificate.
     pub(crate) fn http(&self) -> &Client {
         &self.inner.http
+    }
+
+    /// Remembers that the web server asks for certificates only when it has seen the request.
+    #[cfg(feature = "openssl")]
+    pub(crate) fn note_renegotiation(&self) {
+        self.inner.renegotiates.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "openssl")]
+    pub(crate) fn renegotiates(&self) -> bool {
+        self.inner.renegotiates.load(Ordering::Relaxed)
     }
 
     pub(crate) fn encode(&self, call: &Call) -> Result<Vec<u8>, HubError> {

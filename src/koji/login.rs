@@ -5,13 +5,15 @@
 
 #[cfg(feature = "gssapi")]
 mod gssapi;
+#[cfg(feature = "openssl")]
+mod renegotiation;
 
 use std::fmt;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Url};
 
-use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, connections};
+use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, Way, connections};
 use super::faults::FaultKind;
 use super::records::SessionGrant;
 use super::shape::{FromValue as _, ShapeError};
@@ -83,6 +85,12 @@ fn secure(url: &Url) -> Url {
     url
 }
 
+/// Whether a login was refused as it is when the server has not seen a certificate.
+#[cfg(feature = "openssl")]
+const fn without_certificate(error: &HubError) -> bool {
+    matches!(error, HubError::Handshake { .. } | HubError::Denied { .. } | HubError::Status { status: 403, .. })
+}
+
 impl HubClient {
     /// Where sessions are spoken with.
     pub(crate) fn session_url(&self) -> Url {
@@ -103,7 +111,7 @@ impl HubClient {
         let call = Call::new(LOGIN.to_owned(), Vec::new()).with("proxyuser", Value::Nil);
         let body: Body = self.encode(&call)?.into();
         loop {
-            let error = match self.log_in_once(&http, &body, attempts).await {
+            let error = match self.log_in_either_way(&http, &body, attempts).await {
                 Ok(grant) => return self.granted(grant, http),
                 Err(error) => error,
             };
@@ -113,7 +121,37 @@ impl HubClient {
         }
     }
 
-    async fn log_in_once(&self, http: &Client, body: &Body, attempts: &Attempts<'_>) -> Result<SessionGrant, HubError> {
+    /// Many web servers ask for a certificate only when they have seen that the request is a login, which needs another way than
+    /// usual. Which it is shows when the usual way is refused.
+    async fn log_in_either_way(
+        &self,
+        http: &Client,
+        body: &Body,
+        attempts: &Attempts<'_>,
+    ) -> Result<SessionGrant, HubError> {
+        #[cfg(feature = "openssl")]
+        if matches!(self.settings().auth, Auth::Certificate { .. }) && self.session_url().scheme() == "https" {
+            if self.renegotiates() {
+                return self.log_in_once(Way::Renegotiating, body, attempts).await;
+            }
+            let refused = match self.log_in_once(Way::Pool(http), body, attempts).await {
+                Err(error) if without_certificate(&error) => error,
+                other => return other,
+            };
+            return match self.log_in_once(Way::Renegotiating, body, attempts).await {
+                Ok(grant) => {
+                    self.note_renegotiation();
+                    Ok(grant)
+                }
+                // The hub itself has something to say.
+                Err(error) if error.fault().is_some() => Err(error),
+                Err(_) => Err(refused),
+            };
+        }
+        self.log_in_once(Way::Pool(http), body, attempts).await
+    }
+
+    async fn log_in_once(&self, way: Way<'_>, body: &Body, attempts: &Attempts<'_>) -> Result<SessionGrant, HubError> {
         let settings = self.settings();
         let mut url = self.session_url();
         url.set_path(&format!("{}/ssllogin", url.path()));
@@ -127,7 +165,7 @@ impl HubClient {
         }
         let limit = attempts.limit(settings.auth_timeout);
         let request = Request { at: self.at(LOGIN), url, headers, body: body.to_request(), limit };
-        let answer = self.exchange(http, request).await?;
+        let answer = self.exchange(way, request).await?;
         let value = answer.value.map_err(|fault| {
             let at = self.at(LOGIN);
             match fault.kind() {

@@ -13,7 +13,7 @@ use std::fmt;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::calls::Query;
-use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, call};
+use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, Way, call};
 use super::faults::FaultKind;
 use super::login::Login;
 use super::xmlrpc::{Call, Value};
@@ -72,7 +72,8 @@ impl Session {
         let body: Body = self.hub.encode(&call)?.into();
         let number = login.next_number();
         let limit = self.hub.settings().auth_timeout;
-        let answer = self.hub.exchange(&login.http, self.request(&login, &call, &body, number, limit)).await?;
+        let answer =
+            self.hub.exchange(Way::Pool(&login.http), self.request(&login, &call, &body, number, limit)).await?;
         answer.value.map(|_| ()).map_err(|fault| HubError::from_fault(self.hub.at(&call.method), fault))
     }
 
@@ -125,7 +126,7 @@ impl Session {
             let limit = attempts.limit(hub.settings().request_timeout);
             let Some(login) = self.login.as_ref() else { continue };
             let request = self.request(login, call, &body, number, limit);
-            let error = match hub.exchange(&login.http, request).await {
+            let error = match hub.exchange(Way::Pool(&login.http), request).await {
                 Ok(answer) => match answer.value {
                     Ok(value) => return Ok(value),
                     Err(fault) => match fault.kind() {

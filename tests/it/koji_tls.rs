@@ -58,6 +58,11 @@ impl Authority {
         Signed { cert, key }
     }
 
+    /// A certificate and its key for somebody.
+    pub(crate) fn signed_pem(&self, name: &str) -> String {
+        self.sign(name, |_| ()).pem()
+    }
+
     fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();

@@ -41,6 +41,8 @@ mod koji_exchanges;
 #[cfg(feature = "gssapi")]
 mod koji_kerberos;
 mod koji_records;
+#[cfg(feature = "openssl")]
+mod koji_renegotiation;
 mod koji_session;
 mod koji_stub;
 mod koji_tls;

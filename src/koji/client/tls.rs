@@ -67,7 +67,7 @@ fn roots(serverca: Option<&Path>) -> Result<Arc<RootCertStore>, SettingsError> {
     let Some(path) = serverca else { return Ok(system()) };
     let mut roots = RootCertStore::empty();
     let content = |problem| SettingsError::Content { path: path.to_owned(), what: "serverca", problem };
-    let pem = read(path, "serverca")?;
+    let pem = read_pem(path, "serverca")?;
     let certificates: Vec<_> =
         CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| content(e.to_string()))?;
     let (added, _) = roots.add_parsable_certificates(certificates);
@@ -82,7 +82,7 @@ fn identity(
     key: Option<&Path>,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), SettingsError> {
     let content = |path: &Path, what, problem| SettingsError::Content { path: path.to_owned(), what, problem };
-    let pem = read(cert, "cert")?;
+    let pem = read_pem(cert, "cert")?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| content(cert, "cert", error.to_string()))?;
@@ -90,7 +90,7 @@ fn identity(
         return Err(content(cert, "cert", "there is no certificate in it".to_owned()));
     }
     let (path, what) = key.map_or((cert, "cert"), |key| (key, "key"));
-    let pem = if key.is_some() { read(path, what)? } else { pem };
+    let pem = if key.is_some() { read_pem(path, what)? } else { pem };
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         content(
             path,
@@ -101,7 +101,8 @@ fn identity(
     Ok((chain, key))
 }
 
-fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, SettingsError> {
+/// A PEM file.
+pub(crate) fn read_pem(path: &Path, what: &'static str) -> Result<Vec<u8>, SettingsError> {
     let io = |source| SettingsError::File { path: path.to_owned(), what, source: Arc::new(source) };
     let mut content = Vec::new();
     File::open(path).map_err(io)?.take(MAX_PEM + 1).read_to_end(&mut content).map_err(io)?;

@@ -49,6 +49,16 @@ pub(crate) struct Request {
     pub(crate) limit: Duration,
 }
 
+/// How a request goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// Over connections that are kept.
+    Pool(&'a Client),
+    /// Over one of its own, on which the server may ask for the client certificate when it has seen the request.
+    #[cfg(feature = "openssl")]
+    Renegotiating,
+}
+
 /// A pool of connections.
 ///
 /// # Errors
@@ -77,24 +87,31 @@ fn root(error: &(dyn std::error::Error + 'static)) -> String {
 
 impl HubClient {
     /// Sends a request, once, and reads the answer.
-    pub(crate) async fn exchange(&self, http: &Client, request: Request) -> Result<Answer, HubError> {
+    pub(crate) async fn exchange(&self, way: Way<'_>, request: Request) -> Result<Answer, HubError> {
         if let Some(limiter) = &self.inner.limiter {
             limiter.until_ready().await;
         }
         let (at, limit) = (request.at.clone(), request.limit);
         self.inner.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let began = Instant::now();
-        let sent = tokio::time::timeout(limit, self.send(http, request)).await;
+        let sent = tokio::time::timeout(limit, self.send(way, request)).await;
         let answer = sent.unwrap_or_else(|_| Err(HubError::Timeout { at: at.clone(), wait: Wait::Answer, limit }));
         self.inner.observer.on_call(&at.method, Outcome::of(&answer), began.elapsed().as_secs_f64());
         answer
     }
 
-    async fn send(&self, http: &Client, request: Request) -> Result<Answer, HubError> {
-        let Request { at, url, mut headers, body, .. } = request;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
-        let sent = http.post(url).headers(headers).body(body).send().await;
-        let response = sent.map_err(|error| self.broken(&at, &error))?;
+    async fn send(&self, way: Way<'_>, mut request: Request) -> Result<Answer, HubError> {
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+        let at = request.at.clone();
+        let response = match way {
+            Way::Pool(http) => {
+                let Request { url, headers, body, .. } = request;
+                let sent = http.post(url).headers(headers).body(body).send().await;
+                sent.map_err(|error| self.broken(&at, &error))?
+            }
+            #[cfg(feature = "openssl")]
+            Way::Renegotiating => self.post_renegotiating(request).await?,
+        };
         if let Some(version) = response.headers().get("koji-version").and_then(|version| version.to_str().ok()) {
             self.inner.note_version(version);
         }

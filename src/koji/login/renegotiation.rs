@@ -1,0 +1,112 @@
+//! A login to a web server that asks for the client certificate only when it has seen the request.
+//!
+//! Koji's sample configuration has `SSLVerifyClient require` for `…/ssllogin` alone. The server then begins a second handshake on
+//! the connection (TLS 1.2, renegotiation), or asks in the middle of it (TLS 1.3, post-handshake authentication). `rustls` can do
+//! neither; OpenSSL does the first by itself. So a login that was refused is sent once more over a connection of OpenSSL's, with
+//! TLS 1.2 at most. Only the login goes this way. Proxies of the environment are not used.
+
+use std::pin::Pin;
+
+use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
+use openssl::ssl::{SslConnector, SslMethod, SslVersion};
+use openssl::x509::X509;
+use openssl::x509::store::X509StoreBuilder;
+use reqwest::{Body, Response};
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+use crate::koji::client::{At, Auth, HubClient, HubError, HubSettings, Request, SettingsError, Wait, read_pem};
+
+impl HubClient {
+    /// Sends a request over a connection of its own.
+    pub(in crate::koji) async fn post_renegotiating(&self, request: Request) -> Result<Response, HubError> {
+        let Request { at, url, headers, body, .. } = request;
+        let settings = self.settings();
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().unwrap_or(443);
+        let connector = connector(settings)?;
+        let refused = |error: &ErrorStack| SettingsError::Tls { problem: error.to_string() };
+        let ssl = connector.configure().and_then(|c| c.into_ssl(&host)).map_err(|error| refused(&error))?;
+
+        let limit = settings.connect_timeout;
+        let connected = tokio::time::timeout(limit, TcpStream::connect((host.as_str(), port))).await;
+        let connected = connected.map_err(|_| HubError::Timeout { at: at.clone(), wait: Wait::Connection, limit })?;
+        let stream = connected.map_err(|error| HubError::Connect { at: at.clone(), cause: error.to_string() })?;
+        let mut stream = SslStream::new(ssl, stream).map_err(|error| refused(&error))?;
+        let handshake = Pin::new(&mut stream).connect().await;
+        handshake.map_err(|error| handshake_failed(self, at.clone(), &error))?;
+
+        let lost = |error: hyper::Error| HubError::Lost { at: at.clone(), cause: causes(&error) };
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        // Ends with the answer, or when it is dropped.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("the connection of a login ended: {error}");
+            }
+        });
+        let mut sent = hyper::Request::new(body);
+        *sent.method_mut() = hyper::Method::POST;
+        *sent.headers_mut() = headers;
+        let header = |text: &str| HeaderValue::from_str(text).ok();
+        let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        for (name, value) in [(HOST, header(&authority)), (USER_AGENT, header(&settings.user_agent))] {
+            if let Some(value) = value {
+                sent.headers_mut().insert(name, value);
+            }
+        }
+        if let Ok(path) = url.path().parse() {
+            *sent.uri_mut() = path;
+        }
+        let answer = sender.send_request(sent).await.map_err(lost)?;
+        Ok(answer.map(Body::wrap).into())
+    }
+}
+
+fn connector(settings: &HubSettings) -> Result<SslConnector, SettingsError> {
+    let Auth::Certificate { cert, key } = &settings.auth else {
+        return Err(SettingsError::NoLogin { server: settings.server.clone() });
+    };
+    let tls = |error: ErrorStack| SettingsError::Tls { problem: error.to_string() };
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(tls)?;
+    builder.set_max_proto_version(Some(SslVersion::TLS1_2)).map_err(tls)?;
+    if let Some(path) = &settings.serverca {
+        let mut store = X509StoreBuilder::new().map_err(tls)?;
+        for authority in X509::stack_from_pem(&read_pem(path, "serverca")?).map_err(tls)? {
+            store.add_cert(authority).map_err(tls)?;
+        }
+        builder.set_verify_cert_store(store.build()).map_err(tls)?;
+    }
+    let pem = read_pem(cert, "cert")?;
+    let mut chain = X509::stack_from_pem(&pem).map_err(tls)?.into_iter();
+    if let Some(own) = chain.next() {
+        builder.set_certificate(&own).map_err(tls)?;
+    }
+    for authority in chain {
+        builder.add_extra_chain_cert(authority).map_err(tls)?;
+    }
+    let pem = key.as_ref().map_or(Ok(pem), |key| read_pem(key, "key"))?;
+    // The callback is asked for the password of an encrypted key, and has none; without it a terminal would be.
+    let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(tls)?;
+    builder.set_private_key(&key).map_err(tls)?;
+    Ok(builder.build())
+}
+
+fn handshake_failed(hub: &HubClient, at: At, error: &openssl::ssl::Error) -> HubError {
+    HubError::Handshake { at, cause: error.to_string(), hint: hub.login_hint() }
+}
+
+/// An error with its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
