@@ -11,8 +11,7 @@ use super::params::{self, TrailQuery};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{KojiLinks, Site, event, links, overview, parts, running};
 use crate::cli::package_view::{self, STATES};
-use crate::decide::Hold;
-use crate::decide::eligibility::of_collection;
+use crate::decide::eligibility::stopped;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, Repo};
 use crate::model::koji::RepoState;
@@ -62,9 +61,7 @@ fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content
     let body = html! {
         h1 { (name) }
         p.lead { "Buildroot " (parts::buildroot(c.buildroot())) @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) } }
-        @if let Some(because) = &view.state.paused { p.notice { "All submissions are paused, because: " (parts::text(because)) } }
-        @if let Some(because) = &c.paused { p.notice { "Its submissions are paused, because: " (parts::text(because)) } }
-        @for hold in held(c) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
+        @for hold in stopped(&view.state, c) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
         @if let Some((repo, why)) = &c.stale {
             p.notice { "What is said about dependencies is of an older repository, because repository " (repo) " could not be resolved: " (parts::text(why)) }
         }
@@ -78,13 +75,6 @@ fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content
         (settings(c))
     };
     Ok(Content::Html { title: format!("Collection {name}"), body })
-}
-
-/// What holds every package of the collection alike.
-fn held(c: &Collection) -> Vec<Hold> {
-    let mut holds = Vec::new();
-    of_collection(c, c.buildroot(), &mut |hold| holds.push(hold));
-    holds
 }
 
 fn architectures(c: &Collection) -> Markup {
