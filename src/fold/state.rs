@@ -199,7 +199,7 @@ impl State {
             Event::BuildTagged(t) => {
                 let hub = self.hub_mut(&t.hub);
                 hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
-                hub.tagged(t, e.seq, e.occurred_at, e.koji_event);
+                hub.tagged(t, e.seq, e.occurred_at, e.koji_event, e.source.asked_hub());
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildUntagged(t) => {
@@ -226,7 +226,9 @@ impl State {
             }
             Event::RepoReady(r) => self.repo_ready(r),
             Event::RepoExpired(r) => {
-                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired);
+                let repo = self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired);
+                // Nobody told of it while it was ready.
+                repo.create_event = repo.create_event.or(e.koji_event);
             }
             Event::RepoDeleted(r) => {
                 self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Deleted);

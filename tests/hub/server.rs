@@ -341,7 +341,13 @@ async fn rpc(core: &Arc<Core>, who: &Who, body: &[u8]) -> io::Result<Response<Bo
             core.lock().settings.database_down = true;
             html(500)
         }
-        Some(Lie::Rollback500) => html(500),
+        Some(Lie::Rollback500 | Lie::Commit500) => html(500),
+        Some(Lie::GateAfter(gate)) => {
+            gate.arrive();
+            core.notify();
+            gate.pass().await;
+            ok(text.into())
+        }
         Some(Lie::CutAfter) => return Err(io::ErrorKind::ConnectionAborted.into()),
         Some(Lie::Answer(value)) => ok(response(&value).into()),
         Some(Lie::Raw(bytes)) => ok(bytes.into()),

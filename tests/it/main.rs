@@ -67,6 +67,7 @@ mod resolve_verbs;
 mod schemas;
 mod serve_budget;
 mod serve_first;
+mod serve_kill;
 mod servers;
 mod source_side;
 mod story;
