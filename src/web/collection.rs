@@ -61,8 +61,6 @@ fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content
     let body = html! {
         h1 { (name) }
         p.lead { "Buildroot " (parts::buildroot(c.buildroot())) @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) } }
-        @if let Some(because) = &view.state.paused { p.notice { "All submissions are paused, because: " (parts::text(because)) } }
-        @if let Some(because) = &c.paused { p.notice { "Its submissions are paused, because: " (parts::text(because)) } }
         @for hold in stopped(&view.state, c) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
         @if let Some((repo, why)) = &c.stale {
             p.notice { "What is said about dependencies is of an older repository, because repository " (repo) " could not be resolved: " (parts::text(why)) }
