@@ -45,6 +45,7 @@ for part in "$@"; do
             need 'command -v rabbitmq-server' rabbitmq-server rabbitmq-server
             need 'command -v prometheus' prometheus golang-github-prometheus
             need 'command -v chromium || command -v chromium-browser' chromium chromium
+            need 'command -v systemd-analyze' systemd systemd
             need 'command -v krb5kdc' krb5-kdc krb5-server
             need 'command -v kadmin.local' krb5-admin-server krb5-server
             need 'command -v kinit' krb5-user krb5-workstation

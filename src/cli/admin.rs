@@ -18,7 +18,7 @@ use crate::log::EventLog;
 pub(crate) enum AdminVerb {
     ForgetPerson(ForgetArgs),
     #[command(flatten)]
-    Word(word::WordVerb),
+    Word(Box<word::WordVerb>),
 }
 
 /// Erase a person's name. Events keep a stand-in that means nothing any more; the log still verifies.

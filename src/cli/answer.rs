@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::package_view::{self, PackageView};
+use crate::decide::load::ArchLoads;
 use crate::decide::{Policy, Why};
 use crate::engine::EngineError;
 use crate::event::kinds::collection_subject;
@@ -54,13 +55,14 @@ pub(crate) fn answer(
     policy: &Policy,
 ) -> Option<Answer> {
     let (pname, p) = c.packages.get_key_value(package)?;
-    let why = crate::decide::why(state, cname, pname, now, policy, None)?;
+    let load = state.load.as_ref().map(ArchLoads::from_recorded);
+    let why = crate::decide::why(state, cname, pname, now, policy, load.as_ref())?;
     Some(Answer {
         seq: state.seq.map_or(0, Seq::get),
         now: now.to_string(),
         answer: sentence(&why),
         why,
-        stale: package_view::collection(cname, c).stale,
+        stale: package_view::collection(state, cname, c).stale,
         package: package_view::package(state, (cname, c), (pname, p), now, policy),
         trail: Vec::new(),
     })

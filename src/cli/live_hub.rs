@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::CliError;
 use crate::config::{AuthName, Config, HubConfig, ServeConfig};
 use crate::engine::hub::looker::Looker;
+use crate::event::{CollectionSettings, Event};
 use crate::koji::client::{Auth, CallObserver, HubClient, HubSettings, Outcome};
 use crate::koji::files::{CacheLimits, FetchSettings, Fetcher, FileEvent, Mirror, SourceStore};
 use crate::koji::{Archive, calls, profile};
-use crate::model::{Class, Classified, Hub};
+use crate::log::{AnyLog, EventLog, Subjects};
+use crate::model::{Class, Classified, Hub, Name};
 use crate::telemetry::{FileOutcome, Metrics};
 
 /// Everything needed to live with one hub.
@@ -151,13 +153,20 @@ const fn outcome(event: &FileEvent) -> Option<FileOutcome> {
     }
 }
 
-/// Fills in the tags of collections that only name a target. What the hub does not tell yet is waited for.
+/// How long a hub is waited for that tells where a target leads, when the log knows it as well.
+const TARGET_PATIENCE: Duration = Duration::from_secs(20);
+/// Events of a collection read at a time.
+const PAGE: usize = 1_000;
+
+/// Fills in the tags of collections that only name a target. While the hub does not answer, or when the target is not there any more, those
+/// hold that the log knows: a collection that lost its target stops by itself, and nothing else does.
 ///
 /// # Errors
-/// Rejected: there is no such target.
+/// Rejected: there is no such target, and never was; unavailable: the log cannot be read.
 pub(crate) async fn tags_of_targets(
     config: &mut Config,
     hubs: &[LiveHub],
+    log: &AnyLog,
     stop: &CancellationToken,
 ) -> Result<(), CliError> {
     let default_hub = config.default_hub.clone();
@@ -166,33 +175,83 @@ pub(crate) async fn tags_of_targets(
         let (Some(hub), Some(target)) = (hubs.iter().find(|h| h.name.as_str() == on), c.target.clone()) else {
             continue;
         };
-        let mut backoff = crate::engine::hub::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-        let found = loop {
-            match hub.client.ask(calls::get_build_target(target.as_str(), None)).await {
-                Ok(found) => break found,
-                Err(e) if e.class() == Class::Unavailable => {
-                    tracing::warn!(hub = %on, error = %e, "waiting to hear the tags of target `{target}`");
-                    if !backoff.wait(stop).await {
-                        return Ok(());
+        let known = known_settings(log, &c.name).await?.filter(|k| k.hub == hub.name && k.target == target);
+        let found = match &known {
+            Some(known) => {
+                let asked = hub.client.ask(calls::get_build_target(target.as_str(), None));
+                let told = match tokio::time::timeout(TARGET_PATIENCE, asked).await {
+                    Ok(Ok(Some(found))) => Some((found.build_tag_name, found.dest_tag_name)),
+                    Ok(Ok(None)) => {
+                        tracing::error!(hub = %on, collection = %c.name, "there is no target `{target}` any more; the collection waits for it");
+                        None
                     }
-                }
-                Err(e) => {
-                    let text = crate::engine::error::with_causes(&e);
-                    return Err(CliError::Rejected(format!(
-                        "ask for target `{target}` of collection `{}`: {text}",
-                        c.name
-                    )));
-                }
+                    Ok(Err(e)) => {
+                        let text = crate::engine::error::with_causes(&e);
+                        tracing::warn!(hub = %on, collection = %c.name, error = %text, "the hub does not tell where `{target}` leads; what is known holds");
+                        None
+                    }
+                    Err(_) => None,
+                };
+                told.or_else(|| Some((known.build_tag.clone(), known.dest_tag.clone())))
             }
+            None => asked_until_told(hub, &c.name, &target, stop).await?,
         };
-        let Some(found) = found else {
-            return Err(CliError::Rejected(format!(
-                "make collection `{}`: hub `{on}` has no target `{target}`; give `build_tag` and `dest_tag`",
-                c.name
-            )));
-        };
-        c.build_tag.get_or_insert_with(|| found.build_tag_name.to_string());
-        c.dest_tag.get_or_insert_with(|| found.dest_tag_name.to_string());
+        let Some((build_tag, dest_tag)) = found else { return Ok(()) };
+        c.build_tag.get_or_insert_with(|| build_tag.to_string());
+        c.dest_tag.get_or_insert_with(|| dest_tag.to_string());
     }
     Ok(())
+}
+
+/// Where a target leads; what the hub does not tell yet is waited for. `None`: told to stop.
+async fn asked_until_told(
+    hub: &LiveHub,
+    collection: &str,
+    target: &str,
+    stop: &CancellationToken,
+) -> Result<Option<(Name, Name)>, CliError> {
+    let on = &hub.name;
+    let mut backoff = crate::engine::hub::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    loop {
+        match hub.client.ask(calls::get_build_target(target, None)).await {
+            Ok(Some(found)) => return Ok(Some((found.build_tag_name, found.dest_tag_name))),
+            Ok(None) => {
+                return Err(CliError::Rejected(format!(
+                    "make collection `{collection}`: hub `{on}` has no target `{target}`; give `build_tag` and `dest_tag`"
+                )));
+            }
+            Err(e) if e.class() == Class::Unavailable => {
+                tracing::warn!(hub = %on, error = %e, "waiting to hear the tags of target `{target}`");
+                if !backoff.wait(stop).await {
+                    return Ok(None);
+                }
+            }
+            Err(e) => {
+                let text = crate::engine::error::with_causes(&e);
+                return Err(CliError::Rejected(format!(
+                    "ask for target `{target}` of collection `{collection}`: {text}"
+                )));
+            }
+        }
+    }
+}
+
+/// What the log says a collection is made of.
+async fn known_settings(log: &AnyLog, collection: &str) -> Result<Option<CollectionSettings>, CliError> {
+    let subject = format!("collection/{collection}");
+    let mut known = None;
+    let mut after = None;
+    loop {
+        let records = log.read_subject(Subjects::Exactly(&subject), after, PAGE).await?;
+        let Some(last) = records.last() else { return Ok(known) };
+        after = Some(last.seq);
+        // Most are resolutions, which are long.
+        for record in records.iter().filter(|r| r.kind.starts_with("collection_")) {
+            match record.decode().map(|e| e.event) {
+                Ok(Event::CollectionCreated(c)) => known = Some(c.settings),
+                Ok(Event::CollectionEdited(c)) => known = Some(c.settings),
+                _ => {}
+            }
+        }
+    }
 }

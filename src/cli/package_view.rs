@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::decide::Policy;
-use crate::decide::eligibility::priority_of;
+use crate::decide::eligibility::{priority_of, stopped};
 use crate::engine::follow::state_reason;
 use crate::event::{DependencyMove, PriorityParts};
 use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
@@ -113,6 +113,9 @@ pub(crate) struct CollectionView {
     /// Verdicts are of an older repository, because the newest could not be resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
+    /// Why nothing of it is rebuilt; empty: it goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stopped: Vec<String>,
     pub(crate) running: u32,
     pub(crate) packages: usize,
 }
@@ -169,7 +172,7 @@ pub(crate) fn grouped(p: &PackageView) -> Vec<Grouped<'_>> {
     groups.into_iter().map(group).collect()
 }
 
-pub(crate) fn collection(name: &Name, c: &Collection) -> CollectionView {
+pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> CollectionView {
     CollectionView {
         collection: name.clone(),
         display_name: c.settings.display_name.clone(),
@@ -179,6 +182,7 @@ pub(crate) fn collection(name: &Name, c: &Collection) -> CollectionView {
         newest_repo: c.newest_repo.map(|r| r.0),
         resolved: c.arches.iter().filter_map(|(a, r)| Some((a.clone(), r.repo_id?.0))).collect(),
         stale: c.stale.as_ref().map(|(repo, why)| format!("repository {repo}: {why}")),
+        stopped: stopped(state, c).iter().map(ToString::to_string).collect(),
         running: c.running,
         packages: c.packages.len(),
     }

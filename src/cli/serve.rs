@@ -74,8 +74,9 @@ async fn serve(mut config: Config, log: &AnyLog, metrics: &Metrics, stop: &Cance
     for h in &config.hubs {
         hubs.push(LiveHub::open(h, &config.serve, metrics)?);
     }
+    tasks.spawn(super::systemd::watchdog("brain", metrics.clone(), stop.clone()));
     pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
-    live_hub::tags_of_targets(&mut config, &hubs, stop).await?;
+    live_hub::tags_of_targets(&mut config, &hubs, log, stop).await?;
     let mut settings = config.settings(Source::Hub);
     settings.hubs = hubs.iter().filter(|h| h.can_submit()).map(|h| h.name.clone()).collect();
     let log_id = log.info().await?.log_id;

@@ -52,7 +52,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     for (cname, c) in
         state.collections.iter().filter(|(n, _)| args.collection.as_deref().is_none_or(|w| w == n.as_str()))
     {
-        report.collections.push(package_view::collection(cname, c));
+        report.collections.push(package_view::collection(&state, cname, c));
         let mut packages: Vec<PackageView> =
             c.packages.iter().map(|p| package_view::package(&state, (cname, c), p, now, &policy)).collect();
         packages.retain(|p| args.state.is_empty() || args.state.iter().any(|s| s == p.state.as_str()));
@@ -82,6 +82,9 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
             c.running,
             if resolved.is_empty() { "none".to_owned() } else { resolved.join(", ") }
         )?;
+        for stopped in &c.stopped {
+            writeln!(out, "  nothing is rebuilt: {}", one_line(stopped, 160))?;
+        }
         if let Some(stale) = &c.stale {
             writeln!(out, "  verdicts are stale: {}", one_line(stale, 160))?;
         }

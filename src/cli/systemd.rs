@@ -2,6 +2,12 @@
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::clock;
+use crate::telemetry::Metrics;
 
 /// Sends a state, such as `READY=1`. Does nothing where nobody asked for it.
 ///
@@ -17,4 +23,40 @@ pub(super) fn notify(state: &str) -> io::Result<()> {
         return socket.send_to_addr(state.as_bytes(), &address).map(drop);
     }
     socket.send_to(state.as_bytes(), path).map(drop)
+}
+
+/// As [`notify`]; a manager that does not hear us is no reason to stop.
+fn tell(state: &str) {
+    if let Err(error) = notify(state) {
+        tracing::debug!(%error, state, "the service manager could not be told");
+    }
+}
+
+/// Says that all is well as often as systemd wants to hear it (`WatchdogSec=`), while the loop `heart` goes round; and when told to
+/// stop, that we are stopping. A process that does not say so any more is restarted.
+pub(super) async fn watchdog(heart: &'static str, metrics: Metrics, stop: CancellationToken) {
+    let Some(interval) = interval() else {
+        stop.cancelled().await;
+        return tell("STOPPING=1");
+    };
+    loop {
+        if metrics.loop_is_stale(heart, clock::now()) {
+            tracing::error!("the loop `{heart}` stands still; without it we do not live");
+        } else {
+            tell("WATCHDOG=1");
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return tell("STOPPING=1"),
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+}
+
+/// Half of the time systemd waits for a sign of life; `None`: it does not wait for one of ours.
+fn interval() -> Option<Duration> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let micros = number("WATCHDOG_USEC").filter(|n| *n > 0 && ours)?;
+    Some(Duration::from_micros(micros / 2))
 }

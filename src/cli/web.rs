@@ -66,6 +66,7 @@ pub(super) async fn run(args: &WebArgs) -> Done {
     let metrics = Metrics::new();
     let readiness = Readiness::default();
     let follower = Follower::new(metrics.clone());
+    let watchdog = tokio::spawn(super::systemd::watchdog(crate::web::LOOP, metrics.clone(), stop.clone()));
     let site = Site::new(log.clone(), follower.clone(), metrics, koji);
     let serving = crate::web::serve(args.listen, site, readiness.clone(), stop.clone())
         .await
@@ -75,8 +76,8 @@ pub(super) async fn run(args: &WebArgs) -> Done {
     let followed = follower.run(&log, until, &stop).await;
     stop.cancel();
     showing.abort();
-    // It ends by itself now; whether it did so in an orderly way has been logged.
-    drop(serving.done.await);
+    // They end by themselves now; whether they did so in an orderly way has been logged.
+    drop((serving.done.await, watchdog.await));
     log.close().await;
     followed?;
     Ok(ExitCode::SUCCESS)
@@ -98,6 +99,9 @@ async fn progress(follower: Follower, readiness: Readiness) {
     }
     bar.finish_and_clear();
     readiness.ready();
+    if let Err(error) = super::systemd::notify("READY=1") {
+        tracing::debug!(%error, "nobody waits to hear that we are ready");
+    }
     let seq = follower.status().seq.map_or(0, Seq::get);
     eprintln!("koschei: {seq} events are folded");
 }

@@ -13,7 +13,7 @@ use super::policy::Policy;
 use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, TimeScale, priority, priority_on};
 use super::retry;
 use crate::event::RebuildInputs;
-use crate::fold::{Collection, Declined, Package, arch};
+use crate::fold::{Collection, Declined, Package, State, arch};
 use crate::model::{BuildrootState, Name, Outcome, Timestamp};
 
 /// Why a request is closed while the policy is `passive`.
@@ -343,9 +343,21 @@ fn stands(declined: &Declined, package: &Package, policy: &Policy) -> bool {
     (declined.reason != PASSIVE || policy.passive) && are_inputs(&declined.inputs, package, policy)
 }
 
-/// What holds every package of a collection alike, whatever they are: shown with the collection. Submissions that were paused by
-/// hand are not among it ([`Collection::paused`]): the plan stops those.
-pub fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut impl FnMut(Hold)) {
+/// Why nothing of a collection is rebuilt, whatever its packages are; empty: it goes on. To be shown with the collection.
+pub fn stopped(state: &State, collection: &Collection) -> Vec<Hold> {
+    let mut holds = Vec::new();
+    if let Some(because) = state.paused.clone() {
+        holds.push(Hold::Paused { because });
+    }
+    if let Some(because) = collection.paused.clone() {
+        holds.push(Hold::CollectionPaused { because });
+    }
+    of_collection(collection, collection.buildroot(), &mut |hold| holds.push(hold));
+    holds
+}
+
+/// What holds every package of a collection alike. Submissions that were paused by hand are not among it: the plan stops those.
+fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut impl FnMut(Hold)) {
     if collection.target_gone {
         hold(Hold::TargetGone);
     }

@@ -46,6 +46,16 @@ impl ArchLoads {
         Self(tag_arches.iter().map(|a| canonical(a)).map(|a| (a.into(), load_of(hosts, a))).collect())
     }
 
+    /// As an evaluation records them.
+    pub fn recorded(&self) -> BTreeMap<String, u32> {
+        self.0.iter().map(|(arch, load)| (arch.to_string(), *load)).collect()
+    }
+
+    /// From what an evaluation recorded.
+    pub fn from_recorded(recorded: &BTreeMap<String, u32>) -> Self {
+        Self(recorded.iter().map(|(arch, load)| (Name::from(arch.as_str()), *load)).collect())
+    }
+
     /// The load of one architecture, in any spelling; [`FULL`] when it was not measured, as nothing is known to carry it.
     pub fn of(&self, arch: &str) -> u32 {
         self.0.get(canonical(arch)).copied().unwrap_or(FULL)

@@ -13,7 +13,7 @@ use crate::decide::{Policy, plan};
 use crate::event::{Chosen, Envelope, EvaluationMade, Event, Source};
 use crate::fold::State;
 use crate::log::EventLog;
-use crate::model::{Name, Outcome, Seq};
+use crate::model::{Outcome, Seq};
 
 /// Most findings listed; more are only counted.
 const FINDINGS_MAX: usize = 1000;
@@ -158,8 +158,8 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             // A task that never was seen can only have vanished.
             let vanished = r.rebuild.and_then(|id| state.rebuilds.get(&id)).is_some_and(|open| open.vanished);
             let derived = match task.zip(policy) {
-                // Judged before, and the texts it was judged by are forgotten; only who was given up may come to something else.
-                Some((t, _)) if t.outcome.is_some_and(|o| o != Outcome::TimedOut) => t.outcome,
+                // Judged before, and the texts it was judged by are forgotten.
+                Some((t, _)) if !t.awaits_judgement() => t.outcome,
                 Some((t, p)) => match judgement(t, &p) {
                     Some(verdict) => Some(verdict.outcome),
                     // It did not end, so all it can be is given up.
@@ -268,7 +268,7 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
         return None;
     };
     unsaid(audit, state, e, program);
-    let load = made.load.as_ref().map(|l| ArchLoads(l.iter().map(|(a, n)| (Name::from(a.as_str()), *n)).collect()));
+    let load = made.load.as_ref().map(ArchLoads::from_recorded);
     let derived = plan(state, made.now, &policy, load.as_ref());
     let chosen = derived.chosen_names(state);
     if chosen != made.chosen {

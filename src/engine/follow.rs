@@ -70,12 +70,11 @@ impl<E: Eyes> Brain<E> {
         let open: Vec<TaskId> = collection.packages[p]
             .evidence
             .iter()
-            .filter(|e| matches!(e.outcome, None | Some(Outcome::TimedOut)))
             .filter_map(|e| match e.kind {
                 EvidenceKind::Scratch(task) => Some(task),
                 EvidenceKind::Real(_) => None,
             })
-            .filter(|t| h.tasks.get(t).is_some_and(Task::is_over))
+            .filter(|t| h.tasks.get(t).is_some_and(|t| t.is_over() && t.awaits_judgement()))
             .collect();
         for task in open {
             self.judge(c, &hub, task, cause);
@@ -224,6 +223,9 @@ impl<E: Eyes> Brain<E> {
 
     /// Applies the rules, writes down what they say, and lets the commands out.
     pub(super) fn evaluate(&mut self, trigger: Trigger, cause: Seq, correlation: Seq) {
+        if self.settings.policy.passive {
+            self.close_all(PASSIVE, cause, correlation);
+        }
         let watch = super::clock::Stopwatch::start();
         let now = self.now();
         let load = self.hands.load.clone();
@@ -234,7 +236,7 @@ impl<E: Eyes> Brain<E> {
             trigger,
             policy: self.state.policy.as_ref().map(|p| p.digest.clone()).unwrap_or_default(),
             program: PROGRAM.to_owned(),
-            load: load.map(|l| l.0.into_iter().map(|(arch, load)| (arch.to_string(), load)).collect()),
+            load: load.as_ref().map(ArchLoads::recorded),
             running: self.state.running(),
             considered: plan.considered,
             held: plan.held.clone(),
@@ -244,6 +246,17 @@ impl<E: Eyes> Brain<E> {
         let evaluation = self.push(event.into(), Source::Engine, Some(cause), Some(correlation));
         for choice in &plan.chosen {
             self.request(choice, evaluation, correlation);
+        }
+    }
+
+    /// Closes all requests that were not submitted yet.
+    fn close_all(&mut self, reason: &str, cause: Seq, correlation: Seq) {
+        let waiting = self.state.rebuilds.iter().filter(|(_, open)| open.task.is_none());
+        let waiting: Vec<(RebuildId, Name, Name)> =
+            waiting.map(|(id, open)| (*id, open.collection.clone(), open.package.clone())).collect();
+        for (rebuild, collection, package) in waiting {
+            let closed = RebuildNotSubmitted { rebuild, collection, package, reason: reason.to_owned() };
+            self.push(closed.into(), Source::Engine, Some(cause), Some(correlation));
         }
     }
 

@@ -10,8 +10,8 @@ use super::hub::truth::Truth;
 use super::operator;
 use crate::decide::load::ArchLoads;
 use crate::event::{
-    BuildrootRecorded, Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled,
-    RepoReady, Source, Trigger,
+    BuildrootRecorded, CollectionEdited, CollectionSettings, Envelope, Event, FactId, NewEvent, RebuildNotSubmitted,
+    RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source, TargetObserved, Trigger,
 };
 use crate::log::{Attachment, Disposition, EventLog, Incoming, Position, Settled, Subjects};
 use crate::model::{Hub, Name, RebuildId, RepoId, Seq, TaskId, Timestamp};
@@ -20,6 +20,8 @@ use crate::model::{Hub, Name, RebuildId, RepoId, Seq, TaskId, Timestamp};
 const COMMIT_MAX: usize = 5_000;
 /// A mark is set again after so long, even when nothing differed.
 const MARK_EVERY_SECS: i64 = 900;
+/// How much of a target's history is read.
+const TARGETS_READ: usize = 1_000;
 
 /// What an observation brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,7 +87,15 @@ impl<E: Eyes> Brain<E> {
                 // It was so before, and then something else was: the identity is taken, the fact is true all the same.
                 fact.fact = None;
             }
+            let moved = match &fact.event {
+                Event::TargetObserved(t) => self.tags_before(log, t).await?.map(|before| (before, t.clone())),
+                _ => None,
+            };
+            let cause = Seq::after(self.state().seq);
             self.fact(log, fact).await?;
+            if let Some((before, target)) = moved {
+                self.follow_target(log, &before, &target, cause).await?;
+            }
             if self.waiting() >= COMMIT_MAX {
                 self.flush(log).await?;
             }
@@ -95,6 +105,62 @@ impl<E: Eyes> Brain<E> {
         }
         self.commit.settled.extend(settled);
         Ok(done)
+    }
+
+    /// What a target led to before this was seen, also if it was gone for a while. `None`: it did not lead anywhere else.
+    async fn tags_before(
+        &self,
+        log: &impl EventLog,
+        seen: &TargetObserved,
+    ) -> Result<Option<(Name, Name)>, EngineError> {
+        let Some(now) = seen.build_tag.clone().zip(seen.dest_tag.clone()) else { return Ok(None) };
+        let known = self.state().hubs.get(&seen.hub).and_then(|h| h.targets.get(&seen.target)).cloned();
+        let before = match known {
+            Some(known) => Some(known),
+            None => {
+                let subject = format!("{}/target/{}", seen.hub, seen.target);
+                let told = log.read_subject(Subjects::Exactly(&subject), None, TARGETS_READ).await?;
+                let led_to = |r: &crate::event::Record| match r.decode() {
+                    Ok(Envelope { event: Event::TargetObserved(t), .. }) => t.build_tag.zip(t.dest_tag),
+                    _ => None,
+                };
+                told.iter().rev().find_map(led_to)
+            }
+        };
+        Ok(before.filter(|before| *before != now))
+    }
+
+    /// A collection that was made of exactly what its target said goes where the target goes: what is resolved must be what would be
+    /// built. One with tags of its own stays.
+    async fn follow_target(
+        &mut self,
+        log: &impl EventLog,
+        before: &(Name, Name),
+        target: &TargetObserved,
+        cause: Seq,
+    ) -> Result<(), EngineError> {
+        let (Some(build_tag), Some(dest_tag)) = (&target.build_tag, &target.dest_tag) else { return Ok(()) };
+        let theirs = |s: &CollectionSettings| {
+            (&s.hub, &s.target) == (&target.hub, &target.target)
+                && (&s.build_tag, &s.dest_tag) == (&before.0, &before.1)
+        };
+        let moving = self.state().collections.iter().filter(|(_, c)| theirs(&c.settings));
+        let edits: Vec<CollectionEdited> = moving
+            .map(|(name, c)| CollectionEdited {
+                collection: name.clone(),
+                settings: CollectionSettings {
+                    build_tag: build_tag.clone(),
+                    dest_tag: dest_tag.clone(),
+                    ..c.settings.clone()
+                },
+            })
+            .collect();
+        for edit in edits {
+            tracing::warn!(collection = %edit.collection, build_tag = %build_tag, dest_tag = %dest_tag, "its target leads elsewhere now, and the collection with it");
+            let seq = self.push(edit.into(), Source::Engine, Some(cause), Some(cause));
+            self.settle(log, seq).await?;
+        }
+        Ok(())
     }
 
     async fn mark(&mut self, log: &impl EventLog, look: &Observation, done: Observed) -> Result<(), EngineError> {
@@ -134,6 +200,15 @@ impl<E: Eyes> Brain<E> {
             create_event: repo.create_event,
             arches: repo.arches.clone(),
         };
+        // Asked for again meanwhile, it has been looked at.
+        let waits = |c: &crate::fold::Collection| {
+            c.settings.hub == *hub
+                && c.settings.build_tag == seen.tag
+                && !c.arches.values().any(|a| a.repo_id == Some(repo_id))
+        };
+        if !self.state().collections.values().any(waits) {
+            return Ok(());
+        }
         let subject = format!("{hub}/repo/{repo_id}");
         let told = log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
         let cause = told.iter().rev().find(|r| r.kind == "repo_ready").map(|r| r.seq).or(self.state().seq);

@@ -150,13 +150,14 @@ impl<E: Eyes> Brain<E> {
     }
 
     fn not_resolved(&mut self, collection: &Name, r: &RepoReady, arch: Option<Name>, reason: String, cause: Seq) {
-        let event = RepoNotResolved {
-            collection: collection.clone(),
-            hub: r.hub.clone(),
-            repo_id: r.repo_id,
-            arch,
-            reason: reason.chars().take(500).collect(),
-        };
+        let reason: String = reason.chars().take(500).collect();
+        // Tried again and again, it is said once.
+        let known = self.state.collections.get(collection).and_then(|c| c.stale.as_ref());
+        if known.is_some_and(|(repo, why)| *repo == r.repo_id && *why == reason) {
+            return;
+        }
+        let event =
+            RepoNotResolved { collection: collection.clone(), hub: r.hub.clone(), repo_id: r.repo_id, arch, reason };
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
     }
 

@@ -6,7 +6,7 @@
 //! When the database does not answer, the brain is ahead of the log: it is thrown away and made anew from the log, and everything that waits
 //! in the inbox is handed out again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,7 +23,7 @@ use super::{clock, ingest, operator};
 use crate::bus::Context;
 use crate::decide::load::ArchLoads;
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
-use crate::model::{Class, Classified, Hub, RepoId};
+use crate::model::{Class, Classified, Hub, RebuildId, RepoId};
 use crate::telemetry::Metrics;
 
 /// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be late.
@@ -70,10 +70,21 @@ pub enum Input {
     Load(Hub, ArchLoads),
     /// What a builder had installed.
     Truth(Box<Truth>),
+    /// A question: whether a decided rebuild still waits to become a task.
+    IsWaiting(RebuildId),
+}
+
+/// What the brain says when something is in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// It was taken; what it brought.
+    Observed(Observed),
+    /// The answer to [`Input::IsWaiting`].
+    Waiting(bool),
 }
 
 /// Something for the brain, and who wants to hear that it is in the log.
-pub type Handed = (Input, oneshot::Sender<Observed>);
+pub type Handed = (Input, oneshot::Sender<Heard>);
 
 /// The way to the brain; cheap to clone.
 #[derive(Clone, Debug)]
@@ -91,11 +102,27 @@ impl ToBrain {
         (Self(sender), receiver)
     }
 
-    /// Hands something over, and returns when it is in the log. Cancelled, it may be in the log or not.
+    /// Hands something over, and returns when it is in the log, however long the database is away. Cancelled, it may be in the log or
+    /// not.
     ///
     /// # Errors
     /// [`Ending`].
     pub async fn hand(&self, input: Input) -> Result<Observed, Ending> {
+        match self.say(input).await? {
+            Heard::Observed(observed) => Ok(observed),
+            Heard::Waiting(_) => Ok(Observed::default()),
+        }
+    }
+
+    /// Whether a decided rebuild still waits to become a task: nobody closed it, and no task of it is in the log.
+    ///
+    /// # Errors
+    /// [`Ending`].
+    pub async fn is_waiting(&self, rebuild: RebuildId) -> Result<bool, Ending> {
+        Ok(self.say(Input::IsWaiting(rebuild)).await? == Heard::Waiting(true))
+    }
+
+    async fn say(&self, input: Input) -> Result<Heard, Ending> {
         let (done, heard) = oneshot::channel();
         self.0.send((input, done)).await.map_err(|_| Ending)?;
         heard.await.map_err(|_| Ending)
@@ -152,10 +179,12 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
     pub async fn run(mut self, mut ready: impl FnMut()) -> Result<(), EngineError> {
         let mut pause = PAUSE_FIRST;
         let mut number = 0;
+        // What was taken from the queue and is not in the log yet.
+        let mut open = VecDeque::new();
         loop {
             let began = clock::now();
             let life = Life { number, after: None, outstanding: 0 };
-            match self.live(life, &mut ready).await {
+            match self.live(life, &mut open, &mut ready).await {
                 Ok(()) => return Ok(()),
                 Err(e) if e.class() == Class::Unavailable => {
                     tracing::warn!(error = %super::error::with_causes(&e), "the database does not answer; what is not in the log waits");
@@ -176,7 +205,12 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         }
     }
 
-    async fn live(&mut self, mut life: Life, ready: &mut impl FnMut()) -> Result<(), EngineError> {
+    async fn live(
+        &mut self,
+        mut life: Life,
+        open: &mut VecDeque<Handed>,
+        ready: &mut impl FnMut(),
+    ) -> Result<(), EngineError> {
         let log = self.log.clone();
         let mut brain = ingest::awaken(&log, self.settings.clone(), (self.eyes)(), self.metrics.clone()).await?;
         // Configuration holds from the start, also on an empty log: a hub's time is now.
@@ -187,12 +221,21 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         self.tell(&brain);
         self.metrics.loop_begins("brain", LOOP_STALE, clock::now());
         ready();
+        // What operators said comes before what anybody asks.
+        self.inbox(&mut brain, &log, &mut life).await?;
+        // An earlier brain could not write it down; whoever handed it in still waits.
+        while !open.is_empty() {
+            self.take(&mut brain, &log, open, &mut life).await?;
+        }
         while !self.stop.is_cancelled() {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 handed = self.inputs.recv() => match handed {
-                    Some(first) => self.take(&mut brain, &log, first, &mut life).await?,
+                    Some(first) => {
+                        open.push_back(first);
+                        self.take(&mut brain, &log, open, &mut life).await?;
+                    }
                     None => break,
                 },
                 changed = self.inbox.changed() => {
@@ -217,25 +260,31 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         Ok(())
     }
 
-    /// Takes what was handed in, several things to a commit, and says so when they are in the log.
+    /// Takes what was handed in, several things to a commit, and says so when they are in the log. In case of an error all of it stays in
+    /// `open`.
     async fn take(
         &mut self,
         brain: &mut Brain<E>,
         log: &AnyLog,
-        first: Handed,
+        open: &mut VecDeque<Handed>,
         life: &mut Life,
     ) -> Result<(), EngineError> {
         let mut heard = Vec::new();
-        let mut next = Some(first);
-        while let Some((input, done)) = next {
-            let observed = self.input(brain, log, input, life).await?;
-            heard.push((done, observed));
-            next = if heard.len() < AT_ONCE { self.inputs.try_recv().ok() } else { None };
+        while heard.len() < AT_ONCE {
+            if heard.len() == open.len()
+                && let Ok(next) = self.inputs.try_recv()
+            {
+                open.push_back(next);
+            }
+            let Some((input, _)) = open.get(heard.len()) else { break };
+            heard.push(self.input(brain, log, input, life).await?);
         }
         brain.flush(log).await?;
-        for (done, observed) in heard {
+        // Before anybody goes on: what they do next depends on it.
+        self.tell(brain);
+        for (heard, (_, done)) in heard.into_iter().zip(std::iter::from_fn(|| open.pop_front())) {
             // Whoever does not wait any more does not need to know.
-            let _gone = done.send(observed);
+            let _gone = done.send(heard);
         }
         Ok(())
     }
@@ -244,26 +293,30 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         &self,
         brain: &mut Brain<E>,
         log: &AnyLog,
-        input: Input,
+        input: &Input,
         life: &mut Life,
-    ) -> Result<Observed, EngineError> {
+    ) -> Result<Heard, EngineError> {
         match input {
             Input::Looked { look, tickets } => {
-                let tickets: Vec<Ticket> = tickets.into_iter().filter(|t| t.life == life.number).collect();
+                let tickets: Vec<Ticket> = tickets.iter().copied().filter(|t| t.life == life.number).collect();
                 life.outstanding = life.outstanding.saturating_sub(tickets.len());
                 let done = |t: Ticket| Settled { position: t.position, disposition: Disposition::Done };
-                let observed = brain.observed(log, &look, tickets.into_iter().map(done).collect()).await?;
+                let observed = brain.observed(log, look, tickets.into_iter().map(done).collect()).await?;
                 if look.complete {
                     self.metrics.reconciled(look.hub.as_str(), look.at, observed.missed, observed.invented);
                 }
-                return Ok(observed);
+                return Ok(Heard::Observed(observed));
             }
-            Input::Content(hub, repo) => brain.content(log, &hub, repo, clock::now()).await?,
-            Input::Submitted(what) => brain.submission(log, what, clock::now()).await?,
-            Input::Load(hub, loads) => brain.load(&hub, loads),
-            Input::Truth(truth) => brain.truth(log, *truth, clock::now()).await?,
+            Input::IsWaiting(rebuild) => {
+                let open = brain.state().rebuilds.get(rebuild);
+                return Ok(Heard::Waiting(open.is_some_and(|r| r.task.is_none())));
+            }
+            Input::Content(hub, repo) => brain.content(log, hub, *repo, clock::now()).await?,
+            Input::Submitted(what) => brain.submission(log, what.clone(), clock::now()).await?,
+            Input::Load(hub, loads) => brain.load(hub, loads.clone()),
+            Input::Truth(truth) => brain.truth(log, Truth::clone(truth), clock::now()).await?,
         }
-        Ok(Observed::default())
+        Ok(Heard::Observed(Observed::default()))
     }
 
     /// Hands out what waits in the inbox: operators' words to the brain, hints to those who look.

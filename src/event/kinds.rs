@@ -15,7 +15,8 @@ use crate::model::{Class, Classified, Name};
 pub struct Kind {
     /// Past tense, lower case, words joined by `_`.
     pub name: &'static str,
-    /// Counts up with every change of meaning or of required fields.
+    /// Counts up with every change of meaning or of required fields, and when a reader that passes over a new optional field
+    /// would fold something else: an older program then refuses the event by name instead of misreading it.
     pub version: u16,
 }
 

@@ -4,10 +4,10 @@
 //! nobody can ask for any more (builds that were in a tag once, repositories that are gone) and what no collection looks at:
 //!
 //! * tags in the chain of a collection's build tag or dest tag, by inheritance: architectures, inheritance, package list, and builds
-//!   in tagging order;
+//!   in tagging order (of packages that are in a list of the tag or its parents and not blocked: others are not listed);
 //! * builds in one of those tags;
 //! * targets of collections;
-//! * for each build tag the newest READY repository, by Koji event, and every usable one (READY, EXPIRED) that is not older.
+//! * for each build tag that exists the newest READY repository, by Koji event, and every usable one (READY, EXPIRED) that is not older.
 //!
 //! Both sides make the same [`HubFacts`]: a state by [`super::State::hub_facts`], a test from tables.
 
@@ -104,7 +104,9 @@ impl HubFacts {
                 let word = if *blocked { "blocked" } else { "listed" };
                 lines.push(format!("{hub} tag {name} package {package} {word}"));
             }
-            for (package, list) in tag.builds.iter().filter(|(_, list)| !list.is_empty()) {
+            let chain = self.chain(&name);
+            let visible = |package: &Name| self.entry(&chain, package) == Some(false);
+            for (package, list) in tag.builds.iter().filter(|(p, list)| !list.is_empty() && visible(p)) {
                 let mut line = format!("{hub} tag {name} builds {package}");
                 for id in list {
                     write!(line, " {id}").expect("writing to a string");
@@ -126,7 +128,8 @@ impl HubFacts {
             if let Some((build, dest)) = self.targets.get(&w.target) {
                 lines.push(format!("{hub} target {} {build} {dest}", w.target));
             }
-            for (id, repo) in self.repos_that_count(&w.build_tag) {
+            // Of a tag that is gone nobody can ask for repositories by name.
+            for (id, repo) in self.repos_that_count(&w.build_tag).filter(|_| self.tags.contains_key(&w.build_tag)) {
                 let event = repo.create_event.map(|e| e.to_string()).unwrap_or_default();
                 lines.push(format!("{hub} repo {id} {} {:?} {event}", repo.tag, repo.state));
             }
@@ -135,6 +138,20 @@ impl HubFacts {
         // Two collections may look at the same things.
         lines.dedup();
         lines
+    }
+
+    /// A tag and what it inherits from, as [`HubState::chain`] has it.
+    fn chain(&self, tag: &Name) -> Vec<Name> {
+        let inherits = |name: &Name, t: &TagFacts| {
+            (name.clone(), super::Tag { inheritance: Some(t.inheritance.clone()), ..super::Tag::default() })
+        };
+        let hub = HubState { tags: self.tags.iter().map(|(n, t)| inherits(n, t)).collect(), ..HubState::default() };
+        hub.chain(tag)
+    }
+
+    /// What the nearest package list that has it says of a package: whether it is blocked.
+    fn entry(&self, chain: &[Name], package: &Name) -> Option<bool> {
+        chain.iter().find_map(|t| self.tags.get(t)?.listed.get(package).copied())
     }
 
     fn tags_watched(&self, watched: &[Watched]) -> BTreeSet<Name> {

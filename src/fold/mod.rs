@@ -30,7 +30,7 @@ pub use collection::{ArchResolution, Collection};
 pub use evidence::{Evidence, EvidenceKind};
 pub use package::{ArchVerdict, Declined, Latest, Package};
 pub use repo::Repo;
-pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, State, Touched};
+pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, Standing, State, Touched};
 pub use tag::{Tag, TagPackage, TaggedBuild};
 pub use task::{Step, Task};
 

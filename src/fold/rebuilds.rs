@@ -5,7 +5,7 @@ use smol_str::format_smolstr;
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
 use super::package::Declined;
-use super::state::{Cancelled, OpenRebuild, State};
+use super::state::{Cancelled, OpenRebuild, Standing, State};
 use super::task::{Step, Task};
 use crate::event::{RebuildCancelRequested, RebuildFinished, RebuildRequested, TaskChanged, TaskVanished};
 use crate::model::{Hub, Name, Outcome, RebuildId, Seq, TaskId, Timestamp};
@@ -39,6 +39,7 @@ impl State {
             reason: None,
             cancel_requested: false,
             vanished: false,
+            given_up: false,
         });
         if known && task.state.is_final() && !e.state.is_final() {
             // An ended task does not begin again; this message was overtaken by that of its end.
@@ -56,14 +57,12 @@ impl State {
         task.any_step |= !e.children.is_empty();
         if e.state.is_final() {
             // What was judged is not judged again, so that nobody needs the texts.
-            let unjudged = matches!(task.outcome, None | Some(Outcome::TimedOut));
+            let unjudged = task.awaits_judgement();
             task.steps = e.children.iter().map(|c| Step::of(c, unjudged)).collect();
             task.fault = e.fault.clone().filter(|_| unjudged).map(Box::new);
         }
-        if known {
-            if let Some(collection) = task.collection.clone() {
-                self.task_in_package(&e.hub, e.task_id, &collection);
-            }
+        if let Some(collection) = task.collection.clone().filter(|_| known) {
+            self.task_in_package(&e.hub, e.task_id, &collection);
         }
         let submitted = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (&e.hub, e.task_id));
         let rebuild = rebuild.or_else(|| self.rebuilds.iter().find(|(_, r)| submitted(r)).map(|(id, _)| *id));
@@ -147,6 +146,19 @@ impl State {
             p.open_since = Some(at);
         });
         self.recount(&e.collection, 1);
+    }
+
+    /// Where a decided rebuild stands: whoever carries a command out asks this right before he calls the hub.
+    pub fn standing(&self, rebuild: RebuildId) -> Standing {
+        let Some(open) = self.rebuilds.get(&rebuild).filter(|r| !r.cancel_requested) else { return Standing::Closed };
+        match &open.task {
+            Some((hub, task)) => Standing::Submitted(hub.clone(), *task),
+            None => {
+                let of_collection = self.collections.get(&open.collection).and_then(|c| c.paused.as_ref());
+                let paused = self.paused.as_ref().or(of_collection);
+                paused.map_or(Standing::Open, |_| Standing::Paused)
+            }
+        }
     }
 
     /// Requests of the hour before `now` that were not turned down. The hour is open at its beginning: what was requested an hour
@@ -249,7 +261,7 @@ impl State {
                 return self.anomaly("another task with the id of a decision");
             }
             Some((_, ours)) if *ours > task => {
-                let foreign = std::mem::replace(&mut open.task, Some((hub.clone(), task)));
+                let foreign = open.task.replace((hub.clone(), task));
                 self.disown(rebuild, foreign);
                 self.anomaly("another task with the id of a decision");
             }
@@ -354,6 +366,7 @@ impl State {
         if let Some(task) = self.hub_mut(&e.hub).tasks.get_mut(&e.task_id) {
             task.outcome = Some(e.outcome);
             task.reason = Some(e.reason.clone());
+            task.given_up = !task.state.is_final();
             task.forget_faults();
         }
         if let Some(rebuild) = e.rebuild {

@@ -70,6 +70,19 @@ pub struct OpenRebuild {
     pub vanished: bool,
 }
 
+/// Where a decided rebuild stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// To be submitted.
+    Open,
+    /// To be submitted, but not now: somebody stopped all submissions, or those of its collection.
+    Paused,
+    /// It is a task already.
+    Submitted(Hub, TaskId),
+    /// Not to be submitted any more: cancelled, turned down, or over.
+    Closed,
+}
+
 /// A request that was closed because somebody cancelled it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Cancelled {
@@ -101,6 +114,9 @@ pub struct State {
     pub last_tick: Option<Timestamp>,
     /// The last evaluation.
     pub last_evaluation: Option<Seq>,
+    /// The loads it was made with, per canonical architecture in thousandths; absent: none were known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<BTreeMap<String, u32>>,
     /// Facts taken from messages, to tell whether the inbox knows them all.
     #[serde(default)]
     pub facts_taken: u64,
@@ -183,7 +199,7 @@ impl State {
             Event::BuildTagged(t) => {
                 let hub = self.hub_mut(&t.hub);
                 hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
-                hub.tagged(t, e.seq, e.occurred_at, e.koji_event);
+                hub.tagged(t, e.seq, e.occurred_at, e.koji_event, e.source.asked_hub());
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildUntagged(t) => {
@@ -210,7 +226,9 @@ impl State {
             }
             Event::RepoReady(r) => self.repo_ready(r),
             Event::RepoExpired(r) => {
-                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired);
+                let repo = self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired);
+                // Nobody told of it while it was ready.
+                repo.create_event = repo.create_event.or(e.koji_event);
             }
             Event::RepoDeleted(r) => {
                 self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Deleted);
@@ -229,7 +247,10 @@ impl State {
             Event::BuildrootBroken(b) => self.buildroot_broken(b),
             Event::DependenciesMeasured(d) => self.dependencies_measured(d),
             Event::PredictionCompared(p) => self.prediction_compared(p),
-            Event::EvaluationMade(_) => self.last_evaluation = Some(e.seq),
+            Event::EvaluationMade(made) => {
+                self.last_evaluation = Some(e.seq);
+                self.load.clone_from(&made.load);
+            }
             Event::RebuildRequested(r) => self.requested(r, e.seq, e.recorded_at),
             Event::RebuildSubmitted(r) => {
                 self.adopt(r.rebuild, &r.hub, r.task_id, &r.package);

@@ -64,14 +64,16 @@ pub struct TagPackage {
 
 impl TagPackage {
     /// Puts a build where its tagging belongs: by Koji event among those whose event is known, at the end otherwise. A build that
-    /// is there already moves (Koji: a forced re-tag), unless this is word of an older tagging than the one known.
+    /// is there already moves (Koji: a forced re-tag), unless this is word of an older tagging than the one known. What was `asked` for is
+    /// so now, whatever was revoked before: a build that was not listed for a while, because its package was blocked, is there again by
+    /// the same tagging.
     ///
     /// Taggings of one Koji event stand in the order of their builds, as `listTagged` has them. Where all events are known the order
     /// in which one hears of them does not matter.
-    fn put(&mut self, new: TaggedBuild) {
+    fn put(&mut self, new: TaggedBuild, asked: bool) {
         if let Some(event) = new.event {
             let known = self.builds.iter().find(|b| b.build == new.build).and_then(|b| b.event);
-            let revoked = self.revoked.iter().any(|r| r.build == new.build && r.event > event);
+            let revoked = !asked && self.revoked.iter().any(|r| r.build == new.build && r.event > event);
             if revoked || known.is_some_and(|known| event <= known) {
                 return;
             }
@@ -151,13 +153,13 @@ impl HubState {
         &mut self.tags[index]
     }
 
-    /// Puts a build into a tag; `event` is the Koji event of that.
-    pub(super) fn tagged(&mut self, e: &BuildTagged, seq: Seq, at: Timestamp, event: Option<i64>) {
+    /// Puts a build into a tag; `event` is the Koji event of that, `asked` whether the hub was asked.
+    pub(super) fn tagged(&mut self, e: &BuildTagged, seq: Seq, at: Timestamp, event: Option<i64>, asked: bool) {
         let tag = self.tag_mut(&e.tag);
         if e.tag_id.is_some() {
             tag.id = e.tag_id;
         }
-        tag.package(&e.name).put(TaggedBuild { build: e.build_id, seq, at, event });
+        tag.package(&e.name).put(TaggedBuild { build: e.build_id, seq, at, event }, asked);
     }
 
     /// Takes a build out of a tag; `event` is the Koji event of that.

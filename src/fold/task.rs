@@ -87,12 +87,20 @@ pub struct Task {
     /// The hub does not know it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vanished: bool,
+    /// It was judged before it ended (it took too long, or vanished): what it comes to after all counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
 }
 
 impl Task {
     /// Whether nothing more can come of it: it ended, or the hub does not know it any more.
     pub fn is_over(&self) -> bool {
         self.state.is_final() || self.vanished
+    }
+
+    /// Whether it is still to be said how it ended.
+    pub fn awaits_judgement(&self) -> bool {
+        self.outcome.is_none() || self.given_up
     }
 
     /// Forgets the texts it was judged by; they stand in the log, and the telling one with the judgement.

@@ -1,5 +1,7 @@
 //! Whether everything still turns: each loop of the process says when it last went round.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus::IntGaugeVec;
@@ -15,9 +17,37 @@ const STALE_AFTER: Duration = Duration::from_secs(300);
 pub(super) struct Loops {
     last: IntGaugeVec,
     stale_after: IntGaugeVec,
+    known: Mutex<BTreeMap<String, Turn>>,
+}
+
+/// When a loop last went round, and how long after that it is stale, both in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    last: i64,
+    stale_after: i64,
 }
 
 impl Loops {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Turn>> {
+        // Nothing panics while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turned(&self, name: &str, now: Timestamp, stale_after: Option<Duration>) {
+        let last = now.micros() / 1_000_000;
+        let mut known = self.known();
+        let turn = match known.get_mut(name) {
+            Some(turn) => turn,
+            None => known.entry(name.to_owned()).or_insert(Turn { last, stale_after: count(STALE_AFTER.as_secs()) }),
+        };
+        turn.last = last;
+        if let Some(stale_after) = stale_after {
+            turn.stale_after = count(stale_after.as_secs());
+        }
+        self.last.with_label_values(&[name]).set(turn.last);
+        self.stale_after.with_label_values(&[name]).set(turn.stale_after);
+    }
+
     pub(super) fn new(r: Register<'_>) -> Self {
         Self {
             last: r.gauges(
@@ -30,6 +60,7 @@ impl Loops {
                 "Time after which a loop that did not go round is taken to stand still.",
                 &["loop"],
             ),
+            known: Mutex::default(),
         }
     }
 }
@@ -38,21 +69,23 @@ impl Metrics {
     /// A loop begins, and is to go round at least every `stale_after`, the time one round may take included. It counts as having
     /// gone round now.
     pub fn loop_begins(&self, name: &str, stale_after: Duration, now: Timestamp) {
-        self.0.loops.stale_after.with_label_values(&[name]).set(count(stale_after.as_secs()));
-        self.0.loops.last.with_label_values(&[name]).set(now.micros() / 1_000_000);
+        self.0.loops.turned(name, now, Some(stale_after));
     }
 
     /// A loop went round. One that never began is to do so every five minutes.
     pub fn loop_went_round(&self, name: &str, now: Timestamp) {
-        let stale_after = self.0.loops.stale_after.with_label_values(&[name]);
-        if stale_after.get() == 0 {
-            stale_after.set(count(STALE_AFTER.as_secs()));
-        }
-        self.0.loops.last.with_label_values(&[name]).set(now.micros() / 1_000_000);
+        self.0.loops.turned(name, now, None);
+    }
+
+    /// Whether a loop that began and did not end is taken to stand still.
+    pub fn loop_is_stale(&self, name: &str, now: Timestamp) -> bool {
+        let now = now.micros() / 1_000_000;
+        self.0.loops.known().get(name).is_some_and(|t| now.saturating_sub(t.last) > t.stale_after)
     }
 
     /// A loop ended on purpose; nobody waits for it any more.
     pub fn loop_ended(&self, name: &str) {
+        self.0.loops.known().remove(name);
         // Errors only say that it was not there.
         drop(self.0.loops.last.remove_label_values(&[name]));
         drop(self.0.loops.stale_after.remove_label_values(&[name]));
@@ -73,7 +106,11 @@ mod tests {
         assert!(text.contains(r#"koschei_loop_last_seconds{loop="look"} 12"#), "{text}");
         assert!(text.contains(r#"koschei_loop_stale_after_seconds{loop="look"} 30"#));
         assert!(text.contains(r#"koschei_loop_stale_after_seconds{loop="other"} 300"#));
+        assert!(!metrics.loop_is_stale("look", Timestamp::from_secs(42)));
+        assert!(metrics.loop_is_stale("look", Timestamp::from_secs(43)));
+        assert!(!metrics.loop_is_stale("never heard of", Timestamp::from_secs(43)));
         metrics.loop_ended("look");
+        assert!(!metrics.loop_is_stale("look", Timestamp::from_secs(43)));
         assert!(!metrics.render().contains("\"look\""));
     }
 }

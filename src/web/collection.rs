@@ -11,6 +11,7 @@ use super::params::{self, TrailQuery};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{KojiLinks, Site, event, links, overview, parts, running};
 use crate::cli::package_view::{self, STATES};
+use crate::decide::eligibility::stopped;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, Repo};
 use crate::model::koji::RepoState;
@@ -54,13 +55,15 @@ fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content
         return Err(Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known));
     };
     if json {
-        return Ok(Content::json(&package_view::collection(name, c)));
+        return Ok(Content::json(&package_view::collection(&view.state, name, c)));
     }
     let (count, table) = running::table(view, Some(name), koji);
     let body = html! {
         h1 { (name) }
         p.lead { "Buildroot " (parts::buildroot(c.buildroot())) @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) } }
-        @if c.target_gone { p.notice { "Koji has no target " (c.settings.target) " any more: nothing of this collection is rebuilt." } }
+        @if let Some(because) = &view.state.paused { p.notice { "All submissions are paused, because: " (parts::text(because)) } }
+        @if let Some(because) = &c.paused { p.notice { "Its submissions are paused, because: " (parts::text(because)) } }
+        @for hold in stopped(&view.state, c) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
         @if let Some((repo, why)) = &c.stale {
             p.notice { "What is said about dependencies is of an older repository, because repository " (repo) " could not be resolved: " (parts::text(why)) }
         }

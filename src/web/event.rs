@@ -7,12 +7,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Response;
 use maud::{Markup, html};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{Site, links, params, parts, trail};
 use crate::cli::history::describe;
 use crate::cli::render::one_line;
-use crate::event::{Event, Record, cloudevents};
+use crate::event::{Record, cloudevents};
 use crate::log::EventLog;
 use crate::model::Seq;
 
@@ -116,8 +118,30 @@ fn payload(text: &str) -> String {
         .unwrap_or_else(|_| text.to_owned())
 }
 
+/// What is said of a resolution, without the thousands of packages its event can name.
+#[derive(Deserialize)]
+struct Resolution {
+    collection: String,
+    repo_id: i64,
+    arch: String,
+    resolved: u32,
+    unresolved: u32,
+    #[serde(default)]
+    packages: Vec<IgnoredAny>,
+}
+
 /// An event in a few words; its kind, if this program cannot read it.
 fn words(r: &Record, max: usize) -> String {
+    if r.kind == "repo_resolved"
+        && let Ok(e) = serde_json::from_str::<Resolution>(&r.payload)
+    {
+        let news = e.packages.len();
+        let text = format!(
+            "{} {} on {}: {} resolve, {} do not, {news} news",
+            e.collection, e.repo_id, e.arch, e.resolved, e.unresolved
+        );
+        return one_line(&text, max);
+    }
     r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&describe(&e.event), max))
 }
 
@@ -192,8 +216,55 @@ pub(super) async fn trail(site: &Site, records: &[Record], shown: usize, older: 
 
 /// Whether one wants to read at once what caused it.
 fn tells_more(r: &Record) -> bool {
-    matches!(
-        r.decode().map(|e| e.event),
-        Ok(Event::PackageStateChanged(_) | Event::CollectionStateChanged(_) | Event::RebuildFinished(_))
-    )
+    ["package_state_changed", "collection_state_changed", "rebuild_finished"].contains(&r.kind.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ChainHash, Event, NewEvent, RepoResolved, Source};
+    use crate::model::{Hub, RepoId, Timestamp};
+
+    /// Said without reading the whole event, a resolution is called what it is called everywhere else.
+    #[test]
+    fn a_resolution_is_described_as_elsewhere() {
+        let event: Event = RepoResolved {
+            collection: "f99".into(),
+            hub: Hub::new("primary"),
+            repo_id: RepoId(7),
+            arch: "x86_64".into(),
+            mode: "two".into(),
+            solver: String::new(),
+            inputs: String::new(),
+            attachment: String::new(),
+            resolved: 3,
+            unresolved: 1,
+            excluded: 0,
+            unknown: 0,
+            moves: Vec::new(),
+            packages: Vec::new(),
+            gone: Vec::new(),
+            solver_mismatches: Vec::new(),
+        }
+        .into();
+        let new = NewEvent {
+            event: event.clone(),
+            occurred_at: Timestamp::EPOCH,
+            source: Source::Engine,
+            fact: None,
+            koji_event: None,
+            causation: None,
+            correlation: None,
+        };
+        let record = Record::new(Seq::FIRST, Timestamp::EPOCH, &new, ChainHash::GENESIS);
+        assert_eq!(words(&record, DESCRIPTION), describe(&event));
+    }
+
+    #[test]
+    fn a_long_payload_is_cut_between_characters() {
+        let text = "é".repeat(PAYLOAD_BYTES);
+        let shown = payload(&text);
+        assert!(shown.ends_with("bytes more)") && shown.len() < text.len());
+        assert_eq!(payload("{\"a\":1}"), "{\n  \"a\": 1\n}");
+    }
 }

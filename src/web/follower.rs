@@ -35,8 +35,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// How long to wait for the log to grow before saying that we are still there.
 const ROUND: Duration = Duration::from_secs(10);
-/// Name of the loop in metrics.
-const LOOP: &str = "web";
+/// Name of a follower's loop in metrics.
+pub const LOOP: &str = "web";
 /// How old its last round may become: one round, the longest pause, and a large page of events.
 const STALE_AFTER: Duration = Duration::from_secs(120);
 
@@ -113,6 +113,13 @@ impl Status {
     }
 }
 
+/// Where and when folding began.
+#[derive(Clone, Copy)]
+struct Start {
+    from: u64,
+    watch: Stopwatch,
+}
+
 /// Folds a log for the pages; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Follower(Arc<Shared>);
@@ -167,15 +174,16 @@ impl Follower {
         stop: &CancellationToken,
     ) -> Result<(), EngineError> {
         self.0.metrics.loop_begins(LOOP, STALE_AFTER, clock::now());
+        let watch = Stopwatch::start();
         let mut pause = PAUSE_FIRST;
-        let mut begun = false;
+        let mut begun = None;
         while !stop.is_cancelled() {
             let round = async {
-                if !begun {
-                    self.begin(log, until).await?;
-                    begun = true;
-                }
-                self.round(log, until).await
+                let from = match begun {
+                    Some(from) => from,
+                    None => *begun.insert(self.begin(log, until).await?),
+                };
+                self.round(log, until, Start { from, watch }).await
             };
             let done = tokio::select! {
                 biased;
@@ -205,12 +213,12 @@ impl Follower {
         Ok(())
     }
 
-    /// Starts from the newest usable snapshot, or from nothing.
-    async fn begin(&self, log: &impl EventLog, until: Option<Seq>) -> Result<(), EngineError> {
+    /// Starts from the newest usable snapshot, or from nothing; gives its sequence.
+    async fn begin(&self, log: &impl EventLog, until: Option<Seq>) -> Result<u64, EngineError> {
         // Asked first, so that a log that does not answer is not taken for one without snapshots.
         let log_id = log.info().await?.log_id;
         self.say(|s| s.log_id = Some(log_id.into()));
-        let Some(state) = replay::newest_snapshot(log, until).await else { return Ok(()) };
+        let Some(state) = replay::newest_snapshot(log, until).await else { return Ok(0) };
         let mut view = View { policy: crate::cli::package_view::policy(&state), state, ..View::default() };
         let from = Seq::new(view.state.seq.map_or(0, Seq::get).saturating_sub(LOOK_BACK));
         let before = log.read(from, usize::try_from(LOOK_BACK).unwrap_or(PAGE)).await?;
@@ -224,11 +232,11 @@ impl Follower {
         let (seq, recorded_at) = (view.state.seq, view.state.recorded_at);
         *self.0.view.write().await = view;
         self.say(|s| (s.seq, s.recorded_at) = (seq, recorded_at));
-        Ok(())
+        Ok(seq.map_or(0, Seq::get))
     }
 
     /// Waits for the log to grow, and folds what is new.
-    async fn round(&self, log: &impl EventLog, until: Option<Seq>) -> Result<(), EngineError> {
+    async fn round(&self, log: &impl EventLog, until: Option<Seq>, start: Start) -> Result<(), EngineError> {
         let shown = self.0.view.read().await.state.seq;
         let mut head = log.head().await?;
         if until.is_some_and(|u| head.seq > Some(u)) {
@@ -236,7 +244,7 @@ impl Follower {
         }
         self.heard(head);
         if head.seq <= shown {
-            self.reached();
+            self.reached(start);
             if until.is_some() && shown >= until {
                 // What comes after that does not concern us.
                 tokio::time::sleep(ROUND).await;
@@ -260,7 +268,7 @@ impl Follower {
             page = next?;
         }
         if self.status().seq >= head.seq {
-            self.reached();
+            self.reached(start);
         }
         Ok(())
     }
@@ -305,8 +313,11 @@ impl Follower {
         });
     }
 
-    fn reached(&self) {
-        if !self.status().caught_up {
+    fn reached(&self, start: Start) {
+        let status = self.status();
+        if !status.caught_up {
+            let folded = status.seq.map_or(0, Seq::get).saturating_sub(start.from);
+            self.0.metrics.folded(folded, start.watch.seconds());
             self.say(|s| s.caught_up = true);
         }
     }

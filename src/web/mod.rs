@@ -44,7 +44,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use follower::{Follower, Status};
+pub use follower::{Follower, LOOP, Status};
 pub use links::{BadWebUrl, KojiLinks};
 
 use crate::engine::clock::Stopwatch;

@@ -30,6 +30,12 @@ fn body(view: &View, koji: &KojiLinks) -> Markup {
     let (count, table) = running::table(view, None, koji);
     html! {
         h1 { "Overview" }
+        @if let Some(because) = &view.state.paused {
+            p.notice { "Nothing is submitted: all submissions are paused, because: " (parts::text(because)) }
+        }
+        @if view.policy.passive {
+            p.notice { "Nothing is submitted: the service only looks on. What it would rebuild is decided, and closed at once." }
+        }
         (collections(view, koji))
         h2 { "Broken or repaired lately" }
         (changes(view.changes.iter().take(CHANGES)))
@@ -85,6 +91,8 @@ fn row(name: &Name, c: &Collection, koji: &KojiLinks) -> Markup {
             td {
                 (parts::buildroot(c.buildroot()))
                 @if c.target_gone { br; small.warn { "target gone" } }
+                @if !c.tags_gone.is_empty() { br; small.warn { "tags gone" } }
+                @if c.paused.is_some() { br; small.warn { "paused" } }
             }
             @for state in STATES { td.n {
                 @match counts[rank(state)] {

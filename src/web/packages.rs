@@ -98,13 +98,15 @@ fn select<'a>(view: &'a View, of: &[(&'a Name, &'a Collection)], wanted: &Wanted
     found
 }
 
-fn sort<T, N: Ord>(rows: &mut [T], order: Order, key: impl Fn(&T) -> i64, name: impl Fn(&T) -> N) {
-    let by = |(a, i): (i64, &T), (b, j): (i64, &T)| {
-        let by_key = if order.reversed { b.cmp(&a) } else { a.cmp(&b) };
+/// Sorts rows by a number, asked for once per row, and then by name.
+fn sort<T, N: Ord>(rows: &mut Vec<T>, order: Order, key: impl Fn(&T) -> i64, name: impl Fn(&T) -> N) {
+    let mut keyed: Vec<(i64, T)> = rows.drain(..).map(|row| (key(&row), row)).collect();
+    keyed.sort_by(|(a, i), (b, j)| {
+        let by_key = if order.reversed { b.cmp(a) } else { a.cmp(b) };
         let by_name = name(i).cmp(&name(j));
         by_key.then(if order.reversed && order.key == Key::Name { by_name.reverse() } else { by_name })
-    };
-    rows.sort_by(|a, b| by((key(a), a), (key(b), b)));
+    });
+    rows.extend(keyed.into_iter().map(|(_, row)| row));
 }
 
 /// The rows of the page asked for, and how many pages there are.
@@ -126,7 +128,7 @@ fn machine(view: &View, wanted: &Wanted) -> Result<Content, Refusal> {
     let (rows, pages) = page(&found, wanted)?;
     let now = view.state.recorded_at;
     let mut report = Report::of(&view.state, now);
-    report.collections = of.iter().map(|(n, c)| package_view::collection(n, c)).collect();
+    report.collections = of.iter().map(|(n, c)| package_view::collection(&view.state, n, c)).collect();
     report.packages = rows.iter().map(|(c, p)| package_view::package(&view.state, *c, *p, now, &view.policy)).collect();
     Ok(Content::json(&Listed { report, page: wanted.page, pages, matching: found.len() }))
 }

@@ -220,7 +220,13 @@ impl Tx<'_> {
     pub fn sign_message(&mut self, rpm: &Rpm, sigkey: &str, sighash: &str) -> Result<(), Fault> {
         let rpm_record = super::calls::rpms::record(self.w, rpm, false).json();
         let build = rpm.build.and_then(|b| self.w.build(b)).ok_or_else(|| Fault::generic("No such build"))?;
-        let record = super::calls::builds::full(self.w, build).json();
+        let record = super::calls::builds::full(self.w, build).without(&["start_ts", "completion_ts"]);
+        let mut record = record.json();
+        for (member, at) in
+            [("start_time", build.start), ("creation_time", Some(build.create)), ("completion_time", build.completion)]
+        {
+            record[member] = seconds(at);
+        }
         self.send("rpm.sign", 20, json!({"sigkey": sigkey, "sighash": sighash, "rpm": rpm_record, "build": record}));
         Ok(())
     }

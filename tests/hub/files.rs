@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use hyper::header::{HeaderMap, HeaderValue};
@@ -190,6 +189,3 @@ pub fn upload(core: &Core, who: &Who, query: &str, body: &[u8]) -> Response<Body
     let answer = uploaded(body.len(), offset, &format!("{:08x}", adler32(body)));
     reply(StatusCode::OK, "text/xml", response(&answer))
 }
-
-/// Longest a slow file may take between pieces, for tests that choose at random.
-pub const SLOWEST: Duration = Duration::from_secs(5);

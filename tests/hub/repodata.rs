@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -63,7 +62,9 @@ fn comps(world: &World, repo: &Repo) -> String {
         write!(out, "  <group>\n    <id>{name}</id>\n    <name>{name}</name>\n    <description>None</description>\n")
             .unwrap();
         out.push_str("    <default>false</default>\n    <uservisible>true</uservisible>\n    <packagelist>\n");
-        for package in &group.packages {
+        let mut packages = group.packages;
+        packages.sort_by(|a, b| a.package.cmp(&b.package));
+        for package in packages {
             writeln!(out, "      <packagereq type=\"{}\">{}</packagereq>", package.kind, escape(&package.package))
                 .unwrap();
         }
@@ -218,11 +219,4 @@ pub fn copy_tree(from: &Path, to: &Path) {
             }
         }
     }
-}
-
-/// Packs something with gzip, for tests that need a certain compression.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packer.write_all(bytes).unwrap();
-    packer.finish().unwrap()
 }

@@ -50,14 +50,16 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// Runs something in a transaction: committed when it succeeds, rolled back when not.
+    /// Runs something in a transaction, committed when it succeeds. With `savepoint` it is rolled back when not; that costs a copy of
+    /// every table it writes to.
     pub fn transact<T>(
         &mut self,
         user: Option<i64>,
+        savepoint: bool,
         f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let now = self.clock.now();
-        let savepoint = self.world.clone();
+        let savepoint = savepoint.then(|| self.world.clone());
         let mut tx = Tx::new(&mut self.world, &self.settings, now, user);
         let result = f(&mut tx);
         let (messages, last) = (std::mem::take(&mut tx.messages), tx.now);
@@ -68,7 +70,9 @@ impl Inner {
                 Ok(value)
             }
             Err(fault) => {
-                self.world = savepoint;
+                if let Some(savepoint) = savepoint {
+                    self.world = savepoint;
+                }
                 Err(fault)
             }
         }
@@ -175,22 +179,52 @@ impl Hub {
 
     /// Does something as the administrator, in one transaction; panics when the hub refuses.
     pub fn change<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> T {
-        self.try_as(None, f).unwrap_or_else(|fault| panic!("the hub refuses: {fault:?}"))
+        self.run(None, false, f).unwrap_or_else(|fault| panic!("the hub refuses: {fault:?}"))
     }
 
     /// The same as another user.
     pub fn change_as<T>(&self, user: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> T {
-        self.try_as(Some(user), f).unwrap_or_else(|fault| panic!("the hub refuses: {fault:?}"))
+        self.run(Some(user), false, f).unwrap_or_else(|fault| panic!("the hub refuses: {fault:?}"))
     }
 
-    /// The same, with the fault.
-    pub fn try_as<T>(&self, user: Option<&str>, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    /// The same; when the hub refuses, with the fault and as if nothing had been done.
+    pub fn try_as<T>(&self, user: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.run(Some(user), true, f)
+    }
+
+    fn run<T>(
+        &self,
+        user: Option<&str>,
+        savepoint: bool,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let mut inner = self.core.lock();
         let user = user.map(|name| inner.world.user_named(name).unwrap_or_else(|| panic!("no user {name}")).id);
-        let result = inner.transact(user, f);
+        let result = inner.transact(user, savepoint, f);
         drop(inner);
         self.core.notify();
         result
+    }
+
+    /// Messages about something that did not happen: what is done is rolled back, what it says is published.
+    pub fn phantom<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) {
+        let mut inner = self.core.lock();
+        let now = inner.clock.now();
+        let inner = &mut *inner;
+        let mut nowhere = inner.world.clone();
+        let mut tx = Tx::new(&mut nowhere, &inner.settings, now, None);
+        f(&mut tx).unwrap_or_else(|fault| panic!("the hub refuses: {fault:?}"));
+        let messages = std::mem::take(&mut tx.messages);
+        inner.publish(messages);
+        self.core.notify();
+    }
+
+    /// A profile for `koji.conf`: with a user's certificate and the authority's, or without login.
+    pub fn profile(&self, name: &str, login: Option<(&std::path::Path, &std::path::Path)>) -> String {
+        let login = login.map_or_else(String::new, |(cert, ca)| {
+            format!("authtype = ssl\ncert = {}\nserverca = {}\n", cert.display(), ca.display())
+        });
+        format!("[{name}]\nserver = {}\nweburl = {}\ntopurl = {}\n{login}", self.url(), self.weburl(), self.topurl())
     }
 
     /// Looks at the tables.

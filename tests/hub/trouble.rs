@@ -23,6 +23,10 @@ pub enum Lie {
     DatabaseDies,
     /// Rolled back, HTTP 500.
     Rollback500,
+    /// Executed and committed, then HTTP 500: the answer is lost.
+    Commit500,
+    /// Executed and committed; the answer waits until the gate opens.
+    GateAfter(Gate),
     /// Executed; the connection closes after that many bytes of the answer.
     Truncate(usize),
     /// Executed; what is answered is this.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::clock::Micros;
 use super::fault::Fault;
@@ -35,6 +35,12 @@ impl<T: Clone> Table<T> {
 
 /// What an index holds: rows by key.
 pub type Index<K> = Arc<HashMap<K, Vec<usize>>>;
+
+/// See [`World::repo_names`].
+pub type RepoNames = Arc<HashMap<String, i64>>;
+
+/// By tag, event and architecture.
+pub type RepoNamesCache = Arc<Mutex<HashMap<(i64, i64, String), RepoNames>>>;
 
 /// The database.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +80,8 @@ pub struct World {
     pub sessions: Table<Session>,
     /// Real builds that are not finished, and what they will be.
     pub pending: Arc<HashMap<i64, NewBuild>>,
+    /// Numbers of a repository's packages by name and by full name. What a tag had at an event does not change.
+    pub repo_names: RepoNamesCache,
     pub package_names: Arc<HashMap<String, i64>>,
     pub nvrs: Arc<HashMap<String, i64>>,
     pub listing_of: Index<(i64, i64)>,

@@ -5,8 +5,9 @@ use koschei::decide::faults::{MAX_FAULT_TEXT_BYTES, VANISHED};
 use koschei::decide::{Hold, Policy};
 use koschei::event::{
     Event, PriorityKind, RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted, RebuildRefused, Source,
-    SubmissionsPaused, SubmissionsResumed, TaskVanished,
+    SubmissionsPaused, SubmissionsResumed, TagObserved, TaskVanished,
 };
+use koschei::fold::Standing;
 use koschei::model::koji::TaskState::{self, Canceled, Closed, Failed, Free, Open};
 use koschei::model::{Hub, Outcome, PackageState, RebuildId, TaskId};
 use rstest::rstest;
@@ -204,6 +205,41 @@ fn a_task_vanishes(#[case] seen: bool) {
     w.audited();
 }
 
+/// A hub that lost sight of a task for a while: what it comes to after all counts.
+#[test]
+fn a_task_comes_back() {
+    let (mut w, rebuild) = due();
+    w.looked(101, "foo-1-1", Open, Some(rebuild));
+    w.operator(TaskVanished { hub: Hub::new("primary"), task_id: TaskId(101), package: "foo".into() });
+    w.looked(101, "foo-1-1", Open, Some(rebuild));
+    assert_eq!(w.state().running(), 0, "given up, it holds no slot");
+    w.looked_with(101, "foo-1-1", Failed, Some(rebuild), &[("x86_64", 1005, "mock exited with status 1;")]);
+    assert_eq!(w.outcomes("foo"), ["infrastructure fault", "genuine failure"]);
+    assert_eq!((w.is("foo"), w.state().running()), (PackageState::Failing, 0));
+    w.sound();
+}
+
+/// Whoever carries commands out asks where each stands before he calls the hub.
+#[test]
+fn standings() {
+    let (mut w, rebuild) = due();
+    let hub = Hub::new("primary");
+    assert_eq!(w.state().standing(rebuild), Standing::Open);
+    for pause in [None, Some("f99")] {
+        w.operator(paused(pause));
+        assert_eq!(w.state().standing(rebuild), Standing::Paused);
+        w.operator(resumed(pause));
+    }
+    w.operator(paused(Some("f98")));
+    assert_eq!(w.state().standing(rebuild), Standing::Open, "another collection's matter");
+    w.submitted(rebuild, "foo", 101);
+    assert_eq!(w.state().standing(rebuild), Standing::Submitted(hub, TaskId(101)));
+    w.looked(101, "foo-1-1", Closed, Some(rebuild));
+    assert_eq!(w.state().standing(rebuild), Standing::Closed);
+    assert_eq!(w.state().standing(RebuildId(9999)), Standing::Closed);
+    assert_eq!(w.state().anomalies.len(), 1, "a pause of a collection that is not there: {:?}", w.state().anomalies);
+}
+
 // ---- cancelling -----------------------------------------------------------------------------------------------------
 
 fn cancel(rebuild: RebuildId) -> RebuildCancelRequested {
@@ -399,6 +435,61 @@ fn a_pause_of_all() {
     w.sound();
 }
 
+/// What stops a whole collection is shown with it.
+#[test]
+fn a_collection_says_why_it_stands_still() {
+    let mut w = two_collections(Policy::default());
+    ready(&mut w);
+    let words = |w: &World, c: &str| -> Vec<String> {
+        let c = &w.state().collections[c];
+        koschei::decide::eligibility::stopped(w.state(), c).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(words(&w, "f98"), [""; 0]);
+    w.operator(paused(Some("f98")));
+    w.operator(paused(None));
+    w.operator(gone("f98"));
+    w.operator(gone("f98-build"));
+    assert_eq!(
+        words(&w, "f98"),
+        [
+            "all submissions are paused: mass rebuild",
+            "submissions of the collection are paused: mass rebuild",
+            "tags of the collection do not exist: f98-build, f98"
+        ]
+    );
+    assert_eq!(words(&w, "f99"), ["all submissions are paused: mass rebuild"]);
+}
+
+fn gone(tag: &str) -> TagObserved {
+    TagObserved {
+        hub: Hub::new("primary"),
+        tag: tag.into(),
+        tag_id: None,
+        arches: None,
+        inheritance: None,
+        groups: None,
+        external_repos: None,
+        gone: true,
+    }
+}
+
+/// A tag that is gone stops its collection, says so for each package, and takes nobody else along; it heals by itself.
+#[test]
+fn a_tag_that_is_gone_stops_its_collection() {
+    let mut w = two_collections(Policy::default());
+    w.operator(gone("f98-build"));
+    ready(&mut w);
+    assert_eq!(w.requested(), ["c", "d"]);
+    assert_eq!(w.why_in("f98", "a").deciding, [Hold::TagGone { tags: vec!["f98-build".into()] }]);
+    w.operator(TagObserved { gone: false, ..gone("f98-build") });
+    w.pass(60);
+    assert_eq!(w.requested(), ["a", "b"]);
+    w.operator(gone("f98"));
+    assert_eq!(w.is_in("f98", "a"), PackageState::Unknown, "nothing is tagged there any more");
+    assert_eq!(w.why_in("f98", "a").deciding[0], Hold::NoSource);
+    w.sound();
+}
+
 /// No more than so many requests within any hour; those that were turned down do not count.
 #[test]
 fn the_hourly_limit() {
@@ -440,6 +531,12 @@ fn passive() {
     w.adopt(Policy::default());
     w.pass(60);
     assert_eq!(w.requested(), ["a", "b", "c", "d"], "what was declined for looking on is not declined any more");
+    let rebuild = w.open("c");
+    w.submitted(rebuild, "c", 101);
+    w.adopt(Policy { passive: true, ..Policy::default() });
+    w.pass(60);
+    let open: Vec<_> = w.state().rebuilds.values().map(|r| r.package.as_str()).collect();
+    assert_eq!(open, ["c"], "looking on again: what was not submitted yet is closed, what was goes on");
     w.sound();
 }
 

@@ -1,12 +1,13 @@
 //! The test hub itself: sessions, call numbers, expiry, outages, `multiCall`, phantoms, lies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use koschei::koji::xmlrpc::Value;
 use rstest::rstest;
 
 use crate::hub::value::row;
-use crate::hub::{Caller, Gate, Hub, Lie, NewBuild, Settings, V};
+use crate::hub::{Caller, Gate, Hub, Lie, Login, NewBuild, Settings, V};
 
 /// A hub with a tag, a build tag, a target, and two builds of which the first is tagged.
 fn hub() -> (Hub, tempfile::TempDir) {
@@ -278,4 +279,50 @@ fn an_older_hub() {
     assert!(!version(&nobody).head.to_lowercase().contains("koji-version"));
     assert_eq!(nobody.same("repo.get", &["f99-build".into()]).unwrap_err().message, "Invalid method: repo.get");
     assert!(nobody.same("repoInfo", &[repo.into()]).unwrap().get("opts").is_none());
+}
+
+/// A hub whose login wants Kerberos: 401 without a token; with one the server's token comes back.
+#[test]
+fn negotiated_logins() {
+    let dir = tempfile::tempdir().unwrap();
+    let accept = |token: &[u8]| (token == b"ticket").then(|| ("koschei@LAB.TEST".to_owned(), Some(b"mutual".to_vec())));
+    let hub = Hub::start_with(Settings::new(dir.path()), Login::Negotiate(None, Arc::new(accept)));
+    let address = Caller::new(&hub).address;
+    let login = |authorization: &str| {
+        let head = format!("POST /kojihub/ssllogin HTTP/1.1\r\nContent-Type: text/xml\r\n{authorization}");
+        crate::hub::caller::http(&address, &head, crate::hub::value::request("sslLogin", &[]).as_bytes()).unwrap()
+    };
+    let refused = login("");
+    assert_eq!(refused.status, 401);
+    assert!(refused.head.to_lowercase().contains("www-authenticate: negotiate"));
+    assert_eq!(login("Authorization: Negotiate AAAA\r\n").status, 401);
+    // base64 of "ticket", and of "mutual".
+    let answer = login("Authorization: Negotiate dGlja2V0\r\n");
+    assert!(answer.head.contains("Negotiate bXV0dWFs"), "{}", answer.head);
+    let session = koschei::koji::xmlrpc::decode_response(&answer.body).unwrap().unwrap();
+    let key = session.get("session-key").unwrap().as_str().unwrap().to_owned();
+    let mut koschei = Caller { session: Some((int(session.get("session-id").unwrap()), key)), ..Caller::new(&hub) };
+    let user = koschei.call("getLoggedInUser", &[]).unwrap();
+    assert_eq!(
+        (user.get("name").unwrap().as_str(), user.get("authtype").unwrap().as_int()),
+        (Some("koschei"), Some(3))
+    );
+}
+
+/// What an ordinary user may not, the builder finds out: the task fails.
+#[rstest]
+#[case::repo(|s: &mut Settings| s.may_use_repo_id = false, "policy violation (build_from_repo_id)")]
+#[case::srpm(|s: &mut Settings| s.may_use_srpm = false, "policy violation (build_from_srpm)")]
+fn policies(#[case] forbid: fn(&mut Settings), #[case] text: &str) {
+    let (hub, _dir) = hub();
+    let repo = hub.change(|tx| tx.new_repo("f99-build"));
+    hub.settings(forbid);
+    for (user, expected) in [("koschei", Err((1004, text.to_owned()))), ("kojiadmin", Ok(Value::Nil))] {
+        let mut caller = Caller::login(&hub, user);
+        let opts = row! { "scratch" => true, "repo_id" => repo };
+        let id = int(&caller.call("build", &[SOURCE.into(), "f99".into(), opts]).unwrap());
+        hub.work_all();
+        let result = caller.call("getTaskResult", &[id.into()]);
+        assert_eq!(result.map_err(|f| (f.code, f.message)), expected);
+    }
 }

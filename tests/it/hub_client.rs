@@ -1,6 +1,6 @@
-//! The official `koji` command, from PyPI in a virtual environment of its own, works against the test hub.
+//! The official `koji` command, from `PyPI` in a virtual environment of its own, works against the test hub.
 //!
-//! The environment is made once under cargo's directory for test files and kept there, by version. Making it needs PyPI and, as the
+//! The environment is made once under cargo's directory for test files and kept there, by version. Making it needs `PyPI` and, as the
 //! client's GSSAPI module is compiled, a C compiler with the headers of Python and Kerberos.
 
 use std::path::{Path, PathBuf};
@@ -76,14 +76,7 @@ impl Lab {
         }
         hub.change(|tx| tx.new_repo("f99-build"));
         let config = dir.path().join("koji.conf");
-        let text = format!(
-            "[koji]\nserver = {}\nweburl = {}\ntopurl = {}\nauthtype = ssl\ncert = {}\nserverca = {}\npoll_interval = 1\nno_ssl_verify = false\n",
-            hub.url(),
-            hub.weburl(),
-            hub.topurl(),
-            pki.user("koschei").display(),
-            pki.ca().display(),
-        );
+        let text = hub.profile("koji", Some((&pki.user("koschei"), &pki.ca()))) + "poll_interval = 1\n";
         std::fs::write(&config, text).unwrap();
         Self { hub, config, dir }
     }

@@ -358,3 +358,13 @@ fn a_broker_that_is_down() {
     assert_eq!(hub.take_messages(), []);
     assert_eq!(topics(&hub.broker(true)), ["untag"]);
 }
+
+#[test]
+fn a_phantom() {
+    let (hub, _dir) = hub();
+    let before = hub.dump();
+    hub.take_messages();
+    hub.phantom(|tx| tx.untag_build("f99", "bash-5.2-1.fc99"));
+    assert_eq!(topics(&hub.take_messages()), ["untag"]);
+    assert_eq!(hub.dump(), before);
+}

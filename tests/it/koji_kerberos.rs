@@ -6,7 +6,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use koschei::model::{Class, Classified};
 use libgssapi::context::{SecurityContext as _, ServerCtx};
 use libgssapi::credential::{Cred, CredUsage};
 use rstest::rstest;
+use tokio::time::Instant;
 
 use crate::koji_stub::{Reply, Seen, Stub};
 use crate::koji_tls::Authority;

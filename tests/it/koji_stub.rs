@@ -212,7 +212,7 @@ impl Shared {
                 stream.write_all(&bytes).await.ok();
                 stream.flush().await.ok();
                 // Until the client goes.
-                stream.read(&mut [0]).await.ok();
+                stream.read_exact(&mut [0]).await.ok();
                 false
             }
             Reply::Trickle(bytes) => {

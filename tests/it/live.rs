@@ -13,7 +13,7 @@ use koschei::model::Seq;
 use crate::hub::{Hub, Login, Pki, Settings};
 
 /// How long anything may take until a test gives up: only a hang comes so far.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A hub, and a service that lives with it.
 pub(crate) struct Live {
@@ -86,7 +86,12 @@ requests_per_second = 1000
         writeln!(&said, "---- start").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
         command.arg("serve").arg("--config").arg(config).arg("--db").arg(&self.db);
-        command.env("RUST_LOG", "info").stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        command
+            .env("KOSCHEI_LOG", "info,lapin=off")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said);
         self.child = Some(command.spawn().unwrap());
     }
 
@@ -100,6 +105,7 @@ requests_per_second = 1000
     }
 
     /// Kills it, as a power failure would.
+    #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().unwrap();
@@ -117,7 +123,12 @@ requests_per_second = 1000
 
     /// The log, to read.
     pub(crate) async fn log(&self) -> AnyLog {
-        let options = Options { create: true, poll_interval: Duration::from_millis(20), ..Options::default() };
+        self.reader(Duration::from_millis(20)).await
+    }
+
+    /// The same; looks for new events so often.
+    pub(crate) async fn reader(&self, poll_interval: Duration) -> AnyLog {
+        let options = Options { create: true, poll_interval, ..Options::default() };
         koschei::log::open(&self.db, &options).await.unwrap()
     }
 
@@ -144,7 +155,22 @@ requests_per_second = 1000
         follower.state
     }
 
+    /// The last events, a line each, for whoever has to find out what went wrong.
+    pub(crate) async fn tail(&self, events: usize) -> String {
+        let log = self.log().await;
+        let head = log.head().await.unwrap().seq.map_or(0, Seq::get);
+        let after = Seq::new(head.saturating_sub(events as u64));
+        let records = log.read(after, events).await.unwrap();
+        log.close().await;
+        let line = |r: &koschei::event::Record| {
+            let payload: String = r.payload.chars().take(300).collect();
+            format!("{} {} {} {payload}\n", r.seq, r.kind, r.source)
+        };
+        records.iter().map(line).collect()
+    }
+
     /// The state as it is.
+    #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) async fn state(&self) -> State {
         let log = self.log().await;
         let state = replay::state(&log, None, &mut |_| {}).await.unwrap();

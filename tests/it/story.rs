@@ -271,6 +271,11 @@ impl World {
         self.eyes.0.lock().unwrap().observations.clear();
     }
 
+    /// Runs something on the story's own runtime.
+    pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
+        self.rt.block_on(what)
+    }
+
     // ---- time ---------------------------------------------------------------------------------------------------
 
     /// Now, in seconds.

@@ -102,7 +102,7 @@ pub(crate) struct MaybeCollection {
 /// What operators say.
 #[derive(Subcommand, Debug)]
 pub(crate) enum WordVerb {
-    /// Watch packages.
+    /// Watch packages of a collection.
     #[command(after_help = "Example:\n  koschei admin track -c f99 curl zlib --db koschei.db")]
     Track(OfPackages),
     /// Do not watch packages any more.
@@ -138,7 +138,7 @@ pub(crate) enum WordVerb {
         #[command(flatten)]
         of: OfPackages,
     },
-    /// Make a collection.
+    /// Make a collection from a target or from tags.
     #[command(
         after_help = "Example:\n  koschei admin create-collection f99 --target f99 --build-tag f99-build --dest-tag f99 --track-all yes --db koschei.db"
     )]
@@ -149,7 +149,7 @@ pub(crate) enum WordVerb {
     /// Submit nothing for the time being; deciding goes on.
     #[command(after_help = "Example:\n  koschei admin pause --reason 'mass rebuild' --db koschei.db")]
     Pause(MaybeCollection),
-    /// Submit again.
+    /// Submit rebuilds again after a pause.
     #[command(after_help = "Example:\n  koschei admin resume --db koschei.db")]
     Resume(MaybeCollection),
     /// Cancel a rebuild of ours.

@@ -7,7 +7,7 @@ use super::seen::{BuildSeen, RepoSeen, TaggedSeen, TaskSeen};
 use crate::event::{ExternalRepo, GroupDefinition, Inheritance, TaskFault};
 use crate::koji::records;
 use crate::koji::xmlrpc::{Fault, Value};
-use crate::model::{Name, Nvr, TaskId};
+use crate::model::{Name, Nvr, TaskId, Timestamp};
 
 /// Koji's codes for objects that are not there: 1000 (generic), 1003 (tag), 1005 (build).
 const UNKNOWN: [i64; 3] = [1000, 1003, 1005];
@@ -78,12 +78,15 @@ pub(super) fn external_repos(repos: Vec<records::ExternalRepo>) -> Vec<ExternalR
 }
 
 /// Builds of a tag, oldest tagging first. Draft builds are nothing a distribution ships.
-pub(super) fn tagged(builds: Vec<records::TaggedBuild>) -> Vec<TaggedSeen> {
+pub(super) fn tagged(builds: Vec<records::TaggedBuild>, history: &[records::HistoryRow]) -> Vec<TaggedSeen> {
+    let times: BTreeMap<i64, Timestamp> = history.iter().filter_map(|r| Some((r.create_event, r.created?))).collect();
+
     let mut all: Vec<TaggedSeen> = builds
         .into_iter()
         .filter(|b| !b.draft)
         .map(|b| TaggedSeen {
             create_event: b.tagged_event.or(b.creation_event).unwrap_or(0),
+            tagged_at: b.tagged_event.and_then(|e| times.get(&e).copied()),
             build: BuildSeen {
                 build_id: b.build_id,
                 nvr: b.nvr(),

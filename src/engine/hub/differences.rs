@@ -33,21 +33,34 @@ pub struct News {
 pub fn differences(state: &State, look: &Observation) -> News {
     let nothing = HubState::default();
     let hub = state.hubs.get(&look.hub).unwrap_or(&nothing);
-    let mut compare = Compare { hub, look, news: News::default(), builds: FxHashSet::default() };
+    let mut compare = Compare::new(hub, look);
+    // With a tag goes everything in it; saying so of each build and package would be thousands of facts that say nothing.
+    let gone: FxHashSet<&Name> = look.seen.iter().filter_map(tag_that_is_gone).collect();
+    for seen in &look.seen {
+        compare.note_lists(seen);
+    }
     for seen in &look.seen {
         match seen {
             Seen::Tag(t) => compare.tag(t),
+            Seen::TagBuilds { tag, .. } | Seen::TagPackages { tag, .. } if gone.contains(tag) => {}
             Seen::TagBuilds { tag, package, builds } => compare.tag_builds(tag, package.as_ref(), builds),
             Seen::TagPackages { tag, package, listed } => compare.tag_packages(tag, package.as_ref(), listed),
             Seen::Target(name, there) => compare.target(state, name, there.as_ref()),
             Seen::Build(b) => compare.build(b),
             Seen::Repo(r) => compare.repo(r),
-            Seen::Repos { tag, usable, from } => compare.repos(tag, usable, *from),
+            Seen::Repos { tag, usable, from, later } => compare.repos(tag, usable, *from, later),
             Seen::Task(t) => compare.task(t),
-            Seen::NoTask(id) => compare.no_task(*id),
+            Seen::NoTask(id) => compare.no_task(state, *id),
         }
     }
     compare.news
+}
+
+fn tag_that_is_gone(seen: &Seen) -> Option<&Name> {
+    match seen {
+        Seen::Tag(t) if t.gone => Some(&t.tag),
+        _ => None,
+    }
 }
 
 struct Compare<'a> {
@@ -56,6 +69,46 @@ struct Compare<'a> {
     news: News,
     /// Builds that were compared in this look already.
     builds: FxHashSet<BuildId>,
+    /// Entries of package lists that this look has seen: tag, package, whether it is blocked; `None`: not in the list.
+    entries: FxHashMap<(&'a Name, &'a Name), Option<bool>>,
+    /// Tags whose whole lists it has seen.
+    whole: FxHashSet<&'a Name>,
+}
+
+impl<'a> Compare<'a> {
+    fn new(hub: &'a HubState, look: &'a Observation) -> Self {
+        Self {
+            hub,
+            look,
+            news: News::default(),
+            builds: FxHashSet::default(),
+            entries: FxHashMap::default(),
+            whole: FxHashSet::default(),
+        }
+    }
+
+    fn note_lists(&mut self, seen: &'a Seen) {
+        let Seen::TagPackages { tag, package, listed } = seen else { return };
+        match package {
+            Some(package) => {
+                self.entries.insert((tag, package), None);
+            }
+            None => {
+                self.whole.insert(tag);
+            }
+        }
+        self.entries.extend(listed.iter().map(|(package, blocked)| ((tag, package), Some(*blocked))));
+    }
+
+    /// Whether a package is blocked for a tag: the nearest package list that has it decides.
+    fn is_blocked(&self, chain: &[Name], package: &Name) -> bool {
+        let entry = |tag: &Name| match self.entries.get(&(tag, package)) {
+            Some(seen) => *seen,
+            None if self.whole.contains(tag) => None,
+            None => self.hub.tags.get(tag).and_then(|t| t.packages.get(package)).and_then(|p| p.blocked),
+        };
+        chain.iter().find_map(entry) == Some(true)
+    }
 }
 
 impl Compare<'_> {
@@ -134,7 +187,12 @@ impl Compare<'_> {
             Some(name) => vec![name.clone()],
             None => self.hub.tags.get(tag).map(|t| t.packages.keys().cloned().collect()).unwrap_or_default(),
         };
+        let chain = self.hub.chain(tag);
         for name in names {
+            // Of a blocked package nothing is listed, whatever is in the tag; what became of its builds is seen when it is unblocked.
+            if !there.contains_key(&name) && self.is_blocked(&chain, &name) {
+                continue;
+            }
             let here = there.get(&name).map_or(&[][..], Vec::as_slice);
             let gone: Vec<(BuildId, Option<i64>)> = self
                 .tagged(tag, &name)
@@ -167,7 +225,7 @@ impl Compare<'_> {
             release: b.nvr.release.clone(),
             by: None,
         };
-        self.fact(fact, Some(format!("tag_listing/{tag}/{}/create/{event}", b.build_id)), Some(event), None);
+        self.fact(fact, Some(format!("tag_listing/{tag}/{}/create/{event}", b.build_id)), Some(event), seen.tagged_at);
     }
 
     fn take_out(&mut self, tag: &Name, build: BuildId, created: Option<i64>) {
@@ -183,8 +241,9 @@ impl Compare<'_> {
             by: None,
         };
         // The row is named by the event that made it; which event ended it is not asked for.
+        // At the same event a forced re-tag puts it in again, so this was later.
         let key = created.map(|e| format!("tag_listing/{tag}/{build}/revoke/{e}"));
-        self.fact(fact, key, Some(self.look.event.max(created.unwrap_or(0))), None);
+        self.fact(fact, key, Some(self.look.event.max(created.map_or(0, |e| e + 1))), None);
         self.takes_back();
     }
 
@@ -322,8 +381,8 @@ impl Compare<'_> {
         }
     }
 
-    fn repos(&mut self, tag: &Name, usable: &[RepoSeen], from: Option<RepoId>) {
-        for seen in usable {
+    fn repos(&mut self, tag: &Name, usable: &[RepoSeen], from: Option<RepoId>, later: &[RepoId]) {
+        for seen in usable.iter().filter(|r| !later.contains(&r.repo_id)) {
             self.repo(seen);
         }
         let gone: Vec<_> = self
@@ -377,9 +436,20 @@ impl Compare<'_> {
 
 impl Compare<'_> {
     /// Nobody will ever tell how it ended.
-    fn no_task(&mut self, task_id: TaskId) {
-        let Some(known) = self.hub.tasks.get(&task_id).filter(|t| !t.state.is_final()) else { return };
-        let fact = TaskVanished { hub: self.hub(), task_id, package: known.package.clone() };
+    /// Perhaps nothing was ever heard of it but that it was submitted.
+    fn no_task(&mut self, state: &State, task_id: TaskId) {
+        let package = match self.hub.tasks.get(&task_id) {
+            Some(known) if known.state.is_final() => return,
+            Some(known) => known.package.clone(),
+            None => {
+                let ours = |r: &&crate::fold::OpenRebuild| {
+                    r.task.as_ref().is_some_and(|(hub, task)| (hub, *task) == (&self.look.hub, task_id))
+                };
+                let Some(open) = state.rebuilds.values().find(ours) else { return };
+                open.package.clone()
+            }
+        };
+        let fact = TaskVanished { hub: self.hub(), task_id, package };
         self.fact(fact, Some(format!("task/{task_id}/vanished")), None, None);
         self.takes_back();
     }

@@ -1,10 +1,10 @@
 //! What to look at, and why: hints become keys, equal keys are looked at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bus::koji_message::{self, Context, Interpretation};
 use crate::event::Event;
-use crate::fold::State;
+use crate::fold::{HubState, State};
 use crate::log::Incoming;
 use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId};
 
@@ -43,12 +43,16 @@ pub enum Hint {
 /// What we care about on one hub, as the state has it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watch {
+    /// The brain has said so: before that it is not known whether there is anything.
+    pub told: bool,
     /// Build tags of collections: their repositories are resolved.
     pub build_tags: BTreeSet<Name>,
     /// Dest tags of collections.
     pub dest_tags: BTreeSet<Name>,
-    /// All tags whose content counts: dest tags and build tags with what they inherit from, as far as known.
+    /// All tags that are looked at: dest tags and build tags with all their ancestors, as far as known.
     pub tags: BTreeSet<Name>,
+    /// For each of these tags those that inherit from it, directly or not, and itself.
+    pub below: BTreeMap<Name, BTreeSet<Name>>,
     /// Targets of collections.
     pub targets: BTreeSet<Name>,
     /// Our tasks that have not ended.
@@ -64,7 +68,7 @@ pub struct Watch {
 impl Watch {
     /// From the state. Cost: O(tags + tasks + repositories) of the hub.
     pub fn of(state: &State, hub: &Hub) -> Self {
-        let mut watch = Self::default();
+        let mut watch = Self { told: true, ..Self::default() };
         let Some(h) = state.hubs.get(hub) else {
             for c in state.collections.values().filter(|c| c.settings.hub == *hub) {
                 watch.collection(&c.settings);
@@ -74,13 +78,20 @@ impl Watch {
         watch.through = h.reconciled_through;
         for c in state.collections.values().filter(|c| c.settings.hub == *hub) {
             watch.collection(&c.settings);
-            watch.tags.extend(h.chain(&c.settings.build_tag));
-            watch.tags.extend(h.chain(&c.settings.dest_tag));
+            ancestry(h, &c.settings.build_tag, &mut watch.tags);
+            ancestry(h, &c.settings.dest_tag, &mut watch.tags);
             if let Some((id, repo)) = c.newest_repo.and_then(|id| Some((id, h.repos.get(&id)?))) {
                 watch.repos.push((c.settings.build_tag.clone(), id, repo.create_event.unwrap_or(0)));
                 if !c.arches.values().any(|a| a.repo_id == Some(id) || a.group_repo == Some(id)) {
                     watch.unresolved.push((c.settings.build_tag.clone(), id));
                 }
+            }
+        }
+        for tag in &watch.tags {
+            let mut above = BTreeSet::new();
+            ancestry(h, tag, &mut above);
+            for ancestor in above {
+                watch.below.entry(ancestor).or_default().insert(tag.clone());
             }
         }
         watch.tasks = h
@@ -92,6 +103,28 @@ impl Watch {
         let submitted = state.rebuilds.values().filter_map(|r| r.task.as_ref());
         watch.tasks.extend(submitted.filter(|(on, task)| on == hub && !h.tasks.contains_key(task)).map(|(_, t)| *t));
         watch
+    }
+
+    /// The objects whose answers depend on these: what a tag says of its configuration, groups and external repositories comes in part from
+    /// its ancestors, and builds are listed only as far as their package is, in the tag or an ancestor, and not blocked
+    /// (Koji: `readTaggedBuilds`).
+    pub fn spread(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
+        let mut all = keys.clone();
+        for key in keys {
+            match key {
+                Key::TagConfig(tag) => all.extend(self.below(tag).cloned().map(Key::TagConfig)),
+                Key::TagPackages(tag, Some(package)) => {
+                    all.extend(self.below(tag).map(|t| Key::TagBuilds(t.clone(), Some(package.clone()))));
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// A tag's descendants among those that are looked at, and itself.
+    pub fn below(&self, tag: &str) -> impl Iterator<Item = &Name> {
+        self.below.get(tag).into_iter().flatten()
     }
 
     fn collection(&mut self, settings: &crate::event::CollectionSettings) {
@@ -135,6 +168,20 @@ pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
     }
 }
 
+/// Adds a tag and all its ancestors, those included that a link keeps from it (depth, intransitive): who looks at a tag looks at its
+/// parents, so that one that begins to count is known already.
+fn ancestry(hub: &HubState, tag: &Name, tags: &mut BTreeSet<Name>) {
+    let mut open = vec![tag.clone()];
+    let mut walked = BTreeSet::new();
+    while let Some(tag) = open.pop() {
+        if walked.insert(tag.clone()) {
+            let links = hub.tags.get(&tag).and_then(|t| t.inheritance.as_ref());
+            open.extend(links.into_iter().flatten().map(|l| l.tag.clone()));
+        }
+    }
+    tags.extend(walked);
+}
+
 fn builds(state: &State, hub: &Hub, tag: &Name) -> bool {
     state.collections.values().any(|c| c.settings.hub == *hub && c.settings.build_tag == *tag)
 }
@@ -144,12 +191,14 @@ impl Watch {
     fn of_tags(state: &State, hub: &Hub) -> BTreeSet<Name> {
         let mut tags = BTreeSet::new();
         for c in state.collections.values().filter(|c| c.settings.hub == *hub) {
-            tags.insert(c.settings.build_tag.clone());
-            tags.insert(c.settings.dest_tag.clone());
-            if let Some(h) = state.hubs.get(hub) {
-                tags.extend(h.chain(&c.settings.build_tag));
-                tags.extend(h.chain(&c.settings.dest_tag));
-            }
+            let of = |tag: &Name, tags: &mut BTreeSet<Name>| match state.hubs.get(hub) {
+                Some(h) => ancestry(h, tag, tags),
+                None => {
+                    tags.insert(tag.clone());
+                }
+            };
+            of(&c.settings.build_tag, &mut tags);
+            of(&c.settings.dest_tag, &mut tags);
         }
         tags
     }

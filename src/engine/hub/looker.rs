@@ -1,21 +1,21 @@
 //! Reading: from keys to what is there, in as few calls as the answers depend on each other.
 //!
 //! Everything of a round goes into one `multiCall`; large answers come by calls of their own. Tasks take up to three rounds: the task, its
-//! steps, why they failed.
+//! steps, why they failed. A fault inside a `multiCall` is the trouble of its object alone (Koschei D32).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::convert;
 use super::keys::Key;
-use super::seen::{Seen, TagSeen, TaskSeen};
+use super::seen::{RepoSeen, Seen, TagSeen};
 use crate::event::{ChildTask, TaskFault};
 use crate::koji::client::At;
 use crate::koji::records;
 use crate::koji::shape::FromValue;
 use crate::koji::xmlrpc::{Call, Fault, Value};
 use crate::koji::{HubClient, HubError};
-use crate::model::TaskId;
 use crate::model::koji::TaskState;
+use crate::model::{Class, Classified, Name, TaskId};
 
 /// Most steps of a task that are kept.
 const STEPS_MAX: usize = 64;
@@ -29,9 +29,9 @@ const REPO_FIELDS: [&str; 9] =
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Tags whose groups and external repositories are asked for, too.
-    pub build_tags: BTreeSet<crate::model::Name>,
+    pub build_tags: BTreeSet<Name>,
     /// Numbers of tags, as far as known; what is missing is asked for.
-    pub tag_ids: BTreeMap<crate::model::Name, crate::model::TagId>,
+    pub tag_ids: BTreeMap<Name, crate::model::TagId>,
     /// Our log: decisions of other logs are not ours.
     pub log_id: String,
     /// The number of our user; a task of somebody else is none of ours.
@@ -44,6 +44,28 @@ pub struct Scope {
 #[derive(Clone, Debug)]
 pub struct Looker {
     client: HubClient,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// The hub's last event before reading began.
+    pub event: i64,
+    /// What is there, in the order of the keys.
+    pub seen: Vec<Seen>,
+    /// Objects for which the hub gave a fault, or an answer that cannot be read. Nothing of the others is missing.
+    pub failed: Vec<(Key, HubError)>,
+}
+
+impl Looked {
+    /// Keeps an error to its object. A hub that is away is everybody's trouble.
+    fn spare(&mut self, key: &Key, error: HubError) -> Result<(), HubError> {
+        if error.class() == Class::Unavailable {
+            return Err(error);
+        }
+        self.failed.push((key.clone(), error));
+        Ok(())
+    }
 }
 
 /// What a part of a call came to.
@@ -64,44 +86,73 @@ impl Looker {
         Self { client }
     }
 
-    /// Looks at objects. Returns the hub's last event before reading began, and what is there, in the order of the keys.
+    /// Looks at objects. An object that is not there is no error.
     ///
     /// # Errors
-    /// When the hub does not answer, or answers something else than Koji would. An object that is not there is no error.
-    pub async fn look(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<(i64, Vec<Seen>), HubError> {
-        let scope = &self.with_ids(keys, scope).await?;
-        let mut small = vec![call("getLastEvent", vec![], vec![])];
+    /// When the hub does not answer, or answers something else than Koji would.
+    pub async fn look(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<Looked, HubError> {
+        let mut looked = Looked::default();
+        let scope = &self.with_ids(keys, scope, &mut looked).await?;
+        let mut small = Vec::new();
         let mut counts = Vec::new();
         for key in keys.iter().filter(|k| !is_large(k)) {
             let calls = calls_of(key, scope);
             counts.push((key, calls.len()));
             small.extend(calls);
         }
-        let mut answers = self.client.multi(small).await?.into_iter();
-        let event: records::Event = decoded("getLastEvent", answers.next().unwrap_or(Ok(Value::Nil)))?;
+        let (event, answers) = self.since(small).await?;
+        looked.event = event;
+        let mut answers = answers.into_iter();
         let mut by_key: BTreeMap<&Key, Vec<Answer>> =
             counts.into_iter().map(|(key, n)| (key, answers.by_ref().take(n).collect())).collect();
         for key in keys.iter().filter(|k| is_large(k)) {
             let mut parts = Vec::new();
             for one in calls_of(key, scope) {
-                parts.extend(self.client.multi(vec![one]).await?);
+                match self.client.multi(vec![one]).await {
+                    Ok(answers) => parts.extend(answers),
+                    Err(e) => looked.spare(key, e)?,
+                }
             }
             by_key.insert(key, parts);
         }
-        let mut seen = Vec::new();
         let mut tasks = Vec::new();
         for key in keys {
+            if looked.failed.iter().any(|(failed, _)| failed == key) {
+                continue;
+            }
             let parts = by_key.remove(key).unwrap_or_default();
-            read(key, parts, scope, &mut seen, &mut tasks)?;
+            match read(key, parts, scope) {
+                Ok(Read::Seen(seen)) => looked.seen.extend(seen),
+                Ok(Read::Task(task)) => tasks.push(*task),
+                Err(e) => looked.spare(key, e)?,
+            }
         }
-        for task in self.with_steps(tasks, scope).await? {
-            seen.push(Seen::Task(Box::new(task)));
+        self.with_steps(tasks, scope, &mut looked).await?;
+        Ok(looked)
+    }
+
+    /// The hub's last event, and answers that are no older than it.
+    ///
+    /// # Errors
+    /// When the hub does not answer.
+    pub(super) async fn since(&self, mut calls: Vec<Call>) -> Result<(i64, Vec<Answer>), HubError> {
+        let last = call("getLastEvent", vec![], vec![]);
+        let number = |answer: Option<Answer>| {
+            decoded::<records::Event>("getLastEvent", answer.unwrap_or(Ok(Value::Nil))).map(|e| e.id)
+        };
+        if calls.len() >= self.client.settings().batch {
+            // More than one request: they run beside each other, and some would be older than the event.
+            let event = number(self.client.multi(vec![last]).await?.pop())?;
+            return Ok((event, self.client.multi(calls).await?));
         }
-        Ok((event.id, seen))
+        calls.insert(0, last);
+        let mut answers = self.client.multi(calls).await?.into_iter();
+        let event = number(answers.next())?;
+        Ok((event, answers.collect()))
     }
 
     /// The scope with the numbers of all tags whose repositories are asked about.
-    async fn with_ids(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<Scope, HubError> {
+    async fn with_ids(&self, keys: &BTreeSet<Key>, scope: &Scope, looked: &mut Looked) -> Result<Scope, HubError> {
         let mut scope = scope.clone();
         let unknown = |k: &Key| match k {
             Key::Repos(tag) if !scope.tag_ids.contains_key(tag) => Some(tag.clone()),
@@ -113,8 +164,12 @@ impl Looker {
         }
         let calls = missing.iter().map(|tag| call("getTag", vec![Value::Text(tag.to_string())], vec![])).collect();
         for (tag, answer) in missing.into_iter().zip(self.client.multi(calls).await?) {
-            if let Some(found) = decoded::<Option<records::Tag>>("getTag", answer)? {
-                scope.tag_ids.insert(tag, found.id);
+            match decoded::<Option<records::Tag>>("getTag", answer) {
+                Ok(Some(found)) => {
+                    scope.tag_ids.insert(tag, found.id);
+                }
+                Ok(None) => {}
+                Err(e) => looked.spare(&Key::Repos(tag), e)?,
             }
         }
         Ok(scope)
@@ -135,34 +190,33 @@ impl Looker {
         self.client.multi(calls).await
     }
 
-    /// Adds to tasks what their steps were and why they failed.
-    async fn with_steps(&self, tasks: Vec<records::Task>, scope: &Scope) -> Result<Vec<TaskSeen>, HubError> {
+    /// Adds to tasks what their steps were and why they failed. A task whose steps cannot be had is not told of: without them it would be
+    /// judged wrongly.
+    async fn with_steps(&self, tasks: Vec<records::Task>, scope: &Scope, looked: &mut Looked) -> Result<(), HubError> {
         if tasks.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let trees = tasks
             .iter()
             .map(|t| call("getTaskDescendents", vec![Value::Int(t.id.0), Value::Bool(true)], vec![]))
             .collect();
-        let mut steps: Vec<Vec<records::Task>> = Vec::new();
-        for (answer, task) in self.client.multi(trees).await?.into_iter().zip(&tasks) {
-            let mut below = match answer {
-                Ok(value) => shaped::<records::TaskTree>("getTaskDescendents", &value)?
-                    .tasks()
-                    .into_iter()
-                    .filter(|t| t.id != task.id)
-                    .cloned()
-                    .collect(),
-                Err(_) => Vec::new(),
-            };
-            below.truncate(STEPS_MAX);
-            steps.push(below);
+        let mut all: Vec<(records::Task, Vec<records::Task>)> = Vec::new();
+        for (answer, task) in self.client.multi(trees).await?.into_iter().zip(tasks) {
+            match decoded::<records::TaskTree>("getTaskDescendents", answer) {
+                Ok(tree) => {
+                    let mut below: Vec<_> = tree.tasks().into_iter().filter(|t| t.id != task.id).cloned().collect();
+                    below.truncate(STEPS_MAX);
+                    all.push((task, below));
+                }
+                Err(e) => looked.spare(&Key::Task(task.id), e)?,
+            }
         }
-        let failed: Vec<TaskId> =
-            tasks.iter().chain(steps.iter().flatten()).filter(|t| t.state == TaskState::Failed).map(|t| t.id).collect();
+        let tasks = all.iter().flat_map(|(task, below)| std::iter::once(task).chain(below));
+        let failed: Vec<TaskId> = tasks.filter(|t| t.state == TaskState::Failed).map(|t| t.id).collect();
         let faults = self.faults(&failed).await?;
-        let all = tasks.into_iter().zip(steps);
-        Ok(all.filter_map(|(task, steps)| convert::task(&task, &steps, &faults, scope)).collect())
+        let told = all.into_iter().filter_map(|(task, steps)| convert::task(&task, &steps, &faults, scope));
+        looked.seen.extend(told.map(|task| Seen::Task(Box::new(task))));
+        Ok(())
     }
 
     async fn faults(&self, failed: &[TaskId]) -> Result<BTreeMap<TaskId, TaskFault>, HubError> {
@@ -221,10 +275,17 @@ fn calls_of(key: &Key, scope: &Scope) -> Vec<Call> {
         }
         Key::TagBuilds(tag, package) => {
             let mut kwargs = vec![("inherit", no()), ("latest", no())];
+            // When each was tagged: a listing has the event only, and priorities count from the time.
+            let mut since = vec![
+                ("tables", Value::Array(vec![text("tag_listing")])),
+                ("tag", text(tag)),
+                ("active", Value::Bool(true)),
+            ];
             if let Some(package) = package {
                 kwargs.push(("package", text(package)));
+                since.push(("package", text(package)));
             }
-            vec![call("listTagged", vec![text(tag)], kwargs)]
+            vec![call("listTagged", vec![text(tag)], kwargs), call("queryHistory", vec![], since)]
         }
         Key::Build(id) => vec![call("getBuild", vec![Value::Int(id.0)], vec![])],
         Key::Repo(id) => vec![call("repoInfo", vec![Value::Int(id.0)], vec![])],
@@ -263,41 +324,40 @@ fn at(method: &str) -> At {
     At { method: method.into(), hub: "the hub".into() }
 }
 
-fn read(
-    key: &Key,
-    parts: Vec<Answer>,
-    scope: &Scope,
-    seen: &mut Vec<Seen>,
-    tasks: &mut Vec<records::Task>,
-) -> Result<(), HubError> {
+/// What an answer comes to: something seen, or a task whose steps are to be asked for.
+enum Read {
+    Seen(Option<Seen>),
+    Task(Box<records::Task>),
+}
+
+fn read(key: &Key, parts: Vec<Answer>, scope: &Scope) -> Result<Read, HubError> {
     let mut parts = parts.into_iter();
     let mut next = || parts.next().unwrap_or(Ok(Value::Nil));
-    match key {
-        Key::TagConfig(tag) => {
-            let Some(info) = decoded::<Option<records::Tag>>("getTag", next())? else {
-                seen.push(Seen::Tag(TagSeen { tag: tag.clone(), gone: true, ..TagSeen::default() }));
-                return Ok(());
-            };
-            let config: records::Tag = decoded("getBuildConfig", next())?;
-            let links: Vec<records::InheritanceLink> = decoded("getInheritanceData", next())?;
-            let mut tag = TagSeen {
-                tag: tag.clone(),
-                gone: false,
-                tag_id: Some(info.id),
-                arches: Some(config.arches().to_vec()),
-                inheritance: Some(convert::inheritance(links)),
-                groups: None,
-                external_repos: None,
-            };
-            if scope.build_tags.contains(&tag.tag) {
-                tag.groups = Some(convert::groups(decoded("getTagGroups", next())?));
-                tag.external_repos = Some(convert::external_repos(decoded("getExternalRepoList", next())?));
+    let seen = match key {
+        Key::TagConfig(tag) => Some(Seen::Tag(match decoded::<Option<records::Tag>>("getTag", next())? {
+            None => TagSeen { tag: tag.clone(), gone: true, ..TagSeen::default() },
+            Some(info) => {
+                let config: records::Tag = decoded("getBuildConfig", next())?;
+                let links: Vec<records::InheritanceLink> = decoded("getInheritanceData", next())?;
+                let mut tag = TagSeen {
+                    tag: tag.clone(),
+                    gone: false,
+                    tag_id: Some(info.id),
+                    arches: Some(config.arches().to_vec()),
+                    inheritance: Some(convert::inheritance(links)),
+                    groups: None,
+                    external_repos: None,
+                };
+                if scope.build_tags.contains(&tag.tag) {
+                    tag.groups = Some(convert::groups(decoded("getTagGroups", next())?));
+                    tag.external_repos = Some(convert::external_repos(decoded("getExternalRepoList", next())?));
+                }
+                tag
             }
-            seen.push(Seen::Tag(tag));
-        }
+        })),
         Key::Target(name) => {
             let target: Option<records::Target> = decoded("getBuildTarget", next())?;
-            seen.push(Seen::Target(name.clone(), target.map(|t| (t.build_tag_name, t.dest_tag_name))));
+            Some(Seen::Target(name.clone(), target.map(|t| (t.build_tag_name, t.dest_tag_name))))
         }
         // A tag or package the hub does not know is a fault here; that it is gone is seen from its configuration.
         Key::TagPackages(tag, package) => {
@@ -306,50 +366,52 @@ fn read(
                 answer => decoded("listPackages", answer)?,
             };
             let listed = listed.into_iter().map(|p| (p.package_name, p.blocked)).collect();
-            seen.push(Seen::TagPackages { tag: tag.clone(), package: package.clone(), listed });
+            Some(Seen::TagPackages { tag: tag.clone(), package: package.clone(), listed })
         }
         Key::TagBuilds(tag, package) => {
             let builds: Vec<records::TaggedBuild> = match next() {
                 Err(fault) if convert::is_unknown(&fault) => Vec::new(),
                 answer => decoded("listTagged", answer)?,
             };
-            let builds = convert::tagged(builds);
-            seen.push(Seen::TagBuilds { tag: tag.clone(), package: package.clone(), builds });
+            // Without it (a tag that was just deleted) the time of looking stands in.
+            let history: records::History = decoded("queryHistory", next()).unwrap_or_default();
+            let builds = convert::tagged(builds, history.table("tag_listing"));
+            Some(Seen::TagBuilds { tag: tag.clone(), package: package.clone(), builds })
         }
         Key::Build(_) => {
             let build: Option<records::Build> = decoded("getBuild", next())?;
-            seen.extend(build.map(|b| Seen::Build(convert::build(&b))));
+            build.map(|b| Seen::Build(convert::build(&b)))
         }
         Key::Repo(_) => {
             let repo: Option<records::Repo> = decoded("repoInfo", next())?;
             // Dist repositories and those with other options are nothing builds are made from.
-            seen.extend(repo.filter(|r| !r.dist && !r.is_custom()).and_then(|r| convert::repo(&r)).map(Seen::Repo));
+            repo.filter(|r| !r.dist && !r.is_custom()).and_then(|r| convert::repo(&r)).map(Seen::Repo)
         }
-        Key::Repos(tag) => {
-            let repos: Vec<records::Repo> = if scope.has_repo_query {
-                if !scope.tag_ids.contains_key(tag) {
-                    return Ok(());
-                }
-                decoded("repo.query", next())?
-            } else {
-                decoded::<Option<records::Repo>>("getRepo", next())?.into_iter().collect()
-            };
-            let usable = repos.iter().filter(|r| r.is_usable() && !r.dist && !r.is_custom());
-            let usable: Vec<_> = usable.filter_map(convert::repo).map(|r| r.of(tag)).collect();
-            if scope.has_repo_query {
-                let from = if repos.len() < REPOS_MAX { None } else { repos.iter().map(|r| r.id).min() };
-                seen.push(Seen::Repos { tag: tag.clone(), usable, from });
-            } else {
-                // An older hub tells the newest one only; what it does not tell may still be there.
-                seen.extend(usable.into_iter().map(Seen::Repo));
+        Key::Repos(tag) if scope.has_repo_query => {
+            if !scope.tag_ids.contains_key(tag) {
+                return Ok(Read::Seen(None));
             }
+            let repos: Vec<records::Repo> = decoded("repo.query", next())?;
+            let from = if repos.len() < REPOS_MAX { None } else { repos.iter().map(|r| r.id).min() };
+            Some(Seen::Repos { tag: tag.clone(), usable: usable(&repos, tag), from, later: Vec::new() })
+        }
+        // An older hub tells the newest one only; what it does not tell may still be there.
+        Key::Repos(tag) => {
+            let repo = decoded::<Option<records::Repo>>("getRepo", next())?;
+            usable(repo.as_slice(), tag).pop().map(Seen::Repo)
         }
         Key::Task(id) => match decoded::<Option<records::Task>>("getTaskInfo", next())? {
-            Some(task) => tasks.push(task),
-            None => seen.push(Seen::NoTask(*id)),
+            Some(task) => return Ok(Read::Task(Box::new(task))),
+            None => Some(Seen::NoTask(*id)),
         },
-    }
-    Ok(())
+    };
+    Ok(Read::Seen(seen))
+}
+
+/// Repositories that builds of a tag can be made from.
+fn usable(repos: &[records::Repo], tag: &Name) -> Vec<RepoSeen> {
+    let usable = repos.iter().filter(|r| r.is_usable() && !r.dist && !r.is_custom());
+    usable.filter_map(convert::repo).map(|r| r.of(tag)).collect()
 }
 
 /// The steps of a task as facts have them.

@@ -1,6 +1,7 @@
 //! New repositories: their content is fetched before the brain hears of them, so that hearing of one and resolving it is one step.
 //!
-//! Per hub one after the other, and only the newest of each tag: what became ready while an older one was fetched takes its place.
+//! Per hub one after the other, and only the newest of each tag: what became ready while an older one was fetched takes its place. One that
+//! cannot be had waits by itself, and holds up no other tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -87,25 +89,36 @@ impl Trouble {
     }
 }
 
-/// A repository that waits, and how often it was tried.
+/// A repository that waits, how often it was tried, and when it may be tried again.
 struct Waiting {
     repo: RepoSeen,
     attempts: u32,
     told: bool,
+    due: Instant,
+    backoff: Backoff,
+}
+
+impl Waiting {
+    fn new(repo: RepoSeen) -> Self {
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+        Self { repo, attempts: 0, told: false, due: Instant::now(), backoff }
+    }
 }
 
 impl Fetching {
     /// Fetches until told to stop.
     pub async fn run(mut self) {
         let mut waiting: BTreeMap<Name, Waiting> = BTreeMap::new();
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
         // In use as long as it is the newest of its tag: what is resolved may be read again.
         let mut kept: BTreeMap<Name, MirroredRepo> = BTreeMap::new();
         loop {
             while let Ok(repo) = self.new.try_recv() {
                 take(&mut waiting, repo);
             }
-            let Some(tag) = waiting.keys().next().cloned() else {
+            let first = waiting.iter().min_by_key(|(_, w)| w.due).map(|(tag, w)| (tag.clone(), w.due));
+            let due = first.as_ref().map(|(_, due)| *due);
+            if due.is_none_or(|due| due > Instant::now()) {
+                let until = due.unwrap_or_else(Instant::now);
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return,
@@ -113,10 +126,11 @@ impl Fetching {
                         Some(repo) => take(&mut waiting, repo),
                         None => return,
                     },
+                    () = tokio::time::sleep_until(until), if due.is_some() => {}
                 }
                 continue;
-            };
-            let Some(mut w) = waiting.remove(&tag) else { continue };
+            }
+            let Some((tag, mut w)) = first.and_then(|(tag, _)| waiting.remove_entry(&tag)) else { continue };
             w.attempts += 1;
             let step = tokio::select! {
                 biased;
@@ -125,7 +139,6 @@ impl Fetching {
             };
             match step {
                 Ok(mirrored) => {
-                    backoff.reset();
                     if let Some(m) = mirrored {
                         kept.insert(tag, m);
                     }
@@ -142,10 +155,8 @@ impl Fetching {
                         w.told = true;
                     }
                     if w.attempts < ATTEMPTS_MAX {
-                        waiting.entry(tag).or_insert(w);
-                    }
-                    if !backoff.wait(&self.stop).await {
-                        return;
+                        w.due = Instant::now() + w.backoff.pause();
+                        waiting.insert(tag, w);
                     }
                 }
             }
@@ -196,12 +207,15 @@ impl Fetching {
 
     async fn again(&self, repo: &RepoSeen) -> Result<(i64, Option<RepoSeen>), Trouble> {
         let keys = BTreeSet::from([super::keys::Key::Repo(repo.repo_id)]);
-        let (event, seen) = self.looker.look(&keys, &super::looker::Scope::default()).await?;
-        let found = seen.into_iter().find_map(|s| match s {
+        let looked = self.looker.look(&keys, &super::looker::Scope::default()).await?;
+        if let Some((_, e)) = looked.failed.into_iter().next() {
+            return Err(e.into());
+        }
+        let found = looked.seen.into_iter().find_map(|s| match s {
             Seen::Repo(r) => Some(r),
             _ => None,
         });
-        Ok((event, found))
+        Ok((looked.event, found))
     }
 
     async fn tell(&self, repo: &RepoSeen, arches: Option<Vec<Name>>) -> Result<Observed, Ending> {
@@ -260,7 +274,7 @@ impl Fetching {
             return Err(e.into());
         }
         for some in left.chunks(HEADERS_AT_ONCE) {
-            let told = self.from_hub(some).await?;
+            let told = self.told_by_hub(some).await?;
             self.sources.add(told)?;
         }
         Ok(())
@@ -280,7 +294,7 @@ impl Fetching {
 
     /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty answer means that there is no such file, never that nothing is needed
     /// (Koschei D18): such a package has at least `rpmlib(…)`.
-    async fn from_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
+    async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
         let headers = [REQUIREMENTS.as_slice(), &HEADERS].concat();
         let answers = self.looker.ask(nvrs.iter().map(|nvr| headers_of(nvr, &headers)).collect()).await?;
         let mut found = Vec::new();
@@ -350,7 +364,7 @@ fn take(waiting: &mut BTreeMap<Name, Waiting>, repo: RepoSeen) {
     match waiting.get(&repo.tag) {
         Some(w) if age(&w.repo) >= age(&repo) => {}
         _ => {
-            waiting.insert(repo.tag.clone(), Waiting { repo, attempts: 0, told: false });
+            waiting.insert(repo.tag.clone(), Waiting::new(repo));
         }
     }
 }

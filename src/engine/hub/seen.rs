@@ -70,6 +70,8 @@ pub enum Seen {
         usable: Vec<RepoSeen>,
         /// Nothing was asked of those with lower numbers.
         from: Option<RepoId>,
+        /// Those among them that are told of later, when the content of the newest is here: they are there, and no news yet.
+        later: Vec<RepoId>,
     },
     /// A scratch build of ours.
     Task(Box<TaskSeen>),
@@ -103,6 +105,8 @@ pub struct TaggedSeen {
     pub build: BuildSeen,
     /// The Koji event of its tagging.
     pub create_event: i64,
+    /// When that was.
+    pub tagged_at: Option<Timestamp>,
 }
 
 /// A build (`getBuild`, or a row of `listTagged`).

@@ -176,6 +176,11 @@ impl Submitter {
             }
             let outcome = match known.get(&command.id) {
                 Some(task) => self.is_task(&command, *task),
+                // Closed while it waited (cancelled, or refused before a crash), or its task is in the log.
+                None if !self.brain.is_waiting(rebuild_of(&command)).await? => {
+                    self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
+                    continue;
+                }
                 None => {
                     // Until the answer is in the log nobody knows; a crash or an error here means searching.
                     memory.unsure = true;

@@ -1,10 +1,12 @@
 //! The cache directory: which generations are in it, which of them are in use, what of them can be used for others, what has to go.
 //!
-//!     repos/TAG/ID/…            whole generations, as an archive has them
-//!     repos/TAG/ID/.asked       architectures that were looked for
-//!     repos/TAG/ID/.used        when it was used last, as a number that counts uses
-//!     .incoming/TAG/ID/…        generations that are being fetched
-//!     .trash/N/                 what is being removed
+//! ```text
+//! repos/TAG/ID/…            whole generations, as an archive has them
+//! repos/TAG/ID/.asked       architectures that were looked for
+//! repos/TAG/ID/.used        when it was used last, as a number that counts uses
+//! .incoming/TAG/ID/…        generations that are being fetched
+//! .trash/N/                 what is being removed
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -50,7 +50,7 @@ pub static CALLS: &[Entry] = entries! {
     };
     "getTagGroups" as "readTagGroups": "tag event= inherit= incl_pkgs= incl_reqs= incl_blocked=" => |tx, args| {
         let tag = tag(tx, args, "tag")?;
-        Ok(V::Array(tx.w.tag_groups(tag, args.event()).iter().map(|g| group(tx.w, tag, g)).collect()))
+        Ok(V::Array(tx.w.tag_groups(tag, args.event()).iter().map(|g| group(tx.w, g)).collect()))
     };
     "getExternalRepoList" as "get_external_repo_list": "tag_info event=" => |tx, args| {
         let tag = tag(tx, args, "tag_info")?;
@@ -191,20 +191,24 @@ pub struct TagGroup<'a> {
 }
 
 impl World {
-    /// Groups of a tag that are not blocked, with their packages that are not, by name.
+    /// Groups of a tag that are not blocked, by name, with their packages that are not, in the order they were added.
     pub fn tag_groups(&self, tag: i64, event: Option<i64>) -> Vec<TagGroup<'_>> {
         let mut configs: BTreeMap<&str, &GroupConfig> = BTreeMap::new();
-        let mut packages: BTreeMap<(i64, &str), &GroupPackage> = BTreeMap::new();
+        let mut packages: Vec<&GroupPackage> = Vec::new();
         for tag in self.ancestry(tag, event) {
             for config in self.group_config.iter().filter(|g| g.tag == tag && g.ver.holds(event)) {
                 configs.entry(self.group_name(config.group).unwrap_or_default()).or_insert(config);
             }
-            for package in self.group_packages.iter().filter(|p| p.tag == tag && p.ver.holds(event)) {
-                packages.entry((package.group, package.package.as_str())).or_insert(package);
+            let own = self.group_packages.iter().filter(|p| p.tag == tag && p.ver.holds(event));
+            let mut own: Vec<&GroupPackage> = own.collect();
+            own.sort_by_key(|p| p.ver.create);
+            for package in own {
+                if !packages.iter().any(|p| p.group == package.group && p.package == package.package) {
+                    packages.push(package);
+                }
             }
         }
-        let of =
-            |group: i64| packages.range((group, "")..(group + 1, "")).map(|(_, p)| *p).filter(|p| !p.blocked).collect();
+        let of = |group: i64| packages.iter().filter(|p| p.group == group && !p.blocked).copied().collect();
         configs
             .into_values()
             .filter(|c| !c.blocked)
@@ -213,7 +217,7 @@ impl World {
     }
 }
 
-fn group(w: &World, tag: i64, group: &TagGroup<'_>) -> V {
+fn group(w: &World, group: &TagGroup<'_>) -> V {
     let config = group.config;
     let package = |p: &&GroupPackage| {
         row! {
@@ -221,7 +225,6 @@ fn group(w: &World, tag: i64, group: &TagGroup<'_>) -> V {
             "requires" => p.requires.as_ref(), "tag_id" => p.tag, "type" => &p.kind,
         }
     };
-    let _ = tag;
     row! {
         "biarchonly" => config.biarchonly, "blocked" => config.blocked, "description" => config.description.as_ref(),
         "display_name" => &config.display_name, "exported" => config.exported, "group_id" => config.group,

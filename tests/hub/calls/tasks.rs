@@ -152,13 +152,11 @@ fn list_tasks(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     let (method, states, arch) = (opt("method"), opt("state"), opt("arch"));
     let channel = opt("channel_id");
     let times = ["create", "start", "completion"].map(|field| {
-        let prefix = field.trim_end_matches("ion").trim_end_matches('e');
         let names = match field {
             "create" => ("createdBefore", "createdAfter"),
             "start" => ("startedBefore", "startedAfter"),
             _ => ("completeBefore", "completeAfter"),
         };
-        let _ = prefix;
         (seconds(&opt(names.0)), seconds(&opt(names.1)))
     });
     let not = opt("not");

@@ -225,6 +225,7 @@ impl Tx<'_> {
             .target(target, None)
             .ok_or_else(|| Fault::generic(format!("No such build target: {target}")))?
             .build_tag;
+        let repo = self.w.newest_repo(build_tag);
         let file = format!("cli-build/{}.Hub/{}.src.rpm", self.now, spec.nvr());
         let request = vec![V::from(&file), target.into(), V::Struct(Vec::new())];
         let task = self.make_task(NewTask { owner, waiting: Some(false), ..NewTask::new("build", request) });
@@ -236,11 +237,12 @@ impl Tx<'_> {
             priority: 19,
             ..NewTask::new(
                 "rebuildSRPM",
-                vec![file.into(), build_tag.into(), row! { "scratch" => V::Nil, "repo_id" => V::Nil }],
+                vec![file.into(), build_tag.into(), row! { "scratch" => V::Nil, "repo_id" => repo }],
             )
         });
         self.open_task(child, 1.0);
-        let result = self.srpm_result(child, &spec.nvr(), None);
+        let root = repo.map(|repo| self.buildroot(child, "x86_64", repo, (&spec.name, &[]), true));
+        let result = self.srpm_result(child, &spec.nvr(), root);
         self.close_task(child, result);
         let known = self.w.build_of_nvr(&spec.nvr()).map(|b| (b.id, b.state));
         let id = match known {
@@ -276,6 +278,11 @@ impl Tx<'_> {
         let mut arches: Vec<String> = spec.rpms.iter().map(|r| r.arch.clone()).collect();
         arches.sort();
         arches.dedup();
+        if arches.len() > 1 {
+            // Packages without architecture come along with one that has.
+            arches.retain(|a| a != "noarch");
+        }
+        let repo = self.w.newest_repo(build_tag);
         let mut buildroots = Vec::new();
         for arch in arches {
             let child = self.make_task(NewTask {
@@ -286,20 +293,15 @@ impl Tx<'_> {
                 priority: 19,
                 ..NewTask::new(
                     "buildArch",
-                    vec![nvr.into(), build_tag.into(), arch.as_str().into(), true.into(), row! { "repo_id" => V::Nil }],
+                    vec![nvr.into(), build_tag.into(), arch.as_str().into(), true.into(), row! { "repo_id" => repo }],
                 )
             });
             self.open_task(child, 1.5);
-            let root = self
-                .w
-                .newest_repo(build_tag)
-                .map(|repo| self.buildroot(child, &arch, repo, (&spec.name, &spec.requires), true));
+            let root = repo.map(|repo| self.buildroot(child, &arch, repo, (&spec.name, &spec.requires), true));
             buildroots.extend(root.map(|root| (arch.clone(), root)));
-            let files = spec
-                .rpms
-                .iter()
-                .filter(|r| r.arch == arch)
-                .map(|r| format!("{}-{}-{}.{arch}.rpm", r.name, spec.version, spec.release));
+            let first = buildroots.len() <= 1;
+            let files = spec.rpms.iter().filter(|r| r.arch == arch || (first && r.arch == "noarch"));
+            let files = files.map(|r| format!("{}-{}-{}.{}.rpm", r.name, spec.version, spec.release, r.arch));
             let result = self.arch_result(child, nvr, files.collect(), root);
             self.close_task(child, result);
         }

@@ -151,7 +151,7 @@ impl Tx<'_> {
             target: task.request.get(1).and_then(V::as_str).map(str::to_owned),
             opts: task.request.get(2).cloned().unwrap_or(V::Nil),
         };
-        let place = match self.place(&job) {
+        let place = match self.allowed(task, &job).and_then(|()| self.place(&job)) {
             Ok(place) => place,
             Err(fault) => {
                 self.fail_task(id, fault.code, &fault.message);
@@ -236,6 +236,19 @@ impl Tx<'_> {
         let (code, text) = fault.unwrap_or((1000, "unknown".to_owned()));
         self.fail_task(id, code, &text);
         true
+    }
+
+    /// The hub's policies, which are asked by the builder.
+    fn allowed(&self, task: &Task, job: &Job) -> Result<(), Fault> {
+        let settings = self.settings;
+        let admin = self.w.has_perm(Some(task.owner), "admin");
+        if job.opts.get("repo_id").is_some_and(V::truth) && !settings.may_use_repo_id && !admin {
+            return Err(Fault::not_allowed("policy violation (build_from_repo_id)"));
+        }
+        if job.source.ends_with(".src.rpm") && !settings.may_use_srpm && !admin {
+            return Err(Fault::not_allowed("policy violation (build_from_srpm)"));
+        }
+        Ok(())
     }
 
     /// Checks that are made once the task is open, and where it builds.
@@ -398,11 +411,8 @@ impl Tx<'_> {
             Some(contents) => contents(self.w, &question),
             None => by_name(self.w, &question),
         };
-        let rpms = self.w.repo_rpms(tag, event, arch);
-        let find = |wanted: &String| {
-            let nevra = |r: &&&Rpm| r.name == *wanted || super::repos::nevra(r) == *wanted;
-            rpms.iter().find(nevra).map(|r| r.id)
-        };
+        let names = self.w.names_in_repo(tag, event, arch);
+        let find = |wanted: &String| names.get(wanted).copied();
         let base = contents.base.iter().filter_map(find).map(|id| (id, false));
         let mut listing: Vec<(i64, bool)> = base.collect();
         for id in contents.builddeps.iter().filter_map(find) {

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::fault::Fault;
 use super::super::repodata;
 use super::super::rows::*;
 use super::super::tx::Tx;
 use super::super::value::{V, row};
-use super::super::world::World;
+use super::super::world::{RepoNames, World};
 use super::tasks::*;
 
 /// `name-[epoch:]version-release.arch`.
@@ -323,6 +324,16 @@ impl World {
         ids.sort_unstable();
         let rpms = ids.into_iter().flat_map(|b| self.rpms_of_build(b));
         rpms.filter(|r| r.arch == arch || r.arch == "noarch").collect()
+    }
+
+    /// Numbers of the same packages by name and by `name-[epoch:]version-release.arch`.
+    pub fn names_in_repo(&self, tag: i64, event: i64, arch: &str) -> RepoNames {
+        let mut known = self.repo_names.lock().unwrap();
+        let names = known.entry((tag, event, arch.to_owned())).or_insert_with(|| {
+            let rpms = self.repo_rpms(tag, event, arch);
+            Arc::new(rpms.into_iter().flat_map(|r| [(r.name.clone(), r.id), (nevra(r), r.id)]).collect())
+        });
+        Arc::clone(names)
     }
 
     /// Names in a group at an event, inheritance included.

@@ -1,0 +1,207 @@
+//! Every query of the dashboard and of the alert rules, asked of a real Prometheus that scrapes real metrics.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use koschei::bus::Recording;
+use koschei::config::Config;
+use koschei::engine::{clock, ingest};
+use koschei::event::Source;
+use koschei::log::{Counts, EventLog};
+use koschei::model::{Class, Timestamp};
+use koschei::telemetry::{FileOutcome, Metrics, Submission};
+use serde_json::Value;
+
+use crate::feed;
+use crate::prometheus_server::Prometheus;
+use crate::web_site::Pages;
+
+fn ours(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Everything named `expr` in the dashboard: queries of panels and annotations.
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(text) if name == "expr" => found.push(text.clone()),
+                    _ => expressions(member, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|i| expressions(i, found)),
+        _ => {}
+    }
+}
+
+fn dashboard() -> Value {
+    serde_json::from_str(&std::fs::read_to_string(ours("grafana/koschei.json")).unwrap()).unwrap()
+}
+
+/// A query with Grafana's variables filled in.
+fn filled(query: &str) -> String {
+    query.replace("$__rate_interval", "1m").replace("$job", ".*").replace("$instance", ".*")
+}
+
+/// Metric names in a query.
+fn names(query: &str) -> BTreeSet<String> {
+    let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let ours = |w: &&str| w.starts_with("koschei_") || *w == "process_start_time_seconds" || *w == "up";
+    words.filter(ours).map(str::to_owned).collect()
+}
+
+/// The metric a series belongs to: histograms have three series.
+fn family(name: &str) -> &str {
+    ["_bucket", "_sum", "_count"].into_iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name)
+}
+
+/// Metrics of a process that ingested a recording and lives well with a hub.
+async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyLog {
+    let now = clock::now();
+    let log = feed::sqlite(dir, "metrics.db").await;
+    let data = feed::recorded("koji");
+    let settings = Config::default().settings(Source::Recording);
+    metrics.intake_begins(now);
+    let mut brain = ingest::awaken(&log, settings, feed::archive(&data), metrics.clone()).await.unwrap();
+    let mut recording = Recording::open(&data.join("events.jsonl")).unwrap();
+    ingest::recording(&mut brain, &log, &mut recording, 100, &mut |_, _| {}).await.unwrap();
+    metrics.rebuilds_of(brain.state(), brain.state().recorded_at);
+    metrics.hub_known("primary");
+    metrics.hub_up("primary", true);
+    metrics.reconciled("primary", now, 2, 1);
+    for method in ["getBuild", "listTagged"] {
+        metrics.hub_request(method, None, 0.02);
+    }
+    metrics.hub_request("getBuild", Some(Class::Unavailable), 1.0);
+    metrics.look_pending(2);
+    metrics.file_request(FileOutcome::Fetched);
+    metrics.submission(Submission::Submitted);
+    metrics.loop_begins("look", Duration::from_secs(3_600), now);
+    metrics.sent(3);
+    metrics.last_message(now);
+    log
+}
+
+/// Whether a query must give something now.
+fn has_data(prometheus: &Prometheus, query: &str) -> bool {
+    // Nothing was restarted, so there is nothing to mark in the dashboard.
+    !prometheus.query(query).is_empty() || query.starts_with("changes(process_start_time_seconds")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_dashboard_and_alerts_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let nothing = feed::sqlite(dir.path(), "nothing.db").await;
+    let mut pages = Pages::idle(&nothing).await;
+    let metrics = pages.metrics.clone();
+    let log = healthy(dir.path(), &metrics).await;
+    pages.follow(&log, None);
+    pages.follower.caught_up().await;
+    assert_eq!(pages.get("/").await.status, 200);
+    let prometheus = Prometheus::start(pages.address, &ours("deploy/prometheus/koschei.rules.yml")).await;
+    prometheus.until("enough scrapes for a rate", |p| !p.query("count_over_time(up[1m]) >= 3").is_empty()).await;
+    // Counters have to move for rates to say something about them.
+    pages.page("/packages").await;
+
+    let mut queries = Vec::new();
+    expressions(&dashboard(), &mut queries);
+    assert!(queries.len() > 50, "{}", queries.len());
+    for query in &queries {
+        prometheus.until(query, |p| has_data(p, &filled(query))).await;
+    }
+    // Everything there is, is shown, and everything that is shown is there.
+    let shown: BTreeSet<String> = queries.iter().flat_map(|q| names(q)).map(|n| family(&n).to_owned()).collect();
+    let text = metrics.render();
+    let exported = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned));
+    let mut exported: BTreeSet<String> = exported.collect();
+    exported.insert("up".to_owned());
+    assert_eq!(shown, exported);
+    let rules = std::fs::read_to_string(ours("deploy/prometheus/koschei.rules.yml")).unwrap();
+    let known: BTreeSet<String> = prometheus.names().into_iter().collect();
+    let expressions: String = rules.lines().filter(|l| !l.contains("alert:") && !l.contains("name:")).collect();
+    for name in names(&expressions) {
+        assert!(known.contains(&name), "{name} is in no scrape");
+    }
+
+    // All is well, so nothing is even pending.
+    prometheus.until("alerts evaluated", |p| p.alerts().len() == 17).await;
+    let active = |p: &Prometheus| -> Vec<String> {
+        p.alerts().into_iter().filter(|(_, state)| state != "inactive").map(|(name, _)| name).collect()
+    };
+    let parked = ["KoscheiMessagesParked"];
+    assert!(active(&prometheus).iter().all(|a| parked.contains(&a.as_str())), "{:?}", active(&prometheus));
+
+    // And now all goes wrong.
+    let long_ago = Timestamp::from_secs(1_000_000_000);
+    metrics.last_message(long_ago);
+    metrics.waiting(&Counts { inbox_total: 9_999, inbox_pending: 5_000, inbox_parked: 2, outbox_pending: 7 });
+    metrics.look_pending(5_000);
+    metrics.hub_up("primary", false);
+    metrics.reconciled("primary", long_ago, 100_000, 0);
+    metrics.loop_went_round("look", long_ago);
+    metrics.rebuilds_running("f99-build", 1, Some(200_000));
+    metrics.solved(1, &Default::default(), 1, 3);
+    metrics.prediction_differs(100_000);
+    for _ in 0..100 {
+        metrics.hub_request("getBuild", Some(Class::Unavailable), 9.0);
+        metrics.submission(Submission::Refused);
+    }
+    let names_now = |p: &Prometheus| active(p).into_iter().collect::<BTreeSet<_>>();
+    // These need a process that is gone, restarts, commands that wait for half an hour, or a log that grows; promtool makes them fire.
+    let expected: BTreeSet<String> = prometheus.alerts().into_iter().map(|(name, _)| name).collect();
+    let cannot = ["KoscheiDown", "KoscheiRestarts", "KoscheiOutboxGrowing", "KoscheiPagesLag"];
+    let expected: BTreeSet<String> = expected.into_iter().filter(|n| !cannot.contains(&n.as_str())).collect();
+    prometheus.until("all alerts", |p| names_now(p).is_superset(&expected)).await;
+    assert_eq!(names_now(&prometheus), expected);
+    pages.stop().await;
+    prometheus.until("nobody answers", |p| names_now(p).contains("KoscheiDown")).await;
+    log.close().await;
+}
+
+#[test]
+fn promtool_accepts_and_tests_the_rules() {
+    for args in [["check", "rules", "koschei.rules.yml"], ["test", "rules", "tests/koschei.test.yml"]] {
+        let out = Command::new("promtool")
+            .args(args)
+            .current_dir(ours("deploy/prometheus"))
+            .output()
+            .expect("promtool can be started; it comes with Prometheus, for example `apt install prometheus`");
+        let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{args:?}: {said}");
+    }
+    // Whoever adds an alert has to make it fire there.
+    let rules = std::fs::read_to_string(ours("deploy/prometheus/koschei.rules.yml")).unwrap();
+    let tests = std::fs::read_to_string(ours("deploy/prometheus/tests/koschei.test.yml")).unwrap();
+    for alert in rules.lines().filter_map(|l| l.trim().strip_prefix("- alert: ")) {
+        assert!(tests.contains(&format!("{{alertname=\"{alert}\"}}', value: 1")), "no test makes {alert} fire");
+    }
+}
+
+#[test]
+fn the_dashboard_is_one_that_grafana_takes() {
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<i64> = panels.iter().map(|p| p["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "panels have ids of their own");
+    let mut taken = BTreeSet::new();
+    for panel in panels {
+        assert!(!panel["title"].as_str().unwrap().is_empty());
+        let at = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                assert!(x < 24 && taken.insert((x, y)), "{} lies over another", panel["title"]);
+            }
+        }
+        if panel["type"] != "row" {
+            assert!(!panel["description"].as_str().unwrap().is_empty(), "{} says what it shows", panel["title"]);
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "the data source is chosen, not ours");
+        }
+    }
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let variables: Vec<&str> = variables.iter().map(|v| v["name"].as_str().unwrap()).collect();
+    assert_eq!(variables, ["datasource", "job", "instance"]);
+}

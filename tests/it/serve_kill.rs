@@ -1,0 +1,356 @@
+//! `kill -9` around submission: whatever is lost and whoever dies when, a decision becomes one task, and none is forgotten.
+//!
+//! Counted is in the hub's own table of tasks. The service is killed at chosen places: while a call stands at the hub's door, while the answer
+//! to one that was executed is on its way, at an event of the log, when the hub has another task; and calls are lied about meanwhile. In between
+//! somebody resubmits tasks, whose copies carry the same decision, or cancels decisions that wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use koschei::engine::operator;
+use koschei::event::{Event, RebuildCancelRequested, Record};
+use koschei::log::{AnyLog, EventLog};
+use koschei::model::{RebuildId, Seq};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::feed::scale;
+use crate::hub::{Gate, Hub, Inherit, Lie, NewBuild};
+use crate::live::{Live, PATIENCE};
+
+const ARCHES: [&str; 1] = ["x86_64"];
+/// Packages that are rebuilt whenever the library changes.
+const APPS: usize = 10;
+/// Rounds on one log.
+const ROUNDS: u64 = 20;
+
+const CONFIG: &str = r#"
+[policy]
+max_builds = 1000
+build_threshold = 100
+load_threshold = 1000
+tick_interval_secs = 1
+
+[[collection]]
+name = "f99"
+target = "f99"
+track_all = true
+"#;
+
+fn seed(hub: &Hub) {
+    hub.change(|tx| {
+        tx.create_tag("f99", "")?;
+        tx.create_tag("f99-build", "x86_64")?;
+        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
+        tx.create_target("f99", "f99-build", "f99")?;
+        tx.add_group_packages("f99-build", "build", &["bash"])?;
+        let mut builds = vec![NewBuild::new("bash-5.2-1.fc99").binary("bash", &ARCHES, &[])];
+        for n in 0..APPS {
+            let app = NewBuild::new(&format!("app{n:02}-1.0-1.fc99")).build_requires(&["libfoo"]);
+            builds.push(app.binary(&format!("app{n:02}"), &ARCHES, &["libfoo"]));
+        }
+        for build in &builds {
+            tx.package_list_add("f99", &build.name, "alice")?;
+            tx.import_build(build)?;
+            tx.tag_build("f99", &build.nvr(), false)?;
+        }
+        tx.package_list_add("f99", "libfoo", "alice")
+    });
+}
+
+/// Another library, and a repository with it: every package that needs it is due.
+fn bump(hub: &Hub, round: u64) {
+    hub.change(|tx| {
+        let build = NewBuild::new(&format!("libfoo-1.{round}-1.fc99")).binary("libfoo", &ARCHES, &[]);
+        tx.import_build(&build)?;
+        tx.tag_build("f99", &build.nvr(), false)
+    });
+    hub.change(|tx| tx.new_repo("f99-build"));
+    hub.take_messages();
+}
+
+/// What the log says of decisions.
+#[derive(Default)]
+struct Ledger {
+    head: Option<Seq>,
+    /// With their packages.
+    requested: BTreeMap<u64, String>,
+    closed: BTreeSet<u64>,
+    submitted: BTreeMap<u64, i64>,
+}
+
+impl Ledger {
+    async fn read_on(&mut self, log: &AnyLog) {
+        loop {
+            let records = log.read(self.head, 1000).await.unwrap();
+            let Some(last) = records.last() else { return };
+            self.head = Some(last.seq);
+            records.iter().for_each(|r| self.note(r));
+        }
+    }
+
+    fn note(&mut self, record: &Record) {
+        match record.decode().unwrap().event {
+            Event::RebuildRequested(e) => {
+                self.requested.insert(record.seq.get(), e.nvr.name.to_string());
+            }
+            Event::RebuildNotSubmitted(e) => {
+                self.closed.insert(e.rebuild.0);
+            }
+            Event::RebuildRefused(e) => {
+                self.closed.insert(e.rebuild.0);
+            }
+            Event::RebuildSubmitted(e) => {
+                let before = self.submitted.insert(e.rebuild.0, e.task_id.0);
+                assert_eq!(before, None, "{} was submitted twice", e.rebuild.0);
+            }
+            _ => {}
+        }
+    }
+
+    /// Decisions that are in the log, and what became of them is not.
+    fn open(&self) -> impl Iterator<Item = u64> {
+        let known = |id: &u64| self.closed.contains(id) || self.submitted.contains_key(id);
+        self.requested.keys().copied().filter(move |id| !known(id))
+    }
+}
+
+/// Tasks of the hub by the decision they carry, lowest first.
+fn tasks(hub: &Hub) -> BTreeMap<u64, Vec<i64>> {
+    let mut tasks: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
+    for task in hub.dump().tasks {
+        let id = task.metadata["koschei"]["decision"].as_str().expect("every task here is a decision's");
+        tasks.entry(id[1..].parse().unwrap()).or_default().push(task.id);
+    }
+    tasks
+}
+
+/// Where a service was when it died.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Place {
+    NothingDecided,
+    DecidedWithoutTask,
+    TaskNotInLog,
+    AllSubmitted,
+}
+
+/// When it is killed.
+enum Until {
+    /// A call stands at the gate.
+    Gate(Gate),
+    /// The log has so many further events.
+    Events(u64),
+    /// A decision is in the log that was not before.
+    Decided,
+    /// So many further submissions are in the log.
+    Submitted(usize),
+    /// The hub has so many further tasks.
+    Made(usize),
+    /// Every decision became a task, and there was one more at least.
+    Quiet,
+}
+
+/// The lies of a round, and its end.
+fn choose(hub: &Hub, round: u64, rng: &mut StdRng) -> (&'static str, Until) {
+    let skip = rng.random_range(0..APPS / 2);
+    let gate = Gate::default();
+    let lie = |lie: Lie| hub.misbehave_after(skip, "build", lie, 1);
+    let searching = |l: Lie| {
+        lie(l);
+        hub.misbehave_after(usize::from(round > 0), "listTasks", Lie::Gate(gate.clone()), 1);
+        Until::Gate(gate.clone())
+    };
+    match round % 10 {
+        0 => {
+            lie(Lie::Gate(gate.clone()));
+            ("at the hub's door", Until::Gate(gate))
+        }
+        1 => {
+            lie(Lie::GateAfter(gate.clone()));
+            ("the answer on its way", Until::Gate(gate))
+        }
+        2 => ("an event", Until::Events(rng.random_range(1..60))),
+        3 => ("a decision", Until::Decided),
+        4 => ("a submission in the log", Until::Submitted(rng.random_range(1..APPS))),
+        5 => ("a task of the hub", Until::Made(rng.random_range(1..APPS))),
+        6 => ("searching after a cut connection", searching(Lie::CutAfter)),
+        7 => ("searching after HTTP 500", searching(Lie::Commit500)),
+        8 => {
+            // The hub did not execute it; that is found out by looking.
+            lie(Lie::Fault(1009, "unable to retry call".to_owned()));
+            ("1009 for nothing", Until::Quiet)
+        }
+        _ => {
+            lie(Lie::CutAfter);
+            ("the answer lost", if rng.random() { Until::Quiet } else { Until::Submitted(APPS / 2 + 1) })
+        }
+    }
+}
+
+/// Runs the service until it is time, and kills it.
+async fn run(live: &mut Live, ledger: &mut Ledger, until: Until) {
+    let log = live.reader(Duration::from_millis(1)).await;
+    ledger.read_on(&log).await;
+    let begin = (ledger.head, ledger.requested.len(), ledger.submitted.len());
+    let made = live.hub.dump().tasks.len();
+    live.start();
+    let number = |seq: Option<Seq>| seq.map_or(0, Seq::get);
+    match until {
+        Until::Gate(gate) => {
+            let hub = live.hub.clone();
+            let standing = gate.clone();
+            tokio::task::spawn_blocking(move || hub.wait_at(&standing)).await.unwrap();
+            live.kill();
+            gate.open();
+        }
+        Until::Made(n) => {
+            let hub = live.hub.clone();
+            let so = move |w: &crate::hub::World| {
+                w.tasks.iter().filter(|t| t.parent.is_none() && t.method == "build").count() >= made + n
+            };
+            tokio::task::spawn_blocking(move || hub.wait_until("there are more tasks", so)).await.unwrap();
+            live.kill();
+        }
+        log_says => {
+            let reached = async {
+                loop {
+                    ledger.read_on(&log).await;
+                    let done = match &log_says {
+                        Until::Events(n) => number(ledger.head) >= number(begin.0) + n,
+                        Until::Decided => ledger.requested.len() > begin.1,
+                        Until::Submitted(n) => ledger.submitted.len() >= begin.2 + n,
+                        _ => ledger.requested.len() > begin.1 && ledger.open().next().is_none(),
+                    };
+                    if done {
+                        return;
+                    }
+                    log.changed(ledger.head).await.unwrap();
+                }
+            };
+            let reached = tokio::time::timeout(PATIENCE, reached).await;
+            if reached.is_err() {
+                let (said, tail) = (live.said(), live.tail(60).await);
+                panic!("waited in vain for the time to kill it; it said:\n{said}\nand the log ends with\n{tail}");
+            }
+            live.kill();
+        }
+    }
+    live.hub.behave();
+    ledger.read_on(&log).await;
+    log.close().await;
+}
+
+/// Nothing is there twice, and nothing is there that was closed.
+fn check(ledger: &Ledger, hub: &Hub, copies: &BTreeSet<i64>, at: &str) -> BTreeMap<u64, Vec<i64>> {
+    let tasks = tasks(hub);
+    for (decision, made) in &tasks {
+        assert!(ledger.requested.contains_key(decision), "{at}: a task of {decision}, which is not in the log");
+        let ours: Vec<i64> = made.iter().copied().filter(|t| !copies.contains(t)).collect();
+        assert_eq!(ours.len(), 1, "{at}: decision {decision} became {made:?}, of which others made {copies:?}");
+        assert!(!ledger.closed.contains(decision), "{at}: decision {decision} was closed and became {made:?}");
+        if let Some(task) = ledger.submitted.get(decision) {
+            assert_eq!([*task], ours[..], "{at}: somebody's copy of {decision} was taken for ours");
+        }
+    }
+    for decision in ledger.submitted.keys() {
+        assert!(tasks.contains_key(decision), "{at}: {decision} is said to be submitted and the hub has no such task");
+    }
+    tasks
+}
+
+/// An operator's word in the inbox.
+async fn cancel(live: &Live, id: u64, package: &str) {
+    let event = RebuildCancelRequested {
+        collection: "f99".into(),
+        package: package.into(),
+        hub: koschei::model::Hub::new("primary"),
+        task_id: None,
+        rebuild: Some(RebuildId(id)),
+        reason: "not worth it".to_owned(),
+        by: None,
+    };
+    let word = operator::Word { event: event.into(), by: None };
+    let log = live.log().await;
+    log.receive(&[operator::message(&word, koschei::engine::clock::now())]).await.unwrap();
+    log.close().await;
+}
+
+async fn rounds(seed_: u64, places: &mut BTreeMap<Place, Vec<&'static str>>) {
+    let mut rng = StdRng::seed_from_u64(seed_);
+    let mut live = Live::new();
+    live.tables = CONFIG.to_owned();
+    seed(&live.hub);
+    let mut ledger = Ledger::default();
+    // Tasks somebody made of ours.
+    let mut copies = BTreeSet::new();
+    // Decisions that were cancelled before they were submitted.
+    let mut cancelled = BTreeSet::new();
+    for round in 0..ROUNDS {
+        live.hub.work_all();
+        bump(&live.hub, round);
+        let requested = ledger.requested.len();
+        let (what, until) = choose(&live.hub, round, &mut rng);
+        run(&mut live, &mut ledger, until).await;
+        let at = format!("seed {seed_}, round {round}, {what}");
+        let tasks = check(&ledger, &live.hub, &copies, &at);
+        let open: Vec<u64> = ledger.open().collect();
+        let made = open.iter().find_map(|id| tasks.get(id)).cloned();
+        let place = match (&made, open.is_empty(), ledger.requested.len() > requested) {
+            (Some(_), ..) => Place::TaskNotInLog,
+            (None, false, _) => Place::DecidedWithoutTask,
+            (None, true, true) => Place::AllSubmitted,
+            (None, true, false) => Place::NothingDecided,
+        };
+        places.entry(place).or_default().push(what);
+        let runs = |id: i64| live.hub.see(|w| matches!(w.task(id).unwrap().state, 0 | 1 | 4));
+        if let Some(made) = made.filter(|made| runs(made[0]) && (copies.is_empty() || rng.random_range(0..3) > 0)) {
+            // Somebody stops the task nobody knows of yet, and starts it again: the same decision, another number.
+            let copy = live.hub.change_as("koschei", |tx| {
+                tx.cancel(made[0]);
+                tx.resubmit(made[0])
+            });
+            copies.insert(copy);
+        }
+        let second_thoughts = cancelled.is_empty() || rng.random_range(0..3) == 0;
+        if let Some(id) = open.iter().find(|id| !tasks.contains_key(id)).filter(|_| second_thoughts) {
+            // While nobody is there somebody thinks better of one of those that wait.
+            cancel(&live, *id, &ledger.requested[id]).await;
+            cancelled.insert(*id);
+        }
+    }
+    // And to the end, without being killed before everything is submitted.
+    live.hub.work_all();
+    bump(&live.hub, ROUNDS);
+    run(&mut live, &mut ledger, Until::Quiet).await;
+    let at = format!("seed {seed_}, in the end");
+    let tasks = check(&ledger, &live.hub, &copies, &at);
+    for decision in ledger.requested.keys() {
+        assert!(
+            ledger.closed.contains(decision) || tasks.contains_key(decision),
+            "{at}: decision {decision} is lost; the service said:\n{}",
+            live.said()
+        );
+    }
+    assert!(!cancelled.is_empty() && cancelled.is_subset(&ledger.closed), "{at}: {cancelled:?} should be closed");
+    assert!(ledger.submitted.len() > APPS * 5, "{at}: there was little to submit: {}", ledger.submitted.len());
+    assert!(!copies.is_empty(), "{at}: nobody resubmitted anything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_decision_is_one_task_whoever_dies_when() {
+    let mut places = BTreeMap::new();
+    for n in 0..scale(1, 10) {
+        rounds(n, &mut places).await;
+    }
+    let all: usize = places.values().map(Vec::len).sum();
+    println!("{all} kills; where they fell:");
+    for (place, kills) in &places {
+        println!("{:>20} {:>4} {}", format!("{place:?}"), kills.len(), "#".repeat(kills.len()));
+        let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+        kills.iter().for_each(|k| *counted.entry(k).or_default() += 1);
+        counted.iter().for_each(|(what, n)| println!("{:>25} {n}", format!("({what})")));
+    }
+    let between = |p: Place| places.get(&p).map_or(0, Vec::len);
+    let (without, with) = (between(Place::DecidedWithoutTask), between(Place::TaskNotInLog));
+    assert!(with * 4 >= all && (without + with) * 2 >= all, "too few kills fell between decision and submission");
+}
