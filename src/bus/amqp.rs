@@ -24,10 +24,12 @@ mod connect;
 mod delivery;
 mod error;
 mod guard;
+mod look;
 mod relay;
 mod settings;
 
 pub use error::AmqpError;
+pub use look::{BrokerSeen, QueueSeen, look};
 pub use settings::{
     AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, TOPICS, Tls,
 };

@@ -6,6 +6,7 @@
 mod admin;
 pub(crate) mod answer;
 mod commands;
+mod doctor;
 mod follow;
 pub(crate) mod history;
 mod ingest;
@@ -73,6 +74,7 @@ enum Verb {
         verb: admin::AdminVerb,
     },
     CheckConfig(admin::CheckConfigArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Which log.
@@ -160,6 +162,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Verb::Log { verb } => Box::pin(log::run(&verb)).await,
             Verb::Admin { verb } => Box::pin(admin::run(&verb)).await,
             Verb::CheckConfig(args) => admin::check_config(&args),
+            Verb::Doctor(args) => Box::pin(doctor::run(&args)).await,
         }
     });
     done.unwrap_or_else(|error| {

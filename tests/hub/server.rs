@@ -157,7 +157,7 @@ where
 {
     let service = service_fn(move |request| {
         let (core, login, name) = (Arc::clone(&core), login.clone(), name.clone());
-        async move { handle(&core, &login, name, request).await }
+        async move { handle(&core, &login, name, request).await.map(|response| dated(&core, response)) }
     });
     // A connection that breaks is the client's affair, or was meant to break.
     hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.ok();
@@ -278,6 +278,17 @@ fn versioned(core: &Core, mut response: Response<Body>) -> Response<Body> {
     let inner = core.lock();
     if inner.settings.has_repo_calls() {
         response.headers_mut().insert("koji-version", HeaderValue::from_str(&inner.settings.version).unwrap());
+    }
+    response
+}
+
+/// Says what time it is, where that is not the time of this machine (which the HTTP library says by itself).
+fn dated(core: &Core, mut response: Response<Body>) -> Response<Body> {
+    let ahead = core.lock().settings.clock_ahead;
+    if ahead != 0 {
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+        let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        response.headers_mut().insert("date", HeaderValue::from_str(&date).unwrap());
     }
     response
 }

@@ -40,6 +40,8 @@ pub struct Settings {
     pub database_down: bool,
     /// Old sessions in the URL (`DisableURLSessions` off).
     pub url_sessions: bool,
+    /// By how many seconds the web server's clock is ahead of ours, in the header `Date`.
+    pub clock_ahead: i64,
     /// What builders do.
     pub plan: Plan,
     /// The time the tables begin, for tests that need a certain one.
@@ -66,6 +68,7 @@ impl Settings {
             lockout: false,
             database_down: false,
             url_sessions: true,
+            clock_ahead: 0,
             plan: Plan::default(),
             begin: None,
         }

@@ -16,6 +16,7 @@ mod causes;
 mod defects;
 mod defects_hub;
 mod distro;
+mod doctor;
 mod example_config;
 mod explain;
 mod feed;

@@ -106,7 +106,7 @@ async fn declare(settings: &AmqpSettings, plan: &Plan, channel: &Channel) -> Res
 }
 
 /// Connects and logs in.
-async fn connect(settings: &AmqpSettings, plan: &Plan) -> Result<(Connection, Relay), AmqpError> {
+pub(super) async fn connect(settings: &AmqpSettings, plan: &Plan) -> Result<(Connection, Relay), AmqpError> {
     let doing = Doing::Connecting { external: plan.external() };
     let failed = |e: lapin::Error| AmqpError::of(doing, &plan.shown, e);
     let opened = match timeout(settings.timeout, open(settings, plan)).await {

@@ -1,0 +1,91 @@
+//! A look at a broker, for who wants to know whether it will work: nothing is taken from the queue.
+
+use lapin::ErrorKind;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::FieldTable;
+use lapin::{Connection, ExchangeKind};
+use tokio::time::timeout;
+
+use super::connect::connect;
+use super::error::{AmqpError, Doing};
+use super::settings::{AmqpSettings, Plan};
+
+/// What a broker was found to have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokerSeen {
+    /// Its address, without user and password.
+    pub url: String,
+    /// Our queue; `None`: it is not there yet, or the broker would name it.
+    pub queue: Option<QueueSeen>,
+}
+
+/// A queue as it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QueueSeen {
+    /// Its name.
+    pub name: String,
+    /// Messages that wait in it.
+    pub messages: u32,
+    /// Who listens to it.
+    pub consumers: u32,
+}
+
+/// Connects and logs in, looks for the queue and the exchanges. A queue that is there is bound as configured, which is done at each start
+/// anyhow; one that is not is not made.
+///
+/// # Errors
+/// As [`super::AmqpSource::open`].
+pub async fn look(settings: &AmqpSettings) -> Result<BrokerSeen, AmqpError> {
+    let plan = settings.plan()?;
+    let (connection, relay) = connect(settings, &plan).await?;
+    let looked = timeout(settings.timeout, seen(settings, &plan, &connection)).await;
+    // Whatever came of it, nobody stays connected.
+    if let Err(e) = connection.close(200, "OK".into()).await {
+        tracing::debug!(error = %e, "the connection did not end well");
+    }
+    drop(relay);
+    looked.unwrap_or_else(|elapsed| {
+        Err(AmqpError::unavailable(Doing::Running("look at the queue"), &plan.shown, elapsed))
+    })
+}
+
+async fn seen(settings: &AmqpSettings, plan: &Plan, connection: &Connection) -> Result<BrokerSeen, AmqpError> {
+    let url = plan.shown.as_str();
+    // A request refused ends its channel.
+    let channel =
+        async || connection.create_channel().await.map_err(|e| AmqpError::of(Doing::Running("open a channel"), url, e));
+    let mut queue = None;
+    let first = channel().await?;
+    if !settings.queue.name.is_empty() {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        match first.queue_declare(plan.queue.clone(), options, FieldTable::default()).await {
+            Ok(there) => {
+                let (messages, consumers) = (there.message_count(), there.consumer_count());
+                queue = Some(QueueSeen { name: settings.queue.name.clone(), messages, consumers });
+            }
+            Err(e) if is_not_found(&e) && !settings.queue.passive => {}
+            Err(e) => {
+                return Err(AmqpError::of(Doing::Declaring { queue: &settings.queue.name, passive: true }, url, e));
+            }
+        }
+    }
+    for (exchange, key) in &plan.bindings {
+        let (name, channel) = (settings.queue.name.as_str(), channel().await?);
+        let doing = Doing::Binding { queue: name, exchange: exchange.as_str(), key: key.as_str() };
+        let done = if queue.is_some() {
+            let options = QueueBindOptions::default();
+            channel.queue_bind(plan.queue.clone(), exchange.clone(), key.clone(), options, FieldTable::default()).await
+        } else {
+            let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            channel.exchange_declare(exchange.clone(), ExchangeKind::Topic, options, FieldTable::default()).await
+        };
+        done.map_err(|e| AmqpError::of(doing, url, e))?;
+    }
+    Ok(BrokerSeen { url: plan.shown.clone(), queue })
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(protocol) = error.kind() else { return false };
+    matches!(protocol.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
+}

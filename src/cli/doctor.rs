@@ -1,0 +1,334 @@
+//! `koschei doctor`: will it work, and if not, what is to be done?
+//!
+//! Nothing is changed anywhere, except that a queue of the broker that is there is bound again as `serve` binds it at each start, and that a
+//! session of the hub begins and ends. [`hub`] looks at a hub and the collections on it, [`place`] at what is around us.
+
+mod hub;
+mod place;
+
+use std::future::Future;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::render::colours;
+use super::{CliError, DbArgs, Done, FOUND, with_causes};
+use crate::config::Config;
+use crate::engine::clock::Stopwatch;
+
+/// Check whether the service will work with this configuration, and say what to do where it will not.
+///
+/// Looks at the configuration, each hub (does it answer, its version and clock, our login and permissions), targets, tags and repositories of the
+/// collections, the cache directory, the database, the bus, and the address of the pages. It changes nothing, and may be run beside the service.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exit status 0: nothing failed; 5: something failed.\n\nExample:\n  koschei doctor --config /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db"
+)]
+pub(crate) struct DoctorArgs {
+    /// Hubs, bus, collections, rules; deploy/koschei.toml explains every key
+    #[arg(long, value_name = "FILE", env = "KOSCHEI_CONFIG")]
+    config: PathBuf,
+    #[command(flatten)]
+    db: DbArgs,
+    /// How long one check may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a check came out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    /// It will work.
+    Ok,
+    /// It will work, but less well than it could.
+    Warning,
+    /// It will not work.
+    Failed,
+    /// Something before it failed.
+    Unchecked,
+}
+
+impl Status {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+            Self::Unchecked => "unchecked",
+        }
+    }
+
+    fn style(self) -> Style {
+        let colour = match self {
+            Self::Ok => AnsiColor::Green,
+            Self::Warning => AnsiColor::Yellow,
+            Self::Failed => AnsiColor::Red,
+            Self::Unchecked => AnsiColor::BrightBlack,
+        };
+        Style::new().fg_color(Some(colour.into()))
+    }
+}
+
+/// What a check found, and what later checks need of it.
+struct Verdict<T = ()> {
+    status: Status,
+    found: String,
+    advice: Option<String>,
+    value: Option<T>,
+}
+
+impl<T> Verdict<T> {
+    fn ok(found: impl Into<String>) -> Self {
+        Self { status: Status::Ok, found: found.into(), advice: None, value: None }
+    }
+
+    fn warning(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { status: Status::Warning, found: found.into(), advice: Some(advice.into()), value: None }
+    }
+
+    fn failed(found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { status: Status::Failed, found: found.into(), advice: Some(advice.into()), value: None }
+    }
+
+    /// Something did not do what it was asked; its words say what it was.
+    fn error(doing: &str, error: &dyn std::error::Error, advice: impl Into<String>) -> Self {
+        Self::failed(with_causes(&format!("failed to {doing}"), error), advice)
+    }
+
+    fn with(mut self, value: T) -> Self {
+        self.value = Some(value);
+        self
+    }
+}
+
+/// A line of the report.
+#[derive(Serialize, Debug)]
+struct Finding {
+    /// What was looked at; these words do not change.
+    check: &'static str,
+    /// Which hub or collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
+    status: Status,
+    found: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+    seconds: f64,
+}
+
+/// Somebody who checks, and says what was found as it goes.
+struct Doctor {
+    /// How long one check may take.
+    limit: Duration,
+    json: bool,
+    colours: bool,
+    bar: ProgressBar,
+    findings: Vec<Finding>,
+    /// The first time that what was found could not be said.
+    deaf: Option<std::io::Error>,
+}
+
+impl Doctor {
+    fn new(args: &DoctorArgs) -> Self {
+        // Where standard error is no terminal it shows nothing.
+        let bar = ProgressBar::new_spinner();
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let limit = Duration::from_secs(args.timeout);
+        Self { limit, json: args.json, colours: colours(), bar, findings: Vec::new(), deaf: None }
+    }
+
+    /// Makes a check, within the time it may take.
+    async fn check<T>(
+        &mut self,
+        check: &'static str,
+        of: Option<&str>,
+        doing: impl Future<Output = Verdict<T>>,
+    ) -> Option<T> {
+        self.bar.set_message(of.map_or_else(|| format!("checking {check}"), |of| format!("checking {check} of {of}")));
+        let watch = Stopwatch::start();
+        // Boxed: checks hold whole answers of hubs.
+        let verdict = tokio::time::timeout(self.limit, Box::pin(doing)).await.unwrap_or_else(|_| {
+            let found = format!("no answer within {} s", self.limit.as_secs());
+            Verdict::failed(
+                found,
+                "check network and firewalls between here and there, or give it longer with --timeout",
+            )
+        });
+        let Verdict { status, found, advice, value } = verdict;
+        let of = of.map(str::to_owned);
+        let seconds = (watch.seconds() * 1000.0).round() / 1000.0;
+        self.say(Finding { check, of, status, found, advice, seconds });
+        value
+    }
+
+    /// Says what cannot be checked, and why.
+    fn unchecked(&mut self, checks: &[&'static str], of: &str, why: &str) {
+        for check in checks {
+            let (of, found) = (Some(of.to_owned()), why.to_owned());
+            self.say(Finding { check, of, status: Status::Unchecked, found, advice: None, seconds: 0.0 });
+        }
+    }
+
+    fn say(&mut self, finding: Finding) {
+        if !self.json && self.deaf.is_none() {
+            let text = line(&finding, self.colours);
+            let said = self.bar.suspend(|| std::io::stdout().write_all(text.as_bytes()));
+            self.deaf = said.err();
+        }
+        self.findings.push(finding);
+    }
+
+    fn count(&self, status: Status) -> usize {
+        self.findings.iter().filter(|f| f.status == status).count()
+    }
+
+    /// Says how it came out.
+    fn end(self) -> Done {
+        self.bar.finish_and_clear();
+        if let Some(deaf) = self.deaf {
+            return Err(CliError::Output(deaf));
+        }
+        let (failed, warnings, unchecked) =
+            (self.count(Status::Failed), self.count(Status::Warning), self.count(Status::Unchecked));
+        let mut out = std::io::stdout();
+        if self.json {
+            let report = serde_json::json!({
+                "checks": self.findings, "failed": failed, "warnings": warnings, "unchecked": unchecked,
+            });
+            writeln!(out, "{report}")?;
+        } else {
+            let left = if unchecked > 0 { format!(", {unchecked} not made because of that") } else { String::new() };
+            writeln!(out, "{} checks: {failed} failed, {warnings} warnings{left}", self.findings.len())?;
+        }
+        Ok(if failed > 0 { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// A finding as people read it: what it is, and below what to do.
+fn line(finding: &Finding, colours: bool) -> String {
+    let word = format!("{:<9}", finding.status.word());
+    let word = match colours {
+        true => format!("{s}{word}{s:#}", s = finding.status.style()),
+        false => word,
+    };
+    let what = match &finding.of {
+        Some(of) => format!("{} {of}", finding.check),
+        None => finding.check.to_owned(),
+    };
+    let mut text = format!("{word}  {what}: {}\n", finding.found);
+    if let Some(advice) = &finding.advice {
+        text.push_str(&format!("           what to do: {advice}\n"));
+    }
+    text
+}
+
+/// Runs what may block for ever, such as a look at the disk of another machine, on a thread that nobody waits for.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, heard) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().spawn(move || {
+        // Whoever asked may have gone.
+        let _gone = done.send(work());
+    });
+    thread.ok()?;
+    heard.await.ok()
+}
+
+pub(super) async fn run(args: &DoctorArgs) -> Done {
+    let mut doctor = Doctor::new(args);
+    let config = doctor.check("configuration", None, async { configuration(args) }).await;
+    if let Some(config) = &config {
+        for hub in &config.hubs {
+            Box::pin(hub::examine(&mut doctor, config, hub)).await;
+        }
+        doctor.check("cache", None, place::cache(&config.serve)).await;
+    }
+    doctor.check("database", None, place::database(&args.db.db)).await;
+    if let Some(config) = &config {
+        doctor.check("bus", None, place::bus(&config.bus, doctor.limit)).await;
+        doctor.check("pages", None, place::pages(config.serve.listen)).await;
+    }
+    doctor.end()
+}
+
+fn configuration(args: &DoctorArgs) -> Verdict<Config> {
+    let at = args.config.display();
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(e) => return Verdict::error_of(&e, "correct it; deploy/koschei.toml explains every key"),
+    };
+    let passive = if config.policy.passive { "; passive: nothing will be submitted" } else { "" };
+    let (hubs, collections) = (config.hubs.len(), config.collections.len());
+    let found = format!("{at} can be used; hubs: {hubs}, collections: {collections}{passive}");
+    let verdict = if hubs == 0 {
+        Verdict::failed(
+            found,
+            "there is no hub to live with: add a `[[hub]]`; without one there are `koschei ingest` and `koschei follow`",
+        )
+    } else if collections == 0 {
+        Verdict::warning(
+            found,
+            "nothing will be looked at: add a `[[collection]]`, or make one with `koschei admin create-collection`",
+        )
+    } else {
+        Verdict::ok(found)
+    };
+    verdict.with(config)
+}
+
+impl<T> Verdict<T> {
+    /// An error that says itself what was being done.
+    fn error_of(error: &dyn std::error::Error, advice: impl Into<String>) -> Self {
+        let text = crate::engine::error::with_causes(error);
+        Self::failed(format!("failed to {text}"), advice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(status: Status) -> Finding {
+        Finding {
+            check: "login",
+            of: Some("primary".to_owned()),
+            status,
+            found: "nobody".to_owned(),
+            advice: Some("log in".to_owned()),
+            seconds: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_finding_as_people_read_it() {
+        let plain = line(&finding(Status::Warning), false);
+        assert_eq!(plain, "warning    login primary: nobody\n           what to do: log in\n");
+        let coloured = line(&finding(Status::Failed), true);
+        assert!(coloured.starts_with("\u{1b}[31mfailed"), "{coloured:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_ends_in_time() {
+        let args = DoctorArgs { config: PathBuf::new(), db: DbArgs { db: String::new() }, timeout: 20, json: true };
+        let mut doctor = Doctor::new(&args);
+        let value: Option<()> = doctor.check("bus", None, std::future::pending()).await;
+        assert_eq!(value, None);
+        assert_eq!(doctor.findings[0].status, Status::Failed);
+        assert!(doctor.findings[0].found.contains("within 20 s"));
+    }
+
+    #[tokio::test]
+    async fn what_blocks_has_a_thread_of_its_own() {
+        assert_eq!(on_thread(|| 7).await, Some(7));
+    }
+}

@@ -1,0 +1,260 @@
+//! What is around us: disk, database, bus, the address of the pages.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::Access;
+
+use super::super::serve;
+use super::{Verdict, on_thread};
+use crate::bus::amqp;
+use crate::config::{BusConfig, ServeConfig};
+use crate::engine::clock;
+use crate::engine::error::with_causes;
+use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
+use crate::model::Timestamp;
+
+const GIB: u64 = 1 << 30;
+/// Repositories of a distribution for some architectures and generations have room in so much.
+const SPACE_WARNING: u64 = 5 * GIB;
+/// One generation may not even have room in so much.
+const SPACE_FAILED: u64 = GIB / 2;
+/// More messages that wait, and nobody seems to take them.
+const WAITING_WARNING: u64 = 10_000;
+/// How much of an answer is read to see who it is.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// Room and permissions where repositories are kept.
+pub(super) async fn cache(serve: &ServeConfig) -> Verdict {
+    let dir = serve.cache_dir.clone();
+    let looked = on_thread(move || room(&dir)).await;
+    looked.unwrap_or_else(|| Verdict::failed("nothing could be looked at", "try again"))
+}
+
+fn room(dir: &Path) -> Verdict {
+    // It is made when it is needed; what counts until then is where it will be.
+    let there = match std::path::absolute(dir) {
+        Ok(path) => path.ancestors().find(|p| p.exists()).map(Path::to_owned),
+        Err(_) => None,
+    };
+    let Some(there) = there else {
+        return Verdict::failed(format!("{} cannot be", dir.display()), "set `cache_dir` in `[serve]` to a directory");
+    };
+    let made = if there == dir { "" } else { " (will be made)" };
+    if !there.is_dir() {
+        let found = format!("{} is no directory", there.display());
+        return Verdict::failed(found, "set `cache_dir` in `[serve]` to a directory");
+    }
+    if let Err(e) = rustix::fs::access(&there, Access::WRITE_OK | Access::EXEC_OK) {
+        let found = format!("{} cannot be written to: {e}", there.display());
+        return Verdict::failed(
+            found,
+            "let the user of the service write there, or set another `cache_dir` in `[serve]`",
+        );
+    }
+    let free = match rustix::fs::statvfs(&there) {
+        Ok(s) => s.f_bavail.saturating_mul(s.f_frsize),
+        Err(e) => return Verdict::error("ask how much room there is", &std::io::Error::from(e), "check the disk"),
+    };
+    let found = format!("{}{made}: {:.1} GiB free", dir.display(), gib(free));
+    let advice = "make room, have fewer generations kept (`repos_kept`), or set another `cache_dir` in `[serve]`";
+    match free {
+        f if f < SPACE_FAILED => Verdict::failed(found, advice),
+        f if f < SPACE_WARNING => Verdict::warning(found, advice),
+        _ => Verdict::ok(found),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / GIB as f64
+}
+
+/// Whether the log can be had, and how it is.
+pub(super) async fn database(url: &str) -> Verdict {
+    let options = Options { create: false, read_only: true, readers: 1, ..Options::default() };
+    let log = match log::open(url, &options).await {
+        Ok(log) => log,
+        Err(e @ OpenError::Missing { .. }) => return not_yet(url, &e),
+        Err(e @ OpenError::NeedsMigration { .. }) => {
+            return Verdict::warning(
+                with_causes(&e),
+                "the service will migrate it when it starts; keep a backup until that has gone well",
+            );
+        }
+        Err(e) => return Verdict::error_of(&e, "give the log with --db or KOSCHEI_DB; see what it says"),
+    };
+    let looked = look(&log).await;
+    log.close().await;
+    match looked {
+        Ok(verdict) => verdict,
+        Err(e) => Verdict::error_of(&e, "run `koschei log verify`"),
+    }
+}
+
+/// No log there yet: can one be made?
+fn not_yet(url: &str, error: &OpenError) -> Verdict {
+    if url.starts_with("postgres") {
+        return Verdict::warning(with_causes(error), "its tables will be made when the service starts");
+    }
+    let path = Path::new(url.strip_prefix("sqlite:").map_or(url, |p| p.strip_prefix("//").unwrap_or(p)));
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Verdict::warning(
+            format!("{}: there is none yet", path.display()),
+            "it will be made when the service starts",
+        ),
+        Err(e) => Verdict::failed(
+            format!("{}, and {} cannot be written to: {e}", with_causes(error), dir.display()),
+            "make the directory and let the user of the service write there, or give another place with --db",
+        ),
+    }
+}
+
+async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
+    let (info, head, counts) = (log.info().await?, log.head().await?, log.counts().await?);
+    let newest = MIGRATIONS.last().map_or(0, |m| m.number);
+    let end = match head.seq {
+        Some(seq) => format!("{seq} events, the last one {} ago", ago(head.recorded_at, clock::now())),
+        None => "no events yet".to_owned(),
+    };
+    let found = format!(
+        "{}, schema {} of {newest}: {end}; {} messages wait, {} are set aside, {} commands wait",
+        info.backend, info.schema_version, counts.inbox_pending, counts.inbox_parked, counts.outbox_pending
+    );
+    Ok(if counts.inbox_pending > WAITING_WARNING {
+        Verdict::warning(found, "start the service, or see in its own words why it does not take them")
+    } else if counts.inbox_parked > 0 {
+        Verdict::warning(
+            found,
+            "`koschei log parked` shows messages that could not be understood; `koschei log retry-parked` tries again",
+        )
+    } else {
+        Verdict::ok(found)
+    })
+}
+
+/// How long something is past, in words.
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    let secs = now.since(then).max(0) / 1_000_000;
+    match secs {
+        0..=119 => format!("{secs} s"),
+        120..=7_199 => format!("{} min", secs / 60),
+        7_200..=172_799 => format!("{} h", secs / 3_600),
+        _ => format!("{} days", secs / 86_400),
+    }
+}
+
+/// Whether messages can be had.
+pub(super) async fn bus(config: &BusConfig, limit: Duration) -> Verdict {
+    let mut settings = match serve::bus_settings(config) {
+        Ok(Some(settings)) => settings,
+        Ok(None) => {
+            return Verdict::ok("none is configured: what happens is found by asking the hub every `poll_secs`");
+        }
+        Err(e) => return Verdict::error_of(&e, "correct `[bus]`, or the file of Fedora Messaging it names"),
+    };
+    settings.timeout = settings.timeout.min(limit);
+    match amqp::look(&settings).await {
+        Ok(seen) => broker(&seen),
+        Err(e @ amqp::AmqpError::Unavailable { .. }) => Verdict::error_of(
+            &e,
+            "check `amqp_url`, name resolution and firewalls; until it answers, polling finds what happens",
+        ),
+        Err(e) => Verdict::error_of(&e, "correct `[bus]`, or ask who runs the broker"),
+    }
+}
+
+fn broker(seen: &amqp::BrokerSeen) -> Verdict {
+    let Some(queue) = &seen.queue else {
+        let found = format!("{} lets us in; our queue is not there yet", seen.url);
+        return Verdict::warning(
+            found,
+            "it will be made and bound when the service starts, and keeps messages from then on",
+        );
+    };
+    let listens =
+        if queue.consumers == 0 { "nobody listens".to_owned() } else { format!("{} listen", queue.consumers) };
+    let found = format!("{}: queue {} is bound; {} messages wait, {listens}", seen.url, queue.name, queue.messages);
+    if u64::from(queue.messages) > WAITING_WARNING {
+        return Verdict::warning(
+            found,
+            "start the service; what has waited long is found by asking the hub as well, so the queue may be purged",
+        );
+    }
+    Verdict::ok(found)
+}
+
+/// Whether the pages' address is free, or ours already.
+pub(super) async fn pages(listen: Option<SocketAddr>) -> Verdict {
+    let Some(at) = listen else {
+        return Verdict::ok("none are served: `listen` in `[serve]` is not set");
+    };
+    let looked = on_thread(move || address(at)).await;
+    looked.unwrap_or_else(|| Verdict::failed("nothing could be looked at", "try again"))
+}
+
+fn address(at: SocketAddr) -> Verdict {
+    match TcpListener::bind(at) {
+        Ok(_) => Verdict::ok(format!("{at} is free")),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && is_koschei(at) => {
+            Verdict::ok(format!("{at}: a Koschei answers there already"))
+        }
+        Err(e) => Verdict::failed(
+            format!("{at} cannot be had: {e}"),
+            "set `listen` in `[serve]` to a free address of this machine, or stop what uses it",
+        ),
+    }
+}
+
+/// Whether what answers there has our metrics.
+fn is_koschei(at: SocketAddr) -> bool {
+    let ip = match at.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let ask = || -> std::io::Result<bool> {
+        let patience = Some(Duration::from_secs(5));
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, at.port()), Duration::from_secs(5))?;
+        stream.set_read_timeout(patience)?;
+        stream.set_write_timeout(patience)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).contains("koschei_"))
+    };
+    ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::cli::doctor::Status;
+
+    #[rstest]
+    #[case(59, "59 s")]
+    #[case(600, "10 min")]
+    #[case(7_200, "2 h")]
+    #[case(864_000, "10 days")]
+    #[case(-5, "0 s")]
+    fn how_long_ago(#[case] secs: i64, #[case] words: &str) {
+        let then = Timestamp::from_secs(1_000);
+        assert_eq!(ago(then, then.plus_secs(secs)), words);
+    }
+
+    #[test]
+    fn room_where_a_directory_will_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let verdict = room(&dir.path().join("a/b"));
+        assert_ne!(verdict.status, Status::Unchecked);
+        assert!(verdict.found.contains("will be made") && verdict.found.contains("GiB free"), "{}", verdict.found);
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(room(&file.join("x")).status, Status::Failed);
+    }
+}
