@@ -212,6 +212,7 @@ impl<E: Eyes> Brain<E> {
             let unit = self.closures(log, &open.unit).await?;
             let was = self.buildroot(log, &open.recorded).await?;
             let event = compared(&open, &unit, &was, (self.collection_name(index), package.clone(), hub.clone()));
+            self.metrics.prediction_differs((event.missing + event.extra + event.differing) as usize);
             self.push(event.into(), Source::Engine, Some(cause), Some(cause));
         }
         Ok(())
