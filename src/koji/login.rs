@@ -187,6 +187,10 @@ impl HubClient {
             self.strange(error.in_member("session-key"))
         })?;
         key.set_sensitive(true);
+        if !grant.header_auth {
+            let lacks = "its sessions are not carried by headers, which Koji can since 1.31";
+            return Err(HubError::TooOld { at: self.at(LOGIN), lacks });
+        }
         Ok(Login { id: grant.id, key, http, next: 0 })
     }
 

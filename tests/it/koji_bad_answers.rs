@@ -177,8 +177,7 @@ async fn a_gigabyte_that_is_announced_smaller_is_not_read_either() {
 }
 
 fn soon(settings: HubSettings) -> HubSettings {
-    let soon = Duration::from_millis(50);
-    HubSettings { request_timeout: soon, idle_timeout: soon, max_retries: 1, ..settings }
+    HubSettings { request_timeout: Duration::from_millis(50), max_retries: 1, ..settings }
 }
 
 #[rstest]

@@ -252,6 +252,14 @@ async fn a_strange_session_is_refused(#[case] reply: Reply) {
 }
 
 #[tokio::test]
+async fn a_hub_that_knows_no_headers_is_too_old() {
+    let session = [("session-id".to_owned(), Value::Int(5)), ("session-key".to_owned(), "key".into())];
+    let rig = Rig::new(move |_| Reply::value(Value::Struct(session.clone().into()))).await;
+    let error = rig.hub.session().login().await.unwrap_err();
+    assert!(matches!(&error, HubError::TooOld { .. }) && error.class() == Class::Rejected, "{error:?}");
+}
+
+#[tokio::test]
 async fn the_number_of_a_call_that_was_given_up_is_not_used_again() {
     let rig = Rig::new(with_logins(|n, _| if n == 1 { Reply::Silence(vec![]) } else { Reply::value(7) })).await;
     let mut session = rig.hub.session();

@@ -207,6 +207,14 @@ pub enum HubError {
         /// What to do.
         hint: String,
     },
+    /// The hub is older than what we can work with. Rejected.
+    #[error("{at}: the hub is too old: {lacks}")]
+    TooOld {
+        /// Which call.
+        at: At,
+        /// What it cannot do.
+        lacks: &'static str,
+    },
     /// Kerberos did not give what a login needs. Rejected, or unavailable when no KDC answers.
     #[error("{at}: Kerberos: {problem}; {hint}")]
     Kerberos {
@@ -348,6 +356,7 @@ impl Classified for HubError {
             | Self::Status { .. }
             | Self::Malformed { .. }
             | Self::Shape { .. }
+            | Self::TooOld { .. }
             | Self::Kerberos { .. } => Class::Rejected,
         }
     }
