@@ -274,7 +274,7 @@ impl Fetching {
             return Err(e.into());
         }
         for some in left.chunks(DEPS_AT_ONCE) {
-            let told = self.from_hub(some).await?;
+            let told = self.told_by_hub(some).await?;
             self.sources.add(told)?;
         }
         Ok(())
@@ -294,7 +294,7 @@ impl Fetching {
 
     /// What the hub reads out of source packages itself. An empty answer means that there is no such file, never that nothing is needed
     /// (Koschei D18): such a package has at least `rpmlib(…)`.
-    async fn from_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
+    async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
         let calls: Vec<Call> = nvrs
             .iter()
             .flat_map(|nvr| {
