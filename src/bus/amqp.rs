@@ -5,8 +5,8 @@
 //! pauses, declares and binds again, and the messages that were not acknowledged come again. Their ids show it. A queue that was deleted has
 //! lost what was in it; that is found by asking the hub, see [`AmqpSource::connections`].
 //!
-//! Messages are taken apart and brought into the form of a recorded line as they arrive ([`delivery`]), so that what is too long is
-//! gone from memory before the next one is here. Nothing is acknowledged before the caller says so.
+//! What arrives is looked at before the client parses it ([`guard`]): a message may hold anything, and must not be able to end us. Then it is
+//! brought into the form of a recorded line ([`delivery`]). Nothing is acknowledged before the caller says so.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout};
 mod connect;
 mod delivery;
 mod error;
+mod guard;
+mod relay;
 mod settings;
 
 pub use error::AmqpError;
@@ -242,6 +244,10 @@ impl MessageSource for AmqpSource {
     async fn ack_all(&self, acks: Vec<AmqpAck>) -> Result<(), SourceError> {
         Ok(Self::ack_all(self, acks).await?)
     }
+
+    async fn waiting(&self) -> Result<u64, SourceError> {
+        Ok(self.backlog().await?.into())
+    }
 }
 
 /// The task that keeps a consumer on the queue.
@@ -278,20 +284,23 @@ impl Keeper {
 
     /// Hands messages on until the connection ends, and says why it did; nothing when nobody wants them any more.
     async fn pump(&mut self, session: &mut Session) -> Option<AmqpError> {
-        let connection = self.status.borrow().connections;
-        let ended = |why| Some(AmqpError::of(Doing::Running("take messages"), &self.plan.shown, why));
+        const DOING: Doing<'_> = Doing::Running("take messages");
+        let (connection, cuts) = (self.status.borrow().connections, session.relay.cuts());
         loop {
             match session.consumer.next().await {
                 Some(Ok(delivery)) => {
                     self.taken += 1;
-                    let entry = delivery::entry(&delivery, self.taken);
+                    let entry = delivery::entry(&delivery, self.taken, cuts.take(delivery.delivery_tag));
                     let acker = delivery.acker;
                     self.sender.send(Arrived { connection, entry, acker }).await.ok()?;
                 }
-                Some(Err(error)) => return ended(error),
+                Some(Err(error)) => {
+                    let error = session.relay.why().map_or(error, Into::into);
+                    return Some(AmqpError::of(DOING, &self.plan.shown, error));
+                }
                 None => {
                     let why = format!("the broker ended our consumer: was queue {} deleted?", session.queue);
-                    return Some(AmqpError::unavailable(Doing::Running("take messages"), &self.plan.shown, why));
+                    return Some(AmqpError::unavailable(DOING, &self.plan.shown, why));
                 }
             }
         }

@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(file.amqp.queue.arguments["x-max-priority"].as_integer(), Some(10));
         let expected = Binding { exchange: "koji".into(), routing_keys: vec!["a.*".into(), "b.#".into()] };
         assert_eq!(file.amqp.bindings, [expected]);
-        assert_eq!(file.warnings, [String::new(); 0]);
+        assert_eq!(file.warnings, Vec::<String>::new());
         assert!(!format!("{file:?}").contains("secret"));
     }
 

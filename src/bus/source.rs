@@ -35,6 +35,12 @@ pub trait MessageSource: Send + Sync {
     /// # Errors
     /// [`SourceError`]; some messages may then come again.
     fn ack_all(&self, acks: Vec<Self::Ack>) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// How many messages wait that nobody was given yet.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn waiting(&self) -> impl Future<Output = Result<u64, SourceError>> + Send;
 }
 
 /// Why a source gives nothing.
@@ -67,5 +73,9 @@ impl MessageSource for JetStreamSource {
 
     async fn ack_all(&self, acks: Vec<AckHandle>) -> Result<(), SourceError> {
         Ok(Self::ack_all(self, acks).await?)
+    }
+
+    async fn waiting(&self) -> Result<u64, SourceError> {
+        Ok(self.backlog().await?.waiting)
     }
 }

@@ -42,13 +42,13 @@ pub(crate) struct FollowArgs {
     #[arg(long, value_name = "URL", env = "KOSCHEI_AMQP")]
     amqp: Option<String>,
     /// Certificates to trust, PEM; default: those of the system
-    #[arg(long, value_name = "FILE", requires = "amqp")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nats", "fedora_messaging"])]
     amqp_ca: Option<PathBuf>,
     /// Our certificate, PEM; without a password in the address it is the login
-    #[arg(long, value_name = "FILE", requires_all = ["amqp", "amqp_key"])]
+    #[arg(long, value_name = "FILE", requires = "amqp_key", conflicts_with_all = ["nats", "fedora_messaging"])]
     amqp_cert: Option<PathBuf>,
     /// Its key, PEM
-    #[arg(long, value_name = "FILE", requires_all = ["amqp", "amqp_cert"])]
+    #[arg(long, value_name = "FILE", requires = "amqp_cert", conflicts_with_all = ["nats", "fedora_messaging"])]
     amqp_key: Option<PathBuf>,
     /// RabbitMQ, as Fedora Messaging's configuration file has it: address, certificates, queue, bindings
     #[arg(long, value_name = "FILE")]
@@ -57,10 +57,10 @@ pub(crate) struct FollowArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "nats")]
     queue: Option<String>,
     /// Exchange Koji publishes to
-    #[arg(long, value_name = "NAME", requires = "amqp", default_value = amqp::EXCHANGE)]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["nats", "fedora_messaging"], default_value = amqp::EXCHANGE)]
     exchange: String,
     /// Routing key to bind the queue with, instead of all that Koji's messages end with; may be given several times
-    #[arg(long = "routing-key", value_name = "KEY", requires = "amqp")]
+    #[arg(long = "routing-key", value_name = "KEY", conflicts_with_all = ["nats", "fedora_messaging"])]
     routing_keys: Vec<String>,
     /// NATS servers, separated by commas; user and password may stand in the address
     #[arg(long, value_name = "URL", env = "KOSCHEI_NATS", requires_all = ["stream", "subject"])]
@@ -75,10 +75,10 @@ pub(crate) struct FollowArgs {
     #[arg(long, value_name = "FILE", requires = "nats_cert")]
     nats_key: Option<PathBuf>,
     /// Stream with the messages; made when absent
-    #[arg(long, value_name = "NAME", requires = "nats")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["amqp", "fedora_messaging"])]
     stream: Option<String>,
     /// Subject of the messages in it, wildcards allowed
-    #[arg(long, value_name = "SUBJECT", requires = "nats")]
+    #[arg(long, value_name = "SUBJECT", conflicts_with_all = ["amqp", "fedora_messaging"])]
     subject: Option<String>,
     /// Durable consumer, which remembers how far we are; made when absent
     #[arg(long, value_name = "NAME", default_value = "koschei")]
@@ -87,7 +87,7 @@ pub(crate) struct FollowArgs {
     #[arg(long, value_name = "DEST", conflicts_with = "commands_stream")]
     commands: Option<PathBuf>,
     /// Stream of NATS for rebuild commands; made when absent
-    #[arg(long, value_name = "NAME", requires_all = ["commands_subject", "nats"])]
+    #[arg(long, value_name = "NAME", requires = "commands_subject", conflicts_with_all = ["amqp", "fedora_messaging"])]
     commands_stream: Option<String>,
     /// Subject to publish rebuild commands to
     #[arg(long, value_name = "SUBJECT", requires = "commands_stream")]

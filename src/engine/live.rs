@@ -1,4 +1,4 @@
-//! Following a live stream of messages: into the inbox, acknowledge, handle, let commands out.
+//! Following a live source of messages: into the inbox, acknowledge, handle, let commands out.
 //!
 //! Acknowledged only after the inbox commit. While the broker or the receiver of commands does not answer, nothing is lost: messages
 //! stay in the stream, commands in the outbox, and the loop tries again with growing pauses.
@@ -34,7 +34,7 @@ pub struct Following {
     pub until_idle: bool,
 }
 
-/// Follows a stream until told to stop.
+/// Follows a source until told to stop.
 ///
 /// # Errors
 /// See [`EngineError`]; what does not answer for now is waited for, not an error. Everything handled is committed.
@@ -58,7 +58,7 @@ pub async fn follow<E: Eyes, S: MessageSource>(
         let entries = match fetched {
             Ok(entries) => entries,
             Err(e) if e.class() == Class::Unavailable => {
-                tracing::warn!(error = %e, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "the stream does not answer");
+                tracing::warn!(error = %e, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "the source of messages does not answer");
                 wait(&mut pause, stop).await;
                 continue;
             }
@@ -80,7 +80,8 @@ pub async fn follow<E: Eyes, S: MessageSource>(
             tracing::warn!(error = %e, "commands stay in the outbox");
         }
         metrics.waiting(&log.counts().await?);
-        if idle && how.until_idle {
+        // What was asked for a moment ago may still be on its way.
+        if idle && how.until_idle && source.waiting().await.is_ok_and(|waiting| waiting == 0) {
             break;
         }
     }

@@ -129,7 +129,7 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
 }
 
 /// One HTTP request, the whole answer.
-fn get(address: &str, path: &str) -> String {
+pub(crate) fn get(address: &str, path: &str) -> String {
     // Between accepting the connection and being killed the server may vanish; an empty answer then.
     let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -1,6 +1,9 @@
 //! All integration tests in one binary, a module per topic: linking is the slowest part of running them.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
+mod amqp;
+mod amqp_follow;
+mod amqp_refused;
 mod audit;
 mod bad_input;
 mod bench_quick;
@@ -42,6 +45,7 @@ mod native;
 mod nats_server;
 mod operators;
 mod properties;
+mod rabbitmq_server;
 mod recorded;
 mod repodata_bad;
 mod resolve;

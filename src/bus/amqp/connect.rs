@@ -1,26 +1,33 @@
 //! One connection: socket, TLS, login, queue, bindings, consumer.
 //!
-//! The sockets and TLS are made here and handed to the client, for three reasons: everything has a time limit, certificates are
-//! trusted as configured, and a server that accepts and then says nothing is hung up on. (The client's thread would wait for it for
-//! ever, one thread for each attempt.)
+//! Socket and TLS are made here and handed to the client through a [`Relay`]. So certificates are trusted as configured, frames are looked at
+//! before the client parses them, and a server that accepts and then says nothing is hung up on: the client's thread would wait for it
+//! for ever, one thread for each attempt. (A connection that is refused at once may also leave the client itself waiting for ever, as it
+//! hears of it before it has begun to listen.)
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use async_compat::Compat;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::tcp::{AsyncTcpStream, RustlsConnector};
+use lapin::tcp::AsyncTcpStream;
 use lapin::types::{FieldTable, ShortString};
-use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::uri::AMQPScheme;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::error::{AmqpError, Doing};
+use super::relay::Relay;
 use super::settings::{AmqpSettings, Plan, Tls};
+
+/// How long the client may take to notice that its connection has ended while it logs in.
+const NOTICED: Duration = Duration::from_secs(1);
 
 /// Largest file with certificates or a key, in bytes. All authorities of a system together have a quarter of that.
 const PEM_BYTES_MAX: u64 = 4 << 20;
@@ -32,51 +39,16 @@ pub(super) struct Session {
     pub(super) consumer: Consumer,
     /// The queue's name, which the broker may have chosen.
     pub(super) queue: ShortString,
+    pub(super) relay: Relay,
 }
 
-/// A second handle on a socket that the client owns, to hang up with.
-#[derive(Default)]
-struct Socket(Mutex<Held>);
-
-#[derive(Default)]
-enum Held {
-    /// There is none yet.
-    #[default]
-    Nothing,
-    Socket(std::net::TcpStream),
-    /// It was given up, or came to be the client's alone.
-    Over,
-}
-
-impl Socket {
-    fn replace(&self, by: Held) -> Held {
-        std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), by)
-    }
-
-    /// Remembers it, unless nobody waits for it any more.
-    fn hold(&self, socket: std::net::TcpStream) -> io::Result<()> {
-        if matches!(self.replace(Held::Socket(socket)), Held::Over) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Ok(())
-    }
-}
-
-/// Hangs up when dropped, however that comes about, unless the socket was released before.
-struct HangUp(Arc<Socket>);
-
-impl HangUp {
-    /// All is well: the client looks after it from now on.
-    fn release(&self) {
-        self.0.replace(Held::Over);
-    }
-}
+/// Hangs up when dropped, however that comes about.
+struct HangUp(Option<Relay>);
 
 impl Drop for HangUp {
     fn drop(&mut self) {
-        if let Held::Socket(socket) = self.0.replace(Held::Over) {
-            // It may have ended by itself.
-            drop(socket.shutdown(Shutdown::Both));
+        if let Some(relay) = &self.0 {
+            relay.hang_up();
         }
     }
 }
@@ -88,7 +60,7 @@ impl Session {
     /// [`AmqpError`].
     pub(super) async fn open(settings: &AmqpSettings, plan: &Plan) -> Result<Self, AmqpError> {
         let url = &plan.shown;
-        let connection = connect(settings, plan).await?;
+        let (connection, relay) = connect(settings, plan).await?;
         // A request refused ends the channel, not the connection; nothing is tried again on it.
         let requests = async {
             let channel = connection
@@ -112,7 +84,7 @@ impl Session {
             Ok((channel, consumer, queue))
         };
         match timeout(settings.timeout, requests).await {
-            Ok(Ok((channel, consumer, queue))) => Ok(Self { _connection: connection, channel, consumer, queue }),
+            Ok(Ok((channel, consumer, queue))) => Ok(Self { _connection: connection, channel, consumer, queue, relay }),
             Ok(Err(error)) => Err(error),
             Err(elapsed) => Err(AmqpError::unavailable(Doing::Running("set up a consumer"), url, elapsed)),
         }
@@ -134,49 +106,72 @@ async fn declare(settings: &AmqpSettings, plan: &Plan, channel: &Channel) -> Res
 }
 
 /// Connects and logs in.
-async fn connect(settings: &AmqpSettings, plan: &Plan) -> Result<Connection, AmqpError> {
+async fn connect(settings: &AmqpSettings, plan: &Plan) -> Result<(Connection, Relay), AmqpError> {
     let doing = Doing::Connecting { external: plan.external() };
-    let tls = match plan.uri.scheme {
-        AMQPScheme::AMQP => None,
-        AMQPScheme::AMQPS => Some(client_config(settings.tls.clone()).await?),
+    let failed = |e: lapin::Error| AmqpError::of(doing, &plan.shown, e);
+    let opened = match timeout(settings.timeout, open(settings, plan)).await {
+        Ok(opened) => opened?,
+        Err(elapsed) => return Err(AmqpError::unavailable(doing, &plan.shown, elapsed)),
     };
+    let (relay, stream) = opened.map_err(|e| failed(e.into()))?;
+    let mut hang_up = HangUp(Some(relay));
     let mut properties = ConnectionProperties::default().with_connection_name(settings.connection_name.as_str().into());
     for (key, value) in &plan.client_properties {
         properties = properties.with_client_property(key.clone(), value.as_str().into());
     }
-    let socket = HangUp(Arc::default());
-    let (limit, held) = (settings.timeout, Arc::clone(&socket.0));
-    let runtime = lapin::runtime::default_runtime().map_err(|e| AmqpError::of(doing, &plan.shown, e))?;
-    let connecting = Connection::connector(
-        plan.uri.clone(),
-        runtime,
-        async move |uri: AMQPUri, runtime| {
-            let opening = async {
-                let (host, port) = (uri.authority.host.as_str(), uri.authority.port);
-                let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-                let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
-                if let AsyncTcpStream::Plain(plain) = &stream {
-                    let second = plain.get_ref().as_fd().try_clone_to_owned()?;
-                    held.hold(second.into())?;
-                }
-                match &tls {
-                    None => Ok(stream),
-                    Some(config) => stream.into_rustls(&RustlsConnector::from(Arc::clone(config)), host).await,
-                }
-            };
-            let opened = timeout(limit, opening).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
-            Ok(opened?)
-        },
-        properties,
-    );
-    match timeout(limit, connecting).await {
-        Ok(Ok(connection)) => {
-            socket.release();
-            Ok(connection)
+    // Asked for once: nothing here has the client try again by itself.
+    let stream = Mutex::new(Some(AsyncTcpStream::Plain(stream)));
+    let taken = async move |_, _| {
+        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into())
+    };
+    let runtime = lapin::runtime::default_runtime().map_err(failed)?;
+    let logging_in = timeout(settings.timeout, Connection::connector(plan.uri.clone(), runtime, taken, properties));
+    let ended = async {
+        match &mut hang_up.0 {
+            Some(relay) => relay.ended().await,
+            None => std::future::pending().await,
         }
-        Ok(Err(error)) => Err(AmqpError::of(doing, &plan.shown, error)),
-        Err(elapsed) => Err(AmqpError::unavailable(doing, &plan.shown, elapsed)),
+        tokio::time::sleep(NOTICED).await;
+    };
+    let logged_in = tokio::select! {
+        logged_in = logging_in => logged_in.unwrap_or_else(|elapsed| Err(io::Error::from(elapsed).into())),
+        () = ended => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+    };
+    match (logged_in, hang_up.0.take()) {
+        (Ok(connection), Some(relay)) => Ok((connection, relay)),
+        (Err(error), Some(relay)) => {
+            relay.hang_up();
+            Err(failed(relay.why().map_or(error, Into::into)))
+        }
+        (_, None) => Err(failed(io::Error::from(io::ErrorKind::ConnectionAborted).into())),
     }
+}
+
+type Opened = (Relay, Compat<TcpStream>);
+
+/// Connects; the outer error is about settings, the inner one about the connection.
+async fn open(settings: &AmqpSettings, plan: &Plan) -> Result<io::Result<Opened>, AmqpError> {
+    let host = plan.uri.authority.host.as_str();
+    let tls = match plan.uri.scheme {
+        AMQPScheme::AMQP => None,
+        AMQPScheme::AMQPS => {
+            let name = ServerName::try_from(host.to_owned()).map_err(|e| AmqpError::Settings {
+                setting: "amqp_url",
+                reason: format!("no certificate can be for host `{host}`: {e}"),
+            })?;
+            Some((TlsConnector::from(client_config(settings.tls.clone()).await?), name))
+        }
+    };
+    let opening = async {
+        let socket = TcpStream::connect((host, plan.uri.authority.port)).await?;
+        socket.set_nodelay(true)?;
+        match tls {
+            None => Relay::start(socket),
+            Some((connector, name)) => Relay::start(connector.connect(name, socket).await?),
+        }
+    };
+    Ok(opening.await)
 }
 
 /// TLS as configured. Reads files, so on a thread for that.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::super::message::{Entry, MAX_MESSAGE, Message, Unreadable, derived_id, time};
+use super::guard::Cut;
 
 /// Deepest table among the headers that is kept; what is deeper is null.
 const DEPTH_MAX: usize = 16;
@@ -27,10 +28,10 @@ struct Line<'a> {
     body: &'a RawValue,
 }
 
-/// Reads a message; `number` is only carried along. Cost: one pass over the body.
+/// Reads a message; `number` is only carried along, `cut` says that there was more of the body. Cost: one pass over the body.
 ///
 /// A message without an id gets one of its topic, time and body: not of what differs when the broker delivers it again.
-pub(super) fn entry(delivery: &Delivery, number: u64) -> Entry {
+pub(super) fn entry(delivery: &Delivery, number: u64, cut: Option<Cut>) -> Entry {
     let topic = delivery.routing_key.as_str();
     let headers = delivery.properties.headers().as_ref().map(|h| object(h, 0)).unwrap_or_default();
     let sent_at = match (headers.get("sent-at"), delivery.properties.timestamp()) {
@@ -43,14 +44,16 @@ pub(super) fn entry(delivery: &Delivery, number: u64) -> Entry {
         for part in [topic.as_bytes(), sent_at.to_string().as_bytes()] {
             hasher.update(part).update(&[0]);
         }
-        hasher.update(&delivery.data).finalize()
+        let body = cut.map_or_else(|| blake3::hash(&delivery.data), |cut| cut.digest);
+        hasher.update(body.as_bytes()).finalize()
     };
     let unreadable = |reason: String| {
         let (raw, length) = (delivery.data.clone(), delivery.data.len() as u64);
         Entry::Unreadable(Unreadable { id: derived_id(&digest()), line: number, reason, raw, length })
     };
-    if delivery.data.len() > MAX_MESSAGE {
-        return Entry::overlong(&delivery.data, number, delivery.data.len() as u64, &digest());
+    let length = cut.map_or(delivery.data.len() as u64, |cut| cut.length);
+    if length > MAX_MESSAGE as u64 {
+        return Entry::overlong(&delivery.data, number, length, &digest());
     }
     if topic.is_empty() {
         return unreadable("no routing key, so nothing says what it is about".to_owned());
@@ -169,14 +172,14 @@ mod tests {
     }
 
     fn message(delivery: &Delivery) -> Message {
-        match entry(delivery, 3) {
+        match entry(delivery, 3, None) {
             Entry::Message(message) => message,
             Entry::Unreadable(u) => panic!("{}", u.reason),
         }
     }
 
     fn reason(delivery: &Delivery) -> String {
-        match entry(delivery, 3) {
+        match entry(delivery, 3, None) {
             Entry::Message(message) => panic!("{message:?} was accepted"),
             Entry::Unreadable(u) => u.reason,
         }
@@ -239,7 +242,7 @@ mod tests {
     fn others_are_set_aside_as_they_are(#[case] body: &[u8], #[case] expected: &str) {
         let reason = reason(&delivery("t", body));
         assert!(reason.starts_with(expected), "{reason}");
-        let Entry::Unreadable(u) = entry(&delivery("t", body), 3) else { panic!() };
+        let Entry::Unreadable(u) = entry(&delivery("t", body), 3, None) else { panic!() };
         assert_eq!((u.raw.as_slice(), u.line), (body, 3));
     }
 
@@ -247,11 +250,14 @@ mod tests {
     fn bounds_hold() {
         assert!(reason(&delivery("", b"{}")).contains("no routing key"));
         let long = format!("\"{}\"", "x".repeat(MAX_MESSAGE));
-        let Entry::Unreadable(u) = entry(&delivery("t", long.as_bytes()), 3) else { panic!() };
+        let Entry::Unreadable(u) = entry(&delivery("t", long.as_bytes()), 3, None) else { panic!() };
         assert_eq!((u.raw.len(), u.length), (super::super::super::message::KEPT_OF_OVERLONG, long.len() as u64));
+        let whole = blake3::hash(long.as_bytes());
+        let cut = Some(Cut { length: long.len() as u64, digest: whole });
+        assert_eq!(entry(&delivery("t", &long.as_bytes()[..1024]), 3, cut), Entry::Unreadable(u), "cut before or now");
         // The body alone would do, but not with the rest of the line.
         let long = format!("\"{}\"", "x".repeat(MAX_MESSAGE - 10));
-        assert!(matches!(entry(&delivery("t", long.as_bytes()), 3), Entry::Unreadable(_)));
+        assert!(matches!(entry(&delivery("t", long.as_bytes()), 3, None), Entry::Unreadable(_)));
         let mut deep = AMQPValue::Boolean(true);
         for _ in 0..40 {
             deep = AMQPValue::FieldArray(vec![deep].into());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
+use super::guard::NotAmqp;
 use crate::model::{Class, Classified};
 
 /// What went wrong. Cheap to clone.
@@ -70,6 +71,18 @@ impl Classified for AmqpError {
     }
 }
 
+/// What to do where something else listens.
+const OTHER_PROTOCOL: &str =
+    "what answers there does not speak AMQP 0-9-1: check host and port, and whether it wants amqps://";
+
+/// How a connection ends that the other side ends.
+const HUNG_UP: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// What was being done when an error came.
 #[derive(Clone, Copy)]
 pub(super) enum Doing<'a> {
@@ -106,6 +119,12 @@ impl AmqpError {
 
     /// What the client reports.
     pub(super) fn of(doing: Doing<'_>, url: &str, error: lapin::Error) -> Self {
+        let hung_up = matches!(error.kind(), ErrorKind::IOError(e) if HUNG_UP.contains(&e.kind()));
+        if hung_up && matches!(doing, Doing::Connecting { external: true }) {
+            // Since TLS 1.3 a refused certificate is said after the handshake, and may be lost as the connection goes.
+            let why = format!("{error}; if that does not pass, it does not take our certificate: its log says why");
+            return Self::unavailable(doing, url, why);
+        }
         match advice(doing, &error) {
             Some((reason, advice)) => Self::Refused { doing: doing.text(), url: url.to_owned(), reason, advice },
             None => Self::unavailable(doing, url, error),
@@ -119,7 +138,7 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
     use AMQPSoftError::{ACCESSREFUSED, NOTFOUND, PRECONDITIONFAILED};
     let protocol = match error.kind() {
         ErrorKind::ProtocolError(protocol) => protocol,
-        ErrorKind::IOError(error) => return tls(error),
+        ErrorKind::IOError(error) => return bytes(doing, error),
         ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_)
             if matches!(doing, Doing::Connecting { .. }) =>
         {
@@ -131,8 +150,8 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
     };
     let said = protocol.get_message().to_string();
     let advice = match (protocol.kind(), doing) {
-        // Several causes with one code: only these pass by themselves.
-        _ if ["is down", "limit"].iter().any(|passing| said.contains(passing)) => return None,
+        // Several causes with one code: these pass by themselves.
+        _ if ["is down", "is reached"].iter().any(|passing| said.contains(passing)) => return None,
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Connecting { external: false }) => {
             "check user and password in amqp_url; RabbitMQ lets `guest` in from its own machine only"
         }
@@ -169,10 +188,14 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
     Some((said, advice))
 }
 
-/// TLS that will fail again.
-fn tls(error: &io::Error) -> Option<(String, &'static str)> {
+/// For what arrived and will again.
+fn bytes(doing: Doing<'_>, error: &io::Error) -> Option<(String, &'static str)> {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
-    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let error = error.get_ref()?;
+    if error.is::<NotAmqp>() && matches!(doing, Doing::Connecting { .. }) {
+        return Some((error.to_string(), OTHER_PROTOCOL));
+    }
+    let error = error.downcast_ref::<rustls::Error>()?;
     let advice = match error {
         InvalidCertificate(_) => {
             "the broker's certificate is not trusted: check host name and clock, and name the file with the \

@@ -9,6 +9,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 
 use super::error::AmqpError;
+use super::guard::FRAME_MAX;
 
 /// Exchange to which Koji's plugin publishes unless told otherwise.
 pub const EXCHANGE: &str = "amq.topic";
@@ -31,7 +32,7 @@ pub const QUEUE: &str = "koschei";
 /// Messages the broker may have given us without having heard that they are committed, where nothing is configured.
 pub const PREFETCH: u16 = 100;
 
-/// Most of those. With [`super::super::message::MAX_MESSAGE`] this bounds memory; what is longer is cut as soon as it is here.
+/// Most of those. With [`super::super::message::MAX_MESSAGE`] this bounds memory; what is longer is cut as it arrives.
 pub const PREFETCH_MAX: u16 = 1000;
 
 /// Seconds between signs of life, where nothing is configured; the broker's own wish counts when it is shorter. Twice as long
@@ -52,9 +53,6 @@ const ENTRIES_MAX: usize = 100;
 
 /// Deepest table in the arguments of a queue.
 const DEPTH_MAX: usize = 8;
-
-/// Largest frame we accept, in bytes; RabbitMQ's own default. What is read at once is bounded by 32 of them.
-const FRAME_MAX: u32 = 128 << 10;
 
 /// Most channels of a connection; we use two.
 const CHANNELS_MAX: u16 = 16;
