@@ -30,7 +30,7 @@ fn at(event: i64) -> Timestamp {
     Timestamp::from_secs(1_795_132_800 + 10 * event)
 }
 
-/// Folds facts as read from a hub.
+/// Folds facts with the hub's events, told in any order. What is read from a hub comes in the order of reading, and is so when it is read.
 fn apply(state: &mut State, facts: impl IntoIterator<Item = Fact>) {
     for (event, koji_event) in facts {
         let seq = Seq::after(state.seq);
@@ -38,7 +38,7 @@ fn apply(state: &mut State, facts: impl IntoIterator<Item = Fact>) {
             seq,
             recorded_at: at(100_000),
             occurred_at: at(koji_event.unwrap_or(100_000)),
-            source: Source::Hub,
+            source: Source::Bus,
             fact: None,
             koji_event,
             causation: None,
