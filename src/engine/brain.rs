@@ -13,6 +13,7 @@ use super::error::EngineError;
 use super::eyes::Eyes;
 use super::follow::Hands;
 use super::resolving::ClosureCache;
+use super::stage::stage;
 use super::verdicts::Closures;
 use crate::bus::koji_message::{self, Context, Interpretation};
 use crate::decide::Policy;
@@ -155,6 +156,7 @@ impl<E: Eyes> Brain<E> {
         let watch = super::clock::Stopwatch::start();
         let head = log.append(self.committed, &commit).await?;
         self.metrics.appended(&commit.records, watch.seconds());
+        stage!("appended", events = commit.records.len(), commands = commit.commands.len());
         self.committed = head.seq;
         Ok(())
     }
@@ -462,7 +464,9 @@ impl<E: Eyes> Brain<E> {
     ) -> Result<(), EngineError> {
         if self.resolve(log, r, cause).await? {
             self.settle(log, cause).await?;
+            stage!("settled", repo = r.repo_id);
             self.evaluate(Trigger::RepoResolved, cause, cause);
+            stage!("decided", repo = r.repo_id);
         }
         Ok(())
     }

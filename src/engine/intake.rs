@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::hub::backoff::Backoff;
+use super::stage::stage;
 use super::{clock, live};
 use crate::bus::MessageSource;
 use crate::log::{AnyLog, EventLog};
@@ -69,6 +70,7 @@ pub async fn run<S: MessageSource>(
                 Ok(received) => {
                     metrics.received(S::NAME, &received);
                     metrics.last_message(now);
+                    stage!("taken in", messages = batch.len());
                 }
                 // One of them is beyond the bounds of the inbox; sources let no such thing through, so this is said loudly.
                 Err(e) if e.class() == Class::Rejected && batch.len() > 1 => {

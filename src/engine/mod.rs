@@ -27,6 +27,7 @@ pub mod probe;
 pub mod replay;
 pub mod resolving;
 pub mod serve;
+mod stage;
 pub mod verdicts;
 
 pub use brain::{Brain, Settings};

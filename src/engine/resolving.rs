@@ -7,6 +7,7 @@ use super::brain::Brain;
 use super::buildroots::Buildroot;
 use super::error::EngineError;
 use super::eyes::{Eyes, Unit};
+use super::stage::stage;
 use super::verdicts::{Closures, SourceVerdict, UnitVerdicts};
 use crate::event::{
     BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
@@ -131,8 +132,10 @@ impl<E: Eyes> Brain<E> {
                         solvers.mismatches.len(),
                     );
                     resolved = true;
+                    stage!("resolved", repo = r.repo_id, arch = arch);
                     if self.group(&name, r, &verdicts, cause) {
                         self.verdicts(log, index, r, verdicts, cause).await?;
+                        stage!("compared", repo = r.repo_id, arch = arch);
                     }
                 }
             }

@@ -18,6 +18,7 @@ use super::seen::{Observation, RepoSeen, Seen, Why};
 use crate::engine::clock;
 use crate::engine::observing::Observed;
 use crate::engine::serve::{Ending, Input, ToBrain};
+use crate::engine::stage::stage;
 use crate::koji::HubError;
 use crate::koji::SourcePackage;
 use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
@@ -181,6 +182,7 @@ impl Fetching {
             }
             Err(e) => return Err(e.into()),
         };
+        stage!("fetched", repo = repo.repo_id);
         self.requirements(&mirrored).await?;
         for arch in &mirrored.arches {
             let nvrs = builds(&mirrored)?;
@@ -188,6 +190,7 @@ impl Fetching {
             let needs = known.iter().flat_map(|s| s.requires.iter().map(String::as_str));
             self.mirror.ensure_filelists(&mirrored, arch, needs).await?;
         }
+        stage!("sources known", repo = repo.repo_id);
         let news = !w.told && self.tell(repo, Some(mirrored.arches.clone())).await?.missed > 0;
         if !news {
             // It was known and not resolved; that its content can be had is what is new.

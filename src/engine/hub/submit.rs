@@ -18,6 +18,7 @@ use crate::config::BindRepo;
 use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::observing::Submission;
 use crate::engine::serve::{Ending, Input, ToBrain};
+use crate::engine::stage::stage;
 use crate::engine::{EngineError, clock};
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
@@ -194,6 +195,7 @@ impl Submitter {
                 Submission::Submitted { .. } => telemetry::Submission::Submitted,
                 Submission::Refused { .. } | Submission::NotSubmitted { .. } => telemetry::Submission::Refused,
             });
+            stage!("submitted", command = command.id);
             self.brain.hand(Input::Submitted(outcome)).await?;
             self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
         }

@@ -19,6 +19,7 @@ use super::truth::{self, Wanted};
 use crate::decide::load::{ArchLoads, Host};
 use crate::engine::clock;
 use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
+use crate::engine::stage::stage;
 use crate::koji::HubError;
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
@@ -267,7 +268,9 @@ impl Watcher {
         if keys.is_empty() {
             return Ok(());
         }
+        stage!("hinted", keys = keys.len());
         let Looked { event, seen, .. } = self.look(memory, &keys).await?;
+        stage!("looked", keys = keys.len());
         let tickets = keys.iter().filter_map(|k| memory.waiting.get(k)).flatten().copied().collect();
         // Also of what could not be read: it is asked for again with each poll, and nobody else has to wait for it.
         self.hand(memory, event, Why::Hint, seen, tickets, false).await?;
