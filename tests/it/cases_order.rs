@@ -30,15 +30,24 @@ fn at(event: i64) -> Timestamp {
     Timestamp::from_secs(1_795_132_800 + 10 * event)
 }
 
-/// Folds facts with the hub's events, told in any order. What is read from a hub comes in the order of reading, and is so when it is read.
+/// Folds facts as read from a hub: in the order of reading, each of them so when it was read.
 fn apply(state: &mut State, facts: impl IntoIterator<Item = Fact>) {
+    fold(state, facts, Source::Hub);
+}
+
+/// Folds facts that were told, with the hub's events, in any order.
+fn apply_told(state: &mut State, facts: impl IntoIterator<Item = Fact>) {
+    fold(state, facts, Source::Bus);
+}
+
+fn fold(state: &mut State, facts: impl IntoIterator<Item = Fact>, source: Source) {
     for (event, koji_event) in facts {
         let seq = Seq::after(state.seq);
         state.apply(&Envelope {
             seq,
             recorded_at: at(100_000),
             occurred_at: at(koji_event.unwrap_or(100_000)),
-            source: Source::Bus,
+            source,
             fact: None,
             koji_event,
             causation: None,
@@ -159,7 +168,7 @@ fn builds(state: &State, tag: &str) -> Vec<i64> {
 #[case::correction_without_event(vec![tagged("f99", 1, 10), untagged("f99", 1, None)], &[])]
 fn tagging_order(#[case] facts: Vec<Fact>, #[case] expected: &[i64]) {
     let mut state = collection();
-    apply(&mut state, facts);
+    apply_told(&mut state, facts);
     assert_eq!(builds(&state, "f99"), expected);
     let latest = state.package("f99", "foo").and_then(|p| p.latest.as_ref()).map(|l| l.build.0);
     assert_eq!(latest, expected.last().copied());
@@ -213,7 +222,7 @@ proptest! {
         let mut model = Model::default();
         (0..steps).for_each(|_| model.step(&mut rng));
         let mut want = collection();
-        apply(&mut want, model.facts.clone());
+        apply_told(&mut want, model.facts.clone());
         for (tag, builds_of) in &model.tags {
             prop_assert_eq!(&builds(&want, tag), builds_of, "in order: {}", tag);
         }
@@ -223,7 +232,7 @@ proptest! {
             facts.extend(again);
             facts.shuffle(&mut rng);
             let mut got = collection();
-            apply(&mut got, facts);
+            apply_told(&mut got, facts);
             prop_assert_eq!(got.facts(), want.facts());
             prop_assert_eq!(got.facts_digest(), want.facts_digest());
             let latest = |s: &State| s.package("f99", "foo").and_then(|p| Some(p.latest.as_ref()?.build));
@@ -469,10 +478,10 @@ fn two_collections_on_the_same_tags_give_each_line_once() {
 #[test]
 fn snapshots_keep_the_order() {
     let mut state = collection();
-    apply(&mut state, [tagged("f99", 2, 20), untagged("f99", 3, 30)]);
+    apply_told(&mut state, [tagged("f99", 2, 20), untagged("f99", 3, 30)]);
     let mut back = State::from_bytes(&state.to_bytes()).unwrap();
     assert_eq!(back.digest(), state.digest());
-    apply(&mut back, [tagged("f99", 1, 10), tagged("f99", 3, 25)]);
+    apply_told(&mut back, [tagged("f99", 1, 10), tagged("f99", 3, 25)]);
     assert_eq!(builds(&back, "f99"), [1, 2]);
     let TaggedBuild { event, .. } = back.hubs[&hub()].tags["f99"].packages["foo"].builds[0];
     assert_eq!(event, Some(10));
