@@ -42,6 +42,8 @@ pub struct Settings {
     pub url_sessions: bool,
     /// By how many seconds the web server's clock is ahead of ours, in the header `Date`.
     pub clock_ahead: i64,
+    /// Calls of this method with an argument that is this text or number, alone or within a `multiCall`, are answered with a fault.
+    pub broken: Vec<(String, String)>,
     /// What builders do.
     pub plan: Plan,
     /// The time the tables begin, for tests that need a certain one.
@@ -69,6 +71,7 @@ impl Settings {
             database_down: false,
             url_sessions: true,
             clock_ahead: 0,
+            broken: Vec::new(),
             plan: Plan::default(),
             begin: None,
         }

@@ -104,6 +104,16 @@ requests_per_second = 1000
         std::fs::read_to_string(self.said_path()).unwrap_or_default()
     }
 
+    /// Waits until it has said something.
+    pub(crate) async fn says(&self, what: &str) {
+        let said = tokio::time::timeout(PATIENCE, async {
+            while !self.said().contains(what) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(said.await.is_ok(), "it never says `{what}`, but:\n{}", self.said());
+    }
+
     /// Kills it, as a power failure would.
     #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) fn kill(&mut self) {

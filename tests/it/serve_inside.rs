@@ -58,7 +58,9 @@ impl Inside {
     /// A service on an empty log; it does not run yet. `config` is that of the collections.
     pub(crate) async fn new(hub: Hub, dir: &Path, config: &str) -> Self {
         let path = dir.join("koschei.toml");
-        std::fs::write(&path, config).unwrap();
+        // With a hub in it targets will do.
+        let hub_table = format!("[[hub]]\nserver = \"{}\"\ntopurl = \"{}\"\n", hub.url(), hub.topurl());
+        std::fs::write(&path, format!("{config}\n{hub_table}")).unwrap();
         let log = feed::sqlite(dir, "koschei.db").await;
         Self { hub, log, dir: dir.to_owned(), config: path, follower: Follower::default(), running: None }
     }

@@ -25,8 +25,7 @@ pub fn start(name: &str, user: Option<&str>, script: &str) -> Server {
     let mut command = Command::new("/bin/sh");
     if let Some(user) = user.filter(|_| is_root()) {
         std::os::unix::fs::chown(&dir, Some(id(user, "-u")), Some(id(user, "-g"))).unwrap();
-        command = Command::new("setpriv");
-        command.args(["--reuid", user, "--regid", user, "--clear-groups", "/bin/sh"]);
+        command = as_user(user, "/bin/sh");
     }
     command.args(["-c", script, "sh"]).arg(&dir).current_dir(&dir);
     let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -37,6 +36,16 @@ pub fn start(name: &str, user: Option<&str>, script: &str) -> Server {
         panic!("{name} does not start: {line}{}", String::from_utf8_lossy(&output.stderr));
     }
     Server { dir, _shell: shell }
+}
+
+/// A program run as `user` if we are root.
+pub fn as_user(user: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid", user, "--clear-groups"]).arg(program);
+    command
 }
 
 fn is_root() -> bool {

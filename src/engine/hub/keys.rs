@@ -109,12 +109,19 @@ impl Watch {
     /// its ancestors, and builds are listed only as far as their package is, in the tag or an ancestor, and not blocked
     /// (Koji: `readTaggedBuilds`).
     pub fn spread(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
-        let mut all = keys.clone();
+        // Where all is read, parts need not be.
+        let is_part = |key: &&Key| match key {
+            Key::TagBuilds(tag, Some(_)) => keys.contains(&Key::TagBuilds(tag.clone(), None)),
+            Key::TagPackages(tag, Some(_)) => keys.contains(&Key::TagPackages(tag.clone(), None)),
+            _ => false,
+        };
+        let mut all: BTreeSet<Key> = keys.iter().filter(|k| !is_part(k)).cloned().collect();
         for key in keys {
             match key {
                 Key::TagConfig(tag) => all.extend(self.below(tag).cloned().map(Key::TagConfig)),
                 Key::TagPackages(tag, Some(package)) => {
-                    all.extend(self.below(tag).map(|t| Key::TagBuilds(t.clone(), Some(package.clone()))));
+                    let below = self.below(tag).filter(|t| !keys.contains(&Key::TagBuilds((*t).clone(), None)));
+                    all.extend(below.map(|t| Key::TagBuilds(t.clone(), Some(package.clone()))));
                 }
                 _ => {}
             }

@@ -69,7 +69,7 @@ impl Looked {
 }
 
 /// What a part of a call came to.
-type Answer = Result<Value, Fault>;
+pub(super) type Answer = Result<Value, Fault>;
 
 /// Builds a call.
 pub(super) fn call(method: &str, args: Vec<Value>, kwargs: Vec<(&str, Value)>) -> Call {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::keys::{Key, Watch};
 use super::looker::{Looked, Looker, Scope, call, decoded};
+use super::moves::{self, Moves, whole};
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use super::truth::{self, Wanted};
 use crate::decide::load::{ArchLoads, Host};
@@ -29,25 +30,8 @@ use crate::telemetry::Metrics;
 
 /// Different objects looked at together.
 const KEYS_AT_ONCE: usize = 60;
-/// More changed objects of one tag than this, and the whole tag is read.
-const CHANGES_MAX: usize = 500;
-/// Changes are asked for again from so many events before those that were seen: a transaction takes its number when it begins, and one
-/// that lasts is seen after others with higher numbers.
-const OVERLAP: i64 = 100;
 /// A repository that is known and could not be resolved is fetched again after so long.
 const FETCH_AGAIN: Duration = Duration::from_secs(600);
-/// Tables whose changes matter (`queryHistory`), all of them with a tag.
-const TABLES: [&str; 9] = [
-    "tag_listing",
-    "tag_packages",
-    "tag_config",
-    "tag_extra",
-    "tag_inheritance",
-    "tag_external_repos",
-    "group_config",
-    "group_package_listing",
-    "group_req_listing",
-];
 
 /// How often to look.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +80,8 @@ struct Memory {
     scope: Scope,
     /// Compared up to this event.
     through: i64,
+    /// What was looked at of the last changes.
+    moves: Moves,
     /// Tags that were read whole.
     loaded: BTreeSet<Name>,
     /// Waiting hints, each object once.
@@ -469,7 +455,7 @@ impl Watcher {
         let (last, answers) = self.looker.since(calls.collect()).await?;
         let mut keys = self.moving();
         keys.extend(memory.again.iter().cloned());
-        let after = memory.through.saturating_sub(OVERLAP);
+        let after = memory.through.saturating_sub(moves::OVERLAP);
         let mut moved = false;
         let mut changes: BTreeMap<Name, i64> = BTreeMap::new();
         for (tag, answer) in leaves.iter().zip(answers) {
@@ -487,63 +473,23 @@ impl Watcher {
         // One that ceases to be a parent is not followed any more: it is read anew when it is one again.
         memory.loaded.retain(|t| tags.contains(t));
         let new: BTreeSet<Name> = tags.difference(&memory.loaded).cloned().collect();
+        let mut rows = Vec::new();
         if moved {
-            keys.extend(self.moved(&memory.loaded, after).await?);
+            let answers = self.looker.ask(Moves::questions(&memory.loaded, after)).await?;
+            let (of_tags, new_rows) = memory.moves.read(&memory.loaded, answers, &self.watch.borrow());
+            keys.extend(of_tags);
+            rows = new_rows;
         }
         keys.extend(whole(&new));
         let Looked { event, seen, failed } = self.look(memory, &keys).await?;
         let event = event.min(last);
         self.uncovered(&changes, &seen);
         self.hand(memory, event, Why::Reconciliation, seen, Vec::new(), failed.is_empty()).await?;
+        memory.moves.note(rows, after);
         memory.loaded.extend(new);
         memory.through = memory.through.max(event);
         self.load(memory).await?;
         Ok(())
-    }
-
-    /// What changed in tags after an event.
-    async fn moved(&self, tags: &BTreeSet<Name>, after: i64) -> Result<BTreeSet<Key>, HubError> {
-        let tables = Value::Array(TABLES.iter().map(|t| Value::Text((*t).to_owned())).collect());
-        let one = |tag: &Name| {
-            let kwargs = vec![
-                ("tables", tables.clone()),
-                ("tag", Value::Text(tag.to_string())),
-                ("afterEvent", Value::Int(after)),
-            ];
-            call("queryHistory", vec![], kwargs)
-        };
-        let mut keys = BTreeSet::new();
-        for (tag, answer) in tags.iter().zip(self.looker.ask(tags.iter().map(one).collect()).await?) {
-            let Ok(history) = decoded::<records::History>("queryHistory", answer) else {
-                // Not there any more, or nobody can say what changed: then all of it may have.
-                keys.extend(whole(&BTreeSet::from([tag.clone()])));
-                continue;
-            };
-            let mut of_tag = BTreeSet::new();
-            for (table, rows) in &history.0 {
-                for row in rows {
-                    of_tag.insert(match table.as_str() {
-                        "tag_listing" => match row.build() {
-                            Ok((_, nvr)) => Key::TagBuilds(tag.clone(), Some(nvr.name)),
-                            Err(_) => Key::TagBuilds(tag.clone(), None),
-                        },
-                        "tag_packages" => Key::TagPackages(tag.clone(), row.package_name().ok()),
-                        // Other lists count for it and those below it, so that other builds may be visible.
-                        "tag_inheritance" => {
-                            let watch = self.watch.borrow();
-                            keys.extend(watch.below(tag).map(|t| Key::TagBuilds(t.clone(), None)));
-                            Key::TagConfig(tag.clone())
-                        }
-                        _ => Key::TagConfig(tag.clone()),
-                    });
-                }
-            }
-            if of_tag.len() > CHANGES_MAX {
-                of_tag = whole(&BTreeSet::from([tag.clone()]));
-            }
-            keys.extend(of_tag);
-        }
-        Ok(keys)
     }
 
     /// Says which build tags moved and have no repository that covers it.
@@ -615,12 +561,6 @@ impl Watcher {
         memory.truths.drain(..some.len());
         Ok(())
     }
-}
-
-/// Everything of some tags.
-fn whole(tags: &BTreeSet<Name>) -> BTreeSet<Key> {
-    let of = |t: &Name| [Key::TagConfig(t.clone()), Key::TagPackages(t.clone(), None), Key::TagBuilds(t.clone(), None)];
-    tags.iter().flat_map(of).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded below and above first")]
