@@ -192,6 +192,11 @@ impl Hub {
         self.run(Some(user), true, f)
     }
 
+    /// Does something as the administrator; when the hub refuses, with the fault and as if nothing had been done.
+    pub fn try_change<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.run(None, true, f)
+    }
+
     fn run<T>(
         &self,
         user: Option<&str>,

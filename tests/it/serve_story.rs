@@ -592,7 +592,7 @@ async fn a_bad_bus(story: &mut Story) {
                 4 => tx.package_list_remove("f99", &name),
                 _ => tx.package_list_add("f99", &name, "bob"),
             };
-            story.hub().try_as(None, something).ok();
+            story.hub().try_change(something).ok();
         }
         story.rests(&format!("a bad bus, {round}")).await;
     }
