@@ -99,7 +99,10 @@ async fn serve(mut config: Config, log: &AnyLog, metrics: &Metrics, stop: &Cance
     let caches = Arc::clone(&hubs);
     let eyes = move || {
         let of = |hub: &LiveHub| match hub.archive() {
-            Ok(archive) => Some((hub.name.clone(), ArchiveEyes::new(archive, mode, threads).checking(percent))),
+            Ok(archive) => {
+                let eyes = ArchiveEyes::new(archive, mode, threads).checking(percent).mirrored_by(hub.mirror.clone());
+                Some((hub.name.clone(), eyes))
+            }
             Err(e) => {
                 let text = crate::engine::error::with_causes(&e);
                 tracing::error!(hub = %hub.name, error = %text, "the cache cannot be read; nothing is resolved");

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustc_hash::FxHasher;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
 use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
+use crate::koji::files::Mirror;
 use crate::koji::{Archive, ArchivedRepo};
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
-use crate::repodata::{RepoContent, RepoDir, load_builds, load_groups};
+use crate::repodata::{RepoContent, RepoDir, load_build_names, load_groups};
 use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};
 
 /// Below this many source packages a second thread costs more than it brings.
@@ -29,12 +30,14 @@ pub struct ArchiveEyes {
     mode: Mode,
     threads: usize,
     check_percent: u8,
+    /// Who may have parsed a repository already.
+    mirror: Option<Mirror>,
 }
 
 impl ArchiveEyes {
     /// Resolves in `mode` with up to `threads` threads.
     pub fn new(archive: Archive, mode: Mode, threads: usize) -> Self {
-        Self { archive, mode, threads: threads.max(1), check_percent: 0 }
+        Self { archive, mode, threads: threads.max(1), check_percent: 0, mirror: None }
     }
 
     /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to repository, and is
@@ -42,6 +45,13 @@ impl ArchiveEyes {
     #[must_use]
     pub fn checking(mut self, percent: u8) -> Self {
         self.check_percent = percent.min(100);
+        self
+    }
+
+    /// The archive is the cache of this mirror: what it has parsed is not parsed again.
+    #[must_use]
+    pub fn mirrored_by(mut self, mirror: Mirror) -> Self {
+        self.mirror = Some(mirror);
         self
     }
 
@@ -97,7 +107,12 @@ impl ArchiveEyes {
         let mut sources = self.sources(found, unit.arch)?;
         let wanted = sources.iter().flat_map(Wanted::requires);
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
-        let content = dir.load(wanted).map_err(unreadable)?;
+        let parsed = self.mirror.as_ref().zip(dir.primary_checksum()).and_then(|(m, sum)| m.take_parsed(sum));
+        let content = match parsed {
+            Some(packages) => dir.complete(packages, wanted),
+            None => dir.load(wanted),
+        };
+        let content = content.map_err(unreadable)?;
         translate(&mut sources, &content, rpm_arch(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let inputs = inputs(dir.primary_checksum().unwrap_or_default(), &group, &sources, self.mode);
@@ -149,7 +164,7 @@ impl ArchiveEyes {
             let dir = found.dir.join(other.as_str());
             if dir.join("pkglist").exists() {
                 listed = true;
-                load_builds(&dir).map_err(unreadable)?.into_keys().for_each(&mut keep);
+                load_build_names(&dir).map_err(unreadable)?.into_iter().for_each(&mut keep);
             }
         }
         if !listed {
@@ -299,17 +314,19 @@ fn assemble(
     sources: Vec<Wanted>,
     answers: Vec<Option<Resolution>>,
 ) -> UnitVerdicts {
-    let mut used: BTreeMap<PkgId, String> = BTreeMap::new();
-    for id in group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)) {
-        used.entry(*id).or_insert_with(|| universe.nevra(*id).to_string());
+    let mut used: FxHashMap<PkgId, u32> = FxHashMap::default();
+    used.extend(group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)).map(|id| (*id, 0)));
+    // Two packages of the same name, version and architecture are one in the table.
+    let mut named: Vec<(String, PkgId)> = used.keys().map(|id| (universe.nevra(*id).to_string(), *id)).collect();
+    named.sort_unstable();
+    let mut packages: Vec<String> = Vec::new();
+    for (name, id) in named {
+        if packages.last() != Some(&name) {
+            packages.push(name);
+        }
+        used.insert(id, u32::try_from(packages.len() - 1).unwrap_or(u32::MAX));
     }
-    let mut packages: Vec<String> = used.values().cloned().collect();
-    packages.sort_unstable();
-    packages.dedup();
-    let place = |id: &PkgId| {
-        let at = packages.binary_search(&used[id]).expect("every package of a closure is in the table");
-        u32::try_from(at).unwrap_or(u32::MAX)
-    };
+    let place = |id: &PkgId| used[id];
     let mut group_closure: Vec<u32> = group.closure.iter().map(&place).collect();
     group_closure.sort_unstable();
     let answers = answers.into_iter().chain(std::iter::repeat(None));
@@ -342,7 +359,7 @@ fn assemble(
         inputs,
         group_problems: bounded(&group.problems),
         group: group_closure,
-        packages: packages.clone(),
+        packages,
         sources: if group.ok { results.collect() } else { BTreeMap::new() },
     }
 }

@@ -13,7 +13,6 @@ use crate::fold::{Evidence, HubState, Package};
 use crate::log::EventLog;
 use crate::model::arch::canonical;
 use crate::model::{Hub, Name, RepoId, Seq, TaskId};
-use crate::resolve;
 
 /// How many older resolutions are searched for one that has a package in the version that was built.
 const BASES_TRIED: usize = 8;
@@ -118,9 +117,8 @@ impl<E: Eyes> Brain<E> {
             From::Recorded(digest, expected) => (digest, expected),
         };
         // Where we expect the same for both nothing changed, and the recorded one need not be read.
-        let then = expected.as_ref().and_then(|e| e.installed(package));
-        if let Some((then, now)) = then.zip(now.installed(package))
-            && resolve::changes(&then, &now).is_empty()
+        if let Some(then) = expected.as_ref().filter(|e| e.resolves(package) && now.resolves(package))
+            && moves(then, now, package).is_empty()
         {
             return Ok(Vec::new());
         }

@@ -34,7 +34,8 @@ pub use comps::{Groups, Member, MemberKind};
 pub use content::{DepId, Package, RepoContent, Requirement};
 pub use dependency::{DepEvr, Dependency, DependencyError, Op, Relation};
 pub use dir::{
-    RepoDir, beyond_primary, complete_merged, load_arches, load_builds, load_groups, load_merged, load_repo_info,
+    RepoDir, beyond_primary, complete_merged, load_arches, load_build_names, load_builds, load_groups, load_merged,
+    load_repo_info,
 };
 pub use error::RepodataError;
 pub use limits::Limits;

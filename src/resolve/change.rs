@@ -45,6 +45,12 @@ pub fn changes(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     if old.is_empty() || new.is_empty() {
         return Vec::new();
     }
+    changes_of_rest(old, new)
+}
+
+/// [`changes`] of two closures of which packages that both have were taken out before, each as often from one as from the other. That
+/// changes nothing about the result, and leaves little to compare: one side, or both, may well be empty now.
+pub fn changes_of_rest(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     let mut families: BTreeMap<(&str, &str), [Vec<&Installed>; 2]> = BTreeMap::new();
     for (side, packages) in [old, new].into_iter().enumerate() {
         for package in packages {

@@ -25,7 +25,7 @@ mod solv;
 mod universe;
 
 pub use cause::{Culprit, Effect, FirstCause, Generation, Link, PackageChange, first_causes, group_by_cause};
-pub use change::{Change, Installed, changes};
+pub use change::{Change, Installed, changes, changes_of_rest};
 pub use distance::DISTANCE_MAX;
 pub use error::ResolveError;
 pub use explain::{Chain, Explainer, Origin, Step};

@@ -26,7 +26,7 @@ use crate::koji::records;
 use crate::koji::xmlrpc::{Call, Value};
 use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, Nvr};
-use crate::repodata::load_builds;
+use crate::repodata::load_build_names;
 use crate::telemetry::Metrics;
 
 /// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and it is tried on.
@@ -183,10 +183,10 @@ impl Fetching {
             Err(e) => return Err(e.into()),
         };
         stage!("fetched", repo = repo.repo_id);
-        self.requirements(&mirrored).await?;
+        let nvrs = builds(&mirrored)?;
+        self.requirements(&mirrored, &nvrs).await?;
+        let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
         for arch in &mirrored.arches {
-            let nvrs = builds(&mirrored)?;
-            let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
             let needs = known.iter().flat_map(|s| s.requires.iter().map(String::as_str));
             self.mirror.ensure_filelists(&mirrored, arch, needs).await?;
         }
@@ -196,6 +196,8 @@ impl Fetching {
             // It was known and not resolved; that its content can be had is what is new.
             self.brain.hand(Input::Content(self.hub.clone(), repo.repo_id)).await?;
         }
+        // What was of use has been taken.
+        self.mirror.drop_parsed();
         Ok(Some(mirrored))
     }
 
@@ -235,8 +237,8 @@ impl Fetching {
     /// Gets the build requirements of all source packages of a repository that are not known yet: from the tag's source repository, else
     /// from the source packages' headers, else from the hub. What nobody can tell stays unknown, and is asked for again with the next
     /// repository.
-    async fn requirements(&self, repo: &MirroredRepo) -> Result<(), Trouble> {
-        let mut missing: BTreeSet<Nvr> = self.sources.missing(builds(repo)?).into_iter().collect();
+    async fn requirements(&self, repo: &MirroredRepo, nvrs: &BTreeSet<Nvr>) -> Result<(), Trouble> {
+        let mut missing: BTreeSet<Nvr> = self.sources.missing(nvrs.iter().cloned()).into_iter().collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -378,7 +380,7 @@ fn builds(repo: &MirroredRepo) -> Result<BTreeSet<Nvr>, Trouble> {
     for arch in &repo.arches {
         let dir = repo.dir.join(arch.as_str());
         if dir.join("pkglist").exists() {
-            all.extend(load_builds(&dir)?.into_keys());
+            all.extend(load_build_names(&dir)?);
         }
     }
     Ok(all)

@@ -1,16 +1,22 @@
 //! The full file lists: many times larger than primary, so only fetched where [`RepoDir::load`] would read them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::bring::{Bring, quiet};
 use super::download::blocking;
 use super::error::FetchError;
 use super::mirror::{Mirror, MirroredRepo};
-use crate::repodata::{RepoDir, beyond_primary};
+use crate::repodata::{RepoContent, RepoDir, beyond_primary};
 
 /// Most primaries of which it is remembered whether they need file lists.
 const REMEMBERED_MAX: usize = 1000;
+
+/// Most primaries that are kept parsed until somebody takes them. Each is some hundred megabytes of a distribution.
+const PARSED_MAX: usize = 2;
+
+/// Primaries that are kept parsed, by checksum, the oldest first.
+pub(super) type Parsed = VecDeque<(String, RepoContent)>;
 
 /// By checksum of primary, whether its own dependencies name paths that it does not have.
 pub(super) type Needs = BTreeMap<String, bool>;
@@ -52,13 +58,39 @@ impl Mirror {
             return Ok(*known);
         }
         let content = blocking(move || dir.packages()).await?;
-        let needed = blocking(move || !beyond_primary(&[content], []).is_empty()).await;
+        let (content, needed) = blocking(move || {
+            let parts = [content];
+            let needed = !beyond_primary(&parts, []).is_empty();
+            (parts, needed)
+        })
+        .await;
+        {
+            let mut parsed = self.inner.parsed.lock().expect("no thread panics while it holds the lock");
+            parsed.extend(content.into_iter().map(|c| (primary.clone(), c)));
+            while parsed.len() > PARSED_MAX {
+                parsed.pop_front();
+            }
+        }
         let mut remembered = remembered();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.clear();
         }
         remembered.insert(primary, needed);
         Ok(needed)
+    }
+
+    /// What was parsed to find out whether file lists are needed, by the checksum of primary: whoever resolves next need not do it again.
+    /// It is given away, as it is large; the rest is added by [`RepoDir::complete`].
+    pub fn take_parsed(&self, primary: &str) -> Option<RepoContent> {
+        let mut parsed = self.inner.parsed.lock().expect("no thread panics while it holds the lock");
+        let at = parsed.iter().position(|(checksum, _)| checksum == primary)?;
+        parsed.remove(at).map(|(_, content)| content)
+    }
+
+    /// Forgets what was parsed and nobody took.
+    pub fn drop_parsed(&self) {
+        let left = std::mem::take(&mut *self.inner.parsed.lock().expect("no thread panics while it holds the lock"));
+        drop(left);
     }
 
     /// Fetches the full file lists of an architecture, if its index names any and they are not there.

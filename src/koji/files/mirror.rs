@@ -13,7 +13,7 @@ use super::cache::{Cache, CacheLimits, Evicted, Hold, Key};
 use super::download::blocking;
 use super::error::FetchError;
 use super::fetch::Fetcher;
-use super::filelists::Needs;
+use super::filelists::{Needs, Parsed};
 use super::hub_files::HubFiles;
 use super::place::{HubPath, Place};
 use super::slots::Slots;
@@ -33,6 +33,7 @@ pub(super) struct Inner {
     limits: CacheLimits,
     pub(super) slots: Slots<Key>,
     pub(super) needs: Mutex<Needs>,
+    pub(super) parsed: Mutex<Parsed>,
 }
 
 /// A generation in the cache. As long as this or a clone of it is kept, it stays there.
@@ -79,8 +80,8 @@ impl Mirror {
     ) -> Result<Self, FetchError> {
         let files = HubFiles { place: Place::parse(topurl)?, fetcher };
         let cache = Arc::new(Cache::open(cache_dir)?);
-        let (slots, needs) = (Slots::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { files, cache, limits, slots, needs }) })
+        let (slots, needs, parsed) = (Slots::default(), Mutex::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { files, cache, limits, slots, needs, parsed }) })
     }
 
     /// The cache directory.
