@@ -69,13 +69,17 @@ struct Args {
 }
 
 /// What is timed: the name of the stage that ends it, and what it is.
-const STAGES: [(&str, &str); 10] = [
+const STAGES: [(&str, &str); 14] = [
     ("taken in", "message taken in: broker, inbox, commit"),
     ("looked", "look: the hub asked what became of the repository"),
     ("fetched", "files: linked or copied from the disk, checked"),
     ("sources known", "build requirements of new sources, and whether file lists are needed"),
-    ("resolved", "parsed and resolved"),
-    ("compared", "compared with the buildroots of last builds, attachment made"),
+    ("parsed", "rest of the metadata, build requirements"),
+    ("prepared", "packages and dependencies made into rules, build group"),
+    ("solved", "every source package resolved, one of a hundred by libsolv as well"),
+    ("resolved", "buildroots collected"),
+    ("attached", "attachment made and compressed"),
+    ("compared", "compared with the buildroots of last builds"),
     ("settled", "states of packages"),
     ("decided", "rules applied"),
     ("appended", "appended to the log: commands are in the outbox"),
@@ -254,7 +258,7 @@ fn decided(ended: &[Ended], repo: i64) -> Option<(usize, usize)> {
 fn stages(ended: &[Ended], repo: i64, t0: f64, appended: usize) -> Vec<f64> {
     let after = |stage: &str, repo| ended.iter().find(|e| e.at >= t0 && e.is(stage, repo)).map(|e| e.at);
     let mut at = vec![after("taken in", None), after("looked", None)];
-    at.extend(STAGES[2..8].iter().map(|(stage, _)| after(stage, Some(repo))));
+    at.extend(STAGES[2..12].iter().map(|(stage, _)| after(stage, Some(repo))));
     at.push(Some(ended[appended].at));
     at.push(ended.iter().skip(appended).filter(|e| e.is("submitted", None)).map(|e| e.at).last());
     at.into_iter()
@@ -326,9 +330,9 @@ async fn main() {
             rebuilt: chosen.len(),
             commands,
             stages: at.iter().scan(0.0, |last, t| Some(t - std::mem::replace(last, *t))).collect(),
-            outbox: at[8],
+            outbox: at[12],
             first: first_task,
-            all: at[9],
+            all: at[13],
             cpu,
         };
         eprintln!(

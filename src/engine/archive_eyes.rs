@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
+use super::stage::stage;
 use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
@@ -113,14 +114,17 @@ impl ArchiveEyes {
             None => dir.load(wanted),
         };
         let content = content.map_err(unreadable)?;
+        stage!("parsed", repo = unit.repo, arch = unit.arch);
         translate(&mut sources, &content, rpm_arch(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let inputs = inputs(dir.primary_checksum().unwrap_or_default(), &group, &sources, self.mode);
         let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
         let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
+        stage!("prepared", repo = unit.repo, arch = unit.arch);
         let verdict = prepared.group().clone();
         let (answers, solvers) =
             if verdict.ok { self.solve(&prepared, unit.repo, &sources)? } else { Default::default() };
+        stage!("solved", repo = unit.repo, arch = unit.arch);
         let mut verdicts = assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers);
         verdicts.solvers = solvers;
         Ok(verdicts)

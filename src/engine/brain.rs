@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::error::EngineError;
 use super::eyes::Eyes;
 use super::follow::Hands;
+use super::remembered::Remembered;
 use super::resolving::ClosureCache;
 use super::stage::stage;
 use super::verdicts::Closures;
@@ -56,6 +57,7 @@ pub struct Brain<E> {
     pub(super) eyes: E,
     pub(super) commit: Commit,
     pub(super) cache: ClosureCache,
+    pub(super) remembered: Remembered,
     pub(super) metrics: Metrics,
     pub(super) hands: Hands,
     hash: ChainHash,
@@ -97,6 +99,7 @@ impl<E: Eyes> Brain<E> {
             eyes,
             commit: Commit::default(),
             cache: ClosureCache::default(),
+            remembered: Remembered::default(),
             metrics,
             hands: Hands::default(),
             begun: false,

@@ -182,7 +182,8 @@ impl Buildroot {
     }
 }
 
-fn as_move(c: resolve::Change) -> (DependencyMove, u8) {
+/// As events have it.
+pub(super) fn as_move(c: resolve::Change) -> (DependencyMove, u8) {
     let text = |evr: Option<Evr>| evr.map(|e| SmolStr::from(e.to_string()));
     (DependencyMove { name: c.name, arch: c.arch, old: text(c.old), new: text(c.new) }, c.distance.unwrap_or(0))
 }
@@ -190,21 +191,20 @@ fn as_move(c: resolve::Change) -> (DependencyMove, u8) {
 /// What changed in a package's buildroot since a build, from what was installed then to what would be now, with distances of the new
 /// closure (0: not reached). Empty when it does not resolve now.
 ///
-/// `expected` is what we would have predicted for that build, where we can say. What we predict the same for both did not change, even
-/// if the builder had something else: the difference is ours, it would be there after every rebuild, and must not cause another.
+/// `expected` is what changed from what we would have predicted for that build, where we can say. What we predict the same for both did not
+/// change, even if the builder had something else: the difference is ours, it would be there after every rebuild, and must not cause another.
 pub fn moves_since(
     was: &Buildroot,
-    expected: Option<&Closures>,
+    expected: Option<&[(DependencyMove, u8)]>,
     now: &Closures,
     package: &str,
 ) -> Vec<(DependencyMove, u8)> {
     let Some(after) = now.installed(package) else { return Vec::new() };
-    let moved: Option<BTreeSet<(SmolStr, SmolStr)>> = expected
-        .and_then(|e| e.installed(package))
-        .map(|before| resolve::changes(&before, &after).into_iter().map(|c| (c.name, c.arch)).collect());
+    let moved: Option<BTreeSet<(&str, &str)>> =
+        expected.map(|e| e.iter().map(|(m, _)| (m.name.as_str(), m.arch.as_str())).collect());
     resolve::changes(&was.installed(), &after)
         .into_iter()
-        .filter(|c| moved.as_ref().is_none_or(|m| m.contains(&(c.name.clone(), c.arch.clone()))))
+        .filter(|c| moved.as_ref().is_none_or(|m| m.contains(&(c.name.as_str(), c.arch.as_str()))))
         .map(as_move)
         .collect()
 }

@@ -7,41 +7,16 @@ use super::brain::Brain;
 use super::buildroots::{Buildroot, moves_since};
 use super::error::EngineError;
 use super::eyes::Eyes;
-use super::verdicts::{Closures, SourceVerdict, moves};
+use super::remembered::{Base, Bases, Key};
+use super::verdicts::{Closures, SourceVerdict};
 use crate::event::{DependenciesMeasured, DependencyMove, Prediction, PredictionCompared, Source};
 use crate::fold::{Evidence, HubState, Package};
 use crate::log::EventLog;
 use crate::model::arch::canonical;
 use crate::model::{Hub, Name, RepoId, Seq, TaskId};
 
-/// How many older resolutions are searched for one that has a package in the version that was built.
-const BASES_TRIED: usize = 8;
 /// How many differences between a prediction and a buildroot an event names.
 const EXAMPLES_MAX: usize = 20;
-
-/// Resolutions of one collection and architecture that closures can be taken from, newest first.
-pub(super) type Bases = Vec<((i64, i64), RepoId, String)>;
-
-/// The buildroot changes are measured from.
-pub(super) struct Base {
-    /// The repository it came from.
-    pub(super) repo: RepoId,
-    from: From,
-}
-
-enum From {
-    /// What we say was installed.
-    Closures(Arc<Closures>),
-    /// What the hub says was: the attachment, and what we would have said, where we can.
-    Recorded(Box<str>, Option<Arc<Closures>>),
-}
-
-impl Base {
-    /// Whether it is what the hub recorded, and not what we would have expected.
-    pub(super) const fn is_recorded(&self) -> bool {
-        matches!(self.from, From::Recorded(..))
-    }
-}
 
 /// A recorded buildroot to be compared with what we would have expected.
 struct Comparison {
@@ -55,15 +30,29 @@ struct Comparison {
 }
 
 impl<E: Eyes> Brain<E> {
-    /// Resolutions to compare with, newest first.
+    /// Resolutions to compare with.
     pub(super) fn bases(&self, index: usize, arch: &str) -> Bases {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
-        let Some(hub) = self.state.hubs.get(&c.settings.hub) else { return Vec::new() };
+        let Some(hub) = self.state.hubs.get(&c.settings.hub) else { return Bases::default() };
         let of_tag = hub.repos.iter().filter(|(_, r)| r.tag == c.settings.build_tag);
-        let mut bases: Bases =
-            of_tag.filter_map(|(id, r)| Some((r.age(*id), *id, r.attachment(name, arch)?.to_owned()))).collect();
-        bases.sort_unstable_by(|a, b| b.cmp(a));
-        bases
+        Bases::new(of_tag.filter_map(|(id, r)| Some((r.age(*id), *id, r.attachment(name, arch)?.to_owned()))).collect())
+    }
+
+    /// What decides which buildroot a package's changes are measured from; `None`: there is nothing to measure from.
+    pub(super) fn base_key(&self, index: usize, package: &str, arch: &str, bases: &Bases) -> Option<Key> {
+        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
+        let evidence = c.packages.get(package).and_then(Package::base)?;
+        let hub = self.state.hubs.get(&c.settings.hub)?;
+        let (kind, source) = (evidence.kind, evidence.source.clone());
+        if let Some((repo, recorded)) = recorded(hub, evidence, arch) {
+            let ours = hub.repos.get(&repo).and_then(|r| r.attachment(name, arch)).unwrap_or_default();
+            let (searched, place) = (blake3::hash(ours.as_bytes()), bases.first(hub.repos.get(&repo)?.age(repo)));
+            return Some(Key { kind, source, repo, recorded: Some(recorded.into()), searched, place });
+        }
+        let repo = evidence.repo?;
+        // Newest first: those made after the build stand before this point.
+        let place = bases.first(hub.repos.get(&repo)?.age(repo));
+        Some(Key { kind, source, repo, recorded: None, searched: bases.digest(place), place })
     }
 
     /// The buildroot of a package's last build on an architecture: the recorded one where it says more than ours, else the closure of
@@ -76,53 +65,68 @@ impl<E: Eyes> Brain<E> {
         arch: &str,
         bases: &Bases,
     ) -> Result<Option<Base>, EngineError> {
-        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
-        let Some(evidence) = c.packages.get(package).and_then(Package::base) else { return Ok(None) };
-        let Some(hub) = self.state.hubs.get(&c.settings.hub) else { return Ok(None) };
-        if let Some((repo, recorded)) = recorded(hub, evidence, arch) {
-            let expected = hub.repos.get(&repo).and_then(|r| r.attachment(name, arch)).map(str::to_owned);
-            let (source, recorded) = (evidence.source.clone(), Box::from(recorded));
-            let expected = match expected {
-                Some(digest) => Some(self.closures(log, &digest).await?).filter(|e| e.has(package, &source)),
-                None => None,
-            };
-            return Ok(Some(Base { repo, from: From::Recorded(recorded, expected) }));
+        let Some(key) = self.base_key(index, package, arch, bases) else { return Ok(None) };
+        let collection = self.collection_name(index);
+        if let Some(found) = self.remembered.table(&collection, arch).recall(package, &key) {
+            return Ok(found.clone());
         }
-        let (Some(repo), source) = (evidence.repo, evidence.source.clone()) else { return Ok(None) };
-        let Some(built_in) = hub.repos.get(&repo) else { return Ok(None) };
-        let age = built_in.age(repo);
-        // Newest first: those made after the build stand before this point.
-        let first = bases.partition_point(|(a, ..)| *a > age);
-        for (_, id, digest) in bases.iter().skip(first).take(BASES_TRIED) {
+        let base = self.search(log, index, package, arch, bases, &key).await?;
+        self.remembered.table(&collection, arch).remember(package, key, base.clone());
+        Ok(base)
+    }
+
+    async fn search(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        package: &str,
+        arch: &str,
+        bases: &Bases,
+        key: &Key,
+    ) -> Result<Option<Base>, EngineError> {
+        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
+        let (name, hub) = (name.clone(), self.state.hubs.get(&c.settings.hub));
+        if let Some(recorded) = &key.recorded {
+            let ours = hub.and_then(|h| h.repos.get(&key.repo)?.attachment(&name, arch)).map(str::to_owned);
+            let mut expected = None;
+            if let Some(digest) = ours {
+                let closures = self.closures(log, &digest).await?;
+                if closures.has(package, &key.source) {
+                    expected = self.remembered.table(&name, arch).members(&digest, &closures, package);
+                }
+            }
+            return Ok(Some(Base { repo: key.repo, recorded: Some(recorded.clone()), expected }));
+        }
+        for (repo, digest) in bases.tried(key.place) {
             let closures = self.closures(log, digest).await?;
-            let fits =
-                if source.is_empty() { closures.installed(package).is_some() } else { closures.has(package, &source) };
-            if fits {
-                return Ok(Some(Base { repo: *id, from: From::Closures(closures) }));
+            let fits = key.source.is_empty() || closures.has(package, &key.source);
+            let table = self.remembered.table(&name, arch);
+            if fits && let Some(members) = table.members(digest, &closures, package) {
+                return Ok(Some(Base { repo, recorded: None, expected: Some(members) }));
             }
         }
         Ok(None)
     }
 
-    /// What changed in a package's buildroot since its last build.
+    /// What changed in a package's buildroot since its last build, to a resolution with this attachment.
     pub(super) async fn changes_since(
         &mut self,
         log: &impl EventLog,
+        index: usize,
         base: &Base,
-        now: &Closures,
+        (digest, now): (&str, &Closures),
         package: &str,
     ) -> Result<Vec<(DependencyMove, u8)>, EngineError> {
-        let (digest, expected) = match &base.from {
-            From::Closures(then) => return Ok(moves(then, now, package)),
-            From::Recorded(digest, expected) => (digest, expected),
-        };
+        let collection = self.collection_name(index);
+        let table = self.remembered.table(&collection, &now.unit.arch);
+        let numbers = table.numbers(digest, now);
+        let expected = base.expected.as_ref().map(|then| table.moves(then, now, &numbers, package));
+        let Some(recorded) = &base.recorded else { return Ok(expected.unwrap_or_default()) };
         // Where we expect the same for both nothing changed, and the recorded one need not be read.
-        if let Some(then) = expected.as_ref().filter(|e| e.resolves(package) && now.resolves(package))
-            && moves(then, now, package).is_empty()
-        {
+        if expected.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        let was = self.buildroot(log, digest).await?;
+        let was = self.buildroot(log, recorded).await?;
         Ok(moves_since(&was, expected.as_deref(), now, package))
     }
 
@@ -167,7 +171,7 @@ impl<E: Eyes> Brain<E> {
         for (arch, base_before, truth_before) in open {
             let bases = self.bases(index, &arch);
             let found = self.base(log, index, package, &arch, &bases).await?;
-            let (base, truth) = (found.as_ref().map(|b| b.repo), found.as_ref().is_some_and(Base::is_recorded));
+            let (base, truth) = (found.as_ref().map(|b| b.repo), found.as_ref().is_some_and(|b| b.recorded.is_some()));
             if (base, truth) == (base_before, truth_before) {
                 continue;
             }
@@ -177,7 +181,7 @@ impl<E: Eyes> Brain<E> {
             let hub = c.settings.hub.clone();
             let new = self.closures(log, &digest).await?;
             let changed = match &found {
-                Some(base) => self.changes_since(log, base, &new, package).await?,
+                Some(base) => self.changes_since(log, index, base, (&digest, &new), package).await?,
                 None => Vec::new(),
             };
             let (moves, distances) = changed.into_iter().unzip();

@@ -24,6 +24,7 @@ pub mod observing;
 pub mod operator;
 pub mod outbox;
 pub mod probe;
+mod remembered;
 pub mod replay;
 pub mod resolving;
 pub mod serve;

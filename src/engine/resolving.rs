@@ -7,6 +7,7 @@ use super::brain::Brain;
 use super::buildroots::Buildroot;
 use super::error::EngineError;
 use super::eyes::{Eyes, Unit};
+use super::remembered::Bases;
 use super::stage::stage;
 use super::verdicts::{Closures, SourceVerdict, UnitVerdicts};
 use crate::event::{
@@ -212,8 +213,10 @@ impl<E: Eyes> Brain<E> {
         if !self.commit.attachments.iter().any(|a| a.digest == digest) {
             self.commit.attachments.push(attachment);
         }
+        stage!("attached", repo = r.repo_id, arch = closures.unit.arch);
         let unit = &closures.unit;
         let bases = self.bases(index, &unit.arch);
+        self.find_bases(log, index, unit, &bases).await?;
         let mut table: indexmap::IndexSet<DependencyMove> = indexmap::IndexSet::new();
         let mut packages = Vec::new();
         for (package, result) in &unit.sources {
@@ -238,8 +241,8 @@ impl<E: Eyes> Brain<E> {
                 SourceVerdict::Ok { .. } => {
                     news.ok = Some(true);
                     if let Some(base) = self.base(log, index, package, &unit.arch, &bases).await? {
-                        (news.base, news.truth) = (Some(base.repo), base.is_recorded());
-                        changed = self.changes_since(log, &base, &closures, package).await?;
+                        (news.base, news.truth) = (Some(base.repo), base.recorded.is_some());
+                        changed = self.changes_since(log, index, &base, (&digest, &closures), package).await?;
                     }
                 }
             }
@@ -277,6 +280,33 @@ impl<E: Eyes> Brain<E> {
             solver_mismatches: unit.solvers.mismatches.clone(),
         };
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        Ok(())
+    }
+
+    /// Finds what the changes of all packages are measured from. Where that is not remembered, those packages come one after the other that are
+    /// searched for in the same resolutions: each of those is then read once.
+    async fn find_bases(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        unit: &UnitVerdicts,
+        bases: &Bases,
+    ) -> Result<(), EngineError> {
+        let name = self.collection_name(index);
+        self.remembered.table(&name, &unit.arch).tidy(|package| unit.sources.contains_key(package));
+        let mut unknown: Vec<(usize, &Name)> = Vec::new();
+        for (package, result) in &unit.sources {
+            if matches!(result.verdict, SourceVerdict::Ok { .. })
+                && let Some(key) = self.base_key(index, package, &unit.arch, bases)
+                && self.remembered.table(&name, &unit.arch).recall(package, &key).is_none()
+            {
+                unknown.push((key.place, package));
+            }
+        }
+        unknown.sort_unstable();
+        for (_, package) in unknown {
+            self.base(log, index, package, &unit.arch, bases).await?;
+        }
         Ok(())
     }
 

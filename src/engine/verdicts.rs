@@ -4,15 +4,13 @@
 //! comes here. It is a pure function of the repository's content, the build group and the build requirements, so it is the
 //! same whenever and wherever it is made.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::event::DependencyMove;
 use crate::model::{Class, Classified, Evr, Name, Nevra, RepoId};
-use crate::resolve::{self, Handover, Installed};
+use crate::resolve::{Handover, Installed};
 
 /// Layout of the attachment; counts up when it changes.
 pub const FORMAT: u32 = 1;
@@ -208,20 +206,16 @@ impl Closures {
         Some(closure.iter().zip(distances).map(|(index, distance)| self.at(*index, *distance)).collect())
     }
 
-    fn closure(&self, package: &str) -> Option<(&[u32], &[u8])> {
+    /// Indexes and distances of a resolving source package.
+    pub(super) fn closure(&self, package: &str) -> Option<(&[u32], &[u8])> {
         match &self.unit.sources.get(package)?.verdict {
             SourceVerdict::Ok { closure, distances } => Some((closure, distances)),
             _ => None,
         }
     }
 
-    fn at(&self, index: u32, distance: u8) -> Installed {
+    pub(super) fn at(&self, index: u32, distance: u8) -> Installed {
         Installed { nevra: self.table[index as usize].clone(), distance: (distance > 0).then_some(distance) }
-    }
-
-    /// Whether `package` resolves here.
-    pub fn resolves(&self, package: &str) -> bool {
-        self.closure(package).is_some()
     }
 
     /// Whether `package` resolves here in exactly this version.
@@ -230,51 +224,6 @@ impl Closures {
             .sources
             .get(package)
             .is_some_and(|s| s.source == source && matches!(s.verdict, SourceVerdict::Ok { .. }))
-    }
-}
-
-/// What changed in a package's buildroot from `old` to `new`, with distances (0: not reached). Empty when either does not resolve.
-///
-/// Cost: of two buildroots that are nearly the same, one comparison of texts per package.
-pub fn moves(old: &Closures, new: &Closures, package: &str) -> Vec<(DependencyMove, u8)> {
-    let (before, after) = rest(old, new, package);
-    resolve::changes_of_rest(&before, &after)
-        .into_iter()
-        .map(|c| {
-            let text = |evr: Option<Evr>| evr.map(|e| SmolStr::from(e.to_string()));
-            (DependencyMove { name: c.name, arch: c.arch, old: text(c.old), new: text(c.new) }, c.distance.unwrap_or(0))
-        })
-        .collect()
-}
-
-/// A package's buildroots in `old` and `new` without the packages that both have. Both tables are sorted and both closures ascend, so that
-/// they can be walked side by side; if they did not, more would be left, and nothing be wrong.
-fn rest(old: &Closures, new: &Closures, package: &str) -> (Vec<Installed>, Vec<Installed>) {
-    let (mut before, mut after) = (Vec::new(), Vec::new());
-    // An empty closure says nothing, see `resolve::changes`.
-    let known = |c: &Closures| c.closure(package).is_some_and(|(closure, _)| !closure.is_empty());
-    let (true, true) = (known(old), known(new)) else { return (before, after) };
-    let (Some(was), Some(is)) = (old.closure(package), new.closure(package)) else { return (before, after) };
-    let (mut a, mut b) = (was.0.iter().zip(was.1).peekable(), is.0.iter().zip(is.1).peekable());
-    loop {
-        let order = match (a.peek(), b.peek()) {
-            (Some((a, _)), Some((b, _))) => old.unit.packages[**a as usize].cmp(&new.unit.packages[**b as usize]),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return (before, after),
-        };
-        if order.is_le()
-            && let Some((index, distance)) = a.next()
-            && order.is_lt()
-        {
-            before.push(old.at(*index, *distance));
-        }
-        if order.is_ge()
-            && let Some((index, distance)) = b.next()
-            && order.is_gt()
-        {
-            after.push(new.at(*index, *distance));
-        }
     }
 }
 
