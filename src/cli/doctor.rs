@@ -267,6 +267,9 @@ fn configuration(args: &DoctorArgs) -> Verdict<Config> {
         Ok(config) => config,
         Err(e) => return Verdict::error_of(&e, "correct it; deploy/koschei.toml explains every key"),
     };
+    if let Err(e) = super::kerberos::settle(&config) {
+        return Verdict::error_of(&e, "one keytab can hold the keys of several principals (`ktutil`)");
+    }
     let passive = if config.policy.passive { "; passive: nothing will be submitted" } else { "" };
     let (hubs, collections) = (config.hubs.len(), config.collections.len());
     let found = format!("{at} can be used; hubs: {hubs}, collections: {collections}{passive}");

@@ -10,6 +10,7 @@ mod doctor;
 mod follow;
 pub(crate) mod history;
 mod ingest;
+mod kerberos;
 mod live_hub;
 mod log;
 mod open;

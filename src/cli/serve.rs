@@ -48,6 +48,7 @@ pub(crate) struct ServeArgs {
 
 pub(super) async fn run(args: &ServeArgs) -> Done {
     let mut config = Config::load(&args.config)?;
+    super::kerberos::settle(&config)?;
     config.policy.passive |= args.passive;
     if config.hubs.is_empty() {
         return Err(CliError::Rejected(format!(

@@ -124,6 +124,7 @@ fn run(dir: &Path, program: &str, arguments: &[&str]) {
 #[case::whose_server_does_not_know_itself("false-server", "koschei.keytab")]
 #[case::that_the_server_refuses("refused", "koschei.keytab")]
 #[case::with_another_environment("environment", "koschei.keytab")]
+#[case::of_the_program_without_an_environment("program", "koschei.keytab")]
 fn a_login_with_kerberos(#[case] case: &str, #[case] keytab: &str) {
     Kdc::start().case(case, keytab);
 }
@@ -168,7 +169,7 @@ fn hub(case: &str, seen: &Seen) -> Reply {
     Reply::Http(200, vec![("WWW-Authenticate", format!("Negotiate {}", STANDARD.encode(proof)))], body)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the other tests with an environment"]
 async fn in_a_process_of_its_own() {
     let case = std::env::var("KOSCHEI_KERBEROS_CASE").unwrap();
@@ -184,12 +185,15 @@ async fn in_a_process_of_its_own() {
             "unknown-principal" => Some("nobody@KOSCHEI.TEST".to_owned()),
             _ => None,
         },
-        keytab: Some(if case == "environment" { "/another.keytab".into() } else { keytab.into() }),
+        keytab: Some(if case == "environment" { "/another.keytab".into() } else { keytab.clone().into() }),
         ccache: None,
     };
     let serverca = Some(authority.write(dir.path()));
     let settings = HubSettings { auth: auth.clone(), serverca, max_retries: 1, ..stub.settings() };
     let hub = HubClient::new(settings).unwrap();
+    if case == "program" {
+        return the_program_finds_its_keytab(&stub, dir.path(), &keytab, &authority.write(dir.path()));
+    }
     let mut session = hub.session();
     let outcome = session.call("build", vec![], &[]).await;
     match (case.as_str(), outcome) {
@@ -220,4 +224,32 @@ async fn in_a_process_of_its_own() {
         }
         (case, outcome) => panic!("{case}: {outcome:?}"),
     }
+}
+
+/// What the configuration says is enough: `koschei doctor`, and `serve` likewise, see to their environment themselves.
+fn the_program_finds_its_keytab(stub: &Stub, dir: &Path, keytab: &str, serverca: &Path) {
+    let hub = |name: &str, keytab: &str| {
+        format!(
+            "[[hub]]\nname = \"{name}\"\nserver = \"{}\"\ntopurl = \"{}\"\nauth = \"gssapi\"\nprincipal = \"{PRINCIPAL}\"\n\
+             keytab = \"{keytab}\"\nserverca = \"{}\"\n",
+            stub.settings().server,
+            dir.display(),
+            serverca.display()
+        )
+    };
+    let path = dir.join("koschei.toml");
+    let doctor = |text: &str| {
+        std::fs::write(&path, format!("[serve]\ncache_dir = \"{}\"\n{text}", dir.join("cache").display())).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
+        command.args(["doctor", "--json", "--timeout", "120", "--config"]).arg(&path);
+        command.arg("--db").arg(dir.join("koschei.db")).env_remove("KRB5_CLIENT_KTNAME").env_remove("KOSCHEI_DB");
+        let out = command.output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+    };
+    let said = doctor(&hub("primary", keytab));
+    let logins = stub.seen().iter().filter(|seen| seen.is_login() && seen.header("authorization").is_some()).count();
+    assert!(logins > 0, "nobody logged in with a ticket: {said}");
+    assert!(!said.contains("KRB5_CLIENT_KTNAME"), "{said}");
+    let said = doctor(&(hub("primary", keytab) + &hub("other", "/another.keytab")));
+    assert!(said.contains("into one keytab"), "{said}");
 }
