@@ -10,6 +10,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
 
 use smol_str::SmolStr;
 
@@ -21,6 +22,11 @@ use crate::event::{Chosen, PriorityParts};
 use crate::fold::arch::collection_allows;
 use crate::fold::{Collection, State};
 use crate::model::{Name, Timestamp};
+
+/// From so many packages on they are looked at by several threads.
+const SHARED_FROM: usize = 20_000;
+/// Most threads for that; more of them only wait for memory.
+const THREADS_MAX: usize = 4;
 
 /// A package that shall be rebuilt.
 #[derive(Clone, PartialEq, Debug)]
@@ -323,7 +329,7 @@ pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLo
 }
 
 /// How many packages there are, and those nothing in themselves or their collection holds back, in no order. What holds
-/// the whole collection `sound` is passed over.
+/// the whole collection `sound` is passed over. Shared between threads where there are many.
 fn due(
     state: &State,
     now: Timestamp,
@@ -331,13 +337,47 @@ fn due(
     sound: Option<usize>,
     held: &mut [u32; Hold::COUNT],
 ) -> (u32, Vec<Choice>) {
+    let all: usize = state.collections.values().map(|c| c.packages.len()).sum();
+    let threads = match all {
+        few if few < SHARED_FROM => 1,
+        _ => std::thread::available_parallelism().map_or(1, Into::into).min(THREADS_MAX),
+    };
+    let share = all.div_ceil(threads).max(1);
+    let part = |n: usize| due_among(state, now, policy, sound, n * share..(n + 1) * share);
+    let mut due = Vec::new();
+    let mut add = |(part, of_part): (Vec<Choice>, [u32; Hold::COUNT])| {
+        due.extend(part);
+        held.iter_mut().zip(of_part).for_each(|(sum, n)| *sum += n);
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|n| scope.spawn(move || part(n))).collect();
+        add(part(0));
+        for other in others {
+            add(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+    });
+    (u32::try_from(all).unwrap_or(u32::MAX), due)
+}
+
+/// The same of the packages at these places, counted through all collections.
+fn due_among(
+    state: &State,
+    now: Timestamp,
+    policy: &Policy,
+    sound: Option<usize>,
+    places: Range<usize>,
+) -> (Vec<Choice>, [u32; Hold::COUNT]) {
     let scale = TimeScale::of(policy);
-    let mut considered = 0;
-    let mut due: Vec<Choice> = Vec::new();
+    let (mut due, mut held) = (Vec::new(), [0; Hold::COUNT]);
+    let mut before = 0;
     for (ci, (cname, collection)) in state.collections.iter().enumerate() {
+        let count = collection.packages.len();
+        let inside = |place: usize| place.saturating_sub(before).min(count);
+        let (from, to) = (inside(places.start), inside(places.end));
+        before += count;
+        let Some(packages) = collection.packages.get_range(from..to) else { continue };
         let buildroot = collection.buildroot();
-        for (pi, (pname, package)) in collection.packages.iter().enumerate() {
-            considered += 1;
+        for (pi, (pname, package)) in (from..).zip(packages) {
             let mut first: Option<usize> = None;
             let priority = examine((cname, collection), (pname, package), buildroot, now, (policy, scale), |hold| {
                 if !(sound == Some(ci) && hold.holds_collection()) {
@@ -352,7 +392,7 @@ fn due(
             }
         }
     }
-    (considered, due)
+    (due, held)
 }
 
 /// The limits that keep a package from being chosen once it is due, at `mine.priority`: lifting all of them lets it through,
@@ -414,4 +454,113 @@ fn at_my_turn<'a>(state: &'a State, mut room: Room<'a>, mut waiting: Waiting<'a>
         }
     }
     room
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::CollectionSettings;
+    use crate::fold::{ArchResolution, ArchVerdict, Evidence, EvidenceKind, Latest, Package};
+    use crate::model::{BuildId, Hub, Outcome, Seq};
+
+    /// A package of which every third is untracked, and every fifth blocked.
+    fn package(n: i64) -> Package {
+        let build = BuildId(n);
+        let evidence = Evidence {
+            kind: EvidenceKind::Real(build),
+            source: "1-1".into(),
+            order: Seq::FIRST,
+            at: Timestamp::EPOCH,
+            repo: None,
+            assumed: false,
+            outcome: Some(Outcome::Ok),
+            running: false,
+            withdrawn: false,
+            event: None,
+            timed: true,
+        };
+        let verdict = ArchVerdict {
+            arch: "x86_64".into(),
+            source: "1-1".into(),
+            noarch: false,
+            ok: Some(true),
+            problem: None,
+            changes: Box::default(),
+            base: None,
+            truth: false,
+        };
+        Package {
+            tracked: Some(n % 3 != 0),
+            blocked: n % 5 == 0,
+            static_points: 1000,
+            resolved: Some(true),
+            latest: Some(Latest { build, source: "1-1".into(), at: Timestamp::EPOCH }),
+            evidence: vec![evidence],
+            verdicts: vec![verdict],
+            ..Package::default()
+        }
+    }
+
+    fn state(sizes: &[i64]) -> State {
+        let mut state = State::default();
+        for (c, size) in sizes.iter().enumerate() {
+            let name = Name::from(format!("c{c}"));
+            let mut collection = Collection::new(CollectionSettings {
+                display_name: name.to_string(),
+                hub: Hub::new("primary"),
+                target: name.clone(),
+                build_tag: name.clone(),
+                dest_tag: name.clone(),
+                build_group: "build".into(),
+                coefficient: 1000,
+                arches: Vec::new(),
+                track_all: true,
+                max_builds: None,
+                found: false,
+            });
+            let resolution = ArchResolution {
+                repo_id: None,
+                attachment: None,
+                group_ok: Some(true),
+                group_repo: None,
+                problems: Vec::new(),
+            };
+            collection.arches.insert("x86_64".into(), resolution);
+            collection.packages = (0..*size).map(|n| (Name::from(format!("p{n}")), package(n))).collect();
+            state.collections.insert(name, collection);
+        }
+        state
+    }
+
+    /// Shared between threads or not, the same is due.
+    #[test]
+    fn shares_add_up() {
+        let (state, now, policy) = (state(&[40, 0, 1, 30]), Timestamp::EPOCH.plus_secs(86_400), Policy::default());
+        let (whole, held) = due_among(&state, now, &policy, None, 0..71);
+        assert!(whole.len() > 20 && held.iter().filter(|n| **n > 0).count() > 1, "{} {held:?}", whole.len());
+        assert!(whole.iter().any(|c| (c.collection, c.package) == (3, 29)), "the last one, too");
+        for share in [1, 7, 40, 41, 70, 100] {
+            let (mut all, mut sum) = (Vec::new(), [0; Hold::COUNT]);
+            for from in (0..71).step_by(share) {
+                let (part, of_part) = due_among(&state, now, &policy, None, from..from + share);
+                all.extend(part);
+                sum.iter_mut().zip(of_part).for_each(|(sum, n)| *sum += n);
+            }
+            assert_eq!((&all, sum), (&whole, held), "{share} at a time");
+        }
+    }
+
+    #[test]
+    fn many_are_shared() {
+        let state = state(&[i64::try_from(SHARED_FROM).unwrap(), 3]);
+        let (now, policy) = (Timestamp::EPOCH.plus_secs(86_400), Policy::default());
+        let mut held = [0; Hold::COUNT];
+        let (considered, mut shared) = due(&state, now, &policy, None, &mut held);
+        let (mut alone, held_alone) = due_among(&state, now, &policy, None, 0..SHARED_FROM + 3);
+        for list in [&mut shared, &mut alone] {
+            list.sort_by_key(|c| (c.collection, c.package));
+        }
+        assert_eq!((considered as usize, held), (SHARED_FROM + 3, held_alone));
+        assert_eq!(shared, alone);
+    }
 }
