@@ -4,7 +4,8 @@
 //! its name. So a file with its name is whole, whatever happens when.
 //!
 //! What an earlier attempt left is gone on with where that is safe: within one download, by asking the server whether the file is still the same
-//! (`If-Range`); after a restart only where a checksum will tell.
+//! (`If-Range`); after a restart only where a checksum will tell. What is not gone on with is never emptied, another file is begun: somebody
+//! who was stopped may still be opening it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Write as _};
@@ -131,25 +132,21 @@ struct Part {
 }
 
 impl Part {
-    /// Opens what is there, or begins anew. Reads what is there for the digest.
-    fn open(path: &Path, kind: Option<ChecksumKind>, keep: bool) -> io::Result<Self> {
+    /// Opens what is there, or begins it. Reads what is there for the digest.
+    fn open(path: &Path, kind: Option<ChecksumKind>) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut digester = kind.map(ChecksumKind::digester);
         let mut length = 0;
-        if keep {
-            let mut buffer = vec![0; WRITE_BYTES];
-            loop {
-                let read = file.read(&mut buffer)?;
-                if read == 0 {
-                    break;
-                }
-                length += read as u64;
-                if let Some(digester) = &mut digester {
-                    digester.update(buffer.get(..read).unwrap_or_default());
-                }
+        let mut buffer = vec![0; WRITE_BYTES];
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
             }
-        } else {
-            file.set_len(0)?;
+            length += read as u64;
+            if let Some(digester) = &mut digester {
+                digester.update(buffer.get(..read).unwrap_or_default());
+            }
         }
         Ok(Self { file: BufWriter::with_capacity(WRITE_BYTES, file), length, digester })
     }
@@ -167,7 +164,9 @@ impl Part {
 
 impl Download {
     pub(super) fn new(url: Url, to: &Path, expected: Expected) -> Self {
-        Self { url, to: to.to_owned(), part: beside(to, PART), expected, validator: None, afresh: false }
+        // Only where a checksum will tell another attempt goes on with it, and so has to find it.
+        let part = if expected.checksum.is_some() { beside(to, PART) } else { unique_part(to) };
+        Self { url, to: to.to_owned(), part, expected, validator: None, afresh: false }
     }
 
     fn failed(&self) -> impl Fn(io::Error) -> Failure + use<> {
@@ -175,10 +174,16 @@ impl Download {
         move |source| Failure::Never(FetchError::Disk { path: path.clone(), source })
     }
 
-    async fn open(&self, kind: Option<ChecksumKind>) -> Result<Part, Failure> {
+    async fn open(&mut self, kind: Option<ChecksumKind>) -> Result<Part, Failure> {
         let keep = !self.afresh && (kind.is_some() || self.validator.is_some());
+        if !keep {
+            // What lies about of an earlier run goes as well.
+            self.discard();
+            drop(fs::remove_file(beside(&self.to, PART)));
+            self.part = unique_part(&self.to);
+        }
         let path = self.part.clone();
-        blocking(move || Part::open(&path, kind, keep)).await.map_err(self.failed())
+        blocking(move || Part::open(&path, kind)).await.map_err(self.failed())
     }
 
     /// Asks for what is missing. Gives the answer, or `None` when nothing is, and the part as the answer goes on with it.
@@ -206,7 +211,7 @@ impl Download {
             Ok(response) => response,
             Err(failure) => {
                 if part.length == 0 || matches!(failure, Failure::Never(_)) {
-                    self.discard().await;
+                    self.discard();
                 }
                 return Err(failure);
             }
@@ -274,11 +279,10 @@ impl Download {
         }
     }
 
-    /// The part is thrown away.
-    async fn discard(&self) {
-        let part = self.part.clone();
+    /// The part is thrown away, at once: done beside us it might be done later, when it is somebody else's.
+    fn discard(&self) {
         // It may not be there; and if it stays, the next attempt does not use it.
-        blocking(move || drop(fs::remove_file(part))).await;
+        drop(fs::remove_file(&self.part));
     }
 }
 
@@ -307,13 +311,13 @@ impl Attempt for Download {
             part.file.flush().map_err(self.failed())?;
             if let Err(failure) = received {
                 if let Failure::Never(_) = failure {
-                    self.discard().await;
+                    self.discard();
                 }
                 return Err(failure);
             }
         }
         if let Err(error) = self.expected.verify(&from, kind, part.digester.map(Digester::finish)) {
-            self.discard().await;
+            self.discard();
             if resumed {
                 self.afresh = true;
                 return Err(Trouble::Changed("all of it together has another checksum").into());
