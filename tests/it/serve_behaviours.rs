@@ -440,3 +440,38 @@ fn postgres(server: &servers::Server, what: &str) {
     let out = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(out.success(), "pg_ctl {what}");
 }
+
+/// Hubs from 1.35 on make repositories on demand: where nobody else does, the service asks for one when the build tag has moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_is_asked_for_where_none_is_made() {
+    let mut live = Live::new();
+    small(&live.hub);
+    live.tables = format!("request_repo_after_secs = 1\n{COLLECTION}");
+    live.start();
+    let _builders = live.hub.start_builders(Duration::from_millis(20));
+    let app = |s: &koschei::fold::State| s.package("f99", "app").map(|p| p.state(true));
+    live.wait("app is rebuilt", |s| app(s) == Some(PackageState::Ok)).await;
+    let tasks = |hub: &Hub| hub.dump().tasks.len();
+    let (before, repos) = (tasks(&live.hub), live.hub.see(|w| w.repos.len()));
+    assert_eq!(live.hub.see(|w| w.repo_requests.len()), 0, "the repository that is there covers everything");
+    live.hub.change(|tx| {
+        let build = NewBuild::new("libfoo-1.1-1.fc99")
+            .build_requires(&["make"])
+            .binary_with("libfoo", &["x86_64", "aarch64"], &["libfoo.so.1"], &[])
+            .binary("libfoo-devel", &["x86_64", "aarch64"], &["libfoo"]);
+        tx.import_build(&build)?;
+        tx.tag_build("f99", &build.nvr(), false)
+    });
+    let newest = |s: &koschei::fold::State| s.collections["f99"].newest_repo;
+    let first = newest(&live.state().await);
+    live.wait("a newer repository is resolved", |s| {
+        let c = &s.collections["f99"];
+        c.newest_repo > first && c.arches.values().all(|a| a.repo_id == c.newest_repo)
+    })
+    .await;
+    let (requests, koschei) = live.hub.see(|w| (w.repo_requests.clone(), w.user_named("koschei").unwrap().id));
+    assert_eq!(requests.len(), 1, "one move, one request: {requests:?}");
+    assert_eq!(requests[0].owner, koschei);
+    assert!(live.hub.see(|w| w.repos.len()) > repos && tasks(&live.hub) >= before);
+    live.stop();
+}
