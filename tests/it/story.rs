@@ -176,6 +176,7 @@ pub(crate) fn settings(name: &str) -> CollectionSettings {
         track_all: true,
         max_builds: None,
         found: false,
+        builds_on: None,
     }
 }
 
