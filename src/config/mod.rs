@@ -168,7 +168,7 @@ pub struct CollectionConfig {
     #[serde(default)]
     pub max_builds: Option<u32>,
     /// Its scratch builds run on another hub; default: on its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub builds_on: Option<BuildsOnConfig>,
     /// Settings of single packages.
     #[serde(default, rename = "package")]
