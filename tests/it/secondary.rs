@@ -53,6 +53,19 @@ fn rebuilds<'a>(w: &'a World, collection: &str, package: &str) -> Vec<&'a Eviden
     p.evidence.iter().filter(|e| matches!(e.kind, EvidenceKind::Scratch(_))).collect()
 }
 
+/// The open request of a package of `f99` shall be cancelled.
+fn cancelled(w: &World, package: &str) -> RebuildCancelRequested {
+    RebuildCancelRequested {
+        collection: "f99".into(),
+        package: package.into(),
+        hub: Hub::new("builder"),
+        task_id: None,
+        rebuild: Some(w.open(package)),
+        reason: "a test".to_owned(),
+        by: None,
+    }
+}
+
 fn target(hub: &str, name: &str, tags: Option<(&str, &str)>) -> TargetObserved {
     let (build_tag, dest_tag) = tags.map(|(b, d)| (Name::from(b), Name::from(d))).unzip();
     TargetObserved { hub: Hub::new(hub), target: name.into(), build_tag, dest_tag }
@@ -126,6 +139,12 @@ fn one_collection_on_two_hubs_one_after_the_other() {
     assert_eq!(ends(&w), [(None, Some(Outcome::GenuineFailure)), (Some(Hub::new("builder")), None)]);
     w.operator(task("builder", "f99-here", 7, "foo-1-1", TaskState::Closed, None));
     assert_eq!((w.is("foo"), w.state().collections["f99"].running), (PackageState::Ok, 0));
+    let why = w.state().hubs[&Hub::new("builder")].tasks[&TaskId(7)].reason.clone().unwrap();
+    let said = w.all(|e| match e {
+        Event::PackageStateChanged(c) => Some(c.reason),
+        _ => None,
+    });
+    assert_eq!(said.last().unwrap(), &format!("rebuild 7 of 1-1: {why}"));
     // Watched on the hub it was built on, it is its own again, and what ran on the old one was elsewhere.
     let moved = CollectionSettings { hub: Hub::new("builder"), ..settings("f99") };
     w.operator(CollectionEdited { collection: "f99".into(), settings: moved });
@@ -223,6 +242,24 @@ fn a_request_goes_to_the_building_hub() {
     assert_eq!((w.outcomes("foo").len(), w.outcomes("bar").len()), (1, 0));
     assert_eq!(w.state().rebuilds.keys().copied().collect::<Vec<_>>(), [other], "the other's request is open");
     w.sound();
+}
+
+/// Of two tasks with a decision's id the lower is ours, also where it is seen after the other has ended; on the hub that builds.
+#[test]
+fn the_lower_task_is_ours_on_the_building_hub() {
+    let mut w = world();
+    w.submits();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", Z1)]);
+    w.points("foo", PriorityKind::Manual, 1000);
+    w.pass(60);
+    let decision = w.open("foo");
+    w.operator(task("builder", "f99-here", 50, "foo-1-1", TaskState::Closed, Some(decision)));
+    assert_eq!(w.state().rebuilds.len(), 0, "it is closed");
+    w.operator(task("builder", "f99-here", 49, "foo-1-1", TaskState::Open, Some(decision)));
+    let tasks = &w.state().hubs[&Hub::new("builder")].tasks;
+    assert_eq!((tasks[&TaskId(49)].rebuild, tasks[&TaskId(50)].rebuild), (Some(decision), None));
+    w.audited();
 }
 
 /// One that runs too long is given up on the hub it runs on.
@@ -348,13 +385,20 @@ fn loads_are_of_the_hub_that_builds() {
             });
         }
     };
+    let asked = |w: &mut World| w.requests().iter().map(|r| r.collection.to_string()).collect::<Vec<_>>();
+    // Of the other hub nothing is known yet: it limits nothing, and is not taken for this one.
     w.load_on("primary", &[("x86_64", 900)]);
+    push(&mut w);
+    w.pass(60);
+    assert_eq!(asked(&mut w), ["f99"]);
+    w.operator(cancelled(&w, "foo"));
+    w.load_on("builder", &[("x86_64", 950)]);
+    w.repo(3, &[ok("foo-1-1", Z2)]);
+    assert_eq!(asked(&mut w), Vec::<String>::new(), "both are busy");
     w.load_on("builder", &[("x86_64", 100)]);
     // Nothing is built there.
     w.load_on("third", &[("x86_64", 1000)]);
-    push(&mut w);
     w.pass(60);
-    let asked = |w: &mut World| w.requests().iter().map(|r| r.collection.to_string()).collect::<Vec<_>>();
     assert_eq!(asked(&mut w), ["f99"]);
     let used = w.all(|e| match e {
         Event::EvaluationMade(m) => m.load,
