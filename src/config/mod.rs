@@ -436,8 +436,7 @@ mod tests {
 
     #[test]
     fn built_on_another_hub() {
-        let hubs =
-            "[[hub]]\nserver='https://a.example/kojihub'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\n";
+        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
         let own = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='d'\nhub='other'\n";
         let config = load(&format!("{hubs}{own}[collection.builds_on]\nhub = 'primary'\ntarget = 'c'")).unwrap();
         let settings = config.settings(Source::Hub);
@@ -463,8 +462,7 @@ mod tests {
         assert!(said("[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\ncoefficient=-1").contains("coefficient"));
         let over = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n[[collection.package]]\nname='p'\narch_override='x86_64 ^s390x'";
         assert!(said(over).contains("package `p`"));
-        let hubs =
-            "[[hub]]\nserver='https://a.example/kojihub'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\n";
+        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
         let built = |on: &str| format!("{hubs}[[collection]]\nname='a'\ntarget='c'\nhub='other'\nbuilds_on = {on}");
         assert!(said(&built("{ hub = 'third', target = 'c' }")).contains("no `[[hub]]` of that name"));
         assert!(said(&built("{ hub = 'other', target = 'c' }")).contains("which is its own hub"));

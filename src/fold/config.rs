@@ -91,7 +91,7 @@ impl State {
                 }
                 if c.settings.hub != settings.hub {
                     c.chain.clear();
-                    rename_hubs(c, &settings.hub);
+                    leave_hub(c, &settings.hub);
                 }
                 // Whether the new target is there will be seen; the old one's fate is none of its business.
                 c.target_gone &= c.settings.building() == settings.building();
@@ -224,10 +224,12 @@ fn gone(hubs: &Map<Hub, HubState>, c: &Collection) -> Vec<Name> {
     gone
 }
 
-/// Says of a collection's rebuilds anew on which hub they ran, before its own becomes another one.
-fn rename_hubs(c: &mut Collection, new: &Hub) {
+/// Says of a collection's rebuilds anew on which hub they ran, before its own becomes another one. The repositories of the old one are
+/// none of the new one's, whatever their numbers.
+fn leave_hub(c: &mut Collection, new: &Hub) {
     let old = c.settings.hub.clone();
     for e in c.packages.values_mut().flat_map(|p| &mut p.evidence) {
+        (e.repo, e.assumed) = (None, false);
         if matches!(e.kind, EvidenceKind::Scratch(_)) {
             e.hub = Some(e.hub(&old).clone()).filter(|hub| hub != new);
         }

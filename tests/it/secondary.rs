@@ -150,6 +150,7 @@ fn one_collection_on_two_hubs_one_after_the_other() {
     w.operator(CollectionEdited { collection: "f99".into(), settings: moved });
     let hubs: Vec<_> = ends(&w).into_iter().map(|(hub, _)| hub).collect();
     assert_eq!(hubs, [Some(Hub::new("primary")), None]);
+    assert!(rebuilds(&w, "f99", "foo").iter().all(|e| e.repo.is_none()), "repositories of the old hub");
     w.sound();
 }
 
