@@ -119,7 +119,7 @@ fn watched_on_one_hub_and_built_on_another() {
     let said = doctor(&live);
     said.others_are_well(&["permissions", "database"]);
     assert!(
-        said.of("building").1.contains("target f99-riscv on primary, build tag f99-build, x86_64, aarch64"),
+        said.of("building").1.contains("target f99-riscv on primary, build tag f99-riscv-build, x86_64, aarch64"),
         "{said:?}"
     );
     let logins: Vec<&Value> = said.out["checks"].as_array().unwrap().iter().filter(|c| c["check"] == "login").collect();

@@ -10,7 +10,7 @@ use koschei::log::EventLog;
 use koschei::model::{self, PackageState, RepoId, TaskId};
 
 use crate::hub::ops::tasks::NewTask;
-use crate::hub::{Gate, Hub, Lie, NewBuild, Outcome, Settings, V};
+use crate::hub::{Gate, Hub, Inherit, Lie, NewBuild, Outcome, Settings, V};
 use crate::live::Live;
 use crate::serve_first::small;
 
@@ -18,14 +18,20 @@ const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 const REBUILT: [&str; 4] = ["bash", "make", "libfoo", "app"];
 
 /// `Live` with its hub as the one that builds, and another beside it: `riscv`, which is only looked at. Both have the same packages, in tags of
-/// the same names; what differs are numbers.
+/// the same names; what differs are numbers, and the build tag that builds.
 pub(crate) fn two_hubs() -> (Live, Hub) {
     let mut live = Live::new();
     let watched = Hub::start(Settings::new(live.dir.path().join("riscv")));
     small(&watched);
     small(&live.hub);
-    live.hub.change(|tx| tx.create_target("f99-riscv", "f99-build", "f99"));
+    live.hub.change(|tx| {
+        tx.create_tag("f99-riscv-build", "x86_64 aarch64")?;
+        tx.add_inheritance("f99-riscv-build", "f99", Inherit::default())?;
+        tx.add_group_packages("f99-riscv-build", "build", &["bash", "make"])?;
+        tx.create_target("f99-riscv", "f99-riscv-build", "f99")
+    });
     live.hub.change(|tx| tx.new_repo("f99-build"));
+    live.hub.change(|tx| tx.new_repo("f99-riscv-build"));
     live.tables = format!(
         r#"
 [[hub]]
@@ -172,7 +178,7 @@ async fn watched_on_one_hub_and_built_on_another() {
     assert_eq!(of("riscv")["builds_on"]["target"], "f99-riscv");
     assert_eq!(of("riscv")["stopped"][0], "the collection's build target does not exist");
     assert_eq!((of("local").get("stopped"), of("local").get("builds_on")), (None, None));
-    live.hub.change(|tx| tx.create_target("f99-riscv", "f99-build", "f99"));
+    live.hub.change(|tx| tx.create_target("f99-riscv", "f99-riscv-build", "f99"));
     live.wait("it goes on", |s| {
         !s.collections["riscv"].target_gone && s.running() == 0 && {
             let base = s.package("riscv", "app").unwrap().base().unwrap();
