@@ -176,6 +176,9 @@ async fn watched_on_one_hub_and_built_on_another() {
     let of =
         |name: &str| shown["collections"].as_array().unwrap().iter().find(|c| c["collection"] == name).unwrap().clone();
     assert_eq!(of("riscv")["builds_on"]["target"], "f99-riscv");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
+    let text = String::from_utf8(command.args(["status", "--db", &live.db]).output().unwrap().stdout).unwrap();
+    assert!(text.contains("  built on hub primary, target f99-riscv\n"), "{text}");
     assert_eq!(of("riscv")["stopped"][0], "the collection's build target does not exist");
     assert_eq!((of("local").get("stopped"), of("local").get("builds_on")), (None, None));
     live.hub.change(|tx| tx.create_target("f99-riscv", "f99-riscv-build", "f99"));
