@@ -373,6 +373,7 @@ impl Generator {
             track_all: true,
             max_builds: None,
             found: true,
+            builds_on: None,
         };
         let observed = |tag: &Name, parent: &Name| TagObserved {
             hub: settings.hub.clone(),

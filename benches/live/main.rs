@@ -260,7 +260,7 @@ fn stages(ended: &[Ended], repo: i64, t0: f64, appended: usize) -> Vec<f64> {
     let mut at = vec![after("taken in", None), after("looked", None)];
     at.extend(STAGES[2..12].iter().map(|(stage, _)| after(stage, Some(repo))));
     at.push(Some(ended[appended].at));
-    at.push(ended.iter().skip(appended).filter(|e| e.is("submitted", None)).map(|e| e.at).last());
+    at.push(ended.iter().skip(appended).filter(|e| e.is("submitted", None)).map(|e| e.at).next_back());
     at.into_iter()
         .zip(STAGES)
         .map(|(at, (stage, _))| at.unwrap_or_else(|| panic!("{stage} is not said")) - t0)

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::decide::Policy;
 use crate::decide::eligibility::{priority_of, stopped};
-use crate::engine::follow::state_reason;
-use crate::event::{DependencyMove, PriorityParts};
+use crate::engine::follow::{reason_of, state_reason};
+use crate::event::{BuildsOn, DependencyMove, PriorityParts};
 use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
-use crate::model::{BuildrootState, Name, PackageState, Seq, Timestamp};
+use crate::model::{BuildrootState, Hub, Name, PackageState, Seq, Timestamp};
 
 /// All states, what needs looking at first.
 pub(crate) const STATES: [PackageState; 6] = [
@@ -35,6 +35,9 @@ pub(crate) struct BuildView {
     pub(crate) build_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task_id: Option<i64>,
+    /// The hub of the task, where that is not the collection's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hub: Option<Hub>,
     pub(crate) nvr: String,
     /// Koji's word for the task or build state, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +108,9 @@ pub(crate) struct CollectionView {
     pub(crate) display_name: String,
     pub(crate) build_tag: Name,
     pub(crate) dest_tag: Name,
+    /// The hub its scratch builds run on, where that is not its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) builds_on: Option<BuildsOn>,
     pub(crate) buildroot: BuildrootState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) newest_repo: Option<i64>,
@@ -178,6 +184,7 @@ pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> Collecti
         display_name: c.settings.display_name.clone(),
         build_tag: c.settings.build_tag.clone(),
         dest_tag: c.settings.dest_tag.clone(),
+        builds_on: c.settings.builds_on.clone(),
         buildroot: c.buildroot(),
         newest_repo: c.newest_repo.map(|r| r.0),
         resolved: c.arches.iter().filter_map(|(a, r)| Some((a.clone(), r.repo_id?.0))).collect(),
@@ -195,10 +202,9 @@ pub(crate) fn package(
     now: Timestamp,
     policy: &Policy,
 ) -> PackageView {
-    let hub = state.hubs.get(&c.settings.hub);
     let word = p.state(c.settings.track_all);
-    let reason = state_reason(p, word, |t| hub?.tasks.get(&t)?.reason.clone());
-    let changes = p.verdicts_in_use(&c.settings.arches).flat_map(|v| {
+    let reason = state_reason(p, word, |e, task| reason_of(state, c, e, task));
+    let changes = p.verdicts_in_use(c.allowed()).flat_map(|v| {
         v.changes.iter().filter_map(|(index, distance)| {
             Some(ChangeView {
                 arch_of_build: v.arch.clone(),
@@ -232,7 +238,7 @@ pub(crate) fn package(
 }
 
 fn build(state: &State, c: &Collection, package: &Name, e: &Evidence) -> BuildView {
-    let hub = state.hubs.get(&c.settings.hub);
+    let hub = state.hubs.get(e.hub(&c.settings.hub));
     let (kind, build_id, task_id, koji_state, reason) = match e.kind {
         EvidenceKind::Real(id) => {
             let build = hub.and_then(|h| h.builds.get(&id));
@@ -249,6 +255,7 @@ fn build(state: &State, c: &Collection, package: &Name, e: &Evidence) -> BuildVi
         kind,
         build_id,
         task_id,
+        hub: e.hub.clone(),
         nvr: if e.source.is_empty() { package.to_string() } else { format!("{package}-{}", e.source) },
         koji_state: koji_state.map(str::to_owned),
         outcome: e.outcome,

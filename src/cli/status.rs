@@ -82,6 +82,9 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
             c.running,
             if resolved.is_empty() { "none".to_owned() } else { resolved.join(", ") }
         )?;
+        if let Some(on) = &c.builds_on {
+            writeln!(out, "  built on hub {}, target {}", on.hub, on.target)?;
+        }
         for stopped in &c.stopped {
             writeln!(out, "  nothing is rebuilt: {}", one_line(stopped, 160))?;
         }

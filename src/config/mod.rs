@@ -14,9 +14,10 @@ use crate::decide::Policy;
 use crate::decide::arches::ArchOverride;
 use crate::decide::policy::PolicyError;
 use crate::engine::Settings;
+use crate::event::operator::SRPM_ROOT;
 use crate::event::{
-    CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet, PackageSkipResolutionSet,
-    PackageTracked, PackageUntracked, PriorityKind, Source,
+    BuildsOn, CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
+    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, Source,
 };
 use crate::model::{Class, Classified, Hub, Name};
 use crate::resolve::Mode;
@@ -166,9 +167,38 @@ pub struct CollectionConfig {
     /// Most rebuilds at a time.
     #[serde(default)]
     pub max_builds: Option<u32>,
+    /// Its scratch builds run on another hub; default: on its own.
+    #[serde(default)]
+    pub builds_on: Option<BuildsOnConfig>,
     /// Settings of single packages.
     #[serde(default, rename = "package")]
     pub packages: Vec<PackageConfig>,
+}
+
+/// Where a collection's scratch builds run that are another hub's, as written.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildsOnConfig {
+    /// The hub that builds.
+    pub hub: Option<String>,
+    /// Build target there.
+    pub target: Option<String>,
+    /// Where it finds the source packages of the collection's hub, relative to its work directory; default: `..`.
+    pub srpm_root: Option<String>,
+}
+
+impl BuildsOnConfig {
+    /// As the log has it.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn settings(&self) -> Result<BuildsOn, String> {
+        let hub = self.hub.as_ref().ok_or("`builds_on` needs `hub`: the one that builds")?;
+        let target =
+            self.target.as_ref().ok_or_else(|| format!("`builds_on` needs `target`: a build target on hub `{hub}`"))?;
+        let srpm_root = self.srpm_root.clone().unwrap_or_else(|| SRPM_ROOT.to_owned());
+        Ok(BuildsOn { hub: Hub::new(hub), target: target.into(), srpm_root })
+    }
 }
 
 /// A package's settings, as written.
@@ -253,6 +283,13 @@ impl Config {
             if let Some(bad) = tags.into_iter().flatten().chain(packages).chain(&c.arches).find(|n| bad_name(n)) {
                 return Err(format!("{at}: `{bad}` cannot be the name of a tag, hub, architecture or package"));
             }
+            if let Some(b) = &c.builds_on {
+                let b = b.settings().map_err(|e| format!("{at}: {e}"))?;
+                b.check(&Hub::new(on)).map_err(|e| format!("{at}: {e}"))?;
+                if !self.hubs.is_empty() && !self.hubs.iter().any(|h| h.name == b.hub.as_str()) {
+                    return Err(format!("{at}: it builds on `{}`, and there is no `[[hub]]` of that name", b.hub));
+                }
+            }
             if let Some(both) = c.track.iter().find(|n| c.untrack.contains(n)) {
                 return Err(format!("{at}: `{both}` stands in `track` and in `untrack`"));
             }
@@ -326,6 +363,8 @@ impl Config {
             track_all: c.track_all,
             max_builds: c.max_builds,
             found: false,
+            // Checked to be one.
+            builds_on: c.builds_on.as_ref().and_then(|b| b.settings().ok()),
         };
         let mut events: Vec<Event> = vec![CollectionCreated { collection: collection.clone(), settings }.into()];
         let package = |name: &String| (collection.clone(), Name::from(name));
@@ -396,6 +435,19 @@ mod tests {
     }
 
     #[test]
+    fn built_on_another_hub() {
+        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
+        let own = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='d'\nhub='other'\n";
+        let config = load(&format!("{hubs}{own}[collection.builds_on]\nhub = 'primary'\ntarget = 'c'")).unwrap();
+        let settings = config.settings(Source::Hub);
+        let Event::CollectionCreated(c) = &settings.wanted[0] else { panic!("{:?}", settings.wanted) };
+        let expected = BuildsOn { hub: Hub::new("primary"), target: "c".into(), srpm_root: "..".to_owned() };
+        assert_eq!(c.settings.builds_on, Some(expected));
+        assert_eq!(c.settings.building(), (&Hub::new("primary"), &Name::from("c")));
+        assert!(toml::to_string(&config).unwrap().contains("[collection.builds_on]"), "shown by check-config");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let said = |text: &str| {
             let error = load(text).unwrap_err();
@@ -410,6 +462,17 @@ mod tests {
         assert!(said("[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\ncoefficient=-1").contains("coefficient"));
         let over = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n[[collection.package]]\nname='p'\narch_override='x86_64 ^s390x'";
         assert!(said(over).contains("package `p`"));
+        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
+        let built = |on: &str| format!("{hubs}[[collection]]\nname='a'\ntarget='c'\nhub='other'\nbuilds_on = {on}");
+        assert!(said(&built("{ hub = 'third', target = 'c' }")).contains("no `[[hub]]` of that name"));
+        assert!(said(&built("{ hub = 'other', target = 'c' }")).contains("which is its own hub"));
+        assert!(
+            said(&built("{ hub = 'primary' }")).contains("`builds_on` needs `target`: a build target on hub `primary`")
+        );
+        assert!(said(&built("{ target = 'c' }")).contains("`builds_on` needs `hub`"));
+        assert!(said(&built("{ hub = 'primary', target = 'a b' }")).contains("cannot be a build target"));
+        assert!(said(&built("{ hub = 'primary', target = 'c', srpm_root = '' }")).contains("srpm_root"));
+        assert!(said(&built("{ hub = 'primary', target = 'c', tag = 'x' }")).contains("tag"));
         assert!(matches!(Config::load(Path::new("/no/such/file")), Err(ConfigError::Read { .. })));
     }
 }

@@ -36,7 +36,7 @@ pub enum Hold {
         /// When it was decided.
         since: Timestamp,
     },
-    /// The collection's target is not there.
+    /// The collection's target is not there: that of its building hub, where another hub builds.
     TargetGone,
     /// The collection's build tag or dest tag is not there.
     TagGone {
@@ -272,13 +272,12 @@ pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, b
     if package.verdicts.is_empty()
         && let Some(list) = &package.arch_override
     {
-        let allowed =
-            |a: &&Name| arch::collection_allows(&collection.settings.arches, a) && arch::override_allows(list, a);
+        let allowed = |a: &&Name| collection.allowed().has(a) && arch::override_allows(list, a);
         return (collection.arches.keys().filter(allowed).cloned().collect(), false);
     }
     let mut noarch = false;
     let arches = package
-        .verdicts_in_use(&collection.settings.arches)
+        .verdicts_in_use(collection.allowed())
         .filter(|v| v.ok.is_some())
         .map(|v| {
             noarch |= v.noarch;
@@ -375,7 +374,7 @@ fn resolution(collection: &Collection, package: &Package, source: Option<&SmolSt
     let mut looked_at = false;
     let mut usable = false;
     let mut current = true;
-    for v in package.verdicts_in_use(&collection.settings.arches) {
+    for v in package.verdicts_in_use(collection.allowed()) {
         looked_at = true;
         usable |= v.ok.is_some();
         current &= source.is_none_or(|s| *s == v.source);

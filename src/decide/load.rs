@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arches::{NOARCH, canonical};
-use crate::model::Name;
+use crate::model::{Hub, Name};
 
 /// A load that leaves nothing: all capacity is used, or there is none.
 pub const FULL: u32 = 1000;
@@ -36,6 +36,9 @@ pub struct Host {
 }
 
 /// Load per canonical architecture in thousandths, rounded up: a load is above a limit exactly when its rounded value is.
+///
+/// Of several hubs it holds the loads of each, as `HUB/ARCH` ([`ArchLoads::of_hubs`]); [`ArchLoads::by_hub`] takes them apart. Logs of before
+/// hold one load per architecture for all hubs, and mean that.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ArchLoads(#[schemars(with = "BTreeMap<String, u32>")] pub BTreeMap<Name, u32>);
@@ -44,6 +47,33 @@ impl ArchLoads {
     /// The loads of the tag's architectures. Cost: hosts × architectures.
     pub fn measure(hosts: &[Host], tag_arches: &[Name]) -> Self {
         Self(tag_arches.iter().map(|a| canonical(a)).map(|a| (a.into(), load_of(hosts, a))).collect())
+    }
+
+    /// The loads of several hubs in one.
+    pub fn of_hubs<'a>(hubs: impl IntoIterator<Item = (&'a Hub, &'a Self)>) -> Self {
+        let mut all = BTreeMap::new();
+        for (hub, loads) in hubs {
+            // One without any builder has told as well, and carries nothing.
+            let nothing = loads.0.is_empty().then(|| (Name::default(), FULL));
+            let of_hub = loads.0.iter().map(|(a, load)| (a.clone(), *load)).chain(nothing);
+            all.extend(of_hub.map(|(arch, load)| (Name::from(format!("{hub}{BETWEEN}{arch}")), load)));
+        }
+        Self(all)
+    }
+
+    /// Taken apart by the hubs they are of. Cost: O(entries) where there are several.
+    pub fn by_hub(&self) -> Loads<'_> {
+        if !self.0.keys().any(|k| k.contains(BETWEEN)) {
+            return Loads::All(self);
+        }
+        let mut hubs: BTreeMap<&str, Self> = BTreeMap::new();
+        for (key, load) in &self.0 {
+            if let Some((hub, arch)) = key.split_once(BETWEEN) {
+                let of_hub = hubs.entry(hub).or_default();
+                of_hub.0.extend((!arch.is_empty()).then(|| (arch.into(), *load)));
+            }
+        }
+        Loads::Each(hubs)
     }
 
     /// As an evaluation records them.
@@ -86,6 +116,28 @@ impl ArchLoads {
             return Vec::new();
         }
         self.0.iter().filter(|&(_, &load)| load > limit).map(|(arch, _)| arch.clone()).collect()
+    }
+}
+
+/// Stands between hub and architecture; no hub's name contains it.
+const BETWEEN: char = '/';
+
+/// Whose loads count for whom.
+#[derive(Clone, Debug)]
+pub enum Loads<'a> {
+    /// One load per architecture for all.
+    All(&'a ArchLoads),
+    /// Each hub its own.
+    Each(BTreeMap<&'a str, ArchLoads>),
+}
+
+impl Loads<'_> {
+    /// What builds on a hub meet; `None`: that hub did not tell, and limits nothing.
+    pub fn of(&self, hub: &Hub) -> Option<&ArchLoads> {
+        match self {
+            Self::All(loads) => Some(loads),
+            Self::Each(hubs) => hubs.get(hub.as_str()),
+        }
     }
 }
 
@@ -202,6 +254,20 @@ mod tests {
             Some(names("i386")),
             "nobody is known to build it"
         );
+    }
+
+    /// Builds meet the load of the hub they run on, of that alone, and none where it is not known; what old logs hold counts for all.
+    #[test]
+    fn each_hub_has_its_own() {
+        let (one, two, three) = (Hub::new("one"), Hub::new("two"), Hub::new("three"));
+        let (busy, idle) = (loads(&[("x86_64", 900), ("s390x", 10)]), loads(&[("x86_64", 100)]));
+        let both = ArchLoads::from_recorded(&ArchLoads::of_hubs([(&one, &busy), (&two, &idle)]).recorded());
+        assert_eq!(both.0.keys().map(Name::as_str).collect::<Vec<_>>(), ["one/s390x", "one/x86_64", "two/x86_64"]);
+        let by_hub = both.by_hub();
+        assert_eq!((by_hub.of(&one), by_hub.of(&two), by_hub.of(&three)), (Some(&busy), Some(&idle), None));
+        assert_eq!((busy.by_hub().of(&one), busy.by_hub().of(&three)), (Some(&busy), Some(&busy)));
+        let without = ArchLoads::of_hubs([(&one, &idle), (&two, &ArchLoads::default())]);
+        assert_eq!(without.by_hub().of(&two).map(|l| l.of("x86_64")), Some(FULL), "no builder at all");
     }
 
     /// A limit of 1000 switches the rule off, even where no builder is known (T39's other half: nothing is asked then).

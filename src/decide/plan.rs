@@ -15,11 +15,10 @@ use std::ops::Range;
 use smol_str::SmolStr;
 
 use super::eligibility::{Hold, build_arches, examine};
-use super::load::{ArchLoads, overloaded_arches};
+use super::load::{ArchLoads, Loads, overloaded_arches};
 use super::policy::Policy;
 use super::priority::{Points, Priority, TimeScale};
 use crate::event::{Chosen, PriorityParts};
-use crate::fold::arch::collection_allows;
 use crate::fold::{Collection, State};
 use crate::model::{Name, Timestamp};
 
@@ -85,7 +84,7 @@ pub fn parts(p: &Priority) -> PriorityParts {
 /// Room for rebuilds while choosing.
 #[derive(Clone)]
 struct Room<'a> {
-    load: Option<&'a ArchLoads>,
+    load: Option<Loads<'a>>,
     load_threshold: u32,
     paused: Option<SmolStr>,
     requests: u32,
@@ -123,7 +122,7 @@ impl<'a> Room<'a> {
         let running = state.running().saturating_sub(own.map_or(0, |(_, n)| n));
         let hour = |limit: u32| (limit.saturating_sub(state.requests_of_last_hour(now)), limit);
         Room {
-            load,
+            load: load.map(ArchLoads::by_hub),
             load_threshold: policy.load_threshold,
             paused: state.paused.clone(),
             requests: policy.max_requests_per_evaluation,
@@ -159,13 +158,13 @@ impl<'a> Room<'a> {
         if room.left == 0 {
             return Some(Hold::CollectionLimit);
         }
-        let loads = self.load?;
         let collection = &state.collections[c.collection];
+        let loads = self.load.as_ref()?.of(collection.settings.building_hub())?;
         let (mut arches, noarch) = build_arches(collection, &collection.packages[c.package]);
         if noarch || arches.is_empty() {
             // It goes to any architecture of the collection (noarch), or to all of them (never resolved, so nothing limits it), as far
             // as those are known.
-            let allowed = |a: &&Name| collection_allows(&collection.settings.arches, a);
+            let allowed = |a: &&Name| collection.allowed().has(a);
             arches = collection.arches.keys().filter(allowed).cloned().collect();
             if arches.is_empty() {
                 arches.extend(loads.0.keys().filter(allowed).cloned());
@@ -478,6 +477,7 @@ mod tests {
             withdrawn: false,
             event: None,
             timed: true,
+            hub: None,
         };
         let verdict = ArchVerdict {
             arch: "x86_64".into(),
@@ -517,6 +517,7 @@ mod tests {
                 track_all: true,
                 max_builds: None,
                 found: false,
+                builds_on: None,
             });
             let resolution = ArchResolution {
                 repo_id: None,

@@ -199,7 +199,7 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             };
             let derived = p.state(track_all);
             if derived != c.new || p.announced != c.old {
-                let why = state_reason(p, derived, |_| None);
+                let why = state_reason(p, derived, |_, _| None);
                 audit.find(e.seq, &e.event, None, format!("says {}, the state is {derived}: {why}", c.new));
             }
         }

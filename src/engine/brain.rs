@@ -358,7 +358,7 @@ impl<E: Eyes> Brain<E> {
                 let known = self.state.hubs.get(&t.hub).and_then(|h| h.targets.get(&t.target));
                 if t.build_tag.is_none() || t.dest_tag.is_none() {
                     // Not there, and never seen either: that is known only once those who submit to it know.
-                    let theirs = |c: &&Collection| c.settings.hub == t.hub && c.settings.target == t.target;
+                    let theirs = |c: &&Collection| c.settings.building() == (&t.hub, &t.target);
                     return known.is_none() && self.state.collections.values().filter(theirs).all(|c| c.target_gone);
                 }
                 known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default()
@@ -507,6 +507,7 @@ impl<E: Eyes> Brain<E> {
             track_all: true,
             max_builds: None,
             found: true,
+            builds_on: None,
         };
         match self.state.collections.get(&name) {
             Some(c) if !c.settings.found || c.settings == settings => {}

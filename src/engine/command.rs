@@ -81,9 +81,11 @@ pub struct CancelCommand {
     pub cause: CommandCause,
 }
 
-/// Where Koji finds a tagged source package, relative to its work directory (`../packages/N/V/R/src/…`).
-pub fn srpm_path(nvr: &Nvr) -> String {
-    format!("../packages/{}/{}/{}/src/{nvr}.src.rpm", nvr.name, nvr.version, nvr.release)
+/// Where Koji finds a tagged source package, relative to its work directory (`ROOT/packages/N/V/R/src/…`). The root is `..` for the hub's own
+/// packages, and for those of another hub wherever they are mounted there.
+pub fn srpm_path(root: &str, nvr: &Nvr) -> String {
+    let root = root.trim_end_matches('/');
+    format!("{root}/packages/{}/{}/{}/src/{nvr}.src.rpm", nvr.name, nvr.version, nvr.release)
 }
 
 /// The id of a rebuild's command.

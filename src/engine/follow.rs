@@ -1,5 +1,7 @@
 //! What follows from facts: judgements on ended rebuilds, measurements, state changes, decisions.
 
+use std::collections::BTreeSet;
+
 use super::brain::{Brain, PROGRAM};
 use super::command::{CancelCommand, CommandCause, RebuildCommand, rebuild_id, srpm_path};
 use super::error::EngineError;
@@ -13,7 +15,7 @@ use crate::event::{
     EvaluationMade, Event, PackageStateChanged, PriorityParts, RebuildCancelRequested, RebuildFinished,
     RebuildNotSubmitted, RebuildRequested, Source, TaskFault, Trigger,
 };
-use crate::fold::{Collection, EvidenceKind, Package, State, Task};
+use crate::fold::{Collection, Evidence, EvidenceKind, Package, State, Task};
 use crate::log::{EventLog, OutboxCommand};
 use crate::model::koji::RepoState;
 use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId};
@@ -31,8 +33,8 @@ const ROUNDS_MAX: usize = 8;
 pub struct Hands {
     /// There is somebody who submits: requests stay open until the hub answered. Otherwise they are closed at once.
     pub submits: bool,
-    /// How busy the builders are, per canonical architecture, as last looked up; absent: not known, not limiting. Recorded with every
-    /// evaluation that used it.
+    /// How busy the builders are, per canonical architecture, while no hub has told by [`Brain::load`]; absent: not known, not limiting.
+    /// What an evaluation used is recorded with it.
     pub load: Option<ArchLoads>,
 }
 
@@ -65,18 +67,18 @@ impl<E: Eyes> Brain<E> {
     /// Says how ended rebuilds of a package ended.
     fn judge_ended(&mut self, c: usize, p: usize, cause: Seq) {
         let collection = &self.state.collections[c];
-        let hub = collection.settings.hub.clone();
-        let Some(h) = self.state.hubs.get(&hub) else { return };
-        let open: Vec<TaskId> = collection.packages[p]
+        let own = &collection.settings.hub;
+        let task = |hub: &Hub, id: TaskId| self.state.hubs.get(hub).and_then(|h| h.tasks.get(&id));
+        let open: Vec<(Hub, TaskId)> = collection.packages[p]
             .evidence
             .iter()
             .filter_map(|e| match e.kind {
-                EvidenceKind::Scratch(task) => Some(task),
+                EvidenceKind::Scratch(task) => Some((e.hub(own).clone(), task)),
                 EvidenceKind::Real(_) => None,
             })
-            .filter(|t| h.tasks.get(t).is_some_and(|t| t.is_over() && t.awaits_judgement()))
+            .filter(|(hub, id)| task(hub, *id).is_some_and(|t| t.is_over() && t.awaits_judgement()))
             .collect();
-        for task in open {
+        for (hub, task) in open {
             self.judge(c, &hub, task, cause);
         }
     }
@@ -147,8 +149,7 @@ impl<E: Eyes> Brain<E> {
         if package.announced == Some(new) {
             return;
         }
-        let tasks = &self.state.hubs[&collection.settings.hub].tasks;
-        let reason = state_reason(package, new, |t| tasks.get(&t)?.reason.clone());
+        let reason = state_reason(package, new, |e, t| reason_of(&self.state, collection, e, t));
         let old = package.announced;
         let (collection, package) = names(&self.state, c, p);
         let event = PackageStateChanged { collection, package, old, new, reason };
@@ -228,7 +229,7 @@ impl<E: Eyes> Brain<E> {
         }
         let watch = super::clock::Stopwatch::start();
         let now = self.now();
-        let load = self.hands.load.clone();
+        let load = self.load_now();
         let plan = plan(&self.state, now, &self.settings.policy, load.as_ref());
         let event = EvaluationMade {
             saw: self.state.seq.map_or(0, Seq::get),
@@ -246,6 +247,18 @@ impl<E: Eyes> Brain<E> {
         let evaluation = self.push(event.into(), Source::Engine, Some(cause), Some(correlation));
         for choice in &plan.chosen {
             self.request(choice, evaluation, correlation);
+        }
+    }
+
+    /// How busy builders are: of the only hub that builds, or of each that does. A hub nothing is built on does not matter.
+    fn load_now(&self) -> Option<ArchLoads> {
+        let building: BTreeSet<&Hub> = self.state.collections.values().map(|c| c.settings.building_hub()).collect();
+        let told = building.iter().filter_map(|hub| Some((*hub, self.loads.get(*hub)?)));
+        let known: Vec<(&Hub, &ArchLoads)> = told.collect();
+        match known[..] {
+            [] => self.hands.load.clone(),
+            [(_, only)] if building.len() == 1 => Some(only.clone()),
+            _ => Some(ArchLoads::of_hubs(known)),
         }
     }
 
@@ -276,7 +289,7 @@ impl<E: Eyes> Brain<E> {
             version: 1,
             collection: collection.clone(),
             package: package.clone(),
-            source: srpm_path(&nvr),
+            source: srpm_path(self.state.collections[choice.collection].settings.srpm_root(), &nvr),
             nvr: nvr.to_string(),
             hub: requested.hub,
             target: requested.target,
@@ -319,12 +332,14 @@ pub fn request_of(
     let p = &c.packages[package];
     let (version, release) = p.latest.as_ref()?.source.rsplit_once('-')?;
     let (arches, noarch) = build_arches(c, p);
+    let (hub, target) = c.settings.building();
     Some(RebuildRequested {
         collection: cname,
-        hub: c.settings.hub.clone(),
+        hub: hub.clone(),
         nvr: Nvr { name: pname, version: version.into(), release: release.into() },
-        target: c.settings.target.clone(),
-        repo_id: resolved_in(c).filter(|repo| is_usable(state, &c.settings.hub, *repo)),
+        target: target.clone(),
+        // Another hub does not know it, or knows another repository by its number.
+        repo_id: resolved_in(c).filter(|repo| !c.settings.builds_elsewhere() && is_usable(state, hub, *repo)),
         arches: if noarch { Vec::new() } else { arches },
         priority,
         inputs: inputs(p, policy),
@@ -376,8 +391,17 @@ pub fn judgement(task: &Task, policy: &Policy) -> Option<Verdict> {
     )
 }
 
-/// Why a package is in its state, in words.
-pub fn state_reason(package: &Package, state: PackageState, reason_of: impl Fn(TaskId) -> Option<String>) -> String {
+/// Why a rebuild of a collection's package, by its evidence, ended as it did.
+pub fn reason_of(state: &State, collection: &Collection, e: &Evidence, task: TaskId) -> Option<String> {
+    state.hubs.get(e.hub(&collection.settings.hub))?.tasks.get(&task)?.reason.clone()
+}
+
+/// Why a package is in its state, in words. `reason_of` knows why the task of a rebuild ended.
+pub fn state_reason(
+    package: &Package,
+    state: PackageState,
+    reason_of: impl Fn(&Evidence, TaskId) -> Option<String>,
+) -> String {
     match state {
         PackageState::Blocked => "blocked in Koji's package list".to_owned(),
         PackageState::Untracked => "nobody asked to watch it".to_owned(),
@@ -392,7 +416,7 @@ pub fn state_reason(package: &Package, state: PackageState, reason_of: impl Fn(T
             Some(e) => match e.kind {
                 EvidenceKind::Real(build) => format!("build {build} ({}) succeeded", e.source),
                 EvidenceKind::Scratch(task) => {
-                    let why = reason_of(task).unwrap_or_else(|| "ended".to_owned());
+                    let why = reason_of(e, task).unwrap_or_else(|| "ended".to_owned());
                     format!("rebuild {task} of {}: {why}", e.source)
                 }
             },

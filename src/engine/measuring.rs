@@ -226,7 +226,8 @@ impl<E: Eyes> Brain<E> {
             return Vec::new();
         };
         let mut found = Vec::new();
-        for e in &p.evidence {
+        // What another hub's builder had came from that hub's repository, which we have not resolved.
+        for e in p.evidence.iter().filter(|e| e.hub.is_none()) {
             let Some(((task, buildroots), repo)) = hub.buildroots(e.kind).zip(hub.built_in(e.kind)) else { continue };
             for b in buildroots.iter().filter(|b| b.awaits_comparison()) {
                 let Some(unit) = hub.repos.get(&repo).and_then(|r| r.attachment(name, canonical(&b.arch))) else {
@@ -246,8 +247,12 @@ impl<E: Eyes> Brain<E> {
     }
 }
 
-/// The repository a build was made in and what the hub recorded as its buildroot, where changes are measured from that.
+/// The repository a build was made in and what the hub recorded as its buildroot, where changes are measured from that. That of a rebuild on
+/// another hub is not among it: what both hubs' buildroots differ in for good would be a change after every rebuild.
 fn recorded<'a>(hub: &'a HubState, evidence: &Evidence, arch: &str) -> Option<(RepoId, &'a str)> {
+    if evidence.hub.is_some() {
+        return None;
+    }
     let recorded = hub.truth(evidence.kind, arch)?;
     Some((hub.built_in(evidence.kind)?, &recorded.attachment))
 }

@@ -76,8 +76,10 @@ impl<E: Eyes> Brain<E> {
         self.begin();
         self.tick(log).await?;
         let news = differences(self.state(), look);
-        // On a hub nothing is known of there is nothing to meet again.
-        let fresh = self.state().hubs.get(&look.hub).is_none_or(|h| h.tags.values().all(|t| t.packages.is_empty()));
+        // On a hub nothing is known of there is nothing to meet again. One that only builds has no packages, and is known all the same.
+        let fresh = self.state().hubs.get(&look.hub).is_none_or(|h| {
+            h.reconciled_through.is_none() && h.tasks.is_empty() && h.tags.values().all(|t| t.packages.is_empty())
+        });
         let done = Observed { missed: news.missed, invented: news.invented };
         for mut fact in news.facts {
             if !fresh
@@ -313,15 +315,9 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// Takes over how busy the builders of a hub are, for the next decisions. Of several hubs the busier one counts for an architecture.
+    /// Takes over how busy the builders of a hub are, for the next decisions about what is built there.
     pub fn load(&mut self, hub: &Hub, loads: ArchLoads) {
         self.loads.insert(hub.clone(), loads);
-        let mut busiest = ArchLoads::default();
-        for (arch, load) in self.loads.values().flat_map(|l| &l.0) {
-            let known = busiest.0.entry(arch.clone()).or_default();
-            *known = (*known).max(*load);
-        }
-        self.hands().load = Some(busiest);
     }
 
     /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside.

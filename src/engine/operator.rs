@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decide::arches::ArchOverride;
-use crate::event::Event;
+use crate::event::{CollectionSettings, Event};
 use crate::fold::State;
 use crate::log::Incoming;
 use crate::model::{PersonId, Timestamp};
@@ -57,10 +57,10 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
     };
     match event {
         Event::CollectionCreated(c) => match state.collections.contains_key(&c.collection) {
-            false => Ok(()),
+            false => builds_on(state, &c.settings),
             true => Err(format!("there is a collection `{}` already; edit it instead", c.collection)),
         },
-        Event::CollectionEdited(c) => collection(&c.collection),
+        Event::CollectionEdited(c) => collection(&c.collection).and_then(|()| builds_on(state, &c.settings)),
         Event::PackageTracked(p) => collection(&p.collection),
         Event::PackageUntracked(p) => collection(&p.collection),
         Event::PackagePrioritySet(p) => collection(&p.collection),
@@ -83,6 +83,19 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
             }
         }
         other => Err(format!("`{}` is nothing an operator says", other.kind().name)),
+    }
+}
+
+/// Whether the hub a collection shall be built on can be that.
+fn builds_on(state: &State, settings: &CollectionSettings) -> Result<(), String> {
+    let Some(b) = &settings.builds_on else { return Ok(()) };
+    b.check(&settings.hub)?;
+    match state.hubs.contains_key(&b.hub) {
+        true => Ok(()),
+        false => Err(format!(
+            "it builds on `{0}`, and no hub `{0}` is known here: configure a `[[hub]]` of that name first",
+            b.hub
+        )),
     }
 }
 

@@ -148,8 +148,8 @@ kinds! {
     RebuildCancelRequested = "rebuild_cancel_requested" v 2;
     PackageStateChanged = "package_state_changed" v 1;
     CollectionStateChanged = "collection_state_changed" v 1;
-    CollectionCreated = "collection_created" v 1;
-    CollectionEdited = "collection_edited" v 1;
+    CollectionCreated = "collection_created" v 2;
+    CollectionEdited = "collection_edited" v 2;
     PackageTracked = "package_tracked" v 1;
     PackageUntracked = "package_untracked" v 1;
     PackagePrioritySet = "package_priority_set" v 1;

@@ -301,7 +301,8 @@ pub struct EvaluationMade {
     pub policy: String,
     /// Program version.
     pub program: String,
-    /// Load per canonical architecture in thousandths, as the hub told; absent: not known, not limiting.
+    /// Load per canonical architecture in thousandths, as the hub told; where collections are built on several hubs, of each as `HUB/ARCH`.
+    /// Absent: not known, not limiting. A name without hub counts for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<BTreeMap<String, u32>>,
     /// Rebuilds running at that time, over all collections.
@@ -345,7 +346,7 @@ pub struct RebuildRequested {
     pub nvr: Nvr,
     /// Build target.
     pub target: Name,
-    /// The repository it was resolved in, to be bound to where allowed.
+    /// The repository it was resolved in, to be bound to where allowed; absent where another hub builds than the one it is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
     /// Architectures to limit it to; empty: leave it to Koji.

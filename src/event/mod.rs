@@ -29,6 +29,6 @@ pub use koschei::{
     RebuildRefused, RebuildRequested, RebuildSubmitted, RepoNotResolved, RepoResolved, Tick, Trigger,
 };
 pub use operator::{
-    CollectionCreated, CollectionEdited, CollectionSettings, PackageArchOverrideSet, PackagePrioritySet,
+    BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, PackageArchOverrideSet, PackagePrioritySet,
     PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, SubmissionsPaused, SubmissionsResumed,
 };

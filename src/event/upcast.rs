@@ -15,6 +15,8 @@ fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
         ("tag_observed", 1) => Some(payload),
         // Version 2 added faults and the steps' architectures, all optional: a reader that passes over them judges otherwise.
         ("task_changed", 1) => Some(payload),
+        // Version 2 added `builds_on`, absent for one that builds on its own hub: a reader that passes over it would submit to the wrong hub.
+        ("collection_created" | "collection_edited", 1) => Some(payload),
         // Version 2 added `rebuild` and made `task_id` optional.
         ("rebuild_cancel_requested", 1) => Some(payload),
         _ => None,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::Map;
+use super::arch::Allowed;
 use super::package::Package;
 use crate::event::{CollectionSettings, DependencyMove};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
@@ -41,11 +42,14 @@ pub struct Collection {
     pub arches: Map<Name, ArchResolution>,
     /// The buildroot state last written to the log.
     pub announced: BuildrootState,
-    /// Its target is not there any more.
+    /// Its target is not there any more: that of its building hub, where another hub builds.
     pub target_gone: bool,
-    /// Its build tag or dest tag (or both) that are not there any more.
+    /// Its build tag or dest tag (or both) that are not there any more, and those its target on another hub leads to, as `TAG on HUB`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags_gone: Vec<Name>,
+    /// Architectures of the tag that builds, where that is another hub's and known; follows from that hub.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub building_arches: Vec<Name>,
     /// Somebody stopped its submissions: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<SmolStr>,
@@ -73,6 +77,7 @@ impl Collection {
             announced: BuildrootState::Unknown,
             target_gone: false,
             tags_gone: Vec::new(),
+            building_arches: Vec::new(),
             paused: None,
             moves: IndexSet::default(),
             moves_live: 0,
@@ -80,6 +85,11 @@ impl Collection {
             running: 0,
             resolved_at: None,
         }
+    }
+
+    /// The architectures it looks at.
+    pub fn allowed(&self) -> Allowed<'_> {
+        Allowed { own: &self.settings.arches, building: &self.building_arches }
     }
 
     /// Its buildroot: broken when the group does not install on any architecture that was looked at.

@@ -1,9 +1,12 @@
 //! Folding configuration: which tags, targets and repositories a collection is made of, and what stops it.
 
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::Map;
+use super::arch::Allowed;
 use super::collection::Collection;
+use super::evidence::EvidenceKind;
+use super::rebuilds::building_tags;
 use super::state::{HubState, State};
 use crate::event::{CollectionSettings, RepoReady, TagObserved, TargetObserved};
 use crate::model::koji::RepoState;
@@ -18,6 +21,9 @@ impl State {
         if e.gone != was_gone {
             self.mark_gone(&e.hub);
         }
+        if e.arches.is_some() || e.gone != was_gone {
+            self.building_moved(&e.hub);
+        }
         if e.inheritance.is_some() || e.gone {
             self.rechain(&e.hub);
         }
@@ -26,12 +32,40 @@ impl State {
         }
     }
 
-    /// Works out again which collections of a hub have lost their build tag or dest tag.
+    /// Works out again which collections that look at a hub or build there have lost tags.
     fn mark_gone(&mut self, hub: &Hub) {
-        let Some(state) = self.hubs.get(hub) else { return };
-        for c in self.collections.values_mut().filter(|c| c.settings.hub == *hub) {
-            c.tags_gone = gone(state, &c.settings);
+        for c in self.collections.values_mut().filter(|c| c.settings.hub == *hub || c.settings.building_hub() == hub) {
+            c.tags_gone = gone(&self.hubs, c);
         }
+    }
+
+    /// Works out again what a hub lets collections of other hubs build for.
+    fn building_moved(&mut self, hub: &Hub) {
+        let Some(state) = self.hubs.get(hub) else { return };
+        let mut moved = Vec::new();
+        for (index, c) in self.collections.values_mut().enumerate() {
+            if !c.settings.builds_elsewhere() || c.settings.building_hub() != hub {
+                continue;
+            }
+            let tag = building_tags(state, c).and_then(|(build, _)| state.tags.get(build));
+            let arches = tag.and_then(|t| t.arches.clone()).unwrap_or_default();
+            if arches != c.building_arches {
+                c.building_arches = arches;
+                moved.push(index);
+            }
+        }
+        for index in moved {
+            self.rejudge_all(index);
+        }
+    }
+
+    /// Takes the verdicts on all packages of a collection together anew: other architectures count, or other settings.
+    fn rejudge_all(&mut self, index: usize) {
+        let c = &mut self.collections[index];
+        for package in c.packages.values_mut() {
+            package.judge(Allowed { own: &c.settings.arches, building: &c.building_arches }, &c.moves);
+        }
+        (0..c.packages.len()).for_each(|i| self.touch(index, i));
     }
 
     /// Stops the submissions of a collection or of all, or lets them go on.
@@ -57,9 +91,10 @@ impl State {
                 }
                 if c.settings.hub != settings.hub {
                     c.chain.clear();
+                    leave_hub(c, &settings.hub);
                 }
                 // Whether the new target is there will be seen; the old one's fate is none of its business.
-                c.target_gone &= (&c.settings.hub, &c.settings.target) == (&settings.hub, &settings.target);
+                c.target_gone &= c.settings.building() == settings.building();
                 c.settings = settings.clone();
             }
             None => {
@@ -68,20 +103,19 @@ impl State {
         }
         let index = self.collections.get_index_of(name).expect("just inserted");
         self.hub_mut(&settings.hub);
+        self.hub_mut(settings.building_hub());
         let c = &mut self.collections[index];
-        let hub = &self.hubs[&settings.hub];
-        c.newest_repo = newest_repo(hub, &settings.build_tag);
-        c.tags_gone = gone(hub, settings);
-        for package in c.packages.values_mut() {
-            package.judge(&settings.arches, &c.moves);
-        }
+        c.newest_repo = newest_repo(&self.hubs[&settings.hub], &settings.build_tag);
+        c.tags_gone = gone(&self.hubs, c);
+        c.building_arches.clear();
+        self.building_moved(settings.building_hub());
         // Other settings may make other states of all of them.
-        (0..c.packages.len()).for_each(|i| self.touch(index, i));
+        self.rejudge_all(index);
         if let Some(old) = moved_from.filter(|old| *old != settings.hub) {
             self.rechain(&old);
         }
         self.rechain(&settings.hub);
-        self.attribute_all(&settings.hub);
+        self.attribute_all(settings.building_hub());
     }
 
     /// Works out again which tags each collection of a hub looks at, and refreshes those where that changed.
@@ -144,10 +178,13 @@ impl State {
             }
         };
         for c in self.collections.values_mut() {
-            if c.settings.hub == e.hub && c.settings.target == e.target {
+            if c.settings.building() == (&e.hub, &e.target) {
                 c.target_gone = !there;
             }
         }
+        // It may lead to other tags now, which those who build there have from it.
+        self.mark_gone(&e.hub);
+        self.building_moved(&e.hub);
         self.attribute_all(&e.hub);
     }
 
@@ -170,15 +207,33 @@ impl State {
     }
 }
 
-/// Those of a collection's two tags that are known not to be there.
-fn gone(hub: &HubState, settings: &CollectionSettings) -> Vec<Name> {
+/// Those of a collection's two tags that are known not to be there, and of those its target on another hub leads to.
+fn gone(hubs: &Map<Hub, HubState>, c: &Collection) -> Vec<Name> {
+    let s = &c.settings;
+    let is_gone = |hub: &HubState, tag: &Name| hub.tags.get(tag).is_some_and(|t| t.gone);
     let mut gone: Vec<Name> = Vec::new();
-    for tag in [&settings.build_tag, &settings.dest_tag] {
-        if hub.tags.get(tag).is_some_and(|t| t.gone) && !gone.contains(tag) {
-            gone.push(tag.clone());
+    if let Some(hub) = hubs.get(&s.hub) {
+        gone.extend([&s.build_tag, &s.dest_tag].into_iter().filter(|t| is_gone(hub, t)).cloned());
+    }
+    if let Some(hub) = hubs.get(s.building_hub()).filter(|_| s.builds_elsewhere()) {
+        let (build, dest) = building_tags(hub, c).unzip();
+        let there = build.into_iter().chain(dest).filter(|t| is_gone(hub, t));
+        gone.extend(there.map(|t| format_smolstr!("{t} on {}", s.building_hub())));
+    }
+    gone.dedup();
+    gone
+}
+
+/// Says of a collection's rebuilds anew on which hub they ran, before its own becomes another one. The repositories of the old one are
+/// none of the new one's, whatever their numbers.
+fn leave_hub(c: &mut Collection, new: &Hub) {
+    let old = c.settings.hub.clone();
+    for e in c.packages.values_mut().flat_map(|p| &mut p.evidence) {
+        (e.repo, e.assumed) = (None, false);
+        if matches!(e.kind, EvidenceKind::Scratch(_)) {
+            e.hub = Some(e.hub(&old).clone()).filter(|hub| hub != new);
         }
     }
-    gone
 }
 
 /// The newest usable generation of a tag.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::model::{BuildId, Outcome, RepoId, Seq, TaskId, Timestamp};
+use crate::model::{BuildId, Hub, Outcome, RepoId, Seq, TaskId, Timestamp};
 
 /// How many finished builds of a package are kept in state; older ones are in the log only.
 pub const KEPT: usize = 10;
@@ -27,13 +27,17 @@ pub enum EvidenceKind {
 pub struct Evidence {
     /// Which build.
     pub kind: EvidenceKind,
+    /// The hub a scratch rebuild ran on; absent: the collection's own. Two hubs may give the same task number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<Hub>,
     /// `version-release` of the source; empty when not known.
     pub source: SmolStr,
     /// Its place among the package's builds.
     pub order: Seq,
     /// When it was tagged, or made.
     pub at: Timestamp,
-    /// The repository its buildroot came from.
+    /// The repository its buildroot came from, always one of the collection's own hub: of a rebuild that ran on another hub the newest one
+    /// of the time it began stands for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<RepoId>,
     /// `repo` was not told but taken to be the first one this source was resolved in.
@@ -57,6 +61,24 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// The hub it ran on, in a collection of the hub `own`.
+    pub fn hub<'a>(&'a self, own: &'a Hub) -> &'a Hub {
+        self.hub.as_ref().unwrap_or(own)
+    }
+
+    /// Its task, when it is a scratch rebuild on `hub`, in a collection of the hub `own`.
+    pub fn task_on(&self, hub: &Hub, own: &Hub) -> Option<TaskId> {
+        match self.kind {
+            EvidenceKind::Scratch(task) if self.hub(own) == hub => Some(task),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the same build as `other`, in one collection.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.kind, &self.hub) == (other.kind, &other.hub)
+    }
+
     /// Whether dependency changes are measured from this build on: real builds, and rebuilds that came to a result.
     /// A cancelled, timed-out or faulty rebuild moves nothing, so that it never costs a package its reason to be rebuilt.
     pub fn is_base(&self) -> bool {
@@ -97,19 +119,20 @@ impl Evidence {
     }
 }
 
-/// Inserts `new` at its place, replacing an entry of the same build, and drops what is too old. Returns dropped tasks.
+/// Inserts `new` at its place, replacing an entry of the same build, and drops what is too old. Returns dropped tasks, with their hubs as
+/// [`Evidence::hub`] has them.
 ///
 /// Builds the package's state and priority rest on stay, however many cancelled or faulty rebuilds came after them.
-pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<TaskId> {
-    list.retain(|e| e.kind != new.kind);
+pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, TaskId)> {
+    list.retain(|e| !e.is_same(&new));
     let at = new.place(list);
-    let kind = new.kind;
-    list.insert(at, new);
+    list.insert(at, new.clone());
     let mut dropped = Vec::new();
     while list.iter().filter(|e| !e.running).count() > KEPT {
-        let Some(oldest) = oldest_unneeded(list, kind) else { break };
-        if let EvidenceKind::Scratch(task) = list.remove(oldest).kind {
-            dropped.push(task);
+        let Some(oldest) = oldest_unneeded(list, &new) else { break };
+        let dropping = list.remove(oldest);
+        if let EvidenceKind::Scratch(task) = dropping.kind {
+            dropped.push((dropping.hub, task));
         }
     }
     dropped
@@ -117,14 +140,14 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<TaskId> {
 
 /// The oldest build nothing rests on. Needed are: running ones, the one just inserted, the base, the newest real build, and
 /// the last two with a result (whether a package started to fail shows in the last but one).
-fn oldest_unneeded(list: &[Evidence], new: EvidenceKind) -> Option<usize> {
+fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
     let base = list.iter().rposition(Evidence::is_base);
     let real = list.iter().rposition(|e| matches!(e.kind, EvidenceKind::Real(_)));
     let results: Vec<usize> =
         list.iter().enumerate().rev().filter(|(_, e)| e.is_complete()).map(|(i, _)| i).take(2).collect();
     list.iter()
         .enumerate()
-        .position(|(i, e)| !(e.running || e.kind == new || Some(i) == base || Some(i) == real || results.contains(&i)))
+        .position(|(i, e)| !(e.running || e.is_same(new) || Some(i) == base || Some(i) == real || results.contains(&i)))
 }
 
 /// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::arch;
+use super::arch::{self, Allowed};
 use super::evidence::Evidence;
 use crate::event::{DependencyMove, RebuildInputs};
 use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Timestamp};
@@ -164,17 +164,20 @@ impl Package {
     }
 
     /// Verdicts of the architectures a build would use.
-    pub fn verdicts_in_use<'a>(&'a self, allowed: &'a [Name]) -> impl Iterator<Item = &'a ArchVerdict> {
+    pub fn verdicts_in_use<'a>(&'a self, allowed: Allowed<'a>) -> impl Iterator<Item = &'a ArchVerdict> {
         self.verdicts.iter().filter(move |v| {
-            arch::collection_allows(allowed, &v.arch)
-                && self.arch_override.as_ref().is_none_or(|o| arch::override_allows(o, &v.arch))
+            allowed.has(&v.arch) && self.arch_override.as_ref().is_none_or(|o| arch::override_allows(o, &v.arch))
         })
     }
 
     /// Takes the verdicts of all architectures together: unresolved when it does not resolve on any architecture the build would use;
     /// a noarch package needs one architecture only. A changed dependency counts once per name, with its smallest distance.
     /// Cost: O(changes · log changes).
-    pub fn judge(&mut self, allowed: &[Name], moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>) {
+    pub fn judge(
+        &mut self,
+        allowed: Allowed<'_>,
+        moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>,
+    ) {
         let (mut good, mut bad, mut noarch) = (0_u32, 0_u32, false);
         let mut changed: Vec<Changed<'_>> = Vec::new();
         for v in self.verdicts_in_use(allowed) {

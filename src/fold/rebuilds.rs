@@ -5,7 +5,7 @@ use smol_str::format_smolstr;
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
 use super::package::Declined;
-use super::state::{Cancelled, OpenRebuild, Standing, State};
+use super::state::{Cancelled, HubState, OpenRebuild, Standing, State};
 use super::task::{Step, Task};
 use crate::event::{RebuildCancelRequested, RebuildFinished, RebuildRequested, TaskChanged, TaskVanished};
 use crate::model::{Hub, Name, Outcome, RebuildId, Seq, TaskId, Timestamp};
@@ -173,11 +173,13 @@ impl State {
     fn collection_of(&self, hub: &Hub, task: TaskId) -> Option<usize> {
         let state = self.hubs.get(hub)?;
         let task = state.tasks.get(&task)?;
-        let on_hub = |c: &Collection| c.settings.hub == *hub;
+        // Whose builds run there, whatever hub their packages are watched on.
+        let on_hub = |c: &Collection| c.settings.building_hub() == hub;
         if let Some(target) = &task.target {
             if let Some((build_tag, dest_tag)) = state.targets.get(target) {
                 let by_tags = |c: &Collection, both: bool| {
-                    on_hub(c) && c.settings.build_tag == *build_tag && (!both || c.settings.dest_tag == *dest_tag)
+                    let Some((build, dest)) = building_tags(state, c).filter(|_| on_hub(c)) else { return false };
+                    build == build_tag && (!both || dest == dest_tag)
                 };
                 return self
                     .collections
@@ -185,26 +187,30 @@ impl State {
                     .position(|c| by_tags(c, true))
                     .or_else(|| self.collections.values().position(|c| by_tags(c, false)));
             }
-            return self.collections.values().position(|c| on_hub(c) && c.settings.target == *target);
+            return self.collections.values().position(|c| c.settings.building() == (hub, target));
         }
         let tag = &state.repos.get(&task.repo_id?)?.tag;
-        self.collections.values().position(|c| on_hub(c) && c.settings.build_tag == *tag)
+        self.collections.values().position(|c| on_hub(c) && building_tags(state, c).is_some_and(|(b, _)| b == tag))
     }
 
     fn attribute(&mut self, hub: &Hub, id: TaskId, decided_for: Option<usize>) {
         let Some(index) = decided_for.or_else(|| self.collection_of(hub, id)) else { return };
         let name = self.collections.get_index(index).expect("index is in range").0.clone();
-        let newest = self.collections[index].newest_repo;
+        let collection = &self.collections[index];
+        let (newest, own) = (collection.newest_repo, collection.settings.hub.clone());
         let task = self.hub_mut(hub).tasks.get_mut(&id).expect("the task was just looked at");
         task.collection = Some(name);
         let running = !task.state.is_final() && task.outcome.is_none();
+        // A repository of another hub is none of the collection's, whatever its number.
+        let told = task.repo_id.filter(|_| own == *hub);
         let new = Evidence {
             kind: EvidenceKind::Scratch(id),
+            hub: (own != *hub).then(|| hub.clone()),
             source: task.nvr.as_ref().map(|n| format_smolstr!("{}-{}", n.version, n.release)).unwrap_or_default(),
             order: task.first_seen,
             at: task.created_at,
-            repo: task.repo_id.or(newest),
-            assumed: task.repo_id.is_none(),
+            repo: told.or(newest),
+            assumed: told.is_none(),
             outcome: task.outcome,
             running,
             withdrawn: false,
@@ -219,7 +225,7 @@ impl State {
             collection.packages[i].running += 1;
             collection.running += 1;
         }
-        self.forget_tasks(hub, &dropped);
+        self.forget_tasks(&own, dropped);
         self.touch(index, i);
     }
 
@@ -234,10 +240,14 @@ impl State {
     /// Carries a task's state over to its package. A task that was given up holds no slot, whatever it does afterwards.
     fn task_in_package(&mut self, hub: &Hub, id: TaskId, collection: &Name) {
         let Some(task) = self.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
-        let (package, open, repo) = (task.package.clone(), !task.state.is_final(), task.repo_id);
+        let Some(own) = self.collections.get(collection).map(|c| c.settings.hub.clone()) else {
+            return self.anomaly("package of an unknown collection");
+        };
+        let (package, open) = (task.package.clone(), !task.state.is_final());
+        let repo = task.repo_id.filter(|_| own == *hub);
         let mut change = 0;
         self.with_package(collection, &package, |p| {
-            let Some(e) = p.evidence.iter_mut().find(|e| e.kind == EvidenceKind::Scratch(id)) else { return };
+            let Some(e) = p.evidence.iter_mut().find(|e| e.task_on(hub, &own) == Some(id)) else { return };
             let running = open && e.outcome.is_none();
             change = i8::from(running) - i8::from(e.running);
             e.running = running;
@@ -292,14 +302,9 @@ impl State {
             }
             return;
         }
-        let collections = self.collections.values().filter(|c| c.settings.hub == *hub);
-        let of_package = collections.filter_map(|c| c.packages.get(package)).flat_map(|p| &p.evidence);
-        let tasks: Vec<TaskId> = of_package
-            .filter_map(|e| match e.kind {
-                EvidenceKind::Scratch(id) => Some(id),
-                EvidenceKind::Real(_) => None,
-            })
-            .collect();
+        let of_package = self.collections.values().filter_map(|c| Some((&c.settings.hub, c.packages.get(package)?)));
+        let tasks: Vec<TaskId> =
+            of_package.flat_map(|(own, p)| p.evidence.iter().filter_map(move |e| e.task_on(hub, own))).collect();
         let hub = self.hub_mut(hub);
         let Some(ours) = tasks.into_iter().find(|t| hub.tasks.get(t).is_some_and(|t| t.rebuild == Some(rebuild)))
         else {
@@ -373,9 +378,12 @@ impl State {
             self.release(rebuild);
             self.rebuilds.swap_remove(&rebuild);
         }
+        let Some(own) = self.collections.get(&e.collection).map(|c| c.settings.hub.clone()) else {
+            return self.anomaly("package of an unknown collection");
+        };
         let mut freed = 0;
         self.with_package(&e.collection, &e.package, |p| {
-            if let Some(x) = p.evidence.iter_mut().find(|x| x.kind == EvidenceKind::Scratch(e.task_id)) {
+            if let Some(x) = p.evidence.iter_mut().find(|x| x.task_on(&e.hub, &own) == Some(e.task_id)) {
                 x.outcome = Some(e.outcome);
                 if x.running {
                     x.running = false;
@@ -397,5 +405,14 @@ impl State {
             }
         });
         self.recount(&e.collection, freed);
+    }
+}
+
+/// The build tag and dest tag a collection's builds have on its building hub, as far as known.
+pub(super) fn building_tags<'a>(building: &'a HubState, c: &'a Collection) -> Option<(&'a Name, &'a Name)> {
+    let s = &c.settings;
+    match s.builds_elsewhere() {
+        true => building.targets.get(s.building().1).map(|(build, dest)| (build, dest)),
+        false => Some((&s.build_tag, &s.dest_tag)),
     }
 }

@@ -2,6 +2,7 @@
 
 use smol_str::SmolStr;
 
+use super::arch::Allowed;
 use super::package::ArchVerdict;
 use super::state::State;
 use crate::event::{
@@ -38,7 +39,8 @@ impl State {
         if collection.stale.as_ref().is_some_and(|(stale, _)| hub.is_none_or(|h| h.is_newer(e.repo_id, *stale))) {
             collection.stale = None;
         }
-        let allowed = collection.settings.arches.clone();
+        let (own, building) = (collection.settings.arches.clone(), collection.building_arches.clone());
+        let allowed = Allowed { own: &own, building: &building };
         let mut touched = Vec::with_capacity(e.packages.len());
         for p in &e.packages {
             let i = collection.package_index(&p.package);
@@ -61,14 +63,14 @@ impl State {
                     truth: p.truth,
                 },
             );
-            package.judge(&allowed, &collection.moves);
+            package.judge(allowed, &collection.moves);
             touched.push(i);
         }
         for name in &e.gone {
             if let Some(i) = collection.packages.get_index_of(name) {
                 let package = &mut collection.packages[i];
                 package.verdicts.retain(|v| v.arch != e.arch);
-                package.judge(&allowed, &collection.moves);
+                package.judge(allowed, &collection.moves);
                 touched.push(i);
             }
         }
@@ -88,7 +90,8 @@ impl State {
         };
         let changes =
             e.moves.iter().map(|m| intern(&mut collection.moves, m)).zip(e.distances.iter().copied()).collect();
-        let allowed = collection.settings.arches.clone();
+        let (own, building) = (collection.settings.arches.clone(), collection.building_arches.clone());
+        let allowed = Allowed { own: &own, building: &building };
         let package = &mut collection.packages[i];
         if let Some(v) = package.verdicts.iter_mut().find(|v| v.arch == e.arch) {
             v.changes = changes;
@@ -98,7 +101,7 @@ impl State {
                 v.base = Some(e.repo_id);
             }
         }
-        package.judge(&allowed, &collection.moves);
+        package.judge(allowed, &collection.moves);
         self.touch(index, i);
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Map;
+use super::arch::Allowed;
 use super::build::Build;
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
@@ -114,7 +115,8 @@ pub struct State {
     pub last_tick: Option<Timestamp>,
     /// The last evaluation.
     pub last_evaluation: Option<Seq>,
-    /// The loads it was made with, per canonical architecture in thousandths; absent: none were known.
+    /// The loads it was made with, per canonical architecture in thousandths, as [`crate::event::EvaluationMade`] has them; absent: none were
+    /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<BTreeMap<String, u32>>,
     /// Facts taken from messages, to tell whether the inbox knows them all.
@@ -311,7 +313,7 @@ impl State {
         if let Some(c) = self.collections.get_mut(collection)
             && let Some(p) = c.packages.get_mut(package)
         {
-            p.judge(&c.settings.arches, &c.moves);
+            p.judge(Allowed { own: &c.settings.arches, building: &c.building_arches }, &c.moves);
         }
     }
 
@@ -355,6 +357,7 @@ impl State {
                 let known = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
                 let new = Evidence {
                     kind: EvidenceKind::Real(l.build),
+                    hub: None,
                     source,
                     order: l.seq,
                     at: l.at,
@@ -372,18 +375,15 @@ impl State {
         evidence::withdraw(&mut package.evidence, |b| lists.iter().any(|l| l.builds.iter().any(|t| t.build == b)));
         if !dropped.is_empty() {
             let hub = self.collections[index].settings.hub.clone();
-            self.forget_tasks(&hub, &dropped);
+            self.forget_tasks(&hub, dropped);
         }
         self.touch(index, i);
     }
 
-    pub(super) fn forget_tasks(&mut self, hub: &Hub, tasks: &[TaskId]) {
-        if tasks.is_empty() {
-            return;
-        }
-        let hub = self.hub_mut(hub);
-        for task in tasks {
-            hub.tasks.swap_remove(task);
+    /// Forgets tasks of a collection of the hub `own`.
+    pub(super) fn forget_tasks(&mut self, own: &Hub, tasks: Vec<(Option<Hub>, TaskId)>) {
+        for (hub, task) in tasks {
+            self.hub_mut(hub.as_ref().unwrap_or(own)).tasks.swap_remove(&task);
         }
     }
 

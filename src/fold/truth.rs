@@ -32,7 +32,7 @@ impl State {
             }
             let (package, collection) = (task.package.clone(), task.collection.clone());
             if let Some(index) = collection.and_then(|c| self.collections.get_index_of(&c)) {
-                self.built_in(index, &package, EvidenceKind::Scratch(e.task_id), e.repo_id);
+                self.rebuilt_in(index, &package, e);
                 self.forget_old_buildroots(index, &package);
             }
         } else if let Some(id) = hub.build_of_task.get(&e.task_id).copied()
@@ -68,29 +68,38 @@ impl State {
     fn forget_old_buildroots(&mut self, index: usize, package: &Name) {
         let collection = &self.collections[index];
         let Some(p) = collection.packages.get(package) else { return };
-        let tasks: Vec<TaskId> = p.evidence.iter().rev().filter_map(scratch).collect();
-        let hub = collection.settings.hub.clone();
-        let hub = self.hub_mut(&hub);
-        let with_any = |t: &TaskId| hub.tasks.get(t).is_some_and(|t| !t.buildroots.is_empty());
-        let old: Vec<TaskId> = tasks.into_iter().filter(with_any).skip(BUILDS_KEPT).collect();
-        for task in old {
-            hub.tasks[&task].buildroots = Vec::new();
+        let own = &collection.settings.hub;
+        let tasks = p.evidence.iter().rev().filter_map(|e| Some((e.hub(own).clone(), scratch(e)?)));
+        let with_any = |(hub, task): &(Hub, TaskId)| {
+            self.hubs.get(hub).and_then(|h| h.tasks.get(task)).is_some_and(|t| !t.buildroots.is_empty())
+        };
+        let old: Vec<(Hub, TaskId)> = tasks.filter(with_any).skip(BUILDS_KEPT).collect();
+        for (hub, task) in old {
+            self.hub_mut(&hub).tasks[&task].buildroots = Vec::new();
         }
     }
 
     fn built_in_everywhere(&mut self, hub: &Hub, package: &Name, build: BuildId, repo: Option<RepoId>) {
         for index in 0..self.collections.len() {
             if self.collections[index].settings.hub == *hub {
-                self.built_in(index, package, EvidenceKind::Real(build), repo);
+                self.built_in(index, package, |e| e.kind == EvidenceKind::Real(build), repo);
             }
         }
     }
 
+    /// Notes what is told of a rebuild of a collection's package. The repository is one of the hub it ran on, and says nothing to a
+    /// collection of another.
+    fn rebuilt_in(&mut self, index: usize, package: &Name, told: &BuildrootRecorded) {
+        let own = self.collections[index].settings.hub.clone();
+        let repo = told.repo_id.filter(|_| own == told.hub);
+        self.built_in(index, package, |e| e.task_on(&told.hub, &own) == Some(told.task_id), repo);
+    }
+
     /// Notes the repository a build of a package was made in, where it is told: it need not be assumed any more.
-    fn built_in(&mut self, index: usize, package: &Name, kind: EvidenceKind, repo: Option<RepoId>) {
+    fn built_in(&mut self, index: usize, package: &Name, is: impl Fn(&Evidence) -> bool, repo: Option<RepoId>) {
         let collection = &mut self.collections[index];
         let Some(i) = collection.packages.get_index_of(package) else { return };
-        let Some(e) = collection.packages[i].evidence.iter_mut().find(|e| e.kind == kind) else { return };
+        let Some(e) = collection.packages[i].evidence.iter_mut().find(|e| is(e)) else { return };
         if repo.is_some() {
             (e.repo, e.assumed) = (repo, false);
         }

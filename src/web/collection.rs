@@ -137,7 +137,12 @@ fn settings(c: &Collection) -> Markup {
         h2 { "Settings" }
         dl {
             dt { "Hub" } dd { (s.hub) }
-            dt { "Target" } dd { (s.target) }
+            @match &s.builds_on {
+                None => { dt { "Target" } dd { (s.target) } }
+                Some(b) => {
+                    dt { "Built on" } dd { "hub " (b.hub) ", target " (b.target) ", source packages at " code { (parts::text(&b.srpm_root)) } }
+                }
+            }
             dt { "Build tag" } dd { (s.build_tag) }
             dt { "Destination tag" } dd { (s.dest_tag) @if c.chain.len() > 1 { ", which inherits from " (list(&c.chain[1..])) } }
             dt { "Build group" } dd { (s.build_group) }

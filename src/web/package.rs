@@ -29,7 +29,8 @@ struct Seen {
     as_of: AsOf,
     name: Name,
     collection: Name,
-    hub: Hub,
+    /// Its hub, and the one it is built on.
+    hubs: std::collections::BTreeSet<Hub>,
     answer: Answer,
     head: Markup,
     rest: Markup,
@@ -70,11 +71,13 @@ pub(super) async fn show(
     .await
 }
 
-/// The last events about the package, in its collection and on its hub, newest first; one more than are shown.
+/// The last events about the package, in its collection and on its hubs, newest first; one more than are shown.
 async fn trail(site: &Site, seen: &Seen, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
     let of_collection = collection_subject(&seen.collection, Some(&seen.name));
-    let of_hub = package_subject(seen.hub.as_str(), &seen.name);
-    event::newest(site, &[&of_collection, &of_hub], before, TRAIL + 1).await
+    let mut subjects = vec![of_collection];
+    subjects.extend(seen.hubs.iter().map(|hub| package_subject(hub.as_str(), &seen.name)));
+    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+    event::newest(site, &subjects, before, TRAIL + 1).await
 }
 
 /// Since when the package is in its state and because of what, where the trail goes back that far.
@@ -119,7 +122,7 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
         as_of: AsOf::of(view),
         name: pname.clone(),
         collection: c.0.clone(),
-        hub: c.1.settings.hub.clone(),
+        hubs: [&c.1.settings.hub, c.1.settings.building_hub()].into_iter().cloned().collect(),
         head: head(pname, c.0, &with, &answer),
         rest: html! {
             (decision(&answer, c.1))
@@ -256,7 +259,8 @@ fn builds(builds: &[BuildView], hub: &Hub, koji: &KojiLinks) -> Markup {
                 td { (parts::outcome(b.outcome, b.running)) }
                 td {
                     @if let Some(id) = b.build_id { "build " (parts::maybe_link(koji.build(hub, BuildId(id)), id)) }
-                    @if let Some(id) = b.task_id { @if b.build_id.is_some() { br; } "task " (parts::maybe_link(koji.task(hub, TaskId(id)), id)) }
+                    @if let Some(id) = b.task_id { @if b.build_id.is_some() { br; } "task " (parts::maybe_link(koji.task(b.hub.as_ref().unwrap_or(hub), TaskId(id)), id)) }
+                    @if let Some(elsewhere) = &b.hub { br; small { "on " (elsewhere) } }
                 }
                 td.n { @if let Some(id) = b.repo_id { (parts::maybe_link(koji.repo(hub, RepoId(id)), id)) @if b.repo_assumed { br; small { "assumed" } } } }
                 td.why { @if let Some(reason) = &b.reason { (parts::text(reason)) } }

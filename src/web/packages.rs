@@ -275,7 +275,7 @@ fn row(
     let hub = &c.settings.hub;
     let last = p.last_builds.iter().find(|b| !b.withdrawn);
     let link = |b: &package_view::BuildView| {
-        let task = || b.task_id.and_then(|t| koji.task(hub, TaskId(t)));
+        let task = || b.task_id.and_then(|t| koji.task(b.hub.as_ref().unwrap_or(hub), TaskId(t)));
         b.build_id.and_then(|id| koji.build(hub, BuildId(id))).or_else(task)
     };
     html! { tr {

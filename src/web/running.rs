@@ -55,8 +55,8 @@ pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize
 }
 
 fn of_collection(name: &Name, c: &Collection, running: &mut Vec<Running>) {
-    let hub = &c.settings.hub;
-    let add = |package: &Name, task, since| Running {
+    let own = &c.settings.hub;
+    let add = |package: &Name, hub: &Hub, task, since| Running {
         collection: name.clone(),
         package: package.clone(),
         hub: hub.clone(),
@@ -66,11 +66,11 @@ fn of_collection(name: &Name, c: &Collection, running: &mut Vec<Running>) {
     for (package, p) in c.packages.iter().filter(|(_, p)| p.running > 0 || p.open_rebuild.is_some()) {
         for e in p.evidence.iter().filter(|e| e.running) {
             if let EvidenceKind::Scratch(task) = e.kind {
-                running.push(add(package, Some(task), Some(e.at)));
+                running.push(add(package, e.hub(own), Some(task), Some(e.at)));
             }
         }
         if p.open_rebuild.is_some() {
-            running.push(add(package, None, None));
+            running.push(add(package, c.settings.building_hub(), None, None));
         }
     }
 }

@@ -224,6 +224,7 @@ fn manual_points_outlive_a_real_build() {
 fn evidence(order: u64, outcome: Option<Outcome>) -> Evidence {
     Evidence {
         kind: EvidenceKind::Scratch(TaskId(i64::try_from(order).unwrap())),
+        hub: None,
         source: "1-1".into(),
         order: Seq::new(order).unwrap(),
         at: Timestamp::from_secs(0),

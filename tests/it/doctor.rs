@@ -13,8 +13,10 @@ use crate::hub::{FileLie, Pki};
 use crate::live::Live;
 use crate::rabbitmq_server::{RabbitServer, unique};
 use crate::serve_first::{COLLECTION, small};
+use crate::serve_secondary::two_hubs;
 
 /// What the doctor said.
+#[derive(Debug)]
 struct Said {
     status: i32,
     out: Value,
@@ -108,6 +110,28 @@ async fn all_is_well_beside_a_service_that_has_built_something() {
     assert!(said.of("database").1.contains("sqlite, schema"), "{:#}", said.out);
     assert!(said.of("repository").1.contains("aarch64"), "{:#}", said.out);
     live.stop();
+}
+
+/// A collection that another hub builds: its own needs neither login nor target, the other a target that leads somewhere.
+#[test]
+fn watched_on_one_hub_and_built_on_another() {
+    let (live, watched) = two_hubs();
+    let said = doctor(&live);
+    said.others_are_well(&["permissions", "database"]);
+    assert!(
+        said.of("building").1.contains("target f99-riscv on primary, build tag f99-riscv-build, x86_64, aarch64"),
+        "{said:?}"
+    );
+    let logins: Vec<&Value> = said.out["checks"].as_array().unwrap().iter().filter(|c| c["check"] == "login").collect();
+    assert!(logins.iter().any(|c| c["found"].as_str().unwrap().contains("none is needed")), "{logins:?}");
+    live.hub.change(|tx| tx.delete_target("f99-riscv"));
+    doctor(&live).failed("building", "there is no target `f99-riscv` on primary");
+    live.hub.change(|tx| tx.create_target("f99-riscv", "f99", "f99"));
+    doctor(&live).failed("building", "it has no architectures");
+    watched.change(|tx| tx.delete_target("f99"));
+    let tags = "target = \"f99\"\nbuild_tag = \"f99-build\"\ndest_tag = \"f99\"\ntrack_all";
+    let said = asked(&live, &live.db, |text| text.replace("target = \"f99\"\ntrack_all", tags));
+    assert_eq!(said.status("tags"), "ok", "{said:?}");
 }
 
 #[test]

@@ -136,7 +136,9 @@ fn every_line_can_be_made_to_count() {
         .lines()
         .map(|l| l.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(l).to_owned())
         .collect();
-    std::fs::write(&path, all.join("\n")).unwrap();
+    // One line names another hub.
+    let other = "[[hub]]\nname = 'builder'\nserver = 'https://builder.example.org/kojihub'\ntopurl = '/mnt/builder'";
+    std::fs::write(&path, format!("{}\n{other}", all.join("\n"))).unwrap();
     Config::load(&path).unwrap();
 }
 

@@ -847,10 +847,13 @@ async fn one_fact_less(story: &mut Story) {
     let tagged = |e: &Event| matches!(e, Event::BuildTagged(t) if t.name == "lib1");
     let observed = |e: &Event| matches!(e, Event::TagObserved(t) if t.tag == "f97-build" && t.inheritance.is_some());
     let target = |e: &Event| matches!(e, Event::TargetObserved(_));
-    let kinds: [(&str, &dyn Fn(&Event) -> bool); 4] =
-        [("app108", &blocked), ("lib1", &tagged), ("f97-build", &observed), ("target", &target)];
-    for (what, fits) in kinds {
-        let fact = last_of(fits);
+    let facts = [
+        ("app108", last_of(&blocked)),
+        ("lib1", last_of(&tagged)),
+        ("f97-build", last_of(&observed)),
+        ("target", last_of(&target)),
+    ];
+    for (what, fact) in facts {
         let state = fold(Some(fact.seq));
         assert_ne!(state.facts_digest(), digest_of(&theirs), "without {what} ({}) it should not be the same", fact.seq);
         assert_ne!(lines(&state), theirs);

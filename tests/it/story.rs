@@ -176,6 +176,7 @@ pub(crate) fn settings(name: &str) -> CollectionSettings {
         track_all: true,
         max_builds: None,
         found: false,
+        builds_on: None,
     }
 }
 
@@ -487,6 +488,11 @@ impl World {
         *self.brain.hands() = self.hands.clone();
     }
 
+    /// A hub says how busy its builders are.
+    pub(crate) fn load_on(&mut self, hub: &str, loads: &[(&str, u32)]) {
+        self.brain.load(&Hub::new(hub), ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
+    }
+
     /// The open request of a package.
     pub(crate) fn open(&self, package: &str) -> RebuildId {
         self.package(package).open_rebuild.unwrap_or_else(|| panic!("{package} has no open request"))
@@ -547,6 +553,20 @@ impl World {
 
     /// The hub was asked what was installed for a build, by its task; a `+` marks what the second step put there.
     pub(crate) fn buildroot(&mut self, task: i64, nvr: &str, arch: &str, repo: i64, list: &str, complete: bool) {
+        self.buildroot_on("primary", task, nvr, arch, repo, list, complete);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "what the event has")]
+    pub(crate) fn buildroot_on(
+        &mut self,
+        hub: &str,
+        task: i64,
+        nvr: &str,
+        arch: &str,
+        repo: i64,
+        list: &str,
+        complete: bool,
+    ) {
         let package = |word: &str| {
             let (word, added) = word.strip_prefix('+').map_or((word, false), |w| (w, true));
             let (rest, arch) = word.rsplit_once('.').unwrap();
@@ -559,7 +579,7 @@ impl World {
         let buildroot = Buildroot::new(list.split_whitespace().map(package).collect()).unwrap();
         let attachment = Attachment::new(buildroot.to_bytes());
         let recorded = BuildrootRecorded {
-            hub: Hub::new("primary"),
+            hub: Hub::new(hub),
             task_id: TaskId(task),
             nvr: Nvr::parse(nvr).unwrap(),
             arch: arch.into(),

@@ -325,6 +325,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
         track_all: true,
         max_builds: None,
         found: false,
+        builds_on: None,
     };
     let (collection, arch) = ("c&\"<u>", "<arch>");
     let moved = |old: Option<&str>, new: Option<&str>| DependencyMove {

@@ -39,6 +39,7 @@ fn collection(name: &str) -> Event {
         track_all: true,
         max_builds: Some(5),
         found: false,
+        builds_on: None,
     };
     CollectionCreated { collection: name.into(), settings }.into()
 }

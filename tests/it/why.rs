@@ -163,6 +163,7 @@ fn imported(p: &mut Package, now: Timestamp) {
     if p.base().is_none() {
         p.evidence.push(Evidence {
             kind: EvidenceKind::Real(BuildId(-1)),
+            hub: None,
             source,
             order: Seq::new(u64::MAX).unwrap(),
             at: now,

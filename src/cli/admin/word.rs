@@ -10,10 +10,11 @@ use crate::cli::open::{existing, state_as_of};
 use crate::cli::{CliError, DbArgs, Done};
 use crate::engine::clock;
 use crate::engine::operator::{self, Word};
+use crate::event::operator::SRPM_ROOT;
 use crate::event::{
-    CollectionCreated, CollectionEdited, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
-    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, RebuildCancelRequested,
-    SubmissionsPaused, SubmissionsResumed,
+    BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, Event, PackageArchOverrideSet,
+    PackagePrioritySet, PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind,
+    RebuildCancelRequested, SubmissionsPaused, SubmissionsResumed,
 };
 use crate::log::{AnyLog, EventLog};
 use crate::model::{Hub, Name, TaskId};
@@ -82,6 +83,15 @@ pub(crate) struct CollectionArgs {
     /// Most rebuilds at a time
     #[arg(long)]
     max_builds: Option<u32>,
+    /// Hub instance that scratch builds run on, where that is another one; empty: its own again
+    #[arg(long, value_name = "HUB")]
+    builds_on: Option<String>,
+    /// Build target on the hub of --builds-on
+    #[arg(long, value_name = "TARGET")]
+    builds_on_target: Option<String>,
+    /// Where the hub of --builds-on finds the source packages, relative to its work directory [default: ..]
+    #[arg(long, value_name = "PATH")]
+    srpm_root: Option<String>,
     #[command(flatten)]
     saying: Saying,
 }
@@ -336,8 +346,37 @@ fn create(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, Cl
         track_all: args.track_all.unwrap_or(false),
         max_builds: args.max_builds,
         found: false,
+        builds_on: builds_on(args, None)?,
     };
     Ok(CollectionCreated { collection: args.name.as_str().into(), settings }.into())
+}
+
+/// Which other hub builds: as it was, unless something else is said.
+fn builds_on(args: &CollectionArgs, known: Option<BuildsOn>) -> Result<Option<BuildsOn>, CliError> {
+    let missing =
+        |what: &str| CliError::Rejected(format!("have collection `{}` built elsewhere: say {what} as well", args.name));
+    let (hub, target) = (args.builds_on.as_deref(), args.builds_on_target.as_deref());
+    if hub == Some("") {
+        return Ok(None);
+    }
+    if (hub, target, &args.srpm_root) == (None, None, &None) {
+        return Ok(known);
+    }
+    // The target of one hub is not that of another.
+    let known = known.filter(|k| hub.is_none_or(|hub| hub == k.hub.as_str()));
+    let known = known.as_ref();
+    Ok(Some(BuildsOn {
+        hub: hub.map(Hub::new).or_else(|| known.map(|k| k.hub.clone())).ok_or_else(|| missing("--builds-on"))?,
+        target: target
+            .map(Name::from)
+            .or_else(|| known.map(|k| k.target.clone()))
+            .ok_or_else(|| missing("--builds-on-target"))?,
+        srpm_root: args
+            .srpm_root
+            .clone()
+            .or_else(|| known.map(|k| k.srpm_root.clone()))
+            .unwrap_or_else(|| SRPM_ROOT.to_owned()),
+    }))
 }
 
 fn edit(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliError> {
@@ -363,6 +402,7 @@ fn edit(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliE
     settings.coefficient = args.coefficient.unwrap_or(settings.coefficient);
     settings.track_all = args.track_all.unwrap_or(settings.track_all);
     settings.max_builds = args.max_builds.or(settings.max_builds);
+    settings.builds_on = builds_on(args, settings.builds_on.take())?;
     settings.found = false;
     Ok(CollectionEdited { collection: args.name.as_str().into(), settings }.into())
 }

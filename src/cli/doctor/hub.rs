@@ -37,24 +37,32 @@ const REPOMD_MAX: u64 = 4 << 20;
 
 const OF_HUB: [&str; 4] = ["hub", "clock", "login", "permissions"];
 const OF_COLLECTION: [&str; 2] = ["tags", "repository"];
+/// Of a collection of another hub that is built here.
+const OF_GUEST: [&str; 1] = ["building"];
 
 /// Checks a hub, and the collections on it.
 pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfig) {
     let name = hub.name.as_str();
     let on_it = |c: &&CollectionConfig| c.hub.as_ref().unwrap_or(&config.default_hub) == name;
     let collections: Vec<&CollectionConfig> = config.collections.iter().filter(on_it).collect();
+    let built_on = |c: &&CollectionConfig| c.builds_on.as_ref().and_then(|b| b.hub.as_deref()) == Some(name);
+    let guests: Vec<&CollectionConfig> = config.collections.iter().filter(built_on).collect();
+    // Collections of other hubs, or some of its own that do not go elsewhere; without any, what is found later may be built here.
+    let builds = collections.is_empty() || !guests.is_empty() || collections.iter().any(|c| c.builds_on.is_none());
     let limit = doctor.limit;
     let Some((client, place)) = doctor.check("settings", Some(name), async { settings(hub, limit) }).await else {
         doctor.unchecked(&OF_HUB, name, "the settings cannot be used");
+        without_building(doctor, &guests, "the settings of the hub it is built on cannot be used");
         return without(doctor, &collections, "the settings of its hub cannot be used");
     };
     let Some(version) = doctor.check("hub", Some(name), answers(&client)).await else {
         doctor.unchecked(&OF_HUB[1..], name, "the hub does not answer");
+        without_building(doctor, &guests, "the hub it is built on does not answer");
         return without(doctor, &collections, "its hub does not answer");
     };
     doctor.check("clock", Some(name), skew(&client)).await;
     let mut session = client.session();
-    match doctor.check("login", Some(name), login(&mut session, &config.service_user)).await {
+    match doctor.check("login", Some(name), login(&mut session, &config.service_user, builds)).await {
         Some(user) => {
             doctor.check("permissions", Some(name), permissions(&mut session, user, hub.bind_repo)).await;
         }
@@ -62,6 +70,9 @@ pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfi
     }
     // A hub that does not answer now forgets the session by itself.
     let _ended = tokio::time::timeout(limit, session.logout()).await;
+    for c in guests {
+        doctor.check(OF_GUEST[0], Some(&c.name), building(&client, c, config)).await;
+    }
     for c in collections {
         let Some(tag) = doctor.check("tags", Some(&c.name), tags(&client, c, config)).await else {
             doctor.unchecked(&OF_COLLECTION[1..], &c.name, "its build tag is not known");
@@ -76,6 +87,12 @@ pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfi
 fn without(doctor: &mut Doctor, collections: &[&CollectionConfig], why: &str) {
     for c in collections {
         doctor.unchecked(&OF_COLLECTION, &c.name, why);
+    }
+}
+
+fn without_building(doctor: &mut Doctor, guests: &[&CollectionConfig], why: &str) {
+    for c in guests {
+        doctor.unchecked(&OF_GUEST, &c.name, why);
     }
 }
 
@@ -193,8 +210,11 @@ fn ahead(before: Timestamp, after: Timestamp, theirs: Timestamp) -> f64 {
     if earliest > 0.0 { earliest } else { latest.min(0.0) }
 }
 
-async fn login(session: &mut Session, service_user: &str) -> Verdict<i64> {
+async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdict<i64> {
     let how = match &session.hub().settings().auth {
+        Auth::Anonymous if !builds => {
+            return Verdict::ok("no login is configured, and none is needed: its collections are built on another hub");
+        }
         Auth::Anonymous => {
             let advice = "to have rebuilds submitted, set `auth` to \"certificate\" or \"gssapi\"; to only look on, set `passive = true` in \
                           `[policy]` and let it be";
@@ -247,7 +267,7 @@ async fn shown(session: &mut Session, user: i64) -> Result<Shown, HubError> {
         ..ListTasks::default()
     };
     let tasks: Vec<Task> = session.hub().ask(calls::list_tasks(&which)).await?;
-    let ours = |t: &&Task| t.build_request().is_some_and(|r| r.scratch && r.source.starts_with("../packages/"));
+    let ours = |t: &&Task| t.build_request().is_some_and(|r| r.scratch && r.source.contains("/packages/"));
     let mut shown = Shown::default();
     for task in tasks.iter().filter(ours).filter(|t| t.state == TaskState::Closed) {
         shown.source_package.get_or_insert(task.id.0);
@@ -334,6 +354,8 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
     let mut wrong = Vec::new();
     let mut odd = Vec::new();
     match &found {
+        // Nothing is submitted to it where another hub builds; all it is for then is to name tags.
+        _ if c.builds_on.is_some() => {}
         None => wrong.push(format!("there is no target `{target}`, so nothing can be submitted")),
         Some(t) if build.as_ref() != Some(&t.build_tag_name) => odd.push(format!(
             "target `{target}` builds in `{}`, and what is resolved are the repositories of `build_tag`",
@@ -387,6 +409,47 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
         Some(tag) => verdict.with(tag),
         None => verdict,
     })
+}
+
+/// Target, build tag, architectures and build group on the hub that builds a collection of another.
+async fn building(client: &HubClient, c: &CollectionConfig, config: &Config) -> Verdict {
+    match building_of(client, c, config).await {
+        Ok(verdict) => verdict,
+        Err(e) => unanswered(&e),
+    }
+}
+
+async fn building_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> Result<Verdict, HubError> {
+    let advice = "correct `target` of `builds_on`, or have it made on the hub that builds (`koji add-target`), with a build tag that has the \
+                  repositories of the collection's hub as external ones";
+    let Some(Ok(on)) = c.builds_on.as_ref().map(crate::config::BuildsOnConfig::settings) else {
+        return Ok(Verdict::failed("it does not say where it is built", advice));
+    };
+    let Some(target) = client.ask(calls::get_build_target(on.target.as_str(), None)).await? else {
+        let found = format!("there is no target `{}` on {}, so nothing can be submitted", on.target, on.hub);
+        return Ok(Verdict::failed(found, advice));
+    };
+    let words = format!("target {} on {}, build tag {}", on.target, on.hub, target.build_tag_name);
+    let tag = match client.ask(calls::get_build_config(&target.build_tag_name, None)).await {
+        Ok(tag) => tag,
+        Err(HubError::Fault { .. }) => None,
+        Err(e) => return Err(e),
+    };
+    let Some(tag) = tag else { return Ok(Verdict::failed(format!("{words}: there is no such tag"), advice)) };
+    let has: Vec<&str> = tag.arches().iter().map(|a| arch::canonical(a)).collect();
+    if has.is_empty() {
+        return Ok(Verdict::failed(format!("{words}: it has no architectures"), advice));
+    }
+    if !c.arches.is_empty() && !c.arches.iter().any(|a| has.contains(&arch::canonical(a))) {
+        let found = format!("{words}: none of {:?}, only {}", c.arches, has.join(", "));
+        return Ok(Verdict::failed(found, "correct `arches` of the collection, or have them added to the build tag"));
+    }
+    let groups = client.ask(calls::get_tag_groups(&tag.name, None)).await?;
+    let group = c.build_group.as_deref().unwrap_or(&config.policy.build_group);
+    if !groups.iter().any(|g| g.name == group && !g.blocked) {
+        return Ok(Verdict::failed(format!("{words}: it has no group `{group}`"), advice));
+    }
+    Ok(Verdict::ok(format!("{words}, {}; source packages at {}/packages", has.join(", "), on.srpm_root)))
 }
 
 /// The newest repository of a build tag, and whether what it has for each architecture can be fetched.

@@ -299,7 +299,7 @@ impl Compare<'_> {
             }
             return;
         }
-        let theirs = |c: &crate::fold::Collection| c.settings.hub == self.look.hub && c.settings.target == *target;
+        let theirs = |c: &crate::fold::Collection| c.settings.building() == (&self.look.hub, target);
         let unaware = state.collections.values().any(|c| theirs(c) && !c.target_gone);
         if known.is_some() || unaware {
             self.fact(fact, None, Some(self.look.event), None);

@@ -53,8 +53,12 @@ pub struct Watch {
     pub tags: BTreeSet<Name>,
     /// For each of these tags those that inherit from it, directly or not, and itself.
     pub below: BTreeMap<Name, BTreeSet<Name>>,
-    /// Targets of collections.
+    /// Targets of collections: those of this hub, and those that builds of collections of other hubs go to.
     pub targets: BTreeSet<Name>,
+    /// Tags that such targets lead to: of them only the configuration is looked at.
+    pub configs: BTreeSet<Name>,
+    /// Something is built here, so that it matters how busy builders are.
+    pub builds: bool,
     /// Our tasks that have not ended.
     pub tasks: BTreeSet<TaskId>,
     /// Compared with the hub up to this event.
@@ -69,6 +73,10 @@ impl Watch {
     /// From the state. Cost: O(tags + tasks + repositories) of the hub.
     pub fn of(state: &State, hub: &Hub) -> Self {
         let mut watch = Self { told: true, ..Self::default() };
+        let building = || state.collections.values().filter(|c| c.settings.building_hub() == hub);
+        watch.builds = building().next().is_some();
+        let guests = || building().filter(|c| c.settings.builds_elsewhere());
+        watch.targets.extend(guests().map(|c| c.settings.building().1.clone()));
         let Some(h) = state.hubs.get(hub) else {
             for c in state.collections.values().filter(|c| c.settings.hub == *hub) {
                 watch.collection(&c.settings);
@@ -87,6 +95,11 @@ impl Watch {
                 }
             }
         }
+        for (build, dest) in guests().filter_map(|c| h.targets.get(c.settings.building().1)) {
+            watch.configs.extend([build.clone(), dest.clone()]);
+        }
+        // These are looked at whole.
+        watch.configs.retain(|t| !watch.tags.contains(t));
         for tag in &watch.tags {
             let mut above = BTreeSet::new();
             ancestry(h, tag, &mut above);

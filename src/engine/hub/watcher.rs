@@ -413,13 +413,14 @@ impl Watcher {
         Ok(tags)
     }
 
-    /// What moves without a message: targets, repositories, our tasks.
+    /// What moves without a message: targets and where those of other hubs' collections lead to, repositories, our tasks.
     fn moving(&self) -> BTreeSet<Key> {
         let watch = self.watch.borrow();
         let targets = watch.targets.iter().cloned().map(Key::Target);
         let repos = watch.build_tags.iter().cloned().map(Key::Repos);
         let tasks = watch.tasks.iter().copied().map(Key::Task);
-        targets.chain(repos).chain(tasks).collect()
+        let configs = watch.configs.iter().cloned().map(Key::TagConfig);
+        targets.chain(configs).chain(repos).chain(tasks).collect()
     }
 
     /// Tasks of ours that run on the hub, whether we know of them or not.
@@ -515,7 +516,7 @@ impl Watcher {
 
     /// How busy the builders are. A hub that does not tell limits nothing.
     async fn load(&self, memory: &mut Memory) -> Result<(), Stopped> {
-        if !self.wants_load {
+        if !self.wants_load || !self.watch.borrow().builds {
             return Ok(());
         }
         match self.read_load(memory).await {

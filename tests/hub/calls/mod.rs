@@ -152,7 +152,7 @@ pub fn dispatch(tx: &mut Tx<'_>, call: &Call) -> Result<V, Fault> {
     let Some(entry) = entry else {
         return Err(Fault::generic(format!("Invalid method: {}", call.method)));
     };
-    let given = || call.args.iter().chain(call.kwargs.iter().map(|(_, v)| v));
+    let given = || call.args.iter().chain(call.kwargs.values());
     let is = |v: &Value, text: &str| v.as_str() == Some(text) || v.as_int().is_some_and(|n| n.to_string() == text);
     if tx.settings.broken.iter().any(|(method, text)| *method == call.method && given().any(|v| is(v, text))) {
         return Err(Fault { code: 1, message: "<class 'IndexError'>: list index out of range".to_owned() });
