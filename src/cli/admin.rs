@@ -67,10 +67,12 @@ async fn forget(args: &ForgetArgs) -> Done {
 }
 
 pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
-    let config = match &args.file {
+    let mut config = match &args.file {
         Some(path) => Config::load(path)?,
         None => Config::default(),
     };
+    // It may well be shown to somebody.
+    config.bus.amqp_url = config.bus.amqp_url.map(|url| crate::log::redacted(&url));
     let text = if args.json {
         serde_json::to_string(&config).expect("a configuration holds only what JSON can say")
     } else {

@@ -268,7 +268,7 @@ fn configuration(args: &DoctorArgs) -> Verdict<Config> {
         Err(e) => return Verdict::error_of(&e, "correct it; deploy/koschei.toml explains every key"),
     };
     if let Err(e) = super::kerberos::settle(&config) {
-        return Verdict::error_of(&e, "one keytab can hold the keys of several principals (`ktutil`)");
+        return Verdict::error_of(&e, "correct `keytab`; one can hold the keys of several principals (`ktutil`)");
     }
     let passive = if config.policy.passive { "; passive: nothing will be submitted" } else { "" };
     let (hubs, collections) = (config.hubs.len(), config.collections.len());

@@ -1,11 +1,14 @@
 //! Where the system's Kerberos library finds keytab and tickets: in the environment, as the process began.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use super::{CliError, live_hub};
 use crate::config::Config;
+use crate::koji::Auth;
 use crate::koji::login::gssapi_environment;
 
 /// Set in a process that was begun again, so that this happens once whatever comes of it.
@@ -22,6 +25,13 @@ pub(crate) fn settle(config: &Config) -> Result<(), CliError> {
     for hub in &config.hubs {
         // What else may be wrong with the settings is said by who uses them.
         let Ok(settings) = live_hub::settings(hub) else { continue };
+        if let Auth::Gssapi { keytab: Some(keytab), .. } = &settings.auth {
+            // It may be given as `FILE:PATH`, as Kerberos has it.
+            let path = keytab.to_str().and_then(|k| k.strip_prefix("FILE:")).map_or(keytab.as_path(), Path::new);
+            File::open(path).map_err(|e| {
+                CliError::Rejected(format!("use hub `{}`: read keytab {}: {e}", hub.name, path.display()))
+            })?;
+        }
         for (name, place) in gssapi_environment(&settings.auth) {
             match wanted.get(name) {
                 Some((other, of)) if *other != place => {

@@ -49,6 +49,10 @@ pub(crate) struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs) -> Done {
     let mut config = Config::load(&args.config)?;
     super::kerberos::settle(&config)?;
+    // What is wrong here on this machine is said before anybody else is waited for.
+    if let Some(bus) = bus_settings(&config.bus)? {
+        bus.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
+    }
     config.policy.passive |= args.passive;
     if config.hubs.is_empty() {
         return Err(CliError::Rejected(format!(

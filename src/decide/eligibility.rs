@@ -43,7 +43,7 @@ pub enum Hold {
         /// Which.
         tags: Vec<Name>,
     },
-    /// No repository of the collection was resolved yet.
+    /// No repository of the collection was resolved yet, or it is not known what the hub can build that builds it.
     BuildrootUnknown,
     /// The build group does not install.
     BuildrootBroken,
@@ -182,7 +182,9 @@ impl fmt::Display for Hold {
             Self::RebuildOpen { since } => write!(f, "a rebuild was decided and waits to be submitted since {since}"),
             Self::TargetGone => f.write_str("the collection's build target does not exist"),
             Self::TagGone { tags } => write!(f, "tags of the collection do not exist: {}", tags.join(", ")),
-            Self::BuildrootUnknown => f.write_str("no repository of the collection has been resolved yet"),
+            Self::BuildrootUnknown => {
+                f.write_str("no repository of the collection has been resolved yet, or the hub that builds it was not looked at yet")
+            }
             Self::BuildrootBroken => f.write_str("the build group of the collection cannot be installed"),
             Self::NotResolvedYet => f.write_str("its dependencies have not been resolved yet"),
             Self::NewerSourceNotResolved => f.write_str("its newest source package waits for the next repository"),
@@ -363,7 +365,11 @@ fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut 
     if !collection.tags_gone.is_empty() {
         hold(Hold::TagGone { tags: collection.tags_gone.clone() });
     }
+    // Architectures nobody builds would count otherwise.
+    let gone = collection.target_gone || !collection.tags_gone.is_empty();
+    let unknown = collection.settings.builds_elsewhere() && collection.building_arches.is_empty() && !gone;
     match buildroot {
+        _ if unknown => hold(Hold::BuildrootUnknown),
         BuildrootState::Ok => {}
         BuildrootState::Unknown => hold(Hold::BuildrootUnknown),
         BuildrootState::Unresolved => hold(Hold::BuildrootBroken),

@@ -349,10 +349,13 @@ fn due(
         held.iter_mut().zip(of_part).for_each(|(sum, n)| *sum += n);
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|n| scope.spawn(move || part(n))).collect();
+        let begin = |n| (n, std::thread::Builder::new().spawn_scoped(scope, move || part(n)));
+        let others: Vec<_> = (1..threads).map(begin).collect();
         add(part(0));
-        for other in others {
-            add(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        for (n, other) in others {
+            // Where no thread is to be had we do it ourselves.
+            let of_other = other.map_or_else(|_| Ok(part(n)), std::thread::ScopedJoinHandle::join);
+            add(of_other.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
     });
     (u32::try_from(all).unwrap_or(u32::MAX), due)

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::brain::{Brain, Settings};
 use super::error::EngineError;
 use super::eyes::Eyes;
-use super::replay;
+use super::{operator, replay};
 use crate::bus::{Entry, Progress, Recording};
 use crate::fold::State;
 use crate::log::{EventLog, Incoming, Position, Received};
@@ -99,10 +99,13 @@ pub(super) async fn handle<E: Eyes>(
         done.parked += 1;
         return Ok(());
     }
-    if brain.message(log, position, message, retried).await? {
-        return Ok(());
-    }
-    done.parked += 1;
+    // What an operator said while nobody worked on the log.
+    let word = message.topic == operator::TOPIC && message.source == operator::SOURCE;
+    let understood = match word {
+        true => brain.operator_message(log, position, message).await?,
+        false => brain.message(log, position, message, retried).await?,
+    };
+    done.parked += u64::from(!understood);
     Ok(())
 }
 

@@ -46,7 +46,9 @@ impl<E: Eyes> Brain<E> {
         let (kind, source) = (evidence.kind, evidence.source.clone());
         if let Some((repo, recorded)) = recorded(hub, evidence, arch) {
             let ours = hub.repos.get(&repo).and_then(|r| r.attachment(name, arch)).unwrap_or_default();
-            let (searched, place) = (blake3::hash(ours.as_bytes()), bases.first(hub.repos.get(&repo)?.age(repo)));
+            // Most side tags' repositories are not known here; what was installed counts all the same. The place is for sorting only.
+            let place = hub.repos.get(&repo).map_or(usize::MAX, |r| bases.first(r.age(repo)));
+            let searched = blake3::hash(ours.as_bytes());
             return Some(Key { kind, source, repo, recorded: Some(recorded.into()), searched, place });
         }
         let repo = evidence.repo?;

@@ -1,11 +1,11 @@
 //! Folding a log again. Acts on nothing.
 //!
-//! While one page is hashed, decoded and folded on a thread of its own, the next one is read.
+//! While one page is folded, the next one is hashed and decoded, and the one after that is read.
 
 use super::error::EngineError;
 use crate::event::{Envelope, Record};
 use crate::fold::{State, snapshot};
-use crate::log::verify::step;
+use crate::log::verify::{Damage, VerifyError, step};
 use crate::log::{EventLog, Head, PAGE_MAX, Snapshot};
 use crate::model::Seq;
 
@@ -64,15 +64,29 @@ async fn run(
     progress: &mut dyn FnMut(Seq),
 ) -> Result<State, EngineError> {
     let mut page = log.read(state.seq, PAGE).await?;
-    while let Some(last) = page.last().map(|r| r.seq) {
-        let over = until.is_some_and(|u| last >= u);
-        let work = tokio::task::spawn_blocking(move || {
-            fold_page(&mut state, &mut head, page, until)?;
-            Ok::<_, EngineError>((state, head))
+    let mut read = state.seq;
+    let mut decoded: Vec<Envelope> = Vec::new();
+    while !page.is_empty() || !decoded.is_empty() {
+        let last = page.last().map(|r| r.seq).filter(|last| until.is_none_or(|until| *last < until));
+        let folding = tokio::task::spawn_blocking(move || {
+            decoded.iter().for_each(|e| state.apply(e));
+            state
         });
-        let next = async { if over { Ok(Vec::new()) } else { log.read(Some(last), PAGE).await } };
-        let (done, next) = tokio::join!(work, next);
-        (state, head) = done.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
+        let before = read;
+        read = page.last().map_or(read, |r| Some(r.seq));
+        let decoding = tokio::task::spawn_blocking(move || {
+            check_sequence(before, &page)?;
+            decode_page(&page, head, until)
+        });
+        let next = async {
+            match last {
+                Some(_) => log.read(last, PAGE).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let (folded, done, next) = tokio::join!(folding, decoding, next);
+        state = folded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+        (decoded, head) = done.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
         page = next?;
         if let Some(seq) = state.seq {
             progress(seq);
@@ -81,44 +95,56 @@ async fn run(
     Ok(state)
 }
 
-fn fold_page(
-    state: &mut State,
-    head: &mut Option<Head>,
-    page: Vec<Record>,
-    until: Option<Seq>,
-) -> Result<(), EngineError> {
+/// Whether records follow each other and an event; an event that is missing must not pass for one that never was.
+///
+/// # Errors
+/// [`EngineError::Verify`] (broken) at the first that is missing.
+pub(crate) fn check_sequence(mut last: Option<Seq>, page: &[Record]) -> Result<(), EngineError> {
     for record in page {
-        if until.is_some_and(|u| record.seq > u) {
-            break;
+        let expected = Seq::after(last);
+        if record.seq != expected {
+            let damage = Damage::Gap { next: record.seq };
+            return Err(VerifyError::Damaged { seq: expected, damage }.into());
         }
-        if let Some(head) = head {
-            *head = step(*head, &record, None)?;
-        }
-        state.apply(&record.decode()?);
+        last = Some(record.seq);
     }
     Ok(())
 }
 
-/// Folds the log onto `state`. `see` is shown every event before it is folded, with the state before it.
+/// Verifies a page where there is a head it has to follow, and decodes it, up to `until`.
+fn decode_page(
+    page: &[Record],
+    mut head: Option<Head>,
+    until: Option<Seq>,
+) -> Result<(Vec<Envelope>, Option<Head>), EngineError> {
+    let mut decoded = Vec::with_capacity(page.len());
+    for record in page.iter().take_while(|r| until.is_none_or(|u| r.seq <= u)) {
+        if let Some(head) = &mut head {
+            *head = step(*head, record, None)?;
+        }
+        decoded.push(record.decode()?);
+    }
+    Ok((decoded, head))
+}
+
+/// Folds the log from its beginning, and verifies its hash chain on the way. `see` is shown every event before it is folded, with the state
+/// before it.
 ///
 /// # Errors
-/// See [`EngineError`].
+/// See [`from_start`].
 pub async fn fold(
     log: &impl EventLog,
-    mut state: State,
-    until: Option<Seq>,
     progress: &mut dyn FnMut(Seq),
     see: &mut dyn FnMut(&State, &Envelope),
 ) -> Result<State, EngineError> {
+    let (mut state, mut head) = (State::default(), Head::EMPTY);
     loop {
         let page = log.read(state.seq, PAGE_MAX).await?;
         if page.is_empty() {
             return Ok(state);
         }
         for record in page {
-            if until.is_some_and(|u| record.seq > u) {
-                return Ok(state);
-            }
+            head = step(head, &record, None)?;
             let envelope = record.decode()?;
             see(&state, &envelope);
             state.apply(&envelope);

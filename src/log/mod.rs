@@ -287,7 +287,7 @@ fn sqlite_path(url: &str) -> Option<&str> {
 }
 
 /// The URL without its password, for messages.
-fn redacted(url: &str) -> String {
+pub(crate) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let Some((user, host)) = rest.rsplit_once('@') else { return url.to_owned() };
     let user = user.split_once(':').map_or(user, |(user, _)| user);

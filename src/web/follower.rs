@@ -274,6 +274,7 @@ impl Follower {
     }
 
     fn fold(&self, records: &[Record], until: Option<Seq>) -> Result<(), EngineError> {
+        replay::check_sequence(self.0.view.blocking_read().state.seq, records)?;
         let envelopes: Vec<Envelope> = records
             .iter()
             .take_while(|r| until.is_none_or(|u| r.seq <= u))

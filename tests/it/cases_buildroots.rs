@@ -6,6 +6,7 @@ use koschei::engine::buildroots::{Buildroot, BuildrootPackage};
 use koschei::event::{Event, Prediction, PredictionCompared, RepoDeleted};
 use koschei::model::koji::TaskState::{Closed, Failed};
 use koschei::model::{Evr, Hub, Nevra, Nvr, RepoId};
+use rstest::rstest;
 use serde_json::Value;
 
 use crate::feed;
@@ -66,15 +67,19 @@ fn other_than_predicted() {
     w.sound();
 }
 
-/// #338, D33: built in a side tag whose repository nobody can look at any more, tagged much later: no change is lost.
-#[test]
-fn a_deleted_repository_loses_no_change() {
+/// #338, D33: built in a side tag whose repository nobody can look at any more, or ever could, tagged much later: no change is lost.
+#[rstest]
+#[case::deleted(true)]
+#[case::never_heard_of(false)]
+fn a_repository_that_is_not_there_loses_no_change(#[case] heard_of: bool) {
     let mut w = World::new();
     w.real("f99", "foo-1-1");
     w.repo(1, &[ok("foo-1-1", "z-0:1-1.x86_64/1")]);
     w.built("foo-2-1");
     let task = w.task_of_build("foo-2-1");
-    w.operator(RepoDeleted { hub: Hub::new("primary"), repo_id: RepoId(77), tag: "f99-build-side-7".into() });
+    if heard_of {
+        w.operator(RepoDeleted { hub: Hub::new("primary"), repo_id: RepoId(77), tag: "f99-build-side-7".into() });
+    }
     w.buildroot(task, "foo-2-1", "x86_64", 77, "+z-0:1-1.x86_64", true);
     w.tag("f99", "foo-2-1");
     w.repo(2, &[ok("foo-2-1", "z-0:2-1.x86_64/1")]);
@@ -85,6 +90,9 @@ fn a_deleted_repository_loses_no_change() {
     w.repo(3, &[ok("foo-2-1", "z-0:3-1.x86_64/1")]);
     assert_eq!(w.changes("foo"), ["z 1-1>3-1 /1"]);
     assert!(compared(&w).is_empty(), "there is nothing to compare it with");
+    w.restart();
+    w.repo(4, &[ok("foo-2-1", "z-0:4-1.x86_64/1")]);
+    assert_eq!(w.changes("foo"), ["z 1-1>4-1 /1"]);
     w.sound();
 }
 

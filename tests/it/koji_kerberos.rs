@@ -250,6 +250,9 @@ fn the_program_finds_its_keytab(stub: &Stub, dir: &Path, keytab: &str, serverca:
     let logins = stub.seen().iter().filter(|seen| seen.is_login() && seen.header("authorization").is_some()).count();
     assert!(logins > 0, "nobody logged in with a ticket: {said}");
     assert!(!said.contains("KRB5_CLIENT_KTNAME"), "{said}");
-    let said = doctor(&(hub("primary", keytab) + &hub("other", "/another.keytab")));
+    let another = std::env::var("KRB5_KTNAME").unwrap();
+    let said = doctor(&(hub("primary", keytab) + &hub("other", &another)));
     assert!(said.contains("into one keytab"), "{said}");
+    let said = doctor(&hub("primary", "/nobody/has/this.keytab"));
+    assert!(said.contains("read keytab /nobody/has/this.keytab: No such file"), "{said}");
 }

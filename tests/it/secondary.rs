@@ -23,8 +23,18 @@ fn elsewhere() -> CollectionSettings {
     CollectionSettings { builds_on: Some(builds_on), ..settings("f99") }
 }
 
-fn world() -> World {
+/// Both collections, of which nobody looked at the building hub yet.
+fn unlooked() -> World {
     World::with(Policy::default(), &[("f99", elsewhere()), ("f98", settings("f98"))])
+}
+
+/// Both collections.
+fn world() -> World {
+    let mut w = unlooked();
+    w.operator(target("builder", "f99-here", Some(("here-build", "here"))));
+    w.operator(tag("builder", "here-build", &["x86_64", "aarch64"], false));
+    w.operator(tag("builder", "here", &[], false));
+    w
 }
 
 /// A task of ours on a hub, bound to repository 1 of that hub.
@@ -82,6 +92,32 @@ fn tag(hub: &str, name: &str, arches: &[&str], gone: bool) -> TagObserved {
         groups: None,
         external_repos: None,
     }
+}
+
+/// Until it is known what the building hub builds, all architectures would count: nothing is decided before.
+#[test]
+fn nothing_is_built_before_the_building_hub_was_looked_at() {
+    let mut w = unlooked();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", Z1)]);
+    w.pass(24 * HOUR);
+    w.repo(2, &[ok("foo-1-1", Z2)]);
+    let asked = |w: &World| {
+        w.all(|e| {
+            matches!(&e, Event::RebuildRequested(r) if r.collection == "f99" && r.nvr.name == "foo").then_some(())
+        })
+        .len()
+    };
+    assert_eq!(asked(&w), 0);
+    assert!(w.why("foo").deciding.contains(&Hold::BuildrootUnknown), "{:?}", w.why("foo").deciding);
+    w.operator(target("builder", "f99-here", Some(("here-build", "here"))));
+    w.pass(HOUR);
+    assert_eq!(asked(&w), 0, "its tag is not known yet");
+    w.operator(tag("builder", "here-build", &["x86_64"], false));
+    w.points("foo", PriorityKind::Manual, 10_000);
+    w.pass(HOUR);
+    assert_eq!(asked(&w), 1, "{:?}", w.why("foo").deciding);
+    w.sound();
 }
 
 /// The same package in both collections, rebuilt by tasks of the same number on two hubs.
@@ -340,6 +376,8 @@ fn what_is_gone_on_the_building_hub_stops_its_collection() {
     assert_eq!(w.held("foo"), ["target_gone"]);
     assert_eq!(stopped(&w, "f98"), [Hold::BuildrootUnknown], "that is all the other waits for");
     w.operator(target("builder", "f99-here", Some(("new-build", "here"))));
+    assert_eq!(w.held("foo"), ["buildroot_unknown"], "nobody looked at that tag yet");
+    w.operator(tag("builder", "new-build", &["x86_64"], false));
     assert_eq!(w.held("foo"), Vec::<&str>::new());
     w.sound();
 }

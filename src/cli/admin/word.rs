@@ -21,6 +21,8 @@ use crate::model::{Hub, Name, TaskId};
 
 /// How long a verb waits for a running service to take its word.
 const WAIT: Duration = Duration::from_secs(10);
+/// What takes longer than this is told.
+const SOON: Duration = Duration::from_millis(700);
 
 /// Where the word goes, and who says it.
 #[derive(Args, Debug, Clone)]
@@ -229,14 +231,27 @@ async fn say(verb: &WordVerb, saying: &Saying, log: &AnyLog) -> Done {
         .collect();
     let after = log.head().await?.seq;
     log.receive(&messages).await.map_err(crate::engine::EngineError::from)?;
-    let taken = if saying.no_wait { false } else { taken(log, &messages, after).await? };
+    let taken = match saying.no_wait {
+        true => false,
+        false => {
+            // Within a moment it is done, unless nobody is there.
+            let soon = tokio::time::timeout(SOON, taken(log, &messages, after)).await;
+            match soon {
+                Ok(taken) => taken?,
+                Err(_) => {
+                    eprintln!("waiting up to {} seconds for a running service to take it", WAIT.as_secs());
+                    taken(log, &messages, after).await?
+                }
+            }
+        }
+    };
     let mut out = std::io::stdout();
     if saying.json {
         writeln!(out, "{}", serde_json::json!({ "said": events.len(), "taken": taken }))?;
     } else if taken {
         writeln!(out, "done")?;
     } else {
-        writeln!(out, "noted; it takes effect when `koschei serve` runs on this log")?;
+        writeln!(out, "noted; it takes effect when `koschei serve`, `follow` or `ingest` works on this log")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -138,6 +138,8 @@ impl Fetching {
                 () = self.stop.cancelled() => return,
                 done = Box::pin(self.one(&mut w)) => done,
             };
+            // What was of use has been taken.
+            self.mirror.drop_parsed();
             match step {
                 Ok(mirrored) => {
                     if let Some(m) = mirrored {
@@ -196,8 +198,6 @@ impl Fetching {
             // It was known and not resolved; that its content can be had is what is new.
             self.brain.hand(Input::Content(self.hub.clone(), repo.repo_id)).await?;
         }
-        // What was of use has been taken.
-        self.mirror.drop_parsed();
         Ok(Some(mirrored))
     }
 

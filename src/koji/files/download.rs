@@ -181,6 +181,8 @@ impl Download {
             self.discard();
             drop(fs::remove_file(beside(&self.to, PART)));
             self.part = unique_part(&self.to);
+            // An earlier run of the program may have used the same number.
+            self.discard();
         }
         let path = self.part.clone();
         blocking(move || Part::open(&path, kind)).await.map_err(self.failed())
@@ -290,6 +292,15 @@ impl Download {
 fn validator(headers: &HeaderMap) -> Option<HeaderValue> {
     let strong = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
     strong.or_else(|| headers.get(LAST_MODIFIED)).cloned()
+}
+
+/// What nobody can go on with does not stay.
+impl Drop for Download {
+    fn drop(&mut self) {
+        if self.expected.checksum.is_none() {
+            self.discard();
+        }
+    }
 }
 
 impl Attempt for Download {

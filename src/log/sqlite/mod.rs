@@ -31,8 +31,9 @@ use super::{EventLog, Options};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Page cache of the writing connection, 64 MiB (negative: KiB): facts are looked up in random order of their index.
-const WRITER_CACHE: &str = "-65536";
+/// Page cache of the writing connection, at most 192 MiB (negative: KiB): facts are looked up in random order of their index, which has 150 MB for five
+/// million events.
+const WRITER_CACHE: &str = "-196608";
 /// The write-ahead log is moved into the file when it has this many pages (16 MiB) instead of the default's 1,000: a commit of
 /// 10,000 events writes about 600.
 const WAL_PAGES: &str = "4096";
