@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use sqlx::Connection;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
 
@@ -210,4 +211,69 @@ fn every_verb_says_what_it_is_for_with_an_example() {
         }
     }
     assert!(seen > 20, "only {seen} verbs were found");
+}
+
+/// What operators say while nobody works on the log is understood by whoever works on it next.
+#[test]
+fn words_wait_for_whoever_comes_next() {
+    let desk = Desk::new();
+    let (first, all) = (desk.write("first.jsonl", lines(0..400)), desk.write("all.jsonl", lines(0..593)));
+    desk.ingest(&first, "a.db", &["--archive", DATA]);
+    let said = desk.ok(&["admin", "pause", "--reason", "mass rebuild", "--db", "a.db", "--no-wait"]);
+    assert!(said.contains("`ingest`"), "{said}");
+    let done = desk.ingest(&all, "a.db", &["--archive", DATA]);
+    assert_eq!(done["parked"], desk.ingest(&all, "b.db", &["--archive", DATA])["parked"], "the word is not set aside");
+    let paused = desk.ok(&["history", "--db", "a.db", "--kind", "submissions_paused", "--json"]);
+    assert!(paused.contains("mass rebuild"), "{paused}");
+}
+
+/// An event that is missing is found by everybody who folds the log, and said in words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_event_is_named_by_everybody() {
+    let desk = Desk::new();
+    let from = desk.write("first.jsonl", lines(0..200));
+    desk.ingest(&from, "a.db", &[]);
+    let path = desk.0.path().join("a.db");
+    let mut database = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    for statement in ["DROP TRIGGER events_no_delete", "DELETE FROM events WHERE seq = 100", "DELETE FROM snapshots"] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    database.close().await.unwrap();
+    let verbs: [&[&str]; 4] = [&["log", "audit"], &["status"], &["replay"], &["web", "--listen", "127.0.0.1:0"]];
+    for verb in verbs {
+        let out = desk.run(&[verb, &["--db", "a.db"]].concat());
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(1), "{verb:?}: {text}");
+        assert!(text.contains("event 100: it is missing") && !text.contains("panicked"), "{verb:?}: {text}");
+    }
+}
+
+/// Somebody who asks for help shows his configuration.
+#[test]
+fn passwords_are_not_printed() {
+    let desk = Desk::new();
+    desk.write("k.toml", "[bus]\namqp_url = \"amqps://koschei:se-cret@mq.example.org/%2Fkoji\"\n");
+    for args in [&["check-config", "k.toml"][..], &["check-config", "k.toml", "--json"]] {
+        let text = desk.ok(args);
+        assert!(text.contains("amqps://koschei@mq.example.org/%2Fkoji") && !text.contains("se-cret"), "{text}");
+    }
+}
+
+/// What is wrong on this machine is said before a hub is waited for.
+#[test]
+fn serve_says_at_once_what_is_wrong_here() {
+    let desk = Desk::new();
+    let hub =
+        "[[hub]]\nname = \"primary\"\nserver = \"https://127.0.0.1:1/kojihub\"\ntopurl = \"https://127.0.0.1:1/\"\n";
+    for (bus, more, says) in [
+        ("amqp_url = \"nonsense\"", "", "use the bus"),
+        ("fedora_messaging = \"/nobody/has/this.toml\"", "", "/nobody/has/this.toml"),
+        ("", "auth = \"gssapi\"\nkeytab = \"/nobody/has/this.keytab\"", "read keytab /nobody/has/this.keytab"),
+    ] {
+        desk.write("k.toml", format!("[serve]\ncache_dir = \"cache\"\n[bus]\n{bus}\n{hub}{more}\n"));
+        let out = desk.run(&["serve", "--config", "k.toml", "--db", "a.db"]);
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(3), "{text}");
+        assert!(text.contains(says) && !text.contains('\u{1b}'), "{text}");
+    }
 }
