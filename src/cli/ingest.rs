@@ -121,6 +121,14 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     }
     log.close().await;
     let report = done?;
+    let m = &report.messages;
+    if m.handled > 0 && m.parked == m.handled {
+        eprintln!(
+            "koschei: warning: nothing of {} was understood; is it a recording of Koji's messages? What `koschei log export` wrote is taken by \
+             `koschei log import`",
+            args.from.display()
+        );
+    }
     let to_stderr = args.commands.as_deref().is_some_and(|c| c.as_os_str() == "-");
     print(&report, args, to_stderr)?;
     Ok(ExitCode::SUCCESS)
