@@ -133,7 +133,7 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     if let Some(at) = args.listen {
         let address = probe::serve(at, metrics.clone(), readiness.clone(), stop.clone())
             .await
-            .map_err(|e| CliError::Rejected(format!("listen on {at}: {e}")))?;
+            .map_err(|source| CliError::Listen { at, source })?;
         eprintln!("koschei: metrics at http://{address}/metrics");
     }
     let log = log::open(&args.db.db, &Options::default()).await?;

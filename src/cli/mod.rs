@@ -101,6 +101,14 @@ pub enum CliError {
     /// Something the caller gave is not there or not right.
     #[error("{0}")]
     Rejected(String),
+    /// An address that pages or metrics cannot be served at.
+    #[error("listen on {at}")]
+    Listen {
+        /// Where.
+        at: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Standard output or a file.
     #[error("write output")]
     Output(#[from] std::io::Error),
@@ -112,7 +120,9 @@ impl Classified for CliError {
             Self::Engine(e) => e.class(),
             Self::Config(e) => e.class(),
             Self::Resolve(e) => e.class(),
-            Self::Rejected(_) => Class::Rejected,
+            // Whoever has it now may leave.
+            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Class::Unavailable,
+            Self::Rejected(_) | Self::Listen { .. } => Class::Rejected,
             Self::Output(_) => Class::Unavailable,
         }
     }

@@ -164,7 +164,7 @@ async fn pages(
     let site = Site::new(log.clone(), follower.clone(), metrics.clone(), links);
     let serving = crate::web::serve(at, site, readiness.clone(), stop.clone())
         .await
-        .map_err(|e| CliError::Rejected(format!("listen on {at}: {e}")))?;
+        .map_err(|source| CliError::Listen { at, source })?;
     eprintln!("koschei: pages at http://{}/", serving.address);
     let (log, stop) = (log.clone(), stop.clone());
     tasks.spawn(async move {

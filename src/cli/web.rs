@@ -70,7 +70,7 @@ pub(super) async fn run(args: &WebArgs) -> Done {
     let site = Site::new(log.clone(), follower.clone(), metrics, koji);
     let serving = crate::web::serve(args.listen, site, readiness.clone(), stop.clone())
         .await
-        .map_err(|e| CliError::Rejected(format!("listen on {}: {e}", args.listen)))?;
+        .map_err(|source| CliError::Listen { at: args.listen, source })?;
     eprintln!("koschei: pages at http://{}/", serving.address);
     let showing = tokio::spawn(progress(follower.clone(), readiness));
     let followed = follower.run(&log, until, &stop).await;

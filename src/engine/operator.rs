@@ -56,6 +56,9 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
         if state.collections.contains_key(name) { Ok(()) } else { Err(format!("there is no collection `{name}`")) }
     };
     match event {
+        Event::CollectionCreated(c) if c.collection.is_empty() || c.collection.contains(['/', ' ', '\t', '\n']) => {
+            Err(format!("`{}` is no name for a collection: no spaces and slashes, and not nothing", c.collection))
+        }
         Event::CollectionCreated(c) => match state.collections.contains_key(&c.collection) {
             false => builds_on(state, &c.settings),
             true => Err(format!("there is a collection `{}` already; edit it instead", c.collection)),

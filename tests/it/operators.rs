@@ -277,3 +277,33 @@ fn serve_says_at_once_what_is_wrong_here() {
         assert!(text.contains(says) && !text.contains('\u{1b}'), "{text}");
     }
 }
+
+/// Somebody else has the address just now: that may pass, so a supervisor tries again. A name that is none will never be one.
+#[test]
+fn what_may_pass_and_what_will_not() {
+    let desk = Desk::new();
+    let from = desk.write("first.jsonl", lines(0..200));
+    desk.ingest(&from, "a.db", &[]);
+    let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = theirs.local_addr().unwrap().to_string();
+    let out = desk.run(&["web", "--db", "a.db", "--listen", &at]);
+    assert_eq!(out.status.code(), Some(4), "{}", String::from_utf8_lossy(&out.stderr));
+    for name in ["", "bad/name x"] {
+        let args = [
+            "admin",
+            "create-collection",
+            name,
+            "--target",
+            "f99",
+            "--build-tag",
+            "b",
+            "--dest-tag",
+            "d",
+            "--db",
+            "a.db",
+        ];
+        let out = desk.run(&args);
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(3) && text.contains("is no name for a collection"), "{text}");
+    }
+}
