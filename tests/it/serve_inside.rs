@@ -33,8 +33,6 @@ use crate::serve_facts::{differences, primary};
 
 /// Polls until what the hub has and what we know must be the same: one leads to the next where a new parent, or another target, is seen.
 const POLLS_MAX: usize = 6;
-/// The same for repositories, which are told of when their content is here.
-const POLLS_WITH_FILES_MAX: usize = 500;
 
 /// A log, and a service that lives on it; nothing is submitted.
 pub(crate) struct Inside {
@@ -220,11 +218,13 @@ impl Inside {
         tokio::time::timeout(PATIENCE, begins).await.expect("there are no polls any more");
     }
 
-    /// Waits for a whole poll, and for those that follow from it, until hub and state are the same; else the differing lines.
+    /// Waits for a whole poll, and for those that follow from it, until hub and state are the same; else the differing lines. Repositories
+    /// are told of when their content is here, and fetching it again may have to wait: for them it is time that counts.
     pub(crate) async fn reconciled(&mut self) -> Result<&State, Vec<String>> {
         self.hub.clear_log();
         let mut left = Vec::new();
-        for poll in 1..=POLLS_WITH_FILES_MAX {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        for poll in 1.. {
             self.poll(poll).await;
             if poll == 1 {
                 continue;
@@ -232,7 +232,8 @@ impl Inside {
             self.follower.follow(&self.log).await;
             left = differences(&self.follower.state, &self.hub);
             let without_files = left.iter().filter(|l| !l.contains(" repo ")).count();
-            if left.is_empty() || (poll > POLLS_MAX && without_files > 0) {
+            let over = without_files > 0 || tokio::time::Instant::now() > deadline;
+            if left.is_empty() || (poll > POLLS_MAX && over) {
                 break;
             }
         }
