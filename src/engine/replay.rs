@@ -1,6 +1,8 @@
 //! Folding a log again. Acts on nothing.
 //!
-//! While one page is folded, the next one is hashed and decoded, and the one after that is read.
+//! While one page is folded, the next one is hashed and decoded, and the one after that is read, each on a thread of its own.
+
+use tokio::sync::{mpsc, watch};
 
 use super::error::EngineError;
 use crate::event::{Envelope, Record};
@@ -11,6 +13,9 @@ use crate::model::Seq;
 
 /// Events that are folded while the next ones are read.
 const PAGE: usize = if PAGE_MAX < 4000 { PAGE_MAX } else { 4000 };
+
+/// Pages that may wait between one thread and the next.
+const PAGES_WAITING: usize = 2;
 
 /// Folds the log up to `until` (to its end if absent), from the newest usable snapshot on. `progress` is told how far it is.
 ///
@@ -58,41 +63,80 @@ pub async fn from_start(
 /// Folds the log onto `state`, and verifies that it follows `head` where that is given.
 async fn run(
     log: &impl EventLog,
-    mut state: State,
-    mut head: Option<Head>,
+    state: State,
+    head: Option<Head>,
     until: Option<Seq>,
     progress: &mut dyn FnMut(Seq),
 ) -> Result<State, EngineError> {
-    let mut page = log.read(state.seq, PAGE).await?;
-    let mut read = state.seq;
-    let mut decoded: Vec<Envelope> = Vec::new();
-    while !page.is_empty() || !decoded.is_empty() {
-        let last = page.last().map(|r| r.seq).filter(|last| until.is_none_or(|until| *last < until));
-        let folding = tokio::task::spawn_blocking(move || {
-            decoded.iter().for_each(|e| state.apply(e));
-            state
-        });
-        let before = read;
-        read = page.last().map_or(read, |r| Some(r.seq));
-        let decoding = tokio::task::spawn_blocking(move || {
-            check_sequence(before, &page)?;
-            decode_page(&page, head, until)
-        });
-        let next = async {
-            match last {
-                Some(_) => log.read(last, PAGE).await,
-                None => Ok(Vec::new()),
+    let (mut last, folded) = (state.seq, watch::Sender::new(state.seq));
+    let mut done = folded.subscribe();
+    let (to_decode, pages) = mpsc::channel(PAGES_WAITING);
+    let (to_fold, decoded) = mpsc::channel(PAGES_WAITING);
+    let decoding = tokio::task::spawn_blocking(move || decode(pages, &to_fold, (last, head), until));
+    let folding = tokio::task::spawn_blocking(move || fold_all(state, decoded, &folded));
+    let mut read = Ok(());
+    loop {
+        let page = match log.read(last, PAGE).await {
+            Ok(page) => page,
+            Err(e) => {
+                read = Err(e);
+                break;
             }
         };
-        let (folded, done, next) = tokio::join!(folding, decoding, next);
-        state = folded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
-        (decoded, head) = done.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
-        page = next?;
-        if let Some(seq) = state.seq {
+        let Some(end) = page.last().map(|r| r.seq) else { break };
+        last = Some(end);
+        // Nobody takes it any more: why, is said below.
+        if to_decode.send(page).await.is_err() || until.is_some_and(|u| end >= u) {
+            break;
+        }
+        if done.has_changed().unwrap_or(false)
+            && let Some(seq) = *done.borrow_and_update()
+        {
             progress(seq);
         }
     }
+    drop(to_decode);
+    let (decoded, state) = tokio::join!(decoding, folding);
+    let state = state.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+    // What is wrong with an event comes before what could not be read after it.
+    decoded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
+    read?;
+    if let Some(seq) = state.seq {
+        progress(seq);
+    }
     Ok(state)
+}
+
+/// Verifies and decodes pages as they come, and hands them on. What comes after `last` must follow it without a gap.
+fn decode(
+    mut pages: mpsc::Receiver<Vec<Record>>,
+    to_fold: &mpsc::Sender<Vec<Envelope>>,
+    (mut last, mut head): (Option<Seq>, Option<Head>),
+    until: Option<Seq>,
+) -> Result<(), EngineError> {
+    while let Some(page) = pages.blocking_recv() {
+        check_sequence(last, &page)?;
+        last = page.last().map_or(last, |r| Some(r.seq));
+        let (decoded, now) = decode_page(&page, head, until)?;
+        head = now;
+        if to_fold.blocking_send(decoded).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Folds pages as they come, and says how far it is.
+fn fold_all(
+    mut state: State,
+    mut decoded: mpsc::Receiver<Vec<Envelope>>,
+    folded: &watch::Sender<Option<Seq>>,
+) -> State {
+    while let Some(page) = decoded.blocking_recv() {
+        page.iter().for_each(|e| state.apply(e));
+        folded.send_replace(state.seq);
+    }
+    state
 }
 
 /// Whether records follow each other and an event; an event that is missing must not pass for one that never was.
