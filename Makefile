@@ -43,7 +43,7 @@ lint:
 deps:
 	@deploy/install-deps.sh build
 
-# What the tests start besides: PostgreSQL, nats-server.
+# What the tests start besides: PostgreSQL, nats-server, RabbitMQ, Prometheus, Chromium, a Kerberos KDC.
 deps-test:
 	@deploy/install-deps.sh build test
 

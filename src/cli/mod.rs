@@ -190,14 +190,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
 /// An error with its causes, in one line.
 pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
-    let mut text = format!("{what}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    format!("{what}: {}", crate::engine::error::with_causes(error))
 }
 
 fn report(error: &CliError) {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
+use super::error::with_causes;
 use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
 use super::stage::stage;
 use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
@@ -73,7 +74,7 @@ impl ArchiveEyes {
             Ok(None) => Err(NotSeen(format!("the archive has no repository {repo} of {tag}"))),
             Err(e) => {
                 let place = format!("{}/", self.archive.dir().display());
-                let why = chain(&e).replace(&place, "");
+                let why = with_causes(&e).replace(&place, "");
                 Err(NotSeen(format!("the archive's repository {repo} of {tag} cannot be read: {why}")))
             }
         }
@@ -250,19 +251,7 @@ fn rpm_arch(arch: &str) -> &str {
 }
 
 fn unreadable(error: impl std::error::Error) -> NotSeen {
-    NotSeen(format!("failed to {}", chain(&error)))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    NotSeen(format!("failed to {}", with_causes(&error)))
 }
 
 /// Writes the requirements of all sources as they are on `arch`.

@@ -1,7 +1,7 @@
 //! What dependency changes were measured from, remembered: which buildroot that is for each package, and what was in it.
 //!
 //! The last builds of a distribution's packages are spread over hundreds of repositories. Without this every new repository would read the
-//! resolutions of all of them again, half a second each. What is remembered follows from the log alone, so it may be forgotten at any
+//! resolutions of all of them again, of which a dozen take some four seconds. What is remembered follows from the log alone, so it may be forgotten at any
 //! time and is never written down.
 
 use std::cell::RefCell;

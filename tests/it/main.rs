@@ -71,6 +71,7 @@ mod schemas;
 mod secondary;
 mod serve_behaviours;
 mod serve_budget;
+mod serve_bus;
 mod serve_facts;
 mod serve_first;
 mod serve_inside;

@@ -307,3 +307,17 @@ fn what_may_pass_and_what_will_not() {
         assert!(out.status.code() == Some(3) && text.contains("is no name for a collection"), "{text}");
     }
 }
+
+/// A file that is something else is said to be, and nothing of it is lost.
+#[test]
+fn a_recording_that_is_none_is_said_to_be() {
+    let desk = Desk::new();
+    desk.write("other.jsonl", "{\"id\":\"r1\",\"command\":\"rebuild\"}\n{\"id\":\"r2\"}\n");
+    let out = desk.run(&["ingest", "--from", "other.jsonl", "--db", "a.db"]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(text.contains("nothing of other.jsonl was understood") && text.contains("log import"), "{text}");
+    assert_eq!(desk.json(&["log", "stats", "--db", "a.db", "--json"])["inbox_parked"], 2);
+    let good = desk.write("good.jsonl", lines(0..20));
+    let out = desk.run(&["ingest", "--from", good.to_str().unwrap(), "--db", "a.db"]);
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("was understood"));
+}

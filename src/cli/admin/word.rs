@@ -1,4 +1,5 @@
-//! `koschei admin …`: what operators say, put into the inbox of a log; a running `serve` takes it within a second.
+//! `koschei admin …`: what operators say, put into the inbox of a log; a running `serve` takes it within a second, else whoever works on
+//! the log next.
 
 use std::io::Write;
 use std::process::ExitCode;
