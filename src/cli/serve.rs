@@ -50,7 +50,8 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     let mut config = Config::load(&args.config)?;
     super::kerberos::settle(&config)?;
     // What is wrong here on this machine is said before anybody else is waited for.
-    if let Some(bus) = bus_settings(&config.bus)? {
+    let bus = bus_settings(&config.bus)?;
+    if let Some(bus) = &bus {
         bus.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
     }
     config.policy.passive |= args.passive;
@@ -64,7 +65,7 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     super::follow::stop_on_signals(stop.clone())?;
     let metrics = Metrics::new();
     let log = log::open(&args.db.db, &Options::default()).await?;
-    let served = Box::pin(serve(config, &log, &metrics, &stop)).await;
+    let served = Box::pin(serve(config, bus, &log, &metrics, &stop)).await;
     stop.cancel();
     log.close().await;
     served?;
@@ -72,7 +73,13 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(mut config: Config, log: &AnyLog, metrics: &Metrics, stop: &CancellationToken) -> Result<(), CliError> {
+async fn serve(
+    mut config: Config,
+    bus: Option<AmqpSettings>,
+    log: &AnyLog,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<(), CliError> {
     let mut tasks = JoinSet::new();
     let readiness = Readiness::default();
     let mut hubs = Vec::new();
@@ -97,7 +104,7 @@ async fn serve(mut config: Config, log: &AnyLog, metrics: &Metrics, stop: &Cance
         to_hubs.insert(hub.name.clone(), work.begin(hub, bell, outbox_rung.clone(), &mut tasks)?);
     }
     drop(brain);
-    listen(&config.bus, log, inbox, reconnected, metrics, stop, &mut tasks).await?;
+    listen(bus, log, inbox, reconnected, metrics, stop, &mut tasks);
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let (mode, percent) = (settings.mode, settings.check_percent);
     let hubs = Arc::new(hubs);
@@ -207,21 +214,20 @@ fn from_file(path: &Path, queue: Option<&str>) -> Result<AmqpSettings, CliError>
 }
 
 /// Listens to the bus; without one only polling finds what happens.
-async fn listen(
-    bus: &BusConfig,
+fn listen(
+    bus: Option<AmqpSettings>,
     log: &AnyLog,
     inbox: watch::Sender<u64>,
     reconnected: Vec<Arc<Notify>>,
     metrics: &Metrics,
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
-) -> Result<(), CliError> {
-    let Some(settings) = bus_settings(bus)? else {
+) {
+    let Some(settings) = bus else {
         eprintln!("koschei: no bus is configured; what happens is found by polling");
         tasks.spawn(keep_open(inbox, stop.clone()));
-        return Ok(());
+        return;
     };
-    settings.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
     let mut connections = 0;
     let rang = move |source: &AmqpSource| {
         let now = source.connections();
@@ -238,7 +244,6 @@ async fn listen(
         let Some(source) = connect(settings, &metrics, &stop).await else { return };
         intake::run(source, log, inbox, rang, metrics, stop).await;
     });
-    Ok(())
 }
 
 /// Connects to the broker, however long that takes; meanwhile polling finds what happens. `None`: told to stop.
