@@ -37,9 +37,8 @@ for part in "$@"; do
             need 'command -v pkg-config && pkg-config --exists libsolv' libsolv-dev libsolv-devel
             # Login with a certificate to web servers that ask for it late.
             need 'command -v pkg-config && pkg-config --exists openssl' libssl-dev openssl-devel
-            # GSSAPI (login with Kerberos) and what its bindings are made with.
+            # GSSAPI: login with Kerberos.
             need 'command -v pkg-config && pkg-config --exists krb5-gssapi' libkrb5-dev krb5-devel
-            need 'ls /usr/lib/llvm-*/lib/libclang*.so* || ls /usr/lib64/libclang.so*' libclang-dev clang-devel
             ;;
         test)
             need 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres' postgresql postgresql-server

@@ -29,6 +29,8 @@ const BANNED: [&str; 11] = [
     "std::env",
     "std::process",
 ];
+/// The boundaries to C libraries, the only files with `unsafe`.
+const UNSAFE: [&str; 2] = ["src/koji/gss/mod.rs", "src/resolve/solv/ffi.rs"];
 /// Longest file: past this there is a seam to look for.
 const LINES_MAX: usize = 700;
 
@@ -94,7 +96,7 @@ fn the_core_is_pure() {
 }
 
 #[test]
-fn unsafe_stands_in_one_file() {
+fn unsafe_stands_in_the_modules_of_c_libraries() {
     let all: Vec<PathBuf> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
         .unwrap()
         .flat_map(|e| {
@@ -103,8 +105,8 @@ fn unsafe_stands_in_one_file() {
         })
         .collect();
     let with: Vec<_> = all.iter().filter(|p| code(p).contains("unsafe ")).collect();
-    assert_eq!(with.len(), 1, "{with:?}");
-    assert!(with[0].ends_with("src/resolve/solv/ffi.rs"));
+    let at_home = |path: &&PathBuf| UNSAFE.iter().any(|home| path.ends_with(home));
+    assert!(with.len() == UNSAFE.len() && with.iter().all(at_home), "{with:?}");
     for path in &all {
         let lines = std::fs::read_to_string(path).unwrap().lines().count();
         assert!(lines <= LINES_MAX, "{} has {lines} lines: look for the seam", path.display());

@@ -15,6 +15,8 @@ use reqwest::{Client, Url};
 
 use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, Way, connections};
 use super::faults::FaultKind;
+#[cfg(feature = "gssapi")]
+use super::gss::GssError;
 use super::records::SessionGrant;
 use super::shape::{FromValue as _, ShapeError};
 use super::xmlrpc::{Call, Value};
@@ -212,7 +214,7 @@ impl HubClient {
         let begun = tokio::task::spawn_blocking(move || gssapi::Negotiation::begin(principal.as_deref(), &host)).await;
         let (token, negotiation) = self.kerberos(begun)?;
         let mut header = HeaderValue::from_str(&format!("Negotiate {token}"))
-            .map_err(|_| self.kerberos_trouble(gssapi::Trouble::new("the token does not fit into a header")))?;
+            .map_err(|_| self.kerberos_trouble(GssError::new("the token does not fit into a header")))?;
         header.set_sensitive(true);
         Ok((header, negotiation))
     }
@@ -223,16 +225,16 @@ impl HubClient {
         self.kerberos(checked)
     }
 
-    fn kerberos<T>(&self, done: Result<Result<T, gssapi::Trouble>, tokio::task::JoinError>) -> Result<T, HubError> {
+    fn kerberos<T>(&self, done: Result<Result<T, GssError>, tokio::task::JoinError>) -> Result<T, HubError> {
         match done {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(trouble)) => Err(self.kerberos_trouble(trouble)),
-            Err(stopped) => Err(self.kerberos_trouble(gssapi::Trouble::new(&stopped.to_string()))),
+            Ok(Err(error)) => Err(self.kerberos_trouble(error)),
+            Err(stopped) => Err(self.kerberos_trouble(GssError::new(&stopped.to_string()))),
         }
     }
 
-    fn kerberos_trouble(&self, trouble: gssapi::Trouble) -> HubError {
-        let gssapi::Trouble { problem, unreachable } = trouble;
+    fn kerberos_trouble(&self, error: GssError) -> HubError {
+        let (problem, unreachable) = (error.to_string(), error.no_kdc());
         HubError::Kerberos { at: self.at(LOGIN), problem, hint: self.login_hint(), unreachable }
     }
 }

@@ -11,6 +11,8 @@ pub mod calls;
 pub mod client;
 pub mod faults;
 pub mod files;
+#[cfg(feature = "gssapi")]
+pub mod gss;
 pub mod login;
 pub mod profile;
 pub mod records;
