@@ -1,35 +1,50 @@
 #!/usr/bin/env bash
 # Feeds the recording that ships in the repository into a fresh log and shows what came out.
+# `demo.sh --before` says what the whole demonstration will take.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+if [ "${1:-}" = --before ]; then
+    if [ -x "$target/debug/koschei" ]; then
+        echo "Bringing the build up to date, then a few seconds of demonstration."
+    else
+        echo "The first time this installs what building needs (some 60 MB of packages), and compiles: about three minutes on two"
+        echo "cores, 1 GB in $target, 400 MB in cargo's own directory. The demonstration itself takes seconds, and 5 MB in demo/."
+    fi
+    exit 0
+fi
 out=${1:-demo}
-koschei=${KOSCHEI:-"${CARGO_TARGET_DIR:-target}"/debug/koschei}
+koschei=${KOSCHEI:-$target/debug/koschei}
 data=tests/data/koji
 rm -rf "$out"
 mkdir -p "$out"
 db=$out/koschei.db
 
-echo
-echo "== A Koji hub's recorded messages become an append-only log =="
-"$koschei" ingest --from "$data/events.jsonl" --archive "$data" --db "$db" --commands "$out/commands.jsonl" --metrics "$out/metrics.prom"
-echo
-echo "== Packages: state, priority, cause =="
-"$koschei" status --db "$db" --collection f99-build
-echo
-echo "== The last rebuild commands of $(wc -l <"$out/commands.jsonl") =="
-tail -n 8 "$out/commands.jsonl" | sed 's/^\(.\{200\}\).*/\1…/'
-echo
-echo "== Nothing was changed since it was written, and every decision follows from the rules =="
+title() { printf '\n== %s ==\n' "$1"; }
+
+title "Messages recorded from a Koji hub become an append-only log"
+"$koschei" ingest --from "$data/events.jsonl" --archive "$data" --db "$db" --metrics "$out/metrics.prom"
+
+title "What broke, since when, by which update, who was rebuilt for it, who recovered"
+"$koschei" broken --db "$db" --archive "$data"
+
+title "The last rebuild commands"
+"$koschei" commands --db "$db" --table --last 10
+"$koschei" commands --db "$db" --to "$out/commands.jsonl"
+
+title "Nothing was changed since it was written, and every decision follows from the rules"
 "$koschei" log verify --db "$db"
 "$koschei" log audit --db "$db"
-cat <<EOF
+cat <<END
 
 The log is $db, the commands are $out/commands.jsonl, the metrics $out/metrics.prom. Try next:
 
-  $koschei why appbar --db $db --collection f99-build          what decides about a package, and what changed
-  $koschei why appfoo --db $db --as-of 2026-11-20T08:49:10Z    the same, as of any moment
-  $koschei status --db $db --state failing,unresolved
+  $koschei web --db $db --listen 127.0.0.1:8080
+      pages over this log, at http://127.0.0.1:8080/ until Ctrl-C
+  $koschei why appbar --db $db --collection f99-build
+      what decides about one package, and what changed in its buildroot
+  $koschei status --db $db --as-of 2026-11-20T08:45:00Z --state unresolved,failing
+      who was broken just after the update of libfoo; any moment can be asked for
   $koschei history --db $db --under collection/f99-build/ --kind package_state_changed
-  $koschei replay --db $db --until 800 --json                  fold the log again, act on nothing
-  $koschei log tail --db $db -n 20
-EOF
+      every change of state
+END

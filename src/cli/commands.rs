@@ -7,15 +7,20 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::open::existing;
+use super::render::{Table, clock, colours, points};
 use super::{DbArgs, Done};
 use crate::bus::CommandSink;
+use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::outbox;
+use crate::event::PriorityParts;
 use crate::log::EventLog;
 use crate::telemetry::Metrics;
 
 /// Deliver the rebuild commands that wait in the outbox, one JSON object a line, and note them as delivered.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei commands --db koschei.db --to commands.jsonl\n  koschei commands --peek")]
+#[command(
+    after_help = "Example:\n  koschei commands --db koschei.db --to commands.jsonl\n  koschei commands --table --last 20"
+)]
 pub(crate) struct CommandsArgs {
     #[command(flatten)]
     db: DbArgs,
@@ -25,13 +30,25 @@ pub(crate) struct CommandsArgs {
     /// Only show them; they stay in the outbox
     #[arg(long)]
     peek: bool,
+    /// Only show them, as a table for people
+    #[arg(long, conflicts_with = "peek")]
+    table: bool,
+    /// Of what is shown, only the newest
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
 }
 
 pub(super) async fn run(args: &CommandsArgs) -> Done {
     let log = existing(&args.db.db).await?;
-    if args.peek {
-        for c in log.pending_commands(crate::log::PAGE_MAX).await? {
-            writeln!(std::io::stdout(), "{}", c.payload)?;
+    if args.peek || args.table {
+        let waiting = log.pending_commands(crate::log::PAGE_MAX).await?;
+        let shown = &waiting[waiting.len().saturating_sub(args.last.unwrap_or(usize::MAX))..];
+        let mut out = std::io::stdout().lock();
+        if args.table {
+            write!(out, "{}", table(shown.iter().map(|c| c.payload.as_str())))?;
+            writeln!(out, "{} of {} commands that wait", shown.len(), waiting.len())?;
+        } else {
+            shown.iter().try_for_each(|c| writeln!(out, "{}", c.payload))?;
         }
     } else {
         let mut sink = CommandSink::open(&args.to).map_err(crate::engine::EngineError::from)?;
@@ -40,4 +57,74 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
     }
     log.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Commands as rows.
+fn table<'a>(commands: impl Iterator<Item = &'a str>) -> String {
+    let mut table =
+        Table::new(&["command", "decided", "collection", "build", "target", "repository", "on", "points", "because"]);
+    for payload in commands {
+        if let Ok(c) = serde_json::from_str::<RebuildCommand>(payload) {
+            table.row(
+                None,
+                vec![
+                    c.id,
+                    clock(c.decided_at),
+                    c.collection.to_string(),
+                    c.nvr,
+                    c.target.to_string(),
+                    c.repo_id.map_or_else(String::new, |r| r.to_string()),
+                    if c.arches.is_empty() { "all".to_owned() } else { c.arches.join(" ") },
+                    points(c.priority.current),
+                    because(&c.priority),
+                ],
+            );
+        } else if let Ok(c) = serde_json::from_str::<CancelCommand>(payload) {
+            let what = format!("cancel task {} of {}", c.task_id, c.package);
+            let mut row = vec![c.id, clock(c.decided_at), c.collection.to_string(), what];
+            row.resize(8, String::new());
+            row.push(c.reason);
+            table.row(None, row);
+        }
+    }
+    table.render(colours(), 0)
+}
+
+/// The largest part of a priority in words, and the parts beside it.
+fn because(p: &PriorityParts) -> String {
+    let mut parts = vec![
+        (p.manual, "asked for by a person"),
+        (p.dependency, "dependencies changed"),
+        (p.build, "never built here, or began to fail"),
+        (p.r#static, "static priority"),
+        (p.time, "time since its last build"),
+    ];
+    parts.retain(|(points, _)| *points > 0);
+    parts.sort_by_key(|(points, _)| std::cmp::Reverse(*points));
+    parts.iter().map(|(_, words)| *words).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_part_comes_first() {
+        let parts = PriorityParts { build: 200_000, dependency: 300_000, time: -30_000, ..PriorityParts::default() };
+        assert_eq!(because(&parts), "dependencies changed; never built here, or began to fail");
+    }
+
+    #[test]
+    fn each_command_is_a_row() {
+        let rebuild = r#"{"id":"r7","command":"rebuild","version":1,"collection":"f99","package":"curl","nvr":"curl-8-1","hub":"primary",
+            "source":"x","target":"f99","repo_id":26,"task_priority":30,"priority":{"dependency":576000,"current":546000},
+            "decided_at":1795164673554174,"cause":{"sequence":7}}"#;
+        let cancel = r#"{"id":"c9","command":"cancel","version":1,"collection":"f99","package":"curl","hub":"primary","task_id":12,
+            "reason":"timed out","decided_at":1795164673554174,"cause":{"sequence":9}}"#;
+        let text = table([rebuild, cancel].into_iter());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].starts_with("r7") && lines[1].contains("546.0") && lines[1].ends_with("dependencies changed"));
+        assert!(lines[2].contains("cancel task 12 of curl") && lines[2].ends_with("timed out"), "{text}");
+    }
 }

@@ -5,6 +5,8 @@
 
 mod admin;
 pub(crate) mod answer;
+mod broken;
+pub(crate) mod cause_text;
 mod commands;
 mod doctor;
 mod follow;
@@ -59,6 +61,7 @@ enum Verb {
     Web(web::WebArgs),
     Status(status::StatusArgs),
     Why(why::WhyArgs),
+    Broken(broken::BrokenArgs),
     History(history::HistoryArgs),
     Commands(commands::CommandsArgs),
     Resolve(Box<resolve::ResolveArgs>),
@@ -167,6 +170,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Verb::Web(args) => Box::pin(web::run(&args)).await,
             Verb::Status(args) => Box::pin(status::run(&args)).await,
             Verb::Why(args) => Box::pin(why::run(&args)).await,
+            Verb::Broken(args) => Box::pin(broken::run(&args)).await,
             Verb::History(args) => Box::pin(history::run(&args)).await,
             Verb::Commands(args) => Box::pin(commands::run(&args)).await,
             Verb::Resolve(args) => resolve::run(&args).map_err(CliError::from),

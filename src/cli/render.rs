@@ -4,13 +4,19 @@ use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::PackageState;
+use crate::model::{PackageState, Timestamp};
 
 /// Thousandths of a point as points, one decimal.
 pub(crate) fn points(thousandths: i64) -> String {
     let sign = if thousandths < 0 { "-" } else { "" };
     let tenths = (thousandths.unsigned_abs() + 50) / 100;
     format!("{sign}{}.{}", tenths / 10, tenths % 10)
+}
+
+/// A time (UTC) without fractions of a second: `2026-11-20 08:45:42`.
+pub(crate) fn clock(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.split('.').next().unwrap_or(&text).trim_end_matches('Z').replace('T', " ")
 }
 
 /// Whether standard output understands colours.

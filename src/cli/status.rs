@@ -89,7 +89,8 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
             writeln!(out, "  nothing is rebuilt: {}", one_line(stopped, 160))?;
         }
         if let Some(stale) = &c.stale {
-            writeln!(out, "  verdicts are stale: {}", one_line(stale, 160))?;
+            let which = if resolved.is_empty() { "the newest" } else { "verdicts are of the one above; the newest" };
+            writeln!(out, "  {which} could not be resolved: {}", one_line(stale, 160))?;
         }
         let mut table = Table::new(&["package", "state", "priority", "last build", "changed since", "why"]);
         for p in r.packages.iter().filter(|p| p.collection == c.collection) {

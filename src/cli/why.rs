@@ -69,7 +69,11 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "  {}", one_line(&p.reason, 200))?;
     writeln!(out, "  {}", a.answer)?;
     if let Some(stale) = &a.stale {
-        writeln!(out, "  its verdicts are stale: {}", one_line(stale, 160))?;
+        writeln!(
+            out,
+            "  verdicts are of an older repository; the newest could not be resolved: {}",
+            one_line(stale, 160)
+        )?;
     }
     if let Some(x) = &w.priority {
         writeln!(

@@ -63,15 +63,20 @@ impl ArchiveEyes {
         hasher.finish() % 100 < u64::from(self.check_percent)
     }
 
+    /// How build groups and BuildRequires come together.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// The archive.
     pub fn archive(&self) -> &Archive {
         &self.archive
     }
 
-    fn find(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<ArchivedRepo, NotSeen> {
+    pub(super) fn find(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<ArchivedRepo, NotSeen> {
         match self.archive.repo(hub, tag, repo) {
             Ok(Some(found)) => Ok(found),
-            Ok(None) => Err(NotSeen(format!("the archive has no repository {repo} of {tag}"))),
+            Ok(None) => Err(NotSeen(format!("the archive does not hold repository {repo} of {tag}"))),
             Err(e) => {
                 let place = format!("{}/", self.archive.dir().display());
                 let why = with_causes(&e).replace(&place, "");
@@ -133,19 +138,19 @@ impl ArchiveEyes {
 }
 
 /// A source package of the repository.
-struct Wanted {
-    nvr: Nvr,
+pub(super) struct Wanted {
+    pub(super) nvr: Nvr,
     /// Its build requirements, where known.
-    build: Option<BuildRequires>,
+    pub(super) build: Option<BuildRequires>,
     /// The architecture it was made on, where known.
     made_on: Option<Name>,
     noarch: bool,
     /// Why it is not for the unit's architecture, if it is not.
-    excluded: Option<String>,
+    pub(super) excluded: Option<String>,
 }
 
 impl Wanted {
-    fn requires(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn requires(&self) -> impl Iterator<Item = &str> {
         self.build.iter().flat_map(|b| b.requires.iter().map(String::as_str))
     }
 }
@@ -155,7 +160,7 @@ impl ArchiveEyes {
     ///
     /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata do,
     /// packages of external repositories left out.
-    fn sources(&self, found: &ArchivedRepo, arch: &str) -> Result<Vec<Wanted>, NotSeen> {
+    pub(super) fn sources(&self, found: &ArchivedRepo, arch: &str) -> Result<Vec<Wanted>, NotSeen> {
         let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
         let mut keep = |nvr: Nvr| {
             let evr = |n: &Nvr| Evr { epoch: None, version: n.version.clone(), release: n.release.clone() };
@@ -242,7 +247,7 @@ impl ArchiveEyes {
 }
 
 /// libsolv goes by the architecture of packages, Koji's directories by that of the family.
-fn rpm_arch(arch: &str) -> &str {
+pub(super) fn rpm_arch(arch: &str) -> &str {
     match arch {
         "i386" => "i686",
         "armhfp" => "armv7hl",
@@ -250,12 +255,12 @@ fn rpm_arch(arch: &str) -> &str {
     }
 }
 
-fn unreadable(error: impl std::error::Error) -> NotSeen {
+pub(super) fn unreadable(error: impl std::error::Error) -> NotSeen {
     NotSeen(format!("failed to {}", with_causes(&error)))
 }
 
 /// Writes the requirements of all sources as they are on `arch`.
-fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
+pub(super) fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
     let provided = LazyCell::new(|| IsaProvides::of(content, arch));
     for source in sources {
         if let Some(build) = source.build.take() {
@@ -266,7 +271,7 @@ fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
 }
 
 /// Members of the build group: as Koji writes them beside the repository, else as the metadata have them.
-fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<String>, NotSeen> {
+pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<String>, NotSeen> {
     let beside = dir.join("groups/comps.xml");
     let read;
     let groups = if beside.exists() {

@@ -97,7 +97,7 @@ impl Open {
 pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, EngineError> {
     let mut audit = Audit::default();
     let mut open: Option<Open> = None;
-    replay::fold(log, progress, &mut |state, e| {
+    replay::fold(log, None, progress, &mut |state, e| {
         look(&mut audit, &mut open, state, e);
     })
     .await?;

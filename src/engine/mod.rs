@@ -3,12 +3,14 @@
 //! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording, [`live`] a
 //! stream; [`outbox`] delivers what was decided; [`probe`] answers monitoring.
 //! [`replay`] folds a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain
-//! cannot, [`archive_eyes`] into an archive directory. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
+//! cannot, [`archive_eyes`] into an archive directory. [`broken`] tells what broke and recovered. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
 //! what a builder did, [`command`] what goes out.
 
+mod archive_causes;
 pub mod archive_eyes;
 pub mod audit;
 pub mod brain;
+pub mod broken;
 pub mod buildroots;
 pub mod clock;
 pub mod command;

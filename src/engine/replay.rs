@@ -171,19 +171,21 @@ fn decode_page(
     Ok((decoded, head))
 }
 
-/// Folds the log from its beginning, and verifies its hash chain on the way. `see` is shown every event before it is folded, with the state
-/// before it.
+/// Folds the log from its beginning up to `until` (to its end if absent), and verifies its hash chain on the way. `see` is shown every event
+/// before it is folded, with the state before it.
 ///
 /// # Errors
 /// See [`from_start`].
 pub async fn fold(
     log: &impl EventLog,
+    until: Option<Seq>,
     progress: &mut dyn FnMut(Seq),
     see: &mut dyn FnMut(&State, &Envelope),
 ) -> Result<State, EngineError> {
     let (mut state, mut head) = (State::default(), Head::EMPTY);
     loop {
-        let page = log.read(state.seq, PAGE_MAX).await?;
+        let mut page = log.read(state.seq, PAGE_MAX).await?;
+        page.retain(|record| until.is_none_or(|u| record.seq <= u));
         if page.is_empty() {
             return Ok(state);
         }

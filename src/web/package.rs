@@ -148,7 +148,7 @@ fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &
         }
         p.lead { (parts::state(answer.package.state)) " " (parts::text(&answer.package.reason)) }
         @if let Some(stale) = &answer.stale {
-            p.notice { "What is said about its dependencies is of an older repository, because the newest could not be resolved: " (parts::text(stale)) }
+            p.notice { "What is said about its dependencies is of an older repository; the newest could not be resolved: " (parts::text(stale)) }
         }
     }
 }

@@ -7,6 +7,7 @@ mod amqp_refused;
 mod audit;
 mod bad_input;
 mod bench_quick;
+mod broken;
 mod cases;
 mod cases_buildroots;
 mod cases_builds;

@@ -265,7 +265,7 @@ async fn repeated(log: &AnyLog) -> (Vec<String>, usize) {
             }
         }
     };
-    replay::fold(log, &mut |_| {}, &mut see).await.unwrap();
+    replay::fold(log, None, &mut |_| {}, &mut see).await.unwrap();
     (found, count)
 }
 

@@ -63,7 +63,7 @@ async fn tasks(log: &koschei::log::AnyLog) -> BTreeMap<i64, (String, Option<Stri
         Event::RebuildFinished(r) => tasks.entry(r.task_id.0).or_default().1 = Some(format!("{:?}", r.outcome)),
         _ => {}
     };
-    replay::fold(log, &mut |_| {}, &mut see).await.unwrap();
+    replay::fold(log, None, &mut |_| {}, &mut see).await.unwrap();
     tasks
 }
 

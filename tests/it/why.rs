@@ -341,7 +341,7 @@ async fn the_recording() {
     let log = open(recorded()).await;
     let mut seen = Seen::default();
     let mut blocked = false;
-    let state = replay::fold(&log, &mut |_| {}, &mut |before, e| {
+    let state = replay::fold(&log, None, &mut |_| {}, &mut |before, e| {
         if (e.seq.get() % 10 == 0 || blocked)
             && let Some(mut scene) = scene(before)
         {

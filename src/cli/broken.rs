@@ -1,0 +1,208 @@
+//! `koschei broken`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::cause_text::{culprit, effect, path};
+use super::open::{AsOf, point, reading};
+use super::render::{Table, clock, colours, one_line, style};
+use super::{CliError, DbArgs, Done};
+use crate::engine::archive_eyes::ArchiveEyes;
+use crate::engine::broken::{Breakages, FoundCause, Point, Rebuilt, Spell, breakages};
+use crate::engine::error::with_causes;
+use crate::engine::eyes::Unit;
+use crate::koji::Archive;
+use crate::log::EventLog;
+use crate::model::{Hub, Name, PackageState, RepoId};
+use crate::resolve::Mode;
+
+/// Names printed for people before `and N more`.
+const NAMES_SHOWN: usize = 12;
+
+/// Tell what broke, since when, why, who was rebuilt for it, and who recovered.
+///
+/// With an archive of the log's repositories it also says which update took the buildroot of a package away.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  koschei broken --db demo/koschei.db --archive tests/data/koji\n  koschei broken --db koschei.db --now"
+)]
+pub(crate) struct BrokenArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Only this collection
+    #[arg(long, value_name = "C")]
+    collection: Option<String>,
+    /// Directory with the repositories the log speaks of: `repos/TAG/ID/ARCH/repodata` and `buildrequires.jsonl`
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
+    /// The hub the archive is of
+    #[arg(long, value_name = "HUB", default_value = "primary", requires = "archive")]
+    hub: String,
+    /// How buildroots are resolved
+    #[arg(long, value_enum, default_value_t, requires = "archive")]
+    mode: super::resolve::ModeArg,
+    /// Only what is broken still
+    #[arg(long)]
+    now: bool,
+    /// As things were after this event, or at this (recorded) time
+    #[arg(long, value_name = "SEQ|TIME")]
+    as_of: Option<AsOf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &BrokenArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let until = point(&log, args.as_of).await?;
+    let mut told = if until == Some(None) { Breakages::default() } else { tell(args, &log, until.flatten()).await? };
+    log.close().await;
+    told.spells.retain(|s| {
+        args.collection.as_deref().is_none_or(|c| c == s.collection.as_str()) && !(args.now && s.until.is_some())
+    });
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", as_json(&told))?;
+    } else {
+        people(&told, &mut out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tell(
+    args: &BrokenArgs,
+    log: &crate::log::AnyLog,
+    until: Option<crate::model::Seq>,
+) -> Result<Breakages, CliError> {
+    let Some(dir) = &args.archive else { return Ok(breakages(log, until, None).await?) };
+    let archive = Archive::open(dir, Hub(args.hub.as_str().into())).map_err(|e| CliError::Rejected(with_causes(&e)))?;
+    let eyes = ArchiveEyes::new(archive, Mode::from(args.mode), 1);
+    let mut explain =
+        |unit: &Unit<'_>, resolved: RepoId, packages: &[Name]| eyes.first_causes(unit, resolved, packages);
+    Ok(breakages(log, until, Some(&mut explain)).await?)
+}
+
+fn people(told: &Breakages, out: &mut impl Write) -> std::io::Result<()> {
+    let broken = told.spells.iter().filter(|s| s.until.is_none()).count();
+    if told.spells.is_empty() {
+        return writeln!(out, "Nothing broke.");
+    }
+    writeln!(
+        out,
+        "{} broke, {} recovered or left, {broken} broken now",
+        told.spells.len(),
+        told.spells.len() - broken
+    )?;
+    for (at, found) in told.causes.iter().enumerate() {
+        let spells: Vec<&Spell> = told.spells.iter().filter(|s| s.cause == Some(at)).collect();
+        if !spells.is_empty() {
+            cause(found, &spells, out)?;
+        }
+    }
+    let others: Vec<&Spell> = told.spells.iter().filter(|s| s.cause.is_none()).collect();
+    if !others.is_empty() {
+        writeln!(out, "\nBroken otherwise")?;
+        table(&others, out)?;
+    }
+    for why in &told.unexplained {
+        writeln!(out, "\nnot every cause could be looked for: {}", one_line(why, 160))?;
+    }
+    Ok(())
+}
+
+fn cause(found: &FoundCause, spells: &[&Spell], out: &mut impl Write) -> std::io::Result<()> {
+    let arches: Vec<&str> = found.arches.iter().map(|a| a.as_str()).collect();
+    writeln!(out, "\n{}", culprit(&found.cause))?;
+    writeln!(out, "  {}: {}", effect(&found.cause.effect), path(&found.cause))?;
+    writeln!(
+        out,
+        "  since repository {} of {}, {}, on {}",
+        found.repo,
+        found.collection,
+        clock(found.since.at),
+        arches.join(", ")
+    )?;
+    table(spells, out)?;
+    let mut names: Vec<&str> = found.rebuilt_for.iter().map(|(_, package)| package.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if !names.is_empty() {
+        let more = names.len().saturating_sub(NAMES_SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        names.truncate(NAMES_SHOWN);
+        writeln!(out, "  rebuilds decided for it: {}{more}", names.join(", "))?;
+    }
+    Ok(())
+}
+
+fn table(spells: &[&Spell], out: &mut impl Write) -> std::io::Result<()> {
+    let mut table =
+        Table::new(&["package", "now", "broke", "recovered", "rebuilds meanwhile", "why it was broken, at last"]);
+    for s in spells {
+        let (now, recovered) = match &s.until {
+            Some((end, state, _)) => (*state, format!("{} ({})", clock(end.at), span(s.since, *end))),
+            None => (s.state, "-".to_owned()),
+        };
+        table.row(
+            Some(style(now)),
+            vec![
+                s.package.to_string(),
+                now.to_string(),
+                clock(s.since.at),
+                recovered,
+                s.rebuilt.iter().map(rebuilt).collect::<Vec<_>>().join(", "),
+                one_line(&s.reason, 100),
+            ],
+        );
+    }
+    table.render(colours(), 1).lines().try_for_each(|line| writeln!(out, "  {line}"))
+}
+
+fn rebuilt(r: &Rebuilt) -> String {
+    format!("{} {}", r.task, r.outcome.as_str())
+}
+
+fn span(from: Point, to: Point) -> String {
+    let seconds = (to.at.0 - from.at.0) / 1_000_000;
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn as_json(told: &Breakages) -> Value {
+    let spell = |s: &Spell| {
+        json!({
+            "collection": s.collection, "package": s.package, "state": s.state.as_str(), "reason": s.reason,
+            "since": s.since.seq, "since_time": s.since.at.to_string(),
+            "until": s.until.as_ref().map(|(p, ..)| p.seq),
+            "until_time": s.until.as_ref().map(|(p, ..)| p.at.to_string()),
+            "then": s.until.as_ref().map(|(_, state, reason)| json!({ "state": state.as_str(), "reason": reason })),
+            "cause": s.cause,
+            "lost": s.lost.iter().map(|l| json!({ "arch": l.arch, "repo": l.repo, "resolved_in": l.resolved })).collect::<Vec<_>>(),
+            "rebuilt": s.rebuilt.iter().map(|r| json!({
+                "rebuild": r.rebuild.map(|r| r.to_string()), "task": r.task, "outcome": r.outcome.as_str(),
+            })).collect::<Vec<_>>(),
+        })
+    };
+    let cause = |c: &FoundCause| {
+        json!({
+            "collection": c.collection, "change": culprit(&c.cause), "effect": effect(&c.cause.effect), "path": path(&c.cause),
+            "repo": c.repo, "before": c.before, "arches": c.arches, "since": c.since.seq, "since_time": c.since.at.to_string(),
+            "rebuilt_for": c.rebuilt_for.iter().map(|(r, package)| json!({ "rebuild": r.to_string(), "package": package })).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "spells": told.spells.iter().map(spell).collect::<Vec<_>>(),
+        "causes": told.causes.iter().map(cause).collect::<Vec<_>>(),
+        "unexplained": told.unexplained,
+        "broken_now": told.spells.iter().filter(|s| s.until.is_none()).count(),
+        "failing_now": told.spells.iter().filter(|s| s.until.is_none() && s.state == PackageState::Failing).count(),
+    })
+}

@@ -1,0 +1,68 @@
+//! Why packages stopped resolving between two repositories of an archive.
+
+use std::sync::Arc;
+
+use super::archive_eyes::{ArchiveEyes, Wanted, group, rpm_arch, translate, unreadable};
+use super::eyes::{NotSeen, Unit};
+use crate::model::{Name, RepoId};
+use crate::repodata::RepoDir;
+use crate::resolve::{FirstCause, Generation, Universe, first_causes};
+
+/// One of the two repositories, read.
+struct Loaded {
+    universe: Universe,
+    group: Vec<String>,
+    sources: Vec<Wanted>,
+}
+
+impl ArchiveEyes {
+    /// The first causes of packages that resolve in repository `resolved` and not in that of `unit`, by package. A package that is not in
+    /// both, or whose verdict here is another one, has none. Cost: both repositories are read, seconds for a distribution.
+    ///
+    /// # Errors
+    /// [`NotSeen`] when one of them is not in the archive or cannot be read.
+    pub fn first_causes(
+        &self,
+        unit: &Unit<'_>,
+        resolved: RepoId,
+        packages: &[Name],
+    ) -> Result<Vec<(Name, Vec<FirstCause>)>, NotSeen> {
+        let before = self.load(&Unit { repo: resolved, ..*unit }, packages)?;
+        let now = self.load(unit, packages)?;
+        let before_prepared = before.universe.prepare(&before.group, self.mode()).map_err(unreadable)?;
+        let now_prepared = now.universe.prepare(&now.group, self.mode()).map_err(unreadable)?;
+        let generations = [
+            Generation::new(resolved.to_string(), &before_prepared),
+            Generation::new(unit.repo.to_string(), &now_prepared),
+        ];
+        let mut resolvers = (before_prepared.resolver().without_texts(), now_prepared.resolver().without_texts());
+        let mut found = Vec::new();
+        for package in packages {
+            let Some((old, new)) = requires(&before.sources, package).zip(requires(&now.sources, package)) else {
+                continue;
+            };
+            let then = resolvers.0.resolve(old);
+            if then.ok && !resolvers.1.resolve(new).ok {
+                found.push((package.clone(), first_causes(&generations, &[old, new], 0, &then.closure)));
+            }
+        }
+        Ok(found)
+    }
+
+    fn load(&self, unit: &Unit<'_>, packages: &[Name]) -> Result<Loaded, NotSeen> {
+        let found = self.find(unit.hub, unit.tag, unit.repo)?;
+        let mut sources = self.sources(&found, unit.arch)?;
+        sources.retain(|s| packages.contains(&s.nvr.name));
+        let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
+        let content = dir.load(sources.iter().flat_map(Wanted::requires)).map_err(unreadable)?;
+        translate(&mut sources, &content, rpm_arch(unit.arch));
+        let group = group(&found.dir, &content, unit.group)?;
+        let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
+        Ok(Loaded { universe, group, sources })
+    }
+}
+
+fn requires<'a>(sources: &'a [Wanted], package: &Name) -> Option<&'a [String]> {
+    let source = sources.iter().find(|s| s.nvr.name == *package && s.excluded.is_none())?;
+    source.build.as_ref().map(|b| b.requires.as_slice())
+}
