@@ -383,6 +383,9 @@ struct Line<'a> {
     not_for_this_arch: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     closure: Option<Vec<&'a str>>,
+    /// What the build group brought and the buildroot does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    erased: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -408,6 +411,7 @@ fn write_line(
         ok: answer.map(|a| a.ok),
         not_for_this_arch: source.excluded,
         closure: None,
+        erased: Vec::new(),
         problems: None,
         count: None,
         digest: None,
@@ -420,6 +424,7 @@ fn write_line(
             line.digest = Some(answer.ok.then(|| names.digest(&answer.closure)));
         } else if answer.ok {
             line.closure = Some(names.sorted(&answer.closure).collect());
+            line.erased = names.sorted(&answer.erased).collect();
         } else {
             line.problems = Some(&answer.problems);
         }

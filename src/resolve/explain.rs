@@ -1,7 +1,7 @@
 //! Why a package is in a buildroot, and how far it is from the source package over packages that are in it.
 
 use super::need::Need;
-use super::resolver::Prepared;
+use super::resolver::{Mode, Prepared};
 use super::universe::PkgId;
 use crate::repodata::{DepId, Dependency};
 
@@ -86,31 +86,57 @@ impl<'p> Explainer<'p> {
     }
 
     /// Per package of `closure`, in its order, the shortest chain to it; from the build group only where no BuildRequires leads to it.
-    /// Of several the one that comes first in the order of the requirements. `None` where nothing leads to a package, which does not
-    /// happen for a closure of the same BuildRequires.
+    /// Of several the one that comes first in the order of the requirements. A package the build group brought may be there because
+    /// of another that was erased since ([`super::Resolution::erased`]): then the chain leads over that one. `None` where nothing
+    /// leads to a package, which does not happen for a closure of the same BuildRequires.
     /// Cost: the requirements of the closure, and the length of the chains.
     pub fn chains(&mut self, build_requires: &[impl AsRef<str>], closure: &[PkgId]) -> Vec<Option<Chain>> {
         let reached = self.walk(build_requires, closure, true);
-        let content = self.prepared.universe().content();
-        let chain = |place: usize| {
-            let end = reached[place]?;
-            let mut steps = Vec::new();
-            let (mut place, mut at) = (place, end);
-            loop {
-                let requirement = match (at.from, at.origin) {
-                    (Some((_, dep)), _) => content.dependency(dep).to_string(),
-                    (None, Origin::BuildRequires) => build_requires[at.root].as_ref().to_owned(),
-                    (None, Origin::Group) => self.prepared.members()[at.root].0.to_string(),
-                };
-                steps.push(Step { requirement, package: closure[place] });
-                let Some((before, _)) = at.from else { break };
-                place = before;
-                at = reached[before]?;
+        let mut chains: Vec<Option<Chain>> =
+            (0..closure.len()).map(|place| self.chain(build_requires, closure, &reached, place)).collect();
+        let prepared = self.prepared;
+        let base = &prepared.group().closure;
+        if prepared.mode() == Mode::Two && chains.iter().any(Option::is_none) {
+            let reached = self.walk(&[] as &[&str], base, true);
+            for (chain, id) in chains.iter_mut().zip(closure).filter(|(chain, _)| chain.is_none()) {
+                let place = base.binary_search(id).ok();
+                *chain = place.and_then(|place| self.chain(&[] as &[&str], base, &reached, place));
             }
-            steps.reverse();
-            Some(Chain { origin: end.origin, steps })
-        };
-        (0..closure.len()).map(chain).collect()
+        }
+        chains
+    }
+
+    fn chain(
+        &self,
+        build_requires: &[impl AsRef<str>],
+        closure: &[PkgId],
+        reached: &[Option<Reached>],
+        mut place: usize,
+    ) -> Option<Chain> {
+        let content = self.prepared.universe().content();
+        let end = reached[place]?;
+        let mut steps = Vec::new();
+        let mut at = end;
+        loop {
+            let requirement = match (at.from, at.origin) {
+                (Some((_, dep)), _) => content.dependency(dep).to_string(),
+                (None, Origin::BuildRequires) => build_requires[at.root].as_ref().to_owned(),
+                (None, Origin::Group) => self.prepared.members()[at.root].0.to_string(),
+            };
+            steps.push(Step { requirement, package: closure[place] });
+            let Some((before, _)) = at.from else { break };
+            place = before;
+            at = reached[before]?;
+        }
+        steps.reverse();
+        Some(Chain { origin: end.origin, steps })
+    }
+
+    /// The packages of `closure` that may not be beside `erased` ([`super::Resolution::erased`]), ascending: what it conflicts with, is
+    /// replaced by, or another version of it. Empty where it went for what it requires.
+    pub fn in_the_way(&self, erased: PkgId, closure: &[PkgId]) -> Vec<PkgId> {
+        let excluded = self.prepared.native().excluded(erased);
+        excluded.into_iter().filter(|id| closure.binary_search(id).is_ok()).collect()
     }
 
     fn walk(

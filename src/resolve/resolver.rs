@@ -17,7 +17,8 @@ use crate::repodata::Dependency;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
     /// As mock and a real build: the group is resolved alone and installed, then the BuildRequires are resolved on top of
-    /// it (`dnf install @build`, `dnf builddep`). What the group brought may be replaced by another version, not removed.
+    /// it (`dnf install @build`, `dnf builddep`, both with `--allowerasing`). What the group brought stays unless a BuildRequires
+    /// cannot be had with it; then it is replaced or erased.
     #[default]
     Two,
     /// As Koschei: one transaction for both. Gives other closures for some packages (3 in 1,000 of a distribution): never compare
@@ -67,6 +68,9 @@ pub struct Resolution {
     pub ok: bool,
     /// All packages of the buildroot, ascending, those of the group included; empty when not `ok`.
     pub closure: Vec<PkgId>,
+    /// What the group brought and is not in `closure`, ascending: erased, or replaced, also by another version. Only in
+    /// [`Mode::Two`].
+    pub erased: Vec<PkgId>,
     /// Why not: one text per problem, further lines after the first begin with ` - `. Their wording is libsolv's and may
     /// differ between its versions. Empty when `ok`, and with [`Resolver::without_texts`].
     pub problems: Vec<String>,
@@ -188,6 +192,12 @@ impl<'u> Prepared<'u> {
     /// The members of the group that exist.
     pub(super) fn members(&self) -> &[(Dependency, Wish)] {
         &self.members
+    }
+
+    /// What the base brought and a closure does not have. Our own solver's closures have all of it.
+    fn erased(&self, closure: &[PkgId]) -> Vec<PkgId> {
+        let base = if self.base.is_some() { self.group.closure.as_slice() } else { &[] };
+        base.iter().copied().filter(|id| closure.binary_search(id).is_err()).collect()
     }
 
     /// libsolv with the repository loaded and the base installed.
@@ -336,6 +346,7 @@ impl Resolver<'_> {
             Ok(_) if failed => {}
             Ok(closure) => {
                 answer.ok = true;
+                answer.erased = self.prepared.erased(&closure);
                 answer.closure = closure;
             }
             Err(problems) => answer.problems.extend(problems),

@@ -135,20 +135,6 @@ fn base() -> Pkg {
     ],
     &["a", "b"], &["a.noarch 1-1 -> 2-1 @1 conflicts with b: a"]
 )]
-#[case::conflict_with_the_group(
-    &[
-        vec![base(), pkg("a-1-1.noarch")],
-        vec![base(), pkg("a-2-1.noarch").conflicts(&["base"])],
-    ],
-    &["a"], &["a.noarch 1-1 -> 2-1 @1 conflicts with base: a"]
-)]
-#[case::the_group_brings_what_it_did_not(
-    &[
-        vec![base(), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])],
-        vec![pkg("base-2-1.noarch").requires(&["b"]), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])],
-    ],
-    &["a"], &["base.noarch 1-1 -> 2-1 @1 requires b: base > b"]
-)]
 #[case::the_way_round_a_conflict_is_gone(
     &[
         vec![base(), pkg("a-1-1.noarch").conflicts(&["b"]), pkg("b-1-1.noarch").provides(&["cap"]),
@@ -204,6 +190,45 @@ fn first_cause(#[case] generations: &[Vec<Pkg>], #[case] requires: &[&str], #[ca
     assert_eq!(causes(generations, requires), expected);
 }
 
+/// Only where the group is asked for together with the rest: what it installed before gives way, and breaks nothing.
+#[rstest]
+#[case::conflict_with_the_group(
+    &[
+        vec![base(), pkg("a-1-1.noarch")],
+        vec![base(), pkg("a-2-1.noarch").conflicts(&["base"])],
+    ],
+    "a.noarch 1-1 -> 2-1 @1 conflicts with base: a"
+)]
+#[case::the_group_brings_what_it_did_not(
+    &[
+        vec![base(), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])],
+        vec![pkg("base-2-1.noarch").requires(&["b"]), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])],
+    ],
+    "base.noarch 1-1 -> 2-1 @1 requires b: base > b"
+)]
+fn what_the_group_is_in_the_way_of(#[case] generations: &[Vec<Pkg>], #[case] expected: &str) {
+    let (_, causes) = explain(generations, &["base"], &[&["a"]], Mode::Joint).unwrap();
+    assert_eq!(causes.iter().map(show).collect::<Vec<_>>(), [expected]);
+    assert_eq!(explain(generations, &["base"], &[&["a"]], Mode::Two), None);
+}
+
+/// What is in the base proves nothing: the conflict that counts is the one between two packages that are asked for.
+#[test]
+fn a_conflict_with_the_base_is_no_cause() {
+    let repo = |c: Pkg| {
+        vec![
+            base().provides(&["tool"]),
+            pkg("a-1-1.noarch").requires(&["tool"]).conflicts(&["base"]),
+            pkg("b-1-1.noarch").provides(&["tool"]),
+            c,
+        ]
+    };
+    let before = repo(pkg("c-1-1.noarch"));
+    let after = repo(pkg("c-2-1.noarch").conflicts(&["b"]));
+    let generations = [before, after];
+    assert_eq!(causes(&generations, &["a", "c"]), ["c.noarch 1-1 -> 2-1 @1 conflicts with b: c"]);
+}
+
 #[rstest]
 fn a_broken_build_group_is_the_cause_for_everything(#[values(Mode::Two, Mode::Joint)] mode: Mode) {
     let with =
@@ -215,13 +240,13 @@ fn a_broken_build_group_is_the_cause_for_everything(#[values(Mode::Two, Mode::Jo
 
 /// A member that nothing provides is passed over, until something does: that cannot be installed, or that brings what is in the way.
 #[rstest]
-#[case::lacks_something(pkg("tool-1-1.noarch").requires(&["nothing"]), "requires nothing: tool > nothing")]
-#[case::brings_what_conflicts(pkg("tool-1-1.noarch").requires(&["b"]), "provides tool: tool")]
-#[case::conflicts_itself(pkg("tool-1-1.noarch").conflicts(&["a"]), "conflicts with a: a")]
-fn a_member_of_the_group_that_nothing_provided(#[case] tool: Pkg, #[case] expected: &str) {
+#[case::lacks_something(pkg("tool-1-1.noarch").requires(&["nothing"]), Mode::Two, "requires nothing: tool > nothing")]
+#[case::brings_what_conflicts(pkg("tool-1-1.noarch").requires(&["b"]), Mode::Joint, "requires b: tool > b")]
+#[case::conflicts_itself(pkg("tool-1-1.noarch").conflicts(&["a"]), Mode::Joint, "conflicts with a: a")]
+fn a_member_of_the_group_that_nothing_provided(#[case] tool: Pkg, #[case] mode: Mode, #[case] expected: &str) {
     let before = || vec![base(), pkg("a-1-1.noarch"), pkg("b-1-1.noarch").conflicts(&["a"])];
     let after = before().into_iter().chain([tool]).collect();
-    let (_, causes) = explain(&[before(), after], &["base", "tool"], &[&["a"]], Mode::Two).unwrap();
+    let (_, causes) = explain(&[before(), after], &["base", "tool"], &[&["a"]], mode).unwrap();
     assert_eq!(show(&causes[0]), format!("tool.noarch absent -> 1-1 @1 {expected}"));
 }
 

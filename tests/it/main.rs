@@ -18,6 +18,7 @@ mod defects;
 mod defects_hub;
 mod distro;
 mod doctor;
+mod erasing;
 mod example_config;
 mod explain;
 mod feed;

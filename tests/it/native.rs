@@ -77,10 +77,29 @@ impl Maker {
         let arches = *ARCHES.choose(&mut rng).unwrap();
         let size = rng.random_range(1..=60);
         let mut maker = Self { rng, names, capabilities, arches };
-        World {
+        let mut world = World {
             packages: (0..size).map(|_| maker.package()).collect(),
             group: maker.list(4, Self::name),
             questions: (0..maker.rng.random_range(1..=6)).map(|_| maker.list(5, Self::dep)).collect(),
+        };
+        if maker.rng.random_bool(0.4) {
+            maker.enemies(&mut world);
+        }
+        world
+    }
+
+    /// Makes packages that conflict with or replace what the build group asks for, and asks for some of them.
+    fn enemies(&mut self, world: &mut World) {
+        for package in &mut world.packages {
+            let Some(member) = world.group.choose(&mut self.rng).filter(|_| self.rng.random_bool(0.3)) else {
+                continue;
+            };
+            package.lists[self.one(&[2, 2, 3])].push(member.clone());
+            let name = package.nevra.split('-').next().unwrap_or_default().to_owned();
+            let question = self.rng.random_range(0..world.questions.len());
+            if self.rng.random_bool(0.5) {
+                world.questions[question].push(name);
+            }
         }
     }
 
@@ -214,10 +233,13 @@ impl World {
     }
 }
 
-/// Asks both; the difference if there is one. `solved` counts what our own solver decided, and what it handed over.
-fn compare(world: &World, solved: &[AtomicUsize; 2]) -> Result<(), String> {
+/// Asks both; the difference if there is one. `solved` counts what our own solver decided, what it handed over, and for how many
+/// something of the build group was erased or replaced.
+fn compare(world: &World, solved: &[AtomicUsize; 3]) -> Result<(), String> {
     let packages: Vec<Pkg> = world.packages.iter().map(Any::package).collect();
     let universe = Universe::load(Arc::new(content(&packages)), "x86_64").map_err(|e| e.to_string())?;
+    let alone = universe.prepare_with(&[], Mode::Two, Solvers::Both).map_err(|e| e.to_string())?;
+    let mut ask_alone = alone.resolver().without_texts();
     for mode in [Mode::Joint, Mode::Two] {
         let ours = universe.prepare_with(&world.group, mode, Solvers::Both).map_err(|e| e.to_string())?;
         let oracle = universe.prepare_with(&world.group, mode, Solvers::Libsolv).map_err(|e| e.to_string())?;
@@ -237,7 +259,21 @@ fn compare(world: &World, solved: &[AtomicUsize; 2]) -> Result<(), String> {
             let answer = ask.resolve(question);
             let expected = ask_oracle.resolve(question);
             solved[usize::from(answer.handover.is_some())].fetch_add(1, Ordering::Relaxed);
-            let facts = |r: &Resolution| (r.ok, r.closure.clone(), r.skipped.clone());
+            // What replaces an installed package has to come with all else that does (libsolv's `addyumobsrules`): only such can fail
+            // because of what was there before.
+            let without = ask_alone.resolve(question).ok;
+            let replaced = world.packages.iter().any(|p| !p.lists[3].is_empty());
+            if mode == Mode::Two && ours.group().ok && (answer.ok && !without || !answer.ok && without && !replaced) {
+                return Err(format!("{question:?}: {} with the group, {without} without", answer.ok));
+            }
+            let kept = |id: &&_| answer.closure.binary_search(id).is_err();
+            let gone = ours.group().closure.iter().filter(kept).copied().collect();
+            let erased = if mode == Mode::Two && answer.ok { gone } else { Vec::new() };
+            if answer.erased != erased {
+                return Err(format!("{question:?}: erased {}, not {}", show(&answer.erased), show(&erased)));
+            }
+            solved[2].fetch_add(usize::from(!erased.is_empty()), Ordering::Relaxed);
+            let facts = |r: &Resolution| (r.ok, r.closure.clone(), r.skipped.clone(), r.erased.clone());
             if facts(&answer) != facts(&expected) {
                 return Err(format!(
                     "{mode:?}, {question:?}: ours {} {} ({:?}), libsolv {} {}\n{:?}",
@@ -257,7 +293,7 @@ fn compare(world: &World, solved: &[AtomicUsize; 2]) -> Result<(), String> {
 /// Whatever a repository says, both solvers give the same verdict and the same closure; and ours does most of it by itself.
 #[test]
 fn ours_equals_libsolv() {
-    let solved = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let solved = [const { AtomicUsize::new(0) }; 3];
     let worlds = scale(2_000, 100_000);
     std::thread::scope(|scope| {
         for thread in 0..2 {
@@ -273,9 +309,10 @@ fn ours_equals_libsolv() {
             });
         }
     });
-    let [own, handed] = solved.map(AtomicUsize::into_inner);
-    println!("{own} questions decided by our own solver, {handed} handed over");
+    let [own, handed, erased] = solved.map(AtomicUsize::into_inner);
+    println!("{own} questions decided by our own solver, {handed} handed over; something was erased for {erased}");
     assert!(own > 2 * handed, "our own solver decides too little for this to test it: {own} of {}", own + handed);
+    assert!(erased * 50 > handed, "too little is erased for this to test it: {erased} of {handed}");
 }
 
 fn universe(packages: &[Pkg]) -> Universe {

@@ -186,9 +186,9 @@ fn modes_differ() {
     assert_eq!(names(&universe, &resolve(&universe, &["base"], &["lib"], Mode::Two)), ["base", "gawk", "lib", "mawk"]);
 }
 
-/// What the group installed gives way to an older version that a BuildRequires needs, but is not removed.
+/// What the group installed gives way to an older version that a BuildRequires needs, or goes for one that cannot be beside it.
 #[test]
-fn base_is_replaced_not_removed() {
+fn base_is_replaced_or_erased() {
     let packages = [
         pkg("zlib-2-1.x86_64"),
         pkg("zlib-1-1.x86_64"),
@@ -198,8 +198,12 @@ fn base_is_replaced_not_removed() {
     let universe = universe(&packages);
     let answer = resolve(&universe, &["zlib"], &["zlib-devel < 2"], Mode::Two);
     assert_eq!(universe.names(&answer.closure), ["zlib-0:1-1.x86_64", "zlib-devel-0:1-1.x86_64"]);
+    assert_eq!(universe.names(&answer.erased), ["zlib-0:2-1.x86_64"]);
     let answer = resolve(&universe, &["zlib"], &["enemy"], Mode::Two);
-    assert!(!answer.ok && !answer.problems.is_empty());
+    assert_eq!(universe.names(&answer.closure), ["enemy-0:1-1.x86_64"]);
+    assert_eq!(universe.names(&answer.erased), ["zlib-0:2-1.x86_64"]);
+    assert!(!resolve(&universe, &["zlib"], &["enemy"], Mode::Joint).ok, "Koschei asks for both at once");
+    assert!(!resolve(&universe, &["zlib"], &["enemy", "zlib"], Mode::Two).ok, "what is asked for is not erased");
 }
 
 /// A package that obsoletes another is preferred to it, and cannot be beside it.

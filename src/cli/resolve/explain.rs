@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{ResolveArgs, ResolveCliError, json_line, sources, translate};
 use crate::cli::repos;
 use crate::cli::sources::Source;
-use crate::resolve::{Chain, Origin, PkgId, Prepared, Resolution, Universe};
+use crate::resolve::{Chain, Origin, PkgId, Prepared, Resolution, Step, Universe};
 
 pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<(), ResolveCliError> {
     let arch = super::arch(args)?;
@@ -49,8 +49,14 @@ fn one(
     }
     let mut explainer = prepared.explainer();
     let chains = explainer.chains(&source.build.requires, &answer.closure);
+    let erased: Vec<(PkgId, Vec<PkgId>)> =
+        answer.erased.iter().map(|&id| (id, explainer.in_the_way(id, &answer.closure))).collect();
     if args.jsonl {
-        return lines(prepared, &answer, &chains, out);
+        lines(prepared, &answer, &chains, out)?;
+        return erased.iter().try_for_each(|(id, by)| {
+            let by: Vec<String> = by.iter().map(|&id| universe.nevra(id).to_string()).collect();
+            json_line(out, &serde_json::json!({ "erased": universe.nevra(*id).to_string(), "in_the_way": by }))
+        });
     }
     let group = answer.closure.iter().filter(|id| in_group(prepared, **id)).count();
     writeln!(
@@ -61,6 +67,7 @@ fn one(
         answer.closure.len()
     )
     .and_then(|()| tree(universe, &answer.closure, &chains, out))
+    .and_then(|()| gone(universe, &erased, out))
     .map_err(ResolveCliError::Write)
 }
 
@@ -110,27 +117,53 @@ fn lines(
     lines.iter().try_for_each(|line| json_line(out, line))
 }
 
-/// Each package once, under the one whose requirement brought it.
+/// Each package once, under the one whose requirement brought it. That one may be erased by now.
 fn tree(universe: &Universe, closure: &[PkgId], chains: &[Option<Chain>], out: &mut impl Write) -> io::Result<()> {
-    let mut roots: BTreeMap<Origin, Vec<usize>> = BTreeMap::new();
-    let mut children: BTreeMap<PkgId, Vec<usize>> = BTreeMap::new();
-    for (place, chain) in chains.iter().enumerate() {
-        let Some(chain) = chain else { continue };
-        match chain.steps.len().checked_sub(2).and_then(|at| chain.steps.get(at)) {
-            Some(before) => children.entry(before.package).or_default().push(place),
-            None => roots.entry(chain.origin).or_default().push(place),
+    let mut ways: BTreeMap<PkgId, (Origin, &[Step])> = BTreeMap::new();
+    let chains = || chains.iter().flatten();
+    for chain in chains() {
+        if let Some(last) = chain.steps.last() {
+            ways.insert(last.package, (chain.origin, &chain.steps));
+        }
+    }
+    for chain in chains() {
+        for (place, step) in chain.steps.iter().enumerate() {
+            ways.entry(step.package).or_insert((chain.origin, &chain.steps[..=place]));
+        }
+    }
+    let mut roots: BTreeMap<Origin, Vec<&Step>> = BTreeMap::new();
+    let mut children: BTreeMap<PkgId, Vec<&Step>> = BTreeMap::new();
+    for (origin, steps) in ways.values() {
+        match steps {
+            [.., before, last] => children.entry(before.package).or_default().push(last),
+            [only] => roots.entry(*origin).or_default().push(only),
+            [] => {}
         }
     }
     for (origin, roots) in roots {
         writeln!(out, "{}", if origin == Origin::Group { "Build group" } else { "BuildRequires" })?;
         // Depth first, without recursion: chains are as long as people make them.
-        let mut open: Vec<(usize, usize)> = roots.into_iter().rev().map(|place| (place, 1)).collect();
-        while let Some((place, depth)) = open.pop() {
-            let Some(last) = chains[place].as_ref().and_then(|c| c.steps.last()) else { continue };
-            writeln!(out, "{:indent$}{} → {}", "", last.requirement, universe.nevra(last.package), indent = 2 * depth)?;
-            let below = children.get(&closure[place]).into_iter().flatten().rev();
-            open.extend(below.map(|&place| (place, depth + 1)));
+        let mut open: Vec<(&Step, usize)> = roots.into_iter().rev().map(|step| (step, 1)).collect();
+        while let Some((step, depth)) = open.pop() {
+            let erased = if closure.binary_search(&step.package).is_ok() { "" } else { " (erased)" };
+            let nevra = universe.nevra(step.package);
+            writeln!(out, "{:indent$}{} → {nevra}{erased}", "", step.requirement, indent = 2 * depth)?;
+            let below = children.get(&step.package).into_iter().flatten().rev();
+            open.extend(below.map(|&step| (step, depth + 1)));
         }
+    }
+    Ok(())
+}
+
+/// What the build group brought and is not there.
+fn gone(universe: &Universe, erased: &[(PkgId, Vec<PkgId>)], out: &mut impl Write) -> io::Result<()> {
+    if !erased.is_empty() {
+        writeln!(out, "Erased from the build group")?;
+    }
+    for (id, by) in erased {
+        let by: Vec<String> = by.iter().map(|&id| universe.nevra(id).to_string()).collect();
+        let why = if by.is_empty() { String::new() } else { format!(": cannot be beside {}", by.join(", ")) };
+        writeln!(out, "  {}{why}", universe.nevra(*id))?;
     }
     Ok(())
 }

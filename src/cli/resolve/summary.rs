@@ -8,7 +8,10 @@ use super::ResolveArgs;
 use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::engine::clock::Stopwatch;
-use crate::resolve::{GroupVerdict, Handover, Mode, Resolution, Universe};
+use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Resolution, Universe};
+
+/// Source packages named for which a package of the build group is erased.
+const LABELS_SHOWN: usize = 5;
 
 /// Where the time went, and who answered.
 pub(super) struct Stats {
@@ -64,6 +67,8 @@ pub(super) struct Summary {
     packages: usize,
     largest: usize,
     failed: Vec<(String, Vec<String>)>,
+    /// Per package of the build group the source packages it is erased for.
+    erased: BTreeMap<PkgId, Vec<String>>,
     elsewhere: Vec<(String, &'static str)>,
 }
 
@@ -76,6 +81,9 @@ impl Summary {
             self.resolved += 1;
             self.packages += answer.closure.len();
             self.largest = self.largest.max(answer.closure.len());
+            for &id in &answer.erased {
+                self.erased.entry(id).or_default().push(source.label.clone());
+            }
         } else {
             self.failed.push((source.label.clone(), answer.problems.clone()));
         }
@@ -112,6 +120,14 @@ impl Summary {
             "Resolved     {} source packages, with {mean} packages on average, {} at most",
             self.resolved, self.largest
         )?;
+        for (&id, labels) in &self.erased {
+            let shown = labels.iter().take(LABELS_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = match labels.len().saturating_sub(LABELS_SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            writeln!(out, "Erased       {} of the build group, for {shown}{more}", universe.nevra(id))?;
+        }
         writeln!(out, "Unresolved   {} source packages", self.failed.len())?;
         for (label, problems) in &self.failed {
             writeln!(out, "  {label}")?;

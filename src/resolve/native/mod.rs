@@ -31,7 +31,7 @@ use self::build::Builder;
 use self::clauses::{Normal, positive};
 use self::graph::{Flags, Graph};
 use self::provides::Providers;
-pub(super) use self::refute::{Alternatives, End, Reason, Refutation};
+pub(super) use self::refute::{Alternatives, End, Refutation};
 use self::search::Outcome;
 use self::search::Search;
 use self::state::{JOBS_MAX, Job};
@@ -43,7 +43,7 @@ use crate::repodata::{Dependency, DependencyError, Rich};
 type Node = u32;
 
 /// Raised when the same question may get another answer than before.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What provides `rpmlib(…)` and the like.
 const SYSTEM: Node = 1;
@@ -224,14 +224,19 @@ impl<'u> Native<'u> {
         self.graph.is_dead(node(id.index()))
     }
 
+    /// The packages that may not be installed together with one, ascending.
+    pub(super) fn excluded(&self, id: PkgId) -> Vec<PkgId> {
+        packages(self.graph.conflicts.row(node(id.index())))
+    }
+
     /// Is a package of an architecture that may be installed?
     pub(super) fn is_installable(&self, id: PkgId) -> bool {
         self.graph.traits[node(id.index()) as usize].arch != 0
     }
 
-    /// Why wishes cannot be fulfilled together, where that follows without trying; `base` is what is installed before.
-    pub(super) fn refute(&self, wishes: &[&Wish], base: &[PkgId]) -> Option<Refutation> {
-        refute::refute(&self.graph, wishes, base)
+    /// Why wishes cannot be fulfilled together, whatever is installed before, where that follows without trying.
+    pub(super) fn refute(&self, wishes: &[&Wish]) -> Option<Refutation> {
+        refute::refute(&self.graph, wishes)
     }
 }
 

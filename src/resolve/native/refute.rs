@@ -1,8 +1,11 @@
 //! Why a question has no answer, where that follows from the rules without trying anything.
 //!
-//! Starts from what has to be there (the base, wishes with one candidate left) and draws conclusions: what a package that has to be
-//! there needs and only one package can give has to be there too; what conflicts with it cannot be. When two that have to be there
+//! Starts from what has to be there (wishes with one candidate left) and draws conclusions: what a package that has to be there
+//! needs and only one package can give has to be there too; what conflicts with it cannot be. When two that have to be there
 //! conflict, or a need has no candidate left, there is no answer, and every conclusion knows what it was drawn from.
+//!
+//! What is installed before (the base of mode `two`) proves nothing: it may be erased. So it is not looked at, and what is proven
+//! holds with every base.
 //!
 //! This is an explanation, not a solver: where only trying shows that there is no answer, it says nothing. It does not care about
 //! speed, for it is asked of unresolvable source packages only. Unlike the search it starts from nothing each time.
@@ -11,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::clauses::Literal;
 use super::graph::{Graph, Rule};
-use super::{Jobs, Node, Wish, node, package, packages};
+use super::{Jobs, Node, Wish, package, packages};
 use crate::resolve::universe::PkgId;
 
 /// What has to be there, one of several.
@@ -23,15 +26,6 @@ pub(in crate::resolve) struct Alternatives {
     pub(in crate::resolve) wish: Option<usize>,
     /// The candidates, ascending; none of them is dead.
     pub(in crate::resolve) members: Vec<PkgId>,
-}
-
-/// Why a package has to be there.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::resolve) enum Reason {
-    /// It is installed before.
-    Base,
-    /// The others cannot be there.
-    Only(Alternatives),
 }
 
 /// Where it ends.
@@ -46,19 +40,16 @@ pub(in crate::resolve) enum End {
 /// A proof that there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::resolve) struct Refutation {
-    /// What has to be there, and why.
-    pub(in crate::resolve) there: BTreeMap<PkgId, Reason>,
+    /// What has to be there, and of what it is the only candidate left.
+    pub(in crate::resolve) there: BTreeMap<PkgId, Alternatives>,
     /// What cannot be there, and the package that has to be there and forbids it.
     pub(in crate::resolve) excluded: BTreeMap<PkgId, PkgId>,
     /// The contradiction.
     pub(in crate::resolve) end: End,
 }
 
-pub(super) fn refute(graph: &Graph, wishes: &[&Wish], base: &[PkgId]) -> Option<Refutation> {
+pub(super) fn refute(graph: &Graph, wishes: &[&Wish]) -> Option<Refutation> {
     let mut state = State { graph, there: BTreeMap::new(), order: Vec::new(), excluded: BTreeMap::new(), end: None };
-    for id in base {
-        state.add(node(id.index()), Reason::Base);
-    }
     let mut jobs: Vec<(usize, Vec<Node>)> = Vec::new();
     for (index, wish) in wishes.iter().enumerate() {
         if let Jobs::All(lists) = &wish.jobs {
@@ -89,7 +80,7 @@ pub(super) fn refute(graph: &Graph, wishes: &[&Wish], base: &[PkgId]) -> Option<
 
 struct State<'g> {
     graph: &'g Graph,
-    there: BTreeMap<Node, Reason>,
+    there: BTreeMap<Node, Alternatives>,
     /// Those that are there, in the order in which that was found out.
     order: Vec<Node>,
     excluded: BTreeMap<Node, Node>,
@@ -97,19 +88,13 @@ struct State<'g> {
 }
 
 impl State<'_> {
-    fn add(&mut self, p: Node, reason: Reason) {
+    fn add(&mut self, p: Node, why: Alternatives) {
         if self.end.is_some() || self.there.contains_key(&p) {
             return;
         }
-        let base = reason == Reason::Base;
-        self.there.insert(p, reason);
+        self.there.insert(p, why);
         self.order.push(p);
         for &q in self.graph.conflicts.row(p) {
-            // What is installed before may be replaced by another version.
-            let same_name = self.graph.traits[p as usize].name == self.graph.traits[q as usize].name;
-            if same_name && (base || self.there.get(&q) == Some(&Reason::Base)) {
-                continue;
-            }
             if self.there.contains_key(&q) {
                 self.end = Some(End::Conflict(PkgId::from_index(package(p)), PkgId::from_index(package(q))));
                 return;
@@ -125,7 +110,7 @@ impl State<'_> {
         let mut open = list.iter().filter(|p| !self.excluded.contains_key(p) && !self.graph.is_dead(**p));
         match (open.next(), open.next()) {
             (None, _) => self.end = Some(End::Nothing(why(packages(list)))),
-            (Some(&only), None) => self.add(only, Reason::Only(why(packages(list)))),
+            (Some(&only), None) => self.add(only, why(packages(list))),
             _ => {}
         }
     }

@@ -61,6 +61,7 @@ const SOLVER_SOLVABLE_ONE_OF: c_int = 0x04;
 const SOLVER_INSTALL: c_int = 0x0100;
 const FLAG_ALLOW_DOWNGRADE: c_int = 1;
 const FLAG_ALLOW_VENDORCHANGE: c_int = 3;
+const FLAG_ALLOW_UNINSTALL: c_int = 4;
 const FLAG_IGNORE_RECOMMENDED: c_int = 7;
 const FLAG_BEST_OBEY_POLICY: c_int = 12;
 const FLAG_KEEP_ORPHANS: c_int = 18;
@@ -420,12 +421,14 @@ impl Pool {
         let solver = Solver(NonNull::new(unsafe { solver_create(self.raw.as_ptr()) }).expect("solver_create aborts"));
         let raw = solver.0.as_ptr();
         // SAFETY: solver and queue are alive; flags are constants of the header. dnf's default allows downgrades, which
-        // matters where a build requirement wants an older version than the group got.
+        // matters where a build requirement wants an older version than the group got; mock passes `--allowerasing`, so what the
+        // group got may go altogether. Neither means anything where nothing is installed.
         let problems = unsafe {
             for flag in FLAGS {
                 solver_set_flag(raw, flag, 1);
             }
             solver_set_flag(raw, FLAG_ALLOW_DOWNGRADE, 1);
+            solver_set_flag(raw, FLAG_ALLOW_UNINSTALL, 1);
             solver_solve(raw, queue.0.as_ptr())
         };
         if problems != 0 {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Link, Root, Walk, Way, parts};
+use super::{Link, Walk, Way, parts};
 use crate::repodata::Dependency;
 use crate::resolve::cause::fact::Fact;
-use crate::resolve::native::{Alternatives, End, Reason, Refutation};
+use crate::resolve::native::{Alternatives, End, Refutation};
 use crate::resolve::need::rich;
-use crate::resolve::resolver::Mode;
 use crate::resolve::universe::PkgId;
 
 /// A refutation while it is read.
@@ -31,12 +30,8 @@ impl Walk<'_> {
                 places.push(place);
             }
         }
-        let base = match self.new.prepared.mode() {
-            Mode::Two => self.new.prepared.group().closure.clone(),
-            Mode::Joint => Vec::new(),
-        };
         let wishes: Vec<_> = wishes.iter().collect();
-        let Some(refutation) = native.refute(&wishes, &base) else { return };
+        let Some(refutation) = native.refute(&wishes) else { return };
         let mut proof = Proof { refutation: &refutation, places: &places, done: BTreeSet::new() };
         match &refutation.end {
             End::Conflict(a, b) => {
@@ -76,49 +71,9 @@ impl Walk<'_> {
             if !proof.done.insert(id) {
                 continue;
             }
-            match proof.refutation.there.get(&id) {
-                Some(Reason::Only(alternatives)) => next.extend(self.one(proof, alternatives)),
-                Some(Reason::Base) => self.based(id),
-                None => {}
+            if let Some(alternatives) = proof.refutation.there.get(&id) {
+                next.extend(self.one(proof, alternatives));
             }
-        }
-    }
-
-    /// Follows why a package is in the build group's closure, if it was not before.
-    fn based(&mut self, id: PkgId) {
-        let family = self.old.family(&self.new.key(id));
-        let before = &self.old.prepared.group().closure;
-        if family.iter().any(|id| before.contains(id)) {
-            return;
-        }
-        let closure = &self.new.prepared.group().closure;
-        let chains = self.new.prepared.explainer().chains(&[] as &[&str], closure);
-        let Some(chain) = closure.iter().position(|&p| p == id).and_then(|at| chains.into_iter().nth(at).flatten())
-        else {
-            return;
-        };
-        let root = self.roots.len();
-        let mut owner = None;
-        let mut path = Vec::new();
-        for step in chain.steps {
-            let Ok(dependency) = Dependency::parse(&step.requirement) else { return };
-            if owner.is_none() {
-                let text = step.requirement.clone();
-                self.roots.push(Root { text, dependency: Some(dependency.clone()), in_group: true });
-            }
-            let mut units = Vec::new();
-            if let Some(rich) = rich(&dependency) {
-                parts(&rich, &mut units);
-            }
-            for unit in &units {
-                self.lost(unit, &dependency, owner.is_none(), &path, root);
-            }
-            path.push(Link { requirement: step.requirement, package: Some(self.new.nevra(step.package)) });
-            if owner.is_none() {
-                units.iter().for_each(|unit| self.passed_over(unit, &path, root));
-            }
-            self.asked(owner, dependency, path.clone(), root);
-            owner = Some(step.package);
         }
     }
 
@@ -186,14 +141,14 @@ impl Walk<'_> {
         None
     }
 
-    /// How the proof came to a package that has to be there. `None`: it is in the base, or only a candidate.
+    /// How the proof came to a package that has to be there. `None`: it is only a candidate.
     fn path(&self, proof: &Proof<'_>, id: PkgId) -> Option<Way> {
         let mut path = Vec::new();
         let mut at = id;
         let content = self.new.prepared.universe().content();
         // No package follows from itself, so this ends.
         loop {
-            let Some(Reason::Only(alternatives)) = proof.refutation.there.get(&at) else { return None };
+            let alternatives = proof.refutation.there.get(&at)?;
             let package = Some(self.new.nevra(at));
             if let Some(wish) = alternatives.wish {
                 let root = *proof.places.get(wish)?;

@@ -1,0 +1,105 @@
+//! Mode two, as mock passes `--allowerasing`: what the build group brought goes where a BuildRequires cannot be had with it.
+
+use std::sync::Arc;
+
+use koschei::resolve::{Handover, Mode, Resolution, Universe};
+use rstest::rstest;
+use serde_json::Value;
+
+use crate::resolve_cli::run;
+use crate::tiny::{Pkg, content, pkg};
+
+const CASE: &str =
+    "--repo DATA/cases/resolve/allowerasing/repo --buildrequires DATA/cases/resolve/allowerasing/br.jsonl --mode two";
+
+/// The shape of Fedora from 42 on: systemd takes the place of systemd-standalone-sysusers. Right by dnf 4.14.
+#[test]
+fn allowerasing() {
+    let line: Value = serde_json::from_str(&run(&format!("{CASE} --jsonl")).unwrap()).unwrap();
+    let names = |list: &Value| {
+        let all = list.as_array().unwrap().iter();
+        all.map(|n| n.as_str().unwrap().rsplitn(3, '-').last().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line["ok"], true);
+    assert_eq!(names(&line["closure"]), "device-mapper newfoo rpm setup systemd tools");
+    assert_eq!(names(&line["erased"]), "systemd-standalone-sysusers");
+    let text = run(CASE).unwrap();
+    let said = "Erased       systemd-standalone-sysusers-0:257-1.noarch of the build group, for dm-1-1\n";
+    assert!(text.contains(said), "{text}");
+    let joint = run(&CASE.replace("two", "joint")).unwrap();
+    assert!(joint.contains("Resolved     1") && !joint.contains("Erased"), "{joint}");
+}
+
+#[test]
+fn explain_says_for_what() {
+    let text = run(&format!("{CASE} --explain dm-1-1")).unwrap();
+    let said = "Erased from the build group\n  systemd-standalone-sysusers-0:257-1.noarch: cannot be beside systemd-0:257-1.noarch\n";
+    assert!(text.ends_with(said), "{text}");
+    let lines = run(&format!("{CASE} --explain dm-1-1 --jsonl")).unwrap();
+    let last = r#"{"erased":"systemd-standalone-sysusers-0:257-1.noarch","in_the_way":["systemd-0:257-1.noarch"]}"#;
+    assert_eq!(lines.lines().last(), Some(last));
+    assert_eq!(lines.lines().count(), 7);
+}
+
+fn ask(packages: &[Pkg], group: &[&str], requires: &[&str]) -> (Universe, Resolution) {
+    let universe = Universe::load(Arc::new(content(packages)), "x86_64").unwrap();
+    let group: Vec<String> = group.iter().map(|m| (*m).to_owned()).collect();
+    let answer = universe.prepare(&group, Mode::Two).unwrap().resolver().resolve(requires);
+    (universe, answer)
+}
+
+/// Every way in which a package of the base can be in the way. Our own solver leaves all of them to libsolv.
+#[rstest]
+#[case::conflict(&[pkg("new-1-1.noarch").conflicts(&["old"])], "new")]
+#[case::conflict_of_the_base(&[pkg("new-1-1.noarch").provides(&["bad"])], "new")]
+#[case::obsoletes(&[pkg("new-1-1.noarch").obsoletes(&["old"])], "new")]
+#[case::further_down(&[pkg("top-1-1.noarch").requires(&["new"]), pkg("new-1-1.noarch").conflicts(&["old"])], "new top")]
+#[case::condition(&[pkg("new-1-1.noarch").requires(&["(nothing if old)"])], "new")]
+#[case::one_of_its_requirements(&[pkg("new-1-1.noarch").conflicts(&["below"])], "new")]
+fn in_the_way(#[case] more: &[Pkg], #[case] added: &str) {
+    let old = [
+        pkg("old-1-1.noarch").conflicts(&["bad"]).requires(&["below"]),
+        pkg("below-1-1.noarch"),
+        pkg("other-1-1.noarch"),
+    ];
+    let packages: Vec<Pkg> = old.iter().chain(more).cloned().collect();
+    let wanted = if added.contains("top") { "top" } else { "new" };
+    let (universe, answer) = ask(&packages, &["old", "other"], &[wanted]);
+    let names = |ids: &[_]| ids.iter().map(|&id| universe.package(id).name.to_string()).collect::<Vec<_>>();
+    assert!(answer.ok && answer.handover.is_some_and(|h| h != Handover::Wanted), "{answer:?}");
+    let mut expected: Vec<&str> = added.split(' ').chain(["other"]).collect();
+    let gone = names(&answer.erased);
+    if !gone.contains(&"below".to_owned()) {
+        expected.push("below");
+    }
+    expected.sort_unstable();
+    let mut closure = names(&answer.closure);
+    closure.sort_unstable();
+    assert_eq!(closure, expected);
+    assert!(gone.contains(&"old".to_owned()), "{gone:?}");
+}
+
+/// A package the group brought stays although the one that asked for it is erased; its chain leads over that one.
+#[test]
+fn what_an_erased_package_brought() {
+    let packages = [
+        pkg("old-1-1.noarch").requires(&["below"]),
+        pkg("below-1-1.noarch"),
+        pkg("new-1-1.noarch").conflicts(&["old"]),
+    ];
+    let universe = Universe::load(Arc::new(content(&packages)), "x86_64").unwrap();
+    let prepared = universe.prepare(&["old".to_owned()], Mode::Two).unwrap();
+    let answer = prepared.resolver().resolve(&["new"]);
+    assert_eq!(universe.names(&answer.closure), ["below-0:1-1.noarch", "new-0:1-1.noarch"]);
+    let mut explainer = prepared.explainer();
+    let chains = explainer.chains(&["new"], &answer.closure);
+    let steps: Vec<Vec<String>> = chains
+        .iter()
+        .map(|chain| {
+            chain.as_ref().unwrap().steps.iter().map(|s| universe.package(s.package).name.to_string()).collect()
+        })
+        .collect();
+    assert_eq!(steps, [vec!["old", "below"], vec!["new"]]);
+    let [gone] = answer.erased[..] else { panic!("{:?}", answer.erased) };
+    assert_eq!(universe.names(&explainer.in_the_way(gone, &answer.closure)), ["new-0:1-1.noarch"]);
+}
