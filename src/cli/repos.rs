@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::resolve::{ResolveArgs, ResolveCliError};
-use crate::repodata::{Groups, RepoContent, RepoDir, load_groups, load_merged};
+use crate::repodata::{RepoContent, RepoDir, load_groups, load_merged};
 use crate::resolve::{Priority, ResolveError, Universe};
 
 /// Architectures Koji names repositories after.
@@ -45,17 +45,20 @@ pub(super) fn shown(repos: &[RepoArg]) -> String {
     paths.join(", ")
 }
 
-/// Opens all of them.
-pub(super) fn open(repos: &[RepoArg]) -> Result<Vec<RepoDir>, ResolveCliError> {
-    Ok(repos.iter().map(|repo| RepoDir::open(&repo.path)).collect::<Result<_, _>>()?)
+/// Opens all of them. Their own groups are not read where a group file is given.
+pub(super) fn open(args: &ResolveArgs, repos: &[RepoArg]) -> Result<Vec<RepoDir>, ResolveCliError> {
+    let groups = args.group_file.is_none();
+    let open = |repo: &RepoArg| RepoDir::open(&repo.path).map(|dir| if groups { dir } else { dir.without_groups() });
+    Ok(repos.iter().map(open).collect::<Result<_, _>>()?)
 }
 
 /// Reads all of them as one. `paths` as for [`RepoDir::load`].
 pub(super) fn load<'a>(
+    args: &ResolveArgs,
     repos: &[RepoArg],
     paths: impl IntoIterator<Item = &'a str>,
 ) -> Result<RepoContent, ResolveCliError> {
-    Ok(load_merged(&open(repos)?, paths)?)
+    Ok(load_merged(&open(args, repos)?, paths)?)
 }
 
 /// Makes them ready to be resolved against.
@@ -103,13 +106,16 @@ fn named_arch(repo: &Path) -> Option<String> {
 pub(super) fn build_group(
     args: &ResolveArgs,
     repos: &[RepoArg],
-    own: Option<&Groups>,
+    content: &RepoContent,
 ) -> Result<Vec<String>, ResolveCliError> {
     let read;
+    for problem in &content.group_problems {
+        eprintln!("warning: a repository's own groups are passed over: failed to {problem}");
+    }
     let (groups, file) = if let Some(path) = &args.group_file {
         read = load_groups(path)?;
         (&read, path.display().to_string())
-    } else if let Some(own) = own {
+    } else if let Some(own) = &content.groups {
         (own, shown(repos))
     } else {
         let beside = |repo: &RepoArg| repo.path.join("../groups/comps.xml");
@@ -119,6 +125,7 @@ pub(super) fn build_group(
             return Err(ResolveCliError::NoGroupFile {
                 repo: shown(repos),
                 beside: first.map(beside).unwrap_or_default(),
+                problems: content.group_problems.clone(),
             });
         };
         read = load_groups(&path)?;

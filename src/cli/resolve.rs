@@ -163,13 +163,16 @@ pub enum ResolveCliError {
     Resolve(#[from] ResolveError),
     /// There is no build group anywhere.
     #[error(
-        "find the build group: neither repodata/repomd.xml of {repo} names a group file nor is there {beside}; give one with --group-file"
+        "find the build group: neither repodata/repomd.xml of {repo} names a group file{} nor is there {beside}; give one with --group-file",
+        if problems.is_empty() { String::new() } else { format!(" that can be used (failed to {})", problems.join("; failed to ")) }
     )]
     NoGroupFile {
         /// The repositories.
         repo: String,
         /// Where Koji would have put it.
         beside: PathBuf,
+        /// Why those that are named cannot be used.
+        problems: Vec<String>,
     },
     /// The groups do not have the wanted one.
     #[error("find group `{group}` in {file}: it has {found}; choose one with --group")]
@@ -257,7 +260,7 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     }
     let mut stats = Stats::default();
     let arch = arch(args)?;
-    let dirs = repos::open(&args.repo)?;
+    let dirs = repos::open(args, &args.repo)?;
     let (mut sources, parts) = std::thread::scope(|scope| {
         let parts = scope.spawn(|| dirs.iter().map(RepoDir::packages).collect::<Result<Vec<_>, _>>());
         let sources = sources::read(args, &arch);
@@ -268,7 +271,7 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     let content = complete_merged(&dirs, parts, asked)?;
     stats.lap("read");
     translate(args, &mut sources, &content, &arch);
-    let group = repos::build_group(args, &args.repo, content.groups.as_ref())?;
+    let group = repos::build_group(args, &args.repo, &content)?;
     let universe = repos::universe(&args.repo, content, &arch)?;
     stats.lap("index files");
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;

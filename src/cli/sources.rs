@@ -38,7 +38,7 @@ pub(super) fn read(args: &ResolveArgs, arch: &str) -> Result<Vec<Source>, Resolv
     let sources = if let Some(path) = &args.buildrequires {
         SourcePackage::load_all(path)?.into_iter().map(|package| of_line(package, arch)).collect()
     } else if let Some(path) = &args.source {
-        let content = RepoDir::open(path)?.load([])?;
+        let content = RepoDir::open(path)?.without_groups().load([])?;
         content.packages().iter().filter(|p| p.is_source()).map(|p| of_primary(&content, p)).collect()
     } else {
         let headers = args.srpm.iter().map(|path| Ok(of_header(SourceHeader::load(path)?, arch)));
@@ -81,7 +81,7 @@ fn of_header(header: SourceHeader, arch: &str) -> Source {
 }
 
 fn label(name: &str, evr: &Evr) -> String {
-    let epoch = evr.epoch.map_or(String::new(), |e| format!("{e}:"));
+    let epoch = evr.epoch.filter(|&e| e != 0).map_or(String::new(), |e| format!("{e}:"));
     format!("{name}-{epoch}{}-{}", evr.version, evr.release)
 }
 

@@ -25,6 +25,9 @@ use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resoluti
 /// Below this many source packages a second thread costs more than it brings.
 const PER_THREAD_MIN: usize = 50;
 
+/// Where Koji writes the groups of a tag, beside the architectures.
+const GROUPS: &str = "groups/comps.xml";
+
 /// An archive, and how to resolve what is in it.
 #[derive(Debug)]
 pub struct ArchiveEyes {
@@ -113,8 +116,12 @@ impl ArchiveEyes {
         }
         let mut sources = self.sources(found, unit.arch)?;
         let wanted = sources.iter().flat_map(Wanted::requires);
-        let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
-        let parsed = self.mirror.as_ref().zip(dir.primary_checksum()).and_then(|(m, sum)| m.take_parsed(sum));
+        let mut dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
+        if found.dir.join(GROUPS).exists() {
+            dir = dir.without_groups();
+        }
+        let primary = dir.primary_checksum();
+        let parsed = self.mirror.as_ref().zip(primary.as_deref()).and_then(|(m, sum)| m.take_parsed(sum));
         let content = match parsed {
             Some(packages) => dir.complete(packages, wanted),
             None => dir.load(wanted),
@@ -123,7 +130,7 @@ impl ArchiveEyes {
         stage!("parsed", repo = unit.repo, arch = unit.arch);
         translate(&mut sources, &content, rpm_arch(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
-        let inputs = inputs(dir.primary_checksum().unwrap_or_default(), &group, &sources, self.mode);
+        let inputs = inputs(primary.as_deref().unwrap_or_default(), &group, &sources, self.mode);
         let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
         let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
         stage!("prepared", repo = unit.repo, arch = unit.arch);
@@ -178,7 +185,8 @@ impl ArchiveEyes {
             }
         }
         if !listed {
-            let content = RepoDir::open(found.dir.join(arch)).and_then(|d| d.load([])).map_err(unreadable)?;
+            let content =
+                RepoDir::open(found.dir.join(arch)).and_then(|d| d.without_groups().load([])).map_err(unreadable)?;
             let own = content.packages().iter().filter(|p| !p.is_external());
             own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
         }
@@ -272,7 +280,7 @@ pub(super) fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &st
 
 /// Members of the build group: as Koji writes them beside the repository, else as the metadata have them.
 pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<String>, NotSeen> {
-    let beside = dir.join("groups/comps.xml");
+    let beside = dir.join(GROUPS);
     let read;
     let groups = if beside.exists() {
         read = load_groups(&beside).map_err(unreadable)?;
@@ -281,7 +289,8 @@ pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<S
         content.groups.as_ref()
     };
     groups.and_then(|g| g.installed(id)).ok_or_else(|| {
-        NotSeen(format!("there is no group `{id}` in the repository's comps; nothing can be built without one"))
+        let why: String = content.group_problems.iter().map(|problem| format!(" (failed to {problem})")).collect();
+        NotSeen(format!("there is no group `{id}` in the repository's comps{why}; nothing can be built without one"))
     })
 }
 

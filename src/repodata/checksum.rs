@@ -3,9 +3,12 @@
 use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-/// Algorithms `createrepo_c` writes and libsolv accepts; md5 is refused.
+/// Algorithms `createrepo_c` has written at some time and librepo accepts. They tell a damaged file from a whole one; who wrote it is not
+/// what they are for, so that the weak ones do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChecksumKind {
+    /// In very old repositories.
+    Md5,
     /// `sha` or `sha1`, in old repositories.
     Sha1,
     /// Rare.
@@ -22,6 +25,7 @@ impl ChecksumKind {
     /// From the `type` attribute.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
+            "md5" => Self::Md5,
             "sha" | "sha1" => Self::Sha1,
             "sha224" => Self::Sha224,
             "sha256" => Self::Sha256,
@@ -34,6 +38,7 @@ impl ChecksumKind {
     /// As written in `repomd.xml`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Md5 => "md5",
             Self::Sha1 => "sha1",
             Self::Sha224 => "sha224",
             Self::Sha256 => "sha256",
@@ -45,6 +50,7 @@ impl ChecksumKind {
     /// Lower-case hex digest. O(bytes).
     pub fn digest(self, bytes: &[u8]) -> String {
         match self {
+            Self::Md5 => hex::encode(md5::Md5::digest(bytes)),
             Self::Sha1 => hex::encode(sha1::Sha1::digest(bytes)),
             Self::Sha224 => hex::encode(Sha224::digest(bytes)),
             Self::Sha256 => hex::encode(Sha256::digest(bytes)),
@@ -56,6 +62,7 @@ impl ChecksumKind {
     /// For bytes that come one after the other.
     pub fn digester(self) -> Digester {
         Digester(match self {
+            Self::Md5 => Box::new(md5::Md5::new()),
             Self::Sha1 => Box::new(sha1::Sha1::new()),
             Self::Sha224 => Box::new(Sha224::new()),
             Self::Sha256 => Box::new(Sha256::new()),
@@ -95,7 +102,7 @@ mod tests {
 
     #[test]
     fn in_pieces_as_in_one() {
-        for kind in ["sha", "sha1", "sha224", "sha256", "sha384", "sha512"] {
+        for kind in ["md5", "sha", "sha1", "sha224", "sha256", "sha384", "sha512"] {
             let kind = ChecksumKind::parse(kind).unwrap();
             let mut digester = kind.digester();
             ["a", "", "bc"].iter().for_each(|piece| digester.update(piece.as_bytes()));

@@ -1,4 +1,7 @@
 //! Bounded decompression.
+//!
+//! A file may hold several streams one after the other. What follows the last one and is not another (padding, mostly zeros) is passed
+//! over, as zlib's `gzread` does: the checksum has told already that the file is the one that was meant.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -16,6 +19,8 @@ pub enum Compression {
     Plain,
     /// `.gz`
     Gzip,
+    /// `.bz2`
+    Bzip2,
     /// `.xz`
     Xz,
     /// `.zst`
@@ -29,7 +34,7 @@ impl Compression {
             "gz" => Ok(Self::Gzip),
             "xz" => Ok(Self::Xz),
             "zst" => Ok(Self::Zstd),
-            "bz2" => Err("bz2"),
+            "bz2" => Ok(Self::Bzip2),
             "lzma" => Err("lzma"),
             _ => Ok(Self::Plain),
         }
@@ -41,19 +46,99 @@ impl Compression {
         let damaged = |source| RepodataError::Damaged { file: file.to_owned(), source };
         let inner: Box<dyn Read + Send + 'a> = match self {
             Self::Plain => Box::new(packed),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
-            Self::Xz => {
-                let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, liblzma::stream::CONCATENATED)
-                    .map_err(|e| damaged(io::Error::other(e)))?;
-                Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
-            }
-            Self::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(damaged)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(damaged)?;
-                Box::new(decoder)
+            Self::Gzip | Self::Bzip2 | Self::Xz | Self::Zstd => {
+                Box::new(Streams { compression: self, now: self.stream(packed).map_err(damaged)? })
             }
         };
         Ok(BufReader::with_capacity(64 << 10, Bounded { inner, left: limit, limit }))
+    }
+}
+
+impl Compression {
+    fn stream(self, packed: &[u8]) -> io::Result<Box<dyn Stream<'_> + '_>> {
+        Ok(match self {
+            Self::Plain => Box::new(packed),
+            Self::Gzip => Box::new(flate2::bufread::GzDecoder::new(packed)),
+            Self::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(packed)),
+            Self::Xz => {
+                let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, 0).map_err(io::Error::other)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
+            }
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Box::new(decoder.single_frame())
+            }
+        })
+    }
+
+    /// What every stream begins with.
+    const fn magic(self) -> &'static [u8] {
+        match self {
+            Self::Plain => &[],
+            Self::Gzip => &[0x1f, 0x8b],
+            Self::Bzip2 => b"BZh",
+            Self::Xz => &[0xfd, b'7', b'z', b'X', b'Z', 0],
+            Self::Zstd => &[0x28, 0xb5, 0x2f, 0xfd],
+        }
+    }
+}
+
+/// One packed stream, which knows where it ends.
+trait Stream<'a>: Read + Send {
+    /// What follows it, once it has been read to its end.
+    fn rest(&self) -> &'a [u8];
+}
+
+impl<'a> Stream<'a> for &'a [u8] {
+    fn rest(&self) -> &'a [u8] {
+        self
+    }
+}
+
+impl<'a> Stream<'a> for flate2::bufread::GzDecoder<&'a [u8]> {
+    fn rest(&self) -> &'a [u8] {
+        self.get_ref()
+    }
+}
+
+impl<'a> Stream<'a> for bzip2::bufread::BzDecoder<&'a [u8]> {
+    fn rest(&self) -> &'a [u8] {
+        self.get_ref()
+    }
+}
+
+impl<'a> Stream<'a> for liblzma::bufread::XzDecoder<&'a [u8]> {
+    fn rest(&self) -> &'a [u8] {
+        self.get_ref()
+    }
+}
+
+impl<'a> Stream<'a> for zstd::stream::read::Decoder<'_, &'a [u8]> {
+    fn rest(&self) -> &'a [u8] {
+        self.get_ref()
+    }
+}
+
+/// One stream after the other.
+struct Streams<'a> {
+    compression: Compression,
+    now: Box<dyn Stream<'a> + 'a>,
+}
+
+impl Read for Streams<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n = self.now.read(out)?;
+            if n > 0 || out.is_empty() {
+                return Ok(n);
+            }
+            let rest = self.now.rest();
+            if !rest.starts_with(self.compression.magic()) {
+                return Ok(0);
+            }
+            self.now = self.compression.stream(rest)?;
+        }
     }
 }
 

@@ -104,6 +104,8 @@ pub struct RepoContent {
     starts: Vec<usize>,
     /// Package groups, where the repository has any.
     pub groups: Option<Groups>,
+    /// Why groups a repository has could not be read. Only who has no others misses them.
+    pub group_problems: Vec<String>,
 }
 
 impl RepoContent {
@@ -138,6 +140,7 @@ impl RepoContent {
         let before = self.packages.len();
         let starts = std::mem::take(&mut other.starts);
         self.starts.extend(std::iter::once(0).chain(starts).map(|start| before + start));
+        self.group_problems.append(&mut other.group_problems);
         match (&mut self.groups, other.groups.take()) {
             (Some(own), Some(groups)) => own.join(groups),
             (own @ None, groups) => *own = groups,

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use smol_str::SmolStr;
 
-use super::checksum::ChecksumKind;
+use super::checksum::{Checksum, ChecksumKind};
 use super::compression::{self, Compression};
 use super::comps::Groups;
 use super::content::RepoContent;
@@ -25,6 +25,7 @@ pub struct RepoDir {
     path: PathBuf,
     repomd: Repomd,
     limits: Limits,
+    groups: bool,
 }
 
 impl RepoDir {
@@ -49,7 +50,7 @@ impl RepoDir {
             other => other?,
         };
         let repomd = Repomd::parse(bytes.as_slice(), &file.display().to_string(), &limits)?;
-        Ok(Self { path, repomd, limits })
+        Ok(Self { path, repomd, limits, groups: true })
     }
 
     /// The index.
@@ -57,10 +58,21 @@ impl RepoDir {
         &self.repomd
     }
 
-    /// Identity of the package content: the checksum `repomd.xml` gives for primary. Equal for two generations of a Koji
-    /// repository whose packages are the same.
-    pub fn primary_checksum(&self) -> Option<&str> {
-        self.repomd.find("primary").map(|m| m.checksum.hex.as_str())
+    /// Leaves the repository's own groups unread: others are given, and these may be in any state.
+    #[must_use]
+    pub fn without_groups(mut self) -> Self {
+        self.groups = false;
+        self
+    }
+
+    /// Identity of the package content: the checksum `repomd.xml` gives for primary, else that of the file. Equal for two generations of a
+    /// Koji repository whose packages are the same. `None`: there is no primary.
+    pub fn primary_checksum(&self) -> Option<String> {
+        let entry = self.repomd.find("primary")?;
+        match &entry.checksum {
+            Some(checksum) => Some(checksum.hex.clone()),
+            None => self.fetch(entry).ok().map(|(packed, _)| ChecksumKind::Sha256.digest(&packed)),
+        }
     }
 
     /// Reads packages and groups, every file verified first.
@@ -117,7 +129,7 @@ impl RepoDir {
     pub fn groups(&self) -> Result<Option<Groups>, RepodataError> {
         let Some(entry) = self.repomd.groups() else { return Ok(None) };
         let (packed, file) = self.fetch(entry)?;
-        let reader = self.unpack(entry, &packed, &file)?;
+        let reader = self.unpack_to(self.limits.small_file_bytes, entry, &packed, &file)?;
         let bytes = compression::read_all(reader, &file)?;
         Groups::parse(bytes.as_slice(), &file, &self.limits).map(Some)
     }
@@ -139,21 +151,35 @@ impl RepoDir {
         }
         let path = self.path.join(href);
         let file = path.display().to_string();
-        let Some(kind) = ChecksumKind::parse(&entry.checksum.kind) else {
-            return Err(RepodataError::ChecksumKind { file, kind: entry.checksum.kind.clone() });
+        let algorithm = |checksum: &Checksum| {
+            let unknown = || RepodataError::ChecksumKind { file: file.clone(), kind: checksum.kind.clone() };
+            ChecksumKind::parse(&checksum.kind).ok_or_else(unknown)
         };
+        let kind = entry.checksum.as_ref().map(algorithm).transpose()?;
         let bytes = read_bounded(&path, self.limits.file_bytes)?;
-        let found = kind.digest(&bytes);
-        if found != entry.checksum.hex {
-            let expected = entry.checksum.hex.clone();
-            return Err(RepodataError::Checksum { file, kind: kind.as_str(), expected, found });
+        if let (Some(kind), Some(checksum)) = (kind, &entry.checksum) {
+            let found = kind.digest(&bytes);
+            if found != checksum.hex {
+                let expected = checksum.hex.clone();
+                return Err(RepodataError::Checksum { file, kind: kind.as_str(), expected, found });
+            }
         }
         Ok((bytes, file))
     }
 
-    /// Never more than `repomd.xml` announces, nor than the bound.
     fn unpack<'a>(
         &self,
+        entry: &Metadata,
+        packed: &'a [u8],
+        file: &str,
+    ) -> Result<compression::Unpacked<'a>, RepodataError> {
+        self.unpack_to(self.limits.unpacked_bytes, entry, packed, file)
+    }
+
+    /// Never more than `limit`. What `repomd.xml` says about the size is not looked at: the checksum says that the file is the right one.
+    fn unpack_to<'a>(
+        &self,
+        limit: u64,
         entry: &Metadata,
         packed: &'a [u8],
         file: &str,
@@ -162,7 +188,6 @@ impl RepoDir {
             file: file.to_owned(),
             extension: extension.to_owned(),
         })?;
-        let limit = entry.open_size.unwrap_or(u64::MAX).min(self.limits.unpacked_bytes);
         compression.reader(packed, limit, file)
     }
 }
@@ -183,7 +208,7 @@ pub fn load_merged<'a>(
 /// dependency of one may name a file of another, so the full file lists of all are read when one of them needs any.
 ///
 /// # Errors
-/// As [`RepoDir::load`]. Rejected: more repositories, or packages in all of them, than the first one's [`Limits`] let through.
+/// As [`RepoDir::load`]. Groups that cannot be used are no error, but noted ([`RepoContent::group_problems`]). Rejected: more repositories, or packages in all of them, than the first one's [`Limits`] let through.
 pub fn complete_merged<'a>(
     dirs: &[RepoDir],
     mut parts: Vec<RepoContent>,
@@ -194,7 +219,10 @@ pub fn complete_merged<'a>(
         if !wanted.is_empty() {
             dir.add_files(&wanted, content)?;
         }
-        content.groups = dir.groups()?;
+        match if dir.groups { dir.groups() } else { Ok(None) } {
+            Ok(groups) => content.groups = groups,
+            Err(error) => content.group_problems.push(error.whole()),
+        }
         content.finish();
     }
     let names = dirs.iter().map(|dir| dir.path.display().to_string());

@@ -34,9 +34,9 @@ pub enum RepodataError {
         /// The bound.
         limit: u64,
     },
-    /// Decompressed data exceed what `repomd.xml` announces or the bound.
+    /// Decompressed data exceed the bound.
     #[error(
-        "unpack {file}: it holds more than {limit} bytes; either repomd.xml is wrong about it or it is a decompression bomb"
+        "unpack {file}: it holds more than {limit} bytes, the most this program unpacks; it may be a decompression bomb"
     )]
     Bomb {
         /// The file.
@@ -57,7 +57,9 @@ pub enum RepodataError {
         found: String,
     },
     /// A checksum algorithm that is not accepted.
-    #[error("verify {file}: checksum type `{kind}` is not supported (sha1, sha224, sha256, sha384 and sha512 are)")]
+    #[error(
+        "verify {file}: checksum type `{kind}` is not supported (md5, sha1, sha224, sha256, sha384 and sha512 are)"
+    )]
     ChecksumKind {
         /// The file.
         file: String,
@@ -65,7 +67,7 @@ pub enum RepodataError {
         kind: String,
     },
     /// A compression that is not accepted.
-    #[error("unpack {file}: compression `{extension}` is not supported (plain, gz, xz and zst are)")]
+    #[error("unpack {file}: compression `{extension}` is not supported (plain, gz, bz2, xz and zst are)")]
     Compression {
         /// The file.
         file: String,
@@ -135,6 +137,16 @@ pub enum RepodataError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl RepodataError {
+    /// What is wrong and why, in one line.
+    pub(super) fn whole(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
 }
 
 impl Classified for RepodataError {

@@ -14,12 +14,11 @@ pub struct Metadata {
     pub kind: String,
     /// Path relative to the directory that holds `repodata/`.
     pub href: String,
-    /// Of the file as it lies there. `repomd.xml` without one is refused.
-    pub checksum: Checksum,
-    /// Bytes of the file as it lies there, where given.
+    /// Of the file as it lies there, where given. Without it nothing tells a damaged file, as for dnf.
+    pub checksum: Option<Checksum>,
+    /// Bytes of the file as it lies there, where a number above 0 is given. A hint: it is often wrong, and no reason to refuse a file that has
+    /// the right checksum. How large a file may be, packed and unpacked, is our own bound.
     pub size: Option<u64>,
-    /// Bytes after decompression, where given.
-    pub open_size: Option<u64>,
 }
 
 /// The index of a repository.
@@ -35,7 +34,7 @@ impl Repomd {
     /// Parses. `file` names the input in errors.
     ///
     /// # Errors
-    /// Rejected: not XML, another root element, an entry without location or checksum.
+    /// Rejected: not XML, another root element, an entry without location.
     pub fn parse(input: impl BufRead, file: &str, limits: &Limits) -> Result<Self, RepodataError> {
         let mut xml = Xml::new(input, file, limits);
         xml.root("repomd")?;
@@ -70,11 +69,8 @@ impl Repomd {
 
 fn data<R: BufRead>(xml: &mut Xml<'_, R>, kind: String, file: &str) -> Result<Metadata, RepodataError> {
     let depth = xml.depth();
-    let (mut href, mut checksum, mut size, mut open_size) = (None, None, None, None);
+    let (mut href, mut checksum, mut size) = (None, None, None);
     let format = |problem: String| RepodataError::Format { file: file.to_owned(), problem };
-    let number = |text: &str| {
-        text.trim().parse::<u64>().map_err(|_| format(format!("the size of `{kind}` is `{text}`, not a number")))
-    };
     loop {
         let here = xml.depth();
         match xml.next()? {
@@ -83,15 +79,14 @@ fn data<R: BufRead>(xml: &mut Xml<'_, R>, kind: String, file: &str) -> Result<Me
                     let algorithm = tag.attribute("type");
                     let algorithm = algorithm.map_err(|e| xml.error(e))?.unwrap_or_default();
                     let hex = xml.text()?.trim().to_ascii_lowercase();
-                    checksum = Some(Checksum { kind: algorithm, hex });
+                    checksum = (!hex.is_empty()).then_some(Checksum { kind: algorithm, hex });
                 }
                 "location" => {
                     let value = tag.attribute("href");
                     href = value.map_err(|e| xml.error(e))?;
                     xml.skip()?;
                 }
-                "size" => size = Some(number(&xml.text()?)?),
-                "open-size" => open_size = Some(number(&xml.text()?)?),
+                "size" => size = hint(&xml.text()?),
                 _ => xml.skip()?,
             },
             Node::Close if here == depth => break,
@@ -100,6 +95,11 @@ fn data<R: BufRead>(xml: &mut Xml<'_, R>, kind: String, file: &str) -> Result<Me
         }
     }
     let href = href.ok_or_else(|| format(format!("`{kind}` has no location")))?;
-    let checksum = checksum.ok_or_else(|| format(format!("`{kind}` has no checksum")))?;
-    Ok(Metadata { kind, href, checksum, size, open_size })
+    Ok(Metadata { kind, href, checksum, size })
+}
+
+/// A size as it is written: some write it with a decimal point, or leave it empty, or write 0 or -1 where they do not know it.
+fn hint(text: &str) -> Option<u64> {
+    let whole = text.trim().split_once('.').map_or(text.trim(), |(whole, _)| whole);
+    whole.parse().ok().filter(|&size| size > 0)
 }

@@ -668,3 +668,29 @@ async fn d33_a_deleted_repository_stays_where_it_is() {
     assert!(error.is_gone(), "{error:?}");
     assert_eq!(w.fetch(7).await.unwrap().arches.len(), 2, "what is there is not touched");
 }
+
+/// Sizes in the index are hints, and the groups in the metadata are not needed where Koji's own lie beside: a generation that is wrong in both
+/// is mirrored, and is whole the second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_sizes_and_wrong_groups() {
+    let w = World::new().await;
+    let dir = w.generation(7, "1");
+    for arch in ["x86_64", "aarch64"] {
+        let path = dir.join(arch).join("repodata/repomd.xml");
+        let repomd = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, repomd.replace("</data>", "<size>3</size><open-size>1</open-size></data>")).unwrap();
+        std::fs::write(dir.join(arch).join("repodata/comps.xml"), "<other/>").unwrap();
+    }
+    let repo = w.fetch(7).await.unwrap();
+    let content = koschei::repodata::RepoDir::open(repo.dir.join("x86_64")).unwrap().load([]).unwrap();
+    assert_eq!(content.packages().len(), 1);
+    let asked = w.server.asked("primary.xml");
+    w.fetch(7).await.unwrap();
+    assert_eq!(w.server.asked("primary.xml"), asked);
+    std::fs::remove_file(dir.join("groups/comps.xml")).unwrap();
+    std::fs::rename(&dir, w.hub().join("repos/t-build/8")).unwrap();
+    let json = "{\"id\": 8, \"tag\": \"t-build\", \"event_id\": 80}";
+    std::fs::write(w.hub().join("repos/t-build/8/repo.json"), json).unwrap();
+    let error = w.fetch(8).await.unwrap_err();
+    assert!(matches!(error, FetchError::Checksum { .. }), "there are no others: {error:?}");
+}

@@ -64,6 +64,7 @@ mod properties;
 mod rabbitmq_server;
 mod recorded;
 mod repodata_bad;
+mod repodata_lenient;
 mod resolve;
 mod resolve_cases;
 mod resolve_cli;

@@ -24,9 +24,16 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn pack(suffix: &str, bytes: &[u8]) -> Vec<u8> {
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn pack(suffix: &str, bytes: &[u8]) -> Vec<u8> {
     match suffix {
         "gz" => gzip(bytes),
+        "bz2" => bzip2(bytes),
         "xz" => xz(bytes),
         "zst" => zstd::encode_all(bytes, 19).unwrap(),
         _ => bytes.to_vec(),
@@ -53,7 +60,7 @@ fn parse(xml: &str) -> Result<RepoContent, RepodataError> {
 }
 
 #[rstest]
-fn every_compression_is_read(#[values("xml", "gz", "xz", "zst")] suffix: &str) {
+fn every_compression_is_read(#[values("xml", "gz", "bz2", "xz", "zst")] suffix: &str) {
     let dir = tempdir().unwrap();
     let xml = primary_xml(&[pkg("a-1-1.noarch"), pkg("b-1:2-3.x86_64").requires(&["a >= 1"])]);
     let name = format!("primary.xml.{suffix}");
@@ -76,18 +83,20 @@ fn wrong_checksum() {
 }
 
 #[rstest]
-#[case::md5("type=\"sha256\"", "type=\"md5\"", "checksum type `md5` is not supported")]
+#[case::checksum_kind("type=\"sha256\"", "type=\"crc32\"", "checksum type `crc32` is not supported")]
 #[case::outside("href=\"repodata/primary.xml\"", "href=\"../../primary.xml\"", "outside the repository")]
 #[case::absolute("href=\"repodata/primary.xml\"", "href=\"/etc/passwd\"", "outside the repository")]
-#[case::bz2("href=\"repodata/primary.xml\"", "href=\"repodata/primary.xml.bz2\"", "compression `bz2` is not supported")]
+#[case::lzma(
+    "href=\"repodata/primary.xml\"",
+    "href=\"repodata/primary.xml.lzma\"",
+    "compression `lzma` is not supported"
+)]
 #[case::no_primary("type=\"primary\"", "type=\"primary_db\"", "find `primary` metadata")]
-#[case::no_checksum("checksum", "chksum", "`primary` has no checksum")]
 #[case::root("repomd", "repository", "its root element is <repository>, not <repomd>")]
-#[case::size("<location", "<size>many</size><location", "the size of `primary` is `many`, not a number")]
 fn wrong_repomd(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
     let dir = tempdir().unwrap();
     write_primary(dir.path(), "primary.xml", primary_xml(&[]).as_bytes(), None);
-    std::fs::copy(dir.path().join("repodata/primary.xml"), dir.path().join("repodata/primary.xml.bz2")).unwrap();
+    std::fs::copy(dir.path().join("repodata/primary.xml"), dir.path().join("repodata/primary.xml.lzma")).unwrap();
     let path = dir.path().join("repodata/repomd.xml");
     let repomd = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, repomd.replace(from, to)).unwrap();
@@ -119,21 +128,12 @@ fn long_xml(bytes: usize) -> Vec<u8> {
 }
 
 #[rstest]
-fn decompression_bomb_against_the_announced_size(#[values("gz", "xz", "zst")] suffix: &str) {
-    let dir = tempdir().unwrap();
-    let name = format!("primary.xml.{suffix}");
-    let packed = pack(suffix, &long_xml(8 << 20));
-    assert!(packed.len() < 16 << 10, "it is a bomb");
-    write_primary(dir.path(), &name, &packed, Some(1000));
-    let error = error_of(dir.path());
-    assert!(error.contains("more than 1000 bytes") && error.contains("bomb"), "{error}");
-}
-
-#[rstest]
-fn decompression_bomb_against_the_bound(#[values("xml", "gz", "xz", "zst")] suffix: &str) {
+fn decompression_bomb_against_the_bound(#[values("xml", "gz", "bz2", "xz", "zst")] suffix: &str) {
     let dir = tempdir().unwrap();
     let name = format!("primary.{suffix}");
-    write_primary(dir.path(), &name, &pack(suffix, &long_xml(1 << 20)), None);
+    let packed = pack(suffix, &long_xml(1 << 20));
+    assert!(suffix == "xml" || packed.len() < 16 << 10, "it is a bomb");
+    write_primary(dir.path(), &name, &packed, None);
     let limits = Limits { unpacked_bytes: 100_000, ..Limits::default() };
     let error = RepoDir::open_with(dir.path(), limits).unwrap().load([]).unwrap_err().to_string();
     assert!(error.contains("more than 100000 bytes"), "{error}");
@@ -151,7 +151,7 @@ fn file_larger_than_the_bound() {
 
 /// Half a file whose checksum is that of the half.
 #[rstest]
-fn truncated(#[values("xml", "gz", "xz", "zst")] suffix: &str) {
+fn truncated(#[values("xml", "gz", "bz2", "xz", "zst")] suffix: &str) {
     let dir = tempdir().unwrap();
     let packages: Vec<_> = (0..500).map(|i| pkg(&format!("package{i}-1-{}.noarch", i * 7919 % 1000))).collect();
     let mut packed = pack(suffix, primary_xml(&packages).as_bytes());
@@ -164,7 +164,7 @@ fn truncated(#[values("xml", "gz", "xz", "zst")] suffix: &str) {
 }
 
 #[rstest]
-fn garbage_instead_of_packed_data(#[values("gz", "xz", "zst")] suffix: &str) {
+fn garbage_instead_of_packed_data(#[values("gz", "bz2", "xz", "zst")] suffix: &str) {
     let dir = tempdir().unwrap();
     write_primary(dir.path(), &format!("primary.xml.{suffix}"), primary_xml(&[]).as_bytes(), None);
     let error = error_of(dir.path());

@@ -90,8 +90,8 @@ fn load(
     sources: &Arc<Vec<Source>>,
     arch: &str,
 ) -> Result<Loaded, ResolveCliError> {
-    let content = repos::load(repos, sources.iter().flat_map(Source::requires))?;
-    let group = repos::build_group(args, repos, content.groups.as_ref())?;
+    let content = repos::load(args, repos, sources.iter().flat_map(Source::requires))?;
+    let group = repos::build_group(args, repos, &content)?;
     let mut sources = Arc::clone(sources);
     if args.translate_isa || !args.srpm.is_empty() {
         translate(args, Arc::<Vec<Source>>::make_mut(&mut sources), &content, arch);

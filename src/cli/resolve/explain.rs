@@ -13,9 +13,9 @@ use crate::resolve::{Chain, Origin, PkgId, Prepared, Resolution, Step, Universe}
 pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<(), ResolveCliError> {
     let arch = super::arch(args)?;
     let mut sources = sources::read(args, &arch)?;
-    let content = repos::load(&args.repo, sources.iter().flat_map(Source::requires))?;
+    let content = repos::load(args, &args.repo, sources.iter().flat_map(Source::requires))?;
     translate(args, &mut sources, &content, &arch);
-    let group = repos::build_group(args, &args.repo, content.groups.as_ref())?;
+    let group = repos::build_group(args, &args.repo, &content)?;
     let universe = repos::universe(&args.repo, content, &arch)?;
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     for source in &sources {

@@ -28,9 +28,9 @@ pub(super) fn run(
     let arch = super::arch(args)?;
     let mut sources = sources::read(args, &arch)?;
     let paths = sources.iter().flat_map(Source::requires).chain(capability.path());
-    let content = repos::load(&args.repo, paths)?;
+    let content = repos::load(args, &args.repo, paths)?;
     translate(args, &mut sources, &content, &arch);
-    let group = repos::build_group(args, &args.repo, content.groups.as_ref())?;
+    let group = repos::build_group(args, &args.repo, &content)?;
     let universe = repos::universe(&args.repo, content, &arch)?;
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     let found = needers(&prepared, &capability);

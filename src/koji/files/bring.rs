@@ -51,7 +51,8 @@ pub(super) struct Bring<'a> {
 
 /// Which architectures a generation has.
 enum Arch {
-    Here,
+    /// Perhaps without its own groups, and why.
+    Here(Option<FetchError>),
     Absent,
 }
 
@@ -82,12 +83,21 @@ impl<'a> Bring<'a> {
         };
         let each = arches.iter().map(|arch| self.arch(arch, with_filelists.contains(arch)));
         let ((info, groups), found) = tokio::try_join!(own, try_join_all(each))?;
-        let here = found.iter().any(|arch| matches!(arch, Arch::Here));
+        let here = found.iter().any(|arch| matches!(arch, Arch::Here(_)));
+        let whole = groups && found.iter().all(|arch| matches!(arch, Arch::Here(_)));
+        for (arch, found) in arches.iter().zip(found) {
+            if let Arch::Here(Some(error)) = found {
+                // Koji's own list of groups is what a builder gets; the copy in the metadata is only read where there is none.
+                if !groups {
+                    return Err(error);
+                }
+                tracing::warn!(tag = %self.key.0, repo = %self.key.1, %arch, %error, "groups in a repository's metadata cannot be had; Koji's own are used");
+            }
+        }
         if info {
             self.check_info()?;
             // What is missing was never there, or is being removed while we look.
-            let all = groups && found.iter().all(|arch| matches!(arch, Arch::Here));
-            if !all && !self.files.exists(&self.remote.file("repo.json")?).await? {
+            if !whole && !self.files.exists(&self.remote.file("repo.json")?).await? {
                 return Err(self.gone("repo.json"));
             }
         } else if !here {
@@ -120,7 +130,6 @@ impl<'a> Bring<'a> {
         let repo = blocking(move || RepoDir::open(opened)).await?;
         let index = repo.repomd();
         let mut wanted = vec![index.find("primary").ok_or_else(|| missing(&repomd, "primary"))?];
-        wanted.extend(index.groups());
         wanted.extend(index.find("filelists").filter(|_| with_filelists));
         let metadata = try_join_all(wanted.into_iter().map(|entry| self.metadata(arch, entry)));
         let lists = async {
@@ -129,8 +138,15 @@ impl<'a> Bring<'a> {
             // Koji writes it before the metadata, so it is being removed. Without it nobody knew which sources are in the repository.
             if packages { Ok(()) } else { Err(self.gone(&format!("{arch}/pkglist"))) }
         };
-        tokio::try_join!(metadata, lists)?;
-        Ok(Arch::Here)
+        let groups = async {
+            let Some(entry) = index.groups() else { return Ok(None) };
+            match self.metadata(arch, entry).await {
+                Err(error @ (FetchError::Unavailable { .. } | FetchError::Gone { .. })) => Err(error),
+                done => Ok(done.err()),
+            }
+        };
+        let (_, (), groups) = tokio::try_join!(metadata, lists, groups)?;
+        Ok(Arch::Here(groups))
     }
 
     /// Index and primary of the repository's source packages.
@@ -149,13 +165,14 @@ impl<'a> Bring<'a> {
     pub(super) async fn metadata(&self, arch: &str, entry: &Metadata) -> Result<(), FetchError> {
         let name = format!("{arch}/{}", entry.href);
         let (remote, to) = (self.remote.file(&name)?, self.remote_to_local(&name)?);
-        let expected =
-            Expected { checksum: Some(entry.checksum.clone()), size: entry.size, limit: self.limits.file_bytes };
+        // The size is a hint, often a wrong one; what has the right checksum is the right file.
+        let expected = Expected { checksum: entry.checksum.clone(), size: None, limit: self.limits.file_bytes };
         parent(&to).await?;
-        let others = self.cache.same(&entry.checksum);
+        let others = entry.checksum.as_ref().map(|checksum| self.cache.same(checksum)).unwrap_or_default();
         let (at, want) = (to.clone(), expected.clone());
         let here = blocking(move || -> Result<Option<bool>, FetchError> {
-            if is_what(&at, &want)? {
+            // Without a checksum nothing tells whether it is still the same.
+            if want.checksum.is_some() && is_what(&at, &want)? {
                 return Ok(Some(false));
             }
             for other in others.iter().filter(|other| **other != at) {

@@ -201,8 +201,8 @@ impl Cache {
             let Ok(repo) = RepoDir::open(&arch) else { continue };
             for entry in &repo.repomd().data {
                 let path = arch.join(&entry.href);
-                if path.is_file() {
-                    let key = (entry.checksum.kind.clone(), entry.checksum.hex.clone());
+                if let Some(checksum) = entry.checksum.as_ref().filter(|_| path.is_file()) {
+                    let key = (checksum.kind.clone(), checksum.hex.clone());
                     self.state().by_checksum.entry(key).or_default().insert(path);
                 }
             }

@@ -52,7 +52,7 @@ impl Mirror {
     }
 
     async fn needed_by_itself(&self, dir: RepoDir) -> Result<bool, FetchError> {
-        let primary = dir.primary_checksum().unwrap_or_default().to_owned();
+        let primary = dir.primary_checksum().unwrap_or_default();
         let remembered = || self.inner.needs.lock().expect("no thread panics while it holds the lock");
         if let Some(known) = remembered().get(&primary) {
             return Ok(*known);

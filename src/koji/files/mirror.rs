@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex};
 use super::super::archive::read_repo;
 use super::bring::{Bring, OnProgress};
 use super::cache::{Cache, CacheLimits, Evicted, Hold, Key};
-use super::download::blocking;
+use super::download::{Expected, blocking};
 use super::error::FetchError;
 use super::fetch::Fetcher;
 use super::filelists::{Needs, Parsed};
-use super::hub_files::HubFiles;
+use super::hub_files::{HubFiles, is_what};
 use super::place::{HubPath, Place};
 use super::slots::Slots;
 use crate::model::{Name, RepoId, arch};
@@ -223,14 +223,13 @@ impl Mirror {
     }
 }
 
-/// Whether what was fetched of an architecture is there, by its length.
+/// Whether what was fetched of an architecture is there: by its length, or, where the index is wrong about that, by its checksum.
 fn is_there(dir: &Path) -> bool {
     let Ok(repo) = RepoDir::open(dir) else { return false };
-    let index = repo.repomd();
-    let mut needed = index.find("primary").into_iter().chain(index.groups());
+    let Some(primary) = repo.repomd().find("primary") else { return false };
+    let path = dir.join(&primary.href);
+    let Ok(length) = std::fs::metadata(&path).map(|m| m.len()) else { return false };
+    let expected = Expected { checksum: primary.checksum.clone(), size: None, limit: u64::MAX };
     dir.join("pkglist").is_file()
-        && needed.all(|entry| {
-            let length = std::fs::metadata(dir.join(&entry.href)).map(|m| m.len());
-            length.is_ok_and(|length| entry.size.is_none_or(|size| size == length))
-        })
+        && (primary.size.is_none_or(|size| size == length) || is_what(&path, &expected).unwrap_or(false))
 }
