@@ -269,7 +269,7 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     })?;
     let asked = sources.iter().flat_map(Source::requires);
     let content = complete_merged(&dirs, parts, asked)?;
-    stats.lap("read");
+    stats.read(&content);
     translate(args, &mut sources, &content, &arch);
     let group = repos::build_group(args, &args.repo, &content)?;
     let universe = repos::universe(&args.repo, content, &arch)?;

@@ -131,6 +131,10 @@ impl ArchiveEyes {
         translate(&mut sources, &content, rpm_arch(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let inputs = inputs(primary.as_deref().unwrap_or_default(), &group, &sources, self.mode);
+        let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
+        if let Some(example) = content.oddities.examples().first() {
+            tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are wrong in something, which is passed over");
+        }
         let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
         let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
         stage!("prepared", repo = unit.repo, arch = unit.arch);
@@ -139,7 +143,7 @@ impl ArchiveEyes {
             if verdict.ok { self.solve(&prepared, unit.repo, &sources)? } else { Default::default() };
         stage!("solved", repo = unit.repo, arch = unit.arch);
         let mut verdicts = assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers);
-        verdicts.solvers = solvers;
+        verdicts.solvers = SolverCounts { passed_over, ..solvers };
         Ok(verdicts)
     }
 }

@@ -126,6 +126,7 @@ impl<E: Eyes> Brain<E> {
                 Ok(verdicts) => {
                     self.metrics.resolved(&name, &arch, verdicts.counts(), watch.seconds());
                     let solvers = &verdicts.solvers;
+                    self.metrics.passed_over(&name, &arch, &solvers.passed_over);
                     self.metrics.solved(
                         solvers.native,
                         &solvers.handed_over,

@@ -85,7 +85,7 @@ pub struct UnitVerdicts {
     pub solvers: SolverCounts,
 }
 
-/// Which solver answered how often, and whether they agree.
+/// Which solver answered how often, whether they agree, and what was not readable.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SolverCounts {
     /// Answered by our own solver.
@@ -94,6 +94,8 @@ pub struct SolverCounts {
     pub handed_over: BTreeMap<&'static str, u32>,
     /// Answers of ours that libsolv was asked about as well.
     pub checked: u32,
+    /// What single packages of the repository say wrongly, by reason ([`crate::repodata::Oddity`]).
+    pub passed_over: BTreeMap<&'static str, u64>,
     /// Source packages of which libsolv said something else. Its answer is the one that counts.
     pub mismatches: Vec<Name>,
 }

@@ -163,12 +163,16 @@ mod tests {
     /// The same packages, the same dependencies with the same numbers.
     #[test]
     fn pieces_make_the_whole() {
-        let xml = xml(6000, "</metadata>\n");
+        let odd = "<package><arch>noarch</arch></package></metadata>\n";
+        let xml =
+            xml(6000, odd).replace("<entry name=\"only3000\"/>", "<entry name=\"only3000\" flags=\"NE\" ver=\"1\"/>");
         assert!(xml.len() > 2 * PIECE);
         let Ok(pieces) = parse(xml.as_bytes(), "primary.xml", &Limits::default()) else { panic!("is cut up") };
         let whole = whole(&xml);
         assert_eq!(format!("{:?}", pieces.packages()), format!("{:?}", whole.packages()));
         assert!(pieces.dependencies().eq(whole.dependencies()));
+        assert_eq!(pieces.oddities, whole.oddities);
+        assert_eq!(pieces.oddities.counts().map(|(_, n)| n).sum::<u64>(), 3, "no name, no version, a comparison");
     }
 
     #[test]
@@ -177,7 +181,8 @@ mod tests {
         assert!(refused(&xml(3, "</metadata>")), "short");
         assert!(refused(&xml(6000, "")), "ends early");
         assert!(refused(&xml(6000, "</metadata><metadata/>")), "two roots");
-        assert!(refused(&xml(6000, "<package><name>x</name></package></metadata>")), "a broken package");
+        let open = xml(6000, "</metadata>").replace("<name>p3000</name>", "<name>p3000<name>");
+        assert!(refused(&open), "a package that is not XML");
         let comment = xml(6000, "</metadata>").replace("<name>p3000</name>", "<name>p3000</name><!-- </package> -->");
         assert_eq!(whole(&comment).packages().len(), 6000);
         let few = Limits { packages: 5000, ..Limits::default() };

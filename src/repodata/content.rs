@@ -10,6 +10,7 @@ use super::comps::Groups;
 use super::dependency::Dependency;
 use super::error::RepodataError;
 use super::limits::Limits;
+use super::oddity::Oddities;
 use crate::model::{Evr, Nevra};
 
 /// Number of a dependency inside one [`RepoContent`]. Numbers are given in order of first appearance.
@@ -106,6 +107,8 @@ pub struct RepoContent {
     pub groups: Option<Groups>,
     /// Why groups a repository has could not be read. Only who has no others misses them.
     pub group_problems: Vec<String>,
+    /// What was passed over in its packages.
+    pub oddities: Oddities,
 }
 
 impl RepoContent {
@@ -195,6 +198,7 @@ impl RepoContent {
     /// Adds the packages of another part of the same repository after our own, with their dependencies. `None` when there are too
     /// many of these.
     pub(super) fn append(&mut self, part: Self) -> Option<()> {
+        self.oddities.append(part.oddities);
         let mut numbers = Vec::with_capacity(part.deps.len());
         for dependency in part.deps {
             numbers.push(self.intern(dependency)?);

@@ -165,6 +165,14 @@ pub enum DependencyError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A rich dependency beyond a bound of ours.
+    #[error("rich dependency `{text}`: {problem}")]
+    RichBound {
+        /// As written, shortened.
+        text: String,
+        /// Which bound.
+        problem: &'static str,
+    },
 }
 
 impl Dependency {
@@ -199,6 +207,11 @@ impl Dependency {
     /// Begins with a parenthesis.
     pub fn is_rich(&self) -> bool {
         self.name.starts_with('(')
+    }
+
+    /// The file path this names, also with a version: the owner of the file then counts as a provider of every version, as for libsolv.
+    pub fn file(&self) -> Option<&str> {
+        self.name.starts_with('/').then_some(self.name.as_str())
     }
 
     /// The file path this asks for, if it is one.

@@ -319,10 +319,10 @@ fn wanted_paths(content: &RepoContent, wanted: &mut BTreeSet<SmolStr>) {
     for dependency in content.dependencies() {
         if dependency.is_rich() {
             if let Ok(rich) = Rich::parse(&dependency.name) {
-                rich.for_each_plain(&mut |plain| wanted.extend(plain.path().map(SmolStr::new)));
+                rich.for_each_plain(&mut |plain| wanted.extend(plain.file().map(SmolStr::new)));
             }
         } else {
-            wanted.extend(dependency.path().map(SmolStr::new));
+            wanted.extend(dependency.file().map(SmolStr::new));
         }
     }
 }

@@ -7,6 +7,8 @@
 //! Nothing here resolves dependencies, downloads, or reads a clock. Order is kept everywhere: the packages of a
 //! [`RepoContent`] stand in the order of `primary.xml`, because libsolv's choices depend on it and mock's libsolv sees that order.
 //!
+//! What one package says wrongly is passed over and counted ([`Oddity`]); what the whole document says wrongly is an error.
+//!
 //! Every input has a bound ([`Limits`]); reaching one is an error that names it. A document type that
 //! declares anything is refused, and none is ever fetched, so there are no entities to expand.
 
@@ -17,10 +19,12 @@ pub mod comps;
 mod content;
 mod dependency;
 mod dir;
+mod encoding;
 mod error;
 pub mod filelists;
 pub mod koji;
 mod limits;
+mod oddity;
 pub mod primary;
 mod repomd;
 mod rich;
@@ -39,7 +43,8 @@ pub use dir::{
 };
 pub use error::RepodataError;
 pub use limits::Limits;
+pub use oddity::{Oddities, Oddity};
 pub use repomd::{Metadata, Repomd};
-pub use rich::{RICH_CLAUSES_MAX, RICH_DEPTH_MAX, RICH_TERMS_MAX, Rich, RichOp};
+pub use rich::{RICH_CLAUSES_MAX, RICH_DEPTH_MAX, RICH_TERMS_MAX, RICH_TREE_MAX, Rich, RichOp};
 pub use sense::{hub_build_requires, hub_requirement};
 pub use srpm::{SourceHeader, SrpmError};

@@ -8,14 +8,16 @@ use super::content::{DepId, Package, RepoContent, Requirement};
 use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation};
 use super::error::RepodataError;
 use super::limits::Limits;
+use super::oddity::Oddity;
+use super::rich::Rich;
 use super::xml::{Node, Tag, Xml};
 use crate::model::Evr;
 
-/// Parses packages into `content`, keeping their order. `file` names the input in errors.
+/// Parses packages into `content`, keeping their order. `file` names the input in errors. What a single package says wrongly is passed
+/// over and noted in [`RepoContent::oddities`].
 ///
 /// # Errors
-/// Rejected: not XML, another root element, a package without name, architecture or version, an epoch that is not a
-/// number, an unknown comparison, or a bound of [`Limits`]. `content` is then incomplete and must not be used.
+/// Rejected: not XML, another root element, or a bound of [`Limits`]. `content` is then incomplete and must not be used.
 pub fn parse(input: impl BufRead, file: &str, limits: &Limits, content: &mut RepoContent) -> Result<(), RepodataError> {
     let mut xml = Xml::new(input, file, limits);
     xml.root("metadata")?;
@@ -26,8 +28,9 @@ pub fn parse(input: impl BufRead, file: &str, limits: &Limits, content: &mut Rep
                     let problem = format!("it has more than {} packages", limits.packages);
                     return Err(RepodataError::Format { file: file.to_owned(), problem });
                 }
-                let package = package(&mut xml, file, content)?;
-                content.push(package);
+                if let Some(package) = package(&mut xml, file, content)? {
+                    content.push(package);
+                }
             }
             Node::Open(_) => xml.skip()?,
             Node::End => return Ok(()),
@@ -42,6 +45,8 @@ struct Draft {
     name: Option<SmolStr>,
     arch: Option<SmolStr>,
     evr: Option<Evr>,
+    /// Why the package is left out, if it is.
+    odd: Option<(Oddity, String)>,
     pkgid: SmolStr,
     provides: Vec<DepId>,
     requires: Vec<Requirement>,
@@ -57,7 +62,11 @@ struct Draft {
     base: Option<SmolStr>,
 }
 
-fn package<R: BufRead>(xml: &mut Xml<'_, R>, file: &str, content: &mut RepoContent) -> Result<Package, RepodataError> {
+fn package<R: BufRead>(
+    xml: &mut Xml<'_, R>,
+    file: &str,
+    content: &mut RepoContent,
+) -> Result<Option<Package>, RepodataError> {
     let depth = xml.depth();
     let mut draft = Draft::default();
     loop {
@@ -67,8 +76,10 @@ fn package<R: BufRead>(xml: &mut Xml<'_, R>, file: &str, content: &mut RepoConte
                 "name" => draft.name = Some(content.share(&xml.text()?)),
                 "arch" => draft.arch = Some(content.share(&xml.text()?)),
                 "version" => {
-                    let evr = version(&tag);
-                    draft.evr = Some(evr.map_err(|e| wrong(file, &draft, e))?);
+                    match version(&tag).map_err(|e| wrong(file, &draft, e))? {
+                        Ok(evr) => draft.evr = Some(evr),
+                        Err(epoch) => draft.odd = Some((Oddity::PackageEpoch, format!("epoch `{epoch}`"))),
+                    }
                     xml.skip()?;
                 }
                 "checksum" => draft.pkgid = content.share(&xml.text()?),
@@ -82,21 +93,37 @@ fn package<R: BufRead>(xml: &mut Xml<'_, R>, file: &str, content: &mut RepoConte
                 "format" => format_element(xml, file, content, &mut draft)?,
                 _ => xml.skip()?,
             },
-            Node::Close if here == depth => return finish(file, draft),
+            Node::Close if here == depth => return Ok(finish(draft, content)),
             Node::End => return Err(xml.error("it ends inside <package>")),
             Node::Close | Node::Text(_) | Node::Other => {}
         }
     }
 }
 
-fn finish(file: &str, draft: Draft) -> Result<Package, RepodataError> {
-    if draft.name.as_deref().is_none_or(str::is_empty) {
-        return Err(wrong(file, &draft, "a package without name".to_owned()));
+/// `None`: it is left out, and noted.
+fn finish(mut draft: Draft, content: &mut RepoContent) -> Option<Package> {
+    let name = draft.name.take().unwrap_or_default();
+    let arch = draft.arch.take().filter(|arch| !arch.is_empty()).unwrap_or_else(|| {
+        content.oddities.add(Oddity::PackageWithoutArch, || format!("package {name}: it has no <arch>"));
+        SmolStr::new_static("noarch")
+    });
+    let evr = draft.evr.take().unwrap_or_else(|| {
+        if draft.odd.is_none() {
+            content.oddities.add(Oddity::PackageWithoutVersion, || format!("package {name}: it has no <version>"));
+        }
+        Evr { epoch: None, version: SmolStr::default(), release: SmolStr::default() }
+    });
+    let nul = |text: &SmolStr| text.as_bytes().contains(&0);
+    if name.is_empty() {
+        draft.odd = Some((Oddity::PackageWithoutName, format!("location `{}`", draft.location)));
+    } else if [&name, &arch, &evr.version, &evr.release].into_iter().any(nul) {
+        draft.odd = Some((Oddity::PackageNul, "a zero byte".to_owned()));
     }
-    let (Some(name), Some(arch), Some(evr)) = (draft.name.clone(), draft.arch.clone(), draft.evr.clone()) else {
-        return Err(wrong(file, &draft, "it lacks <arch> or <version>".to_owned()));
-    };
-    Ok(Package {
+    if let Some((oddity, what)) = draft.odd {
+        content.oddities.add(oddity, || format!("package {name}: {what}"));
+        return None;
+    }
+    Some(Package {
         name,
         evr,
         arch,
@@ -165,7 +192,18 @@ fn entries<R: BufRead>(
         let here = xml.depth();
         match xml.next()? {
             Node::Open(tag) if tag.name() == "entry" => {
-                let (dependency, pre) = entry(&tag, content).map_err(|e| wrong(file, draft, e))?;
+                let (dependency, pre) = match entry(&tag, content).map_err(|e| wrong(file, draft, e))? {
+                    Ok(entry) => entry,
+                    Err((oddity, what)) => {
+                        let name = draft.name.as_deref().unwrap_or("?");
+                        content.oddities.add(oddity, || format!("package {name}: {what}"));
+                        continue;
+                    }
+                };
+                if let Some(what) = too_large(&dependency) {
+                    let name = draft.name.as_deref().unwrap_or("?");
+                    content.oddities.add(Oddity::DependencyTooLarge, || format!("package {name}: {what}"));
+                }
                 let dep = content.intern(dependency);
                 let dep = dep.ok_or_else(|| wrong(file, draft, "too many different dependencies".to_owned()))?;
                 put(draft, dep, pre);
@@ -178,15 +216,18 @@ fn entries<R: BufRead>(
     }
 }
 
-/// One `<rpm:entry>`. A comparison without a version counts as none, as rpm has no such thing.
-fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<(Dependency, bool), String> {
-    let (mut name, mut op, mut pre) = (None, None, false);
+/// A dependency and whether it is needed before installation; or what is wrong with it.
+type Entry = Result<(Dependency, bool), (Oddity, String)>;
+
+/// One `<rpm:entry>`. A comparison without a version counts as none, as rpm has no such thing. `Err`: it is not XML.
+fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<Entry, String> {
+    let (mut name, mut flags, mut pre) = (None, None, false);
     let (mut epoch, mut version, mut release) = (None, None, None);
     for attribute in tag.attributes() {
         let (key, value) = attribute?;
         match key {
             "name" => name = Some(content.share(&value)),
-            "flags" => op = Some(Op::parse_rpmmd(&value).ok_or_else(|| format!("comparison `{value}` is not known"))?),
+            "flags" => flags = Some(value),
             "epoch" => epoch = Some(value),
             "ver" => version = Some(value),
             "rel" => release = Some(value),
@@ -194,40 +235,71 @@ fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<(Dependency, bool),
             _ => {}
         }
     }
-    let name = name.ok_or("a dependency without name")?;
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(Err((Oddity::DependencyWithoutName, "a dependency without name".to_owned())));
+    };
+    let nul = |text: &str| text.as_bytes().contains(&0);
+    if nul(&name) || version.as_deref().is_some_and(nul) || release.as_deref().is_some_and(nul) {
+        return Ok(Err((Oddity::DependencyNul, format!("dependency `{}`: a zero byte", name.replace('\0', "\\0")))));
+    }
+    let op = match flags {
+        None => None,
+        Some(flags) => match Op::parse_rpmmd(&flags) {
+            Some(op) => Some(op),
+            None => {
+                let what = format!("dependency `{name}`: comparison `{flags}` is not known");
+                return Ok(Err((Oddity::DependencyComparison, what)));
+            }
+        },
+    };
     let relation = match (op, version) {
         (Some(op), Some(version)) => {
             let version = content.share(&version);
-            let mut evr =
-                DepEvr::new(epoch.as_deref(), "", release.as_deref()).map_err(|e| dependency_error(&name, &e))?;
+            let evr = DepEvr::new(epoch.as_deref(), "", release.as_deref());
+            let mut evr = match evr {
+                Ok(evr) => evr,
+                Err(error) => return Ok(Err((Oddity::DependencyEpoch, format!("dependency `{name}`: {error}")))),
+            };
             evr.version = version;
             Some(Relation { op, evr })
         }
         _ => None,
     };
-    Ok((Dependency { name, relation }, pre))
+    if name.starts_with('(')
+        && relation.is_none()
+        && let Err(error @ DependencyError::Rich { .. }) = Rich::parse(&name)
+    {
+        return Ok(Err((Oddity::DependencyRich, error.to_string())));
+    }
+    Ok(Ok((Dependency { name, relation }, pre)))
 }
 
-fn dependency_error(name: &str, error: &DependencyError) -> String {
-    format!("dependency `{name}`: {error}")
+/// That a rich dependency is beyond a bound.
+fn too_large(dependency: &Dependency) -> Option<String> {
+    if !dependency.is_rich() || dependency.relation.is_some() {
+        return None;
+    }
+    Rich::parse(&dependency.name).err().map(|error| error.to_string())
 }
 
-fn version(tag: &Tag<'_>) -> Result<Evr, String> {
+/// `Ok(Err)`: the epoch, which is not a number. `Err`: it is not XML.
+fn version(tag: &Tag<'_>) -> Result<Result<Evr, String>, String> {
     let mut evr = Evr { epoch: None, version: SmolStr::default(), release: SmolStr::default() };
+    let mut wrong = None;
     for attribute in tag.attributes() {
         let (key, value) = attribute?;
         match key {
             "epoch" if value.is_empty() => {}
-            "epoch" => {
-                let number = value.parse::<u32>().map_err(|_| format!("epoch `{value}` is not a number"))?;
-                evr.epoch = (number != 0).then_some(number);
-            }
+            "epoch" => match value.parse::<u32>() {
+                Ok(number) => evr.epoch = (number != 0).then_some(number),
+                Err(_) => wrong = Some(value.into_owned()),
+            },
             "ver" => evr.version = value.as_ref().into(),
             "rel" => evr.release = value.as_ref().into(),
             _ => {}
         }
     }
-    Ok(evr)
+    Ok(wrong.map_or(Ok(evr), Err))
 }
 
 fn wrong(file: &str, draft: &Draft, problem: String) -> RepodataError {

@@ -8,7 +8,12 @@ use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation, is_sp
 /// Parentheses inside each other.
 pub const RICH_DEPTH_MAX: usize = 64;
 /// Plain dependencies in one rich one.
-pub const RICH_TERMS_MAX: usize = 256;
+pub const RICH_TERMS_MAX: usize = 1 << 16;
+/// Operators inside each other, those of a chain that has to be nested (`a if b if c`) included. Everything that looks at a rich dependency
+/// recurses so deep, on stacks of threads.
+pub const RICH_TREE_MAX: usize = 400;
+/// Chains of `and`, `or` and `with` up to here are nested to the right, as libsolv nests them; longer ones are nested evenly, which means the same.
+const NESTED_CHAIN_MAX: usize = 64;
 /// Clauses of the conjunctive or the disjunctive form.
 pub const RICH_CLAUSES_MAX: u64 = 1 << 16;
 /// Characters of a dependency shown in an error.
@@ -47,13 +52,13 @@ impl RichOp {
         })
     }
 
-    /// May be repeated without parentheses: `(a or b or c)`.
-    const fn chains(self) -> bool {
+    /// `a op (b op c)` is the same as `(a op b) op c`.
+    const fn is_associative(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::With)
     }
 }
 
-/// A parsed rich dependency. Chains are nested to the right, as libsolv nests them.
+/// A parsed rich dependency. Chains are nested to the right, as libsolv nests them, unless they are very long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rich {
     /// A plain dependency.
@@ -66,17 +71,22 @@ impl Rich {
     /// Parses the text of a rich dependency.
     ///
     /// # Errors
-    /// [`DependencyError::Rich`]: not the grammar, or beyond [`RICH_DEPTH_MAX`], [`RICH_TERMS_MAX`] or [`RICH_CLAUSES_MAX`].
+    /// [`DependencyError::Rich`]: not the grammar (that of libsolv, which is wider than rpm's: every operator may be repeated).
+    /// [`DependencyError::RichBound`]: beyond [`RICH_DEPTH_MAX`], [`RICH_TREE_MAX`], [`RICH_TERMS_MAX`] or [`RICH_CLAUSES_MAX`].
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
-        let fail = |problem| DependencyError::Rich { text: text.chars().take(SHOWN_MAX).collect(), problem };
+        let shown = || text.chars().take(SHOWN_MAX).collect();
+        let fail = |fault| match fault {
+            Fault::Grammar(problem) => DependencyError::Rich { text: shown(), problem },
+            Fault::Bound(problem) => DependencyError::RichBound { text: shown(), problem },
+        };
         let mut parser = Parser { rest: text.trim_matches(is_space), depth: 0, terms: 0 };
-        let rich = parser.group().map_err(fail)?;
+        let (rich, _) = parser.group().map_err(fail)?;
         if !parser.rest.trim_start_matches(is_space).is_empty() {
-            return Err(fail("something follows the last parenthesis"));
+            return Err(fail(Fault::Grammar("something follows the last parenthesis")));
         }
         let (conjunctive, disjunctive) = rich.clauses();
         if conjunctive.max(disjunctive) > RICH_CLAUSES_MAX {
-            return Err(fail("it expands to more alternatives than this program handles"));
+            return Err(fail(Fault::Bound("it expands to more alternatives than this program handles")));
         }
         Ok(rich)
     }
@@ -111,6 +121,20 @@ impl Rich {
     }
 }
 
+enum Fault {
+    Grammar(&'static str),
+    Bound(&'static str),
+}
+
+impl From<&'static str> for Fault {
+    fn from(problem: &'static str) -> Self {
+        Self::Grammar(problem)
+    }
+}
+
+/// With the number of operators inside each other.
+type Nested = (Rich, usize);
+
 struct Parser<'a> {
     rest: &'a str,
     depth: usize,
@@ -119,15 +143,14 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     /// `( operand [op operand]… )`
-    fn group(&mut self) -> Result<Rich, &'static str> {
+    fn group(&mut self) -> Result<Nested, Fault> {
         self.depth += 1;
         if self.depth > RICH_DEPTH_MAX {
-            return Err("parentheses are nested too deep");
+            return Err(Fault::Bound("parentheses are nested too deep"));
         }
         self.rest = self.rest.strip_prefix('(').ok_or("a parenthesis is missing")?;
         let mut operands = vec![self.operand()?];
-        let mut first = None;
-        let mut alternative = None;
+        let mut operators: Vec<RichOp> = Vec::new();
         loop {
             self.rest = self.rest.trim_start_matches(is_space);
             if let Some(rest) = self.rest.strip_prefix(')') {
@@ -135,42 +158,41 @@ impl<'a> Parser<'a> {
                 break;
             }
             let op = RichOp::parse(self.word()).ok_or("an operator is missing or not known")?;
-            let right = self.operand()?;
-            match (first, op) {
-                (Some(RichOp::If | RichOp::Unless), RichOp::Else) if alternative.is_none() => alternative = Some(right),
-                (None, RichOp::Else) => return Err("`else` without `if` or `unless`"),
-                (None, op) => {
-                    first = Some(op);
-                    operands.push(right);
-                }
-                (Some(before), op) if before == op && op.chains() => operands.push(right),
-                _ => return Err("different operators need parentheses"),
+            match (operators.last(), op) {
+                (None, _) | (Some(RichOp::If | RichOp::Unless), RichOp::Else) => {}
+                (Some(&before), op) if before == op => {}
+                _ => return Err("different operators need parentheses".into()),
             }
+            operators.push(op);
+            operands.push(self.operand()?);
         }
         self.depth -= 1;
-        let mut folded = operands.pop().ok_or("an operand is missing")?;
-        if let Some(alternative) = alternative {
-            folded = Rich::Node(RichOp::Else, Box::new(folded), Box::new(alternative));
+        let last = operands.pop().ok_or("an operand is missing")?;
+        match operators.first() {
+            Some(&op) if op.is_associative() && operators.len() > NESTED_CHAIN_MAX => {
+                operands.push(last);
+                even(op, operands)
+            }
+            _ => operators
+                .into_iter()
+                .rev()
+                .zip(operands.into_iter().rev())
+                .try_fold(last, |right, (op, left)| node(op, left, right)),
         }
-        let Some(op) = first else { return Ok(folded) };
-        while let Some(left) = operands.pop() {
-            folded = Rich::Node(op, Box::new(left), Box::new(folded));
-        }
-        Ok(folded)
     }
 
-    fn operand(&mut self) -> Result<Rich, &'static str> {
+    fn operand(&mut self) -> Result<Nested, Fault> {
         self.rest = self.rest.trim_start_matches(is_space);
         if self.rest.starts_with('(') {
             return self.group();
         }
         self.terms += 1;
         if self.terms > RICH_TERMS_MAX {
-            return Err("it has too many parts");
+            return Err(Fault::Bound("it has too many parts"));
         }
         let name = self.word();
         if name.is_empty() {
-            return Err("an operand is missing");
+            return Err("an operand is missing".into());
         }
         self.rest = self.rest.trim_start_matches(is_space);
         let operator = self.rest.find(|c| !matches!(c, '<' | '=' | '>')).unwrap_or(self.rest.len());
@@ -180,13 +202,21 @@ impl<'a> Parser<'a> {
         } else {
             self.rest = rest.trim_start_matches(is_space);
             let op = Op::parse(operator).ok_or("a comparison is not known")?;
-            let evr = DepEvr::parse(self.word()).map_err(|_| "an epoch is not a number")?;
+            let word = self.word();
+            let evr = match DepEvr::parse(word) {
+                Ok(evr) => evr,
+                // For libsolv what is before the colon is an epoch only if it is digits, else all of it is the version.
+                Err(_) if !word.starts_with(|c: char| c.is_ascii_digit()) => {
+                    DepEvr { epoch: None, version: word.into(), release: None }
+                }
+                Err(_) => return Err("an epoch is not a number".into()),
+            };
             if evr.version.is_empty() {
-                return Err("a version is missing");
+                return Err("a version is missing".into());
             }
             Some(Relation { op, evr })
         };
-        Ok(Rich::Plain(Dependency { name: name.into(), relation }))
+        Ok((Rich::Plain(Dependency { name: name.into(), relation }), 0))
     }
 
     /// Up to a space, a comma, or the parenthesis that closes the group; parentheses inside the word are its own.
@@ -210,6 +240,24 @@ impl<'a> Parser<'a> {
     }
 }
 
+fn node(op: RichOp, left: Nested, right: Nested) -> Result<Nested, Fault> {
+    let depth = left.1.max(right.1) + 1;
+    if depth > RICH_TREE_MAX {
+        return Err(Fault::Bound("operators are nested too deep"));
+    }
+    Ok((Rich::Node(op, Box::new(left.0), Box::new(right.0)), depth))
+}
+
+/// A long chain, nested evenly so that nobody has to recurse over all of it.
+fn even(op: RichOp, mut operands: Vec<Nested>) -> Result<Nested, Fault> {
+    if operands.len() > 2 {
+        let right = operands.split_off(operands.len() / 2);
+        return node(op, even(op, operands)?, even(op, right)?);
+    }
+    let right = operands.pop().ok_or("an operand is missing")?;
+    operands.pop().map_or(Ok(right.clone()), |left| node(op, left, right))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -226,6 +274,12 @@ mod tests {
 
     #[rstest]
     #[case("(a or b or c)", "[a Or [b Or c]]")]
+    #[case("(a without b without c)", "[a Without [b Without c]]")]
+    #[case("(a if b if c)", "[a If [b If c]]")]
+    #[case("(a unless b unless c else d)", "[a Unless [b Unless [c Else d]]]")]
+    #[case("(a if b else c else d)", "[a If [b Else [c Else d]]]")]
+    #[case("(a else b)", "[a Else b]")]
+    #[case("(a >= x:1)", "a >= x:1")]
     #[case("(pkgconfig(x) >= 1:2-3 if b(x86-64))", "[pkgconfig(x) >= 1:2-3 If b(x86-64)]")]
     #[case("(a if b else (c and d))", "[a If [b Else [c And d]]]")]
     #[case("(a < 2 with a >= 1)", "[a < 2 With a >= 1]")]
@@ -240,12 +294,14 @@ mod tests {
 
     #[rstest]
     #[case("(a or b and c)", "different operators")]
-    #[case("(a else b)", "`else` without")]
+    #[case("(a if b else c if d)", "different operators")]
+    #[case("(a unless b if c)", "different operators")]
     #[case("(a or b", "operator is missing")]
     #[case("(a or b) c", "something follows")]
     #[case("()", "operand is missing")]
-    #[case("(a without b without c)", "different operators")]
-    #[case("(a >= x:1)", "epoch")]
+    #[case("(a without b with c)", "different operators")]
+    #[case("(2008-06-25)\"", "something follows")]
+    #[case("(a >= 99999999999:1)", "epoch")]
     #[case("(a = 0:\r-3)", "a version is missing")]
     fn refuses(#[case] text: &str, #[case] expected: &str) {
         let error = Rich::parse(text).unwrap_err().to_string();
@@ -256,8 +312,9 @@ mod tests {
     fn bounds_are_kept() {
         let deep = format!("{}a or b{}", "(".repeat(200), ")".repeat(200));
         assert!(Rich::parse(&deep).unwrap_err().to_string().contains("nested too deep"));
-        let wide = format!("({})", vec!["a"; 300].join(" or "));
-        assert!(Rich::parse(&wide).unwrap_err().to_string().contains("too many parts"));
+        let chain = |n, op| format!("({})", vec!["a"; n].join(op));
+        assert!(Rich::parse(&chain(RICH_TERMS_MAX + 1, " or ")).unwrap_err().to_string().contains("too many parts"));
+        assert!(Rich::parse(&chain(RICH_TREE_MAX + 2, " if ")).unwrap_err().to_string().contains("nested too deep"));
         let exponential = format!("({})", (0..40).map(|i| format!("(a{i} and b{i})")).collect::<Vec<_>>().join(" or "));
         assert!(Rich::parse(&exponential).unwrap_err().to_string().contains("more alternatives"));
     }

@@ -8,6 +8,7 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesStart, Event};
 
 use super::compression::is_bomb;
+use super::encoding::ToUtf8;
 use super::error::RepodataError;
 use super::limits::Limits;
 
@@ -59,7 +60,7 @@ impl Tag<'_> {
 
 /// The reader. `file` names the input in errors.
 pub(crate) struct Xml<'f, R> {
-    reader: Reader<TokenGuard<R>>,
+    reader: Reader<TokenGuard<ToUtf8<R>>>,
     buffer: Vec<u8>,
     depth: usize,
     roots: usize,
@@ -69,7 +70,8 @@ pub(crate) struct Xml<'f, R> {
 
 impl<'f, R: BufRead> Xml<'f, R> {
     pub(crate) fn new(input: R, file: &'f str, limits: &Limits) -> Self {
-        let mut reader = Reader::from_reader(TokenGuard { inner: input, used: 0, limit: limits.xml_token });
+        let mut reader =
+            Reader::from_reader(TokenGuard { inner: ToUtf8::new(input), used: 0, limit: limits.xml_token });
         reader.config_mut().expand_empty_elements = true;
         Self { reader, buffer: Vec::new(), depth: 0, roots: 0, limits: *limits, file }
     }

@@ -71,9 +71,9 @@ impl Universe {
         }
         for (dependency, _) in content.dependencies().zip(&named).filter(|(_, named)| **named) {
             if !dependency.is_rich() {
-                file_dependencies.extend(dependency.path().map(SmolStr::new));
+                file_dependencies.extend(dependency.file().map(SmolStr::new));
             } else if let Ok(rich) = Rich::parse(&dependency.name) {
-                rich.for_each_plain(&mut |plain| file_dependencies.extend(plain.path().map(SmolStr::new)));
+                rich.for_each_plain(&mut |plain| file_dependencies.extend(plain.file().map(SmolStr::new)));
             }
         }
         let mut families: FxHashMap<(&str, &str), u32> = FxHashMap::default();

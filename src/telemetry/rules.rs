@@ -7,10 +7,12 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec
 use super::Metrics;
 use super::register::{Register, count};
 use crate::decide::{Hold, Plan};
+use crate::repodata::Oddity;
 
 #[derive(Debug)]
 pub(super) struct Rules {
     packages: IntGaugeVec,
+    passed_over: IntGaugeVec,
     resolve_seconds: HistogramVec,
     solved: IntCounterVec,
     checked: IntCounter,
@@ -37,6 +39,11 @@ impl Rules {
                 "koschei_resolve_packages",
                 "Packages by verdict in the newest resolution.",
                 &["collection", "arch", "verdict"],
+            ),
+            passed_over: r.gauges(
+                "koschei_repository_passed_over",
+                "What packages of the repository say wrongly in the newest resolution, by reason: dependencies dropped, packages left out.",
+                &["collection", "arch", "reason"],
             ),
             resolve_seconds: r.seconds_by(
                 "koschei_resolve_seconds",
@@ -72,6 +79,15 @@ impl Metrics {
         self.0.rules.resolve_seconds.with_label_values(&[collection, arch]).observe(seconds);
         for (verdict, n) in ["resolved", "unresolved", "excluded", "unknown"].into_iter().zip(counts) {
             self.0.rules.packages.with_label_values(&[collection, arch, verdict]).set(n.into());
+        }
+    }
+
+    /// What was passed over when a repository was read for an architecture.
+    pub fn passed_over(&self, collection: &str, arch: &str, counts: &BTreeMap<&'static str, u64>) {
+        for oddity in Oddity::ALL {
+            let n = counts.get(oddity.as_str()).copied().unwrap_or(0);
+            let gauge = self.0.rules.passed_over.with_label_values(&[collection, arch, oddity.as_str()]);
+            gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
         }
     }
 

@@ -8,6 +8,7 @@ use super::ResolveArgs;
 use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::engine::clock::Stopwatch;
+use crate::repodata::{Oddities, RepoContent};
 use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Resolution, Universe};
 
 /// Source packages named for which a package of the build group is erased.
@@ -19,11 +20,18 @@ pub(super) struct Stats {
     laps: Vec<(&'static str, Duration)>,
     native: usize,
     handovers: BTreeMap<Handover, (usize, usize)>,
+    oddities: Oddities,
 }
 
 impl Default for Stats {
     fn default() -> Self {
-        Self { watch: Stopwatch::start(), laps: Vec::new(), native: 0, handovers: BTreeMap::new() }
+        Self {
+            watch: Stopwatch::start(),
+            laps: Vec::new(),
+            native: 0,
+            handovers: BTreeMap::new(),
+            oddities: Oddities::default(),
+        }
     }
 }
 
@@ -31,6 +39,12 @@ impl Stats {
     pub(super) fn lap(&mut self, name: &'static str) {
         let before: Duration = self.laps.iter().map(|(_, time)| *time).sum();
         self.laps.push((name, self.watch.elapsed().saturating_sub(before)));
+    }
+
+    /// What was passed over when the repositories were read.
+    pub(super) fn read(&mut self, content: &RepoContent) {
+        self.lap("read");
+        self.oddities = content.oddities.clone();
     }
 
     pub(super) fn add(&mut self, answer: &Resolution) {
@@ -47,7 +61,17 @@ impl Stats {
         if json {
             let seconds: BTreeMap<_, _> = self.laps.iter().map(|(name, time)| (*name, time.as_secs_f64())).collect();
             let handovers: BTreeMap<_, _> = self.handovers.iter().map(|(r, c)| (r.as_str(), c)).collect();
-            eprintln!("{}", serde_json::json!({ "seconds": seconds, "native": self.native, "handovers": handovers }));
+            let odd: BTreeMap<_, _> = self.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
+            eprintln!(
+                "{}",
+                serde_json::json!({
+                    "seconds": seconds,
+                    "native": self.native,
+                    "handovers": handovers,
+                    "passed_over": odd,
+                    "passed_over_first": self.oddities.examples(),
+                })
+            );
             return;
         }
         for (name, time) in &self.laps {
@@ -56,6 +80,12 @@ impl Stats {
         eprintln!("{:<20} {:>8} source packages", "own solver", self.native);
         for (reason, (ok, failed)) in &self.handovers {
             eprintln!("{:<20} {ok:>8} resolved, {failed} not: {reason}", "libsolv");
+        }
+        for (oddity, n) in self.oddities.counts() {
+            eprintln!("{:<20} {n:>8} {oddity}", "passed over");
+        }
+        for example in self.oddities.examples() {
+            eprintln!("  {example}");
         }
     }
 }
