@@ -4,15 +4,17 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DEMO := demo
 
-.PHONY: demo test test-long test-distro fuzz bench lint build deps deps-test clean
+.PHONY: demo demo-before test test-long test-distro test-bare fuzz bench lint build install uninstall deps deps-test clean
 
-# Ends with a table of packages, the rebuild commands, where the log lies, and what to try next.
-demo: deps build
+# Shows what broke, since when, by which update, who was rebuilt and who recovered; the rebuild commands; and what to try next.
+demo: demo-before build
 	@deploy/demo.sh $(DEMO)
 
+demo-before:
+	@deploy/demo.sh --before
+
 build: deps
-	@echo "Building (a few minutes the first time)"
-	@$(CARGO) build --quiet
+	@$(CARGO) build
 
 # Everything that must hold, with at least one seed of each property.
 test: deps-test
@@ -21,6 +23,11 @@ test: deps-test
 # The same properties with more seeds and longer, optimised but with all checks; its last result stands in BENCHMARKS.md.
 test-long: deps-test
 	KOSCHEI_TEST_SCALE=long PROPTEST_CASES=2000 $(CARGO) test --profile long --no-fail-fast -- $(LONG)
+	$(MAKE) test-bare
+
+# The install step and both commands' needs in a bare Debian 12 root. Needs root; talks to Debian, crates.io and PyPI.
+test-bare:
+	@tests/bare/run.sh
 
 # The whole distribution and its generations against recorded answers of libsolv, from KOSCHEI_DISTRO_DIR.
 test-distro: deps-test
@@ -46,6 +53,38 @@ deps:
 # What the tests start besides: PostgreSQL, nats-server, RabbitMQ, Prometheus, Chromium, a Kerberos KDC.
 deps-test:
 	@deploy/install-deps.sh build test
+
+# Where `make install` puts things. The unit names the program by its installed path.
+PREFIX ?= /usr/local
+DESTDIR ?=
+# A program built otherwise, to install instead of a release build.
+BINARY ?=
+bindir = $(DESTDIR)$(PREFIX)/bin
+unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
+sharedir = $(DESTDIR)$(PREFIX)/share/koschei
+docdir = $(DESTDIR)$(PREFIX)/share/doc/koschei
+
+install:
+ifeq ($(BINARY),)
+	@deploy/install-deps.sh build
+	$(CARGO) build --release
+endif
+	install -d $(bindir) $(unitdir) $(sharedir)/schemas/examples $(sharedir)/grafana $(sharedir)/prometheus $(docdir)
+	install -m 755 $(if $(BINARY),$(BINARY),$(or $(CARGO_TARGET_DIR),target)/release/koschei) $(bindir)/koschei
+	sed 's|^ExecStart=/usr/bin/koschei|ExecStart=$(PREFIX)/bin/koschei|' deploy/koschei.service >$(unitdir)/koschei.service
+	chmod 644 $(unitdir)/koschei.service
+	install -m 644 deploy/koschei.toml $(sharedir)/koschei.toml
+	install -m 644 schemas/*.json $(sharedir)/schemas
+	install -m 644 schemas/examples/* $(sharedir)/schemas/examples
+	install -m 644 grafana/*.json $(sharedir)/grafana
+	install -m 644 deploy/prometheus/*.yml $(sharedir)/prometheus
+	install -m 644 README.md ARCHITECTURE.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT $(docdir)
+	@echo "Installed $(PREFIX)/bin/koschei; an example configuration is $(PREFIX)/share/koschei/koschei.toml"
+
+# Takes away what install puts there; configuration, logs and caches stay.
+uninstall:
+	rm -f $(bindir)/koschei $(unitdir)/koschei.service
+	rm -rf $(sharedir) $(docdir)
 
 clean:
 	$(CARGO) clean

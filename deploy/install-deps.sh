@@ -1,16 +1,24 @@
 #!/usr/bin/env bash
-# Installs what building (`build`) and testing (`test`) need and the machine lacks, with apt or dnf. Does nothing when all is there.
+# Installs what building (`build`) and testing (`test`) need and the machine lacks, with apt or dnf, and for testing the pinned Python
+# packages of tests/requirements.txt from PyPI. Does nothing when all is there. `--list` prints the packages and installs nothing: a line
+# each, the name in Debian and the name in Fedora.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+list=no
+if [ "${1:-}" = --list ]; then
+    list=yes
+    shift
+fi
 
 # --- cargo --------------------------------------------------------------------------------------------------------------
-want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 help="install it with:  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (then open a new shell)"
-if ! command -v cargo >/dev/null; then
+if [ $list = no ] && ! command -v cargo >/dev/null; then
     echo "koschei needs cargo $want or newer, and there is none; $help" >&2
     exit 1
 fi
-have=$(cargo --version | awk '{print $2}')
-if [ "$(printf '%s\n%s\n' "$want" "${have%%-*}" | sort -V | head -n 1)" != "$want" ]; then
+have=$(cargo --version 2>/dev/null | awk '{print $2}')
+if [ $list = no ] && [ "$(printf '%s\n%s\n' "$want" "${have%%-*}" | sort -V | head -n 1)" != "$want" ]; then
     echo "koschei needs cargo $want or newer, and this is $have." >&2
     if command -v rustup >/dev/null; then
         echo "update it with:  rustup toolchain install $want" >&2
@@ -23,7 +31,9 @@ fi
 # --- packages -----------------------------------------------------------------------------------------------------------
 missing=()
 need() { # need CHECK APT-PACKAGE DNF-PACKAGE
-    if ! eval "$1" >/dev/null 2>&1; then
+    if [ $list = yes ]; then
+        echo "$2 $3"
+    elif ! eval "$1" >/dev/null 2>&1; then
         if command -v apt-get >/dev/null; then missing+=("$2"); else missing+=("$3"); fi
     fi
 }
@@ -61,18 +71,35 @@ for part in "$@"; do
             ;;
     esac
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
+[ $list = no ] || exit 0
 
 sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo)
-echo "Installing ${missing[*]}"
-if command -v apt-get >/dev/null; then
+if [ ${#missing[@]} = 0 ]; then
+    :
+elif command -v apt-get >/dev/null; then
+    echo "Installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     "${sudo[@]}" apt-get update -qq
     "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 elif command -v dnf >/dev/null; then
+    echo "Installing ${missing[*]}"
     "${sudo[@]}" dnf install -y -q "${missing[@]}"
 else
     echo "neither apt nor dnf is here; install by hand: ${missing[*]}" >&2
     exit 1
 fi
+
+# --- Python packages ------------------------------------------------------------------------------------------------------
+case " $* " in
+    *" test "*)
+        venv=${CARGO_TARGET_DIR:-target}/koji-client
+        if ! cmp -s tests/requirements.txt "$venv/requirements.txt"; then
+            echo "Installing the koji client into $venv"
+            rm -rf "$venv"
+            python3 -m venv "$venv"
+            "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+            cp tests/requirements.txt "$venv/requirements.txt"
+        fi
+        ;;
+esac

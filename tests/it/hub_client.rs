@@ -1,7 +1,4 @@
-//! The official `koji` command, from `PyPI` in a virtual environment of its own, works against the test hub.
-//!
-//! The environment is made once under cargo's directory for test files and kept there, by version. Making it needs `PyPI` and, as the
-//! client's GSSAPI module is compiled, a C compiler with the headers of Python and Kerberos.
+//! The official `koji` command works against the test hub. The install step puts it, pinned, into cargo's target directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,27 +7,13 @@ use std::time::Duration;
 
 use crate::hub::{Hub, Inherit, Login, NewBuild, Outcome, Pki, Settings};
 
-/// The version whose hub was recorded.
-const VERSION: &str = "1.35.3";
-
-/// The `koji` command, installed when it is not there yet.
+/// The `koji` command.
 fn koji() -> &'static Path {
     static KOJI: OnceLock<PathBuf> = OnceLock::new();
     KOJI.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("koji-client-{VERSION}"));
-        let complete = dir.join("complete");
-        if !complete.is_file() {
-            std::fs::remove_dir_all(&dir).ok();
-            run(Command::new("python3").args(["-m", "venv"]).arg(&dir));
-            run(Command::new(dir.join("bin/pip")).args([
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                &format!("koji=={VERSION}"),
-            ]));
-            std::fs::write(complete, "").unwrap();
-        }
-        dir.join("bin/koji")
+        let koji = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("koji-client").join("bin/koji");
+        assert!(koji.is_file(), "there is no {}: run deploy/install-deps.sh build test", koji.display());
+        koji
     })
 }
 
