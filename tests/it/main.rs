@@ -62,6 +62,7 @@ mod prometheus;
 mod prometheus_server;
 mod properties;
 mod rabbitmq_server;
+mod readme;
 mod recorded;
 mod repodata_bad;
 mod repodata_lenient;
