@@ -845,6 +845,7 @@ impl Generator {
             hub: self.hub_name(self.model.collections[c].hub),
             repo_id: RepoId(repo.0),
             arch: arch.into(),
+            of_packages: None,
             mode: "two".into(),
             solver: "libsolv 0.7.23".to_owned(),
             inputs: format!(

@@ -254,6 +254,9 @@ pub(super) async fn run(args: &DoctorArgs) -> Done {
         doctor.check("cache", None, place::cache(&config.serve)).await;
     }
     doctor.check("database", None, place::database(&args.db.db)).await;
+    if let Some(verdict) = place::overrides(&args.db.db, doctor.limit).await {
+        doctor.check("overrides", None, async { verdict }).await;
+    }
     if let Some(config) = &config {
         doctor.check("bus", None, place::bus(&config.bus, doctor.limit)).await;
         doctor.check("pages", None, place::pages(config.serve.listen)).await;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::decide::Policy;
+use crate::decide::arches::absent;
 use crate::decide::eligibility::{priority_of, stopped};
 use crate::engine::follow::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
@@ -89,6 +90,12 @@ pub(crate) struct PackageView {
     pub(crate) reason: String,
     pub(crate) tracked: bool,
     pub(crate) blocked: bool,
+    /// What a person set in place of its architectures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) arch_override: Option<String>,
+    /// Architectures of that which the build tag does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) override_absent: Vec<Name>,
     /// Newest tagged build.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) latest: Option<String>,
@@ -220,6 +227,8 @@ pub(crate) fn package(
         reason,
         tracked: p.is_tracked(c.settings.track_all),
         blocked: p.blocked,
+        arch_override: p.arch_override.as_deref().map(ToString::to_string),
+        override_absent: absent(c, p).into_iter().cloned().collect(),
         latest: p.latest.as_ref().map(|l| format!("{pname}-{}", l.source)),
         priority: priority_of(c, p, now, policy).as_ref().map(crate::decide::plan::parts),
         verdicts: p

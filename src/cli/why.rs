@@ -75,6 +75,10 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
             one_line(stale, 160)
         )?;
     }
+    if !p.override_absent.is_empty() {
+        let (over, absent) = (p.arch_override.as_deref().unwrap_or_default(), p.override_absent.join(", "));
+        writeln!(out, "  its architectures are overridden (`{over}`), and its build tag has no {absent}")?;
+    }
     if let Some(x) = &w.priority {
         writeln!(
             out,

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::Context;
 use crate::decide::Policy;
-use crate::decide::arches::ArchOverride;
 use crate::decide::policy::PolicyError;
 use crate::engine::Settings;
 use crate::event::operator::SRPM_ROOT;
@@ -19,6 +18,7 @@ use crate::event::{
     BuildsOn, CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
     PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, Source,
 };
+use crate::model::arch::{ArchOverride, check_name};
 use crate::model::{Class, Classified, Hub, Name};
 use crate::resolve::Mode;
 
@@ -257,6 +257,8 @@ impl Config {
         if self.resolve_check_percent > 100 {
             return Err(format!("`resolve_check_percent` is {}: it is of a hundred", self.resolve_check_percent));
         }
+        let allowed = self.policy.build_arches.iter().try_for_each(|a| check_name(a, &[]));
+        allowed.map_err(|e| format!("`build_arches` of the policy: {e}"))?;
         for (i, hub) in self.hubs.iter().enumerate() {
             hub.check()?;
             if self.hubs.iter().skip(i + 1).any(|other| other.name == hub.name) {
@@ -268,6 +270,7 @@ impl Config {
             if c.name.is_empty() || c.name.contains(['/', ' ']) {
                 return Err(format!("{at}: a name must not be empty nor contain `/` or spaces"));
             }
+            c.arches.iter().try_for_each(|a| check_name(a, &[])).map_err(|e| format!("{at}: `arches`: {e}"))?;
             let mut seen = std::collections::BTreeSet::new();
             if (c.build_tag.is_none() || c.dest_tag.is_none()) && (c.target.is_none() || self.hubs.is_empty()) {
                 return Err(format!(
@@ -307,7 +310,8 @@ impl Config {
             }
             for p in &c.packages {
                 if let Some(o) = &p.arch_override {
-                    o.parse::<ArchOverride>().map_err(|e| format!("{at}, package `{}`: {e}", p.name))?;
+                    let read = o.parse::<ArchOverride>().and_then(|o| o.check(&[]));
+                    read.map_err(|e| format!("{at}, package `{}`: {e}", p.name))?;
                 }
             }
         }
@@ -462,6 +466,13 @@ mod tests {
         assert!(said("[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\ncoefficient=-1").contains("coefficient"));
         let over = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n[[collection.package]]\nname='p'\narch_override='x86_64 ^s390x'";
         assert!(said(over).contains("package `p`"));
+        let near = over.replace("x86_64 ^s390x", "^s390x aarhc64");
+        assert!(said(&near).contains(
+            "package `p`: read architecture override: `aarhc64` is no architecture; did you mean `aarch64`?"
+        ));
+        let arches = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\narches=['x86_64', 'ppc46le']";
+        assert!(said(arches).contains("`arches`: `ppc46le` is no architecture; did you mean `ppc64le`?"));
+        assert!(said("[policy]\nbuild_arches=['arm64']").contains("did you mean `aarch64`?"));
         let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
         let built = |on: &str| format!("{hubs}[[collection]]\nname='a'\ntarget='c'\nhub='other'\nbuilds_on = {on}");
         assert!(said(&built("{ hub = 'third', target = 'c' }")).contains("no `[[hub]]` of that name"));

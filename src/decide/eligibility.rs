@@ -9,11 +9,13 @@ use std::fmt;
 use serde::Serialize;
 use smol_str::SmolStr;
 
+use super::arches::build_arches;
 use super::policy::Policy;
 use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, TimeScale, priority, priority_on};
 use super::retry;
 use crate::event::RebuildInputs;
-use crate::fold::{Collection, Declined, Package, State, arch};
+use crate::fold::{Collection, Declined, Package, State};
+use crate::model::arch::ArchOverride;
 use crate::model::{BuildrootState, Name, Outcome, Timestamp};
 
 /// Why a request is closed while the policy is `passive`.
@@ -244,7 +246,7 @@ pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
         base: package.base().map(|e| e.order.get()),
         changes: format!("{:016x}", package.changes_digest),
         points: (package.static_points.into(), package.manual_points.into(), build_points(package, policy)),
-        arch_override: package.arch_override.as_deref().map(str::to_owned),
+        arch_override: package.arch_override.as_deref().map(ToString::to_string),
     }
 }
 
@@ -260,33 +262,21 @@ fn are_inputs(known: &RebuildInputs, package: &Package, policy: &Policy) -> bool
         && changes.len() == 16
         && changes.bytes().enumerate().all(|(i, b)| b == digit(i))
         && *points == (package.static_points.into(), package.manual_points.into(), build_points(package, policy))
-        && arch_override.as_deref() == package.arch_override.as_deref()
+        && is_override(arch_override.as_deref(), package)
+}
+
+/// Whether a text means the override of a package: the same one may be written in several ways.
+fn is_override(known: Option<&str>, package: &Package) -> bool {
+    match (known, package.arch_override.as_deref()) {
+        (None, None) => true,
+        (Some(text), Some(over)) => text.parse::<ArchOverride>().is_ok_and(|known| known == *over),
+        _ => false,
+    }
 }
 
 /// `version-release` of the source package a rebuild would take.
 pub fn source(package: &Package) -> Option<&SmolStr> {
     package.latest.as_ref().map(|l| &l.source)
-}
-
-/// The architectures a rebuild would use, and whether the package is `noarch`. A package that was never resolved is left to Koji
-/// (none), unless an override says which of the collection's architectures to take.
-pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, bool) {
-    if package.verdicts.is_empty()
-        && let Some(list) = &package.arch_override
-    {
-        let allowed = |a: &&Name| collection.allowed().has(a) && arch::override_allows(list, a);
-        return (collection.arches.keys().filter(allowed).cloned().collect(), false);
-    }
-    let mut noarch = false;
-    let arches = package
-        .verdicts_in_use(collection.allowed())
-        .filter(|v| v.ok.is_some())
-        .map(|v| {
-            noarch |= v.noarch;
-            v.arch.clone()
-        })
-        .collect();
-    (arches, noarch)
 }
 
 /// Calls `hold` with every reason that lies in the package or its collection, most fundamental first, and returns its priority.
@@ -367,7 +357,7 @@ fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut 
     }
     // Architectures nobody builds would count otherwise.
     let gone = collection.target_gone || !collection.tags_gone.is_empty();
-    let unknown = collection.settings.builds_elsewhere() && collection.building_arches.is_empty() && !gone;
+    let unknown = collection.settings.builds_elsewhere() && collection.tag_arches.is_empty() && !gone;
     match buildroot {
         _ if unknown => hold(Hold::BuildrootUnknown),
         BuildrootState::Ok => {}
@@ -422,7 +412,7 @@ mod tests {
                 latest: Some(latest),
                 changes_digest: digest,
                 static_points: points,
-                arch_override: arches.then(|| "x86_64".into()),
+                arch_override: arches.then(|| Box::new("x86_64".parse().unwrap())),
                 ..Package::default()
             };
             let same = inputs(&package, &policy);

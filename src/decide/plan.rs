@@ -14,7 +14,8 @@ use std::ops::Range;
 
 use smol_str::SmolStr;
 
-use super::eligibility::{Hold, build_arches, examine};
+use super::arches::build_arches;
+use super::eligibility::{Hold, examine};
 use super::load::{ArchLoads, Loads, overloaded_arches};
 use super::policy::Policy;
 use super::priority::{Points, Priority, TimeScale};
@@ -528,6 +529,7 @@ mod tests {
                 group_ok: Some(true),
                 group_repo: None,
                 problems: Vec::new(),
+                of_packages: None,
             };
             collection.arches.insert("x86_64".into(), resolution);
             collection.packages = (0..*size).map(|n| (Name::from(format!("p{n}")), package(n))).collect();

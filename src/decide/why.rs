@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::eligibility::{Hold, build_arches, examine, priority_inputs};
+use super::arches::build_arches;
+use super::eligibility::{Hold, examine, priority_inputs};
 use super::load::ArchLoads;
 use super::plan::{Choice, crowded_out, parts};
 use super::policy::Policy;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::archive_eyes::{ArchiveEyes, Wanted, group, rpm_arch, translate, unreadable};
+use super::archive_eyes::{ArchiveEyes, Wanted, group, translate, unreadable};
 use super::eyes::{NotSeen, Unit};
+use crate::model::arch::of_packages;
 use crate::model::{Name, RepoId};
 use crate::repodata::RepoDir;
 use crate::resolve::{FirstCause, Generation, Universe, first_causes};
@@ -55,9 +56,9 @@ impl ArchiveEyes {
         sources.retain(|s| packages.contains(&s.nvr.name));
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let content = dir.load(sources.iter().flat_map(Wanted::requires)).map_err(unreadable)?;
-        translate(&mut sources, &content, rpm_arch(unit.arch));
+        translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
-        let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
+        let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
         Ok(Loaded { universe, group, sources })
     }
 }

@@ -18,6 +18,7 @@ use crate::decide::arches::not_built_on;
 use crate::event::Event;
 use crate::koji::files::Mirror;
 use crate::koji::{Archive, ArchivedRepo};
+use crate::model::arch::{canonical, of_packages};
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{RepoContent, RepoDir, load_build_names, load_groups};
 use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};
@@ -128,14 +129,15 @@ impl ArchiveEyes {
         };
         let content = content.map_err(unreadable)?;
         stage!("parsed", repo = unit.repo, arch = unit.arch);
-        translate(&mut sources, &content, rpm_arch(unit.arch));
+        translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
+        let spelled = spelled(&content, unit.arch);
         let inputs = inputs(primary.as_deref().unwrap_or_default(), &group, &sources, self.mode);
         let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
         if let Some(example) = content.oddities.examples().first() {
             tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are wrong in something, which is passed over");
         }
-        let universe = Universe::load(Arc::new(content), rpm_arch(unit.arch)).map_err(unreadable)?;
+        let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
         let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
         stage!("prepared", repo = unit.repo, arch = unit.arch);
         let verdict = prepared.group().clone();
@@ -144,6 +146,7 @@ impl ArchiveEyes {
         stage!("solved", repo = unit.repo, arch = unit.arch);
         let mut verdicts = assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers);
         verdicts.solvers = SolverCounts { passed_over, ..solvers };
+        verdicts.of_packages = spelled;
         Ok(verdicts)
     }
 }
@@ -194,7 +197,7 @@ impl ArchiveEyes {
             let own = content.packages().iter().filter(|p| !p.is_external());
             own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
         }
-        Ok(newest.into_values().map(|nvr| self.wanted(nvr, rpm_arch(arch))).collect())
+        Ok(newest.into_values().map(|nvr| self.wanted(nvr, of_packages(arch))).collect())
     }
 
     fn wanted(&self, nvr: Nvr, arch: &str) -> Wanted {
@@ -258,13 +261,16 @@ impl ArchiveEyes {
     }
 }
 
-/// libsolv goes by the architecture of packages, Koji's directories by that of the family.
-pub(super) fn rpm_arch(arch: &str) -> &str {
-    match arch {
-        "i386" => "i686",
-        "armhfp" => "armv7hl",
-        other => other,
+/// How most of Koji's own packages in a repository spell its architecture, where that is another name than the repository's; where it has
+/// none of its own, how those of external repositories do.
+fn spelled(content: &RepoContent, family: &str) -> Option<Name> {
+    let mut counts: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+    for p in content.packages().iter().filter(|p| canonical(&p.arch) == family) {
+        *counts.entry((!p.is_external(), p.arch.as_str())).or_default() += 1;
     }
+    let usual = of_packages(family);
+    let most = counts.into_iter().max_by_key(|((own, name), n)| (*own, *n, *name == usual))?;
+    Some(most.0.1).filter(|name| *name != family).map(Name::from)
 }
 
 pub(super) fn unreadable(error: impl std::error::Error) -> NotSeen {
@@ -361,6 +367,7 @@ fn assemble(
         (source.nvr.name, SourceResult { source: version, noarch: source.noarch, verdict })
     });
     UnitVerdicts {
+        of_packages: None,
         solvers: SolverCounts::default(),
         format: FORMAT,
         repo: unit.repo,

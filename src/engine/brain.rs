@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::error::EngineError;
 use super::eyes::Eyes;
 use super::follow::Hands;
+use super::overrides::Overrides;
 use super::remembered::Remembered;
 use super::resolving::ClosureCache;
 use super::stage::stage;
@@ -25,6 +26,7 @@ use crate::event::{
 };
 use crate::fold::{Collection, State};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
+use crate::model::arch::ArchOverride;
 use crate::model::{Hub, Name, PersonId, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
@@ -58,6 +60,7 @@ pub struct Brain<E> {
     pub(super) commit: Commit,
     pub(super) cache: ClosureCache,
     pub(super) remembered: Remembered,
+    pub(super) overrides: Overrides,
     pub(super) metrics: Metrics,
     pub(super) hands: Hands,
     hash: ChainHash,
@@ -100,6 +103,7 @@ impl<E: Eyes> Brain<E> {
             commit: Commit::default(),
             cache: ClosureCache::default(),
             remembered: Remembered::default(),
+            overrides: Overrides::default(),
             metrics,
             hands: Hands::default(),
             begun: false,
@@ -295,6 +299,7 @@ impl<E: Eyes> Brain<E> {
             correlation: new.correlation,
             event: new.event,
         };
+        self.overrides.folded(&envelope.event);
         self.state.apply(&envelope);
         seq
     }
@@ -379,10 +384,13 @@ impl<E: Eyes> Brain<E> {
                     crate::event::PriorityKind::Static => x.static_points == p.points,
                 })
             }
-            Event::PackageArchOverrideSet(p) => self
-                .state
-                .package(&p.collection, &p.package)
-                .is_some_and(|x| x.arch_override.as_deref() == p.arches.as_deref()),
+            Event::PackageArchOverrideSet(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| match (&x.arch_override, &p.arches) {
+                    (None, None) => true,
+                    (Some(known), Some(wanted)) => wanted.parse::<ArchOverride>().is_ok_and(|w| w == **known),
+                    _ => false,
+                })
+            }
             Event::PackageSkipResolutionSet(p) => {
                 self.state.package(&p.collection, &p.package).is_some_and(|x| x.skip_resolution == p.skip)
             }

@@ -43,7 +43,7 @@ pub struct RebuildCommand {
     /// Repository to bind the build to, where the hub's policy allows that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
-    /// Architectures for `arch_override`; absent: leave it to Koji.
+    /// Architectures for `arch_override`, as the tag that builds spells them; absent: leave it to Koji.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
     /// Koji task priority.

@@ -6,7 +6,8 @@ use super::brain::{Brain, PROGRAM};
 use super::command::{CancelCommand, CommandCause, RebuildCommand, rebuild_id, srpm_path};
 use super::error::EngineError;
 use super::eyes::Eyes;
-use crate::decide::eligibility::{PASSIVE, build_arches, inputs};
+use crate::decide::arches::build_arches;
+use crate::decide::eligibility::{PASSIVE, inputs};
 use crate::decide::faults::{Canceller, Ended, FailedStep, Fault, Verdict, classify};
 use crate::decide::load::ArchLoads;
 use crate::decide::plan::{names, parts};
@@ -46,6 +47,7 @@ impl<E: Eyes> Brain<E> {
 
     /// Appends everything that follows from what was folded since the last call.
     pub(super) async fn settle(&mut self, log: &impl EventLog, cause: Seq) -> Result<(), EngineError> {
+        self.look_at_overrides();
         for _ in 0..ROUNDS_MAX {
             self.stop_orphans(cause);
             let touched = self.state.take_touched();

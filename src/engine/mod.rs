@@ -25,6 +25,7 @@ mod measuring;
 pub mod observing;
 pub mod operator;
 pub mod outbox;
+mod overrides;
 pub mod probe;
 mod remembered;
 pub mod replay;

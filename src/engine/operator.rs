@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::arches::ArchOverride;
 use crate::event::{CollectionSettings, Event};
-use crate::fold::State;
+use crate::fold::{Collection, State};
 use crate::log::Incoming;
+use crate::model::arch::ArchOverride;
 use crate::model::{PersonId, Timestamp};
 
 /// Topic of such messages; their source is [`SOURCE`].
@@ -70,7 +70,9 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
         Event::PackageSkipResolutionSet(p) => collection(&p.collection),
         Event::PackageArchOverrideSet(p) => {
             collection(&p.collection)?;
-            p.arches.as_deref().map_or(Ok(()), |a| a.parse::<ArchOverride>().map(|_| ()).map_err(|e| e.to_string()))
+            let known = state.collections.get(&p.collection).map(Collection::known_arches).unwrap_or_default();
+            let check = |text: &str| text.parse::<ArchOverride>().and_then(|o| o.check(&known));
+            p.arches.as_deref().map_or(Ok(()), check).map_err(|e| e.to_string())
         }
         Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),

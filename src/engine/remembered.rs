@@ -249,6 +249,7 @@ mod tests {
             group: Vec::new(),
             packages,
             sources: BTreeMap::from([("app".into(), app)]),
+            of_packages: None,
             solvers: SolverCounts::default(),
         })
         .unwrap()

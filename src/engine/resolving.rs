@@ -267,6 +267,7 @@ impl<E: Eyes> Brain<E> {
             hub: r.hub.clone(),
             repo_id: r.repo_id,
             arch: unit.arch.clone(),
+            of_packages: unit.of_packages.clone(),
             mode: unit.mode.clone(),
             solver: unit.solver.clone(),
             inputs: unit.inputs.clone(),

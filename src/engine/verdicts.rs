@@ -80,6 +80,9 @@ pub struct UnitVerdicts {
     pub packages: Vec<String>,
     /// By source package name. Empty when the build group does not install.
     pub sources: BTreeMap<Name, SourceResult>,
+    /// How most packages of the repository spell the architecture, where that is another name; not part of the attachment.
+    #[serde(skip)]
+    pub of_packages: Option<Name>,
     /// Who answered; not part of the attachment.
     #[serde(skip)]
     pub solvers: SolverCounts,

@@ -94,6 +94,9 @@ pub struct RepoResolved {
     pub repo_id: RepoId,
     /// The architecture.
     pub arch: Name,
+    /// How the packages in it spell the architecture, where that is another name (`i686` in the repository of `i386`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_packages: Option<Name>,
     /// `two` or `joint`.
     pub mode: Name,
     /// Solver and version.
@@ -349,7 +352,7 @@ pub struct RebuildRequested {
     /// The repository it was resolved in, to be bound to where allowed; absent where another hub builds than the one it is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
-    /// Architectures to limit it to; empty: leave it to Koji.
+    /// Architectures to limit it to, as the tag that builds spells them; empty: leave it to Koji.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
     /// Priority at that time.

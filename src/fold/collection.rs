@@ -9,6 +9,7 @@ use super::Map;
 use super::arch::Allowed;
 use super::package::Package;
 use crate::event::{CollectionSettings, DependencyMove};
+use crate::model::arch::{self, canonical};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
 
 /// The newest resolution of one architecture.
@@ -25,6 +26,9 @@ pub struct ArchResolution {
     /// Why not, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// How the packages of the last repository resolved spell it, where that is another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_packages: Option<Name>,
 }
 
 /// A collection.
@@ -47,9 +51,10 @@ pub struct Collection {
     /// Its build tag or dest tag (or both) that are not there any more, and those its target on another hub leads to, as `TAG on HUB`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags_gone: Vec<Name>,
-    /// Architectures of the tag that builds, where that is another hub's and known; follows from that hub.
+    /// Architectures of the tag that builds, as spelled there, where known: its build tag, or that of its target on another hub. Follows
+    /// from that hub.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub building_arches: Vec<Name>,
+    pub tag_arches: Vec<Name>,
     /// Somebody stopped its submissions: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<SmolStr>,
@@ -77,7 +82,7 @@ impl Collection {
             announced: BuildrootState::Unknown,
             target_gone: false,
             tags_gone: Vec::new(),
-            building_arches: Vec::new(),
+            tag_arches: Vec::new(),
             paused: None,
             moves: IndexSet::default(),
             moves_live: 0,
@@ -89,7 +94,24 @@ impl Collection {
 
     /// The architectures it looks at.
     pub fn allowed(&self) -> Allowed<'_> {
-        Allowed { own: &self.settings.arches, building: &self.building_arches }
+        Allowed { own: &self.settings.arches, tag: &self.tag_arches }
+    }
+
+    /// How the tag that builds spells an architecture that is known by another of its names, as a rule the canonical one. A tag may have
+    /// two of a family (`i586 i686`). Where the tag is not known the packages of its repository tell, else what is usual does.
+    pub fn spelled(&self, arch: &str) -> Vec<Name> {
+        let family = canonical(arch);
+        let of_tag: Vec<Name> = self.tag_arches.iter().filter(|a| canonical(a) == family).cloned().collect();
+        if !of_tag.is_empty() {
+            return of_tag;
+        }
+        let of_packages = self.arches.get(family).and_then(|a| a.of_packages.clone());
+        vec![of_packages.unwrap_or_else(|| arch::of_packages(family).into())]
+    }
+
+    /// The architectures there are: of the tag, else of the repositories that were resolved. Empty: not known.
+    pub fn known_arches(&self) -> Vec<Name> {
+        if self.tag_arches.is_empty() { self.arches.keys().cloned().collect() } else { self.tag_arches.clone() }
     }
 
     /// Its buildroot: broken when the group does not install on any architecture that was looked at.
@@ -124,6 +146,7 @@ impl Collection {
             group_ok: None,
             group_repo: None,
             problems: Vec::new(),
+            of_packages: None,
         })
     }
 

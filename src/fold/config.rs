@@ -39,18 +39,15 @@ impl State {
         }
     }
 
-    /// Works out again what a hub lets collections of other hubs build for.
+    /// Works out again for which architectures the tags of a hub build.
     fn building_moved(&mut self, hub: &Hub) {
         let Some(state) = self.hubs.get(hub) else { return };
         let mut moved = Vec::new();
-        for (index, c) in self.collections.values_mut().enumerate() {
-            if !c.settings.builds_elsewhere() || c.settings.building_hub() != hub {
-                continue;
-            }
+        for (index, c) in self.collections.values_mut().enumerate().filter(|(_, c)| c.settings.building_hub() == hub) {
             let tag = building_tags(state, c).and_then(|(build, _)| state.tags.get(build));
             let arches = tag.and_then(|t| t.arches.clone()).unwrap_or_default();
-            if arches != c.building_arches {
-                c.building_arches = arches;
+            if arches != c.tag_arches {
+                c.tag_arches = arches;
                 moved.push(index);
             }
         }
@@ -63,7 +60,7 @@ impl State {
     fn rejudge_all(&mut self, index: usize) {
         let c = &mut self.collections[index];
         for package in c.packages.values_mut() {
-            package.judge(Allowed { own: &c.settings.arches, building: &c.building_arches }, &c.moves);
+            package.judge(Allowed { own: &c.settings.arches, tag: &c.tag_arches }, &c.moves);
         }
         (0..c.packages.len()).for_each(|i| self.touch(index, i));
     }
@@ -107,7 +104,7 @@ impl State {
         let c = &mut self.collections[index];
         c.newest_repo = newest_repo(&self.hubs[&settings.hub], &settings.build_tag);
         c.tags_gone = gone(&self.hubs, c);
-        c.building_arches.clear();
+        c.tag_arches.clear();
         self.building_moved(settings.building_hub());
         // Other settings may make other states of all of them.
         self.rejudge_all(index);

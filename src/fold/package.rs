@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::arch::{self, Allowed};
+use super::arch::Allowed;
 use super::evidence::Evidence;
 use crate::event::{DependencyMove, RebuildInputs};
+use crate::model::arch::ArchOverride;
 use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Timestamp};
 
 /// The newest tagged build of a package in the collection's dest tag.
@@ -74,9 +75,9 @@ pub struct Package {
     /// Whole points, until the next rebuild.
     #[serde(default)]
     pub manual_points: i32,
-    /// Override as written.
+    /// What a person set in place of its architectures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arch_override: Option<Box<str>>,
+    pub arch_override: Option<Box<ArchOverride>>,
     /// Rebuild without looking at dependencies.
     #[serde(default)]
     pub skip_resolution: bool,
@@ -165,9 +166,9 @@ impl Package {
 
     /// Verdicts of the architectures a build would use.
     pub fn verdicts_in_use<'a>(&'a self, allowed: Allowed<'a>) -> impl Iterator<Item = &'a ArchVerdict> {
-        self.verdicts.iter().filter(move |v| {
-            allowed.has(&v.arch) && self.arch_override.as_ref().is_none_or(|o| arch::override_allows(o, &v.arch))
-        })
+        self.verdicts
+            .iter()
+            .filter(move |v| allowed.has(&v.arch) && self.arch_override.as_ref().is_none_or(|o| o.allows(&v.arch)))
     }
 
     /// Takes the verdicts of all architectures together: unresolved when it does not resolve on any architecture the build would use;

@@ -33,14 +33,15 @@ impl State {
         let arch = collection.arch_mut(&e.arch);
         arch.repo_id = Some(e.repo_id);
         arch.attachment = Some(e.attachment.clone());
+        arch.of_packages.clone_from(&e.of_packages);
         collection.resolved_at = Some(seq);
         // Another architecture of the same repository may be why it is stale, or a newer repository.
         let hub = self.hubs.get(&e.hub);
         if collection.stale.as_ref().is_some_and(|(stale, _)| hub.is_none_or(|h| h.is_newer(e.repo_id, *stale))) {
             collection.stale = None;
         }
-        let (own, building) = (collection.settings.arches.clone(), collection.building_arches.clone());
-        let allowed = Allowed { own: &own, building: &building };
+        let (own, tag) = (collection.settings.arches.clone(), collection.tag_arches.clone());
+        let allowed = Allowed { own: &own, tag: &tag };
         let mut touched = Vec::with_capacity(e.packages.len());
         for p in &e.packages {
             let i = collection.package_index(&p.package);
@@ -90,8 +91,8 @@ impl State {
         };
         let changes =
             e.moves.iter().map(|m| intern(&mut collection.moves, m)).zip(e.distances.iter().copied()).collect();
-        let (own, building) = (collection.settings.arches.clone(), collection.building_arches.clone());
-        let allowed = Allowed { own: &own, building: &building };
+        let (own, tag) = (collection.settings.arches.clone(), collection.tag_arches.clone());
+        let allowed = Allowed { own: &own, tag: &tag };
         let package = &mut collection.packages[i];
         if let Some(v) = package.verdicts.iter_mut().find(|v| v.arch == e.arch) {
             v.changes = changes;

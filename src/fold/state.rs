@@ -15,6 +15,7 @@ use super::repo::Repo;
 use super::tag::{Tag, Untagged};
 use super::task::Task;
 use crate::event::{Envelope, Event, PriorityKind, RebuildInputs, Source};
+use crate::model::arch::ArchOverride;
 use crate::model::koji::{BuildState, RepoState};
 use crate::model::{BuildId, Hub, Name, Outcome, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
@@ -282,7 +283,13 @@ impl State {
                 PriorityKind::Static => x.static_points = p.points,
             }),
             Event::PackageArchOverrideSet(p) => {
-                self.with_package(&p.collection, &p.package, |x| x.arch_override = p.arches.as_deref().map(Box::from));
+                let read = p.arches.as_deref().map(str::parse::<ArchOverride>).transpose();
+                // It was checked when it was set; what was accepted in another way is none.
+                let read = read.unwrap_or_else(|_| {
+                    self.anomaly("architecture override that cannot be read");
+                    None
+                });
+                self.with_package(&p.collection, &p.package, |x| x.arch_override = read.map(Box::new));
                 self.rejudge(&p.collection, &p.package);
             }
             Event::PackageSkipResolutionSet(p) => {
@@ -313,7 +320,7 @@ impl State {
         if let Some(c) = self.collections.get_mut(collection)
             && let Some(p) = c.packages.get_mut(package)
         {
-            p.judge(Allowed { own: &c.settings.arches, building: &c.building_arches }, &c.moves);
+            p.judge(Allowed { own: &c.settings.arches, tag: &c.tag_arches }, &c.moves);
         }
     }
 

@@ -1,4 +1,15 @@
 //! Names of architectures.
+//!
+//! An architecture has several: a tag and packages say `i686`, repositories and builders go by the canonical name of its family, `i386`.
+//! What leaves for a hub is spelled as the tag spells it; all else compares families.
+
+mod known;
+mod overrides;
+
+pub use known::{is_known, nearest};
+pub use overrides::{
+    ArchOverride, ArchOverrideError, MAX_OVERRIDE_ARCHES, MAX_OVERRIDE_BYTES, NOARCH, UnknownArch, check_name,
+};
 
 /// The canonical name of an architecture, by which repositories and builders go: `i686` → `i386`, `armv7hl` → `armhfp`.
 /// Unknown names are their own. Source: `koji.canonArch`.
@@ -17,6 +28,16 @@ pub fn canonical(arch: &str) -> &str {
             if bytes.iter().skip(3).any(|&b| b == b'h') { "armhfp" } else { "arm" }
         }
         _ => arch,
+    }
+}
+
+/// How packages and tags usually spell an architecture that is known by its canonical name only: `i386` → `i686`.
+/// Source: Fedora's tags, ever since there were `i686` (Fedora 13) and `armv7hl` (Fedora 15).
+pub fn of_packages(canonical: &str) -> &str {
+    match canonical {
+        "i386" => "i686",
+        "armhfp" => "armv7hl",
+        other => other,
     }
 }
 

@@ -233,6 +233,7 @@ mod tests {
             hub: Hub::new("primary"),
             repo_id: RepoId(7),
             arch: "x86_64".into(),
+            of_packages: None,
             mode: "two".into(),
             solver: String::new(),
             inputs: String::new(),

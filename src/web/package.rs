@@ -12,6 +12,7 @@ use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{KojiLinks, Site, event, links, parts};
 use crate::cli::answer::{self, Answer};
 use crate::cli::package_view::{self, BuildView};
+use crate::decide::arches::absent;
 use crate::event::Record;
 use crate::event::kinds::{collection_subject, package_subject};
 use crate::fold::{Collection, Package};
@@ -278,7 +279,12 @@ fn settings((name, c): (&Name, &Collection), p: &Package) -> Markup {
             dt { "Newest source" } dd { @match &p.latest { Some(l) => { (parts::text(&l.source)) ", tagged " (parts::time(l.at)) }, None => "none" } }
             dt { "Tracked" } dd { (yes(p.is_tracked(c.settings.track_all))) }
             dt { "Blocked in Koji" } dd { (yes(p.blocked)) }
-            dt { "Architectures" } dd { @match &p.arch_override { Some(o) => (parts::text(o)), None => "as the collection" } }
+            dt { "Architectures" } dd { @match &p.arch_override {
+                Some(o) => { (parts::text(&o.to_string())) @if !absent(c, p).is_empty() {
+                    " (its build tag has no " (absent(c, p).into_iter().map(Name::as_str).collect::<Vec<_>>().join(", ")) ")"
+                } },
+                None => "as the collection",
+            } }
             dt { "Looks at dependencies first" } dd { (yes(!p.skip_resolution)) }
             @if p.faults > 0 { dt { "Faults of the build system since the last result" } dd { (p.faults) } }
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use koschei::model::arch::canonical;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -40,7 +41,7 @@ pub fn write_lists(world: &World, repo: &Repo, dir: &Path) {
             let record = super::calls::rpms::listed(rpm).json();
             writeln!(rpmlist, "{record}").unwrap();
         }
-        let arch = dir.join(&arch);
+        let arch = dir.join(canonical(&arch));
         put(&arch.join("pkglist"), pkglist);
         put(&arch.join("rpmlist.jsonl"), rpmlist);
         put(&arch.join("blocklist"), &blocked);
@@ -176,7 +177,7 @@ pub fn write_metadata(world: &World, repo: &Repo, dir: &Path, timestamp: i64) {
              xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\">\n",
         );
         writeln!(repomd, "  <revision>{timestamp}</revision>").unwrap();
-        let repodata = dir.join(&arch).join("repodata");
+        let repodata = dir.join(canonical(&arch)).join("repodata");
         for (kind, open, name) in parts {
             let packed = if name.ends_with(".zst") {
                 zstd::encode_all(open.as_bytes(), 1).unwrap()
@@ -197,7 +198,7 @@ pub fn write_metadata(world: &World, repo: &Repo, dir: &Path, timestamp: i64) {
         }
         repomd.push_str("</repomd>\n");
         put(&repodata.join("repomd.xml"), repomd);
-        let toplink = dir.join(&arch).join("toplink");
+        let toplink = dir.join(canonical(&arch)).join("toplink");
         fs::remove_file(&toplink).ok();
         std::os::unix::fs::symlink("../../../..", toplink).unwrap();
     }

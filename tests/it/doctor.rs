@@ -286,6 +286,9 @@ fn tags_that_nothing_can_be_built_in() {
     live.hub.change(|tx| tx.edit_tag_arches("f99-build", "x86_64"));
     let said = asked(&live, &live.db, |text| format!("{text}\narches = [\"s390x\"]\n"));
     said.warned("tags", "s390x");
+    let over = "[[collection.package]]\nname = \"app\"\narch_override = \"^s390x i686\"\n";
+    let said = asked(&live, &live.db, |text| format!("{text}\n{over}"));
+    said.warned("tags", "`arch_override` of package `app` names s390x, i686, which `f99-build` does not have");
     let said = asked(&live, &live.db, |text| format!("{text}\nbuild_group = \"nobodys\"\n"));
     said.failed("tags", "no group `nobodys`");
 }

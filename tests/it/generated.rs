@@ -374,6 +374,7 @@ impl Eyes for Glimpse {
             (name.as_str().into(), result)
         });
         Ok(UnitVerdicts {
+            of_packages: None,
             solvers: Default::default(),
             format: FORMAT,
             repo: unit.repo,

@@ -9,6 +9,7 @@ mod bad_input;
 mod bench_quick;
 mod broken;
 mod cases;
+mod cases_arches;
 mod cases_buildroots;
 mod cases_builds;
 mod cases_hub;

@@ -145,7 +145,7 @@ async fn watched_on_one_hub_and_built_on_another() {
         let own = &state.package("local", package).unwrap().base().unwrap();
         assert_eq!((own.hub.as_ref(), own.repo), (None, Some(RepoId(2))), "{package}");
     }
-    assert_eq!(state.collections["riscv"].building_arches, ARCHES);
+    assert_eq!(state.collections["riscv"].tag_arches, ARCHES);
 
     // A change on the watched hub, and a package that does not build with it.
     live.hub.rule("app", None, Outcome::FailBuild);

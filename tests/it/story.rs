@@ -147,6 +147,7 @@ impl Eyes for FakeEyes {
             (s.nvr.name.clone(), SourceResult { source, noarch: s.noarch, verdict: verdict(s) })
         };
         Ok(UnitVerdicts {
+            of_packages: None,
             solvers: Default::default(),
             format: FORMAT,
             repo: unit.repo,

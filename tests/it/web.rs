@@ -369,6 +369,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             hub: hub.clone(),
             repo_id: RepoId(7),
             arch: arch.into(),
+            of_packages: Some("i686".into()),
             mode: "two".into(),
             solver: BAD.to_owned(),
             inputs: String::new(),

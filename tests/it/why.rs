@@ -121,6 +121,7 @@ impl Scene {
                     group_ok: None,
                     group_repo: None,
                     problems: Vec::new(),
+                    of_packages: None,
                 };
                 if c.arches.is_empty() {
                     c.arches.insert("x86_64".into(), looked_at());
@@ -180,12 +181,15 @@ fn imported(p: &mut Package, now: Timestamp) {
 
 /// Its newest source resolves on an architecture it may use.
 fn resolve(p: &mut Package, allowed: &[Name]) {
-    let may = |a: &&str| {
-        arch::collection_allows(allowed, a) && p.arch_override.as_ref().is_none_or(|o| arch::override_allows(o, a))
-    };
+    let may = |a: &&str| arch::collection_allows(allowed, a) && p.arch_override.as_ref().is_none_or(|o| o.allows(a));
     let arch: Name = ["x86_64", "aarch64"].into_iter().find(may).unwrap_or("x86_64").into();
-    if !may(&arch.as_str()) {
-        p.arch_override = None;
+    // What takes `noarch` away would meet more of the loads.
+    if !may(&arch.as_str()) || p.arch_override.as_ref().is_some_and(|o| !o.leaves_noarch()) {
+        // What was turned down with this override stays turned down without it.
+        let over = p.arch_override.take().map(|o| o.to_string());
+        if let Some(declined) = p.declined.as_mut().filter(|d| d.inputs.arch_override == over) {
+            declined.inputs.arch_override = None;
+        }
     }
     let source = p.latest.as_ref().map_or("1-1".into(), |l| l.source.clone());
     p.verdicts.push(ArchVerdict {
@@ -245,7 +249,7 @@ const OBSTACLES: [Obstacle; 23] = [
         if p.verdicts.is_empty() {
             resolve(p, &[]);
         }
-        p.arch_override = Some("s390x".into());
+        p.arch_override = Some(Box::new("s390x".parse().unwrap()));
     }),
     ("retry_later", |s, at| {
         let now = s.now;

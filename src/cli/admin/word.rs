@@ -133,10 +133,10 @@ pub(crate) enum WordVerb {
         #[command(flatten)]
         of: OfPackages,
     },
-    /// Build packages for other architectures: `x86_64 aarch64`, `^s390x`, or nothing to take it back.
+    /// Build packages for other architectures: `x86_64 aarch64`, all but some (`^s390x ppc64le`), or nothing to take it back.
     #[command(after_help = "Example:\n  koschei admin set-arch-override -c f99 --arches '^s390x' ghc --db koschei.db")]
     SetArchOverride {
-        /// Architectures; without it the override is taken back
+        /// Architectures to build on, or with `^` before the first one those not to build on; without it the override is taken back
         #[arg(long)]
         arches: Option<String>,
         #[command(flatten)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::live_hub;
 use super::{Doctor, Verdict, on_thread};
-use crate::config::{BindRepo, CollectionConfig, Config, HubConfig};
+use crate::config::{BindRepo, CollectionConfig, Config, HubConfig, PackageConfig};
 use crate::engine::clock;
 use crate::engine::error::with_causes;
 use crate::koji::calls::{self, ListTasks, Page};
@@ -16,6 +16,7 @@ use crate::koji::files::{FetchError, FetchSettings, Fetcher, Place};
 use crate::koji::records::{Repo, Tag, Task, TaskResult};
 use crate::koji::session::Session;
 use crate::koji::{HubClient, HubError};
+use crate::model::arch::ArchOverride;
 use crate::model::koji::{RepoState, TaskState};
 use crate::model::{Name, RepoId, Timestamp, arch};
 use crate::repodata::{Limits, Repomd};
@@ -386,6 +387,9 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
         if !absent.is_empty() && !has.is_empty() {
             odd.push(format!("`{}` has no {absent:?}, only {}", tag.name, has.join(", ")));
         }
+        if c.builds_on.is_none() {
+            odd.extend(overridden(c, tag));
+        }
         let group = c.build_group.as_deref().unwrap_or(&config.policy.build_group);
         let groups = client.ask(calls::get_tag_groups(&tag.name, None)).await?;
         if !groups.iter().any(|g| g.name == group && !g.blocked) {
@@ -400,7 +404,7 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
     } else if !odd.is_empty() {
         Verdict::warning(
             format!("{words}: {}", odd.join("; ")),
-            "leave `build_tag` and `arches` out, unless it is meant so",
+            "leave `build_tag` and `arches` out, and correct `arch_override`, unless it is meant so",
         )
     } else {
         Verdict::ok(words)
@@ -409,6 +413,23 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
         Some(tag) => verdict.with(tag),
         None => verdict,
     })
+}
+
+/// Overrides of the configuration that name an architecture the tag that builds does not have.
+fn overridden(c: &CollectionConfig, tag: &Tag) -> Vec<String> {
+    let of = |p: &PackageConfig| {
+        let over = p.arch_override.as_ref()?.parse::<ArchOverride>().ok()?;
+        let absent: Vec<&str> = over.absent(tag.arches()).into_iter().map(Name::as_str).collect();
+        (!absent.is_empty()).then(|| {
+            format!(
+                "`arch_override` of package `{}` names {}, which `{}` does not have",
+                p.name,
+                absent.join(", "),
+                tag.name
+            )
+        })
+    };
+    c.packages.iter().filter_map(of).collect()
 }
 
 /// Target, build tag, architectures and build group on the hub that builds a collection of another.
@@ -448,6 +469,13 @@ async fn building_of(client: &HubClient, c: &CollectionConfig, config: &Config) 
     let group = c.build_group.as_deref().unwrap_or(&config.policy.build_group);
     if !groups.iter().any(|g| g.name == group && !g.blocked) {
         return Ok(Verdict::failed(format!("{words}: it has no group `{group}`"), advice));
+    }
+    let odd = overridden(c, &tag);
+    if !odd.is_empty() {
+        return Ok(Verdict::warning(
+            format!("{words}: {}", odd.join("; ")),
+            "correct `arch_override`, unless it is meant so",
+        ));
     }
     Ok(Verdict::ok(format!("{words}, {}; source packages at {}/packages", has.join(", "), on.srpm_root)))
 }

@@ -11,6 +11,7 @@ use super::super::serve;
 use super::{Verdict, on_thread};
 use crate::bus::amqp;
 use crate::config::{BusConfig, ServeConfig};
+use crate::decide::arches::absent;
 use crate::engine::clock;
 use crate::engine::error::with_causes;
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
@@ -23,6 +24,8 @@ const SPACE_WARNING: u64 = 5 * GIB;
 const SPACE_FAILED: u64 = GIB / 2;
 /// More messages that wait, and nobody seems to take them.
 const WAITING_WARNING: u64 = 10_000;
+/// Overrides named at most.
+const OVERRIDES_SHOWN: usize = 10;
 /// How much of an answer is read to see who it is.
 const ANSWER_MAX: u64 = 1 << 20;
 
@@ -133,6 +136,34 @@ async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
         )
     } else {
         Verdict::ok(found)
+    })
+}
+
+/// Overrides of architectures in the log that name one the build tag does not have; `None` where there is nothing to say, or no log
+/// that can be read within the time (which another check says).
+pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
+    let options = Options { create: false, read_only: true, readers: 1, ..Options::default() };
+    let log = log::open(url, &options).await.ok()?;
+    let state = tokio::time::timeout(limit, crate::engine::replay::state(&log, None, &mut |_| {})).await;
+    log.close().await;
+    let state = state.ok()?.ok()?;
+    let mut odd = Vec::new();
+    for (cname, c) in &state.collections {
+        for (pname, p) in &c.packages {
+            let absent: Vec<&str> = absent(c, p).into_iter().map(|a| a.as_str()).collect();
+            if !absent.is_empty() {
+                odd.push(format!("{pname} in {cname} names {}", absent.join(", ")));
+            }
+        }
+    }
+    let shown = odd.iter().take(OVERRIDES_SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    let more = odd.len().saturating_sub(OVERRIDES_SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    (!odd.is_empty()).then(|| {
+        Verdict::warning(
+            format!("architectures of overrides that the build tag does not have: {shown}{more}"),
+            "correct them (`koschei admin set-arch-override`); those parts of them change nothing",
+        )
     })
 }
 

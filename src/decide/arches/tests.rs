@@ -1,8 +1,11 @@
-//! Tables of architecture sets: T38, T40, T42, T66–T71, T83, T84 and the overrides.
+//! Tables of architectures: T38, T40, T42, T66–T71, T83, T84 and the overrides, as they are sent.
 
 use rstest::rstest;
 
 use super::*;
+use crate::event::CollectionSettings;
+use crate::fold::ArchVerdict;
+use crate::model::Hub;
 
 /// The fixture of §6.9.
 const TAG: &str = "aarch64 armv7hl i686 ppc64 ppc64le s390x x86_64";
@@ -22,132 +25,145 @@ struct Header<'a> {
 
 const PLAIN: Header<'_> = Header { build: "", exclusive: "", exclude: "" };
 
-fn set(tag: &str, header: &Header<'_>, over: &str, allowed: &str) -> ArchSet {
-    let over = (!over.is_empty()).then(|| over.parse::<ArchOverride>().unwrap());
-    arch_set(&ArchInputs {
-        tag_arches: &names(tag),
-        build_archs: &names(header.build),
-        exclusive_arch: &names(header.exclusive),
-        exclude_arch: &names(header.exclude),
-        arch_override: over.as_ref(),
-        build_arches: &names(allowed),
-    })
+/// A collection whose settings allow these architectures, built in a tag that has those.
+fn collection(tag: &str, allowed: &str) -> Collection {
+    let mut collection = Collection::new(CollectionSettings {
+        display_name: String::new(),
+        hub: Hub::new("primary"),
+        target: "f99".into(),
+        build_tag: "f99-build".into(),
+        dest_tag: "f99".into(),
+        build_group: "build".into(),
+        coefficient: 1000,
+        arches: names(allowed),
+        track_all: true,
+        max_builds: None,
+        found: false,
+        builds_on: None,
+    });
+    collection.tag_arches = names(tag);
+    collection
+}
+
+/// A package that was resolved in a repository for these architectures, as its header allows.
+fn package(tag: &str, header: &Header<'_>, over: &str) -> Package {
+    let (build, exclusive, exclude) = (names(header.build), names(header.exclusive), names(header.exclude));
+    let mut families: Vec<&str> = tag.split_whitespace().map(canonical).collect();
+    families.sort_unstable();
+    families.dedup();
+    let verdict = |family: &str| ArchVerdict {
+        arch: family.into(),
+        source: "1-1".into(),
+        noarch: build.iter().any(|a| a == NOARCH),
+        ok: not_built_on(crate::model::arch::of_packages(family), &build, &exclusive, &exclude)
+            .is_none()
+            .then_some(true),
+        problem: None,
+        changes: Box::default(),
+        base: None,
+        truth: false,
+    };
+    Package {
+        arch_override: (!over.is_empty()).then(|| Box::new(over.parse().unwrap())),
+        verdicts: families.into_iter().map(verdict).collect(),
+        ..Package::default()
+    }
+}
+
+fn sent(tag: &str, header: &Header<'_>, over: &str, allowed: &str) -> (String, bool) {
+    let (arches, noarch) = build_arches(&collection(tag, allowed), &package(tag, header, over));
+    (arches.join(" "), noarch)
 }
 
 #[rstest]
 #[case::t66_archful(PLAIN, ALLOWED, "armv7hl i686 x86_64")]
-#[case::t67_noarch(Header { build: "noarch", ..PLAIN }, ALLOWED, "noarch")]
 #[case::t68_exclusive(Header { exclusive: ARM, ..PLAIN }, ALLOWED, "armv7hl")]
 #[case::t69_exclude(Header { exclude: "armv7hl ppc64 ppc64le s390x aarch64", ..PLAIN }, ALLOWED, "i686 x86_64")]
 #[case::t71_all_allowed(PLAIN, "aarch64 armhfp i386 ppc64 ppc64le s390x x86_64", TAG)]
-#[case::empty_policy_is_all_of_the_tag(PLAIN, "", TAG)]
-#[case::exclusive_with_noarch(Header { exclusive: "x86_64 noarch", ..PLAIN }, ALLOWED, "x86_64 noarch")]
-#[case::noarch_excluded(Header { build: "noarch x86_64", exclude: "noarch", ..PLAIN }, ALLOWED, "x86_64")]
-#[case::noarch_on_some_builders(Header { build: "noarch", exclusive: "x86_64 noarch", ..PLAIN }, ALLOWED, "noarch")]
+#[case::no_limit_is_all_of_the_tag(PLAIN, "", TAG)]
 #[case::literal_comparison(Header { exclusive: "i386", ..PLAIN }, ALLOWED, "")]
 #[case::repeated(Header { build: "x86_64 x86_64", ..PLAIN }, ALLOWED, "x86_64")]
 fn headers(#[case] header: Header<'_>, #[case] allowed: &str, #[case] expected: &str) {
-    let got = set(TAG, &header, "", allowed);
-    assert_eq!(got.arches, names(expected));
-    assert_eq!(got.noarch, expected.contains("noarch"));
+    assert_eq!(sent(TAG, &header, "", allowed), (expected.to_owned(), false));
 }
 
 #[rstest]
-#[case::replaces("x86_64 aarch64", PLAIN, "x86_64")] // aarch64 is not in the policy
-#[case::replaces_in_own_order_t42("x86_64 armhfp", PLAIN, "x86_64 armhfp")]
-#[case::ignores_exclusive("x86_64", Header { exclusive: "s390x", ..PLAIN }, "x86_64")]
-#[case::ignores_exclude("x86_64", Header { exclude: "x86_64", ..PLAIN }, "x86_64")]
-#[case::archful_in_place_of_noarch("x86_64", Header { build: "noarch", ..PLAIN }, "x86_64")]
+#[case::replaces("x86_64 aarch64", PLAIN, "x86_64")] // aarch64 is not allowed
+#[case::t42("x86_64 armhfp", PLAIN, "armv7hl x86_64")]
+#[case::canonical_as_the_tag_has_it("i386", PLAIN, "i686")]
+#[case::as_the_tag_has_it("i686 x86_64", PLAIN, "i686 x86_64")]
+#[case::another_of_the_family("i586", PLAIN, "i686")]
 #[case::excludes("^x86_64", PLAIN, "armv7hl i686")]
-#[case::excludes_canonically("^i386", PLAIN, "armv7hl x86_64")]
+#[case::excludes_by_family("^i386", PLAIN, "armv7hl x86_64")]
 #[case::caret_covers_all("^i386 armhfp", PLAIN, "x86_64")]
 #[case::caret_on_each("^i386 ^armhfp", PLAIN, "x86_64")]
 #[case::caret_on_later("^i386, armv7hl, ^s390x", PLAIN, "x86_64")]
-#[case::excludes_noarch("^noarch", Header { build: "noarch x86_64", ..PLAIN }, "x86_64")]
+#[case::stays_out("x86_64", Header { exclude: "x86_64", ..PLAIN }, "")]
+#[case::nothing_left("^x86_64 i686 armv7hl", PLAIN, "")]
+#[case::not_in_the_tag("riscv64", PLAIN, "")]
+#[case::not_allowed("s390x", PLAIN, "")]
 fn overrides(#[case] over: &str, #[case] header: Header<'_>, #[case] expected: &str) {
-    assert_eq!(set(TAG, &header, over, ALLOWED).arches, names(expected));
+    assert_eq!(sent(TAG, &header, over, ALLOWED), (expected.to_owned(), false));
 }
 
-/// D7 not carried over: what leaves nothing says why.
+/// Any builder makes it, unless an override says on which ones.
 #[rstest]
-#[case::all_excluded("^x86_64 ^i686 ^armv7hl", PLAIN, "x86_64 is excluded by the override")]
-#[case::not_in_tag("riscv64", PLAIN, "riscv64 is not an arch of the build tag")]
-#[case::not_in_policy("s390x", PLAIN, "s390x is not in build_arches of the policy")]
-#[case::header("", Header { exclusive: "ia64", ..PLAIN }, "x86_64 is not in ExclusiveArch")]
-#[case::header_excludes("", Header { build: "x86_64", exclude: "x86_64", ..PLAIN }, "x86_64 is in ExcludeArch")]
-fn nothing_left_says_why(#[case] over: &str, #[case] header: Header<'_>, #[case] says: &str) {
-    let got = set(TAG, &header, over, ALLOWED);
-    assert_eq!((got.is_empty(), got.koji_option()), (true, None));
-    let why = got.why_empty().unwrap();
-    assert!(why.starts_with("no architecture to build on: ") && why.contains(says), "{why}");
+#[case::t40_t67("", true)]
+#[case::exclusion("^x86_64", true)]
+#[case::any_builder("noarch", true)]
+#[case::archful_in_place_of_noarch("x86_64", false)]
+#[case::excludes_noarch("^noarch i686 armv7hl", false)]
+fn noarch(#[case] over: &str, #[case] stays: bool) {
+    let (arches, noarch) = sent(TAG, &Header { build: "noarch", ..PLAIN }, over, ALLOWED);
+    assert_eq!(noarch, stays);
+    assert!(stays || arches == "x86_64", "{arches}");
 }
 
+/// The tag's own spelling, whatever repositories and people call it.
+#[rstest]
+#[case("i386 x86_64", "", "i386 x86_64")]
+#[case("i586 x86_64", "i686", "i586")]
+#[case("armv7hnl aarch64", "armv7hl", "armv7hnl")]
+#[case::two_of_a_family("i586 i686 x86_64", "", "i586 i686 x86_64")]
+#[case::one_of_them("i586 i686 x86_64", "i686", "i686")]
+#[case::both_of_them("i586 i686 x86_64", "i386", "i586 i686")]
+#[case::neither("i586 i686 x86_64", "^i686", "x86_64")]
+#[case("ppc64p7 ppc64le", "", "ppc64p7 ppc64le")]
+fn spelled_as_the_tag_has_it(#[case] tag: &str, #[case] over: &str, #[case] expected: &str) {
+    assert_eq!(
+        sent(tag, &PLAIN, over, "").0.split(' ').collect::<std::collections::BTreeSet<_>>(),
+        names(expected).iter().map(Name::as_str).collect()
+    );
+}
+
+/// While the tag is not known, packages tell how it spells its architectures, else what is usual does.
 #[test]
-fn tag_without_arches() {
-    let got = set("", &PLAIN, "", "");
-    assert_eq!(got.why_empty().unwrap(), "no architecture to build on: the build tag has none");
+fn without_a_tag() {
+    let mut c = collection("", "");
+    let p = package("i686 armv7hl x86_64", &PLAIN, "");
+    assert_eq!(build_arches(&c, &p).0, names("armv7hl i686 x86_64"));
+    let of_packages = |name: &str| crate::fold::ArchResolution {
+        repo_id: None,
+        attachment: None,
+        group_ok: None,
+        group_repo: None,
+        problems: Vec::new(),
+        of_packages: Some(name.into()),
+    };
+    c.arches.insert("i386".into(), of_packages("i586"));
+    assert_eq!(build_arches(&c, &p).0, names("armv7hl i586 x86_64"));
+    c.tag_arches = names("x86_64 i686");
+    assert_eq!(build_arches(&c, &p).0, names("i686 x86_64"), "and a tag that lost one does not build for it");
 }
 
+/// Never resolved: what the override says of what there is, else Koji decides.
 #[test]
-fn dropped_keep_their_spelling() {
-    let got = set("i686 x86_64 s390x", &Header { exclude: "i686", ..PLAIN }, "", "x86_64");
-    let dropped: Vec<_> = got.dropped.iter().map(|d| (d.arch.as_str(), d.reason)).collect();
-    assert_eq!(dropped, [("i686", DropReason::Excluded), ("s390x", DropReason::NotInPolicy)]);
-    assert_eq!(got.why_empty(), None);
-}
-
-/// What is sent to Koji.
-#[rstest]
-#[case::t38("x86_64", PLAIN, "", Some("x86_64"))]
-#[case::t40_noarch_maven(TAG, Header { build: "noarch", ..PLAIN }, "", None)]
-#[case::t42(TAG, PLAIN, "x86_64 armhfp", Some("x86_64 armhfp"))]
-#[case::original_spelling("i686 x86_64", PLAIN, "", Some("i686 x86_64"))]
-#[case::mixed_with_noarch(TAG, Header { exclusive: "x86_64 noarch", ..PLAIN }, "", None)]
-fn koji_option(#[case] tag: &str, #[case] header: Header<'_>, #[case] over: &str, #[case] sent: Option<&str>) {
-    assert_eq!(set(tag, &header, over, ALLOWED).koji_option().as_deref(), sent);
-}
-
-#[rstest]
-#[case::t84("^x86_64", "^x86_64")]
-#[case::t83_commas("x86_64, i386", "x86_64 i386")]
-#[case::normalised("  ^i686   aarch64 i686 ", "^i686 ^aarch64")]
-fn override_reads_and_writes(#[case] text: &str, #[case] normal: &str) {
-    let over: ArchOverride = text.parse().unwrap();
-    assert_eq!(over.to_string(), normal);
-    assert_eq!(normal.parse(), Ok(over.clone()));
-    assert_eq!(over.check(&[]), Ok(()));
-}
-
-#[rstest]
-#[case("", ArchOverrideError::Empty)]
-#[case(" , ", ArchOverrideError::Empty)]
-#[case("^", ArchOverrideError::NotAName("^".into()))]
-#[case("^^x86_64", ArchOverrideError::NotAName("^^x86_64".into()))]
-#[case("x86-64", ArchOverrideError::NotAName("x86-64".into()))]
-#[case("x86_64 ^i386", ArchOverrideError::Mixed("^i386".into()))]
-fn bad_overrides(#[case] text: &str, #[case] error: ArchOverrideError) {
-    assert_eq!(text.parse::<ArchOverride>(), Err(error.clone()));
-    assert_eq!(error.class(), Class::Rejected);
-}
-
-#[test]
-fn override_is_bounded() {
-    assert_eq!("a ".repeat(600).parse::<ArchOverride>(), Err(ArchOverrideError::TooLong));
-    let many: String = (0..33).map(|n| format!("a{n} ")).collect();
-    assert_eq!(many.parse::<ArchOverride>(), Err(ArchOverrideError::TooLong));
-}
-
-/// T84: `asdf` is refused, unless the tag really has such an arch.
-#[rstest]
-#[case("asdf", "", false)]
-#[case("x86_64 ^asdf", "", false)]
-#[case("^asdf", "", false)]
-#[case("asdf", "asdf", true)]
-#[case("^i686 ^x86_64_v2", "x86_64_v2", true)]
-#[case("riscv64 noarch armv7hl i586", "", true)]
-fn override_names_are_checked(#[case] text: &str, #[case] tag: &str, #[case] accepted: bool) {
-    let result = text.parse::<ArchOverride>().and_then(|o| o.check(&names(tag)));
-    assert_eq!(result.is_ok(), accepted, "{result:?}");
+fn never_resolved() {
+    let c = collection("i686 x86_64 s390x", "");
+    let with = |over: &str| Package { verdicts: Vec::new(), ..package("x86_64", &PLAIN, over) };
+    assert_eq!(build_arches(&c, &with("")), (Vec::new(), false));
+    assert_eq!(build_arches(&c, &with("i386 x86_64 aarch64")), (names("i686 x86_64"), false));
+    assert_eq!(build_arches(&c, &with("^s390x i686")), (names("x86_64"), false));
 }
 
 #[rstest]

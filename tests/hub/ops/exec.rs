@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use koschei::model::arch::canonical;
+
 use super::super::fault::Fault;
 use super::super::rows::*;
 use super::super::tx::Tx;
@@ -312,8 +314,9 @@ impl Tx<'_> {
         let wanted = job.opts.get("arch_override").and_then(V::as_str).filter(|o| !o.is_empty());
         let mut arches = place.arches.clone();
         if let Some(wanted) = wanted {
-            let wanted: Vec<&str> = wanted.split([' ', ',']).filter(|a| !a.is_empty()).collect();
-            arches.retain(|a| wanted.contains(&a.as_str()));
+            // As kojid: the names as they came, of those whose family the tag has.
+            let has = |a: &&str| place.arches.iter().any(|of_tag| canonical(of_tag) == canonical(a));
+            arches = wanted.split([' ', ',']).filter(|a| !a.is_empty()).filter(has).map(str::to_owned).collect();
         }
         arches.retain(|a| {
             (exclusive.is_empty() || exclusive.contains(a) || exclusive.iter().any(|e| e == "noarch"))

@@ -1,0 +1,206 @@
+//! Which names of architectures there are, and which one somebody probably meant.
+
+/// Those Fedora and its relatives build for today: what somebody most probably meant.
+const COMMON: [&str; 10] =
+    ["x86_64", "aarch64", "ppc64le", "s390x", "i686", "riscv64", "armv7hl", "noarch", "loongarch64", "x86_64_v2"];
+
+/// Every name rpm can build for or runs on (`rpmrc` of rpm 4.20 and 6.0: `arch_canon`, `arch_compat`, `buildarchtranslate`), and the
+/// two that only Koji has (`koji.canonArch`: `arm`, `armhfp`). Sorted.
+const KNOWN: [&str; 104] = [
+    "IP",
+    "aarch64",
+    "alpha",
+    "alphaev5",
+    "alphaev56",
+    "alphaev6",
+    "alphaev67",
+    "alphapca56",
+    "amd64",
+    "arm",
+    "armhfp",
+    "armv3l",
+    "armv4b",
+    "armv4l",
+    "armv4tl",
+    "armv5tejl",
+    "armv5tel",
+    "armv5tl",
+    "armv6hl",
+    "armv6l",
+    "armv7hl",
+    "armv7hnl",
+    "armv7l",
+    "armv8hcnl",
+    "armv8hl",
+    "armv8hnl",
+    "armv8l",
+    "atariclone",
+    "atarist",
+    "atariste",
+    "ataritt",
+    "athlon",
+    "axp",
+    "em64t",
+    "falcon",
+    "fat",
+    "geode",
+    "hades",
+    "hppa1.0",
+    "hppa1.1",
+    "hppa1.2",
+    "hppa2.0",
+    "i370",
+    "i386",
+    "i486",
+    "i586",
+    "i686",
+    "ia32e",
+    "ia64",
+    "loongarch64",
+    "m68k",
+    "m68kmint",
+    "milan",
+    "mips",
+    "mips64",
+    "mips64el",
+    "mips64r6",
+    "mips64r6el",
+    "mipsel",
+    "mipsr6",
+    "mipsr6el",
+    "noarch",
+    "parisc",
+    "pentium3",
+    "pentium4",
+    "powerpc",
+    "powerppc",
+    "ppc",
+    "ppc32dy4",
+    "ppc64",
+    "ppc64iseries",
+    "ppc64le",
+    "ppc64p7",
+    "ppc64pseries",
+    "ppc8260",
+    "ppc8560",
+    "ppciseries",
+    "ppcpseries",
+    "riscv",
+    "riscv64",
+    "rs6000",
+    "s390",
+    "s390x",
+    "sgi",
+    "sh",
+    "sh3",
+    "sh4",
+    "sh4a",
+    "sparc",
+    "sparc64",
+    "sparc64v",
+    "sparcv8",
+    "sparcv9",
+    "sparcv9v",
+    "sun4",
+    "sun4c",
+    "sun4d",
+    "sun4m",
+    "sun4u",
+    "x86_64",
+    "x86_64_v2",
+    "x86_64_v3",
+    "x86_64_v4",
+    "xtensa",
+];
+
+/// What others call architectures that have another name here.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("386", "i386"),
+    ("arm64", "aarch64"),
+    ("armhf", "armv7hl"),
+    ("loong64", "loongarch64"),
+    ("powerpc64le", "ppc64le"),
+    ("ppc64el", "ppc64le"),
+    ("x64", "x86_64"),
+    ("x86", "i686"),
+    ("x86-64", "x86_64"),
+];
+
+/// Most letters that may be wrong in a name for which another is offered.
+const WRONG_MAX: usize = 2;
+
+/// Whether rpm or Koji has an architecture of this name. `src` and `nosrc` are none: nothing is built on them.
+pub fn is_known(name: &str) -> bool {
+    KNOWN.binary_search(&name).is_ok()
+}
+
+/// The known name nearest to one that is not: what others call it, or at most two letters added, left out, changed or swapped, and
+/// fewer than half of it. Of equally near ones a common one. Cost: O(known · length²).
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let lower = name.to_ascii_lowercase();
+    if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower) {
+        return Some(ours);
+    }
+    let wrong = |known: &&'static str| (distance(&lower, known), *known);
+    let (wrong, known) = COMMON.iter().chain(&KNOWN).map(wrong).min_by_key(|(wrong, _)| *wrong)?;
+    (wrong <= WRONG_MAX && 2 * wrong < lower.len()).then_some(known)
+}
+
+/// How many letters must be added, left out, changed, or swapped with the next, to come from one text to the other (optimal string
+/// alignment). More than [`WRONG_MAX`] in length is not looked at, so that long texts cost nothing.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len().abs_diff(b.len()) > WRONG_MAX {
+        return usize::MAX;
+    }
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(KNOWN.is_sorted() && COMMON.iter().all(|c| is_known(c)));
+        assert!(ELSEWHERE.iter().all(|(theirs, ours)| is_known(ours) && !is_known(theirs)));
+    }
+
+    #[rstest]
+    #[case("aarhc64", Some("aarch64"))]
+    #[case("aarch46", Some("aarch64"))]
+    #[case("x8664", Some("x86_64"))]
+    #[case("X86_64", Some("x86_64"))]
+    #[case("x86-64", Some("x86_64"))]
+    #[case("s309x", Some("s390x"))]
+    #[case("ppc64el", Some("ppc64le"))]
+    #[case("ppc64-le", Some("ppc64le"))]
+    #[case("i866", Some("i686"))]
+    #[case("armv7h", Some("armv7hl"))]
+    #[case("arm64", Some("aarch64"))]
+    #[case("riscv46", Some("riscv64"))]
+    #[case("noarhc", Some("noarch"))]
+    #[case("asdf", None)]
+    #[case("src", None)]
+    #[case("", None)]
+    #[case("a_name_much_longer_than_any", None)]
+    fn nearest_names(#[case] name: &str, #[case] expected: Option<&str>) {
+        assert!(!is_known(name));
+        assert_eq!(nearest(name), expected);
+    }
+}
