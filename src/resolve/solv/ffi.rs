@@ -4,9 +4,10 @@
 //! * A [`Pool`] owns everything libsolv allocates for it and frees it once, in `Drop`. Repositories live as long as their pool.
 //!   A solver lives inside [`Pool::solve`] and is freed, by a guard, before anything else can touch the pool.
 //! * It is neither `Send` nor `Sync`: libsolv fills caches even on look-ups. Each thread makes its own pool.
-//! * An [`Id`] or [`SolvableId`] cannot be made up outside this module, and every one that comes back is checked against the
-//!   tables of the pool that is asked before libsolv uses it as an index: one of another pool gives a wrong answer or a
-//!   panic, never a wild access.
+//! * libsolv's numbers and pointers are wrapped by type: a [`Text`] is a string, a [`Dep`] a string or a relation, a
+//!   [`SolvableId`] a package, a [`Repo`] a repository. None can be made up outside this module, and each knows its pool by a
+//!   number no other pool of the process ever has. A call with one of another pool, dropped or not, panics before libsolv
+//!   sees it. What a pool has numbered it keeps as long as it lives, so that those of the same pool are never too large.
 //! * [`Pool::providers`] and [`Pool::solve`] panic unless [`Pool::index`] came after the last change of packages.
 //! * Pointers libsolv returns are valid until its next call at most: they are copied before this module returns.
 //! * Text with a NUL byte never reaches libsolv.
@@ -15,6 +16,7 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::repodata::{Op, RichOp};
 
@@ -112,7 +114,6 @@ unsafe extern "C" {
 
     static koschei_prereqmarker: RawId;
     static koschei_filemarker: RawId;
-    fn koschei_id_exists(pool: *const RawPool, id: RawId) -> c_int;
     fn koschei_installable(pool: *const RawPool, p: RawId) -> c_int;
     fn koschei_arch_score(pool: *const RawPool, arch: RawId) -> RawId;
     fn koschei_arch_color(pool: *mut RawPool, arch: RawId) -> u8;
@@ -127,18 +128,72 @@ unsafe extern "C" {
     fn koschei_queue_elements(queue: *const RawQueue) -> *const RawId;
 }
 
-/// A string or a dependency inside the pool that made it.
+/// Which pool something is of. No two pools of a process have the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct PoolNumber(u32);
+
+impl PoolNumber {
+    fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
+        Self(next.expect("a process makes fewer than 2³² pools"))
+    }
+}
+
+/// A string inside the pool that made it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Id(RawId);
+pub(super) struct Text {
+    pool: PoolNumber,
+    raw: RawId,
+}
+
+/// A dependency inside the pool that made it: a name, or a relation of two dependencies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Dep {
+    pool: PoolNumber,
+    raw: RawId,
+}
+
+impl From<Text> for Dep {
+    fn from(name: Text) -> Self {
+        Self { pool: name.pool, raw: name.raw }
+    }
+}
 
 /// A package inside the pool that made it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct SolvableId(RawId);
+pub(super) struct SolvableId {
+    pool: PoolNumber,
+    raw: RawId,
+}
 
 impl SolvableId {
     /// Position in the pool. 0 is nothing, 1 the system itself, ours begin at 2.
     pub(super) fn index(self) -> usize {
-        usize::try_from(self.0).expect("solvable numbers are never negative")
+        usize::try_from(self.raw).expect("solvable numbers are never negative")
+    }
+}
+
+/// A repository of one pool, and its packages, which are numbered without a gap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repo {
+    pool: PoolNumber,
+    raw: NonNull<RawRepo>,
+    first: RawId,
+    count: RawId,
+}
+
+impl Repo {
+    /// Position in the pool of the first package, or of the one that would be.
+    pub(super) fn first(&self) -> usize {
+        usize::try_from(self.first).expect("solvable numbers are never negative")
+    }
+
+    /// The package in a place.
+    pub(super) fn nth(&self, place: usize) -> SolvableId {
+        let place = RawId::try_from(place).ok().filter(|place| *place < self.count);
+        let place = place.expect("a package of this repository");
+        SolvableId { pool: self.pool, raw: self.first + place }
     }
 }
 
@@ -184,7 +239,7 @@ pub(super) struct HasNul;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Job {
     /// Something that provides this.
-    Provides(Id),
+    Provides(Dep),
     /// One of these packages.
     OneOf(Vec<SolvableId>),
 }
@@ -201,6 +256,7 @@ pub(super) enum Solved {
 /// libsolv's pool.
 pub(super) struct Pool {
     raw: NonNull<RawPool>,
+    number: PoolNumber,
     /// Solvables there are, the first two being libsolv's own.
     solvables: RawId,
     /// The provides are indexed.
@@ -209,17 +265,13 @@ pub(super) struct Pool {
     _thread: PhantomData<*mut ()>,
 }
 
-/// A repository of one pool.
-#[derive(Clone, Copy)]
-pub(super) struct Repo(NonNull<RawRepo>);
-
 impl Pool {
     /// A pool with RPM's rules in which the packages of `arch` and of those compatible with it are installable.
     pub(super) fn new(arch: &str) -> Result<Self, HasNul> {
         let arch = CString::new(arch).map_err(|_| HasNul)?;
         // SAFETY: no precondition; libsolv aborts when memory is out, so the result is not null.
         let raw = NonNull::new(unsafe { pool_create() }).expect("pool_create aborts rather than return null");
-        let pool = Self { raw, solvables: 2, indexed: false, _thread: PhantomData };
+        let pool = Self { raw, number: PoolNumber::next(), solvables: 2, indexed: false, _thread: PhantomData };
         // SAFETY: the pool is ours and empty, which pool_setdisttype asks for; the text ends with NUL and is copied.
         // Debian builds libsolv for deb packages, Fedora so that a 32-bit and a 64-bit package of one name may be installed
         // together: say both, so that the answer does not depend on who built the library.
@@ -232,14 +284,15 @@ impl Pool {
     }
 
     /// The number of a text.
-    pub(super) fn intern(&mut self, text: &str) -> Result<Id, HasNul> {
+    pub(super) fn intern(&mut self, text: &str) -> Result<Text, HasNul> {
         let text = CString::new(text).map_err(|_| HasNul)?;
         // SAFETY: the text ends with NUL and is copied.
-        Ok(Id(unsafe { pool_str2id(self.raw.as_ptr(), text.as_ptr(), 1) }))
+        let raw = unsafe { pool_str2id(self.raw.as_ptr(), text.as_ptr(), 1) };
+        Ok(Text { pool: self.number, raw })
     }
 
     /// `name op evr`.
-    pub(super) fn relation(&mut self, name: Id, op: Op, evr: Id) -> Id {
+    pub(super) fn relation(&mut self, name: Text, op: Op, evr: Text) -> Dep {
         let flags = match op {
             Op::Lt => REL_LT,
             Op::Le => REL_LT | REL_EQ,
@@ -247,11 +300,11 @@ impl Pool {
             Op::Ge => REL_GT | REL_EQ,
             Op::Gt => REL_GT,
         };
-        self.rel(name, evr, flags)
+        self.rel(name.into(), evr.into(), flags)
     }
 
     /// A rich dependency of two parts.
-    pub(super) fn rich(&mut self, op: RichOp, left: Id, right: Id) -> Id {
+    pub(super) fn rich(&mut self, op: RichOp, left: Dep, right: Dep) -> Dep {
         let flags = match op {
             RichOp::And => REL_AND,
             RichOp::Or => REL_OR,
@@ -264,90 +317,78 @@ impl Pool {
         self.rel(left, right, flags)
     }
 
-    fn rel(&mut self, left: Id, right: Id, flags: c_int) -> Id {
-        self.check_id(left);
-        self.check_id(right);
-        // SAFETY: both numbers exist in this pool.
-        Id(unsafe { pool_rel2id(self.raw.as_ptr(), left.0, right.0, flags, 1) })
+    fn rel(&mut self, left: Dep, right: Dep, flags: c_int) -> Dep {
+        self.check(left.pool);
+        self.check(right.pool);
+        // SAFETY: both are of this pool.
+        let raw = unsafe { pool_rel2id(self.raw.as_ptr(), left.raw, right.raw, flags, 1) };
+        Dep { pool: self.number, raw }
     }
 
-    /// A repository with `count` packages without any content, numbered upwards from the one returned, without gap after those
-    /// before. Of several repositories the higher priority wins.
+    /// A repository with `count` packages without any content, numbered upwards without gap after those of the repositories before.
+    /// Of several repositories the higher priority wins.
     /// `None` when there would be more packages than libsolv can number.
-    pub(super) fn add_repo(&mut self, name: &CStr, count: usize, priority: i32) -> Option<(Repo, SolvableId)> {
+    pub(super) fn add_repo(&mut self, name: &CStr, count: usize, priority: i32) -> Option<Repo> {
         let count = RawId::try_from(count).ok()?;
         let solvables = self.solvables.checked_add(count)?;
         self.indexed = false;
         // SAFETY: the name is copied; the repository belongs to the pool and is freed with it.
-        let repo = NonNull::new(unsafe { repo_create(self.raw.as_ptr(), name.as_ptr()) })?;
+        let raw = NonNull::new(unsafe { repo_create(self.raw.as_ptr(), name.as_ptr()) })?;
+        let repo = Repo { pool: self.number, raw, first: self.solvables, count };
         // SAFETY: the repository was just made.
-        unsafe { koschei_set_priority(repo.as_ptr(), priority) };
-        if count == 0 {
-            return Some((Repo(repo), SolvableId(self.solvables)));
+        unsafe { koschei_set_priority(raw.as_ptr(), priority) };
+        if count > 0 {
+            // SAFETY: the repository was just made by this pool.
+            let first = unsafe { repo_add_solvable_block(raw.as_ptr(), count) };
+            assert_eq!(first, self.solvables, "libsolv numbers solvables upwards");
+            self.solvables = solvables;
         }
-        // SAFETY: the repository was just made by this pool.
-        let first = unsafe { repo_add_solvable_block(repo.as_ptr(), count) };
-        assert_eq!(first, self.solvables, "libsolv numbers solvables upwards");
-        self.solvables = solvables;
-        Some((Repo(repo), SolvableId(first)))
+        Some(repo)
     }
 
-    /// The package `offset` places after `first`.
-    pub(super) fn nth(&self, first: SolvableId, offset: usize) -> SolvableId {
-        let offset = RawId::try_from(offset).unwrap_or(RawId::MAX);
-        let p = first.0.saturating_add(offset);
-        self.check(SolvableId(p));
-        SolvableId(p)
-    }
-
-    fn check(&self, p: SolvableId) {
-        assert!((2..self.solvables).contains(&p.0), "solvable {} is not of this pool", p.0);
-    }
-
-    fn check_id(&self, id: Id) {
-        // SAFETY: only compares the number with the sizes of the pool's tables.
-        let exists = unsafe { koschei_id_exists(self.raw.as_ptr(), id.0) };
-        assert!(exists != 0, "id {:#x} is not of this pool", id.0);
+    /// Everything that goes to libsolv goes through here first.
+    fn check(&self, pool: PoolNumber) {
+        assert_eq!(pool, self.number, "of another pool");
     }
 
     /// Could be installed: not a source package, of a fitting architecture.
     pub(super) fn installable(&self, p: SolvableId) -> bool {
-        self.check(p);
-        // SAFETY: p exists.
-        unsafe { koschei_installable(self.raw.as_ptr(), p.0) != 0 }
+        self.check(p.pool);
+        // SAFETY: p is of this pool.
+        unsafe { koschei_installable(self.raw.as_ptr(), p.raw) != 0 }
     }
 
     /// libsolv's score of an architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half its class.
-    pub(super) fn arch_score(&self, arch: Id) -> u32 {
-        self.check_id(arch);
-        // SAFETY: compares the number with the size of the table before it looks.
-        let score = unsafe { koschei_arch_score(self.raw.as_ptr(), arch.0) };
+    pub(super) fn arch_score(&self, arch: Text) -> u32 {
+        self.check(arch.pool);
+        // SAFETY: a string of this pool; the number is compared with the size of the table.
+        let score = unsafe { koschei_arch_score(self.raw.as_ptr(), arch.raw) };
         u32::try_from(score).unwrap_or(0)
     }
 
     /// Architectures that share a bit are not installed side by side under one name.
-    pub(super) fn arch_color(&mut self, arch: Id) -> u8 {
-        self.check_id(arch);
-        // SAFETY: the number exists in this pool.
-        unsafe { koschei_arch_color(self.raw.as_ptr(), arch.0) }
+    pub(super) fn arch_color(&mut self, arch: Text) -> u8 {
+        self.check(arch.pool);
+        // SAFETY: a string of this pool; libsolv compares the number with the size of its table.
+        unsafe { koschei_arch_color(self.raw.as_ptr(), arch.raw) }
     }
 
     /// Sets what a package is called.
-    pub(super) fn set_nevra(&mut self, p: SolvableId, name: Id, evr: Id, arch: Id) {
-        self.check(p);
-        for id in [name, evr, arch] {
-            self.check_id(id);
+    pub(super) fn set_nevra(&mut self, p: SolvableId, name: Text, evr: Text, arch: Text) {
+        for pool in [p.pool, name.pool, evr.pool, arch.pool] {
+            self.check(pool);
         }
-        // SAFETY: p and the ids exist.
-        unsafe { koschei_set_nevra(self.raw.as_ptr(), p.0, name.0, evr.0, arch.0) }
+        self.indexed = false;
+        // SAFETY: all are of this pool.
+        unsafe { koschei_set_nevra(self.raw.as_ptr(), p.raw, name.raw, evr.raw, arch.raw) }
     }
 
     /// Appends to a list; a repetition is dropped. Cheap only while one list is filled at a time.
-    pub(super) fn add_dep(&mut self, p: SolvableId, list: List, dep: Id, place: Place) {
-        self.check(p);
-        self.check_id(dep);
+    pub(super) fn add_dep(&mut self, p: SolvableId, list: List, dep: Dep, place: Place) {
+        self.check(p.pool);
+        self.check(dep.pool);
         self.indexed = false;
-        // SAFETY: p exists and belongs to a repository, as only add_repo makes packages; the markers are constants.
+        // SAFETY: both are of this pool, and p of a repository, as only add_repo makes packages; the markers are constants.
         unsafe {
             let marker = match place {
                 Place::Only => 0,
@@ -355,7 +396,7 @@ impl Pool {
                 Place::Pre => koschei_prereqmarker,
                 Place::File => koschei_filemarker,
             };
-            koschei_add_dep(self.raw.as_ptr(), p.0, list as c_int, dep.0, marker);
+            koschei_add_dep(self.raw.as_ptr(), p.raw, list as c_int, dep.raw, marker);
         }
     }
 
@@ -372,26 +413,27 @@ impl Pool {
 
     /// Regards the packages of a repository as installed. Call [`Pool::index`] afterwards.
     pub(super) fn set_installed(&mut self, repo: Repo) {
+        self.check(repo.pool);
         self.indexed = false;
-        // SAFETY: a Repo is only made by add_repo and lives as long as its pool.
-        unsafe { pool_set_installed(self.raw.as_ptr(), repo.0.as_ptr()) }
+        // SAFETY: of this pool, with which its repositories live.
+        unsafe { pool_set_installed(self.raw.as_ptr(), repo.raw.as_ptr()) }
     }
 
     /// All packages that provide a dependency, in ascending order. [`Pool::index`] comes before.
-    pub(super) fn providers(&mut self, dep: Id) -> Vec<SolvableId> {
+    pub(super) fn providers(&mut self, dep: Dep) -> Vec<SolvableId> {
         assert!(self.indexed, "Pool::index comes before Pool::providers");
-        self.check_id(dep);
+        self.check(dep.pool);
         let mut found = Vec::new();
         // SAFETY: index() has built the tables; the list ends with 0 and is copied before the pool is used again.
         unsafe {
-            let mut p = koschei_whatprovides(self.raw.as_ptr(), dep.0);
+            let mut p = koschei_whatprovides(self.raw.as_ptr(), dep.raw);
             while *p != 0 {
-                found.push(SolvableId(*p));
+                found.push(SolvableId { pool: self.number, raw: *p });
                 p = p.add(1);
             }
         }
         // The system itself (rpmlib and the like) is no package.
-        found.retain(|p| p.0 > 1);
+        found.retain(|p| p.raw > 1);
         found
     }
 
@@ -402,12 +444,12 @@ impl Pool {
         for job in jobs {
             let (how, what) = match job {
                 Job::Provides(dep) => {
-                    self.check_id(*dep);
-                    (SOLVER_SOLVABLE_PROVIDES, dep.0)
+                    self.check(dep.pool);
+                    (SOLVER_SOLVABLE_PROVIDES, dep.raw)
                 }
                 Job::OneOf(packages) => {
-                    packages.iter().for_each(|&p| self.check(p));
-                    let ids: Vec<RawId> = packages.iter().map(|p| p.0).collect();
+                    packages.iter().for_each(|p| self.check(p.pool));
+                    let ids: Vec<RawId> = packages.iter().map(|p| p.raw).collect();
                     let count = c_int::try_from(ids.len()).unwrap_or(c_int::MAX);
                     // SAFETY: the ids are copied into the pool's table.
                     let list = unsafe { pool_ids2whatprovides(self.raw.as_ptr(), ids.as_ptr(), count) };
@@ -437,7 +479,8 @@ impl Pool {
         let decisions = Queue::new();
         // SAFETY: as above; solver_solve has been called.
         unsafe { solver_get_decisionqueue(raw, decisions.0.as_ptr()) };
-        Solved::Installed(decisions.to_vec().into_iter().filter(|&p| p > 1).map(SolvableId).collect())
+        let there = decisions.to_vec().into_iter().filter(|&p| p > 1);
+        Solved::Installed(there.map(|raw| SolvableId { pool: self.number, raw }).collect())
     }
 }
 

@@ -7,8 +7,10 @@
 //! A pool is bound to its thread; every thread makes its own from the shared universe (0.2 s for 63,000 packages).
 
 mod ffi;
+#[cfg(test)]
+mod tests;
 
-use self::ffi::{HasNul, Id, Job, List, Place, Pool, SolvableId, Solved};
+use self::ffi::{Dep, HasNul, Job, List, Place, Pool, Repo, SolvableId, Solved};
 use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{DepEvr, DepId, Dependency, DependencyError, Package, RepoContent, Rich};
@@ -52,11 +54,12 @@ pub(super) struct Wish(Job);
 pub(super) struct Solver {
     pool: Pool,
     /// Per [`DepId`].
-    deps: Vec<Id>,
-    first: SolvableId,
+    deps: Vec<Dep>,
+    /// The repositories, whose packages follow one another as in the universe.
+    repos: Vec<Repo>,
     packages: usize,
     /// Copies of the base packages that count as installed, and where each came from.
-    base: Option<(SolvableId, Vec<PkgId>)>,
+    base: Option<(Repo, Vec<PkgId>)>,
 }
 
 impl Solver {
@@ -65,23 +68,21 @@ impl Solver {
         let nul = |HasNul| ResolveError::Nul;
         let content = universe.content();
         let mut pool = Pool::new(universe.arch()).map_err(nul)?;
-        let mut first = None;
+        let mut repos = Vec::new();
         for (packages, priority) in universe.repositories() {
-            let (_, start) = pool.add_repo(c"repo", packages, priority).ok_or(ResolveError::TooMany)?;
-            first.get_or_insert(start);
+            repos.push(pool.add_repo(c"repo", packages, priority).ok_or(ResolveError::TooMany)?);
         }
-        let first = first.expect("a RepoContent is at least one repository");
         let mut deps = Vec::with_capacity(content.dependencies().len());
         for dependency in content.dependencies() {
             deps.push(match dependency_id(&mut pool, dependency) {
                 Ok(id) => id,
                 // A rich dependency that is not understood: nothing provides it, and the problem text shows it.
-                Err(_) => pool.intern(&dependency.name).map_err(nul)?,
+                Err(_) => pool.intern(&dependency.name).map_err(nul)?.into(),
             });
         }
-        let mut solver = Self { pool, deps, first, packages: content.packages().len(), base: None };
+        let mut solver = Self { pool, deps, repos, packages: content.packages().len(), base: None };
         for (offset, package) in content.packages().iter().enumerate() {
-            let p = solver.pool.nth(first, offset);
+            let p = solver.nth(offset);
             solver.fill(p, package, content, universe).map_err(nul)?;
         }
         solver.pool.index();
@@ -110,7 +111,7 @@ impl Solver {
         }
         for path in package.files.iter().filter(|path| universe.is_file_dependency(path)) {
             let path = pool.intern(path)?;
-            pool.add_dep(p, List::Provides, path, Place::File);
+            pool.add_dep(p, List::Provides, path.into(), Place::File);
         }
         for requirement in &package.requires {
             let place = if requirement.pre { Place::Pre } else { Place::Normal };
@@ -136,14 +137,12 @@ impl Solver {
     /// Makes the packages of `base` installed ones. Once per solver.
     pub(super) fn install(&mut self, base: &[PkgId], universe: &Universe) -> Result<(), ResolveError> {
         let nul = |HasNul| ResolveError::Nul;
-        let (repo, first) =
-            self.pool.add_repo(c"installed", base.len(), INSTALLED_PRIORITY).ok_or(ResolveError::TooMany)?;
+        let repo = self.pool.add_repo(c"installed", base.len(), INSTALLED_PRIORITY).ok_or(ResolveError::TooMany)?;
         let content = universe.content();
         for (offset, id) in base.iter().enumerate() {
-            let p = self.pool.nth(first, offset);
-            self.fill(p, universe.package(*id), content, universe).map_err(nul)?;
+            self.fill(repo.nth(offset), universe.package(*id), content, universe).map_err(nul)?;
         }
-        self.base = Some((first, base.to_vec()));
+        self.base = Some((repo, base.to_vec()));
         self.pool.set_installed(repo);
         self.pool.index();
         Ok(())
@@ -171,11 +170,11 @@ impl Solver {
         let Some(path) = dependency.path() else { return Ok((None, Vec::new())) };
         let mut owners: Vec<SolvableId> = Vec::new();
         for owner in universe.owners(path) {
-            owners.push(self.pool.nth(self.first, owner.index()));
+            owners.push(self.nth(owner.index()));
         }
-        if let Some((first, base)) = &self.base {
+        if let Some((repo, base)) = &self.base {
             let copies = base.iter().enumerate().filter(|(_, id)| universe.owners(path).contains(id));
-            owners.extend(copies.map(|(offset, _)| self.pool.nth(*first, offset)));
+            owners.extend(copies.map(|(offset, _)| repo.nth(offset)));
         }
         owners.retain(|&p| self.pool.installable(p));
         if owners.is_empty() {
@@ -207,28 +206,36 @@ impl Solver {
     }
 
     fn package(&self, p: SolvableId) -> PkgId {
-        let offset = p.index() - self.first.index();
+        let offset = p.index() - self.repos.first().map_or(0, Repo::first);
         if offset < self.packages {
             return PkgId::from_index(offset);
         }
-        let (first, base) = self.base.as_ref().expect("there are no other packages before install()");
-        base[p.index() - first.index()]
+        let (repo, base) = self.base.as_ref().expect("there are no other packages before install()");
+        base[p.index() - repo.first()]
+    }
+
+    /// A package of the universe.
+    fn nth(&self, index: usize) -> SolvableId {
+        let start = self.repos.first().map_or(0, Repo::first);
+        let after = self.repos.partition_point(|repo| repo.first() - start <= index);
+        let repo = &self.repos[after.checked_sub(1).expect("a RepoContent is at least one repository")];
+        repo.nth(index - (repo.first() - start))
     }
 }
 
 /// The number of a dependency inside the pool.
-fn dependency_id(pool: &mut Pool, dependency: &Dependency) -> Result<Id, DependencyError> {
+fn dependency_id(pool: &mut Pool, dependency: &Dependency) -> Result<Dep, DependencyError> {
     if dependency.is_rich() && dependency.relation.is_none() {
         return rich_id(pool, &Rich::parse(&dependency.name)?);
     }
     let nul = |HasNul| DependencyError::Form { text: dependency.to_string().replace('\0', "\\0") };
     let name = pool.intern(&dependency.name).map_err(nul)?;
-    let Some(relation) = &dependency.relation else { return Ok(name) };
+    let Some(relation) = &dependency.relation else { return Ok(name.into()) };
     let evr = pool.intern(&relation.evr.to_string()).map_err(nul)?;
     Ok(pool.relation(name, relation.op, evr))
 }
 
-fn rich_id(pool: &mut Pool, rich: &Rich) -> Result<Id, DependencyError> {
+fn rich_id(pool: &mut Pool, rich: &Rich) -> Result<Dep, DependencyError> {
     match rich {
         Rich::Plain(dependency) => dependency_id(pool, dependency),
         Rich::Node(op, left, right) => {

@@ -29,12 +29,6 @@ _Static_assert(SOLVABLE_PROVIDES < SOLVABLE_ENHANCES, "the dependency keys are o
 const Id koschei_prereqmarker = SOLVABLE_PREREQMARKER;
 const Id koschei_filemarker = SOLVABLE_FILEMARKER;
 
-int koschei_id_exists(const Pool *pool, Id id) {
-    if (ISRELDEP(id))
-        return GETRELID(id) > 0 && GETRELID(id) < (unsigned int)pool->nrels;
-    return id >= 0 && id < pool->ss.nstrings;
-}
-
 int koschei_installable(const Pool *pool, Id p) {
     return pool_installable(pool, pool_id2solvable(pool, p));
 }
