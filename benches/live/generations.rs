@@ -131,6 +131,7 @@ impl Distribution {
         sources.iter_mut().zip(needers).for_each(|(s, n)| s.needers = n);
         let comps = binary.join("repodata/comps.xml");
         let group = load_groups(&comps).unwrap().installed("build").unwrap();
+        let group = group.into_iter().map(|member| member.name).collect();
         Self { entries, sources, exact, comps: std::fs::read(comps).unwrap(), group }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::resolve::{ResolveArgs, ResolveCliError};
-use crate::repodata::{RepoContent, RepoDir, load_groups, load_merged};
+use crate::repodata::{Member, RepoContent, RepoDir, load_groups, load_merged};
 use crate::resolve::{Priority, ResolveError, Universe};
 
 /// Architectures Koji names repositories after.
@@ -107,7 +107,7 @@ pub(super) fn build_group(
     args: &ResolveArgs,
     repos: &[RepoArg],
     content: &RepoContent,
-) -> Result<Vec<String>, ResolveCliError> {
+) -> Result<Vec<Member>, ResolveCliError> {
     let read;
     for problem in &content.group_problems {
         eprintln!("warning: a repository's own groups are passed over: failed to {problem}");

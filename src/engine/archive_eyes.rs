@@ -20,7 +20,7 @@ use crate::koji::files::Mirror;
 use crate::koji::{Archive, ArchivedRepo};
 use crate::model::arch::{canonical, of_packages};
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
-use crate::repodata::{RepoContent, RepoDir, load_build_names, load_groups};
+use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
 use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};
 
 /// Below this many source packages a second thread costs more than it brings.
@@ -289,7 +289,7 @@ pub(super) fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &st
 }
 
 /// Members of the build group: as Koji writes them beside the repository, else as the metadata have them.
-pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<String>, NotSeen> {
+pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<Member>, NotSeen> {
     let beside = dir.join(GROUPS);
     let read;
     let groups = if beside.exists() {
@@ -305,7 +305,7 @@ pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<S
 }
 
 /// Digest of everything the verdicts depend on.
-fn inputs(primary: &str, group: &[String], sources: &[Wanted], mode: Mode) -> String {
+fn inputs(primary: &str, group: &[Member], sources: &[Wanted], mode: Mode) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -313,7 +313,13 @@ fn inputs(primary: &str, group: &[String], sources: &[Wanted], mode: Mode) -> St
     };
     add(mode.as_str());
     add(primary);
-    group.iter().for_each(|g| add(g));
+    for member in group {
+        add(&member.name);
+        // What has a condition is told from what has none; without any the digest is what it always was.
+        if mode == Mode::Two && (member.requires.is_some() || member.base_arch_only) {
+            add(&format!("{:?} {}", member.requires, member.base_arch_only));
+        }
+    }
     for s in sources {
         add(&s.nvr.to_string());
         add(s.excluded.as_deref().unwrap_or(""));

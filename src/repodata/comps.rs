@@ -5,7 +5,7 @@ use std::io::BufRead;
 
 use super::error::RepodataError;
 use super::limits::Limits;
-use super::xml::{Node, Xml};
+use super::xml::{Node, Tag, Xml};
 
 /// How strongly a group wants a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,10 +23,27 @@ pub enum MemberKind {
 /// One `<packagereq>`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
-    /// A package name; Koji also lets it be a capability or a path.
+    /// A package name; Koschei also lets it be a capability or a path.
     pub name: String,
     /// How strongly.
     pub kind: MemberKind,
+    /// Only if this is there (`requires`). dnf goes by this attribute, whatever the kind is.
+    pub requires: Option<String>,
+    /// Only packages of the base architecture (`basearchonly`).
+    pub base_arch_only: bool,
+}
+
+impl From<&str> for Member {
+    /// A mandatory member without conditions.
+    fn from(name: &str) -> Self {
+        Self { name: name.to_owned(), kind: MemberKind::Mandatory, requires: None, base_arch_only: false }
+    }
+}
+
+impl From<String> for Member {
+    fn from(name: String) -> Self {
+        Self::from(name.as_str())
+    }
 }
 
 /// The groups of a comps file.
@@ -57,12 +74,11 @@ impl Groups {
         }
     }
 
-    /// What a builder installs of a group: its mandatory and default members, in file order. `None`: no such group.
-    /// Source: mock's `@build`; Koschei takes the same two kinds.
-    pub fn installed(&self, id: &str) -> Option<Vec<String>> {
+    /// What a builder may install of a group: all members but the optional ones, in file order. `None`: no such group.
+    /// Source: dnf's default of `group_package_types` (mandatory, default, conditional). Koschei leaves out the conditional ones.
+    pub fn installed(&self, id: &str) -> Option<Vec<Member>> {
         let members = self.groups.get(id)?;
-        let wanted = members.iter().filter(|m| matches!(m.kind, MemberKind::Mandatory | MemberKind::Default));
-        Some(wanted.map(|m| m.name.clone()).collect())
+        Some(members.iter().filter(|m| m.kind != MemberKind::Optional).cloned().collect())
     }
 
     /// Adds the groups of another file. Groups with the same id are joined, as inside one file (and as by dnf).
@@ -89,16 +105,11 @@ fn group<R: BufRead>(xml: &mut Xml<'_, R>) -> Result<(String, Vec<Member>), Repo
                 "id" => id = xml.text()?.trim().to_owned(),
                 "packagelist" => {}
                 "packagereq" => {
-                    let kind = tag.attribute("type");
-                    let kind = match kind.map_err(|e| xml.error(e))?.as_deref() {
-                        Some("default") => MemberKind::Default,
-                        Some("optional") => MemberKind::Optional,
-                        Some("conditional") => MemberKind::Conditional,
-                        _ => MemberKind::Mandatory,
-                    };
+                    let member = member(&tag);
+                    let member = member.map_err(|e| xml.error(e))?;
                     let name = xml.text()?.trim().to_owned();
                     if !name.is_empty() {
-                        members.push(Member { name, kind });
+                        members.push(Member { name, ..member });
                     }
                 }
                 _ => xml.skip()?,
@@ -108,6 +119,20 @@ fn group<R: BufRead>(xml: &mut Xml<'_, R>) -> Result<(String, Vec<Member>), Repo
             Node::Close | Node::Text(_) | Node::Other => {}
         }
     }
+}
+
+/// What the attributes say.
+fn member(tag: &Tag<'_>) -> Result<Member, String> {
+    let attribute = |name| Ok::<_, String>(tag.attribute(name)?.unwrap_or_default().trim().to_owned());
+    let kind = match attribute("type")?.as_str() {
+        "default" => MemberKind::Default,
+        "optional" => MemberKind::Optional,
+        "conditional" => MemberKind::Conditional,
+        _ => MemberKind::Mandatory,
+    };
+    let requires = Some(attribute("requires")?).filter(|r| !r.is_empty());
+    let base_arch_only = attribute("basearchonly")?.eq_ignore_ascii_case("true");
+    Ok(Member { name: String::new(), kind, requires, base_arch_only })
 }
 
 #[cfg(test)]
@@ -120,14 +145,20 @@ mod tests {
         <group><id>build</id><name xml:lang="de">B&amp;au</name><packagelist>
         <packagereq type="mandatory">bash</packagereq><packagereq type="default">sed</packagereq>
         <packagereq type="optional">vi</packagereq><packagereq type="conditional" requires="x">y</packagereq>
-        <packagereq>tar</packagereq></packagelist></group>
+        <packagereq basearchonly="true" requires="">tar</packagereq></packagelist></group>
         <group><id>empty</id></group></comps>"#;
 
     #[test]
-    fn mandatory_and_default_members_are_installed() {
+    fn all_but_optional_members_are_installed() {
         let groups = Groups::parse(COMPS.as_bytes(), "comps.xml", &Limits::default()).unwrap();
-        assert_eq!(groups.installed("build").unwrap(), ["bash", "sed", "tar"]);
-        assert_eq!(groups.installed("empty").unwrap(), [""; 0]);
+        let mut sed = Member::from("sed");
+        sed.kind = MemberKind::Default;
+        let mut y = Member::from("y");
+        (y.kind, y.requires) = (MemberKind::Conditional, Some("x".to_owned()));
+        let mut tar = Member::from("tar");
+        tar.base_arch_only = true;
+        assert_eq!(groups.installed("build").unwrap(), ["bash".into(), sed, y, tar]);
+        assert_eq!(groups.installed("empty").unwrap(), []);
         assert_eq!(groups.installed("srpm-build"), None);
         assert_eq!(groups.ids().collect::<Vec<_>>(), ["build", "empty"]);
     }

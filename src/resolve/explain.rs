@@ -121,7 +121,7 @@ impl<'p> Explainer<'p> {
             let requirement = match (at.from, at.origin) {
                 (Some((_, dep)), _) => content.dependency(dep).to_string(),
                 (None, Origin::BuildRequires) => build_requires[at.root].as_ref().to_owned(),
-                (None, Origin::Group) => self.prepared.members()[at.root].0.to_string(),
+                (None, Origin::Group) => self.prepared.members()[at.root].name().to_owned(),
             };
             steps.push(Step { requirement, package: closure[place] });
             let Some((before, _)) = at.from else { break };
@@ -155,11 +155,14 @@ impl<'p> Explainer<'p> {
         }
         let prepared = self.prepared;
         let mut reached: Vec<Option<Reached>> = vec![None; closure.len()];
-        let asked: Vec<Option<Dependency>> =
-            build_requires.iter().map(|text| Dependency::parse(text.as_ref()).ok()).collect();
-        self.spread(Origin::BuildRequires, asked.iter().map(Option::as_ref), closure, &mut reached);
+        let (native, universe) = (prepared.native(), prepared.universe());
+        let asked = build_requires.iter().map(|text| {
+            let dependency = Dependency::parse(text.as_ref()).ok()?;
+            Some(Need::of_source(&dependency, native, universe))
+        });
+        self.spread(Origin::BuildRequires, asked, closure, &mut reached);
         if with_group {
-            let members = prepared.members().iter().map(|(dependency, _)| Some(dependency));
+            let members = prepared.members().iter().map(|member| Some(member.need(native, universe)));
             self.spread(Origin::Group, members, closure, &mut reached);
         }
         for id in closure {
@@ -169,19 +172,18 @@ impl<'p> Explainer<'p> {
     }
 
     /// Breadth first from the requirements of an origin, to packages not reached before.
-    fn spread<'d>(
+    fn spread(
         &mut self,
         origin: Origin,
-        roots: impl Iterator<Item = Option<&'d Dependency>>,
+        roots: impl Iterator<Item = Option<Need>>,
         closure: &[PkgId],
         reached: &mut [Option<Reached>],
     ) {
         let prepared = self.prepared;
         let mut queue: Vec<usize> = Vec::new();
         let mut found = Vec::new();
-        for (root, dependency) in roots.enumerate() {
-            let Some(dependency) = dependency else { continue };
-            let need = Need::of_source(dependency, prepared.native(), prepared.universe());
+        for (root, need) in roots.enumerate() {
+            let Some(need) = need else { continue };
             need.fulfilled(&|id| self.places[id.index()].is_some(), &mut found);
             self.enter(&mut found, Reached { origin, distance: 1, from: None, root }, reached, &mut queue);
         }

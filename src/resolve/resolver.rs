@@ -8,10 +8,11 @@ use super::change::Installed;
 use super::distance::Distances;
 use super::error::ResolveError;
 use super::explain::Explainer;
+use super::member::GroupMember;
 use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish};
 use super::solv::Solver;
 use super::universe::{PkgId, Universe};
-use crate::repodata::Dependency;
+use crate::repodata::{Dependency, Member};
 
 /// How the build group and the BuildRequires come together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -57,7 +58,8 @@ pub struct GroupVerdict {
     pub closure: Vec<PkgId>,
     /// Why not: one text per problem, further lines after the first begin with ` - `.
     pub problems: Vec<String>,
-    /// Members that nothing provides. They are passed over, as by mock and Koschei.
+    /// Members that are not there: in [`Mode::Two`] no package has that name, in [`Mode::Joint`] nothing provides it. They are passed
+    /// over, as by mock and Koschei.
     pub skipped: Vec<String>,
 }
 
@@ -103,30 +105,24 @@ pub struct Prepared<'u> {
     solvers: Solvers,
     group: GroupVerdict,
     /// The members that exist.
-    members: Vec<(Dependency, Wish)>,
+    members: Vec<GroupMember>,
     base: Option<NativeBase>,
 }
 
 impl<'u> Prepared<'u> {
     pub(super) fn new(
         universe: &'u Universe,
-        group: &[String],
+        group: &[Member],
         mode: Mode,
         solvers: Solvers,
     ) -> Result<Self, ResolveError> {
         let native = Native::new(universe)?;
         let mut verdict = GroupVerdict::default();
-        let mut members = Vec::new();
-        for member in group {
-            let wish = Dependency::parse(member).and_then(|d| Ok((native.wish(&d, universe)?, d)));
-            match wish {
-                Ok((wish, dependency)) if !wish.is_empty() => members.push((dependency, wish)),
-                Ok(_) | Err(_) => verdict.skipped.push(member.clone()),
-            }
-        }
+        let (members, skipped) = GroupMember::all(group, mode, universe, &native);
+        verdict.skipped = skipped;
         let answer = match solvers {
             Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
-            Solvers::Both | Solvers::NativeAlone => native.search(None).solve(members.iter().map(|(_, wish)| wish)),
+            Solvers::Both | Solvers::NativeAlone => native.search(None).solve(members.iter().map(GroupMember::wish)),
         };
         match answer {
             NativeAnswer::Closure(closure) => {
@@ -135,8 +131,7 @@ impl<'u> Prepared<'u> {
             }
             NativeAnswer::Unsolvable | NativeAnswer::Handover(_) => {
                 let mut solver = Solver::new(universe)?;
-                let wishes =
-                    members.iter().filter_map(|(d, _)| solver.select(d, universe).ok().and_then(|(wish, _)| wish));
+                let wishes = members.iter().filter_map(|member| member.for_libsolv(&mut solver, universe));
                 let wishes = wishes.collect::<Vec<_>>();
                 match solver.solve(wishes) {
                     Ok(closure) => {
@@ -190,7 +185,7 @@ impl<'u> Prepared<'u> {
     }
 
     /// The members of the group that exist.
-    pub(super) fn members(&self) -> &[(Dependency, Wish)] {
+    pub(super) fn members(&self) -> &[GroupMember] {
         &self.members
     }
 
@@ -291,7 +286,7 @@ impl Resolver<'_> {
         let known: Vec<Known> = build_requires.iter().map(|text| self.known(text.as_ref())).collect();
         let mut wishes: Vec<&Wish> = Vec::new();
         if prepared.mode == Mode::Joint {
-            wishes.extend(prepared.members.iter().map(|(_, wish)| wish));
+            wishes.extend(prepared.members.iter().map(GroupMember::wish));
         }
         for (text, wish) in build_requires.iter().zip(&known) {
             let text = text.as_ref();
@@ -372,11 +367,12 @@ impl Resolver<'_> {
     fn ask_libsolv(&mut self, known: &[Known]) -> Result<Vec<PkgId>, Vec<String>> {
         let prepared = self.prepared;
         let solver = self.solver.get_or_insert_with(|| prepared.libsolv());
-        let members = prepared.members.iter().map(|(dependency, _)| dependency);
-        let group = members.filter(|_| prepared.mode == Mode::Joint);
         let asked = known.iter().filter_map(|k| k.as_ref().as_ref().ok()).map(|(dependency, _)| dependency);
         let mut wishes = Vec::new();
-        for dependency in group.chain(asked) {
+        if prepared.mode == Mode::Joint {
+            wishes.extend(prepared.members.iter().filter_map(|member| member.for_libsolv(solver, prepared.universe)));
+        }
+        for dependency in asked {
             match solver.select(dependency, prepared.universe) {
                 Ok((Some(wish), _)) => wishes.push(wish),
                 Ok((None, _)) if dependency.is_rich() && prepared.mode == Mode::Two => {

@@ -10,7 +10,7 @@ use super::error::ResolveError;
 use super::priority::Priority;
 use super::resolver::{Mode, Prepared, Solvers};
 use crate::model::Nevra;
-use crate::repodata::{Dependency, Package, RepoContent, Rich};
+use crate::repodata::{Dependency, Member, Package, RepoContent, Rich};
 
 /// Number of a package inside one [`Universe`]: its position in `primary.xml`, after the packages of the
 /// repositories before. Two packages with the same NEVRA (a
@@ -95,12 +95,12 @@ impl Universe {
         self
     }
 
-    /// Resolves the build group; `group` are its members, in order.
+    /// Resolves the build group; `group` are its members, in order: [`Groups::installed`](crate::repodata::Groups::installed), or names.
     ///
     /// # Errors
     /// [`ResolveError::Nul`]. A group that cannot be installed is not an error but [`Prepared::group`]'s answer.
     /// Cost: turning the repository into rules (0.3 s for 63,000 packages).
-    pub fn prepare(&self, group: &[String], mode: Mode) -> Result<Prepared<'_>, ResolveError> {
+    pub fn prepare<M: Clone + Into<Member>>(&self, group: &[M], mode: Mode) -> Result<Prepared<'_>, ResolveError> {
         self.prepare_with(group, mode, Solvers::default())
     }
 
@@ -108,8 +108,14 @@ impl Universe {
     ///
     /// # Errors
     /// As [`Universe::prepare`].
-    pub fn prepare_with(&self, group: &[String], mode: Mode, solvers: Solvers) -> Result<Prepared<'_>, ResolveError> {
-        Prepared::new(self, group, mode, solvers)
+    pub fn prepare_with<M: Clone + Into<Member>>(
+        &self,
+        group: &[M],
+        mode: Mode,
+        solvers: Solvers,
+    ) -> Result<Prepared<'_>, ResolveError> {
+        let group: Vec<Member> = group.iter().cloned().map(Into::into).collect();
+        Prepared::new(self, &group, mode, solvers)
     }
 
     /// What was loaded.

@@ -4,6 +4,7 @@
 mod amqp;
 mod amqp_follow;
 mod amqp_refused;
+mod as_mock;
 mod audit;
 mod bad_input;
 mod bench_quick;

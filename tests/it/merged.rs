@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use koschei::repodata::{Limits, RepoContent, RepoDir, RepodataError, load_merged, primary};
+use koschei::repodata::{Limits, Member, RepoContent, RepoDir, RepodataError, load_merged, primary};
 use koschei::resolve::{Mode, Priority, Resolution, Solvers, Universe};
 use proptest::prelude::*;
 use rstest::rstest;
@@ -29,7 +29,7 @@ fn universe(parts: &[(&[Pkg], i32)]) -> Universe {
 /// Asks both solvers everything in both modes. Returns the answers of the first mode asked, and how many were handed over.
 fn compare(
     universe: &Universe,
-    group: &[String],
+    group: &[Member],
     questions: &[Vec<String>],
 ) -> Result<(Vec<Resolution>, usize), String> {
     let (mut answers, mut handed) = (Vec::new(), 0);
@@ -52,6 +52,10 @@ fn compare(
     }
     answers.truncate(questions.len());
     Ok((answers, handed))
+}
+
+fn members(text: &str) -> Vec<Member> {
+    words(text).into_iter().map(Member::from).collect()
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -99,7 +103,7 @@ fn priorities(
     #[case] expected: &str,
 ) {
     let universe = universe(&[(&own(), own_priority), (&external(), external_priority)]);
-    let (answers, _) = compare(&universe, &words(group), &[words(requires)]).unwrap();
+    let (answers, _) = compare(&universe, &members(group), &[words(requires)]).unwrap();
     let names = universe.names(&answers[0].closure).join(" ").replace(".x86_64", "");
     assert_eq!(names, expected);
 }
@@ -133,7 +137,7 @@ fn updates_of_the_base(#[values(-1, 0, 1, 99)] first: i32, #[values(-1, 0, 1, 99
     ];
     let universe = universe(&[(&base, first), (&other, second)]);
     let questions = ["virt", "virt >= 1", "virt = 2", "new", "m > 1", "m, virt", "o, new", "cap, virt"].map(words);
-    compare(&universe, &words("m = 1"), &questions).unwrap();
+    compare(&universe, &members("m = 1"), &questions).unwrap();
 }
 
 /// Found by `random_repositories_and_priorities`: a candidate for an update of the base that can never be installed still makes
@@ -147,7 +151,7 @@ fn a_broken_update_of_the_base_counts() {
     ];
     let second = [pkg("n2-1-1.x86_64").provides(&["c3"]).requires(&["nothing"]), pkg("n2-1-1.x86_64")];
     let universe = universe(&[(&first, 99), (&second, 99)]);
-    compare(&universe, &words("n2"), &[words("c2")]).unwrap();
+    compare(&universe, &members("n2"), &[words("c2")]).unwrap();
 }
 
 /// Found by `random_repositories_and_priorities`: a provide that is written twice counts once when candidates are compared.
@@ -236,7 +240,7 @@ fn files_and_groups_across_repositories() {
     let open = |names: &[&str]| names.iter().map(|n| RepoDir::open(dir.path().join(n)).unwrap()).collect::<Vec<_>>();
     let merged = load_merged(&open(&["1", "2"]), ["/usr/share/other"]).unwrap();
     assert_eq!(merged.packages()[2].files, ["/usr/share/of-b", "/usr/share/other"]);
-    assert_eq!(merged.groups.as_ref().unwrap().installed("build").unwrap(), ["tool", "b"]);
+    assert_eq!(merged.groups.as_ref().unwrap().installed("build").unwrap(), ["tool", "b"].map(Member::from));
     let broken = dir.path().join("2/repodata/primary.xml");
     std::fs::write(&broken, "<metadata/>").unwrap();
     let error = load_merged(&open(&["1", "2"]), []).unwrap_err();
@@ -421,6 +425,7 @@ fn random_repositories_and_priorities() {
     proptest!(config, |(World { parts, group, questions } in worlds())| {
         let parts: Vec<(&[Pkg], i32)> = parts.iter().map(|(packages, priority)| (packages.as_slice(), *priority)).collect();
         let universe = universe(&parts);
+        let group: Vec<Member> = group.into_iter().map(Member::from).collect();
         match compare(&universe, &group, &questions) {
             Ok((answers, handed)) => {
                 let (solved, all) = counts.get();

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use koschei::repodata::{Member, MemberKind};
 use koschei::resolve::{Handover, Mode, Resolution, Solvers, Universe};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -56,7 +57,7 @@ impl Any {
 #[derive(Clone, Debug)]
 struct World {
     packages: Vec<Any>,
-    group: Vec<String>,
+    group: Vec<Member>,
     questions: Vec<Vec<String>>,
 }
 
@@ -79,7 +80,7 @@ impl Maker {
         let mut maker = Self { rng, names, capabilities, arches };
         let mut world = World {
             packages: (0..size).map(|_| maker.package()).collect(),
-            group: maker.list(4, Self::name),
+            group: (0..maker.rng.random_range(0..=4)).map(|_| maker.member()).collect(),
             questions: (0..maker.rng.random_range(1..=6)).map(|_| maker.list(5, Self::dep)).collect(),
         };
         if maker.rng.random_bool(0.4) {
@@ -122,6 +123,16 @@ impl Maker {
         } else {
             format!("c{}", self.rng.random_range(0..self.capabilities))
         }
+    }
+
+    /// Mostly without conditions.
+    fn member(&mut self) -> Member {
+        let mut member = Member::from(self.name());
+        if self.rng.random_bool(0.1) {
+            (member.kind, member.requires) = (MemberKind::Conditional, Some(self.name()));
+        }
+        member.base_arch_only = self.rng.random_bool(0.05);
+        member
     }
 
     fn version(&mut self) -> &'static str {
@@ -442,12 +453,13 @@ fn the_modes_differ() {
         pkg("gawk-1-1.noarch").provides(&["awk"]),
         pkg("mawk-1-1.noarch").provides(&["awk"]),
         pkg("bash-1-1.noarch"),
+        pkg("scripts-1-1.noarch").requires(&["awk"]),
     ]);
     for solvers in [Solvers::Both, Solvers::Libsolv] {
-        let two = ask(&universe, &["bash", "awk"], &["mawk"], Mode::Two, solvers);
-        assert_eq!(universe.names(&two.closure), ["bash-0:1-1.noarch", "gawk-0:1-1.noarch", "mawk-0:1-1.noarch"]);
-        let joint = ask(&universe, &["bash", "awk"], &["mawk"], Mode::Joint, solvers);
-        assert_eq!(universe.names(&joint.closure), ["bash-0:1-1.noarch", "mawk-0:1-1.noarch"]);
+        let group = ["bash", "scripts"];
+        let names = |mode| universe.names(&ask(&universe, &group, &["mawk"], mode, solvers).closure).join(" ");
+        assert_eq!(names(Mode::Two), "bash-0:1-1.noarch gawk-0:1-1.noarch mawk-0:1-1.noarch scripts-0:1-1.noarch");
+        assert_eq!(names(Mode::Joint), "bash-0:1-1.noarch mawk-0:1-1.noarch scripts-0:1-1.noarch");
     }
 }
 
@@ -491,7 +503,7 @@ fn ten_thousand_providers(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
 #[rstest]
 fn the_check_notices(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = universe(&[pkg("a-1-1.noarch").provides(&["c"]), pkg("b-1-1.noarch").provides(&["c"])]);
-    let prepared = universe.prepare(&[], mode).unwrap();
+    let prepared = universe.prepare(&[""; 0], mode).unwrap();
     let mut resolver = prepared.resolver();
     let answer = resolver.resolve(&["c"]);
     assert_eq!(resolver.check(&["c"], &answer), None);

@@ -266,7 +266,7 @@ fn rich_dependency_nested_200_deep(#[values(Mode::Joint, Mode::Two)] mode: Mode)
         pkg("unclosed-1-1.noarch").requires(&["(a or"]),
     ];
     let universe = Universe::load(Arc::new(content(&packages)), "x86_64").unwrap();
-    let prepared = universe.prepare(&[], mode).unwrap();
+    let prepared = universe.prepare(&[""; 0], mode).unwrap();
     let mut resolver = prepared.resolver().with_distances();
     let answer = resolver.resolve(&["deep"]);
     assert!(!answer.ok && answer.problems[0].contains("nothing provides ("), "{:?}", answer.problems);
@@ -288,7 +288,7 @@ fn rich_dependency_nested_200_deep(#[values(Mode::Joint, Mode::Two)] mode: Mode)
 #[case::rich("(gcc or", "rich dependency")]
 fn odd_build_requires(#[case] text: &str, #[case] expected: &str, #[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = Universe::load(Arc::new(content(&[pkg("gcc-1-1.x86_64")])), "x86_64").unwrap();
-    let answer = universe.prepare(&[], mode).unwrap().resolver().resolve(&["gcc", text]);
+    let answer = universe.prepare(&[""; 0], mode).unwrap().resolver().resolve(&["gcc", text]);
     assert_eq!(answer.problems.len(), 1);
     assert!(answer.problems[0].contains(expected), "{:?}", answer.problems);
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use koschei::repodata::{RepoDir, load_arches, load_builds, load_groups, load_repo_info};
+use koschei::repodata::{Member, RepoDir, load_arches, load_builds, load_groups, load_repo_info};
 use koschei::resolve::{BuildRequires, Installed, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, changes};
 use serde_json::{Value, json};
 
@@ -57,8 +57,8 @@ impl Sources {
 /// One recorded repository and architecture.
 struct Recorded {
     universe: Universe,
-    group: Vec<String>,
-    srpm_group: Option<Vec<String>>,
+    group: Vec<Member>,
+    srpm_group: Option<Vec<Member>>,
 }
 
 impl Recorded {

@@ -62,7 +62,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     /// Joint mode finds a set whenever there is one, and only then; its set is valid. So does mode two, where the group need not
-    /// be in it, as long as the group itself can be installed.
+    /// be in it, as long as the group itself can be installed; there its members are packages.
     #[test]
     fn verdict_and_closure(
         packages in prop::collection::vec(small(), 1..8),
@@ -72,15 +72,16 @@ proptest! {
         let built: Vec<Pkg> = packages.iter().enumerate().map(|(i, s)| package(i, s)).collect();
         let universe = Universe::load(Arc::new(content(&built)), "x86_64").unwrap();
         let everything = (1usize << packages.len()) - 1;
-        let needed: Vec<u8> = group.iter().copied().filter(|c| provides(&packages, everything, &[*c])).chain(wanted.clone()).collect();
+        let together: Vec<u8> = group.iter().copied().filter(|c| provides(&packages, everything, &[*c])).chain(wanted.clone()).collect();
         let enough = |set: usize, all: &[u8]| valid(&packages, set) && all.iter().all(|c| provides(&packages, set, &[*c]));
         let possible = |all: &[u8]| (0..=everything).any(|set| enough(set, all));
-        let installable = possible(&needed[..needed.len() - wanted.len()]);
+        let members = group.iter().filter(|&&p| usize::from(p) < packages.len()).fold(0, |set, p| set | 1 << p);
+        let installable = (0..=everything).any(|set| set & members == members && valid(&packages, set));
 
-        let names = |caps: &[u8]| caps.iter().map(|c| format!("c{c}")).collect::<Vec<_>>();
-        for mode in [Mode::Joint, Mode::Two] {
-            let answer = universe.prepare(&names(&group), mode).unwrap().resolver().with_distances().resolve(&names(&wanted));
-            let asked = if mode == Mode::Joint { &needed } else { &wanted };
+        let names = |kind: char, of: &[u8]| of.iter().map(|c| format!("{kind}{c}")).collect::<Vec<_>>();
+        for (mode, kind, asked) in [(Mode::Joint, 'c', &together), (Mode::Two, 'p', &wanted)] {
+            let prepared = universe.prepare(&names(kind, &group), mode).unwrap();
+            let answer = prepared.resolver().with_distances().resolve(&names('c', &wanted));
             let expected = possible(asked) && (mode == Mode::Joint || installable);
             prop_assert_eq!(answer.ok, expected, "{:?}: {:?}", mode, answer.problems);
             prop_assert_eq!(answer.ok, answer.problems.is_empty());

@@ -11,6 +11,7 @@ use super::{ResolveArgs, ResolveCliError, bar, for_each, json_line, no_line, sou
 use crate::cli::cause_text::{culprit, effect, path};
 use crate::cli::repos::{self, RepoArg};
 use crate::cli::sources::Source;
+use crate::repodata::Member;
 use crate::resolve::{
     Change, Culprit, Effect, FirstCause, Generation, PackageChange, PkgId, Prepared, Resolution, Resolver, Universe,
     changes, first_causes, group_by_cause,
@@ -23,7 +24,7 @@ const CHANGES_SHOWN: usize = 5;
 struct Loaded {
     label: String,
     universe: Universe,
-    group: Vec<String>,
+    group: Vec<Member>,
     /// With their requirements as they are in this repository.
     sources: Arc<Vec<Source>>,
 }

@@ -67,7 +67,7 @@ impl Fact {
             Self::Asks { requirement } => requires.contains(requirement),
             Self::Member { requirement } => {
                 let group = generation.prepared;
-                let there = group.members().iter().any(|(member, _)| member.to_string() == *requirement);
+                let there = group.members().iter().any(|member| member.name() == requirement);
                 there || group.group().skipped.contains(requirement)
             }
             Self::Provides { key, unit, .. } => {

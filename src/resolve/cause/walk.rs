@@ -63,9 +63,9 @@ impl<'a> Walk<'a> {
     ) -> Self {
         let (old, new) = (&generations[resolved], &generations[generations.len() - 1]);
         let group = || {
-            new.prepared.members().iter().map(|(dependency, _)| Root {
-                text: dependency.to_string(),
-                dependency: Some(dependency.clone()),
+            new.prepared.members().iter().map(|member| Root {
+                text: member.name().to_owned(),
+                dependency: Some(member.dependency().clone()),
                 in_group: true,
             })
         };

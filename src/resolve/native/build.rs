@@ -170,6 +170,7 @@ impl<'u> Builder<'u> {
             found.push((p, partner));
         }
         for (p, partner) in found {
+            self.traits[p + 2].flags.set(Flags::INFERIOR);
             if let Some(partner) = partner {
                 let set = self.sets.intern(&[node(partner)]);
                 self.drafts.push(Draft { owner: node(p), rest: Rest::Set(set) });

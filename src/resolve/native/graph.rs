@@ -22,6 +22,8 @@ impl Flags {
     pub(super) const UNMODELLED: Self = Self(8);
     /// Has conditional recommends or suggests, supplements or enhances.
     pub(super) const WEAK: Self = Self(16);
+    /// Of an inferior architecture: one of the same name is of a better one.
+    pub(super) const INFERIOR: Self = Self(32);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -37,7 +37,7 @@ use self::search::Search;
 use self::state::{JOBS_MAX, Job};
 use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
-use crate::repodata::{Dependency, DependencyError, Rich};
+use crate::repodata::{Dependency, DependencyError, Package, Rich};
 
 /// A package as the solver numbers it: 1 is the system itself, packages of the repository follow in file order.
 type Node = u32;
@@ -165,6 +165,15 @@ impl<'u> Native<'u> {
         Ok(wish)
     }
 
+    /// One of these packages, whatever their architecture: libsolv is told that the architecture was chosen, so that it drops its rules
+    /// about inferior ones for all packages of those names. Where it has any, the question is its own.
+    pub(super) fn wish_for(&self, packages: &[PkgId]) -> Wish {
+        let matches: Vec<Node> = packages.iter().map(|id| node(id.index())).collect();
+        let inferior = |p: &Node| self.graph.traits[*p as usize].flags.has(Flags::INFERIOR);
+        let jobs = if matches.iter().any(inferior) { Jobs::Handover } else { Jobs::All(vec![self.job(&matches)]) };
+        Wish { matches, jobs }
+    }
+
     fn job(&self, members: &[Node]) -> Vec<Node> {
         members.iter().copied().filter(|&p| !self.graph.is_dead(p)).collect()
     }
@@ -242,6 +251,11 @@ impl<'u> Native<'u> {
 
 fn packages(nodes: &[Node]) -> Vec<PkgId> {
     nodes.iter().filter(|&&p| p != SYSTEM).map(|&p| PkgId::from_index(package(p))).collect()
+}
+
+/// Does a dependency of an `Obsoletes` name this package?
+pub(super) fn obsoletes(package: &Package, dependency: &Dependency) -> bool {
+    provides::matches_nevr(package, dependency)
 }
 
 /// Do two dependencies that are not rich speak of the same: one name, versions that have something in common?

@@ -61,6 +61,8 @@ const REL_UNLESS: c_int = 29;
 const SOLVER_SOLVABLE_PROVIDES: c_int = 0x03;
 const SOLVER_SOLVABLE_ONE_OF: c_int = 0x04;
 const SOLVER_INSTALL: c_int = 0x0100;
+const SOLVER_SETEVR: c_int = 0x0200_0000;
+const SOLVER_SETARCH: c_int = 0x0400_0000;
 const FLAG_ALLOW_DOWNGRADE: c_int = 1;
 const FLAG_ALLOW_VENDORCHANGE: c_int = 3;
 const FLAG_ALLOW_UNINSTALL: c_int = 4;
@@ -242,6 +244,8 @@ pub(super) enum Job {
     Provides(Dep),
     /// One of these packages.
     OneOf(Vec<SolvableId>),
+    /// The same; version and architecture count as chosen by who asks, so that rules about inferior architectures are dropped.
+    Chosen(Vec<SolvableId>),
 }
 
 /// What the solver said.
@@ -447,13 +451,14 @@ impl Pool {
                     self.check(dep.pool);
                     (SOLVER_SOLVABLE_PROVIDES, dep.raw)
                 }
-                Job::OneOf(packages) => {
+                Job::OneOf(packages) | Job::Chosen(packages) => {
                     packages.iter().for_each(|p| self.check(p.pool));
                     let ids: Vec<RawId> = packages.iter().map(|p| p.raw).collect();
                     let count = c_int::try_from(ids.len()).unwrap_or(c_int::MAX);
                     // SAFETY: the ids are copied into the pool's table.
                     let list = unsafe { pool_ids2whatprovides(self.raw.as_ptr(), ids.as_ptr(), count) };
-                    (SOLVER_SOLVABLE_ONE_OF, list)
+                    let set = if matches!(job, Job::Chosen(_)) { SOLVER_SETARCH | SOLVER_SETEVR } else { 0 };
+                    (SOLVER_SOLVABLE_ONE_OF | set, list)
                 }
             };
             queue.push(SOLVER_INSTALL | how);

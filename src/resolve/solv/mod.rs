@@ -189,6 +189,11 @@ impl Solver {
         dependency_id(&mut self.pool, dependency).map(|id| Wish(Job::Provides(id)))
     }
 
+    /// The wish for one of these packages, as libdnf asks for packages it has chosen by name.
+    pub(super) fn one_of(&self, packages: &[PkgId]) -> Wish {
+        Wish(Job::Chosen(packages.iter().map(|id| self.pool.nth(self.first, id.index())).collect()))
+    }
+
     /// Everything installed at the end, ascending; or the problems, each with its lines, the leading one first.
     pub(super) fn solve(&mut self, wishes: Vec<Wish>) -> Result<Vec<PkgId>, Vec<Vec<String>>> {
         let jobs: Vec<Job> = wishes.into_iter().map(|wish| wish.0).collect();

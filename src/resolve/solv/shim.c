@@ -19,6 +19,7 @@ _Static_assert(REL_AND == 16 && REL_OR == 17 && REL_WITH == 18 && REL_COND == 22
 _Static_assert(REL_ELSE == 26 && REL_WITHOUT == 28 && REL_UNLESS == 29, "ffi::REL_*");
 _Static_assert(SOLVER_SOLVABLE_PROVIDES == 0x03 && SOLVER_SOLVABLE_ONE_OF == 0x04, "ffi::SOLVER_*");
 _Static_assert(SOLVER_INSTALL == 0x0100, "ffi::SOLVER_*");
+_Static_assert(SOLVER_SETEVR == 0x02000000 && SOLVER_SETARCH == 0x04000000, "ffi::SOLVER_*");
 _Static_assert(SOLVER_FLAG_ALLOW_DOWNGRADE == 1 && SOLVER_FLAG_ALLOW_VENDORCHANGE == 3, "ffi::FLAG_*");
 _Static_assert(SOLVER_FLAG_ALLOW_UNINSTALL == 4, "ffi::FLAG_*");
 _Static_assert(SOLVER_FLAG_IGNORE_RECOMMENDED == 7 && SOLVER_FLAG_BEST_OBEY_POLICY == 12, "ffi::FLAG_*");
