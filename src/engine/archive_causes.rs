@@ -6,13 +6,13 @@ use super::archive_eyes::{ArchiveEyes, Wanted, group, translate, unreadable};
 use super::eyes::{NotSeen, Unit};
 use crate::model::arch::of_packages;
 use crate::model::{Name, RepoId};
-use crate::repodata::RepoDir;
+use crate::repodata::{Member, RepoDir};
 use crate::resolve::{FirstCause, Generation, Universe, first_causes};
 
 /// One of the two repositories, read.
 struct Loaded {
     universe: Universe,
-    group: Vec<String>,
+    group: Vec<Member>,
     sources: Vec<Wanted>,
 }
 
