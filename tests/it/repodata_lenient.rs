@@ -167,7 +167,7 @@ fn odd_dependencies(
     for mode in [Mode::Two, Mode::Joint] {
         let universe = Universe::load(Arc::new(content.clone()), "x86_64").unwrap();
         for solvers in [Solvers::Both, Solvers::Libsolv] {
-            let answer = universe.prepare_with(&[], mode, solvers).unwrap().resolver().resolve(&["gcc", "odd"]);
+            let answer = universe.prepare_with(&[""; 0], mode, solvers).unwrap().resolver().resolve(&["gcc", "odd"]);
             assert_eq!(
                 universe.names(&answer.closure),
                 ["gcc-0:1-1.noarch", "odd-0:1-1.noarch"],
@@ -192,7 +192,7 @@ fn odd_packages(#[case] package: &str, #[case] expected: &[Oddity], #[case] ther
     let oddities: Vec<Oddity> = content.oddities.counts().map(|(oddity, _)| oddity).collect();
     assert_eq!(oddities, expected);
     let universe = Universe::load(Arc::new(content), "x86_64").unwrap();
-    let answer = universe.prepare(&[], Mode::Two).unwrap().resolver().resolve(&["gcc"]);
+    let answer = universe.prepare(&[""; 0], Mode::Two).unwrap().resolver().resolve(&["gcc"]);
     assert_eq!(universe.names(&answer.closure), ["gcc-0:1-1.noarch"]);
     let names: Vec<String> = universe.ids().map(|id| universe.nevra(id).to_string()).collect();
     assert_eq!(names.split_last().unwrap().1, there);
@@ -242,7 +242,7 @@ fn long_chains(#[values("or", "and", "with", "if", "unless", "without")] op: &st
     assert_eq!(universe.content().oddities.counts().count(), 0);
     for mode in [Mode::Two, Mode::Joint] {
         let answers = [Solvers::Both, Solvers::Libsolv].map(|solvers| {
-            let answer = universe.prepare_with(&[], mode, solvers).unwrap().resolver().resolve(&["p"]);
+            let answer = universe.prepare_with(&[""; 0], mode, solvers).unwrap().resolver().resolve(&["p"]);
             universe.names(&answer.closure)
         });
         assert_eq!(answers[0], answers[1]);
@@ -259,7 +259,7 @@ fn versioned_paths(#[values("/bin/sh >= 1", "/usr/share/x = 7-1", "(/usr/share/x
     let universe = Universe::load(Arc::new(content), "x86_64").unwrap();
     for mode in [Mode::Two, Mode::Joint] {
         for solvers in [Solvers::Both, Solvers::Libsolv] {
-            let answer = universe.prepare_with(&[], mode, solvers).unwrap().resolver().resolve(&["p"]);
+            let answer = universe.prepare_with(&[""; 0], mode, solvers).unwrap().resolver().resolve(&["p"]);
             assert_eq!(
                 universe.names(&answer.closure),
                 ["owner-0:1-1.noarch", "p-0:1-1.noarch"],
