@@ -1,7 +1,8 @@
 //! `koschei resolve`: resolve source packages against a repository on disk, without any log or hub.
 //!
 //! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else a
-//! summary for people. That a package cannot be resolved is an answer, not a failure: the exit status is 0.
+//! summary for people. With `--jsonl` that a package cannot be resolved is an answer, and the exit status is 0; people and scripts that
+//! ask without it want to know whether it can, so that the exit status is 5 when it cannot.
 
 mod against;
 mod explain;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use self::summary::{Stats, Summary};
+use super::FOUND;
 use super::repos::{self, RepoArg};
 use super::sources::{self, Source};
 use crate::koji::SourcesError;
@@ -44,7 +46,7 @@ const WAITING_MAX: usize = 32;
 /// and `made_on`, the architecture requirements with one in them are of), or are given themselves.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl"
+    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl\n\nExit status 0: everything that was asked for resolves, or --jsonl says what does not; 5: something does not, or the build group does not; 3: there is no such architecture, package, or group."
 )]
 pub struct ResolveArgs {
     /// Directory of the binary repository (the one that holds repodata/); may be repeated. Of several the one with the lower
@@ -111,6 +113,9 @@ pub struct ResolveArgs {
     /// Print one line of JSON per source package
     #[arg(long)]
     pub jsonl: bool,
+    /// Exit with 5 when a source package or the build group does not resolve, also with --jsonl
+    #[arg(long, conflicts_with_all = ["who_needs", "against"])]
+    pub fail_unresolved: bool,
 }
 
 /// [`Mode`] on the command line.
@@ -201,10 +206,12 @@ pub enum ResolveCliError {
     #[error(transparent)]
     Srpm(#[from] SrpmError),
     /// `--packages` names something that is not there.
-    #[error("find source package {}: not in {path}", names.join(", "))]
+    #[error("find source package {}: not in {path}{}", names.join(", "), or_else(near))]
     NoPackage {
         /// Those not found.
         names: Vec<String>,
+        /// Those that look like the first.
+        near: Vec<String>,
         /// Where they were looked for.
         path: PathBuf,
     },
@@ -214,6 +221,10 @@ pub enum ResolveCliError {
     /// Standard output.
     #[error("write the answers")]
     Write(#[source] io::Error),
+}
+
+fn or_else(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
 }
 
 impl Classified for ResolveCliError {
@@ -240,23 +251,29 @@ impl Classified for ResolveCliError {
 pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
     let progress = io::stderr().is_terminal();
     let mut out = BufWriter::new(io::stdout().lock());
-    match run_to(args, &mut out, progress).and_then(|()| out.flush().map_err(ResolveCliError::Write)) {
+    let done = run_to(args, &mut out, progress);
+    match done.and_then(|done| out.flush().map(|()| done).map_err(ResolveCliError::Write)) {
         Err(ResolveCliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(false) if args.fail_unresolved || !args.jsonl => Ok(ExitCode::from(FOUND)),
+        Ok(_) => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// Runs the command on any writer; `progress` shows a bar on standard error.
-pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
+/// Runs the command on any writer; `progress` shows a bar on standard error. `false`: a source package, or the build group, does not
+/// resolve; where another question was asked (`--who-needs`, `--against`) it is always `true`.
+///
+/// # Errors
+/// [`ResolveCliError`].
+pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<bool, ResolveCliError> {
     if args.explain.is_some() {
         return explain::run(args, out);
     }
     if let Some(capability) = &args.who_needs {
-        return needers::run(args, capability, out, progress);
+        return needers::run(args, capability, out, progress).map(|()| true);
     }
     if !args.against.is_empty() {
-        return against::run(args, out, progress);
+        return against::run(args, out, progress).map(|()| true);
     }
     let mut stats = Stats::default();
     let arch = arch(args)?;
@@ -302,7 +319,7 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     if !args.jsonl {
         summary.print(out, &universe, args, &verdict).map_err(ResolveCliError::Write)?;
     }
-    Ok(())
+    Ok(verdict.ok && summary.all_resolve())
 }
 
 fn arch(args: &ResolveArgs) -> Result<String, ResolveCliError> {
@@ -389,6 +406,9 @@ struct Line<'a> {
     /// What the build group brought and the buildroot does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     erased: Vec<&'a str>,
+    /// Rich BuildRequires that were passed over, as nothing they name exists.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    skipped: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -415,6 +435,7 @@ fn write_line(
         not_for_this_arch: source.excluded,
         closure: None,
         erased: Vec::new(),
+        skipped: answer.map_or(&[], |a| &a.skipped),
         problems: None,
         count: None,
         digest: None,

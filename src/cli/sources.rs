@@ -101,6 +101,8 @@ fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, Resol
         return Ok(sources);
     }
     let all = wanted.clone();
+    let missing = wanted.iter().find(|name| !sources.iter().any(|s| s.label == **name));
+    let near = missing.map(|name| near(name, &sources)).unwrap_or_default();
     let chosen: Vec<Source> = sources.into_iter().filter(|s| all.contains(s.label.as_str())).collect();
     for source in &chosen {
         wanted.remove(source.label.as_str());
@@ -109,7 +111,47 @@ fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, Resol
         let places: Vec<&PathBuf> = args.buildrequires.iter().chain(&args.source).chain(&args.srpm).collect();
         let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
         let names = wanted.into_iter().map(str::to_owned).collect();
-        return Err(ResolveCliError::NoPackage { names, path: places.join(", ").into() });
+        return Err(ResolveCliError::NoPackage { names, near, path: places.join(", ").into() });
     }
     Ok(chosen)
+}
+
+/// Names shown of those that look alike.
+const NEAR_MAX: usize = 3;
+
+/// Labels that somebody may have meant: of the same package, else those that differ in the fewest letters, no more than a third of them.
+fn near(wanted: &str, sources: &[Source]) -> Vec<String> {
+    let labels = || sources.iter().map(|s| s.label.as_str());
+    let package = |label: &str| label.rsplitn(3, '-').nth(2).map(str::to_owned);
+    let own = package(wanted);
+    let same = |label: &&str| package(label).is_some_and(|name| name == wanted || own.as_ref() == Some(&name));
+    // A file of requirements has the newest last.
+    let mut found: Vec<String> = labels().filter(same).map(str::to_owned).collect();
+    found.reverse();
+    if found.is_empty() {
+        let mut measured: Vec<(usize, &str)> = labels().map(|label| (letters(wanted, label), label)).collect();
+        measured.sort_unstable();
+        let alike = measured.into_iter().filter(|(wrong, _)| 3 * wrong <= wanted.len());
+        found.extend(alike.map(|(_, label)| label.to_owned()));
+    }
+    found.truncate(NEAR_MAX);
+    found
+}
+
+/// How many letters must be added, left out or changed to come from one text to the other (Levenshtein); texts of very different length
+/// are not looked at.
+fn letters(a: &str, b: &str) -> usize {
+    if a.len().abs_diff(b.len()) > a.len() / 3 || a.len() > 200 {
+        return a.len().max(b.len());
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let here = (before + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            before = std::mem::replace(&mut row[j + 1], here);
+        }
+    }
+    row[b.len()]
 }

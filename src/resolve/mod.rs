@@ -21,6 +21,7 @@ mod native;
 mod need;
 mod needers;
 mod priority;
+mod problem;
 mod resolver;
 mod solv;
 mod universe;

@@ -10,6 +10,7 @@ use super::error::ResolveError;
 use super::explain::Explainer;
 use super::member::GroupMember;
 use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish};
+use super::problem;
 use super::solv::Solver;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Member};
@@ -302,6 +303,9 @@ impl Resolver<'_> {
             }
         }
         self.decide(&mut answer, wishes, &known, solvers);
+        if !answer.ok && self.texts {
+            self.name_rich(&mut answer, build_requires, &known);
+        }
         if answer.ok
             && let Some(distances) = &mut self.distances
         {
@@ -345,6 +349,22 @@ impl Resolver<'_> {
                 answer.closure = closure;
             }
             Err(problems) => answer.problems.extend(problems),
+        }
+    }
+
+    /// Says of rich BuildRequires what they lack, instead of texts that name nothing.
+    fn name_rich(&self, answer: &mut Resolution, build_requires: &[impl AsRef<str>], known: &[Known]) {
+        let read = |(text, known): (_, &'_ Known)| (text, Rc::clone(known));
+        let read: Vec<(&str, Known)> = build_requires.iter().map(AsRef::as_ref).zip(known).map(read).collect();
+        let asked: Vec<(&str, &Dependency)> = read
+            .iter()
+            .filter(|(text, _)| !answer.skipped.iter().any(|skipped| skipped == text))
+            .filter_map(|(text, known)| known.as_ref().as_ref().ok().map(|(dependency, _)| (*text, dependency)))
+            .collect();
+        let named = problem::of_rich(&asked, self.prepared);
+        if !named.is_empty() {
+            answer.problems.retain(|text| !problem::says_nothing(text));
+            answer.problems.extend(named);
         }
     }
 

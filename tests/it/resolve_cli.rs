@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::tempdir;
 
-use crate::tiny::{MetaFile, pkg, primary_xml, write_repo};
+use crate::tiny::{MetaFile, content, pkg, primary_xml, write_repo};
 
 #[derive(Parser)]
 struct Cli {
@@ -134,6 +134,8 @@ fn raw_requirements_of_the_hub() {
 
 #[rstest]
 #[case::unknown_package(&format!("{KOJI} --packages nothing-1-1"), "find source package nothing-1-1: not in")]
+#[case::near_package(&format!("{KOJI} --packages bahs-5.2.32-2.fc99"), "; did you mean bash-5.2.32-2.fc99")]
+#[case::only_a_name(&format!("{KOJI} --packages bash"), "; did you mean bash-5.")]
 #[case::no_repo(
     "--repo DATA/koji --buildrequires DATA/koji/buildrequires.jsonl",
     "name the directory that holds repodata/"
@@ -168,4 +170,86 @@ fn missing_build_group() {
     std::fs::create_dir(dir.path().join("groups")).unwrap();
     std::fs::write(dir.path().join("groups/comps.xml"), comps).unwrap();
     assert_eq!(run(&line).unwrap(), expected, "Koji's place for it");
+}
+
+/// Case rich-br-message: the text names the build requirement and what is missing. What `a` asks for mode `two` gives it, as dnf does with
+/// `--allowerasing`: without python3.
+#[rstest]
+fn rich_build_requirements_are_named(#[values("both", "libsolv")] solver: &str) {
+    let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires DATA/cases/resolve/rich-br-message/br.jsonl --jsonl";
+    let line = |source: &str| -> Value {
+        let out = run(&format!("{case} --packages {source}-1-1 --solver {solver}")).unwrap();
+        serde_json::from_str(&out).unwrap()
+    };
+    let expected = "nothing provides missing, asked for by build requirement (missing if gcc); gcc comes with build requirement gcc";
+    assert_eq!(line("b"), serde_json::json!({"source": "b-1-1", "ok": false, "problems": [expected]}));
+    let erased = ["python3-0:3.8-1.noarch"];
+    assert_eq!(line("a"), serde_json::json!({"source": "a-1-1", "ok": true, "closure": [], "erased": erased}));
+}
+
+/// In `joint` a rich build requirement of which nothing exists is passed over, and said to be.
+#[test]
+fn what_is_passed_over_is_said() {
+    let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires DATA/cases/resolve/rich-br-message/br.jsonl --mode joint";
+    let out = run(&format!("{case} --packages a-1-1 --jsonl")).unwrap();
+    let line: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&line["ok"], &line["skipped"]), (&Value::Bool(true), &serde_json::json!(["(missing if python3)"])));
+    let out = run(&format!("{case} --packages b-1-1")).unwrap();
+    assert!(out.contains("  b-1-1: (missing if gcc)\n") && out.contains("Passed over "), "{out}");
+}
+
+/// Parts of rich build requirements, and what is said of them.
+#[rstest]
+#[case(
+    "(none or nothing)",
+    "nothing provides none and nothing provides nothing, asked for by build requirement (none or nothing)"
+)]
+#[case("(gcc and none)", "nothing provides none, asked for by build requirement (gcc and none)")]
+#[case("(gcc with none)", "nothing provides (gcc with none), asked for by build requirement (gcc with none)")]
+#[case(
+    "(none if other else nothing)",
+    "nothing provides nothing, asked for by build requirement (none if other else nothing); nothing provides other"
+)]
+#[case("(gcc if bash else nothing)", "")]
+#[case(
+    "(broken if bash)",
+    "nothing that provides broken can be installed, asked for by build requirement (broken if bash); bash is in the build group"
+)]
+#[case(
+    "(none if /bin/sh)",
+    "nothing provides none, asked for by build requirement (none if /bin/sh); /bin/sh is in the build group (by bash)"
+)]
+fn what_rich_build_requirements_lack(#[case] text: &str, #[case] expected: &str) {
+    let packages = [
+        pkg("bash-1-1.noarch").provides(&["/bin/sh"]),
+        pkg("gcc-1-1.noarch"),
+        pkg("broken-1-1.noarch").requires(&["gone"]),
+    ];
+    let universe = koschei::resolve::Universe::load(std::sync::Arc::new(content(&packages)), "x86_64").unwrap();
+    let prepared = universe.prepare(&["bash".into()], koschei::resolve::Mode::Two).unwrap();
+    let answer = prepared.resolver().resolve(&["bash", text]);
+    assert_eq!(answer.problems.last().map_or("", String::as_str), expected, "{:?}", answer.problems);
+    assert_eq!(answer.ok, expected.is_empty());
+}
+
+/// Exit statuses: a verdict with `--jsonl` is an answer; people, and who asks for it, get 5.
+#[rstest]
+#[case("", 5)]
+#[case("--packages b-1-1", 5)]
+#[case("--packages b-1-1 --jsonl", 0)]
+#[case("--packages b-1-1 --jsonl --fail-unresolved", 5)]
+#[case("--packages b-1-1 --mode joint", 0)]
+#[case("--packages b-1-1 --mode joint --jsonl --fail-unresolved", 0)]
+#[case("--explain b-1-1", 5)]
+#[case("--explain b-1-1 --jsonl", 0)]
+#[case("--who-needs gcc", 0)]
+#[case("--packages x-1-1", 3)]
+fn exit_statuses(#[case] words: &str, #[case] expected: i32) {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let line = format!(
+        "resolve --repo DATA/cases/resolve/rich-br-message/repo --buildrequires DATA/cases/resolve/rich-br-message/br.jsonl {words}"
+    );
+    let words = line.split_whitespace().map(|w| w.replace("DATA", data.to_str().unwrap()));
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_koschei")).args(words).output().unwrap();
+    assert_eq!(done.status.code(), Some(expected), "{}", String::from_utf8_lossy(&done.stderr));
 }

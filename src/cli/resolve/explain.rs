@@ -10,7 +10,7 @@ use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::resolve::{Chain, Origin, PkgId, Prepared, Resolution, Step, Universe};
 
-pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<(), ResolveCliError> {
+pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<bool, ResolveCliError> {
     let arch = super::arch(args)?;
     let mut sources = sources::read(args, &arch)?;
     let content = repos::load(args, &args.repo, sources.iter().flat_map(Source::requires))?;
@@ -18,33 +18,41 @@ pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<(), Resolv
     let group = repos::build_group(args, &args.repo, &content)?;
     let universe = repos::universe(&args.repo, content, &arch)?;
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
+    let mut all = prepared.group().ok;
     for source in &sources {
-        one(args, source, &prepared, out)?;
+        let answer = source.excluded.is_none().then(|| {
+            let mut resolver = prepared.resolver().with_distances().with_true_distances();
+            let mut answer = resolver.resolve(&source.build.requires);
+            answer.problems = source.build.explain(&answer.problems);
+            answer
+        });
+        all &= answer.as_ref().is_none_or(|answer| answer.ok);
+        one(args, source, answer.as_ref(), &prepared, out)?;
     }
-    Ok(())
+    Ok(all)
 }
 
 fn one(
     args: &ResolveArgs,
     source: &Source,
+    answer: Option<&Resolution>,
     prepared: &Prepared<'_>,
     out: &mut impl Write,
 ) -> Result<(), ResolveCliError> {
     let universe = prepared.universe();
-    if let Some(reason) = source.excluded {
+    let Some(answer) = answer else {
+        let reason = source.excluded.unwrap_or_default();
         return if args.jsonl {
             json_line(out, &serde_json::json!({ "source": source.label, "not_for_this_arch": reason }))
         } else {
             writeln!(out, "{} is not for {}: {reason}", source.label, universe.arch()).map_err(ResolveCliError::Write)
         };
-    }
-    let mut answer = prepared.resolver().with_distances().with_true_distances().resolve(&source.build.requires);
-    answer.problems = source.build.explain(&answer.problems);
+    };
     if !answer.ok {
         return if args.jsonl {
             json_line(out, &serde_json::json!({ "source": source.label, "ok": false, "problems": answer.problems }))
         } else {
-            unresolved(&source.label, universe, &answer, out).map_err(ResolveCliError::Write)
+            unresolved(&source.label, universe, answer, out).map_err(ResolveCliError::Write)
         };
     }
     let mut explainer = prepared.explainer();
@@ -52,7 +60,7 @@ fn one(
     let erased: Vec<(PkgId, Vec<PkgId>)> =
         answer.erased.iter().map(|&id| (id, explainer.in_the_way(id, &answer.closure))).collect();
     if args.jsonl {
-        lines(prepared, &answer, &chains, out)?;
+        lines(prepared, answer, &chains, out)?;
         return erased.iter().try_for_each(|(id, by)| {
             let by: Vec<String> = by.iter().map(|&id| universe.nevra(id).to_string()).collect();
             json_line(out, &serde_json::json!({ "erased": universe.nevra(*id).to_string(), "in_the_way": by }))

@@ -97,6 +97,8 @@ pub(super) struct Summary {
     packages: usize,
     largest: usize,
     failed: Vec<(String, Vec<String>)>,
+    /// Rich BuildRequires that were passed over, and whose.
+    skipped: Vec<(String, Vec<String>)>,
     /// Per package of the build group the source packages it is erased for.
     erased: BTreeMap<PkgId, Vec<String>>,
     elsewhere: Vec<(String, &'static str)>,
@@ -107,6 +109,9 @@ impl Summary {
         let Some(answer) = answer else {
             return self.elsewhere.push((source.label.clone(), source.excluded.unwrap_or_default()));
         };
+        if !answer.skipped.is_empty() {
+            self.skipped.push((source.label.clone(), answer.skipped.clone()));
+        }
         if answer.ok {
             self.resolved += 1;
             self.packages += answer.closure.len();
@@ -117,6 +122,11 @@ impl Summary {
         } else {
             self.failed.push((source.label.clone(), answer.problems.clone()));
         }
+    }
+
+    /// Nothing that was asked for is unresolved.
+    pub(super) fn all_resolve(&self) -> bool {
+        self.failed.is_empty()
     }
 
     pub(super) fn print(
@@ -157,6 +167,16 @@ impl Summary {
                 more => format!(" and {more} more"),
             };
             writeln!(out, "Erased       {} of the build group, for {shown}{more}", universe.nevra(id))?;
+        }
+        if !self.skipped.is_empty() {
+            writeln!(
+                out,
+                "Passed over  rich build requirements of {} source packages: nothing provides any of it",
+                self.skipped.len()
+            )?;
+        }
+        for (label, skipped) in &self.skipped {
+            writeln!(out, "  {label}: {}", skipped.join(", "))?;
         }
         writeln!(out, "Unresolved   {} source packages", self.failed.len())?;
         for (label, problems) in &self.failed {

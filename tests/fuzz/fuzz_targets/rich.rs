@@ -39,7 +39,7 @@ fn write(rich: &Rich) -> String {
                 RichOp::Without => "without",
             };
             match &**right {
-                Rich::Node(RichOp::Else, condition, other) => {
+                Rich::Node(RichOp::Else, condition, other) if matches!(op, RichOp::If | RichOp::Unless | RichOp::Else) => {
                     format!("({} {word} {} else {})", write(left), write(condition), write(other))
                 }
                 right => format!("({} {word} {})", write(left), write(right)),

@@ -1,0 +1,150 @@
+//! Why a rich BuildRequires is not fulfilled, in words. libsolv has one text for all of them, "conflicting requests", which names nothing.
+
+use super::resolver::Prepared;
+use crate::repodata::{Dependency, Rich, RichOp};
+
+/// What a part of a BuildRequires lacks.
+#[derive(Default)]
+struct Lack {
+    /// What cannot be had.
+    missing: Vec<String>,
+    /// Why it is asked for, or not allowed.
+    because: Vec<String>,
+}
+
+impl Lack {
+    fn and(mut self, other: Self) -> Self {
+        self.missing.extend(other.missing);
+        self.because.extend(other.because);
+        self
+    }
+
+    fn because(mut self, why: String) -> Self {
+        self.because.insert(0, why);
+        self
+    }
+}
+
+/// One text for each rich BuildRequires of which it can be said what is missing. `asked` are all that the solver was asked for, as text
+/// and as read. Looked at is what must be there in any case: the build group, and plain BuildRequires.
+/// Cost: the providers of the names in them.
+pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) -> Vec<String> {
+    let looker = Looker { asked, prepared };
+    let rich = asked.iter().filter(|(_, dependency)| dependency.is_rich());
+    let text = |(text, dependency): &(&str, &Dependency)| {
+        let lack = looker.lack(&Rich::parse(&dependency.name).ok()?)?;
+        let mut problem = match lack.missing.is_empty() {
+            true => format!("build requirement {text} cannot be fulfilled"),
+            false => format!("{}, asked for by build requirement {text}", lack.missing.join(" and ")),
+        };
+        for why in &lack.because {
+            problem.push_str("; ");
+            problem.push_str(why);
+        }
+        Some(problem)
+    };
+    rich.filter_map(text).collect()
+}
+
+/// Names neither a package that lacks something nor what it lacks.
+pub(super) fn says_nothing(problem: &str) -> bool {
+    problem
+        .split("\n - ")
+        .all(|line| line == "conflicting requests" || line.starts_with("problem with installed package "))
+}
+
+struct Looker<'a> {
+    asked: &'a [(&'a str, &'a Dependency)],
+    prepared: &'a Prepared<'a>,
+}
+
+impl Looker<'_> {
+    /// `None`: as far as can be seen from here, it can be fulfilled.
+    fn lack(&self, rich: &Rich) -> Option<Lack> {
+        let Rich::Node(op, left, right) = rich else { return self.lack_one(rich) };
+        match op {
+            RichOp::With | RichOp::Without => self.lack_one(rich),
+            RichOp::And => match (self.lack(left), self.lack(right)) {
+                (Some(left), Some(right)) => Some(left.and(right)),
+                (left, right) => left.or(right),
+            },
+            RichOp::Or | RichOp::Else => Some(self.lack(left)?.and(self.lack(right)?)),
+            RichOp::If => {
+                let (condition, otherwise) = condition(right);
+                match (self.there(condition), otherwise) {
+                    (Some(why), _) => Some(self.lack(left)?.because(why)),
+                    (None, Some(otherwise)) => {
+                        let absent = self.lack(condition)?.missing.join(" and ");
+                        Some(self.lack(otherwise)?.because(absent))
+                    }
+                    (None, None) => None,
+                }
+            }
+            RichOp::Unless => {
+                let (condition, otherwise) = condition(right);
+                match (self.there(condition), otherwise) {
+                    (Some(why), Some(otherwise)) => Some(self.lack(otherwise)?.because(why)),
+                    (Some(why), None) => Some(Lack::default().because(why)),
+                    (None, None) => self.lack(left),
+                    (None, Some(_)) => None,
+                }
+            }
+        }
+    }
+
+    fn lack_one(&self, one: &Rich) -> Option<Lack> {
+        let native = self.prepared.native();
+        let providers = native.providers(one)?;
+        let problem = if providers.is_empty() {
+            format!("nothing provides {}", shown(one))
+        } else if providers.iter().all(|&id| native.is_dead(id)) {
+            format!("nothing that provides {} can be installed", shown(one))
+        } else {
+            return None;
+        };
+        Some(Lack { missing: vec![problem], because: Vec::new() })
+    }
+
+    /// Why something is there whatever is chosen, if it is.
+    fn there(&self, rich: &Rich) -> Option<String> {
+        match rich {
+            Rich::Node(RichOp::And, left, right) => Some(format!("{}; {}", self.there(left)?, self.there(right)?)),
+            Rich::Node(RichOp::Or, left, right) => self.there(left).or_else(|| self.there(right)),
+            Rich::Node(RichOp::If | RichOp::Unless | RichOp::Else, ..) => None,
+            one => {
+                let native = self.prepared.native();
+                let providers = native.providers(one)?;
+                let group = &self.prepared.group().closure;
+                if let Some(&id) = providers.iter().find(|id| group.binary_search(id).is_ok()) {
+                    let (text, package) = (shown(one), self.prepared.universe().package(id));
+                    let by = if package.name == text { String::new() } else { format!(" (by {})", package.name) };
+                    return Some(format!("{text} is in the build group{by}"));
+                }
+                let brings = |(_, dependency): &&(&str, &Dependency)| {
+                    let all = |found: Vec<_>| !found.is_empty() && found.iter().all(|id| providers.contains(id));
+                    !dependency.is_rich() && native.providers(&Rich::Plain((*dependency).clone())).is_some_and(all)
+                };
+                let (text, _) = self.asked.iter().find(brings)?;
+                Some(format!("{} comes with build requirement {text}", shown(one)))
+            }
+        }
+    }
+}
+
+/// The condition of `if` and `unless`, and what holds without it.
+fn condition(right: &Rich) -> (&Rich, Option<&Rich>) {
+    match right {
+        Rich::Node(RichOp::Else, condition, otherwise) => (condition, Some(otherwise)),
+        condition => (condition, None),
+    }
+}
+
+fn shown(one: &Rich) -> String {
+    match one {
+        Rich::Plain(dependency) => dependency.to_string(),
+        Rich::Node(op, left, right) => {
+            let word = if *op == RichOp::With { "with" } else { "without" };
+            format!("({} {word} {})", shown(left), shown(right))
+        }
+    }
+}
