@@ -691,7 +691,11 @@ impl Generator {
         let package = self.name(task.collection, task.package);
         let (task_id, reason) = (TaskId(task.id), reason.to_owned());
         self.conclude(
-            RebuildFinished { collection, package, hub, task_id, rebuild: None, outcome, reason, fault: None },
+            RebuildFinished {
+                // The model knows no other waits.
+                waits: outcome == Outcome::InfrastructureFault,
+                ..RebuildFinished::untold((hub, task_id), (collection, package), None, outcome, reason)
+            },
             cause,
         );
         self.measure(&task, outcome, cause);

@@ -10,7 +10,7 @@ use crate::decide::eligibility::{priority_of, stopped};
 use crate::engine::follow::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
 use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
-use crate::model::{BuildrootState, Hub, Name, PackageState, Seq, Timestamp};
+use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, Seq, Timestamp};
 
 /// All states, what needs looking at first.
 pub(crate) const STATES: [PackageState; 6] = [
@@ -43,7 +43,7 @@ pub(crate) struct BuildView {
     /// Koji's word for the task or build state, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) koji_state: Option<String>,
-    /// `ok`, `genuine_failure`, …; absent while it runs and for imported builds.
+    /// `ok`, `genuine_failure`, `unclear`, …; absent while it runs and for imported builds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<crate::model::Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,7 +210,10 @@ pub(crate) fn package(
     policy: &Policy,
 ) -> PackageView {
     let word = p.state(c.settings.track_all);
-    let reason = state_reason(p, word, |e, task| reason_of(state, c, e, task));
+    let mut reason = state_reason(p, word, |e, task| reason_of(state, c, e, task));
+    if let Some(why) = last_unclear(state, c, p) {
+        reason = format!("{reason}; its last rebuild failed, cause unknown: {why}");
+    }
     let changes = p.verdicts_in_use(c.allowed()).flat_map(|v| {
         v.changes.iter().filter_map(|(index, distance)| {
             Some(ChangeView {
@@ -244,6 +247,14 @@ pub(crate) fn package(
         dependency_changes: changes.collect(),
         last_builds: p.evidence.iter().rev().map(|e| build(state, c, pname, e)).collect(),
     }
+}
+
+/// What the last rebuild said, where it failed and nobody knows why.
+fn last_unclear(state: &State, c: &Collection, p: &Package) -> Option<String> {
+    let (Outcome::Unclear, _) = p.last_trouble()? else { return None };
+    let e = p.evidence.iter().rev().find(|e| e.outcome == Some(Outcome::Unclear))?;
+    let EvidenceKind::Scratch(task) = e.kind else { return None };
+    reason_of(state, c, e, task)
 }
 
 fn build(state: &State, c: &Collection, package: &Name, e: &Evidence) -> BuildView {

@@ -57,8 +57,10 @@ pub enum Hold {
     Unresolved,
     /// No architecture is left for it.
     NoArch,
-    /// Its last rebuild met a fault of the build system; wait.
+    /// Its last rebuild came to no result; wait.
     RetryLater {
+        /// How it ended.
+        after: Outcome,
         /// Until then.
         at: Timestamp,
     },
@@ -192,7 +194,17 @@ impl fmt::Display for Hold {
             Self::NewerSourceNotResolved => f.write_str("its newest source package waits for the next repository"),
             Self::Unresolved => f.write_str("its build dependencies cannot be installed"),
             Self::NoArch => f.write_str("no architecture is left to build it on"),
-            Self::RetryLater { at } => write!(f, "its last rebuild met a fault of the build system; next try at {at}"),
+            Self::RetryLater { after, at } => {
+                let how = match after {
+                    Outcome::Cancelled => "was cancelled",
+                    Outcome::TimedOut => "took too long and was given up",
+                    Outcome::Unclear => "failed, cause unknown",
+                    Outcome::InfrastructureFault | Outcome::Ok | Outcome::GenuineFailure => {
+                        "met a fault of the build system"
+                    }
+                };
+                write!(f, "its last rebuild {how}; next try at {at}")
+            }
             Self::BelowThreshold { missing } => write!(f, "{} points below the threshold", Points(*missing)),
             Self::Declined { because } => {
                 write!(f, "the same rebuild was turned down ({because}) and nothing has changed since")
@@ -307,12 +319,10 @@ pub fn examine(
     }
     of_collection(collection, buildroot, &mut hold);
     resolution(collection, package, source, &mut hold);
-    if let Some(last) = package.last_fault_at
-        && package.faults > 0
-    {
+    if let Some(last) = package.last_trouble() {
         let at = retry::retry_at(last, collection_name, name, package.faults.into(), policy);
         if at > now {
-            hold(Hold::RetryLater { at });
+            hold(Hold::RetryLater { after: last.0, at });
         }
     }
     let priority = priority_on(scale, &priority_inputs(collection, package, policy), now, policy);

@@ -1,14 +1,16 @@
 //! How a rebuild ended: was it the package, or the build system?
 //!
 //! Koji says only that a task failed; why stands in the fault that `getTaskResult` returns for the task and for its failed steps.
-//! Only a *genuine* failure is evidence about the package. An *infrastructure* fault leaves the package's state alone and the
-//! rebuild is tried again ([`super::retry`] sees to it that this never becomes a loop).
+//! A failure is *genuine* only where it is known to be the package's own: its source package or its binaries did not build, by Koji's own
+//! texts and mock's documented exit statuses ([`texts`]). All else is an *infrastructure* fault, which leaves the package's state alone, or
+//! *unclear*: nothing is known about the text. Both are tried again ([`super::retry`] sees to it that this never becomes a loop).
+//! What is unclear counts as genuine once the same text ([`alike`]) was seen again on another host or another day ([`confirm`]).
+//! Where there is no text, as in a recording, the failed step stands for it: `buildArch` and `rebuildSRPM` are the package's.
 //!
-//! Source: Koschei 2.4, `backend.py` `is_koji_fault` (lock errors and anything that is not Koji's own error is a fault, other Koji errors
-//! are genuine). Kept for everything without a more telling text. Changed on purpose:
+//! Koschei 2.4 (`backend.py` `is_koji_fault`) calls every error of Koji's own classes genuine, whatever its text. Changed on purpose:
 //! * texts are read, because Koji uses one code for many things: a repository that vanished, a chroot that could not be
 //!   made and a compiler error are all 1005 or 1012. Vanished inputs and broken chroots are no evidence about the package (#338, #347);
-//! * codes that speak of sessions, permissions, configuration or an offline hub are faults, though they are Koji's own;
+//! * an error of Koji's own without a known text is not taken for the package's;
 //! * a failure to install build dependencies keeps a class of its own;
 //! * a failed source package (`rebuildSRPM`) is genuine, as in Koschei since #310;
 //! * cancelled and timed-out rebuilds are recorded as such, not deleted (#266).
@@ -18,9 +20,18 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::policy::Policy;
 use crate::event::facts::{FAULT_TEXT_BYTES_MAX, bounded_fault as bounded};
-use crate::model::Outcome;
+use crate::fold::Sighting;
 use crate::model::koji::TaskState;
+use crate::model::{Outcome, Timestamp};
+
+pub mod alike;
+pub mod texts;
+
+/// Number of the rules here, stored with each judgement, so that an audit does not call wrong what was right by the rules of its time.
+/// To be counted up with every change that judges an old text otherwise. 1: before judgements named it.
+pub const RULES: u16 = 2;
 
 /// Bytes of a fault's text that are looked at; of a longer one the first and the last half of it. As many as are stored.
 pub const MAX_FAULT_TEXT_BYTES: usize = FAULT_TEXT_BYTES_MAX;
@@ -38,6 +49,8 @@ pub struct Fault<'a> {
     pub code: i64,
     /// `faultString`: one line for Koji's errors, often a whole Python traceback for code 1.
     pub text: &'a str,
+    /// Number of the host it happened on, where known.
+    pub host: Option<i64>,
 }
 
 /// A subtask that failed.
@@ -89,8 +102,14 @@ pub enum FaultClass {
     /// Genuine: its build dependencies could not be installed; it is unresolved rather than failing, in a newer repository than
     /// the one it was resolved in (#271).
     Dependencies,
-    /// Genuine for want of a better word: one of Koji's own errors without a text that tells more, or a failed step without a text.
+    /// Genuine: a step that builds the package failed, and there is no text.
     Other,
+    /// Genuine: nothing is known about the text, and it came again on another host or another day.
+    Repeated,
+    /// Genuine: a text the policy lists as the package's own.
+    ConfiguredOwn,
+    /// Unclear: nothing is known about the text.
+    Unknown,
     /// Infrastructure: the repository or tag it was bound to is gone or does not fit.
     InputVanished,
     /// Infrastructure: the chroot could not be set up, or the builder died under it.
@@ -103,12 +122,29 @@ pub enum FaultClass {
     Configured,
     /// Infrastructure: the task failed though no step of it did, and nobody says why.
     NoFailedStep,
+    /// Infrastructure: a step failed that does not build the package, such as `waitrepo`.
+    OtherStep,
 }
 
 impl FaultClass {
-    /// Whether this says something about the package.
-    pub const fn is_genuine(self) -> bool {
-        matches!(self, Self::Build | Self::SourcePackage | Self::Dependencies | Self::Other)
+    /// What it means.
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Build
+            | Self::SourcePackage
+            | Self::Dependencies
+            | Self::Other
+            | Self::Repeated
+            | Self::ConfiguredOwn => Outcome::GenuineFailure,
+            Self::Unknown => Outcome::Unclear,
+            Self::InputVanished
+            | Self::Builder
+            | Self::Refused
+            | Self::Hub
+            | Self::Configured
+            | Self::NoFailedStep
+            | Self::OtherStep => Outcome::InfrastructureFault,
+        }
     }
 
     /// Lower-case words, for reasons and metric labels.
@@ -118,12 +154,16 @@ impl FaultClass {
             Self::SourcePackage => "source package failed",
             Self::Dependencies => "dependencies not installable",
             Self::Other => "failed",
+            Self::Repeated => "failed again alike",
+            Self::ConfiguredOwn => "known trouble of the package",
+            Self::Unknown => "cause unknown",
             Self::InputVanished => "input vanished",
             Self::Builder => "builder trouble",
             Self::Refused => "refused by the hub",
             Self::Hub => "hub trouble",
             Self::Configured => "known infrastructure trouble",
             Self::NoFailedStep => "no failed step",
+            Self::OtherStep => "a step failed that does not build",
         }
     }
 }
@@ -140,15 +180,22 @@ pub struct Verdict {
     /// The builder's own words that decided, where they are known; at most [`MAX_FAULT_TEXT_BYTES`] and a line break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
+    /// Stands for the words and all that are the same ([`alike::mark`]); only where nothing is known about them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Number of the host they come from, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<i64>,
 }
 
 impl Verdict {
     fn new(outcome: Outcome, class: Option<FaultClass>, reason: impl AsRef<str>) -> Self {
-        Self { outcome, class, reason: shorten(reason.as_ref()), words: None }
+        Self { outcome, class, reason: shorten(reason.as_ref()), words: None, mark: None, host: None }
     }
 
-    fn saying(self, text: &str) -> Self {
-        Self { words: Some(bounded(text).into_owned()), ..self }
+    fn saying(self, fault: Fault<'_>) -> Self {
+        let mark = (self.outcome == Outcome::Unclear).then(|| alike::mark(&bounded(fault.text)));
+        Self { words: Some(bounded(fault.text).into_owned()), mark, host: fault.host, ..self }
     }
 
     /// That of a task the hub does not know any more: nothing about the package, and nothing will come of it.
@@ -157,19 +204,46 @@ impl Verdict {
     }
 
     fn failure(class: FaultClass, reason: impl AsRef<str>) -> Self {
-        let outcome = if class.is_genuine() { Outcome::GenuineFailure } else { Outcome::InfrastructureFault };
-        Self::new(outcome, Some(class), reason)
+        Self::new(class.outcome(), Some(class), reason)
     }
 }
 
-/// Says how a rebuild ended; `None` while it has not. `patterns` are the policy's `fault_patterns`.
+/// Takes what is unclear for the package's own where its text was seen before on another host or another day, `policy.unclear_repeats`
+/// times in all. `earlier` are the unclear ends of the package's rebuilds, `source` and `at` what was rebuilt now and when it ended.
+pub fn confirm(verdict: Verdict, earlier: &[Sighting], source: &str, at: Timestamp, policy: &Policy) -> Verdict {
+    let Some(mark) = verdict.mark.as_deref().filter(|_| verdict.outcome == Outcome::Unclear) else { return verdict };
+    let apart_micros = i64::try_from(policy.unclear_apart_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    let are_apart = |(a, at): (Option<i64>, Timestamp), (b, bt): (Option<i64>, Timestamp)| {
+        a.zip(b).is_some_and(|(a, b)| a != b) || at.since(bt).abs() >= apart_micros
+    };
+    let mut seen = vec![(verdict.host, at)];
+    for s in earlier.iter().filter(|s| s.mark == mark && s.source == source) {
+        if seen.iter().all(|one| are_apart(*one, (s.host, s.at))) {
+            seen.push((s.host, s.at));
+        }
+    }
+    if seen.len() < policy.unclear_repeats as usize {
+        return verdict;
+    }
+    let again = match seen.len() {
+        0..=1 => String::new(),
+        n => format!("; the same {n} times, on different hosts or days"),
+    };
+    // The text is cut before what is added to it.
+    let room = MAX_REASON_CHARS - again.chars().count();
+    let reason = format!("{}{again}", shorten_to(&verdict.reason, room));
+    Verdict { outcome: Outcome::GenuineFailure, class: Some(FaultClass::Repeated), reason, ..verdict }
+}
+
+/// Says how a rebuild ended; `None` while it has not.
 ///
 /// A final state counts even when we gave the task up: it may have ended just before. Among several failures one that is
-/// genuine decides, because it stays true whatever else went wrong. Cost: length of the texts times number of patterns.
-pub fn classify(ended: &Ended<'_>, patterns: &[String]) -> Option<Verdict> {
+/// genuine decides, because it stays true whatever else went wrong, then one that is unclear, because it may be.
+/// Cost: length of the texts times number of known texts and patterns.
+pub fn classify(ended: &Ended<'_>, policy: &Policy) -> Option<Verdict> {
     match ended.state {
         TaskState::Closed => Some(Verdict::new(Outcome::Ok, None, "the build task succeeded")),
-        TaskState::Failed => Some(classify_failure(ended, patterns)),
+        TaskState::Failed => Some(classify_failure(ended, policy)),
         _ if ended.timed_out => {
             Some(Verdict::new(Outcome::TimedOut, None, "given up: it ran longer than task_timeout_secs allows"))
         }
@@ -186,20 +260,29 @@ pub fn classify(ended: &Ended<'_>, patterns: &[String]) -> Option<Verdict> {
     }
 }
 
-fn classify_failure(ended: &Ended<'_>, patterns: &[String]) -> Verdict {
+fn classify_failure(ended: &Ended<'_>, policy: &Policy) -> Verdict {
     let steps = ended.failed_steps.get(..MAX_STEPS).unwrap_or(ended.failed_steps);
-    // The task repeats the fault of its first failed step, so a step's word, which knows its method, comes first.
-    let from_steps = steps.iter().filter_map(|s| Some((Some(s), s.fault?)));
-    let told: Vec<Verdict> = from_steps
-        .chain(ended.fault.map(|fault| (None, fault)))
-        .map(|(step, fault)| classify_fault(fault, step.or(only(steps)), patterns))
+    let mut told: Vec<Verdict> = steps
+        .iter()
+        .filter_map(|step| Some((step, step.fault.filter(|f| says_something(*f))?)))
+        .map(|(step, fault)| classify_fault(fault, Some(step), policy))
         .collect();
-    if let Some(verdict) = told.iter().find(|v| v.outcome == Outcome::GenuineFailure).or(told.first()) {
+    // The task repeats the fault of its first failed step, whose method is known there.
+    let own = ended.fault.filter(|f| says_something(*f));
+    if let Some(own) = own.filter(|own| !steps.iter().any(|s| s.fault.is_some_and(|f| f.text == own.text))) {
+        told.push(classify_fault(own, only(steps), policy));
+    }
+    let of = |outcome| told.iter().find(|v: &&Verdict| v.outcome == outcome);
+    if let Some(verdict) = of(Outcome::GenuineFailure).or(of(Outcome::Unclear)).or(told.first()) {
         return verdict.clone();
     }
-    match steps.first() {
+    match steps.iter().find(|s| builds_package(s)).or(steps.first()) {
         Some(step) => {
-            let class = if makes_source_package(step) { FaultClass::SourcePackage } else { FaultClass::Other };
+            let class = match step {
+                step if !builds_package(step) => FaultClass::OtherStep,
+                step if makes_source_package(step) => FaultClass::SourcePackage,
+                _ => FaultClass::Other,
+            };
             Verdict::failure(class, format!("{} failed, and its fault is not known", describe(step)))
         }
         None if ended.any_step => {
@@ -209,7 +292,12 @@ fn classify_failure(ended: &Ended<'_>, patterns: &[String]) -> Verdict {
     }
 }
 
-fn classify_fault(fault: Fault<'_>, step: Option<&FailedStep<'_>>, patterns: &[String]) -> Verdict {
+/// A fault without a text says something only by its code.
+fn says_something(fault: Fault<'_>) -> bool {
+    !fault.text.trim().is_empty() || texts::class_by_code(fault.code) != FaultClass::Unknown
+}
+
+fn classify_fault(fault: Fault<'_>, step: Option<&FailedStep<'_>>, policy: &Policy) -> Verdict {
     let text = bounded(fault.text).to_ascii_lowercase();
     let line = telling_line(fault.text);
     let reason = match step {
@@ -218,80 +306,30 @@ fn classify_fault(fault: Fault<'_>, step: Option<&FailedStep<'_>>, patterns: &[S
     };
     if is_cancelled_step(fault.code, &text) {
         return Verdict::new(Outcome::Cancelled, None, format!("a step was cancelled in Koji ({reason})"))
-            .saying(fault.text);
+            .saying(fault);
     }
-    if patterns.iter().any(|p| !p.trim().is_empty() && text.contains(&p.trim().to_ascii_lowercase())) {
-        return Verdict::failure(FaultClass::Configured, reason).saying(fault.text);
-    }
-    let class = class_by_text(&text).or_else(|| class_by_mock(&text)).unwrap_or_else(|| class_by_code(fault.code));
+    let listed = |patterns: &[String]| {
+        patterns.iter().any(|p| !p.trim().is_empty() && text.contains(&p.trim().to_ascii_lowercase()))
+    };
+    let of_source = step.is_some_and(makes_source_package);
+    let class = if listed(&policy.fault_patterns) {
+        FaultClass::Configured
+    } else if listed(&policy.package_fault_patterns) {
+        FaultClass::ConfiguredOwn
+    } else {
+        texts::class_by_text(&text)
+            .or_else(|| texts::class_by_mock(&text, of_source))
+            .unwrap_or_else(|| texts::class_by_code(fault.code))
+    };
     let class = match (class, step) {
-        (FaultClass::Build | FaultClass::Other, Some(step)) if makes_source_package(step) => FaultClass::SourcePackage,
+        // Whatever it says, it is not the package that failed there.
+        (class, Some(step)) if step_is_not_the_packages(step) && class.outcome() != Outcome::InfrastructureFault => {
+            FaultClass::OtherStep
+        }
+        (FaultClass::Build, Some(step)) if makes_source_package(step) => FaultClass::SourcePackage,
         (class, _) => class,
     };
-    Verdict::failure(class, reason).saying(fault.text)
-}
-
-/// Texts that mean the same whatever the code. Lower case.
-fn class_by_text(text: &str) -> Option<FaultClass> {
-    /// kojid's `build` and `buildArch` when the repository it was told to use is not there (or not that tag's) any more.
-    const VANISHED: [&str; 3] = ["bad repo:", "no such repo:", "repo/target mismatch:"];
-    const HUB: [&str; 7] = [
-        "backend fetch failed",
-        "service unavailable",
-        "protocolerror",
-        "server is offline",
-        "connection reset by peer",
-        "connection refused",
-        "connection timed out",
-    ];
-    const BUILDER: [&str; 5] = [
-        "no space left on device",
-        "could not init mock buildroot",
-        "mock was killed by signal",
-        "cannot allocate memory",
-        "read-only file system",
-    ];
-    let has = |texts: &[&str]| texts.iter().any(|t| text.contains(t));
-    if has(&VANISHED) || (text.contains("requested repo (") && text.contains(") is ")) {
-        Some(FaultClass::InputVanished)
-    } else if has(&HUB) {
-        Some(FaultClass::Hub)
-    } else if has(&BUILDER) {
-        // The chroot holds the build group only: whatever is wrong with it, it is not this package.
-        Some(FaultClass::Builder)
-    } else {
-        None
-    }
-}
-
-/// By mock's exit status, which kojid puts into the text: `error building package (arch x86_64), mock exited with status 30; …`.
-/// Source: mock's `exception.py` (result codes).
-fn class_by_mock(text: &str) -> Option<FaultClass> {
-    let (_, rest) = text.split_once("mock exited with status ")?;
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).take(4).collect();
-    Some(match digits.parse::<u16>().ok()? {
-        // Command line and configuration; chroot; architecture; chroot in use; result directory; namespaces.
-        5 | 20 | 25 | 60 | 70 | 80 => FaultClass::Builder,
-        30 => FaultClass::Dependencies,
-        40 => FaultClass::SourcePackage,
-        _ => FaultClass::Build,
-    })
-}
-
-/// By Koji's fault code alone. Source: `faultCode` of the exceptions in `koji/__init__.py`.
-const fn class_by_code(code: i64) -> FaultClass {
-    match code {
-        // Locks, sessions, retries, offline: LockError, AuthLockError, AuthExpired, SequenceError, RetryError, ServerOffline.
-        1001 | 1006 | 1007 | 1008 | 1009 | 1014 => FaultClass::Hub,
-        // AuthError, ActionNotAllowed, ConfigurationError, GSSAPIAuthError.
-        1002 | 1004 | 1021 | 1023 => FaultClass::Refused,
-        // TagError: the tag or target is not what it was when we asked.
-        1003 => FaultClass::InputVanished,
-        // GenericError, BuildError, BuildrootError and the rest of Koji's own.
-        1000..=1999 => FaultClass::Other,
-        // 1 is any unexpected exception on hub or builder; others are not Koji's at all.
-        _ => FaultClass::Hub,
-    }
+    Verdict::failure(class, reason).saying(fault)
 }
 
 /// A step cancelled by hand fails its parent with the generic fault `Task N is canceled`.
@@ -302,6 +340,16 @@ fn is_cancelled_step(code: i64, text: &str) -> bool {
 
 fn makes_source_package(step: &FailedStep<'_>) -> bool {
     matches!(step.method, "rebuildSRPM" | "buildSRPMFromSCM")
+}
+
+/// Whether a failure of the step is the package's where nobody says more. A source package from a version control system is fetched
+/// over the network first; a rebuild of ours never makes one.
+fn builds_package(step: &FailedStep<'_>) -> bool {
+    matches!(step.method, "buildArch" | "rebuildSRPM")
+}
+
+fn step_is_not_the_packages(step: &FailedStep<'_>) -> bool {
+    !builds_package(step) && !makes_source_package(step)
 }
 
 fn only<'s, 'a>(steps: &'s [FailedStep<'a>]) -> Option<&'s FailedStep<'a>> {
@@ -325,11 +373,15 @@ fn telling_line(text: &str) -> Cow<'_, str> {
 }
 
 fn shorten(text: &str) -> String {
+    shorten_to(text, MAX_REASON_CHARS)
+}
+
+fn shorten_to(text: &str, chars: usize) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if text.chars().count() <= MAX_REASON_CHARS {
+    if text.chars().count() <= chars {
         return clean.collect();
     }
-    clean.take(MAX_REASON_CHARS - 1).chain(['…']).collect()
+    clean.take(chars - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]

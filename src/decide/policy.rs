@@ -25,6 +25,8 @@ pub const MAX_WAIT_SECS: u64 = 30 * 86_400;
 pub const MAX_BUILDS_BOUND: u32 = 100_000;
 /// Most architectures a policy may list.
 pub const MAX_BUILD_ARCHES: usize = 64;
+/// Most times a text about which nothing is known may have to be seen.
+pub const MAX_UNCLEAR_REPEATS: u32 = 10;
 /// Most configured fault patterns.
 pub const MAX_FAULT_PATTERNS: usize = 256;
 /// Shortest fault pattern in bytes: a shorter text would call nearly every failure a fault.
@@ -33,6 +35,25 @@ pub const MIN_PATTERN_BYTES: usize = 4;
 pub const MAX_PATTERN_BYTES: usize = 500;
 /// Longest name of an architecture or a group in bytes.
 pub const MAX_NAME_BYTES: usize = 100;
+
+/// Once more on another host or day is enough.
+const UNCLEAR_REPEATS: u32 = 2;
+/// A try at about the same time of the next day is another day's, one in the same outage hardly.
+const UNCLEAR_APART_SECS: u64 = 20 * 3600;
+/// Longer than after a fault: it may be the package, and then nothing hurries.
+const UNCLEAR_RETRY_BASE_SECS: u64 = 3600;
+
+const fn is_default_repeats(n: &u32) -> bool {
+    *n == UNCLEAR_REPEATS
+}
+
+const fn is_default_apart(secs: &u64) -> bool {
+    *secs == UNCLEAR_APART_SECS
+}
+
+const fn is_default_unclear_base(secs: &u64) -> bool {
+    *secs == UNCLEAR_RETRY_BASE_SECS
+}
 
 /// All numbers that decide what is rebuilt and when.
 ///
@@ -80,6 +101,20 @@ pub struct Policy {
     pub build_group: Name,
     /// Texts that mark a failure as an infrastructure fault, besides the built-in ones; compared without regard to ASCII case.
     pub fault_patterns: Vec<String>,
+    /// Texts that mark a failure as the package's own, besides the built-in ones; compared as those before, which go first. Written only
+    /// when there are any, as are the next three where they are not the default, so that earlier policies keep their digests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub package_fault_patterns: Vec<String>,
+    /// How often the same text about which nothing is known has to be seen, on different hosts or days, to count as the package's own.
+    #[serde(skip_serializing_if = "is_default_repeats")]
+    pub unclear_repeats: u32,
+    /// Seconds after which the same text on the same host counts as another day's.
+    #[serde(skip_serializing_if = "is_default_apart")]
+    pub unclear_apart_secs: u64,
+    /// Delay before the first retry after a failure of unknown cause, in seconds; doubled with each further one in a row, up to the same
+    /// end as after faults.
+    #[serde(skip_serializing_if = "is_default_unclear_base")]
+    pub unclear_retry_base_secs: u64,
     /// Decide as ever, and submit nothing: each request is closed at once. For looking on before the service may act. Written only when
     /// it is on, so that policies adopted before this field was keep their digests.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -111,6 +146,10 @@ impl Default for Policy {
             tick_interval_secs: 60,
             build_group: Name::new_static("build"),
             fault_patterns: Vec::new(),
+            package_fault_patterns: Vec::new(),
+            unclear_repeats: UNCLEAR_REPEATS,
+            unclear_apart_secs: UNCLEAR_APART_SECS,
+            unclear_retry_base_secs: UNCLEAR_RETRY_BASE_SECS,
             passive: false,
             max_submissions_per_hour: None,
         }
@@ -228,6 +267,9 @@ impl Policy {
                 high: self.fault_retry_cap_secs,
             });
         }
+        in_range("unclear_repeats", self.unclear_repeats, 1, MAX_UNCLEAR_REPEATS)?;
+        in_range("unclear_apart_secs", self.unclear_apart_secs, 1, MAX_WAIT_SECS)?;
+        in_range("unclear_retry_base_secs", self.unclear_retry_base_secs, 1, MAX_WAIT_SECS)?;
         in_range("tick_interval_secs", self.tick_interval_secs, 1, 86_400)?;
         self.validate_texts()
     }
@@ -238,10 +280,14 @@ impl Policy {
             is_name("build_arches", arch)?;
         }
         is_name("build_group", &self.build_group)?;
-        at_most("fault_patterns", self.fault_patterns.len(), MAX_FAULT_PATTERNS)?;
-        for pattern in &self.fault_patterns {
-            if !(MIN_PATTERN_BYTES..=MAX_PATTERN_BYTES).contains(&pattern.trim().len()) {
-                return Err(bad_text("fault_patterns", pattern, "4 to 500 bytes long, not counting outer spaces"));
+        for (field, patterns) in
+            [("fault_patterns", &self.fault_patterns), ("package_fault_patterns", &self.package_fault_patterns)]
+        {
+            at_most(field, patterns.len(), MAX_FAULT_PATTERNS)?;
+            for pattern in patterns {
+                if !(MIN_PATTERN_BYTES..=MAX_PATTERN_BYTES).contains(&pattern.trim().len()) {
+                    return Err(bad_text(field, pattern, "4 to 500 bytes long, not counting outer spaces"));
+                }
             }
         }
         Ok(())
@@ -297,6 +343,10 @@ mod tests {
         // Later fields are silent unless set, so that what was adopted before them still has the digest it was adopted with.
         assert_ne!(p.digest(), Policy { passive: true, ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { max_submissions_per_hour: Some(0), ..p.clone() }.digest());
+        assert_ne!(p.digest(), Policy { unclear_repeats: 3, ..p.clone() }.digest());
+        assert_ne!(p.digest(), Policy { unclear_apart_secs: 1, ..p.clone() }.digest());
+        assert_ne!(p.digest(), Policy { unclear_retry_base_secs: 1, ..p.clone() }.digest());
+        assert_ne!(p.digest(), Policy { package_fault_patterns: vec!["text".into()], ..p.clone() }.digest());
         let back: Policy = serde_json::from_str(&serde_json::to_string(&p).unwrap()).unwrap();
         assert_eq!((back.digest(), &back), (p.digest(), &p));
     }
@@ -320,6 +370,11 @@ mod tests {
     #[case::group(Policy { build_group: "".into(), ..Policy::default() }, "in `build_group`")]
     #[case::arch(Policy { build_arches: vec!["x86_64 i686".into()], ..Policy::default() }, "`x86_64 i686` in `build_arches`")]
     #[case::pattern(Policy { fault_patterns: vec!["  e  ".into()], ..Policy::default() }, "in `fault_patterns`")]
+    #[case::own(Policy { package_fault_patterns: vec!["e".into()], ..Policy::default() }, "in `package_fault_patterns`")]
+    #[case::never(Policy { unclear_repeats: 0, ..Policy::default() }, "`unclear_repeats` is 0")]
+    #[case::often(Policy { unclear_repeats: 11, ..Policy::default() }, "`unclear_repeats` is 11")]
+    #[case::apart(Policy { unclear_apart_secs: 0, ..Policy::default() }, "`unclear_apart_secs` is 0")]
+    #[case::unclear(Policy { unclear_retry_base_secs: 0, ..Policy::default() }, "`unclear_retry_base_secs` is 0")]
     #[case::patterns(Policy { fault_patterns: vec!["a pattern".into(); 257], ..Policy::default() }, "has 257 entries, at most 256")]
     fn bounds_are_kept(#[case] policy: Policy, #[case] says: &str) {
         let error = policy.validate().unwrap_err();

@@ -1,7 +1,8 @@
 //! When to try again, when to give up, and when a failure is worth a second look.
 //!
 //! Source: Koschei 2.4, `backend.py`. Kept: the timeout, and points for a package that started to fail. Changed on purpose: after an infrastructure
-//! fault Koschei resubmits at once, 600 times a day if need be (#310); here each fault in a row doubles the wait. And the
+//! fault Koschei resubmits at once, 600 times a day if need be (#310); here each rebuild in a row that came to no result doubles the wait:
+//! a fault, a failure of unknown cause, one that was cancelled or given up. And the
 //! "earlier build" of the started-to-fail rule is one of the *same package* (D3).
 //!
 //! There is no randomness here. What spreads retries is derived from the package's name, so that every replay gets the same times.
@@ -12,12 +13,16 @@ use crate::model::{Outcome, Timestamp};
 /// A retry waits up to this part of its delay longer (the n-th part), so that those who failed together do not come back together.
 pub const JITTER_PART: u64 = 4;
 
-/// Seconds to wait after `faults` infrastructure faults in a row: 0 after none, then the base delay, doubled with each further
-/// one up to the cap. Without jitter.
-pub fn delay_secs(faults: u32, policy: &Policy) -> u64 {
+/// Seconds to wait after `faults` rebuilds in a row without a result, the last of which ended as `last`: 0 after none, then the base delay,
+/// doubled with each further one up to the cap. Without jitter.
+pub fn delay_secs(faults: u32, last: Outcome, policy: &Policy) -> u64 {
     let Some(doublings) = faults.checked_sub(1) else { return 0 };
     let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
-    policy.fault_retry_base_secs.saturating_mul(factor).min(policy.fault_retry_cap_secs)
+    let base = match last {
+        Outcome::Unclear => policy.unclear_retry_base_secs,
+        _ => policy.fault_retry_base_secs,
+    };
+    base.saturating_mul(factor).min(policy.fault_retry_cap_secs)
 }
 
 /// Seconds added to a delay: less than its [`JITTER_PART`]th part, the same for the same collection, package and count everywhere.
@@ -32,12 +37,18 @@ pub fn jitter_secs(collection: &str, package: &str, faults: u32, delay: u64) -> 
     u64::from_le_bytes(*first) % (delay / JITTER_PART).max(1)
 }
 
-/// When a package may be rebuilt again after `faults` infrastructure faults in a row, the last of which was at `last_fault`.
+/// When a package may be rebuilt again after `faults` rebuilds in a row without a result, the last of which ended as and when `last` says.
 /// Never before the delay, less than a quarter of it later.
-pub fn retry_at(last_fault: Timestamp, collection: &str, package: &str, faults: u32, policy: &Policy) -> Timestamp {
-    let delay = delay_secs(faults, policy);
+pub fn retry_at(
+    (last, at): (Outcome, Timestamp),
+    collection: &str,
+    package: &str,
+    faults: u32,
+    policy: &Policy,
+) -> Timestamp {
+    let delay = delay_secs(faults, last, policy);
     let wait = delay.saturating_add(jitter_secs(collection, package, faults, delay));
-    last_fault.plus_secs(i64::try_from(wait).unwrap_or(i64::MAX))
+    at.plus_secs(i64::try_from(wait).unwrap_or(i64::MAX))
 }
 
 /// Whether a rebuild started at `started` has had its time. Exactly the timeout is still in time.
@@ -81,7 +92,17 @@ mod tests {
     #[case(65, 86_400)]
     #[case(u32::MAX, 86_400)]
     fn delays_double_up_to_the_cap(#[case] faults: u32, #[case] secs: u64) {
-        assert_eq!(delay_secs(faults, &Policy::default()), secs);
+        assert_eq!(delay_secs(faults, Infra, &Policy::default()), secs);
+    }
+
+    #[rstest]
+    #[case(Unclear, 1, 3600)]
+    #[case(Unclear, 3, 14_400)]
+    #[case(Unclear, 9, 86_400)]
+    #[case(Cancelled, 1, 600)]
+    #[case(TimedOut, 2, 1200)]
+    fn others_wait_too(#[case] last: Outcome, #[case] faults: u32, #[case] secs: u64) {
+        assert_eq!(delay_secs(faults, last, &Policy::default()), secs);
     }
 
     /// #310: a package whose rebuilds meet nothing but faults is tried about nine times in the first two days, not 600 times in one.
@@ -92,7 +113,7 @@ mod tests {
         let mut tries = 0;
         while at < Timestamp::from_secs(2 * 86_400) {
             tries += 1;
-            at = retry_at(at, "f99", "python-debtcollector", tries, &policy);
+            at = retry_at((Infra, at), "f99", "python-debtcollector", tries, &policy);
         }
         assert!((8..=10).contains(&tries), "{tries} tries");
     }
@@ -100,7 +121,8 @@ mod tests {
     #[test]
     fn retries_spread_and_repeat() {
         let policy = Policy::default();
-        let at = |collection, package, faults| retry_at(Timestamp::EPOCH, collection, package, faults, &policy);
+        let at =
+            |collection, package, faults| retry_at((Infra, Timestamp::EPOCH), collection, package, faults, &policy);
         assert_eq!(at("f99", "bash", 3), at("f99", "bash", 3));
         let packages: Vec<String> = (0..100).map(|n| format!("pkg{n}")).collect();
         let times: BTreeSet<_> = packages.iter().map(|p| at("f99", p, 3)).collect();
@@ -124,7 +146,7 @@ mod tests {
         assert_eq!(is_timed_out(Timestamp::EPOCH, Timestamp(micros), &Policy::default()), timed_out);
     }
 
-    use Outcome::{Cancelled, GenuineFailure as Fail, InfrastructureFault as Infra, Ok as Good, TimedOut};
+    use Outcome::{Cancelled, GenuineFailure as Fail, InfrastructureFault as Infra, Ok as Good, TimedOut, Unclear};
 
     #[rstest]
     #[case::t46(Fail, &[Good], Some(200))]
@@ -136,6 +158,7 @@ mod tests {
     #[case::only_noise_before(Fail, &[Cancelled], Some(200))]
     #[case::fault_changes_nothing(Infra, &[Good], None)]
     #[case::cancelled_changes_nothing(Cancelled, &[Good], None)]
+    #[case::unclear_changes_nothing(Unclear, &[Good], None)]
     #[case::timeout_changes_nothing(TimedOut, &[Good], None)]
     fn failed_build_points(#[case] ended: Outcome, #[case] earlier: &[Outcome], #[case] points: Option<i64>) {
         assert_eq!(build_points_after(ended, earlier.iter().copied(), &Policy::default()), points);
@@ -156,15 +179,18 @@ mod tests {
         #[test]
         fn jitter_stays_within_its_part(package in "[a-z]{1,20}", faults in any::<u32>(), base in 1_u64..100_000) {
             let policy = Policy { fault_retry_base_secs: base, fault_retry_cap_secs: 1_000_000, ..Policy::default() };
-            let delay = i64::try_from(delay_secs(faults, &policy)).unwrap();
-            let at = retry_at(Timestamp::EPOCH, "f99", &package, faults, &policy);
+            let delay = i64::try_from(delay_secs(faults, Infra, &policy)).unwrap();
+            let at = retry_at((Infra, Timestamp::EPOCH), "f99", &package, faults, &policy);
             prop_assert!(at >= Timestamp::from_secs(delay));
             prop_assert!(at <= Timestamp::from_secs(delay + delay / 4));
         }
 
         #[test]
         fn more_faults_never_wait_less(faults in 0_u32..1000) {
-            prop_assert!(delay_secs(faults + 1, &Policy::default()) >= delay_secs(faults, &Policy::default()));
+            for last in [Infra, Cancelled, TimedOut, Unclear] {
+                let delay = |faults| delay_secs(faults, last, &Policy::default());
+                prop_assert!(delay(faults + 1) >= delay(faults));
+            }
         }
     }
 }

@@ -7,12 +7,14 @@ use super::error::EngineError;
 use super::follow::{CANCELLED, judgement, request_of, state_reason};
 use super::replay;
 use crate::decide::eligibility::PASSIVE;
+use crate::decide::faults::RULES;
 use crate::decide::load::ArchLoads;
 use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
 use crate::event::{Chosen, Envelope, EvaluationMade, Event, Source};
 use crate::fold::State;
 use crate::log::EventLog;
+use crate::model::koji::TaskState;
 use crate::model::{Outcome, Seq};
 
 /// Most findings listed; more are only counted.
@@ -157,10 +159,14 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             let task = state.hubs.get(&r.hub).and_then(|h| h.tasks.get(&r.task_id));
             // A task that never was seen can only have vanished.
             let vanished = r.rebuild.and_then(|id| state.rebuilds.get(&id)).is_some_and(|open| open.vanished);
+            let package = state.package(&r.collection, &r.package);
+            // Judged by the texts an earlier program knew: right by the rules of its time, which are not here any more.
+            let by_other_rules = task.is_some_and(|t| t.state == TaskState::Failed) && r.rules != Some(RULES);
             let derived = match task.zip(policy) {
+                _ if by_other_rules => Some(r.outcome),
                 // Judged before, and the texts it was judged by are forgotten.
                 Some((t, _)) if !t.awaits_judgement() => t.outcome,
-                Some((t, p)) => match judgement(t, &p) {
+                Some((t, p)) => match judgement(t, package, &p) {
                     Some(verdict) => Some(verdict.outcome),
                     // It did not end, so all it can be is given up.
                     None => is_timed_out(t.created_at, e.recorded_at, &p).then_some(Outcome::TimedOut),

@@ -8,7 +8,7 @@ use super::error::EngineError;
 use super::eyes::Eyes;
 use crate::decide::arches::build_arches;
 use crate::decide::eligibility::{PASSIVE, inputs};
-use crate::decide::faults::{Canceller, Ended, FailedStep, Fault, Verdict, classify};
+use crate::decide::faults::{self, Canceller, Ended, FailedStep, Fault, Verdict, classify, confirm};
 use crate::decide::load::ArchLoads;
 use crate::decide::plan::{names, parts};
 use crate::decide::{Choice, Policy, plan, retry};
@@ -87,20 +87,26 @@ impl<E: Eyes> Brain<E> {
 
     fn judge(&mut self, c: usize, hub: &Hub, id: TaskId, cause: Seq) {
         let Some(task) = self.state.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
-        let Some(verdict) = judgement(task, &self.settings.policy) else { return };
+        let (collection, package) = (names(&self.state, c, 0).0, task.package.clone());
+        let known = self.state.collections[c].packages.get(&package);
+        let Some(verdict) = judgement(task, known, &self.settings.policy) else { return };
         // That a task vanished which was given up is no news.
         if task.outcome == Some(verdict.outcome) || (task.outcome.is_some() && !task.state.is_final()) {
             return;
         }
         let event = RebuildFinished {
-            collection: names(&self.state, c, 0).0,
-            package: task.package.clone(),
+            collection,
+            package,
             hub: hub.clone(),
             task_id: id,
             rebuild: task.rebuild,
             outcome: verdict.outcome,
             reason: verdict.reason,
             fault: verdict.words,
+            host: verdict.host.filter(|_| verdict.mark.is_some()),
+            mark: verdict.mark,
+            waits: verdict.outcome.waits(),
+            rules: Some(faults::RULES),
         };
         self.metrics.finished(verdict.outcome);
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
@@ -118,8 +124,8 @@ impl<E: Eyes> Brain<E> {
             Some((hub, task_id)) if open.vanished => {
                 let Verdict { outcome, reason, .. } = Verdict::vanished();
                 self.metrics.finished(outcome);
-                let rebuild = Some(rebuild);
-                RebuildFinished { collection, package, hub, task_id, rebuild, outcome, reason, fault: None }.into()
+                let (task, of) = ((hub, task_id), (collection, package));
+                RebuildFinished::untold(task, of, Some(rebuild), outcome, reason).into()
             }
             _ => return,
         };
@@ -188,16 +194,8 @@ impl<E: Eyes> Brain<E> {
             let seq = self.push(event.clone().into(), Source::Engine, Some(cause), Some(cause));
             self.cancel_command(&event, seq, Some(cause));
             // Without a hub nobody will tell that it was cancelled; it must not hold a slot for ever.
-            let event = RebuildFinished {
-                collection,
-                package,
-                hub,
-                task_id,
-                rebuild,
-                outcome: Outcome::TimedOut,
-                reason,
-                fault: None,
-            };
+            let (task, of) = ((hub, task_id), (collection, package));
+            let event = RebuildFinished::untold(task, of, rebuild, Outcome::TimedOut, reason);
             self.metrics.finished(Outcome::TimedOut);
             self.push(event.into(), Source::Engine, Some(seq), Some(cause));
         }
@@ -363,13 +361,13 @@ fn is_usable(state: &State, hub: &Hub, repo: RepoId) -> bool {
     known.is_none_or(|r| !matches!(r.state, RepoState::Deleted | RepoState::Problem))
 }
 
-/// How a task ended, by the rules; `None` while it has not.
-pub fn judgement(task: &Task, policy: &Policy) -> Option<Verdict> {
+/// How a task ended, by the rules; `None` while it has not. `package` is what is known of what it rebuilt.
+pub fn judgement(task: &Task, package: Option<&Package>, policy: &Policy) -> Option<Verdict> {
     if !task.state.is_final() && task.vanished {
         return Some(Verdict::vanished());
     }
     fn fault(f: &TaskFault) -> Fault<'_> {
-        Fault { code: f.code, text: &f.text }
+        Fault { code: f.code, text: &f.text, host: f.host }
     }
     let failed_steps: Vec<FailedStep<'_>> = task
         .steps
@@ -380,7 +378,7 @@ pub fn judgement(task: &Task, policy: &Policy) -> Option<Verdict> {
         })
         .collect();
     let ended_at = task.finished_at.unwrap_or(task.created_at);
-    classify(
+    let verdict = classify(
         &Ended {
             state: task.state,
             fault: task.fault.as_deref().map(fault),
@@ -389,8 +387,11 @@ pub fn judgement(task: &Task, policy: &Policy) -> Option<Verdict> {
             cancelled_by: Some(if task.cancel_requested { Canceller::Us } else { Canceller::Koji }),
             timed_out: task.cancel_requested && retry::is_timed_out(task.created_at, ended_at, policy),
         },
-        &policy.fault_patterns,
-    )
+        policy,
+    )?;
+    let source = task.nvr.as_ref().map(|n| format!("{}-{}", n.version, n.release)).unwrap_or_default();
+    let earlier = package.map_or(&[][..], |p| &p.unclear);
+    Some(confirm(verdict, earlier, &source, ended_at, policy))
 }
 
 /// Why a rebuild of a collection's package, by its evidence, ended as it did.

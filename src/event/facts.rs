@@ -305,12 +305,15 @@ pub struct TaskFault {
     pub code: i64,
     /// `faultString`, at most [`FAULT_TEXT_BYTES_MAX`] bytes and a line break.
     pub text: String,
+    /// Number of the host the task ran on, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<i64>,
 }
 
 impl TaskFault {
     /// A fault with as much of its text as is kept.
     pub fn new(code: i64, text: &str) -> Self {
-        Self { code, text: bounded_fault(text).into_owned() }
+        Self { code, text: bounded_fault(text).into_owned(), host: None }
     }
 }
 

@@ -144,7 +144,7 @@ kinds! {
     RebuildSubmitted = "rebuild_submitted" v 1;
     RebuildRefused = "rebuild_refused" v 1;
     RebuildNotSubmitted = "rebuild_not_submitted" v 1;
-    RebuildFinished = "rebuild_finished" v 1;
+    RebuildFinished = "rebuild_finished" v 2;
     RebuildCancelRequested = "rebuild_cancel_requested" v 2;
     PackageStateChanged = "package_state_changed" v 1;
     CollectionStateChanged = "collection_state_changed" v 1;

@@ -404,7 +404,7 @@ pub struct RebuildNotSubmitted {
     pub reason: String,
 }
 
-/// A rebuild ended.
+/// A rebuild ended. Version 2; version 1 knew no `unclear` end, and only infrastructure faults made a package wait.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildFinished {
     /// The collection it counts for.
@@ -425,6 +425,45 @@ pub struct RebuildFinished {
     /// The builder's own words, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Stands for those words and all that say the same, where nothing is known about them: 16 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Number of the host those words come from, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<i64>,
+    /// The package waits before it is tried again, longer with each such end in a row.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub waits: bool,
+    /// Number of the rules it was judged by; absent: those before they had numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<u16>,
+}
+
+impl RebuildFinished {
+    /// A rebuild of ours that came to an end which its own task did not tell: given up, or not known to the hub any more.
+    pub fn untold(
+        (hub, task_id): (Hub, TaskId),
+        (collection, package): (Name, Name),
+        rebuild: Option<RebuildId>,
+        outcome: Outcome,
+        reason: String,
+    ) -> Self {
+        let waits = outcome.waits();
+        Self {
+            collection,
+            package,
+            hub,
+            task_id,
+            rebuild,
+            outcome,
+            reason,
+            fault: None,
+            mark: None,
+            host: None,
+            waits,
+            rules: None,
+        }
+    }
 }
 
 /// A rebuild shall be cancelled: a task, or a request that is no task yet. Version 2; version 1 always had a task and never named

@@ -6,6 +6,14 @@ use serde_json::Value;
 
 use super::kinds::DecodeError;
 
+/// In version 1 only infrastructure faults made a package wait: it goes on to wait after those and no other.
+fn rebuild_finished(mut payload: Value) -> Value {
+    if payload["outcome"] == "infrastructure_fault" {
+        payload["waits"] = true.into();
+    }
+    payload
+}
+
 /// Lifts one version up; `None` when this kind never had such a version.
 fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
     match (name, from) {
@@ -19,6 +27,7 @@ fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
         ("collection_created" | "collection_edited", 1) => Some(payload),
         // Version 2 added `rebuild` and made `task_id` optional.
         ("rebuild_cancel_requested", 1) => Some(payload),
+        ("rebuild_finished", 1) => Some(rebuild_finished(payload)),
         _ => None,
     }
 }

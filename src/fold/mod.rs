@@ -28,7 +28,7 @@ mod truth;
 pub use build::{Build, RecordedBuildroot};
 pub use collection::{ArchResolution, Collection};
 pub use evidence::{Evidence, EvidenceKind};
-pub use package::{ArchVerdict, Declined, Latest, Package};
+pub use package::{ArchVerdict, Declined, Latest, Package, Sighting};
 pub use repo::Repo;
 pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, Standing, State, Touched};
 pub use tag::{Tag, TagPackage, TaggedBuild};

@@ -60,6 +60,25 @@ impl Declined {
     pub const REASON_CHARS_MAX: usize = 200;
 }
 
+/// A failure about whose text nothing is known.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Stands for the text and all that are the same.
+    pub mark: SmolStr,
+    /// `version-release` of the source; empty when not known.
+    pub source: SmolStr,
+    /// Number of the host, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<i64>,
+    /// When the rebuild ended.
+    pub at: Timestamp,
+}
+
+impl Sighting {
+    /// How many are kept: more than have to be seen of one text, whatever the policy.
+    pub const KEPT: usize = 32;
+}
+
 /// How many dependency changes a package has at distance 1, 2, 3, 4 and beyond, each name once.
 pub type Distances = [u16; 5];
 
@@ -114,12 +133,18 @@ pub struct Package {
     /// A rebuild that was not submitted or was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declined: Option<Box<Declined>>,
-    /// Infrastructure faults since the last result.
+    /// Rebuilds since the last result that came to none and made it wait.
     #[serde(default)]
     pub faults: u16,
     /// When the last of them was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fault_at: Option<Timestamp>,
+    /// How the last of them ended; absent: with an infrastructure fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_fault: Option<Outcome>,
+    /// Failures about whose texts nothing is known, since the last success, oldest first; at most [`Sighting::KEPT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unclear: Vec<Sighting>,
     /// The state last written to the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<PackageState>,
@@ -129,6 +154,12 @@ impl Package {
     /// Whether it is watched in a collection that tracks everything or not.
     pub fn is_tracked(&self, track_all: bool) -> bool {
         self.tracked.unwrap_or(track_all)
+    }
+
+    /// How and when the last rebuild ended that makes it wait; `None` when none does.
+    pub fn last_trouble(&self) -> Option<(Outcome, Timestamp)> {
+        let at = self.last_fault_at.filter(|_| self.faults > 0)?;
+        Some((self.last_fault.unwrap_or(Outcome::InfrastructureFault), at))
     }
 
     /// The build dependency changes are measured from.

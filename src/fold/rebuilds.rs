@@ -1,10 +1,10 @@
 //! Folding our scratch rebuilds: tasks, the collections they count for, the slots they hold.
 
-use smol_str::format_smolstr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
-use super::package::Declined;
+use super::package::{Declined, Sighting};
 use super::state::{Cancelled, HubState, OpenRebuild, Standing, State};
 use super::task::{Step, Task};
 use crate::event::{RebuildCancelRequested, RebuildFinished, RebuildRequested, TaskChanged, TaskVanished};
@@ -368,7 +368,9 @@ impl State {
     }
 
     pub(super) fn rebuild_finished(&mut self, e: &RebuildFinished, at: Timestamp) {
+        let mut ended_at = at;
         if let Some(task) = self.hub_mut(&e.hub).tasks.get_mut(&e.task_id) {
+            ended_at = task.finished_at.unwrap_or(at);
             task.outcome = Some(e.outcome);
             task.reason = Some(e.reason.clone());
             task.given_up = !task.state.is_final();
@@ -383,7 +385,9 @@ impl State {
         };
         let mut freed = 0;
         self.with_package(&e.collection, &e.package, |p| {
+            let mut source = SmolStr::default();
             if let Some(x) = p.evidence.iter_mut().find(|x| x.task_on(&e.hub, &own) == Some(e.task_id)) {
+                source = x.source.clone();
                 x.outcome = Some(e.outcome);
                 if x.running {
                     x.running = false;
@@ -391,17 +395,23 @@ impl State {
                     freed = -1;
                 }
             }
-            match e.outcome {
-                Outcome::InfrastructureFault => {
-                    p.faults = p.faults.saturating_add(1);
-                    p.last_fault_at = Some(at);
-                }
-                o if o.is_complete() => {
-                    p.faults = 0;
-                    p.last_fault_at = None;
-                    p.manual_points = 0;
-                }
-                _ => {}
+            if e.outcome.is_complete() {
+                p.faults = 0;
+                p.last_fault_at = None;
+                p.last_fault = None;
+                p.manual_points = 0;
+            } else if e.waits {
+                p.faults = p.faults.saturating_add(1);
+                p.last_fault_at = Some(at);
+                p.last_fault = Some(e.outcome).filter(|o| *o != Outcome::InfrastructureFault);
+            }
+            if e.outcome == Outcome::Ok {
+                p.unclear.clear();
+            }
+            if let Some(mark) = &e.mark {
+                let over = (p.unclear.len() + 1).saturating_sub(Sighting::KEPT);
+                p.unclear.drain(..over);
+                p.unclear.push(Sighting { mark: mark.into(), source, host: e.host, at: ended_at });
             }
         });
         self.recount(&e.collection, freed);

@@ -96,12 +96,35 @@ pub enum Outcome {
     Cancelled,
     /// Ran longer than the policy allows and was given up.
     TimedOut,
+    /// It failed, and it is not known whether the package is why: state stays, the rebuild is tried again.
+    Unclear,
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::GenuineFailure, Self::InfrastructureFault, Self::Cancelled, Self::TimedOut, Self::Unclear];
+
+    /// One word, as in JSON, for labels.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::GenuineFailure => "genuine_failure",
+            Self::InfrastructureFault => "infrastructure_fault",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+            Self::Unclear => "unclear",
+        }
+    }
+
     /// Whether the outcome is evidence about the package.
     pub const fn is_complete(self) -> bool {
         matches!(self, Self::Ok | Self::GenuineFailure)
+    }
+
+    /// Whether a package waits before it is tried again: it came to no result.
+    pub const fn waits(self) -> bool {
+        !self.is_complete()
     }
 
     /// Lower-case words.
@@ -112,6 +135,7 @@ impl Outcome {
             Self::InfrastructureFault => "infrastructure fault",
             Self::Cancelled => "cancelled",
             Self::TimedOut => "timed out",
+            Self::Unclear => "failed, cause unknown",
         }
     }
 }

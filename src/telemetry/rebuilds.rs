@@ -36,18 +36,9 @@ impl Submission {
     }
 }
 
-/// The label of an outcome.
-fn word(outcome: Outcome) -> String {
-    outcome.as_str().replace(' ', "_")
-}
-
-const OUTCOMES: [Outcome; 5] =
-    [Outcome::Ok, Outcome::GenuineFailure, Outcome::InfrastructureFault, Outcome::Cancelled, Outcome::TimedOut];
-
 impl Rebuilds {
     pub(super) fn new(r: Register<'_>) -> Self {
-        let outcomes: Vec<String> = OUTCOMES.into_iter().map(word).collect();
-        let outcomes: Vec<&str> = outcomes.iter().map(String::as_str).collect();
+        let outcomes = Outcome::ALL.map(Outcome::key);
         Self {
             submissions: r.counters_of(
                 "koschei_submissions_total",
@@ -74,7 +65,7 @@ impl Metrics {
 
     /// A rebuild ended.
     pub fn finished(&self, outcome: Outcome) {
-        self.0.rebuilds.finished.with_label_values(&[&word(outcome)]).inc();
+        self.0.rebuilds.finished.with_label_values(&[outcome.key()]).inc();
     }
 
     /// Rebuilds of a collection that run or are about to, and the age of the oldest, in seconds; absent: none runs.
@@ -101,7 +92,7 @@ mod tests {
     fn every_outcome_is_there_before_it_happens() {
         let metrics = Metrics::new();
         let text = metrics.render();
-        for outcome in ["ok", "genuine_failure", "infrastructure_fault", "cancelled", "timed_out"] {
+        for outcome in ["ok", "genuine_failure", "infrastructure_fault", "cancelled", "timed_out", "unclear"] {
             assert!(text.contains(&format!("koschei_rebuild_finished_total{{outcome=\"{outcome}\"}} 0")), "{text}");
         }
         metrics.submission(Submission::Adopted);

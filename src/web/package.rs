@@ -286,7 +286,7 @@ fn settings((name, c): (&Name, &Collection), p: &Package) -> Markup {
                 None => "as the collection",
             } }
             dt { "Looks at dependencies first" } dd { (yes(!p.skip_resolution)) }
-            @if p.faults > 0 { dt { "Faults of the build system since the last result" } dd { (p.faults) } }
+            @if p.faults > 0 { dt { "Rebuilds in a row without a result" } dd { (p.faults) } }
         }
     }
 }

@@ -125,7 +125,9 @@ pub(super) fn outcome(outcome: Option<Outcome>, running: bool) -> Markup {
     let (class, word) = match outcome {
         Some(Outcome::Ok) => ("ok", "ok"),
         Some(Outcome::GenuineFailure) => ("failing", "failed"),
-        Some(o @ (Outcome::InfrastructureFault | Outcome::Cancelled | Outcome::TimedOut)) => ("unknown", o.as_str()),
+        Some(o @ (Outcome::InfrastructureFault | Outcome::Cancelled | Outcome::TimedOut | Outcome::Unclear)) => {
+            ("unknown", o.as_str())
+        }
         None if running => ("running", "running"),
         None => ("unknown", "imported"),
     };

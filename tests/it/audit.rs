@@ -121,6 +121,10 @@ impl Forger {
             outcome: Outcome::Ok,
             reason: String::new(),
             fault: None,
+            mark: None,
+            host: None,
+            waits: false,
+            rules: None,
         }
     }
 }

@@ -96,6 +96,10 @@ fn timeout() {
 #[rstest]
 #[case::t50_genuine(json!([["buildArch", "x86_64", 5], ["buildArch", "aarch64", 2]]), "genuine failure", "failing")]
 #[case::t51_source_package(json!([["rebuildSRPM", "srpm", 5]]), "genuine failure", "failing")]
+#[case::one_of_two(json!([["waitrepo", "noarch", 5], ["buildArch", "x86_64", 5]]), "genuine failure", "failing")]
+#[case::no_repository(json!([["waitrepo", "noarch", 5]]), "infrastructure fault", "ok")]
+#[case::not_ours(json!([["buildSRPMFromSCM", "srpm", 5]]), "infrastructure fault", "ok")]
+#[case::nameless(json!([["", "x86_64", 5]]), "infrastructure fault", "ok")]
 #[case::no_step_failed(json!([["rebuildSRPM", "srpm", 2]]), "infrastructure fault", "ok")]
 #[case::no_step(json!([]), "infrastructure fault", "ok")]
 fn failures(#[case] children: serde_json::Value, #[case] outcome: &str, #[case] state: &str) {
@@ -125,7 +129,7 @@ fn faults_wait_and_heal() {
     w.points("foo", PriorityKind::Static, 1000);
     for n in 1..=3 {
         w.task(n, "foo-1-1", "FAILED", Some(1));
-        let Hold::RetryLater { at } = w.why("foo").deciding[0] else { panic!("{:?}", w.why("foo").deciding) };
+        let Hold::RetryLater { at, .. } = w.why("foo").deciding[0] else { panic!("{:?}", w.why("foo").deciding) };
         let wait = at.since(w.now()) / 1_000_000;
         let least = 600 << (n - 1);
         assert!((least..=least + least / 4).contains(&wait), "{wait} after {n} faults");
@@ -136,6 +140,31 @@ fn faults_wait_and_heal() {
     }
     w.rebuild(9, "foo-1-1", "CLOSED", 1);
     assert_eq!((w.package("foo").faults, w.is("foo")), (0, PackageState::Ok));
+    w.sound();
+}
+
+/// Cancelled in Koji it waits as after a first fault, and longer each time; so does one that took too long.
+#[test]
+fn cancelled_again_and_again() {
+    let mut w = built_once();
+    w.points("foo", PriorityKind::Static, 1000);
+    for n in 1..=4 {
+        w.task(n, "foo-1-1", "OPEN", Some(1));
+        w.task(n, "foo-1-1", "CANCELED", Some(1));
+        assert_eq!(w.is("foo"), PackageState::Ok);
+        let Hold::RetryLater { after, at } = w.why("foo").deciding[0] else { panic!("{:?}", w.why("foo").deciding) };
+        let wait = at.since(w.now()) / 1_000_000;
+        let least = 600 << (n - 1);
+        assert!((least..=least + least / 4).contains(&wait), "{wait} after {n}");
+        assert_eq!(after, Outcome::Cancelled);
+        assert!(w.why("foo").deciding[0].to_string().starts_with("its last rebuild was cancelled; next try at "));
+        w.pass(wait + 60);
+    }
+    w.task(5, "foo-1-1", "OPEN", Some(1));
+    w.pass(49 * HOUR);
+    assert_eq!((w.outcomes("foo").pop().as_deref(), w.held("foo")[0]), (Some("timed out"), "retry_later"));
+    w.rebuild(9, "foo-1-1", "CLOSED", 1);
+    assert_eq!((w.package("foo").faults, w.package("foo").last_fault), (0, None));
     w.sound();
 }
 

@@ -293,6 +293,10 @@ fn rebuilt(n: i64, outcome: Outcome) -> Vec<Fact> {
         outcome,
         reason: String::new(),
         fault: None,
+        mark: None,
+        host: None,
+        waits: false,
+        rules: None,
     };
     vec![(changed.into(), None), (finished.into(), None)]
 }

@@ -101,7 +101,7 @@ fn many_cancelled_rebuilds_do_not_push_the_last_result_out() {
     for id in 1..30 {
         w.rebuild(id, "foo-1-1", "CANCELED", 1);
     }
-    assert_eq!((w.is("foo"), w.held("foo")), (PackageState::Ok, vec!["below_threshold"]));
+    assert_eq!((w.is("foo"), w.held("foo")), (PackageState::Ok, vec!["retry_later", "below_threshold"]));
     assert!(w.package("foo").evidence.len() <= 11, "and yet the list is bounded");
     w.repo(2, &[ok("foo-1-1", &z(2))]);
     assert_eq!(w.changes("foo"), ["z 1-1>2-1 /1"]);

@@ -93,9 +93,17 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     // Those that are not written unless they are set.
     let schema = serde_json::to_value(schemars::schema_for!(Policy)).unwrap();
     for (key, of) in schema["properties"].as_object().unwrap() {
-        let silent = if of["type"] == "boolean" { json!(false) } else { Value::Null };
+        let silent = match of["type"].as_str() {
+            Some("boolean") => json!(false),
+            Some("array") => json!([]),
+            _ => Value::Null,
+        };
         policy.entry(key.clone()).or_insert(silent);
     }
+    let usual = Policy::default();
+    policy["unclear_repeats"] = json!(usual.unclear_repeats);
+    policy["unclear_apart_secs"] = json!(usual.unclear_apart_secs);
+    policy["unclear_retry_base_secs"] = json!(usual.unclear_retry_base_secs);
     let mut collection = sparse::<CollectionConfig>("name");
     for table in ["serve", "bus", "policy", "hub", "collection"] {
         assert!(top.remove(table).is_some(), "there is no [{table}] any more");

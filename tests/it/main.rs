@@ -23,6 +23,7 @@ mod doctor;
 mod erasing;
 mod example_config;
 mod explain;
+mod fault_cases;
 mod feed;
 mod files_fetch;
 mod files_headers;

@@ -523,15 +523,33 @@ impl World {
         decision: Option<RebuildId>,
         failed: &[(&str, i64, &str)],
     ) {
-        let step = |(n, (label, code, text)): (usize, &(&str, i64, &str))| ChildTask {
-            task_id: TaskId(task * 100 + i64::try_from(n).unwrap()),
-            method: if *label == "srpm" { "rebuildSRPM".into() } else { "buildArch".into() },
-            label: (*label).into(),
-            state: if text.is_empty() { TaskState::Closed } else { TaskState::Failed },
-            arch: None,
-            fault: (!text.is_empty()).then(|| TaskFault::new(*code, text)),
+        let step = |(label, code, text): &(&str, i64, &str)| {
+            let method = if *label == "srpm" { "rebuildSRPM" } else { "buildArch" };
+            (method.to_owned(), (*label).to_owned(), (!text.is_empty()).then(|| TaskFault::new(*code, text)))
         };
-        let children: Vec<ChildTask> = failed.iter().enumerate().map(step).collect();
+        let steps: Vec<_> = failed.iter().map(step).collect();
+        let own = steps.iter().find_map(|s| s.2.clone());
+        self.ended(task, nvr, state, decision, steps, own);
+    }
+
+    /// The hub was asked about a task of ours: its steps (method, label, how it failed, else it succeeded) and its own fault.
+    pub(crate) fn ended(
+        &mut self,
+        task: i64,
+        nvr: &str,
+        state: TaskState,
+        decision: Option<RebuildId>,
+        steps: Vec<(String, String, Option<TaskFault>)>,
+        own: Option<TaskFault>,
+    ) {
+        let step = |(n, (method, label, fault)): (usize, (String, String, Option<TaskFault>))| ChildTask {
+            task_id: TaskId(task * 100 + i64::try_from(n).unwrap()),
+            method: method.into(),
+            label: label.into(),
+            state: if fault.is_none() { TaskState::Closed } else { TaskState::Failed },
+            arch: None,
+            fault,
+        };
         let nvr = Nvr::parse(nvr).unwrap();
         let changed = TaskChanged {
             hub: Hub::new("primary"),
@@ -546,8 +564,8 @@ impl World {
             created_at: Some(self.now()),
             started_at: None,
             finished_at: None,
-            fault: children.iter().find_map(|c| c.fault.clone()),
-            children,
+            fault: own,
+            children: steps.into_iter().enumerate().map(step).collect(),
         };
         self.operator(changed);
     }

@@ -419,6 +419,10 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             outcome: Outcome::GenuineFailure,
             reason: BAD.to_owned(),
             fault: Some(BAD.to_owned()),
+            mark: None,
+            host: None,
+            waits: false,
+            rules: None,
         }
         .into(),
         PackageStateChanged {

@@ -15,11 +15,11 @@ const QUIET: Ended<'_> = Ended {
 };
 
 fn failed_with(code: i64, text: &str) -> Verdict {
-    classify(&Ended { fault: Some(Fault { code, text }), any_step: true, ..QUIET }, &[]).unwrap()
+    classify(&Ended { fault: Some(fault(code, text)), any_step: true, ..QUIET }, &Policy::default()).unwrap()
 }
 
-fn outcome_of(class: FaultClass) -> Outcome {
-    if class.is_genuine() { Outcome::GenuineFailure } else { Outcome::InfrastructureFault }
+fn fault(code: i64, text: &str) -> Fault<'_> {
+    Fault { code, text, host: None }
 }
 
 const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/python3/koji/tasks.py\", line 335, in run\n    \
@@ -40,7 +40,8 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
     FaultClass::Build
 )]
 #[case::t50_build_10(1012, "error building package (arch ia64), mock exited with status 10", FaultClass::Build)]
-#[case::t50_generic(1000, "something went wrong", FaultClass::Other)]
+// Changed on purpose: nothing is known about the text, so it is not taken for the package's.
+#[case::t50_generic(1000, "something went wrong", FaultClass::Unknown)]
 // Koschei's rule for lock errors, and what else is not the package's.
 #[case::lock(1001, "database is locked", FaultClass::Hub)]
 #[case::auth(1002, "unable to log in", FaultClass::Refused)]
@@ -49,8 +50,9 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
 #[case::expired(1007, "session expired", FaultClass::Hub)]
 #[case::retry(1009, "unable to retry call", FaultClass::Hub)]
 #[case::offline(1014, "database outage", FaultClass::Hub)]
-#[case::generic_build(1005, "No matching arches were found", FaultClass::Other)]
-#[case::buildroot_other(1012, "buildroot trouble", FaultClass::Other)]
+#[case::arches(1005, "No matching arches were found", FaultClass::Refused)]
+#[case::build_error(1005, "something went wrong", FaultClass::Unknown)]
+#[case::buildroot_other(1012, "buildroot trouble", FaultClass::Builder)]
 #[case::unexpected(1, TRACEBACK, FaultClass::Hub)]
 #[case::not_kojis(-32_500, "server error", FaultClass::Hub)]
 // mock.
@@ -66,8 +68,13 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
 )]
 #[case::source(1005, "error building package (arch noarch), mock exited with status 40", FaultClass::SourcePackage)]
 #[case::locked(1005, "error building package (arch noarch), mock exited with status 60", FaultClass::Builder)]
-#[case::odd_status(1005, "error building package (arch noarch), mock exited with status 99999", FaultClass::Build)]
-#[case::no_status(1005, "mock exited with status unknown", FaultClass::Other)]
+#[case::odd_status(1005, "error building package (arch noarch), mock exited with status 99999", FaultClass::Unknown)]
+#[case::no_status(1005, "mock exited with status unknown", FaultClass::Unknown)]
+#[case::timed_out(1005, "error building package (arch noarch), mock exited with status 11", FaultClass::Unknown)]
+#[case::signalled(1005, "error building package (arch noarch), mock exited with status 143", FaultClass::Builder)]
+#[case::bootstrap(1005, "error building package (arch noarch), mock exited with status 90", FaultClass::Builder)]
+#[case::nspawn(1005, "error doing something else, mock exited with status 1; see root.log", FaultClass::Unknown)]
+#[case::srpm_dnf(1005, "error building srpm, mock exited with status 30; see root.log", FaultClass::Builder)]
 #[case::killed(
     1005,
     "error building package (arch s390x), mock was killed by signal 9; see build.log",
@@ -86,7 +93,7 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
 #[case::deleted_between(1012, "Requested repo (16) is DELETED", FaultClass::InputVanished)]
 fn texts_and_codes(#[case] code: i64, #[case] text: &str, #[case] class: FaultClass) {
     let got = failed_with(code, text);
-    assert_eq!((got.class, got.outcome), (Some(class), outcome_of(class)), "{}", got.reason);
+    assert_eq!((got.class, got.outcome), (Some(class), class.outcome()), "{}", got.reason);
     assert!(!got.reason.contains('\n'));
 }
 
@@ -94,17 +101,19 @@ fn texts_and_codes(#[case] code: i64, #[case] text: &str, #[case] class: FaultCl
 fn reason_of_a_traceback_is_its_last_line() {
     assert_eq!(failed_with(1, TRACEBACK).reason, "ValueError: something nobody thought of");
     assert_eq!(failed_with(1005, "first\nsecond").reason, "first");
-    assert_eq!(failed_with(1005, " \n").reason, "fault without text");
+    assert_eq!(failed_with(1, " \n").reason, "fault without text");
+    let nothing = failed_with(1005, " \n");
+    assert_eq!(nothing.class, Some(FaultClass::NoFailedStep), "it says nothing");
 }
 
 /// T51, #310: only `rebuildSRPM` failed. Never a fault, or it would be repeated for ever.
 #[rstest]
-#[case::with_text(Some(Fault { code: 1005, text: "error building srpm, mock exited with status 1; see build.log" }))]
-#[case::generic(Some(Fault { code: 1000, text: "no spec file found" }))]
+#[case::with_text(Some(fault(1005, "error building srpm, mock exited with status 1; see build.log")))]
+#[case::generic(Some(fault(1000, "no spec file found")))]
 #[case::without_text(None)]
 fn t51_source_package_is_genuine(#[case] fault: Option<Fault<'_>>) {
     let steps = [FailedStep { method: "rebuildSRPM", label: "srpm", fault }];
-    let got = classify(&Ended { fault, failed_steps: &steps, any_step: true, ..QUIET }, &[]).unwrap();
+    let got = classify(&Ended { fault, failed_steps: &steps, any_step: true, ..QUIET }, &Policy::default()).unwrap();
     assert_eq!((got.outcome, got.class), (Outcome::GenuineFailure, Some(FaultClass::SourcePackage)));
     assert!(got.reason.starts_with("rebuildSRPM (srpm)"), "{}", got.reason);
 }
@@ -113,17 +122,17 @@ fn t51_source_package_is_genuine(#[case] fault: Option<Fault<'_>>) {
 #[test]
 fn t51_text_known_of_the_parent_only() {
     let steps = [FailedStep { method: "rebuildSRPM", label: "srpm", fault: None }];
-    let fault = Some(Fault { code: 1005, text: "error building srpm, mock exited with status 1" });
-    let got = classify(&Ended { fault, failed_steps: &steps, any_step: true, ..QUIET }, &[]).unwrap();
+    let fault = Some(fault(1005, "error building srpm, mock exited with status 1"));
+    let got = classify(&Ended { fault, failed_steps: &steps, any_step: true, ..QUIET }, &Policy::default()).unwrap();
     assert_eq!(got.class, Some(FaultClass::SourcePackage));
 }
 
 /// But a source package that failed for want of a repository or a chroot is a fault like any other.
 #[test]
 fn srpm_step_may_meet_infrastructure() {
-    let fault = Some(Fault { code: 1012, text: "could not init mock buildroot, mock exited with status 30" });
+    let fault = Some(fault(1012, "could not init mock buildroot, mock exited with status 30"));
     let steps = [FailedStep { method: "rebuildSRPM", label: "srpm", fault }];
-    let got = classify(&Ended { failed_steps: &steps, any_step: true, ..QUIET }, &[]).unwrap();
+    let got = classify(&Ended { failed_steps: &steps, any_step: true, ..QUIET }, &Policy::default()).unwrap();
     assert_eq!(got.class, Some(FaultClass::Builder));
 }
 
@@ -139,8 +148,8 @@ fn without_texts(
     #[case] class: FaultClass,
     #[case] says: &str,
 ) {
-    let got = classify(&Ended { failed_steps: steps, any_step, ..QUIET }, &[]).unwrap();
-    assert_eq!((got.class, got.outcome, got.reason.as_str()), (Some(class), outcome_of(class), says));
+    let got = classify(&Ended { failed_steps: steps, any_step, ..QUIET }, &Policy::default()).unwrap();
+    assert_eq!((got.class, got.outcome, got.reason.as_str()), (Some(class), class.outcome(), says));
 }
 
 /// Whatever else went wrong, a compiler error on one architecture stays true.
@@ -148,12 +157,13 @@ fn without_texts(
 #[case::genuine_last(1, 0)]
 #[case::genuine_first(0, 1)]
 fn genuine_step_decides(#[case] disk_at: usize, #[case] build_at: usize) {
-    let disk = Some(Fault { code: 1, text: "No space left on device" });
-    let build = Some(Fault { code: 1005, text: "error building package (arch x86_64), mock exited with status 1" });
+    let disk = Some(fault(1, "No space left on device"));
+    let build = Some(fault(1005, "error building package (arch x86_64), mock exited with status 1"));
     let mut steps = [FailedStep { method: "buildArch", label: "aarch64", fault: disk }; 2];
     steps[disk_at].fault = disk;
     steps[build_at] = FailedStep { method: "buildArch", label: "x86_64", fault: build };
-    let got = classify(&Ended { fault: disk, failed_steps: &steps, any_step: true, ..QUIET }, &[]).unwrap();
+    let got =
+        classify(&Ended { fault: disk, failed_steps: &steps, any_step: true, ..QUIET }, &Policy::default()).unwrap();
     assert_eq!(got.class, Some(FaultClass::Build));
     assert!(got.reason.starts_with("buildArch (x86_64): error building"), "{}", got.reason);
 }
@@ -175,7 +185,7 @@ fn other_endings(
     #[case] timed_out: bool,
     #[case] outcome: Option<Outcome>,
 ) {
-    let got = classify(&Ended { state, cancelled_by, timed_out, ..QUIET }, &[]);
+    let got = classify(&Ended { state, cancelled_by, timed_out, ..QUIET }, &Policy::default());
     assert_eq!(got.as_ref().map(|v| v.outcome), outcome);
     assert_eq!(got.and_then(|v| v.class), None);
 }
@@ -183,8 +193,8 @@ fn other_endings(
 /// T50's cancelled task: generic fault, but nobody failed.
 #[rstest]
 #[case("Task 332 is canceled", Outcome::Cancelled)]
-#[case("Task is canceled", Outcome::GenuineFailure)]
-#[case("Task x is canceled", Outcome::GenuineFailure)]
+#[case("Task is canceled", Outcome::Unclear)]
+#[case("Task x is canceled", Outcome::Unclear)]
 fn step_cancelled_by_hand(#[case] text: &str, #[case] outcome: Outcome) {
     assert_eq!(failed_with(1000, text).outcome, outcome);
 }
@@ -195,8 +205,9 @@ fn step_cancelled_by_hand(#[case] text: &str, #[case] outcome: Outcome) {
 #[case("something else", false)]
 #[case("", false)]
 fn configured_patterns(#[case] pattern: &str, #[case] matches: bool) {
-    let fault = Some(Fault { code: 1005, text: "error: SSH-agent vanished from builder 7" });
-    let got = classify(&Ended { fault, any_step: true, ..QUIET }, &[pattern.to_owned()]).unwrap();
+    let fault = Some(fault(1005, "error: SSH-agent vanished from builder 7"));
+    let policy = Policy { fault_patterns: vec![pattern.to_owned()], ..Policy::default() };
+    let got = classify(&Ended { fault, any_step: true, ..QUIET }, &policy).unwrap();
     assert_eq!(got.class == Some(FaultClass::Configured), matches);
 }
 

@@ -212,23 +212,25 @@ impl Looker {
             }
         }
         let tasks = all.iter().flat_map(|(task, below)| std::iter::once(task).chain(below));
-        let failed: Vec<TaskId> = tasks.filter(|t| t.state == TaskState::Failed).map(|t| t.id).collect();
+        let failed: Vec<(TaskId, Option<i64>)> =
+            tasks.filter(|t| t.state == TaskState::Failed).map(|t| (t.id, t.host_id)).collect();
         let faults = self.faults(&failed).await?;
         let told = all.into_iter().filter_map(|(task, steps)| convert::task(&task, &steps, &faults, scope));
         looked.seen.extend(told.map(|task| Seen::Task(Box::new(task))));
         Ok(())
     }
 
-    async fn faults(&self, failed: &[TaskId]) -> Result<BTreeMap<TaskId, TaskFault>, HubError> {
+    /// Why tasks failed, each with the host it ran on.
+    async fn faults(&self, failed: &[(TaskId, Option<i64>)]) -> Result<BTreeMap<TaskId, TaskFault>, HubError> {
         let mut faults = BTreeMap::new();
         if failed.is_empty() {
             return Ok(faults);
         }
         let calls = failed
             .iter()
-            .map(|id| call("getTaskResult", vec![Value::Int(id.0)], vec![("raise_fault", Value::Bool(false))]))
+            .map(|(id, _)| call("getTaskResult", vec![Value::Int(id.0)], vec![("raise_fault", Value::Bool(false))]))
             .collect();
-        for (answer, id) in self.client.multi(calls).await?.into_iter().zip(failed) {
+        for (answer, (id, host)) in self.client.multi(calls).await?.into_iter().zip(failed) {
             let fault = match &answer {
                 Ok(value) => match records::TaskResult::from_value(value) {
                     Ok(records::TaskResult::Fault(fault)) => Some(fault),
@@ -237,7 +239,7 @@ impl Looker {
                 Err(fault) => Some(fault.clone()),
             };
             if let Some(fault) = fault {
-                faults.insert(*id, TaskFault::new(fault.code, &fault.message));
+                faults.insert(*id, TaskFault { host: *host, ..TaskFault::new(fault.code, &fault.message) });
             }
         }
         Ok(faults)
