@@ -317,9 +317,7 @@ fn classify_fault(fault: Fault<'_>, step: Option<&FailedStep<'_>>, policy: &Poli
     } else if listed(&policy.package_fault_patterns) {
         FaultClass::ConfiguredOwn
     } else {
-        texts::class_by_text(&text)
-            .or_else(|| texts::class_by_mock(&text, of_source))
-            .unwrap_or_else(|| texts::class_by_code(fault.code))
+        texts::class_of(&text, of_source).unwrap_or_else(|| texts::class_by_code(fault.code))
     };
     let class = match (class, step) {
         // Whatever it says, it is not the package that failed there.
