@@ -191,7 +191,7 @@ impl Solver {
 
     /// The wish for one of these packages, as libdnf asks for packages it has chosen by name.
     pub(super) fn one_of(&self, packages: &[PkgId]) -> Wish {
-        Wish(Job::Chosen(packages.iter().map(|id| self.pool.nth(self.first, id.index())).collect()))
+        Wish(Job::Chosen(packages.iter().map(|id| self.nth(id.index())).collect()))
     }
 
     /// Everything installed at the end, ascending; or the problems, each with its lines, the leading one first.
