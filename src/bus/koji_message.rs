@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::message::{Wire, time};
 use crate::event::{Event, FactId, NewEvent, Source, facts};
 use crate::model::koji::{BuildState, TaskState};
+use crate::model::nevra::without_draft;
 use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
 
 mod fields;
@@ -115,9 +116,10 @@ type Reader = fn(&mut Reading<'_, '_>) -> Result<Said, Reason>;
 
 /// Finds the reader by the end of the topic.
 fn route(topic: &str) -> Option<Reader> {
-    const ROUTES: [(&str, Reader); 8] = [
+    const ROUTES: [(&str, Reader); 9] = [
         ("buildsys.task.state.change", |r| r.task()),
         ("buildsys.build.state.change", |r| r.build()),
+        ("buildsys.build.promote", |r| r.promoted()),
         ("buildsys.tag", |r| r.tagged()),
         ("buildsys.untag", |r| r.untagged()),
         ("buildsys.repo.init", |r| r.repo_init()),
@@ -180,6 +182,32 @@ impl Reading<'_, '_> {
             by: self.person("owner"),
         };
         Ok(Said::Fact(Box::new(event.into()), occurred_at))
+    }
+
+    /// A draft got the name it was made for (Koji: `postBuildPromotion`). The record in the message may be that of before.
+    fn promoted(&mut self) -> Result<Said, Reason> {
+        let b = self.body.object("build").ok_or_else(|| Reason::missing("build"))?;
+        let id = b.given("id").or_else(|| b.given("build_id")).ok_or_else(|| Reason::missing("build.id"))?;
+        let release = match self.body.optional_name("target_release") {
+            Some(release) => release,
+            None => b.name("release").map(|r| without_draft(&r).into())?,
+        };
+        let event = facts::BuildChanged {
+            hub: self.hub.clone(),
+            build_id: BuildId(fields::integer("build.id", id)?),
+            name: b.optional_name("name").or_else(|| b.optional_name("package_name")).ok_or_else(|| Reason::missing("build.name"))?,
+            epoch: b.optional_integer("epoch").and_then(|e| u32::try_from(e).ok()).filter(|e| *e != 0),
+            version: b.name("version")?,
+            release,
+            // Only a complete build can be promoted, and it stays complete.
+            old: Some(BuildState::Complete),
+            state: BuildState::Complete,
+            task_id: b.optional_integer("task_id").map(TaskId),
+            created_at: None,
+            completed_at: None,
+            by: None,
+        };
+        Ok(Said::Fact(Box::new(event.into()), None))
     }
 
     fn tagged(&mut self) -> Result<Said, Reason> {

@@ -472,6 +472,7 @@ mod tests {
         let evidence = Evidence {
             kind: EvidenceKind::Real(build),
             source: "1-1".into(),
+            former: Vec::new(),
             order: Seq::FIRST,
             at: Timestamp::EPOCH,
             repo: None,

@@ -85,7 +85,7 @@ pub struct CancelCommand {
 /// packages, and for those of another hub wherever they are mounted there.
 pub fn srpm_path(root: &str, nvr: &Nvr) -> String {
     let root = root.trim_end_matches('/');
-    format!("{root}/packages/{}/{}/{}/src/{nvr}.src.rpm", nvr.name, nvr.version, nvr.release)
+    format!("{root}/packages/{}/{}/{}/src/{}.src.rpm", nvr.name, nvr.version, nvr.release, nvr.file_stem())
 }
 
 /// The id of a rebuild's command.

@@ -26,7 +26,7 @@ struct Comparison {
     repo: RepoId,
     /// Our resolution of that repository.
     unit: String,
-    source: smol_str::SmolStr,
+    sources: Vec<smol_str::SmolStr>,
 }
 
 impl<E: Eyes> Brain<E> {
@@ -43,18 +43,18 @@ impl<E: Eyes> Brain<E> {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
         let evidence = c.packages.get(package).and_then(Package::base)?;
         let hub = self.state.hubs.get(&c.settings.hub)?;
-        let (kind, source) = (evidence.kind, evidence.source.clone());
+        let (kind, source, former) = (evidence.kind, evidence.source.clone(), evidence.former.clone());
         if let Some((repo, recorded)) = recorded(hub, evidence, arch) {
             let ours = hub.repos.get(&repo).and_then(|r| r.attachment(name, arch)).unwrap_or_default();
             // Most side tags' repositories are not known here; what was installed counts all the same. The place is for sorting only.
             let place = hub.repos.get(&repo).map_or(usize::MAX, |r| bases.first(r.age(repo)));
             let searched = blake3::hash(ours.as_bytes());
-            return Some(Key { kind, source, repo, recorded: Some(recorded.into()), searched, place });
+            return Some(Key { kind, source, former, repo, recorded: Some(recorded.into()), searched, place });
         }
         let repo = evidence.repo?;
         // Newest first: those made after the build stand before this point.
         let place = bases.first(hub.repos.get(&repo)?.age(repo));
-        Some(Key { kind, source, repo, recorded: None, searched: bases.digest(place), place })
+        Some(Key { kind, source, former, repo, recorded: None, searched: bases.digest(place), place })
     }
 
     /// The buildroot of a package's last build on an architecture: the recorded one where it says more than ours, else the closure of
@@ -93,7 +93,7 @@ impl<E: Eyes> Brain<E> {
             let mut expected = None;
             if let Some(digest) = ours {
                 let closures = self.closures(log, &digest).await?;
-                if closures.has(package, &key.source) {
+                if key.names().any(|n| closures.has(package, n)) {
                     expected = self.remembered.table(&name, arch).members(&digest, &closures, package);
                 }
             }
@@ -101,7 +101,7 @@ impl<E: Eyes> Brain<E> {
         }
         for (repo, digest) in bases.tried(key.place) {
             let closures = self.closures(log, digest).await?;
-            let fits = key.source.is_empty() || closures.has(package, &key.source);
+            let fits = key.source.is_empty() || key.names().any(|n| closures.has(package, n));
             let table = self.remembered.table(&name, arch);
             if fits && let Some(members) = table.members(digest, &closures, package) {
                 return Ok(Some(Base { repo, recorded: None, expected: Some(members) }));
@@ -241,7 +241,7 @@ impl<E: Eyes> Brain<E> {
                     recorded: b.attachment.clone(),
                     repo,
                     unit: unit.to_owned(),
-                    source: e.source.clone(),
+                    sources: e.names().cloned().collect(),
                 });
             }
         }
@@ -266,7 +266,7 @@ fn compared(
     (collection, package, hub): (Name, Name, Hub),
 ) -> PredictionCompared {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let of_source = unit.unit.sources.get(&package).filter(|s| s.source == open.source);
+    let of_source = unit.unit.sources.get(&package).filter(|s| open.sources.contains(&s.source));
     let mut event = PredictionCompared {
         collection,
         hub,

@@ -71,6 +71,8 @@ pub(super) struct Key {
     /// The last build.
     pub(super) kind: EvidenceKind,
     pub(super) source: SmolStr,
+    /// What that was called before.
+    pub(super) former: Vec<SmolStr>,
     /// The repository it was built in.
     pub(super) repo: RepoId,
     /// The attachment with what the hub recorded, where changes are measured from that.
@@ -82,10 +84,15 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Every name of the source.
+    pub(super) fn names(&self) -> impl Iterator<Item = &SmolStr> {
+        std::iter::once(&self.source).chain(&self.former)
+    }
+
     /// Whether the same comes out of both.
     fn is_as(&self, other: &Self) -> bool {
         let of = |k: &Self| (k.kind, k.repo, k.searched);
-        of(self) == of(other) && self.source == other.source && self.recorded == other.recorded
+        of(self) == of(other) && (&self.source, &self.former) == (&other.source, &other.former) && self.recorded == other.recorded
     }
 }
 
@@ -280,6 +287,7 @@ mod tests {
     fn only_the_same_question_is_answered() {
         let key = Key {
             kind: EvidenceKind::Real(BuildId(1)),
+            former: Vec::new(),
             source: "1-1".into(),
             repo: RepoId(7),
             recorded: None,

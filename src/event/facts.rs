@@ -97,6 +97,20 @@ pub struct BuildUntagged {
     pub by: Option<PersonId>,
 }
 
+impl BuildTagged {
+    /// The build's name.
+    pub fn nvr(&self) -> Nvr {
+        Nvr { name: self.name.clone(), version: self.version.clone(), release: self.release.clone() }
+    }
+}
+
+impl BuildUntagged {
+    /// The build's name.
+    pub fn nvr(&self) -> Nvr {
+        Nvr { name: self.name.clone(), version: self.version.clone(), release: self.release.clone() }
+    }
+}
+
 /// What the hub says was installed for one buildroot of a build. Source: `listBuildroots`, `listRPMs(componentBuildrootID)`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildrootRecorded {

@@ -1,6 +1,7 @@
 //! Real builds.
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 use super::HubState;
 use super::state::real_outcome;
@@ -35,11 +36,20 @@ impl RecordedBuildroot {
     }
 }
 
+/// How many former names of a build are remembered, the last ones.
+const FORMER_KEPT: usize = 4;
+
 /// A real build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Build {
     /// Name, version, release.
     pub nvr: Nvr,
+    /// `version-release` of names it had before under the same number: a promoted draft, for one. What was found out under them stays true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<SmolStr>,
+    /// When it was last said to be called so.
+    #[serde(default)]
+    pub named_at: Timestamp,
     /// Epoch, where known and not zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
@@ -61,13 +71,48 @@ pub struct Build {
 
 impl Build {
     /// One of which only the name is known.
-    fn seen(nvr: Nvr) -> Self {
-        Self { nvr, epoch: None, state: None, task_id: None, completed_at: None, repo_id: None, buildroots: Vec::new() }
+    fn seen(nvr: Nvr, named_at: Timestamp) -> Self {
+        let former = Vec::new();
+        Self { nvr, former, named_at, epoch: None, state: None, task_id: None, completed_at: None, repo_id: None, buildroots: Vec::new() }
     }
 
     /// Whether this hub built it, as opposed to importing it: only then does it say something about buildability.
     pub fn built_here(&self) -> bool {
         self.task_id.is_some()
+    }
+
+    /// Its `version-release`.
+    pub fn source(&self) -> SmolStr {
+        format_smolstr!("{}-{}", self.nvr.version, self.nvr.release)
+    }
+
+    /// Takes over the name it is said to have at a moment. A promoted draft is never a draft again, however late the word of its
+    /// draft days comes; else what was said last counts, and what the hub was `asked` for counts before all. Whether that is news.
+    fn named(&mut self, nvr: Nvr, at: Timestamp, asked: bool) -> bool {
+        if nvr == self.nvr {
+            self.named_at = self.named_at.max(at);
+            return false;
+        }
+        let takes = match (self.nvr.is_draft(), nvr.is_draft()) {
+            _ if asked => true,
+            (true, false) => true,
+            (false, true) => false,
+            _ => (at, &nvr) > (self.named_at, &self.nvr),
+        };
+        let other = match takes {
+            true => {
+                self.named_at = at;
+                std::mem::replace(&mut self.nvr, nvr)
+            }
+            false => nvr,
+        };
+        let (now, other) = (self.source(), format_smolstr!("{}-{}", other.version, other.release));
+        self.former.retain(|f| *f != now && *f != other);
+        self.former.push(other);
+        self.former.sort_unstable();
+        let over = self.former.len().saturating_sub(FORMER_KEPT);
+        self.former.drain(..over);
+        takes
     }
 
     /// Its EVR.
@@ -76,18 +121,32 @@ impl Build {
     }
 }
 
+/// What word of a build changed.
+pub(super) struct Changed {
+    /// It has another name.
+    pub(super) renamed: bool,
+    /// What it says about its package now, where that is something else than before.
+    pub(super) outcome: Option<Option<Outcome>>,
+}
+
 impl HubState {
     /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id. What the hub was asked for is
     /// its state now and all there is to know; a message says what it was at some moment, and may leave things out.
     /// Returns what it says about its package now, where that is something else than before.
-    pub(super) fn build_changed(&mut self, e: &BuildChanged, asked: bool) -> Option<Option<Outcome>> {
+    pub(super) fn build_changed(&mut self, e: &BuildChanged, at: Timestamp, asked: bool) -> Changed {
         // A build nobody spoke of before is in no tag, so that nothing depends on it yet.
         let before = self.builds.get(&e.build_id).map(real_outcome);
-        let nvr = || Nvr { name: e.name.clone(), version: e.version.clone(), release: e.release.clone() };
-        let build = self.builds.entry(e.build_id).or_insert_with(|| Build::seen(nvr()));
+        let nvr = Nvr { name: e.name.clone(), version: e.version.clone(), release: e.release.clone() };
+        let build = self.builds.entry(e.build_id).or_insert_with(|| Build::seen(nvr.clone(), at));
+        let renamed = build.named(nvr, at, asked);
         if !asked && build.state.is_some() && e.state == BuildState::Building && e.old.is_none() {
             // The first message of a build, overtaken by a later one.
-            return None;
+            return Changed { renamed, outcome: None };
+        }
+        // One that is made anew under its number was made in another buildroot.
+        if build.task_id.zip(e.task_id).is_some_and(|(old, new)| old != new) {
+            build.repo_id = None;
+            build.buildroots = Vec::new();
         }
         build.state = Some(e.state);
         if asked || e.epoch.is_some() {
@@ -99,16 +158,22 @@ impl HubState {
         if let Some(task) = e.task_id {
             self.build_of_task.insert(task, e.build_id);
         }
-        build.completed_at = e.completed_at;
+        // Not every word of a build that stands as it was says again when it ended.
+        if asked || e.completed_at.is_some() || e.old != Some(e.state) {
+            build.completed_at = e.completed_at;
+        }
         let now = real_outcome(build);
-        before.filter(|before| *before != now).map(|_| now)
+        Changed { renamed, outcome: before.filter(|before| *before != now).map(|_| now) }
     }
 
-    /// Makes sure that a build a tag event speaks of is known.
-    pub(super) fn build_seen(&mut self, id: BuildId, name: &Name, version: &Name, release: &Name) {
-        if !self.builds.contains_key(&id) {
-            let nvr = Nvr { name: name.clone(), version: version.clone(), release: release.clone() };
-            self.builds.insert(id, Build::seen(nvr));
+    /// Makes sure that a build a tag event speaks of is known, by the name it has there. Whether that is another than before.
+    pub(super) fn build_seen(&mut self, id: BuildId, nvr: Nvr, at: Timestamp, asked: bool) -> bool {
+        match self.builds.get_mut(&id) {
+            Some(known) => known.named(nvr, at, asked),
+            None => {
+                self.builds.insert(id, Build::seen(nvr, at));
+                false
+            }
         }
     }
 }

@@ -7,10 +7,14 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::Build;
+use crate::model::nevra::without_draft;
 use crate::model::{BuildId, Hub, Outcome, RepoId, Seq, TaskId, Timestamp};
 
 /// How many finished builds of a package are kept in state; older ones are in the log only.
 pub const KEPT: usize = 10;
+/// Of how many sources what was found out is kept in any case, the last ones.
+const SOURCES_KEPT: usize = 3;
 
 /// Real build or scratch rebuild.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,6 +36,9 @@ pub struct Evidence {
     pub hub: Option<Hub>,
     /// `version-release` of the source; empty when not known.
     pub source: SmolStr,
+    /// What the source was called before, while its build had another name ([`super::Build::former`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<SmolStr>,
     /// Its place among the package's builds.
     pub order: Seq,
     /// When it was tagged, or made.
@@ -72,6 +79,11 @@ impl Evidence {
             EvidenceKind::Scratch(task) if self.hub(own) == hub => Some(task),
             _ => None,
         }
+    }
+
+    /// Every `version-release` its source is or was known by.
+    pub fn names(&self) -> impl Iterator<Item = &SmolStr> {
+        std::iter::once(&self.source).chain(&self.former)
     }
 
     /// Whether it is the same build as `other`, in one collection.
@@ -139,15 +151,53 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
 }
 
 /// The oldest build nothing rests on. Needed are: running ones, the one just inserted, the base, the newest real build, and
-/// the last two with a result (whether a package started to fail shows in the last but one).
+/// the last two with a result (whether a package started to fail shows in the last but one). The same of the last sources each, so
+/// that what one of them did is still known when it is the newest again.
 fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
-    let base = list.iter().rposition(Evidence::is_base);
-    let real = list.iter().rposition(|e| matches!(e.kind, EvidenceKind::Real(_)));
-    let results: Vec<usize> =
-        list.iter().enumerate().rev().filter(|(_, e)| e.is_complete()).map(|(i, _)| i).take(2).collect();
-    list.iter()
-        .enumerate()
-        .position(|(i, e)| !(e.running || e.is_same(new) || Some(i) == base || Some(i) == real || results.contains(&i)))
+    let real = |e: &Evidence| matches!(e.kind, EvidenceKind::Real(_));
+    let mut needed: Vec<usize> = list.iter().rposition(Evidence::is_base).into_iter().collect();
+    needed.extend(list.iter().rposition(real));
+    let results = |of: &dyn Fn(&Evidence) -> bool| -> Vec<usize> {
+        let ended = |e: &Evidence| e.outcome.is_some_and(Outcome::is_complete);
+        list.iter().enumerate().rev().filter(|(_, e)| ended(e) && of(e)).map(|(i, _)| i).take(2).collect()
+    };
+    needed.extend(results(&|e| !e.withdrawn));
+    let mut sources: Vec<&SmolStr> = Vec::new();
+    for e in list.iter().rev() {
+        if sources.len() < SOURCES_KEPT && !sources.contains(&&e.source) {
+            sources.push(&e.source);
+            needed.extend(list.iter().rposition(|x| real(x) && x.source == e.source));
+            needed.extend(results(&|x| x.source == e.source));
+        }
+    }
+    list.iter().enumerate().position(|(i, e)| !(e.running || e.is_same(new) || needed.contains(&i)))
+}
+
+/// Gives a renamed build's evidence, its own and that of rebuilds of its source, the name it has now.
+pub(super) fn rename(list: &mut [Evidence], build: &Build, id: BuildId) {
+    let source = build.source();
+    for e in list.iter_mut() {
+        let theirs = match e.kind {
+            EvidenceKind::Real(real) => real == id,
+            EvidenceKind::Scratch(_) => build.former.contains(&e.source),
+        };
+        if theirs {
+            e.source = source.clone();
+            e.former.clone_from(&build.former);
+        }
+    }
+}
+
+/// Gives a rebuild the name its source's build has now: it may have been made under another, and a draft's source package never has the
+/// draft's mark.
+pub(super) fn name(list: &[Evidence], new: &mut Evidence) {
+    let real = || list.iter().rev().filter(|e| matches!(e.kind, EvidenceKind::Real(_)));
+    let exact = real().find(|e| e.source == new.source);
+    let other = || real().find(|e| e.former.contains(&new.source) || without_draft(&e.source) == new.source);
+    if let Some(known) = exact.or_else(other).filter(|_| !new.source.is_empty()) {
+        new.source = known.source.clone();
+        new.former.clone_from(&known.former);
+    }
 }
 
 /// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is.

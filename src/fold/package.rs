@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::arch::Allowed;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, EvidenceKind};
 use crate::event::{DependencyMove, RebuildInputs};
 use crate::model::arch::ArchOverride;
 use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Timestamp};
@@ -164,12 +164,36 @@ impl Package {
 
     /// The build dependency changes are measured from.
     pub fn base(&self) -> Option<&Evidence> {
-        self.evidence.iter().rev().find(|e| e.is_base())
+        self.base_index().map(|i| &self.evidence[i])
     }
 
-    /// Builds with a result, newest first.
+    /// Where it stands.
+    pub(super) fn base_index(&self) -> Option<usize> {
+        self.newest_first().find(|i| self.evidence[*i].is_base())
+    }
+
+    /// Its builds by what they say about it now, the most telling first: rebuilds of its newest source, that source's own build, and then all
+    /// else; within each the newest first. A source that was tagged once more, or is the newest again after another one, is no other
+    /// for that: what it did counts, whenever that was.
+    fn newest_first(&self) -> impl Iterator<Item = usize> {
+        let is_real = |e: &Evidence, id: BuildId| e.kind == EvidenceKind::Real(id);
+        let real = self.latest.as_ref().and_then(|l| self.evidence.iter().rposition(|e| is_real(e, l.build)));
+        let rank = move |i: usize, e: &Evidence| match (&self.latest, e.kind) {
+            (Some(l), EvidenceKind::Real(id)) if l.build == id => 1,
+            (Some(l), EvidenceKind::Scratch(_)) if e.source == l.source => 0,
+            // Of what it was is not known: of what was the newest at that time.
+            (_, EvidenceKind::Scratch(_)) if e.source.is_empty() && real.is_some_and(|real| i > real) => 0,
+            _ => 2,
+        };
+        (0..3).flat_map(move |wanted| {
+            let of_rank = move |(i, e): &(usize, &Evidence)| rank(*i, e) == wanted;
+            self.evidence.iter().enumerate().rev().filter(of_rank).map(|(i, _)| i)
+        })
+    }
+
+    /// Builds with a result, the most telling first.
     pub fn complete(&self) -> impl Iterator<Item = &Evidence> {
-        self.evidence.iter().rev().filter(|e| e.is_complete())
+        self.newest_first().map(|i| &self.evidence[i]).filter(|e| e.is_complete())
     }
 
     /// Whether no build of it has come to a result here.

@@ -203,10 +203,11 @@ impl State {
         let running = !task.state.is_final() && task.outcome.is_none();
         // A repository of another hub is none of the collection's, whatever its number.
         let told = task.repo_id.filter(|_| own == *hub);
-        let new = Evidence {
+        let mut new = Evidence {
             kind: EvidenceKind::Scratch(id),
             hub: (own != *hub).then(|| hub.clone()),
             source: task.nvr.as_ref().map(|n| format_smolstr!("{}-{}", n.version, n.release)).unwrap_or_default(),
+            former: Vec::new(),
             order: task.first_seen,
             at: task.created_at,
             repo: told.or(newest),
@@ -220,6 +221,7 @@ impl State {
         let package = task.package.clone();
         let collection = &mut self.collections[index];
         let i = collection.package_index(&package);
+        evidence::name(&collection.packages[i].evidence, &mut new);
         let dropped = evidence::insert(&mut collection.packages[i].evidence, new);
         if running {
             collection.packages[i].running += 1;

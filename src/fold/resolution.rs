@@ -48,7 +48,7 @@ impl State {
             let package = &mut collection.packages[i];
             let changes = p.changes.iter().filter_map(|(m, d)| Some((*moves.get(*m as usize)?, *d))).collect();
             let mut base = p.base;
-            if base.is_none() && p.ok == Some(true) && assume_base(&mut package.evidence, &p.source, e.repo_id) {
+            if base.is_none() && p.ok == Some(true) && assume_base(package, &p.source, e.repo_id) {
                 base = Some(e.repo_id);
             }
             put(
@@ -94,13 +94,14 @@ impl State {
         let (own, tag) = (collection.settings.arches.clone(), collection.tag_arches.clone());
         let allowed = Allowed { own: &own, tag: &tag };
         let package = &mut collection.packages[i];
-        if let Some(v) = package.verdicts.iter_mut().find(|v| v.arch == e.arch) {
+        let of_arch = package.verdicts.iter().position(|v| v.arch == e.arch);
+        if let Some(at) = of_arch {
+            let source = package.verdicts[at].source.clone();
+            let assumed = e.base.is_none() && assume_base(package, &source, e.repo_id);
+            let v = &mut package.verdicts[at];
             v.changes = changes;
-            v.base = e.base;
+            v.base = if assumed { Some(e.repo_id) } else { e.base };
             v.truth = e.truth;
-            if e.base.is_none() && assume_base(&mut package.evidence, &v.source, e.repo_id) {
-                v.base = Some(e.repo_id);
-            }
         }
         package.judge(allowed, &collection.moves);
         self.touch(index, i);
@@ -144,9 +145,9 @@ fn intern(moves: &mut indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHash
 
 /// The build changes are measured from has no repository we could compare with: from now on this one stands for it, so that
 /// changes from here on are not lost. `false` when there is no such build, or it is of another source.
-fn assume_base(evidence: &mut [super::Evidence], source: &SmolStr, repo: RepoId) -> bool {
-    match evidence.iter_mut().rev().find(|e| e.is_base()) {
-        Some(base) if base.source == *source || base.source.is_empty() => {
+fn assume_base(package: &mut super::Package, source: &SmolStr, repo: RepoId) -> bool {
+    match package.base_index().map(|i| &mut package.evidence[i]) {
+        Some(base) if base.names().any(|n| n == source) || base.source.is_empty() => {
             base.repo = Some(repo);
             base.assumed = true;
             true

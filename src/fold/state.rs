@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::Map;
 use super::arch::Allowed;
@@ -200,21 +200,30 @@ impl State {
         assert_eq!(e.seq, Seq::after(self.seq), "events are folded in order, without gaps");
         match &e.event {
             Event::BuildTagged(t) => {
-                let hub = self.hub_mut(&t.hub);
-                hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
-                hub.tagged(t, e.seq, e.occurred_at, e.koji_event, e.source.asked_hub());
+                let asked = e.source.asked_hub();
+                let renamed = self.hub_mut(&t.hub).build_seen(t.build_id, t.nvr(), e.occurred_at, asked);
+                self.hub_mut(&t.hub).tagged(t, e.seq, e.occurred_at, e.koji_event, asked);
+                if renamed {
+                    self.build_renamed(&t.hub, t.build_id);
+                }
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildUntagged(t) => {
-                let hub = self.hub_mut(&t.hub);
-                hub.build_seen(t.build_id, &t.name, &t.version, &t.release);
-                if hub.untagged(t, e.koji_event) == Untagged::NotThere {
+                let asked = e.source.asked_hub();
+                if self.hub_mut(&t.hub).build_seen(t.build_id, t.nvr(), e.occurred_at, asked) {
+                    self.build_renamed(&t.hub, t.build_id);
+                }
+                if self.hub_mut(&t.hub).untagged(t, e.koji_event) == Untagged::NotThere {
                     self.anomaly("untagged a build that was not in the tag");
                 }
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildChanged(b) => {
-                if let Some(outcome) = self.hub_mut(&b.hub).build_changed(b, e.source.asked_hub()) {
+                let changed = self.hub_mut(&b.hub).build_changed(b, e.occurred_at, e.source.asked_hub());
+                if changed.renamed {
+                    self.build_renamed(&b.hub, b.build_id);
+                }
+                if let Some(outcome) = changed.outcome {
                     self.build_refreshed(&b.hub, b.build_id, &b.name, outcome);
                 }
             }
@@ -359,13 +368,14 @@ impl State {
             // Tagged once more: the same source, at another time.
             (Some((l, _)), Some(known)) if known.build == l.build => known.at = l.at,
             (Some((l, build)), _) => {
-                let source = format_smolstr!("{}-{}", build.nvr.version, build.nvr.release);
+                let source = build.source();
                 package.latest = Some(Latest { build: l.build, source: source.clone(), at: l.at });
                 let known = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
                 let new = Evidence {
                     kind: EvidenceKind::Real(l.build),
                     hub: None,
                     source,
+                    former: build.former.clone(),
                     order: l.seq,
                     at: l.at,
                     repo: build.repo_id.or_else(|| known.and_then(|e| e.repo)),
@@ -391,6 +401,24 @@ impl State {
     pub(super) fn forget_tasks(&mut self, own: &Hub, tasks: Vec<(Option<Hub>, TaskId)>) {
         for (hub, task) in tasks {
             self.hub_mut(hub.as_ref().unwrap_or(own)).tasks.swap_remove(&task);
+        }
+    }
+
+    /// A build has another name under its number: what is known of it goes by that name from now on, and stays known.
+    fn build_renamed(&mut self, hub: &Hub, id: BuildId) {
+        let Some(build) = self.hubs.get(hub).and_then(|h| h.builds.get(&id)).cloned() else { return };
+        for index in 0..self.collections.len() {
+            let collection = &mut self.collections[index];
+            if collection.settings.hub != *hub {
+                continue;
+            }
+            let Some(i) = collection.packages.get_index_of(&build.nvr.name) else { continue };
+            let package = &mut collection.packages[i];
+            evidence::rename(&mut package.evidence, &build, id);
+            if let Some(latest) = package.latest.as_mut().filter(|l| l.build == id) {
+                latest.source = build.source();
+            }
+            self.touch(index, i);
         }
     }
 

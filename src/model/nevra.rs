@@ -68,6 +68,14 @@ impl fmt::Display for Evr {
     }
 }
 
+/// A release, or `version-release`, without the mark of a draft (`,draft_17`; Koji: `DRAFT_RELEASE_FORMAT`): what it is once promoted.
+pub fn without_draft(release: &str) -> &str {
+    match release.rsplit_once(",draft_") {
+        Some((plain, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => plain,
+        _ => release,
+    }
+}
+
 /// Name, version, release of a source package or build. Koji's builds are unique by it; the epoch does not count.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Nvr {
@@ -92,6 +100,17 @@ impl Nvr {
             version: version.into(),
             release: release.into(),
         })
+    }
+
+    /// Whether it is a draft's, which another takes the place of when the draft is promoted.
+    pub fn is_draft(&self) -> bool {
+        without_draft(&self.release).len() < self.release.len()
+    }
+
+    /// What the file of its source package is called, without `.src.rpm`. Koji marks a draft in the release of the build only: the
+    /// packages in it have the name they have once it is promoted.
+    pub fn file_stem(&self) -> String {
+        format!("{}-{}-{}", self.name, self.version, without_draft(&self.release))
     }
 
     /// Splits `name-version-release.src.rpm`, the last component of a scratch build's source.

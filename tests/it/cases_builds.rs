@@ -255,6 +255,7 @@ fn evidence(order: u64, outcome: Option<Outcome>) -> Evidence {
         kind: EvidenceKind::Scratch(TaskId(i64::try_from(order).unwrap())),
         hub: None,
         source: "1-1".into(),
+        former: Vec::new(),
         order: Seq::new(order).unwrap(),
         at: Timestamp::from_secs(0),
         repo: None,

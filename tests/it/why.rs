@@ -166,6 +166,7 @@ fn imported(p: &mut Package, now: Timestamp) {
             kind: EvidenceKind::Real(BuildId(-1)),
             hub: None,
             source,
+            former: Vec::new(),
             order: Seq::new(u64::MAX).unwrap(),
             at: now,
             repo: None,

@@ -77,13 +77,12 @@ pub(super) fn external_repos(repos: Vec<records::ExternalRepo>) -> Vec<ExternalR
     repos.into_iter().map(one).collect()
 }
 
-/// Builds of a tag, oldest tagging first. Draft builds are nothing a distribution ships.
+/// Builds of a tag, oldest tagging first, drafts among them: Koji lets one in where a policy was made for that, and its repositories have it.
 pub(super) fn tagged(builds: Vec<records::TaggedBuild>, history: &[records::HistoryRow]) -> Vec<TaggedSeen> {
     let times: BTreeMap<i64, Timestamp> = history.iter().filter_map(|r| Some((r.create_event, r.created?))).collect();
 
     let mut all: Vec<TaggedSeen> = builds
         .into_iter()
-        .filter(|b| !b.draft)
         .map(|b| TaggedSeen {
             create_event: b.tagged_event.or(b.creation_event).unwrap_or(0),
             tagged_at: b.tagged_event.and_then(|e| times.get(&e).copied()),

@@ -315,6 +315,7 @@ impl Compare<'_> {
         let old = known.and_then(|b| b.state);
         if let Some(b) = known
             && old == Some(seen.state)
+            && b.nvr == seen.nvr
             && b.task_id == seen.task_id.or(b.task_id)
             && b.epoch == seen.epoch
             && b.completed_at == seen.completed_at.or(b.completed_at)

@@ -83,7 +83,11 @@ impl Mirror {
                 }
             }
         };
-        let package = SourcePackage::from_header(header);
+        let mut package = SourcePackage::from_header(header);
+        if package.nvr.to_string() == nvr.file_stem() {
+            // What is in a draft does not say that it is one.
+            package.nvr = nvr.clone();
+        }
         if package.nvr == *nvr { Ok(package) } else { Err(FetchError::OtherPackage { from, found: package.nvr }) }
     }
 

@@ -83,7 +83,7 @@ impl HubPath {
             ("the version", &nvr.version),
             ("the release", &nvr.release),
             ("the architecture", arch),
-            ("the file", &format!("{nvr}.{arch}.rpm")),
+            ("the file", &format!("{}.{arch}.rpm", nvr.file_stem())),
         ])
     }
 

@@ -1,0 +1,250 @@
+//! Which source of a package counted in a collection when a repository was made.
+//!
+//! A repository's own lists say what is in its buildroots. What would be rebuilt is another question: the newest build in the
+//! collection's dest tag, which need not be in there. A build tag may have a newer one of its own (a buildroot override, or what a side tag
+//! left behind), and need not inherit from the dest tag at all. As of which moment is a matter of Koji events where they are known: of the
+//! tagging and of the repository; else of the times of the messages. Neither depends on the order in which one hears of them.
+
+use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
+
+use super::tag::TaggedBuild;
+use super::{Collection, HubState, Repo, TagPackage};
+use crate::model::nevra::without_draft;
+use crate::model::{BuildId, Name, Nvr, RepoId, Timestamp};
+
+/// How many ended taggings of a package are remembered in a tag, the last ones.
+const PAST_KEPT: usize = 16;
+
+/// When something happened on a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Moment {
+    /// The Koji event, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<i64>,
+    /// The time.
+    pub at: Timestamp,
+}
+
+impl Moment {
+    /// Whether it was no later than `other`: by Koji events where both are known, else by time.
+    pub fn is_by(self, other: Self) -> bool {
+        match (self.event, other.event) {
+            (Some(mine), Some(theirs)) => mine <= theirs,
+            _ => self.at <= other.at,
+        }
+    }
+}
+
+/// A tagging that ended: the build was taken out of the tag, or tagged once more.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Past {
+    /// The build.
+    pub build: BuildId,
+    /// When it was put there.
+    pub tagged: Moment,
+    /// When that ended.
+    pub ended: Moment,
+}
+
+impl TaggedBuild {
+    /// When it was tagged.
+    pub fn tagged(&self) -> Moment {
+        Moment { event: self.event, at: self.at }
+    }
+}
+
+impl TagPackage {
+    /// Remembers that a tagging ended.
+    pub(super) fn ended(&mut self, old: TaggedBuild, ended: Moment) {
+        let new = Past { build: old.build, tagged: old.tagged(), ended };
+        // In an order of their own, so that it does not matter which one was heard of first.
+        let key = |p: &Past| (p.ended.at, p.ended.event, p.build, p.tagged.at, p.tagged.event);
+        let place = self.past.partition_point(|p| key(p) < key(&new));
+        self.past.insert(place, new);
+        let over = self.past.len().saturating_sub(PAST_KEPT);
+        self.past.drain(..over);
+    }
+
+    /// The builds that were here at a moment, oldest tagging first; of each whether it still is.
+    fn at(&self, moment: Moment) -> Vec<(BuildId, bool)> {
+        let is_here = |id: BuildId| self.builds.iter().any(|b| b.build == id);
+        let here = self.builds.iter().filter(|b| b.tagged().is_by(moment));
+        let mut found: Vec<(Moment, BuildId, bool)> = here.map(|b| (b.tagged(), b.build, true)).collect();
+        for past in self.past.iter().filter(|p| p.tagged.is_by(moment) && !p.ended.is_by(moment)) {
+            if !found.iter().any(|(_, build, _)| *build == past.build) {
+                let later = found.iter().rev().take_while(|(tagged, ..)| !tagged.is_by(past.tagged)).count();
+                found.insert(found.len() - later, (past.tagged, past.build, is_here(past.build)));
+            }
+        }
+        found.into_iter().map(|(_, build, here)| (build, here)).collect()
+    }
+}
+
+/// A build whose source may be the one that counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// The build.
+    pub build: BuildId,
+    /// Its name.
+    pub nvr: Nvr,
+    /// `version-release` of names it had before.
+    pub former: Vec<SmolStr>,
+    /// It is still in the collection's tags. One that was taken out counts only where the repository has it: without a hub, and with one
+    /// that was away, the moment of the end may have been told too late.
+    pub here: bool,
+    /// What it will be called once it is promoted, where it is a draft and no other build is known to be called so.
+    pub promoted: Option<Nvr>,
+}
+
+impl Candidate {
+    /// Whether a build the repository lists is this one, under any name it had, has, or is known to get.
+    fn is(&self, listed: &Nvr) -> bool {
+        let source = format_smolstr!("{}-{}", listed.version, listed.release);
+        *listed == self.nvr || self.former.contains(&source) || self.promoted.as_ref() == Some(listed)
+    }
+}
+
+/// What a repository says of the source that was chosen.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InRepo {
+    /// It has a build of it.
+    #[default]
+    This,
+    /// It has a build of another one: its `version-release`.
+    Other(SmolStr),
+    /// It has no build of the package.
+    None,
+}
+
+impl InRepo {
+    /// Whether it is the usual case.
+    pub fn is_this(&self) -> bool {
+        *self == Self::This
+    }
+}
+
+/// The source a package is resolved in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Chosen<'a> {
+    /// Name, version, release.
+    pub nvr: &'a Nvr,
+    /// The build, where it is known in the collection.
+    pub own: Option<&'a Candidate>,
+    /// What the repository has.
+    pub in_repo: InRepo,
+}
+
+/// Chooses: the collection's own newest source of that time, else what the repository lists. `None`: there is neither.
+pub fn choose<'a>(candidates: &'a [Candidate], listed: Option<&'a Nvr>) -> Option<Chosen<'a>> {
+    let Some(own) = candidates.iter().find(|c| c.here || listed.is_some_and(|l| c.is(l))) else {
+        return listed.map(|nvr| Chosen { nvr, own: None, in_repo: InRepo::This });
+    };
+    let (nvr, in_repo) = match listed {
+        None => (&own.nvr, InRepo::None),
+        // It was promoted, and nobody has told yet.
+        Some(l) if own.promoted.as_ref() == Some(l) => (l, InRepo::This),
+        Some(l) if own.is(l) => (&own.nvr, InRepo::This),
+        Some(l) => (&own.nvr, InRepo::Other(format_smolstr!("{}-{}", l.version, l.release))),
+    };
+    Some(Chosen { nvr, own: Some(own), in_repo })
+}
+
+impl Repo {
+    /// The moment whose content it has.
+    pub fn made(&self) -> Moment {
+        Moment { event: self.create_event, at: self.made_at }
+    }
+}
+
+impl HubState {
+    /// The moment whose content a repository has, where it is known.
+    pub fn made(&self, repo: RepoId) -> Option<Moment> {
+        self.repos.get(&repo).map(Repo::made)
+    }
+
+    /// Builds of a collection's package that may be the one that counted at a moment, the first choice first: nearest tag first, there the one
+    /// tagged last. Empty for a blocked package, of which Koji lists nothing. Cost: a lookup per tag.
+    pub fn candidates(&self, collection: &Collection, package: &str, moment: Moment) -> Vec<Candidate> {
+        let mut found: Vec<Candidate> = Vec::new();
+        if collection.packages.get(package).is_some_and(|p| p.blocked) {
+            return found;
+        }
+        for tag in self.lists(&collection.chain, package) {
+            for (build, here) in tag.at(moment).into_iter().rev() {
+                let Some(known) = self.builds.get(&build).filter(|_| !found.iter().any(|c| c.build == build)) else {
+                    continue;
+                };
+                let (nvr, former) = (known.nvr.clone(), known.former.clone());
+                let promoted = self.promoted_name(&nvr);
+                found.push(Candidate { build, nvr, former, here, promoted });
+                if here {
+                    // Nothing after it is ever chosen.
+                    return found;
+                }
+            }
+        }
+        found
+    }
+
+    /// What a draft gets to be called, unless another build in any tag is called so.
+    fn promoted_name(&self, nvr: &Nvr) -> Option<Nvr> {
+        let release: Name = without_draft(&nvr.release).into();
+        let promoted = Nvr { release, ..nvr.clone() };
+        let is_taken = || {
+            let of_package = self.tags.values().filter_map(|t| t.packages.get(&nvr.name));
+            let mut builds = of_package.flat_map(|p| &p.builds).filter_map(|b| self.builds.get(&b.build));
+            builds.any(|b| b.nvr == promoted)
+        };
+        (nvr.is_draft() && !is_taken()).then_some(promoted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(event: Option<i64>, secs: i64) -> Moment {
+        Moment { event, at: Timestamp::from_secs(secs) }
+    }
+
+    #[test]
+    fn events_come_before_times() {
+        assert!(at(Some(1), 9).is_by(at(Some(2), 5)));
+        assert!(!at(Some(3), 1).is_by(at(Some(2), 5)));
+        assert!(at(None, 5).is_by(at(Some(2), 5)), "the same second counts as before");
+        assert!(!at(Some(1), 6).is_by(at(None, 5)));
+    }
+
+    fn candidate(nvr: &str, here: bool) -> Candidate {
+        let nvr = Nvr::parse(nvr).expect("a name");
+        let promoted = nvr.is_draft().then(|| Nvr { release: without_draft(&nvr.release).into(), ..nvr.clone() });
+        Candidate { build: BuildId(1), nvr, former: Vec::new(), here, promoted }
+    }
+
+    #[test]
+    fn own_sources_come_before_listed_ones() {
+        let nvr = |t: &str| Nvr::parse(t).expect("a name");
+        let said = |candidates: &[Candidate], listed: Option<&str>| {
+            let listed = listed.map(nvr);
+            choose(candidates, listed.as_ref()).map(|c| (c.nvr.to_string(), c.in_repo))
+        };
+        let own = [candidate("foo-1-1", true)];
+        assert_eq!(said(&own, Some("foo-2-1")), Some(("foo-1-1".to_owned(), InRepo::Other("2-1".into()))));
+        assert_eq!(said(&own, Some("foo-1-1")), Some(("foo-1-1".to_owned(), InRepo::This)));
+        assert_eq!(said(&own, None), Some(("foo-1-1".to_owned(), InRepo::None)));
+        assert_eq!(said(&[], Some("foo-2-1")), Some(("foo-2-1".to_owned(), InRepo::This)));
+        assert_eq!(said(&[], None), None);
+        // Taken out since: only where the repository has it.
+        let left = [candidate("foo-2-1", false), candidate("foo-1-1", true)];
+        assert_eq!(said(&left, Some("foo-2-1")), Some(("foo-2-1".to_owned(), InRepo::This)));
+        assert_eq!(said(&left, Some("foo-1-1")), Some(("foo-1-1".to_owned(), InRepo::This)));
+        assert_eq!(said(&left[..1], None), None);
+        // Under another name it is the same.
+        let renamed = [Candidate { former: vec!["1-1,draft_3".into()], ..candidate("foo-1-1", true) }];
+        assert_eq!(said(&renamed, Some("foo-1-1,draft_3")), Some(("foo-1-1".to_owned(), InRepo::This)));
+        let draft = [candidate("foo-1-1,draft_3", true)];
+        assert_eq!(said(&draft, Some("foo-1-1")), Some(("foo-1-1".to_owned(), InRepo::This)));
+    }
+}
