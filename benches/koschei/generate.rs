@@ -883,6 +883,7 @@ impl Generator {
         PackageResolved {
             package: self.name(c, p),
             source: self.model.latest_version(c, p).map(source).unwrap_or_default().into(),
+            buildroot_has: None,
             noarch: self.model.collections[c].packages[p].noarch,
             ok: v.ok,
             problem: (v.ok == Some(false)).then(|| {

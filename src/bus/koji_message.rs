@@ -195,7 +195,10 @@ impl Reading<'_, '_> {
         let event = facts::BuildChanged {
             hub: self.hub.clone(),
             build_id: BuildId(fields::integer("build.id", id)?),
-            name: b.optional_name("name").or_else(|| b.optional_name("package_name")).ok_or_else(|| Reason::missing("build.name"))?,
+            name: b
+                .optional_name("name")
+                .or_else(|| b.optional_name("package_name"))
+                .ok_or_else(|| Reason::missing("build.name"))?,
             epoch: b.optional_integer("epoch").and_then(|e| u32::try_from(e).ok()).filter(|e| *e != 0),
             version: b.name("version")?,
             release,

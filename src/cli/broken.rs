@@ -17,7 +17,7 @@ use crate::engine::error::with_causes;
 use crate::engine::eyes::Unit;
 use crate::koji::Archive;
 use crate::log::EventLog;
-use crate::model::{Hub, Name, PackageState, RepoId};
+use crate::model::{Hub, Name, PackageState};
 use crate::resolve::Mode;
 
 /// Names printed for people before `and N more`.
@@ -82,7 +82,7 @@ async fn tell(
     let archive = Archive::open(dir, Hub(args.hub.as_str().into())).map_err(|e| CliError::Rejected(with_causes(&e)))?;
     let eyes = ArchiveEyes::new(archive, Mode::from(args.mode), 1);
     let mut explain =
-        |unit: &Unit<'_>, resolved: RepoId, packages: &[Name]| eyes.first_causes(unit, resolved, packages);
+        |unit: &Unit<'_>, resolved: &Unit<'_>, packages: &[Name]| eyes.first_causes(unit, resolved, packages);
     Ok(breakages(log, until, Some(&mut explain)).await?)
 }
 

@@ -74,6 +74,9 @@ pub(crate) struct ChangeView {
 pub(crate) struct VerdictView {
     pub(crate) arch: Name,
     pub(crate) source: String,
+    /// What the buildroot has of it, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) buildroot_has: Option<String>,
     /// Absent: not for this architecture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ok: Option<bool>,
@@ -147,6 +150,16 @@ impl Report {
     pub(crate) fn of(state: &State, now: Timestamp) -> Self {
         Self { seq: state.seq.map_or(0, Seq::get), now: now.to_string(), collections: Vec::new(), packages: Vec::new() }
     }
+}
+
+/// That the buildroot has another build of the package than the collection, in words; `None`: it has not.
+pub(crate) fn another_in_buildroot(p: &PackageView) -> Option<String> {
+    let verdict = p.verdicts.iter().find(|v| v.buildroot_has.is_some())?;
+    let (package, has) = (&p.package, verdict.buildroot_has.as_ref()?);
+    let own = &verdict.source;
+    Some(format!(
+        "the buildroot has {package}-{has}, which is not the collection's own; {package}-{own} is what is resolved and rebuilt"
+    ))
 }
 
 /// The closest dependency change, and how many names there are besides; empty when nothing changed.
@@ -240,6 +253,7 @@ pub(crate) fn package(
             .map(|v| VerdictView {
                 arch: v.arch.clone(),
                 source: v.source.to_string(),
+                buildroot_has: v.buildroot_has.as_ref().map(ToString::to_string),
                 ok: v.ok,
                 problem: v.problem.as_deref().map(str::to_owned),
             })

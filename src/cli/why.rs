@@ -75,6 +75,9 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
             one_line(stale, 160)
         )?;
     }
+    if let Some(another) = package_view::another_in_buildroot(p) {
+        writeln!(out, "  {another}")?;
+    }
     if !p.override_absent.is_empty() {
         let (over, absent) = (p.arch_override.as_deref().unwrap_or_default(), p.override_absent.join(", "));
         writeln!(out, "  its architectures are overridden (`{over}`), and its build tag has no {absent}")?;

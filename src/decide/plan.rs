@@ -487,6 +487,7 @@ mod tests {
         let verdict = ArchVerdict {
             arch: "x86_64".into(),
             source: "1-1".into(),
+            buildroot_has: None,
             noarch: false,
             ok: Some(true),
             problem: None,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::archive_eyes::{ArchiveEyes, Wanted, group, translate, unreadable};
 use super::eyes::{NotSeen, Unit};
+use crate::model::Name;
 use crate::model::arch::of_packages;
-use crate::model::{Name, RepoId};
 use crate::repodata::{Member, RepoDir};
 use crate::resolve::{FirstCause, Generation, Universe, first_causes};
 
@@ -17,7 +17,8 @@ struct Loaded {
 }
 
 impl ArchiveEyes {
-    /// The first causes of packages that resolve in repository `resolved` and not in that of `unit`, by package. A package that is not in
+    /// The first causes of packages that resolve in `resolved` and not in `unit`, which differ in the repository and in what the collection's own
+    /// sources were, by package. A package that is not in
     /// both, or whose verdict here is another one, has none. Cost: both repositories are read, seconds for a distribution.
     ///
     /// # Errors
@@ -25,15 +26,15 @@ impl ArchiveEyes {
     pub fn first_causes(
         &self,
         unit: &Unit<'_>,
-        resolved: RepoId,
+        resolved: &Unit<'_>,
         packages: &[Name],
     ) -> Result<Vec<(Name, Vec<FirstCause>)>, NotSeen> {
-        let before = self.load(&Unit { repo: resolved, ..*unit }, packages)?;
+        let before = self.load(resolved, packages)?;
         let now = self.load(unit, packages)?;
         let before_prepared = before.universe.prepare(&before.group, self.mode()).map_err(unreadable)?;
         let now_prepared = now.universe.prepare(&now.group, self.mode()).map_err(unreadable)?;
         let generations = [
-            Generation::new(resolved.to_string(), &before_prepared),
+            Generation::new(resolved.repo.to_string(), &before_prepared),
             Generation::new(unit.repo.to_string(), &now_prepared),
         ];
         let mut resolvers = (before_prepared.resolver().without_texts(), now_prepared.resolver().without_texts());
@@ -52,7 +53,7 @@ impl ArchiveEyes {
 
     fn load(&self, unit: &Unit<'_>, packages: &[Name]) -> Result<Loaded, NotSeen> {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
-        let mut sources = self.sources(&found, unit.arch)?;
+        let mut sources = self.sources(&found, unit)?;
         sources.retain(|s| packages.contains(&s.nvr.name));
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let content = dir.load(sources.iter().flat_map(Wanted::requires)).map_err(unreadable)?;

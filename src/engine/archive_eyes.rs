@@ -1,7 +1,7 @@
 //! Looking into an archive directory beside a recording: its repositories, its build requirements, its recorded answers.
 
 use std::cell::LazyCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::stage::stage;
 use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
+use crate::fold::sources::{Chosen, InRepo};
 use crate::koji::files::Mirror;
 use crate::koji::{Archive, ArchivedRepo};
 use crate::model::arch::{canonical, of_packages};
@@ -115,7 +116,7 @@ impl ArchiveEyes {
         if unit.arch.is_empty() {
             return Err(NotSeen("the repository has no architecture with metadata".to_owned()));
         }
-        let mut sources = self.sources(found, unit.arch)?;
+        let mut sources = self.sources(found, unit)?;
         let wanted = sources.iter().flat_map(Wanted::requires);
         let mut dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         if found.dir.join(GROUPS).exists() {
@@ -154,6 +155,7 @@ impl ArchiveEyes {
 /// A source package of the repository.
 pub(super) struct Wanted {
     pub(super) nvr: Nvr,
+    in_repo: InRepo,
     /// Its build requirements, where known.
     pub(super) build: Option<BuildRequires>,
     /// The architecture it was made on, where known.
@@ -170,11 +172,12 @@ impl Wanted {
 }
 
 impl ArchiveEyes {
-    /// The source packages whose builds are in the repository, by name.
+    /// The source packages to be resolved, by name: the collection's own where they are known, else those whose builds are in the repository.
     ///
     /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata do,
     /// packages of external repositories left out.
-    pub(super) fn sources(&self, found: &ArchivedRepo, arch: &str) -> Result<Vec<Wanted>, NotSeen> {
+    pub(super) fn sources(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<Vec<Wanted>, NotSeen> {
+        let arch = unit.arch;
         let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
         let mut keep = |nvr: Nvr| {
             let evr = |n: &Nvr| Evr { epoch: None, version: n.version.clone(), release: n.release.clone() };
@@ -197,16 +200,23 @@ impl ArchiveEyes {
             let own = content.packages().iter().filter(|p| !p.is_external());
             own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
         }
-        Ok(newest.into_values().map(|nvr| self.wanted(nvr, of_packages(arch))).collect())
+        let names: BTreeSet<&Name> = newest.keys().chain(unit.own.packages()).collect();
+        let chosen = names.into_iter().filter_map(|name| unit.own.choose(name, newest.get(name)));
+        Ok(chosen.map(|chosen| self.wanted(chosen, of_packages(arch))).collect())
     }
 
-    fn wanted(&self, nvr: Nvr, arch: &str) -> Wanted {
-        let Some(known) = self.archive.source(&nvr) else {
-            return Wanted { nvr, build: None, made_on: None, noarch: false, excluded: None };
+    fn wanted(&self, chosen: Chosen<'_>, arch: &str) -> Wanted {
+        let (nvr, in_repo) = (chosen.nvr.clone(), chosen.in_repo);
+        // What a source package requires was perhaps learnt while its build had another name.
+        let former = chosen.own.into_iter().flat_map(|own| std::iter::once(own.nvr.clone()).chain(own.former_names()));
+        let known = std::iter::once(nvr.clone()).chain(former).find_map(|name| self.archive.source(&name));
+        let Some(known) = known else {
+            return Wanted { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
         };
         let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
         Wanted {
             nvr,
+            in_repo,
             build: Some(BuildRequires::literal(known.requires.clone())),
             made_on: known.made_on.clone(),
             noarch: known.buildarchs.iter().any(|a| a == "noarch"),
@@ -370,7 +380,8 @@ fn assemble(
             }
         };
         let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);
-        (source.nvr.name, SourceResult { source: version, noarch: source.noarch, verdict })
+        let (noarch, in_repo) = (source.noarch, source.in_repo);
+        (source.nvr.name, SourceResult { source: version, noarch, in_repo, verdict })
     });
     UnitVerdicts {
         of_packages: None,

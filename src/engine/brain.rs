@@ -24,7 +24,7 @@ use crate::event::{
     ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried,
     NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
 };
-use crate::fold::{Collection, State};
+use crate::fold::{Collection, State, Touched};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
 use crate::model::arch::ArchOverride;
 use crate::model::{Hub, Name, PersonId, Seq, Timestamp};
@@ -72,6 +72,8 @@ pub struct Brain<E> {
     persons: HashMap<String, PersonId>,
     /// How busy builders are, per hub, as last told.
     pub(super) loads: HashMap<Hub, ArchLoads>,
+    /// While a look with many facts is appended: packages whose sources are to be looked at after it, once.
+    pub(super) sources_later: Option<std::collections::BTreeSet<Touched>>,
     /// When each hub was last marked as reconciled.
     pub(super) marks: HashMap<Hub, Timestamp>,
 }
@@ -110,6 +112,7 @@ impl<E: Eyes> Brain<E> {
             facts_unseen: false,
             persons,
             loads: HashMap::new(),
+            sources_later: None,
             marks: HashMap::new(),
         })
     }

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EngineError;
-use super::eyes::{NotSeen, Unit};
+use super::eyes::{NotSeen, OwnSources, Unit};
 use super::replay;
 use crate::event::{Envelope, Event};
 use crate::fold::State;
+use crate::fold::sources::Candidate;
 use crate::log::EventLog;
 use crate::model::{Hub, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 use crate::resolve::{Culprit, FirstCause};
@@ -105,7 +106,7 @@ pub struct Breakages {
 
 /// First causes of packages that resolved in one repository and not in that of the unit, as
 /// [`ArchiveEyes::first_causes`](super::archive_eyes::ArchiveEyes::first_causes) has them.
-pub type Explain<'a> = dyn FnMut(&Unit<'_>, RepoId, &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, NotSeen> + 'a;
+pub type Explain<'a> = dyn FnMut(&Unit<'_>, &Unit<'_>, &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, NotSeen> + 'a;
 
 /// Reads the log up to `until` and tells what broke in it. Without `explain` no causes are looked for.
 ///
@@ -116,8 +117,14 @@ pub async fn breakages(
     until: Option<Seq>,
     explain: Option<&mut Explain<'_>>,
 ) -> Result<Breakages, EngineError> {
-    let mut teller =
-        Teller { told: Breakages::default(), open: BTreeMap::new(), lost: BTreeMap::new(), new: vec![], explain };
+    let mut teller = Teller {
+        told: Breakages::default(),
+        open: BTreeMap::new(),
+        lost: BTreeMap::new(),
+        own: BTreeMap::new(),
+        new: vec![],
+        explain,
+    };
     replay::fold(log, until, &mut |_| {}, &mut |state, e| teller.see(state, e)).await?;
     teller.explain_new();
     Ok(teller.told)
@@ -131,6 +138,8 @@ struct Teller<'a, 'e> {
     open: BTreeMap<Key, usize>,
     /// Where packages do not resolve at present.
     lost: BTreeMap<Key, Vec<Lost>>,
+    /// The collection's own sources of packages that do not resolve, at the time of the repository before and of that one.
+    own: BTreeMap<(Key, Name), [Vec<Candidate>; 2]>,
     /// Spells whose causes are still to be looked for: those of one repository are, together.
     new: Vec<usize>,
     explain: Option<&'a mut Explain<'e>>,
@@ -155,8 +164,15 @@ impl Teller<'_, '_> {
                         self.regained(&key, &r.arch);
                         continue;
                     }
-                    let lost = self.lost.entry(key).or_default();
+                    let own = |repo: Option<RepoId>| {
+                        let hub = state.hubs.get(&r.hub);
+                        let made = hub.zip(repo).and_then(|(hub, repo)| Some((hub, hub.made(repo)?)));
+                        made.map(|(hub, made)| hub.candidates(c, &p.package, made)).unwrap_or_default()
+                    };
+                    let own = [own(before), own(Some(r.repo_id))];
+                    let lost = self.lost.entry(key.clone()).or_default();
                     if !lost.iter().any(|l| l.arch == r.arch) {
+                        self.own.insert((key, r.arch.clone()), own);
                         lost.push(Lost {
                             hub: r.hub.clone(),
                             tag: c.settings.build_tag.clone(),
@@ -223,6 +239,7 @@ impl Teller<'_, '_> {
     fn regained(&mut self, key: &Key, arch: &Name) {
         if let Some(lost) = self.lost.get_mut(key) {
             lost.retain(|l| l.arch != *arch);
+            self.own.remove(&(key.clone(), arch.clone()));
             if lost.is_empty() {
                 self.lost.remove(key);
             }
@@ -259,9 +276,17 @@ impl Teller<'_, '_> {
         }
         for ((collection, lost), spells) in units {
             let Some(before) = lost.resolved else { continue };
-            let unit = Unit { hub: &lost.hub, tag: &lost.tag, repo: lost.repo, arch: &lost.arch, group: &lost.group };
             let packages: Vec<Name> = spells.iter().map(|at| self.told.spells[*at].package.clone()).collect();
-            match explain(&unit, before, &packages) {
+            let own = [0, 1].map(|at| {
+                let of = |p: &Name| {
+                    let known = self.own.get(&((collection.clone(), p.clone()), lost.arch.clone()))?;
+                    Some((p.clone(), known[at].clone()))
+                };
+                OwnSources::these(packages.iter().filter_map(of))
+            });
+            let (hub, tag, arch, group) = (&lost.hub, &lost.tag, &lost.arch, &lost.group);
+            let unit = Unit { hub, tag, repo: lost.repo, arch, group, own: &own[1] };
+            match explain(&unit, &Unit { repo: before, own: &own[0], ..unit.clone() }, &packages) {
                 Ok(found) => found.into_iter().for_each(|(package, causes)| {
                     if let Some(first) = causes.into_iter().next() {
                         let at = spells.iter().copied().find(|at| self.told.spells[*at].package == package);

@@ -2,9 +2,13 @@
 //!
 //! Without a hub there may be an archive directory beside a recording, or nothing at all ([`Blind`]).
 
+use std::collections::BTreeMap;
+
 use super::verdicts::UnitVerdicts;
 use crate::event::Event;
-use crate::model::{Hub, Name, RepoId};
+use crate::fold::sources::{Candidate, Chosen, Moment, choose};
+use crate::fold::{Collection, HubState};
+use crate::model::{Hub, Name, Nvr, RepoId};
 
 /// What was seen of a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -28,6 +32,45 @@ pub struct Unit<'a> {
     pub arch: &'a str,
     /// Group installed in every buildroot.
     pub group: &'a str,
+    /// The collection's own sources at the time of the repository, which come before those it lists.
+    pub own: &'a OwnSources,
+}
+
+/// The collection's own sources at the time of a repository: for each package the builds that may be the one that counted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OwnSources(BTreeMap<Name, Vec<Candidate>>);
+
+impl OwnSources {
+    /// Those of a collection, as far as known. Cost: O(packages).
+    pub fn of(hub: &HubState, collection: &Collection, moment: Moment) -> Self {
+        let of = |name: &Name| (name.clone(), hub.candidates(collection, name, moment));
+        Self::these(collection.packages.keys().map(of))
+    }
+
+    /// These, by package.
+    pub fn these(packages: impl IntoIterator<Item = (Name, Vec<Candidate>)>) -> Self {
+        Self(packages.into_iter().filter(|(_, candidates)| !candidates.is_empty()).collect())
+    }
+
+    /// The source a package is resolved in.
+    pub fn choose<'a>(&'a self, package: &str, listed: Option<&'a Nvr>) -> Option<Chosen<'a>> {
+        choose(self.0.get(package).map_or(&[], Vec::as_slice), listed)
+    }
+
+    /// The packages.
+    pub fn packages(&self) -> impl Iterator<Item = &Name> {
+        self.0.keys()
+    }
+
+    /// Drafts that would be resolved in, under the name they get by being promoted where the repository lists them so.
+    pub fn drafts(&self) -> impl Iterator<Item = &Candidate> {
+        self.0.values().flatten().filter(|c| c.promoted.is_some())
+    }
+
+    /// Every source that may have to be known.
+    pub fn sources(&self) -> impl Iterator<Item = &Nvr> {
+        self.0.values().flatten().map(|c| &c.nvr)
+    }
 }
 
 /// Why a repository could not be resolved; verdicts then stand, marked stale.

@@ -54,6 +54,10 @@ impl<E: Eyes> Brain<E> {
             if touched.is_empty() {
                 return Ok(());
             }
+            match &mut self.sources_later {
+                Some(later) => later.extend(&touched),
+                None => self.sources_changed(log, &touched, cause).await?,
+            }
             for (c, p) in touched {
                 self.judge_ended(c, p, cause);
                 self.close_request(c, p, cause);

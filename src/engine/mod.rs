@@ -26,6 +26,7 @@ pub mod observing;
 pub mod operator;
 pub mod outbox;
 mod overrides;
+mod own_sources;
 pub mod probe;
 mod remembered;
 pub mod replay;

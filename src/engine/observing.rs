@@ -81,6 +81,7 @@ impl<E: Eyes> Brain<E> {
             h.reconciled_through.is_none() && h.tasks.is_empty() && h.tags.values().all(|t| t.packages.is_empty())
         });
         let done = Observed { missed: news.missed, invented: news.invented };
+        self.sources_later = Some(std::collections::BTreeSet::new());
         for mut fact in news.facts {
             if !fresh
                 && let Some(id) = fact.fact
@@ -101,6 +102,11 @@ impl<E: Eyes> Brain<E> {
             if self.waiting() >= COMMIT_MAX {
                 self.flush(log).await?;
             }
+        }
+        if let (Some(touched), Some(cause)) = (self.sources_later.take(), self.state().seq) {
+            let touched: Vec<_> = touched.into_iter().collect();
+            self.sources_changed(log, &touched, cause).await?;
+            self.settle(log, cause).await?;
         }
         if look.complete {
             self.mark(log, look, done).await?;

@@ -92,7 +92,9 @@ impl Key {
     /// Whether the same comes out of both.
     fn is_as(&self, other: &Self) -> bool {
         let of = |k: &Self| (k.kind, k.repo, k.searched);
-        of(self) == of(other) && (&self.source, &self.former) == (&other.source, &other.former) && self.recorded == other.recorded
+        of(self) == of(other)
+            && (&self.source, &self.former) == (&other.source, &other.former)
+            && self.recorded == other.recorded
     }
 }
 
@@ -244,7 +246,7 @@ mod tests {
         let all = packages.iter().map(|(p, (version, d))| (format!("p{p}-0:{version}-1.noarch"), *d));
         let (packages, distances): (Vec<String>, Vec<u8>) = all.collect::<BTreeMap<_, _>>().into_iter().unzip();
         let verdict = SourceVerdict::Ok { closure: (0..).take(packages.len()).collect(), distances };
-        let app = SourceResult { source: "1-1".into(), noarch: false, verdict };
+        let app = SourceResult { source: "1-1".into(), noarch: false, in_repo: Default::default(), verdict };
         Closures::new(UnitVerdicts {
             format: FORMAT,
             repo: RepoId(1),

@@ -14,6 +14,7 @@ use crate::event::{
     BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
     RepoNotResolved, RepoReady, RepoResolved, Source,
 };
+use crate::fold::sources::InRepo;
 use crate::fold::{ArchVerdict, Package};
 use crate::log::{Attachment, EventLog};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
@@ -102,6 +103,8 @@ impl<E: Eyes> Brain<E> {
         if arches.is_empty() && !newest {
             return Ok(false);
         }
+        let own = self.own_sources(index, r.repo_id);
+        let own = &own;
         if arches.is_empty() {
             let reason = match self.eyes.resolve(&Unit {
                 hub: &r.hub,
@@ -109,6 +112,7 @@ impl<E: Eyes> Brain<E> {
                 repo: r.repo_id,
                 arch: "",
                 group: &settings.build_group,
+                own,
             }) {
                 Err(not_seen) => not_seen.to_string(),
                 Ok(_) => "the repository has no architecture this collection builds for".to_owned(),
@@ -118,7 +122,8 @@ impl<E: Eyes> Brain<E> {
         }
         let mut resolved = false;
         for arch in arches {
-            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group: &settings.build_group };
+            let group = &settings.build_group;
+            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group, own };
             let watch = super::clock::Stopwatch::start();
             match self.eyes.resolve(&unit) {
                 Err(_) if !newest => {}
@@ -137,6 +142,7 @@ impl<E: Eyes> Brain<E> {
                     stage!("resolved", repo = r.repo_id, arch = arch);
                     if self.group(&name, r, &verdicts, cause) {
                         self.verdicts(log, index, r, verdicts, cause).await?;
+                        self.promotions(index, &arch, own, cause);
                         stage!("compared", repo = r.repo_id, arch = arch);
                     }
                 }
@@ -199,7 +205,7 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    async fn verdicts(
+    pub(super) async fn verdicts(
         &mut self,
         log: &impl EventLog,
         index: usize,
@@ -224,6 +230,10 @@ impl<E: Eyes> Brain<E> {
             let mut news = PackageResolved {
                 package: package.clone(),
                 source: result.source.clone(),
+                buildroot_has: match &result.in_repo {
+                    InRepo::Other(source) => Some(source.clone()),
+                    InRepo::This | InRepo::None => None,
+                },
                 noarch: result.noarch,
                 ok: None,
                 problem: None,
@@ -327,6 +337,7 @@ fn same(
 ) -> bool {
     let Some(v): Option<&ArchVerdict> = package.verdicts.iter().find(|v| v.arch == arch) else { return false };
     (v.ok, &v.source, v.noarch, v.base, v.truth) == (news.ok, &news.source, news.noarch, news.base, news.truth)
+        && v.buildroot_has == news.buildroot_has
         && v.changes.len() == changed.len()
         && v.changes
             .iter()

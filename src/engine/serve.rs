@@ -6,7 +6,7 @@
 //! When the database does not answer, the brain is ahead of the log: it is thrown away and made anew from the log, and everything that waits
 //! in the inbox is handed out again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,8 +22,9 @@ use super::observing::{Observed, Submission};
 use super::{clock, ingest, operator};
 use crate::bus::Context;
 use crate::decide::load::ArchLoads;
+use crate::fold::sources::Moment;
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
-use crate::model::{Class, Classified, Hub, RebuildId, RepoId};
+use crate::model::{Class, Classified, Hub, Name, Nvr, RebuildId, RepoId};
 use crate::telemetry::Metrics;
 
 /// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be late.
@@ -72,15 +73,19 @@ pub enum Input {
     Truth(Box<Truth>),
     /// A question: whether a decided rebuild still waits to become a task.
     IsWaiting(RebuildId),
+    /// A question: which sources the collections of a build tag had when a repository of it was made.
+    Sources(Hub, Name, Moment),
 }
 
 /// What the brain says when something is in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Heard {
     /// It was taken; what it brought.
     Observed(Observed),
     /// The answer to [`Input::IsWaiting`].
     Waiting(bool),
+    /// The answer to [`Input::Sources`].
+    Sources(BTreeSet<Nvr>),
 }
 
 /// Something for the brain, and who wants to hear that it is in the log.
@@ -110,7 +115,7 @@ impl ToBrain {
     pub async fn hand(&self, input: Input) -> Result<Observed, Ending> {
         match self.say(input).await? {
             Heard::Observed(observed) => Ok(observed),
-            Heard::Waiting(_) => Ok(Observed::default()),
+            Heard::Waiting(_) | Heard::Sources(_) => Ok(Observed::default()),
         }
     }
 
@@ -120,6 +125,17 @@ impl ToBrain {
     /// [`Ending`].
     pub async fn is_waiting(&self, rebuild: RebuildId) -> Result<bool, Ending> {
         Ok(self.say(Input::IsWaiting(rebuild)).await? == Heard::Waiting(true))
+    }
+
+    /// The sources that collections of a build tag had when a repository of it was made, as far as known.
+    ///
+    /// # Errors
+    /// [`Ending`].
+    pub async fn sources(&self, hub: Hub, tag: Name, made: Moment) -> Result<BTreeSet<Nvr>, Ending> {
+        match self.say(Input::Sources(hub, tag, made)).await? {
+            Heard::Sources(sources) => Ok(sources),
+            Heard::Observed(_) | Heard::Waiting(_) => Ok(BTreeSet::new()),
+        }
     }
 
     async fn say(&self, input: Input) -> Result<Heard, Ending> {
@@ -311,6 +327,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
                 let open = brain.state().rebuilds.get(rebuild);
                 return Ok(Heard::Waiting(open.is_some_and(|r| r.task.is_none())));
             }
+            Input::Sources(hub, tag, made) => return Ok(Heard::Sources(brain.sources_of(hub, tag, *made))),
             Input::Content(hub, repo) => brain.content(log, hub, *repo, clock::now()).await?,
             Input::Submitted(what) => brain.submission(log, what.clone(), clock::now()).await?,
             Input::Load(hub, loads) => brain.load(hub, loads.clone()),

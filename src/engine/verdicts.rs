@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::fold::sources::InRepo;
 use crate::model::{Class, Classified, Evr, Name, Nevra, RepoId};
 use crate::resolve::{Handover, Installed};
 
@@ -52,6 +53,9 @@ pub struct SourceResult {
     /// It builds for `noarch`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noarch: bool,
+    /// What the repository itself has.
+    #[serde(default, skip_serializing_if = "InRepo::is_this")]
+    pub in_repo: InRepo,
     /// What came out.
     #[serde(flatten)]
     pub verdict: SourceVerdict,

@@ -61,6 +61,11 @@ pub struct PackageResolved {
     /// `version-release` of the source package that was resolved.
     #[schemars(with = "String")]
     pub source: SmolStr,
+    /// `version-release` of the build the repository has of it, where that is of another source: the collection's own newest source is the one
+    /// that is resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub buildroot_has: Option<SmolStr>,
     /// It builds for `noarch`: one architecture is enough.
     #[serde(default, skip_serializing_if = "is_false")]
     pub noarch: bool,

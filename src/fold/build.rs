@@ -73,7 +73,17 @@ impl Build {
     /// One of which only the name is known.
     fn seen(nvr: Nvr, named_at: Timestamp) -> Self {
         let former = Vec::new();
-        Self { nvr, former, named_at, epoch: None, state: None, task_id: None, completed_at: None, repo_id: None, buildroots: Vec::new() }
+        Self {
+            nvr,
+            former,
+            named_at,
+            epoch: None,
+            state: None,
+            task_id: None,
+            completed_at: None,
+            repo_id: None,
+            buildroots: Vec::new(),
+        }
     }
 
     /// Whether this hub built it, as opposed to importing it: only then does it say something about buildability.

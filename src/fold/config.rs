@@ -10,7 +10,7 @@ use super::rebuilds::building_tags;
 use super::state::{HubState, State};
 use crate::event::{CollectionSettings, RepoReady, TagObserved, TargetObserved};
 use crate::model::koji::RepoState;
-use crate::model::{Hub, Name, RepoId};
+use crate::model::{Hub, Name, RepoId, Timestamp};
 
 impl State {
     /// Takes over what was looked up about a tag. Of one that is gone nothing is left but that.
@@ -185,9 +185,9 @@ impl State {
         self.attribute_all(&e.hub);
     }
 
-    pub(super) fn repo_ready(&mut self, e: &RepoReady) {
+    pub(super) fn repo_ready(&mut self, e: &RepoReady, at: Timestamp) {
         let hub = self.hub_mut(&e.hub);
-        let repo = hub.repo_moved(e.repo_id, &e.tag, RepoState::Ready);
+        let repo = hub.repo_moved(e.repo_id, &e.tag, RepoState::Ready, at);
         if e.create_event.is_some() {
             repo.create_event = e.create_event;
         }

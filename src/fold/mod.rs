@@ -5,7 +5,7 @@
 //! touches a file, or decides anything.
 //!
 //! One file per entity: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`]; [`resolution`] folds verdicts,
-//! [`evidence`] keeps what builds say about a package, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to what a
+//! [`evidence`] keeps what builds say about a package, [`sources`] says which source of it counts, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to what a
 //! hub can be asked for.
 
 pub mod arch;
@@ -20,6 +20,7 @@ mod rebuilds;
 pub mod repo;
 pub mod resolution;
 pub mod snapshot;
+pub mod sources;
 pub mod state;
 pub mod tag;
 pub mod task;

@@ -27,6 +27,9 @@ pub struct ArchVerdict {
     pub arch: Name,
     /// `version-release` of the source that was resolved.
     pub source: SmolStr,
+    /// `version-release` of the build the repository has of it, where that is of another source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buildroot_has: Option<SmolStr>,
     /// It builds for `noarch`.
     #[serde(default)]
     pub noarch: bool,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::HubState;
 use crate::model::koji::RepoState;
-use crate::model::{Name, RepoId};
+use crate::model::{Name, RepoId, Timestamp};
 
 /// A repository generation of a build tag.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Repo {
     /// The Koji event it shows; says which of two generations is newer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_event: Option<i64>,
+    /// When it was first heard of: it was begun by then.
+    #[serde(default)]
+    pub made_at: Timestamp,
     /// Architectures with metadata, where looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arches: Option<Vec<Name>>,
@@ -63,14 +66,16 @@ impl HubState {
     }
 
     /// Moves a repository forward; a message that comes late does not move it back.
-    pub(super) fn repo_moved(&mut self, id: RepoId, tag: &Name, state: RepoState) -> &mut Repo {
+    pub(super) fn repo_moved(&mut self, id: RepoId, tag: &Name, state: RepoState, at: Timestamp) -> &mut Repo {
         let repo = self.repos.entry(id).or_insert_with(|| Repo {
             tag: tag.clone(),
             state,
             create_event: None,
+            made_at: at,
             arches: None,
             resolved: Vec::new(),
         });
+        repo.made_at = repo.made_at.min(at);
         if rank(state) > rank(repo.state) {
             repo.state = state;
         }

@@ -20,10 +20,12 @@ fn put(verdicts: &mut Vec<ArchVerdict>, new: ArchVerdict) {
 
 impl State {
     pub(super) fn repo_resolved(&mut self, e: &RepoResolved, seq: Seq) {
-        if let Some(repo) = self.hub_mut(&e.hub).repos.get_mut(&e.repo_id)
-            && repo.attachment(&e.collection, &e.arch).is_none()
-        {
-            repo.resolved.push((e.collection.clone(), e.arch.clone(), e.attachment.clone()));
+        if let Some(repo) = self.hub_mut(&e.hub).repos.get_mut(&e.repo_id) {
+            match repo.resolved.iter_mut().find(|(c, a, _)| (c, a) == (&e.collection, &e.arch)) {
+                // Resolved again, because other sources count than was known.
+                Some((.., attachment)) => attachment.clone_from(&e.attachment),
+                None => repo.resolved.push((e.collection.clone(), e.arch.clone(), e.attachment.clone())),
+            }
         }
         let Some(index) = self.collections.get_index_of(&e.collection) else {
             return self.anomaly("resolution of an unknown collection");
@@ -56,6 +58,7 @@ impl State {
                 ArchVerdict {
                     arch: e.arch.clone(),
                     source: p.source.clone(),
+                    buildroot_has: p.buildroot_has.clone(),
                     noarch: p.noarch,
                     ok: p.ok,
                     problem: p.problem.as_deref().map(Box::from),

@@ -58,6 +58,10 @@ impl TagPackage {
     /// Remembers that a tagging ended.
     pub(super) fn ended(&mut self, old: TaggedBuild, ended: Moment) {
         let new = Past { build: old.build, tagged: old.tagged(), ended };
+        // Heard of twice.
+        if self.past.iter().any(|p| (p.build, p.tagged) == (new.build, new.tagged)) {
+            return;
+        }
         // In an order of their own, so that it does not matter which one was heard of first.
         let key = |p: &Past| (p.ended.at, p.ended.event, p.build, p.tagged.at, p.tagged.event);
         let place = self.past.partition_point(|p| key(p) < key(&new));
@@ -98,6 +102,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Names it had before.
+    pub fn former_names(&self) -> impl Iterator<Item = Nvr> {
+        self.former.iter().filter_map(|source| {
+            let (version, release) = source.rsplit_once('-')?;
+            Some(Nvr { name: self.nvr.name.clone(), version: version.into(), release: release.into() })
+        })
+    }
+
     /// Whether a build the repository lists is this one, under any name it had, has, or is known to get.
     fn is(&self, listed: &Nvr) -> bool {
         let source = format_smolstr!("{}-{}", listed.version, listed.release);

@@ -213,7 +213,7 @@ impl State {
                 if self.hub_mut(&t.hub).build_seen(t.build_id, t.nvr(), e.occurred_at, asked) {
                     self.build_renamed(&t.hub, t.build_id);
                 }
-                if self.hub_mut(&t.hub).untagged(t, e.koji_event) == Untagged::NotThere {
+                if self.hub_mut(&t.hub).untagged(t, e.koji_event, e.occurred_at) == Untagged::NotThere {
                     self.anomaly("untagged a build that was not in the tag");
                 }
                 self.refresh(&t.hub, &t.tag, &t.name);
@@ -234,16 +234,16 @@ impl State {
             Event::TagObserved(t) => self.tag_observed(t),
             Event::TargetObserved(t) => self.target_observed(t),
             Event::RepoInitialised(r) => {
-                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Init);
+                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Init, e.occurred_at);
             }
-            Event::RepoReady(r) => self.repo_ready(r),
+            Event::RepoReady(r) => self.repo_ready(r, e.occurred_at),
             Event::RepoExpired(r) => {
-                let repo = self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired);
+                let repo = self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired, e.occurred_at);
                 // Nobody told of it while it was ready.
                 repo.create_event = repo.create_event.or(e.koji_event);
             }
             Event::RepoDeleted(r) => {
-                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Deleted);
+                self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Deleted, e.occurred_at);
             }
             Event::TaskChanged(t) => self.task_changed(t, e.seq, e.occurred_at, e.source.asked_hub()),
             Event::TaskVanished(t) => self.task_vanished(t),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sources::{Moment, Past};
 use super::{HubState, Map};
 use crate::event::{
     BuildTagged, BuildUntagged, ExternalRepo, GroupDefinition, Inheritance, PackageListAction, PackageListChanged,
@@ -60,6 +61,9 @@ pub struct TagPackage {
     /// The last taggings that were revoked, of those whose Koji event is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<Revoked>,
+    /// The last taggings that ended, in the order of their ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<Past>,
 }
 
 impl TagPackage {
@@ -72,13 +76,24 @@ impl TagPackage {
     /// in which one hears of them does not matter.
     fn put(&mut self, new: TaggedBuild, asked: bool) {
         if let Some(event) = new.event {
-            let known = self.builds.iter().find(|b| b.build == new.build).and_then(|b| b.event);
-            let revoked = !asked && self.revoked.iter().any(|r| r.build == new.build && r.event > event);
-            if revoked || known.is_some_and(|known| event <= known) {
+            let known = self.builds.iter().find(|b| b.build == new.build).map(TaggedBuild::tagged);
+            let revoked = self.revoked.iter().find(|r| !asked && r.build == new.build && r.event > event);
+            // It ended, as one knows already.
+            if let Some(end) = revoked.map(|r| Moment { event: Some(r.event), at: new.at }) {
+                return self.ended(new, end);
+            }
+            if let Some(known) = known.filter(|known| known.event.is_some_and(|known| event <= known)) {
+                if known.event != new.event {
+                    self.ended(new, known);
+                }
                 return;
             }
         }
-        self.builds.retain(|b| b.build != new.build);
+        let old = self.builds.iter().position(|b| b.build == new.build).map(|i| self.builds.remove(i));
+        // Where the hub now says of the same tagging at which event it was, nothing ended.
+        if let Some(old) = old.filter(|old| old.event.is_some() == new.event.is_some()) {
+            self.ended(old, new.tagged());
+        }
         self.revoked.retain(|r| r.build != new.build);
         let later = match new.event {
             None => 0,
@@ -91,14 +106,17 @@ impl TagPackage {
     }
 
     /// Takes a build out, unless it was tagged at the same Koji event or after it. (A forced re-tag revokes and tags in one event.)
-    fn take(&mut self, build: BuildId, event: Option<i64>) -> Untagged {
-        let known = self.builds.iter().find(|b| b.build == build);
-        let outcome = match known {
+    fn take(&mut self, build: BuildId, event: Option<i64>, at: Timestamp) -> Untagged {
+        let known = self.builds.iter().find(|b| b.build == build).copied();
+        let outcome = match &known {
             None => Untagged::NotThere,
             Some(b) if event.zip(b.event).is_some_and(|(revoked, tagged)| revoked <= tagged) => return Untagged::Late,
             Some(_) => Untagged::Done,
         };
         self.builds.retain(|b| b.build != build);
+        if let Some(old) = known {
+            self.ended(old, Moment { event, at });
+        }
         if let Some(event) = event {
             let before = self.revoked.iter().find(|r| r.build == build).map_or(event, |r| r.event);
             self.revoked.retain(|r| r.build != build);
@@ -162,9 +180,9 @@ impl HubState {
         tag.package(&e.name).put(TaggedBuild { build: e.build_id, seq, at, event }, asked);
     }
 
-    /// Takes a build out of a tag; `event` is the Koji event of that.
-    pub(super) fn untagged(&mut self, e: &BuildUntagged, event: Option<i64>) -> Untagged {
-        self.tag_mut(&e.tag).package(&e.name).take(e.build_id, event)
+    /// Takes a build out of a tag; `event` is the Koji event of that, `at` its time.
+    pub(super) fn untagged(&mut self, e: &BuildUntagged, event: Option<i64>, at: Timestamp) -> Untagged {
+        self.tag_mut(&e.tag).package(&e.name).take(e.build_id, event, at)
     }
 
     /// Changes a tag's package list.

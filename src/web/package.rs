@@ -203,7 +203,8 @@ fn verdicts(a: &Answer, c: &Collection) -> Markup {
     html! {
         h2 { "Build dependencies" }
         @if a.package.verdicts.is_empty() { p { "They have not been resolved yet." } }
-        @else { div.scroll { table {
+        @if let Some(another) = package_view::another_in_buildroot(&a.package) { p.notice { "As of the last repository, " (parts::text(&another)) "." } }
+        @if !a.package.verdicts.is_empty() { div.scroll { table {
             thead { tr { th scope="col" { "Architecture" } th scope="col" { "Source" } th scope="col" { "Repository" } th scope="col" { "Installable" } th scope="col" { "Problem" } } }
             tbody { @for v in &a.package.verdicts { tr {
                 th scope="row" { (v.arch) }

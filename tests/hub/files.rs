@@ -82,7 +82,13 @@ fn range(headers: &HeaderMap, length: usize) -> Option<Option<(usize, usize)>> {
 }
 
 pub async fn serve(core: &Arc<Core>, method: &Method, headers: &HeaderMap, path: &str) -> io::Result<Response<Body>> {
-    let path = path.replace("%2B", "+").replace("%2b", "+").replace("%5E", "^").replace("%7E", "~").replace("%20", " ");
+    let path = path
+        .replace("%2B", "+")
+        .replace("%2b", "+")
+        .replace("%5E", "^")
+        .replace("%7E", "~")
+        .replace("%20", " ")
+        .replace("%2C", ",");
     let open = Open::new(core, &path);
     let lie = take_file(&mut core.lock().file_troubles, &path);
     match &lie {

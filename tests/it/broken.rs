@@ -12,7 +12,7 @@ fn broken(options: &[&str]) -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-fn packages<'a>(told: &'a Value, keep: impl Fn(&Value) -> bool) -> Vec<&'a str> {
+fn packages(told: &Value, keep: impl Fn(&Value) -> bool) -> Vec<&str> {
     let spells = told["spells"].as_array().unwrap();
     let mut names: Vec<&str> = spells.iter().filter(|s| keep(s)).map(|s| s["package"].as_str().unwrap()).collect();
     names.sort_unstable();

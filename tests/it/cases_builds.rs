@@ -309,7 +309,7 @@ fn t60_t61_t62_last_and_last_complete() {
     w.sound();
 }
 
-/// T63: builds that are taken away (here: untagged) give way to those before them.
+/// T63: builds that are taken away (here: untagged) give way to those before them, with what was found out about them.
 #[test]
 fn t63_builds_taken_away() {
     let mut w = f(Policy::default());
@@ -323,7 +323,7 @@ fn t63_builds_taken_away() {
     w.tag("f99", "foo-1-1");
     w.untag("f99", "foo-2-1");
     assert_eq!(w.package("foo").latest.as_ref().unwrap().source, "1-1");
-    assert_eq!(w.is("foo"), PackageState::Ok, "tagged again, it is the newest build once more");
+    assert_eq!(w.is("foo"), PackageState::Failing, "the newest build once more, and its rebuild had failed");
     w.sound();
 }
 

@@ -370,7 +370,9 @@ impl Eyes for Glimpse {
             SourceVerdict::Ok { closure, distances }
         };
         let sources = content.iter().filter(|_| group_ok).map(|(name, source)| {
-            let result = SourceResult { source: source.as_str().into(), noarch: false, verdict: verdict(name) };
+            let in_repo = Default::default();
+            let result =
+                SourceResult { source: source.as_str().into(), noarch: false, in_repo, verdict: verdict(name) };
             (name.as_str().into(), result)
         });
         Ok(UnitVerdicts {

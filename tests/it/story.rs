@@ -144,7 +144,10 @@ impl Eyes for FakeEyes {
         };
         let result = |s: &Src| {
             let source = format!("{}-{}", s.nvr.version, s.nvr.release).into();
-            (s.nvr.name.clone(), SourceResult { source, noarch: s.noarch, verdict: verdict(s) })
+            (
+                s.nvr.name.clone(),
+                SourceResult { source, noarch: s.noarch, in_repo: Default::default(), verdict: verdict(s) },
+            )
         };
         Ok(UnitVerdicts {
             of_packages: None,
@@ -362,6 +365,23 @@ impl World {
             "build.state.change",
             json!({"attribute": "state", "instance": "primary", "build_id": id, "name": n.name, "version": n.version,
                 "release": n.release, "epoch": null, "old": 0, "new": state, "task_id": 500_000 + id, "owner": "packager"}),
+        );
+    }
+
+    /// A build is called otherwise from now on, under its number; nobody has told yet.
+    pub(crate) fn called(&mut self, old: &str, new: &str) {
+        let id = self.build_id(old);
+        self.builds.insert(new.to_owned(), id);
+    }
+
+    /// A draft is promoted, and a message says so.
+    pub(crate) fn promoted(&mut self, draft: &str, nvr: &str) {
+        self.called(draft, nvr);
+        let (id, d, n) = (self.build_id(nvr), Nvr::parse(draft).unwrap(), Nvr::parse(nvr).unwrap());
+        self.send(
+            "build.promote",
+            json!({"instance": "primary", "draft_release": d.release, "target_release": n.release, "user": "packager",
+                "build": {"id": id, "name": n.name, "version": n.version, "release": d.release}}),
         );
     }
 

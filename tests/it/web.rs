@@ -382,6 +382,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             packages: vec![PackageResolved {
                 package: NAME.into(),
                 source: "<em>-1".into(),
+                buildroot_has: None,
                 noarch: false,
                 ok: Some(false),
                 problem: Some(BAD.to_owned()),

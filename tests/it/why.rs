@@ -196,6 +196,7 @@ fn resolve(p: &mut Package, allowed: &[Name]) {
     p.verdicts.push(ArchVerdict {
         arch,
         source,
+        buildroot_has: None,
         // So that it meets the least of loads.
         noarch: true,
         ok: Some(true),

@@ -42,6 +42,20 @@ fn message(topic: &str, body: Value) -> Value {
     json!({"id": "m", "topic": format!("org.example.{topic}"), "sent-at": "2026-11-20T08:00:00+00:00", "body": body})
 }
 
+/// Koji's callback `postBuildPromotion`; the record in it may be that of the draft.
+#[rstest]
+#[case(json!({"target_release": "1.fc99", "build": {"id": 31, "name": "foo", "version": "1", "release": "1.fc99,draft_31"}}))]
+#[case(json!({"build": {"build_id": "31", "package_name": "foo", "version": "1", "release": "1.fc99,draft_31"}}))]
+#[case(json!({"draft_release": "1.fc99,draft_31", "target_release": "1.fc99", "build": {"id": 31, "name": "foo", "version": "1", "release": "1.fc99"}}))]
+fn a_promoted_draft_has_another_name(#[case] body: Value) {
+    let Event::BuildChanged(b) = fact(&message("buildsys.build.promote", body)).event else { panic!("another fact") };
+    assert_eq!(
+        (b.build_id, b.name.as_str(), b.version.as_str(), b.release.as_str()),
+        (BuildId(31), "foo", "1", "1.fc99")
+    );
+    assert_eq!((b.old, b.state), (Some(BuildState::Complete), BuildState::Complete));
+}
+
 /// What the recording says, counted by kind of fact or reason; the numbers are those of the README beside it.
 #[test]
 fn the_recording_gives_these_facts() {

@@ -54,6 +54,7 @@ fn package(tag: &str, header: &Header<'_>, over: &str) -> Package {
     let verdict = |family: &str| ArchVerdict {
         arch: family.into(),
         source: "1-1".into(),
+        buildroot_has: None,
         noarch: build.iter().any(|a| a == NOARCH),
         ok: not_built_on(crate::model::arch::of_packages(family), &build, &exclusive, &exclude)
             .is_none()

@@ -19,6 +19,7 @@ use crate::engine::clock;
 use crate::engine::observing::Observed;
 use crate::engine::serve::{Ending, Input, ToBrain};
 use crate::engine::stage::stage;
+use crate::fold::sources::Moment;
 use crate::koji::HubError;
 use crate::koji::SourcePackage;
 use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
@@ -185,7 +186,10 @@ impl Fetching {
             Err(e) => return Err(e.into()),
         };
         stage!("fetched", repo = repo.repo_id);
-        let nvrs = builds(&mirrored)?;
+        // What is resolved are the collections' own sources, which need not be in it.
+        let made = Moment { event: repo.create_event, at: clock::now() };
+        let mut nvrs = builds(&mirrored)?;
+        nvrs.extend(self.brain.sources(self.hub.clone(), repo.tag.clone(), made).await?);
         self.requirements(&mirrored, &nvrs).await?;
         let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
         for arch in &mirrored.arches {

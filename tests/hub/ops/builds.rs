@@ -16,6 +16,11 @@ fn digest(text: &str) -> String {
     hex::encode(&blake3::hash(text.as_bytes()).as_bytes()[..16])
 }
 
+/// A release without the mark of a draft, which packages do not have.
+fn plain(release: &str) -> &str {
+    release.split(",draft_").next().unwrap_or(release)
+}
+
 impl Tx<'_> {
     /// Adds the packages of a build; `buildroots` are those of its `buildArch` tasks by architecture.
     fn add_rpms(&mut self, build: i64, spec: &NewBuild, buildroots: &[(String, i64)]) {
@@ -36,7 +41,7 @@ impl Tx<'_> {
                 build: Some(build),
                 name: name.to_owned(),
                 version: spec.version.clone(),
-                release: spec.release.clone(),
+                release: plain(&spec.release).to_owned(),
                 epoch: spec.epoch,
                 arch: arch.to_owned(),
                 payloadhash,
@@ -191,6 +196,20 @@ impl Tx<'_> {
             build.completion = Some(now);
         }
         self.build_message(id, Some(old));
+    }
+
+    /// Promotes a draft: its build gets the name it was made for, under the same number. No message, and no event of its tags.
+    pub fn promote_build(&mut self, draft: &str) -> Result<(), Fault> {
+        self.new_call();
+        self.wrote = true;
+        let id = self.build_id(draft)?;
+        let build = self.w.build_mut(id);
+        build.release = plain(&build.release).to_owned();
+        let nvr = build.nvr();
+        let nvrs = Arc::make_mut(&mut self.w.nvrs);
+        nvrs.remove(draft);
+        nvrs.insert(nvr, id);
+        Ok(())
     }
 
     /// Untags the build everywhere, with messages, then deletes it.
