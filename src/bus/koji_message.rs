@@ -11,7 +11,7 @@
 use serde_json::Value;
 
 use super::message::{Wire, time};
-use crate::event::{Event, FactId, NewEvent, Source, facts};
+use crate::event::{Event, FactId, MessageTimeReplaced, NewEvent, Source, facts};
 use crate::model::koji::{BuildState, TaskState};
 use crate::model::nevra::without_draft;
 use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
@@ -38,7 +38,15 @@ pub struct Context {
     pub default_hub: Hub,
     /// What the facts say of where they come from: [`Source::Recording`] or [`Source::Bus`].
     pub source: Source,
+    /// How far a publisher's time may be from when the message was sent as far as we know, in seconds.
+    pub clock_tolerance_secs: u32,
 }
+
+/// [`Context::clock_tolerance_secs`] where nothing else is configured: machines that build keep time, a queue does not.
+pub const CLOCK_TOLERANCE_SECS: u32 = 3_600;
+
+/// How long before the message about it a task may have been made, in microseconds: a month. Koji gives up a task after days.
+const TASK_AGE_MAX: i64 = 31 * 86_400 * 1_000_000;
 
 /// A stored message.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +55,8 @@ pub struct Incoming<'a> {
     pub id: &'a str,
     /// Its JSON text.
     pub raw: &'a [u8],
-    /// When we received it; used only when the message itself has no time at all.
-    pub received_at: Timestamp,
+    /// When it was sent as far as we know ([`super::times`]): what the message says counts where it is not far from that.
+    pub sent_at: Timestamp,
 }
 
 /// What a message says.
@@ -87,20 +95,30 @@ pub fn interpret(
         Some(instance) => Hub::new(instance),
         None => context.default_hub.clone(),
     };
-    let mut reading = Reading { body, hub, context, persons };
+    let tolerance = i64::from(context.clock_tolerance_secs) * 1_000_000;
+    let mut reading = Reading { body, hub, context, persons, sent_at: message.sent_at, tolerance, doubted: None };
     match read(&mut reading) {
         Ok(Said::Nothing(why)) => Interpretation::Ignored(why),
         Ok(Said::Fact(event, time)) => {
-            let fact = FactId::of(&format!("{}/message/{}/0", reading.hub, message.id));
-            Interpretation::Facts(vec![NewEvent {
-                event: *event,
-                occurred_at: time.or_else(|| wire.sent_at()).or_else(|| wire.seen_at()).unwrap_or(message.received_at),
-                source: context.source,
-                fact: Some(fact),
+            let said = wire.sent_at().or_else(|| wire.seen_at());
+            let near = said.filter(|said| (-tolerance..=tolerance).contains(&said.since(message.sent_at)));
+            let doubted = said.filter(|_| near.is_none()).or(reading.doubted);
+            let id = |what: &str| FactId::of(&format!("{}/message/{}/{what}", reading.hub, message.id));
+            let fact = |event, occurred_at, source, what| NewEvent {
+                event,
+                occurred_at,
+                source,
+                fact: Some(id(what)),
                 koji_event: None,
                 causation: None,
                 correlation: None,
-            }])
+            };
+            let mut facts = vec![fact(*event, time.or(near).unwrap_or(message.sent_at), context.source, "0")];
+            if let Some(said) = doubted {
+                let event = MessageTimeReplaced { message: message.id.to_owned(), said, taken: message.sent_at };
+                facts.push(fact(event.into(), message.sent_at, Source::Engine, "time"));
+            }
+            Interpretation::Facts(facts)
         }
         Err(Reason(reason)) => Interpretation::Rejected(reason),
     }
@@ -140,6 +158,11 @@ struct Reading<'a, 'p> {
     hub: Hub,
     context: &'a Context,
     persons: &'p mut dyn FnMut(&str) -> PersonId,
+    sent_at: Timestamp,
+    /// Microseconds.
+    tolerance: i64,
+    /// The first time in the body that cannot be.
+    doubted: Option<Timestamp>,
 }
 
 impl Reading<'_, '_> {
@@ -153,14 +176,34 @@ impl Reading<'_, '_> {
         self.body.given("attribute").is_some_and(|a| a.as_str() != Some("state"))
     }
 
+    /// A time in the body, unless it is later than the message: what happened later cannot have been told.
+    fn moment(&mut self, value: Option<&Value>) -> Option<Timestamp> {
+        let said = time(value?)?;
+        if said.since(self.sent_at) <= self.tolerance {
+            return Some(said);
+        }
+        self.doubted.get_or_insert(said);
+        None
+    }
+
+    /// A time of a task, which cannot be long ago either. By its beginning a task is given up, so a wrong clock would end it.
+    fn task_moment(&mut self, value: Option<&Value>) -> Option<Timestamp> {
+        let said = self.moment(value)?;
+        if self.sent_at.since(said) <= TASK_AGE_MAX {
+            return Some(said);
+        }
+        self.doubted.get_or_insert(said);
+        None
+    }
+
     fn build(&mut self) -> Result<Said, Reason> {
         if self.other_attribute() {
             return Ok(Said::Nothing("not a change of state"));
         }
         let b = self.body;
         let state = build_state(b.required("new")?).ok_or_else(|| Reason::of("new", "a build state"))?;
-        let completed_at = b.given("completion_time").and_then(time);
-        let created_at = b.given("creation_time").and_then(time);
+        let completed_at = self.moment(b.given("completion_time"));
+        let created_at = self.moment(b.given("creation_time"));
         let occurred_at = match state {
             BuildState::Building => created_at,
             BuildState::Complete | BuildState::Failed | BuildState::Canceled => completed_at,
@@ -322,7 +365,8 @@ impl Reading<'_, '_> {
                 .find_map(|s| repository_name(s))
                 .ok_or_else(|| Reason::of("srpm", "the name of a source package"))?,
         };
-        let moment = |key| info?.given(key).and_then(time);
+        let mut moment = |key| self.task_moment(info?.given(key));
+        let created_at = moment("create_time");
         let (started_at, finished_at) = (moment("start_time"), moment("completion_time"));
         let occurred_at = match state {
             state if state.is_final() => finished_at,
@@ -340,7 +384,7 @@ impl Reading<'_, '_> {
             repo_id: options.and_then(|o| o.optional_integer("repo_id")).map(RepoId),
             arches: options.and_then(|o| o.given("arch_override")).map(arches).unwrap_or_default(),
             decision: options.and_then(|o| o.given("custom_user_metadata")).and_then(decision),
-            created_at: moment("create_time"),
+            created_at,
             started_at,
             finished_at,
             children: match info.and_then(|i| i.given("children")).and_then(Value::as_array) {

@@ -58,6 +58,30 @@ pub struct Unreadable {
     pub length: u64,
 }
 
+/// What a message says about when it was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Said {
+    /// When the recorder received it, by the recorder's clock.
+    pub seen: Option<Timestamp>,
+    /// When it was sent, by the publisher's clock.
+    pub sent: Option<Timestamp>,
+}
+
+impl Said {
+    /// What the text of a message says; nothing when it is none. Cost: one pass over the bytes.
+    pub fn of(raw: &[u8]) -> Self {
+        let wire = Wire::<IgnoredAny>::parse(raw).ok();
+        wire.map_or_else(Self::default, |w| Self { seen: w.seen_at(), sent: w.sent_at() })
+    }
+}
+
+impl Message {
+    /// What it says about when it was sent.
+    pub const fn said(&self) -> Said {
+        Said { seen: self.seen_at, sent: self.sent_at }
+    }
+}
+
 /// What a source yields.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entry {

@@ -16,12 +16,14 @@ pub mod message;
 pub mod recording;
 pub mod sink;
 pub mod source;
+pub mod times;
 
 pub use amqp::{AmqpAck, AmqpError, AmqpSettings, AmqpSource};
 pub use fedora_messaging::{FedoraMessaging, FedoraMessagingError};
 pub use jetstream::{AckHandle, Connection, JetStreamError, JetStreamSource, Server, SourceSettings};
-pub use koji_message::{Context, Incoming, Interpretation, interpret};
-pub use message::{Entry, Message, Unreadable};
+pub use koji_message::{CLOCK_TOLERANCE_SECS, Context, Incoming, Interpretation, interpret};
+pub use message::{Entry, Message, Said, Unreadable};
 pub use recording::{Progress, Recording, RecordingError};
 pub use sink::{CommandSink, OutgoingCommand, Sent, SinkError};
 pub use source::{MessageSource, SourceError};
+pub use times::Times;

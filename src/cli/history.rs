@@ -173,6 +173,7 @@ pub(crate) fn describe(event: &Event) -> String {
             format!("architectures of {}: {}", e.package, e.arches.as_deref().unwrap_or("no override"))
         }
         Event::PackageSkipResolutionSet(e) => format!("{}: skip resolution {}", e.package, e.skip),
+        Event::MessageTimeReplaced(e) => format!("message {} says {}, taken for {}", e.message, e.said, e.taken),
         Event::MessageRetried(e) => format!("message {} retried, understood: {}", e.message, e.understood),
     }
 }

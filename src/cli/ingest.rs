@@ -198,6 +198,12 @@ fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError>
             "{} messages read: {} handled, {} seen before, {} set aside\nlog {} ends at event {}, hash {}\nlog digest   {}\nfacts digest {}\n",
             m.read, m.handled, m.duplicates, m.parked, args.db.db, r.head, r.head_hash, r.log_digest, r.facts_digest
         );
+        if m.retimed > 0 {
+            text.push_str(&format!(
+                "{} messages said a time that cannot be and were given another: koschei history --kind message_time_replaced --db {}\n",
+                m.retimed, args.db.db
+            ));
+        }
         if r.inbox_parked > 0 {
             text.push_str(&format!(
                 "{} messages wait to be understood: koschei log parked --db {}\n",

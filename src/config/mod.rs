@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bus::Context;
+use crate::bus::{CLOCK_TOLERANCE_SECS, Context};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyError;
 use crate::engine::Settings;
@@ -26,6 +26,8 @@ pub use hub::{AuthName, BindRepo, BusConfig, HubConfig, ServeConfig};
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Widest tolerance of clocks, in seconds.
+const CLOCK_TOLERANCE_SECS_MAX: u32 = 31 * 86_400;
 /// Highest coefficient, as the priority formula takes it.
 const COEFFICIENT_MAX: f64 = 1000.0;
 
@@ -95,6 +97,9 @@ pub struct Config {
     /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100. Where they
     /// disagree libsolv's answer counts, and a metric and the event say so.
     pub resolve_check_percent: u8,
+    /// How far, in seconds, a publisher's clock may be from the recorder's, or, where no recorder noted when a message came, from the
+    /// messages around it. A time further away is replaced, and noted.
+    pub clock_tolerance_secs: u32,
     /// The service: where it listens, where it keeps files.
     pub serve: ServeConfig,
     /// Where messages come from.
@@ -116,6 +121,7 @@ impl Default for Config {
             default_hub: "primary".to_owned(),
             resolve_mode: ModeName::Two,
             resolve_check_percent: 1,
+            clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
             serve: ServeConfig::default(),
             bus: BusConfig::default(),
             policy: Policy::default(),
@@ -259,6 +265,12 @@ impl Config {
         }
         let allowed = self.policy.build_arches.iter().try_for_each(|a| check_name(a, &[]));
         allowed.map_err(|e| format!("`build_arches` of the policy: {e}"))?;
+        if !(1..=CLOCK_TOLERANCE_SECS_MAX).contains(&self.clock_tolerance_secs) {
+            return Err(format!(
+                "`clock_tolerance_secs` is {}: from 1 to {CLOCK_TOLERANCE_SECS_MAX}, a month",
+                self.clock_tolerance_secs
+            ));
+        }
         for (i, hub) in self.hubs.iter().enumerate() {
             hub.check()?;
             if self.hubs.iter().skip(i + 1).any(|other| other.name == hub.name) {
@@ -330,6 +342,7 @@ impl Config {
                 service_user: self.service_user.clone(),
                 default_hub: Hub::new(&self.default_hub),
                 source,
+                clock_tolerance_secs: self.clock_tolerance_secs,
             },
             mode,
             check_percent: self.resolve_check_percent,

@@ -18,11 +18,12 @@ use super::resolving::ClosureCache;
 use super::stage::stage;
 use super::verdicts::Closures;
 use crate::bus::koji_message::{self, Context, Interpretation};
+use crate::bus::{Said, Times};
 use crate::decide::Policy;
 use crate::decide::load::ArchLoads;
 use crate::event::{
     ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried,
-    NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
+    MessageTimeReplaced, NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
 };
 use crate::fold::{Collection, State, Touched};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
@@ -70,6 +71,10 @@ pub struct Brain<E> {
     /// Facts may be in the log whose messages the inbox never saw: the log was imported.
     facts_unseen: bool,
     persons: HashMap<String, PersonId>,
+    /// What is known of the clocks of those who publish on a bus.
+    pub(super) times: Times,
+    /// Messages whose time was not believed, since the start.
+    pub(super) retimed: u64,
     /// How busy builders are, per hub, as last told.
     pub(super) loads: HashMap<Hub, ArchLoads>,
     /// While a look with many facts is appended: packages whose sources are to be looked at after it, once.
@@ -95,6 +100,7 @@ impl<E: Eyes> Brain<E> {
             return Err(EngineError::Broken(format!("the state ends at {:?}, the log at {:?}", state.seq, head.seq)));
         }
         state.watch();
+        let times = Times::new(settings.context.clock_tolerance_secs);
         Ok(Self {
             now: state.recorded_at,
             hash: head.hash,
@@ -111,6 +117,8 @@ impl<E: Eyes> Brain<E> {
             begun: false,
             facts_unseen: false,
             persons,
+            times,
+            retimed: 0,
             loads: HashMap::new(),
             sources_later: None,
             marks: HashMap::new(),
@@ -185,9 +193,13 @@ impl<E: Eyes> Brain<E> {
         self.now = self.now.max(message.received_at);
         self.begin();
         self.tick(log).await?;
+        let sent_at = match self.settings.context.source {
+            Source::Bus => self.times.take_live(Said::of(&message.body), message.received_at),
+            // Judged when it came in.
+            _ => message.received_at,
+        };
         let said = {
-            let incoming =
-                koji_message::Incoming { id: &message.id, raw: &message.body, received_at: message.received_at };
+            let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at };
             let (persons, new) = (&mut self.persons, &mut self.commit.persons);
             koji_message::interpret(incoming, &self.settings.context, &mut |name| {
                 persons
@@ -213,6 +225,7 @@ impl<E: Eyes> Brain<E> {
                         known = true;
                     } else {
                         new = true;
+                        self.retimed(&fact);
                         self.fact(log, fact).await?;
                     }
                 }
@@ -229,6 +242,19 @@ impl<E: Eyes> Brain<E> {
         self.metrics.settled(&message.topic, &disposition);
         self.commit.settled.push(Settled { position, disposition });
         Ok(understood)
+    }
+
+    /// Counts messages whose time was not believed, and says so now and then: a clock that is wrong stays wrong.
+    fn retimed(&mut self, fact: &NewEvent) {
+        let Event::MessageTimeReplaced(replaced) = &fact.event else { return };
+        self.retimed += 1;
+        if self.retimed.is_power_of_two() {
+            let MessageTimeReplaced { message, said, taken } = replaced;
+            tracing::warn!(
+                message = %message, said = %said, taken = %taken, so_far = self.retimed,
+                "a message says a time that cannot be; a publisher's clock is wrong"
+            );
+        }
     }
 
     /// Lets time pass without a message, so that ticks come on a quiet bus too. Ticks begin with the first message.

@@ -3,13 +3,15 @@
 //! The same steps as with a live bus, on the recording's own clock: a message's recorded time is when the recorder saw it. So the
 //! same recording gives the same log, byte for byte but for the stand-ins of persons, however often it is interrupted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::brain::{Brain, Settings};
 use super::error::EngineError;
 use super::eyes::Eyes;
 use super::{operator, replay};
-use crate::bus::{Entry, Progress, Recording};
+use crate::bus::times::NEIGHBOURS;
+use crate::bus::{Context, Entry, Progress, Recording, Said, Times};
+use crate::event::Source;
 use crate::fold::State;
 use crate::log::{EventLog, Incoming, Position, Received};
 use crate::model::Timestamp;
@@ -19,8 +21,6 @@ use crate::telemetry::Metrics;
 pub const SOURCE: &str = "recording";
 /// Topic of what is not a message.
 pub const UNREADABLE: &str = "unreadable";
-/// How far the recorder's clock may be from the publisher's, in microseconds: a message may lie in a queue for a month.
-const CLOCKS_APART_MAX: i64 = 31 * 86_400 * 1_000_000;
 /// Most messages in one commit.
 pub const BATCH_MAX: usize = 10_000;
 
@@ -35,6 +35,8 @@ pub struct Ingested {
     pub handled: u64,
     /// Messages set aside now: not understood.
     pub parked: u64,
+    /// Messages that said a time that cannot be, and were given another.
+    pub retimed: u64,
     /// Commits.
     pub commits: u64,
 }
@@ -54,6 +56,9 @@ pub async fn awaken<E: Eyes>(
     let persons: HashMap<_, _> = log.all_persons().await?.into_iter().map(|(id, name)| (name, id)).collect();
     let unseen = state.facts_taken > log.counts().await?.inbox_total;
     let mut brain = Brain::new(state, &head, persons, settings, eyes, metrics)?;
+    if brain.settings.context.source == Source::Bus {
+        brain.times = live_times(log, &brain.settings.context).await?;
+    }
     if unseen {
         brain.expect_known_facts();
     }
@@ -121,16 +126,28 @@ pub async fn recording<E: Eyes>(
     progress: &mut dyn FnMut(Progress, &Ingested),
 ) -> Result<Ingested, EngineError> {
     let batch = batch.clamp(1, BATCH_MAX);
-    let mut done = drain(brain, log, batch, &HashMap::new()).await?;
+    let mut times = times(log, &brain.settings.context).await?;
     let mut last_seen = brain.state().recorded_at;
+    let mut ahead: VecDeque<_> = VecDeque::new();
+    if times.is_new() {
+        while ahead.len() < NEIGHBOURS
+            && let Some(entry) = recording.next()
+        {
+            ahead.push_back(entry);
+        }
+        times.expect(ahead.iter().map(|entry| entry.as_ref().map_or(Said::default(), said)));
+        // What waits was said before there was any time; it holds from the first message on.
+        let first = ahead.front().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
+        brain.move_clock(first.unwrap_or(last_seen));
+    }
+    let mut done = drain(brain, log, batch, &HashMap::new()).await?;
     // The position after the last one handled; 0: not known.
     let mut next = 0_u64;
     loop {
-        let mut incoming = Vec::with_capacity(batch);
-        let mut reasons = Vec::with_capacity(batch);
+        let mut entries = Vec::with_capacity(batch);
         let mut broken = None;
-        while incoming.len() < batch {
-            match recording.next() {
+        while entries.len() < batch {
+            match ahead.pop_front().or_else(|| recording.next()) {
                 None => break,
                 Some(Err(e)) => {
                     broken = Some(e);
@@ -138,11 +155,20 @@ pub async fn recording<E: Eyes>(
                 }
                 Some(Ok(entry)) => {
                     done.read += 1;
-                    let (message, reason) = to_incoming(entry, &mut last_seen);
-                    incoming.push(message);
-                    reasons.push(reason);
+                    entries.push(entry);
                 }
             }
+        }
+        let mut known = log.received(&entries.iter().map(id).collect::<Vec<_>>()).await?;
+        let (mut incoming, mut reasons) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            // One that came before tells nothing about time.
+            if known.insert(id(&entry).to_owned()) {
+                last_seen = times.take(said(&entry)).unwrap_or(last_seen).max(last_seen);
+            }
+            let (message, reason) = to_incoming(entry, last_seen);
+            incoming.push(message);
+            reasons.push(reason);
         }
         if !incoming.is_empty() {
             let received = log.receive(&incoming).await?;
@@ -185,25 +211,52 @@ pub async fn recording<E: Eyes>(
     done.handled += left.handled;
     done.parked += left.parked;
     brain.adopt(log).await?;
+    done.retimed = brain.retimed;
     Ok(done)
 }
 
-/// When a message was received: by the recorder's clock, unless that is absurdly far from the publisher's. One wrong time must not
-/// carry the whole log into another century, because recorded time never goes back.
-fn received_at(seen: Option<Timestamp>, sent: Option<Timestamp>) -> Option<Timestamp> {
-    match (seen, sent) {
-        (Some(seen), Some(sent)) if !(-CLOCKS_APART_MAX..=CLOCKS_APART_MAX).contains(&seen.since(sent)) => Some(sent),
-        _ => seen.or(sent),
+/// What the last messages in the inbox say about clocks. Operators' words do not count: they were put there by another machine's clock.
+pub(super) async fn times(log: &impl EventLog, context: &Context) -> Result<Times, EngineError> {
+    let mut times = Times::new(context.clock_tolerance_secs);
+    for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {
+        let said = match &past.body {
+            _ if past.topic == UNREADABLE => Said::default(),
+            Some(body) => Said::of(body),
+            None => Said { seen: Some(past.received_at), sent: None },
+        };
+        times.remember(said, past.received_at);
+    }
+    Ok(times)
+}
+
+/// The same for messages of a bus, which came in by our own clock.
+async fn live_times(log: &impl EventLog, context: &Context) -> Result<Times, EngineError> {
+    let mut times = Times::new(context.clock_tolerance_secs);
+    for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {
+        times.take_live(past.body.as_deref().map_or(Said::default(), Said::of), past.received_at);
+    }
+    Ok(times)
+}
+
+fn said(entry: &Entry) -> Said {
+    match entry {
+        Entry::Message(m) => m.said(),
+        Entry::Unreadable(_) => Said::default(),
     }
 }
 
-/// The inbox form of an entry, and why it is unreadable if it is. A message without any time gets that of the one before.
-fn to_incoming(entry: Entry, last_seen: &mut Timestamp) -> (Incoming, Option<String>) {
+fn id(entry: &Entry) -> &str {
+    match entry {
+        Entry::Message(m) => &m.id,
+        Entry::Unreadable(u) => &u.id,
+    }
+}
+
+/// The inbox form of an entry, and why it is unreadable if it is.
+fn to_incoming(entry: Entry, received_at: Timestamp) -> (Incoming, Option<String>) {
     match entry {
         Entry::Message(m) => {
-            *last_seen = received_at(m.seen_at, m.sent_at).unwrap_or(*last_seen).max(*last_seen);
-            let message =
-                Incoming { id: m.id, source: SOURCE.to_owned(), topic: m.topic, received_at: *last_seen, body: m.raw };
+            let message = Incoming { id: m.id, source: SOURCE.to_owned(), topic: m.topic, received_at, body: m.raw };
             (message, None)
         }
         Entry::Unreadable(u) => {
@@ -211,7 +264,7 @@ fn to_incoming(entry: Entry, last_seen: &mut Timestamp) -> (Incoming, Option<Str
                 id: u.id,
                 source: SOURCE.to_owned(),
                 topic: UNREADABLE.to_owned(),
-                received_at: *last_seen,
+                received_at,
                 body: u.raw,
             };
             (message, Some(format!("line {}: {}", u.line, u.reason)))

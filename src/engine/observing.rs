@@ -344,7 +344,12 @@ impl<E: Eyes> Brain<E> {
                         let person = self.person(name);
                         operator::sign(&mut event, person);
                     }
-                    self.operator(log, event, message.received_at).await?;
+                    // A recording has its own time; the machine's clock, by which the word was put here, plays no part in it.
+                    let at = match self.settings.context.source {
+                        Source::Recording => self.now(),
+                        _ => message.received_at,
+                    };
+                    self.operator(log, event, at).await?;
                     Disposition::Done
                 }
                 Err(reason) => Disposition::Parked { reason },

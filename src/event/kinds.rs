@@ -158,6 +158,7 @@ kinds! {
     SubmissionsPaused = "submissions_paused" v 1;
     SubmissionsResumed = "submissions_resumed" v 1;
     MessageRetried = "message_retried" v 1;
+    MessageTimeReplaced = "message_time_replaced" v 1;
 }
 
 /// Subject of everything about a source package on a hub.
@@ -193,9 +194,11 @@ impl Event {
             Self::RepoExpired(e) => format!("{}/repo/{}", e.hub, e.repo_id),
             Self::RepoDeleted(e) => format!("{}/repo/{}", e.hub, e.repo_id),
             Self::Reconciled(e) => format!("{}/reconciliation", e.hub),
-            Self::PolicyAdopted(_) | Self::Tick(_) | Self::EvaluationMade(_) | Self::MessageRetried(_) => {
-                "engine".to_owned()
-            }
+            Self::PolicyAdopted(_)
+            | Self::Tick(_)
+            | Self::EvaluationMade(_)
+            | Self::MessageRetried(_)
+            | Self::MessageTimeReplaced(_) => "engine".to_owned(),
             Self::SubmissionsPaused(SubmissionsPaused { collection, .. })
             | Self::SubmissionsResumed(SubmissionsResumed { collection, .. }) => match collection {
                 Some(collection) => collection_subject(collection, None),

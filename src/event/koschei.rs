@@ -523,6 +523,17 @@ pub struct CollectionStateChanged {
     pub repo_id: RepoId,
 }
 
+/// A message said a time that cannot be, and another one was taken: its publisher's clock is wrong, or Koji's where the time stood in the body.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MessageTimeReplaced {
+    /// The message's id.
+    pub message: String,
+    /// What it said.
+    pub said: Timestamp,
+    /// When it was sent as far as can be known: as the recorder or the messages around it say.
+    pub taken: Timestamp,
+}
+
 /// A message that had been set aside was given another try.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MessageRetried {

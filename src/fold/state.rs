@@ -306,7 +306,7 @@ impl State {
             }
             Event::SubmissionsPaused(p) => self.set_pause(p.collection.as_ref(), Some(&p.reason)),
             Event::SubmissionsResumed(p) => self.set_pause(p.collection.as_ref(), None),
-            Event::MessageRetried(_) => {}
+            Event::MessageRetried(_) | Event::MessageTimeReplaced(_) => {}
         }
         if e.fact.is_some() && matches!(e.source, Source::Recording | Source::Bus) {
             self.facts_taken += 1;

@@ -25,6 +25,7 @@ mod sqlite;
 mod types;
 pub mod verify;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -139,6 +140,22 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// [`ReceiveError::TooLong`] (rejected) when one is beyond the bounds; none is stored then.
     fn receive(&self, messages: &[Incoming]) -> impl Future<Output = Result<Vec<Received>, ReceiveError>> + Send;
+
+    /// Which of these messages came before, by id.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn received(&self, ids: &[&str]) -> impl Future<Output = Result<HashSet<String>, ReadError>> + Send;
+
+    /// The last messages that came in, at most `limit`, oldest first, whatever became of them; none whose source is `besides`.
+    ///
+    /// # Errors
+    /// [`ReadError::Content`] (broken) when a body is not what came in.
+    fn last_received(
+        &self,
+        besides: &str,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<PastMessage>, ReadError>> + Send;
 
     /// Messages that wait, in order of position, after `after`, at most `limit`.
     ///
@@ -316,6 +333,8 @@ delegate! {
     seq_at(time: Timestamp) -> Result<Option<Seq>, ReadError>;
     changed(after: Option<Seq>) -> Result<Head, ReadError>;
     receive(messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError>;
+    received(ids: &[&str]) -> Result<HashSet<String>, ReadError>;
+    last_received(besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError>;
     pending(after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError>;
     parked(after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError>;
     unpark(ids: &[String]) -> Result<u64, StoreError>;

@@ -171,6 +171,19 @@ pub struct Pending {
     pub message: Incoming,
 }
 
+/// A message that came in, whatever became of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PastMessage {
+    /// Its source.
+    pub source: String,
+    /// Its topic.
+    pub topic: String,
+    /// When it came in.
+    pub received_at: Timestamp,
+    /// As received, unless it was pruned.
+    pub body: Option<Vec<u8>>,
+}
+
 /// A message that could not be understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parked {

@@ -311,10 +311,24 @@ async fn inbox_pruning(place: Place) {
     log.unpark(&["parked".to_owned()]).await.unwrap();
     let bodies: Vec<Vec<u8>> = log.pending(None, 9).await.unwrap().into_iter().map(|p| p.message.body).collect();
     assert_eq!(bodies, [b"y".to_vec(), b"z".to_vec()]);
+    let other = Incoming { source: "operator".to_owned(), ..message("word", "w") };
+    log.receive(&[other]).await.unwrap();
+    let log = &log;
+    let last = |besides, limit| async move { log.last_received(besides, limit).await.unwrap() };
+    let all: Vec<_> = last("operator", 9).await.into_iter().map(|m| (m.received_at, m.body)).collect();
+    let text = |text: &str| Some(text.as_bytes().to_vec());
+    assert_eq!(all, [(at(5), None), (at(5), text("y")), (at(5), text("z")), (at(100), text("x"))], "oldest first");
+    let two: Vec<_> = last("fedora!", 2).await.into_iter().map(|m| (m.source, m.topic, m.body)).collect();
+    assert_eq!(two.iter().map(|m| m.2.clone()).collect::<Vec<_>>(), [text("x"), text("w")]);
+    assert_eq!((two[1].0.as_str(), two[1].1.as_str()), ("operator", message("", "").topic.as_str()));
+    let known = log.received(&["done", "never", "late"]).await.unwrap();
+    assert_eq!(known, ["done", "late"].map(str::to_owned).into());
     place
         .raw("UPDATE raw_bodies SET body = (SELECT body FROM raw_bodies WHERE position = 2) WHERE position = 3")
         .await
         .unwrap();
+    let error = log.last_received("", 9).await.unwrap_err();
+    assert!(error.to_string().contains("message 3"), "{error}");
     let error = log.pending(None, 9).await.unwrap_err();
     assert!(error.to_string().contains("message 3 of the inbox: its body is not what came in"), "{error}");
 }

@@ -16,6 +16,7 @@ mod cases_builds;
 mod cases_hub;
 mod cases_order;
 mod causes;
+mod clocks;
 mod defects;
 mod defects_hub;
 mod distro;

@@ -221,6 +221,7 @@ impl World {
             check_percent: 0,
             policy,
             context: Context {
+                clock_tolerance_secs: koschei::bus::CLOCK_TOLERANCE_SECS,
                 service_user: "koschei".to_owned(),
                 default_hub: Hub::new("primary"),
                 source: Source::Recording,

@@ -347,6 +347,7 @@ mod tests {
     fn every_topic_that_is_asked_for_is_understood() {
         use crate::bus::koji_message::{Context, Incoming, Interpretation, interpret};
         let context = Context {
+            clock_tolerance_secs: crate::bus::CLOCK_TOLERANCE_SECS,
             service_user: "koschei".into(),
             default_hub: crate::model::Hub::new("primary"),
             source: crate::event::Source::Bus,
@@ -354,7 +355,7 @@ mod tests {
         for topic in TOPICS {
             let raw = format!(r#"{{"topic":"org.example.{topic}","body":{{}}}}"#);
             let received_at = crate::model::Timestamp::EPOCH;
-            let message = Incoming { id: "i", raw: raw.as_bytes(), received_at };
+            let message = Incoming { id: "i", raw: raw.as_bytes(), sent_at: received_at };
             let said = interpret(message, &context, &mut |_| panic!("there is nobody"));
             let unread = matches!(said, Interpretation::Ignored(why) if why.contains("nothing depends on") || why.contains("not a Koji"));
             assert!(!unread, "{topic}: {said:?}");

@@ -10,7 +10,12 @@ use crate::event::facts::{BuildTagged, PackageListAction, TaskChanged};
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
 
 fn context() -> Context {
-    Context { service_user: "koschei".to_owned(), default_hub: Hub::new("primary"), source: Source::Recording }
+    Context {
+        service_user: "koschei".to_owned(),
+        default_hub: Hub::new("primary"),
+        source: Source::Recording,
+        clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
+    }
 }
 
 fn recorded() -> Vec<(String, Value)> {
@@ -24,7 +29,9 @@ fn recorded() -> Vec<(String, Value)> {
 
 fn read(id: &str, message: &Value) -> Interpretation {
     let raw = serde_json::to_vec(message).unwrap();
-    let incoming = Incoming { id, raw: &raw, received_at: Timestamp::from_secs(9) };
+    let wire = Wire::<Value>::parse(&raw).unwrap();
+    let sent_at = wire.sent_at().or_else(|| wire.seen_at()).unwrap_or(Timestamp::from_secs(9));
+    let incoming = Incoming { id, raw: &raw, sent_at };
     interpret(incoming, &context(), &mut |name| {
         assert_ne!(name, "koschei", "the service user is not a person");
         PersonId::new(format!("p-{name}"))
@@ -312,7 +319,7 @@ fn what_cannot_be_understood_is_rejected(#[case] message: Value, #[case] reason:
 fn bytes_that_are_not_messages_are_rejected() {
     let deep = format!("{{\"topic\":\"buildsys.tag\",\"body\":{}", "[".repeat(100_000));
     for raw in [b"".as_slice(), b"null", b"[]", br#"["m", "buildsys.tag"]"#, b"{", b"\xff\xfe", deep.as_bytes()] {
-        let incoming = Incoming { id: "m", raw, received_at: Timestamp::EPOCH };
+        let incoming = Incoming { id: "m", raw, sent_at: Timestamp::EPOCH };
         let read = interpret(incoming, &context(), &mut |name| PersonId::new(name));
         assert!(matches!(read, Interpretation::Rejected(_)), "{read:?}");
     }

@@ -158,7 +158,7 @@ impl Watch {
 
 /// What a message hints at. It is never taken at its word: only which object it speaks of counts.
 pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
-    let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, received_at: message.received_at };
+    let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
     // Whoever is named in it is not asked for, so nobody needs a stand-in.
     let facts = match koji_message::interpret(incoming, context, &mut |_| PersonId::new("")) {
         Interpretation::Facts(facts) => facts,

@@ -1,13 +1,13 @@
 //! Messages that came in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{LOCK_INBOX, PostgresLog, page, read_only};
 use crate::log::append::pack_messages;
 use crate::log::codec;
 use crate::log::error::{ReadError, ReceiveError, StoreError};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{BODY_BYTES_MAX, Counts, Incoming, Parked, Pending, Position, Received};
+use crate::log::types::{BODY_BYTES_MAX, Counts, Incoming, Parked, PastMessage, Pending, Position, Received};
 use crate::model::Timestamp;
 
 const LAST_POSITION: &str = "SELECT coalesce(max(position), 0) FROM inbox";
@@ -17,6 +17,8 @@ const INSERT: &str = "INSERT INTO inbox (position, id, source, topic, received_a
 const INSERT_BODIES: &str = "INSERT INTO raw_bodies (position, body) SELECT * FROM UNNEST($1::int8[], $2::bytea[])";
 const PENDING: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE state = 0 AND i.position > $1 ORDER BY i.position LIMIT $2";
+const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, digest, body FROM inbox i \
+     LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> $1 ORDER BY i.position DESC LIMIT $2";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
      WHERE state = 3 AND position > $1 ORDER BY position LIMIT $2";
 const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
@@ -70,6 +72,33 @@ impl PostgresLog {
             .map_err(fail())?;
         tx.commit().await.map_err(fail())?;
         Ok(answers)
+    }
+
+    pub(super) async fn read_known(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(KNOWN_IDS)
+            .bind(ids)
+            .fetch_all(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("look up messages"))?;
+        Ok(rows.into_iter().map(|(id, _)| id).collect())
+    }
+
+    pub(super) async fn read_last(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
+        let rows: Vec<(i64, String, String, i64, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(LAST_RECEIVED)
+            .bind(besides)
+            .bind(page(limit))
+            .fetch_all(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("read the last messages"))?;
+        rows.into_iter()
+            .rev()
+            .map(|(position, source, topic, received_at, digest, body)| {
+                let body = body.map(|body| codec::unpack_body(Some(body), &digest, BODY_BYTES_MAX)).transpose();
+                let body =
+                    body.map_err(|e| ReadError::Content { what: format!("message {position} of the inbox: {e}") })?;
+                Ok(PastMessage { source, topic, received_at: Timestamp(received_at), body })
+            })
+            .collect()
     }
 
     pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {

@@ -12,6 +12,7 @@ mod read;
 mod store;
 mod tail;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -255,6 +256,14 @@ impl EventLog for PostgresLog {
 
     async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
         self.store_messages(messages).await
+    }
+
+    async fn received(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
+        self.read_known(ids).await
+    }
+
+    async fn last_received(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
+        self.read_last(besides, limit).await
     }
 
     async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {

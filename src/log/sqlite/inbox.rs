@@ -1,6 +1,6 @@
 //! Messages that came in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 use sqlx::QueryBuilder;
@@ -10,7 +10,7 @@ use crate::log::append::pack_messages;
 use crate::log::codec;
 use crate::log::error::{ReadError, ReceiveError, StoreError};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{BODY_BYTES_MAX, Counts, Incoming, Parked, Pending, Position, Received};
+use crate::log::types::{BODY_BYTES_MAX, Counts, Incoming, Parked, PastMessage, Pending, Position, Received};
 use crate::model::Timestamp;
 
 /// Rows per statement.
@@ -21,6 +21,8 @@ const INSERT: &str = "INSERT INTO inbox (position, id, source, topic, received_a
 const INSERT_BODY: &str = "INSERT INTO raw_bodies (position, body) ";
 const PENDING: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE state = 0 AND i.position > ? ORDER BY i.position LIMIT ?";
+const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, digest, body FROM inbox i \
+     LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> ? ORDER BY i.position DESC LIMIT ?";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
      WHERE state = 3 AND position > ? ORDER BY position LIMIT ?";
 const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
@@ -76,6 +78,33 @@ impl SqliteLog {
         }
         tx.commit().await.map_err(fail())?;
         Ok(answers)
+    }
+
+    pub(super) async fn read_known(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(KNOWN_IDS)
+            .bind(json!(ids).to_string())
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::new("look up messages"))?;
+        Ok(rows.into_iter().map(|(id, _)| id).collect())
+    }
+
+    pub(super) async fn read_last(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
+        let rows: Vec<(i64, String, String, i64, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(LAST_RECEIVED)
+            .bind(besides)
+            .bind(page(limit))
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::new("read the last messages"))?;
+        rows.into_iter()
+            .rev()
+            .map(|(position, source, topic, received_at, digest, body)| {
+                let body = body.map(|body| codec::unpack_body(Some(body), &digest, BODY_BYTES_MAX)).transpose();
+                let body =
+                    body.map_err(|e| ReadError::Content { what: format!("message {position} of the inbox: {e}") })?;
+                Ok(PastMessage { source, topic, received_at: Timestamp(received_at), body })
+            })
+            .collect()
     }
 
     pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {

@@ -10,6 +10,7 @@ mod outbox;
 mod read;
 mod store;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -307,6 +308,14 @@ impl EventLog for SqliteLog {
 
     async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
         self.store_messages(messages).await
+    }
+
+    async fn received(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
+        self.read_known(ids).await
+    }
+
+    async fn last_received(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
+        self.read_last(besides, limit).await
     }
 
     async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
