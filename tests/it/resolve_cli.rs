@@ -226,7 +226,7 @@ fn what_rich_build_requirements_lack(#[case] text: &str, #[case] expected: &str)
         pkg("broken-1-1.noarch").requires(&["gone"]),
     ];
     let universe = koschei::resolve::Universe::load(std::sync::Arc::new(content(&packages)), "x86_64").unwrap();
-    let prepared = universe.prepare(&["bash".into()], koschei::resolve::Mode::Two).unwrap();
+    let prepared = universe.prepare(&["bash".to_owned()], koschei::resolve::Mode::Two).unwrap();
     let answer = prepared.resolver().resolve(&["bash", text]);
     assert_eq!(answer.problems.last().map_or("", String::as_str), expected, "{:?}", answer.problems);
     assert_eq!(answer.ok, expected.is_empty());
