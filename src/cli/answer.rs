@@ -41,6 +41,9 @@ pub(crate) struct Answer {
     /// The verdicts are of an older repository, because the newest could not be resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
+    /// Its rebuilds are not bound to repositories, because the hub refuses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unbound: Option<String>,
     pub(crate) package: PackageView,
     /// Newest first.
     pub(crate) trail: Vec<Step>,
@@ -63,6 +66,7 @@ pub(crate) fn answer(
         answer: sentence(&why),
         why,
         stale: package_view::collection(state, cname, c).stale,
+        unbound: crate::decide::refusal::unbound(state, c, policy),
         package: package_view::package(state, (cname, c), (pname, p), now, policy),
         trail: Vec::new(),
     })

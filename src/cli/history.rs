@@ -154,6 +154,12 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::RebuildRefused(e) => format!("{} of {} refused: {}", e.rebuild, e.package, e.reason),
         Event::RebuildNotSubmitted(e) => format!("{} of {} not submitted: {}", e.rebuild, e.package, e.reason),
         Event::RebuildFinished(e) => format!("task {} for {}: {} ({})", e.task_id, e.package, e.outcome, e.reason),
+        Event::PolicyRefused(e) => {
+            let then =
+                if e.falls_back { "rebuilds are not bound to repositories" } else { "rebuilds of the collection stop" };
+            format!("{} of {} refuses task {} of {}: {then}", e.policy, e.hub, e.task_id, e.package)
+        }
+        Event::PolicyAllowed(e) => format!("{} of {} allowed task {}", e.policy, e.hub, e.task_id),
         Event::RebuildCancelRequested(e) => match (e.task_id, e.rebuild) {
             (Some(task), _) => format!("task {task} to be cancelled: {}", e.reason),
             (None, Some(rebuild)) => format!("{rebuild} of {} to be cancelled: {}", e.package, e.reason),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::decide::Policy;
 use crate::decide::arches::absent;
 use crate::decide::eligibility::{priority_of, stopped};
+use crate::decide::refusal::unbound;
 use crate::engine::follow::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
 use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
@@ -132,6 +133,9 @@ pub(crate) struct CollectionView {
     /// Why nothing of it is rebuilt; empty: it goes on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) stopped: Vec<String>,
+    /// Its rebuilds are not bound to repositories, because the hub refuses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unbound: Option<String>,
     pub(crate) running: u32,
     pub(crate) packages: usize,
 }
@@ -199,6 +203,7 @@ pub(crate) fn grouped(p: &PackageView) -> Vec<Grouped<'_>> {
 }
 
 pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> CollectionView {
+    let policy = policy(state);
     CollectionView {
         collection: name.clone(),
         display_name: c.settings.display_name.clone(),
@@ -209,7 +214,8 @@ pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> Collecti
         newest_repo: c.newest_repo.map(|r| r.0),
         resolved: c.arches.iter().filter_map(|(a, r)| Some((a.clone(), r.repo_id?.0))).collect(),
         stale: c.stale.as_ref().map(|(repo, why)| format!("repository {repo}: {why}")),
-        stopped: stopped(state, c).iter().map(ToString::to_string).collect(),
+        stopped: stopped(state, c, &policy).iter().map(ToString::to_string).collect(),
+        unbound: unbound(state, c, &policy),
         running: c.running,
         packages: c.packages.len(),
     }

@@ -86,7 +86,10 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
             writeln!(out, "  built on hub {}, target {}", on.hub, on.target)?;
         }
         for stopped in &c.stopped {
-            writeln!(out, "  nothing is rebuilt: {}", one_line(stopped, 160))?;
+            writeln!(out, "  nothing is rebuilt: {}", one_line(stopped, 400))?;
+        }
+        if let Some(unbound) = &c.unbound {
+            writeln!(out, "  {}", one_line(unbound, 400))?;
         }
         if let Some(stale) = &c.stale {
             let which = if resolved.is_empty() { "the newest" } else { "verdicts are of the one above; the newest" };

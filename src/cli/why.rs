@@ -82,6 +82,9 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
         let (over, absent) = (p.arch_override.as_deref().unwrap_or_default(), p.override_absent.join(", "));
         writeln!(out, "  its architectures are overridden (`{over}`), and its build tag has no {absent}")?;
     }
+    if let Some(unbound) = &a.unbound {
+        writeln!(out, "  {unbound}")?;
+    }
     if let Some(x) = &w.priority {
         writeln!(
             out,

@@ -349,6 +349,12 @@ impl Config {
             find_collections: self.collections.is_empty(),
             wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
             hubs: std::collections::BTreeSet::new(),
+            always_bound: self
+                .hubs
+                .iter()
+                .filter(|h| h.bind_repo == BindRepo::Always)
+                .map(|h| Hub::new(&h.name))
+                .collect(),
         }
     }
 

@@ -12,11 +12,11 @@ use smol_str::SmolStr;
 use super::arches::build_arches;
 use super::policy::Policy;
 use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, TimeScale, priority, priority_on};
-use super::retry;
+use super::{refusal, retry};
 use crate::event::RebuildInputs;
 use crate::fold::{Collection, Declined, Package, State};
 use crate::model::arch::ArchOverride;
-use crate::model::{BuildrootState, Name, Outcome, Timestamp};
+use crate::model::{BuildrootState, Name, Outcome, TaskId, Timestamp};
 
 /// Why a request is closed while the policy is `passive`.
 pub const PASSIVE: &str = "passive";
@@ -88,6 +88,17 @@ pub enum Hold {
         /// How many that is.
         limit: u32,
     },
+    /// A policy of the hub does not allow the collection's rebuilds.
+    PolicyRefused {
+        /// Which.
+        policy: Name,
+        /// The task that showed it.
+        task_id: TaskId,
+        /// The hub's words.
+        words: SmolStr,
+        /// When one rebuild tries again; absent: one does.
+        next: Option<Timestamp>,
+    },
     /// Somebody stopped the collection's submissions.
     CollectionPaused {
         /// Why.
@@ -104,7 +115,7 @@ pub enum Hold {
 
 impl Hold {
     /// Number of different reasons.
-    pub(super) const COUNT: usize = 23;
+    pub(super) const COUNT: usize = 24;
 
     /// One word, for counting.
     pub const fn key(&self) -> &'static str {
@@ -137,6 +148,7 @@ impl Hold {
         "collection_limit",
         "overall_limit",
         "hourly_limit",
+        "policy_refused",
         "collection_paused",
         "paused",
         "evaluation_limit",
@@ -169,9 +181,10 @@ impl Hold {
             Self::CollectionLimit => 17,
             Self::OverallLimit => 18,
             Self::HourlyLimit { .. } => 19,
-            Self::CollectionPaused { .. } => 20,
-            Self::Paused { .. } => 21,
-            Self::EvaluationLimit => 22,
+            Self::PolicyRefused { .. } => 20,
+            Self::CollectionPaused { .. } => 21,
+            Self::Paused { .. } => 22,
+            Self::EvaluationLimit => 23,
         }
     }
 }
@@ -213,6 +226,13 @@ impl fmt::Display for Hold {
             Self::CollectionLimit => f.write_str("the collection has as many rebuilds running as it may"),
             Self::OverallLimit => f.write_str("as many rebuilds are running as may be"),
             Self::HourlyLimit { limit } => write!(f, "the hourly limit of {limit} is reached"),
+            Self::PolicyRefused { policy, task_id, words, next } => {
+                write!(f, "the hub's policy {policy} does not allow rebuilds of the collection (task {task_id}: {words}); {}; ", refusal::remedy(policy))?;
+                match next {
+                    Some(at) => write!(f, "one is tried again at {at}, or after `koschei admin resume`"),
+                    None => f.write_str("one is being tried again"),
+                }
+            }
             Self::CollectionPaused { because } => write!(f, "submissions of the collection are paused: {because}"),
             Self::Paused { because } => write!(f, "all submissions are paused: {because}"),
             Self::EvaluationLimit => f.write_str("this evaluation has chosen as many as one may"),
@@ -345,7 +365,7 @@ fn stands(declined: &Declined, package: &Package, policy: &Policy) -> bool {
 }
 
 /// Why nothing of a collection is rebuilt, whatever its packages are; empty: it goes on. To be shown with the collection.
-pub fn stopped(state: &State, collection: &Collection) -> Vec<Hold> {
+pub fn stopped(state: &State, collection: &Collection, policy: &Policy) -> Vec<Hold> {
     let mut holds = Vec::new();
     if let Some(because) = state.paused.clone() {
         holds.push(Hold::Paused { because });
@@ -353,8 +373,19 @@ pub fn stopped(state: &State, collection: &Collection) -> Vec<Hold> {
     if let Some(because) = collection.paused.clone() {
         holds.push(Hold::CollectionPaused { because });
     }
+    holds.extend(refused(state, collection, policy));
     of_collection(collection, collection.buildroot(), &mut |hold| holds.push(hold));
     holds
+}
+
+/// That a policy of the hub stops a collection, whether or not one rebuild may try now.
+pub(super) fn refused(state: &State, collection: &Collection, policy: &Policy) -> Option<Hold> {
+    collection.refused.as_ref().map(|r| Hold::PolicyRefused {
+        policy: r.policy.clone(),
+        task_id: r.task_id,
+        words: r.words.clone(),
+        next: refusal::next_try(state, r, policy),
+    })
 }
 
 /// What holds every package of a collection alike. Submissions that were paused by hand are not among it: the plan stops those.

@@ -2,7 +2,7 @@
 //!
 //! [`plan()`] looks at every package and chooses; [`why()`] says for one package which condition decides. Both go through
 //! [`eligibility`], so they cannot disagree. The formulas stand in rooms of their own: [`priority`], [`arches`], [`load`], [`faults`],
-//! [`retry`]; the numbers they use in [`policy`]. Nothing here changes state, reads a clock or knows a hub.
+//! [`retry`], [`refusal`]; the numbers they use in [`policy`]. Nothing here changes state, reads a clock or knows a hub.
 
 pub mod arches;
 pub mod eligibility;
@@ -11,6 +11,7 @@ pub mod load;
 pub mod plan;
 pub mod policy;
 pub mod priority;
+pub mod refusal;
 pub mod retry;
 pub mod why;
 

@@ -15,7 +15,7 @@ use std::ops::Range;
 use smol_str::SmolStr;
 
 use super::arches::build_arches;
-use super::eligibility::{Hold, examine};
+use super::eligibility::{Hold, examine, refused};
 use super::load::{ArchLoads, Loads, overloaded_arches};
 use super::policy::Policy;
 use super::priority::{Points, Priority, TimeScale};
@@ -102,6 +102,8 @@ struct CollectionRoom {
     running: u32,
     left: u32,
     paused: Option<SmolStr>,
+    /// A policy of the hub stops it, and how many rebuilds may try whether it still does.
+    refused: Option<(Hold, u32)>,
 }
 
 impl<'a> Room<'a> {
@@ -118,7 +120,11 @@ impl<'a> Room<'a> {
         let of_collection = |(index, c): (usize, &Collection)| {
             let limit = c.settings.max_builds.or(policy.max_builds_per_collection).unwrap_or(u32::MAX);
             let running = c.running.saturating_sub(freed(index));
-            CollectionRoom { running, left: limit.saturating_sub(running), paused: c.paused.clone() }
+            let refused = refused(state, c, policy).map(|hold| {
+                let due = matches!(&hold, Hold::PolicyRefused { next: Some(at), .. } if *at <= now);
+                (hold, u32::from(due))
+            });
+            CollectionRoom { running, left: limit.saturating_sub(running), paused: c.paused.clone(), refused }
         };
         let running = state.running().saturating_sub(own.map_or(0, |(_, n)| n));
         let hour = |limit: u32| (limit.saturating_sub(state.requests_of_last_hour(now)), limit);
@@ -156,6 +162,9 @@ impl<'a> Room<'a> {
         if let Some(because) = &room.paused {
             return Some(Hold::CollectionPaused { because: because.clone() });
         }
+        if let Some((hold, 0)) = &room.refused {
+            return Some(hold.clone());
+        }
         if room.left == 0 {
             return Some(Hold::CollectionLimit);
         }
@@ -180,6 +189,9 @@ impl<'a> Room<'a> {
         self.hour = self.hour.map(|(left, limit)| (left - 1, limit));
         let room = &mut self.collections[c.collection];
         room.left -= 1;
+        if let Some((_, tries)) = &mut room.refused {
+            *tries -= 1;
+        }
         room.running += 1;
     }
 
@@ -191,6 +203,7 @@ impl<'a> Room<'a> {
             Hold::OverallLimit => (self.overall, self.share) = (u32::MAX, u32::MAX),
             Hold::HourlyLimit { .. } => self.hour = None,
             Hold::CollectionPaused { .. } => self.collections[collection].paused = None,
+            Hold::PolicyRefused { .. } => self.collections[collection].refused = None,
             Hold::CollectionLimit => self.collections[collection].left = u32::MAX,
             _ => self.load = None,
         }
@@ -211,7 +224,7 @@ impl Reach {
     const fn of(hold: &Hold) -> Self {
         match hold {
             Hold::EvaluationLimit | Hold::Paused { .. } | Hold::OverallLimit | Hold::HourlyLimit { .. } => Self::All,
-            Hold::CollectionPaused { .. } | Hold::CollectionLimit => Self::Collection,
+            Hold::CollectionPaused { .. } | Hold::PolicyRefused { .. } | Hold::CollectionLimit => Self::Collection,
             _ => Self::One,
         }
     }

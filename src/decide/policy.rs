@@ -123,6 +123,17 @@ pub struct Policy {
     /// foresaw, not a pace: requests that were turned down do not count. Written only when set, as `passive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_submissions_per_hour: Option<u32>,
+    /// Seconds after which what a policy of the hub refused is tried again, by one rebuild. Written only when it is not the default, as `passive`.
+    #[serde(skip_serializing_if = "is_refused_retry_default")]
+    pub refused_retry_secs: u64,
+}
+
+/// A day: whoever changes a hub's policies for us tells us, or waits that long.
+const REFUSED_RETRY_SECS: u64 = 86_400;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_refused_retry_default(secs: &u64) -> bool {
+    *secs == REFUSED_RETRY_SECS
 }
 
 impl Default for Policy {
@@ -152,6 +163,7 @@ impl Default for Policy {
             unclear_retry_base_secs: UNCLEAR_RETRY_BASE_SECS,
             passive: false,
             max_submissions_per_hour: None,
+            refused_retry_secs: REFUSED_RETRY_SECS,
         }
     }
 }
@@ -270,6 +282,7 @@ impl Policy {
         in_range("unclear_repeats", self.unclear_repeats, 1, MAX_UNCLEAR_REPEATS)?;
         in_range("unclear_apart_secs", self.unclear_apart_secs, 1, MAX_WAIT_SECS)?;
         in_range("unclear_retry_base_secs", self.unclear_retry_base_secs, 1, MAX_WAIT_SECS)?;
+        in_range("refused_retry_secs", self.refused_retry_secs, 1, MAX_WAIT_SECS)?;
         in_range("tick_interval_secs", self.tick_interval_secs, 1, 86_400)?;
         self.validate_texts()
     }
@@ -342,6 +355,7 @@ mod tests {
         assert_ne!(p.digest(), Policy { max_builds: 31, ..p.clone() }.digest());
         // Later fields are silent unless set, so that what was adopted before them still has the digest it was adopted with.
         assert_ne!(p.digest(), Policy { passive: true, ..p.clone() }.digest());
+        assert_ne!(p.digest(), Policy { refused_retry_secs: 60, ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { max_submissions_per_hour: Some(0), ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { unclear_repeats: 3, ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { unclear_apart_secs: 1, ..p.clone() }.digest());

@@ -15,7 +15,7 @@ use crate::event::{Chosen, Envelope, EvaluationMade, Event, Source};
 use crate::fold::State;
 use crate::log::EventLog;
 use crate::model::koji::TaskState;
-use crate::model::{Outcome, Seq};
+use crate::model::{Outcome, Seq, Timestamp};
 
 /// Most findings listed; more are only counted.
 const FINDINGS_MAX: usize = 1000;
@@ -75,6 +75,7 @@ struct Open {
     /// Those not requested yet, and whether a later one was.
     chosen: Vec<(Chosen, bool)>,
     policy: Policy,
+    now: Timestamp,
 }
 
 impl Open {
@@ -143,7 +144,7 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                 audit.find(e.seq, &e.event, None, "requested out of turn");
             }
             let derived = index_of(state, &r.collection, &r.nvr.name)
-                .and_then(|at| request_of(state, at, chosen.priority, &o.policy));
+                .and_then(|at| request_of(state, at, chosen.priority, o.now, &o.policy));
             if derived.as_ref() != Some(r) {
                 audit.find(
                     e.seq,
@@ -287,7 +288,7 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
             format!("held back: says {:?}, the rules say {:?}", made.held, derived.held),
         );
     }
-    Some(Open { seq: e.seq, chosen: made.chosen.iter().map(|c| (c.clone(), false)).collect(), policy })
+    Some(Open { seq: e.seq, chosen: made.chosen.iter().map(|c| (c.clone(), false)).collect(), policy, now: made.now })
 }
 
 fn difference(rules: &[Chosen], log: &[Chosen]) -> String {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub wanted: Vec<Event>,
     /// Hubs that can be asked and submitted to. Requests for others are closed at once.
     pub hubs: std::collections::BTreeSet<Hub>,
+    /// Those on which rebuilds are bound to repositories also where that is refused (`bind_repo = "always"`).
+    pub always_bound: std::collections::BTreeSet<Hub>,
 }
 
 /// State, and what is about to be appended.

@@ -6,12 +6,13 @@ use super::brain::{Brain, PROGRAM};
 use super::command::{CancelCommand, CommandCause, RebuildCommand, rebuild_id, srpm_path};
 use super::error::EngineError;
 use super::eyes::Eyes;
+use super::policies::policy_told;
 use crate::decide::arches::build_arches;
 use crate::decide::eligibility::{PASSIVE, inputs};
 use crate::decide::faults::{self, Canceller, Ended, FailedStep, Fault, Verdict, classify, confirm};
 use crate::decide::load::ArchLoads;
 use crate::decide::plan::{names, parts};
-use crate::decide::{Choice, Policy, plan, retry};
+use crate::decide::{Choice, Policy, plan, refusal, retry};
 use crate::event::{
     EvaluationMade, Event, PackageStateChanged, PriorityParts, RebuildCancelRequested, RebuildFinished,
     RebuildNotSubmitted, RebuildRequested, Source, TaskFault, Trigger,
@@ -19,7 +20,7 @@ use crate::event::{
 use crate::fold::{Collection, Evidence, EvidenceKind, Package, State, Task};
 use crate::log::{EventLog, OutboxCommand};
 use crate::model::koji::RepoState;
-use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId};
+use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
 /// Why a rebuild is not offered to a hub when there is none.
 pub const NO_HUB: &str = "no hub";
@@ -98,6 +99,7 @@ impl<E: Eyes> Brain<E> {
         if task.outcome == Some(verdict.outcome) || (task.outcome.is_some() && !task.state.is_final()) {
             return;
         }
+        let told = policy_told(&self.state, c, (hub, id), &verdict, self.settings.always_bound.contains(hub));
         let event = RebuildFinished {
             collection,
             package,
@@ -109,10 +111,15 @@ impl<E: Eyes> Brain<E> {
             fault: verdict.words,
             host: verdict.host.filter(|_| verdict.mark.is_some()),
             mark: verdict.mark,
-            waits: verdict.outcome.waits(),
+            // What a policy of the hub holds up is known and said by itself.
+            waits: verdict.outcome.waits() && !matches!(told, Some(Event::PolicyRefused(_))),
             rules: Some(faults::RULES),
         };
         self.metrics.finished(verdict.outcome);
+        if let Some(told) = told {
+            self.say_policy(&told);
+            self.push(told, Source::Engine, Some(cause), Some(cause));
+        }
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
     }
 
@@ -280,7 +287,9 @@ impl<E: Eyes> Brain<E> {
     fn request(&mut self, choice: &Choice, evaluation: Seq, correlation: Seq) {
         let (collection, package) = names(&self.state, choice.collection, choice.package);
         let place = (choice.collection, choice.package);
-        let Some(requested) = request_of(&self.state, place, parts(&choice.priority), &self.settings.policy) else {
+        let now = self.now();
+        let Some(requested) = request_of(&self.state, place, parts(&choice.priority), now, &self.settings.policy)
+        else {
             return;
         };
         let nvr = requested.nvr.clone();
@@ -329,6 +338,7 @@ pub fn request_of(
     state: &State,
     (collection, package): (usize, usize),
     priority: PriorityParts,
+    now: Timestamp,
     policy: &Policy,
 ) -> Option<RebuildRequested> {
     let (cname, pname) = names(state, collection, package);
@@ -343,7 +353,9 @@ pub fn request_of(
         nvr: Nvr { name: pname, version: version.into(), release: release.into() },
         target: target.clone(),
         // Another hub does not know it, or knows another repository by its number.
-        repo_id: resolved_in(c).filter(|repo| !c.settings.builds_elsewhere() && is_usable(state, hub, *repo)),
+        repo_id: resolved_in(c)
+            .filter(|repo| !c.settings.builds_elsewhere() && is_usable(state, hub, *repo))
+            .filter(|_| refusal::may_bind(state, hub, now, policy)),
         arches: if noarch { Vec::new() } else { arches },
         priority,
         inputs: inputs(p, policy),

@@ -27,6 +27,7 @@ pub mod operator;
 pub mod outbox;
 mod overrides;
 mod own_sources;
+mod policies;
 pub mod probe;
 mod remembered;
 pub mod replay;

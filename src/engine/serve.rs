@@ -22,6 +22,7 @@ use super::observing::{Observed, Submission};
 use super::{clock, ingest, operator};
 use crate::bus::Context;
 use crate::decide::load::ArchLoads;
+use crate::fold::State;
 use crate::fold::sources::Moment;
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
 use crate::model::{Class, Classified, Hub, Name, Nvr, RebuildId, RepoId};
@@ -83,9 +84,21 @@ pub enum Heard {
     /// It was taken; what it brought.
     Observed(Observed),
     /// The answer to [`Input::IsWaiting`].
-    Waiting(bool),
+    Waiting(Waits),
     /// The answer to [`Input::Sources`].
     Sources(BTreeSet<Nvr>),
+}
+
+/// Whether a decided rebuild still waits to become a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waits {
+    /// Somebody closed it, or a task of it is in the log.
+    No,
+    /// It does.
+    Yes {
+        /// It may be bound to a repository, as it was decided: the hub has not refused that since.
+        bound: bool,
+    },
 }
 
 /// Something for the brain, and who wants to hear that it is in the log.
@@ -123,8 +136,11 @@ impl ToBrain {
     ///
     /// # Errors
     /// [`Ending`].
-    pub async fn is_waiting(&self, rebuild: RebuildId) -> Result<bool, Ending> {
-        Ok(self.say(Input::IsWaiting(rebuild)).await? == Heard::Waiting(true))
+    pub async fn is_waiting(&self, rebuild: RebuildId) -> Result<Waits, Ending> {
+        match self.say(Input::IsWaiting(rebuild)).await? {
+            Heard::Waiting(waits) => Ok(waits),
+            Heard::Observed(_) | Heard::Sources(_) => Ok(Waits::No),
+        }
     }
 
     /// The sources that collections of a build tag had when a repository of it was made, as far as known.
@@ -324,8 +340,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
                 return Ok(Heard::Observed(observed));
             }
             Input::IsWaiting(rebuild) => {
-                let open = brain.state().rebuilds.get(rebuild);
-                return Ok(Heard::Waiting(open.is_some_and(|r| r.task.is_none())));
+                return Ok(Heard::Waiting(waits(brain.state(), *rebuild)));
             }
             Input::Sources(hub, tag, made) => return Ok(Heard::Sources(brain.sources_of(hub, tag, *made))),
             Input::Content(hub, repo) => brain.content(log, hub, *repo, clock::now()).await?,
@@ -395,4 +410,11 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
             });
         }
     }
+}
+
+fn waits(state: &State, rebuild: RebuildId) -> Waits {
+    let Some(open) = state.rebuilds.get(&rebuild).filter(|r| r.task.is_none()) else { return Waits::No };
+    let hub = state.collections.get(&open.collection).map(|c| c.settings.building_hub());
+    let unbound = hub.and_then(|hub| state.hubs.get(hub)).and_then(|h| h.unbound.as_ref());
+    Waits::Yes { bound: unbound.is_none_or(|r| r.trial == Some(rebuild)) }
 }

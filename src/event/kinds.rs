@@ -146,6 +146,8 @@ kinds! {
     RebuildNotSubmitted = "rebuild_not_submitted" v 1;
     RebuildFinished = "rebuild_finished" v 2;
     RebuildCancelRequested = "rebuild_cancel_requested" v 2;
+    PolicyRefused = "policy_refused" v 1;
+    PolicyAllowed = "policy_allowed" v 1;
     PackageStateChanged = "package_state_changed" v 1;
     CollectionStateChanged = "collection_state_changed" v 1;
     CollectionCreated = "collection_created" v 2;
@@ -176,7 +178,7 @@ pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
 
 impl Event {
     /// What the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`, `HUB/target/NAME`, `HUB/repo/ID`,
-    /// `collection/NAME[/PACKAGE]`, `engine`. Reading by subject gives the history of that thing.
+    /// `HUB/policy/NAME`, `collection/NAME[/PACKAGE]`, `engine`. Reading by subject gives the history of that thing.
     pub fn subject(&self) -> String {
         let of_collection = |c: &Name, p: &Name| collection_subject(c, Some(p));
         match self {
@@ -219,6 +221,8 @@ impl Event {
             Self::RebuildNotSubmitted(e) => of_collection(&e.collection, &e.package),
             Self::RebuildFinished(e) => of_collection(&e.collection, &e.package),
             Self::RebuildCancelRequested(e) => of_collection(&e.collection, &e.package),
+            Self::PolicyRefused(e) => format!("{}/policy/{}", e.hub, e.policy),
+            Self::PolicyAllowed(e) => format!("{}/policy/{}", e.hub, e.policy),
             Self::PackageStateChanged(e) => of_collection(&e.collection, &e.package),
             Self::PackageTracked(e) => of_collection(&e.collection, &e.package),
             Self::PackageUntracked(e) => of_collection(&e.collection, &e.package),

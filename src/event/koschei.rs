@@ -494,6 +494,42 @@ pub struct RebuildCancelRequested {
     pub by: Option<PersonId>,
 }
 
+/// A policy of the hub did not allow a rebuild: its task failed for that.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyRefused {
+    /// Hub instance.
+    pub hub: Hub,
+    /// The policy, such as `build_from_repo_id`.
+    pub policy: Name,
+    /// The rebuild.
+    pub rebuild: RebuildId,
+    /// Its collection.
+    pub collection: Name,
+    /// Its package.
+    pub package: Name,
+    /// Its task.
+    pub task_id: TaskId,
+    /// From here on rebuilds on the hub are made without what was refused; absent: nothing else can be done, and the collection stops.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub falls_back: bool,
+    /// The hub's words.
+    pub words: String,
+}
+
+/// A policy that had refused us allows it now.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyAllowed {
+    /// Hub instance.
+    pub hub: Hub,
+    /// The policy.
+    pub policy: Name,
+    /// The collection that had stopped; absent: what all rebuilds on the hub were made without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<Name>,
+    /// The task that showed it.
+    pub task_id: TaskId,
+}
+
 /// The state of a package changed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PackageStateChanged {

@@ -25,9 +25,9 @@ pub use kinds::{DecodeError, Event, KINDS, Kind};
 pub use koschei::{
     BuildrootBroken, BuildrootResolved, Chosen, CollectionStateChanged, DependenciesMeasured, DependencyMove,
     EvaluationMade, MessageRetried, MessageTimeReplaced, PackageResolved, PackageStateChanged, PolicyAdopted,
-    Prediction, PredictionCompared, PriorityParts, RebuildCancelRequested, RebuildFinished, RebuildInputs,
-    RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted, RepoNotResolved, RepoResolved, Tick,
-    Trigger,
+    PolicyAllowed, PolicyRefused, Prediction, PredictionCompared, PriorityParts, RebuildCancelRequested,
+    RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted,
+    RepoNotResolved, RepoResolved, Tick, Trigger,
 };
 pub use operator::{
     BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, PackageArchOverrideSet, PackagePrioritySet,

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use super::Map;
 use super::arch::Allowed;
 use super::package::Package;
+use super::refusal::Refusal;
 use crate::event::{CollectionSettings, DependencyMove};
 use crate::model::arch::{self, canonical};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
@@ -58,6 +59,9 @@ pub struct Collection {
     /// Somebody stopped its submissions: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<SmolStr>,
+    /// A policy of the hub that builds it does not allow its rebuilds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
     /// Dependency moves that packages refer to by index.
     pub moves: IndexSet<DependencyMove, FxBuildHasher>,
     /// Moves that were in use when unused ones were last removed.
@@ -84,6 +88,7 @@ impl Collection {
             tags_gone: Vec::new(),
             tag_arches: Vec::new(),
             paused: None,
+            refused: None,
             moves: IndexSet::default(),
             moves_live: 0,
             packages: Map::default(),

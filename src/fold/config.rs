@@ -92,6 +92,9 @@ impl State {
                 }
                 // Whether the new target is there will be seen; the old one's fate is none of its business.
                 c.target_gone &= c.settings.building() == settings.building();
+                if c.settings.building() != settings.building() {
+                    c.refused = None;
+                }
                 c.settings = settings.clone();
             }
             None => {

@@ -139,6 +139,7 @@ impl State {
             vanished: false,
         };
         self.rebuilds.insert(id, open);
+        self.tries_policies(e, id);
         self.requests.retain(|(made, _)| at.since(*made) < HOUR_MICROS);
         self.requests.push((at, id));
         self.with_package(&e.collection, &e.nvr.name, |p| {

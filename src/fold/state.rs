@@ -11,6 +11,7 @@ use super::build::Build;
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
 use super::package::Latest;
+use super::refusal::Refusal;
 use super::repo::Repo;
 use super::tag::{Tag, Untagged};
 use super::task::Task;
@@ -43,6 +44,9 @@ pub struct HubState {
     pub targets: Map<Name, (Name, Name)>,
     /// Reconciled up to this Koji event.
     pub reconciled_through: Option<i64>,
+    /// It does not let us bind builds to repositories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbound: Option<Refusal>,
     /// Which collections look at a tag; follows from the rest.
     #[serde(skip)]
     pub(super) followers: Map<Name, Vec<usize>>,
@@ -275,6 +279,8 @@ impl State {
             Event::RebuildNotSubmitted(r) => self.declined(r.rebuild, &r.reason),
             Event::RebuildFinished(r) => self.rebuild_finished(r, e.occurred_at),
             Event::RebuildCancelRequested(c) => self.cancel_requested(c),
+            Event::PolicyRefused(p) => self.policy_refused(p, e.occurred_at),
+            Event::PolicyAllowed(p) => self.policy_allowed(p),
             Event::PackageStateChanged(c) => {
                 let new = c.new;
                 self.with_package(&c.collection, &c.package, |p| p.announced = Some(new));
@@ -305,7 +311,10 @@ impl State {
                 self.with_package(&p.collection, &p.package, |x| x.skip_resolution = p.skip);
             }
             Event::SubmissionsPaused(p) => self.set_pause(p.collection.as_ref(), Some(&p.reason)),
-            Event::SubmissionsResumed(p) => self.set_pause(p.collection.as_ref(), None),
+            Event::SubmissionsResumed(p) => {
+                self.set_pause(p.collection.as_ref(), None);
+                self.try_policies_again(p.collection.as_ref());
+            }
             Event::MessageRetried(_) | Event::MessageTimeReplaced(_) => {}
         }
         if e.fact.is_some() && matches!(e.source, Source::Recording | Source::Bus) {

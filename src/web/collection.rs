@@ -12,6 +12,7 @@ use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{KojiLinks, Site, event, links, overview, parts, running};
 use crate::cli::package_view::{self, STATES};
 use crate::decide::eligibility::stopped;
+use crate::decide::refusal::unbound;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, Repo};
 use crate::model::koji::RepoState;
@@ -58,10 +59,12 @@ fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content
         return Ok(Content::json(&package_view::collection(&view.state, name, c)));
     }
     let (count, table) = running::table(view, Some(name), koji);
+    let policy = package_view::policy(&view.state);
     let body = html! {
         h1 { (name) }
         p.lead { "Buildroot " (parts::buildroot(c.buildroot())) @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) } }
-        @for hold in stopped(&view.state, c) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
+        @for hold in stopped(&view.state, c, &policy) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
+        @if let Some(unbound) = unbound(&view.state, c, &policy) { p.notice { (parts::text(&format!("{unbound}."))) } }
         @if let Some((repo, why)) = &c.stale {
             p.notice { "What is said about dependencies is of an older repository, because repository " (repo) " could not be resolved: " (parts::text(why)) }
         }

@@ -23,9 +23,12 @@ pub struct Settings {
     pub repo_lag_window: Duration,
     /// How often a repository that failed is tried again.
     pub repo_retries: i64,
-    /// Whether ordinary users may bind builds to a repository (`build_from_repo_id`), and build source packages (`build_from_srpm`).
+    /// The hub's policies that kojid asks for a scratch `build`: whether ordinary users may bind it to a repository (`build_from_repo_id`) and build
+    /// at all (`build_rpm`), by Koji's own rules where nobody configured them. Koji asks `build_from_srpm` only for what is no scratch build;
+    /// a hub that refuses it asks always.
     pub may_use_repo_id: bool,
     pub may_use_srpm: bool,
+    pub may_build: bool,
     /// `LoginCreatesUser`.
     pub login_creates_user: bool,
     /// Over plain HTTP, log in whom the header `Koji-Test-User` names, or this user.
@@ -61,8 +64,9 @@ impl Settings {
             repo_lag: Duration::ZERO,
             repo_lag_window: Duration::from_mins(10),
             repo_retries: 1,
-            may_use_repo_id: true,
+            may_use_repo_id: false,
             may_use_srpm: true,
+            may_build: true,
             login_creates_user: true,
             trusted_user: None,
             max_request: 4 << 20,

@@ -69,7 +69,7 @@ impl Forger {
     fn request_of(&self, c: &Chosen) -> RebuildRequested {
         let (at, _, collection) = self.state.collections.get_full(&c.collection).unwrap();
         let package = collection.packages.get_index_of(&c.package).unwrap();
-        request_of(&self.state, (at, package), c.priority, &self.policy()).unwrap()
+        request_of(&self.state, (at, package), c.priority, self.now, &self.policy()).unwrap()
     }
 
     fn request(&mut self, r: RebuildRequested, cause: Option<Seq>) -> Seq {

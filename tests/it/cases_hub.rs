@@ -442,7 +442,10 @@ fn a_collection_says_why_it_stands_still() {
     ready(&mut w);
     let words = |w: &World, c: &str| -> Vec<String> {
         let c = &w.state().collections[c];
-        koschei::decide::eligibility::stopped(w.state(), c).iter().map(ToString::to_string).collect()
+        koschei::decide::eligibility::stopped(w.state(), c, &Policy::default())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     };
     assert_eq!(words(&w, "f98"), [""; 0]);
     w.operator(paused(Some("f98")));

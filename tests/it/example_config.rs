@@ -92,6 +92,7 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     let mut policy = object(&Policy::default());
     // Those that are not written unless they are set.
     let schema = serde_json::to_value(schemars::schema_for!(Policy)).unwrap();
+    policy.insert("refused_retry_secs".to_owned(), json!(Policy::default().refused_retry_secs));
     for (key, of) in schema["properties"].as_object().unwrap() {
         let silent = match of["type"].as_str() {
             Some("boolean") => json!(false),

@@ -12,7 +12,7 @@ use crate::hub::{Caller, Gate, Hub, Lie, Login, NewBuild, Settings, V};
 /// A hub with a tag, a build tag, a target, and two builds of which the first is tagged.
 fn hub() -> (Hub, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let hub = Hub::start(Settings::new(dir.path()));
+    let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
     hub.change(|tx| {
         tx.create_tag("f99", "")?;
         tx.create_tag("f99-build", "x86_64 aarch64")?;
@@ -311,18 +311,30 @@ fn negotiated_logins() {
 
 /// What an ordinary user may not, the builder finds out: the task fails.
 #[rstest]
-#[case::repo(|s: &mut Settings| s.may_use_repo_id = false, "policy violation (build_from_repo_id)")]
-#[case::srpm(|s: &mut Settings| s.may_use_srpm = false, "policy violation (build_from_srpm)")]
-fn policies(#[case] forbid: fn(&mut Settings), #[case] text: &str) {
+#[case::repo(|s: &mut Settings| s.may_use_repo_id = false, "build_from_repo_id")]
+#[case::srpm(|s: &mut Settings| s.may_use_srpm = false, "build_from_srpm")]
+#[case::build(|s: &mut Settings| s.may_build = false, "build_rpm")]
+fn policies(#[case] forbid: fn(&mut Settings), #[case] policy: &str) {
     let (hub, _dir) = hub();
     let repo = hub.change(|tx| tx.new_repo("f99-build"));
     hub.settings(forbid);
-    for (user, expected) in [("koschei", Err((1004, text.to_owned()))), ("kojiadmin", Ok(Value::Nil))] {
+    let text = format!("policy violation ({policy}): Only admin can do this via default policy");
+    for user in ["koschei", "kojiadmin"] {
         let mut caller = Caller::login(&hub, user);
         let opts = row! { "scratch" => true, "repo_id" => repo };
         let id = int(&caller.call("build", &[SOURCE.into(), "f99".into(), opts]).unwrap());
         hub.work_all();
-        let result = caller.call("getTaskResult", &[id.into()]);
-        assert_eq!(result.map_err(|f| (f.code, f.message)), expected);
+        let result = caller.call("getTaskResult", &[id.into()]).map_err(|f| (f.code, f.message));
+        let expected = if user == "koschei" { Err((1004, text.clone())) } else { Ok(Value::Nil) };
+        assert_eq!(result, expected);
     }
+    // A scratch build that is not bound: what Koji lets everybody do where nobody configured anything.
+    hub.settings(|s| {
+        let usual = Settings::new("");
+        (s.may_use_repo_id, s.may_use_srpm, s.may_build) = (usual.may_use_repo_id, usual.may_use_srpm, usual.may_build);
+    });
+    let mut caller = Caller::login(&hub, "koschei");
+    let id = int(&caller.call("build", &[SOURCE.into(), "f99".into(), row! { "scratch" => true }]).unwrap());
+    hub.work_all();
+    assert_eq!(caller.call("getTaskResult", &[id.into()]), Ok(Value::Nil));
 }

@@ -10,7 +10,7 @@ use crate::hub::{BusMessage, Caller, Hub, Inherit, NewBuild, Outcome, Settings, 
 
 fn hub() -> (Hub, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let hub = Hub::start(Settings::new(dir.path()));
+    let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
     hub.change(|tx| {
         tx.create_tag("f99", "")?;
         tx.create_tag("f99-build", "x86_64 aarch64")?;

@@ -87,7 +87,7 @@ fn recorded() -> BTreeMap<String, Shape> {
 /// A story in which everything is said that can be said.
 fn story() -> Vec<BusMessage> {
     let dir = tempfile::tempdir().unwrap();
-    let hub = Hub::start(Settings::new(dir.path()));
+    let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
     let both = &["x86_64", "aarch64"];
     hub.change(|tx| {
         tx.create_tag("f99", "")?;

@@ -180,7 +180,8 @@ struct Replay {
 impl Replay {
     fn of(recording: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut settings = Settings::new(dir.path());
+        // The hub it was recorded from had been told so.
+        let mut settings = Settings { may_use_repo_id: true, ..Settings::new(dir.path()) };
         settings.begin = Some(1_795_164_776_900_000);
         let hub = Hub::start_empty(settings, Login::Trusted);
         let mut replay = Self { hub, asked: 0, wrong: Vec::new(), _dir: dir };

@@ -35,7 +35,8 @@ impl Live {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::new(&dir.path().join("pki"));
-        let settings = Settings::new(dir.path().join("koji"));
+        // As whoever runs a hub is asked to have it. A test of Koji's own default takes that back.
+        let settings = Settings { may_use_repo_id: true, ..Settings::new(dir.path().join("koji")) };
         let hub = Hub::start_with(settings, Login::Certificate(pki.clone()));
         let db = dir.path().join("koschei.db").to_str().unwrap().to_owned();
         Self { hub, pki, dir, db, top: String::new(), tables: String::new(), poll_secs: 1, child: None }

@@ -370,7 +370,9 @@ fn what_is_gone_on_the_building_hub_stops_its_collection() {
     assert_eq!(w.held("foo"), Vec::<&str>::new(), "nothing is submitted there");
     w.operator(tag("builder", "here-build", &[], true));
     w.operator(tag("builder", "f99-build", &[], true));
-    let stopped = |w: &World, c: &str| koschei::decide::eligibility::stopped(w.state(), &w.state().collections[c]);
+    let stopped = |w: &World, c: &str| {
+        koschei::decide::eligibility::stopped(w.state(), &w.state().collections[c], &Policy::default())
+    };
     assert_eq!(stopped(&w, "f99"), [Hold::TagGone { tags: vec!["here-build on builder".into()] }]);
     w.operator(target("builder", "f99-here", None));
     assert_eq!(w.held("foo"), ["target_gone"]);

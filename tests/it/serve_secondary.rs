@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use koschei::decide::Hold;
 use koschei::decide::eligibility::stopped;
+use koschei::decide::{Hold, Policy};
 use koschei::fold::{EvidenceKind, State};
 use koschei::log::EventLog;
 use koschei::model::{self, PackageState, RepoId, TaskId};
@@ -163,8 +163,8 @@ async fn watched_on_one_hub_and_built_on_another() {
     // Without its target the collection stands, and says why.
     live.hub.change(|tx| tx.delete_target("f99-riscv"));
     let state = live.wait("its target is seen to be gone", |s| s.collections["riscv"].target_gone).await;
-    assert_eq!(stopped(&state, &state.collections["riscv"]), [Hold::TargetGone]);
-    assert_eq!(stopped(&state, &state.collections["local"]), []);
+    assert_eq!(stopped(&state, &state.collections["riscv"], &Policy::default()), [Hold::TargetGone]);
+    assert_eq!(stopped(&state, &state.collections["local"], &Policy::default()), []);
     let before = live.hub.dump().tasks.len();
     let repo = bump(&watched, &live.hub, "1.3");
     let resolved = |s: &State| s.collections["riscv"].arches.values().all(|a| a.repo_id == Some(repo));

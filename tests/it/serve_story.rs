@@ -163,6 +163,8 @@ impl Story {
         let rabbit = RabbitServer::start().await;
         let mut live = Live::new();
         live.tables = tables(&rabbit.url());
+        // Koji's default: only administrators bind builds to repositories.
+        live.hub.settings(|s| s.may_use_repo_id = false);
         seed(&live.hub);
         let carrier = Some(Carrier::start(live.hub.clone(), &rabbit).await);
         live.start();
@@ -365,6 +367,11 @@ async fn a_year_with_a_hub() {
     drop(story.builders.take());
     story.counts.push(story.carrier.take().unwrap().stop().await);
     println!("the bus: {:?}", story.counts);
+    // Neither a start nor anything else made it try again before its time, or say it again.
+    let ours = story.hub().dump().tasks;
+    let bound = ours.iter().filter(|t| t.repo.is_some()).map(|t| t.id).max();
+    assert!(bound < ours.iter().filter(|t| t.repo.is_none()).map(|t| t.id).nth(MAX), "{bound:?} was bound long after");
+    assert_eq!(story.live.said().matches("does not let us bind rebuilds").count(), 1);
     let total = |of: fn(&Counts) -> usize| story.counts.iter().map(of).sum::<usize>();
     assert!(total(|c| c.lost) > 0 && total(|c| c.doubled) > 0 && total(|c| c.delayed) > 0 && total(|c| c.invented) > 0);
 }
@@ -390,7 +397,14 @@ async fn bootstrap(story: &mut Story) {
         assert_eq!(p.state(true), expected, "{package}: {}", story.why("f99", package));
     }
     let tasks = story.hub().dump().tasks;
-    assert!(tasks.iter().all(|t| t.scratch && t.owner == "koschei" && t.repo.is_some()));
+    assert!(tasks.iter().all(|t| t.scratch && t.owner == "koschei"));
+    // Those that were under way when the first was refused; from then on none is bound, each package is rebuilt once without, and it is said once.
+    let (bound, unbound): (Vec<_>, Vec<_>) = tasks.iter().partition(|t| t.repo.is_some());
+    assert!((1..=MAX).contains(&bound.len()), "{} bound", bound.len());
+    assert_eq!(unbound.len(), story.follower.state.collections.values().map(|c| c.packages.len()).sum::<usize>() - 2);
+    assert_eq!(story.live.said().matches("does not let us bind rebuilds").count(), 1, "{}", story.live.said());
+    let why = story.why("f99", "app007");
+    assert!(why.contains("build_from_repo_id"), "{why}");
 }
 
 /// A build fails, and builds again when its library changes.
@@ -674,7 +688,8 @@ async fn a_target_moves(story: &mut Story) {
     assert_eq!(story.is("f98", "app004"), Some(PackageState::Ok));
     let to = story.hub().see(|w| {
         let last = w.tasks.iter().rfind(|t| is_scratch(t) && t.request[1].as_str() == Some("f98")).unwrap();
-        w.repo(last.request[2].get("repo_id").and_then(V::as_int).unwrap())
+        let step = w.tasks.iter().find(|t| t.parent == Some(last.id) && t.method == "buildArch").unwrap();
+        w.repo(step.request[4].get("repo_id").and_then(V::as_int).unwrap())
             .map(|r| w.tag_name(r.tag).unwrap().to_owned())
     });
     assert_eq!(to.as_deref(), Some("f97-build"), "what was resolved there is built there");

@@ -230,6 +230,7 @@ impl World {
             find_collections: collections.is_empty(),
             wanted: collections.iter().map(created).collect(),
             hubs: std::collections::BTreeSet::new(),
+            always_bound: std::collections::BTreeSet::new(),
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();

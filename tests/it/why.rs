@@ -5,9 +5,11 @@ use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why, plan, why};
 use koschei::engine::replay;
 use koschei::event::{Event, PackageListAction, PriorityKind, SubmissionsPaused, SubmissionsResumed};
-use koschei::fold::{ArchResolution, ArchVerdict, Collection, Declined, Evidence, EvidenceKind, Package, State, arch};
+use koschei::fold::{
+    ArchResolution, ArchVerdict, Collection, Declined, Evidence, EvidenceKind, Package, Refusal, State, arch,
+};
 use koschei::log::EventLog;
-use koschei::model::{BuildId, Name, RebuildId, Seq, Timestamp};
+use koschei::model::{BuildId, Name, RebuildId, Seq, TaskId, Timestamp};
 use smol_str::SmolStr;
 
 use crate::recorded::{koschei, open, recorded};
@@ -30,6 +32,7 @@ struct Saved {
     max_builds: Option<u32>,
     arches: koschei::fold::Map<Name, ArchResolution>,
     paused: [Option<SmolStr>; 2],
+    refused: Option<Refusal>,
     policy: Policy,
     load: Option<ArchLoads>,
 }
@@ -75,6 +78,7 @@ impl Scene {
         let c = &self.state.collections[c];
         Saved {
             paused,
+            refused: c.refused.clone(),
             package: c.packages[p].clone(),
             target_gone: c.target_gone,
             tags_gone: c.tags_gone.clone(),
@@ -92,6 +96,7 @@ impl Scene {
         (c.target_gone, c.running, c.settings.max_builds, c.arches) =
             (saved.target_gone, saved.running, saved.max_builds, saved.arches);
         c.tags_gone = saved.tags_gone;
+        c.refused = saved.refused;
         [self.state.paused, c.paused] = saved.paused;
         (self.policy, self.load) = (saved.policy, saved.load);
     }
@@ -149,6 +154,7 @@ impl Scene {
             Hold::CollectionLimit => c.settings.max_builds = Some(u32::MAX),
             Hold::OverallLimit => self.policy.max_builds = u32::MAX,
             Hold::HourlyLimit { .. } => self.policy.max_submissions_per_hour = None,
+            Hold::PolicyRefused { .. } => c.refused = None,
             Hold::CollectionPaused { .. } => c.paused = None,
             Hold::Paused { .. } => self.state.paused = None,
             Hold::EvaluationLimit => self.policy.max_requests_per_evaluation = u32::MAX,
@@ -215,7 +221,7 @@ fn package(s: &mut Scene, (c, p): Place) -> &mut Package {
     &mut s.state.collections[c].packages[p]
 }
 
-const OBSTACLES: [Obstacle; 23] = [
+const OBSTACLES: [Obstacle; 24] = [
     ("blocked", |s, at| package(s, at).blocked = true),
     ("untracked", |s, at| package(s, at).tracked = Some(false)),
     ("no_source", |s, at| package(s, at).latest = None),
@@ -272,10 +278,23 @@ const OBSTACLES: [Obstacle; 23] = [
     ("collection_limit", |s, at| s.state.collections[at.0].settings.max_builds = Some(0)),
     ("overall_limit", |s, _| s.policy.max_builds = 0),
     ("hourly_limit", |s, _| s.policy.max_submissions_per_hour = Some(0)),
+    ("policy_refused", |s, at| s.state.collections[at.0].refused = Some(refusal(s.now))),
     ("collection_paused", |s, at| s.state.collections[at.0].paused = Some("why not".into())),
     ("paused", |s, _| s.state.paused = Some("for a while".into())),
     ("evaluation_limit", |s, _| s.policy.max_requests_per_evaluation = 0),
 ];
+
+/// A policy that refused a rebuild just now.
+fn refusal(at: Timestamp) -> Refusal {
+    Refusal {
+        policy: "build_rpm".into(),
+        since: at,
+        tried_at: at,
+        task_id: TaskId(7),
+        words: "policy violation (build_rpm)".into(),
+        trial: None,
+    }
+}
 
 /// How often each set of conditions decided.
 #[derive(Default, Debug)]
@@ -513,6 +532,13 @@ fn generated_stories() {
                 seen.look(&mut scene);
                 scene.load = None;
                 scene.policy.max_submissions_per_hour = Some(2);
+                seen.look(&mut scene);
+                // A policy refuses one collection just now, and another so long ago that one rebuild may try.
+                scene.policy.max_submissions_per_hour = None;
+                let now = scene.now;
+                for (n, c) in scene.state.collections.values_mut().enumerate() {
+                    c.refused = Some(refusal(now.plus_secs(if n == 0 { 0 } else { -2 * 86_400 })));
+                }
                 seen.look(&mut scene);
             }
         }

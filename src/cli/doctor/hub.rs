@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::live_hub;
 use super::{Doctor, Verdict, on_thread};
 use crate::config::{BindRepo, CollectionConfig, Config, HubConfig, PackageConfig};
+use crate::decide::refusal;
 use crate::engine::clock;
 use crate::engine::error::with_causes;
 use crate::koji::calls::{self, ListTasks, Page};
@@ -31,7 +32,9 @@ const SKEW_WARNING: f64 = 5.0;
 const SKEW_FAILED: f64 = 300.0;
 /// How many of our ended tasks are looked at, to see what the hub allowed.
 const TASKS: u32 = 20;
-/// Of how many failed ones the reason is asked for.
+/// How many of those that failed.
+const FAILED_TASKS: u32 = 200;
+/// Of how many failed ones of a kind the reason is asked for.
 const REASONS: usize = 5;
 /// Largest index of a repository.
 const REPOMD_MAX: u64 = 4 << 20;
@@ -251,41 +254,75 @@ async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdi
     }
 }
 
-/// What our ended tasks show of the hub's policies, which it tells nobody.
+/// What our ended tasks show of the hub's policies, which it tells nobody: the newest of each kind.
 #[derive(Default)]
 struct Shown {
-    source_package: Option<i64>,
-    repository: Option<i64>,
+    /// Built a source package.
+    built: Option<i64>,
+    /// Built one bound to a repository.
+    bound: Option<i64>,
+    /// Was not allowed to be bound.
+    not_bound: Option<(i64, String)>,
+    /// Was not allowed for another reason.
     refused: Option<(i64, String)>,
 }
 
 async fn shown(session: &mut Session, user: i64) -> Result<Shown, HubError> {
-    let which = ListTasks {
-        owner: Some(user),
-        method: Some(Name::from("build")),
-        states: vec![TaskState::Closed, TaskState::Failed],
-        page: Page { order: Some("-id".to_owned()), limit: Some(TASKS), offset: None },
-        ..ListTasks::default()
-    };
-    let tasks: Vec<Task> = session.hub().ask(calls::list_tasks(&which)).await?;
-    let ours = |t: &&Task| t.build_request().is_some_and(|r| r.scratch && r.source.contains("/packages/"));
+    let mut tasks = ended(session, user, vec![TaskState::Closed, TaskState::Failed], TASKS).await?;
+    // Where binding is refused it is seldom tried.
+    tasks.extend(ended(session, user, vec![TaskState::Failed], FAILED_TASKS).await?);
+    tasks.sort_by_key(|t| std::cmp::Reverse(t.id));
+    tasks.dedup_by_key(|t| t.id);
     let mut shown = Shown::default();
-    for task in tasks.iter().filter(ours).filter(|t| t.state == TaskState::Closed) {
-        shown.source_package.get_or_insert(task.id.0);
-        if task.build_request().is_some_and(|r| r.repo_id.is_some()) {
-            shown.repository.get_or_insert(task.id.0);
+    let mut reasons = [REASONS; 2];
+    for task in tasks {
+        let Some(request) = task.build_request().filter(|r| r.scratch && r.source.contains("/packages/")) else {
+            continue;
+        };
+        let bound = request.repo_id.is_some();
+        if task.state == TaskState::Closed {
+            shown.built.get_or_insert(task.id.0);
+            if bound {
+                shown.bound.get_or_insert(task.id.0);
+            }
+            continue;
         }
-    }
-    for task in tasks.iter().filter(ours).filter(|t| t.state == TaskState::Failed).take(REASONS) {
-        let newer = [shown.source_package, shown.repository].into_iter().flatten().any(|closed| closed > task.id.0);
-        if let (false, TaskResult::Fault(fault)) = (newer, session.hub().ask(calls::get_task_result(task.id)).await?)
-            && fault.kind() == FaultKind::NotAllowed
-        {
-            shown.refused = Some((task.id.0, fault.message.chars().take(200).collect()));
-            break;
+        // What was allowed later says more.
+        let settled = if bound {
+            shown.bound.is_some() || shown.not_bound.is_some()
+        } else {
+            shown.built.is_some() || shown.refused.is_some()
+        };
+        let left = &mut reasons[usize::from(bound)];
+        if settled || *left == 0 {
+            continue;
+        }
+        *left -= 1;
+        let TaskResult::Fault(fault) = session.hub().ask(calls::get_task_result(task.id)).await? else { continue };
+        if fault.kind() != FaultKind::NotAllowed {
+            continue;
+        }
+        let words: String = fault.message.chars().take(200).collect();
+        match refusal::policy_of(&words) {
+            Some(refusal::BUILD_FROM_REPO_ID) if bound => shown.not_bound = Some((task.id.0, words)),
+            _ if shown.built.is_none() => {
+                shown.refused.get_or_insert((task.id.0, words));
+            }
+            _ => {}
         }
     }
     Ok(shown)
+}
+
+async fn ended(session: &Session, user: i64, states: Vec<TaskState>, limit: u32) -> Result<Vec<Task>, HubError> {
+    let which = ListTasks {
+        owner: Some(user),
+        method: Some(Name::from("build")),
+        states,
+        page: Page { order: Some("-id".to_owned()), limit: Some(limit), offset: None },
+        ..ListTasks::default()
+    };
+    session.hub().ask(calls::list_tasks(&which)).await
 }
 
 async fn permissions(session: &mut Session, user: i64, bind: BindRepo) -> Verdict {
@@ -301,38 +338,49 @@ async fn permissions(session: &mut Session, user: i64, bind: BindRepo) -> Verdic
         Ok(shown) => shown,
         Err(e) => return unanswered(&e),
     };
-    let rule = |policy: &str| format!("`{policy} = user NAME :: allow` before its other lines, in the hub's [policy]");
     if let Some((task, why)) = shown.refused {
-        let found = format!("the hub did not allow task {task}: {why}");
-        let advice = format!(
-            "ask who runs the hub for {} and {}; NAME is our user",
-            rule("build_from_srpm"),
-            rule("build_from_repo_id")
-        );
-        return Verdict::failed(found, advice);
+        let policy = refusal::policy_of(&why).unwrap_or("build_rpm").to_owned();
+        let found = format!("the hub did not allow task {task}: {why}; the collections it is refused for stop");
+        return Verdict::failed(found, refusal::remedy(&policy));
     }
-    let source = match shown.source_package {
+    let advice = refusal::remedy(refusal::BUILD_FROM_REPO_ID);
+    if let Some((task, why)) = shown.not_bound {
+        match bind {
+            BindRepo::Never => {}
+            BindRepo::Auto => {
+                let found = format!(
+                    "the hub does not let us bind builds to repositories (task {task}: {why}), so they are made without: what is built may differ \
+                     from what was resolved"
+                );
+                return Verdict::warning(found, advice);
+            }
+            BindRepo::Always => {
+                let found = format!(
+                    "the hub does not let us bind builds to repositories (task {task}: {why}), and `bind_repo = \"always\"` stops what it refuses"
+                );
+                return Verdict::failed(found, format!("set `bind_repo = \"auto\"`, or {advice}"));
+            }
+        }
+    }
+    let source = match shown.built {
         Some(task) => format!("source packages of the hub may be built (task {task})"),
-        None => "source packages of the hub will be built (policy `build_from_srpm`)".to_owned(),
+        None => "source packages of the hub will be built (policy `build_rpm`, by default open to all)".to_owned(),
     };
-    let repository = match (bind, shown.repository) {
+    let repository = match (bind, shown.bound) {
         (BindRepo::Never, _) => "not bound to repositories (`bind_repo = \"never\"`)".to_owned(),
         (_, Some(task)) => format!("bound to repositories (task {task})"),
         (BindRepo::Auto, None) => {
-            "bound to repositories until the hub refuses it (policy `build_from_repo_id`)".to_owned()
+            "bound to repositories unless the hub refuses it (policy `build_from_repo_id`)".to_owned()
         }
         (BindRepo::Always, None) => "always bound to repositories (policy `build_from_repo_id`)".to_owned(),
     };
     let found = format!("scratch builds are open to every user; {source}, {repository}");
-    let known = shown.source_package.is_some() && (bind == BindRepo::Never || shown.repository.is_some());
+    let known = shown.built.is_some() && (bind == BindRepo::Never || shown.bound.is_some());
     if known {
         return Verdict::ok(found);
     }
     let advice = format!(
-        "a hub tells nobody its policies, and by default only administrators may: ask who runs it for {} and {}. The first builds will \
-         show it",
-        rule("build_from_srpm"),
-        rule("build_from_repo_id")
+        "a hub tells nobody its policies, and by default only administrators bind builds to repositories: {advice}. The first builds will show it"
     );
     Verdict::warning(found, advice)
 }

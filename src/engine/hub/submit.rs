@@ -17,7 +17,7 @@ use super::looker::decoded;
 use crate::config::BindRepo;
 use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::observing::Submission;
-use crate::engine::serve::{Ending, Input, ToBrain};
+use crate::engine::serve::{Ending, Input, ToBrain, Waits};
 use crate::engine::stage::stage;
 use crate::engine::{EngineError, clock};
 use crate::koji::records;
@@ -99,8 +99,6 @@ impl<E: Into<EngineError>> From<Box<E>> for Stopped {
 struct Memory {
     /// It is not known whether commands that wait were carried out already.
     unsure: bool,
-    /// The hub refuses to bind builds to repositories.
-    unbound: bool,
     user: Option<i64>,
     /// Since when each tag is stale, and since which event.
     stale: BTreeMap<Name, (i64, Instant)>,
@@ -111,8 +109,7 @@ struct Memory {
 impl Submitter {
     /// Works until told to stop. What does not answer is waited for; the commands stay in the outbox.
     pub async fn run(mut self) {
-        let mut memory =
-            Memory { unsure: true, unbound: false, user: None, stale: BTreeMap::new(), requested: Vec::new() };
+        let mut memory = Memory { unsure: true, user: None, stale: BTreeMap::new(), requested: Vec::new() };
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
         let name = format!("submitter {}", self.hub);
         self.metrics.loop_begins(&name, Duration::from_secs(600), clock::now());
@@ -177,18 +174,20 @@ impl Submitter {
             }
             let outcome = match known.get(&command.id) {
                 Some(task) => self.is_task(&command, *task),
-                // Closed while it waited (cancelled, or refused before a crash), or its task is in the log.
-                None if !self.brain.is_waiting(rebuild_of(&command)).await? => {
-                    self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
-                    continue;
-                }
-                None => {
-                    // Until the answer is in the log nobody knows; a crash or an error here means searching.
-                    memory.unsure = true;
-                    let outcome = self.build(memory, &command).await?;
-                    memory.unsure = false;
-                    outcome
-                }
+                None => match self.brain.is_waiting(rebuild_of(&command)).await? {
+                    // Closed while it waited (cancelled, or refused before a crash), or its task is in the log.
+                    Waits::No => {
+                        self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
+                        continue;
+                    }
+                    Waits::Yes { bound } => {
+                        // Until the answer is in the log nobody knows; a crash or an error here means searching.
+                        memory.unsure = true;
+                        let outcome = self.build(&command, bound).await?;
+                        memory.unsure = false;
+                        outcome
+                    }
+                },
             };
             self.metrics.submission(match &outcome {
                 Submission::Submitted { .. } if known.contains_key(&command.id) => telemetry::Submission::Adopted,
@@ -289,7 +288,8 @@ impl Submitter {
         Ok(user.id)
     }
 
-    async fn build(&mut self, memory: &mut Memory, command: &RebuildCommand) -> Result<Submission, Stopped> {
+    /// Submits a rebuild, `bound` to its repository unless the hub's configuration says otherwise.
+    async fn build(&mut self, command: &RebuildCommand, bound: bool) -> Result<Submission, Stopped> {
         let mut opts = BTreeMap::from([
             ("scratch".to_owned(), Value::Bool(true)),
             ("custom_user_metadata".to_owned(), convert::metadata(&command.id, &self.log_id)),
@@ -299,7 +299,7 @@ impl Submitter {
         }
         let bind = match self.bind {
             BindRepo::Always => true,
-            BindRepo::Auto => !memory.unbound,
+            BindRepo::Auto => bound,
             BindRepo::Never => false,
         };
         if let Some(repo) = command.repo_id.filter(|_| bind) {

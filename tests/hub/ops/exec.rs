@@ -244,13 +244,18 @@ impl Tx<'_> {
     fn allowed(&self, task: &Task, job: &Job) -> Result<(), Fault> {
         let settings = self.settings;
         let admin = self.w.has_perm(Some(task.owner), "admin");
-        if job.opts.get("repo_id").is_some_and(V::truth) && !settings.may_use_repo_id && !admin {
-            return Err(Fault::not_allowed("policy violation (build_from_repo_id)"));
+        let asked = [
+            ("build_from_srpm", job.source.ends_with(".src.rpm"), settings.may_use_srpm),
+            ("build_from_repo_id", job.opts.get("repo_id").is_some_and(V::truth), settings.may_use_repo_id),
+            ("build_rpm", true, settings.may_build),
+        ];
+        match asked.iter().find(|(_, asked, allowed)| *asked && !allowed && !admin) {
+            // The reason of Koji's default rules.
+            Some((policy, ..)) => Err(Fault::not_allowed(format!(
+                "policy violation ({policy}): Only admin can do this via default policy"
+            ))),
+            None => Ok(()),
         }
-        if job.source.ends_with(".src.rpm") && !settings.may_use_srpm && !admin {
-            return Err(Fault::not_allowed("policy violation (build_from_srpm)"));
-        }
-        Ok(())
     }
 
     /// Checks that are made once the task is open, and where it builds.
