@@ -94,9 +94,12 @@ pub struct Package {
     /// Whole points, for good.
     #[serde(default)]
     pub static_points: i32,
-    /// Whole points, until the next rebuild.
+    /// Whole points, until the next rebuild that is decided.
     #[serde(default)]
     pub manual_points: i32,
+    /// They were given while a rebuild was open or running: that one does not use them up, only one decided later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub manual_kept: bool,
     /// What a person set in place of its architectures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch_override: Option<Box<ArchOverride>>,
@@ -154,6 +157,13 @@ pub struct Package {
 }
 
 impl Package {
+    /// A rebuild was submitted or came to a result: points given for it are used up.
+    pub(super) fn use_manual_points(&mut self) {
+        if !self.manual_kept {
+            self.manual_points = 0;
+        }
+    }
+
     /// Whether it is watched in a collection that tracks everything or not.
     pub fn is_tracked(&self, track_all: bool) -> bool {
         self.tracked.unwrap_or(track_all)

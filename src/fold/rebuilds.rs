@@ -143,6 +143,7 @@ impl State {
         self.requests.retain(|(made, _)| at.since(*made) < HOUR_MICROS);
         self.requests.push((at, id));
         self.with_package(&e.collection, &e.nvr.name, |p| {
+            p.manual_kept = false;
             p.open_rebuild = Some(id);
             p.open_since = Some(at);
         });
@@ -339,7 +340,7 @@ impl State {
         self.with_package(&collection, &package, |p| {
             if p.open_rebuild == Some(rebuild) {
                 (p.open_rebuild, p.open_since) = (None, None);
-                p.manual_points = 0;
+                p.use_manual_points();
                 freed = -1;
             }
         });
@@ -402,7 +403,7 @@ impl State {
                 p.faults = 0;
                 p.last_fault_at = None;
                 p.last_fault = None;
-                p.manual_points = 0;
+                p.use_manual_points();
             } else if e.waits {
                 p.faults = p.faults.saturating_add(1);
                 p.last_fault_at = Some(at);

@@ -44,6 +44,9 @@ pub struct HubState {
     pub targets: Map<Name, (Name, Name)>,
     /// Reconciled up to this Koji event.
     pub reconciled_through: Option<i64>,
+    /// When that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciled_at: Option<Timestamp>,
     /// It does not let us bind builds to repositories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbound: Option<Refusal>,
@@ -252,7 +255,10 @@ impl State {
             Event::TaskChanged(t) => self.task_changed(t, e.seq, e.occurred_at, e.source.asked_hub()),
             Event::TaskVanished(t) => self.task_vanished(t),
             Event::BuildrootRecorded(b) => self.buildroot_recorded(b),
-            Event::Reconciled(r) => self.hub_mut(&r.hub).reconciled_through = Some(r.through),
+            Event::Reconciled(r) => {
+                let hub = self.hub_mut(&r.hub);
+                (hub.reconciled_through, hub.reconciled_at) = (Some(r.through), Some(e.occurred_at));
+            }
             Event::PolicyAdopted(p) => {
                 self.policy = Some(AdoptedPolicy { digest: p.digest.clone(), policy: p.policy.clone() });
             }
@@ -271,7 +277,7 @@ impl State {
             Event::RebuildSubmitted(r) => {
                 self.adopt(r.rebuild, &r.hub, r.task_id, &r.package);
                 self.with_package(&r.collection, &r.package, |p| {
-                    p.manual_points = 0;
+                    p.use_manual_points();
                     p.declined = None;
                 });
             }
@@ -294,7 +300,10 @@ impl State {
             Event::PackageTracked(p) => self.with_package(&p.collection, &p.package, |p| p.tracked = Some(true)),
             Event::PackageUntracked(p) => self.with_package(&p.collection, &p.package, |p| p.tracked = Some(false)),
             Event::PackagePrioritySet(p) => self.with_package(&p.collection, &p.package, |x| match p.kind {
-                PriorityKind::Manual => x.manual_points = p.points,
+                PriorityKind::Manual => {
+                    x.manual_points = p.points;
+                    x.manual_kept = x.open_rebuild.is_some() || x.running > 0;
+                }
                 PriorityKind::Static => x.static_points = p.points,
             }),
             Event::PackageArchOverrideSet(p) => {

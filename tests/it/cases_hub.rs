@@ -650,3 +650,27 @@ fn reconciliation_is_a_source_of_its_own() {
     assert_eq!(asked, [Source::Hub, Source::Reconciliation]);
     assert!(Source::ALL.into_iter().all(|s| Source::parse(s.as_str()) == Some(s)));
 }
+
+/// Points given while a rebuild is decided or runs are meant for another one.
+#[test]
+fn points_given_meanwhile_are_kept_for_the_next_rebuild() {
+    let (mut w, rebuild) = due();
+    w.points("foo", PriorityKind::Manual, 700);
+    w.submitted(rebuild, "foo", 101);
+    w.looked(101, "foo-1-1", Open, Some(rebuild));
+    assert_eq!(w.package("foo").manual_points, 700, "given before it was submitted, after it was decided");
+    w.points("foo", PriorityKind::Manual, 800);
+    w.looked(101, "foo-1-1", Closed, Some(rebuild));
+    assert_eq!((w.is("foo"), w.package("foo").manual_points), (PackageState::Ok, 800), "given while it ran");
+    w.requests();
+    w.pass(61);
+    assert_eq!(w.requested(), ["foo"], "and so it is rebuilt once more");
+    let again = w.open("foo");
+    w.submitted(again, "foo", 102);
+    assert_eq!(w.package("foo").manual_points, 0, "which uses them up");
+    w.looked(102, "foo-1-1", Open, Some(again));
+    w.looked(102, "foo-1-1", Closed, Some(again));
+    w.pass(61);
+    assert_eq!(w.requested(), [""; 0]);
+    w.sound();
+}
