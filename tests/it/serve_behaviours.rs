@@ -9,6 +9,7 @@ use koschei::event::{Event, Source};
 use koschei::log::EventLog;
 use koschei::model::koji::{RepoState, TaskState};
 use koschei::model::{PackageState, RepoId, TaskId};
+use rstest::rstest;
 
 use crate::hub::{Hub, Inherit, Lie, NewBuild, Outcome, Settings, Tx, V};
 use crate::live::{Live, PATIENCE};
@@ -75,7 +76,13 @@ fn two_tags(hub: &Hub, packages: usize) {
 
 /// The service on such a hub, after it has seen all of it.
 async fn inside(dir: &tempfile::TempDir, packages: usize) -> Inside {
-    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    inside_since(dir, packages, None).await
+}
+
+/// The same, on a hub whose time stands still at one of ours, in seconds ago.
+async fn inside_since(dir: &tempfile::TempDir, packages: usize, ago: Option<i64>) -> Inside {
+    let begin = ago.map(|secs| jiff::Timestamp::now().as_microsecond() - secs * 1_000_000);
+    let hub = Hub::start(Settings { begin, ..Settings::new(dir.path().join("koji")) });
     two_tags(&hub, packages);
     let mut inside = Inside::new(hub, dir.path(), THREE).await;
     inside.start();
@@ -330,12 +337,93 @@ async fn d33_an_idle_collection_without_a_repository_stops_no_other() {
     inside.stop().await;
 }
 
-/// Behaviour 8: the broker is away at the moment a change is committed; the message is lost, the change is not.
+/// Facts that a log's reconciliations say nobody had told, and that took something back.
+async fn counted(inside: &Inside) -> (u32, u32) {
+    let records = inside.log.read(None, 100_000).await.unwrap();
+    let marks = records.iter().filter_map(|r| match r.decode().unwrap().event {
+        Event::Reconciled(r) => Some((r.missed, r.invented)),
+        _ => None,
+    });
+    marks.fold((0, 0), |(m, i), (missed, invented)| (m + missed, i + invented))
+}
+
+/// A task of ours that no message told of, from its beginning to its end, between two looks or while nobody looked at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b8_what_happened_while_the_bus_was_away_is_found() {
+async fn tasks_that_ended_before_anybody_heard_of_them_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let mut inside = inside(&dir, 3).await;
     let hub = inside.hub.clone();
+    let state_of = |s: &koschei::fold::State, id: i64| s.hubs[&primary()].tasks.get(&TaskId(id)).map(|t| t.state);
+    for (package, restart) in [("p0", false), ("p1", true)] {
+        if restart {
+            inside.stop().await;
+        }
+        let id = hub.change(|tx| scratch(tx, package));
+        hub.work_all();
+        hub.take_messages();
+        if restart {
+            inside.start();
+        }
+        assert_eq!(inside.reconciled().await.err(), None);
+        assert_eq!(state_of(inside.state().await, id), Some(TaskState::Closed), "{package}");
+    }
+    inside.stop().await;
+}
+
+/// What Koji sends no message of, what is read for the first time, and what is so young that its message may be on its way is nothing
+/// the bus lost.
+#[rstest]
+#[case::long_ago(Some(7_200))]
+#[case::just_now(None)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_a_message_should_have_told_counts_as_missed(#[case] ago: Option<i64>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut inside = inside_since(&dir, 3, ago).await;
+    let hub = inside.hub.clone();
+    assert_eq!(counted(&inside).await, (0, 0), "a hub that is read for the first time");
+    let expired = hub.see(|w| w.newest_repo(w.tag("f98-build", None).unwrap()).unwrap());
+    let id = hub.change(|tx| {
+        tx.expire_repo(expired)?;
+        scratch(tx, "p0")
+    });
+    hub.take_messages();
+    assert_eq!(inside.reconciled().await.err(), None);
+    let state = inside.state().await;
+    assert_eq!(state.hubs[&primary()].tasks[&TaskId(id)].state, TaskState::Free);
+    assert_eq!(state.hubs[&primary()].repos[&RepoId(expired)].state, RepoState::Expired);
+    assert_eq!(counted(&inside).await, (0, 0), "a task nobody has taken, and a repository that expired");
+    hub.work();
+    hub.take_messages();
+    assert_eq!(inside.reconciled().await.err(), None);
+    let taken = u32::from(ago.is_some());
+    assert_eq!(counted(&inside).await, (taken, 0), "that it was taken should have been told");
+    // A look that is under way would take what is new for young.
+    if ago.is_some() {
+        inside.stop().await;
+    }
+    hub.change(|tx| tx.untag_build("f99", "p2-1-1"));
+    hub.take_messages();
+    if ago.is_some() {
+        inside.start();
+    }
+    assert_eq!(inside.reconciled().await.err(), None);
+    assert_eq!(counted(&inside).await, (taken, taken), "and that a build was untagged");
+    inside.stop().await;
+}
+
+/// Behaviour 8: the broker is away at the moment a change is committed; the message is lost, the change is not.
+#[rstest]
+#[case::long_ago(Some(7_200), Some(3))]
+#[case::so_short_ago_that_the_message_may_come(None, None)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b8_what_happened_while_the_bus_was_away_is_found(#[case] ago: Option<i64>, #[case] counts: Option<u32>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut inside = inside_since(&dir, 3, ago).await;
+    let hub = inside.hub.clone();
+    // A look that is under way would take what is new for young.
+    if ago.is_some() {
+        inside.stop().await;
+    }
     hub.broker(false);
     hub.change(|tx| {
         tx.import_build(&simple("p1", 2))?;
@@ -345,6 +433,9 @@ async fn b8_what_happened_while_the_bus_was_away_is_found() {
     let lost = hub.broker(true);
     assert!(lost.len() >= 3 && hub.take_messages().is_empty());
     assert!(!differences(inside.state().await, &hub).is_empty());
+    if ago.is_some() {
+        inside.start();
+    }
     assert_eq!(inside.reconciled().await.err(), None);
     let state = inside.state().await;
     assert_eq!(state.package("f98", "p2").unwrap().state(true), PackageState::Blocked);
@@ -360,7 +451,7 @@ async fn b8_what_happened_while_the_bus_was_away_is_found() {
     });
     let told: Vec<String> =
         events.iter().map(|e| format!("{} {:?} {:.200}", e.seq, e.source, format!("{:?}", e.event))).collect();
-    assert_eq!(missed, Some(3), "a build, its tagging, an entry of a list: {}", told[told.len() - 12..].join("\n"));
+    assert_eq!(missed, counts, "a build, its tagging, an entry of a list: {}", told[told.len() - 12..].join("\n"));
 }
 
 /// A repository that cannot be had holds up its own tag and no other.

@@ -120,6 +120,7 @@ pub(super) fn repo(r: &records::Repo) -> Option<RepoSeen> {
         tag: r.tag_name.clone().unwrap_or_default(),
         tag_id: r.tag_id,
         state: r.state,
+        since: r.state_since,
         create_event: Some(r.create_event),
         arches: None,
     })

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smol_str::SmolStr;
 
+use super::keys::Key;
 use super::seen::{BuildSeen, Observation, RepoSeen, Seen, TagSeen, TaggedSeen, TaskSeen, Why};
 use crate::event::{
     BuildChanged, BuildTagged, BuildUntagged, Event, FactId, NewEvent, PackageListAction, PackageListChanged,
@@ -15,17 +16,21 @@ use crate::event::{
     TaskVanished,
 };
 use crate::fold::{HubState, State, Tag};
-use crate::model::koji::{BuildState, RepoState};
+use crate::model::koji::{BuildState, RepoState, TaskState};
 use crate::model::{BuildId, Hub, Name, RepoId, TagId, TaskId, Timestamp};
+
+/// What is younger than this may have a message that is still on its way.
+const YOUNG_MICROS: i64 = 60_000_000;
 
 /// What an observation adds to the state, in the order it has to be appended.
 #[derive(Debug, Default)]
 pub struct News {
     /// The facts.
     pub facts: Vec<NewEvent>,
-    /// How many of them tell what is there and was not known.
+    /// How many of them tell what is there and was not known, though a message should have told: not counted are tasks nobody has taken and repositories that ended (Koji sends no message), what
+    /// is younger than a minute, and what is read of a tag, target or hub for the first time.
     pub missed: u32,
-    /// How many take back what was known and is not (any more).
+    /// How many take back what was known and is not (any more), without the same.
     pub invented: u32,
 }
 
@@ -40,6 +45,7 @@ pub fn differences(state: &State, look: &Observation) -> News {
         compare.note_lists(seen);
     }
     for seen in &look.seen {
+        compare.quiet = compare.needs_no_message(seen);
         match seen {
             Seen::Tag(t) => compare.tag(t),
             Seen::TagBuilds { tag, .. } | Seen::TagPackages { tag, .. } if gone.contains(tag) => {}
@@ -67,6 +73,10 @@ struct Compare<'a> {
     hub: &'a HubState,
     look: &'a Observation,
     news: News,
+    /// That what is compared now is news is nobody's fault.
+    quiet: bool,
+    /// The last fact was counted.
+    counted: bool,
     /// Builds that were compared in this look already.
     builds: FxHashSet<BuildId>,
     /// Entries of package lists that this look has seen: tag, package, whether it is blocked; `None`: not in the list.
@@ -81,6 +91,8 @@ impl<'a> Compare<'a> {
             hub,
             look,
             news: News::default(),
+            quiet: false,
+            counted: false,
             builds: FxHashSet::default(),
             entries: FxHashMap::default(),
             whole: FxHashSet::default(),
@@ -114,7 +126,9 @@ impl<'a> Compare<'a> {
 impl Compare<'_> {
     /// Notes a fact. `key` says what it is, without the hub; `None`: only comparing tells that it is new.
     fn fact(&mut self, event: impl Into<Event>, key: Option<String>, koji_event: Option<i64>, at: Option<Timestamp>) {
-        self.news.missed += 1;
+        let young = at.is_some_and(|at| self.is_young(at));
+        self.counted = !self.quiet && !young;
+        self.news.missed += u32::from(self.counted);
         self.news.facts.push(NewEvent {
             event: event.into(),
             occurred_at: at.unwrap_or(self.look.at),
@@ -129,9 +143,43 @@ impl Compare<'_> {
         });
     }
 
+    /// The last fact takes something back.
     fn takes_back(&mut self) {
-        self.news.missed -= 1;
-        self.news.invented += 1;
+        self.news.missed -= u32::from(self.counted);
+        self.news.invented += u32::from(self.counted);
+    }
+
+    /// Does something of which no message could have told, if `so`.
+    fn quietly(&mut self, so: bool, what: impl FnOnce(&mut Self)) {
+        let before = self.quiet;
+        self.quiet |= so;
+        what(self);
+        self.quiet = before;
+    }
+
+    fn is_young(&self, at: Timestamp) -> bool {
+        self.look.at.since(at) < YOUNG_MICROS
+    }
+
+    /// Whether nothing was lost when this was not known: it is read for the first time, or its change is too young.
+    fn needs_no_message(&self, seen: &Seen) -> bool {
+        let first_of_tag = |tag: &Name| self.hub.tags.get(tag).is_none_or(|t| t.id.is_none());
+        let first_of_repos = |tag: &Name| !self.hub.repos.values().any(|r| r.tag == *tag);
+        let fresh = |key: Key| self.look.fresh.contains(&key);
+        self.hub.reconciled_through.is_none()
+            || match seen {
+                Seen::Tag(t) => first_of_tag(&t.tag),
+                Seen::TagBuilds { tag, package, .. } => {
+                    first_of_tag(tag) || fresh(Key::TagBuilds(tag.clone(), package.clone()))
+                }
+                Seen::TagPackages { tag, package, .. } => {
+                    first_of_tag(tag) || fresh(Key::TagPackages(tag.clone(), package.clone()))
+                }
+                Seen::Target(name, _) => !self.hub.targets.contains_key(name),
+                Seen::Repo(r) => first_of_repos(&r.tag),
+                Seen::Repos { tag, .. } => first_of_repos(tag),
+                Seen::Build(_) | Seen::Task(_) | Seen::NoTask(_) => false,
+            }
     }
 
     fn hub(&self) -> Hub {
@@ -225,7 +273,9 @@ impl Compare<'_> {
             release: b.nvr.release.clone(),
             by: None,
         };
-        self.fact(fact, Some(format!("tag_listing/{tag}/{}/create/{event}", b.build_id)), Some(event), seen.tagged_at);
+        let young = self.look.settled.is_some_and(|settled| event > settled);
+        let key = format!("tag_listing/{tag}/{}/create/{event}", b.build_id);
+        self.quietly(young, |c| c.fact(fact, Some(key), Some(event), seen.tagged_at));
     }
 
     fn take_out(&mut self, tag: &Name, build: BuildId, created: Option<i64>) {
@@ -352,10 +402,12 @@ impl Compare<'_> {
         }
         let (hub, repo_id, tag) = (self.hub(), seen.repo_id, seen.tag.clone());
         let key = |word: &str| Some(format!("repo/{repo_id}/{word}"));
+        let young = seen.since.is_some_and(|at| self.is_young(at))
+            || seen.create_event.zip(self.look.settled).is_some_and(|(event, settled)| event > settled);
         match seen.state {
             RepoState::Init if old.is_none() => {
                 let fact = RepoInitialised { hub, repo_id, tag, tag_id: seen.tag_id };
-                self.fact(fact, key("init"), seen.create_event, None);
+                self.quietly(young, |c| c.fact(fact, key("init"), seen.create_event, None));
             }
             RepoState::Ready if old.is_none() || old == Some(RepoState::Init) || fresher => {
                 let fact = RepoReady {
@@ -366,17 +418,20 @@ impl Compare<'_> {
                     create_event: seen.create_event,
                     arches: seen.arches.clone(),
                 };
-                self.fact(fact, key("ready"), seen.create_event, None);
+                self.quietly(young, |c| c.fact(fact, key("ready"), seen.create_event, None));
             }
             RepoState::Expired if matches!(old, None | Some(RepoState::Init | RepoState::Ready)) => {
-                self.fact(RepoExpired { hub, repo_id, tag }, key("expired"), seen.create_event, None);
-                self.takes_back();
+                // Of an end no message tells.
+                self.quietly(true, |c| {
+                    c.fact(RepoExpired { hub, repo_id, tag }, key("expired"), seen.create_event, None)
+                });
             }
             RepoState::Deleted | RepoState::Problem
                 if matches!(old, Some(RepoState::Init | RepoState::Ready | RepoState::Expired)) =>
             {
-                self.fact(RepoDeleted { hub, repo_id, tag }, key("deleted"), seen.create_event, None);
-                self.takes_back();
+                self.quietly(true, |c| {
+                    c.fact(RepoDeleted { hub, repo_id, tag }, key("deleted"), seen.create_event, None)
+                });
             }
             _ => {}
         }
@@ -401,8 +456,7 @@ impl Compare<'_> {
             .collect();
         for (repo_id, event) in gone {
             let fact = RepoDeleted { hub: self.hub(), repo_id, tag: tag.clone() };
-            self.fact(fact, Some(format!("repo/{repo_id}/deleted")), event, None);
-            self.takes_back();
+            self.quietly(true, |c| c.fact(fact, Some(format!("repo/{repo_id}/deleted")), event, None));
         }
     }
 
@@ -431,7 +485,8 @@ impl Compare<'_> {
             children: if seen.state.is_final() { seen.children.clone() } else { Vec::new() },
             fault: seen.fault.clone(),
         };
-        self.fact(fact, None, None, at);
+        // That a task was made, no message tells.
+        self.quietly(seen.state == TaskState::Free, |c| c.fact(fact, None, None, at));
     }
 }
 

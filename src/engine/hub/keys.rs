@@ -6,7 +6,7 @@ use crate::bus::koji_message::{self, Context, Interpretation};
 use crate::event::Event;
 use crate::fold::{HubState, State};
 use crate::log::Incoming;
-use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId};
+use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId, Timestamp};
 
 /// One object on a hub.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -63,6 +63,8 @@ pub struct Watch {
     pub tasks: BTreeSet<TaskId>,
     /// Compared with the hub up to this event.
     pub through: Option<i64>,
+    /// When it last was.
+    pub reconciled_at: Option<Timestamp>,
     /// Newest usable repository known, per build tag: number and Koji event.
     pub repos: Vec<(Name, RepoId, i64)>,
     /// Build tags whose newest repository is not what the verdicts are from.
@@ -84,6 +86,7 @@ impl Watch {
             return watch;
         };
         watch.through = h.reconciled_through;
+        watch.reconciled_at = h.reconciled_at;
         for c in state.collections.values().filter(|c| c.settings.hub == *hub) {
             watch.collection(&c.settings);
             ancestry(h, &c.settings.build_tag, &mut watch.tags);

@@ -22,8 +22,8 @@ const STEPS_MAX: usize = 64;
 /// Repositories of a tag that are asked for, newest first.
 const REPOS_MAX: usize = 50;
 /// What is asked of each.
-const REPO_FIELDS: [&str; 9] =
-    ["id", "tag_id", "tag_name", "state", "create_event", "end_event", "task_id", "dist", "custom_opts"];
+const REPO_FIELDS: [&str; 10] =
+    ["id", "tag_id", "tag_name", "state", "state_ts", "create_event", "end_event", "task_id", "dist", "custom_opts"];
 
 /// What a look needs to know besides the keys.
 #[derive(Clone, Debug, Default)]

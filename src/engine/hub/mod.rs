@@ -1,7 +1,7 @@
 //! Living with a hub: look, compare, submit.
 //!
 //! [`keys`] says what there is to look at, [`looker`] reads it ([`seen`] is what it returns), [`differences`] says what of it is news. [`watcher`]
-//! decides when to look: at what messages hint at, at what moves without one ([`moves`] reads what did), at everything. [`repos`] fetches new repositories, [`truth`]
+//! decides when to look: at what messages hint at, at what moves without one ([`moves`] reads what did, [`ours`] our tasks), at everything. [`repos`] fetches new repositories, [`truth`]
 //! reads what builders had installed, [`submit`] carries commands out. [`eyes`] resolves from what was fetched.
 
 pub mod backoff;
@@ -11,6 +11,7 @@ pub mod eyes;
 pub mod keys;
 pub mod looker;
 mod moves;
+mod ours;
 pub mod repos;
 pub mod seen;
 pub mod submit;

@@ -84,14 +84,24 @@ impl Moves {
         (keys, rows)
     }
 
+    /// Objects among those of these rows that changed after an event.
+    pub(super) fn after(rows: &[Row], event: i64) -> BTreeSet<Key> {
+        rows.iter().filter(|r| r.event() > event).map(|r| r.key.clone()).collect()
+    }
+
     /// Notes rows that were looked at; forgets those nobody asks for any more.
     pub(super) fn note(&mut self, rows: Vec<Row>, after: i64) {
         self.0.extend(rows);
-        self.0.retain(|r| r.revoked.unwrap_or(r.created).max(r.created) > after);
+        self.0.retain(|r| r.event() > after);
     }
 }
 
 impl Row {
+    /// The last event that concerns it.
+    fn event(&self) -> i64 {
+        self.revoked.unwrap_or(self.created).max(self.created)
+    }
+
     fn new(table: &str, row: &HistoryRow, tag: &Name) -> Self {
         let key = match table {
             "tag_listing" => Key::TagBuilds(tag.clone(), row.build().ok().map(|(_, nvr)| nvr.name)),

@@ -233,8 +233,16 @@ impl Fetching {
     }
 
     async fn hand(&self, event: i64, seen: Vec<Seen>) -> Result<Observed, Ending> {
-        let look =
-            Observation { hub: self.hub.clone(), event, why: Why::Hint, at: clock::now(), seen, complete: false };
+        let look = Observation {
+            hub: self.hub.clone(),
+            event,
+            why: Why::Hint,
+            at: clock::now(),
+            settled: None,
+            fresh: BTreeSet::new(),
+            seen,
+            complete: false,
+        };
         self.brain.hand(Input::Looked { look, tickets: Vec::new() }).await
     }
 

@@ -3,6 +3,9 @@
 //! An [`Observation`] is the answer to one look: about objects, as of some moment. It says what *is*; what *changed* follows from the state
 //! at the moment it is appended ([`super::differences`]).
 
+use std::collections::BTreeSet;
+
+use super::keys::Key;
 use crate::event::{ChildTask, ExternalRepo, GroupDefinition, Inheritance, TaskFault};
 use crate::model::koji::{BuildState, RepoState, TaskState};
 use crate::model::{BuildId, Hub, Name, Nvr, RepoId, TagId, TaskId, Timestamp};
@@ -27,6 +30,10 @@ pub struct Observation {
     pub why: Why,
     /// The time of looking.
     pub at: Timestamp,
+    /// The hub's last event a minute before, where it was asked for: of what is later a message may be on its way.
+    pub settled: Option<i64>,
+    /// Objects whose change is later than that.
+    pub fresh: BTreeSet<Key>,
     /// What was seen.
     pub seen: Vec<Seen>,
     /// Everything of our tags up to `event` is in here or was handed on before: a mark may be set.
@@ -139,6 +146,8 @@ pub struct RepoSeen {
     pub tag_id: Option<TagId>,
     /// Its state.
     pub state: RepoState,
+    /// Since when, where known.
+    pub since: Option<Timestamp>,
     /// The Koji event whose content it has.
     pub create_event: Option<i64>,
     /// Architectures of the tag at that event, where known.

@@ -15,6 +15,7 @@ use super::backoff::Backoff;
 use super::keys::{Key, Watch};
 use super::looker::{Looked, Looker, Scope, call, decoded};
 use super::moves::{self, Moves, whole};
+use super::ours::{self, Listed, Ours};
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use super::truth::{self, Wanted};
 use crate::decide::load::{ArchLoads, Host};
@@ -23,7 +24,7 @@ use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
 use crate::engine::stage::stage;
 use crate::koji::HubError;
 use crate::koji::records;
-use crate::koji::xmlrpc::Value;
+use crate::koji::xmlrpc::{Call, Value};
 use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, RepoId, TaskId};
 use crate::telemetry::Metrics;
@@ -90,6 +91,8 @@ struct Memory {
     again: BTreeSet<Key>,
     /// When repositories were last fetched that are known and not resolved.
     fetched_again: BTreeMap<RepoId, Instant>,
+    /// Tasks of our user that were listed.
+    ours: Ours,
     /// Builds whose buildroots are to be read.
     truths: Vec<Wanted>,
     /// Those that were, or are about to be.
@@ -180,9 +183,9 @@ impl Watcher {
                     // Not understood or refused is as good as away: whoever mends the hub or us finds everything still waiting.
                     let text = crate::engine::error::with_causes(&e);
                     if e.class() == Class::Unavailable {
-                        tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait");
+                        tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; {}", e.remedy());
                     } else {
-                        tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints wait");
+                        tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints wait; {}", e.remedy());
                     }
                     self.metrics.hub_up(self.hub.as_str(), false);
                     if !backoff.wait(&self.stop).await {
@@ -259,7 +262,7 @@ impl Watcher {
         stage!("looked", keys = keys.len());
         let tickets = keys.iter().filter_map(|k| memory.waiting.get(k)).flatten().copied().collect();
         // Also of what could not be read: it is asked for again with each poll, and nobody else has to wait for it.
-        self.hand(memory, event, Why::Hint, seen, tickets, false).await?;
+        self.hand(memory, (event, Why::Hint), seen, tickets, false, Default::default()).await?;
         for key in &keys {
             memory.waiting.remove(key);
         }
@@ -312,15 +315,15 @@ impl Watcher {
     async fn hand(
         &self,
         memory: &mut Memory,
-        event: i64,
-        why: Why,
+        (event, why): (i64, Why),
         mut seen: Vec<Seen>,
         tickets: Vec<Ticket>,
         complete: bool,
+        (settled, fresh): (Option<i64>, BTreeSet<Key>),
     ) -> Result<(), Stopped> {
         self.divert(memory, &mut seen);
         truth::wanted(&seen, &mut memory.asked, &mut memory.truths);
-        let look = Observation { hub: self.hub.clone(), event, why, at: clock::now(), seen, complete };
+        let look = Observation { hub: self.hub.clone(), event, why, at: clock::now(), settled, fresh, seen, complete };
         self.brain.hand(Input::Looked { look, tickets }).await?;
         Ok(())
     }
@@ -368,6 +371,7 @@ impl Watcher {
                     tag: tag.clone(),
                     tag_id: None,
                     state: RepoState::Ready,
+                    since: None,
                     create_event: event,
                     arches: None,
                 });
@@ -381,11 +385,23 @@ impl Watcher {
         self.introduce(memory).await?;
         let tags = self.chains().await?;
         let began = Instant::now();
+        let now = clock::now();
+        let mut calls = vec![ours::settled(now)];
+        let compared = self.watch.borrow().reconciled_at;
+        let since = memory.ours.since.or(compared.map(|at| ours::begin(at, now)));
+        let asked = ours::questions(memory.scope.user, since);
+        calls.extend(asked);
+        let mut answers = self.looker.ask(calls).await?.into_iter();
+        let settled = ours::event(answers.next())?;
+        let listed = Listed::read(answers.collect(), now)?;
         let mut keys = self.moving();
-        keys.extend(self.running(memory).await?.into_iter().map(Key::Task));
+        keys.extend(memory.ours.unseen(&listed));
         keys.extend(whole(&tags));
         let Looked { event, seen, failed } = self.look(memory, &keys).await?;
-        self.hand(memory, event, Why::Reconciliation, seen, Vec::new(), failed.is_empty()).await?;
+        let complete = failed.is_empty();
+        self.hand(memory, (event, Why::Reconciliation), seen, Vec::new(), complete, (Some(settled), BTreeSet::new()))
+            .await?;
+        memory.ours.note(listed);
         memory.loaded = tags;
         memory.through = memory.through.max(event);
         tracing::info!(hub = %self.hub, tags = memory.loaded.len(), seconds = began.elapsed().as_secs_f64(), "compared everything");
@@ -423,25 +439,6 @@ impl Watcher {
         targets.chain(configs).chain(repos).chain(tasks).collect()
     }
 
-    /// Tasks of ours that run on the hub, whether we know of them or not.
-    async fn running(&self, memory: &Memory) -> Result<Vec<TaskId>, HubError> {
-        let Some(user) = memory.scope.user else { return Ok(Vec::new()) };
-        let states = Value::Array([0, 1, 4].map(Value::Int).to_vec());
-        let options = BTreeMap::from([
-            ("owner".to_owned(), Value::Int(user)),
-            ("method".to_owned(), Value::Text("build".to_owned())),
-            ("state".to_owned(), states),
-        ]);
-        let order = BTreeMap::from([("order".to_owned(), Value::Text("id".to_owned()))]);
-        let one = call("listTasks", vec![Value::Struct(options), Value::Struct(order)], vec![]);
-        let mut answers = self.looker.ask(vec![one]).await?;
-        let tasks: Vec<records::Task> = match answers.pop() {
-            Some(answer) => decoded("listTasks", answer)?,
-            None => Vec::new(),
-        };
-        Ok(tasks.into_iter().map(|t| t.id).collect())
-    }
-
     /// Looks at what moves without a message, and at what moved in our tags since the last time.
     async fn poll(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
         if memory.through == 0 {
@@ -452,9 +449,18 @@ impl Watcher {
             let leaves: Vec<Name> = watch.build_tags.union(&watch.dest_tags).cloned().collect();
             (watch.tags.clone(), leaves)
         };
-        let calls = leaves.iter().map(|t| call("tagLastChangeEvent", vec![Value::Text(t.to_string())], vec![]));
-        let (last, answers) = self.looker.since(calls.collect()).await?;
+        self.introduce(memory).await?;
+        let now = clock::now();
+        let changed = leaves.iter().map(|t| call("tagLastChangeEvent", vec![Value::Text(t.to_string())], vec![]));
+        let mut calls: Vec<Call> = changed.collect();
+        calls.push(ours::settled(now));
+        calls.extend(ours::questions(memory.scope.user, memory.ours.since));
+        let (last, mut answers) = self.looker.since(calls).await?;
+        let mut told = answers.split_off(leaves.len()).into_iter();
+        let settled = ours::event(told.next())?;
+        let listed = Listed::read(told.collect(), now)?;
         let mut keys = self.moving();
+        keys.extend(memory.ours.unseen(&listed));
         keys.extend(memory.again.iter().cloned());
         let after = memory.through.saturating_sub(moves::OVERLAP);
         let mut moved = false;
@@ -485,7 +491,10 @@ impl Watcher {
         let Looked { event, seen, failed } = self.look(memory, &keys).await?;
         let event = event.min(last);
         self.uncovered(&changes, &seen);
-        self.hand(memory, event, Why::Reconciliation, seen, Vec::new(), failed.is_empty()).await?;
+        let fresh = Moves::after(&rows, settled);
+        let complete = failed.is_empty();
+        self.hand(memory, (event, Why::Reconciliation), seen, Vec::new(), complete, (Some(settled), fresh)).await?;
+        memory.ours.note(listed);
         memory.moves.note(rows, after);
         memory.loaded.extend(new);
         memory.through = memory.through.max(event);
