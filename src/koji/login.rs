@@ -93,6 +93,17 @@ const fn without_certificate(error: &HubError) -> bool {
     matches!(error, HubError::Handshake { .. } | HubError::Denied { .. } | HubError::Status { status: 403, .. })
 }
 
+/// How a login was refused whose certificate the server never asked for; `None`: it may have been for something else.
+#[cfg(feature = "openssl")]
+fn unseen_certificate(error: &HubError) -> Option<String> {
+    match error {
+        HubError::Status { status: 403, .. } => Some("HTTP 403".to_owned()),
+        // What Koji makes of a connection without one.
+        HubError::Denied { fault, .. } if fault.message.contains("NONE") => Some(fault.message.clone()),
+        _ => None,
+    }
+}
+
 impl HubClient {
     /// Where sessions are spoken with.
     pub(crate) fn session_url(&self) -> Url {
@@ -147,6 +158,9 @@ impl HubClient {
                 }
                 // The hub itself has something to say.
                 Err(error) if error.fault().is_some() => Err(error),
+                Err(HubError::PostHandshake { at, .. }) if unseen_certificate(&refused).is_some() => {
+                    Err(HubError::PostHandshake { at, refused: unseen_certificate(&refused).unwrap_or_default() })
+                }
                 Err(_) => Err(refused),
             };
         }

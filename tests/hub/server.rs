@@ -459,7 +459,7 @@ fn run(tx: &mut Tx<'_>, who: &Who, call: &Call) -> Result<V, Fault> {
             tx.login(&name, who.authtype, &calls::keywords(call))
         }
         "multiCall" => match call.args.first() {
-            Some(Value::Array(elements)) => Ok(calls::multi(tx, elements, calls::dispatch)),
+            Some(Value::Array(elements)) => Ok(calls::multi(tx, elements, calls::element)),
             _ => Err(Fault::parameter("multiCall() missing 1 required positional argument: 'calls'")),
         },
         _ => calls::dispatch(tx, call),

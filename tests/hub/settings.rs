@@ -47,6 +47,8 @@ pub struct Settings {
     pub clock_ahead: i64,
     /// Calls of this method with an argument that is this text or number, alone or within a `multiCall`, are answered with a fault.
     pub broken: Vec<(String, String)>,
+    /// Elements of a `multiCall` with this method are answered with this fault.
+    pub element_fault: Option<(String, i64, String)>,
     /// What builders do.
     pub plan: Plan,
     /// The time the tables begin, for tests that need a certain one.
@@ -76,6 +78,7 @@ impl Settings {
             url_sessions: true,
             clock_ahead: 0,
             broken: Vec::new(),
+            element_fault: None,
             plan: Plan::default(),
             begin: None,
         }

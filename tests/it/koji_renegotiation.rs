@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use koschei::koji::xmlrpc::encode_response;
-use koschei::koji::{Auth, HubClient, HubSettings};
+use koschei::koji::{Auth, HubClient, HubError, HubSettings};
+use koschei::model::{Class, Classified};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -22,7 +23,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(dir: &Path, authority: &Authority) -> Self {
+    async fn start(dir: &Path, authority: &Authority, version: &str) -> Self {
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let server = dir.join("server.pem");
         std::fs::write(&server, authority.signed_pem("localhost")).unwrap();
@@ -30,7 +31,7 @@ impl Server {
             // Without a session to resume, or it would be resumed, and nobody asked.
             .args([
                 "s_server",
-                "-tls1_2",
+                version,
                 "-msg",
                 "-no_ticket",
                 "-no_cache",
@@ -80,7 +81,7 @@ impl Server {
 #[tokio::test]
 async fn a_certificate_that_is_asked_for_in_the_middle_is_given() {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
-    let mut server = Server::start(dir.path(), &authority).await;
+    let mut server = Server::start(dir.path(), &authority, "-tls1_2").await;
     let cert = dir.path().join("me.pem");
     std::fs::write(&cert, authority.signed_pem("koschei")).unwrap();
     let auth = Auth::Certificate { cert, key: None };
@@ -108,4 +109,34 @@ async fn a_certificate_that_is_asked_for_in_the_middle_is_given() {
 
     let session = login.await.unwrap().unwrap();
     assert_eq!((session.id(), hub.requests()), (Some(5), 2));
+}
+
+/// By TLS 1.3 it is asked for in a way we cannot answer: that is said, and what to set on the hub.
+#[tokio::test]
+async fn a_server_that_asks_by_tls_1_3_only_is_named() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let mut server = Server::start(dir.path(), &authority, "-tls1_3").await;
+    let cert = dir.path().join("me.pem");
+    std::fs::write(&cert, authority.signed_pem("koschei")).unwrap();
+    let auth = Auth::Certificate { cert, key: None };
+    let serverca = Some(authority.write(dir.path()));
+    let hub = HubClient::new(HubSettings { auth, serverca, ..quick(&server.url) }).unwrap();
+    let login = tokio::spawn(async move { hub.session().login().await });
+    server.wait_out("POST /kojihub/ssllogin").await;
+    server.wait_out("</methodCall>").await;
+    // As Apache does when the client did not offer to be asked later.
+    server.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    let error = login.await.unwrap().unwrap_err();
+    assert!(matches!(error, HubError::PostHandshake { .. }), "{error}");
+    assert_eq!(error.class(), Class::Rejected);
+    let text = error.to_string();
+    for says in [
+        "HTTP 403",
+        "TLS 1.3 only",
+        "post-handshake authentication",
+        "`SSLVerifyClient optional`",
+        "`SSLProtocol +TLSv1.2`",
+    ] {
+        assert!(text.contains(says), "`{says}` is not in: {text}");
+    }
 }

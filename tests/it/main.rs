@@ -91,6 +91,7 @@ mod serve_random;
 mod serve_secondary;
 mod serve_sources;
 mod serve_story;
+mod serve_trouble;
 mod servers;
 mod source_side;
 mod story;

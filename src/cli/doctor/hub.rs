@@ -136,20 +136,7 @@ fn bound(settings: &mut HubSettings, limit: Duration) {
 }
 
 fn unanswered<T>(error: &HubError) -> Verdict<T> {
-    let advice = if error.is_offline() {
-        "it is closed for maintenance or has no database; the service waits and goes on by itself. Ask who runs the hub when it lasts"
-    } else {
-        match error {
-            HubError::Connect { .. } | HubError::Timeout { .. } | HubError::Lost { .. } => {
-                "check `server`, name resolution, and firewalls between here and there"
-            }
-            HubError::NotAHub { .. } | HubError::Redirect { .. } | HubError::Status { .. } => {
-                "check `server`: it must be the address of the XML-RPC interface, such as https://koji.example.org/kojihub"
-            }
-            _ => "see what it says; the service would try again and again",
-        }
-    };
-    Verdict::failed(format!("failed to {}", with_causes(error)), advice)
+    Verdict::failed(format!("failed to {}", with_causes(error)), error.remedy())
 }
 
 async fn answers(client: &HubClient) -> Verdict<(u32, u32)> {
@@ -240,17 +227,7 @@ async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdi
             Verdict::failed(found, advice).with(user.id)
         }
         Ok(None) => Verdict::failed("the hub let us in and does not know us", "ask who runs the hub"),
-        Err(e) => {
-            let advice = match &e {
-                HubError::Denied { .. } | HubError::Unauthorized { .. } | HubError::Handshake { .. } => {
-                    "have a certificate or key table made for our user by who runs the hub, and check that it is the one configured"
-                }
-                HubError::Kerberos { .. } => "check with `kinit` and `klist` as the user the service runs as",
-                HubError::Settings(_) => "correct the `[[hub]]`",
-                _ => return unanswered(&e),
-            };
-            Verdict::failed(format!("failed to {}", with_causes(&e)), advice)
-        }
+        Err(e) => unanswered(&e),
     }
 }
 

@@ -128,24 +128,25 @@ impl Submitter {
                 }
                 Err(Stopped::Ending) => return,
                 Err(other) => {
-                    let (class, text) = match &other {
-                        Stopped::Hub(e) => (e.class(), crate::engine::error::with_causes(e)),
-                        Stopped::Log(e) => (e.class(), crate::engine::error::with_causes(e)),
+                    let (class, text, remedy) = match &other {
+                        Stopped::Hub(e) => (e.class(), crate::engine::error::with_causes(e), e.remedy()),
+                        Stopped::Log(e) => (e.class(), crate::engine::error::with_causes(e), "see to the database"),
                         Stopped::TooMany => (
                             Class::Broken,
                             format!(
                                 "more than {} tasks of our user since the oldest waiting decision",
                                 SEARCH_PAGE * SEARCH_PAGES
                             ),
+                            "cancel rebuilds that wait (`koschei admin cancel`), or have others use another user",
                         ),
                         Stopped::Ending => return,
                     };
                     memory.unsure = true;
                     if class == Class::Unavailable {
-                        tracing::warn!(hub = %self.hub, error = %text, "commands wait");
+                        tracing::warn!(hub = %self.hub, error = %text, "commands wait; {remedy}");
                     } else {
                         // Refused login, or answers we do not understand: an operator has to look; nothing is lost meanwhile.
-                        tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait");
+                        tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait; {remedy}");
                     }
                     self.metrics.submission(telemetry::Submission::Failed);
                     if !backoff.wait(&self.stop).await {

@@ -99,6 +99,18 @@ pub enum HubError {
         /// What to do.
         hint: String,
     },
+    /// The hub asks for the certificate when it has seen the request, by TLS 1.3, which we cannot answer. Rejected.
+    #[error(
+        "{at}: the hub refuses the login as without a certificate ({refused}) and speaks TLS 1.3 only: it asks for certificates after the request \
+         (post-handshake authentication), which this program cannot answer; set `SSLVerifyClient optional` for the whole virtual host of the hub's \
+         web server instead of `require` for its login path, or let it speak TLS 1.2, too (`SSLProtocol +TLSv1.2`)"
+    )]
+    PostHandshake {
+        /// Which call.
+        at: At,
+        /// How it refused the login.
+        refused: String,
+    },
     /// It took too long. Unavailable.
     #[error("{at}: {wait} within {}", seconds(*.limit))]
     Timeout {
@@ -293,6 +305,41 @@ impl HubError {
         self.fault().is_some_and(Fault::is_unknown_method)
     }
 
+    /// What a person can do about it, or that nothing is to be done.
+    pub fn remedy(&self) -> &'static str {
+        if self.is_offline() {
+            return "it is closed for maintenance or has no database; the service waits and goes on by itself. Ask who runs the hub when it lasts";
+        }
+        match self {
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Lost { .. } | Self::CutOff { .. } => {
+                "check `server`, name resolution, and firewalls between here and there"
+            }
+            Self::NotAHub { .. } | Self::Redirect { .. } | Self::Status { .. } => {
+                "check `server`: it must be the address of the XML-RPC interface, such as https://koji.example.org/kojihub"
+            }
+            Self::Denied { .. } | Self::Unauthorized { .. } | Self::Handshake { .. } => {
+                "have a certificate or key table made for our user by who runs the hub, and check that it is the one configured"
+            }
+            Self::PostHandshake { .. } => "nothing can be set here: have the hub's web server changed as it says",
+            Self::Kerberos { .. } => "check with `kinit` and `klist` as the user the service runs as",
+            Self::Settings(_) => "correct the `[[hub]]`",
+            Self::ResultLost { .. } | Self::Uncertain { .. } => {
+                "nothing is to be done: our tasks are searched for it before it is asked for again"
+            }
+            Self::Fault { fault, .. } => match fault.kind() {
+                FaultKind::SessionExpired | FaultKind::Sequence | FaultKind::Auth => {
+                    "nothing is to be done: another session is made. When it lasts, our address may change between calls (`CheckClientIP` on the hub)"
+                }
+                FaultKind::Locked | FaultKind::AuthLock => {
+                    "somebody else holds a lock; it is tried again. Ask who runs the hub when it lasts"
+                }
+                FaultKind::NotAllowed => "ask who runs the hub to allow it for our user",
+                _ => "see what it says; the service would try again and again",
+            },
+            _ => "see what it says; the service would try again and again",
+        }
+    }
+
     /// Whether the call may have been executed although its answer did not come, or did not come whole. Who makes something with a
     /// call must look for it before making it again.
     pub fn may_have_happened(&self) -> bool {
@@ -350,6 +397,7 @@ impl Classified for HubError {
             | Self::RequestTooLarge { .. }
             | Self::Untrusted { .. }
             | Self::Handshake { .. }
+            | Self::PostHandshake { .. }
             | Self::TooLarge { .. }
             | Self::Redirect { .. }
             | Self::Unauthorized { .. }

@@ -2,8 +2,9 @@
 //!
 //! Koji's sample configuration has `SSLVerifyClient require` for `…/ssllogin` alone. The server then begins a second handshake on
 //! the connection (TLS 1.2, renegotiation), or asks in the middle of it (TLS 1.3, post-handshake authentication). `rustls` can do
-//! neither; OpenSSL does the first by itself. So a login that was refused is sent once more over a connection of OpenSSL's, with
-//! TLS 1.2 at most. Only the login goes this way. Proxies of the environment are not used.
+//! neither; OpenSSL does the first by itself, and the second when told, for which its bindings have no safe function. So a login that was
+//! refused is sent once more over a connection of OpenSSL's, with TLS 1.2 at most; a server that speaks TLS 1.3 only cannot be answered, and
+//! the error says so ([`HubError::PostHandshake`]). Only the login goes this way. Proxies of the environment are not used.
 
 use std::pin::Pin;
 
@@ -95,7 +96,14 @@ fn connector(settings: &HubSettings) -> Result<SslConnector, SettingsError> {
     Ok(builder.build())
 }
 
+/// OpenSSL's reasons for "the server does not speak what we offered": `SSL_R_TLSV1_ALERT_PROTOCOL_VERSION`, `SSL_R_UNSUPPORTED_PROTOCOL`.
+const NO_SUCH_PROTOCOL: [i32; 2] = [1070, 258];
+
 fn handshake_failed(hub: &HubClient, at: At, error: &openssl::ssl::Error) -> HubError {
+    let told = error.ssl_error().map_or(&[][..], ErrorStack::errors);
+    if told.iter().any(|e| NO_SUCH_PROTOCOL.contains(&e.reason_code())) {
+        return HubError::PostHandshake { at, refused: "it asked for one by TLS 1.2 before".to_owned() };
+    }
     HubError::Handshake { at, cause: error.to_string(), hint: hub.login_hint() }
 }
 

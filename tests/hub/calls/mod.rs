@@ -164,6 +164,14 @@ pub fn dispatch(tx: &mut Tx<'_>, call: &Call) -> Result<V, Fault> {
     (entry.3)(tx, &args)
 }
 
+/// Answers an element of a `multiCall`.
+pub fn element(tx: &mut Tx<'_>, call: &Call) -> Result<V, Fault> {
+    match &tx.settings.element_fault {
+        Some((method, code, message)) if *method == call.method => Err(Fault { code: *code, message: message.clone() }),
+        _ => dispatch(tx, call),
+    }
+}
+
 /// Arguments that were given by name only.
 pub fn keywords(call: &Call) -> Args {
     Args { values: call.kwargs.iter().map(|(n, v)| (n.clone(), V::from(v))).collect(), rest: Vec::new() }
