@@ -97,6 +97,7 @@ mod source_side;
 mod story;
 mod tiny;
 mod truth;
+mod unclear_shown;
 mod web;
 mod web_browser;
 mod web_follower;
