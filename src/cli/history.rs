@@ -169,6 +169,7 @@ pub(crate) fn describe(event: &Event) -> String {
             Some(old) => format!("{} {old} -> {}: {}", e.package, e.new, e.reason),
             None => format!("{} {}: {}", e.package, e.new, e.reason),
         },
+        Event::PackageReasonChanged(e) => format!("{} is still {}, now {}", e.package, e.state, e.reason),
         Event::CollectionStateChanged(e) => format!("buildroot of {}: {} -> {}", e.collection, e.old, e.new),
         Event::CollectionCreated(e) => format!("collection {} made", e.collection),
         Event::CollectionEdited(e) => format!("collection {} edited", e.collection),

@@ -10,7 +10,7 @@ use crate::decide::eligibility::{priority_of, stopped};
 use crate::decide::refusal::unbound;
 use crate::engine::follow::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
-use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
+use crate::fold::{Collection, Evidence, EvidenceKind, HubState, Package, State};
 use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, Seq, Timestamp};
 
 /// All states, what needs looking at first.
@@ -92,6 +92,12 @@ pub(crate) struct PackageView {
     pub(crate) package: Name,
     pub(crate) state: PackageState,
     pub(crate) reason: String,
+    /// What else one should know to understand that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
+    /// A repository is all that tells of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) from_repository_only: bool,
     pub(crate) tracked: bool,
     pub(crate) blocked: bool,
     /// What a person set in place of its architectures.
@@ -229,7 +235,7 @@ pub(crate) fn package(
     policy: &Policy,
 ) -> PackageView {
     let word = p.state(c.settings.track_all);
-    let mut reason = state_reason(p, word, |e, task| reason_of(state, c, e, task));
+    let mut reason = state_reason(c, p, word, |e, task| reason_of(state, c, e, task));
     if let Some(why) = last_unclear(state, c, p) {
         reason = format!("{reason}; its last rebuild failed, cause unknown: {why}");
     }
@@ -247,6 +253,8 @@ pub(crate) fn package(
         package: pname.clone(),
         state: word,
         reason,
+        remarks: remarks(state, c, (pname, p)),
+        from_repository_only: p.is_from_repository_only(),
         tracked: p.is_tracked(c.settings.track_all),
         blocked: p.blocked,
         arch_override: p.arch_override.as_deref().map(ToString::to_string),
@@ -275,6 +283,43 @@ fn last_unclear(state: &State, c: &Collection, p: &Package) -> Option<String> {
     let e = p.evidence.iter().rev().find(|e| e.outcome == Some(Outcome::Unclear))?;
     let EvidenceKind::Scratch(task) = e.kind else { return None };
     reason_of(state, c, e, task)
+}
+
+/// What else one should know: that its build tag blocks it, and what is not known of it and why.
+fn remarks(state: &State, c: &Collection, (name, p): (&Name, &Package)) -> Vec<String> {
+    let Some(hub) = state.hubs.get(&c.settings.hub) else { return Vec::new() };
+    let mut remarks = Vec::new();
+    let build = &c.settings.build_tag;
+    if !p.blocked
+        && let Some(tag) = hub.blocked_by(&hub.chain(build), name)
+    {
+        let by = if tag == build { String::new() } else { format!(" by the package list of {tag}") };
+        remarks.push(format!("blocked in the build tag {build}{by}: what is built of it gets into no buildroot"));
+    }
+    if p.is_from_repository_only() {
+        remarks.push(unseen(hub, c));
+    }
+    remarks
+}
+
+/// Why nothing but a repository tells of a package.
+pub(crate) fn unseen(hub: &HubState, c: &Collection) -> String {
+    let dest = &c.settings.dest_tag;
+    match hub.reconciled_through {
+        None => format!(
+            "no message told of its tagging: it came before the first one, or went into a tag {dest} inherits from; there is no hub to ask, so it is resolved and not rebuilt"
+        ),
+        Some(_) => format!(
+            "the hub has no build of it in {dest} or what that inherits from, so it is resolved and not rebuilt"
+        ),
+    }
+}
+
+impl PackageView {
+    /// Why it is in its state, with the remarks.
+    pub(crate) fn reasons(&self) -> String {
+        std::iter::once(&self.reason).chain(&self.remarks).map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
 }
 
 fn build(state: &State, c: &Collection, package: &Name, e: &Evidence) -> BuildView {

@@ -10,6 +10,7 @@ use super::package_view::{self, PackageView, Report};
 use super::render::{Table, colours, one_line, points, style};
 use super::{CliError, DbArgs, Done};
 use crate::log::EventLog;
+use crate::model::PackageState;
 
 /// Show every package with its state, why, its priority and its last builds.
 ///
@@ -28,6 +29,9 @@ pub(crate) struct StatusArgs {
     /// As things were after this event, or at this (recorded) time
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
+    /// List those of which only a repository tells, too; without this they are counted
+    #[arg(long)]
+    all: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,12 +68,13 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&report).expect("a report holds only what JSON can say"))?;
     } else {
-        people(&report, &mut out)?;
+        // Whoever asks for a state wants to see it.
+        people(&report, args.all || !args.state.is_empty(), &mut out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
+fn people(r: &Report, all: bool, out: &mut impl Write) -> std::io::Result<()> {
     let colours = colours();
     for c in &r.collections {
         let resolved: Vec<String> = c.resolved.iter().map(|(a, r)| format!("{a} {r}")).collect();
@@ -96,7 +101,12 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
             writeln!(out, "  {which} could not be resolved: {}", one_line(stale, 160))?;
         }
         let mut table = Table::new(&["package", "state", "priority", "last build", "changed since", "why"]);
+        let mut counted: Vec<&PackageView> = Vec::new();
         for p in r.packages.iter().filter(|p| p.collection == c.collection) {
+            if !all && p.from_repository_only && p.state == PackageState::Unknown {
+                counted.push(p);
+                continue;
+            }
             let last = p.last_builds.iter().find(|b| !b.withdrawn).map_or_else(String::new, |b| {
                 let outcome = b.outcome.map_or(if b.running { "running" } else { "imported" }, |o| o.as_str());
                 format!("{} {}", b.kind, outcome)
@@ -109,12 +119,16 @@ fn people(r: &Report, out: &mut impl Write) -> std::io::Result<()> {
                     p.priority.map_or_else(|| "-".to_owned(), |x| points(x.current)),
                     last,
                     package_view::closest_change(p),
-                    one_line(&p.reason, 90),
+                    one_line(&p.reasons(), 90),
                 ],
             );
         }
         for line in table.render(colours, 1).lines() {
             writeln!(out, "  {line}")?;
+        }
+        if let Some(first) = counted.first() {
+            let why = first.remarks.last().map_or("", String::as_str);
+            writeln!(out, "  and {} of which only a repository tells (--all lists them): {why}", counted.len())?;
         }
         writeln!(out)?;
     }

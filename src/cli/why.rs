@@ -67,6 +67,9 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
     let (w, p) = (&a.why, &a.package);
     writeln!(out, "{} in {}: {}", w.package, w.collection, w.state)?;
     writeln!(out, "  {}", one_line(&p.reason, 200))?;
+    for remark in &p.remarks {
+        writeln!(out, "  {remark}")?;
+    }
     writeln!(out, "  {}", a.answer)?;
     if let Some(stale) = &a.stale {
         writeln!(

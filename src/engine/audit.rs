@@ -200,14 +200,31 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
         }
         Event::PackageStateChanged(c) => {
             audit.judgements += 1;
-            let track_all = state.collections.get(&c.collection).is_some_and(|x| x.settings.track_all);
-            let Some(p) = state.package(&c.collection, &c.package) else {
+            let found = state.collections.get(&c.collection).and_then(|x| Some((x, x.packages.get(&c.package)?)));
+            let Some((collection, p)) = found else {
                 return audit.find(e.seq, &e.event, None, "the package is not known");
             };
-            let derived = p.state(track_all);
+            let derived = p.state(collection.settings.track_all);
             if derived != c.new || p.announced != c.old {
-                let why = state_reason(p, derived, |_, _| None);
+                let why = state_reason(collection, p, derived, |_, _| None);
                 audit.find(e.seq, &e.event, None, format!("says {}, the state is {derived}: {why}", c.new));
+            }
+        }
+        Event::PackageReasonChanged(c) => {
+            audit.judgements += 1;
+            let found = state.collections.get(&c.collection).and_then(|x| Some((x, x.packages.get(&c.package)?)));
+            let Some((collection, p)) = found else {
+                return audit.find(e.seq, &e.event, None, "the package is not known");
+            };
+            let derived = p.state(collection.settings.track_all);
+            let why = state_reason(collection, p, derived, |_, _| None);
+            if (derived, &why) != (c.state, &c.reason) || p.announced != Some(c.state) {
+                audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    format!("says {} because {}, it is {derived}: {why}", c.state, c.reason),
+                );
             }
         }
         Event::CollectionStateChanged(c) => {

@@ -147,7 +147,7 @@ struct Teller<'a, 'e> {
 
 impl Teller<'_, '_> {
     fn see(&mut self, state: &State, e: &Envelope) {
-        if !self.new.is_empty() && !matches!(e.event, Event::PackageStateChanged(_)) {
+        if !self.new.is_empty() && !matches!(e.event, Event::PackageStateChanged(_) | Event::PackageReasonChanged(_)) {
             self.explain_new();
         }
         match &e.event {
@@ -185,6 +185,11 @@ impl Teller<'_, '_> {
                 }
                 for package in &r.gone {
                     self.regained(&(r.collection.clone(), package.clone()), &r.arch);
+                }
+            }
+            Event::PackageReasonChanged(p) => {
+                if let Some(at) = self.open.get(&(p.collection.clone(), p.package.clone())) {
+                    self.told.spells[*at].reason.clone_from(&p.reason);
                 }
             }
             Event::PackageStateChanged(p) => {

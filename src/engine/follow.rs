@@ -14,10 +14,10 @@ use crate::decide::load::ArchLoads;
 use crate::decide::plan::{names, parts};
 use crate::decide::{Choice, Policy, plan, refusal, retry};
 use crate::event::{
-    EvaluationMade, Event, PackageStateChanged, PriorityParts, RebuildCancelRequested, RebuildFinished,
-    RebuildNotSubmitted, RebuildRequested, Source, TaskFault, Trigger,
+    EvaluationMade, Event, PackageReasonChanged, PackageStateChanged, PriorityParts, RebuildCancelRequested,
+    RebuildFinished, RebuildNotSubmitted, RebuildRequested, Source, TaskFault, Trigger,
 };
-use crate::fold::{Collection, Evidence, EvidenceKind, Package, State, Task};
+use crate::fold::{Collection, Evidence, EvidenceKind, Package, State, Task, stands_for};
 use crate::log::{EventLog, OutboxCommand};
 use crate::model::koji::RepoState;
 use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
@@ -160,19 +160,27 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    /// Writes down a package's state where it is another one now.
+    /// Writes down a package's state where it is another one now, and why it is unresolved where that is because of something else now.
     fn announce(&mut self, c: usize, p: usize, cause: Seq) {
         let collection = &self.state.collections[c];
         let package = &collection.packages[p];
         let new = package.state(collection.settings.track_all);
-        if package.announced == Some(new) {
+        let same = package.announced == Some(new);
+        // The cause of another state is a build, which has events of its own.
+        if same && new != PackageState::Unresolved {
             return;
         }
-        let reason = state_reason(package, new, |e, t| reason_of(&self.state, collection, e, t));
+        let reason = state_reason(collection, package, new, |e, t| reason_of(&self.state, collection, e, t));
+        if same && package.announced_cause == Some(stands_for(&reason)) {
+            return;
+        }
         let old = package.announced;
         let (collection, package) = names(&self.state, c, p);
-        let event = PackageStateChanged { collection, package, old, new, reason };
-        self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        let event: Event = match same {
+            true => PackageReasonChanged { collection, package, state: new, reason }.into(),
+            false => PackageStateChanged { collection, package, old, new, reason }.into(),
+        };
+        self.push(event, Source::Engine, Some(cause), Some(cause));
     }
 
     /// Gives up rebuilds that run too long.
@@ -415,8 +423,10 @@ pub fn reason_of(state: &State, collection: &Collection, e: &Evidence, task: Tas
     state.hubs.get(e.hub(&collection.settings.hub))?.tasks.get(&task)?.reason.clone()
 }
 
-/// Why a package is in its state, in words. `reason_of` knows why the task of a rebuild ended.
+/// Why a package is in its state, in words: the present cause, of an architecture a build would use. Nothing is decided by these words.
+/// `reason_of` knows why the task of a rebuild ended.
 pub fn state_reason(
+    collection: &Collection,
     package: &Package,
     state: PackageState,
     reason_of: impl Fn(&Evidence, TaskId) -> Option<String>,
@@ -424,12 +434,24 @@ pub fn state_reason(
     match state {
         PackageState::Blocked => "blocked in Koji's package list".to_owned(),
         PackageState::Untracked => "nobody asked to watch it".to_owned(),
-        PackageState::Unresolved => package.verdicts.iter().find(|v| v.ok == Some(false)).map_or_else(
-            || "its build dependencies cannot be installed".to_owned(),
-            |v| format!("on {}: {}", v.arch, v.problem.as_deref().unwrap_or("cannot be installed")),
-        ),
+        PackageState::Unresolved => {
+            let bad = package.verdicts_in_use(collection.allowed()).find(|v| v.ok == Some(false));
+            bad.map_or_else(
+                || "its build dependencies cannot be installed".to_owned(),
+                |v| format!("on {}: {}", v.arch, v.problem.as_deref().unwrap_or("cannot be installed")),
+            )
+        }
         PackageState::Unknown if package.latest.is_some() => "imported or never built here".to_owned(),
-        PackageState::Unknown => "no build of it is known".to_owned(),
+        PackageState::Unknown => match package.verdicts.first().filter(|_| package.is_from_repository_only()) {
+            Some(v) => {
+                let s = &collection.settings;
+                format!(
+                    "{} is in a repository of {}, and not known to be tagged into {}",
+                    v.source, s.build_tag, s.dest_tag
+                )
+            }
+            None => "no build of it is known".to_owned(),
+        },
         PackageState::Ok | PackageState::Failing => match package.complete().next() {
             None => String::new(),
             Some(e) => match e.kind {
@@ -452,5 +474,6 @@ pub fn is_decision(event: &Event) -> bool {
             | Event::RebuildNotSubmitted(_)
             | Event::RebuildFinished(_)
             | Event::PackageStateChanged(_)
+            | Event::PackageReasonChanged(_)
     )
 }

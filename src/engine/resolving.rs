@@ -247,7 +247,8 @@ impl<E: Eyes> Brain<E> {
                 SourceVerdict::Excluded { .. } => {}
                 SourceVerdict::Unresolved { problems } => {
                     news.ok = Some(false);
-                    news.problem = Some(problems.first().map_or("no reason given", |p| p.as_str()).to_owned());
+                    let shown = self.state.collections[index].packages.get(package).and_then(|p| p.problem(&unit.arch));
+                    news.problem = Some(present_problem(problems, shown).to_owned());
                 }
                 SourceVerdict::Ok { .. } => {
                     news.ok = Some(true);
@@ -327,7 +328,14 @@ impl<E: Eyes> Brain<E> {
     }
 }
 
-/// Whether a verdict says nothing new. Texts of problems do not count: another solver version words them differently (D30).
+/// The problem to show of those a package has: the one that is shown as long as it is among them, else the first. Which of several a
+/// solver names first may differ from one repository to the next, and that is no news.
+fn present_problem<'a>(problems: &'a [String], shown: Option<&str>) -> &'a str {
+    let still = problems.iter().find(|p| Some(p.as_str()) == shown);
+    still.or(problems.first()).map_or("no reason given", String::as_str)
+}
+
+/// Whether a verdict says nothing new. That something else is missing now is news, though nothing is decided by it (D30).
 fn same(
     package: &Package,
     arch: &str,
@@ -338,6 +346,7 @@ fn same(
     let Some(v): Option<&ArchVerdict> = package.verdicts.iter().find(|v| v.arch == arch) else { return false };
     (v.ok, &v.source, v.noarch, v.base, v.truth) == (news.ok, &news.source, news.noarch, news.base, news.truth)
         && v.buildroot_has == news.buildroot_has
+        && v.problem.as_deref() == news.problem.as_deref()
         && v.changes.len() == changed.len()
         && v.changes
             .iter()

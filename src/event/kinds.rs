@@ -149,6 +149,7 @@ kinds! {
     PolicyRefused = "policy_refused" v 1;
     PolicyAllowed = "policy_allowed" v 1;
     PackageStateChanged = "package_state_changed" v 1;
+    PackageReasonChanged = "package_reason_changed" v 1;
     CollectionStateChanged = "collection_state_changed" v 1;
     CollectionCreated = "collection_created" v 2;
     CollectionEdited = "collection_edited" v 2;
@@ -224,6 +225,7 @@ impl Event {
             Self::PolicyRefused(e) => format!("{}/policy/{}", e.hub, e.policy),
             Self::PolicyAllowed(e) => format!("{}/policy/{}", e.hub, e.policy),
             Self::PackageStateChanged(e) => of_collection(&e.collection, &e.package),
+            Self::PackageReasonChanged(e) => of_collection(&e.collection, &e.package),
             Self::PackageTracked(e) => of_collection(&e.collection, &e.package),
             Self::PackageUntracked(e) => of_collection(&e.collection, &e.package),
             Self::PackagePrioritySet(e) => of_collection(&e.collection, &e.package),

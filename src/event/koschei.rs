@@ -546,6 +546,19 @@ pub struct PackageStateChanged {
     pub reason: String,
 }
 
+/// A package's state is what it was, and its cause is another one: something else is missing now.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PackageReasonChanged {
+    /// The collection.
+    pub collection: Name,
+    /// The package.
+    pub package: Name,
+    /// The state it was in and still is.
+    pub state: PackageState,
+    /// Why, in words.
+    pub reason: String,
+}
+
 /// The state of a collection's buildroot changed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CollectionStateChanged {

@@ -24,8 +24,8 @@ pub use facts::{
 pub use kinds::{DecodeError, Event, KINDS, Kind};
 pub use koschei::{
     BuildrootBroken, BuildrootResolved, Chosen, CollectionStateChanged, DependenciesMeasured, DependencyMove,
-    EvaluationMade, MessageRetried, MessageTimeReplaced, PackageResolved, PackageStateChanged, PolicyAdopted,
-    PolicyAllowed, PolicyRefused, Prediction, PredictionCompared, PriorityParts, RebuildCancelRequested,
+    EvaluationMade, MessageRetried, MessageTimeReplaced, PackageReasonChanged, PackageResolved, PackageStateChanged,
+    PolicyAdopted, PolicyAllowed, PolicyRefused, Prediction, PredictionCompared, PriorityParts, RebuildCancelRequested,
     RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted,
     RepoNotResolved, RepoResolved, Tick, Trigger,
 };

@@ -30,7 +30,7 @@ mod truth;
 pub use build::{Build, RecordedBuildroot};
 pub use collection::{ArchResolution, Collection};
 pub use evidence::{Evidence, EvidenceKind};
-pub use package::{ArchVerdict, Declined, Latest, Package, Sighting};
+pub use package::{ArchVerdict, Declined, Latest, Package, Sighting, stands_for};
 pub use refusal::Refusal;
 pub use repo::Repo;
 pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, Standing, State, Touched};

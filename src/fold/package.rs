@@ -154,6 +154,16 @@ pub struct Package {
     /// The state last written to the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<PackageState>,
+    /// Stands for the cause last written to the log, while it is unresolved: the first 8 bytes of a hash of the text ([`stands_for`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced_cause: Option<u64>,
+}
+
+/// Eight bytes that stand for a text.
+pub fn stands_for(text: &str) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
+    u64::from_le_bytes(first)
 }
 
 impl Package {
@@ -173,6 +183,12 @@ impl Package {
     pub fn last_trouble(&self) -> Option<(Outcome, Timestamp)> {
         let at = self.last_fault_at.filter(|_| self.faults > 0)?;
         Some((self.last_fault.unwrap_or(Outcome::InfrastructureFault), at))
+    }
+
+    /// Whether a repository is all that tells of it: it was resolved, and no build of it was ever seen in a tag of the collection. So a
+    /// log that began after its tagging, or that saw nothing of the tag it is inherited from, knows it.
+    pub fn is_from_repository_only(&self) -> bool {
+        self.latest.is_none() && self.evidence.is_empty() && !self.verdicts.is_empty()
     }
 
     /// The build dependency changes are measured from.
@@ -230,6 +246,11 @@ impl Package {
             Some(Outcome::GenuineFailure) => PackageState::Failing,
             _ => PackageState::Unknown,
         }
+    }
+
+    /// The problem shown of it on an architecture, while it does not resolve there.
+    pub fn problem(&self, arch: &str) -> Option<&str> {
+        self.verdicts.iter().find(|v| v.arch == arch)?.problem.as_deref()
     }
 
     /// Verdicts of the architectures a build would use.

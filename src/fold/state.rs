@@ -10,7 +10,7 @@ use super::arch::Allowed;
 use super::build::Build;
 use super::collection::Collection;
 use super::evidence::{self, Evidence, EvidenceKind};
-use super::package::Latest;
+use super::package::{Latest, stands_for};
 use super::refusal::Refusal;
 use super::repo::Repo;
 use super::tag::{Tag, Untagged};
@@ -18,7 +18,7 @@ use super::task::Task;
 use crate::event::{Envelope, Event, PriorityKind, RebuildInputs, Source};
 use crate::model::arch::ArchOverride;
 use crate::model::koji::{BuildState, RepoState};
-use crate::model::{BuildId, Hub, Name, Outcome, RebuildId, RepoId, Seq, TaskId, Timestamp};
+use crate::model::{BuildId, Hub, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
 /// The rules in force.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -288,8 +288,15 @@ impl State {
             Event::PolicyRefused(p) => self.policy_refused(p, e.occurred_at),
             Event::PolicyAllowed(p) => self.policy_allowed(p),
             Event::PackageStateChanged(c) => {
+                let cause = (c.new == PackageState::Unresolved).then(|| stands_for(&c.reason));
                 let new = c.new;
-                self.with_package(&c.collection, &c.package, |p| p.announced = Some(new));
+                self.with_package(&c.collection, &c.package, |p| {
+                    (p.announced, p.announced_cause) = (Some(new), cause);
+                });
+            }
+            Event::PackageReasonChanged(c) => {
+                let cause = stands_for(&c.reason);
+                self.with_package(&c.collection, &c.package, |p| p.announced_cause = Some(cause));
             }
             Event::CollectionStateChanged(c) => match self.collections.get_mut(&c.collection) {
                 Some(collection) => collection.announced = c.new,

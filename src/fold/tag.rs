@@ -262,6 +262,12 @@ impl HubState {
         chain.iter().find_map(|t| self.tags.get(t)?.packages.get(package)?.blocked)
     }
 
+    /// The tag whose package list blocks a package as seen from the first tag of `chain`; `None`: it is not blocked there.
+    pub fn blocked_by<'a>(&self, chain: &'a [Name], package: &str) -> Option<&'a Name> {
+        let list = |t: &Name| self.tags.get(t)?.packages.get(package)?.blocked;
+        chain.iter().find_map(|t| Some((t, list(t)?))).filter(|(_, blocked)| *blocked).map(|(t, _)| t)
+    }
+
     /// The latest build of a package as seen from the first tag of `chain`: the nearest tag that has any decides
     /// (Koji: `listTagged(latest=True, inherit=True)`), and there the most recently tagged.
     pub fn latest_build(&self, chain: &[Name], package: &str) -> Option<TaggedBuild> {

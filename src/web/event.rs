@@ -216,7 +216,8 @@ pub(super) async fn trail(site: &Site, records: &[Record], shown: usize, older: 
 
 /// Whether one wants to read at once what caused it.
 fn tells_more(r: &Record) -> bool {
-    ["package_state_changed", "collection_state_changed", "rebuild_finished"].contains(&r.kind.as_str())
+    ["package_state_changed", "package_reason_changed", "collection_state_changed", "rebuild_finished"]
+        .contains(&r.kind.as_str())
 }
 
 #[cfg(test)]

@@ -87,14 +87,23 @@ async fn since(site: &Site, seen: &Seen, trail: &[Record]) -> Markup {
     let Some(changed) = trail.iter().find(|r| r.kind == "package_state_changed" && r.subject == subject) else {
         return html! {};
     };
-    let cause = match changed.causation {
+    let of = |r: &Record| r.kind == "package_reason_changed" && r.subject == subject && r.seq > changed.seq;
+    let reason = trail.iter().find(|r| of(r));
+    html! {
+        p { "Since " (parts::time(changed.occurred_at)) " (" (parts::event(changed.seq)) ")" (because(site, changed).await) "." }
+        @if let Some(r) = reason {
+            p { "For this reason since " (parts::time(r.occurred_at)) " (" (parts::event(r.seq)) ")" (because(site, r).await) "." }
+        }
+    }
+}
+
+/// What caused an event, as the end of a sentence.
+async fn because(site: &Site, of: &Record) -> Markup {
+    let cause = match of.causation {
         Some(cause) => event::described(site, cause).await,
         None => None,
     };
-    html! { p {
-        "Since " (parts::time(changed.occurred_at)) " (" (parts::event(changed.seq)) ")"
-        @if let Some((seq, words)) = cause { ", because of this: " (words) " (" (parts::event(seq)) ")" } "."
-    } }
+    html! { @if let Some((seq, words)) = cause { ", because of this: " (words) " (" (parts::event(seq)) ")" } }
 }
 
 fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Result<Seen, Refusal> {
@@ -148,6 +157,7 @@ fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &
             }
         }
         p.lead { (parts::state(answer.package.state)) " " (parts::text(&answer.package.reason)) }
+        @for remark in &answer.package.remarks { p.notice { (parts::text(remark)) } }
         @if let Some(stale) = &answer.stale {
             p.notice { "What is said about its dependencies is of an older repository; the newest could not be resolved: " (parts::text(stale)) }
         }

@@ -291,7 +291,7 @@ fn row(
             None => "–",
         } }
         td { (parts::text(&one_line(&package_view::closest_change(p), REASON))) }
-        td.why { (parts::text(&one_line(&p.reason, REASON))) }
+        td.why { (parts::text(&one_line(&p.reasons(), REASON))) }
     } }
 }
 

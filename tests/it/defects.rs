@@ -407,20 +407,65 @@ fn d27_only_what_is_new_is_written() {
     w.sound();
 }
 
-/// D30: another solver that words problems differently changes nothing.
+/// D30: another solver that words problems differently changes what is shown, and nothing else.
 #[test]
-fn d30_wording_is_no_change() {
+fn d30_wording_decides_nothing() {
     let mut w = World::new();
     w.real("f99", "foo-1-1");
     w.repo(1, &[broken("foo-1-1", "nothing provides q")]);
-    let before = w.states("foo");
+    let (states, before) = (w.states("foo"), w.package("foo").clone());
     w.solver("99");
     w.repo(2, &[broken("foo-1-1", "no package offers q, sadly")]);
-    let listed = w.all(|e| match e {
-        Event::RepoResolved(r) => Some(r.packages.len()),
-        _ => None,
-    });
-    assert_eq!((listed, w.states("foo")), (vec![1, 0], before));
+    assert_eq!((w.states("foo"), w.reasons("foo")), (states, vec!["on x86_64: no package offers q, sadly".to_owned()]));
+    let after = w.package("foo");
+    assert_eq!(
+        (after.resolved, after.distances, after.changes_digest),
+        (before.resolved, before.distances, before.changes_digest)
+    );
+    w.sound();
+}
+
+/// Which of several problems is named first is no news; that the one shown is none any more is.
+#[test]
+fn the_reason_shown_is_the_present_one() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[broken("foo-1-1", "nothing provides a")]);
+    let shown = |w: &World| w.package("foo").verdicts[0].problem.clone().unwrap().into_string();
+    w.repo(2, &[broken("foo-1-1", "nothing provides b|nothing provides a")]);
+    assert_eq!((shown(&w), w.reasons("foo").len()), ("nothing provides a".to_owned(), 0));
+    w.repo(3, &[broken("foo-1-1", "nothing provides b|nothing provides c")]);
+    assert_eq!(
+        (shown(&w), w.reasons("foo")),
+        ("nothing provides b".to_owned(), vec!["on x86_64: nothing provides b".to_owned()])
+    );
+    w.repo(4, &[broken("foo-1-1", "nothing provides c|nothing provides b")]);
+    // Another source, the same cause.
+    w.real("f99", "foo-2-1");
+    w.repo(5, &[broken("foo-2-1", "nothing provides c|nothing provides b")]);
+    assert_eq!((shown(&w), w.reasons("foo").len()), ("nothing provides b".to_owned(), 1));
+    w.repo(6, &[ok("foo-2-1", &z(1))]);
+    w.repo(7, &[broken("foo-2-1", "nothing provides b")]);
+    assert_eq!(w.states("foo"), ["->ok", "ok>unresolved", "unresolved>ok", "ok>unresolved"]);
+    assert_eq!(w.reasons("foo").len(), 1, "that it is unresolved again is said with its cause");
+    w.sound();
+}
+
+/// What is missing on an architecture that no build would use is no cause.
+#[test]
+fn the_reason_is_one_of_an_architecture_in_use() {
+    let mut w = World::new();
+    w.real("f99", "foo-1-1");
+    w.holds("f99-build", 1, "aarch64", &[broken("foo-1-1", "nothing provides a")]);
+    w.repo(1, &[broken("foo-1-1", "nothing provides b")]);
+    assert_eq!(w.reason("foo"), "on aarch64: nothing provides a");
+    let (collection, package) = ("f99".into(), "foo".into());
+    w.operator(PackageArchOverrideSet { collection, package, arches: Some("^aarch64".to_owned()), by: None });
+    assert_eq!(
+        (w.reason("foo"), w.reasons("foo")),
+        ("on x86_64: nothing provides b".to_owned(), vec!["on x86_64: nothing provides b".to_owned()])
+    );
+    w.sound();
 }
 
 /// Behaviour 10 (#338, #361): a side-tag build counts from when it is tagged, and changes do not need its repository.

@@ -16,6 +16,7 @@ mod cases_builds;
 mod cases_hub;
 mod cases_order;
 mod cases_policies;
+mod cases_unseen;
 mod causes;
 mod clocks;
 mod defects;

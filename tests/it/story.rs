@@ -56,7 +56,7 @@ pub(crate) fn ok(nvr: &str, closure: &str) -> Src {
     source(nvr, Script::Ok(closure.split_whitespace().map(word).collect()))
 }
 
-/// It does not.
+/// It does not; several problems are separated by `|`.
 pub(crate) fn broken(nvr: &str, problem: &str) -> Src {
     source(nvr, Script::Broken(problem.to_owned()))
 }
@@ -138,7 +138,7 @@ impl Eyes for FakeEyes {
                 let (closure, distances) = pairs.into_iter().unzip();
                 SourceVerdict::Ok { closure, distances }
             }
-            Script::Broken(p) => SourceVerdict::Unresolved { problems: vec![p.clone()] },
+            Script::Broken(p) => SourceVerdict::Unresolved { problems: p.split('|').map(str::to_owned).collect() },
             Script::Excluded => SourceVerdict::Excluded { reason: "is not in ExclusiveArch".to_owned() },
             Script::Unknown => SourceVerdict::Unknown,
         };
@@ -770,6 +770,20 @@ impl World {
             }
             _ => None,
         })
+    }
+
+    /// Causes of a package's state that changed while the state stayed.
+    pub(crate) fn reasons(&self, name: &str) -> Vec<String> {
+        self.all(|e| match e {
+            Event::PackageReasonChanged(c) if c.package == name => Some(c.reason),
+            _ => None,
+        })
+    }
+
+    /// Why a package is in its state, as it is shown.
+    pub(crate) fn reason(&self, name: &str) -> String {
+        let (c, p) = (&self.state().collections["f99"], self.package(name));
+        koschei::engine::follow::state_reason(c, p, p.state(c.settings.track_all), |_, _| None)
     }
 
     /// How rebuilds of a package ended, in order.
