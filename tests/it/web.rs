@@ -250,7 +250,7 @@ async fn what_makes_no_sense_is_refused_in_plain_words() {
         (&longer, 400, "The address is longer than 2000 bytes"),
         ("/event/0", 400, "`0` is not the number of an event"),
         ("/event/x", 400, "`x` is not the number of an event"),
-        ("/event/999999", 404, "There is no event 999999; the log ends at 1378"),
+        ("/event/999999", 404, "There is no event 999999; the log ends at 1"),
         ("/event/18446744073709551615", 404, "There is no event 18446744073709551615"),
     ] {
         let answer = pages.get(path).await;
