@@ -143,12 +143,13 @@ impl HubState {
     /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id. What the hub was asked for is
     /// its state now and all there is to know; a message says what it was at some moment, and may leave things out.
     /// Returns what it says about its package now, where that is something else than before.
-    pub(super) fn build_changed(&mut self, e: &BuildChanged, at: Timestamp, asked: bool) -> Changed {
+    pub(super) fn build_changed(&mut self, e: &BuildChanged, heard_at: Timestamp, asked: bool) -> Changed {
         // A build nobody spoke of before is in no tag, so that nothing depends on it yet.
         let before = self.builds.get(&e.build_id).map(real_outcome);
         let nvr = Nvr { name: e.name.clone(), version: e.version.clone(), release: e.release.clone() };
-        let build = self.builds.entry(e.build_id).or_insert_with(|| Build::seen(nvr.clone(), at));
-        let renamed = build.named(nvr, at, asked);
+        let build = self.builds.entry(e.build_id).or_insert_with(|| Build::seen(nvr.clone(), heard_at));
+        // Its times are those of the build, which may be long before it got this name.
+        let renamed = build.named(nvr, heard_at, asked);
         if !asked && build.state.is_some() && e.state == BuildState::Building && e.old.is_none() {
             // The first message of a build, overtaken by a later one.
             return Changed { renamed, outcome: None };

@@ -154,9 +154,8 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
 /// the last two with a result (whether a package started to fail shows in the last but one). The same of the last sources each, so
 /// that what one of them did is still known when it is the newest again.
 fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
-    let real = |e: &Evidence| matches!(e.kind, EvidenceKind::Real(_));
     let mut needed: Vec<usize> = list.iter().rposition(Evidence::is_base).into_iter().collect();
-    needed.extend(list.iter().rposition(real));
+    needed.extend(list.iter().rposition(is_real));
     let results = |of: &dyn Fn(&Evidence) -> bool| -> Vec<usize> {
         let ended = |e: &Evidence| e.outcome.is_some_and(Outcome::is_complete);
         list.iter().enumerate().rev().filter(|(_, e)| ended(e) && of(e)).map(|(i, _)| i).take(2).collect()
@@ -166,11 +165,15 @@ fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
     for e in list.iter().rev() {
         if sources.len() < SOURCES_KEPT && !sources.contains(&&e.source) {
             sources.push(&e.source);
-            needed.extend(list.iter().rposition(|x| real(x) && x.source == e.source));
+            needed.extend(list.iter().rposition(|x| is_real(x) && x.source == e.source));
             needed.extend(results(&|x| x.source == e.source));
         }
     }
     list.iter().enumerate().position(|(i, e)| !(e.running || e.is_same(new) || needed.contains(&i)))
+}
+
+const fn is_real(e: &Evidence) -> bool {
+    matches!(e.kind, EvidenceKind::Real(_))
 }
 
 /// Gives a renamed build's evidence, its own and that of rebuilds of its source, the name it has now.
@@ -191,7 +194,7 @@ pub(super) fn rename(list: &mut [Evidence], build: &Build, id: BuildId) {
 /// Gives a rebuild the name its source's build has now: it may have been made under another, and a draft's source package never has the
 /// draft's mark.
 pub(super) fn name(list: &[Evidence], new: &mut Evidence) {
-    let real = || list.iter().rev().filter(|e| matches!(e.kind, EvidenceKind::Real(_)));
+    let real = || list.iter().rev().filter(|e| is_real(e));
     let exact = real().find(|e| e.source == new.source);
     let other = || real().find(|e| e.former.contains(&new.source) || without_draft(&e.source) == new.source);
     if let Some(known) = exact.or_else(other).filter(|_| !new.source.is_empty()) {
@@ -200,19 +203,22 @@ pub(super) fn name(list: &[Evidence], new: &mut Evidence) {
     }
 }
 
-/// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is.
-/// A scratch rebuild shares the fate of the real build with the same source.
+/// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is. All builds of one source share its fate: a
+/// scratch rebuild that of the real build, and a build that was deleted that of another one of its name, which was imported for it.
 pub fn withdraw(list: &mut [Evidence], tagged: impl Fn(BuildId) -> bool) {
     for e in list.iter_mut() {
         if let EvidenceKind::Real(build) = e.kind {
             e.withdrawn = !tagged(build);
         }
     }
+    let there: Vec<SmolStr> = list.iter().filter(|e| is_real(e) && !e.withdrawn).map(|e| e.source.clone()).collect();
+    for e in list.iter_mut().filter(|e| is_real(e)) {
+        e.withdrawn &= !there.contains(&e.source);
+    }
     for i in 0..list.len() {
         if matches!(list[i].kind, EvidenceKind::Scratch(_)) {
             let source = &list[i].source;
-            let is_real = |e: &&Evidence| matches!(e.kind, EvidenceKind::Real(_));
-            let mut of_source = list.iter().filter(is_real).filter(|e| e.source == *source).peekable();
+            let mut of_source = list.iter().filter(|e| is_real(e) && e.source == *source).peekable();
             list[i].withdrawn = of_source.peek().is_some() && of_source.all(|e| e.withdrawn);
         }
     }

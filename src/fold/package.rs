@@ -208,7 +208,7 @@ impl Package {
         let is_real = |e: &Evidence, id: BuildId| e.kind == EvidenceKind::Real(id);
         let real = self.latest.as_ref().and_then(|l| self.evidence.iter().rposition(|e| is_real(e, l.build)));
         let rank = move |i: usize, e: &Evidence| match (&self.latest, e.kind) {
-            (Some(l), EvidenceKind::Real(id)) if l.build == id => 1,
+            (Some(l), EvidenceKind::Real(id)) if l.build == id || e.source == l.source => 1,
             (Some(l), EvidenceKind::Scratch(_)) if e.source == l.source => 0,
             // Of what it was is not known: of what was the newest at that time.
             (_, EvidenceKind::Scratch(_)) if e.source.is_empty() && real.is_some_and(|real| i > real) => 0,

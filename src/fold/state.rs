@@ -226,7 +226,7 @@ impl State {
                 self.refresh(&t.hub, &t.tag, &t.name);
             }
             Event::BuildChanged(b) => {
-                let changed = self.hub_mut(&b.hub).build_changed(b, e.occurred_at, e.source.asked_hub());
+                let changed = self.hub_mut(&b.hub).build_changed(b, e.recorded_at, e.source.asked_hub());
                 if changed.renamed {
                     self.build_renamed(&b.hub, b.build_id);
                 }
@@ -395,7 +395,10 @@ impl State {
             (Some((l, build)), _) => {
                 let source = build.source();
                 package.latest = Some(Latest { build: l.build, source: source.clone(), at: l.at });
-                let known = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
+                let real = |e: &&Evidence| matches!(e.kind, EvidenceKind::Real(_));
+                let same = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
+                // Another build of the very source: where that was built, this one is measured from.
+                let known = same.or_else(|| package.evidence.iter().rev().filter(real).find(|e| e.source == source));
                 let new = Evidence {
                     kind: EvidenceKind::Real(l.build),
                     hub: None,
@@ -466,7 +469,9 @@ impl State {
     }
 }
 
-/// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged.
+/// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged. One that was deleted was
+/// complete; it is in no tag, and so counts only where another of its source is.
 pub(super) fn real_outcome(build: &Build) -> Option<Outcome> {
-    (build.built_here() && build.state == Some(BuildState::Complete)).then_some(Outcome::Ok)
+    let built = matches!(build.state, Some(BuildState::Complete | BuildState::Deleted));
+    (build.built_here() && built).then_some(Outcome::Ok)
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cases::{OLD, f};
+use crate::recorded::koschei;
 use crate::story::{HOUR, World, ok};
 use crate::tiny::{MetaFile, pkg, primary_xml, write_repo};
 use crate::{feed, story};
@@ -157,6 +158,25 @@ impl Ingested {
 fn case(name: &str) -> (PathBuf, Vec<String>) {
     let dir = feed::recorded("cases/service").join(name);
     (dir.join("archive"), feed::lines(&dir.join("events.jsonl")))
+}
+
+/// By the programs themselves: the case goes in, and a person asks why.
+#[test]
+fn people_are_told_that_the_buildroot_has_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, _) = case("buildroot-override");
+    let (db, from) = (dir.path().join("koschei.db"), archive.with_file_name("events.jsonl"));
+    let text = |p: &Path| p.to_str().unwrap().to_owned();
+    let out = koschei(&["ingest", "--from", &text(&from), "--archive", &text(&archive), "--db", &text(&db)]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let why = String::from_utf8(koschei(&["why", "foo", "--db", &text(&db)]).stdout).unwrap();
+    let said = "the buildroot has foo-2-1.fc99, which is not the collection's own; foo-1-1.fc99 is what is resolved and rebuilt";
+    assert!(why.contains(said), "{why}");
+    let status = koschei(&["status", "--json", "--db", &text(&db)]).stdout;
+    let status: Value = serde_json::from_slice(&status).unwrap();
+    let verdict =
+        &status["packages"].as_array().unwrap().iter().find(|p| p["package"] == "foo").unwrap()["verdicts"][0];
+    assert_eq!((&verdict["source"], &verdict["buildroot_has"]), (&json!("1-1.fc99"), &json!("2-1.fc99")));
 }
 
 /// `foo-2` is a buildroot override: in the build tag, not in the collection.
@@ -331,6 +351,29 @@ fn what_a_source_did_is_known_when_it_returns(#[case] steps: &[&str]) {
     w.sound();
 }
 
+/// Deleted, and imported for it under a number of its own: the import says nothing, what was known of the source still does.
+#[test]
+fn what_a_source_did_is_known_when_it_was_deleted_and_imported() {
+    let mut w = f(Policy::default());
+    w.real("f99", "foo-1-1");
+    w.repo(1, &[ok("foo-1-1", OLD)]);
+    w.untag("f99", "foo-1-1");
+    w.build_state("foo-1-1", 2);
+    assert_eq!(w.is("foo"), PackageState::Unknown, "there is none of it");
+    let imported = json!({"build_id": 4711, "name": "foo", "version": "1", "release": "1", "attribute": "state", "old": null, "new": 1, "task_id": null, "instance": "primary"});
+    w.send("build.state.change", imported);
+    w.send(
+        "tag",
+        json!({"tag": "f99", "build_id": 4711, "name": "foo", "version": "1", "release": "1", "instance": "primary"}),
+    );
+    let p = w.package("foo");
+    assert_eq!((p.latest.as_ref().unwrap().build.0, p.base().unwrap().repo.unwrap().0), (4711, 1));
+    assert_eq!(w.is("foo"), PackageState::Ok, "it was built here once");
+    w.rebuild(1, "foo-1-1", "FAILED", 1);
+    assert_eq!(w.is("foo"), PackageState::Failing);
+    w.sound();
+}
+
 /// However many rebuilds another source had meanwhile.
 #[test]
 fn what_a_source_did_is_known_after_many_rebuilds_of_another() {
@@ -391,11 +434,16 @@ fn a_rename_takes_along_what_was_found_out(
 }
 
 /// No draft at all: somebody gave the build another name in the hub's tables.
-#[test]
-fn any_name_may_change() {
+#[rstest]
+fn any_name_may_change(#[values("tag", "untag", "build")] told: &str) {
     let mut w = failing();
+    w.tag("f98", "foo-1-1");
     w.called("foo-1-1", "foo-1-2");
-    w.tag("f99-candidate", "foo-1-2");
+    match told {
+        "tag" => w.tag("f99-candidate", "foo-1-2"),
+        "untag" => w.untag("f98", "foo-1-2"),
+        _ => w.built("foo-1-2"),
+    }
     assert_eq!(
         (w.package("foo").latest.as_ref().unwrap().source.as_str(), w.is("foo")),
         ("1-2", PackageState::Failing)
