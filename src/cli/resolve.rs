@@ -26,6 +26,7 @@ use super::FOUND;
 use super::repos::{self, RepoArg};
 use super::sources::{self, Source};
 use crate::koji::SourcesError;
+use crate::model::arch::{UnknownArch, check_name};
 use crate::model::{Class, Classified};
 use crate::repodata::{DependencyError, RepoContent, RepoDir, RepodataError, SrpmError, complete_merged};
 use crate::resolve::{GroupVerdict, Mode, PkgId, Prepared, Resolution, ResolveError, Solvers, Universe};
@@ -199,6 +200,9 @@ pub enum ResolveCliError {
         /// Both architectures.
         arches: String,
     },
+    /// `--arch` names none.
+    #[error("choose the architecture: {0}")]
+    UnknownArch(UnknownArch),
     /// The file with the BuildRequires.
     #[error(transparent)]
     Sources(#[from] SourcesError),
@@ -238,6 +242,7 @@ impl Classified for ResolveCliError {
             Self::NoGroupFile { .. }
             | Self::NoGroup { .. }
             | Self::Arches { .. }
+            | Self::UnknownArch(_)
             | Self::NoPackage { .. }
             | Self::Capability(_) => Class::Rejected,
         }
@@ -323,7 +328,10 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
 }
 
 fn arch(args: &ResolveArgs) -> Result<String, ResolveCliError> {
-    args.arch.clone().map_or_else(|| repos::default_arch(&args.repo), Ok)
+    let Some(arch) = &args.arch else { return repos::default_arch(&args.repo) };
+    check_name(arch, &[]).map_err(ResolveCliError::UnknownArch)?;
+    // Koji's name of the family; packages of it are armv7hl.
+    Ok(if arch == "armhfp" { "armv7hl" } else { arch }.to_owned())
 }
 
 fn translate(args: &ResolveArgs, sources: &mut [Source], content: &RepoContent, arch: &str) {

@@ -65,6 +65,8 @@ impl Need {
                 }
                 condition => !condition.holds(there) && then.fulfilled(there, by),
             },
+            // Outside of a condition it means nothing.
+            Self::Node(RichOp::Else, ..) => false,
             Self::Node(op, left, right) => {
                 let (left, right) = (left.fulfilled(there, by), right.fulfilled(there, by));
                 if *op == RichOp::And { left && right } else { left || right }

@@ -68,7 +68,8 @@ impl Looker<'_> {
                 (Some(left), Some(right)) => Some(left.and(right)),
                 (left, right) => left.or(right),
             },
-            RichOp::Or | RichOp::Else => Some(self.lack(left)?.and(self.lack(right)?)),
+            RichOp::Or => Some(self.lack(left)?.and(self.lack(right)?)),
+            RichOp::Else => self.lack_one(rich),
             RichOp::If => {
                 let (condition, otherwise) = condition(right);
                 match (self.there(condition), otherwise) {
@@ -143,7 +144,11 @@ fn shown(one: &Rich) -> String {
     match one {
         Rich::Plain(dependency) => dependency.to_string(),
         Rich::Node(op, left, right) => {
-            let word = if *op == RichOp::With { "with" } else { "without" };
+            let word = match op {
+                RichOp::With => "with",
+                RichOp::Without => "without",
+                _ => "else",
+            };
             format!("({} {word} {})", shown(left), shown(right))
         }
     }

@@ -250,6 +250,26 @@ fn long_chains(#[values("or", "and", "with", "if", "unless", "without")] op: &st
     }
 }
 
+/// `else` outside of a condition is read by libsolv, and found to be provided by nothing.
+#[rstest]
+#[case("(a else b)", false)]
+#[case("(a or (a else b))", true)]
+#[case("(none or (a else b))", false)]
+#[case("(none if a else b)", false)]
+#[case("(none if gone else b else a)", false)]
+#[case("(none if gone else b)", true)]
+#[case("(a if (a else b))", true)]
+fn else_without_a_condition(#[case] rich: &str, #[case] expected: bool) {
+    let packages = [pkg("p-1-1.noarch").requires(&[rich, "a"]), pkg("a-1-1.noarch"), pkg("b-1-1.noarch")];
+    let universe = Universe::load(Arc::new(content(&packages)), "x86_64").unwrap();
+    for mode in [Mode::Two, Mode::Joint] {
+        for solvers in [Solvers::Both, Solvers::Libsolv] {
+            let answer = universe.prepare_with(&[""; 0], mode, solvers).unwrap().resolver().resolve(&["p"]);
+            assert_eq!(answer.ok, expected, "{solvers:?} {:?}", answer.problems);
+        }
+    }
+}
+
 /// A path with a version is fulfilled by whoever owns the file, whatever its version, as for libsolv; also by one that only the full list has.
 #[rstest]
 fn versioned_paths(#[values("/bin/sh >= 1", "/usr/share/x = 7-1", "(/usr/share/x >= 1 or none)")] path: &str) {

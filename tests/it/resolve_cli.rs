@@ -136,6 +136,8 @@ fn raw_requirements_of_the_hub() {
 #[case::unknown_package(&format!("{KOJI} --packages nothing-1-1"), "find source package nothing-1-1: not in")]
 #[case::near_package(&format!("{KOJI} --packages bahs-5.2.32-2.fc99"), "; did you mean bash-5.2.32-2.fc99")]
 #[case::only_a_name(&format!("{KOJI} --packages bash"), "; did you mean bash-5.")]
+#[case::unknown_arch(&format!("{KOJI} --arch x86_46"), "choose the architecture: `x86_46` is no architecture; did you mean `x86_64`?")]
+#[case::no_arch(&format!("{KOJI} --arch toaster"), "choose the architecture: `toaster` is no architecture")]
 #[case::no_repo(
     "--repo DATA/koji --buildrequires DATA/koji/buildrequires.jsonl",
     "name the directory that holds repodata/"
@@ -244,6 +246,7 @@ fn what_rich_build_requirements_lack(#[case] text: &str, #[case] expected: &str)
 #[case("--explain b-1-1 --jsonl", 0)]
 #[case("--who-needs gcc", 0)]
 #[case("--packages x-1-1", 3)]
+#[case("--arch aarhc64", 3)]
 fn exit_statuses(#[case] words: &str, #[case] expected: i32) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let line = format!(

@@ -220,7 +220,9 @@ impl<'u> Providers<'u> {
                 let right = self.rich(right);
                 left.into_iter().filter(|p| right.binary_search(p).is_err()).collect()
             }
-            RichOp::And | RichOp::Or | RichOp::Else => union(left, self.rich(right)),
+            RichOp::And | RichOp::Or => union(left, self.rich(right)),
+            // Outside of a condition it means nothing; libsolv reads it and finds nothing for it.
+            RichOp::Else => Vec::new(),
             RichOp::If | RichOp::Unless => match &**right {
                 Rich::Node(RichOp::Else, _, alternative) => union(left, self.rich(alternative)),
                 _ => left,
