@@ -4,38 +4,56 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::resolve::{ResolveArgs, ResolveCliError};
-use crate::repodata::{Member, RepoContent, RepoDir, load_groups, load_merged};
+use crate::repodata::{Member, RepoContent, RepoDir, RepodataError, load_groups, load_merged};
 use crate::resolve::{Priority, ResolveError, Universe};
 
 /// Architectures Koji names repositories after.
 const ARCHES: [&str; 9] = ["aarch64", "armhfp", "i386", "i686", "ppc64le", "riscv64", "s390x", "x86_64", "noarch"];
-/// What separates the directory from the priority.
+/// What separates the directory from the options, and these from each other.
 const PRIORITY: &str = ",priority=";
+const HOTFIXES: &str = ",module_hotfixes=";
 
-/// `--repo DIR[,priority=N]`.
+/// `--repo DIR[,priority=N][,module_hotfixes=1]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RepoArg {
     /// The directory that holds `repodata/`.
     pub path: PathBuf,
     /// How much its packages are preferred.
     pub priority: Priority,
+    /// Its packages count whatever modules say.
+    pub module_hotfixes: bool,
 }
 
 impl FromStr for RepoArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (path, priority) = match text.rsplit_once(PRIORITY) {
-            None => (text, Priority::default()),
-            Some((path, number)) => {
-                let wrong = |_| format!("priority `{number}` is not a number; the lower one wins, the default is 99");
-                (path, Priority(number.parse().map_err(wrong)?))
+        let (mut path, mut priority, mut module_hotfixes) = (text, None, None);
+        loop {
+            let (at_priority, at_hotfixes) = (path.rsplit_once(PRIORITY), path.rsplit_once(HOTFIXES));
+            match (at_priority, at_hotfixes) {
+                (Some((rest, number)), _) if !number.contains(HOTFIXES) && priority.is_none() => {
+                    let wrong =
+                        |_| format!("priority `{number}` is not a number; the lower one wins, the default is 99");
+                    priority = Some(Priority(number.parse().map_err(wrong)?));
+                    path = rest;
+                }
+                (_, Some((rest, value))) if !value.contains(PRIORITY) && module_hotfixes.is_none() => {
+                    module_hotfixes = Some(match value {
+                        "1" | "true" => true,
+                        "0" | "false" => false,
+                        _ => return Err(format!("module_hotfixes is 1 or 0, not `{value}`")),
+                    });
+                    path = rest;
+                }
+                _ => break,
             }
-        };
+        }
+        let (priority, module_hotfixes) = (priority.unwrap_or_default(), module_hotfixes.unwrap_or(false));
         if path.is_empty() {
             return Err("a directory is missing".to_owned());
         }
-        Ok(Self { path: path.into(), priority })
+        Ok(Self { path: path.into(), priority, module_hotfixes })
     }
 }
 
@@ -48,7 +66,10 @@ pub(super) fn shown(repos: &[RepoArg]) -> String {
 /// Opens all of them. Their own groups are not read where a group file is given.
 pub(super) fn open(args: &ResolveArgs, repos: &[RepoArg]) -> Result<Vec<RepoDir>, ResolveCliError> {
     let groups = args.group_file.is_none();
-    let open = |repo: &RepoArg| RepoDir::open(&repo.path).map(|dir| if groups { dir } else { dir.without_groups() });
+    let open = |repo: &RepoArg| {
+        let dir = RepoDir::open(&repo.path)?.with_module_hotfixes(repo.module_hotfixes);
+        Ok::<_, RepodataError>(if groups { dir } else { dir.without_groups() })
+    };
     Ok(repos.iter().map(open).collect::<Result<_, _>>()?)
 }
 
@@ -109,6 +130,9 @@ pub(super) fn build_group(
     content: &RepoContent,
 ) -> Result<Vec<Member>, ResolveCliError> {
     let read;
+    for problem in &content.module_problems {
+        eprintln!("warning: what a repository says about modules is passed over: failed to {problem}");
+    }
     for problem in &content.group_problems {
         eprintln!("warning: a repository's own groups are passed over: failed to {problem}");
     }
@@ -150,12 +174,23 @@ mod tests {
     #[case("a,b,priority=-1", "a,b", -1)]
     #[case("a,priority=1,priority=2", "a,priority=1", 2)]
     fn arguments(#[case] text: &str, #[case] path: &str, #[case] priority: i32) {
-        assert_eq!(text.parse(), Ok(RepoArg { path: path.into(), priority: Priority(priority) }));
+        let expected = RepoArg { path: path.into(), priority: Priority(priority), module_hotfixes: false };
+        assert_eq!(text.parse(), Ok(expected));
+    }
+
+    #[rstest]
+    #[case("a,module_hotfixes=1", 99)]
+    #[case("a,module_hotfixes=1,priority=5", 5)]
+    #[case("a,priority=5,module_hotfixes=true", 5)]
+    fn hotfixes(#[case] text: &str, #[case] priority: i32) {
+        let expected = RepoArg { path: "a".into(), priority: Priority(priority), module_hotfixes: true };
+        assert_eq!(text.parse(), Ok(expected));
     }
 
     #[rstest]
     #[case("", "a directory is missing")]
     #[case(",priority=1", "a directory is missing")]
+    #[case("a,module_hotfixes=yes", "module_hotfixes is 1 or 0, not `yes`")]
     #[case("a,priority=high", "priority `high` is not a number; the lower one wins, the default is 99")]
     fn wrong_arguments(#[case] text: &str, #[case] error: &str) {
         assert_eq!(text.parse::<RepoArg>(), Err(error.to_owned()));

@@ -51,8 +51,8 @@ const WAITING_MAX: usize = 32;
 )]
 pub struct ResolveArgs {
     /// Directory of the binary repository (the one that holds repodata/); may be repeated. Of several the one with the lower
-    /// priority wins; the default is 99
-    #[arg(long, value_name = "DIR[,priority=N]", required = true)]
+    /// priority wins; the default is 99. With module_hotfixes=1 its packages count whatever modules say
+    #[arg(long, value_name = "DIR[,priority=N][,module_hotfixes=1]", required = true)]
     pub repo: Vec<RepoArg>,
     /// Directory of a repository of source packages; their requires are the BuildRequires
     #[arg(long, value_name = "DIR", required_unless_present_any = ["buildrequires", "srpm"])]

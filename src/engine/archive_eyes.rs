@@ -130,6 +130,9 @@ impl ArchiveEyes {
         };
         let content = content.map_err(unreadable)?;
         stage!("parsed", repo = unit.repo, arch = unit.arch);
+        for problem in &content.module_problems {
+            tracing::warn!(repo = %unit.repo, arch = unit.arch, problem, "what the repository says about modules is passed over");
+        }
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let spelled = spelled(&content, unit.arch);

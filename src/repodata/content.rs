@@ -10,6 +10,7 @@ use super::comps::Groups;
 use super::dependency::Dependency;
 use super::error::RepodataError;
 use super::limits::Limits;
+use super::modules::ModuleFilter;
 use super::oddity::Oddities;
 use crate::model::{Evr, Nevra};
 
@@ -109,6 +110,11 @@ pub struct RepoContent {
     pub group_problems: Vec<String>,
     /// What was passed over in its packages.
     pub oddities: Oddities,
+    /// Packages that were left out because their module's stream is not active, or because an active one has their name: what each is,
+    /// and what it provides.
+    pub filtered: Vec<(Nevra, Vec<Dependency>)>,
+    /// Documents about modules that could not be read.
+    pub module_problems: Vec<String>,
 }
 
 impl RepoContent {
@@ -144,6 +150,8 @@ impl RepoContent {
         let starts = std::mem::take(&mut other.starts);
         self.starts.extend(std::iter::once(0).chain(starts).map(|start| before + start));
         self.group_problems.append(&mut other.group_problems);
+        self.filtered.append(&mut other.filtered);
+        self.module_problems.append(&mut other.module_problems);
         match (&mut self.groups, other.groups.take()) {
             (Some(own), Some(groups)) => own.join(groups),
             (own @ None, groups) => *own = groups,
@@ -185,6 +193,21 @@ impl RepoContent {
     pub fn build_requires(&self, package: &Package) -> Vec<String> {
         let all = package.requires.iter().map(|r| self.dependency(r.dep));
         all.filter(|d| !d.name.starts_with("rpmlib(")).map(ToString::to_string).collect()
+    }
+
+    /// Leaves out the packages that modules hide. Only before this is merged with others.
+    pub(super) fn filter(&mut self, filter: &ModuleFilter) {
+        let packages = std::mem::take(&mut self.packages);
+        for package in packages {
+            let nevra = package.nevra();
+            let provides = || package.provides.iter().map(|dep| self.dependency(*dep));
+            if filter.hides(&nevra.to_string(), &package.name, provides().map(|d| d.name.as_str())) {
+                let provides = provides().cloned().collect();
+                self.filtered.push((nevra, provides));
+            } else {
+                self.packages.push(package);
+            }
+        }
     }
 
     pub(super) fn push(&mut self, package: Package) {

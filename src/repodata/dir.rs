@@ -14,6 +14,7 @@ use super::content::RepoContent;
 use super::error::RepodataError;
 use super::koji::{self, RepoInfo};
 use super::limits::Limits;
+use super::modules::Modules;
 use super::repomd::{Metadata, Repomd};
 use super::rich::Rich;
 use super::{chunks, filelists, primary};
@@ -26,6 +27,7 @@ pub struct RepoDir {
     repomd: Repomd,
     limits: Limits,
     groups: bool,
+    module_hotfixes: bool,
 }
 
 impl RepoDir {
@@ -50,7 +52,7 @@ impl RepoDir {
             other => other?,
         };
         let repomd = Repomd::parse(bytes.as_slice(), &file.display().to_string(), &limits)?;
-        Ok(Self { path, repomd, limits, groups: true })
+        Ok(Self { path, repomd, limits, groups: true, module_hotfixes: false })
     }
 
     /// The index.
@@ -132,6 +134,22 @@ impl RepoDir {
         let reader = self.unpack_to(self.limits.small_file_bytes, entry, &packed, &file)?;
         let bytes = compression::read_all(reader, &file)?;
         Groups::parse(bytes.as_slice(), &file, &self.limits).map(Some)
+    }
+
+    /// Its packages count whatever modules say (dnf's `module_hotfixes`).
+    #[must_use]
+    pub fn with_module_hotfixes(mut self, hotfixes: bool) -> Self {
+        self.module_hotfixes = hotfixes;
+        self
+    }
+
+    /// The modules of the repository, none when `repomd.xml` names no such file.
+    fn modules(&self) -> Result<Modules, RepodataError> {
+        let Some(entry) = self.repomd.find("modules") else { return Ok(Modules::default()) };
+        let (packed, file) = self.fetch(entry)?;
+        let reader = self.unpack_to(self.limits.small_file_bytes, entry, &packed, &file)?;
+        let bytes = compression::read_all(reader, &file)?;
+        Ok(Modules::parse(&String::from_utf8_lossy(&bytes), &file))
     }
 
     fn find(&self, kind: &'static str) -> Result<&Metadata, RepodataError> {
@@ -224,6 +242,20 @@ pub fn complete_merged<'a>(
             Err(error) => content.group_problems.push(error.whole()),
         }
         content.finish();
+    }
+    let mut modules = Modules::default();
+    for dir in dirs {
+        match dir.modules() {
+            Ok(own) => modules.join(own),
+            Err(error) => modules.problems.push(error.whole()),
+        }
+    }
+    if let Some(filter) = modules.filter() {
+        let subject = dirs.iter().zip(&mut parts).filter(|(dir, _)| !dir.module_hotfixes);
+        subject.for_each(|(_, content)| content.filter(&filter));
+    }
+    if let Some(first) = parts.first_mut() {
+        first.module_problems = modules.problems;
     }
     let names = dirs.iter().map(|dir| dir.path.display().to_string());
     RepoContent::merge(names.zip(parts), &dirs.first().map_or_else(Limits::default, |dir| dir.limits))

@@ -24,6 +24,7 @@ mod error;
 pub mod filelists;
 pub mod koji;
 mod limits;
+mod modules;
 mod oddity;
 pub mod primary;
 mod repomd;
@@ -43,6 +44,7 @@ pub use dir::{
 };
 pub use error::RepodataError;
 pub use limits::Limits;
+pub use modules::{ModuleFilter, Modules};
 pub use oddity::{Oddities, Oddity};
 pub use repomd::{Metadata, Repomd};
 pub use rich::{RICH_CLAUSES_MAX, RICH_DEPTH_MAX, RICH_TERMS_MAX, RICH_TREE_MAX, Rich, RichOp};

@@ -9,7 +9,7 @@ use super::distance::Distances;
 use super::error::ResolveError;
 use super::explain::Explainer;
 use super::member::GroupMember;
-use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish};
+use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish, overlap};
 use super::problem;
 use super::solv::Solver;
 use super::universe::{PkgId, Universe};
@@ -212,6 +212,25 @@ fn texts(problems: Vec<Vec<String>>) -> Vec<String> {
     problems.into_iter().map(|lines| lines.join("\n - ")).collect()
 }
 
+/// Which packages would have provided something, had modules not hidden them: the end of a text.
+fn filtered(dependency: &Dependency, universe: &Universe) -> String {
+    let hidden = universe.content().filtered.iter();
+    let fits = |(nevra, provides): &&(crate::model::Nevra, Vec<Dependency>)| {
+        let by_name = dependency.relation.is_none() && nevra.name == dependency.name;
+        by_name || provides.iter().any(|provide| overlap(provide, dependency)) || itself(nevra, dependency)
+    };
+    let names: Vec<String> = hidden.filter(fits).take(FILTERED_SHOWN_MAX).map(|(nevra, _)| nevra.to_string()).collect();
+    if names.is_empty() { String::new() } else { format!("; filtered by modules: {}", names.join(", ")) }
+}
+
+fn itself(nevra: &crate::model::Nevra, dependency: &Dependency) -> bool {
+    let own = format!("{} = {}", nevra.name, nevra.evr);
+    Dependency::parse(&own).is_ok_and(|own| overlap(&own, dependency))
+}
+
+/// Packages named in a text.
+const FILTERED_SHOWN_MAX: usize = 5;
+
 /// Wishes kept per resolver. The lists of a distribution have some 60,000 different BuildRequires.
 const KNOWN_MAX: usize = 200_000;
 
@@ -293,7 +312,8 @@ impl Resolver<'_> {
             let text = text.as_ref();
             match &**wish {
                 Ok((dependency, wish)) if wish.is_empty() && !dependency.is_rich() => {
-                    answer.problems.push(format!("no package found for build requirement {text}"));
+                    let filtered = filtered(dependency, prepared.universe);
+                    answer.problems.push(format!("no package found for build requirement {text}{filtered}"));
                 }
                 Ok((_, wish)) if wish.is_empty() && prepared.mode == Mode::Joint => {
                     answer.skipped.push(text.to_owned());

@@ -125,3 +125,23 @@ fn a_missing_member_is_passed_over_a_broken_one_is_not() {
     let (verdict, _) = group(&packages, "<packagereq>z</packagereq>", "x86_64", Mode::Two);
     assert!(!verdict.ok, "{verdict:?}");
 }
+
+#[test]
+fn case_modular() {
+    let case = "--repo DATA/cases/modular/repo HOTFIX --buildrequires DATA/cases/modular/br.jsonl --jsonl";
+    for (mode, solver) in [("two", "both"), ("two", "libsolv"), ("joint", "both")] {
+        let case = format!("{case} --mode {mode} --solver {solver}");
+        let out = run(&case.replace(" HOTFIX", "")).unwrap();
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0]["closure"], serde_json::json!(["webd-0:1-1.x86_64"]), "the default stream");
+        assert_eq!(lines[1]["closure"], serde_json::json!(["other-0:5-1.x86_64"]), "no stream is enabled");
+        assert_eq!(
+            lines[2]["problems"],
+            serde_json::json!([
+                "no package found for build requirement webd = 2; filtered by modules: webd-0:2-1.x86_64"
+            ])
+        );
+        let hotfix = run(&case.replace(" HOTFIX", ",module_hotfixes=1")).unwrap();
+        assert!(hotfix.contains("webd-0:2-1.x86_64") && hotfix.contains("other-0:9-1.x86_64"), "{hotfix}");
+    }
+}

@@ -65,10 +65,9 @@ struct Report<'a> {
 pub(super) fn run(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Result<(), ResolveCliError> {
     let arch = super::arch(args)?;
     let sources = Arc::new(sources::read(args, &arch)?);
-    let earlier = args
-        .against
-        .iter()
-        .map(|path| vec![RepoArg { path: path.clone(), priority: crate::resolve::Priority::default() }]);
+    let earlier = args.against.iter().map(|path| {
+        vec![RepoArg { path: path.clone(), priority: crate::resolve::Priority::default(), module_hotfixes: false }]
+    });
     let generations = earlier.chain(std::iter::once(args.repo.clone()));
     let loaded = generations.map(|repos| load(args, &repos, &sources, &arch)).collect::<Result<Vec<Loaded>, _>>()?;
     let mut prepared: Vec<Prepared<'_>> = Vec::with_capacity(loaded.len());
