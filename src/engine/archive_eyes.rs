@@ -379,7 +379,9 @@ fn assemble(
                     a.closure.iter().enumerate().map(|(i, id)| (place(id), distance(i))).collect();
                 pairs.sort_unstable();
                 let (closure, distances) = pairs.into_iter().unzip();
-                SourceVerdict::Ok { closure, distances }
+                let mut erased: Vec<u32> = a.erased.iter().map(&place).collect();
+                erased.sort_unstable();
+                SourceVerdict::Ok { closure, distances, erased }
             }
         };
         let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);

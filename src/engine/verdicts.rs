@@ -30,6 +30,9 @@ pub enum SourceVerdict {
         closure: Vec<u32>,
         /// Distance of each (0: not reached).
         distances: Vec<u8>,
+        /// Indexes of the build group's packages that are not in `closure`, ascending: erased or replaced for a requirement.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        erased: Vec<u32>,
     },
     /// They do not.
     Unresolved {
@@ -188,7 +191,9 @@ impl Closures {
         let table = unit.packages.iter().map(|p| parse_nevra(p)).collect::<Result<Vec<_>, _>>()?;
         let inside = |list: &[u32]| list.iter().all(|i| (*i as usize) < table.len());
         let sound = unit.sources.values().all(|s| match &s.verdict {
-            SourceVerdict::Ok { closure, distances } => inside(closure) && distances.len() == closure.len(),
+            SourceVerdict::Ok { closure, distances, erased } => {
+                inside(closure) && distances.len() == closure.len() && inside(erased)
+            }
             _ => true,
         });
         if !sound || !inside(&unit.group) {
@@ -218,7 +223,16 @@ impl Closures {
     /// Indexes and distances of a resolving source package.
     pub(super) fn closure(&self, package: &str) -> Option<(&[u32], &[u8])> {
         match &self.unit.sources.get(package)?.verdict {
-            SourceVerdict::Ok { closure, distances } => Some((closure, distances)),
+            SourceVerdict::Ok { closure, distances, .. } => Some((closure, distances)),
+            _ => None,
+        }
+    }
+
+    /// What the build group brought and a resolving source package would have to do without, sorted; `None` when it does not resolve
+    /// here.
+    pub fn erased(&self, package: &str) -> Option<Vec<&Nevra>> {
+        match &self.unit.sources.get(package)?.verdict {
+            SourceVerdict::Ok { erased, .. } => Some(erased.iter().map(|index| &self.table[*index as usize]).collect()),
             _ => None,
         }
     }

@@ -1,7 +1,13 @@
 //! Mode two, as mock passes `--allowerasing`: what the build group brought goes where a BuildRequires cannot be had with it.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use koschei::engine::archive_eyes::ArchiveEyes;
+use koschei::engine::eyes::{Eyes, Unit};
+use koschei::engine::verdicts::Closures;
+use koschei::koji::Archive;
+use koschei::model::{Hub, RepoId};
 use koschei::resolve::{Handover, Mode, Resolution, Universe};
 use rstest::rstest;
 use serde_json::Value;
@@ -41,6 +47,40 @@ fn explain_says_for_what() {
     assert_eq!(lines.lines().count(), 7);
 }
 
+/// What is kept of a resolution says it, too; what was kept before there was anything to say is read as it was.
+#[test]
+fn verdicts_that_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases/resolve/allowerasing");
+    let arch = dir.path().join("repos/build/1/x86_64");
+    std::fs::create_dir_all(arch.join("repodata")).unwrap();
+    for file in std::fs::read_dir(case.join("repo/repodata")).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), arch.join("repodata").join(file.file_name())).unwrap();
+    }
+    std::fs::write(arch.join("../repo.json"), r#"{"id": 1, "tag": "build", "event_id": 1}"#).unwrap();
+    std::fs::write(arch.join("pkglist"), "toplink/packages/dm/1/1/noarch/dm-1-1.noarch.rpm\n").unwrap();
+    let rpm =
+        r#"{"arch": "ARCH", "build_id": 1, "epoch": null, "name": "dm", "version": "1", "release": "1", "id": 1}"#;
+    let list: String = ["src", "noarch"].iter().map(|arch| rpm.replace("ARCH", arch) + "\n").collect();
+    std::fs::write(arch.join("rpmlist.jsonl"), list).unwrap();
+    let source = r#"{"nvr": "dm-1-1", "name": "dm", "requires": ["device-mapper"]}"#;
+    std::fs::write(dir.path().join("buildrequires.jsonl"), source).unwrap();
+    let hub = Hub::new("primary");
+    let mut eyes = ArchiveEyes::new(Archive::open(dir.path(), hub.clone()).unwrap(), Mode::Two, 1);
+    let unit = Unit { hub: &hub, tag: "build", repo: RepoId(1), arch: "x86_64", group: "build" };
+    let bytes = eyes.resolve(&unit).unwrap().to_bytes();
+    let names = |bytes: &[u8]| -> Vec<String> {
+        Closures::from_bytes(bytes).unwrap().erased("dm").unwrap().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(names(&bytes), ["systemd-standalone-sysusers-0:257-1.noarch"]);
+    let mut kept: Value = serde_json::from_slice(&bytes).unwrap();
+    let table = kept["packages"].as_array().unwrap().len();
+    kept["sources"]["dm"]["erased"] = serde_json::json!([table]);
+    assert!(Closures::from_bytes(kept.to_string().as_bytes()).is_err(), "outside the table");
+    kept["sources"]["dm"].as_object_mut().unwrap().remove("erased");
+    assert_eq!(names(kept.to_string().as_bytes()), [""; 0]);
+}
+
 fn ask(packages: &[Pkg], group: &[&str], requires: &[&str]) -> (Universe, Resolution) {
     let universe = Universe::load(Arc::new(content(packages)), "x86_64").unwrap();
     let group: Vec<String> = group.iter().map(|m| (*m).to_owned()).collect();
@@ -77,6 +117,17 @@ fn in_the_way(#[case] more: &[Pkg], #[case] added: &str) {
     closure.sort_unstable();
     assert_eq!(closure, expected);
     assert!(gone.contains(&"old".to_owned()), "{gone:?}");
+}
+
+/// A condition of a BuildRequires is met by the base, and what it asks for cannot be had: the condition goes. dnf 4.14 does so with
+/// `--allowerasing`, and says "conflicting requests" without.
+#[test]
+fn a_condition_is_erased() {
+    let packages = [pkg("python3-1-1.noarch"), pkg("gcc-1-1.noarch")];
+    let (universe, answer) = ask(&packages, &["python3"], &["gcc", "(missing if python3)"]);
+    assert_eq!(universe.names(&answer.closure), ["gcc-0:1-1.noarch"]);
+    assert_eq!(universe.names(&answer.erased), ["python3-0:1-1.noarch"]);
+    assert!(!ask(&packages, &["python3"], &["(missing if gcc)", "gcc"]).1.ok, "nobody may do without gcc");
 }
 
 /// A package the group brought stays although the one that asked for it is erased; its chain leads over that one.

@@ -367,7 +367,7 @@ impl Eyes for Glimpse {
             }
             let closure: Vec<u32> = (0..8).filter(|k| (u32::from(hash) >> k) & 1 == 0).collect();
             let distances = closure.iter().map(|k| u8::try_from(k % 5).unwrap()).collect();
-            SourceVerdict::Ok { closure, distances }
+            SourceVerdict::Ok { closure, distances, erased: Vec::new() }
         };
         let sources = content.iter().filter(|_| group_ok).map(|(name, source)| {
             let in_repo = Default::default();

@@ -136,7 +136,7 @@ impl Eyes for FakeEyes {
                     .collect();
                 pairs.sort_unstable();
                 let (closure, distances) = pairs.into_iter().unzip();
-                SourceVerdict::Ok { closure, distances }
+                SourceVerdict::Ok { closure, distances, erased: Vec::new() }
             }
             Script::Broken(p) => SourceVerdict::Unresolved { problems: p.split('|').map(str::to_owned).collect() },
             Script::Excluded => SourceVerdict::Excluded { reason: "is not in ExclusiveArch".to_owned() },

@@ -3,7 +3,8 @@
 //! libsolv sees every package of the group twice then, once installed and once in the repository, and never takes the second.
 //! Here each is one package that counts as installed, which comes to the same as long as all of them stay: whatever a package of
 //! the base provides is provided for good. Where one would have to go, or where libsolv's preference for updates of installed
-//! packages could matter, the question goes to libsolv.
+//! packages could matter, the question goes to libsolv. It may erase packages of the base, but gives up the rules that keep them only
+//! when others contradict them, and a contradiction is a handover here.
 
 use rustc_hash::FxHashMap;
 

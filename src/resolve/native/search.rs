@@ -90,7 +90,8 @@ impl<'g> Search<'g> {
         }
     }
 
-    /// What follows before anything is chosen. A contradiction here is a proof.
+    /// What follows before anything is chosen. A contradiction here is a proof, whatever is installed: no package of the base is
+    /// decided yet, and what would decide against one ends the search.
     fn assertions(&mut self, jobs: &[Job]) -> Result<(), End> {
         let at_level_1 = |stop| match stop {
             Stop::Conflict => End::Unsolvable,
