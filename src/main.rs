@@ -4,15 +4,18 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use koschei::cli::{Cli, run};
+use koschei::cli::{Cli, journal, run};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // What the AMQP client logs as errors reaches us as values, and is said once where it is handled.
-    let filter = EnvFilter::try_from_env("KOSCHEI_LOG").unwrap_or_else(|_| EnvFilter::new("warn,lapin=off"));
+    let said = std::env::var("KOSCHEI_LOG").ok();
+    let filter = EnvFilter::try_new(journal::filter(said.as_deref())).unwrap_or_else(|e| {
+        eprintln!("koschei: warning: KOSCHEI_LOG is not understood ({e}); warnings are shown");
+        EnvFilter::new(journal::filter(None))
+    });
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     run(Cli::parse())

@@ -113,6 +113,14 @@ fn unsafe_stands_in_the_modules_of_c_libraries() {
     }
 }
 
+/// sqlx maintains pools badly, so it must not maintain ours; `src/log/pool.rs` says why.
+#[test]
+fn pools_are_made_in_one_place() {
+    let with: Vec<_> = files("log").into_iter().filter(|p| code(p).contains("PoolOptions")).collect();
+    assert_eq!(with.len(), 1, "{with:?}");
+    assert!(with[0].ends_with("log/pool.rs"), "{with:?}");
+}
+
 #[test]
 fn migrations_come_in_pairs() {
     let names = |dialect: &str| {

@@ -36,6 +36,7 @@ pub use settings::{
 
 use super::message::Entry;
 use super::source::{MessageSource, SourceError};
+use crate::model::causes::with_causes;
 use crate::model::{Class, Classified};
 use connect::Session;
 use error::Doing;
@@ -269,7 +270,8 @@ impl Keeper {
         loop {
             let since = Instant::now();
             let Some(why) = self.pump(&mut session).await else { return };
-            tracing::warn!(error = %why, cause = %with_cause(&why), "the message broker's connection ended");
+            // Whoever fetches hears it as well, and says it.
+            tracing::debug!(error = %with_causes(&why), "the message broker's connection ended");
             self.status.send_modify(|status| status.state = State::Away(why));
             drop(session);
             if since.elapsed() >= MAX_PAUSE {
@@ -318,16 +320,11 @@ impl Keeper {
                 Err(error) => error,
             };
             refusals = if error.class() == Class::Rejected { refusals + 1 } else { 0 };
-            tracing::debug!(error = %error, cause = %with_cause(&error), attempt, "the message broker is still away");
+            tracing::debug!(error = %with_causes(&error), attempt, "the message broker is still away");
             let state = if refusals >= REFUSALS_MAX { State::Refused(error) } else { State::Away(error) };
             self.status.send_modify(|status| status.state = state);
         }
     }
-}
-
-/// The causes of an error, outermost first.
-fn with_cause(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

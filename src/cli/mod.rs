@@ -12,6 +12,7 @@ mod doctor;
 mod follow;
 pub(crate) mod history;
 mod ingest;
+pub mod journal;
 mod kerberos;
 mod live_hub;
 mod log;
@@ -198,15 +199,10 @@ pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
 }
 
 fn report(error: &CliError) {
-    eprintln!("koschei: failed to {error}");
-    let mut said = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !said.contains(&text) {
-            eprintln!("  because: {text}");
+    for (i, text) in crate::model::causes::causes(error).iter().enumerate() {
+        match i {
+            0 => eprintln!("koschei: failed to {text}"),
+            _ => eprintln!("  because: {text}"),
         }
-        said = text;
-        source = cause.source();
     }
 }

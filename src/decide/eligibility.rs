@@ -74,10 +74,12 @@ pub enum Hold {
         /// Why it was.
         because: SmolStr,
     },
-    /// An architecture it needs is overloaded.
+    /// Nobody has room for an architecture it needs.
     Load {
         /// Which.
         arches: Vec<Name>,
+        /// Those of them nobody takes tasks of: their builders are disabled or not there, which is no overload.
+        nobody: Vec<Name>,
     },
     /// The collection has as many rebuilds as it may.
     CollectionLimit,
@@ -222,7 +224,17 @@ impl fmt::Display for Hold {
             Self::Declined { because } => {
                 write!(f, "the same rebuild was turned down ({because}) and nothing has changed since")
             }
-            Self::Load { arches } => write!(f, "builders are overloaded: {}", arches.join(", ")),
+            Self::Load { arches, nobody } => {
+                let busy: Vec<&str> = arches.iter().filter(|a| !nobody.contains(a)).map(Name::as_str).collect();
+                if !busy.is_empty() {
+                    write!(f, "builders are overloaded: {}", busy.join(", "))?;
+                }
+                match (nobody.is_empty(), busy.is_empty()) {
+                    (true, _) => Ok(()),
+                    (false, true) => write!(f, "no builder is enabled and ready: {}", nobody.join(", ")),
+                    (false, false) => write!(f, "; none is enabled and ready: {}", nobody.join(", ")),
+                }
+            }
             Self::CollectionLimit => f.write_str("the collection has as many rebuilds running as it may"),
             Self::OverallLimit => f.write_str("as many rebuilds are running as may be"),
             Self::HourlyLimit { limit } => write!(f, "the hourly limit of {limit} is reached"),

@@ -16,6 +16,8 @@ use crate::model::{Hub, Name};
 
 /// A load that leaves nothing: all capacity is used, or there is none.
 pub const FULL: u32 = 1000;
+/// The load where nobody takes tasks: no builder, or none that is enabled and ready. Above every limit that limits, and told apart in words.
+pub const NOBODY: u32 = FULL + 1;
 /// Largest capacity or load of one host that is believed, in thousandths.
 pub const MAX_HOST_THOUSANDTHS: u64 = 1_000_000_000;
 
@@ -164,8 +166,10 @@ fn load_of(hosts: &[Host], arch: &str) -> u32 {
         capacity = capacity.saturating_add(host_capacity);
         load = load.saturating_add(if host.ready { host.task_load.min(host_capacity) } else { host_capacity });
     }
-    if capacity == 0 {
-        return FULL;
+    let takes_tasks =
+        |h: &&Host| h.enabled && h.ready && h.capacity > 0 && h.arches.iter().any(|a| canonical(a) == arch);
+    if capacity == 0 || !hosts.iter().any(|h| takes_tasks(&h)) {
+        return NOBODY;
     }
     let thousandths = (u128::from(load) * u128::from(FULL)).div_ceil(u128::from(capacity));
     u32::try_from(thousandths).expect("no host carries more than its capacity")
@@ -197,8 +201,11 @@ mod tests {
     #[case::over_capacity_is_full(vec![host("x86_64", 2000, 9000), host("x86_64", 2000, 0)], 500)]
     #[case::not_ready_is_full(vec![Host { ready: false, ..host("x86_64", 2000, 0) }, host("x86_64", 2000, 0)], 500)]
     #[case::disabled_is_not_there(vec![Host { enabled: false, ..host("x86_64", 2000, 2000) }, host("x86_64", 2000, 0)], 0)]
-    #[case::no_host(vec![], FULL)]
-    #[case::no_capacity(vec![host("x86_64", 0, 0)], FULL)]
+    #[case::no_host(vec![], NOBODY)]
+    #[case::no_capacity(vec![host("x86_64", 0, 0)], NOBODY)]
+    #[case::the_only_one_disabled(vec![Host { enabled: false, ..host("x86_64", 2000, 0) }], NOBODY)]
+    #[case::the_only_one_not_ready(vec![Host { ready: false, ..host("x86_64", 2000, 0) }], NOBODY)]
+    #[case::all_of_it_used(vec![host("x86_64", 2000, 2000)], FULL)]
     #[case::rounded_up(vec![host("x86_64", 10_000, 6001)], 601)]
     fn load_of_an_arch(#[case] hosts: Vec<Host>, #[case] expected: u32) {
         assert_eq!(ArchLoads::measure(&hosts, &names("x86_64")).of("x86_64"), expected);

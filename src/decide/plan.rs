@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 
 use super::arches::build_arches;
 use super::eligibility::{Hold, examine, refused};
-use super::load::{ArchLoads, Loads, overloaded_arches};
+use super::load::{ArchLoads, Loads, NOBODY, overloaded_arches};
 use super::policy::Policy;
 use super::priority::{Points, Priority, TimeScale};
 use crate::event::{Chosen, PriorityParts};
@@ -180,7 +180,10 @@ impl<'a> Room<'a> {
                 arches.extend(loads.0.keys().filter(allowed).cloned());
             }
         }
-        overloaded_arches(loads, &arches, noarch, self.load_threshold).map(|arches| Hold::Load { arches })
+        overloaded_arches(loads, &arches, noarch, self.load_threshold).map(|arches| {
+            let nobody = arches.iter().filter(|a| loads.of(a) >= NOBODY).cloned().collect();
+            Hold::Load { arches, nobody }
+        })
     }
 
     fn take(&mut self, c: &Choice) {

@@ -5,22 +5,8 @@ use std::path::PathBuf;
 use crate::bus::{RecordingError, SinkError, SourceError};
 use crate::event::DecodeError;
 use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, VerifyError};
+pub use crate::model::causes::with_causes;
 use crate::model::{Class, Classified};
-
-/// An error with its causes, in one line, each said once.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
-}
 
 /// An error of the engine. Each variant keeps its cause; [`Classified::class`] says what to do.
 #[derive(Debug, thiserror::Error)]

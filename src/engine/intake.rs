@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::backoff::Backoff;
 use super::stage::stage;
+use super::trouble::Trouble;
 use super::{clock, live};
 use crate::bus::MessageSource;
 use crate::log::{AnyLog, EventLog};
@@ -30,6 +31,7 @@ pub async fn run<S: MessageSource>(
     stop: CancellationToken,
 ) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+    let mut trouble = Trouble::default();
     metrics.intake_begins(clock::now());
     metrics.loop_begins("intake", STALE, clock::now());
     while !stop.is_cancelled() {
@@ -42,10 +44,10 @@ pub async fn run<S: MessageSource>(
             Ok(entries) => entries,
             Err(e) => {
                 let text = super::error::with_causes(&e);
-                if e.class() == Class::Unavailable {
-                    tracing::warn!(error = %text, "the bus does not answer");
-                } else {
-                    tracing::error!(error = %text, "the bus does not let us in; polling goes on");
+                match e.class() {
+                    _ if !trouble.is_new(&text) => tracing::debug!(error = %text, "the bus is still away"),
+                    Class::Unavailable => tracing::warn!(error = %text, "the bus does not answer"),
+                    _ => tracing::error!(error = %text, "the bus does not let us in; polling goes on"),
                 }
                 if !backoff.wait(&stop).await {
                     return;
@@ -54,6 +56,9 @@ pub async fn run<S: MessageSource>(
             }
         };
         backoff.reset();
+        if trouble.is_over() {
+            tracing::info!("the bus answers again");
+        }
         metrics.loop_went_round("intake", clock::now());
         if reconnected(&source) {
             inbox.send_modify(|n| *n += 1);

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::brain::Brain;
-use super::error::EngineError;
+use super::error::{EngineError, with_causes};
 use super::eyes::Eyes;
 use super::ingest::{self, Ingested, UNREADABLE};
+use super::trouble::Trouble;
 use super::{clock, outbox};
 use crate::bus::{CommandSink, Entry, MessageSource};
 use crate::log::{EventLog, Incoming, Received};
@@ -49,6 +50,7 @@ pub async fn follow<E: Eyes, S: MessageSource>(
 ) -> Result<Ingested, EngineError> {
     let mut done = ingest::drain(brain, log, how.batch, &HashMap::new()).await?;
     let mut pause = PAUSE_FIRST;
+    let mut trouble = Trouble::default();
     while !stop.is_cancelled() {
         let fetched = tokio::select! {
             biased;
@@ -58,13 +60,19 @@ pub async fn follow<E: Eyes, S: MessageSource>(
         let entries = match fetched {
             Ok(entries) => entries,
             Err(e) if e.class() == Class::Unavailable => {
-                tracing::warn!(error = %e, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "the source of messages does not answer");
+                let text = with_causes(&e);
+                if trouble.is_new(&text) {
+                    tracing::warn!(error = %text, "the source of messages does not answer; it is asked again until it does");
+                }
                 wait(&mut pause, stop).await;
                 continue;
             }
             Err(e) => return Err(e.into()),
         };
         pause = PAUSE_FIRST;
+        if trouble.is_over() {
+            tracing::info!("the source of messages answers again");
+        }
         let idle = entries.is_empty();
         if !idle {
             take_in(brain, log, source, entries, &mut done, metrics).await?;

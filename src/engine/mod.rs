@@ -34,6 +34,7 @@ pub mod replay;
 pub mod resolving;
 pub mod serve;
 mod stage;
+pub mod trouble;
 pub mod verdicts;
 
 pub use brain::{Brain, Settings};

@@ -19,6 +19,7 @@ use super::hub::keys::{self, Hint, Key, Watch};
 use super::hub::seen::Observation;
 use super::hub::truth::Truth;
 use super::observing::{Observed, Submission};
+use super::trouble::Trouble;
 use super::{clock, ingest, operator};
 use crate::bus::Context;
 use crate::decide::load::ArchLoads;
@@ -211,15 +212,25 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
     pub async fn run(mut self, mut ready: impl FnMut()) -> Result<(), EngineError> {
         let mut pause = PAUSE_FIRST;
         let mut number = 0;
+        let mut trouble = Trouble::default();
         // What was taken from the queue and is not in the log yet.
         let mut open = VecDeque::new();
         loop {
             let began = clock::now();
             let life = Life { number, after: None, outstanding: 0 };
-            match self.live(life, &mut open, &mut ready).await {
+            let mut begun = || {
+                if trouble.is_over() {
+                    tracing::info!("the database answers again");
+                }
+                ready();
+            };
+            match self.live(life, &mut open, &mut begun).await {
                 Ok(()) => return Ok(()),
                 Err(e) if e.class() == Class::Unavailable => {
-                    tracing::warn!(error = %super::error::with_causes(&e), "the database does not answer; what is not in the log waits");
+                    let text = super::error::with_causes(&e);
+                    if trouble.is_new(&text) {
+                        tracing::warn!(error = %text, "the database does not answer; what is not in the log waits");
+                    }
                 }
                 Err(e) => return Err(e),
             }

@@ -123,6 +123,12 @@ pub enum OpenError {
         /// Where.
         url: String,
     },
+    /// A database with nothing in it, opened for reading.
+    #[error("open log `{url}`: the database is empty; `koschei serve`, `follow` and `ingest` make a log in it")]
+    Empty {
+        /// Where.
+        url: String,
+    },
     /// The database said no.
     #[error("open log `{url}`")]
     Store {

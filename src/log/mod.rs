@@ -19,6 +19,7 @@ mod codec;
 mod error;
 mod migrations;
 mod names;
+mod pool;
 mod postgres;
 mod rows;
 mod sqlite;

@@ -4,6 +4,7 @@
 //! Wire numbers of Koji are converted at the edge ([`koji`]), never compared raw.
 
 pub mod arch;
+pub mod causes;
 pub mod class;
 pub mod id;
 pub mod koji;

@@ -141,6 +141,12 @@ fn before_the_first_start() {
     said.others_are_well(&["permissions", "database"]);
     said.warned("permissions", "open to every user");
     said.warned("database", "there is none yet");
+    // Made by hand, and empty.
+    std::fs::write(&live.db, "").unwrap();
+    let empty = doctor(&live);
+    empty.warned("database", "the database is empty");
+    assert!(!format!("{empty:?}").contains("backup"), "{empty:?}");
+    std::fs::remove_file(&live.db).unwrap();
     assert_eq!(said.status, 0, "warnings are no failure");
     assert!(!std::path::Path::new(&live.db).exists(), "nothing was made");
     assert!(!live.dir.path().join("cache").exists(), "nothing was made");

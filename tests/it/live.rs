@@ -87,12 +87,7 @@ requests_per_second = 1000
         writeln!(&said, "---- start").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
         command.arg("serve").arg("--config").arg(config).arg("--db").arg(&self.db);
-        command
-            .env("KOSCHEI_LOG", "info,lapin=off")
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(said);
+        command.env("KOSCHEI_LOG", "info").env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         self.child = Some(command.spawn().unwrap());
     }
 
@@ -130,6 +125,18 @@ requests_per_second = 1000
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = child.wait().unwrap();
         assert!(status.success(), "{status}\n{}", self.said());
+        self.says_only_its_own();
+    }
+
+    /// At the unit's level the journal holds our own words and those of no library.
+    fn says_only_its_own(&self) {
+        const LEVELS: [&str; 5] = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+        for line in self.said().lines() {
+            let mut words = line.split_whitespace().skip(1);
+            if words.next().is_some_and(|w| LEVELS.contains(&w)) {
+                assert!(words.next().is_some_and(|target| target.starts_with("koschei")), "{line}");
+            }
+        }
     }
 
     /// The log, to read.

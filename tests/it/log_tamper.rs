@@ -339,6 +339,10 @@ async fn missing_and_foreign_files() {
     let error = koschei::log::open(&path, &no_create).await.unwrap_err();
     assert!(matches!(error, OpenError::Missing { .. }), "{error}");
     assert!(!std::path::Path::new(&path).exists());
+    std::fs::write(&path, "").unwrap();
+    let read_only = Options { read_only: true, ..no_create };
+    let error = koschei::log::open(&path, &read_only).await.unwrap_err();
+    assert!(matches!(error, OpenError::Empty { .. }), "{error}");
     // Somebody else's file, short (SQLite would take it for an empty database and write over it) or long, stays as it is.
     for text in ["x".to_owned(), "This is not a database, it is a text that is long enough. ".repeat(40)] {
         std::fs::write(&path, &text).unwrap();

@@ -259,6 +259,40 @@ async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
     publisher.delete_queue(&queue).await;
 }
 
+/// Trouble is said once, and so is its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_and_a_broker_that_are_back_are_said_to_be() {
+    let rabbit = RabbitServer::restartable().await;
+    let queue = unique("back");
+    let mut live = Live::new();
+    small(&live.hub);
+    live.tables = format!(
+        "[bus]\namqp_url = \"{}\"\nqueue = \"{queue}\"\n\n[policy]\npassive = true\n{COLLECTION}",
+        rabbit.url()
+    );
+    live.start();
+    live.wait("it is there", |s| s.collections.get("f99").is_some_and(|c| !c.arches.is_empty())).await;
+    live.hub.misbehave("multiCall", Lie::Status(503), 1_000);
+    live.says("the hub does not answer").await;
+    live.hub.behave();
+    live.says("the hub answers again").await;
+    rabbit.stop();
+    live.says("the bus does not answer").await;
+    rabbit.restart().await;
+    live.says("the bus answers again").await;
+    live.stop();
+    let said = live.said();
+    for line in ["the hub answers again", "the bus answers again"] {
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+    }
+    // Each error with its causes, in one place and each part once.
+    for error in said.lines().filter_map(|l| l.split_once("error=")).map(|(_, error)| error) {
+        let parts: Vec<&str> = error.split(": ").filter(|part| part.len() > 8).collect();
+        assert!(parts.iter().enumerate().all(|(i, part)| !parts[..i].contains(part)), "{error}");
+    }
+    rabbit.publisher().await.delete_queue(&queue).await;
+}
+
 /// D32: a fault inside a `multiCall` is the trouble of its object; the others are read, and this one is asked for again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
@@ -505,6 +539,7 @@ async fn an_outage_of_postgres_is_waited_for() {
     live.says("the database does not answer").await;
     let tasks = live.hub.dump().tasks.len();
     postgres(&server, "start");
+    live.says("the database answers again").await;
     let _builders = live.hub.start_builders(Duration::from_millis(20));
     let hub = live.hub.clone();
     let state = live

@@ -80,7 +80,7 @@ pub(super) async fn database(url: &str) -> Verdict {
     let options = Options { create: false, read_only: true, readers: 1, ..Options::default() };
     let log = match log::open(url, &options).await {
         Ok(log) => log,
-        Err(e @ OpenError::Missing { .. }) => return not_yet(url, &e),
+        Err(e @ (OpenError::Missing { .. } | OpenError::Empty { .. })) => return not_yet(url, &e),
         Err(e @ OpenError::NeedsMigration { .. }) => {
             return Verdict::warning(
                 with_causes(&e),
@@ -99,7 +99,7 @@ pub(super) async fn database(url: &str) -> Verdict {
 
 /// No log there yet: can one be made?
 fn not_yet(url: &str, error: &OpenError) -> Verdict {
-    if url.starts_with("postgres") {
+    if matches!(error, OpenError::Empty { .. }) || url.starts_with("postgres") {
         return Verdict::warning(with_causes(error), "its tables will be made when the service starts");
     }
     let path = Path::new(url.strip_prefix("sqlite:").map_or(url, |p| p.strip_prefix("//").unwrap_or(p)));

@@ -22,6 +22,7 @@ use crate::decide::load::{ArchLoads, Host};
 use crate::engine::clock;
 use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
 use crate::engine::stage::stage;
+use crate::engine::trouble::Trouble;
 use crate::koji::HubError;
 use crate::koji::records;
 use crate::koji::xmlrpc::{Call, Value};
@@ -143,6 +144,7 @@ impl Watcher {
         // It begins with everything, which is no matter of time; both clocks begin then.
         let mut due = Due { poll: Instant::now(), everything: Instant::now() };
         let mut begun = false;
+        let mut trouble = Trouble::default();
         // Without knowing what we care about there is nothing to compare.
         while !self.watch.borrow().told {
             tokio::select! {
@@ -175,6 +177,9 @@ impl Watcher {
                         due.poll = Instant::now() + self.rhythm.poll;
                     }
                     backoff.reset();
+                    if next != Next::Nothing && trouble.is_over() {
+                        tracing::info!(hub = %self.hub, "the hub answers again");
+                    }
                     self.metrics.hub_up(self.hub.as_str(), true);
                     self.metrics.loop_went_round(&format!("watcher {}", self.hub), clock::now());
                 }
@@ -182,10 +187,16 @@ impl Watcher {
                 Err(Stopped::Hub(e)) => {
                     // Not understood or refused is as good as away: whoever mends the hub or us finds everything still waiting.
                     let text = crate::engine::error::with_causes(&e);
-                    if e.class() == Class::Unavailable {
-                        tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; {}", e.remedy());
-                    } else {
-                        tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints wait; {}", e.remedy());
+                    match e.class() {
+                        _ if !trouble.is_new(&text) => {
+                            tracing::debug!(hub = %self.hub, error = %text, "the hub is still away");
+                        }
+                        Class::Unavailable => {
+                            tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; {}", e.remedy());
+                        }
+                        _ => {
+                            tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints wait; {}", e.remedy());
+                        }
                     }
                     self.metrics.hub_up(self.hub.as_str(), false);
                     if !backoff.wait(&self.stop).await {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::download::{Download, Expected};
 use super::error::{FetchError, Trouble};
 use super::tls;
+use crate::model::causes::with_causes;
 use crate::repodata::Checksum;
 
 /// Most redirections of one request that are followed.
@@ -205,7 +206,7 @@ impl Fetcher {
             .redirect(redirect::Policy::custom(follow))
             .user_agent(settings.user_agent.as_str())
             .build()
-            .map_err(|error| FetchError::Client { problem: chain(&error) })?;
+            .map_err(|error| FetchError::Client { problem: with_causes(&error) })?;
         let permits = Semaphore::new(settings.at_once);
         Ok(Self { inner: Arc::new(Inner { client, settings, permits, counters: Counters::default(), observer }) })
     }
@@ -286,7 +287,7 @@ impl Fetcher {
                 let from = attempt.url().to_string();
                 return Err(FetchError::Unavailable { from, attempts: all, source: trouble });
             }
-            tracing::debug!(url = %attempt.url(), attempt = all, error = %chain(&trouble), "a file will be asked for again");
+            tracing::debug!(url = %attempt.url(), attempt = all, error = %with_causes(&trouble), "a file will be asked for again");
             self.event(FileEvent::Retry);
             tokio::time::sleep(self.pause(idle, after)).await;
         }
@@ -402,7 +403,7 @@ fn no_answer(url: &Url, error: reqwest::Error) -> Failure {
         return FetchError::Untrusted { from, source: error }.into();
     }
     if error.is_builder() {
-        return FetchError::Address { address: from, problem: chain(&error) }.into();
+        return FetchError::Address { address: from, problem: with_causes(&error) }.into();
     }
     Trouble::Connection(error).into()
 }
@@ -459,18 +460,6 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
     let end = last.checked_add(1)?;
     (first <= last && total.is_none_or(|t| end <= t)).then_some(ContentRange { bytes: Some((first, end)), total })
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

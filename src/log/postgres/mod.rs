@@ -18,7 +18,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use self::tail::Tail;
@@ -26,6 +26,7 @@ use super::codec::{self, Dictionaries, PayloadWriter};
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
+use super::pool;
 use super::rows::signed;
 use super::types::*;
 use super::{EventLog, Options, redacted};
@@ -83,9 +84,7 @@ impl PostgresLog {
         let probe = probe.unwrap_or(Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))).map_err(store)?;
         probe.close().await.map_err(store)?;
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
-        let pool = PgPoolOptions::new()
-            .max_connections(options.readers.max(1) + 2)
-            .acquire_timeout(patience)
+        let pool = pool::options::<Postgres>(options.readers.max(1) + 2, patience)
             .connect_with(connect.clone())
             .await
             .map_err(store)?;
@@ -137,6 +136,9 @@ async fn prepare(url: &str, pool: &PgPool, options: &Options) -> Result<i64, Ope
     let mut last = applied.last().map_or(0, |m| m.0);
     if todo.is_empty() {
         return Ok(last);
+    }
+    if options.read_only && applied.is_empty() {
+        return Err(OpenError::Empty { url: url.to_owned() });
     }
     if options.read_only {
         return Err(OpenError::NeedsMigration { url: url.to_owned() });

@@ -3,14 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::Postgres;
+use sqlx::postgres::{PgConnectOptions, PgListener};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+
+use crate::model::causes::with_causes;
 
 /// Name of the channel; the payload is the last sequence of the append.
 pub(super) const CHANNEL: &str = "koschei_log";
 /// How long to wait before connecting again.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// How long the listener waits for its connection.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One listening connection per handle, made when somebody first waits.
 pub(super) struct Tail {
@@ -60,7 +65,7 @@ async fn run(connect: PgConnectOptions, woken: Arc<watch::Sender<u64>>) {
     loop {
         if let Err(error) = listen(&connect, &woken).await {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %with_causes(&error),
                 "log listener lost its connection; polling until it is back"
             );
         }
@@ -70,12 +75,7 @@ async fn run(connect: PgConnectOptions, woken: Arc<watch::Sender<u64>>) {
 }
 
 async fn listen(connect: &PgConnectOptions, woken: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_with(connect.clone())
-        .await?;
+    let pool = crate::log::pool::options::<Postgres>(1, PATIENCE).connect_with(connect.clone()).await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.ignore_pool_close_event(true);
     listener.listen(CHANNEL).await?;

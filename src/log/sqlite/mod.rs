@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, watch};
 
@@ -26,6 +26,7 @@ use super::codec::{self, Dictionaries, PayloadWriter};
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
+use super::pool;
 use super::rows::signed;
 use super::types::*;
 use super::{EventLog, Options};
@@ -121,7 +122,7 @@ impl SqliteLog {
         };
         // Waiting for a connection can take as long as waiting for the lock it holds.
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
-        let pool = |n: u32| SqlitePoolOptions::new().max_connections(n).acquire_timeout(patience).idle_timeout(None);
+        let pool = |n: u32| pool::options::<Sqlite>(n, patience);
         let store =
             |source: sqlx::Error| OpenError::Store { url: url.clone(), source: StoreError::new("connect")(source) };
         // Switching a new file to WAL needs it alone, and SQLite does not wait for that as it does for other locks.
@@ -182,6 +183,9 @@ async fn prepare(url: &str, pool: &SqlitePool, options: &Options) -> Result<i64,
     let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.sqlite)?;
     if todo.is_empty() {
         return Ok(applied.last().map_or(0, |m| m.0));
+    }
+    if options.read_only && applied.is_empty() {
+        return Err(OpenError::Empty { url: url.to_owned() });
     }
     if options.read_only {
         return Err(OpenError::NeedsMigration { url: url.to_owned() });

@@ -1,0 +1,47 @@
+//! What is said on standard error: our own words at the level asked for, those of libraries only when they are named.
+
+/// The level where nothing else is said.
+const LEVEL: &str = "warn";
+/// Our own words begin with this.
+const OURS: &str = "koschei";
+
+/// The filter for `KOSCHEI_LOG`, which is a level (`info`), or directives as `koschei::stage=debug`, separated by commas.
+///
+/// A level alone is meant for us: what libraries say (of connections, statements, handshakes) is nothing an operator can act on, and what goes
+/// wrong in them reaches us as an error, which is said once where it is handled. `sqlx=debug` beside it lets one speak.
+pub fn filter(said: Option<&str>) -> String {
+    let said = said.map(str::trim).filter(|s| !s.is_empty()).unwrap_or(LEVEL);
+    let mut level = None;
+    let mut named = Vec::new();
+    for directive in said.split(',').map(str::trim).filter(|d| !d.is_empty()) {
+        match is_level(directive) {
+            true => level = Some(directive),
+            false => named.push(directive),
+        }
+    }
+    let ours = format!("{OURS}={}", level.unwrap_or(LEVEL));
+    ["off".to_owned(), ours].into_iter().chain(named.into_iter().map(str::to_owned)).collect::<Vec<_>>().join(",")
+}
+
+fn is_level(text: &str) -> bool {
+    ["off", "error", "warn", "info", "debug", "trace"].iter().any(|l| text.eq_ignore_ascii_case(l))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nothing(None, "off,koschei=warn")]
+    #[case::empty(Some(" "), "off,koschei=warn")]
+    #[case::unit(Some("info"), "off,koschei=info")]
+    #[case::capitals(Some("DEBUG"), "off,koschei=DEBUG")]
+    #[case::library(Some("info,sqlx=debug"), "off,koschei=info,sqlx=debug")]
+    #[case::stage(Some("warn,lapin=off,koschei::stage=debug"), "off,koschei=warn,lapin=off,koschei::stage=debug")]
+    #[case::only_a_part(Some("koschei::engine=debug"), "off,koschei=warn,koschei::engine=debug")]
+    fn libraries_are_silent_unless_named(#[case] said: Option<&str>, #[case] expected: &str) {
+        assert_eq!(filter(said), expected);
+    }
+}
