@@ -1,9 +1,14 @@
 //! Clocks that are wrong: a publisher's, the recorder's, Koji's own in a body, the one of the machine that ingests.
 
+use std::collections::HashMap;
+
+use koschei::config::Config;
+use koschei::engine::ingest;
 use koschei::engine::operator::{self, Word};
-use koschei::event::{Event, MessageTimeReplaced, Record, SubmissionsPaused};
-use koschei::log::{AnyLog, EventLog};
+use koschei::event::{Event, MessageTimeReplaced, Record, Source, SubmissionsPaused};
+use koschei::log::{AnyLog, EventLog, Incoming};
 use koschei::model::Timestamp;
+use koschei::telemetry::Metrics;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -216,4 +221,33 @@ async fn an_operator_does_not_bring_the_machine_s_clock_into_a_recording() {
         assert_eq!(records.last().unwrap().recorded_at, Timestamp::from_secs(END));
         log.close().await;
     }
+}
+
+/// On a bus our own clock bounds everything, and a queue that was full keeps its times.
+#[tokio::test]
+async fn live_nothing_is_recorded_ahead_of_our_clock() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = sqlite(dir.path(), "a.db").await;
+    let ours = Timestamp::from_secs(END + 8 * 3_600);
+    let incoming = |line: &Value| Incoming {
+        id: line["id"].as_str().unwrap().to_owned(),
+        source: "jetstream".to_owned(),
+        topic: line["topic"].as_str().unwrap().to_owned(),
+        received_at: ours,
+        body: line.to_string().into_bytes(),
+    };
+    let settings = || Config::default().settings(Source::Bus);
+    // In two lives: what is known of clocks is found again.
+    for lines in none_seen().chunks(5) {
+        log.receive(&lines.iter().map(incoming).collect::<Vec<_>>()).await.unwrap();
+        let mut brain = ingest::awaken(&log, settings(), koschei::engine::Blind, Metrics::new()).await.unwrap();
+        ingest::drain(&mut brain, &log, 500, &HashMap::new()).await.unwrap();
+    }
+    let records = records(&log).await;
+    assert!(records.iter().all(|r| r.recorded_at <= ours && r.occurred_at <= ours));
+    let tagged: Vec<_> = records.iter().filter(|r| r.kind == "build_tagged").map(|r| r.occurred_at).collect();
+    assert_eq!(tagged[0], Timestamp::from_secs(BEGIN + 3), "it lay in the queue for hours");
+    assert!(tagged[1] < Timestamp::from_secs(END), "the message of 2099 was sent when those around it were");
+    assert!(noted(&records).iter().any(|n| n.said == Timestamp::from_secs(4_070_908_800)));
+    log.close().await;
 }
