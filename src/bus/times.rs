@@ -86,7 +86,13 @@ impl Times {
 
     /// The same for a message that came just now, by our own clock, or lay in a queue until now. Never later than now.
     pub fn take_live(&mut self, said: Said, now: Timestamp) -> Timestamp {
-        let said = Said { seen: said.seen.map(|seen| seen.min(now)), sent: said.sent.map(|sent| sent.min(now)) };
+        // Nobody sends what has not been; such a time is no time, and no neighbour of others.
+        let past = |t: &Timestamp| t.since(now) <= i64::try_from(self.tolerance).unwrap_or(i64::MAX);
+        let (seen, sent) = (said.seen.filter(past), said.sent.filter(past));
+        if seen.or(sent).is_none() && said != Said::default() {
+            return self.last.map_or(now, |last| last.min(now));
+        }
+        let said = Said { seen: seen.map(|t| t.min(now)), sent: sent.map(|t| t.min(now)) };
         let heard = said.seen.or(said.sent);
         let fresh = heard.is_none_or(|t| self.near(now, t));
         let lost = self.is_new() && heard.is_some_and(|t| now.0.abs_diff(t.0) > APART_MAX);

@@ -180,7 +180,7 @@ fn epochs_survive_and_zero_is_none() {
 #[case::any_prefix("buildsys.untag", true)]
 #[case::foreign("koschei.package.state.change", false)]
 #[case::looks_alike("mybuildsys.tag", false)]
-#[case::unknown("buildsys.build.promote", false)]
+#[case::unknown("buildsys.build.demote", false)]
 fn topics_are_routed_by_their_end(#[case] topic: &str, #[case] known: bool) {
     let body = json!({"tag": "f99", "build_id": "7", "name": "a", "version": 7, "release": "1", "user": "bob", "new_field": [1]});
     let read = read("m", &message(topic, body));
