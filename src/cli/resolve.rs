@@ -83,6 +83,9 @@ pub struct ResolveArgs {
     /// How build group and BuildRequires are put together
     #[arg(long, value_enum, default_value_t)]
     pub mode: ModeArg,
+    /// Pass over BuildConflicts, as dnf 4 does; in mode `two` packages they name are kept out else, as by dnf 5
+    #[arg(long)]
+    pub ignore_build_conflicts: bool,
     /// Which solver answers
     #[arg(long, value_enum, default_value_t)]
     pub solver: SolverArg,
@@ -372,7 +375,7 @@ fn for_each(
                     let Some(batch) = sources.get(first..).filter(|rest| !rest.is_empty()) else { return };
                     let answers = batch.iter().take(BATCH).map(|source| {
                         let answer = source.excluded.is_none().then(|| {
-                            let mut answer = resolver.resolve(&source.build.requires);
+                            let mut answer = resolver.resolve_source(&source.build);
                             answer.problems = source.build.explain(&answer.problems);
                             answer
                         });

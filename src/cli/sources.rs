@@ -44,7 +44,11 @@ pub(super) fn read(args: &ResolveArgs, arch: &str) -> Result<Vec<Source>, Resolv
         let headers = args.srpm.iter().map(|path| Ok(of_header(SourceHeader::load(path)?, arch)));
         headers.collect::<Result<Vec<Source>, ResolveCliError>>()?
     };
-    select(sources, args)
+    let mut sources = select(sources, args)?;
+    if args.ignore_build_conflicts {
+        sources.iter_mut().for_each(|source| source.build.conflicts.clear());
+    }
+    Ok(sources)
 }
 
 fn of_line(package: SourcePackage, arch: &str) -> Source {
@@ -62,7 +66,7 @@ fn of_line(package: SourcePackage, arch: &str) -> Source {
 fn of_primary(content: &RepoContent, package: &crate::repodata::Package) -> Source {
     Source {
         label: label(&package.name, &package.evr),
-        build: BuildRequires::literal(content.build_requires(package)),
+        build: BuildRequires::literal(content.build_requires(package)).conflicting(content.build_conflicts(package)),
         excluded: None,
         shown: false,
         made_on: None,
@@ -73,7 +77,7 @@ fn of_header(header: SourceHeader, arch: &str) -> Source {
     let reason = not_built_on(arch, &header.build_archs, &header.exclusive_arch, &header.exclude_arch);
     Source {
         label: label(&header.name, &header.evr),
-        build: BuildRequires::literal(header.requires),
+        build: BuildRequires::literal(header.requires).conflicting(header.conflicts),
         excluded: reason.map(|r| r.as_str()),
         shown: true,
         made_on: Some(header.made_on),

@@ -195,6 +195,11 @@ impl RepoContent {
         all.filter(|d| !d.name.starts_with("rpmlib(")).map(ToString::to_string).collect()
     }
 
+    /// The BuildConflicts of a source package as strings, in file order.
+    pub fn build_conflicts(&self, package: &Package) -> Vec<String> {
+        package.conflicts.iter().map(|dep| self.dependency(*dep).to_string()).collect()
+    }
+
     /// Leaves out the packages that modules hide. Only before this is merged with others.
     pub(super) fn filter(&mut self, filter: &ModuleFilter) {
         let packages = std::mem::take(&mut self.packages);

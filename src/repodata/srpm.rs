@@ -24,7 +24,7 @@ pub const HEADER_BYTES_MAX: u64 = 32 << 20;
 pub const HEADER_TAGS_MAX: u64 = 0xffff;
 /// Most values of one tag.
 pub const TAG_VALUES_MAX: u64 = 1 << 20;
-/// Most requirements of one source package; the largest real ones have about 1,500.
+/// Most requirements, and conflicts, of one source package; the largest real ones have about 1,500.
 pub const REQUIRES_MAX: usize = 20_000;
 /// Longest requirement or name, in bytes.
 pub const TEXT_BYTES_MAX: usize = 4096;
@@ -54,6 +54,8 @@ pub struct SourceHeader {
     pub made_on: SmolStr,
     /// BuildRequires in the header's order (rpm sorts by name), in the form of a specification; rpm's own, `rpmlib(…)`, left out.
     pub requires: Vec<String>,
+    /// BuildConflicts, likewise.
+    pub conflicts: Vec<String>,
     /// `BuildArch`.
     pub build_archs: Vec<SmolStr>,
     /// `ExclusiveArch`; empty: no limit.
@@ -177,7 +179,8 @@ impl SourceHeader {
                 release: header.text(IndexTag::RPMTAG_RELEASE, "release")?,
             },
             made_on: header.text(IndexTag::RPMTAG_ARCH, "architecture")?,
-            requires: header.requires()?,
+            requires: header.dependencies("requirements", REQUIRES)?,
+            conflicts: header.dependencies("conflicts", CONFLICTS)?,
             build_archs: header.arches(IndexTag::RPMTAG_BUILDARCHS)?,
             exclusive_arch: header.arches(IndexTag::RPMTAG_EXCLUSIVEARCH)?,
             exclude_arch: header.arches(IndexTag::RPMTAG_EXCLUDEARCH)?,
@@ -189,6 +192,13 @@ impl SourceHeader {
         Nvr { name: self.name.clone(), version: self.evr.version.clone(), release: self.evr.release.clone() }
     }
 }
+
+/// Name, flags and version of requirements.
+const REQUIRES: [IndexTag; 3] =
+    [IndexTag::RPMTAG_REQUIRENAME, IndexTag::RPMTAG_REQUIREFLAGS, IndexTag::RPMTAG_REQUIREVERSION];
+/// Of conflicts.
+const CONFLICTS: [IndexTag; 3] =
+    [IndexTag::RPMTAG_CONFLICTNAME, IndexTag::RPMTAG_CONFLICTFLAGS, IndexTag::RPMTAG_CONFLICTVERSION];
 
 /// The tags of a checked header.
 struct Tags<'a> {
@@ -219,28 +229,29 @@ impl Tags<'_> {
         Ok(text.into())
     }
 
-    /// The requirements, of which each has a name, flags and a version, in three lists.
-    fn requires(&self) -> Result<Vec<String>, SrpmError> {
-        if !self.present(IndexTag::RPMTAG_REQUIRENAME) {
+    /// Dependencies of one kind, of which each has a name, flags and a version, in three lists.
+    fn dependencies(&self, what: &'static str, tags: [IndexTag; 3]) -> Result<Vec<String>, SrpmError> {
+        let [names, flags, versions] = tags;
+        if !self.present(names) {
             return Ok(Vec::new());
         }
         let header = &self.metadata.header;
-        let wrong = |e: rpm::Error| damaged(self.file, format!("the requirements: {e}"));
-        let names = header.get_entry_data_as_string_array(IndexTag::RPMTAG_REQUIRENAME).map_err(wrong)?;
-        let flags = header.get_entry_data_as_u32_array(IndexTag::RPMTAG_REQUIREFLAGS).map_err(wrong)?;
-        let versions = header.get_entry_data_as_string_array(IndexTag::RPMTAG_REQUIREVERSION).map_err(wrong)?;
-        self.bounded("requirements", names.len(), REQUIRES_MAX)?;
+        let wrong = |e: rpm::Error| damaged(self.file, format!("the {what}: {e}"));
+        let names = header.get_entry_data_as_string_array(names).map_err(wrong)?;
+        let flags = header.get_entry_data_as_u32_array(flags).map_err(wrong)?;
+        let versions = header.get_entry_data_as_string_array(versions).map_err(wrong)?;
+        self.bounded(what, names.len(), REQUIRES_MAX)?;
         if (names.len(), names.len()) != (flags.len(), versions.len()) {
             let counts = format!("{} names, {} flags, {} versions", names.len(), flags.len(), versions.len());
-            return Err(damaged(self.file, format!("the requirements: {counts}")));
+            return Err(damaged(self.file, format!("the {what}: {counts}")));
         }
-        let mut requires = Vec::with_capacity(names.len());
+        let mut texts = Vec::with_capacity(names.len());
         for ((name, version), flags) in names.into_iter().zip(versions).zip(flags) {
             let Some(text) = hub_requirement(name, version, u64::from(flags)) else { continue };
             self.bounded("bytes in one requirement", text.len(), TEXT_BYTES_MAX)?;
-            requires.push(text);
+            texts.push(text);
         }
-        Ok(requires)
+        Ok(texts)
     }
 
     /// A list that may be missing.

@@ -117,18 +117,26 @@ pub struct BuildRequires {
     pub requires: Vec<String>,
     /// Capabilities in them that are not as the source package has them, each once: what it is now, what it is there.
     pub translated: Vec<(String, String)>,
+    /// BuildConflicts, as written; for [`super::Resolver::resolve_source`].
+    pub conflicts: Vec<String>,
 }
 
 impl BuildRequires {
     /// As they are.
     pub fn literal(requires: Vec<String>) -> Self {
-        Self { requires, translated: Vec::new() }
+        Self { requires, ..Self::default() }
+    }
+
+    /// With BuildConflicts.
+    #[must_use]
+    pub fn conflicting(self, conflicts: Vec<String>) -> Self {
+        Self { conflicts, ..self }
     }
 
     /// Each by the rule of [`for_arch`]. Cost: linear in the text; only what changes is copied.
     #[must_use]
     pub fn for_arch(self, arch: &str, made_on: Option<&str>, provided: impl Fn(&str) -> bool) -> Self {
-        let Self { mut requires, mut translated } = self;
+        let Self { mut requires, mut translated, conflicts } = self;
         for requirement in &mut requires {
             let text = translate(requirement, arch, made_on, &provided, |now, was| {
                 if !translated.iter().any(|(known, of)| *known == now && *of == was) {
@@ -139,7 +147,7 @@ impl BuildRequires {
                 *requirement = text;
             }
         }
-        Self { requires, translated }
+        Self { requires, translated, conflicts }
     }
 
     /// Problems of a solver, in which what a translated capability is called in the source package stands behind those that

@@ -70,6 +70,14 @@ impl GroupMember {
         Self { name: member.name.clone(), dependency, packages: Some(packages), wish }
     }
 
+    /// Whether a package is there for this member's sake when it is installed.
+    pub(super) fn is(&self, id: PkgId, universe: &Universe) -> bool {
+        match &self.packages {
+            Some(packages) => packages.binary_search(&id).is_ok(),
+            None => universe.package(id).name == self.name.as_str(),
+        }
+    }
+
     /// As the group has it.
     pub(super) fn name(&self) -> &str {
         &self.name

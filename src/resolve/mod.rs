@@ -16,6 +16,7 @@ mod distance;
 mod error;
 mod explain;
 mod isa;
+mod kept_out;
 mod member;
 mod native;
 mod need;

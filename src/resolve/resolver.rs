@@ -8,6 +8,8 @@ use super::change::Installed;
 use super::distance::Distances;
 use super::error::ResolveError;
 use super::explain::Explainer;
+use super::isa::BuildRequires;
+use super::kept_out::{self, KeptOut};
 use super::member::GroupMember;
 use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish, overlap};
 use super::problem;
@@ -108,6 +110,7 @@ pub struct Prepared<'u> {
     /// The members that exist.
     members: Vec<GroupMember>,
     base: Option<NativeBase>,
+    kept_out: KeptOut,
 }
 
 impl<'u> Prepared<'u> {
@@ -144,7 +147,7 @@ impl<'u> Prepared<'u> {
             }
         }
         let base = (mode == Mode::Two && verdict.ok).then(|| native.base(&verdict.closure));
-        Ok(Self { universe, native, mode, solvers, group: verdict, members, base })
+        Ok(Self { universe, native, mode, solvers, group: verdict, members, base, kept_out: KeptOut::default() })
     }
 
     /// The build group alone.
@@ -188,6 +191,12 @@ impl<'u> Prepared<'u> {
     /// The members of the group that exist.
     pub(super) fn members(&self) -> &[GroupMember] {
         &self.members
+    }
+
+    /// The packages of the base that are there as members of the group, not for what others require.
+    fn members_of_base(&self) -> Vec<PkgId> {
+        let is_member = |id: &PkgId| self.members.iter().any(|member| member.is(*id, self.universe));
+        self.group.closure.iter().copied().filter(is_member).collect()
     }
 
     /// What the base brought and a closure does not have. Our own solver's closures have all of it.
@@ -283,20 +292,32 @@ impl Resolver<'_> {
     /// one without provider is left to the solver in [`Mode::Two`], as by `dnf builddep`, and passed over in [`Mode::Joint`].
     /// Cost: some microseconds; about 1 ms, more on large repositories, where libsolv is asked.
     pub fn resolve(&mut self, build_requires: &[impl AsRef<str>]) -> Resolution {
-        self.resolve_by(build_requires, self.prepared.solvers)
+        self.resolve_by(build_requires, &[], self.prepared.solvers)
+    }
+
+    /// Resolves one source package with its BuildConflicts, which [`Mode::Two`] heeds as dnf 5's builddep: packages they name are
+    /// kept out, those of the base erased, with what of the base only they need and is no member of the group. dnf 5 compares the
+    /// text with names of packages, so one with a version (`foo < 2`) keeps out nothing, nor does a capability or a path.
+    /// [`Mode::Joint`] passes them over, as Koschei does.
+    pub fn resolve_source(&mut self, build: &BuildRequires) -> Resolution {
+        let kept_out = match self.prepared.mode {
+            Mode::Two => self.prepared.kept_out.of(&build.conflicts, self.prepared),
+            Mode::Joint => Vec::new(),
+        };
+        self.resolve_by(&build.requires, &kept_out, self.prepared.solvers)
     }
 
     /// Asks libsolv what our own solver answered. `None`: it says the same, in verdict and packages; else its answer, which counts.
-    /// What libsolv had answered itself is not asked again. Cost: that of libsolv, about 1 ms.
+    /// What libsolv had answered itself is not asked again, so that BuildConflicts that matter never come here. Cost: that of libsolv, about 1 ms.
     pub fn check(&mut self, build_requires: &[impl AsRef<str>], answer: &Resolution) -> Option<Resolution> {
         if answer.handover.is_some() {
             return None;
         }
-        let expected = self.resolve_by(build_requires, Solvers::Libsolv);
+        let expected = self.resolve_by(build_requires, &[], Solvers::Libsolv);
         (expected.ok != answer.ok || expected.closure != answer.closure).then_some(expected)
     }
 
-    fn resolve_by(&mut self, build_requires: &[impl AsRef<str>], solvers: Solvers) -> Resolution {
+    fn resolve_by(&mut self, build_requires: &[impl AsRef<str>], kept_out: &[PkgId], solvers: Solvers) -> Resolution {
         let prepared = self.prepared;
         let mut answer = Resolution::default();
         if !prepared.group.ok && prepared.mode == Mode::Two {
@@ -322,7 +343,7 @@ impl Resolver<'_> {
                 Err(error) => answer.problems.push(error.clone()),
             }
         }
-        self.decide(&mut answer, wishes, &known, solvers);
+        self.decide(&mut answer, wishes, &known, kept_out, solvers);
         if !answer.ok && self.texts {
             self.name_rich(&mut answer, build_requires, &known);
         }
@@ -340,7 +361,14 @@ impl Resolver<'_> {
         answer
     }
 
-    fn decide(&mut self, answer: &mut Resolution, wishes: Vec<&Wish>, known: &[Known], solvers: Solvers) {
+    fn decide(
+        &mut self,
+        answer: &mut Resolution,
+        wishes: Vec<&Wish>,
+        known: &[Known],
+        kept_out: &[PkgId],
+        solvers: Solvers,
+    ) {
         let failed = !answer.problems.is_empty();
         if failed && !self.texts {
             return;
@@ -348,6 +376,9 @@ impl Resolver<'_> {
         let native = match solvers {
             Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
             Solvers::Both | Solvers::NativeAlone if failed => NativeAnswer::Unsolvable,
+            Solvers::Both | Solvers::NativeAlone if !kept_out.is_empty() => {
+                NativeAnswer::Handover(Handover::BuildConflicts)
+            }
             Solvers::Both | Solvers::NativeAlone => self.search.solve(wishes),
         };
         match native {
@@ -361,14 +392,20 @@ impl Resolver<'_> {
             NativeAnswer::Unsolvable => {}
             NativeAnswer::Handover(reason) => answer.handover = Some(reason),
         }
-        match self.ask_libsolv(known) {
+        match self.ask_libsolv(known, kept_out) {
             Ok(_) if failed => {}
             Ok(closure) => {
                 answer.ok = true;
                 answer.erased = self.prepared.erased(&closure);
                 answer.closure = closure;
             }
-            Err(problems) => answer.problems.extend(problems),
+            Err(problems) => {
+                // Only where it is their doing: without them there is an answer.
+                if !kept_out.is_empty() && !failed && self.texts && self.ask_libsolv(known, &[]).is_ok() {
+                    answer.problems.push(kept_out::text(kept_out, self.prepared.universe));
+                }
+                answer.problems.extend(problems);
+            }
         }
     }
 
@@ -404,7 +441,7 @@ impl Resolver<'_> {
         known
     }
 
-    fn ask_libsolv(&mut self, known: &[Known]) -> Result<Vec<PkgId>, Vec<String>> {
+    fn ask_libsolv(&mut self, known: &[Known], kept_out: &[PkgId]) -> Result<Vec<PkgId>, Vec<String>> {
         let prepared = self.prepared;
         let solver = self.solver.get_or_insert_with(|| prepared.libsolv());
         let asked = known.iter().filter_map(|k| k.as_ref().as_ref().ok()).map(|(dependency, _)| dependency);
@@ -420,6 +457,10 @@ impl Resolver<'_> {
                 }
                 Ok((None, _)) | Err(_) => {}
             }
+        }
+        if !kept_out.is_empty() {
+            wishes.push(solver.none_of(kept_out));
+            wishes.push(solver.kept(&prepared.members_of_base()));
         }
         solver.solve(wishes).map_err(texts)
     }

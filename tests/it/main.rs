@@ -9,6 +9,7 @@ mod audit;
 mod bad_input;
 mod bench_quick;
 mod broken;
+mod build_conflicts;
 mod cases;
 mod cases_arches;
 mod cases_buildroots;

@@ -210,7 +210,7 @@ impl Earlier<'_> {
         (0..previous).rev().find_map(|at| {
             let prepared = self.generations[at].prepared();
             let resolver = self.resolvers.entry(at).or_insert_with(|| prepared.resolver().without_texts());
-            let answer = resolver.resolve(&self.lists[at][source].build.requires);
+            let answer = resolver.resolve_source(&self.lists[at][source].build);
             answer.ok.then_some((at, answer.closure))
         })
     }

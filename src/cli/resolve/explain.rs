@@ -22,7 +22,7 @@ pub(super) fn run(args: &ResolveArgs, out: &mut impl Write) -> Result<bool, Reso
     for source in &sources {
         let answer = source.excluded.is_none().then(|| {
             let mut resolver = prepared.resolver().with_distances().with_true_distances();
-            let mut answer = resolver.resolve(&source.build.requires);
+            let mut answer = resolver.resolve_source(&source.build);
             answer.problems = source.build.explain(&answer.problems);
             answer
         });
@@ -75,7 +75,7 @@ fn one(
         answer.closure.len()
     )
     .and_then(|()| tree(universe, &answer.closure, &chains, out))
-    .and_then(|()| gone(universe, &erased, out))
+    .and_then(|()| gone(universe, &erased, &source.build.conflicts, out))
     .map_err(ResolveCliError::Write)
 }
 
@@ -164,13 +164,24 @@ fn tree(universe: &Universe, closure: &[PkgId], chains: &[Option<Chain>], out: &
 }
 
 /// What the build group brought and is not there.
-fn gone(universe: &Universe, erased: &[(PkgId, Vec<PkgId>)], out: &mut impl Write) -> io::Result<()> {
+fn gone(
+    universe: &Universe,
+    erased: &[(PkgId, Vec<PkgId>)],
+    conflicts: &[String],
+    out: &mut impl Write,
+) -> io::Result<()> {
     if !erased.is_empty() {
         writeln!(out, "Erased from the build group")?;
     }
     for (id, by) in erased {
         let by: Vec<String> = by.iter().map(|&id| universe.nevra(id).to_string()).collect();
-        let why = if by.is_empty() { String::new() } else { format!(": cannot be beside {}", by.join(", ")) };
+        let why = if conflicts.iter().any(|name| *name == universe.package(*id).name) {
+            ": named in the BuildConflicts".to_owned()
+        } else if by.is_empty() {
+            String::new()
+        } else {
+            format!(": cannot be beside {}", by.join(", "))
+        };
         writeln!(out, "  {}{why}", universe.nevra(*id))?;
     }
     Ok(())

@@ -78,6 +78,8 @@ pub enum Handover {
     UnclearVersions,
     /// A BuildRequires that forbids something.
     RichRequirement,
+    /// BuildConflicts that name packages of the repository.
+    BuildConflicts,
     /// A package whose rules are not all modelled.
     Unmodelled,
     /// The caller wanted libsolv.
@@ -86,7 +88,7 @@ pub enum Handover {
 
 impl Handover {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Conflict,
         Self::BaseChanged,
         Self::Update,
@@ -94,6 +96,7 @@ impl Handover {
         Self::Reordered,
         Self::UnclearVersions,
         Self::RichRequirement,
+        Self::BuildConflicts,
         Self::Unmodelled,
         Self::Wanted,
     ];
@@ -108,6 +111,7 @@ impl Handover {
             Self::Reordered => "reordered",
             Self::UnclearVersions => "unclear-versions",
             Self::RichRequirement => "rich-requirement",
+            Self::BuildConflicts => "build-conflicts",
             Self::Unmodelled => "unmodelled",
             Self::Wanted => "wanted",
         }

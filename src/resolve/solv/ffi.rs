@@ -61,6 +61,9 @@ const REL_UNLESS: c_int = 29;
 const SOLVER_SOLVABLE_PROVIDES: c_int = 0x03;
 const SOLVER_SOLVABLE_ONE_OF: c_int = 0x04;
 const SOLVER_INSTALL: c_int = 0x0100;
+const SOLVER_ERASE: c_int = 0x0200;
+const SOLVER_USERINSTALLED: c_int = 0x0a00;
+const SOLVER_CLEANDEPS: c_int = 0x0004_0000;
 const SOLVER_SETEVR: c_int = 0x0200_0000;
 const SOLVER_SETARCH: c_int = 0x0400_0000;
 const FLAG_ALLOW_DOWNGRADE: c_int = 1;
@@ -237,7 +240,7 @@ pub(super) enum Place {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct HasNul;
 
-/// One thing to install.
+/// One thing to install, or to keep out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Job {
     /// Something that provides this.
@@ -246,6 +249,10 @@ pub(super) enum Job {
     OneOf(Vec<SolvableId>),
     /// The same; version and architecture count as chosen by who asks, so that rules about inferior architectures are dropped.
     Chosen(Vec<SolvableId>),
+    /// None of these packages; what is installed and only they need may go with those of them that are installed.
+    NoneOf(Vec<SolvableId>),
+    /// These packages, of those that are installed, are there for their own sake: they go with nothing.
+    Kept(Vec<SolvableId>),
 }
 
 /// What the solver said.
@@ -449,19 +456,24 @@ impl Pool {
             let (how, what) = match job {
                 Job::Provides(dep) => {
                     self.check(dep.pool);
-                    (SOLVER_SOLVABLE_PROVIDES, dep.raw)
+                    (SOLVER_INSTALL | SOLVER_SOLVABLE_PROVIDES, dep.raw)
                 }
-                Job::OneOf(packages) | Job::Chosen(packages) => {
+                Job::OneOf(packages) | Job::Chosen(packages) | Job::NoneOf(packages) | Job::Kept(packages) => {
                     packages.iter().for_each(|p| self.check(p.pool));
                     let ids: Vec<RawId> = packages.iter().map(|p| p.raw).collect();
                     let count = c_int::try_from(ids.len()).unwrap_or(c_int::MAX);
                     // SAFETY: the ids are copied into the pool's table.
                     let list = unsafe { pool_ids2whatprovides(self.raw.as_ptr(), ids.as_ptr(), count) };
-                    let set = if matches!(job, Job::Chosen(_)) { SOLVER_SETARCH | SOLVER_SETEVR } else { 0 };
-                    (SOLVER_SOLVABLE_ONE_OF | set, list)
+                    let action = match job {
+                        Job::Chosen(_) => SOLVER_INSTALL | SOLVER_SETARCH | SOLVER_SETEVR,
+                        Job::NoneOf(_) => SOLVER_ERASE | SOLVER_CLEANDEPS,
+                        Job::Kept(_) => SOLVER_USERINSTALLED,
+                        Job::Provides(_) | Job::OneOf(_) => SOLVER_INSTALL,
+                    };
+                    (action | SOLVER_SOLVABLE_ONE_OF, list)
                 }
             };
-            queue.push(SOLVER_INSTALL | how);
+            queue.push(how);
             queue.push(what);
         }
         // SAFETY: the pool lives longer than the solver, which is freed at the end of this function.

@@ -47,7 +47,7 @@ impl Arches {
     }
 }
 
-/// One thing to install, as the solver understands it.
+/// One thing to install or to keep out, as the solver understands it.
 pub(super) struct Wish(Job);
 
 /// libsolv, loaded with one universe.
@@ -192,6 +192,24 @@ impl Solver {
     /// The wish for one of these packages, as libdnf asks for packages it has chosen by name.
     pub(super) fn one_of(&self, packages: &[PkgId]) -> Wish {
         Wish(Job::Chosen(packages.iter().map(|id| self.nth(id.index())).collect()))
+    }
+
+    /// The wish for none of these packages, neither from a repository nor of the base; what of the base only they need may go too.
+    pub(super) fn none_of(&self, packages: &[PkgId]) -> Wish {
+        let mut all: Vec<SolvableId> = packages.iter().map(|id| self.nth(id.index())).collect();
+        all.extend(self.of_base(packages));
+        Wish(Job::NoneOf(all))
+    }
+
+    /// That these packages of the base are there for their own sake: they do not go with what needs them.
+    pub(super) fn kept(&self, packages: &[PkgId]) -> Wish {
+        Wish(Job::Kept(self.of_base(packages).collect()))
+    }
+
+    /// The copies in the base of those packages that it has.
+    fn of_base<'a>(&'a self, packages: &'a [PkgId]) -> impl Iterator<Item = SolvableId> + 'a {
+        let base = self.base.iter().flat_map(|(repo, base)| base.iter().enumerate().map(|(at, id)| (repo.nth(at), id)));
+        base.filter(|(_, id)| packages.contains(id)).map(|(copy, _)| copy)
     }
 
     /// Everything installed at the end, ascending; or the problems, each with its lines, the leading one first.

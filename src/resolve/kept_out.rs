@@ -1,0 +1,49 @@
+//! What BuildConflicts keep out of a buildroot.
+
+use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
+use smol_str::SmolStr;
+
+use super::resolver::Prepared;
+use super::universe::{PkgId, Universe};
+
+/// Packages named in a text.
+const SHOWN_MAX: usize = 5;
+
+/// The packages of a universe by name, made when the first source package with BuildConflicts comes.
+#[derive(Default)]
+pub(super) struct KeptOut(OnceLock<FxHashMap<SmolStr, Vec<PkgId>>>);
+
+impl KeptOut {
+    /// The packages that have one of these texts as their name, ascending; what cannot be installed anyway is left out. Cost: that of
+    /// looking them up; the first time O(packages).
+    pub(super) fn of(&self, conflicts: &[String], prepared: &Prepared<'_>) -> Vec<PkgId> {
+        if conflicts.is_empty() {
+            return Vec::new();
+        }
+        let by_name = self.0.get_or_init(|| {
+            let universe = prepared.universe();
+            let mut by_name: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();
+            for id in universe.ids().filter(|id| prepared.native().is_installable(*id)) {
+                by_name.entry(universe.package(id).name.as_str().into()).or_default().push(id);
+            }
+            by_name
+        });
+        let mut found: Vec<PkgId> =
+            conflicts.iter().filter_map(|name| by_name.get(name.as_str())).flatten().copied().collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// Why there is no answer, where there would be one without BuildConflicts.
+pub(super) fn text(kept_out: &[PkgId], universe: &Universe) -> String {
+    let shown: Vec<String> = kept_out.iter().take(SHOWN_MAX).map(|id| universe.nevra(*id).to_string()).collect();
+    let more = match kept_out.len().saturating_sub(SHOWN_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("the source package's BuildConflicts keep out {}{more}; without them it would resolve", shown.join(", "))
+}
