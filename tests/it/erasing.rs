@@ -93,7 +93,7 @@ fn ask(packages: &[Pkg], group: &[&str], requires: &[&str]) -> (Universe, Resolu
 #[rstest]
 #[case::conflict(&[pkg("new-1-1.noarch").conflicts(&["old"])], "new")]
 #[case::conflict_of_the_base(&[pkg("new-1-1.noarch").provides(&["bad"])], "new")]
-#[case::obsoletes(&[pkg("new-1-1.noarch").obsoletes(&["old"])], "new")]
+#[case::obsoletes(&[pkg("new-1-1.noarch").obsoletes(&["below"])], "new")]
 #[case::further_down(&[pkg("top-1-1.noarch").requires(&["new"]), pkg("new-1-1.noarch").conflicts(&["old"])], "new top")]
 #[case::condition(&[pkg("new-1-1.noarch").requires(&["(nothing if old)"])], "new")]
 #[case::one_of_its_requirements(&[pkg("new-1-1.noarch").conflicts(&["below"])], "new")]
