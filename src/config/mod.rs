@@ -3,6 +3,7 @@
 //! Without a file every tag that gets repositories becomes a collection, all its packages are tracked, and the service user is
 //! `koschei`.
 
+mod build_opts;
 pub mod hub;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::{CLOCK_TOLERANCE_SECS, Context};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyError;
-use crate::engine::Settings;
+use crate::engine::{PerCollection, Settings};
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{
     BuildsOn, CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
@@ -100,6 +101,8 @@ pub struct Config {
     /// How far, in seconds, a publisher's clock may be from the recorder's, or, where no recorder noted when a message came, from the
     /// messages around it. A time further away is replaced, and noted.
     pub clock_tolerance_secs: u32,
+    /// Further options of Koji's `build` call, for the builds of all collections.
+    pub build_opts: toml::Table,
     /// The service: where it listens, where it keeps files.
     pub serve: ServeConfig,
     /// Where messages come from.
@@ -122,6 +125,7 @@ impl Default for Config {
             resolve_mode: ModeName::Two,
             resolve_check_percent: 1,
             clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
+            build_opts: toml::Table::new(),
             serve: ServeConfig::default(),
             bus: BusConfig::default(),
             policy: Policy::default(),
@@ -173,6 +177,9 @@ pub struct CollectionConfig {
     /// Most rebuilds at a time.
     #[serde(default)]
     pub max_builds: Option<u32>,
+    /// Further options of Koji's `build` call; of those for all collections, each goes along that is not set here.
+    #[serde(default)]
+    pub build_opts: toml::Table,
     /// Its scratch builds run on another hub; default: on its own.
     #[serde(default)]
     pub builds_on: Option<BuildsOnConfig>,
@@ -271,6 +278,7 @@ impl Config {
                 self.clock_tolerance_secs
             ));
         }
+        build_opts::check(&self.build_opts)?;
         for (i, hub) in self.hubs.iter().enumerate() {
             hub.check()?;
             if self.hubs.iter().skip(i + 1).any(|other| other.name == hub.name) {
@@ -283,6 +291,7 @@ impl Config {
                 return Err(format!("{at}: a name must not be empty nor contain `/` or spaces"));
             }
             c.arches.iter().try_for_each(|a| check_name(a, &[])).map_err(|e| format!("{at}: `arches`: {e}"))?;
+            build_opts::check(&c.build_opts).map_err(|e| format!("{at}: {e}"))?;
             let mut seen = std::collections::BTreeSet::new();
             if (c.build_tag.is_none() || c.dest_tag.is_none()) && (c.target.is_none() || self.hubs.is_empty()) {
                 return Err(format!(
@@ -355,6 +364,14 @@ impl Config {
                 .filter(|h| h.bind_repo == BindRepo::Always)
                 .map(|h| Hub::new(&h.name))
                 .collect(),
+            build_opts: PerCollection {
+                common: build_opts::merged(&self.build_opts, &toml::Table::new()),
+                own: self
+                    .collections
+                    .iter()
+                    .map(|c| (c.name.as_str().into(), build_opts::merged(&self.build_opts, &c.build_opts)))
+                    .collect(),
+            },
         }
     }
 
@@ -471,6 +488,20 @@ mod tests {
     }
 
     #[test]
+    fn options_of_builds_per_collection() {
+        let one = |name: &str| format!("[[collection]]\nname='{name}'\nbuild_tag='b'\ndest_tag='d'\n");
+        let text = format!("build_opts = {{ x = 1, y = 1 }}\n{}build_opts = {{ y = 2 }}\n{}", one("own"), one("plain"));
+        let config = load(&text).unwrap();
+        let options = config.settings(Source::Hub).build_opts;
+        let of = |name: &str| serde_json::to_value(options.of(&name.into())).unwrap();
+        assert_eq!(of("own"), serde_json::json!({ "x": 1, "y": 2 }));
+        assert_eq!(of("plain"), serde_json::json!({ "x": 1, "y": 1 }));
+        assert_eq!(of("made by an operator"), serde_json::json!({ "x": 1, "y": 1 }));
+        let shown: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(shown.collections[0].build_opts, config.collections[0].build_opts, "shown by check-config");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let said = |text: &str| {
             let error = load(text).unwrap_err();
@@ -479,6 +510,9 @@ mod tests {
         };
         assert!(said("servce_user = 'x'").contains("servce_user"));
         assert!(said("[policy]\nt0_hours = 200").contains("t0_hours"));
+        assert!(said("build_opts = { repo_id = 7 }").contains("`build_opts.repo_id` cannot be set"));
+        let own = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\nbuild_opts = { scratch = false }";
+        assert!(said(own).contains("collection `a`: `build_opts.scratch` cannot be set: every build of ours"));
         assert!(said("service_user = ''").contains("service_user"));
         let twice = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n".repeat(2);
         assert!(said(&twice).contains("twice"));

@@ -9,10 +9,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::command::BuildOptions;
 use super::error::EngineError;
 use super::eyes::Eyes;
 use super::follow::Hands;
 use super::overrides::Overrides;
+use super::per_collection::PerCollection;
 use super::remembered::Remembered;
 use super::resolving::ClosureCache;
 use super::stage::stage;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub hubs: std::collections::BTreeSet<Hub>,
     /// Those on which rebuilds are bound to repositories also where that is refused (`bind_repo = "always"`).
     pub always_bound: std::collections::BTreeSet<Hub>,
+    /// Further options that go along with rebuilds.
+    pub build_opts: PerCollection<BuildOptions>,
 }
 
 /// State, and what is about to be appended.

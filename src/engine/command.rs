@@ -1,5 +1,7 @@
 //! Commands as they leave: one JSON object a line, described by `schemas/command.*.schema.json`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,9 @@ pub struct CommandCause {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<u64>,
 }
+
+/// Options of Koji's `build` call besides those that are ours to set, by name: true or false, integers, texts, lists and tables.
+pub type BuildOptions = BTreeMap<String, serde_json::Value>;
 
 /// Rebuild a source package as a scratch build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +51,9 @@ pub struct RebuildCommand {
     /// Architectures for `arch_override`, as the tag that builds spells them; absent: leave it to Koji.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
+    /// Further options of Koji's `build` call (`build_opts` of the configuration). Those that follow from the rest of this object go before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub build_opts: BuildOptions,
     /// Koji task priority.
     pub task_priority: i64,
     /// Our priority, in thousandths of a point, by part.

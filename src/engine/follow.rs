@@ -316,6 +316,7 @@ impl<E: Eyes> Brain<E> {
             target: requested.target,
             repo_id: requested.repo_id,
             arches: requested.arches,
+            build_opts: self.settings.build_opts.of(&collection).clone(),
             task_priority: requested.task_priority,
             priority: requested.priority,
             decided_at: self.now(),

@@ -2,7 +2,7 @@
 
 use koschei::model::PackageState;
 
-use crate::hub::{Hub, Inherit, NewBuild};
+use crate::hub::{Hub, Inherit, NewBuild, V};
 use crate::live::Live;
 
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
@@ -65,5 +65,38 @@ async fn finds_what_is_there_and_rebuilds_it() {
     let dump = live.hub.dump();
     assert_eq!(dump.tasks.len(), 4, "one task for each that can be built: {:?}", dump.tasks);
     assert!(dump.tasks.iter().all(|t| t.scratch && t.owner == "koschei" && t.repo.is_some()), "{:?}", dump.tasks);
+    live.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_the_configuration_go_along() {
+    let mut live = Live::new();
+    small(&live.hub);
+    live.tables = format!(
+        r#"
+[build_opts]
+fail_fast = true
+skip_tag = true
+{COLLECTION}
+build_opts = {{ keep-srpm = true, fail_fast = false }}
+"#
+    );
+    live.start();
+    let _builders = live.hub.start_builders(std::time::Duration::from_millis(20));
+    let ok = |s: &koschei::fold::State, name: &str| {
+        s.package("f99", name).is_some_and(|p| p.state(true) == PackageState::Ok)
+    };
+    live.wait("everything is rebuilt", |s| ["bash", "make", "libfoo", "app"].iter().all(|p| ok(s, p))).await;
+    let requests: Vec<Vec<V>> =
+        live.hub.see(|w| w.tasks.iter().filter(|t| t.method == "build").map(|t| t.request.clone()).collect());
+    assert_eq!(requests.len(), 4, "{requests:?}");
+    for request in &requests {
+        let [_, _, options, ..] = request.as_slice() else { panic!("{request:?}") };
+        assert_eq!(options.get("keep-srpm"), Some(&V::Bool(true)), "{options:?}");
+        assert_eq!(options.get("fail_fast"), Some(&V::Bool(false)), "its own goes before: {options:?}");
+        assert_eq!(options.get("skip_tag"), Some(&V::Bool(true)), "the common one goes along: {options:?}");
+        assert_eq!(options.get("scratch"), Some(&V::Bool(true)), "{options:?}");
+        assert!(options.get("repo_id").is_some() && options.get("custom_user_metadata").is_some(), "{options:?}");
+    }
     live.stop();
 }

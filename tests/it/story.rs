@@ -231,6 +231,7 @@ impl World {
             wanted: collections.iter().map(created).collect(),
             hubs: std::collections::BTreeSet::new(),
             always_bound: std::collections::BTreeSet::new(),
+            build_opts: koschei::engine::PerCollection::default(),
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();

@@ -174,6 +174,20 @@ pub(super) fn metadata(decision: &str, log_id: &str) -> Value {
     Value::Struct(BTreeMap::from([("koschei".to_owned(), Value::Struct(ours))]))
 }
 
+/// An option of a `build` call, as a command has it.
+pub(super) fn option(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Nil,
+        serde_json::Value::Bool(b) => Value::Bool(*b),
+        serde_json::Value::Number(n) => n.as_i64().map_or_else(|| Value::Double(n.as_f64().unwrap_or(0.0)), Value::Int),
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Array(all) => Value::Array(all.iter().map(option).collect()),
+        serde_json::Value::Object(all) => {
+            Value::Struct(all.iter().map(|(name, v)| (name.clone(), option(v))).collect())
+        }
+    }
+}
+
 /// Our decision's id in a task's metadata; one of another log is not ours.
 pub(super) fn decision(metadata: &Value, log_id: &str) -> Option<String> {
     let ours = metadata.get("koschei")?;
@@ -183,6 +197,14 @@ pub(super) fn decision(metadata: &Value, log_id: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_keep_their_types() {
+        let option = option(&serde_json::json!({ "b": true, "i": -5, "l": ["x", [7]] }));
+        let list = Value::Array(vec![Value::Text("x".to_owned()), Value::Array(vec![Value::Int(7)])]);
+        let members = [("b", Value::Bool(true)), ("i", Value::Int(-5)), ("l", list)];
+        assert_eq!(option, Value::Struct(members.map(|(name, value)| (name.to_owned(), value)).into()));
+    }
 
     #[test]
     fn decisions_of_other_logs_are_not_ours() {

@@ -291,10 +291,11 @@ impl Submitter {
 
     /// Submits a rebuild, `bound` to its repository unless the hub's configuration says otherwise.
     async fn build(&mut self, command: &RebuildCommand, bound: bool) -> Result<Submission, Stopped> {
-        let mut opts = BTreeMap::from([
-            ("scratch".to_owned(), Value::Bool(true)),
-            ("custom_user_metadata".to_owned(), convert::metadata(&command.id, &self.log_id)),
-        ]);
+        let mut opts: BTreeMap<String, Value> =
+            command.build_opts.iter().map(|(name, value)| (name.clone(), convert::option(value))).collect();
+        // Ours go before, whatever stands in the outbox.
+        opts.insert("scratch".to_owned(), Value::Bool(true));
+        opts.insert("custom_user_metadata".to_owned(), convert::metadata(&command.id, &self.log_id));
         if !command.arches.is_empty() {
             opts.insert("arch_override".to_owned(), Value::Text(command.arches.join(" ")));
         }
