@@ -141,7 +141,9 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let done = match archive {
         Some(archive) => {
-            let eyes = ArchiveEyes::new(archive, settings.mode, threads).checking(settings.check_percent);
+            let eyes = ArchiveEyes::new(archive, settings.mode, threads)
+                .checking(settings.check_percent)
+                .with_build_conflicts(settings.build_conflicts);
             follow(args, &log, settings, eyes, &metrics, &readiness, &stop).await
         }
         None => follow(args, &log, settings, Blind, &metrics, &readiness, &stop).await,

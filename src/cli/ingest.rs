@@ -106,7 +106,9 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     }
     let done = match archive {
         Some(archive) => {
-            let eyes = ArchiveEyes::new(archive, settings.mode, threads).checking(settings.check_percent);
+            let eyes = ArchiveEyes::new(archive, settings.mode, threads)
+                .checking(settings.check_percent)
+                .with_build_conflicts(settings.build_conflicts);
             let mut brain = ingest::awaken(&log, settings, eyes, metrics.clone()).await?;
             feed(&mut brain, &log, &mut recording, args, sink.as_mut(), &metrics).await
         }

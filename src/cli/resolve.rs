@@ -43,8 +43,8 @@ const WAITING_MAX: usize = 32;
 /// one with a lower priority number is preferred to the others whatever the versions. (External repositories of a Koji tag are in
 /// Koji's own repository already, merged by its mergerepo, and are not given here.) The
 /// source packages come from an rpm-md repository of source packages, from a file with one JSON object per line (`nvr`, and
-/// `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `buildarchs`, `exclusivearch`, `excludearch`,
-/// and `made_on`, the architecture requirements with one in them are of), or are given themselves.
+/// `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `conflicts`, the BuildConflicts,
+/// `buildarchs`, `exclusivearch`, `excludearch`, and `made_on`, the architecture requirements with one in them are of), or are given themselves.
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl\n\nExit status 0: everything that was asked for resolves, or --jsonl says what does not; 5: something does not, or the build group does not; 3: there is no such architecture, package, or group."

@@ -106,13 +106,16 @@ async fn serve(
     drop(brain);
     listen(bus, log, inbox, reconnected, metrics, stop, &mut tasks);
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
-    let (mode, percent) = (settings.mode, settings.check_percent);
+    let (mode, percent, conflicts) = (settings.mode, settings.check_percent, settings.build_conflicts);
     let hubs = Arc::new(hubs);
     let caches = Arc::clone(&hubs);
     let eyes = move || {
         let of = |hub: &LiveHub| match hub.archive() {
             Ok(archive) => {
-                let eyes = ArchiveEyes::new(archive, mode, threads).checking(percent).mirrored_by(hub.mirror.clone());
+                let eyes = ArchiveEyes::new(archive, mode, threads)
+                    .checking(percent)
+                    .with_build_conflicts(conflicts)
+                    .mirrored_by(hub.mirror.clone());
                 Some((hub.name.clone(), eyes))
             }
             Err(e) => {

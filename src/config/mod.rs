@@ -95,6 +95,8 @@ pub struct Config {
     pub default_hub: String,
     /// How buildroots are resolved: `two` (as mock) or `joint` (as Koschei).
     pub resolve_mode: ModeName,
+    /// Whether BuildConflicts are heeded in mode `two`, as by dnf 5's builddep; dnf 4 ignores them.
+    pub build_conflicts: bool,
     /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100. Where they
     /// disagree libsolv's answer counts, and a metric and the event say so.
     pub resolve_check_percent: u8,
@@ -123,6 +125,7 @@ impl Default for Config {
             service_user: "koschei".to_owned(),
             default_hub: "primary".to_owned(),
             resolve_mode: ModeName::Two,
+            build_conflicts: true,
             resolve_check_percent: 1,
             clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
             build_opts: toml::Table::new(),
@@ -354,6 +357,7 @@ impl Config {
                 clock_tolerance_secs: self.clock_tolerance_secs,
             },
             mode,
+            build_conflicts: self.build_conflicts,
             check_percent: self.resolve_check_percent,
             find_collections: self.collections.is_empty(),
             wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),

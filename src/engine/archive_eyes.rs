@@ -37,6 +37,7 @@ pub struct ArchiveEyes {
     mode: Mode,
     threads: usize,
     check_percent: u8,
+    build_conflicts: bool,
     /// Who may have parsed a repository already.
     mirror: Option<Mirror>,
 }
@@ -44,7 +45,7 @@ pub struct ArchiveEyes {
 impl ArchiveEyes {
     /// Resolves in `mode` with up to `threads` threads.
     pub fn new(archive: Archive, mode: Mode, threads: usize) -> Self {
-        Self { archive, mode, threads: threads.max(1), check_percent: 0, mirror: None }
+        Self { archive, mode, threads: threads.max(1), check_percent: 0, build_conflicts: true, mirror: None }
     }
 
     /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to repository, and is
@@ -52,6 +53,13 @@ impl ArchiveEyes {
     #[must_use]
     pub fn checking(mut self, percent: u8) -> Self {
         self.check_percent = percent.min(100);
+        self
+    }
+
+    /// Whether BuildConflicts are heeded, as they are by default; mode `joint` passes them over in any case.
+    #[must_use]
+    pub fn with_build_conflicts(mut self, heeded: bool) -> Self {
+        self.build_conflicts = heeded;
         self
     }
 
@@ -216,11 +224,13 @@ impl ArchiveEyes {
         let Some(known) = known else {
             return Wanted { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
         };
+        let heeded = self.build_conflicts && self.mode == Mode::Two;
+        let conflicts = if heeded { known.conflicts.clone() } else { Vec::new() };
         let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
         Wanted {
             nvr,
             in_repo,
-            build: Some(BuildRequires::literal(known.requires.clone())),
+            build: Some(BuildRequires::literal(known.requires.clone()).conflicting(conflicts)),
             made_on: known.made_on.clone(),
             noarch: known.buildarchs.iter().any(|a| a == "noarch"),
             excluded: reason.map(|r| r.as_str().to_owned()),
@@ -244,7 +254,7 @@ impl ArchiveEyes {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(source) = sources.get(at) else { return Ok(()) };
                 if let (Some(build), None) = (&source.build, &source.excluded) {
-                    let mut answer = resolver.resolve(&build.requires);
+                    let mut answer = resolver.resolve_source(build);
                     let checked = answer.handover.is_none() && self.is_checked(repo, &source.nvr);
                     let expected = if checked { resolver.check(&build.requires, &answer) } else { None };
                     counts.lock().expect("no thread panics while it holds the lock").add(
@@ -337,6 +347,8 @@ fn inputs(primary: &str, group: &[Member], sources: &[Wanted], mode: Mode) -> St
         add(&s.nvr.to_string());
         add(s.excluded.as_deref().unwrap_or(""));
         s.requires().for_each(&mut add);
+        // None where they are not heeded. A requirement cannot look like this.
+        s.build.iter().flat_map(|b| &b.conflicts).for_each(|text| add(&format!("conflicts\n{text}")));
     }
     hasher.finalize().to_hex().to_string()
 }

@@ -47,6 +47,8 @@ pub struct Settings {
     pub mode: crate::resolve::Mode,
     /// Answers of our own solver, of a hundred, that libsolv is asked about as well.
     pub check_percent: u8,
+    /// Whether BuildConflicts are heeded in mode `two`.
+    pub build_conflicts: bool,
     /// Make a collection of every tag that gets repositories.
     pub find_collections: bool,
     /// Configured collections, tracking and priorities, as the events that would bring them about.

@@ -36,6 +36,8 @@ pub struct SourcePackage {
     pub epoch: Option<u32>,
     /// Build requirements as text: `name`, `name op evr`, a path, or a rich requirement.
     pub requires: Vec<String>,
+    /// BuildConflicts, in the same form; empty also where nobody said, as in lines written before they were looked at.
+    pub conflicts: Vec<String>,
     /// `BuildArch` of the specification; `noarch` alone makes it a noarch package.
     pub buildarchs: Vec<Name>,
     /// `ExclusiveArch`; empty: no limit.
@@ -152,6 +154,8 @@ struct Wire {
     #[serde(default)]
     raw: Option<Box<RawValue>>,
     #[serde(default)]
+    conflicts: Option<Vec<String>>,
+    #[serde(default)]
     made_on: Option<Name>,
     #[serde(default)]
     buildarchs: Option<Vec<Name>>,
@@ -243,7 +247,15 @@ impl SourcePackage {
             return Err(NothingKnown { nvr });
         }
         let requires = hub_build_requires(requires.iter().map(|(n, v, flags)| (n.as_ref(), v.as_ref(), *flags)));
-        Ok(Self { nvr, epoch, requires, buildarchs, exclusivearch, excludearch, made_on: None })
+        let conflicts = Vec::new();
+        Ok(Self { nvr, epoch, requires, conflicts, buildarchs, exclusivearch, excludearch, made_on: None })
+    }
+
+    /// With the conflicts the hub says, in the form of the requirements of [`SourcePackage::from_hub`].
+    #[must_use]
+    pub fn conflicting<S: AsRef<str>>(self, conflicts: &[(S, S, u64)]) -> Self {
+        let triples = conflicts.iter().map(|(n, v, flags)| (n.as_ref(), v.as_ref(), *flags));
+        Self { conflicts: hub_build_requires(triples), ..self }
     }
 
     /// From the header of the package itself.
@@ -252,6 +264,7 @@ impl SourcePackage {
             nvr: header.nvr(),
             epoch: header.evr.epoch,
             requires: header.requires,
+            conflicts: header.conflicts,
             buildarchs: header.build_archs,
             exclusivearch: header.exclusive_arch,
             excludearch: header.exclude_arch,
@@ -270,11 +283,13 @@ impl SourcePackage {
         if Nvr::parse(&nvr).as_ref() != Some(&self.nvr) {
             return Err(not_kept("it is no name, version and release".to_owned()));
         }
-        bounded(&self.requires).map_err(not_kept)?;
+        bounded(&self.requires).map_err(&not_kept)?;
+        bounded(&self.conflicts).map_err(&not_kept)?;
         let line = Line {
             nvr: &nvr,
             epoch: self.epoch,
             requires: &self.requires,
+            conflicts: &self.conflicts,
             buildarchs: &self.buildarchs,
             exclusivearch: &self.exclusivearch,
             excludearch: &self.excludearch,
@@ -295,6 +310,8 @@ struct Line<'a> {
     nvr: &'a str,
     epoch: Option<u32>,
     requires: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    conflicts: &'a [String],
     buildarchs: &'a [Name],
     exclusivearch: &'a [Name],
     excludearch: &'a [Name],
@@ -341,7 +358,9 @@ pub(super) fn for_each(
 /// What is read of requirements is written of them.
 fn bounded(requires: &[String]) -> Result<(), String> {
     if requires.len() > MAX_REQUIRES || requires.iter().any(|r| r.len() > MAX_REQUIREMENT) {
-        return Err(format!("it has more than {MAX_REQUIRES} requirements or one beyond {MAX_REQUIREMENT} bytes"));
+        return Err(format!(
+            "it has more than {MAX_REQUIRES} requirements or conflicts, or one beyond {MAX_REQUIREMENT} bytes"
+        ));
     }
     Ok(())
 }
@@ -367,10 +386,13 @@ fn parse(line: &[u8]) -> Result<SourcePackage, String> {
         (None, None) => return Err("it has neither `requires` nor `raw`".to_owned()),
     };
     bounded(&requires)?;
+    let conflicts = wire.conflicts.unwrap_or_default();
+    bounded(&conflicts)?;
     Ok(SourcePackage {
         nvr,
         epoch,
         requires,
+        conflicts,
         buildarchs: wire.buildarchs.unwrap_or_default(),
         exclusivearch: wire.exclusivearch.unwrap_or_default(),
         excludearch: wire.excludearch.unwrap_or_default(),
@@ -443,11 +465,11 @@ mod tests {
         #[test]
         fn a_line_is_read_back_as_it_was_written(
             nvr in "[a-z\"-]{1,8}-[0-9~^]{1,4}-[0-9a-z.\u{e9}]{1,6}", epoch in prop::option::of(any::<u32>()),
-            requires in prop::collection::vec("\\PC{0,12}[\n\r\t\"]?", 0..4),
+            requires in prop::collection::vec("\\PC{0,12}[\n\r\t\"]?", 0..4), conflicts in prop::collection::vec("\\PC{0,12}", 0..3),
             arches in prop::collection::vec("[a-z0-9_]{1,8}".prop_map(Name::from), 0..3), made_on in prop::option::of("[a-z0-9]{1,8}"),
         ) {
             let package = SourcePackage {
-                nvr: Nvr::parse(&nvr).unwrap(), epoch, requires, buildarchs: arches.clone(), exclusivearch: vec![],
+                nvr: Nvr::parse(&nvr).unwrap(), epoch, requires, conflicts, buildarchs: arches.clone(), exclusivearch: vec![],
                 excludearch: arches, made_on: made_on.map(Name::from),
             };
             let line = package.to_line().unwrap();
@@ -466,6 +488,7 @@ mod tests {
             nvr,
             epoch: None,
             requires,
+            conflicts: vec![],
             buildarchs: vec![],
             exclusivearch: vec![],
             excludearch: vec![],

@@ -18,6 +18,7 @@ pub struct NewBuild {
     pub buildarchs: Vec<String>,
     pub exclusivearch: Vec<String>,
     pub excludearch: Vec<String>,
+    pub build_conflicts: Vec<String>,
     pub rpms: Vec<NewRpm>,
 }
 
@@ -49,6 +50,7 @@ impl NewBuild {
             buildarchs: Vec::new(),
             exclusivearch: Vec::new(),
             excludearch: Vec::new(),
+            build_conflicts: Vec::new(),
             rpms: Vec::new(),
         }
     }
@@ -65,6 +67,11 @@ impl NewBuild {
 
     pub fn build_requires(mut self, requires: &[&str]) -> Self {
         self.requires.extend(requires.iter().map(|r| (*r).to_owned()));
+        self
+    }
+
+    pub fn build_conflicts(mut self, conflicts: &[&str]) -> Self {
+        self.build_conflicts.extend(conflicts.iter().map(|c| (*c).to_owned()));
         self
     }
 
@@ -116,7 +123,7 @@ impl NewBuild {
         format!("{epoch}{}-{}", self.version, self.release)
     }
 
-    /// The source package's requirements, in the order of a header: by name.
+    /// The source package's requirements and conflicts, in the order of a header: by name.
     pub fn source_deps(&self) -> Arc<Vec<Dep>> {
         let mut deps: Vec<Dep> = self.requires.iter().map(|r| dep(r, 0)).collect();
         deps.push(Dep {
@@ -126,6 +133,7 @@ impl NewBuild {
             kind: 0,
         });
         deps.push(Dep { name: "rpmlib(FileDigests)".into(), version: "4.6.0-1".into(), flags: 16_777_226, kind: 0 });
+        deps.extend(self.build_conflicts.iter().map(|c| dep(c, 3)));
         deps.sort_by(|a, b| a.name.cmp(&b.name));
         Arc::new(deps)
     }

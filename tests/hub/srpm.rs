@@ -68,6 +68,7 @@ impl Header {
 /// The file of a source package. `size` bytes long, or as long as lead, signature and header need.
 pub fn file(rpm: &Rpm) -> Vec<u8> {
     let requires: Vec<_> = rpm.deps.iter().filter(|d| d.kind == 0).collect();
+    let conflicts: Vec<_> = rpm.deps.iter().filter(|d| d.kind == 3).collect();
     let [buildarchs, exclusive, exclude] = &*rpm.arches;
     let mut header = Header(Vec::new());
     header.string(1000, &rpm.name);
@@ -84,6 +85,9 @@ pub fn file(rpm: &Rpm) -> Vec<u8> {
     header.numbers(1048, &requires.iter().map(|d| d.flags).collect::<Vec<_>>());
     header.strings(1049, requires.iter().map(|d| d.name.as_str()));
     header.strings(1050, requires.iter().map(|d| d.version.as_str()));
+    header.numbers(1053, &conflicts.iter().map(|d| d.flags).collect::<Vec<_>>());
+    header.strings(1054, conflicts.iter().map(|d| d.name.as_str()));
+    header.strings(1055, conflicts.iter().map(|d| d.version.as_str()));
     header.strings(1059, exclude.iter().map(String::as_str));
     header.strings(1061, exclusive.iter().map(String::as_str));
     header.strings(1089, buildarchs.iter().map(String::as_str));

@@ -1,7 +1,12 @@
 //! BuildConflicts, as dnf 5's builddep heeds them in mode `two`. Right answers come from reading dnf 5.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use koschei::engine::archive_eyes::ArchiveEyes;
+use koschei::engine::eyes::{Eyes, OwnSources, Unit};
+use koschei::koji::Archive;
+use koschei::model::{Hub, RepoId};
 use koschei::resolve::{BuildRequires, Handover, Mode, Resolution, Solvers, Universe};
 use rstest::rstest;
 use serde_json::Value;
@@ -94,4 +99,41 @@ fn a_conflict_with_what_is_required(#[case] requires: &str, #[case] conflicts: &
     assert!(!answer.ok && !answer.problems.iter().any(|p| p.contains("BuildConflicts")), "{:?}", answer.problems);
     let (_, answer) = ask(Mode::Joint, &packages(), &["below"], &[requires], conflicts);
     assert!(answer.ok, "Koschei passes them over: {:?}", answer.problems);
+}
+
+/// `buildrequires.jsonl` may say them; the digest of what verdicts depend on holds them where they are heeded, and only there.
+#[test]
+fn of_an_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases/resolve/buildconflicts");
+    let arch = dir.path().join("repos/build/1/x86_64");
+    std::fs::create_dir_all(arch.join("repodata")).unwrap();
+    for file in std::fs::read_dir(case.join("repo/repodata")).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), arch.join("repodata").join(file.file_name())).unwrap();
+    }
+    std::fs::write(arch.join("../repo.json"), r#"{"id": 1, "tag": "build", "event_id": 1}"#).unwrap();
+    std::fs::write(arch.join("pkglist"), "toplink/packages/bc2/1/1/noarch/bc2-1-1.noarch.rpm\n").unwrap();
+    let rpm =
+        r#"{"arch": "ARCH", "build_id": 1, "epoch": null, "name": "bc2", "version": "1", "release": "1", "id": 1}"#;
+    let list: String = ["src", "noarch"].iter().map(|arch| rpm.replace("ARCH", arch) + "\n").collect();
+    std::fs::write(arch.join("rpmlist.jsonl"), list).unwrap();
+    let of = |line: &str, mode: Mode, heeded: bool| -> (Value, Value) {
+        std::fs::write(dir.path().join("buildrequires.jsonl"), line).unwrap();
+        let hub = Hub::new("primary");
+        let archive = Archive::open(dir.path(), hub.clone()).unwrap();
+        let mut eyes = ArchiveEyes::new(archive, mode, 1).with_build_conflicts(heeded);
+        let own = OwnSources::default();
+        let unit = Unit { hub: &hub, tag: "build", repo: RepoId(1), arch: "x86_64", group: "build", own: &own };
+        let kept: Value = serde_json::from_slice(&eyes.resolve(&unit).unwrap().to_bytes()).unwrap();
+        (kept["packages"].clone(), kept["inputs"].clone())
+    };
+    let with = r#"{"nvr": "bc2-1-1", "requires": ["tool"], "conflicts": ["tool-a"]}"#;
+    let without = r#"{"nvr": "bc2-1-1", "requires": ["tool"]}"#;
+    let (packages, inputs) = of(with, Mode::Two, true);
+    assert_eq!(packages, serde_json::json!(["tool-b-0:1-1.noarch"]));
+    let none = of(without, Mode::Two, true);
+    assert_eq!(none.0, serde_json::json!(["tool-a-0:1-1.noarch"]));
+    assert_ne!(inputs, none.1);
+    assert_eq!(of(with, Mode::Two, false), none);
+    assert_eq!(of(with, Mode::Joint, true), of(without, Mode::Joint, true));
 }

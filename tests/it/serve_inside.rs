@@ -20,7 +20,6 @@ use koschei::koji::client::HubSettings;
 use koschei::koji::files::{FetchError, FetchSettings, Fetcher, Mirror, SourceStore};
 use koschei::koji::{Archive, HubClient};
 use koschei::log::{AnyLog, EventLog, Incoming};
-use koschei::resolve::Mode;
 use koschei::telemetry::Metrics;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -127,9 +126,11 @@ impl Inside {
             metrics: metrics.clone(),
             stop: stop.clone(),
         };
+        let (mode, conflicts) = (settings.mode, settings.build_conflicts);
         let eyes = move || {
             let archive = Archive::open_with(mirror.dir(), primary(), sources.clone()).unwrap();
-            HubEyes::new(HashMap::from([(primary(), ArchiveEyes::new(archive, Mode::Two, 1))]))
+            let eyes = ArchiveEyes::new(archive, mode, 1).with_build_conflicts(conflicts);
+            HubEyes::new(HashMap::from([(primary(), eyes)]))
         };
         let service = Service {
             log: self.log.clone(),

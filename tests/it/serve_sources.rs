@@ -134,3 +134,41 @@ async fn a_promoted_draft_is_seen_in_the_next_repository() {
     assert_eq!(own.evidence.len(), 1, "{:#?}", own.evidence);
     inside.stop().await;
 }
+
+/// What a source package conflicts with is read from its header, or told by the hub where there is none that can be read: nothing else
+/// says why this one does not resolve.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conflicts_of_a_source_package_are_heeded() {
+    let off = "build_conflicts = false\n";
+    let cases = [
+        ("", true, false),
+        ("", false, false),
+        (off, true, true),
+        (off, false, true),
+        ("resolve_mode = \"joint\"\n", true, true),
+    ];
+    for (setting, readable, ok) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::start(Settings::new(dir.path().join("koji")));
+        tags(&hub);
+        there(&hub, "f99", "tool-1-1", &["bash"]);
+        hub.change(|tx| {
+            let build = build("own-1-1", &["tool"]).build_conflicts(&["tool"]);
+            tx.import_build(&build)?;
+            tx.package_list_add("f99", "own", "alice")?;
+            tx.tag_build("f99", "own-1-1", false)
+        });
+        if !readable {
+            let place = dir.path().join("koji/packages/own/1/1/src");
+            std::fs::create_dir_all(&place).unwrap();
+            std::fs::write(place.join("own-1-1.src.rpm"), "no package").unwrap();
+        }
+        hub.change(|tx| tx.new_repo("f99-build"));
+        hub.take_messages();
+        let mut inside = Inside::new(hub.clone(), dir.path(), &format!("{setting}{CONFIG}")).await;
+        inside.start();
+        let state = inside.reconciled().await.unwrap();
+        assert_eq!(resolved(state, "f99", "own"), said("1-1", ok, None), "{setting:?} {readable}");
+        inside.stop().await;
+    }
+}

@@ -219,6 +219,7 @@ impl World {
         };
         let settings = Settings {
             check_percent: 0,
+            build_conflicts: true,
             policy,
             context: Context {
                 clock_tolerance_secs: koschei::bus::CLOCK_TOLERANCE_SECS,

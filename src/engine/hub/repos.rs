@@ -40,6 +40,8 @@ const HEADERS_AT_ONCE: usize = 100;
 const HEADERS: [&str; 4] = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"];
 /// What of a header are its requirements: names, versions, and how they compare, in three lists.
 const REQUIREMENTS: [&str; 3] = ["REQUIRENAME", "REQUIREVERSION", "REQUIREFLAGS"];
+/// Likewise its conflicts.
+const CONFLICTS: [&str; 3] = ["CONFLICTNAME", "CONFLICTVERSION", "CONFLICTFLAGS"];
 /// Source packages whose requirements are kept together on disk.
 const STORE_AT_ONCE: usize = 200;
 
@@ -312,12 +314,12 @@ impl Fetching {
     /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty answer means that there is no such file, never that nothing is needed
     /// (Koschei D18): such a package has at least `rpmlib(…)`.
     async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
-        let headers = [REQUIREMENTS.as_slice(), &HEADERS].concat();
+        let headers = [REQUIREMENTS.as_slice(), &CONFLICTS, &HEADERS].concat();
         let answers = self.looker.ask(nvrs.iter().map(|nvr| headers_of(nvr, &headers)).collect()).await?;
         let mut found = Vec::new();
         for (nvr, answer) in nvrs.iter().zip(answers) {
             let Ok(head) = &answer else { continue };
-            let deps = match requirements_in(head) {
+            let deps = match dependencies_in(head, REQUIREMENTS) {
                 Some(deps) if !deps.is_empty() => deps,
                 _ => continue,
             };
@@ -331,7 +333,10 @@ impl Fetching {
                 words(head, "EXCLUDEARCH"),
             );
             match source {
-                Ok(source) => found.push(source),
+                Ok(source) => {
+                    let conflicts = dependencies_in(head, CONFLICTS).unwrap_or_default();
+                    found.push(source.conflicting(&conflicts));
+                }
                 Err(e) => {
                     tracing::warn!(hub = %self.hub, source = %nvr, error = %e, "the hub's requirements cannot be used")
                 }
@@ -364,9 +369,9 @@ fn headers_of(nvr: &Nvr, headers: &[&str]) -> Call {
     call("getRPMHeaders", vec![], vec![("rpmID", source_rpm(nvr)), ("headers", Value::Array(headers))])
 }
 
-/// The requirements in a header; `None` when the three lists do not belong together.
-fn requirements_in(header: &Value) -> Option<Vec<(String, String, u64)>> {
-    let [names, versions, flags] = REQUIREMENTS.map(|h| header.get(h).and_then(Value::as_array).unwrap_or_default());
+/// The dependencies of one kind in a header; `None` when the three lists do not belong together.
+fn dependencies_in(header: &Value, lists: [&str; 3]) -> Option<Vec<(String, String, u64)>> {
+    let [names, versions, flags] = lists.map(|h| header.get(h).and_then(Value::as_array).unwrap_or_default());
     if names.len() != versions.len() || names.len() != flags.len() {
         return None;
     }

@@ -21,13 +21,15 @@ pub struct SourceRequires {
     pub epoch: Option<u32>,
     /// As in [`SourcePackage`].
     pub requires: Vec<String>,
+    /// As in [`SourcePackage`].
+    pub conflicts: Vec<String>,
 }
 
 impl SourceRequires {
     /// With what somebody else knows about architectures (the hub's `getRPMHeaders` of `BUILDARCHS`, `EXCLUSIVEARCH`, `EXCLUDEARCH`).
     pub fn with_arches(self, buildarchs: Vec<Name>, exclusivearch: Vec<Name>, excludearch: Vec<Name>) -> SourcePackage {
-        let Self { nvr, epoch, requires } = self;
-        SourcePackage { nvr, epoch, requires, buildarchs, exclusivearch, excludearch, made_on: None }
+        let Self { nvr, epoch, requires, conflicts } = self;
+        SourcePackage { nvr, epoch, requires, conflicts, buildarchs, exclusivearch, excludearch, made_on: None }
     }
 }
 
@@ -75,8 +77,8 @@ fn sources(content: &RepoContent) -> BTreeMap<Nvr, SourceRequires> {
     own.map(|package| {
         let (version, release) = (package.evr.version.clone(), package.evr.release.clone());
         let nvr = Nvr { name: package.name.clone(), version, release };
-        let requires = content.build_requires(package);
-        (nvr.clone(), SourceRequires { nvr, epoch: package.evr.epoch, requires })
+        let (requires, conflicts) = (content.build_requires(package), content.build_conflicts(package));
+        (nvr.clone(), SourceRequires { nvr, epoch: package.evr.epoch, requires, conflicts })
     })
     .collect()
 }

@@ -205,6 +205,7 @@ mod tests {
             nvr: Nvr::parse(nvr).unwrap(),
             epoch: None,
             requires: requires.iter().map(|r| (*r).to_owned()).collect(),
+            conflicts: Vec::new(),
             buildarchs: Vec::new(),
             exclusivearch: Vec::new(),
             excludearch: Vec::new(),

@@ -155,6 +155,7 @@ fn get_deps(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
 
 fn header(rpm: &Rpm, name: &str) -> V {
     let requires = || rpm.deps.iter().filter(|d| d.kind == 0);
+    let conflicts = || rpm.deps.iter().filter(|d| d.kind == 3);
     let [buildarchs, exclusive, exclude] = &*rpm.arches;
     let texts = |list: &[String]| V::Array(list.iter().map(V::from).collect());
     match name.to_uppercase().as_str() {
@@ -166,6 +167,9 @@ fn header(rpm: &Rpm, name: &str) -> V {
         "REQUIRENAME" => V::Array(requires().map(|d| V::from(&d.name)).collect()),
         "REQUIREVERSION" => V::Array(requires().map(|d| V::from(&d.version)).collect()),
         "REQUIREFLAGS" => V::Array(requires().map(|d| V::Int(d.flags)).collect()),
+        "CONFLICTNAME" => V::Array(conflicts().map(|d| V::from(&d.name)).collect()),
+        "CONFLICTVERSION" => V::Array(conflicts().map(|d| V::from(&d.version)).collect()),
+        "CONFLICTFLAGS" => V::Array(conflicts().map(|d| V::Int(d.flags)).collect()),
         "BUILDARCHS" => texts(buildarchs),
         "EXCLUSIVEARCH" => texts(exclusive),
         "EXCLUDEARCH" => texts(exclude),
