@@ -51,7 +51,7 @@ const WAITING_MAX: usize = 32;
 )]
 pub struct ResolveArgs {
     /// Directory of the binary repository (the one that holds repodata/); may be repeated. Of several the one with the lower
-    /// priority wins; the default is 99. With module_hotfixes=1 its packages count whatever modules say
+    /// priority wins; the default is 99. With `module_hotfixes=1` its packages count whatever modules say
     #[arg(long, value_name = "DIR[,priority=N][,module_hotfixes=1]", required = true)]
     pub repo: Vec<RepoArg>,
     /// Directory of a repository of source packages; their requires are the BuildRequires
