@@ -102,11 +102,8 @@ const SAME: &str = "Task 99 on buildvm-22 went astray in /var/lib/mock/f99-build
 #[test]
 fn an_unknown_text_moves_nothing() {
     let mut w = built();
-    for n in 1..=3 {
-        assert_eq!(
-            fails(&mut w, n, 7, &format!("odd thing {}", ["a", "b", "c"][n as usize - 1])),
-            Some(Outcome::Unclear)
-        );
+    for (n, thing) in (1..).zip(["a", "b", "c"]) {
+        assert_eq!(fails(&mut w, n, 7, &format!("odd thing {thing}")), Some(Outcome::Unclear));
         let Hold::RetryLater { after, at } = w.why("foo").deciding[0] else { panic!("{:?}", w.why("foo").deciding) };
         let wait = at.since(w.now()) / 1_000_000;
         let least = 3600 << (n - 1);

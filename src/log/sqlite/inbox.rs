@@ -33,6 +33,9 @@ const COUNTS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM inbox), \
 const PRUNE: &str = "DELETE FROM raw_bodies WHERE position IN \
      (SELECT position FROM inbox WHERE state IN (1, 2) AND received_at < ?)";
 
+/// A row of [`LAST_RECEIVED`], its columns in order.
+type LastReceived = (i64, String, String, i64, Vec<u8>, Option<Vec<u8>>);
+
 impl SqliteLog {
     pub(super) async fn store_messages(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
         let fail = || StoreError::new("receive messages");
@@ -90,7 +93,7 @@ impl SqliteLog {
     }
 
     pub(super) async fn read_last(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
-        let rows: Vec<(i64, String, String, i64, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(LAST_RECEIVED)
+        let rows: Vec<LastReceived> = sqlx::query_as(LAST_RECEIVED)
             .bind(besides)
             .bind(page(limit))
             .fetch_all(&self.inner.readers)
