@@ -86,6 +86,9 @@ pub struct ResolveArgs {
     /// Pass over BuildConflicts, as dnf 4 does; in mode `two` packages they name are kept out else, as by dnf 5
     #[arg(long)]
     pub ignore_build_conflicts: bool,
+    /// Install weak dependencies (`Recommends`, `Supplements`), too, where they can be; builders do not. libsolv answers then
+    #[arg(long, conflicts_with_all = ["explain", "who_needs", "against"])]
+    pub weak_deps: bool,
     /// Which solver answers
     #[arg(long, value_enum, default_value_t)]
     pub solver: SolverArg,
@@ -297,7 +300,7 @@ pub fn run_to(args: &ResolveArgs, out: &mut impl Write, progress: bool) -> Resul
     stats.read(&content);
     translate(args, &mut sources, &content, &arch);
     let group = repos::build_group(args, &args.repo, &content)?;
-    let universe = repos::universe(&args.repo, content, &arch)?;
+    let universe = repos::universe(&args.repo, content, &arch)?.with_weak_deps(args.weak_deps);
     stats.lap("index files");
     let prepared = universe.prepare_with(&group, args.mode.into(), args.solver.into())?;
     stats.lap("make rules");

@@ -126,6 +126,9 @@ impl<'u> Prepared<'u> {
         verdict.skipped = skipped;
         let answer = match solvers {
             Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
+            Solvers::Both | Solvers::NativeAlone if universe.has_weak_deps() => {
+                NativeAnswer::Handover(Handover::WeakDeps)
+            }
             Solvers::Both | Solvers::NativeAlone => native.search(None).solve(members.iter().map(GroupMember::wish)),
         };
         match answer {
@@ -376,6 +379,9 @@ impl Resolver<'_> {
         let native = match solvers {
             Solvers::Libsolv => NativeAnswer::Handover(Handover::Wanted),
             Solvers::Both | Solvers::NativeAlone if failed => NativeAnswer::Unsolvable,
+            Solvers::Both | Solvers::NativeAlone if self.prepared.universe.has_weak_deps() => {
+                NativeAnswer::Handover(Handover::WeakDeps)
+            }
             Solvers::Both | Solvers::NativeAlone if !kept_out.is_empty() => {
                 NativeAnswer::Handover(Handover::BuildConflicts)
             }

@@ -42,6 +42,7 @@ pub struct Universe {
     kin: Vec<u32>,
     /// Per repository, as libsolv has them: higher wins.
     priorities: Vec<i32>,
+    weak_deps: bool,
 }
 
 impl Universe {
@@ -83,7 +84,15 @@ impl Universe {
             kin.push(*families.entry((package.name.as_str(), package.arch.as_str())).or_insert(next));
         }
         let priorities = vec![Priority::default().for_libsolv(); content.repositories().len()];
-        Ok(Self { arch: arch.into(), file_dependencies, owners: OnceLock::new(), kin, priorities, content })
+        Ok(Self {
+            arch: arch.into(),
+            file_dependencies,
+            owners: OnceLock::new(),
+            kin,
+            priorities,
+            content,
+            weak_deps: false,
+        })
     }
 
     /// Prefers some repositories: one priority for each, in their order. Those that are not named keep the default.
@@ -93,6 +102,19 @@ impl Universe {
             *own = priority.for_libsolv();
         }
         self
+    }
+
+    /// Whether weak dependencies (`Recommends`, `Supplements`) of what is installed are installed, too, where they can be: dnf's
+    /// `install_weak_deps`. Off otherwise, as in a buildroot. libsolv decides everything then ([`Handover::WeakDeps`](super::Handover::WeakDeps)).
+    #[must_use]
+    pub fn with_weak_deps(mut self, installed: bool) -> Self {
+        self.weak_deps = installed;
+        self
+    }
+
+    /// Weak dependencies are installed, too.
+    pub(super) fn has_weak_deps(&self) -> bool {
+        self.weak_deps
     }
 
     /// Resolves the build group; `group` are its members, in order: [`Groups::installed`](crate::repodata::Groups::installed), or names.

@@ -309,3 +309,26 @@ fn threads_share_a_universe() {
         }
     });
 }
+
+#[rstest]
+fn weak_dependencies_are_installed_where_wanted(#[values(Mode::Two, Mode::Joint)] mode: Mode) {
+    let packages = [
+        pkg("base-1-1.x86_64").recommends(&["nice"]),
+        pkg("nice-1-1.x86_64"),
+        pkg("tool-1-1.x86_64").recommends(&["helper", "nobody-has-this", "needy"]),
+        pkg("helper-1-1.x86_64").requires(&["deep"]),
+        pkg("deep-1-1.x86_64"),
+        pkg("needy-1-1.x86_64").requires(&["nobody-has-this"]),
+        pkg("plugin-1-1.x86_64").supplements(&["tool"]),
+    ];
+    let answer = |weak: bool| {
+        let universe = Universe::load(Arc::new(content(&packages)), "x86_64").unwrap().with_weak_deps(weak);
+        let answer = universe.prepare(&owned(&["base"]), mode).unwrap().resolver().with_distances().resolve(&["tool"]);
+        let mut names: Vec<String> = answer.closure.iter().map(|id| universe.nevra(*id).name.to_string()).collect();
+        names.sort_unstable();
+        (answer.ok, names.join(" "), answer.handover)
+    };
+    assert_eq!(answer(false), (true, "base tool".to_owned(), None), "builders' way, and our own solver's");
+    let all = "base deep helper nice plugin tool".to_owned();
+    assert_eq!(answer(true), (true, all, Some(koschei::resolve::Handover::WeakDeps)));
+}

@@ -82,13 +82,15 @@ pub enum Handover {
     BuildConflicts,
     /// A package whose rules are not all modelled.
     Unmodelled,
+    /// Weak dependencies are to be installed.
+    WeakDeps,
     /// The caller wanted libsolv.
     Wanted,
 }
 
 impl Handover {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Conflict,
         Self::BaseChanged,
         Self::Update,
@@ -98,6 +100,7 @@ impl Handover {
         Self::RichRequirement,
         Self::BuildConflicts,
         Self::Unmodelled,
+        Self::WeakDeps,
         Self::Wanted,
     ];
 
@@ -113,6 +116,7 @@ impl Handover {
             Self::RichRequirement => "rich-requirement",
             Self::BuildConflicts => "build-conflicts",
             Self::Unmodelled => "unmodelled",
+            Self::WeakDeps => "weak-deps",
             Self::Wanted => "wanted",
         }
     }

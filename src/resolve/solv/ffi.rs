@@ -75,15 +75,9 @@ const FLAG_KEEP_ORPHANS: c_int = 18;
 const FLAG_YUM_OBSOLETES: c_int = 21;
 const FLAG_URPM_REORDER: c_int = 23;
 
-/// What libdnf (hawkey) sets for every goal, weak dependencies off.
-const FLAGS: [c_int; 6] = [
-    FLAG_KEEP_ORPHANS,
-    FLAG_BEST_OBEY_POLICY,
-    FLAG_YUM_OBSOLETES,
-    FLAG_URPM_REORDER,
-    FLAG_ALLOW_VENDORCHANGE,
-    FLAG_IGNORE_RECOMMENDED,
-];
+/// What libdnf (hawkey) sets for every goal.
+const FLAGS: [c_int; 5] =
+    [FLAG_KEEP_ORPHANS, FLAG_BEST_OBEY_POLICY, FLAG_YUM_OBSOLETES, FLAG_URPM_REORDER, FLAG_ALLOW_VENDORCHANGE];
 
 unsafe extern "C" {
     static solv_version: [c_char; 0];
@@ -272,6 +266,8 @@ pub(super) struct Pool {
     solvables: RawId,
     /// The provides are indexed.
     indexed: bool,
+    /// Weak dependencies of what is installed are installed, too.
+    pub(super) weak_deps: bool,
     /// Makes it neither `Send` nor `Sync`.
     _thread: PhantomData<*mut ()>,
 }
@@ -282,7 +278,14 @@ impl Pool {
         let arch = CString::new(arch).map_err(|_| HasNul)?;
         // SAFETY: no precondition; libsolv aborts when memory is out, so the result is not null.
         let raw = NonNull::new(unsafe { pool_create() }).expect("pool_create aborts rather than return null");
-        let pool = Self { raw, number: PoolNumber::next(), solvables: 2, indexed: false, _thread: PhantomData };
+        let pool = Self {
+            raw,
+            number: PoolNumber::next(),
+            solvables: 2,
+            indexed: false,
+            weak_deps: false,
+            _thread: PhantomData,
+        };
         // SAFETY: the pool is ours and empty, which pool_setdisttype asks for; the text ends with NUL and is copied.
         // Debian builds libsolv for deb packages, Fedora so that a 32-bit and a 64-bit package of one name may be installed
         // together: say both, so that the answer does not depend on who built the library.
@@ -448,7 +451,7 @@ impl Pool {
         found
     }
 
-    /// Solves with a solver of its own. Weak dependencies are not installed, but influence choices.
+    /// Solves with a solver of its own. Weak dependencies influence choices; they are installed only with `weak_deps`.
     pub(super) fn solve(&mut self, jobs: &[Job]) -> Solved {
         assert!(self.indexed, "Pool::index comes before Pool::solve");
         let queue = Queue::new();
@@ -486,6 +489,7 @@ impl Pool {
             for flag in FLAGS {
                 solver_set_flag(raw, flag, 1);
             }
+            solver_set_flag(raw, FLAG_IGNORE_RECOMMENDED, c_int::from(!self.weak_deps));
             solver_set_flag(raw, FLAG_ALLOW_DOWNGRADE, 1);
             solver_set_flag(raw, FLAG_ALLOW_UNINSTALL, 1);
             solver_solve(raw, queue.0.as_ptr())

@@ -68,6 +68,7 @@ impl Solver {
         let nul = |HasNul| ResolveError::Nul;
         let content = universe.content();
         let mut pool = Pool::new(universe.arch()).map_err(nul)?;
+        pool.weak_deps = universe.has_weak_deps();
         let mut repos = Vec::new();
         for (packages, priority) in universe.repositories() {
             repos.push(pool.add_repo(c"repo", packages, priority).ok_or(ResolveError::TooMany)?);
