@@ -1,8 +1,8 @@
 //! What the generator knows its stream to mean, worked out without the fold, and the comparison of both.
 //!
 //! It is written from the definitions (latest = last tagged in the nearest tag that has a build; state = blocked, then unresolved, then the
-//! last result of a source that is still tagged; a change counts once per name with its smallest distance), with plain vectors by
-//! number, and shares nothing with `koschei::fold` but the words.
+//! last result of the newest source, else of one that is still tagged, nothing being forgotten; a change counts once per name with its
+//! smallest distance), with plain vectors by number, and shares nothing with `koschei::fold` but the words.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,6 @@ use ::koschei::fold::State;
 use ::koschei::model::koji::BuildState;
 use ::koschei::model::{BuildId, BuildrootState, Hub, Name, Outcome, PackageState, RepoId};
 
-/// How many finished results of a package are kept, besides those something rests on.
-const RESULTS_KEPT: usize = 10;
 /// Most differences that are spelled out.
 const DIFFERENCES_SHOWN: usize = 20;
 /// The architectures of every collection.
@@ -179,7 +177,13 @@ impl Model {
         if p.resolved() == Some(false) {
             return PackageState::Unresolved;
         }
-        match p.results.iter().rev().filter(|r| !r.withdrawn).find_map(|r| r.outcome.filter(|o| o.is_complete())) {
+        // What is known of the newest source comes first, its rebuilds before its own build.
+        let newest = self.latest_version(collection, package);
+        let last = |of: &dyn Fn(&ResultModel) -> bool| {
+            p.results.iter().rev().filter(|r| !r.withdrawn && of(r)).find_map(|r| r.outcome.filter(|o| o.is_complete()))
+        };
+        let of_newest = |r: &ResultModel| Some(r.version) == newest;
+        match last(&|r| of_newest(r) && !r.real).or_else(|| last(&of_newest)).or_else(|| last(&|_| true)) {
             Some(Outcome::Ok) => PackageState::Ok,
             Some(_) => PackageState::Failing,
             None => PackageState::Unknown,
@@ -254,24 +258,7 @@ impl PackageModel {
     pub fn add(&mut self, new: ResultModel) {
         self.results.retain(|r| (r.real, r.number) != (new.real, new.number));
         let at = self.results.iter().position(|r| r.order >= new.order).unwrap_or(self.results.len());
-        let added = (new.real, new.number);
         self.results.insert(at, new);
-        while self.results.iter().filter(|r| !r.running).count() > RESULTS_KEPT {
-            let Some(oldest) = self.oldest_spare(added) else { break };
-            self.results.remove(oldest);
-        }
-    }
-
-    /// The oldest result nothing rests on: not the newest that dependency changes are measured from, not the newest real build, not one
-    /// of the last two that came to something, however many rebuilds that came to nothing follow them.
-    fn oldest_spare(&self, added: (bool, i64)) -> Option<usize> {
-        let complete = |r: &ResultModel| !r.withdrawn && r.outcome.is_some_and(Outcome::is_complete);
-        let newest_first = || self.results.iter().enumerate().rev();
-        let mut needed: Vec<usize> = newest_first().filter(|(_, r)| complete(r)).take(2).map(|(i, _)| i).collect();
-        needed.extend(newest_first().find(|(_, r)| !r.withdrawn && (r.real || complete(r))).map(|(i, _)| i));
-        needed.extend(newest_first().find(|(_, r)| r.real).map(|(i, _)| i));
-        let spare = |(i, r): &(usize, &ResultModel)| !r.running && (r.real, r.number) != added && !needed.contains(i);
-        self.results.iter().enumerate().find(spare).map(|(i, _)| i)
     }
 
     /// Whether it resolves wherever it is built; a noarch package needs one architecture.

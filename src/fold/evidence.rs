@@ -15,6 +15,8 @@ use crate::model::{BuildId, Hub, Outcome, RepoId, Seq, TaskId, Timestamp};
 pub const KEPT: usize = 10;
 /// Of how many sources what was found out is kept in any case, the last ones.
 const SOURCES_KEPT: usize = 3;
+/// The same of sources that are still tagged, each of which is the newest again when those after it leave.
+const TAGGED_SOURCES_KEPT: usize = 8;
 
 /// Real build or scratch rebuild.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -151,8 +153,9 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
 }
 
 /// The oldest build nothing rests on. Needed are: running ones, the one just inserted, the base, the newest real build, and
-/// the last two with a result (whether a package started to fail shows in the last but one). The same of the last sources each, so
-/// that what one of them did is still known when it is the newest again.
+/// the last two with a result (whether a package started to fail shows in the last but one). The same of the last sources each, tagged
+/// or not, and of the last ones that are tagged, so that what one of them did is still known when it is the newest again. A source's own
+/// build goes after its rebuilds: without it nothing would tell that their source was untagged.
 fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
     let mut needed: Vec<usize> = list.iter().rposition(Evidence::is_base).into_iter().collect();
     needed.extend(list.iter().rposition(is_real));
@@ -161,15 +164,27 @@ fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
         list.iter().enumerate().rev().filter(|(_, e)| ended(e) && of(e)).map(|(i, _)| i).take(2).collect()
     };
     needed.extend(results(&|e| !e.withdrawn));
+    let mut sources = last_sources(list, SOURCES_KEPT, |_| true);
+    sources.extend(last_sources(list, TAGGED_SOURCES_KEPT, |e| is_real(e) && !e.withdrawn));
+    for source in sources {
+        needed.extend(list.iter().rposition(|x| is_real(x) && x.source == *source));
+        needed.extend(results(&|x| x.source == *source));
+    }
+    let has_rebuilds = |source: &SmolStr| list.iter().any(|e| !is_real(e) && e.source == *source);
+    list.iter().enumerate().position(|(i, e)| {
+        !(e.running || e.is_same(new) || needed.contains(&i) || is_real(e) && has_rebuilds(&e.source))
+    })
+}
+
+/// The sources of the last builds of a kind, at most `count`, each once.
+fn last_sources(list: &[Evidence], count: usize, of: impl Fn(&Evidence) -> bool) -> Vec<&SmolStr> {
     let mut sources: Vec<&SmolStr> = Vec::new();
-    for e in list.iter().rev() {
-        if sources.len() < SOURCES_KEPT && !sources.contains(&&e.source) {
+    for e in list.iter().rev().filter(|e| of(e)) {
+        if sources.len() < count && !sources.contains(&&e.source) {
             sources.push(&e.source);
-            needed.extend(list.iter().rposition(|x| is_real(x) && x.source == e.source));
-            needed.extend(results(&|x| x.source == e.source));
         }
     }
-    list.iter().enumerate().position(|(i, e)| !(e.running || e.is_same(new) || needed.contains(&i)))
+    sources
 }
 
 const fn is_real(e: &Evidence) -> bool {

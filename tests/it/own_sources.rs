@@ -390,6 +390,25 @@ fn what_a_source_did_is_known_after_many_rebuilds_of_another() {
     w.sound();
 }
 
+/// Newer ones come and leave, each rebuilt for long; it stayed tagged all the time. What the last of them did says nothing about it.
+#[test]
+fn what_a_tagged_source_did_is_known_when_many_newer_ones_left() {
+    let mut w = failing();
+    for n in 2..8 {
+        let source = format!("foo-{n}-1");
+        w.real("f99", &source);
+        w.repo(n, &[ok(&source, OLD)]);
+        for task in 1..8 {
+            w.rebuild(n * 10 + task, &source, "CLOSED", n);
+        }
+    }
+    assert_eq!(w.is("foo"), PackageState::Ok);
+    (2..8).for_each(|n| w.untag("f99", &format!("foo-{n}-1")));
+    assert_eq!(w.is("foo"), PackageState::Failing);
+    assert_eq!(w.package("foo").base().unwrap().repo.unwrap().0, 1);
+    w.sound();
+}
+
 /// A draft is promoted: word of it before, while, or after a rebuild of it runs; or none but that it is tagged elsewhere by its new name.
 #[rstest]
 fn a_rename_takes_along_what_was_found_out(
