@@ -76,6 +76,7 @@ struct Ledger {
     /// With their packages.
     requested: BTreeMap<u64, String>,
     closed: BTreeSet<u64>,
+    /// The task each became, by its submission or its end.
     submitted: BTreeMap<u64, i64>,
 }
 
@@ -103,6 +104,12 @@ impl Ledger {
             Event::RebuildSubmitted(e) => {
                 let before = self.submitted.insert(e.rebuild.0, e.task_id.0);
                 assert_eq!(before, None, "{} was submitted twice", e.rebuild.0);
+            }
+            // The hub's list tells of a task that ended while we were dead, maybe before its submission is noted: then this is all that is said.
+            Event::RebuildFinished(e) => {
+                let Some(rebuild) = e.rebuild else { return };
+                let task = *self.submitted.entry(rebuild.0).or_insert(e.task_id.0);
+                assert_eq!(task, e.task_id.0, "{} ended as another task than it was submitted as", rebuild.0);
             }
             _ => {}
         }
