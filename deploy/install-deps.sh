@@ -81,7 +81,13 @@ elif command -v apt-get >/dev/null; then
     echo "Installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     "${sudo[@]}" apt-get update -qq
-    "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # Its output is long and says little, except where it fails.
+    log=$(mktemp)
+    if ! "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        exit 1
+    fi
+    rm -f "$log"
 elif command -v dnf >/dev/null; then
     echo "Installing ${missing[*]}"
     "${sudo[@]}" dnf install -y -q "${missing[@]}"

@@ -44,10 +44,10 @@ printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 chmod 755 "$root/usr/sbin/policy-rc.d"
 mount --bind "$sysroot" "$root/opt/rust"
 mount -o remount,bind,ro "$root/opt/rust"
-mkdir -p "$root/etc/ssl/certs"
-touch "$root/etc/ssl/certs/ca-certificates.crt"
-mount --bind "$certificates" "$root/etc/ssl/certs/ca-certificates.crt"
-mount -o remount,bind,ro "$root/etc/ssl/certs/ca-certificates.crt"
+# Not where the package ca-certificates puts its own, which comes with what tests need: its installation replaces that file.
+touch "$root/opt/certificates.crt"
+mount --bind "$certificates" "$root/opt/certificates.crt"
+mount -o remount,bind,ro "$root/opt/certificates.crt"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
@@ -70,6 +70,6 @@ for name in http_proxy https_proxy HTTP_PROXY HTTPS_PROXY no_proxy NO_PROXY; do
     [ -n "${!name:-}" ] && proxies+=("$name=${!name}")
 done
 env --ignore-environment "${proxies[@]}" PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-    LANG=C.UTF-8 SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt KOSCHEI_BARE_START="$start" \
+    LANG=C.UTF-8 SSL_CERT_FILE=/opt/certificates.crt PIP_CERT=/opt/certificates.crt CARGO_HTTP_CAINFO=/opt/certificates.crt KOSCHEI_BARE_START="$start" \
     chroot "$root" /bin/bash /koschei/tests/bare/inside.sh
 said "done: both commands of the README have what they need on a bare Debian 12"

@@ -438,14 +438,21 @@ impl Reader<'_> {
         state
     }
 
-    /// A build that the hub or the builder refused before any step of it says nothing about its package.
+    /// A build that the hub or the builder refused before any step of it, or that waited in vain for a repository, says nothing about its
+    /// package.
     fn outcome(&self, id: i64, state: &str) -> &'static str {
         let refused = |a: &Value| {
             let why = ["result", "fault"].iter().find_map(|k| a[k].as_str()).unwrap_or_default();
             a["task_id"] == id
-                && ["Bad repo:", "No such repo:", "Repo/Target mismatch:", "No matching arches"]
-                    .iter()
-                    .any(|r| why.contains(r))
+                && [
+                    "Bad repo:",
+                    "No such repo:",
+                    "Repo/Target mismatch:",
+                    "No matching arches",
+                    "Repo request no longer active",
+                ]
+                .iter()
+                .any(|r| why.contains(r))
         };
         match state {
             "CLOSED" => "Ok",
