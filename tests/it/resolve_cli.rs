@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::tempdir;
 
-use crate::tiny::{MetaFile, content, pkg, primary_xml, write_repo};
+use crate::tiny::{MetaFile, Pkg, content, pkg, primary_xml, write_repo};
 
 #[derive(Parser)]
 struct Cli {
@@ -232,6 +232,65 @@ fn what_rich_build_requirements_lack(#[case] text: &str, #[case] expected: &str)
     let answer = prepared.resolver().resolve(&["bash", text]);
     assert_eq!(answer.problems.last().map_or("", String::as_str), expected, "{:?}", answer.problems);
     assert_eq!(answer.ok, expected.is_empty());
+}
+
+/// Weak dependencies come along only where that is asked for, those of the build group, too; what they cannot be had with stays without.
+#[rstest]
+fn weak_dependencies_are_asked_for(#[values("two", "joint")] mode: &str) {
+    let dir = tempdir().unwrap();
+    let packages = [
+        pkg("bash-1-1.noarch").recommends(&["completion"]),
+        pkg("completion-1-1.noarch"),
+        pkg("tool-1-1.noarch").recommends(&["(docs if bash)", "gone"]),
+        pkg("docs-1-1.noarch"),
+        pkg("plugin-1-1.noarch").supplements(&["tool"]),
+        pkg("hint-1-1.noarch").enhances(&["tool"]),
+    ];
+    let line = written(dir.path(), &packages, "{\"nvr\":\"x-1-1\",\"requires\":[\"tool\"]}\n");
+    let closure = |more: &str| -> Value {
+        let out = run(&format!("{line} --mode {mode} --jsonl {more}")).unwrap();
+        serde_json::from_str::<Value>(&out).unwrap()["closure"].clone()
+    };
+    assert_eq!(closure(""), serde_json::json!(["bash-0:1-1.noarch", "tool-0:1-1.noarch"]));
+    let names = ["bash", "completion", "docs", "plugin", "tool"].map(|name| format!("{name}-0:1-1.noarch"));
+    assert_eq!(closure("--weak-deps"), serde_json::json!(names));
+    let refused = run(&format!("{line} --weak-deps --explain x-1-1")).unwrap_err();
+    assert!(refused.contains("cannot be used with"), "{refused}");
+}
+
+/// Writes a repository whose build group is `bash`, and a file of requirements; gives back the arguments for them.
+fn written(dir: &Path, packages: &[Pkg], requires: &str) -> String {
+    let (arch, file) = (dir.join("x86_64"), dir.join("b.jsonl"));
+    let xml = primary_xml(packages);
+    write_repo(&arch, &[MetaFile { kind: "primary", name: "primary.xml", bytes: xml.as_bytes(), open_size: None }]);
+    std::fs::create_dir_all(dir.join("groups")).unwrap();
+    let comps = "<comps><group><id>build</id><packagelist><packagereq>bash</packagereq></packagelist></group></comps>";
+    std::fs::write(dir.join("groups/comps.xml"), comps).unwrap();
+    std::fs::write(&file, requires).unwrap();
+    format!("--repo {} --buildrequires {}", arch.display(), file.display())
+}
+
+/// A build group that cannot be installed is as bad as a source package that cannot, also where none is asked for.
+#[rstest]
+fn a_broken_build_group_exits_with_5(
+    #[values("two", "joint")] mode: &str,
+    #[values("", "{\"nvr\":\"x-1-1\",\"requires\":[]}\n")] sources: &str,
+) {
+    let dir = tempdir().unwrap();
+    let status = |bash: Pkg, more: &str| {
+        let line = format!("resolve {} --mode {mode} {more}", written(dir.path(), &[bash], sources));
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_koschei")).args(line.split_whitespace()).output();
+        let done = done.unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let broken = || pkg("bash-1-1.noarch").requires(&["missing"]);
+    let (code, said) = status(broken(), "");
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("Build group  build: cannot be installed\n") && said.contains("missing"), "{said}");
+    assert_eq!(status(broken(), "--jsonl").0, Some(0), "the verdicts are the answer");
+    assert_eq!(status(broken(), "--jsonl --fail-unresolved").0, Some(5));
+    assert_eq!(status(pkg("bash-1-1.noarch"), "").0, Some(0));
+    assert_eq!(status(pkg("bash-1-1.noarch"), "--jsonl --fail-unresolved").0, Some(0));
 }
 
 /// Exit statuses: a verdict with `--jsonl` is an answer; people, and who asks for it, get 5.
