@@ -851,6 +851,7 @@ impl Generator {
             arch: arch.into(),
             of_packages: None,
             mode: "two".into(),
+            weak_deps: false,
             solver: "libsolv 0.7.23".to_owned(),
             inputs: format!(
                 "{:016x}{:016x}{:016x}{:016x}",

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::{CLOCK_TOLERANCE_SECS, Context};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyError;
-use crate::engine::{PerCollection, Settings};
+use crate::engine::{PerCollection, ResolveOptions, Settings};
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{
     BuildsOn, CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
@@ -97,6 +97,8 @@ pub struct Config {
     pub resolve_mode: ModeName,
     /// Whether BuildConflicts are heeded in mode `two`, as by dnf 5's builddep; dnf 4 ignores them.
     pub build_conflicts: bool,
+    /// Whether weak dependencies are left out of buildroots, as by mock and Koschei; for collections that do not say it themselves.
+    pub ignore_weak_deps: bool,
     /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100. Where they
     /// disagree libsolv's answer counts, and a metric and the event say so.
     pub resolve_check_percent: u8,
@@ -126,6 +128,7 @@ impl Default for Config {
             default_hub: "primary".to_owned(),
             resolve_mode: ModeName::Two,
             build_conflicts: true,
+            ignore_weak_deps: true,
             resolve_check_percent: 1,
             clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
             build_opts: toml::Table::new(),
@@ -183,6 +186,9 @@ pub struct CollectionConfig {
     /// Further options of Koji's `build` call; of those for all collections, each goes along that is not set here.
     #[serde(default)]
     pub build_opts: toml::Table,
+    /// Whether weak dependencies are left out of its buildroots; default: as for all.
+    #[serde(default)]
+    pub ignore_weak_deps: Option<bool>,
     /// Its scratch builds run on another hub; default: on its own.
     #[serde(default)]
     pub builds_on: Option<BuildsOnConfig>,
@@ -358,6 +364,7 @@ impl Config {
             },
             mode,
             build_conflicts: self.build_conflicts,
+            resolve_options: self.resolve_options(),
             check_percent: self.resolve_check_percent,
             find_collections: self.collections.is_empty(),
             wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
@@ -377,6 +384,14 @@ impl Config {
                     .collect(),
             },
         }
+    }
+
+    fn resolve_options(&self) -> PerCollection<ResolveOptions> {
+        let options = |ignore_weak_deps: Option<bool>| ResolveOptions {
+            weak_deps: !ignore_weak_deps.unwrap_or(self.ignore_weak_deps),
+        };
+        let own = self.collections.iter().map(|c| (c.name.as_str().into(), options(c.ignore_weak_deps)));
+        PerCollection { common: options(None), own: own.collect() }
     }
 
     fn wanted(&self, c: &CollectionConfig) -> Vec<Event> {
@@ -503,6 +518,22 @@ mod tests {
         assert_eq!(of("made by an operator"), serde_json::json!({ "x": 1, "y": 1 }));
         let shown: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(shown.collections[0].build_opts, config.collections[0].build_opts, "shown by check-config");
+    }
+
+    #[test]
+    fn weak_dependencies_per_collection() {
+        let one = |name: &str, own: &str| format!("[[collection]]\nname='{name}'\nbuild_tag='b'\ndest_tag='d'\n{own}");
+        let weak = |text: &str, name: &str| {
+            let config = load(text).unwrap();
+            let shown: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+            let of = |c: &Config| c.settings(Source::Hub).resolve_options.of(&name.into()).weak_deps;
+            assert_eq!(of(&config), of(&shown), "shown by check-config");
+            of(&config)
+        };
+        let both = format!("{}{}", one("on", "ignore_weak_deps = false\n"), one("off", "ignore_weak_deps = true\n"));
+        assert!(weak(&both, "on") && !weak(&both, "off") && !weak(&both, "made by an operator"));
+        let all = format!("ignore_weak_deps = false\n{both}{}", one("plain", ""));
+        assert!(weak(&all, "on") && !weak(&all, "off") && weak(&all, "plain") && weak(&all, "made by an operator"));
     }
 
     #[test]

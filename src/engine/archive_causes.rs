@@ -60,6 +60,7 @@ impl ArchiveEyes {
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
+        let universe = universe.with_weak_deps(unit.options.weak_deps);
         Ok(Loaded { universe, group, sources })
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::error::with_causes;
-use super::eyes::{Eyes, NotSeen, RepoSeen, Unit};
+use super::eyes::{Eyes, NotSeen, RepoSeen, ResolveOptions, Unit};
 use super::stage::stage;
 use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::decide::arches::not_built_on;
@@ -144,12 +144,13 @@ impl ArchiveEyes {
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let spelled = spelled(&content, unit.arch);
-        let inputs = inputs(primary.as_deref().unwrap_or_default(), &group, &sources, self.mode);
+        let inputs = inputs(primary.as_deref().unwrap_or_default(), &group, &sources, self.mode, unit.options);
         let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
         if let Some(example) = content.oddities.examples().first() {
             tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are wrong in something, which is passed over");
         }
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
+        let universe = universe.with_weak_deps(unit.options.weak_deps);
         let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
         stage!("prepared", repo = unit.repo, arch = unit.arch);
         let verdict = prepared.group().clone();
@@ -328,13 +329,14 @@ pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<M
 }
 
 /// Digest of everything the verdicts depend on.
-fn inputs(primary: &str, group: &[Member], sources: &[Wanted], mode: Mode) -> String {
+fn inputs(primary: &str, group: &[Member], sources: &[Wanted], mode: Mode, options: ResolveOptions) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     };
-    add(mode.as_str());
+    // What is not the default makes the digest another one; the default is not said, so that digests stay what they were.
+    add(&format!("{}{}", mode.as_str(), if options.weak_deps { " weak dependencies" } else { "" }));
     add(primary);
     for member in group {
         add(&member.name);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::command::BuildOptions;
 use super::error::EngineError;
-use super::eyes::Eyes;
+use super::eyes::{Eyes, ResolveOptions};
 use super::follow::Hands;
 use super::overrides::Overrides;
 use super::per_collection::PerCollection;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub check_percent: u8,
     /// Whether BuildConflicts are heeded in mode `two`.
     pub build_conflicts: bool,
+    /// How repositories are resolved, where that is a collection's own affair.
+    pub resolve_options: PerCollection<ResolveOptions>,
     /// Make a collection of every tag that gets repositories.
     pub find_collections: bool,
     /// Configured collections, tracking and priorities, as the events that would bring them about.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EngineError;
-use super::eyes::{NotSeen, OwnSources, Unit};
+use super::eyes::{NotSeen, OwnSources, ResolveOptions, Unit};
 use super::replay;
 use crate::event::{Envelope, Event};
 use crate::fold::State;
@@ -38,6 +38,8 @@ pub struct Lost {
     pub resolved: Option<RepoId>,
     /// The first in which it did not.
     pub repo: RepoId,
+    /// How the two were resolved, in that order.
+    pub options: [ResolveOptions; 2],
 }
 
 /// A rebuild that ended during a spell.
@@ -122,6 +124,7 @@ pub async fn breakages(
         open: BTreeMap::new(),
         lost: BTreeMap::new(),
         own: BTreeMap::new(),
+        options: BTreeMap::new(),
         new: vec![],
         explain,
     };
@@ -140,6 +143,8 @@ struct Teller<'a, 'e> {
     lost: BTreeMap<Key, Vec<Lost>>,
     /// The collection's own sources of packages that do not resolve, at the time of the repository before and of that one.
     own: BTreeMap<(Key, Name), [Vec<Candidate>; 2]>,
+    /// How a collection was last resolved on an architecture.
+    options: BTreeMap<(Name, Name), ResolveOptions>,
     /// Spells whose causes are still to be looked for: those of one repository are, together.
     new: Vec<usize>,
     explain: Option<&'a mut Explain<'e>>,
@@ -154,6 +159,9 @@ impl Teller<'_, '_> {
             Event::RepoResolved(r) => {
                 let Some(c) = state.collections.get(&r.collection) else { return };
                 let before = c.arches.get(&r.arch).and_then(|a| a.repo_id);
+                let options = ResolveOptions { weak_deps: r.weak_deps };
+                let last = self.options.insert((r.collection.clone(), r.arch.clone()), options);
+                let options = [last.unwrap_or_default(), options];
                 for p in &r.packages {
                     let resolved = c
                         .packages
@@ -180,6 +188,7 @@ impl Teller<'_, '_> {
                             arch: r.arch.clone(),
                             resolved: before.filter(|_| resolved),
                             repo: r.repo_id,
+                            options,
                         });
                     }
                 }
@@ -290,8 +299,9 @@ impl Teller<'_, '_> {
                 OwnSources::these(packages.iter().filter_map(of))
             });
             let (hub, tag, arch, group) = (&lost.hub, &lost.tag, &lost.arch, &lost.group);
-            let unit = Unit { hub, tag, repo: lost.repo, arch, group, own: &own[1] };
-            match explain(&unit, &Unit { repo: before, own: &own[0], ..unit.clone() }, &packages) {
+            let unit = Unit { hub, tag, repo: lost.repo, arch, group, own: &own[1], options: lost.options[1] };
+            let resolved = Unit { repo: before, own: &own[0], options: lost.options[0], ..unit.clone() };
+            match explain(&unit, &resolved, &packages) {
                 Ok(found) => found.into_iter().for_each(|(package, causes)| {
                     if let Some(first) = causes.into_iter().next() {
                         let at = spells.iter().copied().find(|at| self.told.spells[*at].package == package);

@@ -19,6 +19,14 @@ pub struct RepoSeen {
     pub arches: Option<Vec<Name>>,
 }
 
+/// How a collection's repositories are resolved, as far as collections may differ in it. Two collections on one repository have verdicts of
+/// their own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct ResolveOptions {
+    /// Weak dependencies of what is installed are installed, too. Builders leave them out.
+    pub weak_deps: bool,
+}
+
 /// One piece of resolving: a repository on an architecture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unit<'a> {
@@ -34,6 +42,8 @@ pub struct Unit<'a> {
     pub group: &'a str,
     /// The collection's own sources at the time of the repository, which come before those it lists.
     pub own: &'a OwnSources,
+    /// The collection's own way.
+    pub options: ResolveOptions,
 }
 
 /// The collection's own sources at the time of a repository: for each package the builds that may be the one that counted.

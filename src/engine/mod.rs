@@ -40,6 +40,6 @@ pub mod verdicts;
 
 pub use brain::{Brain, Settings};
 pub use error::EngineError;
-pub use eyes::{Blind, Eyes};
+pub use eyes::{Blind, Eyes, ResolveOptions};
 pub use follow::Hands;
 pub use per_collection::PerCollection;

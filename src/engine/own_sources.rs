@@ -112,7 +112,8 @@ impl<E: Eyes> Brain<E> {
             arches: known.arches.clone(),
         };
         let (hub, tag, group) = (&settings.hub, &seen.tag, &settings.build_group);
-        match self.eyes.resolve(&Unit { hub, tag, repo, arch, group, own: &own }) {
+        let options = *self.settings.resolve_options.of(&self.collection_name(index));
+        match self.eyes.resolve(&Unit { hub, tag, repo, arch, group, own: &own, options }) {
             Ok(unit) if unit.group_problems.is_empty() => {
                 if Attachment::new(unit.to_bytes()).digest != attachment {
                     tracing::debug!(repo = %repo, arch = %arch, "other sources count in it than was known: resolved again");

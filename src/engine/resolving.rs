@@ -104,7 +104,7 @@ impl<E: Eyes> Brain<E> {
             return Ok(false);
         }
         let own = self.own_sources(index, r.repo_id);
-        let own = &own;
+        let (own, options) = (&own, *self.settings.resolve_options.of(&name));
         if arches.is_empty() {
             let reason = match self.eyes.resolve(&Unit {
                 hub: &r.hub,
@@ -113,6 +113,7 @@ impl<E: Eyes> Brain<E> {
                 arch: "",
                 group: &settings.build_group,
                 own,
+                options,
             }) {
                 Err(not_seen) => not_seen.to_string(),
                 Ok(_) => "the repository has no architecture this collection builds for".to_owned(),
@@ -123,7 +124,7 @@ impl<E: Eyes> Brain<E> {
         let mut resolved = false;
         for arch in arches {
             let group = &settings.build_group;
-            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group, own };
+            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group, own, options };
             let watch = super::clock::Stopwatch::start();
             match self.eyes.resolve(&unit) {
                 Err(_) if !newest => {}
@@ -282,6 +283,7 @@ impl<E: Eyes> Brain<E> {
             mode: unit.mode.clone(),
             solver: unit.solver.clone(),
             inputs: unit.inputs.clone(),
+            weak_deps: self.settings.resolve_options.of(&self.collection_name(index)).weak_deps,
             attachment: digest,
             resolved,
             unresolved,

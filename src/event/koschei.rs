@@ -108,6 +108,9 @@ pub struct RepoResolved {
     pub solver: String,
     /// Digest of everything the verdicts depend on: metadata, build group, build requirements.
     pub inputs: String,
+    /// Weak dependencies were installed, too (`ignore_weak_deps = false`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weak_deps: bool,
     /// Digest of the attachment with every verdict and closure.
     pub attachment: String,
     /// Number of packages that resolve.

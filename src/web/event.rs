@@ -238,6 +238,7 @@ mod tests {
             mode: "two".into(),
             solver: String::new(),
             inputs: String::new(),
+            weak_deps: false,
             attachment: String::new(),
             resolved: 3,
             unresolved: 1,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::eyes::{Eyes, OwnSources, Unit};
+use koschei::engine::eyes::{Eyes, OwnSources, ResolveOptions, Unit};
 use koschei::koji::Archive;
 use koschei::model::{Hub, RepoId};
 use koschei::resolve::{BuildRequires, Handover, Mode, Resolution, Solvers, Universe};
@@ -123,7 +123,8 @@ fn of_an_archive() {
         let archive = Archive::open(dir.path(), hub.clone()).unwrap();
         let mut eyes = ArchiveEyes::new(archive, mode, 1).with_build_conflicts(heeded);
         let own = OwnSources::default();
-        let unit = Unit { hub: &hub, tag: "build", repo: RepoId(1), arch: "x86_64", group: "build", own: &own };
+        let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
+        let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
         let kept: Value = serde_json::from_slice(&eyes.resolve(&unit).unwrap().to_bytes()).unwrap();
         (kept["packages"].clone(), kept["inputs"].clone())
     };

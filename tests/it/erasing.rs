@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::eyes::{Eyes, OwnSources, Unit};
+use koschei::engine::eyes::{Eyes, OwnSources, ResolveOptions, Unit};
 use koschei::engine::verdicts::Closures;
 use koschei::koji::Archive;
 use koschei::model::{Hub, RepoId};
@@ -68,7 +68,8 @@ fn verdicts_that_are_kept() {
     let hub = Hub::new("primary");
     let mut eyes = ArchiveEyes::new(Archive::open(dir.path(), hub.clone()).unwrap(), Mode::Two, 1);
     let own = OwnSources::default();
-    let unit = Unit { hub: &hub, tag: "build", repo: RepoId(1), arch: "x86_64", group: "build", own: &own };
+    let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
+    let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
     let bytes = eyes.resolve(&unit).unwrap().to_bytes();
     let names = |bytes: &[u8]| -> Vec<String> {
         Closures::from_bytes(bytes).unwrap().erased("dm").unwrap().iter().map(ToString::to_string).collect()

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use koschei::engine::Eyes as _;
 use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::eyes::{OwnSources, Unit};
+use koschei::engine::eyes::{OwnSources, ResolveOptions, Unit};
 use koschei::engine::verdicts::UnitVerdicts;
 use koschei::koji::files::{CacheLimits, FetchError, Fetcher, Mirror, MirroredRepo, SourceStore, Trouble, quiet};
 use koschei::koji::{Archive, SourcePackage};
@@ -522,7 +522,8 @@ async fn d18_sources_that_are_learnt_later() {
     let archive = Archive::open_with(&w.cache(), hub.clone(), store.clone()).unwrap();
     let mut eyes = ArchiveEyes::new(archive, Mode::Two, 1);
     let own = &OwnSources::default();
-    let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own };
+    let options = ResolveOptions::default();
+    let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
     assert_eq!(eyes.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
     let nvr = Nvr::parse("base-1-1").unwrap();
     let none: [(&str, &str, u64); 0] = [];
@@ -640,7 +641,8 @@ async fn verdicts_from_the_cache_are_those_of_the_archive(#[case] recording: &st
             for arch in &repo.arches {
                 let requirements = sources.iter().flat_map(|s| s.requires.iter().map(String::as_str));
                 mirror.ensure_filelists(&repo, arch, requirements).await.unwrap();
-                let unit = Unit { hub: &hub, tag: &tag, repo: id, arch, group: "build", own: &OwnSources::default() };
+                let (own, options) = (&OwnSources::default(), ResolveOptions::default());
+                let unit = Unit { hub: &hub, tag: &tag, repo: id, arch, group: "build", own, options };
                 let (found, expected) = (cached.resolve(&unit), recorded.resolve(&unit));
                 let digest = |v: UnitVerdicts| blake3::hash(&v.to_bytes()).to_hex();
                 if let Ok(found) = &found {

@@ -77,6 +77,7 @@ mod repodata_lenient;
 mod resolve;
 mod resolve_cases;
 mod resolve_cli;
+mod resolve_options;
 mod resolve_small;
 mod resolve_verbs;
 mod schemas;

@@ -220,6 +220,7 @@ impl World {
         let settings = Settings {
             check_percent: 0,
             build_conflicts: true,
+            resolve_options: koschei::engine::PerCollection::default(),
             policy,
             context: Context {
                 clock_tolerance_secs: koschei::bus::CLOCK_TOLERANCE_SECS,

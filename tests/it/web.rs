@@ -373,6 +373,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             mode: "two".into(),
             solver: BAD.to_owned(),
             inputs: String::new(),
+            weak_deps: false,
             attachment: String::new(),
             resolved: 0,
             unresolved: 1,
