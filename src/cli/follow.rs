@@ -16,7 +16,7 @@ use crate::bus::{
 };
 use crate::config::Config;
 use crate::engine::archive_eyes::ArchiveEyes;
-use crate::engine::live::{self, Following};
+use crate::engine::live::{Follower, Following};
 use crate::engine::probe::{self, Readiness};
 use crate::engine::{Blind, EngineError, Eyes, ingest};
 use crate::event::Source;
@@ -167,23 +167,33 @@ async fn follow<E: Eyes>(
     readiness: &Readiness,
     stop: &CancellationToken,
 ) -> Result<ingest::Ingested, CliError> {
-    let mut brain = ingest::awaken(log, settings, eyes, metrics.clone()).await?;
     let how = Following { batch: args.batch as usize, until_idle: args.until_idle };
     let sink = args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
     match &args.nats {
         Some(url) => {
             let (source, commands) = nats(args, url).await?;
-            readiness.ready();
-            metrics.intake_begins(crate::engine::clock::now());
-            Ok(live::follow(&mut brain, log, &source, commands.or(sink), how, metrics, stop).await?)
+            let sink = commands.or(sink);
+            follow_source(&source, log, settings, eyes, sink, how, (metrics, readiness, stop)).await
         }
         None => {
-            let settings = amqp_settings(args)?;
-            let source = AmqpSource::open(settings).await.map_err(source_error)?;
-            readiness.ready();
-            Ok(live::follow(&mut brain, log, &source, sink, how, metrics, stop).await?)
+            let source = AmqpSource::open(amqp_settings(args)?).await.map_err(source_error)?;
+            follow_source(&source, log, settings, eyes, sink, how, (metrics, readiness, stop)).await
         }
     }
+}
+
+async fn follow_source<E: Eyes, S: MessageSource>(
+    source: &S,
+    log: &AnyLog,
+    settings: crate::engine::Settings,
+    eyes: E,
+    sink: Option<CommandSink>,
+    how: Following,
+    (metrics, readiness, stop): (&Metrics, &Readiness, &CancellationToken),
+) -> Result<ingest::Ingested, CliError> {
+    metrics.intake_begins(crate::engine::clock::now());
+    let (metrics, readiness, stop) = (metrics.clone(), readiness.clone(), stop.clone());
+    Ok(Box::pin(Follower { log, settings, eyes, source, sink, how, metrics, readiness, stop }.run()).await?)
 }
 
 fn source_error(error: impl Into<SourceError>) -> CliError {

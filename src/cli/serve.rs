@@ -16,13 +16,12 @@ use super::{CliError, DbArgs, Done};
 use crate::bus::{AmqpSettings, AmqpSource, FedoraMessaging, amqp};
 use crate::config::{BusConfig, Config};
 use crate::engine::archive_eyes::ArchiveEyes;
-use crate::engine::hub::backoff::Backoff;
 use crate::engine::hub::eyes::HubEyes;
 use crate::engine::hub::repos::Fetching;
 use crate::engine::hub::submit::Submitter;
 use crate::engine::hub::watcher::{Rhythm, Watcher};
 use crate::engine::probe::Readiness;
-use crate::engine::serve::{Service, ToBrain, ToHub};
+use crate::engine::serve::{HEART, Service, ToBrain, ToHub};
 use crate::engine::{Settings, intake};
 use crate::event::Source;
 use crate::log::{self, AnyLog, EventLog, Options};
@@ -86,7 +85,7 @@ async fn serve(
     for h in &config.hubs {
         hubs.push(LiveHub::open(h, &config.serve, metrics)?);
     }
-    tasks.spawn(super::systemd::watchdog("brain", metrics.clone(), stop.clone()));
+    tasks.spawn(super::systemd::watchdog(HEART, metrics.clone(), stop.clone()));
     pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
     live_hub::tags_of_targets(&mut config, &hubs, log, stop).await?;
     let mut settings = config.settings(Source::Hub);
@@ -135,6 +134,7 @@ async fn serve(
         inbox: inbox_rung,
         outbox,
         metrics: metrics.clone(),
+        readiness: readiness.clone(),
         stop: stop.clone(),
     };
     let ready = || {
@@ -251,17 +251,16 @@ fn listen(
 
 /// Connects to the broker, however long that takes; meanwhile polling finds what happens. `None`: told to stop.
 async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationToken) -> Option<AmqpSource> {
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let mut patience = intake::patience();
     metrics.intake_begins(crate::engine::clock::now());
     loop {
         match AmqpSource::open(settings.clone()).await {
             Ok(source) => return Some(source),
             Err(e) => {
-                tracing::error!(error = %crate::engine::error::with_causes(&e), "the bus cannot be listened to; polling goes on");
+                if !patience.wait(&e, stop).await {
+                    return None;
+                }
             }
-        }
-        if !backoff.wait(stop).await {
-            return None;
         }
     }
 }

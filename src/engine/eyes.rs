@@ -103,6 +103,21 @@ pub trait Eyes: Send {
     fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen>;
 }
 
+/// Eyes that are lent: a brain made anew looks with those of the one before.
+impl<E: Eyes> Eyes for &mut E {
+    fn observations(&mut self) -> Vec<Event> {
+        E::observations(self)
+    }
+
+    fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoSeen {
+        E::repo(self, hub, tag, repo)
+    }
+
+    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
+        E::resolve(self, unit)
+    }
+}
+
 /// Nothing can be seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Blind;

@@ -5,12 +5,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::hub::backoff::Backoff;
+use super::patience::Patience;
 use super::stage::stage;
-use super::trouble::Trouble;
 use super::{clock, live};
 use crate::bus::MessageSource;
-use crate::log::{AnyLog, EventLog};
+use crate::log::{AnyLog, EventLog, Incoming, ReceiveError, Received};
 use crate::model::{Class, Classified};
 use crate::telemetry::Metrics;
 
@@ -21,6 +20,11 @@ const WAIT: Duration = Duration::from_secs(1);
 /// A source that gave nothing, not even an answer, for so long stands still.
 const STALE: Duration = Duration::from_secs(120);
 
+/// Waiting for a bus besides which there is polling.
+pub fn patience() -> Patience {
+    Patience::new("the bus", "polling goes on")
+}
+
 /// Takes messages in until told to stop. What does not answer is waited for: messages stay where they are.
 pub async fn run<S: MessageSource>(
     source: S,
@@ -30,8 +34,8 @@ pub async fn run<S: MessageSource>(
     metrics: Metrics,
     stop: CancellationToken,
 ) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-    let mut trouble = Trouble::default();
+    let mut bus = patience();
+    let mut database = Patience::new("the inbox", "messages are not acknowledged");
     metrics.intake_begins(clock::now());
     metrics.loop_begins("intake", STALE, clock::now());
     while !stop.is_cancelled() {
@@ -43,22 +47,13 @@ pub async fn run<S: MessageSource>(
         let entries = match fetched {
             Ok(entries) => entries,
             Err(e) => {
-                let text = super::error::with_causes(&e);
-                match e.class() {
-                    _ if !trouble.is_new(&text) => tracing::debug!(error = %text, "the bus is still away"),
-                    Class::Unavailable => tracing::warn!(error = %text, "the bus does not answer"),
-                    _ => tracing::error!(error = %text, "the bus does not let us in; polling goes on"),
-                }
-                if !backoff.wait(&stop).await {
+                if !bus.wait(&e, &stop).await {
                     return;
                 }
                 continue;
             }
         };
-        backoff.reset();
-        if trouble.is_over() {
-            tracing::info!("the bus answers again");
-        }
+        bus.answered();
         metrics.loop_went_round("intake", clock::now());
         if reconnected(&source) {
             inbox.send_modify(|n| *n += 1);
@@ -69,36 +64,51 @@ pub async fn run<S: MessageSource>(
         let now = clock::now();
         let (entries, acks): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let incoming: Vec<_> = entries.into_iter().map(|e| live::to_incoming(e, S::NAME, now).0).collect();
-        let mut batches = vec![incoming];
-        while let Some(batch) = batches.pop() {
-            match log.receive(&batch).await {
-                Ok(received) => {
-                    metrics.received(S::NAME, &received);
-                    metrics.last_message(now);
-                    stage!("taken in", messages = batch.len());
-                }
-                // One of them is beyond the bounds of the inbox; sources let no such thing through, so this is said loudly.
-                Err(e) if e.class() == Class::Rejected && batch.len() > 1 => {
-                    batches.extend(batch.into_iter().rev().map(|m| vec![m]));
-                }
-                Err(e) if e.class() == Class::Rejected => {
-                    let id = batch.first().map(|m| m.id.as_str()).unwrap_or_default();
-                    tracing::error!(message = %id, error = %super::error::with_causes(&e), "a message cannot be kept");
-                }
+        // A message that is there already is a duplicate, so that all of them may be tried again.
+        let received = loop {
+            match receive(&log, &incoming).await {
+                Ok(received) => break received,
                 Err(e) => {
-                    tracing::warn!(error = %super::error::with_causes(&e), "messages cannot be put into the inbox yet");
-                    batches.push(batch);
-                    if !backoff.wait(&stop).await {
+                    if !database.wait(&e, &stop).await {
                         return;
                     }
                 }
             }
-        }
-        backoff.reset();
+        };
+        database.answered();
+        metrics.received(S::NAME, received.iter().flatten());
+        metrics.last_message(now);
+        stage!("taken in", messages = received.len());
         // On disk. If the broker does not hear this they come again and are dropped by their ids.
         if let Err(e) = source.ack_all(acks).await {
-            tracing::warn!(error = %e, "messages could not be acknowledged and will come again");
+            tracing::warn!(error = %super::error::with_causes(&e), "messages could not be acknowledged and will come again");
         }
         inbox.send_modify(|n| *n += 1);
     }
+}
+
+/// Puts messages into the inbox and says of each what became of it. `None`: it is beyond the bounds of the inbox and cannot be kept; sources
+/// let no such thing through, so this is said loudly.
+///
+/// # Errors
+/// Not rejected: unavailable or broken. Some of the messages may be in the inbox; to try all of them again is right.
+pub(super) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<Vec<Option<Received>>, ReceiveError> {
+    match log.receive(batch).await {
+        Ok(received) => return Ok(received.into_iter().map(Some).collect()),
+        Err(e) if e.class() != Class::Rejected => return Err(e),
+        Err(_) => (),
+    }
+    let mut received = Vec::with_capacity(batch.len());
+    for message in batch {
+        received.push(match log.receive(std::slice::from_ref(message)).await {
+            Ok(one) => one.into_iter().next(),
+            Err(e) if e.class() == Class::Rejected => {
+                let error = super::error::with_causes(&e);
+                tracing::error!(message = %message.id, error = %error, "a message cannot be kept");
+                None
+            }
+            Err(e) => return Err(e),
+        });
+    }
+    Ok(received)
 }

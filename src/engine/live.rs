@@ -1,19 +1,21 @@
 //! Following a live source of messages: into the inbox, acknowledge, handle, let commands out.
 //!
-//! Acknowledged only after the inbox commit. While the broker or the receiver of commands does not answer, nothing is lost: messages
-//! stay in the stream, commands in the outbox, and the loop tries again with growing pauses.
+//! Acknowledged only after the inbox commit. While the log, the broker or the receiver of commands does not answer, nothing is lost: messages
+//! stay in the stream, commands in the outbox, and the loop tries again with growing pauses ([`super::patience`]).
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::brain::Brain;
+use super::brain::Settings;
 use super::error::{EngineError, with_causes};
 use super::eyes::Eyes;
 use super::ingest::{self, Ingested, UNREADABLE};
-use super::trouble::Trouble;
-use super::{clock, outbox};
+use super::patience::Patience;
+use super::probe::Readiness;
+use super::serve::{HEART, LOOP_STALE};
+use super::{clock, intake, outbox};
 use crate::bus::{CommandSink, Entry, MessageSource};
 use crate::log::{EventLog, Incoming, Received};
 use crate::model::{Class, Classified, Timestamp};
@@ -21,11 +23,6 @@ use crate::telemetry::Metrics;
 
 /// How long one fetch waits for a first message: also the longest time a tick can be late.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
-/// First pause after something did not answer; doubled up to [`PAUSE_MAX`].
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-/// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-
 /// How to follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Following {
@@ -35,107 +32,185 @@ pub struct Following {
     pub until_idle: bool,
 }
 
-/// Follows a source until told to stop.
-///
-/// # Errors
-/// See [`EngineError`]; what does not answer for now is waited for, not an error. Everything handled is committed.
-pub async fn follow<E: Eyes, S: MessageSource>(
-    brain: &mut Brain<E>,
-    log: &impl EventLog,
-    source: &S,
-    mut sink: Option<CommandSink>,
-    how: Following,
-    metrics: &Metrics,
-    stop: &CancellationToken,
-) -> Result<Ingested, EngineError> {
-    let mut done = ingest::drain(brain, log, how.batch, &HashMap::new()).await?;
-    let mut pause = PAUSE_FIRST;
-    let mut trouble = Trouble::default();
-    while !stop.is_cancelled() {
-        let fetched = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            fetched = source.fetch(how.batch, FETCH_WAIT) => fetched,
+/// Follows a source of messages.
+pub struct Follower<'a, L, E, S: MessageSource> {
+    /// The log.
+    pub log: &'a L,
+    /// How the brain works.
+    pub settings: Settings,
+    /// Its eyes.
+    pub eyes: E,
+    /// Where messages come from.
+    pub source: &'a S,
+    /// Where commands go; without it they stay in the outbox.
+    pub sink: Option<CommandSink>,
+    /// How to follow.
+    pub how: Following,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Whether we take part: not while the log, the source, or the receiver of commands does not answer.
+    pub readiness: Readiness,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// What was fetched and is not in the inbox yet. The broker holds it for us, and does not give it again while we have it.
+struct Fetched<A> {
+    messages: Vec<Incoming>,
+    /// Why a message is unreadable, for those that are.
+    reasons: Vec<Option<String>>,
+    acks: Vec<A>,
+}
+
+impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
+    /// Follows until told to stop, or until nothing waits if that is enough. What does not answer is waited for: messages stay in the stream,
+    /// commands in the outbox. When it is the log, the brain is ahead of it: it is thrown away and made anew, and what waits in the inbox is
+    /// handled then.
+    ///
+    /// # Errors
+    /// What cannot be waited for: a log that is damaged, that is elsewhere, or that somebody else writes to. Everything handled is committed.
+    pub async fn run(mut self) -> Result<Ingested, EngineError> {
+        let mut done = Ingested::default();
+        let mut fetched = None;
+        let mut database = Patience::new("the database", "messages stay with the bus")
+            .holding_up(self.readiness.clone())
+            .keeping_alive(self.metrics.clone(), HEART);
+        let mut others = Others {
+            source: Patience::new("the source of messages", "it is asked again until it does")
+                .holding_up(self.readiness.clone()),
+            sink: Patience::new("the receiver of commands", "they stay in the outbox")
+                .holding_up(self.readiness.clone()),
         };
-        let entries = match fetched {
-            Ok(entries) => entries,
-            Err(e) if e.class() == Class::Unavailable => {
-                let text = with_causes(&e);
-                if trouble.is_new(&text) {
-                    tracing::warn!(error = %text, "the source of messages does not answer; it is asked again until it does");
+        self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
+        loop {
+            match self.live(&mut fetched, &mut done, &mut database, &mut others).await {
+                Ok(()) => return Ok(done),
+                Err(e) if e.class() == Class::Unavailable => {
+                    if !database.wait(&e, &self.stop).await {
+                        return Ok(done);
+                    }
                 }
-                wait(&mut pause, stop).await;
-                continue;
+                Err(e) => return Err(e),
             }
-            Err(e) => return Err(e.into()),
-        };
-        pause = PAUSE_FIRST;
-        if trouble.is_over() {
-            tracing::info!("the source of messages answers again");
-        }
-        let idle = entries.is_empty();
-        if !idle {
-            take_in(brain, log, source, entries, &mut done, metrics).await?;
-        }
-        brain.pass_time(log, clock::now()).await?;
-        brain.flush(log).await?;
-        if let Some(sink) = &mut sink
-            && let Err(e) = outbox::deliver(log, sink, metrics).await
-        {
-            if e.class() != Class::Unavailable {
-                return Err(e);
-            }
-            tracing::warn!(error = %e, "commands stay in the outbox");
-        }
-        metrics.waiting(&log.counts().await?);
-        // What was asked for a moment ago may still be on its way.
-        if idle && how.until_idle && source.waiting().await.is_ok_and(|waiting| waiting == 0) {
-            break;
         }
     }
-    Ok(done)
-}
 
-/// Waits before trying again; longer each time, with jitter so that several followers do not come at once.
-async fn wait(pause: &mut Duration, stop: &CancellationToken) {
-    let jittered = pause.mul_f64(0.75 + rand::random::<f64>() / 2.0);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(jittered) => {}
+    /// One life of the brain, until the log does not answer.
+    async fn live(
+        &mut self,
+        fetched: &mut Option<Fetched<S::Ack>>,
+        done: &mut Ingested,
+        database: &mut Patience,
+        others: &mut Others,
+    ) -> Result<(), EngineError> {
+        let (log, how) = (self.log, self.how);
+        let mut brain = ingest::awaken(log, self.settings.clone(), &mut self.eyes, self.metrics.clone()).await?;
+        if let Some(held) = fetched {
+            let taken = take_in(log, self.source, held, &self.metrics).await?;
+            done.count(&taken);
+            *fetched = None;
+        }
+        let waited = ingest::drain(&mut brain, log, how.batch, &HashMap::new()).await?;
+        done.handled += waited.handled;
+        done.parked += waited.parked;
+        done.commits += waited.commits;
+        database.answered();
+        self.readiness.ready();
+        while !self.stop.is_cancelled() {
+            // Time goes on, and commands go out, also while the source is away.
+            let entries = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                fetched = self.source.fetch(how.batch, FETCH_WAIT), if others.source.is_due() => match fetched {
+                    Ok(entries) => {
+                        others.source.answered();
+                        entries
+                    }
+                    Err(e) => {
+                        others.source.failed(&e);
+                        Vec::new()
+                    }
+                },
+                () = tokio::time::sleep(FETCH_WAIT), if !others.source.is_due() => Vec::new(),
+            };
+            let idle = entries.is_empty();
+            if !idle {
+                let held = fetched.insert(Fetched::of(entries, S::NAME));
+                let taken = take_in(log, self.source, held, &self.metrics).await?;
+                done.count(&taken);
+                let Fetched { messages, reasons, .. } = fetched.take().expect("just put there");
+                let mut now = *done;
+                for ((message, reason), received) in messages.iter().zip(reasons).zip(taken) {
+                    if let Some(Received::Stored { position }) = received {
+                        ingest::handle(&mut brain, log, position, message, reason.as_deref(), &mut now).await?;
+                    }
+                }
+                brain.flush(log).await?;
+                *done = Ingested { commits: now.commits + 1, ..now };
+            }
+            brain.pass_time(log, clock::now()).await?;
+            brain.flush(log).await?;
+            if let Some(sink) = &mut self.sink
+                && others.sink.is_due()
+            {
+                match outbox::deliver(log, sink, &self.metrics).await {
+                    Ok(_) => others.sink.answered(),
+                    // Once it took commands, it is waited for, whatever it says now.
+                    Err(EngineError::Sink(e)) if e.class() != Class::Broken => others.sink.failed(&e),
+                    Err(e) => return Err(e),
+                }
+            }
+            self.metrics.waiting(&log.counts().await?);
+            self.metrics.loop_went_round(HEART, clock::now());
+            // What was asked for a moment ago may still be on its way.
+            if idle && how.until_idle && self.source.waiting().await.is_ok_and(|waiting| waiting == 0) {
+                break;
+            }
+        }
+        Ok(())
     }
-    *pause = (*pause * 2).min(PAUSE_MAX);
 }
 
-async fn take_in<E: Eyes, S: MessageSource>(
-    brain: &mut Brain<E>,
+/// Waiting for those besides the log.
+struct Others {
+    source: Patience,
+    sink: Patience,
+}
+
+impl<A> Fetched<A> {
+    fn of(entries: Vec<(Entry, A)>, source: &str) -> Self {
+        let now = clock::now();
+        let (entries, acks): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let (messages, reasons) = entries.into_iter().map(|e| to_incoming(e, source, now)).unzip();
+        Self { messages, reasons, acks }
+    }
+}
+
+/// Puts what was fetched into the inbox, acknowledges it, and says of each message what became of it.
+async fn take_in<S: MessageSource>(
     log: &impl EventLog,
     source: &S,
-    entries: Vec<(Entry, S::Ack)>,
-    done: &mut Ingested,
+    fetched: &mut Fetched<S::Ack>,
     metrics: &Metrics,
-) -> Result<(), EngineError> {
-    let now = clock::now();
-    let (entries, handles): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
-    let (incoming, reasons): (Vec<_>, Vec<_>) = entries.into_iter().map(|e| to_incoming(e, S::NAME, now)).unzip();
-    let received = log.receive(&incoming).await?;
+) -> Result<Vec<Option<Received>>, EngineError> {
+    let received = intake::receive(log, &fetched.messages).await?;
     // On disk: the broker may forget them. If it does not hear this, they come again and are dropped by their ids.
-    if let Err(e) = source.ack_all(handles).await {
-        tracing::warn!(error = %e, "messages could not be acknowledged and will come again");
+    if let Err(e) = source.ack_all(std::mem::take(&mut fetched.acks)).await {
+        tracing::warn!(error = %with_causes(&e), "messages could not be acknowledged and will come again");
     }
-    metrics.received(S::NAME, &received);
-    metrics.last_message(now);
-    done.read += incoming.len() as u64;
-    for ((message, reason), received) in incoming.iter().zip(reasons).zip(received) {
-        match received {
-            Received::Duplicate => done.duplicates += 1,
-            Received::Stored { position } => {
-                ingest::handle(brain, log, position, message, reason.as_deref(), done).await?;
-            }
-        }
+    metrics.received(S::NAME, received.iter().flatten());
+    if let Some(newest) = fetched.messages.last() {
+        metrics.last_message(newest.received_at);
     }
-    brain.flush(log).await?;
-    done.commits += 1;
-    Ok(())
+    Ok(received)
+}
+
+impl Ingested {
+    /// Counts what came in.
+    fn count(&mut self, received: &[Option<Received>]) {
+        self.read += received.len() as u64;
+        self.duplicates += received.iter().filter(|r| matches!(r, Some(Received::Duplicate))).count() as u64;
+    }
 }
 
 /// The inbox form of an entry, and why it is unreadable if it is.

@@ -27,6 +27,7 @@ pub mod operator;
 pub mod outbox;
 mod overrides;
 mod own_sources;
+pub mod patience;
 pub mod per_collection;
 mod policies;
 pub mod probe;

@@ -2,6 +2,7 @@
 //!
 //! Where pages are served they come along, see [`crate::web`]; [`serve`] is for processes without pages.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,23 +16,47 @@ use crate::telemetry::Metrics;
 
 /// Whether the process has caught up and takes part; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<watch::Sender<bool>>);
+pub struct Readiness(Arc<watch::Sender<Parts>>);
+
+/// What readiness consists of.
+#[derive(Debug, Default)]
+struct Parts {
+    caught_up: bool,
+    /// Those we cannot work without and who do not answer.
+    away: BTreeSet<&'static str>,
+}
+
+impl Parts {
+    fn ready(&self) -> bool {
+        self.caught_up && self.away.is_empty()
+    }
+}
 
 impl Readiness {
-    /// Says that it does.
+    /// Says that it has caught up.
     pub fn ready(&self) {
-        self.0.send_replace(true);
+        self.0.send_modify(|parts| parts.caught_up = true);
+    }
+
+    /// Says that it waits for somebody without whom it does nothing, such as `the database`.
+    pub fn waits_for(&self, whom: &'static str) {
+        self.0.send_if_modified(|parts| parts.away.insert(whom));
+    }
+
+    /// Says that it waits no more.
+    pub fn is_back(&self, whom: &'static str) {
+        self.0.send_if_modified(|parts| parts.away.remove(whom));
     }
 
     /// Whether it does.
     pub fn is_ready(&self) -> bool {
-        *self.0.borrow()
+        self.0.borrow().ready()
     }
 
     /// Waits until it does.
     pub async fn wait(&self) {
         // The sender lives as long as we do.
-        drop(self.0.subscribe().wait_for(|ready| *ready).await);
+        drop(self.0.subscribe().wait_for(Parts::ready).await);
     }
 }
 
@@ -44,10 +69,11 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
         .route(
             "/ready",
             get(move || async move {
-                if readiness.is_ready() {
-                    (StatusCode::OK, "ready\n")
-                } else {
-                    (StatusCode::SERVICE_UNAVAILABLE, "folding the log\n")
+                let parts = readiness.0.borrow();
+                match parts.away.first() {
+                    Some(whom) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {whom}\n")),
+                    None if parts.caught_up => (StatusCode::OK, "ready\n".to_owned()),
+                    None => (StatusCode::SERVICE_UNAVAILABLE, "folding the log\n".to_owned()),
                 }
             }),
         )

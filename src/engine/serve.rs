@@ -19,7 +19,8 @@ use super::hub::keys::{self, Hint, Key, Watch};
 use super::hub::seen::Observation;
 use super::hub::truth::Truth;
 use super::observing::{Observed, Submission};
-use super::trouble::Trouble;
+use super::patience::Patience;
+use super::probe::Readiness;
 use super::{clock, ingest, operator};
 use crate::bus::Context;
 use crate::decide::load::ArchLoads;
@@ -37,12 +38,10 @@ const PAGE: usize = 500;
 const OUTSTANDING_MAX: usize = 5_000;
 /// Things handed to the brain and not taken yet, at most.
 pub const QUEUE: usize = 64;
-/// First pause after the database did not answer; doubled up to [`PAUSE_MAX`].
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
-/// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A loop that did not go round for so long stands still.
-const LOOP_STALE: Duration = Duration::from_secs(300);
+pub(super) const LOOP_STALE: Duration = Duration::from_secs(300);
+/// The loop without which the service does not live.
+pub const HEART: &str = "brain";
 /// Things taken from the queue before the loop looks elsewhere.
 const AT_ONCE: usize = 64;
 
@@ -192,6 +191,8 @@ pub struct Service<F> {
     pub outbox: Outbox,
     /// Counters.
     pub metrics: Metrics,
+    /// While the database is away we are not ready.
+    pub readiness: Readiness,
     /// Ends the loop.
     pub stop: CancellationToken,
 }
@@ -210,40 +211,27 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
     /// # Errors
     /// What cannot be waited for: a log that is damaged, or that somebody else writes to.
     pub async fn run(mut self, mut ready: impl FnMut()) -> Result<(), EngineError> {
-        let mut pause = PAUSE_FIRST;
         let mut number = 0;
-        let mut trouble = Trouble::default();
+        let mut patience = Patience::new("the database", "what is not in the log waits")
+            .holding_up(self.readiness.clone())
+            .keeping_alive(self.metrics.clone(), HEART);
         // What was taken from the queue and is not in the log yet.
         let mut open = VecDeque::new();
         loop {
-            let began = clock::now();
             let life = Life { number, after: None, outstanding: 0 };
             let mut begun = || {
-                if trouble.is_over() {
-                    tracing::info!("the database answers again");
-                }
+                patience.answered();
                 ready();
             };
             match self.live(life, &mut open, &mut begun).await {
                 Ok(()) => return Ok(()),
                 Err(e) if e.class() == Class::Unavailable => {
-                    let text = super::error::with_causes(&e);
-                    if trouble.is_new(&text) {
-                        tracing::warn!(error = %text, "the database does not answer; what is not in the log waits");
+                    if !patience.wait(&e, &self.stop).await {
+                        return Ok(());
                     }
                 }
                 Err(e) => return Err(e),
             }
-            // A long life begins anew with a short pause.
-            if clock::now() > began.plus_secs(60) {
-                pause = PAUSE_FIRST;
-            }
-            let jittered = pause.mul_f64(0.75 + rand::random::<f64>() / 2.0);
-            tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(jittered) => {}
-            }
-            pause = (pause * 2).min(PAUSE_MAX);
             number += 1;
         }
     }
@@ -262,7 +250,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         brain.tick(&log).await?;
         brain.flush(&log).await?;
         self.tell(&brain);
-        self.metrics.loop_begins("brain", LOOP_STALE, clock::now());
+        self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
         ready();
         // What operators said comes before what anybody asks.
         self.inbox(&mut brain, &log, &mut life).await?;
@@ -294,7 +282,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
             self.tell(&brain);
             let counts = log.counts().await?;
             self.metrics.waiting(&counts);
-            self.metrics.loop_went_round("brain", clock::now());
+            self.metrics.loop_went_round(HEART, clock::now());
             self.metrics.rebuilds_of(brain.state(), clock::now());
             if counts.outbox_pending > 0 {
                 self.outbox.send_modify(|n| *n += 1);

@@ -20,10 +20,11 @@ pub(super) struct Loops {
     known: Mutex<BTreeMap<String, Turn>>,
 }
 
-/// When a loop last went round, and how long after that it is stale, both in seconds.
+/// When a loop last went round, when it last showed that it lives, and how long after that it is stale, all in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     last: i64,
+    alive: i64,
     stale_after: i64,
 }
 
@@ -38,9 +39,14 @@ impl Loops {
         let mut known = self.known();
         let turn = match known.get_mut(name) {
             Some(turn) => turn,
-            None => known.entry(name.to_owned()).or_insert(Turn { last, stale_after: count(STALE_AFTER.as_secs()) }),
+            None => known.entry(name.to_owned()).or_insert(Turn {
+                last,
+                alive: last,
+                stale_after: count(STALE_AFTER.as_secs()),
+            }),
         };
         turn.last = last;
+        turn.alive = last;
         if let Some(stale_after) = stale_after {
             turn.stale_after = count(stale_after.as_secs());
         }
@@ -77,10 +83,18 @@ impl Metrics {
         self.0.loops.turned(name, now, None);
     }
 
+    /// A loop that began waits for somebody who does not answer, and tries again: it lives, although it does not go round. Monitoring sees
+    /// that it does not; whoever would restart the process does not hear of it, for that repairs nothing.
+    pub fn loop_waits(&self, name: &str, now: Timestamp) {
+        if let Some(turn) = self.0.loops.known().get_mut(name) {
+            turn.alive = now.micros() / 1_000_000;
+        }
+    }
+
     /// Whether a loop that began and did not end is taken to stand still.
     pub fn loop_is_stale(&self, name: &str, now: Timestamp) -> bool {
         let now = now.micros() / 1_000_000;
-        self.0.loops.known().get(name).is_some_and(|t| now.saturating_sub(t.last) > t.stale_after)
+        self.0.loops.known().get(name).is_some_and(|t| now.saturating_sub(t.alive) > t.stale_after)
     }
 
     /// A loop ended on purpose; nobody waits for it any more.
@@ -109,6 +123,10 @@ mod tests {
         assert!(!metrics.loop_is_stale("look", Timestamp::from_secs(42)));
         assert!(metrics.loop_is_stale("look", Timestamp::from_secs(43)));
         assert!(!metrics.loop_is_stale("never heard of", Timestamp::from_secs(43)));
+        metrics.loop_waits("look", Timestamp::from_secs(43));
+        assert!(!metrics.loop_is_stale("look", Timestamp::from_secs(73)), "it waits for somebody, and lives");
+        assert!(metrics.render().contains(r#"koschei_loop_last_seconds{loop="look"} 12"#), "it did not go round");
+        assert!(metrics.loop_is_stale("look", Timestamp::from_secs(74)));
         metrics.loop_ended("look");
         assert!(!metrics.loop_is_stale("look", Timestamp::from_secs(43)));
         assert!(!metrics.render().contains("\"look\""));

@@ -59,12 +59,13 @@ impl Pipeline {
 
 impl Metrics {
     /// Messages came in.
-    pub fn received(&self, source: &str, received: &[Received]) {
-        let doubles = received.iter().filter(|r| matches!(r, Received::Duplicate)).count();
+    pub fn received<'a>(&self, source: &str, received: impl IntoIterator<Item = &'a Received>) {
+        let (doubles, stored): (Vec<&Received>, Vec<&Received>) =
+            received.into_iter().partition(|r| matches!(r, Received::Duplicate));
         let counter = &self.0.pipeline.received;
         let add = |result: &str, n: usize| counter.with_label_values(&[source, result]).inc_by(n as u64);
-        add("duplicate", doubles);
-        add("stored", received.len() - doubles);
+        add("duplicate", doubles.len());
+        add("stored", stored.len());
     }
 
     /// A live source was opened. Until it says something this counts as its last message, so that one that never does is

@@ -9,12 +9,13 @@ use std::time::Duration;
 use koschei::bus::Entry;
 use koschei::bus::amqp::{AmqpSettings, AmqpSource, Binding};
 use koschei::config::Config;
-use koschei::engine::ingest::{self, Ingested};
+use koschei::engine::ingest::Ingested;
 use koschei::engine::live::{self, Following};
+use koschei::engine::probe::Readiness;
 use koschei::engine::{Blind, EngineError};
 use koschei::event::Source;
 use koschei::log::{AnyLog, EventLog, Incoming, Options};
-use koschei::model::{Class, Classified, Timestamp};
+use koschei::model::Timestamp;
 use koschei::telemetry::Metrics;
 use lapin::BasicProperties;
 use serde_json::Value;
@@ -42,10 +43,27 @@ async fn open(path: &Path) -> AnyLog {
 async fn follow(log: &AnyLog, settings: &AmqpSettings) -> Result<(Ingested, String), EngineError> {
     let source = AmqpSource::open(settings.clone()).await.unwrap();
     let metrics = Metrics::new();
-    let mut brain = ingest::awaken(log, Config::default().settings(Source::Bus), Blind, metrics.clone()).await?;
-    let how = Following { batch: 100, until_idle: true };
-    let done = live::follow(&mut brain, log, &source, None, how, &metrics, &CancellationToken::new()).await?;
+    let done = follower(log, &source, &metrics, &Readiness::default()).run().await?;
     Ok((done, metrics.render()))
+}
+
+fn follower<'a>(
+    log: &'a AnyLog,
+    source: &'a AmqpSource,
+    metrics: &Metrics,
+    readiness: &Readiness,
+) -> live::Follower<'a, AnyLog, Blind, AmqpSource> {
+    live::Follower {
+        log,
+        settings: Config::default().settings(Source::Bus),
+        eyes: Blind,
+        source,
+        sink: None,
+        how: Following { batch: 100, until_idle: true },
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        stop: CancellationToken::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,12 +79,19 @@ async fn nothing_is_acknowledged_before_it_is_in_the_inbox_and_nothing_is_taken_
         publisher.line(exchange(&settings), line).await;
     }
 
-    // The database does not take them: they stay the broker's.
+    // The database does not take them, and for longer than anybody waits for a lock: they stay the broker's, and follow waits.
     let mut locker = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut locker).await.unwrap();
-    let error = follow(&log, &settings).await.unwrap_err();
-    assert!(matches!(error, EngineError::Receive(_)), "{error}");
-    assert_eq!(error.class(), Class::Unavailable);
+    {
+        let source = AmqpSource::open(settings.clone()).await.unwrap();
+        let (metrics, readiness) = (Metrics::new(), Readiness::default());
+        readiness.ready();
+        let mut following = Box::pin(follower(&log, &source, &metrics, &readiness).run());
+        while readiness.is_ready() {
+            let ended = tokio::time::timeout(Duration::from_millis(20), &mut following).await;
+            assert!(ended.is_err(), "it ended: {ended:?}");
+        }
+    }
     sqlx::query("ROLLBACK").execute(&mut locker).await.unwrap();
     assert_eq!(log.counts().await.unwrap().inbox_total, 0);
 

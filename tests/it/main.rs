@@ -34,6 +34,7 @@ mod files_headers;
 mod files_mirror;
 mod files_server;
 mod follow;
+mod follow_trouble;
 mod generated;
 #[path = "../hub/mod.rs"]
 mod hub;

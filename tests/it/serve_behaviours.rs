@@ -558,7 +558,7 @@ async fn an_outage_of_postgres_is_waited_for() {
 }
 
 /// `pg_ctl` on the data of a server that a test started.
-fn postgres(server: &servers::Server, what: &str) {
+pub(crate) fn postgres(server: &servers::Server, what: &str) {
     let options = format!("-k {} -c listen_addresses='' -c fsync=off", server.dir.display());
     let mut command = servers::as_user("postgres", servers::postgres_bin().join("pg_ctl"));
     command.arg("-D").arg(server.dir.join("data")).args(["-w", "-t", "120", "-l"]).arg(server.dir.join("server.log"));

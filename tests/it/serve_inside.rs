@@ -141,6 +141,7 @@ impl Inside {
             inbox: inbox_rung,
             outbox,
             metrics,
+            readiness: koschei::engine::probe::Readiness::default(),
             stop: stop.clone(),
         };
         let parts = vec![tokio::spawn(watcher.run()), tokio::spawn(fetching.run())];
