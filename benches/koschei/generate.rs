@@ -852,6 +852,7 @@ impl Generator {
             of_packages: None,
             mode: "two".into(),
             weak_deps: false,
+            module_hotfixes: false,
             solver: "libsolv 0.7.23".to_owned(),
             inputs: format!(
                 "{:016x}{:016x}{:016x}{:016x}",

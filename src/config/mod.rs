@@ -99,6 +99,8 @@ pub struct Config {
     pub build_conflicts: bool,
     /// Whether weak dependencies are left out of buildroots, as by mock and Koschei; for collections that do not say it themselves.
     pub ignore_weak_deps: bool,
+    /// Whether packages count whatever modules say (dnf's `module_hotfixes`); for collections that do not say it themselves.
+    pub module_hotfixes: bool,
     /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100. Where they
     /// disagree libsolv's answer counts, and a metric and the event say so.
     pub resolve_check_percent: u8,
@@ -129,6 +131,7 @@ impl Default for Config {
             resolve_mode: ModeName::Two,
             build_conflicts: true,
             ignore_weak_deps: true,
+            module_hotfixes: false,
             resolve_check_percent: 1,
             clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
             build_opts: toml::Table::new(),
@@ -189,6 +192,9 @@ pub struct CollectionConfig {
     /// Whether weak dependencies are left out of its buildroots; default: as for all.
     #[serde(default)]
     pub ignore_weak_deps: Option<bool>,
+    /// Whether its packages count whatever modules say; default: as for all.
+    #[serde(default)]
+    pub module_hotfixes: Option<bool>,
     /// Its scratch builds run on another hub; default: on its own.
     #[serde(default)]
     pub builds_on: Option<BuildsOnConfig>,
@@ -387,10 +393,11 @@ impl Config {
     }
 
     fn resolve_options(&self) -> PerCollection<ResolveOptions> {
-        let options = |ignore_weak_deps: Option<bool>| ResolveOptions {
-            weak_deps: !ignore_weak_deps.unwrap_or(self.ignore_weak_deps),
+        let options = |c: Option<&CollectionConfig>| ResolveOptions {
+            weak_deps: !c.and_then(|c| c.ignore_weak_deps).unwrap_or(self.ignore_weak_deps),
+            module_hotfixes: c.and_then(|c| c.module_hotfixes).unwrap_or(self.module_hotfixes),
         };
-        let own = self.collections.iter().map(|c| (c.name.as_str().into(), options(c.ignore_weak_deps)));
+        let own = self.collections.iter().map(|c| (c.name.as_str().into(), options(Some(c))));
         PerCollection { common: options(None), own: own.collect() }
     }
 
@@ -521,19 +528,26 @@ mod tests {
     }
 
     #[test]
-    fn weak_dependencies_per_collection() {
-        let one = |name: &str, own: &str| format!("[[collection]]\nname='{name}'\nbuild_tag='b'\ndest_tag='d'\n{own}");
-        let weak = |text: &str, name: &str| {
+    fn ways_of_resolving_per_collection() {
+        let one =
+            |name: &str, own: &str| format!("[[collection]]\nname='{name}'\nbuild_tag='b'\ndest_tag='d'\n{own}\n");
+        let of = |text: &str, name: &str| {
             let config = load(text).unwrap();
             let shown: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
-            let of = |c: &Config| c.settings(Source::Hub).resolve_options.of(&name.into()).weak_deps;
+            let of = |c: &Config| *c.settings(Source::Hub).resolve_options.of(&name.into());
             assert_eq!(of(&config), of(&shown), "shown by check-config");
-            of(&config)
+            (of(&config).weak_deps, of(&config).module_hotfixes)
         };
-        let both = format!("{}{}", one("on", "ignore_weak_deps = false\n"), one("off", "ignore_weak_deps = true\n"));
-        assert!(weak(&both, "on") && !weak(&both, "off") && !weak(&both, "made by an operator"));
-        let all = format!("ignore_weak_deps = false\n{both}{}", one("plain", ""));
-        assert!(weak(&all, "on") && !weak(&all, "off") && weak(&all, "plain") && weak(&all, "made by an operator"));
+        let usual = one("usual", "ignore_weak_deps = true\nmodule_hotfixes = false");
+        let some = one("weak", "ignore_weak_deps = false") + &one("hot", "module_hotfixes = true") + &usual;
+        assert_eq!(of(&some, "weak"), (true, false));
+        assert_eq!(of(&some, "hot"), (false, true));
+        assert_eq!(of(&some, "made by an operator"), (false, false));
+        let all = format!("ignore_weak_deps = false\nmodule_hotfixes = true\n{some}");
+        for name in ["weak", "hot", "made by an operator"] {
+            assert_eq!(of(&all, name), (true, true), "{name}");
+        }
+        assert_eq!(of(&all, "usual"), (false, false));
     }
 
     #[test]

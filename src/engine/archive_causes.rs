@@ -56,6 +56,7 @@ impl ArchiveEyes {
         let mut sources = self.sources(&found, unit)?;
         sources.retain(|s| packages.contains(&s.nvr.name));
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
+        let dir = dir.with_module_hotfixes(unit.options.module_hotfixes);
         let content = dir.load(sources.iter().flat_map(Wanted::requires)).map_err(unreadable)?;
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;

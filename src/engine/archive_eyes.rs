@@ -126,7 +126,8 @@ impl ArchiveEyes {
         }
         let mut sources = self.sources(found, unit)?;
         let wanted = sources.iter().flat_map(Wanted::requires);
-        let mut dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
+        let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
+        let mut dir = dir.with_module_hotfixes(unit.options.module_hotfixes);
         if found.dir.join(GROUPS).exists() {
             dir = dir.without_groups();
         }
@@ -144,7 +145,11 @@ impl ArchiveEyes {
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let spelled = spelled(&content, unit.arch);
-        let inputs = inputs(primary.as_deref().unwrap_or_default(), &group, &sources, self.mode, unit.options);
+        let mut metadata = primary.unwrap_or_default();
+        if let Some(modules) = dir.modules_checksum() {
+            metadata.push_str(&format!(" modules {modules}"));
+        }
+        let inputs = inputs(&metadata, &group, &sources, self.mode, unit.options);
         let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
         if let Some(example) = content.oddities.examples().first() {
             tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are wrong in something, which is passed over");
@@ -207,8 +212,9 @@ impl ArchiveEyes {
             }
         }
         if !listed {
-            let content =
-                RepoDir::open(found.dir.join(arch)).and_then(|d| d.without_groups().load([])).map_err(unreadable)?;
+            let content = RepoDir::open(found.dir.join(arch))
+                .and_then(|d| d.without_groups().with_module_hotfixes(unit.options.module_hotfixes).load([]))
+                .map_err(unreadable)?;
             let own = content.packages().iter().filter(|p| !p.is_external());
             own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
         }
@@ -328,8 +334,8 @@ pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<M
     })
 }
 
-/// Digest of everything the verdicts depend on.
-fn inputs(primary: &str, group: &[Member], sources: &[Wanted], mode: Mode, options: ResolveOptions) -> String {
+/// Digest of everything the verdicts depend on. `metadata` are the checksums of primary, and of the modules where these count.
+fn inputs(metadata: &str, group: &[Member], sources: &[Wanted], mode: Mode, options: ResolveOptions) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -337,7 +343,7 @@ fn inputs(primary: &str, group: &[Member], sources: &[Wanted], mode: Mode, optio
     };
     // What is not the default makes the digest another one; the default is not said, so that digests stay what they were.
     add(&format!("{}{}", mode.as_str(), if options.weak_deps { " weak dependencies" } else { "" }));
-    add(primary);
+    add(metadata);
     for member in group {
         add(&member.name);
         // What has a condition is told from what has none; without any the digest is what it always was.

@@ -159,7 +159,7 @@ impl Teller<'_, '_> {
             Event::RepoResolved(r) => {
                 let Some(c) = state.collections.get(&r.collection) else { return };
                 let before = c.arches.get(&r.arch).and_then(|a| a.repo_id);
-                let options = ResolveOptions { weak_deps: r.weak_deps };
+                let options = ResolveOptions { weak_deps: r.weak_deps, module_hotfixes: r.module_hotfixes };
                 let last = self.options.insert((r.collection.clone(), r.arch.clone()), options);
                 let options = [last.unwrap_or_default(), options];
                 for p in &r.packages {

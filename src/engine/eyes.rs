@@ -25,6 +25,8 @@ pub struct RepoSeen {
 pub struct ResolveOptions {
     /// Weak dependencies of what is installed are installed, too. Builders leave them out.
     pub weak_deps: bool,
+    /// Packages count whatever modules say (dnf's `module_hotfixes`, Koji's `mock.yum.module_hotfixes` of a build tag).
+    pub module_hotfixes: bool,
 }
 
 /// One piece of resolving: a repository on an architecture.

@@ -274,6 +274,7 @@ impl<E: Eyes> Brain<E> {
         let known = |name: &Name| unit.sources.get(name).is_some_and(|s| !matches!(s.verdict, SourceVerdict::Unknown));
         let gone = c.packages.iter().filter(|(n, p)| has_verdict(p) && !known(n)).map(|(n, _)| n.clone()).collect();
         let [resolved, unresolved, excluded, unknown] = unit.counts();
+        let options = self.settings.resolve_options.of(&self.collection_name(index));
         let event = RepoResolved {
             collection: self.collection_name(index),
             hub: r.hub.clone(),
@@ -283,7 +284,8 @@ impl<E: Eyes> Brain<E> {
             mode: unit.mode.clone(),
             solver: unit.solver.clone(),
             inputs: unit.inputs.clone(),
-            weak_deps: self.settings.resolve_options.of(&self.collection_name(index)).weak_deps,
+            weak_deps: options.weak_deps,
+            module_hotfixes: options.module_hotfixes,
             attachment: digest,
             resolved,
             unresolved,

@@ -106,11 +106,14 @@ pub struct RepoResolved {
     pub mode: Name,
     /// Solver and version.
     pub solver: String,
-    /// Digest of everything the verdicts depend on: metadata, build group, build requirements.
+    /// Digest of everything the verdicts depend on: metadata, build group, build requirements, and what of the collection's own way is not usual.
     pub inputs: String,
     /// Weak dependencies were installed, too (`ignore_weak_deps = false`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub weak_deps: bool,
+    /// Packages counted whatever modules say (`module_hotfixes = true`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub module_hotfixes: bool,
     /// Digest of the attachment with every verdict and closure.
     pub attachment: String,
     /// Number of packages that resolve.

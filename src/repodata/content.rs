@@ -11,7 +11,7 @@ use super::dependency::Dependency;
 use super::error::RepodataError;
 use super::limits::Limits;
 use super::modules::ModuleFilter;
-use super::oddity::Oddities;
+use super::oddity::{Oddities, Oddity};
 use crate::model::{Evr, Nevra};
 
 /// Number of a dependency inside one [`RepoContent`]. Numbers are given in order of first appearance.
@@ -209,6 +209,7 @@ impl RepoContent {
             if filter.hides(&nevra.to_string(), &package.name, provides().map(|d| d.name.as_str())) {
                 let provides = provides().cloned().collect();
                 self.filtered.push((nevra, provides));
+                self.oddities.count(Oddity::PackageHiddenByModules);
             } else {
                 self.packages.push(package);
             }

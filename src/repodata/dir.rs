@@ -70,7 +70,17 @@ impl RepoDir {
     /// Identity of the package content: the checksum `repomd.xml` gives for primary, else that of the file. Equal for two generations of a
     /// Koji repository whose packages are the same. `None`: there is no primary.
     pub fn primary_checksum(&self) -> Option<String> {
-        let entry = self.repomd.find("primary")?;
+        self.checksum("primary")
+    }
+
+    /// Identity of what the repository says about modules, as [`RepoDir::primary_checksum`]. `None`: nothing, or it does not count for
+    /// its packages ([`RepoDir::with_module_hotfixes`]).
+    pub fn modules_checksum(&self) -> Option<String> {
+        if self.module_hotfixes { None } else { self.checksum("modules") }
+    }
+
+    fn checksum(&self, kind: &str) -> Option<String> {
+        let entry = self.repomd.find(kind)?;
         match &entry.checksum {
             Some(checksum) => Some(checksum.hex.clone()),
             None => self.fetch(entry).ok().map(|(packed, _)| ChecksumKind::Sha256.digest(&packed)),

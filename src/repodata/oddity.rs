@@ -1,4 +1,5 @@
-//! What single packages of a repository say wrongly: passed over and counted, as one package is no reason to refuse all others.
+//! What of single packages is passed over, and counted: what they say wrongly, as one package is no reason to refuse all others, and those
+//! that modules hide.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,9 @@ pub enum Oddity {
     PackageEpoch,
     /// The package is left out: no name or version has a zero byte in it.
     PackageNul,
+    /// The package is left out, and nothing is wrong with it: modules hide it ([`super::ModuleFilter`]). The packages themselves are in
+    /// [`super::RepoContent::filtered`].
+    PackageHiddenByModules,
     /// The package is taken for `noarch`, as by libsolv.
     PackageWithoutArch,
     /// The package has the empty version, as for libsolv.
@@ -38,10 +42,11 @@ pub enum Oddity {
 
 impl Oddity {
     /// All there are.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::PackageWithoutName,
         Self::PackageEpoch,
         Self::PackageNul,
+        Self::PackageHiddenByModules,
         Self::PackageWithoutArch,
         Self::PackageWithoutVersion,
         Self::DependencyWithoutName,
@@ -58,6 +63,7 @@ impl Oddity {
             Self::PackageWithoutName => "package_without_name",
             Self::PackageEpoch => "package_epoch",
             Self::PackageNul => "package_nul",
+            Self::PackageHiddenByModules => "package_hidden_by_modules",
             Self::PackageWithoutArch => "package_without_arch",
             Self::PackageWithoutVersion => "package_without_version",
             Self::DependencyWithoutName => "dependency_without_name",
@@ -76,6 +82,7 @@ impl fmt::Display for Oddity {
             Self::PackageWithoutName => "package left out: it has no name",
             Self::PackageEpoch => "package left out: its epoch is not a number",
             Self::PackageNul => "package left out: a zero byte in its name or version",
+            Self::PackageHiddenByModules => "package left out: modules hide it",
             Self::PackageWithoutArch => "package without architecture, taken for noarch",
             Self::PackageWithoutVersion => "package without version",
             Self::DependencyWithoutName => "dependency dropped: it has no name",
@@ -111,6 +118,11 @@ impl Oddities {
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(example().chars().take(EXAMPLE_CHARS_MAX).collect());
         }
+    }
+
+    /// Counts what needs no example.
+    pub(super) fn count(&mut self, oddity: Oddity) {
+        *self.counts.entry(oddity).or_default() += 1;
     }
 
     pub(super) fn append(&mut self, other: Self) {

@@ -42,7 +42,7 @@ impl Rules {
             ),
             passed_over: r.gauges(
                 "koschei_repository_passed_over",
-                "What packages of the repository say wrongly in the newest resolution, by reason: dependencies dropped, packages left out.",
+                "What was passed over of the repository's packages in the newest resolution, by reason: dependencies dropped, packages left out, packages that modules hide.",
                 &["collection", "arch", "reason"],
             ),
             resolve_seconds: r.seconds_by(

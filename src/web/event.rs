@@ -239,6 +239,7 @@ mod tests {
             solver: String::new(),
             inputs: String::new(),
             weak_deps: false,
+            module_hotfixes: false,
             attachment: String::new(),
             resolved: 3,
             unresolved: 1,

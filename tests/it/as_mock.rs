@@ -8,6 +8,7 @@ use koschei::resolve::{GroupVerdict, Mode, Solvers, Universe};
 use rstest::rstest;
 use serde_json::Value;
 
+use crate::recorded::koschei;
 use crate::resolve_cli::run;
 use crate::tiny::{Pkg, content, pkg};
 
@@ -124,6 +125,23 @@ fn a_missing_member_is_passed_over_a_broken_one_is_not() {
     // Of an architecture that cannot be installed: there, and broken.
     let (verdict, _) = group(&packages, "<packagereq>z</packagereq>", "x86_64", Mode::Two);
     assert!(!verdict.ok, "{verdict:?}");
+}
+
+/// What modules hide is counted beside what else is passed over.
+#[test]
+fn what_modules_hide_is_counted() {
+    let data = format!("{}/tests/data/cases/modular", env!("CARGO_MANIFEST_DIR"));
+    let stats = |more: &str, json: &str| {
+        let repo = format!("{data}/repo{more}");
+        let args = ["resolve", "--repo", &repo, "--buildrequires", &format!("{data}/br.jsonl"), "--stats", json];
+        let done = koschei(&args[..if json.is_empty() { 6 } else { 7 }]);
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let counted = |more: &str| serde_json::from_str::<Value>(&stats(more, "--jsonl")).unwrap()["passed_over"].clone();
+    assert_eq!(counted(""), serde_json::json!({ "package_hidden_by_modules": 2 }));
+    assert_eq!(counted(",module_hotfixes=1"), serde_json::json!({}));
+    let people = stats("", "");
+    assert!(people.contains("       2 package left out: modules hide it\n"), "{people}");
 }
 
 #[test]

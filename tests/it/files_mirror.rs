@@ -697,3 +697,36 @@ async fn wrong_sizes_and_wrong_groups() {
     let error = w.fetch(8).await.unwrap_err();
     assert!(matches!(error, FetchError::Checksum { .. }), "there are no others: {error:?}");
 }
+
+/// The file about modules comes along, is part of what makes an architecture whole, and counts as in the repository itself.
+#[tokio::test]
+async fn modules_come_along() {
+    let w = World::new().await;
+    let dir = w.generation(7, "1");
+    let packages = [base("1"), base("2")].concat();
+    let (primary, modules) = (
+        primary_xml(&packages),
+        "---\ndocument: modulemd\nversion: 2\ndata: {name: m, stream: s, version: 1, context: c, artifacts: {rpms: [\"base-0:2-1.noarch\"]}}\n...\n",
+    );
+    let file = |kind, name, bytes| MetaFile { kind, name, bytes, open_size: None };
+    let files =
+        [file("primary", "primary.xml", primary.as_bytes()), file("modules", "modules.yaml", modules.as_bytes())];
+    ["x86_64", "aarch64"].iter().for_each(|arch| write_repo(&dir.join(arch), &files));
+    let repo = w.fetch(7).await.unwrap();
+    let here = repo.dir.join("x86_64/repodata/modules.yaml");
+    assert_eq!(std::fs::read_to_string(&here).unwrap(), modules);
+    let hub = Hub::new("primary");
+    let group = |options: ResolveOptions| {
+        let mut eyes = ArchiveEyes::new(Archive::open(&w.cache(), hub.clone()).unwrap(), Mode::Two, 1);
+        let own = &OwnSources::default();
+        let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
+        eyes.resolve(&unit).unwrap().packages
+    };
+    assert_eq!(group(ResolveOptions::default()), ["base-0:1-1.noarch"]);
+    let hotfixes = ResolveOptions { module_hotfixes: true, ..ResolveOptions::default() };
+    assert_eq!(group(hotfixes), ["base-0:2-1.noarch"]);
+    drop(repo);
+    std::fs::remove_file(&here).unwrap();
+    let again = w.fetch(7).await.unwrap();
+    assert_eq!(std::fs::read_to_string(again.dir.join("x86_64/repodata/modules.yaml")).unwrap(), modules);
+}

@@ -50,10 +50,22 @@ impl Recorded {
     }
 
     fn repo(&mut self, id: i64, packages: &[Pkg]) {
+        self.modular_repo(id, packages, None);
+    }
+
+    /// The same with a file about modules.
+    fn modular_repo(&mut self, id: i64, packages: &[Pkg], modules: Option<&str>) {
         let top = self.dir.path().join(format!("repos/f99-build/{id}"));
         let (arch, primary) = (top.join("x86_64"), primary_xml(packages));
         let primary = MetaFile { kind: "primary", name: "primary.xml", bytes: primary.as_bytes(), open_size: None };
-        write_repo(&arch, &[primary]);
+        let modules = modules.map(|yaml| MetaFile {
+            kind: "modules",
+            name: "modules.yaml",
+            bytes: yaml.as_bytes(),
+            open_size: None,
+        });
+        let files: Vec<MetaFile<'_>> = std::iter::once(primary).chain(modules).collect();
+        write_repo(&arch, &files);
         std::fs::write(arch.join("pkglist"), "toplink/packages/foo/1/1/x86_64/foo-1-1.x86_64.rpm\n").unwrap();
         std::fs::create_dir_all(top.join("groups")).unwrap();
         let comps =
@@ -77,8 +89,9 @@ impl Recorded {
         };
         std::fs::write(&config, one("plain", "") + &one("own", own)).unwrap();
         let archive = self.dir.path().to_str().unwrap().to_owned();
-        let told = asked(&["ingest", "--from", &events, "--archive", &archive, "--config", &config, "--db", &db]);
-        Ingested { archive, db, told }
+        let (from, metrics) = (["ingest", "--from", &events, "--archive", &archive], at(&format!("{name}.prom")));
+        let told = asked(&[&from[..], &["--config", &config, "--db", &db, "--metrics", &metrics]].concat());
+        Ingested { archive, db, told, metrics: std::fs::read_to_string(metrics).unwrap() }
     }
 }
 
@@ -86,6 +99,7 @@ struct Ingested {
     archive: String,
     db: String,
     told: Value,
+    metrics: String,
 }
 
 fn asked(args: &[&str]) -> Value {
@@ -183,6 +197,65 @@ async fn causes_are_looked_for_as_it_was_resolved() {
         Ok(Vec::new())
     };
     breakages(&open(Path::new(&both.db)).await, None, Some(&mut explain)).await.unwrap();
-    let (plain, own) = (ResolveOptions::default(), ResolveOptions { weak_deps: true });
+    let (plain, own) = (ResolveOptions::default(), ResolveOptions { weak_deps: true, ..ResolveOptions::default() });
     assert_eq!(seen, [(2, 3, own, own), (2, 3, plain, plain)]);
+}
+
+/// Three generations: the file about modules changes and nothing else, then what is needed breaks.
+fn modular() -> Recorded {
+    let stream = |module: &str, stream: u8, rpm: &str| {
+        format!(
+            "---\ndocument: modulemd\nversion: 2\ndata: {{name: {module}, stream: \"{stream}\", version: 1, context: c, artifacts: {{rpms: [{rpm}]}}}}\n...\n"
+        )
+    };
+    let streams = stream("web", 1, "tool-0:1-1.x86_64")
+        + &stream("web", 2, "tool-0:2-1.x86_64")
+        + &stream("side", 1, "side-0:1-1.x86_64");
+    let default = "---\ndocument: modulemd-defaults\nversion: 1\ndata: {module: web, stream: \"1\"}\n...\n";
+    let both = ["base", "side", "tool"].map(|name| pkg(&format!("{name}-1-1.x86_64")));
+    let both = [&both[..], &[pkg("tool-2-1.x86_64")]].concat();
+    let mut recorded = Recorded::new();
+    recorded.modular_repo(1, &both, Some(&format!("{streams}{default}")));
+    recorded.modular_repo(2, &both, Some(&streams));
+    let broken = [both[0].clone(), both[1].clone(), pkg("tool-3-1.x86_64").requires(&["gone"])];
+    recorded.modular_repo(3, &broken, Some(&streams));
+    recorded
+}
+
+#[tokio::test]
+async fn modules_count_for_one_collection_and_not_for_the_other() {
+    let recorded = modular();
+    let both = recorded.ingested("both", "module_hotfixes = true");
+    both.is_sound();
+    let all = both.resolutions().await;
+    let said = |collection: &str| -> Vec<(i64, bool, u32, String)> {
+        let own = all.iter().filter(|(r, _)| r.collection == collection);
+        let tool = |kept: &Value| {
+            let packages = kept["packages"].as_array().unwrap().iter().map(|p| p.as_str().unwrap());
+            packages.filter(|p| !p.starts_with("base-")).collect::<Vec<_>>().join(" ")
+        };
+        own.map(|(r, kept)| (r.repo_id.0, r.module_hotfixes, r.resolved, tool(kept))).collect()
+    };
+    let row = |repo: i64, hotfixes: bool, resolved: u32, tool: &str| (repo, hotfixes, resolved, tool.to_owned());
+    assert_eq!(said("plain"), [row(1, false, 1, "tool-0:1-1.x86_64"), row(2, false, 0, ""), row(3, false, 0, "")]);
+    let newest = "tool-0:2-1.x86_64";
+    assert_eq!(said("own"), [row(1, true, 1, newest), row(2, true, 1, newest), row(3, true, 0, "")]);
+    // The file about modules is part of what the verdicts depend on, where they do.
+    let inputs = |name: &str, repo: i64| {
+        let of = |(r, _): &&(RepoResolved, Value)| r.collection == name && r.repo_id.0 == repo;
+        all.iter().find(of).unwrap().0.inputs.clone()
+    };
+    assert_ne!(inputs("plain", 1), inputs("plain", 2));
+    assert_eq!(inputs("own", 1), inputs("own", 2));
+    let hidden = |collection: &str, n: u8| {
+        let labels = format!("arch=\"x86_64\",collection=\"{collection}\",reason=\"package_hidden_by_modules\"");
+        format!("koschei_repository_passed_over{{{labels}}} {n}\n")
+    };
+    assert!(both.metrics.contains(&hidden("plain", 1)) && both.metrics.contains(&hidden("own", 0)), "{}", both.metrics);
+    let told = asked(&["broken", "--db", &both.db, "--archive", &both.archive]);
+    let causes = told["causes"].as_array().unwrap();
+    let own = causes.iter().find(|c| c["collection"] == "own").unwrap_or_else(|| panic!("{told}"));
+    assert_eq!((&own["change"], &own["before"]), (&json!("tool.x86_64 2-1 → 3-1"), &json!(2)), "{told}");
+    let plain = causes.iter().find(|c| c["collection"] == "plain").unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(&plain["before"], &json!(1), "{told}");
 }

@@ -374,6 +374,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             solver: BAD.to_owned(),
             inputs: String::new(),
             weak_deps: false,
+            module_hotfixes: false,
             attachment: String::new(),
             resolved: 0,
             unresolved: 1,

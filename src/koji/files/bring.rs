@@ -131,6 +131,8 @@ impl<'a> Bring<'a> {
         let index = repo.repomd();
         let mut wanted = vec![index.find("primary").ok_or_else(|| missing(&repomd, "primary"))?];
         wanted.extend(index.find("filelists").filter(|_| with_filelists));
+        // What they hide is not there for a builder.
+        wanted.extend(index.find("modules"));
         let metadata = try_join_all(wanted.into_iter().map(|entry| self.metadata(arch, entry)));
         let lists = async {
             let list = |name: &str| self.list(format!("{arch}/{name}"));

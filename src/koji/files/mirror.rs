@@ -1,7 +1,7 @@
 //! A hub's repositories in a cache directory that is an archive: what [`super::super::Archive`] reads.
 //!
 //! A generation never changes, so one that is there is whole and right for ever; it appears at once, by a renaming. What is fetched is what is
-//! read of it: the index, primary, groups, Koji's own lists; the full file lists only where they are needed.
+//! read of it: the index, primary, groups, modules, Koji's own lists; the full file lists only where they are needed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -223,13 +223,15 @@ impl Mirror {
     }
 }
 
-/// Whether what was fetched of an architecture is there: by its length, or, where the index is wrong about that, by its checksum.
+/// Whether what was fetched of an architecture is there: primary by its length, or, where the index is wrong about that, by its checksum.
 fn is_there(dir: &Path) -> bool {
     let Ok(repo) = RepoDir::open(dir) else { return false };
     let Some(primary) = repo.repomd().find("primary") else { return false };
     let path = dir.join(&primary.href);
     let Ok(length) = std::fs::metadata(&path).map(|m| m.len()) else { return false };
     let expected = Expected { checksum: primary.checksum.clone(), size: None, limit: u64::MAX };
-    dir.join("pkglist").is_file()
+    let modules = repo.repomd().find("modules").is_none_or(|modules| dir.join(&modules.href).is_file());
+    modules
+        && dir.join("pkglist").is_file()
         && (primary.size.is_none_or(|size| size == length) || is_what(&path, &expected).unwrap_or(false))
 }

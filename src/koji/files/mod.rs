@@ -7,7 +7,7 @@
 //! ```text
 //! repos/TAG/ID/repo.json, groups/comps.xml
 //! repos/TAG/ID/ARCH/pkglist, rpmlist.jsonl, blocklist
-//! repos/TAG/ID/ARCH/repodata/repomd.xml and of what it names primary, groups, and file lists where they are needed
+//! repos/TAG/ID/ARCH/repodata/repomd.xml and of what it names primary, groups, modules, and file lists where they are needed
 //! buildrequires.jsonl
 //! ```
 //!
