@@ -105,6 +105,9 @@ pub enum CliError {
     /// Something the caller gave is not there or not right.
     #[error("{0}")]
     Rejected(String),
+    /// Somebody who has to do something does not.
+    #[error("{0}")]
+    Unavailable(String),
     /// An address that pages or metrics cannot be served at.
     #[error("listen on {at}")]
     Listen {
@@ -127,7 +130,7 @@ impl Classified for CliError {
             // Whoever has it now may leave.
             Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Class::Unavailable,
             Self::Rejected(_) | Self::Listen { .. } => Class::Rejected,
-            Self::Output(_) => Class::Unavailable,
+            Self::Unavailable(_) | Self::Output(_) => Class::Unavailable,
         }
     }
 }

@@ -91,6 +91,8 @@ pub struct Brain<E> {
     pub(super) sources_later: Option<std::collections::BTreeSet<Touched>>,
     /// When each hub was last marked as reconciled.
     pub(super) marks: HashMap<Hub, Timestamp>,
+    /// Up to where the inbox was looked through for operators' words.
+    pub(super) heard: Option<Position>,
 }
 
 impl<E: Eyes> Brain<E> {
@@ -132,6 +134,7 @@ impl<E: Eyes> Brain<E> {
             loads: HashMap::new(),
             sources_later: None,
             marks: HashMap::new(),
+            heard: None,
         })
     }
 

@@ -77,17 +77,29 @@ pub async fn drain<E: Eyes>(
 ) -> Result<Ingested, EngineError> {
     let mut done = Ingested::default();
     let mut after: Option<Position> = None;
-    loop {
-        let pending = log.pending(after, batch.clamp(1, BATCH_MAX)).await?;
-        let Some(last) = pending.last() else { return Ok(done) };
-        after = Some(last.position);
-        for p in &pending {
-            handle(brain, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), &mut done)
-                .await?;
-        }
-        brain.flush(log).await?;
-        done.commits += 1;
+    while let Some(last) = drain_page(brain, log, after, batch, retried, &mut done).await? {
+        after = Some(last);
     }
+    Ok(done)
+}
+
+/// One commit of [`drain`]: what waits after `after`, at most `batch` messages. Up to where that was; `None`: nothing waits there.
+pub(super) async fn drain_page<E: Eyes>(
+    brain: &mut Brain<E>,
+    log: &impl EventLog,
+    after: Option<Position>,
+    batch: usize,
+    retried: &HashMap<String, String>,
+    done: &mut Ingested,
+) -> Result<Option<Position>, EngineError> {
+    let pending = log.pending(after, batch.clamp(1, BATCH_MAX)).await?;
+    let Some(last) = pending.last() else { return Ok(None) };
+    for p in &pending {
+        handle(brain, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), done).await?;
+    }
+    brain.flush(log).await?;
+    done.commits += 1;
+    Ok(Some(last.position))
 }
 
 pub(super) async fn handle<E: Eyes>(

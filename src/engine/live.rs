@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::brain::Settings;
+use super::brain::{Brain, Settings};
 use super::error::{EngineError, with_causes};
 use super::eyes::Eyes;
 use super::ingest::{self, Ingested, UNREADABLE};
+use super::observing::Heard;
+use super::operator::HEAR_EVERY;
 use super::patience::Patience;
 use super::probe::Readiness;
 use super::serve::{HEART, LOOP_STALE};
@@ -110,30 +112,51 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             done.count(&taken);
             *fetched = None;
         }
-        let waited = ingest::drain(&mut brain, log, how.batch, &HashMap::new()).await?;
-        done.handled += waited.handled;
-        done.parked += waited.parked;
-        done.commits += waited.commits;
+        let mut after = None;
+        loop {
+            // What operators said comes before what waited longer.
+            done.heard(brain.hear(log).await?);
+            let mut now = *done;
+            after = ingest::drain_page(&mut brain, log, after, how.batch, &HashMap::new(), &mut now).await?;
+            *done = now;
+            if after.is_none() {
+                break;
+            }
+        }
         database.answered();
         self.readiness.ready();
         while !self.stop.is_cancelled() {
             // Time goes on, and commands go out, also while the source is away.
-            let entries = tokio::select! {
+            let fetch = async {
+                match others.source.is_due() {
+                    true => Some(self.source.fetch(how.batch, FETCH_WAIT).await),
+                    false => {
+                        tokio::time::sleep(FETCH_WAIT).await;
+                        None
+                    }
+                }
+            };
+            let (got, heard) = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                fetched = self.source.fetch(how.batch, FETCH_WAIT), if others.source.is_due() => match fetched {
-                    Ok(entries) => {
-                        others.source.answered();
-                        entries
-                    }
-                    Err(e) => {
-                        others.source.failed(&e);
-                        Vec::new()
-                    }
-                },
-                () = tokio::time::sleep(FETCH_WAIT), if !others.source.is_due() => Vec::new(),
+                got = hearing(&mut brain, log, done, fetch) => got,
+            };
+            let entries = match got {
+                Some(Ok(entries)) => {
+                    others.source.answered();
+                    entries
+                }
+                Some(Err(e)) => {
+                    others.source.failed(&e);
+                    Vec::new()
+                }
+                None => Vec::new(),
             };
             let idle = entries.is_empty();
+            if let Err(e) = heard {
+                *fetched = (!idle).then(|| Fetched::of(entries, S::NAME));
+                return Err(e);
+            }
             if !idle {
                 let held = fetched.insert(Fetched::of(entries, S::NAME));
                 let taken = take_in(log, self.source, held, &self.metrics).await?;
@@ -168,6 +191,27 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits for something, and hears what operators say meanwhile. Where the log does not answer, it still waits: what was fetched is not to be
+/// lost.
+async fn hearing<E: Eyes, T>(
+    brain: &mut Brain<E>,
+    log: &impl EventLog,
+    done: &mut Ingested,
+    something: impl Future<Output = T>,
+) -> (T, Result<(), EngineError>) {
+    let mut something = std::pin::pin!(something);
+    loop {
+        tokio::select! {
+            biased;
+            happened = &mut something => return (happened, Ok(())),
+            () = tokio::time::sleep(HEAR_EVERY) => match brain.hear(log).await {
+                Ok(heard) => done.heard(heard),
+                Err(e) => return (something.await, Err(e)),
+            },
+        }
     }
 }
 
@@ -206,6 +250,12 @@ async fn take_in<S: MessageSource>(
 }
 
 impl Ingested {
+    /// Counts words of operators as messages handled.
+    fn heard(&mut self, heard: Heard) {
+        self.handled += heard.words;
+        self.parked += heard.parked;
+    }
+
     /// Counts what came in.
     fn count(&mut self, received: &[Option<Received>]) {
         self.read += received.len() as u64;

@@ -20,6 +20,8 @@ use crate::model::{Hub, Name, RebuildId, RepoId, Seq, TaskId, Timestamp};
 const COMMIT_MAX: usize = 5_000;
 /// A mark is set again after so long, even when nothing differed.
 const MARK_EVERY_SECS: i64 = 900;
+/// Most words of operators in one commit.
+const HEARD_AT_ONCE: usize = 100;
 /// How much of a target's history is read.
 const TARGETS_READ: usize = 1_000;
 
@@ -30,6 +32,15 @@ pub struct Observed {
     pub missed: u32,
     /// Facts appended that take something back.
     pub invented: u32,
+}
+
+/// Words of operators that were handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Heard {
+    /// How many.
+    pub words: u64,
+    /// Of these, set aside: they make no sense now.
+    pub parked: u64,
 }
 
 /// What became of a command.
@@ -324,6 +335,33 @@ impl<E: Eyes> Brain<E> {
     /// Takes over how busy the builders of a hub are, for the next decisions about what is built there.
     pub fn load(&mut self, hub: &Hub, loads: ArchLoads) {
         self.loads.insert(hub.clone(), loads);
+    }
+
+    /// Handles operators' words that wait, however many messages wait before them, and appends what comes of it. Whoever works on a log
+    /// calls this at least once in [`HEAR_EVERY`](super::operator::HEAR_EVERY).
+    ///
+    /// # Errors
+    /// As [`Brain::message`] and [`Brain::flush`].
+    pub async fn hear(&mut self, log: &impl EventLog) -> Result<Heard, EngineError> {
+        // A word in hand still waits as far as the log knows.
+        self.flush(log).await?;
+        let mut heard = Heard::default();
+        loop {
+            let (words, through) = log.pending_of(operator::SOURCE, self.heard, HEARD_AT_ONCE).await?;
+            self.heard = through;
+            for p in &words {
+                heard.words += 1;
+                let understood = match p.message.topic == operator::TOPIC {
+                    true => self.operator_message(log, p.position, &p.message).await?,
+                    false => self.message(log, p.position, &p.message, None).await?,
+                };
+                heard.parked += u64::from(!understood);
+            }
+            self.flush(log).await?;
+            if words.len() < HEARD_AT_ONCE {
+                return Ok(heard);
+            }
+        }
     }
 
     /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside.

@@ -1,5 +1,7 @@
 //! An operator's word: one event in the inbox, put there by `koschei admin` or the web, appended by the brain.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::{CollectionSettings, Event};
@@ -12,6 +14,8 @@ use crate::model::{PersonId, Timestamp};
 pub const TOPIC: &str = "koschei.operator";
 /// Source name in the inbox.
 pub const SOURCE: &str = "operator";
+/// How often whoever works on a log looks for words, at least: an operator's word takes effect within a second.
+pub const HEAR_EVERY: Duration = Duration::from_millis(250);
 /// Longest message, in bytes.
 const MAX_BYTES: usize = 64 << 10;
 

@@ -352,6 +352,8 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
 
     /// Hands out what waits in the inbox: operators' words to the brain, hints to those who look.
     async fn inbox(&self, brain: &mut Brain<E>, log: &AnyLog, life: &mut Life) -> Result<(), EngineError> {
+        // Also while so much waits to be looked at that nothing more is handed out, as when a hub is away.
+        brain.hear(log).await?;
         while life.outstanding < OUTSTANDING_MAX {
             let pending = log.pending(life.after, PAGE).await?;
             let Some(last) = pending.last() else { return Ok(()) };

@@ -7,8 +7,8 @@ use rustc_hash::FxHashSet;
 use super::codec::pack_blob;
 use super::error::{AppendError, ReceiveError};
 use super::types::{
-    ATTACHMENT_BYTES_MAX, BODY_BYTES_MAX, Commit, Disposition, Head, Incoming, MESSAGE_ID_BYTES_MAX, PAYLOAD_BYTES_MAX,
-    REASON_BYTES_MAX, SUBJECT_BYTES_MAX,
+    ATTACHMENT_BYTES_MAX, BODY_BYTES_MAX, Commit, Disposition, Fate, Head, Incoming, MESSAGE_ID_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, REASON_BYTES_MAX, SUBJECT_BYTES_MAX,
 };
 use crate::event::Record;
 use crate::model::Seq;
@@ -96,6 +96,17 @@ pub(super) fn state_of(disposition: &Disposition) -> (i64, Option<String>) {
         Disposition::Done => (DONE, None),
         Disposition::Ignored { reason } => (IGNORED, Some(clean(cut(reason, REASON_BYTES_MAX)))),
         Disposition::Parked { reason } => (PARKED, Some(clean(cut(reason, REASON_BYTES_MAX)))),
+    }
+}
+
+/// What became of a message, from its state number and reason as stored.
+pub(super) fn fate_of(state: i64, reason: Option<String>) -> Fate {
+    let reason = reason.unwrap_or_default();
+    match state {
+        DONE => Fate::Settled(Disposition::Done),
+        IGNORED => Fate::Settled(Disposition::Ignored { reason }),
+        PARKED => Fate::Settled(Disposition::Parked { reason }),
+        _ => Fate::Waits,
     }
 }
 

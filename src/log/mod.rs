@@ -17,6 +17,7 @@
 mod append;
 mod codec;
 mod error;
+mod inbox;
 mod migrations;
 mod names;
 mod pool;
@@ -167,6 +168,24 @@ pub trait EventLog: Send + Sync {
         after: Option<Position>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Pending>, ReadError>> + Send;
+
+    /// Messages of one source that wait, in order of position, after `after`, however many of others wait before them, at most `limit`;
+    /// and up to where the inbox was looked through, for the next time. Cost: proportional to what waits after `after`.
+    ///
+    /// # Errors
+    /// As [`EventLog::pending`].
+    fn pending_of(
+        &self,
+        source: &str,
+        after: Option<Position>,
+        limit: usize,
+    ) -> impl Future<Output = Result<(Vec<Pending>, Option<Position>), ReadError>> + Send;
+
+    /// What became of messages, by id, in the order asked for; `None` for one that never came.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn fates(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<Option<Fate>>, ReadError>> + Send;
 
     /// Messages that could not be understood, after `after`, at most `limit`.
     ///
@@ -337,6 +356,8 @@ delegate! {
     received(ids: &[&str]) -> Result<HashSet<String>, ReadError>;
     last_received(besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError>;
     pending(after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError>;
+    pending_of(source: &str, after: Option<Position>, limit: usize) -> Result<(Vec<Pending>, Option<Position>), ReadError>;
+    fates(ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError>;
     parked(after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError>;
     unpark(ids: &[String]) -> Result<u64, StoreError>;
     counts() -> Result<Counts, ReadError>;

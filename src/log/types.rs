@@ -171,6 +171,15 @@ pub struct Pending {
     pub message: Incoming,
 }
 
+/// What became of a message so far.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Nothing yet.
+    Waits,
+    /// It was settled.
+    Settled(Disposition),
+}
+
 /// A message that came in, whatever became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PastMessage {

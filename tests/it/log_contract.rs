@@ -18,6 +18,7 @@ on_both!(
     unstorable_records_are_refused,
     inbox_order_and_duplicates,
     inbox_settling,
+    inbox_of_one_source,
     inbox_pruning,
     commit_is_atomic,
     outbox,
@@ -292,6 +293,31 @@ async fn inbox_settling(place: Place) {
     let long = Disposition::Parked { reason: "é".repeat(REASON_BYTES_MAX) };
     log.append(None, &Commit { settled: vec![settle(2, long)], ..Commit::default() }).await.unwrap();
     assert_eq!(log.parked(None, 1).await.unwrap()[0].reason.len(), REASON_BYTES_MAX);
+}
+
+async fn inbox_of_one_source(place: Place) {
+    let log = place.open().await;
+    let word = |id: &str| Incoming { source: "operator".to_owned(), ..message(id, id) };
+    log.receive(&[message("a", "1"), word("w1"), message("b", "2"), word("w2"), word("w3")]).await.unwrap();
+    let log = &log;
+    let of = |after, limit| async move {
+        let (found, through) = log.pending_of("operator", after, limit).await.unwrap();
+        (found.into_iter().map(|p| p.message.id).collect::<Vec<_>>(), through.map_or(0, |p| p.0))
+    };
+    assert_eq!(of(None, 9).await, (vec!["w1".to_owned(), "w2".to_owned(), "w3".to_owned()], 5));
+    assert_eq!(of(None, 2).await, (vec!["w1".to_owned(), "w2".to_owned()], 4), "a full page ends with its last one");
+    assert_eq!(of(Some(Position(4)), 2).await, (vec!["w3".to_owned()], 5));
+    log.receive(&[message("c", "3")]).await.unwrap();
+    assert_eq!(of(Some(Position(5)), 2).await, (vec![], 6), "others are passed over, and not looked at again");
+    let settle = |n, disposition| Settled { position: Position(n), disposition };
+    let (no, parked) = ("no".to_owned(), Disposition::Parked { reason: "what?".to_owned() });
+    let ignored = Disposition::Ignored { reason: no.clone() };
+    let settled = vec![settle(2, Disposition::Done), settle(3, ignored.clone()), settle(4, parked.clone())];
+    log.append(None, &Commit { settled, ..Commit::default() }).await.unwrap();
+    assert_eq!(of(None, 9).await.0, ["w3"]);
+    let fates = log.fates(&["w2", "w1", "nobody", "a", "b"]).await.unwrap();
+    let settled = |disposition| Some(Fate::Settled(disposition));
+    assert_eq!(fates, [settled(parked), settled(Disposition::Done), None, Some(Fate::Waits), settled(ignored)]);
 }
 
 async fn inbox_pruning(place: Place) {

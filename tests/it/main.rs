@@ -108,3 +108,4 @@ mod web_follower;
 mod web_site;
 mod web_systemd;
 mod why;
+mod words;

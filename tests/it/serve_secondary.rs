@@ -247,7 +247,13 @@ async fn operators_have_a_collection_built_elsewhere() {
     let db = live.db.clone();
     let admin = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
-        let out = command.arg("admin").args(args).args(["--db", &db]).env_remove("SUDO_USER").output().unwrap();
+        let out = command
+            .arg("admin")
+            .args(args)
+            .args(["--wait", "120", "--db", &db])
+            .env_remove("SUDO_USER")
+            .output()
+            .unwrap();
         (out.status.success(), String::from_utf8_lossy(&out.stderr).split_whitespace().collect::<Vec<_>>().join(" "))
     };
     let refused = |args: &[&str], why: &str| {

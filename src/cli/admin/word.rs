@@ -17,13 +17,11 @@ use crate::event::{
     PackagePrioritySet, PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind,
     RebuildCancelRequested, SubmissionsPaused, SubmissionsResumed,
 };
-use crate::log::{AnyLog, EventLog};
+use crate::log::{AnyLog, Disposition, EventLog, Fate};
 use crate::model::{Hub, Name, TaskId};
 
-/// How long a verb waits for a running service to take its word.
-const WAIT: Duration = Duration::from_secs(10);
-/// What takes longer than this is told.
-const SOON: Duration = Duration::from_millis(700);
+/// How often it is looked whether a word was taken, when nothing is appended: one that is refused leads to no event.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Where the word goes, and who says it.
 #[derive(Args, Debug, Clone)]
@@ -33,8 +31,11 @@ pub(crate) struct Saying {
     /// Who says so; kept as a stand-in that can be forgotten
     #[arg(long, value_name = "NAME", env = "SUDO_USER")]
     by: Option<String>,
-    /// Do not wait until a running service has taken it
-    #[arg(long)]
+    /// How long to wait for whoever works on the log to take it
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    wait: u64,
+    /// Do not wait, and do not mind if nobody works on the log: whoever does next takes it
+    #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
     /// Print JSON
     #[arg(long)]
@@ -234,44 +235,53 @@ async fn say(verb: &WordVerb, saying: &Saying, log: &AnyLog) -> Done {
     log.receive(&messages).await.map_err(crate::engine::EngineError::from)?;
     let taken = match saying.no_wait {
         true => false,
-        false => {
-            // Within a moment it is done, unless nobody is there.
-            let soon = tokio::time::timeout(SOON, taken(log, &messages, after)).await;
-            match soon {
-                Ok(taken) => taken?,
-                Err(_) => {
-                    eprintln!("waiting up to {} seconds for a running service to take it", WAIT.as_secs());
-                    taken(log, &messages, after).await?
-                }
-            }
-        }
+        false => taken(saying, log, &messages, after).await?,
     };
     let mut out = std::io::stdout();
     if saying.json {
         writeln!(out, "{}", serde_json::json!({ "said": events.len(), "taken": taken }))?;
     } else if taken {
         writeln!(out, "done")?;
-    } else {
+    } else if saying.no_wait {
         writeln!(out, "noted; it takes effect when `koschei serve`, `follow` or `ingest` works on this log")?;
     }
-    Ok(ExitCode::SUCCESS)
+    match taken || saying.no_wait {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(CliError::Unavailable(format!(
+            "be heard within {} seconds: nobody works on this log, or whoever does is busy. It is noted, and takes effect when `koschei serve`, \
+             `follow` or `ingest` takes it (`--no-wait` where that is meant)",
+            saying.wait
+        ))),
+    }
 }
 
-/// Whether a running service took the messages, as far as that can be seen within [`WAIT`].
+/// Whether whoever works on the log took the messages within the time given. What is appended with them wakes us.
 async fn taken(
+    saying: &Saying,
     log: &AnyLog,
     messages: &[crate::log::Incoming],
     mut after: Option<crate::model::Seq>,
 ) -> Result<bool, CliError> {
-    let deadline = tokio::time::Instant::now() + WAIT;
+    let ids: Vec<&str> = messages.iter().map(|m| m.id.as_str()).collect();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(saying.wait);
     loop {
-        let waits = log.pending(None, 1000).await?.iter().any(|p| messages.iter().any(|m| m.id == p.message.id));
-        if !waits {
+        let fates = log.fates(&ids).await?;
+        let refused = fates.iter().find_map(|fate| match fate {
+            Some(Fate::Settled(Disposition::Parked { reason })) => Some(reason),
+            _ => None,
+        });
+        if let Some(why) = refused {
+            return Err(CliError::Rejected(format!("say that: {why}")));
+        }
+        if fates.iter().all(|fate| matches!(fate, Some(Fate::Settled(_)))) {
             return Ok(true);
         }
-        match tokio::time::timeout_at(deadline, log.changed(after)).await {
-            Ok(head) => after = head?.seq,
-            Err(_) => return Ok(false),
+        let now = tokio::time::Instant::now();
+        if now >= deadline {
+            return Ok(false);
+        }
+        if let Ok(head) = tokio::time::timeout_at(deadline.min(now + LOOK_AGAIN), log.changed(after)).await {
+            after = head?.seq;
         }
     }
 }

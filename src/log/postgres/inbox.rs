@@ -6,8 +6,9 @@ use super::{LOCK_INBOX, PostgresLog, page, read_only};
 use crate::log::append::pack_messages;
 use crate::log::codec;
 use crate::log::error::{ReadError, ReceiveError, StoreError};
+use crate::log::inbox::{FateRow, PendingRow, in_order, looked_through, pending};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{BODY_BYTES_MAX, Counts, Incoming, Parked, PastMessage, Pending, Position, Received};
+use crate::log::types::{BODY_BYTES_MAX, Counts, Fate, Incoming, Parked, PastMessage, Pending, Position, Received};
 use crate::model::Timestamp;
 
 const LAST_POSITION: &str = "SELECT coalesce(max(position), 0) FROM inbox";
@@ -17,6 +18,10 @@ const INSERT: &str = "INSERT INTO inbox (position, id, source, topic, received_a
 const INSERT_BODIES: &str = "INSERT INTO raw_bodies (position, body) SELECT * FROM UNNEST($1::int8[], $2::bytea[])";
 const PENDING: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE state = 0 AND i.position > $1 ORDER BY i.position LIMIT $2";
+const PENDING_OF: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
+     LEFT JOIN raw_bodies b ON b.position = i.position \
+     WHERE state = 0 AND i.position > $1 AND i.position <= $2 AND source = $3 ORDER BY i.position LIMIT $4";
+const FATES: &str = "SELECT id, state::int8, reason FROM inbox WHERE id = ANY($1)";
 const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, digest, body FROM inbox i \
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> $1 ORDER BY i.position DESC LIMIT $2";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
@@ -105,21 +110,42 @@ impl PostgresLog {
     }
 
     pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
-        type Row = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>);
-        let rows: Vec<Row> = sqlx::query_as(PENDING)
+        let rows: Vec<PendingRow> = sqlx::query_as(PENDING)
             .bind(signed(after.map_or(0, |p| p.0)))
             .bind(page(limit))
             .fetch_all(&self.inner.pool)
             .await
             .map_err(StoreError::new("read pending messages"))?;
-        rows.into_iter()
-            .map(|(position, id, source, topic, received_at, digest, body)| {
-                let body = codec::unpack_body(body, &digest, BODY_BYTES_MAX)
-                    .map_err(|e| ReadError::Content { what: format!("message {position} of the inbox: {e}") })?;
-                let message = Incoming { id, source, topic, received_at: Timestamp(received_at), body };
-                Ok(Pending { position: Position(unsigned(position)), message })
-            })
-            .collect()
+        rows.into_iter().map(pending).collect()
+    }
+
+    pub(super) async fn read_pending_of(
+        &self,
+        source: &str,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Pending>, Option<Position>), ReadError> {
+        let fail = || StoreError::new("read pending messages");
+        // What comes in after this has a higher position, and is found the next time.
+        let (last,): (i64,) = sqlx::query_as(LAST_POSITION).fetch_one(&self.inner.pool).await.map_err(fail())?;
+        let rows: Vec<PendingRow> = sqlx::query_as(PENDING_OF)
+            .bind(signed(after.map_or(0, |p| p.0)))
+            .bind(last)
+            .bind(source)
+            .bind(page(limit))
+            .fetch_all(&self.inner.pool)
+            .await
+            .map_err(fail())?;
+        looked_through(rows, last, limit)
+    }
+
+    pub(super) async fn read_fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
+        let rows: Vec<FateRow> = sqlx::query_as(FATES)
+            .bind(ids)
+            .fetch_all(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("look up messages"))?;
+        Ok(in_order(ids, rows))
     }
 
     pub(super) async fn read_parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {

@@ -272,6 +272,19 @@ impl EventLog for PostgresLog {
         self.read_pending(after, limit).await
     }
 
+    async fn pending_of(
+        &self,
+        source: &str,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Pending>, Option<Position>), ReadError> {
+        self.read_pending_of(source, after, limit).await
+    }
+
+    async fn fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
+        self.read_fates(ids).await
+    }
+
     async fn parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
         self.read_parked(after, limit).await
     }

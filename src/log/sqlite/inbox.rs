@@ -9,8 +9,9 @@ use super::{SqliteLog, page, read_only};
 use crate::log::append::pack_messages;
 use crate::log::codec;
 use crate::log::error::{ReadError, ReceiveError, StoreError};
+use crate::log::inbox::{FateRow, PendingRow, in_order, looked_through, pending};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{BODY_BYTES_MAX, Counts, Incoming, Parked, PastMessage, Pending, Position, Received};
+use crate::log::types::{BODY_BYTES_MAX, Counts, Fate, Incoming, Parked, PastMessage, Pending, Position, Received};
 use crate::model::Timestamp;
 
 /// Rows per statement.
@@ -21,6 +22,10 @@ const INSERT: &str = "INSERT INTO inbox (position, id, source, topic, received_a
 const INSERT_BODY: &str = "INSERT INTO raw_bodies (position, body) ";
 const PENDING: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE state = 0 AND i.position > ? ORDER BY i.position LIMIT ?";
+const PENDING_OF: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
+     LEFT JOIN raw_bodies b ON b.position = i.position \
+     WHERE state = 0 AND i.position > ? AND i.position <= ? AND source = ? ORDER BY i.position LIMIT ?";
+const FATES: &str = "SELECT id, state, reason FROM inbox WHERE id IN (SELECT value FROM json_each(?))";
 const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, digest, body FROM inbox i \
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> ? ORDER BY i.position DESC LIMIT ?";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
@@ -111,21 +116,42 @@ impl SqliteLog {
     }
 
     pub(super) async fn read_pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
-        type Row = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>);
-        let rows: Vec<Row> = sqlx::query_as(PENDING)
+        let rows: Vec<PendingRow> = sqlx::query_as(PENDING)
             .bind(signed(after.map_or(0, |p| p.0)))
             .bind(page(limit))
             .fetch_all(&self.inner.readers)
             .await
             .map_err(StoreError::new("read pending messages"))?;
-        rows.into_iter()
-            .map(|(position, id, source, topic, received_at, digest, body)| {
-                let body = codec::unpack_body(body, &digest, BODY_BYTES_MAX)
-                    .map_err(|e| ReadError::Content { what: format!("message {position} of the inbox: {e}") })?;
-                let message = Incoming { id, source, topic, received_at: Timestamp(received_at), body };
-                Ok(Pending { position: Position(unsigned(position)), message })
-            })
-            .collect()
+        rows.into_iter().map(pending).collect()
+    }
+
+    pub(super) async fn read_pending_of(
+        &self,
+        source: &str,
+        after: Option<Position>,
+        limit: usize,
+    ) -> Result<(Vec<Pending>, Option<Position>), ReadError> {
+        let fail = || StoreError::new("read pending messages");
+        // What comes in after this has a higher position, and is found the next time.
+        let (last,): (i64,) = sqlx::query_as(LAST_POSITION).fetch_one(&self.inner.readers).await.map_err(fail())?;
+        let rows: Vec<PendingRow> = sqlx::query_as(PENDING_OF)
+            .bind(signed(after.map_or(0, |p| p.0)))
+            .bind(last)
+            .bind(source)
+            .bind(page(limit))
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(fail())?;
+        looked_through(rows, last, limit)
+    }
+
+    pub(super) async fn read_fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
+        let rows: Vec<FateRow> = sqlx::query_as(FATES)
+            .bind(json!(ids).to_string())
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::new("look up messages"))?;
+        Ok(in_order(ids, rows))
     }
 
     pub(super) async fn read_parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
