@@ -111,7 +111,7 @@ pub struct RepoContent {
     /// What was passed over in its packages.
     pub oddities: Oddities,
     /// Packages that were left out because their module's stream is not active, or because an active one has their name: what each is,
-    /// and what it provides.
+    /// and what it provides, its files included as far as they are known.
     pub filtered: Vec<(Nevra, Vec<Dependency>)>,
     /// Documents about modules that could not be read.
     pub module_problems: Vec<String>,
@@ -207,7 +207,8 @@ impl RepoContent {
             let nevra = package.nevra();
             let provides = || package.provides.iter().map(|dep| self.dependency(*dep));
             if filter.hides(&nevra.to_string(), &package.name, provides().map(|d| d.name.as_str())) {
-                let provides = provides().cloned().collect();
+                let files = package.files.iter().map(|path| Dependency { name: path.clone(), relation: None });
+                let provides = provides().cloned().chain(files).collect();
                 self.filtered.push((nevra, provides));
                 self.oddities.count(Oddity::PackageHiddenByModules);
             } else {

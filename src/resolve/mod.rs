@@ -15,6 +15,7 @@ mod change;
 mod distance;
 mod error;
 mod explain;
+mod hidden;
 mod isa;
 mod kept_out;
 mod member;
@@ -24,6 +25,7 @@ mod needers;
 mod priority;
 mod problem;
 mod resolver;
+mod said;
 mod solv;
 mod universe;
 

@@ -1,6 +1,7 @@
 //! Why a rich BuildRequires is not fulfilled, in words. libsolv has one text for all of them, "conflicting requests", which names nothing.
 
 use super::resolver::Prepared;
+use super::said::CONFLICTING;
 use crate::repodata::{Dependency, Rich, RichOp};
 
 /// What a part of a BuildRequires lacks.
@@ -25,10 +26,10 @@ impl Lack {
     }
 }
 
-/// One text for each rich BuildRequires of which it can be said what is missing. `asked` are all that the solver was asked for, as text
+/// One text for each rich BuildRequires of which it can be said what is missing, behind the BuildRequires. `asked` are all that the solver was asked for, as text
 /// and as read. Looked at is what must be there in any case: the build group, and plain BuildRequires.
 /// Cost: the providers of the names in them.
-pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) -> Vec<String> {
+pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) -> Vec<(String, String)> {
     let looker = Looker { asked, prepared };
     let rich = asked.iter().filter(|(_, dependency)| dependency.is_rich());
     let text = |(text, dependency): &(&str, &Dependency)| {
@@ -41,16 +42,21 @@ pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) ->
             problem.push_str("; ");
             problem.push_str(why);
         }
-        Some(problem)
+        Some((dependency.to_string(), problem))
     };
     rich.filter_map(text).collect()
 }
 
-/// Names neither a package that lacks something nor what it lacks.
-pub(super) fn says_nothing(problem: &str) -> bool {
+/// Says no more than what is `named`: names neither a package that lacks something nor what it lacks, or only that one of those
+/// BuildRequires cannot be had.
+pub(super) fn says_nothing(problem: &str, named: &[(String, String)]) -> bool {
+    let requested = problem.strip_prefix("nothing provides requested ");
+    if requested.is_some_and(|requested| named.iter().any(|(text, _)| text == requested)) {
+        return true;
+    }
     problem
         .split("\n - ")
-        .all(|line| line == "conflicting requests" || line.starts_with("problem with installed package "))
+        .all(|line| line.starts_with(CONFLICTING) || line.starts_with("problem with installed package "))
 }
 
 struct Looker<'a> {
@@ -103,6 +109,12 @@ impl Looker<'_> {
         } else {
             return None;
         };
+        let hidden = match one {
+            Rich::Plain(dependency) => self.prepared.universe().hidden(dependency),
+            // Of one with parts the text has the form of a rich dependency.
+            Rich::Node(..) => self.prepared.universe().hidden(&Dependency { name: shown(one).into(), relation: None }),
+        };
+        let problem = hidden.map_or_else(|| problem.clone(), |hidden| format!("{problem} ({hidden})"));
         Some(Lack { missing: vec![problem], because: Vec::new() })
     }
 

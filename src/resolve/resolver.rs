@@ -11,8 +11,9 @@ use super::explain::Explainer;
 use super::isa::BuildRequires;
 use super::kept_out::{self, KeptOut};
 use super::member::GroupMember;
-use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish, overlap};
+use super::native::{Handover, Native, NativeAnswer, NativeBase, NativeSearch, Wish};
 use super::problem;
+use super::said::{self, Asker};
 use super::solv::Solver;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Member};
@@ -138,14 +139,19 @@ impl<'u> Prepared<'u> {
             }
             NativeAnswer::Unsolvable | NativeAnswer::Handover(_) => {
                 let mut solver = Solver::new(universe)?;
-                let wishes = members.iter().filter_map(|member| member.for_libsolv(&mut solver, universe));
-                let wishes = wishes.collect::<Vec<_>>();
+                let (mut wishes, mut askers) = (Vec::new(), Vec::new());
+                for member in &members {
+                    if let Some(wish) = member.for_libsolv(&mut solver, universe) {
+                        wishes.push(wish);
+                        askers.push(Asker::Member(member.name()));
+                    }
+                }
                 match solver.solve(wishes) {
                     Ok(closure) => {
                         verdict.ok = true;
                         verdict.closure = closure;
                     }
-                    Err(problems) => verdict.problems = texts(problems),
+                    Err(problems) => verdict.problems = said::texts(problems, &askers, universe),
                 }
             }
         }
@@ -219,29 +225,6 @@ impl<'u> Prepared<'u> {
         loaded.expect("Universe::load has checked what libsolv may refuse")
     }
 }
-
-fn texts(problems: Vec<Vec<String>>) -> Vec<String> {
-    problems.into_iter().map(|lines| lines.join("\n - ")).collect()
-}
-
-/// Which packages would have provided something, had modules not hidden them: the end of a text.
-fn filtered(dependency: &Dependency, universe: &Universe) -> String {
-    let hidden = universe.content().filtered.iter();
-    let fits = |(nevra, provides): &&(crate::model::Nevra, Vec<Dependency>)| {
-        let by_name = dependency.relation.is_none() && nevra.name == dependency.name;
-        by_name || provides.iter().any(|provide| overlap(provide, dependency)) || itself(nevra, dependency)
-    };
-    let names: Vec<String> = hidden.filter(fits).take(FILTERED_SHOWN_MAX).map(|(nevra, _)| nevra.to_string()).collect();
-    if names.is_empty() { String::new() } else { format!("; filtered by modules: {}", names.join(", ")) }
-}
-
-fn itself(nevra: &crate::model::Nevra, dependency: &Dependency) -> bool {
-    let own = format!("{} = {}", nevra.name, nevra.evr);
-    Dependency::parse(&own).is_ok_and(|own| overlap(&own, dependency))
-}
-
-/// Packages named in a text.
-const FILTERED_SHOWN_MAX: usize = 5;
 
 /// Wishes kept per resolver. The lists of a distribution have some 60,000 different BuildRequires.
 const KNOWN_MAX: usize = 200_000;
@@ -336,8 +319,8 @@ impl Resolver<'_> {
             let text = text.as_ref();
             match &**wish {
                 Ok((dependency, wish)) if wish.is_empty() && !dependency.is_rich() => {
-                    let filtered = filtered(dependency, prepared.universe);
-                    answer.problems.push(format!("no package found for build requirement {text}{filtered}"));
+                    let hidden = prepared.universe.hidden(dependency).map_or(String::new(), |h| format!("; {h}"));
+                    answer.problems.push(format!("no package found for build requirement {text}{hidden}"));
                 }
                 Ok((_, wish)) if wish.is_empty() && prepared.mode == Mode::Joint => {
                     answer.skipped.push(text.to_owned());
@@ -346,7 +329,7 @@ impl Resolver<'_> {
                 Err(error) => answer.problems.push(error.clone()),
             }
         }
-        self.decide(&mut answer, wishes, &known, kept_out, solvers);
+        self.decide(&mut answer, wishes, (build_requires, &known), kept_out, solvers);
         if !answer.ok && self.texts {
             self.name_rich(&mut answer, build_requires, &known);
         }
@@ -368,7 +351,7 @@ impl Resolver<'_> {
         &mut self,
         answer: &mut Resolution,
         wishes: Vec<&Wish>,
-        known: &[Known],
+        asked: (&[impl AsRef<str>], &[Known]),
         kept_out: &[PkgId],
         solvers: Solvers,
     ) {
@@ -398,7 +381,7 @@ impl Resolver<'_> {
             NativeAnswer::Unsolvable => {}
             NativeAnswer::Handover(reason) => answer.handover = Some(reason),
         }
-        match self.ask_libsolv(known, kept_out) {
+        match self.ask_libsolv(asked, kept_out) {
             Ok(_) if failed => {}
             Ok(closure) => {
                 answer.ok = true;
@@ -407,7 +390,7 @@ impl Resolver<'_> {
             }
             Err(problems) => {
                 // Only where it is their doing: without them there is an answer.
-                if !kept_out.is_empty() && !failed && self.texts && self.ask_libsolv(known, &[]).is_ok() {
+                if !kept_out.is_empty() && !failed && self.texts && self.ask_libsolv(asked, &[]).is_ok() {
                     answer.problems.push(kept_out::text(kept_out, self.prepared.universe));
                 }
                 answer.problems.extend(problems);
@@ -426,8 +409,8 @@ impl Resolver<'_> {
             .collect();
         let named = problem::of_rich(&asked, self.prepared);
         if !named.is_empty() {
-            answer.problems.retain(|text| !problem::says_nothing(text));
-            answer.problems.extend(named);
+            answer.problems.retain(|text| !problem::says_nothing(text, &named));
+            answer.problems.extend(named.into_iter().map(|(_, problem)| problem));
         }
     }
 
@@ -447,27 +430,42 @@ impl Resolver<'_> {
         known
     }
 
-    fn ask_libsolv(&mut self, known: &[Known], kept_out: &[PkgId]) -> Result<Vec<PkgId>, Vec<String>> {
+    /// `asked` are the BuildRequires, as text and as read.
+    fn ask_libsolv(
+        &mut self,
+        (texts, known): (&[impl AsRef<str>], &[Known]),
+        kept_out: &[PkgId],
+    ) -> Result<Vec<PkgId>, Vec<String>> {
         let prepared = self.prepared;
         let solver = self.solver.get_or_insert_with(|| prepared.libsolv());
-        let asked = known.iter().filter_map(|k| k.as_ref().as_ref().ok()).map(|(dependency, _)| dependency);
         let mut wishes = Vec::new();
+        let mut askers = Vec::new();
         if prepared.mode == Mode::Joint {
-            wishes.extend(prepared.members.iter().filter_map(|member| member.for_libsolv(solver, prepared.universe)));
-        }
-        for dependency in asked {
-            match solver.select(dependency, prepared.universe) {
-                Ok((Some(wish), _)) => wishes.push(wish),
-                Ok((None, _)) if dependency.is_rich() && prepared.mode == Mode::Two => {
-                    wishes.extend(solver.insist(dependency));
+            for member in &prepared.members {
+                if let Some(wish) = member.for_libsolv(solver, prepared.universe) {
+                    wishes.push(wish);
+                    askers.push(Asker::Member(member.name()));
                 }
-                Ok((None, _)) | Err(_) => {}
             }
+        }
+        for (text, known) in texts.iter().zip(known) {
+            let Ok((dependency, _)) = &**known else { continue };
+            let wish = match solver.select(dependency, prepared.universe) {
+                Ok((Some(wish), _)) => wish,
+                Ok((None, _)) if dependency.is_rich() && prepared.mode == Mode::Two => {
+                    let Ok(wish) = solver.insist(dependency) else { continue };
+                    wish
+                }
+                Ok((None, _)) | Err(_) => continue,
+            };
+            wishes.push(wish);
+            askers.push(Asker::Requirement(text.as_ref()));
         }
         if !kept_out.is_empty() {
             wishes.push(solver.none_of(kept_out));
+            askers.push(Asker::Conflicts);
             wishes.push(solver.kept(&prepared.members_of_base()));
         }
-        solver.solve(wishes).map_err(texts)
+        solver.solve(wishes).map_err(|problems| said::texts(problems, &askers, prepared.universe))
     }
 }

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use super::error::ResolveError;
+use super::hidden::Hidden;
 use super::priority::Priority;
 use super::resolver::{Mode, Prepared, Solvers};
 use crate::model::Nevra;
@@ -43,6 +44,7 @@ pub struct Universe {
     /// Per repository, as libsolv has them: higher wins.
     priorities: Vec<i32>,
     weak_deps: bool,
+    hidden: Hidden,
 }
 
 impl Universe {
@@ -92,6 +94,7 @@ impl Universe {
             priorities,
             content,
             weak_deps: false,
+            hidden: Hidden::default(),
         })
     }
 
@@ -207,6 +210,11 @@ impl Universe {
             owners
         });
         owners.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which packages would provide something, did modules not hide them: "filtered by modules: …". `None`: none.
+    pub(super) fn hidden(&self, dependency: &Dependency) -> Option<String> {
+        self.hidden.text(dependency, &self.content)
     }
 
     /// Does a dependency of the repository name this path?

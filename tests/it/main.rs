@@ -67,6 +67,7 @@ mod native;
 mod nats_server;
 mod operators;
 mod own_sources;
+mod problem_texts;
 mod prometheus;
 mod prometheus_server;
 mod properties;

@@ -66,6 +66,8 @@ const SOLVER_USERINSTALLED: c_int = 0x0a00;
 const SOLVER_CLEANDEPS: c_int = 0x0004_0000;
 const SOLVER_SETEVR: c_int = 0x0200_0000;
 const SOLVER_SETARCH: c_int = 0x0400_0000;
+const RULE_PKG_NOTHING_PROVIDES_DEP: RawId = 0x102;
+const RULE_JOB: RawId = 0x400;
 const FLAG_ALLOW_DOWNGRADE: c_int = 1;
 const FLAG_ALLOW_VENDORCHANGE: c_int = 3;
 const FLAG_ALLOW_UNINSTALL: c_int = 4;
@@ -255,7 +257,27 @@ pub(super) enum Solved {
     /// Everything that is installed at the end, in order of decision.
     Installed(Vec<SolvableId>),
     /// Why not: per problem its lines, the leading one first.
-    Problems(Vec<Vec<String>>),
+    Problems(Vec<Vec<Line>>),
+}
+
+/// A line of a problem.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Line {
+    /// In libsolv's words.
+    pub(super) text: String,
+    /// What its words leave out.
+    pub(super) about: About,
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum About {
+    /// What it says.
+    Itself,
+    /// The job in this place.
+    Job(usize),
+    /// That nothing provides this.
+    Missing(Dep),
 }
 
 /// libsolv's pool.
@@ -495,7 +517,7 @@ impl Pool {
             solver_solve(raw, queue.0.as_ptr())
         };
         if problems != 0 {
-            return Solved::Problems(solver.problems());
+            return Solved::Problems(solver.problems(self.number));
         }
         let decisions = Queue::new();
         // SAFETY: as above; solver_solve has been called.
@@ -515,7 +537,7 @@ impl Drop for Pool {
 struct Solver(NonNull<RawSolver>);
 
 impl Solver {
-    fn problems(&self) -> Vec<Vec<String>> {
+    fn problems(&self, pool: PoolNumber) -> Vec<Vec<Line>> {
         let raw = self.0.as_ptr();
         // SAFETY: the solver is alive and has solved; problems are numbered from 1; rule numbers come from the solver.
         unsafe {
@@ -526,7 +548,7 @@ impl Solver {
                     let mut lines = Vec::new();
                     let leading = solver_findproblemrule(raw, problem);
                     for rule in std::iter::once(leading).chain(rules.to_vec()) {
-                        self.describe(rule, &mut lines);
+                        self.describe(rule, pool, &mut lines);
                     }
                     lines
                 })
@@ -535,16 +557,22 @@ impl Solver {
     }
 
     /// Adds what a rule says, without repetition.
-    fn describe(&self, rule: RawId, lines: &mut Vec<String>) {
+    fn describe(&self, rule: RawId, pool: PoolNumber, lines: &mut Vec<Line>) {
         let infos = Queue::new();
         // SAFETY: as in problems(); the text is valid until the next calls of libsolv and is copied at once.
         unsafe {
             solver_allruleinfos(self.0.as_ptr(), rule, infos.0.as_ptr());
             for info in infos.to_vec().chunks_exact(4) {
                 let text = solver_problemruleinfo2str(self.0.as_ptr(), info[0], info[1], info[2], info[3]);
-                let text = CStr::from_ptr(text).to_string_lossy();
-                if !lines.iter().any(|line| *line == text) {
-                    lines.push(text.into_owned());
+                let about = match info[0] {
+                    // The job's place in the queue, of which each takes two.
+                    RULE_JOB => usize::try_from(info[1]).map_or(About::Itself, |at| About::Job(at / 2)),
+                    RULE_PKG_NOTHING_PROVIDES_DEP => About::Missing(Dep { pool, raw: info[3] }),
+                    _ => About::Itself,
+                };
+                let line = Line { text: CStr::from_ptr(text).to_string_lossy().into_owned(), about };
+                if !lines.contains(&line) {
+                    lines.push(line);
                 }
             }
         }

@@ -47,6 +47,25 @@ impl Arches {
     }
 }
 
+/// A line of a problem.
+pub(super) struct Line {
+    /// In libsolv's words.
+    pub(super) text: String,
+    /// What its words leave out.
+    pub(super) about: About,
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum About {
+    /// What it says.
+    Itself,
+    /// The wish in this place.
+    Wish(usize),
+    /// That nothing provides this.
+    Missing(DepId),
+}
+
 /// One thing to install or to keep out, as the solver understands it.
 pub(super) struct Wish(Job);
 
@@ -214,12 +233,27 @@ impl Solver {
     }
 
     /// Everything installed at the end, ascending; or the problems, each with its lines, the leading one first.
-    pub(super) fn solve(&mut self, wishes: Vec<Wish>) -> Result<Vec<PkgId>, Vec<Vec<String>>> {
+    pub(super) fn solve(&mut self, wishes: Vec<Wish>) -> Result<Vec<PkgId>, Vec<Vec<Line>>> {
         let jobs: Vec<Job> = wishes.into_iter().map(|wish| wish.0).collect();
         match self.pool.solve(&jobs) {
             Solved::Installed(found) => Ok(self.packages(found)),
-            Solved::Problems(problems) => Err(problems),
+            Solved::Problems(problems) => {
+                Err(problems.into_iter().map(|lines| lines.into_iter().map(|line| self.line(line)).collect()).collect())
+            }
         }
+    }
+
+    fn line(&self, line: ffi::Line) -> Line {
+        let about = match line.about {
+            ffi::About::Itself => About::Itself,
+            ffi::About::Job(place) => About::Wish(place),
+            // libsolv may have made it of parts: then it is no dependency of a package.
+            ffi::About::Missing(dep) => {
+                let known = self.deps.iter().position(|own| *own == dep).and_then(|at| u32::try_from(at).ok());
+                known.map_or(About::Itself, |at| About::Missing(DepId(at)))
+            }
+        };
+        Line { text: line.text, about }
     }
 
     fn packages(&self, found: Vec<SolvableId>) -> Vec<PkgId> {

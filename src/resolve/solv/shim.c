@@ -25,6 +25,7 @@ _Static_assert(SOLVER_FLAG_ALLOW_UNINSTALL == 4, "ffi::FLAG_*");
 _Static_assert(SOLVER_FLAG_IGNORE_RECOMMENDED == 7 && SOLVER_FLAG_BEST_OBEY_POLICY == 12, "ffi::FLAG_*");
 _Static_assert(SOLVER_FLAG_KEEP_ORPHANS == 18 && SOLVER_FLAG_YUM_OBSOLETES == 21, "ffi::FLAG_*");
 _Static_assert(SOLVER_FLAG_URPM_REORDER == 23, "ffi::FLAG_*");
+_Static_assert(SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP == 0x102 && SOLVER_RULE_JOB == 0x400, "ffi::RULE_*");
 _Static_assert(SOLVABLE_PROVIDES < SOLVABLE_ENHANCES, "the dependency keys are one block of constants");
 
 const Id koschei_prereqmarker = SOLVABLE_PREREQMARKER;

@@ -1,0 +1,77 @@
+//! libsolv's words for problems, with the names they leave out: who asked for what conflicts, and whom modules hide.
+
+use super::solv::{About, Line};
+use super::universe::Universe;
+
+/// Names of one kind in a text.
+const NAMES_SHOWN_MAX: usize = 10;
+
+/// libsolv's text for a wish that cannot be fulfilled together with others.
+pub(super) const CONFLICTING: &str = "conflicting requests";
+
+/// Who has a wish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asker<'a> {
+    /// A member of the build group.
+    Member(&'a str),
+    /// A build requirement of the source package.
+    Requirement(&'a str),
+    /// The source package's BuildConflicts.
+    Conflicts,
+}
+
+/// One text for each problem, its lines after the first beginning with ` - `. `askers` are whose wishes the solver was given, in order.
+pub(super) fn texts(problems: Vec<Vec<Line>>, askers: &[Asker<'_>], universe: &Universe) -> Vec<String> {
+    problems.into_iter().map(|lines| text(&lines, askers, universe)).collect()
+}
+
+fn text(lines: &[Line], askers: &[Asker<'_>], universe: &Universe) -> String {
+    let mut wishes: Vec<usize> = lines.iter().filter_map(wish).collect();
+    wishes.sort_unstable();
+    let asked: Vec<Asker<'_>> = wishes.iter().filter_map(|at| askers.get(*at).copied()).collect();
+    let mut said: Vec<String> = Vec::new();
+    for line in lines {
+        let line = match line.about {
+            About::Itself => line.text.clone(),
+            About::Wish(_) => format!("{}{}", line.text, named(&asked)),
+            About::Missing(dep) => {
+                let hidden = universe.hidden(universe.content().dependency(dep));
+                hidden.map_or_else(|| line.text.clone(), |hidden| format!("{}; {hidden}", line.text))
+            }
+        };
+        // All wishes stand in the first of their lines.
+        if !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    said.join("\n - ")
+}
+
+fn wish(line: &Line) -> Option<usize> {
+    match line.about {
+        About::Wish(at) => Some(at),
+        About::Itself | About::Missing(_) => None,
+    }
+}
+
+/// Those who asked, in brackets.
+fn named(asked: &[Asker<'_>]) -> String {
+    let list = |what: &str, names: Vec<&str>| {
+        let more = match names.len().saturating_sub(NAMES_SHOWN_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let plural = if names.len() == 1 { "" } else { "s" };
+        let shown: Vec<&str> = names.iter().take(NAMES_SHOWN_MAX).copied().collect();
+        (!names.is_empty()).then(|| format!("{what}{plural} {}{more}", shown.join(", ")))
+    };
+    let members = asked.iter().filter_map(|a| if let Asker::Member(name) = a { Some(*name) } else { None });
+    let requirements = asked.iter().filter_map(|a| if let Asker::Requirement(text) = a { Some(*text) } else { None });
+    let parts = [
+        list("build requirement", requirements.collect()),
+        list("build group member", members.collect()),
+        asked.contains(&Asker::Conflicts).then(|| "the source package's BuildConflicts".to_owned()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
+}
