@@ -28,7 +28,7 @@ impl StoreErrorKind {
                 "the database is busy or does not answer; another process is writing or all connections are taken, try again"
             }
             Self::Full => {
-                "no space left on the database's disk; free some and start again, everything committed is kept"
+                "no space left on the database's disk; free some: a running service then goes on by itself, other commands are started again; everything committed is kept"
             }
             Self::ReadOnly => "the database does not accept writes; check permissions of the file and its directory",
             Self::Unreachable => "the database cannot be reached; check path or URL, permissions, server and disk",

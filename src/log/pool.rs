@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::Database;
 use sqlx::pool::PoolOptions;
+use sqlx::{Connection, Database};
 
 /// A pool of at most `connections`, that waits so long for one.
 ///
@@ -11,6 +11,9 @@ use sqlx::pool::PoolOptions;
 /// idle; that count goes below zero for a moment when a connection is taken before the one who gave it back has counted it
 /// (`num_idle` in sqlx 0.9), and the task then spins a core over 2⁶⁴ of them, at shutdown for ever. Seen once in 1,700 starts. A smallest number of connections starts a task of its own,
 /// and is none as well. Nothing is lost: a connection the server has dropped is found when it is taken (`test_before_acquire`), and ours are few.
+///
+/// A connection that is given back within a transaction is closed, as it can begin none any more. SQLite ends a transaction by itself when the disk is full
+/// or fails (<https://www.sqlite.org/lang_transaction.html>, 3); sqlx's `ROLLBACK` then finds none, and sqlx goes on counting it as open.
 pub(super) fn options<DB: Database>(connections: u32, patience: Duration) -> PoolOptions<DB> {
     PoolOptions::new()
         .max_connections(connections)
@@ -19,6 +22,13 @@ pub(super) fn options<DB: Database>(connections: u32, patience: Duration) -> Poo
         .idle_timeout(None)
         .min_connections(0)
         .test_before_acquire(true)
+        .after_release(|connection: &mut DB::Connection, _| {
+            Box::pin(async move {
+                // What the dropped transaction asked for is done before the answer.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 #[cfg(test)]

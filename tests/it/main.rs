@@ -35,6 +35,7 @@ mod files_mirror;
 mod files_server;
 mod follow;
 mod follow_trouble;
+mod full_disk;
 mod generated;
 #[path = "../hub/mod.rs"]
 mod hub;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use koschei::config::Config;
@@ -47,6 +48,8 @@ struct Running {
     stop: CancellationToken,
     bell: Arc<Notify>,
     inbox: watch::Sender<u64>,
+    /// How often the brain has begun: once, and once more after each trouble with the database.
+    lives: Arc<AtomicUsize>,
     parts: Vec<JoinHandle<()>>,
     service: JoinHandle<Result<(), EngineError>>,
 }
@@ -54,11 +57,15 @@ struct Running {
 impl Inside {
     /// A service on an empty log; it does not run yet. `config` is that of the collections.
     pub(crate) async fn new(hub: Hub, dir: &Path, config: &str) -> Self {
+        Self::on(feed::sqlite(dir, "koschei.db").await, hub, dir, config)
+    }
+
+    /// The same on a log that is there.
+    pub(crate) fn on(log: AnyLog, hub: Hub, dir: &Path, config: &str) -> Self {
         let path = dir.join("koschei.toml");
         // With a hub in it targets will do.
         let hub_table = format!("[[hub]]\nserver = \"{}\"\ntopurl = \"{}\"\n", hub.url(), hub.topurl());
         std::fs::write(&path, format!("{config}\n{hub_table}")).unwrap();
-        let log = feed::sqlite(dir, "koschei.db").await;
         Self { hub, log, dir: dir.to_owned(), config: path, follower: Follower::default(), running: None }
     }
 
@@ -127,7 +134,10 @@ impl Inside {
             stop: stop.clone(),
         };
         let (mode, conflicts) = (settings.mode, settings.build_conflicts);
+        let lives = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&lives);
         let eyes = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
             let archive = Archive::open_with(mirror.dir(), primary(), sources.clone()).unwrap();
             let eyes = ArchiveEyes::new(archive, mode, 1).with_build_conflicts(conflicts);
             HubEyes::new(HashMap::from([(primary(), eyes)]))
@@ -147,7 +157,7 @@ impl Inside {
         let parts = vec![tokio::spawn(watcher.run()), tokio::spawn(fetching.run())];
         let runtime = tokio::runtime::Handle::current();
         let service = tokio::task::spawn_blocking(move || runtime.block_on(service.run(|| {})));
-        self.running = Some(Running { stop, bell, inbox, parts, service });
+        self.running = Some(Running { stop, bell, inbox, lives, parts, service });
     }
 
     fn mirror(&self, cache: &Path) -> Mirror {
@@ -218,6 +228,20 @@ impl Inside {
             }
         };
         tokio::time::timeout(PATIENCE, begins).await.expect("there are no polls any more");
+    }
+
+    /// Asks for a poll and waits until the database did not do what the brain asked for.
+    pub(crate) async fn finds_trouble(&self) {
+        let running = self.running.as_ref().expect("it runs");
+        let before = running.lives.load(Ordering::Relaxed);
+        running.bell.notify_one();
+        let begins_anew = async {
+            while running.lives.load(Ordering::Relaxed) == before {
+                assert!(!running.service.is_finished(), "the service has ended");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begins_anew).await.expect("the brain found no trouble");
     }
 
     /// Waits for a whole poll, and for those that follow from it, until hub and state are the same; else the differing lines. Repositories
