@@ -45,6 +45,7 @@ mod hub_facts;
 mod hub_life;
 mod hub_messages;
 mod hub_recorded;
+mod hub_up;
 mod jetstream;
 mod kill;
 mod koji_bad_answers;

@@ -4,6 +4,8 @@
 //! steps, why they failed. A fault inside a `multiCall` is the trouble of its object alone (Koschei D32).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::convert;
 use super::keys::Key;
@@ -44,6 +46,7 @@ pub struct Scope {
 #[derive(Clone, Debug)]
 pub struct Looker {
     client: HubClient,
+    answers: Arc<AtomicU64>,
 }
 
 /// What a look found.
@@ -83,7 +86,22 @@ pub(super) fn call(method: &str, args: Vec<Value>, kwargs: Vec<(&str, Value)>) -
 impl Looker {
     /// Reads through `client`.
     pub fn new(client: HubClient) -> Self {
-        Self { client }
+        Self { client, answers: Arc::default() }
+    }
+
+    /// How often the hub answered, here or to a clone of this.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// What the hub says to all of these. Nothing asked is no answer.
+    async fn multi(&self, calls: Vec<Call>) -> Result<Vec<Answer>, HubError> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.client.multi(calls).await?;
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        Ok(answers)
     }
 
     /// Looks at objects. An object that is not there is no error.
@@ -108,7 +126,7 @@ impl Looker {
         for key in keys.iter().filter(|k| is_large(k)) {
             let mut parts = Vec::new();
             for one in calls_of(key, scope) {
-                match self.client.multi(vec![one]).await {
+                match self.multi(vec![one]).await {
                     Ok(answers) => parts.extend(answers),
                     Err(e) => looked.spare(key, e)?,
                 }
@@ -142,11 +160,11 @@ impl Looker {
         };
         if calls.len() >= self.client.settings().batch {
             // More than one request: they run beside each other, and some would be older than the event.
-            let event = number(self.client.multi(vec![last]).await?.pop())?;
-            return Ok((event, self.client.multi(calls).await?));
+            let event = number(self.multi(vec![last]).await?.pop())?;
+            return Ok((event, self.multi(calls).await?));
         }
         calls.insert(0, last);
-        let mut answers = self.client.multi(calls).await?.into_iter();
+        let mut answers = self.multi(calls).await?.into_iter();
         let event = number(answers.next())?;
         Ok((event, answers.collect()))
     }
@@ -163,7 +181,7 @@ impl Looker {
             return Ok(scope);
         }
         let calls = missing.iter().map(|tag| call("getTag", vec![Value::Text(tag.to_string())], vec![])).collect();
-        for (tag, answer) in missing.into_iter().zip(self.client.multi(calls).await?) {
+        for (tag, answer) in missing.into_iter().zip(self.multi(calls).await?) {
             match decoded::<Option<records::Tag>>("getTag", answer) {
                 Ok(Some(found)) => {
                     scope.tag_ids.insert(tag, found.id);
@@ -187,7 +205,7 @@ impl Looker {
     /// # Errors
     /// When the hub does not answer.
     pub async fn ask(&self, calls: Vec<Call>) -> Result<Vec<Answer>, HubError> {
-        self.client.multi(calls).await
+        self.multi(calls).await
     }
 
     /// Adds to tasks what their steps were and why they failed. A task whose steps cannot be had is not told of: without them it would be
@@ -201,7 +219,7 @@ impl Looker {
             .map(|t| call("getTaskDescendents", vec![Value::Int(t.id.0), Value::Bool(true)], vec![]))
             .collect();
         let mut all: Vec<(records::Task, Vec<records::Task>)> = Vec::new();
-        for (answer, task) in self.client.multi(trees).await?.into_iter().zip(tasks) {
+        for (answer, task) in self.multi(trees).await?.into_iter().zip(tasks) {
             match decoded::<records::TaskTree>("getTaskDescendents", answer) {
                 Ok(tree) => {
                     let mut below: Vec<_> = tree.tasks().into_iter().filter(|t| t.id != task.id).cloned().collect();
@@ -230,7 +248,7 @@ impl Looker {
             .iter()
             .map(|(id, _)| call("getTaskResult", vec![Value::Int(id.0)], vec![("raise_fault", Value::Bool(false))]))
             .collect();
-        for (answer, (id, host)) in self.client.multi(calls).await?.into_iter().zip(failed) {
+        for (answer, (id, host)) in self.multi(calls).await?.into_iter().zip(failed) {
             let fault = match &answer {
                 Ok(value) => match records::TaskResult::from_value(value) {
                     Ok(records::TaskResult::Fault(fault)) => Some(fault),

@@ -156,6 +156,7 @@ impl Watcher {
         let stale = self.rhythm.poll * 3 + Duration::from_secs(300);
         self.metrics.loop_begins(&format!("watcher {}", self.hub), stale, clock::now());
         loop {
+            let answers = self.looker.answers();
             let next = if begun { self.next(&mut memory, &due).await } else { Next::Everything };
             let step = async {
                 match next {
@@ -176,11 +177,14 @@ impl Watcher {
                     if matches!(next, Next::Everything | Next::Poll) {
                         due.poll = Instant::now() + self.rhythm.poll;
                     }
-                    backoff.reset();
-                    if next != Next::Nothing && trouble.is_over() {
-                        tracing::info!(hub = %self.hub, "the hub answers again");
+                    // A step that asked nothing knows nothing of the hub.
+                    if self.looker.answers() > answers {
+                        backoff.reset();
+                        if trouble.is_over() {
+                            tracing::info!(hub = %self.hub, "the hub answers again");
+                        }
+                        self.metrics.hub_up(self.hub.as_str(), true);
                     }
-                    self.metrics.hub_up(self.hub.as_str(), true);
                     self.metrics.loop_went_round(&format!("watcher {}", self.hub), clock::now());
                 }
                 Err(Stopped::Ending) => return,
