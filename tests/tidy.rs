@@ -95,15 +95,41 @@ fn the_core_is_pure() {
     }
 }
 
-#[test]
-fn unsafe_stands_in_the_modules_of_c_libraries() {
-    let all: Vec<PathBuf> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+fn all_files() -> Vec<PathBuf> {
+    std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
         .unwrap()
         .flat_map(|e| {
             let path = e.unwrap().path();
             if path.is_dir() { files(path.file_name().unwrap().to_str().unwrap()) } else { vec![path] }
         })
-        .collect();
+        .collect()
+}
+
+/// Errors that a line of the journal prints by themselves: `error = %e`, `%error`, `?e`.
+fn bare_errors(code: &str) -> Vec<&str> {
+    let names = |line: &str| {
+        line.match_indices(['%', '?']).any(|(at, _)| {
+            let before = line[..at].trim_end();
+            let name: String = line[at + 1..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let field = line[at + 1 + name.len()..].starts_with('.');
+            before.ends_with(['=', ',', '(']) && !field && ["e", "err", "error"].contains(&name.as_str())
+        })
+    };
+    code.lines().filter(|line| names(line)).collect()
+}
+
+/// An error without its causes says that something failed, and not what; `model::causes::with_causes` says both.
+#[test]
+fn the_journal_says_errors_with_their_causes() {
+    for path in all_files() {
+        let code = code(&path);
+        assert_eq!(bare_errors(&code), [""; 0], "{}: `with_causes` says why", path.display());
+    }
+}
+
+#[test]
+fn unsafe_stands_in_the_modules_of_c_libraries() {
+    let all = all_files();
     let with: Vec<_> = all.iter().filter(|p| code(p).contains("unsafe ")).collect();
     let at_home = |path: &&PathBuf| UNSAFE.iter().any(|home| path.ends_with(home));
     assert!(with.len() == UNSAFE.len() && with.iter().all(at_home), "{with:?}");
@@ -137,4 +163,10 @@ fn migrations_come_in_pairs() {
 fn the_rules_of_this_test_can_fail() {
     assert_eq!(rooms_named("use crate::engine::Brain; use crate::log::x;"), ["engine", "log"]);
     assert!(BANNED.iter().any(|b| "let t = tokio::spawn()".contains(b)));
+    for bare in ["warn!(error = %e, \"x\")", "warn!(%error, \"x\")", "debug!(a, ?err)", "    error=%e,"] {
+        assert_eq!(bare_errors(bare), [bare]);
+    }
+    for fine in ["warn!(error = %with_causes(&e), \"x\")", "(error = %e.words)", "ask()?error", "a %e", "(%errors)"] {
+        assert_eq!(bare_errors(fine), [""; 0]);
+    }
 }

@@ -221,7 +221,7 @@ async fn asked_until_told(
                 )));
             }
             Err(e) if e.class() == Class::Unavailable => {
-                tracing::warn!(hub = %on, error = %e, "waiting to hear the tags of target `{target}`");
+                tracing::warn!(hub = %on, error = %crate::model::causes::with_causes(&e), "waiting to hear the tags of target `{target}`");
                 if !backoff.wait(stop).await {
                     return Ok(None);
                 }

@@ -140,14 +140,14 @@ async fn serve(
     let ready = || {
         readiness.ready();
         if let Err(e) = super::systemd::notify("READY=1") {
-            tracing::debug!(error = %e, "nobody waits to hear that we are ready");
+            tracing::debug!(error = %crate::model::causes::with_causes(&e), "nobody waits to hear that we are ready");
         }
     };
     let lived = Box::pin(service.run(ready)).await;
     stop.cancel();
     while let Some(ended) = tasks.join_next().await {
         if let Err(e) = ended {
-            tracing::error!(error = %e, "a part of the service ended badly");
+            tracing::error!(error = %crate::model::causes::with_causes(&e), "a part of the service ended badly");
         }
     }
     Ok(lived?)

@@ -28,7 +28,7 @@ pub(super) fn notify(state: &str) -> io::Result<()> {
 /// As [`notify`]; a manager that does not hear us is no reason to stop.
 fn tell(state: &str) {
     if let Err(error) = notify(state) {
-        tracing::debug!(%error, state, "the service manager could not be told");
+        tracing::debug!(error = %crate::model::causes::with_causes(&error), state, "the service manager could not be told");
     }
 }
 

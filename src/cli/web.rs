@@ -100,7 +100,7 @@ async fn progress(follower: Follower, readiness: Readiness) {
     bar.finish_and_clear();
     readiness.ready();
     if let Err(error) = super::systemd::notify("READY=1") {
-        tracing::debug!(%error, "nobody waits to hear that we are ready");
+        tracing::debug!(error = %crate::model::causes::with_causes(&error), "nobody waits to hear that we are ready");
     }
     let seq = follower.status().seq.map_or(0, Seq::get);
     eprintln!("koschei: {seq} events are folded");

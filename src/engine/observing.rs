@@ -300,7 +300,7 @@ impl<E: Eyes> Brain<E> {
             let buildroot = match Buildroot::new(arch.packages) {
                 Ok(buildroot) => buildroot,
                 Err(e) => {
-                    tracing::warn!(hub = %hub, buildroot = arch.buildroot, error = %e, "a buildroot cannot be kept");
+                    tracing::warn!(hub = %hub, buildroot = arch.buildroot, error = %crate::model::causes::with_causes(&e), "a buildroot cannot be kept");
                     continue;
                 }
             };

@@ -95,7 +95,7 @@ pub async fn serve(
     tokio::spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(e) = served {
-            tracing::error!(error = %e, "monitoring stopped");
+            tracing::error!(error = %crate::model::causes::with_causes(&e), "monitoring stopped");
         }
     });
     Ok(address)

@@ -326,7 +326,7 @@ impl Follower {
     fn in_trouble(&self, error: &EngineError) {
         let first = self.status().trouble.is_none();
         if first {
-            tracing::warn!(error = %error, "pages cannot follow the log");
+            tracing::warn!(error = %crate::model::causes::with_causes(&error), "pages cannot follow the log");
         }
         let now = clock::now();
         self.say(|s| s.trouble = Some((s.trouble.as_ref().map_or(now, |(since, _)| *since), error.to_string())));

@@ -38,7 +38,7 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
         let (stream, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(error = %crate::model::causes::with_causes(&error), "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -57,7 +57,7 @@ pub(super) async fn serve(listener: TcpListener, app: Router, stop: Cancellation
                 }
             };
             if let Err(error) = ended {
-                tracing::debug!(%error, "a connection broke off");
+                tracing::debug!(error = %crate::model::causes::with_causes(&error), "a connection broke off");
             }
             drop(place);
         });

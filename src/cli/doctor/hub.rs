@@ -610,7 +610,7 @@ fn read(path: PathBuf, fetched: bool) -> Result<Repomd, String> {
         .map_err(|e| format!("read {name}: {e}"))
         .and_then(|file| Repomd::parse(BufReader::new(file), &name, &Limits::default()).map_err(|e| with_causes(&e)));
     if fetched && let Err(e) = std::fs::remove_file(&path) {
-        tracing::debug!(path = %name, error = %e, "a temporary file stays");
+        tracing::debug!(path = %name, error = %crate::model::causes::with_causes(&e), "a temporary file stays");
     }
     parsed
 }

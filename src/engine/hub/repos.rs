@@ -265,7 +265,9 @@ impl Fetching {
                 }
             }
             Ok(None) => {}
-            Err(e) => tracing::warn!(hub = %self.hub, error = %e, "the source repository cannot be used"),
+            Err(e) => {
+                tracing::warn!(hub = %self.hub, error = %crate::model::causes::with_causes(&e), "the source repository cannot be used")
+            }
         }
         tracing::info!(hub = %self.hub, tag = %repo.tag, count = missing.len(), "reading headers of source packages");
         let mut left = Vec::new();
@@ -338,7 +340,7 @@ impl Fetching {
                     found.push(source.conflicting(&conflicts));
                 }
                 Err(e) => {
-                    tracing::warn!(hub = %self.hub, source = %nvr, error = %e, "the hub's requirements cannot be used")
+                    tracing::warn!(hub = %self.hub, source = %nvr, error = %crate::model::causes::with_causes(&e), "the hub's requirements cannot be used")
                 }
             }
         }

@@ -140,7 +140,7 @@ impl Mirror {
         let found = self.find(&key, &arches, &hold).await?;
         // Room is made when something has come. That it cannot be made is not the caller's trouble.
         if let Err(error) = self.evict().await {
-            tracing::warn!(%error, "cannot make room in the cache of repositories");
+            tracing::warn!(error = %crate::model::causes::with_causes(&error), "cannot make room in the cache of repositories");
         }
         found.ok_or_else(|| self.unreadable(&key))
     }

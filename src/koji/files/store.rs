@@ -69,7 +69,7 @@ impl SourceStore {
         let mut cut = 0;
         if let Some((at, error)) = wrong {
             cut = length - at;
-            tracing::warn!(path = %path.display(), cut.bytes = cut, %error, "build requirements: cut off what a crash left");
+            tracing::warn!(path = %path.display(), cut.bytes = cut, error = %crate::model::causes::with_causes(&error), "build requirements: cut off what a crash left");
             file.set_len(at).map_err(failed)?;
             length = at;
         }
