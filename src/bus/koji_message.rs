@@ -101,12 +101,7 @@ pub fn interpret(
         Ok(Said::Nothing(why)) => Interpretation::Ignored(why),
         Ok(Said::Fact(event, time)) => {
             let said = wire.sent_at().or_else(|| wire.seen_at());
-            let is_near = |said: &Timestamp, other: Timestamp| (-tolerance..=tolerance).contains(&said.since(other));
-            // Recorded time never goes back, so of a message that was recorded behind later ones its own recorder tells; not ahead of it.
-            let with_recorder = |said: &Timestamp| {
-                said.since(message.sent_at) <= tolerance && wire.seen_at().is_some_and(|seen| is_near(said, seen))
-            };
-            let near = said.filter(|said| is_near(said, message.sent_at) || with_recorder(said));
+            let near = said.filter(|said| (-tolerance..=tolerance).contains(&said.since(message.sent_at)));
             let doubted = said.filter(|_| near.is_none()).or(reading.doubted);
             let id = |what: &str| FactId::of(&format!("{}/message/{}/{what}", reading.hub, message.id));
             let fact = |event, occurred_at, source, what| NewEvent {

@@ -66,6 +66,11 @@ impl Times {
         self.last = self.last.max(Some(taken));
     }
 
+    /// Something was recorded at that time, maybe before all that came and is remembered.
+    pub fn reached(&mut self, recorded: Timestamp) {
+        self.last = self.last.max(Some(recorded));
+    }
+
     /// When a message was sent, as far as can be known; `None` when it says nothing and none came before.
     pub fn take(&mut self, said: Said) -> Option<Timestamp> {
         let (taken, kept) = match (said.seen, said.sent) {
@@ -300,7 +305,7 @@ mod tests {
                 second.remember(*s, t.unwrap());
             }
             // The latest of all is known, as recorded time is.
-            second.last = second.last.max(first.last);
+            second.reached(first.last.unwrap());
             taken.extend(all[cut..].iter().map(|s| second.take(*s)));
             let mut once = Times::new(3_600);
             once.expect(all.iter().copied());

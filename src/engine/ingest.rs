@@ -139,7 +139,10 @@ pub async fn recording<E: Eyes>(
 ) -> Result<Ingested, EngineError> {
     let batch = batch.clamp(1, BATCH_MAX);
     let mut times = times(log, &brain.settings.context).await?;
-    let mut last_seen = brain.state().recorded_at;
+    let first_time = brain.state().recorded_at;
+    if brain.state().seq.is_some() {
+        times.reached(first_time);
+    }
     let mut ahead: VecDeque<_> = VecDeque::new();
     if times.is_new() {
         while ahead.len() < NEIGHBOURS
@@ -150,7 +153,7 @@ pub async fn recording<E: Eyes>(
         times.expect(ahead.iter().map(|entry| entry.as_ref().map_or(Said::default(), said)));
         // What waits was said before there was any time; it holds from the first message on.
         let first = ahead.front().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
-        brain.move_clock(first.unwrap_or(last_seen));
+        brain.move_clock(first.unwrap_or(first_time));
     }
     let mut done = drain(brain, log, batch, &HashMap::new()).await?;
     // The position after the last one handled; 0: not known.
@@ -174,11 +177,12 @@ pub async fn recording<E: Eyes>(
         let mut known = log.received(&entries.iter().map(id).collect::<Vec<_>>()).await?;
         let (mut incoming, mut reasons) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
         for entry in entries {
-            // One that came before tells nothing about time.
-            if known.insert(id(&entry).to_owned()) {
-                last_seen = times.take(said(&entry)).unwrap_or(last_seen).max(last_seen);
-            }
-            let (message, reason) = to_incoming(entry, last_seen);
+            // One that came before tells nothing about time, and is not taken in again.
+            let sent_at = match known.insert(id(&entry).to_owned()) {
+                true => times.take(said(&entry)).unwrap_or(first_time),
+                false => first_time,
+            };
+            let (message, reason) = to_incoming(entry, sent_at);
             incoming.push(message);
             reasons.push(reason);
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use koschei::bus::{CommandSink, OutgoingCommand};
 use koschei::engine::archive_eyes::ArchiveEyes;
 use koschei::engine::{Blind, Eyes, outbox, replay};
-use koschei::event::Event;
+use koschei::event::{Event, Source};
 use koschei::fold::{State, snapshot};
 use koschei::log::{AnyLog, EventLog, Incoming};
 use koschei::model::{Seq, Timestamp};
@@ -184,12 +184,23 @@ fn interleaved(rng: &mut StdRng, messages: &[(String, String)]) -> Vec<String> {
     lines
 }
 
-async fn facts<E: Eyes>(dir: &Path, name: &str, eyes: E, lines: &[String]) -> (Vec<String>, String) {
+/// When each of the recording's facts happened.
+type Happened = BTreeMap<String, koschei::model::Timestamp>;
+
+async fn facts<E: Eyes>(dir: &Path, name: &str, eyes: E, lines: &[String]) -> (Vec<String>, String, Happened) {
     let log = feed::sqlite(dir, name).await;
     let mut brain = feed::awake(&log, eyes).await;
     feed::feed(&mut brain, &log, lines, 500).await;
+    let (mut happened, mut after) = (Happened::new(), None);
+    loop {
+        let page = log.read(after, 10_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.seq);
+        let told = page.iter().filter(|r| r.source == Source::Recording.as_str());
+        happened.extend(told.filter_map(|r| Some((format!("{} {}", r.kind, hex::encode(r.fact?.0)), r.occurred_at))));
+    }
     log.close().await;
-    (brain.state().facts(), brain.state().facts_digest())
+    (brain.state().facts(), brain.state().facts_digest(), happened)
 }
 
 async fn order_does_not_matter<E: Eyes>(
@@ -200,16 +211,53 @@ async fn order_does_not_matter<E: Eyes>(
 ) {
     let dir = tempfile::tempdir().unwrap();
     let sent: Vec<String> = messages.iter().map(|(_, l)| l.clone()).collect();
-    let (want, digest) = facts(dir.path(), "sent.db", eyes(), &sent).await;
+    let (want, digest, happened) = facts(dir.path(), "sent.db", eyes(), &sent).await;
     assert!(want.iter().any(|f| f.contains(" resolved ")), "{what}: nothing was resolved");
     for n in 0..2 {
         let lines = interleaved(rng, messages);
         assert_ne!(lines, sent, "{what}");
-        let (got, other) = facts(dir.path(), &format!("{n}.db"), eyes(), &lines).await;
+        let (got, other, times) = facts(dir.path(), &format!("{n}.db"), eyes(), &lines).await;
         let missing: Vec<_> = want.iter().filter(|f| !got.contains(f)).collect();
         let new: Vec<_> = got.iter().filter(|f| !want.contains(f)).collect();
         assert!(missing.is_empty() && new.is_empty(), "{what}, order {n}: without {missing:#?}, with {new:#?}");
         assert_eq!(other, digest, "{what}");
+        assert_eq!(times.len(), happened.len(), "{what}");
+        let other: Vec<_> = happened.iter().filter(|(fact, at)| times[*fact] != **at).collect();
+        assert!(other.is_empty(), "{what}, order {n}: {} happened at other times: {other:#?}", other.len());
+    }
+}
+
+/// The same messages over six days, every fifth from a machine whose clock is wrong; the recorder's is right.
+fn of_wrong_clocks(messages: &[(String, String)]) -> Vec<(String, String)> {
+    let seen_at = |line: &str| serde_json::from_str::<Value>(line).unwrap()["seen_at"].as_f64().unwrap();
+    let (begin, end) = (seen_at(&messages[0].1), seen_at(&messages[messages.len() - 1].1));
+    let stretched = 6.0 * 86_400.0 / (end - begin);
+    let odd = ["2099-01-01T00:00:00+00:00", "1970-01-02T00:00:00+00:00", "2026-11-21T03:00:00+00:00"];
+    let change = |(n, (source, line)): (usize, &(String, String))| {
+        let mut m: Value = serde_json::from_str(line).unwrap();
+        let seen = begin + stretched * (m["seen_at"].as_f64().unwrap() - begin);
+        m["seen_at"] = seen.into();
+        #[expect(clippy::cast_possible_truncation, reason = "whole seconds, as publishers have them")]
+        let sent = koschei::model::Timestamp::from_secs(seen as i64).to_string();
+        let sent = if n % 5 == 3 { odd[n / 5 % odd.len()].to_owned() } else { sent };
+        m["headers"]["sent-at"] = sent.clone().into();
+        m["sent-at"] = sent.into();
+        (source.clone(), m.to_string())
+    };
+    messages.iter().enumerate().map(change).collect()
+}
+
+/// Whoever sent it, a message happened when its recorder saw it, whatever was recorded before.
+#[tokio::test]
+async fn order_does_not_matter_where_clocks_are_wrong() {
+    let messages: Vec<_> = recording().1.into_iter().map(|l| (source(&l), l)).collect();
+    let messages = of_wrong_clocks(&messages);
+    order_does_not_matter("wrong clocks", &mut StdRng::seed_from_u64(1), || recording().0, &messages).await;
+    for seed in seeds() {
+        let stream = generated(seed);
+        let messages = of_wrong_clocks(&with_sources(&stream));
+        let mut rng = StdRng::seed_from_u64(seed);
+        order_does_not_matter(&format!("seed {seed}, wrong clocks"), &mut rng, || stream.eyes(), &messages).await;
     }
 }
 
