@@ -103,8 +103,8 @@ pub(super) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<V
         received.push(match log.receive(std::slice::from_ref(message)).await {
             Ok(one) => one.into_iter().next(),
             Err(e) if e.class() == Class::Rejected => {
-                let error = super::error::with_causes(&e);
-                tracing::error!(message = %message.id, error = %error, "a message cannot be kept");
+                let text = super::error::with_causes(&e);
+                tracing::error!(message = %message.id, error = %text, "a message cannot be kept");
                 None
             }
             Err(e) => return Err(e),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::Ahead;
 use super::brain::{Brain, Settings};
 use super::error::{EngineError, with_causes};
 use super::eyes::Eyes;
@@ -82,6 +83,7 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
                 .holding_up(self.readiness.clone()),
             sink: Patience::new("the receiver of commands", "they stay in the outbox")
                 .holding_up(self.readiness.clone()),
+            ahead: Ahead::default(),
         };
         self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
         loop {
@@ -126,6 +128,7 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
         database.answered();
         self.readiness.ready();
         while !self.stop.is_cancelled() {
+            others.ahead.look(brain.now());
             // Time goes on, and commands go out, also while the source is away.
             let fetch = async {
                 match others.source.is_due() {
@@ -215,10 +218,11 @@ async fn hearing<E: Eyes, T>(
     }
 }
 
-/// Waiting for those besides the log.
+/// Waiting for those besides the log: source, receiver of commands, and our clock, which a log may be ahead of.
 struct Others {
     source: Patience,
     sink: Patience,
+    ahead: Ahead,
 }
 
 impl<A> Fetched<A> {

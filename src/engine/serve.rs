@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::Ahead;
 use super::brain::{Brain, Settings};
 use super::error::EngineError;
 use super::eyes::Eyes;
@@ -215,6 +216,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         let mut patience = Patience::new("the database", "what is not in the log waits")
             .holding_up(self.readiness.clone())
             .keeping_alive(self.metrics.clone(), HEART);
+        let mut ahead = Ahead::default();
         // What was taken from the queue and is not in the log yet.
         let mut open = VecDeque::new();
         loop {
@@ -223,7 +225,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
                 patience.answered();
                 ready();
             };
-            match self.live(life, &mut open, &mut begun).await {
+            match self.live(life, &mut open, &mut ahead, &mut begun).await {
                 Ok(()) => return Ok(()),
                 Err(e) if e.class() == Class::Unavailable => {
                     if !patience.wait(&e, &self.stop).await {
@@ -240,10 +242,12 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         &mut self,
         mut life: Life,
         open: &mut VecDeque<Handed>,
+        ahead: &mut Ahead,
         ready: &mut impl FnMut(),
     ) -> Result<(), EngineError> {
         let log = self.log.clone();
         let mut brain = ingest::awaken(&log, self.settings.clone(), (self.eyes)(), self.metrics.clone()).await?;
+        ahead.look(brain.now());
         // Configuration holds from the start, also on an empty log: a hub's time is now.
         brain.move_clock(clock::now());
         brain.begin();
@@ -277,6 +281,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
             self.inbox(&mut brain, &log, &mut life).await?;
+            ahead.look(brain.now());
             brain.pass_time(&log, clock::now()).await?;
             brain.flush(&log).await?;
             self.tell(&brain);

@@ -6,11 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use koschei::bus::amqp::{AmqpSettings, AmqpSource};
+use koschei::event::{NewEvent, Source, Tick};
+use koschei::log::EventLog;
 use koschei::model::PackageState;
 use serde_json::Value;
 
 use crate::hub::{FileLie, Pki};
 use crate::live::Live;
+use crate::log_place::{chain, commit};
 use crate::rabbitmq_server::{RabbitServer, unique};
 use crate::serve_first::{COLLECTION, small};
 use crate::serve_secondary::two_hubs;
@@ -132,6 +135,39 @@ fn watched_on_one_hub_and_built_on_another() {
     let tags = "target = \"f99\"\nbuild_tag = \"f99-build\"\ndest_tag = \"f99\"\ntrack_all";
     let said = asked(&live, &live.db, |text| text.replace("target = \"f99\"\ntrack_all", tags));
     assert_eq!(said.status("tags"), "ok", "{said:?}");
+}
+
+/// A log written while a clock was ahead stands still; nobody would see why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_ahead_of_our_clock() {
+    let mut live = place();
+    let log = live.log().await;
+    let now = koschei::engine::clock::now();
+    let tick = |at| NewEvent {
+        event: Tick { now: at }.into(),
+        occurred_at: at,
+        source: Source::Engine,
+        fact: None,
+        koji_event: None,
+        causation: None,
+        correlation: None,
+    };
+    let head = log.head().await.unwrap();
+    let head = log.append(None, &commit(chain(head, now, [tick(now)]))).await.unwrap();
+    assert_eq!(doctor(&live).status("database"), "ok");
+    let later = now.plus_secs(5 * 3_600);
+    log.append(head.seq, &commit(chain(head, later, [tick(later)]))).await.unwrap();
+    log.close().await;
+    let said = doctor(&live);
+    said.failed("database", "ahead of this machine's clock; 0 messages wait");
+    assert!(said.of("database").2.contains("set this machine's clock if it is behind"), "{said:?}");
+    live.start();
+    // By then it has gone round many times.
+    live.wait("it lives", |s| s.hubs.values().any(|h| h.reconciled_through.is_some())).await;
+    live.says("compared everything").await;
+    live.stop();
+    let said = live.said();
+    assert_eq!(said.matches("the end of the log is ahead of this machine's clock").count(), 1, "{said}");
 }
 
 #[test]

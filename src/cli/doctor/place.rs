@@ -12,8 +12,8 @@ use super::{Verdict, on_thread};
 use crate::bus::amqp;
 use crate::config::{BusConfig, ServeConfig};
 use crate::decide::arches::absent;
-use crate::engine::clock;
 use crate::engine::error::with_causes;
+use crate::engine::{ahead, clock};
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
 use crate::model::Timestamp;
 
@@ -119,15 +119,23 @@ fn not_yet(url: &str, error: &OpenError) -> Verdict {
 async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
     let (info, head, counts) = (log.info().await?, log.head().await?, log.counts().await?);
     let newest = MIGRATIONS.last().map_or(0, |m| m.number);
+    let now = clock::now();
+    let ahead = ahead::ahead(head.recorded_at, now).filter(|_| head.seq.is_some());
     let end = match head.seq {
-        Some(seq) => format!("{seq} events, the last one {} ago", ago(head.recorded_at, clock::now())),
+        Some(seq) if ahead.is_some() => {
+            let by = span(head.recorded_at, now);
+            format!("{seq} events, the last one of {}, {by} ahead of this machine's clock", head.recorded_at)
+        }
+        Some(seq) => format!("{seq} events, the last one {} ago", span(now, head.recorded_at)),
         None => "no events yet".to_owned(),
     };
     let found = format!(
         "{}, schema {} of {newest}: {end}; {} messages wait, {} are set aside, {} commands wait",
         info.backend, info.schema_version, counts.inbox_pending, counts.inbox_parked, counts.outbox_pending
     );
-    Ok(if counts.inbox_pending > WAITING_WARNING {
+    Ok(if ahead.is_some() {
+        Verdict::failed(format!("{found}; the service stands still"), ahead::ADVICE)
+    } else if counts.inbox_pending > WAITING_WARNING {
         Verdict::warning(found, "start the service, or see in its own words why it does not take them")
     } else if counts.inbox_parked > 0 {
         Verdict::warning(
@@ -167,9 +175,9 @@ pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
     })
 }
 
-/// How long something is past, in words.
-fn ago(then: Timestamp, now: Timestamp) -> String {
-    let secs = now.since(then).max(0) / 1_000_000;
+/// How long it is from one to the other, in words.
+fn span(later: Timestamp, earlier: Timestamp) -> String {
+    let secs = later.since(earlier).max(0) / 1_000_000;
     match secs {
         0..=119 => format!("{secs} s"),
         120..=7_199 => format!("{} min", secs / 60),
@@ -273,9 +281,9 @@ mod tests {
     #[case(7_200, "2 h")]
     #[case(864_000, "10 days")]
     #[case(-5, "0 s")]
-    fn how_long_ago(#[case] secs: i64, #[case] words: &str) {
+    fn how_long(#[case] secs: i64, #[case] words: &str) {
         let then = Timestamp::from_secs(1_000);
-        assert_eq!(ago(then, then.plus_secs(secs)), words);
+        assert_eq!(span(then.plus_secs(secs), then), words);
     }
 
     #[test]
