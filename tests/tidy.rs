@@ -108,11 +108,11 @@ fn all_files() -> Vec<PathBuf> {
 /// Errors that a line of the journal prints by themselves: `error = %e`, `%error`, `?e`.
 fn bare_errors(code: &str) -> Vec<&str> {
     let names = |line: &str| {
-        line.match_indices(['%', '?']).any(|(at, _)| {
-            let before = line[..at].trim_end();
-            let name: String = line[at + 1..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let field = line[at + 1 + name.len()..].starts_with('.');
-            before.ends_with(['=', ',', '(']) && !field && ["e", "err", "error"].contains(&name.as_str())
+        let parts: Vec<&str> = line.split(['%', '?']).collect();
+        parts.windows(2).any(|pair| {
+            let name = pair[1].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            let field = pair[1].strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            pair[0].trim_end().ends_with(['=', ',', '(']) && !field && ["e", "err", "error"].contains(&name)
         })
     };
     code.lines().filter(|line| names(line)).collect()

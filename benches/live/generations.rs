@@ -104,7 +104,7 @@ impl Distribution {
                 break;
             }
             let package = SourcePackage {
-                conflicts: Vec::new(),
+                conflicts: Some(Vec::new()),
                 nvr,
                 epoch: p.evr.epoch,
                 requires: content.build_requires(p),

@@ -45,6 +45,9 @@ pub(crate) struct BrokenArgs {
     /// How buildroots are resolved
     #[arg(long, value_enum, default_value_t, requires = "archive")]
     mode: super::resolve::ModeArg,
+    /// Pass over BuildConflicts, as a service with `build_conflicts = false` does
+    #[arg(long, requires = "archive")]
+    ignore_build_conflicts: bool,
     /// Only what is broken still
     #[arg(long)]
     now: bool,
@@ -80,7 +83,7 @@ async fn tell(
 ) -> Result<Breakages, CliError> {
     let Some(dir) = &args.archive else { return Ok(breakages(log, until, None).await?) };
     let archive = Archive::open(dir, Hub(args.hub.as_str().into())).map_err(|e| CliError::Rejected(with_causes(&e)))?;
-    let eyes = ArchiveEyes::new(archive, Mode::from(args.mode), 1);
+    let eyes = ArchiveEyes::new(archive, Mode::from(args.mode), 1).with_build_conflicts(!args.ignore_build_conflicts);
     let mut explain =
         |unit: &Unit<'_>, resolved: &Unit<'_>, packages: &[Name]| eyes.first_causes(unit, resolved, packages);
     Ok(breakages(log, until, Some(&mut explain)).await?)

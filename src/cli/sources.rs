@@ -55,7 +55,7 @@ fn of_line(package: SourcePackage, arch: &str) -> Source {
     let reason = not_built_on(arch, &package.buildarchs, &package.exclusivearch, &package.excludearch);
     Source {
         label: package.nvr.to_string(),
-        build: BuildRequires::literal(package.requires).conflicting(package.conflicts),
+        build: BuildRequires::literal(package.requires).conflicting(package.conflicts.unwrap_or_default()),
         excluded: reason.map(|r| r.as_str()),
         shown: false,
         made_on: package.made_on,

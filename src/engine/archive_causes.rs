@@ -7,7 +7,7 @@ use super::eyes::{NotSeen, Unit};
 use crate::model::Name;
 use crate::model::arch::of_packages;
 use crate::repodata::{Member, RepoDir};
-use crate::resolve::{FirstCause, Generation, Universe, first_causes};
+use crate::resolve::{BuildRequires, FirstCause, Generation, Universe, first_causes};
 
 /// One of the two repositories, read.
 struct Loaded {
@@ -40,12 +40,13 @@ impl ArchiveEyes {
         let mut resolvers = (before_prepared.resolver().without_texts(), now_prepared.resolver().without_texts());
         let mut found = Vec::new();
         for package in packages {
-            let Some((old, new)) = requires(&before.sources, package).zip(requires(&now.sources, package)) else {
+            let Some((old, new)) = needs(&before.sources, package).zip(needs(&now.sources, package)) else {
                 continue;
             };
-            let then = resolvers.0.resolve(old);
-            if then.ok && !resolvers.1.resolve(new).ok {
-                found.push((package.clone(), first_causes(&generations, &[old, new], 0, &then.closure)));
+            let then = resolvers.0.resolve_source(old);
+            if then.ok && !resolvers.1.resolve_source(new).ok {
+                let requires = [old.requires.as_slice(), new.requires.as_slice()];
+                found.push((package.clone(), first_causes(&generations, &requires, 0, &then.closure)));
             }
         }
         Ok(found)
@@ -66,7 +67,6 @@ impl ArchiveEyes {
     }
 }
 
-fn requires<'a>(sources: &'a [Wanted], package: &Name) -> Option<&'a [String]> {
-    let source = sources.iter().find(|s| s.nvr.name == *package && s.excluded.is_none())?;
-    source.build.as_ref().map(|b| b.requires.as_slice())
+fn needs<'a>(sources: &'a [Wanted], package: &Name) -> Option<&'a BuildRequires> {
+    sources.iter().find(|s| s.nvr.name == *package && s.excluded.is_none())?.build.as_ref()
 }

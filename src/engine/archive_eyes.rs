@@ -232,7 +232,7 @@ impl ArchiveEyes {
             return Wanted { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
         };
         let heeded = self.build_conflicts && self.mode == Mode::Two;
-        let conflicts = if heeded { known.conflicts.clone() } else { Vec::new() };
+        let conflicts = if heeded { known.conflicts.clone().unwrap_or_default() } else { Vec::new() };
         let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
         Wanted {
             nvr,

@@ -36,8 +36,8 @@ pub struct SourcePackage {
     pub epoch: Option<u32>,
     /// Build requirements as text: `name`, `name op evr`, a path, or a rich requirement.
     pub requires: Vec<String>,
-    /// BuildConflicts, in the same form; empty also where nobody said, as in lines written before they were looked at.
-    pub conflicts: Vec<String>,
+    /// BuildConflicts, in the same form; `None` where nobody looked, as in lines written before they counted.
+    pub conflicts: Option<Vec<String>>,
     /// `BuildArch` of the specification; `noarch` alone makes it a noarch package.
     pub buildarchs: Vec<Name>,
     /// `ExclusiveArch`; empty: no limit.
@@ -198,15 +198,27 @@ impl SourcePackages {
         self.by_nvr.values().map(|package| &**package)
     }
 
-    /// Adds one unless its NVR is known; `true` if it was not. One that says something else than what is known is counted.
-    pub(super) fn take(&mut self, package: SourcePackage) -> bool {
-        match self.by_nvr.get(&package.nvr) {
-            Some(before) => {
-                self.contradictions += u64::from(**before != package);
-                false
-            }
-            None => self.by_nvr.insert(package.nvr.clone(), Arc::new(package)).is_none(),
+    /// Adds one unless its NVR is known; `true` if it was not. One that says something else than what is known is counted. Conflicts
+    /// are added where nobody had looked for them.
+    pub(super) fn take(&mut self, mut package: SourcePackage) -> bool {
+        let Some(before) = self.by_nvr.get_mut(&package.nvr) else {
+            return self.by_nvr.insert(package.nvr.clone(), Arc::new(package)).is_none();
+        };
+        if before.conflicts.is_none() && package.conflicts.is_some() {
+            Arc::make_mut(before).conflicts.clone_from(&package.conflicts);
+            // A source repository does not say where a package was made, which its header may have said.
+            package.made_on = package.made_on.or_else(|| before.made_on.clone());
+        } else if package.conflicts.is_none() {
+            package.conflicts.clone_from(&before.conflicts);
         }
+        self.contradictions += u64::from(**before != package);
+        false
+    }
+
+    /// Whether all is known of a source package that decides its buildroot. What was kept before BuildConflicts counted has to be
+    /// looked at again.
+    pub(super) fn is_complete(&self, nvr: &Nvr) -> bool {
+        self.by_nvr.get(nvr).is_some_and(|p| p.conflicts.is_some())
     }
 
     /// Whether so many more would be too many.
@@ -247,7 +259,7 @@ impl SourcePackage {
             return Err(NothingKnown { nvr });
         }
         let requires = hub_build_requires(requires.iter().map(|(n, v, flags)| (n.as_ref(), v.as_ref(), *flags)));
-        let conflicts = Vec::new();
+        let conflicts = None;
         Ok(Self { nvr, epoch, requires, conflicts, buildarchs, exclusivearch, excludearch, made_on: None })
     }
 
@@ -255,7 +267,7 @@ impl SourcePackage {
     #[must_use]
     pub fn conflicting<S: AsRef<str>>(self, conflicts: &[(S, S, u64)]) -> Self {
         let triples = conflicts.iter().map(|(n, v, flags)| (n.as_ref(), v.as_ref(), *flags));
-        Self { conflicts: hub_build_requires(triples), ..self }
+        Self { conflicts: Some(hub_build_requires(triples)), ..self }
     }
 
     /// From the header of the package itself.
@@ -264,7 +276,7 @@ impl SourcePackage {
             nvr: header.nvr(),
             epoch: header.evr.epoch,
             requires: header.requires,
-            conflicts: header.conflicts,
+            conflicts: Some(header.conflicts),
             buildarchs: header.build_archs,
             exclusivearch: header.exclusive_arch,
             excludearch: header.exclude_arch,
@@ -284,12 +296,12 @@ impl SourcePackage {
             return Err(not_kept("it is no name, version and release".to_owned()));
         }
         bounded(&self.requires).map_err(&not_kept)?;
-        bounded(&self.conflicts).map_err(&not_kept)?;
+        bounded(self.conflicts.as_deref().unwrap_or_default()).map_err(&not_kept)?;
         let line = Line {
             nvr: &nvr,
             epoch: self.epoch,
             requires: &self.requires,
-            conflicts: &self.conflicts,
+            conflicts: self.conflicts.as_deref(),
             buildarchs: &self.buildarchs,
             exclusivearch: &self.exclusivearch,
             excludearch: &self.excludearch,
@@ -310,8 +322,8 @@ struct Line<'a> {
     nvr: &'a str,
     epoch: Option<u32>,
     requires: &'a [String],
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    conflicts: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflicts: Option<&'a [String]>,
     buildarchs: &'a [Name],
     exclusivearch: &'a [Name],
     excludearch: &'a [Name],
@@ -386,13 +398,12 @@ fn parse(line: &[u8]) -> Result<SourcePackage, String> {
         (None, None) => return Err("it has neither `requires` nor `raw`".to_owned()),
     };
     bounded(&requires)?;
-    let conflicts = wire.conflicts.unwrap_or_default();
-    bounded(&conflicts)?;
+    bounded(wire.conflicts.as_deref().unwrap_or_default())?;
     Ok(SourcePackage {
         nvr,
         epoch,
         requires,
-        conflicts,
+        conflicts: wire.conflicts,
         buildarchs: wire.buildarchs.unwrap_or_default(),
         exclusivearch: wire.exclusivearch.unwrap_or_default(),
         excludearch: wire.excludearch.unwrap_or_default(),
@@ -465,7 +476,7 @@ mod tests {
         #[test]
         fn a_line_is_read_back_as_it_was_written(
             nvr in "[a-z\"-]{1,8}-[0-9~^]{1,4}-[0-9a-z.\u{e9}]{1,6}", epoch in prop::option::of(any::<u32>()),
-            requires in prop::collection::vec("\\PC{0,12}[\n\r\t\"]?", 0..4), conflicts in prop::collection::vec("\\PC{0,12}", 0..3),
+            requires in prop::collection::vec("\\PC{0,12}[\n\r\t\"]?", 0..4), conflicts in prop::option::of(prop::collection::vec("\\PC{0,12}", 0..3)),
             arches in prop::collection::vec("[a-z0-9_]{1,8}".prop_map(Name::from), 0..3), made_on in prop::option::of("[a-z0-9]{1,8}"),
         ) {
             let package = SourcePackage {
@@ -488,7 +499,7 @@ mod tests {
             nvr,
             epoch: None,
             requires,
-            conflicts: vec![],
+            conflicts: None,
             buildarchs: vec![],
             exclusivearch: vec![],
             excludearch: vec![],

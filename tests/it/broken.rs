@@ -39,6 +39,27 @@ fn each_broken_resolution_names_its_update() {
     assert_eq!(told["unexplained"], serde_json::json!([]));
 }
 
+/// Where BuildConflicts count a package would have had no buildroot before either; a service that does not heed them saw it break.
+#[test]
+fn build_conflicts_are_heeded_unless_they_are_to_be_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::files_server::copy_dir(std::path::Path::new(ARCHIVE), dir.path());
+    let path = dir.path().join("buildrequires.jsonl");
+    let lines = crate::feed::json_lines(&path).into_iter().map(|mut line| {
+        if line["nvr"].as_str().unwrap().starts_with("docfoo-") {
+            line["conflicts"] = line["requires"].clone();
+        }
+        format!("{line}\n")
+    });
+    let lines: String = lines.collect();
+    std::fs::write(&path, lines).unwrap();
+    let archive = ["--archive", dir.path().to_str().unwrap()];
+    let heeded = broken(&archive);
+    assert_eq!(packages(&heeded, |s| s["cause"] == 0), ["appbar"]);
+    let passed_over = broken(&[archive.as_slice(), &["--ignore-build-conflicts"]].concat());
+    assert_eq!(passed_over, broken(&["--archive", ARCHIVE]));
+}
+
 #[test]
 fn a_spell_has_a_beginning_an_end_and_rebuilds_between() {
     let told = broken(&[]);

@@ -172,3 +172,32 @@ async fn conflicts_of_a_source_package_are_heeded() {
         inside.stop().await;
     }
 }
+
+/// A cache that was filled before BuildConflicts counted says nothing of them: they are read once more, and kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conflicts_are_heeded_with_a_cache_that_does_not_know_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    tags(&hub);
+    there(&hub, "f99", "tool-1-1", &["bash"]);
+    hub.change(|tx| {
+        tx.import_build(&build("own-1-1", &["tool"]).build_conflicts(&["tool"]))?;
+        tx.package_list_add("f99", "own", "alice")?;
+        tx.tag_build("f99", "own-1-1", false)
+    });
+    hub.change(|tx| tx.new_repo("f99-build"));
+    hub.take_messages();
+    let cache = dir.path().join("cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    let old =
+        r#"{"nvr":"own-1-1","epoch":null,"requires":["tool"],"buildarchs":[],"exclusivearch":[],"excludearch":[]}"#;
+    std::fs::write(cache.join("buildrequires.jsonl"), format!("{old}\n")).unwrap();
+    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    inside.start();
+    let state = inside.reconciled().await.unwrap();
+    assert_eq!(resolved(state, "f99", "own"), said("1-1", false, None));
+    inside.stop().await;
+    let lines = std::fs::read_to_string(cache.join("buildrequires.jsonl")).unwrap();
+    let of_own = lines.lines().filter(|l| l.contains("\"own-1-1\"")).collect::<Vec<_>>();
+    assert!(of_own.len() == 2 && of_own[1].contains(r#""conflicts":["tool"]"#), "{of_own:#?}");
+}

@@ -29,6 +29,7 @@ impl SourceRequires {
     /// With what somebody else knows about architectures (the hub's `getRPMHeaders` of `BUILDARCHS`, `EXCLUSIVEARCH`, `EXCLUDEARCH`).
     pub fn with_arches(self, buildarchs: Vec<Name>, exclusivearch: Vec<Name>, excludearch: Vec<Name>) -> SourcePackage {
         let Self { nvr, epoch, requires, conflicts } = self;
+        let conflicts = Some(conflicts);
         SourcePackage { nvr, epoch, requires, conflicts, buildarchs, exclusivearch, excludearch, made_on: None }
     }
 }

@@ -100,11 +100,11 @@ impl SourceStore {
         self.inner.known.read().expect(UNPOISONED).get(nvr).cloned()
     }
 
-    /// Those of `nvrs` that are not known, each once, in their order.
+    /// Those of `nvrs` that are not known, or not wholly (kept before BuildConflicts counted), each once, in their order.
     pub fn missing(&self, nvrs: impl IntoIterator<Item = Nvr>) -> Vec<Nvr> {
         let known = self.inner.known.read().expect(UNPOISONED);
         let mut missing: indexmap::IndexSet<Nvr> = indexmap::IndexSet::new();
-        missing.extend(nvrs.into_iter().filter(|nvr| known.get(nvr).is_none()));
+        missing.extend(nvrs.into_iter().filter(|nvr| !known.is_complete(nvr)));
         missing.into_iter().collect()
     }
 
@@ -123,7 +123,7 @@ impl SourceStore {
         self.inner.known.read().expect(UNPOISONED).contradictions
     }
 
-    /// Adds those whose NVRs are not known, all or none; tells how many. They are on disk when this returns, and seen by every clone.
+    /// Adds those whose NVRs are not known, and BuildConflicts where they were not, all or none; tells of how many. They are on disk when this returns, and seen by every clone.
     /// Blocks; one call for many packages costs no more than for one.
     ///
     /// # Errors
@@ -137,7 +137,11 @@ impl SourceStore {
         {
             let known = inner.known.read().expect(UNPOISONED);
             let mut seen = std::collections::BTreeSet::new();
-            for package in packages.iter().filter(|p| known.get(&p.nvr).is_none()) {
+            let adds = |p: &&SourcePackage| match known.get(&p.nvr) {
+                None => true,
+                Some(before) => before.conflicts.is_none() && p.conflicts.is_some(),
+            };
+            for package in packages.iter().filter(adds) {
                 if seen.insert(&package.nvr) {
                     lines.push_str(&package.to_line()?);
                     new += 1;
@@ -205,7 +209,7 @@ mod tests {
             nvr: Nvr::parse(nvr).unwrap(),
             epoch: None,
             requires: requires.iter().map(|r| (*r).to_owned()).collect(),
-            conflicts: Vec::new(),
+            conflicts: Some(Vec::new()),
             buildarchs: Vec::new(),
             exclusivearch: Vec::new(),
             excludearch: Vec::new(),
@@ -215,6 +219,36 @@ mod tests {
 
     fn nvr(text: &str) -> Nvr {
         Nvr::parse(text).unwrap()
+    }
+
+    /// Lines from before BuildConflicts counted say nothing of them: such sources are looked at again, once.
+    #[test]
+    fn conflicts_nobody_had_looked_for_are_added() {
+        let dir = tempdir().unwrap();
+        let path = dir.path().join("b.jsonl");
+        let old = r#"{"nvr":"a-1-1","epoch":null,"requires":["gcc"],"buildarchs":[],"exclusivearch":[],"excludearch":[],"made_on":"riscv64"}"#;
+        std::fs::write(&path, format!("{old}\n")).unwrap();
+        let a = Nvr::parse("a-1-1").unwrap();
+        let store = SourceStore::open(&path).unwrap();
+        assert_eq!(store.get(&a).unwrap().requires, ["gcc"], "it is of use until then");
+        assert_eq!(store.missing([a.clone()]), vec![a.clone()]);
+        let looked = SourcePackage { conflicts: Some(vec!["b".to_owned()]), ..package("a-1-1", &["gcc"]) };
+        assert_eq!(store.add(vec![looked.clone()]).unwrap(), 1);
+        let is_whole = |store: &SourceStore| {
+            let found = store.get(&a).unwrap();
+            assert_eq!(found.conflicts, Some(vec!["b".to_owned()]));
+            assert_eq!(found.made_on.as_deref(), Some("riscv64"), "what was known stays");
+            assert_eq!((store.missing([a.clone()]), store.contradictions()), (vec![], 0));
+            assert_eq!(store.add(vec![looked.clone()]).unwrap(), 0);
+        };
+        is_whole(&store);
+        drop(store);
+        is_whole(&SourceStore::open(&path).unwrap());
+        // None at all is an answer as well.
+        let none = Nvr::parse("none-1-1").unwrap();
+        let path = dir.path().join("c.jsonl");
+        SourceStore::open(&path).unwrap().add(vec![package("none-1-1", &[])]).unwrap();
+        assert!(SourceStore::open(&path).unwrap().missing([none]).is_empty());
     }
 
     #[test]
