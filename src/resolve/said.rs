@@ -75,3 +75,19 @@ fn named(asked: &[Asker<'_>]) -> String {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_some_names_are_counted() {
+        let names: Vec<String> = (0..NAMES_SHOWN_MAX + 2).map(|n| format!("br{n}")).collect();
+        let of = |n: usize| named(&names.iter().take(n).map(|name| Asker::Requirement(name)).collect::<Vec<_>>());
+        assert_eq!(of(0), "");
+        assert_eq!(of(1), " (build requirement br0)");
+        assert_eq!(of(NAMES_SHOWN_MAX), format!(" (build requirements {})", names[..NAMES_SHOWN_MAX].join(", ")));
+        let cut = format!(" (build requirements {} and 2 more)", names[..NAMES_SHOWN_MAX].join(", "));
+        assert_eq!(of(NAMES_SHOWN_MAX + 2), cut);
+    }
+}

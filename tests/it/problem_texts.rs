@@ -70,24 +70,6 @@ fn build_conflicts_are_named_where_they_ask() {
     assert!(problems.iter().any(|p| p.contains(said)), "{problems:?}");
 }
 
-/// More than ten are counted.
-#[test]
-fn many_names_are_cut() {
-    let mut packages = vec![pkg("base-1-1.noarch")];
-    let names: Vec<String> = (10..30).map(|n| format!("p{n}")).collect();
-    packages.extend(names.iter().map(|name| pkg(&format!("{name}-1-1.noarch")).requires(&["(a or b)"])));
-    packages.push(pkg("a-1-1.noarch").conflicts(&["x"]));
-    packages.push(pkg("b-1-1.noarch").conflicts(&["x"]));
-    packages.push(pkg("x-1-1.noarch"));
-    let universe = Universe::load(Arc::new(content(&packages)), "x86_64").unwrap();
-    let prepared = universe.prepare(&["base".to_owned()], Mode::Two).unwrap();
-    let mut requires = names.clone();
-    requires.push("x".to_owned());
-    let problems = prepared.resolver().resolve(&requires).problems;
-    let longest = problems.iter().map(|p| p.matches(", p").count()).max();
-    assert!(longest < Some(10), "{problems:?}");
-}
-
 /// Packages that modules hide are named by whatever would have asked for them: a plain or rich build requirement, or a package's.
 #[rstest]
 #[case::plain("webd = 2", "no package found for build requirement webd = 2; HIDDEN")]
