@@ -850,6 +850,7 @@ impl Generator {
             repo_id: RepoId(repo.0),
             arch: arch.into(),
             of_packages: None,
+            tracked: None,
             mode: "two".into(),
             weak_deps: false,
             module_hotfixes: false,

@@ -128,10 +128,11 @@ pub(crate) fn describe(event: &Event) -> String {
         Event::PolicyAdopted(e) => format!("policy {} adopted", e.digest.chars().take(12).collect::<String>()),
         Event::Tick(e) => format!("it is {}", e.now),
         Event::RepoResolved(e) => format!(
-            "{} {} on {}: {} resolve, {} do not, {} news",
+            "{} {} on {}{}: {} resolve, {} do not, {} news",
             e.collection,
             e.repo_id,
             e.arch,
+            if e.tracked.is_some() { ", only what is tracked" } else { "" },
             e.resolved,
             e.unresolved,
             e.packages.len()

@@ -544,6 +544,7 @@ mod tests {
             let resolution = ArchResolution {
                 repo_id: None,
                 attachment: None,
+                tracked: None,
                 group_ok: Some(true),
                 group_repo: None,
                 problems: Vec::new(),

@@ -11,8 +11,8 @@ use crate::decide::faults::RULES;
 use crate::decide::load::ArchLoads;
 use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
-use crate::event::{Chosen, Envelope, EvaluationMade, Event, Source};
-use crate::fold::State;
+use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source};
+use crate::fold::{State, Tracked};
 use crate::log::EventLog;
 use crate::model::koji::TaskState;
 use crate::model::{Outcome, Seq, Timestamp};
@@ -227,6 +227,11 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                 );
             }
         }
+        Event::RepoResolved(r) => {
+            if let Some(what) = resolved_for_others(state, r) {
+                audit.find(e.seq, &e.event, None, what);
+            }
+        }
         Event::CollectionStateChanged(c) => {
             audit.judgements += 1;
             let derived = state.collections.get(&c.collection).map(|x| (x.announced, x.buildroot()));
@@ -236,6 +241,18 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
         }
         _ => {}
     }
+}
+
+/// What is wrong where a repository was not resolved for the packages that were tracked; `None`: nothing is, or an older program did it,
+/// which resolved all and said nothing of it.
+fn resolved_for_others(state: &State, r: &RepoResolved) -> Option<String> {
+    let said = r.tracked.as_ref()?;
+    let tracked = Tracked::of(state.collections.get(&r.collection)?);
+    if tracked.digest().as_ref() != Some(said) {
+        return Some("it was resolved for other packages than those that are tracked".to_owned());
+    }
+    let other = r.packages.iter().find(|p| !tracked.has(&p.package))?;
+    Some(format!("it has a verdict on {}, which is not tracked", other.package))
 }
 
 /// What should have been written down before an evaluation and was not: states that changed, rebuilds that ended.

@@ -18,6 +18,7 @@ use super::per_collection::PerCollection;
 use super::remembered::Remembered;
 use super::resolving::ClosureCache;
 use super::stage::stage;
+use super::tracking::Tracking;
 use super::verdicts::Closures;
 use crate::bus::koji_message::{self, Context, Interpretation};
 use crate::bus::{Said, Times};
@@ -72,6 +73,7 @@ pub struct Brain<E> {
     pub(super) cache: ClosureCache,
     pub(super) remembered: Remembered,
     pub(super) overrides: Overrides,
+    pub(super) tracking: Tracking,
     pub(super) metrics: Metrics,
     pub(super) hands: Hands,
     hash: ChainHash,
@@ -124,6 +126,7 @@ impl<E: Eyes> Brain<E> {
             cache: ClosureCache::default(),
             remembered: Remembered::default(),
             overrides: Overrides::default(),
+            tracking: Tracking::default(),
             metrics,
             hands: Hands::default(),
             begun: false,
@@ -171,6 +174,7 @@ impl<E: Eyes> Brain<E> {
     pub async fn adopt(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
         if self.state.seq.is_some() {
             self.begin();
+            self.follow_tracking(log).await?;
         }
         self.flush(log).await
     }
@@ -203,6 +207,7 @@ impl<E: Eyes> Brain<E> {
         message: &Incoming,
         retried: Option<&str>,
     ) -> Result<bool, EngineError> {
+        self.follow_tracking(log).await?;
         self.now = self.now.max(message.received_at);
         self.begin();
         self.tick(log).await?;
@@ -278,6 +283,7 @@ impl<E: Eyes> Brain<E> {
         if self.state.last_tick.is_none() {
             return Ok(());
         }
+        self.follow_tracking(log).await?;
         self.now = self.now.max(now);
         self.begin();
         self.tick(log).await
@@ -342,6 +348,7 @@ impl<E: Eyes> Brain<E> {
             event: new.event,
         };
         self.overrides.folded(&envelope.event);
+        self.tracking.folded(&envelope.event, seq);
         self.state.apply(&envelope);
         seq
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::verdicts::UnitVerdicts;
 use crate::event::Event;
 use crate::fold::sources::{Candidate, Chosen, Moment, choose};
-use crate::fold::{Collection, HubState};
+use crate::fold::{Collection, HubState, Tracked};
 use crate::model::{Hub, Name, Nvr, RepoId};
 
 /// What was seen of a repository.
@@ -48,40 +48,58 @@ pub struct Unit<'a> {
     pub options: ResolveOptions,
 }
 
-/// The collection's own sources at the time of a repository: for each package the builds that may be the one that counted.
+/// The collection's own sources at the time of a repository: for each tracked package the builds that may be the one that counted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct OwnSources(BTreeMap<Name, Vec<Candidate>>);
+pub struct OwnSources {
+    of: BTreeMap<Name, Vec<Candidate>>,
+    tracked: Tracked,
+}
 
 impl OwnSources {
-    /// Those of a collection, as far as known. Cost: O(packages).
-    pub fn of(hub: &HubState, collection: &Collection, moment: Moment) -> Self {
+    /// Those of a collection's tracked packages, as far as known. Cost: O(packages).
+    pub fn of(hub: &HubState, collection: &Collection, tracked: &Tracked, moment: Moment) -> Self {
         let of = |name: &Name| (name.clone(), hub.candidates(collection, name, moment));
-        Self::these(collection.packages.keys().map(of))
+        let watched = collection.packages.keys().filter(|name| tracked.has(name));
+        Self { tracked: tracked.clone(), ..Self::these(watched.map(of)) }
     }
 
-    /// These, by package.
+    /// These, by package; all packages are tracked.
     pub fn these(packages: impl IntoIterator<Item = (Name, Vec<Candidate>)>) -> Self {
-        Self(packages.into_iter().filter(|(_, candidates)| !candidates.is_empty()).collect())
+        let of = packages.into_iter().filter(|(_, candidates)| !candidates.is_empty()).collect();
+        Self { of, tracked: Tracked::default() }
     }
 
-    /// The source a package is resolved in.
+    /// None, of packages that are tracked.
+    pub fn none(tracked: &Tracked) -> Self {
+        Self { of: BTreeMap::new(), tracked: tracked.clone() }
+    }
+
+    /// The source a package is resolved in; `None`: it has none, or is not tracked and so not resolved.
     pub fn choose<'a>(&'a self, package: &str, listed: Option<&'a Nvr>) -> Option<Chosen<'a>> {
-        choose(self.0.get(package).map_or(&[], Vec::as_slice), listed)
+        if !self.tracked.has(package) {
+            return None;
+        }
+        choose(self.of.get(package).map_or(&[], Vec::as_slice), listed)
     }
 
-    /// The packages.
+    /// The packages that have some.
     pub fn packages(&self) -> impl Iterator<Item = &Name> {
-        self.0.keys()
+        self.of.keys()
+    }
+
+    /// The packages that are to be resolved.
+    pub fn tracked(&self) -> &Tracked {
+        &self.tracked
     }
 
     /// Drafts that would be resolved in, under the name they get by being promoted where the repository lists them so.
     pub fn drafts(&self) -> impl Iterator<Item = &Candidate> {
-        self.0.values().flatten().filter(|c| c.promoted.is_some())
+        self.of.values().flatten().filter(|c| c.promoted.is_some())
     }
 
     /// Every source that may have to be known.
     pub fn sources(&self) -> impl Iterator<Item = &Nvr> {
-        self.0.values().flatten().map(|c| &c.nvr)
+        self.of.values().flatten().map(|c| &c.nvr)
     }
 }
 
@@ -98,7 +116,7 @@ pub trait Eyes: Send {
     /// What can be seen of a repository besides that it is ready.
     fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoSeen;
 
-    /// Resolves every source package of a repository. Cost: seconds; may use all processors.
+    /// Resolves every tracked source package of a repository. Cost: seconds; may use all processors.
     ///
     /// # Errors
     /// [`NotSeen`] says in words what is missing or unreadable.

@@ -3,7 +3,7 @@
 //! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording, [`live`] a
 //! stream; [`outbox`] delivers what was decided; [`probe`] answers monitoring.
 //! [`replay`] folds a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain
-//! cannot, [`archive_eyes`] into an archive directory. [`broken`] tells what broke and recovered. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
+//! cannot, [`archive_eyes`] into an archive directory. [`tracking`] says for which packages. [`broken`] tells what broke and recovered. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
 //! what a builder did, [`command`] what goes out.
 
 pub(crate) mod ahead;
@@ -37,6 +37,7 @@ pub mod replay;
 pub mod resolving;
 pub mod serve;
 mod stage;
+pub mod tracking;
 pub mod trouble;
 pub mod verdicts;
 

@@ -196,7 +196,8 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// Resolves a repository whose content could not be had when it became ready, and decides.
+    /// Resolves a repository whose content could not be had when it became ready, and decides; again, where it was resolved for other packages
+    /// than those that are tracked now, or when requirements of some were not known.
     ///
     /// # Errors
     /// As [`Brain::message`].
@@ -225,13 +226,14 @@ impl<E: Eyes> Brain<E> {
                 && c.settings.build_tag == seen.tag
                 && !c.arches.values().any(|a| a.repo_id == Some(repo_id))
         };
-        if !self.state().collections.values().any(waits) {
-            return Ok(());
-        }
+        let waits = self.state().collections.values().any(waits);
         let subject = format!("{hub}/repo/{repo_id}");
         let told = log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
         let cause = told.iter().rev().find(|r| r.kind == "repo_ready").map(|r| r.seq).or(self.state().seq);
         let Some(cause) = cause else { return Ok(()) };
+        if !waits {
+            return self.tracked_content(log, hub, repo_id, cause).await;
+        }
         self.repo_ready(log, &seen, cause).await?;
         self.settle(log, cause).await
     }

@@ -3,11 +3,10 @@
 //! A repository is resolved with the sources the collection had when it was made ([`crate::fold::sources`]). Word of that may come later than
 //! the repository: then it is resolved again, with the same result as if it had come in time.
 
-use std::collections::BTreeSet;
-
 use super::brain::Brain;
 use super::error::EngineError;
 use super::eyes::{Eyes, OwnSources, Unit};
+use super::tracking::Needed;
 use super::verdicts::SourceResult;
 use crate::event::{BuildChanged, RepoReady, Source};
 use crate::fold::Touched;
@@ -18,18 +17,30 @@ use crate::model::{Hub, Name, Nvr, RepoId, Seq};
 
 impl<E: Eyes> Brain<E> {
     /// The sources a collection had when a repository was made.
-    pub(super) fn own_sources(&self, index: usize, repo: RepoId) -> OwnSources {
+    pub(super) fn own_sources(&mut self, index: usize, repo: RepoId) -> OwnSources {
+        let tracked = self.tracked(index);
         let c = &self.state.collections[index];
         let hub = self.state.hubs.get(&c.settings.hub);
-        hub.and_then(|hub| Some(OwnSources::of(hub, c, hub.made(repo)?))).unwrap_or_default()
+        let made = hub.and_then(|hub| Some((hub, hub.made(repo)?)));
+        made.map_or_else(|| OwnSources::none(&tracked), |(hub, made)| OwnSources::of(hub, c, &tracked, made))
     }
 
     /// Every source that may have to be known to resolve a repository of a build tag, made at a moment.
-    pub fn sources_of(&self, hub: &Hub, tag: &Name, made: Moment) -> BTreeSet<Nvr> {
-        let Some(h) = self.state.hubs.get(hub) else { return BTreeSet::new() };
-        let theirs = |c: &&crate::fold::Collection| (&c.settings.hub, &c.settings.build_tag) == (hub, tag);
-        let of_each = self.state.collections.values().filter(theirs).map(|c| OwnSources::of(h, c, made));
-        of_each.flat_map(|own| own.sources().cloned().collect::<Vec<_>>()).collect()
+    pub fn sources_of(&mut self, hub: &Hub, tag: &Name, made: Moment) -> Needed {
+        let mut needed = Needed::default();
+        for index in 0..self.state.collections.len() {
+            let settings = &self.state.collections[index].settings;
+            if (&settings.hub, &settings.build_tag) != (hub, tag) {
+                continue;
+            }
+            let tracked = self.tracked(index);
+            if let Some(h) = self.state.hubs.get(hub) {
+                let own = OwnSources::of(h, &self.state.collections[index], &tracked, made);
+                needed.own.extend(own.sources().cloned());
+            }
+            needed.tracked.push(tracked);
+        }
+        needed
     }
 
     /// Resolves again what was resolved with other sources than those that count, where one of the touched packages shows it.
@@ -63,12 +74,21 @@ impl<E: Eyes> Brain<E> {
         (arch, repo, attachment): (&Name, RepoId, &str),
     ) -> Result<bool, EngineError> {
         let mut open: Vec<(Name, Vec<Candidate>)> = Vec::new();
+        let index = touched[0].0;
+        let (tracked, digest) = (self.tracked(index), self.tracked_digest(index));
+        if self.state.collections[index].arches.get(arch).is_some_and(|a| a.tracked != digest) {
+            // It is about to be resolved for others, and then with the sources that count.
+            return Ok(false);
+        }
         for (c, p) in touched {
             let c = &self.state.collections[*c];
             let (Some((name, package)), Some(hub)) = (c.packages.get_index(*p), self.state.hubs.get(&c.settings.hub))
             else {
                 continue;
             };
+            if !tracked.has(name) {
+                continue;
+            }
             let Some(made) = hub.made(repo) else { return Ok(false) };
             let candidates = hub.candidates(c, name, made);
             let known = package.verdicts.iter().find(|v| v.arch == *arch);
@@ -92,8 +112,9 @@ impl<E: Eyes> Brain<E> {
         }))
     }
 
-    /// Resolves a repository again that the verdicts on an architecture are from. Where its content cannot be had any more they stay.
-    async fn resolve_again(
+    /// Resolves a repository again that the verdicts on an architecture are from, with the sources that count and the packages that are
+    /// tracked now. Where its content cannot be had any more they stay.
+    pub(super) async fn resolve_again(
         &mut self,
         log: &impl EventLog,
         index: usize,
@@ -115,8 +136,10 @@ impl<E: Eyes> Brain<E> {
         let options = *self.settings.resolve_options.of(&self.collection_name(index));
         match self.eyes.resolve(&Unit { hub, tag, repo, arch, group, own: &own, options }) {
             Ok(unit) if unit.group_problems.is_empty() => {
-                if Attachment::new(unit.to_bytes()).digest != attachment {
-                    tracing::debug!(repo = %repo, arch = %arch, "other sources count in it than was known: resolved again");
+                let tracked = self.tracked_digest(index);
+                let before = self.state.collections[index].arches.get(arch).and_then(|a| a.tracked.as_ref());
+                if before != tracked.as_ref() || Attachment::new(unit.to_bytes()).digest != attachment {
+                    tracing::debug!(repo = %repo, arch = %arch, "other sources count in it than was known, or other packages are tracked: resolved again");
                     self.verdicts(log, index, &seen, unit, cause).await?;
                     self.promotions(index, arch, &own, cause);
                 }

@@ -269,6 +269,7 @@ impl<E: Eyes> Brain<E> {
             }
             packages.push(news);
         }
+        let tracked = self.tracked_digest(index);
         let c = &self.state.collections[index];
         let has_verdict = |p: &Package| p.verdicts.iter().any(|v| v.arch == unit.arch);
         let known = |name: &Name| unit.sources.get(name).is_some_and(|s| !matches!(s.verdict, SourceVerdict::Unknown));
@@ -281,6 +282,7 @@ impl<E: Eyes> Brain<E> {
             repo_id: r.repo_id,
             arch: unit.arch.clone(),
             of_packages: unit.of_packages.clone(),
+            tracked,
             mode: unit.mode.clone(),
             solver: unit.solver.clone(),
             inputs: unit.inputs.clone(),

@@ -6,7 +6,7 @@
 //! When the database does not answer, the brain is ahead of the log: it is thrown away and made anew from the log, and everything that waits
 //! in the inbox is handed out again.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,13 +22,14 @@ use super::hub::truth::Truth;
 use super::observing::{Observed, Submission};
 use super::patience::Patience;
 use super::probe::Readiness;
+use super::tracking::Needed;
 use super::{clock, ingest, operator};
 use crate::bus::Context;
 use crate::decide::load::ArchLoads;
 use crate::fold::State;
 use crate::fold::sources::Moment;
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
-use crate::model::{Class, Classified, Hub, Name, Nvr, RebuildId, RepoId};
+use crate::model::{Class, Classified, Hub, Name, RebuildId, RepoId};
 use crate::telemetry::Metrics;
 
 /// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be late.
@@ -75,7 +76,7 @@ pub enum Input {
     Truth(Box<Truth>),
     /// A question: whether a decided rebuild still waits to become a task.
     IsWaiting(RebuildId),
-    /// A question: which sources the collections of a build tag had when a repository of it was made.
+    /// A question: which sources have to be known to resolve a repository of a build tag, made at a moment.
     Sources(Hub, Name, Moment),
 }
 
@@ -87,7 +88,7 @@ pub enum Heard {
     /// The answer to [`Input::IsWaiting`].
     Waiting(Waits),
     /// The answer to [`Input::Sources`].
-    Sources(BTreeSet<Nvr>),
+    Sources(Needed),
 }
 
 /// Whether a decided rebuild still waits to become a task.
@@ -144,14 +145,14 @@ impl ToBrain {
         }
     }
 
-    /// The sources that collections of a build tag had when a repository of it was made, as far as known.
+    /// The sources that have to be known to resolve a repository of a build tag, made at a moment.
     ///
     /// # Errors
     /// [`Ending`].
-    pub async fn sources(&self, hub: Hub, tag: Name, made: Moment) -> Result<BTreeSet<Nvr>, Ending> {
+    pub async fn sources(&self, hub: Hub, tag: Name, made: Moment) -> Result<Needed, Ending> {
         match self.say(Input::Sources(hub, tag, made)).await? {
             Heard::Sources(sources) => Ok(sources),
-            Heard::Observed(_) | Heard::Waiting(_) => Ok(BTreeSet::new()),
+            Heard::Observed(_) | Heard::Waiting(_) => Ok(Needed::default()),
         }
     }
 
@@ -253,7 +254,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         brain.begin();
         brain.tick(&log).await?;
         brain.flush(&log).await?;
-        self.tell(&brain);
+        self.tell(&mut brain);
         self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
         ready();
         // What operators said comes before what anybody asks.
@@ -284,7 +285,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
             ahead.look(brain.now());
             brain.pass_time(&log, clock::now()).await?;
             brain.flush(&log).await?;
-            self.tell(&brain);
+            self.tell(&mut brain);
             let counts = log.counts().await?;
             self.metrics.waiting(&counts);
             self.metrics.loop_went_round(HEART, clock::now());
@@ -406,9 +407,10 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
     }
 
     /// Tells those who work on hubs what we care about now, where that changed.
-    fn tell(&self, brain: &Brain<E>) {
+    fn tell(&self, brain: &mut Brain<E>) {
         for (hub, to) in &self.hubs {
-            let watch = Watch::of(brain.state(), hub);
+            let mut watch = Watch::of(brain.state(), hub);
+            brain.watch_tracked(hub, &mut watch);
             to.watch.send_if_modified(|old| {
                 let changed = *old != watch;
                 *old = watch;

@@ -102,6 +102,9 @@ pub struct RepoResolved {
     /// How the packages in it spell the architecture, where that is another name (`i686` in the repository of `i386`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_packages: Option<Name>,
+    /// Stands for the packages it was resolved for, where those are not all: the tracked ones; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracked: Option<String>,
     /// `two` or `joint`.
     pub mode: Name,
     /// Solver and version.

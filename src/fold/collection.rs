@@ -20,6 +20,9 @@ pub struct ArchResolution {
     pub repo_id: Option<RepoId>,
     /// Attachment with verdicts and closures.
     pub attachment: Option<String>,
+    /// Stands for the packages it was resolved for ([`super::Tracked::digest`]); absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracked: Option<String>,
     /// Whether the build group installs.
     pub group_ok: Option<bool>,
     /// The repository the group was looked at in.
@@ -148,6 +151,7 @@ impl Collection {
         self.arches.entry(arch.clone()).or_insert_with(|| ArchResolution {
             repo_id: None,
             attachment: None,
+            tracked: None,
             group_ok: None,
             group_repo: None,
             problems: Vec::new(),

@@ -5,7 +5,7 @@
 //! touches a file, or decides anything.
 //!
 //! One file per entity: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`]; [`resolution`] folds verdicts,
-//! [`evidence`] keeps what builds say about a package, [`sources`] says which source of it counts, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to what a
+//! [`evidence`] keeps what builds say about a package, [`sources`] says which source of it counts, [`tracked`] which packages are resolved, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to what a
 //! hub can be asked for.
 
 pub mod arch;
@@ -25,6 +25,7 @@ pub mod sources;
 pub mod state;
 pub mod tag;
 pub mod task;
+pub mod tracked;
 mod truth;
 
 pub use build::{Build, RecordedBuildroot};
@@ -36,6 +37,7 @@ pub use repo::Repo;
 pub use state::{AdoptedPolicy, Cancelled, HubState, OpenRebuild, Standing, State, Touched};
 pub use tag::{Tag, TagPackage, TaggedBuild};
 pub use task::{Step, Task};
+pub use tracked::Tracked;
 
 /// A hash map whose order is that of insertion (and removal), so that walking it is deterministic.
 pub type Map<K, V> = indexmap::IndexMap<K, V, rustc_hash::FxBuildHasher>;

@@ -35,6 +35,7 @@ impl State {
         let arch = collection.arch_mut(&e.arch);
         arch.repo_id = Some(e.repo_id);
         arch.attachment = Some(e.attachment.clone());
+        arch.tracked.clone_from(&e.tracked);
         arch.of_packages.clone_from(&e.of_packages);
         collection.resolved_at = Some(seq);
         // Another architecture of the same repository may be why it is stale, or a newer repository.

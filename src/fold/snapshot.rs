@@ -4,7 +4,7 @@ use super::State;
 use crate::model::{Class, Classified};
 
 /// Counts up whenever the shape of [`State`] changes; a snapshot of another version is not used.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// A snapshot that cannot be used.
 #[derive(Debug, thiserror::Error)]

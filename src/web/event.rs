@@ -235,6 +235,7 @@ mod tests {
             repo_id: RepoId(7),
             arch: "x86_64".into(),
             of_packages: None,
+            tracked: None,
             mode: "two".into(),
             solver: String::new(),
             inputs: String::new(),

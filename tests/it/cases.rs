@@ -6,7 +6,7 @@
 //! `model::nevra`.
 
 use koschei::decide::Policy;
-use koschei::event::{Event, PackageArchOverrideSet, PackageTracked, PriorityKind};
+use koschei::event::{Event, PackageArchOverrideSet, PriorityKind};
 use koschei::model::{BuildrootState, PackageState, RepoId};
 use rstest::rstest;
 use serde_json::json;
@@ -129,17 +129,30 @@ fn t13_first_and_next_repository() {
     w.sound();
 }
 
-/// T14. Deviation: packages are resolved with their repository, tracked or not, so a newly tracked one has its verdict at once.
+/// T14: a newly tracked package is resolved in the newest repository; its changes are measured from what was installed for its last build. Where the
+/// hub does not tell that, they count from now on, because the repository it was built in was not resolved for it.
 #[test]
 fn t14_newly_tracked() {
     let mut w =
         World::with(config_f(), &[("f99", koschei::event::CollectionSettings { track_all: false, ..settings("f99") })]);
-    w.real("f99", "foo-1-1");
-    w.repo(122, &[ok("foo-1-1", OLD)]);
-    w.repo(123, &[ok("foo-1-1", NEW)]);
+    for nvr in ["foo-1-1", "bar-1-1"] {
+        w.real("f99", nvr);
+    }
+    w.repo(122, &[ok("foo-1-1", OLD), ok("bar-1-1", OLD)]);
+    let installed: Vec<&str> = OLD.split_whitespace().map(|w| w.split('/').next().unwrap()).collect();
+    let installed: Vec<String> =
+        installed.iter().enumerate().map(|(n, w)| format!("{}{w}", if n == 0 { "+" } else { "" })).collect();
+    let task = w.task_of_build("foo-1-1");
+    w.buildroot(task, "foo-1-1", "x86_64", 122, &installed.join(" "), true);
+    w.repo(123, &[ok("foo-1-1", NEW), ok("bar-1-1", NEW)]);
     assert_eq!(w.is("foo"), PackageState::Untracked);
-    w.operator(PackageTracked { collection: "f99".into(), package: "foo".into(), by: None });
-    assert_eq!((w.is("foo"), w.dependency_points("foo")), (PackageState::Ok, 20_000));
+    assert!(w.package("foo").verdicts.is_empty());
+    w.track("foo", true);
+    w.track("bar", true);
+    w.pass(0);
+    assert_eq!((w.is("foo"), w.package("foo").resolved), (PackageState::Ok, Some(true)));
+    assert_eq!(w.dependency_points("foo"), 20_000);
+    assert_eq!((w.package("bar").resolved, w.dependency_points("bar")), (Some(true), 0));
     w.sound();
 }
 

@@ -342,18 +342,21 @@ fn t64_blocked_by_inheritance() {
 
 // ---- 3.17: untracking, skipping ----------------------------------------------------------------------------------------------
 
-/// Untracked packages keep their verdicts and go on being resolved, so that nothing is stale when they are tracked again.
-/// Deviation: Koschei leaves them unresolved in between.
+/// Untracked packages are not resolved; tracked again they are, in the repository in force. Deviation: Koschei keeps the verdict of old and uses it
+/// until the next repository.
 #[test]
 fn untracked_and_back() {
     let mut w = built_once();
     w.track("foo", false);
     w.repo(2, &[broken("foo-1-1", "nothing provides q")]);
     assert_eq!(w.is("foo"), PackageState::Untracked);
+    assert!(w.package("foo").verdicts.is_empty());
     w.task(4, "foo-1-1", "CLOSED", Some(1));
     w.track("foo", true);
+    // What is said next finds it resolved.
+    w.pass(0);
     assert_eq!(w.is("foo"), PackageState::Unresolved);
-    assert_eq!(w.states("foo"), ["->ok", "ok>untracked", "untracked>unresolved"]);
+    assert_eq!(w.states("foo"), ["->ok", "ok>untracked", "untracked>ok", "ok>unresolved"]);
     w.sound();
 }
 

@@ -195,7 +195,12 @@ impl Inside {
     /// Puts messages into the inbox, as the intake does.
     pub(crate) async fn deliver(&self, messages: &[BusMessage]) {
         let incoming: Vec<Incoming> = messages.iter().map(incoming).collect();
-        self.log.receive(&incoming).await.unwrap();
+        self.put(&incoming).await;
+    }
+
+    /// Puts something into the inbox.
+    pub(crate) async fn put(&self, incoming: &[Incoming]) {
+        self.log.receive(incoming).await.unwrap();
         if let Some(running) = &self.running {
             running.inbox.send_modify(|n| *n += 1);
         }

@@ -160,7 +160,10 @@ impl Eyes for FakeEyes {
             inputs: format!("{}/{}/{}", unit.tag, unit.repo, unit.arch),
             group_problems: group.iter().cloned().collect(),
             group: Vec::new(),
-            sources: if group.is_none() { sources.iter().map(result).collect() } else { BTreeMap::new() },
+            sources: match group {
+                None => sources.iter().filter(|s| unit.own.tracked().has(&s.nvr.name)).map(result).collect(),
+                Some(_) => BTreeMap::new(),
+            },
             packages: table,
         })
     }

@@ -370,6 +370,7 @@ async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
             repo_id: RepoId(7),
             arch: arch.into(),
             of_packages: Some("i686".into()),
+            tracked: None,
             mode: "two".into(),
             solver: BAD.to_owned(),
             inputs: String::new(),

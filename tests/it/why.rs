@@ -123,6 +123,7 @@ impl Scene {
                 let looked_at = || ArchResolution {
                     repo_id: None,
                     attachment: None,
+                    tracked: None,
                     group_ok: None,
                     group_repo: None,
                     problems: Vec::new(),

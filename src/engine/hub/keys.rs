@@ -40,6 +40,15 @@ pub enum Hint {
     Rejected(String),
 }
 
+/// Which packages of a build tag are to be resolved.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct TrackedOf {
+    /// Stands for those that are tracked.
+    pub now: String,
+    /// Stands for those verdicts were made for, where those are others; else empty.
+    pub resolved: String,
+}
+
 /// What we care about on one hub, as the state has it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watch {
@@ -69,6 +78,10 @@ pub struct Watch {
     pub repos: Vec<(Name, RepoId, i64)>,
     /// Build tags whose newest repository is not what the verdicts are from.
     pub unresolved: Vec<(Name, RepoId)>,
+    /// Build tags of which only some packages are resolved, and which these are ([`crate::engine::Brain::watch_tracked`]).
+    pub tracked: BTreeMap<Name, TrackedOf>,
+    /// The repositories verdicts of these tags are from: number and Koji event.
+    pub resolved: BTreeSet<(Name, RepoId, Option<i64>)>,
 }
 
 impl Watch {

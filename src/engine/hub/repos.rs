@@ -45,6 +45,15 @@ const CONFLICTS: [&str; 3] = ["CONFLICTNAME", "CONFLICTVERSION", "CONFLICTFLAGS"
 /// Source packages whose requirements are kept together on disk.
 const STORE_AT_ONCE: usize = 200;
 
+/// A repository to fetch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Fetch {
+    /// Which.
+    pub repo: RepoSeen,
+    /// It was resolved, and is not told of again: what is to be had are requirements of more packages.
+    pub resolved: bool,
+}
+
 /// Somebody who fetches what is new on one hub.
 pub struct Fetching {
     /// Instance.
@@ -57,8 +66,8 @@ pub struct Fetching {
     pub sources: SourceStore,
     /// The way to the brain.
     pub brain: ToBrain,
-    /// New repositories.
-    pub new: mpsc::UnboundedReceiver<RepoSeen>,
+    /// Repositories to fetch.
+    pub new: mpsc::UnboundedReceiver<Fetch>,
     /// Files fetched at a time.
     pub at_once: usize,
     /// Counters.
@@ -98,14 +107,15 @@ struct Waiting {
     repo: RepoSeen,
     attempts: u32,
     told: bool,
+    resolved: bool,
     due: Instant,
     backoff: Backoff,
 }
 
 impl Waiting {
-    fn new(repo: RepoSeen) -> Self {
+    fn new(Fetch { repo, resolved }: Fetch) -> Self {
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
-        Self { repo, attempts: 0, told: false, due: Instant::now(), backoff }
+        Self { repo, attempts: 0, told: resolved, resolved, due: Instant::now(), backoff }
     }
 }
 
@@ -136,6 +146,7 @@ impl Fetching {
             }
             let Some((tag, mut w)) = first.and_then(|(tag, _)| waiting.remove_entry(&tag)) else { continue };
             w.attempts += 1;
+            let resolved = w.resolved;
             let step = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
@@ -145,8 +156,11 @@ impl Fetching {
             self.mirror.drop_parsed();
             match step {
                 Ok(mirrored) => {
-                    if let Some(m) = mirrored {
-                        kept.insert(tag, m);
+                    match mirrored {
+                        // Another may have come since that was the newest.
+                        Some(m) if resolved => drop(kept.entry(tag).or_insert(m)),
+                        Some(m) => drop(kept.insert(tag, m)),
+                        None => {}
                     }
                 }
                 Err(Trouble::Ending(_)) => return,
@@ -188,10 +202,10 @@ impl Fetching {
             Err(e) => return Err(e.into()),
         };
         stage!("fetched", repo = repo.repo_id);
-        // What is resolved are the collections' own sources, which need not be in it.
+        // What is resolved are the collections' own sources, which need not be in it, of packages that are tracked.
         let made = Moment { event: repo.create_event, at: clock::now() };
-        let mut nvrs = builds(&mirrored)?;
-        nvrs.extend(self.brain.sources(self.hub.clone(), repo.tag.clone(), made).await?);
+        let needed = self.brain.sources(self.hub.clone(), repo.tag.clone(), made).await?;
+        let nvrs = needed.with_listed(builds(&mirrored)?);
         self.requirements(&mirrored, &nvrs).await?;
         let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
         for arch in &mirrored.arches {
@@ -248,7 +262,7 @@ impl Fetching {
         self.brain.hand(Input::Looked { look, tickets: Vec::new() }).await
     }
 
-    /// Gets the build requirements of all source packages of a repository that are not known yet: from the tag's source repository, else
+    /// Gets the build requirements of these source packages of a repository that are not known yet: from the tag's source repository, else
     /// from the source packages' headers, else from the hub. What nobody can tell stays unknown, and is asked for again with the next
     /// repository.
     async fn requirements(&self, repo: &MirroredRepo, nvrs: &BTreeSet<Nvr>) -> Result<(), Trouble> {
@@ -383,12 +397,12 @@ fn dependencies_in(header: &Value, lists: [&str; 3]) -> Option<Vec<(String, Stri
 }
 
 /// Keeps the newest repository of each tag.
-fn take(waiting: &mut BTreeMap<Name, Waiting>, repo: RepoSeen) {
+fn take(waiting: &mut BTreeMap<Name, Waiting>, new: Fetch) {
     let age = |r: &RepoSeen| (r.create_event, r.repo_id);
-    match waiting.get(&repo.tag) {
-        Some(w) if age(&w.repo) >= age(&repo) => {}
+    match waiting.get(&new.repo.tag) {
+        Some(w) if age(&w.repo) >= age(&new.repo) => {}
         _ => {
-            waiting.insert(repo.tag.clone(), Waiting::new(repo));
+            waiting.insert(new.repo.tag.clone(), Waiting::new(new));
         }
     }
 }

@@ -16,12 +16,14 @@ use super::keys::{Key, Watch};
 use super::looker::{Looked, Looker, Scope, call, decoded};
 use super::moves::{self, Moves, whole};
 use super::ours::{self, Listed, Ours};
+use super::repos::Fetch;
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use super::truth::{self, Wanted};
 use crate::decide::load::{ArchLoads, Host};
 use crate::engine::clock;
 use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
 use crate::engine::stage::stage;
+use crate::engine::tracking::AskedFor;
 use crate::engine::trouble::Trouble;
 use crate::koji::HubError;
 use crate::koji::records;
@@ -56,8 +58,8 @@ pub struct Watcher {
     pub hints: mpsc::UnboundedReceiver<(Key, Ticket)>,
     /// What we care about.
     pub watch: watch::Receiver<Watch>,
-    /// New repositories, to be mirrored before the brain hears of them.
-    pub repos: mpsc::UnboundedSender<RepoSeen>,
+    /// New repositories, to be mirrored before the brain hears of them, and those that more packages are to be resolved in.
+    pub repos: mpsc::UnboundedSender<Fetch>,
     /// Build tags that moved and have no repository that covers it.
     pub stale: watch::Sender<BTreeMap<Name, i64>>,
     /// Rung when the bus was away: compare what moved meanwhile.
@@ -92,6 +94,8 @@ struct Memory {
     again: BTreeSet<Key>,
     /// When repositories were last fetched that are known and not resolved.
     fetched_again: BTreeMap<RepoId, Instant>,
+    /// For which packages repositories were fetched.
+    asked_for: AskedFor,
     /// Tasks of our user that were listed.
     ours: Ours,
     /// Builds whose buildroots are to be read.
@@ -157,6 +161,7 @@ impl Watcher {
         self.metrics.loop_begins(&format!("watcher {}", self.hub), stale, clock::now());
         loop {
             let answers = self.looker.answers();
+            self.complete(&mut memory);
             let next = if begun { self.next(&mut memory, &due).await } else { Next::Everything };
             let step = async {
                 match next {
@@ -353,10 +358,13 @@ impl Watcher {
                 && newest.is_none_or(|n| n < (r.create_event.unwrap_or(0), r.repo_id))
         };
         // Without a receiver the service ends.
-        let fetch = |r: RepoSeen| drop(self.repos.send(r));
+        let fetch = |asked_for: &mut AskedFor, repo: RepoSeen| {
+            asked_for.fetching(&watch, &repo.tag, repo.repo_id);
+            drop(self.repos.send(Fetch { repo, resolved: false }));
+        };
         seen.retain_mut(|s| match s {
             Seen::Repo(r) if is_new(r) => {
-                fetch(r.clone());
+                fetch(&mut memory.asked_for, r.clone());
                 false
             }
             Seen::Repos { usable, later, .. } => {
@@ -365,7 +373,7 @@ impl Watcher {
                 if let Some(newest) = newest.filter(|r| is_new(r)) {
                     // The older ones, too: told before it, they would pass for the newest and be looked for in vain.
                     later.extend(usable.iter().filter(|r| r.state == RepoState::Ready).map(|r| r.repo_id));
-                    fetch(newest.clone());
+                    fetch(&mut memory.asked_for, newest.clone());
                 }
                 true
             }
@@ -381,7 +389,7 @@ impl Watcher {
             {
                 let event = watch.repos.iter().find(|(_, r, _)| r == id).map(|(_, _, event)| *event);
                 memory.fetched_again.insert(*id, now);
-                fetch(RepoSeen {
+                let repo = RepoSeen {
                     repo_id: *id,
                     tag: tag.clone(),
                     tag_id: None,
@@ -389,8 +397,19 @@ impl Watcher {
                     since: None,
                     create_event: event,
                     arches: None,
-                });
+                };
+                fetch(&mut memory.asked_for, repo);
             }
+        }
+    }
+
+    /// Has requirements of packages fetched that are tracked since a repository was resolved.
+    fn complete(&self, memory: &mut Memory) {
+        for (tag, repo_id, create_event) in memory.asked_for.open(&self.watch.borrow()) {
+            let (tag_id, since, arches) = (None, None, None);
+            let repo = RepoSeen { repo_id, tag, tag_id, state: RepoState::Ready, since, create_event, arches };
+            // Without a receiver the service ends.
+            drop(self.repos.send(Fetch { repo, resolved: true }));
         }
     }
 

@@ -1,0 +1,119 @@
+//! Which packages of a collection are tracked, and so resolved.
+//!
+//! A collection tracks all packages or none, and single ones are the other way round. What a repository is resolved for is this set: of a
+//! package nobody asked to watch neither the requirements are read nor a verdict is made. It follows from the settings of the collection
+//! and operators' words alone, so from the log at the moment of resolving; which set that was stands in `repo_resolved` as a digest.
+
+use std::collections::BTreeSet;
+
+use super::Collection;
+use crate::model::Name;
+
+/// The tracked packages of a collection.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Tracked {
+    /// Whether packages are that are not named.
+    others: bool,
+    /// Those for which it is the other way round.
+    named: BTreeSet<Name>,
+}
+
+impl Default for Tracked {
+    /// All of them.
+    fn default() -> Self {
+        Self { others: true, named: BTreeSet::new() }
+    }
+}
+
+impl Tracked {
+    /// Those of a collection. Cost: O(packages).
+    pub fn of(collection: &Collection) -> Self {
+        let others = collection.settings.track_all;
+        let differing = collection.packages.iter().filter(|(_, p)| p.is_tracked(others) != others);
+        Self { others, named: differing.map(|(name, _)| name.clone()).collect() }
+    }
+
+    /// Whether a package is, known or not.
+    pub fn has(&self, package: &str) -> bool {
+        self.others != self.named.contains(package)
+    }
+
+    /// Whether all packages are, those that are not known yet included.
+    pub fn is_all(&self) -> bool {
+        self.others && self.named.is_empty()
+    }
+
+    /// Stands for exactly this set; `None`: all packages. In hex.
+    pub fn digest(&self) -> Option<String> {
+        if self.is_all() {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(if self.others { b"all but\n" } else { b"only\n" });
+        for name in &self.named {
+            hasher.update(name.as_bytes());
+            hasher.update(b"\n");
+        }
+        Some(hasher.finalize().to_hex().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::CollectionSettings;
+    use crate::fold::Package;
+    use crate::model::Hub;
+
+    /// A collection with these packages and what was said of each.
+    fn collection(track_all: bool, packages: &[(&str, Option<bool>)]) -> Collection {
+        let settings = CollectionSettings {
+            display_name: "f99".to_owned(),
+            hub: Hub::new("primary"),
+            target: "f99".into(),
+            build_tag: "f99-build".into(),
+            dest_tag: "f99".into(),
+            build_group: "build".into(),
+            coefficient: 1000,
+            arches: Vec::new(),
+            track_all,
+            max_builds: None,
+            found: false,
+            builds_on: None,
+        };
+        let mut c = Collection::new(settings);
+        for (name, tracked) in packages {
+            c.packages.insert((*name).into(), Package { tracked: *tracked, ..Package::default() });
+        }
+        c
+    }
+
+    #[test]
+    fn words_come_before_what_the_collection_has() {
+        let said = [("kept", None), ("asked", Some(true)), ("refused", Some(false))];
+        let all = Tracked::of(&collection(true, &said));
+        assert_eq!(["kept", "asked", "refused", "new"].map(|p| all.has(p)), [true, true, false, true]);
+        let some = Tracked::of(&collection(false, &said));
+        assert_eq!(["kept", "asked", "refused", "new"].map(|p| some.has(p)), [false, true, false, false]);
+        assert!(!all.is_all() && !some.is_all());
+    }
+
+    #[test]
+    fn a_digest_stands_for_the_set_and_nothing_else() {
+        let digest = |track_all, said: &[(&str, Option<bool>)]| Tracked::of(&collection(track_all, said)).digest();
+        assert_eq!(digest(true, &[("a", None), ("b", Some(true))]), None, "all are");
+        assert_eq!(Tracked::default().digest(), None);
+        let some = digest(false, &[("a", Some(true)), ("b", Some(true)), ("c", None)]);
+        assert_eq!(some, digest(false, &[("b", Some(true)), ("d", Some(false)), ("a", Some(true))]));
+        let others = [
+            digest(false, &[]),
+            digest(false, &[("a", Some(true))]),
+            digest(false, &[("ab", Some(true))]),
+            digest(true, &[("a", Some(false)), ("b", Some(false))]),
+            digest(true, &[("a", Some(false))]),
+            some,
+        ];
+        let distinct: BTreeSet<_> = others.iter().flatten().collect();
+        assert_eq!(distinct.len(), others.len(), "{others:?}");
+    }
+}
