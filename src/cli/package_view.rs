@@ -296,6 +296,9 @@ fn remarks(state: &State, c: &Collection, (name, p): (&Name, &Package)) -> Vec<S
         let by = if tag == build { String::new() } else { format!(" by the package list of {tag}") };
         remarks.push(format!("blocked in the build tag {build}{by}: what is built of it gets into no buildroot"));
     }
+    if !p.is_tracked(c.settings.track_all) && p.verdicts.is_empty() {
+        remarks.push("it is not tracked, and therefore not resolved".to_owned());
+    }
     if p.is_from_repository_only() {
         remarks.push(unseen(hub, c));
     }
