@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::open::existing;
+use super::open::{existing, state_as_of};
 use super::render::{Table, clock, colours, points};
 use super::{DbArgs, Done};
 use crate::bus::CommandSink;
 use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::outbox;
+use crate::engine::pauses::Pauses;
 use crate::event::PriorityParts;
 use crate::log::EventLog;
 use crate::telemetry::Metrics;
@@ -52,8 +53,14 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
         }
     } else {
         let mut sink = CommandSink::open(&args.to).map_err(crate::engine::EngineError::from)?;
-        let n = outbox::deliver(&log, &mut sink, &Metrics::new()).await?;
+        let (state, _) = state_as_of(&log, None).await?;
+        let pauses = Pauses::said(&log, &state).await?;
+        let n = outbox::deliver(&log, &pauses, &mut sink, &Metrics::new()).await?;
         eprintln!("{n} commands delivered");
+        match log.counts().await?.outbox_pending {
+            0 => {}
+            held => eprintln!("{held} stay in the outbox, because their submissions are paused: koschei admin resume"),
+        }
     }
     log.close().await;
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ use crate::bus::{CommandSink, Recording};
 use crate::config::Config;
 use crate::engine::archive_eyes::ArchiveEyes;
 use crate::engine::ingest::{self, Ingested};
+use crate::engine::pauses::Pauses;
 use crate::engine::{Blind, Brain, Eyes, outbox, replay};
 use crate::event::Source;
 use crate::koji::Archive;
@@ -158,7 +159,10 @@ async fn feed<E: Eyes>(
     bar.finish_and_clear();
     // What was decided leaves even when the recording broke off later.
     let delivered = match sink {
-        Some(sink) => outbox::deliver(log, sink, metrics).await?,
+        Some(sink) => {
+            let pauses = Pauses::said(log, brain.state()).await?;
+            outbox::deliver(log, &pauses, sink, metrics).await?
+        }
         None => 0,
     };
     let messages = fed?;

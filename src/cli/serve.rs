@@ -293,6 +293,7 @@ impl Work<'_> {
         let (hints, hinted) = mpsc::unbounded_channel();
         let (repos, new_repos) = mpsc::unbounded_channel();
         let (watching, watched) = watch::channel(crate::engine::hub::keys::Watch::default());
+        let (holding, held) = watch::channel(crate::engine::pauses::Held::default());
         let (stale, stale_seen) = watch::channel(std::collections::BTreeMap::new());
         let config = &hub.config;
         tasks.spawn(
@@ -342,6 +343,7 @@ impl Work<'_> {
                     log_id: self.log_id.to_owned(),
                     outbox,
                     stale: stale_seen,
+                    held,
                     request_after: (after > 0).then(|| Duration::from_secs(after)),
                     bind: config.bind_repo,
                     metrics: self.metrics.clone(),
@@ -352,6 +354,6 @@ impl Work<'_> {
         } else {
             eprintln!("koschei: hub `{}` is only looked at: no `auth` is configured", hub.name);
         }
-        Ok(ToHub { hints, watch: watching })
+        Ok(ToHub { hints, watch: watching, held: holding })
     }
 }

@@ -16,6 +16,7 @@ use super::ingest::{self, Ingested, UNREADABLE};
 use super::observing::Heard;
 use super::operator::HEAR_EVERY;
 use super::patience::Patience;
+use super::pauses::Pauses;
 use super::probe::Readiness;
 use super::serve::{HEART, LOOP_STALE};
 use super::{clock, intake, outbox};
@@ -179,8 +180,8 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             if let Some(sink) = &mut self.sink
                 && others.sink.is_due()
             {
-                match outbox::deliver(log, sink, &self.metrics).await {
-                    Ok(_) => others.sink.answered(),
+                match deliver(&mut brain, log, sink, done, &self.metrics).await {
+                    Ok(()) => others.sink.answered(),
                     // Once it took commands, it is waited for, whatever it says now.
                     Err(EngineError::Sink(e)) if e.class() != Class::Broken => others.sink.failed(&e),
                     Err(e) => return Err(e),
@@ -215,6 +216,28 @@ async fn hearing<E: Eyes, T>(
                 Err(e) => return (something.await, Err(e)),
             },
         }
+    }
+}
+
+/// Delivers what waits and is not paused. Right before each hand-over it is heard what operators say: once a pause is in the log nothing more
+/// goes out.
+async fn deliver<E: Eyes>(
+    brain: &mut Brain<E>,
+    log: &impl EventLog,
+    sink: &mut CommandSink,
+    done: &mut Ingested,
+    metrics: &Metrics,
+) -> Result<(), EngineError> {
+    loop {
+        done.heard(brain.hear(log).await?);
+        let commands = outbox::ready(log, &Pauses::of(brain.state()), sink).await?;
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let (handed, heard) = hearing(brain, log, done, outbox::hand_over(log, sink, commands, metrics)).await;
+        // A brain that is ahead of the log must not go on, whoever else does not answer.
+        heard?;
+        handed?;
     }
 }
 

@@ -29,6 +29,7 @@ pub mod outbox;
 mod overrides;
 mod own_sources;
 pub mod patience;
+pub mod pauses;
 pub mod per_collection;
 mod policies;
 pub mod probe;

@@ -1,32 +1,75 @@
 //! Delivering decided commands: read from the outbox, hand to the sink, note as sent.
 //!
-//! A crash between handing over and noting leads to a second hand-over with the same id, which the sink recognises.
+//! A crash between handing over and noting leads to a second hand-over with the same id, which the sink recognises. What is paused stays.
 
 use super::error::EngineError;
+use super::pauses::Pauses;
 use crate::bus::{CommandSink, OutgoingCommand};
-use crate::log::EventLog;
+use crate::log::{EventLog, OutboxCommand, PAGE_MAX};
 use crate::telemetry::Metrics;
 
-/// Commands handed over at once.
-const BATCH: usize = 500;
+/// Commands handed over at once, where that is one write.
+const BATCH: usize = 100;
 
-/// Delivers everything that waits; returns how many commands were noted as sent.
+/// Commands that may leave now, oldest first: as many as one hand-over takes.
+///
+/// # Errors
+/// Those of reading the log.
+pub async fn ready(
+    log: &impl EventLog,
+    pauses: &Pauses,
+    sink: &CommandSink,
+) -> Result<Vec<OutboxCommand>, EngineError> {
+    // A stream takes one after the other: a pause is to come between any two.
+    let most = if matches!(sink, CommandSink::Stream(_)) { 1 } else { BATCH };
+    for limit in [BATCH, PAGE_MAX] {
+        let waiting = log.pending_commands(limit).await?;
+        let whole = waiting.len() < limit;
+        let mut free: Vec<OutboxCommand> = waiting.into_iter().filter(|c| !pauses.hold_command(c)).collect();
+        if whole || !free.is_empty() {
+            free.truncate(most);
+            return Ok(free);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Hands commands over and notes them as sent.
 ///
 /// # Errors
 /// Unavailable when the sink does not take them; they stay in the outbox.
-pub async fn deliver(log: &impl EventLog, sink: &mut CommandSink, metrics: &Metrics) -> Result<usize, EngineError> {
+pub async fn hand_over(
+    log: &impl EventLog,
+    sink: &mut CommandSink,
+    commands: Vec<OutboxCommand>,
+    metrics: &Metrics,
+) -> Result<(), EngineError> {
+    let out: Vec<OutgoingCommand> =
+        commands.iter().map(|c| OutgoingCommand { id: c.id.clone(), json: c.payload.clone() }).collect();
+    sink.send(&out).await?;
+    let ids: Vec<String> = commands.into_iter().map(|c| c.id).collect();
+    log.mark_sent(&ids).await?;
+    metrics.sent(ids.len());
+    Ok(())
+}
+
+/// Delivers everything that waits and is not paused; returns how many commands were noted as sent.
+///
+/// # Errors
+/// As [`hand_over`].
+pub async fn deliver(
+    log: &impl EventLog,
+    pauses: &Pauses,
+    sink: &mut CommandSink,
+    metrics: &Metrics,
+) -> Result<usize, EngineError> {
     let mut total = 0;
     loop {
-        let waiting = log.pending_commands(BATCH).await?;
-        if waiting.is_empty() {
+        let commands = ready(log, pauses, sink).await?;
+        if commands.is_empty() {
             return Ok(total);
         }
-        let out: Vec<OutgoingCommand> =
-            waiting.iter().map(|c| OutgoingCommand { id: c.id.clone(), json: c.payload.clone() }).collect();
-        sink.send(&out).await?;
-        let ids: Vec<String> = waiting.into_iter().map(|c| c.id).collect();
-        log.mark_sent(&ids).await?;
-        metrics.sent(ids.len());
-        total += ids.len();
+        total += commands.len();
+        hand_over(log, sink, commands, metrics).await?;
     }
 }

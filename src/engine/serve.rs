@@ -21,13 +21,14 @@ use super::hub::seen::Observation;
 use super::hub::truth::Truth;
 use super::observing::{Observed, Submission};
 use super::patience::Patience;
+use super::pauses::Held;
 use super::probe::Readiness;
 use super::tracking::Needed;
 use super::{clock, ingest, operator};
 use crate::bus::Context;
 use crate::decide::load::ArchLoads;
-use crate::fold::State;
 use crate::fold::sources::Moment;
+use crate::fold::{Standing, State};
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
 use crate::model::{Class, Classified, Hub, Name, RebuildId, RepoId};
 use crate::telemetry::Metrics;
@@ -96,7 +97,9 @@ pub enum Heard {
 pub enum Waits {
     /// Somebody closed it, or a task of it is in the log.
     No,
-    /// It does.
+    /// It does, and may not be submitted for the time being.
+    Paused,
+    /// It does, and may be submitted.
     Yes {
         /// It may be bound to a repository, as it was decided: the hub has not refused that since.
         bound: bool,
@@ -170,6 +173,8 @@ pub struct ToHub {
     pub hints: mpsc::UnboundedSender<(Key, Ticket)>,
     /// What we care about there.
     pub watch: watch::Sender<Watch>,
+    /// What must not be submitted or asked for there.
+    pub held: watch::Sender<Held>,
 }
 
 /// What those who submit wait for: something may be in the outbox.
@@ -359,7 +364,9 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
     /// Hands out what waits in the inbox: operators' words to the brain, hints to those who look.
     async fn inbox(&self, brain: &mut Brain<E>, log: &AnyLog, life: &mut Life) -> Result<(), EngineError> {
         // Also while so much waits to be looked at that nothing more is handed out, as when a hub is away.
-        brain.hear(log).await?;
+        if brain.hear(log).await?.words > 0 {
+            self.tell(brain);
+        }
         while life.outstanding < OUTSTANDING_MAX {
             let pending = log.pending(life.after, PAGE).await?;
             let Some(last) = pending.last() else { return Ok(()) };
@@ -416,13 +423,24 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
                 *old = watch;
                 changed
             });
+            let held = Held::of(brain.state(), hub);
+            to.held.send_if_modified(|old| {
+                let changed = *old != held;
+                *old = held;
+                changed
+            });
         }
     }
 }
 
 fn waits(state: &State, rebuild: RebuildId) -> Waits {
-    let Some(open) = state.rebuilds.get(&rebuild).filter(|r| r.task.is_none()) else { return Waits::No };
-    let hub = state.collections.get(&open.collection).map(|c| c.settings.building_hub());
+    match state.standing(rebuild) {
+        Standing::Closed | Standing::Submitted(..) => return Waits::No,
+        Standing::Paused => return Waits::Paused,
+        Standing::Open => {}
+    }
+    let hub = state.rebuilds.get(&rebuild).and_then(|open| state.collections.get(&open.collection));
+    let hub = hub.map(|c| c.settings.building_hub());
     let unbound = hub.and_then(|hub| state.hubs.get(hub)).and_then(|h| h.unbound.as_ref());
     Waits::Yes { bound: unbound.is_none_or(|r| r.trial == Some(rebuild)) }
 }

@@ -82,7 +82,22 @@ impl Session {
     /// # Errors
     /// [`HubError`]. When [`HubError::may_have_happened`] says so, look before repeating a call that makes something.
     pub async fn call(&mut self, method: &str, args: Vec<Value>, kwargs: &[(&str, Value)]) -> Result<Value, HubError> {
-        self.run(&call(method, args, kwargs)).await
+        self.run(&call(method, args, kwargs), &|| true).await
+    }
+
+    /// The same, as long as `go` says so: it is asked right before every attempt.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); [`HubError::Withheld`] when `go` said no, [`HubError::Uncertain`] with it when an attempt may have been executed
+    /// before.
+    pub async fn call_while(
+        &mut self,
+        go: &(dyn Fn() -> bool + Sync),
+        method: &str,
+        args: Vec<Value>,
+        kwargs: &[(&str, Value)],
+    ) -> Result<Value, HubError> {
+        self.run(&call(method, args, kwargs), go).await
     }
 
     /// Asks a question, or has something done.
@@ -90,7 +105,7 @@ impl Session {
     /// # Errors
     /// As [`call`](Self::call), and [`HubError::Shape`] when the answer cannot be read.
     pub async fn ask<T>(&mut self, query: Query<T>) -> Result<T, HubError> {
-        let answer = self.run(&query.call).await?;
+        let answer = self.run(&query.call, &|| true).await?;
         self.hub.read(&query, &answer)
     }
 
@@ -101,7 +116,7 @@ impl Session {
         Ok(())
     }
 
-    async fn run(&mut self, call: &Call) -> Result<Value, HubError> {
+    async fn run(&mut self, call: &Call, go: &(dyn Fn() -> bool + Sync)) -> Result<Value, HubError> {
         let hub = self.hub.clone();
         if hub.settings().auth == Auth::Anonymous {
             return Err(SettingsError::NoLogin { server: hub.settings().server.clone() }.into());
@@ -121,6 +136,9 @@ impl Session {
                 self.ensure(&mut attempts).await.map_err(|error| failed(lost, error))?;
             }
             let Some(login) = self.login.as_mut() else { continue };
+            if !go() {
+                return Err(failed(lost, HubError::Withheld { at: at.clone() }));
+            }
             // Taken before it is sent: if this future is dropped, the number is never used for another call.
             let number = *number.get_or_insert_with(|| login.next_number());
             let limit = attempts.limit(hub.settings().request_timeout);

@@ -69,6 +69,7 @@ mod native;
 mod nats_server;
 mod operators;
 mod own_sources;
+mod pause;
 mod problem_texts;
 mod prometheus;
 mod prometheus_server;

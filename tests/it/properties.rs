@@ -6,6 +6,7 @@ use std::path::Path;
 
 use koschei::bus::{CommandSink, OutgoingCommand};
 use koschei::engine::archive_eyes::ArchiveEyes;
+use koschei::engine::pauses::Pauses;
 use koschei::engine::{Blind, Eyes, outbox, replay};
 use koschei::event::{Event, Source};
 use koschei::fold::{State, snapshot};
@@ -340,7 +341,9 @@ async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl F
     let calm = feed::sqlite(dir.path(), "calm.db").await;
     let want = ingested(&calm, eyes(), lines, 500).await;
     let calm_file = dir.path().join("calm.jsonl");
-    outbox::deliver(&calm, &mut CommandSink::open(&calm_file).unwrap(), &Metrics::new()).await.unwrap();
+    outbox::deliver(&calm, &Pauses::default(), &mut CommandSink::open(&calm_file).unwrap(), &Metrics::new())
+        .await
+        .unwrap();
 
     let (log, file) = (feed::sqlite(dir.path(), "log.db").await, dir.path().join("commands.jsonl"));
     let mut read = 0;
@@ -369,12 +372,14 @@ async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl F
             // Broke off before any left.
             2 => {}
             _ => {
-                outbox::deliver(&log, &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
+                outbox::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new())
+                    .await
+                    .unwrap();
             }
         }
     }
     let got = ingested(&log, eyes(), lines, 500).await;
-    outbox::deliver(&log, &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
+    outbox::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
     assert_eq!(got, want, "{what}: broken off and gone on with");
     let (ids, (repeated, requests)) = (commands(&file), repeated(&log).await);
     assert_unique(&format!("{what}: left twice"), &ids);

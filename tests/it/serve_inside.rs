@@ -13,6 +13,7 @@ use koschei::engine::hub::keys::Watch;
 use koschei::engine::hub::looker::Looker;
 use koschei::engine::hub::repos::Fetching;
 use koschei::engine::hub::watcher::{Rhythm, Watcher};
+use koschei::engine::pauses::Held;
 use koschei::engine::serve::{Service, ToBrain, ToHub};
 use koschei::engine::{EngineError, clock};
 use koschei::event::Source;
@@ -146,7 +147,10 @@ impl Inside {
             log: self.log.clone(),
             settings,
             eyes,
-            hubs: HashMap::from([(primary(), ToHub { hints, watch: watching })]),
+            hubs: HashMap::from([(
+                primary(),
+                ToHub { hints, watch: watching, held: watch::channel(Held::default()).0 },
+            )]),
             inputs,
             inbox: inbox_rung,
             outbox,

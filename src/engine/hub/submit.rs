@@ -17,6 +17,7 @@ use super::looker::decoded;
 use crate::config::BindRepo;
 use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::observing::Submission;
+use crate::engine::pauses::Held;
 use crate::engine::serve::{Ending, Input, ToBrain, Waits};
 use crate::engine::stage::stage;
 use crate::engine::{EngineError, clock};
@@ -58,6 +59,8 @@ pub struct Submitter {
     pub outbox: watch::Receiver<u64>,
     /// Build tags that moved and have no repository that covers it: since which event.
     pub stale: watch::Receiver<BTreeMap<Name, i64>>,
+    /// What must not go out.
+    pub held: watch::Receiver<Held>,
     /// Ask for a repository after a tag was stale so long; `None`: never.
     pub request_after: Option<Duration>,
     /// Whether builds are bound to repositories.
@@ -74,6 +77,8 @@ enum Stopped {
     Log(EngineError),
     /// Our user has more tasks since the oldest waiting decision than are searched.
     TooMany,
+    /// Submissions were paused while the hub was called for one: it was not tried again, and may have been executed.
+    Paused,
     Ending,
 }
 
@@ -127,6 +132,10 @@ impl Submitter {
                     }
                 }
                 Err(Stopped::Ending) => return,
+                Err(Stopped::Paused) => {
+                    memory.unsure = true;
+                    tracing::info!(hub = %self.hub, "submissions were paused while a rebuild was on its way; whether the hub has it is looked up");
+                }
                 Err(other) => {
                     let (class, text, remedy) = match &other {
                         Stopped::Hub(e) => (e.class(), crate::engine::error::with_causes(e), e.remedy()),
@@ -139,7 +148,7 @@ impl Submitter {
                             ),
                             "cancel rebuilds that wait (`koschei admin cancel`), or have others use another user",
                         ),
-                        Stopped::Ending => return,
+                        Stopped::Paused | Stopped::Ending => continue,
                     };
                     memory.unsure = true;
                     if class == Class::Unavailable {
@@ -181,6 +190,8 @@ impl Submitter {
                         self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
                         continue;
                     }
+                    // It stays in the outbox.
+                    Waits::Paused => continue,
                     Waits::Yes { bound } => {
                         // Until the answer is in the log nobody knows; a crash or an error here means searching.
                         memory.unsure = true;
@@ -310,7 +321,10 @@ impl Submitter {
         let args =
             vec![Value::Text(command.source.clone()), Value::Text(command.target.to_string()), Value::Struct(opts)];
         let kwargs = [("priority", Value::Int(command.task_priority))];
-        match self.session.call("build", args, &kwargs).await {
+        // Asked again before every attempt: a hub that does not answer is tried for minutes.
+        let held = self.held.clone();
+        let go = || !held.borrow().submissions.hold(&command.collection);
+        match self.session.call_while(&go, "build", args, &kwargs).await {
             Ok(answer) => {
                 let task: TaskId = decoded("build", Ok(answer))?;
                 Ok(self.is_task(command, task))
@@ -319,6 +333,7 @@ impl Submitter {
             Err(e) if is_refusal(&e) => {
                 Ok(Submission::Refused { rebuild: rebuild_of(command), reason: bounded(&e.to_string()) })
             }
+            Err(_) if !go() => Err(Stopped::Paused),
             Err(e) => Err(e.into()),
         }
     }
@@ -354,7 +369,8 @@ impl Submitter {
             })
             .map(|(tag, _)| tag.clone())
             .collect();
-        for tag in due {
+        let held = self.held.borrow().tags.clone();
+        for tag in due.into_iter().filter(|tag| !held.contains(tag)) {
             if memory.requested.len() >= REQUESTS_MAX {
                 return Ok(());
             }

@@ -258,6 +258,12 @@ pub enum HubError {
         #[source]
         source: Box<HubError>,
     },
+    /// Whoever calls did not want it any more. Unavailable; it was not sent.
+    #[error("{at}: it was not sent, because it is not wanted any more")]
+    Withheld {
+        /// Which call.
+        at: At,
+    },
     /// Any other fault. Class by its kind.
     #[error("{at}: {fault}")]
     Fault {
@@ -388,6 +394,7 @@ impl Classified for HubError {
             | Self::NotAHub { .. }
             | Self::CutOff { .. }
             | Self::Offline { .. }
+            | Self::Withheld { .. }
             | Self::ResultLost { .. } => Class::Unavailable,
             Self::Status { status, .. } if is_passing(*status) || *status >= 500 => Class::Unavailable,
             Self::Kerberos { unreachable: true, .. } => Class::Unavailable,
