@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -69,6 +70,9 @@ struct Arrived {
     acker: Acker,
 }
 
+/// How often it is looked whether others take from our queue.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(60);
+
 /// How it stands with the connection.
 #[derive(Clone)]
 struct Status {
@@ -87,12 +91,20 @@ enum State {
     Refused(AmqpError),
 }
 
+/// When it was looked last whether others take from our queue, and on which connection that was said.
+#[derive(Default)]
+struct Looked {
+    at: Option<Instant>,
+    told: Option<u64>,
+}
+
 /// A queue of messages.
 pub struct AmqpSource {
     url: String,
     timeout: Duration,
     prefetch: u16,
     arrived: Mutex<mpsc::Receiver<Arrived>>,
+    looked: std::sync::Mutex<Looked>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
@@ -130,7 +142,15 @@ impl AmqpSource {
         let (status, watched) = watch::channel(Status { connections: 1, state });
         let (url, timeout, prefetch) = (plan.shown.clone(), settings.timeout, settings.prefetch);
         let task = tokio::spawn(Keeper { settings, plan, sender, status, taken: 0 }.keep(session));
-        Ok(Self { url, timeout, prefetch, arrived: Mutex::new(arrived), status: watched, task })
+        Ok(Self {
+            url,
+            timeout,
+            prefetch,
+            arrived: Mutex::new(arrived),
+            looked: std::sync::Mutex::default(),
+            status: watched,
+            task,
+        })
     }
 
     /// The next messages in the order they came, at most `max`, [`MAX_BATCH`] and what prefetch leaves. Waits up to `wait` for the first
@@ -166,7 +186,10 @@ impl AmqpSource {
                     return Err(self.unavailable("fetch messages", "the task that does so has ended"));
                 },
                 () = tokio::time::sleep_until(deadline) => return match state {
-                    State::Connected(..) => Ok(Vec::new()),
+                    State::Connected(channel, queue) => {
+                        self.look_for_others(&channel, &queue).await;
+                        Ok(Vec::new())
+                    }
                     State::Away(error) | State::Refused(error) => Err(error),
                 },
             }
@@ -201,6 +224,28 @@ impl AmqpSource {
             Ok(Ok(_)) => Err(self.unavailable(DOING, "the connection on which they came was lost")),
             Ok(Err(error)) => Err(error),
             Err(elapsed) => Err(self.unavailable(DOING, elapsed)),
+        }
+    }
+
+    /// Whoever else takes from the queue gets some of our messages, and nobody would notice: so it is said, once a connection.
+    async fn look_for_others(&self, channel: &Channel, queue: &ShortString) {
+        let connection = self.connections();
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = looked.at.is_none_or(|at| at.elapsed() >= LOOK_FOR_OTHERS);
+            if !due || looked.told == Some(connection) {
+                return;
+            }
+            looked.at = Some(Instant::now());
+        }
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = timeout(self.timeout, channel.queue_declare(queue.clone(), options, FieldTable::default())).await;
+        // What is wrong with the queue otherwise ends our consumer, which is noticed.
+        let Ok(Ok(found)) = asked else { return };
+        let others = found.consumer_count().saturating_sub(1);
+        if others > 0 {
+            self.looked.lock().unwrap_or_else(PoisonError::into_inner).told = Some(connection);
+            tracing::error!(queue = %queue, others, "somebody else takes messages from our queue, and each message goes to one of us only; give every log a queue of its own");
         }
     }
 

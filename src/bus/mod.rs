@@ -20,7 +20,7 @@ pub mod times;
 
 pub use amqp::{AmqpAck, AmqpError, AmqpSettings, AmqpSource};
 pub use fedora_messaging::{FedoraMessaging, FedoraMessagingError};
-pub use jetstream::{AckHandle, Connection, JetStreamError, JetStreamSource, Server, SourceSettings};
+pub use jetstream::{AckHandle, Connection, JetStreamError, JetStreamSource, Login, Server, SourceSettings};
 pub use koji_message::{CLOCK_TOLERANCE_SECS, Context, Incoming, Interpretation, interpret};
 pub use message::{Entry, Message, Said, Unreadable};
 pub use recording::{Progress, Recording, RecordingError};

@@ -128,6 +128,7 @@ impl CommandSink {
                 .map_err(|source| SinkError::Write { path: "standard output".into(), source }),
             Self::File(file) => file.send(commands),
             Self::Stream(stream) => {
+                stream.ready().await?;
                 let mut sent = Sent::default();
                 for command in commands {
                     let new = stream.publish(&command.id, &command.json).await?;
@@ -230,8 +231,29 @@ impl FileSink {
         self.file.sync_all().map_err(failed)
     }
 
+    /// Takes another file where ours was moved or deleted, by who rotates logs for example: what goes into that one nobody would find. Ids
+    /// that were written there are still known.
+    fn follow_path(&mut self) -> Result<(), SinkError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let at = |m: std::fs::Metadata| (m.dev(), m.ino());
+        let failed = |source| SinkError::Write { path: self.path.clone(), source };
+        let ours = at(self.file.metadata().map_err(failed)?);
+        match std::fs::metadata(&self.path).map(at) {
+            Ok(there) if there == ours => return Ok(()),
+            Ok(_) => (),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => (),
+            Err(e) => return Err(failed(e)),
+        }
+        tracing::warn!(path = %self.path.display(), "the file of commands was moved or deleted; another one is begun in its place");
+        let mut other = Self::open(&self.path)?;
+        other.sent.extend(self.sent.drain());
+        *self = other;
+        Ok(())
+    }
+
     /// Appends those of the commands that are not in the file yet, and synchronises it.
     fn send(&mut self, commands: &[OutgoingCommand]) -> Result<Sent, SinkError> {
+        self.follow_path()?;
         let mut ids = HashSet::new();
         let new: Vec<_> = commands.iter().filter(|c| !self.sent.contains(&c.id) && ids.insert(c.id.as_str())).collect();
         let mut text = Vec::new();
@@ -299,6 +321,22 @@ mod tests {
             assert_eq!(sent, Sent { new: 2 - left, repeated: left }, "cut at {cut}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), whole, "cut at {cut}");
         }
+    }
+
+    /// As logrotate does it.
+    #[tokio::test]
+    async fn commands_go_where_somebody_looks_for_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, rotated) = (dir.path().join("commands.jsonl"), dir.path().join("commands.jsonl.1"));
+        let mut sink = CommandSink::open(&path).unwrap();
+        sink.send(&commands(&["a"])).await.unwrap();
+        std::fs::rename(&path, &rotated).unwrap();
+        assert_eq!(sink.send(&commands(&["a", "b"])).await.unwrap(), Sent { new: 1, repeated: 1 });
+        assert_eq!(std::fs::read_to_string(&rotated).unwrap(), lines(&["a"]));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(&["b"]));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(sink.send(&commands(&["c"])).await.unwrap(), Sent { new: 1, repeated: 0 });
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(&["c"]));
     }
 
     #[rstest]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CliError, DbArgs, Done};
 use crate::bus::amqp::{self, Binding, Tls};
 use crate::bus::{
-    AmqpSettings, AmqpSource, CommandSink, Connection, FedoraMessaging, MessageSource, Server, SourceError,
+    AmqpSettings, AmqpSource, CommandSink, Connection, FedoraMessaging, Login, MessageSource, Server, SourceError,
     SourceSettings,
 };
 use crate::config::Config;
@@ -62,9 +62,21 @@ pub(crate) struct FollowArgs {
     /// Routing key to bind the queue with, instead of all that Koji's messages end with; may be given several times
     #[arg(long = "routing-key", value_name = "KEY", conflicts_with_all = ["nats", "fedora_messaging"])]
     routing_keys: Vec<String>,
-    /// NATS servers, separated by commas; user and password may stand in the address
+    /// NATS servers, separated by commas; a login may stand before the host (USER:PASSWORD@HOST, TOKEN@HOST), %XX for what cannot stand there
     #[arg(long, value_name = "URL", env = "KOSCHEI_NATS", requires_all = ["stream", "subject"])]
     nats: Option<String>,
+    /// User to log in to NATS as
+    #[arg(long, value_name = "NAME", requires_all = ["nats", "nats_password_file"])]
+    nats_user: Option<String>,
+    /// File whose first line is that user's password
+    #[arg(long, value_name = "FILE", requires = "nats_user")]
+    nats_password_file: Option<PathBuf>,
+    /// File whose first line is a token to log in with
+    #[arg(long, value_name = "FILE", requires = "nats", conflicts_with = "nats_user")]
+    nats_token_file: Option<PathBuf>,
+    /// File with credentials (.creds: a user's JWT and key) to log in with
+    #[arg(long, value_name = "FILE", requires = "nats", conflicts_with_all = ["nats_user", "nats_token_file"])]
+    nats_credentials: Option<PathBuf>,
     /// Certificates to trust, PEM
     #[arg(long, value_name = "FILE")]
     nats_ca: Option<PathBuf>,
@@ -202,8 +214,15 @@ fn source_error(error: impl Into<SourceError>) -> CliError {
 
 /// The stream of messages, and where commands go if that was asked for.
 async fn nats(args: &FollowArgs, url: &str) -> Result<(impl MessageSource + use<>, Option<CommandSink>), CliError> {
+    let login = match (&args.nats_user, &args.nats_password_file, &args.nats_token_file, &args.nats_credentials) {
+        (Some(user), Some(file), ..) => Login::User(user.clone(), file.clone()),
+        (_, _, Some(file), _) => Login::Token(file.clone()),
+        (.., Some(file)) => Login::Credentials(file.clone()),
+        _ => Login::InAddress,
+    };
     let server = Server {
         url: url.to_owned(),
+        login,
         root_certificates: args.nats_ca.clone(),
         client_certificate: args.nats_cert.clone().zip(args.nats_key.clone()),
     };

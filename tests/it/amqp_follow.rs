@@ -43,7 +43,7 @@ async fn open(path: &Path) -> AnyLog {
 async fn follow(log: &AnyLog, settings: &AmqpSettings) -> Result<(Ingested, String), EngineError> {
     let source = AmqpSource::open(settings.clone()).await.unwrap();
     let metrics = Metrics::new();
-    let done = follower(log, &source, &metrics, &Readiness::default()).run().await?;
+    let done = Box::pin(follower(log, &source, &metrics, &Readiness::default()).run()).await?;
     Ok((done, metrics.render()))
 }
 

@@ -1,14 +1,24 @@
 //! `follow` while what it depends on is away: it waits, says so, is not ready meanwhile, and loses nothing.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream;
+use koschei::config::Config;
+use koschei::engine::Blind;
+use koschei::engine::probe::Readiness;
+use koschei::engine::serve::{HEART, Service, ToBrain};
+use koschei::event::Source;
+use koschei::model::Timestamp;
+use koschei::telemetry::Metrics;
 use lapin::options::QueueBindOptions;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::follow::get;
 use crate::live::PATIENCE;
@@ -82,6 +92,19 @@ impl Running {
         self.until(what, |r| r.said().contains(what)).await;
     }
 
+    /// Waits until it ends by itself, and gives its exit status.
+    pub(crate) async fn ends(&mut self) -> Option<i32> {
+        let waiting = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        waiting.await.unwrap_or_else(|_| panic!("it does not end:\n{}", self.said()))
+    }
+
     /// Messages settled, in any way.
     pub(crate) fn settled(&self) -> usize {
         let text = self.get("/metrics");
@@ -105,7 +128,7 @@ impl Drop for Running {
 }
 
 pub(crate) async fn stream(server: &NatsServer) -> jetstream::Context {
-    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let context = server.jetstream().await;
     let config =
         jetstream::stream::Config { name: "KOJI".into(), subjects: vec!["koji.>".into()], ..Default::default() };
     context.create_stream(config).await.unwrap();
@@ -192,4 +215,74 @@ async fn a_queue_that_is_gone_for_a_while_is_waited_for() {
     follow.until("the second is handled", |f| f.settled() == 2).await;
     follow.ready().await;
     follow.terminate();
+}
+
+/// Two logs with one queue: each gets half of the messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_queue_is_noticed() {
+    let server = RabbitServer::shared().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (url, queue, exchange) = (server.url(), unique("queue"), unique("exchange"));
+    server.publisher().await.exchange(&exchange).await;
+    let start = |name: &str| {
+        let db = dir.path().join(name);
+        let args = ["--amqp", &url, "--queue", &queue, "--exchange", &exchange, "--db", db.to_str().unwrap()];
+        Running::start(&args)
+    };
+    let mut one = start("one.db");
+    one.ready().await;
+    let mut two = start("two.db");
+    two.says("somebody else takes messages from our queue").await;
+}
+
+/// systemd would kill whoever does not show signs of life for five minutes, and an outage of the database may last longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brain_that_waits_for_its_database_is_alive() {
+    let database = servers::start_postgres(&servers::postgres_bin(), "-c fsync=off");
+    let db = format!("postgres://koschei@localhost/postgres?host={}", database.dir.display());
+    let log = koschei::log::open(&db, &koschei::log::Options::default()).await.unwrap();
+    let (metrics, readiness, stop) = (Metrics::new(), Readiness::default(), CancellationToken::new());
+    let (_to_brain, inputs) = ToBrain::channel();
+    let (_bell, inbox) = watch::channel(0);
+    let (outbox, _rung) = watch::channel(0);
+    let service = Service {
+        log,
+        settings: Config::default().settings(Source::Hub),
+        eyes: || Blind,
+        hubs: HashMap::new(),
+        inputs,
+        inbox,
+        outbox,
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        stop: stop.clone(),
+    };
+    let caught_up = readiness.clone();
+    let runtime = tokio::runtime::Handle::current();
+    let running = tokio::task::spawn_blocking(move || runtime.block_on(service.run(move || caught_up.ready())));
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let waiting = tokio::time::timeout(PATIENCE, async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(waiting.await.is_ok(), "never: {what}");
+    };
+    until("it is ready", &|| readiness.is_ready()).await;
+    postgres(&database, "stop -m immediate");
+    until("it waits", &|| !readiness.is_ready()).await;
+    let went_round = || {
+        let text = metrics.render();
+        let line = text.lines().find_map(|l| l.strip_prefix("koschei_loop_last_seconds{loop=\"brain\"} "));
+        line.unwrap().parse::<i64>().unwrap()
+    };
+    // By the time it went round last it would stand still at this moment; that it tries again is what keeps it alive.
+    let last = went_round();
+    let late = Timestamp::from_secs(last + 301);
+    until("it shows that it lives", &|| !metrics.loop_is_stale(HEART, late)).await;
+    assert_eq!(went_round(), last, "monitoring sees that it does not go round");
+    postgres(&database, "start");
+    until("it is ready again", &|| readiness.is_ready()).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
 }

@@ -19,7 +19,7 @@ const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/event
 const LONG: Duration = Duration::from_secs(60);
 
 async fn connect(server: &NatsServer) -> Connection {
-    let server = Server { url: server.url(), root_certificates: None, client_certificate: None };
+    let server = Server { url: server.url(), ..Server::default() };
     Connection::open(&server).await.unwrap()
 }
 

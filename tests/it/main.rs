@@ -67,6 +67,7 @@ mod merged;
 mod model_of_actions;
 mod native;
 mod nats_server;
+mod nats_trouble;
 mod operators;
 mod own_sources;
 mod pause;

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use tokio::time::Instant;
 
@@ -12,15 +13,34 @@ pub(crate) struct NatsServer {
     port: u16,
     store: tempfile::TempDir,
     child: Option<Child>,
+    /// Lines of its configuration file.
+    config: String,
+    login: ConnectOptions,
 }
 
 impl NatsServer {
     /// Starts one on a free port. Fails the test when it cannot.
     pub(crate) async fn start() -> Self {
+        Self::start_with("", ConnectOptions::new()).await
+    }
+
+    /// Starts one with lines in its configuration file that lets nobody in but with this login.
+    pub(crate) async fn start_with(config: &str, login: ConnectOptions) -> Self {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let mut server = Self { port, store: tempfile::tempdir().unwrap(), child: None };
+        let mut server =
+            Self { port, store: tempfile::tempdir().unwrap(), child: None, config: config.to_owned(), login };
         server.restart().await;
         server
+    }
+
+    /// Its address with a login.
+    pub(crate) fn url_with(&self, login: &str) -> String {
+        format!("nats://{login}@127.0.0.1:{}", self.port)
+    }
+
+    /// JetStream, as whoever runs the server.
+    pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
+        async_nats::jetstream::new(self.login.clone().connect(self.url()).await.unwrap())
     }
 
     pub(crate) fn url(&self) -> String {
@@ -31,10 +51,14 @@ impl NatsServer {
     pub(crate) async fn restart(&mut self) {
         // Debian installs it where only root looks.
         let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
+        let config = self.store.path().join("nats.conf");
+        std::fs::write(&config, &self.config).unwrap();
         let child = Command::new("nats-server")
             .env("PATH", path)
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
             .arg(self.store.path())
+            .arg("-c")
+            .arg(config)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -46,7 +70,7 @@ impl NatsServer {
                 panic!("nats-server ended at once: {status}");
             }
             let url = format!("nats://127.0.0.1:{}", self.port);
-            let why = match async_nats::connect(url).await {
+            let why = match self.login.clone().connect(url).await {
                 // A server of 2.9 answers questions about the account in a form this client does not know.
                 Ok(client) => match async_nats::jetstream::new(client).get_stream("NONE").await {
                     Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => return,

@@ -1,0 +1,218 @@
+//! Which servers of NATS, and how to log in there.
+//!
+//! The client takes no login from an address: it has to be told. One login holds for all servers of a cluster, also for those the first one
+//! names, so addresses with different ones are refused.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use async_nats::ConnectOptions;
+
+use super::JetStreamError;
+
+/// Longest file with a password, a token or credentials; honest ones have some hundred bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// How to reach the server.
+#[derive(Clone, Default)]
+pub struct Server {
+    /// Addresses separated by commas, such as `nats://nats.example.org:4222`, `tls://user:password@host` or `nats://token@host`; what RFC 3986
+    /// reserves is written as `%XX` there. A login never appears in errors.
+    pub url: String,
+    /// How to log in, where the address does not say.
+    pub login: Login,
+    /// File with the certificates to trust (PEM), besides those of the system.
+    pub root_certificates: Option<PathBuf>,
+    /// Files with our certificate and its key (PEM), where the server wants one.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// A login that stands in files, so that it is in no list of processes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Login {
+    /// None, or that of the address.
+    #[default]
+    InAddress,
+    /// A user, and the file whose first line is the password.
+    User(String, PathBuf),
+    /// The file whose first line is a token.
+    Token(PathBuf),
+    /// A file with credentials (`.creds`): a user's JWT and key.
+    Credentials(PathBuf),
+}
+
+/// What an address says before its `@`.
+#[derive(Clone, PartialEq, Eq)]
+enum Said {
+    User(String, String),
+    Token(String),
+}
+
+impl Server {
+    /// The addresses without logins.
+    pub(super) fn shown(&self) -> String {
+        self.addresses().map(|a| bare(a).0).collect::<Vec<_>>().join(",")
+    }
+
+    /// The same, one by one, for the client.
+    pub(super) fn bare(&self) -> Vec<String> {
+        self.addresses().map(|a| bare(a).0).collect()
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.url.split(',').map(str::trim)
+    }
+
+    /// Tells the client how to log in.
+    pub(super) async fn log_in(&self, options: ConnectOptions) -> Result<ConnectOptions, JetStreamError> {
+        match (self.said()?, &self.login) {
+            (None, Login::InAddress) => Ok(options),
+            (Some(Said::User(user, password)), Login::InAddress) => Ok(options.user_and_password(user, password)),
+            (Some(Said::Token(token)), Login::InAddress) => Ok(options.token(token)),
+            (Some(_), _) => {
+                Err(self.login_error("there is a login in the address and another one beside it; give one"))
+            }
+            (None, Login::User(user, file)) => Ok(options.user_and_password(user.clone(), first_line(file)?)),
+            (None, Login::Token(file)) => Ok(options.token(first_line(file)?)),
+            (None, Login::Credentials(file)) => {
+                let text = read(file)?;
+                options.credentials(&text).map_err(|source| unreadable(file, source))
+            }
+        }
+    }
+
+    /// The login of the addresses that have one.
+    fn said(&self) -> Result<Option<Said>, JetStreamError> {
+        let mut all = None;
+        for login in self.addresses().filter_map(|a| bare(a).1) {
+            let text = |part: &str| {
+                decoded(part).ok_or_else(|| {
+                    self.login_error("its login has a `%` that is not followed by two hexadecimal digits of UTF-8")
+                })
+            };
+            let said = match login.split_once(':') {
+                Some((user, password)) => Said::User(text(user)?, text(password)?),
+                None => Said::Token(text(login)?),
+            };
+            if all.get_or_insert_with(|| said.clone()) != &said {
+                return Err(
+                    self.login_error("its addresses have different logins, and one holds for all servers of a cluster")
+                );
+            }
+        }
+        Ok(all)
+    }
+
+    fn login_error(&self, why: &'static str) -> JetStreamError {
+        JetStreamError::Login { url: self.shown(), why: why.to_owned() }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("url", &self.shown()).finish_non_exhaustive()
+    }
+}
+
+/// An address without its login, and the login.
+fn bare(address: &str) -> (String, Option<&str>) {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    match rest.rsplit_once('@') {
+        Some((login, host)) => (format!("{scheme}{host}"), Some(login)),
+        None => (address.to_owned(), None),
+    }
+}
+
+/// Text in which `%XX` stands for a byte.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        bytes.push(match first {
+            b'%' => {
+                let digits = rest.get(..2).filter(|d| d.iter().all(u8::is_ascii_hexdigit))?;
+                rest = &rest[2..];
+                u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?
+            }
+            other => *other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn first_line(path: &Path) -> Result<String, JetStreamError> {
+    let text = read(path)?;
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(unreadable(path, std::io::Error::other("its first line is empty"))),
+    }
+}
+
+fn read(path: &Path) -> Result<String, JetStreamError> {
+    let size = std::fs::metadata(path).map_err(|e| unreadable(path, e))?.len();
+    if size > SECRET_BYTES_MAX {
+        let why = format!("{size} bytes long, at most {SECRET_BYTES_MAX}");
+        return Err(unreadable(path, std::io::Error::other(why)));
+    }
+    std::fs::read_to_string(path).map_err(|e| unreadable(path, e))
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> JetStreamError {
+    JetStreamError::Secret { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn server(url: &str) -> Server {
+        Server { url: url.to_owned(), ..Server::default() }
+    }
+
+    #[rstest]
+    #[case("nats://a:4222", "nats://a:4222")]
+    #[case("nats://me:secret@a:4222, tls://me:sec@ret@b", "nats://a:4222,tls://b")]
+    #[case("me:secret@a", "a")]
+    #[case("nats://secret@a", "nats://a")]
+    fn passwords_are_not_shown(#[case] url: &str, #[case] shown: &str) {
+        assert_eq!(server(url).shown(), shown);
+        assert!(!format!("{:?}", server(url)).contains("sec"));
+    }
+
+    #[rstest]
+    #[case("nats://a,b:4222", None)]
+    #[case("nats://me:p%40s%3As@a", Some(Said::User("me".into(), "p@s:s".into())))]
+    #[case("nats://me:pw@a,nats://me:pw@b", Some(Said::User("me".into(), "pw".into())))]
+    #[case("nats://me:pw@a,nats://b", Some(Said::User("me".into(), "pw".into())))]
+    #[case("tok%c3%a9n@a", Some(Said::Token("tokén".into())))]
+    fn a_login_is_read_from_the_address(#[case] url: &str, #[case] login: Option<Said>) {
+        assert!(server(url).said().is_ok_and(|said| said == login));
+    }
+
+    #[tokio::test]
+    async fn what_makes_no_sense_is_refused_without_the_secret() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let both = Server { login: Login::Token(file.path().into()), ..server("nats://me:secret@a") };
+        let empty = Server { login: Login::Token(file.path().into()), ..server("nats://a") };
+        let none = Server { login: Login::Credentials("/none/secret".into()), ..server("nats://a") };
+        for (server, said) in [
+            (server("nats://me:secret@a,nats://me:secret2@b"), "different logins"),
+            (server("nats://me:%zzsecret@a"), "`%`"),
+            (both, "another one beside it"),
+            (empty, "read login"),
+            (none, "read login /none/secret"),
+        ] {
+            let Err(error) = server.log_in(ConnectOptions::new()).await else { panic!("{said}") };
+            let text = error.to_string();
+            assert!(text.contains(said), "{text}");
+            assert!(!text.contains("me:") && !text.contains("zzsecret"), "{text}");
+            assert_eq!(crate::model::Classified::class(&error), crate::model::Class::Rejected);
+        }
+    }
+}
