@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::arch::Allowed;
+use super::arch::{Allowed, collection_allows};
 use super::package::ArchVerdict;
 use super::state::State;
 use crate::event::{
@@ -40,7 +40,15 @@ impl State {
         collection.resolved_at = Some(seq);
         // Another architecture of the same repository may be why it is stale, or a newer repository.
         let hub = self.hubs.get(&e.hub);
-        if collection.stale.as_ref().is_some_and(|(stale, _)| hub.is_none_or(|h| h.is_newer(e.repo_id, *stale))) {
+        let over = |stale: RepoId| match hub.and_then(|h| h.repos.get(&stale)) {
+            Some(repo) if stale == e.repo_id => {
+                let mut all =
+                    repo.arches.iter().flatten().filter(|a| collection_allows(&collection.settings.arches, a));
+                all.all(|a| collection.arches.get(a).is_some_and(|a| a.repo_id == Some(stale)))
+            }
+            _ => hub.is_none_or(|h| h.is_newer(e.repo_id, stale)),
+        };
+        if collection.stale.as_ref().is_some_and(|(stale, _)| over(*stale)) {
             collection.stale = None;
         }
         let (own, tag) = (collection.settings.arches.clone(), collection.tag_arches.clone());

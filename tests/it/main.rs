@@ -78,6 +78,7 @@ mod properties;
 mod rabbitmq_server;
 mod readme;
 mod recorded;
+mod repo_late;
 mod repodata_bad;
 mod repodata_lenient;
 mod resolve;

@@ -26,12 +26,14 @@ use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, Sourc
 use crate::koji::records;
 use crate::koji::xmlrpc::{Call, Value};
 use crate::model::koji::RepoState;
-use crate::model::{Class, Classified, Hub, Name, Nvr};
+use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
 use crate::repodata::load_build_names;
 use crate::telemetry::Metrics;
 
 /// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and it is tried on.
 const TELL_AFTER: u32 = 3;
+/// Attempts after which it is believed that a repository has no metadata for an architecture its tag has: half a minute.
+const ABSENT_AFTER: u32 = 6;
 /// Attempts for the same repository.
 const ATTEMPTS_MAX: u32 = 50;
 /// Source packages whose headers are asked of the hub in one request: it opens a file for each.
@@ -87,6 +89,8 @@ enum Trouble {
     Sources(#[from] crate::koji::SourcesError),
     #[error(transparent)]
     Content(#[from] crate::repodata::RepodataError),
+    #[error("repository {0} has no metadata for {1} yet, which its tag has")]
+    Absent(RepoId, String),
     #[error(transparent)]
     Ending(#[from] Ending),
 }
@@ -97,10 +101,14 @@ impl Trouble {
             Self::Hub(e) => e.class(),
             Self::Files(e) => e.class(),
             Self::Sources(e) => e.class(),
+            Self::Absent(..) => Class::Unavailable,
             Self::Content(_) | Self::Ending(_) => Class::Rejected,
         }
     }
 }
+
+/// Architectures of a tag for which its newest repository has no metadata.
+type Absent = BTreeMap<Name, BTreeSet<Name>>;
 
 /// A repository that waits, how often it was tried, and when it may be tried again.
 struct Waiting {
@@ -125,6 +133,7 @@ impl Fetching {
         let mut waiting: BTreeMap<Name, Waiting> = BTreeMap::new();
         // In use as long as it is the newest of its tag: what is resolved may be read again.
         let mut kept: BTreeMap<Name, MirroredRepo> = BTreeMap::new();
+        let mut absent = Absent::new();
         loop {
             while let Ok(repo) = self.new.try_recv() {
                 take(&mut waiting, repo);
@@ -150,7 +159,7 @@ impl Fetching {
             let step = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                done = Box::pin(self.one(&mut w)) => done,
+                done = Box::pin(self.one(&mut w, &mut absent)) => done,
             };
             // What was of use has been taken.
             self.mirror.drop_parsed();
@@ -184,7 +193,7 @@ impl Fetching {
     }
 
     /// Fetches one repository and what its source packages need, and tells the brain.
-    async fn one(&self, w: &mut Waiting) -> Result<Option<MirroredRepo>, Trouble> {
+    async fn one(&self, w: &mut Waiting, absent: &mut Absent) -> Result<Option<MirroredRepo>, Trouble> {
         let repo = &w.repo;
         let arches = self.arches(repo).await?;
         let mirrored = match self.mirror.fetch(&repo.tag, repo.repo_id, &arches, &|_| {}).await {
@@ -202,6 +211,18 @@ impl Fetching {
             Err(e) => return Err(e.into()),
         };
         stage!("fetched", repo = repo.repo_id);
+        // A file that is not there yet looks like one that never will be. What was once believed of a tag is not waited for again.
+        let known = absent.get(&repo.tag);
+        if mirrored.absent.iter().any(|arch| known.is_none_or(|k| !k.contains(arch))) {
+            if w.attempts < ABSENT_AFTER {
+                let missing = mirrored.absent.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(", ");
+                drop(mirrored);
+                self.mirror.forget(&repo.tag, repo.repo_id).await?;
+                return Err(Trouble::Absent(repo.repo_id, missing));
+            }
+            tracing::warn!(hub = %self.hub, tag = %repo.tag, repo = %repo.repo_id, absent = ?mirrored.absent, "a repository has no metadata for architectures its tag has; it is resolved without them");
+        }
+        absent.insert(repo.tag.clone(), mirrored.absent.iter().cloned().collect());
         // What is resolved are the collections' own sources, which need not be in it, of packages that are tracked.
         let made = Moment { event: repo.create_event, at: clock::now() };
         let needed = self.brain.sources(self.hub.clone(), repo.tag.clone(), made).await?;
