@@ -52,6 +52,7 @@ for part in "$@"; do
             ;;
         test)
             need 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres' postgresql postgresql-server
+            need 'command -v pgbouncer' pgbouncer pgbouncer
             need 'command -v nats-server' nats-server nats-server
             need 'command -v rabbitmq-server' rabbitmq-server rabbitmq-server
             need 'command -v prometheus' prometheus golang-github-prometheus

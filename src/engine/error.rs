@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bus::{RecordingError, SinkError, SourceError};
 use crate::event::DecodeError;
-use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, VerifyError};
+use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind, VerifyError};
 pub use crate::model::causes::with_causes;
 use crate::model::{Class, Classified};
 
@@ -53,6 +53,25 @@ pub enum EngineError {
     /// Something that must hold does not.
     #[error("{0}; this is a defect or a damaged log: stop, keep the database, run `koschei log verify`")]
     Broken(String),
+}
+
+impl EngineError {
+    /// Whether a running service waits for it to pass: what does not answer for now, and what an operator can repair beside it. At the start, when
+    /// somebody is looking, only the first is worth waiting for.
+    pub fn may_pass(&self) -> bool {
+        let repaired = |e: &StoreError| matches!(e.kind, StoreErrorKind::Denied | StoreErrorKind::Pooled);
+        self.class() == Class::Unavailable || self.store().is_some_and(repaired)
+    }
+
+    /// What the database said, if it did.
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Open(OpenError::Store { source, .. }) => Some(source),
+            Self::Read(ReadError::Store(e)) | Self::Receive(ReceiveError::Store(e)) | Self::Store(e) => Some(e),
+            Self::Append(AppendError::Store(e) | AppendError::Read(ReadError::Store(e))) => Some(e),
+            _ => None,
+        }
+    }
 }
 
 impl Classified for EngineError {

@@ -8,7 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use super::brain::{Brain, Settings};
 use super::error::EngineError;
 use super::eyes::Eyes;
-use super::{operator, replay};
+use super::serve::HEART;
+use super::{clock, operator, replay};
 use crate::bus::times::NEIGHBOURS;
 use crate::bus::{Context, Entry, Progress, Recording, Said, Times};
 use crate::event::Source;
@@ -52,7 +53,9 @@ pub async fn awaken<E: Eyes>(
     metrics: Metrics,
 ) -> Result<Brain<E>, EngineError> {
     let head = log.head().await?;
-    let state = replay::state(log, None, &mut |_| {}).await?;
+    // After an outage the whole log is folded again, which may take longer than a loop may stand still.
+    let mut folding = |_| metrics.loop_waits(HEART, clock::now());
+    let state = replay::state(log, None, &mut folding).await?;
     let persons: HashMap<_, _> = log.all_persons().await?.into_iter().map(|(id, name)| (name, id)).collect();
     let unseen = state.facts_taken > log.counts().await?.inbox_total;
     let mut brain = Brain::new(state, &head, persons, settings, eyes, metrics)?;

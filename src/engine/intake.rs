@@ -10,7 +10,6 @@ use super::stage::stage;
 use super::{clock, live};
 use crate::bus::MessageSource;
 use crate::log::{AnyLog, EventLog, Incoming, ReceiveError, Received};
-use crate::model::{Class, Classified};
 use crate::telemetry::Metrics;
 
 /// Messages taken at a time.
@@ -91,18 +90,18 @@ pub async fn run<S: MessageSource>(
 /// let no such thing through, so this is said loudly.
 ///
 /// # Errors
-/// Not rejected: unavailable or broken. Some of the messages may be in the inbox; to try all of them again is right.
+/// What the database says. Some of the messages may be in the inbox; to try all of them again is right.
 pub(super) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<Vec<Option<Received>>, ReceiveError> {
     match log.receive(batch).await {
         Ok(received) => return Ok(received.into_iter().map(Some).collect()),
-        Err(e) if e.class() != Class::Rejected => return Err(e),
-        Err(_) => (),
+        Err(ReceiveError::TooLong { .. }) => (),
+        Err(e) => return Err(e),
     }
     let mut received = Vec::with_capacity(batch.len());
     for message in batch {
         received.push(match log.receive(std::slice::from_ref(message)).await {
             Ok(one) => one.into_iter().next(),
-            Err(e) if e.class() == Class::Rejected => {
+            Err(e @ ReceiveError::TooLong { .. }) => {
                 let text = super::error::with_causes(&e);
                 tracing::error!(message = %message.id, error = %text, "a message cannot be kept");
                 None

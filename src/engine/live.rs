@@ -90,7 +90,7 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
         loop {
             match self.live(&mut fetched, &mut done, &mut database, &mut others).await {
                 Ok(()) => return Ok(done),
-                Err(e) if e.class() == Class::Unavailable => {
+                Err(e) if e.may_pass() => {
                     if !database.wait(&e, &self.stop).await {
                         return Ok(done);
                     }

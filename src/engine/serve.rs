@@ -30,7 +30,7 @@ use crate::decide::load::ArchLoads;
 use crate::fold::sources::Moment;
 use crate::fold::{Standing, State};
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
-use crate::model::{Class, Classified, Hub, Name, RebuildId, RepoId};
+use crate::model::{Hub, Name, RebuildId, RepoId};
 use crate::telemetry::Metrics;
 
 /// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be late.
@@ -233,7 +233,7 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
             };
             match self.live(life, &mut open, &mut ahead, &mut begun).await {
                 Ok(()) => return Ok(()),
-                Err(e) if e.class() == Class::Unavailable => {
+                Err(e) if e.may_pass() => {
                     if !patience.wait(&e, &self.stop).await {
                         return Ok(());
                     }

@@ -17,6 +17,14 @@ pub enum StoreErrorKind {
     Unreachable,
     /// The database file itself is damaged, or is not a database.
     Corrupt,
+    /// The file is not at its path any more.
+    Moved,
+    /// Our role lacks a right, or a schema or table is not there for it.
+    Denied,
+    /// Sessions are not ours: there is a pooler between.
+    Pooled,
+    /// There is no directory for temporary files.
+    NoTemporary,
     /// The database refused a statement this program should not have sent.
     Unexpected,
 }
@@ -35,6 +43,18 @@ impl StoreErrorKind {
             Self::Corrupt => {
                 "the database file is damaged or is not a database; restore a backup and compare with `koschei log verify`"
             }
+            Self::Moved => {
+                "the database's file was moved, deleted or replaced while it was open, so that nothing is kept any more; \
+                 put it back together with its -wal file, or decide which one counts, and start again"
+            }
+            Self::Denied => {
+                "the database does not let our role do that, or does not show it the schema or table; grant what is named below \
+                 (GRANT … TO the role in the URL), or make the role the owner of the database"
+            }
+            Self::Pooled => {
+                "a pooler gives one connection to several clients; set pool_mode = session for this database, or connect to the server itself"
+            }
+            Self::NoTemporary => "there is no directory for temporary files; set TMPDIR to one that can be written",
             Self::Unexpected => "the database refused a statement; this is a defect, please report it",
         }
     }
@@ -46,7 +66,10 @@ impl StoreErrorKind {
             E::Database(db) => Self::of_database(db.as_ref()),
             E::PoolTimedOut => Self::Busy,
             E::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Full,
-            E::Io(_) | E::Tls(_) | E::PoolClosed | E::WorkerCrashed | E::Configuration(_) => Self::Unreachable,
+            // A server that goes away in the middle of a message.
+            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolClosed | E::WorkerCrashed | E::Configuration(_) => {
+                Self::Unreachable
+            }
             E::ColumnDecode { .. } | E::Decode(_) => Self::Corrupt,
             _ => Self::Unexpected,
         }
@@ -56,10 +79,17 @@ impl StoreErrorKind {
         let code = error.code().unwrap_or_default();
         if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
             // Extended codes carry the primary one in the low byte.
-            return match code.parse::<i32>().unwrap_or(0) & 0xff {
-                5 | 6 => Self::Busy,
-                13 => Self::Full,
-                8 => Self::ReadOnly,
+            let code = code.parse::<i32>().unwrap_or(0);
+            // SQLITE_CANTOPEN_NOTEMPDIR, SQLITE_IOERR_GETTEMPPATH.
+            if [14 | 1 << 8, 10 | 25 << 8].contains(&code) {
+                return Self::NoTemporary;
+            }
+            return match code & 0xff {
+                // 15: another process changed how the file is locked while we waited.
+                5 | 6 | 15 => Self::Busy,
+                // 22: the file system takes no file as large.
+                13 | 22 => Self::Full,
+                3 | 8 => Self::ReadOnly,
                 10 | 14 | 23 => Self::Unreachable,
                 11 | 26 => Self::Corrupt,
                 _ => Self::Unexpected,
@@ -70,6 +100,12 @@ impl StoreErrorKind {
             "25006" => Self::ReadOnly,
             "53300" | "55P03" | "40001" | "40P01" | "57014" => Self::Busy,
             "XX001" | "XX002" => Self::Corrupt,
+            // No privilege; no such schema, table.
+            "42501" | "3F000" | "42P01" => Self::Denied,
+            // Prepared statements that another client has, or ours does not.
+            "26000" | "42P05" => Self::Pooled,
+            // Ended by the server for having been idle.
+            "25P03" | "25P04" => Self::Unreachable,
             c if ["08", "28", "3D", "53", "57", "58"].iter().any(|class| c.starts_with(class)) => Self::Unreachable,
             _ => Self::Unexpected,
         }
@@ -100,6 +136,9 @@ impl Classified for StoreError {
     fn class(&self) -> Class {
         match self.kind {
             StoreErrorKind::Corrupt | StoreErrorKind::Unexpected => Class::Broken,
+            StoreErrorKind::Moved | StoreErrorKind::Denied | StoreErrorKind::Pooled | StoreErrorKind::NoTemporary => {
+                Class::Rejected
+            }
             _ => Class::Unavailable,
         }
     }
@@ -116,6 +155,17 @@ pub enum OpenError {
         /// The driver's words, if it had any.
         #[source]
         source: Option<sqlx::Error>,
+    },
+    /// A parameter of a URL that nobody would heed.
+    #[error(
+        "open log `{url}`: the URL's parameter `{parameter}` is not known and would be ignored; known are host, port, dbname, user, password, \
+         sslmode, sslrootcert, sslcert, sslkey, application_name, options"
+    )]
+    Parameter {
+        /// Where.
+        url: String,
+        /// Its name.
+        parameter: String,
     },
     /// No log there, and it was not to be made.
     #[error("open log `{url}`: there is none; check the path, or make one with `koschei ingest`")]
@@ -137,6 +187,61 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: StoreError,
+    },
+    /// An empty SQLite database that had a write-ahead log.
+    #[error(
+        "open log `{url}`: it is empty, and its write-ahead log `{url}-wal` is missing; it was copied without it, perhaps. \
+         Copy logs with `sqlite3 LOG '.backup COPY'` or `koschei log export`; if this one never held anything, delete it"
+    )]
+    LacksWal {
+        /// Where.
+        url: String,
+    },
+    /// A pooler without sessions.
+    #[error(
+        "open log `{url}`: a pooler is between that has no sessions (pgbouncer with pool_mode = transaction or statement), or takes no options \
+         from the URL; set pool_mode = session for this database, or connect to the server itself"
+    )]
+    Pooled {
+        /// Where.
+        url: String,
+    },
+    /// A PostgreSQL database that cannot hold all characters.
+    #[error(
+        "open log `{url}`: the database's encoding is {encoding}, which cannot hold every name; make one with \
+         `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`"
+    )]
+    Encoding {
+        /// Where.
+        url: String,
+        /// Its encoding.
+        encoding: String,
+    },
+    /// A role without a schema to use.
+    #[error(
+        "open log `{url}`: role `{role}` finds no schema to use (its search_path is `{search_path}`); \
+         `GRANT USAGE, CREATE ON SCHEMA public TO {role}`, or make a schema for it: `CREATE SCHEMA AUTHORIZATION {role}`"
+    )]
+    NoSchema {
+        /// Where.
+        url: String,
+        /// Whom we are there.
+        role: String,
+        /// Where it looks.
+        search_path: String,
+    },
+    /// A role that may not make tables.
+    #[error(
+        "open log `{url}`: role `{role}` may not make tables in schema `{schema}`, as is usual since PostgreSQL 15; \
+         `GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}`, or make the role the owner of the database"
+    )]
+    MayNotCreate {
+        /// Where.
+        url: String,
+        /// Whom we are there.
+        role: String,
+        /// Where tables would be.
+        schema: String,
     },
     /// A database, but of something else.
     #[error("open log `{url}`: it is not a koschei log; choose another file or database")]

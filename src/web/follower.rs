@@ -16,7 +16,7 @@ use crate::engine::{EngineError, replay};
 use crate::event::{Envelope, Event, PackageStateChanged, Record};
 use crate::fold::State;
 use crate::log::{EventLog, Head};
-use crate::model::{Class, Classified, PackageState, Seq, Timestamp};
+use crate::model::{PackageState, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
 /// Events read at a time.
@@ -166,7 +166,7 @@ impl Follower {
     /// growing pauses, and pages go on showing what is known.
     ///
     /// # Errors
-    /// Broken and rejected ones only: the log is damaged, or written by a newer program. Pages then show what was folded before, and that.
+    /// What does not pass: the log is damaged, or written by a newer program. Pages then show what was folded before, and that.
     pub async fn run(
         &self,
         log: &impl EventLog,
@@ -192,7 +192,7 @@ impl Follower {
             };
             match done {
                 Ok(()) => pause = PAUSE_FIRST,
-                Err(e) if e.class() == Class::Unavailable => {
+                Err(e) if e.may_pass() => {
                     self.in_trouble(&e);
                     // Jitter, so that several followers do not come back at once.
                     let jittered = pause.mul_f64(0.75 + rand::random::<f64>() / 2.0);

@@ -40,6 +40,14 @@ as postgres "$postgres/postgres" -D "$work/postgres/data" -k "$work/postgres" -c
 pids+=($!)
 until_works PostgreSQL as postgres "$postgres/psql" -h "$work/postgres" -c 'SELECT 1' postgres
 
+install -d -o postgres "$work/pgbouncer"
+printf '[databases]\n* = host=%s\n[pgbouncer]\nlisten_port = 16432\nunix_socket_dir = %s\nauth_type = any\n' \
+    "$work/postgres" "$work/pgbouncer" >"$work/pgbouncer.ini"
+sed -i 's/^\* = /* = user=postgres /' "$work/pgbouncer.ini"
+as postgres pgbouncer "$work/pgbouncer.ini" >/dev/null 2>&1 &
+pids+=($!)
+until_works pgbouncer as postgres "$postgres/psql" -h "$work/pgbouncer" -p 16432 -c 'SELECT 1' postgres
+
 nats-server -a 127.0.0.1 -p 14222 -js -sd "$work/nats" >/dev/null 2>&1 &
 pids+=($!)
 until_works nats-server bash -c 'exec 3<>/dev/tcp/127.0.0.1/14222 && head -c 4 <&3 | grep -q INFO'

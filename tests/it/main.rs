@@ -63,6 +63,7 @@ mod live;
 mod log_contract;
 mod log_place;
 mod log_tamper;
+mod log_trouble;
 mod merged;
 mod model_of_actions;
 mod native;

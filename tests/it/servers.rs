@@ -91,6 +91,33 @@ pub fn start_postgres(bin: &Path, settings: &str) -> Server {
     start("postgres", Some("postgres"), &script)
 }
 
+/// Starts pgbouncer before a server. Its socket is that of port 6432 in its directory.
+pub fn start_pgbouncer(postgres: &Server, mode: &str) -> Server {
+    let script = format!(
+        "set -e; dir=\"$1\"; PATH=\"$PATH:/usr/sbin:/usr/local/sbin\"
+         printf '\"koschei\" \"\"\\n' >users
+         cat >pgbouncer.ini <<END
+[databases]
+* = host={} port=5432
+[pgbouncer]
+listen_port = 6432
+unix_socket_dir = $dir
+auth_type = trust
+auth_file = $dir/users
+pool_mode = {mode}
+END
+         command -v pgbouncer >/dev/null || {{ echo 'tests need pgbouncer: apt-get install pgbouncer, or dnf install pgbouncer' >&2; exit 1; }}
+         pgbouncer pgbouncer.ini >server.log 2>&1 & pid=$!
+         while [ ! -S \"$dir/.s.PGSQL.6432\" ]; do kill -0 $pid 2>/dev/null || {{ cat server.log >&2; exit 1; }}; sleep 0.05; done
+         echo ready
+         cat >/dev/null || true
+         kill $pid; wait $pid || true
+         cd /; rm -rf \"$dir\"",
+        postgres.dir.display()
+    );
+    start("pgbouncer", Some("postgres"), &script)
+}
+
 /// URL of a new, empty database on a server that all tests share.
 pub async fn postgres_database() -> String {
     database("template1").await

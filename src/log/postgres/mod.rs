@@ -9,6 +9,7 @@ mod copy;
 mod inbox;
 mod outbox;
 mod read;
+mod server;
 mod store;
 mod tail;
 
@@ -19,8 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
+use self::server::About;
 use self::tail::Tail;
 use super::codec::{self, Dictionaries, PayloadWriter};
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
@@ -71,24 +73,30 @@ impl PostgresLog {
     /// As [`super::open`].
     pub async fn open(url: &str, options: &Options) -> Result<Self, OpenError> {
         let shown = redacted(url);
-        let wait = format!("{}ms", options.busy_timeout.as_millis().max(1));
-        let read_only = if options.read_only { "on" } else { "off" };
+        server::check_parameters(&shown, url)?;
         let connect = PgConnectOptions::from_str(url)
             .map_err(|e| OpenError::BadUrl { url: shown.clone(), source: Some(e) })?
-            .options([("lock_timeout", wait.as_str()), ("default_transaction_read_only", read_only)])
+            // We have no floats, and poolers do not take it.
+            .extra_float_digits(None)
             .application_name("koschei");
         let store =
             |source: sqlx::Error| OpenError::Store { url: shown.clone(), source: StoreError::new("connect")(source) };
-        // A pool would try again and again to reach a server that is not there; the first connection says at once why not.
-        let probe = tokio::time::timeout(options.busy_timeout, PgConnection::connect_with(&connect)).await;
-        let probe = probe.unwrap_or(Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))).map_err(store)?;
-        probe.close().await.map_err(store)?;
+        let about = About::ask(&shown, &connect, options).await?;
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
         let pool = pool::options::<Postgres>(options.readers.max(1) + 2, patience)
+            .after_connect({
+                let settings = about.settings();
+                move |connection, _| {
+                    let settings = settings.0.clone();
+                    Box::pin(
+                        async move { sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await.map(drop) },
+                    )
+                }
+            })
             .connect_with(connect.clone())
             .await
             .map_err(store)?;
-        let schema_version = match prepare(&shown, &pool, options).await {
+        let schema_version = match prepare(&shown, &pool, &about, options).await {
             Ok(version) => version,
             Err(e) => {
                 pool.close().await;
@@ -124,7 +132,7 @@ impl PostgresLog {
 }
 
 /// Checks that the database is ours and for us, and migrates it. Returns the number of the last migration.
-async fn prepare(url: &str, pool: &PgPool, options: &Options) -> Result<i64, OpenError> {
+async fn prepare(url: &str, pool: &PgPool, about: &About, options: &Options) -> Result<i64, OpenError> {
     let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("migrate")(e) };
     let mut tx = pool.begin().await.map_err(fail)?;
     if !options.read_only {
@@ -143,6 +151,7 @@ async fn prepare(url: &str, pool: &PgPool, options: &Options) -> Result<i64, Ope
     if options.read_only {
         return Err(OpenError::NeedsMigration { url: url.to_owned() });
     }
+    about.may_create(url)?;
     if applied.is_empty() {
         sqlx::query(CREATE_MIGRATIONS).execute(&mut *tx).await.map_err(fail)?;
     }

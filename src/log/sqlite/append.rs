@@ -99,7 +99,7 @@ impl SqliteLog {
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
         insert_persons(&mut tx, &commit.persons).await?;
-        tx.commit().await.map_err(fail())?;
+        self.finish(tx, "append").await?;
         self.inner.words.add(words.new);
         self.inner.subjects.add(subjects.new);
         self.extend_tail(at, &commit.records, indexed).await;

@@ -84,7 +84,7 @@ impl SqliteLog {
             });
             query.build().persistent(chunk.len() == ROWS).execute(&mut *tx).await.map_err(fail())?;
         }
-        tx.commit().await.map_err(fail())?;
+        self.finish(tx, "receive messages").await?;
         Ok(answers)
     }
 

@@ -7,6 +7,7 @@ mod append;
 mod inbox;
 mod index;
 mod outbox;
+mod place;
 mod read;
 mod store;
 
@@ -22,6 +23,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, watch};
 
 use self::index::Tail;
+use self::place::Place;
 use super::codec::{self, Dictionaries, PayloadWriter};
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
@@ -39,6 +41,8 @@ const WRITER_CACHE: &str = "-196608";
 /// The write-ahead log is moved into the file when it has this many pages (16 MiB) instead of the default's 1,000: a commit of
 /// 10,000 events writes about 600.
 const WAL_PAGES: &str = "4096";
+/// After a checkpoint the write-ahead log keeps no more of the disk than this; it grows beyond it while somebody reads for long.
+const WAL_BYTES_KEPT: &str = "67108864";
 /// How often a first connection is tried while another process makes the database.
 const CONNECTS_MAX: u32 = 100;
 /// Pause between those attempts.
@@ -57,6 +61,8 @@ struct Inner {
     url: String,
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Where the file is; nothing for a handle that does not write.
+    place: Option<Place>,
     poll_interval: Duration,
     schema_version: i64,
     payloads: Option<PayloadWriter>,
@@ -97,12 +103,15 @@ impl SqliteLog {
         if is_foreign(Path::new(path)) {
             return Err(OpenError::NotALog { url });
         }
+        let lacks_wal = place::lacks_wal(Path::new(path));
         let base = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(options.busy_timeout)
             .create_if_missing(options.create && !options.read_only)
             .read_only(options.read_only)
             .row_buffer_size(ROWS_IN_FLIGHT)
+            // Where sorting needs a file, there may be no directory for one.
+            .pragma("temp_store", "MEMORY")
             .foreign_keys(false);
         let writing = if options.read_only {
             base.clone()
@@ -114,7 +123,8 @@ impl SqliteLog {
                 .synchronous(sync)
                 .pragma("secure_delete", "ON")
                 .pragma("cache_size", WRITER_CACHE)
-                .pragma("wal_autocheckpoint", WAL_PAGES);
+                .pragma("wal_autocheckpoint", WAL_PAGES)
+                .pragma("journal_size_limit", WAL_BYTES_KEPT);
             match options.max_pages {
                 Some(pages) => writing.pragma("max_page_count", pages.to_string()),
                 None => writing,
@@ -138,7 +148,7 @@ impl SqliteLog {
                 connected => break connected?,
             }
         };
-        let schema_version = match prepare(&url, &writer, options).await {
+        let schema_version = match prepare(&url, &writer, options, lacks_wal).await {
             Ok(version) => version,
             Err(e) => {
                 writer.close().await;
@@ -151,6 +161,7 @@ impl SqliteLog {
             url: url.clone(),
             writer,
             readers,
+            place: Place::of(path).filter(|_| !options.read_only),
             poll_interval: options.poll_interval,
             schema_version,
             payloads: None,
@@ -168,6 +179,12 @@ impl SqliteLog {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Commits, and looks whether the file is still where somebody would look for it.
+    async fn finish(&self, tx: Transaction<'static, Sqlite>, doing: &'static str) -> Result<(), StoreError> {
+        tx.commit().await.map_err(StoreError::new(doing))?;
+        self.inner.place.as_ref().map_or(Ok(()), |place| place.check(doing))
+    }
+
     /// A transaction that holds the write lock.
     async fn begin(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.inner.writer.begin_with(BEGIN).await.map_err(StoreError::new(doing))
@@ -175,7 +192,7 @@ impl SqliteLog {
 }
 
 /// Checks that the database is ours and for us, and migrates it. Returns the number of the last migration.
-async fn prepare(url: &str, pool: &SqlitePool, options: &Options) -> Result<i64, OpenError> {
+async fn prepare(url: &str, pool: &SqlitePool, options: &Options, lacks_wal: bool) -> Result<i64, OpenError> {
     let store = |source| OpenError::Store { url: url.to_owned(), source };
     let mut conn = pool.acquire().await.map_err(StoreError::new("connect")).map_err(store)?;
     let applied = applied(url, &mut conn).await?;
@@ -183,6 +200,9 @@ async fn prepare(url: &str, pool: &SqlitePool, options: &Options) -> Result<i64,
     let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.sqlite)?;
     if todo.is_empty() {
         return Ok(applied.last().map_or(0, |m| m.0));
+    }
+    if options.read_only && applied.is_empty() && lacks_wal {
+        return Err(OpenError::LacksWal { url: url.to_owned() });
     }
     if options.read_only && applied.is_empty() {
         return Err(OpenError::Empty { url: url.to_owned() });
@@ -197,6 +217,10 @@ async fn prepare(url: &str, pool: &SqlitePool, options: &Options) -> Result<i64,
     let applied = self::applied(url, &mut tx).await?;
     let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.sqlite)?;
     let mut last = applied.last().map_or(0, |m| m.0);
+    // Under the lock: nobody else is making one just now.
+    if applied.is_empty() && lacks_wal {
+        return Err(OpenError::LacksWal { url: url.to_owned() });
+    }
     if applied.is_empty() {
         sqlx::query(CREATE_MIGRATIONS).execute(&mut *tx).await.map_err(fail)?;
     }

@@ -1,0 +1,71 @@
+//! Whether the file of a log is still where it was opened.
+//!
+//! A file that is moved, deleted or replaced stays open: what is written goes on into it, and nobody finds it there. So after each commit the
+//! path is looked at again, before anybody is told that something is kept.
+
+use std::fs::{File, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::log::error::{StoreError, StoreErrorKind};
+
+/// A file, as it was when it was opened.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    /// The file at `path`, which is open. `None`: it is gone already, or there never was one.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let path = PathBuf::from(path);
+        let there = std::fs::metadata(&path).ok()?;
+        Some(Self { device: there.dev(), inode: there.ino(), path })
+    }
+
+    /// Whether it is still there.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Moved`] where another one or none is at its path. A directory that cannot be looked at for now is no such thing.
+    pub(super) fn check(&self, doing: &'static str) -> Result<(), StoreError> {
+        let same = |m: &Metadata| (m.dev(), m.ino()) == (self.device, self.inode);
+        let why = match std::fs::metadata(&self.path) {
+            Ok(there) if same(&there) => return Ok(()),
+            Ok(_) => format!("another file is at {}", self.path.display()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => format!("nothing is at {}", self.path.display()),
+            Err(_) => return Ok(()),
+        };
+        let source = sqlx::Error::Io(std::io::Error::other(why));
+        Err(StoreError { doing, kind: StoreErrorKind::Moved, source })
+    }
+}
+
+/// Whether a database that is there was written with a write-ahead log, and that is not beside it. Closed in an orderly way it is not either, so
+/// this means something only where the database itself is empty. File format: <https://www.sqlite.org/fileformat.html>, 1.3.
+pub(super) fn lacks_wal(path: &Path) -> bool {
+    const WAL: u8 = 2;
+    let mut head = [0; 20];
+    let read = File::open(path).and_then(|mut f| f.read_exact(&mut head));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-wal");
+    read.is_ok() && head[18] == WAL && std::fs::metadata(&beside).map_or(true, |m| m.len() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::log::{EventLog as _, Options, SqliteLog};
+
+    #[tokio::test]
+    async fn nothing_needs_a_directory_for_temporary_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(dir.path().join("x.db").to_str().unwrap(), &Options::default()).await.unwrap();
+        for pool in [&log.inner.writer, &log.inner.readers] {
+            let (store,): (i64,) = sqlx::query_as("PRAGMA temp_store").fetch_one(pool).await.unwrap();
+            assert_eq!(store, 2, "in memory");
+        }
+        log.close().await;
+    }
+}
