@@ -185,7 +185,7 @@ impl<E: Eyes> Brain<E> {
     /// Whatever the log says. The brain is ahead of the log then and must be thrown away.
     pub async fn flush(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
         let commit = std::mem::take(&mut self.commit);
-        if commit.records.is_empty() && commit.settled.is_empty() {
+        if commit.records.is_empty() && commit.settled.is_empty() && commit.retried.is_empty() {
             return Ok(());
         }
         let watch = super::clock::Stopwatch::start();

@@ -11,6 +11,8 @@ use crate::model::Timestamp;
 
 /// Position, id, source, topic, when it came in, digest and body.
 pub(super) type PendingRow = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>);
+/// The same of a parked one, and why it was parked.
+pub(super) type ParkedRow = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>, String);
 /// Id, state and reason.
 pub(super) type FateRow = (String, i64, Option<String>);
 
@@ -21,6 +23,12 @@ pub(super) fn pending(row: PendingRow) -> Result<Pending, ReadError> {
         .map_err(|e| ReadError::Content { what: format!("message {position} of the inbox: {e}") })?;
     let message = Incoming { id, source, topic, received_at: Timestamp(received_at), body };
     Ok(Pending { position: Position(unsigned(position)), message })
+}
+
+/// A message that was parked, and why.
+pub(super) fn parked(row: ParkedRow) -> Result<(Pending, String), ReadError> {
+    let (position, id, source, topic, received_at, digest, body, reason) = row;
+    Ok((pending((position, id, source, topic, received_at, digest, body))?, reason))
 }
 
 /// What was found in the inbox up to `last`, and up to where it was looked through: a full page says nothing about what comes after it.

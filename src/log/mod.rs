@@ -197,6 +197,12 @@ pub trait EventLog: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Parked>, ReadError>> + Send;
 
+    /// Parked messages by id, with their bodies and why each was parked, in order of position. Those that are not parked are passed over.
+    ///
+    /// # Errors
+    /// As [`EventLog::pending`].
+    fn parked_messages(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<(Pending, String)>, ReadError>> + Send;
+
     /// Makes parked messages wait again, by id; returns how many were parked.
     ///
     /// # Errors
@@ -359,6 +365,7 @@ delegate! {
     pending_of(source: &str, after: Option<Position>, limit: usize) -> Result<(Vec<Pending>, Option<Position>), ReadError>;
     fates(ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError>;
     parked(after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError>;
+    parked_messages(ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError>;
     unpark(ids: &[String]) -> Result<u64, StoreError>;
     counts() -> Result<Counts, ReadError>;
     prune_raw(before: Timestamp) -> Result<u64, StoreError>;

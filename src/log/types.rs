@@ -60,6 +60,8 @@ impl fmt::Display for Head {
 pub struct Commit {
     /// New events, contiguous after the expected end and chained by hash. May be empty.
     pub records: Vec<Record>,
+    /// Inbox messages that were set aside and wait once more. One that is settled by this commit, too, is dealt with again.
+    pub retried: Vec<Position>,
     /// Inbox messages that are dealt with by this commit.
     pub settled: Vec<Settled>,
     /// Commands that leave because of the events.

@@ -19,6 +19,7 @@ on_both!(
     inbox_order_and_duplicates,
     inbox_settling,
     inbox_of_one_source,
+    inbox_retried,
     inbox_pruning,
     commit_is_atomic,
     outbox,
@@ -320,6 +321,26 @@ async fn inbox_of_one_source(place: Place) {
     assert_eq!(fates, [settled(parked), settled(Disposition::Done), None, Some(Fate::Waits), settled(ignored)]);
 }
 
+async fn inbox_retried(place: Place) {
+    let log = place.open().await;
+    log.receive(&["a", "b", "c", "d"].map(|id| message(id, id))).await.unwrap();
+    let settle = |n, disposition| Settled { position: Position(n), disposition };
+    let parked = |n| settle(n, Disposition::Parked { reason: format!("why {n}") });
+    let settled = vec![settle(1, Disposition::Done), parked(2), parked(3), parked(4)];
+    log.append(None, &Commit { settled, ..Commit::default() }).await.unwrap();
+    let found = log.parked_messages(&["d", "a", "nobody", "b"]).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|(p, why)| (p.message.id, p.message.body, why)).collect();
+    let expected = [("b", "why 2"), ("d", "why 4")].map(|(id, why)| (id.to_owned(), id.into(), why.to_owned()));
+    assert_eq!(found, expected);
+    // One waits again, one is dealt with at once; one that is done stays so.
+    let retried = vec![Position(1), Position(2), Position(3)];
+    let settled = vec![settle(3, Disposition::Ignored { reason: "dismissed".to_owned() })];
+    log.append(None, &Commit { retried, settled, ..Commit::default() }).await.unwrap();
+    let pending: Vec<String> = log.pending(None, 9).await.unwrap().into_iter().map(|p| p.message.id).collect();
+    assert_eq!(pending, ["b"]);
+    assert_eq!(log.parked(None, 9).await.unwrap().len(), 1);
+}
+
 async fn inbox_pruning(place: Place) {
     let log = place.open().await;
     let late = Incoming { received_at: at(100), ..message("late", "x") };
@@ -370,6 +391,7 @@ async fn commit_is_atomic(place: Place) {
     };
     let whole = |from: Head, command_id: &str, person: &str| Commit {
         records: chain(from, at(3), (from.seq.map_or(0, |s| s.get())..).take(150).map(event)),
+        retried: Vec::new(),
         settled: vec![Settled { position: Position(1), disposition: Disposition::Done }],
         commands: vec![command(command_id)],
         attachments: vec![Attachment::new(b"verdicts".to_vec())],

@@ -10,7 +10,7 @@ use crate::log::append::{PackedAttachment, prepare, state_of};
 use crate::log::error::{AppendError, StoreError};
 use crate::log::names::{Names, Table};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{Commit, Head, OutboxCommand, Settled};
+use crate::log::types::{Commit, Head, OutboxCommand, Position, Settled};
 use crate::model::{PersonId, Seq};
 
 const FACT_CONSTRAINT: &str = "events_fact";
@@ -21,6 +21,7 @@ const INSERT_ATTACHMENT: &str =
 const SETTLE: &str = "UPDATE inbox SET state = s.state, reason = s.reason \
      FROM UNNEST($1::int8[], $2::int2[], $3::text[]) AS s (position, state, reason) \
      WHERE inbox.position = s.position AND inbox.state = 0";
+const RETRY: &str = "UPDATE inbox SET state = 0, reason = NULL WHERE position = ANY($1) AND state = 3";
 const FIND_UNSETTLED: &str = "SELECT p FROM UNNEST($1::int8[]) AS t (p) WHERE NOT EXISTS \
      (SELECT 1 FROM inbox WHERE position = p AND state = 0) LIMIT 1";
 const FIND_COMMAND: &str = "SELECT id FROM outbox WHERE id = ANY($1) ORDER BY number LIMIT 1";
@@ -82,6 +83,7 @@ impl PostgresLog {
         }
         let new_head = rows.head;
         insert_attachments(&mut tx, &attachments).await?;
+        retry(&mut tx, &commit.retried).await?;
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
         insert_persons(&mut tx, &commit.persons).await?;
@@ -181,6 +183,16 @@ async fn insert_attachments(conn: &mut PgConnection, attachments: &[PackedAttach
             .await
             .map_err(StoreError::new("append an attachment"))?;
     }
+    Ok(())
+}
+
+async fn retry(conn: &mut PgConnection, retried: &[Position]) -> Result<(), AppendError> {
+    if retried.is_empty() {
+        return Ok(());
+    }
+    let positions: Vec<i64> = retried.iter().map(|p| signed(p.0)).collect();
+    let done = sqlx::query(RETRY).bind(positions).execute(&mut *conn).await;
+    done.map_err(StoreError::new("retry inbox messages"))?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::{LOCK_INBOX, PostgresLog, page, read_only};
 use crate::log::append::pack_messages;
 use crate::log::codec;
 use crate::log::error::{ReadError, ReceiveError, StoreError};
-use crate::log::inbox::{FateRow, PendingRow, in_order, looked_through, pending};
+use crate::log::inbox::{FateRow, ParkedRow, PendingRow, in_order, looked_through, parked, pending};
 use crate::log::rows::{signed, unsigned};
 use crate::log::types::{BODY_BYTES_MAX, Counts, Fate, Incoming, Parked, PastMessage, Pending, Position, Received};
 use crate::model::Timestamp;
@@ -26,6 +26,9 @@ const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, dige
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> $1 ORDER BY i.position DESC LIMIT $2";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
      WHERE state = 3 AND position > $1 ORDER BY position LIMIT $2";
+const PARKED_MESSAGES: &str = "SELECT i.position, id, source, topic, received_at, digest, body, coalesce(reason, '') FROM inbox i \
+     LEFT JOIN raw_bodies b ON b.position = i.position \
+     WHERE id = ANY($1) AND state = 3 ORDER BY i.position";
 const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
      WHERE id = ANY($1) AND state = 3";
 const COUNTS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM inbox), \
@@ -166,6 +169,15 @@ impl PostgresLog {
                 reason,
             })
             .collect())
+    }
+
+    pub(super) async fn read_parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
+        let rows: Vec<ParkedRow> = sqlx::query_as(PARKED_MESSAGES)
+            .bind(ids)
+            .fetch_all(&self.inner.pool)
+            .await
+            .map_err(StoreError::new("read parked messages"))?;
+        rows.into_iter().map(parked).collect()
     }
 
     pub(super) async fn make_pending(&self, ids: &[String]) -> Result<u64, StoreError> {

@@ -15,7 +15,7 @@ use crate::log::codec::PayloadEncoder;
 use crate::log::error::{AppendError, StoreError};
 use crate::log::names::{Names, Table};
 use crate::log::rows::{signed, unsigned};
-use crate::log::types::{Commit, Head, OutboxCommand, Settled};
+use crate::log::types::{Commit, Head, OutboxCommand, Position, Settled};
 use crate::model::{PersonId, Seq};
 
 /// Sizes of multi-row statements, largest first: each statement crosses to SQLite's thread, and each size is compiled once.
@@ -34,6 +34,8 @@ const INSERT_ATTACHMENT: &str = "INSERT INTO attachments (digest, content) VALUE
 const SETTLE: &str = "UPDATE inbox SET state = s.state, reason = s.reason FROM (SELECT value ->> 0 AS position, \
      value ->> 1 AS state, value ->> 2 AS reason FROM json_each(?)) AS s \
      WHERE inbox.position = s.position AND inbox.state = 0";
+const RETRY: &str = "UPDATE inbox SET state = 0, reason = NULL \
+     WHERE position IN (SELECT value FROM json_each(?)) AND state = 3";
 const FIND_UNSETTLED: &str = "SELECT s.value FROM json_each(?) AS s WHERE NOT EXISTS \
      (SELECT 1 FROM inbox WHERE position = s.value AND state = 0) LIMIT 1";
 const INSERT_COMMANDS: &str = "INSERT INTO outbox (id, seq, kind, payload) SELECT value ->> 0, value ->> 1, value ->> 2, \
@@ -96,6 +98,7 @@ impl SqliteLog {
         let new_head = rows.head;
         let indexed = self.index(&mut tx, at, &commit.records, &unindexed).await?;
         insert_attachments(&mut tx, &attachments).await?;
+        retry(&mut tx, &commit.retried).await?;
         settle(&mut tx, &commit.settled).await?;
         insert_commands(&mut tx, &commit.commands).await?;
         insert_persons(&mut tx, &commit.persons).await?;
@@ -204,6 +207,16 @@ async fn insert_attachments(conn: &mut SqliteConnection, attachments: &[PackedAt
             .await
             .map_err(StoreError::new("append an attachment"))?;
     }
+    Ok(())
+}
+
+async fn retry(conn: &mut SqliteConnection, retried: &[Position]) -> Result<(), AppendError> {
+    if retried.is_empty() {
+        return Ok(());
+    }
+    let positions = json!(retried.iter().map(|p| p.0).collect::<Vec<_>>()).to_string();
+    let done = sqlx::query(RETRY).bind(positions).execute(&mut *conn).await;
+    done.map_err(StoreError::new("retry inbox messages"))?;
     Ok(())
 }
 

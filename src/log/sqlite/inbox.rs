@@ -9,7 +9,7 @@ use super::{SqliteLog, page, read_only};
 use crate::log::append::pack_messages;
 use crate::log::codec;
 use crate::log::error::{ReadError, ReceiveError, StoreError};
-use crate::log::inbox::{FateRow, PendingRow, in_order, looked_through, pending};
+use crate::log::inbox::{FateRow, ParkedRow, PendingRow, in_order, looked_through, parked, pending};
 use crate::log::rows::{signed, unsigned};
 use crate::log::types::{BODY_BYTES_MAX, Counts, Fate, Incoming, Parked, PastMessage, Pending, Position, Received};
 use crate::model::Timestamp;
@@ -30,6 +30,9 @@ const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, dige
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> ? ORDER BY i.position DESC LIMIT ?";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
      WHERE state = 3 AND position > ? ORDER BY position LIMIT ?";
+const PARKED_MESSAGES: &str = "SELECT i.position, id, source, topic, received_at, digest, body, coalesce(reason, '') FROM inbox i \
+     LEFT JOIN raw_bodies b ON b.position = i.position \
+     WHERE id IN (SELECT value FROM json_each(?)) AND state = 3 ORDER BY i.position";
 const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
      WHERE id IN (SELECT value FROM json_each(?)) AND state = 3";
 const COUNTS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM inbox), \
@@ -172,6 +175,15 @@ impl SqliteLog {
                 reason,
             })
             .collect())
+    }
+
+    pub(super) async fn read_parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
+        let rows: Vec<ParkedRow> = sqlx::query_as(PARKED_MESSAGES)
+            .bind(json!(ids).to_string())
+            .fetch_all(&self.inner.readers)
+            .await
+            .map_err(StoreError::new("read parked messages"))?;
+        rows.into_iter().map(parked).collect()
     }
 
     pub(super) async fn make_pending(&self, ids: &[String]) -> Result<u64, StoreError> {

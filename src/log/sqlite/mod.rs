@@ -367,6 +367,10 @@ impl EventLog for SqliteLog {
         self.read_parked(after, limit).await
     }
 
+    async fn parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
+        self.read_parked_messages(ids).await
+    }
+
     async fn unpark(&self, ids: &[String]) -> Result<u64, StoreError> {
         self.make_pending(ids).await
     }
