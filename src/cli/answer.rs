@@ -9,6 +9,7 @@ use crate::engine::EngineError;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, State};
 use crate::log::EventLog;
+use crate::model::nearest::nearest;
 use crate::model::{Name, Seq, Timestamp};
 use crate::web::trail;
 
@@ -16,8 +17,6 @@ use crate::web::trail;
 const TRAIL: usize = 12;
 /// Causes followed from one event.
 const CAUSES_MAX: usize = 8;
-/// Names offered when one is not known.
-const NEAR_MAX: usize = 5;
 
 /// An event of a package's trail.
 #[derive(Serialize, Debug)]
@@ -106,10 +105,7 @@ impl Answer {
     }
 }
 
-/// Names of packages that look like one that is not known, sorted.
-pub(crate) fn near(state: &State, package: &str) -> Vec<String> {
-    let all = state.collections.values().flat_map(|c| c.packages.keys());
-    let alike = all.filter(|n| n.contains(package) || package.contains(n.as_str()));
-    let sorted: std::collections::BTreeSet<&str> = alike.map(|n| n.as_str()).collect();
-    sorted.into_iter().take(NEAR_MAX).map(str::to_owned).collect()
+/// Names of packages that look like one that is not known, nearest first.
+pub(crate) fn near<'a>(state: &'a State, package: &str) -> Vec<&'a str> {
+    nearest(package, state.collections.values().flat_map(|c| c.packages.keys().map(Name::as_str)))
 }

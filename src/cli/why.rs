@@ -9,6 +9,8 @@ use super::package_view::{self, PackageView};
 use super::render::{one_line, points};
 use super::{CliError, DbArgs, Done};
 use crate::log::EventLog;
+use crate::model::Name;
+use crate::model::nearest::did_you_mean;
 use clap::Args;
 
 /// Dependency changes shown to people.
@@ -45,7 +47,8 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     }
     log.close().await;
     if let Some(unknown) = args.collection.as_ref().filter(|c| !state.collections.contains_key(c.as_str())) {
-        return Err(CliError::Rejected(format!("find collection `{unknown}`")));
+        let near = did_you_mean(unknown, state.collections.keys().map(Name::as_str));
+        return Err(CliError::Rejected(format!("find collection `{unknown}`{near}")));
     }
     if answers.is_empty() {
         let near = answer::near(&state, &args.package);

@@ -8,6 +8,7 @@ pub mod causes;
 pub mod class;
 pub mod id;
 pub mod koji;
+pub mod nearest;
 pub mod nevra;
 pub mod package;
 pub mod time;

@@ -111,7 +111,7 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
         view.state.collections.iter().filter(|(_, c)| c.packages.contains_key(name)).collect();
     if with.is_empty() {
         let near = answer::near(&view.state, name);
-        let links = near.into_iter().map(|n| (n.clone(), format!("/package/{}", links::encoded(&n)))).collect();
+        let links = near.into_iter().map(|n| (n.to_owned(), format!("/package/{}", links::encoded(n)))).collect();
         return Err(Refusal::NotFound(format!("no collection has a package `{}`", params::short(name)), links));
     }
     let c = match query.collection.as_deref().filter(|c| !c.is_empty()) {

@@ -1,5 +1,7 @@
 //! Which names of architectures there are, and which one somebody probably meant.
 
+use crate::model::nearest::{WRONG_MAX, distance};
+
 /// Those Fedora and its relatives build for today: what somebody most probably meant.
 const COMMON: [&str; 10] =
     ["x86_64", "aarch64", "ppc64le", "s390x", "i686", "riscv64", "armv7hl", "noarch", "loongarch64", "x86_64_v2"];
@@ -126,9 +128,6 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("x86-64", "x86_64"),
 ];
 
-/// Most letters that may be wrong in a name for which another is offered.
-const WRONG_MAX: usize = 2;
-
 /// Whether rpm or Koji has an architecture of this name. `src` and `nosrc` are none: nothing is built on them.
 pub fn is_known(name: &str) -> bool {
     KNOWN.binary_search(&name).is_ok()
@@ -144,29 +143,6 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     let wrong = |known: &&'static str| (distance(&lower, known), *known);
     let (wrong, known) = COMMON.iter().chain(&KNOWN).map(wrong).min_by_key(|(wrong, _)| *wrong)?;
     (wrong <= WRONG_MAX && 2 * wrong < lower.len()).then_some(known)
-}
-
-/// How many letters must be added, left out, changed, or swapped with the next, to come from one text to the other (optimal string
-/// alignment). More than [`WRONG_MAX`] in length is not looked at, so that long texts cost nothing.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len().abs_diff(b.len()) > WRONG_MAX {
-        return usize::MAX;
-    }
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
