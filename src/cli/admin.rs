@@ -1,5 +1,6 @@
 //! `koschei admin …` and `koschei check-config`.
 
+mod known;
 mod word;
 
 use std::io::Write;
@@ -12,6 +13,7 @@ use super::open::existing;
 use super::{CliError, DbArgs, Done};
 use crate::config::Config;
 use crate::log::EventLog;
+use crate::model::nearest::did_you_mean;
 
 /// What operators do.
 #[derive(Subcommand, Debug)]
@@ -57,8 +59,13 @@ async fn forget(args: &ForgetArgs) -> Done {
     let log = existing(&args.db.db).await?;
     let erased = log.forget_person(&args.person).await?;
     let Some(id) = erased else {
+        let persons = log.all_persons().await?;
         log.close().await;
-        return Err(CliError::Rejected(format!("forget `{}`: nobody of that name or stand-in is known", args.person)));
+        let near = did_you_mean(&args.person, persons.iter().map(|(_, name)| name.as_str()));
+        return Err(CliError::Rejected(format!(
+            "forget `{}`: nobody of that name or stand-in is known{near}",
+            args.person
+        )));
     };
     let bodies = log.prune_raw(crate::engine::clock::now()).await?;
     log.close().await;

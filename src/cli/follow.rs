@@ -267,11 +267,13 @@ fn amqp_settings(args: &FollowArgs) -> Result<AmqpSettings, CliError> {
 }
 
 pub(super) fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    use tokio::signal::unix::{SignalKind, signal};
+    // Both from now on, not from when the task first runs.
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         tokio::select! {
             _ = term.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
         }
         stop.cancel();
     });

@@ -182,6 +182,7 @@ pub(crate) fn describe(event: &Event) -> String {
         }
         Event::PackageSkipResolutionSet(e) => format!("{}: skip resolution {}", e.package, e.skip),
         Event::MessageTimeReplaced(e) => format!("message {} says {}, taken for {}", e.message, e.said, e.taken),
+        Event::MessageDismissed(e) => format!("message {} dismissed: {}", e.message, e.reason),
         Event::MessageRetried(e) => format!("message {} retried, understood: {}", e.message, e.understood),
     }
 }

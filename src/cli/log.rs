@@ -1,6 +1,5 @@
 //! `koschei log …`.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,15 +8,15 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::open::{existing, reading};
+use super::parked::{self, DismissArgs, ParkedArgs, RetryArgs};
 use super::{CliError, DbArgs, Done, FOUND, history};
-use crate::config::Config;
-use crate::engine::{Blind, EngineError, audit, ingest, replay};
-use crate::event::{ChainHash, Event, Source, cloudevents};
+use crate::engine::{EngineError, audit, replay};
+use crate::event::{ChainHash, Event, cloudevents};
 use crate::log::{self, Attachment, Commit, EventLog, Head, Options, PAGE_MAX, VerifyError};
 use crate::model::{Class, Classified, Seq};
-use crate::telemetry::Metrics;
 
 /// Longest line of an export: an event with its envelope, or an attachment.
 const LINE_MAX: u64 = 1 << 30;
@@ -34,6 +33,7 @@ pub(crate) enum LogVerb {
     Import(ImportArgs),
     Parked(ParkedArgs),
     RetryParked(RetryArgs),
+    DismissParked(DismissArgs),
     Stats(StatsArgs),
     Snapshot(SnapshotArgs),
 }
@@ -42,7 +42,7 @@ pub(crate) enum LogVerb {
 ///
 /// Without --head a tail that was cut off, or a log written anew as a whole, cannot be noticed: keep the printed head elsewhere.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei log verify --db koschei.db --head 1234:9f86d081…")]
+#[command(after_help = "Example:\n  koschei log verify --db koschei.db --head \"$(cat koschei.head)\"")]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     db: DbArgs,
@@ -107,32 +107,6 @@ pub(crate) struct ImportArgs {
     from: PathBuf,
 }
 
-/// List messages that were not understood.
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei log parked --db koschei.db")]
-pub(crate) struct ParkedArgs {
-    #[command(flatten)]
-    db: DbArgs,
-    /// Print JSON, one line per message
-    #[arg(long)]
-    json: bool,
-}
-
-/// Try messages again that were not understood, after an upgrade.
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked 0a762762-9828-47f4-9319-86fed7c993a1"
-)]
-pub(crate) struct RetryArgs {
-    #[command(flatten)]
-    db: DbArgs,
-    /// Ids of messages; default: all
-    ids: Vec<String>,
-    /// The configuration the log is fed with
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 /// Count events by kind, and what waits.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log stats --db koschei.db")]
@@ -166,8 +140,9 @@ pub(super) async fn run(verb: &LogVerb) -> Done {
         LogVerb::Tail(a) => tail(a).await,
         LogVerb::Export(a) => export(a).await,
         LogVerb::Import(a) => import(a).await,
-        LogVerb::Parked(a) => parked(a).await,
-        LogVerb::RetryParked(a) => Box::pin(retry(a)).await,
+        LogVerb::Parked(a) => parked::list(a).await,
+        LogVerb::RetryParked(a) => Box::pin(parked::retry(a)).await,
+        LogVerb::DismissParked(a) => Box::pin(parked::dismiss(a)).await,
         LogVerb::Stats(a) => stats(a).await,
         LogVerb::Snapshot(a) => snapshot(a).await,
     }
@@ -256,6 +231,11 @@ async fn run_audit(args: &AuditArgs) -> Done {
 }
 
 async fn tail(args: &TailArgs) -> Done {
+    let stop = CancellationToken::new();
+    if args.follow {
+        // Before anything is printed: whoever has seen it may end it.
+        super::follow::stop_on_signals(stop.clone())?;
+    }
     let log = reading(&args.db.db).await?;
     let end = log.head().await?.seq.map_or(0, Seq::get);
     let mut after = Seq::new(end.saturating_sub(args.lines));
@@ -273,7 +253,7 @@ async fn tail(args: &TailArgs) -> Done {
         } else if args.follow {
             tokio::select! {
                 changed = log.changed(after) => { changed?; }
-                _ = tokio::signal::ctrl_c() => break,
+                () = stop.cancelled() => break,
             }
         } else {
             break;
@@ -402,77 +382,6 @@ async fn import(args: &ImportArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn parked(args: &ParkedArgs) -> Done {
-    let log = reading(&args.db.db).await?;
-    let mut after = None;
-    let mut out = std::io::stdout().lock();
-    let mut count = 0;
-    loop {
-        let page = log.parked(after, PAGE_MAX).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.position);
-        for p in &page {
-            count += 1;
-            if args.json {
-                let line = serde_json::json!({
-                    "id": p.id, "position": p.position.0, "source": p.source, "topic": p.topic,
-                    "received_at": p.received_at.to_string(), "reason": p.reason,
-                });
-                writeln!(out, "{line}")?;
-            } else {
-                writeln!(out, "{}  {}  {}\n    {}", p.id, p.received_at, p.topic, p.reason)?;
-            }
-        }
-    }
-    if !args.json {
-        writeln!(
-            out,
-            "{count} messages are set aside; after an upgrade: koschei log retry-parked --db {}",
-            args.db.db
-        )?;
-    }
-    log.close().await;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn retry(args: &RetryArgs) -> Done {
-    let config = match &args.config {
-        Some(path) => Config::load(path)?,
-        None => Config::default(),
-    };
-    let log = existing(&args.db.db).await?;
-    let mut reasons: HashMap<String, String> = HashMap::new();
-    let mut after = None;
-    loop {
-        let page = log.parked(after, PAGE_MAX).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.position);
-        for p in page {
-            if args.ids.is_empty() || args.ids.contains(&p.id) {
-                reasons.insert(p.id, p.reason);
-            }
-        }
-    }
-    if let Some(unknown) = args.ids.iter().find(|id| !reasons.contains_key(*id)) {
-        return Err(CliError::Rejected(format!(
-            "retry message {unknown}: it is not set aside (see `koschei log parked`)"
-        )));
-    }
-    let ids: Vec<String> = reasons.keys().cloned().collect();
-    let mut settings = config.settings(Source::Recording);
-    if args.config.is_none() {
-        // Without a configuration the rules in force stay in force.
-        let state = replay::state(&log, None, &mut |_| {}).await?;
-        settings.policy = super::package_view::policy(&state);
-    }
-    log.unpark(&ids).await?;
-    let mut brain = ingest::awaken(&log, settings, Blind, Metrics::new()).await?;
-    let done = ingest::drain(&mut brain, &log, IMPORT_BATCH, &reasons).await?;
-    log.close().await;
-    writeln!(std::io::stdout(), "{} messages tried again, {} still not understood", done.handled, done.parked)?;
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn stats(args: &StatsArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let info = log.info().await?;
@@ -493,6 +402,7 @@ async fn stats(args: &StatsArgs) -> Done {
         }
     }
     bar.finish_and_clear();
+    let dismissed = parked::dismissed(&log).await?;
     log.close().await;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -504,7 +414,7 @@ async fn stats(args: &StatsArgs) -> Done {
             "log_id": info.log_id, "backend": info.backend, "schema_version": info.schema_version, "min_reader": info.min_reader,
             "head": head.to_string(), "events": head.seq.map_or(0, Seq::get), "kinds": kinds,
             "inbox_total": counts.inbox_total, "inbox_pending": counts.inbox_pending,
-            "inbox_parked": counts.inbox_parked, "outbox_pending": counts.outbox_pending,
+            "inbox_parked": counts.inbox_parked, "inbox_dismissed": dismissed, "outbox_pending": counts.outbox_pending,
         });
         writeln!(out, "{report}")?;
         return Ok(ExitCode::SUCCESS);
@@ -517,7 +427,7 @@ async fn stats(args: &StatsArgs) -> Done {
     write!(out, "{}", table.render(super::render::colours(), 0))?;
     writeln!(
         out,
-        "{} messages ever received, {} waiting, {} set aside; {} commands in the outbox",
+        "{} messages ever received, {} waiting, {} set aside, {dismissed} dismissed; {} commands in the outbox",
         counts.inbox_total, counts.inbox_pending, counts.inbox_parked, counts.outbox_pending
     )?;
     Ok(ExitCode::SUCCESS)

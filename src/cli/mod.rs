@@ -18,10 +18,12 @@ mod live_hub;
 mod log;
 mod open;
 pub(crate) mod package_view;
+mod parked;
 pub(crate) mod render;
 mod replay;
 pub mod repos;
 pub mod resolve;
+mod saying;
 mod serve;
 mod sources;
 mod status;
@@ -152,6 +154,15 @@ through_engine!(
     crate::event::DecodeError,
     crate::bus::RecordingError
 );
+
+/// The value of an option that says whether something holds: always said, so that both can be.
+pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" | "true" | "on" => Ok(true),
+        "no" | "false" | "off" => Ok(false),
+        _ => Err("say `yes` or `no`".to_owned()),
+    }
+}
 
 /// What a verb comes to.
 pub(crate) type Done = Result<ExitCode, CliError>;

@@ -40,9 +40,9 @@ pub(crate) struct ServeArgs {
     config: PathBuf,
     #[command(flatten)]
     db: DbArgs,
-    /// Decide, and submit nothing; overrides the configuration
-    #[arg(long)]
-    passive: bool,
+    /// Decide, and submit nothing, or submit; overrides the configuration
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = super::yes_no)]
+    passive: Option<bool>,
 }
 
 pub(super) async fn run(args: &ServeArgs) -> Done {
@@ -53,7 +53,7 @@ pub(super) async fn run(args: &ServeArgs) -> Done {
     if let Some(bus) = &bus {
         bus.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
     }
-    config.policy.passive |= args.passive;
+    config.policy.passive = args.passive.unwrap_or(config.policy.passive);
     if config.hubs.is_empty() {
         return Err(CliError::Rejected(format!(
             "serve: {} has no `[[hub]]`; use `koschei follow` to work without one",

@@ -120,9 +120,8 @@ pub(super) async fn handle<E: Eyes>(
         return Ok(());
     }
     // What an operator said while nobody worked on the log.
-    let word = message.topic == operator::TOPIC && message.source == operator::SOURCE;
-    let understood = match word {
-        true => brain.operator_message(log, position, message).await?,
+    let understood = match message.source == operator::SOURCE {
+        true => brain.operator_message(log, position, message, &mut Vec::new()).await?,
         false => brain.message(log, position, message, retried).await?,
     };
     done.parked += u64::from(!understood);

@@ -5,21 +5,24 @@ use super::buildroots::Buildroot;
 use super::error::EngineError;
 use super::eyes::Eyes;
 use super::hub::differences::differences;
+use super::hub::keys::{self, Hint};
 use super::hub::seen::Observation;
 use super::hub::truth::Truth;
-use super::operator;
+use super::{ingest, operator};
 use crate::decide::load::ArchLoads;
 use crate::event::{
-    BuildrootRecorded, CollectionEdited, CollectionSettings, Envelope, Event, FactId, NewEvent, RebuildNotSubmitted,
-    RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source, TargetObserved, Trigger,
+    BuildrootRecorded, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried, NewEvent,
+    RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source, TargetObserved, Trigger,
 };
-use crate::log::{Attachment, Disposition, EventLog, Incoming, Position, Settled, Subjects};
+use crate::log::{Attachment, Disposition, EventLog, Incoming, Pending, Position, Settled, Subjects};
 use crate::model::{Hub, Name, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
 /// Most events of one commit while a long observation is appended.
 const COMMIT_MAX: usize = 5_000;
 /// A mark is set again after so long, even when nothing differed.
 const MARK_EVERY_SECS: i64 = 900;
+/// Messages read at once to be tried again: each may have megabytes.
+const RETRIED_AT_ONCE: usize = 20;
 /// Most words of operators in one commit.
 const HEARD_AT_ONCE: usize = 100;
 /// How much of a target's history is read.
@@ -35,12 +38,14 @@ pub struct Observed {
 }
 
 /// Words of operators that were handled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Heard {
     /// How many.
     pub words: u64,
     /// Of these, set aside: they make no sense now.
     pub parked: u64,
+    /// Messages that wait again after they had been set aside, where they have to be looked at: with a hub.
+    pub again: Vec<Pending>,
 }
 
 /// What became of a command.
@@ -368,10 +373,7 @@ impl<E: Eyes> Brain<E> {
             self.heard = through;
             for p in &words {
                 heard.words += 1;
-                let understood = match p.message.topic == operator::TOPIC {
-                    true => self.operator_message(log, p.position, &p.message).await?,
-                    false => self.message(log, p.position, &p.message, None).await?,
-                };
+                let understood = self.operator_message(log, p.position, &p.message, &mut heard.again).await?;
                 heard.parked += u64::from(!understood);
             }
             self.flush(log).await?;
@@ -381,7 +383,8 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside.
+    /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside. With a hub `again` gets messages that wait
+    /// again; without one they are handled here.
     ///
     /// # Errors
     /// As [`Brain::message`].
@@ -390,31 +393,106 @@ impl<E: Eyes> Brain<E> {
         log: &impl EventLog,
         position: Position,
         message: &Incoming,
+        again: &mut Vec<Pending>,
     ) -> Result<bool, EngineError> {
-        let disposition = match operator::read(&message.body) {
-            Ok(word) => match operator::check(self.state(), &word.event) {
-                Ok(()) => {
-                    let mut event = word.event;
-                    if let Some(name) = &word.by {
-                        let person = self.person(name);
-                        operator::sign(&mut event, person);
-                    }
-                    // A recording has its own time; the machine's clock, by which the word was put here, plays no part in it.
-                    let at = match self.settings.context.source {
-                        Source::Recording => self.now(),
-                        _ => message.received_at,
-                    };
-                    self.operator(log, event, at).await?;
-                    Disposition::Done
-                }
-                Err(reason) => Disposition::Parked { reason },
-            },
-            Err(reason) => Disposition::Parked { reason },
+        let disposition = match message.topic.as_str() {
+            operator::TOPIC => self.word(log, message).await?,
+            operator::RETRY_TOPIC => self.retry(log, message, again).await?,
+            other => Disposition::Parked { reason: format!("`{other}` is nothing an operator says") },
         };
         let understood = matches!(disposition, Disposition::Done);
         self.metrics.settled(&message.topic, &disposition);
         self.commit.settled.push(Settled { position, disposition });
         Ok(understood)
+    }
+
+    async fn word(&mut self, log: &impl EventLog, message: &Incoming) -> Result<Disposition, EngineError> {
+        let word = match operator::read(&message.body) {
+            Ok(word) => word,
+            Err(reason) => return Ok(Disposition::Parked { reason }),
+        };
+        if let Err(reason) = operator::check(self.state(), &word.event) {
+            return Ok(Disposition::Parked { reason });
+        }
+        let mut event = word.event;
+        if let Event::MessageDismissed(dismissed) = &event {
+            let found = log.parked_messages(&[&dismissed.message]).await?;
+            let Some((dismissed_at, _)) = found.first().filter(|(p, _)| !self.commit.retried.contains(&p.position))
+            else {
+                let reason = format!("message {} is not set aside", dismissed.message);
+                return Ok(Disposition::Parked { reason });
+            };
+            let disposition = Disposition::Ignored { reason: format!("dismissed: {}", dismissed.reason) };
+            self.commit.retried.push(dismissed_at.position);
+            self.settle_message(dismissed_at.position, &dismissed_at.message.topic, disposition);
+        }
+        if let Some(name) = &word.by {
+            let person = self.person(name);
+            operator::sign(&mut event, person);
+        }
+        self.operator(log, event, self.said_at(message)).await?;
+        Ok(Disposition::Done)
+    }
+
+    /// Tries messages again that were set aside. Without a hub they are handled at once; with one they wait to be looked at.
+    async fn retry(
+        &mut self,
+        log: &impl EventLog,
+        message: &Incoming,
+        again: &mut Vec<Pending>,
+    ) -> Result<Disposition, EngineError> {
+        let retry = match operator::read_retry(&message.body) {
+            Ok(retry) => retry,
+            Err(reason) => return Ok(Disposition::Parked { reason }),
+        };
+        self.move_clock(self.said_at(message));
+        self.begin();
+        let ids: Vec<&str> = retry.messages.iter().map(String::as_str).collect();
+        for ids in ids.chunks(RETRIED_AT_ONCE) {
+            for (pending, reason) in log.parked_messages(ids).await? {
+                if self.commit.retried.contains(&pending.position) {
+                    continue;
+                }
+                self.commit.retried.push(pending.position);
+                self.try_again(log, pending, &reason, again).await?;
+            }
+        }
+        Ok(Disposition::Done)
+    }
+
+    async fn try_again(
+        &mut self,
+        log: &impl EventLog,
+        pending: Pending,
+        reason: &str,
+        again: &mut Vec<Pending>,
+    ) -> Result<(), EngineError> {
+        let Pending { position, message } = &pending;
+        let theirs = message.source == operator::SOURCE;
+        if theirs && message.topic == operator::TOPIC {
+            let disposition = Box::pin(self.word(log, message)).await?;
+            self.settle_message(*position, &message.topic, disposition);
+        } else if theirs || message.topic == ingest::UNREADABLE {
+            self.unreadable(*position, &message.topic, reason.to_owned());
+        } else if self.settings.context.source == Source::Hub {
+            let hint = keys::hint(message, &self.settings.context, self.state());
+            let understood = !matches!(hint, Hint::Rejected(_));
+            let event = MessageRetried { message: message.id.clone(), understood, reason: reason.to_owned() };
+            self.push(event.into(), Source::Operator, None, None);
+            again.push(pending);
+        } else {
+            self.message(log, *position, message, Some(reason)).await?;
+        }
+        Ok(())
+    }
+
+    /// When an operator said something. A recording has its own time; the machine's clock, by which the word was put into the inbox, plays no
+    /// part in it.
+    fn said_at(&self, message: &Incoming) -> Timestamp {
+        match self.settings.context.source {
+            Source::Recording => self.now(),
+            _ => message.received_at,
+        }
     }
 
     /// Applies the rules now, without waiting for a tick: after submissions were resumed, for example.

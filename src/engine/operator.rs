@@ -8,10 +8,15 @@ use crate::event::{CollectionSettings, Event};
 use crate::fold::{Collection, State};
 use crate::log::Incoming;
 use crate::model::arch::ArchOverride;
-use crate::model::{PersonId, Timestamp};
+use crate::model::nearest::did_you_mean;
+use crate::model::{Name, PersonId, Timestamp};
 
 /// Topic of such messages; their source is [`SOURCE`].
 pub const TOPIC: &str = "koschei.operator";
+/// Topic of a wish to have messages tried again that were set aside; source as well [`SOURCE`].
+pub const RETRY_TOPIC: &str = "koschei.operator.retry";
+/// Messages named in one wish, at most.
+pub const RETRIES_MAX: usize = 500;
 /// Source name in the inbox.
 pub const SOURCE: &str = "operator";
 /// How often whoever works on a log looks for words, at least: an operator's word takes effect within a second.
@@ -29,14 +34,46 @@ pub struct Word {
     pub by: Option<String>,
 }
 
+/// A wish to have messages tried again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Retry {
+    /// Their ids, at most [`RETRIES_MAX`].
+    pub messages: Vec<String>,
+}
+
+/// The message for such a wish.
+pub fn retry_message(retry: &Retry, now: Timestamp) -> Incoming {
+    Incoming {
+        topic: RETRY_TOPIC.to_owned(),
+        body: serde_json::to_vec(retry).expect("texts are JSON"),
+        ..message_of(Vec::new(), now)
+    }
+}
+
+/// Reads such a message.
+///
+/// # Errors
+/// Why it is none.
+pub fn read_retry(body: &[u8]) -> Result<Retry, String> {
+    let retry: Retry = serde_json::from_slice(body).map_err(|e| format!("not a wish to try messages again: {e}"))?;
+    match retry.messages.len() {
+        n if n > RETRIES_MAX => Err(format!("{n} messages; at most {RETRIES_MAX} are tried again at a time")),
+        _ => Ok(retry),
+    }
+}
+
 /// The message for a word. Its id is random: the same word may be said again.
 pub fn message(word: &Word, now: Timestamp) -> Incoming {
+    message_of(serde_json::to_vec(word).expect("words hold only what JSON can say"), now)
+}
+
+fn message_of(body: Vec<u8>, now: Timestamp) -> Incoming {
     Incoming {
         id: format!("operator-{:032x}", rand::random::<u128>()),
         source: SOURCE.to_owned(),
         topic: TOPIC.to_owned(),
         received_at: now,
-        body: serde_json::to_vec(word).expect("words hold only what JSON can say"),
+        body,
     }
 }
 
@@ -56,8 +93,12 @@ pub fn read(body: &[u8]) -> Result<Word, String> {
 /// # Errors
 /// Why not, in words.
 pub fn check(state: &State, event: &Event) -> Result<(), String> {
-    let collection = |name: &str| {
-        if state.collections.contains_key(name) { Ok(()) } else { Err(format!("there is no collection `{name}`")) }
+    let collection = |name: &str| match state.collections.contains_key(name) {
+        true => Ok(()),
+        false => {
+            let near = did_you_mean(name, state.collections.keys().map(Name::as_str));
+            Err(format!("there is no collection `{name}`{near}"))
+        }
     };
     match event {
         Event::CollectionCreated(c) if c.collection.is_empty() || c.collection.contains(['/', ' ', '\t', '\n']) => {
@@ -78,6 +119,9 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
             let check = |text: &str| text.parse::<ArchOverride>().and_then(|o| o.check(&known));
             p.arches.as_deref().map_or(Ok(()), check).map_err(|e| e.to_string())
         }
+        // Whether it is set aside, the inbox knows.
+        Event::MessageDismissed(d) if d.reason.trim().is_empty() => Err("say why with --reason".to_owned()),
+        Event::MessageDismissed(_) => Ok(()),
         Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::RebuildCancelRequested(c) => {
@@ -118,6 +162,7 @@ pub fn sign(event: &mut Event, person: PersonId) {
         Event::PackageSkipResolutionSet(e) => &mut e.by,
         Event::RebuildCancelRequested(e) => &mut e.by,
         Event::SubmissionsPaused(e) => &mut e.by,
+        Event::MessageDismissed(e) => &mut e.by,
         Event::SubmissionsResumed(e) => &mut e.by,
         _ => return,
     };

@@ -364,9 +364,17 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
     /// Hands out what waits in the inbox: operators' words to the brain, hints to those who look.
     async fn inbox(&self, brain: &mut Brain<E>, log: &AnyLog, life: &mut Life) -> Result<(), EngineError> {
         // Also while so much waits to be looked at that nothing more is handed out, as when a hub is away.
-        if brain.hear(log).await?.words > 0 {
+        let heard = brain.hear(log).await?;
+        if heard.words > 0 {
             self.tell(brain);
         }
+        // What was not reached yet is handed out in its turn.
+        for p in heard.again {
+            if life.after.is_some_and(|after| p.position <= after) {
+                self.message(brain, log, p, life).await?;
+            }
+        }
+        brain.flush(log).await?;
         while life.outstanding < OUTSTANDING_MAX {
             let pending = log.pending(life.after, PAGE).await?;
             let Some(last) = pending.last() else { return Ok(()) };
@@ -387,8 +395,13 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         life: &mut Life,
     ) -> Result<(), EngineError> {
         let Pending { position, message } = p;
-        if message.topic == operator::TOPIC && message.source == operator::SOURCE {
-            brain.operator_message(log, position, &message).await?;
+        if message.source == operator::SOURCE {
+            // One that came in since words were last heard; what waits again because of it is at hand at once.
+            let mut again = Vec::new();
+            brain.operator_message(log, position, &message, &mut again).await?;
+            for p in again {
+                Box::pin(self.message(brain, log, p, life)).await?;
+            }
             return Ok(());
         }
         if message.topic == ingest::UNREADABLE {

@@ -161,6 +161,7 @@ kinds! {
     SubmissionsPaused = "submissions_paused" v 1;
     SubmissionsResumed = "submissions_resumed" v 1;
     MessageRetried = "message_retried" v 1;
+    MessageDismissed = "message_dismissed" v 1;
     MessageTimeReplaced = "message_time_replaced" v 1;
 }
 
@@ -168,6 +169,9 @@ kinds! {
 pub fn package_subject(hub: &str, package: &str) -> String {
     format!("{hub}/package/{package}")
 }
+
+/// Subject of messages that were dismissed: reading it counts them.
+pub const DISMISSED: &str = "inbox";
 
 /// Subject of everything about a package in a collection.
 pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
@@ -179,7 +183,7 @@ pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
 
 impl Event {
     /// What the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`, `HUB/target/NAME`, `HUB/repo/ID`,
-    /// `HUB/policy/NAME`, `collection/NAME[/PACKAGE]`, `engine`. Reading by subject gives the history of that thing.
+    /// `HUB/policy/NAME`, `collection/NAME[/PACKAGE]`, `inbox`, `engine`. Reading by subject gives the history of that thing.
     pub fn subject(&self) -> String {
         let of_collection = |c: &Name, p: &Name| collection_subject(c, Some(p));
         match self {
@@ -202,6 +206,7 @@ impl Event {
             | Self::EvaluationMade(_)
             | Self::MessageRetried(_)
             | Self::MessageTimeReplaced(_) => "engine".to_owned(),
+            Self::MessageDismissed(_) => DISMISSED.to_owned(),
             Self::SubmissionsPaused(SubmissionsPaused { collection, .. })
             | Self::SubmissionsResumed(SubmissionsResumed { collection, .. }) => match collection {
                 Some(collection) => collection_subject(collection, None),

@@ -592,6 +592,18 @@ pub struct MessageTimeReplaced {
     pub taken: Timestamp,
 }
 
+/// A message that had been set aside is not to be understood any more: somebody looked at it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MessageDismissed {
+    /// The message's id.
+    pub message: String,
+    /// Why, for those who wonder.
+    pub reason: String,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+}
+
 /// A message that had been set aside was given another try.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MessageRetried {

@@ -24,10 +24,10 @@ pub use facts::{
 pub use kinds::{DecodeError, Event, KINDS, Kind};
 pub use koschei::{
     BuildrootBroken, BuildrootResolved, Chosen, CollectionStateChanged, DependenciesMeasured, DependencyMove,
-    EvaluationMade, MessageRetried, MessageTimeReplaced, PackageReasonChanged, PackageResolved, PackageStateChanged,
-    PolicyAdopted, PolicyAllowed, PolicyRefused, Prediction, PredictionCompared, PriorityParts, RebuildCancelRequested,
-    RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested, RebuildSubmitted,
-    RepoNotResolved, RepoResolved, Tick, Trigger,
+    EvaluationMade, MessageDismissed, MessageRetried, MessageTimeReplaced, PackageReasonChanged, PackageResolved,
+    PackageStateChanged, PolicyAdopted, PolicyAllowed, PolicyRefused, Prediction, PredictionCompared, PriorityParts,
+    RebuildCancelRequested, RebuildFinished, RebuildInputs, RebuildNotSubmitted, RebuildRefused, RebuildRequested,
+    RebuildSubmitted, RepoNotResolved, RepoResolved, Tick, Trigger,
 };
 pub use operator::{
     BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, PackageArchOverrideSet, PackagePrioritySet,

@@ -331,7 +331,7 @@ impl State {
                 self.set_pause(p.collection.as_ref(), None);
                 self.try_policies_again(p.collection.as_ref());
             }
-            Event::MessageRetried(_) | Event::MessageTimeReplaced(_) => {}
+            Event::MessageRetried(_) | Event::MessageDismissed(_) | Event::MessageTimeReplaced(_) => {}
         }
         if e.fact.is_some() && matches!(e.source, Source::Recording | Source::Bus) {
             self.facts_taken += 1;

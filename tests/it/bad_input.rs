@@ -115,7 +115,8 @@ fn what_is_not_a_message_is_parked_and_the_rest_goes_on() {
     assert!(lines.iter().all(|l| !l["reason"].as_str().unwrap().is_empty()));
     assert!(lines[0]["reason"].as_str().unwrap().contains("line 1"), "{}", lines[0]);
     // Trying again without an upgrade changes nothing but is on record.
-    assert!(bench.run(&["log", "retry-parked", "broken", "--db", "k.db"]).status.success());
+    assert!(bench.run(&["log", "retry-parked", "broken", "--no-wait", "--db", "k.db"]).status.success());
+    report(&bench.ingest(&path, None));
     let stats = bench.json(&["log", "stats", "--db", "k.db", "--json"]);
     assert_eq!(stats["inbox_parked"].as_u64(), Some(3));
     assert_eq!(stats["kinds"]["message_retried.v1"]["events"].as_u64(), Some(1));

@@ -3,12 +3,13 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::known;
 use crate::cli::open::{existing, state_as_of};
-use crate::cli::{CliError, DbArgs, Done};
+use crate::cli::saying::Saying;
+use crate::cli::{CliError, Done, yes_no};
 use crate::engine::clock;
 use crate::engine::operator::{self, Word};
 use crate::event::operator::SRPM_ROOT;
@@ -17,29 +18,18 @@ use crate::event::{
     PackagePrioritySet, PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind,
     RebuildCancelRequested, SubmissionsPaused, SubmissionsResumed,
 };
-use crate::log::{AnyLog, Disposition, EventLog, Fate};
+use crate::log::{AnyLog, EventLog};
+use crate::model::nearest::did_you_mean;
 use crate::model::{Hub, Name, TaskId};
 
-/// How often it is looked whether a word was taken, when nothing is appended: one that is refused leads to no event.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Where the word goes, and who says it.
+/// Where a word goes, who says it, and whether it may be about what is yet to come.
 #[derive(Args, Debug, Clone)]
-pub(crate) struct Saying {
+pub(crate) struct Telling {
     #[command(flatten)]
-    db: DbArgs,
-    /// Who says so; kept as a stand-in that can be forgotten
-    #[arg(long, value_name = "NAME", env = "SUDO_USER")]
-    by: Option<String>,
-    /// How long to wait for whoever works on the log to take it
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
-    wait: u64,
-    /// Do not wait, and do not mind if nobody works on the log: whoever does next takes it
-    #[arg(long, conflicts_with = "wait")]
-    no_wait: bool,
-    /// Print JSON
+    saying: Saying,
+    /// Also about names that nobody knows yet
     #[arg(long)]
-    json: bool,
+    force: bool,
 }
 
 /// Packages of a collection.
@@ -52,7 +42,7 @@ pub(crate) struct OfPackages {
     #[arg(required = true)]
     packages: Vec<String>,
     #[command(flatten)]
-    saying: Saying,
+    telling: Telling,
 }
 
 /// A collection that shall be, or what shall be different about one.
@@ -97,7 +87,7 @@ pub(crate) struct CollectionArgs {
     #[arg(long, value_name = "PATH")]
     srpm_root: Option<String>,
     #[command(flatten)]
-    saying: Saying,
+    telling: Telling,
 }
 
 /// One collection, or all.
@@ -110,20 +100,20 @@ pub(crate) struct MaybeCollection {
     #[arg(long, default_value = "")]
     reason: String,
     #[command(flatten)]
-    saying: Saying,
+    telling: Telling,
 }
 
 /// What operators say.
 #[derive(Subcommand, Debug)]
 pub(crate) enum WordVerb {
     /// Watch packages of a collection.
-    #[command(after_help = "Example:\n  koschei admin track -c f99 curl zlib --db koschei.db")]
+    #[command(after_help = "Example:\n  koschei admin track -c f99-build curl zlib --db koschei.db")]
     Track(OfPackages),
     /// Do not watch packages any more.
-    #[command(after_help = "Example:\n  koschei admin untrack -c f99 curl --db koschei.db")]
+    #[command(after_help = "Example:\n  koschei admin untrack -c f99-build curl --db koschei.db")]
     Untrack(OfPackages),
     /// Give packages points: until their next rebuild, or with --static for good.
-    #[command(after_help = "Example:\n  koschei admin set-priority -c f99 --points 300 curl --db koschei.db")]
+    #[command(after_help = "Example:\n  koschei admin set-priority -c f99-build --points 300 curl --db koschei.db")]
     SetPriority {
         /// Whole points; 256 lead to a rebuild
         #[arg(long, allow_negative_numbers = true)]
@@ -135,7 +125,9 @@ pub(crate) enum WordVerb {
         of: OfPackages,
     },
     /// Build packages for other architectures: `x86_64 aarch64`, all but some (`^s390x ppc64le`), or nothing to take it back.
-    #[command(after_help = "Example:\n  koschei admin set-arch-override -c f99 --arches '^s390x' ghc --db koschei.db")]
+    #[command(
+        after_help = "Example:\n  koschei admin set-arch-override -c f99-build --arches '^s390x' gcc --db koschei.db"
+    )]
     SetArchOverride {
         /// Architectures to build on, or with `^` before the first one those not to build on; without it the override is taken back
         #[arg(long)]
@@ -144,10 +136,12 @@ pub(crate) enum WordVerb {
         of: OfPackages,
     },
     /// Rebuild packages without looking at their dependencies first.
-    #[command(after_help = "Example:\n  koschei admin set-skip-resolution -c f99 --skip yes kernel --db koschei.db")]
+    #[command(
+        after_help = "Example:\n  koschei admin set-skip-resolution -c f99-build --skip yes glibc --db koschei.db"
+    )]
     SetSkipResolution {
         /// Skip or not
-        #[arg(long, value_name = "yes|no", value_parser = yes_no)]
+        #[arg(long, value_name = "yes|no", action = clap::ArgAction::Set, value_parser = yes_no)]
         skip: bool,
         #[command(flatten)]
         of: OfPackages,
@@ -158,7 +152,7 @@ pub(crate) enum WordVerb {
     )]
     CreateCollection(CollectionArgs),
     /// Change a collection; what is not said stays.
-    #[command(after_help = "Example:\n  koschei admin edit-collection f99 --max-builds 5 --db koschei.db")]
+    #[command(after_help = "Example:\n  koschei admin edit-collection f99-build --max-builds 5 --db koschei.db")]
     EditCollection(CollectionArgs),
     /// Submit nothing for the time being; deciding goes on.
     #[command(after_help = "Example:\n  koschei admin pause --reason 'mass rebuild' --db koschei.db")]
@@ -178,16 +172,8 @@ pub(crate) enum WordVerb {
         #[arg(long, default_value = "asked for by an operator")]
         reason: String,
         #[command(flatten)]
-        saying: Saying,
+        telling: Telling,
     },
-}
-
-fn yes_no(text: &str) -> Result<bool, String> {
-    match text {
-        "yes" | "true" | "on" => Ok(true),
-        "no" | "false" | "off" => Ok(false),
-        _ => Err("say `yes` or `no`".to_owned()),
-    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie between 0 and 1000")]
@@ -199,91 +185,48 @@ fn coefficient(text: &str) -> Result<u32, String> {
 }
 
 impl WordVerb {
-    const fn saying(&self) -> &Saying {
+    const fn telling(&self) -> &Telling {
         match self {
-            Self::Track(of) | Self::Untrack(of) => &of.saying,
+            Self::Track(of) | Self::Untrack(of) => &of.telling,
             Self::SetPriority { of, .. } | Self::SetArchOverride { of, .. } | Self::SetSkipResolution { of, .. } => {
-                &of.saying
+                &of.telling
             }
-            Self::CreateCollection(c) | Self::EditCollection(c) => &c.saying,
-            Self::Pause(m) | Self::Resume(m) => &m.saying,
-            Self::Cancel { saying, .. } => saying,
+            Self::CreateCollection(c) | Self::EditCollection(c) => &c.telling,
+            Self::Pause(m) | Self::Resume(m) => &m.telling,
+            Self::Cancel { telling, .. } => telling,
         }
     }
 }
 
 /// Says it: checks it against the log as it is, puts it into the inbox, and waits for a running service to take it.
 pub(crate) async fn run(verb: &WordVerb) -> Done {
-    let saying = verb.saying();
-    let log = existing(&saying.db.db).await?;
-    let said = say(verb, saying, &log).await;
+    let telling = verb.telling();
+    let log = existing(&telling.saying.db.db).await?;
+    let said = say(verb, telling, &log).await;
     log.close().await;
     said
 }
 
-async fn say(verb: &WordVerb, saying: &Saying, log: &AnyLog) -> Done {
+async fn say(verb: &WordVerb, telling: &Telling, log: &AnyLog) -> Done {
     let (state, _) = state_as_of(log, None).await?;
     let events = events(verb, &state)?;
+    if let [Event::CollectionEdited(edit)] = events.as_slice()
+        && state.collections.get(&edit.collection).is_some_and(|c| c.settings == edit.settings)
+    {
+        writeln!(std::io::stdout(), "nothing changes: `{}` is so already", edit.collection)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for event in &events {
         operator::check(&state, event).map_err(|why| CliError::Rejected(format!("say that: {why}")))?;
+        if !telling.force {
+            known::check(&state, event)?;
+        }
     }
     let messages: Vec<_> = events
         .iter()
-        .map(|e| operator::message(&Word { event: e.clone(), by: saying.by.clone() }, clock::now()))
+        .map(|e| operator::message(&Word { event: e.clone(), by: telling.saying.by.clone() }, clock::now()))
         .collect();
-    let after = log.head().await?.seq;
-    log.receive(&messages).await.map_err(crate::engine::EngineError::from)?;
-    let taken = match saying.no_wait {
-        true => false,
-        false => taken(saying, log, &messages, after).await?,
-    };
-    let mut out = std::io::stdout();
-    if saying.json {
-        writeln!(out, "{}", serde_json::json!({ "said": events.len(), "taken": taken }))?;
-    } else if taken {
-        writeln!(out, "done")?;
-    } else if saying.no_wait {
-        writeln!(out, "noted; it takes effect when `koschei serve`, `follow` or `ingest` works on this log")?;
-    }
-    match taken || saying.no_wait {
-        true => Ok(ExitCode::SUCCESS),
-        false => Err(CliError::Unavailable(format!(
-            "be heard within {} seconds: nobody works on this log, or whoever does is busy. It is noted, and takes effect when `koschei serve`, \
-             `follow` or `ingest` takes it (`--no-wait` where that is meant)",
-            saying.wait
-        ))),
-    }
-}
-
-/// Whether whoever works on the log took the messages within the time given. What is appended with them wakes us.
-async fn taken(
-    saying: &Saying,
-    log: &AnyLog,
-    messages: &[crate::log::Incoming],
-    mut after: Option<crate::model::Seq>,
-) -> Result<bool, CliError> {
-    let ids: Vec<&str> = messages.iter().map(|m| m.id.as_str()).collect();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(saying.wait);
-    loop {
-        let fates = log.fates(&ids).await?;
-        let refused = fates.iter().find_map(|fate| match fate {
-            Some(Fate::Settled(Disposition::Parked { reason })) => Some(reason),
-            _ => None,
-        });
-        if let Some(why) = refused {
-            return Err(CliError::Rejected(format!("say that: {why}")));
-        }
-        if fates.iter().all(|fate| matches!(fate, Some(Fate::Settled(_)))) {
-            return Ok(true);
-        }
-        let now = tokio::time::Instant::now();
-        if now >= deadline {
-            return Ok(false);
-        }
-        if let Ok(head) = tokio::time::timeout_at(deadline.min(now + LOOK_AGAIN), log.changed(after)).await {
-            after = head?.seq;
-        }
-    }
+    telling.saying.put(log, &messages, async || Ok("done".to_owned())).await
 }
 
 fn events(verb: &WordVerb, state: &crate::fold::State) -> Result<Vec<Event>, CliError> {
@@ -320,7 +263,12 @@ fn events(verb: &WordVerb, state: &crate::fold::State) -> Result<Vec<Event>, Cli
         WordVerb::Resume(m) => {
             vec![SubmissionsResumed { collection: m.collection.as_deref().map(Name::from), by: None }.into()]
         }
-        WordVerb::Cancel { task, hub, reason, .. } => vec![cancel(*task, hub, reason, state)?],
+        WordVerb::Cancel { task, hub, reason, .. } => {
+            if !verb.telling().force {
+                known::hub(state, &Hub::new(hub))?;
+            }
+            vec![cancel(*task, hub, reason, state)?]
+        }
     })
 }
 
@@ -342,6 +290,39 @@ fn cancel(task: i64, hub: &str, reason: &str, state: &crate::fold::State) -> Res
         by: None,
     }
     .into())
+}
+
+impl CollectionArgs {
+    /// Whether anything is said about the collection but its name.
+    const fn says_anything(&self) -> bool {
+        let Self {
+            target,
+            build_tag,
+            dest_tag,
+            display_name,
+            hub,
+            build_group,
+            coefficient,
+            track_all,
+            max_builds,
+            builds_on,
+            builds_on_target,
+            srpm_root,
+            ..
+        } = self;
+        target.is_some()
+            || build_tag.is_some()
+            || dest_tag.is_some()
+            || display_name.is_some()
+            || hub.is_some()
+            || build_group.is_some()
+            || coefficient.is_some()
+            || track_all.is_some()
+            || max_builds.is_some()
+            || builds_on.is_some()
+            || builds_on_target.is_some()
+            || srpm_root.is_some()
+    }
 }
 
 /// Tags that were not said are those of the target, where the log knows it.
@@ -407,8 +388,15 @@ fn builds_on(args: &CollectionArgs, known: Option<BuildsOn>) -> Result<Option<Bu
 
 fn edit(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliError> {
     let Some(known) = state.collections.get(args.name.as_str()) else {
-        return Err(CliError::Rejected(format!("edit collection `{}`: there is none of that name", args.name)));
+        let near = did_you_mean(&args.name, state.collections.keys().map(Name::as_str));
+        return Err(CliError::Rejected(format!("edit collection `{}`: there is none of that name{near}", args.name)));
     };
+    if !args.says_anything() {
+        return Err(CliError::Rejected(format!(
+            "edit collection `{}`: nothing was changed, because no option says what is to be different; see `koschei admin edit-collection --help`",
+            args.name
+        )));
+    }
     let mut settings = known.settings.clone();
     let name = |said: &Option<String>, place: &mut Name| {
         if let Some(said) = said {

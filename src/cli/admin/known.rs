@@ -1,0 +1,94 @@
+//! Whether names in what operators say are known: a slip would lead to an event about nothing.
+
+use super::super::CliError;
+use crate::event::Event;
+use crate::fold::{Collection, State};
+use crate::model::nearest::{did_you_mean, distance};
+use crate::model::{Hub, Name};
+
+/// Checks the names of an event against what the log knows.
+///
+/// # Errors
+/// Rejected, with names like it, for a package or a hub nobody knows, and for a tag or a target that looks like a slip for one that is known.
+pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
+    match event {
+        Event::PackageTracked(e) => package(state, &e.collection, &e.package),
+        Event::PackageUntracked(e) => package(state, &e.collection, &e.package),
+        Event::PackagePrioritySet(e) => package(state, &e.collection, &e.package),
+        Event::PackageArchOverrideSet(e) => package(state, &e.collection, &e.package),
+        Event::PackageSkipResolutionSet(e) => package(state, &e.collection, &e.package),
+        Event::CollectionCreated(e) => {
+            let s = &e.settings;
+            places(state, &s.hub, [("target", &s.target), ("tag", &s.build_tag), ("tag", &s.dest_tag)])
+        }
+        Event::CollectionEdited(e) => {
+            let s = &e.settings;
+            let before = state.collections.get(&e.collection).map(|c| &c.settings);
+            if before.is_some_and(|b| {
+                (&b.hub, &b.target, &b.build_tag, &b.dest_tag) == (&s.hub, &s.target, &s.build_tag, &s.dest_tag)
+            }) {
+                return Ok(());
+            }
+            places(state, &s.hub, [("target", &s.target), ("tag", &s.build_tag), ("tag", &s.dest_tag)])
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unknown(what: &str) -> CliError {
+    CliError::Rejected(format!("say that: {what} Where it is yet to come, say --force"))
+}
+
+fn package(state: &State, collection: &Name, package: &Name) -> Result<(), CliError> {
+    // A collection that is not there is refused for itself.
+    let Some(c) = state.collections.get(collection) else { return Ok(()) };
+    let listed = |c: &Collection| {
+        let tag = state.hubs.get(&c.settings.hub).and_then(|h| h.tags.get(&c.settings.dest_tag));
+        tag.is_some_and(|t| t.packages.contains_key(package))
+    };
+    if c.packages.contains_key(package) || listed(c) {
+        return Ok(());
+    }
+    let near = did_you_mean(package, c.packages.keys().map(Name::as_str));
+    let dot = if near.is_empty() { "." } else { "" };
+    Err(unknown(&format!("nobody knows a package `{package}` in `{collection}`{near}{dot}")))
+}
+
+/// Refuses a hub that nobody knows.
+pub(super) fn hub(state: &State, hub: &Hub) -> Result<(), CliError> {
+    // Where no hub is known at all, nothing can be compared.
+    if state.hubs.is_empty() || state.hubs.contains_key(hub) {
+        return Ok(());
+    }
+    let known = || state.hubs.keys().map(Hub::as_str);
+    let mut near = did_you_mean(hub.as_str(), known());
+    if near.is_empty() {
+        near = format!("; known are {}.", known().collect::<Vec<_>>().join(", "));
+    }
+    Err(unknown(&format!("no hub `{hub}` is known{near}")))
+}
+
+/// Not every tag and target of a hub is known here, but one that differs by a letter or two from one that is may be a slip.
+fn places(state: &State, on: &Hub, names: [(&str, &Name); 3]) -> Result<(), CliError> {
+    hub(state, on)?;
+    let Some(h) = state.hubs.get(on) else { return Ok(()) };
+    let here = || state.collections.values().map(|c| &c.settings).filter(|s| s.hub == *on);
+    for (what, name) in names {
+        let known: Vec<&str> = match what {
+            "target" => h.targets.keys().chain(here().map(|s| &s.target)).map(Name::as_str).collect(),
+            _ => h.tags.keys().chain(here().flat_map(|s| [&s.build_tag, &s.dest_tag])).map(Name::as_str).collect(),
+        };
+        // Releases differ by a letter, too: f41 is no slip for f42.
+        let slip = |k: &&&str| {
+            let digits = |t: &str| t.chars().filter(char::is_ascii_digit).collect::<String>();
+            (1..=2).contains(&distance(name, k)) && digits(name) == digits(k)
+        };
+        if known.contains(&name.as_str()) {
+            continue;
+        }
+        if let Some(meant) = known.iter().find(slip) {
+            return Err(unknown(&format!("no {what} `{name}` is known on {on}; did you mean `{meant}`?")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! `koschei log parked`, `retry-parked` and `dismiss-parked`.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::open::{existing, reading};
+use super::saying::Saying;
+use super::{CliError, DbArgs, Done};
+use crate::engine::clock;
+use crate::engine::operator::{self, RETRIES_MAX, Retry, Word};
+use crate::event::MessageDismissed;
+use crate::event::kinds::DISMISSED;
+use crate::log::{AnyLog, EventLog, PAGE_MAX, Parked, Subjects};
+use crate::model::nearest::did_you_mean;
+
+/// List messages that were not understood.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log parked --db koschei.db")]
+pub(crate) struct ParkedArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// Print JSON, one line per message
+    #[arg(long)]
+    json: bool,
+}
+
+/// Try messages again that were not understood, after an upgrade: whoever works on the log does so.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked 7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --no-wait"
+)]
+pub(crate) struct RetryArgs {
+    /// Ids of messages; default: all
+    ids: Vec<String>,
+    #[command(flatten)]
+    saying: Saying,
+}
+
+/// Give up on messages that were not understood, with a reason that stays in the log.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  koschei log dismiss-parked 7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --reason 'a test of the bus' --db koschei.db\n  \
+                  koschei log dismiss-parked --all --reason 'of another instance' --no-wait"
+)]
+pub(crate) struct DismissArgs {
+    /// Ids of messages
+    #[arg(required_unless_present = "all")]
+    ids: Vec<String>,
+    /// All that are set aside
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    saying: Saying,
+}
+
+/// Every message that is set aside.
+async fn all(log: &AnyLog) -> Result<Vec<Parked>, CliError> {
+    let mut all: Vec<Parked> = Vec::new();
+    loop {
+        let page = log.parked(all.last().map(|p| p.position), PAGE_MAX).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
+/// The ids asked for, all of which are set aside; none: those of all.
+async fn chosen(log: &AnyLog, ids: &[String]) -> Result<Vec<String>, CliError> {
+    let parked = all(log).await?;
+    if ids.is_empty() {
+        return Ok(parked.into_iter().map(|p| p.id).collect());
+    }
+    let known: HashSet<&str> = parked.iter().map(|p| p.id.as_str()).collect();
+    match ids.iter().find(|id| !known.contains(id.as_str())) {
+        None => Ok(ids.to_vec()),
+        Some(unknown) => Err(CliError::Rejected(format!(
+            "find message {unknown}: it is not set aside{}; see `koschei log parked`",
+            did_you_mean(unknown, known)
+        ))),
+    }
+}
+
+/// How many messages were dismissed, ever.
+pub(super) async fn dismissed(log: &AnyLog) -> Result<usize, CliError> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = log.read_subject(Subjects::Exactly(DISMISSED), after, PAGE_MAX).await?;
+        let Some(last) = page.last() else { return Ok(count) };
+        after = Some(last.seq);
+        count += page.len();
+    }
+}
+
+pub(super) async fn list(args: &ParkedArgs) -> Done {
+    let log = reading(&args.db.db).await?;
+    let parked = all(&log).await?;
+    let dismissed = dismissed(&log).await?;
+    log.close().await;
+    let mut out = std::io::stdout().lock();
+    for p in &parked {
+        if args.json {
+            let line = serde_json::json!({
+                "id": p.id, "position": p.position.0, "source": p.source, "topic": p.topic,
+                "received_at": p.received_at.to_string(), "reason": p.reason,
+            });
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(out, "{}  {}  {}\n    {}", p.id, p.received_at, p.topic, p.reason)?;
+        }
+    }
+    if !args.json {
+        let db = &args.db.db;
+        writeln!(out, "{} messages are set aside, {dismissed} were dismissed", parked.len())?;
+        if !parked.is_empty() {
+            writeln!(out, "after an upgrade: koschei log retry-parked --db {db}")?;
+            writeln!(out, "not worth it: koschei log dismiss-parked ID --reason TEXT --db {db}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn retry(args: &RetryArgs) -> Done {
+    let log = existing(&args.saying.db.db).await?;
+    let done = retry_in(args, &log).await;
+    log.close().await;
+    done
+}
+
+async fn retry_in(args: &RetryArgs, log: &AnyLog) -> Done {
+    let ids = chosen(log, &args.ids).await?;
+    if ids.is_empty() {
+        writeln!(std::io::stdout(), "no message is set aside")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = clock::now();
+    let wish = |ids: &[String]| operator::retry_message(&Retry { messages: ids.to_vec() }, now);
+    let messages: Vec<_> = ids.chunks(RETRIES_MAX).map(wish).collect();
+    let tried = async || {
+        let left: HashSet<String> = all(log).await?.into_iter().map(|p| p.id).collect();
+        let still = ids.iter().filter(|id| left.contains(*id)).count();
+        Ok(format!("{} messages tried again, {still} still not understood", ids.len()))
+    };
+    args.saying.put(log, &messages, tried).await
+}
+
+pub(super) async fn dismiss(args: &DismissArgs) -> Done {
+    let log = existing(&args.saying.db.db).await?;
+    let done = dismiss_in(args, &log).await;
+    log.close().await;
+    done
+}
+
+async fn dismiss_in(args: &DismissArgs, log: &AnyLog) -> Done {
+    if args.reason.trim().is_empty() {
+        return Err(CliError::Rejected("dismiss messages: say why with --reason".to_owned()));
+    }
+    let ids = chosen(log, &args.ids).await?;
+    if ids.is_empty() {
+        writeln!(std::io::stdout(), "no message is set aside")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = clock::now();
+    let dismissal = |id: &String| {
+        let event = MessageDismissed { message: id.clone(), reason: args.reason.trim().to_owned(), by: None };
+        operator::message(&Word { event: event.into(), by: args.saying.by.clone() }, now)
+    };
+    let messages: Vec<_> = ids.iter().map(dismissal).collect();
+    args.saying.put(log, &messages, async || Ok(format!("{} messages dismissed", ids.len()))).await
+}
