@@ -37,6 +37,7 @@ mod follow;
 mod follow_trouble;
 mod full_disk;
 mod generated;
+mod help_examples;
 #[path = "../hub/mod.rs"]
 mod hub;
 mod hub_basics;
