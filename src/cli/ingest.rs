@@ -101,6 +101,9 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
         args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
     let log = log::open(&args.db.db, &Options::default()).await?;
     let metrics = Metrics::new();
+    if sink.is_some() {
+        metrics.delivery_begins();
+    }
     if let Some(path) = &args.metrics {
         // A path that cannot be written shows now, not after the work.
         metrics.write_to(path).map_err(|e| CliError::Rejected(format!("write metrics to {}: {e}", path.display())))?;

@@ -333,6 +333,7 @@ impl Work<'_> {
             .run(),
         );
         if hub.can_submit() {
+            self.metrics.delivery_begins();
             let after = config.request_repo_after_secs;
             tasks.spawn(
                 Submitter {

@@ -87,6 +87,9 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             ahead: Ahead::default(),
         };
         self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
+        if self.sink.is_some() {
+            self.metrics.delivery_begins();
+        }
         loop {
             match self.live(&mut fetched, &mut done, &mut database, &mut others).await {
                 Ok(()) => return Ok(done),

@@ -1,5 +1,7 @@
 //! Talking to Koji: requests, looks, reconciliation, files.
 
+use std::time::Duration;
+
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Metrics;
@@ -13,6 +15,7 @@ pub(super) struct HubMetrics {
     up: IntGaugeVec,
     look_pending: IntGauge,
     reconciled: IntGaugeVec,
+    reconcile_every: IntGaugeVec,
     differences: IntCounterVec,
     files: IntCounterVec,
 }
@@ -60,6 +63,11 @@ impl HubMetrics {
                 "When the hub was last compared with the log; 0: not yet.",
                 &["hub"],
             ),
+            reconcile_every: r.gauges(
+                "koschei_reconcile_interval_seconds",
+                "How long after one comparison of the hub with the log the next one begins, as configured.",
+                &["hub"],
+            ),
             differences: r.counters_of(
                 "koschei_reconciled_differences_total",
                 "What reconciliation found that messages had not told (missed) or had told wrongly (invented).",
@@ -77,10 +85,12 @@ impl HubMetrics {
 }
 
 impl Metrics {
-    /// A hub is configured. It counts as down and never reconciled until it is heard of.
-    pub fn hub_known(&self, hub: &str) {
+    /// A hub is configured, to be compared with the log so often. It counts as down until it is heard of, and as compared when the log says
+    /// so, `last`; absent: never.
+    pub fn hub_known(&self, hub: &str, reconcile_every: Duration, last: Option<Timestamp>) {
         drop(self.0.hub.up.with_label_values(&[hub]));
-        drop(self.0.hub.reconciled.with_label_values(&[hub]));
+        self.0.hub.reconciled.with_label_values(&[hub]).set(last.map_or(0, |at| at.micros() / 1_000_000));
+        self.0.hub.reconcile_every.with_label_values(&[hub]).set(count(reconcile_every.as_secs()));
     }
 
     /// A request to a hub ended; `failed` absent: it was answered. `method` is Koji's name of it, never anything with ids in it.
@@ -121,10 +131,16 @@ mod tests {
     fn a_hub_that_was_never_heard_of_is_down_and_overdue() {
         let metrics = Metrics::new();
         assert!(!metrics.render().contains("koschei_hub_up{"), "without a hub there is none to be down");
-        metrics.hub_known("primary");
+        metrics.hub_known("primary", Duration::from_secs(600), None);
         let text = metrics.render();
         assert!(text.contains(r#"koschei_hub_up{hub="primary"} 0"#), "{text}");
         assert!(text.contains(r#"koschei_reconciled_timestamp_seconds{hub="primary"} 0"#));
+        assert!(text.contains(r#"koschei_reconcile_interval_seconds{hub="primary"} 600"#));
+        metrics.hub_known("primary", Duration::from_secs(600), Some(Timestamp::from_secs(4)));
+        assert!(
+            metrics.render().contains(r#"koschei_reconciled_timestamp_seconds{hub="primary"} 4"#),
+            "before we came"
+        );
         metrics.hub_request("getBuild", None, 0.1);
         metrics.hub_request("getBuild", Some(Class::Unavailable), 0.1);
         metrics.hub_up("primary", true);

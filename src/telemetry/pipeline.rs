@@ -1,6 +1,7 @@
 //! From message to log and out again: intake, inbox, log, folding, outbox.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
@@ -23,7 +24,8 @@ pub(super) struct Pipeline {
     fold_seconds: Histogram,
     inbox_pending: IntGauge,
     inbox_parked: IntGauge,
-    outbox_pending: IntGauge,
+    outbox_pending: WhenKnown,
+    delivers: AtomicBool,
     sent: IntCounter,
 }
 
@@ -51,7 +53,11 @@ impl Pipeline {
                 "koschei_inbox_parked_messages",
                 "Messages that were not understood and wait for a newer program.",
             ),
-            outbox_pending: r.gauge("koschei_outbox_pending_commands", "Commands decided and not delivered."),
+            outbox_pending: r.gauge_when_known(
+                "koschei_outbox_pending_commands",
+                "Commands decided and not delivered; absent where nobody takes them.",
+            ),
+            delivers: AtomicBool::new(false),
             sent: r.counter("koschei_outbox_sent_total", "Commands delivered."),
         }
     }
@@ -117,11 +123,18 @@ impl Metrics {
         self.0.pipeline.sent.inc_by(n as u64);
     }
 
+    /// Somebody takes our commands. Without that they stay in the outbox for good, and nobody waits for them to leave.
+    pub fn delivery_begins(&self) {
+        self.0.pipeline.delivers.store(true, Ordering::Relaxed);
+    }
+
     /// What waits.
     pub fn waiting(&self, counts: &Counts) {
         self.0.pipeline.inbox_pending.set(count(counts.inbox_pending));
         self.0.pipeline.inbox_parked.set(count(counts.inbox_parked));
-        self.0.pipeline.outbox_pending.set(count(counts.outbox_pending));
+        if self.0.pipeline.delivers.load(Ordering::Relaxed) {
+            self.0.pipeline.outbox_pending.set(count(counts.outbox_pending));
+        }
     }
 }
 
@@ -154,6 +167,17 @@ mod tests {
         assert!(text.contains(r#"koschei_inbox_settled_total{result="done",topic="buildsys.tag"} 1"#), "{text}");
         assert!(text.contains(r#"topic="other"} 1"#));
         assert!(!text.contains("anything"));
+    }
+
+    #[test]
+    fn commands_wait_only_for_somebody() {
+        let metrics = Metrics::new();
+        let counts = Counts { inbox_total: 1, inbox_pending: 1, inbox_parked: 0, outbox_pending: 7 };
+        metrics.waiting(&counts);
+        assert!(!metrics.render().contains("koschei_outbox_pending_commands"));
+        metrics.delivery_begins();
+        metrics.waiting(&counts);
+        assert!(metrics.render().contains("koschei_outbox_pending_commands 7\n"));
     }
 
     #[test]

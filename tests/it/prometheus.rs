@@ -70,7 +70,9 @@ async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyLog {
     let mut recording = Recording::open(&data.join("events.jsonl")).unwrap();
     ingest::recording(&mut brain, &log, &mut recording, 100, &mut |_, _| {}).await.unwrap();
     metrics.rebuilds_of(brain.state(), brain.state().recorded_at);
-    metrics.hub_known("primary");
+    metrics.hub_known("primary", Duration::from_secs(86_400), None);
+    metrics.delivery_begins();
+    metrics.waiting(&Counts { outbox_pending: 0, ..log.counts().await.unwrap() });
     metrics.hub_up("primary", true);
     metrics.reconciled("primary", now, 2, 1);
     for method in ["getBuild", "listTagged"] {
@@ -162,23 +164,69 @@ async fn every_query_of_dashboard_and_alerts_works() {
     log.close().await;
 }
 
+/// What promtool says, and whether it was content.
+fn promtool(dir: &Path, args: &[&str]) -> (bool, String) {
+    let out = Command::new("promtool")
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .expect("promtool can be started; it comes with Prometheus, for example `apt install prometheus`");
+    (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+}
+
+/// A file of alerts or of cases, cut where `begin` stands: what comes before the first one, then each with its first word.
+fn cut<'a>(text: &'a str, begin: &str) -> (&'a str, Vec<(&'a str, &'a str)>) {
+    let mut pieces = text.split(begin);
+    let head = pieces.next().unwrap();
+    (head, pieces.map(|p| (p.split([',', '\n']).next().unwrap(), p)).collect())
+}
+
+/// What [`cut`] cut, without some.
+fn joined((head, pieces): &(&str, Vec<(&str, &str)>), begin: &str, keep: impl Fn(&str) -> bool) -> String {
+    let kept = pieces.iter().filter(|(name, _)| keep(name));
+    kept.fold((*head).to_owned(), |text, (_, piece)| text + begin + piece)
+}
+
 #[test]
-fn promtool_accepts_and_tests_the_rules() {
-    for args in [["check", "rules", "koschei.rules.yml"], ["test", "rules", "tests/koschei.test.yml"]] {
-        let out = Command::new("promtool")
-            .args(args)
-            .current_dir(ours("deploy/prometheus"))
-            .output()
-            .expect("promtool can be started; it comes with Prometheus, for example `apt install prometheus`");
-        let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{args:?}: {said}");
+fn no_alert_fires_on_a_healthy_day_and_each_does_at_its_fault() {
+    let dir = ours("deploy/prometheus");
+    let (content, said) = promtool(&dir, &["check", "rules", "koschei.rules.yml"]);
+    assert!(content, "{said}");
+    for file in ["tests/healthy.test.yml", "tests/faults.test.yml"] {
+        let (content, said) = promtool(&dir, &["test", "rules", file]);
+        assert!(content, "{file}: {said}");
     }
-    // Whoever adds an alert has to make it fire there.
+    // Whoever adds an alert has to make it fire there: without it, its case must fail.
+    let beside = tempfile::tempdir().unwrap();
+    std::fs::create_dir(beside.path().join("tests")).unwrap();
+    let (alert, case) = ("      - alert: ", "  - name: ");
+    let (rules, faults) = (dir.join("koschei.rules.yml"), dir.join("tests/faults.test.yml"));
+    let (rules, faults) = (std::fs::read_to_string(rules).unwrap(), std::fs::read_to_string(faults).unwrap());
+    let (rules, faults) = (cut(&rules, alert), cut(&faults, case));
+    assert_eq!(rules.1.len(), 17);
+    for (left_out, _) in &rules.1 {
+        std::fs::write(beside.path().join("koschei.rules.yml"), joined(&rules, alert, |n| n != *left_out)).unwrap();
+        std::fs::write(beside.path().join("tests/faults.test.yml"), joined(&faults, case, |n| n == *left_out)).unwrap();
+        let (content, said) = promtool(beside.path(), &["test", "rules", "tests/faults.test.yml"]);
+        assert!(!content && said.contains(left_out), "nothing makes {left_out} fire: {said}");
+    }
+}
+
+/// The healthy day is one at default settings, and has everything the rules look at.
+#[test]
+fn the_healthy_day_is_one_at_default_settings() {
+    let day = std::fs::read_to_string(ours("deploy/prometheus/tests/healthy.test.yml")).unwrap();
     let rules = std::fs::read_to_string(ours("deploy/prometheus/koschei.rules.yml")).unwrap();
-    let tests = std::fs::read_to_string(ours("deploy/prometheus/tests/koschei.test.yml")).unwrap();
-    for alert in rules.lines().filter_map(|l| l.trim().strip_prefix("- alert: ")) {
-        assert!(tests.contains(&format!("{{alertname=\"{alert}\"}}', value: 1")), "no test makes {alert} fire");
+    let expressions: String = rules.lines().filter(|l| !l.contains("alert:") && !l.contains("name:")).collect();
+    for name in names(&expressions) {
+        assert!(day.contains(&format!("{{series: '{name}{{")), "{name} has no samples on the healthy day");
     }
+    let config: Config = toml::from_str("[[hub]]\nserver = 'https://koji.example.org/kojihub'").unwrap();
+    let every = format!(
+        "koschei_reconcile_interval_seconds{{job=\"koschei\", instance=\"a\", hub=\"primary\"}}', values: '{}x",
+        config.hubs[0].reconcile_secs
+    );
+    assert!(day.contains(&every), "{every}");
 }
 
 #[test]

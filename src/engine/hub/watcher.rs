@@ -156,7 +156,8 @@ impl Watcher {
                 changed = self.watch.changed() => if changed.is_err() { return },
             }
         }
-        self.metrics.hub_known(self.hub.as_str());
+        let compared = self.watch.borrow().reconciled_at;
+        self.metrics.hub_known(self.hub.as_str(), self.rhythm.reconcile, compared);
         let stale = self.rhythm.poll * 3 + Duration::from_secs(300);
         self.metrics.loop_begins(&format!("watcher {}", self.hub), stale, clock::now());
         loop {
