@@ -65,6 +65,7 @@ async fn after_a_pause_a_kill_and_a_restart_the_hub_has_no_further_task() {
     live.start();
     next_repository(&mut live).await;
     assert_eq!(tasks(&live).len(), 1);
+    assert!(!live.said().contains("was on its way; whether"), "nobody even tried: {}", live.said());
     let waiting = koschei(&["commands", "--peek", "--db", &live.db]).output().unwrap();
     assert_eq!(ok(&waiting).lines().count(), DECIDED - 1, "they wait");
 
