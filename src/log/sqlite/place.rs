@@ -58,6 +58,16 @@ pub(super) fn lacks_wal(path: &Path) -> bool {
 mod tests {
     use crate::log::{EventLog as _, Options, SqliteLog};
 
+    /// A commit as large as a disk must not leave a write-ahead log as large for ever.
+    #[tokio::test]
+    async fn the_write_ahead_log_gives_room_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(dir.path().join("x.db").to_str().unwrap(), &Options::default()).await.unwrap();
+        let limit: (i64,) = sqlx::query_as("PRAGMA journal_size_limit").fetch_one(&log.inner.writer).await.unwrap();
+        assert_eq!(limit.0, 64 << 20);
+        log.close().await;
+    }
+
     #[tokio::test]
     async fn nothing_needs_a_directory_for_temporary_files() {
         let dir = tempfile::tempdir().unwrap();
