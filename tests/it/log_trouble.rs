@@ -71,6 +71,8 @@ async fn a_role_without_rights_is_told_which_it_needs() {
         &["role `limited` may not make tables in schema `public`", "GRANT USAGE, CREATE ON SCHEMA public TO limited"],
     );
 
+    refused(&koschei(&["log", "verify", "--db", &limited]), &["GRANT USAGE, CREATE ON SCHEMA public TO limited"]);
+
     tell(&server, "postgres", &["ALTER ROLE limited SET search_path = nowhere"]).await;
     refused(&ingest(&limited), &["finds no schema", "nowhere"]);
     tell(

@@ -146,6 +146,8 @@ async fn prepare(url: &str, pool: &PgPool, about: &About, options: &Options) -> 
         return Ok(last);
     }
     if options.read_only && applied.is_empty() {
+        // Whoever asks whether a log can be kept here (`doctor`) is to hear of it before the service starts.
+        about.may_create(url)?;
         return Err(OpenError::Empty { url: url.to_owned() });
     }
     if options.read_only {
