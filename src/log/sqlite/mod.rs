@@ -103,7 +103,15 @@ impl SqliteLog {
         if is_foreign(Path::new(path)) {
             return Err(OpenError::NotALog { url });
         }
-        let lacks_wal = place::lacks_wal(Path::new(path));
+        // Somebody who is making it just now has it in a moment.
+        let mut lacks_wal = place::lacks_wal(Path::new(path));
+        for _ in 0..CONNECTS_MAX {
+            if !lacks_wal {
+                break;
+            }
+            tokio::time::sleep(CONNECT_PAUSE).await;
+            lacks_wal = place::lacks_wal(Path::new(path));
+        }
         let base = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(options.busy_timeout)

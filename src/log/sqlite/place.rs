@@ -43,15 +43,16 @@ impl Place {
     }
 }
 
-/// Whether a database that is there was written with a write-ahead log, and that is not beside it. Closed in an orderly way it is not either, so
-/// this means something only where the database itself is empty. File format: <https://www.sqlite.org/fileformat.html>, 1.3.
+/// Whether a database that is there is empty, and was written with a write-ahead log that is not beside it. A log has its write-ahead log while it is
+/// open, and more than one page afterwards; an empty one is left by who only read. File format: <https://www.sqlite.org/fileformat.html>, 1.3.
 pub(super) fn lacks_wal(path: &Path) -> bool {
     const WAL: u8 = 2;
+    const PAGE: u64 = 4096;
     let mut head = [0; 20];
-    let read = File::open(path).and_then(|mut f| f.read_exact(&mut head));
+    let read = File::open(path).and_then(|mut f| f.read_exact(&mut head).and_then(|()| f.metadata()));
     let mut beside = path.as_os_str().to_owned();
     beside.push("-wal");
-    read.is_ok() && head[18] == WAL && std::fs::metadata(&beside).map_or(true, |m| m.len() == 0)
+    read.is_ok_and(|m| m.len() <= PAGE) && head[18] == WAL && std::fs::metadata(&beside).map_or(true, |m| m.len() == 0)
 }
 
 #[cfg(test)]
