@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use super::open::existing;
 use super::{CliError, DbArgs, Done};
 use crate::config::Config;
-use crate::log::EventLog;
+use crate::log::{Erasure, EventLog, Left};
 use crate::model::nearest::did_you_mean;
 
 /// What operators do.
@@ -25,10 +25,12 @@ pub(crate) enum AdminVerb {
 
 /// Erase a person's name. Events keep a stand-in that means nothing any more; the log still verifies.
 ///
-/// Raw messages hold names too: those of handled messages are deleted as well.
+/// Raw messages that name the person are deleted as well, those set aside included, and freed space and the write-ahead log are written anew: that takes
+/// the database's size once more on the disk, and for a large one minutes, in which a running service waits. What cannot be erased now is said, with exit code
+/// 4; run it again then, as often as you like. Backups, recordings, buses and PostgreSQL's write-ahead log are yours to see to.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  koschei admin forget-person alice --db koschei.db && koschei log verify --db koschei.db"
+    after_help = "Example:\n  koschei admin forget-person alice --db koschei.db\n  koschei admin forget-person p-6f1c29d04b7e83a5 --db koschei.db"
 )]
 pub(crate) struct ForgetArgs {
     /// The person's name in Koji, or the stand-in (p-…)
@@ -56,21 +58,51 @@ pub(super) async fn run(verb: &AdminVerb) -> Done {
 }
 
 async fn forget(args: &ForgetArgs) -> Done {
+    let who = &args.person;
+    if who.trim().is_empty() {
+        return Err(CliError::Rejected("forget nobody: give a name or a stand-in".to_owned()));
+    }
     let log = existing(&args.db.db).await?;
-    let erased = log.forget_person(&args.person).await?;
-    let Some(id) = erased else {
-        let persons = log.all_persons().await?;
-        log.close().await;
-        let near = did_you_mean(&args.person, persons.iter().map(|(_, name)| name.as_str()));
-        return Err(CliError::Rejected(format!(
-            "forget `{}`: nobody of that name or stand-in is known{near}",
-            args.person
-        )));
-    };
-    let bodies = log.prune_raw(crate::engine::clock::now()).await?;
+    let done = log.forget_person(who).await;
+    let persons = log.all_persons().await;
     log.close().await;
-    writeln!(std::io::stdout(), "{id} has no name any more; {bodies} raw messages deleted")?;
-    Ok(ExitCode::SUCCESS)
+    let done = done?;
+    let mut out = std::io::stdout();
+    match &done.id {
+        Some(id) => writeln!(out, "{id} has no name any more")?,
+        None => {
+            let near = did_you_mean(who, persons?.iter().map(|(_, name)| name.as_str()));
+            writeln!(out, "nobody is known as `{}` (any more){near}", who.escape_debug())?;
+        }
+    }
+    let Erasure { bodies, parked, reasons, .. } = &done;
+    writeln!(out, "{bodies} raw messages deleted ({parked} of them had been set aside), {reasons} reasons replaced")?;
+    writeln!(
+        out,
+        "not touched: backups, recordings, what a bus keeps, and PostgreSQL's write-ahead log and its archive"
+    )?;
+    if done.left.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let left: Vec<String> = done.left.iter().map(what_is_left).collect();
+    Err(CliError::Unavailable(format!("forget them everywhere: {}", left.join("; "))))
+}
+
+/// What is left, and how to finish.
+fn what_is_left(left: &Left) -> String {
+    match left {
+        Left::Waiting(n) => format!(
+            "{n} messages that wait to be handled name them, and were kept for that; run this again when `koschei serve`, `follow` or `ingest` has \
+             handled them"
+        ),
+        Left::Read => "somebody reads the database or writes to it, so that its write-ahead log and freed space, where the name may still stand, could \
+                       not be written anew; run this again when they have ended (an export, a backup, a shell)"
+            .to_owned(),
+        Left::Store(e) => format!(
+            "the name may still stand in freed space of the database, which could not be written anew ({}); see to that and run this again",
+            crate::model::causes::with_causes(e)
+        ),
+    }
 }
 
 pub(super) fn check_config(args: &CheckConfigArgs) -> Done {

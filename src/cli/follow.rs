@@ -149,6 +149,7 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
         eprintln!("koschei: metrics at http://{address}/metrics");
     }
     let log = log::open(&args.db.db, &Options::default()).await?;
+    let pruning = tokio::spawn(crate::engine::retention::keep(log.clone(), config.raw_days, stop.clone()));
     let settings = config.settings(Source::Bus);
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let done = match archive {
@@ -161,6 +162,8 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
         None => follow(args, &log, settings, Blind, &metrics, &readiness, &stop).await,
     };
     stop.cancel();
+    // It ends with that; how is of no interest any more.
+    drop(pruning.await);
     log.close().await;
     let done = done?;
     eprintln!(

@@ -36,6 +36,7 @@ pub(crate) enum LogVerb {
     DismissParked(DismissArgs),
     Stats(StatsArgs),
     Snapshot(SnapshotArgs),
+    Prune(super::prune::PruneArgs),
 }
 
 /// Recompute the hash chain and say where it first breaks.
@@ -145,6 +146,7 @@ pub(super) async fn run(verb: &LogVerb) -> Done {
         LogVerb::DismissParked(a) => Box::pin(parked::dismiss(a)).await,
         LogVerb::Stats(a) => stats(a).await,
         LogVerb::Snapshot(a) => snapshot(a).await,
+        LogVerb::Prune(a) => super::prune::run(a).await,
     }
 }
 

@@ -19,6 +19,7 @@ mod log;
 mod open;
 pub(crate) mod package_view;
 mod parked;
+mod prune;
 pub(crate) mod render;
 mod replay;
 pub mod repos;

@@ -85,6 +85,7 @@ async fn serve(
     for h in &config.hubs {
         hubs.push(LiveHub::open(h, &config.serve, metrics)?);
     }
+    tasks.spawn(crate::engine::retention::keep(log.clone(), config.raw_days, stop.clone()));
     tasks.spawn(super::systemd::watchdog(HEART, metrics.clone(), stop.clone()));
     pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
     live_hub::tags_of_targets(&mut config, &hubs, log, stop).await?;

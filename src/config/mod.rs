@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::{CLOCK_TOLERANCE_SECS, Context};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyError;
+use crate::engine::retention::{RAW_DAYS, RAW_DAYS_MAX};
 use crate::engine::{PerCollection, ResolveOptions, Settings};
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{
@@ -107,6 +108,8 @@ pub struct Config {
     /// How far, in seconds, a publisher's clock may be from the recorder's, or, where no recorder noted when a message came, from the
     /// messages around it. A time further away is replaced, and noted.
     pub clock_tolerance_secs: u32,
+    /// Days that bodies of messages are kept after they were handled.
+    pub raw_days: u32,
     /// Further options of Koji's `build` call, for the builds of all collections.
     pub build_opts: toml::Table,
     /// The service: where it listens, where it keeps files.
@@ -134,6 +137,7 @@ impl Default for Config {
             module_hotfixes: false,
             resolve_check_percent: 1,
             clock_tolerance_secs: CLOCK_TOLERANCE_SECS,
+            raw_days: RAW_DAYS,
             build_opts: toml::Table::new(),
             serve: ServeConfig::default(),
             bus: BusConfig::default(),
@@ -292,6 +296,9 @@ impl Config {
                 "`clock_tolerance_secs` is {}: from 1 to {CLOCK_TOLERANCE_SECS_MAX}, a month",
                 self.clock_tolerance_secs
             ));
+        }
+        if self.raw_days > RAW_DAYS_MAX {
+            return Err(format!("`raw_days` is {}: at most {RAW_DAYS_MAX}, a hundred years", self.raw_days));
         }
         build_opts::check(&self.build_opts)?;
         for (i, hub) in self.hubs.iter().enumerate() {
@@ -574,6 +581,7 @@ mod tests {
         ));
         let arches = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\narches=['x86_64', 'ppc46le']";
         assert!(said(arches).contains("`arches`: `ppc46le` is no architecture; did you mean `ppc64le`?"));
+        assert!(said("raw_days = 36501").contains("`raw_days` is 36501: at most 36500"));
         assert!(said("[policy]\nbuild_arches=['arm64']").contains("did you mean `aarch64`?"));
         let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
         let built = |on: &str| format!("{hubs}[[collection]]\nname='a'\ntarget='c'\nhub='other'\nbuilds_on = {on}");

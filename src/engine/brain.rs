@@ -15,6 +15,7 @@ use super::eyes::{Eyes, ResolveOptions};
 use super::follow::Hands;
 use super::overrides::Overrides;
 use super::per_collection::PerCollection;
+use super::persons::Persons;
 use super::remembered::Remembered;
 use super::resolving::ClosureCache;
 use super::stage::stage;
@@ -82,7 +83,7 @@ pub struct Brain<E> {
     begun: bool,
     /// Facts may be in the log whose messages the inbox never saw: the log was imported.
     facts_unseen: bool,
-    persons: HashMap<String, PersonId>,
+    persons: Persons,
     /// What is known of the clocks of those who publish on a bus.
     pub(super) times: Times,
     /// Messages whose time was not believed, since the start.
@@ -105,7 +106,7 @@ impl<E: Eyes> Brain<E> {
     pub fn new(
         mut state: State,
         head: &Head,
-        persons: HashMap<String, PersonId>,
+        persons: Persons,
         settings: Settings,
         eyes: E,
         metrics: Metrics,
@@ -218,17 +219,8 @@ impl<E: Eyes> Brain<E> {
         };
         let said = {
             let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at };
-            let (persons, new) = (&mut self.persons, &mut self.commit.persons);
-            koji_message::interpret(incoming, &self.settings.context, &mut |name| {
-                persons
-                    .entry(name.to_owned())
-                    .or_insert_with(|| {
-                        let id = random_person();
-                        new.push((id.clone(), name.to_owned()));
-                        id
-                    })
-                    .clone()
-            })
+            let (persons, commit) = (&mut self.persons, &mut self.commit);
+            koji_message::interpret(incoming, &self.settings.context, &mut |name| persons.stand_in(name, commit))
         };
         if let Some(reason) = retried {
             let understood = !matches!(said, Interpretation::Rejected(_));
@@ -484,15 +476,15 @@ impl<E: Eyes> Brain<E> {
 
     /// The stand-in of a person, made when there is none yet.
     pub(super) fn person(&mut self, name: &str) -> PersonId {
-        let new = &mut self.commit.persons;
-        self.persons
-            .entry(name.to_owned())
-            .or_insert_with(|| {
-                let id = random_person();
-                new.push((id.clone(), name.to_owned()));
-                id
-            })
-            .clone()
+        self.persons.stand_in(name, &mut self.commit)
+    }
+
+    /// Looks stand-ins up again if somebody was erased: theirs must not be used any more. Only between two commits.
+    pub(super) async fn notice_erasures(&mut self, log: &impl EventLog) -> Result<(), EngineError> {
+        if log.erasures().await? != self.persons.as_of {
+            self.persons = Persons::read(log).await?;
+        }
+        Ok(())
     }
 
     /// Appends a fact and everything that follows from it.
@@ -602,9 +594,4 @@ impl<E: Eyes> Brain<E> {
         self.cache.put(digest, Arc::clone(&closures));
         Ok(closures)
     }
-}
-
-/// A new stand-in for a person.
-fn random_person() -> PersonId {
-    PersonId::new(format!("p-{:016x}", rand::random::<u64>()))
 }

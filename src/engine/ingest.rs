@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use super::brain::{Brain, Settings};
 use super::error::EngineError;
 use super::eyes::Eyes;
+use super::persons::Persons;
 use super::serve::HEART;
 use super::{clock, operator, replay};
 use crate::bus::times::NEIGHBOURS;
@@ -56,7 +57,7 @@ pub async fn awaken<E: Eyes>(
     // After an outage the whole log is folded again, which may take longer than a loop may stand still.
     let mut folding = |_| metrics.loop_waits(HEART, clock::now());
     let state = replay::state(log, None, &mut folding).await?;
-    let persons: HashMap<_, _> = log.all_persons().await?.into_iter().map(|(id, name)| (name, id)).collect();
+    let persons = Persons::read(log).await?;
     let unseen = state.facts_taken > log.counts().await?.inbox_total;
     let mut brain = Brain::new(state, &head, persons, settings, eyes, metrics)?;
     if brain.settings.context.source == Source::Bus {

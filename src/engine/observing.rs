@@ -367,6 +367,7 @@ impl<E: Eyes> Brain<E> {
     pub async fn hear(&mut self, log: &impl EventLog) -> Result<Heard, EngineError> {
         // A word in hand still waits as far as the log knows.
         self.flush(log).await?;
+        self.notice_erasures(log).await?;
         let mut heard = Heard::default();
         loop {
             let (words, through) = log.pending_of(operator::SOURCE, self.heard, HEARD_AT_ONCE).await?;

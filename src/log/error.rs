@@ -401,6 +401,11 @@ pub enum AppendError {
         /// The id.
         id: String,
     },
+    /// Somebody was erased since the stand-ins in the events were looked up; one of them may be theirs. Look them up again.
+    #[error(
+        "append: a person was erased meanwhile; their stand-in must not be used again, so what was to be appended is made anew"
+    )]
+    Erased,
     /// The records do not follow each other without a gap.
     #[error("append: record {found} stands where {expected} belongs")]
     NotContiguous {
@@ -450,6 +455,8 @@ impl Classified for AppendError {
         match self {
             Self::Store(e) => e.class(),
             Self::Read(e) => e.class(),
+            // The next attempt knows better.
+            Self::Erased => Class::Unavailable,
             _ => Class::Broken,
         }
     }

@@ -32,6 +32,7 @@ macro_rules! migrations {
 migrations! {
     1 "log" "0001_log.sql";
     2 "snapshots" "0002_snapshots.sql";
+    3 "no_statistics_of_names" "0003_no_statistics_of_names.sql";
 }
 
 /// What is recorded with an applied migration: BLAKE3 of its text, hexadecimal.

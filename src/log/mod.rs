@@ -16,6 +16,7 @@
 
 mod append;
 mod codec;
+mod erase;
 mod error;
 mod inbox;
 mod migrations;
@@ -31,6 +32,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
+pub use erase::{Erasure, Left};
 pub use error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 pub use migrations::{MIGRATIONS, Migration};
 pub use postgres::PostgresLog;
@@ -215,7 +217,8 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn counts(&self) -> impl Future<Output = Result<Counts, ReadError>> + Send;
 
-    /// Deletes the bodies of messages received before `before` that are done or ignored; their ids stay. Returns how many.
+    /// Deletes the bodies of messages received before `before` that are done or ignored; their ids stay. Returns how many. Some thousand go in one
+    /// transaction, so that nobody waits for long; cancelled, it has deleted some. Cost: looks at every body that is kept.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -285,12 +288,19 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn all_persons(&self) -> impl Future<Output = Result<Vec<(PersonId, String)>, ReadError>> + Send;
 
-    /// Erases the name of a person, given by name or id; returns the id whose name was erased. The log stays as it is. Where
-    /// the database keeps freed space, the name is overwritten there too (SQLite: `secure_delete`).
+    /// Erases a person, given by name or id: the name, bodies of messages that hold it, reasons that do, and what the database keeps of them in
+    /// freed space and its write-ahead log (PostgreSQL's segments of that are the operator's). The log stays as it is. May be repeated, also for
+    /// somebody who is not known any more. Cost: unpacks all bodies, and writes the SQLite file, or three tables of PostgreSQL, anew.
     ///
     /// # Errors
-    /// [`StoreError`].
-    fn forget_person(&self, name_or_id: &str) -> impl Future<Output = Result<Option<PersonId>, StoreError>> + Send;
+    /// [`StoreError`]; nothing was erased then. What was not erased besides is told in [`Erasure::left`].
+    fn forget_person(&self, name_or_id: &str) -> impl Future<Output = Result<Erasure, StoreError>> + Send;
+
+    /// How often somebody was erased. Whoever knows stand-ins by heart has to look them up again when it changes.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn erasures(&self) -> impl Future<Output = Result<u64, ReadError>> + Send;
 
     /// Closes all connections, and waits for that.
     fn close(&self) -> impl Future<Output = ()> + Send;
@@ -379,6 +389,7 @@ delegate! {
     name_of(id: &PersonId) -> Result<Option<String>, ReadError>;
     has_fact(fact: &FactId) -> Result<bool, ReadError>;
     all_persons() -> Result<Vec<(PersonId, String)>, ReadError>;
-    forget_person(name_or_id: &str) -> Result<Option<PersonId>, StoreError>;
+    forget_person(name_or_id: &str) -> Result<Erasure, StoreError>;
+    erasures() -> Result<u64, ReadError>;
     close() -> ();
 }

@@ -70,6 +70,8 @@ pub struct Commit {
     pub attachments: Vec<Attachment>,
     /// New people, by the id events use.
     pub persons: Vec<(PersonId, String)>,
+    /// As of which erasure ([`EventLog::erasures`](super::EventLog::erasures)) the stand-ins were looked up that stand in the events; `None`: there are none.
+    pub persons_as_of: Option<u64>,
 }
 
 /// Place of a message in the inbox; the order in which messages came in.

@@ -390,6 +390,7 @@ async fn commit_is_atomic(place: Place) {
         payload: "{}".to_owned(),
     };
     let whole = |from: Head, command_id: &str, person: &str| Commit {
+        persons_as_of: None,
         records: chain(from, at(3), (from.seq.map_or(0, |s| s.get())..).take(150).map(event)),
         retried: Vec::new(),
         settled: vec![Settled { position: Position(1), disposition: Disposition::Done }],
@@ -593,9 +594,14 @@ async fn persons(place: Place) {
     let everyone = [(alice.clone(), "alice unforgettable".to_owned()), (bob.clone(), "bob".to_owned())];
     assert_eq!(log.all_persons().await.unwrap(), everyone);
     let before = verify(&log, None, &mut |_| ()).await.unwrap();
-    assert_eq!(log.forget_person("alice unforgettable").await.unwrap(), Some(alice.clone()));
-    assert_eq!(log.forget_person("alice unforgettable").await.unwrap(), None);
-    assert_eq!(log.forget_person(bob.as_str()).await.unwrap(), Some(bob));
+    let forget = async |who: &str| {
+        let done = log.forget_person(who).await.unwrap();
+        assert!(done.left.is_empty(), "{done:?}");
+        done.id
+    };
+    assert_eq!(forget("alice unforgettable").await, Some(alice.clone()));
+    assert_eq!(forget("alice unforgettable").await, None);
+    assert_eq!(forget(bob.as_str()).await, Some(bob));
     assert_eq!(log.all_persons().await.unwrap(), []);
     assert_eq!(log.name_of(&alice).await.unwrap(), None);
     assert_eq!(verify(&log, None, &mut |_| ()).await.unwrap(), before);

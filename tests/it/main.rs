@@ -35,6 +35,7 @@ mod files_mirror;
 mod files_server;
 mod follow;
 mod follow_trouble;
+mod forgetting;
 mod full_disk;
 mod generated;
 mod help_examples;

@@ -62,6 +62,11 @@ impl PostgresLog {
         if head.seq != expected {
             return Err(AppendError::Conflict { expected, found: head.seq });
         }
+        if let Some(as_of) = commit.persons_as_of
+            && super::erase::erasures(&mut tx).await? != as_of
+        {
+            return Err(AppendError::Erased);
+        }
 
         let words = commit.records.iter().flat_map(|r| [r.kind.as_str(), r.source.as_str()]);
         let words = intern(&mut tx, Table::Words, &self.inner.words, words).await?;

@@ -34,8 +34,11 @@ const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
 const COUNTS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM inbox), \
      (SELECT count(*) FROM inbox WHERE state = 0), (SELECT count(*) FROM inbox WHERE state = 3), \
      (SELECT count(*) FROM outbox WHERE sent = 0)";
-const PRUNE: &str = "DELETE FROM raw_bodies WHERE position IN \
-     (SELECT position FROM inbox WHERE state IN (1, 2) AND received_at < $1)";
+/// Bodies deleted in one transaction.
+const PRUNED_AT_ONCE: i64 = 5000;
+const PRUNABLE: &str = "SELECT b.position FROM raw_bodies AS b JOIN inbox AS i ON i.position = b.position \
+     WHERE b.position > $1 AND i.state IN (1, 2) AND i.received_at < $2 ORDER BY b.position LIMIT $3";
+const PRUNE: &str = "DELETE FROM raw_bodies WHERE position = ANY($1)";
 
 /// A row of [`LAST_RECEIVED`], its columns in order.
 type LastReceived = (i64, String, String, i64, Vec<u8>, Option<Vec<u8>>);
@@ -197,7 +200,22 @@ impl PostgresLog {
     }
 
     pub(super) async fn delete_bodies(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let done = sqlx::query(PRUNE).bind(before.micros()).execute(&self.inner.pool).await;
-        done.map(|d| d.rows_affected()).map_err(StoreError::new("prune message bodies"))
+        let fail = || StoreError::new("prune message bodies");
+        let (mut deleted, mut after) = (0, 0);
+        loop {
+            let found: Vec<(i64,)> = sqlx::query_as(PRUNABLE)
+                .bind(after)
+                .bind(before.micros())
+                .bind(PRUNED_AT_ONCE)
+                .fetch_all(&self.inner.pool)
+                .await
+                .map_err(fail())?;
+            let Some((last,)) = found.last() else { return Ok(deleted) };
+            after = *last;
+            // What is settled stays so.
+            let positions: Vec<i64> = found.into_iter().map(|(position,)| position).collect();
+            let done = sqlx::query(PRUNE).bind(positions).execute(&self.inner.pool).await.map_err(fail())?;
+            deleted += done.rows_affected();
+        }
     }
 }

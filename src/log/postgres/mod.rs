@@ -6,6 +6,7 @@
 
 mod append;
 mod copy;
+mod erase;
 mod inbox;
 mod outbox;
 mod read;
@@ -25,6 +26,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use self::server::About;
 use self::tail::Tail;
 use super::codec::{self, Dictionaries, PayloadWriter};
+use super::erase::Erasure;
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
@@ -356,8 +358,13 @@ impl EventLog for PostgresLog {
         self.read_persons().await
     }
 
-    async fn forget_person(&self, name_or_id: &str) -> Result<Option<PersonId>, StoreError> {
+    async fn forget_person(&self, name_or_id: &str) -> Result<Erasure, StoreError> {
         self.erase_person(name_or_id).await
+    }
+
+    async fn erasures(&self) -> Result<u64, ReadError> {
+        let mut conn = self.inner.pool.acquire().await.map_err(StoreError::new("ask for erasures"))?;
+        Ok(erase::erasures(&mut conn).await?)
     }
 
     async fn close(&self) {

@@ -21,9 +21,6 @@ const PERSON: &str = "SELECT id FROM persons WHERE name = $1";
 const NAME: &str = "SELECT name FROM persons WHERE id = $1";
 const FACT: &str = "SELECT seq FROM events WHERE fact = $1";
 const PERSONS: &str = "SELECT id, name FROM persons ORDER BY id";
-const FORGET: &str = "DELETE FROM persons WHERE id = $1 OR name = $1 RETURNING id";
-/// Frees the row's space in the table. Write-ahead log archives and backups are the operator's to expire.
-const FREE: &str = "VACUUM persons";
 
 impl PostgresLog {
     pub(super) async fn read_attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
@@ -107,13 +104,5 @@ impl PostgresLog {
         let rows: Vec<(String, String)> =
             sqlx::query_as(PERSONS).fetch_all(&self.inner.pool).await.map_err(StoreError::new("read persons"))?;
         Ok(rows.into_iter().map(|(id, name)| (PersonId::new(id), name)).collect())
-    }
-
-    pub(super) async fn erase_person(&self, name_or_id: &str) -> Result<Option<PersonId>, StoreError> {
-        let fail = || StoreError::new("forget a person");
-        let row: Option<(String,)> =
-            sqlx::query_as(FORGET).bind(name_or_id).fetch_optional(&self.inner.pool).await.map_err(fail())?;
-        sqlx::query(FREE).execute(&self.inner.pool).await.map_err(fail())?;
-        Ok(row.map(|(id,)| PersonId::new(id)))
     }
 }

@@ -74,6 +74,11 @@ impl SqliteLog {
         if head.seq != expected {
             return Err(AppendError::Conflict { expected, found: head.seq });
         }
+        if let Some(as_of) = commit.persons_as_of
+            && super::erase::erasures(&mut tx).await? != as_of
+        {
+            return Err(AppendError::Erased);
+        }
         let at = head.seq.map_or(0, Seq::get);
         let unindexed = self.look_in_tail(&mut tx, at, &commit.records).await?;
 

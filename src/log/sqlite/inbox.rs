@@ -38,8 +38,11 @@ const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
 const COUNTS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM inbox), \
      (SELECT count(*) FROM inbox WHERE state = 0), (SELECT count(*) FROM inbox WHERE state = 3), \
      (SELECT count(*) FROM outbox WHERE sent = 0)";
-const PRUNE: &str = "DELETE FROM raw_bodies WHERE position IN \
-     (SELECT position FROM inbox WHERE state IN (1, 2) AND received_at < ?)";
+/// Bodies deleted in one transaction.
+const PRUNED_AT_ONCE: i64 = 5000;
+const PRUNABLE: &str = "SELECT b.position FROM raw_bodies AS b CROSS JOIN inbox AS i ON i.position = b.position \
+     WHERE b.position > ? AND i.state IN (1, 2) AND i.received_at < ? ORDER BY b.position LIMIT ?";
+const PRUNE: &str = "DELETE FROM raw_bodies WHERE position IN (SELECT value FROM json_each(?))";
 
 /// A row of [`LAST_RECEIVED`], its columns in order.
 type LastReceived = (i64, String, String, i64, Vec<u8>, Option<Vec<u8>>);
@@ -203,7 +206,25 @@ impl SqliteLog {
     }
 
     pub(super) async fn delete_bodies(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let done = sqlx::query(PRUNE).bind(before.micros()).execute(&self.inner.writer).await;
-        done.map(|d| d.rows_affected()).map_err(StoreError::new("prune message bodies"))
+        let fail = || StoreError::new("prune message bodies");
+        if self.inner.payloads.is_none() {
+            return Err(read_only("prune message bodies"));
+        }
+        let (mut deleted, mut after) = (0, 0);
+        loop {
+            // Looked for without the lock that everybody needs who writes. What is settled stays so.
+            let found: Vec<(i64,)> = sqlx::query_as(PRUNABLE)
+                .bind(after)
+                .bind(before.micros())
+                .bind(PRUNED_AT_ONCE)
+                .fetch_all(&self.inner.readers)
+                .await
+                .map_err(fail())?;
+            let Some((last,)) = found.last() else { return Ok(deleted) };
+            after = *last;
+            let positions = json!(found.iter().map(|(position,)| position).collect::<Vec<_>>()).to_string();
+            let done = sqlx::query(PRUNE).bind(positions).execute(&self.inner.writer).await.map_err(fail())?;
+            deleted += done.rows_affected();
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! timeout bounds how long one waits for them. Statements are constants, and every one is run by the contract test.
 
 mod append;
+mod erase;
 mod inbox;
 mod index;
 mod outbox;
@@ -25,6 +26,7 @@ use tokio::sync::{Mutex, watch};
 use self::index::Tail;
 use self::place::Place;
 use super::codec::{self, Dictionaries, PayloadWriter};
+use super::erase::Erasure;
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
@@ -431,8 +433,13 @@ impl EventLog for SqliteLog {
         self.read_persons().await
     }
 
-    async fn forget_person(&self, name_or_id: &str) -> Result<Option<PersonId>, StoreError> {
+    async fn forget_person(&self, name_or_id: &str) -> Result<Erasure, StoreError> {
         self.erase_person(name_or_id).await
+    }
+
+    async fn erasures(&self) -> Result<u64, ReadError> {
+        let mut conn = self.inner.readers.acquire().await.map_err(StoreError::new("ask for erasures"))?;
+        Ok(erase::erasures(&mut conn).await?)
     }
 
     async fn close(&self) {

@@ -18,9 +18,6 @@ const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
 const PERSON: &str = "SELECT id FROM persons WHERE name = ?";
 const NAME: &str = "SELECT name FROM persons WHERE id = ?";
 const PERSONS: &str = "SELECT id, name FROM persons ORDER BY id";
-const FORGET: &str = "DELETE FROM persons WHERE id = ?1 OR name = ?1 RETURNING id";
-/// Moves everything into the file and empties the write-ahead log, where the name would still stand.
-const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 impl SqliteLog {
     pub(super) async fn read_attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
@@ -95,13 +92,5 @@ impl SqliteLog {
         let rows: Vec<(String, String)> =
             sqlx::query_as(PERSONS).fetch_all(&self.inner.readers).await.map_err(StoreError::new("read persons"))?;
         Ok(rows.into_iter().map(|(id, name)| (PersonId::new(id), name)).collect())
-    }
-
-    pub(super) async fn erase_person(&self, name_or_id: &str) -> Result<Option<PersonId>, StoreError> {
-        let fail = || StoreError::new("forget a person");
-        let row: Option<(String,)> =
-            sqlx::query_as(FORGET).bind(name_or_id).fetch_optional(&self.inner.writer).await.map_err(fail())?;
-        sqlx::query(EMPTY_WAL).execute(&self.inner.writer).await.map_err(fail())?;
-        Ok(row.map(|(id,)| PersonId::new(id)))
     }
 }

@@ -1,0 +1,56 @@
+//! How long bodies of messages are kept that were handled.
+//!
+//! The log holds what they said; they serve looking into what came in, and name people. Those of messages that were set aside stay until these are tried
+//! again or dismissed.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::clock;
+use super::error::with_causes;
+use crate::log::EventLog;
+use crate::model::Timestamp;
+
+/// Days that bodies are kept unless it is said otherwise.
+pub const RAW_DAYS: u32 = 30;
+/// More days than this cannot be said: a hundred years.
+pub const RAW_DAYS_MAX: u32 = 36_500;
+/// How often a running service looks for older ones.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Bodies of messages that came in before this are not kept.
+pub fn kept_since(now: Timestamp, days: u32) -> Timestamp {
+    now.plus_secs(-i64::from(days.min(RAW_DAYS_MAX)) * 86_400)
+}
+
+/// Deletes what is older than so many days, at the start and then every hour, until told to stop. What the log refuses is tried again the next time.
+pub async fn keep(log: impl EventLog, days: u32, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            pruned = log.prune_raw(kept_since(clock::now(), days)) => match pruned {
+                Ok(0) => {}
+                Ok(bodies) => tracing::info!(bodies, days, "bodies of old messages were deleted"),
+                Err(e) => tracing::warn!(error = %with_causes(&e), "bodies of old messages could not be deleted; in an hour again"),
+            },
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_go_back() {
+        assert_eq!(kept_since(Timestamp::from_secs(86_400 * 31), 30), Timestamp::from_secs(86_400));
+        assert_eq!(kept_since(Timestamp::from_secs(5), 0), Timestamp::from_secs(5));
+        assert!(kept_since(Timestamp::from_secs(5), u32::MAX) < Timestamp::EPOCH);
+    }
+}

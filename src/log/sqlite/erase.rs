@@ -1,0 +1,119 @@
+//! Erasing a person.
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use super::SqliteLog;
+use crate::log::erase::{self, BODIES_AT_ONCE, ERASED, Erasure, Left, REASONS_AT_ONCE};
+use crate::log::error::{StoreError, StoreErrorKind};
+use crate::log::rows::unsigned;
+use crate::model::PersonId;
+
+const FIND: &str = "SELECT id, name FROM persons WHERE id = ?1 OR name = ?1";
+const BODIES: &str = "SELECT position, body FROM raw_bodies WHERE position > ? ORDER BY position LIMIT ?";
+const REASONS: &str =
+    "SELECT position, reason FROM inbox WHERE position > ? AND reason IS NOT NULL ORDER BY position LIMIT ?";
+const FORGET: &str = "DELETE FROM persons WHERE id = ?";
+/// Tells those who know names by heart that somebody was forgotten.
+const COUNT_UP: &str = "INSERT INTO meta (key, value) VALUES ('erasures', '1') \
+     ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
+const ERASURES: &str = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'erasures'";
+const WAITING: &str = "SELECT count(*) FROM inbox WHERE state = 0 AND position IN (SELECT value FROM json_each(?))";
+const DROP_BODIES: &str = "DELETE FROM raw_bodies WHERE position IN (SELECT i.position FROM json_each(?) AS j \
+     JOIN inbox AS i ON i.position = j.value WHERE i.state <> 0)";
+const DISMISS: &str = "UPDATE inbox SET state = 2, reason = ? \
+     WHERE state = 3 AND position IN (SELECT value FROM json_each(?))";
+const REWORD: &str = "UPDATE inbox SET reason = ? WHERE position IN (SELECT value FROM json_each(?))";
+/// Writes the whole file anew. Overwriting deleted rows (`secure_delete`) is not enough: where a page was split or joined, copies of its rows stay in
+/// the space between them.
+const REWRITE: &str = "VACUUM";
+/// Moves everything into the file and empties the write-ahead log, where the name would still stand.
+const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+impl SqliteLog {
+    pub(super) async fn erase_person(&self, asked: &str) -> Result<Erasure, StoreError> {
+        let fail = || StoreError::new("forget a person");
+        if self.inner.payloads.is_none() {
+            return Err(super::read_only("forget a person"));
+        }
+        let known: Option<(String, String)> =
+            sqlx::query_as(FIND).bind(asked).fetch_optional(&self.inner.writer).await.map_err(fail())?;
+        let (mut bodies, mut reasons) = (Vec::new(), Vec::new());
+        if let Some(name) = erase::wanted(asked, known.as_ref()) {
+            bodies = self.bodies_that_name(&name).await?;
+            reasons = self.reasons_that_name(&name).await?;
+        }
+        let mut done = Erasure { id: known.map(|(id, _)| PersonId::new(id)), ..Erasure::default() };
+        let (bodies, reasons) = (json!(bodies).to_string(), json!(reasons).to_string());
+        let mut tx = self.begin("forget a person").await?;
+        if let Some(id) = &done.id {
+            sqlx::query(FORGET).bind(id.as_str()).execute(&mut *tx).await.map_err(fail())?;
+            sqlx::query(COUNT_UP).execute(&mut *tx).await.map_err(fail())?;
+        }
+        let (waiting,): (i64,) = sqlx::query_as(WAITING).bind(&bodies).fetch_one(&mut *tx).await.map_err(fail())?;
+        let dropped = sqlx::query(DROP_BODIES).bind(&bodies).execute(&mut *tx).await.map_err(fail())?;
+        let reworded = sqlx::query(REWORD).bind(ERASED).bind(reasons).execute(&mut *tx).await.map_err(fail())?;
+        let parked = sqlx::query(DISMISS).bind(ERASED).bind(bodies).execute(&mut *tx).await.map_err(fail())?;
+        tx.commit().await.map_err(fail())?;
+        (done.bodies, done.parked, done.reasons) =
+            (dropped.rows_affected(), parked.rows_affected(), reworded.rows_affected());
+        if waiting > 0 {
+            done.left.push(Left::Waiting(unsigned(waiting)));
+        }
+        match self.write_anew().await {
+            Ok(true) => {}
+            Ok(false) => done.left.push(Left::Read),
+            Err(e) if e.kind == StoreErrorKind::Busy => done.left.push(Left::Read),
+            Err(e) => done.left.push(Left::Store(e)),
+        }
+        Ok(done)
+    }
+
+    /// Positions of messages whose bodies name somebody. Cost: unpacks every body that is kept.
+    async fn bodies_that_name(&self, name: &str) -> Result<Vec<i64>, StoreError> {
+        let (mut found, mut after) = (Vec::new(), 0);
+        loop {
+            let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(BODIES)
+                .bind(after)
+                .bind(BODIES_AT_ONCE)
+                .fetch_all(&self.inner.readers)
+                .await
+                .map_err(StoreError::new("look for a person's name"))?;
+            let Some((last, _)) = rows.last() else { return Ok(found) };
+            after = *last;
+            found.extend(rows.iter().filter(|(_, body)| erase::body_names(body, name)).map(|(position, _)| position));
+        }
+    }
+
+    /// Positions of messages about which is said something that names somebody. Cost: looks at every message.
+    async fn reasons_that_name(&self, name: &str) -> Result<Vec<i64>, StoreError> {
+        let (mut found, mut after) = (Vec::new(), 0);
+        loop {
+            let rows: Vec<(i64, String)> = sqlx::query_as(REASONS)
+                .bind(after)
+                .bind(REASONS_AT_ONCE)
+                .fetch_all(&self.inner.readers)
+                .await
+                .map_err(StoreError::new("look for a person's name"))?;
+            let Some((last, _)) = rows.last() else { return Ok(found) };
+            after = *last;
+            found.extend(rows.iter().filter(|(_, reason)| erase::names(reason, name)).map(|(position, _)| position));
+        }
+    }
+
+    /// Writes the file anew and empties the write-ahead log; `false`: somebody reads, so that it could not be emptied.
+    async fn write_anew(&self) -> Result<bool, StoreError> {
+        let fail = || StoreError::new("write the database anew");
+        sqlx::query(REWRITE).execute(&self.inner.writer).await.map_err(fail())?;
+        let (busy, _, _): (i64, i64, i64) =
+            sqlx::query_as(EMPTY_WAL).fetch_one(&self.inner.writer).await.map_err(fail())?;
+        Ok(busy == 0)
+    }
+}
+
+/// How often somebody was erased.
+pub(super) async fn erasures(conn: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let row: Option<(i64,)> =
+        sqlx::query_as(ERASURES).fetch_optional(conn).await.map_err(StoreError::new("ask for erasures"))?;
+    Ok(row.map_or(0, |(n,)| unsigned(n)))
+}
