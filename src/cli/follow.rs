@@ -143,7 +143,7 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     let metrics = Metrics::new();
     let readiness = Readiness::default();
     if let Some(at) = args.listen {
-        let address = probe::serve(at, metrics.clone(), readiness.clone(), stop.clone())
+        let address = probe::serve(at, metrics.clone(), readiness.clone(), config.serve.limits(), stop.clone())
             .await
             .map_err(|source| CliError::Listen { at, source })?;
         eprintln!("koschei: metrics at http://{address}/metrics");

@@ -173,7 +173,7 @@ async fn pages(
     }
     let follower = Follower::new(metrics.clone());
     let site = Site::new(log.clone(), follower.clone(), metrics.clone(), links);
-    let serving = crate::web::serve(at, site, readiness.clone(), stop.clone())
+    let serving = crate::web::serve(at, site, readiness.clone(), config.serve.limits(), stop.clone())
         .await
         .map_err(|source| CliError::Listen { at, source })?;
     eprintln!("koschei: pages at http://{}/", serving.address);

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::{AsOf, reading};
 use super::{CliError, DbArgs, Done};
+use crate::engine::listen::Limits;
 use crate::engine::probe::Readiness;
 use crate::log::EventLog;
 use crate::model::{Hub, Seq};
@@ -68,7 +69,7 @@ pub(super) async fn run(args: &WebArgs) -> Done {
     let follower = Follower::new(metrics.clone());
     let watchdog = tokio::spawn(super::systemd::watchdog(crate::web::LOOP, metrics.clone(), stop.clone()));
     let site = Site::new(log.clone(), follower.clone(), metrics, koji);
-    let serving = crate::web::serve(args.listen, site, readiness.clone(), stop.clone())
+    let serving = crate::web::serve(args.listen, site, readiness.clone(), Limits::default(), stop.clone())
         .await
         .map_err(|source| CliError::Listen { at: args.listen, source })?;
     eprintln!("koschei: pages at http://{}/", serving.address);

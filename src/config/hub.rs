@@ -2,8 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::engine::listen::Limits;
+
+/// Most connections that can be allowed: each is an open file.
+const CONNECTIONS_MAX: usize = 65_536;
+/// Longest time a peer can be waited for.
+const WAIT_SECS_MAX: u64 = 3600;
 
 /// How we log in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -137,6 +145,14 @@ impl BusConfig {
 pub struct ServeConfig {
     /// Pages, `/metrics`, `/alive` and `/ready` are served here; absent: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Connections to them at a time; beyond that only monitoring is answered.
+    pub connections_max: usize,
+    /// Of these from one peer.
+    pub connections_per_peer: usize,
+    /// Seconds in which a peer has to say what it wants.
+    pub idle_secs: u64,
+    /// Seconds in which a peer has to take an answer.
+    pub write_secs: u64,
     /// Repositories and build requirements are kept here; it is laid out like an archive.
     pub cache_dir: PathBuf,
     /// Generations kept per build tag.
@@ -145,7 +161,48 @@ pub struct ServeConfig {
 
 impl Default for ServeConfig {
     fn default() -> Self {
-        Self { listen: None, cache_dir: PathBuf::from("cache"), repos_kept: 4 }
+        let Limits { connections, per_peer, idle, write } = Limits::default();
+        Self {
+            listen: None,
+            connections_max: connections,
+            connections_per_peer: per_peer,
+            idle_secs: idle.as_secs(),
+            write_secs: write.as_secs(),
+            cache_dir: PathBuf::from("cache"),
+            repos_kept: 4,
+        }
+    }
+}
+
+impl ServeConfig {
+    /// What is allowed of connections.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections_max,
+            per_peer: self.connections_per_peer,
+            idle: Duration::from_secs(self.idle_secs),
+            write: Duration::from_secs(self.write_secs),
+        }
+    }
+
+    /// Checks what can be checked without asking anybody.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
+            let given = self.connections_max;
+            return Err(format!("`connections_max` is {given}: from 1 to {CONNECTIONS_MAX}"));
+        }
+        if self.connections_per_peer == 0 {
+            return Err("`connections_per_peer` is 0: at least 1".to_owned());
+        }
+        for (key, secs) in [("idle_secs", self.idle_secs), ("write_secs", self.write_secs)] {
+            if !(1..=WAIT_SECS_MAX).contains(&secs) {
+                return Err(format!("`{key}` is {secs}: from 1 to {WAIT_SECS_MAX}"));
+            }
+        }
+        Ok(())
     }
 }
 

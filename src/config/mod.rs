@@ -300,6 +300,7 @@ impl Config {
         if self.raw_days > RAW_DAYS_MAX {
             return Err(format!("`raw_days` is {}: at most {RAW_DAYS_MAX}, a hundred years", self.raw_days));
         }
+        self.serve.check()?;
         build_opts::check(&self.build_opts)?;
         for (i, hub) in self.hubs.iter().enumerate() {
             hub.check()?;

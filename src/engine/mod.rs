@@ -21,6 +21,7 @@ pub mod follow;
 pub mod hub;
 pub mod ingest;
 pub mod intake;
+pub mod listen;
 pub mod live;
 mod measuring;
 pub mod observing;

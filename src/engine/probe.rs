@@ -12,6 +12,7 @@ use axum::routing::get;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::listen::{self, Limits};
 use crate::telemetry::Metrics;
 
 /// Whether the process has caught up and takes part; cheap to clone.
@@ -87,16 +88,12 @@ pub async fn serve(
     at: SocketAddr,
     metrics: Metrics,
     readiness: Readiness,
+    limits: Limits,
     stop: CancellationToken,
 ) -> std::io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind(at).await?;
     let address = listener.local_addr()?;
     let app = router(metrics, readiness);
-    tokio::spawn(async move {
-        let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(e) = served {
-            tracing::error!(error = %crate::model::causes::with_causes(&e), "monitoring stopped");
-        }
-    });
+    tokio::spawn(listen::serve(listener, app.clone(), app, limits, stop));
     Ok(address)
 }

@@ -19,7 +19,6 @@ mod collection;
 mod event;
 mod follower;
 mod links;
-mod listen;
 mod overview;
 mod package;
 mod packages;
@@ -48,6 +47,7 @@ pub use follower::{Follower, LOOP, Status};
 pub use links::{BadWebUrl, KojiLinks};
 
 use crate::engine::clock::Stopwatch;
+use crate::engine::listen::{self, Limits};
 use crate::engine::probe::{self, Readiness};
 use crate::log::AnyLog;
 use crate::telemetry::Metrics;
@@ -109,17 +109,18 @@ pub async fn serve(
     at: SocketAddr,
     site: Site,
     readiness: Readiness,
+    limits: Limits,
     stop: CancellationToken,
 ) -> std::io::Result<Serving> {
     let listener = tokio::net::TcpListener::bind(at).await?;
     let address = listener.local_addr()?;
-    let app = router(site, readiness);
-    Ok(Serving { address, done: tokio::spawn(listen::serve(listener, app, stop)) })
+    let monitoring = probe::router(site.metrics.clone(), readiness).layer(middleware::from_fn(harden));
+    let all = router(site).merge(monitoring.clone());
+    Ok(Serving { address, done: tokio::spawn(listen::serve(listener, all, monitoring, limits, stop)) })
 }
 
-/// All pages, and monitoring.
-fn router(site: Site, readiness: Readiness) -> Router {
-    let monitoring = probe::router(site.metrics.clone(), readiness);
+/// All pages.
+fn router(site: Site) -> Router {
     Router::new()
         .route("/", page("overview", &site, overview::show))
         .route("/packages", page("packages", &site, packages::show))
@@ -131,7 +132,6 @@ fn router(site: Site, readiness: Readiness) -> Router {
         .route("/style.css", get(|| async { kept("text/css; charset=utf-8", STYLE) }))
         .route("/icon.svg", get(|| async { kept("image/svg+xml", ICON) }))
         .route("/robots.txt", get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\n") }))
-        .merge(monitoring)
         .layer(middleware::from_fn(harden))
 }
 

@@ -61,6 +61,7 @@ mod koji_renegotiation;
 mod koji_session;
 mod koji_stub;
 mod koji_tls;
+mod listening;
 mod live;
 mod log_contract;
 mod log_place;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use koschei::engine::listen::Limits;
 use koschei::engine::probe::Readiness;
 use koschei::event::{ChainHash, Event, NewEvent, Record, Source};
 use koschei::log::{AnyLog, Commit, EventLog};
@@ -42,7 +43,7 @@ impl Pages {
         koji.set(None, KOJI).unwrap();
         let site = Site::new(log.clone(), follower.clone(), metrics.clone(), koji);
         let at = "127.0.0.1:0".parse().unwrap();
-        let serving = koschei::web::serve(at, site, readiness.clone(), stop.clone()).await.unwrap();
+        let serving = koschei::web::serve(at, site, readiness.clone(), Limits::default(), stop.clone()).await.unwrap();
         let address = serving.address;
         Self { follower, metrics, readiness, address, stop, serving, following: None }
     }
