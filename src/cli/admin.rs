@@ -12,8 +12,8 @@ use clap::{Args, Subcommand};
 use super::open::existing;
 use super::{CliError, DbArgs, Done};
 use crate::config::Config;
-use crate::log::{Erasure, EventLog, Left};
-use crate::model::nearest::did_you_mean;
+use crate::log::{AnyLog, Erasure, EventLog, Left};
+use crate::model::nearest::{WRONG_MAX, did_you_mean, distance};
 
 /// What operators do.
 #[derive(Subcommand, Debug)]
@@ -35,6 +35,9 @@ pub(crate) enum AdminVerb {
 pub(crate) struct ForgetArgs {
     /// The person's name in Koji, or the stand-in (p-…)
     person: String,
+    /// Also where nobody of that name is known, and somebody of a similar one is
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     db: DbArgs,
 }
@@ -63,17 +66,19 @@ async fn forget(args: &ForgetArgs) -> Done {
         return Err(CliError::Rejected("forget nobody: give a name or a stand-in".to_owned()));
     }
     let log = existing(&args.db.db).await?;
+    if !args.force
+        && let Err(slip) = slip(&log, who).await
+    {
+        log.close().await;
+        return Err(slip);
+    }
     let done = log.forget_person(who).await;
-    let persons = log.all_persons().await;
     log.close().await;
     let done = done?;
     let mut out = std::io::stdout();
     match &done.id {
         Some(id) => writeln!(out, "{id} has no name any more")?,
-        None => {
-            let near = did_you_mean(who, persons?.iter().map(|(_, name)| name.as_str()));
-            writeln!(out, "nobody is known as `{}` (any more){near}", who.escape_debug())?;
-        }
+        None => writeln!(out, "nobody is known as `{}` (any more)", who.escape_debug())?,
     }
     let Erasure { bodies, parked, reasons, .. } = &done;
     writeln!(out, "{bodies} raw messages deleted ({parked} of them had been set aside), {reasons} reasons replaced")?;
@@ -86,6 +91,24 @@ async fn forget(args: &ForgetArgs) -> Done {
     }
     let left: Vec<String> = done.left.iter().map(what_is_left).collect();
     Err(CliError::Unavailable(format!("forget them everywhere: {}", left.join("; "))))
+}
+
+/// Refuses a name nobody has, where somebody has one that is only a letter or two different.
+async fn slip(log: &AnyLog, who: &str) -> Result<(), CliError> {
+    let persons = log.all_persons().await?;
+    if persons.iter().any(|(id, name)| who == name || who == id.as_str()) {
+        return Ok(());
+    }
+    let wrong = |name: &str| distance(&who.to_lowercase(), &name.to_lowercase());
+    let close = |name: &&str| wrong(name) <= WRONG_MAX && 2 * wrong(name) < who.len();
+    let near = did_you_mean(who, persons.iter().map(|(_, name)| name.as_str()).filter(close));
+    match near.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::Rejected(format!(
+            "forget `{}`: nobody of that name or stand-in is known{near} If not, say --force",
+            who.escape_debug()
+        ))),
+    }
 }
 
 /// What is left, and how to finish.
