@@ -10,6 +10,7 @@
 
 pub mod amqp;
 pub mod fedora_messaging;
+mod foreign;
 pub mod jetstream;
 pub mod koji_message;
 pub mod message;

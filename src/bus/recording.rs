@@ -4,12 +4,16 @@
 //! damaged place is delivered, then comes one error that names the place; after an error nothing more is yielded.
 //! A line that cannot be understood is no error: it is yielded as [`Entry::Unreadable`] and reading goes on.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio_util::sync::CancellationToken;
+
+use super::foreign;
 use super::message::{Entry, KEPT_OF_OVERLONG, MAX_MESSAGE};
 use crate::model::{Class, Classified};
 
@@ -29,6 +33,9 @@ const MAX_WINDOW_LOG: u32 = 27;
 
 /// Bytes asked of the operating system and of the decoders at once.
 const BUFFER: usize = 64 << 10;
+
+/// Lines looked at to tell whether this is a recording.
+const LOOKED_AT: usize = 5;
 
 /// How far reading has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,6 +156,9 @@ pub struct Recording {
     /// Unpacked bytes before the current line.
     offset: u64,
     done: bool,
+    /// Read and not given yet.
+    ahead: VecDeque<Result<Entry, RecordingError>>,
+    stop: CancellationToken,
 }
 
 /// How a line ended.
@@ -205,7 +215,42 @@ impl Recording {
             line: 0,
             offset: 0,
             done: false,
+            ahead: VecDeque::new(),
+            stop: CancellationToken::new(),
         })
+    }
+
+    /// Ends it before the next line once `stop` is cancelled, as if the file ended there.
+    pub fn until(&mut self, stop: CancellationToken) {
+        self.stop = stop;
+    }
+
+    /// What this is instead, in words, where none of the first lines is a message; `None`: there are messages, or it is empty. What was looked
+    /// at is given afterwards all the same.
+    pub fn is_no_recording(&mut self) -> Option<String> {
+        while self.ahead.len() < LOOKED_AT && !self.done {
+            match self.read() {
+                Some(next) => self.ahead.push_back(next),
+                None => break,
+            }
+        }
+        let mut first = None;
+        for entry in &self.ahead {
+            match entry {
+                Ok(Entry::Message(_)) => return None,
+                Ok(Entry::Unreadable(line)) => first = first.or(Some(line)),
+                // A line that is cut off is no message; what else went wrong is for the reader to say.
+                Err(RecordingError::Truncated { .. }) => {}
+                Err(_) => return None,
+            }
+        }
+        first.map(|line| foreign::what_is(&line.raw, &line.reason))
+    }
+
+    fn read(&mut self) -> Option<Result<Entry, RecordingError>> {
+        let next = self.next_entry().transpose();
+        self.done = !matches!(next, Some(Ok(_)));
+        next
     }
 
     /// How far reading has come. O(1); meant to be asked once per batch.
@@ -297,12 +342,14 @@ impl Iterator for Recording {
     type Item = Result<Entry, RecordingError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
+        if self.stop.is_cancelled() {
             return None;
         }
-        let next = self.next_entry().transpose();
-        self.done = !matches!(next, Some(Ok(_)));
-        next
+        match self.ahead.pop_front() {
+            Some(next) => Some(next),
+            None if self.done => None,
+            None => self.read(),
+        }
     }
 }
 

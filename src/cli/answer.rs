@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::CliError;
 use super::package_view::{self, PackageView};
 use crate::decide::load::ArchLoads;
 use crate::decide::{Policy, Why};
@@ -9,7 +10,7 @@ use crate::engine::EngineError;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, State};
 use crate::log::EventLog;
-use crate::model::nearest::nearest;
+use crate::model::nearest::{did_you_mean, nearest};
 use crate::model::{Name, Seq, Timestamp};
 use crate::web::trail;
 
@@ -108,4 +109,18 @@ impl Answer {
 /// Names of packages that look like one that is not known, nearest first.
 pub(crate) fn near<'a>(state: &'a State, package: &str) -> Vec<&'a str> {
     nearest(package, state.collections.values().flat_map(|c| c.packages.keys().map(Name::as_str)))
+}
+
+/// That a state has a collection.
+///
+/// # Errors
+/// Rejected, with the names it might be, when it has not.
+pub(crate) fn collection(state: &State, wanted: &str) -> Result<(), CliError> {
+    if state.collections.contains_key(wanted) {
+        return Ok(());
+    }
+    let known: Vec<&str> = state.collections.keys().map(Name::as_str).collect();
+    let hint = did_you_mean(wanted, known.iter().copied());
+    let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    Err(CliError::Rejected(format!("find collection `{wanted}` in the log: {known}{hint}")))
 }

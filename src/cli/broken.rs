@@ -7,15 +7,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::as_of::AsOf;
 use super::cause_text::{culprit, effect, path};
-use super::open::{AsOf, point, reading};
+use super::open::{point, reading, state_as_of};
 use super::render::{Table, clock, colours, one_line, style};
 use super::{CliError, DbArgs, Done};
 use crate::engine::archive_eyes::ArchiveEyes;
 use crate::engine::broken::{Breakages, FoundCause, Point, Rebuilt, Spell, breakages};
-use crate::engine::error::with_causes;
 use crate::engine::eyes::Unit;
-use crate::koji::Archive;
 use crate::log::EventLog;
 use crate::model::{Hub, Name, PackageState};
 use crate::resolve::Mode;
@@ -51,7 +50,7 @@ pub(crate) struct BrokenArgs {
     /// Only what is broken still
     #[arg(long)]
     now: bool,
-    /// As things were after this event, or at this (recorded) time
+    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of that day), "1 hour ago"
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// Print JSON
@@ -63,6 +62,11 @@ pub(super) async fn run(args: &BrokenArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let until = point(&log, args.as_of).await?;
     let mut told = if until == Some(None) { Breakages::default() } else { tell(args, &log, until.flatten()).await? };
+    if let Some(wanted) = &args.collection
+        && told.spells.iter().all(|s| s.collection.as_str() != wanted)
+    {
+        super::answer::collection(&state_as_of(&log, None).await?.0, wanted)?;
+    }
     log.close().await;
     told.spells.retain(|s| {
         args.collection.as_deref().is_none_or(|c| c == s.collection.as_str()) && !(args.now && s.until.is_some())
@@ -82,7 +86,7 @@ async fn tell(
     until: Option<crate::model::Seq>,
 ) -> Result<Breakages, CliError> {
     let Some(dir) = &args.archive else { return Ok(breakages(log, until, None).await?) };
-    let archive = Archive::open(dir, Hub(args.hub.as_str().into())).map_err(|e| CliError::Rejected(with_causes(&e)))?;
+    let archive = super::open::archive(dir, Hub(args.hub.as_str().into()))?;
     let eyes = ArchiveEyes::new(archive, Mode::from(args.mode), 1).with_build_conflicts(!args.ignore_build_conflicts);
     let mut explain =
         |unit: &Unit<'_>, resolved: &Unit<'_>, packages: &[Name]| eyes.first_causes(unit, resolved, packages);

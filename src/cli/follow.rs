@@ -20,7 +20,6 @@ use crate::engine::live::{Follower, Following};
 use crate::engine::probe::{self, Readiness};
 use crate::engine::{Blind, EngineError, Eyes, ingest};
 use crate::event::Source;
-use crate::koji::Archive;
 use crate::log::{self, AnyLog, EventLog, Options};
 use crate::model::Hub;
 use crate::telemetry::Metrics;
@@ -113,7 +112,7 @@ pub(crate) struct FollowArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Serve /metrics, /alive and /ready here
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = crate::config::listen_address)]
     listen: Option<SocketAddr>,
     /// Messages in one commit
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -132,10 +131,7 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
         None => Config::default(),
     };
     let archive = match &args.archive {
-        Some(dir) => Some(
-            Archive::open(dir, Hub::new(&config.default_hub))
-                .map_err(|e| CliError::Rejected(super::with_causes("open archive", &e)))?,
-        ),
+        Some(dir) => Some(super::open::archive(dir, Hub::new(&config.default_hub))?),
         None => None,
     };
     let stop = CancellationToken::new();

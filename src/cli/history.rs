@@ -1,18 +1,26 @@
 //! `koschei history`.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::open::{AsOf, reading};
+use super::as_of::{AsOf, Edge, settle};
+use super::open::{reading, state_as_of};
 use super::render::one_line;
 use super::{CliError, DbArgs, Done};
+use crate::event::kinds::{collection_subject, package_subject};
 use crate::event::{Event, Record, cloudevents};
-use crate::log::{EventLog, PAGE_MAX, Subjects};
+use crate::fold::State;
+use crate::log::{AnyLog, EventLog, PAGE_MAX, Subjects};
 use crate::model::Seq;
+use crate::model::nearest::{did_you_mean, nearest};
 
-/// List what happened to a package, a collection, a repository, or everything.
+/// Subjects offered for a name.
+const PATHS_OFFERED: usize = 5;
+
+/// List what happened to a package, a collection, a repository, or everything: the newest events, or with --after those that follow.
 ///
 /// Subjects are paths: HUB/package/NAME, HUB/tag/NAME, HUB/repo/ID, collection/NAME, collection/NAME/PACKAGE, engine.
 #[derive(Args, Debug)]
@@ -31,46 +39,158 @@ pub(crate) struct HistoryArgs {
     /// Only events of these kinds
     #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
     kind: Vec<String>,
-    /// Only events after this one, or after this time
+    /// The first events after this one, or after this time (466, "2026-11-20 08:45", 2026-11-20 and on, "1 hour ago"), instead of the newest
     #[arg(long, value_name = "SEQ|TIME")]
     after: Option<AsOf>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 200)]
     limit: usize,
-    /// Print CloudEvents, one a line
+    /// Print CloudEvents, one a line, oldest first
     #[arg(long)]
     json: bool,
+}
+
+/// Events that were asked for.
+#[derive(Default)]
+struct Found {
+    /// Oldest first.
+    shown: VecDeque<Record>,
+    /// How many there are.
+    total: u64,
 }
 
 pub(super) async fn run(args: &HistoryArgs) -> Done {
     if let Some(bad) = args.kind.iter().find(|k| !crate::event::KINDS.iter().any(|x| x.name == k.as_str())) {
         let known: Vec<&str> = crate::event::KINDS.iter().map(|k| k.name).collect();
-        return Err(CliError::Rejected(format!("list kind `{bad}`: the kinds are {}", known.join(", "))));
+        let hint = did_you_mean(bad, known.iter().copied());
+        return Err(CliError::Rejected(format!("list kind `{bad}`: the kinds are {}{hint}", known.join(", "))));
     }
     let log = reading(&args.db.db).await?;
-    let mut after = match args.after {
+    let after = match args.after {
         None => None,
-        Some(AsOf::Seq(n)) => Seq::new(n),
-        Some(AsOf::Time(t)) => log.seq_at(t).await?,
+        Some(after) => settle(&log, after, Edge::Begin).await?.seq(&log).await?,
     };
-    let mut out = std::io::stdout().lock();
-    let mut left = args.limit;
-    while left > 0 {
-        let page = match (&args.subject, &args.under) {
-            (Some(s), _) => log.read_subject(Subjects::Exactly(s), after, PAGE_MAX).await?,
-            (_, Some(p)) => log.read_subject(Subjects::Under(p), after, PAGE_MAX).await?,
-            _ => log.read(after, PAGE_MAX).await?,
-        };
-        let Some(end) = page.last().map(|r| r.seq) else { break };
-        after = Some(end);
-        let fits = |r: &&Record| args.kind.is_empty() || args.kind.contains(&r.kind);
-        for record in page.iter().filter(fits).take(left) {
-            print(&mut out, record, args.json)?;
-            left -= 1;
-        }
+    let found = find(args, &log, after).await?;
+    if found.total == 0 {
+        known(args, &log).await?;
     }
     log.close().await;
+    let mut out = std::io::stdout().lock();
+    for record in &found.shown {
+        print(&mut out, record, args.json)?;
+    }
+    let said = summary(args, &found);
+    match args.json {
+        // Nothing but events goes to standard output.
+        true if found.total > found.shown.len() as u64 => eprintln!("koschei: {said}"),
+        true => {}
+        false => writeln!(out, "{said}")?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn summary(args: &HistoryArgs, found: &Found) -> String {
+    let (shown, total) = (found.shown.len() as u64, found.total);
+    let after = if args.after.is_some() { " after that" } else { "" };
+    match (total, args.after, found.shown.back()) {
+        (0, ..) => format!("no event{after}"),
+        (1, ..) if shown == 1 => format!("1 event{after}"),
+        (_, Some(_), Some(last)) if shown < total => {
+            format!("the first {shown} of {total} events after that; go on with --after {}", last.seq)
+        }
+        (_, None, _) if shown < total => {
+            format!("the newest {shown} of {total} events; --limit {total} shows all, --after 0 begins with the first")
+        }
+        _ => format!("{total} events{after}"),
+    }
+}
+
+/// The events that are asked for: with `--after` the first ones, else the newest. Cost: where subject or kind are asked for, reads all that
+/// fit; else only those that are shown.
+async fn find(args: &HistoryArgs, log: &AnyLog, after: Option<Seq>) -> Result<Found, CliError> {
+    let mut found = Found::default();
+    let everything = args.subject.is_none() && args.under.is_none() && args.kind.is_empty();
+    let mut at = after;
+    if everything {
+        let head = log.head().await?.seq.map_or(0, Seq::get);
+        found.total = head.saturating_sub(after.map_or(0, Seq::get));
+        if args.after.is_none() {
+            at = Seq::new(head.saturating_sub(args.limit as u64));
+        }
+    }
+    loop {
+        let page = match (&args.subject, &args.under) {
+            (Some(s), _) => log.read_subject(Subjects::Exactly(s), at, PAGE_MAX).await?,
+            (_, Some(p)) => log.read_subject(Subjects::Under(p), at, PAGE_MAX).await?,
+            _ => log.read(at, PAGE_MAX).await?,
+        };
+        let Some(end) = page.last().map(|r| r.seq) else { break };
+        at = Some(end);
+        for record in page.into_iter().filter(|r| args.kind.is_empty() || args.kind.contains(&r.kind)) {
+            found.total += u64::from(!everything);
+            if args.after.is_none() || found.shown.len() < args.limit {
+                found.shown.push_back(record);
+            }
+            if found.shown.len() > args.limit {
+                found.shown.pop_front();
+            }
+        }
+        if everything && found.shown.len() >= args.limit {
+            break;
+        }
+    }
+    // The log may have grown meanwhile.
+    found.total = found.total.max(found.shown.len() as u64);
+    Ok(found)
+}
+
+/// That the log knows the subject at all.
+async fn known(args: &HistoryArgs, log: &AnyLog) -> Result<(), CliError> {
+    let (wanted, subjects) = match (&args.subject, &args.under) {
+        (Some(s), _) => (s, Subjects::Exactly(s)),
+        (_, Some(p)) => (p, Subjects::Under(p)),
+        _ => return Ok(()),
+    };
+    if !log.read_subject(subjects, None, 1).await?.is_empty() {
+        return Ok(());
+    }
+    let (state, _) = state_as_of(log, None).await?;
+    let all = subjects_of(&state);
+    let hint = hint(wanted, &all);
+    let what = if args.subject.is_some() { "subject" } else { "subjects that begin with" };
+    Err(CliError::Rejected(format!("list {what} `{wanted}`: the log has no event about it{hint}")))
+}
+
+/// `; did you mean A or B?`: where no path was given, the paths that end with the nearest name.
+fn hint(wanted: &str, all: &BTreeSet<String>) -> String {
+    if wanted.contains('/') {
+        return did_you_mean(wanted, all.iter().map(String::as_str));
+    }
+    let last = |path: &'_ str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let names: BTreeSet<String> = all.iter().map(|s| last(s)).collect();
+    let near = nearest(wanted, names.iter().map(String::as_str));
+    let paths = all.iter().filter(|s| near.contains(&last(s).as_str())).take(PATHS_OFFERED);
+    match paths.map(|s| format!("`{s}`")).collect::<Vec<_>>() {
+        paths if paths.is_empty() => String::new(),
+        paths => format!("; did you mean {}?", paths.join(" or ")),
+    }
+}
+
+/// Subjects that a state knows of.
+fn subjects_of(state: &State) -> BTreeSet<String> {
+    let mut all = BTreeSet::from(["engine".to_owned()]);
+    for (name, c) in &state.collections {
+        all.insert(collection_subject(name, None));
+        for package in c.packages.keys() {
+            all.insert(collection_subject(name, Some(package)));
+            all.insert(package_subject(c.settings.hub.as_str(), package));
+        }
+    }
+    for (hub, h) in &state.hubs {
+        all.extend(h.tags.keys().map(|tag| format!("{hub}/tag/{tag}")));
+        all.extend(h.repos.keys().map(|repo| format!("{hub}/repo/{repo}")));
+    }
+    all
 }
 
 /// One event, as a line.

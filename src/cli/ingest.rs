@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{CliError, DbArgs, Done, with_causes};
 use crate::bus::{CommandSink, Recording};
@@ -16,13 +17,15 @@ use crate::engine::ingest::{self, Ingested};
 use crate::engine::pauses::Pauses;
 use crate::engine::{Blind, Brain, Eyes, outbox, replay};
 use crate::event::Source;
-use crate::koji::Archive;
 use crate::log::{self, EventLog, Options};
 use crate::model::Hub;
 use crate::telemetry::Metrics;
 
 /// Snapshots are taken when a log has grown by this many events since the last one.
 const SNAPSHOT_EVERY: u64 = 50_000;
+
+/// Exit status after an interruption, as shells have it for Ctrl-C.
+const INTERRUPTED: u8 = 130;
 
 /// Feed messages in: note them, append their facts, fold, decide, let commands out.
 ///
@@ -85,11 +88,14 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, Into::into);
     // What the caller gave is opened before the log is made: a wrong path leaves nothing behind.
     let mut recording = Recording::open(&args.from)?;
+    if let Some(what) = recording.is_no_recording() {
+        return Err(CliError::Rejected(format!(
+            "ingest {}: that is no recording of Koji's messages, which has one message a line, but {what}; nothing of it was taken",
+            args.from.display()
+        )));
+    }
     let archive = match &args.archive {
-        Some(dir) => Some(
-            Archive::open(dir, Hub::new(&config.default_hub))
-                .map_err(|e| CliError::Rejected(with_causes("open archive", &e)))?,
-        ),
+        Some(dir) => Some(super::open::archive(dir, Hub::new(&config.default_hub))?),
         None => None,
     };
     if let Some(archive) = &archive {
@@ -100,6 +106,9 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     let mut sink =
         args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
     let log = log::open(&args.db.db, &Options::default()).await?;
+    let stop = CancellationToken::new();
+    recording.until(stop.clone());
+    on_interrupt(stop.clone())?;
     let metrics = Metrics::new();
     if sink.is_some() {
         metrics.delivery_begins();
@@ -137,7 +146,40 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     }
     let to_stderr = args.commands.as_deref().is_some_and(|c| c.as_os_str() == "-");
     print(&report, args, to_stderr)?;
+    if stop.is_cancelled() {
+        eprintln!(
+            "koschei: interrupted: {} messages of {} are taken and kept, and the log ends at event {}; ingest the same recording again to go on, \
+             nothing is taken twice",
+            m.read,
+            args.from.display(),
+            report.head
+        );
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets what is at hand be finished at the first Ctrl-C or SIGTERM, and ends at the second.
+fn on_interrupt(stop: CancellationToken) -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        for again in [false, true] {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
+            if again {
+                eprintln!(
+                    "koschei: interrupted; what was committed is kept, and the same recording goes on from there"
+                );
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+            eprintln!("koschei: stopping after the messages at hand; again to stop at once");
+            stop.cancel();
+        }
+    });
+    Ok(())
 }
 
 async fn feed<E: Eyes>(

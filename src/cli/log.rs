@@ -1,27 +1,22 @@
 //! `koschei log …`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::log_import::{self, AttachmentLine, ImportArgs};
 use super::open::{existing, reading};
 use super::parked::{self, DismissArgs, ParkedArgs, RetryArgs};
 use super::{CliError, DbArgs, Done, FOUND, history};
 use crate::engine::{EngineError, audit, replay};
 use crate::event::{ChainHash, Event, cloudevents};
-use crate::log::{self, Attachment, Commit, EventLog, Head, Options, PAGE_MAX, VerifyError};
+use crate::log::{self, EventLog, Head, PAGE_MAX, VerifyError};
 use crate::model::{Class, Classified, Seq};
-
-/// Longest line of an export: an event with its envelope, or an attachment.
-const LINE_MAX: u64 = 1 << 30;
-/// Events appended at once by `import`.
-const IMPORT_BATCH: usize = 1000;
 
 /// What can be done with a log.
 #[derive(Subcommand, Debug)]
@@ -97,17 +92,6 @@ pub(crate) struct ExportArgs {
     no_attachments: bool,
 }
 
-/// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked.
-#[derive(Args, Debug)]
-#[command(after_help = "Example:\n  koschei log import --from koschei.jsonl --db postgres://koschei@db/koschei")]
-pub(crate) struct ImportArgs {
-    #[command(flatten)]
-    db: DbArgs,
-    /// The export, or - for standard input
-    #[arg(long, value_name = "FILE")]
-    from: PathBuf,
-}
-
 /// Count events by kind, and what waits.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log stats --db koschei.db")]
@@ -140,7 +124,7 @@ pub(super) async fn run(verb: &LogVerb) -> Done {
         LogVerb::Audit(a) => run_audit(a).await,
         LogVerb::Tail(a) => tail(a).await,
         LogVerb::Export(a) => export(a).await,
-        LogVerb::Import(a) => import(a).await,
+        LogVerb::Import(a) => Box::pin(log_import::run(a)).await,
         LogVerb::Parked(a) => parked::list(a).await,
         LogVerb::RetryParked(a) => Box::pin(parked::retry(a)).await,
         LogVerb::DismissParked(a) => Box::pin(parked::dismiss(a)).await,
@@ -265,14 +249,8 @@ async fn tail(args: &TailArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A line of an export that carries an attachment.
-#[derive(Serialize, Deserialize)]
-struct AttachmentLine {
-    koschei_attachment: String,
-    content: String,
-}
-
-fn attachment_of(event: &Event) -> Option<&str> {
+/// The attachment an event names.
+pub(super) fn attachment_of(event: &Event) -> Option<&str> {
     match event {
         Event::RepoResolved(r) => Some(&r.attachment),
         Event::BuildrootRecorded(b) => Some(&b.attachment),
@@ -314,73 +292,6 @@ async fn export(args: &ExportArgs) -> Done {
     out.flush()?;
     bar.finish_and_clear();
     log.close().await;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn import(args: &ImportArgs) -> Done {
-    let mut input: Box<dyn BufRead + Send> = if args.from == Path::new("-") {
-        Box::new(BufReader::new(std::io::stdin()))
-    } else {
-        let open = |source| CliError::Rejected(format!("read {}: {source}", args.from.display()));
-        Box::new(BufReader::new(File::open(&args.from).map_err(open)?))
-    };
-    let log = log::open(&args.db.db, &Options::default()).await?;
-    let mut head = log.head().await?;
-    let mut commit = Commit::default();
-    let began_with = head;
-    let (mut count, mut missing) = (0_u64, 0_u64);
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let n = (&mut input).take(LINE_MAX + 1).read_until(b'\n', &mut line)?;
-        let rejected =
-            |what: String| CliError::Rejected(format!("import {} line {number}: {what}", args.from.display()));
-        if n as u64 > LINE_MAX {
-            return Err(rejected(format!("it is longer than {LINE_MAX} bytes")));
-        }
-        let text = std::str::from_utf8(&line).map_err(|e| rejected(e.to_string()))?.trim_end();
-        if !text.is_empty() {
-            if let Ok(a) = serde_json::from_str::<AttachmentLine>(text) {
-                let attachment = Attachment::new(a.content.into_bytes());
-                if attachment.digest != a.koschei_attachment {
-                    return Err(rejected("the attachment is not what its digest says".to_owned()));
-                }
-                commit.attachments.push(attachment);
-            } else {
-                let record = cloudevents::from_json(text).map_err(|e| rejected(e.to_string()))?;
-                if began_with.seq.is_some_and(|end| record.seq <= end) {
-                    let here = log.read(Seq::new(record.seq.get() - 1), 1).await?;
-                    if here.first().is_none_or(|r| r.hash != record.hash) {
-                        return Err(rejected(format!("event {} is another one in this log", record.seq)));
-                    }
-                    continue;
-                }
-                if let Some(digest) = attachment_of(&record.decode()?.event) {
-                    let there = commit.attachments.iter().any(|a| a.digest == digest);
-                    if !there && log.attachment(digest).await?.is_none() {
-                        missing += 1;
-                    }
-                }
-                commit.records.push(record);
-                count += 1;
-            }
-        }
-        if n == 0 || commit.records.len() >= IMPORT_BATCH {
-            if !commit.records.is_empty() {
-                head = log.append(head.seq, &std::mem::take(&mut commit)).await?;
-            }
-            if n == 0 {
-                break;
-            }
-        }
-    }
-    log.close().await;
-    writeln!(std::io::stdout(), "{count} events imported, head {head}")?;
-    if missing > 0 {
-        eprintln!(
-            "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will say so"
-        );
-    }
     Ok(ExitCode::SUCCESS)
 }
 

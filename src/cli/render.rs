@@ -24,6 +24,12 @@ pub(crate) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
+/// How many characters a line of standard output may have: what `COLUMNS` says, else the terminal's width; `None`: it is no terminal.
+pub(crate) fn line_width() -> Option<usize> {
+    let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c > 0);
+    said.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0)))
+}
+
 /// The style of a state.
 pub(crate) fn style(state: PackageState) -> Style {
     let colour = match state {
@@ -52,12 +58,43 @@ impl Table {
         self.rows.push((style, cells));
     }
 
+    /// Makes it no wider than `width`, where that is possible: `squeeze` names columns by their heads, each with the least it is cut to, in
+    /// this order; then columns in `leave_out` go, in theirs.
+    pub(crate) fn fit(&mut self, width: usize, squeeze: &[(&str, usize)], leave_out: &[&str]) {
+        let at = |table: &Self, head: &str| table.rows.first().and_then(|(_, r)| r.iter().position(|h| h == head));
+        for (head, least) in squeeze {
+            let (Some(column), over) = (at(self, head), self.width().saturating_sub(width)) else { continue };
+            let to = self.column(column).saturating_sub(over).max(*least);
+            if over > 0 {
+                for cell in self.rows.iter_mut().skip(1).filter_map(|(_, r)| r.get_mut(column)) {
+                    *cell = one_line(cell, to);
+                }
+            }
+        }
+        for head in leave_out {
+            if let Some(column) = at(self, head).filter(|_| self.width() > width) {
+                for (_, row) in self.rows.iter_mut().filter(|(_, r)| r.len() > column) {
+                    row.remove(column);
+                }
+            }
+        }
+    }
+
+    /// How wide a column is, in characters.
+    fn column(&self, c: usize) -> usize {
+        self.rows.iter().filter_map(|(_, r)| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0)
+    }
+
+    /// How wide the table is, in characters.
+    fn width(&self) -> usize {
+        let columns = self.rows.iter().map(|(_, r)| r.len()).max().unwrap_or(0);
+        (0..columns).map(|c| self.column(c) + 2).sum::<usize>().saturating_sub(2)
+    }
+
     /// The text; `styled` is the column that takes the row's style.
     pub(crate) fn render(&self, colours: bool, styled: usize) -> String {
         let columns = self.rows.iter().map(|(_, r)| r.len()).max().unwrap_or(0);
-        let width =
-            |c: usize| self.rows.iter().filter_map(|(_, r)| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let widths: Vec<usize> = (0..columns).map(|c| self.column(c)).collect();
         let mut text = String::new();
         for (index, (style, cells)) in self.rows.iter().enumerate() {
             let mut line = String::new();
@@ -100,5 +137,20 @@ mod tests {
         let mut table = Table::new(&["x", "long head"]);
         table.row(None, vec!["value".into(), "y".into()]);
         assert_eq!(table.render(false, 0), "x      long head\nvalue  y\n");
+    }
+
+    #[test]
+    fn tables_fit() {
+        let made = |width| {
+            let mut table = Table::new(&["package", "points", "why"]);
+            table.row(None, vec!["curl-8-1".into(), "39.2".into(), "nothing provides libzz.so.1 needed by zz".into()]);
+            table.fit(width, &[("why", 12)], &["points"]);
+            table.render(false, 0)
+        };
+        let widest = |text: &str| text.lines().map(|l| l.chars().count()).max().unwrap();
+        assert_eq!(widest(&made(200)), 58);
+        assert_eq!(widest(&made(40)), 40);
+        assert!(made(40).contains("points") && made(40).contains('…'));
+        assert_eq!(made(29), "package   why\ncurl-8-1  nothing pro…\n");
     }
 }

@@ -7,7 +7,8 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::open::{AsOf, reading};
+use super::as_of::{AsOf, Edge, settle};
+use super::open::reading;
 use super::{CliError, DbArgs, Done};
 use crate::engine::replay;
 use crate::log::EventLog;
@@ -19,7 +20,7 @@ use crate::model::Seq;
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Stop after this event, or after what was recorded up to this time
+    /// Stop after this event, or after what was recorded up to this time: 466, "2026-11-20 08:45", 2026-11-20, "1 hour ago"
     #[arg(long, value_name = "SEQ|TIME")]
     until: Option<AsOf>,
     /// Begin from the newest snapshot instead of the first event
@@ -49,8 +50,7 @@ pub(super) async fn run(args: &ReplayArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let until = match args.until {
         None => None,
-        Some(AsOf::Seq(n)) => Some(Seq::new(n)),
-        Some(AsOf::Time(t)) => Some(log.seq_at(t).await?),
+        Some(until) => Some(settle(&log, until, Edge::End).await?.seq(&log).await?),
     };
     let bar = match (std::io::stderr().is_terminal(), log.head().await?.seq) {
         (true, Some(head)) => ProgressBar::new(head.get()),

@@ -5,16 +5,24 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::open::{AsOf, reading, state_as_of};
+use super::as_of::AsOf;
+use super::open::{reading, state_as_of};
 use super::package_view::{self, PackageView, Report};
-use super::render::{Table, colours, one_line, points, style};
-use super::{CliError, DbArgs, Done};
-use crate::log::EventLog;
-use crate::model::PackageState;
+use super::render::{Table, clock, colours, line_width, one_line, points, style};
+use super::{CliError, DbArgs, Done, answer};
+use crate::event::kinds::collection_subject;
+use crate::log::{AnyLog, EventLog};
+use crate::model::{PackageState, Seq};
+use crate::web::trail;
 
-/// Show every package with its state, why, its priority and its last builds.
+/// Rows for which it is looked up since when a package is in its state. In a longer table this is said of those that are broken.
+const SINCE_ROWS: usize = 500;
+/// Table cells of why, where the terminal does not say how wide it is.
+const WHY_CHARS: usize = 90;
+
+/// Show every package with its newest build, its state and since when, why, its priority and its last builds.
 ///
-/// As of the end of the log, or of any point in it. Priorities are those at the time of that point.
+/// As wide as the terminal, or as COLUMNS says; --json has everything. As of the end of the log, or of any point in it. Priorities are those at the time of that point.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei status --db koschei.db --collection f99-build --state failing,unresolved")]
 pub(crate) struct StatusArgs {
@@ -26,7 +34,7 @@ pub(crate) struct StatusArgs {
     /// Only packages in these states: ok, failing, unresolved, unknown, untracked, blocked
     #[arg(long, value_name = "STATE,…", value_delimiter = ',')]
     state: Vec<String>,
-    /// As things were after this event, or at this (recorded) time
+    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of that day), "1 hour ago"
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// List those of which only a repository tells, too; without this they are counted
@@ -44,13 +52,9 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     }
     let log = reading(&args.db.db).await?;
     let (state, now) = state_as_of(&log, args.as_of).await?;
-    log.close().await;
     let policy = package_view::policy(&state);
-    if let Some(wanted) = &args.collection
-        && !state.collections.contains_key(wanted.as_str())
-    {
-        let known: Vec<&str> = state.collections.keys().map(|c| c.as_str()).collect();
-        return Err(CliError::Rejected(format!("find collection `{wanted}`: there are {}", known.join(", "))));
+    if let Some(wanted) = &args.collection {
+        answer::collection(&state, wanted)?;
     }
     let mut report = Report::of(&state, now);
     for (cname, c) in
@@ -64,18 +68,48 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
             .sort_by(|a, b| (package_view::rank(a.state), &a.package).cmp(&(package_view::rank(b.state), &b.package)));
         report.packages.extend(packages);
     }
+    // Whoever asks for a state wants to see it.
+    let all = args.all || !args.state.is_empty();
+    let since = match args.json {
+        true => Vec::new(),
+        false => since(&report, all, &log, state.seq).await?,
+    };
+    log.close().await;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&report).expect("a report holds only what JSON can say"))?;
     } else {
-        // Whoever asks for a state wants to see it.
-        people(&report, args.all || !args.state.is_empty(), &mut out)?;
+        people(&report, all, &since, &mut out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn people(r: &Report, all: bool, out: &mut impl Write) -> std::io::Result<()> {
-    let colours = colours();
+/// Whether a package is only counted.
+fn is_counted(p: &PackageView, all: bool) -> bool {
+    !all && p.from_repository_only && p.state == PackageState::Unknown
+}
+
+/// Since when each package of a report is in its state; empty: it always was, or it was not looked up.
+async fn since(r: &Report, all: bool, log: &AnyLog, until: Option<Seq>) -> Result<Vec<String>, CliError> {
+    let shown = r.packages.iter().filter(|p| !is_counted(p, all)).count();
+    let mut since = Vec::with_capacity(r.packages.len());
+    for p in &r.packages {
+        let broken = matches!(p.state, PackageState::Failing | PackageState::Unresolved);
+        since.push(match !is_counted(p, all) && (broken || shown <= SINCE_ROWS) {
+            true => {
+                let subject = collection_subject(&p.collection, Some(&p.package));
+                let last = trail::last_of(log, &subject, "package_state_changed", until.map(Seq::next)).await?;
+                let at = last.map(|record| record.decode()).transpose()?.map(|envelope| clock(envelope.recorded_at));
+                at.map_or_else(String::new, |at| at.chars().take(16).collect())
+            }
+            false => String::new(),
+        });
+    }
+    Ok(since)
+}
+
+fn people(r: &Report, all: bool, since: &[String], out: &mut impl Write) -> std::io::Result<()> {
+    let (colours, width) = (colours(), line_width());
     for c in &r.collections {
         let resolved: Vec<String> = c.resolved.iter().map(|(a, r)| format!("{a} {r}")).collect();
         writeln!(
@@ -100,10 +134,10 @@ fn people(r: &Report, all: bool, out: &mut impl Write) -> std::io::Result<()> {
             let which = if resolved.is_empty() { "the newest" } else { "verdicts are of the one above; the newest" };
             writeln!(out, "  {which} could not be resolved: {}", one_line(stale, 160))?;
         }
-        let mut table = Table::new(&["package", "state", "priority", "last build", "changed since", "why"]);
+        let mut table = Table::new(&["package", "state", "since", "priority", "last build", "changed since", "why"]);
         let mut counted: Vec<&PackageView> = Vec::new();
-        for p in r.packages.iter().filter(|p| p.collection == c.collection) {
-            if !all && p.from_repository_only && p.state == PackageState::Unknown {
+        for (p, since) in r.packages.iter().zip(since).filter(|(p, _)| p.collection == c.collection) {
+            if is_counted(p, all) {
                 counted.push(p);
                 continue;
             }
@@ -114,14 +148,19 @@ fn people(r: &Report, all: bool, out: &mut impl Write) -> std::io::Result<()> {
             table.row(
                 Some(style(p.state)),
                 vec![
-                    p.package.to_string(),
+                    p.latest.clone().unwrap_or_else(|| p.package.to_string()),
                     p.state.to_string(),
+                    since.clone(),
                     p.priority.map_or_else(|| "-".to_owned(), |x| points(x.current)),
                     last,
                     package_view::closest_change(p),
-                    one_line(&p.reasons(), 90),
+                    one_line(&p.reasons(), width.map_or(WHY_CHARS, |w| w.max(WHY_CHARS))),
                 ],
             );
+        }
+        if let Some(width) = width {
+            let squeeze = [("why", 40), ("changed since", 20), ("why", 16), ("package", 24)];
+            table.fit(width.saturating_sub(2), &squeeze, &["changed since", "priority", "last build", "since", "why"]);
         }
         for line in table.render(colours, 1).lines() {
             writeln!(out, "  {line}")?;

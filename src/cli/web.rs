@@ -9,7 +9,8 @@ use clap::Args;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::open::{AsOf, reading};
+use super::as_of::{AsOf, Edge, settle};
+use super::open::reading;
 use super::{CliError, DbArgs, Done};
 use crate::engine::listen::Limits;
 use crate::engine::probe::Readiness;
@@ -32,13 +33,13 @@ const DRAW: Duration = Duration::from_millis(100);
 pub(crate) struct WebArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Where to listen; port 0 takes a free one, which is printed
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    /// Where to listen: an address, `localhost:8080`, or a port, which is this machine's only; port 0 takes a free one, which is printed
+    #[arg(long, value_name = "[ADDR:]PORT", default_value = "127.0.0.1:8080", value_parser = crate::config::listen_address)]
     listen: SocketAddr,
     /// Koji's own web pages, to link to; once for each hub with its name in front, or without for all
     #[arg(long, value_name = "[HUB=]URL")]
     weburl: Vec<String>,
-    /// Show things as they were after this event, or at this (recorded) time, and do not follow
+    /// Show things as they were after this event, or at this (recorded) time (466, "2026-11-20 08:45", 2026-11-20, "1 hour ago"), and do not follow
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
 }
@@ -58,8 +59,7 @@ pub(super) async fn run(args: &WebArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let until = match args.as_of {
         None => None,
-        Some(AsOf::Seq(n)) => Seq::new(n),
-        Some(AsOf::Time(t)) => log.seq_at(t).await?,
+        Some(as_of) => settle(&log, as_of, Edge::End).await?.seq(&log).await?,
     };
     if args.as_of.is_some() && (until.is_none() || log.head().await?.seq < until) {
         return Err(CliError::Rejected("show things as of a point the log does not have".to_owned()));

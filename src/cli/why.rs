@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::answer::{self, Answer};
-use super::open::{AsOf, reading, state_as_of};
+use super::as_of::AsOf;
+use super::open::{reading, state_as_of};
 use super::package_view::{self, PackageView};
 use super::render::{one_line, points};
 use super::{CliError, DbArgs, Done};
@@ -27,7 +28,7 @@ pub(crate) struct WhyArgs {
     /// Only in this collection
     #[arg(long, value_name = "C")]
     collection: Option<String>,
-    /// As things were after this event, or at this (recorded) time
+    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of that day), "1 hour ago"
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// Print JSON, one line per collection
@@ -46,14 +47,14 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
         answers.push(answer.with_trail(&log, state.seq).await?);
     }
     log.close().await;
-    if let Some(unknown) = args.collection.as_ref().filter(|c| !state.collections.contains_key(c.as_str())) {
-        let near = did_you_mean(unknown, state.collections.keys().map(Name::as_str));
-        return Err(CliError::Rejected(format!("find collection `{unknown}`{near}")));
+    if let Some(wanted) = &args.collection {
+        answer::collection(&state, wanted)?;
     }
     if answers.is_empty() {
-        let near = answer::near(&state, &args.package);
-        let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
-        return Err(CliError::Rejected(format!("find package `{}` in any collection{hint}", args.package)));
+        let place = args.collection.as_deref().map_or("any collection".to_owned(), |c| format!("collection `{c}`"));
+        let packages = state.collections.iter().filter(|(n, _)| wanted(n)).flat_map(|(_, c)| c.packages.keys());
+        let hint = did_you_mean(&args.package, packages.map(Name::as_str));
+        return Err(CliError::Rejected(format!("find package `{}` in {place}{hint}", args.package)));
     }
     let mut out = std::io::stdout().lock();
     for a in &answers {

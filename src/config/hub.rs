@@ -144,6 +144,7 @@ impl BusConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ServeConfig {
     /// Pages, `/metrics`, `/alive` and `/ready` are served here; absent: nowhere.
+    #[serde(deserialize_with = "super::listen::deserialize")]
     pub listen: Option<SocketAddr>,
     /// Connections to them at a time; beyond that only monitoring is answered.
     pub connections_max: usize,

@@ -5,6 +5,7 @@
 
 mod build_opts;
 pub mod hub;
+mod listen;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ use crate::model::{Class, Classified, Hub, Name};
 use crate::resolve::Mode;
 
 pub use hub::{AuthName, BindRepo, BusConfig, HubConfig, ServeConfig};
+pub use listen::listen_address;
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;

@@ -177,6 +177,14 @@ impl Archive {
         Ok(archive)
     }
 
+    /// Whether none of the things is there that an archive may have.
+    pub fn has_nothing(&self) -> bool {
+        let holds = |part: &str| fs::read_dir(self.dir.join(part)).is_ok_and(|mut entries| entries.next().is_some());
+        self.sources.is_empty()
+            && !self.dir.join(BUILD_REQUIRES).exists()
+            && !["repos", "xmlrpc"].iter().any(|p| holds(p))
+    }
+
     fn take(&mut self, request: &Path) -> Result<(), ArchiveError> {
         let exchange = |path: &Path| {
             let path = path.to_owned();

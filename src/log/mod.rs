@@ -38,6 +38,7 @@ pub use migrations::{MIGRATIONS, Migration};
 pub use postgres::PostgresLog;
 pub use sqlite::SqliteLog;
 pub use types::*;
+pub(crate) use verify::step;
 pub use verify::{Damage, VerifyError, VerifyReport, verify};
 
 use crate::event::{FactId, Record};

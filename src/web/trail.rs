@@ -27,6 +27,29 @@ pub(crate) async fn newest(
     before: Option<Seq>,
     limit: usize,
 ) -> Result<Vec<Record>, EngineError> {
+    newest_that(log, subject, before, limit, &|_| true).await
+}
+
+/// The last event of a kind about exactly `subject` before `before` (absent: to the end).
+///
+/// # Errors
+/// Those of reading the log.
+pub(crate) async fn last_of(
+    log: &impl EventLog,
+    subject: &str,
+    kind: &str,
+    before: Option<Seq>,
+) -> Result<Option<Record>, EngineError> {
+    Ok(newest_that(log, subject, before, 1, &|r| r.kind == kind).await?.pop())
+}
+
+async fn newest_that(
+    log: &impl EventLog,
+    subject: &str,
+    before: Option<Seq>,
+    limit: usize,
+    wanted: &(dyn Fn(&Record) -> bool + Sync),
+) -> Result<Vec<Record>, EngineError> {
     let mut high = match before {
         Some(before) => before.get(),
         None => log.head().await?.seq.map_or(1, |s| s.get() + 1),
@@ -35,7 +58,7 @@ pub(crate) async fn newest(
     let mut found = Vec::new();
     while high > 1 && found.len() < limit {
         let low = high.saturating_sub(stretch).max(1);
-        let last = last_between(log, subject, low, high, limit - found.len()).await?;
+        let last = last_between(log, subject, (low, high), limit - found.len(), wanted).await?;
         found.extend(last.into_iter().rev());
         high = low;
         stretch = stretch.saturating_mul(GROWTH);
@@ -43,13 +66,13 @@ pub(crate) async fn newest(
     Ok(found)
 }
 
-/// The last `limit` events from `low` on and before `high`, oldest first.
+/// The last `limit` events that are wanted from `low` on and before `high`, oldest first.
 async fn last_between(
     log: &impl EventLog,
     subject: &str,
-    low: u64,
-    high: u64,
+    (low, high): (u64, u64),
     limit: usize,
+    wanted: &(dyn Fn(&Record) -> bool + Sync),
 ) -> Result<VecDeque<Record>, EngineError> {
     let mut last = VecDeque::new();
     let mut after = Seq::new(low - 1);
@@ -60,6 +83,9 @@ async fn last_between(
         for record in page {
             if record.seq.get() >= high {
                 return Ok(last);
+            }
+            if !wanted(&record) {
+                continue;
             }
             last.push_back(record);
             if last.len() > limit {

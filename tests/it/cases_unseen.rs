@@ -62,7 +62,7 @@ fn a_package_whose_tagging_was_seen_is_listed() {
     let db = log(dir.path(), |lines| lines);
     let foo = foo(&db);
     assert_eq!((foo.get("from_repository_only"), foo.get("remarks")), (None, None), "{foo}");
-    assert!(said(&["status", "--db", &db]).contains("  foo "));
+    assert!(said(&["status", "--db", &db]).contains("  foo-1-1.fc99 "));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod cases_policies;
 mod cases_unseen;
 mod causes;
 mod clocks;
+mod command_line;
 mod defects;
 mod defects_hub;
 mod distro;

@@ -310,11 +310,12 @@ fn what_may_pass_and_what_will_not() {
     }
 }
 
-/// A file that is something else is said to be, and nothing of it is lost.
+/// Messages none of which is Koji's are said to be, and none is lost.
 #[test]
 fn a_recording_that_is_none_is_said_to_be() {
     let desk = Desk::new();
-    desk.write("other.jsonl", "{\"id\":\"r1\",\"command\":\"rebuild\"}\n{\"id\":\"r2\"}\n");
+    let other = |id: &str| format!("{{\"id\":\"{id}\",\"topic\":\"org.x.buildsys.tag\",\"body\":{{\"tag\":7}}}}\n");
+    desk.write("other.jsonl", other("r1") + &other("r2"));
     let out = desk.run(&["ingest", "--from", "other.jsonl", "--db", "a.db"]);
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(text.contains("nothing of other.jsonl was understood") && text.contains("log import"), "{text}");

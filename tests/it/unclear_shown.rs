@@ -63,7 +63,7 @@ async fn it_is_shown_everywhere() {
     assert_eq!(after["reason"], format!("{}{told}", before["reason"].as_str().unwrap()));
 
     let table = run(&["status", "--collection", "f99-build"]);
-    let row = table.lines().find(|l| l.trim_start().starts_with("gcc ")).unwrap();
+    let row = table.lines().find(|l| l.trim_start().starts_with("gcc-")).unwrap();
     assert!(row.contains(&format!("scratch {WORDS}")), "{row}");
     let why = run(&["why", "gcc", "--collection", "f99-build"]);
     assert!(why.contains(&told) && why.contains(&format!(": {WORDS}\n")), "{why}");

@@ -1,0 +1,205 @@
+//! A point in a log, as people say it: an event, a time, a day, or so long ago.
+
+use std::str::FromStr;
+
+use super::CliError;
+use crate::engine::clock;
+use crate::log::{AnyLog, EventLog};
+use crate::model::{Seq, Timestamp};
+
+const DAY_SECS: i64 = 86_400;
+/// Longest span that can be said, in seconds: a thousand years.
+const SPAN_SECS_MAX: i64 = 1_000 * 365 * DAY_SECS;
+
+/// A point in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AsOf {
+    /// After this event; 0: before the first.
+    Seq(u64),
+    /// After everything recorded up to then.
+    Time(Timestamp),
+    /// A day, by its beginning (UTC).
+    Day(Timestamp),
+    /// So many seconds ago.
+    Ago(i64),
+}
+
+/// What a day stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// Its first moment: for what comes after it.
+    Begin,
+    /// Its last moment: for how things were then.
+    End,
+}
+
+/// A point, found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// After this event; `None`: before the first.
+    Seq(Option<Seq>),
+    /// After everything recorded up to then.
+    Time(Timestamp),
+}
+
+impl FromStr for AsOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if let Ok(seq) = text.parse() {
+            return Ok(Self::Seq(seq));
+        }
+        if let Ok(time) = text.parse() {
+            return Ok(Self::Time(time));
+        }
+        if let Ok(begin) = format!("{text}T00:00:00Z").parse() {
+            return Ok(Self::Day(begin));
+        }
+        let joined = text.replacen(' ', "T", 1);
+        if let Some(time) = ["Z", ":00Z"].iter().find_map(|end| format!("{joined}{end}").parse().ok()) {
+            return Ok(Self::Time(time));
+        }
+        if text == "now" {
+            return Ok(Self::Ago(0));
+        }
+        span(text).map(Self::Ago).ok_or_else(|| {
+            format!(
+                "`{text}` is no point in a log: those are an event's number, a time (2026-11-20T08:45:00Z, 2026-11-20 08:45), \
+                 a day (2026-11-20), or a span (1 hour ago, 3 days ago)"
+            )
+        })
+    }
+}
+
+/// The seconds of `3 days ago`, `90min ago`, `1 day 2 hours ago`.
+fn span(text: &str) -> Option<i64> {
+    let spaced: String = text.strip_suffix("ago")?.to_lowercase();
+    let mut total = 0_i64;
+    let mut rest = spaced.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, after) = match rest.split_at(digits) {
+            ("", after) => (1, after.strip_prefix("an ").or_else(|| after.strip_prefix("a "))?),
+            (number, after) => (number.parse::<i64>().ok()?, after),
+        };
+        let after = after.trim_start();
+        let (unit, others) = after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
+        let secs = match unit {
+            "s" | "sec" | "secs" | "second" | "seconds" => 1,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60,
+            "h" | "hour" | "hours" => 3_600,
+            "d" | "day" | "days" => DAY_SECS,
+            "w" | "week" | "weeks" => 7 * DAY_SECS,
+            "month" | "months" => 30 * DAY_SECS,
+            "y" | "year" | "years" => 365 * DAY_SECS,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(secs)?)?;
+        rest = others.trim_start();
+    }
+    (total <= SPAN_SECS_MAX).then_some(total)
+}
+
+/// Finds a point, and says on standard error what a day or a span was taken for. A span counts from now; where that leads beyond the end of
+/// the log, as with one that ended long ago, it counts from there.
+pub(crate) async fn settle(log: &AnyLog, as_of: AsOf, edge: Edge) -> Result<Point, CliError> {
+    let time = match as_of {
+        AsOf::Seq(n) => return Ok(Point::Seq(Seq::new(n))),
+        AsOf::Time(time) => return Ok(Point::Time(time)),
+        AsOf::Day(begin) if edge == Edge::Begin => {
+            eprintln!("koschei: that day begins at {begin}");
+            begin
+        }
+        AsOf::Day(begin) => {
+            let last = Timestamp(begin.0 + DAY_SECS * 1_000_000 - 1);
+            // A day that is not over yet is as it is now.
+            let end = last.min(clock::now().max(recorded_end(log).await?.unwrap_or(Timestamp::EPOCH)));
+            eprintln!("koschei: as of the end of that day (UTC), {end}");
+            end
+        }
+        AsOf::Ago(secs) => {
+            let time = clock::now().plus_secs(-secs);
+            match recorded_end(log).await?.filter(|end| *end < time) {
+                Some(end) => {
+                    let back = end.plus_secs(-secs);
+                    eprintln!("koschei: the log ends at {end}, before that; counted back from its end, that is {back}");
+                    back
+                }
+                None => {
+                    eprintln!("koschei: that is {time}");
+                    time
+                }
+            }
+        }
+    };
+    Ok(Point::Time(time))
+}
+
+/// When the last event was recorded.
+async fn recorded_end(log: &AnyLog) -> Result<Option<Timestamp>, CliError> {
+    let Some(last) = log.head().await?.seq else { return Ok(None) };
+    Ok(log.read(Seq::new(last.get() - 1), 1).await?.first().map(|r| r.recorded_at))
+}
+
+impl Point {
+    /// The last event that counts; `None`: none does.
+    pub(crate) async fn seq(self, log: &AnyLog) -> Result<Option<Seq>, CliError> {
+        match self {
+            Self::Seq(seq) => Ok(seq),
+            Self::Time(time) => Ok(log.seq_at(time).await?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[rstest]
+    #[case("466", AsOf::Seq(466))]
+    #[case("2026-11-20T08:45:00Z", AsOf::Time(at("2026-11-20T08:45:00Z")))]
+    #[case("2026-11-20 08:45", AsOf::Time(at("2026-11-20T08:45:00Z")))]
+    #[case("2026-11-20 08:45:07", AsOf::Time(at("2026-11-20T08:45:07Z")))]
+    #[case("2026-11-20T08:45", AsOf::Time(at("2026-11-20T08:45:00Z")))]
+    #[case("2026-11-20", AsOf::Day(at("2026-11-20T00:00:00Z")))]
+    #[case("1 hour ago", AsOf::Ago(3_600))]
+    #[case("an hour ago", AsOf::Ago(3_600))]
+    #[case("3 days ago", AsOf::Ago(259_200))]
+    #[case("90min ago", AsOf::Ago(5_400))]
+    #[case("1 day 2 hours ago", AsOf::Ago(93_600))]
+    #[case("2w ago", AsOf::Ago(1_209_600))]
+    #[case("now", AsOf::Ago(0))]
+    fn points(#[case] text: &str, #[case] expected: AsOf) {
+        assert_eq!(text.parse(), Ok(expected));
+    }
+
+    #[rstest]
+    fn others_are_refused_with_examples(
+        #[values(
+            "",
+            "ago",
+            "hour",
+            "1 hour",
+            "-1 hour ago",
+            "1 fortnight ago",
+            "2026-13-01",
+            "2026-11",
+            "99999999999999999999 days ago",
+            "9000000000 years ago",
+            "1é ago"
+        )]
+        text: &str,
+    ) {
+        assert!(text.parse::<AsOf>().unwrap_err().contains("1 hour ago"));
+    }
+}

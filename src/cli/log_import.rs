@@ -1,0 +1,210 @@
+//! `koschei log import`: all of an export is checked before the first event of it is appended, so that a damaged one leaves no half log.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::log::attachment_of;
+use super::{CliError, DbArgs, Done};
+use crate::event::{Record, cloudevents};
+use crate::log::{self, Attachment, Commit, EventLog, Head, Options};
+use crate::model::{Class, Classified, Seq};
+
+/// Longest line of an export: an event with its envelope, or an attachment.
+const LINE_MAX: u64 = 1 << 30;
+/// Events appended at once.
+const BATCH: usize = 1000;
+
+/// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked, of the whole export before anything of it
+/// is taken: of a damaged one nothing is.
+///
+/// Interrupted later, as by a database that goes away, it leaves the events so far, and the same import goes on from there.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  koschei log import --from koschei.jsonl --db postgres://koschei@db/koschei")]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    db: DbArgs,
+    /// The export, or - for standard input, which is kept in a temporary file meanwhile
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+}
+
+/// A line of an export that carries an attachment.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AttachmentLine {
+    pub(super) koschei_attachment: String,
+    pub(super) content: String,
+}
+
+/// What a line carries.
+enum Carried {
+    Attachment(Attachment),
+    Event(Box<Record>),
+}
+
+/// An export, read line by line.
+struct Export {
+    path: PathBuf,
+    text: BufReader<File>,
+    number: u64,
+}
+
+impl Export {
+    /// Opens a file, or keeps what comes where that can be read once only.
+    fn open(path: &Path) -> Result<Self, CliError> {
+        let failed = |source: io::Error| CliError::Rejected(format!("read {}: {source}", path.display()));
+        let file = match path == Path::new("-") {
+            true => kept(&mut io::stdin().lock())?,
+            false => {
+                let mut file = File::open(path).map_err(failed)?;
+                match file.metadata().map_err(failed)?.is_file() {
+                    true => file,
+                    false => kept(&mut file)?,
+                }
+            }
+        };
+        Ok(Self { path: path.to_owned(), text: BufReader::new(file), number: 0 })
+    }
+
+    /// Back to the first line.
+    fn rewind(&mut self) -> Result<(), CliError> {
+        self.number = 0;
+        Ok(self.text.rewind()?)
+    }
+
+    fn rejected(&self, what: impl std::fmt::Display) -> CliError {
+        CliError::Rejected(format!(
+            "import {} line {}: {what}; nothing of it was imported",
+            self.path.display(),
+            self.number
+        ))
+    }
+
+    fn next(&mut self) -> Result<Option<Carried>, CliError> {
+        loop {
+            self.number += 1;
+            let mut line = Vec::new();
+            let n = (&mut self.text).take(LINE_MAX + 1).read_until(b'\n', &mut line)?;
+            if n == 0 {
+                return Ok(None);
+            }
+            if n as u64 > LINE_MAX {
+                return Err(self.rejected(format!("it is longer than {LINE_MAX} bytes")));
+            }
+            let text = std::str::from_utf8(&line).map_err(|e| self.rejected(e))?.trim();
+            if text.is_empty() {
+                continue;
+            }
+            let Ok(a) = serde_json::from_str::<AttachmentLine>(text) else {
+                let record = cloudevents::from_json(text).map_err(|e| self.rejected(e))?;
+                return Ok(Some(Carried::Event(Box::new(record))));
+            };
+            let attachment = Attachment::new(a.content.into_bytes());
+            if attachment.digest != a.koschei_attachment {
+                return Err(self.rejected("the attachment is not what its digest says"));
+            }
+            return Ok(Some(Carried::Attachment(attachment)));
+        }
+    }
+
+    /// Reads all of it: events without a gap from the first on, each with the hash that follows from its content and its predecessor.
+    fn check(&mut self) -> Result<Head, CliError> {
+        let mut head = Head::EMPTY;
+        while let Some(carried) = self.next()? {
+            let Carried::Event(record) = carried else { continue };
+            head = log::step(head, &record, None).map_err(|e| self.rejected(e))?;
+            if let Err(e) = record.decode() {
+                return Err(match e.class() {
+                    Class::Rejected => self.rejected(crate::model::causes::with_causes(&e)),
+                    _ => e.into(),
+                });
+            }
+        }
+        Ok(head)
+    }
+}
+
+/// What can be read once only, in a file that nobody else sees.
+fn kept(from: &mut impl Read) -> Result<File, CliError> {
+    let path = std::env::temp_dir().join(format!("koschei-import-{}-{:x}", std::process::id(), rand::random::<u64>()));
+    let kept = || -> io::Result<File> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        // It lives as long as it is open.
+        std::fs::remove_file(&path)?;
+        io::copy(from, &mut file)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    let mut kept = kept;
+    kept().map_err(|e| CliError::Unavailable(format!("keep the export in {} (TMPDIR): {e}", path.display())))
+}
+
+pub(super) async fn run(args: &ImportArgs) -> Done {
+    let mut export = Export::open(&args.from)?;
+    let whole = export.check()?;
+    export.rewind()?;
+    let log = log::open(&args.db.db, &Options::default()).await?;
+    let began_with = log.head().await?;
+    let imported = take(&mut export, &log, began_with).await;
+    let head = log.head().await;
+    log.close().await;
+    let missing = imported.inspect_err(|_| {
+        if let Ok(head) = head
+            && head.seq > began_with.seq
+        {
+            eprintln!(
+                "koschei: the log holds {} of {} events now; the same import goes on from there",
+                head.seq.map_or(0, Seq::get),
+                whole.seq.map_or(0, Seq::get)
+            );
+        }
+    })?;
+    let head = head?;
+    let count = head.seq.map_or(0, Seq::get) - began_with.seq.map_or(0, Seq::get);
+    writeln!(io::stdout(), "{count} events imported, head {head}")?;
+    if missing > 0 {
+        eprintln!(
+            "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will say so"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Appends what a log does not have yet; gives how many events name attachments that are nowhere.
+async fn take(export: &mut Export, log: &log::AnyLog, began_with: Head) -> Result<u64, CliError> {
+    let (mut head, mut commit, mut missing) = (began_with, Commit::default(), 0);
+    loop {
+        let carried = export.next()?;
+        let over = carried.is_none();
+        match carried {
+            Some(Carried::Attachment(attachment)) => commit.attachments.push(attachment),
+            Some(Carried::Event(record)) if began_with.seq.is_some_and(|end| record.seq <= end) => {
+                let here = log.read(Seq::new(record.seq.get() - 1), 1).await?;
+                if here.first().is_none_or(|r| r.hash != record.hash) {
+                    return Err(export.rejected(format!("event {} is another one in this log", record.seq)));
+                }
+            }
+            Some(Carried::Event(record)) => {
+                if let Some(digest) = attachment_of(&record.decode()?.event) {
+                    let there = commit.attachments.iter().any(|a| a.digest == digest);
+                    if !there && log.attachment(digest).await?.is_none() {
+                        missing += 1;
+                    }
+                }
+                commit.records.push(*record);
+            }
+            None => {}
+        }
+        if (over || commit.records.len() >= BATCH) && !commit.records.is_empty() {
+            head = log.append(head.seq, &std::mem::take(&mut commit)).await?;
+        }
+        if over {
+            return Ok(missing);
+        }
+    }
+}
