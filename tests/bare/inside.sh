@@ -15,11 +15,10 @@ deploy/install-deps.sh build test
 target/koji-client/bin/python -c 'import gssapi, koji'
 
 # One start of every server the tests need, each asked something it can only answer when it runs.
-export PATH="$PATH:/usr/lib/rabbitmq/bin"
 work=$(mktemp -d)
 chmod 755 "$work"
 pids=()
-trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done' EXIT
+trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; epmd -port 14369 -kill >/dev/null 2>&1 || true' EXIT
 as() { setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"; }
 until_works() { # until_works NAME COMMAND…: at most a minute
     for _ in $(seq 120); do
@@ -52,10 +51,12 @@ nats-server -a 127.0.0.1 -p 14222 -js -sd "$work/nats" >/dev/null 2>&1 &
 pids+=($!)
 until_works nats-server bash -c 'exec 3<>/dev/tcp/127.0.0.1/14222 && head -c 4 <&3 | grep -q INFO'
 
+# Not Debian's wrapper in /usr/sbin, which becomes the user `rabbitmq` and keeps its files in /var.
 install -d "$work/rabbitmq"
-env HOME="$work/rabbitmq" RABBITMQ_NODENAME=bare@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT=15672 \
-    RABBITMQ_MNESIA_BASE="$work/rabbitmq" RABBITMQ_LOG_BASE="$work/rabbitmq" RABBITMQ_PID_FILE="$work/rabbitmq/pid" \
-    RABBITMQ_ENABLED_PLUGINS_FILE="$work/rabbitmq/plugins" rabbitmq-server >"$work/rabbitmq/out" 2>&1 &
+env HOME="$work/rabbitmq" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODENAME=bare@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 \
+    RABBITMQ_NODE_PORT=15672 RABBITMQ_DIST_PORT=25672 ERL_EPMD_PORT=14369 RABBITMQ_MNESIA_BASE="$work/rabbitmq" \
+    RABBITMQ_LOG_BASE="$work/rabbitmq" RABBITMQ_LOGS=- RABBITMQ_PID_FILE="$work/rabbitmq/pid" \
+    RABBITMQ_ENABLED_PLUGINS_FILE="$work/rabbitmq/plugins" /usr/lib/rabbitmq/bin/rabbitmq-server >"$work/rabbitmq/out" 2>&1 &
 pids+=($!)
 until_works RabbitMQ bash -c 'exec 3<>/dev/tcp/127.0.0.1/15672 && printf "AMQP\0\0\11\1" >&3 && head -c 1 <&3 | grep -q .'
 
