@@ -18,7 +18,7 @@ target/koji-client/bin/python -c 'import gssapi, koji'
 work=$(mktemp -d)
 chmod 755 "$work"
 pids=()
-trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; epmd -port 14369 -kill >/dev/null 2>&1 || true' EXIT
+trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; epmd -port 14369 -kill >/dev/null 2>&1 || true' EXIT
 as() { setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"; }
 until_works() { # until_works NAME COMMAND…: at most a minute
     for _ in $(seq 120); do
