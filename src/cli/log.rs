@@ -34,7 +34,7 @@ pub(crate) enum LogVerb {
     Prune(super::prune::PruneArgs),
 }
 
-/// Recompute the hash chain and say where it first breaks.
+/// Recompute the hash chain and say where it first breaks, compare the outbox with what was decided, and look for facts that stand twice.
 ///
 /// Without --head a tail that was cut off, or a log written anew as a whole, cannot be noticed: keep the printed head elsewhere.
 #[derive(Args, Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-/// Derive every decision again from the log alone, and list those the rules do not give.
+/// Derive every decision again from the log alone, and list those the rules do not give. Snapshots are compared with the state the log gives.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log audit --db koschei.db --json")]
 pub(crate) struct AuditArgs {
@@ -103,7 +103,7 @@ pub(crate) struct StatsArgs {
     json: bool,
 }
 
-/// Keep the folded state, so that later commands begin there instead of at the first event. Disposable.
+/// Keep the folded state, so that later commands begin there instead of at the first event. Replaces what was kept before.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log snapshot --db koschei.db")]
 pub(crate) struct SnapshotArgs {
@@ -152,12 +152,13 @@ async fn verify(args: &VerifyArgs) -> Done {
         Ok(r) => {
             if args.json {
                 let report = serde_json::json!({
-                    "ok": true, "events": r.events, "attachments": r.attachments,
+                    "ok": true, "events": r.events, "attachments": r.attachments, "commands": r.commands,
                     "head": r.head.to_string(), "head_trusted": r.head_trusted,
                 });
                 writeln!(out, "{report}")?;
             } else {
                 writeln!(out, "{} events and {} attachments are as they were written", r.events, r.attachments)?;
+                writeln!(out, "{} commands are those the events decided; no fact stands twice", r.commands)?;
                 writeln!(out, "head {}", r.head)?;
                 if r.head_trusted {
                     writeln!(out, "the trusted head stands in the log")?;
@@ -199,8 +200,8 @@ async fn run_audit(args: &AuditArgs) -> Done {
     } else {
         writeln!(
             out,
-            "{} events: {} evaluations, {} requests, {} judgements derived again",
-            audit.events, audit.evaluations, audit.requests, audit.judgements
+            "{} events: {} evaluations, {} requests, {} judgements derived again, {} snapshots compared",
+            audit.events, audit.evaluations, audit.requests, audit.judgements, audit.snapshots
         )?;
         for f in &audit.findings {
             let by = f.program.as_ref().map_or_else(String::new, |p| format!(" (written by {p})"));
@@ -351,6 +352,8 @@ async fn snapshot(args: &SnapshotArgs) -> Done {
     let bar = bar(log.head().await?.seq);
     let state = replay::from_start(&log, None, &mut |seq| bar.set_position(seq.get())).await?;
     bar.finish_and_clear();
+    // Earlier ones may be wrong, which is why somebody asks for this.
+    log.drop_snapshots().await?;
     replay::keep(&log, &state).await?;
     log.close().await;
     writeln!(std::io::stdout(), "state as of event {} kept", state.seq.map_or(0, Seq::get))?;

@@ -13,13 +13,13 @@ use super::arches::build_arches;
 use super::policy::Policy;
 use super::priority::{ChangeCounts, Points, Priority, PriorityInputs, TimeScale, priority, priority_on};
 use super::{refusal, retry};
-use crate::event::RebuildInputs;
+use crate::event::{RebuildInputs, RebuildNotSubmitted};
 use crate::fold::{Collection, Declined, Package, State};
 use crate::model::arch::ArchOverride;
 use crate::model::{BuildrootState, Name, Outcome, TaskId, Timestamp};
 
 /// Why a request is closed while the policy is `passive`.
-pub const PASSIVE: &str = "passive";
+pub const PASSIVE: &str = RebuildNotSubmitted::PASSIVE;
 
 /// Why a package is not rebuilt now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -371,9 +371,12 @@ pub fn examine(
     priority
 }
 
-/// Whether a rebuild that was turned down would be again: nothing it depended on is another, nor is the rule that turned it down.
+/// Whether a rebuild that was turned down would be again: nothing it depended on is another, nor is the rule that turned it down. Nobody turned
+/// down one whose command was not exported.
 fn stands(declined: &Declined, package: &Package, policy: &Policy) -> bool {
-    (declined.reason != PASSIVE || policy.passive) && are_inputs(&declined.inputs, package, policy)
+    declined.reason != RebuildNotSubmitted::NOT_EXPORTED
+        && (declined.reason != PASSIVE || policy.passive)
+        && are_inputs(&declined.inputs, package, policy)
 }
 
 /// Why nothing of a collection is rebuilt, whatever its packages are; empty: it goes on. To be shown with the collection.

@@ -13,12 +13,16 @@ use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
 use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source};
 use crate::fold::{State, Tracked};
-use crate::log::EventLog;
+use crate::log::{EventLog, Snapshot};
 use crate::model::koji::TaskState;
 use crate::model::{Outcome, Seq, Timestamp};
 
 /// Most findings listed; more are only counted.
 const FINDINGS_MAX: usize = 1000;
+
+/// What a finding about a snapshot is called instead of a kind of event.
+const SNAPSHOT: &str = "snapshot";
+const DROP: &str = "`koschei log snapshot` makes a right one";
 
 /// Something in the log that the rules do not give.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -45,6 +49,8 @@ pub struct Audit {
     pub requests: u64,
     /// Outcomes and states derived again.
     pub judgements: u64,
+    /// Snapshots compared with the state the log gives.
+    pub snapshots: u64,
     /// What the log says and the rules do not.
     pub findings: Vec<Finding>,
     /// How many there are, listed or not.
@@ -93,21 +99,46 @@ impl Open {
     }
 }
 
-/// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests, outcomes, states.
+/// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests, outcomes, states. Compares
+/// every snapshot that could be begun from with the state the log gives.
 ///
 /// # Errors
 /// See [`EngineError`]; a wrong decision is a finding, not an error.
 pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, EngineError> {
     let mut audit = Audit::default();
     let mut open: Option<Open> = None;
-    replay::fold(log, None, progress, &mut |state, e| {
+    let mut snapshots = Vec::new();
+    for snapshot in replay::snapshots(log).await? {
+        let is_of = replay::is_of(log, &snapshot).await?;
+        snapshots.push((snapshot, is_of));
+    }
+    let state = replay::fold(log, None, progress, &mut |state, e| {
+        compare(&mut audit, &mut snapshots, state);
         look(&mut audit, &mut open, state, e);
     })
     .await?;
+    compare(&mut audit, &mut snapshots, &state);
+    for (beyond, _) in snapshots {
+        audit.snapshots += 1;
+        audit.note(beyond.seq, SNAPSHOT, None, format!("it is of an event the log does not have; {DROP}"));
+    }
     if let Some(open) = open {
         open.close(&mut audit);
     }
     Ok(audit)
+}
+
+/// Compares the snapshot of this event, if it is the oldest one left.
+fn compare(audit: &mut Audit, snapshots: &mut Vec<(Snapshot, bool)>, state: &State) {
+    let Some((snapshot, is_of)) = snapshots.pop_if(|(s, _)| Some(s.seq) == state.seq) else { return };
+    audit.snapshots += 1;
+    let what = match replay::restored(&snapshot) {
+        _ if !is_of => "it was made when the log had another event here",
+        None => "it does not hold what was put there",
+        Some(kept) if kept.digest() != state.digest() => "the log gives another state here",
+        Some(_) => return,
+    };
+    audit.note(snapshot.seq, SNAPSHOT, None, format!("{what}; {DROP}"));
 }
 
 fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope) {

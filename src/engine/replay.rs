@@ -5,7 +5,7 @@
 use tokio::sync::{mpsc, watch};
 
 use super::error::EngineError;
-use crate::event::{Envelope, Record};
+use crate::event::{ChainHash, Envelope, Record};
 use crate::fold::{State, snapshot};
 use crate::log::verify::{Damage, VerifyError, step};
 use crate::log::{EventLog, Head, PAGE_MAX, Snapshot};
@@ -33,18 +33,57 @@ pub async fn state(
     }
 }
 
-/// The state of the newest usable snapshot that is not beyond `until`. One that cannot be used costs time, nothing else: what is wrong
-/// with it is not said.
-pub async fn newest_snapshot(log: &impl EventLog, until: Option<Seq>) -> Option<State> {
-    let snapshot = log.latest_snapshot(until, snapshot::VERSION).await.ok().flatten()?;
-    if snapshot.program != super::brain::PROGRAM {
-        return None;
+/// The state of the newest usable snapshot that is not beyond `until`. One that cannot be used, or is of another past than the log's,
+/// costs time, nothing else: [`super::audit`] says what is wrong with it.
+pub async fn newest_snapshot(log: &impl EventLog, mut until: Option<Seq>) -> Option<State> {
+    loop {
+        let snapshot = log.latest_snapshot(until, snapshot::VERSION).await.ok().flatten()?;
+        until = Seq::new(snapshot.seq.get() - 1);
+        let ours = snapshot.program == super::brain::PROGRAM && is_of(log, &snapshot).await.ok()?;
+        let restored = match ours {
+            true => tokio::task::spawn_blocking(move || restored(&snapshot))
+                .await
+                .unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())),
+            false => None,
+        };
+        if restored.is_some() || until.is_none() {
+            return restored;
+        }
     }
-    let restored = tokio::task::spawn_blocking(move || {
-        let state = State::from_bytes(&snapshot.bytes).ok()?;
-        (state.seq == Some(snapshot.seq) && state.digest() == snapshot.digest).then_some(state)
-    });
-    restored.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
+}
+
+/// The snapshots this program could begin from, newest first, whether they are right or not.
+///
+/// # Errors
+/// See [`EngineError`].
+pub(super) async fn snapshots(log: &impl EventLog) -> Result<Vec<Snapshot>, EngineError> {
+    let (mut all, mut until) = (Vec::new(), None);
+    while let Some(snapshot) = log.latest_snapshot(until, snapshot::VERSION).await? {
+        until = Seq::new(snapshot.seq.get() - 1);
+        if snapshot.program == super::brain::PROGRAM {
+            all.push(snapshot);
+        }
+        if until.is_none() {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Whether the log has the event a snapshot was made at: going back to a backup may have put another one in its place.
+pub(super) async fn is_of(log: &impl EventLog, snapshot: &Snapshot) -> Result<bool, EngineError> {
+    Ok(hash_of(log, snapshot.seq).await? == Some(snapshot.hash))
+}
+
+/// The state in a snapshot; `None` when it is not what was put there.
+pub(super) fn restored(snapshot: &Snapshot) -> Option<State> {
+    let state = State::from_bytes(&snapshot.bytes).ok()?;
+    (state.seq == Some(snapshot.seq) && state.digest() == snapshot.digest).then_some(state)
+}
+
+async fn hash_of(log: &impl EventLog, seq: Seq) -> Result<Option<ChainHash>, EngineError> {
+    let page = log.read(Seq::new(seq.get() - 1), 1).await?;
+    Ok(page.first().filter(|r| r.seq == seq).map(|r| r.hash))
 }
 
 /// Folds the log from its beginning, whatever snapshots there are, and verifies its hash chain on the way (attachments are for
@@ -201,14 +240,17 @@ pub async fn fold(
     }
 }
 
-/// Puts a snapshot of `state` into the database.
+/// Puts a snapshot of `state`, as this log gives it, into the database.
 ///
 /// # Errors
-/// See [`EngineError`].
+/// Broken when the log has no such event; others see [`EngineError`].
 pub async fn keep(log: &impl EventLog, state: &State) -> Result<(), EngineError> {
     let Some(seq) = state.seq else { return Ok(()) };
+    let hash = hash_of(log, seq).await?;
+    let hash = hash.ok_or_else(|| EngineError::Broken(format!("the log has no event {seq} to keep the state of")))?;
     let snapshot = Snapshot {
         seq,
+        hash,
         program: super::brain::PROGRAM.to_owned(),
         state_version: snapshot::VERSION,
         digest: state.digest(),

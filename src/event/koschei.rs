@@ -418,6 +418,13 @@ pub struct RebuildNotSubmitted {
     pub reason: String,
 }
 
+impl RebuildNotSubmitted {
+    /// The reason while the policy is `passive`: then no command was let out either.
+    pub const PASSIVE: &str = "passive";
+    /// The reason where the log was imported: an export carries no commands, so that nobody would ever submit it.
+    pub const NOT_EXPORTED: &str = "its command was not exported";
+}
+
 /// A rebuild ended. Version 2; version 1 knew no `unclear` end, and only infrastructure faults made a package wait.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildFinished {

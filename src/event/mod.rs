@@ -7,6 +7,7 @@
 //! A payload speaks of one hub: the Koji numbers in it belong to the instance in its `hub` field.
 
 pub mod cloudevents;
+pub mod command_id;
 pub mod envelope;
 pub mod facts;
 pub mod kinds;
@@ -15,6 +16,7 @@ pub mod operator;
 pub mod schema;
 pub mod upcast;
 
+pub use command_id::CommandId;
 pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
 pub use facts::{
     BuildChanged, BuildTagged, BuildUntagged, BuildrootRecorded, ChildTask, ExternalRepo, GroupDefinition, Inheritance,

@@ -33,6 +33,7 @@ migrations! {
     1 "log" "0001_log.sql";
     2 "snapshots" "0002_snapshots.sql";
     3 "no_statistics_of_names" "0003_no_statistics_of_names.sql";
+    4 "snapshot_hash" "0004_snapshot_hash.sql";
 }
 
 /// What is recorded with an applied migration: BLAKE3 of its text, hexadecimal.

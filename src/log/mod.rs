@@ -27,6 +27,7 @@ mod rows;
 mod sqlite;
 mod types;
 pub mod verify;
+mod verify_outbox;
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -231,6 +232,22 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn pending_commands(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxCommand>, ReadError>> + Send;
 
+    /// All commands, sent or not, numbered in the order they were appended: those after number `after` (0: from the first), at most `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn outbox(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(u64, OutboxCommand)>, ReadError>> + Send;
+
+    /// Which of these events have a command in the outbox, sent or not. Cost: the outbox, looked through by the database.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn commands_of(&self, events: &[Seq]) -> impl Future<Output = Result<HashSet<Seq>, ReadError>> + Send;
+
     /// Notes that commands were sent, by id; returns how many were waiting.
     ///
     /// # Errors
@@ -381,6 +398,8 @@ delegate! {
     counts() -> Result<Counts, ReadError>;
     prune_raw(before: Timestamp) -> Result<u64, StoreError>;
     pending_commands(limit: usize) -> Result<Vec<OutboxCommand>, ReadError>;
+    outbox(after: u64, limit: usize) -> Result<Vec<(u64, OutboxCommand)>, ReadError>;
+    commands_of(events: &[Seq]) -> Result<HashSet<Seq>, ReadError>;
     mark_sent(ids: &[String]) -> Result<u64, StoreError>;
     attachment(digest: &str) -> Result<Option<Vec<u8>>, ReadError>;
     put_snapshot(snapshot: &Snapshot) -> Result<(), StoreError>;

@@ -9,12 +9,15 @@ use sqlx::{ColumnIndex, Database, Decode, Row, Type};
 
 use super::codec::{PayloadReader, decode_payload};
 use super::error::ReadError;
-use super::types::Head;
+use super::types::{Head, OutboxCommand};
 use crate::event::{ChainHash, FactId, Record};
 use crate::model::{Seq, Timestamp};
 
 /// Number of the last event, its hash, when it was recorded.
 pub(super) type HeadRow = (i64, Vec<u8>, i64);
+
+/// Number of a snapshot's event, program, digest of the state, the packed state, hash of the event.
+pub(super) type SnapshotRow = (i64, String, String, Vec<u8>, Vec<u8>);
 
 /// A row of the events table, not interpreted.
 pub(super) struct RawRow {
@@ -206,6 +209,13 @@ pub(super) fn head(row: Option<HeadRow>) -> Result<Head, ReadError> {
         .ok_or_else(|| ReadError::Content { what: "the head: its sequence is not positive".to_owned() })?;
     let hash = sized(hash, "hash").map_err(|what| ReadError::Damaged { seq, what })?;
     Ok(Head { seq: Some(seq), hash: ChainHash(hash), recorded_at: Timestamp(recorded_at) })
+}
+
+/// A row of the outbox.
+pub(super) fn command(id: String, seq: i64, kind: String, payload: String) -> Result<OutboxCommand, ReadError> {
+    let seq = Seq::new(unsigned(seq))
+        .ok_or_else(|| ReadError::Content { what: format!("command `{id}`: its cause is no event") })?;
+    Ok(OutboxCommand { id, seq, kind, payload })
 }
 
 /// A number from the database that cannot be negative unless somebody changed it.

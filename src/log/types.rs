@@ -241,6 +241,8 @@ pub enum Subjects<'a> {
 pub struct Snapshot {
     /// The last event that is folded in.
     pub seq: Seq,
+    /// Its chain hash: after a restore the log may have another event of that number.
+    pub hash: ChainHash,
     /// Version of the program that made it.
     pub program: String,
     /// Version of the state's layout; another one cannot be restored.

@@ -15,6 +15,7 @@ on_both!(
     database_refuses_changes,
     verify_finds_changes,
     verify_finds_a_cut_tail,
+    verify_finds_a_fact_that_stands_twice,
     verify_finds_bad_attachments,
     verify_reports_progress,
     migrations_keep_data,
@@ -163,6 +164,29 @@ async fn verify_finds_a_cut_tail(place: Place) {
     assert_eq!(damage(&log, Some(head)).await, Some((18, Damage::Cut { trusted: seq(20) })));
     place.raw("DELETE FROM events").await.unwrap();
     assert_eq!(damage(&log, Some(head)).await, Some((1, Damage::Cut { trusted: seq(20) })));
+}
+
+/// Somebody who knows the chain puts a fact in a second time.
+async fn verify_finds_a_fact_that_stands_twice(place: Place) {
+    let log = place.open().await;
+    let mut again = event(3);
+    again.fact = event(1).fact;
+    assert!(again.fact.is_some());
+    let records = chain(Head::EMPTY, at(0), [event(0), event(1), event(2), again.clone()]);
+    let mut written = records.clone();
+    written[3] = chain(Head::of(&records[2]), at(0), [NewEvent { fact: None, ..again }]).remove(0);
+    log.append(None, &Commit { records: written, ..Commit::default() }).await.unwrap();
+    place.unguard().await;
+    if !place.is_sqlite() {
+        place.raw("DROP INDEX events_fact").await.unwrap();
+    }
+    let bytes = |b: &[u8]| match place.is_sqlite() {
+        true => format!("x'{}'", hex::encode(b)),
+        false => format!("decode('{}', 'hex')", hex::encode(b)),
+    };
+    let (fact, hash) = (bytes(&records[3].fact.unwrap().0), bytes(&records[3].hash.0));
+    place.raw(&format!("UPDATE events SET fact = {fact}, hash = {hash} WHERE seq = 4")).await.unwrap();
+    assert_eq!(damage(&log, None).await, Some((4, Damage::Fact { first: seq(2) })));
 }
 
 async fn verify_finds_bad_attachments(place: Place) {

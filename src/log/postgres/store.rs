@@ -1,20 +1,20 @@
 //! Attachments, snapshots, names of people.
 
 use super::PostgresLog;
-use crate::event::FactId;
+use crate::event::{ChainHash, FactId};
 use crate::log::codec;
 use crate::log::error::{ReadError, StoreError};
-use crate::log::rows::{signed, unsigned};
+use crate::log::rows::{SnapshotRow, signed, unsigned};
 use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, Snapshot};
 use crate::model::{PersonId, Seq};
 
 const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = $1";
-const PUT_SNAPSHOT: &str = "INSERT INTO snapshots (seq, state_version, program, digest, state) VALUES ($1, $2, $3, $4, $5) \
+const PUT_SNAPSHOT: &str = "INSERT INTO snapshots (seq, state_version, program, digest, state, hash) VALUES ($1, $2, $3, $4, $5, $6) \
      ON CONFLICT (seq, state_version) DO UPDATE SET program = excluded.program, digest = excluded.digest, \
-     state = excluded.state";
+     state = excluded.state, hash = excluded.hash";
 const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) NOT IN \
      (SELECT seq, state_version FROM snapshots ORDER BY seq DESC, state_version DESC LIMIT $1)";
-const SNAPSHOT: &str = "SELECT seq, program, digest, state FROM snapshots \
+const SNAPSHOT: &str = "SELECT seq, program, digest, state, hash FROM snapshots \
      WHERE seq <= $1 AND state_version = $2 ORDER BY seq DESC LIMIT 1";
 const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
 const PERSON: &str = "SELECT id FROM persons WHERE name = $1";
@@ -43,6 +43,7 @@ impl PostgresLog {
             .bind(&snapshot.program)
             .bind(&snapshot.digest)
             .bind(packed)
+            .bind(snapshot.hash.0.to_vec())
             .execute(&mut *tx)
             .await
             .map_err(fail())?;
@@ -55,17 +56,18 @@ impl PostgresLog {
         at_most: Option<Seq>,
         state_version: u32,
     ) -> Result<Option<Snapshot>, ReadError> {
-        let row: Option<(i64, String, String, Vec<u8>)> = sqlx::query_as(SNAPSHOT)
+        let row: Option<SnapshotRow> = sqlx::query_as(SNAPSHOT)
             .bind(at_most.map_or(i64::MAX, |s| signed(s.get())))
             .bind(i64::from(state_version))
             .fetch_optional(&self.inner.pool)
             .await
             .map_err(StoreError::new("read a snapshot"))?;
-        let Some((seq, program, digest, packed)) = row else { return Ok(None) };
+        let Some((seq, program, digest, packed, hash)) = row else { return Ok(None) };
         let bad = |e: String| ReadError::Content { what: format!("the snapshot of event {seq}: {e}") };
         let bytes = codec::unpack(&packed, SNAPSHOT_BYTES_MAX).map_err(bad)?;
         let seq = Seq::new(unsigned(seq)).ok_or_else(|| bad("its event is none".to_owned()))?;
-        Ok(Some(Snapshot { seq, program, state_version, digest, bytes }))
+        let hash = hash.try_into().map(ChainHash).map_err(|_| bad("its hash is none".to_owned()))?;
+        Ok(Some(Snapshot { seq, hash, program, state_version, digest, bytes }))
     }
 
     pub(super) async fn delete_snapshots(&self) -> Result<u64, StoreError> {

@@ -397,6 +397,14 @@ impl EventLog for SqliteLog {
         self.read_commands(limit).await
     }
 
+    async fn commands_of(&self, events: &[Seq]) -> Result<HashSet<Seq>, ReadError> {
+        self.find_commands(events).await
+    }
+
+    async fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxCommand)>, ReadError> {
+        self.read_outbox(after, limit).await
+    }
+
     async fn mark_sent(&self, ids: &[String]) -> Result<u64, StoreError> {
         self.note_sent(ids).await
     }

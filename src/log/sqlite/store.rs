@@ -1,18 +1,19 @@
 //! Attachments, snapshots, names of people.
 
 use super::SqliteLog;
+use crate::event::ChainHash;
 use crate::log::codec;
 use crate::log::error::{ReadError, StoreError};
-use crate::log::rows::{signed, unsigned};
+use crate::log::rows::{SnapshotRow, signed, unsigned};
 use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, Snapshot};
 use crate::model::{PersonId, Seq};
 
 const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = ?";
 const PUT_SNAPSHOT: &str =
-    "INSERT OR REPLACE INTO snapshots (seq, state_version, program, digest, state) VALUES (?, ?, ?, ?, ?)";
+    "INSERT OR REPLACE INTO snapshots (seq, state_version, program, digest, state, hash) VALUES (?, ?, ?, ?, ?, ?)";
 const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) NOT IN \
      (SELECT seq, state_version FROM snapshots ORDER BY seq DESC, state_version DESC LIMIT ?)";
-const SNAPSHOT: &str = "SELECT seq, program, digest, state FROM snapshots \
+const SNAPSHOT: &str = "SELECT seq, program, digest, state, hash FROM snapshots \
      WHERE seq <= ? AND state_version = ? ORDER BY seq DESC LIMIT 1";
 const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
 const PERSON: &str = "SELECT id FROM persons WHERE name = ?";
@@ -40,6 +41,7 @@ impl SqliteLog {
             .bind(&snapshot.program)
             .bind(&snapshot.digest)
             .bind(packed)
+            .bind(snapshot.hash.0.to_vec())
             .execute(&mut *tx)
             .await
             .map_err(fail())?;
@@ -52,17 +54,18 @@ impl SqliteLog {
         at_most: Option<Seq>,
         state_version: u32,
     ) -> Result<Option<Snapshot>, ReadError> {
-        let row: Option<(i64, String, String, Vec<u8>)> = sqlx::query_as(SNAPSHOT)
+        let row: Option<SnapshotRow> = sqlx::query_as(SNAPSHOT)
             .bind(at_most.map_or(i64::MAX, |s| signed(s.get())))
             .bind(i64::from(state_version))
             .fetch_optional(&self.inner.readers)
             .await
             .map_err(StoreError::new("read a snapshot"))?;
-        let Some((seq, program, digest, packed)) = row else { return Ok(None) };
+        let Some((seq, program, digest, packed, hash)) = row else { return Ok(None) };
         let bad = |e: String| ReadError::Content { what: format!("the snapshot of event {seq}: {e}") };
         let bytes = codec::unpack(&packed, SNAPSHOT_BYTES_MAX).map_err(bad)?;
         let seq = Seq::new(unsigned(seq)).ok_or_else(|| bad("its event is none".to_owned()))?;
-        Ok(Some(Snapshot { seq, program, state_version, digest, bytes }))
+        let hash = hash.try_into().map(ChainHash).map_err(|_| bad("its hash is none".to_owned()))?;
+        Ok(Some(Snapshot { seq, hash, program, state_version, digest, bytes }))
     }
 
     pub(super) async fn delete_snapshots(&self) -> Result<u64, StoreError> {

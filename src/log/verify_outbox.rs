@@ -1,0 +1,112 @@
+//! Whether the outbox holds what the log decided: each command belongs to the event that decided it, and none is missing.
+
+use std::collections::VecDeque;
+
+use super::verify::{Damage, VerifyError};
+use super::{EventLog, OutboxCommand, PAGE_MAX};
+use crate::event::{CommandId, Event, RebuildNotSubmitted, Record};
+use crate::model::Seq;
+
+/// Follows the outbox beside the events, a page of it in memory.
+pub(super) struct OutboxCheck {
+    log_id: String,
+    page: VecDeque<(u64, OutboxCommand)>,
+    /// Number of the last row read.
+    read: u64,
+    at_end: bool,
+    /// Commands that belong to their events.
+    pub(super) commands: u64,
+    /// A request without a command, which only its next event can explain.
+    bare: Option<Seq>,
+}
+
+impl OutboxCheck {
+    pub(super) fn new(log_id: String) -> Self {
+        Self { log_id, page: VecDeque::new(), read: 0, at_end: false, commands: 0, bare: None }
+    }
+
+    /// Checks the command of the next event of the log, where it has one.
+    pub(super) async fn step(&mut self, log: &impl EventLog, record: &Record) -> Result<(), VerifyError> {
+        let bad = |seq: Seq, what: String| Err(VerifyError::Damaged { seq, damage: Damage::Command(what) });
+        if let Some(request) = self.bare.take() {
+            let passive = |e| match e {
+                Event::RebuildNotSubmitted(e) => {
+                    e.rebuild.0 == request.get() && e.reason == RebuildNotSubmitted::PASSIVE
+                }
+                _ => false,
+            };
+            if !decoded(record).is_some_and(passive) {
+                return bad(request, "it was decided, and no command for it is in the outbox".to_owned());
+            }
+        }
+        self.fill(log).await?;
+        let mine = self.page.pop_front_if(|(_, c)| c.seq <= record.seq);
+        if let Some((_, command)) = mine {
+            if command.seq < record.seq {
+                return bad(command.seq, format!("its command `{}` stands behind those of later events", command.id));
+            }
+            self.commands += 1;
+            return match self.belongs(record, &command) {
+                Some(what) => bad(record.seq, format!("the command `{}` {what}", command.id)),
+                None => Ok(()),
+            };
+        }
+        // An imported log has commands only for what was decided after the import.
+        if self.commands > 0 && record.kind == "rebuild_requested" {
+            self.bare = Some(record.seq);
+        }
+        Ok(())
+    }
+
+    /// What remains must be nothing.
+    pub(super) async fn finish(mut self, log: &impl EventLog) -> Result<u64, VerifyError> {
+        self.fill(log).await?;
+        let bad = |seq: Seq, what: &str| Err(VerifyError::Damaged { seq, damage: Damage::Command(what.to_owned()) });
+        match (self.page.front(), self.bare) {
+            (Some((_, command)), _) => bad(command.seq, "a command follows from it, and the log ends before it"),
+            (None, Some(request)) => bad(request, "it was decided, and no command for it is in the outbox"),
+            (None, None) => Ok(self.commands),
+        }
+    }
+
+    async fn fill(&mut self, log: &impl EventLog) -> Result<(), VerifyError> {
+        if self.page.is_empty() && !self.at_end {
+            let page = log.outbox(self.read, PAGE_MAX).await.map_err(VerifyError::Read)?;
+            self.at_end = page.is_empty();
+            self.read = page.last().map_or(self.read, |(number, _)| *number);
+            self.page.extend(page);
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a command of an event.
+    fn belongs(&self, record: &Record, command: &OutboxCommand) -> Option<&'static str> {
+        let id = CommandId { log: self.log_id.clone(), seq: record.seq, hash: record.hash };
+        // Before ids named the log and the hash they were these; nothing of the kind is written any more.
+        let early = [format!("r{}", record.seq), format!("c{}", record.seq)];
+        if command.id != id.to_string() && !early.contains(&command.id) {
+            return Some("has the id of another event");
+        }
+        let Ok(said) = serde_json::from_str::<serde_json::Value>(&command.payload) else {
+            return Some("is not JSON");
+        };
+        let same = |name: &str, expected: &str| said.get(name).and_then(|v| v.as_str()) == Some(expected);
+        let right = match decoded(record) {
+            Some(Event::RebuildRequested(e)) if command.kind == "rebuild" => {
+                same("collection", &e.collection)
+                    && same("nvr", &e.nvr.to_string())
+                    && same("target", &e.target)
+                    && same("hub", e.hub.as_str())
+            }
+            Some(Event::RebuildCancelRequested(e)) if command.kind == "cancel" => {
+                same("collection", &e.collection) && same("package", &e.package) && same("hub", e.hub.as_str())
+            }
+            _ => return Some("follows from an event that decides nothing of the kind"),
+        };
+        (!(right && same("id", &command.id))).then_some("asks for something else than the event decided")
+    }
+}
+
+fn decoded(record: &Record) -> Option<Event> {
+    record.decode().ok().map(|e| e.event)
+}
