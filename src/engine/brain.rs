@@ -26,13 +26,14 @@ use crate::bus::{Said, Times};
 use crate::decide::Policy;
 use crate::decide::load::ArchLoads;
 use crate::event::{
-    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried,
-    MessageTimeReplaced, NewEvent, PolicyAdopted, Record, RepoReady, Source, Tick, Trigger,
+    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, CommandId, Envelope, Event, FactId,
+    MessageRetried, MessageTimeReplaced, NewEvent, PolicyAdopted, RebuildNotSubmitted, Record, RepoReady, Source, Tick,
+    Trigger,
 };
 use crate::fold::{Collection, State, Touched};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
 use crate::model::arch::ArchOverride;
-use crate::model::{Hub, Name, PersonId, Seq, Timestamp};
+use crate::model::{Hub, Name, PersonId, RebuildId, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
 /// Version of this program, recorded with every decision.
@@ -77,12 +78,15 @@ pub struct Brain<E> {
     pub(super) tracking: Tracking,
     pub(super) metrics: Metrics,
     pub(super) hands: Hands,
+    log_id: String,
     hash: ChainHash,
     committed: Option<Seq>,
     now: Timestamp,
     begun: bool,
     /// Facts may be in the log whose messages the inbox never saw: the log was imported.
     facts_unseen: bool,
+    /// Requests whose commands an export did not carry.
+    without_command: Vec<RebuildId>,
     persons: Persons,
     /// What is known of the clocks of those who publish on a bus.
     pub(super) times: Times,
@@ -99,13 +103,13 @@ pub struct Brain<E> {
 }
 
 impl<E: Eyes> Brain<E> {
-    /// A brain that goes on where `state`, folded up to `head`, ends.
+    /// A brain that goes on where `state`, folded up to `head`, ends. `log_id` says which log it is.
     ///
     /// # Errors
     /// Broken when state and log do not end at the same event.
     pub fn new(
         mut state: State,
-        head: &Head,
+        (log_id, head): (String, &Head),
         persons: Persons,
         settings: Settings,
         eyes: E,
@@ -118,6 +122,7 @@ impl<E: Eyes> Brain<E> {
         let times = Times::new(settings.context.clock_tolerance_secs);
         Ok(Self {
             now: state.recorded_at,
+            log_id,
             hash: head.hash,
             committed: head.seq,
             state,
@@ -132,6 +137,7 @@ impl<E: Eyes> Brain<E> {
             hands: Hands::default(),
             begun: false,
             facts_unseen: false,
+            without_command: Vec::new(),
             persons,
             times,
             retimed: 0,
@@ -165,6 +171,18 @@ impl<E: Eyes> Brain<E> {
     /// Says that the inbox does not know the messages of all facts, as after an import: each is then looked up before it is appended.
     pub fn expect_known_facts(&mut self) {
         self.facts_unseen = true;
+    }
+
+    /// The requests that wait for a task.
+    pub fn without_task(&self) -> Vec<Seq> {
+        let waiting = self.state.rebuilds.iter().filter(|(_, open)| open.task.is_none());
+        waiting.filter_map(|(id, _)| Seq::new(id.0)).collect()
+    }
+
+    /// Says which requests have no command in the outbox: the log was imported, and an export carries none. They are closed as soon as anything is
+    /// appended, as nobody would ever submit them. Their packages come up again by the rules.
+    pub fn never_asked(&mut self, requests: impl Iterator<Item = Seq>) {
+        self.without_command = requests.map(|seq| RebuildId(seq.get())).collect();
     }
 
     /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on an empty
@@ -323,6 +341,17 @@ impl<E: Eyes> Brain<E> {
         })
     }
 
+    /// The id of the command that follows from the event appended last, `seq`.
+    pub(super) fn command_id(&self, seq: Seq) -> String {
+        debug_assert_eq!(self.state.seq, Some(seq), "its hash is that of the last event");
+        CommandId { log: self.log_id.clone(), seq, hash: self.hash }.to_string()
+    }
+
+    /// Which log this is.
+    pub(super) fn log_id(&self) -> &str {
+        &self.log_id
+    }
+
     fn append(&mut self, new: NewEvent) -> Seq {
         let seq = Seq::after(self.state.seq);
         let record = Record::new(seq, self.now, &new, self.hash);
@@ -355,6 +384,17 @@ impl<E: Eyes> Brain<E> {
             let policy = serde_json::to_value(&self.settings.policy).expect("a policy holds only what JSON can say");
             let event = PolicyAdopted { digest, policy, program: PROGRAM.to_owned() };
             self.push(event.into(), Source::Operator, None, None);
+        }
+        for rebuild in std::mem::take(&mut self.without_command) {
+            let Some(open) = self.state.rebuilds.get(&rebuild) else { continue };
+            let (collection, package) = (open.collection.clone(), open.package.clone());
+            let closed = RebuildNotSubmitted {
+                rebuild,
+                collection,
+                package,
+                reason: RebuildNotSubmitted::NOT_EXPORTED.to_owned(),
+            };
+            self.push(closed.into(), Source::Engine, None, None);
         }
         for mut event in std::mem::take(&mut self.settings.wanted) {
             if self.already(&event) {
@@ -494,6 +534,11 @@ impl<E: Eyes> Brain<E> {
             r.create_event = r.create_event.or(seen.create_event);
             r.arches = r.arches.take().or(seen.arches);
             fact.koji_event = r.create_event;
+        }
+        if let Event::TaskChanged(task) = &mut fact.event
+            && task.decision.is_some()
+        {
+            task.decision = self.decided(log, task).await?.map(|rebuild| rebuild.to_string());
         }
         let event = fact.event.clone();
         let seq = self.append(fact);

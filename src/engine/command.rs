@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::PriorityParts;
-use crate::model::{Hub, Name, Nvr, RebuildId, RepoId, TaskId, Timestamp};
+use crate::model::{Hub, Name, Nvr, RepoId, TaskId, Timestamp};
 
 /// What led to a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +27,8 @@ pub type BuildOptions = BTreeMap<String, serde_json::Value>;
 /// Rebuild a source package as a scratch build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildCommand {
-    /// Unique for ever: whoever carries commands out does so once per id.
+    /// Unique for ever, `LOG:SEQ:HASH` of the deciding event: whoever carries commands out does so once per id, and puts it into the task's
+    /// `custom_user_metadata` as `{"koschei": {"decision": ID}}`, by which the task is known to be this rebuild's.
     pub id: String,
     /// `rebuild`.
     pub command: String,
@@ -67,7 +68,7 @@ pub struct RebuildCommand {
 /// Cancel a scratch build of ours.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CancelCommand {
-    /// Unique for ever.
+    /// Unique for ever, `LOG:SEQ:HASH` of the deciding event.
     pub id: String,
     /// `cancel`.
     pub command: String,
@@ -94,11 +95,6 @@ pub struct CancelCommand {
 pub fn srpm_path(root: &str, nvr: &Nvr) -> String {
     let root = root.trim_end_matches('/');
     format!("{root}/packages/{}/{}/{}/src/{}.src.rpm", nvr.name, nvr.version, nvr.release, nvr.file_stem())
-}
-
-/// The id of a rebuild's command.
-pub fn rebuild_id(rebuild: RebuildId) -> String {
-    rebuild.to_string()
 }
 
 /// JSON Schemas of all commands: file name and text.

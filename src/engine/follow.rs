@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::brain::{Brain, PROGRAM};
-use super::command::{CancelCommand, CommandCause, RebuildCommand, rebuild_id, srpm_path};
+use super::command::{CancelCommand, CommandCause, RebuildCommand, srpm_path};
 use super::error::EngineError;
 use super::eyes::Eyes;
 use super::policies::policy_told;
@@ -226,7 +226,7 @@ impl<E: Eyes> Brain<E> {
         let open = event.rebuild.and_then(|id| self.state.rebuilds.get(&id));
         let Some(task_id) = event.task_id.or_else(|| open?.task.as_ref().map(|(_, task)| *task)) else { return };
         let command = CancelCommand {
-            id: format!("c{seq}"),
+            id: self.command_id(seq),
             command: "cancel".to_owned(),
             version: 1,
             collection: event.collection.clone(),
@@ -305,7 +305,7 @@ impl<E: Eyes> Brain<E> {
         let seq = self.push(requested.clone().into(), Source::Engine, Some(evaluation), Some(correlation));
         let rebuild = RebuildId(seq.get());
         let command = RebuildCommand {
-            id: rebuild_id(rebuild),
+            id: self.command_id(seq),
             command: "rebuild".to_owned(),
             version: 1,
             collection: collection.clone(),

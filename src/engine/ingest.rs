@@ -59,12 +59,18 @@ pub async fn awaken<E: Eyes>(
     let state = replay::state(log, None, &mut folding).await?;
     let persons = Persons::read(log).await?;
     let unseen = state.facts_taken > log.counts().await?.inbox_total;
-    let mut brain = Brain::new(state, &head, persons, settings, eyes, metrics)?;
+    let log_id = log.info().await?.log_id;
+    let mut brain = Brain::new(state, (log_id, &head), persons, settings, eyes, metrics)?;
     if brain.settings.context.source == Source::Bus {
         brain.times = live_times(log, &brain.settings.context).await?;
     }
     if unseen {
         brain.expect_known_facts();
+    }
+    let waiting = brain.without_task();
+    if !waiting.is_empty() {
+        let asked = log.commands_of(&waiting).await?;
+        brain.never_asked(waiting.into_iter().filter(|request| !asked.contains(request)));
     }
     Ok(brain)
 }

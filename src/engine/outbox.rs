@@ -46,10 +46,13 @@ pub async fn hand_over(
 ) -> Result<(), EngineError> {
     let out: Vec<OutgoingCommand> =
         commands.iter().map(|c| OutgoingCommand { id: c.id.clone(), json: c.payload.clone() }).collect();
-    sink.send(&out).await?;
+    let sent = sink.send(&out).await?;
+    if sent.repeated > 0 {
+        tracing::info!(commands = sent.repeated, "these had left before it was noted; the receiver has them once");
+    }
     let ids: Vec<String> = commands.into_iter().map(|c| c.id).collect();
     log.mark_sent(&ids).await?;
-    metrics.sent(ids.len());
+    metrics.sent(sent);
     Ok(())
 }
 

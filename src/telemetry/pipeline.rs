@@ -7,6 +7,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use super::register::{Register, WhenKnown, count};
+use crate::bus::Sent;
 use crate::event::Record;
 use crate::log::{Counts, Disposition, Received};
 use crate::model::Timestamp;
@@ -27,6 +28,7 @@ pub(super) struct Pipeline {
     outbox_pending: WhenKnown,
     delivers: AtomicBool,
     sent: IntCounter,
+    repeated: IntCounter,
 }
 
 impl Pipeline {
@@ -58,7 +60,11 @@ impl Pipeline {
                 "Commands decided and not delivered; absent where nobody takes them.",
             ),
             delivers: AtomicBool::new(false),
-            sent: r.counter("koschei_outbox_sent_total", "Commands delivered."),
+            sent: r.counter("koschei_outbox_sent_total", "Commands delivered that had not left before."),
+            repeated: r.counter(
+                "koschei_outbox_repeated_total",
+                "Commands handed over again, which the receiver had already.",
+            ),
         }
     }
 }
@@ -118,9 +124,10 @@ impl Metrics {
         self.0.pipeline.fold_seconds.observe(seconds);
     }
 
-    /// Commands were delivered.
-    pub fn sent(&self, n: usize) {
-        self.0.pipeline.sent.inc_by(n as u64);
+    /// Commands were delivered, or had been.
+    pub fn sent(&self, sent: Sent) {
+        self.0.pipeline.sent.inc_by(sent.new as u64);
+        self.0.pipeline.repeated.inc_by(sent.repeated as u64);
     }
 
     /// Somebody takes our commands. Without that they stay in the outbox for good, and nobody waits for them to leave.

@@ -37,6 +37,7 @@ pub use dump::Dump;
 pub use fault::Fault;
 pub use ops::exec::{Contents, Outcome, Plan, RootFor, Rule};
 pub use ops::tags::Inherit;
+pub use ops::tasks::NewTask;
 pub use pki::Pki;
 pub use server::Login;
 pub use settings::Settings;

@@ -52,8 +52,7 @@ impl Place {
         let report: Value = serde_json::from_slice(&succeeded(what, &output).stdout).unwrap();
         let verified = Command::new(env!("CARGO_BIN_EXE_koschei")).args(["log", "verify", "--db", &self.url]).output();
         succeeded(what, &verified.await.unwrap());
-        let ids = feed::json_lines(&self.commands).iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect();
-        (report, ids)
+        (report, feed::decisions(&self.commands))
     }
 }
 

@@ -92,6 +92,7 @@ mod resolve_cli;
 mod resolve_options;
 mod resolve_small;
 mod resolve_verbs;
+mod restore;
 mod schemas;
 mod secondary;
 mod serve_behaviours;

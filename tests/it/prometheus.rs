@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use koschei::bus::Recording;
+use koschei::bus::{Recording, Sent};
 use koschei::config::Config;
 use koschei::engine::{clock, ingest};
 use koschei::event::Source;
@@ -83,7 +83,7 @@ async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyLog {
     metrics.file_request(FileOutcome::Fetched);
     metrics.submission(Submission::Submitted);
     metrics.loop_begins("look", Duration::from_secs(3_600), now);
-    metrics.sent(3);
+    metrics.sent(Sent { new: 3, repeated: 1 });
     metrics.last_message(now);
     log
 }

@@ -296,11 +296,6 @@ async fn two_hubs_may_be_interleaved_differently() {
     }
 }
 
-/// Ids of the commands in a file, in order.
-fn commands(path: &Path) -> Vec<String> {
-    feed::json_lines(path).iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect()
-}
-
 /// Rebuilds requested although the one requested before for that package had the very same inputs. (Inputs that changed and
 /// changed back, as when a newer build is tagged and untagged, are a new reason.) And how many were requested.
 async fn repeated(log: &AnyLog) -> (Vec<String>, usize) {
@@ -381,9 +376,9 @@ async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl F
     let got = ingested(&log, eyes(), lines, 500).await;
     outbox::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
     assert_eq!(got, want, "{what}: broken off and gone on with");
-    let (ids, (repeated, requests)) = (commands(&file), repeated(&log).await);
+    let (ids, (repeated, requests)) = (feed::decisions(&file), repeated(&log).await);
     assert_unique(&format!("{what}: left twice"), &ids);
-    assert_eq!(ids, commands(&calm_file), "{what}: commands of a run with breaks and of one without");
+    assert_eq!(ids, feed::decisions(&calm_file), "{what}: commands of a run with breaks and of one without");
     assert!(repeated.is_empty(), "{what}: requested again for the same reasons: {repeated:#?}");
     assert!(requests <= ids.len(), "{what}");
     ids.len()

@@ -176,7 +176,7 @@ async fn d11_decided_before_a_crash_is_submitted_after_it() {
 }
 
 fn decision(metadata: &serde_json::Value) -> u64 {
-    metadata["koschei"]["decision"].as_str().unwrap().strip_prefix('r').unwrap().parse().unwrap()
+    metadata["koschei"]["decision"].as_str().unwrap().split(':').nth(1).unwrap().parse().unwrap()
 }
 
 /// D12, behaviour 13: one message about a tag concerns all collections that look at it.

@@ -832,6 +832,13 @@ impl World {
         self.rt.block_on(koschei::engine::audit::audit(&self.log, &mut |_| {})).unwrap()
     }
 
+    /// The id of the command a decided rebuild has.
+    pub(crate) fn command_of(&self, rebuild: RebuildId) -> String {
+        let record = self.rt.block_on(self.log.read(koschei::model::Seq::new(rebuild.0 - 1), 1)).unwrap().remove(0);
+        let log = self.rt.block_on(self.log.info()).unwrap().log_id;
+        koschei::event::CommandId { log, seq: record.seq, hash: record.hash }.to_string()
+    }
+
     /// Audits the log: every decision must follow from it.
     pub(crate) fn audited(&self) {
         assert_eq!(self.audit().findings, Vec::new());

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::looker::{Scope, steps};
 use super::seen::{BuildSeen, RepoSeen, TaggedSeen, TaskSeen};
-use crate::event::{ExternalRepo, GroupDefinition, Inheritance, TaskFault};
+use crate::engine::command::RebuildCommand;
+use crate::event::{CommandId, ExternalRepo, GroupDefinition, Inheritance, TaskFault};
 use crate::koji::records;
 use crate::koji::xmlrpc::{Fault, Value};
 use crate::model::{Name, Nvr, TaskId, Timestamp};
@@ -158,7 +159,7 @@ pub(super) fn task(
         target: request.target,
         repo_id: request.repo_id.or(taken),
         arches: request.arch_override.unwrap_or_default(),
-        decision: request.metadata.as_ref().and_then(|m| decision(m, &scope.log_id)),
+        decision: request.metadata.as_ref().and_then(|m| Some(decision(m, &scope.log_id)?.0.to_owned())),
         created_at: task.created,
         started_at: task.started,
         finished_at: task.completed,
@@ -168,9 +169,10 @@ pub(super) fn task(
 }
 
 /// What goes into `custom_user_metadata`, so that a task can be told to be ours after any crash.
-pub(super) fn metadata(decision: &str, log_id: &str) -> Value {
+pub(super) fn metadata(command: &RebuildCommand) -> Value {
     let text = |t: &str| Value::Text(t.to_owned());
-    let ours = BTreeMap::from([("decision".to_owned(), text(decision)), ("log".to_owned(), text(log_id))]);
+    let collection = text(&command.collection);
+    let ours = BTreeMap::from([("decision".to_owned(), text(&command.id)), ("collection".to_owned(), collection)]);
     Value::Struct(BTreeMap::from([("koschei".to_owned(), Value::Struct(ours))]))
 }
 
@@ -188,10 +190,23 @@ pub(super) fn option(value: &serde_json::Value) -> Value {
     }
 }
 
-/// Our decision's id in a task's metadata; one of another log is not ours.
-pub(super) fn decision(metadata: &Value, log_id: &str) -> Option<String> {
+/// The id of a command in a task's metadata, and the collection it says it was for; `None` for one of another log.
+pub(super) fn decision<'a>(metadata: &'a Value, log_id: &str) -> Option<(&'a str, Option<&'a str>)> {
     let ours = metadata.get("koschei")?;
-    (ours.get("log")?.as_str()? == log_id).then(|| ours.get("decision")?.as_str().map(str::to_owned)).flatten()
+    let id = ours.get("decision")?.as_str()?;
+    let ours = (CommandId::parse(id)?.log == log_id).then_some(ours)?;
+    Some((id, ours.get("collection").and_then(Value::as_str)))
+}
+
+/// Whether a task is what a command asked for: its id, and its source, target and collection.
+pub(super) fn is_of(request: &records::BuildRequest, command: &RebuildCommand, log_id: &str) -> bool {
+    let named = request.metadata.as_ref().and_then(|m| decision(m, log_id));
+    named.is_some_and(|(id, collection)| {
+        id == command.id
+            && collection.is_none_or(|c| c == command.collection)
+            && request.source == command.source
+            && request.target.as_ref() == Some(&command.target)
+    })
 }
 
 #[cfg(test)]
@@ -206,11 +221,52 @@ mod tests {
         assert_eq!(option, Value::Struct(members.map(|(name, value)| (name.to_owned(), value)).into()));
     }
 
+    fn command() -> RebuildCommand {
+        serde_json::from_value(serde_json::json!({
+            "id": format!("abc:17:{}", "5e".repeat(32)), "command": "rebuild", "version": 1, "collection": "f99", "package": "foo",
+            "nvr": "foo-1-1", "hub": "primary", "source": "../packages/foo/1/1/src/foo-1-1.src.rpm", "target": "f99",
+            "task_priority": 30, "priority": crate::event::PriorityParts::default(), "decided_at": Timestamp::EPOCH,
+            "cause": { "sequence": 17 },
+        }))
+        .unwrap()
+    }
+
+    fn request(of: &RebuildCommand) -> records::BuildRequest {
+        records::BuildRequest {
+            source: of.source.clone(),
+            target: Some(of.target.clone()),
+            scratch: true,
+            repo_id: None,
+            arch_override: None,
+            metadata: Some(metadata(of)),
+            opts: BTreeMap::new(),
+        }
+    }
+
     #[test]
     fn decisions_of_other_logs_are_not_ours() {
-        let ours = metadata("r17", "abc");
-        assert_eq!(decision(&ours, "abc").as_deref(), Some("r17"));
+        let command = command();
+        let ours = metadata(&command);
+        assert_eq!(decision(&ours, "abc"), Some((command.id.as_str(), Some("f99"))));
         assert_eq!(decision(&ours, "xyz"), None);
-        assert_eq!(decision(&Value::Text("r17".to_owned()), "abc"), None, "people put anything there");
+        assert_eq!(decision(&Value::Text(command.id), "abc"), None, "people put anything there");
+    }
+
+    /// Somebody may put anything of ours into a task of another kind.
+    #[test]
+    fn a_task_is_a_commands_by_id_source_target_and_collection() {
+        let asked = command();
+        assert!(is_of(&request(&asked), &asked, "abc"));
+        let bends: [fn(&mut RebuildCommand); 4] = [
+            |c| c.id = c.id.replace(":17:5e", ":17:5f"),
+            |c| c.source = c.source.replace("foo-1-1", "foo-1-2"),
+            |c| c.target = "f98".into(),
+            |c| c.collection = "f98".into(),
+        ];
+        for bend in bends {
+            let mut other = command();
+            bend(&mut other);
+            assert!(!is_of(&request(&other), &asked, "abc"), "{other:?}");
+        }
     }
 }

@@ -276,9 +276,9 @@ impl Submitter {
             let tasks: Vec<records::Task> = decoded("listTasks", Ok(answer))?;
             let all = i64::try_from(tasks.len()).unwrap_or(i64::MAX) < SEARCH_PAGE;
             for task in tasks {
-                let metadata = task.build_request().and_then(|r| r.metadata);
-                if let Some(id) = metadata.and_then(|m| convert::decision(&m, &self.log_id)) {
-                    let lowest = found.entry(id).or_insert(task.id);
+                let Some(request) = task.build_request() else { continue };
+                if let Some(command) = waiting.iter().find(|c| convert::is_of(&request, c, &self.log_id)) {
+                    let lowest = found.entry(command.id.clone()).or_insert(task.id);
                     *lowest = (*lowest).min(task.id);
                 }
             }
@@ -306,7 +306,7 @@ impl Submitter {
             command.build_opts.iter().map(|(name, value)| (name.clone(), convert::option(value))).collect();
         // Ours go before, whatever stands in the outbox.
         opts.insert("scratch".to_owned(), Value::Bool(true));
-        opts.insert("custom_user_metadata".to_owned(), convert::metadata(&command.id, &self.log_id));
+        opts.insert("custom_user_metadata".to_owned(), convert::metadata(command));
         if !command.arches.is_empty() {
             opts.insert("arch_override".to_owned(), Value::Text(command.arches.join(" ")));
         }
