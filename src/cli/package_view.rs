@@ -144,6 +144,8 @@ pub(crate) struct CollectionView {
     pub(crate) unbound: Option<String>,
     pub(crate) running: u32,
     pub(crate) packages: usize,
+    /// How many of them are in each state.
+    pub(crate) states: BTreeMap<&'static str, usize>,
 }
 
 /// Collections and packages as of one event.
@@ -208,6 +210,15 @@ pub(crate) fn grouped(p: &PackageView) -> Vec<Grouped<'_>> {
     groups.into_iter().map(group).collect()
 }
 
+/// Packages of a collection by state, in the order of [`STATES`].
+pub(crate) fn counts(c: &Collection) -> [usize; STATES.len()] {
+    let mut counts = [0; STATES.len()];
+    for p in c.packages.values() {
+        counts[rank(p.state(c.settings.track_all))] += 1;
+    }
+    counts
+}
+
 pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> CollectionView {
     let policy = policy(state);
     CollectionView {
@@ -224,6 +235,7 @@ pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> Collecti
         unbound: unbound(state, c, &policy),
         running: c.running,
         packages: c.packages.len(),
+        states: STATES.iter().map(|s| s.as_str()).zip(counts(c)).collect(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/collection/NAME`: what it is made of, its buildroot on every architecture, its newest repositories.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -9,17 +11,22 @@ use maud::{Markup, html};
 use super::follower::View;
 use super::params::{self, TrailQuery};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{KojiLinks, Site, event, links, overview, parts, running};
+use super::{KojiLinks, Site, event, links, parts, running, trail};
 use crate::cli::package_view::{self, STATES};
+use crate::cli::render::one_line;
 use crate::decide::eligibility::stopped;
 use crate::decide::refusal::unbound;
+use crate::event::Event;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, Repo};
 use crate::model::koji::RepoState;
+use crate::model::nearest::nearest;
 use crate::model::{Name, RepoId, Seq};
 
 /// Repositories shown.
 const REPOS: usize = 20;
+/// Events about repositories that were broken or not resolved, looked at.
+const TROUBLES: usize = 200;
 /// Events of the trail on one page.
 const TRAIL: usize = 20;
 
@@ -30,9 +37,11 @@ pub(super) async fn show(
     query: Result<Query<TrailQuery>, QueryRejection>,
 ) -> Response<Body> {
     reply(&site, &asked, async {
+        asked.only(&["before"])?;
         let (name, before) = (path?.0, query?.0.before()?);
+        let troubles = troubles(&site, &name).await.unwrap_or_default();
         let (wanted, koji, json) = (name.clone(), site.koji.clone(), asked.json);
-        let seen = site.look(move |view| seen(view, &wanted, &koji, json).map(|c| (AsOf::of(view), c)));
+        let seen = site.look(move |view| seen(view, &wanted, &troubles, &koji, json).map(|c| (AsOf::of(view), c)));
         let (as_of, content) = seen.await?;
         let Content::Html { title, body } = content else { return Ok((as_of, content)) };
         let until = as_of.seq.map(Seq::next);
@@ -50,9 +59,12 @@ pub(super) async fn show(
     .await
 }
 
-fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content, Refusal> {
+fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bool) -> Result<Content, Refusal> {
     let Some((name, c)) = view.state.collections.get_key_value(name) else {
-        let known = view.state.collections.keys().map(|n| (n.to_string(), links::collection(n))).collect();
+        let all: Vec<&str> = view.state.collections.keys().map(Name::as_str).collect();
+        let near = nearest(name, all.iter().copied());
+        let offered = if near.is_empty() { all } else { near };
+        let known = offered.into_iter().map(|n| (n.to_owned(), links::collection(n))).collect();
         return Err(Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known));
     };
     if json {
@@ -68,11 +80,11 @@ fn seen(view: &View, name: &str, koji: &KojiLinks, json: bool) -> Result<Content
         @if let Some((repo, why)) = &c.stale {
             p.notice { "What is said about dependencies is of an older repository, because repository " (repo) " could not be resolved: " (parts::text(why)) }
         }
-        p.states { @for (state, n) in STATES.into_iter().zip(overview::counts(c)) {
+        p.states { @for (state, n) in STATES.into_iter().zip(package_view::counts(c)) {
             a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) { (parts::state(state)) " " (n) }
         } }
         (architectures(c))
-        (repositories(view, c, koji))
+        (repositories(view, (name, c), troubles, koji))
         h2 { "Running rebuilds (" (count) ")" }
         (table)
         (settings(c))
@@ -100,7 +112,7 @@ fn architectures(c: &Collection) -> Markup {
     }
 }
 
-fn repositories(view: &View, c: &Collection, koji: &KojiLinks) -> Markup {
+fn repositories(view: &View, (name, c): (&Name, &Collection), troubles: &Troubles, koji: &KojiLinks) -> Markup {
     let hub = view.state.hubs.get(&c.settings.hub);
     let mut repos: Vec<(RepoId, &Repo)> = hub.map_or_else(Vec::new, |h| {
         h.repos.iter().filter(|(_, r)| r.tag == c.settings.build_tag).map(|(id, r)| (*id, r)).collect()
@@ -111,15 +123,83 @@ fn repositories(view: &View, c: &Collection, koji: &KojiLinks) -> Markup {
         h2 { "Newest repositories" }
         @if repos.is_empty() { p { "Koji has not made one yet, as far as is known." } }
         @else { div.scroll { table {
-            thead { tr { th.n scope="col" { "Repository" } th scope="col" { "State" } th.n scope="col" { "Koji event" } th scope="col" { "Resolved on" } } }
+            thead { tr { th.n scope="col" { "Repository" } th scope="col" { "State" } th.n.minor scope="col" { "Koji event" } th scope="col" { "Resolved on" } th scope="col" { "Broken or passed over" } } }
             tbody { @for (id, r) in repos.iter().take(REPOS) { tr {
                 th.n scope="row" { (parts::maybe_link(koji.repo(&c.settings.hub, *id), id)) @if c.newest_repo == Some(*id) { " " small { "newest" } } }
                 td { (word(r.state)) }
-                td.n { @match r.create_event { Some(event) => (event), None => "–" } }
+                td.n.minor { @match r.create_event { Some(event) => (event), None => "–" } }
                 td { (resolved_on(r, c)) }
+                td.why {
+                    @let known = troubles.of(*id);
+                    @for (seq, what) in &known { (parts::event(*seq)) " " (parts::text(what)) br; }
+                    @if known.is_empty() && is_passed_over(name, c, *id, r) { "passed over: a newer one came before it was resolved" }
+                }
             } } }
         } }
         @if repos.len() > REPOS { p { "And " (repos.len() - REPOS) " older ones." } } }
+    }
+}
+
+/// What was wrong with repositories, as the log tells.
+#[derive(Default)]
+struct Troubles {
+    /// By repository: event, and what it says.
+    by_repo: BTreeMap<RepoId, Vec<(Seq, String)>>,
+    /// Build groups that did not install: architecture, event, from which repository on, up to before which.
+    groups: Vec<(Name, Seq, RepoId, Option<RepoId>)>,
+}
+
+impl Troubles {
+    fn of(&self, id: RepoId) -> Vec<(Seq, String)> {
+        let mut all = self.by_repo.get(&id).cloned().unwrap_or_default();
+        let still = self.groups.iter().filter(|(_, _, from, to)| *from < id && to.is_none_or(|to| id < to));
+        all.extend(still.map(|(arch, seq, ..)| (*seq, format!("the build group still did not install on {arch}"))));
+        all
+    }
+}
+
+/// Whether a repository was usable and was never resolved for the collection, although later ones were.
+fn is_passed_over(name: &Name, c: &Collection, id: RepoId, r: &Repo) -> bool {
+    let resolved = r.resolved.iter().any(|(of, ..)| of == name);
+    let later = c.arches.values().any(|a| a.repo_id.is_some_and(|newest| newest > id));
+    !resolved && later && !matches!(r.state, RepoState::Init | RepoState::Problem)
+}
+
+/// Reads from the log which repositories could not be resolved, and in which the build group did not install: the newest of them.
+async fn troubles(site: &Site, collection: &str) -> Result<Troubles, Refusal> {
+    let subject = collection_subject(collection, None);
+    let wanted = |kind: &str| matches!(kind, "repo_not_resolved" | "buildroot_broken" | "buildroot_resolved");
+    let records = trail::newest_of(&site.log, &subject, &wanted, TROUBLES).await?;
+    let mut found = Troubles::default();
+    for record in records.iter().rev() {
+        let Ok(envelope) = record.decode() else { continue };
+        let (id, what) = match envelope.event {
+            Event::RepoNotResolved(e) => {
+                let on = e.arch.map_or_else(String::new, |a| format!(" on {a}"));
+                (e.repo_id, format!("could not be resolved{on}: {}", e.reason))
+            }
+            Event::BuildrootBroken(e) => {
+                found.end(&e.arch, e.repo_id);
+                found.groups.push((e.arch.clone(), record.seq, e.repo_id, None));
+                (e.repo_id, format!("the build group does not install on {}: {}", e.arch, e.problems.join("; ")))
+            }
+            Event::BuildrootResolved(e) => {
+                found.end(&e.arch, e.repo_id);
+                continue;
+            }
+            _ => continue,
+        };
+        found.by_repo.entry(id).or_default().push((record.seq, one_line(&what, 400)));
+    }
+    Ok(found)
+}
+
+impl Troubles {
+    /// What was broken on an architecture is so no more, or anew, from a repository on.
+    fn end(&mut self, arch: &Name, at: RepoId) {
+        for (_, _, _, to) in self.groups.iter_mut().filter(|(a, ..)| a == arch) {
+            to.get_or_insert(at);
+        }
     }
 }
 

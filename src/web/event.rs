@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::params::EventQuery;
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{Site, links, params, parts, trail};
 use crate::cli::history::describe;
@@ -20,12 +21,18 @@ use crate::model::Seq;
 
 /// Causes followed.
 const CAUSES_MAX: usize = 32;
-/// Events after one that are looked through for what it caused: those of the same commit follow at once.
-const CONSEQUENCES_WITHIN: usize = 500;
-/// Consequences shown.
-const CONSEQUENCES_SHOWN: usize = 50;
-/// Longest payload shown whole, bytes of what is stored; longer ones are cut, and to be had as JSON.
-const PAYLOAD_BYTES: usize = 256 << 10;
+/// Events after one that are looked through for what it caused before one has to ask for more: nearly all of it follows soon.
+const FOLLOWED_WITHIN: u64 = 20_000;
+/// Events read at a time for that.
+const FOLLOWED_PAGE: usize = 1_000;
+/// Consequences on one page.
+const FOLLOWED_SHOWN: usize = 200;
+/// Longest payload that comes with the page, bytes of what is stored; a longer one comes when it is asked for.
+const PAYLOAD_BYTES: usize = 8 << 10;
+/// Longest value in a row, characters.
+const CELL: usize = 400;
+/// Items of a list in a row.
+const ITEMS: usize = 8;
 /// Causes described in a table of events; further ones are linked only.
 const DESCRIBED: usize = 10;
 /// Longest description in a table, characters.
@@ -35,8 +42,12 @@ pub(super) async fn show(
     State(site): State<Site>,
     asked: Asked,
     path: Result<Path<String>, PathRejection>,
+    query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Response<Body> {
     reply(&site, &asked, async {
+        asked.only(&["after", "content"])?;
+        let query = query?.0;
+        let (further, whole) = (query.after()?, query.content()?);
         let seq = params::sequence(&path?.0)?;
         let status = site.follower.status();
         let as_of = AsOf { seq: status.seq, at: status.recorded_at };
@@ -48,11 +59,43 @@ pub(super) async fn show(
             return Ok((as_of, Content::Json(cloudevents::to_json(&record))));
         }
         let causes = causes(&site, &record).await?;
-        let after = site.log.read(Some(seq), CONSEQUENCES_WITHIN).await.map_err(crate::engine::EngineError::from)?;
-        let caused: Vec<&Record> = after.iter().filter(|r| r.causation == Some(seq)).collect();
-        Ok((as_of, Content::Html { title: format!("Event {seq}"), body: body(&record, &causes, &caused) }))
+        let followed = followed(&site, seq, further.filter(|f| *f > seq)).await?;
+        Ok((as_of, Content::Html { title: format!("Event {seq}"), body: body(&record, &causes, &followed, whole) }))
     })
     .await
+}
+
+/// What an event caused.
+struct Followed {
+    /// Oldest first.
+    events: Vec<Record>,
+    /// Looked for after this one only.
+    after: Option<Seq>,
+    /// Looked for up to this one; `None`: to the end of the log.
+    up_to: Option<Seq>,
+}
+
+/// The events whose cause an event is. Looks through the log from it on, as far as a page may.
+async fn followed(site: &Site, seq: Seq, after: Option<Seq>) -> Result<Followed, Refusal> {
+    let mut found = Followed { events: Vec::new(), after, up_to: None };
+    let mut at = after.unwrap_or(seq);
+    let end = at.get().saturating_add(FOLLOWED_WITHIN);
+    loop {
+        let page = site.log.read(Some(at), FOLLOWED_PAGE).await.map_err(crate::engine::EngineError::from)?;
+        let Some(last) = page.last().map(|r| r.seq) else { return Ok(found) };
+        for record in page.into_iter().filter(|r| r.causation == Some(seq)) {
+            if found.events.len() == FOLLOWED_SHOWN {
+                found.up_to = found.events.last().map(|r| r.seq);
+                return Ok(found);
+            }
+            found.events.push(record);
+        }
+        at = last;
+        if at.get() >= end {
+            found.up_to = Some(at);
+            return Ok(found);
+        }
+    }
 }
 
 /// The causes of an event, nearest first.
@@ -68,33 +111,31 @@ async fn causes(site: &Site, record: &Record) -> Result<Vec<Record>, Refusal> {
     Ok(causes)
 }
 
-fn body(r: &Record, causes: &[Record], caused: &[&Record]) -> Markup {
+fn body(r: &Record, causes: &[Record], followed: &Followed, whole: bool) -> Markup {
     html! {
         h1 { "Event " (r.seq) }
         p.lead { (words(r, DESCRIPTION)) }
         @if let Some((href, text)) = about(r) { p { a href=(href) { (text) } } }
-        dl {
-            dt { "Kind" } dd { (r.kind) ", version " (r.version) }
-            dt { "About" } dd { (parts::text(&r.subject)) }
-            dt { "Happened" } dd { (r.occurred_at) }
-            dt { "Recorded" } dd { (r.recorded_at) }
-            dt { "Known from" } dd { (r.source) }
-            @if let Some(event) = r.koji_event { dt { "Koji event" } dd { (event) } }
-            @if let Some(fact) = r.fact { dt { "Identity" } dd { code { (fact) } } }
-            @if let Some(seq) = r.correlation { dt { "First cause" } dd { (parts::event(seq)) } }
-            dt { "Hash" } dd { code { (r.hash) } }
-        }
+        (table(r))
         h2 { "Why" }
         @if causes.is_empty() { p { "It has no cause in the log." } }
         @else { ol { @for cause in causes { li { (parts::event(cause.seq)) " " (words(cause, DESCRIPTION)) } } } }
-        h2 { "What followed from it" }
-        @if caused.is_empty() { p { "Nothing among the next " (CONSEQUENCES_WITHIN) " events." } }
-        @else {
-            ul { @for c in caused.iter().take(CONSEQUENCES_SHOWN) { li { (parts::event(c.seq)) " " (words(c, DESCRIPTION)) } } }
-            @if caused.len() > CONSEQUENCES_SHOWN { p { "And " (caused.len() - CONSEQUENCES_SHOWN) " more." } }
+        h2 #followed { "What followed from it" }
+        @if let Some(after) = followed.after { p { "After event " (after) ":" } }
+        @if followed.events.is_empty() { p { @match followed.up_to {
+            Some(up_to) => { "Nothing up to event " (up_to) "." }
+            None => "Nothing.",
+        } } }
+        @else { ul { @for c in &followed.events { li { (parts::event(c.seq)) " " (words(c, DESCRIPTION)) } } } }
+        @if let Some(up_to) = followed.up_to {
+            p { a href={ (links::with_query(&links::event(r.seq), &[("after", &up_to.to_string())])) "#followed" } { "What followed after event " (up_to) } }
         }
-        h2 { "Content" }
-        pre { (payload(&r.payload)) }
+        h2 #content { "Content" }
+        @if whole || r.payload.len() <= PAYLOAD_BYTES {
+            details open[whole] { summary { "As it is stored, " (r.payload.len()) " bytes" } pre { (payload(&r.payload)) } }
+        } @else {
+            p { a href={ (links::with_query(&links::event(r.seq), &[("content", "all")])) "#content" } { "As it is stored, " (r.payload.len()) " bytes" } }
+        }
         p { a href=(links::with_query(&links::event(r.seq), &[("json", "1")])) { "As a CloudEvent" } }
         nav.pager aria-label="Events" {
             @if let Some(before) = Seq::new(r.seq.get() - 1) { a href=(links::event(before)) rel="prev" { "Event " (before) } }
@@ -103,16 +144,59 @@ fn body(r: &Record, causes: &[Record], caused: &[&Record]) -> Markup {
     }
 }
 
-/// The payload for people; cut where it is very long.
-fn payload(text: &str) -> String {
-    if text.len() > PAYLOAD_BYTES {
-        let mut end = PAYLOAD_BYTES;
-        while !text.is_char_boundary(end) {
-            end -= 1;
+/// What the event says and what is known of it, a row each.
+fn table(r: &Record) -> Markup {
+    let content = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&r.payload).unwrap_or_default();
+    html! { table.facts {
+        caption.hidden { "What the event says" }
+        tbody {
+            tr { th scope="row" { "Kind" } td { (r.kind) ", version " (r.version) } }
+            tr { th scope="row" { "About" } td { (parts::text(&r.subject)) } }
+            tr { th scope="row" { "Happened" } td { (r.occurred_at) } }
+            tr { th scope="row" { "Recorded" } td { (r.recorded_at) } }
+            tr { th scope="row" { "Known from" } td { (r.source) } }
+            @if let Some(event) = r.koji_event { tr { th scope="row" { "Koji event" } td { (event) } } }
+            @for (name, value) in &content { @if let Some(value) = cell(value) {
+                tr { th scope="row" { (parts::text(&name.replace('_', " "))) } td { (parts::text(&value)) } }
+            } }
+            @if let Some(seq) = r.correlation { tr { th scope="row" { "First cause" } td { (parts::event(seq)) } } }
+            @if let Some(fact) = r.fact { tr { th scope="row" { "Identity" } td { code { (fact) } } } }
+            tr { th scope="row" { "Hash" } td { code { (r.hash) } } }
         }
-        let left = text.len() - end;
-        return format!("{}… ({left} bytes more)", text.get(..end).unwrap_or_default());
-    }
+    } }
+}
+
+/// A value in a row: scalars whole, of lists and tables the beginning and how many there are. `None`: there is none.
+fn cell(value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    let flat = |v: &Value| match v {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Some(match value {
+        Value::Null => return None,
+        Value::String(text) => one_line(text, CELL),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => {
+            let shown: Vec<String> = items.iter().take(ITEMS).map(flat).collect();
+            let more = items.len().saturating_sub(ITEMS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            one_line(&shown.join(", "), CELL) + &more
+        }
+        Value::Object(members) => {
+            let shown: Vec<String> = members.iter().take(ITEMS).map(|(n, v)| format!("{n}: {}", flat(v))).collect();
+            let more = members.len().saturating_sub(ITEMS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            one_line(&shown.join(", "), CELL) + &more
+        }
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(n) => n.to_string(),
+    })
+}
+
+/// The payload for people; as it stands where it is no JSON.
+fn payload(text: &str) -> String {
     serde_json::from_str::<serde_json::Value>(text)
         .and_then(|value| serde_json::to_string_pretty(&value))
         .unwrap_or_else(|_| text.to_owned())
@@ -266,10 +350,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_payload_is_cut_between_characters() {
-        let text = "é".repeat(PAYLOAD_BYTES);
-        let shown = payload(&text);
-        assert!(shown.ends_with("bytes more)") && shown.len() < text.len());
+    fn values_are_one_line_and_say_what_is_left_out() {
+        let cell = |text: &str| cell(&serde_json::from_str(text).unwrap());
+        assert_eq!(cell("null"), None);
+        assert_eq!(cell("\"a\\nb\"").unwrap(), "a b");
+        assert_eq!(cell("[]").unwrap(), "none");
+        assert_eq!(cell("[1,2,3,4,5,6,7,8,9,10]").unwrap(), "1, 2, 3, 4, 5, 6, 7, 8 and 2 more");
+        assert_eq!(cell("{\"name\":\"curl\"}").unwrap(), "name: curl");
         assert_eq!(payload("{\"a\":1}"), "{\n  \"a\": 1\n}");
     }
 }

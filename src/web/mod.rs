@@ -6,11 +6,11 @@
 //!
 //! | address | what |
 //! | --- | --- |
-//! | `/` | collections, what broke or was repaired lately, what runs |
+//! | `/` | collections, what broke or was repaired lately, what runs; with `json=1` the collections of `koschei status --json` |
 //! | `/packages?collection=&state=&q=&order=&page=` | packages; with `json=1` as `koschei status --json` |
 //! | `/package/NAME?collection=` | one package; with `json=1` as `koschei why --json` |
 //! | `/collection/NAME` | settings, architectures, repositories |
-//! | `/event/SEQ` | one event with its causes; with `json=1` as `CloudEvents` 1.0 |
+//! | `/event/SEQ?after=&content=` | one event with its causes and what followed; with `json=1` as `CloudEvents` 1.0 |
 //! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::engine::probe`] |
 //!
 //! Nothing can be changed here.

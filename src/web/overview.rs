@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::follower::{Change, View};
 use super::reply::{AsOf, Asked, Content, reply};
 use super::{KojiLinks, Site, links, parts, running};
-use crate::cli::package_view::{STATES, rank};
+use crate::cli::package_view::{self, Report, STATES, rank};
 use crate::fold::Collection;
 use crate::model::{Name, PackageState};
 
@@ -19,11 +19,23 @@ const ANOMALIES: usize = 20;
 
 pub(super) async fn show(State(site): State<Site>, asked: Asked) -> Response<Body> {
     reply(&site, &asked, async {
+        asked.only(&[])?;
+        if asked.json {
+            return Ok(site.look(|view| (AsOf::of(view), machine(view))).await);
+        }
         let koji = site.koji.clone();
         let (as_of, body) = site.look(move |view| (AsOf::of(view), body(view, &koji))).await;
         Ok((as_of, Content::Html { title: "Overview".to_owned(), body }))
     })
     .await
+}
+
+/// As `koschei status --json`, without packages.
+fn machine(view: &View) -> Content {
+    let mut report = Report::of(&view.state, view.state.recorded_at);
+    let collections = view.state.collections.iter();
+    report.collections = collections.map(|(n, c)| package_view::collection(&view.state, n, c)).collect();
+    Content::json(&report)
 }
 
 fn body(view: &View, koji: &KojiLinks) -> Markup {
@@ -43,13 +55,13 @@ fn body(view: &View, koji: &KojiLinks) -> Markup {
         (table)
         @if view.state.hubs.values().any(|h| h.reconciled_through.is_some()) {
             h2 { "Hubs" }
-            table {
+            div.scroll { table {
                 thead { tr { th scope="col" { "Hub" } th.n scope="col" { "Compared with the log up to Koji event" } } }
                 tbody { @for (name, hub) in &view.state.hubs { tr {
                     th scope="row" { (name) }
                     td.n { @match hub.reconciled_through { Some(event) => (event), None => "not yet" } }
                 } } }
-            }
+            } }
         }
         @if !view.state.anomalies.is_empty() {
             h2 { "Oddities" }
@@ -68,8 +80,8 @@ fn collections(view: &View, koji: &KojiLinks) -> Markup {
             caption.hidden { "Collections" }
             thead { tr {
                 th scope="col" { "Collection" } th scope="col" { "Buildroot" }
-                @for state in STATES { th.n scope="col" { (parts::state(state)) } }
-                th.n scope="col" { "Newest repo" } th.n scope="col" { "Resolved" } th.n scope="col" { "Running" }
+                @for state in STATES { th.n.minor[!needs_looking(state)] scope="col" { (parts::state(state)) } }
+                th.n.minor scope="col" { "Newest repo" } th.n.minor scope="col" { "Resolved" } th.n.minor scope="col" { "Running" }
             } }
             tbody { @for (name, c) in &view.state.collections { (row(name, c, koji)) } }
         } }
@@ -77,7 +89,7 @@ fn collections(view: &View, koji: &KojiLinks) -> Markup {
 }
 
 fn row(name: &Name, c: &Collection, koji: &KojiLinks) -> Markup {
-    let counts = counts(c);
+    let counts = package_view::counts(c);
     let limit = c.settings.max_builds.map_or_else(String::new, |max| format!(" of {max}"));
     let mut resolved: Vec<i64> = c.arches.values().filter_map(|a| Some(a.repo_id?.0)).collect();
     resolved.sort_unstable();
@@ -94,29 +106,25 @@ fn row(name: &Name, c: &Collection, koji: &KojiLinks) -> Markup {
                 @if !c.tags_gone.is_empty() { br; small.warn { "tags gone" } }
                 @if c.paused.is_some() { br; small.warn { "paused" } }
             }
-            @for state in STATES { td.n {
+            @for state in STATES { td.n.minor[!needs_looking(state)] {
                 @match counts[rank(state)] {
                     0 => "0",
                     n => a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) { (n) },
                 }
             } }
-            td.n { @match c.newest_repo { Some(repo) => (parts::maybe_link(koji.repo(&c.settings.hub, repo), repo)), None => "none" } }
-            td.n {
+            td.n.minor { @match c.newest_repo { Some(repo) => (parts::maybe_link(koji.repo(&c.settings.hub, repo), repo)), None => "none" } }
+            td.n.minor {
                 @match resolved[..] { [] => "none", _ => (resolved.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")) }
                 @if c.stale.is_some() { br; small.warn { "stale" } }
             }
-            td.n { (c.running) (limit) }
+            td.n.minor { (c.running) (limit) }
         }
     }
 }
 
-/// Packages of a collection by state, in the order of [`STATES`].
-pub(super) fn counts(c: &Collection) -> [usize; STATES.len()] {
-    let mut counts = [0; STATES.len()];
-    for p in c.packages.values() {
-        counts[rank(p.state(c.settings.track_all))] += 1;
-    }
-    counts
+/// Whether a state is worth a column where there is room for few.
+fn needs_looking(state: PackageState) -> bool {
+    matches!(state, PackageState::Failing | PackageState::Unresolved)
 }
 
 fn changes<'a>(changes: impl Iterator<Item = &'a Change>) -> Markup {
@@ -124,14 +132,14 @@ fn changes<'a>(changes: impl Iterator<Item = &'a Change>) -> Markup {
     html! {
         @if changes.peek().is_none() { p { "Nothing yet." } }
         @else { div.scroll { table {
-            thead { tr { th scope="col" { "When" } th scope="col" { "Package" } th scope="col" { "Collection" } th scope="col" { "State" } th scope="col" { "Why" } th scope="col" { "Event" } } }
+            thead { tr { th.minor scope="col" { "When" } th scope="col" { "Package" } th.minor scope="col" { "Collection" } th scope="col" { "State" } th scope="col" { "Why" } th.minor scope="col" { "Event" } } }
             tbody { @for c in changes { tr {
-                td { (parts::time(c.at)) }
+                td.minor { (parts::time(c.at)) }
                 th scope="row" { a href=(links::package(&c.what.collection, &c.what.package)) { (c.what.package) } }
-                td { (c.what.collection) }
+                td.minor { (c.what.collection) }
                 td { (moved(c.what.old, c.what.new)) }
                 td.why { (parts::text(&crate::cli::render::one_line(&c.what.reason, 240))) }
-                td { (parts::event(c.seq)) }
+                td.minor { (parts::event(c.seq)) }
             } } }
         } } }
     }

@@ -44,7 +44,9 @@ pub(super) async fn show(
     query: Result<Query<PackageQuery>, QueryRejection>,
 ) -> Response<Body> {
     reply(&site, &asked, async {
+        asked.only(&["collection", "before", "changes"])?;
         let (name, query) = (path?.0, query?.0);
+        query.check()?;
         let before = query.before()?;
         let koji = site.koji.clone();
         let seen = site.look(move |view| seen(view, &name, &query, &koji)).await?;

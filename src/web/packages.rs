@@ -31,7 +31,7 @@ struct Listed {
     page: usize,
     /// How many there are.
     pages: usize,
-    /// How many packages fit, on all pages.
+    /// How many packages fit, on all pages; one that several collections have counts once, as on the page for people.
     matching: usize,
 }
 
@@ -41,6 +41,7 @@ pub(super) async fn show(
     query: Result<Query<PackagesQuery>, QueryRejection>,
 ) -> Response<Body> {
     reply(&site, &asked, async {
+        asked.only(&["collection", "state", "q", "order", "page", "rows"])?;
         let wanted = query?.0.check()?;
         let (json, koji) = (asked.json, site.koji.clone());
         site.look(move |view| {
@@ -125,12 +126,17 @@ fn page<'a, T>(rows: &'a [T], wanted: &Wanted) -> Result<(&'a [T], usize), Refus
 fn machine(view: &View, wanted: &Wanted) -> Result<Content, Refusal> {
     let of = collections(view, wanted)?;
     let found = select(view, &of, wanted);
-    let (rows, pages) = page(&found, wanted)?;
+    let by_name: Vec<Vec<Entry<'_>>> = match of[..] {
+        [_] => found.into_iter().map(|e| vec![e]).collect(),
+        _ => grouped(found, wanted.order).into_iter().map(|(_, entries)| entries).collect(),
+    };
+    let (rows, pages) = page(&by_name, wanted)?;
     let now = view.state.recorded_at;
     let mut report = Report::of(&view.state, now);
     report.collections = of.iter().map(|(n, c)| package_view::collection(&view.state, n, c)).collect();
-    report.packages = rows.iter().map(|(c, p)| package_view::package(&view.state, *c, *p, now, &view.policy)).collect();
-    Ok(Content::json(&Listed { report, page: wanted.page, pages, matching: found.len() }))
+    let rows = rows.iter().flatten();
+    report.packages = rows.map(|(c, p)| package_view::package(&view.state, *c, *p, now, &view.policy)).collect();
+    Ok(Content::json(&Listed { report, page: wanted.page, pages, matching: by_name.len() }))
 }
 
 fn people(view: &View, wanted: &Wanted, koji: &KojiLinks) -> Result<Content, Refusal> {
@@ -202,7 +208,7 @@ fn address(wanted: &Wanted, change: impl FnOnce(&mut Wanted)) -> String {
 fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &Wanted) -> Markup {
     let mut counts = [0; STATES.len()];
     for (_, c) in of {
-        counts.iter_mut().zip(super::overview::counts(c)).for_each(|(sum, n)| *sum += n);
+        counts.iter_mut().zip(package_view::counts(c)).for_each(|(sum, n)| *sum += n);
     }
     let current = |is: bool| is.then_some("page");
     let states: Vec<&str> = wanted.states.iter().map(|s| s.as_str()).collect();
@@ -255,10 +261,10 @@ fn detailed(view: &View, c: (&Name, &Collection), rows: &[Entry<'_>], wanted: &W
         thead { tr {
             (head(wanted, Key::Name, "Package", ""))
             (head(wanted, Key::State, "State", ""))
-            (head(wanted, Key::Running, "Running", ""))
-            (head(wanted, Key::Built, "Last build", ""))
-            (head(wanted, Key::Priority, "Priority", "n"))
-            th scope="col" { "Changed since" }
+            (head(wanted, Key::Running, "Running", "minor"))
+            (head(wanted, Key::Built, "Last build", "minor"))
+            (head(wanted, Key::Priority, "Priority", "n minor"))
+            th.minor scope="col" { "Changed since" }
             th scope="col" { "Why" }
         } }
         tbody { @for (_, p) in rows { (row(&package_view::package(&view.state, c, *p, now, &view.policy), c, p.1, threshold, koji)) } }
@@ -281,16 +287,16 @@ fn row(
     html! { tr {
         th scope="row" { a href=(links::package(cname, &p.package)) { (p.package) } }
         td { (parts::state(p.state)) }
-        td { @if package.running > 0 { (parts::outcome(None, true)) } @else if package.open_rebuild.is_some() { "on its way" } }
-        td { @if let Some(b) = last {
+        td.minor { @if package.running > 0 { (parts::outcome(None, true)) } @else if package.open_rebuild.is_some() { "on its way" } }
+        td.minor { @if let Some(b) = last {
             (parts::maybe_link(link(b), b.kind)) " " (parts::outcome(b.outcome, b.running))
             br; small { (parts::time(b.at.parse().unwrap_or_default())) }
         } }
-        td.n { @match p.priority {
+        td.n.minor { @match p.priority {
             Some(x) => { @if x.current >= threshold { b { (parts::points(x.current)) } } @else { (parts::points(x.current)) } },
             None => "–",
         } }
-        td { (parts::text(&one_line(&package_view::closest_change(p), REASON))) }
+        td.minor { (parts::text(&one_line(&package_view::closest_change(p), REASON))) }
         td.why { (parts::text(&one_line(&p.reasons(), REASON))) }
     } }
 }

@@ -41,6 +41,30 @@ pub(super) struct TrailQuery {
     before: String,
 }
 
+/// `/event/SEQ`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct EventQuery {
+    after: String,
+    content: String,
+}
+
+impl EventQuery {
+    /// After which event to look for what followed.
+    pub(super) fn after(&self) -> Result<Option<Seq>, Refusal> {
+        before(&self.after)
+    }
+
+    /// Whether the content is wanted however long it is.
+    pub(super) fn content(&self) -> Result<bool, Refusal> {
+        match self.content.as_str() {
+            "" => Ok(false),
+            "all" => Ok(true),
+            other => Err(Refusal::BadRequest(format!("`content` is `all` or left out, not `{}`", short(other)))),
+        }
+    }
+}
+
 /// What packages are ordered by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Key {
@@ -135,6 +159,13 @@ impl PackagesQuery {
 impl PackageQuery {
     pub(super) fn before(&self) -> Result<Option<Seq>, Refusal> {
         before(&self.before)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        match self.changes.as_str() {
+            "" | "all" => Ok(()),
+            other => Err(Refusal::BadRequest(format!("`changes` is `all` or left out, not `{}`", short(other)))),
+        }
     }
 
     /// Whether all dependency changes shall be shown.

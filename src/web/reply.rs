@@ -10,9 +10,11 @@ use maud::{Markup, html};
 
 use super::Site;
 use super::follower::{Status, View};
+use super::params::short;
 use super::parts::layout;
 use crate::engine::EngineError;
 use crate::engine::clock;
+use crate::model::nearest::did_you_mean;
 use crate::model::{Class, Classified, Seq, Timestamp};
 
 /// Longest query of an address, bytes.
@@ -29,6 +31,28 @@ pub(super) struct Asked {
     pub(super) json: bool,
     known: Option<String>,
     too_long: bool,
+    /// Names of what stands behind the `?`, as written.
+    names: Vec<String>,
+    /// What `json` is, where it is neither 1 nor absent.
+    odd_json: Option<String>,
+}
+
+impl Asked {
+    /// That nothing stands behind the `?` but these, and `json=1`. What nobody looks at would be taken for heard.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+        if let Some(odd) = &self.odd_json {
+            return Err(Refusal::BadRequest(format!("`json` is 1 or left out, not `{}`", short(odd))));
+        }
+        let Some(unknown) = self.names.iter().find(|n| *n != "json" && !known.contains(&n.as_str())) else {
+            return Ok(());
+        };
+        let mut all = known.to_vec();
+        all.push("json");
+        let hint = did_you_mean(unknown, all.iter().copied());
+        let what = if known.is_empty() { "takes only json=1" } else { "takes " };
+        let names = if known.is_empty() { String::new() } else { all.join(", ") };
+        Err(Refusal::BadRequest(format!("there is no parameter `{}`: this page {what}{names}{hint}", short(unknown))))
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Asked {
@@ -38,11 +62,14 @@ impl<S: Sync> FromRequestParts<S> for Asked {
         let text = |name: HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
         let query = parts.uri.query().unwrap_or_default();
         let accepted = text(header::ACCEPT);
+        let parameters = || query.split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")));
         Ok(Self {
             json: query.split('&').any(|p| p == "json=1")
                 || (accepted.contains("application/json") && !accepted.contains("text/html")),
             known: Some(text(header::IF_NONE_MATCH).to_owned()).filter(|k| !k.is_empty()),
             too_long: query.len() > QUERY_BYTES_MAX,
+            names: parameters().map(|(name, _)| name.to_owned()).collect(),
+            odd_json: parameters().find(|(n, v)| *n == "json" && *v != "1").map(|(_, v)| v.to_owned()),
         })
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize
     let table = html! {
         @if running.is_empty() { p { "None." } }
         @else {
-            table {
+            div.scroll { table {
                 thead { tr { th scope="col" { "Package" } @if only.is_none() { th scope="col" { "Collection" } } th scope="col" { "Task" } th scope="col" { "Since" } th.n scope="col" { "For" } } }
                 tbody { @for r in running.iter().take(SHOWN) { tr {
                     th scope="row" { a href=(links::package(&r.collection, &r.package)) { (r.package) } }
@@ -47,7 +47,7 @@ pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize
                     td { @if let Some(since) = r.since { (parts::time(since)) } }
                     td.n { @if let Some(since) = r.since { (parts::duration(now.since(since) / 1_000_000)) } }
                 } } }
-            }
+            } }
             @if running.len() > SHOWN { p { "And " (running.len() - SHOWN) " more." } }
         }
     };

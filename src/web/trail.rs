@@ -43,6 +43,19 @@ pub(crate) async fn last_of(
     Ok(newest_that(log, subject, before, 1, &|r| r.kind == kind).await?.pop())
 }
 
+/// The last events of some kinds about exactly `subject`, newest first, at most `limit`.
+///
+/// # Errors
+/// Those of reading the log.
+pub(crate) async fn newest_of(
+    log: &impl EventLog,
+    subject: &str,
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+    limit: usize,
+) -> Result<Vec<Record>, EngineError> {
+    newest_that(log, subject, None, limit, &|r| wanted(&r.kind)).await
+}
+
 async fn newest_that(
     log: &impl EventLog,
     subject: &str,

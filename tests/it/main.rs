@@ -121,6 +121,7 @@ mod verify_outbox;
 mod web;
 mod web_browser;
 mod web_follower;
+mod web_pages;
 mod web_site;
 mod web_systemd;
 mod why;
