@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use koschei::cli::{Cli, journal, run};
+use koschei::cli::{Cli, journal, run, warning_of_arguments};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -18,5 +20,12 @@ fn main() -> ExitCode {
     });
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    run(Cli::parse())
+    // What we make holds names of people, and may hold more: nobody else reads it.
+    let before = umask(Mode::empty());
+    umask(before | Mode::from_bits_truncate(0o027));
+    let cli = Cli::parse();
+    if let Some(warning) = warning_of_arguments(std::env::args_os().map(|a| a.to_string_lossy().into_owned())) {
+        eprintln!("koschei: warning: {warning}");
+    }
+    run(cli)
 }

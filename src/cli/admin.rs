@@ -134,7 +134,10 @@ pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
         None => Config::default(),
     };
     // It may well be shown to somebody.
-    config.bus.amqp_url = config.bus.amqp_url.map(|url| crate::log::redacted(&url));
+    let addresses = config.hubs.iter_mut().flat_map(|h| [&mut h.server, &mut h.topurl, &mut h.weburl]);
+    for url in addresses.chain([&mut config.bus.amqp_url]).flatten() {
+        *url = crate::log::redacted(url);
+    }
     let text = if args.json {
         serde_json::to_string(&config).expect("a configuration holds only what JSON can say")
     } else {

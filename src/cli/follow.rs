@@ -38,7 +38,7 @@ use crate::telemetry::Metrics;
 )]
 pub(crate) struct FollowArgs {
     /// RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST, `/` in the virtual host written %2F
-    #[arg(long, value_name = "URL", env = "KOSCHEI_AMQP")]
+    #[arg(long, value_name = "URL", env = "KOSCHEI_AMQP", hide_env_values = true)]
     amqp: Option<String>,
     /// Certificates to trust, PEM; default: those of the system
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nats", "fedora_messaging"])]
@@ -62,7 +62,7 @@ pub(crate) struct FollowArgs {
     #[arg(long = "routing-key", value_name = "KEY", conflicts_with_all = ["nats", "fedora_messaging"])]
     routing_keys: Vec<String>,
     /// NATS servers, separated by commas; a login may stand before the host (USER:PASSWORD@HOST, TOKEN@HOST), %XX for what cannot stand there
-    #[arg(long, value_name = "URL", env = "KOSCHEI_NATS", requires_all = ["stream", "subject"])]
+    #[arg(long, value_name = "URL", env = "KOSCHEI_NATS", hide_env_values = true, requires_all = ["stream", "subject"])]
     nats: Option<String>,
     /// User to log in to NATS as
     #[arg(long, value_name = "NAME", requires_all = ["nats", "nats_password_file"])]

@@ -16,11 +16,22 @@ pub fn filter(said: Option<&str>) -> String {
     for directive in said.split(',').map(str::trim).filter(|d| !d.is_empty()) {
         match is_level(directive) {
             true => level = Some(directive),
-            false => named.push(directive),
+            false => named.push(bounded(directive)),
         }
     }
     let ours = format!("{OURS}={}", level.unwrap_or(LEVEL));
-    ["off".to_owned(), ours].into_iter().chain(named.into_iter().map(str::to_owned)).collect::<Vec<_>>().join(",")
+    ["off".to_owned(), ours].into_iter().chain(named).collect::<Vec<_>>().join(",")
+}
+
+/// A directive for a library, `debug` at most: at `trace` they write down what they send, passwords included.
+fn bounded(directive: &str) -> String {
+    let (target, level) = directive.rsplit_once('=').unwrap_or((directive, ""));
+    let ours = target == OURS || target.starts_with("koschei::") || target.starts_with("koschei[");
+    let fine = ["off", "error", "warn", "info", "debug", "0", "1", "2", "3", "4"];
+    match ours || fine.iter().any(|l| level.eq_ignore_ascii_case(l)) {
+        true => directive.to_owned(),
+        false => format!("{target}=debug"),
+    }
 }
 
 fn is_level(text: &str) -> bool {
@@ -39,6 +50,11 @@ mod tests {
     #[case::unit(Some("info"), "off,koschei=info")]
     #[case::capitals(Some("DEBUG"), "off,koschei=DEBUG")]
     #[case::library(Some("info,sqlx=debug"), "off,koschei=info,sqlx=debug")]
+    #[case::all_a_library_has(
+        Some("async_nats=trace,lapin,hyper=5"),
+        "off,koschei=warn,async_nats=debug,lapin=debug,hyper=debug"
+    )]
+    #[case::ours(Some("koschei=trace,koschei::bus=trace"), "off,koschei=warn,koschei=trace,koschei::bus=trace")]
     #[case::stage(Some("warn,lapin=off,koschei::stage=debug"), "off,koschei=warn,lapin=off,koschei::stage=debug")]
     #[case::only_a_part(Some("koschei::engine=debug"), "off,koschei=warn,koschei::engine=debug")]
     fn libraries_are_silent_unless_named(#[case] said: Option<&str>, #[case] expected: &str) {

@@ -40,6 +40,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::ConfigError;
 use crate::engine::EngineError;
+use crate::model::secrets::holds_password;
 use crate::model::{Class, Classified};
 
 /// Exit status of a check that found something.
@@ -91,7 +92,7 @@ enum Verb {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DbArgs {
     /// The log: a file (SQLite), sqlite:PATH, or `postgres://USER@HOST/DATABASE`
-    #[arg(long, value_name = "URL", env = "KOSCHEI_DB", default_value = "koschei.db")]
+    #[arg(long, value_name = "URL", env = "KOSCHEI_DB", hide_env_values = true, default_value = "koschei.db")]
     pub(crate) db: String,
 }
 
@@ -170,6 +171,18 @@ pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
 /// What a verb comes to.
 pub(crate) type Done = Result<ExitCode, CliError>;
 
+/// What to say of arguments in which a password stands: everybody on the machine sees them (`ps`).
+pub fn warning_of_arguments(arguments: impl IntoIterator<Item = String>) -> Option<&'static str> {
+    let value = |argument: &str| match argument.split_once('=') {
+        Some((option, value)) if option.starts_with('-') => holds_password(value),
+        _ => holds_password(argument),
+    };
+    arguments.into_iter().any(|argument| value(&argument)).then_some(
+        "a password stands among the arguments, where everybody on this machine can read it (ps); give the address in KOSCHEI_DB, KOSCHEI_AMQP or \
+         KOSCHEI_NATS, or the password in a file (PGPASSFILE, --nats-credentials, --fedora-messaging)",
+    )
+}
+
 /// Runs the verb and says on standard error what went wrong, with its causes.
 pub fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(4).build() {
@@ -218,8 +231,8 @@ pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
 fn report(error: &CliError) {
     for (i, text) in crate::model::causes::causes(error).iter().enumerate() {
         match i {
-            0 => eprintln!("koschei: failed to {text}"),
-            _ => eprintln!("  because: {text}"),
+            0 => eprintln!("koschei: failed to {}", text),
+            _ => eprintln!("  because: {}", text),
         }
     }
 }

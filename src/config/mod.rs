@@ -6,6 +6,7 @@
 mod build_opts;
 pub mod hub;
 mod listen;
+mod syntax;
 
 use std::path::{Path, PathBuf};
 
@@ -48,13 +49,12 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML, or has a key we do not know.
-    #[error("understand configuration {}", path.display())]
+    #[error("understand configuration {}: {what}", path.display())]
     Syntax {
         /// Which.
         path: PathBuf,
-        /// What and where.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// What and where, without the line: there may be a password in it.
+        what: String,
     },
     /// A value that cannot be.
     #[error("accept configuration {}: {what}", path.display())]
@@ -269,8 +269,8 @@ impl Config {
             return Err(ConfigError::Value { path: path.to_owned(), what });
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let config: Self =
-            toml::from_str(&text).map_err(|e| ConfigError::Syntax { path: path.to_owned(), source: Box::new(e) })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|e| ConfigError::Syntax { path: path.to_owned(), what: syntax::toml_error(&text, &e) })?;
         config.check().map_err(|what| ConfigError::Value { path: path.to_owned(), what })?;
         config.policy.validate()?;
         Ok(config)

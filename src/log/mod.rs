@@ -43,6 +43,7 @@ pub(crate) use verify::step;
 pub use verify::{Damage, VerifyError, VerifyReport, verify};
 
 use crate::event::{FactId, Record};
+pub(crate) use crate::model::secrets::shown as redacted;
 use crate::model::{PersonId, Seq, Timestamp};
 
 /// How a log is opened.
@@ -355,14 +356,6 @@ fn sqlite_path(url: &str) -> Option<&str> {
         None => url,
     };
     (!path.is_empty()).then_some(path)
-}
-
-/// The URL without its password, for messages.
-pub(crate) fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((user, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    let user = user.split_once(':').map_or(user, |(user, _)| user);
-    format!("{scheme}://{user}@{host}")
 }
 
 macro_rules! delegate {

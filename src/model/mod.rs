@@ -11,6 +11,7 @@ pub mod koji;
 pub mod nearest;
 pub mod nevra;
 pub mod package;
+pub mod secrets;
 pub mod time;
 
 pub use class::{Class, Classified};
