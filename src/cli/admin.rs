@@ -75,7 +75,7 @@ async fn forget(args: &ForgetArgs) -> Done {
     let done = log.forget_person(who).await;
     log.close().await;
     let done = done?;
-    let mut out = std::io::stdout();
+    let mut out = crate::cli::out::stdout();
     match &done.id {
         Some(id) => writeln!(out, "{id} has no name any more")?,
         None => writeln!(out, "nobody is known as `{}` (any more)", who.escape_debug())?,
@@ -143,6 +143,6 @@ pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
     } else {
         toml::to_string(&config).map_err(|e| CliError::Rejected(format!("print the configuration: {e}")))?
     };
-    writeln!(std::io::stdout(), "{}", text.trim_end())?;
+    writeln!(crate::cli::out::stdout(), "{}", text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -71,7 +71,7 @@ pub(super) async fn run(args: &BrokenArgs) -> Done {
     told.spells.retain(|s| {
         args.collection.as_deref().is_none_or(|c| c == s.collection.as_str()) && !(args.now && s.until.is_some())
     });
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     if args.json {
         writeln!(out, "{}", as_json(&told))?;
     } else {

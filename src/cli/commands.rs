@@ -44,7 +44,7 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
     if args.peek || args.table {
         let waiting = log.pending_commands(crate::log::PAGE_MAX).await?;
         let shown = &waiting[waiting.len().saturating_sub(args.last.unwrap_or(usize::MAX))..];
-        let mut out = std::io::stdout().lock();
+        let mut out = crate::cli::out::stdout().lock();
         if args.table {
             write!(out, "{}", table(shown.iter().map(|c| c.payload.as_str())))?;
             writeln!(out, "{} of {} commands that wait", shown.len(), waiting.len())?;

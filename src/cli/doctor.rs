@@ -183,7 +183,7 @@ impl Doctor {
     fn say(&mut self, finding: Finding) {
         if !self.json && self.deaf.is_none() {
             let text = line(&finding, self.colours);
-            let said = self.bar.suspend(|| std::io::stdout().write_all(text.as_bytes()));
+            let said = self.bar.suspend(|| crate::cli::out::stdout().write_all(text.as_bytes()));
             self.deaf = said.err();
         }
         self.findings.push(finding);
@@ -201,7 +201,7 @@ impl Doctor {
         }
         let (failed, warnings, unchecked) =
             (self.count(Status::Failed), self.count(Status::Warning), self.count(Status::Unchecked));
-        let mut out = std::io::stdout();
+        let mut out = crate::cli::out::stdout();
         if self.json {
             let report = serde_json::json!({
                 "checks": self.findings, "failed": failed, "warnings": warnings, "unchecked": unchecked,

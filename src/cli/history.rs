@@ -75,7 +75,7 @@ pub(super) async fn run(args: &HistoryArgs) -> Done {
         known(args, &log).await?;
     }
     log.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     for record in &found.shown {
         print(&mut out, record, args.json)?;
     }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::out::visible;
 use super::{CliError, DbArgs, Done, with_causes};
 use crate::bus::{CommandSink, Recording};
 use crate::config::Config;
@@ -100,7 +101,7 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     };
     if let Some(archive) = &archive {
         for error in archive.unreadable() {
-            eprintln!("koschei: warning: {}", with_causes("part of the archive is left out", error));
+            eprintln!("koschei: warning: {}", visible(&with_causes("part of the archive is left out", error)));
         }
     }
     let mut sink =
@@ -275,7 +276,7 @@ fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError>
     if to_stderr {
         std::io::stderr().write_all(text.as_bytes())?;
     } else {
-        std::io::stdout().write_all(text.as_bytes())?;
+        crate::cli::out::stdout().write_all(text.as_bytes())?;
     }
     Ok(())
 }

@@ -147,7 +147,7 @@ async fn verify(args: &VerifyArgs) -> Done {
     let result = log::verify(&log, args.head, &mut |n| bar.set_position(n)).await;
     bar.finish_and_clear();
     log.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     match result {
         Ok(r) => {
             if args.json {
@@ -194,7 +194,7 @@ async fn run_audit(args: &AuditArgs) -> Done {
     let audit = audit::audit(&log, &mut |seq| bar.set_position(seq.get())).await?;
     bar.finish_and_clear();
     log.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&audit).expect("an audit holds only what JSON can say"))?;
     } else {
@@ -229,7 +229,7 @@ async fn tail(args: &TailArgs) -> Done {
     loop {
         let page = log.read(after, PAGE_MAX).await?;
         {
-            let mut out = std::io::stdout().lock();
+            let mut out = crate::cli::out::stdout().lock();
             for record in &page {
                 history::print(&mut out, record, args.json)?;
             }
@@ -262,7 +262,11 @@ pub(super) fn attachment_of(event: &Event) -> Option<&str> {
 async fn export(args: &ExportArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let mut out: Box<dyn Write + Send> = if args.to == Path::new("-") {
-        Box::new(BufWriter::new(std::io::stdout()))
+        // A program gets every payload as it is, or its hash would be another one; a terminal does not.
+        match std::io::stdout().is_terminal() {
+            true => Box::new(BufWriter::new(crate::cli::out::stdout())),
+            false => Box::new(BufWriter::new(std::io::stdout())),
+        }
     } else {
         let file = File::create(&args.to).map_err(|source| EngineError::Write { path: args.to.clone(), source })?;
         Box::new(BufWriter::new(file))
@@ -318,7 +322,7 @@ async fn stats(args: &StatsArgs) -> Done {
     bar.finish_and_clear();
     let dismissed = parked::dismissed(&log).await?;
     log.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     if args.json {
         let kinds: serde_json::Map<String, serde_json::Value> = kinds
             .iter()
@@ -356,7 +360,7 @@ async fn snapshot(args: &SnapshotArgs) -> Done {
     log.drop_snapshots().await?;
     replay::keep(&log, &state).await?;
     log.close().await;
-    writeln!(std::io::stdout(), "state as of event {} kept", state.seq.map_or(0, Seq::get))?;
+    writeln!(crate::cli::out::stdout(), "state as of event {} kept", state.seq.map_or(0, Seq::get))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -166,7 +166,7 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
     })?;
     let head = head?;
     let count = head.seq.map_or(0, Seq::get) - began_with.seq.map_or(0, Seq::get);
-    writeln!(io::stdout(), "{count} events imported, head {head}")?;
+    writeln!(crate::cli::out::stdout(), "{count} events imported, head {head}")?;
     if missing > 0 {
         eprintln!(
             "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will say so"

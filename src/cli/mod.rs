@@ -19,6 +19,7 @@ mod live_hub;
 mod log;
 mod log_import;
 mod open;
+mod out;
 pub(crate) mod package_view;
 mod parked;
 mod prune;
@@ -231,8 +232,8 @@ pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
 fn report(error: &CliError) {
     for (i, text) in crate::model::causes::causes(error).iter().enumerate() {
         match i {
-            0 => eprintln!("koschei: failed to {}", text),
-            _ => eprintln!("  because: {}", text),
+            0 => eprintln!("koschei: failed to {}", out::visible(text)),
+            _ => eprintln!("  because: {}", out::visible(text)),
         }
     }
 }

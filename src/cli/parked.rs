@@ -103,7 +103,7 @@ pub(super) async fn list(args: &ParkedArgs) -> Done {
     let parked = all(&log).await?;
     let dismissed = dismissed(&log).await?;
     log.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     for p in &parked {
         if args.json {
             let line = serde_json::json!({
@@ -136,7 +136,7 @@ pub(super) async fn retry(args: &RetryArgs) -> Done {
 async fn retry_in(args: &RetryArgs, log: &AnyLog) -> Done {
     let ids = chosen(log, &args.ids).await?;
     if ids.is_empty() {
-        writeln!(std::io::stdout(), "no message is set aside")?;
+        writeln!(crate::cli::out::stdout(), "no message is set aside")?;
         return Ok(ExitCode::SUCCESS);
     }
     let now = clock::now();
@@ -163,7 +163,7 @@ async fn dismiss_in(args: &DismissArgs, log: &AnyLog) -> Done {
     }
     let ids = chosen(log, &args.ids).await?;
     if ids.is_empty() {
-        writeln!(std::io::stdout(), "no message is set aside")?;
+        writeln!(crate::cli::out::stdout(), "no message is set aside")?;
         return Ok(ExitCode::SUCCESS);
     }
     let now = clock::now();

@@ -32,7 +32,7 @@ pub(super) async fn run(args: &PruneArgs) -> Done {
     let pruned = log.prune_raw(kept_since(clock::now(), args.days)).await;
     log.close().await;
     let pruned = pruned?;
-    let mut out = std::io::stdout();
+    let mut out = crate::cli::out::stdout();
     match args.json {
         true => writeln!(out, "{}", serde_json::json!({ "deleted": pruned }))?,
         false => writeln!(out, "{pruned} raw messages deleted")?,

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
 
+use super::out::visible;
 use crate::model::{PackageState, Timestamp};
 
 /// Thousandths of a point as points, one decimal.
@@ -55,6 +56,8 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, style: Option<Style>, cells: Vec<String>) {
+        // A line end within a cell would begin a row that nobody wrote.
+        let cells = cells.iter().map(|cell| visible(cell).replace('\n', "\\u000a").replace('\t', " ")).collect();
         self.rows.push((style, cells));
     }
 
@@ -137,6 +140,9 @@ mod tests {
         let mut table = Table::new(&["x", "long head"]);
         table.row(None, vec!["value".into(), "y".into()]);
         assert_eq!(table.render(false, 0), "x      long head\nvalue  y\n");
+        table.row(None, vec!["a\nb\u{1b}".into(), "y".into()]);
+        let rendered = table.render(false, 0);
+        assert!(rendered.ends_with("\na\\u000ab\\u001b  y\n"), "{rendered}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) async fn run(args: &ReplayArgs) -> Done {
     };
     bar.finish_and_clear();
     log.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     if args.facts {
         for line in state.facts() {
             writeln!(out, "{line}")?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::out::visible;
 use super::resolve::{ResolveArgs, ResolveCliError};
 use crate::repodata::{Member, RepoContent, RepoDir, RepodataError, load_groups, load_merged};
 use crate::resolve::{Priority, ResolveError, Universe};
@@ -131,9 +132,11 @@ pub(super) fn build_group(
 ) -> Result<Vec<Member>, ResolveCliError> {
     let read;
     for problem in &content.module_problems {
+        let problem = visible(problem);
         eprintln!("warning: what a repository says about modules is passed over: failed to {problem}");
     }
     for problem in &content.group_problems {
+        let problem = visible(problem);
         eprintln!("warning: a repository's own groups are passed over: failed to {problem}");
     }
     let (groups, file) = if let Some(path) = &args.group_file {

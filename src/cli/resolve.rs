@@ -261,7 +261,7 @@ impl Classified for ResolveCliError {
 /// [`ResolveCliError`]; the caller maps its class to the exit status. A reader that closes the pipe is no error.
 pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
     let progress = io::stderr().is_terminal();
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(crate::cli::out::stdout().lock());
     let done = run_to(args, &mut out, progress);
     match done.and_then(|done| out.flush().map(|()| done).map_err(ResolveCliError::Write)) {
         Err(ResolveCliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),

@@ -44,7 +44,7 @@ impl Saying {
         };
         let recorded = recorded_until(log).await?;
         let text = if taken { done().await? } else { String::new() };
-        let mut out = std::io::stdout();
+        let mut out = crate::cli::out::stdout();
         if self.json {
             let mut report = serde_json::json!({ "said": messages.len(), "taken": taken });
             if let Some(time) = recorded {

@@ -75,7 +75,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
         false => since(&report, all, &log, state.seq).await?,
     };
     log.close().await;
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&report).expect("a report holds only what JSON can say"))?;
     } else {

@@ -56,7 +56,7 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
         let hint = did_you_mean(&args.package, packages.map(Name::as_str));
         return Err(CliError::Rejected(format!("find package `{}` in {place}{hint}", args.package)));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::cli::out::stdout().lock();
     for a in &answers {
         if args.json {
             writeln!(out, "{}", serde_json::to_string(a).expect("an answer holds only what JSON can say"))?;

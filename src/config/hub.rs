@@ -232,6 +232,9 @@ impl HubConfig {
         if !(1..=64).contains(&self.files_at_once) {
             return Err(format!("{at}: `files_at_once` is {}, must be between 1 and 64", self.files_at_once));
         }
+        if let Some(weburl) = &self.weburl {
+            crate::model::weburl::check(weburl).map_err(|e| format!("{at}: `weburl`: {e}"))?;
+        }
         if self.requests_per_second == Some(0) {
             return Err(format!("{at}: `requests_per_second` is 0; leave it out for the default"));
         }

@@ -13,6 +13,7 @@ pub mod nevra;
 pub mod package;
 pub mod secrets;
 pub mod time;
+pub mod weburl;
 
 pub use class::{Class, Classified};
 pub use id::{BuildId, Hub, Name, PersonId, RepoId, Seq, TagId, TaskId};

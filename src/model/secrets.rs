@@ -11,6 +11,9 @@ const HIDDEN: &str = "…";
 /// rather too short than too long. Anything without `@` and without such a parameter stays as it is.
 pub fn shown(url: &str) -> String {
     let (scheme, rest) = split(url);
+    if scheme.is_empty() {
+        return url.to_owned();
+    }
     let rest = without_values(rest);
     // A password may hold `@`, `/` and `?` without being encoded; no host does.
     match rest.rsplit_once('@') {

@@ -3,17 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::model::{BuildId, Hub, RepoId, Seq, TaskId};
-
-/// Longest address of a Koji web interface, bytes.
-const WEBURL_BYTES_MAX: usize = 1_000;
-
-/// Why an address is no link to a Koji web interface.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "use `{0}` as the address of Koji's web pages: it must be http:// or https:// and a host, such as https://koji.example.org/koji"
-)]
-pub struct BadWebUrl(String);
+pub use crate::model::weburl::BadWebUrl;
+use crate::model::{BuildId, Hub, RepoId, Seq, TaskId, weburl};
 
 /// Where Koji's own web pages are, by hub. Without an address numbers are shown without links.
 #[derive(Clone, Debug, Default)]
@@ -28,11 +19,7 @@ impl KojiLinks {
     /// # Errors
     /// [`BadWebUrl`]: not an address a browser may be sent to.
     pub fn set(&mut self, hub: Option<Hub>, weburl: &str) -> Result<(), BadWebUrl> {
-        let host = weburl.strip_prefix("https://").or_else(|| weburl.strip_prefix("http://"));
-        let plain = weburl.len() <= WEBURL_BYTES_MAX && weburl.chars().all(|c| c.is_ascii_graphic() && c != '"');
-        if !plain || host.is_none_or(|h| h.trim_start_matches('/').is_empty()) {
-            return Err(BadWebUrl(weburl.chars().take(80).collect()));
-        }
+        weburl::check(weburl)?;
         let weburl = weburl.trim_end_matches('/').to_owned();
         match hub {
             Some(hub) => drop(self.by_hub.insert(hub, weburl)),

@@ -18,6 +18,7 @@
 mod collection;
 mod event;
 mod follower;
+mod isolate;
 mod links;
 mod overview;
 mod package;

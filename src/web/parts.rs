@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use smol_str::SmolStr;
 
 use super::STYLE_VERSION;
 use super::follower::Status;
+use super::isolate::isolate;
 use super::reply::AsOf;
 use crate::engine::clock;
 use crate::model::nevra::Evr;
@@ -20,7 +21,7 @@ const TEXT_MAX: usize = 4_000;
 /// The frame. Without `as_of` nothing is said about the state.
 pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Markup) -> Markup {
     let behind = status.behind_seconds(clock::now());
-    html! {
+    let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -59,7 +60,8 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                 footer { p { "Koschei " (env!("CARGO_PKG_VERSION")) " finds out which update broke the build of which package." } }
             }
         }
-    }
+    };
+    PreEscaped(isolate(page.into_string()))
 }
 
 fn freshness(as_of: AsOf, behind: i64) -> Markup {

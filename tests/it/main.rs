@@ -95,6 +95,7 @@ mod resolve_verbs;
 mod restore;
 mod schemas;
 mod secondary;
+mod secrets;
 mod serve_behaviours;
 mod serve_budget;
 mod serve_bus;

@@ -213,7 +213,7 @@ async fn say(verb: &WordVerb, telling: &Telling, log: &AnyLog) -> Done {
     if let [Event::CollectionEdited(edit)] = events.as_slice()
         && state.collections.get(&edit.collection).is_some_and(|c| c.settings == edit.settings)
     {
-        writeln!(std::io::stdout(), "nothing changes: `{}` is so already", edit.collection)?;
+        writeln!(crate::cli::out::stdout(), "nothing changes: `{}` is so already", edit.collection)?;
         return Ok(ExitCode::SUCCESS);
     }
     for event in &events {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::ResolveArgs;
+use crate::cli::out::visible;
 use crate::cli::repos;
 use crate::cli::sources::Source;
 use crate::engine::clock::Stopwatch;
@@ -85,7 +86,7 @@ impl Stats {
             eprintln!("{:<20} {n:>8} {oddity}", "passed over");
         }
         for example in self.oddities.examples() {
-            eprintln!("  {example}");
+            eprintln!("  {}", visible(&example.to_string()));
         }
     }
 }

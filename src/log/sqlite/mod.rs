@@ -33,7 +33,7 @@ use super::names::Names;
 use super::pool;
 use super::rows::signed;
 use super::types::*;
-use super::{EventLog, Options};
+use super::{EventLog, Options, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
@@ -98,7 +98,8 @@ impl SqliteLog {
     /// # Errors
     /// As [`super::open`].
     pub async fn open(path: &str, options: &Options) -> Result<Self, OpenError> {
-        let url = path.to_owned();
+        // It may have been meant for a server's.
+        let url = redacted(path);
         if !Path::new(path).exists() && (!options.create || options.read_only) {
             return Err(OpenError::Missing { url });
         }

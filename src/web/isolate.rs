@@ -1,0 +1,108 @@
+//! Text that is written from right to left, or says that it is, moves nothing but itself.
+//!
+//! Names, reasons and problems come from outside. By the bidirectional algorithm (<https://www.unicode.org/reports/tr9/>) a right-to-left name beside a number
+//! changes places with it, and a single override turns around everything to the end of its paragraph. So whatever has such characters stands in an element
+//! `bdi` of its own. This is done to the whole page, so that no place can be forgotten.
+
+/// The page, each word with right-to-left characters in a `bdi`; successive ones in one. `html` is well-formed, and `<` and `>` stand in it only around
+/// tags, as in everything [`maud`] writes.
+pub(super) fn isolate(html: String) -> String {
+    if !html.chars().any(directs) {
+        return html;
+    }
+    let mut out = String::with_capacity(html.len() + 64);
+    let mut rest = html.as_str();
+    let mut plain = false;
+    while let Some(at) = rest.find('<') {
+        let (text, from) = rest.split_at(at);
+        put(text, plain, &mut out);
+        let end = from.find('>').map_or(from.len(), |end| end + 1);
+        let (tag, after) = from.split_at(end);
+        out.push_str(tag);
+        // There may be no elements in these.
+        plain = ["<title", "<option", "<textarea"].iter().any(|begin| tag.starts_with(begin));
+        rest = after;
+    }
+    put(rest, plain, &mut out);
+    out
+}
+
+/// One text between two tags. In a `plain` one what would have to be isolated is left out as far as it is invisible.
+fn put(text: &str, plain: bool, out: &mut String) {
+    if plain {
+        out.extend(text.chars().filter(|c| !is_control(*c)));
+        return;
+    }
+    // Words with what comes after them up to the next.
+    let mut isolated: Option<String> = None;
+    for piece in text.split_inclusive(char::is_whitespace) {
+        let word = piece.trim_end();
+        let space = piece.get(word.len()..).unwrap_or_default();
+        if !word.chars().any(directs) {
+            close(&mut isolated, out);
+            out.push_str(piece);
+            continue;
+        }
+        let bare = word.trim_start_matches(aside);
+        if isolated.is_none() {
+            out.push_str(word.get(..word.len() - bare.len()).unwrap_or_default());
+            isolated = Some(bare.to_owned());
+        } else if let Some(open) = &mut isolated {
+            open.push_str(word);
+        }
+        if let Some(open) = &mut isolated {
+            open.push_str(space);
+        }
+    }
+    close(&mut isolated, out);
+}
+
+/// Writes what is to be isolated; spaces and signs at its end belong to whoever wrote them around it.
+fn close(isolated: &mut Option<String>, out: &mut String) {
+    let Some(open) = isolated.take() else { return };
+    // `;` may be the end of a character reference.
+    let bare = open.trim_end_matches(|c: char| c.is_whitespace() || (aside(c) && c != ';'));
+    let after = open.get(bare.len()..).unwrap_or_default();
+    out.push_str("<bdi>");
+    out.push_str(bare);
+    out.push_str("</bdi>");
+    out.push_str(after);
+}
+
+/// Signs that our sentences put around a name.
+fn aside(c: char) -> bool {
+    matches!(c, '`' | ',' | ':' | ';' | '.' | '(' | ')' | '!' | '?')
+}
+
+/// Letters of scripts that are written from right to left, and characters that say so.
+fn directs(c: char) -> bool {
+    is_control(c)
+        || matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+}
+
+fn is_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use maud::html;
+
+    use super::*;
+
+    #[test]
+    fn what_turns_is_isolated() {
+        let name = "gpj\u{202e}<exe>";
+        let page = html! { title { (name) " · Koschei" } p title=(name) { "of `" (name) "`: failed " b { "שלום" } " 7 " "שלום עולם, 9" } };
+        let expected = "<title>gpj&lt;exe&gt; · Koschei</title><p title=\"gpj\u{202e}&lt;exe&gt;\">of `<bdi>gpj\u{202e}&lt;exe&gt;</bdi>`: failed \
+                        <b><bdi>שלום</bdi></b> 7 <bdi>שלום עולם</bdi>, 9</p>";
+        assert_eq!(isolate(page.into_string()), expected);
+    }
+
+    #[test]
+    fn all_else_stays_as_it_is() {
+        let page = html! { title { "é" } p { "a < b, `c`: ✔ ü  x" } }.into_string();
+        assert_eq!(isolate(page.clone()), page);
+        assert_eq!(isolate(format!("{page}<p>\u{202d}</p>")), format!("{page}<p><bdi>\u{202d}</bdi></p>"));
+    }
+}
