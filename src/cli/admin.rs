@@ -122,7 +122,8 @@ fn what_is_left(left: &Left) -> String {
                        not be written anew; run this again when they have ended (an export, a backup, a shell)"
             .to_owned(),
         Left::Store(e) => format!(
-            "the name may still stand in freed space of the database, which could not be written anew ({}); see to that and run this again",
+            "the name may still stand in freed space of the database, which could not be written anew ({}); it takes room for another copy, for SQLite also in the \
+             temporary directory (SQLITE_TMPDIR); see to that and run this again",
             crate::model::causes::with_causes(e)
         ),
     }

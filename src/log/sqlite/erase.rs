@@ -27,6 +27,9 @@ const REWORD: &str = "UPDATE inbox SET reason = ? WHERE position IN (SELECT valu
 /// Writes the whole file anew. Overwriting deleted rows (`secure_delete`) is not enough: where a page was split or joined, copies of its rows stay in
 /// the space between them.
 const REWRITE: &str = "VACUUM";
+/// The copy that is made on the way may be larger than our memory. Everything else is sorted in memory.
+const TEMPORARY_FILE: &str = "PRAGMA temp_store = FILE";
+const TEMPORARY_MEMORY: &str = "PRAGMA temp_store = MEMORY";
 /// Moves everything into the file and empties the write-ahead log, where the name would still stand.
 const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
@@ -104,9 +107,12 @@ impl SqliteLog {
     /// Writes the file anew and empties the write-ahead log; `false`: somebody reads, so that it could not be emptied.
     async fn write_anew(&self) -> Result<bool, StoreError> {
         let fail = || StoreError::new("write the database anew");
-        sqlx::query(REWRITE).execute(&self.inner.writer).await.map_err(fail())?;
-        let (busy, _, _): (i64, i64, i64) =
-            sqlx::query_as(EMPTY_WAL).fetch_one(&self.inner.writer).await.map_err(fail())?;
+        let mut conn = self.inner.writer.acquire().await.map_err(fail())?;
+        sqlx::query(TEMPORARY_FILE).execute(&mut *conn).await.map_err(fail())?;
+        let rewritten = sqlx::query(REWRITE).execute(&mut *conn).await;
+        sqlx::query(TEMPORARY_MEMORY).execute(&mut *conn).await.map_err(fail())?;
+        rewritten.map_err(fail())?;
+        let (busy, _, _): (i64, i64, i64) = sqlx::query_as(EMPTY_WAL).fetch_one(&mut *conn).await.map_err(fail())?;
         Ok(busy == 0)
     }
 }
