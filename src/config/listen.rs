@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use serde::{Deserialize, Deserializer};
 
+use crate::model::secrets::shown;
+
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or another name of this machine, and `8080` or `:8080`, which
 /// only this machine reaches.
 ///
@@ -19,8 +21,9 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
         return Ok(here(port));
     }
     let bad = || {
+        let given = shown(text);
         format!(
-            "`{text}` is nowhere to listen: write 127.0.0.1:8080, [::1]:8080, localhost:8080 or 8080 (this machine only), 0.0.0.0:8080 (reached from everywhere)"
+            "`{given}` is nowhere to listen: write 127.0.0.1:8080, [::1]:8080, localhost:8080 or 8080 (this machine only), 0.0.0.0:8080 (reached from everywhere)"
         )
     };
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
