@@ -178,6 +178,7 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
                 brain.flush(log).await?;
                 *done = Ingested { commits: now.commits + 1, ..now };
             }
+            left_by_others(&mut brain, log, how.batch, done).await?;
             brain.pass_time(log, clock::now()).await?;
             brain.flush(log).await?;
             if let Some(sink) = &mut self.sink
@@ -198,6 +199,27 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             }
         }
         Ok(())
+    }
+}
+
+/// Handles what another writer took in and did not handle: of two on one log, one finds that the other appended and ends, and what it has
+/// acknowledged comes from nowhere else. Ours is handled already when this is called.
+async fn left_by_others<E: Eyes>(
+    brain: &mut Brain<E>,
+    log: &impl EventLog,
+    batch: usize,
+    done: &mut Ingested,
+) -> Result<(), EngineError> {
+    if log.counts().await?.inbox_pending == 0 {
+        return Ok(());
+    }
+    let (mut now, mut after) = (*done, None);
+    loop {
+        after = ingest::drain_page(brain, log, after, batch, &HashMap::new(), &mut now).await?;
+        *done = now;
+        if after.is_none() {
+            return Ok(());
+        }
     }
 }
 

@@ -117,6 +117,7 @@ mod story;
 mod tiny;
 mod tracked;
 mod truth;
+mod two_writers;
 mod unclear_shown;
 mod verify_outbox;
 mod web;
