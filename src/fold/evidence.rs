@@ -238,3 +238,41 @@ pub fn withdraw(list: &mut [Evidence], tagged: impl Fn(BuildId) -> bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(kind: EvidenceKind, source: &str, order: u64) -> Evidence {
+        Evidence {
+            kind,
+            hub: None,
+            source: source.into(),
+            former: Vec::new(),
+            order: Seq::new(order).unwrap(),
+            at: Timestamp::EPOCH,
+            repo: None,
+            assumed: false,
+            outcome: Some(Outcome::Ok),
+            running: false,
+            withdrawn: false,
+            event: None,
+            timed: false,
+        }
+    }
+
+    /// Rebuilds may be of sources whose own build nobody told of; the newest build a packager made is still what `why` and pages show.
+    #[test]
+    fn the_newest_real_build_is_kept_whatever_was_rebuilt_since() {
+        let mut list = Vec::new();
+        let mut real = build(EvidenceKind::Real(BuildId(1)), "1-1", 1);
+        real.withdrawn = true;
+        insert(&mut list, real);
+        for n in 2..40 {
+            let source = format!("{n}-1");
+            insert(&mut list, build(EvidenceKind::Scratch(TaskId(n)), &source, n.unsigned_abs()));
+        }
+        assert_eq!(list.len(), KEPT);
+        assert_eq!(list.first().map(|e| e.kind), Some(EvidenceKind::Real(BuildId(1))));
+    }
+}

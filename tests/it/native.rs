@@ -406,6 +406,32 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &[],
     &["c0"]
 )]
+// Versions that look like hashes say nothing about which is newer; taken for versions they would decide.
+#[case::hashes_are_no_versions(
+    &[
+        pkg("n1-1-1.x86_64").provides(&["c0", "commit = abcd12"]),
+        pkg("n2-1-1.x86_64").provides(&["c0", "commit = abcd34"]),
+    ],
+    &[],
+    &["c0"]
+)]
+#[case::hashes_the_other_way_round(
+    &[
+        pkg("n1-1-1.x86_64").provides(&["c0", "commit = abcd34"]),
+        pkg("n2-1-1.x86_64").provides(&["c0", "commit = abcd12"]),
+    ],
+    &[],
+    &["c0"]
+)]
+// Too short for a hash: a version.
+#[case::short_is_a_version(
+    &[
+        pkg("n1-1-1.x86_64").provides(&["c0", "commit = a12"]),
+        pkg("n2-1-1.x86_64").provides(&["c0", "commit = a34"]),
+    ],
+    &[],
+    &["c0"]
+)]
 // libsolv makes no rules for the packages after `else`.
 #[case::rich_requirement_without_rules(
     &[

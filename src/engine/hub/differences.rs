@@ -528,3 +528,7 @@ fn blank(hub: Hub, tag: SmolStr) -> TagObserved {
         external_repos: None,
     }
 }
+
+#[cfg(test)]
+#[path = "differences_tests.rs"]
+mod tests;
