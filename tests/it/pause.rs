@@ -71,9 +71,10 @@ async fn after_a_pause_a_kill_and_a_restart_the_hub_has_no_further_task() {
 
     ok(&say(&live.db, &["resume"]));
     let state = live.wait("all are submitted", |s| submitted(s) == DECIDED).await;
-    let mut decided: Vec<String> = state.rebuilds.keys().map(ToString::to_string).collect();
-    decided.sort();
-    assert_eq!(tasks(&live), decided, "each once");
+    let decided: Vec<String> = state.rebuilds.keys().map(|r| r.0.to_string()).collect();
+    let mut made: Vec<String> = tasks(&live).iter().map(|id| id.split(':').nth(1).unwrap().to_owned()).collect();
+    made.sort_by_key(|seq| seq.parse::<u64>().unwrap());
+    assert_eq!(made, decided, "each once");
     live.stop();
 }
 

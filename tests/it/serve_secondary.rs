@@ -219,7 +219,7 @@ async fn killed_around_submission_there_is_one_task() {
     let decided: Vec<u64> = state.rebuilds.keys().map(|r| r.0).collect();
     let tasks = live.hub.dump().tasks;
     let decision = |t: &crate::hub::dump::DumpTask| {
-        t.metadata["koschei"]["decision"].as_str().unwrap().trim_start_matches('r').parse::<u64>().unwrap()
+        t.metadata["koschei"]["decision"].as_str().unwrap().split(':').nth(1).unwrap().parse::<u64>().unwrap()
     };
     let mut made: Vec<u64> = tasks.iter().map(decision).collect();
     made.sort_unstable();
