@@ -66,16 +66,16 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Commands as rows.
+/// Commands as rows, by the events that decided them: an id is longer than a line.
 fn table<'a>(commands: impl Iterator<Item = &'a str>) -> String {
     let mut table =
-        Table::new(&["command", "decided", "collection", "build", "target", "repository", "on", "points", "because"]);
+        Table::new(&["event", "decided", "collection", "build", "target", "repository", "on", "points", "because"]);
     for payload in commands {
         if let Ok(c) = serde_json::from_str::<RebuildCommand>(payload) {
             table.row(
                 None,
                 vec![
-                    c.id,
+                    c.cause.sequence.to_string(),
                     clock(c.decided_at),
                     c.collection.to_string(),
                     c.nvr,
@@ -88,7 +88,7 @@ fn table<'a>(commands: impl Iterator<Item = &'a str>) -> String {
             );
         } else if let Ok(c) = serde_json::from_str::<CancelCommand>(payload) {
             let what = format!("cancel task {} of {}", c.task_id, c.package);
-            let mut row = vec![c.id, clock(c.decided_at), c.collection.to_string(), what];
+            let mut row = vec![c.cause.sequence.to_string(), clock(c.decided_at), c.collection.to_string(), what];
             row.resize(8, String::new());
             row.push(c.reason);
             table.row(None, row);
@@ -123,15 +123,15 @@ mod tests {
 
     #[test]
     fn each_command_is_a_row() {
-        let rebuild = r#"{"id":"r7","command":"rebuild","version":1,"collection":"f99","package":"curl","nvr":"curl-8-1","hub":"primary",
+        let rebuild = r#"{"id":"LOG:7:HASH","command":"rebuild","version":1,"collection":"f99","package":"curl","nvr":"curl-8-1","hub":"primary",
             "source":"x","target":"f99","repo_id":26,"task_priority":30,"priority":{"dependency":576000,"current":546000},
             "decided_at":1795164673554174,"cause":{"sequence":7}}"#;
-        let cancel = r#"{"id":"c9","command":"cancel","version":1,"collection":"f99","package":"curl","hub":"primary","task_id":12,
+        let cancel = r#"{"id":"LOG:9:HASH","command":"cancel","version":1,"collection":"f99","package":"curl","hub":"primary","task_id":12,
             "reason":"timed out","decided_at":1795164673554174,"cause":{"sequence":9}}"#;
         let text = table([rebuild, cancel].into_iter());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[1].starts_with("r7") && lines[1].contains("546.0") && lines[1].ends_with("dependencies changed"));
+        assert!(lines[1].starts_with("7 ") && lines[1].contains("546.0") && lines[1].ends_with("dependencies changed"));
         assert!(lines[2].contains("cancel task 12 of curl") && lines[2].ends_with("timed out"), "{text}");
     }
 }

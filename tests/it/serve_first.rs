@@ -100,3 +100,33 @@ build_opts = {{ keep-srpm = true, fail_fast = false }}
     }
     live.stop();
 }
+
+/// A transaction takes its event when it begins. One that lasts is seen after others with higher events, by whoever asks again from before them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_commits_late_is_seen() {
+    let mut live = Live::new();
+    small(&live.hub);
+    live.tables = COLLECTION.to_owned();
+    live.start();
+    let late = NewBuild::new("make-4.5-1.fc99").binary("make", &ARCHES, &["bash"]);
+    live.hub.change(|tx| tx.import_build(&late));
+    // It begins here, and others come and commit.
+    let began = live.hub.change(|tx| Ok(tx.event()));
+    let other = NewBuild::new("bash-5.3-1.fc99").binary("bash", &ARCHES, &[]);
+    live.hub.change(|tx| {
+        tx.import_build(&other)?;
+        tx.tag_build("f99", &other.nvr(), false)
+    });
+    let newest = |s: &koschei::fold::State, name: &str| {
+        s.package("f99", name).and_then(|p| p.latest.as_ref().map(|l| l.source.to_string()))
+    };
+    live.wait("the others are seen", |s| newest(s, "bash").as_deref() == Some("5.3-1.fc99")).await;
+    live.hub.change(|tx| {
+        tx.tag_build("f99", &late.nvr(), false)?;
+        let row = tx.w.tag_listing.rows().last_mut().expect("just put there");
+        row.ver.create = began;
+        Ok(())
+    });
+    live.wait("it is seen", |s| newest(s, "make").as_deref() == Some("4.5-1.fc99")).await;
+    live.stop();
+}
