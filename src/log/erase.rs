@@ -3,6 +3,8 @@
 //! Two steps. First everything that names the person goes in one transaction. Then the tables it stood in are written anew, because databases leave
 //! what was deleted, or moved within a page, where it stood. Both steps may be repeated at any time.
 
+use std::future::Future;
+
 use super::error::StoreError;
 use super::types::BODY_BYTES_MAX;
 use crate::model::PersonId;
@@ -52,6 +54,21 @@ pub(super) fn wanted(asked: &str, known: Option<&(String, String)>) -> Option<St
 
 fn is_stand_in(text: &str) -> bool {
     text.strip_prefix("p-").is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Positions in the inbox of what names somebody, by `names`; `page` reads what comes after a position, in order. Cost: reads everything.
+pub(super) async fn positions<T, Page, Rows>(page: Page, names: impl Fn(&T) -> bool) -> Result<Vec<i64>, StoreError>
+where
+    Page: Fn(i64) -> Rows,
+    Rows: Future<Output = sqlx::Result<Vec<(i64, T)>>>,
+{
+    let (mut found, mut after) = (Vec::new(), 0);
+    loop {
+        let rows = page(after).await.map_err(StoreError::new("look for a person's name"))?;
+        let Some((last, _)) = rows.last() else { return Ok(found) };
+        after = *last;
+        found.extend(rows.iter().filter(|(_, what)| names(what)).map(|(position, _)| position));
+    }
 }
 
 /// Whether a stored body names somebody. One that cannot be unpacked serves nobody, and may name anybody.

@@ -42,8 +42,11 @@ impl PostgresLog {
             sqlx::query_as(FIND).bind(asked).fetch_optional(&self.inner.pool).await.map_err(fail())?;
         let (mut bodies, mut reasons) = (Vec::new(), Vec::new());
         if let Some(name) = erase::wanted(asked, known.as_ref()) {
-            bodies = self.bodies_that_name(&name).await?;
-            reasons = self.reasons_that_name(&name).await?;
+            let pool = &self.inner.pool;
+            let page = |after| sqlx::query_as(BODIES).bind::<i64>(after).bind(BODIES_AT_ONCE).fetch_all(pool);
+            bodies = erase::positions(page, |body: &Vec<u8>| erase::body_names(body, &name)).await?;
+            let page = |after| sqlx::query_as(REASONS).bind::<i64>(after).bind(REASONS_AT_ONCE).fetch_all(pool);
+            reasons = erase::positions(page, |reason: &String| erase::names(reason, &name)).await?;
         }
         let mut done = Erasure { id: known.map(|(id, _)| PersonId::new(id)), ..Erasure::default() };
         let mut tx = self.begin(LOCK_APPEND, "forget a person").await?;
@@ -67,38 +70,6 @@ impl PostgresLog {
             Err(e) => done.left.push(Left::Store(e)),
         }
         Ok(done)
-    }
-
-    /// Positions of messages whose bodies name somebody. Cost: unpacks every body that is kept.
-    async fn bodies_that_name(&self, name: &str) -> Result<Vec<i64>, StoreError> {
-        let (mut found, mut after) = (Vec::new(), 0);
-        loop {
-            let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(BODIES)
-                .bind(after)
-                .bind(BODIES_AT_ONCE)
-                .fetch_all(&self.inner.pool)
-                .await
-                .map_err(StoreError::new("look for a person's name"))?;
-            let Some((last, _)) = rows.last() else { return Ok(found) };
-            after = *last;
-            found.extend(rows.iter().filter(|(_, body)| erase::body_names(body, name)).map(|(position, _)| position));
-        }
-    }
-
-    /// Positions of messages about which is said something that names somebody. Cost: looks at every message.
-    async fn reasons_that_name(&self, name: &str) -> Result<Vec<i64>, StoreError> {
-        let (mut found, mut after) = (Vec::new(), 0);
-        loop {
-            let rows: Vec<(i64, String)> = sqlx::query_as(REASONS)
-                .bind(after)
-                .bind(REASONS_AT_ONCE)
-                .fetch_all(&self.inner.pool)
-                .await
-                .map_err(StoreError::new("look for a person's name"))?;
-            let Some((last, _)) = rows.last() else { return Ok(found) };
-            after = *last;
-            found.extend(rows.iter().filter(|(_, reason)| erase::names(reason, name)).map(|(position, _)| position));
-        }
     }
 
     /// Writes the tables anew that hold names. The old files are emptied when this is committed.
