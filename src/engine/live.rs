@@ -118,17 +118,7 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             done.count(&taken);
             *fetched = None;
         }
-        let mut after = None;
-        loop {
-            // What operators said comes before what waited longer.
-            done.heard(brain.hear(log).await?);
-            let mut now = *done;
-            after = ingest::drain_page(&mut brain, log, after, how.batch, &HashMap::new(), &mut now).await?;
-            *done = now;
-            if after.is_none() {
-                break;
-            }
-        }
+        catch_up(&mut brain, log, how.batch, done).await?;
         database.answered();
         self.readiness.ready();
         while !self.stop.is_cancelled() {
@@ -178,7 +168,6 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
                 brain.flush(log).await?;
                 *done = Ingested { commits: now.commits + 1, ..now };
             }
-            left_by_others(&mut brain, log, how.batch, done).await?;
             brain.pass_time(log, clock::now()).await?;
             brain.flush(log).await?;
             if let Some(sink) = &mut self.sink
@@ -191,8 +180,15 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
                     Err(e) => return Err(e),
                 }
             }
-            self.metrics.waiting(&log.counts().await?);
+            let counts = log.counts().await?;
+            self.metrics.waiting(&counts);
             self.metrics.loop_went_round(HEART, clock::now());
+            if counts.inbox_pending > 0 {
+                // Ours is handled: another writer took it in. Of two on one log one finds that the other appended and ends, and what it has
+                // acknowledged comes from nowhere else.
+                catch_up(&mut brain, log, how.batch, done).await?;
+                continue;
+            }
             // What was asked for a moment ago may still be on its way.
             if idle && how.until_idle && self.source.waiting().await.is_ok_and(|waiting| waiting == 0) {
                 break;
@@ -202,19 +198,18 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
     }
 }
 
-/// Handles what another writer took in and did not handle: of two on one log, one finds that the other appended and ends, and what it has
-/// acknowledged comes from nowhere else. Ours is handled already when this is called.
-async fn left_by_others<E: Eyes>(
+/// Handles what waits in the inbox, whoever took it in.
+async fn catch_up<E: Eyes>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
     batch: usize,
     done: &mut Ingested,
 ) -> Result<(), EngineError> {
-    if log.counts().await?.inbox_pending == 0 {
-        return Ok(());
-    }
-    let (mut now, mut after) = (*done, None);
+    let mut after = None;
     loop {
+        // What operators said comes before what waited longer.
+        done.heard(brain.hear(log).await?);
+        let mut now = *done;
         after = ingest::drain_page(brain, log, after, batch, &HashMap::new(), &mut now).await?;
         *done = now;
         if after.is_none() {
