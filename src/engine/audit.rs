@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::brain::PROGRAM;
 use super::error::EngineError;
 use super::follow::{CANCELLED, judgement, request_of, state_reason};
-use super::replay;
+use super::replay::{self, Kept};
 use crate::decide::eligibility::PASSIVE;
 use crate::decide::faults::RULES;
 use crate::decide::load::ArchLoads;
@@ -13,7 +13,7 @@ use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
 use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source};
 use crate::fold::{State, Tracked};
-use crate::log::{EventLog, Snapshot};
+use crate::log::EventLog;
 use crate::model::koji::TaskState;
 use crate::model::{Outcome, Seq, Timestamp};
 
@@ -107,18 +107,14 @@ impl Open {
 pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, EngineError> {
     let mut audit = Audit::default();
     let mut open: Option<Open> = None;
-    let mut snapshots = Vec::new();
-    for snapshot in replay::snapshots(log).await? {
-        let is_of = replay::is_of(log, &snapshot).await?;
-        snapshots.push((snapshot, is_of));
-    }
+    let mut snapshots = replay::snapshots(log).await?;
     let state = replay::fold(log, None, progress, &mut |state, e| {
         compare(&mut audit, &mut snapshots, state);
         look(&mut audit, &mut open, state, e);
     })
     .await?;
     compare(&mut audit, &mut snapshots, &state);
-    for (beyond, _) in snapshots {
+    for beyond in snapshots {
         audit.snapshots += 1;
         audit.note(beyond.seq, SNAPSHOT, None, format!("it is of an event the log does not have; {DROP}"));
     }
@@ -129,16 +125,16 @@ pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result
 }
 
 /// Compares the snapshot of this event, if it is the oldest one left.
-fn compare(audit: &mut Audit, snapshots: &mut Vec<(Snapshot, bool)>, state: &State) {
-    let Some((snapshot, is_of)) = snapshots.pop_if(|(s, _)| Some(s.seq) == state.seq) else { return };
+fn compare(audit: &mut Audit, snapshots: &mut Vec<Kept>, state: &State) {
+    let Some(kept) = snapshots.pop_if(|kept| Some(kept.seq) == state.seq) else { return };
     audit.snapshots += 1;
-    let what = match replay::restored(&snapshot) {
-        _ if !is_of => "it was made when the log had another event here",
+    let what = match kept.digest {
+        _ if !kept.is_ours => "it was made when the log had another event here",
         None => "it does not hold what was put there",
-        Some(kept) if kept.digest() != state.digest() => "the log gives another state here",
+        Some(digest) if digest != state.digest() => "the log gives another state here",
         Some(_) => return,
     };
-    audit.note(snapshot.seq, SNAPSHOT, None, format!("{what}; {DROP}"));
+    audit.note(kept.seq, SNAPSHOT, None, format!("{what}; {DROP}"));
 }
 
 fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope) {

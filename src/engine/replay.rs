@@ -40,28 +40,35 @@ pub async fn newest_snapshot(log: &impl EventLog, mut until: Option<Seq>) -> Opt
         let snapshot = log.latest_snapshot(until, snapshot::VERSION).await.ok().flatten()?;
         until = Seq::new(snapshot.seq.get() - 1);
         let ours = snapshot.program == super::brain::PROGRAM && is_of(log, &snapshot).await.ok()?;
-        let restored = match ours {
-            true => tokio::task::spawn_blocking(move || restored(&snapshot))
-                .await
-                .unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())),
-            false => None,
-        };
+        let restored = if ours { restore(snapshot).await } else { None };
         if restored.is_some() || until.is_none() {
             return restored;
         }
     }
 }
 
-/// The snapshots this program could begin from, newest first, whether they are right or not.
+/// What is kept in a snapshot, without the state itself: several of them would fill the memory.
+pub(super) struct Kept {
+    /// Its event.
+    pub(super) seq: Seq,
+    /// Whether the log has that event: going back to a backup may have put another one in its place.
+    pub(super) is_ours: bool,
+    /// Digest of the state in it; `None` when that is not what was put there.
+    pub(super) digest: Option<String>,
+}
+
+/// The snapshots this program could begin from, newest first, whether they are right or not. Memory: one of them at a time.
 ///
 /// # Errors
 /// See [`EngineError`].
-pub(super) async fn snapshots(log: &impl EventLog) -> Result<Vec<Snapshot>, EngineError> {
+pub(super) async fn snapshots(log: &impl EventLog) -> Result<Vec<Kept>, EngineError> {
     let (mut all, mut until) = (Vec::new(), None);
     while let Some(snapshot) = log.latest_snapshot(until, snapshot::VERSION).await? {
         until = Seq::new(snapshot.seq.get() - 1);
         if snapshot.program == super::brain::PROGRAM {
-            all.push(snapshot);
+            let is_ours = is_of(log, &snapshot).await?;
+            let (seq, digest) = (snapshot.seq, restore(snapshot).await.map(|state| state.digest()));
+            all.push(Kept { seq, is_ours, digest });
         }
         if until.is_none() {
             break;
@@ -70,15 +77,17 @@ pub(super) async fn snapshots(log: &impl EventLog) -> Result<Vec<Snapshot>, Engi
     Ok(all)
 }
 
-/// Whether the log has the event a snapshot was made at: going back to a backup may have put another one in its place.
-pub(super) async fn is_of(log: &impl EventLog, snapshot: &Snapshot) -> Result<bool, EngineError> {
+async fn is_of(log: &impl EventLog, snapshot: &Snapshot) -> Result<bool, EngineError> {
     Ok(hash_of(log, snapshot.seq).await? == Some(snapshot.hash))
 }
 
 /// The state in a snapshot; `None` when it is not what was put there.
-pub(super) fn restored(snapshot: &Snapshot) -> Option<State> {
-    let state = State::from_bytes(&snapshot.bytes).ok()?;
-    (state.seq == Some(snapshot.seq) && state.digest() == snapshot.digest).then_some(state)
+async fn restore(snapshot: Snapshot) -> Option<State> {
+    let restored = tokio::task::spawn_blocking(move || {
+        let state = State::from_bytes(&snapshot.bytes).ok()?;
+        (state.seq == Some(snapshot.seq) && state.digest() == snapshot.digest).then_some(state)
+    });
+    restored.await.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))
 }
 
 async fn hash_of(log: &impl EventLog, seq: Seq) -> Result<Option<ChainHash>, EngineError> {
