@@ -6,7 +6,6 @@
 //! cannot, [`archive_eyes`] into an archive directory. [`tracking`] says for which packages. [`broken`] tells what broke and recovered. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
 //! what a builder did, [`command`] what goes out.
 
-mod adoption;
 pub(crate) mod ahead;
 mod archive_causes;
 pub mod archive_eyes;
@@ -16,6 +15,7 @@ pub mod broken;
 pub mod buildroots;
 pub mod clock;
 pub mod command;
+mod decided;
 pub mod error;
 pub mod eyes;
 pub mod follow;
