@@ -66,6 +66,18 @@ pub struct DumpTask {
     pub metadata: serde_json::Value,
 }
 
+impl DumpTask {
+    /// The id of the command it carries, `LOG:SEQ:HASH`.
+    pub fn command(&self) -> &str {
+        self.metadata["koschei"]["decision"].as_str().expect("a task of ours carries its command's id")
+    }
+
+    /// The event that decided it.
+    pub fn decided(&self) -> u64 {
+        self.command().split(':').nth(1).expect("LOG:SEQ:HASH").parse().expect("a sequence")
+    }
+}
+
 impl World {
     pub fn dump(&self) -> Dump {
         let name = |tag: i64| self.tag_name(tag).unwrap_or_default().to_owned();

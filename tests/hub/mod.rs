@@ -33,7 +33,7 @@ pub mod world;
 
 pub use bus::BusMessage;
 pub use caller::Caller;
-pub use dump::Dump;
+pub use dump::{Dump, DumpTask};
 pub use fault::Fault;
 pub use ops::exec::{Contents, Outcome, Plan, RootFor, Rule};
 pub use ops::tags::Inherit;

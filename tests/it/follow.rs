@@ -46,8 +46,8 @@ async fn publish(server: &NatsServer) -> usize {
     n
 }
 
-/// Ids of the commands that reached the receiver, in order.
-async fn received(server: &NatsServer) -> Vec<String> {
+/// The commands that reached the receiver, in order.
+pub(crate) async fn received(server: &NatsServer) -> Vec<serde_json::Value> {
     let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
     let mut stream = context.get_stream("KOSCHEI").await.unwrap();
     let n = usize::try_from(stream.info().await.unwrap().state.messages).unwrap();
@@ -58,7 +58,7 @@ async fn received(server: &NatsServer) -> Vec<String> {
         .map(|m| {
             let value: serde_json::Value = serde_json::from_slice(&m.unwrap().payload).unwrap();
             assert!(value["cause"]["sequence"].as_u64().is_some(), "a command says its cause: {value}");
-            value["id"].as_str().unwrap().to_owned()
+            value
         })
         .collect()
         .await
@@ -122,8 +122,9 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
     assert_eq!(stats["inbox_pending"].as_u64(), Some(0));
     assert_eq!(stats["outbox_pending"].as_u64(), Some(0));
 
-    let ids = received(&server).await;
-    let unique: BTreeSet<&String> = ids.iter().collect();
+    let commands = received(&server).await;
+    let ids: Vec<&str> = commands.iter().map(|c| c["id"].as_str().unwrap()).collect();
+    let unique: BTreeSet<&str> = ids.iter().copied().collect();
     assert_eq!(unique.len(), ids.len(), "no command reached the receiver twice");
     let decided = stats["kinds"]["rebuild_requested.v1"]["events"].as_u64().unwrap();
     assert_eq!(ids.len() as u64, decided, "every decided rebuild reached the receiver");

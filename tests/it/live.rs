@@ -10,7 +10,7 @@ use koschei::fold::State;
 use koschei::log::{AnyLog, EventLog, Options};
 use koschei::model::Seq;
 
-use crate::hub::{Hub, Login, Pki, Settings};
+use crate::hub::{Gate, Hub, Login, Pki, Settings};
 
 /// How long anything may take until a test gives up: only a hang comes so far.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -108,6 +108,15 @@ requests_per_second = 1000
             }
         });
         assert!(said.await.is_ok(), "it never says `{what}`, but:\n{}", self.said());
+    }
+
+    /// Starts it, and waits until a call of this method stands at the hub's door, where it is held.
+    pub(crate) async fn start_until_at(&mut self, method: &str) -> Gate {
+        let gate = self.hub.gate(method);
+        self.start();
+        let (hub, standing) = (self.hub.clone(), gate.clone());
+        tokio::task::spawn_blocking(move || hub.wait_at(&standing)).await.unwrap();
+        gate
     }
 
     /// Kills it, as a power failure would.

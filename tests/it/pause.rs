@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use koschei::log::{AnyLog, EventLog, OutboxCommand, PAGE_MAX};
 use koschei::model::RepoId;
 
-use crate::hub::Gate;
+use crate::hub::{DumpTask, Gate};
 use crate::live::Live;
 use crate::nats_server::NatsServer;
 use crate::serve_first::{COLLECTION, small};
@@ -21,10 +21,7 @@ async fn at_the_door() -> (Live, Gate) {
     let mut live = Live::new();
     small(&live.hub);
     live.tables = COLLECTION.to_owned();
-    let gate = live.hub.gate("build");
-    live.start();
-    let (hub, standing) = (live.hub.clone(), gate.clone());
-    tokio::task::spawn_blocking(move || hub.wait_at(&standing)).await.unwrap();
+    let gate = live.start_until_at("build").await;
     live.wait("all is decided", |s| s.rebuilds.len() == DECIDED).await;
     (live, gate)
 }
@@ -35,10 +32,9 @@ fn ok(out: &Output) -> String {
 }
 
 /// The decisions that are tasks of the hub, each as often as it is one.
-fn tasks(live: &Live) -> Vec<String> {
-    let decision = |t: &crate::hub::dump::DumpTask| t.metadata["koschei"]["decision"].as_str().unwrap().to_owned();
-    let mut decisions: Vec<String> = live.hub.dump().tasks.iter().map(decision).collect();
-    decisions.sort();
+fn tasks(live: &Live) -> Vec<u64> {
+    let mut decisions: Vec<u64> = live.hub.dump().tasks.iter().map(DumpTask::decided).collect();
+    decisions.sort_unstable();
     decisions
 }
 
@@ -71,10 +67,8 @@ async fn after_a_pause_a_kill_and_a_restart_the_hub_has_no_further_task() {
 
     ok(&say(&live.db, &["resume"]));
     let state = live.wait("all are submitted", |s| submitted(s) == DECIDED).await;
-    let decided: Vec<String> = state.rebuilds.keys().map(|r| r.0.to_string()).collect();
-    let mut made: Vec<String> = tasks(&live).iter().map(|id| id.split(':').nth(1).unwrap().to_owned()).collect();
-    made.sort_by_key(|seq| seq.parse::<u64>().unwrap());
-    assert_eq!(made, decided, "each once");
+    let decided: Vec<u64> = state.rebuilds.keys().map(|r| r.0).collect();
+    assert_eq!(tasks(&live), decided, "each once");
     live.stop();
 }
 
@@ -87,7 +81,7 @@ async fn what_did_not_reach_the_hub_before_the_pause_is_not_tried_again() {
     live.hub.restart();
     live.says("submissions were paused while a rebuild was on its way").await;
     next_repository(&mut live).await;
-    assert_eq!(tasks(&live), [""; 0]);
+    assert_eq!(tasks(&live), [0; 0]);
     ok(&say(&live.db, &["resume", "-c", "f99"]));
     let state = live.wait("all are submitted", |s| s.rebuilds.values().all(|r| r.task.is_some())).await;
     assert_eq!((tasks(&live).len(), state.rebuilds.len()), (DECIDED, DECIDED));

@@ -1,29 +1,34 @@
 //! Going back to a backup: no new command is taken for an old one, and no old task for ours. Counted at the receiver.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use koschei::event::{Event, Record};
 use koschei::fold::{HubState, State};
-use koschei::log::{EventLog, Options, SqliteLog};
-use koschei::model::{PackageState, TaskId};
+use koschei::log::{EventLog, Options};
+use koschei::model::TaskId;
+use rstest::rstest;
 use serde_json::Value;
 
-use crate::feed;
 use crate::hub::value::row;
 use crate::hub::{Hub, NewTask};
 use crate::live::Live;
-use crate::recorded::{koschei, open};
-use crate::serve_first::{COLLECTION, small};
+use crate::nats_server::NatsServer;
+use crate::recorded::koschei;
+use crate::serve_first::{COLLECTION, rests, small};
+use crate::{feed, follow, servers, two_writers};
 
 /// The ids commands of this log must have, by the event that decided them.
-async fn decided(log: &SqliteLog) -> BTreeMap<u64, (String, String)> {
+async fn decided(db: &str) -> BTreeMap<u64, (String, String)> {
+    let options = Options { create: false, read_only: true, ..Options::default() };
+    let log = koschei::log::open(db, &options).await.unwrap();
     let log_id = log.info().await.unwrap().log_id;
     let (mut all, mut after) = (BTreeMap::new(), None);
     loop {
         let page = log.read(after, 10_000).await.unwrap();
-        let Some(last) = page.last() else { return all };
+        let Some(last) = page.last() else { break };
         after = Some(last.seq);
         let requests = page.iter().filter_map(|r: &Record| match r.decode().unwrap().event {
             Event::RebuildRequested(e) => {
@@ -33,30 +38,79 @@ async fn decided(log: &SqliteLog) -> BTreeMap<u64, (String, String)> {
         });
         all.extend(requests);
     }
+    log.close().await;
+    all
 }
 
-fn ingest(from: &Path, db: &Path, commands: &Path) {
-    let text = |p: &Path| p.to_str().unwrap().to_owned();
-    let archive = feed::recorded("koji");
-    let out = koschei(&[
-        "ingest",
-        "--from",
-        &text(from),
-        "--archive",
-        &text(&archive),
-        "--db",
-        &text(db),
-        "--commands",
-        &text(commands),
-    ]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+/// Each decision arrived once, as what was decided.
+fn all_arrived(decided: &BTreeMap<u64, (String, String)>, commands: Vec<Value>) {
+    let mut arrived: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for command in commands {
+        arrived.entry(command["id"].as_str().unwrap().to_owned()).or_default().push(command);
+    }
+    for (seq, (id, nvr)) in decided {
+        let got = arrived.get(id).map_or(&[][..], Vec::as_slice);
+        assert_eq!(got.len(), 1, "{nvr}, decided at {seq}, arrived {} times", got.len());
+        assert_eq!(got[0]["nvr"], nvr.as_str());
+    }
+}
+
+fn run(args: &[&str]) {
+    let out = koschei(args);
+    assert!(out.status.success(), "{args:?}: {out:?}");
+}
+
+/// A backup as the README says it is made, and what puts it back; gives the address of what was put back.
+struct Backup {
+    db: String,
+    file: PathBuf,
+}
+
+impl Backup {
+    fn of(db: &str, dir: &Path) -> Self {
+        let file = dir.join("backup");
+        match db.contains("://") {
+            true => tool("pg_dump", &["--format=custom", "--file", file.to_str().unwrap(), "--dbname", db]),
+            // Nobody has it open, so that all of it is in the file.
+            false => drop(std::fs::copy(db, &file).unwrap()),
+        }
+        Self { db: db.to_owned(), file }
+    }
+
+    async fn restore(&self) -> String {
+        if self.db.contains("://") {
+            let new = servers::postgres_database().await;
+            tool("pg_restore", &["--exit-on-error", "--dbname", &new, self.file.to_str().unwrap()]);
+            return new;
+        }
+        for end in ["", "-wal", "-shm"] {
+            drop(std::fs::remove_file(format!("{}{end}", self.db)));
+        }
+        std::fs::copy(&self.file, &self.db).unwrap();
+        self.db.clone()
+    }
+}
+
+fn tool(name: &str, args: &[&str]) {
+    let out = Command::new(servers::postgres_bin().join(name)).args(args).output().unwrap();
+    assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+async fn database(dir: &Path, postgres: bool) -> String {
+    match postgres {
+        true => servers::postgres_database().await,
+        false => dir.join("koschei.db").to_str().unwrap().to_owned(),
+    }
 }
 
 /// The receiver keeps what it got before the restore; the log gives the same numbers to other decisions after it.
-#[tokio::test]
-async fn commands_after_a_restore_all_arrive() {
+#[rstest]
+#[case::sqlite(false)]
+#[case::postgres(true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_after_a_restore_all_arrive(#[case] postgres: bool) {
     let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let lines = feed::lines(&feed::recorded("koji").join("events.jsonl"));
     let (before, after) = lines.split_at(lines.len() / 3);
     // What came after the backup comes again in part only: the bus has forgotten the beginning.
@@ -64,37 +118,63 @@ async fn commands_after_a_restore_all_arrive() {
     for (name, part) in parts {
         std::fs::write(at(name), part.join("\n") + "\n").unwrap();
     }
-    let (db, commands) = (at("koschei.db"), at("commands.jsonl"));
-    ingest(&at("before"), &db, &commands);
-    std::fs::copy(&db, at("backup.db")).unwrap();
-    ingest(&at("after"), &db, &commands);
-    let lost: BTreeSet<u64> = decided(&open(&db).await).await.into_keys().collect();
-    for file in ["koschei.db", "koschei.db-wal", "koschei.db-shm"] {
-        drop(std::fs::remove_file(at(file)));
-    }
-    std::fs::copy(at("backup.db"), &db).unwrap();
-    ingest(&at("again"), &db, &commands);
+    let (commands, archive) = (at("commands.jsonl"), feed::recorded("koji").to_str().unwrap().to_owned());
+    let ingest = |part: &str, db: &str| {
+        run(&["ingest", "--from", &at(part), "--archive", &archive, "--db", db, "--commands", &commands]);
+    };
+    let db = database(dir.path(), postgres).await;
+    ingest("before", &db);
+    let backup = Backup::of(&db, dir.path());
+    ingest("after", &db);
+    let lost: BTreeSet<u64> = decided(&db).await.into_keys().collect();
+    let db = backup.restore().await;
+    ingest("again", &db);
 
-    let log = open(&db).await;
-    let decided = decided(&log).await;
-    let mut arrived: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for command in feed::json_lines(&commands) {
-        arrived.entry(command["id"].as_str().unwrap().to_owned()).or_default().push(command);
-    }
-    for (seq, (id, nvr)) in &decided {
-        let got = arrived.get(id).map_or(&[][..], Vec::as_slice);
-        assert_eq!(got.len(), 1, "{nvr}, decided at {seq}, arrived {} times", got.len());
-        assert_eq!(got[0]["nvr"], nvr.as_str());
-    }
+    let decided = decided(&db).await;
+    all_arrived(&decided, feed::json_lines(Path::new(&commands)));
     let same_number = decided.keys().filter(|seq| lost.contains(seq)).count();
     assert!(same_number > 20, "only {same_number} decisions have a number that was taken before: this shows little");
-    let verified = koschei(&["log", "verify", "--db", db.to_str().unwrap()]);
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    run(&["log", "verify", "--db", &db]);
 }
 
-fn rests(s: &State) -> bool {
-    let ok = |p: &str| s.package("f99", p).is_some_and(|p| p.state(true) == PackageState::Ok);
-    ["bash", "make", "libfoo", "app"].into_iter().all(ok) && s.running() == 0 && s.rebuilds.is_empty()
+/// On NATS the consumer remembers what the lost time acknowledged. Without it the stream is read from its beginning, and what the inbox knows
+/// is passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_read_again_after_a_restore() {
+    let (server, dir) = (NatsServer::start().await, tempfile::tempdir().unwrap());
+    let context = two_writers::stream(&server).await;
+    let (url, db) = (server.url(), database(dir.path(), false).await);
+    let archive = feed::recorded("koji").to_str().unwrap().to_owned();
+    let follow = || {
+        let from = ["follow", "--nats", &url, "--stream", "KOJI", "--subject", "koji.>", "--consumer", "one"];
+        let to = ["--commands-stream", "KOSCHEI", "--commands-subject", "koschei.commands"];
+        let how = ["--archive", &archive, "--db", &db, "--until-idle"];
+        run(&[&from[..], &to[..], &how[..]].concat());
+    };
+    let lines = feed::lines(&feed::recorded("koji").join("events.jsonl"));
+    let total = lines.len() as u64;
+    let (before, after) = lines.split_at(lines.len() / 3);
+    let mut backup = None;
+    for (n, part) in [before, after].into_iter().enumerate() {
+        for line in part {
+            context.publish("koji.buildsys", line.clone().into()).await.unwrap().await.unwrap();
+        }
+        follow();
+        if n == 0 {
+            backup = Some(Backup::of(&db, dir.path()));
+        }
+    }
+    backup.unwrap().restore().await;
+    context.get_stream("KOJI").await.unwrap().delete_consumer("one").await.unwrap();
+    follow();
+
+    let log = koschei::log::open(&db, &Options::default()).await.unwrap();
+    let counts = log.counts().await.unwrap();
+    assert_eq!((counts.inbox_total, counts.inbox_pending, counts.outbox_pending), (total, 0, 0), "all came again");
+    log.close().await;
+    let decided = decided(&db).await;
+    assert!(decided.len() > 20, "{}", decided.len());
+    all_arrived(&decided, follow::received(&server).await);
 }
 
 fn primary(s: &State) -> &HubState {
@@ -102,24 +182,15 @@ fn primary(s: &State) -> &HubState {
 }
 
 fn asks_for(live: &Live, package: &str) {
-    let out = koschei(&["admin", "set-priority", "-c", "f99", "--points", "1000", package, "--db", &live.db]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    run(&["admin", "set-priority", "-c", "f99", "--points", "1000", package, "--db", &live.db]);
 }
 
 /// Tasks of the hub by the id they carry.
 fn tasks(hub: &Hub) -> BTreeMap<String, Vec<i64>> {
     let mut all: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for task in hub.dump().tasks {
-        all.entry(task.metadata["koschei"]["decision"].as_str().unwrap().to_owned()).or_default().push(task.id);
+        all.entry(task.command().to_owned()).or_default().push(task.id);
     }
-    all
-}
-
-async fn decided_by(live: &Live) -> BTreeMap<u64, (String, String)> {
-    let options = Options { create: false, read_only: true, ..Options::default() };
-    let log = SqliteLog::open(&live.db, &options).await.unwrap();
-    let all = decided(&log).await;
-    log.close().await;
     all
 }
 
@@ -132,26 +203,22 @@ async fn a_restored_service_submits_what_it_decides_and_takes_no_old_task_for_it
     let _builders = live.hub.start_builders(Duration::from_millis(20));
     live.wait("everything is rebuilt", rests).await;
     live.stop();
-    let backup = live.dir.path().join("backup.db");
-    std::fs::copy(&live.db, &backup).unwrap();
-    let before = decided_by(&live).await.len();
+    let backup = Backup::of(&live.db, live.dir.path());
+    let before = decided(&live.db).await.len();
 
     live.start();
     asks_for(&live, "app");
     let count = |n: usize| move |s: &State| rests(s) && primary(s).tasks.len() == n;
     live.wait("app is rebuilt", count(before + 1)).await;
     live.stop();
-    for end in ["", "-wal", "-shm"] {
-        drop(std::fs::remove_file(format!("{}{end}", live.db)));
-    }
-    std::fs::copy(&backup, &live.db).unwrap();
+    backup.restore().await;
 
     live.start();
     asks_for(&live, "bash");
     asks_for(&live, "libfoo");
     let state = live.wait("both are rebuilt", count(before + 3)).await;
     live.stop();
-    let (decided, made) = (decided_by(&live).await, tasks(&live.hub));
+    let (decided, made) = (decided(&live.db).await, tasks(&live.hub));
     assert_eq!(decided.len(), before + 2);
     for (id, nvr) in decided.values() {
         assert_eq!(made.get(id).map(Vec::len), Some(1), "{nvr} is one task of its own: {made:?}");
@@ -168,20 +235,13 @@ async fn what_waited_when_a_log_was_exported_is_rebuilt_where_it_is_imported() {
     let mut live = Live::new();
     small(&live.hub);
     live.tables = format!("[policy]\ntick_interval_secs = 1\n{COLLECTION}");
-    let gate = live.hub.gate("build");
-    live.start();
-    let (hub, standing) = (live.hub.clone(), gate.clone());
-    tokio::task::spawn_blocking(move || hub.wait_at(&standing)).await.unwrap();
+    let gate = live.start_until_at("build").await;
     live.kill();
-    assert_eq!(decided_by(&live).await.len(), 4);
+    assert_eq!(decided(&live.db).await.len(), 4);
     let at = |name: &str| live.dir.path().join(name).to_str().unwrap().to_owned();
     let (export, imported) = (at("export.jsonl"), at("imported.db"));
-    for args in
-        [["log", "export", "--db", &live.db, "--to", &export], ["log", "import", "--db", &imported, "--from", &export]]
-    {
-        let out = koschei(&args);
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    }
+    run(&["log", "export", "--db", &live.db, "--to", &export]);
+    run(&["log", "import", "--db", &imported, "--from", &export]);
     live.db = imported;
     gate.open();
     live.hub.work_all();
@@ -189,16 +249,14 @@ async fn what_waited_when_a_log_was_exported_is_rebuilt_where_it_is_imported() {
     live.start();
     live.wait("everything is rebuilt", rests).await;
     live.stop();
-    let (decided, made) = (decided_by(&live).await, tasks(&live.hub));
+    let (decided, made) = (decided(&live.db).await, tasks(&live.hub));
     for id in made.keys().filter(|id| !decided.values().any(|(d, _)| d == *id)) {
         assert_eq!(made[id].len(), 1, "the call that stood at the gate was of the other log: {made:?}");
     }
     let ours = decided.values().filter(|(id, _)| made.contains_key(id)).count();
     assert!(ours >= 3, "{ours} of {made:?}");
-    let audit = koschei(&["log", "audit", "--db", &live.db]);
-    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
-    let verified = koschei(&["log", "verify", "--db", &live.db]);
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    run(&["log", "audit", "--db", &live.db]);
+    run(&["log", "verify", "--db", &live.db]);
 }
 
 /// A decision waits, and the hub has tasks with ids like its own: of another past, for another target, and from another source.
@@ -208,13 +266,10 @@ async fn a_task_is_adopted_by_its_whole_id_its_source_and_its_target() {
     small(&live.hub);
     live.hub.change(|tx| tx.create_target("f99-other", "f99-build", "f99"));
     live.tables = COLLECTION.to_owned();
-    let gate = live.hub.gate("build");
-    live.start();
-    let (hub, standing) = (live.hub.clone(), gate.clone());
-    tokio::task::spawn_blocking(move || hub.wait_at(&standing)).await.unwrap();
+    let gate = live.start_until_at("build").await;
     live.kill();
     gate.open();
-    let decided = decided_by(&live).await;
+    let decided = decided(&live.db).await;
     let of = |package: &str| decided.values().find(|(_, nvr)| nvr.starts_with(package)).unwrap().clone();
     let build = |nvr: &str, target: &str, id: &str| {
         let (rest, release) = nvr.rsplit_once('-').unwrap();

@@ -11,7 +11,7 @@ use koschei::model::koji::{RepoState, TaskState};
 use koschei::model::{PackageState, RepoId, TaskId};
 use rstest::rstest;
 
-use crate::hub::{Hub, Inherit, Lie, NewBuild, Outcome, Settings, Tx, V};
+use crate::hub::{DumpTask, Hub, Inherit, Lie, NewBuild, Outcome, Settings, Tx, V};
 use crate::live::{Live, PATIENCE};
 use crate::rabbitmq_server::{RabbitServer, unique};
 use crate::serve_facts::{differences, primary};
@@ -154,10 +154,7 @@ async fn d11_decided_before_a_crash_is_submitted_after_it() {
     let mut live = Live::new();
     small(&live.hub);
     live.tables = COLLECTION.to_owned();
-    let gate = live.hub.gate("build");
-    live.start();
-    let (hub, standing) = (live.hub.clone(), gate.clone());
-    tokio::task::spawn_blocking(move || hub.wait_at(&standing)).await.unwrap();
+    let gate = live.start_until_at("build").await;
     live.kill();
     let decided: Vec<u64> = live.state().await.rebuilds.keys().map(|r| r.0).collect();
     let log = live.log().await;
@@ -169,14 +166,10 @@ async fn d11_decided_before_a_crash_is_submitted_after_it() {
     let state = live.wait("all are submitted", |s| s.rebuilds.values().all(|r| r.task.is_some())).await;
     let again: Vec<u64> = state.rebuilds.keys().map(|r| r.0).collect();
     assert_eq!(again, decided, "no other decisions were taken");
-    let mut made: Vec<u64> = live.hub.dump().tasks.iter().map(|t| decision(&t.metadata)).collect();
+    let mut made: Vec<u64> = live.hub.dump().tasks.iter().map(DumpTask::decided).collect();
     made.sort_unstable();
     assert_eq!(made, decided);
     live.stop();
-}
-
-fn decision(metadata: &serde_json::Value) -> u64 {
-    metadata["koschei"]["decision"].as_str().unwrap().split(':').nth(1).unwrap().parse().unwrap()
 }
 
 /// D12, behaviour 13: one message about a tag concerns all collections that look at it.
@@ -549,7 +542,7 @@ async fn an_outage_of_postgres_is_waited_for() {
         })
         .await;
     assert_eq!(state.package("f99", "lone").unwrap().state(true), PackageState::Blocked);
-    let mut decisions: Vec<u64> = live.hub.dump().tasks.iter().map(|t| decision(&t.metadata)).collect();
+    let mut decisions: Vec<u64> = live.hub.dump().tasks.iter().map(DumpTask::decided).collect();
     assert!(decisions.len() > tasks);
     decisions.sort_unstable();
     decisions.dedup();

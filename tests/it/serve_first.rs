@@ -40,6 +40,12 @@ pub(crate) fn small(hub: &Hub) {
     hub.take_messages();
 }
 
+/// Everything of it that can be built was rebuilt, and nothing more is to be done.
+pub(crate) fn rests(s: &koschei::fold::State) -> bool {
+    let ok = |p: &str| s.package("f99", p).is_some_and(|p| p.state(true) == PackageState::Ok);
+    ["bash", "make", "libfoo", "app"].into_iter().all(ok) && s.running() == 0 && s.rebuilds.is_empty()
+}
+
 pub(crate) const COLLECTION: &str = r#"
 [[collection]]
 name = "f99"

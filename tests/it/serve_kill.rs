@@ -126,8 +126,7 @@ impl Ledger {
 fn tasks(hub: &Hub) -> BTreeMap<u64, Vec<i64>> {
     let mut tasks: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
     for task in hub.dump().tasks {
-        let id = task.metadata["koschei"]["decision"].as_str().expect("every task here is a decision's");
-        tasks.entry(id.split(':').nth(1).unwrap().parse().unwrap()).or_default().push(task.id);
+        tasks.entry(task.decided()).or_default().push(task.id);
     }
     tasks
 }

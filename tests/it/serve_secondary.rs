@@ -10,7 +10,7 @@ use koschei::log::EventLog;
 use koschei::model::{self, PackageState, RepoId, TaskId};
 
 use crate::hub::ops::tasks::NewTask;
-use crate::hub::{Gate, Hub, Inherit, Lie, NewBuild, Outcome, Settings, V};
+use crate::hub::{DumpTask, Gate, Hub, Inherit, Lie, NewBuild, Outcome, Settings, V};
 use crate::live::Live;
 use crate::serve_first::small;
 
@@ -218,10 +218,7 @@ async fn killed_around_submission_there_is_one_task() {
         .await;
     let decided: Vec<u64> = state.rebuilds.keys().map(|r| r.0).collect();
     let tasks = live.hub.dump().tasks;
-    let decision = |t: &crate::hub::dump::DumpTask| {
-        t.metadata["koschei"]["decision"].as_str().unwrap().split(':').nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    let mut made: Vec<u64> = tasks.iter().map(decision).collect();
+    let mut made: Vec<u64> = tasks.iter().map(DumpTask::decided).collect();
     made.sort_unstable();
     assert_eq!(made, decided, "each decision is one task");
     for r in state.rebuilds.values() {

@@ -6,14 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use koschei::event::Event;
-use koschei::fold::State;
 use koschei::log::EventLog;
-use koschei::model::PackageState;
 use rstest::rstest;
 
 use crate::hub::{Hub, Lie, Settings};
 use crate::live::Live;
-use crate::serve_first::{COLLECTION, small};
+use crate::serve_first::{COLLECTION, rests, small};
 
 const CLOSED: &str = "closed for maintenance or has no database; the service waits and goes on by itself";
 const SEARCHED: &str = "our tasks are searched for it before it is asked for again";
@@ -21,11 +19,6 @@ const SEARCHED: &str = "our tasks are searched for it before it is asked for aga
 fn koschei(live: &Live, args: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_koschei")).args(args).args(["--db", &live.db]).output().unwrap();
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-}
-
-fn rests(s: &State) -> bool {
-    let ok = |p: &str| s.package("f99", p).is_some_and(|p| p.state(true) == PackageState::Ok);
-    ["bash", "make", "libfoo", "app"].into_iter().all(ok) && s.running() == 0 && s.rebuilds.is_empty()
 }
 
 /// Tasks per decision.

@@ -30,7 +30,7 @@ fn follow(server: &NatsServer, consumer: &str, db: &str) -> Running {
     Running(command.spawn().unwrap())
 }
 
-async fn stream(server: &NatsServer) -> jetstream::Context {
+pub(crate) async fn stream(server: &NatsServer) -> jetstream::Context {
     let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
     let config =
         jetstream::stream::Config { name: "KOJI".into(), subjects: vec!["koji.>".into()], ..Default::default() };
