@@ -6,6 +6,7 @@
 //! cannot, [`archive_eyes`] into an archive directory. [`tracking`] says for which packages. [`broken`] tells what broke and recovered. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
 //! what a builder did, [`command`] what goes out.
 
+mod adopting;
 pub(crate) mod ahead;
 mod archive_causes;
 pub mod archive_eyes;
