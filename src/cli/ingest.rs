@@ -176,8 +176,8 @@ fn on_interrupt(stop: CancellationToken) -> Result<(), CliError> {
                 );
                 std::process::exit(i32::from(INTERRUPTED));
             }
-            eprintln!("koschei: stopping after the messages at hand; again to stop at once");
             stop.cancel();
+            eprintln!("koschei: stopping after the messages at hand; again to stop at once");
         }
     });
     Ok(())
