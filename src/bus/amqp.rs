@@ -63,11 +63,31 @@ fn pause(attempt: u32) -> Duration {
 }
 
 /// A message on its way from the task to a fetch.
-struct Arrived {
+struct Arrived<M = (Entry, Acker)> {
     /// On which connection it came.
     connection: u64,
-    entry: Entry,
-    acker: Acker,
+    message: M,
+}
+
+/// Takes what has arrived, and only then asks how it stands with the connection: the first of its answer is the number of the one that holds.
+/// What came on another cannot be acknowledged, comes again, and is dropped.
+///
+/// The order matters. The task says that there is a new connection before it hands on what came on it. Whoever asked first could still see the
+/// old one, and drop messages of the new one: the broker would wait for their acknowledgement as long as that connection holds.
+fn take<M, S>(
+    found: &mut VecDeque<Arrived<M>>,
+    arrived: &mut mpsc::Receiver<Arrived<M>>,
+    max: usize,
+    status: impl FnOnce() -> (Option<u64>, S),
+) -> S {
+    while found.len() < max
+        && let Ok(message) = arrived.try_recv()
+    {
+        found.push_back(message);
+    }
+    let (holds, status) = status();
+    found.retain(|message| holds == Some(message.connection));
+    status
 }
 
 /// How often it is looked whether others take from our queue.
@@ -164,16 +184,12 @@ impl AmqpSource {
         let mut status = self.status.clone();
         let mut found = VecDeque::new();
         loop {
-            let Status { connections, state } = status.borrow_and_update().clone();
-            while found.len() < max.clamp(1, MAX_BATCH)
-                && let Ok(message) = arrived.try_recv()
-            {
-                found.push_back(message);
-            }
-            // What came on a connection that is gone cannot be acknowledged, and comes again.
-            found.retain(|message| message.connection == connections && matches!(state, State::Connected(..)));
+            let state = take(&mut found, &mut arrived, max.clamp(1, MAX_BATCH), || {
+                let Status { connections, state } = status.borrow_and_update().clone();
+                (matches!(state, State::Connected(..)).then_some(connections), state)
+            });
             if !found.is_empty() {
-                let with_ack = |Arrived { connection, entry, acker }| (entry, AmqpAck { connection, acker });
+                let with_ack = |Arrived { connection, message: (entry, acker) }| (entry, AmqpAck { connection, acker });
                 return Ok(found.into_iter().map(with_ack).collect());
             }
             if let State::Refused(error) = state {
@@ -340,8 +356,7 @@ impl Keeper {
                 Some(Ok(delivery)) => {
                     self.taken += 1;
                     let entry = delivery::entry(&delivery, self.taken, cuts.take(delivery.delivery_tag));
-                    let acker = delivery.acker;
-                    self.sender.send(Arrived { connection, entry, acker }).await.ok()?;
+                    self.sender.send(Arrived { connection, message: (entry, delivery.acker) }).await.ok()?;
                 }
                 Some(Err(error)) => {
                     let error = session.relay.why().map_or(error, Into::into);
@@ -374,7 +389,26 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[test]
+    fn what_comes_on_a_new_connection_is_not_dropped_with_the_old_one() {
+        let (sender, mut arrived) = mpsc::channel(10);
+        let send = |connection, message| assert!(sender.try_send(Arrived { connection, message }).is_ok());
+        let (mut found, connection) = (VecDeque::new(), Cell::new(1));
+        send(1, "first");
+        // Right after it was asked the connection ends, another is made, and a message comes on it.
+        take(&mut found, &mut arrived, 10, || {
+            let answer = (Some(connection.replace(2)), ());
+            send(2, "second");
+            answer
+        });
+        take(&mut found, &mut arrived, 10, || (Some(connection.get()), ()));
+        let found: Vec<&str> = found.iter().map(|a| a.message).collect();
+        assert_eq!(found, ["second"], "the first one comes again");
+    }
 
     #[test]
     fn pauses_grow_to_a_bound() {
