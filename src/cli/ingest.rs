@@ -176,11 +176,19 @@ fn on_interrupt(stop: CancellationToken) -> Result<(), CliError> {
                 );
                 std::process::exit(i32::from(INTERRUPTED));
             }
-            stop.cancel();
-            eprintln!("koschei: stopping after the messages at hand; again to stop at once");
+            announce(&stop);
         }
     });
     Ok(())
+}
+
+/// Stops, and says so. Whoever reads it can rely on the stop being set; and what the end of the work says comes after it, because
+/// nobody else writes to standard error in between.
+fn announce(stop: &CancellationToken) {
+    let mut stderr = std::io::stderr().lock();
+    stop.cancel();
+    // Where nobody can be told, it stops all the same.
+    drop(writeln!(stderr, "koschei: stopping after the messages at hand; again to stop at once"));
 }
 
 async fn feed<E: Eyes>(
