@@ -17,6 +17,7 @@ pub mod fault;
 pub mod files;
 pub mod ops;
 pub mod pki;
+pub mod ports;
 pub mod repodata;
 pub mod rows;
 pub mod seed;

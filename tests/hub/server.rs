@@ -121,7 +121,7 @@ impl Server {
     pub fn stop(&self) {
         if let Some((stop, ended)) = self.stopper.lock().unwrap().take() {
             stop.send(()).ok();
-            ended.recv_timeout(Duration::from_secs(30)).unwrap();
+            ended.recv_timeout(Duration::from_secs(300)).unwrap();
         }
     }
 
@@ -134,7 +134,7 @@ impl Server {
 
 /// Binds the port again and again until whoever was given it meanwhile for an outgoing connection lets go of it.
 fn bind(address: SocketAddr) -> std::net::TcpListener {
-    for _ in 0..100 {
+    for _ in 0..6_000 {
         match std::net::TcpListener::bind(address) {
             Ok(listener) => return listener,
             Err(_) => std::thread::sleep(Duration::from_millis(50)),

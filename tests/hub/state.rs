@@ -16,7 +16,7 @@ use super::tx::Tx;
 use super::world::World;
 
 /// How long a test waits for something before it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A call that came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,7 +266,7 @@ impl Hub {
         std::mem::take(&mut inner.dropped)
     }
 
-    /// Waits until the tables are so; fails after a minute.
+    /// Waits until the tables are so; fails after minutes in which nothing happens.
     pub fn wait_until(&self, what: &str, mut so: impl FnMut(&World) -> bool) {
         self.wait(what, |inner| so(&inner.world));
     }

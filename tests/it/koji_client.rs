@@ -182,9 +182,7 @@ async fn an_offline_hub_is_the_callers_matter_unless_configured() {
 
 #[tokio::test]
 async fn nobody_listens() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://127.0.0.1:{}/kojihub", listener.local_addr().unwrap().port());
-    drop(listener);
+    let url = format!("http://127.0.0.1:{}/kojihub", crate::hub::ports::free());
     let hub = client(HubSettings { max_retries: 2, ..quick(&url) });
     let error = hub.call("getLastEvent", vec![], &[]).await.unwrap_err();
     assert!(matches!(error, HubError::Connect { .. }), "{error}");

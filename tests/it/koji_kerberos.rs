@@ -3,7 +3,7 @@
 //! The system's library reads its places from the environment of the process. So each case runs in a process of its own: the
 //! program of these tests, started again with the one test `in_a_process_of_its_own`.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Kdc {
     /// Starts one that knows us and the web server of `localhost`. Fails the test when it cannot.
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = crate::hub::ports::free();
         let at = dir.path().display();
         let krb5 = format!(
             "[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n rdns = false\n \
@@ -63,7 +63,7 @@ impl Kdc {
         }
         let child = command(dir.path(), "krb5kdc").arg("-n").args(["-r", REALM]).spawn().unwrap();
         let mut kdc = Self { dir, child };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = kdc.child.try_wait().unwrap() {
                 panic!("krb5kdc ended at once: {status}");

@@ -24,7 +24,7 @@ struct Server {
 
 impl Server {
     async fn start(dir: &Path, authority: &Authority, version: &str) -> Self {
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = crate::hub::ports::free();
         let server = dir.join("server.pem");
         std::fs::write(&server, authority.signed_pem("localhost")).unwrap();
         let child = Command::new("openssl")
@@ -70,7 +70,7 @@ impl Server {
                 return;
             }
             let read = self.child.stdout.as_mut().unwrap().read(&mut buffer);
-            let read = tokio::time::timeout(Duration::from_secs(60), read).await;
+            let read = tokio::time::timeout(Duration::from_secs(300), read).await;
             let read = read.unwrap_or_else(|_| panic!("openssl does not come to `{what}`: {}", self.out)).unwrap();
             assert!(read > 0, "openssl ended without `{what}`: {}", self.out);
             self.out.push_str(&String::from_utf8_lossy(&buffer[..read]));

@@ -13,7 +13,7 @@ use koschei::model::Seq;
 use crate::hub::{Gate, Hub, Login, Pki, Settings};
 
 /// How long anything may take until a test gives up: only a hang comes so far.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A hub, and a service that lives with it.
 pub(crate) struct Live {

@@ -1,12 +1,13 @@
 //! Starts a nats-server with JetStream for one test.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use tokio::time::Instant;
+
+use crate::hub::ports;
 
 /// A running server; ends with this value. Its store lasts from one start to the next.
 pub(crate) struct NatsServer {
@@ -26,7 +27,7 @@ impl NatsServer {
 
     /// Starts one with lines in its configuration file that lets nobody in but with this login.
     pub(crate) async fn start_with(config: &str, login: ConnectOptions) -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = ports::free();
         let mut server =
             Self { port, store: tempfile::tempdir().unwrap(), child: None, config: config.to_owned(), login };
         server.restart().await;
@@ -64,7 +65,7 @@ impl NatsServer {
             .spawn()
             .expect("nats-server can be started; install it, for example with `apt install nats-server`");
         let child = self.child.insert(child);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         loop {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("nats-server ended at once: {status}");

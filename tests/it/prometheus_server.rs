@@ -1,13 +1,16 @@
 //! Starts a Prometheus for one test, and asks it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+
+use crate::hub::ports;
+use crate::live::PATIENCE;
 
 /// A running Prometheus; ends with this value.
 pub(crate) struct Prometheus {
@@ -17,17 +20,17 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes `target` as job `koschei` five times a second and evaluates `rules` as often.
+    /// Scrapes `target` as job `koschei` every second and evaluates `rules` as often.
     pub(crate) async fn start(target: SocketAddr, rules: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
-            "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}\n\
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
              rule_files: ['{}']\n\
              scrape_configs: [{{job_name: koschei, static_configs: [{{targets: ['{target}']}}]}}]\n",
             rules.display()
         );
         std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = ports::free();
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
@@ -38,7 +41,7 @@ impl Prometheus {
             .spawn()
             .expect("prometheus can be started; install it, for example with `apt install prometheus`");
         let mut server = Self { port, child, _dir: dir };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         while server.get("/-/ready").is_none_or(|(status, _)| status != 200) {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("prometheus ended at once: {status}");
@@ -96,7 +99,7 @@ impl Prometheus {
 
     /// Waits until `is` holds of this Prometheus.
     pub(crate) async fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + PATIENCE;
         while !is(self) {
             assert!(Instant::now() < deadline, "waited in vain for: {what}\n{:?}", self.alerts());
             tokio::time::sleep(Duration::from_millis(100)).await;

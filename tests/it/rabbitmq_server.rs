@@ -1,21 +1,22 @@
 //! Starts RabbitMQ for tests, from the distribution's package, as whoever runs the tests.
 //!
 //! It takes several seconds to start, so tests that do not disturb it share one ([`RabbitServer::shared`]), each with its own exchange and
-//! queue ([`unique`]). Those that stop it take turns with another ([`RabbitServer::restartable`]). All ports are free ones on loopback, its data lie in a directory of its own, and
+//! queue ([`unique`]). Those that stop it take turns with another ([`RabbitServer::restartable`]). All ports are on loopback, its data lie in a directory of its own, and
 //! it is stopped when this process ends, however it ends: it hangs on a shell that waits for the end of its input.
 //!
 //! Users: `guest` (may do everything), `limited` (may read [`THEIRS`] and nothing else), and `koschei` and `stranger` by certificate, of whom
 //! the second is not known to it. Virtual hosts: `/` and `/koji`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -23,11 +24,13 @@ use serde_json::Value;
 use tokio::sync::{MutexGuard, OnceCell};
 use tokio::time::{Instant, timeout};
 
+use crate::hub::ports;
+
 /// The queue `limited` may read.
 pub(crate) const THEIRS: &str = "theirs";
 
 /// More than any machine needs to start it; never waited out unless the test fails.
-const LONG: Duration = Duration::from_secs(180);
+const LONG: Duration = Duration::from_secs(300);
 
 /// Sees to the server: a word a line in, a line out when it is done.
 const SHELL: &str = r#"
@@ -75,12 +78,6 @@ async fn connect(url: &str) -> lapin::Result<Connection> {
     Connection::connect(url, ConnectionProperties::default()).await
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
-    // All are held until all are found, so that no two are the same.
-    let held = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
-}
-
 fn program() -> PathBuf {
     // The scripts on the path of Debian and Fedora insist on the user of the package; these are what they call.
     let known = ["/usr/lib/rabbitmq/bin/rabbitmq-server"].map(PathBuf::from);
@@ -107,7 +104,7 @@ impl RabbitServer {
     /// Starts one of one's own, and waits until it lets us in. Fails the test when it cannot.
     pub(crate) async fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("koschei-rabbitmq-").tempdir().unwrap().keep();
-        let [port, tls_port, epmd, distribution] = free_ports();
+        let [port, tls_port, epmd, distribution] = [(); 4].map(|()| ports::free());
         certificates(&dir);
         configure(&dir, port, tls_port);
         let mut shell = Command::new("/bin/sh")
@@ -284,6 +281,22 @@ impl Publisher {
         let line: Value = serde_json::from_str(line).unwrap();
         let topic = line["topic"].as_str().unwrap();
         self.publish(exchange, topic, properties(&line), line["body"].to_string().as_bytes()).await;
+    }
+
+    /// How many messages stand in a queue once nobody takes from it any more. What somebody had in his hands is back then: the broker notices a
+    /// little after he went, and gives it to whoever comes next.
+    pub(crate) async fn left(&self, queue: &str) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let looking = async {
+            loop {
+                let found = self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await.unwrap();
+                if found.consumer_count() == 0 {
+                    return found.message_count();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, looking).await.expect("somebody still takes from it")
     }
 
     pub(crate) async fn delete_queue(&self, name: &str) {
