@@ -12,7 +12,7 @@ use koschei::config::Config;
 use koschei::engine::ingest::Ingested;
 use koschei::engine::live::{self, Following};
 use koschei::engine::probe::Readiness;
-use koschei::engine::{Blind, EngineError};
+use koschei::engine::{Blind, EngineError, clock};
 use koschei::event::Source;
 use koschei::log::{AnyLog, EventLog, Incoming, Options};
 use koschei::model::Timestamp;
@@ -22,7 +22,7 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
-use crate::amqp::{exchange, fetch, place};
+use crate::amqp::{LONG, exchange, fetch, place};
 use crate::follow::get;
 use crate::rabbitmq_server::{Publisher, RabbitServer, unique};
 
@@ -101,6 +101,7 @@ async fn nothing_is_acknowledged_before_it_is_in_the_inbox_and_nothing_is_taken_
     let committed: Vec<Incoming> = fetched.iter().take(12).map(|(entry, _)| incoming(entry)).collect();
     log.receive(&committed).await.unwrap();
     drop((fetched, source));
+    assert_eq!(publisher.left(&settings.queue.name).await, 20);
 
     let (done, metrics) = follow(&log, &settings).await.unwrap();
     assert_eq!((done.read, done.duplicates, done.parked), (20, 12, 0), "{done:?}");
@@ -132,6 +133,7 @@ async fn what_is_no_message_is_parked_once_and_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir.path().join("log.db")).await;
     drop(AmqpSource::open(settings.clone()).await.unwrap());
+    assert_eq!(publisher.left(&settings.queue.name).await, 0);
     let none = BasicProperties::default;
     publisher.publish(&to, "x.buildsys.tag", none(), b"hello").await;
     publisher.publish(&to, "x.buildsys.tag", none(), b"hello").await;
@@ -220,6 +222,7 @@ impl Follower {
 
     /// Waits until so many messages were settled, in any way.
     fn wait_for(&self, settled: usize) {
+        let began = clock::Stopwatch::start();
         loop {
             let text = get(&self.address, "/metrics");
             let lines = text.lines().filter(|line| line.starts_with("koschei_inbox_settled_total"));
@@ -227,6 +230,7 @@ impl Follower {
             if sum >= settled as f64 {
                 return;
             }
+            assert!(began.elapsed() < LONG, "{sum} of {settled} messages were handled:\n{text}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -279,6 +283,7 @@ async fn a_queue_gives_the_facts_of_the_recording() {
     let follower = Follower::start(args);
     follower.wait_for(1);
     follower.kill();
+    publisher.left(queue).await;
     // The rest, and again: nothing comes twice.
     output(args);
     output(args);
@@ -357,6 +362,7 @@ async fn the_file_of_fedora_messaging_is_enough() {
     assert!(said.contains("`surprise` is not known"), "{said}");
     // Nobody but us publishes in that virtual host.
     let publisher = server.publisher_in("/koji").await;
+    assert_eq!(publisher.left(&queue).await, 0);
     publisher.line("amq.topic", EVENTS.lines().next().unwrap()).await;
     let (_, said) = output(&args);
     assert!(said.contains("1 messages taken in, 1 handled, 0 seen before, 0 set aside"), "{said}");

@@ -16,7 +16,7 @@ use crate::nats_server::NatsServer;
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
 
 /// More than any machine needs; never waited out unless the test fails.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 async fn connect(server: &NatsServer) -> Connection {
     let server = Server { url: server.url(), ..Server::default() };
@@ -92,10 +92,12 @@ async fn messages_come_again_until_they_are_acknowledged() {
     publish(&server, &lines).await;
 
     let first = fetch_all(&source, 1..=7).await;
-    for ((entry, _), (line, number)) in first.iter().zip(lines.iter().zip(1..)) {
-        assert_eq!(*entry, Entry::parse(line.clone(), number), "the same as from a recording");
+    // Whoever needs longer than the time to acknowledge gets some of them once more.
+    for (entry, _) in &first {
+        let line = &lines[usize::try_from(sequence(entry)).unwrap() - 1];
+        assert_eq!(*entry, Entry::parse(line.clone(), sequence(entry)), "the same as from a recording");
     }
-    assert!(matches!(first[6].0, Entry::Unreadable(_)));
+    assert!(first.iter().any(|(entry, _)| sequence(entry) == 7 && matches!(entry, Entry::Unreadable(_))));
     // A crash before the commit: nothing was acknowledged.
     drop((first, source));
 
@@ -153,11 +155,18 @@ async fn a_restart_of_the_server_is_survived() {
     let commands = connection.commands("COMMANDS", "koschei.commands").await.unwrap();
     publish(&server, &lines(5)).await;
     assert!(commands.publish("a", "{}").await.unwrap());
-    let mut first = fetch_all(&source, 1..=5).await;
-    source.ack_all(first.drain(..3).map(|(_, ack)| ack)).await.unwrap();
+    let first = fetch_all(&source, 1..=5).await;
+    let three = first.into_iter().filter(|(entry, _)| sequence(entry) <= 3);
+    source.ack_all(three.map(|(_, ack)| ack)).await.unwrap();
     server.stop();
 
-    let error = source.fetch(10, Duration::from_millis(200)).await.unwrap_err();
+    // Until it is noticed that the connection has ended.
+    let error = loop {
+        match source.fetch(10, Duration::from_millis(200)).await {
+            Ok(fetched) => assert!(fetched.is_empty(), "{fetched:?}"),
+            Err(error) => break error,
+        }
+    };
     assert_eq!(error.class(), Class::Unavailable);
     server.restart().await;
 
