@@ -192,7 +192,7 @@ fn before_the_first_start() {
 fn people_read_it_without_colours_where_there_is_no_terminal() {
     let live = place();
     live.hub.change(|tx| tx.delete_target("f99"));
-    let output = run(&live, |text| text, &["--db", &live.db]);
+    let output = run(&live, |text| text, &["--db", &live.db, "--timeout", "120"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("failed     tags f99: ") && text.contains("           what to do: "), "{text}");
     // Room on this machine's disk may be one more.

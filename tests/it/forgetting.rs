@@ -369,7 +369,7 @@ async fn a_running_service_keeps_bodies_for_so_long() {
     std::fs::write(&config, "").unwrap();
     let mut running = follow(&[]);
     let pruned = async { while bodies(&log).await != "..xxx.." {} };
-    tokio::time::timeout(std::time::Duration::from_secs(120), pruned).await.expect("the old ones go");
+    tokio::time::timeout(std::time::Duration::from_secs(300), pruned).await.expect("the old ones go");
     running.kill().unwrap();
     running.wait().unwrap();
     log.close().await;

@@ -532,13 +532,13 @@ async fn tail_same_handle(place: Place) {
     let waiter = tokio::spawn(async move { waiting.changed(None).await });
     tokio::task::yield_now().await;
     let head = fill(&log, 0..3, 3).await;
-    let seen = tokio::time::timeout(Duration::from_secs(60), waiter).await.unwrap().unwrap().unwrap();
+    let seen = tokio::time::timeout(Duration::from_secs(300), waiter).await.unwrap().unwrap().unwrap();
     assert_eq!(seen, head);
     assert_eq!(log.changed(Some(seq(2))).await.unwrap(), head);
     let waiting = log.clone();
     let waiter = tokio::spawn(async move { waiting.changed(head.seq).await });
     let head = fill(&log, 3..4, 1).await;
-    assert_eq!(tokio::time::timeout(Duration::from_secs(60), waiter).await.unwrap().unwrap().unwrap(), head);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(300), waiter).await.unwrap().unwrap().unwrap(), head);
 }
 
 async fn tail_other_handle(place: Place) {
@@ -551,7 +551,7 @@ async fn tail_other_handle(place: Place) {
             tokio::task::yield_now().await;
         }
         let head = fill(&writer, n..n + 1, 1).await;
-        let seen = tokio::time::timeout(Duration::from_secs(60), waiter).await.unwrap().unwrap().unwrap();
+        let seen = tokio::time::timeout(Duration::from_secs(300), waiter).await.unwrap().unwrap().unwrap();
         assert_eq!(seen, head);
     }
 }

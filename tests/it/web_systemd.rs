@@ -68,10 +68,10 @@ async fn systemd_hears_of_readiness_life_and_end() {
     ingested(dir.path()).await.close().await;
     let path = dir.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(300))).unwrap();
     let heard = || {
         let mut buffer = [0; 100];
-        let n = socket.recv(&mut buffer).expect("something is said within a minute");
+        let n = socket.recv(&mut buffer).expect("something is said within minutes");
         String::from_utf8(buffer[..n].to_vec()).unwrap()
     };
     let mut child = Command::new(KOSCHEI)
