@@ -103,6 +103,7 @@ mod serve_facts;
 mod serve_first;
 mod serve_inside;
 mod serve_kill;
+mod serve_lives;
 mod serve_policies;
 mod serve_random;
 mod serve_secondary;
