@@ -53,6 +53,8 @@ for part in "$@"; do
         test)
             need 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres' postgresql postgresql-server
             need 'command -v pgbouncer' pgbouncer pgbouncer
+            # Backups of SQLite logs are taken with its command.
+            need 'command -v sqlite3' sqlite3 sqlite
             need 'command -v nats-server' nats-server nats-server
             need 'command -v rabbitmq-server' rabbitmq-server rabbitmq-server
             need 'command -v prometheus' prometheus golang-github-prometheus

@@ -191,7 +191,7 @@ pub enum OpenError {
     /// An empty SQLite database that had a write-ahead log.
     #[error(
         "open log `{url}`: it is empty, and its write-ahead log `{url}-wal` is missing; it was copied without it, perhaps. \
-         Copy logs with `sqlite3 LOG '.backup COPY'` or `koschei log export`; if this one never held anything, delete it"
+         Copy logs with `sqlite3 LOG \"VACUUM INTO 'COPY'\"` or `koschei log export`; if this one never held anything, delete it"
     )]
     LacksWal {
         /// Where.

@@ -60,6 +60,10 @@ env HOME="$work/rabbitmq" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODENAME=bar
 pids+=($!)
 until_works RabbitMQ bash -c 'exec 3<>/dev/tcp/127.0.0.1/15672 && printf "AMQP\0\0\11\1" >&3 && head -c 1 <&3 | grep -q .'
 
+sqlite3 "$work/log.db" 'CREATE TABLE t (x); INSERT INTO t VALUES (1)' "VACUUM INTO '$work/backup.db'"
+test "$(sqlite3 "$work/backup.db" 'SELECT x FROM t')" = 1
+said "sqlite3 takes a backup"
+
 printf 'scrape_configs: []\n' >"$work/prometheus.yml"
 promtool check config "$work/prometheus.yml" >/dev/null
 prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/prometheus" --web.listen-address=127.0.0.1:19090 >/dev/null 2>&1 &

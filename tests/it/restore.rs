@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use koschei::engine::clock;
 use koschei::event::{Event, Record};
 use koschei::fold::{HubState, State};
-use koschei::log::{EventLog, Options};
+use koschei::log::{AnyLog, EventLog, Incoming, Options};
 use koschei::model::TaskId;
 use rstest::rstest;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::hub::value::row;
 use crate::hub::{Hub, NewTask};
@@ -74,6 +76,15 @@ impl Backup {
             // Nobody has it open, so that all of it is in the file.
             false => drop(std::fs::copy(db, &file).unwrap()),
         }
+        Self { db: db.to_owned(), file }
+    }
+
+    /// Of SQLite, as the README says it is made beside a running service.
+    fn beside_a_writer(db: &str, dir: &Path) -> Self {
+        let file = dir.join("beside");
+        let sql = format!("VACUUM INTO '{}'", file.display());
+        let out = Command::new("sqlite3").args([db, &sql]).output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
         Self { db: db.to_owned(), file }
     }
 
@@ -227,6 +238,73 @@ async fn a_restored_service_submits_what_it_decides_and_takes_no_old_task_for_it
         made.iter().filter(|(id, _)| !decided.values().any(|(d, _)| d == *id)).map(|(_, t)| t[0]).collect();
     assert_eq!(old.len(), 1, "the one of the time that was given up: {made:?}");
     assert_eq!(primary(&state).tasks[&TaskId(old[0])].rebuild, None, "it is known, and not ours");
+}
+
+/// Commits of the service and of others go on while the copy is taken. It has a beginning of all that, and what it has holds together.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_taken_beside_a_running_service_is_a_backup() {
+    let mut live = Live::new();
+    small(&live.hub);
+    live.tables = format!("[policy]\ntick_interval_secs = 1\n{COLLECTION}");
+    live.start();
+    let _builders = live.hub.start_builders(Duration::from_millis(20));
+    live.wait("everything is rebuilt", rests).await;
+    let before = live.hub.dump().tasks.len();
+
+    let (log, stop) = (live.log().await, CancellationToken::new());
+    let (others, until) = (log.clone(), stop.clone());
+    let commits = tokio::spawn(async move {
+        let mut n = 0;
+        while !until.is_cancelled() {
+            let (id, topic) = (format!("other {n}"), "org.example.nothing".to_owned());
+            let source = "another".to_owned();
+            let body = format!(r#"{{"topic": "{topic}", "id": "{id}", "body": {{}}}}"#).into_bytes();
+            others.receive(&[Incoming { id, source, topic, received_at: clock::now(), body }]).await.unwrap();
+            n += 1;
+        }
+        n
+    });
+    let inbox = async |log: &AnyLog| log.counts().await.unwrap().inbox_total;
+    while inbox(&log).await < 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    asks_for(&live, "app");
+    let backup = Backup::beside_a_writer(&live.db, live.dir.path());
+    let then = inbox(&log).await;
+    while inbox(&log).await < then + 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.cancel();
+    let written = commits.await.unwrap();
+    log.close().await;
+    let count = |n: usize| move |s: &State| rests(s) && primary(s).tasks.len() == n;
+    live.wait("app is rebuilt", count(before + 1)).await;
+    asks_for(&live, "bash");
+    live.wait("bash is rebuilt", count(before + 2)).await;
+    live.stop();
+    backup.restore().await;
+    for check in ["verify", "audit"] {
+        run(&["log", check, "--db", &live.db]);
+    }
+    let log = live.log().await;
+    let copied = inbox(&log).await;
+    assert!((20..written).contains(&copied), "{copied} of {written} messages: commits went on before and after");
+    log.close().await;
+    let kept = decided(&live.db).await;
+
+    live.start();
+    asks_for(&live, "libfoo");
+    // What the copy has of app is decided by a word that it has, too, or by none.
+    live.wait("libfoo is rebuilt", |s| rests(s) && s.package("f99", "libfoo").is_some_and(|p| p.manual_points == 0))
+        .await;
+    live.stop();
+    let (decided, made) = (decided(&live.db).await, tasks(&live.hub));
+    assert!(kept.iter().all(|(seq, decision)| decided.get(seq) == Some(decision)));
+    assert!(decided.len() > kept.len());
+    for (id, nvr) in decided.values() {
+        assert_eq!(made.get(id).map(Vec::len), Some(1), "{nvr} is one task of its own: {made:?}");
+    }
+    run(&["log", "verify", "--db", &live.db]);
 }
 
 /// An export carries no commands: what waited in the outbox is decided again where it is imported.
