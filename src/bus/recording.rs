@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::foreign;
 use super::message::{Entry, KEPT_OF_OVERLONG, MAX_MESSAGE};
+use super::reading::Reading;
 use crate::model::{Class, Classified};
 
 /// A compressed recording may unpack to this many times its size …
@@ -223,6 +224,12 @@ impl Recording {
     /// Ends it before the next line once `stop` is cancelled, as if the file ended there.
     pub fn until(&mut self, stop: CancellationToken) {
         self.stop = stop;
+    }
+
+    /// Has it read by a thread of its own.
+    pub fn in_thread(self) -> Reading {
+        let (read, total, stop) = (Arc::clone(&self.read), self.total, self.stop.clone());
+        Reading::of(self, read, total, stop)
     }
 
     /// What this is instead, in words, where none of the first lines is a message; `None`: there are messages, or it is empty. What was looked

@@ -124,11 +124,11 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
                 .checking(settings.check_percent)
                 .with_build_conflicts(settings.build_conflicts);
             let mut brain = ingest::awaken(&log, settings, eyes, metrics.clone()).await?;
-            feed(&mut brain, &log, &mut recording, args, sink.as_mut(), &metrics).await
+            feed(&mut brain, &log, recording, args, sink.as_mut(), &metrics).await
         }
         None => {
             let mut brain = ingest::awaken(&log, settings, Blind, metrics.clone()).await?;
-            feed(&mut brain, &log, &mut recording, args, sink.as_mut(), &metrics).await
+            feed(&mut brain, &log, recording, args, sink.as_mut(), &metrics).await
         }
     };
     metrics.waiting(&log.counts().await?);
@@ -194,7 +194,7 @@ fn announce(stop: &CancellationToken) {
 async fn feed<E: Eyes>(
     brain: &mut Brain<E>,
     log: &log::AnyLog,
-    recording: &mut Recording,
+    recording: Recording,
     args: &IngestArgs,
     sink: Option<&mut CommandSink>,
     metrics: &Metrics,

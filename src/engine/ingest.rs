@@ -3,11 +3,12 @@
 //! The same steps as with a live bus, on the recording's own clock: a message's recorded time is when the recorder saw it. So the
 //! same recording gives the same log, byte for byte but for the stand-ins of persons, however often it is interrupted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use super::brain::{Brain, Settings};
 use super::error::EngineError;
 use super::eyes::Eyes;
+use super::live::hearing;
 use super::persons::Persons;
 use super::serve::HEART;
 use super::{clock, operator, replay};
@@ -135,14 +136,14 @@ pub(super) async fn handle<E: Eyes>(
     Ok(())
 }
 
-/// Feeds a whole recording in, `batch` messages to a commit.
+/// Feeds a whole recording in, `batch` messages to a commit. What operators say is heard between two batches, and while no line comes.
 ///
 /// # Errors
 /// See [`EngineError`]. What was read before a recording breaks off is committed.
 pub async fn recording<E: Eyes>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
-    recording: &mut Recording,
+    recording: Recording,
     batch: usize,
     progress: &mut dyn FnMut(Progress, &Ingested),
 ) -> Result<Ingested, EngineError> {
@@ -152,16 +153,13 @@ pub async fn recording<E: Eyes>(
     if brain.state().seq.is_some() {
         times.reached(first_time);
     }
-    let mut ahead: VecDeque<_> = VecDeque::new();
+    let mut reading = recording.in_thread();
+    let mut ahead = Vec::new();
     if times.is_new() {
-        while ahead.len() < NEIGHBOURS
-            && let Some(entry) = recording.next()
-        {
-            ahead.push_back(entry);
-        }
+        reading.fill(&mut ahead, NEIGHBOURS).await;
         times.expect(ahead.iter().map(|entry| entry.as_ref().map_or(Said::default(), said)));
         // What waits was said before there was any time; it holds from the first message on.
-        let first = ahead.front().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
+        let first = ahead.first().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
         brain.move_clock(first.unwrap_or(first_time));
     }
     let mut done = drain(brain, log, batch, &HashMap::new()).await?;
@@ -170,17 +168,17 @@ pub async fn recording<E: Eyes>(
     loop {
         let mut entries = Vec::with_capacity(batch);
         let mut broken = None;
-        while entries.len() < batch {
-            match ahead.pop_front().or_else(|| recording.next()) {
-                None => break,
-                Some(Err(e)) => {
-                    broken = Some(e);
-                    break;
-                }
-                Some(Ok(entry)) => {
+        let later = ahead.split_off(batch.min(ahead.len()));
+        let mut read = std::mem::replace(&mut ahead, later);
+        let ((), heard) = hearing(brain, log, &mut done, reading.fill(&mut read, batch)).await;
+        heard?;
+        for entry in read {
+            match entry {
+                Ok(entry) => {
                     done.read += 1;
                     entries.push(entry);
                 }
+                Err(e) => broken = Some(e),
             }
         }
         let mut known = log.received(&entries.iter().map(id).collect::<Vec<_>>()).await?;
@@ -222,7 +220,7 @@ pub async fn recording<E: Eyes>(
                 done.commits += drained.commits;
             }
             next = stored.last().map_or(next, |p| p.0 + 1);
-            progress(recording.progress(), &done);
+            progress(reading.progress(), &done);
         }
         if let Some(e) = broken {
             return Err(e.into());

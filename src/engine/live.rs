@@ -220,7 +220,7 @@ async fn catch_up<E: Eyes>(
 
 /// Waits for something, and hears what operators say meanwhile. Where the log does not answer, it still waits: what was fetched is not to be
 /// lost.
-async fn hearing<E: Eyes, T>(
+pub(super) async fn hearing<E: Eyes, T>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
     done: &mut Ingested,

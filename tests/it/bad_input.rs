@@ -339,8 +339,8 @@ async fn a_full_disk_loses_nothing_that_was_committed() {
     let small = Options { max_pages: Some(100), ..Options::default() };
     let log = log::open(db, &small).await.unwrap();
     let mut brain = ingest::awaken(&log, settings(), Blind, Metrics::new()).await.unwrap();
-    let mut recording = Recording::open(&file).unwrap();
-    let error = ingest::recording(&mut brain, &log, &mut recording, 10, &mut |_, _| {}).await.unwrap_err();
+    let recording = Recording::open(&file).unwrap();
+    let error = ingest::recording(&mut brain, &log, recording, 10, &mut |_, _| {}).await.unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error}");
     assert!(error.to_string().contains("full") || format!("{error:?}").contains("Full"), "{error:?}");
     let committed = log.head().await.unwrap();
@@ -352,8 +352,8 @@ async fn a_full_disk_loses_nothing_that_was_committed() {
     assert_eq!(log.head().await.unwrap(), committed);
     log::verify(&log, committed.seq.map(|s| (s, committed.hash)), &mut |_| {}).await.unwrap();
     let mut brain = ingest::awaken(&log, settings(), Blind, Metrics::new()).await.unwrap();
-    let mut recording = Recording::open(&file).unwrap();
-    ingest::recording(&mut brain, &log, &mut recording, 10, &mut |_, _| {}).await.unwrap();
+    let recording = Recording::open(&file).unwrap();
+    ingest::recording(&mut brain, &log, recording, 10, &mut |_, _| {}).await.unwrap();
     assert_eq!(brain.state().digest(), whole["log_digest"]);
     log.close().await;
 }

@@ -149,8 +149,8 @@ async fn recording() -> Vec<Record> {
     let archive = ::koschei::koji::Archive::open(&data, Hub::new("primary")).unwrap();
     let eyes = ArchiveEyes::new(archive, settings.mode, 1);
     let mut brain = ingest::awaken(&log, settings, eyes, Metrics::new()).await.unwrap();
-    let mut messages = ::koschei::bus::Recording::open(&data.join("events.jsonl")).unwrap();
-    ingest::recording(&mut brain, &log, &mut messages, 500, &mut |_, _| ()).await.unwrap();
+    let messages = ::koschei::bus::Recording::open(&data.join("events.jsonl")).unwrap();
+    ingest::recording(&mut brain, &log, messages, 500, &mut |_, _| ()).await.unwrap();
     let records = log.read(None, 10_000).await.unwrap();
     log.close().await;
     records

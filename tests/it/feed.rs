@@ -77,8 +77,8 @@ pub async fn feed<E: Eyes, L: AsRef<str>>(brain: &mut Brain<E>, log: &AnyLog, li
         writeln!(file, "{}", line.as_ref()).unwrap();
     }
     file.flush().unwrap();
-    let mut recording = Recording::open(file.path()).unwrap();
-    ingest::recording(brain, log, &mut recording, batch, &mut |_, _| {}).await.unwrap()
+    let recording = Recording::open(file.path()).unwrap();
+    ingest::recording(brain, log, recording, batch, &mut |_, _| {}).await.unwrap()
 }
 
 /// Hash over the head, to see that nothing was appended.

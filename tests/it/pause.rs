@@ -1,13 +1,15 @@
 //! A pause: nothing more goes out, whatever was decided before, whoever dies. Counted at the hub and at who receives commands.
 
-use std::process::Output;
+use std::io::Write;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use koschei::log::{AnyLog, EventLog, OutboxCommand, PAGE_MAX};
 use koschei::model::RepoId;
 
 use crate::hub::{DumpTask, Gate};
-use crate::live::Live;
+use crate::live::{Live, PATIENCE};
 use crate::nats_server::NatsServer;
 use crate::serve_first::{COLLECTION, small};
 use crate::words::{Follow, koschei, open, say};
@@ -117,6 +119,46 @@ async fn waiting(log: &AnyLog) -> Vec<OutboxCommand> {
 async fn decided(log: &AnyLog) -> usize {
     let records = log.read(None, PAGE_MAX).await.unwrap();
     records.iter().filter(|r| r.kind == "rebuild_requested").count()
+}
+
+/// It stands at a pipe that gives nothing, and has read half of what it would commit next.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_that_waits_for_its_next_line_hears_a_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (db, commands, batch) = (path("a.db"), path("commands"), 200);
+    let log = open(&db).await;
+    let mut child = koschei(&["ingest", "--from", "-", "--archive", DATA, "--commands", &commands])
+        .args(["--batch", &batch.to_string(), "--db", &db])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let recording = std::fs::read_to_string(format!("{DATA}/events.jsonl")).unwrap();
+    let lines: Vec<&str> = recording.lines().collect();
+    let (first, rest) = lines.split_at(batch * 3 / 2);
+    pipe.write_all((first.join("\n") + "\n").as_bytes()).unwrap();
+    let taken = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let counts = log.counts().await.unwrap();
+            if counts.inbox_total == batch as u64 && counts.inbox_pending == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    taken.await.expect("the first batch is taken");
+    assert_eq!(ok(&say(&db, &["pause", "--reason", "mass rebuild"])).lines().next(), Some("done"));
+    assert!(child.try_wait().unwrap().is_none(), "it waits on");
+    pipe.write_all((rest.join("\n") + "\n").as_bytes()).unwrap();
+    drop(pipe);
+    assert!(child.wait().unwrap().success());
+    assert!(decided(&log).await > 0);
+    assert_eq!(written(&commands), 0);
+    assert_eq!(log.counts().await.unwrap().inbox_total, lines.len() as u64 + 1, "all messages, and the word");
+    log.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,8 +67,8 @@ async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyLog {
     let settings = Config::default().settings(Source::Recording);
     metrics.intake_begins(now);
     let mut brain = ingest::awaken(&log, settings, feed::archive(&data), metrics.clone()).await.unwrap();
-    let mut recording = Recording::open(&data.join("events.jsonl")).unwrap();
-    ingest::recording(&mut brain, &log, &mut recording, 100, &mut |_, _| {}).await.unwrap();
+    let recording = Recording::open(&data.join("events.jsonl")).unwrap();
+    ingest::recording(&mut brain, &log, recording, 100, &mut |_, _| {}).await.unwrap();
     metrics.rebuilds_of(brain.state(), brain.state().recorded_at);
     metrics.hub_known("primary", Duration::from_secs(86_400), None);
     metrics.delivery_begins();
