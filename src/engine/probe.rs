@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::routing::get;
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -61,23 +63,42 @@ impl Readiness {
     }
 }
 
+/// What monitoring is told, and how.
+#[derive(Clone, Debug)]
+struct Told {
+    metrics: Metrics,
+    readiness: Readiness,
+}
+
+/// What answers at an address of [`PROBES`].
+type Made = fn() -> MethodRouter<Told>;
+
+/// The three addresses.
+const PROBES: [(&str, Made); 3] =
+    [("/metrics", || get(metrics)), ("/alive", || get(|| async { "alive\n" })), ("/ready", || get(ready))];
+
+/// Every address that monitoring is told something at.
+pub fn addresses() -> impl Iterator<Item = &'static str> {
+    PROBES.into_iter().map(|(address, _)| address)
+}
+
 /// The three addresses.
 pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
-    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Router::new()
-        .route("/metrics", get(move || async move { (text, metrics.render()) }))
-        .route("/alive", get(|| async { "alive\n" }))
-        .route(
-            "/ready",
-            get(move || async move {
-                let parts = readiness.0.borrow();
-                match parts.away.first() {
-                    Some(whom) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {whom}\n")),
-                    None if parts.caught_up => (StatusCode::OK, "ready\n".to_owned()),
-                    None => (StatusCode::SERVICE_UNAVAILABLE, "folding the log\n".to_owned()),
-                }
-            }),
-        )
+    let probes = PROBES.into_iter().fold(Router::new(), |router, (address, made)| router.route(address, made()));
+    probes.with_state(Told { metrics, readiness })
+}
+
+async fn metrics(State(told): State<Told>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], told.metrics.render())
+}
+
+async fn ready(State(told): State<Told>) -> (StatusCode, String) {
+    let parts = told.readiness.0.borrow();
+    match parts.away.first() {
+        Some(whom) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {whom}\n")),
+        None if parts.caught_up => (StatusCode::OK, "ready\n".to_owned()),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "folding the log\n".to_owned()),
+    }
 }
 
 /// Serves them until told to stop; returns the address it listens on (port 0 in `at` takes a free one).

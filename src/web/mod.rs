@@ -120,20 +120,30 @@ pub async fn serve(
     Ok(Serving { address, done: tokio::spawn(listen::serve(listener, all, monitoring, limits, stop)) })
 }
 
+/// What answers at an address of [`PAGES`].
+type Made = fn(&Site) -> MethodRouter<Site>;
+
+/// Every page, by its address as the router matches it.
+const PAGES: &[(&str, Made)] = &[
+    ("/", |site| page("overview", site, overview::show)),
+    ("/packages", |site| page("packages", site, packages::show)),
+    ("/package/{name}", |site| page("package", site, package::show)),
+    ("/collection/{name}", |site| page("collection", site, collection::show)),
+    ("/event/{seq}", |site| page("event", site, event::show)),
+    ("/style.css", |_| get(|| async { kept("text/css; charset=utf-8", STYLE) })),
+    ("/icon.svg", |_| get(|| async { kept("image/svg+xml", ICON) })),
+    ("/robots.txt", |_| get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\n") })),
+];
+
+/// Every address that is served, monitoring included, as the router matches it: `{name}` stands for any text.
+pub fn addresses() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().map(|(address, _)| *address).chain(probe::addresses())
+}
+
 /// All pages.
 fn router(site: Site) -> Router {
-    Router::new()
-        .route("/", page("overview", &site, overview::show))
-        .route("/packages", page("packages", &site, packages::show))
-        .route("/package/{name}", page("package", &site, package::show))
-        .route("/collection/{name}", page("collection", &site, collection::show))
-        .route("/event/{seq}", page("event", &site, event::show))
-        .fallback(nothing_here)
-        .with_state(site)
-        .route("/style.css", get(|| async { kept("text/css; charset=utf-8", STYLE) }))
-        .route("/icon.svg", get(|| async { kept("image/svg+xml", ICON) }))
-        .route("/robots.txt", get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\n") }))
-        .layer(middleware::from_fn(harden))
+    let pages = PAGES.iter().fold(Router::new(), |router, (address, made)| router.route(address, made(&site)));
+    pages.fallback(nothing_here).with_state(site).layer(middleware::from_fn(harden))
 }
 
 /// A page that is counted and timed under a name, and ends in time.
