@@ -179,6 +179,11 @@ struct Replay {
 
 impl Replay {
     fn of(recording: &str) -> Self {
+        Self::with(recording, |_| {})
+    }
+
+    /// The same; `fault` puts something wrong into what a real hub answered.
+    fn with(recording: &str, fault: fn(&mut Exchange)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // The hub it was recorded from had been told so.
         let mut settings = Settings { may_use_repo_id: true, ..Settings::new(dir.path()) };
@@ -187,7 +192,8 @@ impl Replay {
         let mut replay = Self { hub, asked: 0, wrong: Vec::new(), _dir: dir };
         let facts = facts(recording);
         let mut facts = facts.iter().peekable();
-        for exchange in exchanges(recording) {
+        for mut exchange in exchanges(recording) {
+            fault(&mut exchange);
             let mut session = None;
             while let Some(fact) = facts.next_if(|f| f.at <= exchange.number()) {
                 if fact.table == "who" && fact.at == exchange.number() {
@@ -295,4 +301,14 @@ fn a_recorded_hub() {
 #[test]
 fn a_recorded_hub_with_external_repositories() {
     Replay::of("koji-external").check(238);
+}
+
+#[test]
+fn another_answer_is_noticed() {
+    let replay = Replay::with("koji", |exchange| {
+        if let Some(response) = exchange.response.as_mut().filter(|r| r.contains("<string>f99-build</string>")) {
+            *response = response.replacen("<string>f99-build</string>", "<string>f99-biuld</string>", 1);
+        }
+    });
+    assert!(!replay.wrong.is_empty());
 }

@@ -73,6 +73,7 @@ mod model_of_actions;
 mod native;
 mod nats_server;
 mod nats_trouble;
+mod net;
 mod operators;
 mod own_sources;
 mod pause;

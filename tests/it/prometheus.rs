@@ -60,7 +60,7 @@ fn family(name: &str) -> &str {
 }
 
 /// Metrics of a process that ingested a recording and lives well with a hub.
-async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyLog {
+pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyLog {
     let now = clock::now();
     let log = feed::sqlite(dir, "metrics.db").await;
     let data = feed::recorded("koji");

@@ -12,6 +12,12 @@ use koschei::repodata::{Member, RepoDir, load_arches, load_builds, load_groups, 
 use koschei::resolve::{BuildRequires, Installed, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, changes};
 use serde_json::{Value, json};
 
+/// Something wrong put into what is compared with, to see that it is found.
+pub(crate) type Fault = fn(&mut Vec<Value>);
+
+/// Nothing wrong.
+const NO_FAULT: Fault = |_| {};
+
 fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
 }
@@ -103,7 +109,7 @@ impl Recorded {
 }
 
 /// Compares every line of every oracle file below `root`; returns (files, lines).
-fn compare(recording: &str, root: &str, mode: Mode) -> (usize, usize) {
+pub(crate) fn compare(recording: &str, root: &str, mode: Mode, fault: Fault) -> (usize, usize) {
     let sources = Sources::read(recording);
     let (mut files, mut lines) = (0, 0);
     for tag in entries(&data(root)) {
@@ -116,13 +122,9 @@ fn compare(recording: &str, root: &str, mode: Mode) -> (usize, usize) {
                 let Some(arch) = file.strip_suffix(".jsonl") else { continue };
                 let dir = data(recording).join("repos").join(&tag).join(&repo);
                 let recorded = Recorded::load(&dir, arch, &sources);
-                lines += compare_file(
-                    &recorded,
-                    &sources,
-                    &json_lines(&oracle.join(&file)),
-                    mode,
-                    &format!("{tag}/{repo}/{arch}"),
-                );
+                let mut expected = json_lines(&oracle.join(&file));
+                fault(&mut expected);
+                lines += compare_file(&recorded, &sources, &expected, mode, &format!("{tag}/{repo}/{arch}"));
                 files += 1;
             }
         }
@@ -159,19 +161,19 @@ fn compare_file(recorded: &Recorded, sources: &Sources, oracle: &[Value], mode: 
 
 #[test]
 fn joint_equals_the_oracle_on_every_recorded_repo() {
-    let (files, lines) = compare("koji", "koji/oracle", Mode::Joint);
+    let (files, lines) = compare("koji", "koji/oracle", Mode::Joint, NO_FAULT);
     assert!(files > 0 && lines > files, "the recording is there");
 }
 
 #[test]
 fn joint_equals_the_oracle_with_external_repositories() {
-    let (files, lines) = compare("koji-external", "koji-external/oracle/joint", Mode::Joint);
+    let (files, lines) = compare("koji-external", "koji-external/oracle/joint", Mode::Joint, NO_FAULT);
     assert!(files > 0 && lines > files, "the recording is there");
 }
 
 #[test]
 fn two_equals_the_oracle_with_external_repositories() {
-    let (files, lines) = compare("koji-external", "koji-external/oracle/two", Mode::Two);
+    let (files, lines) = compare("koji-external", "koji-external/oracle/two", Mode::Two, NO_FAULT);
     assert!(files > 0 && lines > files, "the recording is there");
 }
 
@@ -200,6 +202,10 @@ fn verdicts(sources: &Sources, tag: &str, repo: &str, arch: &str) -> BTreeMap<St
 
 #[test]
 fn changes_between_repos_equal_the_oracle() {
+    compare_changes(NO_FAULT);
+}
+
+pub(crate) fn compare_changes(fault: Fault) {
     let sources = Sources::read("koji");
     let mut compared = 0;
     for tag in entries(&data("koji/oracle")) {
@@ -224,6 +230,7 @@ fn changes_between_repos_equal_the_oracle() {
             }
             let key = |row: &Value| format!("{:06}{}", row["from_repo"].as_u64().unwrap(), row["package"]);
             let mut oracle = json_lines(&data("koji/oracle").join(&tag).join(file));
+            fault(&mut oracle);
             oracle.sort_by_key(key);
             rows.sort_by_key(key);
             let all: BTreeSet<String> = rows.iter().chain(&oracle).map(key).collect();
@@ -281,8 +288,13 @@ fn is_complete(row: &Value, last_of_task: &BTreeMap<i64, i64>) -> bool {
 
 #[test]
 fn two_equals_the_recorded_buildroots() {
+    compare_buildroots(NO_FAULT);
+}
+
+pub(crate) fn compare_buildroots(fault: Fault) {
     let sources = Sources::read("koji");
-    let rows = json_lines(&data("koji/truth/buildroots.jsonl"));
+    let mut rows = json_lines(&data("koji/truth/buildroots.jsonl"));
+    fault(&mut rows);
     let mut last_of_task: BTreeMap<i64, i64> = BTreeMap::new();
     for row in &rows {
         let last = last_of_task.entry(row["task_id"].as_i64().unwrap()).or_default();
@@ -348,18 +360,25 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 
 #[test]
 fn distribution_sample_equals_the_oracle() {
+    compare_sample(NO_FAULT, NO_FAULT);
+}
+
+pub(crate) fn compare_sample(fault: Fault, fault_of_distances: Fault) {
     let source = RepoDir::open(data("distro/small/source")).unwrap().load([]).unwrap();
     let content = RepoDir::open(data("distro/small/binary")).unwrap().load([]).unwrap();
     let group = content.groups.as_ref().unwrap().installed("build").unwrap();
     let universe = Universe::load(Arc::new(content), "x86_64").unwrap();
-    let distance: BTreeMap<String, Value> = json_lines(&data("distro/small/oracle/distance.jsonl.zst"))
+    let mut distances = json_lines(&data("distro/small/oracle/distance.jsonl.zst"));
+    fault_of_distances(&mut distances);
+    let distance: BTreeMap<String, Value> = distances
         .into_iter()
         .map(|mut line| (line["source"].as_str().unwrap().to_owned(), line["distance"].take()))
         .collect();
     for mode in [Mode::Joint, Mode::Two] {
         let prepared = universe.prepare(&group, mode).unwrap();
         let mut resolver = prepared.resolver().with_distances();
-        let oracle = json_lines(&data("distro/small/oracle").join(format!("{}.jsonl.zst", mode.as_str())));
+        let mut oracle = json_lines(&data("distro/small/oracle").join(format!("{}.jsonl.zst", mode.as_str())));
+        fault(&mut oracle);
         assert_eq!(oracle.len(), source.packages().len());
         for (package, line) in source.packages().iter().zip(&oracle) {
             let label = format!("{}-{}", package.name, package.evr);

@@ -1,0 +1,82 @@
+//! Recordings fed in give the log they always gave: the same events, to the last bit.
+//!
+//! A chain hash covers each event with all before it, payload as written. Stand-ins of persons are random, and enter
+//! it: here they follow from the name (see [`super::steady`]).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::repository;
+use super::steady::{Recorded, json};
+
+pub(super) const REFERENCE: &str = "tests/reference/recordings.txt";
+
+/// What the log of a recording is known by, as it stands in the file of references: number of events, chain hash of the
+/// last, digest of the folded state, digest of the facts; and the number of events of each kind, to see at a glance
+/// where a difference lies.
+async fn written(recorded: &Recorded, lines: &[String]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let told = recorded.ingested(dir.path(), lines).await;
+    let stats = json(dir.path(), &["log", "stats", "--json"]);
+    let mut text = format!("{}\n", recorded.name);
+    let of = |key: &str| told[key].as_str().unwrap();
+    writeln!(text, "  events {}\n  chain  {}\n  log    {}", told["head"], of("head_hash"), of("log_digest")).unwrap();
+    writeln!(text, "  facts  {}\n  kinds  {}", of("facts_digest"), kinds(&stats)).unwrap();
+    text
+}
+
+pub(super) fn kinds(stats: &Value) -> String {
+    let kinds = stats["kinds"].as_object().unwrap_or_else(|| panic!("{stats:#}"));
+    let one = |(kind, k): (&String, &Value)| format!("{kind} {}", k["events"]);
+    kinds.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The references, by recording; lines with `#` explain.
+fn references() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(repository(REFERENCE)).unwrap();
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        if !line.starts_with(' ') {
+            name = line;
+        }
+        found.entry(name.to_owned()).or_default().push_str(&format!("{line}\n"));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recording_gives_the_log_it_always_gave() {
+    let kept: String = references().into_values().collect();
+    let mut found = String::new();
+    for recorded in Recorded::all() {
+        found += &written(&recorded, &recorded.lines).await;
+    }
+    assert!(found == kept, "{REFERENCE} says\n{kept}but this is\n{found}");
+}
+
+/// Two faults in each recording: one message less, and one that speaks of another repository. Each shows in the chain,
+/// in the state and in the facts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_less_or_another_one_is_seen() {
+    let kept = references();
+    for recorded in Recorded::all() {
+        let kept: Vec<&str> = kept[&recorded.name].lines().collect();
+        let at = recorded.lines.iter().rposition(|l| l.contains("buildsys.repo.done")).unwrap();
+        let mut less = recorded.lines.clone();
+        less.remove(at);
+        let mut other = recorded.lines.clone();
+        other[at] = other[at].replace("\"repo_id\": ", "\"repo_id\": 77");
+        assert_ne!(other[at], recorded.lines[at], "{}: the fault is there", recorded.name);
+        for (fault, lines) in [("a message less", less), ("another repository", other)] {
+            let found = written(&recorded, &lines).await;
+            for digest in ["  chain ", "  log ", "  facts "] {
+                let kept = kept.iter().find(|l| l.starts_with(digest)).unwrap();
+                assert!(found.contains(digest), "{found}");
+                assert!(!found.lines().any(|l| l == *kept), "{}: {fault} does not show in{digest}", recorded.name);
+            }
+        }
+    }
+}
