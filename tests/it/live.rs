@@ -177,7 +177,8 @@ requests_per_second = 1000
         log.close().await;
         if done.is_err() {
             let ended = self.child.as_mut().and_then(|c| c.try_wait().unwrap());
-            panic!("waited in vain until {what}; the service {ended:?} said:\n{}", self.said());
+            let (said, tail) = (self.said(), self.tail(40).await);
+            panic!("waited in vain until {what}; the service {ended:?} said:\n{said}\nand the log ends with\n{tail}");
         }
         follower.state
     }
