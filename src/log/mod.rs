@@ -58,6 +58,10 @@ pub struct Options {
     pub sync_every_commit: bool,
     /// How long one statement waits for another process's lock before it fails as busy.
     pub busy_timeout: Duration,
+    /// PostgreSQL: how long one call may take before the connection counts as dead; also how long the server keeps a transaction of ours
+    /// nobody goes on with. A connection whose packets are dropped on the way says nothing, for ever. Calls that write tables anew
+    /// ([`EventLog::forget_person`]) are not bounded.
+    pub answer_timeout: Duration,
     /// SQLite: how often to look whether another process appended, while waiting in [`EventLog::changed`].
     pub poll_interval: Duration,
     /// Connections for reading.
@@ -80,6 +84,7 @@ impl Default for Options {
             read_only: false,
             sync_every_commit: true,
             busy_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(120),
             poll_interval: Duration::from_millis(200),
             readers: 4,
             max_pages: None,

@@ -77,6 +77,7 @@ mod net;
 mod operators;
 mod own_sources;
 mod pause;
+mod postgres_silent;
 mod problem_texts;
 mod prometheus;
 mod prometheus_server;

@@ -203,18 +203,15 @@ impl PostgresLog {
         let fail = || StoreError::new("prune message bodies");
         let (mut deleted, mut after) = (0, 0);
         loop {
-            let found: Vec<(i64,)> = sqlx::query_as(PRUNABLE)
-                .bind(after)
-                .bind(before.micros())
-                .bind(PRUNED_AT_ONCE)
-                .fetch_all(&self.inner.pool)
-                .await
-                .map_err(fail())?;
+            let some = sqlx::query_as(PRUNABLE).bind(after).bind(before.micros()).bind(PRUNED_AT_ONCE);
+            let some = async { some.fetch_all(&self.inner.pool).await.map_err(fail()) };
+            let found: Vec<(i64,)> = self.answered(some).await?;
             let Some((last,)) = found.last() else { return Ok(deleted) };
             after = *last;
             // What is settled stays so.
             let positions: Vec<i64> = found.into_iter().map(|(position,)| position).collect();
-            let done = sqlx::query(PRUNE).bind(positions).execute(&self.inner.pool).await.map_err(fail())?;
+            let prune = async { sqlx::query(PRUNE).bind(positions).execute(&self.inner.pool).await.map_err(fail()) };
+            let done = self.answered(prune).await?;
             deleted += done.rows_affected();
         }
     }

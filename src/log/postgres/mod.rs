@@ -52,6 +52,7 @@ pub struct PostgresLog {
 struct Inner {
     url: String,
     pool: PgPool,
+    answer_timeout: Duration,
     poll_interval: Duration,
     schema_version: i64,
     payloads: Option<PayloadWriter>,
@@ -83,7 +84,8 @@ impl PostgresLog {
             .application_name("koschei");
         let store =
             |source: sqlx::Error| OpenError::Store { url: shown.clone(), source: StoreError::new("connect")(source) };
-        let about = About::ask(&shown, &connect, options).await?;
+        let about = tokio::time::timeout(options.answer_timeout, About::ask(&shown, &connect, options)).await;
+        let about = about.unwrap_or_else(|_| Err(store(pool::silent(options.answer_timeout))))?;
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
         let pool = pool::options::<Postgres>(options.readers.max(1) + 2, patience)
             .after_connect({
@@ -114,6 +116,7 @@ impl PostgresLog {
         let inner = Inner {
             url: shown,
             pool,
+            answer_timeout: options.answer_timeout,
             poll_interval: options.poll_interval,
             schema_version,
             payloads,
@@ -123,6 +126,19 @@ impl PostgresLog {
             tail: Tail::new(connect),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Gives up when there is no answer for too long: the connection is closed then, or found to be alive.
+    fn answered<T, E: From<StoreError>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>> + Send,
+    ) -> impl Future<Output = Result<T, E>> + Send {
+        // Else each caller would have room for it twice.
+        let (answer, patience) = (Box::pin(answer), self.inner.answer_timeout);
+        async move {
+            let given_up = |_| Err(StoreError::new("wait for the database")(pool::silent(patience)).into());
+            tokio::time::timeout(patience, answer).await.unwrap_or_else(given_up)
+        }
     }
 
     /// A transaction that holds `lock` until it ends.
@@ -237,19 +253,19 @@ fn page(limit: usize) -> i64 {
 
 impl EventLog for PostgresLog {
     async fn info(&self) -> Result<LogInfo, ReadError> {
-        self.read_info().await
+        self.answered(self.read_info()).await
     }
 
     async fn head(&self) -> Result<Head, ReadError> {
-        self.read_head().await
+        self.answered(self.read_head()).await
     }
 
     async fn append(&self, expected: Option<Seq>, commit: &Commit) -> Result<Head, AppendError> {
-        self.write_commit(expected, commit).await
+        self.answered(self.write_commit(expected, commit)).await
     }
 
     async fn read(&self, after: Option<Seq>, limit: usize) -> Result<Vec<Record>, ReadError> {
-        self.read_page(after, limit).await
+        self.answered(self.read_page(after, limit)).await
     }
 
     async fn read_subject(
@@ -258,11 +274,11 @@ impl EventLog for PostgresLog {
         after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<Record>, ReadError> {
-        self.read_subject_page(subjects, after, limit).await
+        self.answered(self.read_subject_page(subjects, after, limit)).await
     }
 
     async fn seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
-        self.find_seq_at(time).await
+        self.answered(self.find_seq_at(time)).await
     }
 
     async fn changed(&self, after: Option<Seq>) -> Result<Head, ReadError> {
@@ -270,19 +286,19 @@ impl EventLog for PostgresLog {
     }
 
     async fn receive(&self, messages: &[Incoming]) -> Result<Vec<Received>, ReceiveError> {
-        self.store_messages(messages).await
+        self.answered(self.store_messages(messages)).await
     }
 
     async fn received(&self, ids: &[&str]) -> Result<HashSet<String>, ReadError> {
-        self.read_known(ids).await
+        self.answered(self.read_known(ids)).await
     }
 
     async fn last_received(&self, besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError> {
-        self.read_last(besides, limit).await
+        self.answered(self.read_last(besides, limit)).await
     }
 
     async fn pending(&self, after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError> {
-        self.read_pending(after, limit).await
+        self.answered(self.read_pending(after, limit)).await
     }
 
     async fn pending_of(
@@ -291,27 +307,27 @@ impl EventLog for PostgresLog {
         after: Option<Position>,
         limit: usize,
     ) -> Result<(Vec<Pending>, Option<Position>), ReadError> {
-        self.read_pending_of(source, after, limit).await
+        self.answered(self.read_pending_of(source, after, limit)).await
     }
 
     async fn fates(&self, ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError> {
-        self.read_fates(ids).await
+        self.answered(self.read_fates(ids)).await
     }
 
     async fn parked(&self, after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError> {
-        self.read_parked(after, limit).await
+        self.answered(self.read_parked(after, limit)).await
     }
 
     async fn parked_messages(&self, ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError> {
-        self.read_parked_messages(ids).await
+        self.answered(self.read_parked_messages(ids)).await
     }
 
     async fn unpark(&self, ids: &[String]) -> Result<u64, StoreError> {
-        self.make_pending(ids).await
+        self.answered(self.make_pending(ids)).await
     }
 
     async fn counts(&self) -> Result<Counts, ReadError> {
-        self.read_counts().await
+        self.answered(self.read_counts()).await
     }
 
     async fn prune_raw(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -319,51 +335,51 @@ impl EventLog for PostgresLog {
     }
 
     async fn pending_commands(&self, limit: usize) -> Result<Vec<OutboxCommand>, ReadError> {
-        self.read_commands(limit).await
+        self.answered(self.read_commands(limit)).await
     }
 
     async fn commands_of(&self, events: &[Seq]) -> Result<HashSet<Seq>, ReadError> {
-        self.find_commands(events).await
+        self.answered(self.find_commands(events)).await
     }
 
     async fn outbox(&self, after: u64, limit: usize) -> Result<Vec<(u64, OutboxCommand)>, ReadError> {
-        self.read_outbox(after, limit).await
+        self.answered(self.read_outbox(after, limit)).await
     }
 
     async fn mark_sent(&self, ids: &[String]) -> Result<u64, StoreError> {
-        self.note_sent(ids).await
+        self.answered(self.note_sent(ids)).await
     }
 
     async fn attachment(&self, digest: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        self.read_attachment(digest).await
+        self.answered(self.read_attachment(digest)).await
     }
 
     async fn put_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        self.write_snapshot(snapshot).await
+        self.answered(self.write_snapshot(snapshot)).await
     }
 
     async fn latest_snapshot(&self, at_most: Option<Seq>, state_version: u32) -> Result<Option<Snapshot>, ReadError> {
-        self.read_snapshot(at_most, state_version).await
+        self.answered(self.read_snapshot(at_most, state_version)).await
     }
 
     async fn drop_snapshots(&self) -> Result<u64, StoreError> {
-        self.delete_snapshots().await
+        self.answered(self.delete_snapshots()).await
     }
 
     async fn person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
-        self.find_person(name).await
+        self.answered(self.find_person(name)).await
     }
 
     async fn name_of(&self, id: &PersonId) -> Result<Option<String>, ReadError> {
-        self.find_name(id).await
+        self.answered(self.find_name(id)).await
     }
 
     async fn has_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
-        self.find_fact(fact).await
+        self.answered(self.find_fact(fact)).await
     }
 
     async fn all_persons(&self) -> Result<Vec<(PersonId, String)>, ReadError> {
-        self.read_persons().await
+        self.answered(self.read_persons()).await
     }
 
     async fn forget_person(&self, name_or_id: &str) -> Result<Erasure, StoreError> {
@@ -371,8 +387,11 @@ impl EventLog for PostgresLog {
     }
 
     async fn erasures(&self) -> Result<u64, ReadError> {
-        let mut conn = self.inner.pool.acquire().await.map_err(StoreError::new("ask for erasures"))?;
-        Ok(erase::erasures(&mut conn).await?)
+        let asked = async {
+            let mut conn = self.inner.pool.acquire().await.map_err(StoreError::new("ask for erasures"))?;
+            Ok(erase::erasures(&mut conn).await?)
+        };
+        self.answered(asked).await
     }
 
     async fn close(&self) {

@@ -124,7 +124,7 @@ impl PostgresLog {
         let mut woken = self.inner.tail.listen().await;
         loop {
             woken.mark_unchanged();
-            let head = self.read_head().await?;
+            let head = self.answered(self.read_head()).await?;
             if head.seq > after {
                 return Ok(head);
             }

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgListener};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::log::pool;
 use crate::model::causes::with_causes;
 
 /// Name of the channel; the payload is the last sequence of the append.
@@ -75,10 +76,16 @@ async fn run(connect: PgConnectOptions, woken: Arc<watch::Sender<u64>>) {
 }
 
 async fn listen(connect: &PgConnectOptions, woken: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
-    let pool = crate::log::pool::options::<Postgres>(1, PATIENCE).connect_with(connect.clone()).await?;
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.ignore_pool_close_event(true);
-    listener.listen(CHANNEL).await?;
+    let begun = async {
+        let pool = pool::options::<Postgres>(1, PATIENCE).connect_with(connect.clone()).await?;
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.ignore_pool_close_event(true);
+        listener.listen(CHANNEL).await?;
+        Ok(listener)
+    };
+    // Whoever waits for a change waits for this first. One that falls silent later is made up for by looking now and then.
+    let begun = tokio::time::timeout(PATIENCE, begun).await;
+    let mut listener = begun.unwrap_or_else(|_| Err(pool::silent(PATIENCE)))?;
     loop {
         woken.send_modify(|n| *n += 1);
         // `None` means that it connected again and may have missed something: look then, too.
