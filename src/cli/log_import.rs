@@ -1,4 +1,7 @@
 //! `koschei log import`: all of an export is checked before the first event of it is appended, so that a damaged one leaves no half log.
+//!
+//! What goes wrong later, such as a database that goes away, leaves a part. One transaction for five million events would be a write-ahead log of more than a
+//! gigabyte, and would begin anew each time; so the part stays, the log says that it is one, and nobody but the same import opens it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -10,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::log::attachment_of;
 use super::{CliError, DbArgs, Done};
+use crate::engine::EngineError;
 use crate::event::{Record, cloudevents};
 use crate::log::{self, Attachment, Commit, EventLog, Head, Options};
 use crate::model::{Class, Classified, Seq};
@@ -22,7 +26,7 @@ const BATCH: usize = 1000;
 /// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked, of the whole export before anything of it
 /// is taken: of a damaged one nothing is.
 ///
-/// Interrupted later, as by a database that goes away, it leaves the events so far, and the same import goes on from there.
+/// Interrupted later, as by a database that goes away, it leaves a log that every other command refuses; the same import goes on from there.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log import --from koschei.jsonl --db postgres://koschei@db/koschei")]
 pub(crate) struct ImportArgs {
@@ -148,9 +152,9 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
     let mut export = Export::open(&args.from)?;
     let whole = export.check()?;
     export.rewind()?;
-    let log = log::open(&args.db.db, &Options::default()).await?;
+    let log = log::open(&args.db.db, &Options { unfinished: true, ..Options::default() }).await?;
     let began_with = log.head().await?;
-    let imported = take(&mut export, &log, began_with).await;
+    let imported = whole_log(&mut export, &log, began_with, whole).await;
     let head = log.head().await;
     log.close().await;
     let missing = imported.inspect_err(|_| {
@@ -158,7 +162,7 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
             && head.seq > began_with.seq
         {
             eprintln!(
-                "koschei: the log holds {} of {} events now; the same import goes on from there",
+                "koschei: the log holds {} of {} events now, and no other command takes it; the same import goes on from there",
                 head.seq.map_or(0, Seq::get),
                 whole.seq.map_or(0, Seq::get)
             );
@@ -173,6 +177,32 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes all of it, and has it noted meanwhile that the log is a part.
+async fn whole_log(export: &mut Export, log: &log::AnyLog, began_with: Head, whole: Head) -> Result<u64, CliError> {
+    let begun = log.info().await?.importing;
+    if let Some(before) = begun
+        && whole.seq < begun
+    {
+        return Err(CliError::Rejected(format!(
+            "import {}: it ends at event {}, and the import this log began with leads to event {before}; take that export, or remove the log",
+            export.path.display(),
+            whole.seq.map_or(0, Seq::get)
+        )));
+    }
+    if whole.seq > began_with.seq {
+        log.note_import(whole.seq).await.map_err(EngineError::from)?;
+    }
+    let taken = take(export, log, began_with).await;
+    let untouched = async || log.head().await.is_ok_and(|head| head == began_with);
+    match taken {
+        Ok(_) => log.note_import(None).await.map_err(EngineError::from)?,
+        // It is what it was.
+        Err(_) if begun.is_none() && untouched().await => drop(log.note_import(None).await),
+        Err(_) => {}
+    }
+    taken
 }
 
 /// Appends what a log does not have yet; gives how many events name attachments that are nowhere.

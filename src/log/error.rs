@@ -197,6 +197,17 @@ pub enum OpenError {
         /// Where.
         url: String,
     },
+    /// What an import has left that did not come to its end.
+    #[error(
+        "open log `{url}`: it holds only a part of what was to be imported, up to event {whole}; import the same export again \
+         (`koschei log import` goes on where it ended), or remove the log"
+    )]
+    Unfinished {
+        /// Where.
+        url: String,
+        /// The last event of the export.
+        whole: String,
+    },
     /// A pooler without sessions.
     #[error(
         "open log `{url}`: a pooler is between that has no sessions (pgbouncer with pool_mode = transaction or statement), or takes no options \

@@ -46,6 +46,9 @@ use crate::event::{FactId, Record};
 pub(crate) use crate::model::secrets::shown as redacted;
 use crate::model::{PersonId, Seq, Timestamp};
 
+/// Under this name table `meta` has the last event of an import that is not over.
+const IMPORTING: &str = "importing";
+
 /// How a log is opened.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -72,6 +75,8 @@ pub struct Options {
     /// SQLite: let at least this many events wait for the indexes of facts and subjects, to be put in sorted and at once. A commit that
     /// does so takes longer, by about half a second (measured on a model of 1.5 million rows).
     pub index_after: u64,
+    /// Open it also while an import of it is not over: for who imports.
+    pub unfinished: bool,
     /// Stop at this migration. For tests of migrations; a program needs all of them.
     #[doc(hidden)]
     pub schema_max: i64,
@@ -89,6 +94,7 @@ impl Default for Options {
             readers: 4,
             max_pages: None,
             index_after: 65_536,
+            unfinished: false,
             schema_max: i64::MAX,
         }
     }
@@ -320,6 +326,13 @@ pub trait EventLog: Send + Sync {
     /// [`StoreError`]; nothing was erased then. What was not erased besides is told in [`Erasure::left`].
     fn forget_person(&self, name_or_id: &str) -> impl Future<Output = Result<Erasure, StoreError>> + Send;
 
+    /// Notes that an import is under way that leads to event `whole`; from then on only who says [`Options::unfinished`] opens the log. What is
+    /// noted already stays. `None`: it is over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn note_import(&self, whole: Option<Seq>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// How often somebody was erased. Whoever knows stand-ins by heart has to look them up again when it changes.
     ///
     /// # Errors
@@ -408,6 +421,7 @@ delegate! {
     has_fact(fact: &FactId) -> Result<bool, ReadError>;
     all_persons() -> Result<Vec<(PersonId, String)>, ReadError>;
     forget_person(name_or_id: &str) -> Result<Erasure, StoreError>;
+    note_import(whole: Option<Seq>) -> Result<(), StoreError>;
     erasures() -> Result<u64, ReadError>;
     close() -> ();
 }

@@ -266,4 +266,6 @@ pub struct LogInfo {
     pub schema_version: i64,
     /// `sqlite` or `postgres`.
     pub backend: &'static str,
+    /// An import that was begun and is not over: the last event it leads to.
+    pub importing: Option<Seq>,
 }

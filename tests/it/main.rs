@@ -65,6 +65,7 @@ mod koji_tls;
 mod listening;
 mod live;
 mod log_contract;
+mod log_import;
 mod log_place;
 mod log_tamper;
 mod log_trouble;

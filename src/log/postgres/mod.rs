@@ -33,7 +33,7 @@ use super::names::Names;
 use super::pool;
 use super::rows::signed;
 use super::types::*;
-use super::{EventLog, Options, redacted};
+use super::{EventLog, IMPORTING, Options, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
@@ -157,7 +157,7 @@ async fn prepare(url: &str, pool: &PgPool, about: &About, options: &Options) -> 
         sqlx::query(LOCK).bind(LOCK_MIGRATE).execute(&mut *tx).await.map_err(fail)?;
     }
     let applied = applied(url, &mut tx).await?;
-    check_reader(url, &mut tx, &applied).await?;
+    check_reader(url, &mut tx, &applied, options).await?;
     let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.postgres)?;
     let mut last = applied.last().map_or(0, |m| m.0);
     if todo.is_empty() {
@@ -208,15 +208,28 @@ async fn applied(url: &str, conn: &mut PgConnection) -> Result<Vec<Applied>, Ope
     }
 }
 
-async fn check_reader(url: &str, conn: &mut PgConnection, applied: &[Applied]) -> Result<(), OpenError> {
+async fn check_reader(
+    url: &str,
+    conn: &mut PgConnection,
+    applied: &[Applied],
+    options: &Options,
+) -> Result<(), OpenError> {
     if applied.is_empty() {
         return Ok(());
     }
     let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("read the format")(e) };
     let value: Option<(String,)> =
-        sqlx::query_as(SELECT_META).bind("min_reader").fetch_optional(conn).await.map_err(fail)?;
+        sqlx::query_as(SELECT_META).bind("min_reader").fetch_optional(&mut *conn).await.map_err(fail)?;
     let needs = value.and_then(|(v,)| v.parse().ok()).ok_or_else(|| OpenError::NotALog { url: url.to_owned() })?;
-    if needs > FORMAT { Err(OpenError::TooNew { url: url.to_owned(), needs, have: FORMAT }) } else { Ok(()) }
+    if needs > FORMAT {
+        return Err(OpenError::TooNew { url: url.to_owned(), needs, have: FORMAT });
+    }
+    let importing: Option<(String,)> =
+        sqlx::query_as(SELECT_META).bind(IMPORTING).fetch_optional(conn).await.map_err(fail)?;
+    match importing {
+        Some((whole,)) if !options.unfinished => Err(OpenError::Unfinished { url: url.to_owned(), whole }),
+        _ => Ok(()),
+    }
 }
 
 const FIND_DICTIONARY: &str = "SELECT id::int8 FROM dictionaries WHERE digest = $1";
@@ -384,6 +397,10 @@ impl EventLog for PostgresLog {
 
     async fn forget_person(&self, name_or_id: &str) -> Result<Erasure, StoreError> {
         self.erase_person(name_or_id).await
+    }
+
+    async fn note_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
+        self.answered(self.write_import(whole)).await
     }
 
     async fn erasures(&self) -> Result<u64, ReadError> {

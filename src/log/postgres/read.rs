@@ -9,6 +9,7 @@ use sqlx::postgres::PgRow;
 
 use super::{PostgresLog, SELECT_META, page};
 use crate::event::Record;
+use crate::log::IMPORTING;
 use crate::log::codec::PLAIN;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::names::{Names, Table};
@@ -43,13 +44,17 @@ pub(super) async fn head_of(conn: &mut PgConnection) -> Result<Head, ReadError> 
 
 impl PostgresLog {
     pub(super) async fn read_info(&self) -> Result<LogInfo, ReadError> {
-        let meta = async |key: &'static str| -> Result<String, ReadError> {
+        let find = async |key: &'static str| -> Result<Option<String>, ReadError> {
             let row: Option<(String,)> = sqlx::query_as(SELECT_META)
                 .bind(key)
                 .fetch_optional(&self.inner.pool)
                 .await
                 .map_err(StoreError::new("read about the log"))?;
-            row.map(|r| r.0).ok_or_else(|| ReadError::Content { what: format!("`{key}` of the log: it is missing") })
+            Ok(row.map(|r| r.0))
+        };
+        let meta = async |key: &'static str| -> Result<String, ReadError> {
+            let found = find(key).await?;
+            found.ok_or_else(|| ReadError::Content { what: format!("`{key}` of the log: it is missing") })
         };
         Ok(LogInfo {
             log_id: meta("log_id").await?,
@@ -57,6 +62,7 @@ impl PostgresLog {
             min_reader: meta("min_reader").await?.parse().unwrap_or(0),
             schema_version: self.inner.schema_version,
             backend: "postgres",
+            importing: find(IMPORTING).await?.and_then(|whole| Seq::new(whole.parse().ok()?)),
         })
     }
 

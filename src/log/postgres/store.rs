@@ -17,6 +17,9 @@ const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) 
 const SNAPSHOT: &str = "SELECT seq, program, digest, state, hash FROM snapshots \
      WHERE seq <= $1 AND state_version = $2 ORDER BY seq DESC LIMIT 1";
 const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
+const NOTE_IMPORT: &str =
+    "INSERT INTO meta (key, value) VALUES ('importing', $1::int8::text) ON CONFLICT (key) DO NOTHING";
+const IMPORT_IS_OVER: &str = "DELETE FROM meta WHERE key = 'importing'";
 const PERSON: &str = "SELECT id FROM persons WHERE name = $1";
 const NAME: &str = "SELECT name FROM persons WHERE id = $1";
 const FACT: &str = "SELECT seq FROM events WHERE fact = $1";
@@ -73,6 +76,14 @@ impl PostgresLog {
     pub(super) async fn delete_snapshots(&self) -> Result<u64, StoreError> {
         let done = sqlx::query(DROP_SNAPSHOTS).execute(&self.inner.pool).await;
         done.map(|d| d.rows_affected()).map_err(StoreError::new("drop snapshots"))
+    }
+
+    pub(super) async fn write_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
+        let note = match whole {
+            Some(seq) => sqlx::query(NOTE_IMPORT).bind(signed(seq.get())),
+            None => sqlx::query(IMPORT_IS_OVER),
+        };
+        note.execute(&self.inner.pool).await.map(drop).map_err(StoreError::new("note an import"))
     }
 
     pub(super) async fn find_person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {

@@ -33,7 +33,7 @@ use super::names::Names;
 use super::pool;
 use super::rows::signed;
 use super::types::*;
-use super::{EventLog, Options, redacted};
+use super::{EventLog, IMPORTING, Options, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
@@ -207,7 +207,7 @@ async fn prepare(url: &str, pool: &SqlitePool, options: &Options, lacks_wal: boo
     let store = |source| OpenError::Store { url: url.to_owned(), source };
     let mut conn = pool.acquire().await.map_err(StoreError::new("connect")).map_err(store)?;
     let applied = applied(url, &mut conn).await?;
-    check_reader(url, &mut conn, &applied).await?;
+    check_reader(url, &mut conn, &applied, options).await?;
     let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.sqlite)?;
     if todo.is_empty() {
         return Ok(applied.last().map_or(0, |m| m.0));
@@ -268,15 +268,28 @@ async fn applied(url: &str, conn: &mut SqliteConnection) -> Result<Vec<Applied>,
     }
 }
 
-async fn check_reader(url: &str, conn: &mut SqliteConnection, applied: &[Applied]) -> Result<(), OpenError> {
+async fn check_reader(
+    url: &str,
+    conn: &mut SqliteConnection,
+    applied: &[Applied],
+    options: &Options,
+) -> Result<(), OpenError> {
     if applied.is_empty() {
         return Ok(());
     }
     let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("read the format")(e) };
     let value: Option<(String,)> =
-        sqlx::query_as(SELECT_META).bind("min_reader").fetch_optional(conn).await.map_err(fail)?;
+        sqlx::query_as(SELECT_META).bind("min_reader").fetch_optional(&mut *conn).await.map_err(fail)?;
     let needs = value.and_then(|(v,)| v.parse().ok()).ok_or_else(|| OpenError::NotALog { url: url.to_owned() })?;
-    if needs > FORMAT { Err(OpenError::TooNew { url: url.to_owned(), needs, have: FORMAT }) } else { Ok(()) }
+    if needs > FORMAT {
+        return Err(OpenError::TooNew { url: url.to_owned(), needs, have: FORMAT });
+    }
+    let importing: Option<(String,)> =
+        sqlx::query_as(SELECT_META).bind(IMPORTING).fetch_optional(conn).await.map_err(fail)?;
+    match importing {
+        Some((whole,)) if !options.unfinished => Err(OpenError::Unfinished { url: url.to_owned(), whole }),
+        _ => Ok(()),
+    }
 }
 
 const FIND_DICTIONARY: &str = "SELECT id FROM dictionaries WHERE digest = ?";
@@ -444,6 +457,10 @@ impl EventLog for SqliteLog {
 
     async fn forget_person(&self, name_or_id: &str) -> Result<Erasure, StoreError> {
         self.erase_person(name_or_id).await
+    }
+
+    async fn note_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
+        self.write_import(whole).await
     }
 
     async fn erasures(&self) -> Result<u64, ReadError> {

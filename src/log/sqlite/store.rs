@@ -16,6 +16,9 @@ const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) 
 const SNAPSHOT: &str = "SELECT seq, program, digest, state, hash FROM snapshots \
      WHERE seq <= ? AND state_version = ? ORDER BY seq DESC LIMIT 1";
 const DROP_SNAPSHOTS: &str = "DELETE FROM snapshots";
+const NOTE_IMPORT: &str =
+    "INSERT INTO meta (key, value) VALUES ('importing', CAST(? AS TEXT)) ON CONFLICT (key) DO NOTHING";
+const IMPORT_IS_OVER: &str = "DELETE FROM meta WHERE key = 'importing'";
 const PERSON: &str = "SELECT id FROM persons WHERE name = ?";
 const NAME: &str = "SELECT name FROM persons WHERE id = ?";
 const PERSONS: &str = "SELECT id, name FROM persons ORDER BY id";
@@ -71,6 +74,17 @@ impl SqliteLog {
     pub(super) async fn delete_snapshots(&self) -> Result<u64, StoreError> {
         let done = sqlx::query(DROP_SNAPSHOTS).execute(&self.inner.writer).await;
         done.map(|d| d.rows_affected()).map_err(StoreError::new("drop snapshots"))
+    }
+
+    pub(super) async fn write_import(&self, whole: Option<Seq>) -> Result<(), StoreError> {
+        let fail = || StoreError::new("note an import");
+        let mut tx = self.begin("note an import").await?;
+        let note = match whole {
+            Some(seq) => sqlx::query(NOTE_IMPORT).bind(signed(seq.get())),
+            None => sqlx::query(IMPORT_IS_OVER),
+        };
+        note.execute(&mut *tx).await.map_err(fail())?;
+        self.finish(tx, "note an import").await
     }
 
     pub(super) async fn find_person(&self, name: &str) -> Result<Option<PersonId>, ReadError> {
