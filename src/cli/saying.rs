@@ -67,9 +67,11 @@ impl Saying {
         match taken || self.no_wait {
             true => Ok(ExitCode::SUCCESS),
             false => Err(CliError::Unavailable(format!(
-                "be heard within {} seconds: nobody works on this log, or whoever does is busy. It is noted, and takes effect when `koschei serve`, \
-                 `follow` or `ingest` takes it (`--no-wait` where that is meant)",
-                self.wait
+                "be heard within {} seconds: nobody works on this log, or whoever does is in the middle of a long step, such as resolving a new \
+                 repository (the log's last event is of {}). It is noted, and takes effect when `koschei serve`, `follow` or `ingest` takes it \
+                 (`--no-wait` where that is meant)",
+                self.wait,
+                log.head().await?.recorded_at
             ))),
         }
     }
