@@ -13,6 +13,7 @@ use super::brain::{Brain, Settings};
 use super::error::{EngineError, with_causes};
 use super::eyes::Eyes;
 use super::ingest::{self, Ingested, UNREADABLE};
+use super::late::Late;
 use super::observing::Heard;
 use super::operator::HEAR_EVERY;
 use super::patience::Patience;
@@ -85,6 +86,7 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             sink: Patience::new("the receiver of commands", "they stay in the outbox")
                 .holding_up(self.readiness.clone()),
             ahead: Ahead::default(),
+            late: Late::default(),
         };
         self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
         if self.sink.is_some() {
@@ -170,6 +172,7 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             }
             brain.pass_time(log, clock::now()).await?;
             brain.flush(log).await?;
+            others.late.look(&mut brain, log).await?;
             if let Some(sink) = &mut self.sink
                 && others.sink.is_due()
             {
@@ -261,11 +264,12 @@ async fn deliver<E: Eyes>(
     }
 }
 
-/// Waiting for those besides the log: source, receiver of commands, and our clock, which a log may be ahead of.
+/// Waiting for those besides the log: source, receiver of commands, our clock, which a log may be ahead of, and the archive.
 struct Others {
     source: Patience,
     sink: Patience,
     ahead: Ahead,
+    late: Late,
 }
 
 impl<A> Fetched<A> {

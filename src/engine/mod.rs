@@ -23,6 +23,7 @@ pub mod follow;
 pub mod hub;
 pub mod ingest;
 pub mod intake;
+mod late;
 pub mod listen;
 pub mod live;
 mod measuring;

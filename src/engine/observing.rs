@@ -245,7 +245,7 @@ impl<E: Eyes> Brain<E> {
             let koji_event = seen.create_event;
             let event = RepoReady { arches: Some(arches), ..seen }.into();
             let (causation, correlation) = (Some(cause), Some(cause));
-            let source = Source::Hub;
+            let source = if self.settings.context.source == Source::Hub { Source::Hub } else { Source::Archive };
             let fact = Some(fact);
             return self
                 .fact(log, NewEvent { event, occurred_at: now, source, fact, koji_event, causation, correlation })

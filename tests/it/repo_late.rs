@@ -1,11 +1,21 @@
 //! A new repository whose files cannot be had for a while: what a failed first attempt saw is not a fact.
 
+use std::path::Path;
+
+use koschei::fold::State;
+use koschei::log::{EventLog, Options};
 use koschei::model::RepoId;
 use rstest::rstest;
 
+use crate::files_server::copy_dir;
+use crate::follow_trouble::{Running, publish, stream};
 use crate::hub::FileLie;
-use crate::live::Live;
+use crate::live::{Follower, Live, PATIENCE};
+use crate::nats_server::NatsServer;
 use crate::serve_first::{COLLECTION, small};
+use crate::{feed, recorded};
+
+const EVENTS: &str = include_str!("../data/koji/events.jsonl");
 
 #[rstest]
 #[case::not_there(FileLie::Status(404), false)]
@@ -66,4 +76,63 @@ async fn an_architecture_that_comes_later_is_waited_for() {
     .await;
     assert!(live.said().contains("has no metadata for aarch64 yet"), "{}", live.said());
     live.stop();
+}
+
+/// Without a hub the files come by another way than the message, and may come later: whole, or one architecture after the other.
+#[rstest]
+#[case::whole(&[""], false)]
+#[case::whole_after_a_restart(&[""], true)]
+#[case::one_architecture_after_the_other(&["x86_64", "aarch64"], false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reaches_an_archive_after_its_message_is_resolved(#[case] parts: &[&str], #[case] restart: bool) {
+    let (server, dir) = (NatsServer::start().await, tempfile::tempdir().unwrap());
+    let (archive, db) = (dir.path().join("archive"), dir.path().join("a.db"));
+    copy_dir(&feed::recorded("koji"), &archive);
+    let (repo, away) = (archive.join("repos/f99-build/26"), dir.path().join("26"));
+    let part_of = |base: &Path, part: &str| if part.is_empty() { base.to_owned() } else { base.join(part) };
+    for part in parts {
+        if !part.is_empty() {
+            std::fs::create_dir_all(&away).unwrap();
+        }
+        std::fs::rename(part_of(&repo, part), part_of(&away, part)).unwrap();
+    }
+    let context = stream(&server).await;
+    // Up to the message about it.
+    publish(&context, EVENTS.lines().take(490)).await;
+    let (url, path, place) = (server.url(), db.to_str().unwrap().to_owned(), archive.to_str().unwrap().to_owned());
+    let args = ["--nats", &url, "--stream", "KOJI", "--subject", "koji.>", "--archive", &place, "--db", &path];
+    let mut follow = Running::start(&args);
+    follow.until("all messages are handled", |f| f.settled() == 490).await;
+    if restart {
+        follow.terminate();
+        follow = Running::start(&args);
+        follow.ready().await;
+    }
+    let log = koschei::log::open(&path, &Options { create: false, ..Options::default() }).await.unwrap();
+    let mut folded = Follower::default();
+    folded.follow(&log).await;
+    let resolved = |s: &State| {
+        let of_it = s.collections["f99-build"].arches.values().filter(|a| a.repo_id == Some(RepoId(26)));
+        of_it.count()
+    };
+    assert_eq!(resolved(&folded.state), 0, "it is not there yet");
+    for (n, part) in parts.iter().enumerate() {
+        std::fs::rename(part_of(&away, part), part_of(&repo, part)).unwrap();
+        let wanted = if part.is_empty() { 2 } else { n + 1 };
+        let waiting = tokio::time::timeout(PATIENCE, async {
+            while resolved(&folded.state) < wanted {
+                log.changed(folded.state.seq).await.unwrap();
+                folded.follow(&log).await;
+            }
+        });
+        assert!(waiting.await.is_ok(), "it is never resolved:\n{}", follow.said());
+    }
+    let c = &folded.state.collections["f99-build"];
+    assert!(c.newest_repo == Some(RepoId(26)) && c.stale.is_none(), "{:?} {:?}", c.newest_repo, c.stale);
+    follow.terminate();
+    log.close().await;
+    for check in ["verify", "audit"] {
+        let out = recorded::koschei(&["log", check, "--db", &path]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    }
 }
