@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use koschei::event::Event;
+use koschei::event::{Event, NewEvent};
 use koschei::log::EventLog;
 use koschei::model::Seq;
 use serde_json::{Value, json};
 
+use crate::log_place;
 use crate::web_site::{Pages, ingested};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +91,61 @@ async fn a_page_and_its_json_count_the_same() {
     pages.stop().await;
 }
 
+/// What followed from an event, as its page and those it leads to have it, and how much of it each has. `check` gets what stands before it and
+/// after it.
+async fn followed(pages: &Pages, seq: Seq, check: impl Fn(&str, &str)) -> (Vec<u64>, Vec<usize>) {
+    let (mut found, mut of_page) = (Vec::new(), Vec::new());
+    let mut next = Some(format!("/event/{seq}"));
+    while let Some(path) = next.take() {
+        let page = pages.page(&path).await;
+        let (before, rest) = page.split_once("What followed from it").unwrap();
+        let (followed, content) = rest.split_once("id=\"content\"").unwrap();
+        check(before, content);
+        let links = followed.split("<li><a href=\"/event/").skip(1);
+        let here: Vec<u64> = links.map(|l| l.split('"').next().unwrap().parse().unwrap()).collect();
+        of_page.push(here.len());
+        found.extend(here);
+        next = followed
+            .split("href=\"")
+            .find(|l| l.contains("?after="))
+            .map(|l| l.split('"').next().unwrap().replace("&amp;", "&"));
+    }
+    (found, of_page)
+}
+
+/// More than a page shows, between other events, and one so late that a page does not look so far.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_followed_from_an_event_is_paged() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = crate::feed::sqlite(dir.path(), "pages.db").await;
+    let mut head = log_place::fill(&log, 0..10, 10).await;
+    let cause = Seq::new(7).unwrap();
+    // Every third, then a long time nothing, then one.
+    let followers = |n: u64| (10..1360).contains(&n) && n.is_multiple_of(3) || n == 24_000;
+    for part in (10..24_500).collect::<Vec<u64>>().chunks(5_000) {
+        let events = part.iter().map(|n| {
+            let event = log_place::event(*n);
+            NewEvent { causation: followers(*n).then_some(cause), ..event }
+        });
+        let records = log_place::chain(head, log_place::at(1000), events);
+        head = log.append(head.seq, &log_place::commit(records)).await.unwrap();
+    }
+    let caused: Vec<u64> = (10..24_500).filter(|n| followers(*n)).map(|n| n + 1).collect();
+    assert_eq!(caused.len(), 451);
+    let pages = Pages::over(&log).await;
+    let (found, of_page) = followed(&pages, cause, |_, _| ()).await;
+    assert_eq!(found, caused, "each once, in order");
+    assert_eq!(of_page[..2], [200, 200]);
+    assert_eq!(of_page.iter().sum::<usize>(), 451);
+    // Where nothing more followed, no page is offered; and what has no consequence says so.
+    let last = pages.page(&format!("/event/{cause}?after=24001")).await;
+    assert!(
+        last.contains("After event 24001:") && last.contains("<p>Nothing.</p>") && !last.contains("?after="),
+        "{last}"
+    );
+    pages.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_tells_all_that_followed() {
     let dir = tempfile::tempdir().unwrap();
@@ -110,30 +166,17 @@ async fn an_event_tells_all_that_followed() {
         large.payload.len()
     );
     for record in [most, latest, large] {
-        let mut found = Vec::new();
-        let mut next = Some(format!("/event/{}", record.seq));
-        while let Some(path) = next.take() {
-            let page = pages.page(&path).await;
-            let (before, rest) = page.split_once("What followed from it").unwrap();
-            let (followed, content) = rest.split_once("id=\"content\"").unwrap();
+        let little = record.payload.len() <= 8 << 10;
+        let (found, _) = followed(&pages, record.seq, |before, content| {
             assert!(
                 before.contains("<th scope=\"row\">Kind</th>") && before.contains("<th scope=\"row\">About</th>"),
                 "a table comes first"
             );
             assert!(!before.contains("<pre"), "and what is stored last");
-            found.extend(
-                followed
-                    .split("<li><a href=\"/event/")
-                    .skip(1)
-                    .map(|l| l.split('"').next().unwrap().parse::<u64>().unwrap()),
-            );
-            next = followed
-                .split("href=\"")
-                .find(|l| l.contains("?after="))
-                .map(|l| l.split('"').next().unwrap().to_owned());
             // Little comes with the page, a lot when it is asked for.
-            assert_eq!(content.contains("<pre>"), record.payload.len() <= 8 << 10, "{path}");
-        }
+            assert_eq!(content.contains("<pre>"), little, "event {}", record.seq);
+        })
+        .await;
         assert_eq!(found, caused(record.seq), "event {}", record.seq);
         let whole = pages.page(&format!("/event/{}?content=all", record.seq)).await;
         let stored: Value = serde_json::from_str(&record.payload).unwrap();
