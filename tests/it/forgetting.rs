@@ -2,18 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use async_nats::jetstream;
 use koschei::config::Config;
 use koschei::engine::{Blind, Brain, ingest};
 use koschei::event::{ChainHash, NewEvent, Record, Source, Tick};
+use koschei::fold::State;
 use koschei::log::{AnyLog, AppendError};
 use koschei::log::{Commit, Disposition, EventLog, Fate, Incoming, Options, Position, Received, Settled, open};
-use koschei::model::{PersonId, Seq, Timestamp};
+use koschei::model::{Hub, PersonId, Seq, Timestamp};
 use koschei::telemetry::Metrics;
+use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection};
 
+use crate::live::{Live, PATIENCE};
 use crate::nats_server::NatsServer;
+use crate::serve_first::{COLLECTION, rests, small};
 use crate::servers::postgres_database;
 
 const NAME: &str = "zephyrine-quux";
@@ -287,6 +292,76 @@ async fn a_running_follow_gives_a_new_stand_in() {
     follow.kill().unwrap();
     follow.wait().unwrap();
     log.close().await;
+}
+
+/// A `serve` that runs while somebody is forgotten goes on, and does not write the name it has read.
+#[rstest]
+#[case::sqlite(false)]
+#[case::postgres(true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_serve_goes_on_and_does_not_write_the_name_again(#[case] postgres: bool) {
+    let mut live = Live::new();
+    small(&live.hub);
+    if postgres {
+        live.db = postgres_database().await;
+    }
+    live.tables = format!("[policy]\ntick_interval_secs = 1\n{COLLECTION}");
+    live.start();
+    let _builders = live.hub.start_builders(Duration::from_millis(20));
+    live.wait("everything is rebuilt", rests).await;
+    let tasks = live.hub.dump().tasks.len();
+    let db = live.db.clone();
+    let asks = |package: &str, by: &str| {
+        let points = ["admin", "set-priority", "-c", "f99", "--points", "1000"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
+        let out = command.args(points).args([package, "--by", by, "--wait", "120", "--db", &db]).output().unwrap();
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+    };
+    let rebuilt = |n: usize| move |s: &State| rests(s) && s.hubs[&Hub::new("primary")].tasks.len() == tasks + n;
+    // Said by him, and named by a message that is handled.
+    asks("app", NAME);
+    let log = live.log().await;
+    let names = message("names", &format!(r#"{{"topic":"a.b","id":"names","body":{{"owner":"{NAME}"}}}}"#));
+    log.receive(&[names]).await.unwrap();
+    live.wait("app is rebuilt", rebuilt(1)).await;
+    let before = log.person(NAME).await.unwrap().expect("he said something");
+    let handled = async || {
+        let waiting = tokio::time::timeout(PATIENCE, async {
+            while log.counts().await.unwrap().inbox_pending > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        waiting.await.expect("messages wait for ever");
+    };
+    handled().await;
+    assert_ne!(holding(&live.db).await, "");
+
+    // A read of the service's may be in the way for a moment, which is said (4).
+    let erasing = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match said(&forget(&db, before.as_str())) {
+                (Some(0), ..) => return,
+                (Some(4), _, err) => assert!(err.contains("run this again"), "{err}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    erasing.await.expect("it is erased");
+    assert_eq!(holding(&live.db).await, "");
+    asks("bash", "somebody-else");
+    live.wait("bash is rebuilt", rebuilt(2)).await;
+    assert_eq!((holding(&live.db).await.as_str(), log.person(NAME).await.unwrap()), ("", None));
+    // Who says something again is somebody else.
+    asks("libfoo", NAME);
+    live.wait("libfoo is rebuilt", rebuilt(3)).await;
+    let after = log.person(NAME).await.unwrap().expect("he said something again");
+    assert_ne!(after, before);
+    assert_eq!(log.name_of(&before).await.unwrap(), None);
+    assert_eq!(last_by(&log).await.as_deref(), Some(after.as_str()));
+    log.close().await;
+    live.stop();
+    assert_eq!(said(&forget(&db, NAME)).0, Some(0));
+    assert_eq!(holding(&live.db).await, "");
 }
 
 /// However close together: what names somebody who was forgotten after the name was looked up does not get into the log.
