@@ -21,14 +21,14 @@ use crate::serve_first::{COLLECTION, rests, small};
 const REFERENCE: &str = "tests/reference/hub-story.txt";
 const LOG: &str = "tests/reference/hub-story.jsonl.zst";
 
-fn exported() -> String {
+pub(super) fn exported() -> String {
     String::from_utf8(zstd::decode_all(std::fs::File::open(repository(LOG)).unwrap()).unwrap()).unwrap()
 }
 
-/// Reads an export into `koschei.db` of a directory; whether it was taken.
-fn import(dir: &Path, text: &str) -> bool {
+/// Reads an export into a log of a directory; whether it was taken.
+pub(super) fn import(dir: &Path, db: &str, text: &str) -> bool {
     std::fs::write(dir.join("story.jsonl"), text).unwrap();
-    koschei(dir, ["log", "import", "--from", "story.jsonl"]).status.success()
+    koschei(dir, ["log", "import", "--from", "story.jsonl", "--db", db]).status.success()
 }
 
 /// What it is known by, as it stands in the file of references.
@@ -49,7 +49,7 @@ fn written(dir: &Path, until: Option<u64>) -> String {
 fn the_log_of_the_story_folds_to_what_it_folded_to() {
     let dir = tempfile::tempdir().unwrap();
     let text = exported();
-    assert!(import(dir.path(), &text), "every hash is as it was");
+    assert!(import(dir.path(), "koschei.db", &text), "every hash is as it was");
     let kept = std::fs::read_to_string(repository(REFERENCE)).unwrap();
     let kept: String = kept.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
     let found = written(dir.path(), None);
@@ -77,7 +77,7 @@ fn a_log_that_was_changed_is_not_taken() {
     assert_ne!(other, text);
     let without: String = text.lines().enumerate().filter(|(n, _)| *n != 1000).flat_map(|(_, l)| [l, "\n"]).collect();
     for (what, text) in [("a word", other), ("a line less", without)] {
-        assert!(!import(tempfile::tempdir().unwrap().path(), &text), "{what}");
+        assert!(!import(tempfile::tempdir().unwrap().path(), "koschei.db", &text), "{what}");
     }
 }
 

@@ -11,6 +11,8 @@
 //! | our solver against libsolv on random universes | `native.rs`; `the_check_notices` there |
 //! | facts of a log against the tables of a hub | `serve_story.rs` and others; `one_fact_less` there |
 
+#![expect(clippy::ptr_arg, reason = "faults are of one type, `Fault`, whatever they do")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use koschei::resolve::Mode;

@@ -82,7 +82,8 @@ pub(super) fn json(dir: &Path, args: &[&str]) -> Value {
 
 /// The stand-in a person has here: it follows from the name. Elsewhere it is random.
 fn stand_in(name: &str) -> String {
-    format!("p-{}", &blake3::hash(name.as_bytes()).to_hex()[..16])
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    format!("p-{}", digest.chars().take(16).collect::<String>())
 }
 
 /// Makes an empty log in which everybody these messages name has a stand-in already, and that is itself like any other
