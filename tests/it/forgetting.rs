@@ -139,6 +139,9 @@ async fn settle(db: &str, position: Position) {
 /// What waits is kept and said; everything else goes. Once it was handled, nothing is left.
 async fn forgotten_everywhere(db: &str) {
     let waits = filled(db).await;
+    if !db.contains("://") {
+        left_in_free_pages(db).await;
+    }
     assert_ne!(holding(db).await, "", "the search finds a name that is there");
     let (code, out, err) = said(&forget(db, NAME));
     assert_eq!(code, Some(4), "{out}{err}");
@@ -172,6 +175,16 @@ async fn forgotten_everywhere(db: &str) {
     }
     let verified = Command::new(env!("CARGO_BIN_EXE_koschei")).args(["log", "verify", "--db", db]).output().unwrap();
     assert!(verified.status.success(), "{verified:?}");
+}
+
+/// What a shell that overwrites nothing has left of a name.
+async fn left_in_free_pages(db: &str) {
+    let mut shell = sqlx::SqliteConnection::connect(db).await.unwrap();
+    let insert = format!("INSERT INTO scratch VALUES ('{NAME}')");
+    for statement in ["PRAGMA secure_delete = OFF", "CREATE TABLE scratch (name)", &insert, "DROP TABLE scratch"] {
+        sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut shell).await.unwrap();
+    }
+    shell.close().await.unwrap();
 }
 
 #[tokio::test]
