@@ -193,7 +193,7 @@ fn primary(s: &State) -> &HubState {
 }
 
 fn asks_for(live: &Live, package: &str) {
-    run(&["admin", "set-priority", "-c", "f99", "--points", "1000", package, "--db", &live.db]);
+    run(&["admin", "set-priority", "-c", "f99", "--points", "1000", package, "--wait", "120", "--db", &live.db]);
 }
 
 /// Tasks of the hub by the id they carry.
