@@ -69,7 +69,8 @@ async fn behind_a_firewall() -> (String, Firewall, AnyLog) {
     let firewall = Firewall::before(PathBuf::from(dir).join(".s.PGSQL.5432")).await;
     let database = address.rsplit('/').next().unwrap();
     let url = format!("postgres://koschei@127.0.0.1:{}/{database}?sslmode=disable", firewall.port);
-    let options = Options { answer_timeout: Duration::from_secs(3), ..Options::default() };
+    // Longer than any answer takes that comes, and waited out several times.
+    let options = Options { answer_timeout: Duration::from_secs(8), ..Options::default() };
     let log = log::open(&url, &options).await.unwrap();
     (direct, firewall, log)
 }
@@ -133,8 +134,10 @@ async fn a_transaction_nobody_goes_on_with_gives_its_locks_back() {
     let (direct, firewall, log) = behind_a_firewall().await;
     let head = fill(&log, 0..10, 10).await;
     let mut other = PgConnection::connect(&direct).await.unwrap();
-    let slow =
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
+    // It sleeps until it was seen to, which may take a moment.
+    let slow = "SELECT pg_advisory_lock(7);
+                CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                WHILE NOT pg_try_advisory_xact_lock(7) LOOP PERFORM pg_sleep(0.2); END LOOP; RETURN NEW; END $$;
                 CREATE TRIGGER slow BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.seq = 15) EXECUTE FUNCTION slow()";
     sqlx::raw_sql(slow).execute(&mut other).await.unwrap();
     let next = commit(chain(head, at(100), (10..20).map(event)));
@@ -151,6 +154,7 @@ async fn a_transaction_nobody_goes_on_with_gives_its_locks_back() {
     });
     waited.await.expect("it is within its transaction");
     firewall.forget_connections();
+    sqlx::raw_sql("SELECT pg_advisory_unlock(7)").execute(&mut other).await.unwrap();
     let appended = tokio::time::timeout(PATIENCE, appending).await;
     silent(&appended.expect("it is given up").unwrap().unwrap_err());
     sqlx::raw_sql("DROP TRIGGER IF EXISTS slow ON events").execute(&mut other).await.unwrap();
