@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::message::{Wire, time};
 use crate::event::{Event, FactId, MessageTimeReplaced, NewEvent, Source, facts};
-use crate::model::koji::{BuildState, TaskState};
+use crate::model::koji::{self, BuildState, TaskState};
 use crate::model::nevra::without_draft;
 use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
 
@@ -417,7 +417,7 @@ fn task_state(value: &Value) -> Option<TaskState> {
 /// `arch_override`: architectures separated by spaces; Koji also takes commas, and a list is understood.
 fn arches(value: &Value) -> Vec<Name> {
     let words: Vec<&str> = match value {
-        Value::String(text) => text.split([' ', ',', '\t', '\n']).collect(),
+        Value::String(text) => koji::words(text).collect(),
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };

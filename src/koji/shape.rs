@@ -6,11 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::xmlrpc::Value;
-use crate::model::koji::{BuildState, RepoState, TaskState};
+use crate::model::koji::{self, BuildState, NAME_BYTES_MAX, RepoState, TaskState};
 use crate::model::{BuildId, Class, Classified, Name, RepoId, TagId, TaskId, Timestamp};
-
-/// Longest name that is taken from an answer, in bytes. Koji's own limit for names is 256; versions have none.
-pub const MAX_NAME: usize = 1024;
 
 /// An answer, or a part of one, that does not have the shape Koji documents.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -137,10 +134,10 @@ impl FromValue for String {
 }
 
 impl FromValue for Name {
-    /// At most [`MAX_NAME`] bytes, without control characters. Numbers are taken, too: a version that looks like one.
+    /// At most [`NAME_BYTES_MAX`] bytes, without control characters. Numbers are taken, too: a version that looks like one.
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         match value {
-            Value::Text(text) if text.len() > MAX_NAME => Err(ShapeError {
+            Value::Text(text) if text.len() > NAME_BYTES_MAX => Err(ShapeError {
                 found: format!("{} bytes", text.len()),
                 ..ShapeError::new("a name of at most 1024 bytes", value)
             }),
@@ -257,9 +254,7 @@ pub struct Words(pub Vec<Name>);
 impl FromValue for Words {
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         let text = value.as_str().ok_or_else(|| ShapeError::new("words", value))?;
-        // Koji takes commas, too (`koji.parse_arches`).
-        let words = text.split([' ', '\t', '\n', ',']).filter(|word| !word.is_empty());
-        words.map(|word| Name::from_value(&word.into())).collect::<Result<_, _>>().map(Self)
+        koji::words(text).map(|word| Name::from_value(&word.into())).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -365,8 +360,8 @@ mod tests {
 
     #[test]
     fn names_are_bounded() {
-        assert_eq!(Name::from_value(&"x".repeat(MAX_NAME).into()).map(|n| n.len()), Ok(MAX_NAME));
-        for bad in ["x".repeat(MAX_NAME + 1), "a\nb".to_owned()] {
+        assert_eq!(Name::from_value(&"x".repeat(NAME_BYTES_MAX).into()).map(|n| n.len()), Ok(NAME_BYTES_MAX));
+        for bad in ["x".repeat(NAME_BYTES_MAX + 1), "a\nb".to_owned()] {
             assert!(Name::from_value(&bad.into()).is_err());
         }
     }

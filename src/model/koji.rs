@@ -4,6 +4,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Longest name, version or release that is taken from Koji, in bytes. Koji's own limit for names is 256
+/// (`MaxNameLengthInternal` of `hub.conf`); versions and releases have none.
+pub const NAME_BYTES_MAX: usize = 1024;
+
+/// The words of a text, as Koji keeps architectures: separated by white space or commas (`koji.parse_arches`).
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
+}
+
 macro_rules! koji_state {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $num:literal, $wire:literal;)* }) => {
         $(#[$doc])*
@@ -100,6 +109,15 @@ koji_state! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_separated_as_koji_does_it() {
+        assert_eq!(
+            words(" x86_64,aarch64  s390x\tppc64le\n,").collect::<Vec<_>>(),
+            ["x86_64", "aarch64", "s390x", "ppc64le"]
+        );
+        assert_eq!(words("").count(), 0);
+    }
 
     #[test]
     fn numbers_and_names_go_round() {

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::koji::NAME_BYTES_MAX;
 use crate::model::{Name, Nvr};
-
-/// Longest name of a package, tag, user, version or release that is accepted, in bytes. Koji's own limit is 256.
-const MAX_NAME: usize = 256;
 
 /// Why a message is not understood.
 pub(super) struct Reason(pub(super) String);
@@ -82,7 +80,7 @@ pub(super) fn name(value: &Value) -> Option<Name> {
 /// Text that can be a name: not empty, not beyond bounds, no control characters, no white space.
 pub(super) fn checked(text: &str) -> Option<Name> {
     let bad = |c: char| c.is_control() || c.is_whitespace();
-    (!text.is_empty() && text.len() <= MAX_NAME && !text.contains(bad)).then(|| text.into())
+    (!text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.contains(bad)).then(|| text.into())
 }
 
 /// Whether all three parts can be names.

@@ -49,6 +49,18 @@ fn message(topic: &str, body: Value) -> Value {
     json!({"id": "m", "topic": format!("org.example.{topic}"), "sent-at": "2026-11-20T08:00:00+00:00", "body": body})
 }
 
+/// A version may be as long as the hub's own answer may have it.
+#[test]
+fn names_are_bounded_as_those_of_a_hub() {
+    let tagged = |bytes: usize| {
+        let version = "1".repeat(bytes);
+        let body = json!({"tag": "f99", "build_id": 4, "name": "foo", "version": version, "release": "1"});
+        read("m", &message("buildsys.tag", body))
+    };
+    assert!(matches!(tagged(koji::NAME_BYTES_MAX), Interpretation::Facts(_)));
+    assert!(matches!(tagged(koji::NAME_BYTES_MAX + 1), Interpretation::Rejected(_)));
+}
+
 /// The message was sent at ten o'clock, as far as is known, and says another time.
 #[rstest]
 #[case::the_same("2026-11-20T10:00:00+00:00", true)]
@@ -286,7 +298,7 @@ fn task_fact(request: Value) -> TaskChanged {
 #[case::not_text(json!({"koschei": {"decision": 5}}), None)]
 fn decisions_are_found(#[case] metadata: Value, #[case] expected: Option<&str>) {
     let options =
-        json!({"scratch": true, "repo_id": "8", "arch_override": "x86_64  aarch64", "custom_user_metadata": metadata});
+        json!({"scratch": true, "repo_id": "8", "arch_override": "x86_64, aarch64", "custom_user_metadata": metadata});
     let task = task_fact(json!(["x/a-1-1.src.rpm", null, options]));
     assert_eq!(task.decision.as_deref(), expected);
     assert_eq!((task.repo_id, task.target), (Some(RepoId(8)), None));
