@@ -31,9 +31,7 @@ mod settings;
 
 pub use error::AmqpError;
 pub use look::{BrokerSeen, QueueSeen, look};
-pub use settings::{
-    AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, TOPICS, Tls,
-};
+pub use settings::{AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, Tls};
 
 use super::message::Entry;
 use super::source::{MessageSource, SourceError};

@@ -17,6 +17,9 @@ use crate::model::nevra::without_draft;
 use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
 
 mod fields;
+mod topics;
+
+pub use topics::{TOPICS, Topic};
 
 use fields::{Fields, Reason};
 
@@ -83,9 +86,9 @@ pub fn interpret(
         Ok(wire) => wire,
         Err(reason) => return Interpretation::Rejected(reason),
     };
-    let Some(topic) = wire.topic() else { return Interpretation::Rejected("no topic".to_owned()) };
-    let Some(read) = route(topic) else {
-        let koji = topic.split('.').any(|word| word == "buildsys");
+    let Some(key) = wire.topic() else { return Interpretation::Rejected("no topic".to_owned()) };
+    let Some(topic) = Topic::of(key) else {
+        let koji = key.split('.').any(|word| word == "buildsys");
         return Interpretation::Ignored(if koji { "a Koji topic nothing depends on" } else { "not a Koji topic" });
     };
     let Some(body) = wire.body.as_object().map(Fields) else {
@@ -97,7 +100,7 @@ pub fn interpret(
     };
     let tolerance = i64::from(context.clock_tolerance_secs) * 1_000_000;
     let mut reading = Reading { body, hub, context, persons, sent_at: message.sent_at, tolerance, doubted: None };
-    match read(&mut reading) {
+    match (topic.read)(&mut reading) {
         Ok(Said::Nothing(why)) => Interpretation::Ignored(why),
         Ok(Said::Fact(event, time)) => {
             let said = wire.sent_at().or_else(|| wire.seen_at());
@@ -128,28 +131,6 @@ pub fn interpret(
 enum Said {
     Fact(Box<Event>, Option<Timestamp>),
     Nothing(&'static str),
-}
-
-type Reader = fn(&mut Reading<'_, '_>) -> Result<Said, Reason>;
-
-/// Finds the reader by the end of the topic.
-fn route(topic: &str) -> Option<Reader> {
-    const ROUTES: [(&str, Reader); 9] = [
-        ("buildsys.task.state.change", |r| r.task()),
-        ("buildsys.build.state.change", |r| r.build()),
-        ("buildsys.build.promote", |r| r.promoted()),
-        ("buildsys.tag", |r| r.tagged()),
-        ("buildsys.untag", |r| r.untagged()),
-        ("buildsys.repo.init", |r| r.repo_init()),
-        ("buildsys.repo.done", |r| r.repo_done()),
-        ("buildsys.package.list.change", |r| r.package_list()),
-        ("buildsys.rpm.sign", |_| Ok(Said::Nothing("signatures decide nothing here"))),
-    ];
-    let ends_with = |end: &str| match topic.strip_suffix(end) {
-        Some(prefix) => prefix.is_empty() || prefix.ends_with('.'),
-        None => false,
-    };
-    ROUTES.iter().find(|(end, _)| ends_with(end)).map(|(_, reader)| *reader)
 }
 
 /// One message being read.

@@ -16,6 +16,9 @@ pub const MAX_MESSAGE: usize = 8 << 20;
 /// How much of a message beyond [`MAX_MESSAGE`] is kept to show what it was.
 pub const KEPT_OF_OVERLONG: usize = 1024;
 
+/// Topic in the inbox of what is not a message.
+pub const UNREADABLE: &str = "unreadable";
+
 /// Longest message id that is taken as such, in bytes; AMQP allows 255.
 const MAX_ID: usize = 255;
 

@@ -12,6 +12,7 @@ use super::live::hearing;
 use super::persons::Persons;
 use super::serve::HEART;
 use super::{clock, operator, replay};
+pub use crate::bus::UNREADABLE;
 use crate::bus::times::NEIGHBOURS;
 use crate::bus::{Context, Entry, Progress, Recording, Said, Times};
 use crate::event::Source;
@@ -22,8 +23,6 @@ use crate::telemetry::Metrics;
 
 /// Source name of recorded messages in the inbox.
 pub const SOURCE: &str = "recording";
-/// Topic of what is not a message.
-pub const UNREADABLE: &str = "unreadable";
 /// Most messages in one commit.
 pub const BATCH_MAX: usize = 10_000;
 

@@ -7,7 +7,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use super::register::{Register, WhenKnown, count};
-use crate::bus::Sent;
+use crate::bus::{Sent, Topic, UNREADABLE};
 use crate::event::Record;
 use crate::log::{Counts, Disposition, Received};
 use crate::model::Timestamp;
@@ -147,18 +147,11 @@ impl Metrics {
 
 /// The part of a topic that says what it is about, from a bounded set.
 fn topic_label(topic: &str) -> &'static str {
-    const KNOWN: [&str; 9] = [
-        "buildsys.task.state.change",
-        "buildsys.build.state.change",
-        "buildsys.tag",
-        "buildsys.untag",
-        "buildsys.repo.init",
-        "buildsys.repo.done",
-        "buildsys.package.list.change",
-        "buildsys.rpm.sign",
-        "unreadable",
-    ];
-    KNOWN.into_iter().find(|k| topic.ends_with(k)).unwrap_or("other")
+    match Topic::of(topic) {
+        Some(topic) => topic.name,
+        None if topic == UNREADABLE => UNREADABLE,
+        None => "other",
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,74 @@
+//! Koji's topics, one line each: what it is called on the bus and in metrics, what a message under it says, whether a queue of
+//! ours asks for it, and how it is read.
+
+use super::{Reading, Reason, Said};
+
+/// Reads the body of a message.
+pub(super) type Reader = fn(&mut Reading<'_, '_>) -> Result<Said, Reason>;
+
+/// A topic.
+#[derive(Clone, Copy, Debug)]
+pub struct Topic {
+    /// How routing keys end; what is before is configuration of the publisher. It is also what metrics call it.
+    pub name: &'static str,
+    /// What a message says.
+    pub says: &'static str,
+    /// Whether a queue is bound by it.
+    pub is_bound: bool,
+    pub(super) read: Reader,
+}
+
+/// All that are known. The README has the same list, and a test holds it against this one.
+pub const TOPICS: [Topic; 9] = [
+    bound("buildsys.task.state.change", "a scratch build began or ended", |r| r.task()),
+    bound("buildsys.build.state.change", "a build began, ended or was deleted", |r| r.build()),
+    unbound("buildsys.build.promote", "a draft became a build", |r| r.promoted()),
+    bound("buildsys.tag", "a build was put into a tag", |r| r.tagged()),
+    bound("buildsys.untag", "a build was taken out of a tag", |r| r.untagged()),
+    bound("buildsys.repo.init", "a repository is being made", |r| r.repo_init()),
+    bound("buildsys.repo.done", "a repository is ready", |r| r.repo_done()),
+    bound("buildsys.package.list.change", "a tag's package list changed", |r| r.package_list()),
+    unbound("buildsys.rpm.sign", "a package was signed, which decides nothing", |_| {
+        Ok(Said::Nothing("signatures decide nothing here"))
+    }),
+];
+
+const fn bound(name: &'static str, says: &'static str, read: Reader) -> Topic {
+    Topic { name, says, is_bound: true, read }
+}
+
+const fn unbound(name: &'static str, says: &'static str, read: Reader) -> Topic {
+    Topic { name, says, is_bound: false, read }
+}
+
+impl Topic {
+    /// The topic of a routing key.
+    pub fn of(key: &str) -> Option<&'static Self> {
+        let ends_with = |end: &str| key.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.'));
+        TOPICS.iter().find(|topic| ends_with(topic.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_routing_key_has_the_topic_it_ends_with() {
+        for topic in TOPICS {
+            for key in [topic.name.to_owned(), format!("org.fedoraproject.prod.{}", topic.name)] {
+                assert_eq!(Topic::of(&key).map(|t| t.name), Some(topic.name));
+            }
+            assert!(Topic::of(&format!("x{}", topic.name)).is_none(), "part of a word");
+        }
+        assert!(Topic::of("org.fedoraproject.prod.buildsys.tag.new").is_none());
+    }
+
+    #[test]
+    fn the_readme_has_the_same_list() {
+        let readme = include_str!("../../../README.md");
+        let listed = |line: &&str| line.starts_with("| `buildsys.");
+        let ours = TOPICS.map(|t| format!("| `{}` | {} | {} |", t.name, t.says, if t.is_bound { "yes" } else { "no" }));
+        assert_eq!(readme.lines().filter(listed).collect::<Vec<_>>(), ours);
+    }
+}
