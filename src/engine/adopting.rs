@@ -3,7 +3,9 @@
 use super::brain::{Brain, PROGRAM};
 use super::error::EngineError;
 use super::eyes::Eyes;
-use crate::event::{CollectionEdited, Event, FactId, PolicyAdopted, PriorityKind, RebuildNotSubmitted, Source};
+use crate::event::{
+    CollectionEdited, Event, FactId, PolicyAdopted, PriorityKind, RebuildNotSubmitted, Source, findings, hub_facts,
+};
 use crate::fold::Collection;
 use crate::log::EventLog;
 use crate::model::arch::ArchOverride;
@@ -124,7 +126,13 @@ impl<E: Eyes> Brain<E> {
             Event::PackageSkipResolutionSet(p) => {
                 self.state.package(&p.collection, &p.package).is_some_and(|x| x.skip_resolution == p.skip)
             }
-            _ => false,
+            Event::CollectionEdited(_)
+            | Event::SubmissionsPaused(_)
+            | Event::SubmissionsResumed(_)
+            | Event::RebuildCancelRequested(_)
+            | Event::MessageDismissed(_)
+            | hub_facts!()
+            | findings!() => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::decide::faults::RULES;
 use crate::decide::load::ArchLoads;
 use crate::decide::retry::is_timed_out;
 use crate::decide::{Policy, plan};
-use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source};
+use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source, hub_facts, observations, words};
 use crate::fold::{State, Tracked};
 use crate::log::EventLog;
 use crate::model::koji::TaskState;
@@ -266,7 +266,23 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
                 audit.find(e.seq, &e.event, None, format!("says {} to {}, the state says {derived:?}", c.old, c.new));
             }
         }
-        _ => {}
+        Event::Reconciled(_)
+        | Event::PolicyAdopted(_)
+        | Event::Tick(_)
+        | Event::RepoNotResolved(_)
+        | Event::BuildrootResolved(_)
+        | Event::BuildrootBroken(_)
+        | Event::DependenciesMeasured(_)
+        | Event::PredictionCompared(_)
+        | Event::RebuildSubmitted(_)
+        | Event::RebuildRefused(_)
+        | Event::PolicyRefused(_)
+        | Event::PolicyAllowed(_)
+        | Event::MessageRetried(_)
+        | Event::MessageTimeReplaced(_)
+        | hub_facts!()
+        | observations!()
+        | words!() => {}
     }
 }
 

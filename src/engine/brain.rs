@@ -27,7 +27,7 @@ use crate::decide::Policy;
 use crate::decide::load::ArchLoads;
 use crate::event::{
     ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, CommandId, Envelope, Event, FactId,
-    MessageRetried, MessageTimeReplaced, NewEvent, Record, RepoReady, Source, Tick, Trigger,
+    MessageRetried, MessageTimeReplaced, NewEvent, Record, RepoInitialised, RepoReady, Source, Tick, Trigger,
 };
 use crate::fold::{State, Touched};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
@@ -422,13 +422,13 @@ impl<E: Eyes> Brain<E> {
         }
         let event = fact.event.clone();
         let seq = self.append(fact);
-        match &event {
-            Event::RepoInitialised(r) => self.found(&r.hub, &r.tag, seq),
-            Event::RepoReady(r) => {
-                self.found(&r.hub, &r.tag, seq);
-                self.repo_ready(log, r, seq).await?;
-            }
-            _ => {}
+        if let Event::RepoInitialised(RepoInitialised { hub, tag, .. }) | Event::RepoReady(RepoReady { hub, tag, .. }) =
+            &event
+        {
+            self.found(hub, tag, seq);
+        }
+        if let Event::RepoReady(ready) = &event {
+            self.repo_ready(log, ready, seq).await?;
         }
         self.settle(log, seq).await
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::EngineError;
 use super::eyes::{NotSeen, OwnSources, ResolveOptions, Unit};
 use super::replay;
-use crate::event::{Envelope, Event};
+use crate::event::{Envelope, Event, hub_facts, observations, words};
 use crate::fold::State;
 use crate::fold::sources::Candidate;
 use crate::log::EventLog;
@@ -245,7 +245,26 @@ impl Teller<'_, '_> {
                     self.told.spells[*at].rebuilt.push(done);
                 }
             }
-            _ => {}
+            Event::Reconciled(_)
+            | Event::PolicyAdopted(_)
+            | Event::Tick(_)
+            | Event::RepoNotResolved(_)
+            | Event::BuildrootResolved(_)
+            | Event::BuildrootBroken(_)
+            | Event::DependenciesMeasured(_)
+            | Event::PredictionCompared(_)
+            | Event::EvaluationMade(_)
+            | Event::RebuildSubmitted(_)
+            | Event::RebuildRefused(_)
+            | Event::RebuildNotSubmitted(_)
+            | Event::PolicyRefused(_)
+            | Event::PolicyAllowed(_)
+            | Event::CollectionStateChanged(_)
+            | Event::MessageRetried(_)
+            | Event::MessageTimeReplaced(_)
+            | hub_facts!()
+            | observations!()
+            | words!() => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{CollectionSettings, Event};
+use crate::event::{CollectionSettings, Event, findings, hub_facts, observations};
 use crate::fold::{Collection, State};
 use crate::log::Incoming;
 use crate::model::arch::ArchOverride;
@@ -135,7 +135,9 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
                 Some(_) => Ok(()),
             }
         }
-        other => Err(format!("`{}` is nothing an operator says", other.kind().name)),
+        hub_facts!() | observations!() | findings!() => {
+            Err(format!("`{}` is nothing an operator says", event.kind().name))
+        }
     }
 }
 
@@ -164,7 +166,9 @@ pub fn sign(event: &mut Event, person: PersonId) {
         Event::SubmissionsPaused(e) => &mut e.by,
         Event::MessageDismissed(e) => &mut e.by,
         Event::SubmissionsResumed(e) => &mut e.by,
-        _ => return,
+        Event::CollectionCreated(_) | Event::CollectionEdited(_) | hub_facts!() | observations!() | findings!() => {
+            return;
+        }
     };
     *by = Some(person);
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::error::EngineError;
 use super::operator;
-use crate::event::Event;
+use crate::event::{Event, findings, hub_facts, observations};
 use crate::fold::State;
 use crate::log::{EventLog, OutboxCommand, PAGE_MAX};
 use crate::model::{Hub, Name};
@@ -44,7 +44,18 @@ impl Pauses {
             match word.event {
                 Event::SubmissionsPaused(e) => pauses.set(e.collection, true),
                 Event::SubmissionsResumed(e) => pauses.set(e.collection, false),
-                _ => {}
+                Event::RebuildCancelRequested(_)
+                | Event::CollectionCreated(_)
+                | Event::CollectionEdited(_)
+                | Event::PackageTracked(_)
+                | Event::PackageUntracked(_)
+                | Event::PackagePrioritySet(_)
+                | Event::PackageArchOverrideSet(_)
+                | Event::PackageSkipResolutionSet(_)
+                | Event::MessageDismissed(_)
+                | hub_facts!()
+                | observations!()
+                | findings!() => {}
             }
         }
         Ok(pauses)

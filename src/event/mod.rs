@@ -10,6 +10,7 @@ pub mod cloudevents;
 pub mod command_id;
 pub mod envelope;
 pub mod facts;
+mod groups;
 pub mod kinds;
 pub mod koschei;
 pub mod operator;
@@ -17,6 +18,8 @@ pub mod schema;
 pub mod upcast;
 
 pub use command_id::CommandId;
+pub(crate) use groups::{findings, hub_facts, observations, words};
+
 pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
 pub use facts::{
     BuildChanged, BuildTagged, BuildUntagged, BuildrootRecorded, ChildTask, ExternalRepo, GroupDefinition, Inheritance,

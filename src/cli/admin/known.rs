@@ -1,7 +1,7 @@
 //! Whether names in what operators say are known: a slip would lead to an event about nothing.
 
 use super::super::CliError;
-use crate::event::Event;
+use crate::event::{Event, findings, hub_facts, observations};
 use crate::fold::{Collection, State};
 use crate::model::nearest::{did_you_mean, distance};
 use crate::model::{Hub, Name};
@@ -31,7 +31,13 @@ pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
             }
             places(state, &s.hub, [("target", &s.target), ("tag", &s.build_tag), ("tag", &s.dest_tag)])
         }
-        _ => Ok(()),
+        Event::RebuildCancelRequested(_)
+        | Event::SubmissionsPaused(_)
+        | Event::SubmissionsResumed(_)
+        | Event::MessageDismissed(_)
+        | hub_facts!()
+        | observations!()
+        | findings!() => Ok(()),
     }
 }
 

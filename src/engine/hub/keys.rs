@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bus::koji_message::{self, Context, Interpretation};
-use crate::event::Event;
+use crate::event::{Event, findings, words};
 use crate::fold::{HubState, State};
 use crate::log::Incoming;
 use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId, Timestamp};
@@ -142,7 +142,14 @@ impl Watch {
         let is_part = |key: &&Key| match key {
             Key::TagBuilds(tag, Some(_)) => keys.contains(&Key::TagBuilds(tag.clone(), None)),
             Key::TagPackages(tag, Some(_)) => keys.contains(&Key::TagPackages(tag.clone(), None)),
-            _ => false,
+            Key::TagBuilds(_, None)
+            | Key::TagPackages(_, None)
+            | Key::TagConfig(_)
+            | Key::Target(_)
+            | Key::Build(_)
+            | Key::Repo(_)
+            | Key::Repos(_)
+            | Key::Task(_) => false,
         };
         let mut all: BTreeSet<Key> = keys.iter().filter(|k| !is_part(k)).cloned().collect();
         for key in keys {
@@ -152,7 +159,13 @@ impl Watch {
                     let below = self.below(tag).filter(|t| !keys.contains(&Key::TagBuilds((*t).clone(), None)));
                     all.extend(below.map(|t| Key::TagBuilds(t.clone(), Some(package.clone()))));
                 }
-                _ => {}
+                Key::TagPackages(_, None)
+                | Key::TagBuilds(..)
+                | Key::Target(_)
+                | Key::Build(_)
+                | Key::Repo(_)
+                | Key::Repos(_)
+                | Key::Task(_) => {}
             }
         }
         all
@@ -200,7 +213,19 @@ pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
         Event::RepoInitialised(e) if builds(state, &e.hub, &e.tag) => Hint::Look(e.hub, Key::Repo(e.repo_id)),
         Event::RepoReady(e) if builds(state, &e.hub, &e.tag) => Hint::Look(e.hub, Key::Repo(e.repo_id)),
         Event::TaskChanged(e) => Hint::Look(e.hub, Key::Task(e.task_id)),
-        _ => none,
+        Event::BuildTagged(_)
+        | Event::BuildUntagged(_)
+        | Event::PackageListChanged(_)
+        | Event::RepoInitialised(_)
+        | Event::RepoReady(_)
+        | Event::BuildrootRecorded(_)
+        | Event::TagObserved(_)
+        | Event::TargetObserved(_)
+        | Event::RepoExpired(_)
+        | Event::RepoDeleted(_)
+        | Event::TaskVanished(_)
+        | findings!()
+        | words!() => none,
     }
 }
 
