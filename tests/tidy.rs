@@ -127,6 +127,36 @@ fn the_journal_says_errors_with_their_causes() {
     }
 }
 
+/// The methods of a hub that are called, by the functions of `koji/calls`.
+fn methods(code: &str) -> Vec<&str> {
+    let called = code.split("Query::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let named = code.split("= \"").skip(1).filter_map(|rest| rest.split("\";").next());
+    called.chain(named.filter(|name| name.starts_with("ssl"))).collect()
+}
+
+/// Whoever asks a hub does so by a function of `koji/calls`, whose types say what goes there and what comes back.
+#[test]
+fn methods_of_a_hub_are_named_in_one_place() {
+    let at_home =
+        |path: &Path| path.components().any(|part| part.as_os_str() == "calls") || path.ends_with("koji/calls.rs");
+    let (home, others): (Vec<_>, Vec<_>) = all_files().into_iter().partition(|path| at_home(path));
+    let code: Vec<String> = home.iter().map(|path| code(path)).collect();
+    let mut methods: Vec<&str> = code.iter().flat_map(|code| methods(code)).collect();
+    methods.sort_unstable();
+    assert!(methods.len() > 25 && methods.contains(&"sslLogin") && methods.contains(&"repo.query"), "{methods:?}");
+    assert!(methods.windows(2).all(|pair| pair[0] != pair[1]), "a method has one function: {methods:?}");
+    // A word of other rooms, too: a group is called so, and a task says it of itself.
+    methods.retain(|method| *method != "build");
+    for path in others {
+        let code = self::code(&path);
+        for method in &methods {
+            assert!(!code.contains(&format!("\"{method}\"")), "{} names `{method}`", path.display());
+        }
+        let asks = ["Query::new(", "Call::new(", "Call {"].iter().any(|made| code.contains(made));
+        assert!(!asks || path.components().any(|part| part.as_os_str() == "koji"), "{} makes a call", path.display());
+    }
+}
+
 #[test]
 fn unsafe_stands_in_the_modules_of_c_libraries() {
     let all = all_files();
@@ -163,6 +193,10 @@ fn migrations_come_in_pairs() {
 fn the_rules_of_this_test_can_fail() {
     assert_eq!(rooms_named("use crate::engine::Brain; use crate::log::x;"), ["engine", "log"]);
     assert!(BANNED.iter().any(|b| "let t = tokio::spawn()".contains(b)));
+    assert_eq!(
+        methods(r#"Query::new("getTag", x) Query::new(LOGIN) LOGIN: &str = "sslLogin"; = "ready";"#),
+        ["getTag", "sslLogin"]
+    );
     for bare in ["warn!(error = %e, \"x\")", "warn!(%error, \"x\")", "debug!(a, ?err)", "    error=%e,"] {
         assert_eq!(bare_errors(bare), [bare]);
     }

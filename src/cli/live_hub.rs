@@ -178,7 +178,7 @@ pub(crate) async fn tags_of_targets(
         let known = known_settings(log, &c.name).await?.filter(|k| k.hub == hub.name && k.target == target);
         let found = match &known {
             Some(known) => {
-                let asked = hub.client.ask(calls::get_build_target(target.as_str(), None));
+                let asked = hub.client.ask(calls::get_build_target(&target));
                 let told = match tokio::time::timeout(TARGET_PATIENCE, asked).await {
                     Ok(Ok(Some(found))) => Some((found.build_tag_name, found.dest_tag_name)),
                     Ok(Ok(None)) => {
@@ -213,7 +213,7 @@ async fn asked_until_told(
     let on = &hub.name;
     let mut backoff = crate::engine::hub::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     loop {
-        match hub.client.ask(calls::get_build_target(target, None)).await {
+        match hub.client.ask(calls::get_build_target(target)).await {
             Ok(Some(found)) => return Ok(Some((found.build_tag_name, found.dest_tag_name))),
             Ok(None) => {
                 return Err(CliError::Rejected(format!(

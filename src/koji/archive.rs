@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::answers::{Answers, is_used};
+use super::answers::Answers;
 use super::buildrequires::{SourcePackage, SourcePackages, SourcesError};
+use super::calls::Recorded;
 use super::files::SourceStore;
 use super::xmlrpc::{self, XmlRpcError};
 use crate::event::Event;
@@ -191,11 +192,11 @@ impl Archive {
             |source| ArchiveError::Exchange { path, source }
         };
         let call = xmlrpc::decode_request(&read_bounded(request, MAX_EXCHANGE)?).map_err(exchange(request))?;
-        if is_used(&call.method) {
+        if Recorded::is_used(&call.method) {
             let response = answer_of(request);
             let answer =
                 xmlrpc::decode_response(&read_bounded(&response, MAX_EXCHANGE)?).map_err(exchange(&response))?;
-            self.answers.take(call, answer);
+            Recorded::of(&call, answer).into_iter().for_each(|said| self.answers.take(said));
         }
         Ok(())
     }

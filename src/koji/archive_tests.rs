@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{ExternalRepo, GroupDefinition, Inheritance, TagObserved, TargetObserved};
 use crate::koji::xmlrpc::{Call, Value};
 use crate::model::TagId;
+use crate::model::koji::NAME_BYTES_MAX;
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
 
@@ -73,7 +74,7 @@ fn keywords(members: &[(&str, Value)]) -> Value {
 fn observe(exchanges: Vec<(&str, Vec<Value>, Value)>) -> Vec<Event> {
     let mut answers = Answers::default();
     for (method, args, answer) in exchanges {
-        answers.take(Call::new(method.to_owned(), args), Ok(answer));
+        Recorded::of(&Call::new(method.to_owned(), args), Ok(answer)).into_iter().for_each(|said| answers.take(said));
     }
     answers.observations(&hub())
 }
@@ -105,6 +106,17 @@ fn the_last_answer_counts_and_the_effective_one_more_than_the_tags_own() {
     assert_eq!(tag(&observed, "t").arches, Some(vec!["x86_64".into(), "s390x".into()]));
     assert_eq!(tag(&observed, "u").arches, Some(vec!["i686".into()]));
     assert_eq!(tag(&observed, "v").arches, None, "nothing of its own says nothing of what it inherits");
+}
+
+/// They are read as those of a hub that is asked.
+#[test]
+fn architectures_and_names_follow_kojis_rules() {
+    let long = |more: usize| "t".repeat(NAME_BYTES_MAX + more);
+    let known =
+        |name: &str| observe(vec![("getBuildConfig", vec![text(name)], config(name, 1, "x86_64,aarch64\n s390x"))]);
+    let three = ["x86_64", "aarch64", "s390x"].map(Name::from).to_vec();
+    assert_eq!(tag(&known(&long(0)), &long(0)).arches, Some(three));
+    assert!(known(&long(1)).is_empty());
 }
 
 #[test]
@@ -179,6 +191,8 @@ fn external_repositories_are_taken_with_inheritance_where_known() {
     };
     assert_eq!(tag(&observed, "t").external_repos, Some(vec![repo("all", None)]));
     assert_eq!(tag(&observed, "u").external_repos, Some(vec![repo("own", Some(vec!["x86_64".into()]))]));
+    let all = observe(vec![("getExternalRepoList", vec![text("t")], Value::Array(vec![entry("t", "all", text(""))]))]);
+    assert_eq!(tag(&all, "t").external_repos, Some(vec![repo("all", None)]), "limited to nothing is not limited");
 }
 
 #[test]

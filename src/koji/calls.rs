@@ -1,41 +1,43 @@
 //! The calls we make of a hub: what is asked, and how the answer is read.
 //!
-//! Each function makes a [`Query`], which is asked alone ([`HubClient::ask`](super::HubClient::ask),
-//! [`Session::ask`](super::Session::ask)) or together with others
-//! ([`HubClient::ask_all`](super::HubClient::ask_all)). Names and parameters are those of `kojihub.RootExports`. A tag, build or
-//! user is given by name or number. Questions about what is not there are answered with nil, hence `Option`.
+//! There is one function for each method that is used, and its name as text stands nowhere else. A function makes a [`Query`],
+//! which is asked alone ([`HubClient::ask`](super::HubClient::ask), [`Session::ask`](super::Session::ask)) or together with
+//! others in a [`Batch`]. Names and parameters are those of `kojihub.RootExports`. Questions about what is not there are
+//! answered with nil, hence `Option`.
 //!
 //! Unless it says otherwise, a call changes nothing and needs no login.
 
+mod batch;
 mod builds;
 mod hub;
+mod recorded;
 mod repos;
 mod tags;
 mod tasks;
 
-pub use builds::{
-    BuildrootsOf, ListBuilds, ListRpms, get_build, get_buildroot, get_rpm_deps, get_rpm_headers, get_task_rpm_headers,
-    list_buildroots, list_builds, list_rpms,
-};
+pub use batch::{Answers, Asked, Batch};
+pub use builds::{get_build, get_source_headers, list_buildroots, list_rpms};
+pub(crate) use hub::LOGIN;
 pub use hub::{
-    ListHosts, get_all_arches, get_api_version, get_channel, get_event, get_koji_version, get_last_event,
-    get_logged_in_user, get_perms, get_user, has_perm, list_hosts,
+    get_channel, get_koji_version, get_last_event, get_logged_in_user, get_perms, get_user, list_hosts, logout,
+    ssl_login,
 };
-pub use repos::{REPO_FIELDS, RequestRepo, check_request, get_repo, latest_repo, query_repos, repo_info, request_repo};
+pub use recorded::{Recorded, TagRef};
+pub use repos::{get_repo, query_repos, repo_info, request_repo};
 pub use tags::{
-    ListPackages, ListTagged, ListTaggedRpms, QueryHistory, get_build_config, get_build_target, get_build_targets,
-    get_external_repo_list, get_full_inheritance, get_inheritance_data, get_tag, get_tag_groups, list_packages,
-    list_tagged, list_tagged_rpms, query_history, tag_last_change_event,
+    get_build_config, get_build_target, get_external_repo_list, get_full_inheritance, get_inheritance_data, get_tag,
+    get_tag_groups, list_packages, list_tagged, query_changes, query_taggings, tag_last_change_event,
 };
 pub use tasks::{
-    BuildOptions, ListTasks, build, cancel_task, get_task_children, get_task_descendents, get_task_info,
-    get_task_infos, get_task_result, list_tasks,
+    ListTasks, ScratchBuild, build, cancel_task, get_task_descendents, get_task_info, get_task_result, list_tasks,
 };
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::shape::{FromValue, ShapeError};
 use super::xmlrpc::{Call, Value};
+use crate::model::Timestamp;
 
 /// A call and how its answer is read.
 pub struct Query<T> {
@@ -64,10 +66,18 @@ impl<T: FromValue> Query<T> {
     }
 }
 
+impl<T: FromValue> Query<Option<T>> {
+    /// The same where nil is no answer.
+    #[must_use]
+    pub fn required(self) -> Query<T> {
+        Query { call: self.call, decode: T::from_value }
+    }
+}
+
 impl<T> Query<T> {
     /// The same with a keyword argument.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.call = self.call.with(name, value);
         self
     }
@@ -81,12 +91,6 @@ impl<T> Query<T> {
         }
     }
 
-    /// The same with a keyword argument that is true, or the hub's default, false.
-    #[must_use]
-    fn flag(self, name: &str, set: bool) -> Self {
-        if set { self.with(name, true) } else { self }
-    }
-
     /// Reads an answer.
     ///
     /// # Errors
@@ -96,32 +100,15 @@ impl<T> Query<T> {
     }
 }
 
-/// Order and range of long answers; those that take `queryOpts`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Page {
-    /// Columns to sort by, a minus in front for descending: `-id`, `name,-id`.
-    pub order: Option<String>,
-    /// How many at most.
-    pub limit: Option<u32>,
-    /// How many to leave out at the beginning.
-    pub offset: Option<u32>,
-}
-
-impl Page {
-    /// The struct that the hub takes; `None` when there is nothing in it.
-    fn to_value(&self) -> Option<Value> {
-        let members = [
-            ("order", self.order.as_deref().map(Value::from)),
-            ("limit", self.limit.map(|n| Value::Int(n.into()))),
-            ("offset", self.offset.map(|n| Value::Int(n.into()))),
-        ];
-        record(members)
-    }
-}
-
-/// A struct of what is there; `None` when nothing is.
-fn record<const N: usize>(members: [(&str, Option<Value>); N]) -> Option<Value> {
-    let there: std::collections::BTreeMap<_, _> =
+/// A struct of what is there.
+fn record<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let there: BTreeMap<_, _> =
         members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    (!there.is_empty()).then_some(Value::Struct(there))
+    Value::Struct(there)
+}
+
+/// Seconds since 1970, as the hub takes times.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of our times fit into a double's 53 bits until 2255")]
+fn seconds(time: Timestamp) -> f64 {
+    time.micros() as f64 / 1e6
 }

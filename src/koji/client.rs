@@ -33,7 +33,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use tokio::sync::Semaphore;
 
-use super::calls::Query;
+use super::calls::{Batch, Query};
 use super::session::Session;
 use super::xmlrpc::{self, Call, Fault, Value, multi};
 
@@ -58,6 +58,7 @@ struct Inner {
     /// For calls without a session.
     slots: Semaphore,
     requests: AtomicU64,
+    answered: AtomicU64,
     observer: Arc<dyn CallObserver>,
     version: Mutex<Option<String>>,
     /// Whether the web server asks for certificates only when it has seen the request.
@@ -111,6 +112,7 @@ impl HubClient {
             limiter: settings.requests_per_second.map(|n| DefaultDirectRateLimiter::direct(Quota::per_second(n))),
             slots: Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
             requests: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             version: Mutex::new(None),
             #[cfg(feature = "openssl")]
             renegotiates: AtomicBool::default(),
@@ -131,6 +133,11 @@ impl HubClient {
         self.inner.requests.load(Ordering::Relaxed)
     }
 
+    /// How many batches were answered so far.
+    pub fn answered(&self) -> u64 {
+        self.inner.answered.load(Ordering::Relaxed)
+    }
+
     /// The hub's version, as it said last; hubs from 1.35 on say it with every answer.
     pub fn hub_version(&self) -> Option<String> {
         self.inner.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -141,12 +148,9 @@ impl HubClient {
         Session::new(self.clone())
     }
 
-    /// Calls a method without a login.
-    ///
-    /// # Errors
-    /// [`HubError`].
-    pub async fn call(&self, method: &str, args: Vec<Value>, kwargs: &[(&str, Value)]) -> Result<Value, HubError> {
-        self.run(&call(method, args, kwargs)).await
+    /// For questions that are asked together.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
     }
 
     /// Asks one question.
@@ -154,43 +158,25 @@ impl HubClient {
     /// # Errors
     /// [`HubError`], [`HubError::Shape`] when the answer cannot be read.
     pub async fn ask<T>(&self, query: Query<T>) -> Result<T, HubError> {
-        let answer = self.run(&query.call).await?;
+        let answer = self.send_anonymous(&self.at(&query.call.method), self.encode(&query.call)?).await?;
         self.read(&query, &answer)
     }
 
     /// Calls several methods, as many as may be in one request each; answers in their order. A fault is that of one call only.
-    ///
-    /// # Errors
-    /// [`HubError`] of the first request that got no answer.
-    pub async fn multi(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
+    /// When a hub does not answer, the remaining requests are not made.
+    pub(crate) async fn multi(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
         let mut answers = Vec::with_capacity(calls.len());
-        for batch in self.batches(calls).await {
-            answers.extend(batch.1?);
+        for answered in self.batches(calls).await {
+            answers.extend(answered?);
+        }
+        if !answers.is_empty() {
+            self.inner.answered.fetch_add(1, Ordering::Relaxed);
         }
         Ok(answers)
     }
 
-    /// Asks several questions, as many as may be in one request each; answers in their order. A fault or an answer that cannot be
-    /// read is an error of that question only; what hits a request as a whole is one of all its questions. When a hub does not
-    /// answer, the remaining requests are not made.
-    pub async fn ask_all<T>(&self, queries: Vec<Query<T>>) -> Vec<Result<T, HubError>> {
-        let calls = queries.iter().map(|query| query.call.clone()).collect();
-        let mut answers = Vec::with_capacity(queries.len());
-        for (count, batch) in self.batches(calls).await {
-            match batch {
-                Ok(values) => answers.extend(values.into_iter().map(Ok)),
-                Err(error) => answers.extend(std::iter::repeat_n(Err(error), count)),
-            }
-        }
-        let read = |(query, answer): (&Query<T>, Result<Result<Value, Fault>, HubError>)| match answer? {
-            Ok(value) => self.read(query, &value),
-            Err(fault) => Err(HubError::from_fault(self.at(&query.call.method), fault)),
-        };
-        queries.iter().zip(answers).map(read).collect()
-    }
-
-    /// Several calls in requests of so many, several of them at a time; with each how many it had.
-    async fn batches(&self, calls: Vec<Call>) -> Vec<(usize, Result<Vec<Result<Value, Fault>>, HubError>)> {
+    /// Several calls in requests of so many, several of them at a time.
+    async fn batches(&self, calls: Vec<Call>) -> Vec<Result<Vec<Result<Value, Fault>>, HubError>> {
         let size = self.inner.settings.batch.max(1);
         let mut batches = Vec::new();
         let mut calls = calls.into_iter().peekable();
@@ -200,24 +186,23 @@ impl HubClient {
         let gave_up: OnceLock<HubError> = OnceLock::new();
         let gave_up = &gave_up;
         let ask = |batch: Vec<Call>| async move {
-            let count = batch.len();
             if let Some(error) = gave_up.get() {
-                return (count, Err(error.clone()));
+                return Err(error.clone());
             }
-            let answers = self.batch(batch).await;
+            let answers = self.joined(batch).await;
             if let Err(error) = &answers
                 && crate::model::Classified::class(error) == crate::model::Class::Unavailable
             {
                 gave_up.get_or_init(|| error.clone());
             }
-            (count, answers)
+            answers
         };
         let at_a_time = self.inner.settings.max_concurrent.max(1);
         stream::iter(batches.into_iter().map(ask)).buffered(at_a_time).collect().await
     }
 
     /// Several calls in one request, or in more if it would be larger than the hub takes.
-    async fn batch(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
+    async fn joined(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
         let (mut answers, mut open) = (Vec::with_capacity(calls.len()), vec![calls]);
         while let Some(mut calls) = open.pop() {
             let at = self.at(multi::METHOD);
@@ -246,11 +231,6 @@ impl HubClient {
             answers.extend(some);
         }
         Ok(answers)
-    }
-
-    async fn run(&self, call: &Call) -> Result<Value, HubError> {
-        let body = self.encode(call)?;
-        self.send_anonymous(&self.at(&call.method), body).await
     }
 
     /// Sends a call without a session until there is an answer.
@@ -317,12 +297,6 @@ impl HubClient {
     pub(crate) fn read<T>(&self, query: &Query<T>, answer: &Value) -> Result<T, HubError> {
         query.read(answer).map_err(|source| HubError::Shape { at: self.at(&query.call.method), source })
     }
-}
-
-/// A call from its parts.
-pub(crate) fn call(method: &str, args: Vec<Value>, kwargs: &[(&str, Value)]) -> Call {
-    let kwargs = kwargs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    Call { method: method.to_owned(), args, kwargs }
 }
 
 /// A request's body, which may be sent several times.

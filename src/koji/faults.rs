@@ -77,6 +77,13 @@ impl Fault {
         FaultKind::of(self.code)
     }
 
+    /// Whether there is no such object: fault 1000 (generic), 1003 (tag) or 1005 (build) with such words.
+    pub fn is_unknown_object(&self) -> bool {
+        let text = self.message.to_ascii_lowercase();
+        [1000, 1003, 1005].contains(&self.code)
+            && ["no such", "invalid tag", "not found"].iter().any(|words| text.contains(words))
+    }
+
     /// Whether the hub does not know the method: it is older than what it was asked.
     pub fn is_unknown_method(&self) -> bool {
         self.kind() == FaultKind::Generic && self.message.starts_with("Invalid method")

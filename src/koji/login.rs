@@ -13,16 +13,14 @@ use std::fmt;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Url};
 
+use super::calls::{LOGIN, ssl_login};
 use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, Way, connections};
 use super::faults::FaultKind;
 #[cfg(feature = "gssapi")]
 use super::gss::GssError;
 use super::records::SessionGrant;
-use super::shape::{FromValue as _, ShapeError};
-use super::xmlrpc::{Call, Value};
-
-/// The method, for errors and counting.
-const LOGIN: &str = "sslLogin";
+use super::shape::ShapeError;
+use super::xmlrpc::Value;
 
 /// A session of the hub.
 pub(crate) struct Login {
@@ -121,8 +119,7 @@ impl HubClient {
                 self.http().clone()
             }
         };
-        let call = Call::new(LOGIN.to_owned(), Vec::new()).with("proxyuser", Value::Nil);
-        let body: Body = self.encode(&call)?.into();
+        let body: Body = self.encode(&ssl_login().call)?.into();
         loop {
             let error = match self.log_in_either_way(&http, &body, attempts).await {
                 Ok(grant) => return self.granted(grant, http),
@@ -194,7 +191,7 @@ impl HubClient {
         if let (Some((_, negotiation)), Some(token)) = (negotiation, answer.negotiate) {
             self.check_server(negotiation, token).await?;
         }
-        SessionGrant::from_value(&value).map_err(|error| self.strange(error))
+        self.read(&ssl_login(), &value)
     }
 
     fn granted(&self, grant: SessionGrant, http: Client) -> Result<Login, HubError> {

@@ -12,8 +12,8 @@ use std::fmt;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::calls::Query;
-use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, Way, call};
+use super::calls::{Query, logout};
+use super::client::{Attempts, Auth, Body, HubClient, HubError, Request, SettingsError, Way};
 use super::faults::FaultKind;
 use super::login::Login;
 use super::xmlrpc::{Call, Value};
@@ -68,7 +68,7 @@ impl Session {
     /// [`HubError`].
     pub async fn logout(&mut self) -> Result<(), HubError> {
         let Some(mut login) = self.login.take() else { return Ok(()) };
-        let call = call("logout", Vec::new(), &[]);
+        let call = logout().call;
         let body: Body = self.hub.encode(&call)?.into();
         let number = login.next_number();
         let limit = self.hub.settings().auth_timeout;
@@ -77,35 +77,22 @@ impl Session {
         answer.value.map(|_| ()).map_err(|fault| HubError::from_fault(self.hub.at(&call.method), fault))
     }
 
-    /// Calls a method.
+    /// Asks a question, or has something done.
     ///
     /// # Errors
-    /// [`HubError`]. When [`HubError::may_have_happened`] says so, look before repeating a call that makes something.
-    pub async fn call(&mut self, method: &str, args: Vec<Value>, kwargs: &[(&str, Value)]) -> Result<Value, HubError> {
-        self.run(&call(method, args, kwargs), &|| true).await
+    /// [`HubError`], [`HubError::Shape`] when the answer cannot be read. When [`HubError::may_have_happened`] says so, look
+    /// before repeating a call that makes something.
+    pub async fn ask<T>(&mut self, query: Query<T>) -> Result<T, HubError> {
+        self.ask_while(&|| true, query).await
     }
 
     /// The same, as long as `go` says so: it is asked right before every attempt.
     ///
     /// # Errors
-    /// As [`call`](Self::call); [`HubError::Withheld`] when `go` said no, [`HubError::Uncertain`] with it when an attempt may have been executed
-    /// before.
-    pub async fn call_while(
-        &mut self,
-        go: &(dyn Fn() -> bool + Sync),
-        method: &str,
-        args: Vec<Value>,
-        kwargs: &[(&str, Value)],
-    ) -> Result<Value, HubError> {
-        self.run(&call(method, args, kwargs), go).await
-    }
-
-    /// Asks a question, or has something done.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call), and [`HubError::Shape`] when the answer cannot be read.
-    pub async fn ask<T>(&mut self, query: Query<T>) -> Result<T, HubError> {
-        let answer = self.run(&query.call, &|| true).await?;
+    /// As [`ask`](Self::ask); [`HubError::Withheld`] when `go` said no, [`HubError::Uncertain`] with it when an attempt may have
+    /// been executed before.
+    pub async fn ask_while<T>(&mut self, go: &(dyn Fn() -> bool + Sync), query: Query<T>) -> Result<T, HubError> {
+        let answer = self.run(&query.call, go).await?;
         self.hub.read(&query, &answer)
     }
 

@@ -3,20 +3,20 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use koschei::koji::calls::{self, ListTagged};
+use koschei::koji::calls;
 use koschei::koji::xmlrpc::{Value, encode_response};
 use koschei::koji::{HubClient, HubError, HubSettings};
 use koschei::model::{Class, Classified, TaskId};
 use rstest::rstest;
 
 use crate::koji_session::pem;
-use crate::koji_stub::{Reply, Seen, Stub, http};
+use crate::koji_stub::{Reply, Seen, Stub, http, raw};
 
 /// Asks once; what it says and how long it may take is bounded by the settings.
 async fn ask(reply: Reply, change: impl FnOnce(HubSettings) -> HubSettings) -> (HubError, u64, Stub) {
     let stub = Stub::start(move |_| reply.clone()).await;
     let hub = HubClient::new(change(HubSettings { max_retries: 2, ..stub.settings() })).unwrap();
-    let error = hub.call("getTag", vec!["f99".into()], &[]).await.unwrap_err();
+    let error = hub.ask(raw("getTag", vec!["f99".into()])).await.unwrap_err();
     assert!(error.to_string().starts_with(&format!("call `getTag` at {}: ", stub.url)) || has_cause(&error), "{error}");
     (error, hub.requests(), stub)
 }
@@ -224,9 +224,9 @@ async fn answers_of_another_type_are_errors_with_a_place(#[case] answer: Value) 
     let stub = Stub::start(move |_| Reply::Answer(Ok(answer.clone()))).await;
     let hub = HubClient::new(stub.settings()).unwrap();
     let errors = [
-        hub.ask(calls::list_tagged("f99", &ListTagged::default())).await.err(),
+        hub.ask(calls::list_tagged("f99", None)).await.err(),
         hub.ask(calls::get_task_info(TaskId(1))).await.err(),
-        hub.ask(calls::get_build_target("f99", None)).await.err(),
+        hub.ask(calls::get_build_target("f99")).await.err(),
         hub.ask(calls::get_task_descendents(TaskId(1))).await.err(),
     ];
     // An empty record is a tree without tasks.
@@ -247,7 +247,7 @@ async fn what_an_answer_is_called_does_not_matter(#[case] name: &'static str) {
     let body = encode_response(&Ok(Value::Int(7))).unwrap();
     let stub = Stub::start(move |_| Reply::Http(200, vec![("Content-Type", name.to_owned())], body.clone())).await;
     let hub = HubClient::new(stub.settings()).unwrap();
-    assert_eq!(hub.call("x", vec![], &[]).await.unwrap(), Value::Int(7));
+    assert_eq!(hub.ask(raw("x", vec![])).await.unwrap(), Value::Int(7));
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn a_large_answer_comes_whole_and_in_chunks() {
     for reply in [Reply::Raw(chunked), Reply::Raw(http(200, &[], &body))] {
         let stub = Stub::start(move |_| reply.clone()).await;
         let hub = HubClient::new(stub.settings()).unwrap();
-        assert_eq!(hub.call("listTagged", vec![], &[]).await.unwrap(), Value::Array(records.clone()));
+        assert_eq!(hub.ask(raw("listTagged", vec![])).await.unwrap(), Value::Array(records.clone()));
     }
 }
 
@@ -287,11 +287,11 @@ async fn it_is_said_what_may_have_happened(#[case] reply: Reply, #[case] perhaps
     let stub = Stub::start(script).await;
     let settings = HubSettings { max_retries: 1, ..stub.settings_with_login(&pem(dir.path())) };
     let mut session = HubClient::new(settings).unwrap().session();
-    let error = session.call("build", vec![], &[]).await.unwrap_err();
+    let error = session.ask(raw("build", vec![])).await.unwrap_err();
     assert_eq!(error.may_have_happened(), perhaps, "{error:?}");
     let numbers: Vec<_> = stub.seen().iter().filter_map(Seen::callnum).collect();
     assert!(numbers.iter().all(|number| *number == 0), "{numbers:?}");
-    assert!(session.call("build", vec![], &[]).await.is_err());
+    assert!(session.ask(raw("build", vec![])).await.is_err());
     assert_eq!(stub.seen().last().unwrap().callnum(), Some(1), "and the number is not used again");
 }
 
@@ -306,7 +306,7 @@ async fn a_hub_that_comes_back_is_used_again() {
     .await;
     let hub = HubClient::new(HubSettings { max_retries: 1, ..stub.settings() }).unwrap();
     let mut failed = 0;
-    while let Err(error) = hub.call("x", vec![], &[]).await {
+    while let Err(error) = hub.ask(raw("x", vec![])).await {
         assert_eq!(error.class(), UNAVAILABLE);
         failed += 1;
     }

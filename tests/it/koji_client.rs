@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use koschei::koji::calls::{self, ListTagged};
+use koschei::koji::calls::{self, Query};
 use koschei::koji::xmlrpc::{Call, Value, multi};
 use koschei::koji::{CallObserver, HubClient, HubError, HubSettings, Outcome};
-use koschei::model::{Class, Classified, TaskId};
+use koschei::model::{Class, Classified};
 use rstest::rstest;
 
 use crate::koji_exchanges::all;
-use crate::koji_stub::{Reply, Seen, Stub, quick};
+use crate::koji_stub::{Reply, Seen, Stub, quick, raw};
 
 fn text(t: &str) -> Value {
     Value::Text(t.to_owned())
@@ -49,14 +49,15 @@ async fn a_call_is_answered_counted_and_told_of() {
     let log = Arc::new(Log::default());
     let hub = HubClient::with_observer(stub.settings(), log.clone()).unwrap();
     assert_eq!((hub.requests(), hub.hub_version()), (0, None));
-    let answer = hub.call("getTag", vec![text("f99")], &[("strict", true.into())]).await.unwrap();
+    let call = Call::new("getTag".to_owned(), vec![text("f99")]).with("strict", true);
+    let answer = hub.ask(Query { call, ..raw("", vec![]) }).await.unwrap();
     assert_eq!(answer, text("f99"));
     assert_eq!((hub.requests(), hub.hub_version().as_deref()), (1, Some("1.35.3")));
     let seen = &stub.seen()[0];
     assert_eq!((seen.path.as_str(), seen.header("content-type")), ("/kojihub", Some("text/xml")));
     assert!(seen.header("user-agent").unwrap().starts_with("koschei/"));
     assert_eq!((seen.session(), seen.call.kwargs.len()), (None, 1));
-    let error = hub.call("bad", vec![], &[]).await.unwrap_err();
+    let error = hub.ask(raw("bad", vec![])).await.unwrap_err();
     assert_eq!(error.to_string(), format!("call `bad` at {}: fault 1000: No such thing", stub.url));
     assert_eq!((error.class(), error.may_have_happened()), (Class::Rejected, false));
     let told = log.0.lock().unwrap().clone();
@@ -67,56 +68,90 @@ async fn a_call_is_answered_counted_and_told_of() {
 async fn a_question_gives_a_record_or_says_what_is_wrong_with_the_answer() {
     let stub = Stub::start(|_| Reply::value(vec![Value::Nil])).await;
     let hub = client(stub.settings());
-    let error = hub.ask(calls::list_tagged("f99", &ListTagged::default())).await.unwrap_err();
+    let error = hub.ask(calls::list_tagged("f99", None)).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(source, "listTagged[0]: expected a record, got nothing");
-    assert_eq!(hub.ask(calls::get_task_infos(&[TaskId(1)])).await.unwrap(), [None]);
 }
 
 #[tokio::test]
 async fn many_calls_go_in_few_requests_and_their_faults_are_their_own() {
     let stub = Stub::start(echo).await;
     let hub = client(stub.settings());
-    let call = |n: i64| Call::new(if n == 130 { "bad" } else { "good" }.to_owned(), vec![n.into()]);
-    let answers = hub.multi((0..250).map(call).collect()).await.unwrap();
-    assert_eq!((hub.requests(), answers.len()), (3, 250));
-    for (n, answer) in (0..250).zip(&answers) {
-        if n == 130 {
-            assert_eq!(answer.as_ref().unwrap_err().code, 1000);
-        } else {
-            assert_eq!(answer, &Ok(Value::Int(n)), "each in its place");
+    let mut batch = hub.batch();
+    let call = |n: i64| raw(if n == 130 { "bad" } else { "good" }, vec![n.into()]);
+    let asked: Vec<_> = (0..250).map(|n| batch.add(call(n))).collect();
+    let mut answers = batch.send().await.unwrap();
+    assert_eq!((hub.requests(), hub.answered()), (3, 1));
+    for (n, asked) in (0..250).zip(asked) {
+        match answers.take(asked) {
+            Err(error) => assert_eq!((n, error.fault().unwrap().code), (130, 1000)),
+            Ok(answer) => assert_eq!(answer, Value::Int(n), "each in its place"),
         }
     }
-    assert_eq!(hub.multi(Vec::new()).await.unwrap().len(), 0);
-    assert_eq!(hub.requests(), 3, "nothing is asked for nothing");
+    hub.batch().send().await.unwrap();
+    assert_eq!((hub.requests(), hub.answered()), (3, 1), "nothing is asked for nothing");
 }
 
 #[tokio::test]
 async fn one_answer_of_many_that_cannot_be_read_is_one_error() {
     let stub = Stub::start(echo).await;
     let hub = client(stub.settings());
-    let query = |value: Value| calls::Query::<i64>::new("good", vec![value]);
-    let answers = hub.ask_all(vec![query(5.into()), query(vec![1].into()), query(7.into())]).await;
-    assert!(matches!(answers.as_slice(), [Ok(5), Err(HubError::Shape { .. }), Ok(7)]), "{answers:?}");
-    let bad = calls::Query::<i64>::new("bad", vec![]);
-    let answers = hub.ask_all(vec![bad, query(7.into())]).await;
-    let [Err(error), Ok(7)] = answers.as_slice() else { panic!("{answers:?}") };
+    let mut batch = hub.batch();
+    let number = batch.add(Query::<i64>::new("good", vec![5.into()]));
+    let list = batch.add(Query::<i64>::new("good", vec![vec![1].into()]));
+    let bad = batch.add(Query::<()>::new("bad", vec![]));
+    let word = batch.add(Query::<String>::new("good", vec!["x".into()]));
+    let mut answers = batch.send().await.unwrap();
+    assert_eq!((answers.take(word).unwrap().as_str(), answers.take(number).unwrap()), ("x", 5), "in any order");
+    let error = answers.take(list).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "good: expected a number, got a list");
+    let error = answers.take(bad).unwrap_err();
     assert!(error.to_string().starts_with("call `bad` at"), "{error}");
+}
+
+/// Requests run beside each other, so what must be older than all other answers is asked before them.
+#[tokio::test]
+async fn the_first_answer_of_an_ordered_batch_is_the_oldest() {
+    let stub = Stub::start(echo).await;
+    let hub = client(HubSettings { batch: 3, ..stub.settings() });
+    let methods = |seen: &Seen| {
+        multi::split(&seen.call).unwrap().iter().map(|call| call.method.clone()).collect::<Vec<_>>().join(" ")
+    };
+    for (others, expected) in [(2, vec!["first o o"]), (3, vec!["first", "o o o"])] {
+        let before = stub.seen().len();
+        let mut batch = hub.batch();
+        let first = batch.add(raw("first", vec![7.into()]));
+        let last = (0..others).map(|n| batch.add(raw("o", vec![n.into()]))).last().unwrap();
+        let mut answers = batch.send_in_order().await.unwrap();
+        assert_eq!((answers.take(first).unwrap(), answers.take(last).unwrap()), (7.into(), (others - 1).into()));
+        assert_eq!(stub.seen()[before..].iter().map(methods).collect::<Vec<_>>(), expected);
+    }
+    let before = stub.seen().len();
+    let mut batch = hub.batch();
+    let [one, two] = ["a", "b"].map(|method| batch.add(raw(method, vec![method.into()])));
+    let mut answers = batch.send_apart().await.unwrap();
+    assert_eq!((answers.take(two).unwrap(), answers.take(one).unwrap()), ("b".into(), "a".into()));
+    assert_eq!(stub.seen()[before..].iter().map(methods).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[tokio::test]
 async fn a_request_is_no_larger_than_the_hub_takes() {
     let stub = Stub::start(echo).await;
     let hub = client(HubSettings { max_request: 4000, ..stub.settings() });
-    let call = |n: usize| Call::new("good".to_owned(), vec![text(&"x".repeat(n))]);
-    let answers = hub.multi((0..40).map(|_| call(200)).collect()).await.unwrap();
-    assert!(answers.iter().all(|answer| answer == &Ok(text(&"x".repeat(200)))) && answers.len() == 40);
+    let call = |n: usize| raw("good", vec![text(&"x".repeat(n))]);
+    let mut batch = hub.batch();
+    let asked: Vec<_> = (0..40).map(|_| batch.add(call(200))).collect();
+    let mut answers = batch.send().await.unwrap();
+    assert!(asked.into_iter().all(|asked| answers.take(asked).unwrap() == text(&"x".repeat(200))));
     assert!(hub.requests() > 3, "{}", hub.requests());
     let before = hub.requests();
-    let error = hub.multi(vec![call(10), call(5000)]).await.unwrap_err();
+    let mut batch = hub.batch();
+    let _asked = [10, 5000].map(|bytes| batch.add(call(bytes)));
+    let error = batch.send().await.unwrap_err();
     assert!(matches!(error, HubError::RequestTooLarge { limit: 4000, .. }), "{error}");
     assert!(hub.requests() <= before + 1);
-    let error = hub.call("good", vec![text("\u{1b}")], &[]).await.unwrap_err();
+    let error = hub.ask(raw("good", vec![text("\u{1b}")])).await.unwrap_err();
     assert!(matches!(error, HubError::Request { .. }), "{error}");
 }
 
@@ -124,7 +159,9 @@ async fn a_request_is_no_larger_than_the_hub_takes() {
 async fn answers_that_are_not_one_for_each_call_are_refused() {
     for answer in [Value::Nil, Value::Array(vec![]), Value::Array(vec![Value::Nil])] {
         let stub = Stub::start(move |_| Reply::value(answer.clone())).await;
-        let error = client(stub.settings()).multi(vec![Call::new("a".to_owned(), vec![])]).await.unwrap_err();
+        let mut batch = client(stub.settings()).batch();
+        let _asked = batch.add(raw("a", vec![]));
+        let error = batch.send().await.unwrap_err();
         assert!(matches!(error, HubError::Shape { .. }), "{error}");
     }
 }
@@ -133,9 +170,9 @@ async fn answers_that_are_not_one_for_each_call_are_refused() {
 async fn a_hub_that_is_away_is_not_asked_for_every_batch() {
     let stub = Stub::start(|_| Reply::fault(1014, "server is offline")).await;
     let hub = client(HubSettings { max_concurrent: 2, batch: 1, ..stub.settings() });
-    let queries = (0..100).map(|n: i64| calls::Query::<i64>::new("good", vec![n.into()])).collect();
-    let answers = hub.ask_all(queries).await;
-    assert!(answers.len() == 100 && answers.iter().all(|answer| answer.as_ref().unwrap_err().is_offline()));
+    let mut batch = hub.batch();
+    let asked: Vec<_> = (0..100).map(|n: i64| batch.add(raw("good", vec![n.into()]))).collect();
+    assert!(batch.send().await.unwrap_err().is_offline() && asked.len() == 100);
     assert!(hub.requests() <= 3, "{}", hub.requests());
 }
 
@@ -156,14 +193,14 @@ fn after(failures: usize, failure: Reply) -> impl Fn(&Seen) -> Reply + Send + Sy
 async fn what_passes_is_tried_again(#[case] failure: Reply) {
     let stub = Stub::start(after(3, failure.clone())).await;
     let hub = client(HubSettings { max_retries: 3, ..stub.settings() });
-    assert_eq!(hub.call("x", vec![], &[]).await.unwrap(), text("x"));
+    assert_eq!(hub.ask(raw("x", vec![])).await.unwrap(), text("x"));
     assert_eq!(hub.requests(), 4);
     let stub = Stub::start(after(9, failure)).await;
     let hub = client(HubSettings { max_retries: 3, ..stub.settings() });
-    let error = hub.call("x", vec![], &[]).await.unwrap_err();
+    let error = hub.ask(raw("x", vec![])).await.unwrap_err();
     assert_eq!((error.class(), hub.requests()), (Class::Unavailable, 4), "{error}");
     let hub = client(HubSettings { anon_retry: false, ..stub.settings() });
-    assert!(hub.call("x", vec![], &[]).await.is_err());
+    assert!(hub.ask(raw("x", vec![])).await.is_err());
     assert_eq!(hub.requests(), 1);
 }
 
@@ -172,19 +209,19 @@ async fn an_offline_hub_is_the_callers_matter_unless_configured() {
     let offline = || after(2, Reply::fault(1014, "database outage"));
     let stub = Stub::start(offline()).await;
     let hub = client(stub.settings());
-    let error = hub.call("x", vec![], &[]).await.unwrap_err();
+    let error = hub.ask(raw("x", vec![])).await.unwrap_err();
     assert!(error.is_offline() && error.class() == Class::Unavailable && !error.may_have_happened());
     assert!(error.to_string().ends_with("the hub is offline: database outage"), "{error}");
     let stub = Stub::start(offline()).await;
     let hub = client(HubSettings { offline_retry: true, ..stub.settings() });
-    assert_eq!(hub.call("x", vec![], &[]).await.unwrap(), text("x"));
+    assert_eq!(hub.ask(raw("x", vec![])).await.unwrap(), text("x"));
 }
 
 #[tokio::test]
 async fn nobody_listens() {
     let url = format!("http://127.0.0.1:{}/kojihub", crate::hub::ports::free());
     let hub = client(HubSettings { max_retries: 2, ..quick(&url) });
-    let error = hub.call("getLastEvent", vec![], &[]).await.unwrap_err();
+    let error = hub.ask(raw("getLastEvent", vec![])).await.unwrap_err();
     assert!(matches!(error, HubError::Connect { .. }), "{error}");
     assert_eq!((error.class(), error.may_have_happened(), hub.requests()), (Class::Unavailable, false, 3));
     let expected = format!("call `getLastEvent` at {url}: cannot connect: Connection refused (os error 111)");
@@ -210,7 +247,7 @@ async fn only_so_many_calls_run_at_a_time() {
     let hub = client(HubSettings { max_concurrent: 3, ..stub.settings() });
     let calls = (0..12).map(|_| {
         let hub = hub.clone();
-        tokio::spawn(async move { hub.call("x", vec![], &[]).await.unwrap() })
+        tokio::spawn(async move { hub.ask(raw("x", vec![])).await.unwrap() })
     });
     for call in calls.collect::<Vec<_>>() {
         call.await.unwrap();
@@ -224,7 +261,7 @@ async fn requests_are_no_more_than_so_many_per_second() {
     let hub = client(HubSettings { requests_per_second: std::num::NonZeroU32::new(10), ..stub.settings() });
     let began = tokio::time::Instant::now();
     for _ in 0..15 {
-        hub.call("x", vec![], &[]).await.unwrap();
+        hub.ask(raw("x", vec![])).await.unwrap();
     }
     // Ten at once, then one every tenth of a second: it cannot have been faster, however slow the machine.
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
@@ -268,7 +305,7 @@ async fn every_recorded_fault_and_refusal_becomes_the_right_error() {
         let status = exchange.status;
         let stub = Stub::start(move |_| Reply::Http(status, headers.clone(), body.clone().into())).await;
         let hub = client(HubSettings { anon_retry: false, ..stub.settings() });
-        let error = hub.call("recorded", vec![], &[]).await.unwrap_err();
+        let error = hub.ask(raw("recorded", vec![])).await.unwrap_err();
         if let Some(Err(fault)) = exchange.answer() {
             assert_eq!(error.fault(), Some(&fault), "code and text are kept");
         }

@@ -17,7 +17,7 @@ use koschei::model::{Class, Classified};
 use rstest::rstest;
 use tokio::time::Instant;
 
-use crate::koji_stub::{Reply, Seen, Stub};
+use crate::koji_stub::{Reply, Seen, Stub, raw};
 use crate::koji_tls::Authority;
 
 const REALM: &str = "KOSCHEI.TEST";
@@ -193,7 +193,7 @@ async fn in_a_process_of_its_own() {
         return the_program_finds_its_keytab(&stub, dir.path(), &keytab, &authority.write(dir.path()));
     }
     let mut session = hub.session();
-    let outcome = session.call("build", vec![], &[]).await;
+    let outcome = session.ask(raw("build", vec![])).await;
     match (case.as_str(), outcome) {
         ("keytab" | "principal", Ok(_)) => {
             assert_eq!((session.id(), stub.seen().len()), (Some(1), 2));

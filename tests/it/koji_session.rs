@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rstest::rstest;
 
-use crate::koji_stub::{Reply, Seen, Stub};
+use crate::koji_stub::{Reply, Seen, Stub, raw};
 
 /// A certificate for itself, with its key: a login a stub does not look at.
 pub(crate) fn pem(dir: &std::path::Path) -> std::path::PathBuf {
@@ -67,7 +67,7 @@ fn with_logins(
 }
 
 async fn call(session: &mut Session, method: &str) -> Result<Value, HubError> {
-    session.call(method, vec![], &[]).await
+    session.ask(raw(method, vec![])).await
 }
 
 #[tokio::test]
@@ -353,7 +353,7 @@ async fn whatever_happens_on_the_way_nothing_is_done_twice(#[case] seed: u64) {
     let mut session = rig.hub.session();
     let mut seen = BTreeMap::new();
     for decision in 0..300_i64 {
-        let outcome = match session.call("build", vec![decision.into()], &[]).await {
+        let outcome = match session.ask(raw("build", vec![decision.into()])).await {
             Ok(value) => {
                 assert_eq!(value, Value::Int(decision));
                 "done"

@@ -4,11 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use koschei::koji::calls::Query;
 use koschei::koji::xmlrpc::{Call, Fault, Value, decode_request, encode_response};
 use koschei::koji::{Auth, HubSettings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+/// Any call, and its answer as it is.
+pub(crate) fn raw(method: &str, args: Vec<Value>) -> Query<Value> {
+    Query::new(method, args)
+}
 
 /// A request as it came.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::PrivateKeyDer;
 
-use crate::koji_stub::{Reply, Seen, Stub, quick};
+use crate::koji_stub::{Reply, Seen, Stub, quick, raw};
 
 /// An authority, and what it signed.
 pub(crate) struct Authority {
@@ -149,8 +149,8 @@ async fn a_certificate_logs_in(
     };
     let hub = client(HubSettings { auth, serverca: Some(authority.write(dir.path())), ..stub.settings() });
     let mut session = hub.session();
-    session.call("build", vec![], &[]).await.unwrap();
-    hub.call("getLastEvent", vec![], &[]).await.unwrap();
+    session.ask(raw("build", vec![])).await.unwrap();
+    hub.ask(raw("getLastEvent", vec![])).await.unwrap();
     let peers: Vec<_> = stub.seen().into_iter().map(|seen| (seen.call.method.clone(), seen.peer)).collect();
     let mine = Some(me.cert.der().to_vec());
     let expected = [("sslLogin", mine.clone()), ("build", mine), ("getLastEvent", None)];
@@ -225,7 +225,7 @@ async fn a_server_that_is_not_trusted_is_not_talked_to(#[case] trouble: Trouble,
     let cert = dir.path().join("me.pem");
     std::fs::write(&cert, authority.sign("koschei", |_| ()).pem()).unwrap();
     let hub = client(HubSettings { serverca, ..stub.settings_with_login(&cert) });
-    for error in [hub.session().login().await.unwrap_err(), hub.call("x", vec![], &[]).await.unwrap_err()] {
+    for error in [hub.session().login().await.unwrap_err(), hub.ask(raw("x", vec![])).await.unwrap_err()] {
         assert!(matches!(&error, HubError::Untrusted { .. }), "{error:?}");
         assert!(error.to_string().contains(hint), "{error}");
         assert_eq!((error.class(), error.may_have_happened()), (Class::Rejected, false));
@@ -249,7 +249,7 @@ async fn a_web_server_that_demands_a_certificate_says_so(
         let hub = client(HubSettings { serverca, ..stub.settings_with_login(&cert) });
         hub.session().login().await.unwrap_err()
     } else {
-        client(HubSettings { serverca, ..stub.settings() }).call("x", vec![], &[]).await.unwrap_err()
+        client(HubSettings { serverca, ..stub.settings() }).ask(raw("x", vec![])).await.unwrap_err()
     };
     assert!(matches!(&error, HubError::Handshake { .. }), "{error:?}");
     assert_eq!(error.class(), Class::Rejected);
@@ -266,7 +266,7 @@ async fn plain_and_tls_do_not_meet() {
         // A server that waits for the end of a request never answers to the beginning of a handshake.
         let connect_timeout = Duration::from_millis(200);
         let hub = client(HubSettings { max_retries: 0, connect_timeout, ..quick(&url) });
-        let error = hub.call("x", vec![], &[]).await.unwrap_err();
+        let error = hub.ask(raw("x", vec![])).await.unwrap_err();
         assert_eq!(error.class(), Class::Unavailable, "{error:?}");
     }
 }
@@ -317,7 +317,7 @@ async fn connections_are_used_again() {
     let stub = Stub::start_tls(authority.localhost(), hub).await;
     let hub = client(HubSettings { serverca: Some(authority.write(dir.path())), ..stub.settings() });
     for _ in 0..5 {
-        hub.call("x", vec![], &[]).await.unwrap();
+        hub.ask(raw("x", vec![])).await.unwrap();
     }
     assert_eq!((stub.seen().len(), stub.connections()), (5, 1));
 }

@@ -10,7 +10,7 @@ use crate::config::{BindRepo, CollectionConfig, Config, HubConfig, PackageConfig
 use crate::decide::refusal;
 use crate::engine::clock;
 use crate::engine::error::with_causes;
-use crate::koji::calls::{self, ListTasks, Page};
+use crate::koji::calls::{self, ListTasks};
 use crate::koji::client::{Auth, HubSettings};
 use crate::koji::faults::FaultKind;
 use crate::koji::files::{FetchError, FetchSettings, Fetcher, Place};
@@ -36,6 +36,8 @@ const TASKS: u32 = 20;
 const FAILED_TASKS: u32 = 200;
 /// Of how many failed ones of a kind the reason is asked for.
 const REASONS: usize = 5;
+/// How many of the newest repositories are looked at for one that builds are made from.
+const REPOS_MAX: u32 = 50;
 /// Largest index of a repository.
 const REPOMD_MAX: u64 = 4 << 20;
 
@@ -292,13 +294,7 @@ async fn shown(session: &mut Session, user: i64) -> Result<Shown, HubError> {
 }
 
 async fn ended(session: &Session, user: i64, states: Vec<TaskState>, limit: u32) -> Result<Vec<Task>, HubError> {
-    let which = ListTasks {
-        owner: Some(user),
-        method: Some(Name::from("build")),
-        states,
-        page: Page { order: Some("-id".to_owned()), limit: Some(limit), offset: None },
-        ..ListTasks::default()
-    };
+    let which = ListTasks { owner: user, states, decoded: true, newest_first: true, limit, ..ListTasks::default() };
     session.hub().ask(calls::list_tasks(&which)).await
 }
 
@@ -373,7 +369,7 @@ async fn tags(client: &HubClient, c: &CollectionConfig, config: &Config) -> Verd
 async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> Result<Verdict<Tag>, HubError> {
     // Without one, builds are submitted to the target named as the dest tag.
     let target = c.target.as_deref().or(c.dest_tag.as_deref()).unwrap_or(&c.name);
-    let found = client.ask(calls::get_build_target(target, None)).await?;
+    let found = client.ask(calls::get_build_target(target)).await?;
     let named = |ours: &Option<String>, theirs: Option<&Name>| ours.as_deref().map(Name::from).or(theirs.cloned());
     let build = named(&c.build_tag, found.as_ref().map(|t| &t.build_tag_name));
     let dest = named(&c.dest_tag, found.as_ref().map(|t| &t.dest_tag_name));
@@ -416,7 +412,7 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
             odd.extend(overridden(c, tag));
         }
         let group = c.build_group.as_deref().unwrap_or(&config.policy.build_group);
-        let groups = client.ask(calls::get_tag_groups(&tag.name, None)).await?;
+        let groups = client.ask(calls::get_tag_groups(&tag.name)).await?;
         if !groups.iter().any(|g| g.name == group && !g.blocked) {
             wrong.push(format!("`{}` has no group `{group}`: no buildroot can be resolved", tag.name));
         }
@@ -471,7 +467,7 @@ async fn building_of(client: &HubClient, c: &CollectionConfig, config: &Config) 
     let Some(Ok(on)) = c.builds_on.as_ref().map(crate::config::BuildsOnConfig::settings) else {
         return Ok(Verdict::failed("it does not say where it is built", advice));
     };
-    let Some(target) = client.ask(calls::get_build_target(on.target.as_str(), None)).await? else {
+    let Some(target) = client.ask(calls::get_build_target(&on.target)).await? else {
         let found = format!("there is no target `{}` on {}, so nothing can be submitted", on.target, on.hub);
         return Ok(Verdict::failed(found, advice));
     };
@@ -490,7 +486,7 @@ async fn building_of(client: &HubClient, c: &CollectionConfig, config: &Config) 
         let found = format!("{words}: none of {:?}, only {}", c.arches, has.join(", "));
         return Ok(Verdict::failed(found, "correct `arches` of the collection, or have them added to the build tag"));
     }
-    let groups = client.ask(calls::get_tag_groups(&tag.name, None)).await?;
+    let groups = client.ask(calls::get_tag_groups(&tag.name)).await?;
     let group = c.build_group.as_deref().unwrap_or(&config.policy.build_group);
     if !groups.iter().any(|g| g.name == group && !g.blocked) {
         return Ok(Verdict::failed(format!("{words}: it has no group `{group}`"), advice));
@@ -562,10 +558,10 @@ async fn repository(
 
 async fn newest(client: &HubClient, tag: &Tag, whole: bool) -> Result<Option<Repo>, HubError> {
     if !whole {
-        return client.ask(calls::get_repo(&tag.name, None)).await;
+        return client.ask(calls::get_repo(&tag.name)).await;
     }
-    let repos = client.ask(calls::query_repos(tag.id, Some(RepoState::Ready), Some(20))).await?;
-    Ok(repos.into_iter().filter(|r| !r.dist && !r.is_custom()).max_by_key(|r| (r.create_event, r.id)))
+    let repos = client.ask(calls::query_repos(tag.id, Some(RepoState::Ready), REPOS_MAX)).await?;
+    Ok(repos.into_iter().filter(Repo::is_for_builds).max_by_key(|r| (r.create_event, r.id)))
 }
 
 /// The index of a repository.

@@ -6,32 +6,39 @@
 use std::collections::BTreeSet;
 
 use super::keys::{Key, Watch};
-use super::looker::{Answer, call, decoded};
-use crate::koji::records::{self, HistoryRow};
-use crate::koji::xmlrpc::{Call, Value};
+use crate::koji::calls::query_changes;
+use crate::koji::records::{History, HistoryRow};
+use crate::koji::{Answers, Asked, Batch};
 use crate::model::Name;
 
 /// Changes are asked for again from so many events before those that were seen.
 pub(super) const OVERLAP: i64 = 100;
 /// More changed objects of one tag than this, and the whole tag is read.
 const CHANGES_MAX: usize = 500;
+/// What a row of a table is about, in a tag.
+type About = fn(&Name, &HistoryRow) -> Key;
 /// Tables whose changes matter (`queryHistory`), all of them with a tag.
-const TABLES: [&str; 9] = [
-    "tag_listing",
-    "tag_packages",
-    "tag_config",
-    "tag_extra",
-    "tag_inheritance",
-    "tag_external_repos",
-    "group_config",
-    "group_package_listing",
-    "group_req_listing",
+const TABLES: [(&str, About); 9] = [
+    ("tag_listing", |tag, row| Key::TagBuilds(tag.clone(), row.build_name.clone())),
+    ("tag_packages", |tag, row| Key::TagPackages(tag.clone(), row.package_name.clone())),
+    ("tag_config", config),
+    ("tag_extra", config),
+    (INHERITANCE, config),
+    ("tag_external_repos", config),
+    ("group_config", config),
+    ("group_package_listing", config),
+    ("group_req_listing", config),
 ];
+const INHERITANCE: &str = "tag_inheritance";
+
+fn config(tag: &Name, _: &HistoryRow) -> Key {
+    Key::TagConfig(tag.clone())
+}
 
 /// A row of a table: what it is about, made and revoked when.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Row {
-    table: String,
+    table: &'static str,
     key: Key,
     created: i64,
     revoked: Option<i64>,
@@ -42,33 +49,32 @@ pub(super) struct Row {
 pub(super) struct Moves(BTreeSet<Row>);
 
 impl Moves {
-    /// The questions, one for each tag.
-    pub(super) fn questions(tags: &BTreeSet<Name>, after: i64) -> Vec<Call> {
-        let tables = Value::Array(TABLES.iter().map(|t| Value::Text((*t).to_owned())).collect());
-        let one = |tag: &Name| {
-            let kwargs = vec![
-                ("tables", tables.clone()),
-                ("tag", Value::Text(tag.to_string())),
-                ("afterEvent", Value::Int(after)),
-            ];
-            call("queryHistory", vec![], kwargs)
-        };
-        tags.iter().map(one).collect()
+    /// Asks what moved after an event, once for each tag.
+    pub(super) fn ask(tags: &BTreeSet<Name>, after: i64, batch: &mut Batch) -> Vec<Asked<History>> {
+        let tables = TABLES.map(|(table, _)| table);
+        tags.iter().map(|tag| batch.add(query_changes(tag, &tables, after))).collect()
     }
 
     /// What to look at after the answers, and the rows to be noted when that was done.
-    pub(super) fn read(&self, tags: &BTreeSet<Name>, answers: Vec<Answer>, watch: &Watch) -> (BTreeSet<Key>, Vec<Row>) {
+    pub(super) fn read(
+        &self,
+        tags: &BTreeSet<Name>,
+        asked: Vec<Asked<History>>,
+        answers: &mut Answers,
+        watch: &Watch,
+    ) -> (BTreeSet<Key>, Vec<Row>) {
         let (mut keys, mut rows) = (BTreeSet::new(), Vec::new());
-        for (tag, answer) in tags.iter().zip(answers) {
-            let Ok(history) = decoded::<records::History>("queryHistory", answer) else {
+        for (tag, asked) in tags.iter().zip(asked) {
+            let Ok(history) = answers.take(asked) else {
                 // Not there any more, or nobody can say what changed: then all of it may have.
                 keys.extend(whole(&BTreeSet::from([tag.clone()])));
                 continue;
             };
             let mut of_tag = BTreeSet::new();
-            for (table, found) in &history.0 {
-                for row in found.iter().map(|r| Row::new(table, r, tag)).filter(|r| !self.0.contains(r)) {
-                    if table == "tag_inheritance" {
+            for (table, about) in TABLES {
+                let found = history.table(table).iter().map(|row| Row::new(table, about(tag, row), row));
+                for row in found.filter(|r| !self.0.contains(r)) {
+                    if table == INHERITANCE {
                         // Other lists count for it and those below it, so that other builds may be visible.
                         keys.extend(watch.below(tag).map(|t| Key::TagBuilds(t.clone(), None)));
                     }
@@ -102,13 +108,8 @@ impl Row {
         self.revoked.unwrap_or(self.created).max(self.created)
     }
 
-    fn new(table: &str, row: &HistoryRow, tag: &Name) -> Self {
-        let key = match table {
-            "tag_listing" => Key::TagBuilds(tag.clone(), row.build().ok().map(|(_, nvr)| nvr.name)),
-            "tag_packages" => Key::TagPackages(tag.clone(), row.package_name().ok()),
-            _ => Key::TagConfig(tag.clone()),
-        };
-        Self { table: table.to_owned(), key, created: row.create_event, revoked: row.revoke_event }
+    const fn new(table: &'static str, key: Key, row: &HistoryRow) -> Self {
+        Self { table, key, created: row.create_event, revoked: row.revoke_event }
     }
 }
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::keys::Key;
-use super::looker::{Answer, call, decoded};
-use crate::koji::HubError;
-use crate::koji::records;
-use crate::koji::xmlrpc::{Call, Value};
+use crate::koji::calls::{ListTasks, get_last_event, list_tasks};
+use crate::koji::records::{Event, Task};
+use crate::koji::{Answers, Asked, Batch, HubError};
 use crate::model::koji::TaskState;
 use crate::model::{TaskId, Timestamp};
 
@@ -15,39 +14,47 @@ const OVERLAP_SECS: i64 = 600;
 /// After a long absence no more than this is listed; what ended before is history nobody decides by.
 const SINCE_MAX_SECS: i64 = 14 * 86_400;
 /// Most tasks of one listing.
-const LISTED_MAX: i64 = 5_000;
+const LISTED_MAX: u32 = 5_000;
 /// Messages of what is older than this have come, if they come at all.
 const SETTLED_SECS: i64 = 60;
 
-/// The hub's last event of some time ago.
-pub(super) fn settled(now: Timestamp) -> Call {
-    call("getLastEvent", vec![], vec![("before", Value::Double(seconds(now.plus_secs(-SETTLED_SECS))))])
+/// What was asked about our tasks, and of which events messages have come.
+pub(super) struct Asking {
+    settled: Asked<Option<Event>>,
+    lists: Vec<Asked<Vec<Task>>>,
+    at: Timestamp,
 }
 
-/// The answer to [`settled`]; a hub that was just made had none.
-pub(super) fn event(answer: Option<Answer>) -> Result<i64, HubError> {
-    let found: Option<records::Event> = decoded("getLastEvent", answer.unwrap_or(Ok(Value::Nil)))?;
-    Ok(found.map_or(0, |e| e.id))
-}
+impl Asking {
+    /// Asks for the hub's last event of some time ago, and for tasks of ours: those made since some time, and those that have not
+    /// ended.
+    pub(super) fn new(user: Option<i64>, since: Option<Timestamp>, at: Timestamp, batch: &mut Batch) -> Self {
+        let settled = batch.add(get_last_event(Some(at.plus_secs(-SETTLED_SECS))));
+        let mut list = |created_after, states| {
+            let owner = user?;
+            let which = ListTasks { owner, created_after, states, limit: LISTED_MAX, ..ListTasks::default() };
+            Some(batch.add(list_tasks(&which)))
+        };
+        let made = since.and_then(|at| list(Some(at.plus_secs(-OVERLAP_SECS)), Vec::new()));
+        let open = list(None, vec![TaskState::Free, TaskState::Open, TaskState::Assigned]);
+        Self { settled, lists: made.into_iter().chain(open).collect(), at }
+    }
 
-/// What to ask about tasks of ours: those made since some time, and those that have not ended.
-pub(super) fn questions(user: Option<i64>, since: Option<Timestamp>) -> Vec<Call> {
-    let Some(user) = user else { return Vec::new() };
-    let one = |name: &str, value: Value| {
-        let options = BTreeMap::from([
-            ("owner".to_owned(), Value::Int(user)),
-            ("method".to_owned(), Value::Text("build".to_owned())),
-            (name.to_owned(), value),
-        ]);
-        let order = BTreeMap::from([
-            ("order".to_owned(), Value::Text("id".to_owned())),
-            ("limit".to_owned(), Value::Int(LISTED_MAX)),
-        ]);
-        call("listTasks", vec![Value::Struct(options), Value::Struct(order)], vec![])
-    };
-    let made = since.map(|at| one("createdAfter", Value::Double(seconds(at.plus_secs(-OVERLAP_SECS)))));
-    let states = Value::Array([0, 1, 4].map(Value::Int).to_vec());
-    made.into_iter().chain([one("state", states)]).collect()
+    /// The event, 0 of a hub that was just made and had none, and the tasks.
+    pub(super) fn read(self, answers: &mut Answers) -> Result<(i64, Listed), HubError> {
+        let settled = answers.take(self.settled)?.map_or(0, |event| event.id);
+        let mut listed = Listed { through: Some(self.at), ..Listed::default() };
+        for list in self.lists {
+            let tasks = answers.take(list)?;
+            if tasks.len() >= LISTED_MAX as usize {
+                // There are more: the next listing goes on here.
+                let last = tasks.iter().filter_map(|t| t.created).max();
+                listed.through = listed.through.min(last.map(|at| at.plus_secs(OVERLAP_SECS)));
+            }
+            listed.tasks.extend(tasks.into_iter().map(|t| (t.id, t.state)));
+        }
+        Ok((settled, listed))
+    }
 }
 
 /// Tasks a hub listed.
@@ -56,23 +63,6 @@ pub(super) struct Listed {
     tasks: BTreeMap<TaskId, TaskState>,
     /// All that were made up to here are among them.
     through: Option<Timestamp>,
-}
-
-impl Listed {
-    /// Reads the answers to [`questions`] that were asked at `now`.
-    pub(super) fn read(answers: Vec<Answer>, now: Timestamp) -> Result<Self, HubError> {
-        let mut listed = Self { through: Some(now), ..Self::default() };
-        for answer in answers {
-            let tasks: Vec<records::Task> = decoded("listTasks", answer)?;
-            if i64::try_from(tasks.len()).is_ok_and(|n| n >= LISTED_MAX) {
-                // There are more: the next listing goes on here.
-                let last = tasks.iter().filter_map(|t| t.created).max();
-                listed.through = listed.through.min(last.map(|at| at.plus_secs(OVERLAP_SECS)));
-            }
-            listed.tasks.extend(tasks.into_iter().map(|t| (t.id, t.state)));
-        }
-        Ok(listed)
-    }
 }
 
 /// What is remembered of listings.
@@ -101,9 +91,4 @@ impl Ours {
 /// From when on tasks are listed after a start, when everything was compared last at `compared`.
 pub(super) fn begin(compared: Timestamp, now: Timestamp) -> Timestamp {
     compared.max(now.plus_secs(-SINCE_MAX_SECS))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 with a fraction, as Koji takes them")]
-fn seconds(at: Timestamp) -> f64 {
-    at.micros() as f64 / 1e6
 }

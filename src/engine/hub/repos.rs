@@ -13,18 +13,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::looker::{Looker, call, decoded};
+use super::looker::Looker;
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use crate::engine::clock;
 use crate::engine::observing::Observed;
 use crate::engine::serve::{Ending, Input, ToBrain};
 use crate::engine::stage::stage;
 use crate::fold::sources::Moment;
-use crate::koji::HubError;
-use crate::koji::SourcePackage;
+use crate::koji::calls::{get_build_config, get_source_headers};
 use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
-use crate::koji::records;
-use crate::koji::xmlrpc::{Call, Value};
+use crate::koji::records::RpmHeaders;
+use crate::koji::{HubError, SourcePackage};
 use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
 use crate::repodata::load_build_names;
@@ -38,12 +37,6 @@ const ABSENT_AFTER: u32 = 6;
 const ATTEMPTS_MAX: u32 = 50;
 /// Source packages whose headers are asked of the hub in one request: it opens a file for each.
 const HEADERS_AT_ONCE: usize = 100;
-/// What of a header decides about architectures, and the epoch.
-const HEADERS: [&str; 4] = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"];
-/// What of a header are its requirements: names, versions, and how they compare, in three lists.
-const REQUIREMENTS: [&str; 3] = ["REQUIRENAME", "REQUIREVERSION", "REQUIREFLAGS"];
-/// Likewise its conflicts.
-const CONFLICTS: [&str; 3] = ["CONFLICTNAME", "CONFLICTVERSION", "CONFLICTFLAGS"];
 /// Source packages whose requirements are kept together on disk.
 const STORE_AT_ONCE: usize = 200;
 
@@ -244,11 +237,8 @@ impl Fetching {
 
     /// Architectures of the build tag when the repository was made.
     async fn arches(&self, repo: &RepoSeen) -> Result<Vec<Name>, Trouble> {
-        let kwargs = repo.create_event.map(|e| ("event", Value::Int(e))).into_iter().collect();
-        let one = call("getBuildConfig", vec![Value::Text(repo.tag.to_string())], kwargs);
-        let answer = self.looker.ask(vec![one]).await?.pop().unwrap_or(Ok(Value::Nil));
-        let config: records::Tag = decoded("getBuildConfig", answer)?;
-        Ok(config.arches().to_vec())
+        let config = get_build_config(&repo.tag, repo.create_event).required();
+        Ok(self.looker.ask(config).await?.arches().to_vec())
     }
 
     async fn again(&self, repo: &RepoSeen) -> Result<(i64, Option<RepoSeen>), Trouble> {
@@ -257,10 +247,7 @@ impl Fetching {
         if let Some((_, e)) = looked.failed.into_iter().next() {
             return Err(e.into());
         }
-        let found = looked.seen.into_iter().find_map(|s| match s {
-            Seen::Repo(r) => Some(r),
-            _ => None,
-        });
+        let found = looked.seen.into_iter().find_map(|s| if let Seen::Repo(r) = s { Some(r) } else { None });
         Ok((looked.event, found))
     }
 
@@ -339,41 +326,44 @@ impl Fetching {
     /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of is left out, and
     /// is asked for again with the next repository.
     async fn with_arches(&self, sources: &[SourceRequires]) -> Result<Vec<SourcePackage>, Trouble> {
-        let answers = self.looker.ask(sources.iter().map(|s| headers_of(&s.nvr, &HEADERS)).collect()).await?;
-        let told = sources.iter().zip(answers).filter_map(|(s, answer)| Some((s, answer.ok()?)));
-        let with = |(s, head): (&SourceRequires, Value)| {
-            let arches = |name: &str| words(&head, name);
-            s.clone().with_arches(arches("BUILDARCHS"), arches("EXCLUSIVEARCH"), arches("EXCLUDEARCH"))
+        let headers = self.headers(sources.iter().map(|s| &s.nvr), &RpmHeaders::ARCHES).await?;
+        let with = |(s, head): (&SourceRequires, Option<RpmHeaders>)| {
+            let RpmHeaders { build_archs, exclusive_arch, exclude_arch, .. } = head?;
+            Some(s.clone().with_arches(build_archs, exclusive_arch, exclude_arch))
         };
-        Ok(told.map(with).collect())
+        Ok(sources.iter().zip(headers).filter_map(with).collect())
+    }
+
+    /// Headers of source packages, in their order; `None` where the hub gives a fault.
+    async fn headers(
+        &self,
+        nvrs: impl Iterator<Item = &Nvr>,
+        headers: &[&str],
+    ) -> Result<Vec<Option<RpmHeaders>>, HubError> {
+        let mut batch = self.looker.batch();
+        let asked: Vec<_> = nvrs.map(|nvr| batch.add(get_source_headers(nvr, headers))).collect();
+        let mut answers = batch.send().await?;
+        Ok(asked.into_iter().map(|asked| answers.take(asked).ok()).collect())
     }
 
     /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty answer means that there is no such file, never that nothing is needed
     /// (Koschei D18): such a package has at least `rpmlib(…)`.
     async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
-        let headers = [REQUIREMENTS.as_slice(), &CONFLICTS, &HEADERS].concat();
-        let answers = self.looker.ask(nvrs.iter().map(|nvr| headers_of(nvr, &headers)).collect()).await?;
+        let headers = self.headers(nvrs.iter(), &RpmHeaders::ALL).await?;
         let mut found = Vec::new();
-        for (nvr, answer) in nvrs.iter().zip(answers) {
-            let Ok(head) = &answer else { continue };
-            let deps = match dependencies_in(head, REQUIREMENTS) {
-                Some(deps) if !deps.is_empty() => deps,
-                _ => continue,
-            };
-            let epoch = head.get("EPOCH").and_then(Value::as_int).and_then(|e| u32::try_from(e).ok());
+        for (nvr, head) in nvrs.iter().zip(headers) {
+            let Some(head) = head else { continue };
+            let Some(deps) = head.requires.filter(|deps| !deps.is_empty()) else { continue };
             let source = SourcePackage::from_hub(
                 nvr.clone(),
-                epoch,
+                head.epoch,
                 &deps,
-                words(head, "BUILDARCHS"),
-                words(head, "EXCLUSIVEARCH"),
-                words(head, "EXCLUDEARCH"),
+                head.build_archs,
+                head.exclusive_arch,
+                head.exclude_arch,
             );
             match source {
-                Ok(source) => {
-                    let conflicts = dependencies_in(head, CONFLICTS).unwrap_or_default();
-                    found.push(source.conflicting(&conflicts));
-                }
+                Ok(source) => found.push(source.conflicting(&head.conflicts.unwrap_or_default())),
                 Err(e) => {
                     tracing::warn!(hub = %self.hub, source = %nvr, error = %crate::model::causes::with_causes(&e), "the hub's requirements cannot be used")
                 }
@@ -381,40 +371,6 @@ impl Fetching {
         }
         Ok(found)
     }
-}
-
-/// A list of words in a package's header, as the hub gives it.
-fn words(header: &Value, name: &str) -> Vec<Name> {
-    let list = header.get(name).and_then(Value::as_array).unwrap_or_default();
-    list.iter().filter_map(Value::as_str).map(Name::from).collect()
-}
-
-/// How the hub calls a source package.
-fn source_rpm(nvr: &Nvr) -> Value {
-    let text = |t: &Name| Value::Text(t.to_string());
-    Value::Struct(BTreeMap::from([
-        ("name".to_owned(), text(&nvr.name)),
-        ("version".to_owned(), text(&nvr.version)),
-        ("release".to_owned(), text(&nvr.release)),
-        ("arch".to_owned(), Value::Text("src".to_owned())),
-    ]))
-}
-
-/// Asks for some headers of a source package.
-fn headers_of(nvr: &Nvr, headers: &[&str]) -> Call {
-    let headers = headers.iter().map(|h| Value::Text((*h).to_owned())).collect();
-    call("getRPMHeaders", vec![], vec![("rpmID", source_rpm(nvr)), ("headers", Value::Array(headers))])
-}
-
-/// The dependencies of one kind in a header; `None` when the three lists do not belong together.
-fn dependencies_in(header: &Value, lists: [&str; 3]) -> Option<Vec<(String, String, u64)>> {
-    let [names, versions, flags] = lists.map(|h| header.get(h).and_then(Value::as_array).unwrap_or_default());
-    if names.len() != versions.len() || names.len() != flags.len() {
-        return None;
-    }
-    let text = |v: &Value| v.as_str().map(str::to_owned);
-    let one = |((n, v), f): ((&Value, &Value), &Value)| Some((text(n)?, text(v)?, u64::try_from(f.as_int()?).ok()?));
-    names.iter().zip(versions).zip(flags).map(one).collect()
 }
 
 /// Keeps the newest repository of each tag.

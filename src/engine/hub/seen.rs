@@ -6,9 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::keys::Key;
-use crate::event::{ChildTask, ExternalRepo, GroupDefinition, Inheritance, TaskFault};
-use crate::model::koji::{BuildState, RepoState, TaskState};
-use crate::model::{BuildId, Hub, Name, Nvr, RepoId, TagId, TaskId, Timestamp};
+pub use super::objects::{BuildSeen, RepoSeen, TagSeen, TaggedSeen, TaskSeen};
+use crate::model::{Hub, Name, RepoId, TaskId, Timestamp};
 
 /// Why somebody looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,99 +85,20 @@ pub enum Seen {
     NoTask(TaskId),
 }
 
-/// A tag's configuration; what was not asked for is `None`.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct TagSeen {
-    /// Its name.
-    pub tag: Name,
-    /// There is none of that name.
-    pub gone: bool,
-    /// Its number.
-    pub tag_id: Option<TagId>,
-    /// Architectures, inheritance applied.
-    pub arches: Option<Vec<Name>>,
-    /// Direct parents.
-    pub inheritance: Option<Vec<Inheritance>>,
-    /// Groups.
-    pub groups: Option<Vec<GroupDefinition>>,
-    /// External repositories in merge order.
-    pub external_repos: Option<Vec<ExternalRepo>>,
-}
-
-/// A build in a tag (`listTagged`).
-#[derive(Clone, PartialEq, Debug)]
-pub struct TaggedSeen {
-    /// The build.
-    pub build: BuildSeen,
-    /// The Koji event of its tagging.
-    pub create_event: i64,
-    /// When that was.
-    pub tagged_at: Option<Timestamp>,
-}
-
-/// A build (`getBuild`, or a row of `listTagged`).
-#[derive(Clone, PartialEq, Debug)]
-pub struct BuildSeen {
-    /// Its number.
-    pub build_id: BuildId,
-    /// Name, version, release.
-    pub nvr: Nvr,
-    /// Epoch, where not zero.
-    pub epoch: Option<u32>,
-    /// Its state.
-    pub state: BuildState,
-    /// Its task; `None`: imported.
-    pub task_id: Option<TaskId>,
-    /// When the record was made.
-    pub created_at: Option<Timestamp>,
-    /// When it ended.
-    pub completed_at: Option<Timestamp>,
-}
-
-/// A repository (`repoInfo`, `repo.query`).
-#[derive(Clone, PartialEq, Debug)]
-pub struct RepoSeen {
-    /// The generation.
-    pub repo_id: RepoId,
-    /// Its build tag.
-    pub tag: Name,
-    /// That tag's number.
-    pub tag_id: Option<TagId>,
-    /// Its state.
-    pub state: RepoState,
-    /// Since when, where known.
-    pub since: Option<Timestamp>,
-    /// The Koji event whose content it has.
-    pub create_event: Option<i64>,
-    /// Architectures of the tag at that event, where known.
-    pub arches: Option<Vec<Name>>,
-}
-
-/// A scratch build of ours (`getTaskInfo`, `getTaskDescendents`, `getTaskResult`).
-#[derive(Clone, PartialEq, Debug)]
-pub struct TaskSeen {
-    /// The `build` task.
-    pub task_id: TaskId,
-    /// Its state.
-    pub state: TaskState,
-    /// What is rebuilt.
-    pub nvr: Nvr,
-    /// Build target.
-    pub target: Option<Name>,
-    /// Repository, from its own options or from its steps.
-    pub repo_id: Option<RepoId>,
-    /// Architecture override.
-    pub arches: Vec<Name>,
-    /// Our decision's id.
-    pub decision: Option<String>,
-    /// When it was made.
-    pub created_at: Option<Timestamp>,
-    /// When a builder took it.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// Its steps.
-    pub children: Vec<ChildTask>,
-    /// Why it failed, in the builder's words.
-    pub fault: Option<TaskFault>,
+impl Seen {
+    /// The usable repositories of a build tag, where this is them.
+    pub(super) fn usable_of(&self, build_tag: &Name) -> Option<&[RepoSeen]> {
+        match self {
+            Self::Repos { tag, usable, .. } if tag == build_tag => Some(usable),
+            Self::Repos { .. }
+            | Self::Tag(_)
+            | Self::TagBuilds { .. }
+            | Self::TagPackages { .. }
+            | Self::Target(..)
+            | Self::Build(_)
+            | Self::Repo(_)
+            | Self::Task(_)
+            | Self::NoTask(_) => None,
+        }
+    }
 }

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::convert;
-use super::looker::decoded;
 use crate::config::BindRepo;
 use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::observing::Submission;
@@ -21,8 +20,7 @@ use crate::engine::pauses::Held;
 use crate::engine::serve::{Ending, Input, ToBrain, Waits};
 use crate::engine::stage::stage;
 use crate::engine::{EngineError, clock};
-use crate::koji::records;
-use crate::koji::xmlrpc::Value;
+use crate::koji::calls::{ListTasks, ScratchBuild, build, cancel_task, get_logged_in_user, list_tasks, request_repo};
 use crate::koji::{HubError, Session};
 use crate::log::{AnyLog, EventLog, OutboxCommand};
 use crate::model::{Class, Classified, Hub, Name, RebuildId, TaskId, Timestamp};
@@ -35,9 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Our tasks are searched from so long before the oldest decision that waits: clocks differ.
 const SEARCH_BEFORE_SECS: i64 = 3_600;
 /// Tasks read at a time when searching.
-const SEARCH_PAGE: i64 = 1_000;
+const SEARCH_PAGE: u32 = 1_000;
 /// Pages read when searching, at most.
-const SEARCH_PAGES: i64 = 50;
+const SEARCH_PAGES: u32 = 50;
 /// A tag's repository is asked for again after so long.
 const REQUEST_AGAIN: Duration = Duration::from_secs(3_600);
 /// Requests for repositories in an hour, at most.
@@ -256,25 +254,18 @@ impl Submitter {
     ) -> Result<BTreeMap<String, TaskId>, Stopped> {
         let user = self.user(memory).await?;
         let oldest = waiting.iter().map(|c| c.decided_at).min().unwrap_or(Timestamp::EPOCH);
-        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 with a fraction, as Koji takes them")]
-        let after = oldest.plus_secs(-SEARCH_BEFORE_SECS).micros() as f64 / 1e6;
         let mut found: BTreeMap<String, TaskId> = BTreeMap::new();
         for page in 0..SEARCH_PAGES {
-            let options = BTreeMap::from([
-                ("owner".to_owned(), Value::Int(user)),
-                ("method".to_owned(), Value::Text("build".to_owned())),
-                ("createdAfter".to_owned(), Value::Double(after)),
-                ("decode".to_owned(), Value::Bool(true)),
-            ]);
-            let order = BTreeMap::from([
-                ("order".to_owned(), Value::Text("id".to_owned())),
-                ("limit".to_owned(), Value::Int(SEARCH_PAGE)),
-                ("offset".to_owned(), Value::Int(page * SEARCH_PAGE)),
-            ]);
-            let answer =
-                self.session.call("listTasks", vec![Value::Struct(options), Value::Struct(order)], &[]).await?;
-            let tasks: Vec<records::Task> = decoded("listTasks", Ok(answer))?;
-            let all = i64::try_from(tasks.len()).unwrap_or(i64::MAX) < SEARCH_PAGE;
+            let which = ListTasks {
+                owner: user,
+                created_after: Some(oldest.plus_secs(-SEARCH_BEFORE_SECS)),
+                decoded: true,
+                limit: SEARCH_PAGE,
+                offset: Some(page * SEARCH_PAGE),
+                ..ListTasks::default()
+            };
+            let tasks = self.session.ask(list_tasks(&which)).await?;
+            let all = tasks.len() < SEARCH_PAGE as usize;
             for task in tasks {
                 let Some(request) = task.build_request() else { continue };
                 if let Some(command) = waiting.iter().find(|c| convert::is_of(&request, c, &self.log_id)) {
@@ -294,41 +285,32 @@ impl Submitter {
         if let Some(user) = memory.user {
             return Ok(user);
         }
-        let answer = self.session.call("getLoggedInUser", vec![], &[]).await?;
-        let user: records::User = decoded("getLoggedInUser", Ok(answer))?;
+        let user = self.session.ask(get_logged_in_user().required()).await?;
         memory.user = Some(user.id);
         Ok(user.id)
     }
 
     /// Submits a rebuild, `bound` to its repository unless the hub's configuration says otherwise.
     async fn build(&mut self, command: &RebuildCommand, bound: bool) -> Result<Submission, Stopped> {
-        let mut opts: BTreeMap<String, Value> =
-            command.build_opts.iter().map(|(name, value)| (name.clone(), convert::option(value))).collect();
-        // Ours go before, whatever stands in the outbox.
-        opts.insert("scratch".to_owned(), Value::Bool(true));
-        opts.insert("custom_user_metadata".to_owned(), convert::metadata(command));
-        if !command.arches.is_empty() {
-            opts.insert("arch_override".to_owned(), Value::Text(command.arches.join(" ")));
-        }
         let bind = match self.bind {
             BindRepo::Always => true,
             BindRepo::Auto => bound,
             BindRepo::Never => false,
         };
-        if let Some(repo) = command.repo_id.filter(|_| bind) {
-            opts.insert("repo_id".to_owned(), Value::Int(repo.0));
-        }
-        let args =
-            vec![Value::Text(command.source.clone()), Value::Text(command.target.to_string()), Value::Struct(opts)];
-        let kwargs = [("priority", Value::Int(command.task_priority))];
+        let what = ScratchBuild {
+            source: &command.source,
+            target: &command.target,
+            repo_id: command.repo_id.filter(|_| bind),
+            arches: &command.arches,
+            metadata: convert::metadata(command),
+            further: command.build_opts.iter().map(|(name, v)| (name.clone(), convert::option(v))).collect(),
+            priority: command.task_priority,
+        };
         // Asked again before every attempt: a hub that does not answer is tried for minutes.
         let held = self.held.clone();
         let go = || !held.borrow().submissions.hold(&command.collection);
-        match self.session.call_while(&go, "build", args, &kwargs).await {
-            Ok(answer) => {
-                let task: TaskId = decoded("build", Ok(answer))?;
-                Ok(self.is_task(command, task))
-            }
+        match self.session.ask_while(&go, build(what)).await {
+            Ok(task) => Ok(self.is_task(command, task)),
             // The hub did something else than take it: it says no to this build, not to us.
             Err(e) if is_refusal(&e) => {
                 Ok(Submission::Refused { rebuild: rebuild_of(command), reason: bounded(&e.to_string()) })
@@ -339,8 +321,8 @@ impl Submitter {
     }
 
     async fn cancel(&mut self, command: &CancelCommand) -> Result<(), Stopped> {
-        match self.session.call("cancelTask", vec![Value::Int(command.task_id.0)], &[]).await {
-            Ok(_) => Ok(()),
+        match self.session.ask(cancel_task(command.task_id)).await {
+            Ok(()) => Ok(()),
             // Not ours, or not there: trying again changes nothing. What became of the task will be seen.
             Err(e) if is_refusal(&e) => {
                 tracing::warn!(hub = %self.hub, task = %command.task_id, error = %crate::model::causes::with_causes(&e), "the hub does not let us cancel");
@@ -375,9 +357,8 @@ impl Submitter {
                 return Ok(());
             }
             memory.requested.push((tag.clone(), now));
-            let kwargs = [("min_event", Value::Text("last".to_owned()))];
-            match self.session.call("repo.request", vec![Value::Text(tag.to_string())], &kwargs).await {
-                Ok(_) => tracing::info!(hub = %self.hub, tag = %tag, "asked for a repository"),
+            match self.session.ask(request_repo(&tag)).await {
+                Ok(()) => tracing::info!(hub = %self.hub, tag = %tag, "asked for a repository"),
                 Err(e) if is_refusal(&e) => {
                     tracing::warn!(hub = %self.hub, tag = %tag, error = %crate::model::causes::with_causes(&e), "the hub makes no repository for us");
                 }

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use super::looker::{Looker, call, decoded, shaped};
+use super::looker::Looker;
 use super::seen::{Seen, TaggedSeen};
 use crate::engine::buildroots::BuildrootPackage;
-use crate::koji::HubError;
-use crate::koji::records;
-use crate::koji::xmlrpc::Value;
+use crate::koji::calls::{get_task_descendents, list_buildroots, list_rpms};
+use crate::koji::{HubError, records};
 use crate::model::koji::{BuildState, TaskState};
 use crate::model::{Hub, Name, Nvr, RepoId, TaskId};
 
@@ -76,54 +75,52 @@ pub(super) fn wanted(seen: &[Seen], asked: &mut BTreeSet<TaskId>, waiting: &mut 
                     note(task, &b.nvr);
                 }
             }
-            _ => {}
+            Seen::Task(_)
+            | Seen::TagBuilds { .. }
+            | Seen::Tag(_)
+            | Seen::TagPackages { .. }
+            | Seen::Target(..)
+            | Seen::Build(_)
+            | Seen::Repo(_)
+            | Seen::Repos { .. }
+            | Seen::NoTask(_) => {}
         }
     }
 }
 
 /// Reads the buildroots of some builds, in three rounds.
 pub(super) async fn read(looker: &Looker, hub: &Hub, wanted: &[Wanted]) -> Result<Vec<Truth>, HubError> {
-    let trees = wanted
-        .iter()
-        .map(|w| call("getTaskDescendents", vec![Value::Int(w.task_id.0), Value::Bool(true)], vec![]))
-        .collect();
-    // Which build, which leaf.
-    let mut leaves: Vec<(usize, records::Task)> = Vec::new();
-    for (at, answer) in looker.ask(trees).await?.into_iter().enumerate() {
-        let Ok(value) = answer else { continue };
-        let tree: records::TaskTree = shaped("getTaskDescendents", &value)?;
-        let of_arch = tree.tasks().into_iter().filter(|t| t.method == "buildArch").take(BUILDROOTS_MAX).cloned();
-        leaves.extend(of_arch.map(|t| (at, t)));
+    let mut batch = looker.batch();
+    let trees: Vec<_> = wanted.iter().map(|w| batch.add(get_task_descendents(w.task_id))).collect();
+    let mut answers = batch.send().await?;
+    // Which build, which leaf, which buildroots.
+    let mut batch = looker.batch();
+    let mut leaves = Vec::new();
+    for (at, tree) in trees.into_iter().enumerate() {
+        let tree = match answers.take(tree) {
+            Err(error) if error.fault().is_some() => continue,
+            tree => tree?,
+        };
+        let of_arch = tree.tasks().into_iter().filter(|t| t.method == "buildArch").take(BUILDROOTS_MAX);
+        leaves.extend(of_arch.map(|leaf| (at, leaf.clone(), batch.add(list_buildroots(leaf.id)))));
     }
     let mut found: Vec<Truth> = wanted
         .iter()
         .map(|w| Truth { hub: hub.clone(), task_id: w.task_id, nvr: w.nvr.clone(), arches: Vec::new() })
         .collect();
-    if leaves.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows =
-        leaves.iter().map(|(_, t)| call("listBuildroots", vec![], vec![("taskID", Value::Int(t.id.0))])).collect();
-    let mut roots: Vec<(usize, records::Task, records::Buildroot)> = Vec::new();
-    for (answer, (at, leaf)) in looker.ask(rows).await?.into_iter().zip(leaves) {
-        let buildroots: Vec<records::Buildroot> = decoded("listBuildroots", answer)?;
+    let mut answers = batch.send().await?;
+    for (at, leaf, buildroots) in leaves {
         // A task that was started over has several; the last one is that of the result.
-        if let Some(last) = buildroots.into_iter().max_by_key(|b| b.id) {
-            roots.push((at, leaf, last));
-        }
-    }
-    for (at, leaf, root) in roots {
+        let Some(root) = answers.take(buildroots)?.into_iter().max_by_key(|b| b.id) else { continue };
         // One by one: hundreds of packages each.
-        let one = call("listRPMs", vec![], vec![("componentBuildrootID", Value::Int(root.id))]);
-        let answer = looker.ask(vec![one]).await?.pop().unwrap_or(Ok(Value::Nil));
-        let rpms: Vec<records::Rpm> = decoded("listRPMs", answer)?;
+        let rpms = looker.ask(list_rpms(root.id)).await?;
         if rpms.is_empty() {
             continue;
         }
-        let repo_id = root.repo_id.or_else(|| leaf.build_arch_request()?.repo_id);
+        let repo_id = root.repo_id.or_else(|| leaf.repo_of_step());
         if let Some(truth) = found.get_mut(at) {
             truth.arches.push(TruthArch {
-                arch: root.arch.clone().or(leaf.arch.clone()).unwrap_or_default(),
+                arch: root.arch.or(leaf.arch).unwrap_or_default(),
                 repo_id,
                 buildroot: root.id,
                 packages: rpms.iter().map(package).collect(),

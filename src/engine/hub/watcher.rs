@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::keys::{Key, Watch};
-use super::looker::{Looked, Looker, Scope, call, decoded};
+use super::looker::{Looked, Looker, Scope};
 use super::moves::{self, Moves, whole};
-use super::ours::{self, Listed, Ours};
+use super::ours::{self, Asking, Ours};
 use super::repos::Fetch;
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use super::truth::{self, Wanted};
@@ -25,9 +25,10 @@ use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
 use crate::engine::stage::stage;
 use crate::engine::tracking::AskedFor;
 use crate::engine::trouble::Trouble;
-use crate::koji::HubError;
-use crate::koji::records;
-use crate::koji::xmlrpc::{Call, Value};
+use crate::koji::calls::{
+    get_channel, get_full_inheritance, get_last_event, get_user, list_hosts, tag_last_change_event,
+};
+use crate::koji::{HubError, records};
 use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, RepoId, TaskId};
 use crate::telemetry::Metrics;
@@ -321,11 +322,7 @@ impl Watcher {
             return Ok(());
         }
         memory.scope.log_id.clone_from(&self.log_id);
-        let mut answers = self.looker.ask(vec![call("getUser", vec![Value::Text(self.user.clone())], vec![])]).await?;
-        let user: Option<records::User> = match answers.pop() {
-            Some(answer) => decoded("getUser", answer)?,
-            None => None,
-        };
+        let user = self.looker.ask(get_user(&self.user)).await?;
         // Nobody of that name yet: it has no tasks either. It is asked for again.
         memory.scope.user = user.map(|u| u.id);
         memory.scope.has_repo_query = self.looker.has_repo_query();
@@ -378,7 +375,14 @@ impl Watcher {
                 }
                 true
             }
-            _ => true,
+            Seen::Repo(_)
+            | Seen::Tag(_)
+            | Seen::TagBuilds { .. }
+            | Seen::TagPackages { .. }
+            | Seen::Target(..)
+            | Seen::Build(_)
+            | Seen::Task(_)
+            | Seen::NoTask(_) => true,
         });
         let now = Instant::now();
         memory.fetched_again.retain(|_, at| now.duration_since(*at) < FETCH_AGAIN);
@@ -386,20 +390,10 @@ impl Watcher {
             if memory.fetched_again.contains_key(id) {
                 continue;
             }
-            if seen.iter().any(|s| matches!(s, Seen::Repos { tag: t, usable, .. } if t == tag && usable.iter().any(|r| r.repo_id == *id)))
-            {
+            if seen.iter().filter_map(|s| s.usable_of(tag)).flatten().any(|r| r.repo_id == *id) {
                 let event = watch.repos.iter().find(|(_, r, _)| r == id).map(|(_, _, event)| *event);
                 memory.fetched_again.insert(*id, now);
-                let repo = RepoSeen {
-                    repo_id: *id,
-                    tag: tag.clone(),
-                    tag_id: None,
-                    state: RepoState::Ready,
-                    since: None,
-                    create_event: event,
-                    arches: None,
-                };
-                fetch(&mut memory.asked_for, repo);
+                fetch(&mut memory.asked_for, RepoSeen::ready(*id, tag.clone(), event));
             }
         }
     }
@@ -407,8 +401,7 @@ impl Watcher {
     /// Has requirements of packages fetched that are tracked since a repository was resolved.
     fn complete(&self, memory: &mut Memory) {
         for (tag, repo_id, create_event) in memory.asked_for.open(&self.watch.borrow()) {
-            let (tag_id, since, arches) = (None, None, None);
-            let repo = RepoSeen { repo_id, tag, tag_id, state: RepoState::Ready, since, create_event, arches };
+            let repo = RepoSeen::ready(repo_id, tag, create_event);
             // Without a receiver the service ends.
             drop(self.repos.send(Fetch { repo, resolved: true }));
         }
@@ -421,14 +414,11 @@ impl Watcher {
         let tags = self.chains().await?;
         let began = Instant::now();
         let now = clock::now();
-        let mut calls = vec![ours::settled(now)];
         let compared = self.watch.borrow().reconciled_at;
         let since = memory.ours.since.or(compared.map(|at| ours::begin(at, now)));
-        let asked = ours::questions(memory.scope.user, since);
-        calls.extend(asked);
-        let mut answers = self.looker.ask(calls).await?.into_iter();
-        let settled = ours::event(answers.next())?;
-        let listed = Listed::read(answers.collect(), now)?;
+        let mut batch = self.looker.batch();
+        let asking = Asking::new(memory.scope.user, since, now, &mut batch);
+        let (settled, listed) = asking.read(&mut batch.send().await?)?;
         let mut keys = self.moving();
         keys.extend(memory.ours.unseen(&listed));
         keys.extend(whole(&tags));
@@ -450,16 +440,13 @@ impl Watcher {
             let watch = self.watch.borrow();
             watch.build_tags.iter().chain(&watch.dest_tags).chain(&watch.tags).cloned().collect()
         };
-        if tags.is_empty() {
-            return Ok(tags);
-        }
-        let text = |t: &Name| Value::Text(t.to_string());
-        let calls = tags.iter().map(|t| call("getFullInheritance", vec![text(t)], vec![])).collect();
-        for answer in self.looker.ask(calls).await? {
+        let mut batch = self.looker.batch();
+        let asked: Vec<_> = tags.iter().map(|tag| batch.add(get_full_inheritance(tag))).collect();
+        let mut answers = batch.send().await?;
+        for links in asked {
             // A tag that is not there has no parents; that it is gone is seen from its configuration, and so are parents of one whose
             // answer cannot be read.
-            let links = decoded::<Vec<records::InheritanceLink>>("getFullInheritance", answer).unwrap_or_default();
-            tags.extend(links.into_iter().map(|l| l.name));
+            tags.extend(answers.take(links).unwrap_or_default().into_iter().map(|l| l.name));
         }
         Ok(tags)
     }
@@ -486,24 +473,23 @@ impl Watcher {
         };
         self.introduce(memory).await?;
         let now = clock::now();
-        let changed = leaves.iter().map(|t| call("tagLastChangeEvent", vec![Value::Text(t.to_string())], vec![]));
-        let mut calls: Vec<Call> = changed.collect();
-        calls.push(ours::settled(now));
-        calls.extend(ours::questions(memory.scope.user, memory.ours.since));
-        let (last, mut answers) = self.looker.since(calls).await?;
-        let mut told = answers.split_off(leaves.len()).into_iter();
-        let settled = ours::event(told.next())?;
-        let listed = Listed::read(told.collect(), now)?;
+        let mut batch = self.looker.batch();
+        let last = batch.add(get_last_event(None).required());
+        let changed: Vec<_> = leaves.iter().map(|tag| batch.add(tag_last_change_event(tag))).collect();
+        let asking = Asking::new(memory.scope.user, memory.ours.since, now, &mut batch);
+        let mut answers = batch.send_in_order().await?;
+        let last = answers.take(last)?.id;
+        let (settled, listed) = asking.read(&mut answers)?;
         let mut keys = self.moving();
         keys.extend(memory.ours.unseen(&listed));
         keys.extend(memory.again.iter().cloned());
         let after = memory.through.saturating_sub(moves::OVERLAP);
         let mut moved = false;
         let mut changes: BTreeMap<Name, i64> = BTreeMap::new();
-        for (tag, answer) in leaves.iter().zip(answers) {
-            match answer {
-                Ok(value) => {
-                    let event = value.as_int().unwrap_or(0);
+        for (tag, changed) in leaves.iter().zip(changed) {
+            match answers.take(changed) {
+                Ok(event) => {
+                    let event = event.unwrap_or(0);
                     moved |= event > after;
                     changes.insert(tag.clone(), event);
                 }
@@ -517,8 +503,10 @@ impl Watcher {
         let new: BTreeSet<Name> = tags.difference(&memory.loaded).cloned().collect();
         let mut rows = Vec::new();
         if moved {
-            let answers = self.looker.ask(Moves::questions(&memory.loaded, after)).await?;
-            let (of_tags, new_rows) = memory.moves.read(&memory.loaded, answers, &self.watch.borrow());
+            let mut batch = self.looker.batch();
+            let asked = Moves::ask(&memory.loaded, after, &mut batch);
+            let mut answers = batch.send().await?;
+            let (of_tags, new_rows) = memory.moves.read(&memory.loaded, asked, &mut answers, &self.watch.borrow());
             keys.extend(of_tags);
             rows = new_rows;
         }
@@ -543,10 +531,8 @@ impl Watcher {
         let mut stale = BTreeMap::new();
         for tag in &watch.build_tags {
             let Some(change) = changes.get(tag) else { continue };
-            let newest = seen.iter().find_map(|s| match s {
-                Seen::Repos { tag: t, usable, .. } if t == tag => usable.iter().filter_map(|r| r.create_event).max(),
-                _ => None,
-            });
+            let usable = seen.iter().find_map(|s| s.usable_of(tag));
+            let newest = usable.and_then(|usable| usable.iter().filter_map(|r| r.create_event).max());
             if newest.is_none_or(|event| event < *change) {
                 stale.insert(tag.clone(), *change);
             }
@@ -578,16 +564,9 @@ impl Watcher {
 
     async fn read_load(&self, memory: &mut Memory) -> Result<ArchLoads, HubError> {
         if memory.channel.is_none() {
-            let one = call("getChannel", vec![Value::Text("default".to_owned())], vec![]);
-            let mut answers = self.looker.ask(vec![one]).await?;
-            let channel: Option<records::Channel> = decoded("getChannel", answers.pop().unwrap_or(Ok(Value::Nil)))?;
-            memory.channel = channel.map(|c| c.id);
+            memory.channel = self.looker.ask(get_channel("default")).await?.map(|channel| channel.id);
         }
-        let mut kwargs = vec![("enabled", Value::Bool(true))];
-        kwargs.extend(memory.channel.map(|id| ("channelID", Value::Int(id))));
-        let mut answers = self.looker.ask(vec![call("listHosts", vec![], kwargs)]).await?;
-        let hosts: Vec<records::Host> = decoded("listHosts", answers.pop().unwrap_or(Ok(Value::Nil)))?;
-        let hosts: Vec<Host> = hosts.into_iter().map(host).collect();
+        let hosts: Vec<Host> = self.looker.ask(list_hosts(memory.channel)).await?.into_iter().map(host).collect();
         let mut arches: Vec<Name> = hosts.iter().flat_map(|h| h.arches.iter().cloned()).collect();
         arches.sort_unstable();
         arches.dedup();

@@ -306,6 +306,11 @@ impl HubError {
         self.fault().is_some_and(|fault| fault.kind() == FaultKind::Offline)
     }
 
+    /// Whether the hub says that there is no such object.
+    pub fn is_unknown_object(&self) -> bool {
+        self.fault().is_some_and(Fault::is_unknown_object)
+    }
+
     /// Whether the hub is older than what it was asked.
     pub fn is_unknown_method(&self) -> bool {
         self.fault().is_some_and(Fault::is_unknown_method)

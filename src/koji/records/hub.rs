@@ -1,25 +1,19 @@
 //! The hub itself, its people and its builders.
 
 use crate::koji::shape::{Words, record};
-use crate::model::{Name, Timestamp};
+use crate::model::Name;
 
 record! {
-    /// A Koji event: a number that every change of a hub's data gets. Source: `getLastEvent`, `getEvent`.
+    /// A Koji event: a number that every change of a hub's data gets. Source: `getLastEvent`.
     Event {
         /// The number.
         id: i64 = "id";
-        /// When.
-        time: Timestamp = "ts";
     }
 }
 
 record! {
     /// A builder. Source: `listHosts`.
     Host {
-        /// Its number.
-        id: i64 = "id";
-        /// Its name.
-        name: Name = "name";
         /// What it builds for, canonical or not, `noarch` not among them.
         arches: Option<Words> = "arches";
         /// How much it takes.
@@ -30,8 +24,6 @@ record! {
         ready: bool = "ready";
         /// Whether it may.
         enabled: bool = "enabled";
-        /// When it last said something.
-        updated: Option<Timestamp> = "update_ts";
     }
 }
 
@@ -40,10 +32,6 @@ record! {
     Channel {
         /// Its number.
         id: i64 = "id";
-        /// Its name.
-        name: Name = "name";
-        /// Whether it is used; hubs before 1.27 do not say.
-        enabled: Option<bool> = "enabled";
     }
 }
 
@@ -54,14 +42,6 @@ record! {
         id: i64 = "id";
         /// Its name.
         name: Name = "name";
-        /// 0 normal, 1 host, 2 group.
-        kind: Option<i64> = "usertype";
-        /// How the session was made: 0 password, 2 certificate, 3 GSSAPI; only of oneself.
-        login: Option<i64> = "authtype";
-        /// 0 normal, 1 blocked.
-        status: Option<i64> = "status";
-        /// Its principals.
-        principals: Option<Vec<String>> = "krb_principals";
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::koji::shape::{FromValue, Words};
 use crate::koji::xmlrpc::{Call, Value};
-use crate::model::{Name, RepoId, TagId};
+use crate::model::{Name, RepoId};
 
 /// Build option that takes any struct and is kept as it is, in which we put the number of our decision.
 pub const METADATA: &str = "custom_user_metadata";
@@ -26,8 +26,6 @@ pub struct BuildRequest {
     pub arch_override: Option<Vec<Name>>,
     /// What the submitter noted; a struct, unless somebody made a mistake.
     pub metadata: Option<Value>,
-    /// All options, the ones above included.
-    pub opts: BTreeMap<String, Value>,
 }
 
 impl BuildRequest {
@@ -48,45 +46,21 @@ impl BuildRequest {
             repo_id: opts.get("repo_id").and_then(Value::as_int).map(RepoId),
             arch_override: opts.get("arch_override").and_then(words),
             metadata: opts.get(METADATA).filter(|value| value.truth()).cloned(),
-            opts,
         })
     }
 }
 
-/// The parameters of a `buildArch` or `rebuildSRPM` task: source package, tag, perhaps architecture, options.
-#[derive(Clone, PartialEq, Debug)]
-pub struct BuildArchRequest {
-    /// The source package, relative to `work/` of the hub's files.
-    pub srpm: String,
-    /// The tag built in; nil where the repository says it.
-    pub tag: Option<TagId>,
-    /// Architecture; absent for `rebuildSRPM`.
-    pub arch: Option<Name>,
-    /// The repository built in.
-    pub repo_id: Option<RepoId>,
-}
-
-impl BuildArchRequest {
-    /// From the method and its parameters; `None` when it is another method or there is no source package.
-    pub fn of(method: &str, parameters: &[Value]) -> Option<Self> {
-        let call = Call::new(String::new(), parameters.to_vec());
-        let names: &[&str] = match method {
-            "buildArch" => &["pkg", "root", "arch", "keep_srpm", "opts"],
-            "rebuildSRPM" => &["srpm", "build_tag", "opts"],
-            _ => return None,
-        };
-        let parameter = |name: &str| {
-            let place = names.iter().position(|n| *n == name)?;
-            call.args.get(place).or_else(|| call.kwargs.get(name))
-        };
-        let opts = parameter("opts");
-        Some(Self {
-            srpm: names.first().and_then(|name| parameter(name))?.as_str()?.to_owned(),
-            tag: names.get(1).and_then(|name| parameter(name)).and_then(Value::as_int).map(TagId),
-            arch: parameter("arch").and_then(|arch| Name::from_value(arch).ok()),
-            repo_id: opts.and_then(|opts| opts.get("repo_id")).and_then(Value::as_int).map(RepoId),
-        })
-    }
+/// The repository a `buildArch` or `rebuildSRPM` task builds in, from its method and its parameters; `None` when it is another
+/// method or they do not say.
+pub fn repo_of_step(method: &str, parameters: &[Value]) -> Option<RepoId> {
+    let call = Call::new(String::new(), parameters.to_vec());
+    let place = match method {
+        "buildArch" => 4,
+        "rebuildSRPM" => 2,
+        _ => return None,
+    };
+    let opts = call.args.get(place).or_else(|| call.kwargs.get("opts"))?;
+    opts.get("repo_id").and_then(Value::as_int).map(RepoId)
 }
 
 #[cfg(test)]
@@ -113,10 +87,6 @@ mod tests {
             repo_id: Some(RepoId(28)),
             arch_override: Some(vec!["x86_64".into(), "aarch64".into()]),
             metadata: Some(record(&[("koschei", "r5".into())])),
-            opts: match opts.clone() {
-                Value::Struct(opts) => opts,
-                _ => unreachable!(),
-            },
         };
         let positional = [Value::from("../packages/a.src.rpm"), "f99".into(), opts.clone()];
         assert_eq!(BuildRequest::of(&positional), Some(expected.clone()));
@@ -135,7 +105,7 @@ mod tests {
         let request = BuildRequest::of(&["a".into(), Value::Nil, opts]).unwrap();
         assert_eq!((request.target, request.repo_id, request.arch_override), (None, None, None));
         assert_eq!((request.scratch, request.metadata), (false, None));
-        assert_eq!(BuildRequest::of(&["a".into(), Value::Nil, 7.into()]).map(|r| r.opts.len()), Some(0));
+        assert_eq!(BuildRequest::of(&["a".into(), Value::Nil, 7.into()]).map(|r| r.scratch), Some(false));
         assert_eq!(BuildRequest::of(&[]), None);
         assert_eq!(BuildRequest::of(&[5.into()]), None);
     }
@@ -144,14 +114,9 @@ mod tests {
     fn tasks_of_one_architecture_say_their_repository() {
         let opts = record(&[("repo_id", 45.into())]);
         let arch = ["tasks/1/1/a.src.rpm".into(), 3.into(), "x86_64".into(), true.into(), opts.clone()];
-        let request = BuildArchRequest::of("buildArch", &arch).unwrap();
-        assert_eq!(
-            (request.tag, request.arch.as_deref(), request.repo_id),
-            (Some(TagId(3)), Some("x86_64"), Some(RepoId(45)))
-        );
+        assert_eq!(repo_of_step("buildArch", &arch), Some(RepoId(45)));
         let srpm = ["a.src.rpm".into(), 3.into(), opts];
-        let request = BuildArchRequest::of("rebuildSRPM", &srpm).unwrap();
-        assert_eq!((request.tag, request.arch, request.repo_id), (Some(TagId(3)), None, Some(RepoId(45))));
-        assert_eq!(BuildArchRequest::of("newRepo", &srpm), None);
+        assert_eq!(repo_of_step("rebuildSRPM", &srpm), Some(RepoId(45)));
+        assert_eq!(repo_of_step("newRepo", &srpm), None);
     }
 }

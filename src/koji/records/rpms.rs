@@ -1,16 +1,12 @@
 //! Packages, and the buildroots they were in.
 
-use super::Build;
 use crate::koji::shape::{FromValue, ShapeError, record};
 use crate::koji::xmlrpc::Value;
-use crate::model::koji::RepoState;
-use crate::model::{BuildId, Evr, Name, Nevra, RepoId, TagId, TaskId, Timestamp};
+use crate::model::{Evr, Name, Nevra, RepoId};
 
 record! {
-    /// A package file. Source: `listRPMs`, `listTaggedRPMS`.
+    /// A package file. Source: `listRPMs`.
     Rpm {
-        /// Its number.
-        id: i64 = "id";
         /// Its name.
         name: Name = "name";
         /// Version.
@@ -21,14 +17,6 @@ record! {
         epoch: Option<u32> = "epoch";
         /// Architecture; `src` and `nosrc` for source packages.
         arch: Name = "arch";
-        /// The build it belongs to; absent for those of external repositories.
-        build_id: Option<BuildId> = "build_id";
-        /// Digest of its payload.
-        payload_hash: Option<Name> = "payloadhash";
-        /// Size of the file in bytes.
-        size: Option<i64> = "size";
-        /// When it was built.
-        built: Option<Timestamp> = "buildtime";
         /// 0 for the hub's own.
         external_repo_id: Option<i64> = "external_repo_id";
         /// `INTERNAL` for the hub's own.
@@ -51,64 +39,74 @@ impl Rpm {
     }
 }
 
-/// What `listTaggedRPMS` answers: packages and the builds they belong to.
-#[derive(Clone, PartialEq, Debug)]
-pub struct TaggedRpms {
-    /// The packages.
-    pub rpms: Vec<Rpm>,
-    /// The builds.
-    pub builds: Vec<Build>,
-}
-
-impl FromValue for TaggedRpms {
-    fn from_value(value: &Value) -> Result<Self, ShapeError> {
-        let (rpms, builds) = FromValue::from_value(value)?;
-        Ok(Self { rpms, builds })
-    }
-}
-
 record! {
-    /// A dependency of a package. Source: `getRPMDeps`.
-    RpmDependency {
-        /// A name, a path, or a rich dependency as a whole.
-        name: String = "name";
-        /// `[epoch:]version[-release]`, empty for none.
-        version: Option<String> = "version";
-        /// RPM's sense bits: 2 less, 4 greater, 8 equal, and what kind it is.
-        flags: i64 = "flags";
-        /// 0 requires, 1 provides, 2 obsoletes, 3 conflicts, 4 suggests, 5 enhances, 6 supplements, 7 recommends.
-        kind: i64 = "type";
-    }
-}
-
-record! {
-    /// A buildroot. Source: `listBuildroots` (of the `buildArch` or `rebuildSRPM` task, not their parent), `getBuildroot`.
+    /// A buildroot. Source: `listBuildroots` (of the `buildArch` or `rebuildSRPM` task, not their parent).
     Buildroot {
         /// Its number, for `listRPMs(componentBuildrootID)`.
         id: i64 = "id";
         /// Canonical architecture; absent for those of content generators.
         arch: Option<Name> = "arch" | "container_arch";
-        /// The task it was made for.
-        task_id: Option<TaskId> = "task_id";
         /// The repository it was made from.
         repo_id: Option<RepoId> = "repo_id";
-        /// Its state now.
-        repo_state: Option<RepoState> = "repo_state";
-        /// Koji event of that repository.
-        repo_event: Option<i64> = "repo_create_event_id";
-        /// Tag of that repository.
-        tag_id: Option<TagId> = "tag_id";
-        /// Its name.
-        tag_name: Option<Name> = "tag_name";
-        /// The builder.
-        host_name: Option<Name> = "host_name";
-        /// 0 init, 1 waiting, 2 building, 3 expired: done.
-        state: Option<i64> = "state";
-        /// Koji event at which it was made.
-        create_event: Option<i64> = "create_event_id";
-        /// When it was made.
-        created: Option<Timestamp> = "create_ts" | "create_event_time";
-        /// When it was given up.
-        retired: Option<Timestamp> = "retire_ts" | "retire_event_time";
+    }
+}
+
+/// Headers of a source package, those that were asked for. Source: `getRPMHeaders`, lists where RPM has lists, nil where there is
+/// nothing. Whatever is not what it should be is not there.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct RpmHeaders {
+    /// Epoch, where not zero.
+    pub epoch: Option<u32>,
+    /// `BuildArch`.
+    pub build_archs: Vec<Name>,
+    /// `ExclusiveArch`.
+    pub exclusive_arch: Vec<Name>,
+    /// `ExcludeArch`.
+    pub exclude_arch: Vec<Name>,
+    /// Requirements: name, version, and how they compare (RPM's sense bits); `None` when the three lists do not belong together.
+    pub requires: Option<Vec<(String, String, u64)>>,
+    /// Conflicts likewise.
+    pub conflicts: Option<Vec<(String, String, u64)>>,
+}
+
+impl RpmHeaders {
+    /// What decides about architectures, and the epoch.
+    pub const ARCHES: [&'static str; 4] = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"];
+    /// The same, and what is required and conflicted with.
+    pub const ALL: [&'static str; 10] = [
+        "REQUIRENAME",
+        "REQUIREVERSION",
+        "REQUIREFLAGS",
+        "CONFLICTNAME",
+        "CONFLICTVERSION",
+        "CONFLICTFLAGS",
+        "BUILDARCHS",
+        "EXCLUSIVEARCH",
+        "EXCLUDEARCH",
+        "EPOCH",
+    ];
+}
+
+impl FromValue for RpmHeaders {
+    fn from_value(value: &Value) -> Result<Self, ShapeError> {
+        let list = |name: &str| value.get(name).and_then(Value::as_array).unwrap_or_default();
+        let words = |name: &str| list(name).iter().filter_map(Value::as_str).map(Name::from).collect();
+        let dependencies = |names: &str, versions: &str, flags: &str| {
+            let [names, versions, flags] = [names, versions, flags].map(list);
+            if names.len() != versions.len() || names.len() != flags.len() {
+                return None;
+            }
+            let text = |v: &Value| v.as_str().map(str::to_owned);
+            let triples = names.iter().zip(versions).zip(flags);
+            triples.map(|((n, v), f)| Some((text(n)?, text(v)?, u64::try_from(f.as_int()?).ok()?))).collect()
+        };
+        Ok(Self {
+            epoch: value.get("EPOCH").and_then(Value::as_int).and_then(|e| u32::try_from(e).ok()),
+            build_archs: words("BUILDARCHS"),
+            exclusive_arch: words("EXCLUSIVEARCH"),
+            exclude_arch: words("EXCLUDEARCH"),
+            requires: dependencies("REQUIRENAME", "REQUIREVERSION", "REQUIREFLAGS"),
+            conflicts: dependencies("CONFLICTNAME", "CONFLICTVERSION", "CONFLICTFLAGS"),
+        })
     }
 }

@@ -1,9 +1,6 @@
 //! Tags, targets, and what belongs to a tag.
 
-use std::collections::BTreeMap;
-
 use crate::koji::shape::{Words, record};
-use crate::koji::xmlrpc::Value;
 use crate::model::{Name, TagId};
 
 record! {
@@ -15,14 +12,6 @@ record! {
         name: Name = "name";
         /// Architectures, as they are written there.
         arches: Option<Words> = "arches";
-        /// Whether only admins may change it.
-        locked: bool = "locked";
-        /// The permission needed to change it.
-        perm: Option<Name> = "perm";
-        /// Whether Maven packages are built in it.
-        maven_support: bool = "maven_support";
-        /// Options such as `mock.*`, `rpm.macro.*`, `repo.auto`, `sidetag`.
-        extra: Option<BTreeMap<String, Value>> = "extra";
     }
 }
 
@@ -31,18 +20,11 @@ impl Tag {
     pub fn arches(&self) -> &[Name] {
         self.arches.as_ref().map_or(&[], |words| &words.0)
     }
-
-    /// Whether an option is set to something true.
-    pub fn option(&self, name: &str) -> bool {
-        self.extra.as_ref().and_then(|extra| extra.get(name)).is_some_and(Value::truth)
-    }
 }
 
 record! {
     /// A build target. Source: `getBuildTarget`, `getBuildTargets`.
     Target {
-        /// Its number.
-        id: i64 = "id";
         /// Its name.
         name: Name = "name";
         /// Tag whose repository is built in.
@@ -59,12 +41,8 @@ record! {
 record! {
     /// A tag another one inherits from. Source: `getInheritanceData` (direct parents), `getFullInheritance` (all, in order).
     InheritanceLink {
-        /// The parent.
-        parent_id: TagId = "parent_id";
         /// Its name.
         name: Name = "name";
-        /// The tag that inherits from it directly.
-        child_id: Option<TagId> = "child_id";
         /// Lower comes first.
         priority: i64 = "priority";
         /// How many levels further up are inherited as well; no limit when absent.
@@ -73,8 +51,6 @@ record! {
         intransitive: bool = "intransitive";
         /// Whether configuration and groups are not inherited.
         no_config: bool = "noconfig";
-        /// Pattern that package names must match; empty for all.
-        package_filter: Option<String> = "pkg_filter";
         /// How far up, 1 for direct parents; only in `getFullInheritance`.
         depth: Option<i64> = "currdepth";
     }
@@ -109,8 +85,6 @@ record! {
 record! {
     /// An external repository of a tag. Source: `getExternalRepoList` (effective, in merge order), `getTagExternalRepos`.
     ExternalRepo {
-        /// Its number.
-        id: i64 = "external_repo_id";
         /// Its name.
         name: Name = "external_repo_name";
         /// Where it is; may contain `$arch`.
@@ -129,17 +103,9 @@ record! {
 record! {
     /// An entry of a tag's package list. Source: `listPackages`.
     ListedPackage {
-        /// Number of the package.
-        package_id: i64 = "package_id";
         /// Its name.
         package_name: Name = "package_name";
-        /// The tag whose entry counts.
-        tag_name: Option<Name> = "tag_name";
-        /// Who owns it there; not asked for with `with_owners=False`.
-        owner_name: Option<Name> = "owner_name";
         /// Whether its builds do not count.
         blocked: bool = "blocked";
-        /// Architectures besides those of the tag.
-        extra_arches: Option<Words> = "extra_arches";
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::requests::{BuildArchRequest, BuildRequest};
-use crate::koji::shape::{Fields, FromValue, ShapeError, record};
+use super::requests::{BuildRequest, repo_of_step};
+use crate::koji::shape::{Fields, FromValue, ShapeError};
 use crate::koji::xmlrpc::{Fault, Value, decode_request, fault};
 use crate::model::koji::TaskState;
-use crate::model::{Name, TaskId, Timestamp};
+use crate::model::{Name, RepoId, TaskId, Timestamp};
 
 /// A task. Source: `getTaskInfo`, `listTasks`, `getTaskChildren`, `getTaskDescendents`.
 #[derive(Clone, PartialEq, Debug)]
@@ -21,22 +21,10 @@ pub struct Task {
     pub arch: Option<Name>,
     /// Among its siblings: an architecture, `srpm`.
     pub label: Option<Name>,
-    /// The task it belongs to.
-    pub parent: Option<TaskId>,
     /// Number of its owner.
     pub owner: Option<i64>,
-    /// Name of its owner; only from `listTasks`.
-    pub owner_name: Option<Name>,
-    /// Number of the channel.
-    pub channel_id: Option<i64>,
     /// Number of the builder.
     pub host_id: Option<i64>,
-    /// Lower comes sooner, 20 is usual.
-    pub priority: Option<i64>,
-    /// How much of a builder it takes.
-    pub weight: Option<f64>,
-    /// Whether it waits for its children.
-    pub waiting: bool,
     /// When it was made.
     pub created: Option<Timestamp>,
     /// When it began; the last time, if several.
@@ -45,8 +33,6 @@ pub struct Task {
     pub completed: Option<Timestamp>,
     /// Its parameters, where they were asked for.
     pub request: Option<Vec<Value>>,
-    /// Its result, where it was asked for: a list with one element, or a fault.
-    pub result: Option<Value>,
 }
 
 impl FromValue for Task {
@@ -65,19 +51,12 @@ impl FromValue for Task {
             method: fields.take("method")?,
             arch: fields.take("arch")?,
             label: fields.take("label")?,
-            parent: fields.take("parent")?,
             owner: fields.take("owner")?,
-            owner_name: fields.take("owner_name")?,
-            channel_id: fields.take("channel_id")?,
             host_id: fields.take("host_id")?,
-            priority: fields.take("priority")?,
-            weight: fields.take("weight")?,
-            waiting: fields.take("waiting")?,
             created: fields.any(&["create_ts", "create_time"])?,
             started: fields.any(&["start_ts", "start_time"])?,
             completed: fields.any(&["completion_ts", "completion_time"])?,
             request,
-            result: fields.take("result")?,
         })
     }
 }
@@ -89,9 +68,9 @@ impl Task {
         (self.method == "build").then(|| BuildRequest::of(self.request.as_deref()?)).flatten()
     }
 
-    /// What a `buildArch` or `rebuildSRPM` task was asked to do.
-    pub fn build_arch_request(&self) -> Option<BuildArchRequest> {
-        BuildArchRequest::of(&self.method, self.request.as_deref()?)
+    /// The repository a `buildArch` or `rebuildSRPM` task was asked to build in.
+    pub fn repo_of_step(&self) -> Option<RepoId> {
+        repo_of_step(&self.method, self.request.as_deref()?)
     }
 }
 
@@ -133,19 +112,5 @@ pub enum TaskResult {
 impl FromValue for TaskResult {
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         Ok(fault(value).map_or_else(|| Self::Value(value.clone()), Self::Fault))
-    }
-}
-
-record! {
-    /// What a `buildArch` task made. Paths are relative to `work/` of the hub's files. Source: `getTaskResult`.
-    BuildArchResult {
-        /// Packages.
-        rpms: Option<Vec<String>> = "rpms";
-        /// Source packages.
-        srpms: Option<Vec<String>> = "srpms";
-        /// Logs.
-        logs: Option<Vec<String>> = "logs";
-        /// The buildroot.
-        buildroot: Option<i64> = "brootid";
     }
 }

@@ -2,7 +2,7 @@
 //! panics over it.
 #![no_main]
 
-use koschei::koji::records::{BuildRequest, History, RepoAnswer, Rpm, Tag, TaggedBuild, Task, TaskResult, TaskTree};
+use koschei::koji::records::{BuildRequest, History, Repo, Rpm, Tag, TaggedBuild, Task, TaskResult, TaskTree};
 use koschei::koji::shape::FromValue;
 use koschei::koji::xmlrpc::{
     EncodeError, Value, decode_request, decode_response, encode_request, encode_response, multi,
@@ -43,6 +43,6 @@ fn written(document: Result<Vec<u8>, EncodeError>) -> Option<Vec<u8>> {
 
 fn records(value: &Value) {
     let _ = (Vec::<TaggedBuild>::from_value(value), Option::<Task>::from_value(value), TaskTree::from_value(value));
-    let _ = (History::from_value(value), RepoAnswer::from_value(value), TaskResult::from_value(value));
+    let _ = (History::from_value(value), Repo::from_value(value), TaskResult::from_value(value));
     let _ = (Vec::<Rpm>::from_value(value), Option::<Tag>::from_value(value));
 }
