@@ -130,6 +130,7 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
                 return if open { Ok(()) } else { Err("no such rebuild is open".to_owned()) };
             };
             match state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&id)) {
+                None if state.submitted_as(&c.hub, id).is_some() => Ok(()),
                 None => Err(format!("no task {id} of ours is known on {}", c.hub)),
                 Some(t) if t.state.is_final() => Err(format!("task {id} has ended")),
                 Some(_) => Ok(()),

@@ -100,6 +100,12 @@ impl State {
         self.with_package(&collection, &package, |_| {});
     }
 
+    /// The open rebuild that became a task of a hub, whether or not anything was heard of that task since. Cost: O(open rebuilds).
+    pub fn submitted_as(&self, hub: &Hub, task: TaskId) -> Option<(RebuildId, &OpenRebuild)> {
+        let is_it = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (hub, task));
+        self.rebuilds.iter().find(|(_, r)| is_it(r)).map(|(id, r)| (*id, r))
+    }
+
     /// Notes that a rebuild shall be cancelled: its task, or the request while there is none.
     pub(super) fn cancel_requested(&mut self, e: &RebuildCancelRequested) {
         if e.task_id.is_some() {
@@ -112,8 +118,7 @@ impl State {
             task.cancel_requested = true;
             return;
         }
-        let theirs = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| *h == e.hub && Some(*t) == task);
-        let id = e.rebuild.or_else(|| self.rebuilds.iter().find(|(_, r)| theirs(r)).map(|(id, _)| *id));
+        let id = e.rebuild.or_else(|| self.submitted_as(&e.hub, task?).map(|(id, _)| id));
         match id.and_then(|id| self.rebuilds.get_mut(&id)) {
             Some(open) => {
                 open.cancel_requested = true;

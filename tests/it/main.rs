@@ -10,6 +10,7 @@ mod bad_input;
 mod bench_quick;
 mod broken;
 mod build_conflicts;
+mod cancelling;
 mod cases;
 mod cases_arches;
 mod cases_buildroots;

@@ -275,21 +275,15 @@ fn events(verb: &WordVerb, state: &crate::fold::State) -> Result<Vec<Event>, Cli
 fn cancel(task: i64, hub: &str, reason: &str, state: &crate::fold::State) -> Result<Event, CliError> {
     let (hub, task_id) = (Hub::new(hub), TaskId(task));
     let known = state.hubs.get(&hub).and_then(|h| h.tasks.get(&task_id));
-    let Some((known, collection)) = known.and_then(|t| Some((t, t.collection.clone()?))) else {
+    let heard = known.and_then(|t| Some((t.collection.clone()?, t.package.clone(), t.rebuild)));
+    // Submitted just now: nothing of the task was heard yet.
+    let submitted =
+        || state.submitted_as(&hub, task_id).map(|(id, r)| (r.collection.clone(), r.package.clone(), Some(id)));
+    let Some((collection, package, rebuild)) = heard.or_else(submitted) else {
         return Err(CliError::Rejected(format!("cancel task {task}: it is no rebuild of ours on {hub}")));
     };
-    let package = known.package.clone();
-    let rebuild = known.rebuild;
-    Ok(RebuildCancelRequested {
-        collection,
-        package,
-        hub,
-        task_id: Some(task_id),
-        rebuild,
-        reason: reason.to_owned(),
-        by: None,
-    }
-    .into())
+    let reason = reason.to_owned();
+    Ok(RebuildCancelRequested { collection, package, hub, task_id: Some(task_id), rebuild, reason, by: None }.into())
 }
 
 impl CollectionArgs {

@@ -166,10 +166,7 @@ impl Compare<'_> {
             Some(known) if known.state.is_final() => return,
             Some(known) => known.package.clone(),
             None => {
-                let ours = |r: &&crate::fold::OpenRebuild| {
-                    r.task.as_ref().is_some_and(|(hub, task)| (hub, *task) == (&self.look.hub, task_id))
-                };
-                let Some(open) = state.rebuilds.values().find(ours) else { return };
+                let Some((_, open)) = state.submitted_as(&self.look.hub, task_id) else { return };
                 open.package.clone()
             }
         };
