@@ -458,6 +458,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn busy_builders_and_none_are_told_apart() {
+        let told = |arches: &[&str], nobody: &[&str]| {
+            let names = |list: &[&str]| list.iter().map(|n| Name::from(*n)).collect();
+            Hold::Load { arches: names(arches), nobody: names(nobody) }.to_string()
+        };
+        assert_eq!(told(&["aarch64", "x86_64"], &[]), "builders are overloaded: aarch64, x86_64");
+        assert_eq!(told(&["aarch64"], &["aarch64"]), "no builder is enabled and ready: aarch64");
+        let both = "builders are overloaded: x86_64; none is enabled and ready: aarch64";
+        assert_eq!(told(&["aarch64", "x86_64"], &["aarch64"]), both);
+    }
+
     proptest! {
         /// Comparing without making says the same as making and comparing, for inputs alike and for such that differ in one thing.
         #[test]

@@ -92,6 +92,49 @@ fn other_rules_are_adopted_before_they_decide() {
     desk.ok(&["log", "audit", "--db", "a.db"]);
 }
 
+/// What the configuration says of packages goes into the log once; each thing that is said otherwise goes in again, and it alone.
+#[test]
+fn a_configuration_is_adopted_once() {
+    let desk = Desk::new();
+    let says = |untrack: &str, points: u32, arches: &str, skip: bool| {
+        format!(
+            "[[collection]]\nname = 'f99'\nbuild_tag = 'f99-build'\ndest_tag = 'f99'\ntrack = ['curl', 'zlib']\nuntrack = ['{untrack}']\n\
+             [[collection.package]]\nname = 'curl'\nstatic_priority = {points}\narch_override = '{arches}'\nskip_resolution = {skip}\n"
+        )
+    };
+    let all = desk.write("all.jsonl", lines(0..200));
+    let words = ["tracked", "untracked", "priority_set", "arch_override_set", "skip_resolution_set"];
+    let kinds = words.map(|w| format!("package_{w}")).join(",");
+    let mut before: Vec<String> = Vec::new();
+    for (config, new) in [
+        (
+            says("bash", 5, "x86_64", true),
+            &[
+                "package_tracked",
+                "package_tracked",
+                "package_untracked",
+                "package_priority_set",
+                "package_arch_override_set",
+                "package_skip_resolution_set",
+            ][..],
+        ),
+        (says("bash", 5, "x86_64", true), &[]),
+        (says("bash", 6, "x86_64", true), &["package_priority_set"]),
+        (says("bash", 6, "^aarch64", true), &["package_arch_override_set"]),
+        (says("bash", 6, "^aarch64", false), &["package_skip_resolution_set"]),
+        (says("make", 6, "^aarch64", false), &["package_untracked"]),
+        (says("make", 6, "^aarch64", false), &[]),
+    ] {
+        desk.ingest(&all, "a.db", &["--config", desk.write("k.toml", &config).to_str().unwrap()]);
+        let history = desk.ok(&["history", "--db", "a.db", "--json", "--limit", "10000", "--kind", &kinds]);
+        let kind = |l: &str| serde_json::from_str::<Value>(l).unwrap()["type"].as_str().unwrap().to_owned();
+        let said: Vec<String> = history.lines().map(kind).collect();
+        let added: Vec<&str> = said[before.len()..].iter().map(|k| k.rsplit('.').nth(1).unwrap()).collect();
+        assert_eq!(added, new, "{config}");
+        before = said;
+    }
+}
+
 #[test]
 fn a_collection_that_moves_to_another_hub_folds_like_its_snapshot() {
     let desk = Desk::new();

@@ -44,6 +44,13 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
 #[case::t50_generic(1000, "something went wrong", FaultClass::Unknown)]
 // Koschei's rule for lock errors, and what else is not the package's.
 #[case::lock(1001, "database is locked", FaultClass::Hub)]
+// By the code alone.
+#[case::lock_alone(1001, "odd", FaultClass::Hub)]
+#[case::tag_alone(1003, "odd", FaultClass::InputVanished)]
+#[case::buildroot_alone(1012, "odd", FaultClass::Builder)]
+#[case::deprecated_alone(1013, "odd", FaultClass::Hub)]
+#[case::plugin_alone(1016, "odd", FaultClass::Hub)]
+#[case::image_alone(1025, "odd", FaultClass::Unknown)]
 #[case::auth(1002, "unable to log in", FaultClass::Refused)]
 #[case::tag(1003, "no such tag", FaultClass::InputVanished)]
 #[case::policy(1004, "policy violation (build_from_repo_id)", FaultClass::Refused)]
@@ -67,6 +74,12 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
     FaultClass::Builder
 )]
 #[case::source(1005, "error building package (arch noarch), mock exited with status 40", FaultClass::SourcePackage)]
+#[case::not_by_its_wrapper(
+    1005,
+    "error building package (arch noarch), mock exited with status 2",
+    FaultClass::Builder
+)]
+#[case::no_configuration(1005, "error building package (arch noarch), mock exited with status 3", FaultClass::Builder)]
 #[case::locked(1005, "error building package (arch noarch), mock exited with status 60", FaultClass::Builder)]
 #[case::odd_status(1005, "error building package (arch noarch), mock exited with status 99999", FaultClass::Unknown)]
 #[case::no_status(1005, "mock exited with status unknown", FaultClass::Unknown)]
