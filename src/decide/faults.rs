@@ -146,26 +146,6 @@ impl FaultClass {
             | Self::OtherStep => Outcome::InfrastructureFault,
         }
     }
-
-    /// Lower-case words, for reasons and metric labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Build => "build failed",
-            Self::SourcePackage => "source package failed",
-            Self::Dependencies => "dependencies not installable",
-            Self::Other => "failed",
-            Self::Repeated => "failed again alike",
-            Self::ConfiguredOwn => "known trouble of the package",
-            Self::Unknown => "cause unknown",
-            Self::InputVanished => "input vanished",
-            Self::Builder => "builder trouble",
-            Self::Refused => "refused by the hub",
-            Self::Hub => "hub trouble",
-            Self::Configured => "known infrastructure trouble",
-            Self::NoFailedStep => "no failed step",
-            Self::OtherStep => "a step failed that does not build",
-        }
-    }
 }
 
 /// How a rebuild ended, and why we think so.

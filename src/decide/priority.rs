@@ -64,12 +64,6 @@ impl Points {
         self.0
     }
 
-    /// The sum; cut to what fits.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-
     fn clamped(thousandths: i128) -> Self {
         let bound = i128::from(MAX_POINTS) * 1000;
         Self(i64::try_from(thousandths.clamp(-bound, bound)).expect("the bound fits into 64 bits"))

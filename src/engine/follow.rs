@@ -465,16 +465,3 @@ pub fn state_reason(
         },
     }
 }
-
-/// Whether an event of the engine's own says what the rules say at that point: used by the audit.
-pub fn is_decision(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::EvaluationMade(_)
-            | Event::RebuildRequested(_)
-            | Event::RebuildNotSubmitted(_)
-            | Event::RebuildFinished(_)
-            | Event::PackageStateChanged(_)
-            | Event::PackageReasonChanged(_)
-    )
-}

@@ -16,7 +16,6 @@ pub use crate::bus::UNREADABLE;
 use crate::bus::times::NEIGHBOURS;
 use crate::bus::{Context, Entry, Progress, Recording, Said, Times};
 use crate::event::Source;
-use crate::fold::State;
 use crate::log::{EventLog, Incoming, Position, Received};
 use crate::model::Timestamp;
 use crate::telemetry::Metrics;
@@ -292,9 +291,4 @@ fn to_incoming(entry: Entry, received_at: Timestamp) -> (Incoming, Option<String
             (message, Some(format!("line {}: {}", u.line, u.reason)))
         }
     }
-}
-
-/// The state a brain ends with.
-pub fn finished<E: Eyes>(brain: Brain<E>) -> State {
-    brain.into_state()
 }

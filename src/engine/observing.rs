@@ -12,7 +12,7 @@ use super::{ingest, operator};
 use crate::decide::load::ArchLoads;
 use crate::event::{
     BuildrootRecorded, CollectionEdited, CollectionSettings, Envelope, Event, FactId, MessageRetried, NewEvent,
-    RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source, TargetObserved, Trigger,
+    RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Reconciled, RepoReady, Source, TargetObserved,
 };
 use crate::log::{Attachment, Disposition, EventLog, Incoming, Pending, Position, Settled, Subjects};
 use crate::model::{Hub, Name, RebuildId, RepoId, Seq, TaskId, Timestamp};
@@ -494,24 +494,5 @@ impl<E: Eyes> Brain<E> {
             Source::Recording => self.now(),
             _ => message.received_at,
         }
-    }
-
-    /// Applies the rules now, without waiting for a tick: after submissions were resumed, for example.
-    ///
-    /// # Errors
-    /// As [`Brain::message`].
-    pub async fn decide_now(&mut self, log: &impl EventLog, cause: Seq) -> Result<(), EngineError> {
-        self.evaluate(Trigger::Tick, cause, cause);
-        self.settle(log, cause).await
-    }
-
-    /// Collections on a hub: name, build tag, dest tag and target.
-    pub fn collections_of(&self, hub: &Hub) -> Vec<(Name, Name, Name, Name)> {
-        let on_hub = self.state().collections.iter().filter(|(_, c)| c.settings.hub == *hub);
-        on_hub
-            .map(|(n, c)| {
-                (n.clone(), c.settings.build_tag.clone(), c.settings.dest_tag.clone(), c.settings.target.clone())
-            })
-            .collect()
     }
 }

@@ -55,12 +55,6 @@ impl Readiness {
     pub fn is_ready(&self) -> bool {
         self.0.borrow().ready()
     }
-
-    /// Waits until it does.
-    pub async fn wait(&self) {
-        // The sender lives as long as we do.
-        drop(self.0.subscribe().wait_for(Parts::ready).await);
-    }
 }
 
 /// What monitoring is told, and how.

@@ -256,31 +256,9 @@ impl HubState {
         chain.iter().filter_map(|t| self.tags.get(t)?.packages.get(package)).collect()
     }
 
-    /// Whether a package is blocked as seen from the first tag of `chain`: the nearest package list that has it decides.
-    /// `None`: no list has it.
-    pub fn blocked(&self, chain: &[Name], package: &str) -> Option<bool> {
-        chain.iter().find_map(|t| self.tags.get(t)?.packages.get(package)?.blocked)
-    }
-
     /// The tag whose package list blocks a package as seen from the first tag of `chain`; `None`: it is not blocked there.
     pub fn blocked_by<'a>(&self, chain: &'a [Name], package: &str) -> Option<&'a Name> {
         let list = |t: &Name| self.tags.get(t)?.packages.get(package)?.blocked;
         chain.iter().find_map(|t| Some((t, list(t)?))).filter(|(_, blocked)| *blocked).map(|(t, _)| t)
-    }
-
-    /// The latest build of a package as seen from the first tag of `chain`: the nearest tag that has any decides
-    /// (Koji: `listTagged(latest=True, inherit=True)`), and there the most recently tagged.
-    pub fn latest_build(&self, chain: &[Name], package: &str) -> Option<TaggedBuild> {
-        chain.iter().find_map(|t| self.tags.get(t)?.packages.get(package)?.builds.last().copied())
-    }
-
-    /// Whether a build is in any tag of `chain`.
-    pub fn in_chain(&self, chain: &[Name], package: &str, build: BuildId) -> bool {
-        chain.iter().any(|t| {
-            self.tags
-                .get(t)
-                .and_then(|t| t.packages.get(package))
-                .is_some_and(|p| p.builds.iter().any(|b| b.build == build))
-        })
     }
 }

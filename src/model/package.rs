@@ -36,14 +36,6 @@ impl PackageState {
             Self::Unknown => "unknown",
         }
     }
-
-    /// The word in `koschei.package.state.change` messages, where everything that is nobody's concern is `ignored`.
-    pub const fn message_word(self) -> &'static str {
-        match self {
-            Self::Ok | Self::Failing | Self::Unresolved => self.as_str(),
-            Self::Blocked | Self::Untracked | Self::Unknown => "ignored",
-        }
-    }
 }
 
 impl fmt::Display for PackageState {
