@@ -87,3 +87,25 @@ pub fn steps(steps: &[Task], faults: &BTreeMap<TaskId, TaskFault>) -> Vec<ChildT
     };
     steps.iter().map(step).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Koji answers `getFullInheritance` in this order, and `getInheritanceData` in none it promises.
+    #[test]
+    fn parents_stand_in_the_order_in_which_they_count() {
+        let link = |name: &str, priority, depth| InheritanceLink {
+            name: name.into(),
+            priority,
+            max_depth: Some(i64::MAX),
+            intransitive: false,
+            no_config: false,
+            depth,
+        };
+        let links = vec![link("c", 20, None), link("above", 0, Some(2)), link("a", 5, Some(1)), link("b", 0, Some(1))];
+        let parents = inheritance(links);
+        assert_eq!(parents.iter().map(|p| p.tag.as_str()).collect::<Vec<_>>(), ["b", "a", "c"]);
+        assert_eq!(parents[0].max_depth, Some(i32::MAX));
+    }
+}

@@ -132,3 +132,40 @@ impl Compare<'_> {
         self.takes_back();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::koji::BuildState;
+
+    #[test]
+    fn builds_stand_in_the_order_of_their_taggings() {
+        let tagged_at = |id: i64, event: Option<i64>| records::TaggedBuild {
+            build: records::Build {
+                build_id: BuildId(id),
+                name: "foo".into(),
+                version: id.to_string().into(),
+                release: "1".into(),
+                epoch: Some(0),
+                state: BuildState::Complete,
+                task_id: None,
+                created: None,
+                completed: None,
+            },
+            tagged_event: event,
+            creation_event: Some(30),
+        };
+        let history = records::HistoryRow {
+            create_event: 10,
+            revoke_event: None,
+            created: Some(Timestamp::from_secs(7)),
+            build_name: None,
+            package_name: None,
+        };
+        // The hub lists the newest first; hubs before 1.23 do not say when.
+        let builds = vec![tagged_at(1, Some(40)), tagged_at(2, None), tagged_at(3, Some(10))];
+        let found = tagged(builds, &[history]);
+        let found: Vec<_> = found.iter().map(|t| (t.build.build_id.0, t.create_event, t.tagged_at)).collect();
+        assert_eq!(found, [(3, 10, Some(Timestamp::from_secs(7))), (2, 30, None), (1, 40, None)]);
+    }
+}
