@@ -57,27 +57,27 @@ impl Classified for DecodeError {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal v $version:literal;)*) => {
+    ($($(#[$group_doc:meta])* $group:ident { $($variant:ident = $name:literal v $version:literal;)* })*) => {
         /// One stored thing, in its newest version.
         #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
         #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
         #[expect(missing_docs, reason = "each variant is documented at its struct")]
         pub enum Event {
-            $($variant($variant),)*
+            $($($variant($variant),)*)*
         }
 
         /// Every kind in its newest version, in the order of the source.
-        pub const KINDS: &[Kind] = &[$(Kind { name: $name, version: $version },)*];
+        pub const KINDS: &[Kind] = &[$($(Kind { name: $name, version: $version },)*)*];
 
         impl Event {
             /// Name and newest version.
             pub const fn kind(&self) -> Kind {
-                match self { $(Self::$variant(_) => Kind { name: $name, version: $version },)* }
+                match self { $($(Self::$variant(_) => Kind { name: $name, version: $version },)*)* }
             }
 
             /// The payload as JSON text, exactly the bytes that are stored and hashed.
             pub fn payload(&self) -> String {
-                let text = match self { $(Self::$variant(p) => serde_json::to_string(p),)* };
+                let text = match self { $($(Self::$variant(p) => serde_json::to_string(p),)*)* };
                 text.expect("payloads hold only strings, numbers, lists and maps with string keys")
             }
 
@@ -87,7 +87,7 @@ macro_rules! kinds {
             /// [`DecodeError`] (broken) for kinds of a newer program and for text that is not the kind's.
             pub fn decode(name: &str, version: u16, payload: &str) -> Result<Self, DecodeError> {
                 match name {
-                    $($name => {
+                    $($($name => {
                         if version == $version {
                             return serde_json::from_str::<$variant>(payload)
                                 .map(Self::$variant)
@@ -97,72 +97,94 @@ macro_rules! kinds {
                         serde_json::from_value::<$variant>(lifted)
                             .map(Self::$variant)
                             .map_err(|source| DecodeError::Payload { name: $name, version, source })
-                    })*
+                    })*)*
                     _ => Err(DecodeError::UnknownKind { name: name.to_owned(), version }),
                 }
             }
         }
 
-        $(impl From<$variant> for Event {
+        $($(impl From<$variant> for Event {
             fn from(payload: $variant) -> Self {
                 Self::$variant(payload)
             }
-        })*
+        })*)*
+
+        $(
+            $(#[$group_doc])*
+            macro_rules! $group {
+                () => { $($crate::event::Event::$variant(_))|* };
+            }
+            pub(crate) use $group;
+        )*
 
         /// The JSON Schema of each kind's newest version.
         pub(super) fn schemas() -> Vec<(Kind, schemars::Schema)> {
-            vec![$((Kind { name: $name, version: $version }, schemars::schema_for!($variant)),)*]
+            vec![$($((Kind { name: $name, version: $version }, schemars::schema_for!($variant)),)*)*]
         }
     };
 }
 
+// In groups by who says them, each of which is a pattern, too. A `match` that is about one group names each kind of it, and the
+// other groups as a whole: a new kind compiles in no `match` about its group until it is named there.
 kinds! {
-    BuildChanged = "build_changed" v 1;
-    BuildTagged = "build_tagged" v 1;
-    BuildUntagged = "build_untagged" v 1;
-    BuildrootRecorded = "buildroot_recorded" v 1;
-    PackageListChanged = "package_list_changed" v 1;
-    TagObserved = "tag_observed" v 2;
-    TargetObserved = "target_observed" v 1;
-    RepoInitialised = "repo_initialised" v 1;
-    RepoReady = "repo_ready" v 2;
-    RepoExpired = "repo_expired" v 1;
-    RepoDeleted = "repo_deleted" v 1;
-    TaskChanged = "task_changed" v 2;
-    TaskVanished = "task_vanished" v 1;
-    Reconciled = "reconciled" v 1;
-    PolicyAdopted = "policy_adopted" v 1;
-    Tick = "tick" v 1;
-    RepoResolved = "repo_resolved" v 1;
-    RepoNotResolved = "repo_not_resolved" v 1;
-    BuildrootResolved = "buildroot_resolved" v 1;
-    BuildrootBroken = "buildroot_broken" v 1;
-    DependenciesMeasured = "dependencies_measured" v 1;
-    PredictionCompared = "prediction_compared" v 1;
-    EvaluationMade = "evaluation_made" v 1;
-    RebuildRequested = "rebuild_requested" v 1;
-    RebuildSubmitted = "rebuild_submitted" v 1;
-    RebuildRefused = "rebuild_refused" v 1;
-    RebuildNotSubmitted = "rebuild_not_submitted" v 1;
-    RebuildFinished = "rebuild_finished" v 2;
-    RebuildCancelRequested = "rebuild_cancel_requested" v 2;
-    PolicyRefused = "policy_refused" v 1;
-    PolicyAllowed = "policy_allowed" v 1;
-    PackageStateChanged = "package_state_changed" v 1;
-    PackageReasonChanged = "package_reason_changed" v 1;
-    CollectionStateChanged = "collection_state_changed" v 1;
-    CollectionCreated = "collection_created" v 2;
-    CollectionEdited = "collection_edited" v 2;
-    PackageTracked = "package_tracked" v 1;
-    PackageUntracked = "package_untracked" v 1;
-    PackagePrioritySet = "package_priority_set" v 1;
-    PackageArchOverrideSet = "package_arch_override_set" v 1;
-    PackageSkipResolutionSet = "package_skip_resolution_set" v 1;
-    SubmissionsPaused = "submissions_paused" v 1;
-    SubmissionsResumed = "submissions_resumed" v 1;
-    MessageRetried = "message_retried" v 1;
-    MessageDismissed = "message_dismissed" v 1;
-    MessageTimeReplaced = "message_time_replaced" v 1;
+    /// What happened at a hub.
+    hub_facts {
+        BuildChanged = "build_changed" v 1;
+        BuildTagged = "build_tagged" v 1;
+        BuildUntagged = "build_untagged" v 1;
+        BuildrootRecorded = "buildroot_recorded" v 1;
+        PackageListChanged = "package_list_changed" v 1;
+        RepoInitialised = "repo_initialised" v 1;
+        RepoReady = "repo_ready" v 2;
+        RepoExpired = "repo_expired" v 1;
+        RepoDeleted = "repo_deleted" v 1;
+        TaskChanged = "task_changed" v 2;
+        TaskVanished = "task_vanished" v 1;
+    }
+    /// What a hub is like.
+    observations {
+        TagObserved = "tag_observed" v 2;
+        TargetObserved = "target_observed" v 1;
+    }
+    /// What we found, decided and did.
+    findings {
+        Reconciled = "reconciled" v 1;
+        PolicyAdopted = "policy_adopted" v 1;
+        Tick = "tick" v 1;
+        RepoResolved = "repo_resolved" v 1;
+        RepoNotResolved = "repo_not_resolved" v 1;
+        BuildrootResolved = "buildroot_resolved" v 1;
+        BuildrootBroken = "buildroot_broken" v 1;
+        DependenciesMeasured = "dependencies_measured" v 1;
+        PredictionCompared = "prediction_compared" v 1;
+        EvaluationMade = "evaluation_made" v 1;
+        RebuildRequested = "rebuild_requested" v 1;
+        RebuildSubmitted = "rebuild_submitted" v 1;
+        RebuildRefused = "rebuild_refused" v 1;
+        RebuildNotSubmitted = "rebuild_not_submitted" v 1;
+        RebuildFinished = "rebuild_finished" v 2;
+        PolicyRefused = "policy_refused" v 1;
+        PolicyAllowed = "policy_allowed" v 1;
+        PackageStateChanged = "package_state_changed" v 1;
+        PackageReasonChanged = "package_reason_changed" v 1;
+        CollectionStateChanged = "collection_state_changed" v 1;
+        MessageRetried = "message_retried" v 1;
+        MessageTimeReplaced = "message_time_replaced" v 1;
+    }
+    /// What operators say.
+    words {
+        RebuildCancelRequested = "rebuild_cancel_requested" v 2;
+        CollectionCreated = "collection_created" v 2;
+        CollectionEdited = "collection_edited" v 2;
+        PackageTracked = "package_tracked" v 1;
+        PackageUntracked = "package_untracked" v 1;
+        PackagePrioritySet = "package_priority_set" v 1;
+        PackageArchOverrideSet = "package_arch_override_set" v 1;
+        PackageSkipResolutionSet = "package_skip_resolution_set" v 1;
+        SubmissionsPaused = "submissions_paused" v 1;
+        SubmissionsResumed = "submissions_resumed" v 1;
+        MessageDismissed = "message_dismissed" v 1;
+    }
 }
 
 /// Subject of everything about a source package on a hub.

@@ -10,7 +10,6 @@ pub mod cloudevents;
 pub mod command_id;
 pub mod envelope;
 pub mod facts;
-mod groups;
 pub mod kinds;
 pub mod koschei;
 pub mod operator;
@@ -18,8 +17,6 @@ pub mod schema;
 pub mod upcast;
 
 pub use command_id::CommandId;
-pub(crate) use groups::{findings, hub_facts, observations, words};
-
 pub use envelope::{ChainHash, Envelope, FactId, NewEvent, Record, Source};
 pub use facts::{
     BuildChanged, BuildTagged, BuildUntagged, BuildrootRecorded, ChildTask, ExternalRepo, GroupDefinition, Inheritance,
@@ -27,6 +24,7 @@ pub use facts::{
     TagObserved, TargetObserved, TaskChanged, TaskFault, TaskVanished,
 };
 pub use kinds::{DecodeError, Event, KINDS, Kind};
+pub(crate) use kinds::{findings, hub_facts, observations, words};
 pub use koschei::{
     BuildrootBroken, BuildrootResolved, Chosen, CollectionStateChanged, DependenciesMeasured, DependencyMove,
     EvaluationMade, MessageDismissed, MessageRetried, MessageTimeReplaced, PackageReasonChanged, PackageResolved,
