@@ -162,8 +162,8 @@ mod tests {
             build_name: None,
             package_name: None,
         };
-        // The hub lists the newest first; hubs before 1.23 do not say when.
-        let builds = vec![tagged_at(1, Some(40)), tagged_at(2, None), tagged_at(3, Some(10))];
+        // Hubs before 1.23 do not say when.
+        let builds = vec![tagged_at(1, Some(40)), tagged_at(3, Some(10)), tagged_at(2, None)];
         let found = tagged(builds, &[history]);
         let found: Vec<_> = found.iter().map(|t| (t.build.build_id.0, t.create_event, t.tagged_at)).collect();
         assert_eq!(found, [(3, 10, Some(Timestamp::from_secs(7))), (2, 30, None), (1, 40, None)]);
