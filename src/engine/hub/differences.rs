@@ -1,4 +1,4 @@
-//! From what was seen to what is news: pure. What is news of each kind of object stands in [`super::objects`].
+//! From what was seen to what is news: pure. What is news of each kind of object stands in `super::objects`.
 //!
 //! Compared is with the state at the moment of appending, so an answer may come late or twice and says nothing new then. Each fact's
 //! identity is what it is: table, key and Koji event.
