@@ -219,6 +219,14 @@ mod tests {
         assert_eq!((measured.of("i586"), measured.of("armv7hl"), measured.of("s390x")), (300, 900, FULL));
     }
 
+    #[test]
+    fn at_the_limit_is_not_above_it() {
+        let loads = loads(&[("x86_64", 600), ("aarch64", 601)]);
+        assert_eq!(loads.overloaded(600), names("aarch64"));
+        assert_eq!(overloaded_arches(&loads, &names("x86_64 aarch64"), false, 600), Some(names("aarch64")));
+        assert_eq!(overloaded_arches(&loads, &names("x86_64 aarch64"), true, 600), None, "one place is free");
+    }
+
     /// T30 and its neighbours; test configuration's limit 0.6.
     #[rstest]
     #[case::t30(700, Some("x86_64"))]

@@ -575,6 +575,31 @@ mod tests {
         }
     }
 
+    /// A collection that a policy of the hub stops is tried by one rebuild, once its time has come; the others are not held.
+    #[test]
+    fn one_rebuild_tries_a_collection_that_was_refused() {
+        let (mut state, now, policy) = (state(&[40, 40]), Timestamp::EPOCH.plus_secs(86_400), Policy::default());
+        let chosen = |state: &State, now| {
+            let plan = plan(state, now, &policy, None);
+            let of = |collection| plan.chosen.iter().filter(|c| c.collection == collection).count();
+            (of(0), of(1))
+        };
+        let (first, second) = chosen(&state, now);
+        assert!(first > 2 && second > 2);
+        state.collections[0].refused = Some(crate::fold::Refusal {
+            policy: "build_rpm".into(),
+            since: now,
+            tried_at: now,
+            task_id: crate::model::TaskId(7),
+            words: "no".into(),
+            trial: None,
+        });
+        assert_eq!(chosen(&state, now).0, 0);
+        let (trying, others) = chosen(&state, now.plus_secs(i64::try_from(policy.refused_retry_secs).unwrap()));
+        assert_eq!(trying, 1);
+        assert!(others >= second);
+    }
+
     #[test]
     fn many_are_shared() {
         let state = state(&[i64::try_from(SHARED_FROM).unwrap(), 3]);

@@ -262,3 +262,68 @@ impl HubState {
         chain.iter().find_map(|t| Some((t, list(t)?))).filter(|(_, blocked)| *blocked).map(|(t, _)| t)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Inheritance;
+
+    /// A link to a tag: its depth, and whether it counts only for its own tag.
+    type Link = (&'static str, Option<i32>, bool);
+
+    fn hub(tags: &[(&str, &[Link])]) -> HubState {
+        let link = |(i, (tag, max_depth, intransitive)): (usize, &Link)| Inheritance {
+            tag: (*tag).into(),
+            priority: 10 * i32::try_from(i).unwrap(),
+            max_depth: *max_depth,
+            intransitive: *intransitive,
+            no_config: false,
+        };
+        let tag = |links: &[Link]| Tag {
+            // The hub's order is not that of priorities.
+            inheritance: Some(links.iter().enumerate().map(link).rev().collect()),
+            ..Tag::default()
+        };
+        let tags = tags.iter().map(|(name, links)| (Name::from(*name), tag(links))).collect();
+        HubState { tags, ..HubState::default() }
+    }
+
+    /// Koji: `readFullInheritance`.
+    #[test]
+    fn chains_of_tags() {
+        let always = |tag| (tag, None, false);
+        let hub = hub(&[
+            ("build", &[("side", None, true), always("f99"), always("extra")]),
+            ("side", &[always("base")]),
+            ("f99", &[("f99-candidate", Some(1), false), always("overrides")]),
+            ("f99-candidate", &[always("near")]),
+            ("near", &[always("far")]),
+            ("overrides", &[("private", None, true), always("base")]),
+            ("extra", &[("plain", Some(0), false), always("build")]),
+            ("plain", &[always("below-plain")]),
+            ("private", &[]),
+        ]);
+        let chain = hub.chain("build");
+        let names: Vec<&str> = chain.iter().map(Name::as_str).collect();
+        let wanted = ["build", "side", "base", "f99", "f99-candidate", "near", "overrides", "extra", "plain"];
+        assert_eq!(
+            names, wanted,
+            "`far` and `below-plain` are too deep, `private` counts only for `overrides`, nothing stands twice"
+        );
+        let overrides = hub.chain("overrides");
+        assert_eq!(overrides.iter().map(Name::as_str).collect::<Vec<_>>(), ["overrides", "private", "base"]);
+    }
+
+    /// A forced re-tag that is heard of late ended at the later tagging; the same tagging heard of twice ended nothing.
+    #[test]
+    fn a_tagging_heard_of_twice_ends_nothing() {
+        let tagging =
+            |event| TaggedBuild { build: BuildId(7), seq: Seq::FIRST, at: Timestamp::EPOCH, event: Some(event) };
+        let mut package = TagPackage::default();
+        package.put(tagging(20), false);
+        package.put(tagging(20), false);
+        assert_eq!((package.builds.len(), package.past.len()), (1, 0));
+        package.put(tagging(10), false);
+        assert_eq!((package.builds[0].event, package.past.len()), (Some(20), 1));
+    }
+}

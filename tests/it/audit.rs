@@ -6,9 +6,9 @@ use koschei::engine::brain::PROGRAM;
 use koschei::engine::follow::request_of;
 use koschei::engine::replay;
 use koschei::event::{
-    Chosen, CollectionStateChanged, EvaluationMade, Event, NewEvent, PackageStateChanged, PackageUntracked,
-    RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted, RebuildRequested, Record, Source, TaskChanged, Tick,
-    Trigger,
+    Chosen, CollectionStateChanged, EvaluationMade, Event, NewEvent, PackageReasonChanged, PackageStateChanged,
+    PackageUntracked, RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted, RebuildRequested, Record, Source,
+    TaskChanged, Tick, Trigger,
 };
 use koschei::fold::State;
 use koschei::log::{Commit, EventLog, Head};
@@ -238,6 +238,19 @@ fn wrong_state(f: &mut Forger) -> (Seq, &'static str) {
     (f.add(changed, None), "says failing, the state is ok")
 }
 
+fn wrong_reason(f: &mut Forger) -> (Seq, &'static str) {
+    let is_ok = |p: &koschei::fold::Package| p.announced == Some(PackageState::Ok);
+    let with_one = f.state.collections.iter().find_map(|(c, x)| Some((c, x.packages.iter().find(|(_, p)| is_ok(p))?)));
+    let (collection, (package, _)) = with_one.unwrap();
+    let changed = PackageReasonChanged {
+        collection: collection.clone(),
+        package: package.clone(),
+        state: PackageState::Ok,
+        reason: "a guess".to_owned(),
+    };
+    (f.add(changed, None), "says ok because a guess, it is ok")
+}
+
 fn forgotten_state(f: &mut Forger) -> (Seq, &'static str) {
     let Chosen { collection, package, .. } = f.not_due();
     f.add(PackageUntracked { collection, package, by: None }, None);
@@ -367,6 +380,7 @@ async fn nothing_is_found_where_nothing_is_wrong() {
 #[case(request_of_another_version)]
 #[case(request_from_other_inputs)]
 #[case(wrong_state)]
+#[case(wrong_reason)]
 #[case(forgotten_state)]
 #[case(forgotten_outcome)]
 #[case(wrong_buildroot)]

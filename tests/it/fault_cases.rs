@@ -184,6 +184,19 @@ fn how_often_and_how_far_apart_is_a_setting() {
     w.sound();
 }
 
+/// The text is cut so that with what is added to it, it is not longer than any other.
+#[test]
+fn a_long_text_that_is_repeated_stays_in_its_bounds() {
+    let mut w = built_with(Policy { unclear_repeats: 2, ..Policy::default() });
+    let long = format!("{ODD} {}", "more and more words ".repeat(100));
+    assert_eq!(fails(&mut w, 1, 7, &long), Some(Outcome::Unclear));
+    assert_eq!(fails(&mut w, 2, 8, &long), Some(Outcome::GenuineFailure));
+    let last = finished(&w).pop().unwrap();
+    assert!(last.reason.ends_with("; the same 2 times, on different hosts or days"), "{}", last.reason);
+    assert!(last.reason.chars().count() <= 300, "{}", last.reason.len());
+    w.sound();
+}
+
 /// What several steps say, and the task itself: a genuine one decides, then one of which nothing is known.
 #[rstest]
 #[case(&[("buildArch", ODD), ("buildArch", "Bad repo: 7 (DELETED)")], Failed, Outcome::Unclear)]

@@ -126,7 +126,7 @@ async fn decided(log: &AnyLog) -> usize {
 async fn an_ingest_that_waits_for_its_next_line_hears_a_pause() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let (db, commands, batch) = (path("a.db"), path("commands"), 200);
+    let (db, commands, batch) = (path("a.db"), path("commands"), 300);
     let log = open(&db).await;
     let mut child = koschei(&["ingest", "--from", "-", "--archive", DATA, "--commands", &commands])
         .args(["--batch", &batch.to_string(), "--db", &db])
@@ -155,7 +155,7 @@ async fn an_ingest_that_waits_for_its_next_line_hears_a_pause() {
     pipe.write_all((rest.join("\n") + "\n").as_bytes()).unwrap();
     drop(pipe);
     assert!(child.wait().unwrap().success());
-    assert!(decided(&log).await > 0);
+    assert!(decided(&log).await > 0, "before the pause");
     assert_eq!(written(&commands), 0);
     assert_eq!(log.counts().await.unwrap().inbox_total, lines.len() as u64 + 1, "all messages, and the word");
     log.close().await;
