@@ -101,7 +101,7 @@ async fn nothing_is_acknowledged_before_it_is_in_the_inbox_and_nothing_is_taken_
     let committed: Vec<Incoming> = fetched.iter().take(12).map(|(entry, _)| incoming(entry)).collect();
     log.receive(&committed).await.unwrap();
     drop((fetched, source));
-    assert_eq!(publisher.left(&settings.queue.name).await, 20);
+    assert_eq!(publisher.left(&settings.queue.name, 20).await, 20);
 
     let (done, metrics) = follow(&log, &settings).await.unwrap();
     assert_eq!((done.read, done.duplicates, done.parked), (20, 12, 0), "{done:?}");
@@ -133,7 +133,7 @@ async fn what_is_no_message_is_parked_once_and_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(&dir.path().join("log.db")).await;
     drop(AmqpSource::open(settings.clone()).await.unwrap());
-    assert_eq!(publisher.left(&settings.queue.name).await, 0);
+    assert_eq!(publisher.left(&settings.queue.name, 0).await, 0);
     let none = BasicProperties::default;
     publisher.publish(&to, "x.buildsys.tag", none(), b"hello").await;
     publisher.publish(&to, "x.buildsys.tag", none(), b"hello").await;
@@ -283,7 +283,7 @@ async fn a_queue_gives_the_facts_of_the_recording() {
     let follower = Follower::start(args);
     follower.wait_for(1);
     follower.kill();
-    publisher.left(queue).await;
+    publisher.left(queue, 0).await;
     // The rest, and again: nothing comes twice.
     output(args);
     output(args);
@@ -362,7 +362,7 @@ async fn the_file_of_fedora_messaging_is_enough() {
     assert!(said.contains("`surprise` is not known"), "{said}");
     // Nobody but us publishes in that virtual host.
     let publisher = server.publisher_in("/koji").await;
-    assert_eq!(publisher.left(&queue).await, 0);
+    assert_eq!(publisher.left(&queue, 0).await, 0);
     publisher.line("amq.topic", EVENTS.lines().next().unwrap()).await;
     let (_, said) = output(&args);
     assert!(said.contains("1 messages taken in, 1 handled, 0 seen before, 0 set aside"), "{said}");

@@ -284,19 +284,20 @@ impl Publisher {
     }
 
     /// How many messages stand in a queue once nobody takes from it any more. What somebody had in his hands is back then: the broker notices a
-    /// little after he went, and gives it to whoever comes next.
-    pub(crate) async fn left(&self, queue: &str) -> u32 {
+    /// little after he went, and gives it to whoever comes next. Who said that he takes no more may still have some in his hands: `at_least` so
+    /// many are waited for.
+    pub(crate) async fn left(&self, queue: &str, at_least: u32) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let looking = async {
             loop {
                 let found = self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await.unwrap();
-                if found.consumer_count() == 0 {
+                if found.consumer_count() == 0 && found.message_count() >= at_least {
                     return found.message_count();
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(LONG, looking).await.expect("somebody still takes from it")
+        timeout(LONG, looking).await.expect("somebody still takes from it, or they do not come back")
     }
 
     pub(crate) async fn delete_queue(&self, name: &str) {

@@ -218,21 +218,27 @@ async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
             if n % 2 == 0 { tx.package_list_block("f99", "app") } else { tx.package_list_unblock("f99", "app") }
         });
     }
-    for message in live.hub.take_messages() {
-        publisher.line("amq.topic", &message.line(0.0).to_string()).await;
-    }
-    let came = tokio::time::timeout(PATIENCE, async {
-        while log.counts().await.unwrap().inbox_total < before + MESSAGES as u64 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut messages = live.hub.take_messages();
+    let last = messages.pop().unwrap();
+    // When the last one is taken in, those of the batches before it were acknowledged; its own acknowledgement may be on its way.
+    for (part, of_them) in [(messages, MESSAGES - 1), (vec![last], MESSAGES)] {
+        for message in part {
+            publisher.line("amq.topic", &message.line(0.0).to_string()).await;
         }
-    });
-    assert!(came.await.is_ok(), "messages are not taken in while the hub hangs");
+        let came = tokio::time::timeout(PATIENCE, async {
+            while log.counts().await.unwrap().inbox_total < before + of_them as u64 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(came.await.is_ok(), "messages are not taken in while the hub hangs");
+    }
     assert_eq!(log.counts().await.unwrap().inbox_pending, MESSAGES as u64, "and none is taken at its word");
     assert_eq!(gate.arrived(), 1, "the hub still hangs");
     log.close().await;
     // Whatever were not acknowledged would wait there again once it is dead.
     live.kill();
-    assert_eq!(publisher.left(&queue).await, 0, "they were acknowledged");
+    let left = publisher.left(&queue, 0).await;
+    assert!(left <= 1, "they were acknowledged, but for {left}");
     gate.open();
     live.hub.behave();
     live.start();
