@@ -299,7 +299,7 @@ mod tests {
             ("f99-candidate", &[always("near")]),
             ("near", &[always("far")]),
             ("overrides", &[("private", None, true), always("base")]),
-            ("extra", &[("plain", Some(0), false), always("build")]),
+            ("extra", &[("plain", Some(0), false), ("hidden", None, true), always("build")]),
             ("plain", &[always("below-plain")]),
             ("private", &[]),
         ]);
@@ -308,7 +308,7 @@ mod tests {
         let wanted = ["build", "side", "base", "f99", "f99-candidate", "near", "overrides", "extra", "plain"];
         assert_eq!(
             names, wanted,
-            "`far` and `below-plain` are too deep, `private` counts only for `overrides`, nothing stands twice"
+            "`far` and `below-plain` are too deep, `hidden` and `private` count only for their own tags, nothing stands twice"
         );
         let overrides = hub.chain("overrides");
         assert_eq!(overrides.iter().map(Name::as_str).collect::<Vec<_>>(), ["overrides", "private", "base"]);
