@@ -323,6 +323,7 @@ async fn a_broker_that_restarts_in_the_middle_loses_nothing_and_doubles_nothing(
     server.kill();
     server.restart().await;
     let publisher = server.publisher().await;
+    publisher.taker(queue).await;
     publish_recording(&publisher, exchange, &lines[300..]).await;
     follower.wait_for(bound());
     follower.terminate();

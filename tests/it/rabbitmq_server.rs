@@ -300,6 +300,25 @@ impl Publisher {
         timeout(LONG, looking).await.expect("somebody still takes from it, or they do not come back")
     }
 
+    /// Waits until somebody takes from a queue: then it is bound as he wants it. A broker that is killed may forget a binding it was told just before,
+    /// and what nothing is bound for is nobody's.
+    pub(crate) async fn taker(&self, queue: &str) {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let looking = async {
+            while self
+                .channel
+                .queue_declare(queue.into(), passive, FieldTable::default())
+                .await
+                .unwrap()
+                .consumer_count()
+                == 0
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, looking).await.expect("nobody takes from it");
+    }
+
     pub(crate) async fn delete_queue(&self, name: &str) {
         self.channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.unwrap();
     }
