@@ -300,8 +300,7 @@ impl Publisher {
         timeout(LONG, looking).await.expect("somebody still takes from it, or they do not come back")
     }
 
-    /// Waits until somebody takes from a queue: then it is bound as he wants it. A broker that is killed may forget a binding it was told just before,
-    /// and what nothing is bound for is nobody's.
+    /// Waits until somebody takes from a queue: then it is bound as he wants it. What nothing is bound for is nobody's.
     pub(crate) async fn taker(&self, queue: &str) {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let looking = async {
