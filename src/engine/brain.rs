@@ -31,7 +31,7 @@ use crate::event::{
 };
 use crate::fold::{State, Touched};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
-use crate::model::{Hub, Name, PersonId, RebuildId, Seq, Timestamp};
+use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
 /// Version of this program, recorded with every decision.
@@ -96,6 +96,8 @@ pub struct Brain<E> {
     pub(super) sources_later: Option<std::collections::BTreeSet<Touched>>,
     /// When each hub was last marked as reconciled.
     pub(super) marks: HashMap<Hub, Timestamp>,
+    /// What was last said of why a repository is not resolved, by collection and architecture: it is not said again.
+    pub(super) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
     /// Up to where the inbox was looked through for operators' words.
     pub(super) heard: Option<Position>,
 }
@@ -142,6 +144,7 @@ impl<E: Eyes> Brain<E> {
             loads: HashMap::new(),
             sources_later: None,
             marks: HashMap::new(),
+            not_resolved: HashMap::new(),
             heard: None,
         })
     }

@@ -130,6 +130,7 @@ impl<E: Eyes> Brain<E> {
                 Err(_) if !newest => {}
                 Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),
                 Ok(verdicts) => {
+                    self.not_resolved.remove(&(name.clone(), Some(arch.clone())));
                     self.metrics.resolved(&name, &arch, verdicts.counts(), watch.seconds());
                     let solvers = &verdicts.solvers;
                     self.metrics.passed_over(&name, &arch, &solvers.passed_over);
@@ -163,9 +164,12 @@ impl<E: Eyes> Brain<E> {
 
     fn not_resolved(&mut self, collection: &Name, r: &RepoReady, arch: Option<Name>, reason: String, cause: Seq) {
         let reason: String = reason.chars().take(500).collect();
-        // Tried again and again, it is said once.
+        // Tried again and again, it is said once. State keeps only what was said last, of whichever architecture: enough after a start.
         let known = self.state.collections.get(collection).and_then(|c| c.stale.as_ref());
-        if known.is_some_and(|(repo, why)| *repo == r.repo_id && *why == reason) {
+        let known = known.filter(|(repo, _)| *repo == r.repo_id);
+        let said = Some((r.repo_id, reason.clone()));
+        let before = self.not_resolved.insert((collection.clone(), arch.clone()), (r.repo_id, reason.clone()));
+        if known.is_some_and(|(_, why)| *why == reason || before == said) {
             return;
         }
         let event =

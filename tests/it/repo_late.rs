@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use koschei::fold::State;
-use koschei::log::{EventLog, Options};
-use koschei::model::RepoId;
+use koschei::log::{EventLog, Options, PAGE_MAX};
+use koschei::model::{Hub, RepoId};
 use rstest::rstest;
 
 use crate::files_server::copy_dir;
@@ -135,4 +135,29 @@ async fn what_reaches_an_archive_after_its_message_is_resolved(#[case] parts: &[
         let out = recorded::koschei(&["log", check, "--db", &path]);
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
     }
+}
+
+/// What cannot be read on both architectures is looked at again and again, and said once of each.
+#[tokio::test]
+async fn what_stays_away_is_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("archive");
+    copy_dir(&feed::recorded("koji"), &place);
+    for arch in ["x86_64", "aarch64"] {
+        let damaged = place.join(format!("repos/f99-build/26/{arch}/repodata/repomd.xml"));
+        std::fs::write(damaged, format!("<repomd {arch}")).unwrap();
+    }
+    let log = feed::sqlite(dir.path(), "a.db").await;
+    let mut brain = feed::awake(&log, feed::archive(&place)).await;
+    let lines: Vec<&str> = EVENTS.lines().take(490).collect();
+    feed::feed(&mut brain, &log, &lines, 100).await;
+    for _ in 0..3 {
+        let now = brain.state().recorded_at;
+        brain.content(&log, &Hub::new(feed::HUB), RepoId(26), now).await.unwrap();
+        brain.flush(&log).await.unwrap();
+    }
+    let all = log.read(None, PAGE_MAX).await.unwrap();
+    let said = all.iter().filter(|r| r.kind == "repo_not_resolved" && r.payload.contains("\"repo_id\":26"));
+    assert_eq!(said.count(), 2, "one for each architecture");
+    log.close().await;
 }
