@@ -225,11 +225,6 @@ impl Package {
         self.newest_first().map(|i| &self.evidence[i]).filter(|e| e.is_complete())
     }
 
-    /// Whether no build of it has come to a result here.
-    pub fn never_built(&self) -> bool {
-        self.complete().next().is_none()
-    }
-
     /// Its state (Koschei 2.4: first match wins).
     pub fn state(&self, track_all: bool) -> PackageState {
         if self.blocked {
