@@ -367,6 +367,24 @@ pub async fn open(url: &str, options: &Options) -> Result<AnyLog, OpenError> {
 }
 
 /// The path in `sqlite:PATH`, `sqlite://PATH` or a plain path.
+/// Whether this program may open a log. `min_reader` and `importing` are what its table `meta` has under these names.
+fn may_open(
+    url: &str,
+    min_reader: Option<String>,
+    importing: Option<String>,
+    options: &Options,
+) -> Result<(), OpenError> {
+    let url = || url.to_owned();
+    let needs = min_reader.and_then(|text| text.parse().ok()).ok_or_else(|| OpenError::NotALog { url: url() })?;
+    if needs > FORMAT {
+        return Err(OpenError::TooNew { url: url(), needs, have: FORMAT });
+    }
+    match importing {
+        Some(whole) if !options.unfinished => Err(OpenError::Unfinished { url: url(), whole }),
+        _ => Ok(()),
+    }
+}
+
 fn sqlite_path(url: &str) -> Option<&str> {
     let path = match url.strip_prefix("sqlite:") {
         Some(rest) => rest.strip_prefix("//").unwrap_or(rest),

@@ -33,7 +33,7 @@ use super::names::Names;
 use super::pool;
 use super::rows::signed;
 use super::types::*;
-use super::{EventLog, IMPORTING, Options, redacted};
+use super::{EventLog, IMPORTING, Options, may_open, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
@@ -218,18 +218,13 @@ async fn check_reader(
         return Ok(());
     }
     let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("read the format")(e) };
-    let value: Option<(String,)> =
-        sqlx::query_as(SELECT_META).bind("min_reader").fetch_optional(&mut *conn).await.map_err(fail)?;
-    let needs = value.and_then(|(v,)| v.parse().ok()).ok_or_else(|| OpenError::NotALog { url: url.to_owned() })?;
-    if needs > FORMAT {
-        return Err(OpenError::TooNew { url: url.to_owned(), needs, have: FORMAT });
+    let (mut min_reader, mut importing) = (None, None);
+    for (key, value) in [("min_reader", &mut min_reader), (IMPORTING, &mut importing)] {
+        let found: Option<(String,)> =
+            sqlx::query_as(SELECT_META).bind(key).fetch_optional(&mut *conn).await.map_err(fail)?;
+        *value = found.map(|(value,)| value);
     }
-    let importing: Option<(String,)> =
-        sqlx::query_as(SELECT_META).bind(IMPORTING).fetch_optional(conn).await.map_err(fail)?;
-    match importing {
-        Some((whole,)) if !options.unfinished => Err(OpenError::Unfinished { url: url.to_owned(), whole }),
-        _ => Ok(()),
-    }
+    may_open(url, min_reader, importing, options)
 }
 
 const FIND_DICTIONARY: &str = "SELECT id::int8 FROM dictionaries WHERE digest = $1";
