@@ -1,4 +1,5 @@
-//! Finds the system's C libraries and compiles the small C file for each, which hides what differs between their versions.
+//! Finds the system's C libraries and compiles the small C file for each, which hides what differs between their
+//! versions.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -21,7 +22,8 @@ fn library(name: &str, oldest: &str, shim: &str, debian: &str, fedora: &str) {
         }
         Err(error) => {
             println!(
-                "cargo::error={name} is needed to build: `apt install {debian} pkg-config` (Debian, Ubuntu) or `dnf install {fedora} pkgconf-pkg-config` (Fedora)"
+                "cargo::error={name} is needed to build: `apt install {debian} pkg-config` (Debian, Ubuntu) or `dnf \
+                    install {fedora} pkgconf-pkg-config` (Fedora)"
             );
             for line in error.to_string().lines() {
                 println!("cargo::warning={line}");

@@ -1,8 +1,8 @@
 //! Koschei on an event log: finds out which update broke the build of which package.
 //!
-//! What happens, in one breath: Koji says something happened → the hint is written down → we look → the fact is appended to
-//! the log → facts are folded into state → pure rules decide → the decision is appended → the command leaves → its outcome
-//! comes back as a fact.
+//! What happens, in one breath: Koji says something happened → the hint is written down → we look → the fact is
+//! appended to the log → facts are folded into state → pure rules decide → the decision is appended → the command
+//! leaves → its outcome comes back as a fact.
 //!
 //! # The rooms
 //!
@@ -10,7 +10,8 @@
 //! [`model`] (the words) ← [`event`] (facts and decisions) ← [`fold`] (state) ← [`decide`] (rules);
 //! [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
 //!
-//! Ports, each a trait with its adapters beside it: [`log`] (event log, inbox, outbox, attachments), [`bus`] (sources and sinks).
+//! Ports, each a trait with its adapters beside it: [`log`] (event log, inbox, outbox, attachments), [`bus`] (sources
+//! and sinks).
 //!
 //! Shell: [`engine`] (the one appender), [`web`] (pages), [`cli`], [`config`], [`telemetry`].
 

@@ -1,4 +1,5 @@
-//! The house's own rules, checked without any external tool: which room may know which, and what the core must not name.
+//! The house's own rules, checked without any external tool: which room may know which, and what the core must not
+//! name.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A stream of events as the engine would have appended them, from a seed: imports first, then builds, tags, rebuilds, repositories
-//! and decisions, steered so that the kinds come as often as in the recording ([`super::mix`]).
+//! A stream of events as the engine would have appended them, from a seed: imports first, then builds, tags, rebuilds,
+//! repositories and decisions, steered so that the kinds come as often as in the recording ([`super::mix`]).
 //!
 //! Whatever it says it also tells its [`Model`], so that the meaning of the stream is known without folding it.
 
@@ -34,7 +34,8 @@ impl Size {
 
 /// Tags of both hubs; the last one inherits from the one before it.
 const TAGS: [(&str, &[&str]); 2] = [("primary", &["f96", "f97", "f98", "f99"]), ("second", &["e9", "e10"])];
-/// Rebuilds that run at a time, over all collections: fewer than the policy allows, so that there is something to decide.
+/// Rebuilds that run at a time, over all collections: fewer than the policy allows, so that there is something to
+/// decide.
 const TASKS: usize = 25;
 /// Different contents of attachments; `verify` reads each.
 const ATTACHMENTS: usize = 64;
@@ -407,8 +408,8 @@ impl Generator {
         self.say(CollectionCreated { collection: name, settings }.into(), Source::Engine, None, None);
     }
 
-    /// What was there before: a package, listed in two tags, with one build. Two thirds of the packages of a tag that inherits have
-    /// none of their own; two thirds of the builds were imported.
+    /// What was there before: a package, listed in two tags, with one build. Two thirds of the packages of a tag that
+    /// inherits have none of their own; two thirds of the builds were imported.
     fn import(&mut self, c: usize, p: usize) {
         let m = &self.model.collections[c];
         let (hub, own, candidate, inherits) = (m.hub, m.chain[0], m.candidate, m.chain.len() > 1);

@@ -1,5 +1,6 @@
-//! `make bench`: how fast the log is written, read, verified and folded, how fast decisions are taken, and what all of it needs on
-//! disk and in memory, on a generated stream whose meaning is known. `BENCHMARKS.md` says what the numbers mean.
+//! `make bench`: how fast the log is written, read, verified and folded, how fast decisions are taken, and what all of
+//! it needs on disk and in memory, on a generated stream whose meaning is known. `BENCHMARKS.md` says what the numbers
+//! mean.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,

@@ -55,7 +55,8 @@ fn thread_nanos() -> f64 {
     text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
 }
 
-/// User and system time of this process so far, in seconds; hundredths are the kernel's unit. 0 where /proc is not there.
+/// User and system time of this process so far, in seconds; hundredths are the kernel's unit. 0 where /proc is not
+/// there.
 fn cpu_secs() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

@@ -1,4 +1,5 @@
-//! What the recording is made of: kinds by frequency and size. The generator is held to it, and a test holds it to the recording.
+//! What the recording is made of: kinds by frequency and size. The generator is held to it, and a test holds it to the
+//! recording.
 
 /// A kind, how many the recording's log has of it, and the mean length of its payload in bytes.
 pub type Share = (&'static str, u64, u64);
@@ -59,8 +60,8 @@ pub fn index(kind: &str) -> Option<usize> {
     RECORDING.iter().position(|r| r.0 == kind)
 }
 
-/// How far two mixes are from each other, in thousandths: half the sum of the differences of all shares. 0: the same, 1000: nothing
-/// in common. `counts` is by kind; kinds the recording does not have count as differences.
+/// How far two mixes are from each other, in thousandths: half the sum of the differences of all shares. 0: the same,
+/// 1000: nothing in common. `counts` is by kind; kinds the recording does not have count as differences.
 pub fn distance<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> u64 {
     let counts: std::collections::BTreeMap<&str, u64> = counts.collect();
     let all: u64 = counts.values().sum();

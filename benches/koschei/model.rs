@@ -1,8 +1,9 @@
 //! What the generator knows its stream to mean, worked out without the fold, and the comparison of both.
 //!
-//! It is written from the definitions (latest = last tagged in the nearest tag that has a build; state = blocked, then unresolved, then the
-//! last result of the newest source, else of one that is still tagged, nothing being forgotten; a change counts once per name with its
-//! smallest distance), with plain vectors by number, and shares nothing with `koschei::fold` but the words.
+//! It is written from the definitions (latest = last tagged in the nearest tag that has a build; state = blocked, then
+//! unresolved, then the last result of the newest source, else of one that is still tagged, nothing being forgotten; a
+//! change counts once per name with its smallest distance), with plain vectors by number, and shares nothing with
+//! `koschei::fold` but the words.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Numbers that look random and are the same for ever: `SplitMix64` (Steele, Lea, Flood 2014), so that a seed means the same stream
-//! whatever version of whatever crate is in use.
+//! Numbers that look random and are the same for ever: `SplitMix64` (Steele, Lea, Flood 2014), so that a seed means the
+//! same stream whatever version of whatever crate is in use.
 
 /// The generator.
 pub struct Random(u64);
@@ -29,8 +29,8 @@ impl Random {
         self.below(1000) < share
     }
 
-    /// Below `n`, the small ones much more often: the density falls with the square root, as the recording's subjects do (a
-    /// tenth of the subjects has a third of the events).
+    /// Below `n`, the small ones much more often: the density falls with the square root, as the recording's subjects
+    /// do (a tenth of the subjects has a third of the events).
     pub fn skewed(&mut self, n: usize) -> usize {
         let u = u128::from(self.next() >> 32);
         usize::try_from((u * u * n as u128) >> 64).expect("less than n")

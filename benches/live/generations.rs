@@ -1,6 +1,7 @@
 //! Generations of a distribution's repository: each differs from the one before as by some packages being rebuilt.
 //!
-//! Text in, text out: entries of `primary.xml` are changed where they stand, so that a generation is as large and as odd as the original.
+//! Text in, text out: entries of `primary.xml` are changed where they stand, so that a generation is as large and as
+//! odd as the original.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -67,7 +68,8 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 impl Distribution {
-    /// Reads `full/binary` and `full/source` below a directory, and takes so many of the source packages that have binary packages.
+    /// Reads `full/binary` and `full/source` below a directory, and takes so many of the source packages that have
+    /// binary packages.
     pub fn read(dir: &Path, packages: usize) -> Self {
         let binary = dir.join("full/binary");
         let packed = std::fs::read(binary.join("repodata/primary.xml.zst")).unwrap();
@@ -136,7 +138,8 @@ impl Distribution {
         Self { entries, sources, exact, comps: std::fs::read(comps).unwrap(), group }
     }
 
-    /// Rebuilds a source package: its binary packages have another release, and those that ask for just the old one ask for the new one.
+    /// Rebuilds a source package: its binary packages have another release, and those that ask for just the old one ask
+    /// for the new one.
     pub fn rebuild(&mut self, source: usize) {
         self.sources[source].rebuilt += 1;
         let rebuilt = self.sources[source].rebuilt;
@@ -192,9 +195,11 @@ impl Distribution {
         self.entries.iter().for_each(|e| primary.push_str(&e.text));
         primary.push_str("</metadata>\n");
         // Every repository of Koji has them; whether they have to be fetched is found out from primary.
-        let filelists = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<filelists xmlns=\"http://linux.duke.edu/metadata/filelists\" packages=\"0\">\n</filelists>\n";
+        let filelists = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<filelists \
+            xmlns=\"http://linux.duke.edu/metadata/filelists\" packages=\"0\">\n</filelists>\n";
         let mut repomd = String::from(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<repomd xmlns=\"http://linux.duke.edu/metadata/repo\">\n  <revision>1</revision>\n",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<repomd xmlns=\"http://linux.duke.edu/metadata/repo\">\n  \
+                <revision>1</revision>\n",
         );
         let arch = dir.join(ARCH);
         std::fs::create_dir_all(arch.join("repodata")).unwrap();

@@ -1,8 +1,8 @@
-//! `cargo bench --bench live`: from `repo.done` on the bus to rebuild commands in the outbox and tasks on the hub, with a distribution's
-//! repository on a local disk. `BENCHMARKS.md` says what the numbers mean.
+//! `cargo bench --bench live`: from `repo.done` on the bus to rebuild commands in the outbox and tasks on the hub, with
+//! a distribution's repository on a local disk. `BENCHMARKS.md` says what the numbers mean.
 //!
-//! Everything is real but the hub: RabbitMQ, `koschei serve` as a process of its own, SQLite, certificates. The hub is that of the tests, in this
-//! process; its repositories are handed to it as a newRepo task would leave them.
+//! Everything is real but the hub: RabbitMQ, `koschei serve` as a process of its own, SQLite, certificates. The hub is
+//! that of the tests, in this process; its repositories are handed to it as a newRepo task would leave them.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -178,8 +178,8 @@ impl Place {
         (hub.change(|tx| tx.begin_repo("f99-build")), prepared)
     }
 
-    /// Packages to rebuild: mostly one, sometimes ten, and one of those half a distribution needs. At least one package that needs one of them
-    /// is not waiting for a rebuild already.
+    /// Packages to rebuild: mostly one, sometimes ten, and one of those half a distribution needs. At least one package
+    /// that needs one of them is not waiting for a rebuild already.
     fn choose(&mut self) -> Vec<usize> {
         let free = |place: &Self, at: usize| {
             let s = &place.distribution.sources[at];
@@ -336,7 +336,8 @@ async fn main() {
             cpu,
         };
         eprintln!(
-            "{:>3}  repository {repo}: {} rebuilt, {commands} commands; outbox {:.2} s, hub {:.2} s, {:.2} s of processor",
+            "{:>3}  repository {repo}: {} rebuilt, {commands} commands; outbox {:.2} s, hub {:.2} s, {:.2} s of \
+                processor",
             runs.len() + 1,
             run.rebuilt,
             run.outbox,
@@ -363,7 +364,8 @@ fn report(args: &Args, machine: &measure::Machine, runs: &[Run], without: usize,
     }
     println!("{} cores of {}; load {} at the start, {load} at the end", machine.cores, machine.processor, machine.load);
     println!(
-        "{} source packages, {} repositories with commands ({without} without), {} commands; the service needed up to {memory:.0} MiB",
+        "{} source packages, {} repositories with commands ({without} without), {} commands; the service needed up to \
+            {memory:.0} MiB",
         args.packages,
         runs.len(),
         runs.iter().map(|r| r.commands).sum::<usize>()

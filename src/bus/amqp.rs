@@ -1,12 +1,14 @@
 //! AMQP 0-9-1 (RabbitMQ), as a source of Koji messages: Fedora Messaging without its Python.
 //!
-//! A queue of the broker holds what we have not acknowledged, over restarts of ours and, if it is durable, of the broker. A task keeps a
-//! consumer on it: whatever ends the connection (the broker's restart, a deleted queue, a lost network), it connects anew with growing
-//! pauses, declares and binds again, and the messages that were not acknowledged come again. Their ids show it. A queue that was deleted has
-//! lost what was in it; that is found by asking the hub, see [`AmqpSource::connections`].
+//! A queue of the broker holds what we have not acknowledged, over restarts of ours and, if it is durable, of the
+//! broker. A task keeps a consumer on it: whatever ends the connection (the broker's restart, a deleted queue, a lost
+//! network), it connects anew with growing pauses, declares and binds again, and the messages that were not
+//! acknowledged come again. Their ids show it. A queue that was deleted has lost what was in it; that is found by
+//! asking the hub, see [`AmqpSource::connections`].
 //!
-//! What arrives is looked at before the client parses it ([`guard`]): a message may hold anything, and must not be able to end us. Then it is
-//! brought into the form of a recorded line ([`delivery`]). Nothing is acknowledged before the caller says so.
+//! What arrives is looked at before the client parses it ([`guard`]): a message may hold anything, and must not be able
+//! to end us. Then it is brought into the form of a recorded line ([`delivery`]). Nothing is acknowledged before the
+//! caller says so.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -44,7 +46,8 @@ use settings::Plan;
 /// Most messages of one fetch.
 pub const MAX_BATCH: usize = PREFETCH_MAX as usize;
 
-/// How often in a row a broker that had let us in may refuse before it is believed. With the pauses between, that is about ten seconds.
+/// How often in a row a broker that had let us in may refuse before it is believed. With the pauses between, that is
+/// about ten seconds.
 pub const REFUSALS_MAX: u32 = 6;
 
 /// First pause between attempts to connect.
@@ -53,8 +56,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause between attempts. A connection that held for so long starts them anew.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause before attempt `attempt`, counted from 1: doubling, bounded, and up to half of it left to chance, so that not
-/// all clients of a restarted broker come at once.
+/// The pause before attempt `attempt`, counted from 1: doubling, bounded, and up to half of it left to chance, so that
+/// not all clients of a restarted broker come at once.
 fn pause(attempt: u32) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_PAUSE);
     full.mul_f64(rand::random_range(0.5..=1.0))
@@ -67,11 +70,12 @@ struct Arrived<M = (Entry, Acker)> {
     message: M,
 }
 
-/// Takes what has arrived, and only then asks how it stands with the connection: the first of its answer is the number of the one that holds.
-/// What came on another cannot be acknowledged, comes again, and is dropped.
+/// Takes what has arrived, and only then asks how it stands with the connection: the first of its answer is the number
+/// of the one that holds. What came on another cannot be acknowledged, comes again, and is dropped.
 ///
-/// The order matters. The task says that there is a new connection before it hands on what came on it. Whoever asked first could still see the
-/// old one, and drop messages of the new one: the broker would wait for their acknowledgement as long as that connection holds.
+/// The order matters. The task says that there is a new connection before it hands on what came on it. Whoever asked
+/// first could still see the old one, and drop messages of the new one: the broker would wait for their acknowledgement
+/// as long as that connection holds.
 fn take<M, S>(
     found: &mut VecDeque<Arrived<M>>,
     arrived: &mut mpsc::Receiver<Arrived<M>>,
@@ -147,11 +151,12 @@ impl fmt::Debug for AmqpAck {
 }
 
 impl AmqpSource {
-    /// Connects, declares and binds the queue, and begins to take messages, at most `prefetch` ahead of the acknowledgements.
+    /// Connects, declares and binds the queue, and begins to take messages, at most `prefetch` ahead of the
+    /// acknowledgements.
     ///
     /// # Errors
-    /// [`AmqpError`]: unavailable when the broker does not answer, rejected when it does not let us in, the queue cannot be had as
-    /// configured, or the settings make no sense.
+    /// [`AmqpError`]: unavailable when the broker does not answer, rejected when it does not let us in, the queue
+    /// cannot be had as configured, or the settings make no sense.
     pub async fn open(settings: AmqpSettings) -> Result<Self, AmqpError> {
         let plan = settings.plan()?;
         let session = Session::open(&settings, &plan).await?;
@@ -171,11 +176,13 @@ impl AmqpSource {
         })
     }
 
-    /// The next messages in the order they came, at most `max`, [`MAX_BATCH`] and what prefetch leaves. Waits up to `wait` for the first
-    /// one; none after that time is an empty list. While the broker is away it is waited for, as long as `wait` allows.
+    /// The next messages in the order they came, at most `max`, [`MAX_BATCH`] and what prefetch leaves. Waits up to
+    /// `wait` for the first one; none after that time is an empty list. While the broker is away it is waited for, as
+    /// long as `wait` allows.
     ///
     /// # Errors
-    /// [`AmqpError`]: unavailable when the broker is away at the end of `wait`; rejected when it has refused [`REFUSALS_MAX`] times in a row.
+    /// [`AmqpError`]: unavailable when the broker is away at the end of `wait`; rejected when it has refused
+    /// [`REFUSALS_MAX`] times in a row.
     pub async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AmqpAck)>, AmqpError> {
         let deadline = Instant::now() + wait;
         let mut arrived = self.arrived.lock().await;
@@ -229,7 +236,8 @@ impl AmqpSource {
             let ours = acks.iter().filter(|ack| ack.connection == connections);
             let sent = ours.map(|ack| ack.acker.ack(BasicAckOptions::default()));
             let sent = futures_util::future::try_join_all(sent).await.map_err(failed)?;
-            // Nothing answers an acknowledgement. The answer to a later request on the same channel says that it was read.
+            // Nothing answers an acknowledgement. The answer to a later request on the same channel says that it was
+            // read.
             channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(failed)?;
             Ok(sent.into_iter().filter(|sent| *sent).count())
         };
@@ -241,7 +249,8 @@ impl AmqpSource {
         }
     }
 
-    /// Whoever else takes from the queue gets some of our messages, and nobody would notice: so it is said, once a connection.
+    /// Whoever else takes from the queue gets some of our messages, and nobody would notice: so it is said, once a
+    /// connection.
     async fn look_for_others(&self, channel: &Channel, queue: &ShortString) {
         let connection = self.connections();
         {
@@ -259,7 +268,8 @@ impl AmqpSource {
         let others = found.consumer_count().saturating_sub(1);
         if others > 0 {
             self.looked.lock().unwrap_or_else(PoisonError::into_inner).told = Some(connection);
-            tracing::error!(queue = %queue, others, "somebody else takes messages from our queue, and each message goes to one of us only; give every log a queue of its own");
+            tracing::error!(queue = %queue, others, "somebody else takes messages from our queue, and each message \
+                goes to one of us only; give every log a queue of its own");
         }
     }
 
@@ -278,8 +288,8 @@ impl AmqpSource {
         Ok(answer.map_err(|e| AmqpError::of(Doing::Running(DOING), &self.url, e))?.message_count())
     }
 
-    /// How many connections were made so far. One more than before means that publishers may have been unable to publish, or the queue
-    /// was gone for a while: time to ask the hub what was missed.
+    /// How many connections were made so far. One more than before means that publishers may have been unable to
+    /// publish, or the queue was gone for a while: time to ask the hub what was missed.
     pub fn connections(&self) -> u64 {
         self.status.borrow().connections
     }

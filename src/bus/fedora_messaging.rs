@@ -1,13 +1,14 @@
-//! The configuration file of Fedora Messaging (`/etc/fedora-messaging/config.toml`), so that an operator writes down once where the
-//! broker is.
+//! The configuration file of Fedora Messaging (`/etc/fedora-messaging/config.toml`), so that an operator writes down
+//! once where the broker is.
 //!
-//! Read is what a consumer needs: address, certificates, queue, bindings, prefetch, what the broker is told about us. What belongs to
-//! Python (callbacks, logging) is passed over; what nobody knows is passed over with a warning; a wrong type is an error.
-//! Which file it is, by default or by `FEDORA_MESSAGING_CONF`, is the caller's business.
+//! Read is what a consumer needs: address, certificates, queue, bindings, prefetch, what the broker is told about us.
+//! What belongs to Python (callbacks, logging) is passed over; what nobody knows is passed over with a warning; a wrong
+//! type is an error. Which file it is, by default or by `FEDORA_MESSAGING_CONF`, is the caller's business.
 //!
-//! Source: the documentation of fedora-messaging 3. Kept of its defaults: an address without anything is `guest` on this machine; a queue
-//! without a name is named by the broker, exclusive, and gone with the connection. Changed: without bindings the queue is bound to what Koji
-//! says, not to everything; a queue's missing settings are those of a durable one; prefetch is [`PREFETCH`].
+//! Source: the documentation of fedora-messaging 3. Kept of its defaults: an address without anything is `guest` on
+//! this machine; a queue without a name is named by the broker, exclusive, and gone with the connection. Changed:
+//! without bindings the queue is bound to what Koji says, not to everything; a queue's missing settings are those of a
+//! durable one; prefetch is [`PREFETCH`].
 
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,8 @@ const OTHERS: [&str; 8] = [
 pub struct FedoraMessaging {
     /// How to get messages.
     pub amqp: AmqpSettings,
-    /// What is put before the topics of messages one publishes. It says nothing about the topics of others, so nothing is bound by it.
+    /// What is put before the topics of messages one publishes. It says nothing about the topics of others, so nothing
+    /// is bound by it.
     pub topic_prefix: String,
     /// What was passed over or will not work as it may be meant; sentences for the operator.
     pub warnings: Vec<String>,
@@ -102,7 +104,8 @@ impl FedoraMessaging {
     /// Reads the text of such a file; the error says what is wrong.
     ///
     /// # Errors
-    /// The setting and what it should be, or the line that is no TOML. The text itself is not repeated: there may be a password in it.
+    /// The setting and what it should be, or the line that is no TOML. The text itself is not repeated: there may be a
+    /// password in it.
     pub fn parse(text: &str, queue: Option<&str>) -> Result<Self, String> {
         let table: Table = toml::from_str(text).map_err(|e| {
             let before = e.span().and_then(|span| text.as_bytes().get(..span.start));
@@ -275,7 +278,8 @@ impl Reader {
             let routing_keys = keys.iter().map(text).collect::<Result<Vec<_>, _>>()?;
             if routing_keys.iter().any(|key| key == "#") {
                 self.warnings.push(format!(
-                    "the routing key `#` brings everything on {exchange}; without [[bindings]] only what Koji says is asked for"
+                    "the routing key `#` brings everything on {exchange}; without [[bindings]] only what Koji says is \
+                        asked for"
                 ));
             }
             bindings.push(Binding { exchange, routing_keys });

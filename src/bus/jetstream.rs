@@ -1,8 +1,8 @@
 //! NATS JetStream: a source of Koji messages and a sink for commands.
 //!
-//! JetStream is transport, not truth: its acknowledgements precede the disk, so it may lose what it holds, and it may deliver
-//! again what was acknowledged. Both are survived elsewhere (reconciliation, message ids in the inbox). This module promises
-//! only that nothing is acknowledged before the caller says so.
+//! JetStream is transport, not truth: its acknowledgements precede the disk, so it may lose what it holds, and it may
+//! deliver again what was acknowledged. Both are survived elsewhere (reconciliation, message ids in the inbox). This
+//! module promises only that nothing is acknowledged before the caller says so.
 //!
 //! A message of the stream holds the same JSON object as a line of a recording.
 //!
@@ -41,8 +41,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long one request to the server may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the server remembers ids of commands to drop doubles, at least: a command whose delivery could not be noted is sent again when we
-/// are back, and nobody should need a day for that. The server's own default is two minutes.
+/// How long the server remembers ids of commands to drop doubles, at least: a command whose delivery could not be noted
+/// is sent again when we are back, and nobody should need a day for that. The server's own default is two minutes.
 const DUPLICATE_WINDOW: Duration = Duration::from_hours(24);
 
 /// How long messages stay in streams made here. What is older was taken in long ago, or reconciliation has found it.
@@ -64,7 +64,8 @@ pub enum JetStreamError {
     },
     /// Something of that name exists and is something else.
     #[error(
-        "use {what}: its {field} is {found}, and should be {expected}; use another name, or delete it if nobody else needs it"
+        "use {what}: its {field} is {found}, and should be {expected}; use another name, or delete it if nobody else \
+            needs it"
     )]
     Mismatch {
         /// Stream or consumer, with its name.
@@ -155,8 +156,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The pause before attempt `attempt`, counted from 1: doubling, bounded, and up to half of it left to chance, so that not
-/// all clients of a restarted server come at once.
+/// The pause before attempt `attempt`, counted from 1: doubling, bounded, and up to half of it left to chance, so that
+/// not all clients of a restarted server come at once.
 fn pause(attempt: usize) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let full = FIRST_PAUSE.saturating_mul(1 << doublings).min(MAX_PAUSE);
@@ -167,7 +168,8 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// [`JetStreamError`]: unavailable when no server answers, rejected when none lets us in, or the login makes no sense.
+    /// [`JetStreamError`]: unavailable when no server answers, rejected when none lets us in, or the login makes no
+    /// sense.
     pub async fn open(server: &Server) -> Result<Self, JetStreamError> {
         let (lost, losses) = watch::channel(0);
         let mut options = ConnectOptions::new()

@@ -1,12 +1,12 @@
 //! What a Koji message claims, as facts: a pure function from bytes to events.
 //!
 //! Source of the shapes: the message plugin `koji-fedoramessaging` and what it was seen to send. Messages are routed by
-//! the end of their topic: the beginning is configuration of the publisher, and the schema header says `base.message` whenever
-//! a body does not validate. Bodies are read leniently: only ids, names and the new state are required, numbers may be text
-//! and the other way round, and members nobody knows are passed over.
+//! the end of their topic: the beginning is configuration of the publisher, and the schema header says `base.message`
+//! whenever a body does not validate. Bodies are read leniently: only ids, names and the new state are required,
+//! numbers may be text and the other way round, and members nobody knows are passed over.
 //!
-//! A message is only a hint; here, without a hub to ask, it is taken at its word, and [`Context::source`] says so in every
-//! fact. Names of people leave only through the `persons` argument and come back as ids.
+//! A message is only a hint; here, without a hub to ask, it is taken at its word, and [`Context::source`] says so in
+//! every fact. Names of people leave only through the `persons` argument and come back as ids.
 
 use serde_json::Value;
 
@@ -48,7 +48,8 @@ pub struct Context {
 /// [`Context::clock_tolerance_secs`] where nothing else is configured: machines that build keep time, a queue does not.
 pub const CLOCK_TOLERANCE_SECS: u32 = 3_600;
 
-/// How long before the message about it a task may have been made, in microseconds: a month. Koji gives up a task after days.
+/// How long before the message about it a task may have been made, in microseconds: a month. Koji gives up a task after
+/// days.
 const TASK_AGE_MAX: i64 = 31 * 86_400 * 1_000_000;
 
 /// A stored message.
@@ -58,7 +59,8 @@ pub struct Incoming<'a> {
     pub id: &'a str,
     /// Its JSON text.
     pub raw: &'a [u8],
-    /// When it was sent as far as we know ([`super::times`]): what the message says counts where it is not far from that.
+    /// When it was sent as far as we know ([`super::times`]): what the message says counts where it is not far from
+    /// that.
     pub sent_at: Timestamp,
 }
 
@@ -167,7 +169,8 @@ impl Reading<'_, '_> {
         None
     }
 
-    /// A time of a task, which cannot be long ago either. By its beginning a task is given up, so a wrong clock would end it.
+    /// A time of a task, which cannot be long ago either. By its beginning a task is given up, so a wrong clock would
+    /// end it.
     fn task_moment(&mut self, value: Option<&Value>) -> Option<Timestamp> {
         let said = self.moment(value)?;
         if self.sent_at.since(said) <= TASK_AGE_MAX {
@@ -208,7 +211,8 @@ impl Reading<'_, '_> {
         Ok(Said::Fact(Box::new(event.into()), occurred_at))
     }
 
-    /// A draft got the name it was made for (Koji: `postBuildPromotion`). The record in the message may be that of before.
+    /// A draft got the name it was made for (Koji: `postBuildPromotion`). The record in the message may be that of
+    /// before.
     fn promoted(&mut self) -> Result<Said, Reason> {
         let b = self.body.object("build").ok_or_else(|| Reason::missing("build"))?;
         let id = b.given("id").or_else(|| b.given("build_id")).ok_or_else(|| Reason::missing("build.id"))?;

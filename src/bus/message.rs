@@ -1,5 +1,5 @@
-//! The envelope of a message, the same on every source: a JSON object with `id`, `topic`, `sent-at`, `seen_at`, `headers`
-//! and `body` (the form of the recordings; a bus adapter brings its messages into it).
+//! The envelope of a message, the same on every source: a JSON object with `id`, `topic`, `sent-at`, `seen_at`,
+//! `headers` and `body` (the form of the recordings; a bus adapter brings its messages into it).
 //!
 //! Only what intake needs is read here: identity, routing, times. The body is left to [`super::koji_message`].
 //! Everything but the topic may be missing or of a wrong type.
@@ -31,8 +31,8 @@ const DERIVED_ID: &str = "line:";
 /// A message as it arrived, with what is needed to store and route it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// The publisher's message id. Where there is none: `line:` and a digest of the bytes, so that the very same line is
-    /// still recognised as a double.
+    /// The publisher's message id. Where there is none: `line:` and a digest of the bytes, so that the very same line
+    /// is still recognised as a double.
     pub id: String,
     /// Routing key, prefix included.
     pub topic: String,

@@ -1,10 +1,10 @@
 //! Where messages come from and commands go.
 //!
-//! Sources hand out [`Message`]s: a message is a hint with an identity, the bytes it arrived as, and nothing interpreted.
-//! [`recording`] reads them from JSON lines, [`jetstream`] from a stream of NATS, [`amqp`] from a queue of RabbitMQ, configured by
-//! hand or with the file Fedora Messaging has ([`fedora_messaging`]); the live ones are [`MessageSource`]s. [`koji_message`] says what a
-//! message claims, as facts; it is a pure function, called again whenever a parked message is retried. [`sink`] is where
-//! commands leave.
+//! Sources hand out [`Message`]s: a message is a hint with an identity, the bytes it arrived as, and nothing
+//! interpreted. [`recording`] reads them from JSON lines, [`jetstream`] from a stream of NATS, [`amqp`] from a queue of
+//! RabbitMQ, configured by hand or with the file Fedora Messaging has ([`fedora_messaging`]); the live ones are
+//! [`MessageSource`]s. [`koji_message`] says what a message claims, as facts; it is a pure function, called again
+//! whenever a parked message is retried. [`sink`] is where commands leave.
 //!
 //! Nothing here writes to the inbox or decides anything; whoever drives a source commits first and acknowledges then.
 

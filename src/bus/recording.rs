@@ -1,8 +1,8 @@
 //! Reads a recording: one message per line, plain, gzip or zstd, recognised by its first bytes and not by its name.
 //!
-//! Streaming: memory is one line and the decoder's window, whatever the size of the file. What stands whole in front of a
-//! damaged place is delivered, then comes one error that names the place; after an error nothing more is yielded.
-//! A line that cannot be understood is no error: it is yielded as [`Entry::Unreadable`] and reading goes on.
+//! Streaming: memory is one line and the decoder's window, whatever the size of the file. What stands whole in front of
+//! a damaged place is delivered, then comes one error that names the place; after an error nothing more is yielded. A
+//! line that cannot be understood is no error: it is yielded as [`Entry::Unreadable`] and reading goes on.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -86,7 +86,8 @@ pub enum RecordingError {
     },
     /// The compressed data make no sense.
     #[error(
-        "unpack recording {} beyond line {line}, which begins at byte {offset} (unpacked); the lines before it were taken",
+        "unpack recording {} beyond line {line}, which begins at byte {offset} (unpacked); the lines before it were \
+            taken",
         path.display()
     )]
     Corrupt {
@@ -232,8 +233,8 @@ impl Recording {
         Reading::of(self, read, total, stop)
     }
 
-    /// What this is instead, in words, where none of the first lines is a message; `None`: there are messages, or it is empty. What was looked
-    /// at is given afterwards all the same.
+    /// What this is instead, in words, where none of the first lines is a message; `None`: there are messages, or it is
+    /// empty. What was looked at is given afterwards all the same.
     pub fn is_no_recording(&mut self) -> Option<String> {
         while self.ahead.len() < LOOKED_AT && !self.done {
             match self.read() {

@@ -98,7 +98,8 @@ fn several_gzip_members_and_zstd_frames_are_one_recording() {
     }
 }
 
-/// Cut anywhere: the whole lines come, then one error that names the line, unless the cut falls on a line end of plain text.
+/// Cut anywhere: the whole lines come, then one error that names the line, unless the cut falls on a line end of plain
+/// text.
 #[rstest]
 #[case::plain(plain)]
 #[case::gzip(gzip)]

@@ -1,9 +1,9 @@
 //! Where commands leave: standard output, a file, or a subject of NATS.
 //!
-//! A command is one line of JSON with an id; what else stands in it is not looked at. A sink reports a command as sent once
-//! it cannot be lost by a crash of ours any more. Sending a command again after a crash is normal, so a sink sees to it
-//! that an id stands only once in a file, or once in the stream within its window for doubles. Standard output cannot be read
-//! back: there a command may be seen twice after a crash, and its id tells.
+//! A command is one line of JSON with an id; what else stands in it is not looked at. A sink reports a command as sent
+//! once it cannot be lost by a crash of ours any more. Sending a command again after a crash is normal, so a sink sees
+//! to it that an id stands only once in a file, or once in the stream within its window for doubles. Standard output
+//! cannot be read back: there a command may be seen twice after a crash, and its id tells.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -55,7 +55,8 @@ pub enum SinkError {
         path: PathBuf,
     },
     /// The file holds something else, and is left alone.
-    #[error("open {} for commands: line {line} is not a command; name another file, or move this one away", path.display())]
+    #[error("open {} for commands: line {line} is not a command; name another file, or move this one \
+        away", path.display())]
     NotCommands {
         /// The file.
         path: PathBuf,
@@ -113,8 +114,8 @@ impl CommandSink {
         if target == Path::new("-") { Ok(Self::Stdout) } else { FileSink::open(target).map(Self::File) }
     }
 
-    /// Sends commands in order; all of them have left when this returns. A file is written and synchronised on the calling
-    /// thread: commands are few, and whoever sends them waits for them.
+    /// Sends commands in order; all of them have left when this returns. A file is written and synchronised on the
+    /// calling thread: commands are few, and whoever sends them waits for them.
     ///
     /// # Errors
     /// [`SinkError`]; some of the commands may have left, sending all of them again is right.
@@ -209,7 +210,8 @@ impl FileSink {
                     complete = !whole;
                 }
                 Err(_) if whole && line.trim_ascii().is_empty() => (),
-                // Cut short by a crash. In a file without any command, only what begins as commands do is ours to take away.
+                // Cut short by a crash. In a file without any command, only what begins as commands do is ours to take
+                // away.
                 Err(_)
                     if !whole
                         && line.len() as u64 != MAX_LINE
@@ -231,8 +233,8 @@ impl FileSink {
         self.file.sync_all().map_err(failed)
     }
 
-    /// Takes another file where ours was moved or deleted, by who rotates logs for example: what goes into that one nobody would find. Ids
-    /// that were written there are still known.
+    /// Takes another file where ours was moved or deleted, by who rotates logs for example: what goes into that one
+    /// nobody would find. Ids that were written there are still known.
     fn follow_path(&mut self) -> Result<(), SinkError> {
         use std::os::unix::fs::MetadataExt as _;
         let at = |m: std::fs::Metadata| (m.dev(), m.ino());
@@ -244,7 +246,8 @@ impl FileSink {
             Err(e) if e.kind() == io::ErrorKind::NotFound => (),
             Err(e) => return Err(failed(e)),
         }
-        tracing::warn!(path = %self.path.display(), "the file of commands was moved or deleted; another one is begun in its place");
+        tracing::warn!(path = %self.path.display(), "the file of commands was moved or deleted; another one is begun \
+            in its place");
         let mut other = Self::open(&self.path)?;
         other.sent.extend(self.sent.drain());
         *self = other;

@@ -11,8 +11,8 @@ use crate::model::{Class, Classified};
 
 /// Messages that come once they are there, and again until they are acknowledged.
 ///
-/// Whoever drives a source commits what a message holds first and acknowledges it then. Messages may come in any order and more than
-/// once; their ids tell.
+/// Whoever drives a source commits what a message holds first and acknowledges it then. Messages may come in any order
+/// and more than once; their ids tell.
 pub trait MessageSource: Send + Sync {
     /// Permission to acknowledge one message. Dropped unused, the message comes again.
     type Ack: Send + fmt::Debug;

@@ -1,9 +1,10 @@
 //! When a message was sent, where clocks may be wrong: what is said is compared with what other clocks say.
 //!
-//! Recorded time never goes back, so one message from a machine whose clock runs ahead would carry a whole log along. The
-//! machine's own clock is no judge of a recording, which may be of any year. What remains are the recorder's time (`seen_at`), and, without
-//! it, the messages around. Only messages that came before count, whoever feeds them in, so that a recording gives the same log whole and in
-//! pieces; but for the very first, which has nothing before it and is compared with what follows.
+//! Recorded time never goes back, so one message from a machine whose clock runs ahead would carry a whole log along.
+//! The machine's own clock is no judge of a recording, which may be of any year. What remains are the recorder's time
+//! (`seen_at`), and, without it, the messages around. Only messages that came before count, whoever feeds them in, so
+//! that a recording gives the same log whole and in pieces; but for the very first, which has nothing before it and is
+//! compared with what follows.
 
 use std::collections::VecDeque;
 
@@ -16,12 +17,12 @@ pub const NEIGHBOURS: usize = 100;
 /// With fewer messages than these their median says nothing yet; only the one before counts.
 const FEW: usize = 10;
 
-/// How far apart the recorder's and the publisher's clock may be, in microseconds, before it is asked which of the two is wrong: a month, as a
-/// message may lie in a queue for so long.
+/// How far apart the recorder's and the publisher's clock may be, in microseconds, before it is asked which of the two
+/// is wrong: a month, as a message may lie in a queue for so long.
 const APART_MAX: u64 = 31 * 86_400 * 1_000_000;
 
-/// How many times as far as half of the messages around a time may be from their median. In a sparse recording with equal gaps the last message is
-/// twice as far; three times leaves room for a gap of fifty messages.
+/// How many times as far as half of the messages around a time may be from their median. In a sparse recording with
+/// equal gaps the last message is twice as far; three times leaves room for a gap of fifty messages.
 const SPREAD: u64 = 3;
 
 /// What is known of the clocks of a stream of messages.
@@ -49,7 +50,8 @@ impl Times {
         self.said.iter().all(Option::is_none)
     }
 
-    /// Says what follows, the next message included; [`NEIGHBOURS`] of them are looked at. Counts for the first message only.
+    /// Says what follows, the next message included; [`NEIGHBOURS`] of them are looked at. Counts for the first message
+    /// only.
     pub fn expect(&mut self, ahead: impl Iterator<Item = Said>) {
         self.ahead = ahead.take(NEIGHBOURS).filter_map(|s| s.seen.or(s.sent)).collect();
     }
@@ -117,7 +119,8 @@ impl Times {
         self.said.push_back(said);
     }
 
-    /// Whether a time fits what the messages around say: near the last one, or not further from their median than they are themselves.
+    /// Whether a time fits what the messages around say: near the last one, or not further from their median than they
+    /// are themselves.
     fn fits(&self, time: Timestamp) -> bool {
         if self.last.is_some_and(|last| self.near(last, time)) {
             return true;
@@ -149,7 +152,8 @@ impl Times {
         one.0.abs_diff(other.0) <= self.tolerance
     }
 
-    /// What stands for a time that is not believed: where the messages before are, or the first that follows and is believed.
+    /// What stands for a time that is not believed: where the messages before are, or the first that follows and is
+    /// believed.
     fn instead(&self) -> Option<Timestamp> {
         match self.is_new() {
             true => self.ahead.iter().copied().find(|t| self.within(&self.ahead, *t)).or(self.last),
@@ -263,7 +267,8 @@ mod tests {
         assert_eq!(times.take(Said::default()), Some(Timestamp::from_secs(T)));
     }
 
-    /// A queue that was full overnight keeps its times; a wrong clock counts neither there nor later, and nobody is ahead of our own.
+    /// A queue that was full overnight keeps its times; a wrong clock counts neither there nor later, and nobody is
+    /// ahead of our own.
     #[test]
     fn live_messages_are_never_ahead_of_our_clock() {
         let at = Timestamp::from_secs;

@@ -25,13 +25,13 @@ pub(crate) enum AdminVerb {
 
 /// Erase a person's name. Events keep a stand-in that means nothing any more; the log still verifies.
 ///
-/// Raw messages that name the person are deleted as well, those set aside included, and freed space and the write-ahead log are written anew: that takes
-/// the database's size once more on the disk, and for a large one minutes, in which a running service waits. What cannot be erased now is said, with exit code
-/// 4; run it again then, as often as you like. Backups, recordings, buses and PostgreSQL's write-ahead log are yours to see to.
+/// Raw messages that name the person are deleted as well, those set aside included, and freed space and the write-ahead
+/// log are written anew: that takes the database's size once more on the disk, and for a large one minutes, in which a
+/// running service waits. What cannot be erased now is said, with exit code 4; run it again then, as often as you like.
+/// Backups, recordings, buses and PostgreSQL's write-ahead log are yours to see to.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  koschei admin forget-person alice --db koschei.db\n  koschei admin forget-person p-6f1c29d04b7e83a5 --db koschei.db"
-)]
+#[command(after_help = "Example:\n  koschei admin forget-person alice --db koschei.db\n  koschei admin forget-person \
+        p-6f1c29d04b7e83a5 --db koschei.db")]
 pub(crate) struct ForgetArgs {
     /// The person's name in Koji, or the stand-in (p-…)
     person: String,

@@ -104,8 +104,8 @@ fn span(text: &str) -> Option<i64> {
     (total <= SPAN_SECS_MAX).then_some(total)
 }
 
-/// Finds a point, and says on standard error what a day or a span was taken for. A span counts from now; where that leads beyond the end of
-/// the log, as with one that ended long ago, it counts from there.
+/// Finds a point, and says on standard error what a day or a span was taken for. A span counts from now; where that
+/// leads beyond the end of the log, as with one that ended long ago, it counts from there.
 pub(crate) async fn settle(log: &AnyLog, as_of: AsOf, edge: Edge) -> Result<Point, CliError> {
     let time = match as_of {
         AsOf::Seq(n) => return Ok(Point::Seq(Seq::new(n))),

@@ -27,7 +27,8 @@ const NAMES_SHOWN: usize = 12;
 /// With an archive of the log's repositories it also says which update took the buildroot of a package away.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  koschei broken --db demo/koschei.db --archive tests/data/koji\n  koschei broken --db koschei.db --now"
+    after_help = "Example:\n  koschei broken --db demo/koschei.db --archive tests/data/koji\n  koschei broken --db \
+        koschei.db --now"
 )]
 pub(crate) struct BrokenArgs {
     #[command(flatten)]
@@ -50,7 +51,8 @@ pub(crate) struct BrokenArgs {
     /// Only what is broken still
     #[arg(long)]
     now: bool,
-    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of that day), "1 hour ago"
+    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of
+    /// that day), "1 hour ago"
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// Print JSON

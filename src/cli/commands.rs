@@ -20,7 +20,8 @@ use crate::telemetry::Metrics;
 /// Deliver the rebuild commands that wait in the outbox, one JSON object a line, and note them as delivered.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  koschei commands --db koschei.db --to commands.jsonl\n  koschei commands --table --last 20"
+    after_help = "Example:\n  koschei commands --db koschei.db --to commands.jsonl\n  koschei commands --table --last \
+        20"
 )]
 pub(crate) struct CommandsArgs {
     #[command(flatten)]

@@ -1,7 +1,8 @@
 //! `koschei doctor`: will it work, and if not, what is to be done?
 //!
-//! Nothing is changed anywhere, except that a queue of the broker that is there is bound again as `serve` binds it at each start, and that a
-//! session of the hub begins and ends. [`hub`] looks at a hub and the collections on it, [`place`] at what is around us.
+//! Nothing is changed anywhere, except that a queue of the broker that is there is bound again as `serve` binds it at
+//! each start, and that a session of the hub begins and ends. [`hub`] looks at a hub and the collections on it,
+//! [`place`] at what is around us.
 
 mod hub;
 mod place;
@@ -24,12 +25,12 @@ use crate::engine::clock::Stopwatch;
 
 /// Check whether the service will work with this configuration, and say what to do where it will not.
 ///
-/// Looks at the configuration, each hub (does it answer, its version and clock, our login and permissions), targets, tags and repositories of the
-/// collections, the cache directory, the database, the bus, and the address of the pages. It changes nothing, and may be run beside the service.
+/// Looks at the configuration, each hub (does it answer, its version and clock, our login and permissions), targets,
+/// tags and repositories of the collections, the cache directory, the database, the bus, and the address of the pages.
+/// It changes nothing, and may be run beside the service.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Exit status 0: nothing failed; 5: something failed.\n\nExample:\n  koschei doctor --config /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db"
-)]
+#[command(after_help = "Exit status 0: nothing failed; 5: something failed.\n\nExample:\n  koschei doctor --config \
+        /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db")]
 pub(crate) struct DoctorArgs {
     /// Hubs, bus, collections, rules; deploy/koschei.toml explains every key
     #[arg(long, value_name = "FILE", env = "KOSCHEI_CONFIG")]
@@ -279,7 +280,8 @@ fn configuration(args: &DoctorArgs) -> Verdict<Config> {
     let verdict = if hubs == 0 {
         Verdict::failed(
             found,
-            "there is no hub to live with: add a `[[hub]]`; without one there are `koschei ingest` and `koschei follow`",
+            "there is no hub to live with: add a `[[hub]]`; without one there are `koschei ingest` and `koschei \
+                follow`",
         )
     } else if collections == 0 {
         Verdict::warning(

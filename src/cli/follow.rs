@@ -24,10 +24,12 @@ use crate::log::{self, AnyLog, EventLog, Options};
 use crate::model::Hub;
 use crate::telemetry::Metrics;
 
-/// Follow Koji's messages as they come, from a queue of RabbitMQ or a NATS JetStream stream: note, acknowledge, fold, decide.
+/// Follow Koji's messages as they come, from a queue of RabbitMQ or a NATS JetStream stream: note, acknowledge, fold,
+/// decide.
 ///
-/// A message is acknowledged when it stands in the inbox. On RabbitMQ it is as Koji's plugin for Fedora Messaging sends it; in a NATS stream each
-/// is one JSON object as in a recording. Ends at SIGTERM or SIGINT after finishing what is in hand.
+/// A message is acknowledged when it stands in the inbox. On RabbitMQ it is as Koji's plugin for Fedora Messaging sends
+/// it; in a NATS stream each is one JSON object as in a recording. Ends at SIGTERM or SIGINT after finishing what is in
+/// hand.
 #[derive(Args, Debug)]
 #[command(
     group(ArgGroup::new("bus").required(true).args(["nats", "amqp", "fedora_messaging"])),
@@ -52,7 +54,8 @@ pub(crate) struct FollowArgs {
     /// RabbitMQ, as Fedora Messaging's configuration file has it: address, certificates, queue, bindings
     #[arg(long, value_name = "FILE")]
     fedora_messaging: Option<PathBuf>,
-    /// Queue with the messages, made durable when absent; with --fedora-messaging which of its queues [default: koschei, or the only one]
+    /// Queue with the messages, made durable when absent; with --fedora-messaging which of its queues [default:
+    /// koschei, or the only one]
     #[arg(long, value_name = "NAME", conflicts_with = "nats")]
     queue: Option<String>,
     /// Exchange Koji publishes to
@@ -61,7 +64,8 @@ pub(crate) struct FollowArgs {
     /// Routing key to bind the queue with, instead of all that Koji's messages end with; may be given several times
     #[arg(long = "routing-key", value_name = "KEY", conflicts_with_all = ["nats", "fedora_messaging"])]
     routing_keys: Vec<String>,
-    /// NATS servers, separated by commas; a login may stand before the host (USER:PASSWORD@HOST, TOKEN@HOST), %XX for what cannot stand there
+    /// NATS servers, separated by commas; a login may stand before the host (USER:PASSWORD@HOST, TOKEN@HOST), %XX for
+    /// what cannot stand there
     #[arg(long, value_name = "URL", env = "KOSCHEI_NATS", hide_env_values = true, requires_all = ["stream", "subject"])]
     nats: Option<String>,
     /// User to log in to NATS as
@@ -94,7 +98,8 @@ pub(crate) struct FollowArgs {
     /// Durable consumer, which remembers how far we are; made when absent
     #[arg(long, value_name = "NAME", default_value = "koschei")]
     consumer: String,
-    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the outbox
+    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the
+    /// outbox
     #[arg(long, value_name = "DEST", conflicts_with = "commands_stream")]
     commands: Option<PathBuf>,
     /// Stream of NATS for rebuild commands; made when absent

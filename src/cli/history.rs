@@ -20,12 +20,14 @@ use crate::model::nearest::{did_you_mean, nearest};
 /// Subjects offered for a name.
 const PATHS_OFFERED: usize = 5;
 
-/// List what happened to a package, a collection, a repository, or everything: the newest events, or with --after those that follow.
+/// List what happened to a package, a collection, a repository, or everything: the newest events, or with --after those
+/// that follow.
 ///
 /// Subjects are paths: HUB/package/NAME, HUB/tag/NAME, HUB/repo/ID, collection/NAME, collection/NAME/PACKAGE, engine.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  koschei history --subject primary/package/curl --db koschei.db\n  koschei history --under collection/f99-build/ --kind package_state_changed"
+    after_help = "Example:\n  koschei history --subject primary/package/curl --db koschei.db\n  koschei history \
+        --under collection/f99-build/ --kind package_state_changed"
 )]
 pub(crate) struct HistoryArgs {
     #[command(flatten)]
@@ -39,7 +41,8 @@ pub(crate) struct HistoryArgs {
     /// Only events of these kinds
     #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
     kind: Vec<String>,
-    /// The first events after this one, or after this time (466, "2026-11-20 08:45", 2026-11-20 and on, "1 hour ago"), instead of the newest
+    /// The first events after this one, or after this time (466, "2026-11-20 08:45", 2026-11-20 and on, "1 hour ago"),
+    /// instead of the newest
     #[arg(long, value_name = "SEQ|TIME")]
     after: Option<AsOf>,
     /// At most so many
@@ -105,8 +108,8 @@ fn summary(args: &HistoryArgs, found: &Found) -> String {
     }
 }
 
-/// The events that are asked for: with `--after` the first ones, else the newest. Cost: where subject or kind are asked for, reads all that
-/// fit; else only those that are shown.
+/// The events that are asked for: with `--after` the first ones, else the newest. Cost: where subject or kind are asked
+/// for, reads all that fit; else only those that are shown.
 async fn find(args: &HistoryArgs, log: &AnyLog, after: Option<Seq>) -> Result<Found, CliError> {
     let mut found = Found::default();
     let everything = args.subject.is_none() && args.under.is_none() && args.kind.is_empty();

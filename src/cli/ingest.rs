@@ -30,11 +30,13 @@ const INTERRUPTED: u8 = 130;
 
 /// Feed messages in: note them, append their facts, fold, decide, let commands out.
 ///
-/// A recording is JSON lines, plain, gzip or zstd; `-` is standard input. It may be given again, whole or longer: messages that came
-/// before are dropped by their id. Without a hub a message is taken at its word, and rebuilds are decided but not submitted.
+/// A recording is JSON lines, plain, gzip or zstd; `-` is standard input. It may be given again, whole or longer:
+/// messages that came before are dropped by their id. Without a hub a message is taken at its word, and rebuilds are
+/// decided but not submitted.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  koschei ingest --from events.jsonl --archive recording/ --db koschei.db --commands commands.jsonl"
+    after_help = "Example:\n  koschei ingest --from events.jsonl --archive recording/ --db koschei.db --commands \
+        commands.jsonl"
 )]
 pub(crate) struct IngestArgs {
     /// The recording, or - for standard input
@@ -48,7 +50,8 @@ pub(crate) struct IngestArgs {
     /// Collections, tracking, rules; default: every tag that gets repositories is a collection
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the outbox
+    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the
+    /// outbox
     #[arg(long, value_name = "DEST")]
     commands: Option<PathBuf>,
     /// Write metrics in Prometheus' text format to this file at the end
@@ -91,7 +94,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     let mut recording = Recording::open(&args.from)?;
     if let Some(what) = recording.is_no_recording() {
         return Err(CliError::Rejected(format!(
-            "ingest {}: that is no recording of Koji's messages, which has one message a line, but {what}; nothing of it was taken",
+            "ingest {}: that is no recording of Koji's messages, which has one message a line, but {what}; nothing of \
+                it was taken",
             args.from.display()
         )));
     }
@@ -182,8 +186,8 @@ fn on_interrupt(stop: CancellationToken) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Stops, and says so. Whoever reads it can rely on the stop being set; and what the end of the work says comes after it, because
-/// nobody else writes to standard error in between.
+/// Stops, and says so. Whoever reads it can rely on the stop being set; and what the end of the work says comes after
+/// it, because nobody else writes to standard error in between.
 fn announce(stop: &CancellationToken) {
     let mut stderr = std::io::stderr().lock();
     stop.cancel();
@@ -255,12 +259,14 @@ fn print(r: &Report, args: &IngestArgs, to_stderr: bool) -> Result<(), CliError>
     } else {
         let m = &r.messages;
         let mut text = format!(
-            "{} messages read: {} handled, {} seen before, {} set aside\nlog {} ends at event {}, hash {}\nlog digest   {}\nfacts digest {}\n",
+            "{} messages read: {} handled, {} seen before, {} set aside\nlog {} ends at event {}, hash {}\nlog \
+                digest   {}\nfacts digest {}\n",
             m.read, m.handled, m.duplicates, m.parked, args.db.db, r.head, r.head_hash, r.log_digest, r.facts_digest
         );
         if m.retimed > 0 {
             text.push_str(&format!(
-                "{} messages said a time that cannot be and were given another: koschei history --kind message_time_replaced --db {}\n",
+                "{} messages said a time that cannot be and were given another: koschei history --kind \
+                    message_time_replaced --db {}\n",
                 m.retimed, args.db.db
             ));
         }

@@ -5,10 +5,12 @@ const LEVEL: &str = "warn";
 /// Our own words begin with this.
 const OURS: &str = "koschei";
 
-/// The filter for `KOSCHEI_LOG`, which is a level (`info`), or directives as `koschei::stage=debug`, separated by commas.
+/// The filter for `KOSCHEI_LOG`, which is a level (`info`), or directives as `koschei::stage=debug`, separated by
+/// commas.
 ///
-/// A level alone is meant for us: what libraries say (of connections, statements, handshakes) is nothing an operator can act on, and what goes
-/// wrong in them reaches us as an error, which is said once where it is handled. `sqlx=debug` beside it lets one speak.
+/// A level alone is meant for us: what libraries say (of connections, statements, handshakes) is nothing an operator
+/// can act on, and what goes wrong in them reaches us as an error, which is said once where it is handled. `sqlx=debug`
+/// beside it lets one speak.
 pub fn filter(said: Option<&str>) -> String {
     let said = said.map(str::trim).filter(|s| !s.is_empty()).unwrap_or(LEVEL);
     let mut level = None;

@@ -14,12 +14,13 @@ use crate::koji::login::gssapi_environment;
 /// Set in a process that was begun again, so that this happens once whatever comes of it.
 const BEGUN_AGAIN: &str = "KOSCHEI_KERBEROS_ENVIRONMENT";
 
-/// Sees to it that what the configuration says of keytabs and tickets stands in the environment. The library reads it from there only, and
-/// changing the environment of a process that has threads is not safe: so the program begins again, in the same process, with the
-/// right one. Call it before anything is opened.
+/// Sees to it that what the configuration says of keytabs and tickets stands in the environment. The library reads it
+/// from there only, and changing the environment of a process that has threads is not safe: so the program begins
+/// again, in the same process, with the right one. Call it before anything is opened.
 ///
 /// # Errors
-/// Rejected: hubs with different keytabs or ticket caches, of which a process can have one; or the program cannot begin again.
+/// Rejected: hubs with different keytabs or ticket caches, of which a process can have one; or the program cannot begin
+/// again.
 pub(crate) fn settle(config: &Config) -> Result<(), CliError> {
     let mut wanted: BTreeMap<&'static str, (String, String)> = BTreeMap::new();
     for hub in &config.hubs {

@@ -158,8 +158,9 @@ const TARGET_PATIENCE: Duration = Duration::from_secs(20);
 /// Events of a collection read at a time.
 const PAGE: usize = 1_000;
 
-/// Fills in the tags of collections that only name a target. While the hub does not answer, or when the target is not there any more, those
-/// hold that the log knows: a collection that lost its target stops by itself, and nothing else does.
+/// Fills in the tags of collections that only name a target. While the hub does not answer, or when the target is not
+/// there any more, those hold that the log knows: a collection that lost its target stops by itself, and nothing else
+/// does.
 ///
 /// # Errors
 /// Rejected: there is no such target, and never was; unavailable: the log cannot be read.
@@ -182,12 +183,14 @@ pub(crate) async fn tags_of_targets(
                 let told = match tokio::time::timeout(TARGET_PATIENCE, asked).await {
                     Ok(Ok(Some(found))) => Some((found.build_tag_name, found.dest_tag_name)),
                     Ok(Ok(None)) => {
-                        tracing::error!(hub = %on, collection = %c.name, "there is no target `{target}` any more; the collection waits for it");
+                        tracing::error!(hub = %on, collection = %c.name, "there is no target `{target}` any more; the \
+                            collection waits for it");
                         None
                     }
                     Ok(Err(e)) => {
                         let text = crate::engine::error::with_causes(&e);
-                        tracing::warn!(hub = %on, collection = %c.name, error = %text, "the hub does not tell where `{target}` leads; what is known holds");
+                        tracing::warn!(hub = %on, collection = %c.name, error = %text, "the hub does not tell where \
+                            `{target}` leads; what is known holds");
                         None
                     }
                     Err(_) => None,
@@ -217,11 +220,13 @@ async fn asked_until_told(
             Ok(Some(found)) => return Ok(Some((found.build_tag_name, found.dest_tag_name))),
             Ok(None) => {
                 return Err(CliError::Rejected(format!(
-                    "make collection `{collection}`: hub `{on}` has no target `{target}`; give `build_tag` and `dest_tag`"
+                    "make collection `{collection}`: hub `{on}` has no target `{target}`; give `build_tag` and \
+                        `dest_tag`"
                 )));
             }
             Err(e) if e.class() == Class::Unavailable => {
-                tracing::warn!(hub = %on, error = %crate::model::causes::with_causes(&e), "waiting to hear the tags of target `{target}`");
+                tracing::warn!(hub = %on, error = %crate::model::causes::with_causes(&e), "waiting to hear the tags of \
+                    target `{target}`");
                 if !backoff.wait(stop).await {
                     return Ok(None);
                 }

@@ -34,9 +34,11 @@ pub(crate) enum LogVerb {
     Prune(super::prune::PruneArgs),
 }
 
-/// Recompute the hash chain and say where it first breaks, compare the outbox with what was decided, and look for facts that stand twice.
+/// Recompute the hash chain and say where it first breaks, compare the outbox with what was decided, and look for facts
+/// that stand twice.
 ///
-/// Without --head a tail that was cut off, or a log written anew as a whole, cannot be noticed: keep the printed head elsewhere.
+/// Without --head a tail that was cut off, or a log written anew as a whole, cannot be noticed: keep the printed head
+/// elsewhere.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log verify --db koschei.db --head \"$(cat koschei.head)\"")]
 pub(crate) struct VerifyArgs {
@@ -50,7 +52,8 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-/// Derive every decision again from the log alone, and list those the rules do not give. Snapshots are compared with the state the log gives.
+/// Derive every decision again from the log alone, and list those the rules do not give. Snapshots are compared with
+/// the state the log gives.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log audit --db koschei.db --json")]
 pub(crate) struct AuditArgs {
@@ -78,7 +81,8 @@ pub(crate) struct TailArgs {
     json: bool,
 }
 
-/// Write the whole log as CloudEvents, one a line, each after the attachment it names; hashes still verify after import.
+/// Write the whole log as CloudEvents, one a line, each after the attachment it names; hashes still verify after
+/// import.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log export --db koschei.db --to koschei.jsonl")]
 pub(crate) struct ExportArgs {
@@ -103,7 +107,8 @@ pub(crate) struct StatsArgs {
     json: bool,
 }
 
-/// Keep the folded state, so that later commands begin there instead of at the first event. Replaces what was kept before.
+/// Keep the folded state, so that later commands begin there instead of at the first event. Replaces what was kept
+/// before.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log snapshot --db koschei.db")]
 pub(crate) struct SnapshotArgs {
@@ -179,7 +184,8 @@ async fn verify(args: &VerifyArgs) -> Done {
                 writeln!(out, "the log is damaged at event {seq}: {damage}")?;
                 writeln!(
                     out,
-                    "everything before event {seq} is as it was written; restore the database from a backup, or import an export"
+                    "everything before event {seq} is as it was written; restore the database from a backup, or import \
+                        an export"
                 )?;
             }
             Ok(ExitCode::from(FOUND))

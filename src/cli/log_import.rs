@@ -1,7 +1,9 @@
-//! `koschei log import`: all of an export is checked before the first event of it is appended, so that a damaged one leaves no half log.
+//! `koschei log import`: all of an export is checked before the first event of it is appended, so that a damaged one
+//! leaves no half log.
 //!
-//! What goes wrong later, such as a database that goes away, leaves a part. One transaction for five million events would be a write-ahead log of more than a
-//! gigabyte, and would begin anew each time; so the part stays, the log says that it is one, and nobody but the same import opens it.
+//! What goes wrong later, such as a database that goes away, leaves a part. One transaction for five million events
+//! would be a write-ahead log of more than a gigabyte, and would begin anew each time; so the part stays, the log says
+//! that it is one, and nobody but the same import opens it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -23,10 +25,11 @@ const LINE_MAX: u64 = 1 << 30;
 /// Events appended at once.
 const BATCH: usize = 1000;
 
-/// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked, of the whole export before anything of it
-/// is taken: of a damaged one nothing is.
+/// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked, of the whole export
+/// before anything of it is taken: of a damaged one nothing is.
 ///
-/// Interrupted later, as by a database that goes away, it leaves a log that every other command refuses; the same import goes on from there.
+/// Interrupted later, as by a database that goes away, it leaves a log that every other command refuses; the same
+/// import goes on from there.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log import --from koschei.jsonl --db postgres://koschei@db/koschei")]
 pub(crate) struct ImportArgs {
@@ -115,7 +118,8 @@ impl Export {
         }
     }
 
-    /// Reads all of it: events without a gap from the first on, each with the hash that follows from its content and its predecessor.
+    /// Reads all of it: events without a gap from the first on, each with the hash that follows from its content and
+    /// its predecessor.
     fn check(&mut self) -> Result<Head, CliError> {
         let mut head = Head::EMPTY;
         while let Some(carried) = self.next()? {
@@ -162,7 +166,8 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
             && head.seq > began_with.seq
         {
             eprintln!(
-                "koschei: the log holds {} of {} events now, and no other command takes it; the same import goes on from there",
+                "koschei: the log holds {} of {} events now, and no other command takes it; the same import goes on \
+                    from there",
                 head.seq.map_or(0, Seq::get),
                 whole.seq.map_or(0, Seq::get)
             );
@@ -173,7 +178,8 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
     writeln!(crate::cli::out::stdout(), "{count} events imported, head {head}")?;
     if missing > 0 {
         eprintln!(
-            "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will say so"
+            "koschei: warning: {missing} events name attachments that were not exported; `koschei log verify` will say \
+                so"
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -186,7 +192,8 @@ async fn whole_log(export: &mut Export, log: &log::AnyLog, began_with: Head, who
         && whole.seq < begun
     {
         return Err(CliError::Rejected(format!(
-            "import {}: it ends at event {}, and the import this log began with leads to event {before}; take that export, or remove the log",
+            "import {}: it ends at event {}, and the import this log began with leads to event {before}; take that \
+                export, or remove the log",
             export.path.display(),
             whole.seq.map_or(0, Seq::get)
         )));

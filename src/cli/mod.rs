@@ -1,7 +1,7 @@
 //! The command line: parsing, and errors as people read them. What the verbs do is in the engine.
 //!
-//! Exit status: 0 done; 1 something is broken; 2 wrong usage; 3 the input was not acceptable; 4 something does not answer;
-//! 5 a check found something; 130 interrupted (`ingest`).
+//! Exit status: 0 done; 1 something is broken; 2 wrong usage; 3 the input was not acceptable; 4 something does not
+//! answer; 5 a check found something; 130 interrupted (`ingest`).
 
 mod admin;
 pub(crate) mod answer;
@@ -53,7 +53,9 @@ pub const FOUND: u8 = 5;
     name = "koschei",
     version,
     about,
-    after_help = "Exit status: 0 done, 1 broken, 2 wrong usage, 3 unacceptable input, 4 something does not answer, 5 a check found something, 130 interrupted.\n\nExample:\n  koschei ingest --from events.jsonl --archive recording/ --db demo.db && koschei status --db demo.db"
+    after_help = "Exit status: 0 done, 1 broken, 2 wrong usage, 3 unacceptable input, 4 something does not answer, 5 a \
+        check found something, 130 interrupted.\n\nExample:\n  koschei ingest --from events.jsonl --archive recording/ \
+        --db demo.db && koschei status --db demo.db"
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -53,7 +53,8 @@ pub(crate) async fn state_as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<(St
     Ok((state, now))
 }
 
-/// Opens a directory that stands in for a hub. One without anything in it is a mistake: everything would be unknown, without a word.
+/// Opens a directory that stands in for a hub. One without anything in it is a mistake: everything would be unknown,
+/// without a word.
 pub(crate) fn archive(dir: &Path, hub: Hub) -> Result<Archive, CliError> {
     let archive = Archive::open(dir, hub).map_err(|e| CliError::Rejected(with_causes("open archive", &e)))?;
     if archive.has_nothing() {

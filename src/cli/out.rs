@@ -1,8 +1,9 @@
 //! Standard output, with control characters made visible.
 //!
-//! Names, versions, reasons and problem texts come from messages, packages and hubs. On a terminal a control character in them could move the cursor, hide a
-//! line or turn text around (<https://www.unicode.org/reports/tr9/>), so each is written as `\u001b`, which is also how JSON writes it: what reads our JSON gets
-//! the same text. Line ends and tabs stay, and the colours we use ourselves, where we use colours.
+//! Names, versions, reasons and problem texts come from messages, packages and hubs. On a terminal a control character
+//! in them could move the cursor, hide a line or turn text around (<https://www.unicode.org/reports/tr9/>), so each is
+//! written as `\u001b`, which is also how JSON writes it: what reads our JSON gets the same text. Line ends and tabs
+//! stay, and the colours we use ourselves, where we use colours.
 
 use std::io::{self, Stdout, StdoutLock, Write};
 
@@ -82,7 +83,8 @@ fn is_control(c: char) -> bool {
     directs || (c.is_control() && c != '\n' && c != '\t')
 }
 
-/// Length of a change of style at the beginning of a text: bold, faint, slanted, underlined, colours, and back (ECMA-48, SGR). Nothing that hides or blinks.
+/// Length of a change of style at the beginning of a text: bold, faint, slanted, underlined, colours, and back
+/// (ECMA-48, SGR). Nothing that hides or blinks.
 fn style(text: &str) -> usize {
     let Some(rest) = text.strip_prefix("\u{1b}[") else { return 0 };
     let Some((parameters, _)) = rest.split_once('m') else { return 0 };

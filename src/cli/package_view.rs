@@ -170,7 +170,8 @@ pub(crate) fn another_in_buildroot(p: &PackageView) -> Option<String> {
     let (package, has) = (&p.package, verdict.buildroot_has.as_ref()?);
     let own = &verdict.source;
     Some(format!(
-        "the buildroot has {package}-{has}, which is not the collection's own; {package}-{own} is what is resolved and rebuilt"
+        "the buildroot has {package}-{has}, which is not the collection's own; {package}-{own} is what is resolved and \
+            rebuilt"
     ))
 }
 
@@ -322,7 +323,8 @@ pub(crate) fn unseen(hub: &HubState, c: &Collection) -> String {
     let dest = &c.settings.dest_tag;
     match hub.reconciled_through {
         None => format!(
-            "no message told of its tagging: it came before the first one, or went into a tag {dest} inherits from; there is no hub to ask, so it is resolved and not rebuilt"
+            "no message told of its tagging: it came before the first one, or went into a tag {dest} inherits from; \
+                there is no hub to ask, so it is resolved and not rebuilt"
         ),
         Some(_) => format!(
             "the hub has no build of it in {dest} or what that inherits from, so it is resolved and not rebuilt"

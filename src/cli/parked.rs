@@ -29,9 +29,8 @@ pub(crate) struct ParkedArgs {
 
 /// Try messages again that were not understood, after an upgrade: whoever works on the log does so.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked 7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --no-wait"
-)]
+#[command(after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked \
+        7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --no-wait")]
 pub(crate) struct RetryArgs {
     /// Ids of messages; default: all
     ids: Vec<String>,

@@ -13,7 +13,8 @@ use crate::log::EventLog;
 
 /// Delete messages as they came, once they were handled and are old. The log holds what they said.
 ///
-/// A running service does so by itself (`raw_days`). Messages that wait or were set aside stay, and so do all ids, so that none is taken in twice.
+/// A running service does so by itself (`raw_days`). Messages that wait or were set aside stay, and so do all ids, so
+/// that none is taken in twice.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log prune --db koschei.db\n  koschei log prune --days 0 --db koschei.db")]
 pub(crate) struct PruneArgs {

@@ -25,7 +25,8 @@ pub(crate) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// How many characters a line of standard output may have: what `COLUMNS` says, else the terminal's width; `None`: it is no terminal.
+/// How many characters a line of standard output may have: what `COLUMNS` says, else the terminal's width; `None`: it
+/// is no terminal.
 pub(crate) fn line_width() -> Option<usize> {
     let said = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c > 0);
     said.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0)))
@@ -61,8 +62,8 @@ impl Table {
         self.rows.push((style, cells));
     }
 
-    /// Makes it no wider than `width`, where that is possible: `squeeze` names columns by their heads, each with the least it is cut to, in
-    /// this order; then columns in `leave_out` go, in theirs.
+    /// Makes it no wider than `width`, where that is possible: `squeeze` names columns by their heads, each with the
+    /// least it is cut to, in this order; then columns in `leave_out` go, in theirs.
     pub(crate) fn fit(&mut self, width: usize, squeeze: &[(&str, usize)], leave_out: &[&str]) {
         let at = |table: &Self, head: &str| table.rows.first().and_then(|(_, r)| r.iter().position(|h| h == head));
         for (head, least) in squeeze {

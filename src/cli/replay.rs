@@ -20,7 +20,8 @@ use crate::model::Seq;
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Stop after this event, or after what was recorded up to this time: 466, "2026-11-20 08:45", 2026-11-20, "1 hour ago"
+    /// Stop after this event, or after what was recorded up to this time: 466, "2026-11-20 08:45", 2026-11-20, "1 hour
+    /// ago"
     #[arg(long, value_name = "SEQ|TIME")]
     until: Option<AsOf>,
     /// Begin from the newest snapshot instead of the first event

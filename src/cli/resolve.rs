@@ -1,8 +1,8 @@
 //! `koschei resolve`: resolve source packages against a repository on disk, without any log or hub.
 //!
-//! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else a
-//! summary for people. With `--jsonl` that a package cannot be resolved is an answer, and the exit status is 0; people and scripts that
-//! ask without it want to know whether it can, so that the exit status is 5 when it cannot.
+//! Output is in the order of the input whatever the number of threads. One line per source package with `--jsonl`, else
+//! a summary for people. With `--jsonl` that a package cannot be resolved is an answer, and the exit status is 0;
+//! people and scripts that ask without it want to know whether it can, so that the exit status is 5 when it cannot.
 
 mod against;
 mod explain;
@@ -38,20 +38,25 @@ const WAITING_MAX: usize = 32;
 
 /// Find out which packages a source package would be built with, or why it cannot be.
 ///
-/// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one architecture. Several
-/// are resolved against together, their packages in the order of the repositories, as dnf does with several in its configuration:
-/// one with a lower priority number is preferred to the others whatever the versions. (External repositories of a Koji tag are in
-/// Koji's own repository already, merged by its mergerepo, and are not given here.) The
-/// source packages come from an rpm-md repository of source packages, from a file with one JSON object per line (`nvr`, and
-/// `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally `conflicts`, the BuildConflicts,
-/// `buildarchs`, `exclusivearch`, `excludearch`, and `made_on`, the architecture requirements with one in them are of), or are given themselves.
+/// The repository is a directory with `repodata/` in it; of a Koji repository that is the directory of one
+/// architecture. Several are resolved against together, their packages in the order of the repositories, as dnf does
+/// with several in its configuration: one with a lower priority number is preferred to the others whatever the
+/// versions. (External repositories of a Koji tag are in Koji's own repository already, merged by its mergerepo, and
+/// are not given here.) The source packages come from an rpm-md repository of source packages, from a file with one
+/// JSON object per line (`nvr`, and `requires` as strings or `raw` as the hub's `[name, version, flags]`; optionally
+/// `conflicts`, the BuildConflicts, `buildarchs`, `exclusivearch`, `excludearch`, and `made_on`, the architecture
+/// requirements with one in them are of), or are given themselves.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl\n\nExit status 0: everything that was asked for resolves, or --jsonl says what does not; 5: something does not, or the build group does not; 3: there is no such architecture, package, or group."
+    after_help = "Example:\n  koschei resolve --repo repos/f99-build/26/x86_64 --buildrequires buildrequires.jsonl \
+        --packages bash-5.2.32-2.fc99 --jsonl\n  koschei resolve --repo repos/f99-build/5/x86_64 --against \
+        repos/f99-build/4/x86_64 --buildrequires buildrequires.jsonl\n\nExit status 0: everything that was asked for \
+        resolves, or --jsonl says what does not; 5: something does not, or the build group does not; 3: there is no \
+        such architecture, package, or group."
 )]
 pub struct ResolveArgs {
-    /// Directory of the binary repository (the one that holds repodata/); may be repeated. Of several the one with the lower
-    /// priority wins; the default is 99. With `module_hotfixes=1` its packages count whatever modules say
+    /// Directory of the binary repository (the one that holds repodata/); may be repeated. Of several the one with the
+    /// lower priority wins; the default is 99. With `module_hotfixes=1` its packages count whatever modules say
     #[arg(long, value_name = "DIR[,priority=N][,module_hotfixes=1]", required = true)]
     pub repo: Vec<RepoArg>,
     /// Directory of a repository of source packages; their requires are the BuildRequires
@@ -64,8 +69,8 @@ pub struct ResolveArgs {
     /// Source package; may be repeated. Of each only the header is read
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub srpm: Vec<PathBuf>,
-    /// Resolve requirements that name the architecture a source package was made on, such as libfoo-devel(x86-64), as the real
-    /// build on this one would ask for them; always done with --srpm
+    /// Resolve requirements that name the architecture a source package was made on, such as libfoo-devel(x86-64), as
+    /// the real build on this one would ask for them; always done with --srpm
     #[arg(long)]
     pub translate_isa: bool,
     /// Only these source packages, as they are named in the output
@@ -86,29 +91,33 @@ pub struct ResolveArgs {
     /// Pass over BuildConflicts, as dnf 4 does; in mode `two` packages they name are kept out else, as by dnf 5
     #[arg(long)]
     pub ignore_build_conflicts: bool,
-    /// Install weak dependencies (`Recommends`, `Supplements`), too, where they can be; builders do not. libsolv answers then
+    /// Install weak dependencies (`Recommends`, `Supplements`), too, where they can be; builders do not. libsolv
+    /// answers then
     #[arg(long, conflicts_with_all = ["explain", "who_needs", "against"])]
     pub weak_deps: bool,
     /// Which solver answers
     #[arg(long, value_enum, default_value_t)]
     pub solver: SolverArg,
-    /// Why each package is in the buildroot of this source package, named as in the output: the shortest chain of requirements
+    /// Why each package is in the buildroot of this source package, named as in the output: the shortest chain of
+    /// requirements
     #[arg(long, value_name = "NVR", conflicts_with_all = ["packages", "who_needs", "against", "digest", "distances"])]
     pub explain: Option<String>,
     /// Which packages and source packages need this (`libfoo.so.1()(64bit)`, `foo >= 2`, a path), and which provide it
     #[arg(long, value_name = "CAPABILITY", conflicts_with_all = ["against", "digest", "distances"])]
     pub who_needs: Option<String>,
-    /// An earlier state of the repository: what changed since, and which change made packages unresolvable. May be repeated,
-    /// oldest first
+    /// An earlier state of the repository: what changed since, and which change made packages unresolvable. May be
+    /// repeated, oldest first
     #[arg(long, value_name = "DIR", conflicts_with_all = ["digest", "distances"])]
     pub against: Vec<PathBuf>,
     /// Print number and digest of the packages instead of their names
     #[arg(long)]
     pub digest: bool,
-    /// Leave out why something cannot be resolved: libsolv needs some milliseconds for each text. Verdicts are complete without
+    /// Leave out why something cannot be resolved: libsolv needs some milliseconds for each text. Verdicts are complete
+    /// without
     #[arg(long)]
     pub no_texts: bool,
-    /// Also print how far each package is from the source package: as Koschei counts, and over the packages that are there
+    /// Also print how far each package is from the source package: as Koschei counts, and over the packages that are
+    /// there
     #[arg(long)]
     pub distances: bool,
     /// Threads; default: one per processor
@@ -175,8 +184,10 @@ pub enum ResolveCliError {
     Resolve(#[from] ResolveError),
     /// There is no build group anywhere.
     #[error(
-        "find the build group: neither repodata/repomd.xml of {repo} names a group file{} nor is there {beside}; give one with --group-file",
-        if problems.is_empty() { String::new() } else { format!(" that can be used (failed to {})", problems.join("; failed to ")) }
+        "find the build group: neither repodata/repomd.xml of {repo} names a group file{} nor is there {beside}; give \
+            one with --group-file",
+        if problems.is_empty() { String::new() } else { format!(" that can be used (failed to \
+            {})", problems.join("; failed to ")) }
     )]
     NoGroupFile {
         /// The repositories.
@@ -197,7 +208,8 @@ pub enum ResolveCliError {
         found: String,
     },
     /// Repositories that look as if they were for different architectures.
-    #[error("choose the architecture: {} and {} are for {arches} by their names; say which with --arch", first.display(), second.display())]
+    #[error("choose the architecture: {} and {} are for {arches} by their names; say which with \
+        --arch", first.display(), second.display())]
     Arches {
         /// One repository.
         first: PathBuf,
@@ -271,8 +283,8 @@ pub fn run(args: &ResolveArgs) -> Result<ExitCode, ResolveCliError> {
     }
 }
 
-/// Runs the command on any writer; `progress` shows a bar on standard error. `false`: a source package, or the build group, does not
-/// resolve; where another question was asked (`--who-needs`, `--against`) it is always `true`.
+/// Runs the command on any writer; `progress` shows a bar on standard error. `false`: a source package, or the build
+/// group, does not resolve; where another question was asked (`--who-needs`, `--against`) it is always `true`.
 ///
 /// # Errors
 /// [`ResolveCliError`].

@@ -30,8 +30,8 @@ use crate::web::{Follower, KojiLinks, Site};
 
 /// Live with Koji hubs: listen, look, resolve, decide, submit, follow, show.
 ///
-/// Everything it needs stands in the configuration: hubs, the bus, collections, where to listen. Ends at SIGTERM or SIGINT; started again it
-/// goes on where it was, and compares itself with the hubs first.
+/// Everything it needs stands in the configuration: hubs, the bus, collections, where to listen. Ends at SIGTERM or
+/// SIGINT; started again it goes on where it was, and compares itself with the hubs first.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei serve --config /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db")]
 pub(crate) struct ServeArgs {

@@ -1,4 +1,5 @@
-//! The source packages `koschei resolve` is to resolve: from a repository, from a file of requirements, from their own headers.
+//! The source packages `koschei resolve` is to resolve: from a repository, from a file of requirements, from their own
+//! headers.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -123,7 +124,8 @@ fn select(sources: Vec<Source>, args: &ResolveArgs) -> Result<Vec<Source>, Resol
 /// Names shown of those that look alike.
 const NEAR_MAX: usize = 3;
 
-/// Labels that somebody may have meant: of the same package, else those that differ in the fewest letters, no more than a third of them.
+/// Labels that somebody may have meant: of the same package, else those that differ in the fewest letters, no more than
+/// a third of them.
 fn near(wanted: &str, sources: &[Source]) -> Vec<String> {
     let labels = || sources.iter().map(|s| s.label.as_str());
     let package = |label: &str| label.rsplitn(3, '-').nth(2).map(str::to_owned);
@@ -142,8 +144,8 @@ fn near(wanted: &str, sources: &[Source]) -> Vec<String> {
     found
 }
 
-/// How many letters must be added, left out or changed to come from one text to the other (Levenshtein); texts of very different length
-/// are not looked at.
+/// How many letters must be added, left out or changed to come from one text to the other (Levenshtein); texts of very
+/// different length are not looked at.
 fn letters(a: &str, b: &str) -> usize {
     if a.len().abs_diff(b.len()) > a.len() / 3 || a.len() > 200 {
         return a.len().max(b.len());

@@ -15,14 +15,16 @@ use crate::log::{AnyLog, EventLog};
 use crate::model::{PackageState, Seq};
 use crate::web::trail;
 
-/// Rows for which it is looked up since when a package is in its state. In a longer table this is said of those that are broken.
+/// Rows for which it is looked up since when a package is in its state. In a longer table this is said of those that
+/// are broken.
 const SINCE_ROWS: usize = 500;
 /// Table cells of why, where the terminal does not say how wide it is.
 const WHY_CHARS: usize = 90;
 
 /// Show every package with its newest build, its state and since when, why, its priority and its last builds.
 ///
-/// As wide as the terminal, or as COLUMNS says; --json has everything. As of the end of the log, or of any point in it. Priorities are those at the time of that point.
+/// As wide as the terminal, or as COLUMNS says; --json has everything. As of the end of the log, or of any point in it.
+/// Priorities are those at the time of that point.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei status --db koschei.db --collection f99-build --state failing,unresolved")]
 pub(crate) struct StatusArgs {
@@ -34,7 +36,8 @@ pub(crate) struct StatusArgs {
     /// Only packages in these states: ok, failing, unresolved, unknown, untracked, blocked
     #[arg(long, value_name = "STATE,…", value_delimiter = ',')]
     state: Vec<String>,
-    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of that day), "1 hour ago"
+    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of
+    /// that day), "1 hour ago"
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// List those of which only a repository tells, too; without this they are counted

@@ -28,12 +28,13 @@ pub(super) fn notify(state: &str) -> io::Result<()> {
 /// As [`notify`]; a manager that does not hear us is no reason to stop.
 fn tell(state: &str) {
     if let Err(error) = notify(state) {
-        tracing::debug!(error = %crate::model::causes::with_causes(&error), state, "the service manager could not be told");
+        tracing::debug!(error = %crate::model::causes::with_causes(&error), state, "the service manager could not be \
+            told");
     }
 }
 
-/// Says that all is well as often as systemd wants to hear it (`WatchdogSec=`), while the loop `heart` goes round; and when told to
-/// stop, that we are stopping. A process that does not say so any more is restarted.
+/// Says that all is well as often as systemd wants to hear it (`WatchdogSec=`), while the loop `heart` goes round; and
+/// when told to stop, that we are stopping. A process that does not say so any more is restarted.
 pub(super) async fn watchdog(heart: &'static str, metrics: Metrics, stop: CancellationToken) {
     let Some(interval) = interval() else {
         stop.cancelled().await;

@@ -24,22 +24,23 @@ const DRAW: Duration = Duration::from_millis(100);
 
 /// Serve pages over a log: what is broken, since when, why, and what is done about it.
 ///
-/// Reads only; the log may be written by another process meanwhile, and the pages follow it. Also serves /metrics, /alive and /ready.
-/// Ends at SIGTERM or SIGINT after answering what was asked.
+/// Reads only; the log may be written by another process meanwhile, and the pages follow it. Also serves /metrics,
+/// /alive and /ready. Ends at SIGTERM or SIGINT after answering what was asked.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  koschei web --db koschei.db --listen 127.0.0.1:8080 --weburl https://koji.fedoraproject.org/koji"
-)]
+#[command(after_help = "Example:\n  koschei web --db koschei.db --listen 127.0.0.1:8080 --weburl \
+        https://koji.fedoraproject.org/koji")]
 pub(crate) struct WebArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Where to listen: an address, `localhost:8080`, or a port, which is this machine's only; port 0 takes a free one, which is printed
+    /// Where to listen: an address, `localhost:8080`, or a port, which is this machine's only; port 0 takes a free one,
+    /// which is printed
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "127.0.0.1:8080", value_parser = crate::config::listen_address)]
     listen: SocketAddr,
     /// Koji's own web pages, to link to; once for each hub with its name in front, or without for all
     #[arg(long, value_name = "[HUB=]URL")]
     weburl: Vec<String>,
-    /// Show things as they were after this event, or at this (recorded) time (466, "2026-11-20 08:45", 2026-11-20, "1 hour ago"), and do not follow
+    /// Show things as they were after this event, or at this (recorded) time (466, "2026-11-20 08:45", 2026-11-20, "1
+    /// hour ago"), and do not follow
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
 }

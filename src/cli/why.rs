@@ -28,7 +28,8 @@ pub(crate) struct WhyArgs {
     /// Only in this collection
     #[arg(long, value_name = "C")]
     collection: Option<String>,
-    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of that day), "1 hour ago"
+    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of
+    /// that day), "1 hour ago"
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// Print JSON, one line per collection

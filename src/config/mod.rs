@@ -1,7 +1,7 @@
 //! Configuration: a TOML file, checked once, then used as [`Settings`] that hold.
 //!
-//! Without a file every tag that gets repositories becomes a collection, all its packages are tracked, and the service user is
-//! `koschei`.
+//! Without a file every tag that gets repositories becomes a collection, all its packages are tracked, and the service
+//! user is `koschei`.
 
 mod build_opts;
 pub mod hub;
@@ -100,15 +100,17 @@ pub struct Config {
     pub resolve_mode: ModeName,
     /// Whether BuildConflicts are heeded in mode `two`, as by dnf 5's builddep; dnf 4 ignores them.
     pub build_conflicts: bool,
-    /// Whether weak dependencies are left out of buildroots, as by mock and Koschei; for collections that do not say it themselves.
+    /// Whether weak dependencies are left out of buildroots, as by mock and Koschei; for collections that do not say it
+    /// themselves.
     pub ignore_weak_deps: bool,
-    /// Whether packages count whatever modules say (dnf's `module_hotfixes`); for collections that do not say it themselves.
+    /// Whether packages count whatever modules say (dnf's `module_hotfixes`); for collections that do not say it
+    /// themselves.
     pub module_hotfixes: bool,
-    /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100. Where they
-    /// disagree libsolv's answer counts, and a metric and the event say so.
+    /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100.
+    /// Where they disagree libsolv's answer counts, and a metric and the event say so.
     pub resolve_check_percent: u8,
-    /// How far, in seconds, a publisher's clock may be from the recorder's, or, where no recorder noted when a message came, from the
-    /// messages around it. A time further away is replaced, and noted.
+    /// How far, in seconds, a publisher's clock may be from the recorder's, or, where no recorder noted when a message
+    /// came, from the messages around it. A time further away is replaced, and noted.
     pub clock_tolerance_secs: u32,
     /// Days that bodies of messages are kept after they were handled.
     pub raw_days: u32,
@@ -320,7 +322,8 @@ impl Config {
             let mut seen = std::collections::BTreeSet::new();
             if (c.build_tag.is_none() || c.dest_tag.is_none()) && (c.target.is_none() || self.hubs.is_empty()) {
                 return Err(format!(
-                    "{at}: `build_tag` and `dest_tag` are needed; with a `[[hub]]` a `target` will do, whose tags the hub tells"
+                    "{at}: `build_tag` and `dest_tag` are needed; with a `[[hub]]` a `target` will do, whose tags the \
+                        hub tells"
                 ));
             }
             let on = c.hub.as_ref().unwrap_or(&self.default_hub);

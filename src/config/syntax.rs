@@ -1,6 +1,7 @@
 //! What is wrong with a TOML file, without its lines: there may be a password in them.
 
-/// What the TOML reader says is wrong, and in which line. Its own words repeat the line, in which there may be a password.
+/// What the TOML reader says is wrong, and in which line. Its own words repeat the line, in which there may be a
+/// password.
 pub(crate) fn toml_error(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.as_bytes().get(..span.start));
     let line = before.map_or(0, |bytes| bytes.iter().filter(|b| **b == b'\n').count()) + 1;

@@ -1,13 +1,14 @@
 //! On which architectures a package is rebuilt.
 //!
-//! Koji asks the source package (`BuildArch`, `ExclusiveArch`, `ExcludeArch`), we ask the person who set an override and the settings of
-//! the collection, and what is left is sent as `arch_override`, as the tag that builds spells it: kojid gives the names it is sent to mock
-//! as they are, and a package built for `i386` is not the one built for `i686`.
+//! Koji asks the source package (`BuildArch`, `ExclusiveArch`, `ExcludeArch`), we ask the person who set an override
+//! and the settings of the collection, and what is left is sent as `arch_override`, as the tag that builds spells it:
+//! kojid gives the names it is sent to mock as they are, and a package built for `i386` is not the one built for
+//! `i686`.
 //!
-//! Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`, itself after kojid's `getArchList`; `koji.canonArch`.
-//! Kept: header tags are compared literally (macros are expanded in headers), the override and the settings by family; an override
-//! without `^` replaces the list, `noarch` included. Changed on purpose: what the header rules out stays out (rpm would refuse to build
-//! it), and an empty result says why instead of lowering the priority (D7).
+//! Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`, itself after kojid's `getArchList`; `koji.canonArch`. Kept:
+//! header tags are compared literally (macros are expanded in headers), the override and the settings by family; an
+//! override without `^` replaces the list, `noarch` included. Changed on purpose: what the header rules out stays out
+//! (rpm would refuse to build it), and an empty result says why instead of lowering the priority (D7).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,8 @@ use crate::fold::{Collection, Package};
 use crate::model::Name;
 pub use crate::model::arch::{NOARCH, canonical};
 
-/// Most entries looked at in each list of architectures (RPM knows about a hundred names; `%{ix86}` and `%{arm}` expand to ten each).
+/// Most entries looked at in each list of architectures (RPM knows about a hundred names; `%{ix86}` and `%{arm}` expand
+/// to ten each).
 pub const MAX_ARCHES: usize = 128;
 
 /// Why an architecture is not built on.
@@ -42,12 +44,12 @@ impl DropReason {
     }
 }
 
-/// Why a source package is not built on an architecture, by what its header says alone; `None`: it is. Neither a failure nor a
-/// success, but none of its business. `arch` is spelled as in packages and in build tags (`i686`, not `i386`): header tags are
-/// compared literally.
+/// Why a source package is not built on an architecture, by what its header says alone; `None`: it is. Neither a
+/// failure nor a success, but none of its business. `arch` is spelled as in packages and in build tags (`i686`, not
+/// `i386`): header tags are compared literally.
 ///
-/// `noarch` among `exclusive_arch` or `build_archs` says what comes out, not where: a `noarch` package may be built anywhere its other
-/// entries allow (kojid chooses its builder by the same two lists).
+/// `noarch` among `exclusive_arch` or `build_archs` says what comes out, not where: a `noarch` package may be built
+/// anywhere its other entries allow (kojid chooses its builder by the same two lists).
 pub fn not_built_on(
     arch: &str,
     build_archs: &[Name],
@@ -67,9 +69,9 @@ pub fn not_built_on(
     }
 }
 
-/// The architectures a rebuild would use, as the tag that builds spells them, each once, and whether any builder may make the package
-/// instead: it is `noarch`, and no override takes that away. A package that was never resolved is left to Koji (none), unless an override
-/// says which of the collection's architectures to take.
+/// The architectures a rebuild would use, as the tag that builds spells them, each once, and whether any builder may
+/// make the package instead: it is `noarch`, and no override takes that away. A package that was never resolved is left
+/// to Koji (none), unless an override says which of the collection's architectures to take.
 pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, bool) {
     let over = package.arch_override.as_deref();
     let mut noarch = false;
@@ -99,8 +101,8 @@ pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, b
     (arches, noarch && over.is_none_or(|o| o.leaves_noarch()))
 }
 
-/// Architectures that a package's override names and the tag that builds does not have, as far as its architectures are known: those
-/// parts of it change nothing.
+/// Architectures that a package's override names and the tag that builds does not have, as far as its architectures are
+/// known: those parts of it change nothing.
 pub fn absent<'a>(collection: &Collection, package: &'a Package) -> Vec<&'a Name> {
     let Some(over) = package.arch_override.as_deref() else { return Vec::new() };
     let has = collection.known_arches();

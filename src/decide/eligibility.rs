@@ -1,8 +1,9 @@
 //! Whether a package may be rebuilt now, with every reason why not.
 //!
-//! Reasons follow Koschei 2.4 (`models.py`: the "ineligible for scheduling" list); changed on purpose: a reason is never stored and
-//! so always heals by itself (D6, D7), points from builds are derived from the builds themselves (D15, D16), and a source package that
-//! was tagged after the last resolution waits for the next one, so that what is resolved is what is submitted (D17).
+//! Reasons follow Koschei 2.4 (`models.py`: the "ineligible for scheduling" list); changed on purpose: a reason is
+//! never stored and so always heals by itself (D6, D7), points from builds are derived from the builds themselves (D15,
+//! D16), and a source package that was tagged after the last resolution waits for the next one, so that what is
+//! resolved is what is submitted (D17).
 
 use std::fmt;
 
@@ -201,9 +202,10 @@ impl fmt::Display for Hold {
             Self::RebuildOpen { since } => write!(f, "a rebuild was decided and waits to be submitted since {since}"),
             Self::TargetGone => f.write_str("the collection's build target does not exist"),
             Self::TagGone { tags } => write!(f, "tags of the collection do not exist: {}", tags.join(", ")),
-            Self::BuildrootUnknown => {
-                f.write_str("no repository of the collection has been resolved yet, or the hub that builds it was not looked at yet")
-            }
+            Self::BuildrootUnknown => f.write_str(
+                "no repository of the collection has been resolved yet, or the hub that builds it was not \
+                    looked at yet",
+            ),
             Self::BuildrootBroken => f.write_str("the build group of the collection cannot be installed"),
             Self::NotResolvedYet => f.write_str("its dependencies have not been resolved yet"),
             Self::NewerSourceNotResolved => f.write_str("its newest source package waits for the next repository"),
@@ -239,7 +241,12 @@ impl fmt::Display for Hold {
             Self::OverallLimit => f.write_str("as many rebuilds are running as may be"),
             Self::HourlyLimit { limit } => write!(f, "the hourly limit of {limit} is reached"),
             Self::PolicyRefused { policy, task_id, words, next } => {
-                write!(f, "the hub's policy {policy} does not allow rebuilds of the collection (task {task_id}: {words}); {}; ", refusal::remedy(policy))?;
+                write!(
+                    f,
+                    "the hub's policy {policy} does not allow rebuilds of the collection (task {task_id}: \
+                    {words}); {}; ",
+                    refusal::remedy(policy)
+                )?;
                 match next {
                     Some(at) => write!(f, "one is tried again at {at}, or after `koschei admin resume`"),
                     None => f.write_str("one is being tried again"),
@@ -254,8 +261,8 @@ impl fmt::Display for Hold {
 
 /// Points that follow from a package's builds: it started to fail, or it was never built here.
 ///
-/// Koschei gives `newly_added` to packages whose last build cannot be resolved, to get a build to compare with; here the first
-/// resolution stands for it, and the points go to packages without any result, such as imported ones.
+/// Koschei gives `newly_added` to packages whose last build cannot be resolved, to get a build to compare with; here
+/// the first resolution stands for it, and the points go to packages without any result, such as imported ones.
 pub fn build_points(package: &Package, policy: &Policy) -> i64 {
     let mut outcomes = package.complete().filter_map(|e| e.outcome);
     match outcomes.next() {
@@ -323,8 +330,8 @@ pub fn source(package: &Package) -> Option<&SmolStr> {
     package.latest.as_ref().map(|l| &l.source)
 }
 
-/// Calls `hold` with every reason that lies in the package or its collection, most fundamental first, and returns its priority.
-/// `scale` is that of `policy`. Cost: O(architectures); a logarithm.
+/// Calls `hold` with every reason that lies in the package or its collection, most fundamental first, and returns its
+/// priority. `scale` is that of `policy`. Cost: O(architectures); a logarithm.
 pub fn examine(
     (collection_name, collection): (&str, &Collection),
     (name, package): (&str, &Package),
@@ -360,7 +367,8 @@ pub fn examine(
     let priority = priority_on(scale, &priority_inputs(collection, package, policy), now, policy);
     let threshold = Points::whole(policy.build_threshold);
     match &priority {
-        // Without any build there is no priority to compare: what is missing is the build, and a first one brings points.
+        // Without any build there is no priority to compare: what is missing is the build, and a first one brings
+        // points.
         Some(p) if p.current < threshold => hold(Hold::BelowThreshold { missing: threshold.0 - p.current.0 }),
         _ => {
             if let Some(declined) = package.declined.as_ref().filter(|d| stands(d, package, policy)) {
@@ -371,15 +379,16 @@ pub fn examine(
     priority
 }
 
-/// Whether a rebuild that was turned down would be again: nothing it depended on is another, nor is the rule that turned it down. Nobody turned
-/// down one whose command was not exported.
+/// Whether a rebuild that was turned down would be again: nothing it depended on is another, nor is the rule that
+/// turned it down. Nobody turned down one whose command was not exported.
 fn stands(declined: &Declined, package: &Package, policy: &Policy) -> bool {
     declined.reason != RebuildNotSubmitted::NOT_EXPORTED
         && (declined.reason != PASSIVE || policy.passive)
         && are_inputs(&declined.inputs, package, policy)
 }
 
-/// Why nothing of a collection is rebuilt, whatever its packages are; empty: it goes on. To be shown with the collection.
+/// Why nothing of a collection is rebuilt, whatever its packages are; empty: it goes on. To be shown with the
+/// collection.
 pub fn stopped(state: &State, collection: &Collection, policy: &Policy) -> Vec<Hold> {
     let mut holds = Vec::new();
     if let Some(because) = state.paused.clone() {
@@ -403,7 +412,8 @@ pub(super) fn refused(state: &State, collection: &Collection, policy: &Policy) -
     })
 }
 
-/// What holds every package of a collection alike. Submissions that were paused by hand are not among it: the plan stops those.
+/// What holds every package of a collection alike. Submissions that were paused by hand are not among it: the plan
+/// stops those.
 fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut impl FnMut(Hold)) {
     if collection.target_gone {
         hold(Hold::TargetGone);
@@ -471,7 +481,8 @@ mod tests {
     }
 
     proptest! {
-        /// Comparing without making says the same as making and comparing, for inputs alike and for such that differ in one thing.
+        /// Comparing without making says the same as making and comparing, for inputs alike and for such that differ in
+        /// one thing.
         #[test]
         fn inputs_are_compared_whole(digest: u64, points: i32, source in "[0-9]-[0-9]", arches: bool, other in 0..7) {
             let policy = Policy::default();

@@ -1,15 +1,18 @@
 //! How a rebuild ended: was it the package, or the build system?
 //!
-//! Koji says only that a task failed; why stands in the fault that `getTaskResult` returns for the task and for its failed steps.
-//! A failure is *genuine* only where it is known to be the package's own: its source package or its binaries did not build, by Koji's own
-//! texts and mock's documented exit statuses ([`texts`]). All else is an *infrastructure* fault, which leaves the package's state alone, or
-//! *unclear*: nothing is known about the text. Both are tried again ([`super::retry`] sees to it that this never becomes a loop).
-//! What is unclear counts as genuine once the same text ([`alike`]) was seen again on another host or another day ([`confirm`]).
-//! Where there is no text, as in a recording, the failed step stands for it: `buildArch` and `rebuildSRPM` are the package's.
+//! Koji says only that a task failed; why stands in the fault that `getTaskResult` returns for the task and for its
+//! failed steps. A failure is *genuine* only where it is known to be the package's own: its source package or its
+//! binaries did not build, by Koji's own texts and mock's documented exit statuses ([`texts`]). All else is an
+//! *infrastructure* fault, which leaves the package's state alone, or *unclear*: nothing is known about the text. Both
+//! are tried again ([`super::retry`] sees to it that this never becomes a loop). What is unclear counts as genuine once
+//! the same text ([`alike`]) was seen again on another host or another day ([`confirm`]). Where there is no text, as in
+//! a recording, the failed step stands for it: `buildArch` and `rebuildSRPM` are the package's.
 //!
-//! Koschei 2.4 (`backend.py` `is_koji_fault`) calls every error of Koji's own classes genuine, whatever its text. Changed on purpose:
+//! Koschei 2.4 (`backend.py` `is_koji_fault`) calls every error of Koji's own classes genuine, whatever its text.
+//! Changed on purpose:
 //! * texts are read, because Koji uses one code for many things: a repository that vanished, a chroot that could not be
-//!   made and a compiler error are all 1005 or 1012. Vanished inputs and broken chroots are no evidence about the package (#338, #347);
+//!   made and a compiler error are all 1005 or 1012. Vanished inputs and broken chroots are no evidence about the
+//!   package (#338, #347);
 //! * an error of Koji's own without a known text is not taken for the package's;
 //! * a failure to install build dependencies keeps a class of its own;
 //! * a failed source package (`rebuildSRPM`) is genuine, as in Koschei since #310;
@@ -29,11 +32,13 @@ use crate::model::{Outcome, Timestamp};
 pub mod alike;
 pub mod texts;
 
-/// Number of the rules here, stored with each judgement, so that an audit does not call wrong what was right by the rules of its time.
-/// To be counted up with every change that judges an old text otherwise. 1: before judgements named it.
+/// Number of the rules here, stored with each judgement, so that an audit does not call wrong what was right by the
+/// rules of its time. To be counted up with every change that judges an old text otherwise. 1: before judgements named
+/// it.
 pub const RULES: u16 = 2;
 
-/// Bytes of a fault's text that are looked at; of a longer one the first and the last half of it. As many as are stored.
+/// Bytes of a fault's text that are looked at; of a longer one the first and the last half of it. As many as are
+/// stored.
 pub const MAX_FAULT_TEXT_BYTES: usize = FAULT_TEXT_BYTES_MAX;
 /// What is said of a task the hub does not know any more.
 pub const VANISHED: &str = "the hub does not know the task any more";
@@ -99,8 +104,8 @@ pub enum FaultClass {
     Build,
     /// Genuine: its source package could not be made.
     SourcePackage,
-    /// Genuine: its build dependencies could not be installed; it is unresolved rather than failing, in a newer repository than
-    /// the one it was resolved in (#271).
+    /// Genuine: its build dependencies could not be installed; it is unresolved rather than failing, in a newer
+    /// repository than the one it was resolved in (#271).
     Dependencies,
     /// Genuine: a step that builds the package failed, and there is no text.
     Other,
@@ -188,8 +193,9 @@ impl Verdict {
     }
 }
 
-/// Takes what is unclear for the package's own where its text was seen before on another host or another day, `policy.unclear_repeats`
-/// times in all. `earlier` are the unclear ends of the package's rebuilds, `source` and `at` what was rebuilt now and when it ended.
+/// Takes what is unclear for the package's own where its text was seen before on another host or another day,
+/// `policy.unclear_repeats` times in all. `earlier` are the unclear ends of the package's rebuilds, `source` and `at`
+/// what was rebuilt now and when it ended.
 pub fn confirm(verdict: Verdict, earlier: &[Sighting], source: &str, at: Timestamp, policy: &Policy) -> Verdict {
     let Some(mark) = verdict.mark.as_deref().filter(|_| verdict.outcome == Outcome::Unclear) else { return verdict };
     let apart_micros = i64::try_from(policy.unclear_apart_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
@@ -217,8 +223,8 @@ pub fn confirm(verdict: Verdict, earlier: &[Sighting], source: &str, at: Timesta
 
 /// Says how a rebuild ended; `None` while it has not.
 ///
-/// A final state counts even when we gave the task up: it may have ended just before. Among several failures one that is
-/// genuine decides, because it stays true whatever else went wrong, then one that is unclear, because it may be.
+/// A final state counts even when we gave the task up: it may have ended just before. Among several failures one that
+/// is genuine decides, because it stays true whatever else went wrong, then one that is unclear, because it may be.
 /// Cost: length of the texts times number of known texts and patterns.
 pub fn classify(ended: &Ended<'_>, policy: &Policy) -> Option<Verdict> {
     match ended.state {
@@ -320,8 +326,8 @@ fn makes_source_package(step: &FailedStep<'_>) -> bool {
     matches!(step.method, "rebuildSRPM" | "buildSRPMFromSCM")
 }
 
-/// Whether a failure of the step is the package's where nobody says more. A source package from a version control system is fetched
-/// over the network first; a rebuild of ours never makes one.
+/// Whether a failure of the step is the package's where nobody says more. A source package from a version control
+/// system is fetched over the network first; a rebuild of ours never makes one.
 fn builds_package(step: &FailedStep<'_>) -> bool {
     matches!(step.method, "buildArch" | "rebuildSRPM")
 }

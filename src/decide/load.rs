@@ -1,10 +1,12 @@
 //! How busy the builders are, per architecture.
 //!
 //! Source: Koschei 2.4, `koji_util.py` `get_koji_load`: over the hosts that have the architecture, load is the sum of
-//! `task_load` (of the capacity, when the host is not ready), divided by the sum of capacities; 1 when there is no capacity.
+//! `task_load` (of the capacity, when the host is not ready), divided by the sum of capacities; 1 when there is no
+//! capacity.
 //!
-//! Changed on purpose (D26): Koschei stops the whole cycle when the most urgent package meets a busy architecture. Here only packages that need a
-//! busy architecture wait; others pass. The loads an evaluation used are recorded with it, so that it can be derived again.
+//! Changed on purpose (D26): Koschei stops the whole cycle when the most urgent package meets a busy architecture. Here
+//! only packages that need a busy architecture wait; others pass. The loads an evaluation used are recorded with it, so
+//! that it can be derived again.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,8 @@ use crate::model::{Hub, Name};
 
 /// A load that leaves nothing: all capacity is used, or there is none.
 pub const FULL: u32 = 1000;
-/// The load where nobody takes tasks: no builder, or none that is enabled and ready. Above every limit that limits, and told apart in words.
+/// The load where nobody takes tasks: no builder, or none that is enabled and ready. Above every limit that limits, and
+/// told apart in words.
 pub const NOBODY: u32 = FULL + 1;
 /// Largest capacity or load of one host that is believed, in thousandths.
 pub const MAX_HOST_THOUSANDTHS: u64 = 1_000_000_000;
@@ -37,10 +40,11 @@ pub struct Host {
     pub enabled: bool,
 }
 
-/// Load per canonical architecture in thousandths, rounded up: a load is above a limit exactly when its rounded value is.
+/// Load per canonical architecture in thousandths, rounded up: a load is above a limit exactly when its rounded value
+/// is.
 ///
-/// Of several hubs it holds the loads of each, as `HUB/ARCH` ([`ArchLoads::of_hubs`]); [`ArchLoads::by_hub`] takes them apart. Logs of before
-/// hold one load per architecture for all hubs, and mean that.
+/// Of several hubs it holds the loads of each, as `HUB/ARCH` ([`ArchLoads::of_hubs`]); [`ArchLoads::by_hub`] takes them
+/// apart. Logs of before hold one load per architecture for all hubs, and mean that.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ArchLoads(#[schemars(with = "BTreeMap<String, u32>")] pub BTreeMap<Name, u32>);
@@ -88,13 +92,15 @@ impl ArchLoads {
         Self(recorded.iter().map(|(arch, load)| (Name::from(arch.as_str()), *load)).collect())
     }
 
-    /// The load of one architecture, in any spelling; [`FULL`] when it was not measured, as nothing is known to carry it.
+    /// The load of one architecture, in any spelling; [`FULL`] when it was not measured, as nothing is known to carry
+    /// it.
     pub fn of(&self, arch: &str) -> u32 {
         self.0.get(canonical(arch)).copied().unwrap_or(FULL)
     }
 
-    /// The load a package meets: the highest of its architectures, or for noarch the lowest, since any builder of one of them will do.
-    /// A noarch package that names no other architecture may go to any that was measured. [`FULL`] when there is no architecture.
+    /// The load a package meets: the highest of its architectures, or for noarch the lowest, since any builder of one
+    /// of them will do. A noarch package that names no other architecture may go to any that was measured. [`FULL`]
+    /// when there is no architecture.
     pub fn for_package(&self, arches: &[Name], noarch: bool) -> u32 {
         let load = if noarch {
             self.places(arches).map(|(_, load)| load).min()
@@ -257,7 +263,8 @@ mod tests {
         assert_eq!(busy.for_package(&names("x86_64 aarch64"), false), 800, "the highest");
     }
 
-    /// Loads are those of all collections; a noarch package goes where its own collection builds, wherever others could.
+    /// Loads are those of all collections; a noarch package goes where its own collection builds, wherever others
+    /// could.
     #[test]
     fn noarch_goes_where_its_collection_builds() {
         let busy = loads(&[("aarch64", 800), ("s390x", 0), ("x86_64", 700)]);
@@ -271,7 +278,8 @@ mod tests {
         );
     }
 
-    /// Builds meet the load of the hub they run on, of that alone, and none where it is not known; what old logs hold counts for all.
+    /// Builds meet the load of the hub they run on, of that alone, and none where it is not known; what old logs hold
+    /// counts for all.
     #[test]
     fn each_hub_has_its_own() {
         let (one, two, three) = (Hub::new("one"), Hub::new("two"), Hub::new("three"));

@@ -1,8 +1,9 @@
 //! Pure rules: who is due, and why not.
 //!
-//! [`plan()`] looks at every package and chooses; [`why()`] says for one package which condition decides. Both go through
-//! [`eligibility`], so they cannot disagree. The formulas stand in rooms of their own: [`priority`], [`arches`], [`load`], [`faults`],
-//! [`retry`], [`refusal`]; the numbers they use in [`policy`]. Nothing here changes state, reads a clock or knows a hub.
+//! [`plan()`] looks at every package and chooses; [`why()`] says for one package which condition decides. Both go
+//! through [`eligibility`], so they cannot disagree. The formulas stand in rooms of their own: [`priority`],
+//! [`arches`], [`load`], [`faults`], [`retry`], [`refusal`]; the numbers they use in [`policy`]. Nothing here changes
+//! state, reads a clock or knows a hub.
 
 pub mod arches;
 pub mod eligibility;

@@ -1,12 +1,14 @@
 //! Who is rebuilt now.
 //!
-//! Candidates of all collections are taken by priority, within the overall limit, each collection's limit and the load of the
-//! architectures a package needs. A package that must wait for its architecture or collection does not hold up those behind
-//! it, and one evaluation may choose several (Koschei submits one every three seconds and stops at the first that must wait, D26).
+//! Candidates of all collections are taken by priority, within the overall limit, each collection's limit and the load
+//! of the architectures a package needs. A package that must wait for its architecture or collection does not hold up
+//! those behind it, and one evaluation may choose several (Koschei submits one every three seconds and stops at the
+//! first that must wait, D26).
 //!
-//! Collections share fairly: each that has something due is owed an equal part of the overall limit, and those below their part come
-//! first, whatever the others' priorities are. What one does not use goes to the most urgent of all. So a new collection, every
-//! package of which is due at once, does not stop the others for weeks (Koschei goes by priority alone).
+//! Collections share fairly: each that has something due is owed an equal part of the overall limit, and those below
+//! their part come first, whatever the others' priorities are. What one does not use goes to the most urgent of all. So
+//! a new collection, every package of which is due at once, does not stop the others for weeks (Koschei goes by
+//! priority alone).
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
@@ -107,8 +109,8 @@ struct CollectionRoom {
 }
 
 impl<'a> Room<'a> {
-    /// The room there is for `hungry` collections with something due. `own` slots of a package that is looked at as if it held none
-    /// are given back.
+    /// The room there is for `hungry` collections with something due. `own` slots of a package that is looked at as if
+    /// it held none are given back.
     fn new(
         (state, now): (&State, Timestamp),
         policy: &Policy,
@@ -172,8 +174,8 @@ impl<'a> Room<'a> {
         let loads = self.load.as_ref()?.of(collection.settings.building_hub())?;
         let (mut arches, noarch) = build_arches(collection, &collection.packages[c.package]);
         if noarch || arches.is_empty() {
-            // It goes to any architecture of the collection (noarch), or to all of them (never resolved, so nothing limits it), as far
-            // as those are known.
+            // It goes to any architecture of the collection (noarch), or to all of them (never resolved, so nothing
+            // limits it), as far as those are known.
             let allowed = |a: &&Name| collection.allowed().has(a);
             arches = collection.arches.keys().filter(allowed).cloned().collect();
             if arches.is_empty() {
@@ -233,7 +235,8 @@ impl Reach {
     }
 }
 
-/// A package that is due; the greatest is the most urgent. Ties go by name, so that the same state always gives the same plan.
+/// A package that is due; the greatest is the most urgent. Ties go by name, so that the same state always gives the
+/// same plan.
 #[derive(Clone)]
 struct Ranked<'a> {
     current: Points,
@@ -292,7 +295,8 @@ impl<'a> Waiting<'a> {
         self.0.iter().enumerate().filter(|(c, _)| may(*c)).filter_map(|(_, list)| list.peek()).max()
     }
 
-    /// Whose turn it is: the most urgent of those collections that are owed something, then of all. `mine` stands beside the others.
+    /// Whose turn it is: the most urgent of those collections that are owed something, then of all. `mine` stands
+    /// beside the others.
     fn next(&self, room: &Room<'_>, mine: Option<&Ranked<'a>>) -> Option<Turn> {
         let turn = |best: Option<&Ranked<'a>>, mine: Option<&Ranked<'a>>| match (best, mine) {
             (Some(other), Some(mine)) if other > mine => Some(Turn::Other(other.choice.collection)),
@@ -414,9 +418,9 @@ fn due_among(
     (due, held)
 }
 
-/// The limits that keep a package from being chosen once it is due, at `mine.priority`: lifting all of them lets it through,
-/// and each of them must be lifted. Empty: it is chosen. Load says nothing while its architectures are not known.
-/// Cost: that of about ten plans.
+/// The limits that keep a package from being chosen once it is due, at `mine.priority`: lifting all of them lets it
+/// through, and each of them must be lifted. Empty: it is chosen. Load says nothing while its architectures are not
+/// known. Cost: that of about ten plans.
 pub(super) fn crowded_out(
     state: &State,
     now: Timestamp,
@@ -575,7 +579,8 @@ mod tests {
         }
     }
 
-    /// A collection that a policy of the hub stops is tried by one rebuild, once its time has come; the others are not held.
+    /// A collection that a policy of the hub stops is tried by one rebuild, once its time has come; the others are not
+    /// held.
     #[test]
     fn one_rebuild_tries_a_collection_that_was_refused() {
         let (mut state, now, policy) = (state(&[40, 40]), Timestamp::EPOCH.plus_secs(86_400), Policy::default());

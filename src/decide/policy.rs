@@ -1,10 +1,12 @@
 //! The numbers that decide.
 //!
-//! A [`Policy`] is adopted by an event and named in every evaluation by its [digest](Policy::digest), so that a decision can be
-//! derived again years later with exactly the numbers it was taken with. Everything is an integer: points are whole here and
-//! thousandths where scores are computed ([`super::priority`]), loads are thousandths, times are hours or seconds.
+//! A [`Policy`] is adopted by an event and named in every evaluation by its [digest](Policy::digest), so that a
+//! decision can be derived again years later with exactly the numbers it was taken with. Everything is an integer:
+//! points are whole here and thousandths where scores are computed ([`super::priority`]), loads are thousandths, times
+//! are hours or seconds.
 //!
-//! What this is not: configuration. Where the numbers come from, and which file a bad one stands in, is the config room's business.
+//! What this is not: configuration. Where the numbers come from, and which file a bad one stands in, is the config
+//! room's business.
 //!
 //! Source of the defaults: Koschei 2.4, `config.py` and its shipped configuration, except where a field says otherwise.
 
@@ -57,8 +59,9 @@ const fn is_default_unclear_base(secs: &u64) -> bool {
 
 /// All numbers that decide what is rebuilt and when.
 ///
-/// Fields a stored policy lacks take their default. Fields this version does not know are ignored when reading; the digest
-/// recorded with the adoption then differs from [`Policy::digest`], which is how a reader notices that it would decide otherwise.
+/// Fields a stored policy lacks take their default. Fields this version does not know are ignored when reading; the
+/// digest recorded with the adoption then differs from [`Policy::digest`], which is how a reader notices that it would
+/// decide otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Policy {
@@ -76,9 +79,11 @@ pub struct Policy {
     pub t1_hours: u32,
     /// Most rebuilds running at once, over all collections. 0 starts none.
     pub max_builds: u32,
-    /// Most rebuilds running at once in one collection; `None` leaves only the overall limit (Koschei has no such limit, D26).
+    /// Most rebuilds running at once in one collection; `None` leaves only the overall limit (Koschei has no such
+    /// limit, D26).
     pub max_builds_per_collection: Option<u32>,
-    /// Packages wait while an architecture they need is loaded above this, in thousandths. 1000 or more switches it off.
+    /// Packages wait while an architecture they need is loaded above this, in thousandths. 1000 or more switches it
+    /// off.
     pub load_threshold: u32,
     /// Architectures to build on. Empty means all arches of the build tag. Deliberate deviation: Koschei's default is
     /// `i386`, `x86_64` and `armhfp`, two of which no longer exist, and which leaves breakage elsewhere unseen (D25).
@@ -99,31 +104,36 @@ pub struct Policy {
     /// Name of the group installed into every buildroot (kojid's is `build`).
     #[schemars(with = "String")]
     pub build_group: Name,
-    /// Texts that mark a failure as an infrastructure fault, besides the built-in ones; compared without regard to ASCII case.
+    /// Texts that mark a failure as an infrastructure fault, besides the built-in ones; compared without regard to
+    /// ASCII case.
     pub fault_patterns: Vec<String>,
-    /// Texts that mark a failure as the package's own, besides the built-in ones; compared as those before, which go first. Written only
-    /// when there are any, as are the next three where they are not the default, so that earlier policies keep their digests.
+    /// Texts that mark a failure as the package's own, besides the built-in ones; compared as those before, which go
+    /// first. Written only when there are any, as are the next three where they are not the default, so that earlier
+    /// policies keep their digests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub package_fault_patterns: Vec<String>,
-    /// How often the same text about which nothing is known has to be seen, on different hosts or days, to count as the package's own.
+    /// How often the same text about which nothing is known has to be seen, on different hosts or days, to count as the
+    /// package's own.
     #[serde(skip_serializing_if = "is_default_repeats")]
     pub unclear_repeats: u32,
     /// Seconds after which the same text on the same host counts as another day's.
     #[serde(skip_serializing_if = "is_default_apart")]
     pub unclear_apart_secs: u64,
-    /// Delay before the first retry after a failure of unknown cause, in seconds; doubled with each further one in a row, up to the same
-    /// end as after faults.
+    /// Delay before the first retry after a failure of unknown cause, in seconds; doubled with each further one in a
+    /// row, up to the same end as after faults.
     #[serde(skip_serializing_if = "is_default_unclear_base")]
     pub unclear_retry_base_secs: u64,
-    /// Decide as ever, and submit nothing: each request is closed at once. For looking on before the service may act. Written only when
-    /// it is on, so that policies adopted before this field was keep their digests.
+    /// Decide as ever, and submit nothing: each request is closed at once. For looking on before the service may act.
+    /// Written only when it is on, so that policies adopted before this field was keep their digests.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub passive: bool,
-    /// Most rebuilds requested within any hour, over all collections; `None` sets no bound of this kind. A brake for what nobody
-    /// foresaw, not a pace: requests that were turned down do not count. Written only when set, as `passive`.
+    /// Most rebuilds requested within any hour, over all collections; `None` sets no bound of this kind. A brake for
+    /// what nobody foresaw, not a pace: requests that were turned down do not count. Written only when set, as
+    /// `passive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_submissions_per_hour: Option<u32>,
-    /// Seconds after which what a policy of the hub refused is tried again, by one rebuild. Written only when it is not the default, as `passive`.
+    /// Seconds after which what a policy of the hub refused is tried again, by one rebuild. Written only when it is not
+    /// the default, as `passive`.
     #[serde(skip_serializing_if = "is_refused_retry_default")]
     pub refused_retry_secs: u64,
 }
@@ -350,10 +360,12 @@ mod tests {
     #[test]
     fn digest_names_the_numbers() {
         let p = Policy::default();
-        // Pinned: a new default or field changes what old evaluations would decide, and must be a decision, not an accident.
+        // Pinned: a new default or field changes what old evaluations would decide, and must be a decision, not an
+        // accident.
         assert_eq!(p.digest(), "64ebd8334dc550b0cf49963c116095b70538f96992107fa222f71b04eb2d700f");
         assert_ne!(p.digest(), Policy { max_builds: 31, ..p.clone() }.digest());
-        // Later fields are silent unless set, so that what was adopted before them still has the digest it was adopted with.
+        // Later fields are silent unless set, so that what was adopted before them still has the digest it was adopted
+        // with.
         assert_ne!(p.digest(), Policy { passive: true, ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { refused_retry_secs: 60, ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { max_submissions_per_hour: Some(0), ..p.clone() }.digest());
@@ -376,11 +388,14 @@ mod tests {
     #[case::negative(Policy { package_update: -1, ..Policy::default() }, "`package_update` is -1")]
     #[case::t0_zero(Policy { t0_hours: 0, ..Policy::default() }, "`t0_hours` is 0")]
     #[case::curve(Policy { t0_hours: 168, ..Policy::default() }, "`t0_hours` (168) must be less than `t1_hours` (168)")]
-    #[case::no_requests(Policy { max_requests_per_evaluation: 0, ..Policy::default() }, "`max_requests_per_evaluation` is 0")]
+    #[case::no_requests(Policy { max_requests_per_evaluation: 0, ..Policy::default() }, "`max_requests_per_evaluation` \
+        is 0")]
     #[case::timeout(Policy { task_timeout_secs: 1, ..Policy::default() }, "`task_timeout_secs` is 1")]
-    #[case::cap(Policy { fault_retry_cap_secs: 599, ..Policy::default() }, "(600) must be at most `fault_retry_cap_secs` (599)")]
+    #[case::cap(Policy { fault_retry_cap_secs: 599, ..Policy::default() }, "(600) must be at most \
+        `fault_retry_cap_secs` (599)")]
     #[case::tick(Policy { tick_interval_secs: 0, ..Policy::default() }, "`tick_interval_secs` is 0")]
-    #[case::hour(Policy { max_submissions_per_hour: Some(100_001), ..Policy::default() }, "`max_submissions_per_hour` is 100001")]
+    #[case::hour(Policy { max_submissions_per_hour: Some(100_001), ..Policy::default() }, "`max_submissions_per_hour` \
+        is 100001")]
     #[case::group(Policy { build_group: "".into(), ..Policy::default() }, "in `build_group`")]
     #[case::arch(Policy { build_arches: vec!["x86_64 i686".into()], ..Policy::default() }, "`x86_64 i686` in `build_arches`")]
     #[case::pattern(Policy { fault_patterns: vec!["  e  ".into()], ..Policy::default() }, "in `fault_patterns`")]

@@ -8,12 +8,13 @@
 //! current = manual + static + coefficient · (dependency + build + time)
 //! ```
 //!
-//! Source: Koschei 2.4, `models.py` (priority expression) and `repo_resolver.py` (dependency part); kept. The clock is the `now` of the
-//! evaluation instead of the database's.
+//! Source: Koschei 2.4, `models.py` (priority expression) and `repo_resolver.py` (dependency part); kept. The clock is
+//! the `now` of the evaluation instead of the database's.
 //!
-//! Invariants: every result is an integer number of thousandths and the same on every machine (IEEE arithmetic and `libm`'s logarithm;
-//! no float is compared or stored); no input makes a function here panic or overflow. Whether a package may be rebuilt at all
-//! (blocked, untracked, unresolved, running) is eligibility, not priority, and not decided here.
+//! Invariants: every result is an integer number of thousandths and the same on every machine (IEEE arithmetic and
+//! `libm`'s logarithm; no float is compared or stored); no input makes a function here panic or overflow. Whether a
+//! package may be rebuilt at all (blocked, untracked, unresolved, running) is eligibility, not priority, and not
+//! decided here.
 
 use std::fmt;
 
@@ -91,7 +92,8 @@ impl fmt::Debug for Points {
 
 /// How many dependency changes there are at each distance: all the formula needs, in twenty bytes per package.
 ///
-/// A change counts once per dependency *name*, with the smallest distance over all architectures; whoever counts sees to that.
+/// A change counts once per dependency *name*, with the smallest distance over all architectures; whoever counts sees
+/// to that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeCounts {
     /// Changes at distance 1, 2, 3 and 4.
@@ -200,8 +202,8 @@ impl TimeScale {
         Self { a: to_f64(policy.build_threshold) / (libm::log10(f64::from(policy.t1_hours)) - log_t0), log_t0 }
     }
 
-    /// The time part after `elapsed_micros` since the last build was started, rounded to the nearest thousandth, ties away from
-    /// zero. Negative elapsed time (a start after `now`) counts as none. Constant time, one logarithm.
+    /// The time part after `elapsed_micros` since the last build was started, rounded to the nearest thousandth, ties
+    /// away from zero. Negative elapsed time (a start after `now`) counts as none. Constant time, one logarithm.
     pub fn points(self, elapsed_micros: i64) -> Points {
         let hours = to_f64(elapsed_micros) / MICROS_PER_HOUR;
         let points = self.a * (libm::log10(hours.max(1e-6)) - self.log_t0);
@@ -223,10 +225,11 @@ pub fn time_points(elapsed_micros: i64, policy: &Policy) -> Points {
     TimeScale::of(policy).points(elapsed_micros)
 }
 
-/// The priority at `now`, with its parts; `None` when the package was never built, since without a start there is no time part
-/// (Koschei: no priority without a last build).
+/// The priority at `now`, with its parts; `None` when the package was never built, since without a start there is no
+/// time part (Koschei: no priority without a last build).
 ///
-/// The product with the coefficient is exact in millionths of a point and rounded to the nearest thousandth, ties away from zero.
+/// The product with the coefficient is exact in millionths of a point and rounded to the nearest thousandth, ties away
+/// from zero.
 pub fn priority(inputs: &PriorityInputs, now: Timestamp, policy: &Policy) -> Option<Priority> {
     priority_on(TimeScale::of(policy), inputs, now, policy)
 }
@@ -257,8 +260,9 @@ pub fn priority_on(scale: TimeScale, inputs: &PriorityInputs, now: Timestamp, po
     })
 }
 
-/// When the threshold is reached by the passing of time alone: the first microsecond, from the start of the last build on, at
-/// which [`priority`] reaches it. `None` when there was no build, or when it takes longer than [`DUE_HORIZON_SECS`].
+/// When the threshold is reached by the passing of time alone: the first microsecond, from the start of the last build
+/// on, at which [`priority`] reaches it. `None` when there was no build, or when it takes longer than
+/// [`DUE_HORIZON_SECS`].
 ///
 /// Found by bisection of the very function that decides, so the two can never disagree; about 52 evaluations of it.
 /// Thousandths are rounded, so the answer may lie a few seconds before that of the unrounded formula.

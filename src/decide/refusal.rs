@@ -1,12 +1,13 @@
 //! When a hub's policy does not allow what we ask for.
 //!
-//! Koji 1.35 asks its policies when the task runs (`assertPolicy` in kojid's `BuildTask`): `build_from_repo_id` for builds bound to a
-//! repository, which by default only administrators may make; `build_rpm` for every build, by default open to all; `build_from_srpm` on some hubs,
-//! also for scratch builds. The task fails with fault 1004, `policy violation (NAME)`, and a reason where the rule has one
-//! (`check_policy` in Koji's hub).
+//! Koji 1.35 asks its policies when the task runs (`assertPolicy` in kojid's `BuildTask`): `build_from_repo_id` for
+//! builds bound to a repository, which by default only administrators may make; `build_rpm` for every build, by default
+//! open to all; `build_from_srpm` on some hubs, also for scratch builds. The task fails with fault 1004, `policy
+//! violation (NAME)`, and a reason where the rule has one (`check_policy` in Koji's hub).
 //!
-//! Without a repository a rebuild can be made all the same; without the others it cannot. So the first is left out on that hub, and any other stops
-//! the collection. Both are tried again, by one rebuild, after the policy's `refused_retry_secs`.
+//! Without a repository a rebuild can be made all the same; without the others it cannot. So the first is left out on
+//! that hub, and any other stops the collection. Both are tried again, by one rebuild, after the policy's
+//! `refused_retry_secs`.
 
 use super::policy::Policy;
 use crate::fold::{Collection, Refusal, State};

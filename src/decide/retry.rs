@@ -1,20 +1,22 @@
 //! When to try again, when to give up, and when a failure is worth a second look.
 //!
-//! Source: Koschei 2.4, `backend.py`. Kept: the timeout, and points for a package that started to fail. Changed on purpose: after an infrastructure
-//! fault Koschei resubmits at once, 600 times a day if need be (#310); here each rebuild in a row that came to no result doubles the wait:
-//! a fault, a failure of unknown cause, one that was cancelled or given up. And the
-//! "earlier build" of the started-to-fail rule is one of the *same package* (D3).
+//! Source: Koschei 2.4, `backend.py`. Kept: the timeout, and points for a package that started to fail. Changed on
+//! purpose: after an infrastructure fault Koschei resubmits at once, 600 times a day if need be (#310); here each
+//! rebuild in a row that came to no result doubles the wait: a fault, a failure of unknown cause, one that was
+//! cancelled or given up. And the "earlier build" of the started-to-fail rule is one of the *same package* (D3).
 //!
-//! There is no randomness here. What spreads retries is derived from the package's name, so that every replay gets the same times.
+//! There is no randomness here. What spreads retries is derived from the package's name, so that every replay gets the
+//! same times.
 
 use super::policy::Policy;
 use crate::model::{Outcome, Timestamp};
 
-/// A retry waits up to this part of its delay longer (the n-th part), so that those who failed together do not come back together.
+/// A retry waits up to this part of its delay longer (the n-th part), so that those who failed together do not come
+/// back together.
 pub const JITTER_PART: u64 = 4;
 
-/// Seconds to wait after `faults` rebuilds in a row without a result, the last of which ended as `last`: 0 after none, then the base delay,
-/// doubled with each further one up to the cap. Without jitter.
+/// Seconds to wait after `faults` rebuilds in a row without a result, the last of which ended as `last`: 0 after none,
+/// then the base delay, doubled with each further one up to the cap. Without jitter.
 pub fn delay_secs(faults: u32, last: Outcome, policy: &Policy) -> u64 {
     let Some(doublings) = faults.checked_sub(1) else { return 0 };
     let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
@@ -25,7 +27,8 @@ pub fn delay_secs(faults: u32, last: Outcome, policy: &Policy) -> u64 {
     base.saturating_mul(factor).min(policy.fault_retry_cap_secs)
 }
 
-/// Seconds added to a delay: less than its [`JITTER_PART`]th part, the same for the same collection, package and count everywhere.
+/// Seconds added to a delay: less than its [`JITTER_PART`]th part, the same for the same collection, package and count
+/// everywhere.
 pub fn jitter_secs(collection: &str, package: &str, faults: u32, delay: u64) -> u64 {
     let mut hasher = blake3::Hasher::new();
     // Lengths in front, so that no two triples run together.
@@ -37,8 +40,8 @@ pub fn jitter_secs(collection: &str, package: &str, faults: u32, delay: u64) -> 
     u64::from_le_bytes(*first) % (delay / JITTER_PART).max(1)
 }
 
-/// When a package may be rebuilt again after `faults` rebuilds in a row without a result, the last of which ended as and when `last` says.
-/// Never before the delay, less than a quarter of it later.
+/// When a package may be rebuilt again after `faults` rebuilds in a row without a result, the last of which ended as
+/// and when `last` says. Never before the delay, less than a quarter of it later.
 pub fn retry_at(
     (last, at): (Outcome, Timestamp),
     collection: &str,
@@ -59,8 +62,9 @@ pub fn is_timed_out(started: Timestamp, now: Timestamp, policy: &Policy) -> bool
 
 /// Whether a package started to fail: it failed genuinely now, and its previous complete build did not.
 ///
-/// `earlier` are the outcomes of earlier builds of the same package in the same collection, newest first; those that say
-/// nothing about the package (faults, cancelled, timed out) are passed over. A package that was never built before starts to fail too.
+/// `earlier` are the outcomes of earlier builds of the same package in the same collection, newest first; those that
+/// say nothing about the package (faults, cancelled, timed out) are passed over. A package that was never built before
+/// starts to fail too.
 pub fn started_to_fail(ended: Outcome, earlier: impl IntoIterator<Item = Outcome>) -> bool {
     let previous = earlier.into_iter().find(|o| o.is_complete());
     ended == Outcome::GenuineFailure && previous != Some(Outcome::GenuineFailure)

@@ -23,14 +23,16 @@ pub struct Why {
     pub state: PackageState,
     /// Whether an evaluation now would choose it.
     pub chosen: bool,
-    /// What decides. If it is chosen: nothing holds it and its priority reaches the threshold, so this is empty. If not: exactly these
-    /// would have to change for it to be chosen, and each of them must (a package without any build counts as due with its first).
+    /// What decides. If it is chosen: nothing holds it and its priority reaches the threshold, so this is empty. If
+    /// not: exactly these would have to change for it to be chosen, and each of them must (a package without any build
+    /// counts as due with its first).
     pub deciding: Vec<Hold>,
     /// Its priority; absent when no build of it is known.
     pub priority: Option<PriorityParts>,
     /// Points it needs, in thousandths.
     pub threshold: i64,
-    /// When time alone will make it due, nothing else changing; absent: not in a hundred years, or something else holds it.
+    /// When time alone will make it due, nothing else changing; absent: not in a hundred years, or something else holds
+    /// it.
     pub due_at: Option<Timestamp>,
     /// Architectures a rebuild would use.
     pub arches: Vec<Name>,
@@ -52,8 +54,8 @@ pub fn why(
     let rules = (policy, TimeScale::of(policy));
     let priority = examine((cname, c), (pname, p), c.buildroot(), now, rules, |hold| deciding.push(hold));
     let waits_for_time = matches!(deciding[..], [Hold::BelowThreshold { .. }]);
-    // Looked at as if it were just due: what holds it for itself is one thing, whether there would be room another. Without any
-    // build it ranks as with a first one, imported now.
+    // Looked at as if it were just due: what holds it for itself is one thing, whether there would be room another.
+    // Without any build it ranks as with a first one, imported now.
     let first = PriorityInputs { last_build_started: Some(now), ..priority_inputs(c, p, policy) };
     let mut due =
         priority.or_else(|| super::priority::priority(&first, now, policy)).expect("a build gives a priority");

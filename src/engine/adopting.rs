@@ -1,4 +1,5 @@
-//! Beginning on a log: what the rules and the configuration say now, and what an import left undone, goes into it first.
+//! Beginning on a log: what the rules and the configuration say now, and what an import left undone, goes into it
+//! first.
 
 use super::brain::{Brain, PROGRAM};
 use super::error::EngineError;
@@ -12,8 +13,8 @@ use crate::model::arch::ArchOverride;
 use crate::model::{RebuildId, Seq};
 
 impl<E: Eyes> Brain<E> {
-    /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on an empty
-    /// log, whose time begins with its first message.
+    /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on
+    /// an empty log, whose time begins with its first message.
     ///
     /// # Errors
     /// As [`Brain::flush`].
@@ -31,8 +32,9 @@ impl<E: Eyes> Brain<E> {
         waiting.filter_map(|(id, _)| Seq::new(id.0)).collect()
     }
 
-    /// Says which requests have no command in the outbox: the log was imported, and an export carries none. They are closed as soon as anything is
-    /// appended, as nobody would ever submit them. Their packages come up again by the rules.
+    /// Says which requests have no command in the outbox: the log was imported, and an export carries none. They are
+    /// closed as soon as anything is appended, as nobody would ever submit them. Their packages come up again by the
+    /// rules.
     pub fn never_asked(&mut self, requests: impl Iterator<Item = Seq>) {
         self.without_command = requests.map(|seq| RebuildId(seq.get())).collect();
     }

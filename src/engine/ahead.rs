@@ -1,4 +1,5 @@
-//! A log whose end is ahead of our clock. Recorded time never goes back, so it stands still until the clock is there; that looks like rest.
+//! A log whose end is ahead of our clock. Recorded time never goes back, so it stands still until the clock is there;
+//! that looks like rest.
 
 use super::clock;
 use crate::model::Timestamp;
@@ -26,7 +27,8 @@ impl Ahead {
         match (ahead(end, now), self.0) {
             (Some(secs), false) => tracing::error!(
                 log = %end, clock = %now, ahead.seconds = secs,
-                "the end of the log is ahead of this machine's clock; until the clock is there no tick comes and no wait ends; {ADVICE}"
+                "the end of the log is ahead of this machine's clock; until the clock is there no tick comes and no \
+                    wait ends; {ADVICE}"
             ),
             (None, true) => tracing::info!("this machine's clock has reached the end of the log; time goes on"),
             _ => {}

@@ -17,9 +17,9 @@ struct Loaded {
 }
 
 impl ArchiveEyes {
-    /// The first causes of packages that resolve in `resolved` and not in `unit`, which differ in the repository and in what the collection's own
-    /// sources were, by package. A package that is not in
-    /// both, or whose verdict here is another one, has none. Cost: both repositories are read, seconds for a distribution.
+    /// The first causes of packages that resolve in `resolved` and not in `unit`, which differ in the repository and in
+    /// what the collection's own sources were, by package. A package that is not in both, or whose verdict here is
+    /// another one, has none. Cost: both repositories are read, seconds for a distribution.
     ///
     /// # Errors
     /// [`NotSeen`] when one of them is not in the archive or cannot be read.

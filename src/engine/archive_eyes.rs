@@ -1,4 +1,5 @@
-//! Looking into an archive directory beside a recording: its repositories, its build requirements, its recorded answers.
+//! Looking into an archive directory beside a recording: its repositories, its build requirements, its recorded
+//! answers.
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,8 +49,8 @@ impl ArchiveEyes {
         Self { archive, mode, threads: threads.max(1), check_percent: 0, build_conflicts: true, mirror: None }
     }
 
-    /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to repository, and is
-    /// the same whenever one is resolved again.
+    /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to
+    /// repository, and is the same whenever one is resolved again.
     #[must_use]
     pub fn checking(mut self, percent: u8) -> Self {
         self.check_percent = percent.min(100);
@@ -113,7 +114,8 @@ impl Eyes for ArchiveEyes {
 
     fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
-        // Where the archive lies on this machine is nobody's business later: the same archive elsewhere gives the same log.
+        // Where the archive lies on this machine is nobody's business later: the same archive elsewhere gives the same
+        // log.
         let place = format!("{}/", found.dir.display());
         self.resolve_in(&found, unit).map_err(|NotSeen(why)| NotSeen(why.replace(&place, "")))
     }
@@ -140,7 +142,8 @@ impl ArchiveEyes {
         let content = content.map_err(unreadable)?;
         stage!("parsed", repo = unit.repo, arch = unit.arch);
         for problem in &content.module_problems {
-            tracing::warn!(repo = %unit.repo, arch = unit.arch, problem, "what the repository says about modules is passed over");
+            tracing::warn!(repo = %unit.repo, arch = unit.arch, problem, "what the repository says about modules is \
+                passed over");
         }
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
@@ -152,7 +155,8 @@ impl ArchiveEyes {
         let inputs = inputs(&metadata, &group, &sources, self.mode, unit.options);
         let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
         if let Some(example) = content.oddities.examples().first() {
-            tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are wrong in something, which is passed over");
+            tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are \
+                wrong in something, which is passed over");
         }
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
         let universe = universe.with_weak_deps(unit.options.weak_deps);
@@ -189,10 +193,11 @@ impl Wanted {
 }
 
 impl ArchiveEyes {
-    /// The source packages to be resolved, by name: the collection's own where they are known, else those whose builds are in the repository.
+    /// The source packages to be resolved, by name: the collection's own where they are known, else those whose builds
+    /// are in the repository.
     ///
-    /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata do,
-    /// packages of external repositories left out.
+    /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata
+    /// do, packages of external repositories left out.
     pub(super) fn sources(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<Vec<Wanted>, NotSeen> {
         let arch = unit.arch;
         let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
@@ -244,7 +249,8 @@ impl ArchiveEyes {
         }
     }
 
-    /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not resolved.
+    /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not
+    /// resolved.
     fn solve(
         &self,
         prepared: &Prepared<'_>,
@@ -271,7 +277,8 @@ impl ArchiveEyes {
                         expected.is_some(),
                     );
                     if let Some(expected) = expected {
-                        tracing::error!(repo = %repo, source = %source.nvr, "our own solver and libsolv disagree; libsolv's answer counts, please report it");
+                        tracing::error!(repo = %repo, source = %source.nvr, "our own solver and libsolv disagree; \
+                            libsolv's answer counts, please report it");
                         answer = expected;
                     }
                     answers.lock().expect("no thread panics while it holds the lock")[at] = Some(answer);
@@ -291,8 +298,8 @@ impl ArchiveEyes {
     }
 }
 
-/// How most of Koji's own packages in a repository spell its architecture, where that is another name than the repository's; where it has
-/// none of its own, how those of external repositories do.
+/// How most of Koji's own packages in a repository spell its architecture, where that is another name than the
+/// repository's; where it has none of its own, how those of external repositories do.
 fn spelled(content: &RepoContent, family: &str) -> Option<Name> {
     let mut counts: BTreeMap<(bool, &str), usize> = BTreeMap::new();
     for p in content.packages().iter().filter(|p| canonical(&p.arch) == family) {
@@ -334,14 +341,16 @@ pub(super) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<M
     })
 }
 
-/// Digest of everything the verdicts depend on. `metadata` are the checksums of primary, and of the modules where these count.
+/// Digest of everything the verdicts depend on. `metadata` are the checksums of primary, and of the modules where these
+/// count.
 fn inputs(metadata: &str, group: &[Member], sources: &[Wanted], mode: Mode, options: ResolveOptions) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     };
-    // What is not the default makes the digest another one; the default is not said, so that digests stay what they were.
+    // What is not the default makes the digest another one; the default is not said, so that digests stay what they
+    // were.
     add(&format!("{}{}", mode.as_str(), if options.weak_deps { " weak dependencies" } else { "" }));
     add(metadata);
     for member in group {

@@ -99,8 +99,8 @@ impl Open {
     }
 }
 
-/// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests, outcomes, states. Compares
-/// every snapshot that could be begun from with the state the log gives.
+/// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests,
+/// outcomes, states. Compares every snapshot that could be begun from with the state the log gives.
 ///
 /// # Errors
 /// See [`EngineError`]; a wrong decision is a finding, not an error.
@@ -286,8 +286,8 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
     }
 }
 
-/// What is wrong where a repository was not resolved for the packages that were tracked; `None`: nothing is, or an older program did it,
-/// which resolved all and said nothing of it.
+/// What is wrong where a repository was not resolved for the packages that were tracked; `None`: nothing is, or an
+/// older program did it, which resolved all and said nothing of it.
 fn resolved_for_others(state: &State, r: &RepoResolved) -> Option<String> {
     let said = r.tracked.as_ref()?;
     let tracked = Tracked::of(state.collections.get(&r.collection)?);

@@ -1,8 +1,8 @@
 //! The brain: the only one that appends.
 //!
-//! Each message is handled completely before the next: its facts, what follows from them (resolutions, judgements, state changes)
-//! and the decisions taken at that point all go into one commit together with the message's settling. Batches are whole
-//! messages, so the log does not depend on how many messages a commit holds.
+//! Each message is handled completely before the next: its facts, what follows from them (resolutions, judgements,
+//! state changes) and the decisions taken at that point all go into one commit together with the message's settling.
+//! Batches are whole messages, so the log does not depend on how many messages a commit holds.
 //!
 //! Decisions are taken at two points only: at a tick, and when a repository was resolved.
 
@@ -169,7 +169,8 @@ impl<E: Eyes> Brain<E> {
         self.now
     }
 
-    /// Says that the inbox does not know the messages of all facts, as after an import: each is then looked up before it is appended.
+    /// Says that the inbox does not know the messages of all facts, as after an import: each is then looked up before
+    /// it is appended.
     pub fn expect_known_facts(&mut self) {
         self.facts_unseen = true;
     }
@@ -275,7 +276,8 @@ impl<E: Eyes> Brain<E> {
         self.tick(log).await
     }
 
-    /// Appends what an operator did or asked for at `at`, and everything that follows from it. Decisions wait for the next tick.
+    /// Appends what an operator did or asked for at `at`, and everything that follows from it. Decisions wait for the
+    /// next tick.
     ///
     /// A request to cancel also lets its command out.
     ///

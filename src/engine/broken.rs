@@ -1,6 +1,8 @@
-//! What broke, since when, why, who was rebuilt for it, and who recovered: told from the log, with the help of an archive of its repositories.
+//! What broke, since when, why, who was rebuilt for it, and who recovered: told from the log, with the help of an
+//! archive of its repositories.
 //!
-//! A spell is the time during which a package is broken: unresolved, failing, or one after the other. It ends with another state.
+//! A spell is the time during which a package is broken: unresolved, failing, or one after the other. It ends with
+//! another state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,7 +143,8 @@ struct Teller<'a, 'e> {
     open: BTreeMap<Key, usize>,
     /// Where packages do not resolve at present.
     lost: BTreeMap<Key, Vec<Lost>>,
-    /// The collection's own sources of packages that do not resolve, at the time of the repository before and of that one.
+    /// The collection's own sources of packages that do not resolve, at the time of the repository before and of that
+    /// one.
     own: BTreeMap<(Key, Name), [Vec<Candidate>; 2]>,
     /// How a collection was last resolved on an architecture.
     options: BTreeMap<(Name, Name), ResolveOptions>,

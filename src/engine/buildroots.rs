@@ -1,11 +1,13 @@
-//! What a builder installed for a build, as the hub recorded it: the attachment a `buildroot_recorded` event names by digest.
+//! What a builder installed for a build, as the hub recorded it: the attachment a `buildroot_recorded` event names by
+//! digest.
 //!
-//! Where a prediction of ours says what *would* be installed, this says what *was*; dependency changes are measured from it. Koji's
-//! listing only grows: what the second step (the build requirements) replaced stays listed beside what replaced it, so that the whole
-//! list is more than was there in the end ([`Buildroot::installed`] takes care of it).
+//! Where a prediction of ours says what *would* be installed, this says what *was*; dependency changes are measured
+//! from it. Koji's listing only grows: what the second step (the build requirements) replaced stays listed beside what
+//! replaced it, so that the whole list is more than was there in the end ([`Buildroot::installed`] takes care of it).
 //!
-//! Stored as JSON, sorted by package: `{"format":1,"packages":["zlib-0:1.3.1-1.fc99.x86_64",…],"added":[…],"external":{"third":[…]}}`,
-//! numbers being places in `packages`.
+//! Stored as JSON, sorted by package:
+//! `{"format":1,"packages":["zlib-0:1.3.1-1.fc99.x86_64",…],"added":[…],"external":{"third":[…]}}`, numbers being
+//! places in `packages`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,9 +33,11 @@ pub const BYTES_MAX: usize = 32 << 20;
 pub struct BuildrootPackage {
     /// What.
     pub nevra: Nevra,
-    /// Put there by the second step, for the build requirements (`is_update` of `listRPMs`); else it is of the build group.
+    /// Put there by the second step, for the build requirements (`is_update` of `listRPMs`); else it is of the build
+    /// group.
     pub added: bool,
-    /// The external repository it came from (`external_repo_name` where `external_repo_id` is not 0); absent: Koji's own.
+    /// The external repository it came from (`external_repo_name` where `external_repo_id` is not 0); absent: Koji's
+    /// own.
     pub external: Option<Name>,
 }
 
@@ -95,9 +99,10 @@ impl Buildroot {
         &self.packages
     }
 
-    /// Whether the build requirements were installed, so that this is the whole buildroot and not the build group alone. The hub
-    /// notes each step after it: so either the second one left something, or the task ended well, and then there was nothing to
-    /// install. `last_of_task`: no later buildroot of the same task shows that this one was abandoned.
+    /// Whether the build requirements were installed, so that this is the whole buildroot and not the build group
+    /// alone. The hub notes each step after it: so either the second one left something, or the task ended well, and
+    /// then there was nothing to install. `last_of_task`: no later buildroot of the same task shows that this one was
+    /// abandoned.
     pub fn is_complete(&self, task_closed: bool, last_of_task: bool) -> bool {
         let second_step = self.packages.iter().any(|p| p.added);
         let first_step = self.packages.iter().any(|p| !p.added);
@@ -149,10 +154,11 @@ impl Buildroot {
 
     /// What was there in the end: everything listed, less what the second step replaced.
     ///
-    /// Of a name and architecture that both steps put there, the second step's counts, newer or not: the one case recorded
-    /// (`zlib-1.3.2` of the build group, `zlib-1.2.13` after it) is a downgrade, so that going by the version would be wrong. The
-    /// same where a name turned from `noarch` to an architecture or back. Several versions put there by one step stand side by
-    /// side. What the second step removed for another name (`Obsoletes`) cannot be told from the list and stays.
+    /// Of a name and architecture that both steps put there, the second step's counts, newer or not: the one case
+    /// recorded (`zlib-1.3.2` of the build group, `zlib-1.2.13` after it) is a downgrade, so that going by the version
+    /// would be wrong. The same where a name turned from `noarch` to an architecture or back. Several versions put
+    /// there by one step stand side by side. What the second step removed for another name (`Obsoletes`) cannot be told
+    /// from the list and stays.
     pub fn installed(&self) -> Vec<Installed> {
         let added: BTreeSet<(&str, &str)> =
             self.packages.iter().filter(|p| p.added).map(|p| (p.nevra.name.as_str(), p.nevra.arch.as_str())).collect();
@@ -188,11 +194,12 @@ pub(super) fn as_move(c: resolve::Change) -> (DependencyMove, u8) {
     (DependencyMove { name: c.name, arch: c.arch, old: text(c.old), new: text(c.new) }, c.distance.unwrap_or(0))
 }
 
-/// What changed in a package's buildroot since a build, from what was installed then to what would be now, with distances of the new
-/// closure (0: not reached). Empty when it does not resolve now.
+/// What changed in a package's buildroot since a build, from what was installed then to what would be now, with
+/// distances of the new closure (0: not reached). Empty when it does not resolve now.
 ///
-/// `expected` is what changed from what we would have predicted for that build, where we can say. What we predict the same for both did not
-/// change, even if the builder had something else: the difference is ours, it would be there after every rebuild, and must not cause another.
+/// `expected` is what changed from what we would have predicted for that build, where we can say. What we predict the
+/// same for both did not change, even if the builder had something else: the difference is ours, it would be there
+/// after every rebuild, and must not cause another.
 pub fn moves_since(
     was: &Buildroot,
     expected: Option<&[(DependencyMove, u8)]>,

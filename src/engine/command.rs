@@ -21,14 +21,16 @@ pub struct CommandCause {
     pub correlation: Option<u64>,
 }
 
-/// Options of Koji's `build` call besides those that are ours to set, by name: true or false, integers, texts, lists and tables.
+/// Options of Koji's `build` call besides those that are ours to set, by name: true or false, integers, texts, lists
+/// and tables.
 pub type BuildOptions = BTreeMap<String, serde_json::Value>;
 
 /// Rebuild a source package as a scratch build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildCommand {
-    /// Unique for ever, `LOG:SEQ:HASH` of the deciding event: whoever carries commands out does so once per id, and puts it into the task's
-    /// `custom_user_metadata` as `{"koschei": {"decision": ID}}`, by which the task is known to be this rebuild's.
+    /// Unique for ever, `LOG:SEQ:HASH` of the deciding event: whoever carries commands out does so once per id, and
+    /// puts it into the task's `custom_user_metadata` as `{"koschei": {"decision": ID}}`, by which the task is known to
+    /// be this rebuild's.
     pub id: String,
     /// `rebuild`.
     pub command: String,
@@ -52,7 +54,8 @@ pub struct RebuildCommand {
     /// Architectures for `arch_override`, as the tag that builds spells them; absent: leave it to Koji.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
-    /// Further options of Koji's `build` call (`build_opts` of the configuration). Those that follow from the rest of this object go before.
+    /// Further options of Koji's `build` call (`build_opts` of the configuration). Those that follow from the rest of
+    /// this object go before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub build_opts: BuildOptions,
     /// Koji task priority.
@@ -90,8 +93,8 @@ pub struct CancelCommand {
     pub cause: CommandCause,
 }
 
-/// Where Koji finds a tagged source package, relative to its work directory (`ROOT/packages/N/V/R/src/…`). The root is `..` for the hub's own
-/// packages, and for those of another hub wherever they are mounted there.
+/// Where Koji finds a tagged source package, relative to its work directory (`ROOT/packages/N/V/R/src/…`). The root is
+/// `..` for the hub's own packages, and for those of another hub wherever they are mounted there.
 pub fn srpm_path(root: &str, nvr: &Nvr) -> String {
     let root = root.trim_end_matches('/');
     format!("{root}/packages/{}/{}/{}/src/{}.src.rpm", nvr.name, nvr.version, nvr.release, nvr.file_stem())

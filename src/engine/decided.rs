@@ -8,8 +8,8 @@ use crate::log::EventLog;
 use crate::model::{RebuildId, Seq};
 
 impl<E: Eyes> Brain<E> {
-    /// The rebuild a task became of. `None` where its metadata names none that this log decided: another log's, one of a past the log went
-    /// back behind (a backup was restored), or one whose source or target the task does not have.
+    /// The rebuild a task became of. `None` where its metadata names none that this log decided: another log's, one of
+    /// a past the log went back behind (a backup was restored), or one whose source or target the task does not have.
     ///
     /// # Errors
     /// Unavailable when the log cannot be read.

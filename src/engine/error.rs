@@ -56,8 +56,8 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether a running service waits for it to pass: what does not answer for now, and what an operator can repair beside it. At the start, when
-    /// somebody is looking, only the first is worth waiting for.
+    /// Whether a running service waits for it to pass: what does not answer for now, and what an operator can repair
+    /// beside it. At the start, when somebody is looking, only the first is worth waiting for.
     pub fn may_pass(&self) -> bool {
         let repaired = |e: &StoreError| matches!(e.kind, StoreErrorKind::Denied | StoreErrorKind::Pooled);
         self.class() == Class::Unavailable || self.store().is_some_and(repaired)

@@ -19,8 +19,8 @@ pub struct RepoSeen {
     pub arches: Option<Vec<Name>>,
 }
 
-/// How a collection's repositories are resolved, as far as collections may differ in it. Two collections on one repository have verdicts of
-/// their own.
+/// How a collection's repositories are resolved, as far as collections may differ in it. Two collections on one
+/// repository have verdicts of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct ResolveOptions {
     /// Weak dependencies of what is installed are installed, too. Builders leave them out.
@@ -48,7 +48,8 @@ pub struct Unit<'a> {
     pub options: ResolveOptions,
 }
 
-/// The collection's own sources at the time of a repository: for each tracked package the builds that may be the one that counted.
+/// The collection's own sources at the time of a repository: for each tracked package the builds that may be the one
+/// that counted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnSources {
     of: BTreeMap<Name, Vec<Candidate>>,

@@ -30,13 +30,14 @@ pub const CANCELLED: &str = "cancelled";
 /// Rounds of consequences after one fact. Two are enough; more would mean that consequences chase each other.
 const ROUNDS_MAX: usize = 8;
 
-/// What can be done from here, and what is known of those who will do it. Set by whoever talks to the hub, between two messages.
+/// What can be done from here, and what is known of those who will do it. Set by whoever talks to the hub, between two
+/// messages.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Hands {
     /// There is somebody who submits: requests stay open until the hub answered. Otherwise they are closed at once.
     pub submits: bool,
-    /// How busy the builders are, per canonical architecture, while no hub has told by [`Brain::load`]; absent: not known, not limiting.
-    /// What an evaluation used is recorded with it.
+    /// How busy the builders are, per canonical architecture, while no hub has told by [`Brain::load`]; absent: not
+    /// known, not limiting. What an evaluation used is recorded with it.
     pub load: Option<ArchLoads>,
 }
 
@@ -123,7 +124,8 @@ impl<E: Eyes> Brain<E> {
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
     }
 
-    /// Closes a request nothing will come of: cancelled before it was submitted, or become a task that the hub does not know any more.
+    /// Closes a request nothing will come of: cancelled before it was submitted, or become a task that the hub does not
+    /// know any more.
     fn close_request(&mut self, c: usize, p: usize, cause: Seq) {
         let Some(rebuild) = self.state.collections[c].packages[p].open_rebuild else { return };
         let Some(open) = self.state.rebuilds.get(&rebuild) else { return };
@@ -160,7 +162,8 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    /// Writes down a package's state where it is another one now, and why it is unresolved where that is because of something else now.
+    /// Writes down a package's state where it is another one now, and why it is unresolved where that is because of
+    /// something else now.
     fn announce(&mut self, c: usize, p: usize, cause: Seq) {
         let collection = &self.state.collections[c];
         let package = &collection.packages[p];
@@ -220,8 +223,8 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    /// Lets the command out that follows from a request to cancel; none while there is no task: then the request is closed
-    /// ([`Brain::settle`]), and whoever submits asks whether it is still open.
+    /// Lets the command out that follows from a request to cancel; none while there is no task: then the request is
+    /// closed ([`Brain::settle`]), and whoever submits asks whether it is still open.
     pub(super) fn cancel_command(&mut self, event: &RebuildCancelRequested, seq: Seq, correlation: Option<Seq>) {
         let open = event.rebuild.and_then(|id| self.state.rebuilds.get(&id));
         let Some(task_id) = event.task_id.or_else(|| open?.task.as_ref().map(|(_, task)| *task)) else { return };
@@ -269,7 +272,8 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    /// How busy builders are: of the only hub that builds, or of each that does. A hub nothing is built on does not matter.
+    /// How busy builders are: of the only hub that builds, or of each that does. A hub nothing is built on does not
+    /// matter.
     fn load_now(&self) -> Option<ArchLoads> {
         let building: BTreeSet<&Hub> = self.state.collections.values().map(|c| c.settings.building_hub()).collect();
         let told = building.iter().filter_map(|hub| Some((*hub, self.loads.get(*hub)?)));
@@ -372,15 +376,16 @@ pub fn request_of(
     })
 }
 
-/// The repository a collection was resolved in on all its architectures; `None` when they differ, for then no single one can be bound.
+/// The repository a collection was resolved in on all its architectures; `None` when they differ, for then no single
+/// one can be bound.
 fn resolved_in(c: &Collection) -> Option<RepoId> {
     let mut repos = c.arches.values().filter_map(|a| a.repo_id);
     let first = repos.next()?;
     repos.all(|r| r == first).then_some(first)
 }
 
-/// Whether a build bound to a repository would find it: one that is deleted makes the task fail (Koji: `Bad repo`), so that the build
-/// had better take what there is.
+/// Whether a build bound to a repository would find it: one that is deleted makes the task fail (Koji: `Bad repo`), so
+/// that the build had better take what there is.
 fn is_usable(state: &State, hub: &Hub, repo: RepoId) -> bool {
     let known = state.hubs.get(hub).and_then(|h| h.repos.get(&repo));
     known.is_none_or(|r| !matches!(r.state, RepoState::Deleted | RepoState::Problem))
@@ -424,8 +429,8 @@ pub fn reason_of(state: &State, collection: &Collection, e: &Evidence, task: Tas
     state.hubs.get(e.hub(&collection.settings.hub))?.tasks.get(&task)?.reason.clone()
 }
 
-/// Why a package is in its state, in words: the present cause, of an architecture a build would use. Nothing is decided by these words.
-/// `reason_of` knows why the task of a rebuild ended.
+/// Why a package is in its state, in words: the present cause, of an architecture a build would use. Nothing is decided
+/// by these words. `reason_of` knows why the task of a rebuild ended.
 pub fn state_reason(
     collection: &Collection,
     package: &Package,

@@ -1,7 +1,8 @@
 //! Feeding a recording in: inbox first, then the brain, then the commands.
 //!
-//! The same steps as with a live bus, on the recording's own clock: a message's recorded time is when the recorder saw it. So the
-//! same recording gives the same log, byte for byte but for the stand-ins of persons, however often it is interrupted.
+//! The same steps as with a live bus, on the recording's own clock: a message's recorded time is when the recorder saw
+//! it. So the same recording gives the same log, byte for byte but for the stand-ins of persons, however often it is
+//! interrupted.
 
 use std::collections::HashMap;
 
@@ -92,7 +93,8 @@ pub async fn drain<E: Eyes>(
     Ok(done)
 }
 
-/// One commit of [`drain`]: what waits after `after`, at most `batch` messages. Up to where that was; `None`: nothing waits there.
+/// One commit of [`drain`]: what waits after `after`, at most `batch` messages. Up to where that was; `None`: nothing
+/// waits there.
 pub(super) async fn drain_page<E: Eyes>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
@@ -134,7 +136,8 @@ pub(super) async fn handle<E: Eyes>(
     Ok(())
 }
 
-/// Feeds a whole recording in, `batch` messages to a commit. What operators say is heard between two batches, and while no line comes.
+/// Feeds a whole recording in, `batch` messages to a commit. What operators say is heard between two batches, and while
+/// no line comes.
 ///
 /// # Errors
 /// See [`EngineError`]. What was read before a recording breaks off is committed.
@@ -236,7 +239,8 @@ pub async fn recording<E: Eyes>(
     Ok(done)
 }
 
-/// What the last messages in the inbox say about clocks. Operators' words do not count: they were put there by another machine's clock.
+/// What the last messages in the inbox say about clocks. Operators' words do not count: they were put there by another
+/// machine's clock.
 pub(super) async fn times(log: &impl EventLog, context: &Context) -> Result<Times, EngineError> {
     let mut times = Times::new(context.clock_tolerance_secs);
     for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {

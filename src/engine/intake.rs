@@ -80,14 +80,15 @@ pub async fn run<S: MessageSource>(
         stage!("taken in", messages = received.len());
         // On disk. If the broker does not hear this they come again and are dropped by their ids.
         if let Err(e) = source.ack_all(acks).await {
-            tracing::warn!(error = %super::error::with_causes(&e), "messages could not be acknowledged and will come again");
+            tracing::warn!(error = %super::error::with_causes(&e), "messages could not be acknowledged and will come \
+                again");
         }
         inbox.send_modify(|n| *n += 1);
     }
 }
 
-/// Puts messages into the inbox and says of each what became of it. `None`: it is beyond the bounds of the inbox and cannot be kept; sources
-/// let no such thing through, so this is said loudly.
+/// Puts messages into the inbox and says of each what became of it. `None`: it is beyond the bounds of the inbox and
+/// cannot be kept; sources let no such thing through, so this is said loudly.
 ///
 /// # Errors
 /// What the database says. Some of the messages may be in the inbox; to try all of them again is right.

@@ -1,8 +1,9 @@
 //! Accepting connections, within bounds: one listener for pages and monitoring.
 //!
-//! Whoever connects has to say what he wants in time, and to take the answer in time. There are places for so many connections, of each peer for fewer.
-//! Whoever gets no place is still asked what he wants, for a moment: monitoring is answered, everything else is refused. Of those who stand in
-//! line for that the longest has to go when there are too many, so that stalled readers, however many, shut out nobody who asks whether we live.
+//! Whoever connects has to say what he wants in time, and to take the answer in time. There are places for so many
+//! connections, of each peer for fewer. Whoever gets no place is still asked what he wants, for a moment: monitoring is
+//! answered, everything else is refused. Of those who stand in line for that the longest has to go when there are too
+//! many, so that stalled readers, however many, shut out nobody who asks whether we live.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -53,8 +54,8 @@ impl Default for Limits {
     }
 }
 
-/// Answers until told to stop; then no new connections, and what was asked before is answered. `all` answers those who have a place,
-/// `monitoring` the others.
+/// Answers until told to stop; then no new connections, and what was asked before is answered. `all` answers those who
+/// have a place, `monitoring` the others.
 pub async fn serve(listener: TcpListener, all: Router, monitoring: Router, limits: Limits, stop: CancellationToken) {
     let places = Places { taken: Arc::default(), limits };
     let monitoring = monitoring.fallback(no_place);
@@ -71,7 +72,8 @@ pub async fn serve(listener: TcpListener, all: Router, monitoring: Router, limit
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(error = %crate::model::causes::with_causes(&error), "a connection could not be accepted");
+                tracing::warn!(error = %crate::model::causes::with_causes(&error), "a connection could not be \
+                    accepted");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -195,8 +197,8 @@ impl Drop for Place {
     }
 }
 
-/// A stream that ends when the peer does not take in time what it is given. The time begins when he lets us wait, and ends when he has taken all we
-/// had: a byte now and then does not make it longer.
+/// A stream that ends when the peer does not take in time what it is given. The time begins when he lets us wait, and
+/// ends when he has taken all we had: a byte now and then does not make it longer.
 struct Patient {
     stream: TcpStream,
     write: Duration,

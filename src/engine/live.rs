@@ -1,7 +1,8 @@
 //! Following a live source of messages: into the inbox, acknowledge, handle, let commands out.
 //!
-//! Acknowledged only after the inbox commit. While the log, the broker or the receiver of commands does not answer, nothing is lost: messages
-//! stay in the stream, commands in the outbox, and the loop tries again with growing pauses ([`super::patience`]).
+//! Acknowledged only after the inbox commit. While the log, the broker or the receiver of commands does not answer,
+//! nothing is lost: messages stay in the stream, commands in the outbox, and the loop tries again with growing pauses
+//! ([`super::patience`]).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -59,7 +60,8 @@ pub struct Follower<'a, L, E, S: MessageSource> {
     pub stop: CancellationToken,
 }
 
-/// What was fetched and is not in the inbox yet. The broker holds it for us, and does not give it again while we have it.
+/// What was fetched and is not in the inbox yet. The broker holds it for us, and does not give it again while we have
+/// it.
 struct Fetched<A> {
     messages: Vec<Incoming>,
     /// Why a message is unreadable, for those that are.
@@ -68,12 +70,13 @@ struct Fetched<A> {
 }
 
 impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
-    /// Follows until told to stop, or until nothing waits if that is enough. What does not answer is waited for: messages stay in the stream,
-    /// commands in the outbox. When it is the log, the brain is ahead of it: it is thrown away and made anew, and what waits in the inbox is
-    /// handled then.
+    /// Follows until told to stop, or until nothing waits if that is enough. What does not answer is waited for:
+    /// messages stay in the stream, commands in the outbox. When it is the log, the brain is ahead of it: it is thrown
+    /// away and made anew, and what waits in the inbox is handled then.
     ///
     /// # Errors
-    /// What cannot be waited for: a log that is damaged, that is elsewhere, or that somebody else writes to. Everything handled is committed.
+    /// What cannot be waited for: a log that is damaged, that is elsewhere, or that somebody else writes to. Everything
+    /// handled is committed.
     pub async fn run(mut self) -> Result<Ingested, EngineError> {
         let mut done = Ingested::default();
         let mut fetched = None;
@@ -187,8 +190,8 @@ impl<L: EventLog, E: Eyes, S: MessageSource> Follower<'_, L, E, S> {
             self.metrics.waiting(&counts);
             self.metrics.loop_went_round(HEART, clock::now());
             if counts.inbox_pending > 0 {
-                // Ours is handled: another writer took it in. Of two on one log one finds that the other appended and ends, and what it has
-                // acknowledged comes from nowhere else.
+                // Ours is handled: another writer took it in. Of two on one log one finds that the other appended and
+                // ends, and what it has acknowledged comes from nowhere else.
                 catch_up(&mut brain, log, how.batch, done).await?;
                 continue;
             }
@@ -221,8 +224,8 @@ async fn catch_up<E: Eyes>(
     }
 }
 
-/// Waits for something, and hears what operators say meanwhile. Where the log does not answer, it still waits: what was fetched is not to be
-/// lost.
+/// Waits for something, and hears what operators say meanwhile. Where the log does not answer, it still waits: what was
+/// fetched is not to be lost.
 pub(super) async fn hearing<E: Eyes, T>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
@@ -242,8 +245,8 @@ pub(super) async fn hearing<E: Eyes, T>(
     }
 }
 
-/// Delivers what waits and is not paused. Right before each hand-over it is heard what operators say: once a pause is in the log nothing more
-/// goes out.
+/// Delivers what waits and is not paused. Right before each hand-over it is heard what operators say: once a pause is
+/// in the log nothing more goes out.
 async fn deliver<E: Eyes>(
     brain: &mut Brain<E>,
     log: &impl EventLog,
@@ -264,7 +267,8 @@ async fn deliver<E: Eyes>(
     }
 }
 
-/// Waiting for those besides the log: source, receiver of commands, our clock, which a log may be ahead of, and the archive.
+/// Waiting for those besides the log: source, receiver of commands, our clock, which a log may be ahead of, and the
+/// archive.
 struct Others {
     source: Patience,
     sink: Patience,

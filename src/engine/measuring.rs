@@ -1,5 +1,6 @@
-//! What dependency changes are measured from: the buildroot of a package's last build, as the hub recorded it where that is known
-//! and says more, else our own closure of the repository it was built in. And how our predictions compare with what was recorded.
+//! What dependency changes are measured from: the buildroot of a package's last build, as the hub recorded it where
+//! that is known and says more, else our own closure of the repository it was built in. And how our predictions compare
+//! with what was recorded.
 
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ impl<E: Eyes> Brain<E> {
         let (kind, source, former) = (evidence.kind, evidence.source.clone(), evidence.former.clone());
         if let Some((repo, recorded)) = recorded(hub, evidence, arch) {
             let ours = hub.repos.get(&repo).and_then(|r| r.attachment(name, arch)).unwrap_or_default();
-            // Most side tags' repositories are not known here; what was installed counts all the same. The place is for sorting only.
+            // Most side tags' repositories are not known here; what was installed counts all the same. The place is for
+            // sorting only.
             let place = hub.repos.get(&repo).map_or(usize::MAX, |r| bases.first(r.age(repo)));
             let searched = blake3::hash(ours.as_bytes());
             return Some(Key { kind, source, former, repo, recorded: Some(recorded.into()), searched, place });
@@ -57,8 +59,9 @@ impl<E: Eyes> Brain<E> {
         Some(Key { kind, source, former, repo, recorded: None, searched: bases.digest(place), place })
     }
 
-    /// The buildroot of a package's last build on an architecture: the recorded one where it says more than ours, else the closure of
-    /// the repository it was built in, or of the newest one before it that was resolved, in the version that was built.
+    /// The buildroot of a package's last build on an architecture: the recorded one where it says more than ours, else
+    /// the closure of the repository it was built in, or of the newest one before it that was resolved, in the version
+    /// that was built.
     pub(super) async fn base(
         &mut self,
         log: &impl EventLog,
@@ -203,7 +206,8 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// Compares buildroots the hub recorded for a package's builds with what we would have expected in their repositories, once each.
+    /// Compares buildroots the hub recorded for a package's builds with what we would have expected in their
+    /// repositories, once each.
     pub(super) async fn compare(
         &mut self,
         log: &impl EventLog,
@@ -249,8 +253,9 @@ impl<E: Eyes> Brain<E> {
     }
 }
 
-/// The repository a build was made in and what the hub recorded as its buildroot, where changes are measured from that. That of a rebuild on
-/// another hub is not among it: what both hubs' buildroots differ in for good would be a change after every rebuild.
+/// The repository a build was made in and what the hub recorded as its buildroot, where changes are measured from that.
+/// That of a rebuild on another hub is not among it: what both hubs' buildroots differ in for good would be a change
+/// after every rebuild.
 fn recorded<'a>(hub: &'a HubState, evidence: &Evidence, arch: &str) -> Option<(RepoId, &'a str)> {
     if evidence.hub.is_some() {
         return None;

@@ -1,10 +1,11 @@
 //! The shell around the core: intake into the inbox, the one appender, looking, commands out.
 //!
-//! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it a recording, [`live`] a
-//! stream; [`outbox`] delivers what was decided; [`probe`] answers monitoring.
-//! [`replay`] folds a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain
-//! cannot, [`archive_eyes`] into an archive directory. [`tracking`] says for which packages. [`broken`] tells what broke and recovered. [`verdicts`] is what a resolution leaves behind, [`buildroots`]
-//! what a builder did, [`command`] what goes out.
+//! [`brain`] turns messages into events and events into decisions; it is the only one that appends. [`ingest`] feeds it
+//! a recording, [`live`] a stream; [`outbox`] delivers what was decided; [`probe`] answers monitoring. [`replay`] folds
+//! a log again and acts on nothing; [`audit`] derives every decision again. [`eyes`] looks where the brain cannot,
+//! [`archive_eyes`] into an archive directory. [`tracking`] says for which packages. [`broken`] tells what broke and
+//! recovered. [`verdicts`] is what a resolution leaves behind, [`buildroots`] what a builder did, [`command`] what goes
+//! out.
 
 mod adopting;
 pub(crate) mod ahead;

@@ -77,8 +77,9 @@ pub enum Submission {
 }
 
 impl<E: Eyes> Brain<E> {
-    /// Appends what an observation tells that is news, and everything that follows; the messages that led to it are settled in the same
-    /// commit as its last fact. Flushes in between when there is much, so that a bootstrap is no giant transaction.
+    /// Appends what an observation tells that is news, and everything that follows; the messages that led to it are
+    /// settled in the same commit as its last fact. Flushes in between when there is much, so that a bootstrap is no
+    /// giant transaction.
     ///
     /// # Errors
     /// As [`Brain::message`] and [`Brain::flush`].
@@ -92,7 +93,8 @@ impl<E: Eyes> Brain<E> {
         self.begin();
         self.tick(log).await?;
         let news = differences(self.state(), look);
-        // On a hub nothing is known of there is nothing to meet again. One that only builds has no packages, and is known all the same.
+        // On a hub nothing is known of there is nothing to meet again. One that only builds has no packages, and is
+        // known all the same.
         let fresh = self.state().hubs.get(&look.hub).is_none_or(|h| {
             h.reconciled_through.is_none() && h.tasks.is_empty() && h.tags.values().all(|t| t.packages.is_empty())
         });
@@ -131,7 +133,8 @@ impl<E: Eyes> Brain<E> {
         Ok(done)
     }
 
-    /// What a target led to before this was seen, also if it was gone for a while. `None`: it did not lead anywhere else.
+    /// What a target led to before this was seen, also if it was gone for a while. `None`: it did not lead anywhere
+    /// else.
     async fn tags_before(
         &self,
         log: &impl EventLog,
@@ -154,8 +157,8 @@ impl<E: Eyes> Brain<E> {
         Ok(before.filter(|before| *before != now))
     }
 
-    /// A collection that was made of exactly what its target said goes where the target goes: what is resolved must be what would be
-    /// built. One with tags of its own stays.
+    /// A collection that was made of exactly what its target said goes where the target goes: what is resolved must be
+    /// what would be built. One with tags of its own stays.
     async fn follow_target(
         &mut self,
         log: &impl EventLog,
@@ -201,8 +204,8 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// Resolves a repository whose content could not be had when it became ready, and decides; again, where it was resolved for other packages
-    /// than those that are tracked now, or when requirements of some were not known.
+    /// Resolves a repository whose content could not be had when it became ready, and decides; again, where it was
+    /// resolved for other packages than those that are tracked now, or when requirements of some were not known.
     ///
     /// # Errors
     /// As [`Brain::message`].
@@ -239,7 +242,8 @@ impl<E: Eyes> Brain<E> {
         let told = log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
         let cause = told.iter().rev().find(|r| r.kind == "repo_ready").map(|r| r.seq).or(self.state().seq);
         let Some(cause) = cause else { return Ok(()) };
-        // What an earlier attempt could not see was never a fact; now it is one, besides that the repository became ready.
+        // What an earlier attempt could not see was never a fact; now it is one, besides that the repository became
+        // ready.
         if let Some(arches) = arches {
             let fact = FactId::of(&format!("{hub}/repo/{repo_id}/content/{}", arches.join(" ")));
             let koji_event = seen.create_event;
@@ -359,8 +363,8 @@ impl<E: Eyes> Brain<E> {
         self.loads.insert(hub.clone(), loads);
     }
 
-    /// Handles operators' words that wait, however many messages wait before them, and appends what comes of it. Whoever works on a log
-    /// calls this at least once in [`HEAR_EVERY`](super::operator::HEAR_EVERY).
+    /// Handles operators' words that wait, however many messages wait before them, and appends what comes of it.
+    /// Whoever works on a log calls this at least once in [`HEAR_EVERY`](super::operator::HEAR_EVERY).
     ///
     /// # Errors
     /// As [`Brain::message`] and [`Brain::flush`].
@@ -384,8 +388,8 @@ impl<E: Eyes> Brain<E> {
         }
     }
 
-    /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside. With a hub `again` gets messages that wait
-    /// again; without one they are handled here.
+    /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside. With a hub `again`
+    /// gets messages that wait again; without one they are handled here.
     ///
     /// # Errors
     /// As [`Brain::message`].
@@ -435,7 +439,8 @@ impl<E: Eyes> Brain<E> {
         Ok(Disposition::Done)
     }
 
-    /// Tries messages again that were set aside. Without a hub they are handled at once; with one they wait to be looked at.
+    /// Tries messages again that were set aside. Without a hub they are handled at once; with one they wait to be
+    /// looked at.
     async fn retry(
         &mut self,
         log: &impl EventLog,
@@ -487,8 +492,8 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// When an operator said something. A recording has its own time; the machine's clock, by which the word was put into the inbox, plays no
-    /// part in it.
+    /// When an operator said something. A recording has its own time; the machine's clock, by which the word was put
+    /// into the inbox, plays no part in it.
     fn said_at(&self, message: &Incoming) -> Timestamp {
         match self.settings.context.source {
             Source::Recording => self.now(),

@@ -1,6 +1,7 @@
 //! Delivering decided commands: read from the outbox, hand to the sink, note as sent.
 //!
-//! A crash between handing over and noting leads to a second hand-over with the same id, which the sink recognises. What is paused stays.
+//! A crash between handing over and noting leads to a second hand-over with the same id, which the sink recognises.
+//! What is paused stays.
 
 use super::error::EngineError;
 use super::pauses::Pauses;

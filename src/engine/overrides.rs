@@ -33,8 +33,8 @@ impl Overrides {
 }
 
 impl<E: Eyes> Brain<E> {
-    /// Says each architecture of an override once that the tag does not have; again when it came and went. Cost: O(packages) after
-    /// something changed that decides it.
+    /// Says each architecture of an override once that the tag does not have; again when it came and went. Cost:
+    /// O(packages) after something changed that decides it.
     pub(super) fn look_at_overrides(&mut self) {
         if std::mem::replace(&mut self.overrides.known, true) {
             return;
@@ -47,7 +47,8 @@ impl<E: Eyes> Brain<E> {
                     if !self.overrides.said.contains(&this) {
                         let has = c.known_arches().join(" ");
                         tracing::warn!(collection = %cname, package = %pname, arch = %arch, has = %has,
-                            "the override of a package names an architecture its build tag does not have; that part changes nothing");
+                            "the override of a package names an architecture its build tag does not have; that part \
+                                changes nothing");
                     }
                     now.insert(this);
                 }

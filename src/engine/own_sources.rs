@@ -1,7 +1,7 @@
 //! Which sources count in a repository, and what follows when that turns out to be another one than was known.
 //!
-//! A repository is resolved with the sources the collection had when it was made ([`crate::fold::sources`]). Word of that may come later than
-//! the repository: then it is resolved again, with the same result as if it had come in time.
+//! A repository is resolved with the sources the collection had when it was made ([`crate::fold::sources`]). Word of
+//! that may come later than the repository: then it is resolved again, with the same result as if it had come in time.
 
 use super::brain::Brain;
 use super::error::EngineError;
@@ -43,7 +43,8 @@ impl<E: Eyes> Brain<E> {
         needed
     }
 
-    /// Resolves again what was resolved with other sources than those that count, where one of the touched packages shows it.
+    /// Resolves again what was resolved with other sources than those that count, where one of the touched packages
+    /// shows it.
     pub(super) async fn sources_changed(
         &mut self,
         log: &impl EventLog,
@@ -112,8 +113,8 @@ impl<E: Eyes> Brain<E> {
         }))
     }
 
-    /// Resolves a repository again that the verdicts on an architecture are from, with the sources that count and the packages that are
-    /// tracked now. Where its content cannot be had any more they stay.
+    /// Resolves a repository again that the verdicts on an architecture are from, with the sources that count and the
+    /// packages that are tracked now. Where its content cannot be had any more they stay.
     pub(super) async fn resolve_again(
         &mut self,
         log: &impl EventLog,
@@ -139,7 +140,8 @@ impl<E: Eyes> Brain<E> {
                 let tracked = self.tracked_digest(index);
                 let before = self.state.collections[index].arches.get(arch).and_then(|a| a.tracked.as_ref());
                 if before != tracked.as_ref() || Attachment::new(unit.to_bytes()).digest != attachment {
-                    tracing::debug!(repo = %repo, arch = %arch, "other sources count in it than was known, or other packages are tracked: resolved again");
+                    tracing::debug!(repo = %repo, arch = %arch, "other sources count in it than was known, or other \
+                        packages are tracked: resolved again");
                     self.verdicts(log, index, &seen, unit, cause).await?;
                     self.promotions(index, arch, &own, cause);
                 }
@@ -152,8 +154,8 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// A repository that lists a draft's build under the name it gets by being promoted tells that it was: Koji sends no message of it that
-    /// one could rely on.
+    /// A repository that lists a draft's build under the name it gets by being promoted tells that it was: Koji sends
+    /// no message of it that one could rely on.
     pub(super) fn promotions(&mut self, index: usize, arch: &str, own: &OwnSources, cause: Seq) {
         let c = &self.state.collections[index];
         let hub = c.settings.hub.clone();

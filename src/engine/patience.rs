@@ -1,7 +1,9 @@
-//! How a running service waits for what it depends on: the database, a bus, the receiver of commands. One way for `serve` and `follow`.
+//! How a running service waits for what it depends on: the database, a bus, the receiver of commands. One way for
+//! `serve` and `follow`.
 //!
-//! Once let in, nothing is final: whoever refuses now may be in the middle of an upgrade. So a refusal is tried again like silence, and said
-//! louder. Each trouble is said once, and its end; pauses grow, and are short again after a minute without trouble.
+//! Once let in, nothing is final: whoever refuses now may be in the middle of an upgrade. So a refusal is tried again
+//! like silence, and said louder. Each trouble is said once, and its end; pauses grow, and are short again after a
+//! minute without trouble.
 
 use std::error::Error;
 use std::time::Duration;
@@ -89,7 +91,8 @@ impl Patience {
             _ if !self.trouble.is_new(&text) => tracing::debug!(error = %text, "{what} is still away"),
             Class::Unavailable => tracing::warn!(error = %text, "{what} does not answer; {meanwhile}"),
             _ => {
-                tracing::error!(error = %text, "{what} does not do what it is asked; {meanwhile}, and it is asked again")
+                tracing::error!(error = %text, "{what} does not do what it is asked; {meanwhile}, and it is asked \
+                    again")
             }
         }
         if let Some(readiness) = &self.readiness {

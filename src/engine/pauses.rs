@@ -1,7 +1,7 @@
 //! What must not go out: asked right before a hub is called, and before a command is delivered.
 //!
-//! The plan decides nothing about what is paused; this is about what was decided before. A cancellation is no rebuild, and goes out:
-//! whoever stops submissions because something went wrong wants to stop what runs as well.
+//! The plan decides nothing about what is paused; this is about what was decided before. A cancellation is no rebuild,
+//! and goes out: whoever stops submissions because something went wrong wants to stop what runs as well.
 
 use std::collections::BTreeSet;
 

@@ -6,7 +6,8 @@ use crate::model::Name;
 
 /// A value for all collections, and those of single ones that stand in its place.
 ///
-/// They are not in the log: no decision depends on them. A collection the configuration does not name has the common value.
+/// They are not in the log: no decision depends on them. A collection the configuration does not name has the common
+/// value.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct PerCollection<T> {
     /// For all that have none of their own.

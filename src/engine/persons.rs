@@ -25,7 +25,8 @@ impl Persons {
         Ok(Self { known, as_of })
     }
 
-    /// The stand-in of a person, made when there is none yet, for events of `commit`. The log refuses the commit when somebody was erased meanwhile.
+    /// The stand-in of a person, made when there is none yet, for events of `commit`. The log refuses the commit when
+    /// somebody was erased meanwhile.
     pub(super) fn stand_in(&mut self, name: &str, commit: &mut Commit) -> PersonId {
         commit.persons_as_of = Some(self.as_of);
         let new = &mut commit.persons;

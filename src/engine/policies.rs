@@ -23,7 +23,9 @@ impl<E: Eyes> Brain<E> {
                 }
                 let remedy = refusal::remedy(&e.policy);
                 if e.falls_back {
-                    tracing::warn!(hub = %e.hub, task = %e.task_id, error = %e.words, "the hub does not let us bind rebuilds to repositories; they are made without from now on, and it is tried again every {hours} hours; {remedy}");
+                    tracing::warn!(hub = %e.hub, task = %e.task_id, error = %e.words, "the hub does not let us bind \
+                        rebuilds to repositories; they are made without from now on, and it is tried again every \
+                        {hours} hours; {remedy}");
                 } else {
                     tracing::error!(hub = %e.hub, collection = %e.collection, task = %e.task_id, error = %e.words, "the hub does not allow rebuilds of the collection, which stop; one is tried every {hours} hours; {remedy}");
                 }
@@ -39,8 +41,8 @@ impl<E: Eyes> Brain<E> {
     }
 }
 
-/// What an ended rebuild of ours shows of its hub's policies: that one refused it, or that one does not any more which a rebuild was to try.
-/// Where builds are `always_bound` there is nothing to fall back to.
+/// What an ended rebuild of ours shows of its hub's policies: that one refused it, or that one does not any more which
+/// a rebuild was to try. Where builds are `always_bound` there is nothing to fall back to.
 pub(super) fn policy_told(
     state: &State,
     collection: usize,

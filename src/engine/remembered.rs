@@ -1,8 +1,9 @@
-//! What dependency changes were measured from, remembered: which buildroot that is for each package, and what was in it.
+//! What dependency changes were measured from, remembered: which buildroot that is for each package, and what was in
+//! it.
 //!
-//! The last builds of a distribution's packages are spread over hundreds of repositories. Without this every new repository would read the
-//! resolutions of all of them again, of which a dozen take some four seconds. What is remembered follows from the log alone, so it may be forgotten at any
-//! time and is never written down.
+//! The last builds of a distribution's packages are spread over hundreds of repositories. Without this every new
+//! repository would read the resolutions of all of them again, of which a dozen take some four seconds. What is
+//! remembered follows from the log alone, so it may be forgotten at any time and is never written down.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -22,13 +23,14 @@ use crate::resolve::{Installed, changes_of_rest};
 
 /// How many older resolutions are searched for one that has a package in the version that was built.
 pub(super) const BASES_TRIED: usize = 8;
-/// Names of packages with version and architecture that one table may have, before all is forgotten and begun again: those of a
-/// distribution several times over.
+/// Names of packages with version and architecture that one table may have, before all is forgotten and begun again:
+/// those of a distribution several times over.
 const NAMES_MAX: usize = 500_000;
 /// How many resolutions are kept numbered.
 const NUMBERED: usize = 12;
 
-/// Resolutions of one collection and architecture that closures can be taken from, newest first: age, repository, attachment.
+/// Resolutions of one collection and architecture that closures can be taken from, newest first: age, repository,
+/// attachment.
 #[derive(Default)]
 pub(super) struct Bases {
     list: Vec<((i64, i64), RepoId, String)>,
@@ -170,8 +172,9 @@ impl Table {
         Some(closures.closure(package)?.0.iter().map(|index| numbers[*index as usize]).collect())
     }
 
-    /// What changed in a package's buildroot from what it had to a resolution whose numbers are given, with distances (0: not reached). Empty
-    /// when it does not resolve there, or had nothing: that says nothing, see [`crate::resolve::changes`].
+    /// What changed in a package's buildroot from what it had to a resolution whose numbers are given, with distances
+    /// (0: not reached). Empty when it does not resolve there, or had nothing: that says nothing, see
+    /// [`crate::resolve::changes`].
     ///
     /// Cost: where nothing changed, one comparison of numbers per package; else about one of texts.
     pub(super) fn moves(
@@ -190,8 +193,8 @@ impl Table {
         changes_of_rest(&before, &after).into_iter().map(as_move).collect()
     }
 
-    /// Both without the packages that both have. They are in the order of their names, so that they can be walked side by side; if they were
-    /// not, more would be left, and nothing be wrong.
+    /// Both without the packages that both have. They are in the order of their names, so that they can be walked side
+    /// by side; if they were not, more would be left, and nothing be wrong.
     fn rest(&self, old: &[u32], new: &Closures, closure: &[u32], distances: &[u8]) -> (Vec<Installed>, Vec<Installed>) {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let (mut a, mut b) = (old.iter().peekable(), closure.iter().zip(distances).peekable());

@@ -1,6 +1,7 @@
 //! Folding a log again. Acts on nothing.
 //!
-//! While one page is folded, the next one is hashed and decoded, and the one after that is read, each on a thread of its own.
+//! While one page is folded, the next one is hashed and decoded, and the one after that is read, each on a thread of
+//! its own.
 
 use tokio::sync::{mpsc, watch};
 
@@ -17,7 +18,8 @@ const PAGE: usize = if PAGE_MAX < 4000 { PAGE_MAX } else { 4000 };
 /// Pages that may wait between one thread and the next.
 const PAGES_WAITING: usize = 2;
 
-/// Folds the log up to `until` (to its end if absent), from the newest usable snapshot on. `progress` is told how far it is.
+/// Folds the log up to `until` (to its end if absent), from the newest usable snapshot on. `progress` is told how far
+/// it is.
 ///
 /// # Errors
 /// See [`EngineError`].
@@ -33,8 +35,8 @@ pub async fn state(
     }
 }
 
-/// The state of the newest usable snapshot that is not beyond `until`. One that cannot be used, or is of another past than the log's,
-/// costs time, nothing else: [`super::audit`] says what is wrong with it.
+/// The state of the newest usable snapshot that is not beyond `until`. One that cannot be used, or is of another past
+/// than the log's, costs time, nothing else: [`super::audit`] says what is wrong with it.
 pub async fn newest_snapshot(log: &impl EventLog, mut until: Option<Seq>) -> Option<State> {
     loop {
         let snapshot = log.latest_snapshot(until, snapshot::VERSION).await.ok().flatten()?;
@@ -57,7 +59,8 @@ pub(super) struct Kept {
     pub(super) digest: Option<String>,
 }
 
-/// The snapshots this program could begin from, newest first, whether they are right or not. Memory: one of them at a time.
+/// The snapshots this program could begin from, newest first, whether they are right or not. Memory: one of them at a
+/// time.
 ///
 /// # Errors
 /// See [`EngineError`].
@@ -95,8 +98,8 @@ async fn hash_of(log: &impl EventLog, seq: Seq) -> Result<Option<ChainHash>, Eng
     Ok(page.first().filter(|r| r.seq == seq).map(|r| r.hash))
 }
 
-/// Folds the log from its beginning, whatever snapshots there are, and verifies its hash chain on the way (attachments are for
-/// [`crate::log::verify()`]).
+/// Folds the log from its beginning, whatever snapshots there are, and verifies its hash chain on the way (attachments
+/// are for [`crate::log::verify()`]).
 ///
 /// # Errors
 /// [`EngineError::Verify`] (broken) at the first event that is not as it was written; others see there.
@@ -219,8 +222,8 @@ fn decode_page(
     Ok((decoded, head))
 }
 
-/// Folds the log from its beginning up to `until` (to its end if absent), and verifies its hash chain on the way. `see` is shown every event
-/// before it is folded, with the state before it.
+/// Folds the log from its beginning up to `until` (to its end if absent), and verifies its hash chain on the way. `see`
+/// is shown every event before it is folded, with the state before it.
 ///
 /// # Errors
 /// See [`from_start`].

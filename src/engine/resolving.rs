@@ -63,10 +63,11 @@ impl ClosureCache {
 }
 
 impl<E: Eyes> Brain<E> {
-    /// Resolves a repository for every collection that has not resolved a newer one. `true` when a verdict may have changed.
+    /// Resolves a repository for every collection that has not resolved a newer one. `true` when a verdict may have
+    /// changed.
     ///
-    /// A generation that becomes ready late, behind a newer one that could not be looked at, is still better than the one
-    /// before it; so the verdicts do not depend on which message came first.
+    /// A generation that becomes ready late, behind a newer one that could not be looked at, is still better than the
+    /// one before it; so the verdicts do not depend on which message came first.
     pub(super) async fn resolve(
         &mut self,
         log: &impl EventLog,
@@ -164,7 +165,8 @@ impl<E: Eyes> Brain<E> {
 
     fn not_resolved(&mut self, collection: &Name, r: &RepoReady, arch: Option<Name>, reason: String, cause: Seq) {
         let reason: String = reason.chars().take(500).collect();
-        // Tried again and again, it is said once. State keeps only what was said last, of whichever architecture: enough after a start.
+        // Tried again and again, it is said once. State keeps only what was said last, of whichever architecture:
+        // enough after a start.
         let known = self.state.collections.get(collection).and_then(|c| c.stale.as_ref());
         let known = known.filter(|(repo, _)| *repo == r.repo_id);
         let said = Some((r.repo_id, reason.clone()));
@@ -177,8 +179,8 @@ impl<E: Eyes> Brain<E> {
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
     }
 
-    /// Notes whether the build group installs, where that is news; that it does not, in every repository, so that a late older
-    /// one does not pass for the newest word. `true`: it does.
+    /// Notes whether the build group installs, where that is news; that it does not, in every repository, so that a
+    /// late older one does not pass for the newest word. `true`: it does.
     fn group(&mut self, collection: &Name, r: &RepoReady, unit: &UnitVerdicts, cause: Seq) -> bool {
         let ok = unit.group_problems.is_empty();
         let known = self.state.collections[collection].arches.get(&unit.arch);
@@ -306,8 +308,8 @@ impl<E: Eyes> Brain<E> {
         Ok(())
     }
 
-    /// Finds what the changes of all packages are measured from. Where that is not remembered, those packages come one after the other that are
-    /// searched for in the same resolutions: each of those is then read once.
+    /// Finds what the changes of all packages are measured from. Where that is not remembered, those packages come one
+    /// after the other that are searched for in the same resolutions: each of those is then read once.
     async fn find_bases(
         &mut self,
         log: &impl EventLog,
@@ -338,14 +340,15 @@ impl<E: Eyes> Brain<E> {
     }
 }
 
-/// The problem to show of those a package has: the one that is shown as long as it is among them, else the first. Which of several a
-/// solver names first may differ from one repository to the next, and that is no news.
+/// The problem to show of those a package has: the one that is shown as long as it is among them, else the first. Which
+/// of several a solver names first may differ from one repository to the next, and that is no news.
 fn present_problem<'a>(problems: &'a [String], shown: Option<&str>) -> &'a str {
     let still = problems.iter().find(|p| Some(p.as_str()) == shown);
     still.or(problems.first()).map_or("no reason given", String::as_str)
 }
 
-/// Whether a verdict says nothing new. That something else is missing now is news, though nothing is decided by it (D30).
+/// Whether a verdict says nothing new. That something else is missing now is news, though nothing is decided by it
+/// (D30).
 fn same(
     package: &Package,
     arch: &str,

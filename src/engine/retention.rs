@@ -1,7 +1,7 @@
 //! How long bodies of messages are kept that were handled.
 //!
-//! The log holds what they said; they serve looking into what came in, and name people. Those of messages that were set aside stay until these are tried
-//! again or dismissed.
+//! The log holds what they said; they serve looking into what came in, and name people. Those of messages that were set
+//! aside stay until these are tried again or dismissed.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ pub fn kept_since(now: Timestamp, days: u32) -> Timestamp {
     now.plus_secs(-i64::from(days.min(RAW_DAYS_MAX)) * 86_400)
 }
 
-/// Deletes what is older than so many days, at the start and then every hour, until told to stop. What the log refuses is tried again the next time.
+/// Deletes what is older than so many days, at the start and then every hour, until told to stop. What the log refuses
+/// is tried again the next time.
 pub async fn keep(log: impl EventLog, days: u32, stop: CancellationToken) {
     loop {
         tokio::select! {
@@ -33,7 +34,8 @@ pub async fn keep(log: impl EventLog, days: u32, stop: CancellationToken) {
             pruned = log.prune_raw(kept_since(clock::now(), days)) => match pruned {
                 Ok(0) => {}
                 Ok(bodies) => tracing::info!(bodies, days, "bodies of old messages were deleted"),
-                Err(e) => tracing::warn!(error = %with_causes(&e), "bodies of old messages could not be deleted; in an hour again"),
+                Err(e) => tracing::warn!(error = %with_causes(&e), "bodies of old messages could not be deleted; in an \
+                    hour again"),
             },
         }
         tokio::select! {

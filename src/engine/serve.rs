@@ -1,10 +1,10 @@
 //! The service: one process that listens, looks, decides and submits.
 //!
-//! This loop owns the brain. Everybody else hands it something through one bounded queue and waits until it is in the log; so whoever is told
-//! "done" may forget. Messages stay in the inbox until what they hint at was looked at.
+//! This loop owns the brain. Everybody else hands it something through one bounded queue and waits until it is in the
+//! log; so whoever is told "done" may forget. Messages stay in the inbox until what they hint at was looked at.
 //!
-//! When the database does not answer, the brain is ahead of the log: it is thrown away and made anew from the log, and everything that waits
-//! in the inbox is handed out again.
+//! When the database does not answer, the brain is ahead of the log: it is thrown away and made anew from the log, and
+//! everything that waits in the inbox is handed out again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -33,7 +33,8 @@ use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
 use crate::model::{Hub, Name, RebuildId, RepoId};
 use crate::telemetry::Metrics;
 
-/// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be late.
+/// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be
+/// late.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Messages read from the inbox at a time.
 const PAGE: usize = 500;
@@ -125,8 +126,8 @@ impl ToBrain {
         (Self(sender), receiver)
     }
 
-    /// Hands something over, and returns when it is in the log, however long the database is away. Cancelled, it may be in the log or
-    /// not.
+    /// Hands something over, and returns when it is in the log, however long the database is away. Cancelled, it may be
+    /// in the log or not.
     ///
     /// # Errors
     /// [`Ending`].
@@ -302,8 +303,8 @@ impl<E: Eyes, F: FnMut() -> E> Service<F> {
         Ok(())
     }
 
-    /// Takes what was handed in, several things to a commit, and says so when they are in the log. In case of an error all of it stays in
-    /// `open`.
+    /// Takes what was handed in, several things to a commit, and says so when they are in the log. In case of an error
+    /// all of it stays in `open`.
     async fn take(
         &mut self,
         brain: &mut Brain<E>,

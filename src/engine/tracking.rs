@@ -1,10 +1,10 @@
 //! Which packages are resolved, and what follows when others are tracked than a repository was resolved for.
 //!
-//! A repository is resolved for the packages that are tracked at that moment ([`crate::fold::Tracked`]); `repo_resolved` says which. When
-//! that changes the repository in force is resolved again, so that a package has a verdict soon after it is tracked, and the resolution is
-//! the same whether the word came before the repository or after it. Many words in a row, as of a whole list of packages, lead to one
-//! such resolution: without a hub before anything else is handled, with one when the requirements of the new ones were fetched
-//! ([`Brain::content`]).
+//! A repository is resolved for the packages that are tracked at that moment ([`crate::fold::Tracked`]);
+//! `repo_resolved` says which. When that changes the repository in force is resolved again, so that a package has a
+//! verdict soon after it is tracked, and the resolution is the same whether the word came before the repository or
+//! after it. Many words in a row, as of a whole list of packages, lead to one such resolution: without a hub before
+//! anything else is handled, with one when the requirements of the new ones were fetched ([`Brain::content`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -97,8 +97,8 @@ impl<E: Eyes> Brain<E> {
         self.settle(log, cause).await
     }
 
-    /// Resolves again what was resolved for other packages than those that are tracked now; with `repo` only that repository, and also where
-    /// requirements of a package had not been known.
+    /// Resolves again what was resolved for other packages than those that are tracked now; with `repo` only that
+    /// repository, and also where requirements of a package had not been known.
     pub(super) async fn resolve_for_tracked(
         &mut self,
         log: &impl EventLog,
@@ -184,8 +184,8 @@ impl AskedFor {
         }
     }
 
-    /// Resolved repositories that have to be fetched for what is tracked now: their verdicts are for others, or it was never asked for
-    /// with these. After a start that is each, once: whoever asked for it before may not have got it.
+    /// Resolved repositories that have to be fetched for what is tracked now: their verdicts are for others, or it was
+    /// never asked for with these. After a start that is each, once: whoever asked for it before may not have got it.
     pub(super) fn open(&mut self, watch: &Watch) -> Vec<(Name, RepoId, Option<i64>)> {
         self.fetched.retain(|(tag, repo, _)| watch.resolved.iter().all(|(t, r, _)| t != tag || r <= repo));
         let resolved = watch.resolved.iter().filter(|(tag, repo, _)| {

@@ -1,8 +1,9 @@
-//! Everything one resolution found out: verdict, closure and distances of every source package in one repository and architecture.
+//! Everything one resolution found out: verdict, closure and distances of every source package in one repository and
+//! architecture.
 //!
-//! This is the attachment a `repo_resolved` event names by digest. State keeps scores only; who wants to compare two closures
-//! comes here. It is a pure function of the repository's content, the build group and the build requirements, so it is the
-//! same whenever and wherever it is made.
+//! This is the attachment a `repo_resolved` event names by digest. State keeps scores only; who wants to compare two
+//! closures comes here. It is a pure function of the repository's content, the build group and the build requirements,
+//! so it is the same whenever and wherever it is made.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +31,8 @@ pub enum SourceVerdict {
         closure: Vec<u32>,
         /// Distance of each (0: not reached).
         distances: Vec<u8>,
-        /// Indexes of the build group's packages that are not in `closure`, ascending: erased or replaced for a requirement.
+        /// Indexes of the build group's packages that are not in `closure`, ascending: erased or replaced for a
+        /// requirement.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         erased: Vec<u32>,
     },
@@ -87,7 +89,8 @@ pub struct UnitVerdicts {
     pub packages: Vec<String>,
     /// By source package name. Empty when the build group does not install.
     pub sources: BTreeMap<Name, SourceResult>,
-    /// How most packages of the repository spell the architecture, where that is another name; not part of the attachment.
+    /// How most packages of the repository spell the architecture, where that is another name; not part of the
+    /// attachment.
     #[serde(skip)]
     pub of_packages: Option<Name>,
     /// Who answered; not part of the attachment.
@@ -228,8 +231,8 @@ impl Closures {
         }
     }
 
-    /// What the build group brought and a resolving source package would have to do without, sorted; `None` when it does not resolve
-    /// here.
+    /// What the build group brought and a resolving source package would have to do without, sorted; `None` when it
+    /// does not resolve here.
     pub fn erased(&self, package: &str) -> Option<Vec<&Nevra>> {
         match &self.unit.sources.get(package)?.verdict {
             SourceVerdict::Ok { erased, .. } => Some(erased.iter().map(|index| &self.table[*index as usize]).collect()),

@@ -1,8 +1,10 @@
-//! Records as CloudEvents 1.0 and back, without loss: the JSON payload travels byte for byte, so the hashes still verify.
+//! Records as CloudEvents 1.0 and back, without loss: the JSON payload travels byte for byte, so the hashes still
+//! verify.
 //!
-//! `type` is `org.fedoraproject.koschei.KIND.vN`, `source` `/koschei/SOURCE`, `id` the first 16 bytes of the record's hash in hex.
-//! Extension attributes: `sequence` (decimal, zero-padded to 20 digits so that text order is log order), `recordedtime` and
-//! `occurredtime` (microseconds since 1970), `factid`, `kojievent`, `causationid`, `correlationid` (sequences), `chainhash`.
+//! `type` is `org.fedoraproject.koschei.KIND.vN`, `source` `/koschei/SOURCE`, `id` the first 16 bytes of the record's
+//! hash in hex. Extension attributes: `sequence` (decimal, zero-padded to 20 digits so that text order is log order),
+//! `recordedtime` and `occurredtime` (microseconds since 1970), `factid`, `kojievent`, `causationid`, `correlationid`
+//! (sequences), `chainhash`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

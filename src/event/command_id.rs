@@ -5,8 +5,8 @@ use std::fmt;
 use super::envelope::ChainHash;
 use crate::model::Seq;
 
-/// The id of a command: the log it is of, and the event that decided it with its chain hash, so that no other command ever has it. After going
-/// back to a backup the log gives the same numbers to other events; their hashes differ.
+/// The id of a command: the log it is of, and the event that decided it with its chain hash, so that no other command
+/// ever has it. After going back to a backup the log gives the same numbers to other events; their hashes differ.
 ///
 /// As text `LOG:SEQ:HASH`; what follows the log is a head as `koschei log verify --head` takes it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -50,8 +50,8 @@ impl Source {
         Self::ALL.into_iter().find(|s| s.as_str() == word)
     }
 
-    /// Whether the hub itself was asked, so that times in the fact are the hub's own and say when things happened there, however
-    /// late we heard of them.
+    /// Whether the hub itself was asked, so that times in the fact are the hub's own and say when things happened
+    /// there, however late we heard of them.
     pub const fn asked_hub(self) -> bool {
         matches!(self, Self::Hub | Self::Reconciliation)
     }
@@ -65,8 +65,8 @@ impl fmt::Display for Source {
 
 /// Identity of a fact: the first 16 bytes of BLAKE3 over its identity text. The log holds each at most once.
 ///
-/// From a hub the text says what the fact *is* (instance, table, key, Koji event), so that hint, reconciliation and retry find
-/// the same one. Without a hub it is the message's id.
+/// From a hub the text says what the fact *is* (instance, table, key, Koji event), so that hint, reconciliation and
+/// retry find the same one. Without a hub it is the message's id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FactId(pub [u8; 16]);
 
@@ -217,7 +217,8 @@ impl Record {
 
     /// The hash this record must have after one with hash `previous`. Cost: one pass over the payload.
     ///
-    /// Every column goes in, each with a length or a presence byte, so that no two different records give the same bytes.
+    /// Every column goes in, each with a length or a presence byte, so that no two different records give the same
+    /// bytes.
     pub fn chained(&self, previous: ChainHash) -> ChainHash {
         let mut head = Vec::with_capacity(320 + self.subject.len() + self.payload.len());
         head.extend_from_slice(b"koschei record 1\0");

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::koji::{BuildState, TaskState};
 use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
 
-/// Bytes of a fault's text that are stored; of a longer one the first and the last half of it, where the telling lines are.
+/// Bytes of a fault's text that are stored; of a longer one the first and the last half of it, where the telling lines
+/// are.
 pub const FAULT_TEXT_BYTES_MAX: usize = 16 * 1024;
 
 fn is_false(value: &bool) -> bool {
@@ -111,7 +112,8 @@ impl BuildUntagged {
     }
 }
 
-/// What the hub says was installed for one buildroot of a build. Source: `listBuildroots`, `listRPMs(componentBuildrootID)`.
+/// What the hub says was installed for one buildroot of a build. Source: `listBuildroots`,
+/// `listRPMs(componentBuildrootID)`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildrootRecorded {
     /// Hub instance.
@@ -211,8 +213,9 @@ pub struct ExternalRepo {
     pub arches: Option<Vec<Name>>,
 }
 
-/// The configuration of a tag as looked up. A part that was not looked at is absent and keeps its former value. Version 2; version 1 had
-/// no `gone`. Source: `getTag`, `getBuildConfig`, `getInheritanceData`, `getTagGroups`, `getExternalRepoList`.
+/// The configuration of a tag as looked up. A part that was not looked at is absent and keeps its former value. Version
+/// 2; version 1 had no `gone`. Source: `getTag`, `getBuildConfig`, `getInheritanceData`, `getTagGroups`,
+/// `getExternalRepoList`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TagObserved {
     /// Hub instance.
@@ -234,8 +237,8 @@ pub struct TagObserved {
     /// External repositories in merge order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_repos: Option<Vec<ExternalRepo>>,
-    /// There is no tag of this name (any more): it was deleted or renamed. Its builds and its package list went with it, without
-    /// any message (Koji emits none), and the other parts here say nothing.
+    /// There is no tag of this name (any more): it was deleted or renamed. Its builds and its package list went with
+    /// it, without any message (Koji emits none), and the other parts here say nothing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gone: bool,
 }
@@ -361,8 +364,8 @@ pub struct ChildTask {
     pub fault: Option<TaskFault>,
 }
 
-/// A scratch build of our service user has a new state. Version 2; version 1 knew no faults and no architectures of steps.
-/// Source: `task.state.change` messages; `getTaskInfo`, `getTaskDescendents`, `getTaskResult`.
+/// A scratch build of our service user has a new state. Version 2; version 1 knew no faults and no architectures of
+/// steps. Source: `task.state.change` messages; `getTaskInfo`, `getTaskDescendents`, `getTaskResult`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskChanged {
     /// Hub instance.
@@ -405,7 +408,8 @@ pub struct TaskChanged {
     pub fault: Option<TaskFault>,
 }
 
-/// The hub does not know a task (any more) that became of one of our rebuilds. Source: `getTaskInfo` giving nil for its id.
+/// The hub does not know a task (any more) that became of one of our rebuilds. Source: `getTaskInfo` giving nil for its
+/// id.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskVanished {
     /// Hub instance.

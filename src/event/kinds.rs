@@ -15,8 +15,8 @@ use crate::model::{Class, Classified, Name};
 pub struct Kind {
     /// Past tense, lower case, words joined by `_`.
     pub name: &'static str,
-    /// Counts up with every change of meaning or of required fields, and when a reader that passes over a new optional field
-    /// would fold something else: an older program then refuses the event by name instead of misreading it.
+    /// Counts up with every change of meaning or of required fields, and when a reader that passes over a new optional
+    /// field would fold something else: an older program then refuses the event by name instead of misreading it.
     pub version: u16,
 }
 
@@ -124,8 +124,8 @@ macro_rules! kinds {
     };
 }
 
-// In groups by who says them, each of which is a pattern, too. A `match` that is about one group names each kind of it, and the
-// other groups as a whole: a new kind compiles in no `match` about its group until it is named there.
+// In groups by who says them, each of which is a pattern, too. A `match` that is about one group names each kind of it,
+// and the other groups as a whole: a new kind compiles in no `match` about its group until it is named there.
 kinds! {
     /// What happened at a hub.
     hub_facts {
@@ -205,7 +205,8 @@ pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
 
 impl Event {
     /// What the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`, `HUB/target/NAME`, `HUB/repo/ID`,
-    /// `HUB/policy/NAME`, `collection/NAME[/PACKAGE]`, `inbox`, `engine`. Reading by subject gives the history of that thing.
+    /// `HUB/policy/NAME`, `collection/NAME[/PACKAGE]`, `inbox`, `engine`. Reading by subject gives the history of that
+    /// thing.
     pub fn subject(&self) -> String {
         let of_collection = |c: &Name, p: &Name| collection_subject(c, Some(p));
         match self {

@@ -61,8 +61,8 @@ pub struct PackageResolved {
     /// `version-release` of the source package that was resolved.
     #[schemars(with = "String")]
     pub source: SmolStr,
-    /// `version-release` of the build the repository has of it, where that is of another source: the collection's own newest source is the one
-    /// that is resolved.
+    /// `version-release` of the build the repository has of it, where that is of another source: the collection's own
+    /// newest source is the one that is resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub buildroot_has: Option<SmolStr>,
@@ -88,7 +88,8 @@ pub struct PackageResolved {
 
 /// All source packages of a collection were resolved in one repository and architecture.
 ///
-/// `packages` lists only those whose verdict, source or changes differ from the resolution before; closures are in the attachment.
+/// `packages` lists only those whose verdict, source or changes differ from the resolution before; closures are in the
+/// attachment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepoResolved {
     /// The collection.
@@ -109,7 +110,8 @@ pub struct RepoResolved {
     pub mode: Name,
     /// Solver and version.
     pub solver: String,
-    /// Digest of everything the verdicts depend on: metadata, build group, build requirements, and what of the collection's own way is not usual.
+    /// Digest of everything the verdicts depend on: metadata, build group, build requirements, and what of the
+    /// collection's own way is not usual.
     pub inputs: String,
     /// Weak dependencies were installed, too (`ignore_weak_deps = false`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -137,7 +139,8 @@ pub struct RepoResolved {
     /// Packages that had a verdict and are not in this repository any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Name>,
-    /// Packages whose answer was checked and on which our own solver and libsolv disagree; libsolv's answer is the one recorded.
+    /// Packages whose answer was checked and on which our own solver and libsolv disagree; libsolv's answer is the one
+    /// recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub solver_mismatches: Vec<Name>,
 }
@@ -318,8 +321,8 @@ pub struct EvaluationMade {
     pub policy: String,
     /// Program version.
     pub program: String,
-    /// Load per canonical architecture in thousandths, as the hub told; where collections are built on several hubs, of each as `HUB/ARCH`.
-    /// Absent: not known, not limiting. A name without hub counts for all of them.
+    /// Load per canonical architecture in thousandths, as the hub told; where collections are built on several hubs, of
+    /// each as `HUB/ARCH`. Absent: not known, not limiting. A name without hub counts for all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<BTreeMap<String, u32>>,
     /// Rebuilds running at that time, over all collections.
@@ -334,7 +337,8 @@ pub struct EvaluationMade {
     pub chosen: Vec<Chosen>,
 }
 
-/// What a decision to rebuild depends on besides time: while it stays the same, a rebuild that was turned down is not asked for again.
+/// What a decision to rebuild depends on besides time: while it stays the same, a rebuild that was turned down is not
+/// asked for again.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildInputs {
     /// `version-release` of the source package.
@@ -363,7 +367,8 @@ pub struct RebuildRequested {
     pub nvr: Nvr,
     /// Build target.
     pub target: Name,
-    /// The repository it was resolved in, to be bound to where allowed; absent where another hub builds than the one it is of.
+    /// The repository it was resolved in, to be bound to where allowed; absent where another hub builds than the one it
+    /// is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
     /// Architectures to limit it to, as the tag that builds spells them; empty: leave it to Koji.
@@ -461,7 +466,8 @@ pub struct RebuildFinished {
 }
 
 impl RebuildFinished {
-    /// A rebuild of ours that came to an end which its own task did not tell: given up, or not known to the hub any more.
+    /// A rebuild of ours that came to an end which its own task did not tell: given up, or not known to the hub any
+    /// more.
     pub fn untold(
         (hub, task_id): (Hub, TaskId),
         (collection, package): (Name, Name),
@@ -487,8 +493,8 @@ impl RebuildFinished {
     }
 }
 
-/// A rebuild shall be cancelled: a task, or a request that is no task yet. Version 2; version 1 always had a task and never named
-/// the rebuild.
+/// A rebuild shall be cancelled: a task, or a request that is no task yet. Version 2; version 1 always had a task and
+/// never named the rebuild.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildCancelRequested {
     /// The collection.
@@ -525,7 +531,8 @@ pub struct PolicyRefused {
     pub package: Name,
     /// Its task.
     pub task_id: TaskId,
-    /// From here on rebuilds on the hub are made without what was refused; absent: nothing else can be done, and the collection stops.
+    /// From here on rebuilds on the hub are made without what was refused; absent: nothing else can be done, and the
+    /// collection stops.
     #[serde(default, skip_serializing_if = "is_false")]
     pub falls_back: bool,
     /// The hub's words.
@@ -588,7 +595,8 @@ pub struct CollectionStateChanged {
     pub repo_id: RepoId,
 }
 
-/// A message said a time that cannot be, and another one was taken: its publisher's clock is wrong, or Koji's where the time stood in the body.
+/// A message said a time that cannot be, and another one was taken: its publisher's clock is wrong, or Koji's where the
+/// time stood in the body.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MessageTimeReplaced {
     /// The message's id.

@@ -9,14 +9,15 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Where the packages of a building hub lie, relative to its work directory, unless somebody says otherwise: beside `work`.
+/// Where the packages of a building hub lie, relative to its work directory, unless somebody says otherwise: beside
+/// `work`.
 pub const SRPM_ROOT: &str = "..";
 
 /// Longest root of source packages, in bytes.
 const SRPM_ROOT_BYTES_MAX: usize = 1024;
 
-/// A collection is watched on one hub and built on another (Koschei's secondary mode): scratch builds and everything about them is the
-/// other hub's, all else the collection's own.
+/// A collection is watched on one hub and built on another (Koschei's secondary mode): scratch builds and everything
+/// about them is the other hub's, all else the collection's own.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildsOn {
     /// Hub instance that builds; never the collection's own.
@@ -108,8 +109,8 @@ impl CollectionSettings {
         self.building().0
     }
 
-    /// Whether its scratch builds run on another hub than its packages are watched on. Task and repository numbers of the two have
-    /// nothing to do with each other.
+    /// Whether its scratch builds run on another hub than its packages are watched on. Task and repository numbers of
+    /// the two have nothing to do with each other.
     pub fn builds_elsewhere(&self) -> bool {
         *self.building_hub() != self.hub
     }

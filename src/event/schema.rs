@@ -1,4 +1,5 @@
-//! JSON Schemas of all stored kinds, generated from the types. The files in `schemas/` are diffed against this in a test.
+//! JSON Schemas of all stored kinds, generated from the types. The files in `schemas/` are diffed against this in a
+//! test.
 
 use std::collections::BTreeMap;
 

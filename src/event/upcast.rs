@@ -19,11 +19,14 @@ fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
     match (name, from) {
         // Version 2 added `create_event` and `arches`, both optional: "not looked at" is what version 1 meant.
         ("repo_ready", 1) => Some(payload),
-        // Version 2 added `gone`, absent for a tag that is there: a reader that passes over it would keep its builds for ever.
+        // Version 2 added `gone`, absent for a tag that is there: a reader that passes over it would keep its builds
+        // for ever.
         ("tag_observed", 1) => Some(payload),
-        // Version 2 added faults and the steps' architectures, all optional: a reader that passes over them judges otherwise.
+        // Version 2 added faults and the steps' architectures, all optional: a reader that passes over them judges
+        // otherwise.
         ("task_changed", 1) => Some(payload),
-        // Version 2 added `builds_on`, absent for one that builds on its own hub: a reader that passes over it would submit to the wrong hub.
+        // Version 2 added `builds_on`, absent for one that builds on its own hub: a reader that passes over it would
+        // submit to the wrong hub.
         ("collection_created" | "collection_edited", 1) => Some(payload),
         // Version 2 added `rebuild` and made `task_id` optional.
         ("rebuild_cancel_requested", 1) => Some(payload),

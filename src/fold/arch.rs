@@ -8,7 +8,8 @@ pub fn collection_allows(allowed: &[Name], arch: &str) -> bool {
     allowed.is_empty() || allowed.iter().any(|a| canonical(a) == canonical(arch))
 }
 
-/// The architectures a collection looks at: those of its settings, and of them those its builds can have. Both empty: everything.
+/// The architectures a collection looks at: those of its settings, and of them those its builds can have. Both empty:
+/// everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed<'a> {
     /// Those of its settings.

@@ -24,8 +24,8 @@ pub struct RecordedBuildroot {
 }
 
 impl RecordedBuildroot {
-    /// Whether it says more than our own closure of its repository does: it is whole, and not known to be the very same. Then
-    /// dependency changes are measured from it.
+    /// Whether it says more than our own closure of its repository does: it is whole, and not known to be the very
+    /// same. Then dependency changes are measured from it.
     pub fn tells_more(&self) -> bool {
         self.complete && self.prediction != Some(Prediction::Exact)
     }
@@ -44,7 +44,8 @@ const FORMER_KEPT: usize = 4;
 pub struct Build {
     /// Name, version, release.
     pub nvr: Nvr,
-    /// `version-release` of names it had before under the same number: a promoted draft, for one. What was found out under them stays true.
+    /// `version-release` of names it had before under the same number: a promoted draft, for one. What was found out
+    /// under them stays true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<SmolStr>,
     /// When it was last said to be called so.
@@ -96,8 +97,9 @@ impl Build {
         format_smolstr!("{}-{}", self.nvr.version, self.nvr.release)
     }
 
-    /// Takes over the name it is said to have at a moment. A promoted draft is never a draft again, however late the word of its
-    /// draft days comes; else what was said last counts, and what the hub was `asked` for counts before all. Whether that is news.
+    /// Takes over the name it is said to have at a moment. A promoted draft is never a draft again, however late the
+    /// word of its draft days comes; else what was said last counts, and what the hub was `asked` for counts before
+    /// all. Whether that is news.
     fn named(&mut self, nvr: Nvr, at: Timestamp, asked: bool) -> bool {
         if nvr == self.nvr {
             self.named_at = self.named_at.max(at);
@@ -140,9 +142,9 @@ pub(super) struct Changed {
 }
 
 impl HubState {
-    /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id. What the hub was asked for is
-    /// its state now and all there is to know; a message says what it was at some moment, and may leave things out.
-    /// Returns what it says about its package now, where that is something else than before.
+    /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id. What the hub was
+    /// asked for is its state now and all there is to know; a message says what it was at some moment, and may leave
+    /// things out. Returns what it says about its package now, where that is something else than before.
     pub(super) fn build_changed(&mut self, e: &BuildChanged, heard_at: Timestamp, asked: bool) -> Changed {
         // A build nobody spoke of before is in no tag, so that nothing depends on it yet.
         let before = self.builds.get(&e.build_id).map(real_outcome);
@@ -177,7 +179,8 @@ impl HubState {
         Changed { renamed, outcome: before.filter(|before| *before != now).map(|_| now) }
     }
 
-    /// Makes sure that a build a tag event speaks of is known, by the name it has there. Whether that is another than before.
+    /// Makes sure that a build a tag event speaks of is known, by the name it has there. Whether that is another than
+    /// before.
     pub(super) fn build_seen(&mut self, id: BuildId, nvr: Nvr, at: Timestamp, asked: bool) -> bool {
         match self.builds.get_mut(&id) {
             Some(known) => known.named(nvr, at, asked),

@@ -52,11 +52,12 @@ pub struct Collection {
     pub announced: BuildrootState,
     /// Its target is not there any more: that of its building hub, where another hub builds.
     pub target_gone: bool,
-    /// Its build tag or dest tag (or both) that are not there any more, and those its target on another hub leads to, as `TAG on HUB`.
+    /// Its build tag or dest tag (or both) that are not there any more, and those its target on another hub leads to,
+    /// as `TAG on HUB`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags_gone: Vec<Name>,
-    /// Architectures of the tag that builds, as spelled there, where known: its build tag, or that of its target on another hub. Follows
-    /// from that hub.
+    /// Architectures of the tag that builds, as spelled there, where known: its build tag, or that of its target on
+    /// another hub. Follows from that hub.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_arches: Vec<Name>,
     /// Somebody stopped its submissions: why.
@@ -105,8 +106,9 @@ impl Collection {
         Allowed { own: &self.settings.arches, tag: &self.tag_arches }
     }
 
-    /// How the tag that builds spells an architecture that is known by another of its names, as a rule the canonical one. A tag may have
-    /// two of a family (`i586 i686`). Where the tag is not known the packages of its repository tell, else what is usual does.
+    /// How the tag that builds spells an architecture that is known by another of its names, as a rule the canonical
+    /// one. A tag may have two of a family (`i586 i686`). Where the tag is not known the packages of its repository
+    /// tell, else what is usual does.
     pub fn spelled(&self, arch: &str) -> Vec<Name> {
         let family = canonical(arch);
         let of_tag: Vec<Name> = self.tag_arches.iter().filter(|a| canonical(a) == family).cloned().collect();
@@ -167,7 +169,8 @@ impl Collection {
         }
     }
 
-    /// Removes moves no package refers to, when there are many: the table must not grow for ever. Cost: O(changes), rarely.
+    /// Removes moves no package refers to, when there are many: the table must not grow for ever. Cost: O(changes),
+    /// rarely.
     pub(super) fn compact_moves(&mut self) {
         if self.moves.len() < 2 * self.moves_live + 4096 {
             return;

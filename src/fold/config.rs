@@ -224,8 +224,8 @@ fn gone(hubs: &Map<Hub, HubState>, c: &Collection) -> Vec<Name> {
     gone
 }
 
-/// Says of a collection's rebuilds anew on which hub they ran, before its own becomes another one. The repositories of the old one are
-/// none of the new one's, whatever their numbers.
+/// Says of a collection's rebuilds anew on which hub they ran, before its own becomes another one. The repositories of
+/// the old one are none of the new one's, whatever their numbers.
 fn leave_hub(c: &mut Collection, new: &Hub) {
     let old = c.settings.hub.clone();
     for e in c.packages.values_mut().flat_map(|p| &mut p.evidence) {

@@ -1,9 +1,10 @@
 //! Two digests of a state.
 //!
-//! The *log digest* covers everything folded, sequences and times included: equal logs give equal digests.
-//! The *facts digest* covers only what is so (tags, package lists, builds, repositories, resolutions), sorted, without sequences, times
-//! or decisions: however the messages of different sources were interleaved, the same facts give the same digest. Of a hub that was
-//! reconciled it covers what can be asked for and nothing else, so that a dump of the hub's tables gives the same ([`super::hub_facts`]).
+//! The *log digest* covers everything folded, sequences and times included: equal logs give equal digests. The *facts
+//! digest* covers only what is so (tags, package lists, builds, repositories, resolutions), sorted, without sequences,
+//! times or decisions: however the messages of different sources were interleaved, the same facts give the same digest.
+//! Of a hub that was reconciled it covers what can be asked for and nothing else, so that a dump of the hub's tables
+//! gives the same ([`super::hub_facts`]).
 
 use std::fmt::Write as _;
 use std::io;
@@ -41,7 +42,8 @@ impl State {
         digest_of(&self.facts())
     }
 
-    /// The facts, one line each, sorted: what [`State::facts_digest`] covers, to compare two states by eye or with `diff`.
+    /// The facts, one line each, sorted: what [`State::facts_digest`] covers, to compare two states by eye or with
+    /// `diff`.
     pub fn facts(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, hub) in &self.hubs {
@@ -60,8 +62,8 @@ impl State {
     /// Resolutions in force.
     fn resolutions(&self, hub: &Hub, lines: &mut Vec<String>) {
         for c in self.collections.values().filter(|c| c.settings.hub == *hub) {
-            // Not by name: two hubs with a tag of the same name get names by who came first. Not every resolution there was: which
-            // generations were passed over depends on what came first, which one is in force does not.
+            // Not by name: two hubs with a tag of the same name get names by who came first. Not every resolution there
+            // was: which generations were passed over depends on what came first, which one is in force does not.
             let head = format!("{hub} tag {} for {}", c.settings.build_tag, c.settings.dest_tag);
             for (arch, a) in &c.arches {
                 if let Some(ok) = a.group_ok {

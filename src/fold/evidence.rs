@@ -1,8 +1,8 @@
 //! What builds say about a package: its last builds in order, and which of them count.
 //!
-//! Real builds are ordered by when they were tagged, scratch rebuilds by when they were made (Koschei orders both by task
-//! creation, which hides a side-tag build tagged days later behind an older scratch rebuild; changed on purpose). Where the hub
-//! was asked it says both, whenever we hear of it; without a hub the place in the log stands for it.
+//! Real builds are ordered by when they were tagged, scratch rebuilds by when they were made (Koschei orders both by
+//! task creation, which hides a side-tag build tagged days later behind an older scratch rebuild; changed on purpose).
+//! Where the hub was asked it says both, whenever we hear of it; without a hub the place in the log stands for it.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -45,8 +45,8 @@ pub struct Evidence {
     pub order: Seq,
     /// When it was tagged, or made.
     pub at: Timestamp,
-    /// The repository its buildroot came from, always one of the collection's own hub: of a rebuild that ran on another hub the newest one
-    /// of the time it began stands for it.
+    /// The repository its buildroot came from, always one of the collection's own hub: of a rebuild that ran on another
+    /// hub the newest one of the time it began stands for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<RepoId>,
     /// `repo` was not told but taken to be the first one this source was resolved in.
@@ -93,8 +93,8 @@ impl Evidence {
         (self.kind, &self.hub) == (other.kind, &other.hub)
     }
 
-    /// Whether dependency changes are measured from this build on: real builds, and rebuilds that came to a result.
-    /// A cancelled, timed-out or faulty rebuild moves nothing, so that it never costs a package its reason to be rebuilt.
+    /// Whether dependency changes are measured from this build on: real builds, and rebuilds that came to a result. A
+    /// cancelled, timed-out or faulty rebuild moves nothing, so that it never costs a package its reason to be rebuilt.
     pub fn is_base(&self) -> bool {
         !self.withdrawn
             && match self.kind {
@@ -108,8 +108,8 @@ impl Evidence {
         !self.withdrawn && self.outcome.is_some_and(Outcome::is_complete)
     }
 
-    /// Whether it is known to come after `other`: two taggings by their Koji events, all else by the hub's time, in which a rebuild
-    /// comes after the tagging of the same moment.
+    /// Whether it is known to come after `other`: two taggings by their Koji events, all else by the hub's time, in
+    /// which a rebuild comes after the tagging of the same moment.
     fn is_after(&self, other: &Self) -> bool {
         if !(self.timed && other.timed) {
             return false;
@@ -133,8 +133,8 @@ impl Evidence {
     }
 }
 
-/// Inserts `new` at its place, replacing an entry of the same build, and drops what is too old. Returns dropped tasks, with their hubs as
-/// [`Evidence::hub`] has them.
+/// Inserts `new` at its place, replacing an entry of the same build, and drops what is too old. Returns dropped tasks,
+/// with their hubs as [`Evidence::hub`] has them.
 ///
 /// Builds the package's state and priority rest on stay, however many cancelled or faulty rebuilds came after them.
 pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, TaskId)> {
@@ -152,10 +152,11 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
     dropped
 }
 
-/// The oldest build nothing rests on. Needed are: running ones, the one just inserted, the base, the newest real build, and
-/// the last two with a result (whether a package started to fail shows in the last but one). The same of the last sources each, tagged
-/// or not, and of the last ones that are tagged, so that what one of them did is still known when it is the newest again. A source's own
-/// build goes after its rebuilds: without it nothing would tell that their source was untagged.
+/// The oldest build nothing rests on. Needed are: running ones, the one just inserted, the base, the newest real build,
+/// and the last two with a result (whether a package started to fail shows in the last but one). The same of the last
+/// sources each, tagged or not, and of the last ones that are tagged, so that what one of them did is still known when
+/// it is the newest again. A source's own build goes after its rebuilds: without it nothing would tell that their
+/// source was untagged.
 fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
     let mut needed: Vec<usize> = list.iter().rposition(Evidence::is_base).into_iter().collect();
     needed.extend(list.iter().rposition(is_real));
@@ -206,8 +207,8 @@ pub(super) fn rename(list: &mut [Evidence], build: &Build, id: BuildId) {
     }
 }
 
-/// Gives a rebuild the name its source's build has now: it may have been made under another, and a draft's source package never has the
-/// draft's mark.
+/// Gives a rebuild the name its source's build has now: it may have been made under another, and a draft's source
+/// package never has the draft's mark.
 pub(super) fn name(list: &[Evidence], new: &mut Evidence) {
     let real = || list.iter().rev().filter(|e| is_real(e));
     let exact = real().find(|e| e.source == new.source);
@@ -218,8 +219,9 @@ pub(super) fn name(list: &[Evidence], new: &mut Evidence) {
     }
 }
 
-/// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is. All builds of one source share its fate: a
-/// scratch rebuild that of the real build, and a build that was deleted that of another one of its name, which was imported for it.
+/// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is. All builds of one source
+/// share its fate: a scratch rebuild that of the real build, and a build that was deleted that of another one of its
+/// name, which was imported for it.
 pub fn withdraw(list: &mut [Evidence], tagged: impl Fn(BuildId) -> bool) {
     for e in list.iter_mut() {
         if let EvidenceKind::Real(build) = e.kind {
@@ -261,7 +263,8 @@ mod tests {
         }
     }
 
-    /// Rebuilds may be of sources whose own build nobody told of; the newest build a packager made is still what `why` and pages show.
+    /// Rebuilds may be of sources whose own build nobody told of; the newest build a packager made is still what `why`
+    /// and pages show.
     #[test]
     fn the_newest_real_build_is_kept_whatever_was_rebuilt_since() {
         let mut list = Vec::new();

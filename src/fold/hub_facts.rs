@@ -1,13 +1,16 @@
 //! What a hub can be asked for, as lines of text: so that a state can be compared with a dump of the hub's tables.
 //!
-//! A hub that was reconciled must agree with these lines, whatever messages were lost, doubled or invented before. They leave out what
-//! nobody can ask for any more (builds that were in a tag once, repositories that are gone) and what no collection looks at:
+//! A hub that was reconciled must agree with these lines, whatever messages were lost, doubled or invented before. They
+//! leave out what nobody can ask for any more (builds that were in a tag once, repositories that are gone) and what no
+//! collection looks at:
 //!
-//! * tags in the chain of a collection's build tag or dest tag, by inheritance: architectures, inheritance, package list, and builds
-//!   in tagging order (of packages that are in a list of the tag or its parents and not blocked: others are not listed);
+//! * tags in the chain of a collection's build tag or dest tag, by inheritance: architectures, inheritance, package
+//!   list, and builds in tagging order (of packages that are in a list of the tag or its parents and not blocked:
+//!   others are not listed);
 //! * builds in one of those tags;
 //! * targets of collections;
-//! * for each build tag that exists the newest READY repository, by Koji event, and every usable one (READY, EXPIRED) that is not older.
+//! * for each build tag that exists the newest READY repository, by Koji event, and every usable one (READY, EXPIRED)
+//!   that is not older.
 //!
 //! Both sides make the same [`HubFacts`]: a state by [`super::State::hub_facts`], a test from tables.
 
@@ -159,7 +162,8 @@ impl HubFacts {
         let mut open: Vec<Name> = watched.iter().flat_map(|w| [w.build_tag.clone(), w.dest_tag.clone()]).collect();
         while let Some(name) = open.pop() {
             if !found.contains(&name) {
-                // Every ancestor counts, also where a link keeps some of it from this tag: who looks at a tag looks at its parents.
+                // Every ancestor counts, also where a link keeps some of it from this tag: who looks at a tag looks at
+                // its parents.
                 open.extend(self.tags.get(&name).into_iter().flat_map(|t| &t.inheritance).map(|l| l.tag.clone()));
                 found.insert(name);
             }

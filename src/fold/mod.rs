@@ -1,12 +1,13 @@
 //! State, and how events change it.
 //!
-//! [`State::apply`] is total and deterministic: an event that makes no sense here is counted, never refused, because it is already
-//! history. The same log gives the same state, bit for bit, on any machine. Nothing here reads a clock, draws a random number,
-//! touches a file, or decides anything.
+//! [`State::apply`] is total and deterministic: an event that makes no sense here is counted, never refused, because it
+//! is already history. The same log gives the same state, bit for bit, on any machine. Nothing here reads a clock,
+//! draws a random number, touches a file, or decides anything.
 //!
-//! One file per entity: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`]; [`resolution`] folds verdicts,
-//! [`evidence`] keeps what builds say about a package, [`sources`] says which source of it counts, [`tracked`] which packages are resolved, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to what a
-//! hub can be asked for.
+//! One file per entity: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`]; [`resolution`] folds
+//! verdicts, [`evidence`] keeps what builds say about a package, [`sources`] says which source of it counts,
+//! [`tracked`] which packages are resolved, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to
+//! what a hub can be asked for.
 
 pub mod arch;
 pub mod build;

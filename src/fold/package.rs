@@ -44,7 +44,8 @@ pub struct ArchVerdict {
     /// Repository the changes were measured from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
-    /// They were measured from what the hub says was installed, not from what we would have expected in that repository.
+    /// They were measured from what the hub says was installed, not from what we would have expected in that
+    /// repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truth: bool,
 }
@@ -154,7 +155,8 @@ pub struct Package {
     /// The state last written to the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<PackageState>,
-    /// Stands for the cause last written to the log, while it is unresolved: the first 8 bytes of a hash of the text ([`stands_for`]).
+    /// Stands for the cause last written to the log, while it is unresolved: the first 8 bytes of a hash of the text
+    /// ([`stands_for`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced_cause: Option<u64>,
 }
@@ -185,8 +187,9 @@ impl Package {
         Some((self.last_fault.unwrap_or(Outcome::InfrastructureFault), at))
     }
 
-    /// Whether a repository is all that tells of it: it was resolved, and no build of it was ever seen in a tag of the collection. So a
-    /// log that began after its tagging, or that saw nothing of the tag it is inherited from, knows it.
+    /// Whether a repository is all that tells of it: it was resolved, and no build of it was ever seen in a tag of the
+    /// collection. So a log that began after its tagging, or that saw nothing of the tag it is inherited from, knows
+    /// it.
     pub fn is_from_repository_only(&self) -> bool {
         self.latest.is_none() && self.evidence.is_empty() && !self.verdicts.is_empty()
     }
@@ -201,9 +204,9 @@ impl Package {
         self.newest_first().find(|i| self.evidence[*i].is_base())
     }
 
-    /// Its builds by what they say about it now, the most telling first: rebuilds of its newest source, that source's own build, and then all
-    /// else; within each the newest first. A source that was tagged once more, or is the newest again after another one, is no other
-    /// for that: what it did counts, whenever that was.
+    /// Its builds by what they say about it now, the most telling first: rebuilds of its newest source, that source's
+    /// own build, and then all else; within each the newest first. A source that was tagged once more, or is the newest
+    /// again after another one, is no other for that: what it did counts, whenever that was.
     fn newest_first(&self) -> impl Iterator<Item = usize> {
         let is_real = |e: &Evidence, id: BuildId| e.kind == EvidenceKind::Real(id);
         let real = self.latest.as_ref().and_then(|l| self.evidence.iter().rposition(|e| is_real(e, l.build)));
@@ -255,9 +258,9 @@ impl Package {
             .filter(move |v| allowed.has(&v.arch) && self.arch_override.as_ref().is_none_or(|o| o.allows(&v.arch)))
     }
 
-    /// Takes the verdicts of all architectures together: unresolved when it does not resolve on any architecture the build would use;
-    /// a noarch package needs one architecture only. A changed dependency counts once per name, with its smallest distance.
-    /// Cost: O(changes · log changes).
+    /// Takes the verdicts of all architectures together: unresolved when it does not resolve on any architecture the
+    /// build would use; a noarch package needs one architecture only. A changed dependency counts once per name, with
+    /// its smallest distance. Cost: O(changes · log changes).
     pub fn judge(
         &mut self,
         allowed: Allowed<'_>,
@@ -296,7 +299,8 @@ impl Package {
 /// A change of one verdict, in order of the moves.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Changed<'a> {
-    /// The beginning of the name as a number. It nearly always says which is less, and saves following both to their texts.
+    /// The beginning of the name as a number. It nearly always says which is less, and saves following both to their
+    /// texts.
     beginning: u64,
     by: &'a DependencyMove,
     distance: u8,
@@ -325,12 +329,14 @@ fn distances_of(changed: &[Changed<'_>]) -> Distances {
     distances
 }
 
-/// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in. `changed` is sorted.
+/// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in. `changed` is
+/// sorted.
 fn digest_of(changed: &[Changed<'_>]) -> u64 {
     if changed.is_empty() {
         return 0;
     }
-    // Moves are interned, so that equal ones are the same one. One buffer and one call: hashing piece by piece costs more than the hash.
+    // Moves are interned, so that equal ones are the same one. One buffer and one call: hashing piece by piece costs
+    // more than the hash.
     let mut text = Vec::with_capacity(64 * changed.len());
     for same in changed.chunk_by(|a, b| std::ptr::eq(a.by, b.by) && a.distance == b.distance) {
         let Changed { by: m, distance, .. } = same[0];

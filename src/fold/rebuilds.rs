@@ -100,7 +100,8 @@ impl State {
         self.with_package(&collection, &package, |_| {});
     }
 
-    /// The open rebuild that became a task of a hub, whether or not anything was heard of that task since. Cost: O(open rebuilds).
+    /// The open rebuild that became a task of a hub, whether or not anything was heard of that task since. Cost: O(open
+    /// rebuilds).
     pub fn submitted_as(&self, hub: &Hub, task: TaskId) -> Option<(RebuildId, &OpenRebuild)> {
         let is_it = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (hub, task));
         self.rebuilds.iter().find(|(_, r)| is_it(r)).map(|(id, r)| (*id, r))
@@ -168,15 +169,15 @@ impl State {
         }
     }
 
-    /// Requests of the hour before `now` that were not turned down. The hour is open at its beginning: what was requested an hour
-    /// ago does not count any more.
+    /// Requests of the hour before `now` that were not turned down. The hour is open at its beginning: what was
+    /// requested an hour ago does not count any more.
     pub fn requests_of_last_hour(&self, now: Timestamp) -> u32 {
         let recent = self.requests.iter().filter(|(at, _)| now.since(*at) < HOUR_MICROS).count();
         u32::try_from(recent).unwrap_or(u32::MAX)
     }
 
-    /// Finds the collection a task counts for: that of its target where the target is known, else the one that submits to a
-    /// target of that name, else the one its repository belongs to.
+    /// Finds the collection a task counts for: that of its target where the target is known, else the one that submits
+    /// to a target of that name, else the one its repository belongs to.
     fn collection_of(&self, hub: &Hub, task: TaskId) -> Option<usize> {
         let state = self.hubs.get(hub)?;
         let task = state.tasks.get(&task)?;
@@ -269,8 +270,9 @@ impl State {
         self.recount(collection, change.into());
     }
 
-    /// Ties a task to the rebuild we had requested. Of several with a decision's id the lowest is ours: Koji's `resubmitTask` copies
-    /// the id into a new task. The others are somebody's resubmissions; they count as tasks we did not request.
+    /// Ties a task to the rebuild we had requested. Of several with a decision's id the lowest is ours: Koji's
+    /// `resubmitTask` copies the id into a new task. The others are somebody's resubmissions; they count as tasks we
+    /// did not request.
     pub(super) fn adopt(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId, package: &Name) {
         let Some(open) = self.rebuilds.get_mut(&rebuild) else {
             return self.adopt_late(rebuild, hub, task, package);
@@ -297,8 +299,8 @@ impl State {
         self.release(rebuild);
     }
 
-    /// A task with the id of a decision that is closed. Closed by a higher task, it was that one which was not ours; closed because
-    /// somebody cancelled it while it was being submitted, the task must be stopped.
+    /// A task with the id of a decision that is closed. Closed by a higher task, it was that one which was not ours;
+    /// closed because somebody cancelled it while it was being submitted, the task must be stopped.
     fn adopt_late(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId, package: &Name) {
         if let Some(cancelled) = self.cancelled.iter().find(|c| c.rebuild == rebuild) {
             let known = self.hubs.get(hub).and_then(|h| h.tasks.get(&task));

@@ -1,6 +1,7 @@
 //! What a hub's own policies keep from us.
 //!
-//! Koji tells nobody its policies: the submission is taken, the task fails. So what is known of them are the last tasks they failed.
+//! Koji tells nobody its policies: the submission is taken, the task fails. So what is known of them are the last tasks
+//! they failed.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -31,8 +32,8 @@ impl Refusal {
     /// Most characters of a hub's words kept in state; all of them are in the log.
     pub const WORDS_CHARS_MAX: usize = 200;
 
-    /// Takes over that `e` was refused at `at`. Only what was made to try it moves the time of the next try: of what was under way when it was
-    /// first refused nobody hoped for anything else.
+    /// Takes over that `e` was refused at `at`. Only what was made to try it moves the time of the next try: of what
+    /// was under way when it was first refused nobody hoped for anything else.
     fn note(known: &mut Option<Self>, e: &PolicyRefused, at: Timestamp) {
         let known = match known {
             Some(known) if known.policy == e.policy => known,

@@ -28,8 +28,8 @@ pub struct Repo {
 }
 
 impl Repo {
-    /// What orders generations of one tag: the Koji event where known, else the id (ids and events of one tag rise together
-    /// unless generations overtake each other while being made).
+    /// What orders generations of one tag: the Koji event where known, else the id (ids and events of one tag rise
+    /// together unless generations overtake each other while being made).
     pub fn age(&self, id: RepoId) -> (i64, i64) {
         (self.create_event.unwrap_or(i64::MIN), id.0)
     }
@@ -53,8 +53,8 @@ fn rank(state: RepoState) -> u8 {
 }
 
 impl HubState {
-    /// Whether generation `new` shows a later moment than `old` of the same tag: by Koji event where both are known, else by id.
-    /// One that is not known at all counts as old.
+    /// Whether generation `new` shows a later moment than `old` of the same tag: by Koji event where both are known,
+    /// else by id. One that is not known at all counts as old.
     pub fn is_newer(&self, new: RepoId, old: RepoId) -> bool {
         let (Some(a), Some(b)) = (self.repos.get(&old), self.repos.get(&new)) else {
             return self.repos.contains_key(&new);

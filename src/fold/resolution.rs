@@ -155,8 +155,8 @@ fn intern(moves: &mut indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHash
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// The build changes are measured from has no repository we could compare with: from now on this one stands for it, so that
-/// changes from here on are not lost. `false` when there is no such build, or it is of another source.
+/// The build changes are measured from has no repository we could compare with: from now on this one stands for it, so
+/// that changes from here on are not lost. `false` when there is no such build, or it is of another source.
 fn assume_base(package: &mut super::Package, source: &SmolStr, repo: RepoId) -> bool {
     match package.base_index().map(|i| &mut package.evidence[i]) {
         Some(base) if base.names().any(|n| n == source) || base.source.is_empty() => {

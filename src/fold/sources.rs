@@ -1,9 +1,10 @@
 //! Which source of a package counted in a collection when a repository was made.
 //!
-//! A repository's own lists say what is in its buildroots. What would be rebuilt is another question: the newest build in the
-//! collection's dest tag, which need not be in there. A build tag may have a newer one of its own (a buildroot override, or what a side tag
-//! left behind), and need not inherit from the dest tag at all. As of which moment is a matter of Koji events where they are known: of the
-//! tagging and of the repository; else of the times of the messages. Neither depends on the order in which one hears of them.
+//! A repository's own lists say what is in its buildroots. What would be rebuilt is another question: the newest build
+//! in the collection's dest tag, which need not be in there. A build tag may have a newer one of its own (a buildroot
+//! override, or what a side tag left behind), and need not inherit from the dest tag at all. As of which moment is a
+//! matter of Koji events where they are known: of the tagging and of the repository; else of the times of the messages.
+//! Neither depends on the order in which one hears of them.
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -94,8 +95,8 @@ pub struct Candidate {
     pub nvr: Nvr,
     /// `version-release` of names it had before.
     pub former: Vec<SmolStr>,
-    /// It is still in the collection's tags. One that was taken out counts only where the repository has it: without a hub, and with one
-    /// that was away, the moment of the end may have been told too late.
+    /// It is still in the collection's tags. One that was taken out counts only where the repository has it: without a
+    /// hub, and with one that was away, the moment of the end may have been told too late.
     pub here: bool,
     /// What it will be called once it is promoted, where it is a draft and no other build is known to be called so.
     pub promoted: Option<Nvr>,
@@ -176,8 +177,9 @@ impl HubState {
         self.repos.get(&repo).map(Repo::made)
     }
 
-    /// Builds of a collection's package that may be the one that counted at a moment, the first choice first: nearest tag first, there the one
-    /// tagged last. Empty for a blocked package, of which Koji lists nothing. Cost: a lookup per tag.
+    /// Builds of a collection's package that may be the one that counted at a moment, the first choice first: nearest
+    /// tag first, there the one tagged last. Empty for a blocked package, of which Koji lists nothing. Cost: a lookup
+    /// per tag.
     pub fn candidates(&self, collection: &Collection, package: &str, moment: Moment) -> Vec<Candidate> {
         let mut found: Vec<Candidate> = Vec::new();
         if collection.packages.get(package).is_some_and(|p| p.blocked) {

@@ -123,8 +123,8 @@ pub struct State {
     pub last_tick: Option<Timestamp>,
     /// The last evaluation.
     pub last_evaluation: Option<Seq>,
-    /// The loads it was made with, per canonical architecture in thousandths, as [`crate::event::EvaluationMade`] has them; absent: none were
-    /// known.
+    /// The loads it was made with, per canonical architecture in thousandths, as [`crate::event::EvaluationMade`] has
+    /// them; absent: none were known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<BTreeMap<String, u32>>,
     /// Facts taken from messages, to tell whether the inbox knows them all.
@@ -135,7 +135,8 @@ pub struct State {
     /// Requests of the last hour that were not turned down, oldest first; older ones stay until the next request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<(Timestamp, RebuildId)>,
-    /// Requests that were closed because somebody cancelled them, the newest last: one may have been submitted all the same.
+    /// Requests that were closed because somebody cancelled them, the newest last: one may have been submitted all the
+    /// same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cancelled: Vec<Cancelled>,
     /// Tasks such requests became, which have not been asked to stop yet.
@@ -201,8 +202,9 @@ impl State {
         self.collections.values().map(|c| c.running).sum()
     }
 
-    /// Folds one event. Total: what makes no sense is counted in `anomalies`. Panics only on a gap in the sequence, which the
-    /// reader must have excluded. Cost: O(1) for facts about one package, O(packages) for verdicts and configuration.
+    /// Folds one event. Total: what makes no sense is counted in `anomalies`. Panics only on a gap in the sequence,
+    /// which the reader must have excluded. Cost: O(1) for facts about one package, O(packages) for verdicts and
+    /// configuration.
     pub fn apply(&mut self, e: &Envelope) {
         assert_eq!(e.seq, Seq::after(self.seq), "events are folded in order, without gaps");
         match &e.event {
@@ -469,8 +471,8 @@ impl State {
     }
 }
 
-/// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged. One that was deleted was
-/// complete; it is in no tag, and so counts only where another of its source is.
+/// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged. One
+/// that was deleted was complete; it is in no tag, and so counts only where another of its source is.
 pub(super) fn real_outcome(build: &Build) -> Option<Outcome> {
     let built = matches!(build.state, Some(BuildState::Complete | BuildState::Deleted));
     (build.built_here() && built).then_some(Outcome::Ok)

@@ -67,13 +67,13 @@ pub struct TagPackage {
 }
 
 impl TagPackage {
-    /// Puts a build where its tagging belongs: by Koji event among those whose event is known, at the end otherwise. A build that
-    /// is there already moves (Koji: a forced re-tag), unless this is word of an older tagging than the one known. What was `asked` for is
-    /// so now, whatever was revoked before: a build that was not listed for a while, because its package was blocked, is there again by
-    /// the same tagging.
+    /// Puts a build where its tagging belongs: by Koji event among those whose event is known, at the end otherwise. A
+    /// build that is there already moves (Koji: a forced re-tag), unless this is word of an older tagging than the one
+    /// known. What was `asked` for is so now, whatever was revoked before: a build that was not listed for a while,
+    /// because its package was blocked, is there again by the same tagging.
     ///
-    /// Taggings of one Koji event stand in the order of their builds, as `listTagged` has them. Where all events are known the order
-    /// in which one hears of them does not matter.
+    /// Taggings of one Koji event stand in the order of their builds, as `listTagged` has them. Where all events are
+    /// known the order in which one hears of them does not matter.
     fn put(&mut self, new: TaggedBuild, asked: bool) {
         if let Some(event) = new.event {
             let known = self.builds.iter().find(|b| b.build == new.build).map(TaggedBuild::tagged);
@@ -105,7 +105,8 @@ impl TagPackage {
         self.builds.insert(self.builds.len() - later, new);
     }
 
-    /// Takes a build out, unless it was tagged at the same Koji event or after it. (A forced re-tag revokes and tags in one event.)
+    /// Takes a build out, unless it was tagged at the same Koji event or after it. (A forced re-tag revokes and tags in
+    /// one event.)
     fn take(&mut self, build: BuildId, event: Option<i64>, at: Timestamp) -> Untagged {
         let known = self.builds.iter().find(|b| b.build == build).copied();
         let outcome = match &known {
@@ -226,8 +227,9 @@ impl HubState {
         Vec::new()
     }
 
-    /// The tag and all it inherits from, nearest first, each once (Koji: `readFullInheritance`): links by ascending priority, each
-    /// followed to its end before the next; `intransitive` links count only directly, `max_depth` limits what is below a link.
+    /// The tag and all it inherits from, nearest first, each once (Koji: `readFullInheritance`): links by ascending
+    /// priority, each followed to its end before the next; `intransitive` links count only directly, `max_depth` limits
+    /// what is below a link.
     pub fn chain(&self, tag: &str) -> Vec<Name> {
         let mut chain = vec![Name::from(tag)];
         self.follow(tag, DEPTH_MAX, 0, &mut chain);
@@ -256,7 +258,8 @@ impl HubState {
         chain.iter().filter_map(|t| self.tags.get(t)?.packages.get(package)).collect()
     }
 
-    /// The tag whose package list blocks a package as seen from the first tag of `chain`; `None`: it is not blocked there.
+    /// The tag whose package list blocks a package as seen from the first tag of `chain`; `None`: it is not blocked
+    /// there.
     pub fn blocked_by<'a>(&self, chain: &'a [Name], package: &str) -> Option<&'a Name> {
         let list = |t: &Name| self.tags.get(t)?.packages.get(package)?.blocked;
         chain.iter().find_map(|t| Some((t, list(t)?))).filter(|(_, blocked)| *blocked).map(|(t, _)| t)
@@ -308,7 +311,8 @@ mod tests {
         let wanted = ["build", "side", "base", "f99", "f99-candidate", "near", "overrides", "extra", "plain"];
         assert_eq!(
             names, wanted,
-            "`far` and `below-plain` are too deep, `hidden` and `private` count only for their own tags, nothing stands twice"
+            "`far` and `below-plain` are too deep, `hidden` and `private` count only for their own tags, nothing \
+                stands twice"
         );
         let overrides = hub.chain("overrides");
         assert_eq!(overrides.iter().map(Name::as_str).collect::<Vec<_>>(), ["overrides", "private", "base"]);

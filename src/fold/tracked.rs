@@ -1,8 +1,9 @@
 //! Which packages of a collection are tracked, and so resolved.
 //!
-//! A collection tracks all packages or none, and single ones are the other way round. What a repository is resolved for is this set: of a
-//! package nobody asked to watch neither the requirements are read nor a verdict is made. It follows from the settings of the collection
-//! and operators' words alone, so from the log at the moment of resolving; which set that was stands in `repo_resolved` as a digest.
+//! A collection tracks all packages or none, and single ones are the other way round. What a repository is resolved for
+//! is this set: of a package nobody asked to watch neither the requirements are read nor a verdict is made. It follows
+//! from the settings of the collection and operators' words alone, so from the log at the moment of resolving; which
+//! set that was stands in `repo_resolved` as a digest.
 
 use std::collections::BTreeSet;
 

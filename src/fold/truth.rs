@@ -7,7 +7,8 @@ use crate::event::{BuildrootRecorded, PredictionCompared};
 use crate::model::arch::canonical;
 use crate::model::{BuildId, Hub, Name, RepoId, TaskId};
 
-/// Of how many builds of a package in a collection recorded buildroots are kept in state, the newest; the attachments stay in the log.
+/// Of how many builds of a package in a collection recorded buildroots are kept in state, the newest; the attachments
+/// stay in the log.
 const BUILDS_KEPT: usize = 3;
 
 /// Puts a buildroot to those of a build: one per architecture, the newest word counts.
@@ -22,7 +23,8 @@ fn put(buildroots: &mut Vec<RecordedBuildroot>, e: &BuildrootRecorded) {
 }
 
 impl State {
-    /// Ties a recorded buildroot to the scratch rebuild or real build whose task it is of, and takes the repository from it.
+    /// Ties a recorded buildroot to the scratch rebuild or real build whose task it is of, and takes the repository
+    /// from it.
     pub(super) fn buildroot_recorded(&mut self, e: &BuildrootRecorded) {
         let hub = self.hub_mut(&e.hub);
         if let Some(task) = hub.tasks.get_mut(&e.task_id) {
@@ -87,8 +89,8 @@ impl State {
         }
     }
 
-    /// Notes what is told of a rebuild of a collection's package. The repository is one of the hub it ran on, and says nothing to a
-    /// collection of another.
+    /// Notes what is told of a rebuild of a collection's package. The repository is one of the hub it ran on, and says
+    /// nothing to a collection of another.
     fn rebuilt_in(&mut self, index: usize, package: &Name, told: &BuildrootRecorded) {
         let own = self.collections[index].settings.hub.clone();
         let repo = told.repo_id.filter(|_| own == told.hub);
@@ -142,7 +144,8 @@ impl HubState {
         }
     }
 
-    /// What a build's buildroot on an architecture was, where that says more than our own closure of its repository would.
+    /// What a build's buildroot on an architecture was, where that says more than our own closure of its repository
+    /// would.
     pub fn truth(&self, kind: EvidenceKind, arch: &str) -> Option<&RecordedBuildroot> {
         let (_, buildroots) = self.buildroots(kind)?;
         buildroots.iter().find(|b| b.tells_more() && canonical(&b.arch) == canonical(arch))

@@ -1,4 +1,5 @@
-//! What recorded answers of a hub say about tags and targets. Of several answers to the same question the last one counts.
+//! What recorded answers of a hub say about tags and targets. Of several answers to the same question the last one
+//! counts.
 
 use std::collections::BTreeMap;
 
@@ -75,8 +76,8 @@ impl Answers {
         self.targets.insert(target.name, (target.build_tag_name, target.dest_tag_name));
     }
 
-    /// One [`TagObserved`] per tag with what its answers say, then one [`TargetObserved`] per target, each in the order of
-    /// names. A tag that was only asked for by a number nobody gave a name for is left out.
+    /// One [`TagObserved`] per tag with what its answers say, then one [`TargetObserved`] per target, each in the order
+    /// of names. A tag that was only asked for by a number nobody gave a name for is left out.
     pub fn observations(&self, hub: &Hub) -> Vec<Event> {
         let mut tags: BTreeMap<Name, Known> = BTreeMap::new();
         for (key, known) in &self.tags {

@@ -6,8 +6,8 @@
 //! - `buildrequires.jsonl`: what source packages need ([`super::buildrequires`]);
 //! - `xmlrpc/NNNN-….req.xml` and `.resp.xml`: recorded exchanges ([`super::answers`]).
 //!
-//! It is only read. What is wrong with one exchange or one repository does not hide the others: exchanges that cannot be
-//! decoded (a hub that was down answers with HTML) are passed over and listed by [`Archive::unreadable`].
+//! It is only read. What is wrong with one exchange or one repository does not hide the others: exchanges that cannot
+//! be decoded (a hub that was down answers with HTML) are passed over and listed by [`Archive::unreadable`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -146,8 +146,8 @@ impl Archive {
         &self.dir
     }
 
-    /// Opens the archive of `hub`. Cost: reads the build requirements and all recorded requests; repositories are looked at
-    /// when they are asked for.
+    /// Opens the archive of `hub`. Cost: reads the build requirements and all recorded requests; repositories are
+    /// looked at when they are asked for.
     ///
     /// # Errors
     /// [`ArchiveError`]: rejected when there is no such directory or its build requirements are wrong.
@@ -201,8 +201,8 @@ impl Archive {
         Ok(())
     }
 
-    /// What the recorded answers say about tags and targets, in a fixed order. The answers carry no times: they hold for
-    /// the recording as a whole.
+    /// What the recorded answers say about tags and targets, in a fixed order. The answers carry no times: they hold
+    /// for the recording as a whole.
     pub fn observations(&self) -> Vec<Event> {
         self.answers.observations(&self.hub)
     }
@@ -212,9 +212,9 @@ impl Archive {
         &self.unreadable
     }
 
-    /// A repository generation; `None` when it was not kept. Koji leaves the directory of a repository where it was when its
-    /// tag is renamed, so the id, which is unique on a hub, is looked for under the other tags, too. Cost: a look at the file
-    /// system, for one that is not there one per tag.
+    /// A repository generation; `None` when it was not kept. Koji leaves the directory of a repository where it was
+    /// when its tag is renamed, so the id, which is unique on a hub, is looked for under the other tags, too. Cost: a
+    /// look at the file system, for one that is not there one per tag.
     ///
     /// # Errors
     /// [`ArchiveError`]: rejected when its description is wrong.

@@ -1,6 +1,8 @@
-//! Build requirements of source packages from a file: one JSON object per line, as `buildrequires.jsonl` of a recording.
+//! Build requirements of source packages from a file: one JSON object per line, as `buildrequires.jsonl` of a
+//! recording.
 //!
-//! What to resolve is in `requires` as strings, or in `raw` as the hub gives it; nothing is said here about what provides it.
+//! What to resolve is in `requires` as strings, or in `raw` as the hub gives it; nothing is said here about what
+//! provides it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +17,8 @@ use crate::model::{Class, Classified, Name, Nvr};
 use crate::repodata::SourceHeader;
 use crate::resolve::{hub_build_requires, hub_requirement};
 
-/// Most source packages in one file, counted by lines; a distribution has 25,000, and a year of its updates five times as many.
+/// Most source packages in one file, counted by lines; a distribution has 25,000, and a year of its updates five times
+/// as many.
 const MAX_SOURCES: usize = 2_000_000;
 
 /// Most requirements of one source package; the largest real ones have about 1,500.
@@ -86,7 +89,8 @@ pub enum SourcesError {
         source: io::Error,
     },
     /// Another process appends to the file.
-    #[error("open build requirements in {}: another process has them open; a cache directory serves one process", path.display())]
+    #[error("open build requirements in {}: another process has them open; a cache directory serves one \
+        process", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
@@ -118,11 +122,12 @@ impl Classified for SourcesError {
     }
 }
 
-/// The hub gave an empty list of requirements. That is what it gives for a package file it does not find; a source package that is
-/// there has at least requirements of rpm itself (`rpmlib(…)`).
+/// The hub gave an empty list of requirements. That is what it gives for a package file it does not find; a source
+/// package that is there has at least requirements of rpm itself (`rpmlib(…)`).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "learn the build requirements of {nvr}: the hub gives none at all, so it does not find the source package; this is not \"no requirements\""
+    "learn the build requirements of {nvr}: the hub gives none at all, so it does not find the source package; this is \
+        not \"no requirements\""
 )]
 pub struct NothingKnown {
     /// Of which source package.
@@ -139,7 +144,8 @@ impl Classified for NothingKnown {
 #[derive(Clone, Default, Debug)]
 pub struct SourcePackages {
     by_nvr: BTreeMap<Nvr, Arc<SourcePackage>>,
-    /// Lines that said something else about an NVR that had been given before. The first line counts: an NVR is built once.
+    /// Lines that said something else about an NVR that had been given before. The first line counts: an NVR is built
+    /// once.
     pub contradictions: u64,
 }
 
@@ -198,8 +204,8 @@ impl SourcePackages {
         self.by_nvr.values().map(|package| &**package)
     }
 
-    /// Adds one unless its NVR is known; `true` if it was not. One that says something else than what is known is counted. Conflicts
-    /// are added where nobody had looked for them.
+    /// Adds one unless its NVR is known; `true` if it was not. One that says something else than what is known is
+    /// counted. Conflicts are added where nobody had looked for them.
     pub(super) fn take(&mut self, mut package: SourcePackage) -> bool {
         let Some(before) = self.by_nvr.get_mut(&package.nvr) else {
             return self.by_nvr.insert(package.nvr.clone(), Arc::new(package)).is_none();
@@ -215,8 +221,8 @@ impl SourcePackages {
         false
     }
 
-    /// Whether all is known of a source package that decides its buildroot. What was kept before BuildConflicts counted has to be
-    /// looked at again.
+    /// Whether all is known of a source package that decides its buildroot. What was kept before BuildConflicts counted
+    /// has to be looked at again.
     pub(super) fn is_complete(&self, nvr: &Nvr) -> bool {
         self.by_nvr.get(nvr).is_some_and(|p| p.conflicts.is_some())
     }
@@ -242,11 +248,13 @@ impl SourcePackage {
         Ok(all)
     }
 
-    /// From what the hub says: `getRPMDeps(rpm, DEP_REQUIRE)` or the three lists of `getRPMHeaders` (name, version, flags of each
-    /// requirement), and the header's `BUILDARCHS`, `EXCLUSIVEARCH` and `EXCLUDEARCH`. The hub does not say where the package was made.
+    /// From what the hub says: `getRPMDeps(rpm, DEP_REQUIRE)` or the three lists of `getRPMHeaders` (name, version,
+    /// flags of each requirement), and the header's `BUILDARCHS`, `EXCLUSIVEARCH` and `EXCLUDEARCH`. The hub does not
+    /// say where the package was made.
     ///
     /// # Errors
-    /// [`NothingKnown`] (rejected) when there are no requirements at all, not even rpm's own: the file is missing (defect D18).
+    /// [`NothingKnown`] (rejected) when there are no requirements at all, not even rpm's own: the file is missing
+    /// (defect D18).
     pub fn from_hub<S: AsRef<str>>(
         nvr: Nvr,
         epoch: Option<u32>,
@@ -287,8 +295,8 @@ impl SourcePackage {
     /// One line of a file, its end included: what is read back is the same.
     ///
     /// # Errors
-    /// [`SourcesError::NotKept`] (rejected) when it could not be read back: more or longer requirements than are read, or parts of an
-    /// NVR that are none.
+    /// [`SourcesError::NotKept`] (rejected) when it could not be read back: more or longer requirements than are read,
+    /// or parts of an NVR that are none.
     pub fn to_line(&self) -> Result<String, SourcesError> {
         let not_kept = |reason: String| SourcesError::NotKept { nvr: self.nvr.clone(), reason };
         let nvr = self.nvr.to_string();
@@ -331,8 +339,8 @@ struct Line<'a> {
     made_on: Option<&'a str>,
 }
 
-/// Hands over one line after the other, with the offset it begins at, or what is wrong with it; empty ones are passed over. Goes on
-/// as long as `take` does.
+/// Hands over one line after the other, with the offset it begins at, or what is wrong with it; empty ones are passed
+/// over. Goes on as long as `take` does.
 pub(super) fn for_each(
     path: &Path,
     bytes: impl Read,

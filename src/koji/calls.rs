@@ -1,9 +1,9 @@
 //! The calls we make of a hub: what is asked, and how the answer is read.
 //!
-//! There is one function for each method that is used, and its name as text stands nowhere else. A function makes a [`Query`],
-//! which is asked alone ([`HubClient::ask`](super::HubClient::ask), [`Session::ask`](super::Session::ask)) or together with
-//! others in a [`Batch`]. Names and parameters are those of `kojihub.RootExports`. Questions about what is not there are
-//! answered with nil, hence `Option`.
+//! There is one function for each method that is used, and its name as text stands nowhere else. A function makes a
+//! [`Query`], which is asked alone ([`HubClient::ask`](super::HubClient::ask), [`Session::ask`](super::Session::ask))
+//! or together with others in a [`Batch`]. Names and parameters are those of `kojihub.RootExports`. Questions about
+//! what is not there are answered with nil, hence `Option`.
 //!
 //! Unless it says otherwise, a call changes nothing and needs no login.
 

@@ -1,8 +1,9 @@
 //! Asking a hub.
 //!
-//! [`HubClient`] is cheap to clone and shared by all who ask one hub: it bounds how many calls run at a time and how many requests
-//! are made per second, tries again what did not get through, and says clearly what went wrong. Everything can be read without a
-//! login. What changes something goes through a [`Session`], which does one call at a time.
+//! [`HubClient`] is cheap to clone and shared by all who ask one hub: it bounds how many calls run at a time and how
+//! many requests are made per second, tries again what did not get through, and says clearly what went wrong.
+//! Everything can be read without a login. What changes something goes through a [`Session`], which does one call at a
+//! time.
 
 mod error;
 mod observer;
@@ -104,7 +105,8 @@ impl HubClient {
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
             return Err(bad("user names, queries and fragments do not belong into it").into());
         }
-        // A certificate is read again at each login, so that a renewed one is taken; here only whether it is one at all.
+        // A certificate is read again at each login, so that a renewed one is taken; here only whether it is one at
+        // all.
         client_config(settings.serverca.as_deref(), &settings.auth)?;
         let inner = Inner {
             name: url.as_str().into(),
@@ -162,8 +164,8 @@ impl HubClient {
         self.read(&query, &answer)
     }
 
-    /// Calls several methods, as many as may be in one request each; answers in their order. A fault is that of one call only.
-    /// When a hub does not answer, the remaining requests are not made.
+    /// Calls several methods, as many as may be in one request each; answers in their order. A fault is that of one
+    /// call only. When a hub does not answer, the remaining requests are not made.
     pub(crate) async fn multi(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
         let mut answers = Vec::with_capacity(calls.len());
         for answered in self.batches(calls).await {

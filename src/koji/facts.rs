@@ -1,4 +1,5 @@
-//! From a hub's records to what facts say of them: the one place, whether a hub is asked or its recorded answers are read.
+//! From a hub's records to what facts say of them: the one place, whether a hub is asked or its recorded answers are
+//! read.
 //!
 //! Names are bounded and architectures taken apart where records are read ([`super::shape`]).
 
@@ -46,7 +47,8 @@ pub fn external_repos(repos: Vec<records::ExternalRepo>) -> Vec<ExternalRepo> {
     repos.into_iter().map(one).collect()
 }
 
-/// Groups with the members that are installed, those of groups they require included, as `comps.xml` of a repository has them.
+/// Groups with the members that are installed, those of groups they require included, as `comps.xml` of a repository
+/// has them.
 pub fn groups(groups: &[Group]) -> Vec<GroupDefinition> {
     let by_name: BTreeMap<&Name, &Group> = groups.iter().filter(|g| !g.blocked).map(|g| (&g.name, g)).collect();
     let definition = |wanted: &&Name| {

@@ -3,7 +3,8 @@
 use super::xmlrpc::Fault;
 use crate::model::Class;
 
-/// Kinds of fault, by the `faultCode` of Koji's exceptions (`koji/__init__.py`). Those not told apart are [`Other`](Self::Other).
+/// Kinds of fault, by the `faultCode` of Koji's exceptions (`koji/__init__.py`). Those not told apart are
+/// [`Other`](Self::Other).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum FaultKind {
     /// 1: something the hub did not expect, with a traceback.

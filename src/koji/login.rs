@@ -1,7 +1,7 @@
 //! Logging in.
 //!
-//! Both ways are the same call, `sslLogin` to `…/ssllogin`, a path the web server protects: with a client certificate the TLS
-//! connection says who we are, with Kerberos a header does. The hub answers with a session.
+//! Both ways are the same call, `sslLogin` to `…/ssllogin`, a path the web server protects: with a client certificate
+//! the TLS connection says who we are, with Kerberos a header does. The hub answers with a session.
 
 #[cfg(feature = "gssapi")]
 mod gssapi;
@@ -49,8 +49,9 @@ impl Login {
     }
 }
 
-/// What must stand in the environment of the process for a login with Kerberos to find its files: the system's library takes them
-/// from there only, and a running process cannot change its environment safely. Empty when nothing is needed.
+/// What must stand in the environment of the process for a login with Kerberos to find its files: the system's library
+/// takes them from there only, and a running process cannot change its environment safely. Empty when nothing is
+/// needed.
 ///
 /// `KRB5_CLIENT_KTNAME` is the keytab from which tickets are got and renewed, `KRB5CCNAME` where they are kept.
 pub fn gssapi_environment(auth: &Auth) -> Vec<(&'static str, String)> {
@@ -71,7 +72,8 @@ fn check_environment(auth: &Auth, get: impl Fn(&str) -> Option<String>) -> Resul
     Ok(())
 }
 
-/// Where sessions are spoken with: by TLS, as they carry what proves who we are. Only on the same machine it may be plain.
+/// Where sessions are spoken with: by TLS, as they carry what proves who we are. Only on the same machine it may be
+/// plain.
 fn secure(url: &Url) -> Url {
     let loopback = match url.host_str() {
         Some("localhost") => true,
@@ -131,8 +133,8 @@ impl HubClient {
         }
     }
 
-    /// Many web servers ask for a certificate only when they have seen that the request is a login, which needs another way than
-    /// usual. Which it is shows when the usual way is refused.
+    /// Many web servers ask for a certificate only when they have seen that the request is a login, which needs another
+    /// way than usual. Which it is shows when the usual way is refused.
     async fn log_in_either_way(
         &self,
         http: &Client,

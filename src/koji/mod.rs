@@ -1,9 +1,9 @@
 //! The Koji hub: its XML-RPC dialect, asking it, and an archive of what a hub once said.
 //!
-//! [`xmlrpc`] is the dialect, both directions. [`client`] asks a hub, [`session`] has it do something, with a [`login`]; [`profile`]
-//! reads how, from the files the `koji` command reads. [`calls`] has what is asked, [`records`] what is answered, and
-//! [`facts`] what events say of it.
-//! [`archive`] is a directory beside a recording that stands in for the hub: repositories, build requirements and recorded answers.
+//! [`xmlrpc`] is the dialect, both directions. [`client`] asks a hub, [`session`] has it do something, with a
+//! [`login`]; [`profile`] reads how, from the files the `koji` command reads. [`calls`] has what is asked, [`records`]
+//! what is answered, and [`facts`] what events say of it. [`archive`] is a directory beside a recording that stands in
+//! for the hub: repositories, build requirements and recorded answers.
 
 pub mod answers;
 pub mod archive;

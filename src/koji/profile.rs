@@ -1,8 +1,9 @@
 //! How to reach a hub, from the files of the `koji` command.
 //!
 //! A profile is a section of that name. Files are read in this order, later ones over earlier ones, key by key
-//! (`koji.read_config`): `/etc/koji.conf.d/*.conf`, `/etc/koji.conf`, `~/.koji/config.d/*.conf`, `~/.koji/config`; in a directory
-//! in the order of their names. What is not there is passed over, and so are keys that say nothing about reaching a hub.
+//! (`koji.read_config`): `/etc/koji.conf.d/*.conf`, `/etc/koji.conf`, `~/.koji/config.d/*.conf`, `~/.koji/config`; in a
+//! directory in the order of their names. What is not there is passed over, and so are keys that say nothing about
+//! reaching a hub.
 
 mod ini;
 
@@ -143,7 +144,8 @@ pub struct Profile {
     pub topurl: Option<String>,
     /// `noauth`, `ssl`, `kerberos` or `gssapi`; when absent `ssl` if there is a certificate, else Kerberos.
     pub authtype: Option<String>,
-    /// PEM file with certificate, and key unless that is [`key`](Self::key). By default `~/.koji/client.crt`, if there is one.
+    /// PEM file with certificate, and key unless that is [`key`](Self::key). By default `~/.koji/client.crt`, if there
+    /// is one.
     pub cert: Option<PathBuf>,
     /// PEM file with the key. Koji has no such setting.
     pub key: Option<PathBuf>,

@@ -1,8 +1,8 @@
 //! What a hub's answers say, as records.
 //!
-//! Named after what they are, with the members we use; Koji's own names stand where they differ. A field is optional when some
-//! hub, method or state leaves it out. Numbers of people, hosts and channels stay plain numbers; so do Koji events, which are
-//! global, increasing integers.
+//! Named after what they are, with the members we use; Koji's own names stand where they differ. A field is optional
+//! when some hub, method or state leaves it out. Numbers of people, hosts and channels stay plain numbers; so do Koji
+//! events, which are global, increasing integers.
 
 mod builds;
 mod history;

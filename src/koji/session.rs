@@ -1,12 +1,12 @@
 //! A session: what changes something at a hub.
 //!
-//! Calls of a session are numbered, and the hub keeps the number with every call that commits. So a call whose answer was lost is
-//! sent again **with the same number**: if it was executed, the hub says so (fault 1009), and if not, it is executed now. Numbers
-//! only grow, also past a call that was given up; a session that is too old is not renewed but replaced by another, whose
-//! numbers begin anew.
+//! Calls of a session are numbered, and the hub keeps the number with every call that commits. So a call whose answer
+//! was lost is sent again **with the same number**: if it was executed, the hub says so (fault 1009), and if not, it is
+//! executed now. Numbers only grow, also past a call that was given up; a session that is too old is not renewed but
+//! replaced by another, whose numbers begin anew.
 //!
-//! One protection ends with the session: when it was replaced while it was unknown whether a call had been executed, the call is
-//! not sent again, and the caller hears of it ([`HubError::Uncertain`]).
+//! One protection ends with the session: when it was replaced while it was unknown whether a call had been executed,
+//! the call is not sent again, and the caller hears of it ([`HubError::Uncertain`]).
 
 use std::fmt;
 
@@ -25,8 +25,9 @@ const CALLNUM: HeaderName = HeaderName::from_static("koji-session-callnum");
 /// How often a call may make a new session.
 const MAX_LOGINS: u32 = 2;
 
-/// One login, used by one worker: its calls are serial. It logs in when it is first used, and anew when the hub does not know the
-/// session any more. A call that is dropped half-way is as one whose answer was lost and that nobody asked again.
+/// One login, used by one worker: its calls are serial. It logs in when it is first used, and anew when the hub does
+/// not know the session any more. A call that is dropped half-way is as one whose answer was lost and that nobody asked
+/// again.
 pub struct Session {
     hub: HubClient,
     login: Option<Login>,
@@ -80,8 +81,8 @@ impl Session {
     /// Asks a question, or has something done.
     ///
     /// # Errors
-    /// [`HubError`], [`HubError::Shape`] when the answer cannot be read. When [`HubError::may_have_happened`] says so, look
-    /// before repeating a call that makes something.
+    /// [`HubError`], [`HubError::Shape`] when the answer cannot be read. When [`HubError::may_have_happened`] says so,
+    /// look before repeating a call that makes something.
     pub async fn ask<T>(&mut self, query: Query<T>) -> Result<T, HubError> {
         self.ask_while(&|| true, query).await
     }
@@ -89,8 +90,8 @@ impl Session {
     /// The same, as long as `go` says so: it is asked right before every attempt.
     ///
     /// # Errors
-    /// As [`ask`](Self::ask); [`HubError::Withheld`] when `go` said no, [`HubError::Uncertain`] with it when an attempt may have
-    /// been executed before.
+    /// As [`ask`](Self::ask); [`HubError::Withheld`] when `go` said no, [`HubError::Uncertain`] with it when an attempt
+    /// may have been executed before.
     pub async fn ask_while<T>(&mut self, go: &(dyn Fn() -> bool + Sync), query: Query<T>) -> Result<T, HubError> {
         let answer = self.run(&query.call, go).await?;
         self.hub.read(&query, &answer)

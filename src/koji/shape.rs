@@ -1,7 +1,8 @@
 //! From values to records.
 //!
-//! Read leniently: what is absent is nil, members nobody asked for are passed over, numbers may be text (Koji sends some so),
-//! and nil is false. What has the wrong type is an error that names the place: `[3].build_id: expected a number, got text`.
+//! Read leniently: what is absent is nil, members nobody asked for are passed over, numbers may be text (Koji sends
+//! some so), and nil is false. What has the wrong type is an error that names the place: `[3].build_id: expected a
+//! number, got text`.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +135,8 @@ impl FromValue for String {
 }
 
 impl FromValue for Name {
-    /// At most [`NAME_BYTES_MAX`] bytes, without control characters. Numbers are taken, too: a version that looks like one.
+    /// At most [`NAME_BYTES_MAX`] bytes, without control characters. Numbers are taken, too: a version that looks like
+    /// one.
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         match value {
             Value::Text(text) if text.len() > NAME_BYTES_MAX => Err(ShapeError {
@@ -292,8 +294,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Declares a record: a struct, and how it is read. Each field has the names of the member it comes from; of several the first
-/// that is there counts. `Option` makes it optional.
+/// Declares a record: a struct, and how it is read. Each field has the names of the member it comes from; of several
+/// the first that is there counts. `Option` makes it optional.
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $kind:ty = $($member:literal)|+;)* }) => {
         $(#[$doc])*
@@ -351,7 +353,8 @@ mod tests {
     #[rstest]
     #[case::missing(vec![thing(&[("id", 1.into())]), thing(&[])], "m[1].build_id: expected a number, got nothing")]
     #[case::kind(vec![thing(&[("id", "x".into())])], "m[0].id: expected a number, got text")]
-    #[case::optional(vec![thing(&[("id", 1.into()), ("arches", 5.into())])], "m[0].arches: expected words, got a number")]
+    #[case::optional(vec![thing(&[("id", 1.into()), ("arches", 5.into())])], "m[0].arches: expected words, got a \
+        number")]
     #[case::no_record(vec![Value::Nil], "m[0]: expected a record, got nothing")]
     fn errors_name_the_place(#[case] answer: Vec<Value>, #[case] message: &str) {
         let error = Vec::<Thing>::from_value(&Value::Array(answer)).unwrap_err();

@@ -1,11 +1,12 @@
 //! Koji's dialect of XML-RPC.
 //!
-//! As the hub speaks it: plain `<nil/>` everywhere (also with a prefix, `<ex:nil/>`), `<i8>` beyond 32 bits, times as text,
-//! bare text in `<value>`, keyword arguments as a last struct with a true `__starstar` member, several calls in one as
-//! `multiCall` ([`multi`]). Both sides are decoded and encoded, because an archive holds both and tests stand in for a hub.
+//! As the hub speaks it: plain `<nil/>` everywhere (also with a prefix, `<ex:nil/>`), `<i8>` beyond 32 bits, times as
+//! text, bare text in `<value>`, keyword arguments as a last struct with a true `__starstar` member, several calls in
+//! one as `multiCall` ([`multi`]). Both sides are decoded and encoded, because an archive holds both and tests stand in
+//! for a hub.
 //!
-//! Depth, size and number of values are bounded in both directions. Document type declarations are refused, so no entity can
-//! be defined.
+//! Depth, size and number of values are bounded in both directions. Document type declarations are refused, so no
+//! entity can be defined.
 
 use std::collections::BTreeMap;
 

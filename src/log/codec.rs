@@ -1,8 +1,8 @@
 //! How payloads, bodies and attachments are compressed.
 //!
 //! A payload is written once, with the dictionary the program has at that time, and never rewritten; its row says which
-//! dictionary it needs, and the dictionary lies in the database, so that every later program can read it. The hash chain is
-//! over the plain text and does not know any of this.
+//! dictionary it needs, and the dictionary lies in the database, so that every later program can read it. The hash
+//! chain is over the plain text and does not know any of this.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,7 +1,8 @@
 //! Erasing a person: what both databases share.
 //!
-//! Two steps. First everything that names the person goes in one transaction. Then the tables it stood in are written anew, because databases leave
-//! what was deleted, or moved within a page, where it stood. Both steps may be repeated at any time.
+//! Two steps. First everything that names the person goes in one transaction. Then the tables it stood in are written
+//! anew, because databases leave what was deleted, or moved within a page, where it stood. Both steps may be repeated
+//! at any time.
 
 use std::future::Future;
 
@@ -38,7 +39,8 @@ pub struct Erasure {
 pub enum Left {
     /// So many messages name the person and wait to be handled: their bodies are needed for it.
     Waiting(u64),
-    /// Somebody reads the database, who may need what was there: the name may still stand in the write-ahead log or in old rows.
+    /// Somebody reads the database, who may need what was there: the name may still stand in the write-ahead log or in
+    /// old rows.
     Read,
     /// The database did not write its tables anew: the name may still stand in space that is free.
     Store(StoreError),
@@ -56,7 +58,8 @@ fn is_stand_in(text: &str) -> bool {
     text.strip_prefix("p-").is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Positions in the inbox of what names somebody, by `names`; `page` reads what comes after a position, in order. Cost: reads everything.
+/// Positions in the inbox of what names somebody, by `names`; `page` reads what comes after a position, in order. Cost:
+/// reads everything.
 pub(super) async fn positions<T, Page, Rows>(page: Page, names: impl Fn(&T) -> bool) -> Result<Vec<i64>, StoreError>
 where
     Page: Fn(i64) -> Rows,

@@ -33,15 +33,18 @@ impl StoreErrorKind {
     const fn advice(self) -> &'static str {
         match self {
             Self::Busy => {
-                "the database is busy or does not answer; another process is writing or all connections are taken, try again"
+                "the database is busy or does not answer; another process is writing or all connections are taken, try \
+                    again"
             }
             Self::Full => {
-                "no space left on the database's disk; free some: a running service then goes on by itself, other commands are started again; everything committed is kept"
+                "no space left on the database's disk; free some: a running service then goes on by itself, other \
+                    commands are started again; everything committed is kept"
             }
             Self::ReadOnly => "the database does not accept writes; check permissions of the file and its directory",
             Self::Unreachable => "the database cannot be reached; check path or URL, permissions, server and disk",
             Self::Corrupt => {
-                "the database file is damaged or is not a database; restore a backup and compare with `koschei log verify`"
+                "the database file is damaged or is not a database; restore a backup and compare with `koschei log \
+                    verify`"
             }
             Self::Moved => {
                 "the database's file was moved, deleted or replaced while it was open, so that nothing is kept any more; \
@@ -52,14 +55,16 @@ impl StoreErrorKind {
                  (GRANT … TO the role in the URL), or make the role the owner of the database"
             }
             Self::Pooled => {
-                "a pooler gives one connection to several clients; set pool_mode = session for this database, or connect to the server itself"
+                "a pooler gives one connection to several clients; set pool_mode = session for this database, or \
+                    connect to the server itself"
             }
             Self::NoTemporary => "there is no directory for temporary files; set TMPDIR to one that can be written",
             Self::Unexpected => "the database refused a statement; this is a defect, please report it",
         }
     }
 
-    /// Sorts an error of the driver. SQLite result codes: <https://www.sqlite.org/rescode.html>; PostgreSQL's: appendix A.
+    /// Sorts an error of the driver. SQLite result codes: <https://www.sqlite.org/rescode.html>; PostgreSQL's: appendix
+    /// A.
     fn of(error: &sqlx::Error) -> Self {
         use sqlx::Error as E;
         match error {
@@ -412,9 +417,11 @@ pub enum AppendError {
         /// The id.
         id: String,
     },
-    /// Somebody was erased since the stand-ins in the events were looked up; one of them may be theirs. Look them up again.
+    /// Somebody was erased since the stand-ins in the events were looked up; one of them may be theirs. Look them up
+    /// again.
     #[error(
-        "append: a person was erased meanwhile; their stand-in must not be used again, so what was to be appended is made anew"
+        "append: a person was erased meanwhile; their stand-in must not be used again, so what was to be appended is \
+            made anew"
     )]
     Erased,
     /// The records do not follow each other without a gap.

@@ -31,7 +31,8 @@ pub(super) fn parked(row: ParkedRow) -> Result<(Pending, String), ReadError> {
     Ok((pending((position, id, source, topic, received_at, digest, body))?, reason))
 }
 
-/// What was found in the inbox up to `last`, and up to where it was looked through: a full page says nothing about what comes after it.
+/// What was found in the inbox up to `last`, and up to where it was looked through: a full page says nothing about what
+/// comes after it.
 pub(super) fn looked_through(
     rows: Vec<PendingRow>,
     last: i64,

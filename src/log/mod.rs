@@ -1,18 +1,19 @@
 //! Event log, inbox, outbox, attachments: the only room that keeps anything for ever.
 //!
-//! One trait, [`EventLog`], and two databases behind it: SQLite (embedded, default) and PostgreSQL. Both pass one contract
-//! test, and the same events give the same hashes in both. [`open`] chooses by URL.
+//! One trait, [`EventLog`], and two databases behind it: SQLite (embedded, default) and PostgreSQL. Both pass one
+//! contract test, and the same events give the same hashes in both. [`open`] chooses by URL.
 //!
 //! # Invariants
-//! - Events are contiguous from 1 and chained by hash; [`EventLog::append`] checks both before writing, the database refuses
-//!   UPDATE, DELETE and TRUNCATE of events, attachments and what they refer to, and [`verify`] finds what was forced past it.
+//! - Events are contiguous from 1 and chained by hash; [`EventLog::append`] checks both before writing, the database
+//!   refuses UPDATE, DELETE and TRUNCATE of events, attachments and what they refer to, and [`verify`] finds what was
+//!   forced past it.
 //! - A [`Commit`] is one transaction: events, settled messages, commands, attachments and names, or nothing.
 //! - A message that [`EventLog::receive`] returned for is on disk, and its id is known for ever.
 //! - Times are integer microseconds; recorded time never goes back.
 //!
 //! # What it does not do
-//! It does not interpret payloads (except the `attachment` field, in [`verify`]), decide, retry or read a clock. It trusts
-//! its caller to be the only appender, and says [`AppendError::Conflict`] when that is wrong.
+//! It does not interpret payloads (except the `attachment` field, in [`verify`]), decide, retry or read a clock. It
+//! trusts its caller to be the only appender, and says [`AppendError::Conflict`] when that is wrong.
 
 mod append;
 mod codec;
@@ -61,19 +62,19 @@ pub struct Options {
     pub sync_every_commit: bool,
     /// How long one statement waits for another process's lock before it fails as busy.
     pub busy_timeout: Duration,
-    /// PostgreSQL: how long one call may take before the connection counts as dead; also how long the server keeps a transaction of ours
-    /// nobody goes on with. A connection whose packets are dropped on the way says nothing, for ever. Calls that write tables anew
-    /// ([`EventLog::forget_person`]) are not bounded.
+    /// PostgreSQL: how long one call may take before the connection counts as dead; also how long the server keeps a
+    /// transaction of ours nobody goes on with. A connection whose packets are dropped on the way says nothing, for
+    /// ever. Calls that write tables anew ([`EventLog::forget_person`]) are not bounded.
     pub answer_timeout: Duration,
     /// SQLite: how often to look whether another process appended, while waiting in [`EventLog::changed`].
     pub poll_interval: Duration,
     /// Connections for reading.
     pub readers: u32,
-    /// SQLite: let the file grow no further than this many pages of 4,096 bytes; beyond it every write fails as on a full
-    /// disk. A quota for machines where the log shares its disk.
+    /// SQLite: let the file grow no further than this many pages of 4,096 bytes; beyond it every write fails as on a
+    /// full disk. A quota for machines where the log shares its disk.
     pub max_pages: Option<u32>,
-    /// SQLite: let at least this many events wait for the indexes of facts and subjects, to be put in sorted and at once. A commit that
-    /// does so takes longer, by about half a second (measured on a model of 1.5 million rows).
+    /// SQLite: let at least this many events wait for the indexes of facts and subjects, to be put in sorted and at
+    /// once. A commit that does so takes longer, by about half a second (measured on a model of 1.5 million rows).
     pub index_after: u64,
     /// Open it also while an import of it is not over: for who imports.
     pub unfinished: bool,
@@ -100,8 +101,8 @@ impl Default for Options {
     }
 }
 
-/// What a database must do for us. Every method is all or nothing, and safe to cancel by dropping its future: a commit then
-/// either happened or did not.
+/// What a database must do for us. Every method is all or nothing, and safe to cancel by dropping its future: a commit
+/// then either happened or did not.
 ///
 /// All lists come back in order; `limit` is capped at [`PAGE_MAX`].
 pub trait EventLog: Send + Sync {
@@ -165,7 +166,8 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn received(&self, ids: &[&str]) -> impl Future<Output = Result<HashSet<String>, ReadError>> + Send;
 
-    /// The last messages that came in, at most `limit`, oldest first, whatever became of them; none whose source is `besides`.
+    /// The last messages that came in, at most `limit`, oldest first, whatever became of them; none whose source is
+    /// `besides`.
     ///
     /// # Errors
     /// [`ReadError::Content`] (broken) when a body is not what came in.
@@ -185,8 +187,9 @@ pub trait EventLog: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Pending>, ReadError>> + Send;
 
-    /// Messages of one source that wait, in order of position, after `after`, however many of others wait before them, at most `limit`;
-    /// and up to where the inbox was looked through, for the next time. Cost: proportional to what waits after `after`.
+    /// Messages of one source that wait, in order of position, after `after`, however many of others wait before them,
+    /// at most `limit`; and up to where the inbox was looked through, for the next time. Cost: proportional to what
+    /// waits after `after`.
     ///
     /// # Errors
     /// As [`EventLog::pending`].
@@ -213,7 +216,8 @@ pub trait EventLog: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Parked>, ReadError>> + Send;
 
-    /// Parked messages by id, with their bodies and why each was parked, in order of position. Those that are not parked are passed over.
+    /// Parked messages by id, with their bodies and why each was parked, in order of position. Those that are not
+    /// parked are passed over.
     ///
     /// # Errors
     /// As [`EventLog::pending`].
@@ -231,8 +235,9 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn counts(&self) -> impl Future<Output = Result<Counts, ReadError>> + Send;
 
-    /// Deletes the bodies of messages received before `before` that are done or ignored; their ids stay. Returns how many. Some thousand go in one
-    /// transaction, so that nobody waits for long; cancelled, it has deleted some. Cost: looks at every body that is kept.
+    /// Deletes the bodies of messages received before `before` that are done or ignored; their ids stay. Returns how
+    /// many. Some thousand go in one transaction, so that nobody waits for long; cancelled, it has deleted some. Cost:
+    /// looks at every body that is kept.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -244,7 +249,8 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn pending_commands(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxCommand>, ReadError>> + Send;
 
-    /// All commands, sent or not, numbered in the order they were appended: those after number `after` (0: from the first), at most `limit`.
+    /// All commands, sent or not, numbered in the order they were appended: those after number `after` (0: from the
+    /// first), at most `limit`.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -254,7 +260,8 @@ pub trait EventLog: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(u64, OutboxCommand)>, ReadError>> + Send;
 
-    /// Which of these events have a command in the outbox, sent or not. Cost: the outbox, looked through by the database.
+    /// Which of these events have a command in the outbox, sent or not. Cost: the outbox, looked through by the
+    /// database.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -272,7 +279,8 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError::Content`] (broken) when it is not what was written.
     fn attachment(&self, digest: &str) -> impl Future<Output = Result<Option<Vec<u8>>, ReadError>> + Send;
 
-    /// Stores a snapshot in place of one of the same event and layout, and deletes all but the newest [`SNAPSHOTS_KEPT`].
+    /// Stores a snapshot in place of one of the same event and layout, and deletes all but the newest
+    /// [`SNAPSHOTS_KEPT`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -318,16 +326,17 @@ pub trait EventLog: Send + Sync {
     /// [`ReadError`].
     fn all_persons(&self) -> impl Future<Output = Result<Vec<(PersonId, String)>, ReadError>> + Send;
 
-    /// Erases a person, given by name or id: the name, bodies of messages that hold it, reasons that do, and what the database keeps of them in
-    /// freed space and its write-ahead log (PostgreSQL's segments of that are the operator's). The log stays as it is. May be repeated, also for
-    /// somebody who is not known any more. Cost: unpacks all bodies, and writes the SQLite file, or three tables of PostgreSQL, anew.
+    /// Erases a person, given by name or id: the name, bodies of messages that hold it, reasons that do, and what the
+    /// database keeps of them in freed space and its write-ahead log (PostgreSQL's segments of that are the
+    /// operator's). The log stays as it is. May be repeated, also for somebody who is not known any more. Cost: unpacks
+    /// all bodies, and writes the SQLite file, or three tables of PostgreSQL, anew.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was erased then. What was not erased besides is told in [`Erasure::left`].
     fn forget_person(&self, name_or_id: &str) -> impl Future<Output = Result<Erasure, StoreError>> + Send;
 
-    /// Notes that an import is under way that leads to event `whole`; from then on only who says [`Options::unfinished`] opens the log. What is
-    /// noted already stays. `None`: it is over.
+    /// Notes that an import is under way that leads to event `whole`; from then on only who says
+    /// [`Options::unfinished`] opens the log. What is noted already stays. `None`: it is over.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,5 @@
-//! Texts that many events share (kinds, sources, subjects) are stored once and numbered; this is the cache of the numbers.
+//! Texts that many events share (kinds, sources, subjects) are stored once and numbered; this is the cache of the
+//! numbers.
 //!
 //! The tables behind it only grow, so what was once read or committed stays true.
 

@@ -10,14 +10,17 @@ const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(5);
 
 /// A pool of at most `connections`, that waits so long for one.
 ///
-/// sqlx's maintenance of pools is off. Its task runs where `max_lifetime` or `idle_timeout` is set, and goes over as many connections as are counted
-/// idle; that count goes below zero for a moment when a connection is taken before the one who gave it back has counted it
-/// (`num_idle` in sqlx 0.9), and the task then spins a core over 2⁶⁴ of them, at shutdown for ever. Seen once in 1,700 starts. A smallest number of connections starts a task of its own,
-/// and is none as well. Nothing is lost: a connection the server has dropped is found when it is taken, and ours are few. That is looked at in `before_acquire`, with a bound: sqlx's own
-/// `test_before_acquire` waits for ever for one whose packets a firewall drops.
+/// sqlx's maintenance of pools is off. Its task runs where `max_lifetime` or `idle_timeout` is set, and goes over as
+/// many connections as are counted idle; that count goes below zero for a moment when a connection is taken before the
+/// one who gave it back has counted it (`num_idle` in sqlx 0.9), and the task then spins a core over 2⁶⁴ of them, at
+/// shutdown for ever. Seen once in 1,700 starts. A smallest number of connections starts a task of its own, and is none
+/// as well. Nothing is lost: a connection the server has dropped is found when it is taken, and ours are few. That is
+/// looked at in `before_acquire`, with a bound: sqlx's own `test_before_acquire` waits for ever for one whose packets a
+/// firewall drops.
 ///
-/// A connection that is given back within a transaction is closed, as it can begin none any more. SQLite ends a transaction by itself when the disk is full
-/// or fails (<https://www.sqlite.org/lang_transaction.html>, 3); sqlx's `ROLLBACK` then finds none, and sqlx goes on counting it as open.
+/// A connection that is given back within a transaction is closed, as it can begin none any more. SQLite ends a
+/// transaction by itself when the disk is full or fails (<https://www.sqlite.org/lang_transaction.html>, 3); sqlx's
+/// `ROLLBACK` then finds none, and sqlx goes on counting it as open.
 pub(super) fn options<DB: Database>(connections: u32, patience: Duration) -> PoolOptions<DB> {
     PoolOptions::new()
         .max_connections(connections)

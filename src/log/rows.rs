@@ -73,8 +73,8 @@ impl RawRow {
     }
 }
 
-/// Rows packed one behind the other, each as decimal numbers that end in a blank, absent ones empty, and then the bytes whose lengths
-/// were among the numbers: what `PACKED_PAGE` of SQLite gives. `None` when that is not what it is.
+/// Rows packed one behind the other, each as decimal numbers that end in a blank, absent ones empty, and then the bytes
+/// whose lengths were among the numbers: what `PACKED_PAGE` of SQLite gives. `None` when that is not what it is.
 pub(super) fn unpack(packed: &[u8], count: usize) -> Option<Vec<RawRow>> {
     let mut rest = Packed(packed);
     let mut rows = Vec::with_capacity(count);

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::event::{ChainHash, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Format of what this program writes, and the newest it can read; stored as `min_reader` by the program that first writes
-/// something an older one would misread.
+/// Format of what this program writes, and the newest it can read; stored as `min_reader` by the program that first
+/// writes something an older one would misread.
 pub const FORMAT: u32 = 1;
 /// Longest payload of one event, bytes of JSON text.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
@@ -60,7 +60,8 @@ impl fmt::Display for Head {
 pub struct Commit {
     /// New events, contiguous after the expected end and chained by hash. May be empty.
     pub records: Vec<Record>,
-    /// Inbox messages that were set aside and wait once more. One that is settled by this commit, too, is dealt with again.
+    /// Inbox messages that were set aside and wait once more. One that is settled by this commit, too, is dealt with
+    /// again.
     pub retried: Vec<Position>,
     /// Inbox messages that are dealt with by this commit.
     pub settled: Vec<Settled>,
@@ -70,7 +71,8 @@ pub struct Commit {
     pub attachments: Vec<Attachment>,
     /// New people, by the id events use.
     pub persons: Vec<(PersonId, String)>,
-    /// As of which erasure ([`EventLog::erasures`](super::EventLog::erasures)) the stand-ins were looked up that stand in the events; `None`: there are none.
+    /// As of which erasure ([`EventLog::erasures`](super::EventLog::erasures)) the stand-ins were looked up that stand
+    /// in the events; `None`: there are none.
     pub persons_as_of: Option<u64>,
 }
 
@@ -214,7 +216,8 @@ pub struct Parked {
     pub reason: String,
 }
 
-/// How many messages are in which state, and how many commands wait. Cost: proportional to what waits, but `inbox_total` is O(1).
+/// How many messages are in which state, and how many commands wait. Cost: proportional to what waits, but
+/// `inbox_total` is O(1).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
     /// Messages ever received, duplicates not counted.

@@ -61,7 +61,8 @@ pub enum Damage {
     },
     /// The event, or the one before it, was changed, inserted or swapped.
     #[error(
-        "its hash is {found} but follows as {expected} from its content and its predecessor; it was changed, inserted or moved"
+        "its hash is {found} but follows as {expected} from its content and its predecessor; it was changed, inserted \
+            or moved"
     )]
     Hash {
         /// As computed.
@@ -108,9 +109,10 @@ pub enum Damage {
     },
 }
 
-/// Verifies a whole log: contiguous sequence, hash chain, recorded time, attachments that events name, that the outbox holds the commands
-/// that were decided, that no fact stands twice, and that `trusted` (a head seen earlier) stands in it. `progress` is called with the number of
-/// events done, once per page. Cost: reads and hashes everything; memory: 24 bytes per fact.
+/// Verifies a whole log: contiguous sequence, hash chain, recorded time, attachments that events name, that the outbox
+/// holds the commands that were decided, that no fact stands twice, and that `trusted` (a head seen earlier) stands in
+/// it. `progress` is called with the number of events done, once per page. Cost: reads and hashes everything; memory:
+/// 24 bytes per fact.
 ///
 /// Without a trusted head a tail that was cut off, or a whole log written anew, cannot be noticed.
 ///

@@ -1,4 +1,5 @@
-//! Whether the outbox holds what the log decided: each command belongs to the event that decided it, and none is missing.
+//! Whether the outbox holds what the log decided: each command belongs to the event that decided it, and none is
+//! missing.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! Names of architectures.
 //!
-//! An architecture has several: a tag and packages say `i686`, repositories and builders go by the canonical name of its family, `i386`.
-//! What leaves for a hub is spelled as the tag spells it; all else compares families.
+//! An architecture has several: a tag and packages say `i686`, repositories and builders go by the canonical name of
+//! its family, `i386`. What leaves for a hub is spelled as the tag spells it; all else compares families.
 
 mod known;
 mod overrides;
@@ -41,9 +41,10 @@ pub fn of_packages(canonical: &str) -> &str {
     }
 }
 
-/// What rpm's macro `%{?_isa}` puts behind a name on an architecture, without the parentheses: `x86_64` → `x86-64`. `None` for
-/// `noarch` and for architectures rpm has no such name for. Several architectures share one (`ppc64` and `ppc64le`, all
-/// `i?86`). Source: rpm, `installplatform` (`ISANAME`, `ISABITS`); `loongarch64` as the port to it has it.
+/// What rpm's macro `%{?_isa}` puts behind a name on an architecture, without the parentheses: `x86_64` → `x86-64`.
+/// `None` for `noarch` and for architectures rpm has no such name for. Several architectures share one (`ppc64` and
+/// `ppc64le`, all `i?86`). Source: rpm, `installplatform` (`ISANAME`, `ISABITS`); `loongarch64` as the port to it has
+/// it.
 pub fn isa(arch: &str) -> Option<&'static str> {
     Some(match arch {
         "x86_64" | "amd64" | "ia32e" | "x86_64_v2" | "x86_64_v3" | "x86_64_v4" => "x86-64",

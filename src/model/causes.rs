@@ -1,6 +1,7 @@
 //! An error and its causes in words, each said once.
 
-/// What an error says, and what its causes add, outermost first. Many say their cause themselves; nothing is said twice.
+/// What an error says, and what its causes add, outermost first. Many say their cause themselves; nothing is said
+/// twice.
 pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
     for error in std::iter::successors(Some(error), |e| e.source()) {
@@ -51,7 +52,8 @@ mod tests {
     #[case::cause_at_the_end(&["connect: refused", "refused"], "connect: refused")]
     #[case::cause_in_the_middle(&["refused by x (111), try later", "refused by x"], "refused by x (111), try later")]
     #[case::cause_two_levels_up(&["connect: refused", "io", "refused"], "connect: refused: io")]
-    #[case::cause_says_more(&["ask the hub", "refused", "refused (os error 111)"], "ask the hub: refused (os error 111)")]
+    #[case::cause_says_more(&["ask the hub", "refused", "refused (os error 111)"], "ask the hub: refused (os error \
+        111)")]
     #[case::nothing(&["ask the hub", "", "refused"], "ask the hub: refused")]
     #[case::transparent(&["refused", "refused"], "refused")]
     fn nothing_is_said_twice(#[case] chain: &[&'static str], #[case] expected: &str) {

@@ -1,5 +1,5 @@
-//! Identifiers. A Koji number means something only together with the hub instance that gave it; whoever stores one stores
-//! the [`Hub`] beside it.
+//! Identifiers. A Koji number means something only together with the hub instance that gave it; whoever stores one
+//! stores the [`Hub`] beside it.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -100,8 +100,8 @@ name_id! {
 }
 
 name_id! {
-    /// Stands for a person in events: `p-` and 16 random hex digits. The name itself is kept in an erasable table, never
-    /// in the log, so that forgetting a person leaves every hash as it was.
+    /// Stands for a person in events: `p-` and 16 random hex digits. The name itself is kept in an erasable table,
+    /// never in the log, so that forgetting a person leaves every hash as it was.
     PersonId
 }
 

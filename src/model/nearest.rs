@@ -5,8 +5,9 @@ pub const WRONG_MAX: usize = 2;
 /// Names offered at most.
 const OFFERED_MAX: usize = 5;
 
-/// Known names that look like one that is not, by name: those that differ least, in at most [`WRONG_MAX`] letters added, left out, changed or
-/// swapped, and fewer than half of it; else those that contain it or are contained in it. Cost: O(known · length²).
+/// Known names that look like one that is not, by name: those that differ least, in at most [`WRONG_MAX`] letters
+/// added, left out, changed or swapped, and fewer than half of it; else those that contain it or are contained in it.
+/// Cost: O(known · length²).
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let lower = name.to_lowercase();
     let mut found: Vec<(usize, &str)> = known
@@ -40,8 +41,8 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     }
 }
 
-/// How many letters must be added, left out, changed, or swapped with the next, to come from one text to the other (optimal string
-/// alignment). More than [`WRONG_MAX`] in length is not looked at, so that long texts cost nothing.
+/// How many letters must be added, left out, changed, or swapped with the next, to come from one text to the other
+/// (optimal string alignment). More than [`WRONG_MAX`] in length is not looked at, so that long texts cost nothing.
 pub fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len().abs_diff(b.len()) > WRONG_MAX {

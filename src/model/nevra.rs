@@ -68,7 +68,8 @@ impl fmt::Display for Evr {
     }
 }
 
-/// A release, or `version-release`, without the mark of a draft (`,draft_17`; Koji: `DRAFT_RELEASE_FORMAT`): what it is once promoted.
+/// A release, or `version-release`, without the mark of a draft (`,draft_17`; Koji: `DRAFT_RELEASE_FORMAT`): what it is
+/// once promoted.
 pub fn without_draft(release: &str) -> &str {
     match release.rsplit_once(",draft_") {
         Some((plain, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => plain,
@@ -107,8 +108,8 @@ impl Nvr {
         without_draft(&self.release).len() < self.release.len()
     }
 
-    /// What the file of its source package is called, without `.src.rpm`. Koji marks a draft in the release of the build only: the
-    /// packages in it have the name they have once it is promoted.
+    /// What the file of its source package is called, without `.src.rpm`. Koji marks a draft in the release of the
+    /// build only: the packages in it have the name they have once it is promoted.
     pub fn file_stem(&self) -> String {
         format!("{}-{}-{}", self.name, self.version, without_draft(&self.release))
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a person sees of a package in a collection. First match wins, in this order: blocked, untracked, unresolved, then the
-/// last complete build (Koschei 2.4, `models.py`, kept).
+/// What a person sees of a package in a collection. First match wins, in this order: blocked, untracked, unresolved,
+/// then the last complete build (Koschei 2.4, `models.py`, kept).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageState {

@@ -7,8 +7,9 @@ const OF_NATS: [&str; 2] = ["nats://", "tls://"];
 /// What stands where a secret was.
 const HIDDEN: &str = "…";
 
-/// The address without its password, in whichever place it stands: `//USER:PASSWORD@HOST` or `?password=PASSWORD`. What is no proper address is cut
-/// rather too short than too long. Anything without `@` and without such a parameter stays as it is.
+/// The address without its password, in whichever place it stands: `//USER:PASSWORD@HOST` or `?password=PASSWORD`. What
+/// is no proper address is cut rather too short than too long. Anything without `@` and without such a parameter stays
+/// as it is.
 pub fn shown(url: &str) -> String {
     let (scheme, rest) = split(url);
     if scheme.is_empty() {

@@ -6,7 +6,8 @@ const WEBURL_BYTES_MAX: usize = 1_000;
 /// Why an address is no link to a Koji web interface.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "use `{0}` as the address of Koji's web pages: it must be http:// or https:// and a host, such as https://koji.example.org/koji, without a login"
+    "use `{0}` as the address of Koji's web pages: it must be http:// or https:// and a host, such as \
+        https://koji.example.org/koji, without a login"
 )]
 pub struct BadWebUrl(String);
 

@@ -3,8 +3,8 @@
 use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-/// Algorithms `createrepo_c` has written at some time and librepo accepts. They tell a damaged file from a whole one; who wrote it is not
-/// what they are for, so that the weak ones do.
+/// Algorithms `createrepo_c` has written at some time and librepo accepts. They tell a damaged file from a whole one;
+/// who wrote it is not what they are for, so that the weak ones do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChecksumKind {
     /// In very old repositories.

@@ -1,7 +1,7 @@
 //! Reads a large `primary.xml` on several threads: cut between packages, parsed in pieces, put together in order.
 //!
-//! Only for input that is well formed in the ordinary way. Whatever is odd in it makes this give up, and the caller then reads the
-//! whole with [`super::primary::parse`], whose errors say what is wrong.
+//! Only for input that is well formed in the ordinary way. Whatever is odd in it makes this give up, and the caller
+//! then reads the whole with [`super::primary::parse`], whose errors say what is wrong.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -1,13 +1,15 @@
 //! Bounded decompression.
 //!
-//! A file may hold several streams one after the other. What follows the last one and is not another (padding, mostly zeros) is passed
-//! over, as zlib's `gzread` does: the checksum has told already that the file is the one that was meant.
+//! A file may hold several streams one after the other. What follows the last one and is not another (padding, mostly
+//! zeros) is passed over, as zlib's `gzread` does: the checksum has told already that the file is the one that was
+//! meant.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::error::RepodataError;
 
-/// Memory an xz stream may ask for. Its header chooses the dictionary size, so it has to be bounded; `xz -9` needs 65 MiB.
+/// Memory an xz stream may ask for. Its header chooses the dictionary size, so it has to be bounded; `xz -9` needs 65
+/// MiB.
 const XZ_MEMORY_MAX: u64 = 256 << 20;
 /// Binary logarithm of the largest zstd window accepted, 128 MiB: what `zstd -d` accepts without being asked.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;

@@ -75,7 +75,8 @@ impl Groups {
     }
 
     /// What a builder may install of a group: all members but the optional ones, in file order. `None`: no such group.
-    /// Source: dnf's default of `group_package_types` (mandatory, default, conditional). Koschei leaves out the conditional ones.
+    /// Source: dnf's default of `group_package_types` (mandatory, default, conditional). Koschei leaves out the
+    /// conditional ones.
     pub fn installed(&self, id: &str) -> Option<Vec<Member>> {
         let members = self.groups.get(id)?;
         Some(members.iter().filter(|m| m.kind != MemberKind::Optional).cloned().collect())

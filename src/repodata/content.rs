@@ -110,18 +110,20 @@ pub struct RepoContent {
     pub group_problems: Vec<String>,
     /// What was passed over in its packages.
     pub oddities: Oddities,
-    /// Packages that were left out because their module's stream is not active, or because an active one has their name: what each is,
-    /// and what it provides, its files included as far as they are known.
+    /// Packages that were left out because their module's stream is not active, or because an active one has their
+    /// name: what each is, and what it provides, its files included as far as they are known.
     pub filtered: Vec<(Nevra, Vec<Dependency>)>,
     /// Documents about modules that could not be read.
     pub module_problems: Vec<String>,
 }
 
 impl RepoContent {
-    /// Several repositories as one, their packages in the order of the repositories, then of the files: the order in which dnf's
-    /// libsolv sees them. Nothing is left out: a package that two of them have is there twice. Groups with the same id are joined.
+    /// Several repositories as one, their packages in the order of the repositories, then of the files: the order in
+    /// which dnf's libsolv sees them. Nothing is left out: a package that two of them have is there twice. Groups with
+    /// the same id are joined.
     ///
-    /// Each comes with its name, for errors. Cost: O(packages + dependencies) of all but the first, which is taken as it is.
+    /// Each comes with its name, for errors. Cost: O(packages + dependencies) of all but the first, which is taken as
+    /// it is.
     ///
     /// # Errors
     /// Rejected: more repositories, or packages in all of them, than [`Limits`] lets through.
@@ -225,8 +227,8 @@ impl RepoContent {
         &mut self.packages
     }
 
-    /// Adds the packages of another part of the same repository after our own, with their dependencies. `None` when there are too
-    /// many of these.
+    /// Adds the packages of another part of the same repository after our own, with their dependencies. `None` when
+    /// there are too many of these.
     pub(super) fn append(&mut self, part: Self) -> Option<()> {
         self.oddities.append(part.oddities);
         let mut numbers = Vec::with_capacity(part.deps.len());

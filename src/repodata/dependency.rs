@@ -118,7 +118,8 @@ impl From<&Evr> for DepEvr {
     }
 }
 
-/// What separates words for rpm (`risspace`), and nothing else does: neither Rust's ASCII nor its Unicode whitespace is the same.
+/// What separates words for rpm (`risspace`), and nothing else does: neither Rust's ASCII nor its Unicode whitespace is
+/// the same.
 pub(super) const fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
@@ -132,7 +133,8 @@ pub struct Relation {
     pub evr: DepEvr,
 }
 
-/// One dependency. A rich one is kept as its text: `name` begins with `(` and there is no relation ([`crate::repodata::Rich`] parses it).
+/// One dependency. A rich one is kept as its text: `name` begins with `(` and there is no relation
+/// ([`crate::repodata::Rich`] parses it).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Dependency {
     /// A capability, a file path (begins with `/`), or a rich dependency (begins with `(`).
@@ -209,7 +211,8 @@ impl Dependency {
         self.name.starts_with('(')
     }
 
-    /// The file path this names, also with a version: the owner of the file then counts as a provider of every version, as for libsolv.
+    /// The file path this names, also with a version: the owner of the file then counts as a provider of every version,
+    /// as for libsolv.
     pub fn file(&self) -> Option<&str> {
         self.name.starts_with('/').then_some(self.name.as_str())
     }

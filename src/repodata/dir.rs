@@ -67,14 +67,14 @@ impl RepoDir {
         self
     }
 
-    /// Identity of the package content: the checksum `repomd.xml` gives for primary, else that of the file. Equal for two generations of a
-    /// Koji repository whose packages are the same. `None`: there is no primary.
+    /// Identity of the package content: the checksum `repomd.xml` gives for primary, else that of the file. Equal for
+    /// two generations of a Koji repository whose packages are the same. `None`: there is no primary.
     pub fn primary_checksum(&self) -> Option<String> {
         self.checksum("primary")
     }
 
-    /// Identity of what the repository says about modules, as [`RepoDir::primary_checksum`]. `None`: nothing, or it does not count for
-    /// its packages ([`RepoDir::with_module_hotfixes`]).
+    /// Identity of what the repository says about modules, as [`RepoDir::primary_checksum`]. `None`: nothing, or it
+    /// does not count for its packages ([`RepoDir::with_module_hotfixes`]).
     pub fn modules_checksum(&self) -> Option<String> {
         if self.module_hotfixes { None } else { self.checksum("modules") }
     }
@@ -89,9 +89,9 @@ impl RepoDir {
 
     /// Reads packages and groups, every file verified first.
     ///
-    /// `paths` are file paths that will be asked for from outside (BuildRequires such as `/usr/share/x`). The full file lists
-    /// are read only when one of these, or of the repository's own dependencies, cannot be answered from primary; a path that
-    /// was not named here and is not in primary has no owner afterwards.
+    /// `paths` are file paths that will be asked for from outside (BuildRequires such as `/usr/share/x`). The full file
+    /// lists are read only when one of these, or of the repository's own dependencies, cannot be answered from primary;
+    /// a path that was not named here and is not in primary has no owner afterwards.
     ///
     /// # Errors
     /// As [`RepodataError`] says. Cost: memory of the packed files, one after the other, and of what is kept.
@@ -99,8 +99,8 @@ impl RepoDir {
         self.complete(self.packages()?, paths)
     }
 
-    /// Reads the packages alone, as primary lists them: the first part of [`RepoDir::load`], for who learns only later which
-    /// paths will be asked for. A large primary is parsed on several threads.
+    /// Reads the packages alone, as primary lists them: the first part of [`RepoDir::load`], for who learns only later
+    /// which paths will be asked for. A large primary is parsed on several threads.
     ///
     /// # Errors
     /// As [`RepoDir::load`].
@@ -118,7 +118,8 @@ impl RepoDir {
         }
     }
 
-    /// Adds to packages read by [`RepoDir::packages`] what else there is: groups, and the wanted paths of the file lists.
+    /// Adds to packages read by [`RepoDir::packages`] what else there is: groups, and the wanted paths of the file
+    /// lists.
     ///
     /// # Errors
     /// As [`RepoDir::load`].
@@ -204,7 +205,8 @@ impl RepoDir {
         self.unpack_to(self.limits.unpacked_bytes, entry, packed, file)
     }
 
-    /// Never more than `limit`. What `repomd.xml` says about the size is not looked at: the checksum says that the file is the right one.
+    /// Never more than `limit`. What `repomd.xml` says about the size is not looked at: the checksum says that the file
+    /// is the right one.
     fn unpack_to<'a>(
         &self,
         limit: u64,
@@ -232,11 +234,13 @@ pub fn load_merged<'a>(
     complete_merged(dirs, parts, paths)
 }
 
-/// [`RepoDir::complete`] for several repositories, `parts` being what [`RepoDir::packages`] read of each; then merges them. A
-/// dependency of one may name a file of another, so the full file lists of all are read when one of them needs any.
+/// [`RepoDir::complete`] for several repositories, `parts` being what [`RepoDir::packages`] read of each; then merges
+/// them. A dependency of one may name a file of another, so the full file lists of all are read when one of them needs
+/// any.
 ///
 /// # Errors
-/// As [`RepoDir::load`]. Groups that cannot be used are no error, but noted ([`RepoContent::group_problems`]). Rejected: more repositories, or packages in all of them, than the first one's [`Limits`] let through.
+/// As [`RepoDir::load`]. Groups that cannot be used are no error, but noted ([`RepoContent::group_problems`]).
+/// Rejected: more repositories, or packages in all of them, than the first one's [`Limits`] let through.
 pub fn complete_merged<'a>(
     dirs: &[RepoDir],
     mut parts: Vec<RepoContent>,
@@ -271,8 +275,9 @@ pub fn complete_merged<'a>(
     RepoContent::merge(names.zip(parts), &dirs.first().map_or_else(Limits::default, |dir| dir.limits))
 }
 
-/// The paths for which the full file lists have to be read: those of `paths` and of the dependencies of `parts` that primary does not
-/// have even where a package does. Empty: [`RepoDir::complete`] and [`complete_merged`] do not read file lists.
+/// The paths for which the full file lists have to be read: those of `paths` and of the dependencies of `parts` that
+/// primary does not have even where a package does. Empty: [`RepoDir::complete`] and [`complete_merged`] do not read
+/// file lists.
 pub fn beyond_primary<'a>(parts: &[RepoContent], paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<SmolStr> {
     let mut wanted: BTreeSet<SmolStr> = paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
     parts.iter().for_each(|content| wanted_paths(content, &mut wanted));

@@ -11,7 +11,8 @@ use crate::model::{Class, Classified};
 pub enum RepodataError {
     /// There is no `repodata/repomd.xml`.
     #[error(
-        "find repository metadata: {path} does not exist; name the directory that holds repodata/ (of a Koji repository the directory of one architecture)"
+        "find repository metadata: {path} does not exist; name the directory that holds repodata/ (of a Koji \
+            repository the directory of one architecture)"
     )]
     NoRepomd {
         /// The file looked for.

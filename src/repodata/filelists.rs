@@ -11,12 +11,14 @@ use super::error::RepodataError;
 use super::limits::Limits;
 use super::xml::{Node, Xml};
 
-/// Is this path in primary, if a package has it? `createrepo_c`'s rule: below `/etc/`, anything with `bin/`, and sendmail.
+/// Is this path in primary, if a package has it? `createrepo_c`'s rule: below `/etc/`, anything with `bin/`, and
+/// sendmail.
 pub fn is_in_primary(path: &str) -> bool {
     path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail"
 }
 
-/// Adds the `wanted` paths to the packages of `content` that own them. A package is found by the checksum primary gives it.
+/// Adds the `wanted` paths to the packages of `content` that own them. A package is found by the checksum primary gives
+/// it.
 ///
 /// # Errors
 /// Rejected: not XML, another root element, or a bound of [`Limits`].

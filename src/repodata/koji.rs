@@ -165,8 +165,8 @@ pub fn parse_rpmlist(input: impl BufRead, file: &str, limits: &Limits) -> Result
     Ok(records)
 }
 
-/// The builds a repository holds, sorted by name, version, release, each with its number where `rpmlist.jsonl` gives it.
-/// O(n log n).
+/// The builds a repository holds, sorted by name, version, release, each with its number where `rpmlist.jsonl` gives
+/// it. O(n log n).
 pub fn builds(pkglist: &[PkglistEntry], rpmlist: &[RpmRecord]) -> BTreeMap<Nvr, Option<BuildId>> {
     let ids: BTreeMap<String, i64> = rpmlist.iter().filter_map(|r| Some((r.file(), r.build_id?))).collect();
     let mut builds = BTreeMap::new();

@@ -1,13 +1,17 @@
-//! rpm-md repositories: `repomd.xml`, primary, file lists on demand, comps; what Koji puts beside them; headers of source packages.
+//! rpm-md repositories: `repomd.xml`, primary, file lists on demand, comps; what Koji puts beside them; headers of
+//! source packages.
 //!
 //! Two layers. The *parsers* ([`Repomd::parse`], [`primary::parse`], [`filelists::parse`], [`Groups::parse`],
-//! [`koji::parse_pkglist`] …) read from any `impl BufRead` and do no input or output of their own. The *loader* ([`RepoDir`]) is the
-//! only part that opens files, beside [`SourceHeader::load`]; it verifies every checksum before a byte is parsed.
+//! [`koji::parse_pkglist`] …) read from any `impl BufRead` and do no input or output of their own. The *loader*
+//! ([`RepoDir`]) is the only part that opens files, beside [`SourceHeader::load`]; it verifies every checksum before a
+//! byte is parsed.
 //!
 //! Nothing here resolves dependencies, downloads, or reads a clock. Order is kept everywhere: the packages of a
-//! [`RepoContent`] stand in the order of `primary.xml`, because libsolv's choices depend on it and mock's libsolv sees that order.
+//! [`RepoContent`] stand in the order of `primary.xml`, because libsolv's choices depend on it and mock's libsolv sees
+//! that order.
 //!
-//! What one package says wrongly is passed over and counted ([`Oddity`]); what the whole document says wrongly is an error.
+//! What one package says wrongly is passed over and counted ([`Oddity`]); what the whole document says wrongly is an
+//! error.
 //!
 //! Every input has a bound ([`Limits`]); reaching one is an error that names it. A document type that
 //! declares anything is refused, and none is ever fetched, so there are no entities to expand.

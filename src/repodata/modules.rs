@@ -1,13 +1,14 @@
-//! `modules.yaml`: which packages of a repository are of a module, and which modules are active without being asked for.
+//! `modules.yaml`: which packages of a repository are of a module, and which modules are active without being asked
+//! for.
 //!
-//! What is kept of modulemd: of each stream (`modulemd` version 1 and 2, `modulemd-stream`) its name, version, context, artifacts, names
-//! taken out of modularity, and what it requires of other modules; of `modulemd-defaults` the default stream. The rule, dnf's
-//! (`setModuleExcludes` of libdnf, run against dnf 4.14): nobody enables a stream in a buildroot, so default streams are active and no
-//! others. Artifacts of other streams are out; so is every package that is no artifact of an active stream and has, or provides, the
-//! name of one.
+//! What is kept of modulemd: of each stream (`modulemd` version 1 and 2, `modulemd-stream`) its name, version, context,
+//! artifacts, names taken out of modularity, and what it requires of other modules; of `modulemd-defaults` the default
+//! stream. The rule, dnf's (`setModuleExcludes` of libdnf, run against dnf 4.14): nobody enables a stream in a
+//! buildroot, so default streams are active and no others. Artifacts of other streams are out; so is every package that
+//! is no artifact of an active stream and has, or provides, the name of one.
 //!
-//! A document that says something wrong is passed over and noted, and the others count, as for dnf; what follows a place that is not
-//! YAML cannot be read.
+//! A document that says something wrong is passed over and noted, and the others count, as for dnf; what follows a
+//! place that is not YAML cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +110,8 @@ impl Modules {
         other.problems.into_iter().for_each(|problem| self.note(problem));
     }
 
-    /// The default stream of each module. Of several words about one the last modified counts; contradicting ones leave it without.
+    /// The default stream of each module. Of several words about one the last modified counts; contradicting ones leave
+    /// it without.
     fn default_streams(&self) -> BTreeMap<&str, &str> {
         let mut newest: BTreeMap<&str, (u64, Option<&str>)> = BTreeMap::new();
         for default in &self.defaults {
@@ -124,7 +126,8 @@ impl Modules {
         newest.into_iter().filter_map(|(module, (_, stream))| Some((module, stream?))).collect()
     }
 
-    /// The builds that are active: of each default stream the newest of one context whose requirements other default streams fulfil.
+    /// The builds that are active: of each default stream the newest of one context whose requirements other default
+    /// streams fulfil.
     fn active(&self) -> Vec<&Stream> {
         let mut defaults = self.default_streams();
         loop {

@@ -1,5 +1,5 @@
-//! What of single packages is passed over, and counted: what they say wrongly, as one package is no reason to refuse all others, and those
-//! that modules hide.
+//! What of single packages is passed over, and counted: what they say wrongly, as one package is no reason to refuse
+//! all others, and those that modules hide.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,8 +9,8 @@ const EXAMPLES_MAX: usize = 10;
 /// Characters of an example.
 const EXAMPLE_CHARS_MAX: usize = 300;
 
-/// What is wrong with a package or with one of its dependencies, and what comes of it. A dependency that cannot be read is dropped, as by
-/// `createrepo_c` and, for rich ones, by libsolv.
+/// What is wrong with a package or with one of its dependencies, and what comes of it. A dependency that cannot be read
+/// is dropped, as by `createrepo_c` and, for rich ones, by libsolv.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Oddity {
     /// The package is left out: nothing could ask for it.
@@ -19,8 +19,8 @@ pub enum Oddity {
     PackageEpoch,
     /// The package is left out: no name or version has a zero byte in it.
     PackageNul,
-    /// The package is left out, and nothing is wrong with it: modules hide it ([`super::ModuleFilter`]). The packages themselves are in
-    /// [`super::RepoContent::filtered`].
+    /// The package is left out, and nothing is wrong with it: modules hide it ([`super::ModuleFilter`]). The packages
+    /// themselves are in [`super::RepoContent::filtered`].
     PackageHiddenByModules,
     /// The package is taken for `noarch`, as by libsolv.
     PackageWithoutArch,
@@ -36,7 +36,8 @@ pub enum Oddity {
     DependencyRich,
     /// The dependency is dropped: it has a zero byte in it.
     DependencyNul,
-    /// The dependency stays and nothing fulfils it: it is rich beyond a bound of ours ([`super::RICH_DEPTH_MAX`] and its like).
+    /// The dependency stays and nothing fulfils it: it is rich beyond a bound of ours ([`super::RICH_DEPTH_MAX`] and
+    /// its like).
     DependencyTooLarge,
 }
 

@@ -13,11 +13,12 @@ use super::rich::Rich;
 use super::xml::{Node, Tag, Xml};
 use crate::model::Evr;
 
-/// Parses packages into `content`, keeping their order. `file` names the input in errors. What a single package says wrongly is passed
-/// over and noted in [`RepoContent::oddities`].
+/// Parses packages into `content`, keeping their order. `file` names the input in errors. What a single package says
+/// wrongly is passed over and noted in [`RepoContent::oddities`].
 ///
 /// # Errors
-/// Rejected: not XML, another root element, or a bound of [`Limits`]. `content` is then incomplete and must not be used.
+/// Rejected: not XML, another root element, or a bound of [`Limits`]. `content` is then incomplete and must not be
+/// used.
 pub fn parse(input: impl BufRead, file: &str, limits: &Limits, content: &mut RepoContent) -> Result<(), RepodataError> {
     let mut xml = Xml::new(input, file, limits);
     xml.root("metadata")?;

@@ -16,8 +16,8 @@ pub struct Metadata {
     pub href: String,
     /// Of the file as it lies there, where given. Without it nothing tells a damaged file, as for dnf.
     pub checksum: Option<Checksum>,
-    /// Bytes of the file as it lies there, where a number above 0 is given. A hint: it is often wrong, and no reason to refuse a file that has
-    /// the right checksum. How large a file may be, packed and unpacked, is our own bound.
+    /// Bytes of the file as it lies there, where a number above 0 is given. A hint: it is often wrong, and no reason to
+    /// refuse a file that has the right checksum. How large a file may be, packed and unpacked, is our own bound.
     pub size: Option<u64>,
 }
 
@@ -60,8 +60,8 @@ impl Repomd {
         self.data.iter().find(|d| d.kind == kind)
     }
 
-    /// The entry groups are read from: `createrepo_c` writes both a plain `group` and a packed `group_gz`; some repositories have only
-    /// the latter.
+    /// The entry groups are read from: `createrepo_c` writes both a plain `group` and a packed `group_gz`; some
+    /// repositories have only the latter.
     pub fn groups(&self) -> Option<&Metadata> {
         ["group", "group_gz", "group_xz", "group_zst"].iter().find_map(|kind| self.find(kind))
     }
@@ -98,7 +98,8 @@ fn data<R: BufRead>(xml: &mut Xml<'_, R>, kind: String, file: &str) -> Result<Me
     Ok(Metadata { kind, href, checksum, size })
 }
 
-/// A size as it is written: some write it with a decimal point, or leave it empty, or write 0 or -1 where they do not know it.
+/// A size as it is written: some write it with a decimal point, or leave it empty, or write 0 or -1 where they do not
+/// know it.
 fn hint(text: &str) -> Option<u64> {
     let whole = text.trim().split_once('.').map_or(text.trim(), |(whole, _)| whole);
     whole.parse().ok().filter(|&size| size > 0)

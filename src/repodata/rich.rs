@@ -1,7 +1,7 @@
 //! Rich (boolean) dependencies: `(a or b)`, `(a if b else c)`, … Grammar: rpm manual, "Boolean Dependencies".
 //!
-//! libsolv's own parser is not exported by the library, so this one feeds it. It also bounds what is fed: libsolv turns a
-//! rich dependency into clauses, and their number grows exponentially with alternating `and` and `or`.
+//! libsolv's own parser is not exported by the library, so this one feeds it. It also bounds what is fed: libsolv turns
+//! a rich dependency into clauses, and their number grows exponentially with alternating `and` and `or`.
 
 use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation, is_space};
 
@@ -9,10 +9,11 @@ use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation, is_sp
 pub const RICH_DEPTH_MAX: usize = 64;
 /// Plain dependencies in one rich one.
 pub const RICH_TERMS_MAX: usize = 1 << 16;
-/// Operators inside each other, those of a chain that has to be nested (`a if b if c`) included. Everything that looks at a rich dependency
-/// recurses so deep, on stacks of threads.
+/// Operators inside each other, those of a chain that has to be nested (`a if b if c`) included. Everything that looks
+/// at a rich dependency recurses so deep, on stacks of threads.
 pub const RICH_TREE_MAX: usize = 400;
-/// Chains of `and`, `or` and `with` up to here are nested to the right, as libsolv nests them; longer ones are nested evenly, which means the same.
+/// Chains of `and`, `or` and `with` up to here are nested to the right, as libsolv nests them; longer ones are nested
+/// evenly, which means the same.
 const NESTED_CHAIN_MAX: usize = 64;
 /// Clauses of the conjunctive or the disjunctive form.
 pub const RICH_CLAUSES_MAX: u64 = 1 << 16;
@@ -71,8 +72,9 @@ impl Rich {
     /// Parses the text of a rich dependency.
     ///
     /// # Errors
-    /// [`DependencyError::Rich`]: not the grammar (that of libsolv, which is wider than rpm's: every operator may be repeated).
-    /// [`DependencyError::RichBound`]: beyond [`RICH_DEPTH_MAX`], [`RICH_TREE_MAX`], [`RICH_TERMS_MAX`] or [`RICH_CLAUSES_MAX`].
+    /// [`DependencyError::Rich`]: not the grammar (that of libsolv, which is wider than rpm's: every operator may be
+    /// repeated). [`DependencyError::RichBound`]: beyond [`RICH_DEPTH_MAX`], [`RICH_TREE_MAX`], [`RICH_TERMS_MAX`] or
+    /// [`RICH_CLAUSES_MAX`].
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
         let shown = || text.chars().take(SHOWN_MAX).collect();
         let fail = |fault| match fault {

@@ -1,13 +1,15 @@
-//! Requirements as headers of packages have them, name, flags and version, made to the form of a specification; the hub gives them
-//! the same way. Source: `RPMSENSE_…` of rpm's `rpmds.h`; the hub's `getRPMDeps` with `DEP_REQUIRE`; rules of Koschei (behaviour §3.3).
+//! Requirements as headers of packages have them, name, flags and version, made to the form of a specification; the hub
+//! gives them the same way. Source: `RPMSENSE_…` of rpm's `rpmds.h`; the hub's `getRPMDeps` with `DEP_REQUIRE`; rules
+//! of Koschei (behaviour §3.3).
 
 /// `RPMSENSE_FIND_REQUIRES`: written by a dependency generator. Such requirements count like any other.
 const FIND_REQUIRES: u64 = 1 << 14;
 /// `RPMSENSE_LESS`, `RPMSENSE_GREATER`, `RPMSENSE_EQUAL`, lowest bit first.
 const COMPARISONS: [(u64, char); 3] = [(1 << 1, '<'), (1 << 2, '>'), (1 << 3, '=')];
 
-/// One requirement as a string, `name` or `name op version`; `None` for one that is rpm's own business: any flag besides
-/// comparison and "found by a generator" (`rpmlib(…)`, scriptlet requirements). The operator's characters come lowest bit first.
+/// One requirement as a string, `name` or `name op version`; `None` for one that is rpm's own business: any flag
+/// besides comparison and "found by a generator" (`rpmlib(…)`, scriptlet requirements). The operator's characters come
+/// lowest bit first.
 pub fn hub_requirement(name: &str, version: &str, flags: u64) -> Option<String> {
     let flags = flags & !FIND_REQUIRES;
     let known = COMPARISONS.iter().fold(0, |all, (bit, _)| all | bit);

@@ -1,12 +1,13 @@
 //! What a source package says about how it is built: its header, read from the first bytes of the file.
 //!
-//! A package file is lead, signature header, header, payload. Only the first three are read: some kilobytes, whatever the payload
-//! has, so that a range request is enough for a package that lies on a server ([`SrpmError::TooShort`] says how long a range).
-//! Nothing is verified: neither digests nor signatures; who needs them trusted gets the file from where it can be trusted.
+//! A package file is lead, signature header, header, payload. Only the first three are read: some kilobytes, whatever
+//! the payload has, so that a range request is enough for a package that lies on a server ([`SrpmError::TooShort`] says
+//! how long a range). Nothing is verified: neither digests nor signatures; who needs them trusted gets the file from
+//! where it can be trusted.
 //!
-//! Tags are taken out by the `rpm` crate. That crate goes by lengths and offsets as they stand in the file; so every one of them is
-//! checked here first, as rpm itself does when it imports a header (`hdrblobVerifyInfo`): nothing points outside, strings end, the
-//! parts do not overlap, and the whole is bounded.
+//! Tags are taken out by the `rpm` crate. That crate goes by lengths and offsets as they stand in the file; so every
+//! one of them is checked here first, as rpm itself does when it imports a header (`hdrblobVerifyInfo`): nothing points
+//! outside, strings end, the parts do not overlap, and the whole is bounded.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -50,9 +51,11 @@ pub struct SourceHeader {
     /// Epoch, where there is one; version; release.
     pub evr: Evr,
     /// The architecture it was made on: the ISA in its requirements is that of this one. `noarch` for a package with
-    /// `BuildArch: noarch`, whatever it was made on. Source: observed with rpm 4.18; the file's own architecture is always `src`.
+    /// `BuildArch: noarch`, whatever it was made on. Source: observed with rpm 4.18; the file's own architecture is
+    /// always `src`.
     pub made_on: SmolStr,
-    /// BuildRequires in the header's order (rpm sorts by name), in the form of a specification; rpm's own, `rpmlib(…)`, left out.
+    /// BuildRequires in the header's order (rpm sorts by name), in the form of a specification; rpm's own, `rpmlib(…)`,
+    /// left out.
     pub requires: Vec<String>,
     /// BuildConflicts, likewise.
     pub conflicts: Vec<String>,
@@ -84,8 +87,8 @@ pub enum SrpmError {
         file: String,
         /// Bytes there were.
         got: u64,
-        /// Bytes from the beginning of the file that are needed at least. More than `got`; the next attempt may need still more, but
-        /// there are no more than three: lead, signature, header.
+        /// Bytes from the beginning of the file that are needed at least. More than `got`; the next attempt may need
+        /// still more, but there are no more than three: lead, signature, header.
         needed: u64,
     },
     /// It is no package file.
@@ -342,8 +345,8 @@ fn number(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 4).map_or(0, |four| four.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
 }
 
-/// Checks that every tag's values lie in `data` and that together they are no longer than it, so that whoever goes by them neither
-/// leaves it nor reads it more than once. O(data).
+/// Checks that every tag's values lie in `data` and that together they are no longer than it, so that whoever goes by
+/// them neither leaves it nor reads it more than once. O(data).
 fn check(index: &[u8], data: &[u8]) -> Result<(), String> {
     let mut left = data.len();
     for tag in index.chunks_exact(TAG) {

@@ -33,13 +33,13 @@ pub struct Change {
 
 /// What changed from one closure to another, sorted by name, architecture, and version.
 ///
-/// A package is compared with those of the same name *and* architecture. Versions both sides have are no change, however
-/// many others there are. Of what is left each side is sorted by version and the n-th old one is paired with the n-th new one; the
-/// longer side's highest are left over as removed or added. So `1, 2 → 2, 3` is `1 → 3`; `1 → 1, 2` is `added 2`; a package
-/// that turns from `x86_64` to `noarch` is removed as one and added as the other.
+/// A package is compared with those of the same name *and* architecture. Versions both sides have are no change,
+/// however many others there are. Of what is left each side is sorted by version and the n-th old one is paired with
+/// the n-th new one; the longer side's highest are left over as removed or added. So `1, 2 → 2, 3` is `1 → 3`; `1 → 1,
+/// 2` is `added 2`; a package that turns from `x86_64` to `noarch` is removed as one and added as the other.
 ///
-/// Versions are compared as text here, as Koschei does: `1.01` and `1.1` are a change although rpm orders them as equal.
-/// Unlike Koschei's, the result does not depend on the order of the input, and packages with several versions or
+/// Versions are compared as text here, as Koschei does: `1.01` and `1.1` are a change although rpm orders them as
+/// equal. Unlike Koschei's, the result does not depend on the order of the input, and packages with several versions or
 /// architectures do not shadow one another. As in Koschei, an empty closure never differs: it means "not known".
 pub fn changes(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     if old.is_empty() || new.is_empty() {
@@ -48,8 +48,9 @@ pub fn changes(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     changes_of_rest(old, new)
 }
 
-/// [`changes`] of two closures of which packages that both have were taken out before, each as often from one as from the other. That
-/// changes nothing about the result, and leaves little to compare: one side, or both, may well be empty now.
+/// [`changes`] of two closures of which packages that both have were taken out before, each as often from one as from
+/// the other. That changes nothing about the result, and leaves little to compare: one side, or both, may well be empty
+/// now.
 pub fn changes_of_rest(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     let mut families: BTreeMap<(&str, &str), [Vec<&Installed>; 2]> = BTreeMap::new();
     for (side, packages) in [old, new].into_iter().enumerate() {
@@ -125,7 +126,8 @@ mod tests {
         rows.collect::<Vec<_>>().join(", ")
     }
 
-    /// Defect D24 of Koschei: a map by name pairs arbitrary members. Here several versions and architectures come out right.
+    /// Defect D24 of Koschei: a map by name pairs arbitrary members. Here several versions and architectures come out
+    /// right.
     #[rstest]
     #[case::equal("a-1.x", "a-1.x", "")]
     #[case::update("a-1.x b-1.x", "a-2.x b-1.x", "a.x 1>2")]

@@ -21,12 +21,13 @@ pub(super) struct Distances {
 impl Distances {
     /// The distance of each package of `closure`, in its order.
     ///
-    /// Level 1 is every package that matches a BuildRequires, chosen or not (`matches`); the next level every provider of
-    /// any requirement of the level before that is not for a scriptlet; up to [`DISTANCE_MAX`]. A package of the closure gets the
-    /// first level that has a package of its name and architecture; `None` when none has. The build group does not count.
+    /// Level 1 is every package that matches a BuildRequires, chosen or not (`matches`); the next level every provider
+    /// of any requirement of the level before that is not for a scriptlet; up to [`DISTANCE_MAX`]. A package of the
+    /// closure gets the first level that has a package of its name and architecture; `None` when none has. The build
+    /// group does not count.
     ///
-    /// Unlike Koschei, whose map is by name alone, packages of one name and several architectures have their own distances.
-    /// Cost: the packages reached times their requirements.
+    /// Unlike Koschei, whose map is by name alone, packages of one name and several architectures have their own
+    /// distances. Cost: the packages reached times their requirements.
     pub(super) fn of(
         &mut self,
         closure: &[PkgId],

@@ -73,23 +73,23 @@ impl<'p> Explainer<'p> {
         Self { prepared, needs: vec![None; dependencies], followed: vec![0; dependencies], walk: 0, places }
     }
 
-    /// Per package of `closure`, in its order, the number of steps from the source package over packages of the closure: 1 for
-    /// what fulfils a BuildRequires, one more for what fulfils a requirement of that, scriptlets included. `None`: only the build
-    /// group needs it.
+    /// Per package of `closure`, in its order, the number of steps from the source package over packages of the
+    /// closure: 1 for what fulfils a BuildRequires, one more for what fulfils a requirement of that, scriptlets
+    /// included. `None`: only the build group needs it.
     ///
-    /// Koschei's distance ([`super::Resolution::distances`]) goes over every package that could have been chosen and ends at four;
-    /// this one goes over the packages that are there, and never ends before them.
-    /// Cost: the requirements of the closure.
+    /// Koschei's distance ([`super::Resolution::distances`]) goes over every package that could have been chosen and
+    /// ends at four; this one goes over the packages that are there, and never ends before them. Cost: the requirements
+    /// of the closure.
     pub fn distances(&mut self, build_requires: &[impl AsRef<str>], closure: &[PkgId]) -> Vec<Option<u16>> {
         let reached = self.walk(build_requires, closure, false);
         reached.into_iter().map(|r| r.map(|r| r.distance)).collect()
     }
 
-    /// Per package of `closure`, in its order, the shortest chain to it; from the build group only where no BuildRequires leads to it.
-    /// Of several the one that comes first in the order of the requirements. A package the build group brought may be there because
-    /// of another that was erased since ([`super::Resolution::erased`]): then the chain leads over that one. `None` where nothing
-    /// leads to a package, which does not happen for a closure of the same BuildRequires.
-    /// Cost: the requirements of the closure, and the length of the chains.
+    /// Per package of `closure`, in its order, the shortest chain to it; from the build group only where no
+    /// BuildRequires leads to it. Of several the one that comes first in the order of the requirements. A package the
+    /// build group brought may be there because of another that was erased since ([`super::Resolution::erased`]): then
+    /// the chain leads over that one. `None` where nothing leads to a package, which does not happen for a closure of
+    /// the same BuildRequires. Cost: the requirements of the closure, and the length of the chains.
     pub fn chains(&mut self, build_requires: &[impl AsRef<str>], closure: &[PkgId]) -> Vec<Option<Chain>> {
         let reached = self.walk(build_requires, closure, true);
         let mut chains: Vec<Option<Chain>> =
@@ -132,8 +132,8 @@ impl<'p> Explainer<'p> {
         Some(Chain { origin: end.origin, steps })
     }
 
-    /// The packages of `closure` that may not be beside `erased` ([`super::Resolution::erased`]), ascending: what it conflicts with, is
-    /// replaced by, or another version of it. Empty where it went for what it requires.
+    /// The packages of `closure` that may not be beside `erased` ([`super::Resolution::erased`]), ascending: what it
+    /// conflicts with, is replaced by, or another version of it. Empty where it went for what it requires.
     pub fn in_the_way(&self, erased: PkgId, closure: &[PkgId]) -> Vec<PkgId> {
         let excluded = self.prepared.native().excluded(erased);
         excluded.into_iter().filter(|id| closure.binary_search(id).is_ok()).collect()

@@ -11,14 +11,14 @@ use crate::repodata::{DepEvr, Dependency, Op, Relation, RepoContent, Rich, RichO
 /// Packages named in a text.
 const SHOWN_MAX: usize = 5;
 
-/// Places in [`RepoContent::filtered`] by the names of packages and of what they provide. Made when it is asked for first: most
-/// repositories hide nothing.
+/// Places in [`RepoContent::filtered`] by the names of packages and of what they provide. Made when it is asked for
+/// first: most repositories hide nothing.
 #[derive(Debug, Default)]
 pub(super) struct Hidden(OnceLock<FxHashMap<SmolStr, Vec<usize>>>);
 
 impl Hidden {
-    /// Which packages would have provided something, in words; `None`: no hidden one. Of a rich dependency the parts that may be asked for
-    /// count, its conditions do not. Cost: those that have the name.
+    /// Which packages would have provided something, in words; `None`: no hidden one. Of a rich dependency the parts
+    /// that may be asked for count, its conditions do not. Cost: those that have the name.
     pub(super) fn text(&self, dependency: &Dependency, content: &RepoContent) -> Option<String> {
         if content.filtered.is_empty() {
             return None;

@@ -1,8 +1,8 @@
 //! Build requirements bound to an architecture (`libfoo-devel(x86-64)`), resolved for another one.
 //!
-//! A specification says `libfoo-devel%{?_isa}`; the source package says what that was on the machine it was made on. The real build on
-//! another architecture evaluates the specification anew and asks for its own. Taken literally, such a requirement is never met
-//! there, and a package that builds would pass for broken.
+//! A specification says `libfoo-devel%{?_isa}`; the source package says what that was on the machine it was made on.
+//! The real build on another architecture evaluates the specification anew and asks for its own. Taken literally, such
+//! a requirement is never met there, and a package that builds would pass for broken.
 //!
 //! What cannot be seen from here: whether a requirement stands in the specification at all for another architecture
 //! (`%ifarch`). Requirements are never added or left out.
@@ -15,17 +15,17 @@ use smol_str::SmolStr;
 use crate::model::arch::{is_isa, isa};
 use crate::repodata::RepoContent;
 
-/// A requirement as it would be written on `arch`; borrowed when that is as it stands. Versions, operators and spaces stay as they
-/// are; in a rich requirement every part is looked at for itself. Linear in the text.
+/// A requirement as it would be written on `arch`; borrowed when that is as it stands. Versions, operators and spaces
+/// stay as they are; in a rich requirement every part is looked at for itself. Linear in the text.
 ///
 /// The rule, for each part `name(ISA)` whose ISA is another architecture's:
 ///
-/// 1. Where the architecture the source package was made on is known (`made_on`), its own ISA is what `%{?_isa}` gave and is
-///    translated; any other is meant (`glibc-devel(x86-32)` on `x86_64`: multilib) and stays.
-/// 2. Where it is not known (the hub does not say; `noarch` in a header says nothing, for the macro has been expanded before rpm
-///    reads `BuildArch`), the part stays if the repository provides it as it is written (`provided`), and is translated if not:
-///    literally it could not be met in any case. What this gets wrong: a requirement on another architecture that is meant and
-///    missing passes if the repository has the same package of its own architecture.
+/// 1. Where the architecture the source package was made on is known (`made_on`), its own ISA is what `%{?_isa}` gave
+///    and is translated; any other is meant (`glibc-devel(x86-32)` on `x86_64`: multilib) and stays.
+/// 2. Where it is not known (the hub does not say; `noarch` in a header says nothing, for the macro has been expanded
+///    before rpm reads `BuildArch`), the part stays if the repository provides it as it is written (`provided`), and is
+///    translated if not: literally it could not be met in any case. What this gets wrong: a requirement on another
+///    architecture that is meant and missing passes if the repository has the same package of its own architecture.
 ///
 /// Nothing is translated to an architecture that has no ISA name.
 pub fn for_arch<'a>(
@@ -84,8 +84,8 @@ struct Word<'a> {
     text: &'a str,
 }
 
-/// The words of a requirement, plain or rich: what stands between spaces, commas and the parentheses of groups. Parentheses inside
-/// a word belong to it, as rpm's parser has it. Names, operators and versions alike.
+/// The words of a requirement, plain or rich: what stands between spaces, commas and the parentheses of groups.
+/// Parentheses inside a word belong to it, as rpm's parser has it. Names, operators and versions alike.
 fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -150,8 +150,8 @@ impl BuildRequires {
         Self { requires, translated, conflicts }
     }
 
-    /// Problems of a solver, in which what a translated capability is called in the source package stands behind those that
-    /// speak of it, so that who reads them finds it there.
+    /// Problems of a solver, in which what a translated capability is called in the source package stands behind those
+    /// that speak of it, so that who reads them finds it there.
     pub fn explain(&self, problems: &[String]) -> Vec<String> {
         let mut problems = problems.to_vec();
         for problem in &mut problems {
@@ -170,8 +170,8 @@ impl BuildRequires {
 pub struct IsaProvides(BTreeSet<SmolStr>);
 
 impl IsaProvides {
-    /// Those some package provides, in whatever version, and of another architecture than `arch`: its own are never asked for.
-    /// Cost: O(dependencies + provides); packages of other architectures have few.
+    /// Those some package provides, in whatever version, and of another architecture than `arch`: its own are never
+    /// asked for. Cost: O(dependencies + provides); packages of other architectures have few.
     pub fn of(content: &RepoContent, arch: &str) -> Self {
         let own = isa(arch).unwrap_or_default();
         let foreign: Vec<bool> =

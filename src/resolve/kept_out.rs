@@ -16,8 +16,8 @@ const SHOWN_MAX: usize = 5;
 pub(super) struct KeptOut(OnceLock<FxHashMap<SmolStr, Vec<PkgId>>>);
 
 impl KeptOut {
-    /// The packages that have one of these texts as their name, ascending; what cannot be installed anyway is left out. Cost: that of
-    /// looking them up; the first time O(packages).
+    /// The packages that have one of these texts as their name, ascending; what cannot be installed anyway is left out.
+    /// Cost: that of looking them up; the first time O(packages).
     pub(super) fn of(&self, conflicts: &[String], prepared: &Prepared<'_>) -> Vec<PkgId> {
         if conflicts.is_empty() {
             return Vec::new();

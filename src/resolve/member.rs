@@ -22,11 +22,11 @@ pub(super) struct GroupMember {
 impl GroupMember {
     /// Those members that are there, in order, and the names of the others.
     ///
-    /// In mode `joint` members are capabilities or paths, and conditional ones do not count (Koschei). In mode `two` they are what dnf 4's
-    /// `group install` makes of them (`Base._finalize_comps_trans`): all packages of exactly that name, of the base architecture alone
-    /// with `basearchonly`, together with the packages that obsolete one of them (an obsoleter of an obsoleter does not come along); a
-    /// member with `requires` is `(name if requires)` by provides, and there when a package has its name. dnf 5 does the same, but
-    /// does not know `basearchonly`.
+    /// In mode `joint` members are capabilities or paths, and conditional ones do not count (Koschei). In mode `two`
+    /// they are what dnf 4's `group install` makes of them (`Base._finalize_comps_trans`): all packages of exactly that
+    /// name, of the base architecture alone with `basearchonly`, together with the packages that obsolete one of them
+    /// (an obsoleter of an obsoleter does not come along); a member with `requires` is `(name if requires)` by
+    /// provides, and there when a package has its name. dnf 5 does the same, but does not know `basearchonly`.
     pub(super) fn all(
         group: &[Member],
         mode: Mode,
@@ -162,8 +162,8 @@ impl Names {
     }
 }
 
-/// dnf's base architecture: what a repository of packages for `arch` is called. Packages of a family that has another name than its
-/// packages (`i386` of `i686`) are none of the base architecture, as for dnf.
+/// dnf's base architecture: what a repository of packages for `arch` is called. Packages of a family that has another
+/// name than its packages (`i386` of `i686`) are none of the base architecture, as for dnf.
 fn base_arch(arch: &str) -> &str {
     match arch {
         "athlon" | "geode" | "i486" | "i586" | "i686" => "i386",

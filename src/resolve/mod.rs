@@ -1,12 +1,14 @@
 //! Buildroots: which packages a source package would be built with, and why not.
 //!
-//! [`Universe`] is one repository for one architecture: immutable, shared by threads. [`Resolver`] answers for one source
-//! package after the other; each thread makes its own. [`changes`] compares two answers, [`Explainer`] says why a package is in one,
-//! [`needers`] who needs a capability, and [`first_causes`] which change of the repository took an answer away.
+//! [`Universe`] is one repository for one architecture: immutable, shared by threads. [`Resolver`] answers for one
+//! source package after the other; each thread makes its own. [`changes`] compares two answers, [`Explainer`] says why
+//! a package is in one, [`needers`] who needs a capability, and [`first_causes`] which change of the repository took an
+//! answer away.
 //!
-//! Nothing here reads files, a clock, or the network. The same universe, group, mode and BuildRequires give the same answer in
-//! the same libsolv version; the order of packages in the repository is part of the question. Two solvers stand
-//! behind the resolver: our own (`native`), exact and fast, and libsolv (`solv`) for what ours hands over and as its measure.
+//! Nothing here reads files, a clock, or the network. The same universe, group, mode and BuildRequires give the same
+//! answer in the same libsolv version; the order of packages in the repository is part of the question. Two solvers
+//! stand behind the resolver: our own (`native`), exact and fast, and libsolv (`solv`) for what ours hands over and as
+//! its measure.
 //!
 //! Verdicts and closures are those of libdnf with weak dependencies off (Koschei's and mock's resolver); see [`Mode`].
 

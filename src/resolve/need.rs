@@ -41,8 +41,8 @@ impl Need {
         }
     }
 
-    /// Is it fulfilled by the packages that are `there`? Those that do it go into `by`: all that could, not only one. A condition
-    /// decides whether there is a need at all, but fulfils none.
+    /// Is it fulfilled by the packages that are `there`? Those that do it go into `by`: all that could, not only one. A
+    /// condition decides whether there is a need at all, but fulfils none.
     pub(super) fn fulfilled(&self, there: &impl Fn(PkgId) -> bool, by: &mut Vec<PkgId>) -> bool {
         match self {
             Self::System => true,

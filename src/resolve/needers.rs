@@ -15,9 +15,9 @@ pub struct Needers {
     pub requirers: Vec<(PkgId, Vec<String>)>,
 }
 
-/// Looks a capability up in a repository: `foo`, `foo >= 2`, `/usr/bin/foo`, `pkgconfig(foo)`. A requirement is about it when it
-/// [`names`] it. Of source packages in the repository nothing is said.
-/// Cost: O(dependencies + requirements of the repository).
+/// Looks a capability up in a repository: `foo`, `foo >= 2`, `/usr/bin/foo`, `pkgconfig(foo)`. A requirement is about
+/// it when it [`names`] it. Of source packages in the repository nothing is said. Cost: O(dependencies + requirements
+/// of the repository).
 pub fn needers(prepared: &Prepared<'_>, capability: &Dependency) -> Needers {
     let (universe, native) = (prepared.universe(), prepared.native());
     let content = universe.content();
@@ -38,8 +38,9 @@ pub fn needers(prepared: &Prepared<'_>, capability: &Dependency) -> Needers {
     Needers { providers, requirers }
 }
 
-/// Does a requirement ask for a capability: does it, or a part of it, have the capability's name and a version that fits? The condition
-/// of a conditional requirement asks for nothing. A rich capability is asked for by the same text only.
+/// Does a requirement ask for a capability: does it, or a part of it, have the capability's name and a version that
+/// fits? The condition of a conditional requirement asks for nothing. A rich capability is asked for by the same text
+/// only.
 pub fn names(requirement: &Dependency, capability: &Dependency) -> bool {
     if !requirement.is_rich() || capability.is_rich() {
         return overlap(requirement, capability);

@@ -1,4 +1,5 @@
-//! Why a rich BuildRequires is not fulfilled, in words. libsolv has one text for all of them, "conflicting requests", which names nothing.
+//! Why a rich BuildRequires is not fulfilled, in words. libsolv has one text for all of them, "conflicting requests",
+//! which names nothing.
 
 use super::resolver::Prepared;
 use super::said::CONFLICTING;
@@ -26,9 +27,9 @@ impl Lack {
     }
 }
 
-/// One text for each rich BuildRequires of which it can be said what is missing, behind the BuildRequires. `asked` are all that the solver was asked for, as text
-/// and as read. Looked at is what must be there in any case: the build group, and plain BuildRequires.
-/// Cost: the providers of the names in them.
+/// One text for each rich BuildRequires of which it can be said what is missing, behind the BuildRequires. `asked` are
+/// all that the solver was asked for, as text and as read. Looked at is what must be there in any case: the build
+/// group, and plain BuildRequires. Cost: the providers of the names in them.
 pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) -> Vec<(String, String)> {
     let looker = Looker { asked, prepared };
     let rich = asked.iter().filter(|(_, dependency)| dependency.is_rich());
@@ -47,8 +48,8 @@ pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) ->
     rich.filter_map(text).collect()
 }
 
-/// Says no more than what is `named`: names neither a package that lacks something nor what it lacks, or only that one of those
-/// BuildRequires cannot be had.
+/// Says no more than what is `named`: names neither a package that lacks something nor what it lacks, or only that one
+/// of those BuildRequires cannot be had.
 pub(super) fn says_nothing(problem: &str, named: &[(String, String)]) -> bool {
     let requested = problem.strip_prefix("nothing provides requested ");
     if requested.is_some_and(|requested| named.iter().any(|(text, _)| text == requested)) {

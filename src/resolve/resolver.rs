@@ -21,13 +21,13 @@ use crate::repodata::{Dependency, Member};
 /// How the build group and the BuildRequires come together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
-    /// As mock and a real build: the group is resolved alone and installed, then the BuildRequires are resolved on top of
-    /// it (`dnf install @build`, `dnf builddep`, both with `--allowerasing`). What the group brought stays unless a BuildRequires
-    /// cannot be had with it; then it is replaced or erased.
+    /// As mock and a real build: the group is resolved alone and installed, then the BuildRequires are resolved on top
+    /// of it (`dnf install @build`, `dnf builddep`, both with `--allowerasing`). What the group brought stays unless a
+    /// BuildRequires cannot be had with it; then it is replaced or erased.
     #[default]
     Two,
-    /// As Koschei: one transaction for both. Gives other closures for some packages (3 in 1,000 of a distribution): never compare
-    /// results of the two modes.
+    /// As Koschei: one transaction for both. Gives other closures for some packages (3 in 1,000 of a distribution):
+    /// never compare results of the two modes.
     Joint,
 }
 
@@ -62,8 +62,8 @@ pub struct GroupVerdict {
     pub closure: Vec<PkgId>,
     /// Why not: one text per problem, further lines after the first begin with ` - `.
     pub problems: Vec<String>,
-    /// Members that are not there: in [`Mode::Two`] no package has that name, in [`Mode::Joint`] nothing provides it. They are passed
-    /// over, as by mock and Koschei.
+    /// Members that are not there: in [`Mode::Two`] no package has that name, in [`Mode::Joint`] nothing provides it.
+    /// They are passed over, as by mock and Koschei.
     pub skipped: Vec<String>,
 }
 
@@ -77,8 +77,8 @@ pub struct Resolution {
     /// What the group brought and is not in `closure`, ascending: erased, or replaced, also by another version. Only in
     /// [`Mode::Two`].
     pub erased: Vec<PkgId>,
-    /// Why not: one text per problem, further lines after the first begin with ` - `. Their wording is libsolv's and may
-    /// differ between its versions. Empty when `ok`, and with [`Resolver::without_texts`].
+    /// Why not: one text per problem, further lines after the first begin with ` - `. Their wording is libsolv's and
+    /// may differ between its versions. Empty when `ok`, and with [`Resolver::without_texts`].
     pub problems: Vec<String>,
     /// Per package of `closure` its distance; empty unless [`Resolver::with_distances`].
     pub distances: Vec<Option<u8>>,
@@ -100,8 +100,8 @@ impl Resolution {
     }
 }
 
-/// A universe with a build group: what all source packages of one repository and architecture have in common. Immutable, shared by
-/// threads; each makes its own [`Resolver`].
+/// A universe with a build group: what all source packages of one repository and architecture have in common.
+/// Immutable, shared by threads; each makes its own [`Resolver`].
 pub struct Prepared<'u> {
     universe: &'u Universe,
     native: Native<'u>,
@@ -169,8 +169,8 @@ impl<'u> Prepared<'u> {
         self.universe
     }
 
-    /// A resolver for this thread. Cost: some megabytes of memory; libsolv is loaded when it is needed first (0.2 s for 63,000
-    /// packages).
+    /// A resolver for this thread. Cost: some megabytes of memory; libsolv is loaded when it is needed first (0.2 s for
+    /// 63,000 packages).
     pub fn resolver(&self) -> Resolver<'_> {
         Resolver {
             prepared: self,
@@ -232,8 +232,8 @@ const KNOWN_MAX: usize = 200_000;
 /// What one BuildRequires comes to.
 type Known = Rc<Result<(Dependency, Wish), String>>;
 
-/// Resolves source packages against one universe and one build group. Bound to its thread (neither `Send` nor `Sync`); an
-/// answer does not depend on those given before.
+/// Resolves source packages against one universe and one build group. Bound to its thread (neither `Send` nor `Sync`);
+/// an answer does not depend on those given before.
 pub struct Resolver<'p> {
     prepared: &'p Prepared<'p>,
     search: NativeSearch<'p>,
@@ -259,8 +259,8 @@ impl Resolver<'_> {
         self
     }
 
-    /// Leave out the problem texts where our own solver knows that there is no answer: they take libsolv some milliseconds per
-    /// source package. Verdicts are complete without them.
+    /// Leave out the problem texts where our own solver knows that there is no answer: they take libsolv some
+    /// milliseconds per source package. Verdicts are complete without them.
     #[must_use]
     pub fn without_texts(mut self) -> Self {
         self.texts = false;
@@ -274,17 +274,17 @@ impl Resolver<'_> {
 
     /// Resolves one source package: BuildRequires in the order of the source package, in the form of a spec file.
     ///
-    /// A plain one that nothing provides (for a path: and nobody owns) is a problem; so is one that is not understood. A rich
-    /// one without provider is left to the solver in [`Mode::Two`], as by `dnf builddep`, and passed over in [`Mode::Joint`].
-    /// Cost: some microseconds; about 1 ms, more on large repositories, where libsolv is asked.
+    /// A plain one that nothing provides (for a path: and nobody owns) is a problem; so is one that is not understood.
+    /// A rich one without provider is left to the solver in [`Mode::Two`], as by `dnf builddep`, and passed over in
+    /// [`Mode::Joint`]. Cost: some microseconds; about 1 ms, more on large repositories, where libsolv is asked.
     pub fn resolve(&mut self, build_requires: &[impl AsRef<str>]) -> Resolution {
         self.resolve_by(build_requires, &[], self.prepared.solvers)
     }
 
-    /// Resolves one source package with its BuildConflicts, which [`Mode::Two`] heeds as dnf 5's builddep: packages they name are
-    /// kept out, those of the base erased, with what of the base only they need and is no member of the group. dnf 5 compares the
-    /// text with names of packages, so one with a version (`foo < 2`) keeps out nothing, nor does a capability or a path.
-    /// [`Mode::Joint`] passes them over, as Koschei does.
+    /// Resolves one source package with its BuildConflicts, which [`Mode::Two`] heeds as dnf 5's builddep: packages
+    /// they name are kept out, those of the base erased, with what of the base only they need and is no member of the
+    /// group. dnf 5 compares the text with names of packages, so one with a version (`foo < 2`) keeps out nothing, nor
+    /// does a capability or a path. [`Mode::Joint`] passes them over, as Koschei does.
     pub fn resolve_source(&mut self, build: &BuildRequires) -> Resolution {
         let kept_out = match self.prepared.mode {
             Mode::Two => self.prepared.kept_out.of(&build.conflicts, self.prepared),
@@ -293,8 +293,9 @@ impl Resolver<'_> {
         self.resolve_by(&build.requires, &kept_out, self.prepared.solvers)
     }
 
-    /// Asks libsolv what our own solver answered. `None`: it says the same, in verdict and packages; else its answer, which counts.
-    /// What libsolv had answered itself is not asked again, so that BuildConflicts that matter never come here. Cost: that of libsolv, about 1 ms.
+    /// Asks libsolv what our own solver answered. `None`: it says the same, in verdict and packages; else its answer,
+    /// which counts. What libsolv had answered itself is not asked again, so that BuildConflicts that matter never come
+    /// here. Cost: that of libsolv, about 1 ms.
     pub fn check(&mut self, build_requires: &[impl AsRef<str>], answer: &Resolution) -> Option<Resolution> {
         if answer.handover.is_some() {
             return None;

@@ -20,7 +20,8 @@ pub(super) enum Asker<'a> {
     Conflicts,
 }
 
-/// One text for each problem, its lines after the first beginning with ` - `. `askers` are whose wishes the solver was given, in order.
+/// One text for each problem, its lines after the first beginning with ` - `. `askers` are whose wishes the solver was
+/// given, in order.
 pub(super) fn texts(problems: Vec<Vec<Line>>, askers: &[Asker<'_>], universe: &Universe) -> Vec<String> {
     problems.into_iter().map(|lines| text(&lines, askers, universe)).collect()
 }

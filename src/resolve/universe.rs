@@ -48,8 +48,9 @@ pub struct Universe {
 }
 
 impl Universe {
-    /// Prepares a repository, or several that were merged, all with the default priority. `arch` is that of the repository (`x86_64`, `aarch64`, `i686`, …); packages of other
-    /// architectures are installable where libsolv's policy for `arch` says so (on `x86_64` also `i686` and `noarch`).
+    /// Prepares a repository, or several that were merged, all with the default priority. `arch` is that of the
+    /// repository (`x86_64`, `aarch64`, `i686`, …); packages of other architectures are installable where libsolv's
+    /// policy for `arch` says so (on `x86_64` also `i686` and `noarch`).
     ///
     /// # Errors
     /// [`ResolveError::TooMany`]. Cost: O(packages + dependencies).
@@ -107,8 +108,9 @@ impl Universe {
         self
     }
 
-    /// Whether weak dependencies (`Recommends`, `Supplements`) of what is installed are installed, too, where they can be: dnf's
-    /// `install_weak_deps`. Off otherwise, as in a buildroot. libsolv decides everything then ([`Handover::WeakDeps`](super::Handover::WeakDeps)).
+    /// Whether weak dependencies (`Recommends`, `Supplements`) of what is installed are installed, too, where they can
+    /// be: dnf's `install_weak_deps`. Off otherwise, as in a buildroot. libsolv decides everything then
+    /// ([`Handover::WeakDeps`](super::Handover::WeakDeps)).
     #[must_use]
     pub fn with_weak_deps(mut self, installed: bool) -> Self {
         self.weak_deps = installed;
@@ -120,7 +122,8 @@ impl Universe {
         self.weak_deps
     }
 
-    /// Resolves the build group; `group` are its members, in order: [`Groups::installed`](crate::repodata::Groups::installed), or names.
+    /// Resolves the build group; `group` are its members, in order:
+    /// [`Groups::installed`](crate::repodata::Groups::installed), or names.
     ///
     /// # Errors
     /// [`ResolveError::Nul`]. A group that cannot be installed is not an error but [`Prepared::group`]'s answer.
@@ -198,7 +201,8 @@ impl Universe {
         self.content.repositories().map(|packages| packages.len()).zip(self.priorities.iter().copied())
     }
 
-    /// Packages that own a path, ascending. Knows the paths of primary and those [`crate::repodata::RepoDir::load`] was told of.
+    /// Packages that own a path, ascending. Knows the paths of primary and those [`crate::repodata::RepoDir::load`] was
+    /// told of.
     pub(super) fn owners(&self, path: &str) -> &[PkgId] {
         let owners = self.owners.get_or_init(|| {
             let mut owners: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();

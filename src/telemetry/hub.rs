@@ -85,15 +85,16 @@ impl HubMetrics {
 }
 
 impl Metrics {
-    /// A hub is configured, to be compared with the log so often. It counts as down until it is heard of, and as compared when the log says
-    /// so, `last`; absent: never.
+    /// A hub is configured, to be compared with the log so often. It counts as down until it is heard of, and as
+    /// compared when the log says so, `last`; absent: never.
     pub fn hub_known(&self, hub: &str, reconcile_every: Duration, last: Option<Timestamp>) {
         drop(self.0.hub.up.with_label_values(&[hub]));
         self.0.hub.reconciled.with_label_values(&[hub]).set(last.map_or(0, |at| at.micros() / 1_000_000));
         self.0.hub.reconcile_every.with_label_values(&[hub]).set(count(reconcile_every.as_secs()));
     }
 
-    /// A request to a hub ended; `failed` absent: it was answered. `method` is Koji's name of it, never anything with ids in it.
+    /// A request to a hub ended; `failed` absent: it was answered. `method` is Koji's name of it, never anything with
+    /// ids in it.
     pub fn hub_request(&self, method: &str, failed: Option<Class>, seconds: f64) {
         let outcome = failed.map_or("ok", Class::as_str);
         self.0.hub.requests.with_label_values(&[method, outcome]).inc();

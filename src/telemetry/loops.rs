@@ -72,8 +72,8 @@ impl Loops {
 }
 
 impl Metrics {
-    /// A loop begins, and is to go round at least every `stale_after`, the time one round may take included. It counts as having
-    /// gone round now.
+    /// A loop begins, and is to go round at least every `stale_after`, the time one round may take included. It counts
+    /// as having gone round now.
     pub fn loop_begins(&self, name: &str, stale_after: Duration, now: Timestamp) {
         self.0.loops.turned(name, now, Some(stale_after));
     }
@@ -83,8 +83,9 @@ impl Metrics {
         self.0.loops.turned(name, now, None);
     }
 
-    /// A loop that began waits for somebody who does not answer, and tries again: it lives, although it does not go round. Monitoring sees
-    /// that it does not; whoever would restart the process does not hear of it, for that repairs nothing.
+    /// A loop that began waits for somebody who does not answer, and tries again: it lives, although it does not go
+    /// round. Monitoring sees that it does not; whoever would restart the process does not hear of it, for that repairs
+    /// nothing.
     pub fn loop_waits(&self, name: &str, now: Timestamp) {
         if let Some(turn) = self.0.loops.known().get_mut(name) {
             turn.alive = now.micros() / 1_000_000;

@@ -1,11 +1,12 @@
 //! Metrics of this process, and what it tells its service manager.
 //!
-//! Names: `koschei_<room>_<what>_<unit>[_total]`. Labels come from bounded sets: collection, architecture, outcome, reason, kind; never
-//! packages, builds or people. Metrics are counted per batch where that is possible. Nothing here is state: a restart begins at 0.
+//! Names: `koschei_<room>_<what>_<unit>[_total]`. Labels come from bounded sets: collection, architecture, outcome,
+//! reason, kind; never packages, builds or people. Metrics are counted per batch where that is possible. Nothing here
+//! is state: a restart begins at 0.
 //!
-//! One file per stretch of the way: `pipeline` from message to log, `rules` resolving and deciding, `hub` talking to Koji, `rebuilds`
-//! what was submitted, `web` pages, `loops` whether everything still turns. `grafana/koschei.json` shows all of them,
-//! `deploy/prometheus/koschei.rules.yml` alerts; a test asks a real Prometheus every query of both.
+//! One file per stretch of the way: `pipeline` from message to log, `rules` resolving and deciding, `hub` talking to
+//! Koji, `rebuilds` what was submitted, `web` pages, `loops` whether everything still turns. `grafana/koschei.json`
+//! shows all of them, `deploy/prometheus/koschei.rules.yml` alerts; a test asks a real Prometheus every query of both.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -48,8 +49,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Registers everything. Counters begin at zero, and so do gauges for which zero is an answer; the others appear when they are
-    /// first set.
+    /// Registers everything. Counters begin at zero, and so do gauges for which zero is an answer; the others appear
+    /// when they are first set.
     ///
     /// # Panics
     /// When two metrics have one name, which the tests exclude.

@@ -80,8 +80,8 @@ impl Metrics {
         add("stored", stored.len());
     }
 
-    /// A live source was opened. Until it says something this counts as its last message, so that one that never does is
-    /// found silent, too.
+    /// A live source was opened. Until it says something this counts as its last message, so that one that never does
+    /// is found silent, too.
     pub fn intake_begins(&self, at: Timestamp) {
         self.0.pipeline.last_message.set_first(at.micros() / 1_000_000);
     }

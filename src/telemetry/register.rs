@@ -31,8 +31,8 @@ impl Register<'_> {
         c
     }
 
-    /// A counter by one label, with every value it can have there from the beginning: a rate over something that has not
-    /// happened yet is 0, not missing.
+    /// A counter by one label, with every value it can have there from the beginning: a rate over something that has
+    /// not happened yet is 0, not missing.
     pub(super) fn counters_of(self, name: &str, help: &str, label: &str, values: &[&str]) -> IntCounterVec {
         let c = self.counters(name, help, &[label]);
         for value in values {

@@ -42,7 +42,8 @@ impl Rules {
             ),
             passed_over: r.gauges(
                 "koschei_repository_passed_over",
-                "What was passed over of the repository's packages in the newest resolution, by reason: dependencies dropped, packages left out, packages that modules hide.",
+                "What was passed over of the repository's packages in the newest resolution, by reason: dependencies \
+                    dropped, packages left out, packages that modules hide.",
                 &["collection", "arch", "reason"],
             ),
             resolve_seconds: r.seconds_by(
@@ -91,7 +92,8 @@ impl Metrics {
         }
     }
 
-    /// Who resolved the source packages of one repository and architecture, and how many answers were checked and found different.
+    /// Who resolved the source packages of one repository and architecture, and how many answers were checked and found
+    /// different.
     pub fn solved(&self, native: u32, handed_over: &BTreeMap<&'static str, u32>, checked: u32, mismatches: usize) {
         self.0.rules.solved.with_label_values(&["native", ""]).inc_by(native.into());
         for (reason, n) in handed_over {

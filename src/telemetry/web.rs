@@ -21,7 +21,8 @@ impl Web {
             lag_events: r.gauge("koschei_web_lag_events", "Events of the log that pages do not show yet."),
             lag_seconds: r.gauge(
                 "koschei_web_lag_seconds",
-                "How far what pages show is behind the end of the log, by recorded time, or since the log did not answer.",
+                "How far what pages show is behind the end of the log, by recorded time, or since the log did not \
+                    answer.",
             ),
         }
     }

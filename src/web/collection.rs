@@ -78,7 +78,8 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
         @for hold in stopped(&view.state, c, &policy) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
         @if let Some(unbound) = unbound(&view.state, c, &policy) { p.notice { (parts::text(&format!("{unbound}."))) } }
         @if let Some((repo, why)) = &c.stale {
-            p.notice { "What is said about dependencies is of an older repository, because repository " (repo) " could not be resolved: " (parts::text(why)) }
+            p.notice { "What is said about dependencies is of an older repository, because \
+                repository " (repo) " could not be resolved: " (parts::text(why)) }
         }
         p.states { @for (state, n) in STATES.into_iter().zip(package_view::counts(c)) {
             a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) { (parts::state(state)) " " (n) }
@@ -132,7 +133,8 @@ fn repositories(view: &View, (name, c): (&Name, &Collection), troubles: &Trouble
                 td.why {
                     @let known = troubles.of(*id);
                     @for (seq, what) in &known { (parts::event(*seq)) " " (parts::text(what)) br; }
-                    @if known.is_empty() && is_passed_over(name, c, *id, r) { "passed over: a newer one came before it was resolved" }
+                    @if known.is_empty() && is_passed_over(name, c, *id, r) { "passed over: a newer one came before it \
+                        was resolved" }
                 }
             } } }
         } }
@@ -165,7 +167,8 @@ fn is_passed_over(name: &Name, c: &Collection, id: RepoId, r: &Repo) -> bool {
     !resolved && later && !matches!(r.state, RepoState::Init | RepoState::Problem)
 }
 
-/// Reads from the log which repositories could not be resolved, and in which the build group did not install: the newest of them.
+/// Reads from the log which repositories could not be resolved, and in which the build group did not install: the
+/// newest of them.
 async fn troubles(site: &Site, collection: &str) -> Result<Troubles, Refusal> {
     let subject = collection_subject(collection, None);
     let wanted = |kind: &str| matches!(kind, "repo_not_resolved" | "buildroot_broken" | "buildroot_resolved");

@@ -21,7 +21,8 @@ use crate::model::Seq;
 
 /// Causes followed.
 const CAUSES_MAX: usize = 32;
-/// Events after one that are looked through for what it caused before one has to ask for more: nearly all of it follows soon.
+/// Events after one that are looked through for what it caused before one has to ask for more: nearly all of it follows
+/// soon.
 const FOLLOWED_WITHIN: u64 = 20_000;
 /// Events read at a time for that.
 const FOLLOWED_PAGE: usize = 1_000;
@@ -260,8 +261,8 @@ pub(super) async fn newest(
     Ok(all)
 }
 
-/// A table of events, newest first, each with its cause. More than `shown` records mean that there are older ones; `older` gives their
-/// address.
+/// A table of events, newest first, each with its cause. More than `shown` records mean that there are older ones;
+/// `older` gives their address.
 pub(super) async fn trail(site: &Site, records: &[Record], shown: usize, older: impl Fn(&str) -> String) -> Markup {
     let rows = &records[..records.len().min(shown)];
     let known: BTreeMap<Seq, String> = rows.iter().map(|r| (r.seq, words(r, DESCRIPTION))).collect();

@@ -1,7 +1,8 @@
 //! A state of our own, folded from the log beside the brain's.
 //!
-//! Pages are made from it, so that nobody who reads them ever waits for the brain or makes it wait. The price is a second state in memory
-//! and a lag, which every page says. The brain is not needed at all: a follower works on any log that can be read.
+//! Pages are made from it, so that nobody who reads them ever waits for the brain or makes it wait. The price is a
+//! second state in memory and a lag, which every page says. The brain is not needed at all: a follower works on any log
+//! that can be read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,7 +70,8 @@ impl View {
     }
 
     fn changed(&mut self, e: &Envelope, what: &PackageStateChanged) {
-        // A package that was never built before, or is not watched any more, is no news: whole distributions come and go like that.
+        // A package that was never built before, or is not watched any more, is no news: whole distributions come and
+        // go like that.
         let broken = |state| matches!(state, PackageState::Failing | PackageState::Unresolved);
         if !broken(what.new) && !what.old.is_some_and(broken) {
             return;
@@ -104,8 +106,8 @@ impl Status {
         self.head.map_or(0, Seq::get).saturating_sub(self.seq.map_or(0, Seq::get))
     }
 
-    /// Whole seconds that pages are behind the end of the log, by recorded time; while the log does not answer, at least the time
-    /// since.
+    /// Whole seconds that pages are behind the end of the log, by recorded time; while the log does not answer, at
+    /// least the time since.
     pub fn behind_seconds(&self, now: Timestamp) -> i64 {
         let unread = if self.head > self.seq { self.head_recorded_at.since(self.recorded_at) } else { 0 };
         let unheard = self.trouble.as_ref().map_or(0, |(since, _)| now.since(*since));
@@ -162,11 +164,12 @@ impl Follower {
         look(&self.0.view.blocking_read())
     }
 
-    /// Folds `log` until told to stop, up to `until` where that is given. While the log does not answer it is tried again with
-    /// growing pauses, and pages go on showing what is known.
+    /// Folds `log` until told to stop, up to `until` where that is given. While the log does not answer it is tried
+    /// again with growing pauses, and pages go on showing what is known.
     ///
     /// # Errors
-    /// What does not pass: the log is damaged, or written by a newer program. Pages then show what was folded before, and that.
+    /// What does not pass: the log is damaged, or written by a newer program. Pages then show what was folded before,
+    /// and that.
     pub async fn run(
         &self,
         log: &impl EventLog,

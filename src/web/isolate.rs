@@ -1,11 +1,12 @@
 //! Text that is written from right to left, or says that it is, moves nothing but itself.
 //!
-//! Names, reasons and problems come from outside. By the bidirectional algorithm (<https://www.unicode.org/reports/tr9/>) a right-to-left name beside a number
-//! changes places with it, and a single override turns around everything to the end of its paragraph. So whatever has such characters stands in an element
+//! Names, reasons and problems come from outside. By the bidirectional algorithm
+//! (<https://www.unicode.org/reports/tr9/>) a right-to-left name beside a number changes places with it, and a single
+//! override turns around everything to the end of its paragraph. So whatever has such characters stands in an element
 //! `bdi` of its own. This is done to the whole page, so that no place can be forgotten.
 
-/// The page, each word with right-to-left characters in a `bdi`; successive ones in one. `html` is well-formed, and `<` and `>` stand in it only around
-/// tags, as in everything [`maud`] writes.
+/// The page, each word with right-to-left characters in a `bdi`; successive ones in one. `html` is well-formed, and `<`
+/// and `>` stand in it only around tags, as in everything [`maud`] writes.
 pub(super) fn isolate(html: String) -> String {
     if !html.chars().any(directs) {
         return html;

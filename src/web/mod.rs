@@ -1,8 +1,9 @@
 //! Pages for people: what is broken, since when, why, and what is done about it.
 //!
-//! Made on the server, without scripts, from a state that a [`Follower`] folds from the log beside the brain: nobody who reads a page holds up
-//! anything, and a page says which event it reflects. Names, versions and problems come from packages and are hostile until escaped;
-//! [`maud`] does that, and the headers forbid a browser to load or run anything but our stylesheet.
+//! Made on the server, without scripts, from a state that a [`Follower`] folds from the log beside the brain: nobody
+//! who reads a page holds up anything, and a page says which event it reflects. Names, versions and problems come from
+//! packages and are hostile until escaped; [`maud`] does that, and the headers forbid a browser to load or run anything
+//! but our stylesheet.
 //!
 //! | address | what |
 //! | --- | --- |

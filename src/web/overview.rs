@@ -46,7 +46,8 @@ fn body(view: &View, koji: &KojiLinks) -> Markup {
             p.notice { "Nothing is submitted: all submissions are paused, because: " (parts::text(because)) }
         }
         @if view.policy.passive {
-            p.notice { "Nothing is submitted: the service only looks on. What it would rebuild is decided, and closed at once." }
+            p.notice { "Nothing is submitted: the service only looks on. What it would rebuild is decided, and closed \
+                at once." }
         }
         (collections(view, koji))
         h2 { "Broken or repaired lately" }

@@ -161,7 +161,8 @@ fn head(name: &Name, collection: &Name, with: &[(&Name, &Collection)], answer: &
         p.lead { (parts::state(answer.package.state)) " " (parts::text(&answer.package.reason)) }
         @for remark in &answer.package.remarks { p.notice { (parts::text(remark)) } }
         @if let Some(stale) = &answer.stale {
-            p.notice { "What is said about its dependencies is of an older repository; the newest could not be resolved: " (parts::text(stale)) }
+            p.notice { "What is said about its dependencies is of an older repository; the newest could not be \
+                resolved: " (parts::text(stale)) }
         }
     }
 }
@@ -174,7 +175,8 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
         @if w.chosen {
             p { "The next evaluation rebuilds it: its priority reaches the threshold and nothing holds it." }
         } @else {
-            p { "It is not rebuilt now. " @if w.deciding.len() > 1 { "Each of these would have to change:" } @else { "This would have to change:" } }
+            p { "It is not rebuilt now. " @if w.deciding.len() > 1 { "Each of these would have to \
+                change:" } @else { "This would have to change:" } }
             ul { @for hold in &w.deciding { li { (hold) } } }
         }
         @match &w.priority {
@@ -239,7 +241,8 @@ fn changes(a: &Answer, all: bool) -> Markup {
     html! {
         h2 #changes { "Changed since its last build" }
         @if changes.is_empty() {
-            p { @if a.package.state == PackageState::Unresolved { "Nothing can be said while its dependencies cannot be installed." } @else { "Nothing." } }
+            p { @if a.package.state == PackageState::Unresolved { "Nothing can be said while its dependencies cannot \
+                be installed." } @else { "Nothing." } }
         } @else { div.scroll { table {
             thead { tr { th scope="col" { "Dependency" } th scope="col" { "Was" } th scope="col" { span.hidden { "Direction" } } th scope="col" { "Is" } th.n scope="col" { "Distance" } th scope="col" { "On" } } }
             tbody { @for g in changes.iter().take(shown) {

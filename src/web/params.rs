@@ -89,8 +89,8 @@ impl Key {
     }
 }
 
-/// An order: the key, and whether the other way round. As it is, names go from A, states from what needs looking at, priorities from
-/// the highest, builds from the newest.
+/// An order: the key, and whether the other way round. As it is, names go from A, states from what needs looking at,
+/// priorities from the highest, builds from the newest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Order {
     pub(super) key: Key,
@@ -208,8 +208,8 @@ pub(super) fn short(text: &str) -> String {
     crate::cli::render::one_line(text, 60)
 }
 
-/// Whether a name fits a search, capitals or not. Without a `*` the search may stand anywhere in the name, with one it is the whole name
-/// and each `*` stands for anything.
+/// Whether a name fits a search, capitals or not. Without a `*` the search may stand anywhere in the name, with one it
+/// is the whole name and each `*` stands for anything.
 pub(super) fn fits(search: &str, name: &str) -> bool {
     if search.is_empty() {
         return true;

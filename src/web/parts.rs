@@ -40,7 +40,8 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                         a href="/packages" { "Packages" }
                     }
                     form role="search" action="/packages" {
-                        input type="search" name="q" maxlength="100" aria-label="Package name, * stands for anything" placeholder="python-*";
+                        input type="search" name="q" maxlength="100" aria-label="Package name, * stands for \
+                            anything" placeholder="python-*";
                         button { "Find" }
                     }
                     @if let Some(as_of) = as_of { (freshness(as_of, behind)) }
@@ -49,7 +50,8 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                     @if as_of.is_some() {
                         @if let Some((since, _)) = &status.trouble {
                             p.notice role="status" {
-                                "The log has not answered since " (time(*since)) ". What you see is what was known then."
+                                "The log has not answered since " (time(*since)) ". What you see is what was known \
+                                    then."
                             }
                         } @else if behind > BEHIND_WARN {
                             p.notice role="status" { "These pages are " (duration(behind)) " behind the log." }
@@ -57,7 +59,8 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                     }
                     (main)
                 }
-                footer { p { "Koschei " (env!("CARGO_PKG_VERSION")) " finds out which update broke the build of which package." } }
+                footer { p { "Koschei " (env!("CARGO_PKG_VERSION")) " finds out which update broke the build of which \
+                    package." } }
             }
         }
     };

@@ -143,7 +143,8 @@ impl From<axum::extract::rejection::PathRejection> for Refusal {
     }
 }
 
-/// Makes the reply. `content` is only called when the state is known and the asker does not have what would come out already.
+/// Makes the reply. `content` is only called when the state is known and the asker does not have what would come out
+/// already.
 pub(super) async fn reply(
     site: &Site,
     asked: &Asked,
@@ -183,7 +184,8 @@ pub(super) async fn reply(
     }
 }
 
-/// Names what a page says: it changes with the event it reflects, with what it says about being behind, and with the program.
+/// Names what a page says: it changes with the event it reflects, with what it says about being behind, and with the
+/// program.
 fn tag(status: &Status, asked: &Asked, as_of: AsOf) -> String {
     let seq = as_of.seq.map_or(0, Seq::get);
     let behind = status.behind_seconds(clock::now());

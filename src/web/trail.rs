@@ -1,7 +1,7 @@
 //! What happened to something, newest first.
 //!
-//! The log is read forward. From its end backward one looks at stretches that grow until enough is found, so that the cost is that of
-//! what is shown and a few look-ups, not that of a long history.
+//! The log is read forward. From its end backward one looks at stretches that grow until enough is found, so that the
+//! cost is that of what is shown and a few look-ups, not that of a long history.
 
 use std::collections::VecDeque;
 

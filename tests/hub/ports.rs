@@ -1,8 +1,8 @@
 //! Ports for servers that a test starts as a program, and that have to be told theirs before they listen.
 //!
-//! A port that was asked of the system and let go is anybody's: another test, or an outgoing connection, may be given it before the program has
-//! come to listen, which takes RabbitMQ many seconds, and while it is down between two starts. So these ports are not among those the system
-//! gives away.
+//! A port that was asked of the system and let go is anybody's: another test, or an outgoing connection, may be given
+//! it before the program has come to listen, which takes RabbitMQ many seconds, and while it is down between two
+//! starts. So these ports are not among those the system gives away.
 
 use std::net::TcpListener;
 use std::sync::LazyLock;
@@ -22,7 +22,8 @@ static OURS: LazyLock<(u32, u32)> = LazyLock::new(|| {
     [below, above].into_iter().filter(|(_, count)| *count >= ENOUGH).max_by_key(|w| w.1).unwrap_or((10_000, 55_000))
 });
 
-/// A port of 127.0.0.1 where nobody listens, and that nobody gets by chance: neither of the system nor a second time from here.
+/// A port of 127.0.0.1 where nobody listens, and that nobody gets by chance: neither of the system nor a second time
+/// from here.
 pub fn free() -> u16 {
     static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(rand::random_range(0..OURS.1)));
     let (first, count) = *OURS;

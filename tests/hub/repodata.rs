@@ -20,7 +20,8 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// `repo.json`, `groups/comps.xml`, and per architecture `pkglist`, `rpmlist.jsonl`, `blocklist`: what is there from the start.
+/// `repo.json`, `groups/comps.xml`, and per architecture `pkglist`, `rpmlist.jsonl`, `blocklist`: what is there from
+/// the start.
 pub fn write_lists(world: &World, repo: &Repo, dir: &Path) {
     let flag = |name: &str| repo.opts.get(name).is_some_and(super::value::V::truth);
     let info = json!({
@@ -145,12 +146,14 @@ pub fn write_metadata(world: &World, repo: &Repo, dir: &Path, timestamp: i64) {
         let mut primary = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         writeln!(
             primary,
-            "<metadata xmlns=\"http://linux.duke.edu/metadata/common\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\" packages=\"{}\">",
+            "<metadata xmlns=\"http://linux.duke.edu/metadata/common\" \
+                xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\" packages=\"{}\">",
             rpms.len()
         )
         .unwrap();
         let mut filelists = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<filelists xmlns=\"http://linux.duke.edu/metadata/filelists\" packages=\"{}\">\n",
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<filelists xmlns=\"http://linux.duke.edu/metadata/filelists\" \
+                packages=\"{}\">\n",
             rpms.len()
         );
         for rpm in &rpms {

@@ -172,7 +172,8 @@ impl Build {
     }
 }
 
-/// One dependency: name, `[e:]v[-r]`, rpm's sense bits, Koji's type (0 requires, 1 provides, 2 obsoletes, 3 conflicts, …).
+/// One dependency: name, `[e:]v[-r]`, rpm's sense bits, Koji's type (0 requires, 1 provides, 2 obsoletes, 3 conflicts,
+/// …).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dep {
     pub name: String,

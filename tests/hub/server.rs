@@ -431,7 +431,8 @@ fn execute(core: &Core, who: &Who, call: &Call, spoil: bool) -> Result<V, Fault>
     match result {
         Ok((value, callnum)) if !spoil => {
             if wrote {
-                // The number is stored only with a call that commits, and not with a renewal (recorded: 0 is accepted after it).
+                // The number is stored only with a call that commits, and not with a renewal (recorded: 0 is accepted
+                // after it).
                 if let (Some(session), Some(callnum), false) = (session, callnum, call.method == "sslLogin") {
                     inner.world.session_mut(session).callnum = Some(callnum);
                 }

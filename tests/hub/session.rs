@@ -19,8 +19,8 @@ fn key(id: i64) -> String {
 }
 
 impl Tx<'_> {
-    /// Looks the session up: 1002 when there is none or the key is wrong, 1007 when it has expired (unless the call renews it), 1008 and
-    /// 1009 by its call number. Returns the number to be stored if the call commits.
+    /// Looks the session up: 1002 when there is none or the key is wrong, 1007 when it has expired (unless the call
+    /// renews it), 1008 and 1009 by its call number. Returns the number to be stored if the call commits.
     pub fn authenticate(&mut self, claim: &Claim, method: &str) -> Result<Option<i64>, Fault> {
         let invalid = || Fault::auth("Invalid session or bad credentials");
         let session = self.w.session(claim.id).cloned().ok_or_else(invalid)?;

@@ -8,7 +8,8 @@ use super::ops::exec::Plan;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The header `Koji-Version` (sent by hubs from 1.35 on) and the answer of `getKojiVersion`. Below 1.35 there are no calls `repo.*`.
+    /// The header `Koji-Version` (sent by hubs from 1.35 on) and the answer of `getKojiVersion`. Below 1.35 there are
+    /// no calls `repo.*`.
     pub version: String,
     /// Before the topics of messages.
     pub topic_prefix: String,
@@ -18,14 +19,15 @@ pub struct Settings {
     pub topdir: PathBuf,
     /// After which every call of a session gets fault 1007.
     pub session_timeout: Duration,
-    /// `repo.request` without `min_event` is content with a repository this much older than the last change, rounded to the step.
+    /// `repo.request` without `min_event` is content with a repository this much older than the last change, rounded to
+    /// the step.
     pub repo_lag: Duration,
     pub repo_lag_window: Duration,
     /// How often a repository that failed is tried again.
     pub repo_retries: i64,
-    /// The hub's policies that kojid asks for a scratch `build`: whether ordinary users may bind it to a repository (`build_from_repo_id`) and build
-    /// at all (`build_rpm`), by Koji's own rules where nobody configured them. Koji asks `build_from_srpm` only for what is no scratch build;
-    /// a hub that refuses it asks always.
+    /// The hub's policies that kojid asks for a scratch `build`: whether ordinary users may bind it to a repository
+    /// (`build_from_repo_id`) and build at all (`build_rpm`), by Koji's own rules where nobody configured them. Koji
+    /// asks `build_from_srpm` only for what is no scratch build; a hub that refuses it asks always.
     pub may_use_repo_id: bool,
     pub may_use_srpm: bool,
     pub may_build: bool,
@@ -45,7 +47,8 @@ pub struct Settings {
     pub url_sessions: bool,
     /// By how many seconds the web server's clock is ahead of ours, in the header `Date`.
     pub clock_ahead: i64,
-    /// Calls of this method with an argument that is this text or number, alone or within a `multiCall`, are answered with a fault.
+    /// Calls of this method with an argument that is this text or number, alone or within a `multiCall`, are answered
+    /// with a fault.
     pub broken: Vec<(String, String)>,
     /// Elements of a `multiCall` with this method are answered with this fault.
     pub element_fault: Option<(String, i64, String)>,

@@ -50,8 +50,8 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// Runs something in a transaction, committed when it succeeds. With `savepoint` it is rolled back when not; that costs a copy of
-    /// every table it writes to.
+    /// Runs something in a transaction, committed when it succeeds. With `savepoint` it is rolled back when not; that
+    /// costs a copy of every table it writes to.
     pub fn transact<T>(
         &mut self,
         user: Option<i64>,
@@ -107,8 +107,9 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub with an administrator (`kojiadmin`, user 1), `kojira`, `koschei`, `alice`, `bob`, a builder for both architectures, and
-    /// Koji's channels; plain HTTP on a free port, whoever calls `sslLogin` is `koschei` or whom the header `Koji-Test-User` names.
+    /// A hub with an administrator (`kojiadmin`, user 1), `kojira`, `koschei`, `alice`, `bob`, a builder for both
+    /// architectures, and Koji's channels; plain HTTP on a free port, whoever calls `sslLogin` is `koschei` or whom the
+    /// header `Koji-Test-User` names.
     pub fn start(settings: Settings) -> Self {
         let settings =
             Settings { trusted_user: settings.trusted_user.or_else(|| Some("koschei".to_owned())), ..settings };

@@ -19,7 +19,8 @@ pub enum Lie {
     CutBefore,
     /// The call is executed and committed, then the connection closed: the answer is lost.
     CutAfter,
-    /// The database goes away in the middle: rolled back, HTTP 500, and faults 1014 from then on until `database_down` is switched off.
+    /// The database goes away in the middle: rolled back, HTTP 500, and faults 1014 from then on until `database_down`
+    /// is switched off.
     DatabaseDies,
     /// Rolled back, HTTP 500.
     Rollback500,

@@ -1,4 +1,5 @@
-//! Values as the hub writes them: structs keep the order of their members. The encoder is the hub's own, so that it checks ours.
+//! Values as the hub writes them: structs keep the order of their members. The encoder is the hub's own, so that it
+//! checks ours.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! RabbitMQ as a source of messages: what arrives, in which form, and what happens to it when something breaks. Against a real broker.
+//! RabbitMQ as a source of messages: what arrives, in which form, and what happens to it when something breaks. Against
+//! a real broker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -210,7 +211,8 @@ async fn odd_messages_are_set_aside_and_go_away() {
     let expected = [
         "52428800 bytes long, more than the 8388608 a message may have",
         "topic org.example.buildsys.tag: the body is not JSON: expected value at line 1 column 1",
-        "topic org.example.buildsys.tag: the body is not UTF-8 (invalid utf-8 sequence of 1 bytes from index 1); its encoding is said to be gzip",
+        "topic org.example.buildsys.tag: the body is not UTF-8 (invalid utf-8 sequence of 1 bytes from index 1); its \
+            encoding is said to be gzip",
         "topic org.example.buildsys.tag: the body is not JSON: EOF while parsing a value at line 1 column 0",
         "message false",
         "message false",

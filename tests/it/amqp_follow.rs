@@ -1,5 +1,5 @@
-//! The whole way from RabbitMQ into the log: acknowledged after the inbox commit, nothing lost and nothing twice, whatever ends when; and the
-//! verb that does it.
+//! The whole way from RabbitMQ into the log: acknowledged after the inbox commit, nothing lost and nothing twice,
+//! whatever ends when; and the verb that does it.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -79,7 +79,8 @@ async fn nothing_is_acknowledged_before_it_is_in_the_inbox_and_nothing_is_taken_
         publisher.line(exchange(&settings), line).await;
     }
 
-    // The database does not take them, and for longer than anybody waits for a lock: they stay the broker's, and follow waits.
+    // The database does not take them, and for longer than anybody waits for a lock: they stay the broker's, and follow
+    // waits.
     let mut locker = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut locker).await.unwrap();
     {
@@ -316,8 +317,9 @@ async fn a_broker_that_restarts_in_the_middle_loses_nothing_and_doubles_nothing(
     while !get(&follower.address, "/ready").contains("200 OK") {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // A broker that is killed may forget a binding it was told just before, for good (seen: all messages of one topic were nobody's, also after
-    // the follower had bound its queue again). One that ends in good order keeps them on its disk.
+    // A broker that is killed may forget a binding it was told just before, for good (seen: all messages of one topic
+    // were nobody's, also after the follower had bound its queue again). One that ends in good order keeps them on its
+    // disk.
     drop(publisher);
     server.stop();
     server.restart().await;

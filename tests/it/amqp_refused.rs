@@ -1,4 +1,5 @@
-//! Brokers that do not let us in, or not as configured: an error that says what to do. And those that do, by certificate.
+//! Brokers that do not let us in, or not as configured: an error that says what to do. And those that do, by
+//! certificate.
 
 use std::path::PathBuf;
 

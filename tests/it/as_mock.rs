@@ -1,5 +1,5 @@
-//! What mock's package manager does beyond solving: members of the build group. Right answers are those of dnf 4.14 (`group install` of the
-//! same repository), unless a case says otherwise.
+//! What mock's package manager does beyond solving: members of the build group. Right answers are those of dnf 4.14
+//! (`group install` of the same repository), unless a case says otherwise.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `log audit`: every decision of the recording follows from the log before it, and each planted wrong one is found, alone.
+//! `log audit`: every decision of the recording follows from the log before it, and each planted wrong one is found,
+//! alone.
 
 use koschei::decide::{Policy, plan};
 use koschei::engine::audit::{Audit, audit};

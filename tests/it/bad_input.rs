@@ -1,5 +1,5 @@
-//! Bad input of every sort, through the program as a person would meet it: a clear error or a parked message, nothing lost that was
-//! committed, and the right result once the input is right.
+//! Bad input of every sort, through the program as a person would meet it: a clear error or a parked message, nothing
+//! lost that was committed, and the right result once the input is right.
 
 use std::fs;
 use std::io::Write;

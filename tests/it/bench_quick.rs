@@ -1,4 +1,5 @@
-//! The generated stream of the benchmarks, short: what it means is known without the fold, and it looks like the recording.
+//! The generated stream of the benchmarks, short: what it means is known without the fold, and it looks like the
+//! recording.
 
 use std::collections::BTreeMap;
 

@@ -39,7 +39,8 @@ fn each_broken_resolution_names_its_update() {
     assert_eq!(told["unexplained"], serde_json::json!([]));
 }
 
-/// Where BuildConflicts count a package would have had no buildroot before either; a service that does not heed them saw it break.
+/// Where BuildConflicts count a package would have had no buildroot before either; a service that does not heed them
+/// saw it break.
 #[test]
 fn build_conflicts_are_heeded_unless_they_are_to_be_passed_over() {
     let dir = tempfile::tempdir().unwrap();

@@ -101,7 +101,8 @@ fn a_conflict_with_what_is_required(#[case] requires: &str, #[case] conflicts: &
     assert!(answer.ok, "Koschei passes them over: {:?}", answer.problems);
 }
 
-/// `buildrequires.jsonl` may say them; the digest of what verdicts depend on holds them where they are heeded, and only there.
+/// `buildrequires.jsonl` may say them; the digest of what verdicts depend on holds them where they are heeded, and only
+/// there.
 #[test]
 fn of_an_archive() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
-//! The behaviour cases of Koschei 2.4 that concern resolution, priority and scheduling, as tables and stories (completion, tags and
-//! states: `cases_builds`); each cites its number. Where we differ on purpose it says "deviation".
+//! The behaviour cases of Koschei 2.4 that concern resolution, priority and scheduling, as tables and stories
+//! (completion, tags and states: `cases_builds`); each cites its number. Where we differ on purpose it says
+//! "deviation".
 //!
-//! Cases of pure formulas stand beside them: T1–T5 in `resolve_cases`, T18 and T21–T28 in `decide::priority`, T30 and T39 in
-//! `decide::load`, T38, T42, T66–T71 and T84 in `decide::arches`, T44, T49–T51 in `decide::faults`, T46 in `decide::retry`, T76 and T77 in
-//! `model::nevra`.
+//! Cases of pure formulas stand beside them: T1–T5 in `resolve_cases`, T18 and T21–T28 in `decide::priority`, T30 and
+//! T39 in `decide::load`, T38, T42, T66–T71 and T84 in `decide::arches`, T44, T49–T51 in `decide::faults`, T46 in
+//! `decide::retry`, T76 and T77 in `model::nevra`.
 
 use koschei::decide::Policy;
 use koschei::event::{Event, PackageArchOverrideSet, PriorityKind};
@@ -49,7 +50,8 @@ fn t6_changes_since_the_last_build() {
     w.sound();
 }
 
-/// Deviation: an unresolvable package has no 3000 points; it is unresolved, with its problem, and waits for the next repository.
+/// Deviation: an unresolvable package has no 3000 points; it is unresolved, with its problem, and waits for the next
+/// repository.
 #[test]
 fn t7_unresolvable_build() {
     let mut w = f(config_f());
@@ -60,7 +62,8 @@ fn t7_unresolvable_build() {
     assert_eq!(w.held("foo"), ["unresolved", "below_threshold"]);
 }
 
-/// Deviation: without a readable build group verdicts stand, marked stale; Koschei calls every build of the repository unresolved.
+/// Deviation: without a readable build group verdicts stand, marked stale; Koschei calls every build of the repository
+/// unresolved.
 #[test]
 fn t9_no_build_group() {
     let mut w = f(config_f());
@@ -96,7 +99,8 @@ fn running_rebuilds_say_nothing(#[case] repo: Option<i64>) {
     w.sound();
 }
 
-/// A build of a repository in which its package did not resolve is compared by way of the newest one before in which it did.
+/// A build of a repository in which its package did not resolve is compared by way of the newest one before in which it
+/// did.
 #[test]
 fn t12_comparison_build() {
     let mut w = f(config_f());
@@ -129,8 +133,9 @@ fn t13_first_and_next_repository() {
     w.sound();
 }
 
-/// T14: a newly tracked package is resolved in the newest repository; its changes are measured from what was installed for its last build. Where the
-/// hub does not tell that, they count from now on, because the repository it was built in was not resolved for it.
+/// T14: a newly tracked package is resolved in the newest repository; its changes are measured from what was installed
+/// for its last build. Where the hub does not tell that, they count from now on, because the repository it was built in
+/// was not resolved for it.
 #[test]
 fn t14_newly_tracked() {
     let mut w =
@@ -185,7 +190,8 @@ fn unknown_requirements_give_no_verdict() {
     assert_eq!(w.held("foo"), ["not_resolved_yet", "below_threshold"]);
 }
 
-// ---- 6.4, 6.5: priority and scheduling --------------------------------------------------------------------------------------
+// ---- 6.4, 6.5: priority and scheduling
+// --------------------------------------------------------------------------------------
 
 /// A package of the scheduler cases: its current priority, and what else is the matter with it.
 struct P(&'static str, i32, &'static [&'static str]);
@@ -259,8 +265,8 @@ fn t25_skip_resolution() {
     assert_eq!((w.priority("rnv"), w.held("rnv")), (Some(-30_000), vec!["below_threshold"]));
 }
 
-/// T28, T40, T42: what a command says. Deviation: always bound to the repository it was resolved in (T43), and `noarch` goes
-/// without architectures.
+/// T28, T40, T42: what a command says. Deviation: always bound to the repository it was resolved in (T43), and `noarch`
+/// goes without architectures.
 #[test]
 fn t40_commands() {
     let mut w = f(Policy::default());

@@ -1,4 +1,5 @@
-//! Architectures leave as the build tag spells them, whatever repositories and operators call them; and what an override may say.
+//! Architectures leave as the build tag spells them, whatever repositories and operators call them; and what an
+//! override may say.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -1,4 +1,5 @@
-//! What builders really installed: taken in, compared with what we had predicted, and what dependency changes are measured from.
+//! What builders really installed: taken in, compared with what we had predicted, and what dependency changes are
+//! measured from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,8 +44,8 @@ fn exactly_as_predicted() {
     w.sound();
 }
 
-/// Other than predicted: changes are measured from what was there. What we predict the same for both is no change, whatever was there:
-/// it would be back after every rebuild.
+/// Other than predicted: changes are measured from what was there. What we predict the same for both is no change,
+/// whatever was there: it would be back after every rebuild.
 #[test]
 fn other_than_predicted() {
     let mut w = built_in_one();
@@ -96,7 +97,8 @@ fn a_repository_that_is_not_there_loses_no_change(#[case] heard_of: bool) {
     w.sound();
 }
 
-/// The same story without ground truth: the first repository stands for it, and what happened before is lost. So it matters.
+/// The same story without ground truth: the first repository stands for it, and what happened before is lost. So it
+/// matters.
 #[test]
 fn without_it_a_change_is_lost() {
     let mut w = World::new();
@@ -105,7 +107,8 @@ fn without_it_a_change_is_lost() {
     assert!(w.changes("foo").is_empty() && w.package("foo").base().unwrap().assumed);
 }
 
-/// Failures have a buildroot, too, when their requirements were installed; when not, the listing is not the whole and is not used.
+/// Failures have a buildroot, too, when their requirements were installed; when not, the listing is not the whole and
+/// is not used.
 #[test]
 fn failures_and_incomplete_ones() {
     let mut w = built_in_one();
@@ -182,7 +185,8 @@ fn package(text: &str, added: bool) -> BuildrootPackage {
     BuildrootPackage { nevra: Nevra { name: nvr.name, evr, arch: arch.into() }, added, external: None }
 }
 
-/// Every recorded buildroot is taken in and given back; none of these lists a package twice, so that all of the list was there.
+/// Every recorded buildroot is taken in and given back; none of these lists a package twice, so that all of the list
+/// was there.
 #[test]
 fn recorded_buildroots_go_round() {
     let rows = feed::json_lines(&feed::recorded("koji").join("truth/buildroots.jsonl"));

@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::cases::{OLD, f};
 use crate::story::{HOUR, World, broken, ok, settings};
 
-// ---- 6.6: completion, cancel, faults -----------------------------------------------------------------------------------------
+// ---- 6.6: completion, cancel, faults
+// -----------------------------------------------------------------------------------------
 
 fn built_once() -> World {
     let mut w = f(Policy::default());
@@ -180,7 +181,8 @@ fn t52_told_again() {
     w.sound();
 }
 
-// ---- 6.7: real builds, tags, packages ---------------------------------------------------------------------------------------
+// ---- 6.7: real builds, tags, packages
+// ---------------------------------------------------------------------------------------
 
 /// T55. Deviation: whether a new package is tracked is the collection's choice; Koschei adds all untracked.
 #[test]
@@ -200,7 +202,8 @@ fn t55_package_list() {
     w.sound();
 }
 
-/// T56. Deviation: another instance is another hub, with ids of its own; topics count by their end, whatever their prefix.
+/// T56. Deviation: another instance is another hub, with ids of its own; topics count by their end, whatever their
+/// prefix.
 #[test]
 fn t56_other_instances_and_topics() {
     let mut w = built_once();
@@ -224,8 +227,8 @@ fn t57_task_state() {
     w.sound();
 }
 
-/// T58: a tagged build of the hub makes its package ok. Deviation: also one of an older version, as what is tagged last is what
-/// Koji builds with; Koschei compares versions.
+/// T58: a tagged build of the hub makes its package ok. Deviation: also one of an older version, as what is tagged last
+/// is what Koji builds with; Koschei compares versions.
 #[test]
 fn t58_real_build() {
     let mut w = f(Policy::default());
@@ -248,7 +251,8 @@ fn manual_points_outlive_a_real_build() {
     assert_eq!(w.package("foo").manual_points, 0);
 }
 
-// ---- 6.8: state derivation and pointers --------------------------------------------------------------------------------------
+// ---- 6.8: state derivation and pointers
+// --------------------------------------------------------------------------------------
 
 fn evidence(order: u64, outcome: Option<Outcome>) -> Evidence {
     Evidence {
@@ -327,7 +331,8 @@ fn t63_builds_taken_away() {
     w.sound();
 }
 
-/// T64. Deviation: blocked is a matter of a collection's dest tag, by inheritance; nothing is kept per name over all collections.
+/// T64. Deviation: blocked is a matter of a collection's dest tag, by inheritance; nothing is kept per name over all
+/// collections.
 #[test]
 fn t64_blocked_by_inheritance() {
     let mut w = World::with(Policy::default(), &[("f99", settings("f99")), ("f98", settings("f98"))]);
@@ -340,10 +345,11 @@ fn t64_blocked_by_inheritance() {
     w.sound();
 }
 
-// ---- 3.17: untracking, skipping ----------------------------------------------------------------------------------------------
+// ---- 3.17: untracking, skipping
+// ----------------------------------------------------------------------------------------------
 
-/// Untracked packages are not resolved; tracked again they are, in the repository in force. Deviation: Koschei keeps the verdict of old and uses it
-/// until the next repository.
+/// Untracked packages are not resolved; tracked again they are, in the repository in force. Deviation: Koschei keeps
+/// the verdict of old and uses it until the next repository.
 #[test]
 fn untracked_and_back() {
     let mut w = built_once();
@@ -378,7 +384,8 @@ fn edited_collections() {
     w.sound();
 }
 
-/// `skip_resolution` hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a new one.
+/// `skip_resolution` hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a
+/// new one.
 #[test]
 fn skip_resolution_and_back() {
     let mut w = built_once();

@@ -1,5 +1,5 @@
-//! Living with a hub, as far as it is state and decisions: requests and what becomes of them, whose task is whose, faults in the
-//! builder's own words, pauses and limits, loads, many rebuilds at once.
+//! Living with a hub, as far as it is state and decisions: requests and what becomes of them, whose task is whose,
+//! faults in the builder's own words, pauses and limits, loads, many rebuilds at once.
 
 use koschei::decide::faults::{MAX_FAULT_TEXT_BYTES, VANISHED};
 use koschei::decide::{Hold, Policy};
@@ -374,7 +374,8 @@ fn a_wrong_outcome_is_found_by_its_text() {
     assert_eq!(w.audit().total, 1, "the words are forgotten, the judgement is not");
 }
 
-// ---- pauses, limits, looking on --------------------------------------------------------------------------------------
+// ---- pauses, limits, looking on
+// --------------------------------------------------------------------------------------
 
 /// Two packages due in each of two collections, which nothing holds but what a test sets.
 fn two_collections(policy: Policy) -> World {
@@ -516,7 +517,8 @@ fn the_hourly_limit() {
     w.sound();
 }
 
-/// Looking on: everything is decided, nothing leaves, no slot is taken, nothing is repeated; then it is as if it had just begun.
+/// Looking on: everything is decided, nothing leaves, no slot is taken, nothing is repeated; then it is as if it had
+/// just begun.
 #[test]
 fn passive() {
     let mut w = two_collections(Policy { passive: true, ..Policy::default() });
@@ -543,10 +545,11 @@ fn passive() {
     w.sound();
 }
 
-// ---- load, fairness, many at once -------------------------------------------------------------------------------------
+// ---- load, fairness, many at once
+// -------------------------------------------------------------------------------------
 
-/// Loads are recorded with the evaluation that used them, so that the audit derives it again; a full architecture holds back those who
-/// need it, in whichever collection, and nobody else.
+/// Loads are recorded with the evaluation that used them, so that the audit derives it again; a full architecture holds
+/// back those who need it, in whichever collection, and nobody else.
 #[test]
 fn loads_are_recorded() {
     let mut w = two_collections(Policy::default());
@@ -568,7 +571,8 @@ fn loads_are_recorded() {
     w.sound();
 }
 
-/// A collection that is all new does not stop another: each is owed an equal part of the slots; what one does not use the other has.
+/// A collection that is all new does not stop another: each is owed an equal part of the slots; what one does not use
+/// the other has.
 #[test]
 fn collections_share_fairly() {
     let policy = Policy { max_builds: 6, ..Policy::default() };
@@ -603,7 +607,8 @@ fn collections_share_fairly() {
     w.sound();
 }
 
-/// Behaviour 1: many more rebuilds at once than one question to the hub would hold, answered in any order: each keeps its own result.
+/// Behaviour 1: many more rebuilds at once than one question to the hub would hold, answered in any order: each keeps
+/// its own result.
 #[test]
 fn behaviour_1_many_rebuilds_at_once() {
     const MANY: i64 = 150;

@@ -1,5 +1,5 @@
-//! Facts of a hub may be heard of in any order: their Koji events say what came first. And what a reconciled hub can be asked for is what
-//! a dump of its tables says.
+//! Facts of a hub may be heard of in any order: their Koji events say what came first. And what a reconciled hub can be
+//! asked for is what a dump of its tables says.
 
 use std::collections::BTreeMap;
 
@@ -215,7 +215,8 @@ impl Model {
 }
 
 proptest! {
-    /// Whatever order facts are heard of in, and however often, the same is so: tags, latest builds, and the digest of the facts.
+    /// Whatever order facts are heard of in, and however often, the same is so: tags, latest builds, and the digest of
+    /// the facts.
     #[test]
     fn order_and_repetition_do_not_matter(seed: u64, steps in 1..40_usize) {
         let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
@@ -327,7 +328,8 @@ fn a_look_replaces_what_was_told() {
     assert_eq!(state.package("f99", "foo").unwrap().state(true), PackageState::Unknown, "imported: it says nothing");
 }
 
-/// A tag that is gone takes its builds and its list along, stops the collections that need it and no others, and may come back.
+/// A tag that is gone takes its builds and its list along, stops the collections that need it and no others, and may
+/// come back.
 #[rstest]
 #[case::dest_tag("f99", &["f99"], None)]
 #[case::build_tag("f99-build", &["f99-build"], Some(1))]

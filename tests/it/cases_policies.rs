@@ -1,4 +1,5 @@
-//! What the hub's own policies do to us, as far as it is state and decisions: what is refused is left out or stops, is said, and is tried again.
+//! What the hub's own policies do to us, as far as it is state and decisions: what is refused is left out or stops, is
+//! said, and is tried again.
 
 use koschei::decide::{Hold, Policy, refusal};
 use koschei::event::{Event, PolicyAllowed, PolicyRefused, PriorityKind, SubmissionsResumed, TaskChanged, TaskFault};
@@ -133,7 +134,8 @@ fn binding_that_is_refused_is_left_out_and_tried_again() {
     w.sound();
 }
 
-/// Without the right to build at all there is nothing to fall back to; and a hub may refuse what was not even asked for.
+/// Without the right to build at all there is nothing to fall back to; and a hub may refuse what was not even asked
+/// for.
 #[rstest]
 #[case::build("build_rpm", true)]
 #[case::source_package("build_from_srpm", true)]

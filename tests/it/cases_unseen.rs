@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::recorded::koschei;
 
-/// A recording of one package in one repository: its listing, its build twice, its tagging, the repository twice, and something later.
+/// A recording of one package in one repository: its listing, its build twice, its tagging, the repository twice, and
+/// something later.
 fn case() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases/service/caret-list")
 }

@@ -1,4 +1,5 @@
-//! First causes: which change of a tiny repository took a buildroot away, told by example and, for random repositories, by who changed.
+//! First causes: which change of a tiny repository took a buildroot away, told by example and, for random repositories,
+//! by who changed.
 
 use std::sync::Arc;
 
@@ -238,7 +239,8 @@ fn a_broken_build_group_is_the_cause_for_everything(#[values(Mode::Two, Mode::Jo
     assert!(causes[0].in_group);
 }
 
-/// A member that nothing provides is passed over, until something does: that cannot be installed, or that brings what is in the way.
+/// A member that nothing provides is passed over, until something does: that cannot be installed, or that brings what
+/// is in the way.
 #[rstest]
 #[case::lacks_something(pkg("tool-1-1.noarch").requires(&["nothing"]), Mode::Two, "requires nothing: tool > nothing")]
 #[case::brings_what_conflicts(pkg("tool-1-1.noarch").requires(&["b"]), Mode::Joint, "requires b: tool > b")]
@@ -353,8 +355,8 @@ fn steps(conflicts: usize, forms: u8) -> impl Strategy<Value = Steps> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// One package changes from one generation to the next: whatever is named as a cause at a step is the package that changed
-    /// there. Conflicts and conditions included.
+    /// One package changes from one generation to the next: whatever is named as a cause at a step is the package that
+    /// changed there. Conflicts and conditions included.
     #[test]
     fn a_cause_is_always_a_package_that_changed_at_its_step(
         packages in prop::collection::vec(small(1, 5), 2..9),

@@ -195,7 +195,8 @@ async fn pieces_give_the_same_log(#[case] lines: Vec<Value>) {
     }
 }
 
-/// What an operator says between two recordings holds from there on, by the recordings' time, whatever the machine's clock says.
+/// What an operator says between two recordings holds from there on, by the recordings' time, whatever the machine's
+/// clock says.
 #[tokio::test]
 async fn an_operator_does_not_bring_the_machine_s_clock_into_a_recording() {
     let dir = tempfile::tempdir().unwrap();

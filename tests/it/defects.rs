@@ -74,7 +74,8 @@ fn d5_untag_then_diff() {
     w.sound();
 }
 
-/// D6, behaviour 5: a package without a source package comes back as soon as there is one; the same build tagged again will do.
+/// D6, behaviour 5: a package without a source package comes back as soon as there is one; the same build tagged again
+/// will do.
 #[test]
 fn d6_no_source_heals() {
     let mut w = World::new();
@@ -152,7 +153,8 @@ fn target(name: &str, there: bool) -> TargetObserved {
     }
 }
 
-/// D8, behaviour 6 (#351): a collection without target, repository content or build group stops at its own border, and heals.
+/// D8, behaviour 6 (#351): a collection without target, repository content or build group stops at its own border, and
+/// heals.
 #[test]
 fn d8_trouble_stays_in_its_collection() {
     let mut w = two_collections(Policy::default());

@@ -1,4 +1,5 @@
-//! Defects of Koschei 2.4 that concern living with a hub, and are not carried over: those of them that lie in state and decisions.
+//! Defects of Koschei 2.4 that concern living with a hub, and are not carried over: those of them that lie in state and
+//! decisions.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use crate::story::{HOUR, World, broken, ok, settings, unknown};
 
 const Z: &str = "z-0:1-1.x86_64/1";
 
-/// D1, D9, D11, behaviours 7 and 8: whatever dies at the commit, nothing is announced that is not in the log, nothing in the log is
-/// left unsaid, and a command belongs to exactly one decision.
+/// D1, D9, D11, behaviours 7 and 8: whatever dies at the commit, nothing is announced that is not in the log, nothing
+/// in the log is left unsaid, and a command belongs to exactly one decision.
 #[test]
 fn d1_d9_d11_death_at_the_commit() {
     let story = |crash: bool| {
@@ -48,7 +49,8 @@ fn d1_d9_d11_death_at_the_commit() {
     assert_eq!(crashed.commands().len(), 1);
 }
 
-/// D10: a real build that changes a state says so: whoever listens never hears an old state that is not the last one he heard.
+/// D10: a real build that changes a state says so: whoever listens never hears an old state that is not the last one he
+/// heard.
 #[test]
 fn d10_real_builds_that_change_a_state_are_announced() {
     let mut w = World::new();
@@ -66,7 +68,8 @@ fn d10_real_builds_that_change_a_state_are_announced() {
     w.sound();
 }
 
-/// D12, behaviour 13: one tagging counts for every collection that sees the tag, near or by inheritance, and for no other.
+/// D12, behaviour 13: one tagging counts for every collection that sees the tag, near or by inheritance, and for no
+/// other.
 #[test]
 fn d12_one_tagging_counts_everywhere() {
     let of = |name: &str, dest: &str| CollectionSettings { dest_tag: dest.into(), ..settings(name) };
@@ -106,7 +109,8 @@ fn d18_unknown_requirements_are_not_none() {
     w.sound();
 }
 
-/// D19: a build group nobody can see is no build group that fails: it is looked at again with the next repository, and heals.
+/// D19: a build group nobody can see is no build group that fails: it is looked at again with the next repository, and
+/// heals.
 #[test]
 fn d19_a_missing_build_group_heals() {
     let mut w = World::new();
@@ -142,7 +146,8 @@ fn d20_unanswered_requests_hold_up_nothing() {
     w.sound();
 }
 
-/// D31: a task whose completion time is not known ended when that was seen; its steps are kept, whatever any of them lacks.
+/// D31: a task whose completion time is not known ended when that was seen; its steps are kept, whatever any of them
+/// lacks.
 #[test]
 fn d31_no_completion_time() {
     let mut w = World::new();
@@ -154,8 +159,8 @@ fn d31_no_completion_time() {
     w.sound();
 }
 
-/// Behaviour 15: everything that is written in a life with a hub is what its schema says, and comes back as it was from the log, as a
-/// cloud event, and as a command.
+/// Behaviour 15: everything that is written in a life with a hub is what its schema says, and comes back as it was from
+/// the log, as a cloud event, and as a command.
 #[test]
 fn behaviour_15_what_is_written_fits_its_schema() {
     let mut w = World::new();

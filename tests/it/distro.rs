@@ -1,8 +1,9 @@
 //! Our own solver against recorded answers of libsolv, for every source package of a distribution.
 //!
-//! The samples are in `tests/data/distro`. The whole distribution and its later generations are too large for that: with
-//! `KOSCHEI_TEST_SCALE=long` they are read from the directory `KOSCHEI_DISTRO_DIR` names, `../shared/data/distro` by default
-//! (`full/{binary,source,oracle}`, `generations/NN.patch.zst` and `generations/oracle`), and left out, loudly, when there is none.
+//! The samples are in `tests/data/distro`. The whole distribution and its later generations are too large for that:
+//! with `KOSCHEI_TEST_SCALE=long` they are read from the directory `KOSCHEI_DISTRO_DIR` names, `../shared/data/distro`
+//! by default (`full/{binary,source,oracle}`, `generations/NN.patch.zst` and `generations/oracle`), and left out,
+//! loudly, when there is none.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,7 +75,8 @@ fn medium(#[values("medium", "medium-shuffled")] set: &str, #[values(Mode::Joint
     compare(&data(set).join("binary"), &data("medium/source"), &oracle, mode);
 }
 
-/// Where the whole distribution lies: `KOSCHEI_DISTRO_DIR`, else beside a checkout that has it. `None`: nowhere, and nobody said where.
+/// Where the whole distribution lies: `KOSCHEI_DISTRO_DIR`, else beside a checkout that has it. `None`: nowhere, and
+/// nobody said where.
 fn whole() -> Option<PathBuf> {
     if let Some(dir) = std::env::var_os("KOSCHEI_DISTRO_DIR") {
         let dir = PathBuf::from(dir);
@@ -105,7 +107,8 @@ fn write_repo(dir: &Path, base: &Path, primary: &[u8]) {
         std::fs::write(repodata.join(name), bytes).unwrap();
         let sum: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         format!(
-            "<data type=\"{kind}\"><checksum type=\"sha256\">{sum}</checksum><location href=\"repodata/{name}\"/></data>"
+            "<data type=\"{kind}\"><checksum type=\"sha256\">{sum}</checksum><location \
+                href=\"repodata/{name}\"/></data>"
         )
     };
     let text = format!(

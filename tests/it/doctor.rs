@@ -115,7 +115,8 @@ async fn all_is_well_beside_a_service_that_has_built_something() {
     live.stop();
 }
 
-/// A collection that another hub builds: its own needs neither login nor target, the other a target that leads somewhere.
+/// A collection that another hub builds: its own needs neither login nor target, the other a target that leads
+/// somewhere.
 #[test]
 fn watched_on_one_hub_and_built_on_another() {
     let (live, watched) = two_hubs();

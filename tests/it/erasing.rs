@@ -1,4 +1,5 @@
-//! Mode two, as mock passes `--allowerasing`: what the build group brought goes where a BuildRequires cannot be had with it.
+//! Mode two, as mock passes `--allowerasing`: what the build group brought goes where a BuildRequires cannot be had
+//! with it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ fn allowerasing() {
 #[test]
 fn explain_says_for_what() {
     let text = run(&format!("{CASE} --explain dm-1-1")).unwrap();
-    let said = "Erased from the build group\n  systemd-standalone-sysusers-0:257-1.noarch: cannot be beside systemd-0:257-1.noarch\n";
+    let said = "Erased from the build group\n  systemd-standalone-sysusers-0:257-1.noarch: cannot be beside \
+        systemd-0:257-1.noarch\n";
     assert!(text.ends_with(said), "{text}");
     let lines = run(&format!("{CASE} --explain dm-1-1 --jsonl")).unwrap();
     let last = r#"{"erased":"systemd-standalone-sysusers-0:257-1.noarch","in_the_way":["systemd-0:257-1.noarch"]}"#;
@@ -121,8 +123,8 @@ fn in_the_way(#[case] more: &[Pkg], #[case] added: &str) {
     assert!(gone.contains(&"old".to_owned()), "{gone:?}");
 }
 
-/// A condition of a BuildRequires is met by the base, and what it asks for cannot be had: the condition goes. dnf 4.14 does so with
-/// `--allowerasing`, and says "conflicting requests" without.
+/// A condition of a BuildRequires is met by the base, and what it asks for cannot be had: the condition goes. dnf 4.14
+/// does so with `--allowerasing`, and says "conflicting requests" without.
 #[test]
 fn a_condition_is_erased() {
     let packages = [pkg("python3-1-1.noarch"), pkg("gcc-1-1.noarch")];

@@ -1,4 +1,5 @@
-//! Which failures are the package's: texts of Koji and mock collected from bug reports and sources, a recording, and what nothing is known of.
+//! Which failures are the package's: texts of Koji and mock collected from bug reports and sources, a recording, and
+//! what nothing is known of.
 
 use std::path::Path;
 use std::process::Command;
@@ -200,11 +201,14 @@ fn a_long_text_that_is_repeated_stays_in_its_bounds() {
 /// What several steps say, and the task itself: a genuine one decides, then one of which nothing is known.
 #[rstest]
 #[case(&[("buildArch", ODD), ("buildArch", "Bad repo: 7 (DELETED)")], Failed, Outcome::Unclear)]
-#[case(&[("buildArch", ODD), ("buildArch", "error building package (arch x), mock exited with status 10")], Failed, Outcome::GenuineFailure)]
+#[case(&[("buildArch", ODD), ("buildArch", "error building package (arch x), mock exited with status \
+    10")], Failed, Outcome::GenuineFailure)]
 #[case::not_a_step_that_builds(&[("tagBuild", ODD)], Failed, Outcome::InfrastructureFault)]
-#[case::not_even_so(&[("waitrepo", "error building srpm, mock exited with status 1")], Failed, Outcome::InfrastructureFault)]
+#[case::not_even_so(&[("waitrepo", "error building srpm, mock exited with status \
+    1")], Failed, Outcome::InfrastructureFault)]
 #[case::by_the_step(&[("buildArch", " ")], Failed, Outcome::GenuineFailure)]
-#[case::from_a_repository(&[("buildSRPMFromSCM", "error building srpm, mock exited with status 1")], Failed, Outcome::GenuineFailure)]
+#[case::from_a_repository(&[("buildSRPMFromSCM", "error building srpm, mock exited with status \
+    1")], Failed, Outcome::GenuineFailure)]
 fn several_steps(#[case] steps: &[(&str, &str)], #[case] state: TaskState, #[case] outcome: Outcome) {
     let mut w = built();
     let step = |(method, text): &(&str, &str)| ((*method).to_owned(), "x".to_owned(), Some(on(7, 1005, text)));

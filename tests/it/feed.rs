@@ -53,7 +53,8 @@ pub fn archive(dir: &Path) -> ArchiveEyes {
     ArchiveEyes::new(archive, Mode::Two, 1).checking(20)
 }
 
-/// The event that decided each command of a file: what two logs of the same messages agree about, as an id names its log.
+/// The event that decided each command of a file: what two logs of the same messages agree about, as an id names its
+/// log.
 pub fn decisions(commands: &Path) -> Vec<String> {
     let number = |c: &Value| c["id"].as_str().unwrap().split(':').nth(1).unwrap().to_owned();
     json_lines(commands).iter().map(number).collect()

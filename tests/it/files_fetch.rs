@@ -119,7 +119,8 @@ async fn an_empty_file_is_a_file() {
 #[case::unavailable(&[(503, "")], 2)]
 #[case::several(&[(500, ""), (502, ""), (504, "")], 4)]
 #[case::asked_to_wait(&[(429, "Retry-After: 3600\r\n")], 2)]
-#[case::asked_to_wait_until(&[(503, "Date: Wed, 21 Oct 2015 07:27:30 GMT\r\nRetry-After: Wed, 21 Oct 2015 08:28:00 GMT\r\n")], 2)]
+#[case::asked_to_wait_until(&[(503, "Date: Wed, 21 Oct 2015 07:27:30 GMT\r\nRetry-After: Wed, 21 Oct 2015 08:28:00 \
+    GMT\r\n")], 2)]
 #[tokio::test]
 async fn a_server_that_cannot_now_is_asked_again(#[case] faults: &[(u16, &'static str)], #[case] requests: usize) {
     let w = World::new(1000).await;

@@ -72,7 +72,8 @@ fn range(text: &str) -> Option<String> {
     Some(format!("bytes={text}"))
 }
 
-/// A package whose header has so many kilobytes: a tag that nobody reads, filled up. What the payload has does not count.
+/// A package whose header has so many kilobytes: a tag that nobody reads, filled up. What the payload has does not
+/// count.
 fn with_header(kilobytes: usize) -> Vec<u8> {
     // Lead, then an empty signature, then the specimen's header with a further tag of binary data.
     let whole = specimen();

@@ -1,4 +1,5 @@
-//! Repositories of a hub in a cache: what is fetched, what is not, and what happens when the hub takes them away in the middle.
+//! Repositories of a hub in a cache: what is fetched, what is not, and what happens when the hub takes them away in the
+//! middle.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ use crate::files_fetch::settings;
 use crate::files_server::{Fault, FileServer, copy_dir};
 use crate::tiny::{MetaFile, Pkg, pkg, primary_xml, write_repo};
 
-const COMPS: &str = "<comps><group><id>build</id><packagelist><packagereq type=\"mandatory\">base</packagereq></packagelist></group></comps>";
+const COMPS: &str = "<comps><group><id>build</id><packagelist><packagereq \
+    type=\"mandatory\">base</packagereq></packagelist></group></comps>";
 
 fn data(recording: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(recording)
@@ -511,7 +513,8 @@ async fn damaged_generations_go() {
     assert_eq!(error.class(), Class::Unavailable, "somebody uses it: {error}");
 }
 
-/// D18: what is not known is no verdict; and what becomes known later counts from then on, with the archive that is open.
+/// D18: what is not known is no verdict; and what becomes known later counts from then on, with the archive that is
+/// open.
 #[tokio::test]
 async fn d18_sources_that_are_learnt_later() {
     let w = World::new().await;
@@ -607,7 +610,8 @@ async fn from_a_mounted_disk(#[case] scheme: &str) {
     assert!(!error.is_gone() && error.class() == Class::Unavailable, "{error:?}");
 }
 
-/// From recorded repositories, served, through the cache to verdicts: the same as from the recording itself, to the byte.
+/// From recorded repositories, served, through the cache to verdicts: the same as from the recording itself, to the
+/// byte.
 #[rstest]
 #[case::koji("koji")]
 #[case::external("koji-external")]
@@ -672,8 +676,8 @@ async fn d33_a_deleted_repository_stays_where_it_is() {
     assert_eq!(w.fetch(7).await.unwrap().arches.len(), 2, "what is there is not touched");
 }
 
-/// Sizes in the index are hints, and the groups in the metadata are not needed where Koji's own lie beside: a generation that is wrong in both
-/// is mirrored, and is whole the second time.
+/// Sizes in the index are hints, and the groups in the metadata are not needed where Koji's own lie beside: a
+/// generation that is wrong in both is mirrored, and is whole the second time.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_sizes_and_wrong_groups() {
     let w = World::new().await;
@@ -698,7 +702,8 @@ async fn wrong_sizes_and_wrong_groups() {
     assert!(matches!(error, FetchError::Checksum { .. }), "there are no others: {error:?}");
 }
 
-/// The file about modules comes along, is part of what makes an architecture whole, and counts as in the repository itself.
+/// The file about modules comes along, is part of what makes an architecture whole, and counts as in the repository
+/// itself.
 #[tokio::test]
 async fn modules_come_along() {
     let w = World::new().await;
@@ -706,7 +711,8 @@ async fn modules_come_along() {
     let packages = [base("1"), base("2")].concat();
     let (primary, modules) = (
         primary_xml(&packages),
-        "---\ndocument: modulemd\nversion: 2\ndata: {name: m, stream: s, version: 1, context: c, artifacts: {rpms: [\"base-0:2-1.noarch\"]}}\n...\n",
+        "---\ndocument: modulemd\nversion: 2\ndata: {name: m, stream: s, version: 1, context: c, artifacts: {rpms: \
+            [\"base-0:2-1.noarch\"]}}\n...\n",
     );
     let file = |kind, name, bytes| MetaFile { kind, name, bytes, open_size: None };
     let files =

@@ -1,4 +1,5 @@
-//! The whole way on a live bus: messages from JetStream, acknowledged after the inbox commit, commands out to another subject.
+//! The whole way on a live bus: messages from JetStream, acknowledged after the inbox commit, commands out to another
+//! subject.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -138,8 +139,9 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
     output(&args);
 
     let live = output(&["replay", "--db", db, "--json"]);
-    // What was in the killed one's hands comes after what it had not fetched. Of one package in one tag the order of messages counts where no hub
-    // can be asked, so the recording to compare with is one in the order in which they came.
+    // What was in the killed one's hands comes after what it had not fetched. Of one package in one tag the order of
+    // messages counts where no hub can be asked, so the recording to compare with is one in the order in which they
+    // came.
     let (file, events) = (dir.path().join("file.db"), dir.path().join("events.jsonl"));
     std::fs::write(&events, as_they_came(db).await).unwrap();
     let (file, events) = (file.to_str().unwrap(), events.to_str().unwrap());

@@ -197,7 +197,8 @@ async fn a_queue_that_is_gone_for_a_while_is_waited_for() {
     let (file, db) = (dir.path().join("config.toml"), dir.path().join("x.db"));
     let url = server.url_for("guest:guest", "/koji");
     let text = format!(
-        "amqp_url = \"{url}\"\npassive_declares = true\n[queues.{queue}]\ndurable = true\nauto_delete = false\nexclusive = false\narguments = {{}}\n"
+        "amqp_url = \"{url}\"\npassive_declares = true\n[queues.{queue}]\ndurable = true\nauto_delete = \
+            false\nexclusive = false\narguments = {{}}\n"
     );
     std::fs::write(&file, text).unwrap();
     let mut follow = Running::start(&["--fedora-messaging", file.to_str().unwrap(), "--db", db.to_str().unwrap()]);
@@ -235,7 +236,8 @@ async fn a_shared_queue_is_noticed() {
     two.says("somebody else takes messages from our queue").await;
 }
 
-/// systemd would kill whoever does not show signs of life for five minutes, and an outage of the database may last longer.
+/// systemd would kill whoever does not show signs of life for five minutes, and an outage of the database may last
+/// longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_brain_that_waits_for_its_database_is_alive() {
     let database = servers::start_postgres(&servers::postgres_bin(), "-c fsync=off");

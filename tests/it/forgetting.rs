@@ -66,7 +66,8 @@ fn message(id: &str, body: &str) -> Incoming {
     Incoming { id: id.to_owned(), source, topic, received_at: Timestamp::from_secs(1), body: body.as_bytes().to_vec() }
 }
 
-/// A log with the person among many, named by messages that were handled, passed over, set aside, and, last, by one that waits.
+/// A log with the person among many, named by messages that were handled, passed over, set aside, and, last, by one
+/// that waits.
 async fn filled(db: &str) -> Position {
     let log = open(db, &Options::default()).await.unwrap();
     let tick = NewEvent {
@@ -145,7 +146,8 @@ async fn forgotten_everywhere(db: &str) {
     assert_ne!(holding(db).await, "", "the search finds a name that is there");
     let (code, out, err) = said(&forget(db, NAME));
     assert_eq!(code, Some(4), "{out}{err}");
-    let expected = "p-00000000000000aa has no name any more\n3 raw messages deleted (1 of them had been set aside), 1 reasons replaced\n";
+    let expected = "p-00000000000000aa has no name any more\n3 raw messages deleted (1 of them had been set aside), 1 \
+        reasons replaced\n";
     assert!(out.starts_with(expected), "{out}");
     assert!(err.contains("1 messages that wait to be handled name them"), "{err}");
     let log = open(db, &Options::default()).await.unwrap();
@@ -377,7 +379,8 @@ async fn a_running_serve_goes_on_and_does_not_write_the_name_again(#[case] postg
     assert_eq!(holding(&live.db).await, "");
 }
 
-/// However close together: what names somebody who was forgotten after the name was looked up does not get into the log.
+/// However close together: what names somebody who was forgotten after the name was looked up does not get into the
+/// log.
 #[tokio::test]
 async fn forgotten_between_a_message_and_its_commit() {
     let dir = tempfile::tempdir().unwrap();

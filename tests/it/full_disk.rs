@@ -22,7 +22,8 @@ fn message(id: &str, size: usize) -> Incoming {
     Incoming { id: id.to_owned(), source: String::new(), topic: "t".to_owned(), received_at: at(5), body }
 }
 
-/// SQLite's own limit on pages stands for a disk without space: the same result code, at the same places. PostgreSQL is made to say it.
+/// SQLite's own limit on pages stands for a disk without space: the same result code, at the same places. PostgreSQL is
+/// made to say it.
 impl Place {
     /// How the log must be opened so that its space can be used up.
     fn cramped(&self) -> Options {

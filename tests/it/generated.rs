@@ -1,5 +1,5 @@
-//! A small Koji hub that does things at random and says so on the bus: streams of messages for the properties. The same seed gives
-//! the same stream. Beside the messages it keeps what each repository holds, for [`Glimpse`] to look at.
+//! A small Koji hub that does things at random and says so on the bus: streams of messages for the properties. The same
+//! seed gives the same stream. Beside the messages it keeps what each repository holds, for [`Glimpse`] to look at.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -328,8 +328,8 @@ impl Sim {
     }
 }
 
-/// Eyes for generated repositories. What they see of one is a function of its content and id, so it is the same whenever they look.
-/// Some repositories have no content, in some the build group does not install.
+/// Eyes for generated repositories. What they see of one is a function of its content and id, so it is the same
+/// whenever they look. Some repositories have no content, in some the build group does not install.
 #[derive(Clone, Debug, Default)]
 pub struct Glimpse(Arc<BTreeMap<(String, i64), Content>>);
 

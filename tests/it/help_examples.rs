@@ -1,7 +1,7 @@
 //! Every example of every `--help`, as typed: an example that does not work is worse than none.
 //!
-//! Verbs are found by asking. What an example names is made before it: the demo's recording and log, a hub, a broker, a database. What differs
-//! from what is typed are addresses ([`World::typed`]).
+//! Verbs are found by asking. What an example names is made before it: the demo's recording and log, a hub, a broker, a
+//! database. What differs from what is typed are addresses ([`World::typed`]).
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;

@@ -192,7 +192,8 @@ fn multi_call_and_phantoms() {
     assert_eq!(after.last_event, before.last_event + 1, "the failed element's event is gone");
 }
 
-/// The database goes away in the middle of a call: rolled back, HTTP 500, no message, then fault 1014; the session goes on afterwards.
+/// The database goes away in the middle of a call: rolled back, HTTP 500, no message, then fault 1014; the session goes
+/// on afterwards.
 #[test]
 fn a_call_in_flight_when_the_database_dies() {
     let (hub, _dir) = hub();

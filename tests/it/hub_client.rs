@@ -1,4 +1,5 @@
-//! The official `koji` command works against the test hub. The install step puts it, pinned, into cargo's target directory.
+//! The official `koji` command works against the test hub. The install step puts it, pinned, into cargo's target
+//! directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -106,7 +106,8 @@ fn source_packages_over_http() {
     assert_eq!((missing.status, hub.file_requests().len()), (404, 3));
 }
 
-/// The whole life of a scratch build, as recorded: three messages and none for its creation, children with results and buildroots.
+/// The whole life of a scratch build, as recorded: three messages and none for its creation, children with results and
+/// buildroots.
 #[test]
 fn a_scratch_build() {
     let (hub, _dir) = hub();

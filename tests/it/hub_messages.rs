@@ -28,7 +28,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Paths and types of a message. Children of tasks are tasks; a request, and the files and logs in a result, are the client's and builder's.
+/// Paths and types of a message. Children of tasks are tasks; a request, and the files and logs in a result, are the
+/// client's and builder's.
 fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, BTreeSet<&'static str>>) {
     out.entry(path.to_owned()).or_default().insert(kind(value));
     match value {

@@ -1,8 +1,9 @@
-//! The test hub, asked what a real hub was asked, on the real hub's facts: its answers agree in members, types, nils, order, and,
-//! where the facts determine them, values.
+//! The test hub, asked what a real hub was asked, on the real hub's facts: its answers agree in members, types, nils,
+//! order, and, where the facts determine them, values.
 //!
-//! `tests/data/*/facts.jsonl.zst` hold rows of the hub's tables; the hub makes its answers from them. What is created by a recorded call
-//! (sessions, tasks, requests for repositories, external repositories) is created here by the same call.
+//! `tests/data/*/facts.jsonl.zst` hold rows of the hub's tables; the hub makes its answers from them. What is created
+//! by a recorded call (sessions, tasks, requests for repositories, external repositories) is created here by the same
+//! call.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,8 @@
 //! `koschei ingest` killed with SIGKILL at chosen points of the log, and run again: it ends as if nothing had happened.
 //!
-//! The test follows the log as any other reader does and kills as soon as a chosen event is committed, so that kills spread over the
-//! whole run; nothing in the program knows of it. What was committed at each kill is printed as a histogram.
+//! The test follows the log as any other reader does and kills as soon as a chosen event is committed, so that kills
+//! spread over the whole run; nothing in the program knows of it. What was committed at each kill is printed as a
+//! histogram.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -65,8 +66,8 @@ fn number(seq: Option<Seq>) -> u64 {
     seq.map_or(0, Seq::get)
 }
 
-/// Starts the program and kills it once event `target` is committed. Gives the last event that was committed when it was dead, and
-/// whether it was the kill that ended it.
+/// Starts the program and kills it once event `target` is committed. Gives the last event that was committed when it
+/// was dead, and whether it was the kill that ended it.
 async fn kill_at(place: &Place, batch: u32, target: u64) -> (u64, bool) {
     let log = place.reader().await;
     let mut child = place.ingest(batch);
@@ -106,7 +107,8 @@ async fn calm(dir: &Path) -> Calm {
     Calm { last: report["head"].as_u64().unwrap(), digests: digests(&report), commands }
 }
 
-/// Kills `kills` times, one to four times on each log, and then lets each come to its end. Gives where the kills landed.
+/// Kills `kills` times, one to four times on each log, and then lets each come to its end. Gives where the kills
+/// landed.
 async fn survives(kills: u64, seed: u64, calm: &Calm, mut place: impl AsyncFnMut(u64) -> Place) -> Vec<(u64, bool)> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut landed = Vec::new();

@@ -101,7 +101,8 @@ const REJECTED: Class = Class::Rejected;
 #[case::unknown_type(xml(&format!("{HEAD}<set/>{TAIL}")), Kind::Malformed, REJECTED, "found set")]
 #[case::no_number(xml(&format!("{HEAD}<int>many</int>{TAIL}")), Kind::Malformed, REJECTED, "expected an integer")]
 #[case::not_nested(xml(&format!("{HEAD}<array><data></array></data>{TAIL}")), Kind::Malformed, REJECTED, "near byte")]
-#[case::entities(xml(&format!("<?xml version='1.0'?><!DOCTYPE m [<!ENTITY a 'aaaa'>]><methodResponse>{TAIL}")), Kind::Malformed, REJECTED, "DOCTYPE")]
+#[case::entities(xml(&format!("<?xml version='1.0'?><!DOCTYPE m [<!ENTITY a \
+    'aaaa'>]><methodResponse>{TAIL}")), Kind::Malformed, REJECTED, "DOCTYPE")]
 #[case::too_deep(xml(&format!("{HEAD}{}{TAIL}", "<array><data><value>".repeat(10_000))), Kind::Malformed, REJECTED, "more than 64 levels")]
 #[case::request(
     xml("<?xml version='1.0'?><methodCall><methodName>x</methodName></methodCall>"),
@@ -137,11 +138,14 @@ const REJECTED: Class = Class::Rejected;
 )]
 #[case::broken(Reply::Break, Kind::Lost, UNAVAILABLE, "connection")]
 #[case::broken_in_the_head(Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()), Kind::Lost, UNAVAILABLE, "connection")]
-#[case::broken_in_the_body(Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<?xml version='1.0'?><methodResponse>".to_vec()), Kind::Lost, UNAVAILABLE, "")]
-#[case::broken_in_a_chunk(Reply::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n<?xml".to_vec()), Kind::Lost, UNAVAILABLE, "")]
+#[case::broken_in_the_body(Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<?xml \
+    version='1.0'?><methodResponse>".to_vec()), Kind::Lost, UNAVAILABLE, "")]
+#[case::broken_in_a_chunk(Reply::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \
+    chunked\r\n\r\n64\r\n<?xml".to_vec()), Kind::Lost, UNAVAILABLE, "")]
 #[case::no_http(Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), Kind::Lost, UNAVAILABLE, "")]
 #[case::endless_head(Reply::Raw([b"HTTP/1.1 200 OK\r\n", b"X: y\r\n".repeat(100_000).as_slice()].concat()), Kind::Lost, UNAVAILABLE, "")]
-#[case::announces_a_gigabyte(Reply::Silence(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n".to_vec()), Kind::TooLarge, REJECTED, "more than 268435456 bytes")]
+#[case::announces_a_gigabyte(Reply::Silence(b"HTTP/1.1 200 OK\r\nContent-Length: \
+    1073741824\r\n\r\n".to_vec()), Kind::TooLarge, REJECTED, "more than 268435456 bytes")]
 #[tokio::test]
 async fn what_a_server_may_do(#[case] reply: Reply, #[case] expected: Kind, #[case] class: Class, #[case] words: &str) {
     let (error, requests, stub) = ask(reply, |settings| settings).await;
@@ -185,8 +189,10 @@ fn soon(settings: HubSettings) -> HubSettings {
 #[case::half_a_head(Reply::Silence(b"HTTP/1.1 200 OK\r\nContent".to_vec()), "no whole answer")]
 #[case::half_a_body(Reply::Silence(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<?xml".to_vec()), "within 0.4 s")]
 #[case::slow_head(Reply::Trickle(b"HTTP/1.1 200 OK\r\nX:".to_vec()), "no whole answer")]
-#[case::slow_body(Reply::Trickle(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n\r\n<?xml".to_vec()), "no whole answer")]
-#[case::slow_refusal(Reply::Trickle(b"HTTP/1.1 500 Oops\r\nContent-Type: text/html\r\n\r\n<html>".to_vec()), "no whole answer")]
+#[case::slow_body(Reply::Trickle(b"HTTP/1.1 200 OK\r\nContent-Type: \
+    text/xml\r\n\r\n<?xml".to_vec()), "no whole answer")]
+#[case::slow_refusal(Reply::Trickle(b"HTTP/1.1 500 Oops\r\nContent-Type: \
+    text/html\r\n\r\n<html>".to_vec()), "no whole answer")]
 #[tokio::test]
 async fn who_is_slow_is_given_up(#[case] reply: Reply, #[case] words: &str) {
     let (error, requests, _) = ask(reply, soon).await;

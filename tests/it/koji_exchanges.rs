@@ -1,7 +1,7 @@
 //! All recorded exchanges with a hub: each decodes, is written again with an equal meaning, and its faults are known.
 //!
-//! `tests/data/*/exchanges.jsonl.zst` hold every exchange of two recordings. With `KOSCHEI_EXCHANGES_DIR=DIR` those of a
-//! directory (`NAME.req.xml`, `NAME.resp.xml`) are walked over as well.
+//! `tests/data/*/exchanges.jsonl.zst` hold every exchange of two recordings. With `KOSCHEI_EXCHANGES_DIR=DIR` those of
+//! a directory (`NAME.req.xml`, `NAME.resp.xml`) are walked over as well.
 
 use std::path::Path;
 

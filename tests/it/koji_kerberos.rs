@@ -1,7 +1,7 @@
 //! Logging in with Kerberos: a KDC of our own, and a hub that checks our tickets.
 //!
-//! The system's library reads its places from the environment of the process. So each case runs in a process of its own: the
-//! program of these tests, started again with the one test `in_a_process_of_its_own`.
+//! The system's library reads its places from the environment of the process. So each case runs in a process of its
+//! own: the program of these tests, started again with the one test `in_a_process_of_its_own`.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A web server that asks for the client certificate when it has seen the request, as Koji's sample configuration has it: played by
-//! `openssl s_server`, which does so when it is told.
+//! A web server that asks for the client certificate when it has seen the request, as Koji's sample configuration has
+//! it: played by `openssl s_server`, which does so when it is told.
 
 use std::path::Path;
 use std::process::Stdio;

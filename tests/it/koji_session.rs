@@ -305,7 +305,8 @@ impl Kept {
     }
 }
 
-/// Whatever gets lost when: what is reported done is done once, what is reported undone is not done, and nothing is done twice.
+/// Whatever gets lost when: what is reported done is done once, what is reported undone is not done, and nothing is
+/// done twice.
 #[rstest]
 #[case(1)]
 #[case(2)]

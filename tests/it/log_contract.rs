@@ -618,7 +618,8 @@ async fn persons(place: Place) {
 async fn read_only_handle(place: Place) {
     let options = Options { read_only: true, ..Options::default() };
     let error = place.try_open(&options).await.unwrap_err();
-    // A file that is not there, or a database with nothing in it: nothing to be migrated, and nothing to keep a backup of.
+    // A file that is not there, or a database with nothing in it: nothing to be migrated, and nothing to keep a backup
+    // of.
     assert!(matches!(error, OpenError::Missing { .. } | OpenError::Empty { .. }), "{error}");
     let log = place.open().await;
     let head = fill(&log, 0..30, 30).await;
@@ -635,8 +636,8 @@ async fn read_only_handle(place: Place) {
     assert_eq!(log.head().await.unwrap(), head);
 }
 
-/// The same events give this hash in every database, on every machine, for ever. (The version of a kind is part of it: the number is
-/// another one since `task_changed` is written in version 2.)
+/// The same events give this hash in every database, on every machine, for ever. (The version of a kind is part of it:
+/// the number is another one since `task_changed` is written in version 2.)
 async fn same_hashes_everywhere(place: Place) {
     let log = place.open().await;
     let head = fill(&log, 0..1000, 100).await;

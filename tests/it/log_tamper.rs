@@ -120,7 +120,8 @@ async fn verify_finds_changes(place: Place) {
         ),
         (
             format!(
-                "UPDATE events SET seq = seq + 1000 WHERE seq >= 20; UPDATE events SET seq = seq - 999 WHERE seq >= 1000; {}",
+                "UPDATE events SET seq = seq + 1000 WHERE seq >= 20; UPDATE events SET seq = seq - 999 WHERE seq >= \
+                    1000; {}",
                 copy(20, 3)
             ),
             20,
@@ -367,7 +368,8 @@ async fn missing_and_foreign_files() {
     let read_only = Options { read_only: true, ..no_create };
     let error = koschei::log::open(&path, &read_only).await.unwrap_err();
     assert!(matches!(error, OpenError::Empty { .. }), "{error}");
-    // Somebody else's file, short (SQLite would take it for an empty database and write over it) or long, stays as it is.
+    // Somebody else's file, short (SQLite would take it for an empty database and write over it) or long, stays as it
+    // is.
     for text in ["x".to_owned(), "This is not a database, it is a text that is long enough. ".repeat(40)] {
         std::fs::write(&path, &text).unwrap();
         let error = koschei::log::open(&path, &Options::default()).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! Databases as operators have them: without rights, behind poolers, in other encodings, with other defaults, moved, copied, without room for
-//! temporary files. What cannot work is refused with what to do, and status 3; the rest works.
+//! Databases as operators have them: without rights, behind poolers, in other encodings, with other defaults, moved,
+//! copied, without room for temporary files. What cannot work is refused with what to do, and status 3; the rest works.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -242,8 +242,8 @@ async fn a_copy_without_its_write_ahead_log_is_no_empty_log() {
     }
 }
 
-/// A root that cannot be written, working directory `/`, and no directory for temporary files. Where namespaces are not to be had (some containers),
-/// the unit test of the setting has to do.
+/// A root that cannot be written, working directory `/`, and no directory for temporary files. Where namespaces are not
+/// to be had (some containers), the unit test of the setting has to do.
 #[test]
 fn no_temporary_directory_is_needed() {
     const SCRIPT: &str = r#"d="$1"; shift

@@ -1,5 +1,5 @@
-//! Several repositories resolved against together: several versions of one name, priorities that contradict the versions, files and
-//! groups across repositories. The oracle is libsolv with one of its repositories for each of ours.
+//! Several repositories resolved against together: several versions of one name, priorities that contradict the
+//! versions, files and groups across repositories. The oracle is libsolv with one of its repositories for each of ours.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,8 @@ fn universe(parts: &[(&[Pkg], i32)]) -> Universe {
     Universe::load(Arc::new(merged), "x86_64").unwrap().with_priorities(&priorities)
 }
 
-/// Asks both solvers everything in both modes. Returns the answers of the first mode asked, and how many were handed over.
+/// Asks both solvers everything in both modes. Returns the answers of the first mode asked, and how many were handed
+/// over.
 fn compare(
     universe: &Universe,
     group: &[Member],
@@ -140,8 +141,8 @@ fn updates_of_the_base(#[values(-1, 0, 1, 99)] first: i32, #[values(-1, 0, 1, 99
     compare(&universe, &members("m = 1"), &questions).unwrap();
 }
 
-/// Found by `random_repositories_and_priorities`: a candidate for an update of the base that can never be installed still makes
-/// libsolv add a rule, here one that keeps the first `n3` out.
+/// Found by `random_repositories_and_priorities`: a candidate for an update of the base that can never be installed
+/// still makes libsolv add a rule, here one that keeps the first `n3` out.
 #[test]
 fn a_broken_update_of_the_base_counts() {
     let first = [
@@ -154,7 +155,8 @@ fn a_broken_update_of_the_base_counts() {
     compare(&universe, &members("n2"), &[words("c2")]).unwrap();
 }
 
-/// Found by `random_repositories_and_priorities`: a provide that is written twice counts once when candidates are compared.
+/// Found by `random_repositories_and_priorities`: a provide that is written twice counts once when candidates are
+/// compared.
 #[test]
 fn a_provide_written_twice_counts_once() {
     let twice =
@@ -343,8 +345,8 @@ fn halves_of_a_distribution(#[case] first: i32, #[case] second: i32) {
     println!("{handed} of {} handed over", 2 * questions.len());
 }
 
-/// The recorded repositories with external packages, taken apart again: Koji's own packages and the external ones, each with
-/// several versions of some names.
+/// The recorded repositories with external packages, taken apart again: Koji's own packages and the external ones, each
+/// with several versions of some names.
 #[rstest]
 fn koji_and_its_external_repositories(
     #[values("f99-ext-build/50", "f99-ext-build/71", "f99-extbare-build/56", "f99-extsimple-build/48")] repo: &str,
@@ -377,8 +379,8 @@ struct World {
     questions: Vec<Vec<String>>,
 }
 
-/// Random repositories, up to four of them with few names, several versions of each, and priorities on both sides of libsolv's 0.
-/// (Everything else a repository can say is in `native`.)
+/// Random repositories, up to four of them with few names, several versions of each, and priorities on both sides of
+/// libsolv's 0. (Everything else a repository can say is in `native`.)
 fn worlds() -> impl Strategy<Value = World> {
     let capability = || (0..5u8).prop_map(|n| format!("c{n}"));
     let wanted = || {

@@ -1,19 +1,23 @@
-//! What a hub held after the recorded actions, and what a reader of its messages can know of that: a small hub of its own, moved
-//! by `actions.jsonl` only. It shares no code with the fold.
+//! What a hub held after the recorded actions, and what a reader of its messages can know of that: a small hub of its
+//! own, moved by `actions.jsonl` only. It shares no code with the fold.
 //!
-//! Two views are kept side by side. `truth` is the hub. `seen` is the hub as its messages show it, and goes apart from `truth` only by
-//! rule:
-//! - a call that took 30 seconds or fell between `broker-down` and `broker-up` changed the hub, and its message was dropped;
+//! Two views are kept side by side. `truth` is the hub. `seen` is the hub as its messages show it, and goes apart from
+//! `truth` only by rule:
+//! - a call that took 30 seconds or fell between `broker-down` and `broker-up` changed the hub, and its message was
+//!   dropped;
 //! - a removed tag takes its builds along, and a renamed one keeps them, without any message;
 //! - in a multicall with a fault the message of the failed call goes out although the call was rolled back.
 //!
 //! `actions.jsonl` leaves out what the session did not do or did not note; that is completed so:
-//! - what stood before the first action comes from the messages before it (and the recording's oracle agrees, see `truth.rs`), what
-//!   a created tag began with from the messages about it before its `tag-created`, which is written when the tag is complete;
+//! - what stood before the first action comes from the messages before it (and the recording's oracle agrees, see
+//!   `truth.rs`), what a created tag began with from the messages about it before its `tag-created`, which is written
+//!   when the tag is complete;
 //! - which source and target a real build was given is quoted, as its request, by any message about its task;
 //! - who resubmitted a task, where that is not noted, is the owner in any message about the new one;
-//! - a mass tagging goes where all its packages have builds already; a move goes from the candidate tag to the tag of that name;
-//! - what the calls of a multicall did is not noted: each call that succeeded has one message, what is left over is the phantom.
+//! - a mass tagging goes where all its packages have builds already; a move goes from the candidate tag to the tag of
+//!   that name;
+//! - what the calls of a multicall did is not noted: each call that succeeded has one message, what is left over is the
+//!   phantom.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,8 +28,8 @@ use super::feed;
 
 /// Koji waits this long for the broker before it drops a message, in seconds.
 const PUBLISH_TIMEOUT: f64 = 30.0;
-/// A message may be seen this long after the line that notes its call, in seconds; states are compared only where the hub
-/// was left alone for so long.
+/// A message may be seen this long after the line that notes its call, in seconds; states are compared only where the
+/// hub was left alone for so long.
 const SETTLED: f64 = 1.0;
 
 /// Tags, blocked packages and real builds.
@@ -438,8 +442,8 @@ impl Reader<'_> {
         state
     }
 
-    /// A build that the hub or the builder refused before any step of it, or that waited in vain for a repository, says nothing about its
-    /// package.
+    /// A build that the hub or the builder refused before any step of it, or that waited in vain for a repository, says
+    /// nothing about its package.
     fn outcome(&self, id: i64, state: &str) -> &'static str {
         let refused = |a: &Value| {
             let why = ["result", "fault"].iter().find_map(|k| a[k].as_str()).unwrap_or_default();

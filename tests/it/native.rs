@@ -1,7 +1,7 @@
 //! Our own solver against libsolv on random repositories: everything a repository can say, and questions of every kind.
 //!
-//! `make test` tries 2,000 repositories, `make test-long` 100,000; each with several questions in both modes. A difference is
-//! shrunk; the smallest one belongs into `regressions` below.
+//! `make test` tries 2,000 repositories, `make test-long` 100,000; each with several questions in both modes. A
+//! difference is shrunk; the smallest one belongs into `regressions` below.
 
 use std::fmt;
 use std::sync::Arc;
@@ -244,8 +244,8 @@ impl World {
     }
 }
 
-/// Asks both; the difference if there is one. `solved` counts what our own solver decided, what it handed over, and for how many
-/// something of the build group was erased or replaced.
+/// Asks both; the difference if there is one. `solved` counts what our own solver decided, what it handed over, and for
+/// how many something of the build group was erased or replaced.
 fn compare(world: &World, solved: &[AtomicUsize; 3]) -> Result<(), String> {
     let packages: Vec<Pkg> = world.packages.iter().map(Any::package).collect();
     let universe = Universe::load(Arc::new(content(&packages)), "x86_64").map_err(|e| e.to_string())?;
@@ -270,8 +270,8 @@ fn compare(world: &World, solved: &[AtomicUsize; 3]) -> Result<(), String> {
             let answer = ask.resolve(question);
             let expected = ask_oracle.resolve(question);
             solved[usize::from(answer.handover.is_some())].fetch_add(1, Ordering::Relaxed);
-            // What replaces an installed package has to come with all else that does (libsolv's `addyumobsrules`): only such can fail
-            // because of what was there before.
+            // What replaces an installed package has to come with all else that does (libsolv's `addyumobsrules`): only
+            // such can fail because of what was there before.
             let without = ask_alone.resolve(question).ok;
             let replaced = world.packages.iter().any(|p| !p.lists[3].is_empty());
             // A member may be of an inferior architecture that a BuildRequires alone could not bring.
@@ -304,7 +304,8 @@ fn compare(world: &World, solved: &[AtomicUsize; 3]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whatever a repository says, both solvers give the same verdict and the same closure; and ours does most of it by itself.
+/// Whatever a repository says, both solvers give the same verdict and the same closure; and ours does most of it by
+/// itself.
 #[test]
 fn ours_equals_libsolv() {
     let solved = [const { AtomicUsize::new(0) }; 3];
@@ -376,8 +377,8 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &["n4"],
     &["n1"]
 )]
-// A package of an inferior architecture that libsolv forbids only if it has looked at the better one of another version: what
-// needs it is as doubtful.
+// A package of an inferior architecture that libsolv forbids only if it has looked at the better one of another
+// version: what needs it is as doubtful.
 #[case::doubt_spreads(
     &[
         pkg("n13-1-2.x86_64").provides(&["c14"]),
@@ -455,7 +456,8 @@ fn regressions(
     assert_eq!(ours.ok, oracle.ok);
 }
 
-/// Handing over is needed: what has to be taken back is not found by our own solver alone, and it says why it handed over.
+/// Handing over is needed: what has to be taken back is not found by our own solver alone, and it says why it handed
+/// over.
 #[rstest]
 fn alone_it_is_wrong(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     // `a` comes first by name, and only then turns out to exclude what `d` needs.

@@ -111,7 +111,8 @@ async fn it_logs_in_with_a_credentials_file() {
     );
     let claims = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
     let credentials = format!(
-        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY \
+            SEED-----\n{}\n------END USER NKEY SEED------\n",
         jwt(&account, &user, "koschei", claims),
         user.seed().unwrap(),
     );

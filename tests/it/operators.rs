@@ -92,7 +92,8 @@ fn other_rules_are_adopted_before_they_decide() {
     desk.ok(&["log", "audit", "--db", "a.db"]);
 }
 
-/// What the configuration says of packages goes into the log once; each thing that is said otherwise goes in again, and it alone.
+/// What the configuration says of packages goes into the log once; each thing that is said otherwise goes in again, and
+/// it alone.
 #[test]
 fn a_configuration_is_adopted_once() {
     let desk = Desk::new();
@@ -323,7 +324,8 @@ fn serve_says_at_once_what_is_wrong_here() {
     }
 }
 
-/// Somebody else has the address just now: that may pass, so a supervisor tries again. A name that is none will never be one.
+/// Somebody else has the address just now: that may pass, so a supervisor tries again. A name that is none will never
+/// be one.
 #[test]
 fn what_may_pass_and_what_will_not() {
     let desk = Desk::new();

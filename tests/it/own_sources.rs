@@ -1,5 +1,5 @@
-//! Which source of a package counts: the collection's own newest one, whatever its buildroot has; and what a source did stays known, however
-//! it leaves, returns, or is renamed.
+//! Which source of a package counts: the collection's own newest one, whatever its buildroot has; and what a source did
+//! stays known, however it leaves, returns, or is renamed.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,8 @@ use crate::{feed, story};
 
 const START: i64 = 1_800_000_000;
 
-/// A recording with its archive, written down in a test. Time goes on by an hour with each message unless it says otherwise.
+/// A recording with its archive, written down in a test. Time goes on by an hour with each message unless it says
+/// otherwise.
 struct Recorded {
     dir: TempDir,
     messages: Vec<(i64, Value)>,
@@ -92,7 +93,8 @@ impl Recorded {
         );
         std::fs::write(arch.join("pkglist"), list).unwrap();
         std::fs::create_dir_all(top.join("groups")).unwrap();
-        let comps = "<comps><group><id>build</id><name>build</name><packagelist><packagereq type=\"mandatory\">R</packagereq></packagelist></group></comps>";
+        let comps = "<comps><group><id>build</id><name>build</name><packagelist><packagereq \
+            type=\"mandatory\">R</packagereq></packagelist></group></comps>";
         std::fs::write(top.join("groups/comps.xml"), comps).unwrap();
         std::fs::write(top.join("repo.json"), json!({"id": id, "tag": "f99-build", "event_id": id * 10}).to_string())
             .unwrap();
@@ -170,7 +172,8 @@ fn people_are_told_that_the_buildroot_has_another() {
     let out = koschei(&["ingest", "--from", &text(&from), "--archive", &text(&archive), "--db", &text(&db)]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let why = String::from_utf8(koschei(&["why", "foo", "--db", &text(&db)]).stdout).unwrap();
-    let said = "the buildroot has foo-2-1.fc99, which is not the collection's own; foo-1-1.fc99 is what is resolved and rebuilt";
+    let said = "the buildroot has foo-2-1.fc99, which is not the collection's own; foo-1-1.fc99 is what is resolved \
+        and rebuilt";
     assert!(why.contains(said), "{why}");
     let status = koschei(&["status", "--json", "--db", &text(&db)]).stdout;
     let status: Value = serde_json::from_slice(&status).unwrap();
@@ -215,7 +218,8 @@ async fn a_promotion_nobody_told_of_is_seen_in_the_repository() {
 
 const NEEDS: [(&str, &[&str]); 3] = [("foo-1-1", &["A"]), ("foo-2-1", &["A", "newdep"]), ("foo-3-1", &["A"])];
 
-/// An override that comes and goes, a source tagged after a repository, one that is taken out, one that was there before.
+/// An override that comes and goes, a source tagged after a repository, one that is taken out, one that was there
+/// before.
 fn comings_and_goings() -> Recorded {
     let mut r = Recorded::new(&NEEDS);
     r.built("f99", 5, "foo-1-1");
@@ -304,7 +308,8 @@ async fn nothing_of_a_blocked_package_comes_beside_the_repository() {
     assert_eq!(r.ingested().await.resolved(), Some(("1-1", Some(true), None)), "as soon as it is unblocked");
 }
 
-// ---- what a source did stays known -------------------------------------------------------------------------------------------
+// ---- what a source did stays known
+// -------------------------------------------------------------------------------------------
 
 /// `foo-1-1` built, and its rebuild failed.
 fn failing() -> World {
@@ -351,7 +356,8 @@ fn what_a_source_did_is_known_when_it_returns(#[case] steps: &[&str]) {
     w.sound();
 }
 
-/// Deleted, and imported for it under a number of its own: the import says nothing, what was known of the source still does.
+/// Deleted, and imported for it under a number of its own: the import says nothing, what was known of the source still
+/// does.
 #[test]
 fn what_a_source_did_is_known_when_it_was_deleted_and_imported() {
     let mut w = f(Policy::default());
@@ -390,7 +396,8 @@ fn what_a_source_did_is_known_after_many_rebuilds_of_another() {
     w.sound();
 }
 
-/// Newer ones come and leave, each rebuilt for long; it stayed tagged all the time. What the last of them did says nothing about it.
+/// Newer ones come and leave, each rebuilt for long; it stayed tagged all the time. What the last of them did says
+/// nothing about it.
 #[test]
 fn what_a_tagged_source_did_is_known_when_many_newer_ones_left() {
     let mut w = failing();
@@ -409,7 +416,8 @@ fn what_a_tagged_source_did_is_known_when_many_newer_ones_left() {
     w.sound();
 }
 
-/// A draft is promoted: word of it before, while, or after a rebuild of it runs; or none but that it is tagged elsewhere by its new name.
+/// A draft is promoted: word of it before, while, or after a rebuild of it runs; or none but that it is tagged
+/// elsewhere by its new name.
 #[rstest]
 fn a_rename_takes_along_what_was_found_out(
     #[values(0, 1, 2)] when: u8,

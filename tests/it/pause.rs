@@ -1,4 +1,5 @@
-//! A pause: nothing more goes out, whatever was decided before, whoever dies. Counted at the hub and at who receives commands.
+//! A pause: nothing more goes out, whatever was decided before, whoever dies. Counted at the hub and at who receives
+//! commands.
 
 use std::io::Write;
 use std::process::{Output, Stdio};

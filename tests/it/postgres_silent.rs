@@ -1,4 +1,5 @@
-//! A firewall between us and PostgreSQL that drops what is sent on the connections it knows: neither side hears anything, for ever.
+//! A firewall between us and PostgreSQL that drops what is sent on the connections it knows: neither side hears
+//! anything, for ever.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,7 +82,8 @@ fn silent(error: &(impl std::error::Error + Classified)) {
     assert!(text.contains("no answer for") || text.contains("busy"), "{text}");
 }
 
-/// Tries until it is done, as who waits for a database does; whatever is said before is said of a server that may come back.
+/// Tries until it is done, as who waits for a database does; whatever is said before is said of a server that may come
+/// back.
 async fn until_done<T, E: std::error::Error + Classified>(what: impl AsyncFn() -> Result<T, E>) -> T {
     let trying = tokio::time::timeout(PATIENCE, async {
         loop {

@@ -70,7 +70,8 @@ fn build_conflicts_are_named_where_they_ask() {
     assert!(problems.iter().any(|p| p.contains(said)), "{problems:?}");
 }
 
-/// Packages that modules hide are named by whatever would have asked for them: a plain or rich build requirement, or a package's.
+/// Packages that modules hide are named by whatever would have asked for them: a plain or rich build requirement, or a
+/// package's.
 #[rstest]
 #[case::plain("webd = 2", "no package found for build requirement webd = 2; HIDDEN")]
 #[case::file("/usr/bin/webd", "no package found for build requirement /usr/bin/webd; HIDDEN")]
@@ -137,6 +138,7 @@ fn of_a_repository() {
     std::fs::write(&file, "{\"nvr\":\"x-1-1\",\"requires\":[\"(webd = 2 and other)\"]}\n").unwrap();
     let out = run(&format!("--repo DATA/cases/modular/repo --buildrequires {} --jsonl", file.display())).unwrap();
     let line: Value = serde_json::from_str(&out).unwrap();
-    let said = "nothing provides webd = 2 (filtered by modules: webd-0:2-1.x86_64), asked for by build requirement (webd = 2 and other)";
+    let said = "nothing provides webd = 2 (filtered by modules: webd-0:2-1.x86_64), asked for by build requirement \
+        (webd = 2 and other)";
     assert_eq!(line["problems"], serde_json::json!([said]));
 }

@@ -155,7 +155,8 @@ async fn every_query_of_dashboard_and_alerts_works() {
         metrics.submission(Submission::Refused);
     }
     let names_now = |p: &Prometheus| active(p).into_iter().collect::<BTreeSet<_>>();
-    // These need a process that is gone, restarts, commands that wait for half an hour, or a log that grows; promtool makes them fire.
+    // These need a process that is gone, restarts, commands that wait for half an hour, or a log that grows; promtool
+    // makes them fire.
     let expected: BTreeSet<String> = prometheus.alerts().into_iter().map(|(name, _)| name).collect();
     let cannot = ["KoscheiDown", "KoscheiRestarts", "KoscheiOutboxGrowing", "KoscheiPagesLag"];
     let expected: BTreeSet<String> = expected.into_iter().filter(|n| !cannot.contains(&n.as_str())).collect();
@@ -175,7 +176,8 @@ fn promtool(dir: &Path, args: &[&str]) -> (bool, String) {
     (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
 }
 
-/// A file of alerts or of cases, cut where `begin` stands: what comes before the first one, then each with its first word.
+/// A file of alerts or of cases, cut where `begin` stands: what comes before the first one, then each with its first
+/// word.
 fn cut<'a>(text: &'a str, begin: &str) -> (&'a str, Vec<(&'a str, &'a str)>) {
     let mut pieces = text.split(begin);
     let head = pieces.next().unwrap();

@@ -1,5 +1,5 @@
-//! What must hold for every stream of messages: on the recording and on generated ones, `KOSCHEI_TEST_SCALE=long` tries more.
-//! The seed is in every message of a failure.
+//! What must hold for every stream of messages: on the recording and on generated ones, `KOSCHEI_TEST_SCALE=long` tries
+//! more. The seed is in every message of a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -296,8 +296,8 @@ async fn two_hubs_may_be_interleaved_differently() {
     }
 }
 
-/// Rebuilds requested although the one requested before for that package had the very same inputs. (Inputs that changed and
-/// changed back, as when a newer build is tagged and untagged, are a new reason.) And how many were requested.
+/// Rebuilds requested although the one requested before for that package had the very same inputs. (Inputs that changed
+/// and changed back, as when a newer build is tagged and untagged, are a new reason.) And how many were requested.
 async fn repeated(log: &AnyLog) -> (Vec<String>, usize) {
     let (mut last, mut found, mut count) = (BTreeMap::new(), Vec::new(), 0);
     let mut see = |_: &State, e: &koschei::event::Envelope| {
@@ -330,7 +330,8 @@ fn incoming(line: &str) -> Incoming {
     }
 }
 
-/// Runs that break off at any place, one after the other on one log and one file of commands, against one run without a break.
+/// Runs that break off at any place, one after the other on one log and one file of commands, against one run without a
+/// break.
 async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -> E, lines: &[String]) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let calm = feed::sqlite(dir.path(), "calm.db").await;

@@ -1,11 +1,12 @@
 //! Starts RabbitMQ for tests, from the distribution's package, as whoever runs the tests.
 //!
-//! It takes several seconds to start, so tests that do not disturb it share one ([`RabbitServer::shared`]), each with its own exchange and
-//! queue ([`unique`]). Those that stop it take turns with another ([`RabbitServer::restartable`]). All ports are on loopback, its data lie in a directory of its own, and
-//! it is stopped when this process ends, however it ends: it hangs on a shell that waits for the end of its input.
+//! It takes several seconds to start, so tests that do not disturb it share one ([`RabbitServer::shared`]), each with
+//! its own exchange and queue ([`unique`]). Those that stop it take turns with another ([`RabbitServer::restartable`]).
+//! All ports are on loopback, its data lie in a directory of its own, and it is stopped when this process ends, however
+//! it ends: it hangs on a shell that waits for the end of its input.
 //!
-//! Users: `guest` (may do everything), `limited` (may read [`THEIRS`] and nothing else), and `koschei` and `stranger` by certificate, of whom
-//! the second is not known to it. Virtual hosts: `/` and `/koji`.
+//! Users: `guest` (may do everything), `limited` (may read [`THEIRS`] and nothing else), and `koschei` and `stranger`
+//! by certificate, of whom the second is not known to it. Virtual hosts: `/` and `/koji`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -194,8 +195,8 @@ impl RabbitServer {
         }
     }
 
-    /// Publishes what no client would: any bytes as routing key and as properties (with their flags before them). Waits until the broker
-    /// has it.
+    /// Publishes what no client would: any bytes as routing key and as properties (with their flags before them). Waits
+    /// until the broker has it.
     pub(crate) fn publish_raw(&self, exchange: &str, routing_key: &[u8], properties: &[u8], body: &[u8]) {
         let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let name = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
@@ -283,9 +284,9 @@ impl Publisher {
         self.publish(exchange, topic, properties(&line), line["body"].to_string().as_bytes()).await;
     }
 
-    /// How many messages stand in a queue once nobody takes from it any more. What somebody had in his hands is back then: the broker notices a
-    /// little after he went, and gives it to whoever comes next. Who said that he takes no more may still have some in his hands: `at_least` so
-    /// many are waited for.
+    /// How many messages stand in a queue once nobody takes from it any more. What somebody had in his hands is back
+    /// then: the broker notices a little after he went, and gives it to whoever comes next. Who said that he takes no
+    /// more may still have some in his hands: `at_least` so many are waited for.
     pub(crate) async fn left(&self, queue: &str, at_least: u32) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let looking = async {

@@ -1,5 +1,5 @@
-//! What the README promises about commands: each works as typed, `make install` makes them commands, and the install step knows both
-//! distributions.
+//! What the README promises about commands: each works as typed, `make install` makes them commands, and the install
+//! step knows both distributions.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -22,7 +22,8 @@ fn said(out: &Output) -> String {
 /// Verbs that need a hub or a bus; they are run against servers by tests of their own.
 const NEED_A_SERVER: [&str; 3] = ["serve", "doctor", "follow"];
 
-/// The commands of the README in order, each with the directory it is typed in. What stands after two spaces is explanation.
+/// The commands of the README in order, each with the directory it is typed in. What stands after two spaces is
+/// explanation.
 fn commands(readme: &str) -> Vec<(PathBuf, String)> {
     let (mut dir, mut found, mut continued) = (PathBuf::new(), Vec::new(), String::new());
     for line in readme.lines() {

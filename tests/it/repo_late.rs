@@ -78,7 +78,8 @@ async fn an_architecture_that_comes_later_is_waited_for() {
     live.stop();
 }
 
-/// Without a hub the files come by another way than the message, and may come later: whole, or one architecture after the other.
+/// Without a hub the files come by another way than the message, and may come later: whole, or one architecture after
+/// the other.
 #[rstest]
 #[case::whole(&[""], false)]
 #[case::whole_after_a_restart(&[""], true)]

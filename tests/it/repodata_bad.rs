@@ -255,7 +255,8 @@ fn nested(depth: usize) -> String {
     text
 }
 
-/// A rich dependency beyond the bound makes its package uninstallable, says so, and hurts nobody else; one that is none is dropped.
+/// A rich dependency beyond the bound makes its package uninstallable, says so, and hurts nobody else; one that is none
+/// is dropped.
 #[rstest]
 fn rich_dependency_nested_200_deep(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let at_bound = nested(RICH_DEPTH_MAX);

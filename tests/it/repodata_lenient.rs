@@ -36,7 +36,8 @@ fn names(dir: &Path) -> Vec<String> {
     content.packages().iter().map(|p| p.name.to_string()).collect()
 }
 
-/// Case comps-not-needed: a group file is given, so that the repository's own groups, which nobody can read, are not read.
+/// Case comps-not-needed: a group file is given, so that the repository's own groups, which nobody can read, are not
+/// read.
 #[rstest]
 fn own_groups_are_not_needed(#[values("repo", "repo2")] repo: &str, #[values("two", "joint")] mode: &str) {
     let case = "DATA/cases/resolve/comps-not-needed";
@@ -158,7 +159,8 @@ fn odd_dependencies(
     #[values("requires", "provides", "obsoletes", "conflicts", "recommends", "supplements")] list: &str,
 ) {
     let xml = format!(
-        "<metadata><package><name>odd</name><arch>noarch</arch><version ver='1' rel='1'/><format>{}</format></package>{GCC_XML}",
+        "<metadata><package><name>odd</name><arch>noarch</arch><version ver='1' \
+            rel='1'/><format>{}</format></package>{GCC_XML}",
         entry.replace("e>", &format!("{list}>"))
     );
     let content = parse(xml.as_bytes());
@@ -222,7 +224,8 @@ fn rich_requirements(
 ) {
     let case = "DATA/cases/resolve/rich-not-understood";
     let line = format!(
-        "--repo {case}/repo --buildrequires {case}/br.jsonl --mode {mode} --solver {solver} --packages {package}-1-1 --jsonl"
+        "--repo {case}/repo --buildrequires {case}/br.jsonl --mode {mode} --solver {solver} --packages {package}-1-1 \
+            --jsonl"
     );
     let names: Vec<String> = expected.iter().map(|name| format!("\"{name}-0:1-1.noarch\"")).collect();
     assert_eq!(
@@ -270,7 +273,8 @@ fn else_without_a_condition(#[case] rich: &str, #[case] expected: bool) {
     }
 }
 
-/// A path with a version is fulfilled by whoever owns the file, whatever its version, as for libsolv; also by one that only the full list has.
+/// A path with a version is fulfilled by whoever owns the file, whatever its version, as for libsolv; also by one that
+/// only the full list has.
 #[rstest]
 fn versioned_paths(#[values("/bin/sh >= 1", "/usr/share/x = 7-1", "(/usr/share/x >= 1 or none)")] path: &str) {
     let packages = [pkg("p-1-1.noarch").requires(&[path]), pkg("owner-1-1.noarch").files(&["/bin/sh", "/usr/share/x"])];

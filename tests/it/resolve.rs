@@ -1,7 +1,7 @@
 //! Resolution of the recordings: equal to what libsolv's own tools found, and to what real builders installed.
 //!
-//! Formats and rules of the files are described in `tests/data/koji/README.md`. Everything is discovered from the directories:
-//! another recording of the same kind has to come out right unchanged.
+//! Formats and rules of the files are described in `tests/data/koji/README.md`. Everything is discovered from the
+//! directories: another recording of the same kind has to come out right unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -278,8 +278,8 @@ fn describe(row: &mut Value, old: Option<&Verdict>, new: Option<&Verdict>) -> bo
 }
 
 /// A recorded buildroot whose second step is known to be complete: the hub notes the packages of each step after it. So
-/// either the second step has packages, or the task ended well (then there was nothing to add), and no later buildroot of the
-/// same task shows that this one was abandoned.
+/// either the second step has packages, or the task ended well (then there was nothing to add), and no later buildroot
+/// of the same task shows that this one was abandoned.
 fn is_complete(row: &Value, last_of_task: &BTreeMap<i64, i64>) -> bool {
     let last = last_of_task[&row["task_id"].as_i64().unwrap()] == row["buildroot_id"].as_i64().unwrap();
     !strings(&row["base"]).is_empty()
@@ -401,8 +401,8 @@ pub(crate) fn compare_sample(fault: Fault, fault_of_distances: Fault) {
     }
 }
 
-/// `repo.json`, `pkglist` and `rpmlist.jsonl` of every recorded repository: every build has its number, and the builds are
-/// those of the packages in primary that do not come from outside.
+/// `repo.json`, `pkglist` and `rpmlist.jsonl` of every recorded repository: every build has its number, and the builds
+/// are those of the packages in primary that do not come from outside.
 #[test]
 fn builds_of_a_repo_are_those_of_its_packages() {
     let mut seen = 0;

@@ -161,7 +161,8 @@ fn problems_have_all_lines() {
     );
 }
 
-/// A path is answered by its owner when nothing provides it, and by a package that only some dependency makes a provider.
+/// A path is answered by its owner when nothing provides it, and by a package that only some dependency makes a
+/// provider.
 #[rstest]
 fn files(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let packages = [
@@ -195,7 +196,8 @@ fn modes_differ() {
     assert_eq!(names(&universe, &resolve(&universe, &["base"], &["lib"], Mode::Two)), ["base", "gawk", "lib", "mawk"]);
 }
 
-/// What the group installed gives way to an older version that a BuildRequires needs, or goes for one that cannot be beside it.
+/// What the group installed gives way to an older version that a BuildRequires needs, or goes for one that cannot be
+/// beside it.
 #[test]
 fn base_is_replaced_or_erased() {
     let packages = [

@@ -101,7 +101,8 @@ fn distances_are_those_of_the_oracle() {
     }
 }
 
-/// Chosen packages come in the order of the file; the architecture is that of the directory; sources excluded from it have no line.
+/// Chosen packages come in the order of the file; the architecture is that of the directory; sources excluded from it
+/// have no line.
 #[test]
 fn build_requires_file() {
     let out = run(&format!("{KOJI} --packages sed-4.9-2.fc99,bash-5.2.32-2.fc99 --jsonl")).unwrap();
@@ -142,7 +143,8 @@ fn raw_requirements_of_the_hub() {
 #[case::unknown_package(&format!("{KOJI} --packages nothing-1-1"), "find source package nothing-1-1: not in")]
 #[case::near_package(&format!("{KOJI} --packages bahs-5.2.32-2.fc99"), "; did you mean bash-5.2.32-2.fc99")]
 #[case::only_a_name(&format!("{KOJI} --packages bash"), "; did you mean bash-5.")]
-#[case::unknown_arch(&format!("{KOJI} --arch x86_46"), "choose the architecture: `x86_46` is no architecture; did you mean `x86_64`?")]
+#[case::unknown_arch(&format!("{KOJI} --arch x86_46"), "choose the architecture: `x86_46` is no architecture; did you \
+    mean `x86_64`?")]
 #[case::no_arch(&format!("{KOJI} --arch toaster"), "choose the architecture: `toaster` is no architecture")]
 #[case::no_repo(
     "--repo DATA/koji --buildrequires DATA/koji/buildrequires.jsonl",
@@ -180,16 +182,18 @@ fn missing_build_group() {
     assert_eq!(run(&line).unwrap(), expected, "Koji's place for it");
 }
 
-/// Case rich-br-message: the text names the build requirement and what is missing. What `a` asks for mode `two` gives it, as dnf does with
-/// `--allowerasing`: without python3.
+/// Case rich-br-message: the text names the build requirement and what is missing. What `a` asks for mode `two` gives
+/// it, as dnf does with `--allowerasing`: without python3.
 #[rstest]
 fn rich_build_requirements_are_named(#[values("both", "libsolv")] solver: &str) {
-    let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires DATA/cases/resolve/rich-br-message/br.jsonl --jsonl";
+    let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires \
+        DATA/cases/resolve/rich-br-message/br.jsonl --jsonl";
     let line = |source: &str| -> Value {
         let out = run(&format!("{case} --packages {source}-1-1 --solver {solver}")).unwrap();
         serde_json::from_str(&out).unwrap()
     };
-    let expected = "nothing provides missing, asked for by build requirement (missing if gcc); gcc comes with build requirement gcc";
+    let expected = "nothing provides missing, asked for by build requirement (missing if gcc); gcc comes with build \
+        requirement gcc";
     assert_eq!(line("b"), serde_json::json!({"source": "b-1-1", "ok": false, "problems": [expected]}));
     let erased = ["python3-0:3.8-1.noarch"];
     assert_eq!(line("a"), serde_json::json!({"source": "a-1-1", "ok": true, "closure": [], "erased": erased}));
@@ -198,7 +202,8 @@ fn rich_build_requirements_are_named(#[values("both", "libsolv")] solver: &str) 
 /// In `joint` a rich build requirement of which nothing exists is passed over, and said to be.
 #[test]
 fn what_is_passed_over_is_said() {
-    let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires DATA/cases/resolve/rich-br-message/br.jsonl --mode joint";
+    let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires \
+        DATA/cases/resolve/rich-br-message/br.jsonl --mode joint";
     let out = run(&format!("{case} --packages a-1-1 --jsonl")).unwrap();
     let line: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&line["ok"], &line["skipped"]), (&Value::Bool(true), &serde_json::json!(["(missing if python3)"])));
@@ -221,7 +226,8 @@ fn what_is_passed_over_is_said() {
 #[case("(gcc if bash else nothing)", "")]
 #[case(
     "(broken if bash)",
-    "nothing that provides broken can be installed, asked for by build requirement (broken if bash); bash is in the build group"
+    "nothing that provides broken can be installed, asked for by build requirement (broken if bash); bash is in the \
+        build group"
 )]
 #[case(
     "(none if /bin/sh)",
@@ -240,7 +246,8 @@ fn what_rich_build_requirements_lack(#[case] text: &str, #[case] expected: &str)
     assert_eq!(answer.ok, expected.is_empty());
 }
 
-/// Weak dependencies come along only where that is asked for, those of the build group, too; what they cannot be had with stays without.
+/// Weak dependencies come along only where that is asked for, those of the build group, too; what they cannot be had
+/// with stays without.
 #[rstest]
 fn weak_dependencies_are_asked_for(#[values("two", "joint")] mode: &str) {
     let dir = tempdir().unwrap();
@@ -315,7 +322,8 @@ fn a_broken_build_group_exits_with_5(
 fn exit_statuses(#[case] words: &str, #[case] expected: i32) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let line = format!(
-        "resolve --repo DATA/cases/resolve/rich-br-message/repo --buildrequires DATA/cases/resolve/rich-br-message/br.jsonl {words}"
+        "resolve --repo DATA/cases/resolve/rich-br-message/repo --buildrequires \
+            DATA/cases/resolve/rich-br-message/br.jsonl {words}"
     );
     let words = line.split_whitespace().map(|w| w.replace("DATA", data.to_str().unwrap()));
     let done = std::process::Command::new(env!("CARGO_BIN_EXE_koschei")).args(words).output().unwrap();

@@ -1,5 +1,5 @@
-//! What each collection may have its own way in how repositories are resolved: two collections on one repository differ in what the log says,
-//! and nothing of one is taken for the other's.
+//! What each collection may have its own way in how repositories are resolved: two collections on one repository differ
+//! in what the log says, and nothing of one is taken for the other's.
 
 use std::path::Path;
 
@@ -205,7 +205,8 @@ async fn causes_are_looked_for_as_it_was_resolved() {
 fn modular() -> Recorded {
     let stream = |module: &str, stream: u8, rpm: &str| {
         format!(
-            "---\ndocument: modulemd\nversion: 2\ndata: {{name: {module}, stream: \"{stream}\", version: 1, context: c, artifacts: {{rpms: [{rpm}]}}}}\n...\n"
+            "---\ndocument: modulemd\nversion: 2\ndata: {{name: {module}, stream: \"{stream}\", version: 1, context: \
+                c, artifacts: {{rpms: [{rpm}]}}}}\n...\n"
         )
     };
     let streams = stream("web", 1, "tool-0:1-1.x86_64")

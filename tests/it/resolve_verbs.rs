@@ -20,8 +20,8 @@ fn lines(line: &str) -> Vec<Value> {
     run(line).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-/// Every package has a chain that begins with a BuildRequires or a member of the group and ends with the package, and it is as long as the
-/// distance over the packages that are there.
+/// Every package has a chain that begins with a BuildRequires or a member of the group and ends with the package, and
+/// it is as long as the distance over the packages that are there.
 #[rstest]
 #[case::koji(&format!("--repo {} {SOURCES}", koji(26)), "appbar-7-1.fc99")]
 #[case::small("--repo DATA/distro/small/binary --source DATA/distro/small/source", "")]
@@ -205,7 +205,8 @@ fn repository(dir: &Path, packages: &[Pkg]) -> String {
     write_repo(dir, &[MetaFile { kind: "primary", name: "primary.xml", bytes: xml.as_bytes(), open_size: None }]);
     let groups = dir.parent().unwrap().join("groups");
     std::fs::create_dir_all(&groups).unwrap();
-    let comps = "<comps><group><id>build</id><packagelist><packagereq type=\"default\">base</packagereq></packagelist></group></comps>";
+    let comps = "<comps><group><id>build</id><packagelist><packagereq \
+        type=\"default\">base</packagereq></packagelist></group></comps>";
     std::fs::write(groups.join("comps.xml"), comps).unwrap();
     dir.display().to_string()
 }

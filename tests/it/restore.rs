@@ -148,8 +148,8 @@ async fn commands_after_a_restore_all_arrive(#[case] postgres: bool) {
     run(&["log", "verify", "--db", &db]);
 }
 
-/// On NATS the consumer remembers what the lost time acknowledged. Without it the stream is read from its beginning, and what the inbox knows
-/// is passed over.
+/// On NATS the consumer remembers what the lost time acknowledged. Without it the stream is read from its beginning,
+/// and what the inbox knows is passed over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_read_again_after_a_restore() {
     let (server, dir) = (NatsServer::start().await, tempfile::tempdir().unwrap());
@@ -240,7 +240,8 @@ async fn a_restored_service_submits_what_it_decides_and_takes_no_old_task_for_it
     assert_eq!(primary(&state).tasks[&TaskId(old[0])].rebuild, None, "it is known, and not ours");
 }
 
-/// Commits of the service and of others go on while the copy is taken. It has a beginning of all that, and what it has holds together.
+/// Commits of the service and of others go on while the copy is taken. It has a beginning of all that, and what it has
+/// holds together.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_taken_beside_a_running_service_is_a_backup() {
     let mut live = Live::new();
@@ -337,7 +338,8 @@ async fn what_waited_when_a_log_was_exported_is_rebuilt_where_it_is_imported() {
     run(&["log", "verify", "--db", &live.db]);
 }
 
-/// A decision waits, and the hub has tasks with ids like its own: of another past, for another target, and from another source.
+/// A decision waits, and the hub has tasks with ids like its own: of another past, for another target, and from another
+/// source.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_adopted_by_its_whole_id_its_source_and_its_target() {
     let mut live = Live::new();

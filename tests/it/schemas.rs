@@ -1,7 +1,8 @@
-//! Stored formats: schemas follow from the types, every version ever written has an example, and every example still folds.
+//! Stored formats: schemas follow from the types, every version ever written has an example, and every example still
+//! folds.
 //!
-//! `KOSCHEI_UPDATE=1 cargo test --test it schemas` writes schemas anew and examples of kinds that have none yet. An example that exists is
-//! never written over: it is what old logs hold.
+//! `KOSCHEI_UPDATE=1 cargo test --test it schemas` writes schemas anew and examples of kinds that have none yet. An
+//! example that exists is never written over: it is what old logs hold.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! A collection watched on one hub and built on another: which of the two is meant where. Task and repository numbers of both are equal on
-//! purpose.
+//! A collection watched on one hub and built on another: which of the two is meant where. Task and repository numbers
+//! of both are equal on purpose.
 //!
-//! `f99` is watched on `primary`, the hub of all stories, and built on `builder`; `f98` is watched and built on `primary`.
+//! `f99` is watched on `primary`, the hub of all stories, and built on `builder`; `f98` is watched and built on
+//! `primary`.
 
 use koschei::decide::{Hold, Policy};
 use koschei::event::{
@@ -207,8 +208,8 @@ fn tasks_on_the_watched_hub_are_not_ours() {
     w.sound();
 }
 
-/// What is decided names the building hub and its target, no repository of another hub, and the source package as it is found there; it is
-/// one task there whatever else has its number.
+/// What is decided names the building hub and its target, no repository of another hub, and the source package as it is
+/// found there; it is one task there whatever else has its number.
 #[test]
 fn a_request_goes_to_the_building_hub() {
     let mut w = world();
@@ -281,7 +282,8 @@ fn a_request_goes_to_the_building_hub() {
     w.sound();
 }
 
-/// Of two tasks with a decision's id the lower is ours, also where it is seen after the other has ended; on the hub that builds.
+/// Of two tasks with a decision's id the lower is ours, also where it is seen after the other has ended; on the hub
+/// that builds.
 #[test]
 fn the_lower_task_is_ours_on_the_building_hub() {
     let mut w = world();
@@ -314,8 +316,8 @@ fn a_timeout_is_of_its_own_hub() {
     w.sound();
 }
 
-/// A rebuild elsewhere and a real build are evidence of one package; what changed since is measured in the collection's repositories
-/// alone, whatever number the task's repository has and whatever its builder had installed.
+/// A rebuild elsewhere and a real build are evidence of one package; what changed since is measured in the collection's
+/// repositories alone, whatever number the task's repository has and whatever its builder had installed.
 #[test]
 fn a_rebuild_elsewhere_was_in_no_repository_of_ours() {
     let mut w = world();
@@ -354,8 +356,8 @@ fn a_rebuild_elsewhere_was_in_no_repository_of_ours() {
     w.sound();
 }
 
-/// The target and tags of the building hub stop the collection that is built there, and nobody else; the watched hub's target is none of
-/// its business.
+/// The target and tags of the building hub stop the collection that is built there, and nobody else; the watched hub's
+/// target is none of its business.
 #[test]
 fn what_is_gone_on_the_building_hub_stops_its_collection() {
     let mut w = world();

@@ -1,4 +1,5 @@
-//! Defects of Koschei 2.4, and behaviours nobody had tested, that need a hub to be seen: by their numbers (D…) where they have one.
+//! Defects of Koschei 2.4, and behaviours nobody had tested, that need a hub to be seen: by their numbers (D…) where
+//! they have one.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -220,7 +221,8 @@ async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
     }
     let mut messages = live.hub.take_messages();
     let last = messages.pop().unwrap();
-    // When the last one is taken in, those of the batches before it were acknowledged; its own acknowledgement may be on its way.
+    // When the last one is taken in, those of the batches before it were acknowledged; its own acknowledgement may be
+    // on its way.
     for (part, of_them) in [(messages, MESSAGES - 1), (vec![last], MESSAGES)] {
         for message in part {
             publisher.line("amq.topic", &message.line(0.0).to_string()).await;
@@ -288,7 +290,8 @@ async fn a_hub_and_a_broker_that_are_back_are_said_to_be() {
     rabbit.publisher().await.delete_queue(&queue).await;
 }
 
-/// D32: a fault inside a `multiCall` is the trouble of its object; the others are read, and this one is asked for again.
+/// D32: a fault inside a `multiCall` is the trouble of its object; the others are read, and this one is asked for
+/// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
     let dir = tempfile::tempdir().unwrap();
@@ -376,7 +379,8 @@ async fn counted(inside: &Inside) -> (u32, u32) {
     marks.fold((0, 0), |(m, i), (missed, invented)| (m + missed, i + invented))
 }
 
-/// A task of ours that no message told of, from its beginning to its end, between two looks or while nobody looked at all.
+/// A task of ours that no message told of, from its beginning to its end, between two looks or while nobody looked at
+/// all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_that_ended_before_anybody_heard_of_them_are_found() {
     let dir = tempfile::tempdir().unwrap();
@@ -399,8 +403,8 @@ async fn tasks_that_ended_before_anybody_heard_of_them_are_found() {
     inside.stop().await;
 }
 
-/// What Koji sends no message of, what is read for the first time, and what is so young that its message may be on its way is nothing
-/// the bus lost.
+/// What Koji sends no message of, what is read for the first time, and what is so young that its message may be on its
+/// way is nothing the bus lost.
 #[rstest]
 #[case::long_ago(Some(7_200))]
 #[case::just_now(None)]
@@ -504,7 +508,8 @@ async fn files_that_cannot_be_had_hold_up_no_other_collection() {
     inside.stop().await;
 }
 
-/// The database of the service is a server that goes away in the middle and comes back: nothing is lost, and nobody has stopped.
+/// The database of the service is a server that goes away in the middle and comes back: nothing is lost, and nobody has
+/// stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_postgres_is_waited_for() {
     let server = servers::start_postgres(&servers::postgres_bin(), "-c fsync=off");
@@ -562,7 +567,8 @@ pub(crate) fn postgres(server: &servers::Server, what: &str) {
     assert!(out.success(), "pg_ctl {what}");
 }
 
-/// Hubs from 1.35 on make repositories on demand: where nobody else does, the service asks for one when the build tag has moved.
+/// Hubs from 1.35 on make repositories on demand: where nobody else does, the service asks for one when the build tag
+/// has moved.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_is_asked_for_where_none_is_made() {
     let mut live = Live::new();

@@ -117,7 +117,8 @@ fn parted(log: &[Logged]) -> (usize, usize) {
     (per_package, log.len() - per_package)
 }
 
-/// A small part of a distribution will do: what is asked about single packages is multiplied, and nothing else may grow.
+/// A small part of a distribution will do: what is asked about single packages is multiplied, and nothing else may
+/// grow.
 async fn within_budget(sources: Sources) {
     let small = 100;
     let large = usize::try_from(scale(500, WHOLE as u64)).unwrap();
@@ -160,7 +161,8 @@ async fn little_is_asked_when_nothing_happens() {
     live.hub.clear_log();
     live.poll_secs = 1;
     live.start();
-    // Builds have been asked for and nobody takes them: they are looked at with every poll. Twice in a poll, for two tags.
+    // Builds have been asked for and nobody takes them: they are looked at with every poll. Twice in a poll, for two
+    // tags.
     live.hub.wait_calls("tagLastChangeEvent", 2 * (POLLS + 2));
     let log = live.hub.log();
     let polls: Vec<usize> = log.iter().enumerate().filter(|(_, l)| is_poll(l)).map(|(at, _)| at).collect();

@@ -107,7 +107,8 @@ build_opts = {{ keep-srpm = true, fail_fast = false }}
     live.stop();
 }
 
-/// A transaction takes its event when it begins. One that lasts is seen after others with higher events, by whoever asks again from before them.
+/// A transaction takes its event when it begins. One that lasts is seen after others with higher events, by whoever
+/// asks again from before them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_commits_late_is_seen() {
     let mut live = Live::new();

@@ -1,4 +1,5 @@
-//! The service within the test's own process: the same tasks as `koschei serve` has, without its command line. It polls when the test says so.
+//! The service within the test's own process: the same tasks as `koschei serve` has, without its command line. It polls
+//! when the test says so.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ use crate::hub::{BusMessage, Hub};
 use crate::live::{Follower, PATIENCE};
 use crate::serve_facts::{differences, primary};
 
-/// Polls until what the hub has and what we know must be the same: one leads to the next where a new parent, or another target, is seen.
+/// Polls until what the hub has and what we know must be the same: one leads to the next where a new parent, or another
+/// target, is seen.
 const POLLS_MAX: usize = 6;
 
 /// A log, and a service that lives on it; nothing is submitted.
@@ -253,8 +255,9 @@ impl Inside {
         tokio::time::timeout(PATIENCE, begins_anew).await.expect("the brain found no trouble");
     }
 
-    /// Waits for a whole poll, and for those that follow from it, until hub and state are the same; else the differing lines. Repositories
-    /// are told of when their content is here, and fetching it again may have to wait: for them it is time that counts.
+    /// Waits for a whole poll, and for those that follow from it, until hub and state are the same; else the differing
+    /// lines. Repositories are told of when their content is here, and fetching it again may have to wait: for them it
+    /// is time that counts.
     pub(crate) async fn reconciled(&mut self) -> Result<&State, Vec<String>> {
         self.hub.clear_log();
         let mut left = Vec::new();

@@ -1,8 +1,10 @@
-//! `kill -9` around submission: whatever is lost and whoever dies when, a decision becomes one task, and none is forgotten.
+//! `kill -9` around submission: whatever is lost and whoever dies when, a decision becomes one task, and none is
+//! forgotten.
 //!
-//! Counted is in the hub's own table of tasks. The service is killed at chosen places: while a call stands at the hub's door, while the answer
-//! to one that was executed is on its way, at an event of the log, when the hub has another task; and calls are lied about meanwhile. In between
-//! somebody resubmits tasks, whose copies carry the same decision, or cancels decisions that wait.
+//! Counted is in the hub's own table of tasks. The service is killed at chosen places: while a call stands at the hub's
+//! door, while the answer to one that was executed is on its way, at an event of the log, when the hub has another
+//! task; and calls are lied about meanwhile. In between somebody resubmits tasks, whose copies carry the same decision,
+//! or cancels decisions that wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -105,7 +107,8 @@ impl Ledger {
                 let before = self.submitted.insert(e.rebuild.0, e.task_id.0);
                 assert_eq!(before, None, "{} was submitted twice", e.rebuild.0);
             }
-            // The hub's list tells of a task that ended while we were dead, maybe before its submission is noted: then this is all that is said.
+            // The hub's list tells of a task that ended while we were dead, maybe before its submission is noted: then
+            // this is all that is said.
             Event::RebuildFinished(e) => {
                 let Some(rebuild) = e.rebuild else { return };
                 let task = *self.submitted.entry(rebuild.0).or_insert(e.task_id.0);

@@ -1,8 +1,8 @@
-//! Random histories of a hub, with a bad bus: a third of the messages is lost, some come twice, late, or tell of what did not happen. One
-//! reconciliation later the state is what the hub's tables say.
+//! Random histories of a hub, with a bad bus: a third of the messages is lost, some come twice, late, or tell of what
+//! did not happen. One reconciliation later the state is what the hub's tables say.
 //!
-//! A history is a list of steps; a step that the hub refuses does nothing. When one goes wrong it is made as short as it can be within a
-//! number of attempts, and printed with its seed and the lines that differ.
+//! A history is a list of steps; a step that the hub refuses does nothing. When one goes wrong it is made as short as
+//! it can be within a number of attempts, and printed with its seed and the lines that differ.
 
 use koschei::model::Name;
 use rand::rngs::StdRng;
@@ -533,7 +533,8 @@ async fn history(seed_: u64) -> Counts {
     let short = shorter(seed_, steps.into_iter().filter(|(n, _)| *n <= number).collect()).await;
     let again = live_through(seed_, &short).await.err();
     panic!(
-        "seed {seed_}: after step {number} hub (-) and state (+) differ:\n{}\nwhich takes no more than (it {} so again)\n{}",
+        "seed {seed_}: after step {number} hub (-) and state (+) differ:\n{}\nwhich takes no more than (it {} so \
+            again)\n{}",
         lines.join("\n"),
         if again.is_some() { "goes wrong" } else { "does not go wrong" },
         short.iter().map(|(n, s)| format!("    ({n}, Step::{s:?}),\n")).collect::<String>(),

@@ -17,8 +17,8 @@ use crate::serve_first::small;
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 const REBUILT: [&str; 4] = ["bash", "make", "libfoo", "app"];
 
-/// `Live` with its hub as the one that builds, and another beside it: `riscv`, which is only looked at. Both have the same packages, in tags of
-/// the same names; what differs are numbers, and the build tag that builds.
+/// `Live` with its hub as the one that builds, and another beside it: `riscv`, which is only looked at. Both have the
+/// same packages, in tags of the same names; what differs are numbers, and the build tag that builds.
 pub(crate) fn two_hubs() -> (Live, Hub) {
     let mut live = Live::new();
     let watched = Hub::start(Settings::new(live.dir.path().join("riscv")));
@@ -158,7 +158,8 @@ async fn watched_on_one_hub_and_built_on_another() {
     assert!(is(&state, "local", "app", PackageState::Ok), "nothing changed there");
     live.hub.rule("app", None, Outcome::Ok);
     let repo = bump(&watched, &live.hub, "1.2");
-    // What began to fail is tried once more, maybe before this repository is known. A rebuild that finds no target would be refused, and wait.
+    // What began to fail is tried once more, maybe before this repository is known. A rebuild that finds no target
+    // would be refused, and wait.
     live.wait("and builds again", |s| {
         let base = s.package("riscv", "app").unwrap().base().unwrap();
         is(s, "riscv", "app", PackageState::Ok) && base.repo == Some(repo) && s.running() == 0 && s.rebuilds.is_empty()
@@ -204,7 +205,8 @@ async fn watched_on_one_hub_and_built_on_another() {
     assert_eq!(audit.findings, []);
 }
 
-/// Killed while a submission stands at the building hub's door, and again while its answer is on its way: a decision is one task.
+/// Killed while a submission stands at the building hub's door, and again while its answer is on its way: a decision is
+/// one task.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_around_submission_there_is_one_task() {
     let (mut live, watched) = two_hubs();

@@ -1,4 +1,5 @@
-//! The service on a hub whose build tags have other builds than its collections: each collection's own sources are resolved.
+//! The service on a hub whose build tags have other builds than its collections: each collection's own sources are
+//! resolved.
 
 use koschei::fold::State;
 
@@ -135,8 +136,8 @@ async fn a_promoted_draft_is_seen_in_the_next_repository() {
     inside.stop().await;
 }
 
-/// What a source package conflicts with is read from its header, or told by the hub where there is none that can be read: nothing else
-/// says why this one does not resolve.
+/// What a source package conflicts with is read from its header, or told by the hub where there is none that can be
+/// read: nothing else says why this one does not resolve.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conflicts_of_a_source_package_are_heeded() {
     let off = "build_conflicts = false\n";

@@ -1,7 +1,9 @@
-//! A year in the life of the service, in a minute: `koschei serve` as a process, with a hub over TLS, a broker, and a few hundred packages.
+//! A year in the life of the service, in a minute: `koschei serve` as a process, with a hub over TLS, a broker, and a
+//! few hundred packages.
 //!
-//! It begins with an empty log. Chapter by chapter something happens to the distribution or goes wrong around it; after each, one
-//! reconciliation later, the facts digest of the log is that of the hub's tables, and rebuilds were never more at once than may be.
+//! It begins with an empty log. Chapter by chapter something happens to the distribution or goes wrong around it; after
+//! each, one reconciliation later, the facts digest of the log is that of the hub's tables, and rebuilds were never
+//! more at once than may be.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -192,7 +194,8 @@ impl Story {
         });
     }
 
-    /// A library changes, and rebuilds for it run; nobody works on them before there are builders again. So they are seen, however slow we are.
+    /// A library changes, and rebuilds for it run; nobody works on them before there are builders again. So they are
+    /// seen, however slow we are.
     async fn has_rebuilds_running(&mut self, library: usize) {
         drop(self.builders.take());
         self.update(library);
@@ -408,7 +411,8 @@ async fn bootstrap(story: &mut Story) {
     }
     let tasks = story.hub().dump().tasks;
     assert!(tasks.iter().all(|t| t.scratch && t.owner == "koschei"));
-    // Those that were under way when the first was refused; from then on none is bound, each package is rebuilt once without, and it is said once.
+    // Those that were under way when the first was refused; from then on none is bound, each package is rebuilt once
+    // without, and it is said once.
     let (bound, unbound): (Vec<_>, Vec<_>) = tasks.iter().partition(|t| t.repo.is_some());
     assert!((1..=MAX).contains(&bound.len()), "{} bound", bound.len());
     assert_eq!(unbound.len(), story.follower.state.collections.values().map(|c| c.packages.len()).sum::<usize>() - 2);

@@ -1,5 +1,5 @@
-//! A collection that tracks a few of many packages, on a hub: only their source packages are read, and only they are resolved. Counted is what the
-//! hub serves.
+//! A collection that tracks a few of many packages, on a hub: only their source packages are read, and only they are
+//! resolved. Counted is what the hub serves.
 
 use koschei::engine::operator;
 use koschei::event::{Event, PackageTracked, PackageUntracked, RepoResolved};

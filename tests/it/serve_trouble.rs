@@ -1,5 +1,5 @@
-//! Hubs in trouble, with Koji's own faults, while a rebuild is asked for: one task for the decision, counted in the hub's table, nothing is
-//! lost, and what is to be done about it is said.
+//! Hubs in trouble, with Koji's own faults, while a rebuild is asked for: one task for the decision, counted in the
+//! hub's table, nothing is lost, and what is to be done about it is said.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -65,7 +65,8 @@ async fn ends_well(live: &mut Live, before: usize) {
 #[rstest]
 #[case::lockout(|h: &Hub| h.settings(|s| s.lockout = true), "Server disabled for maintenance", CLOSED)]
 #[case::offline(|h: &Hub| h.settings(|s| s.offline = Some("back at noon".to_owned())), "back at noon", CLOSED)]
-#[case::retry(|h: &Hub| h.misbehave("build", Lie::Fault(1009, "unable to retry call 7 (method build)".to_owned()), 1), "unable to retry call", SEARCHED)]
+#[case::retry(|h: &Hub| h.misbehave("build", Lie::Fault(1009, "unable to retry call 7 (method \
+    build)".to_owned()), 1), "unable to retry call", SEARCHED)]
 #[case::cut_off_after_it_was_made(|h: &Hub| h.misbehave("build", Lie::CutAfter, 1), "its result is lost", SEARCHED)]
 #[case::cut_in_the_answer(|h: &Hub| h.misbehave("build", Lie::Truncate(60), 1), "its result is lost", SEARCHED)]
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Starts the servers that tests need, each at most once per run of the test binary, in a directory of its own.
 //!
-//! A server hangs on a shell that waits for the end of its input: when this process ends, however it ends, the shell stops
-//! the server and removes the directory. A missing server is a failed test that names the package to install.
+//! A server hangs on a shell that waits for the end of its input: when this process ends, however it ends, the shell
+//! stops the server and removes the directory. A missing server is a failed test that names the package to install.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ pub struct Server {
     _shell: Child,
 }
 
-/// Runs `script` with `$1` = a new directory, as `user` if we are root. The script prints a line when the server is ready,
-/// then waits for the end of its input (`cat`), then stops the server and removes the directory.
+/// Runs `script` with `$1` = a new directory, as `user` if we are root. The script prints a line when the server is
+/// ready, then waits for the end of its input (`cat`), then stops the server and removes the directory.
 pub fn start(name: &str, user: Option<&str>, script: &str) -> Server {
     let dir = tempfile::Builder::new().prefix(&format!("koschei-{name}-")).tempdir().unwrap().keep();
     let mut command = Command::new("/bin/sh");

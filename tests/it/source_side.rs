@@ -1,5 +1,5 @@
-//! What source packages say about how they are built: requirements bound to an architecture, architectures they are not for,
-//! headers of the packages themselves; through the command and through a whole recording.
+//! What source packages say about how they are built: requirements bound to an architecture, architectures they are not
+//! for, headers of the packages themselves; through the command and through a whole recording.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use crate::recorded::{open, recorded};
 use crate::resolve_cli::run;
 use crate::tiny::{MetaFile, Pkg, pkg, primary_xml, write_repo};
 
-const COMPS: &str = "<comps><group><id>build</id><packagelist><packagereq type=\"mandatory\">base</packagereq></packagelist></group></comps>";
+const COMPS: &str = "<comps><group><id>build</id><packagelist><packagereq \
+    type=\"mandatory\">base</packagereq></packagelist></group></comps>";
 
 fn repo(dir: &Path, arch: &str, packages: &[Pkg]) -> String {
     let xml = primary_xml(packages);
@@ -49,7 +50,8 @@ fn with_libraries(arch: &str, isa: &str) -> Vec<Pkg> {
 
 const SPECIMEN: &str = "DATA/srpm/specimen-1.0~rc1-2.fc99.src.rpm";
 
-/// The header says that the specimen was made on `x86_64`: its own ISA is translated, the 32-bit one is meant and stays.
+/// The header says that the specimen was made on `x86_64`: its own ISA is translated, the 32-bit one is meant and
+/// stays.
 #[test]
 fn source_packages_themselves() {
     let dir = tempdir().unwrap();
@@ -151,15 +153,16 @@ fn a_file_of_requirements() {
     assert_eq!(translated, [foreign.clone(), native, foreign, Some("libz-0:1-1.x86_64".to_owned())]);
 }
 
-/// The oracle takes requirements literally, and so does the plain command; translated, `appbar` resolves on `aarch64`, too, and
-/// nothing else changes.
+/// The oracle takes requirements literally, and so does the plain command; translated, `appbar` resolves on `aarch64`,
+/// too, and nothing else changes.
 #[rstest]
 fn the_recording_literally_and_translated(
     #[values("x86_64", "aarch64")] arch: &str,
     #[values("f99-build/5", "f99-build/26")] repo: &str,
 ) {
     let line = format!(
-        "--repo DATA/koji/repos/{repo}/{arch} --buildrequires DATA/koji/buildrequires.jsonl --mode joint --arch {arch} --jsonl"
+        "--repo DATA/koji/repos/{repo}/{arch} --buildrequires DATA/koji/buildrequires.jsonl --mode joint --arch {arch} \
+            --jsonl"
     );
     let of_nvr = |out: &str| -> std::collections::BTreeMap<String, Value> {
         lines(out).into_iter().map(|l| (l["source"].as_str().unwrap().to_owned(), l)).collect()
@@ -194,8 +197,8 @@ fn the_recording_literally_and_translated(
     assert_eq!(problems.contains("libfoo-devel(x86-64)"), arch == "aarch64", "{problems}");
 }
 
-/// The engine translates always: `appbar` is not held to be broken on an architecture where it builds. `x86tool` has no verdict on
-/// the architecture it is not for, and resolves as a whole.
+/// The engine translates always: `appbar` is not held to be broken on an architecture where it builds. `x86tool` has no
+/// verdict on the architecture it is not for, and resolves as a whole.
 #[tokio::test]
 async fn the_engine_on_the_recording() {
     let log = open(recorded()).await;

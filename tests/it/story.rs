@@ -1,6 +1,7 @@
 //! Tests as stories: messages go in at a time, and one looks at states, plans, events and commands.
 //!
-//! A [`World`] is the real brain on a real SQLite log; only its eyes are scripted: a repository holds what the test says.
+//! A [`World`] is the real brain on a real SQLite log; only its eyes are scripted: a repository holds what the test
+//! says.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -463,7 +464,8 @@ impl World {
         self.task_with(id, nvr, end, json!({"repo": repo, "children": [["buildArch", "x86_64", state]]}));
     }
 
-    // ---- repositories ---------------------------------------------------------------------------------------------------
+    // ---- repositories
+    // ---------------------------------------------------------------------------------------------------
 
     /// Writes down what a repository holds on an architecture. Its Koji event is its number, times ten.
     pub(crate) fn holds(&mut self, tag: &str, repo: i64, arch: &str, sources: &[Src]) {
@@ -503,7 +505,8 @@ impl World {
         self.done("f99-build", repo);
     }
 
-    // ---- a hub to submit to ------------------------------------------------------------------------------------------
+    // ---- a hub to submit to
+    // ------------------------------------------------------------------------------------------
 
     /// From now on there is somebody who submits.
     pub(crate) fn submits(&mut self) {
@@ -538,7 +541,8 @@ impl World {
         });
     }
 
-    /// The hub was asked about a task of ours: its state, the rebuild it carries, and how its steps failed (label and text).
+    /// The hub was asked about a task of ours: its state, the rebuild it carries, and how its steps failed (label and
+    /// text).
     pub(crate) fn looked(&mut self, task: i64, nvr: &str, state: TaskState, decision: Option<RebuildId>) {
         self.looked_with(task, nvr, state, decision, &[]);
     }
@@ -560,7 +564,8 @@ impl World {
         self.ended(task, nvr, state, decision, steps, own);
     }
 
-    /// The hub was asked about a task of ours: its steps (method, label, how it failed, else it succeeded) and its own fault.
+    /// The hub was asked about a task of ours: its steps (method, label, how it failed, else it succeeded) and its own
+    /// fault.
     pub(crate) fn ended(
         &mut self,
         task: i64,
@@ -648,7 +653,8 @@ impl World {
         500_000 + self.build_id(nvr)
     }
 
-    // ---- operators ---------------------------------------------------------------------------------------------------
+    // ---- operators
+    // ---------------------------------------------------------------------------------------------------
 
     /// Does what an operator does.
     pub(crate) fn operator(&mut self, event: impl Into<Event>) {

@@ -1,5 +1,5 @@
-//! What a recording leaves behind equals what its `actions.jsonl` says was done, but for messages that were lost or told of
-//! what was rolled back. The actions are played on a hub of the test's own, see [`super::model_of_actions`].
+//! What a recording leaves behind equals what its `actions.jsonl` says was done, but for messages that were lost or
+//! told of what was rolled back. The actions are played on a hub of the test's own, see [`super::model_of_actions`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -67,7 +67,8 @@ async fn tasks(log: &koschei::log::AnyLog) -> BTreeMap<i64, (String, Option<Stri
     tasks
 }
 
-/// Ingests `lines` and compares with the actions: tags and blocked packages whenever the hub was at rest, everything at the end.
+/// Ingests `lines` and compares with the actions: tags and blocked packages whenever the hub was at rest, everything at
+/// the end.
 async fn differences<E: Eyes>(history: &History, lines: &[String], eyes: E) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let log = feed::sqlite(dir.path(), "log.db").await;
@@ -125,7 +126,8 @@ async fn a_recording_ends_as_its_actions_say(#[case] recording: &str) {
     let found = differences(&history, &feed::lines(&dir.join("events.jsonl")), feed::archive(&dir)).await;
     assert!(found.is_empty(), "{found:#?}\nwith the exceptions {:#?}", history.exceptions);
     println!(
-        "{recording}: {} tagged, {} blocked, {} builds, {} rebuilds ({} with an end) compared, at {} moments; exceptions {:#?}",
+        "{recording}: {} tagged, {} blocked, {} builds, {} rebuilds ({} with an end) compared, at {} moments; \
+            exceptions {:#?}",
         history.seen.tags.len(),
         history.seen.blocked.len(),
         history.seen.builds.len(),
@@ -136,8 +138,8 @@ async fn a_recording_ends_as_its_actions_say(#[case] recording: &str) {
     );
 }
 
-/// The setup of the recording is known from its messages only. The oracle, made from the repositories, says the same of it: the
-/// latest build of each package in the first recorded repository, which was made before the first action.
+/// The setup of the recording is known from its messages only. The oracle, made from the repositories, says the same of
+/// it: the latest build of each package in the first recorded repository, which was made before the first action.
 #[test]
 fn the_setup_is_what_the_oracle_saw() {
     let dir = feed::recorded("koji");

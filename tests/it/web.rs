@@ -315,7 +315,8 @@ async fn nothing_changed_costs_nothing() {
     pages.stop().await;
 }
 
-/// Everything a package can bring along, with things in it that would be markup, scripts or other places if they got out.
+/// Everything a package can bring along, with things in it that would be markup, scripts or other places if they got
+/// out.
 async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
     const NAME: &str = "\"><script>alert(1)</script>&amp;'/../x";
     const BAD: &str = "<img src=x onerror=alert(1)>\"'&lt;</pre></td>";

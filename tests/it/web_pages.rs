@@ -1,4 +1,5 @@
-//! What pages say, to people and to machines: the same numbers, what followed, what was broken, and that nothing asked is passed over.
+//! What pages say, to people and to machines: the same numbers, what followed, what was broken, and that nothing asked
+//! is passed over.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -91,8 +92,8 @@ async fn a_page_and_its_json_count_the_same() {
     pages.stop().await;
 }
 
-/// What followed from an event, as its page and those it leads to have it, and how much of it each has. `check` gets what stands before it and
-/// after it.
+/// What followed from an event, as its page and those it leads to have it, and how much of it each has. `check` gets
+/// what stands before it and after it.
 async fn followed(pages: &Pages, seq: Seq, check: impl Fn(&str, &str)) -> (Vec<u64>, Vec<usize>) {
     let (mut found, mut of_page) = (Vec::new(), Vec::new());
     let mut next = Some(format!("/event/{seq}"));
@@ -236,7 +237,8 @@ impl Browser {
     fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
         // The browser speaks on descriptors 3 and 4; these are our pipes.
-        let script = "browser=$(command -v chromium || command -v chromium-browser) || exit 127; exec \"$browser\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
+        let script = "browser=$(command -v chromium || command -v chromium-browser) || exit 127; exec \"$browser\" \
+            \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut child = Command::new("sh")
             .args([
                 "-c",
@@ -328,7 +330,10 @@ async fn pages_fit_a_telephone_and_keep_what_matters() {
             browser.open(&format!("http://{at}{path}"), 390);
             let wide = browser.value("document.scrollingElement.scrollWidth");
             // A table may scroll in itself; what stands in its first columns is seen without that.
-            let heads = browser.value("[...document.querySelectorAll('thead th')].filter(h => h.offsetWidth > 0 && h.getBoundingClientRect().right <= innerWidth).map(h => h.innerText.trim()).join('|')");
+            let heads = browser.value(
+                "[...document.querySelectorAll('thead th')].filter(h => h.offsetWidth > 0 && \
+                h.getBoundingClientRect().right <= innerWidth).map(h => h.innerText.trim()).join('|')",
+            );
             seen.push((path, wide, heads.as_str().unwrap_or_default().to_owned()));
         }
         seen

@@ -1,5 +1,5 @@
-//! `why` names exactly what decides: change all of it and the package is chosen, leave out any one and it is not; and whoever is
-//! chosen is not any more with any single thing in the way.
+//! `why` names exactly what decides: change all of it and the package is chosen, leave out any one and it is not; and
+//! whoever is chosen is not any more with any single thing in the way.
 
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why, plan, why};
@@ -52,7 +52,8 @@ impl Scene {
         plan.chosen.iter().any(|x| (x.collection, x.package) == (c, p))
     }
 
-    /// Whether another package's priority lies between the threshold and what whole points bring one to that is below it.
+    /// Whether another package's priority lies between the threshold and what whole points bring one to that is below
+    /// it.
     fn someone_between(&self, at: Place, why: &Why) -> bool {
         let Some(Hold::BelowThreshold { missing }) = why.deciding.iter().find(|h| h.key() == "below_threshold") else {
             return false;
@@ -315,7 +316,8 @@ impl Seen {
             *self.0.entry(words.join("+")).or_default() += 1;
             match why.chosen {
                 true => obstruct(scene, at),
-                // Points are whole: what is missing is given with up to a point too much, and somebody may stand in between.
+                // Points are whole: what is missing is given with up to a point too much, and somebody may stand in
+                // between.
                 false if scene.someone_between(at, &why) => {}
                 false => toggle(scene, at, &why),
             }
@@ -360,8 +362,8 @@ fn scene(state: &State) -> Option<Scene> {
     Some(Scene { state: state.clone(), now: state.recorded_at, policy, load: None })
 }
 
-/// Every package of the recording at every tenth sequence and whenever one was blocked, which does not last, and at its end a month
-/// later.
+/// Every package of the recording at every tenth sequence and whenever one was blocked, which does not last, and at its
+/// end a month later.
 #[tokio::test]
 async fn the_recording() {
     let log = open(recorded()).await;

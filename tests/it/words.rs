@@ -1,4 +1,5 @@
-//! Operators' words: heard by whoever works on the log, on every bus and with every database, and what is said when nobody does.
+//! Operators' words: heard by whoever works on the log, on every bus and with every database, and what is said when
+//! nobody does.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};

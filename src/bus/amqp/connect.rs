@@ -1,9 +1,9 @@
 //! One connection: socket, TLS, login, queue, bindings, consumer.
 //!
-//! Socket and TLS are made here and handed to the client through a [`Relay`]. So certificates are trusted as configured, frames are looked at
-//! before the client parses them, and a server that accepts and then says nothing is hung up on: the client's thread would wait for it
-//! for ever, one thread for each attempt. (A connection that is refused at once may also leave the client itself waiting for ever, as it
-//! hears of it before it has begun to listen.)
+//! Socket and TLS are made here and handed to the client through a [`Relay`]. So certificates are trusted as
+//! configured, frames are looked at before the client parses them, and a server that accepts and then says nothing is
+//! hung up on: the client's thread would wait for it for ever, one thread for each attempt. (A connection that is
+//! refused at once may also leave the client itself waiting for ever, as it hears of it before it has begun to listen.)
 
 use std::io;
 use std::path::Path;

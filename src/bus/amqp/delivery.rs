@@ -1,6 +1,7 @@
 //! From a message of the broker to the form of a recorded line.
 //!
-//! The body is kept as the text it came as. A body that is no JSON cannot be put into such a line and is set aside as it is.
+//! The body is kept as the text it came as. A body that is no JSON cannot be put into such a line and is set aside as
+//! it is.
 
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
@@ -28,7 +29,8 @@ struct Line<'a> {
     body: &'a RawValue,
 }
 
-/// Reads a message; `number` is only carried along, `cut` says that there was more of the body. Cost: one pass over the body.
+/// Reads a message; `number` is only carried along, `cut` says that there was more of the body. Cost: one pass over the
+/// body.
 ///
 /// A message without an id gets one of its topic, time and body: not of what differs when the broker delivers it again.
 pub(super) fn entry(delivery: &Delivery, number: u64, cut: Option<Cut>) -> Entry {

@@ -1,8 +1,8 @@
 //! What can go wrong with a broker, and whether waiting helps.
 //!
-//! Brokers refuse with the same codes what will never be allowed and what is not possible now (a queue whose machine is down
-//! is "not found", a directory of users that does not answer is "access refused"). So a refusal counts when connecting for the
-//! first time; later only when it repeats, see [`super::REFUSALS_MAX`].
+//! Brokers refuse with the same codes what will never be allowed and what is not possible now (a queue whose machine is
+//! down is "not found", a directory of users that does not answer is "access refused"). So a refusal counts when
+//! connecting for the first time; later only when it repeats, see [`super::REFUSALS_MAX`].
 
 use std::error::Error as StdError;
 use std::io;
@@ -159,7 +159,8 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
             "the broker needs a user named as our certificate's subject (rabbitmqctl add_user, set_permissions)"
         }
         (AMQPErrorKind::Hard(NOTALLOWED), Doing::Connecting { .. }) => {
-            "check the virtual host in amqp_url (`/` is written %2F), and that our user may use it (rabbitmqctl set_permissions)"
+            "check the virtual host in amqp_url (`/` is written %2F), and that our user may use it (rabbitmqctl \
+                set_permissions)"
         }
         (AMQPErrorKind::Hard(COMMANDINVALID), Doing::Connecting { external: true }) => {
             "the broker must allow logging in by certificate (plugin rabbitmq_auth_mechanism_ssl, mechanism EXTERNAL), \
@@ -172,7 +173,8 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
             "the exchange must be made by those who publish to it: check its name, and the virtual host in amqp_url"
         }
         (AMQPErrorKind::Soft(PRECONDITIONFAILED), Doing::Declaring { .. }) => {
-            "the queue exists with other settings: take these over, take it as it is (passive_declares = true), or use another name"
+            "the queue exists with other settings: take these over, take it as it is (passive_declares = true), or use \
+                another name"
         }
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Declaring { .. }) => {
             "our user may not configure this queue: ask for the permission, use a name it may use, \

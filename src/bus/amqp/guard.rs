@@ -1,14 +1,16 @@
 //! Stands between the broker's bytes and the client that reads them.
 //!
-//! A message comes from whoever may publish, and what it brings reaches the client's parser as it is: the broker looks neither into headers nor
-//! at encodings. Some of it that parser does not survive: headers nested a few hundred deep end the process (it recurses on a small stack),
-//! a name that is no UTF-8 or a type it does not know ends the connection, for ever anew as the message comes again. And it collects a message of
-//! any size in memory. So frames are looked at first, and of messages
+//! A message comes from whoever may publish, and what it brings reaches the client's parser as it is: the broker looks
+//! neither into headers nor at encodings. Some of it that parser does not survive: headers nested a few hundred deep
+//! end the process (it recurses on a small stack), a name that is no UTF-8 or a type it does not know ends the
+//! connection, for ever anew as the message comes again. And it collects a message of any size in memory. So frames are
+//! looked at first, and of messages
 //! - names that are no UTF-8 are made ASCII, `?` for what is not,
 //! - headers that are nested too deeply, or make no sense, are left out,
 //! - a body beyond [`MAX_MESSAGE`] is hashed and cut to its beginning; [`Cuts`] says so.
 //!
-//! Everything else passes unchanged. Layout: AMQP 0-9-1, sections 2.3 and 4.2, with the field types as RabbitMQ has them.
+//! Everything else passes unchanged. Layout: AMQP 0-9-1, sections 2.3 and 4.2, with the field types as RabbitMQ has
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,8 +95,8 @@ impl Guard {
         self.cuts.clone()
     }
 
-    /// Takes the first frame off `bytes` and writes what the client is to read to `out`. Gives the bytes used; none when the frame
-    /// is not whole.
+    /// Takes the first frame off `bytes` and writes what the client is to read to `out`. Gives the bytes used; none
+    /// when the frame is not whole.
     ///
     /// # Errors
     /// [`NotAmqp`]; nothing after it makes sense.

@@ -31,8 +31,8 @@ pub struct QueueSeen {
     pub consumers: u32,
 }
 
-/// Connects and logs in, looks for the queue and the exchanges. A queue that is there is bound as configured, which is done at each start
-/// anyhow; one that is not is not made.
+/// Connects and logs in, looks for the queue and the exchanges. A queue that is there is bound as configured, which is
+/// done at each start anyhow; one that is not is not made.
 ///
 /// # Errors
 /// As [`super::AmqpSource::open`].

@@ -1,7 +1,8 @@
 //! Carries bytes between the broker and the client, through the [`Guard`].
 //!
-//! The client takes a TCP stream of its runtime and nothing else, so it gets one end of a pair of local sockets in the clothes of one. That
-//! this end is ours, with what is encrypted on the other side, is also what lets us hang up, and say why a connection ended.
+//! The client takes a TCP stream of its runtime and nothing else, so it gets one end of a pair of local sockets in the
+//! clothes of one. That this end is ours, with what is encrypted on the other side, is also what lets us hang up, and
+//! say why a connection ended.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -24,8 +24,8 @@ pub const PREFETCH: u16 = 100;
 /// Most of those. With [`super::super::message::MAX_MESSAGE`] this bounds memory; what is longer is cut as it arrives.
 pub const PREFETCH_MAX: u16 = 1000;
 
-/// Seconds between signs of life, where nothing is configured; the broker's own wish counts when it is shorter. Twice as long
-/// without any is a lost connection.
+/// Seconds between signs of life, where nothing is configured; the broker's own wish counts when it is shorter. Twice
+/// as long without any is a lost connection.
 pub const HEARTBEAT: u16 = 30;
 
 /// How long connecting and logging in, or one request, may take.
@@ -49,9 +49,9 @@ const CHANNELS_MAX: u16 = 16;
 /// Where messages come from. [`Self::new`] gives the defaults.
 #[derive(Clone)]
 pub struct AmqpSettings {
-    /// `amqp://` or `amqps://USER:PASSWORD@HOST:PORT/VHOST`. What is missing is `guest`, `guest`, `localhost`, 5672 or 5671, and the
-    /// virtual host `/` (written `%2F`); as in Python's pika, an empty path is that one too. `?heartbeat=SECONDS` goes before
-    /// [`Self::heartbeat`]. User and password never appear in errors.
+    /// `amqp://` or `amqps://USER:PASSWORD@HOST:PORT/VHOST`. What is missing is `guest`, `guest`, `localhost`, 5672 or
+    /// 5671, and the virtual host `/` (written `%2F`); as in Python's pika, an empty path is that one too.
+    /// `?heartbeat=SECONDS` goes before [`Self::heartbeat`]. User and password never appear in errors.
     pub url: String,
     /// For `amqps`.
     pub tls: Tls,
@@ -76,8 +76,8 @@ pub struct AmqpSettings {
 pub struct Tls {
     /// File with the certificates to trust (PEM), in place of those of the system.
     pub ca_cert: Option<PathBuf>,
-    /// Our certificate and its key (PEM). With them and no password in the URL the login is by certificate (`EXTERNAL`), as
-    /// Fedora's broker wants it.
+    /// Our certificate and its key (PEM). With them and no password in the URL the login is by certificate
+    /// (`EXTERNAL`), as Fedora's broker wants it.
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 

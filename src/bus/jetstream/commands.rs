@@ -17,7 +17,8 @@ impl Connection {
     /// A sink for commands: `subject` in `stream`, which is made when it does not exist.
     ///
     /// # Errors
-    /// [`JetStreamError`]: rejected when a stream of that name exists and does not take the subject, or forgets the ids of commands too soon.
+    /// [`JetStreamError`]: rejected when a stream of that name exists and does not take the subject, or forgets the ids
+    /// of commands too soon.
     pub async fn commands(&self, stream: &str, subject: &str) -> Result<CommandStream, JetStreamError> {
         let commands =
             CommandStream { connection: self.clone(), stream: stream.to_owned(), subject: subject.to_owned() };
@@ -27,14 +28,15 @@ impl Connection {
 }
 
 impl CommandStream {
-    /// Sees to it that the stream is there and fit, before commands are sent: somebody may have deleted or changed it. One that is gone is made
-    /// again, and that is said.
+    /// Sees to it that the stream is there and fit, before commands are sent: somebody may have deleted or changed it.
+    /// One that is gone is made again, and that is said.
     ///
     /// # Errors
     /// As [`Connection::commands`].
     pub async fn ready(&self) -> Result<(), JetStreamError> {
         if self.look().await? {
-            tracing::warn!(stream = %self.stream, "the stream of commands was gone and is made again; what was in it is not");
+            tracing::warn!(stream = %self.stream, "the stream of commands was gone and is made again; what was in it \
+                is not");
         }
         Ok(())
     }
@@ -53,8 +55,8 @@ impl CommandStream {
     /// for doubles, a day at least), and keeps one.
     ///
     /// # Errors
-    /// [`JetStreamError`]: unavailable when the server does not answer (whether it has the command is then open; sending it
-    /// again is safe), rejected when the command is too large.
+    /// [`JetStreamError`]: unavailable when the server does not answer (whether it has the command is then open;
+    /// sending it again is safe), rejected when the command is too large.
     pub async fn publish(&self, id: &str, json: &str) -> Result<bool, JetStreamError> {
         let limit = self.connection.client.max_payload().min(MAX_MESSAGE);
         if json.len() > limit {

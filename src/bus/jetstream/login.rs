@@ -1,7 +1,7 @@
 //! Which servers of NATS, and how to log in there.
 //!
-//! The client takes no login from an address: it has to be told. One login holds for all servers of a cluster, also for those the first one
-//! names, so addresses with different ones are refused.
+//! The client takes no login from an address: it has to be told. One login holds for all servers of a cluster, also for
+//! those the first one names, so addresses with different ones are refused.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// How to reach the server.
 #[derive(Clone, Default)]
 pub struct Server {
-    /// Addresses separated by commas, such as `nats://nats.example.org:4222`, `tls://user:password@host` or `nats://token@host`; what RFC 3986
-    /// reserves is written as `%XX` there. A login never appears in errors.
+    /// Addresses separated by commas, such as `nats://nats.example.org:4222`, `tls://user:password@host` or
+    /// `nats://token@host`; what RFC 3986 reserves is written as `%XX` there. A login never appears in errors.
     pub url: String,
     /// How to log in, where the address does not say.
     pub login: Login,

@@ -105,8 +105,8 @@ fn check(found: &consumer::Config, settings: &SourceSettings, subjects: &[String
     Ok(())
 }
 
-/// A durable consumer of messages. One that somebody deletes, alone or with its stream, is made again: messages that are still in the stream
-/// come again then, and are known by their ids.
+/// A durable consumer of messages. One that somebody deletes, alone or with its stream, is made again: messages that
+/// are still in the stream come again then, and are known by their ids.
 pub struct JetStreamSource {
     connection: Connection,
     settings: SourceSettings,
@@ -147,11 +147,13 @@ impl JetStreamSource {
         self.consumer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The next messages, oldest first, at most `max` and [`MAX_BATCH`]. Waits up to `wait` for the first one; none after
-    /// that time is an empty list. While the server is away it tries again, with growing pauses, as long as `wait` allows.
+    /// The next messages, oldest first, at most `max` and [`MAX_BATCH`]. Waits up to `wait` for the first one; none
+    /// after that time is an empty list. While the server is away it tries again, with growing pauses, as long as
+    /// `wait` allows.
     ///
     /// # Errors
-    /// [`JetStreamError`]: unavailable when the server was away for all of `wait`, or the consumer is gone for now; rejected when the consumer is something else now.
+    /// [`JetStreamError`]: unavailable when the server was away for all of `wait`, or the consumer is gone for now;
+    /// rejected when the consumer is something else now.
     pub async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AckHandle)>, JetStreamError> {
         let deadline = Instant::now() + wait;
         let mut attempt = 0;
@@ -200,7 +202,8 @@ impl JetStreamSource {
         tokio::time::sleep(rand::random_range(Duration::ZERO..OUT_OF_STEP)).await;
         match self.consumer().get_info().await {
             Ok(info) => {
-                // Where the server leaves out a filter, the stream has just this subject: that was looked at when it was opened.
+                // Where the server leaves out a filter, the stream has just this subject: that was looked at when it
+                // was opened.
                 check(&info.config, &self.settings, std::slice::from_ref(&self.settings.subject))?;
                 *self.gone() = None;
                 self.notice(info.num_waiting);
@@ -215,7 +218,8 @@ impl JetStreamSource {
                 let (made, _) = self.connection.consumer(&self.settings).await?;
                 *self.consumer.write().unwrap_or_else(PoisonError::into_inner) = made;
                 *self.gone() = None;
-                tracing::warn!(%stream, %consumer, "the consumer of messages is made again; what was published while it was gone may be lost, what is in the stream comes again");
+                tracing::warn!(%stream, %consumer, "the consumer of messages is made again; what was published while \
+                    it was gone may be lost, what is in the stream comes again");
                 Ok(())
             }
             Err(e) => Err(self.connection.unavailable(doing(), e)),
@@ -227,11 +231,13 @@ impl JetStreamSource {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever else waits for messages gets some of ours. Our own requests have ended when this is asked; one of a process before us may not have.
+    /// Whoever else waits for messages gets some of ours. Our own requests have ended when this is asked; one of a
+    /// process before us may not have.
     fn notice(&self, waiting: usize) {
         if waiting > 0 && self.others.fetch_add(1, Ordering::Relaxed) + 1 == OTHERS_NOTICED {
             let SourceSettings { stream, consumer, .. } = &self.settings;
-            tracing::error!(%stream, %consumer, waiting, "somebody else takes messages of our consumer, and each message goes to one of us only; give every log a --consumer of its own");
+            tracing::error!(%stream, %consumer, waiting, "somebody else takes messages of our consumer, and each \
+                message goes to one of us only; give every log a --consumer of its own");
         }
     }
 
@@ -280,8 +286,8 @@ impl JetStreamSource {
     }
 }
 
-/// The messages of one request. Its end is announced by the server, which may go away before it does: so each message, and
-/// the end, are waited for no longer than `patience`.
+/// The messages of one request. Its end is announced by the server, which may go away before it does: so each message,
+/// and the end, are waited for no longer than `patience`.
 async fn collect(mut batch: pull::Batch, patience: Duration) -> Result<Vec<(Entry, AckHandle)>, async_nats::Error> {
     let mut found = Vec::new();
     loop {

@@ -262,7 +262,8 @@ fn task(owner: &str, request: Value) -> Value {
 
 #[rstest]
 #[case::ours(task("koschei", json!(["x/a-1-1.src.rpm", "t", {"scratch": true}])), None)]
-#[case::somebody(task("alice", json!(["x/a-1-1.src.rpm", "t", {"scratch": true}])), Some("scratch build of somebody else"))]
+#[case::somebody(task("alice", json!(["x/a-1-1.src.rpm", "t", {"scratch": true}])), Some("scratch build of somebody \
+    else"))]
 #[case::real(task("koschei", json!(["x/a-1-1.src.rpm", "t", {}])), Some("not a scratch build"))]
 #[case::says_false(task("koschei", json!(["x/a-1-1.src.rpm", "t", {"scratch": false}])), Some("not a scratch build"))]
 fn only_our_scratch_builds_count(#[case] message: Value, #[case] ignored: Option<&str>) {
@@ -338,7 +339,8 @@ fn package_list_actions_keep_what_the_message_says() {
 #[case::id_has_fraction(message("buildsys.repo.done", json!({"tag": "f", "repo_id": 1.5})), "`repo_id` is not a number")]
 #[case::name_with_newline(message("buildsys.repo.done", json!({"tag": "f\n", "repo_id": 1})), "`tag` is not a name")]
 #[case::action(message("buildsys.package.list.change", json!({"tag": "f", "package": "p", "action": "eat"})), "`action` is not")]
-#[case::state(message("buildsys.build.state.change", json!({"build_id": 1, "new": "HAPPY"})), "`new` is not a build state")]
+#[case::state(message("buildsys.build.state.change", json!({"build_id": 1, "new": "HAPPY"})), "`new` is not a build \
+    state")]
 fn what_cannot_be_understood_is_rejected(#[case] message: Value, #[case] reason: &str) {
     match read("m", &message) {
         Interpretation::Rejected(why) => assert!(why.starts_with(reason), "{why}"),
@@ -382,8 +384,8 @@ fn remove(value: &mut Value, path: &str) {
 /// Members without which, or with anything of another type in them, there is no fact.
 const REQUIRED: [&str; 9] = ["name", "version", "release", "build_id", "tag", "package", "action", "repo_id", "new"];
 
-/// One message of each shape, with each member at each depth removed and replaced in turn: an answer every time, and whenever
-/// there is still a fact, it is of the same kind.
+/// One message of each shape, with each member at each depth removed and replaced in turn: an answer every time, and
+/// whenever there is still a fact, it is of the same kind.
 #[test]
 fn no_member_is_trusted() {
     let mut seen = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Koji's topics, one line each: what it is called on the bus and in metrics, what a message under it says, whether a queue of
-//! ours asks for it, and how it is read.
+//! Koji's topics, one line each: what it is called on the bus and in metrics, what a message under it says, whether a
+//! queue of ours asks for it, and how it is read.
 
 use super::{Reading, Reason, Said};
 

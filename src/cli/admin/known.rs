@@ -9,7 +9,8 @@ use crate::model::{Hub, Name};
 /// Checks the names of an event against what the log knows.
 ///
 /// # Errors
-/// Rejected, with names like it, for a package or a hub nobody knows, and for a tag or a target that looks like a slip for one that is known.
+/// Rejected, with names like it, for a package or a hub nobody knows, and for a tag or a target that looks like a slip
+/// for one that is known.
 pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
     match event {
         Event::PackageTracked(e) => package(state, &e.collection, &e.package),
@@ -74,7 +75,8 @@ pub(super) fn hub(state: &State, hub: &Hub) -> Result<(), CliError> {
     Err(unknown(&format!("no hub `{hub}` is known{near}")))
 }
 
-/// Not every tag and target of a hub is known here, but one that differs by a letter or two from one that is may be a slip.
+/// Not every tag and target of a hub is known here, but one that differs by a letter or two from one that is may be a
+/// slip.
 fn places(state: &State, on: &Hub, names: [(&str, &Name); 3]) -> Result<(), CliError> {
     hub(state, on)?;
     let Some(h) = state.hubs.get(on) else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! `koschei admin …`: what operators say, put into the inbox of a log; a running `serve` takes it within a second, else whoever works on
-//! the log next.
+//! `koschei admin …`: what operators say, put into the inbox of a log; a running `serve` takes it within a second, else
+//! whoever works on the log next.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -124,12 +124,14 @@ pub(crate) enum WordVerb {
         #[command(flatten)]
         of: OfPackages,
     },
-    /// Build packages for other architectures: `x86_64 aarch64`, all but some (`^s390x ppc64le`), or nothing to take it back.
+    /// Build packages for other architectures: `x86_64 aarch64`, all but some (`^s390x ppc64le`), or nothing to take it
+    /// back.
     #[command(
         after_help = "Example:\n  koschei admin set-arch-override -c f99-build --arches '^s390x' gcc --db koschei.db"
     )]
     SetArchOverride {
-        /// Architectures to build on, or with `^` before the first one those not to build on; without it the override is taken back
+        /// Architectures to build on, or with `^` before the first one those not to build on; without it the override
+        /// is taken back
         #[arg(long)]
         arches: Option<String>,
         #[command(flatten)]
@@ -148,7 +150,8 @@ pub(crate) enum WordVerb {
     },
     /// Make a collection from a target or from tags.
     #[command(
-        after_help = "Example:\n  koschei admin create-collection f99 --target f99 --build-tag f99-build --dest-tag f99 --track-all yes --db koschei.db"
+        after_help = "Example:\n  koschei admin create-collection f99 --target f99 --build-tag f99-build --dest-tag \
+            f99 --track-all yes --db koschei.db"
     )]
     CreateCollection(CollectionArgs),
     /// Change a collection; what is not said stays.
@@ -387,7 +390,8 @@ fn edit(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliE
     };
     if !args.says_anything() {
         return Err(CliError::Rejected(format!(
-            "edit collection `{}`: nothing was changed, because no option says what is to be different; see `koschei admin edit-collection --help`",
+            "edit collection `{}`: nothing was changed, because no option says what is to be different; see `koschei \
+                admin edit-collection --help`",
             args.name
         )));
     }

@@ -53,7 +53,8 @@ pub(super) async fn examine(doctor: &mut Doctor, config: &Config, hub: &HubConfi
     let collections: Vec<&CollectionConfig> = config.collections.iter().filter(on_it).collect();
     let built_on = |c: &&CollectionConfig| c.builds_on.as_ref().and_then(|b| b.hub.as_deref()) == Some(name);
     let guests: Vec<&CollectionConfig> = config.collections.iter().filter(built_on).collect();
-    // Collections of other hubs, or some of its own that do not go elsewhere; without any, what is found later may be built here.
+    // Collections of other hubs, or some of its own that do not go elsewhere; without any, what is found later may be
+    // built here.
     let builds = collections.is_empty() || !guests.is_empty() || collections.iter().any(|c| c.builds_on.is_none());
     let limit = doctor.limit;
     let Some((client, place)) = doctor.check("settings", Some(name), async { settings(hub, limit) }).await else {
@@ -196,7 +197,8 @@ async fn skew(client: &HubClient) -> Verdict {
     }
 }
 
-/// By how many seconds another clock is ahead of ours at least; negative: behind. It told its whole seconds between two moments of ours.
+/// By how many seconds another clock is ahead of ours at least; negative: behind. It told its whole seconds between two
+/// moments of ours.
 #[expect(clippy::cast_precision_loss, reason = "seconds, with a fraction")]
 fn ahead(before: Timestamp, after: Timestamp, theirs: Timestamp) -> f64 {
     let (earliest, latest) = (theirs.since(after) as f64 / 1e6, theirs.plus_secs(1).since(before) as f64 / 1e6);
@@ -223,7 +225,8 @@ async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdi
         Ok(Some(user)) => {
             let found = format!("we are `{}` ({how}), and `service_user` is `{service_user}`", user.name);
             let advice = format!(
-                "set `service_user = \"{}\"`, or log in as `{service_user}`: builds of anybody else are not taken for ours",
+                "set `service_user = \"{}\"`, or log in as `{service_user}`: builds of anybody else are not taken for \
+                    ours",
                 user.name
             );
             Verdict::failed(found, advice).with(user.id)
@@ -329,7 +332,8 @@ async fn permissions(session: &mut Session, user: i64, bind: BindRepo) -> Verdic
             }
             BindRepo::Always => {
                 let found = format!(
-                    "the hub does not let us bind builds to repositories (task {task}: {why}), and `bind_repo = \"always\"` stops what it refuses"
+                    "the hub does not let us bind builds to repositories (task {task}: {why}), and `bind_repo = \
+                        \"always\"` stops what it refuses"
                 );
                 return Verdict::failed(found, format!("set `bind_repo = \"auto\"`, or {advice}"));
             }
@@ -353,7 +357,8 @@ async fn permissions(session: &mut Session, user: i64, bind: BindRepo) -> Verdic
         return Verdict::ok(found);
     }
     let advice = format!(
-        "a hub tells nobody its policies, and by default only administrators bind builds to repositories: {advice}. The first builds will show it"
+        "a hub tells nobody its policies, and by default only administrators bind builds to repositories: {advice}. \
+            The first builds will show it"
     );
     Verdict::warning(found, advice)
 }
@@ -420,7 +425,8 @@ async fn tags_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> R
     let name = |n: &Option<Name>| n.as_deref().unwrap_or("?").to_owned();
     let words = format!("target {target}, build tag {}, dest tag {}", name(&build), name(&dest));
     let verdict = if !wrong.is_empty() {
-        let advice = "correct `target`, `build_tag`, `dest_tag` or `build_group` of the collection, or have it made on the hub (`koji add-target`)";
+        let advice = "correct `target`, `build_tag`, `dest_tag` or `build_group` of the collection, or have it made on \
+            the hub (`koji add-target`)";
         Verdict::failed(format!("{words}: {}", wrong.join("; ")), advice)
     } else if !odd.is_empty() {
         Verdict::warning(
@@ -517,7 +523,8 @@ async fn repository(
             return match asked_after {
                 0 => Verdict::failed(
                     found,
-                    "have one made (`koji regen-repo`, `koji wait-repo --request`), or set `request_repo_after_secs`; until then nothing is resolved",
+                    "have one made (`koji regen-repo`, `koji wait-repo --request`), or set `request_repo_after_secs`; \
+                        until then nothing is resolved",
                 ),
                 secs => {
                     Verdict::warning(found, format!("one will be asked for when the tag has been without for {secs} s"))

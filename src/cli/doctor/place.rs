@@ -147,8 +147,8 @@ async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
     })
 }
 
-/// Overrides of architectures in the log that name one the build tag does not have; `None` where there is nothing to say, or no log
-/// that can be read within the time (which another check says).
+/// Overrides of architectures in the log that name one the build tag does not have; `None` where there is nothing to
+/// say, or no log that can be read within the time (which another check says).
 pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
     let options = Options { create: false, read_only: true, readers: 1, ..Options::default() };
     let log = log::open(url, &options).await.ok()?;

@@ -1,4 +1,5 @@
-//! `koschei resolve --against`: what changed since earlier states of a repository, and which change made what unresolvable.
+//! `koschei resolve --against`: what changed since earlier states of a repository, and which change made what
+//! unresolvable.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -158,8 +159,8 @@ fn compare<'a>(
     Ok(report)
 }
 
-/// Tells quickly whether two buildroots of two generations hold the same: most do, and comparing them by name takes longer than
-/// resolving them did.
+/// Tells quickly whether two buildroots of two generations hold the same: most do, and comparing them by name takes
+/// longer than resolving them did.
 struct SamePackages {
     /// Per package of the earlier and of the later generation a number that equal ones share.
     numbers: [Vec<u32>; 2],

@@ -1,4 +1,5 @@
-//! When two texts are the same: what differs from one rebuild to the next (numbers, hosts, paths, times, checksums) does not count.
+//! When two texts are the same: what differs from one rebuild to the next (numbers, hosts, paths, times, checksums)
+//! does not count.
 
 /// Words after which a number says what went wrong, not where or when.
 const TELLING: [&str; 6] = ["status", "signal", "errno", "code", "error", "http"];

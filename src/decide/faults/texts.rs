@@ -1,7 +1,8 @@
 //! What is known of the texts of faults: a table, each row with where the text comes from.
 //!
-//! Koji uses one fault code for many things, so texts decide first. Places are named by file and function of Koji 1.35 or mock 6; a row
-//! stands for what older versions said, too. A text that no row knows, with a code that says nothing, is [`FaultClass::Unknown`].
+//! Koji uses one fault code for many things, so texts decide first. Places are named by file and function of Koji 1.35
+//! or mock 6; a row stands for what older versions said, too. A text that no row knows, with a code that says nothing,
+//! is [`FaultClass::Unknown`].
 
 use super::FaultClass;
 use super::FaultClass::{Build, Builder, Dependencies, Hub, InputVanished, Refused, SourcePackage, Unknown};
@@ -21,7 +22,8 @@ const fn row(class: FaultClass, text: &'static str, source: &'static str) -> Row
     Row { text, class, source }
 }
 
-/// Known texts; the first row that fits decides. The package's own come first, because the output of tools may follow them.
+/// Known texts; the first row that fits decides. The package's own come first, because the output of tools may follow
+/// them.
 pub const TEXTS: &[Row] = &[
     // ---- The package's own.
     row(Build, "the following noarch package built differently on different architectures", "kojihub rpmdiff"),
@@ -204,7 +206,8 @@ pub const TEXTS: &[Row] = &[
     row(Hub, "could not resolve host", "libcurl"),
     row(Hub, "certificate verify failed", "OpenSSL"),
     row(Hub, "sslerror", "Python ssl"),
-    // ---- Words that Koji uses of nothing but itself: what else it says of these things is no evidence about a package either.
+    // ---- Words that Koji uses of nothing but itself: what else it says of these things is no evidence about a package
+    // either.
     row(Hub, "timed out", "Koji and Python, of waiting"),
     row(Hub, "offline", "Koji, of the hub and of builders"),
     row(Hub, "upload", "Koji, of files on their way to the hub"),
@@ -261,12 +264,14 @@ fn fits(pattern: &str, text: &str) -> bool {
     })
 }
 
-/// mock's exit statuses. Source: the list of result codes in mock's `mockbuild/exception.py`, whose words stand beside them.
+/// mock's exit statuses. Source: the list of result codes in mock's `mockbuild/exception.py`, whose words stand beside
+/// them.
 const fn class_by_status(status: u16) -> FaultClass {
     match status {
         // Something happened, it's bad: what rpmbuild's own failure gives. A problem building the package.
         1 | 10 => Build,
-        // Yum emitted an error; unknown external dependency. Before that the chroot stood, so these are the build requirements.
+        // Yum emitted an error; unknown external dependency. Before that the chroot stood, so these are the build
+        // requirements.
         30 | 31 => Dependencies,
         // Some error in the package we're building.
         40 => SourcePackage,
@@ -274,17 +279,19 @@ const fn class_by_status(status: u16) -> FaultClass {
         2 | 3 | 5 | 6 => Builder,
         // Error in the chroot; LVM; error in a command of mock.
         20 | 25 | 50 => Builder,
-        // Buildroot locked, LVM pool locked, result directory, namespaces, bootstrap, state functions, weak dependencies of the chroot.
+        // Buildroot locked, LVM pool locked, result directory, namespaces, bootstrap, state functions, weak
+        // dependencies of the chroot.
         60 | 65 | 70 | 80 | 90 | 110 | 120 => Builder,
         // Ended by a signal (128 and its number): hang-up, broken pipe, termination are those mock names.
         129..=159 => Builder,
-        // 11 (command timed out) may be the package or a slow builder; 0 and 4 make no sense here; all others nobody has documented.
+        // 11 (command timed out) may be the package or a slow builder; 0 and 4 make no sense here; all others nobody
+        // has documented.
         _ => Unknown,
     }
 }
 
-/// By mock's exit status, which kojid puts into the text: `error building package (arch x86_64), mock exited with status 30; …`.
-/// `of_source`: the step makes the source package, for which no build requirements are installed.
+/// By mock's exit status, which kojid puts into the text: `error building package (arch x86_64), mock exited with
+/// status 30; …`. `of_source`: the step makes the source package, for which no build requirements are installed.
 fn class_by_mock(text: &str, of_source: bool) -> Option<FaultClass> {
     let (doing, rest) = text.split_once("mock exited with status ")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).take(6).collect();
@@ -303,7 +310,8 @@ fn class_by_mock(text: &str, of_source: bool) -> Option<FaultClass> {
 /// By Koji's fault code alone. Source: `faultCode` of the exceptions in `koji/__init__.py`.
 pub(super) const fn class_by_code(code: i64) -> FaultClass {
     match code {
-        // Locks, sessions, retries, offline: LockError, AuthLockError, AuthExpired, SequenceError, RetryError, ServerOffline.
+        // Locks, sessions, retries, offline: LockError, AuthLockError, AuthExpired, SequenceError, RetryError,
+        // ServerOffline.
         1001 | 1006..=1009 | 1014 => Hub,
         // AuthError, ActionNotAllowed, ParameterError, ConfigurationError, GSSAPIAuthError, NameValidationError.
         1002 | 1004 | 1019 | 1021 | 1023 | 1024 => Refused,

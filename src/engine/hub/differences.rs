@@ -1,7 +1,7 @@
 //! From what was seen to what is news: pure. What is news of each kind of object stands in `super::objects`.
 //!
-//! Compared is with the state at the moment of appending, so an answer may come late or twice and says nothing new then. Each fact's
-//! identity is what it is: table, key and Koji event.
+//! Compared is with the state at the moment of appending, so an answer may come late or twice and says nothing new
+//! then. Each fact's identity is what it is: table, key and Koji event.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -19,8 +19,9 @@ const YOUNG_MICROS: i64 = 60_000_000;
 pub struct News {
     /// The facts.
     pub facts: Vec<NewEvent>,
-    /// How many of them tell what is there and was not known, though a message should have told: not counted are tasks nobody has taken and repositories that ended (Koji sends no message), what
-    /// is younger than a minute, and what is read of a tag, target or hub for the first time.
+    /// How many of them tell what is there and was not known, though a message should have told: not counted are tasks
+    /// nobody has taken and repositories that ended (Koji sends no message), what is younger than a minute, and what is
+    /// read of a tag, target or hub for the first time.
     pub missed: u32,
     /// How many take back what was known and is not (any more), without the same.
     pub invented: u32,
@@ -31,7 +32,8 @@ pub fn differences(state: &State, look: &Observation) -> News {
     let nothing = HubState::default();
     let hub = state.hubs.get(&look.hub).unwrap_or(&nothing);
     let mut compare = Compare::new(hub, look);
-    // With a tag goes everything in it; saying so of each build and package would be thousands of facts that say nothing.
+    // With a tag goes everything in it; saying so of each build and package would be thousands of facts that say
+    // nothing.
     let gone: FxHashSet<&Name> = look.seen.iter().filter_map(tag_that_is_gone).collect();
     for seen in &look.seen {
         compare.note_lists(seen);

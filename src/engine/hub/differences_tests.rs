@@ -26,7 +26,8 @@ fn apply(state: &mut State, event: impl Into<Event>, koji_event: i64) {
     state.apply(&envelope);
 }
 
-/// A collection whose dest tag got builds 1 and 2 at Koji events 10 and 30, and whose build tag got repositories 1 and 2 then.
+/// A collection whose dest tag got builds 1 and 2 at Koji events 10 and 30, and whose build tag got repositories 1 and
+/// 2 then.
 fn known() -> State {
     let mut state = State::default();
     let settings = CollectionSettings {

@@ -1,4 +1,5 @@
-//! Eyes of the service: what was mirrored of a hub lies in a cache directory laid out like an archive, and is resolved from there.
+//! Eyes of the service: what was mirrored of a hub lies in a cache directory laid out like an archive, and is resolved
+//! from there.
 
 use std::collections::HashMap;
 

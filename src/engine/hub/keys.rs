@@ -78,7 +78,8 @@ pub struct Watch {
     pub repos: Vec<(Name, RepoId, i64)>,
     /// Build tags whose newest repository is not what the verdicts are from.
     pub unresolved: Vec<(Name, RepoId)>,
-    /// Build tags of which only some packages are resolved, and which these are ([`crate::engine::Brain::watch_tracked`]).
+    /// Build tags of which only some packages are resolved, and which these are
+    /// ([`crate::engine::Brain::watch_tracked`]).
     pub tracked: BTreeMap<Name, TrackedOf>,
     /// The repositories verdicts of these tags are from: number and Koji event.
     pub resolved: BTreeSet<(Name, RepoId, Option<i64>)>,
@@ -134,9 +135,9 @@ impl Watch {
         watch
     }
 
-    /// The objects whose answers depend on these: what a tag says of its configuration, groups and external repositories comes in part from
-    /// its ancestors, and builds are listed only as far as their package is, in the tag or an ancestor, and not blocked
-    /// (Koji: `readTaggedBuilds`).
+    /// The objects whose answers depend on these: what a tag says of its configuration, groups and external
+    /// repositories comes in part from its ancestors, and builds are listed only as far as their package is, in the tag
+    /// or an ancestor, and not blocked (Koji: `readTaggedBuilds`).
     pub fn spread(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
         // Where all is read, parts need not be.
         let is_part = |key: &&Key| match key {
@@ -229,8 +230,8 @@ pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
     }
 }
 
-/// Adds a tag and all its ancestors, those included that a link keeps from it (depth, intransitive): who looks at a tag looks at its
-/// parents, so that one that begins to count is known already.
+/// Adds a tag and all its ancestors, those included that a link keeps from it (depth, intransitive): who looks at a tag
+/// looks at its parents, so that one that begins to count is known already.
 fn ancestry(hub: &HubState, tag: &Name, tags: &mut BTreeSet<Name>) {
     let mut open = vec![tag.clone()];
     let mut walked = BTreeSet::new();

@@ -1,7 +1,8 @@
 //! Reading: from keys to what is there, in as few requests as the answers depend on each other.
 //!
-//! Everything of a round goes into one batch; large answers come by requests of their own. Tasks take up to three rounds: the
-//! task, its steps, why they failed. A fault inside a batch is the trouble of its object alone (Koschei D32).
+//! Everything of a round goes into one batch; large answers come by requests of their own. Tasks take up to three
+//! rounds: the task, its steps, why they failed. A fault inside a batch is the trouble of its object alone (Koschei
+//! D32).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,8 +154,8 @@ impl Looker {
         (numbers.next(), numbers.next()) >= (Some(1), Some(35))
     }
 
-    /// Adds to tasks what their steps were and why they failed. A task whose steps cannot be had is not told of: without them it would be
-    /// judged wrongly.
+    /// Adds to tasks what their steps were and why they failed. A task whose steps cannot be had is not told of:
+    /// without them it would be judged wrongly.
     async fn with_steps(&self, tasks: Vec<Task>, scope: &Scope, looked: &mut Looked) -> Result<(), HubError> {
         let mut batch = self.batch();
         let asked: Vec<_> = tasks.iter().map(|task| Steps::ask(task, &mut batch)).collect();

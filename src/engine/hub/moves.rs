@@ -1,7 +1,8 @@
 //! What moved in tags since the last time, by `queryHistory`.
 //!
-//! Changes are asked for again from somewhat before the last ones that were seen: a transaction takes its event when it begins, and one that
-//! lasts is seen after others with higher events. Rows that led to a look before lead to none again.
+//! Changes are asked for again from somewhat before the last ones that were seen: a transaction takes its event when it
+//! begins, and one that lasts is seen after others with higher events. Rows that led to a look before lead to none
+//! again.
 
 use std::collections::BTreeSet;
 

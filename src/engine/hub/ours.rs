@@ -26,8 +26,8 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// Asks for the hub's last event of some time ago, and for tasks of ours: those made since some time, and those that have not
-    /// ended.
+    /// Asks for the hub's last event of some time ago, and for tasks of ours: those made since some time, and those
+    /// that have not ended.
     pub(super) fn new(user: Option<i64>, since: Option<Timestamp>, at: Timestamp, batch: &mut Batch) -> Self {
         let settled = batch.add(get_last_event(Some(at.plus_secs(-SETTLED_SECS))));
         let mut list = |created_after, states| {

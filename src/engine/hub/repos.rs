@@ -1,7 +1,8 @@
-//! New repositories: their content is fetched before the brain hears of them, so that hearing of one and resolving it is one step.
+//! New repositories: their content is fetched before the brain hears of them, so that hearing of one and resolving it
+//! is one step.
 //!
-//! Per hub one after the other, and only the newest of each tag: what became ready while an older one was fetched takes its place. One that
-//! cannot be had waits by itself, and holds up no other tag.
+//! Per hub one after the other, and only the newest of each tag: what became ready while an older one was fetched takes
+//! its place. One that cannot be had waits by itself, and holds up no other tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,9 +30,11 @@ use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
 use crate::repodata::load_build_names;
 use crate::telemetry::Metrics;
 
-/// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and it is tried on.
+/// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and
+/// it is tried on.
 const TELL_AFTER: u32 = 3;
-/// Attempts after which it is believed that a repository has no metadata for an architecture its tag has: half a minute.
+/// Attempts after which it is believed that a repository has no metadata for an architecture its tag has: half a
+/// minute.
 const ABSENT_AFTER: u32 = 6;
 /// Attempts for the same repository.
 const ATTEMPTS_MAX: u32 = 50;
@@ -192,7 +195,8 @@ impl Fetching {
         let mirrored = match self.mirror.fetch(&repo.tag, repo.repo_id, &arches, &|_| {}).await {
             Ok(mirrored) => mirrored,
             Err(e) if e.is_gone() => {
-                // It was there a moment ago. What became of it is read again; a hub that still calls it ready is told as it is.
+                // It was there a moment ago. What became of it is read again; a hub that still calls it ready is told
+                // as it is.
                 let (event, mut seen) = self.again(repo).await?;
                 if matches!(&seen, Some(r) if r.state == RepoState::Ready) {
                     return Err(e.into());
@@ -204,7 +208,8 @@ impl Fetching {
             Err(e) => return Err(e.into()),
         };
         stage!("fetched", repo = repo.repo_id);
-        // A file that is not there yet looks like one that never will be. What was once believed of a tag is not waited for again.
+        // A file that is not there yet looks like one that never will be. What was once believed of a tag is not waited
+        // for again.
         let known = absent.get(&repo.tag);
         if mirrored.absent.iter().any(|arch| known.is_none_or(|k| !k.contains(arch))) {
             if w.attempts < ABSENT_AFTER {
@@ -270,9 +275,9 @@ impl Fetching {
         self.brain.hand(Input::Looked { look, tickets: Vec::new() }).await
     }
 
-    /// Gets the build requirements of these source packages of a repository that are not known yet: from the tag's source repository, else
-    /// from the source packages' headers, else from the hub. What nobody can tell stays unknown, and is asked for again with the next
-    /// repository.
+    /// Gets the build requirements of these source packages of a repository that are not known yet: from the tag's
+    /// source repository, else from the source packages' headers, else from the hub. What nobody can tell stays
+    /// unknown, and is asked for again with the next repository.
     async fn requirements(&self, repo: &MirroredRepo, nvrs: &BTreeSet<Nvr>) -> Result<(), Trouble> {
         let mut missing: BTreeSet<Nvr> = self.sources.missing(nvrs.iter().cloned()).into_iter().collect();
         if missing.is_empty() {
@@ -288,7 +293,8 @@ impl Fetching {
             }
             Ok(None) => {}
             Err(e) => {
-                tracing::warn!(hub = %self.hub, error = %crate::model::causes::with_causes(&e), "the source repository cannot be used")
+                tracing::warn!(hub = %self.hub, error = %crate::model::causes::with_causes(&e), "the source repository \
+                    cannot be used")
             }
         }
         tracing::info!(hub = %self.hub, tag = %repo.tag, count = missing.len(), "reading headers of source packages");
@@ -323,8 +329,8 @@ impl Fetching {
         Ok(())
     }
 
-    /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of is left out, and
-    /// is asked for again with the next repository.
+    /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of
+    /// is left out, and is asked for again with the next repository.
     async fn with_arches(&self, sources: &[SourceRequires]) -> Result<Vec<SourcePackage>, Trouble> {
         let headers = self.headers(sources.iter().map(|s| &s.nvr), &RpmHeaders::ARCHES).await?;
         let with = |(s, head): (&SourceRequires, Option<RpmHeaders>)| {
@@ -346,8 +352,9 @@ impl Fetching {
         Ok(asked.into_iter().map(|asked| answers.take(asked).ok()).collect())
     }
 
-    /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty answer means that there is no such file, never that nothing is needed
-    /// (Koschei D18): such a package has at least `rpmlib(…)`.
+    /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty
+    /// answer means that there is no such file, never that nothing is needed (Koschei D18): such a package has at least
+    /// `rpmlib(…)`.
     async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
         let headers = self.headers(nvrs.iter(), &RpmHeaders::ALL).await?;
         let mut found = Vec::new();

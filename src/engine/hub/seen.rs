@@ -1,7 +1,7 @@
 //! What was read from a hub, before it is compared with what we know.
 //!
-//! An [`Observation`] is the answer to one look: about objects, as of some moment. It says what *is*; what *changed* follows from the state
-//! at the moment it is appended ([`super::differences`]).
+//! An [`Observation`] is the answer to one look: about objects, as of some moment. It says what *is*; what *changed*
+//! follows from the state at the moment it is appended ([`super::differences`]).
 
 use std::collections::BTreeSet;
 
@@ -76,7 +76,8 @@ pub enum Seen {
         usable: Vec<RepoSeen>,
         /// Nothing was asked of those with lower numbers.
         from: Option<RepoId>,
-        /// Those among them that are told of later, when the content of the newest is here: they are there, and no news yet.
+        /// Those among them that are told of later, when the content of the newest is here: they are there, and no news
+        /// yet.
         later: Vec<RepoId>,
     },
     /// A scratch build of ours.

@@ -1,8 +1,9 @@
 //! Carrying commands out: scratch builds, cancellations, requests for repositories.
 //!
-//! The decision is in the log and its command in the outbox before the hub hears of it. Its id goes along in `custom_user_metadata`, and where
-//! one cannot know whether the hub has the task (after a start, after an answer that was lost) our tasks are searched for it first.
-//! A command leaves the outbox after its outcome is in the log. So there is one task per decision, whatever crashes when.
+//! The decision is in the log and its command in the outbox before the hub hears of it. Its id goes along in
+//! `custom_user_metadata`, and where one cannot know whether the hub has the task (after a start, after an answer that
+//! was lost) our tasks are searched for it first. A command leaves the outbox after its outcome is in the log. So there
+//! is one task per decision, whatever crashes when.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -132,7 +133,8 @@ impl Submitter {
                 Err(Stopped::Ending) => return,
                 Err(Stopped::Paused) => {
                     memory.unsure = true;
-                    tracing::info!(hub = %self.hub, "submissions were paused while a rebuild was on its way; whether the hub has it is looked up");
+                    tracing::info!(hub = %self.hub, "submissions were paused while a rebuild was on its way; whether \
+                        the hub has it is looked up");
                 }
                 Err(other) => {
                     let (class, text, remedy) = match &other {
@@ -152,8 +154,10 @@ impl Submitter {
                     if class == Class::Unavailable {
                         tracing::warn!(hub = %self.hub, error = %text, "commands wait; {remedy}");
                     } else {
-                        // Refused login, or answers we do not understand: an operator has to look; nothing is lost meanwhile.
-                        tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait; {remedy}");
+                        // Refused login, or answers we do not understand: an operator has to look; nothing is lost
+                        // meanwhile.
+                        tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait; \
+                            {remedy}");
                     }
                     self.metrics.submission(telemetry::Submission::Failed);
                     if !backoff.wait(&self.stop).await {
@@ -246,7 +250,8 @@ impl Submitter {
         Submission::Submitted { rebuild: rebuild_of(command), hub: self.hub.clone(), task_id }
     }
 
-    /// Which of these decisions are tasks already. Of several tasks with one decision the lowest is ours; others are somebody's resubmissions.
+    /// Which of these decisions are tasks already. Of several tasks with one decision the lowest is ours; others are
+    /// somebody's resubmissions.
     async fn search(
         &mut self,
         memory: &mut Memory,
@@ -369,7 +374,8 @@ impl Submitter {
     }
 }
 
-/// Whether the hub heard us and said no to this one thing. Whether we may log in, and whether it is there at all, is something else.
+/// Whether the hub heard us and said no to this one thing. Whether we may log in, and whether it is there at all, is
+/// something else.
 fn is_refusal(error: &HubError) -> bool {
     matches!(error, HubError::Fault { .. }) && error.class() == Class::Rejected
 }

@@ -14,7 +14,8 @@ use crate::model::{Hub, Name, Nvr, RepoId, TaskId};
 
 /// Builds whose buildroots are read together.
 pub const AT_ONCE: usize = 4;
-/// Builds that wait for it, at most. A mass rebuild has more; those that are passed over keep the base that was assumed.
+/// Builds that wait for it, at most. A mass rebuild has more; those that are passed over keep the base that was
+/// assumed.
 const WAITING_MAX: usize = 5_000;
 /// Most buildroots of one task: one per architecture, twice that when a builder was restarted.
 const BUILDROOTS_MAX: usize = 64;

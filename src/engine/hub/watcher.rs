@@ -1,7 +1,7 @@
 //! One hub, watched: hints from the bus, polling of what moves without a message, reconciliation.
 //!
-//! Everything is read by one task, one thing after the other, and handed to the brain in the order of reading; so no answer can take back
-//! what a later one told.
+//! Everything is read by one task, one thing after the other, and handed to the brain in the order of reading; so no
+//! answer can take back what a later one told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,7 +59,8 @@ pub struct Watcher {
     pub hints: mpsc::UnboundedReceiver<(Key, Ticket)>,
     /// What we care about.
     pub watch: watch::Receiver<Watch>,
-    /// New repositories, to be mirrored before the brain hears of them, and those that more packages are to be resolved in.
+    /// New repositories, to be mirrored before the brain hears of them, and those that more packages are to be resolved
+    /// in.
     pub repos: mpsc::UnboundedSender<Fetch>,
     /// Build tags that moved and have no repository that covers it.
     pub stale: watch::Sender<BTreeMap<Name, i64>>,
@@ -196,17 +197,20 @@ impl Watcher {
                 }
                 Err(Stopped::Ending) => return,
                 Err(Stopped::Hub(e)) => {
-                    // Not understood or refused is as good as away: whoever mends the hub or us finds everything still waiting.
+                    // Not understood or refused is as good as away: whoever mends the hub or us finds everything still
+                    // waiting.
                     let text = crate::engine::error::with_causes(&e);
                     match e.class() {
                         _ if !trouble.is_new(&text) => {
                             tracing::debug!(hub = %self.hub, error = %text, "the hub is still away");
                         }
                         Class::Unavailable => {
-                            tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; {}", e.remedy());
+                            tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; \
+                                {}", e.remedy());
                         }
                         _ => {
-                            tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints wait; {}", e.remedy());
+                            tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints \
+                                wait; {}", e.remedy());
                         }
                     }
                     self.metrics.hub_up(self.hub.as_str(), false);
@@ -220,7 +224,8 @@ impl Watcher {
         }
     }
 
-    /// Polls come in time also while hints come without end: what moves without a message must not wait for the end of a mass rebuild.
+    /// Polls come in time also while hints come without end: what moves without a message must not wait for the end of
+    /// a mass rebuild.
     async fn next(&mut self, memory: &mut Memory, due: &Due) -> Next {
         self.gather(memory);
         let now = Instant::now();
@@ -300,7 +305,8 @@ impl Watcher {
         };
         let looked = self.looker.look(keys, &memory.scope).await?;
         for s in &looked.seen {
-            // The number of a tag that is gone is kept: its repositories are still asked for by it. One made anew may have another.
+            // The number of a tag that is gone is kept: its repositories are still asked for by it. One made anew may
+            // have another.
             if let Seen::Tag(t) = s
                 && let Some(id) = t.tag_id
             {
@@ -310,7 +316,8 @@ impl Watcher {
         memory.again.retain(|k| !keys.contains(k));
         for (key, error) in &looked.failed {
             let text = crate::engine::error::with_causes(error);
-            tracing::error!(hub = %self.hub, object = ?key, error = %text, "an object cannot be read; it is asked for again with each poll");
+            tracing::error!(hub = %self.hub, object = ?key, error = %text, "an object cannot be read; it is asked for \
+                again with each poll");
             memory.again.insert(key.clone());
         }
         Ok(looked)
@@ -346,7 +353,8 @@ impl Watcher {
         Ok(())
     }
 
-    /// Has the newest usable repository of each tag fetched where the brain does not know it yet, and keeps it from being told before.
+    /// Has the newest usable repository of each tag fetched where the brain does not know it yet, and keeps it from
+    /// being told before.
     fn divert(&self, memory: &mut Memory, seen: &mut Vec<Seen>) {
         let watch = self.watch.borrow();
         let is_new = |r: &RepoSeen| {
@@ -444,14 +452,15 @@ impl Watcher {
         let asked: Vec<_> = tags.iter().map(|tag| batch.add(get_full_inheritance(tag))).collect();
         let mut answers = batch.send().await?;
         for links in asked {
-            // A tag that is not there has no parents; that it is gone is seen from its configuration, and so are parents of one whose
-            // answer cannot be read.
+            // A tag that is not there has no parents; that it is gone is seen from its configuration, and so are
+            // parents of one whose answer cannot be read.
             tags.extend(answers.take(links).unwrap_or_default().into_iter().map(|l| l.name));
         }
         Ok(tags)
     }
 
-    /// What moves without a message: targets and where those of other hubs' collections lead to, repositories, our tasks.
+    /// What moves without a message: targets and where those of other hubs' collections lead to, repositories, our
+    /// tasks.
     fn moving(&self) -> BTreeSet<Key> {
         let watch = self.watch.borrow();
         let targets = watch.targets.iter().cloned().map(Key::Target);

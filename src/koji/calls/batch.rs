@@ -51,8 +51,8 @@ impl Batch {
         Ok(Answers { hub: self.hub, all })
     }
 
-    /// The same, so that no answer is older than that to the first question. Requests run beside each other: where there are
-    /// several, the first question is asked before them.
+    /// The same, so that no answer is older than that to the first question. Requests run beside each other: where
+    /// there are several, the first question is asked before them.
     ///
     /// # Errors
     /// As [`send`](Self::send).

@@ -19,8 +19,8 @@ pub fn list_buildroots(task: TaskId) -> Query<Vec<Buildroot>> {
     Query::new("listBuildroots", Vec::new()).with("taskID", task)
 }
 
-/// Headers of a source package, by RPM's names in capitals. The hub opens the file for it, so not for many. Empty when the
-/// package is not there.
+/// Headers of a source package, by RPM's names in capitals. The hub opens the file for it, so not for many. Empty when
+/// the package is not there.
 pub fn get_source_headers(source: &Nvr, headers: &[&str]) -> Query<RpmHeaders> {
     let part = |text: &str| Some(text.into());
     let rpm = [

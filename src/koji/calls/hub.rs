@@ -11,7 +11,8 @@ pub fn get_koji_version() -> Query<Name> {
     Query::new("getKojiVersion", Vec::new())
 }
 
-/// The newest Koji event, or the newest before a time. Many changes and every new repository make one, so it always moves.
+/// The newest Koji event, or the newest before a time. Many changes and every new repository make one, so it always
+/// moves.
 pub fn get_last_event(before: Option<Timestamp>) -> Query<Option<Event>> {
     Query::new("getLastEvent", Vec::new()).maybe("before", before.map(seconds))
 }

@@ -45,8 +45,8 @@ impl TagRef {
     }
 }
 
-/// A method that is used, with the names of its parameters (`kojihub.RootExports`), those among them that may be given without
-/// changing the shape of the answer, and how that is read.
+/// A method that is used, with the names of its parameters (`kojihub.RootExports`), those among them that may be given
+/// without changing the shape of the answer, and how that is read.
 type Method = (&'static str, &'static [&'static str], &'static [&'static str], Read);
 type Read = fn(Option<TagRef>, &Value) -> Option<Recorded>;
 
@@ -88,8 +88,8 @@ impl Recorded {
         method == multi::METHOD || METHODS.iter().any(|(name, ..)| *name == method)
     }
 
-    /// What one exchange says. Answers about the past (with an `event`), answers in another shape than the plain one, faults
-    /// and nil say nothing.
+    /// What one exchange says. Answers about the past (with an `event`), answers in another shape than the plain one,
+    /// faults and nil say nothing.
     pub fn of(call: &Call, answer: Result<Value, Fault>) -> Vec<Self> {
         let Ok(answer) = answer else { return Vec::new() };
         let Some(calls) = multi::split(call) else { return Self::one(call, &answer).into_iter().collect() };

@@ -30,8 +30,8 @@ pub fn get_repo(tag: &str) -> Query<Option<Repo>> {
     Query::new("getRepo", vec![tag.into()])
 }
 
-/// Asks for a repository at least as new as the tag's last change, unless there is one. Needs a login; asking twice does no
-/// harm.
+/// Asks for a repository at least as new as the tag's last change, unless there is one. Needs a login; asking twice
+/// does no harm.
 pub fn request_repo(tag: &str) -> Query<()> {
     Query::new("repo.request", vec![tag.into()]).with("min_event", "last")
 }

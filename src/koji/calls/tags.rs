@@ -39,18 +39,20 @@ pub fn get_external_repo_list(tag: &str) -> Query<Vec<ExternalRepo>> {
     Query::new("getExternalRepoList", vec![tag.into()])
 }
 
-/// The newest Koji event that changed a tag or anything it inherits: the cheap question whether there is anything to ask.
+/// The newest Koji event that changed a tag or anything it inherits: the cheap question whether there is anything to
+/// ask.
 pub fn tag_last_change_event(tag: &str) -> Query<Option<i64>> {
     Query::new("tagLastChangeEvent", vec![tag.into()])
 }
 
-/// Builds in a tag itself, of one package or of all. Blocked packages are left out. A fault for a tag or package that is not
-/// there.
+/// Builds in a tag itself, of one package or of all. Blocked packages are left out. A fault for a tag or package that
+/// is not there.
 pub fn list_tagged(tag: &str, package: Option<&Name>) -> Query<Vec<TaggedBuild>> {
     Query::new("listTagged", vec![tag.into()]).with("inherit", false).with("latest", false).maybe("package", package)
 }
 
-/// A tag's own package list, blocked entries, too: of one package or of all. A fault for a tag or package that is not there.
+/// A tag's own package list, blocked entries, too: of one package or of all. A fault for a tag or package that is not
+/// there.
 pub fn list_packages(tag: &str, package: Option<&Name>) -> Query<Vec<ListedPackage>> {
     Query::new("listPackages", Vec::new()).with("tagID", tag).with("inherited", false).maybe("pkgID", package)
 }

@@ -66,7 +66,8 @@ pub struct ScratchBuild<'a> {
     pub source: &'a str,
     /// The target.
     pub target: &'a str,
-    /// Build in this repository; who may do so is the hub's policy `build_from_repo_id`, and is found out when the task runs.
+    /// Build in this repository; who may do so is the hub's policy `build_from_repo_id`, and is found out when the task
+    /// runs.
     pub repo_id: Option<RepoId>,
     /// Build on these architectures instead of the tag's. None: no override.
     pub arches: &'a [Name],
@@ -78,8 +79,8 @@ pub struct ScratchBuild<'a> {
     pub priority: i64,
 }
 
-/// Has something built. Needs a login, and **makes a task each time it is executed**. Answers with the number of the task after
-/// only trivial checks: a bad target, repository or source fails later.
+/// Has something built. Needs a login, and **makes a task each time it is executed**. Answers with the number of the
+/// task after only trivial checks: a bad target, repository or source fails later.
 pub fn build(what: ScratchBuild<'_>) -> Query<TaskId> {
     let mut opts = what.further;
     opts.insert("scratch".to_owned(), true.into());

@@ -239,8 +239,8 @@ pub enum HubError {
         /// Whether no KDC answered.
         unreachable: bool,
     },
-    /// The call was executed in an earlier attempt, and its result is lost (fault 1009). Unavailable: look what came of it before
-    /// doing it again.
+    /// The call was executed in an earlier attempt, and its result is lost (fault 1009). Unavailable: look what came of
+    /// it before doing it again.
     #[error("{at}: it was executed and its result is lost ({fault}); look at the hub before repeating it")]
     ResultLost {
         /// Which call.
@@ -248,8 +248,8 @@ pub enum HubError {
         /// What the hub said.
         fault: Fault,
     },
-    /// An attempt was lost on the way, and no other one told what came of it. Class of the last attempt's error: look what came of
-    /// it before doing it again.
+    /// An attempt was lost on the way, and no other one told what came of it. Class of the last attempt's error: look
+    /// what came of it before doing it again.
     #[error("{at}: it may have been executed, the answer is lost; look at the hub before repeating it")]
     Uncertain {
         /// Which call.
@@ -319,17 +319,20 @@ impl HubError {
     /// What a person can do about it, or that nothing is to be done.
     pub fn remedy(&self) -> &'static str {
         if self.is_offline() {
-            return "it is closed for maintenance or has no database; the service waits and goes on by itself. Ask who runs the hub when it lasts";
+            return "it is closed for maintenance or has no database; the service waits and goes on by itself. Ask who \
+                runs the hub when it lasts";
         }
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Lost { .. } | Self::CutOff { .. } => {
                 "check `server`, name resolution, and firewalls between here and there"
             }
             Self::NotAHub { .. } | Self::Redirect { .. } | Self::Status { .. } => {
-                "check `server`: it must be the address of the XML-RPC interface, such as https://koji.example.org/kojihub"
+                "check `server`: it must be the address of the XML-RPC interface, such as \
+                    https://koji.example.org/kojihub"
             }
             Self::Denied { .. } | Self::Unauthorized { .. } | Self::Handshake { .. } => {
-                "have a certificate or key table made for our user by who runs the hub, and check that it is the one configured"
+                "have a certificate or key table made for our user by who runs the hub, and check that it is the one \
+                    configured"
             }
             Self::PostHandshake { .. } => "nothing can be set here: have the hub's web server changed as it says",
             Self::Kerberos { .. } => "check with `kinit` and `klist` as the user the service runs as",
@@ -339,7 +342,8 @@ impl HubError {
             }
             Self::Fault { fault, .. } => match fault.kind() {
                 FaultKind::SessionExpired | FaultKind::Sequence | FaultKind::Auth => {
-                    "nothing is to be done: another session is made. When it lasts, our address may change between calls (`CheckClientIP` on the hub)"
+                    "nothing is to be done: another session is made. When it lasts, our address may change between \
+                        calls (`CheckClientIP` on the hub)"
                 }
                 FaultKind::Locked | FaultKind::AuthLock => {
                     "somebody else holds a lock; it is tried again. Ask who runs the hub when it lasts"
@@ -351,8 +355,8 @@ impl HubError {
         }
     }
 
-    /// Whether the call may have been executed although its answer did not come, or did not come whole. Who makes something with a
-    /// call must look for it before making it again.
+    /// Whether the call may have been executed although its answer did not come, or did not come whole. Who makes
+    /// something with a call must look for it before making it again.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Timeout { wait, .. } => *wait != Wait::Connection,

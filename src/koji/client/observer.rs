@@ -44,7 +44,8 @@ impl Outcome {
 
 /// Is told of every request.
 pub trait CallObserver: Send + Sync {
-    /// A request of `method` (one of ours, `multiCall` among them) went so, and took so many seconds. Each attempt counts.
+    /// A request of `method` (one of ours, `multiCall` among them) went so, and took so many seconds. Each attempt
+    /// counts.
     fn on_call(&self, method: &str, outcome: Outcome, seconds: f64);
 }
 

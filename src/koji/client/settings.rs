@@ -21,8 +21,8 @@ pub enum Auth {
         /// PEM file with the key, if it is another.
         key: Option<PathBuf>,
     },
-    /// With Kerberos. Keytab and credentials cache are read by the system's library, which takes their places from the process's
-    /// environment ([`gssapi_environment`](super::super::login::gssapi_environment)).
+    /// With Kerberos. Keytab and credentials cache are read by the system's library, which takes their places from the
+    /// process's environment ([`gssapi_environment`](super::super::login::gssapi_environment)).
     Gssapi {
         /// Whose ticket to use; the default one when absent.
         principal: Option<String>,

@@ -15,15 +15,16 @@ use super::settings::{Auth, SettingsError};
 /// Largest PEM file, in bytes. A system's bundle of all authorities has a quarter of a megabyte.
 const MAX_PEM: u64 = 8 << 20;
 
-/// Makes `ring` the process's provider of cryptography, unless there is one already. What is here does not need it; other users of
-/// TLS in the same process (the bus, the mirror of repositories) may.
+/// Makes `ring` the process's provider of cryptography, unless there is one already. What is here does not need it;
+/// other users of TLS in the same process (the bus, the mirror of repositories) may.
 pub fn install_provider() {
     if CryptoProvider::get_default().is_none() && ring::default_provider().install_default().is_err() {
         tracing::debug!("another thread has installed a provider of cryptography first");
     }
 }
 
-/// How TLS is spoken with a hub: trusting `serverca` or else the system, with a client certificate if that is the login.
+/// How TLS is spoken with a hub: trusting `serverca` or else the system, with a client certificate if that is the
+/// login.
 ///
 /// # Errors
 /// [`SettingsError`] (rejected).
@@ -48,7 +49,8 @@ pub fn client_config(serverca: Option<&Path>, auth: &Auth) -> Result<ClientConfi
     Ok(config)
 }
 
-/// What the system trusts, read once. Without any, a hub behind TLS is not trusted, and the error says which setting helps.
+/// What the system trusts, read once. Without any, a hub behind TLS is not trusted, and the error says which setting
+/// helps.
 fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let read = || {

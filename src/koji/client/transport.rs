@@ -24,7 +24,8 @@ const MAX_ERROR_BODY: usize = 4096;
 /// Answers larger than this, in bytes, are decoded on a thread of their own.
 const LARGE: usize = 256 << 10;
 
-/// How long an unused connection is kept: less than web servers do (Apache 5 s, usually), so that few calls meet a closed one.
+/// How long an unused connection is kept: less than web servers do (Apache 5 s, usually), so that few calls meet a
+/// closed one.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// What a hub answered.

@@ -87,7 +87,8 @@ impl<'a> Bring<'a> {
         let whole = groups && found.iter().all(|arch| matches!(arch, Arch::Here(_)));
         for (arch, found) in arches.iter().zip(found) {
             if let Arch::Here(Some(error)) = found {
-                // Koji's own list of groups is what a builder gets; the copy in the metadata is only read where there is none.
+                // Koji's own list of groups is what a builder gets; the copy in the metadata is only read where there
+                // is none.
                 if !groups {
                     return Err(error);
                 }
@@ -137,7 +138,8 @@ impl<'a> Bring<'a> {
         let lists = async {
             let list = |name: &str| self.list(format!("{arch}/{name}"));
             let (packages, ..) = tokio::try_join!(list("pkglist"), list("rpmlist.jsonl"), list("blocklist"))?;
-            // Koji writes it before the metadata, so it is being removed. Without it nobody knew which sources are in the repository.
+            // Koji writes it before the metadata, so it is being removed. Without it nobody knew which sources are in
+            // the repository.
             if packages { Ok(()) } else { Err(self.gone(&format!("{arch}/pkglist"))) }
         };
         let groups = async {

@@ -1,4 +1,5 @@
-//! The cache directory: which generations are in it, which of them are in use, what of them can be used for others, what has to go.
+//! The cache directory: which generations are in it, which of them are in use, what of them can be used for others,
+//! what has to go.
 //!
 //! ```text
 //! repos/TAG/ID/…            whole generations, as an archive has them
@@ -235,14 +236,15 @@ impl Cache {
         arches.iter().filter(|arch| has(arch)).cloned().collect()
     }
 
-    /// Architectures that were looked for when a generation was fetched; `None`: there is no such generation, not a whole one.
+    /// Architectures that were looked for when a generation was fetched; `None`: there is no such generation, not a
+    /// whole one.
     pub(super) fn asked(&self, key: &Key) -> Option<BTreeSet<Name>> {
         let text = fs::read_to_string(self.repo_dir(key).join(ASKED)).ok()?;
         Some(text.split_whitespace().map(Name::from).collect())
     }
 
-    /// Puts a generation that was fetched in its place, or what was fetched besides to one that is there. `asked`: all architectures
-    /// that were looked for.
+    /// Puts a generation that was fetched in its place, or what was fetched besides to one that is there. `asked`: all
+    /// architectures that were looked for.
     pub(super) fn place(&self, key: &Key, asked: &BTreeSet<Name>) -> Result<(), FetchError> {
         let (from, to) = (self.incoming_dir(key), self.repo_dir(key));
         let place = || -> io::Result<()> {

@@ -1,11 +1,11 @@
 //! A file of a hub to a file of ours: streamed, resumed, verified, and then put in its place at once.
 //!
-//! Bytes go to `NAME.part` as they come, through the digest. Only when all are there and are the right ones, and are on disk, the file gets
-//! its name. So a file with its name is whole, whatever happens when.
+//! Bytes go to `NAME.part` as they come, through the digest. Only when all are there and are the right ones, and are on
+//! disk, the file gets its name. So a file with its name is whole, whatever happens when.
 //!
-//! What an earlier attempt left is gone on with where that is safe: within one download, by asking the server whether the file is still the same
-//! (`If-Range`); after a restart only where a checksum will tell. What is not gone on with is never emptied, another file is begun: somebody
-//! who was stopped may still be opening it.
+//! What an earlier attempt left is gone on with where that is safe: within one download, by asking the server whether
+//! the file is still the same (`If-Range`); after a restart only where a checksum will tell. What is not gone on with
+//! is never emptied, another file is begun: somebody who was stopped may still be opening it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Write as _};
@@ -156,8 +156,8 @@ impl Part {
         if let Some(digester) = &mut self.digester {
             digester.update(bytes);
         }
-        // Into the system's memory, a quarter of a megabyte at a time. Handing it to another thread would cost more, and would leave a write
-        // behind when this is dropped in the middle.
+        // Into the system's memory, a quarter of a megabyte at a time. Handing it to another thread would cost more,
+        // and would leave a write behind when this is dropped in the middle.
         self.file.write_all(bytes)
     }
 }
@@ -188,7 +188,8 @@ impl Download {
         blocking(move || Part::open(&path, kind)).await.map_err(self.failed())
     }
 
-    /// Asks for what is missing. Gives the answer, or `None` when nothing is, and the part as the answer goes on with it.
+    /// Asks for what is missing. Gives the answer, or `None` when nothing is, and the part as the answer goes on with
+    /// it.
     async fn ask(
         &mut self,
         fetcher: &Fetcher,
@@ -335,7 +336,8 @@ impl Attempt for Download {
             }
             return Err(error.into());
         }
-        // From here on it is nobody else's: if we are dropped while it goes to disk, another attempt begins with a file of its own.
+        // From here on it is nobody else's: if we are dropped while it goes to disk, another attempt begins with a file
+        // of its own.
         let (length, file, own, to) = (part.length, part.file, unique_part(&self.to), self.to.clone());
         fs::rename(&self.part, &own).map_err(self.failed())?;
         let place = move || -> io::Result<()> {

@@ -15,7 +15,8 @@ use crate::repodata::{RepodataError, SrpmError};
 pub enum FetchError {
     /// The configured address of a hub's files is none.
     #[error(
-        "use `{address}` as the place of a hub's files: {problem}; give http://HOST/PATH, https://HOST/PATH, file:///PATH or /PATH"
+        "use `{address}` as the place of a hub's files: {problem}; give http://HOST/PATH, https://HOST/PATH, \
+            file:///PATH or /PATH"
     )]
     Address {
         /// As configured.
@@ -58,7 +59,8 @@ pub enum FetchError {
     },
     /// The certificate of the server is not accepted.
     #[error(
-        "fetch {from}: the server's certificate is not trusted; if it was made by an own authority, configure that one's certificate"
+        "fetch {from}: the server's certificate is not trusted; if it was made by an own authority, configure that \
+            one's certificate"
     )]
     Untrusted {
         /// Which.
@@ -99,7 +101,8 @@ pub enum FetchError {
     },
     /// A repository is not there, not complete yet, or being deleted.
     #[error(
-        "fetch repository {repo} of {tag} from {from}: {what} is not there; the hub has deleted it or has not finished it, or the address is wrong"
+        "fetch repository {repo} of {tag} from {from}: {what} is not there; the hub has deleted it or has not finished \
+            it, or the address is wrong"
     )]
     Gone {
         /// Name of the tag.

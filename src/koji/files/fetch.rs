@@ -1,7 +1,8 @@
 //! Fetching files over HTTP: how many at once, how long, how often, how large.
 //!
-//! [`Fetcher`] holds what is common to all requests: one client, one bound on what runs at once, one way to try again. What is done with an
-//! answer is an [`Attempt`]: a file to disk ([`super::download`]), the beginning of a file ([`super::prefix`]).
+//! [`Fetcher`] holds what is common to all requests: one client, one bound on what runs at once, one way to try again.
+//! What is done with an answer is an [`Attempt`]: a file to disk ([`super::download`]), the beginning of a file
+//! ([`super::prefix`]).
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -230,8 +231,8 @@ impl Fetcher {
         }
     }
 
-    /// Fetches one file to `to`, streamed to disk and verified before it has its name there; gives its length. What an earlier attempt
-    /// left as `TO.part` is gone on with.
+    /// Fetches one file to `to`, streamed to disk and verified before it has its name there; gives its length. What an
+    /// earlier attempt left as `TO.part` is gone on with.
     ///
     /// # Errors
     /// [`FetchError`]; nothing is at `to` then that was not there before.
@@ -287,7 +288,8 @@ impl Fetcher {
                 let from = attempt.url().to_string();
                 return Err(FetchError::Unavailable { from, attempts: all, source: trouble });
             }
-            tracing::debug!(url = %attempt.url(), attempt = all, error = %with_causes(&trouble), "a file will be asked for again");
+            tracing::debug!(url = %attempt.url(), attempt = all, error = %with_causes(&trouble), "a file will be asked \
+                for again");
             self.event(FileEvent::Retry);
             tokio::time::sleep(self.pause(idle, after)).await;
         }

@@ -22,11 +22,12 @@ pub(super) type Parsed = VecDeque<(String, RepoContent)>;
 pub(super) type Needs = BTreeMap<String, bool>;
 
 impl Mirror {
-    /// Fetches the full file lists of an architecture if resolving will read them: if a build requirement, or a dependency in the
-    /// repository itself, names a path that primary does not have. `requirements` are those of all source packages that will be resolved;
-    /// store them first, then call this, then resolve. `true`: they are there.
+    /// Fetches the full file lists of an architecture if resolving will read them: if a build requirement, or a
+    /// dependency in the repository itself, names a path that primary does not have. `requirements` are those of all
+    /// source packages that will be resolved; store them first, then call this, then resolve. `true`: they are there.
     ///
-    /// Cost: parses primary, once for each that is new, unless a requirement or an earlier generation has already decided.
+    /// Cost: parses primary, once for each that is new, unless a requirement or an earlier generation has already
+    /// decided.
     ///
     /// # Errors
     /// As [`Mirror::fetch`].
@@ -79,8 +80,8 @@ impl Mirror {
         Ok(needed)
     }
 
-    /// What was parsed to find out whether file lists are needed, by the checksum of primary: whoever resolves next need not do it again.
-    /// It is given away, as it is large; the rest is added by [`RepoDir::complete`].
+    /// What was parsed to find out whether file lists are needed, by the checksum of primary: whoever resolves next
+    /// need not do it again. It is given away, as it is large; the rest is added by [`RepoDir::complete`].
     pub fn take_parsed(&self, primary: &str) -> Option<RepoContent> {
         let mut parsed = self.inner.parsed.lock().expect("no thread panics while it holds the lock");
         let at = parsed.iter().position(|(checksum, _)| checksum == primary)?;

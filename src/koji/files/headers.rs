@@ -39,8 +39,8 @@ pub struct Filled {
 }
 
 impl Mirror {
-    /// What a source package says about how it is built, from its own header. A package whose file is not there is an error, never one
-    /// without requirements.
+    /// What a source package says about how it is built, from its own header. A package whose file is not there is an
+    /// error, never one without requirements.
     ///
     /// # Errors
     /// [`FetchError::NotFound`] (rejected): there is no such file; [`FetchError::Header`] (rejected): it is damaged;
@@ -91,8 +91,8 @@ impl Mirror {
         if package.nvr == *nvr { Ok(package) } else { Err(FetchError::OtherPackage { from, found: package.nvr }) }
     }
 
-    /// Adds to a store what it does not know of `wanted`, from their headers. `on_progress` is told how many of how many have been asked
-    /// for. What was learnt is stored in between, so that an interruption costs little.
+    /// Adds to a store what it does not know of `wanted`, from their headers. `on_progress` is told how many of how
+    /// many have been asked for. What was learnt is stored in between, so that an interruption costs little.
     ///
     /// # Errors
     /// [`FetchError::Sources`] when the store cannot be written. What happened to single packages is in the result.

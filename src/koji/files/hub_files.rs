@@ -142,7 +142,8 @@ fn copy(from: &Path, to: &Path, expected: &Expected) -> Result<u64, FetchError> 
     Ok(length)
 }
 
-/// Gives a file of the cache a second name, or copies it; verified. `false`: it is not what it should be, or not there any more.
+/// Gives a file of the cache a second name, or copies it; verified. `false`: it is not what it should be, or not there
+/// any more.
 pub(super) fn reuse(from: &Path, to: &Path, expected: &Expected) -> Result<bool, FetchError> {
     let part = unique_part(to);
     remove(&part)?;

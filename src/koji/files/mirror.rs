@@ -1,7 +1,8 @@
 //! A hub's repositories in a cache directory that is an archive: what [`super::super::Archive`] reads.
 //!
-//! A generation never changes, so one that is there is whole and right for ever; it appears at once, by a renaming. What is fetched is what is
-//! read of it: the index, primary, groups, modules, Koji's own lists; the full file lists only where they are needed.
+//! A generation never changes, so one that is there is whole and right for ever; it appears at once, by a renaming.
+//! What is fetched is what is read of it: the index, primary, groups, modules, Koji's own lists; the full file lists
+//! only where they are needed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -51,8 +52,8 @@ pub struct MirroredRepo {
     pub opts: Vec<Name>,
     /// Whether the options are not those of the tag, so that it is not the tag's ordinary repository.
     pub custom: bool,
-    /// Architectures that have metadata, canonical and sorted. Empty for a tag without architectures: such a repository is ready, but
-    /// nothing can be built from it.
+    /// Architectures that have metadata, canonical and sorted. Empty for a tag without architectures: such a repository
+    /// is ready, but nothing can be built from it.
     pub arches: Vec<Name>,
     /// Architectures that were asked for and are not in it, canonical and sorted.
     pub absent: Vec<Name>,
@@ -94,12 +95,13 @@ impl Mirror {
         &self.inner.files.fetcher
     }
 
-    /// A generation with those of `arches` it has; fetched if it is not in the cache. `arches` are those of the tag, in any form (`i686` is
-    /// `i386`). Asked for by several at once it is fetched once; what an interrupted attempt left, or one that was dropped, is gone on
-    /// with. Makes room in the cache afterwards.
+    /// A generation with those of `arches` it has; fetched if it is not in the cache. `arches` are those of the tag, in
+    /// any form (`i686` is `i386`). Asked for by several at once it is fetched once; what an interrupted attempt left,
+    /// or one that was dropped, is gone on with. Makes room in the cache afterwards.
     ///
     /// # Errors
-    /// [`FetchError::Gone`] (rejected) when the hub does not have it, not yet or not any more; unavailable when the hub does not answer.
+    /// [`FetchError::Gone`] (rejected) when the hub does not have it, not yet or not any more; unavailable when the hub
+    /// does not answer.
     pub async fn fetch(
         &self,
         tag: &str,
@@ -140,7 +142,8 @@ impl Mirror {
         let found = self.find(&key, &arches, &hold).await?;
         // Room is made when something has come. That it cannot be made is not the caller's trouble.
         if let Err(error) = self.evict().await {
-            tracing::warn!(error = %crate::model::causes::with_causes(&error), "cannot make room in the cache of repositories");
+            tracing::warn!(error = %crate::model::causes::with_causes(&error), "cannot make room in the cache of \
+                repositories");
         }
         found.ok_or_else(|| self.unreadable(&key))
     }
@@ -170,10 +173,12 @@ impl Mirror {
             }
             let dir = cache.repo_dir(&key);
             let read = read_repo(dir.clone(), key.1);
-            let Some(repo) = read.ok().filter(|r| r.arches.iter().all(|arch| is_there(&dir.join(arch.as_str())))) else {
+            let Some(repo) = read.ok().filter(|r| r.arches.iter().all(|arch| is_there(&dir.join(arch.as_str()))))
+            else {
                 // Somebody was here, or the disk. Whole again is only what is fetched again.
                 if cache.is_alone(&key) {
-                    tracing::warn!(tag = %key.0, repo = %key.1, "a repository in the cache is not whole; it will be fetched again");
+                    tracing::warn!(tag = %key.0, repo = %key.1, "a repository in the cache is not whole; it will be \
+                        fetched again");
                     cache.discard(&key)?;
                     return Ok(None);
                 }
@@ -212,8 +217,8 @@ impl Mirror {
         blocking(move || cache.forget(&key)).await
     }
 
-    /// Makes room in the cache: removes generations beyond the bounds, those used longest ago first, never one in use, and never build
-    /// requirements. Done after each fetch.
+    /// Makes room in the cache: removes generations beyond the bounds, those used longest ago first, never one in use,
+    /// and never build requirements. Done after each fetch.
     ///
     /// # Errors
     /// [`FetchError::Disk`] (unavailable).
@@ -223,7 +228,8 @@ impl Mirror {
     }
 }
 
-/// Whether what was fetched of an architecture is there: primary by its length, or, where the index is wrong about that, by its checksum.
+/// Whether what was fetched of an architecture is there: primary by its length, or, where the index is wrong about
+/// that, by its checksum.
 fn is_there(dir: &Path) -> bool {
     let Ok(repo) = RepoDir::open(dir) else { return false };
     let Some(primary) = repo.repomd().find("primary") else { return false };

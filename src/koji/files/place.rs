@@ -76,7 +76,8 @@ impl HubPath {
         Self(vec!["repos".to_owned()]).with(&[("the tag", tag), ("the repository", &id.to_string())])
     }
 
-    /// `packages/NAME/VERSION/RELEASE/ARCH/NVR.ARCH.rpm`, `arch` being `src` or `nosrc`. Builds on another volume have a link there.
+    /// `packages/NAME/VERSION/RELEASE/ARCH/NVR.ARCH.rpm`, `arch` being `src` or `nosrc`. Builds on another volume have
+    /// a link there.
     pub(super) fn source_package(nvr: &Nvr, arch: &str) -> Result<Self, FetchError> {
         Self(vec!["packages".to_owned()]).with(&[
             ("the package", &nvr.name),

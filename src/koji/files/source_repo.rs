@@ -11,8 +11,9 @@ use super::mirror::{Mirror, MirroredRepo};
 use crate::model::{Name, Nvr};
 use crate::repodata::{RepoContent, RepoDir};
 
-/// Build requirements as primary metadata have them. These do not say where a source package may be built (`BuildArch`, `ExclusiveArch`,
-/// `ExcludeArch`), so this is not yet a [`SourcePackage`]: one that is for another architecture would pass for broken.
+/// Build requirements as primary metadata have them. These do not say where a source package may be built (`BuildArch`,
+/// `ExclusiveArch`, `ExcludeArch`), so this is not yet a [`SourcePackage`]: one that is for another architecture would
+/// pass for broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceRequires {
     /// Name, version, release.
@@ -26,7 +27,8 @@ pub struct SourceRequires {
 }
 
 impl SourceRequires {
-    /// With what somebody else knows about architectures (the hub's `getRPMHeaders` of `BUILDARCHS`, `EXCLUSIVEARCH`, `EXCLUDEARCH`).
+    /// With what somebody else knows about architectures (the hub's `getRPMHeaders` of `BUILDARCHS`, `EXCLUSIVEARCH`,
+    /// `EXCLUDEARCH`).
     pub fn with_arches(self, buildarchs: Vec<Name>, exclusivearch: Vec<Name>, excludearch: Vec<Name>) -> SourcePackage {
         let Self { nvr, epoch, requires, conflicts } = self;
         let conflicts = Some(conflicts);
@@ -35,8 +37,8 @@ impl SourceRequires {
 }
 
 impl Mirror {
-    /// Build requirements of the source packages in a repository, by NVR; `None` when it was made without source packages, which is the
-    /// usual case (`repo.json` says so: `src`, `separate_src`).
+    /// Build requirements of the source packages in a repository, by NVR; `None` when it was made without source
+    /// packages, which is the usual case (`repo.json` says so: `src`, `separate_src`).
     ///
     /// # Errors
     /// As [`Mirror::fetch`].

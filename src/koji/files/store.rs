@@ -1,8 +1,8 @@
 //! Build requirements, kept for ever: `buildrequires.jsonl` of a cache directory.
 //!
-//! A source package never changes, so what was once learnt of one is never asked for again. The file is only appended to; what a
-//! crash left at its end is cut off when it is opened. What is not known is not in it: nothing is stored for a package whose file
-//! could not be found.
+//! A source package never changes, so what was once learnt of one is never asked for again. The file is only appended
+//! to; what a crash left at its end is cut off when it is opened. What is not known is not in it: nothing is stored for
+//! a package whose file could not be found.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -40,11 +40,12 @@ enum End {
 }
 
 impl SourceStore {
-    /// Opens `path` to be read and appended to; it is made where there is none. A line at its end that is not whole, as a crash
-    /// leaves one, is cut off ([`SourceStore::cut`]). Cost: reads the file, about 0.1 s for 24,000 packages.
+    /// Opens `path` to be read and appended to; it is made where there is none. A line at its end that is not whole, as
+    /// a crash leaves one, is cut off ([`SourceStore::cut`]). Cost: reads the file, about 0.1 s for 24,000 packages.
     ///
     /// # Errors
-    /// [`SourcesError`]: rejected when a line is wrong that has good ones behind it, or when another process has the file open.
+    /// [`SourcesError`]: rejected when a line is wrong that has good ones behind it, or when another process has the
+    /// file open.
     pub fn open(path: &Path) -> Result<Self, SourcesError> {
         let failed = |source| SourcesError::Read { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
@@ -100,7 +101,8 @@ impl SourceStore {
         self.inner.known.read().expect(UNPOISONED).get(nvr).cloned()
     }
 
-    /// Those of `nvrs` that are not known, or not wholly (kept before BuildConflicts counted), each once, in their order.
+    /// Those of `nvrs` that are not known, or not wholly (kept before BuildConflicts counted), each once, in their
+    /// order.
     pub fn missing(&self, nvrs: impl IntoIterator<Item = Nvr>) -> Vec<Nvr> {
         let known = self.inner.known.read().expect(UNPOISONED);
         let mut missing: indexmap::IndexSet<Nvr> = indexmap::IndexSet::new();
@@ -123,8 +125,9 @@ impl SourceStore {
         self.inner.known.read().expect(UNPOISONED).contradictions
     }
 
-    /// Adds those whose NVRs are not known, and BuildConflicts where they were not, all or none; tells of how many. They are on disk when this returns, and seen by every clone.
-    /// Blocks; one call for many packages costs no more than for one.
+    /// Adds those whose NVRs are not known, and BuildConflicts where they were not, all or none; tells of how many.
+    /// They are on disk when this returns, and seen by every clone. Blocks; one call for many packages costs no more
+    /// than for one.
     ///
     /// # Errors
     /// [`SourcesError`]: rejected when one could not be read back, unavailable when writing fails.

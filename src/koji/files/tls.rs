@@ -17,7 +17,8 @@ pub(super) fn config(authorities: Option<&Path>) -> Result<ClientConfig, FetchEr
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
-        tracing::warn!(error = %crate::model::causes::with_causes(&error), "a certificate of the system's authorities cannot be read");
+        tracing::warn!(error = %crate::model::causes::with_causes(&error), "a certificate of the system's authorities \
+            cannot be read");
     }
     roots.add_parsable_certificates(system.certs);
     if let Some(path) = authorities {

@@ -1,11 +1,12 @@
-//! The boundary to the system's GSSAPI library (RFC 2743): tokens of a login with Kerberos, and the check of such a token.
+//! The boundary to the system's GSSAPI library (RFC 2743): tokens of a login with Kerberos, and the check of such a
+//! token.
 //!
 //! Why it is sound:
-//! * [`Context`] owns what the library allocated for it and frees it once, in `Drop`. It is never shared: each step takes `&mut self`. The
-//!   library lets a context move between threads as long as one uses it at a time (MIT "Developing with GSSAPI", Heimdal likewise), hence
-//!   `Send` and not `Sync`.
-//! * What differs between libraries (buffers, names, identifiers) stays in `shim.c`, which is compiled against the headers that are there.
-//!   It hands out bytes from `malloc`, copied here and freed at once.
+//! * [`Context`] owns what the library allocated for it and frees it once, in `Drop`. It is never shared: each step
+//!   takes `&mut self`. The library lets a context move between threads as long as one uses it at a time (MIT
+//!   "Developing with GSSAPI", Heimdal likewise), hence `Send` and not `Sync`.
+//! * What differs between libraries (buffers, names, identifiers) stays in `shim.c`, which is compiled against the
+//!   headers that are there. It hands out bytes from `malloc`, copied here and freed at once.
 //! * Texts with a NUL byte never reach the library. Problems are terminated within their buffer by the shim.
 //!
 //! Its calls may ask a KDC, so they belong on threads that may wait.
@@ -202,7 +203,8 @@ impl Acceptor {
     }
 }
 
-/// Why there are no credentials of Kerberos, where that is so: a negotiation only says that there is nothing to negotiate with.
+/// Why there are no credentials of Kerberos, where that is so: a negotiation only says that there is nothing to
+/// negotiate with.
 pub fn without_credentials() -> Option<GssError> {
     let mut problem = Problem::new();
     let (room, at) = (problem.0.len(), problem.0.as_mut_ptr());

@@ -1,10 +1,11 @@
 //! A login to a web server that asks for the client certificate only when it has seen the request.
 //!
-//! Koji's sample configuration has `SSLVerifyClient require` for `…/ssllogin` alone. The server then begins a second handshake on
-//! the connection (TLS 1.2, renegotiation), or asks in the middle of it (TLS 1.3, post-handshake authentication). `rustls` can do
-//! neither; OpenSSL does the first by itself, and the second when told, for which its bindings have no safe function. So a login that was
-//! refused is sent once more over a connection of OpenSSL's, with TLS 1.2 at most; a server that speaks TLS 1.3 only cannot be answered, and
-//! the error says so ([`HubError::PostHandshake`]). Only the login goes this way. Proxies of the environment are not used.
+//! Koji's sample configuration has `SSLVerifyClient require` for `…/ssllogin` alone. The server then begins a second
+//! handshake on the connection (TLS 1.2, renegotiation), or asks in the middle of it (TLS 1.3, post-handshake
+//! authentication). `rustls` can do neither; OpenSSL does the first by itself, and the second when told, for which its
+//! bindings have no safe function. So a login that was refused is sent once more over a connection of OpenSSL's, with
+//! TLS 1.2 at most; a server that speaks TLS 1.3 only cannot be answered, and the error says so
+//! ([`HubError::PostHandshake`]). Only the login goes this way. Proxies of the environment are not used.
 
 use std::pin::Pin;
 
@@ -96,7 +97,8 @@ fn connector(settings: &HubSettings) -> Result<SslConnector, SettingsError> {
     Ok(builder.build())
 }
 
-/// OpenSSL's reasons for "the server does not speak what we offered": `SSL_R_TLSV1_ALERT_PROTOCOL_VERSION`, `SSL_R_UNSUPPORTED_PROTOCOL`.
+/// OpenSSL's reasons for "the server does not speak what we offered": `SSL_R_TLSV1_ALERT_PROTOCOL_VERSION`,
+/// `SSL_R_UNSUPPORTED_PROTOCOL`.
 const NO_SUCH_PROTOCOL: [i32; 2] = [1070, 258];
 
 fn handshake_failed(hub: &HubClient, at: At, error: &openssl::ssl::Error) -> HubError {

@@ -1,7 +1,8 @@
 //! One section of several files, as Python's `configparser` reads them.
 //!
-//! `[section]`, then `key = value` or `key: value`; keys in any case; comments are lines that begin with `#` or `;`; a line that is
-//! further in than its key continues the value. `[DEFAULT]` counts for every section. `%(key)s` stands for another value, `%%` for `%`.
+//! `[section]`, then `key = value` or `key: value`; keys in any case; comments are lines that begin with `#` or `;`; a
+//! line that is further in than its key continues the value. `[DEFAULT]` counts for every section. `%(key)s` stands for
+//! another value, `%%` for `%`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

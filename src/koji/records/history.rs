@@ -6,9 +6,9 @@ use crate::koji::shape::{FromValue, ShapeError, record};
 use crate::koji::xmlrpc::Value;
 use crate::model::{Name, Timestamp};
 
-/// What `queryHistory` answers: rows by table. Tables are `tag_listing`, `tag_packages`, `tag_inheritance`, `tag_config`,
-/// `tag_extra`, `tag_external_repos`, `group_config`, `group_package_listing`, `group_req_listing`, and more; those without rows
-/// may be absent.
+/// What `queryHistory` answers: rows by table. Tables are `tag_listing`, `tag_packages`, `tag_inheritance`,
+/// `tag_config`, `tag_extra`, `tag_external_repos`, `group_config`, `group_package_listing`, `group_req_listing`, and
+/// more; those without rows may be absent.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct History(pub BTreeMap<String, Vec<HistoryRow>>);
 

@@ -8,8 +8,8 @@ use crate::model::koji::RepoState;
 use crate::model::{Name, RepoId, TagId, Timestamp};
 
 record! {
-    /// A repository generation. Source: `repoInfo`, `repo.query`, and `getRepo`, which on hubs before 1.35 says only number,
-    /// state, creation and `dist`.
+    /// A repository generation. Source: `repoInfo`, `repo.query`, and `getRepo`, which on hubs before 1.35 says only
+    /// number, state, creation and `dist`.
     Repo {
         /// Its number.
         id: RepoId = "id";

@@ -1,6 +1,7 @@
 //! What tasks were asked to do: their parameters, which are whatever somebody sent.
 //!
-//! The hub stores the parameters of a `build` unread, so nothing here may be relied on; what is not understood is left out.
+//! The hub stores the parameters of a `build` unread, so nothing here may be relied on; what is not understood is left
+//! out.
 
 use std::collections::BTreeMap;
 
@@ -50,8 +51,8 @@ impl BuildRequest {
     }
 }
 
-/// The repository a `buildArch` or `rebuildSRPM` task builds in, from its method and its parameters; `None` when it is another
-/// method or they do not say.
+/// The repository a `buildArch` or `rebuildSRPM` task builds in, from its method and its parameters; `None` when it is
+/// another method or they do not say.
 pub fn repo_of_step(method: &str, parameters: &[Value]) -> Option<RepoId> {
     let call = Call::new(String::new(), parameters.to_vec());
     let place = match method {

@@ -51,8 +51,8 @@ record! {
     }
 }
 
-/// Headers of a source package, those that were asked for. Source: `getRPMHeaders`, lists where RPM has lists, nil where there is
-/// nothing. Whatever is not what it should be is not there.
+/// Headers of a source package, those that were asked for. Source: `getRPMHeaders`, lists where RPM has lists, nil
+/// where there is nothing. Whatever is not what it should be is not there.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct RpmHeaders {
     /// Epoch, where not zero.
@@ -63,7 +63,8 @@ pub struct RpmHeaders {
     pub exclusive_arch: Vec<Name>,
     /// `ExcludeArch`.
     pub exclude_arch: Vec<Name>,
-    /// Requirements: name, version, and how they compare (RPM's sense bits); `None` when the three lists do not belong together.
+    /// Requirements: name, version, and how they compare (RPM's sense bits); `None` when the three lists do not belong
+    /// together.
     pub requires: Option<Vec<(String, String, u64)>>,
     /// Conflicts likewise.
     pub conflicts: Option<Vec<(String, String, u64)>>,

@@ -39,7 +39,8 @@ record! {
 }
 
 record! {
-    /// A tag another one inherits from. Source: `getInheritanceData` (direct parents), `getFullInheritance` (all, in order).
+    /// A tag another one inherits from. Source: `getInheritanceData` (direct parents), `getFullInheritance` (all, in
+    /// order).
     InheritanceLink {
         /// Its name.
         name: Name = "name";
@@ -83,7 +84,8 @@ record! {
 }
 
 record! {
-    /// An external repository of a tag. Source: `getExternalRepoList` (effective, in merge order), `getTagExternalRepos`.
+    /// An external repository of a tag. Source: `getExternalRepoList` (effective, in merge order),
+    /// `getTagExternalRepos`.
     ExternalRepo {
         /// Its name.
         name: Name = "external_repo_name";

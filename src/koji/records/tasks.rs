@@ -62,8 +62,8 @@ impl FromValue for Task {
 }
 
 impl Task {
-    /// What a `build` task was asked to build; `None` when this is another kind of task, or its request was not asked for or
-    /// is strange.
+    /// What a `build` task was asked to build; `None` when this is another kind of task, or its request was not asked
+    /// for or is strange.
     pub fn build_request(&self) -> Option<BuildRequest> {
         (self.method == "build").then(|| BuildRequest::of(self.request.as_deref()?)).flatten()
     }
@@ -74,7 +74,8 @@ impl Task {
     }
 }
 
-/// A task's descendants: for every task of the tree its children, those without any included. Source: `getTaskDescendents`.
+/// A task's descendants: for every task of the tree its children, those without any included. Source:
+/// `getTaskDescendents`.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct TaskTree(pub BTreeMap<TaskId, Vec<Task>>);
 
@@ -99,8 +100,8 @@ impl TaskTree {
     }
 }
 
-/// How a task ended, as `getTaskResult(raise_fault=False)` has it. A task that is not finished or was cancelled is a fault of the
-/// call itself (1000).
+/// How a task ended, as `getTaskResult(raise_fault=False)` has it. A task that is not finished or was cancelled is a
+/// fault of the call itself (1000).
 #[derive(Clone, PartialEq, Debug)]
 pub enum TaskResult {
     /// Well; a scratch `build` has nil.

@@ -334,7 +334,8 @@ mod tests {
     #[case::white_space_counts("<string> a\n</string>", text(" a\n"))]
     #[case::time("<dateTime.iso8601>20260101T00:00:00</dateTime.iso8601>", text("20260101T00:00:00"))]
     #[case::base64("<base64>\naGVs\nbG8=\n</base64>", Value::Bytes(b"hello".to_vec()))]
-    #[case::array("\n<array><data>\n<value>a</value><!-- c --><value><int>1</int></value></data></array>\n", Value::Array(vec![text("a"), Value::Int(1)]))]
+    #[case::array("\n<array><data>\n<value>a</value><!-- c \
+        --><value><int>1</int></value></data></array>\n", Value::Array(vec![text("a"), Value::Int(1)]))]
     #[case::structure("<struct><member>\n<name>a</name>\n<value><nil/></value></member></struct>", Value::Struct([("a".to_owned(), Value::Nil)].into()))]
     fn values(#[case] xml: &str, #[case] expected: Value) {
         assert_eq!(value(xml).unwrap(), expected);

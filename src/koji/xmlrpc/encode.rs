@@ -1,7 +1,8 @@
 //! From values to documents.
 //!
-//! What is written is what Koji's hub takes and writes itself: `<int>` within 32 bits and `<i8>` beyond, `<nil/>`, typed
-//! strings. What XML cannot carry (control characters, a float that is not finite) is an error that names the place.
+//! What is written is what Koji's hub takes and writes itself: `<int>` within 32 bits and `<i8>` beyond, `<nil/>`,
+//! typed strings. What XML cannot carry (control characters, a float that is not finite) is an error that names the
+//! place.
 
 use std::fmt::Write as _;
 

@@ -1,8 +1,8 @@
 //! Several calls in one request.
 //!
 //! `multiCall` takes one parameter, an array of `{methodName, params}`, and answers with an array in the same order: a
-//! one-element array for each call that worked, a fault struct for each that did not. On the hub it is one transaction; a call
-//! that fails is rolled back alone. A fault of the whole means that nothing was done.
+//! one-element array for each call that worked, a fault struct for each that did not. On the hub it is one transaction;
+//! a call that fails is rolled back alone. A fault of the whole means that nothing was done.
 
 use super::{Call, EncodeError, Fault, Value, fault};
 

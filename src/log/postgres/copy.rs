@@ -1,5 +1,5 @@
-//! Events as `COPY … (FORMAT binary)` takes them: no statement to plan, no arrays to take apart, and the server writes while the
-//! next rows are made.
+//! Events as `COPY … (FORMAT binary)` takes them: no statement to plan, no arrays to take apart, and the server writes
+//! while the next rows are made.
 //!
 //! Format: PostgreSQL manual, "COPY", section "Binary Format".
 

@@ -18,17 +18,20 @@ const COUNT_UP: &str = "INSERT INTO meta (key, value) VALUES ('erasures', '1') \
      ON CONFLICT (key) DO UPDATE SET value = (meta.value::int8 + 1)::text";
 const ERASURES: &str = "SELECT value::int8 FROM meta WHERE key = 'erasures'";
 const WAITING: &str = "SELECT count(*) FROM inbox WHERE state = 0 AND position = ANY($1)";
-const DROP_BODIES: &str = "DELETE FROM raw_bodies USING inbox WHERE inbox.position = raw_bodies.position AND state <> 0 AND inbox.position = ANY($1)";
+const DROP_BODIES: &str = "DELETE FROM raw_bodies USING inbox WHERE inbox.position = raw_bodies.position AND state <> \
+    0 AND inbox.position = ANY($1)";
 const DISMISS: &str = "UPDATE inbox SET state = 2, reason = $1 WHERE state = 3 AND position = ANY($2)";
 const REWORD: &str = "UPDATE inbox SET reason = $1 WHERE position = ANY($2)";
 /// In the order in which those who read both take them.
 const LOCK_TABLES: &str = "LOCK TABLE inbox, raw_bodies, persons IN ACCESS EXCLUSIVE MODE";
-/// Write the tables anew, with the rows that are there now and no others. VACUUM leaves what was deleted in its place; VACUUM FULL keeps rows
-/// that some old transaction might still ask for, in whatever database of the server it runs. Changing a column by an expression does neither
-/// (PostgreSQL's manual, ALTER TABLE, notes); what is not said again of the column is set back.
+/// Write the tables anew, with the rows that are there now and no others. VACUUM leaves what was deleted in its place;
+/// VACUUM FULL keeps rows that some old transaction might still ask for, in whatever database of the server it runs.
+/// Changing a column by an expression does neither (PostgreSQL's manual, ALTER TABLE, notes); what is not said again of
+/// the column is set back.
 const REWRITE: [&str; 3] = [
     "ALTER TABLE persons ALTER COLUMN name TYPE text COLLATE \"C\" USING name || ''",
-    "ALTER TABLE raw_bodies ALTER COLUMN body TYPE bytea USING body || ''::bytea, ALTER COLUMN body SET STORAGE EXTERNAL",
+    "ALTER TABLE raw_bodies ALTER COLUMN body TYPE bytea USING body || ''::bytea, ALTER COLUMN body SET STORAGE \
+        EXTERNAL",
     "ALTER TABLE inbox ALTER COLUMN reason TYPE text COLLATE \"C\" USING reason || ''",
 ];
 

@@ -1,8 +1,9 @@
 //! The log in a PostgreSQL database.
 //!
-//! Writers of events serialise on one advisory lock, writers of the inbox on another; numbers are given under the lock, so
-//! that nobody ever sees a later row before an earlier one (a database sequence would allow that: its numbers are taken
-//! before commit). Events go in by `COPY`, other batches by `UNNEST`. Payloads are bytes, never jsonb, which would reorder keys.
+//! Writers of events serialise on one advisory lock, writers of the inbox on another; numbers are given under the lock,
+//! so that nobody ever sees a later row before an earlier one (a database sequence would allow that: its numbers are
+//! taken before commit). Events go in by `COPY`, other batches by `UNNEST`. Payloads are bytes, never jsonb, which
+//! would reorder keys.
 
 mod append;
 mod copy;
@@ -69,8 +70,8 @@ impl fmt::Debug for PostgresLog {
 }
 
 impl PostgresLog {
-    /// Connects to `postgres://USER:PASSWORD@HOST/DATABASE`; makes and migrates the tables as `options` say. The database
-    /// must exist, and hold nothing else in the connection's schema.
+    /// Connects to `postgres://USER:PASSWORD@HOST/DATABASE`; makes and migrates the tables as `options` say. The
+    /// database must exist, and hold nothing else in the connection's schema.
     ///
     /// # Errors
     /// As [`super::open`].

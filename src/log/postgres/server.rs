@@ -1,7 +1,8 @@
 //! What must hold of a server before a log is kept there, and what each of our connections is told.
 //!
-//! Servers, databases and roles have defaults of their own (`ALTER DATABASE … SET`), and poolers ignore what a connection asks for as it begins.
-//! So nothing is taken for granted: what we rely on is set on each connection, and what cannot be set is looked at and refused.
+//! Servers, databases and roles have defaults of their own (`ALTER DATABASE … SET`), and poolers ignore what a
+//! connection asks for as it begins. So nothing is taken for granted: what we rely on is set on each connection, and
+//! what cannot be set is looked at and refused.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub(super) struct About {
 }
 
 impl About {
-    /// Asks, and refuses what cannot work. Two connections are made for it: behind a pooler that has no sessions both are the same one.
+    /// Asks, and refuses what cannot work. Two connections are made for it: behind a pooler that has no sessions both
+    /// are the same one.
     ///
     /// # Errors
     /// [`OpenError`]: rejected for what the operator has to change, unavailable when the server does not answer.
@@ -71,9 +73,10 @@ impl About {
     }
 }
 
-/// What each connection is told. Isolation: numbers are given under a lock, and whoever gets it must see what was committed before. Schema: another
-/// search path later must not lead to other tables. A connection that died without a word must not keep its locks: the server ends a transaction that
-/// nobody goes on with, and asks whether we are there. Commits are on the server's disk when they are acknowledged; stricter settings stay.
+/// What each connection is told. Isolation: numbers are given under a lock, and whoever gets it must see what was
+/// committed before. Schema: another search path later must not lead to other tables. A connection that died without a
+/// word must not keep its locks: the server ends a transaction that nobody goes on with, and asks whether we are there.
+/// Commits are on the server's disk when they are acknowledged; stricter settings stay.
 fn settings(options: &Options, schema: &str, synchronous: &str) -> String {
     let wait = options.busy_timeout.as_millis().max(1);
     let idle = options.answer_timeout.as_millis().max(1);
@@ -86,11 +89,13 @@ fn settings(options: &Options, schema: &str, synchronous: &str) -> String {
     )
 }
 
-/// A client that is gone is noticed after two minutes instead of the two hours that are usual. Without effect on a socket of the same machine.
+/// A client that is gone is noticed after two minutes instead of the two hours that are usual. Without effect on a
+/// socket of the same machine.
 const KEEPALIVES: &str =
     "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 6;";
 
-/// Parameters of a URL that the driver heeds. It passes over others without a word we could hear, such as a misspelt `sslmode`.
+/// Parameters of a URL that the driver heeds. It passes over others without a word we could hear, such as a misspelt
+/// `sslmode`.
 const PARAMETERS: [&str; 19] = [
     "sslmode",
     "ssl-mode",

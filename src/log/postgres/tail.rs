@@ -83,7 +83,8 @@ async fn listen(connect: &PgConnectOptions, woken: &watch::Sender<u64>) -> Resul
         listener.listen(CHANNEL).await?;
         Ok(listener)
     };
-    // Whoever waits for a change waits for this first. One that falls silent later is made up for by looking now and then.
+    // Whoever waits for a change waits for this first. One that falls silent later is made up for by looking now and
+    // then.
     let begun = tokio::time::timeout(PATIENCE, begun).await;
     let mut listener = begun.unwrap_or_else(|_| Err(pool::silent(PATIENCE)))?;
     loop {

@@ -18,7 +18,8 @@ use crate::log::rows::{signed, unsigned};
 use crate::log::types::{Commit, Head, OutboxCommand, Position, Settled};
 use crate::model::{PersonId, Seq};
 
-/// Sizes of multi-row statements, largest first: each statement crosses to SQLite's thread, and each size is compiled once.
+/// Sizes of multi-row statements, largest first: each statement crosses to SQLite's thread, and each size is compiled
+/// once.
 const CHUNKS: [usize; 3] = [100, 10, 1];
 static INSERT_EVENTS: LazyLock<[String; 3]> = LazyLock::new(|| {
     CHUNKS.map(|rows| {

@@ -24,8 +24,8 @@ const DROP_BODIES: &str = "DELETE FROM raw_bodies WHERE position IN (SELECT i.po
 const DISMISS: &str = "UPDATE inbox SET state = 2, reason = ? \
      WHERE state = 3 AND position IN (SELECT value FROM json_each(?))";
 const REWORD: &str = "UPDATE inbox SET reason = ? WHERE position IN (SELECT value FROM json_each(?))";
-/// Writes the whole file anew. Overwriting deleted rows (`secure_delete`) is not enough: where a page was split or joined, copies of its rows stay in
-/// the space between them.
+/// Writes the whole file anew. Overwriting deleted rows (`secure_delete`) is not enough: where a page was split or
+/// joined, copies of its rows stay in the space between them.
 const REWRITE: &str = "VACUUM";
 /// The copy that is made on the way may be larger than our memory. Everything else is sorted in memory.
 const TEMPORARY_FILE: &str = "PRAGMA temp_store = FILE";

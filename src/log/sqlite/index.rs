@@ -1,12 +1,13 @@
 //! Finding events by fact and by subject.
 //!
-//! Facts and subjects come in random order. An index that is kept up with every event touches a page of the file per event, which
-//! costs more than the event does. So the newest events, the *tail*, are found without an index: facts in memory, subjects by looking
-//! through the rows. When the tail is long, it is sorted and put into the indexes by the commit that made it too long.
+//! Facts and subjects come in random order. An index that is kept up with every event touches a page of the file per
+//! event, which costs more than the event does. So the newest events, the *tail*, are found without an index: facts in
+//! memory, subjects by looking through the rows. When the tail is long, it is sorted and put into the indexes by the
+//! commit that made it too long.
 //!
-//! Invariants: everything up to `indexed_through` of table `meta` is in the indexes, and nothing after it. Every fact after it is
-//! looked for in [`Tail`], which is read from the rows as far as another process or a dropped future left it behind. Both are
-//! looked at under the write lock before a commit, so no fact gets in twice.
+//! Invariants: everything up to `indexed_through` of table `meta` is in the indexes, and nothing after it. Every fact
+//! after it is looked for in [`Tail`], which is read from the rows as far as another process or a dropped future left
+//! it behind. Both are looked at under the write lock before a commit, so no fact gets in twice.
 
 use rustc_hash::FxHashMap;
 use sqlx::SqliteConnection;
@@ -25,7 +26,8 @@ const TAIL_FACTS: &str = "SELECT fact, seq FROM events WHERE seq > ? AND fact IS
 /// Whether the index knows a fact, how far it goes, and how far the log does; all of the same moment.
 const FIND_FACT: &str = "SELECT EXISTS (SELECT 1 FROM event_facts WHERE fact = ?), \
      (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'), (SELECT coalesce(max(seq), 0) FROM events)";
-/// The first event after some whose fact is in the index. CROSS: from the few new events to the index, never the other way.
+/// The first event after some whose fact is in the index. CROSS: from the few new events to the index, never the other
+/// way.
 const FIND_INDEXED: &str = "SELECT e.seq FROM events AS e CROSS JOIN event_facts AS f ON f.fact = e.fact \
      WHERE e.seq > ? ORDER BY e.seq LIMIT 1";
 /// A second event with a fact is only there if somebody forced it past us; that must not stop the log.
@@ -46,7 +48,8 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Reads what is missing for a log that ends at `head` and is indexed up to `through`. Cost: O(what others appended).
+    /// Reads what is missing for a log that ends at `head` and is indexed up to `through`. Cost: O(what others
+    /// appended).
     async fn catch_up(&mut self, conn: &mut SqliteConnection, through: u64, head: u64) -> Result<(), StoreError> {
         if through > self.from {
             self.facts.retain(|_, seq| *seq > through);
@@ -105,8 +108,9 @@ impl SqliteLog {
         Ok(Unindexed { through, known: known.map(|r| r.seq.get()) })
     }
 
-    /// Refuses `records`, which were just written after `head`, when the log has a fact of theirs; else puts the tail into the indexes if it is long
-    /// enough. Says whether it did. Cost: a lookup per fact; for the tail a sort, and writing a part of the indexes.
+    /// Refuses `records`, which were just written after `head`, when the log has a fact of theirs; else puts the tail
+    /// into the indexes if it is long enough. Says whether it did. Cost: a lookup per fact; for the tail a sort, and
+    /// writing a part of the indexes.
     pub(super) async fn index(
         &self,
         conn: &mut SqliteConnection,

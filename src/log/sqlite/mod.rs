@@ -1,7 +1,8 @@
 //! The log in a SQLite file.
 //!
-//! WAL, one connection that writes (`BEGIN IMMEDIATE`), others that read. Other processes may read and write too; the busy
-//! timeout bounds how long one waits for them. Statements are constants, and every one is run by the contract test.
+//! WAL, one connection that writes (`BEGIN IMMEDIATE`), others that read. Other processes may read and write too; the
+//! busy timeout bounds how long one waits for them. Statements are constants, and every one is run by the contract
+//! test.
 
 mod append;
 mod erase;
@@ -37,13 +38,14 @@ use super::{EventLog, IMPORTING, Options, may_open, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Page cache of the writing connection, at most 192 MiB (negative: KiB): facts are looked up in random order of their index, which has 150 MB for five
-/// million events.
+/// Page cache of the writing connection, at most 192 MiB (negative: KiB): facts are looked up in random order of their
+/// index, which has 150 MB for five million events.
 const WRITER_CACHE: &str = "-196608";
-/// The write-ahead log is moved into the file when it has this many pages (16 MiB) instead of the default's 1,000: a commit of
-/// 10,000 events writes about 600.
+/// The write-ahead log is moved into the file when it has this many pages (16 MiB) instead of the default's 1,000: a
+/// commit of 10,000 events writes about 600.
 const WAL_PAGES: &str = "4096";
-/// After a checkpoint the write-ahead log keeps no more of the disk than this; it grows beyond it while somebody reads for long.
+/// After a checkpoint the write-ahead log keeps no more of the disk than this; it grows beyond it while somebody reads
+/// for long.
 const WAL_BYTES_KEPT: &str = "67108864";
 /// How often a first connection is tried while another process makes the database.
 const CONNECTS_MAX: u32 = 100;
@@ -83,7 +85,8 @@ impl fmt::Debug for SqliteLog {
     }
 }
 
-/// Whether a file is there that SQLite did not write. SQLite itself takes a short one for an empty database and writes over it.
+/// Whether a file is there that SQLite did not write. SQLite itself takes a short one for an empty database and writes
+/// over it.
 fn is_foreign(path: &Path) -> bool {
     const MAGIC: &[u8; 16] = b"SQLite format 3\0";
     let mut head = Vec::new();

@@ -1,7 +1,7 @@
 //! Whether the file of a log is still where it was opened.
 //!
-//! A file that is moved, deleted or replaced stays open: what is written goes on into it, and nobody finds it there. So after each commit the
-//! path is looked at again, before anybody is told that something is kept.
+//! A file that is moved, deleted or replaced stays open: what is written goes on into it, and nobody finds it there. So
+//! after each commit the path is looked at again, before anybody is told that something is kept.
 
 use std::fs::{File, Metadata};
 use std::io::Read as _;
@@ -29,7 +29,8 @@ impl Place {
     /// Whether it is still there.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Moved`] where another one or none is at its path. A directory that cannot be looked at for now is no such thing.
+    /// [`StoreErrorKind::Moved`] where another one or none is at its path. A directory that cannot be looked at for now
+    /// is no such thing.
     pub(super) fn check(&self, doing: &'static str) -> Result<(), StoreError> {
         let same = |m: &Metadata| (m.dev(), m.ino()) == (self.device, self.inode);
         let why = match std::fs::metadata(&self.path) {
@@ -43,8 +44,9 @@ impl Place {
     }
 }
 
-/// Whether a database that is there is empty, and was written with a write-ahead log that is not beside it. A log has its write-ahead log while it is
-/// open, and more than one page afterwards; an empty one is left by who only read. File format: <https://www.sqlite.org/fileformat.html>, 1.3.
+/// Whether a database that is there is empty, and was written with a write-ahead log that is not beside it. A log has
+/// its write-ahead log while it is open, and more than one page afterwards; an empty one is left by who only read. File
+/// format: <https://www.sqlite.org/fileformat.html>, 1.3.
 pub(super) fn lacks_wal(path: &Path) -> bool {
     const WAL: u8 = 2;
     const PAGE: u64 = 4096;

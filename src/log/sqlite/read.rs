@@ -21,8 +21,8 @@ const HEAD: &str = "SELECT seq, hash, recorded_at FROM events ORDER BY seq DESC 
 const RECORDED_AT: &str = "SELECT recorded_at FROM events WHERE seq = ?";
 const PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, causation, \
      correlation, encoding, payload, hash FROM events WHERE seq > ? ORDER BY seq LIMIT ?";
-/// The same rows as text and bytes in one value, as `rows::unpack` reads them: 14 columns of a row one by one cost more to hand from
-/// SQLite's thread to ours than to read.
+/// The same rows as text and bytes in one value, as `rows::unpack` reads them: 14 columns of a row one by one cost more
+/// to hand from SQLite's thread to ours than to read.
 const PACKED_PAGE: &str = "SELECT CAST(group_concat(row, '') AS BLOB), count(*) FROM (SELECT concat(seq, ' ', recorded_at, ' ', \
      occurred_at, ' ', kind, ' ', version, ' ', source, ' ', subject, ' ', koji_event, ' ', causation, ' ', correlation, ' ', \
      encoding, ' ', length(fact), ' ', length(hash), ' ', length(payload), ' ', fact, hash, payload) AS row \
@@ -126,8 +126,8 @@ impl SqliteLog {
         }
     }
 
-    /// `None` when it cannot be done this way: the rows are too long together, or not such as we write. Then they must be read
-    /// column by column, which says what is wrong with which.
+    /// `None` when it cannot be done this way: the rows are too long together, or not such as we write. Then they must
+    /// be read column by column, which says what is wrong with which.
     async fn packed_rows(&self, after: Option<Seq>, wanted: usize) -> Option<Vec<RawRow>> {
         let (packed, count): (Option<Vec<u8>>, i64) = sqlx::query_as(PACKED_PAGE)
             .bind(signed(after.map_or(0, Seq::get)))

@@ -6,8 +6,8 @@ use crate::model::nearest::{WRONG_MAX, distance};
 const COMMON: [&str; 10] =
     ["x86_64", "aarch64", "ppc64le", "s390x", "i686", "riscv64", "armv7hl", "noarch", "loongarch64", "x86_64_v2"];
 
-/// Every name rpm can build for or runs on (`rpmrc` of rpm 4.20 and 6.0: `arch_canon`, `arch_compat`, `buildarchtranslate`), and the
-/// two that only Koji has (`koji.canonArch`: `arm`, `armhfp`). Sorted.
+/// Every name rpm can build for or runs on (`rpmrc` of rpm 4.20 and 6.0: `arch_canon`, `arch_compat`,
+/// `buildarchtranslate`), and the two that only Koji has (`koji.canonArch`: `arm`, `armhfp`). Sorted.
 const KNOWN: [&str; 104] = [
     "IP",
     "aarch64",
@@ -133,8 +133,8 @@ pub fn is_known(name: &str) -> bool {
     KNOWN.binary_search(&name).is_ok()
 }
 
-/// The known name nearest to one that is not: what others call it, or at most two letters added, left out, changed or swapped, and
-/// fewer than half of it. Of equally near ones a common one. Cost: O(known · length²).
+/// The known name nearest to one that is not: what others call it, or at most two letters added, left out, changed or
+/// swapped, and fewer than half of it. Of equally near ones a common one. Cost: O(known · length²).
 pub fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
     if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower) {

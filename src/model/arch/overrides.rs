@@ -15,11 +15,12 @@ pub const MAX_OVERRIDE_BYTES: usize = 1024;
 /// Most architectures in an override.
 pub const MAX_OVERRIDE_ARCHES: usize = 32;
 
-/// Architectures a person set for a package. Families are compared (`i386` and `i686` are the same one): which of its names is sent
-/// is the tag's affair. Written and stored as text.
+/// Architectures a person set for a package. Families are compared (`i386` and `i686` are the same one): which of its
+/// names is sent is the tag's affair. Written and stored as text.
 ///
-/// Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`. Kept: an override without `^` replaces the list, whatever the source package
-/// says, `noarch` included. Changed on purpose: it is checked when it is set, and `^` may stand before any word of an exclusion.
+/// Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`. Kept: an override without `^` replaces the list, whatever the
+/// source package says, `noarch` included. Changed on purpose: it is checked when it is set, and `^` may stand before
+/// any word of an exclusion.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ArchOverride {
     /// These, whatever the source package says: `x86_64 aarch64`.
@@ -38,12 +39,14 @@ pub enum ArchOverrideError {
     Empty,
     /// Too much of it.
     #[error(
-        "read architecture override: it is longer than {MAX_OVERRIDE_BYTES} bytes or {MAX_OVERRIDE_ARCHES} architectures"
+        "read architecture override: it is longer than {MAX_OVERRIDE_BYTES} bytes or {MAX_OVERRIDE_ARCHES} \
+            architectures"
     )]
     TooLong,
     /// Some with `^`, and the first one without.
     #[error(
-        "read architecture override: `{0}` excludes after architectures that replace; begin with `^` to exclude all that follow, or use none"
+        "read architecture override: `{0}` excludes after architectures that replace; begin with `^` to exclude all \
+            that follow, or use none"
     )]
     Mixed(String),
     /// No architecture of that name.
@@ -162,7 +165,8 @@ impl ArchOverride {
         self.arches().iter().any(|a| canonical(a) == canonical(arch))
     }
 
-    /// Whether it leaves an architecture in, by any of its names. `noarch` in place of the list leaves all of them: any builder will do.
+    /// Whether it leaves an architecture in, by any of its names. `noarch` in place of the list leaves all of them: any
+    /// builder will do.
     pub fn allows(&self, arch: &str) -> bool {
         match self {
             Self::Only(_) => self.names(arch) || self.names(NOARCH),
@@ -178,8 +182,8 @@ impl ArchOverride {
         }
     }
 
-    /// Checks that every name is an architecture: one of rpm's or Koji's, or one of `tag_arches`. Called when an override is set, not
-    /// when it is used: a tag may lose an architecture later.
+    /// Checks that every name is an architecture: one of rpm's or Koji's, or one of `tag_arches`. Called when an
+    /// override is set, not when it is used: a tag may lose an architecture later.
     ///
     /// # Errors
     /// [`ArchOverrideError::Unknown`] (rejected) for the first name that is none.

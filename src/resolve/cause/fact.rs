@@ -81,8 +81,9 @@ impl Fact {
         }
     }
 
-    /// What was taken away before what is asked for in addition and is nowhere; then what is asked for and is there, but cannot be
-    /// installed, for which there is a deeper cause; last a conflict with a package that was not there at all.
+    /// What was taken away before what is asked for in addition and is nowhere; then what is asked for and is there,
+    /// but cannot be installed, for which there is a deeper cause; last a conflict with a package that was not there at
+    /// all.
     pub(super) fn rank(&self, old: &Generation<'_>, new: &Generation<'_>) -> u8 {
         let provided = |dependency: &Dependency, of_source: bool| {
             let found = rich(dependency).and_then(|rich| new.providers(&rich, of_source));

@@ -1,13 +1,15 @@
 //! Which change of a repository took the buildroot of a source package away.
 //!
-//! That a source package cannot be resolved follows from facts of the repository: this requires that, nothing else provides it,
-//! these two conflict. Where the same source package did resolve in an earlier generation, at least one of the facts did not hold
-//! there. Those that did not are the causes, each the change of one package from one generation to the next. So a cause is never a
-//! guess from names or from what changed at the same time: it is a fact that holds now and did not hold when the package last resolved.
+//! That a source package cannot be resolved follows from facts of the repository: this requires that, nothing else
+//! provides it, these two conflict. Where the same source package did resolve in an earlier generation, at least one of
+//! the facts did not hold there. Those that did not are the causes, each the change of one package from one generation
+//! to the next. So a cause is never a guess from names or from what changed at the same time: it is a fact that holds
+//! now and did not hold when the package last resolved.
 //!
-//! Facts that need nothing but a look at who provides what are found by following dead packages (what can never be installed, because
-//! what it requires cannot); conflicts by [`Native::refute`](super::native::Native::refute). Where the solver had to try to find out that
-//! there is no answer, no cause is named: an empty list says "not narrowed down".
+//! Facts that need nothing but a look at who provides what are found by following dead packages (what can never be
+//! installed, because what it requires cannot); conflicts by [`Native::refute`](super::native::Native::refute). Where
+//! the solver had to try to find out that there is no answer, no cause is named: an empty list says "not narrowed
+//! down".
 //!
 //! Not looked at: weak dependencies, which never make a source package unresolvable, and the texts of libsolv.
 
@@ -63,8 +65,8 @@ impl<'p> Generation<'p> {
         self.prepared
     }
 
-    /// The packages that are the same as one of another generation: of its name and architecture; where there are none, those that
-    /// turned from or to `noarch`.
+    /// The packages that are the same as one of another generation: of its name and architecture; where there are none,
+    /// those that turned from or to `noarch`.
     fn family(&self, key: &Key) -> &[PkgId] {
         let of = |key: &Key| self.families.get(key).map_or(&[][..], Vec::as_slice);
         let found = of(key);
@@ -140,8 +142,8 @@ pub struct PackageChange {
     pub arch: SmolStr,
     /// In the generation before; `None`: was not there.
     pub old: Option<Evr>,
-    /// In the generation of the change; `None`: is not there any more. Equal to `old` where the metadata changed without a new
-    /// version.
+    /// In the generation of the change; `None`: is not there any more. Equal to `old` where the metadata changed
+    /// without a new version.
     pub new: Option<Evr>,
     /// The source package it is built from, before and, where something of it is left, after.
     pub source: Option<(Nvr, Option<Nvr>)>,
@@ -211,7 +213,8 @@ pub struct FirstCause {
 }
 
 impl FirstCause {
-    /// A name that causes share when they are the same change: `libfoo.x86_64 1-1 -> 2-1 @3`, the number being the step.
+    /// A name that causes share when they are the same change: `libfoo.x86_64 1-1 -> 2-1 @3`, the number being the
+    /// step.
     pub fn id(&self) -> String {
         match &self.culprit {
             Culprit::BuildRequires => format!("build requirements @{}", self.step),
@@ -225,14 +228,16 @@ impl FirstCause {
     }
 }
 
-/// Why a source package does not resolve in the last of `generations` although it did in generation `resolved`: the first cause, then
-/// the others, in the order of the BuildRequires; of one BuildRequires what was taken away comes before what is asked for in addition.
+/// Why a source package does not resolve in the last of `generations` although it did in generation `resolved`: the
+/// first cause, then the others, in the order of the BuildRequires; of one BuildRequires what was taken away comes
+/// before what is asked for in addition.
 ///
-/// `requires` are its BuildRequires per generation, `closure` the packages it had in generation `resolved`. The caller has seen to
-/// it that it resolved there and does not in the last. An empty answer: not narrowed down (see the module). Deterministic.
+/// `requires` are its BuildRequires per generation, `closure` the packages it had in generation `resolved`. The caller
+/// has seen to it that it resolved there and does not in the last. An empty answer: not narrowed down (see the module).
+/// Deterministic.
 ///
-/// Each cause is dated: the generation since which its fact has held without a break. Cost: the packages that cannot be installed
-/// between the source package and what is missing, times the generations; bounded.
+/// Each cause is dated: the generation since which its fact has held without a break. Cost: the packages that cannot be
+/// installed between the source package and what is missing, times the generations; bounded.
 ///
 /// # Panics
 /// When `requires` has fewer entries than `generations`, or `resolved` is not below the last.
@@ -247,8 +252,8 @@ pub fn first_causes(
     Walk::new(generations, requires, resolved, closure).run()
 }
 
-/// Groups source packages by their first cause: each group its cause and the members' positions in `causes`, the largest
-/// group first. Those without a cause are left out.
+/// Groups source packages by their first cause: each group its cause and the members' positions in `causes`, the
+/// largest group first. Those without a cause are left out.
 pub fn group_by_cause<'c>(causes: &[&'c [FirstCause]]) -> Vec<(&'c FirstCause, Vec<usize>)> {
     let mut groups: BTreeMap<String, (&'c FirstCause, Vec<usize>)> = BTreeMap::new();
     for (index, causes) in causes.iter().enumerate() {

@@ -203,8 +203,8 @@ impl<'a> Walk<'a> {
         self.note(fact, path, root);
     }
 
-    /// Follows the packages that provided a requirement where the source package resolved: those it was resolved with, or if none of
-    /// them did, all.
+    /// Follows the packages that provided a requirement where the source package resolved: those it was resolved with,
+    /// or if none of them did, all.
     fn lost(&mut self, unit: &Rich, dependency: &Dependency, of_source: bool, path: &[Link], root: usize) {
         let Some(mut before) = self.old.providers(unit, of_source) else { return };
         before.retain(|&id| !self.old.is_dead(id));
@@ -253,7 +253,8 @@ impl<'a> Walk<'a> {
         self.opened_by.push((id, path, root));
     }
 
-    /// Follows conditional requirements of dead packages: where nothing else makes them dead, a condition is met by what they need.
+    /// Follows conditional requirements of dead packages: where nothing else makes them dead, a condition is met by
+    /// what they need.
     fn conditions(&mut self) {
         while self.found.is_empty() && !self.opened_by.is_empty() {
             for (id, path, root) in std::mem::take(&mut self.opened_by) {
@@ -298,8 +299,8 @@ fn parts(rich: &Rich, units: &mut Vec<Rich>) {
     }
 }
 
-/// Can a requirement be fulfilled, if `possible` says which of its parts can? Those for which it cannot go into `units`. A condition
-/// need not come true, so it counts as possible.
+/// Can a requirement be fulfilled, if `possible` says which of its parts can? Those for which it cannot go into
+/// `units`. A condition need not come true, so it counts as possible.
 fn fulfillable(rich: &Rich, possible: &impl Fn(&Rich) -> bool, units: &mut Vec<Rich>) -> bool {
     match rich {
         Rich::Node(RichOp::And, left, right) => {

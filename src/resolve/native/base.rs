@@ -1,10 +1,11 @@
 //! The build group as installed packages (mode `two`).
 //!
-//! libsolv sees every package of the group twice then, once installed and once in the repository, and never takes the second.
-//! Here each is one package that counts as installed, which comes to the same as long as all of them stay: whatever a package of
-//! the base provides is provided for good. Where one would have to go, or where libsolv's preference for updates of installed
-//! packages could matter, the question goes to libsolv. It may erase packages of the base, but gives up the rules that keep them only
-//! when others contradict them, and a contradiction is a handover here.
+//! libsolv sees every package of the group twice then, once installed and once in the repository, and never takes the
+//! second. Here each is one package that counts as installed, which comes to the same as long as all of them stay:
+//! whatever a package of the base provides is provided for good. Where one would have to go, or where libsolv's
+//! preference for updates of installed packages could matter, the question goes to libsolv. It may erase packages of
+//! the base, but gives up the rules that keep them only when others contradict them, and a contradiction is a handover
+//! here.
 
 use rustc_hash::FxHashMap;
 
@@ -20,8 +21,8 @@ pub(super) enum SetState {
     Open,
     /// A package of the base is in it: fulfilled.
     Kept,
-    /// It has an update of a package of the base, installable or not, and none of the base: libsolv adds rules of its own to those
-    /// who require it (`solver_addchoicerules`), which are not modelled.
+    /// It has an update of a package of the base, installable or not, and none of the base: libsolv adds rules of its
+    /// own to those who require it (`solver_addchoicerules`), which are not modelled.
     Update,
     /// A package that requires a set of the kind above is in it: those rules may exclude it.
     Unclear,
@@ -44,7 +45,8 @@ pub(super) struct Base {
     pub(super) sets: Vec<SetState>,
     /// Clauses with a positive literal of the base: fulfilled.
     pub(super) kept_clauses: Vec<bool>,
-    /// Where a rule stands in libsolv's order, for the clauses that move because installed packages have the highest numbers.
+    /// Where a rule stands in libsolv's order, for the clauses that move because installed packages have the highest
+    /// numbers.
     pub(super) moved: FxHashMap<u32, u32>,
     /// The moved clauses as rules, in their order.
     pub(super) first: Vec<u32>,

@@ -163,8 +163,8 @@ impl<'u> Builder<'u> {
                     && DepEvr::from(&packages[q].evr) == DepEvr::from(&packages[p].evr)
                     && packages[q].arch != packages[p].arch
             };
-            // Which architecture is the best follows from the packages libsolv looked at; it always looks at one of a better
-            // architecture in the same version, never for its own sake at one of another version or at `noarch`.
+            // Which architecture is the best follows from the packages libsolv looked at; it always looks at one of a
+            // better architecture in the same version, never for its own sake at one of another version or at `noarch`.
             let mut partners = group.iter().filter(same).copied();
             let partner = partners.next().filter(|&q| score(q) > 1 && partners.next().is_none());
             found.push((p, partner));
@@ -260,7 +260,8 @@ impl<'u> Builder<'u> {
         }
     }
 
-    /// Every block with the package's own negative literal is a rule. `conflict`: a package does not conflict with itself.
+    /// Every block with the package's own negative literal is a rule. `conflict`: a package does not conflict with
+    /// itself.
     fn clauses(&mut self, p: Node, normal: Normal, conflict: bool) {
         let blocks = match normal {
             Normal::Always => return,

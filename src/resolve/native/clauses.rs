@@ -1,8 +1,8 @@
 //! Rich dependencies as clauses.
 //!
-//! libsolv turns a rich dependency into conjunctive form by plain distribution, without simplifying further, and each clause
-//! becomes a rule (`cplxdeps.c`). As the order in which rules are looked at decides which package is chosen, the same clauses
-//! have to come out here, redundant ones included.
+//! libsolv turns a rich dependency into conjunctive form by plain distribution, without simplifying further, and each
+//! clause becomes a rule (`cplxdeps.c`). As the order in which rules are looked at decides which package is chosen, the
+//! same clauses have to come out here, redundant ones included.
 
 use super::provides::Providers;
 use super::{Node, SYSTEM};
@@ -147,8 +147,8 @@ impl Normalizer<'_, '_> {
         }
     }
 
-    /// Every block of one side united with every block of the other; those with a literal and its opposite fall away, and
-    /// `empty` is what remains when all do.
+    /// Every block of one side united with every block of the other; those with a literal and its opposite fall away,
+    /// and `empty` is what remains when all do.
     fn distribute(&mut self, left: &[Vec<Literal>], right: &[Vec<Literal>], empty: Normal) -> Result<Normal, TooLarge> {
         let mut blocks = Vec::new();
         for a in left {

@@ -1,4 +1,5 @@
-//! Makes the graph of what was read: the dead are taken out, rules put in order, everything turned round for propagation.
+//! Makes the graph of what was read: the dead are taken out, rules put in order, everything turned round for
+//! propagation.
 
 use std::cmp::Ordering;
 

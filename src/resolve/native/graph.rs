@@ -41,7 +41,8 @@ pub(super) struct Traits {
     pub(super) name: u32,
     /// Rank of its version among those of its name.
     pub(super) evr: u32,
-    /// libsolv's score of its architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half is the class.
+    /// libsolv's score of its architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half is
+    /// the class.
     pub(super) arch: u32,
     /// Of its repository; higher wins.
     pub(super) priority: i32,
@@ -148,8 +149,9 @@ pub(super) struct Links<'g> {
 }
 
 impl Links<'_> {
-    /// Of some packages it is not known whether libsolv would allow them. Then neither is it of those that need one of them: where all
-    /// that may fulfil a requirement is doubtful, and, to be on the safe side, where any of what may fulfil a clause is.
+    /// Of some packages it is not known whether libsolv would allow them. Then neither is it of those that need one of
+    /// them: where all that may fulfil a requirement is doubtful, and, to be on the safe side, where any of what may
+    /// fulfil a clause is.
     pub(super) fn spread(&self, doubtful: &mut [bool]) {
         let mut queue: Vec<Node> = (0..super::index32(doubtful.len())).filter(|&p| doubtful[p as usize]).collect();
         if queue.is_empty() {

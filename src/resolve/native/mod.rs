@@ -1,13 +1,15 @@
-//! Our own solver: takes libsolv's decisions in libsolv's order, without its rules having to be generated for each question.
+//! Our own solver: takes libsolv's decisions in libsolv's order, without its rules having to be generated for each
+//! question.
 //!
-//! A repository becomes a [`Graph`] once: provider sets, clauses, conflicts, everything by number. A [`Search`] then decides as
-//! libsolv does: unit propagation, jobs, the base, the rules in their order with the policy's preferences, minimisation of choices.
-//! Exact for questions that libsolv answers without taking back a decision because of a conflict, which in a distribution are
-//! nearly all that have an answer. Anything else ends in [`Outcome::Handover`], with the reason: it never guesses.
+//! A repository becomes a [`Graph`] once: provider sets, clauses, conflicts, everything by number. A [`Search`] then
+//! decides as libsolv does: unit propagation, jobs, the base, the rules in their order with the policy's preferences,
+//! minimisation of choices. Exact for questions that libsolv answers without taking back a decision because of a
+//! conflict, which in a distribution are nearly all that have an answer. Anything else ends in [`Outcome::Handover`],
+//! with the reason: it never guesses.
 //!
-//! The order matters. libsolv's answer depends on the order of packages in the repository, on the order of its rules and on
-//! stable sorting; each place where this module depends on it says so. Checked against libsolv on every repository in
-//! `tests/data` and on random ones (`tests/it/native.rs`).
+//! The order matters. libsolv's answer depends on the order of packages in the repository, on the order of its rules
+//! and on stable sorting; each place where this module depends on it says so. Checked against libsolv on every
+//! repository in `tests/data` and on random ones (`tests/it/native.rs`).
 
 mod base;
 mod build;
@@ -173,8 +175,8 @@ impl<'u> Native<'u> {
         Ok(wish)
     }
 
-    /// One of these packages, whatever their architecture: libsolv is told that the architecture was chosen, so that it drops its rules
-    /// about inferior ones for all packages of those names. Where it has any, the question is its own.
+    /// One of these packages, whatever their architecture: libsolv is told that the architecture was chosen, so that it
+    /// drops its rules about inferior ones for all packages of those names. Where it has any, the question is its own.
     pub(super) fn wish_for(&self, packages: &[PkgId]) -> Wish {
         let matches: Vec<Node> = packages.iter().map(|id| node(id.index())).collect();
         let inferior = |p: &Node| self.graph.traits[*p as usize].flags.has(Flags::INFERIOR);
@@ -186,8 +188,8 @@ impl<'u> Native<'u> {
         members.iter().copied().filter(|&p| !self.graph.is_dead(p)).collect()
     }
 
-    /// libsolv makes rules for the packages it finds in the best case, and for no others that the clauses may name: of those it then
-    /// knows no requirements. Such a question is its own.
+    /// libsolv makes rules for the packages it finds in the best case, and for no others that the clauses may name: of
+    /// those it then knows no requirements. Such a question is its own.
     fn complex(&self, rich: &Rich, matches: &[Node]) -> Jobs {
         match clauses::conjunctive(rich, &self.providers) {
             Ok(Normal::Always) => Jobs::None,

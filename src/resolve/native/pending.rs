@@ -1,4 +1,5 @@
-//! An ordered set of small numbers, cheap to fill and to empty: what is pending in a search is put in and taken out all the time.
+//! An ordered set of small numbers, cheap to fill and to empty: what is pending in a search is put in and taken out all
+//! the time.
 
 /// Numbers below a fixed bound.
 pub(super) struct Pending {

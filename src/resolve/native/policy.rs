@@ -296,8 +296,8 @@ fn has_cycle(all: &[Node], edge: &impl Fn(Node, Node) -> bool) -> bool {
     }
 }
 
-/// Sorts as glibc's `qsort_r` does, which libsolv's results rely on: the order of architectures is not transitive where `noarch`
-/// is among them, so that the algorithm matters.
+/// Sorts as glibc's `qsort_r` does, which libsolv's results rely on: the order of architectures is not transitive where
+/// `noarch` is among them, so that the algorithm matters.
 fn merge_sort(list: &mut [Node], order: &impl Fn(&Node, &Node) -> Ordering) {
     if list.len() < 2 {
         return;

@@ -1,8 +1,9 @@
 //! Which packages provide a dependency, answered as libsolv answers it for RPM repositories.
 //!
-//! The facts: a provide without a version satisfies every relation; two relations match when their ranges of versions have
-//! something in common; a version without release matches every release of it (`pool_match_flags_evr` in libsolv, "Versioned
-//! dependencies" in the RPM manual). An owned file counts as a provide only where some dependency of the repository names it.
+//! The facts: a provide without a version satisfies every relation; two relations match when their ranges of versions
+//! have something in common; a version without release matches every release of it (`pool_match_flags_evr` in libsolv,
+//! "Versioned dependencies" in the RPM manual). An owned file counts as a provide only where some dependency of the
+//! repository names it.
 
 use std::cmp::Ordering;
 
@@ -29,7 +30,8 @@ const fn bits(op: Op) -> u8 {
     }
 }
 
-/// How two versions compare when a missing release matches any: the fourth and fifth case of libsolv's `EVRCMP_MATCH_RELEASE`.
+/// How two versions compare when a missing release matches any: the fourth and fifth case of libsolv's
+/// `EVRCMP_MATCH_RELEASE`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Match {
     Less,
@@ -200,8 +202,8 @@ impl<'u> Providers<'u> {
         }
     }
 
-    /// The providers of a rich dependency in the best case: of `and`, `or` all of both sides, of a condition its left side and
-    /// its alternative. What libsolv answers when asked "what provides this" (`pool_addrelproviders`).
+    /// The providers of a rich dependency in the best case: of `and`, `or` all of both sides, of a condition its left
+    /// side and its alternative. What libsolv answers when asked "what provides this" (`pool_addrelproviders`).
     pub(super) fn rich(&self, rich: &Rich) -> Vec<Node> {
         let Rich::Node(op, left, right) = rich else {
             let mut out = Vec::new();
@@ -240,8 +242,8 @@ impl<'u> Providers<'u> {
         out
     }
 
-    /// The provider set of every dependency of the repository, by [`DepId`]; an empty one for what is only provided. Cost:
-    /// O(dependencies × providers of their names).
+    /// The provider set of every dependency of the repository, by [`DepId`]; an empty one for what is only provided.
+    /// Cost: O(dependencies × providers of their names).
     pub(super) fn of_all(&self, sets: &mut SetTable) -> Vec<SetId> {
         let mut asked = vec![false; self.content().dependencies().len()];
         for dep in self.content().packages().iter().flat_map(Package::dependencies) {

@@ -1,14 +1,16 @@
 //! Why a question has no answer, where that follows from the rules without trying anything.
 //!
-//! Starts from what has to be there (wishes with one candidate left) and draws conclusions: what a package that has to be there
-//! needs and only one package can give has to be there too; what conflicts with it cannot be. When two that have to be there
-//! conflict, or a need has no candidate left, there is no answer, and every conclusion knows what it was drawn from.
+//! Starts from what has to be there (wishes with one candidate left) and draws conclusions: what a package that has to
+//! be there needs and only one package can give has to be there too; what conflicts with it cannot be. When two that
+//! have to be there conflict, or a need has no candidate left, there is no answer, and every conclusion knows what it
+//! was drawn from.
 //!
-//! What is installed before (the base of mode `two`) proves nothing: it may be erased. So it is not looked at, and what is proven
-//! holds with every base.
+//! What is installed before (the base of mode `two`) proves nothing: it may be erased. So it is not looked at, and what
+//! is proven holds with every base.
 //!
-//! This is an explanation, not a solver: where only trying shows that there is no answer, it says nothing. It does not care about
-//! speed, for it is asked of unresolvable source packages only. Unlike the search it starts from nothing each time.
+//! This is an explanation, not a solver: where only trying shows that there is no answer, it says nothing. It does not
+//! care about speed, for it is asked of unresolvable source packages only. Unlike the search it starts from nothing
+//! each time.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +22,8 @@ use crate::resolve::universe::PkgId;
 /// What has to be there, one of several.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::resolve) struct Alternatives {
-    /// Those that need it, all of them there; several for a conditional requirement. Empty: the wish [`Alternatives::wish`].
+    /// Those that need it, all of them there; several for a conditional requirement. Empty: the wish
+    /// [`Alternatives::wish`].
     pub(in crate::resolve) owners: Vec<PkgId>,
     /// Which wish, when nobody else needs it.
     pub(in crate::resolve) wish: Option<usize>,

@@ -90,8 +90,8 @@ impl<'g> Search<'g> {
         }
     }
 
-    /// What follows before anything is chosen. A contradiction here is a proof, whatever is installed: no package of the base is
-    /// decided yet, and what would decide against one ends the search.
+    /// What follows before anything is chosen. A contradiction here is a proof, whatever is installed: no package of
+    /// the base is decided yet, and what would decide against one ends the search.
     fn assertions(&mut self, jobs: &[Job]) -> Result<(), End> {
         let at_level_1 = |stop| match stop {
             Stop::Conflict => End::Unsolvable,
@@ -124,8 +124,8 @@ impl<'g> Search<'g> {
         Ok(level)
     }
 
-    /// libsolv keeps one installed package after the other, each at a level of its own; only their order relative to the other
-    /// levels counts, so one level does.
+    /// libsolv keeps one installed package after the other, each at a level of its own; only their order relative to
+    /// the other levels counts, so one level does.
     fn keep_base(&mut self, jobs: &[Job], level: i32) -> Result<i32, End> {
         let Some(base) = self.base else { return Ok(level) };
         let mut kept = false;
@@ -146,7 +146,8 @@ impl<'g> Search<'g> {
         Ok(level + 1)
     }
 
-    /// Jobs come last in the order of rules. They are all fulfilled, unless a choice among the candidates of one was taken back.
+    /// Jobs come last in the order of rules. They are all fulfilled, unless a choice among the candidates of one was
+    /// taken back.
     fn open_jobs(&mut self, jobs: &[Job]) {
         let first = self.first_job();
         self.state.jobs_open = false;
@@ -163,8 +164,8 @@ impl<'g> Search<'g> {
         index32(self.graph.rules.len() + self.base.map_or(0, |b| b.first.len()))
     }
 
-    /// Goes round the rules until a whole round changes nothing: first deciding only where the policy leaves one candidate, then,
-    /// from the first rule where it left several, deciding every one.
+    /// Goes round the rules until a whole round changes nothing: first deciding only where the policy leaves one
+    /// candidate, then, from the first rule where it left several, deciding every one.
     fn dependencies(&mut self, jobs: &[Job], mut level: i32) -> Result<(), End> {
         let mut postponed: Option<u32> = None;
         let mut second_round = false;
@@ -251,8 +252,8 @@ impl<'g> Search<'g> {
         Ok(level + 1)
     }
 
-    /// A branch where another candidate would have been better: one that was installed later anyway, or a recommended one
-    /// instead of one that is not. Of several the first branch.
+    /// A branch where another candidate would have been better: one that was installed later anyway, or a recommended
+    /// one instead of one that is not. Of several the first branch.
     fn improvement(&mut self) -> Option<(usize, usize)> {
         let branches = std::mem::take(&mut self.branches);
         let mut found = None;

@@ -326,7 +326,8 @@ impl State {
         }
     }
 
-    /// The candidates of a pending rule, or `None` when it is fulfilled, or not due as a package it is about is not there.
+    /// The candidates of a pending rule, or `None` when it is fulfilled, or not due as a package it is about is not
+    /// there.
     pub(super) fn candidates(&self, rule: u32, graph: &Graph, out: &mut Vec<Node>) -> Option<()> {
         out.clear();
         match graph.rules[rule as usize] {

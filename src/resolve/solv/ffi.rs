@@ -1,13 +1,15 @@
 //! The boundary to libsolv: the only module with `unsafe` in it. Outside, a [`Pool`] is an ordinary value.
 //!
 //! Why it is sound:
-//! * A [`Pool`] owns everything libsolv allocates for it and frees it once, in `Drop`. Repositories live as long as their pool.
-//!   A solver lives inside [`Pool::solve`] and is freed, by a guard, before anything else can touch the pool.
+//! * A [`Pool`] owns everything libsolv allocates for it and frees it once, in `Drop`. Repositories live as long as
+//!   their pool. A solver lives inside [`Pool::solve`] and is freed, by a guard, before anything else can touch the
+//!   pool.
 //! * It is neither `Send` nor `Sync`: libsolv fills caches even on look-ups. Each thread makes its own pool.
 //! * libsolv's numbers and pointers are wrapped by type: a [`Text`] is a string, a [`Dep`] a string or a relation, a
-//!   [`SolvableId`] a package, a [`Repo`] a repository. None can be made up outside this module, and each knows its pool by a
-//!   number no other pool of the process ever has. A call with one of another pool, dropped or not, panics before libsolv
-//!   sees it. What a pool has numbered it keeps as long as it lives, so that those of the same pool are never too large.
+//!   [`SolvableId`] a package, a [`Repo`] a repository. None can be made up outside this module, and each knows its
+//!   pool by a number no other pool of the process ever has. A call with one of another pool, dropped or not, panics
+//!   before libsolv sees it. What a pool has numbered it keeps as long as it lives, so that those of the same pool are
+//!   never too large.
 //! * [`Pool::providers`] and [`Pool::solve`] panic unless [`Pool::index`] came after the last change of packages.
 //! * Pointers libsolv returns are valid until its next call at most: they are copied before this module returns.
 //! * Text with a NUL byte never reaches libsolv.
@@ -243,7 +245,8 @@ pub(super) enum Job {
     Provides(Dep),
     /// One of these packages.
     OneOf(Vec<SolvableId>),
-    /// The same; version and architecture count as chosen by who asks, so that rules about inferior architectures are dropped.
+    /// The same; version and architecture count as chosen by who asks, so that rules about inferior architectures are
+    /// dropped.
     Chosen(Vec<SolvableId>),
     /// None of these packages; what is installed and only they need may go with those of them that are installed.
     NoneOf(Vec<SolvableId>),
@@ -309,8 +312,8 @@ impl Pool {
             _thread: PhantomData,
         };
         // SAFETY: the pool is ours and empty, which pool_setdisttype asks for; the text ends with NUL and is copied.
-        // Debian builds libsolv for deb packages, Fedora so that a 32-bit and a 64-bit package of one name may be installed
-        // together: say both, so that the answer does not depend on who built the library.
+        // Debian builds libsolv for deb packages, Fedora so that a 32-bit and a 64-bit package of one name may be
+        // installed together: say both, so that the answer does not depend on who built the library.
         unsafe {
             pool_setdisttype(raw.as_ptr(), DISTTYPE_RPM);
             pool_set_flag(raw.as_ptr(), POOL_FLAG_IMPLICITOBSOLETEUSESCOLORS, 1);
@@ -361,9 +364,9 @@ impl Pool {
         Dep { pool: self.number, raw }
     }
 
-    /// A repository with `count` packages without any content, numbered upwards without gap after those of the repositories before.
-    /// Of several repositories the higher priority wins.
-    /// `None` when there would be more packages than libsolv can number.
+    /// A repository with `count` packages without any content, numbered upwards without gap after those of the
+    /// repositories before. Of several repositories the higher priority wins. `None` when there would be more packages
+    /// than libsolv can number.
     pub(super) fn add_repo(&mut self, name: &CStr, count: usize, priority: i32) -> Option<Repo> {
         let count = RawId::try_from(count).ok()?;
         let solvables = self.solvables.checked_add(count)?;
@@ -394,7 +397,8 @@ impl Pool {
         unsafe { koschei_installable(self.raw.as_ptr(), p.raw) != 0 }
     }
 
-    /// libsolv's score of an architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half its class.
+    /// libsolv's score of an architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half its
+    /// class.
     pub(super) fn arch_score(&self, arch: Text) -> u32 {
         self.check(arch.pool);
         // SAFETY: a string of this pool; the number is compared with the size of the table.
@@ -424,7 +428,8 @@ impl Pool {
         self.check(p.pool);
         self.check(dep.pool);
         self.indexed = false;
-        // SAFETY: both are of this pool, and p of a repository, as only add_repo makes packages; the markers are constants.
+        // SAFETY: both are of this pool, and p of a repository, as only add_repo makes packages; the markers are
+        // constants.
         unsafe {
             let marker = match place {
                 Place::Only => 0,
@@ -438,8 +443,8 @@ impl Pool {
 
     /// Indexes all provides. Needed once all packages are in, and again whenever packages were added.
     pub(super) fn index(&mut self) {
-        // SAFETY: no precondition. There is no file list in the pool, so pool_addfileprovides only notes that files need not
-        // be looked for; the owners were added as provides.
+        // SAFETY: no precondition. There is no file list in the pool, so pool_addfileprovides only notes that files
+        // need not be looked for; the owners were added as provides.
         unsafe {
             pool_addfileprovides(self.raw.as_ptr());
             pool_createwhatprovides(self.raw.as_ptr());
@@ -505,8 +510,8 @@ impl Pool {
         let solver = Solver(NonNull::new(unsafe { solver_create(self.raw.as_ptr()) }).expect("solver_create aborts"));
         let raw = solver.0.as_ptr();
         // SAFETY: solver and queue are alive; flags are constants of the header. dnf's default allows downgrades, which
-        // matters where a build requirement wants an older version than the group got; mock passes `--allowerasing`, so what the
-        // group got may go altogether. Neither means anything where nothing is installed.
+        // matters where a build requirement wants an older version than the group got; mock passes `--allowerasing`, so
+        // what the group got may go altogether. Neither means anything where nothing is installed.
         let problems = unsafe {
             for flag in FLAGS {
                 solver_set_flag(raw, flag, 1);

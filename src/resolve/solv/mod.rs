@@ -20,7 +20,8 @@ pub(super) fn version() -> String {
     format!("libsolv {}", ffi::version())
 }
 
-/// What libsolv gives the packages of the rpm database. Read only where a candidate has an installed package's name and architecture.
+/// What libsolv gives the packages of the rpm database. Read only where a candidate has an installed package's name and
+/// architecture.
 const INSTALLED_PRIORITY: i32 = 0;
 
 /// What libsolv thinks of architectures, seen from one.
@@ -32,7 +33,8 @@ impl Arches {
         Pool::new(arch).map(|pool| Self(pool.into())).map_err(|HasNul| ResolveError::Nul)
     }
 
-    /// 0: not installable; 1: `noarch`; else lower is better and the upper half is the class of architectures that go together.
+    /// 0: not installable; 1: `noarch`; else lower is better and the upper half is the class of architectures that go
+    /// together.
     pub(super) fn score(&self, arch: &str) -> Result<u32, ResolveError> {
         let mut pool = self.0.borrow_mut();
         let id = pool.intern(arch).map_err(|HasNul| ResolveError::Nul)?;
@@ -175,8 +177,9 @@ impl Solver {
         self.packages(found)
     }
 
-    /// What would satisfy a dependency from outside, and the wish for it: by its providers, else by the owners of the path.
-    /// `None` with an empty list when there is nothing; a rich dependency may still be wished for ([`Solver::insist`]).
+    /// What would satisfy a dependency from outside, and the wish for it: by its providers, else by the owners of the
+    /// path. `None` with an empty list when there is nothing; a rich dependency may still be wished for
+    /// ([`Solver::insist`]).
     pub(super) fn select(
         &mut self,
         dependency: &Dependency,
@@ -214,7 +217,8 @@ impl Solver {
         Wish(Job::Chosen(packages.iter().map(|id| self.nth(id.index())).collect()))
     }
 
-    /// The wish for none of these packages, neither from a repository nor of the base; what of the base only they need may go too.
+    /// The wish for none of these packages, neither from a repository nor of the base; what of the base only they need
+    /// may go too.
     pub(super) fn none_of(&self, packages: &[PkgId]) -> Wish {
         let mut all: Vec<SolvableId> = packages.iter().map(|id| self.nth(id.index())).collect();
         all.extend(self.of_base(packages));

@@ -48,7 +48,8 @@ fn panics(call: impl FnOnce()) -> bool {
 /// A call, and what to name it by.
 type Named<'a> = (&'a str, &'a mut dyn FnMut(&mut Pool));
 
-/// Everything that takes something a pool has numbered, called with that of another pool, alive or dropped, larger or smaller.
+/// Everything that takes something a pool has numbered, called with that of another pool, alive or dropped, larger or
+/// smaller.
 #[rstest]
 fn of_another_pool(#[values(false, true)] dropped: bool, #[values(0, 5_000)] texts: usize) {
     let mut own = filled(0);
@@ -106,8 +107,8 @@ fn index_comes_before() {
 }
 
 proptest! {
-    /// Calls in any order, on two pools of which one is made anew now and then, with whatever was ever handed out: each works or
-    /// panics, and no string but an architecture has a score.
+    /// Calls in any order, on two pools of which one is made anew now and then, with whatever was ever handed out: each
+    /// works or panics, and no string but an architecture has a score.
     #[test]
     fn any_order_of_calls(calls in prop::collection::vec((0u8..12, any::<[prop::sample::Index; 3]>(), any::<bool>()), 0..60)) {
         let mut pools = [filled(0), filled(40)];

@@ -1,4 +1,5 @@
-//! Versions and plain dependencies, one a line: comparison is an order as far as rpm's is, and what was read can be written and read again.
+//! Versions and plain dependencies, one a line: comparison is an order as far as rpm's is, and what was read can be
+//! written and read again.
 #![no_main]
 
 use std::cmp::Ordering;
@@ -32,7 +33,8 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// Written down, it reads as the same. `0:1:2` and `1-2-` lose something that has no meaning, and the rest reads as something else.
+/// Written down, it reads as the same. `0:1:2` and `1-2-` lose something that has no meaning, and the rest reads as
+/// something else.
 fn is_clear(evr: &DepEvr) -> bool {
     !evr.version.contains([':', '-']) && evr.release.as_ref().is_none_or(|release| !release.contains(':'))
 }

@@ -1,4 +1,5 @@
-//! `primary.xml` from anybody: an answer or an error, never a panic; and what was read can be resolved against or is refused.
+//! `primary.xml` from anybody: an answer or an error, never a panic; and what was read can be resolved against or is
+//! refused.
 #![no_main]
 
 use std::sync::Arc;

@@ -9,8 +9,8 @@ fuzz_target!(|text: &str| {
     let (mut terms, mut ambiguous) = (0, false);
     rich.for_each_plain(&mut |plain| {
         terms += 1;
-        // `0:1:2` and `1-2-` lose something that has no meaning, and the rest reads as something else; so does a parenthesis that
-        // a word opens and does not close, when it comes to stand before one that closes the group.
+        // `0:1:2` and `1-2-` lose something that has no meaning, and the rest reads as something else; so does a
+        // parenthesis that a word opens and does not close, when it comes to stand before one that closes the group.
         ambiguous |= plain.relation.as_ref().is_some_and(|relation| {
             let evr = &relation.evr;
             evr.version.contains([':', '-', '(', ')'])

@@ -1,5 +1,5 @@
-//! XML-RPC from anybody: an answer or an error, never a panic; what was read is written and read again the same; and no record
-//! panics over it.
+//! XML-RPC from anybody: an answer or an error, never a panic; what was read is written and read again the same; and no
+//! record panics over it.
 #![no_main]
 
 use koschei::koji::records::{BuildRequest, History, Repo, Rpm, Tag, TaggedBuild, Task, TaskResult, TaskTree};

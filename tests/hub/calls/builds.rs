@@ -48,7 +48,8 @@ pub static CALLS: &[Entry] = entries! {
         Ok(found.map_or(V::Nil, |(entry, owner)| package_record(tx.w, entry, owner)))
     };
     "listPackages" as "RootExports.listPackages":
-        "tagID= userID= pkgID= prefix= inherited= with_dups= event= queryOpts= with_owners= with_blocked=" => list_packages;
+        "tagID= userID= pkgID= prefix= inherited= with_dups= event= queryOpts= with_owners= \
+            with_blocked=" => list_packages;
     "listPackagesSimple" as "RootExports.listPackagesSimple": "prefix= queryOpts=" => |tx, args| {
         let prefix = args.text("prefix").unwrap_or_default();
         let rows = tx.w.packages.iter().filter(|p| p.name.starts_with(prefix));

@@ -7,7 +7,8 @@ use super::common::*;
 use super::{Args, Entry, entries};
 
 pub static CALLS: &[Entry] = entries! {
-    "createTag" as "create_tag": "name parent= arches= perm= locked= maven_support= maven_include_all= extra=" => |tx, args| {
+    "createTag" as "create_tag": "name parent= arches= perm= locked= maven_support= maven_include_all= \
+        extra=" => |tx, args| {
         tx.need_perm("tag")?;
         let id = tx.create_tag(args.text("name").unwrap_or_default(), args.text("arches").unwrap_or_default())?;
         Ok(id.into())
@@ -59,7 +60,8 @@ pub static CALLS: &[Entry] = entries! {
         let url = tx.w.external_repo_config.last().map(|c| c.url.clone());
         Ok(row! { "id" => id, "name" => args.text("name"), "url" => url })
     };
-    "addExternalRepoToTag" as "add_external_repo_to_tag": "tag_info repo_info priority merge_mode= arches=" => |tx, args| {
+    "addExternalRepoToTag" as "add_external_repo_to_tag": "tag_info repo_info priority merge_mode= \
+        arches=" => |tx, args| {
         tx.need_perm("tag")?;
         let tag = tag(tx, args, "tag_info")?;
         let tag = tx.w.tag_name(tag).unwrap_or_default().to_owned();

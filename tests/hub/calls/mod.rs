@@ -66,7 +66,8 @@ impl Args {
 
 type Method = fn(&mut Tx<'_>, &Args) -> Result<V, Fault>;
 
-/// A call: its name, Python's name of what is called, its parameters (`=`: may be left out, `*`: any number), and what it does.
+/// A call: its name, Python's name of what is called, its parameters (`=`: may be left out, `*`: any number), and what
+/// it does.
 pub struct Entry(&'static str, &'static str, &'static str, Method);
 
 /// A table of calls: `entries! { "name" as "python": "params" => function; }`
@@ -182,7 +183,8 @@ pub fn methods() -> Vec<&'static str> {
     TABLE.keys().copied().chain(["multiCall"]).collect()
 }
 
-/// Several calls in one transaction. Each element has a savepoint: one that fails is rolled back alone, while its messages stay.
+/// Several calls in one transaction. Each element has a savepoint: one that fails is rolled back alone, while its
+/// messages stay.
 pub fn multi(tx: &mut Tx<'_>, calls: &[Value], mut each: impl FnMut(&mut Tx<'_>, &Call) -> Result<V, Fault>) -> V {
     let mut answers = Vec::new();
     for element in calls {

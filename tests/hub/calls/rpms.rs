@@ -19,7 +19,8 @@ pub static CALLS: &[Entry] = entries! {
     "getRPM" as "get_rpm": "rpminfo strict= multi=" => get_rpm;
     "getRPMDeps" as "RootExports.getRPMDeps": "rpmID depType= queryOpts= strict=" => get_deps;
     "getRPMHeaders" as "RootExports.getRPMHeaders": "rpmID= taskID= filepath= headers= strict=" => get_headers;
-    "getRPMChecksums" as "RootExports.getRPMChecksums": "rpm_id checksum_types= cacheonly=" => |_, _| Ok(V::Struct(Vec::new()));
+    "getRPMChecksums" as "RootExports.getRPMChecksums": "rpm_id checksum_types= \
+        cacheonly=" => |_, _| Ok(V::Struct(Vec::new()));
     "listRPMFiles" as "RootExports.listRPMFiles": "rpmID queryOpts= strict=" => list_files;
     "listBuildroots" as "query_buildroots":
         "hostID= tagID= state= rpmID= archiveID= taskID= buildrootID= repoID= type= queryOpts=" => list_buildroots;

@@ -30,7 +30,8 @@ pub static CALLS: &[Entry] = entries! {
         let found = targets(tx.w, args.get("info"), args.event(), |_| true).pop();
         match found {
             Some(found) => Ok(found),
-            None if args.truth("strict") => Err(Fault::generic(format!("No such build target: {}", repr(args.get("info"))))),
+            None if args.truth("strict") => Err(Fault::generic(format!("No such build target: \
+                {}", repr(args.get("info"))))),
             None => Ok(V::Nil),
         }
     };
@@ -77,7 +78,8 @@ pub static CALLS: &[Entry] = entries! {
     "getExternalRepo" as "get_external_repo": "info strict= event=" => |tx, args| {
         match external(tx.w, args.get("info"), args.event()).pop() {
             Some(found) => Ok(found),
-            None if args.truth("strict") => Err(Fault::generic(format!("No such external repo: {}", repr(args.get("info"))))),
+            None if args.truth("strict") => Err(Fault::generic(format!("No such external repo: \
+                {}", repr(args.get("info"))))),
             None => Ok(V::Nil),
         }
     };

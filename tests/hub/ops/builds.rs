@@ -109,8 +109,8 @@ impl Tx<'_> {
         known.ok_or_else(|| Fault::generic(format!("No such build: '{nvr}'")))
     }
 
-    /// Tags a build. A build that is in the tag already is refused, unless `force`: then it is tagged anew (and so becomes the latest),
-    /// with a `tag` message and none for the old entry.
+    /// Tags a build. A build that is in the tag already is refused, unless `force`: then it is tagged anew (and so
+    /// becomes the latest), with a `tag` message and none for the old entry.
     pub fn tag_build(&mut self, tag: &str, nvr: &str, force: bool) -> Result<(), Fault> {
         self.new_call();
         self.tag_inner(tag, nvr, force)
@@ -198,7 +198,8 @@ impl Tx<'_> {
         self.build_message(id, Some(old));
     }
 
-    /// Promotes a draft: its build gets the name it was made for, under the same number. No message, and no event of its tags.
+    /// Promotes a draft: its build gets the name it was made for, under the same number. No message, and no event of
+    /// its tags.
     pub fn promote_build(&mut self, draft: &str) -> Result<(), Fault> {
         self.new_call();
         self.wrote = true;
@@ -233,9 +234,9 @@ impl Tx<'_> {
         self.sign_message(&rpm, sigkey, &digest(file))
     }
 
-    /// A real build, from its submission to the moment its source package is known: the task is open, its first child closed,
-    /// the build there and building. The same name, version and release may be tried again after a failure or cancellation:
-    /// it is the same build then.
+    /// A real build, from its submission to the moment its source package is known: the task is open, its first child
+    /// closed, the build there and building. The same name, version and release may be tried again after a failure or
+    /// cancellation: it is the same build then.
     pub fn start_build(&mut self, owner: &str, target: &str, spec: &NewBuild) -> Result<i64, Fault> {
         self.new_call();
         let owner = self.user_id(owner)?;
@@ -375,8 +376,8 @@ impl World {
         self.tag_listing.iter().filter(|l| l.build == build && l.ver.holds(event)).map(|l| l.tag).collect()
     }
 
-    /// What is in a tag, in the hub's order: by inheritance, within a tag the newest tagging first. `latest`: per package the first
-    /// only. Blocked packages are left out.
+    /// What is in a tag, in the hub's order: by inheritance, within a tag the newest tagging first. `latest`: per
+    /// package the first only. Blocked packages are left out.
     pub fn tagged(
         &self,
         tag: i64,

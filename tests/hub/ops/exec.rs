@@ -113,8 +113,8 @@ const KNOWN_OPTIONS: &[&str] = &[
 ];
 
 impl Tx<'_> {
-    /// Takes a scratch build one stage further: free → assigned → open → source package → architectures → end. False when there is
-    /// nothing left to do or it hangs.
+    /// Takes a scratch build one stage further: free → assigned → open → source package → architectures → end. False
+    /// when there is nothing left to do or it hangs.
     pub fn step_task(&mut self, id: i64) -> Result<bool, Fault> {
         self.new_call();
         let task = self.w.task(id).cloned().ok_or_else(|| Fault::generic(format!("No such task: {id}")))?;
@@ -373,7 +373,8 @@ impl Tx<'_> {
         let outcome = self.settings.plan.outcome(&rpm.name, Some(&arch));
         let mock = |status: i64, log: &str| {
             format!(
-                "error building package (arch {label}), mock exited with status {status}; see {log} for more information"
+                "error building package (arch {label}), mock exited with status {status}; see {log} for more \
+                    information"
             )
         };
         match outcome {
@@ -407,7 +408,8 @@ impl Tx<'_> {
         true
     }
 
-    /// A buildroot of a task, retired at once, with what the plan says is in it. `source`: the package and its requirements.
+    /// A buildroot of a task, retired at once, with what the plan says is in it. `source`: the package and its
+    /// requirements.
     pub fn buildroot(&mut self, task: i64, arch: &str, repo: i64, source: (&str, &[String]), init: bool) -> i64 {
         self.new_call();
         let create_event = self.event();
@@ -445,7 +447,8 @@ fn by_name(world: &World, root: &RootFor<'_>) -> Contents {
 }
 
 impl World {
-    /// The source package a build's first argument means: `../packages/N/V/R/src/FILE`, or an uploaded file of a known name.
+    /// The source package a build's first argument means: `../packages/N/V/R/src/FILE`, or an uploaded file of a known
+    /// name.
     pub fn source_of(&self, source: &str) -> Option<&Rpm> {
         let nvr = source.rsplit('/').next()?.strip_suffix(".src.rpm")?;
         let build = self.build_of_nvr(nvr)?;

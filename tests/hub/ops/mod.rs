@@ -1,4 +1,5 @@
-//! What people, builders and administrators do to a hub, in Koji's words. Each is a call of its own, with an event of its own.
+//! What people, builders and administrators do to a hub, in Koji's words. Each is a call of its own, with an event of
+//! its own.
 //!
 //! What sends a message in Koji sends it here; what is silent there is silent here.
 

@@ -56,7 +56,8 @@ impl Tx<'_> {
         self.package_list_edit(tag, package, Some(owner), None, None)
     }
 
-    /// `packageListAdd` as it is: an entry that differs in owner, block or extra arches is changed, and the message says `update`.
+    /// `packageListAdd` as it is: an entry that differs in owner, block or extra arches is changed, and the message
+    /// says `update`.
     pub fn package_list_edit(
         &mut self,
         tag: &str,

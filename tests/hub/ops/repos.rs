@@ -87,12 +87,14 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// The metadata are written, the repository is ready, `latest` points to it, its task and the requests it fits are finished.
+    /// The metadata are written, the repository is ready, `latest` points to it, its task and the requests it fits are
+    /// finished.
     pub fn finish_repo(&mut self, id: i64) -> Result<(), Fault> {
         self.finish(id, None)
     }
 
-    /// The same with metadata from a directory that has `<arch>/repodata` (and what else lies there) instead of the hub's own.
+    /// The same with metadata from a directory that has `<arch>/repodata` (and what else lies there) instead of the
+    /// hub's own.
     pub fn finish_repo_with(&mut self, id: i64, prepared: &Path) -> Result<(), Fault> {
         self.finish(id, Some(prepared))
     }
@@ -189,8 +191,8 @@ impl Tx<'_> {
         }
     }
 
-    /// One cycle of kojira: end events, automatic requests, a newRepo task for each request that has none, another try for those that
-    /// failed. It makes no repository; `work_repos` does.
+    /// One cycle of kojira: end events, automatic requests, a newRepo task for each request that has none, another try
+    /// for those that failed. It makes no repository; `work_repos` does.
     pub fn kojira(&mut self) -> Result<(), Fault> {
         self.new_call();
         self.update_end_events();

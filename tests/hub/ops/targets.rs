@@ -39,7 +39,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A side tag of a build tag, as the plugin makes it: a tag that inherits it, with the same architectures and a target of its name.
+    /// A side tag of a build tag, as the plugin makes it: a tag that inherits it, with the same architectures and a
+    /// target of its name.
     pub fn create_side_tag(&mut self, base: &str) -> Result<String, Fault> {
         self.new_call();
         let base_id = self.w.tag(base, None)?;

@@ -132,8 +132,8 @@ impl Tx<'_> {
         }
     }
 
-    /// Cancels a task and what is below it, nearest first; its message is sent before its children are cancelled. On a finished task
-    /// nothing happens.
+    /// Cancels a task and what is below it, nearest first; its message is sent before its children are cancelled. On a
+    /// finished task nothing happens.
     pub fn cancel(&mut self, id: i64) -> bool {
         let Some(task) = self.w.task(id) else { return false };
         if [CLOSED, CANCELED, FAILED].contains(&task.state) {
@@ -155,7 +155,8 @@ impl Tx<'_> {
         true
     }
 
-    /// The same request again, as a new task of whoever asks, with the same priority. Only after failure or cancellation.
+    /// The same request again, as a new task of whoever asks, with the same priority. Only after failure or
+    /// cancellation.
     pub fn resubmit(&mut self, id: i64) -> Result<i64, Fault> {
         let task = self.w.task(id).cloned().ok_or_else(|| Fault::generic(format!("No such task: {id}")))?;
         if ![CANCELED, FAILED].contains(&task.state) {

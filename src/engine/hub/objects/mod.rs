@@ -1,4 +1,5 @@
-//! The objects of a hub that are looked at, a file each: what is asked about it, how the answers are read, and what of it is news.
+//! The objects of a hub that are looked at, a file each: what is asked about it, how the answers are read, and what of
+//! it is news.
 //!
 //! [`ask`] has all of them, by [`Key`]. What is asked goes into one batch; the answers are read when they are here.
 
@@ -55,8 +56,8 @@ pub(super) fn ask(key: &Key, scope: &Scope, batch: &mut Batch) -> Reading {
     }
 }
 
-/// A listing of what is in a tag. A tag or package the hub does not know is a fault there; that it is gone is seen from its
-/// configuration.
+/// A listing of what is in a tag. A tag or package the hub does not know is a fault there; that it is gone is seen from
+/// its configuration.
 fn listing<T>(answer: Result<Vec<T>, HubError>) -> Result<Vec<T>, HubError> {
     match answer {
         Err(error) if error.is_unknown_object() => Ok(Vec::new()),

@@ -72,7 +72,8 @@ impl Compare<'_> {
         };
         let chain = self.hub.chain(tag);
         for name in names {
-            // Of a blocked package nothing is listed, whatever is in the tag; what became of its builds is seen when it is unblocked.
+            // Of a blocked package nothing is listed, whatever is in the tag; what became of its builds is seen when it
+            // is unblocked.
             if !there.contains_key(&name) && self.is_blocked(&chain, &name) {
                 continue;
             }
