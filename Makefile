@@ -31,7 +31,7 @@ test-bare:
 
 # The whole distribution and its generations against recorded answers of libsolv, from KOSCHEI_DISTRO_DIR.
 test-distro: deps-test
-	KOSCHEI_TEST_SCALE=long $(CARGO) test --profile long --test it distro:: -- --nocapture
+	KOSCHEI_TEST_SCALE=long $(CARGO) test --profile long --test it resolve::distro:: -- --nocapture
 
 # What we parse from outside, five minutes for each kind; needs a nightly toolchain and cargo-fuzz. No sanitizer: it is safe Rust.
 fuzz: deps

@@ -16,7 +16,7 @@ mod mix;
 mod model;
 mod random;
 mod report;
-#[path = "../../tests/it/servers.rs"]
+#[path = "../../tests/it/support/servers.rs"]
 mod servers;
 
 use std::io::IsTerminal;

@@ -18,7 +18,7 @@ mod generations;
 mod hub;
 #[path = "../koschei/measure.rs"]
 mod measure;
-#[path = "../../tests/it/rabbitmq_server.rs"]
+#[path = "../../tests/it/support/rabbitmq_server.rs"]
 mod rabbitmq_server;
 #[path = "../koschei/random.rs"]
 mod random;

@@ -9,7 +9,7 @@
 //!
 //! The order matters. libsolv's answer depends on the order of packages in the repository, on the order of its rules
 //! and on stable sorting; each place where this module depends on it says so. Checked against libsolv on every
-//! repository in `tests/data` and on random ones (`tests/it/native.rs`).
+//! repository in `tests/data` and on random ones (`tests/it/resolve/native.rs`).
 
 mod base;
 mod build;

@@ -1,6 +1,6 @@
 //! The hub's story: what living with a hub leaves behind.
 //!
-//! `tests/reference/hub-story.jsonl.zst` is the log of one run of `serve_story`, as it was exported. A run is never
+//! `tests/reference/hub-story.jsonl.zst` is the log of one run of `serve::story`, as it was exported. A run is never
 //! like another (who is asked first, what the bus loses), so the log itself is kept: folded and audited anew it gives
 //! what it gave, and each of its decisions still follows from the rules. That what is *read* from a hub stays the same,
 //! a small story shows that has one course only: its facts are a snapshot.
@@ -16,7 +16,7 @@ use super::steady::{json, koschei};
 use super::{Family, repository};
 use crate::hub::NewBuild;
 use crate::live::Live;
-use crate::serve_first::{COLLECTION, rests, small};
+use crate::serve::first::{COLLECTION, rests, small};
 
 const REFERENCE: &str = "tests/reference/hub-story.txt";
 const LOG: &str = "tests/reference/hub-story.jsonl.zst";
@@ -118,7 +118,7 @@ async fn what_is_read_from_a_hub_is_as_it_was() {
         .wait("the new repository is resolved", |s| {
             let of = |name: &str| s.package("f99", name).map(|p| p.state(true));
             let all = s.running() == 0 && STATES.iter().all(|(name, state)| of(name) == Some(*state));
-            all && crate::serve_facts::differences(s, &hub).is_empty()
+            all && crate::serve::facts::differences(s, &hub).is_empty()
         })
         .await;
     drop(builders);

@@ -6,7 +6,7 @@ use koschei::log::EventLog;
 
 use super::{Family, repository};
 use crate::feed;
-use crate::prometheus::healthy;
+use crate::web::prometheus::healthy;
 use crate::web_site::Pages;
 
 /// Gauges whose value is a moment or an age: from the clock.

@@ -2,14 +2,14 @@
 //!
 //! | what is compared | where, and the planted fault |
 //! | --- | --- |
-//! | buildroots of every recorded repository, libsolv's own tools | `resolve.rs`; here |
-//! | differences between successive repositories | `resolve.rs`; here |
-//! | what real builders installed | `resolve.rs`; here |
-//! | a sample of the distribution, both modes, with distances | `resolve.rs`, `resolve_cli.rs`; here |
-//! | the test hub against recorded exchanges with a real one | `hub_recorded.rs`; `another_answer_is_noticed` there |
-//! | what the recorded actions left behind | `truth.rs`; `a_lost_message_is_noticed` there |
-//! | our solver against libsolv on random universes | `native.rs`; `the_check_notices` there |
-//! | facts of a log against the tables of a hub | `serve_story.rs` and others; `one_fact_less` there |
+//! | buildroots of every recorded repository, libsolv's own tools | `resolve/recordings.rs`; here |
+//! | differences between successive repositories | `resolve/recordings.rs`; here |
+//! | what real builders installed | `resolve/recordings.rs`; here |
+//! | a sample of the distribution, both modes, with distances | `resolve/recordings.rs`, `resolve/cli.rs`; here |
+//! | the test hub against recorded exchanges with a real one | `testhub/recorded.rs`; `another_answer_is_noticed` there |
+//! | what the recorded actions left behind | `writer/truth.rs`; `a_lost_message_is_noticed` there |
+//! | our solver against libsolv on random universes | `resolve/native.rs`; `the_check_notices` there |
+//! | facts of a log against the tables of a hub | `serve/story.rs` and others; `one_fact_less` there |
 
 #![expect(clippy::ptr_arg, reason = "faults are of one type, `Fault`, whatever they do")]
 
@@ -18,8 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use koschei::resolve::Mode;
 use serde_json::{Value, json};
 
-use crate::resolve::{compare, compare_buildroots, compare_changes, compare_sample};
-use crate::resolve_cli::compare_lines;
+use crate::resolve::cli::compare_lines;
+use crate::resolve::recordings::{compare, compare_buildroots, compare_changes, compare_sample};
 
 /// Whether a comparison fails.
 fn notices<T>(compare: impl FnOnce() -> T) -> bool {
@@ -67,7 +67,7 @@ fn passed_over(rows: &mut Vec<Value>) {
 #[test]
 fn a_fault_in_a_buildroot_is_noticed() {
     for (name, fault) in [
-        ("package_less", package_less as crate::resolve::Fault),
+        ("package_less", package_less as crate::resolve::recordings::Fault),
         ("unresolved", unresolved),
         ("further", further),
         ("passed_over", passed_over),
@@ -87,7 +87,7 @@ fn a_fault_in_a_buildroot_is_noticed() {
 #[test]
 fn a_fault_in_changes_is_noticed() {
     assert!(notices(|| compare_changes(|rows| drop(rows.pop()))), "a row less");
-    let nearer: crate::resolve::Fault = |rows| {
+    let nearer: crate::resolve::recordings::Fault = |rows| {
         if let Some(distance) =
             rows.iter_mut().find_map(|r| r.pointer_mut("/changes/0/distance").filter(|d| d.is_u64()))
         {

@@ -9,7 +9,7 @@ use super::help::commands;
 use super::steady::{koschei, world};
 use super::{Family, file_name, unfolded};
 use crate::live::Live;
-use crate::serve_first::{COLLECTION, small};
+use crate::serve::first::{COLLECTION, small};
 
 /// What is typed. Each line finds the logs as they were ([`world`]). Services that run until they are told to stop are
 /// typed so that they cannot begin: what they show then are pages, see [`super::pages`].

@@ -1,0 +1,17 @@
+//! Rules: what a package is, why it is rebuilt or held, and what becomes of a request. Told as stories.
+
+pub(crate) mod cases;
+pub(crate) mod cases_arches;
+pub(crate) mod cases_buildroots;
+pub(crate) mod cases_builds;
+pub(crate) mod cases_hub;
+pub(crate) mod cases_order;
+pub(crate) mod cases_policies;
+pub(crate) mod cases_unseen;
+pub(crate) mod defects;
+pub(crate) mod defects_hub;
+pub(crate) mod fault_cases;
+pub(crate) mod own_sources;
+pub(crate) mod secondary;
+pub(crate) mod tracked;
+pub(crate) mod why;

@@ -1,0 +1,95 @@
+//! Whether a hub answers is known from its answers only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use koschei::engine::hub::keys::Watch;
+use koschei::engine::hub::looker::Looker;
+use koschei::engine::hub::watcher::{Rhythm, Watcher};
+use koschei::engine::observing::Observed;
+use koschei::engine::serve::{Heard, ToBrain};
+use koschei::koji::HubClient;
+use koschei::koji::client::HubSettings;
+use koschei::model::TaskId;
+use koschei::telemetry::Metrics;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{Hub, Settings};
+use crate::live::PATIENCE;
+use crate::serve::facts::primary;
+use crate::serve::first::small;
+
+const UP: &str = r#"koschei_hub_up{hub="primary"} 1"#;
+const DOWN: &str = r#"koschei_hub_up{hub="primary"} 0"#;
+
+async fn says(metrics: &Metrics, what: &str) {
+    let says = async {
+        while !metrics.render().contains(what) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, says).await.expect("the metric does not change");
+}
+
+/// One thread: whoever was woken has its turn before the one who gives way comes back.
+#[tokio::test(flavor = "current_thread")]
+async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
+    koschei::koji::client::install_provider();
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    small(&hub);
+    let of_hub = HubSettings { first_wait: Duration::from_millis(1), max_retries: 1, ..HubSettings::new(hub.url()) };
+    let looker = Looker::new(HubClient::new(of_hub).unwrap());
+    let (metrics, stop, bell) = (Metrics::new(), CancellationToken::new(), Arc::new(Notify::new()));
+    let (brain, mut inputs) = ToBrain::channel();
+    let (_hints, hinted) = mpsc::unbounded_channel();
+    let (repos, _new_repos) = mpsc::unbounded_channel();
+    let watched = Watch { told: true, build_tags: ["f99-build".into()].into(), ..Watch::default() };
+    let watched = Watch { tags: watched.build_tags.clone(), ..watched };
+    let (watching, watched) = watch::channel(watched);
+    let watcher = Watcher {
+        hub: primary(),
+        looker,
+        brain,
+        hints: hinted,
+        watch: watched,
+        repos,
+        stale: watch::channel(BTreeMap::new()).0,
+        reconnected: Arc::clone(&bell),
+        rhythm: Rhythm { poll: Duration::from_secs(3600), reconcile: Duration::from_secs(3600) },
+        user: "koschei".to_owned(),
+        log_id: "of this test".to_owned(),
+        wants_load: false,
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    };
+    let brain = tokio::spawn(async move {
+        while let Some((_, done)) = inputs.recv().await {
+            done.send(Heard::Observed(Observed::default())).unwrap();
+        }
+    });
+    let watcher = tokio::spawn(watcher.run());
+    says(&metrics, UP).await;
+    // Nobody asked, whatever is said of it.
+    metrics.hub_up("primary", false);
+    let asked = hub.log().len();
+    watching.send_modify(|w| w.tasks.clear());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(hub.log().len(), asked, "a step that asks nothing is what this is about");
+    assert!(metrics.render().contains(DOWN), "it did not answer");
+    bell.notify_one();
+    says(&metrics, UP).await;
+    assert!(hub.log().len() > asked);
+    // And one that does not answer is not up.
+    hub.stop();
+    watching.send_modify(|w| w.tasks = [TaskId(1)].into());
+    bell.notify_one();
+    says(&metrics, DOWN).await;
+    stop.cancel();
+    watcher.await.unwrap();
+    brain.await.unwrap();
+}

@@ -1,0 +1,575 @@
+//! Random histories of a hub, with a bad bus: a third of the messages is lost, some come twice, late, or tell of what
+//! did not happen. One reconciliation later the state is what the hub's tables say.
+//!
+//! A history is a list of steps; a step that the hub refuses does nothing. When one goes wrong it is made as short as
+//! it can be within a number of attempts, and printed with its seed and the lines that differ.
+
+use koschei::model::Name;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::feed::scale;
+use crate::hub::{BusMessage, Fault, Hub, Inherit, NewBuild, Settings, Tx, World};
+use crate::serve::facts::differences;
+use crate::serve::inside::Inside;
+
+const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
+const TAGS: [&str; 8] = ["base", "f99", "f99-build", "over", "f98", "f98-build", "spare", "deep"];
+const TARGETS: [&str; 2] = ["f99", "f98"];
+const PACKAGES: usize = 7;
+/// Steps between two comparisons.
+const PHASE: usize = 12;
+const PHASES: usize = 30;
+/// Attempts to make a history shorter.
+const SHORTER_MAX: usize = 60;
+
+const CONFIG: &str = r#"
+[policy]
+passive = true
+load_threshold = 1000
+
+[[collection]]
+name = "f99"
+target = "f99"
+build_tag = "f99-build"
+dest_tag = "f99"
+track_all = true
+
+[[collection]]
+name = "copy"
+target = "f99"
+build_tag = "f99-build"
+dest_tag = "f99"
+track_all = true
+
+[[collection]]
+name = "f98"
+target = "f98"
+build_tag = "f98-build"
+dest_tag = "f98"
+track_all = true
+"#;
+
+/// A step: numbers are taken modulo what there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Tag(usize, usize),
+    Untag(usize, usize),
+    Retag(usize, usize),
+    Move(usize, usize, usize),
+    List(usize, usize),
+    Unlist(usize, usize),
+    Block(usize, usize),
+    Unblock(usize, usize),
+    Import(usize),
+    Start(usize, usize),
+    Complete(usize),
+    Fail(usize),
+    Cancel(usize),
+    Delete(usize),
+    Repo(usize),
+    BeginRepo(usize),
+    FinishRepo(usize),
+    FailRepo(usize),
+    Expire(usize),
+    DeleteRepo(usize),
+    Arches(usize, usize),
+    Inherit(usize, usize, usize),
+    Disinherit(usize, usize),
+    Group(usize, usize),
+    Ungroup(usize, usize),
+    External(usize, usize),
+    NoExternal(usize, usize),
+    Target(usize, usize, usize),
+    NoTarget(usize),
+    MakeTag(usize, usize),
+    NoTag(usize),
+    Side(usize),
+    SideBuild(usize, usize),
+    Merge(usize, usize),
+    NoSide(usize),
+    /// What was sent is looked at before anything else happens.
+    Look,
+    /// The service is stopped and started.
+    Restart,
+}
+
+fn random_step(rng: &mut StdRng) -> Step {
+    let mut n = || rng.random_range(0..1000);
+    let (a, b, c, which) = (n(), n(), n(), n());
+    match which % 100 {
+        0..14 => Step::Tag(a, b),
+        14..21 => Step::Untag(a, b),
+        21..24 => Step::Retag(a, b),
+        24..28 => Step::Move(a, b, c),
+        28..32 => Step::List(a, b),
+        32..34 => Step::Unlist(a, b),
+        34..37 => Step::Block(a, b),
+        37..40 => Step::Unblock(a, b),
+        40..45 => Step::Import(a),
+        45..49 => Step::Start(a, b),
+        49..52 => Step::Complete(a),
+        52 => Step::Fail(a),
+        53 => Step::Cancel(a),
+        54 => Step::Delete(a),
+        55..58 => Step::Repo(a),
+        58 => Step::BeginRepo(a),
+        59 => Step::FinishRepo(a),
+        60 => Step::FailRepo(a),
+        61..63 => Step::Expire(a),
+        63..65 => Step::DeleteRepo(a),
+        65..67 => Step::Arches(a, b),
+        67..70 => Step::Inherit(a, b, c),
+        70..72 => Step::Disinherit(a, b),
+        72 => Step::Group(a, b),
+        73 => Step::Ungroup(a, b),
+        74 => Step::External(a, b),
+        75 => Step::NoExternal(a, b),
+        76..79 => Step::Target(a, b, c),
+        79 => Step::NoTarget(a),
+        80..84 => Step::MakeTag(a, b),
+        84 => Step::NoTag(a),
+        85 => Step::Side(a),
+        86..88 => Step::SideBuild(a, b),
+        88..90 => Step::Merge(a, b),
+        90 => Step::NoSide(a),
+        91..98 => Step::Look,
+        _ => Step::Restart,
+    }
+}
+
+fn seed(hub: &Hub) {
+    hub.change(|tx| {
+        for (tag, arches) in TAGS.into_iter().zip(["", "", "x86_64 aarch64", "", "", "x86_64", "", ""]) {
+            tx.create_tag(tag, arches)?;
+        }
+        let link = |priority: i64| Inherit { priority, ..Inherit::default() };
+        tx.add_inheritance("f99", "base", link(5))?;
+        tx.add_inheritance("f99-build", "over", link(0))?;
+        tx.add_inheritance("f99-build", "f99", link(10))?;
+        tx.add_inheritance("f98", "base", link(0))?;
+        tx.add_inheritance("f98-build", "f98", link(0))?;
+        for target in TARGETS {
+            tx.create_target(target, &format!("{target}-build"), target)?;
+        }
+        tx.add_group_packages("f99-build", "build", &["p0"])?;
+        for n in 0..PACKAGES {
+            let build = a_build(n, 1);
+            tx.import_build(&build)?;
+            // Some are listed below, some above; the last two nowhere yet.
+            let tag = ["base", "f99", "f98", "base", "f99"].get(n);
+            if let Some(tag) = tag {
+                tx.package_list_add(tag, &build.name, "alice")?;
+                tx.tag_build(if n % 2 == 0 { tag } else { "f99" }, &build.nvr(), true)?;
+            }
+        }
+        Ok(())
+    });
+    hub.change(|tx| tx.new_repo("f99-build"));
+    hub.take_messages();
+}
+
+fn a_build(package: usize, version: usize) -> NewBuild {
+    let name = format!("p{}", package % PACKAGES);
+    let build = NewBuild::new(&format!("{name}-{version}-1")).build_requires(&["p0"]);
+    build.binary(&name, &ARCHES, &[])
+}
+
+/// The `n`th of a table's rows that fit.
+fn pick<T>(rows: &[T], n: usize, fits: impl Fn(&T) -> bool) -> Option<&T> {
+    let fitting: Vec<&T> = rows.iter().filter(|r| fits(r)).collect();
+    fitting.get(n % fitting.len().max(1)).copied()
+}
+
+fn nothing() -> Fault {
+    Fault::generic("there is nothing to do it with")
+}
+
+/// Does a step, as far as the hub lets us.
+fn apply(tx: &mut Tx<'_>, step: Step) -> Result<(), Fault> {
+    let tag = |n: usize| TAGS[n % TAGS.len()];
+    // Twice as often where it counts.
+    let common = |n: usize| ["f99", "f99", "f98", "base", "over", "f99-build", "spare", "deep"][n % 8];
+    let package = |n: usize| format!("p{}", n % PACKAGES);
+    let build = |tx: &Tx<'_>, n: usize| pick(&tx.w.builds, n, |b| b.state == 1).map(|b| b.nvr()).ok_or_else(nothing);
+    let listed = |tx: &Tx<'_>, tag: &str, n: usize| {
+        let id = tx.w.tag(tag, None)?;
+        let row = pick(&tx.w.tag_listing, n, |l| l.tag == id && l.ver.holds(None)).ok_or_else(nothing)?;
+        Ok::<_, Fault>(tx.w.build(row.build).unwrap().nvr())
+    };
+    let building = |tx: &Tx<'_>, n: usize| pick(&tx.w.builds, n, |b| b.state == 0).map(|b| b.nvr()).ok_or_else(nothing);
+    let build_tag = |n: usize| ["f99-build", "f98-build", "f99-build", "spare"][n % 4];
+    let repo = |tx: &Tx<'_>, n: usize, states: &[i64]| {
+        pick(&tx.w.repos, n, |r| states.contains(&r.state)).map(|r| r.id).ok_or_else(nothing)
+    };
+    let side = |tx: &Tx<'_>, n: usize| {
+        let exists = |t: &crate::hub::rows::Named| t.name.contains("-side-") && tx.w.config(t.id, None).is_some();
+        pick(&tx.w.tags, n, exists).map(|t| t.name.clone()).ok_or_else(nothing)
+    };
+    let next_version = |tx: &Tx<'_>, n: usize| tx.w.builds.iter().filter(|b| b.name == package(n)).count() + 1;
+    match step {
+        Step::Tag(t, b) => {
+            let nvr = build(tx, b)?;
+            tx.tag_build(common(t), &nvr, b % 3 == 0)
+        }
+        Step::Untag(t, b) => {
+            let nvr = listed(tx, common(t), b)?;
+            tx.untag_build(common(t), &nvr)
+        }
+        Step::Retag(t, b) => {
+            let nvr = listed(tx, common(t), b)?;
+            tx.tag_build(common(t), &nvr, true)
+        }
+        Step::Move(from, to, b) => {
+            let nvr = listed(tx, common(from), b)?;
+            tx.move_build(common(from), common(to), &nvr)
+        }
+        Step::List(t, p) => tx.package_list_add(common(t), &package(p), "bob"),
+        Step::Unlist(t, p) => tx.package_list_remove(common(t), &package(p)),
+        Step::Block(t, p) => tx.package_list_block(tag(t), &package(p)),
+        Step::Unblock(t, p) => {
+            let blocked = pick(&tx.w.tag_packages, p, |e| e.blocked && e.ver.holds(None)).ok_or_else(nothing)?;
+            let (tag, package) = (blocked.tag, blocked.package);
+            let _ = t;
+            let names = (tx.w.tag_name(tag).unwrap().to_owned(), tx.w.package_name(package).unwrap().to_owned());
+            tx.package_list_unblock(&names.0, &names.1)
+        }
+        Step::Import(p) => tx.import_build(&a_build(p, next_version(tx, p))).map(|_| ()),
+        Step::Start(p, target) => {
+            let spec = a_build(p, next_version(tx, p));
+            tx.start_build("alice", TARGETS[target % 2], &spec).map(|_| ())
+        }
+        Step::Complete(b) => {
+            let nvr = building(tx, b)?;
+            tx.complete_build(&nvr)
+        }
+        Step::Fail(b) => {
+            let nvr = building(tx, b)?;
+            tx.fail_build(&nvr, 1005, "error building package (arch x86_64), mock exited with status 1")
+        }
+        Step::Cancel(b) => {
+            let nvr = building(tx, b)?;
+            tx.cancel_build(&nvr)
+        }
+        Step::Delete(b) => {
+            let nvr = build(tx, b)?;
+            tx.delete_build(&nvr)
+        }
+        Step::Repo(t) => tx.new_repo(build_tag(t)).map(|_| ()),
+        Step::BeginRepo(t) => tx.begin_repo(build_tag(t)).map(|_| ()),
+        Step::FinishRepo(n) => {
+            let id = repo(tx, n, &[0])?;
+            tx.finish_repo(id)
+        }
+        Step::FailRepo(n) => {
+            let id = repo(tx, n, &[0])?;
+            tx.fail_repo(id, 1000, "createrepo failed")
+        }
+        Step::Expire(n) => {
+            let id = repo(tx, n, &[1])?;
+            tx.expire_repo(id)
+        }
+        Step::DeleteRepo(n) => {
+            let id = repo(tx, n, &[1, 2])?;
+            tx.delete_repo(id)
+        }
+        Step::Arches(t, a) => tx.edit_tag_arches(tag(t), ["x86_64", "x86_64 aarch64", "", "aarch64"][a % 4]),
+        Step::Inherit(c, p, how) => {
+            let (child, parent) = (tag(c), tag(p));
+            if TAGS.iter().position(|t| *t == child) == TAGS.iter().position(|t| *t == parent)
+                || leads_to(tx.w, parent, child)
+            {
+                return Err(nothing());
+            }
+            let how = Inherit {
+                priority: i64::try_from(how % 20).unwrap(),
+                maxdepth: (how % 5 == 0).then(|| i64::try_from(how % 3).unwrap()),
+                intransitive: how % 7 == 0,
+                noconfig: how % 11 == 0,
+                ..Inherit::default()
+            };
+            tx.add_inheritance(child, parent, how)
+        }
+        Step::Disinherit(c, p) => {
+            let id = tx.w.tag(tag(c), None)?;
+            let row = pick(&tx.w.tag_inheritance, p, |i| i.tag == id && i.ver.holds(None)).ok_or_else(nothing)?;
+            let parent = tx.w.tag_name(row.parent).unwrap().to_owned();
+            tx.remove_inheritance(tag(c), &parent)
+        }
+        Step::Group(t, p) => tx.add_group_packages(tag(t), "build", &[&package(p)]),
+        Step::Ungroup(t, p) => tx.block_group_packages(tag(t), "build", &[&package(p)]),
+        Step::External(t, n) => {
+            let name = format!("ext{}", n % 2);
+            if tx.external_repo(&name).is_err() {
+                tx.create_external_repo(&name, "http://mirror.test/$arch")?;
+            }
+            tx.add_external_repo(tag(t), &name, i64::try_from(n % 9).unwrap(), "koji", None)
+        }
+        Step::NoExternal(t, n) => tx.remove_external_repo(tag(t), &format!("ext{}", n % 2)),
+        Step::Target(t, b, d) => {
+            let (target, dest) = (TARGETS[t % 2], ["f99", "f98", "base", "f99"][d % 4]);
+            // One that is missing rather than another.
+            match TARGETS.into_iter().find(|t| tx.w.target(t, None).is_none()) {
+                Some(missing) => tx.create_target(missing, build_tag(b), dest).map(|_| ()),
+                None => tx.edit_target(target, build_tag(b), dest),
+            }
+        }
+        Step::NoTarget(t) => tx.delete_target(TARGETS[t % 2]),
+        Step::MakeTag(t, n) => {
+            let missing: Vec<&str> = TAGS.into_iter().filter(|t| tx.w.tag(t, None).is_err()).collect();
+            let name = missing.get(t % missing.len().max(1)).copied().ok_or_else(nothing)?;
+            tx.create_tag(name, ["", "x86_64"][n % 2])?;
+            // As people do: with parents and packages.
+            if let Some(parent) = name.strip_suffix("-build") {
+                tx.add_inheritance(name, parent, Inherit::default())?;
+            }
+            (n..n + 3).try_for_each(|n| tx.package_list_add(name, &package(n), "alice"))
+        }
+        Step::NoTag(t) => tx.delete_tag(tag(t)),
+        Step::Side(t) => tx.create_side_tag(build_tag(t)).map(|_| ()),
+        Step::SideBuild(s, p) => {
+            let side = side(tx, s)?;
+            let spec = a_build(p, next_version(tx, p));
+            tx.start_build("bob", &side, &spec)?;
+            tx.complete_build(&spec.nvr())
+        }
+        Step::Merge(s, n) => {
+            let side = side(tx, s)?;
+            let nvr = listed(tx, &side, n)?;
+            tx.tag_build("f99", &nvr, false)
+        }
+        Step::NoSide(s) => {
+            let side = side(tx, s)?;
+            tx.remove_side_tag(&side)
+        }
+        Step::Look | Step::Restart => Ok(()),
+    }
+}
+
+/// Whether a tag inherits from another, however far away and whatever its links keep out: a circle is none of Koji's.
+fn leads_to(w: &World, from: &str, to: &str) -> bool {
+    let (Ok(from), Ok(to)) = (w.tag(from, None), w.tag(to, None)) else { return false };
+    let mut open = vec![from];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(tag) = open.pop() {
+        if tag == to {
+            return true;
+        }
+        if seen.insert(tag) {
+            open.extend(w.parents(tag, None).into_iter().map(|i| i.parent));
+        }
+    }
+    false
+}
+
+/// What a step would have sent had it not been rolled back.
+fn phantoms(hub: &Hub, step: Step) -> Vec<BusMessage> {
+    // What it does to files cannot be taken back.
+    if matches!(
+        step,
+        Step::Repo(_) | Step::BeginRepo(_) | Step::FinishRepo(_) | Step::FailRepo(_) | Step::DeleteRepo(_)
+    ) {
+        return Vec::new();
+    }
+    let mut sent = Vec::new();
+    let undone = hub.try_as("kojiadmin", |tx| {
+        apply(tx, step).ok();
+        sent = std::mem::take(&mut tx.messages);
+        Err::<(), _>(nothing())
+    });
+    assert!(undone.is_err());
+    sent
+}
+
+/// A bus that loses, doubles, delays and invents, always in the same way for a step.
+#[derive(Default)]
+struct Bus {
+    /// When it comes, by number of step, and the message.
+    late: Vec<(usize, BusMessage)>,
+    counts: Counts,
+}
+
+#[derive(Default, Clone, Copy, Debug)]
+struct Counts {
+    /// Steps the hub did.
+    done: usize,
+    sent: usize,
+    lost: usize,
+    doubled: usize,
+    delayed: usize,
+    invented: usize,
+}
+
+impl Bus {
+    fn takes(&mut self, at: usize, messages: Vec<BusMessage>, rng: &mut StdRng) {
+        for message in messages {
+            self.counts.sent += 1;
+            if rng.random_bool(0.3) {
+                self.counts.lost += 1;
+                continue;
+            }
+            let due = if rng.random_bool(0.3) { at + rng.random_range(1..8) } else { at };
+            self.counts.delayed += usize::from(due > at);
+            if rng.random_bool(0.05) {
+                self.counts.doubled += 1;
+                // Published twice it has another id, delivered twice the same.
+                let mut again = message.clone();
+                if rng.random() {
+                    again.id = format!("{:032x}", rng.random::<u128>());
+                }
+                self.late.push((at + rng.random_range(0..8), again));
+            }
+            self.late.push((due, message));
+        }
+    }
+
+    fn due(&mut self, at: usize) -> Vec<BusMessage> {
+        let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(when, _)| *when <= at);
+        self.late = late;
+        let due: Vec<(usize, BusMessage)> = due;
+        due.into_iter().map(|(_, m)| m).collect()
+    }
+}
+
+/// A step with its number in the history it was drawn for, so that its fate stays the same when others are left out.
+type Numbered = (usize, Step);
+
+/// Lives through a history; the lines that differ, after which step, if any ever do.
+async fn live_through(seed_: u64, steps: &[Numbered]) -> Result<Counts, (usize, Vec<String>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    seed(&hub);
+    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    inside.start();
+    let lived = lived(seed_, steps, &mut inside).await;
+    if lived.is_ok() {
+        inside.looked().await;
+    }
+    inside.stop().await;
+    koschei::log::verify::verify(&inside.log, None, &mut |_| {}).await.unwrap();
+    lived
+}
+
+async fn lived(seed_: u64, steps: &[Numbered], inside: &mut Inside) -> Result<Counts, (usize, Vec<String>)> {
+    let hub = inside.hub.clone();
+    let mut bus = Bus::default();
+    inside.reconciled().await.map_err(|lines| (0, lines))?;
+    for (nth, (number, step)) in steps.iter().enumerate() {
+        let mut rng = StdRng::seed_from_u64(seed_ ^ (*number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        bus.counts.done += usize::from(hub.try_as("kojiadmin", |tx| apply(tx, *step)).is_ok());
+        let sent = hub.take_messages();
+        bus.takes(*number, sent, &mut rng);
+        // About one of fifty, as steps send more than one and not all of them anything.
+        if rng.random_bool(0.06) {
+            let invented = phantoms(&hub, random_step(&mut rng));
+            bus.counts.invented += invented.len().min(1);
+            bus.late.extend(invented.into_iter().take(1).map(|m| (*number, m)));
+        }
+        let due = bus.due(*number);
+        inside.deliver(&due).await;
+        match step {
+            Step::Look => inside.looked().await,
+            Step::Restart => inside.restart().await,
+            _ => {}
+        }
+        let ends = steps.get(nth + 1).is_none_or(|(next, _)| next / PHASE > number / PHASE);
+        if ends {
+            inside.deliver(&bus.due(usize::MAX)).await;
+            let state = inside.reconciled().await.map_err(|lines| (*number, lines))?;
+            for (name, c) in &state.collections {
+                let target = hub.see(|w| {
+                    let t = w.target(&c.settings.target, None)?;
+                    Some([t.build_tag, t.dest_tag].map(|t| Name::from(w.tag_name(t).unwrap())))
+                });
+                let follows =
+                    target.is_none_or(|tags| tags == [c.settings.build_tag.clone(), c.settings.dest_tag.clone()]);
+                let gone = hub.see(|w| w.target(&c.settings.target, None).is_none());
+                if !follows || c.target_gone != gone {
+                    let what =
+                        format!("collection {name} is of {:?}, its target is gone: {}", c.settings, c.target_gone);
+                    return Err((*number, vec![what]));
+                }
+            }
+        }
+    }
+    Ok(bus.counts)
+}
+
+/// Leaves out what is not needed for it to go wrong.
+async fn shorter(seed_: u64, steps: Vec<Numbered>) -> Vec<Numbered> {
+    let mut steps = steps;
+    let (mut attempts, mut size) = (0, steps.len() / 2);
+    while size > 0 && attempts < SHORTER_MAX {
+        let mut at = 0;
+        let mut found = false;
+        while at < steps.len() && attempts < SHORTER_MAX {
+            let without: Vec<Numbered> =
+                steps[..at].iter().chain(&steps[(at + size).min(steps.len())..]).copied().collect();
+            attempts += 1;
+            if let Err((number, _)) = live_through(seed_, &without).await {
+                steps = without.into_iter().filter(|(n, _)| *n <= number).collect();
+                found = true;
+            } else {
+                at += size;
+            }
+        }
+        if !found || size == 1 {
+            size /= 2;
+        }
+    }
+    steps
+}
+
+async fn history(seed_: u64) -> Counts {
+    let mut rng = StdRng::seed_from_u64(seed_);
+    let steps: Vec<Numbered> = (0..PHASE * PHASES).map(|n| (n, random_step(&mut rng))).collect();
+    let (number, lines) = match live_through(seed_, &steps).await {
+        Ok(counts) => {
+            println!("seed {seed_}: {counts:?}");
+            return counts;
+        }
+        Err(wrong) => wrong,
+    };
+    let short = shorter(seed_, steps.into_iter().filter(|(n, _)| *n <= number).collect()).await;
+    let again = live_through(seed_, &short).await.err();
+    panic!(
+        "seed {seed_}: after step {number} hub (-) and state (+) differ:\n{}\nwhich takes no more than (it {} so \
+            again)\n{}",
+        lines.join("\n"),
+        if again.is_some() { "goes wrong" } else { "does not go wrong" },
+        short.iter().map(|(n, s)| format!("    ({n}, Step::{s:?}),\n")).collect::<String>(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_the_bus_does_the_state_is_what_the_hub_has() {
+    // `KOSCHEI_TEST_SEED=17` or `0..100` lives through others.
+    let given = std::env::var("KOSCHEI_TEST_SEED").ok().map(|text| {
+        let (from, to) = text.split_once("..").unwrap_or((&text, ""));
+        let from: u64 = from.parse().unwrap();
+        from..to.parse().unwrap_or(from + 1)
+    });
+    for seed_ in given.unwrap_or(0..scale(2, 10)) {
+        let c = history(seed_).await;
+        assert!(
+            c.lost * 5 > c.sent && c.doubled + c.delayed > 0 && c.invented > 0 && c.done * 3 > PHASE * PHASES,
+            "{c:?}"
+        );
+    }
+}
+
+/// The comparison notices when a single fact is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_missing_fact_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    seed(&hub);
+    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    inside.start();
+    assert_eq!(inside.reconciled().await.err(), None);
+    inside.stop().await;
+    // It is not there any more to hear of this.
+    hub.change(|tx| tx.package_list_block("f99", "p1"));
+    let lines = differences(inside.state().await, &hub);
+    assert!(!lines.is_empty() && lines.iter().all(|l| l.contains("p1")), "{lines:?}");
+}

@@ -1,0 +1,781 @@
+//! A year in the life of the service, in a minute: `koschei serve` as a process, with a hub over TLS, a broker, and a
+//! few hundred packages.
+//!
+//! It begins with an empty log. Chapter by chapter something happens to the distribution or goes wrong around it; after
+//! each, one reconciliation later, the facts digest of the log is that of the hub's tables, and rebuilds were never
+//! more at once than may be.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use koschei::decide::{Hold, Policy, plan};
+use koschei::engine::clock;
+use koschei::event::{Envelope, Event, Source};
+use koschei::fold::State;
+use koschei::fold::hub_facts::digest_of;
+use koschei::log::{AnyLog, EventLog};
+use koschei::model::{Outcome, PackageState, Seq};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sqlx::{Connection, Executor, SqliteConnection};
+
+use crate::hub::{Contents, Hub, Inherit, Lie, NewBuild, Outcome as Ends, RootFor, Tx, V, World};
+use crate::live::{Follower, Live, PATIENCE};
+use crate::rabbitmq_server::RabbitServer;
+use crate::serve::bus::{Carrier, Counts, Mood};
+use crate::serve::facts::{differences, of_tables, primary};
+
+const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
+/// Libraries, and packages that need one each.
+const LIBS: usize = 10;
+const APPS: usize = 220;
+/// Of them in the smaller collection as well.
+const SMALL: usize = 12;
+/// Rebuilds at once: over all, and of the smaller collection.
+const MAX: usize = 24;
+const MAX_SMALL: usize = 5;
+/// Polls from the moment a hub rests until the log has to say the same.
+const POLLS_MAX: usize = 6;
+
+fn tables(amqp: &str) -> String {
+    format!(
+        r#"
+[bus]
+amqp_url = "{amqp}"
+
+[policy]
+max_builds = {MAX}
+build_threshold = 100
+load_threshold = 1000
+tick_interval_secs = 1
+
+[[collection]]
+name = "f99"
+target = "f99"
+track_all = true
+
+[[collection]]
+name = "f98"
+target = "f98"
+track_all = true
+max_builds = {MAX_SMALL}
+"#
+    )
+}
+
+fn lib(n: usize, version: usize) -> NewBuild {
+    let name = format!("lib{n}");
+    NewBuild::new(&format!("{name}-{version}-1.fc99"))
+        .build_requires(&["make"])
+        .binary_with(&name, &ARCHES, &[&format!("{name}.so.1")], &["bash"])
+        .binary(&format!("{name}-devel"), &ARCHES, &[&name])
+}
+
+fn app(n: usize, version: usize) -> NewBuild {
+    let (name, lib) = (app_name(n), n % LIBS);
+    NewBuild::new(&format!("{name}-{version}-1.fc99")).build_requires(&[&format!("lib{lib}-devel"), "make"]).binary(
+        &name,
+        &ARCHES,
+        &[&format!("lib{lib}.so.1")],
+    )
+}
+
+fn app_name(n: usize) -> String {
+    format!("app{n:03}")
+}
+
+/// Packages that need a library.
+fn apps_of(lib: usize) -> impl Iterator<Item = String> {
+    (0..APPS).filter(move |n| n % LIBS == lib).map(app_name)
+}
+
+fn seed(hub: &Hub) {
+    hub.settings(|s| s.plan.contents = Some(Arc::new(installed)));
+    hub.change(|tx| {
+        for (name, arches) in [("f99", "x86_64 aarch64"), ("f98", "x86_64")] {
+            let build_tag = format!("{name}-build");
+            tx.create_tag(name, "")?;
+            tx.create_tag(&build_tag, arches)?;
+            tx.edit_tag_extra(&build_tag, "repo.auto", Some(V::from(true)))?;
+            tx.add_inheritance(&build_tag, name, Inherit::default())?;
+            tx.create_target(name, &build_tag, name)?;
+            tx.add_group_packages(&build_tag, "build", &["bash", "make"])?;
+        }
+        let mut builds = vec![
+            NewBuild::new("bash-5-1.fc99").binary("bash", &ARCHES, &[]),
+            NewBuild::new("make-4-1.fc99").binary("make", &ARCHES, &["bash"]),
+            NewBuild::new("lone-1-1.fc99").build_requires(&["nobody-has-this"]).binary("lone", &ARCHES, &[]),
+        ];
+        builds.extend((0..LIBS).map(|n| lib(n, 1)));
+        builds.extend((0..APPS).map(|n| app(n, 1)));
+        for (n, build) in builds.iter().enumerate() {
+            tx.import_build(build)?;
+            for tag in ["f99", "f98"].iter().take(if n < 3 + LIBS + SMALL { 2 } else { 1 }) {
+                tx.package_list_add(tag, &build.name, "alice")?;
+                tx.tag_build(tag, &build.nvr(), false)?;
+            }
+        }
+        Ok(())
+    });
+    hub.change(|tx| tx.new_repo("f99-build"));
+    hub.change(|tx| tx.new_repo("f98-build"));
+    hub.take_messages();
+}
+
+/// What a builder installs: the group and what is required, with all that needs in turn.
+fn installed(w: &World, root: &RootFor<'_>) -> Contents {
+    let rpms = w.repo_rpms(root.tag, root.event, root.arch);
+    let mut providers: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, rpm) in rpms.iter().enumerate() {
+        for dep in rpm.deps.iter().filter(|d| d.kind == 1) {
+            providers.entry(&dep.name).or_insert(at);
+        }
+    }
+    let closure = |wanted: Vec<String>| {
+        let (mut open, mut found) = (wanted, std::collections::BTreeSet::new());
+        while let Some(name) = open.pop() {
+            if let Some(at) = providers.get(name.as_str())
+                && found.insert(*at)
+            {
+                open.extend(rpms[*at].deps.iter().filter(|d| d.kind == 0).map(|d| d.name.clone()));
+            }
+        }
+        found.into_iter().map(|at| rpms[at].name.clone()).collect::<Vec<_>>()
+    };
+    let base = closure(w.group_packages_of(root.tag, Some(root.event), "build"));
+    Contents { builddeps: closure(root.requires.to_vec()), base }
+}
+
+// ---- the teller ---------------------------------------------------------------------------------------------------
+
+struct Story {
+    live: Live,
+    rabbit: RabbitServer,
+    carrier: Option<Carrier>,
+    builders: Option<crate::hub::state::Builders>,
+    follower: Follower,
+    versions: BTreeMap<usize, usize>,
+    counts: Vec<Counts>,
+}
+
+impl Story {
+    async fn begin() -> Self {
+        let rabbit = RabbitServer::start().await;
+        let mut live = Live::new();
+        live.tables = tables(&rabbit.url());
+        // Koji's default: only administrators bind builds to repositories.
+        live.hub.settings(|s| s.may_use_repo_id = false);
+        seed(&live.hub);
+        let carrier = Some(Carrier::start(live.hub.clone(), &rabbit).await);
+        live.start();
+        let follower = Follower::default();
+        Self { live, rabbit, carrier, builders: None, follower, versions: BTreeMap::new(), counts: Vec::new() }
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.live.hub
+    }
+
+    fn bus(&self, mood: Mood) {
+        self.carrier.as_ref().unwrap().be(mood);
+    }
+
+    /// A new version of a library, which makes everybody due who needs it.
+    fn update(&mut self, n: usize) {
+        let version = self.versions.entry(n).or_insert(1);
+        *version += 1;
+        let build = lib(n, *version);
+        self.live.hub.change(|tx| {
+            tx.import_build(&build)?;
+            tx.tag_build("f99", &build.nvr(), false)?;
+            tx.tag_build("f98", &build.nvr(), false)
+        });
+    }
+
+    /// A library changes, and rebuilds for it run; nobody works on them before there are builders again. So they are
+    /// seen, however slow we are.
+    async fn has_rebuilds_running(&mut self, library: usize) {
+        drop(self.builders.take());
+        self.update(library);
+        self.hub().change(|tx| tx.new_repo("f99-build"));
+        self.until("rebuilds run", |s| s.running() > 3).await;
+    }
+
+    /// Waits until the state is so.
+    async fn until(&mut self, what: &str, mut so: impl FnMut(&State) -> bool) {
+        let log = self.live.log().await;
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                self.follower.follow(&log).await;
+                if so(&self.follower.state) {
+                    return;
+                }
+                log.changed(self.follower.state.seq).await.unwrap();
+            }
+        });
+        let in_time = waited.await.is_ok();
+        log.close().await;
+        if !in_time {
+            self.complain(&format!("waited in vain until {what}")).await;
+        }
+    }
+
+    async fn complain(&self, what: &str) -> ! {
+        let tail = self.live.tail(40).await;
+        panic!("{what}\nthe service said:\n{}\nthe log ends with:\n{tail}", self.live.said());
+    }
+
+    /// Waits until nothing moves any more, on the hub or in the log; then both say the same.
+    async fn rests(&mut self, chapter: &str) {
+        let log = self.live.log().await;
+        let mut rest = (0, 0);
+        let mut left = Vec::new();
+        let waited = tokio::time::timeout(PATIENCE, async {
+            loop {
+                self.follower.follow(&log).await;
+                let state = &self.follower.state;
+                let (polls, event) = (polls(&self.live.hub), self.live.hub.see(|w| w.events.last().unwrap().id));
+                if rest.1 != event {
+                    rest = (polls, event);
+                }
+                left = differences(state, &self.live.hub);
+                let busy =
+                    state.running() > 0 || !state.rebuilds.is_empty() || self.live.hub.see(is_busy) || is_due(state);
+                let waits = log.counts().await.unwrap();
+                if left.is_empty() && !busy && waits.inbox_pending == 0 && waits.outbox_pending == 0 {
+                    return Ok(());
+                }
+                // Repositories are told of when their content is here, and polls do not wait for that.
+                let without_files = left.iter().any(|l| !l.contains(" repo "));
+                if polls > rest.0 + POLLS_MAX && without_files {
+                    return Err(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let done = waited.await;
+        log.close().await;
+        match done {
+            Ok(Ok(())) => println!("{chapter}: {} events, {} tasks", self.seq(), self.hub().dump().tasks.len()),
+            Ok(Err(())) => {
+                let lines = left.join("\n");
+                self.complain(&format!("{chapter}: hub (-) and log (+) differ although all was compared:\n{lines}"))
+                    .await
+            }
+            Err(_) => self.complain(&format!("{chapter}: it never rests; differing: {left:?}")).await,
+        }
+        self.within_limits(chapter);
+    }
+
+    fn seq(&self) -> u64 {
+        self.follower.state.seq.map_or(0, Seq::get)
+    }
+
+    /// Counted in the hub's table, at every moment there was.
+    fn within_limits(&self, chapter: &str) {
+        let (all, small) = self.hub().see(|w| (most_at_once(w, None), most_at_once(w, Some("f98"))));
+        assert!(all <= MAX, "{chapter}: {all} rebuilds ran at once, {MAX} may");
+        assert!(small <= MAX_SMALL, "{chapter}: {small} rebuilds of f98 ran at once, {MAX_SMALL} may");
+    }
+
+    fn is(&self, collection: &str, package: &str) -> Option<PackageState> {
+        Some(self.follower.state.package(collection, package)?.state(true))
+    }
+
+    fn why(&self, collection: &str, package: &str) -> String {
+        let out = Command::new(env!("CARGO_BIN_EXE_koschei"))
+            .args(["why", package, "--collection", collection, "--db", &self.live.db])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Outcomes of a package's rebuilds so far, oldest first.
+    async fn outcomes(&self, collection: &str, package: &str) -> Vec<Outcome> {
+        let ended = |e: Envelope| match e.event {
+            Event::RebuildFinished(f) if f.collection == collection && f.package == package => Some(f.outcome),
+            _ => None,
+        };
+        let log = self.live.log().await;
+        let all = all(&log).await.into_iter().filter_map(ended).collect();
+        log.close().await;
+        all
+    }
+}
+
+async fn all(log: &AnyLog) -> Vec<Envelope> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let records = log.read(after, 5000).await.unwrap();
+        let Some(last) = records.last() else { return found };
+        after = Some(last.seq);
+        found.extend(records.iter().map(|r| r.decode().unwrap()));
+    }
+}
+
+/// Polls that have begun.
+fn polls(hub: &Hub) -> usize {
+    hub.log().iter().filter(|l| l.elements.iter().any(|e| e == "tagLastChangeEvent")).count()
+}
+
+/// Whether somebody is to be rebuilt at the next tick.
+fn is_due(state: &State) -> bool {
+    let policy: Policy = serde_json::from_value(state.policy.as_ref().unwrap().policy.clone()).unwrap();
+    !plan(state, clock::now(), &policy, None).chosen.is_empty()
+}
+
+/// Whether builders or kojira have something to do.
+fn is_busy(w: &World) -> bool {
+    let live = |t: &crate::hub::rows::Task| t.parent.is_none() && matches!(t.state, 0 | 1 | 4);
+    w.tasks.iter().any(|t| live(t) && (t.method == "newRepo" || is_scratch(t)))
+        || w.repo_requests.iter().any(|r| r.active)
+}
+
+fn is_scratch(t: &crate::hub::rows::Task) -> bool {
+    t.parent.is_none() && t.method == "build" && t.request.last().and_then(|o| o.get("scratch")).is_some()
+}
+
+/// Most scratch builds there ever were at once, of a target or of all.
+fn most_at_once(w: &World, target: Option<&str>) -> usize {
+    let mut changes: Vec<(i64, i32)> = Vec::new();
+    let fits =
+        |t: &&crate::hub::rows::Task| is_scratch(t) && target.is_none_or(|name| t.request[1].as_str() == Some(name));
+    for task in w.tasks.iter().filter(fits) {
+        changes.push((task.create, 1));
+        changes.extend(task.completion.map(|at| (at, -1)));
+    }
+    changes.sort_unstable();
+    let mut now = 0;
+    let most = changes.into_iter().map(|(_, by)| {
+        now += by;
+        now
+    });
+    usize::try_from(most.max().unwrap_or(0)).unwrap()
+}
+
+// ---- the story ----------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_year_with_a_hub() {
+    let mut story = Story::begin().await;
+    bootstrap(&mut story).await;
+    failing_and_back(&mut story).await;
+    unresolved_and_back(&mut story).await;
+    real_builds(&mut story).await;
+    a_bad_bus(&mut story).await;
+    the_hub_goes_away(&mut story).await;
+    the_hub_is_offline(&mut story).await;
+    the_database_is_locked(&mut story).await;
+    the_broker_goes_away(&mut story).await;
+    killed_in_the_middle(&mut story).await;
+    repositories_go(&mut story).await;
+    a_target_moves(&mut story).await;
+    a_target_goes(&mut story).await;
+    one_fact_less(&mut story).await;
+    story.live.stop();
+    drop(story.builders.take());
+    story.counts.push(story.carrier.take().unwrap().stop().await);
+    println!("the bus: {:?}", story.counts);
+    // Neither a start nor anything else made it try again before its time, or say it again.
+    let ours = story.hub().dump().tasks;
+    let bound = ours.iter().filter(|t| t.repo.is_some()).map(|t| t.id).max();
+    assert!(bound < ours.iter().filter(|t| t.repo.is_none()).map(|t| t.id).nth(MAX), "{bound:?} was bound long after");
+    assert_eq!(story.live.said().matches("does not let us bind rebuilds").count(), 1);
+    let total = |of: fn(&Counts) -> usize| story.counts.iter().map(of).sum::<usize>();
+    assert!(total(|c| c.lost) > 0 && total(|c| c.doubled) > 0 && total(|c| c.delayed) > 0 && total(|c| c.invented) > 0);
+}
+
+/// From an empty log to every package rebuilt once, by itself.
+async fn bootstrap(story: &mut Story) {
+    // No builder works yet: as many tasks are made as may be, and no more, however long one waits.
+    let limit = u32::try_from(MAX).unwrap();
+    story
+        .until("as many are to be rebuilt as may be", |s| {
+            s.running() == limit && s.rebuilds.values().all(|r| r.task.is_some())
+        })
+        .await;
+    let begun = story.follower.state.last_tick;
+    story.until("time has passed", |s| s.last_tick > begun.map(|t| t.plus_secs(2))).await;
+    assert_eq!(story.hub().see(|w| most_at_once(w, None)), MAX);
+    story.builders = Some(story.hub().start_builders(Duration::from_millis(10)));
+    story.rests("bootstrap").await;
+    let state = &story.follower.state;
+    assert_eq!(state.collections["f99"].packages.len(), 3 + LIBS + APPS);
+    for (package, p) in &state.collections["f99"].packages {
+        let expected = if package == "lone" { PackageState::Unresolved } else { PackageState::Ok };
+        assert_eq!(p.state(true), expected, "{package}: {}", story.why("f99", package));
+    }
+    let tasks = story.hub().dump().tasks;
+    assert!(tasks.iter().all(|t| t.scratch && t.owner == "koschei"));
+    // Those that were under way when the first was refused; from then on none is bound, each package is rebuilt once
+    // without, and it is said once.
+    let (bound, unbound): (Vec<_>, Vec<_>) = tasks.iter().partition(|t| t.repo.is_some());
+    assert!((1..=MAX).contains(&bound.len()), "{} bound", bound.len());
+    assert_eq!(unbound.len(), story.follower.state.collections.values().map(|c| c.packages.len()).sum::<usize>() - 2);
+    assert_eq!(story.live.said().matches("does not let us bind rebuilds").count(), 1, "{}", story.live.said());
+    let why = story.why("f99", "app007");
+    assert!(why.contains("build_from_repo_id"), "{why}");
+}
+
+/// A build fails, and builds again when its library changes.
+async fn failing_and_back(story: &mut Story) {
+    story.hub().rule("app007", None, Ends::FailBuild);
+    story.hub().rule(
+        "app017",
+        Some("aarch64"),
+        Ends::Fault(1, "Traceback: OSError: [Errno 28] No space left on device".to_owned()),
+    );
+    story.update(7);
+    story.until("app007 fails", |s| s.package("f99", "app007").unwrap().state(true) == PackageState::Failing).await;
+    story.rests("failing").await;
+    assert_eq!(story.is("f99", "app017"), Some(PackageState::Ok), "a full disk is no fault of the package");
+    assert_eq!(story.outcomes("f99", "app017").await.last(), Some(&Outcome::InfrastructureFault));
+    assert_eq!(story.is("f99", "app027"), Some(PackageState::Ok));
+    assert!(story.why("f99", "app007").contains("failing"), "{}", story.why("f99", "app007"));
+    story.hub().rule("app007", None, Ends::Ok);
+    story.hub().rule("app017", None, Ends::Ok);
+    story.update(7);
+    story.until("app007 builds", |s| s.package("f99", "app007").unwrap().state(true) == PackageState::Ok).await;
+    story.rests("and back").await;
+}
+
+/// A library goes, and comes back.
+async fn unresolved_and_back(story: &mut Story) {
+    let current = story.versions.get(&3).copied().unwrap_or(1);
+    assert_eq!(current, 1);
+    story.hub().change(|tx| tx.untag_build("f99", "lib3-1-1.fc99"));
+    story
+        .until("nobody who needs it resolves", |s| {
+            apps_of(3).all(|a| s.package("f99", &a).unwrap().state(true) == PackageState::Unresolved)
+        })
+        .await;
+    story.rests("unresolved").await;
+    assert_eq!(story.is("f98", "app003"), Some(PackageState::Ok), "elsewhere it is still there");
+    let why = story.why("f99", "app003");
+    assert!(why.contains("lib3-devel"), "{why}");
+    let before = story.hub().dump().tasks.len();
+    story.hub().change(|tx| tx.tag_build("f99", "lib3-1-1.fc99", false));
+    story
+        .until("they resolve again", |s| {
+            apps_of(3).all(|a| s.package("f99", &a).unwrap().state(true) == PackageState::Ok)
+        })
+        .await;
+    story.rests("and resolved").await;
+    let after = story.hub().dump().tasks.len();
+    assert!(after - before <= 2, "nothing has changed for them, so they are not rebuilt: {}", after - before);
+}
+
+/// Real builds: one that is tagged at once, one from a side tag long after, an older one again, one that fails.
+async fn real_builds(story: &mut Story) {
+    story.hub().change_as("alice", |tx| {
+        let side = tx.create_side_tag("f99-build")?;
+        tx.start_build("alice", &side, &app(21, 2))?;
+        tx.complete_build("app021-2-1.fc99")?;
+        tx.start_build("alice", "f99", &app(20, 2))?;
+        tx.complete_build("app020-2-1.fc99")?;
+        tx.start_build("alice", "f99", &app(22, 2))?;
+        tx.fail_build("app022-2-1.fc99", 1005, "error building package (arch x86_64), mock exited with status 1")
+    });
+    let latest =
+        |s: &State, n: usize| s.package("f99", &app_name(n)).unwrap().latest.as_ref().unwrap().source.to_string();
+    story.until("the real build is seen", |s| latest(s, 20) == "2-1.fc99").await;
+    story.rests("a real build").await;
+    assert_eq!(latest(&story.follower.state, 21), "1-1.fc99", "it is in a side tag only");
+    story.hub().change(|tx| {
+        tx.tag_build("f99", "app021-2-1.fc99", false)?;
+        // By force, the one before counts again.
+        tx.tag_build("f99", "app020-1-1.fc99", true)
+    });
+    story.until("both are seen", |s| latest(s, 21) == "2-1.fc99" && latest(s, 20) == "1-1.fc99").await;
+    story.rests("tagged late").await;
+}
+
+/// A bus that loses a third of the messages, doubles, delays and invents some, while much happens.
+async fn a_bad_bus(story: &mut Story) {
+    story.bus(Mood::Bad);
+    let mut rng = StdRng::seed_from_u64(5);
+    for round in 0..3 {
+        story.update(rng.random_range(0..LIBS));
+        for _ in 0..25 {
+            let n = rng.random_range(0..APPS);
+            let (name, nvr, which) = (app_name(n), app(n, 1).nvr(), rng.random_range(0..6));
+            let something = |tx: &mut Tx<'_>| match which {
+                0 => tx.untag_build("f99", &nvr),
+                1 => tx.tag_build("f99", &nvr, true),
+                2 => tx.package_list_block("f99", &name),
+                3 => tx.package_list_unblock("f99", &name),
+                4 => tx.package_list_remove("f99", &name),
+                _ => tx.package_list_add("f99", &name, "bob"),
+            };
+            story.hub().try_change(something).ok();
+        }
+        story.rests(&format!("a bad bus, {round}")).await;
+    }
+    story.bus(Mood::Silent);
+    story.hub().change(|tx| {
+        tx.package_list_block("f99", "app100")?;
+        tx.package_list_block("f98", "app001")?;
+        tx.untag_build("f99", "app101-1-1.fc99").ok();
+        tx.package_list_add("f99", "app101", "alice").ok();
+        tx.tag_build("f99", "app101-1-1.fc99", true)
+    });
+    story.update(1);
+    story.rests("a silent bus").await;
+    assert_eq!(story.is("f99", "app100"), Some(PackageState::Blocked));
+    story.bus(Mood::Fair);
+}
+
+/// The hub is stopped while it is asked and while builds run; much happens before it comes back.
+async fn the_hub_goes_away(story: &mut Story) {
+    story.has_rebuilds_running(2).await;
+    story.hub().stop();
+    story.hub().change(|tx| {
+        tx.package_list_unblock("f99", "app100")?;
+        tx.tag_build("f99", "app102-1-1.fc99", true)
+    });
+    story.update(4);
+    story.hub().restart();
+    story.builders = Some(story.hub().start_builders(Duration::from_millis(10)));
+    story.rests("the hub was away").await;
+    assert_eq!(story.is("f99", "app100"), Some(PackageState::Ok));
+}
+
+/// Maintenance, a database that dies in the middle of calls, HTTP 500, answers cut off.
+async fn the_hub_is_offline(story: &mut Story) {
+    story.hub().misbehave_after(3, "build", Lie::DatabaseDies, 1);
+    story.update(5);
+    let hub = story.hub().clone();
+    tokio::task::spawn_blocking(move || {
+        // In the middle of a submission.
+        let down = || hub.core.lock().settings.database_down;
+        while !down() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    })
+    .await
+    .unwrap();
+    story.hub().change(|tx| tx.package_list_block("f99", "app105"));
+    story.hub().settings(|s| {
+        s.database_down = false;
+        s.offline = Some("server is offline".to_owned());
+    });
+    story.hub().change(|tx| tx.tag_build("f99", "app106-1-1.fc99", true));
+    story.hub().settings(|s| s.offline = None);
+    story.hub().misbehave("build", Lie::Commit500, 1);
+    story.hub().misbehave_after(2, "build", Lie::CutAfter, 1);
+    story.hub().misbehave_after(4, "build", Lie::Rollback500, 1);
+    story.hub().misbehave("multiCall", Lie::Status(500), 2);
+    story.hub().misbehave_after(3, "multiCall", Lie::Truncate(300), 1);
+    story.update(6);
+    story.rests("the hub was offline").await;
+    story.hub().behave();
+    let ours = story.hub().dump().tasks.into_iter().filter(|t| t.scratch);
+    let mut decisions: Vec<String> = ours.map(|t| t.metadata["koschei"]["decision"].to_string()).collect();
+    let all = decisions.len();
+    decisions.sort_unstable();
+    decisions.dedup();
+    assert_eq!(decisions.len(), all, "a decision became two tasks");
+}
+
+/// Somebody locks the database for longer than one waits for that.
+async fn the_database_is_locked(story: &mut Story) {
+    let mut other = SqliteConnection::connect(&story.live.db).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    story.hub().change(|tx| tx.package_list_unblock("f99", "app105"));
+    story.update(8);
+    story.live.says("the database does not answer").await;
+    other.execute("ROLLBACK").await.unwrap();
+    other.close().await.unwrap();
+    story.rests("the database was locked").await;
+    assert_eq!(story.is("f99", "app105"), Some(PackageState::Ok));
+}
+
+/// The broker is stopped, and killed; the hub drops what it cannot publish.
+async fn the_broker_goes_away(story: &mut Story) {
+    for kill in [false, true] {
+        let counts = story.carrier.take().unwrap().stop().await;
+        story.counts.push(counts);
+        story.hub().broker(false);
+        if kill {
+            story.rabbit.kill()
+        } else {
+            story.rabbit.stop()
+        }
+        story.hub().change(|tx| tx.package_list_block("f99", if kill { "app107" } else { "app108" }));
+        story.update(9);
+        // Polls find it.
+        story.rests("without a broker").await;
+        story.rabbit.restart().await;
+        let dropped = story.hub().broker(true);
+        assert!(!dropped.is_empty());
+        story.carrier = Some(Carrier::start(story.live.hub.clone(), &story.rabbit).await);
+        story.hub().change(|tx| tx.package_list_block("f99", if kill { "app117" } else { "app118" }));
+        story.rests("with a broker again").await;
+    }
+    // What the bus tells comes in again.
+    let log = story.live.log().await;
+    let before = log.counts().await.unwrap().inbox_total;
+    story.hub().change(|tx| tx.package_list_block("f99", "app109"));
+    let came = tokio::time::timeout(PATIENCE, async {
+        while log.counts().await.unwrap().inbox_total == before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(came.await.is_ok(), "no message comes any more");
+    log.close().await;
+}
+
+/// Killed while rebuilds are decided and run, and started again.
+async fn killed_in_the_middle(story: &mut Story) {
+    story.has_rebuilds_running(0).await;
+    story.live.kill();
+    story.hub().change(|tx| tx.package_list_block("f98", "app002"));
+    story.update(1);
+    story.builders = Some(story.hub().start_builders(Duration::from_millis(10)));
+    story.live.start();
+    story.rests("killed").await;
+    assert_eq!(story.is("f98", "app002"), Some(PackageState::Blocked));
+}
+
+/// Repositories expire and are deleted; one collection has none left, the other goes on.
+async fn repositories_go(story: &mut Story) {
+    let newest = |w: &World, tag: &str| w.newest_repo(w.tag(tag, None).unwrap()).unwrap();
+    let expired = story.hub().see(|w| newest(w, "f99-build"));
+    story.hub().change(|tx| tx.expire_repo(expired));
+    story.rests("a repository expired").await;
+    // Nobody makes f98 another one.
+    story.hub().change(|tx| {
+        tx.edit_tag_extra("f98-build", "repo.auto", None)?;
+        let tag = tx.w.tag("f98-build", None)?;
+        let all: Vec<i64> = tx.w.repos.iter().filter(|r| r.tag == tag && r.state < 3).map(|r| r.id).collect();
+        all.into_iter().try_for_each(|id| tx.delete_repo(id))
+    });
+    story.update(2);
+    story
+        .until("f99 is resolved again", |s| {
+            let c = &s.collections["f99"];
+            c.arches.values().all(|a| a.repo_id.is_some_and(|r| r.0 > expired)) && s.running() == 0
+        })
+        .await;
+    story.rests("all repositories of a tag deleted").await;
+    let state = &story.follower.state;
+    assert!(
+        state.hubs[&primary()]
+            .repos
+            .iter()
+            .filter(|(_, r)| r.tag == "f98-build")
+            .all(|(_, r)| r.state == koschei::model::koji::RepoState::Deleted)
+    );
+    assert_eq!(story.is("f98", "app003"), Some(PackageState::Ok), "what was found out stands");
+    story.hub().change(|tx| tx.edit_tag_extra("f98-build", "repo.auto", Some(V::from(true))));
+    story
+        .until("f98 is resolved again", |s| {
+            s.collections["f98"].arches.values().any(|a| a.repo_id.is_some_and(|r| r.0 > expired + 1))
+        })
+        .await;
+    story.rests("and another one").await;
+}
+
+/// A target leads elsewhere: its collection goes with it.
+async fn a_target_moves(story: &mut Story) {
+    story.hub().change(|tx| {
+        tx.create_tag("f97", "")?;
+        tx.create_tag("f97-build", "x86_64")?;
+        tx.edit_tag_extra("f97-build", "repo.auto", Some(V::from(true)))?;
+        tx.add_inheritance("f97-build", "f97", Inherit::default())?;
+        tx.add_inheritance("f97", "f98", Inherit::default())?;
+        tx.add_group_packages("f97-build", "build", &["bash", "make"])?;
+        tx.edit_target("f98", "f97-build", "f97")
+    });
+    story
+        .until("its collection has moved", |s| {
+            let c = &s.collections["f98"];
+            c.settings.build_tag == "f97-build" && c.arches.values().any(|a| a.repo_id.is_some())
+        })
+        .await;
+    story.update(4);
+    story.rests("a target moved").await;
+    assert_eq!(story.is("f98", "app004"), Some(PackageState::Ok));
+    let to = story.hub().see(|w| {
+        let last = w.tasks.iter().rfind(|t| is_scratch(t) && t.request[1].as_str() == Some("f98")).unwrap();
+        let step = w.tasks.iter().find(|t| t.parent == Some(last.id) && t.method == "buildArch").unwrap();
+        w.repo(step.request[4].get("repo_id").and_then(V::as_int).unwrap())
+            .map(|r| w.tag_name(r.tag).unwrap().to_owned())
+    });
+    assert_eq!(to.as_deref(), Some("f97-build"), "what was resolved there is built there");
+}
+
+/// A target is deleted: its collection stops and says why, and nothing else does; not even after a restart.
+async fn a_target_goes(story: &mut Story) {
+    story.hub().change(|tx| tx.delete_target("f98"));
+    story.until("its collection has stopped", |s| s.collections["f98"].target_gone).await;
+    let hub = story.hub().clone();
+    let tasks = |target: &'static str| {
+        let of = move |t: &&crate::hub::rows::Task| is_scratch(t) && t.request[1].as_str() == Some(target);
+        hub.see(|w| w.tasks.iter().filter(of).count())
+    };
+    for restart in [false, true] {
+        if restart {
+            story.live.stop();
+            story.live.start();
+        }
+        let before = (tasks("f98"), tasks("f99"));
+        story.update(5);
+        story.until("f99 goes on", |_| tasks("f99") > before.1).await;
+        story.rests("a target went").await;
+        assert_eq!(tasks("f98"), before.0, "nothing is submitted to a target that is not there");
+        let why = story.why("f98", "app005");
+        assert!(why.contains(&Hold::TargetGone.to_string()), "{why}");
+    }
+    let before = tasks("f98");
+    story.hub().change(|tx| tx.create_target("f98", "f97-build", "f97").map(|_| ()));
+    story.until("and it goes on", |s| !s.collections["f98"].target_gone).await;
+    story.rests("a target came back").await;
+    assert!(tasks("f98") > before, "what was due meanwhile is rebuilt");
+}
+
+/// Without a single one of the facts that corrected what the bus had lost the digest is another one.
+async fn one_fact_less(story: &mut Story) {
+    let log = story.live.log().await;
+    let events = all(&log).await;
+    log.close().await;
+    let fold = |without: Option<Seq>| {
+        let mut state = State::default();
+        for e in events.iter().filter(|e| Some(e.seq) != without) {
+            let e = Envelope { seq: Seq::after(state.seq), ..e.clone() };
+            state.apply(&e);
+        }
+        state
+    };
+    let lines = |state: &State| {
+        let (facts, watched) = state.hub_facts(&primary());
+        facts.lines("primary", &watched)
+    };
+    let whole = fold(None);
+    let theirs = story.hub().see(of_tables).lines("primary", &whole.hub_facts(&primary()).1);
+    assert_eq!(whole.facts_digest(), digest_of(&theirs));
+    // Those nothing came after: the last word of each.
+    let last_of = |fits: &dyn Fn(&Event) -> bool| {
+        let corrects = |e: &&Envelope| e.source == Source::Reconciliation && fits(&e.event);
+        events.iter().rfind(corrects).unwrap_or_else(|| panic!("nothing of the kind was corrected"))
+    };
+    let blocked = |e: &Event| matches!(e, Event::PackageListChanged(p) if p.package == "app108" && p.tag == "f99");
+    let tagged = |e: &Event| matches!(e, Event::BuildTagged(t) if t.name == "lib1");
+    let observed = |e: &Event| matches!(e, Event::TagObserved(t) if t.tag == "f97-build" && t.inheritance.is_some());
+    let target = |e: &Event| matches!(e, Event::TargetObserved(_));
+    let facts = [
+        ("app108", last_of(&blocked)),
+        ("lib1", last_of(&tagged)),
+        ("f97-build", last_of(&observed)),
+        ("target", last_of(&target)),
+    ];
+    for (what, fact) in facts {
+        let state = fold(Some(fact.seq));
+        assert_ne!(state.facts_digest(), digest_of(&theirs), "without {what} ({}) it should not be the same", fact.seq);
+        assert_ne!(lines(&state), theirs);
+    }
+}

@@ -1,0 +1,179 @@
+//! A collection that tracks a few of many packages, on a hub: only their source packages are read, and only they are
+//! resolved. Counted is what the hub serves.
+
+use koschei::engine::operator;
+use koschei::event::{Event, PackageTracked, PackageUntracked, RepoResolved};
+use koschei::fold::State;
+use koschei::log::EventLog;
+
+use crate::hub::{FileLie, Gate, Hub, Inherit, NewBuild, Settings};
+use crate::live::PATIENCE;
+use crate::serve::inside::Inside;
+
+const ARCHES: [&str; 1] = ["x86_64"];
+/// Packages of the hub, besides `bash`.
+const MANY: usize = 30;
+
+const CONFIG: &str = r#"
+[policy]
+passive = true
+load_threshold = 1000
+
+[[collection]]
+name = "f99"
+target = "f99"
+track_all = false
+track = ["app00", "app01", "app02", "app03"]
+"#;
+
+fn seed(hub: &Hub) {
+    hub.change(|tx| {
+        tx.create_tag("f99", "")?;
+        tx.create_tag("f99-build", "x86_64")?;
+        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
+        tx.create_target("f99", "f99-build", "f99")?;
+        tx.add_group_packages("f99-build", "build", &["bash"])?;
+        let mut builds = vec![NewBuild::new("bash-5-1").binary("bash", &ARCHES, &[])];
+        for n in 0..MANY {
+            let name = format!("app{n:02}");
+            // One of them needs what is not there.
+            let needs = if n == 5 { "nobody-has-this" } else { "bash" };
+            builds.push(NewBuild::new(&format!("{name}-1-1")).build_requires(&[needs]).binary(&name, &ARCHES, &[]));
+        }
+        for build in &builds {
+            tx.package_list_add("f99", &build.name, "alice")?;
+            tx.import_build(build)?;
+            tx.tag_build("f99", &build.nvr(), false)?;
+        }
+        Ok(())
+    });
+    new_repo(hub);
+}
+
+fn new_repo(hub: &Hub) {
+    hub.change(|tx| tx.new_repo("f99-build"));
+    hub.take_messages();
+}
+
+/// Packages whose source packages the hub served.
+fn read(hub: &Hub) -> Vec<String> {
+    let name = |path: &String| Some(path.strip_suffix(".src.rpm")?.rsplit_once('/')?.1.split('-').next()?.to_owned());
+    let mut names: Vec<String> = hub.file_requests().iter().filter_map(name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+async fn resolutions(inside: &Inside) -> Vec<RepoResolved> {
+    let records = inside.log.read(None, 100_000).await.unwrap();
+    let all = records.iter().filter_map(|r| match r.decode().unwrap().event {
+        Event::RepoResolved(r) => Some(r),
+        _ => None,
+    });
+    all.collect()
+}
+
+/// Of each resolution the repository and how many packages it has.
+async fn counts(inside: &Inside) -> Vec<(i64, u32)> {
+    let of = |r: &RepoResolved| (r.repo_id.0, r.resolved + r.unresolved + r.excluded + r.unknown);
+    resolutions(inside).await.iter().map(of).collect()
+}
+
+async fn say(inside: &Inside, events: impl IntoIterator<Item = Event>) {
+    let now = koschei::engine::clock::now();
+    let words: Vec<_> =
+        events.into_iter().map(|e| operator::message(&operator::Word { event: e, by: None }, now)).collect();
+    inside.put(&words).await;
+}
+
+fn track(package: &str) -> Event {
+    PackageTracked { collection: "f99".into(), package: package.into(), by: None }.into()
+}
+
+/// Waits until the state is so.
+async fn until(inside: &mut Inside, what: &str, so: impl Fn(&State) -> bool) {
+    let waits = async {
+        while !so(inside.state().await) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waits).await.is_ok(), "never: {what}");
+}
+
+fn verdict(state: &State, package: &str) -> Option<bool> {
+    state.package("f99", package)?.resolved
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_tracked_are_read_and_resolved() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    seed(&hub);
+    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    inside.start();
+    until(&mut inside, "four resolve", |s| verdict(s, "app03") == Some(true)).await;
+    assert_eq!(read(&hub), ["app00", "app01", "app02", "app03"]);
+    let first = counts(&inside).await;
+    assert!(matches!(first[..], [(_, 4)]), "{first:?}");
+    let repo = first[0].0;
+
+    // A fifth, which does not resolve: no new repository is needed, and nothing else is read.
+    hub.clear_log();
+    say(&inside, [track("app05")]).await;
+    until(&mut inside, "the fifth has a verdict", |s| verdict(s, "app05") == Some(false)).await;
+    assert_eq!((counts(&inside).await, read(&hub)), (vec![(repo, 4), (repo, 5)], vec!["app05".to_owned()]));
+
+    // Not to be watched any more: what was known of it goes.
+    let untrack = PackageUntracked { collection: "f99".into(), package: "app05".into(), by: None };
+    say(&inside, [untrack.into()]).await;
+    let has_none = |s: &State| s.package("f99", "app05").is_some_and(|p| p.verdicts.is_empty());
+    until(&mut inside, "it has no verdict", has_none).await;
+    assert_eq!(counts(&inside).await.last(), Some(&(repo, 4)));
+
+    // The next repository has nothing to read, and a restart nothing to say.
+    hub.clear_log();
+    new_repo(&hub);
+    inside.reconciled().await.unwrap();
+    assert_eq!(read(&hub), Vec::<String>::new());
+    inside.restart().await;
+    inside.reconciled().await.unwrap();
+    let all = counts(&inside).await;
+    assert_eq!((read(&hub).len(), all.len(), all.last().unwrap().1), (0, 4, 4), "{all:?}");
+    assert!(all[3].0 > repo);
+    inside.stop().await;
+    let audit = koschei::engine::audit::audit(&inside.log, &mut |_| {}).await.unwrap();
+    assert_eq!((audit.total, audit.findings), (0, Vec::new()));
+}
+
+/// Stopped between the word and the requirements it needs, it goes on after the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_between_word_and_verdict_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    seed(&hub);
+    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    inside.start();
+    until(&mut inside, "four resolve", |s| verdict(s, "app03") == Some(true)).await;
+    let gate = Gate::default();
+    hub.misbehave_files("app05-1-1.src.rpm", FileLie::Gate(gate.clone()), 1);
+    say(&inside, [track("app05"), track("app06")]).await;
+    let arrives = async {
+        while gate.arrived() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, arrives).await.expect("the header is asked for");
+    inside.stop().await;
+    gate.open();
+    assert_eq!(counts(&inside).await.len(), 1, "it is not resolved yet");
+    hub.clear_log();
+    inside.start();
+    until(&mut inside, "both have verdicts", |s| {
+        (verdict(s, "app05"), verdict(s, "app06")) == (Some(false), Some(true))
+    })
+    .await;
+    let counts = counts(&inside).await;
+    assert_eq!(counts.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [4, 6]);
+    assert!(read(&hub).iter().all(|p| ["app05", "app06"].contains(&p.as_str())), "{:?}", read(&hub));
+    inside.stop().await;
+}

@@ -1,0 +1,9 @@
+//! Pages, JSON, metrics and what systemd is told.
+
+pub(crate) mod browser;
+pub(crate) mod follower;
+pub(crate) mod pages;
+pub(crate) mod prometheus;
+pub(crate) mod requests;
+pub(crate) mod systemd;
+pub(crate) mod unclear_shown;

@@ -1,0 +1,10 @@
+//! Messages become facts and decisions: properties of whole streams, and writers that die or meet.
+
+pub(crate) mod bench_quick;
+pub(crate) mod clocks;
+pub(crate) mod generated;
+pub(crate) mod kill;
+pub(crate) mod model_of_actions;
+pub(crate) mod properties;
+pub(crate) mod truth;
+pub(crate) mod two_writers;
