@@ -13,6 +13,8 @@
 //! Ports, each a trait with its adapters beside it: [`log`] (event log, inbox, outbox, attachments), [`bus`] (sources
 //! and sinks).
 //!
+//! [`view`] says what is shown of state and events, for [`web`] and [`cli`] alike.
+//!
 //! Shell: [`engine`] (the one appender), [`web`] (pages), [`cli`], [`config`], [`telemetry`].
 
 pub mod bus;
@@ -28,4 +30,5 @@ pub mod model;
 pub mod repodata;
 pub mod resolve;
 pub mod telemetry;
+pub mod view;
 pub mod web;

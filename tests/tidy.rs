@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms of the functional core and what each may use besides itself.
-const CORE: [(&str, &[&str]); 6] = [
+const CORE: [(&str, &[&str]); 7] = [
     ("model", &[]),
     ("event", &["model"]),
     ("fold", &["model", "event"]),
     ("decide", &["model", "event", "fold"]),
     ("repodata", &["model"]),
     ("resolve", &["model", "repodata"]),
+    ("view", &["model", "event", "fold", "decide"]),
 ];
 /// Ports see the core, never each other.
 const PORTS: [(&str, &[&str]); 3] =
@@ -77,6 +78,15 @@ fn arrows_point_down() {
                 assert!(allowed, "{} names `{named}`: {room} may only use {may:?}", path.display());
             }
         }
+    }
+}
+
+/// The command line starts the pages; they do not know it.
+#[test]
+fn pages_do_not_name_the_command_line() {
+    for path in files("web") {
+        let named = rooms_named(&code(&path));
+        assert!(!named.contains(&"cli".to_owned()), "{} names `cli`: what both need is in `view`", path.display());
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::as_of::AsOf;
 use super::cause_text::{culprit, effect, path};
-use super::open::{point, reading, state_as_of};
-use super::render::{Table, clock, colours, one_line, style};
+use super::open::{known_collection, point, reading, state_as_of};
+use super::render::{Table, colours, style};
 use super::{CliError, DbArgs, Done};
 use crate::engine::archive_eyes::ArchiveEyes;
 use crate::engine::broken::{Breakages, FoundCause, Point, Rebuilt, Spell, breakages};
@@ -18,6 +18,7 @@ use crate::engine::eyes::Unit;
 use crate::log::EventLog;
 use crate::model::{Hub, Name, PackageState};
 use crate::resolve::Mode;
+use crate::view::text::{clock, one_line};
 
 /// Names printed for people before `and N more`.
 const NAMES_SHOWN: usize = 12;
@@ -67,7 +68,7 @@ pub(super) async fn run(args: &BrokenArgs) -> Done {
     if let Some(wanted) = &args.collection
         && told.spells.iter().all(|s| s.collection.as_str() != wanted)
     {
-        super::answer::collection(&state_as_of(&log, None).await?.0, wanted)?;
+        known_collection(&state_as_of(&log, None).await?.0, wanted)?;
     }
     log.close().await;
     told.spells.retain(|s| {

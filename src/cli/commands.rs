@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::open::{existing, state_as_of};
-use super::render::{Table, clock, colours, points};
+use super::render::{Table, colours};
 use super::{DbArgs, Done};
 use crate::bus::CommandSink;
 use crate::engine::command::{CancelCommand, RebuildCommand};
@@ -16,6 +16,7 @@ use crate::engine::pauses::Pauses;
 use crate::event::PriorityParts;
 use crate::log::EventLog;
 use crate::telemetry::Metrics;
+use crate::view::text::{clock, points};
 
 /// Deliver the rebuild commands that wait in the outbox, one JSON object a line, and note them as delivered.
 #[derive(Args, Debug)]

@@ -4,14 +4,13 @@
 //! answer; 5 a check found something; 130 interrupted (`ingest`).
 
 mod admin;
-pub(crate) mod answer;
 mod as_of;
 mod broken;
-pub(crate) mod cause_text;
+mod cause_text;
 mod commands;
 mod doctor;
 mod follow;
-pub(crate) mod history;
+mod history;
 mod ingest;
 pub mod journal;
 mod kerberos;
@@ -20,10 +19,9 @@ mod log;
 mod log_import;
 mod open;
 mod out;
-pub(crate) mod package_view;
 mod parked;
 mod prune;
-pub(crate) mod render;
+mod render;
 mod replay;
 pub mod repos;
 pub mod resolve;

@@ -8,7 +8,8 @@ use crate::engine::replay;
 use crate::fold::State;
 use crate::koji::Archive;
 use crate::log::{self, AnyLog, EventLog, Options};
-use crate::model::{Hub, Seq, Timestamp};
+use crate::model::nearest::did_you_mean;
+use crate::model::{Hub, Name, Seq, Timestamp};
 
 /// Opens a log that must exist.
 pub(crate) async fn existing(url: &str) -> Result<AnyLog, CliError> {
@@ -65,4 +66,18 @@ pub(crate) fn archive(dir: &Path, hub: Hub) -> Result<Archive, CliError> {
         )));
     }
     Ok(archive)
+}
+
+/// That a state has a collection.
+///
+/// # Errors
+/// Rejected, with the names it might be, when it has not.
+pub(crate) fn known_collection(state: &State, wanted: &str) -> Result<(), CliError> {
+    if state.collections.contains_key(wanted) {
+        return Ok(());
+    }
+    let known: Vec<&str> = state.collections.keys().map(Name::as_str).collect();
+    let hint = did_you_mean(wanted, known.iter().copied());
+    let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    Err(CliError::Rejected(format!("find collection `{wanted}` in the log: {known}{hint}")))
 }

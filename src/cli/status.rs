@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::as_of::AsOf;
-use super::open::{reading, state_as_of};
-use super::package_view::{self, PackageView, Report};
-use super::render::{Table, clock, colours, line_width, one_line, points, style};
-use super::{CliError, DbArgs, Done, answer};
+use super::open::{known_collection, reading, state_as_of};
+use super::render::{Table, colours, line_width, style};
+use super::{CliError, DbArgs, Done};
 use crate::event::kinds::collection_subject;
 use crate::log::{AnyLog, EventLog};
 use crate::model::{PackageState, Seq};
+use crate::view::package::{self as package_view, PackageView, Report};
+use crate::view::text::{clock, one_line, points};
 use crate::web::trail;
 
 /// Rows for which it is looked up since when a package is in its state. In a longer table this is said of those that
@@ -57,7 +58,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     let (state, now) = state_as_of(&log, args.as_of).await?;
     let policy = package_view::policy(&state);
     if let Some(wanted) = &args.collection {
-        answer::collection(&state, wanted)?;
+        known_collection(&state, wanted)?;
     }
     let mut report = Report::of(&state, now);
     for (cname, c) in

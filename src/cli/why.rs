@@ -3,15 +3,16 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::answer::{self, Answer};
 use super::as_of::AsOf;
-use super::open::{reading, state_as_of};
-use super::package_view::{self, PackageView};
-use super::render::{one_line, points};
+use super::open::{known_collection, reading, state_as_of};
 use super::{CliError, DbArgs, Done};
 use crate::log::EventLog;
 use crate::model::Name;
 use crate::model::nearest::did_you_mean;
+use crate::view::answer::{self, Answer};
+use crate::view::package::{self as package_view, PackageView};
+use crate::view::text::{one_line, points};
+use crate::web::trail;
 use clap::Args;
 
 /// Dependency changes shown to people.
@@ -45,11 +46,11 @@ pub(super) async fn run(args: &WhyArgs) -> Done {
     let mut answers = Vec::new();
     for (cname, c) in state.collections.iter().filter(|(n, _)| wanted(n)) {
         let Some(answer) = answer::answer(&state, (cname, c), &args.package, now, &policy) else { continue };
-        answers.push(answer.with_trail(&log, state.seq).await?);
+        answers.push(trail::with_steps(answer, &log, state.seq).await?);
     }
     log.close().await;
     if let Some(wanted) = &args.collection {
-        answer::collection(&state, wanted)?;
+        known_collection(&state, wanted)?;
     }
     if answers.is_empty() {
         let place = args.collection.as_deref().map_or("any collection".to_owned(), |c| format!("collection `{c}`"));

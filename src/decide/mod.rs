@@ -14,6 +14,7 @@ pub mod policy;
 pub mod priority;
 pub mod refusal;
 pub mod retry;
+pub mod state_reason;
 pub mod why;
 
 pub use eligibility::Hold;

@@ -4,12 +4,13 @@ use serde::Serialize;
 
 use super::brain::PROGRAM;
 use super::error::EngineError;
-use super::follow::{CANCELLED, judgement, request_of, state_reason};
+use super::follow::{CANCELLED, judgement, request_of};
 use super::replay::{self, Kept};
 use crate::decide::eligibility::PASSIVE;
 use crate::decide::faults::RULES;
 use crate::decide::load::ArchLoads;
 use crate::decide::retry::is_timed_out;
+use crate::decide::state_reason::state_reason;
 use crate::decide::{Policy, plan};
 use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source, hub_facts, observations, words};
 use crate::fold::{State, Tracked};

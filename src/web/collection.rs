@@ -12,8 +12,6 @@ use super::follower::View;
 use super::params::{self, TrailQuery};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{KojiLinks, Site, event, links, parts, running, trail};
-use crate::cli::package_view::{self, STATES};
-use crate::cli::render::one_line;
 use crate::decide::eligibility::stopped;
 use crate::decide::refusal::unbound;
 use crate::event::Event;
@@ -22,6 +20,8 @@ use crate::fold::{Collection, Repo};
 use crate::model::koji::RepoState;
 use crate::model::nearest::nearest;
 use crate::model::{Name, RepoId, Seq};
+use crate::view::package::{self as package_view, STATES};
+use crate::view::text::one_line;
 
 /// Repositories shown.
 const REPOS: usize = 20;

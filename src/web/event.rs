@@ -13,11 +13,11 @@ use serde::de::IgnoredAny;
 use super::params::EventQuery;
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{Site, links, params, parts, trail};
-use crate::cli::history::describe;
-use crate::cli::render::one_line;
 use crate::event::{Record, cloudevents};
 use crate::log::EventLog;
 use crate::model::Seq;
+use crate::view::event::describe;
+use crate::view::text::one_line;
 
 /// Causes followed.
 const CAUSES_MAX: usize = 32;

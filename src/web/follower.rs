@@ -63,7 +63,7 @@ impl View {
     fn apply(&mut self, e: &Envelope) {
         self.state.apply(e);
         match &e.event {
-            Event::PolicyAdopted(_) => self.policy = crate::cli::package_view::policy(&self.state),
+            Event::PolicyAdopted(_) => self.policy = crate::view::package::policy(&self.state),
             Event::PackageStateChanged(what) => self.changed(e, what),
             _ => {}
         }
@@ -222,7 +222,7 @@ impl Follower {
         let log_id = log.info().await?.log_id;
         self.say(|s| s.log_id = Some(log_id.into()));
         let Some(state) = replay::newest_snapshot(log, until).await else { return Ok(0) };
-        let mut view = View { policy: crate::cli::package_view::policy(&state), state, ..View::default() };
+        let mut view = View { policy: crate::view::package::policy(&state), state, ..View::default() };
         let from = Seq::new(view.state.seq.map_or(0, Seq::get).saturating_sub(LOOK_BACK));
         let before = log.read(from, usize::try_from(LOOK_BACK).unwrap_or(PAGE)).await?;
         let shown = view.state.seq;

@@ -8,9 +8,9 @@ use maud::{Markup, html};
 use super::follower::{Change, View};
 use super::reply::{AsOf, Asked, Content, reply};
 use super::{KojiLinks, Site, links, parts, running};
-use crate::cli::package_view::{self, Report, STATES, rank};
 use crate::fold::Collection;
 use crate::model::{Name, PackageState};
+use crate::view::package::{self as package_view, Report, STATES, rank};
 
 /// Changes of states shown.
 const CHANGES: usize = 25;
@@ -139,7 +139,7 @@ fn changes<'a>(changes: impl Iterator<Item = &'a Change>) -> Markup {
                 th scope="row" { a href=(links::package(&c.what.collection, &c.what.package)) { (c.what.package) } }
                 td.minor { (c.what.collection) }
                 td { (moved(c.what.old, c.what.new)) }
-                td.why { (parts::text(&crate::cli::render::one_line(&c.what.reason, 240))) }
+                td.why { (parts::text(&crate::view::text::one_line(&c.what.reason, 240))) }
                 td.minor { (parts::event(c.seq)) }
             } } }
         } } }

@@ -9,14 +9,14 @@ use maud::{Markup, html};
 use super::follower::View;
 use super::params::{self, PackageQuery};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{KojiLinks, Site, event, links, parts};
-use crate::cli::answer::{self, Answer};
-use crate::cli::package_view::{self, BuildView};
+use super::{KojiLinks, Site, event, links, parts, trail};
 use crate::decide::arches::absent;
 use crate::event::Record;
 use crate::event::kinds::{collection_subject, package_subject};
 use crate::fold::{Collection, Package};
 use crate::model::{BuildId, Hub, Name, PackageState, RepoId, Seq, TaskId};
+use crate::view::answer::{self, Answer};
+use crate::view::package::{self as package_view, BuildView};
 
 /// Events of the trail on one page.
 const TRAIL: usize = 30;
@@ -52,13 +52,13 @@ pub(super) async fn show(
         let seen = site.look(move |view| seen(view, &name, &query, &koji)).await?;
         let as_of = seen.as_of;
         if asked.json {
-            return Ok((as_of, Content::json(&seen.answer.with_trail(&site.log, as_of.seq).await?)));
+            return Ok((as_of, Content::json(&trail::with_steps(seen.answer, &site.log, as_of.seq).await?)));
         }
         let title = format!("{} in {}", seen.name, seen.collection);
         // The trail must not tell what the state above it does not know yet.
         let until = as_of.seq.map(Seq::next);
         let before = before.filter(|b| until.is_some_and(|u| *b < u)).or(until);
-        let trail = trail(&site, &seen, before).await;
+        let trail = newest(&site, &seen, before).await;
         let body = html! {
             (seen.head)
             @if let Ok(trail) = &trail { (since(&site, &seen, trail).await) }
@@ -75,7 +75,7 @@ pub(super) async fn show(
 }
 
 /// The last events about the package, in its collection and on its hubs, newest first; one more than are shown.
-async fn trail(site: &Site, seen: &Seen, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
+async fn newest(site: &Site, seen: &Seen, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
     let of_collection = collection_subject(&seen.collection, Some(&seen.name));
     let mut subjects = vec![of_collection];
     subjects.extend(seen.hubs.iter().map(|hub| package_subject(hub.as_str(), &seen.name)));

@@ -13,11 +13,11 @@ use super::follower::View;
 use super::params::{self, Key, Order, PackagesQuery, SEARCH_CHARS_MAX, Wanted};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
 use super::{KojiLinks, Site, links, parts};
-use crate::cli::package_view::{self, PackageView, Report, STATES, rank};
-use crate::cli::render::one_line;
 use crate::decide::eligibility::priority_of;
 use crate::fold::{Collection, Package};
 use crate::model::{BuildId, Name, PackageState, TaskId};
+use crate::view::package::{self as package_view, PackageView, Report, STATES, rank};
+use crate::view::text::one_line;
 
 /// Longest reason in a row, characters.
 const REASON: usize = 160;

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::reply::Refusal;
-use crate::cli::package_view::STATES;
 use crate::model::{PackageState, Seq};
+use crate::view::package::STATES;
 
 /// Longest search, characters.
 pub(super) const SEARCH_CHARS_MAX: usize = 100;
@@ -205,7 +205,7 @@ fn number(name: &str, text: &str, absent: usize, least: usize, most: usize) -> R
 
 /// The beginning of what somebody wrote, to be shown back.
 pub(super) fn short(text: &str) -> String {
-    crate::cli::render::one_line(text, 60)
+    crate::view::text::one_line(text, 60)
 }
 
 /// Whether a name fits a search, capitals or not. Without a `*` the search may stand anywhere in the name, with one it

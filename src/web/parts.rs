@@ -198,7 +198,7 @@ pub(super) fn new_version(old: Option<&SmolStr>, new: &str) -> Markup {
 
 /// Thousandths of a point.
 pub(super) fn points(thousandths: i64) -> String {
-    crate::cli::render::points(thousandths)
+    crate::view::text::points(thousandths)
 }
 
 /// Number and noun.

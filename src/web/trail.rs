@@ -7,9 +7,16 @@ use std::collections::VecDeque;
 
 use crate::engine::EngineError;
 use crate::event::Record;
+use crate::event::kinds::collection_subject;
 use crate::log::{EventLog, Subjects};
 use crate::model::Seq;
+use crate::view::answer::{Answer, Step};
+use crate::view::event::describe;
 
+/// Events shown with an answer about a package.
+const STEPS: usize = 12;
+/// Causes followed from one event.
+const CAUSES_MAX: usize = 8;
 /// Events of the log the first stretch covers.
 const STRETCH: u64 = 4_096;
 /// How much longer each stretch is than the one before.
@@ -117,4 +124,32 @@ async fn last_between(
 /// Those of reading the log.
 pub(crate) async fn event(log: &impl EventLog, seq: Seq) -> Result<Option<Record>, EngineError> {
     Ok(log.read(Seq::new(seq.get() - 1), 1).await?.into_iter().next())
+}
+
+/// Adds to an answer the package's last events up to `until`, each with its causes.
+///
+/// # Errors
+/// Those of reading the log.
+pub(crate) async fn with_steps(
+    mut answer: Answer,
+    log: &impl EventLog,
+    until: Option<Seq>,
+) -> Result<Answer, EngineError> {
+    let subject = collection_subject(&answer.why.collection, Some(&answer.why.package));
+    for record in newest(log, &subject, until.map(Seq::next), STEPS).await? {
+        let mut causes = Vec::new();
+        let mut cause = record.causation;
+        while let Some(seq) = cause.filter(|_| causes.len() < CAUSES_MAX) {
+            causes.push(seq.get());
+            cause = event(log, seq).await?.and_then(|r| r.causation);
+        }
+        answer.trail.push(Step {
+            seq: record.seq.get(),
+            recorded_at: record.recorded_at.to_string(),
+            kind: record.kind.clone(),
+            what: describe(&record.decode()?.event),
+            causes,
+        });
+    }
+    Ok(answer)
 }

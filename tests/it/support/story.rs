@@ -795,7 +795,7 @@ impl World {
     /// Why a package is in its state, as it is shown.
     pub(crate) fn reason(&self, name: &str) -> String {
         let (c, p) = (&self.state().collections["f99"], self.package(name));
-        koschei::engine::follow::state_reason(c, p, p.state(c.settings.track_all), |_, _| None)
+        koschei::decide::state_reason::state_reason(c, p, p.state(c.settings.track_all), |_, _| None)
     }
 
     /// How rebuilds of a package ended, in order.

@@ -8,7 +8,7 @@ use crate::decide::Policy;
 use crate::decide::arches::absent;
 use crate::decide::eligibility::{priority_of, stopped};
 use crate::decide::refusal::unbound;
-use crate::engine::follow::{reason_of, state_reason};
+use crate::decide::state_reason::{reason_of, state_reason};
 use crate::event::{BuildsOn, DependencyMove, PriorityParts};
 use crate::fold::{Collection, Evidence, EvidenceKind, HubState, Package, State};
 use crate::model::{BuildrootState, Hub, Name, Outcome, PackageState, Seq, Timestamp};

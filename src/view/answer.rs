@@ -2,22 +2,12 @@
 
 use serde::Serialize;
 
-use super::CliError;
-use super::package_view::{self, PackageView};
+use super::package::{self as package_view, PackageView};
 use crate::decide::load::ArchLoads;
 use crate::decide::{Policy, Why};
-use crate::engine::EngineError;
-use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, State};
-use crate::log::EventLog;
-use crate::model::nearest::{did_you_mean, nearest};
+use crate::model::nearest::nearest;
 use crate::model::{Name, Seq, Timestamp};
-use crate::web::trail;
-
-/// Events shown of a package's trail.
-const TRAIL: usize = 12;
-/// Causes followed from one event.
-const CAUSES_MAX: usize = 8;
 
 /// An event of a package's trail.
 #[derive(Serialize, Debug)]
@@ -80,47 +70,7 @@ fn sentence(why: &Why) -> String {
     format!("it is not rebuilt now, because {}", reasons.join(", and "))
 }
 
-impl Answer {
-    /// Adds the package's last events up to `until`, each with its causes.
-    ///
-    /// # Errors
-    /// Those of reading the log.
-    pub(crate) async fn with_trail(mut self, log: &impl EventLog, until: Option<Seq>) -> Result<Self, EngineError> {
-        let subject = collection_subject(&self.why.collection, Some(&self.why.package));
-        for record in trail::newest(log, &subject, until.map(Seq::next), TRAIL).await? {
-            let mut causes = Vec::new();
-            let mut cause = record.causation;
-            while let Some(seq) = cause.filter(|_| causes.len() < CAUSES_MAX) {
-                causes.push(seq.get());
-                cause = trail::event(log, seq).await?.and_then(|r| r.causation);
-            }
-            self.trail.push(Step {
-                seq: record.seq.get(),
-                recorded_at: record.recorded_at.to_string(),
-                kind: record.kind.clone(),
-                what: super::history::describe(&record.decode()?.event),
-                causes,
-            });
-        }
-        Ok(self)
-    }
-}
-
 /// Names of packages that look like one that is not known, nearest first.
 pub(crate) fn near<'a>(state: &'a State, package: &str) -> Vec<&'a str> {
     nearest(package, state.collections.values().flat_map(|c| c.packages.keys().map(Name::as_str)))
-}
-
-/// That a state has a collection.
-///
-/// # Errors
-/// Rejected, with the names it might be, when it has not.
-pub(crate) fn collection(state: &State, wanted: &str) -> Result<(), CliError> {
-    if state.collections.contains_key(wanted) {
-        return Ok(());
-    }
-    let known: Vec<&str> = state.collections.keys().map(Name::as_str).collect();
-    let hint = did_you_mean(wanted, known.iter().copied());
-    let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-    Err(CliError::Rejected(format!("find collection `{wanted}` in the log: {known}{hint}")))
 }
