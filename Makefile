@@ -45,6 +45,7 @@ bench: deps-test
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --no-default-features -- -D warnings
 
 # What building needs: a C compiler, pkg-config, libsolv.
 deps:
