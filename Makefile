@@ -70,7 +70,7 @@ ifeq ($(BINARY),)
 	@deploy/install-deps.sh build
 	$(CARGO) build --release
 endif
-	install -d $(bindir) $(unitdir) $(sharedir)/schemas/examples $(sharedir)/grafana $(sharedir)/prometheus $(docdir)
+	install -d $(bindir) $(unitdir) $(sharedir)/schemas/examples $(sharedir)/grafana $(sharedir)/prometheus $(docdir)/docs/decisions
 	install -m 755 $(if $(BINARY),$(BINARY),$(or $(CARGO_TARGET_DIR),target)/release/koschei) $(bindir)/koschei
 	sed 's|^ExecStart=/usr/bin/koschei|ExecStart=$(PREFIX)/bin/koschei|' deploy/koschei.service >$(unitdir)/koschei.service
 	chmod 644 $(unitdir)/koschei.service
@@ -79,7 +79,8 @@ endif
 	install -m 644 schemas/examples/* $(sharedir)/schemas/examples
 	install -m 644 grafana/*.json $(sharedir)/grafana
 	install -m 644 deploy/prometheus/*.yml $(sharedir)/prometheus
-	install -m 644 README.md ARCHITECTURE.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT $(docdir)
+	install -m 644 README.md ARCHITECTURE.md BENCHMARKS.md CHANGELOG.md CONTRIBUTING.md LICENSE-APACHE LICENSE-MIT $(docdir)
+	install -m 644 docs/decisions/*.md $(docdir)/docs/decisions
 	@echo "Installed $(PREFIX)/bin/koschei; an example configuration is $(PREFIX)/share/koschei/koschei.toml"
 
 # Takes away what install puts there; configuration, logs and caches stay.

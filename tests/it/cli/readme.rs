@@ -111,6 +111,38 @@ fn commands_are_found_where_people_would() {
     assert_eq!(found, expected.map(|(d, c)| (d.to_owned(), c.to_owned())));
 }
 
+/// What a document links to, as far as it lies here: without anchors, addresses, and code between backticks.
+fn links(text: &str) -> Vec<&str> {
+    let outside = text.lines().filter(|line| !line.starts_with("    "));
+    let ends = outside.flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()));
+    ends.filter(|link| !link.is_empty() && !link.contains("://")).collect()
+}
+
+#[test]
+fn documents_link_to_what_is_there() {
+    assert_eq!(links("[a](b.md#c) and [d](https://e)\n    [f](g)\n[h](#i)\n"), ["b.md"]);
+    let decisions = top().join("docs/decisions");
+    let pages = std::fs::read_dir(&decisions).unwrap().map(|page| page.unwrap().path());
+    let house = ["README.md", "ARCHITECTURE.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    for document in house.iter().map(|name| top().join(name)).chain(pages) {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in links(&text) {
+            let there = document.parent().unwrap().join(link).exists();
+            assert!(there, "{} links to {link}, which is not there", document.display());
+        }
+    }
+    let index = std::fs::read_to_string(decisions.join("README.md")).unwrap();
+    for page in std::fs::read_dir(&decisions).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()) {
+        assert!(page == "README.md" || index.contains(&format!("({page})")), "the index does not name {page}");
+    }
+}
+
+#[test]
+fn the_architecture_is_read_in_one_sitting() {
+    let words = read("ARCHITECTURE.md").split_whitespace().count();
+    assert!(words <= 2_500, "ARCHITECTURE.md has {words} words; what a decision explains goes to docs/decisions");
+}
+
 #[test]
 fn install_and_uninstall_leave_what_they_say() {
     let stage = tempfile::tempdir().unwrap();
@@ -132,6 +164,9 @@ fn install_and_uninstall_leave_what_they_say() {
     assert!(checked.status.success(), "{}", said(&checked));
     for file in ["schemas/rebuild_requested.v1.schema.json", "grafana/koschei.json", "prometheus/koschei.rules.yml"] {
         assert!(at.join("share/koschei").join(file).is_file(), "{file}");
+    }
+    for file in ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/decisions/README.md", "docs/decisions/004-the-log.md"] {
+        assert!(at.join("share/doc/koschei").join(file).is_file(), "{file}");
     }
     make("uninstall");
     let mut left = vec![stage.path().to_owned()];
