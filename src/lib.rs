@@ -8,15 +8,16 @@
 //!
 //! Functional core, no input or output, no clock, no randomness:
 //! [`model`] (the words) ← [`event`] (facts and decisions) ← [`fold`] (state) ← [`decide`] (rules);
-//! [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
+//! [`event`] ← [`message`] (what a bus brings); [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
 //!
 //! Ports, each a trait with its adapters beside it: [`log`] (event log, inbox, outbox, attachments), [`bus`] (sources
 //! and sinks).
 //!
 //! [`view`] says what is shown of state and events, for [`web`] and [`cli`] alike.
 //!
-//! Shell: [`engine`] (the one appender), [`web`] (pages), [`cli`], [`config`], [`telemetry`].
+//! Shell: [`base`] (clock, pauses, listener), [`engine`] (the one appender), [`web`] (pages), [`cli`], [`config`], [`telemetry`].
 
+pub mod base;
 pub mod bus;
 pub mod cli;
 pub mod config;
@@ -26,6 +27,7 @@ pub mod event;
 pub mod fold;
 pub mod koji;
 pub mod log;
+pub mod message;
 pub mod model;
 pub mod repodata;
 pub mod resolve;

@@ -5,18 +5,22 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms of the functional core and what each may use besides itself.
-const CORE: [(&str, &[&str]); 7] = [
+const CORE: [(&str, &[&str]); 8] = [
     ("model", &[]),
     ("event", &["model"]),
     ("fold", &["model", "event"]),
     ("decide", &["model", "event", "fold"]),
+    ("message", &["model", "event"]),
     ("repodata", &["model"]),
     ("resolve", &["model", "repodata"]),
     ("view", &["model", "event", "fold", "decide"]),
 ];
 /// Ports see the core, never each other.
-const PORTS: [(&str, &[&str]); 3] =
-    [("log", &["model", "event"]), ("bus", &["model", "event"]), ("koji", &["model", "event", "repodata", "resolve"])];
+const PORTS: [(&str, &[&str]); 3] = [
+    ("log", &["model", "event"]),
+    ("bus", &["model", "event", "message"]),
+    ("koji", &["model", "event", "repodata", "resolve"]),
+];
 /// What the core must not know: input and output, clocks, randomness.
 const BANNED: [&str; 11] = [
     "tokio",

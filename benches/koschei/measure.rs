@@ -1,6 +1,6 @@
 //! Clocks, memory, and the machine, from what every Linux tells about itself.
 
-use ::koschei::engine::clock::Stopwatch;
+use ::koschei::base::clock::Stopwatch;
 use serde::Serialize;
 
 /// What something took.

@@ -35,8 +35,8 @@ pub use error::AmqpError;
 pub use look::{BrokerSeen, QueueSeen, look};
 pub use settings::{AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, Tls};
 
-use super::message::Entry;
 use super::source::{MessageSource, SourceError};
+use crate::message::entry::Entry;
 use crate::model::causes::with_causes;
 use crate::model::{Class, Classified};
 use connect::Session;

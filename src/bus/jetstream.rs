@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use self::commands::CommandStream;
 pub use self::login::{Login, Server};
 pub use self::source::{AckHandle, Backlog, JetStreamSource, SourceSettings};
-use super::message::MAX_MESSAGE;
+use crate::message::entry::MAX_MESSAGE;
 use crate::model::{Class, Classified};
 
 /// Most messages of one fetch; with what NATS allows a message to have by default (1 MiB), 256 MiB.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::message::Entry;
 use super::recording::{Progress, Recording, RecordingError};
+use crate::message::entry::Entry;
 
 /// Lines read and not taken yet, at most.
 const AHEAD: usize = 64;

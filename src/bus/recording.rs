@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::foreign;
-use super::message::{Entry, KEPT_OF_OVERLONG, MAX_MESSAGE};
 use super::reading::Reading;
+use crate::message::entry::{Entry, KEPT_OF_OVERLONG, MAX_MESSAGE};
 use crate::model::{Class, Classified};
 
 /// A compressed recording may unpack to this many times its size …

@@ -3,7 +3,7 @@ use std::io::Write;
 use rstest::rstest;
 
 use super::*;
-use crate::bus::message::Message;
+use crate::message::entry::Message;
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
 
@@ -153,7 +153,7 @@ fn a_line_that_is_too_long_is_skipped(#[case] pack: fn(&[u8]) -> Vec<u8>) {
     assert_eq!((long.line, long.length), (4, 50_000_000));
     assert!(long.reason.contains("50000000 bytes"), "{}", long.reason);
     assert_eq!(long.raw, text[begin..begin + KEPT_OF_OVERLONG]);
-    assert_eq!(long.id, super::super::message::derived_id(&blake3::hash(&text[begin..begin + 50_000_000])));
+    assert_eq!(long.id, crate::message::entry::derived_id(&blake3::hash(&text[begin..begin + 50_000_000])));
     assert_eq!((bad.line, bad.raw.as_slice()), (6, b"not json".as_slice()));
     assert_eq!(b.raw, b"{\"topic\":\"b\"}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::amqp::AmqpError;
 use super::jetstream::{AckHandle, JetStreamError, JetStreamSource};
-use super::message::Entry;
+use crate::message::entry::Entry;
 use crate::model::{Class, Classified};
 
 /// Messages that come once they are there, and again until they are acknowledged.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::CliError;
-use crate::engine::clock;
+use crate::base::clock;
 use crate::log::{AnyLog, EventLog};
 use crate::model::{Seq, Timestamp};
 

@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use super::render::colours;
 use super::{CliError, DbArgs, Done, FOUND, with_causes};
+use crate::base::clock::Stopwatch;
 use crate::config::Config;
-use crate::engine::clock::Stopwatch;
 
 /// Check whether the service will work with this configuration, and say what to do where it will not.
 ///
@@ -297,7 +297,7 @@ fn configuration(args: &DoctorArgs) -> Verdict<Config> {
 impl<T> Verdict<T> {
     /// An error that says itself what was being done.
     fn error_of(error: &dyn std::error::Error, advice: impl Into<String>) -> Self {
-        let text = crate::engine::error::with_causes(error);
+        let text = crate::model::causes::with_causes(error);
         Self::failed(format!("failed to {text}"), advice)
     }
 }

@@ -207,7 +207,7 @@ async fn follow_source<E: Eyes, S: MessageSource>(
     how: Following,
     (metrics, readiness, stop): (&Metrics, &Readiness, &CancellationToken),
 ) -> Result<ingest::Ingested, CliError> {
-    metrics.intake_begins(crate::engine::clock::now());
+    metrics.intake_begins(crate::base::clock::now());
     let (metrics, readiness, stop) = (metrics.clone(), readiness.clone(), stop.clone());
     Ok(Box::pin(Follower { log, settings, eyes, source, sink, how, metrics, readiness, stop }.run()).await?)
 }

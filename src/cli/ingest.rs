@@ -203,7 +203,7 @@ async fn feed<E: Eyes>(
     sink: Option<&mut CommandSink>,
     metrics: &Metrics,
 ) -> Result<Report, CliError> {
-    let watch = crate::engine::clock::Stopwatch::start();
+    let watch = crate::base::clock::Stopwatch::start();
     let bar = bar();
     let before = brain.state().seq.map_or(0, crate::model::Seq::get);
     let fed = ingest::recording(brain, log, recording, args.batch as usize, &mut |progress, done| {

@@ -49,7 +49,7 @@ pub(crate) fn settings(config: &HubConfig) -> Result<HubSettings, CliError> {
     let mut settings = match &config.profile {
         Some(name) => profile::load_profile(name, &profile::ProfilePaths::system())
             .and_then(profile::Profile::into_settings)
-            .map_err(|e| at(crate::engine::error::with_causes(&e)))?,
+            .map_err(|e| at(crate::model::causes::with_causes(&e)))?,
         None => HubSettings::new(config.server.clone().unwrap_or_default()),
     };
     if let Some(server) = &config.server {
@@ -99,7 +99,7 @@ impl LiveHub {
     /// Rejected: settings that cannot be used; unavailable: a cache directory that cannot be written.
     pub(crate) fn open(config: &HubConfig, serve: &ServeConfig, metrics: &Metrics) -> Result<Self, CliError> {
         let at = |what: &dyn std::error::Error| {
-            CliError::Rejected(format!("use hub `{}`: {}", config.name, crate::engine::error::with_causes(what)))
+            CliError::Rejected(format!("use hub `{}`: {}", config.name, crate::model::causes::with_causes(what)))
         };
         let settings = settings(config)?;
         let topurl = settings.topurl.clone().ok_or_else(|| {
@@ -188,7 +188,7 @@ pub(crate) async fn tags_of_targets(
                         None
                     }
                     Ok(Err(e)) => {
-                        let text = crate::engine::error::with_causes(&e);
+                        let text = crate::model::causes::with_causes(&e);
                         tracing::warn!(hub = %on, collection = %c.name, error = %text, "the hub does not tell where \
                             `{target}` leads; what is known holds");
                         None
@@ -214,7 +214,7 @@ async fn asked_until_told(
     stop: &CancellationToken,
 ) -> Result<Option<(Name, Name)>, CliError> {
     let on = &hub.name;
-    let mut backoff = crate::engine::hub::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    let mut backoff = crate::base::backoff::Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     loop {
         match hub.client.ask(calls::get_build_target(target)).await {
             Ok(Some(found)) => return Ok(Some((found.build_tag_name, found.dest_tag_name))),
@@ -232,7 +232,7 @@ async fn asked_until_told(
                 }
             }
             Err(e) => {
-                let text = crate::engine::error::with_causes(&e);
+                let text = crate::model::causes::with_causes(&e);
                 return Err(CliError::Rejected(format!(
                     "ask for target `{target}` of collection `{collection}`: {text}"
                 )));

@@ -226,7 +226,7 @@ pub fn run(cli: Cli) -> ExitCode {
 
 /// An error with its causes, in one line.
 pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
-    format!("{what}: {}", crate::engine::error::with_causes(error))
+    format!("{what}: {}", crate::model::causes::with_causes(error))
 }
 
 fn report(error: &CliError) {

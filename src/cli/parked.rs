@@ -9,7 +9,7 @@ use clap::Args;
 use super::open::{existing, reading};
 use super::saying::Saying;
 use super::{CliError, DbArgs, Done};
-use crate::engine::clock;
+use crate::base::clock;
 use crate::engine::operator::{self, RETRIES_MAX, Retry, Word};
 use crate::event::MessageDismissed;
 use crate::event::kinds::DISMISSED;

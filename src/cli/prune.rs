@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::open::existing;
 use super::{DbArgs, Done};
-use crate::engine::clock;
+use crate::base::clock;
 use crate::engine::retention::{RAW_DAYS, RAW_DAYS_MAX, kept_since};
 use crate::log::EventLog;
 

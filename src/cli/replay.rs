@@ -57,7 +57,7 @@ pub(super) async fn run(args: &ReplayArgs) -> Done {
         (true, Some(head)) => ProgressBar::new(head.get()),
         _ => ProgressBar::hidden(),
     };
-    let watch = crate::engine::clock::Stopwatch::start();
+    let watch = crate::base::clock::Stopwatch::start();
     let mut progress = |seq: Seq| bar.set_position(seq.get());
     let state = match until {
         // Before the first event there is nothing to fold.

@@ -119,7 +119,7 @@ async fn serve(
                 Some((hub.name.clone(), eyes))
             }
             Err(e) => {
-                let text = crate::engine::error::with_causes(&e);
+                let text = crate::model::causes::with_causes(&e);
                 tracing::error!(hub = %hub.name, error = %text, "the cache cannot be read; nothing is resolved");
                 None
             }
@@ -180,7 +180,7 @@ async fn pages(
     let (log, stop) = (log.clone(), stop.clone());
     tasks.spawn(async move {
         if let Err(e) = follower.run(&log, None, &stop).await {
-            tracing::error!(error = %crate::engine::error::with_causes(&e), "pages show nothing new any more");
+            tracing::error!(error = %crate::model::causes::with_causes(&e), "pages show nothing new any more");
         }
         drop(serving.done.await);
     });
@@ -253,7 +253,7 @@ fn listen(
 /// Connects to the broker, however long that takes; meanwhile polling finds what happens. `None`: told to stop.
 async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationToken) -> Option<AmqpSource> {
     let mut patience = intake::patience();
-    metrics.intake_begins(crate::engine::clock::now());
+    metrics.intake_begins(crate::base::clock::now());
     loop {
         match AmqpSource::open(settings.clone()).await {
             Ok(source) => return Some(source),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::clock;
+use crate::base::clock;
 use crate::telemetry::Metrics;
 
 /// Sends a state, such as `READY=1`. Does nothing where nobody asked for it.

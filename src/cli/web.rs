@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::as_of::{AsOf, Edge, settle};
 use super::open::reading;
 use super::{CliError, DbArgs, Done};
-use crate::engine::listen::Limits;
+use crate::base::listen::Limits;
 use crate::engine::probe::Readiness;
 use crate::log::EventLog;
 use crate::model::{Hub, Seq};

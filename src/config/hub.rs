@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::listen::Limits;
+use crate::base::listen::Limits;
 
 /// Most connections that can be allowed: each is an open file.
 const CONNECTIONS_MAX: usize = 65_536;

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bus::{CLOCK_TOLERANCE_SECS, Context};
 use crate::decide::Policy;
 use crate::decide::policy::PolicyError;
 use crate::engine::retention::{RAW_DAYS, RAW_DAYS_MAX};
@@ -22,6 +21,7 @@ use crate::event::{
     BuildsOn, CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
     PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, Source,
 };
+use crate::message::{CLOCK_TOLERANCE_SECS, Context};
 use crate::model::arch::{ArchOverride, check_name};
 use crate::model::{Class, Classified, Hub, Name};
 use crate::resolve::Mode;

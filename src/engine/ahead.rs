@@ -1,7 +1,7 @@
 //! A log whose end is ahead of our clock. Recorded time never goes back, so it stands still until the clock is there;
 //! that looks like rest.
 
-use super::clock;
+use crate::base::clock;
 use crate::model::Timestamp;
 
 /// Machines that take turns on a log may differ by so much, in seconds.

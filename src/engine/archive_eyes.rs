@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-use super::error::with_causes;
 use super::eyes::{Eyes, NotSeen, RepoSeen, ResolveOptions, Unit};
-use super::stage::stage;
 use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
+use crate::base::stage::stage;
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
 use crate::fold::sources::{Chosen, InRepo};
 use crate::koji::files::Mirror;
 use crate::koji::{Archive, ArchivedRepo};
 use crate::model::arch::{canonical, of_packages};
+use crate::model::causes::with_causes;
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
 use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};

@@ -18,11 +18,9 @@ use super::per_collection::PerCollection;
 use super::persons::Persons;
 use super::remembered::Remembered;
 use super::resolving::ClosureCache;
-use super::stage::stage;
 use super::tracking::Tracking;
 use super::verdicts::Closures;
-use crate::bus::koji_message::{self, Context, Interpretation};
-use crate::bus::{Said, Times};
+use crate::base::stage::stage;
 use crate::decide::Policy;
 use crate::decide::load::ArchLoads;
 use crate::event::{
@@ -31,6 +29,9 @@ use crate::event::{
 };
 use crate::fold::{State, Touched};
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
+use crate::message::koji_message;
+use crate::message::koji_message::{Context, Interpretation};
+use crate::message::{Said, Times};
 use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
@@ -184,7 +185,7 @@ impl<E: Eyes> Brain<E> {
         if commit.records.is_empty() && commit.settled.is_empty() && commit.retried.is_empty() {
             return Ok(());
         }
-        let watch = super::clock::Stopwatch::start();
+        let watch = crate::base::clock::Stopwatch::start();
         let head = log.append(self.committed, &commit).await?;
         self.metrics.appended(&commit.records, watch.seconds());
         stage!("appended", events = commit.records.len(), commands = commit.commands.len());

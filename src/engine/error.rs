@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use crate::bus::{RecordingError, SinkError, SourceError};
 use crate::event::DecodeError;
 use crate::log::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind, VerifyError};
-pub use crate::model::causes::with_causes;
 use crate::model::{Class, Classified};
 
 /// An error of the engine. Each variant keeps its cause; [`Classified::class`] says what to do.

@@ -250,7 +250,7 @@ impl<E: Eyes> Brain<E> {
         if self.settings.policy.passive {
             self.close_all(PASSIVE, cause, correlation);
         }
-        let watch = super::clock::Stopwatch::start();
+        let watch = crate::base::clock::Stopwatch::start();
         let now = self.now();
         let load = self.load_now();
         let plan = plan(&self.state, now, &self.settings.policy, load.as_ref());

@@ -12,12 +12,14 @@ use super::eyes::Eyes;
 use super::live::hearing;
 use super::persons::Persons;
 use super::serve::HEART;
-use super::{clock, operator, replay};
-pub use crate::bus::UNREADABLE;
-use crate::bus::times::NEIGHBOURS;
-use crate::bus::{Context, Entry, Progress, Recording, Said, Times};
+use super::{operator, replay};
+use crate::base::clock;
+use crate::bus::{Progress, Recording};
 use crate::event::Source;
 use crate::log::{EventLog, Incoming, Position, Received};
+pub use crate::message::UNREADABLE;
+use crate::message::times::NEIGHBOURS;
+use crate::message::{Context, Entry, Said, Times};
 use crate::model::Timestamp;
 use crate::telemetry::Metrics;
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::live;
 use super::patience::Patience;
-use super::stage::stage;
-use super::{clock, live};
+use crate::base::clock;
+use crate::base::stage::stage;
 use crate::bus::MessageSource;
 use crate::log::{AnyLog, EventLog, Incoming, ReceiveError, Received};
 use crate::telemetry::Metrics;
@@ -80,7 +81,7 @@ pub async fn run<S: MessageSource>(
         stage!("taken in", messages = received.len());
         // On disk. If the broker does not hear this they come again and are dropped by their ids.
         if let Err(e) = source.ack_all(acks).await {
-            tracing::warn!(error = %super::error::with_causes(&e), "messages could not be acknowledged and will come \
+            tracing::warn!(error = %crate::model::causes::with_causes(&e), "messages could not be acknowledged and will come \
                 again");
         }
         inbox.send_modify(|n| *n += 1);
@@ -103,7 +104,7 @@ pub(super) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<V
         received.push(match log.receive(std::slice::from_ref(message)).await {
             Ok(one) => one.into_iter().next(),
             Err(e @ ReceiveError::TooLong { .. }) => {
-                let text = super::error::with_causes(&e);
+                let text = crate::model::causes::with_causes(&e);
                 tracing::error!(message = %message.id, error = %text, "a message cannot be kept");
                 None
             }

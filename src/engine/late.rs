@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::brain::Brain;
-use super::clock;
 use super::error::EngineError;
 use super::eyes::Eyes;
-use super::hub::backoff::Backoff;
+use crate::base::backoff::Backoff;
+use crate::base::clock;
 use crate::log::EventLog;
 use crate::model::{Hub, RepoId};
 

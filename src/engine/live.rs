@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::ahead::Ahead;
 use super::brain::{Brain, Settings};
-use super::error::{EngineError, with_causes};
+use super::error::EngineError;
 use super::eyes::Eyes;
-use super::ingest::{self, Ingested, UNREADABLE};
+use super::ingest;
+use super::ingest::Ingested;
 use super::late::Late;
 use super::observing::Heard;
 use super::operator::HEAR_EVERY;
@@ -21,9 +22,13 @@ use super::patience::Patience;
 use super::pauses::Pauses;
 use super::probe::Readiness;
 use super::serve::{HEART, LOOP_STALE};
-use super::{clock, intake, outbox};
-use crate::bus::{CommandSink, Entry, MessageSource};
+use super::{intake, outbox};
+use crate::base::clock;
+use crate::bus::{CommandSink, MessageSource};
 use crate::log::{EventLog, Incoming, Received};
+use crate::message::Entry;
+use crate::message::UNREADABLE;
+use crate::model::causes::with_causes;
 use crate::model::{Class, Classified, Timestamp};
 use crate::telemetry::Metrics;
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::clock;
-use super::error::with_causes;
-use super::hub::backoff::Backoff;
 use super::probe::Readiness;
-use super::trouble::Trouble;
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::trouble::Trouble;
+use crate::model::causes::with_causes;
 use crate::model::{Class, Classified, Timestamp};
 use crate::telemetry::Metrics;
 

@@ -14,7 +14,8 @@ use axum::routing::{MethodRouter, get};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::listen::{self, Limits};
+use crate::base::listen;
+use crate::base::listen::Limits;
 use crate::telemetry::Metrics;
 
 /// Whether the process has caught up and takes part; cheap to clone.

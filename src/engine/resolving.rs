@@ -8,8 +8,8 @@ use super::buildroots::Buildroot;
 use super::error::EngineError;
 use super::eyes::{Eyes, Unit};
 use super::remembered::Bases;
-use super::stage::stage;
 use super::verdicts::{Closures, SourceVerdict, UnitVerdicts};
+use crate::base::stage::stage;
 use crate::event::{
     BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
     RepoNotResolved, RepoReady, RepoResolved, Source,
@@ -126,7 +126,7 @@ impl<E: Eyes> Brain<E> {
         for arch in arches {
             let group = &settings.build_group;
             let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group, own, options };
-            let watch = super::clock::Stopwatch::start();
+            let watch = crate::base::clock::Stopwatch::start();
             match self.eyes.resolve(&unit) {
                 Err(_) if !newest => {}
                 Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),

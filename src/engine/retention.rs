@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::clock;
-use super::error::with_causes;
+use crate::base::clock;
 use crate::log::EventLog;
 use crate::model::Timestamp;
+use crate::model::causes::with_causes;
 
 /// Days that bodies are kept unless it is said otherwise.
 pub const RAW_DAYS: u32 = 30;

@@ -24,12 +24,13 @@ use super::patience::Patience;
 use super::pauses::Held;
 use super::probe::Readiness;
 use super::tracking::Needed;
-use super::{clock, ingest, operator};
-use crate::bus::Context;
+use super::{ingest, operator};
+use crate::base::clock;
 use crate::decide::load::ArchLoads;
 use crate::fold::sources::Moment;
 use crate::fold::{Standing, State};
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
+use crate::message::Context;
 use crate::model::{Hub, Name, RebuildId, RepoId};
 use crate::telemetry::Metrics;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use crate::engine::clock;
+use crate::base::clock;
 use register::Register;
 
 mod hub;

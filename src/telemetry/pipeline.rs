@@ -7,9 +7,10 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use super::register::{Register, WhenKnown, count};
-use crate::bus::{Sent, Topic, UNREADABLE};
+use crate::bus::Sent;
 use crate::event::Record;
 use crate::log::{Counts, Disposition, Received};
+use crate::message::{Topic, UNREADABLE};
 use crate::model::Timestamp;
 
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::base::clock;
+use crate::base::clock::Stopwatch;
 use crate::decide::Policy;
-use crate::engine::clock::{self, Stopwatch};
 use crate::engine::{EngineError, replay};
 use crate::event::{Envelope, Event, PackageStateChanged, Record};
 use crate::fold::State;

@@ -48,8 +48,9 @@ use tokio_util::sync::CancellationToken;
 pub use follower::{Follower, LOOP, Status};
 pub use links::{BadWebUrl, KojiLinks};
 
-use crate::engine::clock::Stopwatch;
-use crate::engine::listen::{self, Limits};
+use crate::base::clock::Stopwatch;
+use crate::base::listen;
+use crate::base::listen::Limits;
 use crate::engine::probe::{self, Readiness};
 use crate::log::AnyLog;
 use crate::telemetry::Metrics;

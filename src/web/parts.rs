@@ -9,7 +9,7 @@ use super::STYLE_VERSION;
 use super::follower::Status;
 use super::isolate::isolate;
 use super::reply::AsOf;
-use crate::engine::clock;
+use crate::base::clock;
 use crate::model::nevra::Evr;
 use crate::model::{BuildrootState, Outcome, PackageState, Seq, Timestamp};
 

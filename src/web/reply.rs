@@ -12,8 +12,8 @@ use super::Site;
 use super::follower::{Status, View};
 use super::params::short;
 use super::parts::layout;
+use crate::base::clock;
 use crate::engine::EngineError;
-use crate::engine::clock;
 use crate::model::nearest::did_you_mean;
 use crate::model::{Class, Classified, Seq, Timestamp};
 

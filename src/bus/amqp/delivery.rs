@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-use super::super::message::{Entry, MAX_MESSAGE, Message, Unreadable, derived_id, time};
 use super::guard::Cut;
+use crate::message::entry::{Entry, MAX_MESSAGE, Message, Unreadable, derived_id, time};
 
 /// Deepest table among the headers that is kept; what is deeper is null.
 const DEPTH_MAX: usize = 16;
@@ -253,7 +253,7 @@ mod tests {
         assert!(reason(&delivery("", b"{}")).contains("no routing key"));
         let long = format!("\"{}\"", "x".repeat(MAX_MESSAGE));
         let Entry::Unreadable(u) = entry(&delivery("t", long.as_bytes()), 3, None) else { panic!() };
-        assert_eq!((u.raw.len(), u.length), (super::super::super::message::KEPT_OF_OVERLONG, long.len() as u64));
+        assert_eq!((u.raw.len(), u.length), (crate::message::entry::KEPT_OF_OVERLONG, long.len() as u64));
         let whole = blake3::hash(long.as_bytes());
         let cut = Some(Cut { length: long.len() as u64, digest: whole });
         assert_eq!(entry(&delivery("t", &long.as_bytes()[..1024]), 3, cut), Entry::Unreadable(u), "cut before or now");

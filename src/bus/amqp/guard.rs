@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::message::{KEPT_OF_OVERLONG, MAX_MESSAGE};
+use crate::message::entry::{KEPT_OF_OVERLONG, MAX_MESSAGE};
 
 /// Largest frame we agree to, in bytes; RabbitMQ's own default.
 pub(super) const FRAME_MAX: u32 = 128 << 10;

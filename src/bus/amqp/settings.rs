@@ -10,7 +10,7 @@ use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 
 use super::error::AmqpError;
 use super::guard::FRAME_MAX;
-use crate::bus::TOPICS;
+use crate::message::TOPICS;
 
 /// Exchange to which Koji's plugin publishes unless told otherwise.
 pub const EXCHANGE: &str = "amq.topic";
@@ -21,7 +21,7 @@ pub const QUEUE: &str = "koschei";
 /// Messages the broker may have given us without having heard that they are committed, where nothing is configured.
 pub const PREFETCH: u16 = 100;
 
-/// Most of those. With [`super::super::message::MAX_MESSAGE`] this bounds memory; what is longer is cut as it arrives.
+/// Most of those. With [`crate::message::entry::MAX_MESSAGE`] this bounds memory; what is longer is cut as it arrives.
 pub const PREFETCH_MAX: u16 = 1000;
 
 /// Seconds between signs of life, where nothing is configured; the broker's own wish counts when it is shorter. Twice

@@ -2,8 +2,8 @@
 
 use async_nats::jetstream::message::PublishMessage;
 
-use super::super::message::MAX_MESSAGE;
 use super::{Connection, DUPLICATE_WINDOW, JetStreamError};
+use crate::message::entry::MAX_MESSAGE;
 
 /// A subject that takes commands.
 #[derive(Debug)]

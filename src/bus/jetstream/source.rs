@@ -12,8 +12,8 @@ use async_nats::jetstream::message::Acker;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::super::message::Entry;
 use super::{Connection, JetStreamError, MAX_BATCH, REQUEST_TIMEOUT, mismatch, pause};
+use crate::message::entry::Entry;
 
 /// How often somebody else has to be found at our consumer until that is said.
 const OTHERS_NOTICED: u32 = 3;

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::known;
+use crate::base::clock;
 use crate::cli::open::{existing, state_as_of};
 use crate::cli::saying::Saying;
 use crate::cli::{CliError, Done, yes_no};
-use crate::engine::clock;
 use crate::engine::operator::{self, Word};
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{

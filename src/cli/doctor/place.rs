@@ -9,13 +9,14 @@ use rustix::fs::Access;
 
 use super::super::serve;
 use super::{Verdict, on_thread};
+use crate::base::clock;
 use crate::bus::amqp;
 use crate::config::{BusConfig, ServeConfig};
 use crate::decide::arches::absent;
-use crate::engine::error::with_causes;
-use crate::engine::{ahead, clock};
+use crate::engine::ahead;
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
 use crate::model::Timestamp;
+use crate::model::causes::with_causes;
 
 const GIB: u64 = 1 << 30;
 /// Repositories of a distribution for some architectures and generations have room in so much.

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::ResolveArgs;
+use crate::base::clock::Stopwatch;
 use crate::cli::out::visible;
 use crate::cli::repos;
 use crate::cli::sources::Source;
-use crate::engine::clock::Stopwatch;
 use crate::repodata::{Oddities, RepoContent};
 use crate::resolve::{GroupVerdict, Handover, Mode, PkgId, Resolution, Universe};
 

@@ -6,7 +6,6 @@
 //! fetches new repositories, [`truth`] reads what builders had installed, [`submit`] carries commands out. [`eyes`]
 //! resolves from what was fetched.
 
-pub mod backoff;
 mod convert;
 pub mod differences;
 pub mod eyes;

@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::looker::Looker;
 use super::seen::{Observation, RepoSeen, Seen, Why};
-use crate::engine::clock;
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::stage::stage;
 use crate::engine::observing::Observed;
 use crate::engine::serve::{Ending, Input, ToBrain};
-use crate::engine::stage::stage;
 use crate::fold::sources::Moment;
 use crate::koji::calls::{get_build_config, get_source_headers};
 use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
@@ -170,7 +170,7 @@ impl Fetching {
                 }
                 Err(Trouble::Ending(_)) => return,
                 Err(e) => {
-                    let text = crate::engine::error::with_causes(&e);
+                    let text = crate::model::causes::with_causes(&e);
                     tracing::warn!(hub = %self.hub, tag = %tag, repo = %w.repo.repo_id, attempt = w.attempts, error = %text, "the content of a repository cannot be had");
                     let hopeless = e.class() != Class::Unavailable;
                     if !w.told && (hopeless || w.attempts >= TELL_AFTER) {

@@ -12,15 +12,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::convert;
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::stage::stage;
 use crate::config::BindRepo;
+use crate::engine::EngineError;
 use crate::engine::command::{CancelCommand, RebuildCommand};
 use crate::engine::observing::Submission;
 use crate::engine::pauses::Held;
 use crate::engine::serve::{Ending, Input, ToBrain, Waits};
-use crate::engine::stage::stage;
-use crate::engine::{EngineError, clock};
 use crate::koji::calls::{ListTasks, ScratchBuild, build, cancel_task, get_logged_in_user, list_tasks, request_repo};
 use crate::koji::{HubError, Session};
 use crate::log::{AnyLog, EventLog, OutboxCommand};
@@ -138,8 +139,8 @@ impl Submitter {
                 }
                 Err(other) => {
                     let (class, text, remedy) = match &other {
-                        Stopped::Hub(e) => (e.class(), crate::engine::error::with_causes(e), e.remedy()),
-                        Stopped::Log(e) => (e.class(), crate::engine::error::with_causes(e), "see to the database"),
+                        Stopped::Hub(e) => (e.class(), crate::model::causes::with_causes(e), e.remedy()),
+                        Stopped::Log(e) => (e.class(), crate::model::causes::with_causes(e), "see to the database"),
                         Stopped::TooMany => (
                             Class::Broken,
                             format!(

@@ -11,7 +11,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::keys::{Key, Watch};
 use super::looker::{Looked, Looker, Scope};
 use super::moves::{self, Moves, whole};
@@ -19,12 +18,13 @@ use super::ours::{self, Asking, Ours};
 use super::repos::Fetch;
 use super::seen::{Observation, RepoSeen, Seen, Why};
 use super::truth::{self, Wanted};
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::stage::stage;
+use crate::base::trouble::Trouble;
 use crate::decide::load::{ArchLoads, Host};
-use crate::engine::clock;
 use crate::engine::serve::{Ending, Input, Ticket, ToBrain};
-use crate::engine::stage::stage;
 use crate::engine::tracking::AskedFor;
-use crate::engine::trouble::Trouble;
 use crate::koji::calls::{
     get_channel, get_full_inheritance, get_last_event, get_user, list_hosts, tag_last_change_event,
 };
@@ -199,7 +199,7 @@ impl Watcher {
                 Err(Stopped::Hub(e)) => {
                     // Not understood or refused is as good as away: whoever mends the hub or us finds everything still
                     // waiting.
-                    let text = crate::engine::error::with_causes(&e);
+                    let text = crate::model::causes::with_causes(&e);
                     match e.class() {
                         _ if !trouble.is_new(&text) => {
                             tracing::debug!(hub = %self.hub, error = %text, "the hub is still away");
@@ -315,7 +315,7 @@ impl Watcher {
         }
         memory.again.retain(|k| !keys.contains(k));
         for (key, error) in &looked.failed {
-            let text = crate::engine::error::with_causes(error);
+            let text = crate::model::causes::with_causes(error);
             tracing::error!(hub = %self.hub, object = ?key, error = %text, "an object cannot be read; it is asked for \
                 again with each poll");
             memory.again.insert(key.clone());
@@ -564,7 +564,7 @@ impl Watcher {
             }
             Err(e) if e.class() == Class::Unavailable => return Err(e.into()),
             Err(e) => {
-                let text = crate::engine::error::with_causes(&e);
+                let text = crate::model::causes::with_causes(&e);
                 tracing::error!(hub = %self.hub, error = %text, "how busy builders are cannot be read");
             }
         }

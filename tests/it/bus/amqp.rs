@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use koschei::bus::amqp::{AmqpAck, AmqpSettings, AmqpSource, Binding, Queue};
-use koschei::bus::{Entry, Message};
+use koschei::message::{Entry, Message};
 use koschei::model::{Class, Classified};
 use lapin::BasicProperties;
 use serde_json::Value;

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use koschei::bus::Entry;
+use koschei::base::clock;
 use koschei::bus::amqp::{AmqpSettings, AmqpSource, Binding};
 use koschei::config::Config;
 use koschei::engine::ingest::Ingested;
 use koschei::engine::live::{self, Following};
 use koschei::engine::probe::Readiness;
-use koschei::engine::{Blind, EngineError, clock};
+use koschei::engine::{Blind, EngineError};
 use koschei::event::Source;
 use koschei::log::{AnyLog, EventLog, Incoming, Options};
+use koschei::message::Entry;
 use koschei::model::Timestamp;
 use koschei::telemetry::Metrics;
 use lapin::BasicProperties;

@@ -8,7 +8,8 @@ use async_nats::jetstream::{self, consumer::pull};
 use koschei::bus::jetstream::{
     AckHandle, Backlog, Connection, JetStreamError, JetStreamSource, Server, SourceSettings,
 };
-use koschei::bus::{CommandSink, Entry, OutgoingCommand, Recording, Sent};
+use koschei::bus::{CommandSink, OutgoingCommand, Recording, Sent};
+use koschei::message::Entry;
 use koschei::model::{Class, Classified};
 
 use crate::nats_server::NatsServer;

@@ -143,7 +143,7 @@ fn watched_on_one_hub_and_built_on_another() {
 async fn a_log_that_is_ahead_of_our_clock() {
     let mut live = place();
     let log = live.log().await;
-    let now = koschei::engine::clock::now();
+    let now = koschei::base::clock::now();
     let tick = |at| NewEvent {
         event: Tick { now: at }.into(),
         occurred_at: at,

@@ -56,7 +56,7 @@ impl Place {
 async fn finds_no_space(log: &AnyLog, id: &str) {
     let error = log.receive(&[message(id, 1 << 20)]).await.unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error:?}");
-    let text = koschei::engine::error::with_causes(&error);
+    let text = koschei::model::causes::with_causes(&error);
     assert!(text.contains("no space left on the database's disk"), "{text}");
 }
 

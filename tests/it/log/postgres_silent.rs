@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use koschei::engine::error::with_causes;
 use koschei::log::{self, AnyLog, EventLog, Incoming, Options};
+use koschei::model::causes::with_causes;
 use koschei::model::{Class, Classified};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

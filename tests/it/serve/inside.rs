@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use koschei::base::clock;
 use koschei::config::Config;
+use koschei::engine::EngineError;
 use koschei::engine::archive_eyes::ArchiveEyes;
 use koschei::engine::hub::eyes::HubEyes;
 use koschei::engine::hub::keys::Watch;
@@ -16,7 +18,6 @@ use koschei::engine::hub::repos::Fetching;
 use koschei::engine::hub::watcher::{Rhythm, Watcher};
 use koschei::engine::pauses::Held;
 use koschei::engine::serve::{Service, ToBrain, ToHub};
-use koschei::engine::{EngineError, clock};
 use koschei::event::Source;
 use koschei::fold::State;
 use koschei::koji::client::HubSettings;

@@ -280,7 +280,7 @@ async fn cancel(live: &Live, id: u64, package: &str) {
     };
     let word = operator::Word { event: event.into(), by: None };
     let log = live.log().await;
-    log.receive(&[operator::message(&word, koschei::engine::clock::now())]).await.unwrap();
+    log.receive(&[operator::message(&word, koschei::base::clock::now())]).await.unwrap();
     log.close().await;
 }
 

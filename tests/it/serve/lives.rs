@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use koschei::base::clock;
 use koschei::config::Config;
+use koschei::engine::Blind;
 use koschei::engine::hub::keys::Watch;
 use koschei::engine::hub::seen::{Observation, Why};
 use koschei::engine::pauses::Held;
 use koschei::engine::probe::Readiness;
 use koschei::engine::serve::{Input, Service, Ticket, ToBrain, ToHub};
-use koschei::engine::{Blind, clock};
 use koschei::event::Source;
 use koschei::log::{Disposition, EventLog, Fate, Incoming, Options};
 use koschei::model::Hub;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use koschei::engine::clock;
+use koschei::base::clock;
 use koschei::event::{Event, Record};
 use koschei::fold::{HubState, State};
 use koschei::log::{AnyLog, EventLog, Incoming, Options};

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use koschei::base::clock;
 use koschei::decide::{Hold, Policy, plan};
-use koschei::engine::clock;
 use koschei::event::{Envelope, Event, Source};
 use koschei::fold::State;
 use koschei::fold::hub_facts::digest_of;

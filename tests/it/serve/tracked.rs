@@ -80,7 +80,7 @@ async fn counts(inside: &Inside) -> Vec<(i64, u32)> {
 }
 
 async fn say(inside: &Inside, events: impl IntoIterator<Item = Event>) {
-    let now = koschei::engine::clock::now();
+    let now = koschei::base::clock::now();
     let words: Vec<_> =
         events.into_iter().map(|e| operator::message(&operator::Word { event: e, by: None }, now)).collect();
     inside.put(&words).await;

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use koschei::bus::Context;
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why};
 use koschei::engine::buildroots::{Buildroot, BuildrootPackage};
@@ -20,6 +19,7 @@ use koschei::event::{
 };
 use koschei::fold::{Package, State};
 use koschei::log::{Attachment, Commit, EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
+use koschei::message::Context;
 use koschei::model::koji::TaskState;
 use koschei::model::{Evr, Hub, Name, Nevra, Nvr, PackageState, RebuildId, RepoId, TaskId, Timestamp};
 use koschei::resolve::Mode;
@@ -227,7 +227,7 @@ impl World {
             resolve_options: koschei::engine::PerCollection::default(),
             policy,
             context: Context {
-                clock_tolerance_secs: koschei::bus::CLOCK_TOLERANCE_SECS,
+                clock_tolerance_secs: koschei::message::CLOCK_TOLERANCE_SECS,
                 service_user: "koschei".to_owned(),
                 default_hub: Hub::new("primary"),
                 source: Source::Recording,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use koschei::engine::listen::Limits;
+use koschei::base::listen::Limits;
 use koschei::engine::probe::Readiness;
 use koschei::event::{ChainHash, Event, NewEvent, Record, Source};
 use koschei::log::{AnyLog, Commit, EventLog};

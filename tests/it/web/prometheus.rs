@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use koschei::base::clock;
 use koschei::bus::{Recording, Sent};
 use koschei::config::Config;
-use koschei::engine::{clock, ingest};
+use koschei::engine::ingest;
 use koschei::event::Source;
 use koschei::log::{Counts, EventLog};
 use koschei::model::{Class, Timestamp};

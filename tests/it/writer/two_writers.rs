@@ -4,7 +4,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use koschei::engine::clock;
+use koschei::base::clock;
 use koschei::log::{AnyLog, Counts, EventLog, Incoming, Options};
 use rstest::rstest;
 

@@ -4,8 +4,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bus::{Entry, Recording};
+use crate::bus::Recording;
 use crate::event::facts::{BuildTagged, PackageListAction, TaskChanged};
+use crate::message::Entry;
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
 

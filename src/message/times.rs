@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::message::Said;
+use super::entry::Said;
 use crate::model::Timestamp;
 
 /// Messages a time is compared with.

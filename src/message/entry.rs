@@ -97,7 +97,7 @@ pub enum Entry {
 /// The envelope; `B` is what is wanted of the body. Every field is taken as any JSON value, so that a wrong type in one
 /// does not lose the others.
 #[derive(Deserialize)]
-pub(super) struct Wire<B> {
+pub(crate) struct Wire<B> {
     #[serde(default)]
     id: Value,
     #[serde(default)]
@@ -109,12 +109,12 @@ pub(super) struct Wire<B> {
     #[serde(default)]
     headers: Value,
     #[serde(default)]
-    pub(super) body: B,
+    pub(crate) body: B,
 }
 
 impl<'a, B: Deserialize<'a> + Default> Wire<B> {
     /// Reads it; the error says what is wrong. (Serde would take an array for the members in order, too.)
-    pub(super) fn parse(raw: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn parse(raw: &'a [u8]) -> Result<Self, String> {
         if raw.trim_ascii_start().first() != Some(&b'{') {
             return Err("not a JSON object with a message".to_owned());
         }
@@ -124,24 +124,24 @@ impl<'a, B: Deserialize<'a> + Default> Wire<B> {
 
 impl<B> Wire<B> {
     /// The routing key.
-    pub(super) fn topic(&self) -> Option<&str> {
+    pub(crate) fn topic(&self) -> Option<&str> {
         self.topic.as_str().filter(|t| !t.is_empty() && t.len() <= MAX_TOPIC)
     }
 
     /// The publisher's time; also looked for among the headers, where AMQP carries it.
-    pub(super) fn sent_at(&self) -> Option<Timestamp> {
+    pub(crate) fn sent_at(&self) -> Option<Timestamp> {
         time(&self.sent_at).or_else(|| time(self.headers.get("sent-at")?))
     }
 
     /// The receiver's time.
-    pub(super) fn seen_at(&self) -> Option<Timestamp> {
+    pub(crate) fn seen_at(&self) -> Option<Timestamp> {
         time(&self.seen_at)
     }
 }
 
 /// A time in any of the forms of Koji and of the recordings: ISO 8601 text, Koji's text, seconds since 1970 as a number
 /// or as text.
-pub(super) fn time(value: &Value) -> Option<Timestamp> {
+pub(crate) fn time(value: &Value) -> Option<Timestamp> {
     match value {
         Value::Number(n) => Timestamp::from_secs_f64(n.as_f64()?),
         Value::String(s) => s.parse().ok().or_else(|| Timestamp::from_secs_f64(s.trim().parse().ok()?)),
@@ -150,7 +150,7 @@ pub(super) fn time(value: &Value) -> Option<Timestamp> {
 }
 
 /// Identity for bytes that carry none.
-pub(super) fn derived_id(digest: &blake3::Hash) -> String {
+pub(crate) fn derived_id(digest: &blake3::Hash) -> String {
     let mut id = String::with_capacity(DERIVED_ID.len() + 32);
     id.push_str(DERIVED_ID);
     id.push_str(&hex::encode(&digest.as_bytes()[..16]));
@@ -180,7 +180,7 @@ impl Entry {
     }
 
     /// The entry for a message beyond [`MAX_MESSAGE`], of which at least the beginning is at hand.
-    pub(super) fn overlong(beginning: &[u8], line: u64, length: u64, digest: &blake3::Hash) -> Self {
+    pub(crate) fn overlong(beginning: &[u8], line: u64, length: u64, digest: &blake3::Hash) -> Self {
         Self::Unreadable(Unreadable {
             id: derived_id(digest),
             line,

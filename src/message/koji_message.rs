@@ -10,7 +10,7 @@
 
 use serde_json::Value;
 
-use super::message::{Wire, time};
+use super::entry::{Wire, time};
 use crate::event::{Event, FactId, MessageTimeReplaced, NewEvent, Source, facts};
 use crate::model::koji::{self, BuildState, TaskState};
 use crate::model::nevra::without_draft;
