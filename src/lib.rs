@@ -18,19 +18,24 @@
 //! Shell: [`base`] (clock, pauses, listener), [`engine`] (the one appender), [`web`] (pages), [`cli`], [`config`], [`telemetry`].
 
 pub mod base;
+pub mod buildroot;
 pub mod bus;
 pub mod cli;
 pub mod config;
 pub mod decide;
-pub mod engine;
 pub mod event;
 pub mod fold;
+pub mod hub;
+pub mod intake;
 pub mod koji;
 pub mod log;
 pub mod message;
 pub mod model;
 pub mod repodata;
 pub mod resolve;
+pub mod service;
 pub mod telemetry;
+pub mod tools;
 pub mod view;
 pub mod web;
+pub mod writer;

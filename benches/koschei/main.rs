@@ -23,10 +23,10 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use ::koschei::decide::{Policy, plan};
-use ::koschei::engine::ingest::BATCH_MAX;
-use ::koschei::engine::replay;
 use ::koschei::event::{ChainHash, Envelope, NewEvent, Record};
 use ::koschei::fold::State;
+use ::koschei::intake::recording::BATCH_MAX;
+use ::koschei::log::folding;
 use ::koschei::log::{self, AnyLog, Commit, EventLog, Head, Options, PAGE_MAX};
 use ::koschei::model::Seq;
 use clap::Parser;
@@ -236,7 +236,7 @@ async fn reading(name: &str, log: &AnyLog, rounds: usize, aim: Option<Aim>, repo
         verify.push(events / meter.cost().wall_secs);
         drop(std::mem::take(&mut state));
         let meter = Meter::start();
-        state = replay::from_start(log, None, &mut |s| bar.set_position(2 * report.events + s.get())).await.unwrap();
+        state = folding::from_start(log, None, &mut |s| bar.set_position(2 * report.events + s.get())).await.unwrap();
         let cost = meter.cost();
         whole.push(events / cost.wall_secs);
         whole_cpu.push(events / cost.cpu_secs);
@@ -336,7 +336,7 @@ async fn fold_only(file: &Path) {
     let options = Options { read_only: true, ..Options::default() };
     let log = log::open(file.to_str().unwrap(), &options).await.unwrap();
     let before = measure::memory("VmRSS");
-    let state = replay::from_start(&log, None, &mut |_| ()).await.unwrap();
+    let state = folding::from_start(&log, None, &mut |_| ()).await.unwrap();
     log.close().await;
     drop(log);
     let after = measure::memory("VmRSS");

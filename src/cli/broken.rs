@@ -12,12 +12,12 @@ use super::cause_text::{culprit, effect, path};
 use super::open::{known_collection, point, reading, state_as_of};
 use super::render::{Table, colours, style};
 use super::{CliError, DbArgs, Done};
-use crate::engine::archive_eyes::ArchiveEyes;
-use crate::engine::broken::{Breakages, FoundCause, Point, Rebuilt, Spell, breakages};
-use crate::engine::eyes::Unit;
+use crate::buildroot::archive_resolver::ArchiveResolver;
+use crate::buildroot::repo_resolver::Unit;
 use crate::log::EventLog;
 use crate::model::{Hub, Name, PackageState};
 use crate::resolve::Mode;
+use crate::tools::broken::{Breakages, FoundCause, Point, Rebuilt, Spell, breakages};
 use crate::view::text::{clock, one_line};
 
 /// Names printed for people before `and N more`.
@@ -90,9 +90,10 @@ async fn tell(
 ) -> Result<Breakages, CliError> {
     let Some(dir) = &args.archive else { return Ok(breakages(log, until, None).await?) };
     let archive = super::open::archive(dir, Hub(args.hub.as_str().into()))?;
-    let eyes = ArchiveEyes::new(archive, Mode::from(args.mode), 1).with_build_conflicts(!args.ignore_build_conflicts);
+    let resolver =
+        ArchiveResolver::new(archive, Mode::from(args.mode), 1).with_build_conflicts(!args.ignore_build_conflicts);
     let mut explain =
-        |unit: &Unit<'_>, resolved: &Unit<'_>, packages: &[Name]| eyes.first_causes(unit, resolved, packages);
+        |unit: &Unit<'_>, resolved: &Unit<'_>, packages: &[Name]| resolver.first_causes(unit, resolved, packages);
     Ok(breakages(log, until, Some(&mut explain)).await?)
 }
 

@@ -10,13 +10,13 @@ use super::open::{existing, state_as_of};
 use super::render::{Table, colours};
 use super::{DbArgs, Done};
 use crate::bus::CommandSink;
-use crate::engine::command::{CancelCommand, RebuildCommand};
-use crate::engine::outbox;
-use crate::engine::pauses::Pauses;
 use crate::event::PriorityParts;
+use crate::intake::delivery;
 use crate::log::EventLog;
 use crate::telemetry::Metrics;
 use crate::view::text::{clock, points};
+use crate::writer::command::{CancelCommand, RebuildCommand};
+use crate::writer::pauses::Pauses;
 
 /// Deliver the rebuild commands that wait in the outbox, one JSON object a line, and note them as delivered.
 #[derive(Args, Debug)]
@@ -54,10 +54,10 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
             shown.iter().try_for_each(|c| writeln!(out, "{}", c.payload))?;
         }
     } else {
-        let mut sink = CommandSink::open(&args.to).map_err(crate::engine::EngineError::from)?;
+        let mut sink = CommandSink::open(&args.to).map_err(crate::intake::IntakeError::from)?;
         let (state, _) = state_as_of(&log, None).await?;
         let pauses = Pauses::said(&log, &state).await?;
-        let n = outbox::deliver(&log, &pauses, &mut sink, &Metrics::new()).await?;
+        let n = delivery::deliver(&log, &pauses, &mut sink, &Metrics::new()).await?;
         eprintln!("{n} commands delivered");
         match log.counts().await?.outbox_pending {
             0 => {}

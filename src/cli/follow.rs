@@ -9,20 +9,23 @@ use clap::{ArgGroup, Args};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, DbArgs, Done};
+use crate::buildroot::archive_resolver::ArchiveResolver;
+use crate::buildroot::{NoResolver, RepoResolver};
 use crate::bus::amqp::{self, Binding, Tls};
 use crate::bus::{
     AmqpSettings, AmqpSource, CommandSink, Connection, FedoraMessaging, Login, MessageSource, Server, SourceError,
     SourceSettings,
 };
 use crate::config::Config;
-use crate::engine::archive_eyes::ArchiveEyes;
-use crate::engine::live::{Follower, Following};
-use crate::engine::probe::{self, Readiness};
-use crate::engine::{Blind, EngineError, Eyes, ingest};
 use crate::event::Source;
+use crate::intake::IntakeError;
+use crate::intake::recording;
+use crate::intake::stream::{Follower, Following};
 use crate::log::{self, AnyLog, EventLog, Options};
 use crate::model::Hub;
 use crate::telemetry::Metrics;
+use crate::telemetry::probe;
+use crate::telemetry::probe::Readiness;
 
 /// Follow Koji's messages as they come, from a queue of RabbitMQ or a NATS JetStream stream: note, acknowledge, fold,
 /// decide.
@@ -150,17 +153,17 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
         eprintln!("koschei: metrics at http://{address}/metrics");
     }
     let log = log::open(&args.db.db, &Options::default()).await?;
-    let pruning = tokio::spawn(crate::engine::retention::keep(log.clone(), config.raw_days, stop.clone()));
+    let pruning = tokio::spawn(crate::service::retention::keep(log.clone(), config.raw_days, stop.clone()));
     let settings = config.settings(Source::Bus);
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let done = match archive {
         Some(archive) => {
-            let eyes = ArchiveEyes::new(archive, settings.mode, threads)
+            let resolver = ArchiveResolver::new(archive, settings.mode, threads)
                 .checking(settings.check_percent)
                 .with_build_conflicts(settings.build_conflicts);
-            follow(args, &log, settings, eyes, &metrics, &readiness, &stop).await
+            follow(args, &log, settings, resolver, &metrics, &readiness, &stop).await
         }
-        None => follow(args, &log, settings, Blind, &metrics, &readiness, &stop).await,
+        None => follow(args, &log, settings, NoResolver, &metrics, &readiness, &stop).await,
     };
     stop.cancel();
     // It ends with that; how is of no interest any more.
@@ -174,46 +177,46 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow<E: Eyes>(
+async fn follow<E: RepoResolver>(
     args: &FollowArgs,
     log: &AnyLog,
-    settings: crate::engine::Settings,
-    eyes: E,
+    settings: crate::writer::Settings,
+    resolver: E,
     metrics: &Metrics,
     readiness: &Readiness,
     stop: &CancellationToken,
-) -> Result<ingest::Ingested, CliError> {
+) -> Result<recording::Ingested, CliError> {
     let how = Following { batch: args.batch as usize, until_idle: args.until_idle };
-    let sink = args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
+    let sink = args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::intake::IntakeError::from)?;
     match &args.nats {
         Some(url) => {
             let (source, commands) = nats(args, url).await?;
             let sink = commands.or(sink);
-            follow_source(&source, log, settings, eyes, sink, how, (metrics, readiness, stop)).await
+            follow_source(&source, log, settings, resolver, sink, how, (metrics, readiness, stop)).await
         }
         None => {
             let source = AmqpSource::open(amqp_settings(args)?).await.map_err(source_error)?;
-            follow_source(&source, log, settings, eyes, sink, how, (metrics, readiness, stop)).await
+            follow_source(&source, log, settings, resolver, sink, how, (metrics, readiness, stop)).await
         }
     }
 }
 
-async fn follow_source<E: Eyes, S: MessageSource>(
+async fn follow_source<E: RepoResolver, S: MessageSource>(
     source: &S,
     log: &AnyLog,
-    settings: crate::engine::Settings,
-    eyes: E,
+    settings: crate::writer::Settings,
+    resolver: E,
     sink: Option<CommandSink>,
     how: Following,
     (metrics, readiness, stop): (&Metrics, &Readiness, &CancellationToken),
-) -> Result<ingest::Ingested, CliError> {
+) -> Result<recording::Ingested, CliError> {
     metrics.intake_begins(crate::base::clock::now());
     let (metrics, readiness, stop) = (metrics.clone(), readiness.clone(), stop.clone());
-    Ok(Box::pin(Follower { log, settings, eyes, source, sink, how, metrics, readiness, stop }.run()).await?)
+    Ok(Box::pin(Follower { log, settings, resolver, source, sink, how, metrics, readiness, stop }.run()).await?)
 }
 
 fn source_error(error: impl Into<SourceError>) -> CliError {
-    EngineError::from(error.into()).into()
+    IntakeError::from(error.into()).into()
 }
 
 /// The stream of messages, and where commands go if that was asked for.

@@ -11,16 +11,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::out::visible;
 use super::{CliError, DbArgs, Done, with_causes};
+use crate::buildroot::archive_resolver::ArchiveResolver;
+use crate::buildroot::{NoResolver, RepoResolver};
 use crate::bus::{CommandSink, Recording};
 use crate::config::Config;
-use crate::engine::archive_eyes::ArchiveEyes;
-use crate::engine::ingest::{self, Ingested};
-use crate::engine::pauses::Pauses;
-use crate::engine::{Blind, Brain, Eyes, outbox, replay};
 use crate::event::Source;
+use crate::intake::delivery;
+use crate::intake::recording;
+use crate::intake::recording::Ingested;
+use crate::log::folding;
 use crate::log::{self, EventLog, Options};
 use crate::model::Hub;
 use crate::telemetry::Metrics;
+use crate::writer::Writer;
+use crate::writer::pauses::Pauses;
 
 /// Snapshots are taken when a log has grown by this many events since the last one.
 const SNAPSHOT_EVERY: u64 = 50_000;
@@ -109,7 +113,7 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
         }
     }
     let mut sink =
-        args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::engine::EngineError::from)?;
+        args.commands.as_deref().map(CommandSink::open).transpose().map_err(crate::intake::IntakeError::from)?;
     let log = log::open(&args.db.db, &Options::default()).await?;
     let stop = CancellationToken::new();
     recording.until(stop.clone());
@@ -124,15 +128,15 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     }
     let done = match archive {
         Some(archive) => {
-            let eyes = ArchiveEyes::new(archive, settings.mode, threads)
+            let resolver = ArchiveResolver::new(archive, settings.mode, threads)
                 .checking(settings.check_percent)
                 .with_build_conflicts(settings.build_conflicts);
-            let mut brain = ingest::awaken(&log, settings, eyes, metrics.clone()).await?;
-            feed(&mut brain, &log, recording, args, sink.as_mut(), &metrics).await
+            let mut writer = Writer::open(&log, settings, resolver, metrics.clone()).await?;
+            feed(&mut writer, &log, recording, args, sink.as_mut(), &metrics).await
         }
         None => {
-            let mut brain = ingest::awaken(&log, settings, Blind, metrics.clone()).await?;
-            feed(&mut brain, &log, recording, args, sink.as_mut(), &metrics).await
+            let mut writer = Writer::open(&log, settings, NoResolver, metrics.clone()).await?;
+            feed(&mut writer, &log, recording, args, sink.as_mut(), &metrics).await
         }
     };
     metrics.waiting(&log.counts().await?);
@@ -195,8 +199,8 @@ fn announce(stop: &CancellationToken) {
     drop(writeln!(stderr, "koschei: stopping after the messages at hand; again to stop at once"));
 }
 
-async fn feed<E: Eyes>(
-    brain: &mut Brain<E>,
+async fn feed<E: RepoResolver>(
+    writer: &mut Writer<E>,
     log: &log::AnyLog,
     recording: Recording,
     args: &IngestArgs,
@@ -205,8 +209,8 @@ async fn feed<E: Eyes>(
 ) -> Result<Report, CliError> {
     let watch = crate::base::clock::Stopwatch::start();
     let bar = bar();
-    let before = brain.state().seq.map_or(0, crate::model::Seq::get);
-    let fed = ingest::recording(brain, log, recording, args.batch as usize, &mut |progress, done| {
+    let before = writer.state().seq.map_or(0, crate::model::Seq::get);
+    let fed = recording::recording(writer, log, recording, args.batch as usize, &mut |progress, done| {
         if let Some(total) = progress.total {
             bar.set_length(total);
         }
@@ -218,16 +222,16 @@ async fn feed<E: Eyes>(
     // What was decided leaves even when the recording broke off later.
     let delivered = match sink {
         Some(sink) => {
-            let pauses = Pauses::said(log, brain.state()).await?;
-            outbox::deliver(log, &pauses, sink, metrics).await?
+            let pauses = Pauses::said(log, writer.state()).await?;
+            delivery::deliver(log, &pauses, sink, metrics).await?
         }
         None => 0,
     };
     let messages = fed?;
     let head = log.head().await?;
-    let state = brain.state();
+    let state = writer.state();
     if head.seq.map_or(0, crate::model::Seq::get) >= before + SNAPSHOT_EVERY {
-        replay::keep(log, state).await?;
+        folding::keep(log, state).await?;
     }
     let counts = log.counts().await?;
     Ok(Report {

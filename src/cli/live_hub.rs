@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::CliError;
 use crate::config::{AuthName, Config, HubConfig, ServeConfig};
-use crate::engine::hub::looker::Looker;
 use crate::event::{CollectionSettings, Event};
+use crate::hub::reader::Reader;
 use crate::koji::client::{Auth, CallObserver, HubClient, HubSettings, Outcome};
 use crate::koji::files::{CacheLimits, FetchSettings, Fetcher, FileEvent, Mirror, SourceStore};
 use crate::koji::{Archive, calls, profile};
@@ -133,8 +133,8 @@ impl LiveHub {
         Archive::open_with(self.mirror.dir(), self.name.clone(), self.sources.clone())
     }
 
-    pub(crate) fn looker(&self) -> Looker {
-        Looker::new(self.client.clone())
+    pub(crate) fn reader(&self) -> Reader {
+        Reader::new(self.client.clone())
     }
 
     /// Whether we can log in.

@@ -13,10 +13,12 @@ use super::log_import::{self, AttachmentLine, ImportArgs};
 use super::open::{existing, reading};
 use super::parked::{self, DismissArgs, ParkedArgs, RetryArgs};
 use super::{CliError, DbArgs, Done, FOUND, history};
-use crate::engine::{EngineError, audit, replay};
 use crate::event::{ChainHash, Event, cloudevents};
+use crate::log::LogError;
+use crate::log::folding;
 use crate::log::{self, EventLog, Head, PAGE_MAX, VerifyError};
 use crate::model::{Class, Classified, Seq};
+use crate::tools::audit;
 
 /// What can be done with a log.
 #[derive(Subcommand, Debug)]
@@ -190,7 +192,7 @@ async fn verify(args: &VerifyArgs) -> Done {
             }
             Ok(ExitCode::from(FOUND))
         }
-        Err(e) => Err(EngineError::from(e).into()),
+        Err(e) => Err(LogError::from(e).into()),
     }
 }
 
@@ -274,7 +276,7 @@ async fn export(args: &ExportArgs) -> Done {
             false => Box::new(BufWriter::new(std::io::stdout())),
         }
     } else {
-        let file = File::create(&args.to).map_err(|source| EngineError::Write { path: args.to.clone(), source })?;
+        let file = File::create(&args.to).map_err(|source| LogError::Write { path: args.to.clone(), source })?;
         Box::new(BufWriter::new(file))
     };
     let bar = bar(log.head().await?.seq);
@@ -288,10 +290,10 @@ async fn export(args: &ExportArgs) -> Done {
             if !args.no_attachments
                 && let Some(digest) = attachment_of(&record.decode()?.event).filter(|d| !written.contains(*d))
             {
-                let missing = || EngineError::Broken(format!("the log names attachment {digest} and does not have it"));
+                let missing = || LogError::Broken(format!("the log names attachment {digest} and does not have it"));
                 let content = log.attachment(digest).await?.ok_or_else(missing)?;
                 let content = String::from_utf8(content)
-                    .map_err(|_| EngineError::Broken(format!("attachment {digest} is not text")))?;
+                    .map_err(|_| LogError::Broken(format!("attachment {digest} is not text")))?;
                 let line = AttachmentLine { koschei_attachment: digest.to_owned(), content };
                 writeln!(out, "{}", serde_json::to_string(&line).expect("text is JSON"))?;
                 written.insert(digest.to_owned());
@@ -360,11 +362,11 @@ async fn stats(args: &StatsArgs) -> Done {
 async fn snapshot(args: &SnapshotArgs) -> Done {
     let log = existing(&args.db.db).await?;
     let bar = bar(log.head().await?.seq);
-    let state = replay::from_start(&log, None, &mut |seq| bar.set_position(seq.get())).await?;
+    let state = folding::from_start(&log, None, &mut |seq| bar.set_position(seq.get())).await?;
     bar.finish_and_clear();
     // Earlier ones may be wrong, which is why somebody asks for this.
     log.drop_snapshots().await?;
-    replay::keep(&log, &state).await?;
+    folding::keep(&log, &state).await?;
     log.close().await;
     writeln!(crate::cli::out::stdout(), "state as of event {} kept", state.seq.map_or(0, Seq::get))?;
     Ok(ExitCode::SUCCESS)
@@ -374,6 +376,6 @@ async fn snapshot(args: &SnapshotArgs) -> Done {
 impl From<VerifyError> for CliError {
     fn from(error: VerifyError) -> Self {
         debug_assert!(matches!(error.class(), Class::Broken | Class::Unavailable | Class::Rejected));
-        Self::Engine(error.into())
+        Self::Log(error.into())
     }
 }

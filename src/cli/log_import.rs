@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::log::attachment_of;
 use super::{CliError, DbArgs, Done};
-use crate::engine::EngineError;
 use crate::event::{Record, cloudevents};
+use crate::log::LogError;
 use crate::log::{self, Attachment, Commit, EventLog, Head, Options};
 use crate::model::{Class, Classified, Seq};
 
@@ -199,12 +199,12 @@ async fn whole_log(export: &mut Export, log: &log::AnyLog, began_with: Head, who
         )));
     }
     if whole.seq > began_with.seq {
-        log.note_import(whole.seq).await.map_err(EngineError::from)?;
+        log.note_import(whole.seq).await.map_err(LogError::from)?;
     }
     let taken = take(export, log, began_with).await;
     let untouched = async || log.head().await.is_ok_and(|head| head == began_with);
     match taken {
-        Ok(_) => log.note_import(None).await.map_err(EngineError::from)?,
+        Ok(_) => log.note_import(None).await.map_err(LogError::from)?,
         // It is what it was.
         Err(_) if begun.is_none() && untouched().await => drop(log.note_import(None).await),
         Err(_) => {}

@@ -38,7 +38,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::ConfigError;
-use crate::engine::EngineError;
+use crate::intake::IntakeError;
+use crate::log::LogError;
 use crate::model::secrets::holds_password;
 use crate::model::{Class, Classified};
 
@@ -100,9 +101,12 @@ pub(crate) struct DbArgs {
 /// An error of a verb.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// From the engine.
+    /// From taking messages in or giving commands out.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Intake(#[from] IntakeError),
+    /// From the log.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// From the configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -131,7 +135,8 @@ pub enum CliError {
 impl Classified for CliError {
     fn class(&self) -> Class {
         match self {
-            Self::Engine(e) => e.class(),
+            Self::Log(e) => e.class(),
+            Self::Intake(e) => e.class(),
             Self::Config(e) => e.class(),
             Self::Resolve(e) => e.class(),
             // Whoever has it now may leave.
@@ -142,23 +147,18 @@ impl Classified for CliError {
     }
 }
 
-macro_rules! through_engine {
-    ($($error:ty),*) => {
-        $(impl From<$error> for CliError {
+macro_rules! through {
+    ($variant:ident: $($error:ty),+) => {$(
+        impl From<$error> for CliError {
             fn from(error: $error) -> Self {
-                Self::Engine(error.into())
+                Self::$variant(error.into())
             }
-        })*
-    };
+        }
+    )+};
 }
-through_engine!(
-    crate::log::OpenError,
-    crate::log::ReadError,
-    crate::log::StoreError,
-    crate::log::AppendError,
-    crate::event::DecodeError,
-    crate::bus::RecordingError
-);
+
+through!(Log: crate::event::DecodeError, crate::log::OpenError, crate::log::ReadError, crate::log::StoreError, crate::log::AppendError);
+through!(Intake: crate::bus::RecordingError);
 
 /// The value of an option that says whether something holds: always said, so that both can be.
 pub(crate) fn yes_no(text: &str) -> Result<bool, String> {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::as_of::{AsOf, Edge, Point, settle};
 use super::{CliError, with_causes};
-use crate::engine::replay;
 use crate::fold::State;
 use crate::koji::Archive;
+use crate::log::folding;
 use crate::log::{self, AnyLog, EventLog, Options};
 use crate::model::nearest::did_you_mean;
 use crate::model::{Hub, Name, Seq, Timestamp};
@@ -45,7 +45,7 @@ pub(crate) async fn state_as_of(log: &AnyLog, as_of: Option<AsOf>) -> Result<(St
     let found = found(log, as_of).await?;
     let state = match found {
         Some((_, None)) => State::default(),
-        found => replay::state(log, found.and_then(|(_, until)| until), &mut |_| {}).await?,
+        found => folding::state(log, found.and_then(|(_, until)| until), &mut |_| {}).await?,
     };
     let now = match found {
         Some((Point::Time(t), _)) => t.max(state.recorded_at),

@@ -10,11 +10,12 @@ use super::open::{existing, reading};
 use super::saying::Saying;
 use super::{CliError, DbArgs, Done};
 use crate::base::clock;
-use crate::engine::operator::{self, RETRIES_MAX, Retry, Word};
 use crate::event::MessageDismissed;
 use crate::event::kinds::DISMISSED;
 use crate::log::{AnyLog, EventLog, PAGE_MAX, Parked, Subjects};
 use crate::model::nearest::did_you_mean;
+use crate::writer::operator;
+use crate::writer::operator::{RETRIES_MAX, Retry, Word};
 
 /// List messages that were not understood.
 #[derive(Args, Debug)]

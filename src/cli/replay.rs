@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::as_of::{AsOf, Edge, settle};
 use super::open::reading;
 use super::{CliError, DbArgs, Done};
-use crate::engine::replay;
 use crate::log::EventLog;
+use crate::log::folding;
 use crate::model::Seq;
 
 /// Fold a log again from its beginning and say what comes out. Acts on nothing: no commands leave, nothing is written.
@@ -62,9 +62,9 @@ pub(super) async fn run(args: &ReplayArgs) -> Done {
     let state = match until {
         // Before the first event there is nothing to fold.
         Some(None) => crate::fold::State::default(),
-        Some(until) if args.from_snapshot => replay::state(&log, until, &mut progress).await?,
-        None if args.from_snapshot => replay::state(&log, None, &mut progress).await?,
-        until => replay::from_start(&log, until.flatten(), &mut progress).await?,
+        Some(until) if args.from_snapshot => folding::state(&log, until, &mut progress).await?,
+        None if args.from_snapshot => folding::state(&log, None, &mut progress).await?,
+        until => folding::from_start(&log, until.flatten(), &mut progress).await?,
     };
     bar.finish_and_clear();
     log.close().await;

@@ -7,9 +7,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{CliError, DbArgs, Done};
-use crate::engine::{EngineError, ingest, operator};
+use crate::intake::recording;
+use crate::log::LogError;
 use crate::log::{AnyLog, Disposition, EventLog, Fate, Incoming};
 use crate::model::{Seq, Timestamp};
+use crate::writer::operator;
 
 /// How often it is looked whether a word was taken, when nothing is appended: one that is refused leads to no event.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -37,7 +39,7 @@ impl Saying {
     /// Puts messages into the inbox, and says what became of them: `done` in words where they were taken.
     pub(crate) async fn put(&self, log: &AnyLog, messages: &[Incoming], done: impl AsyncFnOnce() -> Text) -> Done {
         let after = log.head().await?.seq;
-        log.receive(messages).await.map_err(EngineError::from)?;
+        log.receive(messages).await.map_err(LogError::from)?;
         let taken = match self.no_wait {
             true => false,
             false => self.taken(log, messages, after).await?,
@@ -109,6 +111,6 @@ pub(crate) type Text = Result<String, CliError>;
 /// The time a log ends with, where all it knows comes from a recording: such a log has no other clock.
 async fn recorded_until(log: &AnyLog) -> Result<Option<Timestamp>, CliError> {
     let last = log.last_received(operator::SOURCE, 1).await?;
-    let recorded = last.first().is_some_and(|m| m.source == ingest::SOURCE);
+    let recorded = last.first().is_some_and(|m| m.source == recording::SOURCE);
     Ok(if recorded { Some(log.head().await?.recorded_at) } else { None })
 }

@@ -13,20 +13,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::live_hub::{self, LiveHub};
 use super::{CliError, DbArgs, Done};
+use crate::buildroot::archive_resolver::ArchiveResolver;
+use crate::buildroot::per_hub::PerHubResolver;
 use crate::bus::{AmqpSettings, AmqpSource, FedoraMessaging, amqp};
 use crate::config::{BusConfig, Config};
-use crate::engine::archive_eyes::ArchiveEyes;
-use crate::engine::hub::eyes::HubEyes;
-use crate::engine::hub::repos::Fetching;
-use crate::engine::hub::submit::Submitter;
-use crate::engine::hub::watcher::{Rhythm, Watcher};
-use crate::engine::probe::Readiness;
-use crate::engine::serve::{HEART, Service, ToBrain, ToHub};
-use crate::engine::{Settings, intake};
 use crate::event::Source;
+use crate::hub::poller::{Poller, Rhythm};
+use crate::hub::repositories::Fetching;
+use crate::hub::submitter::Submitter;
+use crate::hub::to_writer::{ToHub, ToWriter};
+use crate::intake::receive;
 use crate::log::{self, AnyLog, EventLog, Options};
+use crate::service::serve::Service;
 use crate::telemetry::Metrics;
+use crate::telemetry::probe::Readiness;
 use crate::web::{Follower, KojiLinks, Site};
+use crate::writer::HEART;
+use crate::writer::Settings;
 
 /// Live with Koji hubs: listen, look, resolve, decide, submit, follow, show.
 ///
@@ -85,14 +88,14 @@ async fn serve(
     for h in &config.hubs {
         hubs.push(LiveHub::open(h, &config.serve, metrics)?);
     }
-    tasks.spawn(crate::engine::retention::keep(log.clone(), config.raw_days, stop.clone()));
+    tasks.spawn(crate::service::retention::keep(log.clone(), config.raw_days, stop.clone()));
     tasks.spawn(super::systemd::watchdog(HEART, metrics.clone(), stop.clone()));
     pages(&config, &hubs, log, metrics, &readiness, stop, &mut tasks).await?;
     live_hub::tags_of_targets(&mut config, &hubs, log, stop).await?;
     let mut settings = config.settings(Source::Hub);
     settings.hubs = hubs.iter().filter(|h| h.can_submit()).map(|h| h.name.clone()).collect();
     let log_id = log.info().await?.log_id;
-    let (brain, inputs) = ToBrain::channel();
+    let (writer, inputs) = ToWriter::channel();
     let (inbox, inbox_rung) = watch::channel(0);
     let (outbox, outbox_rung) = watch::channel(0);
     let mut to_hubs = HashMap::new();
@@ -100,23 +103,23 @@ async fn serve(
     for hub in &hubs {
         let bell = Arc::new(Notify::new());
         reconnected.push(Arc::clone(&bell));
-        let work = Work { brain: &brain, log, log_id: &log_id, settings: &settings, metrics, stop };
+        let work = Work { writer: &writer, log, log_id: &log_id, settings: &settings, metrics, stop };
         to_hubs.insert(hub.name.clone(), work.begin(hub, bell, outbox_rung.clone(), &mut tasks)?);
     }
-    drop(brain);
+    drop(writer);
     listen(bus, log, inbox, reconnected, metrics, stop, &mut tasks);
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let (mode, percent, conflicts) = (settings.mode, settings.check_percent, settings.build_conflicts);
     let hubs = Arc::new(hubs);
     let caches = Arc::clone(&hubs);
-    let eyes = move || {
+    let resolver = move || {
         let of = |hub: &LiveHub| match hub.archive() {
             Ok(archive) => {
-                let eyes = ArchiveEyes::new(archive, mode, threads)
+                let resolver = ArchiveResolver::new(archive, mode, threads)
                     .checking(percent)
                     .with_build_conflicts(conflicts)
                     .mirrored_by(hub.mirror.clone());
-                Some((hub.name.clone(), eyes))
+                Some((hub.name.clone(), resolver))
             }
             Err(e) => {
                 let text = crate::model::causes::with_causes(&e);
@@ -124,12 +127,12 @@ async fn serve(
                 None
             }
         };
-        HubEyes::new(caches.iter().filter_map(of).collect())
+        PerHubResolver::new(caches.iter().filter_map(of).collect())
     };
     let service = Service {
         log: log.clone(),
         settings,
-        eyes,
+        resolver,
         hubs: to_hubs,
         inputs,
         inbox: inbox_rung,
@@ -246,13 +249,13 @@ fn listen(
     let (log, metrics, stop) = (log.clone(), metrics.clone(), stop.clone());
     tasks.spawn(async move {
         let Some(source) = connect(settings, &metrics, &stop).await else { return };
-        intake::run(source, log, inbox, rang, metrics, stop).await;
+        receive::run(source, log, inbox, rang, metrics, stop).await;
     });
 }
 
 /// Connects to the broker, however long that takes; meanwhile polling finds what happens. `None`: told to stop.
 async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationToken) -> Option<AmqpSource> {
-    let mut patience = intake::patience();
+    let mut patience = receive::patience();
     metrics.intake_begins(crate::base::clock::now());
     loop {
         match AmqpSource::open(settings.clone()).await {
@@ -274,7 +277,7 @@ async fn keep_open(inbox: watch::Sender<u64>, stop: CancellationToken) {
 
 /// What those who work on a hub share.
 struct Work<'a> {
-    brain: &'a ToBrain,
+    writer: &'a ToWriter,
     log: &'a AnyLog,
     log_id: &'a str,
     settings: &'a Settings,
@@ -293,15 +296,15 @@ impl Work<'_> {
     ) -> Result<ToHub, CliError> {
         let (hints, hinted) = mpsc::unbounded_channel();
         let (repos, new_repos) = mpsc::unbounded_channel();
-        let (watching, watched) = watch::channel(crate::engine::hub::keys::Watch::default());
-        let (holding, held) = watch::channel(crate::engine::pauses::Held::default());
+        let (watching, watched) = watch::channel(crate::hub::interest::Interest::default());
+        let (holding, held) = watch::channel(crate::writer::pauses::Held::default());
         let (stale, stale_seen) = watch::channel(std::collections::BTreeMap::new());
         let config = &hub.config;
         tasks.spawn(
-            Watcher {
+            Poller {
                 hub: hub.name.clone(),
-                looker: hub.looker(),
-                brain: self.brain.clone(),
+                reader: hub.reader(),
+                writer: self.writer.clone(),
                 hints: hinted,
                 watch: watched,
                 repos,
@@ -322,10 +325,10 @@ impl Work<'_> {
         tasks.spawn(
             Fetching {
                 hub: hub.name.clone(),
-                looker: hub.looker(),
+                reader: hub.reader(),
                 mirror: hub.mirror.clone(),
                 sources: hub.sources.clone(),
-                brain: self.brain.clone(),
+                writer: self.writer.clone(),
                 new: new_repos,
                 at_once: config.files_at_once,
                 metrics: self.metrics.clone(),
@@ -340,7 +343,7 @@ impl Work<'_> {
                 Submitter {
                     hub: hub.name.clone(),
                     session: hub.client.session(),
-                    brain: self.brain.clone(),
+                    writer: self.writer.clone(),
                     log: self.log.clone(),
                     log_id: self.log_id.to_owned(),
                     outbox,

@@ -13,10 +13,10 @@ use super::as_of::{AsOf, Edge, settle};
 use super::open::reading;
 use super::{CliError, DbArgs, Done};
 use crate::base::listen::Limits;
-use crate::engine::probe::Readiness;
 use crate::log::EventLog;
 use crate::model::{Hub, Seq};
 use crate::telemetry::Metrics;
+use crate::telemetry::probe::Readiness;
 use crate::web::{Follower, KojiLinks, Site};
 
 /// How often progress is drawn.

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::engine::command::BuildOptions;
+use crate::writer::command::BuildOptions;
 
 /// Most values in all, those in lists and tables included.
 const VALUES_MAX: usize = 100;

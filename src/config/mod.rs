@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::buildroot::ResolveOptions;
 use crate::decide::Policy;
 use crate::decide::policy::PolicyError;
-use crate::engine::retention::{RAW_DAYS, RAW_DAYS_MAX};
-use crate::engine::{PerCollection, ResolveOptions, Settings};
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{
     BuildsOn, CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
@@ -25,6 +24,8 @@ use crate::message::{CLOCK_TOLERANCE_SECS, Context};
 use crate::model::arch::{ArchOverride, check_name};
 use crate::model::{Class, Classified, Hub, Name};
 use crate::resolve::Mode;
+use crate::service::retention::{RAW_DAYS, RAW_DAYS_MAX};
+use crate::writer::{PerCollection, Settings};
 
 pub use hub::{AuthName, BindRepo, BusConfig, HubConfig, ServeConfig};
 pub use listen::listen_address;

@@ -19,7 +19,9 @@ mod append;
 mod codec;
 mod erase;
 mod error;
+pub mod folding;
 mod inbox;
+mod log_error;
 mod migrations;
 mod names;
 mod pool;
@@ -36,6 +38,7 @@ use std::time::Duration;
 
 pub use erase::{Erasure, Left};
 pub use error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
+pub use log_error::LogError;
 pub use migrations::{MIGRATIONS, Migration};
 pub use postgres::PostgresLog;
 pub use sqlite::SqliteLog;

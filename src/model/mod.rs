@@ -21,3 +21,6 @@ pub(crate) use nevra::rpmvercmp;
 pub use nevra::{Evr, Nevra, Nvr};
 pub use package::{BuildrootState, Outcome, PackageState, RebuildId};
 pub use time::Timestamp;
+
+/// This program and its version, recorded with every decision and every snapshot.
+pub const PROGRAM: &str = concat!("koschei ", env!("CARGO_PKG_VERSION"));

@@ -31,10 +31,10 @@ impl Lack {
 /// all that the solver was asked for, as text and as read. Looked at is what must be there in any case: the build
 /// group, and plain BuildRequires. Cost: the providers of the names in them.
 pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) -> Vec<(String, String)> {
-    let looker = Looker { asked, prepared };
+    let lookup = Lookup { asked, prepared };
     let rich = asked.iter().filter(|(_, dependency)| dependency.is_rich());
     let text = |(text, dependency): &(&str, &Dependency)| {
-        let lack = looker.lack(&Rich::parse(&dependency.name).ok()?)?;
+        let lack = lookup.lack(&Rich::parse(&dependency.name).ok()?)?;
         let mut problem = match lack.missing.is_empty() {
             true => format!("build requirement {text} cannot be fulfilled"),
             false => format!("{}, asked for by build requirement {text}", lack.missing.join(" and ")),
@@ -60,12 +60,12 @@ pub(super) fn says_nothing(problem: &str, named: &[(String, String)]) -> bool {
         .all(|line| line.starts_with(CONFLICTING) || line.starts_with("problem with installed package "))
 }
 
-struct Looker<'a> {
+struct Lookup<'a> {
     asked: &'a [(&'a str, &'a Dependency)],
     prepared: &'a Prepared<'a>,
 }
 
-impl Looker<'_> {
+impl Lookup<'_> {
     /// `None`: as far as can be seen from here, it can be fulfilled.
     fn lack(&self, rich: &Rich) -> Option<Lack> {
         let Rich::Node(op, left, right) = rich else { return self.lack_one(rich) };

@@ -19,6 +19,7 @@ use register::Register;
 mod hub;
 mod loops;
 mod pipeline;
+pub mod probe;
 mod rebuilds;
 mod register;
 mod rules;

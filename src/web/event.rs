@@ -82,7 +82,7 @@ async fn followed(site: &Site, seq: Seq, after: Option<Seq>) -> Result<Followed,
     let mut at = after.unwrap_or(seq);
     let end = at.get().saturating_add(FOLLOWED_WITHIN);
     loop {
-        let page = site.log.read(Some(at), FOLLOWED_PAGE).await.map_err(crate::engine::EngineError::from)?;
+        let page = site.log.read(Some(at), FOLLOWED_PAGE).await.map_err(crate::log::LogError::from)?;
         let Some(last) = page.last().map(|r| r.seq) else { return Ok(found) };
         for record in page.into_iter().filter(|r| r.causation == Some(seq)) {
             if found.events.len() == FOLLOWED_SHOWN {

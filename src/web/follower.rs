@@ -1,7 +1,7 @@
-//! A state of our own, folded from the log beside the brain's.
+//! A state of our own, folded from the log beside the writer's.
 //!
-//! Pages are made from it, so that nobody who reads them ever waits for the brain or makes it wait. The price is a
-//! second state in memory and a lag, which every page says. The brain is not needed at all: a follower works on any log
+//! Pages are made from it, so that nobody who reads them ever waits for the writer or makes it wait. The price is a
+//! second state in memory and a lag, which every page says. The writer is not needed at all: a follower works on any log
 //! that can be read.
 
 use std::collections::VecDeque;
@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock;
 use crate::base::clock::Stopwatch;
 use crate::decide::Policy;
-use crate::engine::{EngineError, replay};
 use crate::event::{Envelope, Event, PackageStateChanged, Record};
 use crate::fold::State;
+use crate::log::LogError;
+use crate::log::folding;
 use crate::log::{EventLog, Head};
 use crate::model::{PackageState, Seq, Timestamp};
 use crate::telemetry::Metrics;
@@ -171,12 +172,7 @@ impl Follower {
     /// # Errors
     /// What does not pass: the log is damaged, or written by a newer program. Pages then show what was folded before,
     /// and that.
-    pub async fn run(
-        &self,
-        log: &impl EventLog,
-        until: Option<Seq>,
-        stop: &CancellationToken,
-    ) -> Result<(), EngineError> {
+    pub async fn run(&self, log: &impl EventLog, until: Option<Seq>, stop: &CancellationToken) -> Result<(), LogError> {
         self.0.metrics.loop_begins(LOOP, STALE_AFTER, clock::now());
         let watch = Stopwatch::start();
         let mut pause = PAUSE_FIRST;
@@ -218,11 +214,11 @@ impl Follower {
     }
 
     /// Starts from the newest usable snapshot, or from nothing; gives its sequence.
-    async fn begin(&self, log: &impl EventLog, until: Option<Seq>) -> Result<u64, EngineError> {
+    async fn begin(&self, log: &impl EventLog, until: Option<Seq>) -> Result<u64, LogError> {
         // Asked first, so that a log that does not answer is not taken for one without snapshots.
         let log_id = log.info().await?.log_id;
         self.say(|s| s.log_id = Some(log_id.into()));
-        let Some(state) = replay::newest_snapshot(log, until).await else { return Ok(0) };
+        let Some(state) = folding::newest_snapshot(log, until).await else { return Ok(0) };
         let mut view = View { policy: crate::view::package::policy(&state), state, ..View::default() };
         let from = Seq::new(view.state.seq.map_or(0, Seq::get).saturating_sub(LOOK_BACK));
         let before = log.read(from, usize::try_from(LOOK_BACK).unwrap_or(PAGE)).await?;
@@ -240,7 +236,7 @@ impl Follower {
     }
 
     /// Waits for the log to grow, and folds what is new.
-    async fn round(&self, log: &impl EventLog, until: Option<Seq>, start: Start) -> Result<(), EngineError> {
+    async fn round(&self, log: &impl EventLog, until: Option<Seq>, start: Start) -> Result<(), LogError> {
         let shown = self.0.view.read().await.state.seq;
         let mut head = log.head().await?;
         if until.is_some_and(|u| head.seq > Some(u)) {
@@ -255,7 +251,7 @@ impl Follower {
                 return Ok(());
             }
             return match tokio::time::timeout(ROUND, log.changed(shown)).await {
-                Ok(changed) => changed.map(|_| ()).map_err(EngineError::from),
+                Ok(changed) => changed.map(|_| ()).map_err(LogError::from),
                 Err(_) => Ok(()),
             };
         }
@@ -277,8 +273,8 @@ impl Follower {
         Ok(())
     }
 
-    fn fold(&self, records: &[Record], until: Option<Seq>) -> Result<(), EngineError> {
-        replay::check_sequence(self.0.view.blocking_read().state.seq, records)?;
+    fn fold(&self, records: &[Record], until: Option<Seq>) -> Result<(), LogError> {
+        folding::check_sequence(self.0.view.blocking_read().state.seq, records)?;
         let envelopes: Vec<Envelope> = records
             .iter()
             .take_while(|r| until.is_none_or(|u| r.seq <= u))
@@ -327,7 +323,7 @@ impl Follower {
         }
     }
 
-    fn in_trouble(&self, error: &EngineError) {
+    fn in_trouble(&self, error: &LogError) {
         let first = self.status().trouble.is_none();
         if first {
             tracing::warn!(error = %crate::model::causes::with_causes(&error), "pages cannot follow the log");

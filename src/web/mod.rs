@@ -1,6 +1,6 @@
 //! Pages for people: what is broken, since when, why, and what is done about it.
 //!
-//! Made on the server, without scripts, from a state that a [`Follower`] folds from the log beside the brain: nobody
+//! Made on the server, without scripts, from a state that a [`Follower`] folds from the log beside the writer: nobody
 //! who reads a page holds up anything, and a page says which event it reflects. Names, versions and problems come from
 //! packages and are hostile until escaped; [`maud`] does that, and the headers forbid a browser to load or run anything
 //! but our stylesheet.
@@ -12,7 +12,7 @@
 //! | `/package/NAME?collection=` | one package; with `json=1` as `koschei why --json` |
 //! | `/collection/NAME` | settings, architectures, repositories |
 //! | `/event/SEQ?after=&content=` | one event with its causes and what followed; with `json=1` as `CloudEvents` 1.0 |
-//! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::engine::probe`] |
+//! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::telemetry::probe`] |
 //!
 //! Nothing can be changed here.
 
@@ -51,13 +51,14 @@ pub use links::{BadWebUrl, KojiLinks};
 use crate::base::clock::Stopwatch;
 use crate::base::listen;
 use crate::base::listen::Limits;
-use crate::engine::probe::{self, Readiness};
 use crate::log::AnyLog;
 use crate::telemetry::Metrics;
+use crate::telemetry::probe;
+use crate::telemetry::probe::Readiness;
 use follower::View;
 use reply::{Asked, Refusal};
 
-/// Pages made at a time; further requests wait. Pages must not take the processors from the brain.
+/// Pages made at a time; further requests wait. Pages must not take the processors from the writer.
 const PAGES_AT_ONCE: usize = 2;
 /// Longest time a page may take, the log's answers included.
 const PAGE_TIME_MAX: Duration = Duration::from_secs(30);

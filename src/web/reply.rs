@@ -13,7 +13,7 @@ use super::follower::{Status, View};
 use super::params::short;
 use super::parts::layout;
 use crate::base::clock;
-use crate::engine::EngineError;
+use crate::log::LogError;
 use crate::model::nearest::did_you_mean;
 use crate::model::{Class, Classified, Seq, Timestamp};
 
@@ -120,8 +120,8 @@ impl Refusal {
     }
 }
 
-impl From<EngineError> for Refusal {
-    fn from(error: EngineError) -> Self {
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
         match error.class() {
             Class::Unavailable => Self::Unavailable("the log does not answer".to_owned()),
             Class::Rejected | Class::Broken => Self::Broken(error.to_string()),

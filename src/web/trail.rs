@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::EngineError;
 use crate::event::Record;
 use crate::event::kinds::collection_subject;
+use crate::log::LogError;
 use crate::log::{EventLog, Subjects};
 use crate::model::Seq;
 use crate::view::answer::{Answer, Step};
@@ -33,7 +33,7 @@ pub(crate) async fn newest(
     subject: &str,
     before: Option<Seq>,
     limit: usize,
-) -> Result<Vec<Record>, EngineError> {
+) -> Result<Vec<Record>, LogError> {
     newest_that(log, subject, before, limit, &|_| true).await
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn last_of(
     subject: &str,
     kind: &str,
     before: Option<Seq>,
-) -> Result<Option<Record>, EngineError> {
+) -> Result<Option<Record>, LogError> {
     Ok(newest_that(log, subject, before, 1, &|r| r.kind == kind).await?.pop())
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn newest_of(
     subject: &str,
     wanted: &(dyn Fn(&str) -> bool + Sync),
     limit: usize,
-) -> Result<Vec<Record>, EngineError> {
+) -> Result<Vec<Record>, LogError> {
     newest_that(log, subject, None, limit, &|r| wanted(&r.kind)).await
 }
 
@@ -69,7 +69,7 @@ async fn newest_that(
     before: Option<Seq>,
     limit: usize,
     wanted: &(dyn Fn(&Record) -> bool + Sync),
-) -> Result<Vec<Record>, EngineError> {
+) -> Result<Vec<Record>, LogError> {
     let mut high = match before {
         Some(before) => before.get(),
         None => log.head().await?.seq.map_or(1, |s| s.get() + 1),
@@ -93,7 +93,7 @@ async fn last_between(
     (low, high): (u64, u64),
     limit: usize,
     wanted: &(dyn Fn(&Record) -> bool + Sync),
-) -> Result<VecDeque<Record>, EngineError> {
+) -> Result<VecDeque<Record>, LogError> {
     let mut last = VecDeque::new();
     let mut after = Seq::new(low - 1);
     loop {
@@ -122,7 +122,7 @@ async fn last_between(
 ///
 /// # Errors
 /// Those of reading the log.
-pub(crate) async fn event(log: &impl EventLog, seq: Seq) -> Result<Option<Record>, EngineError> {
+pub(crate) async fn event(log: &impl EventLog, seq: Seq) -> Result<Option<Record>, LogError> {
     Ok(log.read(Seq::new(seq.get() - 1), 1).await?.into_iter().next())
 }
 
@@ -134,7 +134,7 @@ pub(crate) async fn with_steps(
     mut answer: Answer,
     log: &impl EventLog,
     until: Option<Seq>,
-) -> Result<Answer, EngineError> {
+) -> Result<Answer, LogError> {
     let subject = collection_subject(&answer.why.collection, Some(&answer.why.package));
     for record in newest(log, &subject, until.map(Seq::next), STEPS).await? {
         let mut causes = Vec::new();

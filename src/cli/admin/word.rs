@@ -11,7 +11,6 @@ use crate::base::clock;
 use crate::cli::open::{existing, state_as_of};
 use crate::cli::saying::Saying;
 use crate::cli::{CliError, Done, yes_no};
-use crate::engine::operator::{self, Word};
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{
     BuildsOn, CollectionCreated, CollectionEdited, CollectionSettings, Event, PackageArchOverrideSet,
@@ -21,6 +20,8 @@ use crate::event::{
 use crate::log::{AnyLog, EventLog};
 use crate::model::nearest::did_you_mean;
 use crate::model::{Hub, Name, TaskId};
+use crate::writer::operator;
+use crate::writer::operator::Word;
 
 /// Where a word goes, who says it, and whether it may be about what is yet to come.
 #[derive(Args, Debug, Clone)]
@@ -106,7 +107,7 @@ pub(crate) struct MaybeCollection {
 /// What operators say.
 #[derive(Subcommand, Debug)]
 pub(crate) enum WordVerb {
-    /// Watch packages of a collection.
+    /// Interest packages of a collection.
     #[command(after_help = "Example:\n  koschei admin track -c f99-build curl zlib --db koschei.db")]
     Track(OfPackages),
     /// Do not watch packages any more.

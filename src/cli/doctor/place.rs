@@ -13,10 +13,10 @@ use crate::base::clock;
 use crate::bus::amqp;
 use crate::config::{BusConfig, ServeConfig};
 use crate::decide::arches::absent;
-use crate::engine::ahead;
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
 use crate::model::Timestamp;
 use crate::model::causes::with_causes;
+use crate::writer::ahead;
 
 const GIB: u64 = 1 << 30;
 /// Repositories of a distribution for some architectures and generations have room in so much.
@@ -153,7 +153,7 @@ async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
 pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
     let options = Options { create: false, read_only: true, readers: 1, ..Options::default() };
     let log = log::open(url, &options).await.ok()?;
-    let state = tokio::time::timeout(limit, crate::engine::replay::state(&log, None, &mut |_| {})).await;
+    let state = tokio::time::timeout(limit, crate::log::folding::state(&log, None, &mut |_| {})).await;
     log.close().await;
     let state = state.ok()?.ok()?;
     let mut odd = Vec::new();

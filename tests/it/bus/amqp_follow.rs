@@ -7,17 +7,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use koschei::base::clock;
+use koschei::buildroot::NoResolver;
 use koschei::bus::amqp::{AmqpSettings, AmqpSource, Binding};
 use koschei::config::Config;
-use koschei::engine::ingest::Ingested;
-use koschei::engine::live::{self, Following};
-use koschei::engine::probe::Readiness;
-use koschei::engine::{Blind, EngineError};
 use koschei::event::Source;
+use koschei::intake::IntakeError;
+use koschei::intake::recording::Ingested;
+use koschei::intake::stream;
+use koschei::intake::stream::Following;
 use koschei::log::{AnyLog, EventLog, Incoming, Options};
 use koschei::message::Entry;
 use koschei::model::Timestamp;
 use koschei::telemetry::Metrics;
+use koschei::telemetry::probe::Readiness;
 use lapin::BasicProperties;
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
@@ -41,7 +43,7 @@ async fn open(path: &Path) -> AnyLog {
 }
 
 /// Follows until nothing waits; also gives what was counted.
-async fn follow(log: &AnyLog, settings: &AmqpSettings) -> Result<(Ingested, String), EngineError> {
+async fn follow(log: &AnyLog, settings: &AmqpSettings) -> Result<(Ingested, String), IntakeError> {
     let source = AmqpSource::open(settings.clone()).await.unwrap();
     let metrics = Metrics::new();
     let done = Box::pin(follower(log, &source, &metrics, &Readiness::default()).run()).await?;
@@ -53,11 +55,11 @@ fn follower<'a>(
     source: &'a AmqpSource,
     metrics: &Metrics,
     readiness: &Readiness,
-) -> live::Follower<'a, AnyLog, Blind, AmqpSource> {
-    live::Follower {
+) -> stream::Follower<'a, AnyLog, NoResolver, AmqpSource> {
+    stream::Follower {
         log,
         settings: Config::default().settings(Source::Bus),
-        eyes: Blind,
+        resolver: NoResolver,
         source,
         sink: None,
         how: Following { batch: 100, until_idle: true },

@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream;
+use koschei::buildroot::NoResolver;
 use koschei::config::Config;
-use koschei::engine::Blind;
-use koschei::engine::probe::Readiness;
-use koschei::engine::serve::{HEART, Service, ToBrain};
 use koschei::event::Source;
+use koschei::hub::to_writer::ToWriter;
 use koschei::model::Timestamp;
+use koschei::service::serve::Service;
 use koschei::telemetry::Metrics;
+use koschei::telemetry::probe::Readiness;
+use koschei::writer::HEART;
 use lapin::options::QueueBindOptions;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -244,13 +246,13 @@ async fn a_brain_that_waits_for_its_database_is_alive() {
     let db = format!("postgres://koschei@localhost/postgres?host={}", database.dir.display());
     let log = koschei::log::open(&db, &koschei::log::Options::default()).await.unwrap();
     let (metrics, readiness, stop) = (Metrics::new(), Readiness::default(), CancellationToken::new());
-    let (_to_brain, inputs) = ToBrain::channel();
+    let (_to_brain, inputs) = ToWriter::channel();
     let (_bell, inbox) = watch::channel(0);
     let (outbox, _rung) = watch::channel(0);
     let service = Service {
         log,
         settings: Config::default().settings(Source::Hub),
-        eyes: || Blind,
+        resolver: || NoResolver,
         hubs: HashMap::new(),
         inputs,
         inbox,

@@ -321,10 +321,11 @@ fn a_corrupted_log_is_found_and_nothing_is_appended_to_it() {
 
 #[tokio::test]
 async fn a_full_disk_loses_nothing_that_was_committed() {
+    use koschei::buildroot::NoResolver;
     use koschei::bus::Recording;
     use koschei::config::Config;
-    use koschei::engine::{Blind, ingest};
     use koschei::event::Source;
+    use koschei::intake::recording;
     use koschei::log::{self, EventLog, Options};
     use koschei::model::{Class, Classified};
     use koschei::telemetry::Metrics;
@@ -338,9 +339,9 @@ async fn a_full_disk_loses_nothing_that_was_committed() {
 
     let small = Options { max_pages: Some(100), ..Options::default() };
     let log = log::open(db, &small).await.unwrap();
-    let mut brain = ingest::awaken(&log, settings(), Blind, Metrics::new()).await.unwrap();
+    let mut writer = koschei::writer::Writer::open(&log, settings(), NoResolver, Metrics::new()).await.unwrap();
     let recording = Recording::open(&file).unwrap();
-    let error = ingest::recording(&mut brain, &log, recording, 10, &mut |_, _| {}).await.unwrap_err();
+    let error = recording::recording(&mut writer, &log, recording, 10, &mut |_, _| {}).await.unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error}");
     assert!(error.to_string().contains("full") || format!("{error:?}").contains("Full"), "{error:?}");
     let committed = log.head().await.unwrap();
@@ -351,9 +352,9 @@ async fn a_full_disk_loses_nothing_that_was_committed() {
     let log = log::open(db, &Options::default()).await.unwrap();
     assert_eq!(log.head().await.unwrap(), committed);
     log::verify(&log, committed.seq.map(|s| (s, committed.hash)), &mut |_| {}).await.unwrap();
-    let mut brain = ingest::awaken(&log, settings(), Blind, Metrics::new()).await.unwrap();
+    let mut writer = koschei::writer::Writer::open(&log, settings(), NoResolver, Metrics::new()).await.unwrap();
     let recording = Recording::open(&file).unwrap();
-    ingest::recording(&mut brain, &log, recording, 10, &mut |_, _| {}).await.unwrap();
-    assert_eq!(brain.state().digest(), whole["log_digest"]);
+    recording::recording(&mut writer, &log, recording, 10, &mut |_, _| {}).await.unwrap();
+    assert_eq!(writer.state().digest(), whole["log_digest"]);
     log.close().await;
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use koschei::engine::buildroots::{Buildroot, BuildrootPackage};
+use koschei::buildroot::installed::{Buildroot, BuildrootPackage};
 use koschei::event::{Event, Prediction, PredictionCompared, RepoDeleted};
 use koschei::model::koji::TaskState::{Closed, Failed};
 use koschei::model::{Evr, Hub, Nevra, Nvr, RepoId};

@@ -127,9 +127,9 @@ struct Ingested {
 async fn ingested(archive: &Path, lines: &[String]) -> Ingested {
     let dir = tempfile::tempdir().unwrap();
     let log = feed::sqlite(dir.path(), "log.db").await;
-    let mut brain = feed::awake(&log, feed::archive(archive)).await;
-    feed::feed(&mut brain, &log, lines, 10).await;
-    Ingested { _dir: dir, log, state: brain.into_state() }
+    let mut writer = feed::awake(&log, feed::archive(archive)).await;
+    feed::feed(&mut writer, &log, lines, 10).await;
+    Ingested { _dir: dir, log, state: writer.into_state() }
 }
 
 impl Ingested {

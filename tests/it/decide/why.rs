@@ -3,12 +3,12 @@
 
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why, plan, why};
-use koschei::engine::replay;
 use koschei::event::{Event, PackageListAction, PriorityKind, SubmissionsPaused, SubmissionsResumed};
 use koschei::fold::{
     ArchResolution, ArchVerdict, Collection, Declined, Evidence, EvidenceKind, Package, Refusal, State, arch,
 };
 use koschei::log::EventLog;
+use koschei::log::folding;
 use koschei::model::{BuildId, Name, RebuildId, Seq, TaskId, Timestamp};
 use smol_str::SmolStr;
 
@@ -369,7 +369,7 @@ async fn the_recording() {
     let log = open(recorded()).await;
     let mut seen = Seen::default();
     let mut blocked = false;
-    let state = replay::fold(&log, None, &mut |_| {}, &mut |before, e| {
+    let state = folding::fold(&log, None, &mut |_| {}, &mut |before, e| {
         if (e.seq.get() % 10 == 0 || blocked)
             && let Some(mut scene) = scene(before)
         {
@@ -394,7 +394,7 @@ async fn the_binary_says_the_same() {
     let log = open(recorded()).await;
     let end = log.head().await.unwrap().seq.unwrap().get();
     for at in [end / 3, end] {
-        let state = replay::from_start(&log, Seq::new(at), &mut |_| {}).await.unwrap();
+        let state = folding::from_start(&log, Seq::new(at), &mut |_| {}).await.unwrap();
         let scene = scene(&state).unwrap();
         let (cname, c) = state.collections.get_index(0).unwrap();
         for p in [0, c.packages.len() / 2] {

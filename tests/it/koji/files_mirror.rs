@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use koschei::engine::Eyes as _;
-use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::eyes::{OwnSources, ResolveOptions, Unit};
-use koschei::engine::verdicts::UnitVerdicts;
+use koschei::buildroot::RepoResolver as _;
+use koschei::buildroot::archive_resolver::ArchiveResolver;
+use koschei::buildroot::repo_resolver::{OwnSources, ResolveOptions, Unit};
+use koschei::buildroot::verdicts::UnitVerdicts;
 use koschei::koji::files::{CacheLimits, FetchError, Fetcher, Mirror, MirroredRepo, SourceStore, Trouble, quiet};
 use koschei::koji::{Archive, SourcePackage};
 use koschei::model::{Class, Classified as _, Hub, Name, Nvr, RepoId};
@@ -523,18 +523,18 @@ async fn d18_sources_that_are_learnt_later() {
     let hub = Hub::new("primary");
     let store = SourceStore::open(&w.cache().join("buildrequires.jsonl")).unwrap();
     let archive = Archive::open_with(&w.cache(), hub.clone(), store.clone()).unwrap();
-    let mut eyes = ArchiveEyes::new(archive, Mode::Two, 1);
+    let mut resolver = ArchiveResolver::new(archive, Mode::Two, 1);
     let own = &OwnSources::default();
     let options = ResolveOptions::default();
     let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
-    assert_eq!(eyes.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
+    assert_eq!(resolver.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
     let nvr = Nvr::parse("base-1-1").unwrap();
     let none: [(&str, &str, u64); 0] = [];
     SourcePackage::from_hub(nvr.clone(), None, &none, vec![], vec![], vec![]).unwrap_err();
-    assert_eq!(eyes.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
+    assert_eq!(resolver.resolve(&unit).unwrap().counts(), [0, 0, 0, 1]);
     let rpm = [("rpmlib(FileDigests)", "4.6.0-1", 16_777_226)];
     store.add(vec![SourcePackage::from_hub(nvr, None, &rpm, vec![], vec![], vec![]).unwrap()]).unwrap();
-    assert_eq!(eyes.resolve(&unit).unwrap().counts(), [1, 0, 0, 0]);
+    assert_eq!(resolver.resolve(&unit).unwrap().counts(), [1, 0, 0, 0]);
 }
 
 #[rstest]
@@ -625,10 +625,10 @@ async fn verdicts_from_the_cache_are_those_of_the_archive(#[case] recording: &st
     let cache = dir.path().join("cache");
     let mirror = Mirror::new(&cache, &server.url, Fetcher::new(settings()).unwrap()).unwrap();
     let store = SourceStore::open(&cache.join("buildrequires.jsonl")).unwrap();
-    let mut recorded = ArchiveEyes::new(Archive::open(&data(recording), hub.clone()).unwrap(), Mode::Two, 1);
+    let mut recorded = ArchiveResolver::new(Archive::open(&data(recording), hub.clone()).unwrap(), Mode::Two, 1);
     // Opened before anything is in it, as a service does.
     let archive = Archive::open_with(&cache, hub.clone(), store.clone()).unwrap();
-    let mut cached = ArchiveEyes::new(archive, Mode::Two, 1);
+    let mut cached = ArchiveResolver::new(archive, Mode::Two, 1);
     let sources = SourcePackage::load_all(&data(recording).join("buildrequires.jsonl")).unwrap();
     store.add(sources.clone()).unwrap();
     let mut units = BTreeMap::new();
@@ -723,10 +723,10 @@ async fn modules_come_along() {
     assert_eq!(std::fs::read_to_string(&here).unwrap(), modules);
     let hub = Hub::new("primary");
     let group = |options: ResolveOptions| {
-        let mut eyes = ArchiveEyes::new(Archive::open(&w.cache(), hub.clone()).unwrap(), Mode::Two, 1);
+        let mut resolver = ArchiveResolver::new(Archive::open(&w.cache(), hub.clone()).unwrap(), Mode::Two, 1);
         let own = &OwnSources::default();
         let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
-        eyes.resolve(&unit).unwrap().packages
+        resolver.resolve(&unit).unwrap().packages
     };
     assert_eq!(group(ResolveOptions::default()), ["base-0:1-1.noarch"]);
     let hotfixes = ResolveOptions { module_hotfixes: true, ..ResolveOptions::default() };

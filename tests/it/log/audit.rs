@@ -2,19 +2,19 @@
 //! alone.
 
 use koschei::decide::{Policy, plan};
-use koschei::engine::audit::{Audit, audit};
-use koschei::engine::brain::PROGRAM;
-use koschei::engine::follow::request_of;
-use koschei::engine::replay;
 use koschei::event::{
     Chosen, CollectionStateChanged, EvaluationMade, Event, NewEvent, PackageReasonChanged, PackageStateChanged,
     PackageUntracked, RebuildCancelRequested, RebuildFinished, RebuildNotSubmitted, RebuildRequested, Record, Source,
     TaskChanged, Tick, Trigger,
 };
 use koschei::fold::State;
+use koschei::log::folding;
 use koschei::log::{Commit, EventLog, Head};
+use koschei::model::PROGRAM;
 use koschei::model::koji::TaskState;
 use koschei::model::{BuildrootState, Hub, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
+use koschei::tools::audit::{Audit, audit};
+use koschei::writer::consequences::request_of;
 use rstest::rstest;
 
 use crate::recorded::{copy, koschei, open, recorded};
@@ -335,7 +335,7 @@ async fn forge(
     forgery: impl FnOnce(&mut Forger) -> (Seq, &'static str),
 ) -> (Audit, Seq, &'static str) {
     let log = open(db).await;
-    let state = replay::from_start(&log, None, &mut |_| {}).await.unwrap();
+    let state = folding::from_start(&log, None, &mut |_| {}).await.unwrap();
     let head = log.head().await.unwrap();
     // A month later time alone makes most packages due.
     let mut forger = Forger { now: state.recorded_at.plus_secs(30 * 86_400), state, head, records: Vec::new() };

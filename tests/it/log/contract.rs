@@ -440,7 +440,7 @@ async fn commit_is_atomic(place: Place) {
     assert_eq!(log.counts().await.unwrap().inbox_pending, 0);
     assert_eq!(log.counts().await.unwrap().outbox_pending, 2);
     // The whole chain; its commands are nobody's decision, which `verify` would say.
-    koschei::engine::replay::from_start(&log, None, &mut |_| ()).await.unwrap();
+    koschei::log::folding::from_start(&log, None, &mut |_| ()).await.unwrap();
 }
 
 async fn outbox(place: Place) {

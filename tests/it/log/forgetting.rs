@@ -5,14 +5,16 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use async_nats::jetstream;
+use koschei::buildroot::NoResolver;
 use koschei::config::Config;
-use koschei::engine::{Blind, Brain, ingest};
 use koschei::event::{ChainHash, NewEvent, Record, Source, Tick};
 use koschei::fold::State;
+use koschei::intake::recording;
 use koschei::log::{AnyLog, AppendError};
 use koschei::log::{Commit, Disposition, EventLog, Fate, Incoming, Options, Position, Received, Settled, open};
 use koschei::model::{Hub, PersonId, Seq, Timestamp};
 use koschei::telemetry::Metrics;
+use koschei::writer::Writer;
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -388,8 +390,8 @@ async fn forgotten_between_a_message_and_its_commit() {
         let (log, other) =
             (open(&db, &Options::default()).await.unwrap(), open(&db, &Options::default()).await.unwrap());
         let settings = || Config::default().settings(Source::Bus);
-        let awake = async || ingest::awaken(&log, settings(), Blind, Metrics::new()).await.unwrap();
-        let hand = async |brain: &mut Brain<Blind>, line: &str| {
+        let awake = async || Writer::open(&log, settings(), NoResolver, Metrics::new()).await.unwrap();
+        let hand = async |writer: &mut Writer<NoResolver>, line: &str| {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             let text = |key: &str| value[key].as_str().unwrap().to_owned();
             let incoming = Incoming {
@@ -403,23 +405,23 @@ async fn forgotten_between_a_message_and_its_commit() {
             else {
                 panic!("it is new")
             };
-            assert!(brain.message(&log, position, &incoming, None).await.unwrap());
+            assert!(writer.message(&log, position, &incoming, None).await.unwrap());
         };
         let [first, second] = of_alice();
-        let mut brain = awake().await;
-        hand(&mut brain, &first).await;
-        brain.flush(&log).await.unwrap();
+        let mut writer = awake().await;
+        hand(&mut writer, &first).await;
+        writer.flush(&log).await.unwrap();
         let before = log.person("alice").await.unwrap().unwrap();
-        hand(&mut brain, &second).await;
+        hand(&mut writer, &second).await;
         // Its message waits, and is needed.
         let done = other.forget_person("alice").await.unwrap();
         assert_eq!((done.id, done.bodies, done.left.len()), (Some(before.clone()), 1, 1), "{db}");
-        let refused = brain.flush(&log).await.unwrap_err();
-        assert!(matches!(refused, koschei::engine::EngineError::Append(AppendError::Erased)), "{refused}");
+        let refused = writer.flush(&log).await.unwrap_err();
+        assert!(matches!(refused, koschei::log::LogError::Append(AppendError::Erased)), "{refused}");
         assert_eq!(last_by(&log).await, Some(before.to_string()), "nothing new is in the log");
-        // What a service does: the brain is made anew.
-        let mut brain = awake().await;
-        ingest::drain(&mut brain, &log, 10, &Default::default()).await.unwrap();
+        // What a service does: the writer is made anew.
+        let mut writer = awake().await;
+        recording::drain(&mut writer, &log, 10, &Default::default()).await.unwrap();
         let after = log.person("alice").await.unwrap().unwrap();
         assert_ne!(after, before);
         assert_eq!(last_by(&log).await, Some(after.to_string()));

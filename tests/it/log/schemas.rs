@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use koschei::engine::{command, operator};
 use koschei::event::{ChainHash, Event, FactId, KINDS, NewEvent, Record, Source, cloudevents, schema};
 use koschei::fold::State;
 use koschei::model::{PersonId, Seq, Timestamp};
+use koschei::writer::{command, operator};
 
 fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use koschei::engine::brain::PROGRAM;
-use koschei::engine::{audit, replay};
 use koschei::event::{ChainHash, NewEvent, Record, Source, Tick};
 use koschei::fold::{State, snapshot};
+use koschei::log::folding;
 use koschei::log::{EventLog, Snapshot, SqliteLog};
+use koschei::model::PROGRAM;
 use koschei::model::Seq;
+use koschei::tools::audit;
 use rstest::rstest;
 
 use crate::recorded::{copy, koschei, open};
@@ -17,7 +18,7 @@ const AT: u64 = 400;
 
 /// The state after event [`AT`], had that been a tick.
 async fn of_another_past(log: &SqliteLog) -> (State, ChainHash) {
-    let mut state = replay::from_start(log, Seq::new(AT - 1), &mut |_| {}).await.unwrap();
+    let mut state = folding::from_start(log, Seq::new(AT - 1), &mut |_| {}).await.unwrap();
     let before = log.read(Seq::new(AT - 2), 1).await.unwrap().remove(0);
     let tick = NewEvent {
         event: Tick { now: state.recorded_at }.into(),
@@ -48,9 +49,9 @@ async fn a_right_snapshot_is_begun_from_and_agrees() {
     let dir = tempfile::tempdir().unwrap();
     let db = copy(dir.path());
     let log = open(&db).await;
-    let early = replay::from_start(&log, Seq::new(AT), &mut |_| {}).await.unwrap();
-    replay::keep(&log, &early).await.unwrap();
-    assert_eq!(replay::newest_snapshot(&log, None).await.unwrap().seq, Seq::new(AT));
+    let early = folding::from_start(&log, Seq::new(AT), &mut |_| {}).await.unwrap();
+    folding::keep(&log, &early).await.unwrap();
+    assert_eq!(folding::newest_snapshot(&log, None).await.unwrap().seq, Seq::new(AT));
     let found = audit::audit(&log, &mut |_| {}).await.unwrap();
     assert_eq!((found.snapshots, found.total), (1, 0), "{found:?}");
 }
@@ -64,16 +65,16 @@ async fn a_wrong_snapshot_is_found(#[case] forged: bool, #[case] says: &str) {
     let dir = tempfile::tempdir().unwrap();
     let db = copy(dir.path());
     let log = open(&db).await;
-    let want = replay::from_start(&log, None, &mut |_| {}).await.unwrap().digest();
-    let early = replay::from_start(&log, Seq::new(AT / 2), &mut |_| {}).await.unwrap();
-    replay::keep(&log, &early).await.unwrap();
+    let want = folding::from_start(&log, None, &mut |_| {}).await.unwrap().digest();
+    let early = folding::from_start(&log, Seq::new(AT / 2), &mut |_| {}).await.unwrap();
+    folding::keep(&log, &early).await.unwrap();
     let (state, hash) = of_another_past(&log).await;
     let ours = log.read(Seq::new(AT - 1), 1).await.unwrap().remove(0);
     assert_ne!(hash, ours.hash);
     log.put_snapshot(&kept(&state, ours.seq, if forged { ours.hash } else { hash })).await.unwrap();
 
-    let begun = replay::newest_snapshot(&log, None).await.unwrap();
-    let end = replay::state(&log, None, &mut |_| {}).await.unwrap().digest();
+    let begun = folding::newest_snapshot(&log, None).await.unwrap();
+    let end = folding::state(&log, None, &mut |_| {}).await.unwrap().digest();
     if !forged {
         assert_eq!(begun.seq, Seq::new(AT / 2), "the one before it is begun from");
         assert_eq!(end, want);
@@ -95,11 +96,11 @@ async fn a_snapshot_beyond_the_end_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let db = copy(dir.path());
     let log = open(&db).await;
-    let mut state = replay::from_start(&log, None, &mut |_| {}).await.unwrap();
+    let mut state = folding::from_start(&log, None, &mut |_| {}).await.unwrap();
     let beyond = Seq::after(Seq::new(state.seq.unwrap().get() + 7));
     state.seq = Some(beyond);
     log.put_snapshot(&kept(&state, beyond, ChainHash([7; 32]))).await.unwrap();
-    assert!(replay::newest_snapshot(&log, None).await.is_none());
+    assert!(folding::newest_snapshot(&log, None).await.is_none());
     let (code, text) = audited(&db);
     assert_eq!(code, Some(5), "{text}");
     assert!(text.contains(&format!("event {beyond} snapshot: it is of an event the log does not have")), "{text}");

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::eyes::{Eyes, OwnSources, ResolveOptions, Unit};
+use koschei::buildroot::archive_resolver::ArchiveResolver;
+use koschei::buildroot::repo_resolver::{OwnSources, RepoResolver, ResolveOptions, Unit};
 use koschei::koji::Archive;
 use koschei::model::{Hub, RepoId};
 use koschei::resolve::{BuildRequires, Handover, Mode, Resolution, Solvers, Universe};
@@ -122,11 +122,11 @@ fn of_an_archive() {
         std::fs::write(dir.path().join("buildrequires.jsonl"), line).unwrap();
         let hub = Hub::new("primary");
         let archive = Archive::open(dir.path(), hub.clone()).unwrap();
-        let mut eyes = ArchiveEyes::new(archive, mode, 1).with_build_conflicts(heeded);
+        let mut resolver = ArchiveResolver::new(archive, mode, 1).with_build_conflicts(heeded);
         let own = OwnSources::default();
         let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
         let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
-        let kept: Value = serde_json::from_slice(&eyes.resolve(&unit).unwrap().to_bytes()).unwrap();
+        let kept: Value = serde_json::from_slice(&resolver.resolve(&unit).unwrap().to_bytes()).unwrap();
         (kept["packages"].clone(), kept["inputs"].clone())
     };
     let with = r#"{"nvr": "bc2-1-1", "requires": ["tool"], "conflicts": ["tool-a"]}"#;

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::eyes::{Eyes, OwnSources, ResolveOptions, Unit};
-use koschei::engine::verdicts::Closures;
+use koschei::buildroot::archive_resolver::ArchiveResolver;
+use koschei::buildroot::repo_resolver::{OwnSources, RepoResolver, ResolveOptions, Unit};
+use koschei::buildroot::verdicts::Closures;
 use koschei::koji::Archive;
 use koschei::model::{Hub, RepoId};
 use koschei::resolve::{Handover, Mode, Resolution, Universe};
@@ -68,11 +68,11 @@ fn verdicts_that_are_kept() {
     let source = r#"{"nvr": "dm-1-1", "name": "dm", "requires": ["device-mapper"]}"#;
     std::fs::write(dir.path().join("buildrequires.jsonl"), source).unwrap();
     let hub = Hub::new("primary");
-    let mut eyes = ArchiveEyes::new(Archive::open(dir.path(), hub.clone()).unwrap(), Mode::Two, 1);
+    let mut resolver = ArchiveResolver::new(Archive::open(dir.path(), hub.clone()).unwrap(), Mode::Two, 1);
     let own = OwnSources::default();
     let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
     let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };
-    let bytes = eyes.resolve(&unit).unwrap().to_bytes();
+    let bytes = resolver.resolve(&unit).unwrap().to_bytes();
     let names = |bytes: &[u8]| -> Vec<String> {
         Closures::from_bytes(bytes).unwrap().erased("dm").unwrap().iter().map(ToString::to_string).collect()
     };

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use koschei::engine::broken::breakages;
-use koschei::engine::eyes::{ResolveOptions, Unit};
+use koschei::buildroot::repo_resolver::{ResolveOptions, Unit};
 use koschei::event::{Event, RepoResolved};
 use koschei::log::{EventLog, PAGE_MAX, SqliteLog};
 use koschei::model::Name;
+use koschei::tools::broken::breakages;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

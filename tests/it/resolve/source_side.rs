@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use koschei::engine::replay;
 use koschei::fold::Package;
 use koschei::log::EventLog as _;
+use koschei::log::folding;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -202,7 +202,7 @@ fn the_recording_literally_and_translated(
 #[tokio::test]
 async fn the_engine_on_the_recording() {
     let log = open(recorded()).await;
-    let state = replay::from_start(&log, None, &mut |_| {}).await.unwrap();
+    let state = folding::from_start(&log, None, &mut |_| {}).await.unwrap();
     let packages = &state.collections["f99-build"].packages;
     let verdicts = |p: &Package| -> Vec<(String, Option<bool>)> {
         let mut all: Vec<_> = p.verdicts.iter().map(|v| (v.arch.to_string(), v.ok)).collect();

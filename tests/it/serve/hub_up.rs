@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use koschei::engine::hub::keys::Watch;
-use koschei::engine::hub::looker::Looker;
-use koschei::engine::hub::watcher::{Rhythm, Watcher};
-use koschei::engine::observing::Observed;
-use koschei::engine::serve::{Heard, ToBrain};
+use koschei::hub::interest::Interest;
+use koschei::hub::poller::{Poller, Rhythm};
+use koschei::hub::reader::Reader;
+use koschei::hub::to_writer::{Heard, ToWriter};
+use koschei::hub::turns::Observed;
 use koschei::koji::HubClient;
 use koschei::koji::client::HubSettings;
 use koschei::model::TaskId;
@@ -41,18 +41,18 @@ async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
     small(&hub);
     let of_hub = HubSettings { first_wait: Duration::from_millis(1), max_retries: 1, ..HubSettings::new(hub.url()) };
-    let looker = Looker::new(HubClient::new(of_hub).unwrap());
+    let reader = Reader::new(HubClient::new(of_hub).unwrap());
     let (metrics, stop, bell) = (Metrics::new(), CancellationToken::new(), Arc::new(Notify::new()));
-    let (brain, mut inputs) = ToBrain::channel();
+    let (writer, mut inputs) = ToWriter::channel();
     let (_hints, hinted) = mpsc::unbounded_channel();
     let (repos, _new_repos) = mpsc::unbounded_channel();
-    let watched = Watch { told: true, build_tags: ["f99-build".into()].into(), ..Watch::default() };
-    let watched = Watch { tags: watched.build_tags.clone(), ..watched };
+    let watched = Interest { told: true, build_tags: ["f99-build".into()].into(), ..Interest::default() };
+    let watched = Interest { tags: watched.build_tags.clone(), ..watched };
     let (watching, watched) = watch::channel(watched);
-    let watcher = Watcher {
+    let poller = Poller {
         hub: primary(),
-        looker,
-        brain,
+        reader,
+        writer,
         hints: hinted,
         watch: watched,
         repos,
@@ -65,12 +65,12 @@ async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
         metrics: metrics.clone(),
         stop: stop.clone(),
     };
-    let brain = tokio::spawn(async move {
+    let writer = tokio::spawn(async move {
         while let Some((_, done)) = inputs.recv().await {
             done.send(Heard::Observed(Observed::default())).unwrap();
         }
     });
-    let watcher = tokio::spawn(watcher.run());
+    let poller = tokio::spawn(poller.run());
     says(&metrics, UP).await;
     // Nobody asked, whatever is said of it.
     metrics.hub_up("primary", false);
@@ -90,6 +90,6 @@ async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
     bell.notify_one();
     says(&metrics, DOWN).await;
     stop.cancel();
-    watcher.await.unwrap();
-    brain.await.unwrap();
+    poller.await.unwrap();
+    writer.await.unwrap();
 }

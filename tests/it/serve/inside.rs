@@ -8,23 +8,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use koschei::base::clock;
+use koschei::buildroot::archive_resolver::ArchiveResolver;
+use koschei::buildroot::per_hub::PerHubResolver;
 use koschei::config::Config;
-use koschei::engine::EngineError;
-use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::hub::eyes::HubEyes;
-use koschei::engine::hub::keys::Watch;
-use koschei::engine::hub::looker::Looker;
-use koschei::engine::hub::repos::Fetching;
-use koschei::engine::hub::watcher::{Rhythm, Watcher};
-use koschei::engine::pauses::Held;
-use koschei::engine::serve::{Service, ToBrain, ToHub};
 use koschei::event::Source;
 use koschei::fold::State;
+use koschei::hub::interest::Interest;
+use koschei::hub::poller::{Poller, Rhythm};
+use koschei::hub::reader::Reader;
+use koschei::hub::repositories::Fetching;
+use koschei::hub::to_writer::{ToHub, ToWriter};
 use koschei::koji::client::HubSettings;
 use koschei::koji::files::{FetchError, FetchSettings, Fetcher, Mirror, SourceStore};
 use koschei::koji::{Archive, HubClient};
+use koschei::log::LogError;
 use koschei::log::{AnyLog, EventLog, Incoming};
+use koschei::service::serve::Service;
 use koschei::telemetry::Metrics;
+use koschei::writer::pauses::Held;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -52,10 +53,10 @@ struct Running {
     stop: CancellationToken,
     bell: Arc<Notify>,
     inbox: watch::Sender<u64>,
-    /// How often the brain has begun: once, and once more after each trouble with the database.
+    /// How often the writer has begun: once, and once more after each trouble with the database.
     lives: Arc<AtomicUsize>,
     parts: Vec<JoinHandle<()>>,
-    service: JoinHandle<Result<(), EngineError>>,
+    service: JoinHandle<Result<(), LogError>>,
 }
 
 impl Inside {
@@ -102,18 +103,18 @@ impl Inside {
         let cache = self.dir.join("cache");
         let mirror = self.mirror(&cache);
         let sources = SourceStore::open(&cache.join("buildrequires.jsonl")).unwrap();
-        let (brain, inputs) = ToBrain::channel();
+        let (writer, inputs) = ToWriter::channel();
         let (inbox, inbox_rung) = watch::channel(0);
         let (outbox, _) = watch::channel(0);
         let (hints, hinted) = mpsc::unbounded_channel();
         let (repos, new_repos) = mpsc::unbounded_channel();
-        let (watching, watched) = watch::channel(Watch::default());
+        let (watching, watched) = watch::channel(Interest::default());
         let (stale, _) = watch::channel(std::collections::BTreeMap::new());
         let bell = Arc::new(Notify::new());
-        let watcher = Watcher {
+        let poller = Poller {
             hub: primary(),
-            looker: Looker::new(client.clone()),
-            brain: brain.clone(),
+            reader: Reader::new(client.clone()),
+            writer: writer.clone(),
             hints: hinted,
             watch: watched,
             repos,
@@ -128,10 +129,10 @@ impl Inside {
         };
         let fetching = Fetching {
             hub: primary(),
-            looker: Looker::new(client),
+            reader: Reader::new(client),
             mirror: mirror.clone(),
             sources: sources.clone(),
-            brain,
+            writer,
             new: new_repos,
             at_once: 4,
             metrics: metrics.clone(),
@@ -140,16 +141,16 @@ impl Inside {
         let (mode, conflicts) = (settings.mode, settings.build_conflicts);
         let lives = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&lives);
-        let eyes = move || {
+        let resolver = move || {
             counted.fetch_add(1, Ordering::Relaxed);
             let archive = Archive::open_with(mirror.dir(), primary(), sources.clone()).unwrap();
-            let eyes = ArchiveEyes::new(archive, mode, 1).with_build_conflicts(conflicts);
-            HubEyes::new(HashMap::from([(primary(), eyes)]))
+            let resolver = ArchiveResolver::new(archive, mode, 1).with_build_conflicts(conflicts);
+            PerHubResolver::new(HashMap::from([(primary(), resolver)]))
         };
         let service = Service {
             log: self.log.clone(),
             settings,
-            eyes,
+            resolver,
             hubs: HashMap::from([(
                 primary(),
                 ToHub { hints, watch: watching, held: watch::channel(Held::default()).0 },
@@ -158,10 +159,10 @@ impl Inside {
             inbox: inbox_rung,
             outbox,
             metrics,
-            readiness: koschei::engine::probe::Readiness::default(),
+            readiness: koschei::telemetry::probe::Readiness::default(),
             stop: stop.clone(),
         };
-        let parts = vec![tokio::spawn(watcher.run()), tokio::spawn(fetching.run())];
+        let parts = vec![tokio::spawn(poller.run()), tokio::spawn(fetching.run())];
         let runtime = tokio::runtime::Handle::current();
         let service = tokio::task::spawn_blocking(move || runtime.block_on(service.run(|| {})));
         self.running = Some(Running { stop, bell, inbox, lives, parts, service });
@@ -242,7 +243,7 @@ impl Inside {
         tokio::time::timeout(PATIENCE, begins).await.expect("there are no polls any more");
     }
 
-    /// Asks for a poll and waits until the database did not do what the brain asked for.
+    /// Asks for a poll and waits until the database did not do what the writer asked for.
     pub(crate) async fn finds_trouble(&self) {
         let running = self.running.as_ref().expect("it runs");
         let before = running.lives.load(Ordering::Relaxed);

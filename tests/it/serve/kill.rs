@@ -9,10 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use koschei::engine::operator;
 use koschei::event::{Event, RebuildCancelRequested, Record};
 use koschei::log::{AnyLog, EventLog};
 use koschei::model::{RebuildId, Seq};
+use koschei::writer::operator;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -1,4 +1,4 @@
-//! A brain that was thrown away because the database did not answer, and what lookers were handed before that.
+//! A writer that was thrown away because the database did not answer, and what lookers were handed before that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,17 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use koschei::base::clock;
+use koschei::buildroot::NoResolver;
 use koschei::config::Config;
-use koschei::engine::Blind;
-use koschei::engine::hub::keys::Watch;
-use koschei::engine::hub::seen::{Observation, Why};
-use koschei::engine::pauses::Held;
-use koschei::engine::probe::Readiness;
-use koschei::engine::serve::{Input, Service, Ticket, ToBrain, ToHub};
 use koschei::event::Source;
+use koschei::hub::interest::Interest;
+use koschei::hub::snapshot::{Observation, Why};
+use koschei::hub::to_writer::{Input, Ticket, ToHub, ToWriter};
 use koschei::log::{Disposition, EventLog, Fate, Incoming, Options};
 use koschei::model::Hub;
+use koschei::service::serve::Service;
 use koschei::telemetry::Metrics;
+use koschei::telemetry::probe::Readiness;
+use koschei::writer::pauses::Held;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,7 @@ fn nothing_seen() -> Observation {
     }
 }
 
-/// A message is handed out by each life of the brain, and settled by the ticket of the last one only: it can be settled
+/// A message is handed out by each life of the writer, and settled by the ticket of the last one only: it can be settled
 /// once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_of_an_earlier_life_settles_nothing() {
@@ -60,19 +61,19 @@ async fn a_ticket_of_an_earlier_life_settles_nothing() {
     };
     log.receive(&[message]).await.unwrap();
 
-    let (to_brain, inputs) = ToBrain::channel();
+    let (to_brain, inputs) = ToWriter::channel();
     let (_bell, inbox) = watch::channel(0);
     let (hints, mut hinted) = mpsc::unbounded_channel();
-    let to_hub = ToHub { hints, watch: watch::channel(Watch::default()).0, held: watch::channel(Held::default()).0 };
+    let to_hub = ToHub { hints, watch: watch::channel(Interest::default()).0, held: watch::channel(Held::default()).0 };
     let lives = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&lives);
     let stop = CancellationToken::new();
     let service = Service {
         log: log.clone(),
         settings: Config::load(config.path()).unwrap().settings(Source::Hub),
-        eyes: move || {
+        resolver: move || {
             counted.fetch_add(1, Ordering::SeqCst);
-            Blind
+            NoResolver
         },
         hubs: HashMap::from([(Hub::new(feed::HUB), to_hub)]),
         inputs,
@@ -90,9 +91,9 @@ async fn a_ticket_of_an_earlier_life_settles_nothing() {
     let mut other = SqliteConnection::connect(&format!("sqlite://{}", place.url)).await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let hand = |ticket: Ticket| {
-        let brain = to_brain.clone();
+        let writer = to_brain.clone();
         let look = Input::Looked { look: nothing_seen(), tickets: vec![ticket] };
-        tokio::spawn(async move { brain.hand(look).await })
+        tokio::spawn(async move { writer.hand(look).await })
     };
     let early = hand(first);
     let anew = async {

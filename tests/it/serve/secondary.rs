@@ -200,7 +200,7 @@ async fn watched_on_one_hub_and_built_on_another() {
     let state = live.state().await;
     assert!(state.anomalies.is_empty(), "{:?}", state.anomalies);
     let log = live.log().await;
-    let audit = koschei::engine::audit::audit(&log, &mut |_| {}).await.unwrap();
+    let audit = koschei::tools::audit::audit(&log, &mut |_| {}).await.unwrap();
     log.close().await;
     assert_eq!(audit.findings, []);
 }

@@ -1,10 +1,10 @@
 //! A collection that tracks a few of many packages, on a hub: only their source packages are read, and only they are
 //! resolved. Counted is what the hub serves.
 
-use koschei::engine::operator;
 use koschei::event::{Event, PackageTracked, PackageUntracked, RepoResolved};
 use koschei::fold::State;
 use koschei::log::EventLog;
+use koschei::writer::operator;
 
 use crate::hub::{FileLie, Gate, Hub, Inherit, NewBuild, Settings};
 use crate::live::PATIENCE;
@@ -141,7 +141,7 @@ async fn only_the_tracked_are_read_and_resolved() {
     assert_eq!((read(&hub).len(), all.len(), all.last().unwrap().1), (0, 4, 4), "{all:?}");
     assert!(all[3].0 > repo);
     inside.stop().await;
-    let audit = koschei::engine::audit::audit(&inside.log, &mut |_| {}).await.unwrap();
+    let audit = koschei::tools::audit::audit(&inside.log, &mut |_| {}).await.unwrap();
     assert_eq!((audit.total, audit.findings), (0, Vec::new()));
 }
 

@@ -3,17 +3,19 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use koschei::buildroot::RepoResolver;
+use koschei::buildroot::archive_resolver::ArchiveResolver;
 use koschei::bus::Recording;
 use koschei::config::Config;
-use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::ingest::{self, Ingested};
-use koschei::engine::{Brain, Eyes};
 use koschei::event::Source;
+use koschei::intake::recording;
+use koschei::intake::recording::Ingested;
 use koschei::koji::Archive;
 use koschei::log::{AnyLog, EventLog, Options};
 use koschei::model::Hub;
 use koschei::resolve::Mode;
 use koschei::telemetry::Metrics;
+use koschei::writer::Writer;
 use serde_json::Value;
 
 /// Instance of the recorded hubs.
@@ -46,11 +48,11 @@ pub fn scale(usual: u64, long: u64) -> u64 {
     }
 }
 
-/// Eyes on an archive directory. One thread: tests run beside each other.
-pub fn archive(dir: &Path) -> ArchiveEyes {
+/// A resolver on an archive directory. One thread: tests run beside each other.
+pub fn archive(dir: &Path) -> ArchiveResolver {
     let archive = Archive::open(dir, Hub::new(HUB)).unwrap();
     assert!(archive.unreadable().is_empty(), "{:?}", archive.unreadable());
-    ArchiveEyes::new(archive, Mode::Two, 1).checking(20)
+    ArchiveResolver::new(archive, Mode::Two, 1).checking(20)
 }
 
 /// The event that decided each command of a file: what two logs of the same messages agree about, as an id names its
@@ -66,20 +68,25 @@ pub async fn sqlite(dir: &Path, name: &str) -> AnyLog {
     koschei::log::open(dir.join(name).to_str().unwrap(), &options).await.unwrap()
 }
 
-/// A brain with the default configuration, awake on a log.
-pub async fn awake<E: Eyes>(log: &AnyLog, eyes: E) -> Brain<E> {
-    ingest::awaken(log, Config::default().settings(Source::Recording), eyes, Metrics::new()).await.unwrap()
+/// A writer with the default configuration, awake on a log.
+pub async fn awake<E: RepoResolver>(log: &AnyLog, resolver: E) -> Writer<E> {
+    Writer::open(log, Config::default().settings(Source::Recording), resolver, Metrics::new()).await.unwrap()
 }
 
-/// Feeds lines to a brain, `batch` to a commit.
-pub async fn feed<E: Eyes, L: AsRef<str>>(brain: &mut Brain<E>, log: &AnyLog, lines: &[L], batch: usize) -> Ingested {
+/// Feeds lines to a writer, `batch` to a commit.
+pub async fn feed<E: RepoResolver, L: AsRef<str>>(
+    writer: &mut Writer<E>,
+    log: &AnyLog,
+    lines: &[L],
+    batch: usize,
+) -> Ingested {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for line in lines {
         writeln!(file, "{}", line.as_ref()).unwrap();
     }
     file.flush().unwrap();
     let recording = Recording::open(file.path()).unwrap();
-    ingest::recording(brain, log, recording, batch, &mut |_, _| {}).await.unwrap()
+    recording::recording(writer, log, recording, batch, &mut |_, _| {}).await.unwrap()
 }
 
 /// Hash over the head, to see that nothing was appended.

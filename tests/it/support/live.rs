@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use koschei::engine::replay;
 use koschei::fold::State;
+use koschei::log::folding;
 use koschei::log::{AnyLog, EventLog, Options};
 use koschei::model::Seq;
 
@@ -201,7 +201,7 @@ requests_per_second = 1000
     #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) async fn state(&self) -> State {
         let log = self.log().await;
-        let state = replay::state(&log, None, &mut |_| {}).await.unwrap();
+        let state = folding::state(&log, None, &mut |_| {}).await.unwrap();
         log.close().await;
         state
     }

@@ -1,29 +1,30 @@
 //! Tests as stories: messages go in at a time, and one looks at states, plans, events and commands.
 //!
-//! A [`World`] is the real brain on a real SQLite log; only its eyes are scripted: a repository holds what the test
+//! A [`World`] is the real writer on a real SQLite log; only its resolver are scripted: a repository holds what the test
 //! says.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use koschei::buildroot::installed::{Buildroot, BuildrootPackage};
+use koschei::buildroot::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, Unit};
+use koschei::buildroot::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why};
-use koschei::engine::buildroots::{Buildroot, BuildrootPackage};
-use koschei::engine::eyes::{Eyes, NotSeen, RepoSeen, Unit};
-use koschei::engine::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
-use koschei::engine::{Brain, Hands, Settings, ingest};
 use koschei::event::{
     BuildrootRecorded, ChildTask, CollectionCreated, CollectionSettings, Envelope, Event, PackagePrioritySet,
     PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, RebuildRequested, RebuildSubmitted,
     Source, TaskChanged, TaskFault,
 };
 use koschei::fold::{Package, State};
+use koschei::intake::recording;
 use koschei::log::{Attachment, Commit, EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
 use koschei::message::Context;
 use koschei::model::koji::TaskState;
 use koschei::model::{Evr, Hub, Name, Nevra, Nvr, PackageState, RebuildId, RepoId, TaskId, Timestamp};
 use koschei::resolve::Mode;
 use koschei::telemetry::Metrics;
+use koschei::writer::{HubAccess, Settings, Writer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -98,27 +99,27 @@ struct Scripted {
     solver: String,
 }
 
-/// Eyes that see what the test wrote down.
+/// A resolver that sees what the test wrote down.
 #[derive(Clone, Default)]
 pub(crate) struct FakeEyes(Arc<Mutex<Scripted>>);
 
-impl Eyes for FakeEyes {
+impl RepoResolver for FakeEyes {
     fn observations(&mut self) -> Vec<Event> {
         self.0.lock().unwrap().observations.clone()
     }
 
-    fn repo(&mut self, _: &Hub, tag: &str, repo: RepoId) -> RepoSeen {
+    fn repo(&mut self, _: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
         match self.0.lock().unwrap().repos.get(&(tag.to_owned(), repo.0)) {
             Some(r) if !r.lost => {
-                RepoSeen { create_event: r.create_event, arches: Some(r.arches.keys().cloned().collect()) }
+                RepoLayout { create_event: r.create_event, arches: Some(r.arches.keys().cloned().collect()) }
             }
-            _ => RepoSeen::default(),
+            _ => RepoLayout::default(),
         }
     }
 
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
+    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         let script = self.0.lock().unwrap();
-        let lost = || NotSeen(format!("repository {} of {} is gone", unit.repo, unit.tag));
+        let lost = || CannotResolve(format!("repository {} of {} is gone", unit.repo, unit.tag));
         let repo = script.repos.get(&(unit.tag.to_owned(), unit.repo.0)).filter(|r| !r.lost).ok_or_else(lost)?;
         let (group, sources) = repo.arches.get(unit.arch).ok_or_else(lost)?;
         let mut table: Vec<String> = Vec::new();
@@ -188,19 +189,19 @@ pub(crate) fn settings(name: &str) -> CollectionSettings {
     }
 }
 
-/// The brain, its log, and what it can see.
+/// The writer, its log, and what it can see.
 pub(crate) struct World {
     rt: tokio::runtime::Runtime,
     dir: TempDir,
     pub(crate) log: SqliteLog,
-    brain: Brain<FakeEyes>,
-    eyes: FakeEyes,
+    writer: Writer<FakeEyes>,
+    resolver: FakeEyes,
     settings: Settings,
     now: i64,
     messages: u64,
     builds: BTreeMap<String, i64>,
     requests_seen: usize,
-    hands: Hands,
+    hub_access: HubAccess,
     /// Hours east of Greenwich of the clock messages are stamped by.
     pub(crate) zone: i8,
 }
@@ -224,7 +225,7 @@ impl World {
         let settings = Settings {
             check_percent: 0,
             build_conflicts: true,
-            resolve_options: koschei::engine::PerCollection::default(),
+            resolve_options: koschei::writer::PerCollection::default(),
             policy,
             context: Context {
                 clock_tolerance_secs: koschei::message::CLOCK_TOLERANCE_SECS,
@@ -237,38 +238,40 @@ impl World {
             wanted: collections.iter().map(created).collect(),
             hubs: std::collections::BTreeSet::new(),
             always_bound: std::collections::BTreeSet::new(),
-            build_opts: koschei::engine::PerCollection::default(),
+            build_opts: koschei::writer::PerCollection::default(),
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let eyes = FakeEyes::default();
-        eyes.0.lock().unwrap().observations = observations;
-        let (log, brain) = rt.block_on(awake(&dir, &settings, &eyes));
+        let resolver = FakeEyes::default();
+        resolver.0.lock().unwrap().observations = observations;
+        let (log, writer) = rt.block_on(awake(&dir, &settings, &resolver));
         let mut world = Self {
             rt,
             dir,
             log,
-            brain,
-            eyes,
+            writer,
+            resolver,
             settings,
             now: DAY,
             messages: 0,
             builds: BTreeMap::new(),
             requests_seen: 0,
-            hands: Hands::default(),
+            hub_access: HubAccess::default(),
             zone: 0,
         };
         world.pass(0);
         world
     }
 
-    /// Kills the brain and starts another on the same log; what waited in the inbox is handled.
+    /// Kills the writer and starts another on the same log; what waited in the inbox is handled.
     pub(crate) fn restart(&mut self) {
         self.rt.block_on(self.log.close());
-        let (log, brain) = self.rt.block_on(awake(&self.dir, &self.settings, &self.eyes));
-        (self.log, self.brain) = (log, brain);
-        *self.brain.hands() = self.hands.clone();
-        self.rt.block_on(async { ingest::drain(&mut self.brain, &self.log, 100, &Default::default()).await }).unwrap();
+        let (log, writer) = self.rt.block_on(awake(&self.dir, &self.settings, &self.resolver));
+        (self.log, self.writer) = (log, writer);
+        *self.writer.hub_access() = self.hub_access.clone();
+        self.rt
+            .block_on(async { recording::drain(&mut self.writer, &self.log, 100, &Default::default()).await })
+            .unwrap();
     }
 
     /// Starts anew with other rules.
@@ -279,10 +282,10 @@ impl World {
 
     /// Something to be seen at the next start.
     pub(crate) fn observe(&mut self, event: impl Into<Event>) {
-        self.eyes.0.lock().unwrap().observations.push(event.into());
+        self.resolver.0.lock().unwrap().observations.push(event.into());
         self.restart();
         self.pass(0);
-        self.eyes.0.lock().unwrap().observations.clear();
+        self.resolver.0.lock().unwrap().observations.clear();
     }
 
     /// Runs something on the story's own runtime.
@@ -304,7 +307,7 @@ impl World {
         self.now = to;
     }
 
-    /// Lets time pass; a message nobody cares about arrives then, so that the brain ticks.
+    /// Lets time pass; a message nobody cares about arrives then, so that the writer ticks.
     pub(crate) fn pass(&mut self, secs: i64) {
         self.now += secs;
         self.send("rpm.sign", json!({}));
@@ -318,19 +321,19 @@ impl World {
         self.rt.block_on(async {
             let received = self.log.receive(std::slice::from_ref(&message)).await.unwrap();
             let Received::Stored { position } = received[0] else { panic!("a new message") };
-            let understood = self.brain.message(&self.log, position, &message, None).await.unwrap();
-            self.brain.flush(&self.log).await.unwrap();
+            let understood = self.writer.message(&self.log, position, &message, None).await.unwrap();
+            self.writer.flush(&self.log).await.unwrap();
             understood
         })
     }
 
-    /// Sends a message into the inbox; the brain handles it and dies before it can commit.
+    /// Sends a message into the inbox; the writer handles it and dies before it can commit.
     pub(crate) fn send_and_crash(&mut self, topic: &str, body: Value) {
         let message = self.message(topic, body);
         self.rt.block_on(async {
             let received = self.log.receive(std::slice::from_ref(&message)).await.unwrap();
             let Received::Stored { position } = received[0] else { panic!("a new message") };
-            self.brain.message(&self.log, position, &message, None).await.unwrap();
+            self.writer.message(&self.log, position, &message, None).await.unwrap();
         });
         self.restart();
     }
@@ -478,7 +481,7 @@ impl World {
     }
 
     fn arch(&mut self, tag: &str, repo: i64, arch: &str, group: Option<&str>, sources: &[Src]) {
-        let mut script = self.eyes.0.lock().unwrap();
+        let mut script = self.resolver.0.lock().unwrap();
         let r = script.repos.entry((tag.to_owned(), repo)).or_default();
         r.create_event.get_or_insert(repo * 10);
         r.arches.insert(arch.into(), (group.map(str::to_owned), sources.to_vec()));
@@ -486,12 +489,12 @@ impl World {
 
     /// The repository's files are not there any more.
     pub(crate) fn lose(&mut self, tag: &str, repo: i64) {
-        self.eyes.0.lock().unwrap().repos.entry((tag.to_owned(), repo)).or_default().lost = true;
+        self.resolver.0.lock().unwrap().repos.entry((tag.to_owned(), repo)).or_default().lost = true;
     }
 
     /// Another version of the solver is installed.
     pub(crate) fn solver(&mut self, version: &str) {
-        self.eyes.0.lock().unwrap().solver = version.to_owned();
+        self.resolver.0.lock().unwrap().solver = version.to_owned();
     }
 
     /// The repository became ready now.
@@ -510,19 +513,19 @@ impl World {
 
     /// From now on there is somebody who submits.
     pub(crate) fn submits(&mut self) {
-        self.hands.submits = true;
-        *self.brain.hands() = self.hands.clone();
+        self.hub_access.submits = true;
+        *self.writer.hub_access() = self.hub_access.clone();
     }
 
     /// The builders are as busy as that, in thousandths.
     pub(crate) fn load(&mut self, loads: &[(&str, u32)]) {
-        self.hands.load = Some(ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
-        *self.brain.hands() = self.hands.clone();
+        self.hub_access.load = Some(ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
+        *self.writer.hub_access() = self.hub_access.clone();
     }
 
     /// A hub says how busy its builders are.
     pub(crate) fn load_on(&mut self, hub: &str, loads: &[(&str, u32)]) {
-        self.brain.load(&Hub::new(hub), ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
+        self.writer.load(&Hub::new(hub), ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
     }
 
     /// The open request of a package.
@@ -660,8 +663,8 @@ impl World {
     pub(crate) fn operator(&mut self, event: impl Into<Event>) {
         let now = self.now();
         self.rt.block_on(async {
-            self.brain.operator(&self.log, event.into(), now).await.unwrap();
-            self.brain.flush(&self.log).await.unwrap();
+            self.writer.operator(&self.log, event.into(), now).await.unwrap();
+            self.writer.flush(&self.log).await.unwrap();
         });
     }
 
@@ -686,7 +689,7 @@ impl World {
     // ---- looking ---------------------------------------------------------------------------------------------------
 
     pub(crate) fn state(&self) -> &State {
-        self.brain.state()
+        self.writer.state()
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -834,8 +837,8 @@ impl World {
     }
 
     /// What an audit of the log finds.
-    pub(crate) fn audit(&self) -> koschei::engine::audit::Audit {
-        self.rt.block_on(koschei::engine::audit::audit(&self.log, &mut |_| {})).unwrap()
+    pub(crate) fn audit(&self) -> koschei::tools::audit::Audit {
+        self.rt.block_on(koschei::tools::audit::audit(&self.log, &mut |_| {})).unwrap()
     }
 
     /// The id of the command a decided rebuild has.
@@ -857,10 +860,10 @@ impl World {
     }
 }
 
-async fn awake(dir: &TempDir, settings: &Settings, eyes: &FakeEyes) -> (SqliteLog, Brain<FakeEyes>) {
+async fn awake(dir: &TempDir, settings: &Settings, resolver: &FakeEyes) -> (SqliteLog, Writer<FakeEyes>) {
     let path = dir.path().join("koschei.db");
     let options = Options { sync_every_commit: false, ..Options::default() };
     let log = SqliteLog::open(path.to_str().unwrap(), &options).await.unwrap();
-    let brain = ingest::awaken(&log, settings.clone(), eyes.clone(), Metrics::new()).await.unwrap();
-    (log, brain)
+    let writer = Writer::open(&log, settings.clone(), resolver.clone(), Metrics::new()).await.unwrap();
+    (log, writer)
 }

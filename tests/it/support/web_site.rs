@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use koschei::base::listen::Limits;
-use koschei::engine::probe::Readiness;
 use koschei::event::{ChainHash, Event, NewEvent, Record, Source};
 use koschei::log::{AnyLog, Commit, EventLog};
 use koschei::model::{Seq, Timestamp};
 use koschei::telemetry::Metrics;
+use koschei::telemetry::probe::Readiness;
 use koschei::web::{Follower, KojiLinks, Serving, Site};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -143,8 +143,8 @@ pub(crate) async fn append(log: &AnyLog, events: Vec<Event>) -> Seq {
 pub(crate) async fn ingested(dir: &std::path::Path) -> AnyLog {
     let log = crate::feed::sqlite(dir, "pages.db").await;
     let data = crate::feed::recorded("koji");
-    let mut brain = crate::feed::awake(&log, crate::feed::archive(&data)).await;
+    let mut writer = crate::feed::awake(&log, crate::feed::archive(&data)).await;
     let lines = crate::feed::lines(&data.join("events.jsonl"));
-    crate::feed::feed(&mut brain, &log, &lines, 500).await;
+    crate::feed::feed(&mut writer, &log, &lines, 500).await;
     log
 }

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use koschei::engine::replay;
 use koschei::event::{CollectionCreated, CollectionSettings, Event, Tick};
+use koschei::log::folding;
 use koschei::log::{EventLog, Options};
 use koschei::model::{Hub, Seq, Timestamp};
 
@@ -70,11 +70,11 @@ async fn a_snapshot_and_what_came_after_it_make_the_same_pages() {
     let dir = tempfile::tempdir().unwrap();
     let log = ingested(dir.path()).await;
     let folded = Pages::over(&log).await;
-    let half = replay::state(&log, Seq::new(1_000), &mut |_| {}).await.unwrap();
-    replay::keep(&log, &half).await.unwrap();
+    let half = folding::state(&log, Seq::new(1_000), &mut |_| {}).await.unwrap();
+    folding::keep(&log, &half).await.unwrap();
     let snapped = Pages::over(&log).await;
-    let whole = replay::state(&log, None, &mut |_| {}).await.unwrap();
-    replay::keep(&log, &whole).await.unwrap();
+    let whole = folding::state(&log, None, &mut |_| {}).await.unwrap();
+    folding::keep(&log, &whole).await.unwrap();
     // Nothing comes after this one.
     let ended = Pages::over(&log).await;
     for path in ["/", "/packages?collection=f99-build", "/package/sqlite", "/collection/f99-build"] {

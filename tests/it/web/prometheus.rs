@@ -8,11 +8,12 @@ use std::time::Duration;
 use koschei::base::clock;
 use koschei::bus::{Recording, Sent};
 use koschei::config::Config;
-use koschei::engine::ingest;
 use koschei::event::Source;
+use koschei::intake::recording;
 use koschei::log::{Counts, EventLog};
 use koschei::model::{Class, Timestamp};
 use koschei::telemetry::{FileOutcome, Metrics, Submission};
+use koschei::writer::Writer;
 use serde_json::Value;
 
 use crate::feed;
@@ -67,10 +68,10 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     let data = feed::recorded("koji");
     let settings = Config::default().settings(Source::Recording);
     metrics.intake_begins(now);
-    let mut brain = ingest::awaken(&log, settings, feed::archive(&data), metrics.clone()).await.unwrap();
+    let mut writer = Writer::open(&log, settings, feed::archive(&data), metrics.clone()).await.unwrap();
     let recording = Recording::open(&data.join("events.jsonl")).unwrap();
-    ingest::recording(&mut brain, &log, recording, 100, &mut |_, _| {}).await.unwrap();
-    metrics.rebuilds_of(brain.state(), brain.state().recorded_at);
+    recording::recording(&mut writer, &log, recording, 100, &mut |_, _| {}).await.unwrap();
+    metrics.rebuilds_of(writer.state(), writer.state().recorded_at);
     metrics.hub_known("primary", Duration::from_secs(86_400), None);
     metrics.delivery_begins();
     metrics.waiting(&Counts { outbox_pending: 0, ..log.counts().await.unwrap() });

@@ -83,7 +83,7 @@ async fn appended_read_and_folded() {
     }
     let report = ::koschei::log::verify(&log, None, &mut |_| ()).await.unwrap();
     assert_eq!((report.events, report.head), (records.len() as u64, Head::of(records.last().unwrap())));
-    let state = ::koschei::engine::replay::from_start(&log, None, &mut |_| ()).await.unwrap();
+    let state = ::koschei::log::folding::from_start(&log, None, &mut |_| ()).await.unwrap();
     assert_eq!(state.digest(), fold(&records).digest());
     let (_, differ) = stream.model.check(&state);
     assert!(differ.is_empty(), "{}", differ.join("\n"));
@@ -139,8 +139,8 @@ fn busiest_tenth(records: &[Record]) -> u64 {
 }
 
 async fn recording() -> Vec<Record> {
-    use ::koschei::engine::archive_eyes::ArchiveEyes;
-    use ::koschei::engine::ingest;
+    use ::koschei::buildroot::archive_resolver::ArchiveResolver;
+    use ::koschei::intake::recording;
     use ::koschei::telemetry::Metrics;
 
     let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/koji");
@@ -148,10 +148,10 @@ async fn recording() -> Vec<Record> {
     let log = place.open().await;
     let settings = ::koschei::config::Config::default().settings(::koschei::event::Source::Recording);
     let archive = ::koschei::koji::Archive::open(&data, Hub::new("primary")).unwrap();
-    let eyes = ArchiveEyes::new(archive, settings.mode, 1);
-    let mut brain = ingest::awaken(&log, settings, eyes, Metrics::new()).await.unwrap();
+    let resolver = ArchiveResolver::new(archive, settings.mode, 1);
+    let mut writer = koschei::writer::Writer::open(&log, settings, resolver, Metrics::new()).await.unwrap();
     let messages = ::koschei::bus::Recording::open(&data.join("events.jsonl")).unwrap();
-    ingest::recording(&mut brain, &log, messages, 500, &mut |_, _| ()).await.unwrap();
+    recording::recording(&mut writer, &log, messages, 500, &mut |_, _| ()).await.unwrap();
     let records = log.read(None, 10_000).await.unwrap();
     log.close().await;
     records

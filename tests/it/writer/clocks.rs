@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use koschei::config::Config;
-use koschei::engine::ingest;
-use koschei::engine::operator::{self, Word};
 use koschei::event::{Event, MessageTimeReplaced, Record, Source, SubmissionsPaused};
+use koschei::intake::recording;
 use koschei::log::{AnyLog, EventLog, Incoming};
 use koschei::model::Timestamp;
 use koschei::telemetry::Metrics;
+use koschei::writer::Writer;
+use koschei::writer::operator;
+use koschei::writer::operator::Word;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -137,8 +139,8 @@ fn noted(records: &[Record]) -> Vec<MessageTimeReplaced> {
 async fn a_wrong_clock_moves_nothing(#[case] lines: Vec<Value>, #[case] taken: Option<i64>) {
     let dir = tempfile::tempdir().unwrap();
     let log = sqlite(dir.path(), "a.db").await;
-    let mut brain = awake(&log, archive(&recorded("cases/service/clock-2099/archive"))).await;
-    let done = feed(&mut brain, &log, &texts(&lines), 500).await;
+    let mut writer = awake(&log, archive(&recorded("cases/service/clock-2099/archive"))).await;
+    let done = feed(&mut writer, &log, &texts(&lines), 500).await;
     assert_eq!(done.handled, 9);
     let records = records(&log).await;
     for r in &records {
@@ -177,20 +179,20 @@ async fn pieces_give_the_same_log(#[case] lines: Vec<Value>) {
         records.into_iter().map(|r| (r.kind, r.recorded_at, r.occurred_at)).collect()
     };
     let log = sqlite(dir.path(), "whole.db").await;
-    let mut brain = awake(&log, archive(&data)).await;
-    feed(&mut brain, &log, &lines, 500).await;
-    let (expected, digest) = (times(records(&log).await), brain.state().digest());
+    let mut writer = awake(&log, archive(&data)).await;
+    feed(&mut writer, &log, &lines, 500).await;
+    let (expected, digest) = (times(records(&log).await), writer.state().digest());
     log.close().await;
     // The first message of all is compared with what follows, so something must.
     for cut in 2..lines.len() {
         let log = sqlite(dir.path(), &format!("{cut}.db")).await;
         for piece in [&lines[..cut], &lines[..=cut], &lines[cut / 2..]] {
-            let mut brain = awake(&log, archive(&data)).await;
-            feed(&mut brain, &log, piece, 3).await;
+            let mut writer = awake(&log, archive(&data)).await;
+            feed(&mut writer, &log, piece, 3).await;
         }
-        let brain = awake(&log, archive(&data)).await;
+        let writer = awake(&log, archive(&data)).await;
         assert_eq!(times(records(&log).await), expected, "cut at {cut}");
-        assert_eq!(brain.state().digest(), digest, "cut at {cut}");
+        assert_eq!(writer.state().digest(), digest, "cut at {cut}");
         log.close().await;
     }
 }
@@ -204,14 +206,14 @@ async fn an_operator_does_not_bring_the_machine_s_clock_into_a_recording() {
     for (name, cut) in [("before.db", 0), ("between.db", 5)] {
         let log = sqlite(dir.path(), name).await;
         if cut > 0 {
-            let mut brain = awake(&log, koschei::engine::Blind).await;
-            feed(&mut brain, &log, &lines[..cut], 500).await;
+            let mut writer = awake(&log, koschei::buildroot::NoResolver).await;
+            feed(&mut writer, &log, &lines[..cut], 500).await;
         }
         let event = SubmissionsPaused { collection: None, reason: "r".into(), by: None }.into();
         let word = Word { event, by: None };
         log.receive(&[operator::message(&word, Timestamp::from_secs(4_102_000_000))]).await.unwrap();
-        let mut brain = awake(&log, koschei::engine::Blind).await;
-        feed(&mut brain, &log, &lines[cut..], 500).await;
+        let mut writer = awake(&log, koschei::buildroot::NoResolver).await;
+        feed(&mut writer, &log, &lines[cut..], 500).await;
         let records = records(&log).await;
         let said = records.iter().find(|r| r.kind == "submissions_paused").unwrap();
         let expected = if cut == 0 { BEGIN } else { BEGIN + 4 };
@@ -241,8 +243,8 @@ async fn live_nothing_is_recorded_ahead_of_our_clock() {
     // In two lives: what is known of clocks is found again.
     for lines in none_seen().chunks(5) {
         log.receive(&lines.iter().map(incoming).collect::<Vec<_>>()).await.unwrap();
-        let mut brain = ingest::awaken(&log, settings(), koschei::engine::Blind, Metrics::new()).await.unwrap();
-        ingest::drain(&mut brain, &log, 500, &HashMap::new()).await.unwrap();
+        let mut writer = Writer::open(&log, settings(), koschei::buildroot::NoResolver, Metrics::new()).await.unwrap();
+        recording::drain(&mut writer, &log, 500, &HashMap::new()).await.unwrap();
     }
     let records = records(&log).await;
     assert!(records.iter().all(|r| r.recorded_at <= ours && r.occurred_at <= ours));

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use koschei::engine::eyes::{NotSeen, RepoSeen, Unit};
-use koschei::engine::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
-use koschei::engine::{Eyes, verdicts};
+use koschei::buildroot::repo_resolver::{CannotResolve, RepoLayout, Unit};
+use koschei::buildroot::verdicts::{FORMAT, SourceResult, SourceVerdict, UnitVerdicts};
+use koschei::buildroot::{RepoResolver, verdicts};
 use koschei::event::Event;
 use koschei::model::{Hub, RepoId};
 use rand::rngs::StdRng;
@@ -51,8 +51,8 @@ impl Stream {
         self.messages.iter().map(|m| m.line.clone()).collect()
     }
 
-    /// Eyes that can look at its repositories.
-    pub fn eyes(&self) -> Glimpse {
+    /// A resolver that can look at its repositories.
+    pub fn resolver(&self) -> Glimpse {
         Glimpse(Arc::new(self.contents.clone()))
     }
 }
@@ -328,32 +328,32 @@ impl Sim {
     }
 }
 
-/// Eyes for generated repositories. What they see of one is a function of its content and id, so it is the same
+/// A resolver of generated repositories. What it sees of one is a function of its content and id, so it is the same
 /// whenever they look. Some repositories have no content, in some the build group does not install.
 #[derive(Clone, Debug, Default)]
 pub struct Glimpse(Arc<BTreeMap<(String, i64), Content>>);
 
 impl Glimpse {
-    /// Eyes for several hubs.
+    /// A resolver for several hubs.
     pub fn on(streams: &[&Stream]) -> Self {
         Self(Arc::new(streams.iter().flat_map(|s| s.contents.clone()).collect()))
     }
 }
 
-impl Eyes for Glimpse {
+impl RepoResolver for Glimpse {
     fn observations(&mut self) -> Vec<Event> {
         Vec::new()
     }
 
-    fn repo(&mut self, hub: &Hub, _: &str, repo: RepoId) -> RepoSeen {
+    fn repo(&mut self, hub: &Hub, _: &str, repo: RepoId) -> RepoLayout {
         if repo.0 % 9 == 0 || !self.0.contains_key(&(hub.to_string(), repo.0)) {
-            return RepoSeen::default();
+            return RepoLayout::default();
         }
-        RepoSeen { create_event: Some(repo.0 * 10), arches: Some(vec!["x86_64".into(), "aarch64".into()]) }
+        RepoLayout { create_event: Some(repo.0 * 10), arches: Some(vec!["x86_64".into(), "aarch64".into()]) }
     }
 
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, NotSeen> {
-        let none = || NotSeen("not kept".to_owned());
+    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+        let none = || CannotResolve("not kept".to_owned());
         let content =
             self.0.get(&(unit.hub.to_string(), unit.repo.0)).filter(|_| unit.repo.0 % 9 != 0).ok_or_else(none)?;
         let group_ok = unit.repo.0 % 14 != 0;

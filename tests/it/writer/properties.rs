@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use koschei::buildroot::archive_resolver::ArchiveResolver;
+use koschei::buildroot::{NoResolver, RepoResolver};
 use koschei::bus::{CommandSink, OutgoingCommand};
-use koschei::engine::archive_eyes::ArchiveEyes;
-use koschei::engine::pauses::Pauses;
-use koschei::engine::{Blind, Eyes, outbox, replay};
 use koschei::event::{Event, Source};
 use koschei::fold::{State, snapshot};
+use koschei::intake::delivery;
+use koschei::log::folding;
 use koschei::log::{AnyLog, EventLog, Incoming};
 use koschei::model::{Seq, Timestamp};
 use koschei::telemetry::Metrics;
+use koschei::writer::pauses::Pauses;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -38,41 +40,47 @@ fn digests(state: &State) -> (String, String) {
 }
 
 /// Ingests lines into an empty log and gives the digests.
-async fn ingested<E: Eyes>(log: &AnyLog, eyes: E, lines: &[String], batch: usize) -> (String, String) {
-    let mut brain = feed::awake(log, eyes).await;
-    feed::feed(&mut brain, log, lines, batch).await;
-    digests(brain.state())
+async fn ingested<E: RepoResolver>(log: &AnyLog, resolver: E, lines: &[String], batch: usize) -> (String, String) {
+    let mut writer = feed::awake(log, resolver).await;
+    feed::feed(&mut writer, log, lines, batch).await;
+    digests(writer.state())
 }
 
-async fn reads_the_same<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -> E, lines: &[String], postgres: bool) {
+async fn reads_the_same<E: RepoResolver>(
+    what: &str,
+    rng: &mut StdRng,
+    resolver: impl Fn() -> E,
+    lines: &[String],
+    postgres: bool,
+) {
     let dir = tempfile::tempdir().unwrap();
     let one = feed::sqlite(dir.path(), "one.db").await;
-    let want = ingested(&one, eyes(), lines, 1).await;
+    let want = ingested(&one, resolver(), lines, 1).await;
     let many = feed::sqlite(dir.path(), "many.db").await;
-    assert_eq!(ingested(&many, eyes(), lines, 1_000).await, want, "{what}: batches of 1 and of 1,000");
-    let again = replay::from_start(&one, None, &mut |_| {}).await.unwrap();
+    assert_eq!(ingested(&many, resolver(), lines, 1_000).await, want, "{what}: batches of 1 and of 1,000");
+    let again = folding::from_start(&one, None, &mut |_| {}).await.unwrap();
     assert_eq!(digests(&again), want, "{what}: folded again from the start");
 
     // A snapshot anywhere, and the rest of the log.
     let last = again.seq.unwrap().get();
     let cut = Seq::new(rng.random_range(1..=last)).unwrap();
-    let early = replay::from_start(&one, Some(cut), &mut |_| {}).await.unwrap();
-    replay::keep(&one, &early).await.unwrap();
+    let early = folding::from_start(&one, Some(cut), &mut |_| {}).await.unwrap();
+    folding::keep(&one, &early).await.unwrap();
     let kept = one.latest_snapshot(None, snapshot::VERSION).await.unwrap().unwrap();
     assert_eq!(kept.seq, cut);
     let restored = State::from_bytes(&kept.bytes).unwrap();
     assert_eq!(restored.digest(), early.digest(), "{what}: snapshot at {cut} restored");
-    let state = replay::state(&one, None, &mut |_| {}).await.unwrap();
+    let state = folding::state(&one, None, &mut |_| {}).await.unwrap();
     assert_eq!(digests(&state), want, "{what}: snapshot at {cut} and the events after it");
 
     // A run that ends after some messages, leaves a snapshot, and is gone on with.
     let stop = rng.random_range(0..lines.len());
     let parts = feed::sqlite(dir.path(), "parts.db").await;
-    let mut brain = feed::awake(&parts, eyes()).await;
-    feed::feed(&mut brain, &parts, &lines[..stop], 17).await;
-    replay::keep(&parts, brain.state()).await.unwrap();
+    let mut writer = feed::awake(&parts, resolver()).await;
+    feed::feed(&mut writer, &parts, &lines[..stop], 17).await;
+    folding::keep(&parts, writer.state()).await.unwrap();
     assert_eq!(
-        ingested(&parts, eyes(), lines, 17).await,
+        ingested(&parts, resolver(), lines, 17).await,
         want,
         "{what}: stopped after {stop} messages, with a snapshot"
     );
@@ -80,14 +88,14 @@ async fn reads_the_same<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -
     if postgres {
         let url = servers::postgres_database().await;
         let server = koschei::log::open(&url, &koschei::log::Options::default()).await.unwrap();
-        assert_eq!(ingested(&server, eyes(), lines, 100).await, want, "{what}: PostgreSQL");
-        let again = replay::from_start(&server, None, &mut |_| {}).await.unwrap();
+        assert_eq!(ingested(&server, resolver(), lines, 100).await, want, "{what}: PostgreSQL");
+        let again = folding::from_start(&server, None, &mut |_| {}).await.unwrap();
         assert_eq!(digests(&again), want, "{what}: PostgreSQL folded again");
         server.close().await;
     }
 }
 
-fn recording() -> (ArchiveEyes, Vec<String>) {
+fn recording() -> (ArchiveResolver, Vec<String>) {
     let dir = feed::recorded("koji");
     (feed::archive(&dir), feed::lines(&dir.join("events.jsonl")))
 }
@@ -103,7 +111,8 @@ async fn generated_streams_read_the_same_however_they_are_read() {
     for seed in seeds() {
         let stream = generated(seed);
         let what = format!("seed {seed}");
-        reads_the_same(&what, &mut StdRng::seed_from_u64(seed), || stream.eyes(), &stream.lines(), seed % 4 == 0).await;
+        reads_the_same(&what, &mut StdRng::seed_from_u64(seed), || stream.resolver(), &stream.lines(), seed % 4 == 0)
+            .await;
     }
 }
 
@@ -114,9 +123,9 @@ async fn a_generated_hub_ends_as_the_log_says() {
         let stream = generated(seed);
         let dir = tempfile::tempdir().unwrap();
         let log = feed::sqlite(dir.path(), "log.db").await;
-        let mut brain = feed::awake(&log, Blind).await;
-        feed::feed(&mut brain, &log, &stream.lines(), 100).await;
-        let found = model_of_actions::differences(&stream.end, &truth::view(brain.state()));
+        let mut writer = feed::awake(&log, NoResolver).await;
+        feed::feed(&mut writer, &log, &stream.lines(), 100).await;
+        let found = model_of_actions::differences(&stream.end, &truth::view(writer.state()));
         assert!(found.is_empty(), "seed {seed}: {found:#?}");
         assert!(stream.end.tags.len() > 3, "seed {seed}: {:?}", stream.end);
         blocked += stream.end.blocked.len();
@@ -124,24 +133,24 @@ async fn a_generated_hub_ends_as_the_log_says() {
     assert!(blocked > 0, "nothing was ever blocked");
 }
 
-async fn twice_is_once<E: Eyes>(what: &str, eyes: impl Fn() -> E, lines: &[String]) {
+async fn twice_is_once<E: RepoResolver>(what: &str, resolver: impl Fn() -> E, lines: &[String]) {
     let dir = tempfile::tempdir().unwrap();
     let once = feed::sqlite(dir.path(), "once.db").await;
-    let want = ingested(&once, eyes(), lines, 50).await;
+    let want = ingested(&once, resolver(), lines, 50).await;
     let doubled: Vec<String> = lines.iter().flat_map(|l| [l.clone(), l.clone()]).collect();
     for batch in [1, 50] {
         let twice = feed::sqlite(dir.path(), &format!("twice{batch}.db")).await;
-        assert_eq!(ingested(&twice, eyes(), &doubled, batch).await, want, "{what}: each twice, batches of {batch}");
+        assert_eq!(ingested(&twice, resolver(), &doubled, batch).await, want, "{what}: each twice, batches of {batch}");
     }
-    // Later, in other batches, to the same brain and to a new one.
+    // Later, in other batches, to the same writer and to a new one.
     let head = feed::head(&once).await;
-    let mut brain = feed::awake(&once, eyes()).await;
+    let mut writer = feed::awake(&once, resolver()).await;
     for batch in [7, 1_000] {
-        let done = feed::feed(&mut brain, &once, lines, batch).await;
+        let done = feed::feed(&mut writer, &once, lines, batch).await;
         assert_eq!((done.duplicates, done.handled), (lines.len() as u64, 0), "{what}");
     }
     assert_eq!(feed::head(&once).await, head, "{what}: delivered again later");
-    assert_eq!(digests(brain.state()), want, "{what}");
+    assert_eq!(digests(writer.state()), want, "{what}");
 }
 
 #[tokio::test]
@@ -150,7 +159,7 @@ async fn a_message_delivered_twice_changes_nothing() {
     twice_is_once("recording", || recording().0, &lines).await;
     for seed in seeds() {
         let stream = generated(seed);
-        twice_is_once(&format!("seed {seed}"), || stream.eyes(), &stream.lines()).await;
+        twice_is_once(&format!("seed {seed}"), || stream.resolver(), &stream.lines()).await;
     }
 }
 
@@ -190,10 +199,15 @@ fn interleaved(rng: &mut StdRng, messages: &[(String, String)]) -> Vec<String> {
 /// When each of the recording's facts happened.
 type Happened = BTreeMap<String, koschei::model::Timestamp>;
 
-async fn facts<E: Eyes>(dir: &Path, name: &str, eyes: E, lines: &[String]) -> (Vec<String>, String, Happened) {
+async fn facts<E: RepoResolver>(
+    dir: &Path,
+    name: &str,
+    resolver: E,
+    lines: &[String],
+) -> (Vec<String>, String, Happened) {
     let log = feed::sqlite(dir, name).await;
-    let mut brain = feed::awake(&log, eyes).await;
-    feed::feed(&mut brain, &log, lines, 500).await;
+    let mut writer = feed::awake(&log, resolver).await;
+    feed::feed(&mut writer, &log, lines, 500).await;
     let (mut happened, mut after) = (Happened::new(), None);
     loop {
         let page = log.read(after, 10_000).await.unwrap();
@@ -203,23 +217,23 @@ async fn facts<E: Eyes>(dir: &Path, name: &str, eyes: E, lines: &[String]) -> (V
         happened.extend(told.filter_map(|r| Some((format!("{} {}", r.kind, hex::encode(r.fact?.0)), r.occurred_at))));
     }
     log.close().await;
-    (brain.state().facts(), brain.state().facts_digest(), happened)
+    (writer.state().facts(), writer.state().facts_digest(), happened)
 }
 
-async fn order_does_not_matter<E: Eyes>(
+async fn order_does_not_matter<E: RepoResolver>(
     what: &str,
     rng: &mut StdRng,
-    eyes: impl Fn() -> E,
+    resolver: impl Fn() -> E,
     messages: &[(String, String)],
 ) {
     let dir = tempfile::tempdir().unwrap();
     let sent: Vec<String> = messages.iter().map(|(_, l)| l.clone()).collect();
-    let (want, digest, happened) = facts(dir.path(), "sent.db", eyes(), &sent).await;
+    let (want, digest, happened) = facts(dir.path(), "sent.db", resolver(), &sent).await;
     assert!(want.iter().any(|f| f.contains(" resolved ")), "{what}: nothing was resolved");
     for n in 0..2 {
         let lines = interleaved(rng, messages);
         assert_ne!(lines, sent, "{what}");
-        let (got, other, times) = facts(dir.path(), &format!("{n}.db"), eyes(), &lines).await;
+        let (got, other, times) = facts(dir.path(), &format!("{n}.db"), resolver(), &lines).await;
         let missing: Vec<_> = want.iter().filter(|f| !got.contains(f)).collect();
         let new: Vec<_> = got.iter().filter(|f| !want.contains(f)).collect();
         assert!(missing.is_empty() && new.is_empty(), "{what}, order {n}: without {missing:#?}, with {new:#?}");
@@ -260,7 +274,7 @@ async fn order_does_not_matter_where_clocks_are_wrong() {
         let stream = generated(seed);
         let messages = of_wrong_clocks(&with_sources(&stream));
         let mut rng = StdRng::seed_from_u64(seed);
-        order_does_not_matter(&format!("seed {seed}, wrong clocks"), &mut rng, || stream.eyes(), &messages).await;
+        order_does_not_matter(&format!("seed {seed}, wrong clocks"), &mut rng, || stream.resolver(), &messages).await;
     }
 }
 
@@ -275,7 +289,7 @@ async fn sources_may_be_interleaved_differently() {
     for seed in seeds() {
         let stream = generated(seed);
         let mut rng = StdRng::seed_from_u64(seed);
-        order_does_not_matter(&format!("seed {seed}"), &mut rng, || stream.eyes(), &with_sources(&stream)).await;
+        order_does_not_matter(&format!("seed {seed}"), &mut rng, || stream.resolver(), &with_sources(&stream)).await;
     }
 }
 
@@ -293,8 +307,8 @@ async fn two_hubs_may_be_interleaved_differently() {
         let (one, two) = (generated(seed), generated::stream(seed + 10_000, "secondary", MESSAGES));
         let messages = [with_sources(&one), with_sources(&two)].concat();
         let mut rng = StdRng::seed_from_u64(seed);
-        let eyes = || Glimpse::on(&[&one, &two]);
-        order_does_not_matter(&format!("seed {seed}"), &mut rng, eyes, &messages).await;
+        let resolver = || Glimpse::on(&[&one, &two]);
+        order_does_not_matter(&format!("seed {seed}"), &mut rng, resolver, &messages).await;
     }
 }
 
@@ -311,7 +325,7 @@ async fn repeated(log: &AnyLog) -> (Vec<String>, usize) {
             }
         }
     };
-    replay::fold(log, None, &mut |_| {}, &mut see).await.unwrap();
+    folding::fold(log, None, &mut |_| {}, &mut see).await.unwrap();
     (found, count)
 }
 
@@ -325,7 +339,7 @@ fn incoming(line: &str) -> Incoming {
     let m: Value = serde_json::from_str(line).unwrap();
     Incoming {
         id: m["id"].as_str().unwrap().to_owned(),
-        source: koschei::engine::ingest::SOURCE.to_owned(),
+        source: koschei::intake::recording::SOURCE.to_owned(),
         topic: m["topic"].as_str().unwrap().to_owned(),
         received_at: Timestamp::from_secs_f64(m["seen_at"].as_f64().unwrap()).unwrap(),
         body: line.as_bytes().to_vec(),
@@ -334,22 +348,27 @@ fn incoming(line: &str) -> Incoming {
 
 /// Runs that break off at any place, one after the other on one log and one file of commands, against one run without a
 /// break.
-async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl Fn() -> E, lines: &[String]) -> usize {
+async fn commands_leave_once<E: RepoResolver>(
+    what: &str,
+    rng: &mut StdRng,
+    resolver: impl Fn() -> E,
+    lines: &[String],
+) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let calm = feed::sqlite(dir.path(), "calm.db").await;
-    let want = ingested(&calm, eyes(), lines, 500).await;
+    let want = ingested(&calm, resolver(), lines, 500).await;
     let calm_file = dir.path().join("calm.jsonl");
-    outbox::deliver(&calm, &Pauses::default(), &mut CommandSink::open(&calm_file).unwrap(), &Metrics::new())
+    delivery::deliver(&calm, &Pauses::default(), &mut CommandSink::open(&calm_file).unwrap(), &Metrics::new())
         .await
         .unwrap();
 
     let (log, file) = (feed::sqlite(dir.path(), "log.db").await, dir.path().join("commands.jsonl"));
     let mut read = 0;
     while read < lines.len() {
-        let mut brain = feed::awake(&log, eyes()).await;
+        let mut writer = feed::awake(&log, resolver()).await;
         let stop = rng.random_range(read..=lines.len());
         let batch = rng.random_range(1..40);
-        feed::feed(&mut brain, &log, &lines[..stop], batch).await;
+        feed::feed(&mut writer, &log, &lines[..stop], batch).await;
         read = stop;
         match rng.random_range(0..4) {
             // Broke off after some messages had come in, and before or after they were handled without being committed.
@@ -357,7 +376,7 @@ async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl F
                 let next: Vec<Incoming> = lines[stop..].iter().take(5).map(|l| incoming(l)).collect();
                 log.receive(&next).await.unwrap();
                 for (message, p) in next.iter().zip(log.pending(None, 5).await.unwrap()) {
-                    brain.message(&log, p.position, message, None).await.unwrap();
+                    writer.message(&log, p.position, message, None).await.unwrap();
                 }
             }
             // Broke off after commands had left, and before that was noted.
@@ -370,14 +389,14 @@ async fn commands_leave_once<E: Eyes>(what: &str, rng: &mut StdRng, eyes: impl F
             // Broke off before any left.
             2 => {}
             _ => {
-                outbox::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new())
+                delivery::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new())
                     .await
                     .unwrap();
             }
         }
     }
-    let got = ingested(&log, eyes(), lines, 500).await;
-    outbox::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
+    let got = ingested(&log, resolver(), lines, 500).await;
+    delivery::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new()).await.unwrap();
     assert_eq!(got, want, "{what}: broken off and gone on with");
     let (ids, (repeated, requests)) = (feed::decisions(&file), repeated(&log).await);
     assert_unique(&format!("{what}: left twice"), &ids);
@@ -397,7 +416,7 @@ async fn no_command_leaves_twice() {
     for seed in seeds().chain([256]) {
         let stream = generated(seed);
         let mut rng = StdRng::seed_from_u64(seed);
-        total += commands_leave_once(&format!("seed {seed}"), &mut rng, || stream.eyes(), &stream.lines()).await;
+        total += commands_leave_once(&format!("seed {seed}"), &mut rng, || stream.resolver(), &stream.lines()).await;
     }
     assert!(total > 50, "generated streams lead to {total} commands only");
     println!("{total} commands");

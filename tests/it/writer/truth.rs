@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use koschei::engine::{Blind, Eyes, replay};
+use koschei::buildroot::{NoResolver, RepoResolver};
 use koschei::event::Event;
 use koschei::fold::State;
 use koschei::log::EventLog;
+use koschei::log::folding;
 use koschei::model::{Hub, TaskId};
 use rand::SeedableRng;
 use rand::seq::IndexedRandom;
@@ -63,32 +64,32 @@ async fn tasks(log: &koschei::log::AnyLog) -> BTreeMap<i64, (String, Option<Stri
         Event::RebuildFinished(r) => tasks.entry(r.task_id.0).or_default().1 = Some(format!("{:?}", r.outcome)),
         _ => {}
     };
-    replay::fold(log, None, &mut |_| {}, &mut see).await.unwrap();
+    folding::fold(log, None, &mut |_| {}, &mut see).await.unwrap();
     tasks
 }
 
 /// Ingests `lines` and compares with the actions: tags and blocked packages whenever the hub was at rest, everything at
 /// the end.
-async fn differences<E: Eyes>(history: &History, lines: &[String], eyes: E) -> Vec<String> {
+async fn differences<E: RepoResolver>(history: &History, lines: &[String], resolver: E) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let log = feed::sqlite(dir.path(), "log.db").await;
-    let mut brain = feed::awake(&log, eyes).await;
+    let mut writer = feed::awake(&log, resolver).await;
     let mut found = Vec::new();
     let mut rest = lines;
     for moment in &history.moments {
         let seen = |l: &String| serde_json::from_str::<Value>(l).unwrap()["seen_at"].as_f64().unwrap() < moment.at;
         let (before, after) = rest.split_at(rest.iter().position(|l| !seen(l)).unwrap_or(rest.len()));
         rest = after;
-        feed::feed(&mut brain, &log, before, 500).await;
-        let (mut want, mut got) = (moment.seen.clone(), view(brain.state()));
+        feed::feed(&mut writer, &log, before, 500).await;
+        let (mut want, mut got) = (moment.seen.clone(), view(writer.state()));
         for v in [&mut want, &mut got] {
             v.builds.clear();
             v.tags.retain(|(_, package), _| !moment.open.contains(package));
         }
         found.extend(model::differences(&want, &got).into_iter().map(|d| format!("at {}: {d}", moment.at)));
     }
-    feed::feed(&mut brain, &log, rest, 500).await;
-    let state = brain.into_state();
+    feed::feed(&mut writer, &log, rest, 500).await;
+    let state = writer.into_state();
     found.extend(model::differences(&history.seen, &view(&state)));
     let known = tasks(&log).await;
     for (id, want) in &history.rebuilds {
@@ -210,7 +211,7 @@ async fn a_lost_message_is_noticed(#[case] recording: &str, #[case] kinds: &[&st
         for lost in all.sample(&mut rng, count) {
             let mut rest = lines.clone();
             let gone = rest.remove(*lost);
-            let found = differences(&history, &rest, Blind).await;
+            let found = differences(&history, &rest, NoResolver).await;
             assert!(!found.is_empty(), "nobody misses this {kind} message, line {}: {gone}", lost + 1);
         }
     }

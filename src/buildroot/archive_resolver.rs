@@ -1,0 +1,436 @@
+//! Looking into an archive directory beside a recording: its repositories, its build requirements, its recorded
+//! answers.
+
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash as _, Hasher as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustc_hash::{FxHashMap, FxHasher};
+
+use super::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, ResolveOptions, Unit};
+use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
+use crate::base::stage::stage;
+use crate::decide::arches::not_built_on;
+use crate::event::Event;
+use crate::fold::sources::{Chosen, InRepo};
+use crate::koji::files::Mirror;
+use crate::koji::{Archive, ArchivedRepo};
+use crate::model::arch::{canonical, of_packages};
+use crate::model::causes::with_causes;
+use crate::model::{Evr, Hub, Name, Nvr, RepoId};
+use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
+use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};
+
+/// Below this many source packages a second thread costs more than it brings.
+const PER_THREAD_MIN: usize = 50;
+
+/// Where Koji writes the groups of a tag, beside the architectures.
+const GROUPS: &str = "groups/comps.xml";
+
+/// An archive, and how to resolve what is in it.
+#[derive(Debug)]
+pub struct ArchiveResolver {
+    archive: Archive,
+    mode: Mode,
+    threads: usize,
+    check_percent: u8,
+    build_conflicts: bool,
+    /// Who may have parsed a repository already.
+    mirror: Option<Mirror>,
+}
+
+impl ArchiveResolver {
+    /// Resolves in `mode` with up to `threads` threads.
+    pub fn new(archive: Archive, mode: Mode, threads: usize) -> Self {
+        Self { archive, mode, threads: threads.max(1), check_percent: 0, build_conflicts: true, mirror: None }
+    }
+
+    /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to
+    /// repository, and is the same whenever one is resolved again.
+    #[must_use]
+    pub fn checking(mut self, percent: u8) -> Self {
+        self.check_percent = percent.min(100);
+        self
+    }
+
+    /// Whether BuildConflicts are heeded, as they are by default; mode `joint` passes them over in any case.
+    #[must_use]
+    pub fn with_build_conflicts(mut self, heeded: bool) -> Self {
+        self.build_conflicts = heeded;
+        self
+    }
+
+    /// The archive is the cache of this mirror: what it has parsed is not parsed again.
+    #[must_use]
+    pub fn mirrored_by(mut self, mirror: Mirror) -> Self {
+        self.mirror = Some(mirror);
+        self
+    }
+
+    fn is_checked(&self, repo: RepoId, nvr: &Nvr) -> bool {
+        let mut hasher = FxHasher::default();
+        (repo, nvr).hash(&mut hasher);
+        hasher.finish() % 100 < u64::from(self.check_percent)
+    }
+
+    /// How build groups and BuildRequires come together.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The archive.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    pub(crate) fn find(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<ArchivedRepo, CannotResolve> {
+        match self.archive.repo(hub, tag, repo) {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(CannotResolve(format!("the archive does not hold repository {repo} of {tag}"))),
+            Err(e) => {
+                let place = format!("{}/", self.archive.dir().display());
+                let why = with_causes(&e).replace(&place, "");
+                Err(CannotResolve(format!("the archive's repository {repo} of {tag} cannot be read: {why}")))
+            }
+        }
+    }
+}
+
+impl RepoResolver for ArchiveResolver {
+    fn observations(&mut self) -> Vec<Event> {
+        self.archive.observations()
+    }
+
+    fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
+        match self.find(hub, tag, repo) {
+            Ok(found) => RepoLayout { create_event: found.create_event, arches: Some(found.arches) },
+            Err(_) => RepoLayout::default(),
+        }
+    }
+
+    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+        let found = self.find(unit.hub, unit.tag, unit.repo)?;
+        // Where the archive lies on this machine is nobody's business later: the same archive elsewhere gives the same
+        // log.
+        let place = format!("{}/", found.dir.display());
+        self.resolve_in(&found, unit).map_err(|CannotResolve(why)| CannotResolve(why.replace(&place, "")))
+    }
+}
+
+impl ArchiveResolver {
+    fn resolve_in(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+        if unit.arch.is_empty() {
+            return Err(CannotResolve("the repository has no architecture with metadata".to_owned()));
+        }
+        let mut sources = self.sources(found, unit)?;
+        let wanted = sources.iter().flat_map(Wanted::requires);
+        let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
+        let mut dir = dir.with_module_hotfixes(unit.options.module_hotfixes);
+        if found.dir.join(GROUPS).exists() {
+            dir = dir.without_groups();
+        }
+        let primary = dir.primary_checksum();
+        let parsed = self.mirror.as_ref().zip(primary.as_deref()).and_then(|(m, sum)| m.take_parsed(sum));
+        let content = match parsed {
+            Some(packages) => dir.complete(packages, wanted),
+            None => dir.load(wanted),
+        };
+        let content = content.map_err(unreadable)?;
+        stage!("parsed", repo = unit.repo, arch = unit.arch);
+        for problem in &content.module_problems {
+            tracing::warn!(repo = %unit.repo, arch = unit.arch, problem, "what the repository says about modules is \
+                passed over");
+        }
+        translate(&mut sources, &content, of_packages(unit.arch));
+        let group = group(&found.dir, &content, unit.group)?;
+        let spelled = spelled(&content, unit.arch);
+        let mut metadata = primary.unwrap_or_default();
+        if let Some(modules) = dir.modules_checksum() {
+            metadata.push_str(&format!(" modules {modules}"));
+        }
+        let inputs = inputs(&metadata, &group, &sources, self.mode, unit.options);
+        let passed_over = content.oddities.counts().map(|(oddity, n)| (oddity.as_str(), n)).collect();
+        if let Some(example) = content.oddities.examples().first() {
+            tracing::debug!(repo = %unit.repo, arch = %unit.arch, example, "single packages of the repository are \
+                wrong in something, which is passed over");
+        }
+        let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
+        let universe = universe.with_weak_deps(unit.options.weak_deps);
+        let prepared = universe.prepare(&group, self.mode).map_err(unreadable)?;
+        stage!("prepared", repo = unit.repo, arch = unit.arch);
+        let verdict = prepared.group().clone();
+        let (answers, solvers) =
+            if verdict.ok { self.solve(&prepared, unit.repo, &sources)? } else { Default::default() };
+        stage!("solved", repo = unit.repo, arch = unit.arch);
+        let mut verdicts = assemble(unit, self.mode, &universe, inputs, &verdict, sources, answers);
+        verdicts.solvers = SolverCounts { passed_over, ..solvers };
+        verdicts.of_packages = spelled;
+        Ok(verdicts)
+    }
+}
+
+/// A source package of the repository.
+pub(crate) struct Wanted {
+    pub(crate) nvr: Nvr,
+    in_repo: InRepo,
+    /// Its build requirements, where known.
+    pub(crate) build: Option<BuildRequires>,
+    /// The architecture it was made on, where known.
+    made_on: Option<Name>,
+    noarch: bool,
+    /// Why it is not for the unit's architecture, if it is not.
+    pub(crate) excluded: Option<String>,
+}
+
+impl Wanted {
+    pub(crate) fn requires(&self) -> impl Iterator<Item = &str> {
+        self.build.iter().flat_map(|b| b.requires.iter().map(String::as_str))
+    }
+}
+
+impl ArchiveResolver {
+    /// The source packages to be resolved, by name: the collection's own where they are known, else those whose builds
+    /// are in the repository.
+    ///
+    /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata
+    /// do, packages of external repositories left out.
+    pub(crate) fn sources(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<Vec<Wanted>, CannotResolve> {
+        let arch = unit.arch;
+        let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
+        let mut keep = |nvr: Nvr| {
+            let evr = |n: &Nvr| Evr { epoch: None, version: n.version.clone(), release: n.release.clone() };
+            let better = newest.get(&nvr.name).is_none_or(|old| evr(old) < evr(&nvr));
+            if better {
+                newest.insert(nvr.name.clone(), nvr);
+            }
+        };
+        let mut listed = false;
+        for other in &found.arches {
+            let dir = found.dir.join(other.as_str());
+            if dir.join("pkglist").exists() {
+                listed = true;
+                load_build_names(&dir).map_err(unreadable)?.into_iter().for_each(&mut keep);
+            }
+        }
+        if !listed {
+            let content = RepoDir::open(found.dir.join(arch))
+                .and_then(|d| d.without_groups().with_module_hotfixes(unit.options.module_hotfixes).load([]))
+                .map_err(unreadable)?;
+            let own = content.packages().iter().filter(|p| !p.is_external());
+            own.filter_map(|p| Nvr::parse_srpm(p.sourcerpm.as_deref()?)).for_each(&mut keep);
+        }
+        let names: BTreeSet<&Name> = newest.keys().chain(unit.own.packages()).collect();
+        let chosen = names.into_iter().filter_map(|name| unit.own.choose(name, newest.get(name)));
+        Ok(chosen.map(|chosen| self.wanted(chosen, of_packages(arch))).collect())
+    }
+
+    fn wanted(&self, chosen: Chosen<'_>, arch: &str) -> Wanted {
+        let (nvr, in_repo) = (chosen.nvr.clone(), chosen.in_repo);
+        // What a source package requires was perhaps learnt while its build had another name.
+        let former = chosen.own.into_iter().flat_map(|own| std::iter::once(own.nvr.clone()).chain(own.former_names()));
+        let known = std::iter::once(nvr.clone()).chain(former).find_map(|name| self.archive.source(&name));
+        let Some(known) = known else {
+            return Wanted { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
+        };
+        let heeded = self.build_conflicts && self.mode == Mode::Two;
+        let conflicts = if heeded { known.conflicts.clone().unwrap_or_default() } else { Vec::new() };
+        let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
+        Wanted {
+            nvr,
+            in_repo,
+            build: Some(BuildRequires::literal(known.requires.clone()).conflicting(conflicts)),
+            made_on: known.made_on.clone(),
+            noarch: known.buildarchs.iter().any(|a| a == "noarch"),
+            excluded: reason.map(|r| r.as_str().to_owned()),
+        }
+    }
+
+    /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not
+    /// resolved.
+    fn solve(
+        &self,
+        prepared: &Prepared<'_>,
+        repo: RepoId,
+        sources: &[Wanted],
+    ) -> Result<(Vec<Option<Resolution>>, SolverCounts), CannotResolve> {
+        let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
+        let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
+        let counts = Mutex::new(SolverCounts::default());
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), CannotResolve> {
+            let mut resolver = prepared.resolver().with_distances();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(source) = sources.get(at) else { return Ok(()) };
+                if let (Some(build), None) = (&source.build, &source.excluded) {
+                    let mut answer = resolver.resolve_source(build);
+                    let checked = answer.handover.is_none() && self.is_checked(repo, &source.nvr);
+                    let expected = if checked { resolver.check(&build.requires, &answer) } else { None };
+                    counts.lock().expect("no thread panics while it holds the lock").add(
+                        &source.nvr.name,
+                        answer.handover,
+                        checked,
+                        expected.is_some(),
+                    );
+                    if let Some(expected) = expected {
+                        tracing::error!(repo = %repo, source = %source.nvr, "our own solver and libsolv disagree; \
+                            libsolv's answer counts, please report it");
+                        answer = expected;
+                    }
+                    answers.lock().expect("no thread panics while it holds the lock")[at] = Some(answer);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            work()?;
+            handles
+                .into_iter()
+                .try_for_each(|h| h.join().map_err(|_| CannotResolve("a resolver thread failed".to_owned()))?)
+        })?;
+        let mut counts = counts.into_inner().expect("no thread panics while it holds the lock");
+        counts.mismatches.sort_unstable();
+        Ok((answers.into_inner().expect("no thread panics while it holds the lock"), counts))
+    }
+}
+
+/// How most of Koji's own packages in a repository spell its architecture, where that is another name than the
+/// repository's; where it has none of its own, how those of external repositories do.
+fn spelled(content: &RepoContent, family: &str) -> Option<Name> {
+    let mut counts: BTreeMap<(bool, &str), usize> = BTreeMap::new();
+    for p in content.packages().iter().filter(|p| canonical(&p.arch) == family) {
+        *counts.entry((!p.is_external(), p.arch.as_str())).or_default() += 1;
+    }
+    let usual = of_packages(family);
+    let most = counts.into_iter().max_by_key(|((own, name), n)| (*own, *n, *name == usual))?;
+    Some(most.0.1).filter(|name| *name != family).map(Name::from)
+}
+
+pub(crate) fn unreadable(error: impl std::error::Error) -> CannotResolve {
+    CannotResolve(format!("failed to {}", with_causes(&error)))
+}
+
+/// Writes the requirements of all sources as they are on `arch`.
+pub(crate) fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
+    let provided = LazyCell::new(|| IsaProvides::of(content, arch));
+    for source in sources {
+        if let Some(build) = source.build.take() {
+            let made_on = source.made_on.as_deref();
+            source.build = Some(build.for_arch(arch, made_on, |name| provided.contains(name)));
+        }
+    }
+}
+
+/// Members of the build group: as Koji writes them beside the repository, else as the metadata have them.
+pub(crate) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<Member>, CannotResolve> {
+    let beside = dir.join(GROUPS);
+    let read;
+    let groups = if beside.exists() {
+        read = load_groups(&beside).map_err(unreadable)?;
+        Some(&read)
+    } else {
+        content.groups.as_ref()
+    };
+    groups.and_then(|g| g.installed(id)).ok_or_else(|| {
+        let why: String = content.group_problems.iter().map(|problem| format!(" (failed to {problem})")).collect();
+        CannotResolve(format!(
+            "there is no group `{id}` in the repository's comps{why}; nothing can be built without one"
+        ))
+    })
+}
+
+/// Digest of everything the verdicts depend on. `metadata` are the checksums of primary, and of the modules where these
+/// count.
+fn inputs(metadata: &str, group: &[Member], sources: &[Wanted], mode: Mode, options: ResolveOptions) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    // What is not the default makes the digest another one; the default is not said, so that digests stay what they
+    // were.
+    add(&format!("{}{}", mode.as_str(), if options.weak_deps { " weak dependencies" } else { "" }));
+    add(metadata);
+    for member in group {
+        add(&member.name);
+        // What has a condition is told from what has none; without any the digest is what it always was.
+        if mode == Mode::Two && (member.requires.is_some() || member.base_arch_only) {
+            add(&format!("{:?} {}", member.requires, member.base_arch_only));
+        }
+    }
+    for s in sources {
+        add(&s.nvr.to_string());
+        add(s.excluded.as_deref().unwrap_or(""));
+        s.requires().for_each(&mut add);
+        // None where they are not heeded. A requirement cannot look like this.
+        s.build.iter().flat_map(|b| &b.conflicts).for_each(|text| add(&format!("conflicts\n{text}")));
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn assemble(
+    unit: &Unit<'_>,
+    mode: Mode,
+    universe: &Universe,
+    inputs: String,
+    group: &crate::resolve::GroupVerdict,
+    sources: Vec<Wanted>,
+    answers: Vec<Option<Resolution>>,
+) -> UnitVerdicts {
+    let mut used: FxHashMap<PkgId, u32> = FxHashMap::default();
+    used.extend(group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)).map(|id| (*id, 0)));
+    // Two packages of the same name, version and architecture are one in the table.
+    let mut named: Vec<(String, PkgId)> = used.keys().map(|id| (universe.nevra(*id).to_string(), *id)).collect();
+    named.sort_unstable();
+    let mut packages: Vec<String> = Vec::new();
+    for (name, id) in named {
+        if packages.last() != Some(&name) {
+            packages.push(name);
+        }
+        used.insert(id, u32::try_from(packages.len() - 1).unwrap_or(u32::MAX));
+    }
+    let place = |id: &PkgId| used[id];
+    let mut group_closure: Vec<u32> = group.closure.iter().map(&place).collect();
+    group_closure.sort_unstable();
+    let answers = answers.into_iter().chain(std::iter::repeat(None));
+    let results = sources.into_iter().zip(answers).map(|(source, answer)| {
+        let verdict = match (answer, source.excluded, source.build) {
+            (_, Some(reason), _) => SourceVerdict::Excluded { reason },
+            (_, None, None) | (None, ..) => SourceVerdict::Unknown,
+            (Some(a), None, Some(build)) if !a.ok => {
+                SourceVerdict::Unresolved { problems: bounded(&build.explain(&a.problems)) }
+            }
+            (Some(a), ..) => {
+                let distance = |i: usize| a.distances.get(i).copied().flatten().unwrap_or(0);
+                let mut pairs: Vec<(u32, u8)> =
+                    a.closure.iter().enumerate().map(|(i, id)| (place(id), distance(i))).collect();
+                pairs.sort_unstable();
+                let (closure, distances) = pairs.into_iter().unzip();
+                let mut erased: Vec<u32> = a.erased.iter().map(&place).collect();
+                erased.sort_unstable();
+                SourceVerdict::Ok { closure, distances, erased }
+            }
+        };
+        let version = smol_str::format_smolstr!("{}-{}", source.nvr.version, source.nvr.release);
+        let (noarch, in_repo) = (source.noarch, source.in_repo);
+        (source.nvr.name, SourceResult { source: version, noarch, in_repo, verdict })
+    });
+    UnitVerdicts {
+        of_packages: None,
+        solvers: SolverCounts::default(),
+        format: FORMAT,
+        repo: unit.repo,
+        arch: unit.arch.into(),
+        mode: mode.as_str().into(),
+        solver: solver_version(),
+        inputs,
+        group_problems: bounded(&group.problems),
+        group: group_closure,
+        packages,
+        sources: if group.ok { results.collect() } else { BTreeMap::new() },
+    }
+}

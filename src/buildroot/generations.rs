@@ -1,0 +1,330 @@
+//! What dependency changes were measured from, remembered: which buildroot that is for each package, and what was in
+//! it.
+//!
+//! The last builds of a distribution's packages are spread over hundreds of repositories. Without this every new
+//! repository would read the resolutions of all of them again, of which a dozen take some four seconds. What is
+//! remembered follows from the log alone, so it may be forgotten at any time and is never written down.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use indexmap::IndexSet;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use smol_str::SmolStr;
+
+use super::installed::as_move;
+use super::verdicts::{Closures, parse_nevra};
+use crate::event::DependencyMove;
+use crate::fold::EvidenceKind;
+use crate::model::{Name, RepoId};
+use crate::resolve::{Installed, changes_of_rest};
+
+/// How many older resolutions are searched for one that has a package in the version that was built.
+pub(crate) const BASES_TRIED: usize = 8;
+/// Names of packages with version and architecture that one table may have, before all is forgotten and begun again:
+/// those of a distribution several times over.
+const NAMES_MAX: usize = 500_000;
+/// How many resolutions are kept numbered.
+const NUMBERED: usize = 12;
+
+/// Resolutions of one collection and architecture that closures can be taken from, newest first: age, repository,
+/// attachment.
+#[derive(Default)]
+pub(crate) struct Bases {
+    list: Vec<((i64, i64), RepoId, String)>,
+    digests: RefCell<FxHashMap<usize, blake3::Hash>>,
+}
+
+impl Bases {
+    pub(crate) fn new(mut list: Vec<((i64, i64), RepoId, String)>) -> Self {
+        list.sort_unstable_by(|a, b| b.cmp(a));
+        Self { list, digests: RefCell::default() }
+    }
+
+    /// Where those begin that are not newer than this age.
+    pub(crate) fn first(&self, age: (i64, i64)) -> usize {
+        self.list.partition_point(|(a, ..)| *a > age)
+    }
+
+    /// Those that are searched from a place on.
+    pub(crate) fn tried(&self, first: usize) -> impl Iterator<Item = (RepoId, &str)> {
+        self.list.iter().skip(first).take(BASES_TRIED).map(|(_, id, digest)| (*id, digest.as_str()))
+    }
+
+    /// Stands for those that are searched from a place on.
+    pub(crate) fn digest(&self, first: usize) -> blake3::Hash {
+        *self.digests.borrow_mut().entry(first).or_insert_with(|| {
+            let mut hasher = blake3::Hasher::new();
+            for (id, digest) in self.tried(first) {
+                hasher.update(&id.0.to_le_bytes());
+                hasher.update(digest.as_bytes());
+                hasher.update(b"\n");
+            }
+            hasher.finalize()
+        })
+    }
+}
+
+/// All that decides which buildroot changes of a package are measured from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Key {
+    /// The last build.
+    pub(crate) kind: EvidenceKind,
+    pub(crate) source: SmolStr,
+    /// What that was called before.
+    pub(crate) former: Vec<SmolStr>,
+    /// The repository it was built in.
+    pub(crate) repo: RepoId,
+    /// The attachment with what the hub recorded, where changes are measured from that.
+    pub(crate) recorded: Option<Box<str>>,
+    /// Where our own closure is searched.
+    pub(crate) searched: blake3::Hash,
+    /// The same as a place, for putting those together that are searched alike; says nothing else.
+    pub(crate) place: usize,
+}
+
+impl Key {
+    /// Every name of the source.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &SmolStr> {
+        std::iter::once(&self.source).chain(&self.former)
+    }
+
+    /// Whether the same comes out of both.
+    fn is_as(&self, other: &Self) -> bool {
+        let of = |k: &Self| (k.kind, k.repo, k.searched);
+        of(self) == of(other)
+            && (&self.source, &self.former) == (&other.source, &other.former)
+            && self.recorded == other.recorded
+    }
+}
+
+/// What a package has installed in one resolution: numbers of a [`Table`], in the order of their names.
+pub(crate) type Members = Arc<[u32]>;
+
+/// The buildroot changes are measured from.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    /// The repository it came from.
+    pub(crate) repo: RepoId,
+    /// The attachment with what the hub says was installed, where it says more than we do.
+    pub(crate) recorded: Option<Box<str>>,
+    /// What we say was, where we can.
+    pub(crate) expected: Option<Members>,
+}
+
+/// Names and bases of one collection and architecture.
+#[derive(Default)]
+pub(crate) struct Table {
+    names: IndexSet<Box<str>, FxBuildHasher>,
+    /// Numbers of the packages of resolutions, by attachment, most recently used first.
+    numbered: VecDeque<(String, Arc<[u32]>)>,
+    bases: FxHashMap<Name, (Key, Option<Base>)>,
+}
+
+impl Table {
+    /// Forgets what belongs to packages that are not there any more, and everything when it has become too much.
+    pub(crate) fn tidy(&mut self, is_there: impl Fn(&Name) -> bool) {
+        if self.names.len() > NAMES_MAX {
+            *self = Self::default();
+        }
+        self.bases.retain(|package, _| is_there(package));
+    }
+
+    /// What came out when this was last searched; `None`: it was not, or something else was.
+    pub(crate) fn recall(&self, package: &str, key: &Key) -> Option<&Option<Base>> {
+        self.bases.get(package).filter(|(k, _)| k.is_as(key)).map(|(_, base)| base)
+    }
+
+    pub(crate) fn remember(&mut self, package: &str, key: Key, base: Option<Base>) {
+        self.bases.insert(package.into(), (key, base));
+    }
+
+    /// The name behind a number.
+    pub(crate) fn name(&self, number: u32) -> &str {
+        self.names.get_index(number as usize).map_or("", |name| name)
+    }
+
+    /// Numbers of a resolution's packages.
+    pub(crate) fn numbers(&mut self, digest: &str, closures: &Closures) -> Arc<[u32]> {
+        if let Some(at) = self.numbered.iter().position(|(d, _)| d == digest)
+            && let Some(entry) = self.numbered.remove(at)
+        {
+            let numbers = Arc::clone(&entry.1);
+            self.numbered.push_front(entry);
+            return numbers;
+        }
+        let names = &mut self.names;
+        let mut number = |name: &String| {
+            let at = names.get_index_of(name.as_str()).unwrap_or_else(|| names.insert_full(name.as_str().into()).0);
+            u32::try_from(at).unwrap_or(u32::MAX)
+        };
+        let numbers: Arc<[u32]> = closures.unit.packages.iter().map(&mut number).collect();
+        self.numbered.push_front((digest.to_owned(), Arc::clone(&numbers)));
+        self.numbered.truncate(NUMBERED);
+        numbers
+    }
+
+    /// What a package has in a resolution; `None` when it does not resolve there.
+    pub(crate) fn members(&mut self, digest: &str, closures: &Closures, package: &str) -> Option<Members> {
+        let numbers = self.numbers(digest, closures);
+        Some(closures.closure(package)?.0.iter().map(|index| numbers[*index as usize]).collect())
+    }
+
+    /// What changed in a package's buildroot from what it had to a resolution whose numbers are given, with distances
+    /// (0: not reached). Empty when it does not resolve there, or had nothing: that says nothing, see
+    /// [`crate::resolve::changes`].
+    ///
+    /// Cost: where nothing changed, one comparison of numbers per package; else about one of texts.
+    pub(crate) fn moves(
+        &self,
+        old: &[u32],
+        new: &Closures,
+        numbers: &[u32],
+        package: &str,
+    ) -> Vec<(DependencyMove, u8)> {
+        let Some((closure, distances)) = new.closure(package) else { return Vec::new() };
+        let same = || old.iter().eq(closure.iter().map(|index| &numbers[*index as usize]));
+        if old.is_empty() || closure.is_empty() || same() {
+            return Vec::new();
+        }
+        let (before, after) = self.rest(old, new, closure, distances);
+        changes_of_rest(&before, &after).into_iter().map(as_move).collect()
+    }
+
+    /// Both without the packages that both have. They are in the order of their names, so that they can be walked side
+    /// by side; if they were not, more would be left, and nothing be wrong.
+    fn rest(&self, old: &[u32], new: &Closures, closure: &[u32], distances: &[u8]) -> (Vec<Installed>, Vec<Installed>) {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let (mut a, mut b) = (old.iter().peekable(), closure.iter().zip(distances).peekable());
+        loop {
+            let order = match (a.peek(), b.peek()) {
+                (Some(a), Some((b, _))) => self.name(**a).cmp(&new.unit.packages[**b as usize]),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return (before, after),
+            };
+            if order.is_le()
+                && let Some(number) = a.next()
+                && order.is_lt()
+            {
+                let nevra = parse_nevra(self.name(*number)).expect("names of closures were parsed before");
+                before.push(Installed { nevra, distance: None });
+            }
+            if order.is_ge()
+                && let Some((index, distance)) = b.next()
+                && order.is_gt()
+            {
+                after.push(new.at(*index, *distance));
+            }
+        }
+    }
+}
+
+/// Everything remembered.
+#[derive(Default)]
+pub(crate) struct Remembered(FxHashMap<(Name, Name), Table>);
+
+impl Remembered {
+    /// That of a collection and architecture.
+    pub(crate) fn table(&mut self, collection: &Name, arch: &str) -> &mut Table {
+        self.0.entry((collection.clone(), arch.into())).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::buildroot::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts};
+    use crate::model::BuildId;
+    use crate::resolve::changes;
+
+    /// A resolution in which `app` has these packages: which, in which version, at which distance.
+    fn resolution(packages: &BTreeMap<u8, (u8, u8)>) -> Closures {
+        let all = packages.iter().map(|(p, (version, d))| (format!("p{p}-0:{version}-1.noarch"), *d));
+        let (packages, distances): (Vec<String>, Vec<u8>) = all.collect::<BTreeMap<_, _>>().into_iter().unzip();
+        let closure = (0..).take(packages.len()).collect();
+        let verdict = SourceVerdict::Ok { closure, distances, erased: Vec::new() };
+        let app = SourceResult { source: "1-1".into(), noarch: false, in_repo: Default::default(), verdict };
+        Closures::new(UnitVerdicts {
+            format: FORMAT,
+            repo: RepoId(1),
+            arch: "x86_64".into(),
+            mode: "two".into(),
+            solver: String::new(),
+            inputs: String::new(),
+            group_problems: Vec::new(),
+            group: Vec::new(),
+            packages,
+            sources: BTreeMap::from([("app".into(), app)]),
+            of_packages: None,
+            solvers: SolverCounts::default(),
+        })
+        .unwrap()
+    }
+
+    fn closure() -> impl Strategy<Value = BTreeMap<u8, (u8, u8)>> {
+        proptest::collection::btree_map(0_u8..20, (1_u8..4, 0_u8..4), 0..12)
+    }
+
+    proptest! {
+        /// What is remembered of a closure says the same as the closure.
+        #[test]
+        fn moves_are_those_between_closures(old in closure(), other in closure(), new in closure()) {
+            let (old, other, new) = (resolution(&old), resolution(&other), resolution(&new));
+            let mut table = Table::default();
+            // Numbers need not be in the order of names.
+            table.numbers("other", &other);
+            let members = table.members("old", &old, "app").unwrap();
+            let numbers = table.numbers("new", &new);
+            let expected: Vec<_> =
+                changes(&old.installed("app").unwrap(), &new.installed("app").unwrap()).into_iter().map(as_move).collect();
+            prop_assert_eq!(table.moves(&members, &new, &numbers, "app"), expected);
+            prop_assert_eq!(table.moves(&members, &new, &numbers, "another"), vec![]);
+        }
+    }
+
+    #[test]
+    fn only_the_same_question_is_answered() {
+        let key = Key {
+            kind: EvidenceKind::Real(BuildId(1)),
+            former: Vec::new(),
+            source: "1-1".into(),
+            repo: RepoId(7),
+            recorded: None,
+            searched: blake3::hash(b"a"),
+            place: 3,
+        };
+        let mut table = Table::default();
+        table.remember("app", key.clone(), None);
+        assert!(table.recall("app", &Key { place: 4, ..key.clone() }).is_some(), "the place says nothing");
+        assert!(table.recall("lib", &key).is_none());
+        for other in [
+            Key { kind: EvidenceKind::Real(BuildId(2)), ..key.clone() },
+            Key { source: "1-2".into(), ..key.clone() },
+            Key { repo: RepoId(8), ..key.clone() },
+            Key { recorded: Some("x".into()), ..key.clone() },
+            Key { searched: blake3::hash(b"b"), ..key.clone() },
+        ] {
+            assert!(table.recall("app", &other).is_none(), "{other:?}");
+        }
+        table.tidy(|package| package != "app");
+        assert!(table.recall("app", &key).is_none());
+    }
+
+    #[test]
+    fn what_is_searched_is_a_part_of_the_question() {
+        let of = |list: &[i64]| Bases::new(list.iter().map(|n| ((*n, 0), RepoId(*n), format!("digest {n}"))).collect());
+        let (few, more) = (of(&[1, 2, 3]), of(&[1, 2, 3, 9]));
+        assert_eq!((few.first((3, 0)), more.first((3, 0)), more.first((9, 0))), (0, 1, 0));
+        assert_eq!(few.digest(0), more.digest(1), "one that is newer than the build does not count");
+        assert_ne!(few.digest(0), more.digest(0));
+        assert_ne!(few.digest(0), of(&[1, 3]).digest(0), "one that came late does");
+        assert_eq!(more.tried(1).map(|(r, _)| r.0).collect::<Vec<_>>(), [3, 2, 1]);
+    }
+}

@@ -1,0 +1,194 @@
+//! From what was seen to what is news: pure. What is news of each kind of object stands in `super::objects`.
+//!
+//! Compared is with the state at the moment of appending, so an answer may come late or twice and says nothing new
+//! then. Each fact's identity is what it is: table, key and Koji event.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::interest::Key;
+use super::snapshot::{Observation, Seen, Why};
+use crate::event::{Event, FactId, NewEvent, Source};
+use crate::fold::{HubState, State};
+use crate::model::{BuildId, Hub, Name, TagId, Timestamp};
+
+/// What is younger than this may have a message that is still on its way.
+const YOUNG_MICROS: i64 = 60_000_000;
+
+/// What an observation adds to the state, in the order it has to be appended.
+#[derive(Debug, Default)]
+pub struct News {
+    /// The facts.
+    pub facts: Vec<NewEvent>,
+    /// How many of them tell what is there and was not known, though a message should have told: not counted are tasks
+    /// nobody has taken and repositories that ended (Koji sends no message), what is younger than a minute, and what is
+    /// read of a tag, target or hub for the first time.
+    pub missed: u32,
+    /// How many take back what was known and is not (any more), without the same.
+    pub invented: u32,
+}
+
+/// Compares. Cost: O(seen); O(tag) for a whole tag.
+pub fn differences(state: &State, look: &Observation) -> News {
+    let nothing = HubState::default();
+    let hub = state.hubs.get(&look.hub).unwrap_or(&nothing);
+    let mut compare = Compare::new(hub, look);
+    // With a tag goes everything in it; saying so of each build and package would be thousands of facts that say
+    // nothing.
+    let gone: FxHashSet<&Name> = look.seen.iter().filter_map(tag_that_is_gone).collect();
+    for seen in &look.seen {
+        compare.note_lists(seen);
+    }
+    for seen in &look.seen {
+        compare.quiet = compare.needs_no_message(seen);
+        match seen {
+            Seen::Tag(t) => compare.tag(t),
+            Seen::TagBuilds { tag, .. } | Seen::TagPackages { tag, .. } if gone.contains(tag) => {}
+            Seen::TagBuilds { tag, package, builds } => compare.tag_builds(tag, package.as_ref(), builds),
+            Seen::TagPackages { tag, package, listed } => compare.tag_packages(tag, package.as_ref(), listed),
+            Seen::Target(name, there) => compare.target(state, name, there.as_ref()),
+            Seen::Build(b) => compare.build(b),
+            Seen::Repo(r) => compare.repo(r),
+            Seen::Repos { tag, usable, from, later } => compare.repos(tag, usable, *from, later),
+            Seen::Task(t) => compare.task(t),
+            Seen::NoTask(id) => compare.no_task(state, *id),
+        }
+    }
+    compare.news
+}
+
+fn tag_that_is_gone(seen: &Seen) -> Option<&Name> {
+    if let Seen::Tag(t) = seen { t.gone.then_some(&t.tag) } else { None }
+}
+
+/// One observation, compared.
+pub(super) struct Compare<'a> {
+    pub(super) hub: &'a HubState,
+    pub(super) look: &'a Observation,
+    news: News,
+    /// That what is compared now is news is nobody's fault.
+    quiet: bool,
+    /// The last fact was counted.
+    counted: bool,
+    /// Builds that were compared in this look already.
+    pub(super) builds: FxHashSet<BuildId>,
+    /// Entries of package lists that this look has seen: tag, package, whether it is blocked; `None`: not in the list.
+    entries: FxHashMap<(&'a Name, &'a Name), Option<bool>>,
+    /// Tags whose whole lists it has seen.
+    whole: FxHashSet<&'a Name>,
+}
+
+impl<'a> Compare<'a> {
+    fn new(hub: &'a HubState, look: &'a Observation) -> Self {
+        Self {
+            hub,
+            look,
+            news: News::default(),
+            quiet: false,
+            counted: false,
+            builds: FxHashSet::default(),
+            entries: FxHashMap::default(),
+            whole: FxHashSet::default(),
+        }
+    }
+
+    fn note_lists(&mut self, seen: &'a Seen) {
+        let Seen::TagPackages { tag, package, listed } = seen else { return };
+        match package {
+            Some(package) => {
+                self.entries.insert((tag, package), None);
+            }
+            None => {
+                self.whole.insert(tag);
+            }
+        }
+        self.entries.extend(listed.iter().map(|(package, blocked)| ((tag, package), Some(*blocked))));
+    }
+
+    /// Whether a package is blocked for a tag: the nearest package list that has it decides.
+    pub(super) fn is_blocked(&self, chain: &[Name], package: &Name) -> bool {
+        let entry = |tag: &Name| match self.entries.get(&(tag, package)) {
+            Some(seen) => *seen,
+            None if self.whole.contains(tag) => None,
+            None => self.hub.tags.get(tag).and_then(|t| t.packages.get(package)).and_then(|p| p.blocked),
+        };
+        chain.iter().find_map(entry) == Some(true)
+    }
+}
+
+impl Compare<'_> {
+    /// Notes a fact. `key` says what it is, without the hub; `None`: only comparing tells that it is new.
+    pub(super) fn fact(
+        &mut self,
+        event: impl Into<Event>,
+        key: Option<String>,
+        koji_event: Option<i64>,
+        at: Option<Timestamp>,
+    ) {
+        let young = at.is_some_and(|at| self.is_young(at));
+        self.counted = !self.quiet && !young;
+        self.news.missed += u32::from(self.counted);
+        self.news.facts.push(NewEvent {
+            event: event.into(),
+            occurred_at: at.unwrap_or(self.look.at),
+            source: match self.look.why {
+                Why::Hint => Source::Hub,
+                Why::Reconciliation => Source::Reconciliation,
+            },
+            fact: key.map(|key| FactId::of(&format!("{}/{key}", self.look.hub))),
+            koji_event,
+            causation: None,
+            correlation: None,
+        });
+    }
+
+    /// The last fact takes something back.
+    pub(super) fn takes_back(&mut self) {
+        self.news.missed -= u32::from(self.counted);
+        self.news.invented += u32::from(self.counted);
+    }
+
+    /// Does something of which no message could have told, if `so`.
+    pub(super) fn quietly(&mut self, so: bool, what: impl FnOnce(&mut Self)) {
+        let before = self.quiet;
+        self.quiet |= so;
+        what(self);
+        self.quiet = before;
+    }
+
+    pub(super) fn is_young(&self, at: Timestamp) -> bool {
+        self.look.at.since(at) < YOUNG_MICROS
+    }
+
+    /// Whether nothing was lost when this was not known: it is read for the first time, or its change is too young.
+    fn needs_no_message(&self, seen: &Seen) -> bool {
+        let first_of_tag = |tag: &Name| self.hub.tags.get(tag).is_none_or(|t| t.id.is_none());
+        let first_of_repos = |tag: &Name| !self.hub.repos.values().any(|r| r.tag == *tag);
+        let fresh = |key: Key| self.look.fresh.contains(&key);
+        self.hub.reconciled_through.is_none()
+            || match seen {
+                Seen::Tag(t) => first_of_tag(&t.tag),
+                Seen::TagBuilds { tag, package, .. } => {
+                    first_of_tag(tag) || fresh(Key::TagBuilds(tag.clone(), package.clone()))
+                }
+                Seen::TagPackages { tag, package, .. } => {
+                    first_of_tag(tag) || fresh(Key::TagPackages(tag.clone(), package.clone()))
+                }
+                Seen::Target(name, _) => !self.hub.targets.contains_key(name),
+                Seen::Repo(r) => first_of_repos(&r.tag),
+                Seen::Repos { tag, .. } => first_of_repos(tag),
+                Seen::Build(_) | Seen::Task(_) | Seen::NoTask(_) => false,
+            }
+    }
+
+    pub(super) fn hub(&self) -> Hub {
+        self.look.hub.clone()
+    }
+
+    pub(super) fn tag_id(&self, tag: &str) -> Option<TagId> {
+        self.hub.tags.get(tag).and_then(|t| t.id)
+    }
+}
+
+#[cfg(test)]
+#[path = "diff_tests.rs"]
+mod tests;

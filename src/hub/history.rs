@@ -1,0 +1,121 @@
+//! What moved in tags since the last time, by `queryHistory`.
+//!
+//! Changes are asked for again from somewhat before the last ones that were seen: a transaction takes its event when it
+//! begins, and one that lasts is seen after others with higher events. Rows that led to a look before lead to none
+//! again.
+
+use std::collections::BTreeSet;
+
+use super::interest::{Interest, Key};
+use crate::koji::calls::query_changes;
+use crate::koji::records::{History, HistoryRow};
+use crate::koji::{Answers, Asked, Batch};
+use crate::model::Name;
+
+/// Changes are asked for again from so many events before those that were seen.
+pub(super) const OVERLAP: i64 = 100;
+/// More changed objects of one tag than this, and the whole tag is read.
+const CHANGES_MAX: usize = 500;
+/// What a row of a table is about, in a tag.
+type About = fn(&Name, &HistoryRow) -> Key;
+/// Tables whose changes matter (`queryHistory`), all of them with a tag.
+const TABLES: [(&str, About); 9] = [
+    ("tag_listing", |tag, row| Key::TagBuilds(tag.clone(), row.build_name.clone())),
+    ("tag_packages", |tag, row| Key::TagPackages(tag.clone(), row.package_name.clone())),
+    ("tag_config", config),
+    ("tag_extra", config),
+    (INHERITANCE, config),
+    ("tag_external_repos", config),
+    ("group_config", config),
+    ("group_package_listing", config),
+    ("group_req_listing", config),
+];
+const INHERITANCE: &str = "tag_inheritance";
+
+fn config(tag: &Name, _: &HistoryRow) -> Key {
+    Key::TagConfig(tag.clone())
+}
+
+/// A row of a table: what it is about, made and revoked when.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Row {
+    table: &'static str,
+    key: Key,
+    created: i64,
+    revoked: Option<i64>,
+}
+
+/// The rows of the last events that were looked at.
+#[derive(Debug, Default)]
+pub(super) struct Moves(BTreeSet<Row>);
+
+impl Moves {
+    /// Asks what moved after an event, once for each tag.
+    pub(super) fn ask(tags: &BTreeSet<Name>, after: i64, batch: &mut Batch) -> Vec<Asked<History>> {
+        let tables = TABLES.map(|(table, _)| table);
+        tags.iter().map(|tag| batch.add(query_changes(tag, &tables, after))).collect()
+    }
+
+    /// What to look at after the answers, and the rows to be noted when that was done.
+    pub(super) fn read(
+        &self,
+        tags: &BTreeSet<Name>,
+        asked: Vec<Asked<History>>,
+        answers: &mut Answers,
+        watch: &Interest,
+    ) -> (BTreeSet<Key>, Vec<Row>) {
+        let (mut keys, mut rows) = (BTreeSet::new(), Vec::new());
+        for (tag, asked) in tags.iter().zip(asked) {
+            let Ok(history) = answers.take(asked) else {
+                // Not there any more, or nobody can say what changed: then all of it may have.
+                keys.extend(whole(&BTreeSet::from([tag.clone()])));
+                continue;
+            };
+            let mut of_tag = BTreeSet::new();
+            for (table, about) in TABLES {
+                let found = history.table(table).iter().map(|row| Row::new(table, about(tag, row), row));
+                for row in found.filter(|r| !self.0.contains(r)) {
+                    if table == INHERITANCE {
+                        // Other lists count for it and those below it, so that other builds may be visible.
+                        keys.extend(watch.below(tag).map(|t| Key::TagBuilds(t.clone(), None)));
+                    }
+                    of_tag.insert(row.key.clone());
+                    rows.push(row);
+                }
+            }
+            if of_tag.len() > CHANGES_MAX {
+                of_tag = whole(&BTreeSet::from([tag.clone()]));
+            }
+            keys.extend(of_tag);
+        }
+        (keys, rows)
+    }
+
+    /// Objects among those of these rows that changed after an event.
+    pub(super) fn after(rows: &[Row], event: i64) -> BTreeSet<Key> {
+        rows.iter().filter(|r| r.event() > event).map(|r| r.key.clone()).collect()
+    }
+
+    /// Notes rows that were looked at; forgets those nobody asks for any more.
+    pub(super) fn note(&mut self, rows: Vec<Row>, after: i64) {
+        self.0.extend(rows);
+        self.0.retain(|r| r.event() > after);
+    }
+}
+
+impl Row {
+    /// The last event that concerns it.
+    fn event(&self) -> i64 {
+        self.revoked.unwrap_or(self.created).max(self.created)
+    }
+
+    const fn new(table: &'static str, key: Key, row: &HistoryRow) -> Self {
+        Self { table, key, created: row.create_event, revoked: row.revoke_event }
+    }
+}
+
+/// Everything of some tags.
+pub(super) fn whole(tags: &BTreeSet<Name>) -> BTreeSet<Key> {
+    let of = |t: &Name| [Key::TagConfig(t.clone()), Key::TagPackages(t.clone(), None), Key::TagBuilds(t.clone(), None)];
+    tags.iter().flat_map(of).collect()
+}

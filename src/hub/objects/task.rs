@@ -1,0 +1,177 @@
+//! A scratch build of ours. It takes up to three rounds: the task, its steps, why they failed.
+
+use std::collections::BTreeMap;
+
+use super::{Read, Reading};
+use crate::event::{ChildTask, TaskChanged, TaskFault, TaskVanished};
+use crate::fold::State;
+use crate::hub::convert;
+use crate::hub::diff::Compare;
+use crate::hub::reader::Scope;
+use crate::hub::snapshot::Seen;
+use crate::koji::calls::{get_task_descendents, get_task_info, get_task_result};
+use crate::koji::records::{Task, TaskResult, TaskTree};
+use crate::koji::{Answers, Asked, Batch, facts};
+use crate::model::koji::TaskState;
+use crate::model::{Name, Nvr, RepoId, TaskId, Timestamp};
+
+/// Most steps of a task that are kept.
+const STEPS_MAX: usize = 64;
+
+/// A scratch build of ours (`getTaskInfo`, `getTaskDescendents`, `getTaskResult`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct TaskSeen {
+    /// The `build` task.
+    pub task_id: TaskId,
+    /// Its state.
+    pub state: TaskState,
+    /// What is rebuilt.
+    pub nvr: Nvr,
+    /// Build target.
+    pub target: Option<Name>,
+    /// Repository, from its own options or from its steps.
+    pub repo_id: Option<RepoId>,
+    /// Architecture override.
+    pub arches: Vec<Name>,
+    /// Our decision's id.
+    pub decision: Option<String>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// When a builder took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its steps.
+    pub children: Vec<ChildTask>,
+    /// Why it failed, in the builder's words.
+    pub fault: Option<TaskFault>,
+}
+
+pub(super) fn ask(id: TaskId, batch: &mut Batch) -> Reading {
+    let task = batch.add(get_task_info(id));
+    Box::new(move |answers| {
+        Ok(match answers.take(task)? {
+            Some(task) => Read::Task(Box::new(task)),
+            None => Seen::NoTask(id).into(),
+        })
+    })
+}
+
+/// A task and its steps.
+pub(in crate::hub) struct Steps {
+    task: Task,
+    below: Vec<Task>,
+}
+
+impl Steps {
+    /// Asks for the steps of a task.
+    pub(in crate::hub) fn ask(task: &Task, batch: &mut Batch) -> Asked<TaskTree> {
+        batch.add(get_task_descendents(task.id))
+    }
+
+    pub(in crate::hub) fn new(task: Task, tree: &TaskTree) -> Self {
+        let below = tree.tasks().into_iter().filter(|t| t.id != task.id).take(STEPS_MAX).cloned().collect();
+        Self { task, below }
+    }
+
+    fn failed(&self) -> impl Iterator<Item = &Task> {
+        std::iter::once(&self.task).chain(&self.below).filter(|t| t.state == TaskState::Failed)
+    }
+
+    /// Asks why they failed.
+    pub(in crate::hub) fn ask_why(&self, batch: &mut Batch) -> Vec<Asked<TaskResult>> {
+        self.failed().map(|t| batch.add(get_task_result(t.id))).collect()
+    }
+
+    /// With the answers to that; `None` when it is no scratch build, or somebody else's.
+    pub(in crate::hub) fn seen(
+        self,
+        why: Vec<Asked<TaskResult>>,
+        answers: &mut Answers,
+        scope: &Scope,
+    ) -> Option<Seen> {
+        let mut faults = BTreeMap::new();
+        for (task, why) in self.failed().zip(why) {
+            let fault = match answers.take(why) {
+                Ok(TaskResult::Fault(fault)) => Some(fault),
+                Ok(TaskResult::Value(_)) => None,
+                Err(error) => error.fault().cloned(),
+            };
+            if let Some(fault) = fault {
+                faults.insert(task.id, facts::fault(task, &fault));
+            }
+        }
+        seen(&self.task, &self.below, &faults, scope).map(|task| Seen::Task(Box::new(task)))
+    }
+}
+
+fn seen(task: &Task, below: &[Task], faults: &BTreeMap<TaskId, TaskFault>, scope: &Scope) -> Option<TaskSeen> {
+    let request = task.build_request()?;
+    if !request.scratch || scope.user.is_none_or(|user| task.owner != Some(user)) {
+        return None;
+    }
+    let nvr = Nvr::parse_srpm(request.source.rsplit('/').next()?)?;
+    // What the builder took in the end, where the request leaves it to Koji.
+    let taken = below.iter().find_map(Task::repo_of_step);
+    Some(TaskSeen {
+        task_id: task.id,
+        state: task.state,
+        nvr,
+        target: request.target,
+        repo_id: request.repo_id.or(taken),
+        arches: request.arch_override.unwrap_or_default(),
+        decision: request.metadata.as_ref().and_then(|m| Some(convert::decision(m, &scope.log_id)?.0.to_owned())),
+        created_at: task.created,
+        started_at: task.started,
+        finished_at: task.completed,
+        children: facts::steps(below, faults),
+        fault: faults.get(&task.id).cloned(),
+    })
+}
+
+impl Compare<'_> {
+    pub(in crate::hub) fn task(&mut self, seen: &TaskSeen) {
+        if let Some(known) = self.hub.tasks.get(&seen.task_id)
+            && known.state == seen.state
+            && (known.repo_id == seen.repo_id || seen.repo_id.is_none())
+            && (!seen.state.is_final() || known.finished_at == seen.finished_at.or(known.finished_at))
+        {
+            return;
+        }
+        let at = if seen.state.is_final() { seen.finished_at } else { seen.started_at.or(seen.created_at) };
+        let fact = TaskChanged {
+            hub: self.hub(),
+            task_id: seen.task_id,
+            state: seen.state,
+            package: seen.nvr.name.clone(),
+            nvr: Some(seen.nvr.clone()),
+            target: seen.target.clone(),
+            repo_id: seen.repo_id,
+            arches: seen.arches.clone(),
+            decision: seen.decision.clone(),
+            created_at: seen.created_at,
+            started_at: seen.started_at,
+            finished_at: seen.finished_at,
+            children: if seen.state.is_final() { seen.children.clone() } else { Vec::new() },
+            fault: seen.fault.clone(),
+        };
+        // That a task was made, no message tells.
+        self.quietly(seen.state == TaskState::Free, |c| c.fact(fact, None, None, at));
+    }
+
+    /// Nobody will ever tell how it ended.
+    /// Perhaps nothing was ever heard of it but that it was submitted.
+    pub(in crate::hub) fn no_task(&mut self, state: &State, task_id: TaskId) {
+        let package = match self.hub.tasks.get(&task_id) {
+            Some(known) if known.state.is_final() => return,
+            Some(known) => known.package.clone(),
+            None => {
+                let Some((_, open)) = state.submitted_as(&self.look.hub, task_id) else { return };
+                open.package.clone()
+            }
+        };
+        let fact = TaskVanished { hub: self.hub(), task_id, package };
+        self.fact(fact, Some(format!("task/{task_id}/vanished")), None, None);
+        self.takes_back();
+    }
+}

@@ -1,0 +1,612 @@
+//! One hub, watched: hints from the bus, polling of what moves without a message, reconciliation.
+//!
+//! Everything is read by one task, one thing after the other, and handed to the writer in the order of reading; so no
+//! answer can take back what a later one told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::history;
+use super::history::{Moves, whole};
+use super::installed;
+use super::installed::Wanted;
+use super::interest::{Interest, Key};
+use super::own_tasks;
+use super::own_tasks::{Asking, Ours};
+use super::reader::{Looked, Reader, Scope};
+use super::repositories::Fetch;
+use super::snapshot::{Observation, RepoSeen, Seen, Why};
+use super::to_writer::{Ending, Input, Ticket, ToWriter};
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::stage::stage;
+use crate::base::trouble::Trouble;
+use crate::decide::load::{ArchLoads, Host};
+use crate::hub::tracked::AskedFor;
+use crate::koji::calls::{
+    get_channel, get_full_inheritance, get_last_event, get_user, list_hosts, tag_last_change_event,
+};
+use crate::koji::{HubError, records};
+use crate::model::koji::RepoState;
+use crate::model::{Class, Classified, Hub, Name, RepoId, TaskId};
+use crate::telemetry::Metrics;
+
+/// Different objects looked at together.
+const KEYS_AT_ONCE: usize = 60;
+/// A repository that is known and could not be resolved is fetched again after so long.
+const FETCH_AGAIN: Duration = Duration::from_secs(600);
+
+/// How often to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// Between looks at what moves without a message.
+    pub poll: Duration,
+    /// Between comparisons of everything.
+    pub reconcile: Duration,
+}
+
+/// Somebody who watches a hub.
+pub struct Poller {
+    /// Instance.
+    pub hub: Hub,
+    /// Reads it.
+    pub reader: Reader,
+    /// The way to the writer.
+    pub writer: ToWriter,
+    /// Hints from the inbox.
+    pub hints: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    /// What we care about.
+    pub watch: watch::Receiver<Interest>,
+    /// New repositories, to be mirrored before the writer hears of them, and those that more packages are to be resolved
+    /// in.
+    pub repos: mpsc::UnboundedSender<Fetch>,
+    /// Build tags that moved and have no repository that covers it.
+    pub stale: watch::Sender<BTreeMap<Name, i64>>,
+    /// Rung when the bus was away: compare what moved meanwhile.
+    pub reconnected: Arc<Notify>,
+    /// How often.
+    pub rhythm: Rhythm,
+    /// Koji user whose scratch builds are ours.
+    pub user: String,
+    /// Our log.
+    pub log_id: String,
+    /// Whether decisions want to know how busy builders are.
+    pub wants_load: bool,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// What a poller remembers.
+#[derive(Default)]
+struct Memory {
+    scope: Scope,
+    /// Compared up to this event.
+    through: i64,
+    /// What was looked at of the last changes.
+    moves: Moves,
+    /// Tags that were read whole.
+    loaded: BTreeSet<Name>,
+    /// Waiting hints, each object once.
+    waiting: BTreeMap<Key, Vec<Ticket>>,
+    /// Objects that could not be read; they are asked for with each poll.
+    again: BTreeSet<Key>,
+    /// When repositories were last fetched that are known and not resolved.
+    fetched_again: BTreeMap<RepoId, Instant>,
+    /// For which packages repositories were fetched.
+    asked_for: AskedFor,
+    /// Tasks of our user that were listed.
+    ours: Ours,
+    /// Builds whose buildroots are to be read.
+    truths: Vec<Wanted>,
+    /// Those that were, or are about to be.
+    asked: BTreeSet<TaskId>,
+    channel: Option<i64>,
+}
+
+/// Why a step did not come to its end.
+enum Stopped {
+    Hub(HubError),
+    Ending,
+}
+
+impl From<HubError> for Stopped {
+    fn from(e: HubError) -> Self {
+        Self::Hub(e)
+    }
+}
+
+impl From<Ending> for Stopped {
+    fn from(_: Ending) -> Self {
+        Self::Ending
+    }
+}
+
+/// When to look without a hint.
+struct Due {
+    poll: Instant,
+    everything: Instant,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Hints,
+    Poll,
+    Everything,
+    Truth,
+    Nothing,
+    Stop,
+}
+
+impl Poller {
+    /// Watches until told to stop. What does not answer is waited for.
+    pub async fn run(mut self) {
+        let mut memory = Memory::default();
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
+        // It begins with everything, which is no matter of time; both clocks begin then.
+        let mut due = Due { poll: Instant::now(), everything: Instant::now() };
+        let mut begun = false;
+        let mut trouble = Trouble::default();
+        // Without knowing what we care about there is nothing to compare.
+        while !self.watch.borrow().told {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = self.watch.changed() => if changed.is_err() { return },
+            }
+        }
+        let compared = self.watch.borrow().reconciled_at;
+        self.metrics.hub_known(self.hub.as_str(), self.rhythm.reconcile, compared);
+        let stale = self.rhythm.poll * 3 + Duration::from_secs(300);
+        self.metrics.loop_begins(&format!("watcher {}", self.hub), stale, clock::now());
+        loop {
+            let answers = self.reader.answers();
+            self.complete(&mut memory);
+            let next = if begun { self.next(&mut memory, &due).await } else { Next::Everything };
+            let step = async {
+                match next {
+                    Next::Stop => Err(Stopped::Ending),
+                    Next::Hints => self.hinted(&mut memory).await,
+                    Next::Poll => self.poll(&mut memory).await,
+                    Next::Everything => self.everything(&mut memory).await,
+                    Next::Truth => self.truth(&mut memory).await,
+                    Next::Nothing => Ok(()),
+                }
+            };
+            match Box::pin(step).await {
+                Ok(()) => {
+                    begun = true;
+                    if next == Next::Everything {
+                        due.everything = Instant::now() + self.rhythm.reconcile;
+                    }
+                    if matches!(next, Next::Everything | Next::Poll) {
+                        due.poll = Instant::now() + self.rhythm.poll;
+                    }
+                    // A step that asked nothing knows nothing of the hub.
+                    if self.reader.answers() > answers {
+                        backoff.reset();
+                        if trouble.is_over() {
+                            tracing::info!(hub = %self.hub, "the hub answers again");
+                        }
+                        self.metrics.hub_up(self.hub.as_str(), true);
+                    }
+                    self.metrics.loop_went_round(&format!("watcher {}", self.hub), clock::now());
+                }
+                Err(Stopped::Ending) => return,
+                Err(Stopped::Hub(e)) => {
+                    // Not understood or refused is as good as away: whoever mends the hub or us finds everything still
+                    // waiting.
+                    let text = crate::model::causes::with_causes(&e);
+                    match e.class() {
+                        _ if !trouble.is_new(&text) => {
+                            tracing::debug!(hub = %self.hub, error = %text, "the hub is still away");
+                        }
+                        Class::Unavailable => {
+                            tracing::warn!(hub = %self.hub, error = %text, "the hub does not answer; hints wait; \
+                                {}", e.remedy());
+                        }
+                        _ => {
+                            tracing::error!(hub = %self.hub, error = %text, "looking at the hub does not work; hints \
+                                wait; {}", e.remedy());
+                        }
+                    }
+                    self.metrics.hub_up(self.hub.as_str(), false);
+                    if !backoff.wait(&self.stop).await {
+                        return;
+                    }
+                    // What moved while it was away has left no hint.
+                    due.poll = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// Polls come in time also while hints come without end: what moves without a message must not wait for the end of
+    /// a mass rebuild.
+    async fn next(&mut self, memory: &mut Memory, due: &Due) -> Next {
+        self.gather(memory);
+        let now = Instant::now();
+        if self.stop.is_cancelled() {
+            return Next::Stop;
+        }
+        if now >= due.everything {
+            return Next::Everything;
+        }
+        if now >= due.poll {
+            return Next::Poll;
+        }
+        if !memory.waiting.is_empty() {
+            return Next::Hints;
+        }
+        let truth = !memory.truths.is_empty();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Next::Stop,
+            hint = self.hints.recv() => match hint {
+                Some((key, ticket)) => {
+                    memory.waiting.entry(key).or_default().push(ticket);
+                    self.gather(memory);
+                    Next::Hints
+                }
+                None => Next::Stop,
+            },
+            () = self.reconnected.notified() => Next::Poll,
+            changed = self.watch.changed() => match changed {
+                // Another collection, or other parents: there may be tags that were never read.
+                Ok(()) if self.has_new_tags(memory) => Next::Poll,
+                Ok(()) => Next::Nothing,
+                Err(_) => Next::Stop,
+            },
+            () = std::future::ready(()), if truth => Next::Truth,
+            () = tokio::time::sleep_until(due.poll.min(due.everything)) => Next::Nothing,
+        }
+    }
+
+    fn has_new_tags(&self, memory: &Memory) -> bool {
+        self.watch.borrow().tags.iter().any(|t| !memory.loaded.contains(t))
+    }
+
+    /// Takes all hints that came, each object once.
+    fn gather(&mut self, memory: &mut Memory) {
+        while let Ok((key, ticket)) = self.hints.try_recv() {
+            memory.waiting.entry(key).or_default().push(ticket);
+        }
+        let waiting = memory.waiting.len();
+        self.metrics.look_pending(waiting);
+    }
+
+    /// Looks at what was hinted at.
+    async fn hinted(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        let keys: BTreeSet<Key> = memory.waiting.keys().take(KEYS_AT_ONCE).cloned().collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        stage!("hinted", keys = keys.len());
+        let Looked { event, seen, .. } = self.look(memory, &keys).await?;
+        stage!("looked", keys = keys.len());
+        let tickets = keys.iter().filter_map(|k| memory.waiting.get(k)).flatten().copied().collect();
+        // Also of what could not be read: it is asked for again with each poll, and nobody else has to wait for it.
+        self.hand(memory, (event, Why::Hint), seen, tickets, false, Default::default()).await?;
+        for key in &keys {
+            memory.waiting.remove(key);
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self, memory: &mut Memory, keys: &BTreeSet<Key>) -> Result<Looked, HubError> {
+        self.introduce(memory).await?;
+        let keys = &{
+            let watch = self.watch.borrow();
+            memory.scope.build_tags = watch.build_tags.clone();
+            watch.spread(keys)
+        };
+        let looked = self.reader.look(keys, &memory.scope).await?;
+        for s in &looked.seen {
+            // The number of a tag that is gone is kept: its repositories are still asked for by it. One made anew may
+            // have another.
+            if let Seen::Tag(t) = s
+                && let Some(id) = t.tag_id
+            {
+                memory.scope.tag_ids.insert(t.tag.clone(), id);
+            }
+        }
+        memory.again.retain(|k| !keys.contains(k));
+        for (key, error) in &looked.failed {
+            let text = crate::model::causes::with_causes(error);
+            tracing::error!(hub = %self.hub, object = ?key, error = %text, "an object cannot be read; it is asked for \
+                again with each poll");
+            memory.again.insert(key.clone());
+        }
+        Ok(looked)
+    }
+
+    /// Finds out who we are there.
+    async fn introduce(&self, memory: &mut Memory) -> Result<(), HubError> {
+        if memory.scope.user.is_some() {
+            return Ok(());
+        }
+        memory.scope.log_id.clone_from(&self.log_id);
+        let user = self.reader.ask(get_user(&self.user)).await?;
+        // Nobody of that name yet: it has no tasks either. It is asked for again.
+        memory.scope.user = user.map(|u| u.id);
+        memory.scope.has_repo_query = self.reader.has_repo_query();
+        Ok(())
+    }
+
+    /// Hands over what was seen. New repositories go another way: their content is fetched first.
+    async fn hand(
+        &self,
+        memory: &mut Memory,
+        (event, why): (i64, Why),
+        mut seen: Vec<Seen>,
+        tickets: Vec<Ticket>,
+        complete: bool,
+        (settled, fresh): (Option<i64>, BTreeSet<Key>),
+    ) -> Result<(), Stopped> {
+        self.divert(memory, &mut seen);
+        installed::wanted(&seen, &mut memory.asked, &mut memory.truths);
+        let look = Observation { hub: self.hub.clone(), event, why, at: clock::now(), settled, fresh, seen, complete };
+        self.writer.hand(Input::Looked { look, tickets }).await?;
+        Ok(())
+    }
+
+    /// Has the newest usable repository of each tag fetched where the writer does not know it yet, and keeps it from
+    /// being told before.
+    fn divert(&self, memory: &mut Memory, seen: &mut Vec<Seen>) {
+        let watch = self.watch.borrow();
+        let is_new = |r: &RepoSeen| {
+            let newest = watch.repos.iter().filter(|(tag, ..)| *tag == r.tag).map(|(_, id, event)| (*event, *id)).max();
+            r.state == RepoState::Ready
+                && watch.build_tags.contains(&r.tag)
+                && newest.is_none_or(|n| n < (r.create_event.unwrap_or(0), r.repo_id))
+        };
+        // Without a receiver the service ends.
+        let fetch = |asked_for: &mut AskedFor, repo: RepoSeen| {
+            asked_for.fetching(&watch, &repo.tag, repo.repo_id);
+            drop(self.repos.send(Fetch { repo, resolved: false }));
+        };
+        seen.retain_mut(|s| match s {
+            Seen::Repo(r) if is_new(r) => {
+                fetch(&mut memory.asked_for, r.clone());
+                false
+            }
+            Seen::Repos { usable, later, .. } => {
+                let newest =
+                    usable.iter().filter(|r| r.state == RepoState::Ready).max_by_key(|r| (r.create_event, r.repo_id));
+                if let Some(newest) = newest.filter(|r| is_new(r)) {
+                    // The older ones, too: told before it, they would pass for the newest and be looked for in vain.
+                    later.extend(usable.iter().filter(|r| r.state == RepoState::Ready).map(|r| r.repo_id));
+                    fetch(&mut memory.asked_for, newest.clone());
+                }
+                true
+            }
+            Seen::Repo(_)
+            | Seen::Tag(_)
+            | Seen::TagBuilds { .. }
+            | Seen::TagPackages { .. }
+            | Seen::Target(..)
+            | Seen::Build(_)
+            | Seen::Task(_)
+            | Seen::NoTask(_) => true,
+        });
+        let now = Instant::now();
+        memory.fetched_again.retain(|_, at| now.duration_since(*at) < FETCH_AGAIN);
+        for (tag, id) in &watch.unresolved {
+            if memory.fetched_again.contains_key(id) {
+                continue;
+            }
+            if seen.iter().filter_map(|s| s.usable_of(tag)).flatten().any(|r| r.repo_id == *id) {
+                let event = watch.repos.iter().find(|(_, r, _)| r == id).map(|(_, _, event)| *event);
+                memory.fetched_again.insert(*id, now);
+                fetch(&mut memory.asked_for, RepoSeen::ready(*id, tag.clone(), event));
+            }
+        }
+    }
+
+    /// Has requirements of packages fetched that are tracked since a repository was resolved.
+    fn complete(&self, memory: &mut Memory) {
+        for (tag, repo_id, create_event) in memory.asked_for.open(&self.watch.borrow()) {
+            let repo = RepoSeen::ready(repo_id, tag, create_event);
+            // Without a receiver the service ends.
+            drop(self.repos.send(Fetch { repo, resolved: true }));
+        }
+    }
+
+    /// Reads everything of our tags and compares.
+    async fn everything(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        memory.loaded.clear();
+        self.introduce(memory).await?;
+        let tags = self.chains().await?;
+        let began = Instant::now();
+        let now = clock::now();
+        let compared = self.watch.borrow().reconciled_at;
+        let since = memory.ours.since.or(compared.map(|at| own_tasks::begin(at, now)));
+        let mut batch = self.reader.batch();
+        let asking = Asking::new(memory.scope.user, since, now, &mut batch);
+        let (settled, listed) = asking.read(&mut batch.send().await?)?;
+        let mut keys = self.moving();
+        keys.extend(memory.ours.unseen(&listed));
+        keys.extend(whole(&tags));
+        let Looked { event, seen, failed } = self.look(memory, &keys).await?;
+        let complete = failed.is_empty();
+        self.hand(memory, (event, Why::Reconciliation), seen, Vec::new(), complete, (Some(settled), BTreeSet::new()))
+            .await?;
+        memory.ours.note(listed);
+        memory.loaded = tags;
+        memory.through = memory.through.max(event);
+        tracing::info!(hub = %self.hub, tags = memory.loaded.len(), seconds = began.elapsed().as_secs_f64(), "compared everything");
+        self.load(memory).await?;
+        Ok(())
+    }
+
+    /// Our tags with what they inherit from.
+    async fn chains(&self) -> Result<BTreeSet<Name>, HubError> {
+        let mut tags: BTreeSet<Name> = {
+            let watch = self.watch.borrow();
+            watch.build_tags.iter().chain(&watch.dest_tags).chain(&watch.tags).cloned().collect()
+        };
+        let mut batch = self.reader.batch();
+        let asked: Vec<_> = tags.iter().map(|tag| batch.add(get_full_inheritance(tag))).collect();
+        let mut answers = batch.send().await?;
+        for links in asked {
+            // A tag that is not there has no parents; that it is gone is seen from its configuration, and so are
+            // parents of one whose answer cannot be read.
+            tags.extend(answers.take(links).unwrap_or_default().into_iter().map(|l| l.name));
+        }
+        Ok(tags)
+    }
+
+    /// What moves without a message: targets and where those of other hubs' collections lead to, repositories, our
+    /// tasks.
+    fn moving(&self) -> BTreeSet<Key> {
+        let watch = self.watch.borrow();
+        let targets = watch.targets.iter().cloned().map(Key::Target);
+        let repos = watch.build_tags.iter().cloned().map(Key::Repos);
+        let tasks = watch.tasks.iter().copied().map(Key::Task);
+        let configs = watch.configs.iter().cloned().map(Key::TagConfig);
+        targets.chain(configs).chain(repos).chain(tasks).collect()
+    }
+
+    /// Looks at what moves without a message, and at what moved in our tags since the last time.
+    async fn poll(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        if memory.through == 0 {
+            return self.everything(memory).await;
+        }
+        let (tags, leaves) = {
+            let watch = self.watch.borrow();
+            let leaves: Vec<Name> = watch.build_tags.union(&watch.dest_tags).cloned().collect();
+            (watch.tags.clone(), leaves)
+        };
+        self.introduce(memory).await?;
+        let now = clock::now();
+        let mut batch = self.reader.batch();
+        let last = batch.add(get_last_event(None).required());
+        let changed: Vec<_> = leaves.iter().map(|tag| batch.add(tag_last_change_event(tag))).collect();
+        let asking = Asking::new(memory.scope.user, memory.ours.since, now, &mut batch);
+        let mut answers = batch.send_in_order().await?;
+        let last = answers.take(last)?.id;
+        let (settled, listed) = asking.read(&mut answers)?;
+        let mut keys = self.moving();
+        keys.extend(memory.ours.unseen(&listed));
+        keys.extend(memory.again.iter().cloned());
+        let after = memory.through.saturating_sub(history::OVERLAP);
+        let mut moved = false;
+        let mut changes: BTreeMap<Name, i64> = BTreeMap::new();
+        for (tag, changed) in leaves.iter().zip(changed) {
+            match answers.take(changed) {
+                Ok(event) => {
+                    let event = event.unwrap_or(0);
+                    moved |= event > after;
+                    changes.insert(tag.clone(), event);
+                }
+                Err(_) => {
+                    keys.insert(Key::TagConfig(tag.clone()));
+                }
+            }
+        }
+        // One that ceases to be a parent is not followed any more: it is read anew when it is one again.
+        memory.loaded.retain(|t| tags.contains(t));
+        let new: BTreeSet<Name> = tags.difference(&memory.loaded).cloned().collect();
+        let mut rows = Vec::new();
+        if moved {
+            let mut batch = self.reader.batch();
+            let asked = Moves::ask(&memory.loaded, after, &mut batch);
+            let mut answers = batch.send().await?;
+            let (of_tags, new_rows) = memory.moves.read(&memory.loaded, asked, &mut answers, &self.watch.borrow());
+            keys.extend(of_tags);
+            rows = new_rows;
+        }
+        keys.extend(whole(&new));
+        let Looked { event, seen, failed } = self.look(memory, &keys).await?;
+        let event = event.min(last);
+        self.uncovered(&changes, &seen);
+        let fresh = Moves::after(&rows, settled);
+        let complete = failed.is_empty();
+        self.hand(memory, (event, Why::Reconciliation), seen, Vec::new(), complete, (Some(settled), fresh)).await?;
+        memory.ours.note(listed);
+        memory.moves.note(rows, after);
+        memory.loaded.extend(new);
+        memory.through = memory.through.max(event);
+        self.load(memory).await?;
+        Ok(())
+    }
+
+    /// Says which build tags moved and have no repository that covers it.
+    fn uncovered(&self, changes: &BTreeMap<Name, i64>, seen: &[Seen]) {
+        let watch = self.watch.borrow();
+        let mut stale = BTreeMap::new();
+        for tag in &watch.build_tags {
+            let Some(change) = changes.get(tag) else { continue };
+            let usable = seen.iter().find_map(|s| s.usable_of(tag));
+            let newest = usable.and_then(|usable| usable.iter().filter_map(|r| r.create_event).max());
+            if newest.is_none_or(|event| event < *change) {
+                stale.insert(tag.clone(), *change);
+            }
+        }
+        self.stale.send_if_modified(|old| {
+            let differs = *old != stale;
+            *old = stale;
+            differs
+        });
+    }
+
+    /// How busy the builders are. A hub that does not tell limits nothing.
+    async fn load(&self, memory: &mut Memory) -> Result<(), Stopped> {
+        if !self.wants_load || !self.watch.borrow().builds {
+            return Ok(());
+        }
+        match self.read_load(memory).await {
+            Ok(loads) => {
+                self.writer.hand(Input::Load(self.hub.clone(), loads)).await?;
+            }
+            Err(e) if e.class() == Class::Unavailable => return Err(e.into()),
+            Err(e) => {
+                let text = crate::model::causes::with_causes(&e);
+                tracing::error!(hub = %self.hub, error = %text, "how busy builders are cannot be read");
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_load(&self, memory: &mut Memory) -> Result<ArchLoads, HubError> {
+        if memory.channel.is_none() {
+            memory.channel = self.reader.ask(get_channel("default")).await?.map(|channel| channel.id);
+        }
+        let hosts: Vec<Host> = self.reader.ask(list_hosts(memory.channel)).await?.into_iter().map(host).collect();
+        let mut arches: Vec<Name> = hosts.iter().flat_map(|h| h.arches.iter().cloned()).collect();
+        arches.sort_unstable();
+        arches.dedup();
+        Ok(ArchLoads::measure(&hosts, &arches))
+    }
+
+    /// Reads what builders had installed, a few builds at a time.
+    async fn truth(&self, memory: &mut Memory) -> Result<(), Stopped> {
+        let some: Vec<Wanted> = memory.truths.iter().take(installed::AT_ONCE).cloned().collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        for found in installed::read(&self.reader, &self.hub, &some).await? {
+            self.writer.hand(Input::Truth(Box::new(found))).await?;
+        }
+        memory.truths.drain(..some.len());
+        Ok(())
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded below and above first")]
+fn host(h: records::Host) -> Host {
+    let thousandths = |n: f64| (n.clamp(0.0, 1e6) * 1000.0).round() as u64;
+    Host {
+        arches: h.arches.map(|a| a.0).unwrap_or_default(),
+        capacity: thousandths(h.capacity),
+        task_load: thousandths(h.task_load),
+        ready: h.ready,
+        enabled: h.enabled,
+    }
+}

@@ -1,0 +1,188 @@
+//! Reading: from keys to what is there, in as few requests as the answers depend on each other.
+//!
+//! Everything of a round goes into one batch; large answers come by requests of their own. Tasks take up to three
+//! rounds: the task, its steps, why they failed. A fault inside a batch is the trouble of its object alone (Koschei
+//! D32).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::interest::Key;
+use super::objects;
+use super::objects::{Read, Steps};
+use super::snapshot::Seen;
+use crate::koji::calls::{get_last_event, get_tag};
+use crate::koji::records::Task;
+use crate::koji::{Batch, HubClient, HubError, Query};
+use crate::model::{Class, Classified, Name, TagId};
+
+/// What a look needs to know besides the keys.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Tags whose groups and external repositories are asked for, too.
+    pub build_tags: BTreeSet<Name>,
+    /// Numbers of tags, as far as known; what is missing is asked for.
+    pub tag_ids: BTreeMap<Name, TagId>,
+    /// Our log: decisions of other logs are not ours.
+    pub log_id: String,
+    /// The number of our user; a task of somebody else is none of ours.
+    pub user: Option<i64>,
+    /// Whether the hub has `repo.query` (1.35 and later).
+    pub has_repo_query: bool,
+}
+
+/// Somebody who reads one hub.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    client: HubClient,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// The hub's last event before reading began.
+    pub event: i64,
+    /// What is there, in the order of the keys.
+    pub seen: Vec<Seen>,
+    /// Objects for which the hub gave a fault, or an answer that cannot be read. Nothing of the others is missing.
+    pub failed: Vec<(Key, HubError)>,
+}
+
+impl Looked {
+    /// Keeps an error to its object. A hub that is away is everybody's trouble.
+    fn spare(&mut self, key: &Key, error: HubError) -> Result<(), HubError> {
+        if error.class() == Class::Unavailable {
+            return Err(error);
+        }
+        self.failed.push((key.clone(), error));
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Reads through `client`.
+    pub const fn new(client: HubClient) -> Self {
+        Self { client }
+    }
+
+    /// How often the hub answered, here or to a clone of this.
+    pub fn answers(&self) -> u64 {
+        self.client.answered()
+    }
+
+    /// For questions that are not about objects.
+    pub(super) fn batch(&self) -> Batch {
+        self.client.batch()
+    }
+
+    /// Asks one of those.
+    ///
+    /// # Errors
+    /// [`HubError`].
+    pub async fn ask<T>(&self, query: Query<T>) -> Result<T, HubError> {
+        let mut batch = self.batch();
+        let asked = batch.add(query);
+        batch.send().await?.take(asked)
+    }
+
+    /// Looks at objects. An object that is not there is no error.
+    ///
+    /// # Errors
+    /// When the hub does not answer, or answers something else than Koji would.
+    pub async fn look(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<Looked, HubError> {
+        let mut looked = Looked::default();
+        let scope = &self.with_ids(keys, scope, &mut looked).await?;
+        let mut batch = self.batch();
+        let last = batch.add(get_last_event(None).required());
+        let (large, small): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|key| is_large(key));
+        let small: Vec<_> = small.into_iter().map(|key| (key, objects::ask(key, scope, &mut batch))).collect();
+        let mut answers = batch.send_in_order().await?;
+        looked.event = answers.take(last)?.id;
+        let mut read: BTreeMap<&Key, _> =
+            small.into_iter().map(|(key, reading)| (key, reading(&mut answers))).collect();
+        for key in large {
+            let mut batch = self.batch();
+            let reading = objects::ask(key, scope, &mut batch);
+            read.insert(
+                key,
+                match batch.send_apart().await {
+                    Ok(mut answers) => reading(&mut answers),
+                    Err(error) if error.class() == Class::Unavailable => return Err(error),
+                    Err(error) => Err(error),
+                },
+            );
+        }
+        let mut tasks = Vec::new();
+        for (key, read) in read {
+            if looked.failed.iter().any(|(failed, _)| failed == key) {
+                continue;
+            }
+            match read {
+                Ok(Read::Seen(seen)) => looked.seen.extend(seen),
+                Ok(Read::Task(task)) => tasks.push(*task),
+                Err(error) => looked.spare(key, error)?,
+            }
+        }
+        self.with_steps(tasks, scope, &mut looked).await?;
+        Ok(looked)
+    }
+
+    /// The scope with the numbers of all tags whose repositories are asked about.
+    async fn with_ids(&self, keys: &BTreeSet<Key>, scope: &Scope, looked: &mut Looked) -> Result<Scope, HubError> {
+        let mut scope = scope.clone();
+        let mut batch = self.batch();
+        let mut missing = Vec::new();
+        for key in keys {
+            if let Key::Repos(tag) = key
+                && !scope.tag_ids.contains_key(tag)
+            {
+                missing.push((key, tag, batch.add(get_tag(tag))));
+            }
+        }
+        let mut answers = batch.send().await?;
+        for (key, tag, asked) in missing {
+            match answers.take(asked) {
+                Ok(found) => scope.tag_ids.extend(found.map(|found| (tag.clone(), found.id))),
+                Err(error) => looked.spare(key, error)?,
+            }
+        }
+        Ok(scope)
+    }
+
+    /// Whether the hub can be queried for repositories: hubs from 1.35 on can, and say their version with every answer.
+    pub fn has_repo_query(&self) -> bool {
+        let Some(version) = self.client.hub_version() else { return false };
+        let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+        (numbers.next(), numbers.next()) >= (Some(1), Some(35))
+    }
+
+    /// Adds to tasks what their steps were and why they failed. A task whose steps cannot be had is not told of:
+    /// without them it would be judged wrongly.
+    async fn with_steps(&self, tasks: Vec<Task>, scope: &Scope, looked: &mut Looked) -> Result<(), HubError> {
+        let mut batch = self.batch();
+        let asked: Vec<_> = tasks.iter().map(|task| Steps::ask(task, &mut batch)).collect();
+        let mut answers = batch.send().await?;
+        let mut all = Vec::new();
+        let mut batch = self.batch();
+        for (task, asked) in tasks.into_iter().zip(asked) {
+            match answers.take(asked) {
+                Ok(tree) => {
+                    let steps = Steps::new(task, &tree);
+                    let why = steps.ask_why(&mut batch);
+                    all.push((steps, why));
+                }
+                Err(error) => looked.spare(&Key::Task(task.id), error)?,
+            }
+        }
+        let mut answers = batch.send().await?;
+        looked.seen.extend(all.into_iter().filter_map(|(steps, why)| steps.seen(why, &mut answers, scope)));
+        Ok(())
+    }
+}
+
+/// Answers that are long come by themselves: together they would be one document of hundreds of megabytes.
+const fn is_large(key: &Key) -> bool {
+    match key {
+        Key::TagBuilds(_, package) | Key::TagPackages(_, package) => package.is_none(),
+        Key::TagConfig(_) | Key::Target(_) | Key::Build(_) | Key::Repo(_) | Key::Repos(_) | Key::Task(_) => false,
+    }
+}

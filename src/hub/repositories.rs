@@ -1,0 +1,404 @@
+//! New repositories: their content is fetched before the writer hears of them, so that hearing of one and resolving it
+//! is one step.
+//!
+//! Per hub one after the other, and only the newest of each tag: what became ready while an older one was fetched takes
+//! its place. One that cannot be had waits by itself, and holds up no other tag.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::reader::Reader;
+use super::snapshot::{Observation, RepoSeen, Seen, Why};
+use super::to_writer::{Ending, Input, ToWriter};
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::stage::stage;
+use crate::fold::sources::Moment;
+use crate::hub::turns::Observed;
+use crate::koji::calls::{get_build_config, get_source_headers};
+use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
+use crate::koji::records::RpmHeaders;
+use crate::koji::{HubError, SourcePackage};
+use crate::model::koji::RepoState;
+use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
+use crate::repodata::load_build_names;
+use crate::telemetry::Metrics;
+
+/// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and
+/// it is tried on.
+const TELL_AFTER: u32 = 3;
+/// Attempts after which it is believed that a repository has no metadata for an architecture its tag has: half a
+/// minute.
+const ABSENT_AFTER: u32 = 6;
+/// Attempts for the same repository.
+const ATTEMPTS_MAX: u32 = 50;
+/// Source packages whose headers are asked of the hub in one request: it opens a file for each.
+const HEADERS_AT_ONCE: usize = 100;
+/// Source packages whose requirements are kept together on disk.
+const STORE_AT_ONCE: usize = 200;
+
+/// A repository to fetch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Fetch {
+    /// Which.
+    pub repo: RepoSeen,
+    /// It was resolved, and is not told of again: what is to be had are requirements of more packages.
+    pub resolved: bool,
+}
+
+/// Somebody who fetches what is new on one hub.
+pub struct Fetching {
+    /// Instance.
+    pub hub: Hub,
+    /// Reads the hub.
+    pub reader: Reader,
+    /// Where files go.
+    pub mirror: Mirror,
+    /// Build requirements that are known.
+    pub sources: SourceStore,
+    /// The way to the writer.
+    pub writer: ToWriter,
+    /// Repositories to fetch.
+    pub new: mpsc::UnboundedReceiver<Fetch>,
+    /// Files fetched at a time.
+    pub at_once: usize,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// Why a repository could not be had.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Files(#[from] FetchError),
+    #[error(transparent)]
+    Sources(#[from] crate::koji::SourcesError),
+    #[error(transparent)]
+    Content(#[from] crate::repodata::RepodataError),
+    #[error("repository {0} has no metadata for {1} yet, which its tag has")]
+    Absent(RepoId, String),
+    #[error(transparent)]
+    Ending(#[from] Ending),
+}
+
+impl Trouble {
+    fn class(&self) -> Class {
+        match self {
+            Self::Hub(e) => e.class(),
+            Self::Files(e) => e.class(),
+            Self::Sources(e) => e.class(),
+            Self::Absent(..) => Class::Unavailable,
+            Self::Content(_) | Self::Ending(_) => Class::Rejected,
+        }
+    }
+}
+
+/// Architectures of a tag for which its newest repository has no metadata.
+type Absent = BTreeMap<Name, BTreeSet<Name>>;
+
+/// A repository that waits, how often it was tried, and when it may be tried again.
+struct Waiting {
+    repo: RepoSeen,
+    attempts: u32,
+    told: bool,
+    resolved: bool,
+    due: Instant,
+    backoff: Backoff,
+}
+
+impl Waiting {
+    fn new(Fetch { repo, resolved }: Fetch) -> Self {
+        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+        Self { repo, attempts: 0, told: resolved, resolved, due: Instant::now(), backoff }
+    }
+}
+
+impl Fetching {
+    /// Fetches until told to stop.
+    pub async fn run(mut self) {
+        let mut waiting: BTreeMap<Name, Waiting> = BTreeMap::new();
+        // In use as long as it is the newest of its tag: what is resolved may be read again.
+        let mut kept: BTreeMap<Name, MirroredRepo> = BTreeMap::new();
+        let mut absent = Absent::new();
+        loop {
+            while let Ok(repo) = self.new.try_recv() {
+                take(&mut waiting, repo);
+            }
+            let first = waiting.iter().min_by_key(|(_, w)| w.due).map(|(tag, w)| (tag.clone(), w.due));
+            let due = first.as_ref().map(|(_, due)| *due);
+            if due.is_none_or(|due| due > Instant::now()) {
+                let until = due.unwrap_or_else(Instant::now);
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return,
+                    repo = self.new.recv() => match repo {
+                        Some(repo) => take(&mut waiting, repo),
+                        None => return,
+                    },
+                    () = tokio::time::sleep_until(until), if due.is_some() => {}
+                }
+                continue;
+            }
+            let Some((tag, mut w)) = first.and_then(|(tag, _)| waiting.remove_entry(&tag)) else { continue };
+            w.attempts += 1;
+            let resolved = w.resolved;
+            let step = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                done = Box::pin(self.one(&mut w, &mut absent)) => done,
+            };
+            // What was of use has been taken.
+            self.mirror.drop_parsed();
+            match step {
+                Ok(mirrored) => {
+                    match mirrored {
+                        // Another may have come since that was the newest.
+                        Some(m) if resolved => drop(kept.entry(tag).or_insert(m)),
+                        Some(m) => drop(kept.insert(tag, m)),
+                        None => {}
+                    }
+                }
+                Err(Trouble::Ending(_)) => return,
+                Err(e) => {
+                    let text = crate::model::causes::with_causes(&e);
+                    tracing::warn!(hub = %self.hub, tag = %tag, repo = %w.repo.repo_id, attempt = w.attempts, error = %text, "the content of a repository cannot be had");
+                    let hopeless = e.class() != Class::Unavailable;
+                    if !w.told && (hopeless || w.attempts >= TELL_AFTER) {
+                        if self.tell(&w.repo, None).await.is_err() {
+                            return;
+                        }
+                        w.told = true;
+                    }
+                    if w.attempts < ATTEMPTS_MAX {
+                        w.due = Instant::now() + w.backoff.pause();
+                        waiting.insert(tag, w);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fetches one repository and what its source packages need, and tells the writer.
+    async fn one(&self, w: &mut Waiting, absent: &mut Absent) -> Result<Option<MirroredRepo>, Trouble> {
+        let repo = &w.repo;
+        let arches = self.arches(repo).await?;
+        let mirrored = match self.mirror.fetch(&repo.tag, repo.repo_id, &arches, &|_| {}).await {
+            Ok(mirrored) => mirrored,
+            Err(e) if e.is_gone() => {
+                // It was there a moment ago. What became of it is read again; a hub that still calls it ready is told
+                // as it is.
+                let (event, mut seen) = self.again(repo).await?;
+                if matches!(&seen, Some(r) if r.state == RepoState::Ready) {
+                    return Err(e.into());
+                }
+                let gone = seen.take().unwrap_or(RepoSeen { state: RepoState::Deleted, ..repo.clone() });
+                self.hand(event, vec![Seen::Repo(gone)]).await?;
+                return Ok(None);
+            }
+            Err(e) => return Err(e.into()),
+        };
+        stage!("fetched", repo = repo.repo_id);
+        // A file that is not there yet looks like one that never will be. What was once believed of a tag is not waited
+        // for again.
+        let known = absent.get(&repo.tag);
+        if mirrored.absent.iter().any(|arch| known.is_none_or(|k| !k.contains(arch))) {
+            if w.attempts < ABSENT_AFTER {
+                let missing = mirrored.absent.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(", ");
+                drop(mirrored);
+                self.mirror.forget(&repo.tag, repo.repo_id).await?;
+                return Err(Trouble::Absent(repo.repo_id, missing));
+            }
+            tracing::warn!(hub = %self.hub, tag = %repo.tag, repo = %repo.repo_id, absent = ?mirrored.absent, "a repository has no metadata for architectures its tag has; it is resolved without them");
+        }
+        absent.insert(repo.tag.clone(), mirrored.absent.iter().cloned().collect());
+        // What is resolved are the collections' own sources, which need not be in it, of packages that are tracked.
+        let made = Moment { event: repo.create_event, at: clock::now() };
+        let needed = self.writer.sources(self.hub.clone(), repo.tag.clone(), made).await?;
+        let nvrs = needed.with_listed(builds(&mirrored)?);
+        self.requirements(&mirrored, &nvrs).await?;
+        let known: Vec<Arc<SourcePackage>> = nvrs.iter().filter_map(|n| self.sources.get(n)).collect();
+        for arch in &mirrored.arches {
+            let needs = known.iter().flat_map(|s| s.requires.iter().map(String::as_str));
+            self.mirror.ensure_filelists(&mirrored, arch, needs).await?;
+        }
+        stage!("sources known", repo = repo.repo_id);
+        let news = !w.told && self.tell(repo, Some(mirrored.arches.clone())).await?.missed > 0;
+        if !news {
+            // It was known and not resolved; that its content can be had is what is new.
+            self.writer.hand(Input::Content(self.hub.clone(), repo.repo_id)).await?;
+        }
+        Ok(Some(mirrored))
+    }
+
+    /// Architectures of the build tag when the repository was made.
+    async fn arches(&self, repo: &RepoSeen) -> Result<Vec<Name>, Trouble> {
+        let config = get_build_config(&repo.tag, repo.create_event).required();
+        Ok(self.reader.ask(config).await?.arches().to_vec())
+    }
+
+    async fn again(&self, repo: &RepoSeen) -> Result<(i64, Option<RepoSeen>), Trouble> {
+        let keys = BTreeSet::from([super::interest::Key::Repo(repo.repo_id)]);
+        let looked = self.reader.look(&keys, &super::reader::Scope::default()).await?;
+        if let Some((_, e)) = looked.failed.into_iter().next() {
+            return Err(e.into());
+        }
+        let found = looked.seen.into_iter().find_map(|s| if let Seen::Repo(r) = s { Some(r) } else { None });
+        Ok((looked.event, found))
+    }
+
+    async fn tell(&self, repo: &RepoSeen, arches: Option<Vec<Name>>) -> Result<Observed, Ending> {
+        let event = repo.create_event.unwrap_or(0);
+        self.hand(event, vec![Seen::Repo(RepoSeen { arches, ..repo.clone() })]).await
+    }
+
+    async fn hand(&self, event: i64, seen: Vec<Seen>) -> Result<Observed, Ending> {
+        let look = Observation {
+            hub: self.hub.clone(),
+            event,
+            why: Why::Hint,
+            at: clock::now(),
+            settled: None,
+            fresh: BTreeSet::new(),
+            seen,
+            complete: false,
+        };
+        self.writer.hand(Input::Looked { look, tickets: Vec::new() }).await
+    }
+
+    /// Gets the build requirements of these source packages of a repository that are not known yet: from the tag's
+    /// source repository, else from the source packages' headers, else from the hub. What nobody can tell stays
+    /// unknown, and is asked for again with the next repository.
+    async fn requirements(&self, repo: &MirroredRepo, nvrs: &BTreeSet<Nvr>) -> Result<(), Trouble> {
+        let mut missing: BTreeSet<Nvr> = self.sources.missing(nvrs.iter().cloned()).into_iter().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        match self.mirror.from_source_repo(repo).await {
+            Ok(Some(found)) => {
+                let found: Vec<SourceRequires> = found.into_values().filter(|s| missing.remove(&s.nvr)).collect();
+                for some in found.chunks(HEADERS_AT_ONCE) {
+                    let told = self.with_arches(some).await?;
+                    self.sources.add(told)?;
+                }
+            }
+            Ok(None) => {}
+            Err(e) => {
+                tracing::warn!(hub = %self.hub, error = %crate::model::causes::with_causes(&e), "the source repository \
+                    cannot be used")
+            }
+        }
+        tracing::info!(hub = %self.hub, tag = %repo.tag, count = missing.len(), "reading headers of source packages");
+        let mut left = Vec::new();
+        let mut found = Vec::new();
+        let mut trouble = None;
+        {
+            let headers = missing.into_iter().map(|nvr| async move { (self.mirror.header(&nvr).await, nvr) });
+            let mut headers = futures_util::stream::iter(headers).buffer_unordered(self.at_once.max(1));
+            while let Some((answer, nvr)) = headers.next().await {
+                match answer {
+                    Ok(source) => found.push(source),
+                    Err(e) if e.class() == Class::Unavailable => {
+                        trouble.get_or_insert(e);
+                    }
+                    // Not there, or not readable: the hub may know.
+                    Err(_) => left.push(nvr),
+                }
+                if found.len() >= STORE_AT_ONCE {
+                    self.sources.add(std::mem::take(&mut found))?;
+                }
+            }
+        }
+        self.sources.add(found)?;
+        if let Some(e) = trouble {
+            return Err(e.into());
+        }
+        for some in left.chunks(HEADERS_AT_ONCE) {
+            let told = self.told_by_hub(some).await?;
+            self.sources.add(told)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of
+    /// is left out, and is asked for again with the next repository.
+    async fn with_arches(&self, sources: &[SourceRequires]) -> Result<Vec<SourcePackage>, Trouble> {
+        let headers = self.headers(sources.iter().map(|s| &s.nvr), &RpmHeaders::ARCHES).await?;
+        let with = |(s, head): (&SourceRequires, Option<RpmHeaders>)| {
+            let RpmHeaders { build_archs, exclusive_arch, exclude_arch, .. } = head?;
+            Some(s.clone().with_arches(build_archs, exclusive_arch, exclude_arch))
+        };
+        Ok(sources.iter().zip(headers).filter_map(with).collect())
+    }
+
+    /// Headers of source packages, in their order; `None` where the hub gives a fault.
+    async fn headers(
+        &self,
+        nvrs: impl Iterator<Item = &Nvr>,
+        headers: &[&str],
+    ) -> Result<Vec<Option<RpmHeaders>>, HubError> {
+        let mut batch = self.reader.batch();
+        let asked: Vec<_> = nvrs.map(|nvr| batch.add(get_source_headers(nvr, headers))).collect();
+        let mut answers = batch.send().await?;
+        Ok(asked.into_iter().map(|asked| answers.take(asked).ok()).collect())
+    }
+
+    /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty
+    /// answer means that there is no such file, never that nothing is needed (Koschei D18): such a package has at least
+    /// `rpmlib(…)`.
+    async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
+        let headers = self.headers(nvrs.iter(), &RpmHeaders::ALL).await?;
+        let mut found = Vec::new();
+        for (nvr, head) in nvrs.iter().zip(headers) {
+            let Some(head) = head else { continue };
+            let Some(deps) = head.requires.filter(|deps| !deps.is_empty()) else { continue };
+            let source = SourcePackage::from_hub(
+                nvr.clone(),
+                head.epoch,
+                &deps,
+                head.build_archs,
+                head.exclusive_arch,
+                head.exclude_arch,
+            );
+            match source {
+                Ok(source) => found.push(source.conflicting(&head.conflicts.unwrap_or_default())),
+                Err(e) => {
+                    tracing::warn!(hub = %self.hub, source = %nvr, error = %crate::model::causes::with_causes(&e), "the hub's requirements cannot be used")
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Keeps the newest repository of each tag.
+fn take(waiting: &mut BTreeMap<Name, Waiting>, new: Fetch) {
+    let age = |r: &RepoSeen| (r.create_event, r.repo_id);
+    match waiting.get(&new.repo.tag) {
+        Some(w) if age(&w.repo) >= age(&new.repo) => {}
+        _ => {
+            waiting.insert(new.repo.tag.clone(), Waiting::new(new));
+        }
+    }
+}
+
+/// Source packages whose builds are in a repository, on any architecture.
+fn builds(repo: &MirroredRepo) -> Result<BTreeSet<Nvr>, Trouble> {
+    let mut all = BTreeSet::new();
+    for arch in &repo.arches {
+        let dir = repo.dir.join(arch.as_str());
+        if dir.join("pkglist").exists() {
+            all.extend(load_build_names(&dir)?);
+        }
+    }
+    Ok(all)
+}

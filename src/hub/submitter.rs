@@ -1,0 +1,390 @@
+//! Carrying commands out: scratch builds, cancellations, requests for repositories.
+//!
+//! The decision is in the log and its command in the outbox before the hub hears of it. Its id goes along in
+//! `custom_user_metadata`, and where one cannot know whether the hub has the task (after a start, after an answer that
+//! was lost) our tasks are searched for it first. A command leaves the outbox after its outcome is in the log. So there
+//! is one task per decision, whatever crashes when.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::convert;
+use super::to_writer::{Ending, Input, ToWriter, Waits};
+use crate::base::backoff::Backoff;
+use crate::base::clock;
+use crate::base::stage::stage;
+use crate::config::BindRepo;
+use crate::koji::calls::{ListTasks, ScratchBuild, build, cancel_task, get_logged_in_user, list_tasks, request_repo};
+use crate::koji::{HubError, Session};
+use crate::log::LogError;
+use crate::log::{AnyLog, EventLog, OutboxCommand};
+use crate::model::{Class, Classified, Hub, Name, RebuildId, TaskId, Timestamp};
+use crate::telemetry::{self, Metrics};
+use crate::writer::command::{CancelCommand, RebuildCommand};
+use crate::writer::pauses::Held;
+use crate::writer::submission::Submission;
+
+/// Commands read from the outbox at a time.
+const PAGE: usize = 500;
+/// How often the outbox is looked at without anybody saying that there is something.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Our tasks are searched from so long before the oldest decision that waits: clocks differ.
+const SEARCH_BEFORE_SECS: i64 = 3_600;
+/// Tasks read at a time when searching.
+const SEARCH_PAGE: u32 = 1_000;
+/// Pages read when searching, at most.
+const SEARCH_PAGES: u32 = 50;
+/// A tag's repository is asked for again after so long.
+const REQUEST_AGAIN: Duration = Duration::from_secs(3_600);
+/// Requests for repositories in an hour, at most.
+const REQUESTS_MAX: usize = 20;
+
+/// Somebody who carries commands out on one hub.
+pub struct Submitter {
+    /// Instance.
+    pub hub: Hub,
+    /// Logged in; strictly one call after the other.
+    pub session: Session,
+    /// The way to the writer.
+    pub writer: ToWriter,
+    /// Where commands wait.
+    pub log: AnyLog,
+    /// Which log this is: decisions of others are not ours.
+    pub log_id: String,
+    /// Rung when something may be in the outbox.
+    pub outbox: watch::Receiver<u64>,
+    /// Build tags that moved and have no repository that covers it: since which event.
+    pub stale: watch::Receiver<BTreeMap<Name, i64>>,
+    /// What must not go out.
+    pub held: watch::Receiver<Held>,
+    /// Ask for a repository after a tag was stale so long; `None`: never.
+    pub request_after: Option<Duration>,
+    /// Whether builds are bound to repositories.
+    pub bind: BindRepo,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// Why a round did not come to its end.
+enum Stopped {
+    Hub(HubError),
+    Log(LogError),
+    /// Our user has more tasks since the oldest waiting decision than are searched.
+    TooMany,
+    /// Submissions were paused while the hub was called for one: it was not tried again, and may have been executed.
+    Paused,
+    Ending,
+}
+
+impl From<HubError> for Stopped {
+    fn from(e: HubError) -> Self {
+        Self::Hub(e)
+    }
+}
+
+impl From<Ending> for Stopped {
+    fn from(_: Ending) -> Self {
+        Self::Ending
+    }
+}
+
+impl<E: Into<LogError>> From<Box<E>> for Stopped {
+    fn from(e: Box<E>) -> Self {
+        Self::Log((*e).into())
+    }
+}
+
+/// What a submitter remembers.
+struct Memory {
+    /// It is not known whether commands that wait were carried out already.
+    unsure: bool,
+    user: Option<i64>,
+    /// Since when each tag is stale, and since which event.
+    stale: BTreeMap<Name, (i64, Instant)>,
+    /// Repositories asked for.
+    requested: Vec<(Name, Instant)>,
+}
+
+impl Submitter {
+    /// Works until told to stop. What does not answer is waited for; the commands stay in the outbox.
+    pub async fn run(mut self) {
+        let mut memory = Memory { unsure: true, user: None, stale: BTreeMap::new(), requested: Vec::new() };
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
+        let name = format!("submitter {}", self.hub);
+        self.metrics.loop_begins(&name, Duration::from_secs(600), clock::now());
+        loop {
+            let round = Box::pin(self.round(&mut memory)).await;
+            match round {
+                Ok(()) => {
+                    backoff.reset();
+                    self.metrics.loop_went_round(&format!("submitter {}", self.hub), clock::now());
+                    tokio::select! {
+                        biased;
+                        () = self.stop.cancelled() => return,
+                        changed = self.outbox.changed() => if changed.is_err() { return },
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    }
+                }
+                Err(Stopped::Ending) => return,
+                Err(Stopped::Paused) => {
+                    memory.unsure = true;
+                    tracing::info!(hub = %self.hub, "submissions were paused while a rebuild was on its way; whether \
+                        the hub has it is looked up");
+                }
+                Err(other) => {
+                    let (class, text, remedy) = match &other {
+                        Stopped::Hub(e) => (e.class(), crate::model::causes::with_causes(e), e.remedy()),
+                        Stopped::Log(e) => (e.class(), crate::model::causes::with_causes(e), "see to the database"),
+                        Stopped::TooMany => (
+                            Class::Broken,
+                            format!(
+                                "more than {} tasks of our user since the oldest waiting decision",
+                                SEARCH_PAGE * SEARCH_PAGES
+                            ),
+                            "cancel rebuilds that wait (`koschei admin cancel`), or have others use another user",
+                        ),
+                        Stopped::Paused | Stopped::Ending => continue,
+                    };
+                    memory.unsure = true;
+                    if class == Class::Unavailable {
+                        tracing::warn!(hub = %self.hub, error = %text, "commands wait; {remedy}");
+                    } else {
+                        // Refused login, or answers we do not understand: an operator has to look; nothing is lost
+                        // meanwhile.
+                        tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait; \
+                            {remedy}");
+                    }
+                    self.metrics.submission(telemetry::Submission::Failed);
+                    if !backoff.wait(&self.stop).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn round(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        let waiting = self.log.pending_commands(PAGE).await.map_err(Box::new)?;
+        let mut rebuilds = Vec::new();
+        let mut cancels = Vec::new();
+        for command in waiting {
+            self.sort(command, &mut rebuilds, &mut cancels).await?;
+        }
+        let known = match memory.unsure && !rebuilds.is_empty() {
+            true => self.search(memory, &rebuilds).await?,
+            false => BTreeMap::new(),
+        };
+        memory.unsure &= rebuilds.is_empty();
+        for command in rebuilds {
+            if self.stop.is_cancelled() {
+                return Err(Stopped::Ending);
+            }
+            let outcome = match known.get(&command.id) {
+                Some(task) => self.is_task(&command, *task),
+                None => match self.writer.is_waiting(rebuild_of(&command)).await? {
+                    // Closed while it waited (cancelled, or refused before a crash), or its task is in the log.
+                    Waits::No => {
+                        self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
+                        continue;
+                    }
+                    // It stays in the outbox.
+                    Waits::Paused => continue,
+                    Waits::Yes { bound } => {
+                        // Until the answer is in the log nobody knows; a crash or an error here means searching.
+                        memory.unsure = true;
+                        let outcome = self.build(&command, bound).await?;
+                        memory.unsure = false;
+                        outcome
+                    }
+                },
+            };
+            self.metrics.submission(match &outcome {
+                Submission::Submitted { .. } if known.contains_key(&command.id) => telemetry::Submission::Adopted,
+                Submission::Submitted { .. } => telemetry::Submission::Submitted,
+                Submission::Refused { .. } | Submission::NotSubmitted { .. } => telemetry::Submission::Refused,
+            });
+            stage!("submitted", command = command.id);
+            self.writer.hand(Input::Submitted(outcome)).await?;
+            self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
+        }
+        for command in cancels {
+            self.cancel(&command).await?;
+            self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
+        }
+        self.repositories(memory).await
+    }
+
+    /// Takes this hub's commands. One that is not ours to read is nobody's: it is noted as sent, loudly.
+    async fn sort(
+        &self,
+        command: OutboxCommand,
+        rebuilds: &mut Vec<RebuildCommand>,
+        cancels: &mut Vec<CancelCommand>,
+    ) -> Result<(), Stopped> {
+        let read = match command.kind.as_str() {
+            "rebuild" => serde_json::from_str::<RebuildCommand>(&command.payload).map(|c| {
+                if c.hub == self.hub {
+                    rebuilds.push(c);
+                }
+            }),
+            "cancel" => serde_json::from_str::<CancelCommand>(&command.payload).map(|c| {
+                if c.hub == self.hub {
+                    cancels.push(c);
+                }
+            }),
+            _ => Ok(()),
+        };
+        if let Err(e) = read {
+            tracing::error!(command = %command.id, error = %crate::model::causes::with_causes(&e), "a command in the outbox cannot be read and is passed over");
+            self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
+        }
+        Ok(())
+    }
+
+    fn is_task(&self, command: &RebuildCommand, task_id: TaskId) -> Submission {
+        Submission::Submitted { rebuild: rebuild_of(command), hub: self.hub.clone(), task_id }
+    }
+
+    /// Which of these decisions are tasks already. Of several tasks with one decision the lowest is ours; others are
+    /// somebody's resubmissions.
+    async fn search(
+        &mut self,
+        memory: &mut Memory,
+        waiting: &[RebuildCommand],
+    ) -> Result<BTreeMap<String, TaskId>, Stopped> {
+        let user = self.user(memory).await?;
+        let oldest = waiting.iter().map(|c| c.decided_at).min().unwrap_or(Timestamp::EPOCH);
+        let mut found: BTreeMap<String, TaskId> = BTreeMap::new();
+        for page in 0..SEARCH_PAGES {
+            let which = ListTasks {
+                owner: user,
+                created_after: Some(oldest.plus_secs(-SEARCH_BEFORE_SECS)),
+                decoded: true,
+                limit: SEARCH_PAGE,
+                offset: Some(page * SEARCH_PAGE),
+                ..ListTasks::default()
+            };
+            let tasks = self.session.ask(list_tasks(&which)).await?;
+            let all = tasks.len() < SEARCH_PAGE as usize;
+            for task in tasks {
+                let Some(request) = task.build_request() else { continue };
+                if let Some(command) = waiting.iter().find(|c| convert::is_of(&request, c, &self.log_id)) {
+                    let lowest = found.entry(command.id.clone()).or_insert(task.id);
+                    *lowest = (*lowest).min(task.id);
+                }
+            }
+            if all {
+                return Ok(found);
+            }
+        }
+        // Rather no build than two.
+        Err(Stopped::TooMany)
+    }
+
+    async fn user(&mut self, memory: &mut Memory) -> Result<i64, Stopped> {
+        if let Some(user) = memory.user {
+            return Ok(user);
+        }
+        let user = self.session.ask(get_logged_in_user().required()).await?;
+        memory.user = Some(user.id);
+        Ok(user.id)
+    }
+
+    /// Submits a rebuild, `bound` to its repository unless the hub's configuration says otherwise.
+    async fn build(&mut self, command: &RebuildCommand, bound: bool) -> Result<Submission, Stopped> {
+        let bind = match self.bind {
+            BindRepo::Always => true,
+            BindRepo::Auto => bound,
+            BindRepo::Never => false,
+        };
+        let what = ScratchBuild {
+            source: &command.source,
+            target: &command.target,
+            repo_id: command.repo_id.filter(|_| bind),
+            arches: &command.arches,
+            metadata: convert::metadata(command),
+            further: command.build_opts.iter().map(|(name, v)| (name.clone(), convert::option(v))).collect(),
+            priority: command.task_priority,
+        };
+        // Asked again before every attempt: a hub that does not answer is tried for minutes.
+        let held = self.held.clone();
+        let go = || !held.borrow().submissions.hold(&command.collection);
+        match self.session.ask_while(&go, build(what)).await {
+            Ok(task) => Ok(self.is_task(command, task)),
+            // The hub did something else than take it: it says no to this build, not to us.
+            Err(e) if is_refusal(&e) => {
+                Ok(Submission::Refused { rebuild: rebuild_of(command), reason: bounded(&e.to_string()) })
+            }
+            Err(_) if !go() => Err(Stopped::Paused),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    async fn cancel(&mut self, command: &CancelCommand) -> Result<(), Stopped> {
+        match self.session.ask(cancel_task(command.task_id)).await {
+            Ok(()) => Ok(()),
+            // Not ours, or not there: trying again changes nothing. What became of the task will be seen.
+            Err(e) if is_refusal(&e) => {
+                tracing::warn!(hub = %self.hub, task = %command.task_id, error = %crate::model::causes::with_causes(&e), "the hub does not let us cancel");
+                Ok(())
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Asks for repositories of tags that moved long ago and have none.
+    async fn repositories(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
+        let Some(after) = self.request_after else { return Ok(()) };
+        let now = Instant::now();
+        let stale = self.stale.borrow_and_update().clone();
+        memory.stale.retain(|tag, _| stale.contains_key(tag));
+        for (tag, event) in &stale {
+            // The first change that is not covered counts, not the last one: a busy tag would never have its turn.
+            memory.stale.entry(tag.clone()).or_insert((*event, now));
+        }
+        memory.requested.retain(|(_, at)| now.duration_since(*at) < REQUEST_AGAIN);
+        let due: Vec<Name> = memory
+            .stale
+            .iter()
+            .filter(|(tag, (_, since))| {
+                now.duration_since(*since) >= after && !memory.requested.iter().any(|(t, _)| t == *tag)
+            })
+            .map(|(tag, _)| tag.clone())
+            .collect();
+        let held = self.held.borrow().tags.clone();
+        for tag in due.into_iter().filter(|tag| !held.contains(tag)) {
+            if memory.requested.len() >= REQUESTS_MAX {
+                return Ok(());
+            }
+            memory.requested.push((tag.clone(), now));
+            match self.session.ask(request_repo(&tag)).await {
+                Ok(()) => tracing::info!(hub = %self.hub, tag = %tag, "asked for a repository"),
+                Err(e) if is_refusal(&e) => {
+                    tracing::warn!(hub = %self.hub, tag = %tag, error = %crate::model::causes::with_causes(&e), "the hub makes no repository for us");
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the hub heard us and said no to this one thing. Whether we may log in, and whether it is there at all, is
+/// something else.
+fn is_refusal(error: &HubError) -> bool {
+    matches!(error, HubError::Fault { .. }) && error.class() == Class::Rejected
+}
+
+fn rebuild_of(command: &RebuildCommand) -> RebuildId {
+    RebuildId(command.cause.sequence)
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(500).collect()
+}

@@ -1,0 +1,204 @@
+//! Turns of the writer that begin with something read of a hub.
+
+use super::diff::differences;
+use super::installed::Truth;
+use super::snapshot::Observation;
+use crate::buildroot::RepoResolver;
+use crate::buildroot::installed::Buildroot;
+use crate::event::{
+    BuildrootRecorded, CollectionEdited, CollectionSettings, Envelope, Event, FactId, NewEvent, Reconciled, Source,
+    TargetObserved,
+};
+use crate::log::{Attachment, EventLog, LogError, Settled, Subjects};
+use crate::model::{Name, Seq, Timestamp};
+use crate::writer::Writer;
+
+/// Most events of one commit while a long observation is appended.
+const COMMIT_MAX: usize = 5_000;
+/// A mark is set again after so long, even when nothing differed.
+const MARK_EVERY_SECS: i64 = 900;
+/// How much of a target's history is read.
+const TARGETS_READ: usize = 1_000;
+
+/// What an observation brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// Facts appended that nobody had told.
+    pub missed: u32,
+    /// Facts appended that take something back.
+    pub invented: u32,
+}
+
+impl<E: RepoResolver> Writer<E> {
+    /// Appends what an observation tells that is news, and everything that follows; the messages that led to it are
+    /// settled in the same commit as its last fact. Flushes in between when there is much, so that a bootstrap is no
+    /// giant transaction.
+    ///
+    /// # Errors
+    /// As [`Writer::message`] and [`Writer::flush`].
+    pub async fn observed(
+        &mut self,
+        log: &impl EventLog,
+        look: &Observation,
+        settled: Vec<Settled>,
+    ) -> Result<Observed, LogError> {
+        self.move_clock(look.at);
+        self.begin();
+        self.tick(log).await?;
+        let news = differences(self.state(), look);
+        // On a hub nothing is known of there is nothing to meet again. One that only builds has no packages, and is
+        // known all the same.
+        let fresh = self.state().hubs.get(&look.hub).is_none_or(|h| {
+            h.reconciled_through.is_none() && h.tasks.is_empty() && h.tags.values().all(|t| t.packages.is_empty())
+        });
+        let done = Observed { missed: news.missed, invented: news.invented };
+        self.sources_later = Some(std::collections::BTreeSet::new());
+        for mut fact in news.facts {
+            if !fresh
+                && let Some(id) = fact.fact
+                && self.has_fact(log, &id).await?
+            {
+                // It was so before, and then something else was: the identity is taken, the fact is true all the same.
+                fact.fact = None;
+            }
+            let moved = match &fact.event {
+                Event::TargetObserved(t) => self.tags_before(log, t).await?.map(|before| (before, t.clone())),
+                _ => None,
+            };
+            let cause = Seq::after(self.state().seq);
+            self.fact(log, fact).await?;
+            if let Some((before, target)) = moved {
+                self.follow_target(log, &before, &target, cause).await?;
+            }
+            if self.waiting() >= COMMIT_MAX {
+                self.flush(log).await?;
+            }
+        }
+        if let (Some(touched), Some(cause)) = (self.sources_later.take(), self.state().seq) {
+            let touched: Vec<_> = touched.into_iter().collect();
+            self.sources_changed(log, &touched, cause).await?;
+            self.settle(log, cause).await?;
+        }
+        if look.complete {
+            self.mark(log, look, done).await?;
+        }
+        self.commit.settled.extend(settled);
+        Ok(done)
+    }
+
+    /// What a target led to before this was seen, also if it was gone for a while. `None`: it did not lead anywhere
+    /// else.
+    async fn tags_before(&self, log: &impl EventLog, seen: &TargetObserved) -> Result<Option<(Name, Name)>, LogError> {
+        let Some(now) = seen.build_tag.clone().zip(seen.dest_tag.clone()) else { return Ok(None) };
+        let known = self.state().hubs.get(&seen.hub).and_then(|h| h.targets.get(&seen.target)).cloned();
+        let before = match known {
+            Some(known) => Some(known),
+            None => {
+                let subject = format!("{}/target/{}", seen.hub, seen.target);
+                let told = log.read_subject(Subjects::Exactly(&subject), None, TARGETS_READ).await?;
+                let led_to = |r: &crate::event::Record| match r.decode() {
+                    Ok(Envelope { event: Event::TargetObserved(t), .. }) => t.build_tag.zip(t.dest_tag),
+                    _ => None,
+                };
+                told.iter().rev().find_map(led_to)
+            }
+        };
+        Ok(before.filter(|before| *before != now))
+    }
+
+    /// A collection that was made of exactly what its target said goes where the target goes: what is resolved must be
+    /// what would be built. One with tags of its own stays.
+    async fn follow_target(
+        &mut self,
+        log: &impl EventLog,
+        before: &(Name, Name),
+        target: &TargetObserved,
+        cause: Seq,
+    ) -> Result<(), LogError> {
+        let (Some(build_tag), Some(dest_tag)) = (&target.build_tag, &target.dest_tag) else { return Ok(()) };
+        let theirs = |s: &CollectionSettings| {
+            (&s.hub, &s.target) == (&target.hub, &target.target)
+                && (&s.build_tag, &s.dest_tag) == (&before.0, &before.1)
+        };
+        let moving = self.state().collections.iter().filter(|(_, c)| theirs(&c.settings));
+        let edits: Vec<CollectionEdited> = moving
+            .map(|(name, c)| CollectionEdited {
+                collection: name.clone(),
+                settings: CollectionSettings {
+                    build_tag: build_tag.clone(),
+                    dest_tag: dest_tag.clone(),
+                    ..c.settings.clone()
+                },
+            })
+            .collect();
+        for edit in edits {
+            tracing::warn!(collection = %edit.collection, build_tag = %build_tag, dest_tag = %dest_tag, "its target leads elsewhere now, and the collection with it");
+            let seq = self.push(edit.into(), Source::Engine, Some(cause), Some(cause));
+            self.settle(log, seq).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self, log: &impl EventLog, look: &Observation, done: Observed) -> Result<(), LogError> {
+        let marked = self.marks.get(&look.hub).copied();
+        let due = marked.is_none_or(|at| look.at >= at.plus_secs(MARK_EVERY_SECS));
+        let through = self.state().hubs.get(&look.hub).and_then(|h| h.reconciled_through);
+        if (done != Observed::default() || due) && through.is_none_or(|t| t <= look.event) {
+            self.marks.insert(look.hub.clone(), look.at);
+            let event =
+                Reconciled { hub: look.hub.clone(), through: look.event, missed: done.missed, invented: done.invented };
+            let seq = self.push(event.into(), Source::Reconciliation, None, None);
+            self.settle(log, seq).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends what a builder had installed.
+    ///
+    /// # Errors
+    /// As [`Writer::message`].
+    pub async fn truth(&mut self, log: &impl EventLog, truth: Truth, now: Timestamp) -> Result<(), LogError> {
+        self.move_clock(now);
+        self.begin();
+        self.tick(log).await?;
+        let Truth { hub, task_id, nvr, arches } = truth;
+        for arch in arches {
+            let id = FactId::of(&format!("{hub}/buildroot/{}", arch.buildroot));
+            if self.has_fact(log, &id).await? {
+                continue;
+            }
+            let buildroot = match Buildroot::new(arch.packages) {
+                Ok(buildroot) => buildroot,
+                Err(e) => {
+                    tracing::warn!(hub = %hub, buildroot = arch.buildroot, error = %crate::model::causes::with_causes(&e), "a buildroot cannot be kept");
+                    continue;
+                }
+            };
+            let attachment = Attachment::new(buildroot.to_bytes());
+            let event = BuildrootRecorded {
+                hub: hub.clone(),
+                task_id,
+                nvr: nvr.clone(),
+                arch: arch.arch,
+                repo_id: arch.repo_id,
+                attachment: attachment.digest.clone(),
+                count: u32::try_from(buildroot.packages().len()).unwrap_or(u32::MAX),
+                complete: buildroot.is_complete(arch.closed, true),
+            };
+            if !self.commit.attachments.iter().any(|a| a.digest == attachment.digest) {
+                self.commit.attachments.push(attachment);
+            }
+            let fact = NewEvent {
+                event: event.into(),
+                occurred_at: now,
+                source: Source::Hub,
+                fact: Some(id),
+                koji_event: None,
+                causation: None,
+                correlation: None,
+            };
+            self.fact(log, fact).await?;
+        }
+        Ok(())
+    }
+}

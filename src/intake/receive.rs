@@ -1,0 +1,115 @@
+//! From a bus into the inbox: a message is acknowledged once it is on disk, and looked at later.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::patience::Patience;
+use super::stream;
+use crate::base::clock;
+use crate::base::stage::stage;
+use crate::bus::MessageSource;
+use crate::log::{AnyLog, EventLog, Incoming, ReceiveError, Received};
+use crate::telemetry::Metrics;
+
+/// Messages taken at a time.
+const BATCH: usize = 200;
+/// How long one fetch waits for a first message.
+const WAIT: Duration = Duration::from_secs(1);
+/// A source that gave nothing, not even an answer, for so long stands still.
+const STALE: Duration = Duration::from_secs(120);
+
+/// Waiting for a bus besides which there is polling.
+pub fn patience() -> Patience {
+    Patience::new("the bus", "polling goes on")
+}
+
+/// Takes messages in until told to stop. What does not answer is waited for: messages stay where they are.
+pub async fn run<S: MessageSource>(
+    source: S,
+    log: AnyLog,
+    inbox: watch::Sender<u64>,
+    mut reconnected: impl FnMut(&S) -> bool,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let mut bus = patience();
+    let mut database = Patience::new("the inbox", "messages are not acknowledged");
+    metrics.intake_begins(clock::now());
+    metrics.loop_begins("intake", STALE, clock::now());
+    while !stop.is_cancelled() {
+        let fetched = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            fetched = source.fetch(BATCH, WAIT) => fetched,
+        };
+        let entries = match fetched {
+            Ok(entries) => entries,
+            Err(e) => {
+                if !bus.wait(&e, &stop).await {
+                    return;
+                }
+                continue;
+            }
+        };
+        bus.answered();
+        metrics.loop_went_round("intake", clock::now());
+        if reconnected(&source) {
+            inbox.send_modify(|n| *n += 1);
+        }
+        if entries.is_empty() {
+            continue;
+        }
+        let now = clock::now();
+        let (entries, acks): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let incoming: Vec<_> = entries.into_iter().map(|e| stream::to_incoming(e, S::NAME, now).0).collect();
+        // A message that is there already is a duplicate, so that all of them may be tried again.
+        let received = loop {
+            match receive(&log, &incoming).await {
+                Ok(received) => break received,
+                Err(e) => {
+                    if !database.wait(&e, &stop).await {
+                        return;
+                    }
+                }
+            }
+        };
+        database.answered();
+        metrics.received(S::NAME, received.iter().flatten());
+        metrics.last_message(now);
+        stage!("taken in", messages = received.len());
+        // On disk. If the broker does not hear this they come again and are dropped by their ids.
+        if let Err(e) = source.ack_all(acks).await {
+            tracing::warn!(error = %crate::model::causes::with_causes(&e), "messages could not be acknowledged and will come \
+                again");
+        }
+        inbox.send_modify(|n| *n += 1);
+    }
+}
+
+/// Puts messages into the inbox and says of each what became of it. `None`: it is beyond the bounds of the inbox and
+/// cannot be kept; sources let no such thing through, so this is said loudly.
+///
+/// # Errors
+/// What the database says. Some of the messages may be in the inbox; to try all of them again is right.
+pub(crate) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<Vec<Option<Received>>, ReceiveError> {
+    match log.receive(batch).await {
+        Ok(received) => return Ok(received.into_iter().map(Some).collect()),
+        Err(ReceiveError::TooLong { .. }) => (),
+        Err(e) => return Err(e),
+    }
+    let mut received = Vec::with_capacity(batch.len());
+    for message in batch {
+        received.push(match log.receive(std::slice::from_ref(message)).await {
+            Ok(one) => one.into_iter().next(),
+            Err(e @ ReceiveError::TooLong { .. }) => {
+                let text = crate::model::causes::with_causes(&e);
+                tracing::error!(message = %message.id, error = %text, "a message cannot be kept");
+                None
+            }
+            Err(e) => return Err(e),
+        });
+    }
+    Ok(received)
+}

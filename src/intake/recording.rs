@@ -1,0 +1,254 @@
+//! Feeding a recording in: inbox first, then the writer, then the commands.
+//!
+//! The same steps as with a live bus, on the recording's own clock: a message's recorded time is when the recorder saw
+//! it. So the same recording gives the same log, byte for byte but for the stand-ins of persons, however often it is
+//! interrupted.
+
+use std::collections::HashMap;
+
+use super::error::IntakeError;
+use super::stream::hearing;
+use crate::buildroot::repo_resolver::RepoResolver;
+use crate::bus::{Progress, Recording};
+use crate::log::{EventLog, Incoming, Position, Received};
+use crate::message::UNREADABLE;
+use crate::message::times::NEIGHBOURS;
+use crate::message::{Context, Entry, Said, Times};
+use crate::model::Timestamp;
+use crate::writer::operator;
+use crate::writer::turn::Writer;
+
+/// Source name of recorded messages in the inbox.
+pub const SOURCE: &str = "recording";
+/// Most messages in one commit.
+pub const BATCH_MAX: usize = 10_000;
+
+/// What happened to the messages of a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Ingested {
+    /// Lines read.
+    pub read: u64,
+    /// Messages that had come before.
+    pub duplicates: u64,
+    /// Messages handled now, including those an interrupted run had left in the inbox.
+    pub handled: u64,
+    /// Messages set aside now: not understood.
+    pub parked: u64,
+    /// Messages that said a time that cannot be, and were given another.
+    pub retimed: u64,
+    /// Commits.
+    pub commits: u64,
+}
+
+/// Handles what waits in the inbox, oldest first. `retried` gives the reasons of messages that had been parked.
+///
+/// # Errors
+/// See [`IntakeError`].
+pub async fn drain<E: RepoResolver>(
+    writer: &mut Writer<E>,
+    log: &impl EventLog,
+    batch: usize,
+    retried: &HashMap<String, String>,
+) -> Result<Ingested, IntakeError> {
+    let mut done = Ingested::default();
+    let mut after: Option<Position> = None;
+    while let Some(last) = drain_page(writer, log, after, batch, retried, &mut done).await? {
+        after = Some(last);
+    }
+    Ok(done)
+}
+
+/// One commit of [`drain`]: what waits after `after`, at most `batch` messages. Up to where that was; `None`: nothing
+/// waits there.
+pub(crate) async fn drain_page<E: RepoResolver>(
+    writer: &mut Writer<E>,
+    log: &impl EventLog,
+    after: Option<Position>,
+    batch: usize,
+    retried: &HashMap<String, String>,
+    done: &mut Ingested,
+) -> Result<Option<Position>, IntakeError> {
+    let pending = log.pending(after, batch.clamp(1, BATCH_MAX)).await?;
+    let Some(last) = pending.last() else { return Ok(None) };
+    for p in &pending {
+        handle(writer, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), done).await?;
+    }
+    writer.flush(log).await?;
+    done.commits += 1;
+    Ok(Some(last.position))
+}
+
+pub(crate) async fn handle<E: RepoResolver>(
+    writer: &mut Writer<E>,
+    log: &impl EventLog,
+    position: Position,
+    message: &Incoming,
+    retried: Option<&str>,
+    done: &mut Ingested,
+) -> Result<(), IntakeError> {
+    done.handled += 1;
+    if message.topic == UNREADABLE {
+        writer.unreadable(position, UNREADABLE, retried.unwrap_or("not a message").to_owned());
+        done.parked += 1;
+        return Ok(());
+    }
+    // What an operator said while nobody worked on the log.
+    let understood = match message.source == operator::SOURCE {
+        true => writer.operator_message(log, position, message, &mut Vec::new()).await?,
+        false => writer.message(log, position, message, retried).await?,
+    };
+    done.parked += u64::from(!understood);
+    Ok(())
+}
+
+/// Feeds a whole recording in, `batch` messages to a commit. What operators say is heard between two batches, and while
+/// no line comes.
+///
+/// # Errors
+/// See [`IntakeError`]. What was read before a recording breaks off is committed.
+pub async fn recording<E: RepoResolver>(
+    writer: &mut Writer<E>,
+    log: &impl EventLog,
+    recording: Recording,
+    batch: usize,
+    progress: &mut dyn FnMut(Progress, &Ingested),
+) -> Result<Ingested, IntakeError> {
+    let batch = batch.clamp(1, BATCH_MAX);
+    let mut times = times(log, &writer.settings.context).await?;
+    let first_time = writer.state().recorded_at;
+    if writer.state().seq.is_some() {
+        times.reached(first_time);
+    }
+    let mut reading = recording.in_thread();
+    let mut ahead = Vec::new();
+    if times.is_new() {
+        reading.fill(&mut ahead, NEIGHBOURS).await;
+        times.expect(ahead.iter().map(|entry| entry.as_ref().map_or(Said::default(), said)));
+        // What waits was said before there was any time; it holds from the first message on.
+        let first = ahead.first().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
+        writer.move_clock(first.unwrap_or(first_time));
+    }
+    let mut done = drain(writer, log, batch, &HashMap::new()).await?;
+    // The position after the last one handled; 0: not known.
+    let mut next = 0_u64;
+    loop {
+        let mut entries = Vec::with_capacity(batch);
+        let mut broken = None;
+        let later = ahead.split_off(batch.min(ahead.len()));
+        let mut read = std::mem::replace(&mut ahead, later);
+        let ((), heard) = hearing(writer, log, &mut done, reading.fill(&mut read, batch)).await;
+        heard?;
+        for entry in read {
+            match entry {
+                Ok(entry) => {
+                    done.read += 1;
+                    entries.push(entry);
+                }
+                Err(e) => broken = Some(e),
+            }
+        }
+        let mut known = log.received(&entries.iter().map(id).collect::<Vec<_>>()).await?;
+        let (mut incoming, mut reasons) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            // One that came before tells nothing about time, and is not taken in again.
+            let sent_at = match known.insert(id(&entry).to_owned()) {
+                true => times.take(said(&entry)).unwrap_or(first_time),
+                false => first_time,
+            };
+            let (message, reason) = to_incoming(entry, sent_at);
+            incoming.push(message);
+            reasons.push(reason);
+        }
+        if !incoming.is_empty() {
+            let received = log.receive(&incoming).await?;
+            writer.metrics.received(SOURCE, &received);
+            let stored: Vec<Position> = received
+                .iter()
+                .filter_map(|r| match r {
+                    Received::Stored { position } => Some(*position),
+                    Received::Duplicate => None,
+                })
+                .collect();
+            done.duplicates += (received.len() - stored.len()) as u64;
+            // Only when nobody else can have put anything before or between is what stands in memory what comes next.
+            let follows = stored.iter().zip(next..).all(|(p, expected)| p.0 == expected) && next > 0;
+            if follows && stored.len() == received.len() {
+                for ((message, reason), position) in incoming.iter().zip(&reasons).zip(&stored) {
+                    handle(writer, log, *position, message, reason.as_deref(), &mut done).await?;
+                }
+                writer.flush(log).await?;
+                done.commits += 1;
+            } else if !stored.is_empty() {
+                let unreadable = incoming.iter().zip(&reasons).filter_map(|(m, r)| Some((m.id.clone(), r.clone()?)));
+                let drained = drain(writer, log, batch, &unreadable.collect()).await?;
+                done.handled += drained.handled;
+                done.parked += drained.parked;
+                done.commits += drained.commits;
+            }
+            next = stored.last().map_or(next, |p| p.0 + 1);
+            progress(reading.progress(), &done);
+        }
+        if let Some(e) = broken {
+            return Err(e.into());
+        }
+        if incoming.len() < batch {
+            break;
+        }
+    }
+    // What another process had put into the inbox and did not handle, and rules that no message has brought in.
+    let left = drain(writer, log, batch, &HashMap::new()).await?;
+    done.handled += left.handled;
+    done.parked += left.parked;
+    writer.adopt(log).await?;
+    done.retimed = writer.retimed;
+    Ok(done)
+}
+
+/// What the last messages in the inbox say about clocks. Operators' words do not count: they were put there by another
+/// machine's clock.
+pub(crate) async fn times(log: &impl EventLog, context: &Context) -> Result<Times, IntakeError> {
+    let mut times = Times::new(context.clock_tolerance_secs);
+    for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {
+        let said = match &past.body {
+            _ if past.topic == UNREADABLE => Said::default(),
+            Some(body) => Said::of(body),
+            None => Said { seen: Some(past.received_at), sent: None },
+        };
+        times.remember(said, past.received_at);
+    }
+    Ok(times)
+}
+
+fn said(entry: &Entry) -> Said {
+    match entry {
+        Entry::Message(m) => m.said(),
+        Entry::Unreadable(_) => Said::default(),
+    }
+}
+
+fn id(entry: &Entry) -> &str {
+    match entry {
+        Entry::Message(m) => &m.id,
+        Entry::Unreadable(u) => &u.id,
+    }
+}
+
+/// The inbox form of an entry, and why it is unreadable if it is.
+fn to_incoming(entry: Entry, received_at: Timestamp) -> (Incoming, Option<String>) {
+    match entry {
+        Entry::Message(m) => {
+            let message = Incoming { id: m.id, source: SOURCE.to_owned(), topic: m.topic, received_at, body: m.raw };
+            (message, None)
+        }
+        Entry::Unreadable(u) => {
+            let message = Incoming {
+                id: u.id,
+                source: SOURCE.to_owned(),
+                topic: UNREADABLE.to_owned(),
+                received_at,
+                body: u.raw,
+            };
+            (message, Some(format!("line {}: {}", u.line, u.reason)))
+        }
+    }
+}

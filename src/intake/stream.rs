@@ -1,0 +1,336 @@
+//! Following a live source of messages: into the inbox, acknowledge, handle, let commands out.
+//!
+//! Acknowledged only after the inbox commit. While the log, the broker or the receiver of commands does not answer,
+//! nothing is lost: messages stay in the stream, commands in the outbox, and the loop tries again with growing pauses
+//! ([`super::patience`]).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::IntakeError;
+use super::late::Late;
+use super::patience::Patience;
+use super::recording;
+use super::recording::Ingested;
+use super::{delivery, receive};
+use crate::base::clock;
+use crate::buildroot::repo_resolver::RepoResolver;
+use crate::bus::{CommandSink, MessageSource};
+use crate::log::{EventLog, Incoming, Received};
+use crate::message::Entry;
+use crate::message::UNREADABLE;
+use crate::model::causes::with_causes;
+use crate::model::{Class, Classified, Timestamp};
+use crate::telemetry::Metrics;
+use crate::telemetry::probe::Readiness;
+use crate::writer::ahead::Ahead;
+use crate::writer::hearing::Heard;
+use crate::writer::operator::HEAR_EVERY;
+use crate::writer::pauses::Pauses;
+use crate::writer::turn::{Settings, Writer};
+use crate::writer::{HEART, LOOP_STALE};
+
+/// How long one fetch waits for a first message: also the longest time a tick can be late.
+const FETCH_WAIT: Duration = Duration::from_secs(1);
+/// How to follow.
+#[derive(Clone, Copy, Debug)]
+pub struct Following {
+    /// Most messages in one commit.
+    pub batch: usize,
+    /// End when the stream holds nothing more for us; for tests and catching up.
+    pub until_idle: bool,
+}
+
+/// Follows a source of messages.
+pub struct Follower<'a, L, E, S: MessageSource> {
+    /// The log.
+    pub log: &'a L,
+    /// How the writer works.
+    pub settings: Settings,
+    /// Its resolver.
+    pub resolver: E,
+    /// Where messages come from.
+    pub source: &'a S,
+    /// Where commands go; without it they stay in the outbox.
+    pub sink: Option<CommandSink>,
+    /// How to follow.
+    pub how: Following,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Whether we take part: not while the log, the source, or the receiver of commands does not answer.
+    pub readiness: Readiness,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// What was fetched and is not in the inbox yet. The broker holds it for us, and does not give it again while we have
+/// it.
+struct Fetched<A> {
+    messages: Vec<Incoming>,
+    /// Why a message is unreadable, for those that are.
+    reasons: Vec<Option<String>>,
+    acks: Vec<A>,
+}
+
+impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
+    /// Follows until told to stop, or until nothing waits if that is enough. What does not answer is waited for:
+    /// messages stay in the stream, commands in the outbox. When it is the log, the writer is ahead of it: it is thrown
+    /// away and made anew, and what waits in the inbox is handled then.
+    ///
+    /// # Errors
+    /// What cannot be waited for: a log that is damaged, that is elsewhere, or that somebody else writes to. Everything
+    /// handled is committed.
+    pub async fn run(mut self) -> Result<Ingested, IntakeError> {
+        let mut done = Ingested::default();
+        let mut fetched = None;
+        let mut database = Patience::new("the database", "messages stay with the bus")
+            .holding_up(self.readiness.clone())
+            .keeping_alive(self.metrics.clone(), HEART);
+        let mut others = Others {
+            source: Patience::new("the source of messages", "it is asked again until it does")
+                .holding_up(self.readiness.clone()),
+            sink: Patience::new("the receiver of commands", "they stay in the outbox")
+                .holding_up(self.readiness.clone()),
+            ahead: Ahead::default(),
+            late: Late::default(),
+        };
+        self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
+        if self.sink.is_some() {
+            self.metrics.delivery_begins();
+        }
+        loop {
+            match self.live(&mut fetched, &mut done, &mut database, &mut others).await {
+                Ok(()) => return Ok(done),
+                Err(e) if e.may_pass() => {
+                    if !database.wait(&e, &self.stop).await {
+                        return Ok(done);
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// One life of the writer, until the log does not answer.
+    async fn live(
+        &mut self,
+        fetched: &mut Option<Fetched<S::Ack>>,
+        done: &mut Ingested,
+        database: &mut Patience,
+        others: &mut Others,
+    ) -> Result<(), IntakeError> {
+        let (log, how) = (self.log, self.how);
+        let mut writer = Writer::open(log, self.settings.clone(), &mut self.resolver, self.metrics.clone()).await?;
+        if let Some(held) = fetched {
+            let taken = take_in(log, self.source, held, &self.metrics).await?;
+            done.count(&taken);
+            *fetched = None;
+        }
+        catch_up(&mut writer, log, how.batch, done).await?;
+        database.answered();
+        self.readiness.ready();
+        while !self.stop.is_cancelled() {
+            others.ahead.look(writer.now());
+            // Time goes on, and commands go out, also while the source is away.
+            let fetch = async {
+                match others.source.is_due() {
+                    true => Some(self.source.fetch(how.batch, FETCH_WAIT).await),
+                    false => {
+                        tokio::time::sleep(FETCH_WAIT).await;
+                        None
+                    }
+                }
+            };
+            let (got, heard) = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                got = hearing(&mut writer, log, done, fetch) => got,
+            };
+            let entries = match got {
+                Some(Ok(entries)) => {
+                    others.source.answered();
+                    entries
+                }
+                Some(Err(e)) => {
+                    others.source.failed(&e);
+                    Vec::new()
+                }
+                None => Vec::new(),
+            };
+            let idle = entries.is_empty();
+            if let Err(e) = heard {
+                *fetched = (!idle).then(|| Fetched::of(entries, S::NAME));
+                return Err(e);
+            }
+            if !idle {
+                let held = fetched.insert(Fetched::of(entries, S::NAME));
+                let taken = take_in(log, self.source, held, &self.metrics).await?;
+                done.count(&taken);
+                let Fetched { messages, reasons, .. } = fetched.take().expect("just put there");
+                let mut now = *done;
+                for ((message, reason), received) in messages.iter().zip(reasons).zip(taken) {
+                    if let Some(Received::Stored { position }) = received {
+                        recording::handle(&mut writer, log, position, message, reason.as_deref(), &mut now).await?;
+                    }
+                }
+                writer.flush(log).await?;
+                *done = Ingested { commits: now.commits + 1, ..now };
+            }
+            writer.pass_time(log, clock::now()).await?;
+            writer.flush(log).await?;
+            others.late.look(&mut writer, log).await?;
+            if let Some(sink) = &mut self.sink
+                && others.sink.is_due()
+            {
+                match deliver(&mut writer, log, sink, done, &self.metrics).await {
+                    Ok(()) => others.sink.answered(),
+                    // Once it took commands, it is waited for, whatever it says now.
+                    Err(IntakeError::Sink(e)) if e.class() != Class::Broken => others.sink.failed(&e),
+                    Err(e) => return Err(e),
+                }
+            }
+            let counts = log.counts().await?;
+            self.metrics.waiting(&counts);
+            self.metrics.loop_went_round(HEART, clock::now());
+            if counts.inbox_pending > 0 {
+                // Ours is handled: another writer took it in. Of two on one log one finds that the other appended and
+                // ends, and what it has acknowledged comes from nowhere else.
+                catch_up(&mut writer, log, how.batch, done).await?;
+                continue;
+            }
+            // What was asked for a moment ago may still be on its way.
+            if idle && how.until_idle && self.source.waiting().await.is_ok_and(|waiting| waiting == 0) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Handles what waits in the inbox, whoever took it in.
+async fn catch_up<E: RepoResolver>(
+    writer: &mut Writer<E>,
+    log: &impl EventLog,
+    batch: usize,
+    done: &mut Ingested,
+) -> Result<(), IntakeError> {
+    let mut after = None;
+    loop {
+        // What operators said comes before what waited longer.
+        done.heard(writer.hear(log).await?);
+        let mut now = *done;
+        after = recording::drain_page(writer, log, after, batch, &HashMap::new(), &mut now).await?;
+        *done = now;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for something, and hears what operators say meanwhile. Where the log does not answer, it still waits: what was
+/// fetched is not to be lost.
+pub(crate) async fn hearing<E: RepoResolver, T>(
+    writer: &mut Writer<E>,
+    log: &impl EventLog,
+    done: &mut Ingested,
+    something: impl Future<Output = T>,
+) -> (T, Result<(), IntakeError>) {
+    let mut something = std::pin::pin!(something);
+    loop {
+        tokio::select! {
+            biased;
+            happened = &mut something => return (happened, Ok(())),
+            () = tokio::time::sleep(HEAR_EVERY) => match writer.hear(log).await {
+                Ok(heard) => done.heard(heard),
+                Err(e) => return (something.await, Err(e.into())),
+            },
+        }
+    }
+}
+
+/// Delivers what waits and is not paused. Right before each hand-over it is heard what operators say: once a pause is
+/// in the log nothing more goes out.
+async fn deliver<E: RepoResolver>(
+    writer: &mut Writer<E>,
+    log: &impl EventLog,
+    sink: &mut CommandSink,
+    done: &mut Ingested,
+    metrics: &Metrics,
+) -> Result<(), IntakeError> {
+    loop {
+        done.heard(writer.hear(log).await?);
+        let commands = delivery::ready(log, &Pauses::of(writer.state()), sink).await?;
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let (handed, heard) = hearing(writer, log, done, delivery::hand_over(log, sink, commands, metrics)).await;
+        // A writer that is ahead of the log must not go on, whoever else does not answer.
+        heard?;
+        handed?;
+    }
+}
+
+/// Waiting for those besides the log: source, receiver of commands, our clock, which a log may be ahead of, and the
+/// archive.
+struct Others {
+    source: Patience,
+    sink: Patience,
+    ahead: Ahead,
+    late: Late,
+}
+
+impl<A> Fetched<A> {
+    fn of(entries: Vec<(Entry, A)>, source: &str) -> Self {
+        let now = clock::now();
+        let (entries, acks): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        let (messages, reasons) = entries.into_iter().map(|e| to_incoming(e, source, now)).unzip();
+        Self { messages, reasons, acks }
+    }
+}
+
+/// Puts what was fetched into the inbox, acknowledges it, and says of each message what became of it.
+async fn take_in<S: MessageSource>(
+    log: &impl EventLog,
+    source: &S,
+    fetched: &mut Fetched<S::Ack>,
+    metrics: &Metrics,
+) -> Result<Vec<Option<Received>>, IntakeError> {
+    let received = receive::receive(log, &fetched.messages).await?;
+    // On disk: the broker may forget them. If it does not hear this, they come again and are dropped by their ids.
+    if let Err(e) = source.ack_all(std::mem::take(&mut fetched.acks)).await {
+        tracing::warn!(error = %with_causes(&e), "messages could not be acknowledged and will come again");
+    }
+    metrics.received(S::NAME, received.iter().flatten());
+    if let Some(newest) = fetched.messages.last() {
+        metrics.last_message(newest.received_at);
+    }
+    Ok(received)
+}
+
+impl Ingested {
+    /// Counts words of operators as messages handled.
+    fn heard(&mut self, heard: Heard) {
+        self.handled += heard.words;
+        self.parked += heard.parked;
+    }
+
+    /// Counts what came in.
+    fn count(&mut self, received: &[Option<Received>]) {
+        self.read += received.len() as u64;
+        self.duplicates += received.iter().filter(|r| matches!(r, Some(Received::Duplicate))).count() as u64;
+    }
+}
+
+/// The inbox form of an entry, and why it is unreadable if it is.
+pub(crate) fn to_incoming(entry: Entry, source: &str, received_at: Timestamp) -> (Incoming, Option<String>) {
+    let source = source.to_owned();
+    match entry {
+        Entry::Message(m) => (Incoming { id: m.id, source, topic: m.topic, received_at, body: m.raw }, None),
+        Entry::Unreadable(u) => {
+            let message = Incoming { id: u.id, source, topic: UNREADABLE.to_owned(), received_at, body: u.raw };
+            (message, Some(format!("message {} of the stream: {}", u.line, u.reason)))
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Starting, stopping, readiness.
+//!
+//! [`serve`] is the loop that owns the writer, [`retention`] prunes bodies of messages.
+
+pub mod retention;
+pub mod serve;

@@ -1,0 +1,316 @@
+//! The service: one process that listens, looks, decides and submits.
+//!
+//! This loop owns the writer. Everybody else hands it something through one bounded queue and waits until it is in the
+//! log; so whoever is told "done" may forget. Messages stay in the inbox until what they hint at was looked at.
+//!
+//! When the database does not answer, the writer is ahead of the log: it is thrown away and made anew from the log, and
+//! everything that waits in the inbox is handed out again.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::clock;
+use crate::buildroot::repo_resolver::RepoResolver;
+use crate::fold::{Standing, State};
+use crate::hub::installed::Truth;
+use crate::hub::interest;
+use crate::hub::interest::{Hint, Interest};
+use crate::hub::to_writer::{Handed, Heard, Input, Outbox, Ticket, ToHub, Waits};
+use crate::hub::turns::Observed;
+use crate::intake::patience::Patience;
+use crate::log::LogError;
+use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
+use crate::message::{Context, UNREADABLE};
+use crate::model::{Hub, RebuildId};
+use crate::telemetry::Metrics;
+use crate::telemetry::probe::Readiness;
+use crate::writer::ahead::Ahead;
+use crate::writer::operator;
+use crate::writer::pauses::Held;
+use crate::writer::turn::{Settings, Writer};
+use crate::writer::{HEART, LOOP_STALE};
+
+/// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be
+/// late.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Messages read from the inbox at a time.
+const PAGE: usize = 500;
+/// Messages handed to lookers and not settled, at most; the rest waits in the inbox.
+const OUTSTANDING_MAX: usize = 5_000;
+/// Things taken from the queue before the loop looks elsewhere.
+const AT_ONCE: usize = 64;
+
+/// What the loop needs.
+pub struct Service<F> {
+    /// The log.
+    pub log: AnyLog,
+    /// How the writer works.
+    pub settings: Settings,
+    /// Makes a resolver for a new writer.
+    pub resolver: F,
+    /// Hubs.
+    pub hubs: HashMap<Hub, ToHub>,
+    /// What is handed in.
+    pub inputs: mpsc::Receiver<Handed>,
+    /// Rung when something may be in the inbox.
+    pub inbox: watch::Receiver<u64>,
+    /// Rung when something may be in the outbox.
+    pub outbox: Outbox,
+    /// Counters.
+    pub metrics: Metrics,
+    /// While the database is away we are not ready.
+    pub readiness: Readiness,
+    /// Ends the loop.
+    pub stop: CancellationToken,
+}
+
+/// How far one life of the writer got.
+struct Life {
+    number: u64,
+    /// Last message handed out.
+    after: Option<Position>,
+    outstanding: usize,
+}
+
+impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
+    /// Runs until told to stop. `ready` is called once the log is folded.
+    ///
+    /// # Errors
+    /// What cannot be waited for: a log that is damaged, or that somebody else writes to.
+    pub async fn run(mut self, mut ready: impl FnMut()) -> Result<(), LogError> {
+        let mut number = 0;
+        let mut patience = Patience::new("the database", "what is not in the log waits")
+            .holding_up(self.readiness.clone())
+            .keeping_alive(self.metrics.clone(), HEART);
+        let mut ahead = Ahead::default();
+        // What was taken from the queue and is not in the log yet.
+        let mut open = VecDeque::new();
+        loop {
+            let life = Life { number, after: None, outstanding: 0 };
+            let mut begun = || {
+                patience.answered();
+                ready();
+            };
+            match self.live(life, &mut open, &mut ahead, &mut begun).await {
+                Ok(()) => return Ok(()),
+                Err(e) if e.may_pass() => {
+                    if !patience.wait(&e, &self.stop).await {
+                        return Ok(());
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+            number += 1;
+        }
+    }
+
+    async fn live(
+        &mut self,
+        mut life: Life,
+        open: &mut VecDeque<Handed>,
+        ahead: &mut Ahead,
+        ready: &mut impl FnMut(),
+    ) -> Result<(), LogError> {
+        let log = self.log.clone();
+        let mut writer = Writer::open(&log, self.settings.clone(), (self.resolver)(), self.metrics.clone()).await?;
+        ahead.look(writer.now());
+        // Configuration holds from the start, also on an empty log: a hub's time is now.
+        writer.move_clock(clock::now());
+        writer.begin();
+        writer.tick(&log).await?;
+        writer.flush(&log).await?;
+        self.tell(&mut writer);
+        self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
+        ready();
+        // What operators said comes before what anybody asks.
+        self.inbox(&mut writer, &log, &mut life).await?;
+        // An earlier writer could not write it down; whoever handed it in still waits.
+        while !open.is_empty() {
+            self.take(&mut writer, &log, open, &mut life).await?;
+        }
+        while !self.stop.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                handed = self.inputs.recv() => match handed {
+                    Some(first) => {
+                        open.push_back(first);
+                        self.take(&mut writer, &log, open, &mut life).await?;
+                    }
+                    None => break,
+                },
+                changed = self.inbox.changed() => {
+                    if changed.is_err() {
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                }
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            self.inbox(&mut writer, &log, &mut life).await?;
+            ahead.look(writer.now());
+            writer.pass_time(&log, clock::now()).await?;
+            writer.flush(&log).await?;
+            self.tell(&mut writer);
+            let counts = log.counts().await?;
+            self.metrics.waiting(&counts);
+            self.metrics.loop_went_round(HEART, clock::now());
+            self.metrics.rebuilds_of(writer.state(), clock::now());
+            if counts.outbox_pending > 0 {
+                self.outbox.send_modify(|n| *n += 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was handed in, several things to a commit, and says so when they are in the log. In case of an error
+    /// all of it stays in `open`.
+    async fn take(
+        &mut self,
+        writer: &mut Writer<E>,
+        log: &AnyLog,
+        open: &mut VecDeque<Handed>,
+        life: &mut Life,
+    ) -> Result<(), LogError> {
+        let mut heard = Vec::new();
+        while heard.len() < AT_ONCE {
+            if heard.len() == open.len()
+                && let Ok(next) = self.inputs.try_recv()
+            {
+                open.push_back(next);
+            }
+            let Some((input, _)) = open.get(heard.len()) else { break };
+            heard.push(self.input(writer, log, input, life).await?);
+        }
+        writer.flush(log).await?;
+        // Before anybody goes on: what they do next depends on it.
+        self.tell(writer);
+        for (heard, (_, done)) in heard.into_iter().zip(std::iter::from_fn(|| open.pop_front())) {
+            // Whoever does not wait any more does not need to know.
+            let _gone = done.send(heard);
+        }
+        Ok(())
+    }
+
+    async fn input(
+        &self,
+        writer: &mut Writer<E>,
+        log: &AnyLog,
+        input: &Input,
+        life: &mut Life,
+    ) -> Result<Heard, LogError> {
+        match input {
+            Input::Looked { look, tickets } => {
+                let tickets: Vec<Ticket> = tickets.iter().copied().filter(|t| t.life == life.number).collect();
+                life.outstanding = life.outstanding.saturating_sub(tickets.len());
+                let done = |t: Ticket| Settled { position: t.position, disposition: Disposition::Done };
+                let observed = writer.observed(log, look, tickets.into_iter().map(done).collect()).await?;
+                if look.complete {
+                    self.metrics.reconciled(look.hub.as_str(), look.at, observed.missed, observed.invented);
+                }
+                return Ok(Heard::Observed(observed));
+            }
+            Input::IsWaiting(rebuild) => {
+                return Ok(Heard::Waiting(waits(writer.state(), *rebuild)));
+            }
+            Input::Sources(hub, tag, made) => return Ok(Heard::Sources(writer.sources_of(hub, tag, *made))),
+            Input::Content(hub, repo) => writer.content(log, hub, *repo, clock::now()).await?,
+            Input::Submitted(what) => writer.submission(log, what.clone(), clock::now()).await?,
+            Input::Load(hub, loads) => writer.load(hub, loads.clone()),
+            Input::Truth(truth) => writer.truth(log, Truth::clone(truth), clock::now()).await?,
+        }
+        Ok(Heard::Observed(Observed::default()))
+    }
+
+    /// Hands out what waits in the inbox: operators' words to the writer, hints to those who look.
+    async fn inbox(&self, writer: &mut Writer<E>, log: &AnyLog, life: &mut Life) -> Result<(), LogError> {
+        // Also while so much waits to be looked at that nothing more is handed out, as when a hub is away.
+        let heard = writer.hear(log).await?;
+        if heard.words > 0 {
+            self.tell(writer);
+        }
+        // What was not reached yet is handed out in its turn.
+        for p in heard.again {
+            if life.after.is_some_and(|after| p.position <= after) {
+                self.message(writer, log, p, life).await?;
+            }
+        }
+        writer.flush(log).await?;
+        while life.outstanding < OUTSTANDING_MAX {
+            let pending = log.pending(life.after, PAGE).await?;
+            let Some(last) = pending.last() else { return Ok(()) };
+            life.after = Some(last.position);
+            for p in pending {
+                self.message(writer, log, p, life).await?;
+            }
+            writer.flush(log).await?;
+        }
+        Ok(())
+    }
+
+    async fn message(&self, writer: &mut Writer<E>, log: &AnyLog, p: Pending, life: &mut Life) -> Result<(), LogError> {
+        let Pending { position, message } = p;
+        if message.source == operator::SOURCE {
+            // One that came in since words were last heard; what waits again because of it is at hand at once.
+            let mut again = Vec::new();
+            writer.operator_message(log, position, &message, &mut again).await?;
+            for p in again {
+                Box::pin(self.message(writer, log, p, life)).await?;
+            }
+            return Ok(());
+        }
+        if message.topic == UNREADABLE {
+            writer.unreadable(position, UNREADABLE, "not a message".to_owned());
+            return Ok(());
+        }
+        let context: &Context = &self.settings.context;
+        let disposition = match interest::hint(&message, context, writer.state()) {
+            Hint::Look(hub, key) => match self.hubs.get(&hub) {
+                Some(to) => {
+                    life.outstanding += 1;
+                    // A reader that is gone ends the service; the message waits for the next one.
+                    let _gone = to.hints.send((key, Ticket { position, life: life.number }));
+                    return Ok(());
+                }
+                None => Disposition::Ignored { reason: format!("no hub `{hub}` is configured") },
+            },
+            Hint::Nothing(why) => Disposition::Ignored { reason: why.to_owned() },
+            Hint::Rejected(reason) => Disposition::Parked { reason },
+        };
+        writer.settle_message(position, &message.topic, disposition);
+        Ok(())
+    }
+
+    /// Tells those who work on hubs what we care about now, where that changed.
+    fn tell(&self, writer: &mut Writer<E>) {
+        for (hub, to) in &self.hubs {
+            let mut watch = Interest::of(writer.state(), hub);
+            writer.watch_tracked(hub, &mut watch);
+            to.watch.send_if_modified(|old| {
+                let changed = *old != watch;
+                *old = watch;
+                changed
+            });
+            let held = Held::of(writer.state(), hub);
+            to.held.send_if_modified(|old| {
+                let changed = *old != held;
+                *old = held;
+                changed
+            });
+        }
+    }
+}
+
+fn waits(state: &State, rebuild: RebuildId) -> Waits {
+    match state.standing(rebuild) {
+        Standing::Closed | Standing::Submitted(..) => return Waits::No,
+        Standing::Paused => return Waits::Paused,
+        Standing::Open => {}
+    }
+    let hub = state.rebuilds.get(&rebuild).and_then(|open| state.collections.get(&open.collection));
+    let hub = hub.map(|c| c.settings.building_hub());
+    let unbound = hub.and_then(|hub| state.hubs.get(hub)).and_then(|h| h.unbound.as_ref());
+    Waits::Yes { bound: unbound.is_none_or(|r| r.trial == Some(rebuild)) }
+}

@@ -1,0 +1,383 @@
+//! Deriving every decision again from the log alone.
+
+use serde::Serialize;
+
+use crate::decide::eligibility::PASSIVE;
+use crate::decide::faults::RULES;
+use crate::decide::load::ArchLoads;
+use crate::decide::retry::is_timed_out;
+use crate::decide::state_reason::state_reason;
+use crate::decide::{Policy, plan};
+use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source, hub_facts, observations, words};
+use crate::fold::{State, Tracked};
+use crate::log::EventLog;
+use crate::log::LogError;
+use crate::log::folding;
+use crate::log::folding::Kept;
+use crate::model::PROGRAM;
+use crate::model::koji::TaskState;
+use crate::model::{Outcome, Seq, Timestamp};
+use crate::writer::consequences::{CANCELLED, judgement, request_of};
+
+/// Most findings listed; more are only counted.
+const FINDINGS_MAX: usize = 1000;
+
+/// What a finding about a snapshot is called instead of a kind of event.
+const SNAPSHOT: &str = "snapshot";
+const DROP: &str = "`koschei log snapshot` makes a right one";
+
+/// Something in the log that the rules do not give.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// The event.
+    pub seq: u64,
+    /// Its kind.
+    pub kind: String,
+    /// Program version that wrote it, where it says so; another one may have had other rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// The result of an audit.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Audit {
+    /// Events looked at.
+    pub events: u64,
+    /// Evaluations derived again.
+    pub evaluations: u64,
+    /// Rebuild requests traced to their evaluation.
+    pub requests: u64,
+    /// Outcomes and states derived again.
+    pub judgements: u64,
+    /// Snapshots compared with the state the log gives.
+    pub snapshots: u64,
+    /// What the log says and the rules do not.
+    pub findings: Vec<Finding>,
+    /// How many there are, listed or not.
+    pub total: u64,
+}
+
+impl Audit {
+    fn find(&mut self, seq: Seq, event: &Event, program: Option<&str>, what: impl Into<String>) {
+        self.note(seq, event.kind().name, program, what);
+    }
+
+    fn note(&mut self, seq: Seq, kind: &str, program: Option<&str>, what: impl Into<String>) {
+        self.total += 1;
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding {
+                seq: seq.get(),
+                kind: kind.to_owned(),
+                program: program.filter(|p| *p != PROGRAM).map(str::to_owned),
+                what: what.into(),
+            });
+        }
+    }
+}
+
+/// An evaluation whose requests have not all been seen.
+struct Open {
+    seq: Seq,
+    /// Those not requested yet, and whether a later one was.
+    chosen: Vec<(Chosen, bool)>,
+    policy: Policy,
+    now: Timestamp,
+}
+
+impl Open {
+    /// Whoever is left was forgotten.
+    fn close(self, audit: &mut Audit) {
+        if !self.chosen.is_empty() {
+            let missing: Vec<&str> = self.chosen.iter().map(|(c, _)| c.package.as_str()).collect();
+            audit.note(
+                self.seq,
+                "evaluation_made",
+                None,
+                format!("chose {} and no request followed", missing.join(", ")),
+            );
+        }
+    }
+}
+
+/// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests,
+/// outcomes, states. Compares every snapshot that could be begun from with the state the log gives.
+///
+/// # Errors
+/// See [`LogError`]; a wrong decision is a finding, not an error.
+pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, LogError> {
+    let mut audit = Audit::default();
+    let mut open: Option<Open> = None;
+    let mut snapshots = folding::snapshots(log).await?;
+    let state = folding::fold(log, None, progress, &mut |state, e| {
+        compare(&mut audit, &mut snapshots, state);
+        look(&mut audit, &mut open, state, e);
+    })
+    .await?;
+    compare(&mut audit, &mut snapshots, &state);
+    for beyond in snapshots {
+        audit.snapshots += 1;
+        audit.note(beyond.seq, SNAPSHOT, None, format!("it is of an event the log does not have; {DROP}"));
+    }
+    if let Some(open) = open {
+        open.close(&mut audit);
+    }
+    Ok(audit)
+}
+
+/// Compares the snapshot of this event, if it is the oldest one left.
+fn compare(audit: &mut Audit, snapshots: &mut Vec<Kept>, state: &State) {
+    let Some(kept) = snapshots.pop_if(|kept| Some(kept.seq) == state.seq) else { return };
+    audit.snapshots += 1;
+    let what = match kept.digest {
+        _ if !kept.is_ours => "it was made when the log had another event here",
+        None => "it does not hold what was put there",
+        Some(digest) if digest != state.digest() => "the log gives another state here",
+        Some(_) => return,
+    };
+    audit.note(kept.seq, SNAPSHOT, None, format!("{what}; {DROP}"));
+}
+
+fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope) {
+    audit.events += 1;
+    let follows = matches!(&e.event, Event::RebuildRequested(_) | Event::RebuildNotSubmitted(_));
+    if !follows && let Some(open) = open.take() {
+        open.close(audit);
+    }
+    match &e.event {
+        Event::EvaluationMade(made) => {
+            audit.evaluations += 1;
+            *open = evaluation(audit, state, e, made);
+        }
+        Event::RebuildRequested(r) => {
+            audit.requests += 1;
+            let Some(o) = open else {
+                return audit.find(e.seq, &e.event, None, "a rebuild was requested outside an evaluation");
+            };
+            if e.causation != Some(o.seq) {
+                audit.find(e.seq, &e.event, None, format!("its cause is not evaluation {}", o.seq));
+            }
+            let place = o.chosen.iter().position(|(c, _)| c.collection == r.collection && c.package == r.nvr.name);
+            let Some(place) = place else {
+                return audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    format!("evaluation {} did not choose {}", o.seq, r.nvr.name),
+                );
+            };
+            let (chosen, passed_over) = o.chosen.remove(place);
+            o.chosen.iter_mut().take(place).for_each(|(_, passed_over)| *passed_over = true);
+            if passed_over {
+                audit.find(e.seq, &e.event, None, "requested out of turn");
+            }
+            let derived = index_of(state, &r.collection, &r.nvr.name)
+                .and_then(|at| request_of(state, at, chosen.priority, o.now, &o.policy));
+            if derived.as_ref() != Some(r) {
+                audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    "what it asks for, or says it depended on, is not what the rules give",
+                );
+            }
+        }
+        Event::RebuildFinished(r) => {
+            audit.judgements += 1;
+            let policy = policy(state);
+            let task = state.hubs.get(&r.hub).and_then(|h| h.tasks.get(&r.task_id));
+            // A task that never was seen can only have vanished.
+            let vanished = r.rebuild.and_then(|id| state.rebuilds.get(&id)).is_some_and(|open| open.vanished);
+            let package = state.package(&r.collection, &r.package);
+            // Judged by the texts an earlier program knew: right by the rules of its time, which are not here any more.
+            let by_other_rules = task.is_some_and(|t| t.state == TaskState::Failed) && r.rules != Some(RULES);
+            let derived = match task.zip(policy) {
+                _ if by_other_rules => Some(r.outcome),
+                // Judged before, and the texts it was judged by are forgotten.
+                Some((t, _)) if !t.awaits_judgement() => t.outcome,
+                Some((t, p)) => match judgement(t, package, &p) {
+                    Some(verdict) => Some(verdict.outcome),
+                    // It did not end, so all it can be is given up.
+                    None => is_timed_out(t.created_at, e.recorded_at, &p).then_some(Outcome::TimedOut),
+                },
+                None => vanished.then_some(Outcome::InfrastructureFault),
+            };
+            if derived != Some(r.outcome) {
+                let now = derived.map_or("not ended".to_owned(), |v| v.to_string());
+                audit.find(e.seq, &e.event, None, format!("says {}, the rules say {now}", r.outcome));
+            }
+        }
+        Event::RebuildNotSubmitted(r) => match state.rebuilds.get(&r.rebuild) {
+            None => audit.find(e.seq, &e.event, None, format!("{} is not open", r.rebuild)),
+            Some(_) if r.reason == PASSIVE && !policy(state).is_some_and(|p| p.passive) => {
+                audit.find(e.seq, &e.event, None, "the policy in force is not passive");
+            }
+            Some(open) if r.reason == CANCELLED && !open.cancel_requested => {
+                audit.find(e.seq, &e.event, None, "nobody asked to cancel it");
+            }
+            Some(_) => {}
+        },
+        Event::RebuildCancelRequested(c) if e.source == Source::Engine => {
+            audit.judgements += 1;
+            let task = state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&c.task_id?));
+            let orphan = state.orphans.iter().any(|(hub, task, _)| (hub, Some(*task)) == (&c.hub, c.task_id));
+            let late = task.zip(policy(state)).is_some_and(|(t, p)| is_timed_out(t.created_at, e.recorded_at, &p));
+            if !late && !orphan {
+                audit.find(e.seq, &e.event, None, "the task has not run longer than the rules allow");
+            }
+        }
+        Event::PackageStateChanged(c) => {
+            audit.judgements += 1;
+            let found = state.collections.get(&c.collection).and_then(|x| Some((x, x.packages.get(&c.package)?)));
+            let Some((collection, p)) = found else {
+                return audit.find(e.seq, &e.event, None, "the package is not known");
+            };
+            let derived = p.state(collection.settings.track_all);
+            if derived != c.new || p.announced != c.old {
+                let why = state_reason(collection, p, derived, |_, _| None);
+                audit.find(e.seq, &e.event, None, format!("says {}, the state is {derived}: {why}", c.new));
+            }
+        }
+        Event::PackageReasonChanged(c) => {
+            audit.judgements += 1;
+            let found = state.collections.get(&c.collection).and_then(|x| Some((x, x.packages.get(&c.package)?)));
+            let Some((collection, p)) = found else {
+                return audit.find(e.seq, &e.event, None, "the package is not known");
+            };
+            let derived = p.state(collection.settings.track_all);
+            let why = state_reason(collection, p, derived, |_, _| None);
+            if (derived, &why) != (c.state, &c.reason) || p.announced != Some(c.state) {
+                audit.find(
+                    e.seq,
+                    &e.event,
+                    None,
+                    format!("says {} because {}, it is {derived}: {why}", c.state, c.reason),
+                );
+            }
+        }
+        Event::RepoResolved(r) => {
+            if let Some(what) = resolved_for_others(state, r) {
+                audit.find(e.seq, &e.event, None, what);
+            }
+        }
+        Event::CollectionStateChanged(c) => {
+            audit.judgements += 1;
+            let derived = state.collections.get(&c.collection).map(|x| (x.announced, x.buildroot()));
+            if derived != Some((c.old, c.new)) {
+                audit.find(e.seq, &e.event, None, format!("says {} to {}, the state says {derived:?}", c.old, c.new));
+            }
+        }
+        Event::Reconciled(_)
+        | Event::PolicyAdopted(_)
+        | Event::Tick(_)
+        | Event::RepoNotResolved(_)
+        | Event::BuildrootResolved(_)
+        | Event::BuildrootBroken(_)
+        | Event::DependenciesMeasured(_)
+        | Event::PredictionCompared(_)
+        | Event::RebuildSubmitted(_)
+        | Event::RebuildRefused(_)
+        | Event::PolicyRefused(_)
+        | Event::PolicyAllowed(_)
+        | Event::MessageRetried(_)
+        | Event::MessageTimeReplaced(_)
+        | hub_facts!()
+        | observations!()
+        | words!() => {}
+    }
+}
+
+/// What is wrong where a repository was not resolved for the packages that were tracked; `None`: nothing is, or an
+/// older program did it, which resolved all and said nothing of it.
+fn resolved_for_others(state: &State, r: &RepoResolved) -> Option<String> {
+    let said = r.tracked.as_ref()?;
+    let tracked = Tracked::of(state.collections.get(&r.collection)?);
+    if tracked.digest().as_ref() != Some(said) {
+        return Some("it was resolved for other packages than those that are tracked".to_owned());
+    }
+    let other = r.packages.iter().find(|p| !tracked.has(&p.package))?;
+    Some(format!("it has a verdict on {}, which is not tracked", other.package))
+}
+
+/// What should have been written down before an evaluation and was not: states that changed, rebuilds that ended.
+fn unsaid(audit: &mut Audit, state: &State, e: &Envelope, program: Option<&str>) {
+    for (cname, c) in &state.collections {
+        for (pname, p) in &c.packages {
+            let now = p.state(c.settings.track_all);
+            if p.announced != Some(now) {
+                audit.find(
+                    e.seq,
+                    &e.event,
+                    program,
+                    format!("{cname}/{pname} is {now}, and that was never written down"),
+                );
+            }
+        }
+    }
+    for (id, task) in state.hubs.values().flat_map(|h| &h.tasks) {
+        if task.collection.is_some() && task.is_over() && task.outcome.is_none() {
+            audit.find(e.seq, &e.event, program, format!("task {id} ended, and how was never written down"));
+        }
+    }
+}
+
+/// Collection and package by index.
+fn index_of(state: &State, collection: &str, package: &str) -> Option<(usize, usize)> {
+    let (at, _, c) = state.collections.get_full(collection)?;
+    Some((at, c.packages.get_index_of(package)?))
+}
+
+fn policy(state: &State) -> Option<Policy> {
+    serde_json::from_value(state.policy.as_ref()?.policy.clone()).ok()
+}
+
+fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationMade) -> Option<Open> {
+    let program = Some(made.program.as_str());
+    if made.saw != state.seq.map_or(0, Seq::get) {
+        audit.find(
+            e.seq,
+            &e.event,
+            program,
+            format!("says it saw the state at {}, it follows on {:?}", made.saw, state.seq),
+        );
+    }
+    if made.now != e.recorded_at {
+        audit.find(e.seq, &e.event, program, format!("decides by {}, it was {}", made.now, e.recorded_at));
+    }
+    let adopted = state.policy.as_ref().map(|p| p.digest.as_str());
+    if adopted != Some(made.policy.as_str()) {
+        audit.find(e.seq, &e.event, program, "its policy is not the one in force");
+    }
+    let Some(policy) = policy(state) else {
+        audit.find(e.seq, &e.event, program, "the policy in force cannot be read by this program");
+        return None;
+    };
+    unsaid(audit, state, e, program);
+    let load = made.load.as_ref().map(ArchLoads::from_recorded);
+    let derived = plan(state, made.now, &policy, load.as_ref());
+    let chosen = derived.chosen_names(state);
+    if chosen != made.chosen {
+        audit.find(e.seq, &e.event, program, difference(&chosen, &made.chosen));
+    } else if (derived.considered, &derived.held) != (made.considered, &made.held) || made.running != state.running() {
+        audit.find(
+            e.seq,
+            &e.event,
+            program,
+            format!("held back: says {:?}, the rules say {:?}", made.held, derived.held),
+        );
+    }
+    Some(Open { seq: e.seq, chosen: made.chosen.iter().map(|c| (c.clone(), false)).collect(), policy, now: made.now })
+}
+
+fn difference(rules: &[Chosen], log: &[Chosen]) -> String {
+    let named = |list: &[Chosen], other: &[Chosen]| {
+        let only: Vec<String> = list
+            .iter()
+            .filter(|c| !other.contains(c))
+            .map(|c| format!("{}/{} at {}", c.collection, c.package, c.priority.current))
+            .collect();
+        if only.is_empty() { "nothing else".to_owned() } else { only.join(", ") }
+    };
+    format!("chose {}; the rules choose {}", named(log, rules), named(rules, log))
+}

@@ -1,0 +1,141 @@
+//! Beginning on a log: what the rules and the configuration say now, and what an import left undone, goes into it
+//! first.
+
+use super::turn::Writer;
+use crate::buildroot::repo_resolver::RepoResolver;
+use crate::event::{
+    CollectionEdited, Event, FactId, PolicyAdopted, PriorityKind, RebuildNotSubmitted, Source, findings, hub_facts,
+};
+use crate::fold::Collection;
+use crate::log::EventLog;
+use crate::log::LogError;
+use crate::model::PROGRAM;
+use crate::model::arch::ArchOverride;
+use crate::model::{RebuildId, Seq};
+
+impl<E: RepoResolver> Writer<E> {
+    /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on
+    /// an empty log, whose time begins with its first message.
+    ///
+    /// # Errors
+    /// As [`Writer::flush`].
+    pub async fn adopt(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+        if self.state.seq.is_some() {
+            self.begin();
+            self.follow_tracking(log).await?;
+        }
+        self.flush(log).await
+    }
+
+    /// The requests that wait for a task.
+    pub fn without_task(&self) -> Vec<Seq> {
+        let waiting = self.state.rebuilds.iter().filter(|(_, open)| open.task.is_none());
+        waiting.filter_map(|(id, _)| Seq::new(id.0)).collect()
+    }
+
+    /// Says which requests have no command in the outbox: the log was imported, and an export carries none. They are
+    /// closed as soon as anything is appended, as nobody would ever submit them. Their packages come up again by the
+    /// rules.
+    pub fn never_asked(&mut self, requests: impl Iterator<Item = Seq>) {
+        self.without_command = requests.map(|seq| RebuildId(seq.get())).collect();
+    }
+
+    /// Adopts rules and configuration, before anything else is handled, as far as the log does not have them yet.
+    pub(crate) fn begin(&mut self) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let digest = self.settings.policy.digest();
+        if self.state.policy.as_ref().is_none_or(|p| p.digest != digest) {
+            let policy = serde_json::to_value(&self.settings.policy).expect("a policy holds only what JSON can say");
+            let event = PolicyAdopted { digest, policy, program: PROGRAM.to_owned() };
+            self.push(event.into(), Source::Operator, None, None);
+        }
+        for rebuild in std::mem::take(&mut self.without_command) {
+            let Some(open) = self.state.rebuilds.get(&rebuild) else { continue };
+            let (collection, package) = (open.collection.clone(), open.package.clone());
+            let closed = RebuildNotSubmitted {
+                rebuild,
+                collection,
+                package,
+                reason: RebuildNotSubmitted::NOT_EXPORTED.to_owned(),
+            };
+            self.push(closed.into(), Source::Engine, None, None);
+        }
+        for mut event in std::mem::take(&mut self.settings.wanted) {
+            if self.already(&event) {
+                continue;
+            }
+            if let Event::CollectionCreated(c) = &event
+                && self.state.collections.contains_key(&c.collection)
+            {
+                event = CollectionEdited { collection: c.collection.clone(), settings: c.settings.clone() }.into();
+            }
+            self.push(event, Source::Operator, None, None);
+        }
+        // After the collections, who want to know whether their targets are there.
+        for event in self.resolver.observations() {
+            if !self.already(&event) {
+                let text = format!("archive/{}/{}", event.kind(), event.payload());
+                let mut new = self.new_event(event, Source::Archive);
+                new.fact = Some(FactId::of(&format!("{text}/{}", Seq::after(self.state.seq))));
+                self.append(new);
+            }
+        }
+    }
+
+    /// Whether folding an observation or a setting would change nothing.
+    fn already(&self, event: &Event) -> bool {
+        match event {
+            Event::TagObserved(t) => {
+                let Some(tag) = self.state.hubs.get(&t.hub).and_then(|h| h.tags.get(&t.tag)) else { return false };
+                (t.arches.is_none() || t.arches == tag.arches)
+                    && (t.inheritance.is_none() || t.inheritance == tag.inheritance)
+                    && (t.groups.is_none() || t.groups == tag.groups)
+                    && (t.external_repos.is_none() || t.external_repos == tag.external_repos)
+            }
+            Event::TargetObserved(t) => {
+                let known = self.state.hubs.get(&t.hub).and_then(|h| h.targets.get(&t.target));
+                if t.build_tag.is_none() || t.dest_tag.is_none() {
+                    // Not there, and never seen either: that is known only once those who submit to it know.
+                    let theirs = |c: &&Collection| c.settings.building() == (&t.hub, &t.target);
+                    return known.is_none() && self.state.collections.values().filter(theirs).all(|c| c.target_gone);
+                }
+                known.map(|(b, d)| (Some(b), Some(d))).unwrap_or_default()
+                    == (t.build_tag.as_ref(), t.dest_tag.as_ref())
+            }
+            Event::CollectionCreated(c) => {
+                self.state.collections.get(&c.collection).is_some_and(|x| x.settings == c.settings)
+            }
+            Event::PackageTracked(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(true))
+            }
+            Event::PackageUntracked(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| x.tracked == Some(false))
+            }
+            Event::PackagePrioritySet(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| match p.kind {
+                    PriorityKind::Manual => x.manual_points == p.points,
+                    PriorityKind::Static => x.static_points == p.points,
+                })
+            }
+            Event::PackageArchOverrideSet(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| match (&x.arch_override, &p.arches) {
+                    (None, None) => true,
+                    (Some(known), Some(wanted)) => wanted.parse::<ArchOverride>().is_ok_and(|w| w == **known),
+                    _ => false,
+                })
+            }
+            Event::PackageSkipResolutionSet(p) => {
+                self.state.package(&p.collection, &p.package).is_some_and(|x| x.skip_resolution == p.skip)
+            }
+            Event::CollectionEdited(_)
+            | Event::SubmissionsPaused(_)
+            | Event::SubmissionsResumed(_)
+            | Event::RebuildCancelRequested(_)
+            | Event::MessageDismissed(_)
+            | hub_facts!()
+            | findings!() => false,
+        }
+    }
+}

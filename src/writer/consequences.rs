@@ -1,0 +1,427 @@
+//! What follows from facts: judgements on ended rebuilds, measurements, state changes, decisions.
+
+use std::collections::BTreeSet;
+
+use super::command::{CancelCommand, CommandCause, RebuildCommand, srpm_path};
+use super::policies::policy_told;
+use super::turn::Writer;
+use crate::buildroot::repo_resolver::RepoResolver;
+use crate::decide::arches::build_arches;
+use crate::decide::eligibility::{PASSIVE, inputs};
+use crate::decide::faults::{self, Canceller, Ended, FailedStep, Fault, Verdict, classify, confirm};
+use crate::decide::load::ArchLoads;
+use crate::decide::plan::{names, parts};
+use crate::decide::state_reason::{reason_of, state_reason};
+use crate::decide::{Choice, Policy, plan, refusal, retry};
+use crate::event::{
+    EvaluationMade, Event, PackageReasonChanged, PackageStateChanged, PriorityParts, RebuildCancelRequested,
+    RebuildFinished, RebuildNotSubmitted, RebuildRequested, Source, TaskFault, Trigger,
+};
+use crate::fold::{Collection, EvidenceKind, Package, State, Task, stands_for};
+use crate::log::LogError;
+use crate::log::{EventLog, OutboxCommand};
+use crate::model::PROGRAM;
+use crate::model::koji::RepoState;
+use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
+
+/// Why a rebuild is not offered to a hub when there is none.
+pub const NO_HUB: &str = "no hub";
+/// Why a rebuild is not submitted that somebody cancelled before it was.
+pub const CANCELLED: &str = "cancelled";
+
+/// Rounds of consequences after one fact. Two are enough; more would mean that consequences chase each other.
+const ROUNDS_MAX: usize = 8;
+
+/// What can be done from here, and what is known of those who will do it. Set by whoever talks to the hub, between two
+/// messages.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct HubAccess {
+    /// There is somebody who submits: requests stay open until the hub answered. Otherwise they are closed at once.
+    pub submits: bool,
+    /// How busy the builders are, per canonical architecture, while no hub has told by [`Writer::load`]; absent: not
+    /// known, not limiting. What an evaluation used is recorded with it.
+    pub load: Option<ArchLoads>,
+}
+
+impl<E: RepoResolver> Writer<E> {
+    /// What can be done from here; to be changed between two messages.
+    pub fn hub_access(&mut self) -> &mut HubAccess {
+        &mut self.hub_access
+    }
+
+    /// Appends everything that follows from what was folded since the last call.
+    pub(crate) async fn settle(&mut self, log: &impl EventLog, cause: Seq) -> Result<(), LogError> {
+        self.look_at_overrides();
+        for _ in 0..ROUNDS_MAX {
+            self.stop_orphans(cause);
+            let touched = self.state.take_touched();
+            if touched.is_empty() {
+                return Ok(());
+            }
+            match &mut self.sources_later {
+                Some(later) => later.extend(&touched),
+                None => self.sources_changed(log, &touched, cause).await?,
+            }
+            for (c, p) in touched {
+                self.judge_ended(c, p, cause);
+                self.close_request(c, p, cause);
+                let (_, package) = names(&self.state, c, p);
+                self.compare(log, c, &package, cause).await?;
+                self.measure(log, c, &package, cause).await?;
+                self.announce(c, p, cause);
+            }
+        }
+        Err(LogError::Broken("consequences of one event do not come to an end".to_owned()))
+    }
+
+    /// Says how ended rebuilds of a package ended.
+    fn judge_ended(&mut self, c: usize, p: usize, cause: Seq) {
+        let collection = &self.state.collections[c];
+        let own = &collection.settings.hub;
+        let task = |hub: &Hub, id: TaskId| self.state.hubs.get(hub).and_then(|h| h.tasks.get(&id));
+        let open: Vec<(Hub, TaskId)> = collection.packages[p]
+            .evidence
+            .iter()
+            .filter_map(|e| match e.kind {
+                EvidenceKind::Scratch(task) => Some((e.hub(own).clone(), task)),
+                EvidenceKind::Real(_) => None,
+            })
+            .filter(|(hub, id)| task(hub, *id).is_some_and(|t| t.is_over() && t.awaits_judgement()))
+            .collect();
+        for (hub, task) in open {
+            self.judge(c, &hub, task, cause);
+        }
+    }
+
+    fn judge(&mut self, c: usize, hub: &Hub, id: TaskId, cause: Seq) {
+        let Some(task) = self.state.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
+        let (collection, package) = (names(&self.state, c, 0).0, task.package.clone());
+        let known = self.state.collections[c].packages.get(&package);
+        let Some(verdict) = judgement(task, known, &self.settings.policy) else { return };
+        // That a task vanished which was given up is no news.
+        if task.outcome == Some(verdict.outcome) || (task.outcome.is_some() && !task.state.is_final()) {
+            return;
+        }
+        let told = policy_told(&self.state, c, (hub, id), &verdict, self.settings.always_bound.contains(hub));
+        let event = RebuildFinished {
+            collection,
+            package,
+            hub: hub.clone(),
+            task_id: id,
+            rebuild: task.rebuild,
+            outcome: verdict.outcome,
+            reason: verdict.reason,
+            fault: verdict.words,
+            host: verdict.host.filter(|_| verdict.mark.is_some()),
+            mark: verdict.mark,
+            // What a policy of the hub holds up is known and said by itself.
+            waits: verdict.outcome.waits() && !matches!(told, Some(Event::PolicyRefused(_))),
+            rules: Some(faults::RULES),
+        };
+        self.metrics.finished(verdict.outcome);
+        if let Some(told) = told {
+            self.say_policy(&told);
+            self.push(told, Source::Engine, Some(cause), Some(cause));
+        }
+        self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Closes a request nothing will come of: cancelled before it was submitted, or become a task that the hub does not
+    /// know any more.
+    fn close_request(&mut self, c: usize, p: usize, cause: Seq) {
+        let Some(rebuild) = self.state.collections[c].packages[p].open_rebuild else { return };
+        let Some(open) = self.state.rebuilds.get(&rebuild) else { return };
+        let (collection, package) = names(&self.state, c, p);
+        let event: Event = match open.task.clone() {
+            None if open.cancel_requested => {
+                RebuildNotSubmitted { rebuild, collection, package, reason: CANCELLED.to_owned() }.into()
+            }
+            Some((hub, task_id)) if open.vanished => {
+                let Verdict { outcome, reason, .. } = Verdict::vanished();
+                self.metrics.finished(outcome);
+                let (task, of) = ((hub, task_id), (collection, package));
+                RebuildFinished::untold(task, of, Some(rebuild), outcome, reason).into()
+            }
+            _ => return,
+        };
+        self.push(event, Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Asks for an end of tasks whose requests had been cancelled while they were being submitted.
+    fn stop_orphans(&mut self, cause: Seq) {
+        for (hub, task, cancelled) in self.state.orphans.clone() {
+            let event = RebuildCancelRequested {
+                collection: cancelled.collection,
+                package: cancelled.package,
+                hub,
+                task_id: Some(task),
+                rebuild: Some(cancelled.rebuild),
+                reason: "submitted while it was being cancelled".to_owned(),
+                by: None,
+            };
+            let seq = self.push(event.clone().into(), Source::Engine, Some(cause), Some(cause));
+            self.cancel_command(&event, seq, Some(cause));
+        }
+    }
+
+    /// Writes down a package's state where it is another one now, and why it is unresolved where that is because of
+    /// something else now.
+    fn announce(&mut self, c: usize, p: usize, cause: Seq) {
+        let collection = &self.state.collections[c];
+        let package = &collection.packages[p];
+        let new = package.state(collection.settings.track_all);
+        let same = package.announced == Some(new);
+        // The cause of another state is a build, which has events of its own.
+        if same && new != PackageState::Unresolved {
+            return;
+        }
+        let reason = state_reason(collection, package, new, |e, t| reason_of(&self.state, collection, e, t));
+        if same && package.announced_cause == Some(stands_for(&reason)) {
+            return;
+        }
+        let old = package.announced;
+        let (collection, package) = names(&self.state, c, p);
+        let event: Event = match same {
+            true => PackageReasonChanged { collection, package, state: new, reason }.into(),
+            false => PackageStateChanged { collection, package, old, new, reason }.into(),
+        };
+        self.push(event, Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Gives up rebuilds that run too long.
+    pub(crate) fn time_out(&mut self, cause: Seq) {
+        let now = self.now();
+        let policy = &self.settings.policy;
+        let mut late: Vec<(Hub, TaskId, Name, Name)> = Vec::new();
+        for (hub, h) in &self.state.hubs {
+            for (id, t) in &h.tasks {
+                let Some(collection) = &t.collection else { continue };
+                // One that somebody asked to cancel and that does not end is given up like any other.
+                let waits = !t.is_over() && t.outcome.is_none();
+                if waits && retry::is_timed_out(t.created_at, now, policy) {
+                    late.push((hub.clone(), *id, collection.clone(), t.package.clone()));
+                }
+            }
+        }
+        for (hub, task_id, collection, package) in late {
+            let rebuild = self.state.hubs[&hub].tasks[&task_id].rebuild;
+            let reason = format!("ran longer than {} seconds", self.settings.policy.task_timeout_secs);
+            let event = RebuildCancelRequested {
+                collection: collection.clone(),
+                package: package.clone(),
+                hub: hub.clone(),
+                task_id: Some(task_id),
+                rebuild,
+                reason: reason.clone(),
+                by: None,
+            };
+            let seq = self.push(event.clone().into(), Source::Engine, Some(cause), Some(cause));
+            self.cancel_command(&event, seq, Some(cause));
+            // Without a hub nobody will tell that it was cancelled; it must not hold a slot for ever.
+            let (task, of) = ((hub, task_id), (collection, package));
+            let event = RebuildFinished::untold(task, of, rebuild, Outcome::TimedOut, reason);
+            self.metrics.finished(Outcome::TimedOut);
+            self.push(event.into(), Source::Engine, Some(seq), Some(cause));
+        }
+    }
+
+    /// Lets the command out that follows from a request to cancel; none while there is no task: then the request is
+    /// closed ([`Writer::settle`]), and whoever submits asks whether it is still open.
+    pub(crate) fn cancel_command(&mut self, event: &RebuildCancelRequested, seq: Seq, correlation: Option<Seq>) {
+        let open = event.rebuild.and_then(|id| self.state.rebuilds.get(&id));
+        let Some(task_id) = event.task_id.or_else(|| open?.task.as_ref().map(|(_, task)| *task)) else { return };
+        let command = CancelCommand {
+            id: self.command_id(seq),
+            command: "cancel".to_owned(),
+            version: 1,
+            collection: event.collection.clone(),
+            package: event.package.clone(),
+            hub: event.hub.clone(),
+            task_id,
+            reason: event.reason.clone(),
+            decided_at: self.now(),
+            cause: CommandCause { sequence: seq.get(), evaluation: None, correlation: correlation.map(Seq::get) },
+        };
+        let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
+        self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "cancel".to_owned(), payload });
+    }
+
+    /// Applies the rules, writes down what they say, and lets the commands out.
+    pub(crate) fn evaluate(&mut self, trigger: Trigger, cause: Seq, correlation: Seq) {
+        if self.settings.policy.passive {
+            self.close_all(PASSIVE, cause, correlation);
+        }
+        let watch = crate::base::clock::Stopwatch::start();
+        let now = self.now();
+        let load = self.load_now();
+        let plan = plan(&self.state, now, &self.settings.policy, load.as_ref());
+        let event = EvaluationMade {
+            saw: self.state.seq.map_or(0, Seq::get),
+            now,
+            trigger,
+            policy: self.state.policy.as_ref().map(|p| p.digest.clone()).unwrap_or_default(),
+            program: PROGRAM.to_owned(),
+            load: load.as_ref().map(ArchLoads::recorded),
+            running: self.state.running(),
+            considered: plan.considered,
+            held: plan.held.clone(),
+            chosen: plan.chosen_names(&self.state),
+        };
+        self.metrics.evaluated(&plan, watch.seconds());
+        let evaluation = self.push(event.into(), Source::Engine, Some(cause), Some(correlation));
+        for choice in &plan.chosen {
+            self.request(choice, evaluation, correlation);
+        }
+    }
+
+    /// How busy builders are: of the only hub that builds, or of each that does. A hub nothing is built on does not
+    /// matter.
+    fn load_now(&self) -> Option<ArchLoads> {
+        let building: BTreeSet<&Hub> = self.state.collections.values().map(|c| c.settings.building_hub()).collect();
+        let told = building.iter().filter_map(|hub| Some((*hub, self.loads.get(*hub)?)));
+        let known: Vec<(&Hub, &ArchLoads)> = told.collect();
+        match known[..] {
+            [] => self.hub_access.load.clone(),
+            [(_, only)] if building.len() == 1 => Some(only.clone()),
+            _ => Some(ArchLoads::of_hubs(known)),
+        }
+    }
+
+    /// Closes all requests that were not submitted yet.
+    fn close_all(&mut self, reason: &str, cause: Seq, correlation: Seq) {
+        let waiting = self.state.rebuilds.iter().filter(|(_, open)| open.task.is_none());
+        let waiting: Vec<(RebuildId, Name, Name)> =
+            waiting.map(|(id, open)| (*id, open.collection.clone(), open.package.clone())).collect();
+        for (rebuild, collection, package) in waiting {
+            let closed = RebuildNotSubmitted { rebuild, collection, package, reason: reason.to_owned() };
+            self.push(closed.into(), Source::Engine, Some(cause), Some(correlation));
+        }
+    }
+
+    fn request(&mut self, choice: &Choice, evaluation: Seq, correlation: Seq) {
+        let (collection, package) = names(&self.state, choice.collection, choice.package);
+        let place = (choice.collection, choice.package);
+        let now = self.now();
+        let Some(requested) = request_of(&self.state, place, parts(&choice.priority), now, &self.settings.policy)
+        else {
+            return;
+        };
+        let nvr = requested.nvr.clone();
+        let submits = self.hub_access.submits || self.settings.hubs.contains(&requested.hub);
+        let seq = self.push(requested.clone().into(), Source::Engine, Some(evaluation), Some(correlation));
+        let rebuild = RebuildId(seq.get());
+        let command = RebuildCommand {
+            id: self.command_id(seq),
+            command: "rebuild".to_owned(),
+            version: 1,
+            collection: collection.clone(),
+            package: package.clone(),
+            source: srpm_path(self.state.collections[choice.collection].settings.srpm_root(), &nvr),
+            nvr: nvr.to_string(),
+            hub: requested.hub,
+            target: requested.target,
+            repo_id: requested.repo_id,
+            arches: requested.arches,
+            build_opts: self.settings.build_opts.of(&collection).clone(),
+            task_priority: requested.task_priority,
+            priority: requested.priority,
+            decided_at: self.now(),
+            cause: CommandCause {
+                sequence: seq.get(),
+                evaluation: Some(evaluation.get()),
+                correlation: Some(correlation.get()),
+            },
+        };
+        let reason = match (self.settings.policy.passive, submits) {
+            (true, _) => PASSIVE,
+            (false, false) => NO_HUB,
+            (false, true) => "",
+        };
+        if reason != PASSIVE {
+            let payload = serde_json::to_string(&command).expect("commands hold only what JSON can say");
+            self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "rebuild".to_owned(), payload });
+        }
+        if !reason.is_empty() {
+            let closed = RebuildNotSubmitted { rebuild, collection, package, reason: reason.to_owned() };
+            self.push(closed.into(), Source::Engine, Some(seq), Some(correlation));
+        }
+    }
+}
+
+/// The request for a chosen package, by collection and package index; `None` without a source package.
+pub fn request_of(
+    state: &State,
+    (collection, package): (usize, usize),
+    priority: PriorityParts,
+    now: Timestamp,
+    policy: &Policy,
+) -> Option<RebuildRequested> {
+    let (cname, pname) = names(state, collection, package);
+    let c = &state.collections[collection];
+    let p = &c.packages[package];
+    let (version, release) = p.latest.as_ref()?.source.rsplit_once('-')?;
+    let (arches, noarch) = build_arches(c, p);
+    let (hub, target) = c.settings.building();
+    Some(RebuildRequested {
+        collection: cname,
+        hub: hub.clone(),
+        nvr: Nvr { name: pname, version: version.into(), release: release.into() },
+        target: target.clone(),
+        // Another hub does not know it, or knows another repository by its number.
+        repo_id: resolved_in(c)
+            .filter(|repo| !c.settings.builds_elsewhere() && is_usable(state, hub, *repo))
+            .filter(|_| refusal::may_bind(state, hub, now, policy)),
+        arches: if noarch { Vec::new() } else { arches },
+        priority,
+        inputs: inputs(p, policy),
+        task_priority: policy.task_priority.into(),
+    })
+}
+
+/// The repository a collection was resolved in on all its architectures; `None` when they differ, for then no single
+/// one can be bound.
+fn resolved_in(c: &Collection) -> Option<RepoId> {
+    let mut repos = c.arches.values().filter_map(|a| a.repo_id);
+    let first = repos.next()?;
+    repos.all(|r| r == first).then_some(first)
+}
+
+/// Whether a build bound to a repository would find it: one that is deleted makes the task fail (Koji: `Bad repo`), so
+/// that the build had better take what there is.
+fn is_usable(state: &State, hub: &Hub, repo: RepoId) -> bool {
+    let known = state.hubs.get(hub).and_then(|h| h.repos.get(&repo));
+    known.is_none_or(|r| !matches!(r.state, RepoState::Deleted | RepoState::Problem))
+}
+
+/// How a task ended, by the rules; `None` while it has not. `package` is what is known of what it rebuilt.
+pub fn judgement(task: &Task, package: Option<&Package>, policy: &Policy) -> Option<Verdict> {
+    if !task.state.is_final() && task.vanished {
+        return Some(Verdict::vanished());
+    }
+    fn fault(f: &TaskFault) -> Fault<'_> {
+        Fault { code: f.code, text: &f.text, host: f.host }
+    }
+    let failed_steps: Vec<FailedStep<'_>> = task
+        .steps
+        .iter()
+        .filter_map(|step| {
+            let failed = step.failed.as_deref()?;
+            Some(FailedStep { method: &failed.method, label: &step.label, fault: failed.fault.as_ref().map(fault) })
+        })
+        .collect();
+    let ended_at = task.finished_at.unwrap_or(task.created_at);
+    let verdict = classify(
+        &Ended {
+            state: task.state,
+            fault: task.fault.as_deref().map(fault),
+            failed_steps: &failed_steps,
+            any_step: task.any_step,
+            cancelled_by: Some(if task.cancel_requested { Canceller::Us } else { Canceller::Koji }),
+            timed_out: task.cancel_requested && retry::is_timed_out(task.created_at, ended_at, policy),
+        },
+        policy,
+    )?;
+    let source = task.nvr.as_ref().map(|n| format!("{}-{}", n.version, n.release)).unwrap_or_default();
+    let earlier = package.map_or(&[][..], |p| &p.unclear);
+    Some(confirm(verdict, earlier, &source, ended_at, policy))
+}

@@ -1,0 +1,67 @@
+//! Content of a repository that comes after the news that the repository is ready.
+
+use super::turn::Writer;
+use crate::buildroot::RepoResolver;
+use crate::event::{FactId, NewEvent, RepoReady, Source};
+use crate::log::{EventLog, LogError, Subjects};
+use crate::model::{Hub, Name, RepoId, Timestamp};
+
+impl<E: RepoResolver> Writer<E> {
+    /// Resolves a repository whose content could not be had when it became ready, and decides; again, where it was
+    /// resolved for other packages than those that are tracked now, or when requirements of some were not known.
+    ///
+    /// # Errors
+    /// As [`Writer::message`].
+    pub async fn content(
+        &mut self,
+        log: &impl EventLog,
+        hub: &Hub,
+        repo_id: RepoId,
+        now: Timestamp,
+    ) -> Result<(), LogError> {
+        self.move_clock(now);
+        self.begin();
+        self.tick(log).await?;
+        let Some(repo) = self.state().hubs.get(hub).and_then(|h| h.repos.get(&repo_id)) else { return Ok(()) };
+        let seen = RepoReady {
+            hub: hub.clone(),
+            repo_id,
+            tag: repo.tag.clone(),
+            tag_id: None,
+            create_event: repo.create_event,
+            arches: repo.arches.clone(),
+        };
+        let ours = |c: &crate::fold::Collection| c.settings.hub == *hub && c.settings.build_tag == seen.tag;
+        if !self.state().collections.values().any(ours) {
+            return Ok(());
+        }
+        let found = self.resolver.repo(hub, &seen.tag, repo_id);
+        let is_more = |found: &Vec<Name>| found.iter().any(|a| !seen.arches.iter().flatten().any(|known| known == a));
+        let arches = found.arches.filter(is_more);
+        // Asked for again meanwhile, it has been looked at.
+        let waits = |c: &crate::fold::Collection| ours(c) && !c.arches.values().any(|a| a.repo_id == Some(repo_id));
+        let waits = self.state().collections.values().any(waits);
+        let subject = format!("{hub}/repo/{repo_id}");
+        let told = log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
+        let cause = told.iter().rev().find(|r| r.kind == "repo_ready").map(|r| r.seq).or(self.state().seq);
+        let Some(cause) = cause else { return Ok(()) };
+        // What an earlier attempt could not see was never a fact; now it is one, besides that the repository became
+        // ready.
+        if let Some(arches) = arches {
+            let fact = FactId::of(&format!("{hub}/repo/{repo_id}/content/{}", arches.join(" ")));
+            let koji_event = seen.create_event;
+            let event = RepoReady { arches: Some(arches), ..seen }.into();
+            let (causation, correlation) = (Some(cause), Some(cause));
+            let source = if self.settings.context.source == Source::Hub { Source::Hub } else { Source::Archive };
+            let fact = Some(fact);
+            return self
+                .fact(log, NewEvent { event, occurred_at: now, source, fact, koji_event, causation, correlation })
+                .await;
+        }
+        if !waits {
+            return self.tracked_content(log, hub, repo_id, cause).await;
+        }
+        self.repo_ready(log, &seen, cause).await?;
+        self.settle(log, cause).await
+    }
+}

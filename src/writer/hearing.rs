@@ -1,0 +1,167 @@
+//! Operators' words, taken from the inbox.
+
+use super::operator;
+use super::turn::Writer;
+use crate::buildroot::RepoResolver;
+use crate::event::{Event, MessageRetried, Source};
+use crate::log::{Disposition, EventLog, Incoming, LogError, Pending, Position, Settled};
+use crate::message::{Interpretation, UNREADABLE, koji_message};
+use crate::model::{PersonId, Timestamp};
+
+/// Messages read at once to be tried again: each may have megabytes.
+const RETRIED_AT_ONCE: usize = 20;
+/// Most words of operators in one commit.
+const HEARD_AT_ONCE: usize = 100;
+
+/// Words of operators that were handled.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Heard {
+    /// How many.
+    pub words: u64,
+    /// Of these, set aside: they make no sense now.
+    pub parked: u64,
+    /// Messages that wait again after they had been set aside, where they have to be looked at: with a hub.
+    pub again: Vec<Pending>,
+}
+
+impl<E: RepoResolver> Writer<E> {
+    /// Handles operators' words that wait, however many messages wait before them, and appends what comes of it.
+    /// Whoever works on a log calls this at least once in [`HEAR_EVERY`](super::operator::HEAR_EVERY).
+    ///
+    /// # Errors
+    /// As [`Writer::message`] and [`Writer::flush`].
+    pub async fn hear(&mut self, log: &impl EventLog) -> Result<Heard, LogError> {
+        // A word in hand still waits as far as the log knows.
+        self.flush(log).await?;
+        self.notice_erasures(log).await?;
+        let mut heard = Heard::default();
+        loop {
+            let (words, through) = log.pending_of(operator::SOURCE, self.heard, HEARD_AT_ONCE).await?;
+            self.heard = through;
+            for p in &words {
+                heard.words += 1;
+                let understood = self.operator_message(log, p.position, &p.message, &mut heard.again).await?;
+                heard.parked += u64::from(!understood);
+            }
+            self.flush(log).await?;
+            if words.len() < HEARD_AT_ONCE {
+                return Ok(heard);
+            }
+        }
+    }
+
+    /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside. With a hub `again`
+    /// gets messages that wait again; without one they are handled here.
+    ///
+    /// # Errors
+    /// As [`Writer::message`].
+    pub async fn operator_message(
+        &mut self,
+        log: &impl EventLog,
+        position: Position,
+        message: &Incoming,
+        again: &mut Vec<Pending>,
+    ) -> Result<bool, LogError> {
+        let disposition = match message.topic.as_str() {
+            operator::TOPIC => self.word(log, message).await?,
+            operator::RETRY_TOPIC => self.retry(log, message, again).await?,
+            other => Disposition::Parked { reason: format!("`{other}` is nothing an operator says") },
+        };
+        let understood = matches!(disposition, Disposition::Done);
+        self.metrics.settled(&message.topic, &disposition);
+        self.commit.settled.push(Settled { position, disposition });
+        Ok(understood)
+    }
+
+    async fn word(&mut self, log: &impl EventLog, message: &Incoming) -> Result<Disposition, LogError> {
+        let word = match operator::read(&message.body) {
+            Ok(word) => word,
+            Err(reason) => return Ok(Disposition::Parked { reason }),
+        };
+        if let Err(reason) = operator::check(self.state(), &word.event) {
+            return Ok(Disposition::Parked { reason });
+        }
+        let mut event = word.event;
+        if let Event::MessageDismissed(dismissed) = &event {
+            let found = log.parked_messages(&[&dismissed.message]).await?;
+            let Some((dismissed_at, _)) = found.first().filter(|(p, _)| !self.commit.retried.contains(&p.position))
+            else {
+                let reason = format!("message {} is not set aside", dismissed.message);
+                return Ok(Disposition::Parked { reason });
+            };
+            let disposition = Disposition::Ignored { reason: format!("dismissed: {}", dismissed.reason) };
+            self.commit.retried.push(dismissed_at.position);
+            self.settle_message(dismissed_at.position, &dismissed_at.message.topic, disposition);
+        }
+        if let Some(name) = &word.by {
+            let person = self.person(name);
+            operator::sign(&mut event, person);
+        }
+        self.operator(log, event, self.said_at(message)).await?;
+        Ok(Disposition::Done)
+    }
+
+    /// Tries messages again that were set aside. Without a hub they are handled at once; with one they wait to be
+    /// looked at.
+    async fn retry(
+        &mut self,
+        log: &impl EventLog,
+        message: &Incoming,
+        again: &mut Vec<Pending>,
+    ) -> Result<Disposition, LogError> {
+        let retry = match operator::read_retry(&message.body) {
+            Ok(retry) => retry,
+            Err(reason) => return Ok(Disposition::Parked { reason }),
+        };
+        self.move_clock(self.said_at(message));
+        self.begin();
+        let ids: Vec<&str> = retry.messages.iter().map(String::as_str).collect();
+        for ids in ids.chunks(RETRIED_AT_ONCE) {
+            for (pending, reason) in log.parked_messages(ids).await? {
+                if self.commit.retried.contains(&pending.position) {
+                    continue;
+                }
+                self.commit.retried.push(pending.position);
+                self.try_again(log, pending, &reason, again).await?;
+            }
+        }
+        Ok(Disposition::Done)
+    }
+
+    async fn try_again(
+        &mut self,
+        log: &impl EventLog,
+        pending: Pending,
+        reason: &str,
+        again: &mut Vec<Pending>,
+    ) -> Result<(), LogError> {
+        let Pending { position, message } = &pending;
+        let theirs = message.source == operator::SOURCE;
+        if theirs && message.topic == operator::TOPIC {
+            let disposition = Box::pin(self.word(log, message)).await?;
+            self.settle_message(*position, &message.topic, disposition);
+        } else if theirs || message.topic == UNREADABLE {
+            self.unreadable(*position, &message.topic, reason.to_owned());
+        } else if self.settings.context.source == Source::Hub {
+            let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
+            // Nothing of it is kept, so nobody named in it needs a stand-in.
+            let said = koji_message::interpret(incoming, &self.settings.context, &mut |_| PersonId::new(""));
+            let understood = !matches!(said, Interpretation::Rejected(_));
+            let event = MessageRetried { message: message.id.clone(), understood, reason: reason.to_owned() };
+            self.push(event.into(), Source::Operator, None, None);
+            again.push(pending);
+        } else {
+            self.message(log, *position, message, Some(reason)).await?;
+        }
+        Ok(())
+    }
+
+    /// When an operator said something. A recording has its own time; the machine's clock, by which the word was put
+    /// into the inbox, plays no part in it.
+    fn said_at(&self, message: &Incoming) -> Timestamp {
+        match self.settings.context.source {
+            Source::Recording => self.now(),
+            _ => message.received_at,
+        }
+    }
+}

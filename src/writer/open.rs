@@ -1,0 +1,56 @@
+//! The writer begins: the log is folded, and what was left open by an earlier one is found.
+
+use super::HEART;
+use super::operator;
+use super::persons::Persons;
+use super::turn::{Settings, Writer};
+use crate::base::clock;
+use crate::buildroot::RepoResolver;
+use crate::event::Source;
+use crate::log::{EventLog, LogError, folding};
+use crate::message::times::NEIGHBOURS;
+use crate::message::{Context, Said, Times};
+use crate::telemetry::Metrics;
+
+impl<E: RepoResolver> Writer<E> {
+    /// Opens the writer on a log: folds what is there.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn open(
+        log: &impl EventLog,
+        settings: Settings,
+        resolver: E,
+        metrics: Metrics,
+    ) -> Result<Self, LogError> {
+        let head = log.head().await?;
+        // After an outage the whole log is folded again, which may take longer than a loop may stand still.
+        let mut folding = |_| metrics.loop_waits(HEART, clock::now());
+        let state = folding::state(log, None, &mut folding).await?;
+        let persons = Persons::read(log).await?;
+        let unseen = state.facts_taken > log.counts().await?.inbox_total;
+        let log_id = log.info().await?.log_id;
+        let mut writer = Self::new(state, (log_id, &head), persons, settings, resolver, metrics)?;
+        if writer.settings.context.source == Source::Bus {
+            writer.times = live_times(log, &writer.settings.context).await?;
+        }
+        if unseen {
+            writer.expect_known_facts();
+        }
+        let waiting = writer.without_task();
+        if !waiting.is_empty() {
+            let asked = log.commands_of(&waiting).await?;
+            writer.never_asked(waiting.into_iter().filter(|request| !asked.contains(request)));
+        }
+        Ok(writer)
+    }
+}
+
+/// What the last messages in the inbox say about clocks. They came in by our own clock.
+async fn live_times(log: &impl EventLog, context: &Context) -> Result<Times, LogError> {
+    let mut times = Times::new(context.clock_tolerance_secs);
+    for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {
+        times.take_live(past.body.as_deref().map_or(Said::default(), Said::of), past.received_at);
+    }
+    Ok(times)
+}

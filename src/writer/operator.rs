@@ -1,0 +1,175 @@
+//! An operator's word: one event in the inbox, put there by `koschei admin` or the web, appended by the writer.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{CollectionSettings, Event, findings, hub_facts, observations};
+use crate::fold::{Collection, State};
+use crate::log::Incoming;
+use crate::model::arch::ArchOverride;
+use crate::model::nearest::did_you_mean;
+use crate::model::{Name, PersonId, Timestamp};
+
+/// Topic of such messages; their source is [`SOURCE`].
+pub const TOPIC: &str = "koschei.operator";
+/// Topic of a wish to have messages tried again that were set aside; source as well [`SOURCE`].
+pub const RETRY_TOPIC: &str = "koschei.operator.retry";
+/// Messages named in one wish, at most.
+pub const RETRIES_MAX: usize = 500;
+/// Source name in the inbox.
+pub const SOURCE: &str = "operator";
+/// How often whoever works on a log looks for words, at least: an operator's word takes effect within a second.
+pub const HEAR_EVERY: Duration = Duration::from_millis(250);
+/// Longest message, in bytes.
+const MAX_BYTES: usize = 64 << 10;
+
+/// What is put into the inbox.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Word {
+    /// What shall hold from now on.
+    pub event: Event,
+    /// Who said it; becomes a stand-in in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// A wish to have messages tried again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Retry {
+    /// Their ids, at most [`RETRIES_MAX`].
+    pub messages: Vec<String>,
+}
+
+/// The message for such a wish.
+pub fn retry_message(retry: &Retry, now: Timestamp) -> Incoming {
+    Incoming {
+        topic: RETRY_TOPIC.to_owned(),
+        body: serde_json::to_vec(retry).expect("texts are JSON"),
+        ..message_of(Vec::new(), now)
+    }
+}
+
+/// Reads such a message.
+///
+/// # Errors
+/// Why it is none.
+pub fn read_retry(body: &[u8]) -> Result<Retry, String> {
+    let retry: Retry = serde_json::from_slice(body).map_err(|e| format!("not a wish to try messages again: {e}"))?;
+    match retry.messages.len() {
+        n if n > RETRIES_MAX => Err(format!("{n} messages; at most {RETRIES_MAX} are tried again at a time")),
+        _ => Ok(retry),
+    }
+}
+
+/// The message for a word. Its id is random: the same word may be said again.
+pub fn message(word: &Word, now: Timestamp) -> Incoming {
+    message_of(serde_json::to_vec(word).expect("words hold only what JSON can say"), now)
+}
+
+fn message_of(body: Vec<u8>, now: Timestamp) -> Incoming {
+    Incoming {
+        id: format!("operator-{:032x}", rand::random::<u128>()),
+        source: SOURCE.to_owned(),
+        topic: TOPIC.to_owned(),
+        received_at: now,
+        body,
+    }
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// Why it is not a word of an operator.
+pub fn read(body: &[u8]) -> Result<Word, String> {
+    if body.len() > MAX_BYTES {
+        return Err(format!("{} bytes; an operator's message has at most {MAX_BYTES}", body.len()));
+    }
+    serde_json::from_slice(body).map_err(|e| format!("not an operator's message: {e}"))
+}
+
+/// Whether an operator may say this, and whether it makes sense now.
+///
+/// # Errors
+/// Why not, in words.
+pub fn check(state: &State, event: &Event) -> Result<(), String> {
+    let collection = |name: &str| match state.collections.contains_key(name) {
+        true => Ok(()),
+        false => {
+            let near = did_you_mean(name, state.collections.keys().map(Name::as_str));
+            Err(format!("there is no collection `{name}`{near}"))
+        }
+    };
+    match event {
+        Event::CollectionCreated(c) if c.collection.is_empty() || c.collection.contains(['/', ' ', '\t', '\n']) => {
+            Err(format!("`{}` is no name for a collection: no spaces and slashes, and not nothing", c.collection))
+        }
+        Event::CollectionCreated(c) => match state.collections.contains_key(&c.collection) {
+            false => builds_on(state, &c.settings),
+            true => Err(format!("there is a collection `{}` already; edit it instead", c.collection)),
+        },
+        Event::CollectionEdited(c) => collection(&c.collection).and_then(|()| builds_on(state, &c.settings)),
+        Event::PackageTracked(p) => collection(&p.collection),
+        Event::PackageUntracked(p) => collection(&p.collection),
+        Event::PackagePrioritySet(p) => collection(&p.collection),
+        Event::PackageSkipResolutionSet(p) => collection(&p.collection),
+        Event::PackageArchOverrideSet(p) => {
+            collection(&p.collection)?;
+            let known = state.collections.get(&p.collection).map(Collection::known_arches).unwrap_or_default();
+            let check = |text: &str| text.parse::<ArchOverride>().and_then(|o| o.check(&known));
+            p.arches.as_deref().map_or(Ok(()), check).map_err(|e| e.to_string())
+        }
+        // Whether it is set aside, the inbox knows.
+        Event::MessageDismissed(d) if d.reason.trim().is_empty() => Err("say why with --reason".to_owned()),
+        Event::MessageDismissed(_) => Ok(()),
+        Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
+        Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),
+        Event::RebuildCancelRequested(c) => {
+            let Some(id) = c.task_id else {
+                let open = c.rebuild.is_some_and(|r| state.rebuilds.contains_key(&r));
+                return if open { Ok(()) } else { Err("no such rebuild is open".to_owned()) };
+            };
+            match state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&id)) {
+                None if state.submitted_as(&c.hub, id).is_some() => Ok(()),
+                None => Err(format!("no task {id} of ours is known on {}", c.hub)),
+                Some(t) if t.state.is_final() => Err(format!("task {id} has ended")),
+                Some(_) => Ok(()),
+            }
+        }
+        hub_facts!() | observations!() | findings!() => {
+            Err(format!("`{}` is nothing an operator says", event.kind().name))
+        }
+    }
+}
+
+/// Whether the hub a collection shall be built on can be that.
+fn builds_on(state: &State, settings: &CollectionSettings) -> Result<(), String> {
+    let Some(b) = &settings.builds_on else { return Ok(()) };
+    b.check(&settings.hub)?;
+    match state.hubs.contains_key(&b.hub) {
+        true => Ok(()),
+        false => Err(format!(
+            "it builds on `{0}`, and no hub `{0}` is known here: configure a `[[hub]]` of that name first",
+            b.hub
+        )),
+    }
+}
+
+/// Puts the stand-in of a person into an event.
+pub fn sign(event: &mut Event, person: PersonId) {
+    let by = match event {
+        Event::PackageTracked(e) => &mut e.by,
+        Event::PackageUntracked(e) => &mut e.by,
+        Event::PackagePrioritySet(e) => &mut e.by,
+        Event::PackageArchOverrideSet(e) => &mut e.by,
+        Event::PackageSkipResolutionSet(e) => &mut e.by,
+        Event::RebuildCancelRequested(e) => &mut e.by,
+        Event::SubmissionsPaused(e) => &mut e.by,
+        Event::MessageDismissed(e) => &mut e.by,
+        Event::SubmissionsResumed(e) => &mut e.by,
+        Event::CollectionCreated(_) | Event::CollectionEdited(_) | hub_facts!() | observations!() | findings!() => {
+            return;
+        }
+    };
+    *by = Some(person);
+}

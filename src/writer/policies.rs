@@ -1,0 +1,85 @@
+//! What ended rebuilds show of a hub's policies, which it tells nobody.
+
+use super::turn::Writer;
+use crate::buildroot::repo_resolver::RepoResolver;
+use crate::decide::faults::Verdict;
+use crate::decide::refusal;
+use crate::event::{Event, PolicyAllowed, PolicyRefused};
+use crate::fold::{Refusal, State};
+use crate::model::{Hub, Outcome, TaskId};
+
+impl<E: RepoResolver> Writer<E> {
+    /// Says in the journal what a hub's policy does to us where that is news.
+    pub(crate) fn say_policy(&self, told: &Event) {
+        let hours = self.settings.policy.refused_retry_secs / 3_600;
+        match told {
+            Event::PolicyRefused(e) => {
+                let known = match e.falls_back {
+                    true => self.state.hubs.get(&e.hub).and_then(|h| h.unbound.as_ref()),
+                    false => self.state.collections.get(&e.collection).and_then(|c| c.refused.as_ref()),
+                };
+                if known.is_some_and(|r| r.policy == e.policy) {
+                    return;
+                }
+                let remedy = refusal::remedy(&e.policy);
+                if e.falls_back {
+                    tracing::warn!(hub = %e.hub, task = %e.task_id, error = %e.words, "the hub does not let us bind \
+                        rebuilds to repositories; they are made without from now on, and it is tried again every \
+                        {hours} hours; {remedy}");
+                } else {
+                    tracing::error!(hub = %e.hub, collection = %e.collection, task = %e.task_id, error = %e.words, "the hub does not allow rebuilds of the collection, which stop; one is tried every {hours} hours; {remedy}");
+                }
+            }
+            Event::PolicyAllowed(e) => match &e.collection {
+                None => tracing::info!(hub = %e.hub, "the hub lets us bind rebuilds to repositories again"),
+                Some(c) => {
+                    tracing::info!(hub = %e.hub, collection = %c, "the hub allows rebuilds of the collection again")
+                }
+            },
+            _ => {}
+        }
+    }
+}
+
+/// What an ended rebuild of ours shows of its hub's policies: that one refused it, or that one does not any more which
+/// a rebuild was to try. Where builds are `always_bound` there is nothing to fall back to.
+pub(crate) fn policy_told(
+    state: &State,
+    collection: usize,
+    (hub, task_id): (&Hub, TaskId),
+    verdict: &Verdict,
+    always_bound: bool,
+) -> Option<Event> {
+    let (name, c) = state.collections.get_index(collection)?;
+    let of_hub = state.hubs.get(hub)?;
+    let task = of_hub.tasks.get(&task_id)?;
+    let rebuild = task.rebuild?;
+    let said = verdict.words.as_deref().filter(|_| verdict.outcome == Outcome::InfrastructureFault);
+    if let Some((words, policy)) = said.and_then(|words| Some((words, refusal::policy_of(words)?))) {
+        // Before any step there is no repository but that it was to be bound to.
+        let bound = task.repo_id.is_some() && !task.any_step;
+        let refused = PolicyRefused {
+            hub: hub.clone(),
+            policy: policy.into(),
+            rebuild,
+            collection: name.clone(),
+            package: task.package.clone(),
+            task_id,
+            falls_back: policy == refusal::BUILD_FROM_REPO_ID && bound && !always_bound,
+            words: words.to_owned(),
+        };
+        return Some(refused.into());
+    }
+    if !(verdict.outcome.is_complete() || task.any_step) {
+        return None;
+    }
+    let tried = |r: &&Refusal| r.trial == Some(rebuild);
+    let allowed = |r: &Refusal, collection| {
+        PolicyAllowed { hub: hub.clone(), policy: r.policy.clone(), collection, task_id }.into()
+    };
+    match (of_hub.unbound.as_ref().filter(tried), c.refused.as_ref().filter(tried)) {
+        (_, Some(r)) => Some(allowed(r, Some(name.clone()))),
+        (Some(r), None) => Some(allowed(r, None)),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,363 @@
+//! From a ready repository to verdicts in the log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::turn::Writer;
+use crate::base::stage::stage;
+use crate::buildroot::generations::Bases;
+use crate::buildroot::installed::Buildroot;
+use crate::buildroot::repo_resolver::{RepoResolver, Unit};
+use crate::buildroot::verdicts::{Closures, SourceVerdict, UnitVerdicts};
+use crate::event::{
+    BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
+    RepoNotResolved, RepoReady, RepoResolved, Source,
+};
+use crate::fold::sources::InRepo;
+use crate::fold::{ArchVerdict, Package};
+use crate::log::LogError;
+use crate::log::{Attachment, EventLog};
+use crate::model::{BuildrootState, Name, RepoId, Seq};
+
+/// How many units are kept parsed: two architectures of a few generations, for comparing.
+const CACHED_UNITS: usize = 12;
+/// How many recorded buildroots are kept parsed: a package is looked at more than once after it was built.
+const CACHED_BUILDROOTS: usize = 64;
+
+/// The most recently used attachments.
+#[derive(Default)]
+pub(crate) struct ClosureCache {
+    units: VecDeque<(String, Arc<Closures>)>,
+    buildroots: VecDeque<(String, Arc<Buildroot>)>,
+}
+
+/// What is there by this digest, and is now the most recently used.
+fn recall<T>(list: &mut VecDeque<(String, Arc<T>)>, digest: &str) -> Option<Arc<T>> {
+    let at = list.iter().position(|(d, _)| d == digest)?;
+    let entry = list.remove(at)?;
+    let found = Arc::clone(&entry.1);
+    list.push_front(entry);
+    Some(found)
+}
+
+impl ClosureCache {
+    pub(crate) fn get(&mut self, digest: &str) -> Option<Arc<Closures>> {
+        recall(&mut self.units, digest)
+    }
+
+    pub(crate) fn put(&mut self, digest: &str, closures: Arc<Closures>) {
+        if self.get(digest).is_none() {
+            self.units.push_front((digest.to_owned(), closures));
+            self.units.truncate(CACHED_UNITS);
+        }
+    }
+
+    pub(crate) fn buildroot(&mut self, digest: &str) -> Option<Arc<Buildroot>> {
+        recall(&mut self.buildroots, digest)
+    }
+
+    pub(crate) fn put_buildroot(&mut self, digest: &str, buildroot: Arc<Buildroot>) {
+        self.buildroots.push_front((digest.to_owned(), buildroot));
+        self.buildroots.truncate(CACHED_BUILDROOTS);
+    }
+}
+
+impl<E: RepoResolver> Writer<E> {
+    /// Resolves a repository for every collection that has not resolved a newer one. `true` when a verdict may have
+    /// changed.
+    ///
+    /// A generation that becomes ready late, behind a newer one that could not be looked at, is still better than the
+    /// one before it; so the verdicts do not depend on which message came first.
+    pub(crate) async fn resolve(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<bool, LogError> {
+        let mut resolved = false;
+        for index in 0..self.state.collections.len() {
+            let c = &self.state.collections[index];
+            let ours = c.settings.hub == r.hub && c.settings.build_tag == r.tag;
+            if ours {
+                resolved |= self.resolve_collection(log, index, r, cause).await?;
+            }
+        }
+        Ok(resolved)
+    }
+
+    async fn resolve_collection(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        r: &RepoReady,
+        cause: Seq,
+    ) -> Result<bool, LogError> {
+        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
+        let (name, settings) = (name.clone(), c.settings.clone());
+        let mut arches: Vec<Name> = self.state.hubs[&r.hub].repos[&r.repo_id].arches.clone().unwrap_or_default();
+        arches.retain(|a| crate::fold::arch::collection_allows(&settings.arches, a));
+        arches.sort();
+        let newest = c.newest_repo == Some(r.repo_id);
+        if !newest {
+            arches.retain(|a| self.is_news(index, a, r.repo_id));
+        }
+        if arches.is_empty() && !newest {
+            return Ok(false);
+        }
+        let own = self.own_sources(index, r.repo_id);
+        let (own, options) = (&own, *self.settings.resolve_options.of(&name));
+        if arches.is_empty() {
+            let reason = match self.resolver.resolve(&Unit {
+                hub: &r.hub,
+                tag: &r.tag,
+                repo: r.repo_id,
+                arch: "",
+                group: &settings.build_group,
+                own,
+                options,
+            }) {
+                Err(not_seen) => not_seen.to_string(),
+                Ok(_) => "the repository has no architecture this collection builds for".to_owned(),
+            };
+            self.not_resolved(&name, r, None, reason, cause);
+            return Ok(false);
+        }
+        let mut resolved = false;
+        for arch in arches {
+            let group = &settings.build_group;
+            let unit = Unit { hub: &r.hub, tag: &r.tag, repo: r.repo_id, arch: &arch, group, own, options };
+            let watch = crate::base::clock::Stopwatch::start();
+            match self.resolver.resolve(&unit) {
+                Err(_) if !newest => {}
+                Err(not_seen) => self.not_resolved(&name, r, Some(arch.clone()), not_seen.to_string(), cause),
+                Ok(verdicts) => {
+                    self.not_resolved.remove(&(name.clone(), Some(arch.clone())));
+                    self.metrics.resolved(&name, &arch, verdicts.counts(), watch.seconds());
+                    let solvers = &verdicts.solvers;
+                    self.metrics.passed_over(&name, &arch, &solvers.passed_over);
+                    self.metrics.solved(
+                        solvers.native,
+                        &solvers.handed_over,
+                        solvers.checked,
+                        solvers.mismatches.len(),
+                    );
+                    resolved = true;
+                    stage!("resolved", repo = r.repo_id, arch = arch);
+                    if self.group(&name, r, &verdicts, cause) {
+                        self.verdicts(log, index, r, verdicts, cause).await?;
+                        self.promotions(index, &arch, own, cause);
+                        stage!("compared", repo = r.repo_id, arch = arch);
+                    }
+                }
+            }
+        }
+        self.collection_state(index, r.repo_id, cause);
+        Ok(resolved)
+    }
+
+    /// Whether `repo` is newer than the generation a collection's verdicts on an architecture are from.
+    fn is_news(&self, index: usize, arch: &str, repo: RepoId) -> bool {
+        let c = &self.state.collections[index];
+        let hub = self.state.hubs.get(&c.settings.hub);
+        let old = c.arches.get(arch).and_then(|a| a.repo_id);
+        old.zip(hub).is_none_or(|(old, hub)| hub.is_newer(repo, old))
+    }
+
+    fn not_resolved(&mut self, collection: &Name, r: &RepoReady, arch: Option<Name>, reason: String, cause: Seq) {
+        let reason: String = reason.chars().take(500).collect();
+        // Tried again and again, it is said once. State keeps only what was said last, of whichever architecture:
+        // enough after a start.
+        let known = self.state.collections.get(collection).and_then(|c| c.stale.as_ref());
+        let known = known.filter(|(repo, _)| *repo == r.repo_id);
+        let said = Some((r.repo_id, reason.clone()));
+        let before = self.not_resolved.insert((collection.clone(), arch.clone()), (r.repo_id, reason.clone()));
+        if known.is_some_and(|(_, why)| *why == reason || before == said) {
+            return;
+        }
+        let event =
+            RepoNotResolved { collection: collection.clone(), hub: r.hub.clone(), repo_id: r.repo_id, arch, reason };
+        self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+    }
+
+    /// Notes whether the build group installs, where that is news; that it does not, in every repository, so that a
+    /// late older one does not pass for the newest word. `true`: it does.
+    fn group(&mut self, collection: &Name, r: &RepoReady, unit: &UnitVerdicts, cause: Seq) -> bool {
+        let ok = unit.group_problems.is_empty();
+        let known = self.state.collections[collection].arches.get(&unit.arch);
+        let before = known.and_then(|a| a.group_ok);
+        let late = known.and_then(|a| a.group_repo).is_some_and(|g| self.state.hubs[&r.hub].is_newer(g, r.repo_id));
+        if late {
+            return ok;
+        }
+        if before != Some(ok) || !ok {
+            let (collection, hub, arch) = (collection.clone(), r.hub.clone(), unit.arch.clone());
+            let event: Event = if ok {
+                let count = u32::try_from(unit.group.len()).unwrap_or(u32::MAX);
+                BuildrootResolved { collection, hub, repo_id: r.repo_id, arch, count }.into()
+            } else {
+                let problems = unit.group_problems.clone();
+                BuildrootBroken { collection, hub, repo_id: r.repo_id, arch, problems }.into()
+            };
+            self.push(event, Source::Engine, Some(cause), Some(cause));
+        }
+        ok
+    }
+
+    fn collection_state(&mut self, index: usize, repo_id: RepoId, cause: Seq) {
+        let (name, c) = self.state.collections.get_index(index).expect("index is in range");
+        let (old, new) = (c.announced, c.buildroot());
+        if old != new && new != BuildrootState::Unknown {
+            let event = CollectionStateChanged { collection: name.clone(), old, new, repo_id };
+            self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        }
+    }
+
+    pub(crate) async fn verdicts(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        r: &RepoReady,
+        unit: UnitVerdicts,
+        cause: Seq,
+    ) -> Result<(), LogError> {
+        let attachment = Attachment::new(unit.to_bytes());
+        let digest = attachment.digest.clone();
+        let closures = Arc::new(Closures::new(unit).map_err(|e| LogError::Broken(e.to_string()))?);
+        self.cache.put(&digest, Arc::clone(&closures));
+        if !self.commit.attachments.iter().any(|a| a.digest == digest) {
+            self.commit.attachments.push(attachment);
+        }
+        stage!("attached", repo = r.repo_id, arch = closures.unit.arch);
+        let unit = &closures.unit;
+        let bases = self.bases(index, &unit.arch);
+        self.find_bases(log, index, unit, &bases).await?;
+        let mut table: indexmap::IndexSet<DependencyMove> = indexmap::IndexSet::new();
+        let mut packages = Vec::new();
+        for (package, result) in &unit.sources {
+            let mut news = PackageResolved {
+                package: package.clone(),
+                source: result.source.clone(),
+                buildroot_has: match &result.in_repo {
+                    InRepo::Other(source) => Some(source.clone()),
+                    InRepo::This | InRepo::None => None,
+                },
+                noarch: result.noarch,
+                ok: None,
+                problem: None,
+                changes: Vec::new(),
+                base: None,
+                truth: false,
+            };
+            let mut changed = Vec::new();
+            match &result.verdict {
+                SourceVerdict::Unknown => continue,
+                SourceVerdict::Excluded { .. } => {}
+                SourceVerdict::Unresolved { problems } => {
+                    news.ok = Some(false);
+                    let shown = self.state.collections[index].packages.get(package).and_then(|p| p.problem(&unit.arch));
+                    news.problem = Some(present_problem(problems, shown).to_owned());
+                }
+                SourceVerdict::Ok { .. } => {
+                    news.ok = Some(true);
+                    if let Some(base) = self.base(log, index, package, &unit.arch, &bases).await? {
+                        (news.base, news.truth) = (Some(base.repo), base.recorded.is_some());
+                        changed = self.changes_since(log, index, &base, (&digest, &closures), package).await?;
+                    }
+                }
+            }
+            let c = &self.state.collections[index];
+            if c.packages.get(package).is_some_and(|p| same(p, &unit.arch, &news, &changed, &c.moves)) {
+                continue;
+            }
+            for (m, distance) in changed {
+                let at = table.insert_full(m).0;
+                news.changes.push((u32::try_from(at).unwrap_or(u32::MAX), distance));
+            }
+            packages.push(news);
+        }
+        let tracked = self.tracked_digest(index);
+        let c = &self.state.collections[index];
+        let has_verdict = |p: &Package| p.verdicts.iter().any(|v| v.arch == unit.arch);
+        let known = |name: &Name| unit.sources.get(name).is_some_and(|s| !matches!(s.verdict, SourceVerdict::Unknown));
+        let gone = c.packages.iter().filter(|(n, p)| has_verdict(p) && !known(n)).map(|(n, _)| n.clone()).collect();
+        let [resolved, unresolved, excluded, unknown] = unit.counts();
+        let options = self.settings.resolve_options.of(&self.collection_name(index));
+        let event = RepoResolved {
+            collection: self.collection_name(index),
+            hub: r.hub.clone(),
+            repo_id: r.repo_id,
+            arch: unit.arch.clone(),
+            of_packages: unit.of_packages.clone(),
+            tracked,
+            mode: unit.mode.clone(),
+            solver: unit.solver.clone(),
+            inputs: unit.inputs.clone(),
+            weak_deps: options.weak_deps,
+            module_hotfixes: options.module_hotfixes,
+            attachment: digest,
+            resolved,
+            unresolved,
+            excluded,
+            unknown,
+            moves: table.into_iter().collect(),
+            packages,
+            gone,
+            solver_mismatches: unit.solvers.mismatches.clone(),
+        };
+        self.push(event.into(), Source::Engine, Some(cause), Some(cause));
+        Ok(())
+    }
+
+    /// Finds what the changes of all packages are measured from. Where that is not remembered, those packages come one
+    /// after the other that are searched for in the same resolutions: each of those is then read once.
+    async fn find_bases(
+        &mut self,
+        log: &impl EventLog,
+        index: usize,
+        unit: &UnitVerdicts,
+        bases: &Bases,
+    ) -> Result<(), LogError> {
+        let name = self.collection_name(index);
+        self.remembered.table(&name, &unit.arch).tidy(|package| unit.sources.contains_key(package));
+        let mut unknown: Vec<(usize, &Name)> = Vec::new();
+        for (package, result) in &unit.sources {
+            if matches!(result.verdict, SourceVerdict::Ok { .. })
+                && let Some(key) = self.base_key(index, package, &unit.arch, bases)
+                && self.remembered.table(&name, &unit.arch).recall(package, &key).is_none()
+            {
+                unknown.push((key.place, package));
+            }
+        }
+        unknown.sort_unstable();
+        for (_, package) in unknown {
+            self.base(log, index, package, &unit.arch, bases).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn collection_name(&self, index: usize) -> Name {
+        self.state.collections.get_index(index).expect("index is in range").0.clone()
+    }
+}
+
+/// The problem to show of those a package has: the one that is shown as long as it is among them, else the first. Which
+/// of several a solver names first may differ from one repository to the next, and that is no news.
+fn present_problem<'a>(problems: &'a [String], shown: Option<&str>) -> &'a str {
+    let still = problems.iter().find(|p| Some(p.as_str()) == shown);
+    still.or(problems.first()).map_or("no reason given", String::as_str)
+}
+
+/// Whether a verdict says nothing new. That something else is missing now is news, though nothing is decided by it
+/// (D30).
+fn same(
+    package: &Package,
+    arch: &str,
+    news: &PackageResolved,
+    changed: &[(DependencyMove, u8)],
+    moves: &indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHasher>,
+) -> bool {
+    let Some(v): Option<&ArchVerdict> = package.verdicts.iter().find(|v| v.arch == arch) else { return false };
+    (v.ok, &v.source, v.noarch, v.base, v.truth) == (news.ok, &news.source, news.noarch, news.base, news.truth)
+        && v.buildroot_has == news.buildroot_has
+        && v.problem.as_deref() == news.problem.as_deref()
+        && v.changes.len() == changed.len()
+        && v.changes
+            .iter()
+            .zip(changed)
+            .all(|((i, d), (m, distance))| d == distance && moves.get_index(*i as usize).is_some_and(|old| old == m))
+}

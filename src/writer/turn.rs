@@ -1,0 +1,521 @@
+//! The writer: the only one that appends.
+//!
+//! Each message is handled completely before the next: its facts, what follows from them (resolutions, judgements,
+//! state changes) and the decisions taken at that point all go into one commit together with the message's settling.
+//! Batches are whole messages, so the log does not depend on how many messages a commit holds.
+//!
+//! Decisions are taken at two points only: at a tick, and when a repository was resolved.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::command::BuildOptions;
+use super::consequences::HubAccess;
+use super::overrides::Overrides;
+use super::per_collection::PerCollection;
+use super::persons::Persons;
+use super::resolving::ClosureCache;
+use super::tracking::Tracking;
+use crate::base::stage::stage;
+use crate::buildroot::generations::Remembered;
+use crate::buildroot::repo_resolver::{RepoResolver, ResolveOptions};
+use crate::buildroot::verdicts::Closures;
+use crate::decide::Policy;
+use crate::decide::load::ArchLoads;
+use crate::event::{
+    ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, CommandId, Envelope, Event, FactId,
+    MessageRetried, MessageTimeReplaced, NewEvent, Record, RepoInitialised, RepoReady, Source, Tick, Trigger,
+};
+use crate::fold::{State, Touched};
+use crate::log::LogError;
+use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
+use crate::message::koji_message;
+use crate::message::koji_message::{Context, Interpretation};
+use crate::message::{Said, Times};
+use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
+use crate::telemetry::Metrics;
+
+/// What the writer is told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The rules to adopt.
+    pub policy: Policy,
+    /// How to read messages.
+    pub context: Context,
+    /// Resolution mode: `two` or `joint`.
+    pub mode: crate::resolve::Mode,
+    /// Answers of our own solver, of a hundred, that libsolv is asked about as well.
+    pub check_percent: u8,
+    /// Whether BuildConflicts are heeded in mode `two`.
+    pub build_conflicts: bool,
+    /// How repositories are resolved, where that is a collection's own affair.
+    pub resolve_options: PerCollection<ResolveOptions>,
+    /// Make a collection of every tag that gets repositories.
+    pub find_collections: bool,
+    /// Configured collections, tracking and priorities, as the events that would bring them about.
+    pub wanted: Vec<Event>,
+    /// Hubs that can be asked and submitted to. Requests for others are closed at once.
+    pub hubs: std::collections::BTreeSet<Hub>,
+    /// Those on which rebuilds are bound to repositories also where that is refused (`bind_repo = "always"`).
+    pub always_bound: std::collections::BTreeSet<Hub>,
+    /// Further options that go along with rebuilds.
+    pub build_opts: PerCollection<BuildOptions>,
+}
+
+/// State, and what is about to be appended.
+pub struct Writer<E> {
+    pub(crate) state: State,
+    pub(crate) settings: Settings,
+    pub(crate) resolver: E,
+    pub(crate) commit: Commit,
+    pub(crate) cache: ClosureCache,
+    pub(crate) remembered: Remembered,
+    pub(crate) overrides: Overrides,
+    pub(crate) tracking: Tracking,
+    pub(crate) metrics: Metrics,
+    pub(crate) hub_access: HubAccess,
+    log_id: String,
+    hash: ChainHash,
+    committed: Option<Seq>,
+    now: Timestamp,
+    pub(crate) begun: bool,
+    /// Facts may be in the log whose messages the inbox never saw: the log was imported.
+    facts_unseen: bool,
+    /// Requests whose commands an export did not carry.
+    pub(crate) without_command: Vec<RebuildId>,
+    persons: Persons,
+    /// What is known of the clocks of those who publish on a bus.
+    pub(crate) times: Times,
+    /// Messages whose time was not believed, since the start.
+    pub(crate) retimed: u64,
+    /// How busy builders are, per hub, as last told.
+    pub(crate) loads: HashMap<Hub, ArchLoads>,
+    /// While a look with many facts is appended: packages whose sources are to be looked at after it, once.
+    pub(crate) sources_later: Option<std::collections::BTreeSet<Touched>>,
+    /// When each hub was last marked as reconciled.
+    pub(crate) marks: HashMap<Hub, Timestamp>,
+    /// What was last said of why a repository is not resolved, by collection and architecture: it is not said again.
+    pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
+    /// Up to where the inbox was looked through for operators' words.
+    pub(crate) heard: Option<Position>,
+}
+
+impl<E: RepoResolver> Writer<E> {
+    /// A writer that goes on where `state`, folded up to `head`, ends. `log_id` says which log it is.
+    ///
+    /// # Errors
+    /// Broken when state and log do not end at the same event.
+    pub fn new(
+        mut state: State,
+        (log_id, head): (String, &Head),
+        persons: Persons,
+        settings: Settings,
+        resolver: E,
+        metrics: Metrics,
+    ) -> Result<Self, LogError> {
+        if state.seq != head.seq {
+            return Err(LogError::Broken(format!("the state ends at {:?}, the log at {:?}", state.seq, head.seq)));
+        }
+        state.watch();
+        let times = Times::new(settings.context.clock_tolerance_secs);
+        Ok(Self {
+            now: state.recorded_at,
+            log_id,
+            hash: head.hash,
+            committed: head.seq,
+            state,
+            settings,
+            resolver,
+            commit: Commit::default(),
+            cache: ClosureCache::default(),
+            remembered: Remembered::default(),
+            overrides: Overrides::default(),
+            tracking: Tracking::default(),
+            metrics,
+            hub_access: HubAccess::default(),
+            begun: false,
+            facts_unseen: false,
+            without_command: Vec::new(),
+            persons,
+            times,
+            retimed: 0,
+            loads: HashMap::new(),
+            sources_later: None,
+            marks: HashMap::new(),
+            not_resolved: HashMap::new(),
+            heard: None,
+        })
+    }
+
+    /// The state, everything handled so far included.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Gives the state away.
+    pub fn into_state(self) -> State {
+        self.state
+    }
+
+    /// Number of events waiting for [`Writer::flush`].
+    pub fn waiting(&self) -> usize {
+        self.commit.records.len()
+    }
+
+    /// The time decisions are taken by: that of the message in hand.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Says that the inbox does not know the messages of all facts, as after an import: each is then looked up before
+    /// it is appended.
+    pub fn expect_known_facts(&mut self) {
+        self.facts_unseen = true;
+    }
+
+    /// Appends what is waiting, in one transaction.
+    ///
+    /// # Errors
+    /// Whatever the log says. The writer is ahead of the log then and must be thrown away.
+    pub async fn flush(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+        let commit = std::mem::take(&mut self.commit);
+        if commit.records.is_empty() && commit.settled.is_empty() && commit.retried.is_empty() {
+            return Ok(());
+        }
+        let watch = crate::base::clock::Stopwatch::start();
+        let head = log.append(self.committed, &commit).await?;
+        self.metrics.appended(&commit.records, watch.seconds());
+        stage!("appended", events = commit.records.len(), commands = commit.commands.len());
+        self.committed = head.seq;
+        Ok(())
+    }
+
+    /// Handles one message from the inbox. `false`: it was not understood and is set aside.
+    ///
+    /// # Errors
+    /// Unavailable or broken, from reading attachments; the message itself can only be parked.
+    pub async fn message(
+        &mut self,
+        log: &impl EventLog,
+        position: Position,
+        message: &Incoming,
+        retried: Option<&str>,
+    ) -> Result<bool, LogError> {
+        self.follow_tracking(log).await?;
+        self.now = self.now.max(message.received_at);
+        self.begin();
+        self.tick(log).await?;
+        let sent_at = match self.settings.context.source {
+            Source::Bus => self.times.take_live(Said::of(&message.body), message.received_at),
+            // Judged when it came in.
+            _ => message.received_at,
+        };
+        let said = {
+            let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at };
+            let (persons, commit) = (&mut self.persons, &mut self.commit);
+            koji_message::interpret(incoming, &self.settings.context, &mut |name| persons.stand_in(name, commit))
+        };
+        if let Some(reason) = retried {
+            let understood = !matches!(said, Interpretation::Rejected(_));
+            let event = MessageRetried { message: message.id.clone(), understood, reason: reason.to_owned() };
+            self.push(event.into(), Source::Operator, None, None);
+        }
+        let disposition = match said {
+            Interpretation::Facts(facts) => {
+                let (mut known, mut new) = (false, false);
+                for fact in facts {
+                    if self.is_known(log, &fact).await? {
+                        known = true;
+                    } else {
+                        new = true;
+                        self.retimed(&fact);
+                        self.fact(log, fact).await?;
+                    }
+                }
+                if known && !new {
+                    Disposition::Ignored { reason: "its fact is in the log already".to_owned() }
+                } else {
+                    Disposition::Done
+                }
+            }
+            Interpretation::Ignored(reason) => Disposition::Ignored { reason: reason.to_owned() },
+            Interpretation::Rejected(reason) => Disposition::Parked { reason },
+        };
+        let understood = !matches!(disposition, Disposition::Parked { .. });
+        self.metrics.settled(&message.topic, &disposition);
+        self.commit.settled.push(Settled { position, disposition });
+        Ok(understood)
+    }
+
+    /// Counts messages whose time was not believed, and says so now and then: a clock that is wrong stays wrong.
+    fn retimed(&mut self, fact: &NewEvent) {
+        let Event::MessageTimeReplaced(replaced) = &fact.event else { return };
+        self.retimed += 1;
+        if self.retimed.is_power_of_two() {
+            let MessageTimeReplaced { message, said, taken } = replaced;
+            tracing::warn!(
+                message = %message, said = %said, taken = %taken, so_far = self.retimed,
+                "a message says a time that cannot be; a publisher's clock is wrong"
+            );
+        }
+    }
+
+    /// Lets time pass without a message, so that ticks come on a quiet bus too. Ticks begin with the first message.
+    ///
+    /// # Errors
+    /// As [`Writer::message`].
+    pub async fn pass_time(&mut self, log: &impl EventLog, now: Timestamp) -> Result<(), LogError> {
+        if self.state.last_tick.is_none() {
+            return Ok(());
+        }
+        self.follow_tracking(log).await?;
+        self.now = self.now.max(now);
+        self.begin();
+        self.tick(log).await
+    }
+
+    /// Appends what an operator did or asked for at `at`, and everything that follows from it. Decisions wait for the
+    /// next tick.
+    ///
+    /// A request to cancel also lets its command out.
+    ///
+    /// # Errors
+    /// Unavailable or broken, from reading attachments.
+    pub async fn operator(&mut self, log: &impl EventLog, event: Event, at: Timestamp) -> Result<Seq, LogError> {
+        self.now = self.now.max(at);
+        self.begin();
+        self.tick(log).await?;
+        let seq = self.push(event.clone(), Source::Operator, None, None);
+        if let Event::RebuildCancelRequested(cancel) = &event {
+            self.cancel_command(cancel, seq, None);
+        }
+        self.settle(log, seq).await?;
+        Ok(seq)
+    }
+
+    /// Sets a message aside that is not even one.
+    pub fn unreadable(&mut self, position: Position, topic: &str, reason: String) {
+        self.settle_message(position, topic, Disposition::Parked { reason });
+    }
+
+    /// Says what became of a message that leads to nothing by itself.
+    pub fn settle_message(&mut self, position: Position, topic: &str, disposition: Disposition) {
+        self.metrics.settled(topic, &disposition);
+        self.commit.settled.push(Settled { position, disposition });
+    }
+
+    /// Appends one event and folds it at once.
+    pub(crate) fn push(&mut self, event: Event, source: Source, cause: Option<Seq>, correlation: Option<Seq>) -> Seq {
+        self.append(NewEvent {
+            event,
+            occurred_at: self.now,
+            source,
+            fact: None,
+            koji_event: None,
+            causation: cause,
+            correlation,
+        })
+    }
+
+    /// The id of the command that follows from the event appended last, `seq`.
+    pub(crate) fn command_id(&self, seq: Seq) -> String {
+        debug_assert_eq!(self.state.seq, Some(seq), "its hash is that of the last event");
+        CommandId { log: self.log_id.clone(), seq, hash: self.hash }.to_string()
+    }
+
+    /// Which log this is.
+    pub(crate) fn log_id(&self) -> &str {
+        &self.log_id
+    }
+
+    pub(crate) fn append(&mut self, new: NewEvent) -> Seq {
+        let seq = Seq::after(self.state.seq);
+        let record = Record::new(seq, self.now, &new, self.hash);
+        self.hash = record.hash;
+        self.commit.records.push(record);
+        let envelope = Envelope {
+            seq,
+            recorded_at: self.now,
+            occurred_at: new.occurred_at,
+            source: new.source,
+            fact: new.fact,
+            koji_event: new.koji_event,
+            causation: new.causation,
+            correlation: new.correlation,
+            event: new.event,
+        };
+        self.overrides.folded(&envelope.event);
+        self.tracking.folded(&envelope.event, seq);
+        self.state.apply(&envelope);
+        seq
+    }
+
+    pub(crate) fn new_event(&self, event: Event, source: Source) -> NewEvent {
+        NewEvent {
+            event,
+            occurred_at: self.now,
+            source,
+            fact: None,
+            koji_event: None,
+            causation: None,
+            correlation: None,
+        }
+    }
+
+    /// Ticks when it is time. However long nothing happened, that is one tick.
+    pub(crate) async fn tick(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+        let interval = i64::try_from(self.settings.policy.tick_interval_secs).unwrap_or(i64::MAX);
+        if self.state.last_tick.is_some_and(|last| self.now < last.plus_secs(interval)) {
+            return Ok(());
+        }
+        let first = self.state.last_tick.is_none();
+        let tick = self.push(Tick { now: self.now }.into(), Source::Engine, None, None);
+        if first {
+            return Ok(());
+        }
+        self.time_out(tick);
+        self.settle(log, tick).await?;
+        self.evaluate(Trigger::Tick, tick, tick);
+        self.settle(log, tick).await
+    }
+
+    /// Whether the log has a fact already, although its message is new to the inbox.
+    async fn is_known(&self, log: &impl EventLog, fact: &NewEvent) -> Result<bool, LogError> {
+        match fact.fact.filter(|_| self.facts_unseen) {
+            Some(id) => self.has_fact(log, &id).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Whether a fact stands in the log, or waits to be appended.
+    pub(crate) async fn has_fact(&self, log: &impl EventLog, id: &FactId) -> Result<bool, LogError> {
+        Ok(self.commit.records.iter().any(|r| r.fact == Some(*id)) || log.has_fact(id).await?)
+    }
+
+    /// Time never goes back.
+    pub(crate) fn move_clock(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// The stand-in of a person, made when there is none yet.
+    pub(crate) fn person(&mut self, name: &str) -> PersonId {
+        self.persons.stand_in(name, &mut self.commit)
+    }
+
+    /// Looks stand-ins up again if somebody was erased: theirs must not be used any more. Only between two commits.
+    pub(crate) async fn notice_erasures(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+        if log.erasures().await? != self.persons.as_of {
+            self.persons = Persons::read(log).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends a fact and everything that follows from it.
+    pub(crate) async fn fact(&mut self, log: &impl EventLog, mut fact: NewEvent) -> Result<(), LogError> {
+        if let Event::RepoReady(r) = &mut fact.event {
+            let seen = self.resolver.repo(&r.hub, &r.tag, r.repo_id);
+            r.create_event = r.create_event.or(seen.create_event);
+            r.arches = r.arches.take().or(seen.arches);
+            fact.koji_event = r.create_event;
+        }
+        if let Event::TaskChanged(task) = &mut fact.event
+            && task.decision.is_some()
+        {
+            task.decision = self.decided(log, task).await?.map(|rebuild| rebuild.to_string());
+        }
+        let event = fact.event.clone();
+        let seq = self.append(fact);
+        if let Event::RepoInitialised(RepoInitialised { hub, tag, .. }) | Event::RepoReady(RepoReady { hub, tag, .. }) =
+            &event
+        {
+            self.found(hub, tag, seq);
+        }
+        if let Event::RepoReady(ready) = &event {
+            self.repo_ready(log, ready, seq).await?;
+        }
+        self.settle(log, seq).await
+    }
+
+    pub(crate) async fn repo_ready(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<(), LogError> {
+        if self.resolve(log, r, cause).await? {
+            self.settle(log, cause).await?;
+            stage!("settled", repo = r.repo_id);
+            self.evaluate(Trigger::RepoResolved, cause, cause);
+            stage!("decided", repo = r.repo_id);
+        }
+        Ok(())
+    }
+
+    /// Makes a collection of a tag that gets repositories, where that is wanted.
+    ///
+    /// Its dest tag is the one it inherits from where that is known, else its name without `-build`.
+    fn found(&mut self, hub: &Hub, tag: &Name, cause: Seq) {
+        if !self.settings.find_collections {
+            return;
+        }
+        let state = self.state.hubs.get(hub);
+        let parent = state.and_then(|h| h.tags.get(tag)?.inheritance.as_ref()?.iter().min_by_key(|l| l.priority));
+        let dest_tag: Name = match parent {
+            Some(link) => link.tag.clone(),
+            None => tag.strip_suffix("-build").filter(|t| !t.is_empty()).unwrap_or(tag).into(),
+        };
+        let target = state
+            .and_then(|h| h.targets.iter().find(|(_, (build, dest))| build == tag && *dest == dest_tag))
+            .map_or_else(|| dest_tag.clone(), |(name, _)| name.clone());
+        // A second hub may have a tag of the same name.
+        let mut name = tag.clone();
+        if self.state.collections.get(&name).is_some_and(|c| c.settings.hub != *hub) {
+            name = Name::from(format!("{hub}-{tag}"));
+        }
+        let settings = CollectionSettings {
+            display_name: name.to_string(),
+            hub: hub.clone(),
+            target,
+            build_tag: tag.clone(),
+            dest_tag,
+            build_group: self.settings.policy.build_group.clone(),
+            coefficient: 1000,
+            arches: self.settings.policy.build_arches.clone(),
+            track_all: true,
+            max_builds: None,
+            found: true,
+            builds_on: None,
+        };
+        match self.state.collections.get(&name) {
+            Some(c) if !c.settings.found || c.settings == settings => {}
+            Some(_) => {
+                self.push(
+                    CollectionEdited { collection: name, settings }.into(),
+                    Source::Engine,
+                    Some(cause),
+                    Some(cause),
+                );
+            }
+            None => {
+                self.push(
+                    CollectionCreated { collection: name, settings }.into(),
+                    Source::Engine,
+                    Some(cause),
+                    Some(cause),
+                );
+            }
+        }
+    }
+
+    /// The closures an attachment holds, from memory, from the commit in hand, or from the log.
+    pub(crate) async fn closures(&mut self, log: &impl EventLog, digest: &str) -> Result<Arc<Closures>, LogError> {
+        if let Some(found) = self.cache.get(digest) {
+            return Ok(found);
+        }
+        let bytes = match self.commit.attachments.iter().find(|a| a.digest == digest) {
+            Some(a) => a.content.clone(),
+            None => log
+                .attachment(digest)
+                .await?
+                .ok_or_else(|| LogError::Broken(format!("the log names attachment {digest} and does not have it")))?,
+        };
+        let closures = Arc::new(Closures::from_bytes(&bytes).map_err(|e| LogError::Broken(e.to_string()))?);
+        self.cache.put(digest, Arc::clone(&closures));
+        Ok(closures)
+    }
+}
