@@ -7,15 +7,17 @@
 //! # The rooms
 //!
 //! Functional core, no input or output, no clock, no randomness:
-//! [`model`] (the words) ← [`event`] (facts and decisions) ← [`fold`] (state) ← [`decide`] (rules);
-//! [`event`] ← [`message`] (what a bus brings); [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
+//! [`model`] (the words) ← [`event`] (facts and decisions) ← [`fold`] (state) ← [`decide`] (rules) ← [`view`] (what is
+//! shown); [`event`] ← [`message`] (what a bus brings); [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
 //!
-//! Ports, each a trait with its adapters beside it: [`log`] (event log, inbox, outbox, attachments), [`bus`] (sources
-//! and sinks).
+//! On it stand [`base`] (clock, pauses, listener), [`config`], [`telemetry`], [`log`] (event log, inbox, outbox,
+//! attachments), [`bus`] (sources and sinks) and [`koji`] (the door to a hub).
 //!
-//! [`view`] says what is shown of state and events, for [`web`] and [`cli`] alike.
+//! [`buildroot`] resolves repositories, [`writer`] is the one appender, [`hub`] reads a hub and submits to it, [`intake`]
+//! feeds recordings and streams in, [`service`] runs all of them. [`tools`] look at a whole log, [`web`] shows it as
+//! pages, [`cli`] has the verbs.
 //!
-//! Shell: [`base`] (clock, pauses, listener), [`engine`] (the one appender), [`web`] (pages), [`cli`], [`config`], [`telemetry`].
+//! Which room may name which stands in ARCHITECTURE.md, and `tests/tidy.rs` holds it.
 
 pub mod base;
 pub mod buildroot;

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use koschei::koji::SourcePackage;
 use koschei::model::Nvr;
+use koschei::repodata::SourcePackage;
 use koschei::repodata::{RepoDir, load_groups};
 use sha2::{Digest as _, Sha256};
 

@@ -1,5 +1,4 @@
-//! Looking into an archive directory beside a recording: its repositories, its build requirements, its recorded
-//! answers.
+//! Resolves repositories that lie in a directory: an archive beside a recording, or what was mirrored of a hub.
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,18 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-use super::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, ResolveOptions, Unit};
+use super::repo_resolver::{CannotResolve, RepoLayout, RepoResolver, Unit};
+use super::repo_store::{RepoStore, StoredRepo};
 use super::verdicts::{FORMAT, SolverCounts, SourceResult, SourceVerdict, UnitVerdicts, bounded};
 use crate::base::stage::stage;
 use crate::decide::arches::not_built_on;
 use crate::event::Event;
 use crate::fold::sources::{Chosen, InRepo};
-use crate::koji::files::Mirror;
-use crate::koji::{Archive, ArchivedRepo};
 use crate::model::arch::{canonical, of_packages};
 use crate::model::causes::with_causes;
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
+use crate::resolve::ResolveOptions;
 use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};
 
 /// Below this many source packages a second thread costs more than it brings.
@@ -31,22 +30,20 @@ const PER_THREAD_MIN: usize = 50;
 /// Where Koji writes the groups of a tag, beside the architectures.
 const GROUPS: &str = "groups/comps.xml";
 
-/// An archive, and how to resolve what is in it.
+/// A store of repositories, and how to resolve what is in it.
 #[derive(Debug)]
 pub struct ArchiveResolver {
-    archive: Archive,
+    store: Box<dyn RepoStore>,
     mode: Mode,
     threads: usize,
     check_percent: u8,
     build_conflicts: bool,
-    /// Who may have parsed a repository already.
-    mirror: Option<Mirror>,
 }
 
 impl ArchiveResolver {
     /// Resolves in `mode` with up to `threads` threads.
-    pub fn new(archive: Archive, mode: Mode, threads: usize) -> Self {
-        Self { archive, mode, threads: threads.max(1), check_percent: 0, build_conflicts: true, mirror: None }
+    pub fn new(store: impl RepoStore + 'static, mode: Mode, threads: usize) -> Self {
+        Self { store: Box::new(store), mode, threads: threads.max(1), check_percent: 0, build_conflicts: true }
     }
 
     /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to
@@ -64,13 +61,6 @@ impl ArchiveResolver {
         self
     }
 
-    /// The archive is the cache of this mirror: what it has parsed is not parsed again.
-    #[must_use]
-    pub fn mirrored_by(mut self, mirror: Mirror) -> Self {
-        self.mirror = Some(mirror);
-        self
-    }
-
     fn is_checked(&self, repo: RepoId, nvr: &Nvr) -> bool {
         let mut hasher = FxHasher::default();
         (repo, nvr).hash(&mut hasher);
@@ -82,18 +72,13 @@ impl ArchiveResolver {
         self.mode
     }
 
-    /// The archive.
-    pub fn archive(&self) -> &Archive {
-        &self.archive
-    }
-
-    pub(crate) fn find(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<ArchivedRepo, CannotResolve> {
-        match self.archive.repo(hub, tag, repo) {
+    pub(crate) fn find(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<StoredRepo, CannotResolve> {
+        match self.store.repo(hub, tag, repo) {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(CannotResolve(format!("the archive does not hold repository {repo} of {tag}"))),
-            Err(e) => {
-                let place = format!("{}/", self.archive.dir().display());
-                let why = with_causes(&e).replace(&place, "");
+            Err(why) => {
+                let place = format!("{}/", self.store.dir().display());
+                let why = why.replace(&place, "");
                 Err(CannotResolve(format!("the archive's repository {repo} of {tag} cannot be read: {why}")))
             }
         }
@@ -102,7 +87,7 @@ impl ArchiveResolver {
 
 impl RepoResolver for ArchiveResolver {
     fn observations(&mut self) -> Vec<Event> {
-        self.archive.observations()
+        self.store.observations()
     }
 
     fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
@@ -122,7 +107,7 @@ impl RepoResolver for ArchiveResolver {
 }
 
 impl ArchiveResolver {
-    fn resolve_in(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+    fn resolve_in(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         if unit.arch.is_empty() {
             return Err(CannotResolve("the repository has no architecture with metadata".to_owned()));
         }
@@ -134,7 +119,7 @@ impl ArchiveResolver {
             dir = dir.without_groups();
         }
         let primary = dir.primary_checksum();
-        let parsed = self.mirror.as_ref().zip(primary.as_deref()).and_then(|(m, sum)| m.take_parsed(sum));
+        let parsed = primary.as_deref().and_then(|sum| self.store.take_parsed(sum));
         let content = match parsed {
             Some(packages) => dir.complete(packages, wanted),
             None => dir.load(wanted),
@@ -198,7 +183,7 @@ impl ArchiveResolver {
     ///
     /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata
     /// do, packages of external repositories left out.
-    pub(crate) fn sources(&self, found: &ArchivedRepo, unit: &Unit<'_>) -> Result<Vec<Wanted>, CannotResolve> {
+    pub(crate) fn sources(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<Vec<Wanted>, CannotResolve> {
         let arch = unit.arch;
         let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
         let mut keep = |nvr: Nvr| {
@@ -232,7 +217,7 @@ impl ArchiveResolver {
         let (nvr, in_repo) = (chosen.nvr.clone(), chosen.in_repo);
         // What a source package requires was perhaps learnt while its build had another name.
         let former = chosen.own.into_iter().flat_map(|own| std::iter::once(own.nvr.clone()).chain(own.former_names()));
-        let known = std::iter::once(nvr.clone()).chain(former).find_map(|name| self.archive.source(&name));
+        let known = std::iter::once(nvr.clone()).chain(former).find_map(|name| self.store.source(&name));
         let Some(known) = known else {
             return Wanted { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
         };

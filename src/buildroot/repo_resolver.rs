@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::fold::sources::{Candidate, Chosen, Moment, choose};
 use crate::fold::{Collection, HubState, Tracked};
 use crate::model::{Hub, Name, Nvr, RepoId};
+use crate::resolve::ResolveOptions;
 
 /// What was seen of a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,16 +18,6 @@ pub struct RepoLayout {
     pub create_event: Option<i64>,
     /// Architectures with metadata.
     pub arches: Option<Vec<Name>>,
-}
-
-/// How a collection's repositories are resolved, as far as collections may differ in it. Two collections on one
-/// repository have verdicts of their own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub struct ResolveOptions {
-    /// Weak dependencies of what is installed are installed, too. Builders leave them out.
-    pub weak_deps: bool,
-    /// Packages count whatever modules say (dnf's `module_hotfixes`, Koji's `mock.yum.module_hotfixes` of a build tag).
-    pub module_hotfixes: bool,
 }
 
 /// One piece of resolving: a repository on an architecture.

@@ -10,12 +10,12 @@ use super::open::{existing, state_as_of};
 use super::render::{Table, colours};
 use super::{DbArgs, Done};
 use crate::bus::CommandSink;
+use crate::decide::command::{CancelCommand, RebuildCommand};
 use crate::event::PriorityParts;
 use crate::intake::delivery;
 use crate::log::EventLog;
 use crate::telemetry::Metrics;
 use crate::view::text::{clock, points};
-use crate::writer::command::{CancelCommand, RebuildCommand};
 use crate::writer::pauses::Pauses;
 
 /// Deliver the rebuild commands that wait in the outbox, one JSON object a line, and note them as delivered.

@@ -139,7 +139,7 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
             feed(&mut writer, &log, recording, args, sink.as_mut(), &metrics).await
         }
     };
-    metrics.waiting(&log.counts().await?);
+    metrics.waiting(log.counts().await?.into());
     if let Some(path) = &args.metrics {
         metrics.write_to(path)?;
     }

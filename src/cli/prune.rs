@@ -8,8 +8,9 @@ use clap::Args;
 use super::open::existing;
 use super::{DbArgs, Done};
 use crate::base::clock;
+use crate::config::{RAW_DAYS, RAW_DAYS_MAX};
 use crate::log::EventLog;
-use crate::service::retention::{RAW_DAYS, RAW_DAYS_MAX, kept_since};
+use crate::service::retention::kept_since;
 
 /// Delete messages as they came, once they were handled and are old. The log holds what they said.
 ///

@@ -20,6 +20,7 @@ use crate::config::{BusConfig, Config};
 use crate::event::Source;
 use crate::hub::poller::{Poller, Rhythm};
 use crate::hub::repositories::Fetching;
+use crate::hub::store::Mirrored;
 use crate::hub::submitter::Submitter;
 use crate::hub::to_writer::{ToHub, ToWriter};
 use crate::intake::receive;
@@ -115,10 +116,9 @@ async fn serve(
     let resolver = move || {
         let of = |hub: &LiveHub| match hub.archive() {
             Ok(archive) => {
-                let resolver = ArchiveResolver::new(archive, mode, threads)
+                let resolver = ArchiveResolver::new(Mirrored { archive, mirror: hub.mirror.clone() }, mode, threads)
                     .checking(percent)
-                    .with_build_conflicts(conflicts)
-                    .mirrored_by(hub.mirror.clone());
+                    .with_build_conflicts(conflicts);
                 Some((hub.name.clone(), resolver))
             }
             Err(e) => {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::resolve::{ResolveArgs, ResolveCliError};
 use crate::decide::arches::not_built_on;
-use crate::koji::SourcePackage;
 use crate::model::{Evr, Name};
+use crate::repodata::SourcePackage;
 use crate::repodata::{RepoContent, RepoDir, SourceHeader};
 use crate::resolve::{BuildRequires, IsaProvides};
 

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::writer::command::BuildOptions;
+use crate::decide::command::BuildOptions;
 
 /// Most values in all, those in lists and tables included.
 const VALUES_MAX: usize = 100;
@@ -94,7 +94,7 @@ impl Room {
 }
 
 /// All options of a collection: its own, and of the common ones those it does not set itself.
-pub(super) fn merged(common: &Table, own: &Table) -> BuildOptions {
+pub(crate) fn merged(common: &Table, own: &Table) -> BuildOptions {
     let all = common.iter().filter(|(name, _)| !own.contains_key(*name)).chain(own);
     all.map(|(name, value)| (name.clone(), json(value))).collect()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::listen::Limits;
+use crate::decide::command::BindRepo;
 
 /// Most connections that can be allowed: each is an open file.
 const CONNECTIONS_MAX: usize = 65_536;
@@ -23,19 +24,6 @@ pub enum AuthName {
     Certificate,
     /// With Kerberos (`sslLogin` behind `Negotiate`).
     Gssapi,
-}
-
-/// Whether scratch builds are bound to the repository they were resolved in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BindRepo {
-    /// Until the hub refuses it (policy `build_from_repo_id`).
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never: the hub takes whichever repository it has then.
-    Never,
 }
 
 /// A hub, as written. What is not said comes from the koji profile named, or from Koji's own defaults.

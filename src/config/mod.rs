@@ -1,9 +1,9 @@
-//! Configuration: a TOML file, checked once, then used as [`Settings`] that hold.
+//! Configuration: a TOML file, checked once, then used as [`Settings`](crate::writer::Settings) that hold.
 //!
 //! Without a file every tag that gets repositories becomes a collection, all its packages are tracked, and the service
 //! user is `koschei`.
 
-mod build_opts;
+pub(crate) mod build_opts;
 pub mod hub;
 mod listen;
 mod syntax;
@@ -12,24 +12,24 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::buildroot::ResolveOptions;
 use crate::decide::Policy;
 use crate::decide::policy::PolicyError;
 use crate::event::operator::SRPM_ROOT;
 use crate::event::{
     BuildsOn, CollectionCreated, CollectionSettings, Event, PackageArchOverrideSet, PackagePrioritySet,
-    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind, Source,
+    PackageSkipResolutionSet, PackageTracked, PackageUntracked, PriorityKind,
 };
-use crate::message::{CLOCK_TOLERANCE_SECS, Context};
+use crate::message::CLOCK_TOLERANCE_SECS;
 use crate::model::arch::{ArchOverride, check_name};
 use crate::model::{Class, Classified, Hub, Name};
-use crate::resolve::Mode;
-use crate::service::retention::{RAW_DAYS, RAW_DAYS_MAX};
-use crate::writer::{PerCollection, Settings};
 
-pub use hub::{AuthName, BindRepo, BusConfig, HubConfig, ServeConfig};
+pub use hub::{AuthName, BusConfig, HubConfig, ServeConfig};
 pub use listen::listen_address;
 
+/// Days that bodies are kept unless it is said otherwise.
+pub const RAW_DAYS: u32 = 30;
+/// More days than this cannot be said: a hundred years.
+pub const RAW_DAYS_MAX: u32 = 36_500;
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Widest tolerance of clocks, in seconds.
@@ -368,54 +368,7 @@ impl Config {
         Ok(())
     }
 
-    /// What the engine is told.
-    pub fn settings(&self, source: Source) -> Settings {
-        let mode = match self.resolve_mode {
-            ModeName::Two => Mode::Two,
-            ModeName::Joint => Mode::Joint,
-        };
-        Settings {
-            policy: self.policy.clone(),
-            context: Context {
-                service_user: self.service_user.clone(),
-                default_hub: Hub::new(&self.default_hub),
-                source,
-                clock_tolerance_secs: self.clock_tolerance_secs,
-            },
-            mode,
-            build_conflicts: self.build_conflicts,
-            resolve_options: self.resolve_options(),
-            check_percent: self.resolve_check_percent,
-            find_collections: self.collections.is_empty(),
-            wanted: self.collections.iter().flat_map(|c| self.wanted(c)).collect(),
-            hubs: std::collections::BTreeSet::new(),
-            always_bound: self
-                .hubs
-                .iter()
-                .filter(|h| h.bind_repo == BindRepo::Always)
-                .map(|h| Hub::new(&h.name))
-                .collect(),
-            build_opts: PerCollection {
-                common: build_opts::merged(&self.build_opts, &toml::Table::new()),
-                own: self
-                    .collections
-                    .iter()
-                    .map(|c| (c.name.as_str().into(), build_opts::merged(&self.build_opts, &c.build_opts)))
-                    .collect(),
-            },
-        }
-    }
-
-    fn resolve_options(&self) -> PerCollection<ResolveOptions> {
-        let options = |c: Option<&CollectionConfig>| ResolveOptions {
-            weak_deps: !c.and_then(|c| c.ignore_weak_deps).unwrap_or(self.ignore_weak_deps),
-            module_hotfixes: c.and_then(|c| c.module_hotfixes).unwrap_or(self.module_hotfixes),
-        };
-        let own = self.collections.iter().map(|c| (c.name.as_str().into(), options(Some(c))));
-        PerCollection { common: options(None), own: own.collect() }
-    }
-
-    fn wanted(&self, c: &CollectionConfig) -> Vec<Event> {
+    pub(crate) fn wanted(&self, c: &CollectionConfig) -> Vec<Event> {
         let collection = Name::from(c.name.as_str());
         // Those without tags get them from the hub before (`serve`).
         let (Some(build_tag), Some(dest_tag)) = (c.build_tag.as_deref(), c.dest_tag.as_deref()) else {
@@ -479,6 +432,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Source;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();

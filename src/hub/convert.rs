@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::decide::command::RebuildCommand;
 use crate::event::CommandId;
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
-use crate::writer::command::RebuildCommand;
 
 /// What goes into `custom_user_metadata`, so that a task can be told to be ours after any crash.
 pub(super) fn metadata(command: &RebuildCommand) -> Value {

@@ -21,12 +21,13 @@ use crate::base::clock;
 use crate::base::stage::stage;
 use crate::fold::sources::Moment;
 use crate::hub::turns::Observed;
+use crate::koji::HubError;
 use crate::koji::calls::{get_build_config, get_source_headers};
 use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, SourceStore};
 use crate::koji::records::RpmHeaders;
-use crate::koji::{HubError, SourcePackage};
 use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
+use crate::repodata::SourcePackage;
 use crate::repodata::load_build_names;
 use crate::telemetry::Metrics;
 

@@ -17,14 +17,14 @@ use super::to_writer::{Ending, Input, ToWriter, Waits};
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::stage::stage;
-use crate::config::BindRepo;
+use crate::decide::command::BindRepo;
+use crate::decide::command::{CancelCommand, RebuildCommand};
 use crate::koji::calls::{ListTasks, ScratchBuild, build, cancel_task, get_logged_in_user, list_tasks, request_repo};
 use crate::koji::{HubError, Session};
 use crate::log::LogError;
 use crate::log::{AnyLog, EventLog, OutboxCommand};
 use crate::model::{Class, Classified, Hub, Name, RebuildId, TaskId, Timestamp};
 use crate::telemetry::{self, Metrics};
-use crate::writer::command::{CancelCommand, RebuildCommand};
 use crate::writer::pauses::Held;
 use crate::writer::submission::Submission;
 
@@ -298,15 +298,10 @@ impl Submitter {
 
     /// Submits a rebuild, `bound` to its repository unless the hub's configuration says otherwise.
     async fn build(&mut self, command: &RebuildCommand, bound: bool) -> Result<Submission, Stopped> {
-        let bind = match self.bind {
-            BindRepo::Always => true,
-            BindRepo::Auto => bound,
-            BindRepo::Never => false,
-        };
         let what = ScratchBuild {
             source: &command.source,
             target: &command.target,
-            repo_id: command.repo_id.filter(|_| bind),
+            repo_id: command.repo_id.filter(|_| self.bind.binds(bound)),
             arches: &command.arches,
             metadata: convert::metadata(command),
             further: command.build_opts.iter().map(|(name, v)| (name.clone(), convert::option(v))).collect(),

@@ -35,7 +35,7 @@ pub async fn ready(
     Ok(Vec::new())
 }
 
-/// HubAccess commands over and notes them as sent.
+/// Hands commands over and notes them as sent.
 ///
 /// # Errors
 /// Unavailable when the sink does not take them; they stay in the outbox.
@@ -53,7 +53,7 @@ pub async fn hand_over(
     }
     let ids: Vec<String> = commands.into_iter().map(|c| c.id).collect();
     log.mark_sent(&ids).await?;
-    metrics.sent(sent);
+    metrics.sent(sent.new, sent.repeated);
     Ok(())
 }
 

@@ -76,7 +76,7 @@ pub async fn run<S: MessageSource>(
             }
         };
         database.answered();
-        metrics.received(S::NAME, received.iter().flatten());
+        metrics.received(S::NAME, Received::counts(received.iter().flatten()));
         metrics.last_message(now);
         stage!("taken in", messages = received.len());
         // On disk. If the broker does not hear this they come again and are dropped by their ids.

@@ -161,7 +161,7 @@ pub async fn recording<E: RepoResolver>(
         }
         if !incoming.is_empty() {
             let received = log.receive(&incoming).await?;
-            writer.metrics.received(SOURCE, &received);
+            writer.metrics.received(SOURCE, Received::counts(&received));
             let stored: Vec<Position> = received
                 .iter()
                 .filter_map(|r| match r {

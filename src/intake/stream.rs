@@ -29,8 +29,8 @@ use crate::writer::ahead::Ahead;
 use crate::writer::hearing::Heard;
 use crate::writer::operator::HEAR_EVERY;
 use crate::writer::pauses::Pauses;
-use crate::writer::turn::{Settings, Writer};
 use crate::writer::{HEART, LOOP_STALE};
+use crate::writer::{Settings, Writer};
 
 /// How long one fetch waits for a first message: also the longest time a tick can be late.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
@@ -192,7 +192,7 @@ impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
                 }
             }
             let counts = log.counts().await?;
-            self.metrics.waiting(&counts);
+            self.metrics.waiting(counts.into());
             self.metrics.loop_went_round(HEART, clock::now());
             if counts.inbox_pending > 0 {
                 // Ours is handled: another writer took it in. Of two on one log one finds that the other appended and
@@ -302,7 +302,7 @@ async fn take_in<S: MessageSource>(
     if let Err(e) = source.ack_all(std::mem::take(&mut fetched.acks)).await {
         tracing::warn!(error = %with_causes(&e), "messages could not be acknowledged and will come again");
     }
-    metrics.received(S::NAME, received.iter().flatten());
+    metrics.received(S::NAME, Received::counts(received.iter().flatten()));
     if let Some(newest) = fetched.messages.last() {
         metrics.last_message(newest.received_at);
     }

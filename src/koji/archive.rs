@@ -18,12 +18,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::answers::Answers;
-use super::buildrequires::{SourcePackage, SourcePackages, SourcesError};
+use super::buildrequires::{SourcePackages, SourcesError};
 use super::calls::Recorded;
 use super::files::SourceStore;
 use super::xmlrpc::{self, XmlRpcError};
 use crate::event::Event;
 use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
+use crate::repodata::SourcePackage;
 
 /// Largest file of an exchange that is read, in bytes. The answers that are used have some kilobytes.
 const MAX_EXCHANGE: u64 = 16 << 20;

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::model::{Class, Classified, Name, Nvr};
 use crate::repodata::SourceHeader;
+use crate::repodata::SourcePackage;
 use crate::resolve::{hub_build_requires, hub_requirement};
 
 /// Most source packages in one file, counted by lines; a distribution has 25,000, and a year of its updates five times
@@ -29,27 +30,6 @@ const MAX_LINE: u64 = 8 << 20;
 
 /// Longest requirement, in bytes.
 const MAX_REQUIREMENT: usize = 4096;
-
-/// A source package and what it needs to be built.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SourcePackage {
-    /// Name, version, release.
-    pub nvr: Nvr,
-    /// Epoch, where there is one.
-    pub epoch: Option<u32>,
-    /// Build requirements as text: `name`, `name op evr`, a path, or a rich requirement.
-    pub requires: Vec<String>,
-    /// BuildConflicts, in the same form; `None` where nobody looked, as in lines written before they counted.
-    pub conflicts: Option<Vec<String>>,
-    /// `BuildArch` of the specification; `noarch` alone makes it a noarch package.
-    pub buildarchs: Vec<Name>,
-    /// `ExclusiveArch`; empty: no limit.
-    pub exclusivearch: Vec<Name>,
-    /// `ExcludeArch`.
-    pub excludearch: Vec<Name>,
-    /// The architecture it was made on, where the source says so: requirements that name an architecture name this one.
-    pub made_on: Option<Name>,
-}
 
 /// Why a file of build requirements cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -23,7 +23,7 @@ pub mod shape;
 pub mod xmlrpc;
 
 pub use archive::{Archive, ArchiveError, ArchivedRepo};
-pub use buildrequires::{NothingKnown, SourcePackage, SourcePackages, SourcesError};
+pub use buildrequires::{NothingKnown, SourcePackages, SourcesError};
 pub use calls::{Answers, Asked, Batch, Query};
 pub use client::{Auth, CallObserver, HubClient, HubError, HubSettings, Outcome, SettingsError};
 pub use faults::FaultKind;

@@ -103,6 +103,17 @@ pub enum Disposition {
     },
 }
 
+impl Disposition {
+    /// Its name, as metrics have it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Ignored { .. } => "ignored",
+            Self::Parked { .. } => "parked",
+        }
+    }
+}
+
 /// A message and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settled {
@@ -166,6 +177,14 @@ pub enum Received {
     },
     /// A message with this id came before, however long ago.
     Duplicate,
+}
+
+impl Received {
+    /// How many are new, and how many had come before.
+    pub fn counts<'a>(all: impl IntoIterator<Item = &'a Self>) -> (usize, usize) {
+        let (old, new): (Vec<&Self>, Vec<&Self>) = all.into_iter().partition(|r| matches!(r, Self::Duplicate));
+        (new.len(), old.len())
+    }
 }
 
 /// A message that waits to be dealt with.

@@ -11,6 +11,7 @@ pub mod koji;
 pub mod nearest;
 pub mod nevra;
 pub mod package;
+pub mod per_collection;
 pub mod secrets;
 pub mod time;
 pub mod weburl;
@@ -20,6 +21,7 @@ pub use id::{BuildId, Hub, Name, PersonId, RepoId, Seq, TagId, TaskId};
 pub(crate) use nevra::rpmvercmp;
 pub use nevra::{Evr, Nevra, Nvr};
 pub use package::{BuildrootState, Outcome, PackageState, RebuildId};
+pub use per_collection::PerCollection;
 pub use time::Timestamp;
 
 /// This program and its version, recorded with every decision and every snapshot.

@@ -34,6 +34,7 @@ pub mod primary;
 mod repomd;
 mod rich;
 mod sense;
+mod source_package;
 pub mod srpm;
 mod xml;
 
@@ -53,4 +54,5 @@ pub use oddity::{Oddities, Oddity};
 pub use repomd::{Metadata, Repomd};
 pub use rich::{RICH_CLAUSES_MAX, RICH_DEPTH_MAX, RICH_TERMS_MAX, RICH_TREE_MAX, Rich, RichOp};
 pub use sense::{hub_build_requires, hub_requirement};
+pub use source_package::SourcePackage;
 pub use srpm::{SourceHeader, SrpmError};

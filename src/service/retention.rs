@@ -8,14 +8,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
+use crate::config::RAW_DAYS_MAX;
 use crate::log::EventLog;
 use crate::model::Timestamp;
 use crate::model::causes::with_causes;
 
-/// Days that bodies are kept unless it is said otherwise.
-pub const RAW_DAYS: u32 = 30;
-/// More days than this cannot be said: a hundred years.
-pub const RAW_DAYS_MAX: u32 = 36_500;
 /// How often a running service looks for older ones.
 const EVERY: Duration = Duration::from_secs(3600);
 

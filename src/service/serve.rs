@@ -30,8 +30,8 @@ use crate::telemetry::probe::Readiness;
 use crate::writer::ahead::Ahead;
 use crate::writer::operator;
 use crate::writer::pauses::Held;
-use crate::writer::turn::{Settings, Writer};
 use crate::writer::{HEART, LOOP_STALE};
+use crate::writer::{Settings, Writer};
 
 /// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be
 /// late.
@@ -155,7 +155,7 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
             writer.flush(&log).await?;
             self.tell(&mut writer);
             let counts = log.counts().await?;
-            self.metrics.waiting(&counts);
+            self.metrics.waiting(counts.into());
             self.metrics.loop_went_round(HEART, clock::now());
             self.metrics.rebuilds_of(writer.state(), clock::now());
             if counts.outbox_pending > 0 {

@@ -7,9 +7,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use super::register::{Register, WhenKnown, count};
-use crate::bus::Sent;
 use crate::event::Record;
-use crate::log::{Counts, Disposition, Received};
 use crate::message::{Topic, UNREADABLE};
 use crate::model::Timestamp;
 
@@ -71,14 +69,12 @@ impl Pipeline {
 }
 
 impl Metrics {
-    /// Messages came in.
-    pub fn received<'a>(&self, source: &str, received: impl IntoIterator<Item = &'a Received>) {
-        let (doubles, stored): (Vec<&Received>, Vec<&Received>) =
-            received.into_iter().partition(|r| matches!(r, Received::Duplicate));
+    /// Messages came in: so many that were new, so many that had come before.
+    pub fn received(&self, source: &str, (new, duplicates): (usize, usize)) {
         let counter = &self.0.pipeline.received;
         let add = |result: &str, n: usize| counter.with_label_values(&[source, result]).inc_by(n as u64);
-        add("duplicate", doubles.len());
-        add("stored", stored.len());
+        add("duplicate", duplicates);
+        add("stored", new);
     }
 
     /// A live source was opened. Until it says something this counts as its last message, so that one that never does
@@ -92,13 +88,8 @@ impl Metrics {
         self.0.pipeline.last_message.set(at.micros() / 1_000_000);
     }
 
-    /// A message was dealt with.
-    pub fn settled(&self, topic: &str, disposition: &Disposition) {
-        let result = match disposition {
-            Disposition::Done => "done",
-            Disposition::Ignored { .. } => "ignored",
-            Disposition::Parked { .. } => "parked",
-        };
+    /// A message was dealt with. `result` is one of a few words.
+    pub fn settled(&self, topic: &str, result: &'static str) {
         self.0.pipeline.settled.with_label_values(&[topic_label(topic), result]).inc();
     }
 
@@ -125,10 +116,10 @@ impl Metrics {
         self.0.pipeline.fold_seconds.observe(seconds);
     }
 
-    /// Commands were delivered, or had been.
-    pub fn sent(&self, sent: Sent) {
-        self.0.pipeline.sent.inc_by(sent.new as u64);
-        self.0.pipeline.repeated.inc_by(sent.repeated as u64);
+    /// Commands were delivered: so many new ones, so many that the receiver had already.
+    pub fn sent(&self, new: usize, repeated: usize) {
+        self.0.pipeline.sent.inc_by(new as u64);
+        self.0.pipeline.repeated.inc_by(repeated as u64);
     }
 
     /// Somebody takes our commands. Without that they stay in the outbox for good, and nobody waits for them to leave.
@@ -137,13 +128,24 @@ impl Metrics {
     }
 
     /// What waits.
-    pub fn waiting(&self, counts: &Counts) {
-        self.0.pipeline.inbox_pending.set(count(counts.inbox_pending));
-        self.0.pipeline.inbox_parked.set(count(counts.inbox_parked));
+    pub fn waiting(&self, waiting: Waiting) {
+        self.0.pipeline.inbox_pending.set(count(waiting.messages));
+        self.0.pipeline.inbox_parked.set(count(waiting.parked));
         if self.0.pipeline.delivers.load(Ordering::Relaxed) {
-            self.0.pipeline.outbox_pending.set(count(counts.outbox_pending));
+            self.0.pipeline.outbox_pending.set(count(waiting.commands));
         }
     }
+}
+
+/// What waits in a log's database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Messages in the inbox.
+    pub messages: u64,
+    /// Messages that were set aside.
+    pub parked: u64,
+    /// Commands in the outbox.
+    pub commands: u64,
 }
 
 /// The part of a topic that says what it is about, from a bounded set.
@@ -162,8 +164,8 @@ mod tests {
     #[test]
     fn labels_are_bounded() {
         let metrics = Metrics::new();
-        metrics.settled("org.fedoraproject.prod.buildsys.tag", &Disposition::Done);
-        metrics.settled("anything.else.7", &Disposition::Done);
+        metrics.settled("org.fedoraproject.prod.buildsys.tag", "done");
+        metrics.settled("anything.else.7", "done");
         let text = metrics.render();
         assert!(text.contains(r#"koschei_inbox_settled_total{result="done",topic="buildsys.tag"} 1"#), "{text}");
         assert!(text.contains(r#"topic="other"} 1"#));
@@ -173,11 +175,11 @@ mod tests {
     #[test]
     fn commands_wait_only_for_somebody() {
         let metrics = Metrics::new();
-        let counts = Counts { inbox_total: 1, inbox_pending: 1, inbox_parked: 0, outbox_pending: 7 };
-        metrics.waiting(&counts);
+        let waiting = Waiting { messages: 1, parked: 0, commands: 7 };
+        metrics.waiting(waiting);
         assert!(!metrics.render().contains("koschei_outbox_pending_commands"));
         metrics.delivery_begins();
-        metrics.waiting(&counts);
+        metrics.waiting(waiting);
         assert!(metrics.render().contains("koschei_outbox_pending_commands 7\n"));
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::buildroot::repo_resolver::{CannotResolve, OwnSources, ResolveOptions, Unit};
+use crate::buildroot::repo_resolver::{CannotResolve, OwnSources, Unit};
 use crate::event::{Envelope, Event, hub_facts, observations, words};
 use crate::fold::State;
 use crate::fold::sources::Candidate;
@@ -14,6 +14,7 @@ use crate::log::EventLog;
 use crate::log::LogError;
 use crate::log::folding;
 use crate::model::{Hub, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
+use crate::resolve::ResolveOptions;
 use crate::resolve::{Culprit, FirstCause};
 
 /// A point in the log.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::command::{CancelCommand, CommandCause, RebuildCommand, srpm_path};
 use super::policies::policy_told;
 use super::turn::Writer;
 use crate::buildroot::repo_resolver::RepoResolver;
 use crate::decide::arches::build_arches;
+use crate::decide::command::{CancelCommand, CommandCause, RebuildCommand, srpm_path};
 use crate::decide::eligibility::{PASSIVE, inputs};
 use crate::decide::faults::{self, Canceller, Ended, FailedStep, Fault, Verdict, classify, confirm};
 use crate::decide::load::ArchLoads;

@@ -68,7 +68,7 @@ impl<E: RepoResolver> Writer<E> {
             other => Disposition::Parked { reason: format!("`{other}` is nothing an operator says") },
         };
         let understood = matches!(disposition, Disposition::Done);
-        self.metrics.settled(&message.topic, &disposition);
+        self.metrics.settled(&message.topic, disposition.label());
         self.commit.settled.push(Settled { position, disposition });
         Ok(understood)
     }

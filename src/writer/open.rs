@@ -3,7 +3,8 @@
 use super::HEART;
 use super::operator;
 use super::persons::Persons;
-use super::turn::{Settings, Writer};
+use super::settings::Settings;
+use super::turn::Writer;
 use crate::base::clock;
 use crate::buildroot::RepoResolver;
 use crate::event::Source;

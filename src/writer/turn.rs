@@ -9,18 +9,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::command::BuildOptions;
 use super::consequences::HubAccess;
 use super::overrides::Overrides;
-use super::per_collection::PerCollection;
 use super::persons::Persons;
 use super::resolving::ClosureCache;
+use super::settings::Settings;
 use super::tracking::Tracking;
 use crate::base::stage::stage;
 use crate::buildroot::generations::Remembered;
-use crate::buildroot::repo_resolver::{RepoResolver, ResolveOptions};
+use crate::buildroot::repo_resolver::RepoResolver;
 use crate::buildroot::verdicts::Closures;
-use crate::decide::Policy;
 use crate::decide::load::ArchLoads;
 use crate::event::{
     ChainHash, CollectionCreated, CollectionEdited, CollectionSettings, CommandId, Envelope, Event, FactId,
@@ -30,37 +28,10 @@ use crate::fold::{State, Touched};
 use crate::log::LogError;
 use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
 use crate::message::koji_message;
-use crate::message::koji_message::{Context, Interpretation};
+use crate::message::koji_message::Interpretation;
 use crate::message::{Said, Times};
 use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;
-
-/// What the writer is told at start.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The rules to adopt.
-    pub policy: Policy,
-    /// How to read messages.
-    pub context: Context,
-    /// Resolution mode: `two` or `joint`.
-    pub mode: crate::resolve::Mode,
-    /// Answers of our own solver, of a hundred, that libsolv is asked about as well.
-    pub check_percent: u8,
-    /// Whether BuildConflicts are heeded in mode `two`.
-    pub build_conflicts: bool,
-    /// How repositories are resolved, where that is a collection's own affair.
-    pub resolve_options: PerCollection<ResolveOptions>,
-    /// Make a collection of every tag that gets repositories.
-    pub find_collections: bool,
-    /// Configured collections, tracking and priorities, as the events that would bring them about.
-    pub wanted: Vec<Event>,
-    /// Hubs that can be asked and submitted to. Requests for others are closed at once.
-    pub hubs: std::collections::BTreeSet<Hub>,
-    /// Those on which rebuilds are bound to repositories also where that is refused (`bind_repo = "always"`).
-    pub always_bound: std::collections::BTreeSet<Hub>,
-    /// Further options that go along with rebuilds.
-    pub build_opts: PerCollection<BuildOptions>,
-}
 
 /// State, and what is about to be appended.
 pub struct Writer<E> {
@@ -242,7 +213,7 @@ impl<E: RepoResolver> Writer<E> {
             Interpretation::Rejected(reason) => Disposition::Parked { reason },
         };
         let understood = !matches!(disposition, Disposition::Parked { .. });
-        self.metrics.settled(&message.topic, &disposition);
+        self.metrics.settled(&message.topic, disposition.label());
         self.commit.settled.push(Settled { position, disposition });
         Ok(understood)
     }
@@ -300,7 +271,7 @@ impl<E: RepoResolver> Writer<E> {
 
     /// Says what became of a message that leads to nothing by itself.
     pub fn settle_message(&mut self, position: Position, topic: &str, disposition: Disposition) {
-        self.metrics.settled(topic, &disposition);
+        self.metrics.settled(topic, disposition.label());
         self.commit.settled.push(Settled { position, disposition });
     }
 

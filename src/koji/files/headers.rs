@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::super::buildrequires::SourcePackage;
 use super::download::blocking;
 use super::error::FetchError;
 use super::mirror::Mirror;
@@ -13,6 +12,7 @@ use super::place::{HubPath, Place};
 use super::prefix::{Prefix, Step};
 use super::store::SourceStore;
 use crate::model::{Class, Classified as _, Nvr};
+use crate::repodata::SourcePackage;
 use crate::repodata::{SourceHeader, SrpmError};
 
 /// Bytes that are asked for at first. Nine of ten headers are shorter; the rest says itself how long it is.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::buildrequires::SourcePackage;
 use super::bring::{Bring, quiet};
 use super::download::blocking;
 use super::error::FetchError;
 use super::mirror::{Mirror, MirroredRepo};
 use crate::model::{Name, Nvr};
+use crate::repodata::SourcePackage;
 use crate::repodata::{RepoContent, RepoDir};
 
 /// Build requirements as primary metadata have them. These do not say where a source package may be built (`BuildArch`,

@@ -9,8 +9,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::super::buildrequires::{SourcePackage, SourcePackages, SourcesError, for_each};
+use super::super::buildrequires::{SourcePackages, SourcesError, for_each};
 use crate::model::Nvr;
+use crate::repodata::SourcePackage;
 
 const UNPOISONED: &str = "no thread panics while it holds the lock";
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use koschei::decide::Policy;
+use koschei::decide::command;
 use koschei::event::{
     CollectionSettings, Event, PriorityKind, Record, SubmissionsPaused, SubmissionsResumed, TagObserved, TaskVanished,
     cloudevents, schema,
@@ -11,7 +12,6 @@ use koschei::event::{
 use koschei::log::{EventLog, PAGE_MAX};
 use koschei::model::koji::TaskState::{Closed, Failed, Open};
 use koschei::model::{Hub, PackageState, RebuildId, TaskId};
-use koschei::writer::command;
 use serde_json::{Value, json};
 
 use crate::story::{HOUR, World, broken, ok, settings, unknown};

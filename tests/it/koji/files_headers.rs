@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use koschei::koji::SourcePackages;
 use koschei::koji::files::{FetchError, FetchSettings, Fetcher, Mirror, SourceStore, quiet};
-use koschei::koji::{SourcePackage, SourcePackages};
 use koschei::model::{Class, Classified as _, Name, Nvr, RepoId};
+use koschei::repodata::SourcePackage;
 use koschei::repodata::{SourceHeader, SrpmError};
 use rstest::rstest;
 use tempfile::{TempDir, tempdir};

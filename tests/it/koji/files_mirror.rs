@@ -7,12 +7,14 @@ use std::sync::Mutex;
 
 use koschei::buildroot::RepoResolver as _;
 use koschei::buildroot::archive_resolver::ArchiveResolver;
-use koschei::buildroot::repo_resolver::{OwnSources, ResolveOptions, Unit};
+use koschei::buildroot::repo_resolver::{OwnSources, Unit};
 use koschei::buildroot::verdicts::UnitVerdicts;
+use koschei::koji::Archive;
 use koschei::koji::files::{CacheLimits, FetchError, Fetcher, Mirror, MirroredRepo, SourceStore, Trouble, quiet};
-use koschei::koji::{Archive, SourcePackage};
 use koschei::model::{Class, Classified as _, Hub, Name, Nvr, RepoId};
+use koschei::repodata::SourcePackage;
 use koschei::resolve::Mode;
+use koschei::resolve::ResolveOptions;
 use rstest::rstest;
 use tempfile::{TempDir, tempdir};
 

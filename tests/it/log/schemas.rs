@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use koschei::decide::command;
 use koschei::event::{ChainHash, Event, FactId, KINDS, NewEvent, Record, Source, cloudevents, schema};
 use koschei::fold::State;
 use koschei::model::{PersonId, Seq, Timestamp};
-use koschei::writer::{command, operator};
+use koschei::writer::operator;
 
 fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")

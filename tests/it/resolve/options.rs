@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use koschei::buildroot::repo_resolver::{ResolveOptions, Unit};
+use koschei::buildroot::repo_resolver::Unit;
 use koschei::event::{Event, RepoResolved};
 use koschei::log::{EventLog, PAGE_MAX, SqliteLog};
 use koschei::model::Name;
+use koschei::resolve::ResolveOptions;
 use koschei::tools::broken::breakages;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -225,7 +225,7 @@ impl World {
         let settings = Settings {
             check_percent: 0,
             build_conflicts: true,
-            resolve_options: koschei::writer::PerCollection::default(),
+            resolve_options: koschei::model::PerCollection::default(),
             policy,
             context: Context {
                 clock_tolerance_secs: koschei::message::CLOCK_TOLERANCE_SECS,
@@ -238,7 +238,7 @@ impl World {
             wanted: collections.iter().map(created).collect(),
             hubs: std::collections::BTreeSet::new(),
             always_bound: std::collections::BTreeSet::new(),
-            build_opts: koschei::writer::PerCollection::default(),
+            build_opts: koschei::model::PerCollection::default(),
         };
         let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();

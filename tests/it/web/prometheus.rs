@@ -6,12 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use koschei::base::clock;
-use koschei::bus::{Recording, Sent};
+use koschei::bus::Recording;
 use koschei::config::Config;
 use koschei::event::Source;
 use koschei::intake::recording;
-use koschei::log::{Counts, EventLog};
+use koschei::log::EventLog;
 use koschei::model::{Class, Timestamp};
+use koschei::telemetry::Waiting;
 use koschei::telemetry::{FileOutcome, Metrics, Submission};
 use koschei::writer::Writer;
 use serde_json::Value;
@@ -74,7 +75,7 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.rebuilds_of(writer.state(), writer.state().recorded_at);
     metrics.hub_known("primary", Duration::from_secs(86_400), None);
     metrics.delivery_begins();
-    metrics.waiting(&Counts { outbox_pending: 0, ..log.counts().await.unwrap() });
+    metrics.waiting(Waiting { commands: 0, ..Waiting::from(log.counts().await.unwrap()) });
     metrics.hub_up("primary", true);
     metrics.reconciled("primary", now, 2, 1);
     for method in ["getBuild", "listTagged"] {
@@ -85,7 +86,7 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.file_request(FileOutcome::Fetched);
     metrics.submission(Submission::Submitted);
     metrics.loop_begins("look", Duration::from_secs(3_600), now);
-    metrics.sent(Sent { new: 3, repeated: 1 });
+    metrics.sent(3, 1);
     metrics.last_message(now);
     log
 }
@@ -144,7 +145,7 @@ async fn every_query_of_dashboard_and_alerts_works() {
     // And now all goes wrong.
     let long_ago = Timestamp::from_secs(1_000_000_000);
     metrics.last_message(long_ago);
-    metrics.waiting(&Counts { inbox_total: 9_999, inbox_pending: 5_000, inbox_parked: 2, outbox_pending: 7 });
+    metrics.waiting(Waiting { messages: 5_000, parked: 2, commands: 7 });
     metrics.look_pending(5_000);
     metrics.hub_up("primary", false);
     metrics.reconciled("primary", long_ago, 100_000, 0);

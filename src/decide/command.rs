@@ -25,6 +25,30 @@ pub struct CommandCause {
 /// and tables.
 pub type BuildOptions = BTreeMap<String, serde_json::Value>;
 
+/// Whether scratch builds are bound to the repository they were resolved in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BindRepo {
+    /// Until the hub refuses it (policy `build_from_repo_id`).
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never: the hub takes whichever repository it has then.
+    Never,
+}
+
+impl BindRepo {
+    /// Whether a rebuild is bound to its repository, where the hub `may` still be asked for that.
+    pub fn binds(self, may: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Auto => may,
+            Self::Never => false,
+        }
+    }
+}
+
 /// Rebuild a source package as a scratch build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildCommand {

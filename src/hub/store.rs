@@ -1,0 +1,66 @@
+//! Stores to resolve from: an archive that stands in for a hub, and what was mirrored of one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::buildroot::{RepoStore, StoredRepo};
+use crate::event::Event;
+use crate::koji::Archive;
+use crate::koji::files::Mirror;
+use crate::model::causes::with_causes;
+use crate::model::{Hub, Nvr, RepoId};
+use crate::repodata::{RepoContent, SourcePackage};
+
+impl RepoStore for Archive {
+    fn dir(&self) -> &Path {
+        Self::dir(self)
+    }
+
+    fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<Option<StoredRepo>, String> {
+        let found = Self::repo(self, hub, tag, repo).map_err(|e| with_causes(&e))?;
+        Ok(found.map(|r| StoredRepo { dir: r.dir, create_event: r.create_event, arches: r.arches }))
+    }
+
+    fn source(&self, nvr: &Nvr) -> Option<Arc<SourcePackage>> {
+        Self::source(self, nvr)
+    }
+
+    fn observations(&self) -> Vec<Event> {
+        Self::observations(self)
+    }
+
+    fn take_parsed(&self, _: &str) -> Option<RepoContent> {
+        None
+    }
+}
+
+/// The cache of a mirror: what the mirror parsed to see what it has to fetch is not parsed again.
+#[derive(Debug)]
+pub struct Mirrored {
+    /// The cache, which is laid out like an archive.
+    pub archive: Archive,
+    /// Whose it is.
+    pub mirror: Mirror,
+}
+
+impl RepoStore for Mirrored {
+    fn dir(&self) -> &Path {
+        RepoStore::dir(&self.archive)
+    }
+
+    fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<Option<StoredRepo>, String> {
+        RepoStore::repo(&self.archive, hub, tag, repo)
+    }
+
+    fn source(&self, nvr: &Nvr) -> Option<Arc<SourcePackage>> {
+        RepoStore::source(&self.archive, nvr)
+    }
+
+    fn observations(&self) -> Vec<Event> {
+        RepoStore::observations(&self.archive)
+    }
+
+    fn take_parsed(&self, primary: &str) -> Option<RepoContent> {
+        self.mirror.take_parsed(primary)
+    }
+}
