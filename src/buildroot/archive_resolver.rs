@@ -42,7 +42,7 @@ pub struct ArchiveResolver {
 
 impl ArchiveResolver {
     /// Resolves in `mode` with up to `threads` threads.
-    pub fn new(store: impl RepoStore + 'static, mode: Mode, threads: usize) -> Self {
+    pub fn new(store: impl RepoStore, mode: Mode, threads: usize) -> Self {
         Self { store: Box::new(store), mode, threads: threads.max(1), check_percent: 0, build_conflicts: true }
     }
 
@@ -86,18 +86,18 @@ impl ArchiveResolver {
 }
 
 impl RepoResolver for ArchiveResolver {
-    fn observations(&mut self) -> Vec<Event> {
+    fn observations(&self) -> Vec<Event> {
         self.store.observations()
     }
 
-    fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
+    fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
         match self.find(hub, tag, repo) {
             Ok(found) => RepoLayout { create_event: found.create_event, arches: Some(found.arches) },
             Err(_) => RepoLayout::default(),
         }
     }
 
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+    fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
         // Where the archive lies on this machine is nobody's business later: the same archive elsewhere gives the same
         // log.

@@ -16,5 +16,5 @@ pub mod verdicts;
 
 pub use archive_resolver::ArchiveResolver;
 pub use per_hub::PerHubResolver;
-pub use repo_resolver::{CannotResolve, NoResolver, OwnSources, RepoResolver, Unit};
+pub use repo_resolver::{CannotResolve, MakeResolver, NoResolver, OwnSources, RepoResolver, Unit};
 pub use repo_store::{RepoStore, StoredRepo};

@@ -23,17 +23,17 @@ impl PerHubResolver {
 }
 
 impl RepoResolver for PerHubResolver {
-    fn observations(&mut self) -> Vec<Event> {
+    fn observations(&self) -> Vec<Event> {
         // Tags and targets are asked for from the hub, not from what lies beside its repositories.
         Vec::new()
     }
 
-    fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
-        self.caches.get_mut(hub).map(|resolver| resolver.repo(hub, tag, repo)).unwrap_or_default()
+    fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
+        self.caches.get(hub).map(|resolver| resolver.repo(hub, tag, repo)).unwrap_or_default()
     }
 
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
-        let Some(resolver) = self.caches.get_mut(unit.hub) else {
+    fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+        let Some(resolver) = self.caches.get(unit.hub) else {
             return Err(CannotResolve(format!("no hub `{}` is configured", unit.hub)));
         };
         // Seconds of work: other tasks of this thread go elsewhere meanwhile.

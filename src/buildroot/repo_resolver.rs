@@ -3,6 +3,7 @@
 //! Without a hub there may be an archive directory beside a recording, or nothing at all ([`NoResolver`]).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::verdicts::UnitVerdicts;
 use crate::event::Event;
@@ -101,32 +102,35 @@ impl OwnSources {
 pub struct CannotResolve(pub String);
 
 /// Somebody who can look.
-pub trait RepoResolver: Send {
+pub trait RepoResolver: Send + Sync + 'static {
     /// Configuration of tags and targets, as far as it can be seen.
-    fn observations(&mut self) -> Vec<Event>;
+    fn observations(&self) -> Vec<Event>;
 
     /// What can be seen of a repository besides that it is ready.
-    fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout;
+    fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout;
 
     /// Resolves every tracked source package of a repository. Cost: seconds; may use all processors.
     ///
     /// # Errors
     /// [`CannotResolve`] says in words what is missing or unreadable.
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve>;
+    fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve>;
 }
 
-/// A resolver that is lent: a writer made anew uses the one of the writer before.
-impl<E: RepoResolver> RepoResolver for &mut E {
-    fn observations(&mut self) -> Vec<Event> {
-        E::observations(self)
+/// Makes a resolver for a writer that begins.
+pub type MakeResolver = Box<dyn FnMut() -> Arc<dyn RepoResolver> + Send>;
+
+/// A resolver that is shared: a writer made anew uses the one of the writer before.
+impl<R: RepoResolver + ?Sized> RepoResolver for Arc<R> {
+    fn observations(&self) -> Vec<Event> {
+        R::observations(self)
     }
 
-    fn repo(&mut self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
-        E::repo(self, hub, tag, repo)
+    fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
+        R::repo(self, hub, tag, repo)
     }
 
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
-        E::resolve(self, unit)
+    fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+        R::resolve(self, unit)
     }
 }
 
@@ -135,15 +139,15 @@ impl<E: RepoResolver> RepoResolver for &mut E {
 pub struct NoResolver;
 
 impl RepoResolver for NoResolver {
-    fn observations(&mut self) -> Vec<Event> {
+    fn observations(&self) -> Vec<Event> {
         Vec::new()
     }
 
-    fn repo(&mut self, _: &Hub, _: &str, _: RepoId) -> RepoLayout {
+    fn repo(&self, _: &Hub, _: &str, _: RepoId) -> RepoLayout {
         RepoLayout::default()
     }
 
-    fn resolve(&mut self, _: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+    fn resolve(&self, _: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         Err(CannotResolve("no repository content at hand: neither a hub nor an archive directory was given".to_owned()))
     }
 }

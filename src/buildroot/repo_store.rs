@@ -21,7 +21,7 @@ pub struct StoredRepo {
 }
 
 /// A directory of repositories, laid out as Koji does.
-pub trait RepoStore: Debug + Send + Sync {
+pub trait RepoStore: Debug + Send + Sync + 'static {
     /// The directory; it is left out of reasons, so that the same store elsewhere gives the same log.
     fn dir(&self) -> &Path;
 

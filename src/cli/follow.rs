@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use tokio_util::sync::CancellationToken;
 
+use super::open::resolver;
 use super::{CliError, DbArgs, Done};
-use crate::buildroot::archive_resolver::ArchiveResolver;
-use crate::buildroot::{NoResolver, RepoResolver};
+use crate::buildroot::RepoResolver;
 use crate::bus::amqp::{self, Binding, Tls};
 use crate::bus::{
     AmqpSettings, AmqpSource, CommandSink, Connection, FedoraMessaging, Login, MessageSource, Server, SourceError,
@@ -155,16 +156,8 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     let log = log::open(&args.db.db, &Options::default()).await?;
     let pruning = tokio::spawn(crate::service::retention::keep(log.clone(), config.raw_days, stop.clone()));
     let settings = config.settings(Source::Bus);
-    let threads = std::thread::available_parallelism().map_or(1, Into::into);
-    let done = match archive {
-        Some(archive) => {
-            let resolver = ArchiveResolver::new(archive, settings.mode, threads)
-                .checking(settings.check_percent)
-                .with_build_conflicts(settings.build_conflicts);
-            follow(args, &log, settings, resolver, &metrics, &readiness, &stop).await
-        }
-        None => follow(args, &log, settings, NoResolver, &metrics, &readiness, &stop).await,
-    };
+    let resolver = resolver(archive, &settings);
+    let done = follow(args, &log, settings, resolver, &metrics, &readiness, &stop).await;
     stop.cancel();
     // It ends with that; how is of no interest any more.
     drop(pruning.await);
@@ -177,11 +170,11 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn follow<E: RepoResolver>(
+async fn follow(
     args: &FollowArgs,
     log: &AnyLog,
     settings: crate::writer::Settings,
-    resolver: E,
+    resolver: Arc<dyn RepoResolver>,
     metrics: &Metrics,
     readiness: &Readiness,
     stop: &CancellationToken,
@@ -201,11 +194,11 @@ async fn follow<E: RepoResolver>(
     }
 }
 
-async fn follow_source<E: RepoResolver, S: MessageSource>(
+async fn follow_source<S: MessageSource>(
     source: &S,
     log: &AnyLog,
     settings: crate::writer::Settings,
-    resolver: E,
+    resolver: Arc<dyn RepoResolver>,
     sink: Option<CommandSink>,
     how: Following,
     (metrics, readiness, stop): (&Metrics, &Readiness, &CancellationToken),

@@ -9,10 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::open::resolver;
 use super::out::visible;
 use super::{CliError, DbArgs, Done, with_causes};
-use crate::buildroot::archive_resolver::ArchiveResolver;
-use crate::buildroot::{NoResolver, RepoResolver};
 use crate::bus::{CommandSink, Recording};
 use crate::config::Config;
 use crate::event::Source;
@@ -93,7 +92,7 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
         None => Config::default(),
     };
     let settings = config.settings(Source::Recording);
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, Into::into);
+    let _threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, Into::into);
     // What the caller gave is opened before the log is made: a wrong path leaves nothing behind.
     let mut recording = Recording::open(&args.from)?;
     if let Some(what) = recording.is_no_recording() {
@@ -126,19 +125,9 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
         // A path that cannot be written shows now, not after the work.
         metrics.write_to(path).map_err(|e| CliError::Rejected(format!("write metrics to {}: {e}", path.display())))?;
     }
-    let done = match archive {
-        Some(archive) => {
-            let resolver = ArchiveResolver::new(archive, settings.mode, threads)
-                .checking(settings.check_percent)
-                .with_build_conflicts(settings.build_conflicts);
-            let mut writer = Writer::open(&log, settings, resolver, metrics.clone()).await?;
-            feed(&mut writer, &log, recording, args, sink.as_mut(), &metrics).await
-        }
-        None => {
-            let mut writer = Writer::open(&log, settings, NoResolver, metrics.clone()).await?;
-            feed(&mut writer, &log, recording, args, sink.as_mut(), &metrics).await
-        }
-    };
+    let resolver = resolver(archive, &settings);
+    let mut writer = Writer::open(&log, settings, resolver, metrics.clone()).await?;
+    let done = feed(&mut writer, &log, recording, args, sink.as_mut(), &metrics).await;
     metrics.waiting(log.counts().await?.into());
     if let Some(path) = &args.metrics {
         metrics.write_to(path)?;
@@ -199,8 +188,8 @@ fn announce(stop: &CancellationToken) {
     drop(writeln!(stderr, "koschei: stopping after the messages at hand; again to stop at once"));
 }
 
-async fn feed<E: RepoResolver>(
-    writer: &mut Writer<E>,
+async fn feed(
+    writer: &mut Writer,
     log: &log::AnyLog,
     recording: Recording,
     args: &IngestArgs,
@@ -210,7 +199,7 @@ async fn feed<E: RepoResolver>(
     let watch = crate::base::clock::Stopwatch::start();
     let bar = bar();
     let before = writer.state().seq.map_or(0, crate::model::Seq::get);
-    let fed = recording::recording(writer, log, recording, args.batch as usize, &mut |progress, done| {
+    let fed = recording::recording(writer, recording, args.batch as usize, &mut |progress, done| {
         if let Some(total) = progress.total {
             bar.set_length(total);
         }

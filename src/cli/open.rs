@@ -1,6 +1,9 @@
 //! Opening a log, and finding a point in it.
 
+use crate::buildroot::{ArchiveResolver, NoResolver, RepoResolver};
+use crate::writer::Settings;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::as_of::{AsOf, Edge, Point, settle};
 use super::{CliError, with_causes};
@@ -80,4 +83,14 @@ pub(crate) fn known_collection(state: &State, wanted: &str) -> Result<(), CliErr
     let hint = did_you_mean(wanted, known.iter().copied());
     let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
     Err(CliError::Rejected(format!("find collection `{wanted}` in the log: {known}{hint}")))
+}
+
+/// Resolves from an archive on all processors; without one nothing is resolved.
+pub(crate) fn resolver(archive: Option<Archive>, settings: &Settings) -> Arc<dyn RepoResolver> {
+    let Some(archive) = archive else { return Arc::new(NoResolver) };
+    let threads = std::thread::available_parallelism().map_or(1, Into::into);
+    let resolver = ArchiveResolver::new(archive, settings.mode, threads)
+        .checking(settings.check_percent)
+        .with_build_conflicts(settings.build_conflicts);
+    Arc::new(resolver)
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live_hub::{self, LiveHub};
 use super::{CliError, DbArgs, Done};
+use crate::buildroot::MakeResolver;
 use crate::buildroot::archive_resolver::ArchiveResolver;
 use crate::buildroot::per_hub::PerHubResolver;
 use crate::bus::{AmqpSettings, AmqpSource, FedoraMessaging, amqp};
@@ -113,7 +114,7 @@ async fn serve(
     let (mode, percent, conflicts) = (settings.mode, settings.check_percent, settings.build_conflicts);
     let hubs = Arc::new(hubs);
     let caches = Arc::clone(&hubs);
-    let resolver = move || {
+    let resolver: MakeResolver = Box::new(move || {
         let of = |hub: &LiveHub| match hub.archive() {
             Ok(archive) => {
                 let resolver = ArchiveResolver::new(Mirrored { archive, mirror: hub.mirror.clone() }, mode, threads)
@@ -127,8 +128,8 @@ async fn serve(
                 None
             }
         };
-        PerHubResolver::new(caches.iter().filter_map(of).collect())
-    };
+        Arc::new(PerHubResolver::new(caches.iter().filter_map(of).collect()))
+    });
     let service = Service {
         log: log.clone(),
         settings,

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::interest::{Interest, TrackedOf};
-use crate::buildroot::RepoResolver;
 use crate::model::{Hub, Name, RepoId};
 use crate::writer::Writer;
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Adds to what is watched on a hub what only some packages are tracked of.
     pub fn watch_tracked(&mut self, hub: &Hub, watch: &mut Interest) {
         for index in 0..self.state.collections.len() {

@@ -3,7 +3,6 @@
 use super::diff::differences;
 use super::installed::Truth;
 use super::snapshot::Observation;
-use crate::buildroot::RepoResolver;
 use crate::buildroot::installed::Buildroot;
 use crate::event::{
     BuildrootRecorded, CollectionEdited, CollectionSettings, Envelope, Event, FactId, NewEvent, Reconciled, Source,
@@ -29,22 +28,17 @@ pub struct Observed {
     pub invented: u32,
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Appends what an observation tells that is news, and everything that follows; the messages that led to it are
     /// settled in the same commit as its last fact. Flushes in between when there is much, so that a bootstrap is no
     /// giant transaction.
     ///
     /// # Errors
     /// As [`Writer::message`] and [`Writer::flush`].
-    pub async fn observed(
-        &mut self,
-        log: &impl EventLog,
-        look: &Observation,
-        settled: Vec<Settled>,
-    ) -> Result<Observed, LogError> {
+    pub async fn observed(&mut self, look: &Observation, settled: Vec<Settled>) -> Result<Observed, LogError> {
         self.move_clock(look.at);
         self.begin();
-        self.tick(log).await?;
+        self.tick().await?;
         let news = differences(self.state(), look);
         // On a hub nothing is known of there is nothing to meet again. One that only builds has no packages, and is
         // known all the same.
@@ -56,31 +50,31 @@ impl<E: RepoResolver> Writer<E> {
         for mut fact in news.facts {
             if !fresh
                 && let Some(id) = fact.fact
-                && self.has_fact(log, &id).await?
+                && self.has_fact(&id).await?
             {
                 // It was so before, and then something else was: the identity is taken, the fact is true all the same.
                 fact.fact = None;
             }
             let moved = match &fact.event {
-                Event::TargetObserved(t) => self.tags_before(log, t).await?.map(|before| (before, t.clone())),
+                Event::TargetObserved(t) => self.tags_before(t).await?.map(|before| (before, t.clone())),
                 _ => None,
             };
             let cause = Seq::after(self.state().seq);
-            self.fact(log, fact).await?;
+            self.fact(fact).await?;
             if let Some((before, target)) = moved {
-                self.follow_target(log, &before, &target, cause).await?;
+                self.follow_target(&before, &target, cause).await?;
             }
             if self.waiting() >= COMMIT_MAX {
-                self.flush(log).await?;
+                self.flush().await?;
             }
         }
         if let (Some(touched), Some(cause)) = (self.sources_later.take(), self.state().seq) {
             let touched: Vec<_> = touched.into_iter().collect();
-            self.sources_changed(log, &touched, cause).await?;
-            self.settle(log, cause).await?;
+            self.sources_changed(&touched, cause).await?;
+            self.settle(cause).await?;
         }
         if look.complete {
-            self.mark(log, look, done).await?;
+            self.mark(look, done).await?;
         }
         self.commit.settled.extend(settled);
         Ok(done)
@@ -88,14 +82,14 @@ impl<E: RepoResolver> Writer<E> {
 
     /// What a target led to before this was seen, also if it was gone for a while. `None`: it did not lead anywhere
     /// else.
-    async fn tags_before(&self, log: &impl EventLog, seen: &TargetObserved) -> Result<Option<(Name, Name)>, LogError> {
+    async fn tags_before(&self, seen: &TargetObserved) -> Result<Option<(Name, Name)>, LogError> {
         let Some(now) = seen.build_tag.clone().zip(seen.dest_tag.clone()) else { return Ok(None) };
         let known = self.state().hubs.get(&seen.hub).and_then(|h| h.targets.get(&seen.target)).cloned();
         let before = match known {
             Some(known) => Some(known),
             None => {
                 let subject = format!("{}/target/{}", seen.hub, seen.target);
-                let told = log.read_subject(Subjects::Exactly(&subject), None, TARGETS_READ).await?;
+                let told = self.log.read_subject(Subjects::Exactly(&subject), None, TARGETS_READ).await?;
                 let led_to = |r: &crate::event::Record| match r.decode() {
                     Ok(Envelope { event: Event::TargetObserved(t), .. }) => t.build_tag.zip(t.dest_tag),
                     _ => None,
@@ -110,7 +104,6 @@ impl<E: RepoResolver> Writer<E> {
     /// what would be built. One with tags of its own stays.
     async fn follow_target(
         &mut self,
-        log: &impl EventLog,
         before: &(Name, Name),
         target: &TargetObserved,
         cause: Seq,
@@ -134,12 +127,12 @@ impl<E: RepoResolver> Writer<E> {
         for edit in edits {
             tracing::warn!(collection = %edit.collection, build_tag = %build_tag, dest_tag = %dest_tag, "its target leads elsewhere now, and the collection with it");
             let seq = self.push(edit.into(), Source::Engine, Some(cause), Some(cause));
-            self.settle(log, seq).await?;
+            self.settle(seq).await?;
         }
         Ok(())
     }
 
-    async fn mark(&mut self, log: &impl EventLog, look: &Observation, done: Observed) -> Result<(), LogError> {
+    async fn mark(&mut self, look: &Observation, done: Observed) -> Result<(), LogError> {
         let marked = self.marks.get(&look.hub).copied();
         let due = marked.is_none_or(|at| look.at >= at.plus_secs(MARK_EVERY_SECS));
         let through = self.state().hubs.get(&look.hub).and_then(|h| h.reconciled_through);
@@ -148,7 +141,7 @@ impl<E: RepoResolver> Writer<E> {
             let event =
                 Reconciled { hub: look.hub.clone(), through: look.event, missed: done.missed, invented: done.invented };
             let seq = self.push(event.into(), Source::Reconciliation, None, None);
-            self.settle(log, seq).await?;
+            self.settle(seq).await?;
         }
         Ok(())
     }
@@ -157,14 +150,14 @@ impl<E: RepoResolver> Writer<E> {
     ///
     /// # Errors
     /// As [`Writer::message`].
-    pub async fn truth(&mut self, log: &impl EventLog, truth: Truth, now: Timestamp) -> Result<(), LogError> {
+    pub async fn truth(&mut self, truth: Truth, now: Timestamp) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();
-        self.tick(log).await?;
+        self.tick().await?;
         let Truth { hub, task_id, nvr, arches } = truth;
         for arch in arches {
             let id = FactId::of(&format!("{hub}/buildroot/{}", arch.buildroot));
-            if self.has_fact(log, &id).await? {
+            if self.has_fact(&id).await? {
                 continue;
             }
             let buildroot = match Buildroot::new(arch.packages) {
@@ -197,7 +190,7 @@ impl<E: RepoResolver> Writer<E> {
                 causation: None,
                 correlation: None,
             };
-            self.fact(log, fact).await?;
+            self.fact(fact).await?;
         }
         Ok(())
     }

@@ -11,8 +11,6 @@ use tokio::time::Instant;
 
 use crate::base::backoff::Backoff;
 use crate::base::clock;
-use crate::buildroot::repo_resolver::RepoResolver;
-use crate::log::EventLog;
 use crate::log::LogError;
 use crate::model::{Hub, RepoId};
 use crate::writer::turn::Writer;
@@ -31,11 +29,7 @@ impl Late {
     ///
     /// # Errors
     /// As [`Writer::message`].
-    pub(crate) async fn look<E: RepoResolver>(
-        &mut self,
-        writer: &mut Writer<E>,
-        log: &impl EventLog,
-    ) -> Result<(), LogError> {
+    pub(crate) async fn look(&mut self, writer: &mut Writer) -> Result<(), LogError> {
         let newest: BTreeSet<(Hub, RepoId)> = writer.newest_repos();
         self.0.retain(|repo, _| newest.contains(repo));
         let now = Instant::now();
@@ -47,15 +41,15 @@ impl Late {
             }
             *due = now + backoff.pause();
             if writer.has_come(&hub, repo) {
-                writer.content(log, &hub, repo, clock::now()).await?;
-                writer.flush(log).await?;
+                writer.content(&hub, repo, clock::now()).await?;
+                writer.flush().await?;
             }
         }
         Ok(())
     }
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// The newest repository of each collection.
     fn newest_repos(&self) -> BTreeSet<(Hub, RepoId)> {
         let collections = self.state().collections.values();

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use super::error::IntakeError;
 use super::stream::hearing;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::bus::{Progress, Recording};
 use crate::log::{EventLog, Incoming, Position, Received};
 use crate::message::UNREADABLE;
@@ -44,15 +43,14 @@ pub struct Ingested {
 ///
 /// # Errors
 /// See [`IntakeError`].
-pub async fn drain<E: RepoResolver>(
-    writer: &mut Writer<E>,
-    log: &impl EventLog,
+pub async fn drain(
+    writer: &mut Writer,
     batch: usize,
     retried: &HashMap<String, String>,
 ) -> Result<Ingested, IntakeError> {
     let mut done = Ingested::default();
     let mut after: Option<Position> = None;
-    while let Some(last) = drain_page(writer, log, after, batch, retried, &mut done).await? {
+    while let Some(last) = drain_page(writer, after, batch, retried, &mut done).await? {
         after = Some(last);
     }
     Ok(done)
@@ -60,27 +58,25 @@ pub async fn drain<E: RepoResolver>(
 
 /// One commit of [`drain`]: what waits after `after`, at most `batch` messages. Up to where that was; `None`: nothing
 /// waits there.
-pub(crate) async fn drain_page<E: RepoResolver>(
-    writer: &mut Writer<E>,
-    log: &impl EventLog,
+pub(crate) async fn drain_page(
+    writer: &mut Writer,
     after: Option<Position>,
     batch: usize,
     retried: &HashMap<String, String>,
     done: &mut Ingested,
 ) -> Result<Option<Position>, IntakeError> {
-    let pending = log.pending(after, batch.clamp(1, BATCH_MAX)).await?;
+    let pending = writer.log.pending(after, batch.clamp(1, BATCH_MAX)).await?;
     let Some(last) = pending.last() else { return Ok(None) };
     for p in &pending {
-        handle(writer, log, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), done).await?;
+        handle(writer, p.position, &p.message, retried.get(&p.message.id).map(String::as_str), done).await?;
     }
-    writer.flush(log).await?;
+    writer.flush().await?;
     done.commits += 1;
     Ok(Some(last.position))
 }
 
-pub(crate) async fn handle<E: RepoResolver>(
-    writer: &mut Writer<E>,
-    log: &impl EventLog,
+pub(crate) async fn handle(
+    writer: &mut Writer,
     position: Position,
     message: &Incoming,
     retried: Option<&str>,
@@ -94,8 +90,8 @@ pub(crate) async fn handle<E: RepoResolver>(
     }
     // What an operator said while nobody worked on the log.
     let understood = match message.source == operator::SOURCE {
-        true => writer.operator_message(log, position, message, &mut Vec::new()).await?,
-        false => writer.message(log, position, message, retried).await?,
+        true => writer.operator_message(position, message, &mut Vec::new()).await?,
+        false => writer.message(position, message, retried).await?,
     };
     done.parked += u64::from(!understood);
     Ok(())
@@ -106,15 +102,14 @@ pub(crate) async fn handle<E: RepoResolver>(
 ///
 /// # Errors
 /// See [`IntakeError`]. What was read before a recording breaks off is committed.
-pub async fn recording<E: RepoResolver>(
-    writer: &mut Writer<E>,
-    log: &impl EventLog,
+pub async fn recording(
+    writer: &mut Writer,
     recording: Recording,
     batch: usize,
     progress: &mut dyn FnMut(Progress, &Ingested),
 ) -> Result<Ingested, IntakeError> {
     let batch = batch.clamp(1, BATCH_MAX);
-    let mut times = times(log, &writer.settings.context).await?;
+    let mut times = times(&writer.log, &writer.settings.context).await?;
     let first_time = writer.state().recorded_at;
     if writer.state().seq.is_some() {
         times.reached(first_time);
@@ -128,7 +123,7 @@ pub async fn recording<E: RepoResolver>(
         let first = ahead.first().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
         writer.move_clock(first.unwrap_or(first_time));
     }
-    let mut done = drain(writer, log, batch, &HashMap::new()).await?;
+    let mut done = drain(writer, batch, &HashMap::new()).await?;
     // The position after the last one handled; 0: not known.
     let mut next = 0_u64;
     loop {
@@ -136,7 +131,7 @@ pub async fn recording<E: RepoResolver>(
         let mut broken = None;
         let later = ahead.split_off(batch.min(ahead.len()));
         let mut read = std::mem::replace(&mut ahead, later);
-        let ((), heard) = hearing(writer, log, &mut done, reading.fill(&mut read, batch)).await;
+        let ((), heard) = hearing(writer, &mut done, reading.fill(&mut read, batch)).await;
         heard?;
         for entry in read {
             match entry {
@@ -147,7 +142,7 @@ pub async fn recording<E: RepoResolver>(
                 Err(e) => broken = Some(e),
             }
         }
-        let mut known = log.received(&entries.iter().map(id).collect::<Vec<_>>()).await?;
+        let mut known = writer.log.received(&entries.iter().map(id).collect::<Vec<_>>()).await?;
         let (mut incoming, mut reasons) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
         for entry in entries {
             // One that came before tells nothing about time, and is not taken in again.
@@ -160,7 +155,7 @@ pub async fn recording<E: RepoResolver>(
             reasons.push(reason);
         }
         if !incoming.is_empty() {
-            let received = log.receive(&incoming).await?;
+            let received = writer.log.receive(&incoming).await?;
             writer.metrics.received(SOURCE, Received::counts(&received));
             let stored: Vec<Position> = received
                 .iter()
@@ -174,13 +169,13 @@ pub async fn recording<E: RepoResolver>(
             let follows = stored.iter().zip(next..).all(|(p, expected)| p.0 == expected) && next > 0;
             if follows && stored.len() == received.len() {
                 for ((message, reason), position) in incoming.iter().zip(&reasons).zip(&stored) {
-                    handle(writer, log, *position, message, reason.as_deref(), &mut done).await?;
+                    handle(writer, *position, message, reason.as_deref(), &mut done).await?;
                 }
-                writer.flush(log).await?;
+                writer.flush().await?;
                 done.commits += 1;
             } else if !stored.is_empty() {
                 let unreadable = incoming.iter().zip(&reasons).filter_map(|(m, r)| Some((m.id.clone(), r.clone()?)));
-                let drained = drain(writer, log, batch, &unreadable.collect()).await?;
+                let drained = drain(writer, batch, &unreadable.collect()).await?;
                 done.handled += drained.handled;
                 done.parked += drained.parked;
                 done.commits += drained.commits;
@@ -196,10 +191,10 @@ pub async fn recording<E: RepoResolver>(
         }
     }
     // What another process had put into the inbox and did not handle, and rules that no message has brought in.
-    let left = drain(writer, log, batch, &HashMap::new()).await?;
+    let left = drain(writer, batch, &HashMap::new()).await?;
     done.handled += left.handled;
     done.parked += left.parked;
-    writer.adopt(log).await?;
+    writer.adopt().await?;
     done.retimed = writer.retimed;
     Ok(done)
 }

@@ -5,6 +5,7 @@
 //! ([`super::patience`]).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use super::{delivery, receive};
 use crate::base::clock;
 use crate::buildroot::repo_resolver::RepoResolver;
 use crate::bus::{CommandSink, MessageSource};
-use crate::log::{EventLog, Incoming, Received};
+use crate::log::{AnyLog, EventLog, Incoming, Received};
 use crate::message::Entry;
 use crate::message::UNREADABLE;
 use crate::model::causes::with_causes;
@@ -44,13 +45,13 @@ pub struct Following {
 }
 
 /// Follows a source of messages.
-pub struct Follower<'a, L, E, S: MessageSource> {
+pub struct Follower<'a, S: MessageSource> {
     /// The log.
-    pub log: &'a L,
+    pub log: &'a AnyLog,
     /// How the writer works.
     pub settings: Settings,
     /// Its resolver.
-    pub resolver: E,
+    pub resolver: Arc<dyn RepoResolver>,
     /// Where messages come from.
     pub source: &'a S,
     /// Where commands go; without it they stay in the outbox.
@@ -74,7 +75,7 @@ struct Fetched<A> {
     acks: Vec<A>,
 }
 
-impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
+impl<S: MessageSource> Follower<'_, S> {
     /// Follows until told to stop, or until nothing waits if that is enough. What does not answer is waited for:
     /// messages stay in the stream, commands in the outbox. When it is the log, the writer is ahead of it: it is thrown
     /// away and made anew, and what waits in the inbox is handled then.
@@ -122,13 +123,14 @@ impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
         others: &mut Others,
     ) -> Result<(), IntakeError> {
         let (log, how) = (self.log, self.how);
-        let mut writer = Writer::open(log, self.settings.clone(), &mut self.resolver, self.metrics.clone()).await?;
+        let mut writer =
+            Writer::open(log, self.settings.clone(), Arc::clone(&self.resolver), self.metrics.clone()).await?;
         if let Some(held) = fetched {
             let taken = take_in(log, self.source, held, &self.metrics).await?;
             done.count(&taken);
             *fetched = None;
         }
-        catch_up(&mut writer, log, how.batch, done).await?;
+        catch_up(&mut writer, how.batch, done).await?;
         database.answered();
         self.readiness.ready();
         while !self.stop.is_cancelled() {
@@ -146,7 +148,7 @@ impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
             let (got, heard) = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                got = hearing(&mut writer, log, done, fetch) => got,
+                got = hearing(&mut writer, done, fetch) => got,
             };
             let entries = match got {
                 Some(Ok(entries)) => {
@@ -172,19 +174,19 @@ impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
                 let mut now = *done;
                 for ((message, reason), received) in messages.iter().zip(reasons).zip(taken) {
                     if let Some(Received::Stored { position }) = received {
-                        recording::handle(&mut writer, log, position, message, reason.as_deref(), &mut now).await?;
+                        recording::handle(&mut writer, position, message, reason.as_deref(), &mut now).await?;
                     }
                 }
-                writer.flush(log).await?;
+                writer.flush().await?;
                 *done = Ingested { commits: now.commits + 1, ..now };
             }
-            writer.pass_time(log, clock::now()).await?;
-            writer.flush(log).await?;
-            others.late.look(&mut writer, log).await?;
+            writer.pass_time(clock::now()).await?;
+            writer.flush().await?;
+            others.late.look(&mut writer).await?;
             if let Some(sink) = &mut self.sink
                 && others.sink.is_due()
             {
-                match deliver(&mut writer, log, sink, done, &self.metrics).await {
+                match deliver(&mut writer, sink, done, &self.metrics).await {
                     Ok(()) => others.sink.answered(),
                     // Once it took commands, it is waited for, whatever it says now.
                     Err(IntakeError::Sink(e)) if e.class() != Class::Broken => others.sink.failed(&e),
@@ -197,7 +199,7 @@ impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
             if counts.inbox_pending > 0 {
                 // Ours is handled: another writer took it in. Of two on one log one finds that the other appended and
                 // ends, and what it has acknowledged comes from nowhere else.
-                catch_up(&mut writer, log, how.batch, done).await?;
+                catch_up(&mut writer, how.batch, done).await?;
                 continue;
             }
             // What was asked for a moment ago may still be on its way.
@@ -210,18 +212,13 @@ impl<L: EventLog, E: RepoResolver, S: MessageSource> Follower<'_, L, E, S> {
 }
 
 /// Handles what waits in the inbox, whoever took it in.
-async fn catch_up<E: RepoResolver>(
-    writer: &mut Writer<E>,
-    log: &impl EventLog,
-    batch: usize,
-    done: &mut Ingested,
-) -> Result<(), IntakeError> {
+async fn catch_up(writer: &mut Writer, batch: usize, done: &mut Ingested) -> Result<(), IntakeError> {
     let mut after = None;
     loop {
         // What operators said comes before what waited longer.
-        done.heard(writer.hear(log).await?);
+        done.heard(writer.hear().await?);
         let mut now = *done;
-        after = recording::drain_page(writer, log, after, batch, &HashMap::new(), &mut now).await?;
+        after = recording::drain_page(writer, after, batch, &HashMap::new(), &mut now).await?;
         *done = now;
         if after.is_none() {
             return Ok(());
@@ -231,9 +228,8 @@ async fn catch_up<E: RepoResolver>(
 
 /// Waits for something, and hears what operators say meanwhile. Where the log does not answer, it still waits: what was
 /// fetched is not to be lost.
-pub(crate) async fn hearing<E: RepoResolver, T>(
-    writer: &mut Writer<E>,
-    log: &impl EventLog,
+pub(crate) async fn hearing<T>(
+    writer: &mut Writer,
     done: &mut Ingested,
     something: impl Future<Output = T>,
 ) -> (T, Result<(), IntakeError>) {
@@ -242,7 +238,7 @@ pub(crate) async fn hearing<E: RepoResolver, T>(
         tokio::select! {
             biased;
             happened = &mut something => return (happened, Ok(())),
-            () = tokio::time::sleep(HEAR_EVERY) => match writer.hear(log).await {
+            () = tokio::time::sleep(HEAR_EVERY) => match writer.hear().await {
                 Ok(heard) => done.heard(heard),
                 Err(e) => return (something.await, Err(e.into())),
             },
@@ -252,20 +248,20 @@ pub(crate) async fn hearing<E: RepoResolver, T>(
 
 /// Delivers what waits and is not paused. Right before each hand-over it is heard what operators say: once a pause is
 /// in the log nothing more goes out.
-async fn deliver<E: RepoResolver>(
-    writer: &mut Writer<E>,
-    log: &impl EventLog,
+async fn deliver(
+    writer: &mut Writer,
     sink: &mut CommandSink,
     done: &mut Ingested,
     metrics: &Metrics,
 ) -> Result<(), IntakeError> {
     loop {
-        done.heard(writer.hear(log).await?);
-        let commands = delivery::ready(log, &Pauses::of(writer.state()), sink).await?;
+        done.heard(writer.hear().await?);
+        let log = writer.log.clone();
+        let commands = delivery::ready(&log, &Pauses::of(writer.state()), sink).await?;
         if commands.is_empty() {
             return Ok(());
         }
-        let (handed, heard) = hearing(writer, log, done, delivery::hand_over(log, sink, commands, metrics)).await;
+        let (handed, heard) = hearing(writer, done, delivery::hand_over(&log, sink, commands, metrics)).await;
         // A writer that is ahead of the log must not go on, whoever else does not answer.
         heard?;
         handed?;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
-use crate::buildroot::repo_resolver::RepoResolver;
+use crate::buildroot::MakeResolver;
 use crate::fold::{Standing, State};
 use crate::hub::installed::Truth;
 use crate::hub::interest;
@@ -44,13 +44,13 @@ const OUTSTANDING_MAX: usize = 5_000;
 const AT_ONCE: usize = 64;
 
 /// What the loop needs.
-pub struct Service<F> {
+pub struct Service {
     /// The log.
     pub log: AnyLog,
     /// How the writer works.
     pub settings: Settings,
     /// Makes a resolver for a new writer.
-    pub resolver: F,
+    pub resolver: MakeResolver,
     /// Hubs.
     pub hubs: HashMap<Hub, ToHub>,
     /// What is handed in.
@@ -75,7 +75,7 @@ struct Life {
     outstanding: usize,
 }
 
-impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
+impl Service {
     /// Runs until told to stop. `ready` is called once the log is folded.
     ///
     /// # Errors
@@ -114,22 +114,22 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
         ahead: &mut Ahead,
         ready: &mut impl FnMut(),
     ) -> Result<(), LogError> {
-        let log = self.log.clone();
-        let mut writer = Writer::open(&log, self.settings.clone(), (self.resolver)(), self.metrics.clone()).await?;
+        let mut writer =
+            Writer::open(&self.log, self.settings.clone(), (self.resolver)(), self.metrics.clone()).await?;
         ahead.look(writer.now());
         // Configuration holds from the start, also on an empty log: a hub's time is now.
         writer.move_clock(clock::now());
         writer.begin();
-        writer.tick(&log).await?;
-        writer.flush(&log).await?;
+        writer.tick().await?;
+        writer.flush().await?;
         self.tell(&mut writer);
         self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
         ready();
         // What operators said comes before what anybody asks.
-        self.inbox(&mut writer, &log, &mut life).await?;
+        self.inbox(&mut writer, &mut life).await?;
         // An earlier writer could not write it down; whoever handed it in still waits.
         while !open.is_empty() {
-            self.take(&mut writer, &log, open, &mut life).await?;
+            self.take(&mut writer, open, &mut life).await?;
         }
         while !self.stop.is_cancelled() {
             tokio::select! {
@@ -138,7 +138,7 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
                 handed = self.inputs.recv() => match handed {
                     Some(first) => {
                         open.push_back(first);
-                        self.take(&mut writer, &log, open, &mut life).await?;
+                        self.take(&mut writer, open, &mut life).await?;
                     }
                     None => break,
                 },
@@ -149,12 +149,12 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
                 }
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
-            self.inbox(&mut writer, &log, &mut life).await?;
+            self.inbox(&mut writer, &mut life).await?;
             ahead.look(writer.now());
-            writer.pass_time(&log, clock::now()).await?;
-            writer.flush(&log).await?;
+            writer.pass_time(clock::now()).await?;
+            writer.flush().await?;
             self.tell(&mut writer);
-            let counts = log.counts().await?;
+            let counts = self.log.counts().await?;
             self.metrics.waiting(counts.into());
             self.metrics.loop_went_round(HEART, clock::now());
             self.metrics.rebuilds_of(writer.state(), clock::now());
@@ -169,8 +169,7 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
     /// all of it stays in `open`.
     async fn take(
         &mut self,
-        writer: &mut Writer<E>,
-        log: &AnyLog,
+        writer: &mut Writer,
         open: &mut VecDeque<Handed>,
         life: &mut Life,
     ) -> Result<(), LogError> {
@@ -182,9 +181,9 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
                 open.push_back(next);
             }
             let Some((input, _)) = open.get(heard.len()) else { break };
-            heard.push(self.input(writer, log, input, life).await?);
+            heard.push(self.input(writer, input, life).await?);
         }
-        writer.flush(log).await?;
+        writer.flush().await?;
         // Before anybody goes on: what they do next depends on it.
         self.tell(writer);
         for (heard, (_, done)) in heard.into_iter().zip(std::iter::from_fn(|| open.pop_front())) {
@@ -194,19 +193,13 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
         Ok(())
     }
 
-    async fn input(
-        &self,
-        writer: &mut Writer<E>,
-        log: &AnyLog,
-        input: &Input,
-        life: &mut Life,
-    ) -> Result<Heard, LogError> {
+    async fn input(&self, writer: &mut Writer, input: &Input, life: &mut Life) -> Result<Heard, LogError> {
         match input {
             Input::Looked { look, tickets } => {
                 let tickets: Vec<Ticket> = tickets.iter().copied().filter(|t| t.life == life.number).collect();
                 life.outstanding = life.outstanding.saturating_sub(tickets.len());
                 let done = |t: Ticket| Settled { position: t.position, disposition: Disposition::Done };
-                let observed = writer.observed(log, look, tickets.into_iter().map(done).collect()).await?;
+                let observed = writer.observed(look, tickets.into_iter().map(done).collect()).await?;
                 if look.complete {
                     self.metrics.reconciled(look.hub.as_str(), look.at, observed.missed, observed.invented);
                 }
@@ -216,48 +209,48 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
                 return Ok(Heard::Waiting(waits(writer.state(), *rebuild)));
             }
             Input::Sources(hub, tag, made) => return Ok(Heard::Sources(writer.sources_of(hub, tag, *made))),
-            Input::Content(hub, repo) => writer.content(log, hub, *repo, clock::now()).await?,
-            Input::Submitted(what) => writer.submission(log, what.clone(), clock::now()).await?,
+            Input::Content(hub, repo) => writer.content(hub, *repo, clock::now()).await?,
+            Input::Submitted(what) => writer.submission(what.clone(), clock::now()).await?,
             Input::Load(hub, loads) => writer.load(hub, loads.clone()),
-            Input::Truth(truth) => writer.truth(log, Truth::clone(truth), clock::now()).await?,
+            Input::Truth(truth) => writer.truth(Truth::clone(truth), clock::now()).await?,
         }
         Ok(Heard::Observed(Observed::default()))
     }
 
     /// Hands out what waits in the inbox: operators' words to the writer, hints to those who look.
-    async fn inbox(&self, writer: &mut Writer<E>, log: &AnyLog, life: &mut Life) -> Result<(), LogError> {
+    async fn inbox(&self, writer: &mut Writer, life: &mut Life) -> Result<(), LogError> {
         // Also while so much waits to be looked at that nothing more is handed out, as when a hub is away.
-        let heard = writer.hear(log).await?;
+        let heard = writer.hear().await?;
         if heard.words > 0 {
             self.tell(writer);
         }
         // What was not reached yet is handed out in its turn.
         for p in heard.again {
             if life.after.is_some_and(|after| p.position <= after) {
-                self.message(writer, log, p, life).await?;
+                self.message(writer, p, life).await?;
             }
         }
-        writer.flush(log).await?;
+        writer.flush().await?;
         while life.outstanding < OUTSTANDING_MAX {
-            let pending = log.pending(life.after, PAGE).await?;
+            let pending = self.log.pending(life.after, PAGE).await?;
             let Some(last) = pending.last() else { return Ok(()) };
             life.after = Some(last.position);
             for p in pending {
-                self.message(writer, log, p, life).await?;
+                self.message(writer, p, life).await?;
             }
-            writer.flush(log).await?;
+            writer.flush().await?;
         }
         Ok(())
     }
 
-    async fn message(&self, writer: &mut Writer<E>, log: &AnyLog, p: Pending, life: &mut Life) -> Result<(), LogError> {
+    async fn message(&self, writer: &mut Writer, p: Pending, life: &mut Life) -> Result<(), LogError> {
         let Pending { position, message } = p;
         if message.source == operator::SOURCE {
             // One that came in since words were last heard; what waits again because of it is at hand at once.
             let mut again = Vec::new();
-            writer.operator_message(log, position, &message, &mut again).await?;
+            writer.operator_message(position, &message, &mut again).await?;
             for p in again {
-                Box::pin(self.message(writer, log, p, life)).await?;
+                Box::pin(self.message(writer, p, life)).await?;
             }
             return Ok(());
         }
@@ -284,7 +277,7 @@ impl<E: RepoResolver, F: FnMut() -> E> Service<F> {
     }
 
     /// Tells those who work on hubs what we care about now, where that changed.
-    fn tell(&self, writer: &mut Writer<E>) {
+    fn tell(&self, writer: &mut Writer) {
         for (hub, to) in &self.hubs {
             let mut watch = Interest::of(writer.state(), hub);
             writer.watch_tracked(hub, &mut watch);

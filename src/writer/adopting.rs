@@ -2,29 +2,27 @@
 //! first.
 
 use super::turn::Writer;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::event::{
     CollectionEdited, Event, FactId, PolicyAdopted, PriorityKind, RebuildNotSubmitted, Source, findings, hub_facts,
 };
 use crate::fold::Collection;
-use crate::log::EventLog;
 use crate::log::LogError;
 use crate::model::PROGRAM;
 use crate::model::arch::ArchOverride;
 use crate::model::{RebuildId, Seq};
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on
     /// an empty log, whose time begins with its first message.
     ///
     /// # Errors
     /// As [`Writer::flush`].
-    pub async fn adopt(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+    pub async fn adopt(&mut self) -> Result<(), LogError> {
         if self.state.seq.is_some() {
             self.begin();
-            self.follow_tracking(log).await?;
+            self.follow_tracking().await?;
         }
-        self.flush(log).await
+        self.flush().await
     }
 
     /// The requests that wait for a task.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::policies::policy_told;
 use super::turn::Writer;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::decide::arches::build_arches;
 use crate::decide::command::{CancelCommand, CommandCause, RebuildCommand, srpm_path};
 use crate::decide::eligibility::{PASSIVE, inputs};
@@ -19,7 +18,7 @@ use crate::event::{
 };
 use crate::fold::{Collection, EvidenceKind, Package, State, Task, stands_for};
 use crate::log::LogError;
-use crate::log::{EventLog, OutboxCommand};
+use crate::log::OutboxCommand;
 use crate::model::PROGRAM;
 use crate::model::koji::RepoState;
 use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
@@ -43,14 +42,14 @@ pub struct HubAccess {
     pub load: Option<ArchLoads>,
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// What can be done from here; to be changed between two messages.
     pub fn hub_access(&mut self) -> &mut HubAccess {
         &mut self.hub_access
     }
 
     /// Appends everything that follows from what was folded since the last call.
-    pub(crate) async fn settle(&mut self, log: &impl EventLog, cause: Seq) -> Result<(), LogError> {
+    pub(crate) async fn settle(&mut self, cause: Seq) -> Result<(), LogError> {
         self.look_at_overrides();
         for _ in 0..ROUNDS_MAX {
             self.stop_orphans(cause);
@@ -60,14 +59,14 @@ impl<E: RepoResolver> Writer<E> {
             }
             match &mut self.sources_later {
                 Some(later) => later.extend(&touched),
-                None => self.sources_changed(log, &touched, cause).await?,
+                None => self.sources_changed(&touched, cause).await?,
             }
             for (c, p) in touched {
                 self.judge_ended(c, p, cause);
                 self.close_request(c, p, cause);
                 let (_, package) = names(&self.state, c, p);
-                self.compare(log, c, &package, cause).await?;
-                self.measure(log, c, &package, cause).await?;
+                self.compare(c, &package, cause).await?;
+                self.measure(c, &package, cause).await?;
                 self.announce(c, p, cause);
             }
         }

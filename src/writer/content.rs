@@ -1,27 +1,20 @@
 //! Content of a repository that comes after the news that the repository is ready.
 
 use super::turn::Writer;
-use crate::buildroot::RepoResolver;
 use crate::event::{FactId, NewEvent, RepoReady, Source};
 use crate::log::{EventLog, LogError, Subjects};
 use crate::model::{Hub, Name, RepoId, Timestamp};
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Resolves a repository whose content could not be had when it became ready, and decides; again, where it was
     /// resolved for other packages than those that are tracked now, or when requirements of some were not known.
     ///
     /// # Errors
     /// As [`Writer::message`].
-    pub async fn content(
-        &mut self,
-        log: &impl EventLog,
-        hub: &Hub,
-        repo_id: RepoId,
-        now: Timestamp,
-    ) -> Result<(), LogError> {
+    pub async fn content(&mut self, hub: &Hub, repo_id: RepoId, now: Timestamp) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();
-        self.tick(log).await?;
+        self.tick().await?;
         let Some(repo) = self.state().hubs.get(hub).and_then(|h| h.repos.get(&repo_id)) else { return Ok(()) };
         let seen = RepoReady {
             hub: hub.clone(),
@@ -42,7 +35,7 @@ impl<E: RepoResolver> Writer<E> {
         let waits = |c: &crate::fold::Collection| ours(c) && !c.arches.values().any(|a| a.repo_id == Some(repo_id));
         let waits = self.state().collections.values().any(waits);
         let subject = format!("{hub}/repo/{repo_id}");
-        let told = log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
+        let told = self.log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
         let cause = told.iter().rev().find(|r| r.kind == "repo_ready").map(|r| r.seq).or(self.state().seq);
         let Some(cause) = cause else { return Ok(()) };
         // What an earlier attempt could not see was never a fact; now it is one, besides that the repository became
@@ -55,13 +48,13 @@ impl<E: RepoResolver> Writer<E> {
             let source = if self.settings.context.source == Source::Hub { Source::Hub } else { Source::Archive };
             let fact = Some(fact);
             return self
-                .fact(log, NewEvent { event, occurred_at: now, source, fact, koji_event, causation, correlation })
+                .fact(NewEvent { event, occurred_at: now, source, fact, koji_event, causation, correlation })
                 .await;
         }
         if !waits {
-            return self.tracked_content(log, hub, repo_id, cause).await;
+            return self.tracked_content(hub, repo_id, cause).await;
         }
-        self.repo_ready(log, &seen, cause).await?;
-        self.settle(log, cause).await
+        self.repo_ready(&seen, cause).await?;
+        self.settle(cause).await
     }
 }

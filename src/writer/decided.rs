@@ -1,19 +1,18 @@
 //! Whose task a task is: the rebuild that a task's `custom_user_metadata` names, where that is one of this log.
 
 use super::turn::Writer;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::event::{CommandId, Event, RebuildRequested, Record, TaskChanged};
 use crate::log::EventLog;
 use crate::log::LogError;
 use crate::model::{RebuildId, Seq};
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// The rebuild a task became of. `None` where its metadata names none that this log decided: another log's, one of
     /// a past the log went back behind (a backup was restored), or one whose source or target the task does not have.
     ///
     /// # Errors
     /// Unavailable when the log cannot be read.
-    pub(crate) async fn decided(&self, log: &impl EventLog, task: &TaskChanged) -> Result<Option<RebuildId>, LogError> {
+    pub(crate) async fn decided(&self, task: &TaskChanged) -> Result<Option<RebuildId>, LogError> {
         let Some(id) = task.decision.as_deref().and_then(CommandId::parse) else { return Ok(None) };
         if id.log != self.log_id() {
             return Ok(None);
@@ -21,7 +20,7 @@ impl<E: RepoResolver> Writer<E> {
         let requested = match self.commit.records.iter().find(|r| r.seq == id.seq) {
             Some(waiting) => requested(waiting, &id),
             None => {
-                let page = log.read(Seq::new(id.seq.get() - 1), 1).await?;
+                let page = self.log.read(Seq::new(id.seq.get() - 1), 1).await?;
                 page.first().and_then(|record| requested(record, &id))
             }
         };

@@ -2,7 +2,6 @@
 
 use super::operator;
 use super::turn::Writer;
-use crate::buildroot::RepoResolver;
 use crate::event::{Event, MessageRetried, Source};
 use crate::log::{Disposition, EventLog, Incoming, LogError, Pending, Position, Settled};
 use crate::message::{Interpretation, UNREADABLE, koji_message};
@@ -24,26 +23,26 @@ pub struct Heard {
     pub again: Vec<Pending>,
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Handles operators' words that wait, however many messages wait before them, and appends what comes of it.
     /// Whoever works on a log calls this at least once in [`HEAR_EVERY`](super::operator::HEAR_EVERY).
     ///
     /// # Errors
     /// As [`Writer::message`] and [`Writer::flush`].
-    pub async fn hear(&mut self, log: &impl EventLog) -> Result<Heard, LogError> {
+    pub async fn hear(&mut self) -> Result<Heard, LogError> {
         // A word in hand still waits as far as the log knows.
-        self.flush(log).await?;
-        self.notice_erasures(log).await?;
+        self.flush().await?;
+        self.notice_erasures().await?;
         let mut heard = Heard::default();
         loop {
-            let (words, through) = log.pending_of(operator::SOURCE, self.heard, HEARD_AT_ONCE).await?;
+            let (words, through) = self.log.pending_of(operator::SOURCE, self.heard, HEARD_AT_ONCE).await?;
             self.heard = through;
             for p in &words {
                 heard.words += 1;
-                let understood = self.operator_message(log, p.position, &p.message, &mut heard.again).await?;
+                let understood = self.operator_message(p.position, &p.message, &mut heard.again).await?;
                 heard.parked += u64::from(!understood);
             }
-            self.flush(log).await?;
+            self.flush().await?;
             if words.len() < HEARD_AT_ONCE {
                 return Ok(heard);
             }
@@ -57,14 +56,13 @@ impl<E: RepoResolver> Writer<E> {
     /// As [`Writer::message`].
     pub async fn operator_message(
         &mut self,
-        log: &impl EventLog,
         position: Position,
         message: &Incoming,
         again: &mut Vec<Pending>,
     ) -> Result<bool, LogError> {
         let disposition = match message.topic.as_str() {
-            operator::TOPIC => self.word(log, message).await?,
-            operator::RETRY_TOPIC => self.retry(log, message, again).await?,
+            operator::TOPIC => self.word(message).await?,
+            operator::RETRY_TOPIC => self.retry(message, again).await?,
             other => Disposition::Parked { reason: format!("`{other}` is nothing an operator says") },
         };
         let understood = matches!(disposition, Disposition::Done);
@@ -73,7 +71,7 @@ impl<E: RepoResolver> Writer<E> {
         Ok(understood)
     }
 
-    async fn word(&mut self, log: &impl EventLog, message: &Incoming) -> Result<Disposition, LogError> {
+    async fn word(&mut self, message: &Incoming) -> Result<Disposition, LogError> {
         let word = match operator::read(&message.body) {
             Ok(word) => word,
             Err(reason) => return Ok(Disposition::Parked { reason }),
@@ -83,7 +81,7 @@ impl<E: RepoResolver> Writer<E> {
         }
         let mut event = word.event;
         if let Event::MessageDismissed(dismissed) = &event {
-            let found = log.parked_messages(&[&dismissed.message]).await?;
+            let found = self.log.parked_messages(&[&dismissed.message]).await?;
             let Some((dismissed_at, _)) = found.first().filter(|(p, _)| !self.commit.retried.contains(&p.position))
             else {
                 let reason = format!("message {} is not set aside", dismissed.message);
@@ -97,18 +95,13 @@ impl<E: RepoResolver> Writer<E> {
             let person = self.person(name);
             operator::sign(&mut event, person);
         }
-        self.operator(log, event, self.said_at(message)).await?;
+        self.operator(event, self.said_at(message)).await?;
         Ok(Disposition::Done)
     }
 
     /// Tries messages again that were set aside. Without a hub they are handled at once; with one they wait to be
     /// looked at.
-    async fn retry(
-        &mut self,
-        log: &impl EventLog,
-        message: &Incoming,
-        again: &mut Vec<Pending>,
-    ) -> Result<Disposition, LogError> {
+    async fn retry(&mut self, message: &Incoming, again: &mut Vec<Pending>) -> Result<Disposition, LogError> {
         let retry = match operator::read_retry(&message.body) {
             Ok(retry) => retry,
             Err(reason) => return Ok(Disposition::Parked { reason }),
@@ -117,28 +110,22 @@ impl<E: RepoResolver> Writer<E> {
         self.begin();
         let ids: Vec<&str> = retry.messages.iter().map(String::as_str).collect();
         for ids in ids.chunks(RETRIED_AT_ONCE) {
-            for (pending, reason) in log.parked_messages(ids).await? {
+            for (pending, reason) in self.log.parked_messages(ids).await? {
                 if self.commit.retried.contains(&pending.position) {
                     continue;
                 }
                 self.commit.retried.push(pending.position);
-                self.try_again(log, pending, &reason, again).await?;
+                self.try_again(pending, &reason, again).await?;
             }
         }
         Ok(Disposition::Done)
     }
 
-    async fn try_again(
-        &mut self,
-        log: &impl EventLog,
-        pending: Pending,
-        reason: &str,
-        again: &mut Vec<Pending>,
-    ) -> Result<(), LogError> {
+    async fn try_again(&mut self, pending: Pending, reason: &str, again: &mut Vec<Pending>) -> Result<(), LogError> {
         let Pending { position, message } = &pending;
         let theirs = message.source == operator::SOURCE;
         if theirs && message.topic == operator::TOPIC {
-            let disposition = Box::pin(self.word(log, message)).await?;
+            let disposition = Box::pin(self.word(message)).await?;
             self.settle_message(*position, &message.topic, disposition);
         } else if theirs || message.topic == UNREADABLE {
             self.unreadable(*position, &message.topic, reason.to_owned());
@@ -151,7 +138,7 @@ impl<E: RepoResolver> Writer<E> {
             self.push(event.into(), Source::Operator, None, None);
             again.push(pending);
         } else {
-            self.message(log, *position, message, Some(reason)).await?;
+            self.message(*position, message, Some(reason)).await?;
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::turn::Writer;
 use crate::buildroot::generations::{Base, Bases, Key};
 use crate::buildroot::installed::{Buildroot, moves_since};
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::buildroot::verdicts::{Closures, SourceVerdict};
 use crate::event::{DependenciesMeasured, DependencyMove, Prediction, PredictionCompared, Source};
 use crate::fold::{Evidence, HubState, Package};
@@ -30,7 +29,7 @@ struct Comparison {
     sources: Vec<smol_str::SmolStr>,
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Resolutions to compare with.
     pub(crate) fn bases(&self, index: usize, arch: &str) -> Bases {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
@@ -64,7 +63,6 @@ impl<E: RepoResolver> Writer<E> {
     /// that was built.
     pub(crate) async fn base(
         &mut self,
-        log: &impl EventLog,
         index: usize,
         package: &str,
         arch: &str,
@@ -75,14 +73,13 @@ impl<E: RepoResolver> Writer<E> {
         if let Some(found) = self.remembered.table(&collection, arch).recall(package, &key) {
             return Ok(found.clone());
         }
-        let base = self.search(log, index, package, arch, bases, &key).await?;
+        let base = self.search(index, package, arch, bases, &key).await?;
         self.remembered.table(&collection, arch).remember(package, key, base.clone());
         Ok(base)
     }
 
     async fn search(
         &mut self,
-        log: &impl EventLog,
         index: usize,
         package: &str,
         arch: &str,
@@ -95,7 +92,7 @@ impl<E: RepoResolver> Writer<E> {
             let ours = hub.and_then(|h| h.repos.get(&key.repo)?.attachment(&name, arch)).map(str::to_owned);
             let mut expected = None;
             if let Some(digest) = ours {
-                let closures = self.closures(log, &digest).await?;
+                let closures = self.closures(&digest).await?;
                 if key.names().any(|n| closures.has(package, n)) {
                     expected = self.remembered.table(&name, arch).members(&digest, &closures, package);
                 }
@@ -103,7 +100,7 @@ impl<E: RepoResolver> Writer<E> {
             return Ok(Some(Base { repo: key.repo, recorded: Some(recorded.clone()), expected }));
         }
         for (repo, digest) in bases.tried(key.place) {
-            let closures = self.closures(log, digest).await?;
+            let closures = self.closures(digest).await?;
             let fits = key.source.is_empty() || key.names().any(|n| closures.has(package, n));
             let table = self.remembered.table(&name, arch);
             if fits && let Some(members) = table.members(digest, &closures, package) {
@@ -116,7 +113,6 @@ impl<E: RepoResolver> Writer<E> {
     /// What changed in a package's buildroot since its last build, to a resolution with this attachment.
     pub(crate) async fn changes_since(
         &mut self,
-        log: &impl EventLog,
         index: usize,
         base: &Base,
         (digest, now): (&str, &Closures),
@@ -131,35 +127,29 @@ impl<E: RepoResolver> Writer<E> {
         if expected.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        let was = self.buildroot(log, recorded).await?;
+        let was = self.buildroot(recorded).await?;
         Ok(moves_since(&was, expected.as_deref(), now, package))
     }
 
-    /// A recorded buildroot, from memory, from the commit in hand, or from the log.
-    async fn buildroot(&mut self, log: &impl EventLog, digest: &str) -> Result<Arc<Buildroot>, LogError> {
+    /// A recorded buildroot, from memory, from the commit in hand, or from the self.log.
+    async fn buildroot(&mut self, digest: &str) -> Result<Arc<Buildroot>, LogError> {
         if let Some(found) = self.cache.buildroot(digest) {
             return Ok(found);
         }
-        let bytes = match self.commit.attachments.iter().find(|a| a.digest == digest) {
-            Some(a) => a.content.clone(),
-            None => log
-                .attachment(digest)
-                .await?
-                .ok_or_else(|| LogError::Broken(format!("the log names attachment {digest} and does not have it")))?,
-        };
+        let bytes =
+            match self.commit.attachments.iter().find(|a| a.digest == digest) {
+                Some(a) => a.content.clone(),
+                None => self.log.attachment(digest).await?.ok_or_else(|| {
+                    LogError::Broken(format!("the log names attachment {digest} and does not have it"))
+                })?,
+            };
         let buildroot = Arc::new(Buildroot::from_bytes(&bytes).map_err(|e| LogError::Broken(e.to_string()))?);
         self.cache.put_buildroot(digest, Arc::clone(&buildroot));
         Ok(buildroot)
     }
 
     /// Measures a package's dependency changes again where its last build, and with it the base, is another one now.
-    pub(crate) async fn measure(
-        &mut self,
-        log: &impl EventLog,
-        index: usize,
-        package: &Name,
-        cause: Seq,
-    ) -> Result<(), LogError> {
+    pub(crate) async fn measure(&mut self, index: usize, package: &Name, cause: Seq) -> Result<(), LogError> {
         let c = &self.state.collections[index];
         let Some(p) = c.packages.get(package) else { return Ok(()) };
         let hub = self.state.hubs.get(&c.settings.hub);
@@ -176,7 +166,7 @@ impl<E: RepoResolver> Writer<E> {
             .collect();
         for (arch, base_before, truth_before) in open {
             let bases = self.bases(index, &arch);
-            let found = self.base(log, index, package, &arch, &bases).await?;
+            let found = self.base(index, package, &arch, &bases).await?;
             let (base, truth) = (found.as_ref().map(|b| b.repo), found.as_ref().is_some_and(|b| b.recorded.is_some()));
             if (base, truth) == (base_before, truth_before) {
                 continue;
@@ -185,9 +175,9 @@ impl<E: RepoResolver> Writer<E> {
             let newest = c.arches.get(&arch).and_then(|a| Some((a.repo_id?, a.attachment.clone()?)));
             let Some((repo_id, digest)) = newest else { continue };
             let hub = c.settings.hub.clone();
-            let new = self.closures(log, &digest).await?;
+            let new = self.closures(&digest).await?;
             let changed = match &found {
-                Some(base) => self.changes_since(log, index, base, (&digest, &new), package).await?,
+                Some(base) => self.changes_since(index, base, (&digest, &new), package).await?,
                 None => Vec::new(),
             };
             let (moves, distances) = changed.into_iter().unzip();
@@ -209,17 +199,11 @@ impl<E: RepoResolver> Writer<E> {
 
     /// Compares buildroots the hub recorded for a package's builds with what we would have expected in their
     /// repositories, once each.
-    pub(crate) async fn compare(
-        &mut self,
-        log: &impl EventLog,
-        index: usize,
-        package: &Name,
-        cause: Seq,
-    ) -> Result<(), LogError> {
+    pub(crate) async fn compare(&mut self, index: usize, package: &Name, cause: Seq) -> Result<(), LogError> {
         let hub = self.state.collections[index].settings.hub.clone();
         for open in self.comparisons(index, package) {
-            let unit = self.closures(log, &open.unit).await?;
-            let was = self.buildroot(log, &open.recorded).await?;
+            let unit = self.closures(&open.unit).await?;
+            let was = self.buildroot(&open.recorded).await?;
             let event = compared(&open, &unit, &was, (self.collection_name(index), package.clone(), hub.clone()));
             self.metrics.prediction_differs((event.missing + event.extra + event.differing) as usize);
             self.push(event.into(), Source::Engine, Some(cause), Some(cause));

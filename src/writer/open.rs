@@ -8,20 +8,20 @@ use super::turn::Writer;
 use crate::base::clock;
 use crate::buildroot::RepoResolver;
 use crate::event::Source;
-use crate::log::{EventLog, LogError, folding};
+use crate::log::{AnyLog, EventLog, LogError, folding};
 use crate::message::times::NEIGHBOURS;
 use crate::message::{Context, Said, Times};
 use crate::telemetry::Metrics;
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Opens the writer on a log: folds what is there.
     ///
     /// # Errors
     /// See [`LogError`].
     pub async fn open(
-        log: &impl EventLog,
+        log: &AnyLog,
         settings: Settings,
-        resolver: E,
+        resolver: impl RepoResolver,
         metrics: Metrics,
     ) -> Result<Self, LogError> {
         let head = log.head().await?;
@@ -31,7 +31,8 @@ impl<E: RepoResolver> Writer<E> {
         let persons = Persons::read(log).await?;
         let unseen = state.facts_taken > log.counts().await?.inbox_total;
         let log_id = log.info().await?.log_id;
-        let mut writer = Self::new(state, (log_id, &head), persons, settings, resolver, metrics)?;
+        let mut writer =
+            Self::new(log.clone(), (state, log_id, &head), persons, settings, Box::new(resolver), metrics)?;
         if writer.settings.context.source == Source::Bus {
             writer.times = live_times(log, &writer.settings.context).await?;
         }

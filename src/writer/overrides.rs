@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::turn::Writer;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::decide::arches::absent;
 use crate::event::Event;
 use crate::model::Name;
@@ -32,7 +31,7 @@ impl Overrides {
     }
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Says each architecture of an override once that the tag does not have; again when it came and went. Cost:
     /// O(packages) after something changed that decides it.
     pub(crate) fn look_at_overrides(&mut self) {

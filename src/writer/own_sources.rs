@@ -5,17 +5,17 @@
 
 use super::tracking::Needed;
 use super::turn::Writer;
-use crate::buildroot::repo_resolver::{OwnSources, RepoResolver, Unit};
+use crate::buildroot::repo_resolver::{OwnSources, Unit};
 use crate::buildroot::verdicts::SourceResult;
 use crate::event::{BuildChanged, RepoReady, Source};
 use crate::fold::Touched;
 use crate::fold::sources::{Candidate, InRepo, Moment, choose};
+use crate::log::Attachment;
 use crate::log::LogError;
-use crate::log::{Attachment, EventLog};
 use crate::model::koji::BuildState;
 use crate::model::{Hub, Name, Nvr, RepoId, Seq};
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// The sources a collection had when a repository was made.
     pub(crate) fn own_sources(&mut self, index: usize, repo: RepoId) -> OwnSources {
         let tracked = self.tracked(index);
@@ -45,12 +45,7 @@ impl<E: RepoResolver> Writer<E> {
 
     /// Resolves again what was resolved with other sources than those that count, where one of the touched packages
     /// shows it.
-    pub(crate) async fn sources_changed(
-        &mut self,
-        log: &impl EventLog,
-        touched: &[Touched],
-        cause: Seq,
-    ) -> Result<(), LogError> {
+    pub(crate) async fn sources_changed(&mut self, touched: &[Touched], cause: Seq) -> Result<(), LogError> {
         for of_collection in touched.chunk_by(|(a, _), (b, _)| a == b) {
             let index = of_collection[0].0;
             let arches: Vec<(Name, RepoId, String)> = self.state.collections[index]
@@ -59,8 +54,8 @@ impl<E: RepoResolver> Writer<E> {
                 .filter_map(|(arch, a)| Some((arch.clone(), a.repo_id?, a.attachment.clone()?)))
                 .collect();
             for (arch, repo, attachment) in arches {
-                if self.is_outdated(log, of_collection, (&arch, repo, &attachment)).await? {
-                    self.resolve_again(log, index, (&arch, repo, &attachment), cause).await?;
+                if self.is_outdated(of_collection, (&arch, repo, &attachment)).await? {
+                    self.resolve_again(index, (&arch, repo, &attachment), cause).await?;
                 }
             }
         }
@@ -70,7 +65,6 @@ impl<E: RepoResolver> Writer<E> {
     /// Whether a resolution has another source of one of these packages than the one that counts.
     async fn is_outdated(
         &mut self,
-        log: &impl EventLog,
         touched: &[Touched],
         (arch, repo, attachment): (&Name, RepoId, &str),
     ) -> Result<bool, LogError> {
@@ -103,7 +97,7 @@ impl<E: RepoResolver> Writer<E> {
         if open.is_empty() {
             return Ok(false);
         }
-        let unit = self.closures(log, attachment).await?;
+        let unit = self.closures(attachment).await?;
         Ok(open.iter().any(|(name, candidates)| {
             let has = unit.unit.sources.get(name);
             let listed = has.and_then(|s| listed(name, s));
@@ -117,7 +111,6 @@ impl<E: RepoResolver> Writer<E> {
     /// packages that are tracked now. Where its content cannot be had any more they stay.
     pub(crate) async fn resolve_again(
         &mut self,
-        log: &impl EventLog,
         index: usize,
         (arch, repo, attachment): (&Name, RepoId, &str),
         cause: Seq,
@@ -142,7 +135,7 @@ impl<E: RepoResolver> Writer<E> {
                 if before != tracked.as_ref() || Attachment::new(unit.to_bytes()).digest != attachment {
                     tracing::debug!(repo = %repo, arch = %arch, "other sources count in it than was known, or other \
                         packages are tracked: resolved again");
-                    self.verdicts(log, index, &seen, unit, cause).await?;
+                    self.verdicts(index, &seen, unit, cause).await?;
                     self.promotions(index, arch, &own, cause);
                 }
             }

@@ -1,14 +1,13 @@
 //! What ended rebuilds show of a hub's policies, which it tells nobody.
 
 use super::turn::Writer;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::decide::faults::Verdict;
 use crate::decide::refusal;
 use crate::event::{Event, PolicyAllowed, PolicyRefused};
 use crate::fold::{Refusal, State};
 use crate::model::{Hub, Outcome, TaskId};
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Says in the journal what a hub's policy does to us where that is news.
     pub(crate) fn say_policy(&self, told: &Event) {
         let hours = self.settings.policy.refused_retry_secs / 3_600;

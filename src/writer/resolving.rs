@@ -7,7 +7,7 @@ use super::turn::Writer;
 use crate::base::stage::stage;
 use crate::buildroot::generations::Bases;
 use crate::buildroot::installed::Buildroot;
-use crate::buildroot::repo_resolver::{RepoResolver, Unit};
+use crate::buildroot::repo_resolver::Unit;
 use crate::buildroot::verdicts::{Closures, SourceVerdict, UnitVerdicts};
 use crate::event::{
     BuildrootBroken, BuildrootResolved, CollectionStateChanged, DependencyMove, Event, PackageResolved,
@@ -15,8 +15,8 @@ use crate::event::{
 };
 use crate::fold::sources::InRepo;
 use crate::fold::{ArchVerdict, Package};
+use crate::log::Attachment;
 use crate::log::LogError;
-use crate::log::{Attachment, EventLog};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
 
 /// How many units are kept parsed: two architectures of a few generations, for comparing.
@@ -62,31 +62,25 @@ impl ClosureCache {
     }
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Resolves a repository for every collection that has not resolved a newer one. `true` when a verdict may have
     /// changed.
     ///
     /// A generation that becomes ready late, behind a newer one that could not be looked at, is still better than the
     /// one before it; so the verdicts do not depend on which message came first.
-    pub(crate) async fn resolve(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<bool, LogError> {
+    pub(crate) async fn resolve(&mut self, r: &RepoReady, cause: Seq) -> Result<bool, LogError> {
         let mut resolved = false;
         for index in 0..self.state.collections.len() {
             let c = &self.state.collections[index];
             let ours = c.settings.hub == r.hub && c.settings.build_tag == r.tag;
             if ours {
-                resolved |= self.resolve_collection(log, index, r, cause).await?;
+                resolved |= self.resolve_collection(index, r, cause).await?;
             }
         }
         Ok(resolved)
     }
 
-    async fn resolve_collection(
-        &mut self,
-        log: &impl EventLog,
-        index: usize,
-        r: &RepoReady,
-        cause: Seq,
-    ) -> Result<bool, LogError> {
+    async fn resolve_collection(&mut self, index: usize, r: &RepoReady, cause: Seq) -> Result<bool, LogError> {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
         let (name, settings) = (name.clone(), c.settings.clone());
         let mut arches: Vec<Name> = self.state.hubs[&r.hub].repos[&r.repo_id].arches.clone().unwrap_or_default();
@@ -139,7 +133,7 @@ impl<E: RepoResolver> Writer<E> {
                     resolved = true;
                     stage!("resolved", repo = r.repo_id, arch = arch);
                     if self.group(&name, r, &verdicts, cause) {
-                        self.verdicts(log, index, r, verdicts, cause).await?;
+                        self.verdicts(index, r, verdicts, cause).await?;
                         self.promotions(index, &arch, own, cause);
                         stage!("compared", repo = r.repo_id, arch = arch);
                     }
@@ -209,7 +203,6 @@ impl<E: RepoResolver> Writer<E> {
 
     pub(crate) async fn verdicts(
         &mut self,
-        log: &impl EventLog,
         index: usize,
         r: &RepoReady,
         unit: UnitVerdicts,
@@ -225,7 +218,7 @@ impl<E: RepoResolver> Writer<E> {
         stage!("attached", repo = r.repo_id, arch = closures.unit.arch);
         let unit = &closures.unit;
         let bases = self.bases(index, &unit.arch);
-        self.find_bases(log, index, unit, &bases).await?;
+        self.find_bases(index, unit, &bases).await?;
         let mut table: indexmap::IndexSet<DependencyMove> = indexmap::IndexSet::new();
         let mut packages = Vec::new();
         for (package, result) in &unit.sources {
@@ -254,9 +247,9 @@ impl<E: RepoResolver> Writer<E> {
                 }
                 SourceVerdict::Ok { .. } => {
                     news.ok = Some(true);
-                    if let Some(base) = self.base(log, index, package, &unit.arch, &bases).await? {
+                    if let Some(base) = self.base(index, package, &unit.arch, &bases).await? {
                         (news.base, news.truth) = (Some(base.repo), base.recorded.is_some());
-                        changed = self.changes_since(log, index, &base, (&digest, &closures), package).await?;
+                        changed = self.changes_since(index, &base, (&digest, &closures), package).await?;
                     }
                 }
             }
@@ -305,13 +298,7 @@ impl<E: RepoResolver> Writer<E> {
 
     /// Finds what the changes of all packages are measured from. Where that is not remembered, those packages come one
     /// after the other that are searched for in the same resolutions: each of those is then read once.
-    async fn find_bases(
-        &mut self,
-        log: &impl EventLog,
-        index: usize,
-        unit: &UnitVerdicts,
-        bases: &Bases,
-    ) -> Result<(), LogError> {
+    async fn find_bases(&mut self, index: usize, unit: &UnitVerdicts, bases: &Bases) -> Result<(), LogError> {
         let name = self.collection_name(index);
         self.remembered.table(&name, &unit.arch).tidy(|package| unit.sources.contains_key(package));
         let mut unknown: Vec<(usize, &Name)> = Vec::new();
@@ -325,7 +312,7 @@ impl<E: RepoResolver> Writer<E> {
         }
         unknown.sort_unstable();
         for (_, package) in unknown {
-            self.base(log, index, package, &unit.arch, bases).await?;
+            self.base(index, package, &unit.arch, bases).await?;
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! What became of a command on its hub, and how busy the builders there are.
 
 use super::turn::Writer;
-use crate::buildroot::RepoResolver;
 use crate::decide::load::ArchLoads;
 use crate::event::{Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused, RebuildSubmitted, Source};
-use crate::log::{EventLog, LogError};
+use crate::log::LogError;
 use crate::model::{Hub, RebuildId, Seq, TaskId, Timestamp};
 
 /// What became of a command.
@@ -35,15 +34,15 @@ pub enum Submission {
     },
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// Appends what became of a command. Said twice, it is appended once.
     ///
     /// # Errors
     /// As [`Writer::message`].
-    pub async fn submission(&mut self, log: &impl EventLog, what: Submission, now: Timestamp) -> Result<(), LogError> {
+    pub async fn submission(&mut self, what: Submission, now: Timestamp) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();
-        self.tick(log).await?;
+        self.tick().await?;
         let rebuild = match &what {
             Submission::Submitted { rebuild, .. }
             | Submission::Refused { rebuild, .. }
@@ -62,7 +61,7 @@ impl<E: RepoResolver> Writer<E> {
         };
         // Heard of twice after a crash, it is said once.
         let fact = FactId::of(&format!("submission/{}/{}", rebuild, event.payload()));
-        if self.has_fact(log, &fact).await? {
+        if self.has_fact(&fact).await? {
             return Ok(());
         }
         let cause = Seq::new(rebuild.0);
@@ -75,7 +74,7 @@ impl<E: RepoResolver> Writer<E> {
             causation: cause,
             correlation: cause,
         };
-        self.fact(log, fact).await
+        self.fact(fact).await
     }
 
     /// Takes over how busy the builders of a hub are, for the next decisions about what is built there.

@@ -10,10 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::turn::Writer;
-use crate::buildroot::repo_resolver::RepoResolver;
 use crate::event::{Event, Source};
 use crate::fold::Tracked;
-use crate::log::EventLog;
 use crate::log::LogError;
 use crate::model::{Hub, Nvr, RepoId, Seq};
 
@@ -61,7 +59,7 @@ impl Needed {
     }
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// The tracked packages of a collection. Cost: O(packages) after a word about them.
     pub(crate) fn tracked(&mut self, index: usize) -> Arc<Tracked> {
         Arc::clone(&self.tracked_and_digest(index).0)
@@ -82,7 +80,7 @@ impl<E: RepoResolver> Writer<E> {
     }
 
     /// Without a hub: resolves again what was resolved for other packages than those that are tracked now.
-    pub(crate) async fn follow_tracking(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+    pub(crate) async fn follow_tracking(&mut self) -> Result<(), LogError> {
         // What a hub has of the new ones is not here yet.
         if self.tracking.compared || self.settings.context.source == Source::Hub {
             return Ok(());
@@ -91,16 +89,15 @@ impl<E: RepoResolver> Writer<E> {
         // The last one of these words, or what followed from it: the same after a restart.
         let Some(cause) = self.state.seq else { return Ok(()) };
         for index in 0..self.state.collections.len() {
-            self.resolve_for_tracked(log, index, None, cause).await?;
+            self.resolve_for_tracked(index, None, cause).await?;
         }
-        self.settle(log, cause).await
+        self.settle(cause).await
     }
 
     /// Resolves again what was resolved for other packages than those that are tracked now; with `repo` only that
     /// repository, and also where requirements of a package had not been known.
     pub(crate) async fn resolve_for_tracked(
         &mut self,
-        log: &impl EventLog,
         index: usize,
         repo: Option<RepoId>,
         cause: Seq,
@@ -113,30 +110,24 @@ impl<E: RepoResolver> Writer<E> {
         let resolved: Vec<_> = resolved.collect();
         for ((arch, of, attachment), same) in resolved {
             let [.., unknown] = match (same, repo) {
-                (true, Some(_)) => self.closures(log, &attachment).await?.unit.counts(),
+                (true, Some(_)) => self.closures(&attachment).await?.unit.counts(),
                 _ => [0; 4],
             };
             if !same || unknown > 0 {
-                self.resolve_again(log, index, (&arch, of, &attachment), cause).await?;
+                self.resolve_again(index, (&arch, of, &attachment), cause).await?;
             }
         }
         Ok(())
     }
 
     /// The content of a repository that was resolved can be had, with the requirements of all that is tracked now.
-    pub(crate) async fn tracked_content(
-        &mut self,
-        log: &impl EventLog,
-        hub: &Hub,
-        repo: RepoId,
-        cause: Seq,
-    ) -> Result<(), LogError> {
+    pub(crate) async fn tracked_content(&mut self, hub: &Hub, repo: RepoId, cause: Seq) -> Result<(), LogError> {
         let cause = self.tracking.said.unwrap_or(cause);
         for index in 0..self.state.collections.len() {
             if self.state.collections[index].settings.hub == *hub {
-                self.resolve_for_tracked(log, index, Some(repo), cause).await?;
+                self.resolve_for_tracked(index, Some(repo), cause).await?;
             }
         }
-        self.settle(log, cause).await
+        self.settle(cause).await
     }
 }

@@ -26,7 +26,7 @@ use crate::event::{
 };
 use crate::fold::{State, Touched};
 use crate::log::LogError;
-use crate::log::{Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
+use crate::log::{AnyLog, Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
 use crate::message::koji_message;
 use crate::message::koji_message::Interpretation;
 use crate::message::{Said, Times};
@@ -34,10 +34,11 @@ use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
 /// State, and what is about to be appended.
-pub struct Writer<E> {
+pub struct Writer {
     pub(crate) state: State,
     pub(crate) settings: Settings,
-    pub(crate) resolver: E,
+    pub(crate) log: AnyLog,
+    pub(crate) resolver: Box<dyn RepoResolver>,
     pub(crate) commit: Commit,
     pub(crate) cache: ClosureCache,
     pub(crate) remembered: Remembered,
@@ -71,17 +72,17 @@ pub struct Writer<E> {
     pub(crate) heard: Option<Position>,
 }
 
-impl<E: RepoResolver> Writer<E> {
+impl Writer {
     /// A writer that goes on where `state`, folded up to `head`, ends. `log_id` says which log it is.
     ///
     /// # Errors
     /// Broken when state and log do not end at the same event.
-    pub fn new(
-        mut state: State,
-        (log_id, head): (String, &Head),
+    pub(super) fn new(
+        log: AnyLog,
+        (mut state, log_id, head): (State, String, &Head),
         persons: Persons,
         settings: Settings,
-        resolver: E,
+        resolver: Box<dyn RepoResolver>,
         metrics: Metrics,
     ) -> Result<Self, LogError> {
         if state.seq != head.seq {
@@ -96,6 +97,7 @@ impl<E: RepoResolver> Writer<E> {
             committed: head.seq,
             state,
             settings,
+            log,
             resolver,
             commit: Commit::default(),
             cache: ClosureCache::default(),
@@ -148,13 +150,13 @@ impl<E: RepoResolver> Writer<E> {
     ///
     /// # Errors
     /// Whatever the log says. The writer is ahead of the log then and must be thrown away.
-    pub async fn flush(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+    pub async fn flush(&mut self) -> Result<(), LogError> {
         let commit = std::mem::take(&mut self.commit);
         if commit.records.is_empty() && commit.settled.is_empty() && commit.retried.is_empty() {
             return Ok(());
         }
         let watch = crate::base::clock::Stopwatch::start();
-        let head = log.append(self.committed, &commit).await?;
+        let head = self.log.append(self.committed, &commit).await?;
         self.metrics.appended(&commit.records, watch.seconds());
         stage!("appended", events = commit.records.len(), commands = commit.commands.len());
         self.committed = head.seq;
@@ -167,15 +169,14 @@ impl<E: RepoResolver> Writer<E> {
     /// Unavailable or broken, from reading attachments; the message itself can only be parked.
     pub async fn message(
         &mut self,
-        log: &impl EventLog,
         position: Position,
         message: &Incoming,
         retried: Option<&str>,
     ) -> Result<bool, LogError> {
-        self.follow_tracking(log).await?;
+        self.follow_tracking().await?;
         self.now = self.now.max(message.received_at);
         self.begin();
-        self.tick(log).await?;
+        self.tick().await?;
         let sent_at = match self.settings.context.source {
             Source::Bus => self.times.take_live(Said::of(&message.body), message.received_at),
             // Judged when it came in.
@@ -195,12 +196,12 @@ impl<E: RepoResolver> Writer<E> {
             Interpretation::Facts(facts) => {
                 let (mut known, mut new) = (false, false);
                 for fact in facts {
-                    if self.is_known(log, &fact).await? {
+                    if self.is_known(&fact).await? {
                         known = true;
                     } else {
                         new = true;
                         self.retimed(&fact);
-                        self.fact(log, fact).await?;
+                        self.fact(fact).await?;
                     }
                 }
                 if known && !new {
@@ -235,14 +236,14 @@ impl<E: RepoResolver> Writer<E> {
     ///
     /// # Errors
     /// As [`Writer::message`].
-    pub async fn pass_time(&mut self, log: &impl EventLog, now: Timestamp) -> Result<(), LogError> {
+    pub async fn pass_time(&mut self, now: Timestamp) -> Result<(), LogError> {
         if self.state.last_tick.is_none() {
             return Ok(());
         }
-        self.follow_tracking(log).await?;
+        self.follow_tracking().await?;
         self.now = self.now.max(now);
         self.begin();
-        self.tick(log).await
+        self.tick().await
     }
 
     /// Appends what an operator did or asked for at `at`, and everything that follows from it. Decisions wait for the
@@ -252,15 +253,15 @@ impl<E: RepoResolver> Writer<E> {
     ///
     /// # Errors
     /// Unavailable or broken, from reading attachments.
-    pub async fn operator(&mut self, log: &impl EventLog, event: Event, at: Timestamp) -> Result<Seq, LogError> {
+    pub async fn operator(&mut self, event: Event, at: Timestamp) -> Result<Seq, LogError> {
         self.now = self.now.max(at);
         self.begin();
-        self.tick(log).await?;
+        self.tick().await?;
         let seq = self.push(event.clone(), Source::Operator, None, None);
         if let Event::RebuildCancelRequested(cancel) = &event {
             self.cancel_command(cancel, seq, None);
         }
-        self.settle(log, seq).await?;
+        self.settle(seq).await?;
         Ok(seq)
     }
 
@@ -334,7 +335,7 @@ impl<E: RepoResolver> Writer<E> {
     }
 
     /// Ticks when it is time. However long nothing happened, that is one tick.
-    pub(crate) async fn tick(&mut self, log: &impl EventLog) -> Result<(), LogError> {
+    pub(crate) async fn tick(&mut self) -> Result<(), LogError> {
         let interval = i64::try_from(self.settings.policy.tick_interval_secs).unwrap_or(i64::MAX);
         if self.state.last_tick.is_some_and(|last| self.now < last.plus_secs(interval)) {
             return Ok(());
@@ -345,22 +346,22 @@ impl<E: RepoResolver> Writer<E> {
             return Ok(());
         }
         self.time_out(tick);
-        self.settle(log, tick).await?;
+        self.settle(tick).await?;
         self.evaluate(Trigger::Tick, tick, tick);
-        self.settle(log, tick).await
+        self.settle(tick).await
     }
 
     /// Whether the log has a fact already, although its message is new to the inbox.
-    async fn is_known(&self, log: &impl EventLog, fact: &NewEvent) -> Result<bool, LogError> {
+    async fn is_known(&self, fact: &NewEvent) -> Result<bool, LogError> {
         match fact.fact.filter(|_| self.facts_unseen) {
-            Some(id) => self.has_fact(log, &id).await,
+            Some(id) => self.has_fact(&id).await,
             None => Ok(false),
         }
     }
 
     /// Whether a fact stands in the log, or waits to be appended.
-    pub(crate) async fn has_fact(&self, log: &impl EventLog, id: &FactId) -> Result<bool, LogError> {
-        Ok(self.commit.records.iter().any(|r| r.fact == Some(*id)) || log.has_fact(id).await?)
+    pub(crate) async fn has_fact(&self, id: &FactId) -> Result<bool, LogError> {
+        Ok(self.commit.records.iter().any(|r| r.fact == Some(*id)) || self.log.has_fact(id).await?)
     }
 
     /// Time never goes back.
@@ -374,15 +375,15 @@ impl<E: RepoResolver> Writer<E> {
     }
 
     /// Looks stand-ins up again if somebody was erased: theirs must not be used any more. Only between two commits.
-    pub(crate) async fn notice_erasures(&mut self, log: &impl EventLog) -> Result<(), LogError> {
-        if log.erasures().await? != self.persons.as_of {
-            self.persons = Persons::read(log).await?;
+    pub(crate) async fn notice_erasures(&mut self) -> Result<(), LogError> {
+        if self.log.erasures().await? != self.persons.as_of {
+            self.persons = Persons::read(&self.log).await?;
         }
         Ok(())
     }
 
     /// Appends a fact and everything that follows from it.
-    pub(crate) async fn fact(&mut self, log: &impl EventLog, mut fact: NewEvent) -> Result<(), LogError> {
+    pub(crate) async fn fact(&mut self, mut fact: NewEvent) -> Result<(), LogError> {
         if let Event::RepoReady(r) = &mut fact.event {
             let seen = self.resolver.repo(&r.hub, &r.tag, r.repo_id);
             r.create_event = r.create_event.or(seen.create_event);
@@ -392,7 +393,7 @@ impl<E: RepoResolver> Writer<E> {
         if let Event::TaskChanged(task) = &mut fact.event
             && task.decision.is_some()
         {
-            task.decision = self.decided(log, task).await?.map(|rebuild| rebuild.to_string());
+            task.decision = self.decided(task).await?.map(|rebuild| rebuild.to_string());
         }
         let event = fact.event.clone();
         let seq = self.append(fact);
@@ -402,14 +403,14 @@ impl<E: RepoResolver> Writer<E> {
             self.found(hub, tag, seq);
         }
         if let Event::RepoReady(ready) = &event {
-            self.repo_ready(log, ready, seq).await?;
+            self.repo_ready(ready, seq).await?;
         }
-        self.settle(log, seq).await
+        self.settle(seq).await
     }
 
-    pub(crate) async fn repo_ready(&mut self, log: &impl EventLog, r: &RepoReady, cause: Seq) -> Result<(), LogError> {
-        if self.resolve(log, r, cause).await? {
-            self.settle(log, cause).await?;
+    pub(crate) async fn repo_ready(&mut self, r: &RepoReady, cause: Seq) -> Result<(), LogError> {
+        if self.resolve(r, cause).await? {
+            self.settle(cause).await?;
             stage!("settled", repo = r.repo_id);
             self.evaluate(Trigger::RepoResolved, cause, cause);
             stage!("decided", repo = r.repo_id);
@@ -474,17 +475,17 @@ impl<E: RepoResolver> Writer<E> {
     }
 
     /// The closures an attachment holds, from memory, from the commit in hand, or from the log.
-    pub(crate) async fn closures(&mut self, log: &impl EventLog, digest: &str) -> Result<Arc<Closures>, LogError> {
+    pub(crate) async fn closures(&mut self, digest: &str) -> Result<Arc<Closures>, LogError> {
         if let Some(found) = self.cache.get(digest) {
             return Ok(found);
         }
-        let bytes = match self.commit.attachments.iter().find(|a| a.digest == digest) {
-            Some(a) => a.content.clone(),
-            None => log
-                .attachment(digest)
-                .await?
-                .ok_or_else(|| LogError::Broken(format!("the log names attachment {digest} and does not have it")))?,
-        };
+        let bytes =
+            match self.commit.attachments.iter().find(|a| a.digest == digest) {
+                Some(a) => a.content.clone(),
+                None => self.log.attachment(digest).await?.ok_or_else(|| {
+                    LogError::Broken(format!("the log names attachment {digest} and does not have it"))
+                })?,
+            };
         let closures = Arc::new(Closures::from_bytes(&bytes).map_err(|e| LogError::Broken(e.to_string()))?);
         self.cache.put(digest, Arc::clone(&closures));
         Ok(closures)

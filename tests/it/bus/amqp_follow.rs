@@ -55,11 +55,11 @@ fn follower<'a>(
     source: &'a AmqpSource,
     metrics: &Metrics,
     readiness: &Readiness,
-) -> stream::Follower<'a, AnyLog, NoResolver, AmqpSource> {
+) -> stream::Follower<'a, AmqpSource> {
     stream::Follower {
         log,
         settings: Config::default().settings(Source::Bus),
-        resolver: NoResolver,
+        resolver: std::sync::Arc::new(NoResolver),
         source,
         sink: None,
         how: Following { batch: 100, until_idle: true },

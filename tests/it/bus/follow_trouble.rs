@@ -252,7 +252,7 @@ async fn a_brain_that_waits_for_its_database_is_alive() {
     let service = Service {
         log,
         settings: Config::default().settings(Source::Hub),
-        resolver: || NoResolver,
+        resolver: Box::new(|| std::sync::Arc::new(NoResolver)),
         hubs: HashMap::new(),
         inputs,
         inbox,

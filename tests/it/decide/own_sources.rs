@@ -128,7 +128,7 @@ async fn ingested(archive: &Path, lines: &[String]) -> Ingested {
     let dir = tempfile::tempdir().unwrap();
     let log = feed::sqlite(dir.path(), "log.db").await;
     let mut writer = feed::awake(&log, feed::archive(archive)).await;
-    feed::feed(&mut writer, &log, lines, 10).await;
+    feed::feed(&mut writer, lines, 10).await;
     Ingested { _dir: dir, log, state: writer.into_state() }
 }
 

@@ -525,7 +525,7 @@ async fn d18_sources_that_are_learnt_later() {
     let hub = Hub::new("primary");
     let store = SourceStore::open(&w.cache().join("buildrequires.jsonl")).unwrap();
     let archive = Archive::open_with(&w.cache(), hub.clone(), store.clone()).unwrap();
-    let mut resolver = ArchiveResolver::new(archive, Mode::Two, 1);
+    let resolver = ArchiveResolver::new(archive, Mode::Two, 1);
     let own = &OwnSources::default();
     let options = ResolveOptions::default();
     let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
@@ -627,10 +627,10 @@ async fn verdicts_from_the_cache_are_those_of_the_archive(#[case] recording: &st
     let cache = dir.path().join("cache");
     let mirror = Mirror::new(&cache, &server.url, Fetcher::new(settings()).unwrap()).unwrap();
     let store = SourceStore::open(&cache.join("buildrequires.jsonl")).unwrap();
-    let mut recorded = ArchiveResolver::new(Archive::open(&data(recording), hub.clone()).unwrap(), Mode::Two, 1);
+    let recorded = ArchiveResolver::new(Archive::open(&data(recording), hub.clone()).unwrap(), Mode::Two, 1);
     // Opened before anything is in it, as a service does.
     let archive = Archive::open_with(&cache, hub.clone(), store.clone()).unwrap();
-    let mut cached = ArchiveResolver::new(archive, Mode::Two, 1);
+    let cached = ArchiveResolver::new(archive, Mode::Two, 1);
     let sources = SourcePackage::load_all(&data(recording).join("buildrequires.jsonl")).unwrap();
     store.add(sources.clone()).unwrap();
     let mut units = BTreeMap::new();
@@ -725,7 +725,7 @@ async fn modules_come_along() {
     assert_eq!(std::fs::read_to_string(&here).unwrap(), modules);
     let hub = Hub::new("primary");
     let group = |options: ResolveOptions| {
-        let mut resolver = ArchiveResolver::new(Archive::open(&w.cache(), hub.clone()).unwrap(), Mode::Two, 1);
+        let resolver = ArchiveResolver::new(Archive::open(&w.cache(), hub.clone()).unwrap(), Mode::Two, 1);
         let own = &OwnSources::default();
         let unit = Unit { hub: &hub, tag: "t-build", repo: repo.id, arch: "x86_64", group: "build", own, options };
         resolver.resolve(&unit).unwrap().packages

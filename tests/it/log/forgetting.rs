@@ -391,7 +391,7 @@ async fn forgotten_between_a_message_and_its_commit() {
             (open(&db, &Options::default()).await.unwrap(), open(&db, &Options::default()).await.unwrap());
         let settings = || Config::default().settings(Source::Bus);
         let awake = async || Writer::open(&log, settings(), NoResolver, Metrics::new()).await.unwrap();
-        let hand = async |writer: &mut Writer<NoResolver>, line: &str| {
+        let hand = async |writer: &mut Writer, line: &str| {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             let text = |key: &str| value[key].as_str().unwrap().to_owned();
             let incoming = Incoming {
@@ -405,23 +405,23 @@ async fn forgotten_between_a_message_and_its_commit() {
             else {
                 panic!("it is new")
             };
-            assert!(writer.message(&log, position, &incoming, None).await.unwrap());
+            assert!(writer.message(position, &incoming, None).await.unwrap());
         };
         let [first, second] = of_alice();
         let mut writer = awake().await;
         hand(&mut writer, &first).await;
-        writer.flush(&log).await.unwrap();
+        writer.flush().await.unwrap();
         let before = log.person("alice").await.unwrap().unwrap();
         hand(&mut writer, &second).await;
         // Its message waits, and is needed.
         let done = other.forget_person("alice").await.unwrap();
         assert_eq!((done.id, done.bodies, done.left.len()), (Some(before.clone()), 1, 1), "{db}");
-        let refused = writer.flush(&log).await.unwrap_err();
+        let refused = writer.flush().await.unwrap_err();
         assert!(matches!(refused, koschei::log::LogError::Append(AppendError::Erased)), "{refused}");
         assert_eq!(last_by(&log).await, Some(before.to_string()), "nothing new is in the log");
         // What a service does: the writer is made anew.
         let mut writer = awake().await;
-        recording::drain(&mut writer, &log, 10, &Default::default()).await.unwrap();
+        recording::drain(&mut writer, 10, &Default::default()).await.unwrap();
         let after = log.person("alice").await.unwrap().unwrap();
         assert_ne!(after, before);
         assert_eq!(last_by(&log).await, Some(after.to_string()));

@@ -123,7 +123,7 @@ fn of_an_archive() {
         std::fs::write(dir.path().join("buildrequires.jsonl"), line).unwrap();
         let hub = Hub::new("primary");
         let archive = Archive::open(dir.path(), hub.clone()).unwrap();
-        let mut resolver = ArchiveResolver::new(archive, mode, 1).with_build_conflicts(heeded);
+        let resolver = ArchiveResolver::new(archive, mode, 1).with_build_conflicts(heeded);
         let own = OwnSources::default();
         let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
         let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };

@@ -69,7 +69,7 @@ fn verdicts_that_are_kept() {
     let source = r#"{"nvr": "dm-1-1", "name": "dm", "requires": ["device-mapper"]}"#;
     std::fs::write(dir.path().join("buildrequires.jsonl"), source).unwrap();
     let hub = Hub::new("primary");
-    let mut resolver = ArchiveResolver::new(Archive::open(dir.path(), hub.clone()).unwrap(), Mode::Two, 1);
+    let resolver = ArchiveResolver::new(Archive::open(dir.path(), hub.clone()).unwrap(), Mode::Two, 1);
     let own = OwnSources::default();
     let (tag, repo, options) = ("build", RepoId(1), ResolveOptions::default());
     let unit = Unit { hub: &hub, tag, repo, arch: "x86_64", group: "build", own: &own, options };

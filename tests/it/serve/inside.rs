@@ -141,12 +141,12 @@ impl Inside {
         let (mode, conflicts) = (settings.mode, settings.build_conflicts);
         let lives = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&lives);
-        let resolver = move || {
+        let resolver: koschei::buildroot::MakeResolver = Box::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
             let archive = Archive::open_with(mirror.dir(), primary(), sources.clone()).unwrap();
             let resolver = ArchiveResolver::new(archive, mode, 1).with_build_conflicts(conflicts);
-            PerHubResolver::new(HashMap::from([(primary(), resolver)]))
-        };
+            std::sync::Arc::new(PerHubResolver::new(HashMap::from([(primary(), resolver)])))
+        });
         let service = Service {
             log: self.log.clone(),
             settings,

@@ -71,10 +71,10 @@ async fn a_ticket_of_an_earlier_life_settles_nothing() {
     let service = Service {
         log: log.clone(),
         settings: Config::load(config.path()).unwrap().settings(Source::Hub),
-        resolver: move || {
+        resolver: Box::new(move || {
             counted.fetch_add(1, Ordering::SeqCst);
-            NoResolver
-        },
+            Arc::new(NoResolver)
+        }),
         hubs: HashMap::from([(Hub::new(feed::HUB), to_hub)]),
         inputs,
         inbox,

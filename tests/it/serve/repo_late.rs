@@ -152,11 +152,11 @@ async fn what_stays_away_is_said_once() {
     let log = feed::sqlite(dir.path(), "a.db").await;
     let mut writer = feed::awake(&log, feed::archive(&place)).await;
     let lines: Vec<&str> = EVENTS.lines().take(490).collect();
-    feed::feed(&mut writer, &log, &lines, 100).await;
+    feed::feed(&mut writer, &lines, 100).await;
     for _ in 0..3 {
         let now = writer.state().recorded_at;
-        writer.content(&log, &Hub::new(feed::HUB), RepoId(26), now).await.unwrap();
-        writer.flush(&log).await.unwrap();
+        writer.content(&Hub::new(feed::HUB), RepoId(26), now).await.unwrap();
+        writer.flush().await.unwrap();
     }
     let all = log.read(None, PAGE_MAX).await.unwrap();
     let said = all.iter().filter(|r| r.kind == "repo_not_resolved" && r.payload.contains("\"repo_id\":26"));

@@ -69,24 +69,19 @@ pub async fn sqlite(dir: &Path, name: &str) -> AnyLog {
 }
 
 /// A writer with the default configuration, awake on a log.
-pub async fn awake<E: RepoResolver>(log: &AnyLog, resolver: E) -> Writer<E> {
+pub async fn awake(log: &AnyLog, resolver: impl RepoResolver) -> Writer {
     Writer::open(log, Config::default().settings(Source::Recording), resolver, Metrics::new()).await.unwrap()
 }
 
 /// Feeds lines to a writer, `batch` to a commit.
-pub async fn feed<E: RepoResolver, L: AsRef<str>>(
-    writer: &mut Writer<E>,
-    log: &AnyLog,
-    lines: &[L],
-    batch: usize,
-) -> Ingested {
+pub async fn feed<L: AsRef<str>>(writer: &mut Writer, lines: &[L], batch: usize) -> Ingested {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for line in lines {
         writeln!(file, "{}", line.as_ref()).unwrap();
     }
     file.flush().unwrap();
     let recording = Recording::open(file.path()).unwrap();
-    recording::recording(writer, log, recording, batch, &mut |_, _| {}).await.unwrap()
+    recording::recording(writer, recording, batch, &mut |_, _| {}).await.unwrap()
 }
 
 /// Hash over the head, to see that nothing was appended.

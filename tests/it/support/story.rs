@@ -18,7 +18,7 @@ use koschei::event::{
 };
 use koschei::fold::{Package, State};
 use koschei::intake::recording;
-use koschei::log::{Attachment, Commit, EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
+use koschei::log::{AnyLog, Attachment, Commit, EventLog, Incoming, Options, PAGE_MAX, Received, SqliteLog};
 use koschei::message::Context;
 use koschei::model::koji::TaskState;
 use koschei::model::{Evr, Hub, Name, Nevra, Nvr, PackageState, RebuildId, RepoId, TaskId, Timestamp};
@@ -104,11 +104,11 @@ struct Scripted {
 pub(crate) struct FakeEyes(Arc<Mutex<Scripted>>);
 
 impl RepoResolver for FakeEyes {
-    fn observations(&mut self) -> Vec<Event> {
+    fn observations(&self) -> Vec<Event> {
         self.0.lock().unwrap().observations.clone()
     }
 
-    fn repo(&mut self, _: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
+    fn repo(&self, _: &Hub, tag: &str, repo: RepoId) -> RepoLayout {
         match self.0.lock().unwrap().repos.get(&(tag.to_owned(), repo.0)) {
             Some(r) if !r.lost => {
                 RepoLayout { create_event: r.create_event, arches: Some(r.arches.keys().cloned().collect()) }
@@ -117,7 +117,7 @@ impl RepoResolver for FakeEyes {
         }
     }
 
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+    fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         let script = self.0.lock().unwrap();
         let lost = || CannotResolve(format!("repository {} of {} is gone", unit.repo, unit.tag));
         let repo = script.repos.get(&(unit.tag.to_owned(), unit.repo.0)).filter(|r| !r.lost).ok_or_else(lost)?;
@@ -194,7 +194,7 @@ pub(crate) struct World {
     rt: tokio::runtime::Runtime,
     dir: TempDir,
     pub(crate) log: SqliteLog,
-    writer: Writer<FakeEyes>,
+    writer: Writer,
     resolver: FakeEyes,
     settings: Settings,
     now: i64,
@@ -269,9 +269,7 @@ impl World {
         let (log, writer) = self.rt.block_on(awake(&self.dir, &self.settings, &self.resolver));
         (self.log, self.writer) = (log, writer);
         *self.writer.hub_access() = self.hub_access.clone();
-        self.rt
-            .block_on(async { recording::drain(&mut self.writer, &self.log, 100, &Default::default()).await })
-            .unwrap();
+        self.rt.block_on(async { recording::drain(&mut self.writer, 100, &Default::default()).await }).unwrap();
     }
 
     /// Starts anew with other rules.
@@ -321,8 +319,8 @@ impl World {
         self.rt.block_on(async {
             let received = self.log.receive(std::slice::from_ref(&message)).await.unwrap();
             let Received::Stored { position } = received[0] else { panic!("a new message") };
-            let understood = self.writer.message(&self.log, position, &message, None).await.unwrap();
-            self.writer.flush(&self.log).await.unwrap();
+            let understood = self.writer.message(position, &message, None).await.unwrap();
+            self.writer.flush().await.unwrap();
             understood
         })
     }
@@ -333,7 +331,7 @@ impl World {
         self.rt.block_on(async {
             let received = self.log.receive(std::slice::from_ref(&message)).await.unwrap();
             let Received::Stored { position } = received[0] else { panic!("a new message") };
-            self.writer.message(&self.log, position, &message, None).await.unwrap();
+            self.writer.message(position, &message, None).await.unwrap();
         });
         self.restart();
     }
@@ -663,8 +661,8 @@ impl World {
     pub(crate) fn operator(&mut self, event: impl Into<Event>) {
         let now = self.now();
         self.rt.block_on(async {
-            self.writer.operator(&self.log, event.into(), now).await.unwrap();
-            self.writer.flush(&self.log).await.unwrap();
+            self.writer.operator(event.into(), now).await.unwrap();
+            self.writer.flush().await.unwrap();
         });
     }
 
@@ -860,10 +858,11 @@ impl World {
     }
 }
 
-async fn awake(dir: &TempDir, settings: &Settings, resolver: &FakeEyes) -> (SqliteLog, Writer<FakeEyes>) {
+async fn awake(dir: &TempDir, settings: &Settings, resolver: &FakeEyes) -> (SqliteLog, Writer) {
     let path = dir.path().join("koschei.db");
     let options = Options { sync_every_commit: false, ..Options::default() };
     let log = SqliteLog::open(path.to_str().unwrap(), &options).await.unwrap();
-    let writer = Writer::open(&log, settings.clone(), resolver.clone(), Metrics::new()).await.unwrap();
+    let writer =
+        Writer::open(&AnyLog::Sqlite(log.clone()), settings.clone(), resolver.clone(), Metrics::new()).await.unwrap();
     (log, writer)
 }

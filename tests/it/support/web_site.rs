@@ -145,6 +145,6 @@ pub(crate) async fn ingested(dir: &std::path::Path) -> AnyLog {
     let data = crate::feed::recorded("koji");
     let mut writer = crate::feed::awake(&log, crate::feed::archive(&data)).await;
     let lines = crate::feed::lines(&data.join("events.jsonl"));
-    crate::feed::feed(&mut writer, &log, &lines, 500).await;
+    crate::feed::feed(&mut writer, &lines, 500).await;
     log
 }

@@ -140,7 +140,7 @@ async fn a_wrong_clock_moves_nothing(#[case] lines: Vec<Value>, #[case] taken: O
     let dir = tempfile::tempdir().unwrap();
     let log = sqlite(dir.path(), "a.db").await;
     let mut writer = awake(&log, archive(&recorded("cases/service/clock-2099/archive"))).await;
-    let done = feed(&mut writer, &log, &texts(&lines), 500).await;
+    let done = feed(&mut writer, &texts(&lines), 500).await;
     assert_eq!(done.handled, 9);
     let records = records(&log).await;
     for r in &records {
@@ -180,7 +180,7 @@ async fn pieces_give_the_same_log(#[case] lines: Vec<Value>) {
     };
     let log = sqlite(dir.path(), "whole.db").await;
     let mut writer = awake(&log, archive(&data)).await;
-    feed(&mut writer, &log, &lines, 500).await;
+    feed(&mut writer, &lines, 500).await;
     let (expected, digest) = (times(records(&log).await), writer.state().digest());
     log.close().await;
     // The first message of all is compared with what follows, so something must.
@@ -188,7 +188,7 @@ async fn pieces_give_the_same_log(#[case] lines: Vec<Value>) {
         let log = sqlite(dir.path(), &format!("{cut}.db")).await;
         for piece in [&lines[..cut], &lines[..=cut], &lines[cut / 2..]] {
             let mut writer = awake(&log, archive(&data)).await;
-            feed(&mut writer, &log, piece, 3).await;
+            feed(&mut writer, piece, 3).await;
         }
         let writer = awake(&log, archive(&data)).await;
         assert_eq!(times(records(&log).await), expected, "cut at {cut}");
@@ -207,13 +207,13 @@ async fn an_operator_does_not_bring_the_machine_s_clock_into_a_recording() {
         let log = sqlite(dir.path(), name).await;
         if cut > 0 {
             let mut writer = awake(&log, koschei::buildroot::NoResolver).await;
-            feed(&mut writer, &log, &lines[..cut], 500).await;
+            feed(&mut writer, &lines[..cut], 500).await;
         }
         let event = SubmissionsPaused { collection: None, reason: "r".into(), by: None }.into();
         let word = Word { event, by: None };
         log.receive(&[operator::message(&word, Timestamp::from_secs(4_102_000_000))]).await.unwrap();
         let mut writer = awake(&log, koschei::buildroot::NoResolver).await;
-        feed(&mut writer, &log, &lines[cut..], 500).await;
+        feed(&mut writer, &lines[cut..], 500).await;
         let records = records(&log).await;
         let said = records.iter().find(|r| r.kind == "submissions_paused").unwrap();
         let expected = if cut == 0 { BEGIN } else { BEGIN + 4 };
@@ -244,7 +244,7 @@ async fn live_nothing_is_recorded_ahead_of_our_clock() {
     for lines in none_seen().chunks(5) {
         log.receive(&lines.iter().map(incoming).collect::<Vec<_>>()).await.unwrap();
         let mut writer = Writer::open(&log, settings(), koschei::buildroot::NoResolver, Metrics::new()).await.unwrap();
-        recording::drain(&mut writer, &log, 500, &HashMap::new()).await.unwrap();
+        recording::drain(&mut writer, 500, &HashMap::new()).await.unwrap();
     }
     let records = records(&log).await;
     assert!(records.iter().all(|r| r.recorded_at <= ours && r.occurred_at <= ours));

@@ -341,18 +341,18 @@ impl Glimpse {
 }
 
 impl RepoResolver for Glimpse {
-    fn observations(&mut self) -> Vec<Event> {
+    fn observations(&self) -> Vec<Event> {
         Vec::new()
     }
 
-    fn repo(&mut self, hub: &Hub, _: &str, repo: RepoId) -> RepoLayout {
+    fn repo(&self, hub: &Hub, _: &str, repo: RepoId) -> RepoLayout {
         if repo.0 % 9 == 0 || !self.0.contains_key(&(hub.to_string(), repo.0)) {
             return RepoLayout::default();
         }
         RepoLayout { create_event: Some(repo.0 * 10), arches: Some(vec!["x86_64".into(), "aarch64".into()]) }
     }
 
-    fn resolve(&mut self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
+    fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         let none = || CannotResolve("not kept".to_owned());
         let content =
             self.0.get(&(unit.hub.to_string(), unit.repo.0)).filter(|_| unit.repo.0 % 9 != 0).ok_or_else(none)?;

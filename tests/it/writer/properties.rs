@@ -42,7 +42,7 @@ fn digests(state: &State) -> (String, String) {
 /// Ingests lines into an empty log and gives the digests.
 async fn ingested<E: RepoResolver>(log: &AnyLog, resolver: E, lines: &[String], batch: usize) -> (String, String) {
     let mut writer = feed::awake(log, resolver).await;
-    feed::feed(&mut writer, log, lines, batch).await;
+    feed::feed(&mut writer, lines, batch).await;
     digests(writer.state())
 }
 
@@ -77,7 +77,7 @@ async fn reads_the_same<E: RepoResolver>(
     let stop = rng.random_range(0..lines.len());
     let parts = feed::sqlite(dir.path(), "parts.db").await;
     let mut writer = feed::awake(&parts, resolver()).await;
-    feed::feed(&mut writer, &parts, &lines[..stop], 17).await;
+    feed::feed(&mut writer, &lines[..stop], 17).await;
     folding::keep(&parts, writer.state()).await.unwrap();
     assert_eq!(
         ingested(&parts, resolver(), lines, 17).await,
@@ -124,7 +124,7 @@ async fn a_generated_hub_ends_as_the_log_says() {
         let dir = tempfile::tempdir().unwrap();
         let log = feed::sqlite(dir.path(), "log.db").await;
         let mut writer = feed::awake(&log, NoResolver).await;
-        feed::feed(&mut writer, &log, &stream.lines(), 100).await;
+        feed::feed(&mut writer, &stream.lines(), 100).await;
         let found = model_of_actions::differences(&stream.end, &truth::view(writer.state()));
         assert!(found.is_empty(), "seed {seed}: {found:#?}");
         assert!(stream.end.tags.len() > 3, "seed {seed}: {:?}", stream.end);
@@ -146,7 +146,7 @@ async fn twice_is_once<E: RepoResolver>(what: &str, resolver: impl Fn() -> E, li
     let head = feed::head(&once).await;
     let mut writer = feed::awake(&once, resolver()).await;
     for batch in [7, 1_000] {
-        let done = feed::feed(&mut writer, &once, lines, batch).await;
+        let done = feed::feed(&mut writer, lines, batch).await;
         assert_eq!((done.duplicates, done.handled), (lines.len() as u64, 0), "{what}");
     }
     assert_eq!(feed::head(&once).await, head, "{what}: delivered again later");
@@ -207,7 +207,7 @@ async fn facts<E: RepoResolver>(
 ) -> (Vec<String>, String, Happened) {
     let log = feed::sqlite(dir, name).await;
     let mut writer = feed::awake(&log, resolver).await;
-    feed::feed(&mut writer, &log, lines, 500).await;
+    feed::feed(&mut writer, lines, 500).await;
     let (mut happened, mut after) = (Happened::new(), None);
     loop {
         let page = log.read(after, 10_000).await.unwrap();
@@ -368,7 +368,7 @@ async fn commands_leave_once<E: RepoResolver>(
         let mut writer = feed::awake(&log, resolver()).await;
         let stop = rng.random_range(read..=lines.len());
         let batch = rng.random_range(1..40);
-        feed::feed(&mut writer, &log, &lines[..stop], batch).await;
+        feed::feed(&mut writer, &lines[..stop], batch).await;
         read = stop;
         match rng.random_range(0..4) {
             // Broke off after some messages had come in, and before or after they were handled without being committed.
@@ -376,7 +376,7 @@ async fn commands_leave_once<E: RepoResolver>(
                 let next: Vec<Incoming> = lines[stop..].iter().take(5).map(|l| incoming(l)).collect();
                 log.receive(&next).await.unwrap();
                 for (message, p) in next.iter().zip(log.pending(None, 5).await.unwrap()) {
-                    writer.message(&log, p.position, message, None).await.unwrap();
+                    writer.message(p.position, message, None).await.unwrap();
                 }
             }
             // Broke off after commands had left, and before that was noted.

@@ -80,7 +80,7 @@ async fn differences<E: RepoResolver>(history: &History, lines: &[String], resol
         let seen = |l: &String| serde_json::from_str::<Value>(l).unwrap()["seen_at"].as_f64().unwrap() < moment.at;
         let (before, after) = rest.split_at(rest.iter().position(|l| !seen(l)).unwrap_or(rest.len()));
         rest = after;
-        feed::feed(&mut writer, &log, before, 500).await;
+        feed::feed(&mut writer, before, 500).await;
         let (mut want, mut got) = (moment.seen.clone(), view(writer.state()));
         for v in [&mut want, &mut got] {
             v.builds.clear();
@@ -88,7 +88,7 @@ async fn differences<E: RepoResolver>(history: &History, lines: &[String], resol
         }
         found.extend(model::differences(&want, &got).into_iter().map(|d| format!("at {}: {d}", moment.at)));
     }
-    feed::feed(&mut writer, &log, rest, 500).await;
+    feed::feed(&mut writer, rest, 500).await;
     let state = writer.into_state();
     found.extend(model::differences(&history.seen, &view(&state)));
     let known = tasks(&log).await;
