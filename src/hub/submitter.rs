@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::convert;
-use super::to_writer::{Ending, Input, ToWriter, Waits};
+use super::to_writer::{Ending, Input, ToWriter};
 use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::stage::stage;
 use crate::decide::command::BindRepo;
 use crate::decide::command::{CancelCommand, RebuildCommand};
+use crate::decide::request::Waits;
 use crate::koji::calls::{ListTasks, ScratchBuild, build, cancel_task, get_logged_in_user, list_tasks, request_repo};
 use crate::koji::{HubError, Session};
 use crate::log::LogError;

@@ -6,6 +6,7 @@ use super::installed::Truth;
 use super::interest::{Interest, Key};
 use super::snapshot::Observation;
 use crate::decide::load::ArchLoads;
+use crate::decide::request::Waits;
 use crate::fold::sources::Moment;
 use crate::hub::turns::Observed;
 use crate::log::Position;
@@ -58,20 +59,6 @@ pub enum Heard {
     Waiting(Waits),
     /// The answer to [`Input::Sources`].
     Sources(Needed),
-}
-
-/// Whether a decided rebuild still waits to become a task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Waits {
-    /// Somebody closed it, or a task of it is in the log.
-    No,
-    /// It does, and may not be submitted for the time being.
-    Paused,
-    /// It does, and may be submitted.
-    Yes {
-        /// It may be bound to a repository, as it was decided: the hub has not refused that since.
-        bound: bool,
-    },
 }
 
 /// Something for the writer, and who wants to hear that it is in the log.

@@ -14,17 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock;
 use crate::buildroot::MakeResolver;
-use crate::fold::{Standing, State};
+use crate::decide::request::waits;
 use crate::hub::installed::Truth;
 use crate::hub::interest;
 use crate::hub::interest::{Hint, Interest};
-use crate::hub::to_writer::{Handed, Heard, Input, Outbox, Ticket, ToHub, Waits};
+use crate::hub::to_writer::{Handed, Heard, Input, Outbox, Ticket, ToHub};
 use crate::hub::turns::Observed;
 use crate::intake::patience::Patience;
 use crate::log::LogError;
 use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
 use crate::message::{Context, UNREADABLE};
-use crate::model::{Hub, RebuildId};
+use crate::model::Hub;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::writer::ahead::Ahead;
@@ -294,16 +294,4 @@ impl Service {
             });
         }
     }
-}
-
-fn waits(state: &State, rebuild: RebuildId) -> Waits {
-    match state.standing(rebuild) {
-        Standing::Closed | Standing::Submitted(..) => return Waits::No,
-        Standing::Paused => return Waits::Paused,
-        Standing::Open => {}
-    }
-    let hub = state.rebuilds.get(&rebuild).and_then(|open| state.collections.get(&open.collection));
-    let hub = hub.map(|c| c.settings.building_hub());
-    let unbound = hub.and_then(|hub| state.hubs.get(hub)).and_then(|h| h.unbound.as_ref());
-    Waits::Yes { bound: unbound.is_none_or(|r| r.trial == Some(rebuild)) }
 }

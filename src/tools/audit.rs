@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use crate::decide::eligibility::PASSIVE;
 use crate::decide::faults::RULES;
+use crate::decide::judgement::judgement;
 use crate::decide::load::ArchLoads;
+use crate::decide::request::{CANCELLED, request_of};
 use crate::decide::retry::is_timed_out;
 use crate::decide::state_reason::state_reason;
 use crate::decide::{Policy, plan};
@@ -17,7 +19,6 @@ use crate::log::folding::Kept;
 use crate::model::PROGRAM;
 use crate::model::koji::TaskState;
 use crate::model::{Outcome, Seq, Timestamp};
-use crate::writer::consequences::{CANCELLED, judgement, request_of};
 
 /// Most findings listed; more are only counted.
 const FINDINGS_MAX: usize = 1000;

@@ -4,29 +4,24 @@ use std::collections::BTreeSet;
 
 use super::policies::policy_told;
 use super::turn::Writer;
-use crate::decide::arches::build_arches;
 use crate::decide::command::{CancelCommand, CommandCause, RebuildCommand, srpm_path};
-use crate::decide::eligibility::{PASSIVE, inputs};
-use crate::decide::faults::{self, Canceller, Ended, FailedStep, Fault, Verdict, classify, confirm};
+use crate::decide::eligibility::PASSIVE;
+use crate::decide::faults::{self, Verdict};
+use crate::decide::judgement::judgement;
 use crate::decide::load::ArchLoads;
 use crate::decide::plan::{names, parts};
+use crate::decide::request::{CANCELLED, NO_HUB, request_of};
 use crate::decide::state_reason::{reason_of, state_reason};
-use crate::decide::{Choice, Policy, plan, refusal, retry};
+use crate::decide::{Choice, plan, retry};
 use crate::event::{
-    EvaluationMade, Event, PackageReasonChanged, PackageStateChanged, PriorityParts, RebuildCancelRequested,
-    RebuildFinished, RebuildNotSubmitted, RebuildRequested, Source, TaskFault, Trigger,
+    EvaluationMade, Event, PackageReasonChanged, PackageStateChanged, RebuildCancelRequested, RebuildFinished,
+    RebuildNotSubmitted, Source, Trigger,
 };
-use crate::fold::{Collection, EvidenceKind, Package, State, Task, stands_for};
+use crate::fold::{EvidenceKind, stands_for};
 use crate::log::LogError;
 use crate::log::OutboxCommand;
 use crate::model::PROGRAM;
-use crate::model::koji::RepoState;
-use crate::model::{Hub, Name, Nvr, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
-
-/// Why a rebuild is not offered to a hub when there is none.
-pub const NO_HUB: &str = "no hub";
-/// Why a rebuild is not submitted that somebody cancelled before it was.
-pub const CANCELLED: &str = "cancelled";
+use crate::model::{Hub, Name, Outcome, PackageState, RebuildId, Seq, TaskId};
 
 /// Rounds of consequences after one fact. Two are enough; more would mean that consequences chase each other.
 const ROUNDS_MAX: usize = 8;
@@ -345,82 +340,4 @@ impl Writer {
             self.push(closed.into(), Source::Engine, Some(seq), Some(correlation));
         }
     }
-}
-
-/// The request for a chosen package, by collection and package index; `None` without a source package.
-pub fn request_of(
-    state: &State,
-    (collection, package): (usize, usize),
-    priority: PriorityParts,
-    now: Timestamp,
-    policy: &Policy,
-) -> Option<RebuildRequested> {
-    let (cname, pname) = names(state, collection, package);
-    let c = &state.collections[collection];
-    let p = &c.packages[package];
-    let (version, release) = p.latest.as_ref()?.source.rsplit_once('-')?;
-    let (arches, noarch) = build_arches(c, p);
-    let (hub, target) = c.settings.building();
-    Some(RebuildRequested {
-        collection: cname,
-        hub: hub.clone(),
-        nvr: Nvr { name: pname, version: version.into(), release: release.into() },
-        target: target.clone(),
-        // Another hub does not know it, or knows another repository by its number.
-        repo_id: resolved_in(c)
-            .filter(|repo| !c.settings.builds_elsewhere() && is_usable(state, hub, *repo))
-            .filter(|_| refusal::may_bind(state, hub, now, policy)),
-        arches: if noarch { Vec::new() } else { arches },
-        priority,
-        inputs: inputs(p, policy),
-        task_priority: policy.task_priority.into(),
-    })
-}
-
-/// The repository a collection was resolved in on all its architectures; `None` when they differ, for then no single
-/// one can be bound.
-fn resolved_in(c: &Collection) -> Option<RepoId> {
-    let mut repos = c.arches.values().filter_map(|a| a.repo_id);
-    let first = repos.next()?;
-    repos.all(|r| r == first).then_some(first)
-}
-
-/// Whether a build bound to a repository would find it: one that is deleted makes the task fail (Koji: `Bad repo`), so
-/// that the build had better take what there is.
-fn is_usable(state: &State, hub: &Hub, repo: RepoId) -> bool {
-    let known = state.hubs.get(hub).and_then(|h| h.repos.get(&repo));
-    known.is_none_or(|r| !matches!(r.state, RepoState::Deleted | RepoState::Problem))
-}
-
-/// How a task ended, by the rules; `None` while it has not. `package` is what is known of what it rebuilt.
-pub fn judgement(task: &Task, package: Option<&Package>, policy: &Policy) -> Option<Verdict> {
-    if !task.state.is_final() && task.vanished {
-        return Some(Verdict::vanished());
-    }
-    fn fault(f: &TaskFault) -> Fault<'_> {
-        Fault { code: f.code, text: &f.text, host: f.host }
-    }
-    let failed_steps: Vec<FailedStep<'_>> = task
-        .steps
-        .iter()
-        .filter_map(|step| {
-            let failed = step.failed.as_deref()?;
-            Some(FailedStep { method: &failed.method, label: &step.label, fault: failed.fault.as_ref().map(fault) })
-        })
-        .collect();
-    let ended_at = task.finished_at.unwrap_or(task.created_at);
-    let verdict = classify(
-        &Ended {
-            state: task.state,
-            fault: task.fault.as_deref().map(fault),
-            failed_steps: &failed_steps,
-            any_step: task.any_step,
-            cancelled_by: Some(if task.cancel_requested { Canceller::Us } else { Canceller::Koji }),
-            timed_out: task.cancel_requested && retry::is_timed_out(task.created_at, ended_at, policy),
-        },
-        policy,
-    )?;
-    let source = task.nvr.as_ref().map(|n| format!("{}-{}", n.version, n.release)).unwrap_or_default();
-    let earlier = package.map_or(&[][..], |p| &p.unclear);
-    Some(confirm(verdict, earlier, &source, ended_at, policy))
 }

@@ -1,6 +1,7 @@
 //! `log audit`: every decision of the recording follows from the log before it, and each planted wrong one is found,
 //! alone.
 
+use koschei::decide::request::request_of;
 use koschei::decide::{Policy, plan};
 use koschei::event::{
     Chosen, CollectionStateChanged, EvaluationMade, Event, NewEvent, PackageReasonChanged, PackageStateChanged,
@@ -14,7 +15,6 @@ use koschei::model::PROGRAM;
 use koschei::model::koji::TaskState;
 use koschei::model::{BuildrootState, Hub, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 use koschei::tools::audit::{Audit, audit};
-use koschei::writer::consequences::request_of;
 use rstest::rstest;
 
 use crate::recorded::{copy, koschei, open, recorded};
