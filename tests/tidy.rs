@@ -35,11 +35,11 @@ const ROOMS: [(&str, &str, &[&str]); 24] = [
         "events, inbox, outbox, attachments, snapshots, persons: SQLite and PostgreSQL; folding a log",
         &["model", "event", "fold"],
     ),
-    ("bus", "recordings, JetStream, Fedora Messaging, sinks of commands", &["model", "message"]),
+    ("bus", "recordings, JetStream, Fedora Messaging, sinks of commands", &["model", "message", "base"]),
     (
         "koji",
         "one typed door to a hub: calls, records, facts; its files and their cache; archives",
-        &["model", "event", "repodata", "resolve"],
+        &["model", "event", "repodata", "resolve", "base"],
     ),
     (
         "buildroot",

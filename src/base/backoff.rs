@@ -1,33 +1,43 @@
-//! Pauses that grow while somebody does not answer, with jitter so that several do not come at once.
+//! Pauses that grow while somebody does not answer: doubling, bounded, with jitter so that several do not come at once.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+
+/// Up to half of a pause left to chance.
+pub fn jittered(full: Duration) -> Duration {
+    full.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// The pause after so many failures in a row, counted from 1: `first`, doubled up to `max`, with jitter.
+pub fn after(failures: u32, first: Duration, max: Duration) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    jittered(first.saturating_mul(doubled).min(max))
+}
 
 /// A growing pause.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
     max: Duration,
-    next: Duration,
+    failures: u32,
 }
 
 impl Backoff {
     /// Begins with `first`, doubles up to `max`.
     pub fn new(first: Duration, max: Duration) -> Self {
-        Self { first, max, next: first }
+        Self { first, max, failures: 0 }
     }
 
     /// It answered.
     pub fn reset(&mut self) {
-        self.next = self.first;
+        self.failures = 0;
     }
 
-    /// How long to wait now, between three quarters and five quarters of the pause; the next one is longer.
+    /// How long to wait now; the next one is longer.
     pub fn pause(&mut self) -> Duration {
-        let jittered = self.next.mul_f64(0.75 + rand::random::<f64>() / 2.0);
-        self.next = (self.next * 2).min(self.max);
-        jittered
+        self.failures = self.failures.saturating_add(1);
+        after(self.failures, self.first, self.max)
     }
 
     /// Waits. `false`: told to stop meanwhile.
@@ -51,9 +61,18 @@ mod tests {
         for expected in [1, 2, 4, 8, 8] {
             let pause = b.pause().as_secs_f64();
             let expected = f64::from(expected);
-            assert!((expected * 0.75..=expected * 1.25).contains(&pause), "{pause} for {expected}");
+            assert!((expected * 0.5..=expected).contains(&pause), "{pause} for {expected}");
         }
         b.reset();
-        assert!(b.pause() <= second.mul_f64(1.25));
+        assert!(b.pause() <= second);
+    }
+
+    #[test]
+    fn any_number_of_failures_has_a_pause() {
+        let (first, max) = (Duration::from_millis(200), Duration::from_secs(30));
+        for failures in [0, 1, 2, 31, 32, 100, u32::MAX] {
+            assert!((first / 2..=max).contains(&after(failures, first, max)), "{failures}");
+        }
+        assert!(after(50, first, max) >= max / 2);
     }
 }

@@ -36,6 +36,7 @@ pub use look::{BrokerSeen, QueueSeen, look};
 pub use settings::{AmqpSettings, Binding, EXCHANGE, HEARTBEAT, PREFETCH, PREFETCH_MAX, QUEUE, Queue, TIMEOUT, Tls};
 
 use super::source::{MessageSource, SourceError};
+use crate::base::backoff;
 use crate::message::entry::Entry;
 use crate::model::causes::with_causes;
 use crate::model::{Class, Classified};
@@ -55,13 +56,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Longest pause between attempts. A connection that held for so long starts them anew.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-
-/// The pause before attempt `attempt`, counted from 1: doubling, bounded, and up to half of it left to chance, so that
-/// not all clients of a restarted broker come at once.
-fn pause(attempt: u32) -> Duration {
-    let full = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MAX_PAUSE);
-    full.mul_f64(rand::random_range(0.5..=1.0))
-}
 
 /// A message on its way from the task to a fetch.
 struct Arrived<M = (Entry, Acker)> {
@@ -382,7 +376,7 @@ impl Keeper {
         let mut refusals = 0;
         loop {
             *attempt += 1;
-            tokio::time::sleep(pause(*attempt)).await;
+            tokio::time::sleep(backoff::after(*attempt, FIRST_PAUSE, MAX_PAUSE)).await;
             let error = match Session::open(&self.settings, &self.plan).await {
                 Ok(session) => return session,
                 Err(error) => error,
@@ -419,11 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_a_bound() {
-        for attempt in 0..100 {
-            assert!((FIRST_PAUSE / 2..=MAX_PAUSE).contains(&pause(attempt)));
-        }
-        assert!(pause(50) >= MAX_PAUSE / 2);
+    fn a_refusal_is_believed_soon() {
         let most: Duration = (1..=REFUSALS_MAX).map(|n| FIRST_PAUSE * (1 << (n - 1))).sum();
         assert!(most < Duration::from_secs(15), "a refusal is to be seen while somebody is looking: {most:?}");
     }

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 pub use self::commands::CommandStream;
 pub use self::login::{Login, Server};
 pub use self::source::{AckHandle, Backlog, JetStreamSource, SourceSettings};
+use crate::base::backoff;
 use crate::message::entry::MAX_MESSAGE;
 use crate::model::{Class, Classified};
 
@@ -156,12 +157,9 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The pause before attempt `attempt`, counted from 1: doubling, bounded, and up to half of it left to chance, so that
-/// not all clients of a restarted server come at once.
+/// The pause before attempt `attempt`, counted from 1.
 fn pause(attempt: usize) -> Duration {
-    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    let full = FIRST_PAUSE.saturating_mul(1 << doublings).min(MAX_PAUSE);
-    full.mul_f64(rand::random_range(0.5..=1.0))
+    backoff::after(u32::try_from(attempt).unwrap_or(u32::MAX), FIRST_PAUSE, MAX_PAUSE)
 }
 
 impl Connection {
@@ -297,14 +295,5 @@ mod tests {
     #[case("other.>", "koji.tag", false)]
     fn subjects_are_compared_word_by_word(#[case] pattern: &str, #[case] subject: &str, #[case] covered: bool) {
         assert_eq!(covers(pattern, subject), covered);
-    }
-
-    #[test]
-    fn pauses_grow_to_a_bound() {
-        for attempt in 0..100 {
-            assert!(pause(attempt) <= MAX_PAUSE);
-            assert!(pause(attempt) >= FIRST_PAUSE / 2);
-        }
-        assert!(pause(50) >= MAX_PAUSE / 2);
     }
 }

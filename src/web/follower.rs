@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::base::backoff::Backoff;
 use crate::base::clock;
 use crate::base::clock::Stopwatch;
 use crate::decide::Policy;
@@ -175,7 +176,7 @@ impl Follower {
     pub async fn run(&self, log: &impl EventLog, until: Option<Seq>, stop: &CancellationToken) -> Result<(), LogError> {
         self.0.metrics.loop_begins(LOOP, STALE_AFTER, clock::now());
         let watch = Stopwatch::start();
-        let mut pause = PAUSE_FIRST;
+        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let mut begun = None;
         while !stop.is_cancelled() {
             let round = async {
@@ -191,16 +192,11 @@ impl Follower {
                 done = round => done,
             };
             match done {
-                Ok(()) => pause = PAUSE_FIRST,
+                Ok(()) => backoff.reset(),
                 Err(e) if e.may_pass() => {
                     self.in_trouble(&e);
-                    // Jitter, so that several followers do not come back at once.
-                    let jittered = pause.mul_f64(0.75 + rand::random::<f64>() / 2.0);
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = tokio::time::sleep(jittered) => {}
-                    }
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    // Told to stop, it does below.
+                    let _goes_on = backoff.wait(stop).await;
                 }
                 Err(e) => {
                     self.in_trouble(&e);

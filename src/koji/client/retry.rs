@@ -6,13 +6,14 @@ use tokio::time::Instant;
 
 use super::error::HubError;
 use super::settings::HubSettings;
+use crate::base::backoff::{Backoff, jittered};
 
 /// The attempts of one call.
 pub(crate) struct Attempts<'a> {
     settings: &'a HubSettings,
     ends: Instant,
     left: u32,
-    wait: Duration,
+    backoff: Backoff,
 }
 
 impl<'a> Attempts<'a> {
@@ -22,7 +23,7 @@ impl<'a> Attempts<'a> {
         // A deadline beyond all clocks is none.
         let now = Instant::now();
         let ends = now.checked_add(settings.deadline).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
-        Self { settings, ends, left, wait: settings.first_wait }
+        Self { settings, ends, left, backoff: Backoff::new(settings.first_wait, settings.longest_wait) }
     }
 
     /// How long a request may take now.
@@ -36,16 +37,12 @@ impl<'a> Attempts<'a> {
             if !self.settings.offline_retry {
                 return false;
             }
-            self.settings.offline_wait
+            jittered(self.settings.offline_wait)
         } else if error.is_transient() {
-            let wait = self.wait;
-            self.wait = wait.saturating_mul(2).min(self.settings.longest_wait);
-            wait.min(self.settings.longest_wait)
+            self.backoff.pause()
         } else {
             return false;
         };
-        // Not all at once: from half of it to the whole.
-        let wait = wait.mul_f64(rand::random_range(0.5..=1.0));
         let left = self.ends.saturating_duration_since(Instant::now());
         if self.left == 0 || left <= wait {
             return false;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::download::{Download, Expected};
 use super::error::{FetchError, Trouble};
 use super::tls;
+use crate::base::backoff;
 use crate::model::causes::with_causes;
 use crate::repodata::Checksum;
 
@@ -298,10 +299,7 @@ impl Fetcher {
     /// How long to wait after so many failures in a row.
     fn pause(&self, failures: u32, after: Option<Duration>) -> Duration {
         let settings = &self.inner.settings;
-        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-        let longest = settings.pause_first.saturating_mul(doubled).min(settings.pause_max);
-        // Not at the same moment as others who failed with us.
-        let own = longest.mul_f64(rand::random_range(0.5..=1.0));
+        let own = backoff::after(failures, settings.pause_first, settings.pause_max);
         own.max(after.unwrap_or_default().min(settings.retry_after_max))
     }
 
