@@ -107,7 +107,7 @@ pub(crate) struct MaybeCollection {
 /// What operators say.
 #[derive(Subcommand, Debug)]
 pub(crate) enum WordVerb {
-    /// Interest packages of a collection.
+    /// Watch packages of a collection.
     #[command(after_help = "Example:\n  koschei admin track -c f99-build curl zlib --db koschei.db")]
     Track(OfPackages),
     /// Do not watch packages any more.
