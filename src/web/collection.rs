@@ -46,11 +46,12 @@ pub(super) async fn show(
         let Content::Html { title, body } = content else { return Ok((as_of, content)) };
         let until = as_of.seq.map(Seq::next);
         let before = before.filter(|b| until.is_some_and(|u| *b < u)).or(until);
+        let older = |b: &str| links::with_query(&links::collection(&name), &[("before", b)]);
         let body = html! {
             (body)
             h2 #trail { "What happened" }
             @match event::newest(&site, &[&collection_subject(&name, None)], before, TRAIL + 1).await {
-                Ok(records) => (event::trail(&site, &records, TRAIL, |b| links::with_query(&links::collection(&name), &[("before", b)])).await),
+                Ok(records) => (event::trail(&site, &records, TRAIL, older).await),
                 Err(_) => p.notice { "The log does not answer, so its events cannot be shown now." },
             }
         };
@@ -74,7 +75,10 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
     let policy = package_view::policy(&view.state);
     let body = html! {
         h1 { (name) }
-        p.lead { "Buildroot " (parts::buildroot(c.buildroot())) @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) } }
+        p.lead {
+            "Buildroot " (parts::buildroot(c.buildroot()))
+            @if c.settings.display_name != name.as_str() { " " (parts::text(&c.settings.display_name)) }
+        }
         @for hold in stopped(&view.state, c, &policy) { p.notice { "Nothing of it is rebuilt: " (hold) "." } }
         @if let Some(unbound) = unbound(&view.state, c, &policy) { p.notice { (parts::text(&format!("{unbound}."))) } }
         @if let Some((repo, why)) = &c.stale {
@@ -82,7 +86,9 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
                 repository " (repo) " could not be resolved: " (parts::text(why)) }
         }
         p.states { @for (state, n) in STATES.into_iter().zip(package_view::counts(c)) {
-            a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) { (parts::state(state)) " " (n) }
+            a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) {
+                (parts::state(state)) " " (n)
+            }
         } }
         (architectures(c))
         (repositories(view, (name, c), troubles, koji))
@@ -98,7 +104,9 @@ fn architectures(c: &Collection) -> Markup {
         h2 { "Architectures" }
         @if c.arches.is_empty() { p { "No repository has been resolved yet." } }
         @else { div.scroll { table {
-            thead { tr { th scope="col" { "Architecture" } th.n scope="col" { "Resolved repository" } th scope="col" { "Build group" } th scope="col" { "Problems" } } }
+            (parts::column_heads(&[
+                ("", "Architecture"), ("n", "Resolved repository"), ("", "Build group"), ("", "Problems"),
+            ]))
             tbody { @for (arch, a) in &c.arches { tr {
                 th scope="row" { (arch) }
                 td.n { @match a.repo_id { Some(repo) => (repo), None => "none" } }
@@ -124,9 +132,15 @@ fn repositories(view: &View, (name, c): (&Name, &Collection), troubles: &Trouble
         h2 { "Newest repositories" }
         @if repos.is_empty() { p { "Koji has not made one yet, as far as is known." } }
         @else { div.scroll { table {
-            thead { tr { th.n scope="col" { "Repository" } th scope="col" { "State" } th.n.minor scope="col" { "Koji event" } th scope="col" { "Resolved on" } th scope="col" { "Broken or passed over" } } }
+            (parts::column_heads(&[
+                ("n", "Repository"), ("", "State"), ("n minor", "Koji event"), ("", "Resolved on"),
+                ("", "Broken or passed over"),
+            ]))
             tbody { @for (id, r) in repos.iter().take(REPOS) { tr {
-                th.n scope="row" { (parts::maybe_link(koji.repo(&c.settings.hub, *id), id)) @if c.newest_repo == Some(*id) { " " small { "newest" } } }
+                th.n scope="row" {
+                    (parts::maybe_link(koji.repo(&c.settings.hub, *id), id))
+                    @if c.newest_repo == Some(*id) { " " small { "newest" } }
+                }
                 td { (word(r.state)) }
                 td.n.minor { @match r.create_event { Some(event) => (event), None => "–" } }
                 td { (resolved_on(r, c)) }
@@ -226,15 +240,21 @@ fn settings(c: &Collection) -> Markup {
             @match &s.builds_on {
                 None => { dt { "Target" } dd { (s.target) } }
                 Some(b) => {
-                    dt { "Built on" } dd { "hub " (b.hub) ", target " (b.target) ", source packages at " code { (parts::text(&b.srpm_root)) } }
+                    dt { "Built on" }
+                    dd {
+                        "hub " (b.hub) ", target " (b.target) ", source packages at "
+                        code { (parts::text(&b.srpm_root)) }
+                    }
                 }
             }
             dt { "Build tag" } dd { (s.build_tag) }
-            dt { "Destination tag" } dd { (s.dest_tag) @if c.chain.len() > 1 { ", which inherits from " (list(&c.chain[1..])) } }
+            dt { "Destination tag" }
+            dd { (s.dest_tag) @if c.chain.len() > 1 { ", which inherits from " (list(&c.chain[1..])) } }
             dt { "Build group" } dd { (s.build_group) }
             dt { "Architectures" } dd { @if s.arches.is_empty() { "all of the build tag" } @else { (list(&s.arches)) } }
             dt { "Tracks every package" } dd { @if s.track_all { "yes" } @else { "no" } }
-            dt { "Rebuilds at a time" } dd { @match s.max_builds { Some(max) => (max), None => "as many as all collections together may have" } }
+            dt { "Rebuilds at a time" }
+            dd { @match s.max_builds { Some(max) => (max), None => "as many as all collections together may have" } }
             dt { "Coefficient" } dd { (s.coefficient / 1000) "." (format!("{:03}", s.coefficient % 1000)) }
             @if s.found { dt { "Made" } dd { "because its tag got a repository" } }
         }

@@ -129,17 +129,29 @@ fn body(r: &Record, causes: &[Record], followed: &Followed, whole: bool) -> Mark
         } } }
         @else { ul { @for c in &followed.events { li { (parts::event(c.seq)) " " (words(c, DESCRIPTION)) } } } }
         @if let Some(up_to) = followed.up_to {
-            p { a href={ (links::with_query(&links::event(r.seq), &[("after", &up_to.to_string())])) "#followed" } { "What followed after event " (up_to) } }
+            p {
+                a href={ (links::with_query(&links::event(r.seq), &[("after", &up_to.to_string())])) "#followed" } {
+                    "What followed after event " (up_to)
+                }
+            }
         }
         h2 #content { "Content" }
         @if whole || r.payload.len() <= PAYLOAD_BYTES {
-            details open[whole] { summary { "As it is stored, " (r.payload.len()) " bytes" } pre { (payload(&r.payload)) } }
+            details open[whole] {
+                summary { "As it is stored, " (r.payload.len()) " bytes" } pre { (payload(&r.payload)) }
+            }
         } @else {
-            p { a href={ (links::with_query(&links::event(r.seq), &[("content", "all")])) "#content" } { "As it is stored, " (r.payload.len()) " bytes" } }
+            p {
+                a href={ (links::with_query(&links::event(r.seq), &[("content", "all")])) "#content" } {
+                    "As it is stored, " (r.payload.len()) " bytes"
+                }
+            }
         }
         p { a href=(links::with_query(&links::event(r.seq), &[("json", "1")])) { "As a CloudEvent" } }
         nav.pager aria-label="Events" {
-            @if let Some(before) = Seq::new(r.seq.get() - 1) { a href=(links::event(before)) rel="prev" { "Event " (before) } }
+            @if let Some(before) = Seq::new(r.seq.get() - 1) {
+                a href=(links::event(before)) rel="prev" { "Event " (before) }
+            }
             a href=(links::event(r.seq.next())) rel="next" { "Event " (r.seq.next()) }
         }
     }
@@ -284,16 +296,20 @@ pub(super) async fn trail(site: &Site, records: &[Record], shown: usize, older: 
         @if rows.is_empty() { p { "No event is about it." } }
         @else {
             div.scroll { table {
-                thead { tr { th scope="col" { "Event" } th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Because of" } } }
+                (parts::column_heads(&[("", "Event"), ("", "When"), ("", "What"), ("", "Because of")]))
                 tbody { @for r in rows { tr {
                     td { (parts::event(r.seq)) }
                     td { (parts::time(r.occurred_at)) }
                     td.why { (known.get(&r.seq).map(String::as_str).unwrap_or_default()) }
-                    td.why { @if let Some(cause) = r.causation { (parts::event(cause)) " " (causes.get(&cause).map(String::as_str).unwrap_or_default()) } }
+                    td.why { @if let Some(cause) = r.causation {
+                        (parts::event(cause)) " " (causes.get(&cause).map(String::as_str).unwrap_or_default())
+                    } }
                 } } }
             } }
             @if let (true, Some(last)) = (records.len() > shown, rows.last()) {
-                nav.pager aria-label="Events" { a href={ (older(&last.seq.to_string())) "#trail" } rel="next" { "Older events" } }
+                nav.pager aria-label="Events" {
+                    a href={ (older(&last.seq.to_string())) "#trail" } rel="next" { "Older events" }
+                }
             }
         }
     }

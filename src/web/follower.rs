@@ -1,8 +1,8 @@
 //! A state of our own, folded from the log beside the writer's.
 //!
 //! Pages are made from it, so that nobody who reads them ever waits for the writer or makes it wait. The price is a
-//! second state in memory and a lag, which every page says. The writer is not needed at all: a follower works on any log
-//! that can be read.
+//! second state in memory and a lag, which every page says. The writer is not needed at all: a follower works on any
+//! log that can be read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

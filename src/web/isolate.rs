@@ -78,7 +78,8 @@ fn aside(c: char) -> bool {
 /// Letters of scripts that are written from right to left, and characters that say so.
 fn directs(c: char) -> bool {
     is_control(c)
-        || matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
+        || matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}')
+        || matches!(c, '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}')
 }
 
 fn is_control(c: char) -> bool {
@@ -94,8 +95,12 @@ mod tests {
     #[test]
     fn what_turns_is_isolated() {
         let name = "gpj\u{202e}<exe>";
-        let page = html! { title { (name) " · Koschei" } p title=(name) { "of `" (name) "`: failed " b { "שלום" } " 7 " "שלום עולם, 9" } };
-        let expected = "<title>gpj&lt;exe&gt; · Koschei</title><p title=\"gpj\u{202e}&lt;exe&gt;\">of `<bdi>gpj\u{202e}&lt;exe&gt;</bdi>`: failed \
+        let page = html! {
+            title { (name) " · Koschei" }
+            p title=(name) { "of `" (name) "`: failed " b { "שלום" } " 7 " "שלום עולם, 9" }
+        };
+        let expected = "<title>gpj&lt;exe&gt; · Koschei</title><p title=\"gpj\u{202e}&lt;exe&gt;\">\
+                        of `<bdi>gpj\u{202e}&lt;exe&gt;</bdi>`: failed \
                         <b><bdi>שלום</bdi></b> 7 <bdi>שלום עולם</bdi>, 9</p>";
         assert_eq!(isolate(page.into_string()), expected);
     }

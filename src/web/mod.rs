@@ -7,7 +7,7 @@
 //!
 //! | address | what |
 //! | --- | --- |
-//! | `/` | collections, what broke or was repaired lately, what runs; with `json=1` the collections of `koschei status --json` |
+//! | `/` | collections, what broke or was repaired lately, what runs; with `json=1` as `koschei status --json` |
 //! | `/packages?collection=&state=&q=&order=&page=` | packages; with `json=1` as `koschei status --json` |
 //! | `/package/NAME?collection=` | one package; with `json=1` as `koschei why --json` |
 //! | `/collection/NAME` | settings, architectures, repositories |

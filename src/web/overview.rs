@@ -57,7 +57,7 @@ fn body(view: &View, koji: &KojiLinks) -> Markup {
         @if view.state.hubs.values().any(|h| h.reconciled_through.is_some()) {
             h2 { "Hubs" }
             div.scroll { table {
-                thead { tr { th scope="col" { "Hub" } th.n scope="col" { "Compared with the log up to Koji event" } } }
+                (parts::column_heads(&[("", "Hub"), ("n", "Compared with the log up to Koji event")]))
                 tbody { @for (name, hub) in &view.state.hubs { tr {
                     th scope="row" { (name) }
                     td.n { @match hub.reconciled_through { Some(event) => (event), None => "not yet" } }
@@ -82,7 +82,9 @@ fn collections(view: &View, koji: &KojiLinks) -> Markup {
             thead { tr {
                 th scope="col" { "Collection" } th scope="col" { "Buildroot" }
                 @for state in STATES { th.n.minor[!needs_looking(state)] scope="col" { (parts::state(state)) } }
-                th.n.minor scope="col" { "Newest repo" } th.n.minor scope="col" { "Resolved" } th.n.minor scope="col" { "Running" }
+                th.n.minor scope="col" { "Newest repo" }
+                th.n.minor scope="col" { "Resolved" }
+                th.n.minor scope="col" { "Running" }
             } }
             tbody { @for (name, c) in &view.state.collections { (row(name, c, koji)) } }
         } }
@@ -110,12 +112,20 @@ fn row(name: &Name, c: &Collection, koji: &KojiLinks) -> Markup {
             @for state in STATES { td.n.minor[!needs_looking(state)] {
                 @match counts[rank(state)] {
                     0 => "0",
-                    n => a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) { (n) },
+                    n => a href=(links::with_query("/packages", &[("collection", name), ("state", state.as_str())])) {
+                        (n)
+                    },
                 }
             } }
-            td.n.minor { @match c.newest_repo { Some(repo) => (parts::maybe_link(koji.repo(&c.settings.hub, repo), repo)), None => "none" } }
+            td.n.minor { @match c.newest_repo {
+                Some(repo) => (parts::maybe_link(koji.repo(&c.settings.hub, repo), repo)),
+                None => "none",
+            } }
             td.n.minor {
-                @match resolved[..] { [] => "none", _ => (resolved.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")) }
+                @match resolved[..] {
+                    [] => "none",
+                    _ => (resolved.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+                }
                 @if c.stale.is_some() { br; small.warn { "stale" } }
             }
             td.n.minor { (c.running) (limit) }
@@ -133,7 +143,10 @@ fn changes<'a>(changes: impl Iterator<Item = &'a Change>) -> Markup {
     html! {
         @if changes.peek().is_none() { p { "Nothing yet." } }
         @else { div.scroll { table {
-            thead { tr { th.minor scope="col" { "When" } th scope="col" { "Package" } th.minor scope="col" { "Collection" } th scope="col" { "State" } th scope="col" { "Why" } th.minor scope="col" { "Event" } } }
+            (parts::column_heads(&[
+                ("minor", "When"), ("", "Package"), ("minor", "Collection"), ("", "State"), ("", "Why"),
+                ("minor", "Event"),
+            ]))
             tbody { @for c in changes { tr {
                 td.minor { (parts::time(c.at)) }
                 th scope="row" { a href=(links::package(&c.what.collection, &c.what.package)) { (c.what.package) } }

@@ -59,13 +59,14 @@ pub(super) async fn show(
         let until = as_of.seq.map(Seq::next);
         let before = before.filter(|b| until.is_some_and(|u| *b < u)).or(until);
         let trail = newest(&site, &seen, before).await;
+        let older = |b: &str| links::with_query(&links::package(&seen.collection, &seen.name), &[("before", b)]);
         let body = html! {
             (seen.head)
             @if let Ok(trail) = &trail { (since(&site, &seen, trail).await) }
             (seen.rest)
             h2 #trail { "What happened" }
             @match &trail {
-                Ok(records) => (event::trail(&site, records, TRAIL, |b| links::with_query(&links::package(&seen.collection, &seen.name), &[("before", b)])).await),
+                Ok(records) => (event::trail(&site, records, TRAIL, older).await),
                 Err(_) => p.notice { "The log does not answer, so its events cannot be shown now." },
             }
         };
@@ -92,9 +93,15 @@ async fn since(site: &Site, seen: &Seen, trail: &[Record]) -> Markup {
     let of = |r: &Record| r.kind == "package_reason_changed" && r.subject == subject && r.seq > changed.seq;
     let reason = trail.iter().find(|r| of(r));
     html! {
-        p { "Since " (parts::time(changed.occurred_at)) " (" (parts::event(changed.seq)) ")" (because(site, changed).await) "." }
+        p {
+            "Since " (parts::time(changed.occurred_at)) " (" (parts::event(changed.seq)) ")"
+            (because(site, changed).await) "."
+        }
         @if let Some(r) = reason {
-            p { "For this reason since " (parts::time(r.occurred_at)) " (" (parts::event(r.seq)) ")" (because(site, r).await) "." }
+            p {
+                "For this reason since " (parts::time(r.occurred_at)) " (" (parts::event(r.seq)) ")"
+                (because(site, r).await) "."
+            }
         }
     }
 }
@@ -184,7 +191,7 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
             Some(x) => {
                 table {
                     caption { "Priority, in points" }
-                    thead { tr { th scope="col" { "Part" } th.n scope="col" { "Points" } } }
+                    (parts::column_heads(&[("", "Part"), ("n", "Points")]))
                     tbody {
                         tr { th scope="row" { "Set for good" } td.n { (parts::points(x.r#static)) } }
                         tr { th scope="row" { "Set for the next rebuild" } td.n { (parts::points(x.manual)) } }
@@ -192,7 +199,10 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
                         tr { th scope="row" { "Changed dependencies" } td.n { (parts::points(x.dependency)) } }
                         tr { th scope="row" { "Time since the last build" } td.n { (parts::points(x.time)) } }
                         @if c.settings.coefficient != 1000 {
-                            tr { th scope="row" { "The last three count" } td.n { "× " (thousandths(c.settings.coefficient)) } }
+                            tr {
+                                th scope="row" { "The last three count" }
+                                td.n { "× " (thousandths(c.settings.coefficient)) }
+                            }
                         }
                     }
                     tfoot {
@@ -203,7 +213,9 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
                 @if let Some(at) = w.due_at { p { "By the passing of time alone it is due on " (parts::time(at)) "." } }
             }
         }
-        @if !w.arches.is_empty() { p { "A rebuild would use " (w.arches.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")) "." } }
+        @if !w.arches.is_empty() {
+            p { "A rebuild would use " (w.arches.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")) "." }
+        }
     }
 }
 
@@ -217,9 +229,13 @@ fn verdicts(a: &Answer, c: &Collection) -> Markup {
     html! {
         h2 { "Build dependencies" }
         @if a.package.verdicts.is_empty() { p { "They have not been resolved yet." } }
-        @if let Some(another) = package_view::another_in_buildroot(&a.package) { p.notice { "As of the last repository, " (parts::text(&another)) "." } }
+        @if let Some(another) = package_view::another_in_buildroot(&a.package) {
+            p.notice { "As of the last repository, " (parts::text(&another)) "." }
+        }
         @if !a.package.verdicts.is_empty() { div.scroll { table {
-            thead { tr { th scope="col" { "Architecture" } th scope="col" { "Source" } th scope="col" { "Repository" } th scope="col" { "Installable" } th scope="col" { "Problem" } } }
+            (parts::column_heads(&[
+                ("", "Architecture"), ("", "Source"), ("", "Repository"), ("", "Installable"), ("", "Problem"),
+            ]))
             tbody { @for v in &a.package.verdicts { tr {
                 th scope="row" { (v.arch) }
                 td { (parts::text(&v.source)) }
@@ -244,13 +260,21 @@ fn changes(a: &Answer, all: bool) -> Markup {
             p { @if a.package.state == PackageState::Unresolved { "Nothing can be said while its dependencies cannot \
                 be installed." } @else { "Nothing." } }
         } @else { div.scroll { table {
-            thead { tr { th scope="col" { "Dependency" } th scope="col" { "Was" } th scope="col" { span.hidden { "Direction" } } th scope="col" { "Is" } th.n scope="col" { "Distance" } th scope="col" { "On" } } }
+            thead { tr {
+                th scope="col" { "Dependency" } th scope="col" { "Was" }
+                th scope="col" { span.hidden { "Direction" } }
+                th scope="col" { "Is" } th.n scope="col" { "Distance" } th scope="col" { "On" }
+            } }
             tbody { @for g in changes.iter().take(shown) {
                 @let (mark, word, class) = parts::direction(g.old.as_ref(), g.new.as_ref());
                 tr {
                     th scope="row" { (g.name) }
                     td { @match g.old { Some(old) => (old), None => "–" } }
-                    td { span class={ "move " (class) } title=(word) { span aria-hidden="true" { (mark) } span.hidden { (word) } } }
+                    td {
+                        span class={ "move " (class) } title=(word) {
+                            span aria-hidden="true" { (mark) } span.hidden { (word) }
+                        }
+                    }
                     td { @match g.new { Some(new) => (parts::new_version(g.old.as_ref(), new)), None => "–" } }
                     td.n { @match g.distance { Some(d) => (d), None => "not reached" } }
                     td { (g.arches.iter().copied().collect::<Vec<_>>().join(", ")) }
@@ -258,7 +282,11 @@ fn changes(a: &Answer, all: bool) -> Markup {
             } }
         } }
         @if changes.len() > shown {
-            p { "And " (changes.len() - shown) " more" @if !all { ": " a href=(links::with_query(&links::package(&a.package.collection, &a.package.package), &[("changes", "all")])) { "show all" } } "." }
+            @let page = links::package(&a.package.collection, &a.package.package);
+            p {
+                "And " (changes.len() - shown) " more"
+                @if !all { ": " a href=(links::with_query(&page, &[("changes", "all")])) { "show all" } } "."
+            }
         } }
     }
 }
@@ -268,7 +296,10 @@ fn builds(builds: &[BuildView], hub: &Hub, koji: &KojiLinks) -> Markup {
         h2 { "Last builds" }
         @if builds.is_empty() { p { "None is known." } }
         @else { div.scroll { table {
-            thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Source" } th scope="col" { "Result" } th scope="col" { "Koji" } th.n scope="col" { "Repository" } th scope="col" { "Why" } } }
+            (parts::column_heads(&[
+                ("", "When"), ("", "What"), ("", "Source"), ("", "Result"), ("", "Koji"), ("n", "Repository"),
+                ("", "Why"),
+            ]))
             tbody { @for b in builds { tr.withdrawn[b.withdrawn] {
                 td { (parts::time(b.at.parse().unwrap_or_default())) }
                 td { (b.kind) @if b.withdrawn { br; small { "untagged since" } } }
@@ -276,10 +307,16 @@ fn builds(builds: &[BuildView], hub: &Hub, koji: &KojiLinks) -> Markup {
                 td { (parts::outcome(b.outcome, b.running)) }
                 td {
                     @if let Some(id) = b.build_id { "build " (parts::maybe_link(koji.build(hub, BuildId(id)), id)) }
-                    @if let Some(id) = b.task_id { @if b.build_id.is_some() { br; } "task " (parts::maybe_link(koji.task(b.hub.as_ref().unwrap_or(hub), TaskId(id)), id)) }
+                    @if let Some(id) = b.task_id {
+                        @if b.build_id.is_some() { br; }
+                        "task " (parts::maybe_link(koji.task(b.hub.as_ref().unwrap_or(hub), TaskId(id)), id))
+                    }
                     @if let Some(elsewhere) = &b.hub { br; small { "on " (elsewhere) } }
                 }
-                td.n { @if let Some(id) = b.repo_id { (parts::maybe_link(koji.repo(hub, RepoId(id)), id)) @if b.repo_assumed { br; small { "assumed" } } } }
+                td.n { @if let Some(id) = b.repo_id {
+                    (parts::maybe_link(koji.repo(hub, RepoId(id)), id))
+                    @if b.repo_assumed { br; small { "assumed" } }
+                } }
                 td.why { @if let Some(reason) = &b.reason { (parts::text(reason)) } }
             } } }
         } } }
@@ -292,12 +329,17 @@ fn settings((name, c): (&Name, &Collection), p: &Package) -> Markup {
         h2 { "Settings" }
         dl {
             dt { "Collection" } dd { a href=(links::collection(name)) { (name) } }
-            dt { "Newest source" } dd { @match &p.latest { Some(l) => { (parts::text(&l.source)) ", tagged " (parts::time(l.at)) }, None => "none" } }
+            dt { "Newest source" }
+            dd { @match &p.latest {
+                Some(l) => { (parts::text(&l.source)) ", tagged " (parts::time(l.at)) },
+                None => "none",
+            } }
             dt { "Tracked" } dd { (yes(p.is_tracked(c.settings.track_all))) }
             dt { "Blocked in Koji" } dd { (yes(p.blocked)) }
             dt { "Architectures" } dd { @match &p.arch_override {
                 Some(o) => { (parts::text(&o.to_string())) @if !absent(c, p).is_empty() {
-                    " (its build tag has no " (absent(c, p).into_iter().map(Name::as_str).collect::<Vec<_>>().join(", ")) ")"
+                    " (its build tag has no "
+                    (absent(c, p).into_iter().map(Name::as_str).collect::<Vec<_>>().join(", ")) ")"
                 } },
                 None => "as the collection",
             } }

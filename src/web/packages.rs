@@ -215,7 +215,10 @@ fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &Wanted) -> Markup 
     html! {
         @if view.state.collections.len() > 1 {
             nav.tabs aria-label="Collections" {
-                a href=(address(wanted, |w| { w.collection = None; w.page = 1 })) aria-current=[current(wanted.collection.is_none())] { "All collections" }
+                @let here = current(wanted.collection.is_none());
+                a href=(address(wanted, |w| { w.collection = None; w.page = 1 })) aria-current=[here] {
+                    "All collections"
+                }
                 @for name in view.state.collections.keys() {
                     a href=(address(wanted, |w| { w.collection = Some(name.to_string()); w.page = 1 }))
                         aria-current=[current(wanted.collection.as_deref() == Some(name.as_str()))] { (name) }
@@ -223,9 +226,11 @@ fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &Wanted) -> Markup 
             }
         }
         nav.tabs aria-label="States" {
-            a href=(address(wanted, |w| { w.states.clear(); w.page = 1 })) aria-current=[current(wanted.states.is_empty())] { "all tracked" }
+            @let here = current(wanted.states.is_empty());
+            a href=(address(wanted, |w| { w.states.clear(); w.page = 1 })) aria-current=[here] { "all tracked" }
             @for (state, n) in STATES.into_iter().zip(counts) {
-                a href=(address(wanted, |w| { w.states = vec![state]; w.page = 1 })) aria-current=[current(wanted.states == [state])] {
+                @let here = current(wanted.states == [state]);
+                a href=(address(wanted, |w| { w.states = vec![state]; w.page = 1 })) aria-current=[here] {
                     (parts::state(state)) " " (n)
                 }
             }
@@ -248,7 +253,9 @@ fn head(wanted: &Wanted, key: Key, title: &str, class: &str) -> Markup {
     let sorted = mine.then_some(if wanted.order.reversed { "descending" } else { "ascending" });
     html! {
         th scope="col" class=[(!class.is_empty()).then_some(class)] aria-sort=[sorted] {
-            a href=(address(wanted, |w| { w.order = next; w.page = 1 })) { (title) @if mine { @if wanted.order.reversed { " ▴" } @else { " ▾" } } }
+            a href=(address(wanted, |w| { w.order = next; w.page = 1 })) {
+                (title) @if mine { @if wanted.order.reversed { " ▴" } @else { " ▾" } }
+            }
         }
     }
 }
@@ -267,7 +274,11 @@ fn detailed(view: &View, c: (&Name, &Collection), rows: &[Entry<'_>], wanted: &W
             th.minor scope="col" { "Changed since" }
             th scope="col" { "Why" }
         } }
-        tbody { @for (_, p) in rows { (row(&package_view::package(&view.state, c, *p, now, &view.policy), c, p.1, threshold, koji)) } }
+        tbody {
+            @for (_, p) in rows {
+                (row(&package_view::package(&view.state, c, *p, now, &view.policy), c, p.1, threshold, koji))
+            }
+        }
     } }
 }
 
@@ -287,13 +298,17 @@ fn row(
     html! { tr {
         th scope="row" { a href=(links::package(cname, &p.package)) { (p.package) } }
         td { (parts::state(p.state)) }
-        td.minor { @if package.running > 0 { (parts::outcome(None, true)) } @else if package.open_rebuild.is_some() { "on its way" } }
+        td.minor {
+            @if package.running > 0 { (parts::outcome(None, true)) }
+            @else if package.open_rebuild.is_some() { "on its way" }
+        }
         td.minor { @if let Some(b) = last {
             (parts::maybe_link(link(b), b.kind)) " " (parts::outcome(b.outcome, b.running))
             br; small { (parts::time(b.at.parse().unwrap_or_default())) }
         } }
         td.n.minor { @match p.priority {
-            Some(x) => { @if x.current >= threshold { b { (parts::points(x.current)) } } @else { (parts::points(x.current)) } },
+            Some(x) if x.current >= threshold => b { (parts::points(x.current)) },
+            Some(x) => (parts::points(x.current)),
             None => "–",
         } }
         td.minor { (parts::text(&one_line(&package_view::closest_change(p), REASON))) }
@@ -306,7 +321,11 @@ fn unified(of: &[(&Name, &Collection)], rows: &[(&Name, Vec<Entry<'_>>)], wanted
         caption.hidden { "Packages of all collections" }
         thead { tr {
             (head(wanted, Key::Name, "Package", ""))
-            @for (name, _) in of { th scope="col" { a href=(address(wanted, |w| { w.collection = Some(name.to_string()); w.page = 1 })) { (name) } } }
+            @for (name, _) in of {
+                th scope="col" {
+                    a href=(address(wanted, |w| { w.collection = Some(name.to_string()); w.page = 1 })) { (name) }
+                }
+            }
             (head(wanted, Key::State, "Worst", ""))
             (head(wanted, Key::Running, "Running", "n"))
         } }
@@ -320,7 +339,8 @@ fn unified(of: &[(&Name, &Collection)], rows: &[(&Name, Vec<Entry<'_>>)], wanted
                         a href=(links::package(collection, name)) { (parts::state(e.1.1.state(c.settings.track_all))) }
                     }
                 } }
-                td { @if let Some(worst) = entries.iter().map(|e| e.1.1.state(e.0.1.settings.track_all)).min_by_key(|s| rank(*s)) { (parts::state(worst)) } }
+                @let states = entries.iter().map(|e| e.1.1.state(e.0.1.settings.track_all));
+                td { @if let Some(worst) = states.min_by_key(|s| rank(*s)) { (parts::state(worst)) } }
                 td.n { @if running > 0 { (running) } }
             }
         } }

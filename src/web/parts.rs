@@ -139,6 +139,17 @@ pub(super) fn outcome(outcome: Option<Outcome>, running: bool) -> Markup {
     html! { span class={ "state " (class) } { (word) } }
 }
 
+/// The head of a table: for each column the classes of its cell, and its words.
+pub(super) fn column_heads(columns: &[(&str, &str)]) -> Markup {
+    html! {
+        thead { tr {
+            @for (class, words) in columns {
+                th class=[(!class.is_empty()).then_some(class)] scope="col" { (words) }
+            }
+        } }
+    }
+}
+
 /// A link, or the text alone where there is no address.
 pub(super) fn maybe_link(href: Option<String>, text: impl std::fmt::Display) -> Markup {
     html! { @match href { Some(href) => a href=(href) rel="noreferrer" { (text) }, None => (text) } }

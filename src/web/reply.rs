@@ -231,7 +231,9 @@ fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
         let main = html! {
             h1 { (title) }
             p { (capitalised(&text)) "." }
-            @if !links.is_empty() { p { "Did you mean:" } ul { @for (name, href) in &links { li { a href=(href) { (name) } } } } }
+            @if !links.is_empty() {
+                p { "Did you mean:" } ul { @for (name, href) in &links { li { a href=(href) { (name) } } } }
+            }
             p { a href="/" { "To the overview" } }
         };
         body(code, "text/html; charset=utf-8", layout(title, status, None, main).into_string())

@@ -39,11 +39,17 @@ pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize
         @if running.is_empty() { p { "None." } }
         @else {
             div.scroll { table {
-                thead { tr { th scope="col" { "Package" } @if only.is_none() { th scope="col" { "Collection" } } th scope="col" { "Task" } th scope="col" { "Since" } th.n scope="col" { "For" } } }
+                thead { tr {
+                    th scope="col" { "Package" } @if only.is_none() { th scope="col" { "Collection" } }
+                    th scope="col" { "Task" } th scope="col" { "Since" } th.n scope="col" { "For" }
+                } }
                 tbody { @for r in running.iter().take(SHOWN) { tr {
                     th scope="row" { a href=(links::package(&r.collection, &r.package)) { (r.package) } }
                     @if only.is_none() { td { a href=(links::collection(&r.collection)) { (r.collection) } } }
-                    td { @match r.task { Some(task) => (parts::maybe_link(koji.task(&r.hub, task), task)), None => "on its way" } }
+                    td { @match r.task {
+                        Some(task) => (parts::maybe_link(koji.task(&r.hub, task), task)),
+                        None => "on its way",
+                    } }
                     td { @if let Some(since) = r.since { (parts::time(since)) } }
                     td.n { @if let Some(since) = r.since { (parts::duration(now.since(since) / 1_000_000)) } }
                 } } }

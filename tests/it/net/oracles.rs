@@ -6,7 +6,7 @@
 //! | differences between successive repositories | `resolve/recordings.rs`; here |
 //! | what real builders installed | `resolve/recordings.rs`; here |
 //! | a sample of the distribution, both modes, with distances | `resolve/recordings.rs`, `resolve/cli.rs`; here |
-//! | the test hub against recorded exchanges with a real one | `testhub/recorded.rs`; `another_answer_is_noticed` there |
+//! | the test hub, recorded exchanges with a real one | `testhub/recorded.rs`; `another_answer_is_noticed` there |
 //! | what the recorded actions left behind | `writer/truth.rs`; `a_lost_message_is_noticed` there |
 //! | our solver against libsolv on random universes | `resolve/native.rs`; `the_check_notices` there |
 //! | facts of a log against the tables of a hub | `serve/story.rs` and others; `one_fact_less` there |
