@@ -134,9 +134,10 @@ impl Tx<'_> {
             _ => Value::Null,
         };
         let mut body = json!({
-            "arch": task.arch, "awaited": task.awaited, "channel_id": task.channel, "completion_time": seconds(task.completion),
-            "create_time": seconds(Some(task.create)), "host_id": task.host, "id": task.id, "label": task.label,
-            "method": task.method, "owner": self.w.user_name(task.owner), "parent": task.parent, "priority": task.priority,
+            "arch": task.arch, "awaited": task.awaited, "channel_id": task.channel,
+            "completion_time": seconds(task.completion), "create_time": seconds(Some(task.create)),
+            "host_id": task.host, "id": task.id, "label": task.label, "method": task.method,
+            "owner": self.w.user_name(task.owner), "parent": task.parent, "priority": task.priority,
             "start_time": seconds(task.start), "state": task.state, "waiting": task.waiting,
             "host_name": task.host.and_then(|h| self.w.host(h)).map(|h| h.name.clone()),
             "url": format!("{}/koji/taskinfo?taskID={}", self.settings.base_url, task.id), "result": result,
@@ -158,8 +159,8 @@ impl Tx<'_> {
         let srpm = task.request.first().and_then(V::as_str).and_then(|s| s.rsplit('/').next());
         let body = json!({
             "info": self.task_body(task, true), "method": task.method, "attribute": "state", "old": task_state(old),
-            "new": task_state(task.state), "id": id, "owner": self.w.user_name(task.owner), "files_base_url": self.files_base_url(),
-            "srpm": srpm,
+            "new": task_state(task.state), "id": id, "owner": self.w.user_name(task.owner),
+            "files_base_url": self.files_base_url(), "srpm": srpm,
         });
         self.send("task.state.change", 20, body);
     }
@@ -168,9 +169,9 @@ impl Tx<'_> {
         let Some(build) = self.w.build(id) else { return };
         let task = build.task.and_then(|t| self.w.task(t));
         let body = json!({
-            "name": build.name, "version": build.version, "release": build.release, "epoch": build.epoch, "attribute": "state",
-            "old": old, "new": build.state, "build_id": id, "task_id": build.task, "owner": self.w.user_name(build.owner),
-            "files_base_url": self.files_base_url(),
+            "name": build.name, "version": build.version, "release": build.release, "epoch": build.epoch,
+            "attribute": "state", "old": old, "new": build.state, "build_id": id, "task_id": build.task,
+            "owner": self.w.user_name(build.owner), "files_base_url": self.files_base_url(),
             "url": format!("{}/koji/buildinfo?buildID={id}", self.settings.base_url),
             "task": task.map(|t| self.task_body(t, true)),
             "request": task.map(|t| V::Array(t.request.clone()).json()),
@@ -182,8 +183,9 @@ impl Tx<'_> {
     /// `topic` is `tag` or `untag`.
     pub fn tag_message(&mut self, topic: &str, tag: i64, build: &Build) {
         let body = json!({
-            "tag": self.w.tag_name(tag), "tag_id": tag, "name": build.name, "version": build.version, "release": build.release,
-            "build_id": build.id, "user": self.w.user_name(self.actor()), "owner": self.w.user_name(build.owner),
+            "tag": self.w.tag_name(tag), "tag_id": tag, "name": build.name, "version": build.version,
+            "release": build.release, "build_id": build.id, "user": self.w.user_name(self.actor()),
+            "owner": self.w.user_name(build.owner),
         });
         self.send(topic, 10, body);
     }

@@ -25,9 +25,9 @@ fn escape(text: &str) -> String {
 pub fn write_lists(world: &World, repo: &Repo, dir: &Path) {
     let flag = |name: &str| repo.opts.get(name).is_some_and(super::value::V::truth);
     let info = json!({
-        "id": repo.id, "tag": world.tag_name(repo.tag), "tag_id": repo.tag, "task_id": repo.task, "event_id": repo.create_event,
-        "opts": repo.opts.json(), "custom_opts": repo.custom_opts.json(), "with_src": flag("src"),
-        "with_separate_src": flag("separate_src"), "with_debuginfo": flag("debuginfo"),
+        "id": repo.id, "tag": world.tag_name(repo.tag), "tag_id": repo.tag, "task_id": repo.task,
+        "event_id": repo.create_event, "opts": repo.opts.json(), "custom_opts": repo.custom_opts.json(),
+        "with_src": flag("src"), "with_separate_src": flag("separate_src"), "with_debuginfo": flag("debuginfo"),
     });
     put(&dir.join("repo.json"), serde_json::to_vec_pretty(&info).unwrap());
     put(&dir.join("groups/comps.xml"), comps(world, repo));
@@ -104,11 +104,12 @@ fn package(out: &mut String, world: &World, rpm: &Rpm) {
     let source = rpm.build.and_then(|b| world.build(b)).map(|b| format!("{}.src.rpm", b.nvr())).unwrap_or_default();
     write!(
         out,
-        "<package type=\"rpm\">\n  <name>{name}</name>\n  <arch>{arch}</arch>\n  <version epoch=\"{epoch}\" ver=\"{}\" rel=\"{}\"/>\n  \
-         <checksum type=\"sha256\" pkgid=\"YES\">{checksum}</checksum>\n  <summary>{name}</summary>\n  <description>{name}</description>\n  \
-         <packager/>\n  <url/>\n  <time file=\"{time}\" build=\"{time}\"/>\n  <size package=\"{size}\" installed=\"{size}\" archive=\"{size}\"/>\n  \
-         <location href=\"{}\"/>\n  <format>\n    <rpm:license>MIT</rpm:license>\n    <rpm:sourcerpm>{}</rpm:sourcerpm>\n    \
-         <rpm:header-range start=\"0\" end=\"0\"/>\n",
+        "<package type=\"rpm\">\n  <name>{name}</name>\n  <arch>{arch}</arch>\n  <version epoch=\"{epoch}\" ver=\"{}\" \
+         rel=\"{}\"/>\n  <checksum type=\"sha256\" pkgid=\"YES\">{checksum}</checksum>\n  <summary>{name}</summary>\n  \
+         <description>{name}</description>\n  <packager/>\n  <url/>\n  <time file=\"{time}\" build=\"{time}\"/>\n  \
+         <size package=\"{size}\" installed=\"{size}\" archive=\"{size}\"/>\n  <location href=\"{}\"/>\n  \
+         <format>\n    <rpm:license>MIT</rpm:license>\n    <rpm:sourcerpm>{}</rpm:sourcerpm>\n    <rpm:header-range \
+         start=\"0\" end=\"0\"/>\n",
         escape(&rpm.version),
         escape(&rpm.release),
         escape(&location(world, rpm)),
@@ -190,9 +191,9 @@ pub fn write_metadata(world: &World, repo: &Repo, dir: &Path, timestamp: i64) {
             let (sum, open_sum) = (hex::encode(Sha256::digest(&packed)), hex::encode(Sha256::digest(open.as_bytes())));
             write!(
                 repomd,
-                "  <data type=\"{kind}\">\n    <checksum type=\"sha256\">{sum}</checksum>\n    <open-checksum type=\"sha256\">{open_sum}</open-checksum>\n    \
-                 <location href=\"repodata/{sum}-{name}\"/>\n    <timestamp>{timestamp}</timestamp>\n    <size>{}</size>\n    \
-                 <open-size>{}</open-size>\n  </data>\n",
+                "  <data type=\"{kind}\">\n    <checksum type=\"sha256\">{sum}</checksum>\n    <open-checksum \
+                 type=\"sha256\">{open_sum}</open-checksum>\n    <location href=\"repodata/{sum}-{name}\"/>\n    \
+                 <timestamp>{timestamp}</timestamp>\n    <size>{}</size>\n    <open-size>{}</open-size>\n  </data>\n",
                 packed.len(),
                 open.len(),
             )

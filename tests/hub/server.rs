@@ -481,5 +481,7 @@ pub fn uploader(core: &Core, who: &Who) -> Result<(), Fault> {
 
 /// What an upload is answered with.
 pub fn uploaded(size: usize, offset: i64, digest: &str) -> V {
-    row! { "size" => i64::try_from(size).unwrap(), "fileverify" => "adler32", "offset" => offset, "hexdigest" => digest }
+    row! {
+        "size" => i64::try_from(size).unwrap(), "fileverify" => "adler32", "offset" => offset, "hexdigest" => digest
+    }
 }

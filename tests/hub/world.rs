@@ -101,7 +101,8 @@ macro_rules! by_id {
             }
 
             pub fn $get_mut(&mut self, id: i64) -> &mut $row {
-                let at = self.$table.binary_search_by_key(&id, |r| r.id).unwrap_or_else(|_| panic!("no {} {id}", stringify!($row)));
+                let at = self.$table.binary_search_by_key(&id, |r| r.id);
+                let at = at.unwrap_or_else(|_| panic!("no {} {id}", stringify!($row)));
                 &mut self.$table.rows()[at]
             }
         )*

@@ -16,16 +16,16 @@ pub static CALLS: &[Entry] = entries! {
     "getLatestBuilds" as "RootExports.getLatestBuilds": "tag event= package= type= draft=" => latest_builds;
     "getLatestRPMS" as "RootExports.getLatestRPMS": "tag package= arch= event= rpmsigs= type= draft=" => latest_rpms;
     "getBuild" as "get_build": "buildInfo strict=" => |tx, args| {
-        let build = build_of(tx.w, args.get("buildInfo"));
-        match build {
+        let info = args.get("buildInfo");
+        match build_of(tx.w, info) {
             Some(build) => Ok(full(tx.w, build)),
-            None if args.truth("strict") => Err(Fault::generic(format!("No such build: {}", repr(args.get("buildInfo"))))),
+            None if args.truth("strict") => Err(Fault::generic(format!("No such build: {}", repr(info)))),
             None => Ok(V::Nil),
         }
     };
     "listBuilds" as "RootExports.listBuilds":
-        "packageID= userID= taskID= prefix= state= volumeID= source= createdBefore= createdAfter= completeBefore= completeAfter= type= \
-         typeInfo= queryOpts= pattern= cgID= draft=" => list_builds;
+        "packageID= userID= taskID= prefix= state= volumeID= source= createdBefore= createdAfter= completeBefore= \
+         completeAfter= type= typeInfo= queryOpts= pattern= cgID= draft=" => list_builds;
     "getPackage" as "lookup_package": "info strict= create=" => |tx, args| {
         match package_of(tx.w, args.get("info")) {
             Some(id) => Ok(row! { "id" => id, "name" => tx.w.package_name(id) }),
@@ -61,13 +61,17 @@ pub static CALLS: &[Entry] = entries! {
     "getImageBuild" as "get_image_build": "buildInfo strict=" => |_, _| Ok(V::Nil);
     "getBuildType" as "get_build_type": "buildInfo strict=" => |_, _| Ok(row! { "rpm" => V::Nil });
     "listArchives" as "list_archives":
-        "buildID= buildrootID= componentBuildrootID= hostID= type= filename= size= checksum= checksum_type= typeInfo= queryOpts= imageID= \
-         archiveID= strict=" => |_, args| Ok(query(Vec::new(), args.get("queryOpts")));
-    "queryRPMSigs" as "query_rpm_sigs": "rpm_id= sigkey= queryOpts=" => |_, args| Ok(query(Vec::new(), args.get("queryOpts")));
+        "buildID= buildrootID= componentBuildrootID= hostID= type= filename= size= checksum= checksum_type= typeInfo= \
+         queryOpts= imageID= archiveID= strict=" => |_, args| Ok(query(Vec::new(), args.get("queryOpts")));
+    "queryRPMSigs" as "query_rpm_sigs": "rpm_id= sigkey= queryOpts=" => |_, args| {
+        Ok(query(Vec::new(), args.get("queryOpts")))
+    };
     "getChangelogEntries" as "RootExports.getChangelogEntries":
         "buildID= taskID= filepath= author= before= after= queryOpts= strict=" => |_, _| Ok(V::Array(Vec::new()));
     "listVolumes" as "RootExports.listVolumes": "" => |_, _| Ok(vec![row! { "id" => 0, "name" => "DEFAULT" }].into());
-    "listBTypes" as "RootExports.listBTypes": "query= queryOpts=" => |_, _| Ok(vec![row! { "id" => 1, "name" => "rpm" }].into());
+    "listBTypes" as "RootExports.listBTypes": "query= queryOpts=" => |_, _| {
+        Ok(vec![row! { "id" => 1, "name" => "rpm" }].into())
+    };
 };
 
 /// A build as it is listed for a tag.
@@ -75,12 +79,13 @@ pub fn tagged_record(w: &World, listing: &Listing) -> V {
     let build = w.build(listing.build).unwrap();
     row! {
         "build_id" => build.id, "completion_time" => build.completion.map(time), "create_event" => listing.ver.create,
-        "creation_event_id" => build.create_event, "creation_time" => time(build.create), "draft" => false, "epoch" => build.epoch,
-        "id" => build.id, "name" => &build.name, "nvr" => build.nvr(), "owner_id" => build.owner,
-        "owner_name" => w.user_name(build.owner), "package_id" => build.package, "package_name" => &build.name,
-        "promoter_id" => V::Nil, "promoter_name" => V::Nil, "promotion_time" => V::Nil, "release" => &build.release,
-        "start_time" => build.start.map(time), "state" => build.state, "tag_id" => listing.tag, "tag_name" => w.tag_name(listing.tag),
-        "task_id" => build.task, "version" => &build.version, "volume_id" => 0, "volume_name" => "DEFAULT",
+        "creation_event_id" => build.create_event, "creation_time" => time(build.create), "draft" => false,
+        "epoch" => build.epoch, "id" => build.id, "name" => &build.name, "nvr" => build.nvr(),
+        "owner_id" => build.owner, "owner_name" => w.user_name(build.owner), "package_id" => build.package,
+        "package_name" => &build.name, "promoter_id" => V::Nil, "promoter_name" => V::Nil, "promotion_time" => V::Nil,
+        "release" => &build.release, "start_time" => build.start.map(time), "state" => build.state,
+        "tag_id" => listing.tag, "tag_name" => w.tag_name(listing.tag), "task_id" => build.task,
+        "version" => &build.version, "volume_id" => 0, "volume_name" => "DEFAULT",
     }
 }
 
@@ -88,13 +93,15 @@ pub fn tagged_record(w: &World, listing: &Listing) -> V {
 pub fn full(w: &World, build: &Build) -> V {
     row! {
         "build_id" => build.id, "cg_id" => V::Nil, "completion_time" => build.completion.map(time),
-        "completion_ts" => build.completion.map(ts), "creation_event_id" => build.create_event, "creation_time" => time(build.create),
-        "creation_ts" => ts(build.create), "draft" => false, "epoch" => build.epoch, "extra" => build.extra.clone(), "id" => build.id,
-        "name" => &build.name, "nvr" => build.nvr(), "owner_id" => build.owner, "owner_name" => w.user_name(build.owner),
-        "package_id" => build.package, "package_name" => &build.name, "promoter_id" => V::Nil, "promoter_name" => V::Nil,
-        "promotion_time" => V::Nil, "promotion_ts" => V::Nil, "release" => &build.release, "source" => build.source.as_ref(),
-        "start_time" => build.start.map(time), "start_ts" => build.start.map(ts), "state" => build.state, "task_id" => build.task,
-        "version" => &build.version, "volume_id" => 0, "volume_name" => "DEFAULT", "cg_name" => V::Nil,
+        "completion_ts" => build.completion.map(ts), "creation_event_id" => build.create_event,
+        "creation_time" => time(build.create), "creation_ts" => ts(build.create), "draft" => false,
+        "epoch" => build.epoch, "extra" => build.extra.clone(), "id" => build.id, "name" => &build.name,
+        "nvr" => build.nvr(), "owner_id" => build.owner, "owner_name" => w.user_name(build.owner),
+        "package_id" => build.package, "package_name" => &build.name, "promoter_id" => V::Nil,
+        "promoter_name" => V::Nil, "promotion_time" => V::Nil, "promotion_ts" => V::Nil, "release" => &build.release,
+        "source" => build.source.as_ref(), "start_time" => build.start.map(time), "start_ts" => build.start.map(ts),
+        "state" => build.state, "task_id" => build.task, "version" => &build.version, "volume_id" => 0,
+        "volume_name" => "DEFAULT", "cg_name" => V::Nil,
     }
 }
 

@@ -19,7 +19,8 @@ pub static CALLS: &[Entry] = entries! {
         Ok(tx.w.first_change(tag, args.int("after").unwrap_or(0)).into())
     };
     "tagChangedSinceEvent" as "tag_changed_since_event": "event taglist" => |tx, args| {
-        let tags: Vec<i64> = list(args.get("taglist")).unwrap_or_default().iter().filter_map(|t| tag_of(tx.w, t, None)).collect();
+        let named = list(args.get("taglist")).unwrap_or_default();
+        let tags: Vec<i64> = named.iter().filter_map(|t| tag_of(tx.w, t, None)).collect();
         Ok(tx.w.changed_since(args.event().unwrap_or(0), &tags).into())
     };
 };

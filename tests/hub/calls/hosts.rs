@@ -11,10 +11,10 @@ use super::{Args, Entry, entries};
 pub static CALLS: &[Entry] = entries! {
     "listHosts" as "RootExports.listHosts": "arches= channelID= ready= enabled= userID= queryOpts=" => list_hosts;
     "getHost" as "get_host": "hostInfo strict= event=" => |tx, args| {
-        let host = host_of(tx.w, args.get("hostInfo"));
-        match host {
+        let info = args.get("hostInfo");
+        match host_of(tx.w, info) {
             Some(host) => Ok(record(host)),
-            None if args.truth("strict") => Err(Fault::generic(format!("No such host: {}", repr(args.get("hostInfo"))))),
+            None if args.truth("strict") => Err(Fault::generic(format!("No such host: {}", repr(info)))),
             None => Ok(V::Nil),
         }
     };
@@ -37,8 +37,9 @@ pub static CALLS: &[Entry] = entries! {
     "listChannels" as "RootExports.listChannels": "hostID= event= enabled=" => |tx, args| {
         let w = &*tx.w;
         let host = if args.has("hostID") { Some(host_of(w, args.get("hostID")).map_or(-1, |h| h.id)) } else { None };
-        let member = |c: i64| host.is_none_or(|h| w.host_channels.iter().any(|m| m.host == h && m.channel == c && m.ver.holds(None)));
-        let rows = w.channels.iter().filter(|c| member(c.id) && (!args.has("enabled") || c.enabled == args.truth("enabled")));
+        let takes = |h: i64, c: i64| w.host_channels.iter().any(|m| m.host == h && m.channel == c && m.ver.holds(None));
+        let wanted = |enabled: bool| !args.has("enabled") || enabled == args.truth("enabled");
+        let rows = w.channels.iter().filter(|c| host.is_none_or(|h| takes(h, c.id)) && wanted(c.enabled));
         Ok(V::Array(rows.map(|c| channel(c.id, &c.name, c.enabled)).collect()))
     };
     "getChannel" as "get_channel": "channelInfo strict=" => |tx, args| {
@@ -46,7 +47,9 @@ pub static CALLS: &[Entry] = entries! {
         let found = tx.w.channels.iter().find(|c| V::Int(c.id) == *info || V::from(&c.name) == *info);
         match found {
             Some(c) => Ok(channel(c.id, &c.name, c.enabled)),
-            None if args.truth("strict") => Err(Fault::generic(format!("No such channel: {}", repr(info).trim_matches('\'')))),
+            None if args.truth("strict") => {
+                Err(Fault::generic(format!("No such channel: {}", repr(info).trim_matches('\''))))
+            }
             None => Ok(V::Nil),
         }
     };

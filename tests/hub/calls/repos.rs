@@ -37,14 +37,18 @@ pub static CALLS: &[Entry] = entries! {
     };
     "repo.references" as "repo_references": "repo_id" => |tx, args| {
         let roots = tx.w.buildroots.iter().filter(|b| Some(b.repo) == args.int("repo_id") && b.state != 3);
-        Ok(V::Array(roots.map(|b| row! { "id" => b.id, "host_id" => b.host, "create_event" => b.create_event, "state" => b.state }).collect()))
+        let root = |b: &Buildroot| row! {
+            "id" => b.id, "host_id" => b.host, "create_event" => b.create_event, "state" => b.state
+        };
+        Ok(V::Array(roots.map(root).collect()))
     };
     "repo.getExternalRepoData" as "RepoExports.getExternalRepoData": "external_repo" => |tx, args| {
         let id = match args.get("external_repo") {
             V::Text(name) => tx.external_repo(name)?,
             other => other.as_int().unwrap_or(-1),
         };
-        Ok(tx.w.external_repo_data.iter().rev().find(|(r, _)| *r == id).map_or(V::Nil, |(_, max)| row! { "max_ts" => *max }))
+        let newest = tx.w.external_repo_data.iter().rev().find(|(r, _)| *r == id);
+        Ok(newest.map_or(V::Nil, |(_, max)| row! { "max_ts" => *max }))
     };
     "newRepo" as "RootExports.newRepo": "tag event= src= debuginfo= separate_src=" => |tx, args| {
         tx.need_perm("regen-repo")?;
@@ -58,11 +62,13 @@ pub static CALLS: &[Entry] = entries! {
 pub fn record(w: &World, repo: &Repo) -> V {
     let event = |id: Option<i64>| id.and_then(|id| w.event_at(id)).map(ts);
     row! {
-        "begin_event" => repo.begin_event, "begin_ts" => event(Some(repo.begin_event)), "create_event" => repo.create_event,
-        "create_ts" => event(Some(repo.create_event)), "creation_time" => time(repo.creation), "creation_ts" => ts(repo.creation),
-        "custom_opts" => repo.custom_opts.clone(), "dist" => repo.dist, "end_event" => repo.end_event, "end_ts" => event(repo.end_event),
-        "id" => repo.id, "opts" => repo.opts.clone(), "state" => repo.state, "state_time" => time(repo.state_time),
-        "state_ts" => ts(repo.state_time), "tag_id" => repo.tag, "tag_name" => w.tag_name(repo.tag), "task_id" => repo.task,
+        "begin_event" => repo.begin_event, "begin_ts" => event(Some(repo.begin_event)),
+        "create_event" => repo.create_event, "create_ts" => event(Some(repo.create_event)),
+        "creation_time" => time(repo.creation), "creation_ts" => ts(repo.creation),
+        "custom_opts" => repo.custom_opts.clone(), "dist" => repo.dist, "end_event" => repo.end_event,
+        "end_ts" => event(repo.end_event), "id" => repo.id, "opts" => repo.opts.clone(), "state" => repo.state,
+        "state_time" => time(repo.state_time), "state_ts" => ts(repo.state_time), "tag_id" => repo.tag,
+        "tag_name" => w.tag_name(repo.tag), "task_id" => repo.task,
         "task_state" => repo.task.and_then(|t| w.task(t)).map(|t| t.state),
     }
 }
@@ -195,11 +201,12 @@ fn ask(mut rows: Vec<V>, args: &Args) -> Result<V, Fault> {
 
 pub fn request_record(w: &World, r: &RepoRequest) -> V {
     row! {
-        "active" => r.active, "at_event" => r.at_event, "create_time" => time(r.create), "create_ts" => ts(r.create), "id" => r.id,
-        "min_event" => r.min_event, "opts" => r.opts.clone(), "owner" => r.owner, "owner_name" => w.user_name(r.owner),
-        "priority" => r.priority, "repo_id" => r.repo, "tag_id" => r.tag, "tag_name" => w.tag_name(r.tag), "task_id" => r.task,
-        "task_state" => r.task.and_then(|t| w.task(t)).map(|t| t.state), "tries" => r.tries, "update_time" => time(r.update),
-        "update_ts" => ts(r.update),
+        "active" => r.active, "at_event" => r.at_event, "create_time" => time(r.create), "create_ts" => ts(r.create),
+        "id" => r.id, "min_event" => r.min_event, "opts" => r.opts.clone(), "owner" => r.owner,
+        "owner_name" => w.user_name(r.owner), "priority" => r.priority, "repo_id" => r.repo, "tag_id" => r.tag,
+        "tag_name" => w.tag_name(r.tag), "task_id" => r.task,
+        "task_state" => r.task.and_then(|t| w.task(t)).map(|t| t.state), "tries" => r.tries,
+        "update_time" => time(r.update), "update_ts" => ts(r.update),
     }
 }
 

@@ -28,7 +28,9 @@ pub static CALLS: &[Entry] = entries! {
         let root = args.int("buildrootID").and_then(|id| tx.w.buildroot(id));
         match root {
             Some(root) => Ok(buildroot(tx.w, root)),
-            None if args.truth("strict") => Err(Fault::generic(format!("No such buildroot: {}", repr(args.get("buildrootID"))))),
+            None if args.truth("strict") => {
+                Err(Fault::generic(format!("No such buildroot: {}", repr(args.get("buildrootID")))))
+            }
             None => Ok(V::Nil),
         }
     };
@@ -38,8 +40,9 @@ pub static CALLS: &[Entry] = entries! {
 pub fn listed(rpm: &Rpm) -> V {
     row! {
         "arch" => &rpm.arch, "build_id" => rpm.build, "buildroot_id" => rpm.buildroot, "buildtime" => rpm.buildtime,
-        "draft" => rpm.build.map(|_| false), "epoch" => rpm.epoch, "extra" => V::Nil, "id" => rpm.id, "metadata_only" => false,
-        "name" => &rpm.name, "payloadhash" => &rpm.payloadhash, "release" => &rpm.release, "size" => rpm.size, "version" => &rpm.version,
+        "draft" => rpm.build.map(|_| false), "epoch" => rpm.epoch, "extra" => V::Nil, "id" => rpm.id,
+        "metadata_only" => false, "name" => &rpm.name, "payloadhash" => &rpm.payloadhash, "release" => &rpm.release,
+        "size" => rpm.size, "version" => &rpm.version,
     }
 }
 
@@ -197,8 +200,8 @@ fn list_files(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     let file = |name: &String| {
         let digest = blake3::hash(name.as_bytes()).to_hex().to_string();
         row! {
-            "name" => name, "digest" => &digest, "digest_algo" => "sha256", "md5" => &digest, "size" => 11, "flags" => 2,
-            "user" => "root", "group" => "root", "mtime" => rpm.buildtime, "mode" => 33188,
+            "name" => name, "digest" => &digest, "digest_algo" => "sha256", "md5" => &digest, "size" => 11,
+            "flags" => 2, "user" => "root", "group" => "root", "mtime" => rpm.buildtime, "mode" => 33188,
         }
     };
     Ok(query(rpm.files.iter().map(file).collect(), args.get("queryOpts")))
@@ -213,12 +216,13 @@ pub fn buildroot(w: &World, root: &Buildroot) -> V {
     row! {
         "arch" => &root.arch, "br_type" => 0, "cg_id" => V::Nil, "cg_name" => V::Nil, "cg_version" => V::Nil,
         "container_arch" => &root.arch, "container_type" => "chroot", "create_event_id" => root.create_event,
-        "create_event_time" => created.map(time), "create_ts" => created.map(ts), "extra" => V::Nil, "host_arch" => V::Nil,
-        "host_id" => root.host, "host_name" => w.host(root.host).map(|h| h.name.as_str()), "host_os" => V::Nil, "id" => root.id,
-        "repo_create_event_id" => repo_event, "repo_create_event_time" => event(repo_event).map(time), "repo_id" => root.repo,
-        "repo_state" => repo.map(|r| r.state), "retire_event_id" => root.retire_event, "retire_event_time" => retired.map(time),
-        "retire_ts" => retired.map(ts), "state" => root.state, "tag_id" => repo.map(|r| r.tag),
-        "tag_name" => repo.and_then(|r| w.tag_name(r.tag)), "task_id" => root.task,
+        "create_event_time" => created.map(time), "create_ts" => created.map(ts), "extra" => V::Nil,
+        "host_arch" => V::Nil, "host_id" => root.host, "host_name" => w.host(root.host).map(|h| h.name.as_str()),
+        "host_os" => V::Nil, "id" => root.id, "repo_create_event_id" => repo_event,
+        "repo_create_event_time" => event(repo_event).map(time), "repo_id" => root.repo,
+        "repo_state" => repo.map(|r| r.state), "retire_event_id" => root.retire_event,
+        "retire_event_time" => retired.map(time), "retire_ts" => retired.map(ts), "state" => root.state,
+        "tag_id" => repo.map(|r| r.tag), "tag_name" => repo.and_then(|r| w.tag_name(r.tag)), "task_id" => root.task,
     }
 }
 

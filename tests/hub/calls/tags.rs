@@ -89,8 +89,9 @@ pub static CALLS: &[Entry] = entries! {
 pub fn record(w: &World, config: &TagConfig) -> V {
     row! {
         "arches" => config.arches.as_ref(), "id" => config.tag, "locked" => config.locked,
-        "maven_include_all" => config.maven_include_all, "maven_support" => config.maven_support, "name" => w.tag_name(config.tag),
-        "perm" => config.perm.and_then(|p| w.permission_name(p)), "perm_id" => config.perm,
+        "maven_include_all" => config.maven_include_all, "maven_support" => config.maven_support,
+        "name" => w.tag_name(config.tag), "perm" => config.perm.and_then(|p| w.permission_name(p)),
+        "perm_id" => config.perm,
     }
 }
 
@@ -174,8 +175,9 @@ fn targets(w: &World, info: &V, event: Option<i64>, fits: impl Fn(&TargetConfig)
 
 fn inheritance(w: &World, row: &Inheritance) -> V {
     row! {
-        "intransitive" => row.intransitive, "maxdepth" => row.maxdepth, "name" => w.tag_name(row.parent), "noconfig" => row.noconfig,
-        "parent_id" => row.parent, "pkg_filter" => &row.pkg_filter, "priority" => row.priority, "child_id" => row.tag,
+        "intransitive" => row.intransitive, "maxdepth" => row.maxdepth, "name" => w.tag_name(row.parent),
+        "noconfig" => row.noconfig, "parent_id" => row.parent, "pkg_filter" => &row.pkg_filter,
+        "priority" => row.priority, "child_id" => row.tag,
     }
 }
 
@@ -243,8 +245,9 @@ fn tag_external(w: &World, tag: Option<i64>, event: Option<i64>) -> Vec<V> {
     let record = |r: &TagExternalRepo| {
         let url = w.external_repo_config.iter().find(|c| c.repo == r.repo && c.ver.holds(event)).map(|c| &c.url);
         row! {
-            "arches" => r.arches.as_ref(), "external_repo_id" => r.repo, "external_repo_name" => w.external_repo_name(r.repo),
-            "merge_mode" => &r.merge_mode, "priority" => r.priority, "tag_id" => r.tag, "tag_name" => w.tag_name(r.tag), "url" => url,
+            "arches" => r.arches.as_ref(), "external_repo_id" => r.repo,
+            "external_repo_name" => w.external_repo_name(r.repo), "merge_mode" => &r.merge_mode,
+            "priority" => r.priority, "tag_id" => r.tag, "tag_name" => w.tag_name(r.tag), "url" => url,
         }
     };
     rows.into_iter().map(record).collect()

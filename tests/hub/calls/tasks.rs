@@ -216,7 +216,11 @@ fn list_output(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     let at = task.completion.or(task.start).unwrap_or(task.create) as f64 / 1e6;
     let files = task.output.iter();
     if args.truth("stat") {
-        let stat = |bytes: &[u8]| row! { "st_atime" => at, "st_ctime" => at, "st_mtime" => at, "st_size" => bytes.len().to_string() };
+        let stat = |bytes: &[u8]| {
+            row! {
+                "st_atime" => at, "st_ctime" => at, "st_mtime" => at, "st_size" => bytes.len().to_string()
+            }
+        };
         return Ok(V::Struct(files.map(|(name, bytes)| (name.clone(), stat(bytes))).collect()));
     }
     if args.truth("all_volumes") {

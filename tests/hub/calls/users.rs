@@ -14,7 +14,9 @@ pub static CALLS: &[Entry] = entries! {
     "winEnabled" as "RootExports.winEnabled": "" => |_, _| Ok(false.into());
     "hello" as "hello": "*" => |_, _| Ok("Hello World".into());
     "echo" as "echo": "*" => |_, args| Ok(V::Array(args.rest.clone()));
-    "system.listMethods" as "listMethods": "" => |_, _| Ok(V::Array(super::methods().into_iter().map(V::from).collect()));
+    "system.listMethods" as "listMethods": "" => |_, _| {
+        Ok(V::Array(super::methods().into_iter().map(V::from).collect()))
+    };
     "getLoggedInUser" as "RootExports.getLoggedInUser": "" => logged_in;
     "showSession" as "RootExports.showSession": "" => |tx, _| Ok(tx.session.map(|s| format!("session {s}")).into());
     "getSessionInfo" as "RootExports.getSessionInfo": "details= user_id=" => session_info;
@@ -27,9 +29,12 @@ pub static CALLS: &[Entry] = entries! {
         let user = user_of(tx.w, args.get("userID")).map(|u| u.id).ok_or_else(|| no_user(args, "userID"))?;
         Ok(perms(tx, user))
     };
-    "hasPerm" as "RootExports.hasPerm": "perm strict=" => |tx, args| Ok(tx.w.has_perm(tx.user, args.text("perm").unwrap_or_default()).into());
+    "hasPerm" as "RootExports.hasPerm": "perm strict=" => |tx, args| {
+        Ok(tx.w.has_perm(tx.user, args.text("perm").unwrap_or_default()).into())
+    };
     "getAllPerms" as "RootExports.getAllPerms": "" => |tx, _| {
-        Ok(V::Array(tx.w.permissions.iter().map(|p| row! { "id" => p.id, "name" => &p.name, "description" => V::Nil }).collect()))
+        let all = tx.w.permissions.iter();
+        Ok(V::Array(all.map(|p| row! { "id" => p.id, "name" => &p.name, "description" => V::Nil }).collect()))
     };
     "getUser" as "get_user": "userInfo= strict= krb_princs= groups=" => get_user;
     "listUsers" as "RootExports.listUsers": "userType= prefix= queryOpts= perm= inherited_perm=" => |tx, args| {
@@ -50,7 +55,10 @@ fn perms(tx: &Tx<'_>, user: i64) -> V {
 
 pub fn user_record(user: &User) -> V {
     let principals: Vec<V> = user.principal.iter().map(V::from).collect();
-    row! { "id" => user.id, "name" => &user.name, "status" => user.status, "usertype" => user.usertype, "krb_principals" => principals }
+    row! {
+        "id" => user.id, "name" => &user.name, "status" => user.status, "usertype" => user.usertype,
+        "krb_principals" => principals
+    }
 }
 
 fn get_user(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
