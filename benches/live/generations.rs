@@ -179,10 +179,10 @@ impl Distribution {
                 writeln!(pkglist, "{place}/{name}-{version}-{release}.{arch}.rpm").unwrap();
                 writeln!(
                     rpmlist,
-                    "{{\"arch\": \"{arch}\", \"build_id\": {build}, \"buildroot_id\": 1, \"buildtime\": 1700000000, \"draft\": false, \
-                     \"epoch\": null, \"extra\": null, \"id\": {build}, \"metadata_only\": false, \"name\": \"{name}\", \
-                     \"payloadhash\": \"b237195423bfa971df9d4525e630cfa8\", \"release\": \"{release}\", \"size\": 123456, \
-                     \"version\": \"{version}\"}}"
+                    "{{\"arch\": \"{arch}\", \"build_id\": {build}, \"buildroot_id\": 1, \"buildtime\": 1700000000, \
+                     \"draft\": false, \"epoch\": null, \"extra\": null, \"id\": {build}, \"metadata_only\": false, \
+                     \"name\": \"{name}\", \"payloadhash\": \"b237195423bfa971df9d4525e630cfa8\", \
+                     \"release\": \"{release}\", \"size\": 123456, \"version\": \"{version}\"}}"
                 )
                 .unwrap();
             }
@@ -212,8 +212,9 @@ impl Distribution {
             let sum = sha256(&packed);
             write!(
                 repomd,
-                "  <data type=\"{kind}\">\n    <checksum type=\"sha256\">{sum}</checksum>\n    <open-checksum type=\"sha256\">{}</open-checksum>\n    \
-                 <location href=\"repodata/{sum}-{name}\"/>\n    <size>{}</size>\n    <open-size>{}</open-size>\n  </data>\n",
+                "  <data type=\"{kind}\">\n    <checksum type=\"sha256\">{sum}</checksum>\n    <open-checksum \
+                 type=\"sha256\">{}</open-checksum>\n    <location href=\"repodata/{sum}-{name}\"/>\n    \
+                 <size>{}</size>\n    <open-size>{}</open-size>\n  </data>\n",
                 sha256(open),
                 packed.len(),
                 open.len()

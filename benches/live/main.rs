@@ -154,7 +154,8 @@ impl Place {
             "[serve]\ncache_dir = \"{cache}\"\n\
              [bus]\namqp_url = \"{bus}\"\n\
              [policy]\nmax_builds = 100000\nload_threshold = 1000\n\
-             [[hub]]\nname = \"primary\"\nserver = \"{hub}\"\ntopurl = \"{files}\"\nauth = \"certificate\"\ncert = \"{cert}\"\n\
+             [[hub]]\nname = \"primary\"\nserver = \"{hub}\"\ntopurl = \"{files}\"\nauth = \"certificate\"\n\
+             cert = \"{cert}\"\n\
              serverca = \"{ca}\"\npoll_secs = 3600\nreconcile_secs = 86400\nrequests_per_second = 1000\n\
              [[collection]]\nname = \"f99\"\ntarget = \"f99\"\ntrack_all = true\n",
             cache = self.dir.join("cache").display(),
@@ -356,8 +357,8 @@ fn report(args: &Args, machine: &measure::Machine, runs: &[Run], without: usize,
     let load = measure::load();
     if args.json {
         let all = serde_json::json!({
-            "machine": machine, "load_at_end": load, "packages": args.packages, "seed": args.seed, "without_commands": without,
-            "memory_mib": memory, "stages": STAGES.map(|(name, _)| name), "runs": runs,
+            "machine": machine, "load_at_end": load, "packages": args.packages, "seed": args.seed,
+            "without_commands": without, "memory_mib": memory, "stages": STAGES.map(|(name, _)| name), "runs": runs,
         });
         println!("{all}");
         return;

@@ -38,8 +38,9 @@ fn write(rich: &Rich) -> String {
                 RichOp::With => "with",
                 RichOp::Without => "without",
             };
+            let takes_else = matches!(op, RichOp::If | RichOp::Unless | RichOp::Else);
             match &**right {
-                Rich::Node(RichOp::Else, condition, other) if matches!(op, RichOp::If | RichOp::Unless | RichOp::Else) => {
+                Rich::Node(RichOp::Else, condition, other) if takes_else => {
                     format!("({} {word} {} else {})", write(left), write(condition), write(other))
                 }
                 right => format!("({} {word} {})", write(left), write(right)),

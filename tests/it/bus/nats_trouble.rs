@@ -82,7 +82,8 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: Value) -> String {
     let text = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
     let head = text(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
     let body = text(&json!({
-        "jti": name, "iat": 1_700_000_000, "iss": issuer.public_key(), "sub": subject.public_key(), "name": name, "nats": nats,
+        "jti": name, "iat": 1_700_000_000, "iss": issuer.public_key(), "sub": subject.public_key(), "name": name,
+        "nats": nats,
     }));
     let signature = URL_SAFE_NO_PAD.encode(issuer.sign(format!("{head}.{body}").as_bytes()).unwrap());
     format!("{head}.{body}.{signature}")
@@ -99,7 +100,9 @@ async fn it_logs_in_with_a_credentials_file() {
     let of = |key: &KeyPair, name: &str, limits: Value| {
         jwt(&operator, key, name, json!({ "type": "account", "version": 2, "limits": limits }))
     };
-    let plain = json!({ "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1 });
+    let plain = json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1
+    });
     let config = format!(
         "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {}, {}: {} }}\n",
         jwt(&operator, &operator, "operator", json!({ "type": "operator", "version": 2 })),

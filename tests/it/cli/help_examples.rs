@@ -77,7 +77,8 @@ impl World {
             std::fs::copy(from, path(to)).unwrap();
         }
         let file = format!(
-            "amqp_url = \"{}\"\n[tls]\nca_cert = \"{}\"\ncertfile = \"{}\"\nkeyfile = \"{}\"\n[queues.of-file]\ndurable = true\n\
+            "amqp_url = \"{}\"\n[tls]\nca_cert = \"{}\"\ncertfile = \"{}\"\nkeyfile = \"{}\"\n[queues.of-file]\n\
+             durable = true\n\
              auto_delete = false\nexclusive = false\narguments = {{}}\n",
             world.rabbit.tls_url(),
             path("ca.pem").display(),

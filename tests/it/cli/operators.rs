@@ -99,8 +99,10 @@ fn a_configuration_is_adopted_once() {
     let desk = Desk::new();
     let says = |untrack: &str, points: u32, arches: &str, skip: bool| {
         format!(
-            "[[collection]]\nname = 'f99'\nbuild_tag = 'f99-build'\ndest_tag = 'f99'\ntrack = ['curl', 'zlib']\nuntrack = ['{untrack}']\n\
-             [[collection.package]]\nname = 'curl'\nstatic_priority = {points}\narch_override = '{arches}'\nskip_resolution = {skip}\n"
+            "[[collection]]\nname = 'f99'\nbuild_tag = 'f99-build'\ndest_tag = 'f99'\ntrack = ['curl', 'zlib']\n\
+             untrack = ['{untrack}']\n\
+             [[collection.package]]\nname = 'curl'\nstatic_priority = {points}\narch_override = '{arches}'\n\
+             skip_resolution = {skip}\n"
         )
     };
     let all = desk.write("all.jsonl", lines(0..200));
@@ -201,14 +203,14 @@ fn two_at_once_lose_nothing() {
 fn messages_that_overtake_each_other_do_not_undo() {
     let desk = Desk::new();
     let build = |id: &str, old: &str, new: u8| {
-        format!(
-            r#"{{"topic":"a.buildsys.build.state.change","id":"{id}","body":{{"build_id":1,"name":"p","version":"1","release":"1","task_id":5,"old":{old},"new":{new}}}}}"#
-        )
+        let body =
+            format!(r#""build_id":1,"name":"p","version":"1","release":"1","task_id":5,"old":{old},"new":{new}"#);
+        format!(r#"{{"topic":"a.buildsys.build.state.change","id":"{id}","body":{{{body}}}}}"#)
     };
     let task = |id: &str, new: &str| {
-        format!(
-            r#"{{"topic":"a.buildsys.task.state.change","id":"{id}","body":{{"id":9,"new":"{new}","owner":"koschei","srpm":"p-1-1.src.rpm","info":{{"method":"build","request":["p-1-1.src.rpm","f1",{{"scratch":true}}]}}}}}}"#
-        )
+        let info = r#"{"method":"build","request":["p-1-1.src.rpm","f1",{"scratch":true}]}"#;
+        let body = format!(r#""id":9,"new":"{new}","owner":"koschei","srpm":"p-1-1.src.rpm","info":{info}"#);
+        format!(r#"{{"topic":"a.buildsys.task.state.change","id":"{id}","body":{{{body}}}}}"#)
     };
     let repo = r#"{"topic":"a.buildsys.repo.done","id":"r","body":{"tag":"f1-build","repo_id":1}}"#.to_owned();
     let text = [repo, build("b", "0", 1), build("a", "null", 0), task("d", "CLOSED"), task("c", "OPEN")].join("\n");

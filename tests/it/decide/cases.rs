@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::story::{HOUR, Src, World, broken, excluded, ok, settings, unknown};
 
 /// The closure of T6 before: C at 1:2, no E.
-pub(crate) const OLD: &str = "A-0:1-1.fc22.x86_64/1 B-0:4.1-2.fc22.noarch/2 C-1:2-1.fc22.x86_64/2 D-2:8.b-1.rc1.fc22.x86_64/3 \
-                   F-0:1-1.fc22.noarch/1 R-0:3.3-2.fc22.x86_64";
+pub(crate) const OLD: &str = "A-0:1-1.fc22.x86_64/1 B-0:4.1-2.fc22.noarch/2 C-1:2-1.fc22.x86_64/2 \
+                   D-2:8.b-1.rc1.fc22.x86_64/3 F-0:1-1.fc22.noarch/1 R-0:3.3-2.fc22.x86_64";
 /// And now, as repository R gives it.
 const NEW: &str = "A-0:1-1.fc22.x86_64/1 B-0:4.1-2.fc22.noarch/2 C-1:3-1.fc22.x86_64/2 D-2:8.b-1.rc1.fc22.x86_64/3 \
                    E-0:0.1-1.fc22.1.noarch/2 F-0:1-1.fc22.noarch/1 R-0:3.3-2.fc22.x86_64";

@@ -68,7 +68,8 @@ fn other_than_predicted() {
     w.sound();
 }
 
-/// #338, D33: built in a side tag whose repository nobody can look at any more, or ever could, tagged much later: no change is lost.
+/// #338, D33: built in a side tag whose repository nobody can look at any more, or ever could, tagged much later: no
+/// change is lost.
 #[rstest]
 #[case::deleted(true)]
 #[case::never_heard_of(false)]

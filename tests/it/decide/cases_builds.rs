@@ -207,7 +207,12 @@ fn t55_package_list() {
 #[test]
 fn t56_other_instances_and_topics() {
     let mut w = built_once();
-    let tag = |instance: &str, build: i64| json!({"instance": instance, "tag": "f99", "build_id": build, "name": "foo", "version": "9", "release": "1", "user": "x"});
+    let tag = |instance: &str, build: i64| {
+        json!({
+            "instance": instance, "tag": "f99", "build_id": build, "name": "foo", "version": "9", "release": "1",
+            "user": "x"
+        })
+    };
     w.send("tag", tag("ppc", 1000));
     assert_eq!(w.package("foo").latest.as_ref().unwrap().source, "1-1");
     w.send("tagged.otherwise", tag("primary", 77));

@@ -160,7 +160,9 @@ fn builds(state: &State, tag: &str) -> Vec<i64> {
 #[case::late_revocation(vec![tagged("f99", 1, 30), untagged("f99", 1, 20)], &[1])]
 #[case::late_tagging(vec![untagged("f99", 1, 20), tagged("f99", 1, 10)], &[])]
 #[case::tagged_after_it(vec![untagged("f99", 1, 20), tagged("f99", 1, 30)], &[1])]
-#[case::forced_retag(vec![tagged("f99", 1, 10), tagged("f99", 2, 15), untagged("f99", 1, 20), tagged("f99", 1, 20)], &[2, 1])]
+#[case::forced_retag(
+    vec![tagged("f99", 1, 10), tagged("f99", 2, 15), untagged("f99", 1, 20), tagged("f99", 1, 20)], &[2, 1]
+)]
 #[case::forced_retag_backwards(vec![tagged("f99", 1, 20), untagged("f99", 1, 20), tagged("f99", 2, 15)], &[2, 1])]
 #[case::one_event_by_number(vec![tagged("f99", 2, 10), tagged("f99", 1, 10)], &[1, 2])]
 #[case::not_known_is_last(vec![tagged("f99", 1, None), tagged("f99", 2, None), tagged("f99", 1, None)], &[2, 1])]

@@ -97,26 +97,41 @@ const REJECTED: Class = Class::Rejected;
 #[case::text(Reply::page(200, "it works"), Kind::NotAHub, UNAVAILABLE, "is `server` the address")]
 #[case::json(Reply::Http(200, vec![], b"{\"error\": 1}".to_vec()), Kind::NotAHub, UNAVAILABLE, "{\"error\": 1}")]
 #[case::binary(Reply::Http(200, vec![], vec![0x1f, 0x8b, 8, 0, 0xff]), Kind::NotAHub, UNAVAILABLE, "")]
-#[case::not_utf8(Reply::Http(200, vec![], [HEAD.as_bytes(), b"\xff", TAIL.as_bytes()].concat()), Kind::Malformed, REJECTED, "not UTF-8")]
+#[case::not_utf8(
+    Reply::Http(200, vec![], [HEAD.as_bytes(), b"\xff", TAIL.as_bytes()].concat()), Kind::Malformed, REJECTED,
+    "not UTF-8"
+)]
 #[case::unknown_type(xml(&format!("{HEAD}<set/>{TAIL}")), Kind::Malformed, REJECTED, "found set")]
 #[case::no_number(xml(&format!("{HEAD}<int>many</int>{TAIL}")), Kind::Malformed, REJECTED, "expected an integer")]
 #[case::not_nested(xml(&format!("{HEAD}<array><data></array></data>{TAIL}")), Kind::Malformed, REJECTED, "near byte")]
 #[case::entities(xml(&format!("<?xml version='1.0'?><!DOCTYPE m [<!ENTITY a \
     'aaaa'>]><methodResponse>{TAIL}")), Kind::Malformed, REJECTED, "DOCTYPE")]
-#[case::too_deep(xml(&format!("{HEAD}{}{TAIL}", "<array><data><value>".repeat(10_000))), Kind::Malformed, REJECTED, "more than 64 levels")]
+#[case::too_deep(
+    xml(&format!("{HEAD}{}{TAIL}", "<array><data><value>".repeat(10_000))), Kind::Malformed, REJECTED,
+    "more than 64 levels"
+)]
 #[case::request(
     xml("<?xml version='1.0'?><methodCall><methodName>x</methodName></methodCall>"),
     Kind::CutOff,
     UNAVAILABLE,
     ""
 )]
-#[case::found(Reply::Http(302, to("https://elsewhere/hub"), vec![]), Kind::Redirect, REJECTED, "302 and points to https://elsewhere/hub")]
+#[case::found(
+    Reply::Http(302, to("https://elsewhere/hub"), vec![]), Kind::Redirect, REJECTED,
+    "302 and points to https://elsewhere/hub"
+)]
 #[case::moved(Reply::Http(301, to("https://elsewhere/hub"), vec![]), Kind::Redirect, REJECTED, "301")]
 #[case::temporarily(Reply::Http(307, to("http://localhost:1/x"), vec![]), Kind::Redirect, REJECTED, "307")]
 #[case::for_ever(Reply::Http(308, to("/x"), vec![]), Kind::Redirect, REJECTED, "308")]
 #[case::nowhere(Reply::Http(302, vec![], vec![]), Kind::Redirect, REJECTED, "302")]
-#[case::bad_request(Reply::Http(400, vec![], b"unable to parse request\n".to_vec()), Kind::Status(400), REJECTED, "HTTP 400: unable to parse request")]
-#[case::login(Reply::Http(401, vec![("WWW-Authenticate", "Negotiate".to_owned())], vec![]), Kind::Unauthorized, REJECTED, "wants a login (`Negotiate`); no login is configured")]
+#[case::bad_request(
+    Reply::Http(400, vec![], b"unable to parse request\n".to_vec()), Kind::Status(400), REJECTED,
+    "HTTP 400: unable to parse request"
+)]
+#[case::login(
+    Reply::Http(401, vec![("WWW-Authenticate", "Negotiate".to_owned())], vec![]), Kind::Unauthorized, REJECTED,
+    "wants a login (`Negotiate`); no login is configured"
+)]
 #[case::forbidden(Reply::page(403, "Forbidden"), Kind::Status(403), REJECTED, "HTTP 403: Forbidden")]
 #[case::not_found(Reply::page(404, "<h1>Not Found</h1>"), Kind::Status(404), REJECTED, "HTTP 404: Not Found")]
 #[case::not_allowed(Reply::page(405, "This server only accepts POST requests."), Kind::Status(405), REJECTED, "405")]
@@ -137,13 +152,17 @@ const REJECTED: Class = Class::Rejected;
     "the hub is offline: Server disabled for maintenance"
 )]
 #[case::broken(Reply::Break, Kind::Lost, UNAVAILABLE, "connection")]
-#[case::broken_in_the_head(Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()), Kind::Lost, UNAVAILABLE, "connection")]
+#[case::broken_in_the_head(
+    Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()), Kind::Lost, UNAVAILABLE, "connection"
+)]
 #[case::broken_in_the_body(Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<?xml \
     version='1.0'?><methodResponse>".to_vec()), Kind::Lost, UNAVAILABLE, "")]
 #[case::broken_in_a_chunk(Reply::Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \
     chunked\r\n\r\n64\r\n<?xml".to_vec()), Kind::Lost, UNAVAILABLE, "")]
 #[case::no_http(Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), Kind::Lost, UNAVAILABLE, "")]
-#[case::endless_head(Reply::Raw([b"HTTP/1.1 200 OK\r\n", b"X: y\r\n".repeat(100_000).as_slice()].concat()), Kind::Lost, UNAVAILABLE, "")]
+#[case::endless_head(
+    Reply::Raw([b"HTTP/1.1 200 OK\r\n", b"X: y\r\n".repeat(100_000).as_slice()].concat()), Kind::Lost, UNAVAILABLE, ""
+)]
 #[case::announces_a_gigabyte(Reply::Silence(b"HTTP/1.1 200 OK\r\nContent-Length: \
     1073741824\r\n\r\n".to_vec()), Kind::TooLarge, REJECTED, "more than 268435456 bytes")]
 #[tokio::test]

@@ -43,14 +43,15 @@ impl Kdc {
         let port = crate::hub::ports::free();
         let at = dir.path().display();
         let krb5 = format!(
-            "[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n rdns = false\n \
-             dns_canonicalize_hostname = false\n udp_preference_limit = 1\n\
+            "[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n rdns = \
+             false\n dns_canonicalize_hostname = false\n udp_preference_limit = 1\n\
              [realms]\n {REALM} = {{\n  kdc = 127.0.0.1:{port}\n }}\n\
              [domain_realm]\n localhost = {REALM}\n[logging]\n kdc = FILE:{at}/kdc.log\n"
         );
         let kdc = format!(
             "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
-             [realms]\n {REALM} = {{\n  database_name = {at}/principal\n  key_stash_file = {at}/stash\n  acl_file = {at}/acl\n }}\n"
+             [realms]\n {REALM} = {{\n  database_name = {at}/principal\n  key_stash_file = {at}/stash\n  acl_file = \
+             {at}/acl\n }}\n"
         );
         std::fs::write(dir.path().join("krb5.conf"), krb5).unwrap();
         std::fs::write(dir.path().join("kdc.conf"), kdc).unwrap();
@@ -228,7 +229,8 @@ async fn in_a_process_of_its_own() {
 fn the_program_finds_its_keytab(stub: &Stub, dir: &Path, keytab: &str, serverca: &Path) {
     let hub = |name: &str, keytab: &str| {
         format!(
-            "[[hub]]\nname = \"{name}\"\nserver = \"{}\"\ntopurl = \"{}\"\nauth = \"gssapi\"\nprincipal = \"{PRINCIPAL}\"\n\
+            "[[hub]]\nname = \"{name}\"\nserver = \"{}\"\ntopurl = \"{}\"\nauth = \"gssapi\"\n\
+             principal = \"{PRINCIPAL}\"\n\
              keytab = \"{keytab}\"\nserverca = \"{}\"\n",
             stub.settings().server,
             dir.display(),

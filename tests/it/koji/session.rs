@@ -243,7 +243,9 @@ async fn a_login_is_tried_again_when_it_did_not_get_through() {
 
 #[rstest]
 #[case::nothing(Reply::value(Value::Nil))]
-#[case::key(Reply::value(Value::Struct([("session-id".to_owned(), 5.into()), ("session-key".to_owned(), "a\nb".into())].into())))]
+#[case::key(
+    Reply::value(Value::Struct([("session-id".to_owned(), 5.into()), ("session-key".to_owned(), "a\nb".into())].into()))
+)]
 #[tokio::test]
 async fn a_strange_session_is_refused(#[case] reply: Reply) {
     let rig = Rig::new(move |_| reply.clone()).await;

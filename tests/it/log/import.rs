@@ -47,7 +47,8 @@ async fn stuck(place: &Place) {
              CREATE TRIGGER stuck BEFORE INSERT ON events WHEN NEW.seq = 1500 BEGIN SELECT count(*) FROM forever; END"
         }
         false => {
-            "CREATE FUNCTION stuck() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(36000); RETURN NEW; END $$;
+            "CREATE FUNCTION stuck() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(36000); RETURN NEW; \
+             END $$;
              CREATE TRIGGER stuck BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.seq = 1500) EXECUTE FUNCTION stuck()"
         }
     };
@@ -119,7 +120,8 @@ async fn one_whose_server_goes_away_leaves_nothing_that_passes_for_a_log() {
     let import = stands(&place, &export).await;
     // By cases: conditions are looked at in whatever order, and this one ends whomever it is asked about.
     let cut = "SELECT count(*) FROM pg_stat_activity WHERE CASE \
-               WHEN datname = current_database() AND wait_event = 'PgSleep' THEN pg_terminate_backend(pid) ELSE false END";
+               WHEN datname = current_database() AND wait_event = 'PgSleep' THEN pg_terminate_backend(pid) ELSE false \
+               END";
     let waited = tokio::time::timeout(PATIENCE, async {
         while place.number(cut).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

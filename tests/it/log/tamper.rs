@@ -51,8 +51,8 @@ async fn database_refuses_changes(place: Place) {
                        correlation, encoding, payload, hash";
         for replaced in [
             format!("INSERT OR REPLACE INTO events SELECT {columns} FROM events WHERE seq = 3"),
-            "INSERT OR REPLACE INTO events SELECT 12, recorded_at, occurred_at, kind, version, source, NULL, koji_event, \
-             subject, causation, correlation, encoding, payload, hash FROM events WHERE seq = 3"
+            "INSERT OR REPLACE INTO events SELECT 12, recorded_at, occurred_at, kind, version, source, NULL, \
+             koji_event, subject, causation, correlation, encoding, payload, hash FROM events WHERE seq = 3"
                 .to_owned(),
         ] {
             let error = place.raw(&replaced).await.unwrap_err().to_string();
@@ -83,9 +83,10 @@ async fn verify_finds_changes(place: Place) {
     let copy = |new: u64, old: u64| {
         let fact = "NULL";
         format!(
-            "INSERT INTO events (seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, causation, \
-             correlation, encoding, payload, hash) SELECT {new}, recorded_at, occurred_at, kind, version, source, {fact}, \
-             koji_event, subject, causation, correlation, encoding, payload, hash FROM events WHERE seq = {old}"
+            "INSERT INTO events (seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, \
+             causation, correlation, encoding, payload, hash) SELECT {new}, recorded_at, occurred_at, kind, version, \
+             source, {fact}, koji_event, subject, causation, correlation, encoding, payload, hash FROM events \
+             WHERE seq = {old}"
         )
     };
     let cases = [

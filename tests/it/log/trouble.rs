@@ -132,16 +132,17 @@ async fn a_database_has_to_hold_every_name() {
 async fn defaults_of_the_server_are_not_relied_on() {
     let db = servers::postgres_database().await;
     let mut admin = PgConnection::connect(&db).await.unwrap();
-    let set = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); \
-         EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); \
+    let set = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', \
+         current_database()); EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); \
          EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$";
     sqlx::raw_sql(set).execute(&mut admin).await.unwrap();
     let one = log::open(&db, &Options::default()).await.unwrap();
     // The log tells with what it was written.
-    let watch = "SET default_transaction_read_only = off; CREATE SCHEMA watch; CREATE TABLE watch.seen (isolation text, synchronous text, path text); \
-         CREATE FUNCTION watch.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO watch.seen VALUES \
-         (current_setting('transaction_isolation'), current_setting('synchronous_commit'), current_setting('search_path')); RETURN NULL; END $$; \
-         CREATE TRIGGER note AFTER INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION watch.note();";
+    let watch = "SET default_transaction_read_only = off; CREATE SCHEMA watch; CREATE TABLE watch.seen (isolation \
+         text, synchronous text, path text); CREATE FUNCTION watch.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         INSERT INTO watch.seen VALUES (current_setting('transaction_isolation'), \
+         current_setting('synchronous_commit'), current_setting('search_path')); RETURN NULL; END $$; CREATE TRIGGER \
+         note AFTER INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION watch.note();";
     sqlx::raw_sql(watch).execute(&mut admin).await.unwrap();
     let two = log::open(&db, &Options::default()).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
@@ -250,7 +251,9 @@ fn no_temporary_directory_is_needed() {
         mount --bind "$d" "$d" || exit 99
         for m in /tmp /var/tmp /usr/tmp /var /usr /; do mount -o remount,bind,ro "$m" 2>/dev/null || true; done
         cd /
-        for t in /tmp /var/tmp /usr/tmp .; do if touch "$t/koschei-probe" 2>/dev/null; then rm -f "$t/koschei-probe"; exit 99; fi; done
+        for t in /tmp /var/tmp /usr/tmp .; do
+            if touch "$t/koschei-probe" 2>/dev/null; then rm -f "$t/koschei-probe"; exit 99; fi
+        done
         exec env -u TMPDIR -u SQLITE_TMPDIR "$@""#;
     let dir = tempfile::tempdir().unwrap();
     let db = dir.path().join("x.db");

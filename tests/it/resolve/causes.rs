@@ -117,7 +117,10 @@ fn base() -> Pkg {
 )]
 #[case::circle(
     &[
-        vec![base(), pkg("a-1-1.noarch").requires(&["b"]), pkg("b-1-1.noarch").requires(&["a", "c"]), pkg("c-1-1.noarch")],
+        vec![
+            base(), pkg("a-1-1.noarch").requires(&["b"]), pkg("b-1-1.noarch").requires(&["a", "c"]),
+            pkg("c-1-1.noarch"),
+        ],
         vec![base(), pkg("a-1-1.noarch").requires(&["b"]), pkg("b-1-1.noarch").requires(&["a", "c"])],
     ],
     &["a"], &["c.noarch 1-1 -> removed @1 lost c: a > b > c"]

@@ -225,7 +225,8 @@ fn on_disk() -> tempfile::TempDir {
     let first = [pkg("a-1-1.noarch").requires(&["/usr/share/of-b"]), pkg("tool-1-1.noarch")];
     let second = [pkg("b-1-1.noarch"), pkg("tool-2-1.noarch")];
     let files = format!(
-        "<filelists><package pkgid=\"{:064x}\"><file>/usr/share/of-b</file><file>/usr/share/other</file></package></filelists>",
+        "<filelists><package pkgid=\"{:064x}\"><file>/usr/share/of-b</file><file>/usr/share/other</file></package>\
+         </filelists>",
         0
     );
     write(&dir.path().join("1"), &first, &[("group", "comps.xml", &comps("tool"))]);
@@ -387,7 +388,8 @@ fn worlds() -> impl Strategy<Value = World> {
         prop_oneof![
             3 => capability(),
             2 => (0..6u8).prop_map(|n| format!("n{n}")),
-            1 => (0..6u8, prop::sample::select(vec!["=", "<", ">="]), 1..4u8).prop_map(|(n, op, v)| format!("n{n} {op} {v}")),
+            1 => (0..6u8, prop::sample::select(vec!["=", "<", ">="]), 1..4u8)
+                .prop_map(|(n, op, v)| format!("n{n} {op} {v}")),
         ]
     };
     let provided =
@@ -425,7 +427,8 @@ fn random_repositories_and_priorities() {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let counts = std::cell::Cell::new((0, 0));
     proptest!(config, |(World { parts, group, questions } in worlds())| {
-        let parts: Vec<(&[Pkg], i32)> = parts.iter().map(|(packages, priority)| (packages.as_slice(), *priority)).collect();
+        let parts: Vec<(&[Pkg], i32)> =
+            parts.iter().map(|(packages, priority)| (packages.as_slice(), *priority)).collect();
         let universe = universe(&parts);
         let group: Vec<Member> = group.into_iter().map(Member::from).collect();
         match compare(&universe, &group, &questions) {

@@ -219,7 +219,10 @@ pub(crate) fn compare_changes(fault: Fault) {
                 let after = verdicts(&sources, &tag, pair[1], arch);
                 let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
                 for name in names {
-                    let mut row = json!({"package": name, "from_repo": pair[0].parse::<u64>().unwrap(), "to_repo": pair[1].parse::<u64>().unwrap()});
+                    let mut row = json!({
+                        "package": name, "from_repo": pair[0].parse::<u64>().unwrap(),
+                        "to_repo": pair[1].parse::<u64>().unwrap()
+                    });
                     let (old, new) = (before.get(name), after.get(name));
                     row["nvr"] = json!(new.or(old).unwrap().nvr);
                     if describe(&mut row, old, new) {
@@ -267,7 +270,11 @@ fn describe(row: &mut Value, old: Option<&Verdict>, new: Option<&Verdict>) -> bo
         }
         let changes: Vec<Value> = by_name
             .iter()
-            .map(|(name, [old, new])| json!({"name": name, "old": old, "new": new, "distance": distance.get(name).copied().flatten()}))
+            .map(|(name, [old, new])| {
+                json!({
+                    "name": name, "old": old, "new": new, "distance": distance.get(name).copied().flatten()
+                })
+            })
             .collect();
         row["changes"] = json!(changes);
         // A package whose own version is another has a line even if its closure is the same.

@@ -204,7 +204,8 @@ fn odd_packages(#[case] package: &str, #[case] expected: &[Oddity], #[case] ther
 #[test]
 fn declared_latin_1() {
     let xml = format!(
-        "<?xml version='1.0' encoding='ISO-8859-1'?><metadata><package><name>caf\u{e9}</name><arch>noarch</arch><version ver='1' rel='1'/></package>{GCC_XML}"
+        "<?xml version='1.0' encoding='ISO-8859-1'?><metadata><package><name>caf\u{e9}</name><arch>noarch</arch>\
+         <version ver='1' rel='1'/></package>{GCC_XML}"
     );
     let bytes: Vec<u8> = xml.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
     assert_eq!(parse(&bytes).packages()[0].name, "caf\u{e9}");

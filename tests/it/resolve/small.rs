@@ -74,8 +74,10 @@ proptest! {
         let built: Vec<Pkg> = packages.iter().enumerate().map(|(i, s)| package(i, s)).collect();
         let universe = Universe::load(Arc::new(content(&built)), "x86_64").unwrap();
         let everything = (1usize << packages.len()) - 1;
-        let together: Vec<u8> = group.iter().copied().filter(|c| provides(&packages, everything, &[*c])).chain(wanted.clone()).collect();
-        let enough = |set: usize, all: &[u8]| valid(&packages, set) && all.iter().all(|c| provides(&packages, set, &[*c]));
+        let there = group.iter().copied().filter(|c| provides(&packages, everything, &[*c]));
+        let together: Vec<u8> = there.chain(wanted.clone()).collect();
+        let enough =
+            |set: usize, all: &[u8]| valid(&packages, set) && all.iter().all(|c| provides(&packages, set, &[*c]));
         let possible = |all: &[u8]| (0..=everything).any(|set| enough(set, all));
         let members = group.iter().filter(|&&p| usize::from(p) < packages.len()).fold(0, |set, p| set | 1 << p);
         let installable = (0..=everything).any(|set| set & members == members && valid(&packages, set));

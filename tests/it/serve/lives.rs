@@ -41,8 +41,8 @@ fn nothing_seen() -> Observation {
     }
 }
 
-/// A message is handed out by each life of the writer, and settled by the ticket of the last one only: it can be settled
-/// once.
+/// A message is handed out by each life of the writer, and settled by the ticket of the last one only: it can be
+/// settled once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_of_an_earlier_life_settles_nothing() {
     let place = Place::sqlite();

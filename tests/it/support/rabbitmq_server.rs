@@ -368,7 +368,11 @@ fn configure(dir: &Path, port: u16, tls_port: u16) {
     );
     std::fs::write(dir.join("rabbitmq.conf"), configuration).unwrap();
     std::fs::write(dir.join("plugins"), "[rabbitmq_auth_mechanism_ssl].\n").unwrap();
-    let all = |user: &str, vhost: &str| serde_json::json!({ "user": user, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*" });
+    let all = |user: &str, vhost: &str| {
+        serde_json::json!({
+            "user": user, "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*"
+        })
+    };
     let definitions_of_users = serde_json::json!({
         "vhosts": [{ "name": "/" }, { "name": "/koji" }],
         "users": [

@@ -79,8 +79,10 @@ pub fn postgres_bin() -> PathBuf {
 pub fn start_postgres(bin: &Path, settings: &str) -> Server {
     let script = format!(
         "set -e; dir=\"$1\"; bin='{}'
-         LC_ALL=C \"$bin/initdb\" -D data -U koschei -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 || {{ cat initdb.log >&2; exit 1; }}
-         \"$bin/pg_ctl\" -D data -w -t 120 -l server.log -o \"-k $dir -c listen_addresses='' -c max_connections=400 {settings}\" start >/dev/null 2>&1 \\
+         LC_ALL=C \"$bin/initdb\" -D data -U koschei -A trust -E UTF8 --locale=C --no-sync >initdb.log 2>&1 || {{ cat \
+         initdb.log >&2; exit 1; }}
+         \"$bin/pg_ctl\" -D data -w -t 120 -l server.log -o \"-k $dir -c listen_addresses='' -c max_connections=400 \
+         {settings}\" start >/dev/null 2>&1 \\
              || {{ cat server.log >&2; exit 1; }}
          echo ready
          cat >/dev/null || true
@@ -106,9 +108,11 @@ auth_type = trust
 auth_file = $dir/users
 pool_mode = {mode}
 END
-         command -v pgbouncer >/dev/null || {{ echo 'tests need pgbouncer: apt-get install pgbouncer, or dnf install pgbouncer' >&2; exit 1; }}
+         command -v pgbouncer >/dev/null || {{ echo 'tests need pgbouncer: apt-get install pgbouncer, or dnf install \
+         pgbouncer' >&2; exit 1; }}
          pgbouncer pgbouncer.ini >server.log 2>&1 & pid=$!
-         while [ ! -S \"$dir/.s.PGSQL.6432\" ]; do kill -0 $pid 2>/dev/null || {{ cat server.log >&2; exit 1; }}; sleep 0.05; done
+         while [ ! -S \"$dir/.s.PGSQL.6432\" ]; do kill -0 $pid 2>/dev/null || {{ cat server.log >&2; exit 1; }}; \
+         sleep 0.05; done
          echo ready
          cat >/dev/null || true
          kill $pid; wait $pid || true

@@ -41,7 +41,8 @@ impl Pkg {
         let (name, version) = rest.rsplit_once('-').unwrap();
         let (epoch, version) = version.split_once(':').unwrap_or(("0", version));
         let mut xml = format!(
-            "<package type=\"rpm\"><name>{name}</name><arch>{arch}</arch><version epoch=\"{epoch}\" ver=\"{version}\" rel=\"{release}\"/>\
+            "<package type=\"rpm\"><name>{name}</name><arch>{arch}</arch>\
+             <version epoch=\"{epoch}\" ver=\"{version}\" rel=\"{release}\"/>\
              <checksum type=\"sha256\" pkgid=\"YES\">{index:064x}</checksum><location href=\"{name}.rpm\"/><format>"
         );
         for (list, deps) in &self.lists {

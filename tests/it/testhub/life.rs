@@ -59,7 +59,10 @@ fn source(nvr: &str) -> String {
 }
 
 fn submit(koschei: &mut Caller, nvr: &str, repo: i64) -> i64 {
-    let opts = row! { "scratch" => true, "repo_id" => repo, "custom_user_metadata" => row! { "koschei" => row! { "decision" => "r7" } } };
+    let opts = row! {
+        "scratch" => true, "repo_id" => repo,
+        "custom_user_metadata" => row! { "koschei" => row! { "decision" => "r7" } }
+    };
     koschei.call("build", &[source(nvr).into(), "f99".into(), opts]).unwrap().as_int().unwrap()
 }
 
@@ -135,7 +138,9 @@ fn a_scratch_build() {
         result.get("rpms").unwrap().as_array().unwrap()[0].as_str().unwrap(),
         format!("tasks/{0}/{0}/app-1-1.fc99.x86_64.rpm", steps[1].1)
     );
-    let ask = row! { "componentBuildrootID" => V::Int(result.get("brootid").unwrap().as_int().unwrap()), "__starstar" => true };
+    let ask = row! {
+        "componentBuildrootID" => V::Int(result.get("brootid").unwrap().as_int().unwrap()), "__starstar" => true
+    };
     let contents = koschei.call("listRPMs", &[ask]).unwrap();
     let names: Vec<&str> =
         contents.as_array().unwrap().iter().map(|r| r.get("name").unwrap().as_str().unwrap()).collect();
@@ -314,7 +319,10 @@ fn as_of_an_event() {
         (target(&["f99".into()]), target(&["f99".into(), event.into()])),
         ("f99".to_owned(), "f99-build".to_owned())
     );
-    let history = row! { "tag" => "f99", "afterEvent" => event, "tables" => vec![V::from("tag_listing"), "tag_config".into()], "__starstar" => true };
+    let history = row! {
+        "tag" => "f99", "afterEvent" => event, "tables" => vec![V::from("tag_listing"), "tag_config".into()],
+        "__starstar" => true
+    };
     let history = nobody.same("queryHistory", &[history]).unwrap();
     let rows = history.get("tag_listing").unwrap().as_array().unwrap();
     assert_eq!((rows.len(), rows[0].get("revoke_event").unwrap().as_int()), (1, Some(event + 1)));

@@ -118,7 +118,10 @@ fn story() -> Vec<BusMessage> {
     hub.change(|tx| tx.cancel_build("app-3-1.fc99"));
     let mut koschei = Caller::login(&hub, "koschei");
     let mut submit = || {
-        let opts = row! { "scratch" => true, "repo_id" => repo, "custom_user_metadata" => row! { "koschei" => row! { "decision" => "r1" } } };
+        let opts = row! {
+            "scratch" => true, "repo_id" => repo,
+            "custom_user_metadata" => row! { "koschei" => row! { "decision" => "r1" } }
+        };
         let source = "../packages/app/1/1.fc99/src/app-1-1.fc99.src.rpm";
         koschei.call("build", &[source.into(), "f99".into(), opts]).unwrap().as_int().unwrap()
     };
