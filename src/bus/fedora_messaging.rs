@@ -247,8 +247,8 @@ impl Reader {
         if !queue.passive && (!queue.durable || queue.exclusive || queue.auto_delete) {
             let name = if queue.name.is_empty() { "named by the broker" } else { &queue.name };
             self.warnings.push(format!(
-                "the queue ({name}) does not outlive the connection or the broker: what is sent while we are away is only found by \
-                 asking the hub; a durable one keeps it"
+                "the queue ({name}) does not outlive the connection or the broker: what is sent while we are away is \
+                 only found by asking the hub; a durable one keeps it"
             ));
         }
         Ok(queue)

@@ -97,8 +97,9 @@ pub enum JetStreamError {
     },
     /// A stream for commands forgets their ids too soon.
     #[error(
-        "publish commands to stream {stream}: it forgets their ids after {found:?}, so that one sent again after an outage would stand in it twice; \
-         let it remember them for a day: `nats stream edit {stream} --dupe-window=24h` (its messages must be kept as long)"
+        "publish commands to stream {stream}: it forgets their ids after {found:?}, so that one sent again after an \
+         outage would stand in it twice; let it remember them for a day: `nats stream edit {stream} --dupe-window=24h` \
+         (its messages must be kept as long)"
     )]
     Window {
         /// The stream.
@@ -192,8 +193,8 @@ impl Connection {
         let url = server.shown();
         let client = connected.map_err(|e| match e.kind() {
             ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                let why = "it does not let us in: check user and password, token or credentials, in the address or by --nats-user, \
-                           --nats-token-file, --nats-credentials";
+                let why = "it does not let us in: check user and password, token or credentials, in the address or by \
+                           --nats-user, --nats-token-file, --nats-credentials";
                 JetStreamError::Login { url: url.clone(), why: why.to_owned() }
             }
             _ => unavailable("connect to NATS", &url, e),

@@ -115,15 +115,19 @@ async fn slip(log: &AnyLog, who: &str) -> Result<(), CliError> {
 fn what_is_left(left: &Left) -> String {
     match left {
         Left::Waiting(n) => format!(
-            "{n} messages that wait to be handled name them, and were kept for that; run this again when `koschei serve`, `follow` or `ingest` has \
-             handled them"
+            "{n} messages that wait to be handled name them, and were kept for that; run this again when `koschei \
+             serve`, `follow` or `ingest` has handled them"
         ),
-        Left::Read => "somebody reads the database or writes to it, so that its write-ahead log and freed space, where the name may still stand, could \
-                       not be written anew; run this again when they have ended (an export, a backup, a shell)"
-            .to_owned(),
+        Left::Read => {
+            "somebody reads the database or writes to it, so that its write-ahead log and freed space, where the name \
+             may still stand, could not be written anew; run this again when they have ended (an export, a backup, a \
+             shell)"
+                .to_owned()
+        }
         Left::Store(e) => format!(
-            "the name may still stand in freed space of the database, which could not be written anew ({}); it takes room for another copy, for SQLite also in the \
-             temporary directory (SQLITE_TMPDIR); see to that and run this again",
+            "the name may still stand in freed space of the database, which could not be written anew ({}); it takes \
+             room for another copy, for SQLite also in the temporary directory (SQLITE_TMPDIR); see to that and run \
+             this again",
             crate::model::causes::with_causes(e)
         ),
     }

@@ -65,8 +65,8 @@ impl FromStr for AsOf {
         }
         span(text).map(Self::Ago).ok_or_else(|| {
             format!(
-                "`{text}` is no point in a log: those are an event's number, a time (2026-11-20T08:45:00Z, 2026-11-20 08:45), \
-                 a day (2026-11-20), or a span (1 hour ago, 3 days ago)"
+                "`{text}` is no point in a log: those are an event's number, a time (2026-11-20T08:45:00Z, 2026-11-20 \
+                 08:45), a day (2026-11-20), or a span (1 hour ago, 3 days ago)"
             )
         })
     }

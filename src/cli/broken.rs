@@ -196,7 +196,9 @@ fn as_json(told: &Breakages) -> Value {
             "until_time": s.until.as_ref().map(|(p, ..)| p.at.to_string()),
             "then": s.until.as_ref().map(|(_, state, reason)| json!({ "state": state.as_str(), "reason": reason })),
             "cause": s.cause,
-            "lost": s.lost.iter().map(|l| json!({ "arch": l.arch, "repo": l.repo, "resolved_in": l.resolved })).collect::<Vec<_>>(),
+            "lost": s.lost.iter().map(|l| json!({
+                "arch": l.arch, "repo": l.repo, "resolved_in": l.resolved,
+            })).collect::<Vec<_>>(),
             "rebuilt": s.rebuilt.iter().map(|r| json!({
                 "rebuild": r.rebuild.map(|r| r.to_string()), "task": r.task, "outcome": r.outcome.as_str(),
             })).collect::<Vec<_>>(),
@@ -204,9 +206,12 @@ fn as_json(told: &Breakages) -> Value {
     };
     let cause = |c: &FoundCause| {
         json!({
-            "collection": c.collection, "change": culprit(&c.cause), "effect": effect(&c.cause.effect), "path": path(&c.cause),
-            "repo": c.repo, "before": c.before, "arches": c.arches, "since": c.since.seq, "since_time": c.since.at.to_string(),
-            "rebuilt_for": c.rebuilt_for.iter().map(|(r, package)| json!({ "rebuild": r.to_string(), "package": package })).collect::<Vec<_>>(),
+            "collection": c.collection, "change": culprit(&c.cause), "effect": effect(&c.cause.effect),
+            "path": path(&c.cause), "repo": c.repo, "before": c.before, "arches": c.arches, "since": c.since.seq,
+            "since_time": c.since.at.to_string(),
+            "rebuilt_for": c.rebuilt_for.iter().map(|(r, package)| json!({
+                "rebuild": r.to_string(), "package": package,
+            })).collect::<Vec<_>>(),
         })
     };
     json!({

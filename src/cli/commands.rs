@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn each_command_is_a_row() {
-        let rebuild = r#"{"id":"LOG:7:HASH","command":"rebuild","version":1,"collection":"f99","package":"curl","nvr":"curl-8-1","hub":"primary",
-            "source":"x","target":"f99","repo_id":26,"task_priority":30,"priority":{"dependency":576000,"current":546000},
-            "decided_at":1795164673554174,"cause":{"sequence":7}}"#;
-        let cancel = r#"{"id":"LOG:9:HASH","command":"cancel","version":1,"collection":"f99","package":"curl","hub":"primary","task_id":12,
-            "reason":"timed out","decided_at":1795164673554174,"cause":{"sequence":9}}"#;
+        let rebuild = r#"{"id":"LOG:7:HASH","command":"rebuild","version":1,"collection":"f99","package":"curl",
+            "nvr":"curl-8-1","hub":"primary","source":"x","target":"f99","repo_id":26,"task_priority":30,
+            "priority":{"dependency":576000,"current":546000},"decided_at":1795164673554174,"cause":{"sequence":7}}"#;
+        let cancel = r#"{"id":"LOG:9:HASH","command":"cancel","version":1,"collection":"f99","package":"curl",
+            "hub":"primary","task_id":12,"reason":"timed out","decided_at":1795164673554174,"cause":{"sequence":9}}"#;
         let text = table([rebuild, cancel].into_iter());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");

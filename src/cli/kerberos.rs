@@ -37,8 +37,8 @@ pub(crate) fn settle(config: &Config) -> Result<(), CliError> {
             match wanted.get(name) {
                 Some((other, of)) if *other != place => {
                     return Err(CliError::Rejected(format!(
-                        "use hub `{}`: it wants {name}={place}, hub `{of}` wants {name}={other}, and a process has only one; \
-                         put the keys of both into one keytab, or run a service for each",
+                        "use hub `{}`: it wants {name}={place}, hub `{of}` wants {name}={other}, and a process has \
+                         only one; put the keys of both into one keytab, or run a service for each",
                         hub.name
                     )));
                 }

@@ -337,9 +337,9 @@ async fn stats(args: &StatsArgs) -> Done {
             .map(|(k, (n, b))| (k.clone(), serde_json::json!({ "events": n, "payload_bytes": b })))
             .collect();
         let report = serde_json::json!({
-            "log_id": info.log_id, "backend": info.backend, "schema_version": info.schema_version, "min_reader": info.min_reader,
-            "head": head.to_string(), "events": head.seq.map_or(0, Seq::get), "kinds": kinds,
-            "inbox_total": counts.inbox_total, "inbox_pending": counts.inbox_pending,
+            "log_id": info.log_id, "backend": info.backend, "schema_version": info.schema_version,
+            "min_reader": info.min_reader, "head": head.to_string(), "events": head.seq.map_or(0, Seq::get),
+            "kinds": kinds, "inbox_total": counts.inbox_total, "inbox_pending": counts.inbox_pending,
             "inbox_parked": counts.inbox_parked, "inbox_dismissed": dismissed, "outbox_pending": counts.outbox_pending,
         });
         writeln!(out, "{report}")?;

@@ -157,7 +157,8 @@ macro_rules! through {
     )+};
 }
 
-through!(Log: crate::event::DecodeError, crate::log::OpenError, crate::log::ReadError, crate::log::StoreError, crate::log::AppendError);
+through!(Log: crate::event::DecodeError);
+through!(Log: crate::log::OpenError, crate::log::ReadError, crate::log::StoreError, crate::log::AppendError);
 through!(Intake: crate::bus::RecordingError);
 
 /// The value of an option that says whether something holds: always said, so that both can be.
@@ -179,8 +180,9 @@ pub fn warning_of_arguments(arguments: impl IntoIterator<Item = String>) -> Opti
         _ => holds_password(argument),
     };
     arguments.into_iter().any(|argument| value(&argument)).then_some(
-        "a password stands among the arguments, where everybody on this machine can read it (ps); give the address in KOSCHEI_DB, KOSCHEI_AMQP or \
-         KOSCHEI_NATS, or the password in a file (PGPASSFILE, --nats-credentials, --fedora-messaging)",
+        "a password stands among the arguments, where everybody on this machine can read it (ps); give the address in \
+         KOSCHEI_DB, KOSCHEI_AMQP or KOSCHEI_NATS, or the password in a file (PGPASSFILE, --nats-credentials, \
+         --fedora-messaging)",
     )
 }
 

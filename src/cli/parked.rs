@@ -42,8 +42,8 @@ pub(crate) struct RetryArgs {
 /// Give up on messages that were not understood, with a reason that stays in the log.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  koschei log dismiss-parked 7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --reason 'a test of the bus' --db koschei.db\n  \
-                  koschei log dismiss-parked --all --reason 'of another instance' --no-wait"
+    after_help = "Example:\n  koschei log dismiss-parked 7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --reason 'a test of the \
+                  bus' --db koschei.db\n  koschei log dismiss-parked --all --reason 'of another instance' --no-wait"
 )]
 pub(crate) struct DismissArgs {
     /// Ids of messages

@@ -22,7 +22,12 @@ pub(crate) struct PruneArgs {
     #[command(flatten)]
     db: DbArgs,
     /// Keep those that came in the last so many days
-    #[arg(long, value_name = "N", default_value_t = RAW_DAYS, value_parser = clap::value_parser!(u32).range(..=i64::from(RAW_DAYS_MAX)))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = RAW_DAYS,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(RAW_DAYS_MAX))
+    )]
     days: u32,
     /// Print JSON
     #[arg(long)]

@@ -25,7 +25,12 @@ pub(crate) struct Saying {
     #[arg(long, value_name = "NAME", env = "SUDO_USER")]
     pub(crate) by: Option<String>,
     /// How long to wait for whoever works on the log to take it
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
     wait: u64,
     /// Do not wait, and do not mind if nobody works on the log: whoever does next takes it
     #[arg(long, conflicts_with = "wait")]
@@ -69,9 +74,9 @@ impl Saying {
         match taken || self.no_wait {
             true => Ok(ExitCode::SUCCESS),
             false => Err(CliError::Unavailable(format!(
-                "be heard within {} seconds: nobody works on this log, or whoever does is in the middle of a long step, such as resolving a new \
-                 repository (the log's last event is of {}). It is noted, and takes effect when `koschei serve`, `follow` or `ingest` takes it \
-                 (`--no-wait` where that is meant)",
+                "be heard within {} seconds: nobody works on this log, or whoever does is in the middle of a long \
+                 step, such as resolving a new repository (the log's last event is of {}). It is noted, and takes \
+                 effect when `koschei serve`, `follow` or `ingest` takes it (`--no-wait` where that is meant)",
                 self.wait,
                 log.head().await?.recorded_at
             ))),

@@ -34,7 +34,12 @@ pub(crate) struct WebArgs {
     db: DbArgs,
     /// Where to listen: an address, `localhost:8080`, or a port, which is this machine's only; port 0 takes a free one,
     /// which is printed
-    #[arg(long, value_name = "[ADDR:]PORT", default_value = "127.0.0.1:8080", value_parser = crate::config::listen_address)]
+    #[arg(
+        long,
+        value_name = "[ADDR:]PORT",
+        default_value = "127.0.0.1:8080",
+        value_parser = crate::config::listen_address
+    )]
     listen: SocketAddr,
     /// Koji's own web pages, to link to; once for each hub with its name in front, or without for all
     #[arg(long, value_name = "[HUB=]URL")]

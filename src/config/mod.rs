@@ -470,7 +470,8 @@ mod tests {
 
     #[test]
     fn built_on_another_hub() {
-        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
+        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\n\
+                    server='https://b.example/kojihub'\ntopurl='/b'\n";
         let own = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='d'\nhub='other'\n";
         let config = load(&format!("{hubs}{own}[collection.builds_on]\nhub = 'primary'\ntarget = 'c'")).unwrap();
         let settings = config.settings(Source::Hub);
@@ -534,7 +535,8 @@ mod tests {
         let twice = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n".repeat(2);
         assert!(said(&twice).contains("twice"));
         assert!(said("[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\ncoefficient=-1").contains("coefficient"));
-        let over = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n[[collection.package]]\nname='p'\narch_override='x86_64 ^s390x'";
+        let over = "[[collection]]\nname='a'\nbuild_tag='b'\ndest_tag='c'\n[[collection.package]]\nname='p'\n\
+                    arch_override='x86_64 ^s390x'";
         assert!(said(over).contains("package `p`"));
         let near = over.replace("x86_64 ^s390x", "^s390x aarhc64");
         assert!(said(&near).contains(
@@ -544,7 +546,8 @@ mod tests {
         assert!(said(arches).contains("`arches`: `ppc46le` is no architecture; did you mean `ppc64le`?"));
         assert!(said("raw_days = 36501").contains("`raw_days` is 36501: at most 36500"));
         assert!(said("[policy]\nbuild_arches=['arm64']").contains("did you mean `aarch64`?"));
-        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\nserver='https://b.example/kojihub'\ntopurl='/b'\n";
+        let hubs = "[[hub]]\nserver='https://a.example/kojihub'\ntopurl='/a'\n[[hub]]\nname='other'\n\
+                    server='https://b.example/kojihub'\ntopurl='/b'\n";
         let built = |on: &str| format!("{hubs}[[collection]]\nname='a'\ntarget='c'\nhub='other'\nbuilds_on = {on}");
         assert!(said(&built("{ hub = 'third', target = 'c' }")).contains("no `[[hub]]` of that name"));
         assert!(said(&built("{ hub = 'other', target = 'c' }")).contains("which is its own hub"));

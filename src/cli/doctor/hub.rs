@@ -161,8 +161,8 @@ fn judge(version: &str) -> Verdict<(u32, u32)> {
         Verdict::failed(format!("Koji {version}: a login will not work"), advice)
     } else if number < WHOLE {
         let found = format!(
-            "Koji {version}: only the newest repository of a tag is seen (no `repo.query`), so that those that expire or are deleted are \
-             noticed late; none can be asked for (no `repo.request`)"
+            "Koji {version}: only the newest repository of a tag is seen (no `repo.query`), so that those that expire \
+             or are deleted are noticed late; none can be asked for (no `repo.request`)"
         );
         Verdict::warning(found, "all of it works from 1.35 on; until then leave `request_repo_after_secs` at 0")
     } else {
@@ -189,8 +189,8 @@ async fn skew(client: &HubClient) -> Verdict {
     };
     let ahead = ahead(before, after, Timestamp(date.as_microsecond()));
     let words = format!("{} s {}", ahead.abs().round(), if ahead > 0.0 { "ahead of ours" } else { "behind ours" });
-    let advice = "have both machines ask a time server (chronyd, systemd-timesyncd): a login with Kerberos allows five minutes, and our own tasks \
-                  are found again by their time";
+    let advice = "have both machines ask a time server (chronyd, systemd-timesyncd): a login with Kerberos allows five \
+                  minutes, and our own tasks are found again by their time";
     match ahead.abs() {
         d if d >= SKEW_FAILED => Verdict::failed(words, advice),
         d if d >= SKEW_WARNING => Verdict::warning(words, advice),
@@ -212,8 +212,8 @@ async fn login(session: &mut Session, service_user: &str, builds: bool) -> Verdi
             return Verdict::ok("no login is configured, and none is needed: its collections are built on another hub");
         }
         Auth::Anonymous => {
-            let advice = "to have rebuilds submitted, set `auth` to \"certificate\" or \"gssapi\"; to only look on, set `passive = true` in \
-                          `[policy]` and let it be";
+            let advice = "to have rebuilds submitted, set `auth` to \"certificate\" or \"gssapi\"; to only look on, \
+                          set `passive = true` in `[policy]` and let it be";
             return Verdict::warning("no login is configured: we look and decide, and submit nothing", advice);
         }
         Auth::Certificate { cert, .. } => format!("certificate {}", cert.display()),
@@ -326,8 +326,8 @@ async fn permissions(session: &mut Session, user: i64, bind: BindRepo) -> Verdic
             BindRepo::Never => {}
             BindRepo::Auto => {
                 let found = format!(
-                    "the hub does not let us bind builds to repositories (task {task}: {why}), so they are made without: what is built may differ \
-                     from what was resolved"
+                    "the hub does not let us bind builds to repositories (task {task}: {why}), so they are made \
+                     without: what is built may differ from what was resolved"
                 );
                 return Verdict::warning(found, advice);
             }
@@ -469,8 +469,8 @@ async fn building(client: &HubClient, c: &CollectionConfig, config: &Config) -> 
 }
 
 async fn building_of(client: &HubClient, c: &CollectionConfig, config: &Config) -> Result<Verdict, HubError> {
-    let advice = "correct `target` of `builds_on`, or have it made on the hub that builds (`koji add-target`), with a build tag that has the \
-                  repositories of the collection's hub as external ones";
+    let advice = "correct `target` of `builds_on`, or have it made on the hub that builds (`koji add-target`), with a \
+                  build tag that has the repositories of the collection's hub as external ones";
     let Some(Ok(on)) = c.builds_on.as_ref().map(crate::config::BuildsOnConfig::settings) else {
         return Ok(Verdict::failed("it does not say where it is built", advice));
     };
