@@ -13,9 +13,9 @@
 //! On it stand [`base`] (clock, pauses, listener), [`config`], [`telemetry`], [`log`] (event log, inbox, outbox,
 //! attachments), [`bus`] (sources and sinks) and [`koji`] (the door to a hub).
 //!
-//! [`buildroot`] resolves repositories, [`writer`] is the one appender, [`hub`] reads a hub and submits to it, [`intake`]
-//! feeds recordings and streams in, [`service`] runs all of them. [`tools`] look at a whole log, [`web`] shows it as
-//! pages, [`cli`] has the verbs.
+//! [`buildroot`] resolves repositories, [`writer`] is the one appender, [`hub`] reads a hub and submits to it,
+//! [`intake`] feeds recordings and streams in, [`service`] runs all of them. [`tools`] look at a whole log, [`web`]
+//! shows it as pages, [`cli`] has the verbs.
 //!
 //! Which room may name which stands in ARCHITECTURE.md, and `tests/tidy.rs` holds it.
 

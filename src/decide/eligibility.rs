@@ -486,7 +486,8 @@ mod tests {
         #[test]
         fn inputs_are_compared_whole(digest: u64, points: i32, source in "[0-9]-[0-9]", arches: bool, other in 0..7) {
             let policy = Policy::default();
-            let latest = crate::fold::Latest { build: crate::model::BuildId(1), source: source.into(), at: Timestamp::EPOCH };
+            let build = crate::model::BuildId(1);
+            let latest = crate::fold::Latest { build, source: source.into(), at: Timestamp::EPOCH };
             let package = Package {
                 latest: Some(latest),
                 changes_digest: digest,

@@ -206,7 +206,9 @@ mod tests {
     #[case::other_arch_does_not_count(vec![host("x86_64", 2000, 500), host("s390x", 2000, 2000)], 250)]
     #[case::over_capacity_is_full(vec![host("x86_64", 2000, 9000), host("x86_64", 2000, 0)], 500)]
     #[case::not_ready_is_full(vec![Host { ready: false, ..host("x86_64", 2000, 0) }, host("x86_64", 2000, 0)], 500)]
-    #[case::disabled_is_not_there(vec![Host { enabled: false, ..host("x86_64", 2000, 2000) }, host("x86_64", 2000, 0)], 0)]
+    #[case::disabled_is_not_there(
+        vec![Host { enabled: false, ..host("x86_64", 2000, 2000) }, host("x86_64", 2000, 0)], 0
+    )]
     #[case::no_host(vec![], NOBODY)]
     #[case::no_capacity(vec![host("x86_64", 0, 0)], NOBODY)]
     #[case::the_only_one_disabled(vec![Host { enabled: false, ..host("x86_64", 2000, 0) }], NOBODY)]
@@ -304,10 +306,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn load_is_a_share(hosts in prop::collection::vec((any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>()), 0..20)) {
+        fn load_is_a_share(hosts in prop::collection::vec(any::<(u64, u64, bool, bool)>(), 0..20)) {
             let hosts: Vec<Host> = hosts
                 .into_iter()
-                .map(|(capacity, task_load, ready, enabled)| Host { arches: names("x86_64"), capacity, task_load, ready, enabled })
+                .map(|(capacity, task_load, ready, enabled)| Host {
+                    arches: names("x86_64"),
+                    capacity,
+                    task_load,
+                    ready,
+                    enabled,
+                })
                 .collect();
             prop_assert!(ArchLoads::measure(&hosts, &names("x86_64")).of("x86_64") <= NOBODY);
         }

@@ -2,9 +2,9 @@
 //!
 //! [`plan()`] looks at every package and chooses; [`why()`] says for one package which condition decides. Both go
 //! through [`eligibility`], so they cannot disagree. The formulas stand in rooms of their own: [`priority`],
-//! [`arches`], [`load`], [`faults`], [`retry`], [`refusal`]; the numbers they use in [`policy`]. [`request`] is what a rebuild
-//! consists of, [`command`] what leaves, [`judgement`] how it ended. Nothing here changes
-//! state, reads a clock or knows a hub.
+//! [`arches`], [`load`], [`faults`], [`retry`], [`refusal`]; the numbers they use in [`policy`]. [`request`] is what a
+//! rebuild consists of, [`command`] what leaves, [`judgement`] how it ended. Nothing here changes state, reads a clock
+//! or knows a hub.
 
 pub mod arches;
 pub mod command;

@@ -397,14 +397,20 @@ mod tests {
     #[case::hour(Policy { max_submissions_per_hour: Some(100_001), ..Policy::default() }, "`max_submissions_per_hour` \
         is 100001")]
     #[case::group(Policy { build_group: "".into(), ..Policy::default() }, "in `build_group`")]
-    #[case::arch(Policy { build_arches: vec!["x86_64 i686".into()], ..Policy::default() }, "`x86_64 i686` in `build_arches`")]
+    #[case::arch(
+        Policy { build_arches: vec!["x86_64 i686".into()], ..Policy::default() }, "`x86_64 i686` in `build_arches`"
+    )]
     #[case::pattern(Policy { fault_patterns: vec!["  e  ".into()], ..Policy::default() }, "in `fault_patterns`")]
-    #[case::own(Policy { package_fault_patterns: vec!["e".into()], ..Policy::default() }, "in `package_fault_patterns`")]
+    #[case::own(
+        Policy { package_fault_patterns: vec!["e".into()], ..Policy::default() }, "in `package_fault_patterns`"
+    )]
     #[case::never(Policy { unclear_repeats: 0, ..Policy::default() }, "`unclear_repeats` is 0")]
     #[case::often(Policy { unclear_repeats: 11, ..Policy::default() }, "`unclear_repeats` is 11")]
     #[case::apart(Policy { unclear_apart_secs: 0, ..Policy::default() }, "`unclear_apart_secs` is 0")]
     #[case::unclear(Policy { unclear_retry_base_secs: 0, ..Policy::default() }, "`unclear_retry_base_secs` is 0")]
-    #[case::patterns(Policy { fault_patterns: vec!["a pattern".into(); 257], ..Policy::default() }, "has 257 entries, at most 256")]
+    #[case::patterns(
+        Policy { fault_patterns: vec!["a pattern".into(); 257], ..Policy::default() }, "has 257 entries, at most 256"
+    )]
     fn bounds_are_kept(#[case] policy: Policy, #[case] says: &str) {
         let error = policy.validate().unwrap_err();
         assert_eq!(error.class(), Class::Rejected);

@@ -59,8 +59,8 @@ pub fn unbound(state: &State, collection: &Collection, policy: &Policy) -> Optio
         None => "it is being tried again".to_owned(),
     };
     Some(format!(
-        "rebuilds on {hub} are not bound to the repository they were resolved in: its policy {} refuses it since {} (task {}: {}); {next}. To have \
-         it: {}",
+        "rebuilds on {hub} are not bound to the repository they were resolved in: its policy {} refuses it since {} \
+         (task {}: {}); {next}. To have it: {}",
         refusal.policy,
         refusal.since,
         refusal.task_id,

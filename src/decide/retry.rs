@@ -109,7 +109,8 @@ mod tests {
         assert_eq!(delay_secs(faults, last, &Policy::default()), secs);
     }
 
-    /// #310: a package whose rebuilds meet nothing but faults is tried about nine times in the first two days, not 600 times in one.
+    /// #310: a package whose rebuilds meet nothing but faults is tried about nine times in the first two days, not 600
+    /// times in one.
     #[test]
     fn a_systematic_fault_does_not_loop() {
         let policy = Policy::default();

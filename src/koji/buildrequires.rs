@@ -412,7 +412,8 @@ mod tests {
 
     #[test]
     fn the_first_of_two_counts_and_contradictions_are_counted() {
-        let text = "{\"nvr\":\"a-b-1-2\",\"epoch\":\"3\",\"requires\":[\"gcc\"],\"exclusivearch\":[\"x86_64\"],\"raw\":7}\n\n\
+        let text = "{\"nvr\":\"a-b-1-2\",\"epoch\":\"3\",\"requires\":[\"gcc\"],\"exclusivearch\":[\"x86_64\"],\
+                    \"raw\":7}\n\n\
                     {\"nvr\":\"c-1-1\",\"requires\":[]}\n\
                     {\"nvr\":\"c-1-1\",\"requires\":[],\"epoch\":null}\n\
                     {\"nvr\":\"c-1-1\",\"requires\":[\"make\"]}";
@@ -430,7 +431,8 @@ mod tests {
         let path = dir.path().join("b.jsonl");
         let raw = r#"[["make","4.0",12],["rpmlib(FileDigests)","4.6.0-1",16777226]]"#;
         let text = format!(
-            "{{\"nvr\":\"b-1-1\",\"raw\":{raw},\"made_on\":\"s390x\"}}\n{{\"nvr\":\"a-1-1\",\"requires\":[\"gcc\"],\"raw\":{raw}}}\n\
+            "{{\"nvr\":\"b-1-1\",\"raw\":{raw},\"made_on\":\"s390x\"}}\n\
+             {{\"nvr\":\"a-1-1\",\"requires\":[\"gcc\"],\"raw\":{raw}}}\n\
              {{\"nvr\":\"b-1-1\",\"requires\":[]}}\n"
         );
         std::fs::write(&path, text).unwrap();
@@ -464,12 +466,20 @@ mod tests {
         #[test]
         fn a_line_is_read_back_as_it_was_written(
             nvr in "[a-z\"-]{1,8}-[0-9~^]{1,4}-[0-9a-z.\u{e9}]{1,6}", epoch in prop::option::of(any::<u32>()),
-            requires in prop::collection::vec("\\PC{0,12}[\n\r\t\"]?", 0..4), conflicts in prop::option::of(prop::collection::vec("\\PC{0,12}", 0..3)),
-            arches in prop::collection::vec("[a-z0-9_]{1,8}".prop_map(Name::from), 0..3), made_on in prop::option::of("[a-z0-9]{1,8}"),
+            requires in prop::collection::vec("\\PC{0,12}[\n\r\t\"]?", 0..4),
+            conflicts in prop::option::of(prop::collection::vec("\\PC{0,12}", 0..3)),
+            arches in prop::collection::vec("[a-z0-9_]{1,8}".prop_map(Name::from), 0..3),
+            made_on in prop::option::of("[a-z0-9]{1,8}"),
         ) {
             let package = SourcePackage {
-                nvr: Nvr::parse(&nvr).unwrap(), epoch, requires, conflicts, buildarchs: arches.clone(), exclusivearch: vec![],
-                excludearch: arches, made_on: made_on.map(Name::from),
+                nvr: Nvr::parse(&nvr).unwrap(),
+                epoch,
+                requires,
+                conflicts,
+                buildarchs: arches.clone(),
+                exclusivearch: vec![],
+                excludearch: arches,
+                made_on: made_on.map(Name::from),
             };
             let line = package.to_line().unwrap();
             prop_assert_eq!(line.matches('\n').count(), 1);

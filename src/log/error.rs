@@ -47,12 +47,12 @@ impl StoreErrorKind {
                     verify`"
             }
             Self::Moved => {
-                "the database's file was moved, deleted or replaced while it was open, so that nothing is kept any more; \
-                 put it back together with its -wal file, or decide which one counts, and start again"
+                "the database's file was moved, deleted or replaced while it was open, so that nothing is kept any \
+                 more; put it back together with its -wal file, or decide which one counts, and start again"
             }
             Self::Denied => {
-                "the database does not let our role do that, or does not show it the schema or table; grant what is named below \
-                 (GRANT … TO the role in the URL), or make the role the owner of the database"
+                "the database does not let our role do that, or does not show it the schema or table; grant what is \
+                 named below (GRANT … TO the role in the URL), or make the role the owner of the database"
             }
             Self::Pooled => {
                 "a pooler gives one connection to several clients; set pool_mode = session for this database, or \
@@ -163,8 +163,8 @@ pub enum OpenError {
     },
     /// A parameter of a URL that nobody would heed.
     #[error(
-        "open log `{url}`: the URL's parameter `{parameter}` is not known and would be ignored; known are host, port, dbname, user, password, \
-         sslmode, sslrootcert, sslcert, sslkey, application_name, options"
+        "open log `{url}`: the URL's parameter `{parameter}` is not known and would be ignored; known are host, port, \
+         dbname, user, password, sslmode, sslrootcert, sslcert, sslkey, application_name, options"
     )]
     Parameter {
         /// Where.
@@ -195,8 +195,9 @@ pub enum OpenError {
     },
     /// An empty SQLite database that had a write-ahead log.
     #[error(
-        "open log `{url}`: it is empty, and its write-ahead log `{url}-wal` is missing; it was copied without it, perhaps. \
-         Copy logs with `sqlite3 LOG \"VACUUM INTO 'COPY'\"` or `koschei log export`; if this one never held anything, delete it"
+        "open log `{url}`: it is empty, and its write-ahead log `{url}-wal` is missing; it was copied without it, \
+         perhaps. Copy logs with `sqlite3 LOG \"VACUUM INTO 'COPY'\"` or `koschei log export`; if this one never held \
+         anything, delete it"
     )]
     LacksWal {
         /// Where.
@@ -204,8 +205,8 @@ pub enum OpenError {
     },
     /// What an import has left that did not come to its end.
     #[error(
-        "open log `{url}`: it holds only a part of what was to be imported, up to event {whole}; import the same export again \
-         (`koschei log import` goes on where it ended), or remove the log"
+        "open log `{url}`: it holds only a part of what was to be imported, up to event {whole}; import the same \
+         export again (`koschei log import` goes on where it ended), or remove the log"
     )]
     Unfinished {
         /// Where.
@@ -215,8 +216,9 @@ pub enum OpenError {
     },
     /// A pooler without sessions.
     #[error(
-        "open log `{url}`: a pooler is between that has no sessions (pgbouncer with pool_mode = transaction or statement), or takes no options \
-         from the URL; set pool_mode = session for this database, or connect to the server itself"
+        "open log `{url}`: a pooler is between that has no sessions (pgbouncer with pool_mode = transaction or \
+         statement), or takes no options from the URL; set pool_mode = session for this database, or connect to the \
+         server itself"
     )]
     Pooled {
         /// Where.
@@ -236,7 +238,8 @@ pub enum OpenError {
     /// A role without a schema to use.
     #[error(
         "open log `{url}`: role `{role}` finds no schema to use (its search_path is `{search_path}`); \
-         `GRANT USAGE, CREATE ON SCHEMA public TO {role}`, or make a schema for it: `CREATE SCHEMA AUTHORIZATION {role}`"
+         `GRANT USAGE, CREATE ON SCHEMA public TO {role}`, \
+         or make a schema for it: `CREATE SCHEMA AUTHORIZATION {role}`"
     )]
     NoSchema {
         /// Where.

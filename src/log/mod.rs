@@ -5,14 +5,14 @@
 //!
 //! # Invariants
 //! - Events are contiguous from 1 and chained by hash; [`EventLog::append`] checks both before writing, the database
-//!   refuses UPDATE, DELETE and TRUNCATE of events, attachments and what they refer to, and [`verify`] finds what was
+//!   refuses UPDATE, DELETE and TRUNCATE of events, attachments and what they refer to, and [`verify()`] finds what was
 //!   forced past it.
 //! - A [`Commit`] is one transaction: events, settled messages, commands, attachments and names, or nothing.
 //! - A message that [`EventLog::receive`] returned for is on disk, and its id is known for ever.
 //! - Times are integer microseconds; recorded time never goes back.
 //!
 //! # What it does not do
-//! It does not interpret payloads (except the `attachment` field, in [`verify`]), decide, retry or read a clock. It
+//! It does not interpret payloads (except the `attachment` field, in [`verify()`]), decide, retry or read a clock. It
 //! trusts its caller to be the only appender, and says [`AppendError::Conflict`] when that is wrong.
 
 mod append;
@@ -431,7 +431,8 @@ delegate! {
     received(ids: &[&str]) -> Result<HashSet<String>, ReadError>;
     last_received(besides: &str, limit: usize) -> Result<Vec<PastMessage>, ReadError>;
     pending(after: Option<Position>, limit: usize) -> Result<Vec<Pending>, ReadError>;
-    pending_of(source: &str, after: Option<Position>, limit: usize) -> Result<(Vec<Pending>, Option<Position>), ReadError>;
+    pending_of(source: &str, after: Option<Position>, limit: usize)
+        -> Result<(Vec<Pending>, Option<Position>), ReadError>;
     fates(ids: &[&str]) -> Result<Vec<Option<Fate>>, ReadError>;
     parked(after: Option<Position>, limit: usize) -> Result<Vec<Parked>, ReadError>;
     parked_messages(ids: &[&str]) -> Result<Vec<(Pending, String)>, ReadError>;

@@ -144,8 +144,9 @@ mod tests {
         for i in 0..packages {
             writeln!(
                 xml,
-                "<package type=\"rpm\"><name>p{i}</name><arch>noarch</arch><version ver=\"1\" rel=\"1\"/><description>{}</description>\
-                 <format><requires><entry name=\"c{}\"/><entry name=\"only{i}\"/></requires></format></package>",
+                "<package type=\"rpm\"><name>p{i}</name><arch>noarch</arch><version ver=\"1\" rel=\"1\"/>\
+                 <description>{}</description><format><requires><entry name=\"c{}\"/><entry name=\"only{i}\"/>\
+                 </requires></format></package>",
                 "x".repeat(1000),
                 i % 7
             )

@@ -353,8 +353,9 @@ mod tests {
 
     fn doc(name: &str, stream: &str, version: u64, context: &str, requires: &str, rpms: &str) -> String {
         format!(
-            "---\ndocument: modulemd\nversion: 2\ndata:\n  name: {name}\n  stream: \"{stream}\"\n  version: {version}\n  \
-             context: {context}\n  dependencies:\n  - requires: {{{requires}}}\n  artifacts:\n    rpms: [{rpms}]\n...\n"
+            "---\ndocument: modulemd\nversion: 2\ndata:\n  name: {name}\n  stream: \"{stream}\"\n  \
+             version: {version}\n  context: {context}\n  dependencies:\n  - requires: {{{requires}}}\n  \
+             artifacts:\n    rpms: [{rpms}]\n...\n"
         )
     }
 

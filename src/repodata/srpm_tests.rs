@@ -177,7 +177,9 @@ fn tag(tags: &mut [(u32, u32, u32, Vec<u8>)], number: u32) -> &mut (u32, u32, u3
 #[case::binary(with(|t| *tag(t, SOURCE) = string(1044, "foo-1-1.src.rpm")), "binary package")]
 #[case::fewer_flags(with(|t| *tag(t, 1048) = numbers(1048, &[0])), "5 names, 1 flags, 5 versions")]
 #[case::no_flags(with(|t| t.retain(|t| t.0 != 1048)), "the requirements")]
-#[case::long_requirement(with(|t| *tag(t, 1050) = strings(1050, &[&"1".repeat(9000), "", "", "", ""])), "in one requirement")]
+#[case::long_requirement(
+    with(|t| *tag(t, 1050) = strings(1050, &[&"1".repeat(9000), "", "", "", ""])), "in one requirement"
+)]
 #[case::text_without_end(with(|t| *t.last_mut().unwrap() = (SOURCE, STRINGS, 1, vec![b'x'])), "texts without an end")]
 #[case::too_many_texts(with(|t| tag(t, 1059).2 = 40), "texts without an end")]
 #[case::two_in_one_text(with(|t| tag(t, NAME).2 = 2), "is one text")]

@@ -276,7 +276,9 @@ mod tests {
 
         /// There and back again, whatever the text; and an answer for any text.
         #[test]
-        fn is_its_own_inverse(text in r"[(), ab<é]{0,6}(foo|\(x\)|é)?(\(x86-64\))?[(), ab>=]{0,6}(b\(x86-64\))?[ )(]{0,3}") {
+        fn is_its_own_inverse(
+            text in r"[(), ab<é]{0,6}(foo|\(x\)|é)?(\(x86-64\))?[(), ab>=]{0,6}(b\(x86-64\))?[ )(]{0,3}"
+        ) {
             let there = for_arch(&text, "aarch64", Some("x86_64"), |_| false);
             let back = for_arch(&there, "x86_64", Some("aarch64"), |_| false).into_owned();
             prop_assert_eq!(&back, &text);

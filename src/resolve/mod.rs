@@ -2,8 +2,8 @@
 //!
 //! [`Universe`] is one repository for one architecture: immutable, shared by threads. [`Resolver`] answers for one
 //! source package after the other; each thread makes its own. [`changes`] compares two answers, [`Explainer`] says why
-//! a package is in one, [`needers`] who needs a capability, and [`first_causes`] which change of the repository took an
-//! answer away.
+//! a package is in one, [`needers()`] who needs a capability, and [`first_causes`] which change of the repository took
+//! an answer away.
 //!
 //! Nothing here reads files, a clock, or the network. The same universe, group, mode and BuildRequires give the same
 //! answer in the same libsolv version; the order of packages in the repository is part of the question. Two solvers

@@ -30,7 +30,7 @@ impl PkgId {
     }
 }
 
-/// One repository for one architecture. Immutable and shared between threads; [`Universe::resolver`] is per thread.
+/// One repository for one architecture. Immutable and shared between threads; each makes its own [`super::Resolver`].
 #[derive(Debug)]
 pub struct Universe {
     content: Arc<RepoContent>,

@@ -22,8 +22,8 @@ fn fault(code: i64, text: &str) -> Fault<'_> {
     Fault { code, text, host: None }
 }
 
-const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/python3/koji/tasks.py\", line 335, in run\n    \
-    response = (handler(*params),)\nValueError: something nobody thought of\n";
+const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/python3/koji/tasks.py\", line 335, in \
+    run\n    response = (handler(*params),)\nValueError: something nobody thought of\n";
 
 #[rstest]
 // T50: a web server between builder and hub answered, in both spellings the builders had.

@@ -101,9 +101,10 @@ pub enum HubError {
     },
     /// The hub asks for the certificate when it has seen the request, by TLS 1.3, which we cannot answer. Rejected.
     #[error(
-        "{at}: the hub refuses the login as without a certificate ({refused}) and speaks TLS 1.3 only: it asks for certificates after the request \
-         (post-handshake authentication), which this program cannot answer; set `SSLVerifyClient optional` for the whole virtual host of the hub's \
-         web server instead of `require` for its login path, or let it speak TLS 1.2, too (`SSLProtocol +TLSv1.2`)"
+        "{at}: the hub refuses the login as without a certificate ({refused}) and speaks TLS 1.3 only: it asks for \
+         certificates after the request (post-handshake authentication), which this program cannot answer; set \
+         `SSLVerifyClient optional` for the whole virtual host of the hub's web server instead of `require` for its \
+         login path, or let it speak TLS 1.2, too (`SSLProtocol +TLSv1.2`)"
     )]
     PostHandshake {
         /// Which call.

@@ -92,7 +92,13 @@ impl<'a> Bring<'a> {
                 if !groups {
                     return Err(error);
                 }
-                tracing::warn!(tag = %self.key.0, repo = %self.key.1, %arch, error = %crate::model::causes::with_causes(&error), "groups in a repository's metadata cannot be had; Koji's own are used");
+                tracing::warn!(
+                    tag = %self.key.0,
+                    repo = %self.key.1,
+                    %arch,
+                    error = %crate::model::causes::with_causes(&error),
+                    "groups in a repository's metadata cannot be had; Koji's own are used"
+                );
             }
         }
         if info {

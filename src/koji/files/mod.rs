@@ -8,7 +8,7 @@
 //! ```text
 //! repos/TAG/ID/repo.json, groups/comps.xml
 //! repos/TAG/ID/ARCH/pkglist, rpmlist.jsonl, blocklist
-//! repos/TAG/ID/ARCH/repodata/repomd.xml and of what it names primary, groups, modules, and file lists where they are needed
+//! repos/TAG/ID/ARCH/repodata/repomd.xml and of what it names primary, groups, modules, file lists
 //! buildrequires.jsonl
 //! ```
 //!
@@ -16,8 +16,8 @@
 //!
 //! The order for a generation: [`Mirror::fetch`]; build requirements of its sources into the store
 //! ([`SourceStore::missing`], then [`Mirror::from_source_repo`], [`Mirror::fill`], or the hub's answers by
-//! [`super::SourcePackage::from_hub`]); [`Mirror::ensure_filelists`] for each architecture; then resolve, keeping the
-//! [`MirroredRepo`] until that is done.
+//! [`crate::repodata::SourcePackage::from_hub`]); [`Mirror::ensure_filelists`] for each architecture; then resolve,
+//! keeping the [`MirroredRepo`] until that is done.
 //!
 //! Nothing here knows what is current, usable or wanted: who asks the hub does. A file that is not there is an error
 //! that says so, and never an empty one. No clock is read but to measure how long something takes.

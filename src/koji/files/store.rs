@@ -71,7 +71,12 @@ impl SourceStore {
         let mut cut = 0;
         if let Some((at, error)) = wrong {
             cut = length - at;
-            tracing::warn!(path = %path.display(), cut.bytes = cut, error = %crate::model::causes::with_causes(&error), "build requirements: cut off what a crash left");
+            tracing::warn!(
+                path = %path.display(),
+                cut.bytes = cut,
+                error = %crate::model::causes::with_causes(&error),
+                "build requirements: cut off what a crash left"
+            );
             file.set_len(at).map_err(failed)?;
             length = at;
         }
@@ -230,7 +235,10 @@ mod tests {
     fn conflicts_nobody_had_looked_for_are_added() {
         let dir = tempdir().unwrap();
         let path = dir.path().join("b.jsonl");
-        let old = r#"{"nvr":"a-1-1","epoch":null,"requires":["gcc"],"buildarchs":[],"exclusivearch":[],"excludearch":[],"made_on":"riscv64"}"#;
+        let old = concat!(
+            r#"{"nvr":"a-1-1","epoch":null,"requires":["gcc"],"buildarchs":[],"exclusivearch":[],"excludearch":[],"#,
+            r#""made_on":"riscv64"}"#
+        );
         std::fs::write(&path, format!("{old}\n")).unwrap();
         let a = Nvr::parse("a-1-1").unwrap();
         let store = SourceStore::open(&path).unwrap();
@@ -337,7 +345,10 @@ mod tests {
 
     #[rstest]
     #[case::longer(package("b-1-1", &[&"x".repeat(5000)]))]
-    #[case::another_nvr(SourcePackage { nvr: Nvr { name: "b".into(), version: "1-1".into(), release: "1".into() }, ..package("b-1-1", &[]) })]
+    #[case::another_nvr(SourcePackage {
+        nvr: Nvr { name: "b".into(), version: "1-1".into(), release: "1".into() },
+        ..package("b-1-1", &[])
+    })]
     fn all_or_none(#[case] wrong: SourcePackage) {
         let dir = tempdir().unwrap();
         let path = dir.path().join("b.jsonl");

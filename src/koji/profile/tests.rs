@@ -39,7 +39,8 @@ fn koji_conf(content: &str) -> Files {
 #[test]
 fn what_distributions_install_is_read() {
     let files = koji_conf(
-        "[koji]\n\n;configuration for koji cli tool\n\n;url of XMLRPC server\nserver = https://koji.example.org/kojihub\n\n\
+        "[koji]\n\n;configuration for koji cli tool\n\n;url of XMLRPC server\n\
+         server = https://koji.example.org/kojihub\n\n\
          ;url of web interface\nweburl = https://koji.example.org/koji\n\n;url of package download site\n\
          topurl = https://kojipkgs.example.org/\n\n;path to the koji top directory\n;topdir = /mnt/koji\n\n\
          ;configuration for SSL athentication\n\n;client certificate\n;cert = ~/.koji/client.crt\n\nanon_retry = true\n\
@@ -122,7 +123,8 @@ fn certificates_are_found_where_koji_finds_them() {
 #[test]
 fn kerberos_has_its_files() {
     let files = koji_conf(
-        "[k]\nserver = https://h/kojihub\nauthtype = gssapi\nprincipal = koschei@EXAMPLE.ORG\nkeytab = ~/koschei.keytab\n\
+        "[k]\nserver = https://h/kojihub\nauthtype = gssapi\nprincipal = koschei@EXAMPLE.ORG\n\
+         keytab = ~/koschei.keytab\n\
          ccache = FILE:/run/koschei/cc\n",
     );
     let expected = Auth::Gssapi {
@@ -150,7 +152,8 @@ fn what_knows_better_is_set_before() {
 #[test]
 fn the_form_is_that_of_pythons_configparser() {
     let files = koji_conf(
-        "# comment\n[DEFAULT]\nhost = h.example.org\ntimeout: 5\n\n[k]  \nSERVER = https://%(host)s/kojihub\n  ; in between\n\
+        "# comment\n[DEFAULT]\nhost = h.example.org\ntimeout: 5\n\n[k]  \n\
+         SERVER = https://%(host)s/kojihub\n  ; in between\n\
          weburl : https://%(host)s/%%20koji # not a comment\ntopurl =\n  https://files\n  .example.org\n\nprincipal =\n\
          [other]\nserver = %(broken\nserver2 = x\n",
     );

@@ -309,7 +309,8 @@ mod tests {
 
     fn value(inner: &str) -> Result<Value, XmlRpcError> {
         let document = format!(
-            "<?xml version='1.0'?>\n<methodResponse><params><param>\n<value>{inner}</value></param></params></methodResponse>\n"
+            "<?xml version='1.0'?>\n<methodResponse><params><param>\n\
+             <value>{inner}</value></param></params></methodResponse>\n"
         );
         decode_response(document.as_bytes()).map(Result::unwrap)
     }
@@ -336,7 +337,10 @@ mod tests {
     #[case::base64("<base64>\naGVs\nbG8=\n</base64>", Value::Bytes(b"hello".to_vec()))]
     #[case::array("\n<array><data>\n<value>a</value><!-- c \
         --><value><int>1</int></value></data></array>\n", Value::Array(vec![text("a"), Value::Int(1)]))]
-    #[case::structure("<struct><member>\n<name>a</name>\n<value><nil/></value></member></struct>", Value::Struct([("a".to_owned(), Value::Nil)].into()))]
+    #[case::structure(
+        "<struct><member>\n<name>a</name>\n<value><nil/></value></member></struct>",
+        Value::Struct([("a".to_owned(), Value::Nil)].into())
+    )]
     fn values(#[case] xml: &str, #[case] expected: Value) {
         assert_eq!(value(xml).unwrap(), expected);
     }
@@ -376,17 +380,19 @@ mod tests {
 
     #[test]
     fn faults_are_answers() {
-        let document = "<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>1000</int></value></member>\
-                        <member><name>faultString</name><value><string>No such tag</string></value></member></struct></value></fault></methodResponse>";
+        let document = "<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>1000</int>\
+                        </value></member><member><name>faultString</name><value><string>No such tag</string></value>\
+                        </member></struct></value></fault></methodResponse>";
         let fault = decode_response(document.as_bytes()).unwrap().unwrap_err();
         assert_eq!(fault.to_string(), "fault 1000: No such tag");
     }
 
     #[test]
     fn requests_have_keywords() {
-        let document = "<methodCall><methodName>getTag</methodName><params><param><value>f99</value></param><param><value><struct>\
-                        <member><name>event</name><value><int>5</int></value></member>\
-                        <member><name>__starstar</name><value><boolean>1</boolean></value></member></struct></value></param></params></methodCall>";
+        let document = "<methodCall><methodName>getTag</methodName><params><param><value>f99</value></param><param>\
+                        <value><struct><member><name>event</name><value><int>5</int></value></member>\
+                        <member><name>__starstar</name><value><boolean>1</boolean></value></member></struct></value>\
+                        </param></params></methodCall>";
         let call = decode_request(document.as_bytes()).unwrap();
         assert_eq!((call.method.as_str(), call.args), ("getTag", vec![text("f99")]));
         assert_eq!(call.kwargs, [("event".to_owned(), Value::Int(5))].into());

@@ -14,8 +14,8 @@ use crate::log::types::Head;
 use crate::model::Seq;
 
 /// In the order of [`Rows::next`].
-pub(super) const COPY_EVENTS: &str = "COPY events (seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, \
-     subject, causation, correlation, encoding, payload, hash) FROM STDIN (FORMAT binary)";
+pub(super) const COPY_EVENTS: &str = "COPY events (seq, recorded_at, occurred_at, kind, version, source, fact, \
+     koji_event, subject, causation, correlation, encoding, payload, hash) FROM STDIN (FORMAT binary)";
 /// Signature, no flags, no extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Instead of a number of columns.

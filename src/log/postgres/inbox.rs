@@ -17,7 +17,8 @@ const INSERT: &str = "INSERT INTO inbox (position, id, source, topic, received_a
      SELECT * FROM UNNEST($1::int8[], $2::text[], $3::text[], $4::text[], $5::int8[], $6::bytea[])";
 const INSERT_BODIES: &str = "INSERT INTO raw_bodies (position, body) SELECT * FROM UNNEST($1::int8[], $2::bytea[])";
 const PENDING: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
-     LEFT JOIN raw_bodies b ON b.position = i.position WHERE state = 0 AND i.position > $1 ORDER BY i.position LIMIT $2";
+     LEFT JOIN raw_bodies b ON b.position = i.position \
+     WHERE state = 0 AND i.position > $1 ORDER BY i.position LIMIT $2";
 const PENDING_OF: &str = "SELECT i.position, id, source, topic, received_at, digest, body FROM inbox i \
      LEFT JOIN raw_bodies b ON b.position = i.position \
      WHERE state = 0 AND i.position > $1 AND i.position <= $2 AND source = $3 ORDER BY i.position LIMIT $4";
@@ -26,8 +27,8 @@ const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, dige
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> $1 ORDER BY i.position DESC LIMIT $2";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
      WHERE state = 3 AND position > $1 ORDER BY position LIMIT $2";
-const PARKED_MESSAGES: &str = "SELECT i.position, id, source, topic, received_at, digest, body, coalesce(reason, '') FROM inbox i \
-     LEFT JOIN raw_bodies b ON b.position = i.position \
+const PARKED_MESSAGES: &str = "SELECT i.position, id, source, topic, received_at, digest, body, coalesce(reason, '') \
+     FROM inbox i LEFT JOIN raw_bodies b ON b.position = i.position \
      WHERE id = ANY($1) AND state = 3 ORDER BY i.position";
 const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
      WHERE id = ANY($1) AND state = 3";

@@ -20,7 +20,8 @@ use crate::model::{Seq, Timestamp};
 const HEAD: &str = "SELECT seq, hash, recorded_at FROM events ORDER BY seq DESC LIMIT 1";
 const RECORDED_AT: &str = "SELECT recorded_at FROM events WHERE seq = $1";
 const PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind::int8, version::int8, source::int8, fact, \
-     koji_event, subject::int8, causation, correlation, encoding::int8, payload, hash FROM events WHERE seq > $1 ORDER BY seq LIMIT $2";
+     koji_event, subject::int8, causation, correlation, encoding::int8, payload, hash FROM events WHERE seq > $1 \
+     ORDER BY seq LIMIT $2";
 const SUBJECT_PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind::int8, version::int8, source::int8, fact, \
      koji_event, subject::int8, causation, correlation, encoding::int8, payload, hash FROM events \
      WHERE subject = (SELECT id FROM subjects WHERE text = $1) AND seq > $2 ORDER BY seq LIMIT $3";

@@ -9,9 +9,9 @@ use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT
 use crate::model::{PersonId, Seq};
 
 const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = $1";
-const PUT_SNAPSHOT: &str = "INSERT INTO snapshots (seq, state_version, program, digest, state, hash) VALUES ($1, $2, $3, $4, $5, $6) \
-     ON CONFLICT (seq, state_version) DO UPDATE SET program = excluded.program, digest = excluded.digest, \
-     state = excluded.state, hash = excluded.hash";
+const PUT_SNAPSHOT: &str = "INSERT INTO snapshots (seq, state_version, program, digest, state, hash) \
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (seq, state_version) DO UPDATE SET program = excluded.program, \
+     digest = excluded.digest, state = excluded.state, hash = excluded.hash";
 const PRUNE_SNAPSHOTS: &str = "DELETE FROM snapshots WHERE (seq, state_version) NOT IN \
      (SELECT seq, state_version FROM snapshots ORDER BY seq DESC, state_version DESC LIMIT $1)";
 const SNAPSHOT: &str = "SELECT seq, program, digest, state, hash FROM snapshots \

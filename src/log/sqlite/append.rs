@@ -39,8 +39,8 @@ const RETRY: &str = "UPDATE inbox SET state = 0, reason = NULL \
      WHERE position IN (SELECT value FROM json_each(?)) AND state = 3";
 const FIND_UNSETTLED: &str = "SELECT s.value FROM json_each(?) AS s WHERE NOT EXISTS \
      (SELECT 1 FROM inbox WHERE position = s.value AND state = 0) LIMIT 1";
-const INSERT_COMMANDS: &str = "INSERT INTO outbox (id, seq, kind, payload) SELECT value ->> 0, value ->> 1, value ->> 2, \
-     value ->> 3 FROM json_each(?) ORDER BY key";
+const INSERT_COMMANDS: &str = "INSERT INTO outbox (id, seq, kind, payload) SELECT value ->> 0, value ->> 1, \
+     value ->> 2, value ->> 3 FROM json_each(?) ORDER BY key";
 const FIND_COMMAND: &str = "SELECT id FROM outbox WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1";
 const INSERT_PERSON: &str = "INSERT INTO persons (id, name) VALUES (?, ?)";
 

@@ -30,8 +30,8 @@ const LAST_RECEIVED: &str = "SELECT i.position, source, topic, received_at, dige
      LEFT JOIN raw_bodies b ON b.position = i.position WHERE source <> ? ORDER BY i.position DESC LIMIT ?";
 const PARKED: &str = "SELECT position, id, source, topic, received_at, coalesce(reason, '') FROM inbox \
      WHERE state = 3 AND position > ? ORDER BY position LIMIT ?";
-const PARKED_MESSAGES: &str = "SELECT i.position, id, source, topic, received_at, digest, body, coalesce(reason, '') FROM inbox i \
-     LEFT JOIN raw_bodies b ON b.position = i.position \
+const PARKED_MESSAGES: &str = "SELECT i.position, id, source, topic, received_at, digest, body, coalesce(reason, '') \
+     FROM inbox i LEFT JOIN raw_bodies b ON b.position = i.position \
      WHERE id IN (SELECT value FROM json_each(?)) AND state = 3 ORDER BY i.position";
 const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
      WHERE id IN (SELECT value FROM json_each(?)) AND state = 3";

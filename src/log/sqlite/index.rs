@@ -25,7 +25,8 @@ const SET_THROUGH: &str = "UPDATE meta SET value = CAST(? AS TEXT) WHERE key = '
 const TAIL_FACTS: &str = "SELECT fact, seq FROM events WHERE seq > ? AND fact IS NOT NULL ORDER BY seq";
 /// Whether the index knows a fact, how far it goes, and how far the log does; all of the same moment.
 const FIND_FACT: &str = "SELECT EXISTS (SELECT 1 FROM event_facts WHERE fact = ?), \
-     (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'), (SELECT coalesce(max(seq), 0) FROM events)";
+     (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'), (SELECT coalesce(max(seq), 0) \
+     FROM events)";
 /// The first event after some whose fact is in the index. CROSS: from the few new events to the index, never the other
 /// way.
 const FIND_INDEXED: &str = "SELECT e.seq FROM events AS e CROSS JOIN event_facts AS f ON f.fact = e.fact \

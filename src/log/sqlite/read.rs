@@ -23,18 +23,18 @@ const PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind, version, source,
      correlation, encoding, payload, hash FROM events WHERE seq > ? ORDER BY seq LIMIT ?";
 /// The same rows as text and bytes in one value, as `rows::unpack` reads them: 14 columns of a row one by one cost more
 /// to hand from SQLite's thread to ours than to read.
-const PACKED_PAGE: &str = "SELECT CAST(group_concat(row, '') AS BLOB), count(*) FROM (SELECT concat(seq, ' ', recorded_at, ' ', \
-     occurred_at, ' ', kind, ' ', version, ' ', source, ' ', subject, ' ', koji_event, ' ', causation, ' ', correlation, ' ', \
-     encoding, ' ', length(fact), ' ', length(hash), ' ', length(payload), ' ', fact, hash, payload) AS row \
-     FROM events WHERE seq > ? ORDER BY seq LIMIT ?)";
+const PACKED_PAGE: &str = "SELECT CAST(group_concat(row, '') AS BLOB), count(*) \
+     FROM (SELECT concat(seq, ' ', recorded_at, ' ', occurred_at, ' ', kind, ' ', version, ' ', source, ' ', subject, \
+     ' ', koji_event, ' ', causation, ' ', correlation, ' ', encoding, ' ', length(fact), ' ', length(hash), ' ', \
+     length(payload), ' ', fact, hash, payload) AS row FROM events WHERE seq > ? ORDER BY seq LIMIT ?)";
 /// Rows in one such value: about 200 KB.
 const PACKED_ROWS: usize = 1000;
 /// From the index, and from the events that are not in it yet; `$subjects` is what the subject must be.
 macro_rules! subject_page {
     ($subjects:literal, $after:literal, $limit:literal) => {
         concat!(
-            "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, causation, correlation, \
-             encoding, payload, hash FROM events WHERE seq IN (\
+            "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, causation, \
+             correlation, encoding, payload, hash FROM events WHERE seq IN (\
              SELECT seq FROM (SELECT seq FROM event_subjects WHERE subject ",
             $subjects,
             " AND seq > ",

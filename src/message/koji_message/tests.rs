@@ -83,9 +83,14 @@ fn a_time_is_kept_that_is_near_the_known_one(#[case] sent: &str, #[case] kept: b
 
 /// Koji's callback `postBuildPromotion`; the record in it may be that of the draft.
 #[rstest]
-#[case(json!({"target_release": "1.fc99", "build": {"id": 31, "name": "foo", "version": "1", "release": "1.fc99,draft_31"}}))]
+#[case(json!({
+    "target_release": "1.fc99", "build": {"id": 31, "name": "foo", "version": "1", "release": "1.fc99,draft_31"}
+}))]
 #[case(json!({"build": {"build_id": "31", "package_name": "foo", "version": "1", "release": "1.fc99,draft_31"}}))]
-#[case(json!({"draft_release": "1.fc99,draft_31", "target_release": "1.fc99", "build": {"id": 31, "name": "foo", "version": "1", "release": "1.fc99"}}))]
+#[case(json!({
+    "draft_release": "1.fc99,draft_31", "target_release": "1.fc99",
+    "build": {"id": 31, "name": "foo", "version": "1", "release": "1.fc99"}
+}))]
 fn a_promoted_draft_has_another_name(#[case] body: Value) {
     let Event::BuildChanged(b) = fact(&message("buildsys.build.promote", body)).event else { panic!("another fact") };
     assert_eq!(
@@ -214,7 +219,9 @@ fn epochs_survive_and_zero_is_none() {
 #[case::looks_alike("mybuildsys.tag", false)]
 #[case::unknown("buildsys.build.demote", false)]
 fn topics_are_routed_by_their_end(#[case] topic: &str, #[case] known: bool) {
-    let body = json!({"tag": "f99", "build_id": "7", "name": "a", "version": 7, "release": "1", "user": "bob", "new_field": [1]});
+    let body = json!({
+        "tag": "f99", "build_id": "7", "name": "a", "version": 7, "release": "1", "user": "bob", "new_field": [1]
+    });
     let read = read("m", &message(topic, body));
     assert_eq!(matches!(read, Interpretation::Facts(_)), known, "{read:?}");
     assert_eq!(matches!(read, Interpretation::Ignored(_)), !known, "{read:?}");
@@ -337,9 +344,13 @@ fn package_list_actions_keep_what_the_message_says() {
 #[case::no_body(json!({"topic": "buildsys.tag"}), "body is not an object")]
 #[case::no_id(message("buildsys.tag", json!({"tag": "f"})), "`build_id` is missing")]
 #[case::id_is_text(message("buildsys.repo.done", json!({"tag": "f", "repo_id": "x"})), "`repo_id` is not a number")]
-#[case::id_has_fraction(message("buildsys.repo.done", json!({"tag": "f", "repo_id": 1.5})), "`repo_id` is not a number")]
+#[case::id_has_fraction(
+    message("buildsys.repo.done", json!({"tag": "f", "repo_id": 1.5})), "`repo_id` is not a number"
+)]
 #[case::name_with_newline(message("buildsys.repo.done", json!({"tag": "f\n", "repo_id": 1})), "`tag` is not a name")]
-#[case::action(message("buildsys.package.list.change", json!({"tag": "f", "package": "p", "action": "eat"})), "`action` is not")]
+#[case::action(
+    message("buildsys.package.list.change", json!({"tag": "f", "package": "p", "action": "eat"})), "`action` is not"
+)]
 #[case::state(message("buildsys.build.state.change", json!({"build_id": 1, "new": "HAPPY"})), "`new` is not a build \
     state")]
 fn what_cannot_be_understood_is_rejected(#[case] message: Value, #[case] reason: &str) {

@@ -110,7 +110,9 @@ proptest! {
     /// Calls in any order, on two pools of which one is made anew now and then, with whatever was ever handed out: each
     /// works or panics, and no string but an architecture has a score.
     #[test]
-    fn any_order_of_calls(calls in prop::collection::vec((0u8..12, any::<[prop::sample::Index; 3]>(), any::<bool>()), 0..60)) {
+    fn any_order_of_calls(
+        calls in prop::collection::vec((0u8..12, any::<[prop::sample::Index; 3]>(), any::<bool>()), 0..60)
+    ) {
         let mut pools = [filled(0), filled(40)];
         let (mut texts, mut deps, mut packages, mut repos) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for p in &pools {
