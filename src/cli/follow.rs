@@ -43,8 +43,14 @@ use crate::telemetry::probe::Readiness;
         koschei follow --nats nats://127.0.0.1:4222 --stream KOJI --subject 'koji.>' --commands-stream KOSCHEI --commands-subject koschei.commands"
 )]
 pub(crate) struct FollowArgs {
-    /// RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST, `/` in the virtual host written %2F
-    #[arg(long, value_name = "URL", env = "KOSCHEI_AMQP", hide_env_values = true)]
+    // No doc comment: rustdoc reads the brackets as a link.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KOSCHEI_AMQP",
+        hide_env_values = true,
+        help = "RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST, `/` in the virtual host written %2F"
+    )]
     amqp: Option<String>,
     /// Certificates to trust, PEM; default: those of the system
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nats", "fedora_messaging"])]
