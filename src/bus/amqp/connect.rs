@@ -16,8 +16,7 @@ use lapin::tcp::AsyncTcpStream;
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPScheme;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -25,12 +24,10 @@ use tokio_rustls::TlsConnector;
 use super::error::{AmqpError, Doing};
 use super::relay::Relay;
 use super::settings::{AmqpSettings, Plan, Tls};
+use crate::base::tls::{self, PemError};
 
 /// How long the client may take to notice that its connection has ended while it logs in.
 const NOTICED: Duration = Duration::from_secs(1);
-
-/// Largest file with certificates or a key, in bytes. All authorities of a system together have a quarter of that.
-const PEM_BYTES_MAX: u64 = 4 << 20;
 
 /// A connection with a consumer on it. Dropped, it ends, and what was not acknowledged comes again.
 pub(super) struct Session {
@@ -180,52 +177,29 @@ async fn client_config(tls: Tls) -> Result<Arc<rustls::ClientConfig>, AmqpError>
     made.unwrap_or_else(|e| Err(AmqpError::Settings { setting: "tls", reason: e.to_string() }))
 }
 
-fn make_client_config(tls: &Tls) -> Result<Arc<rustls::ClientConfig>, AmqpError> {
+fn make_client_config(settings: &Tls) -> Result<Arc<rustls::ClientConfig>, AmqpError> {
     const OURS: &str = "our certificate";
-    let mut roots = rustls::RootCertStore::empty();
-    match &tls.ca_cert {
-        Some(path) => {
-            const WHAT: &str = "certificates to trust";
-            for certificate in certificates(WHAT, path)? {
-                roots.add(certificate).map_err(|e| unreadable(WHAT, path, e))?;
-            }
-        }
-        // What cannot be parsed there is not our operator's to repair.
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| AmqpError::Settings { setting: "tls", reason: e.to_string() })?
-        .with_root_certificates(roots);
-    let config = match &tls.certificate {
+    const KEY: &str = "the key of our certificate";
+    let ca_cert = settings.ca_cert.as_deref();
+    let trusted = ca_cert.unwrap_or(Path::new(""));
+    let roots = tls::authorities(ca_cert).map_err(|e| unusable("certificates to trust", trusted, e))?;
+    let builder = tls::trusting(roots).map_err(|e| AmqpError::Settings { setting: "tls", reason: e.to_string() })?;
+    let config = match &settings.certificate {
         None => builder.with_no_client_auth(),
         Some((path, key_path)) => {
-            const KEY: &str = "the key of our certificate";
-            let chain = certificates(OURS, path)?;
-            let key = PrivateKeyDer::from_pem_slice(&pem(KEY, key_path)?).map_err(|e| unreadable(KEY, key_path, e))?;
+            let chain = tls::certificates(path).map_err(|e| unusable(OURS, path, e))?;
+            let key = tls::private_key(key_path).map_err(|e| unusable(KEY, key_path, e))?;
             builder.with_client_auth_cert(chain, key).map_err(|e| unreadable(OURS, path, e))?
         }
     };
     Ok(Arc::new(config))
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, AmqpError> {
-    let text = pem(what, path)?;
-    let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|e| unreadable(what, path, e))?;
-    if found.is_empty() {
-        return Err(unreadable(what, path, "there is none in it; expected PEM (-----BEGIN CERTIFICATE-----)"));
+fn unusable(what: &'static str, path: &Path, error: PemError) -> AmqpError {
+    match error {
+        PemError::Read(source) => unreadable(what, path, source),
+        PemError::Content(problem) => unreadable(what, path, problem),
     }
-    Ok(found)
-}
-
-fn pem(what: &'static str, path: &Path) -> Result<Vec<u8>, AmqpError> {
-    let size = std::fs::metadata(path).map_err(|e| unreadable(what, path, e))?.len();
-    if size > PEM_BYTES_MAX {
-        return Err(unreadable(what, path, format!("{size} bytes long, at most {PEM_BYTES_MAX}")));
-    }
-    std::fs::read(path).map_err(|e| unreadable(what, path, e))
 }
 
 fn unreadable(what: &'static str, path: &Path, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> AmqpError {

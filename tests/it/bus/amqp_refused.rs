@@ -148,7 +148,7 @@ async fn certificates_that_do_not_help() {
     let missing = |settings: &mut AmqpSettings| settings.tls.ca_cert = Some(PathBuf::from("/nonexistent/ca.pem"));
     said(&changed("koschei", &missing).await, &["read certificates to trust /nonexistent/ca.pem", "No such file"]);
     let no_pem = |settings: &mut AmqpSettings| settings.tls.ca_cert = Some(PathBuf::from("/proc/self/status"));
-    said(&changed("koschei", &no_pem).await, &["there is none in it; expected PEM"]);
+    said(&changed("koschei", &no_pem).await, &["there is no certificate in it; expected PEM"]);
     let swapped = |settings: &mut AmqpSettings| {
         let (certificate, key) = settings.tls.certificate.take().unwrap();
         settings.tls.certificate = Some((certificate.clone(), certificate));
