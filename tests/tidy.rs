@@ -77,7 +77,7 @@ const ROOMS: [(&str, &str, &[&str]); 24] = [
     (
         "service",
         "the loop that owns the writer; retention",
-        &["model", "fold", "message", "base", "config", "telemetry", "log", "buildroot", "writer", "hub", "intake"],
+        &["model", "decide", "message", "base", "config", "telemetry", "log", "buildroot", "writer", "hub", "intake"],
     ),
     (
         "tools",
