@@ -82,7 +82,7 @@ const ROOMS: [(&str, &str, &[&str]); 24] = [
     (
         "tools",
         "what is asked of a whole log: audit, what broke",
-        &["model", "event", "fold", "decide", "resolve", "log", "buildroot", "writer"],
+        &["model", "event", "fold", "decide", "resolve", "log", "buildroot"],
     ),
     ("web", "pages over a log", &["model", "event", "fold", "decide", "view", "base", "telemetry", "log"]),
     (
