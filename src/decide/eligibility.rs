@@ -117,10 +117,7 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// Number of different reasons.
-    pub(super) const COUNT: usize = 24;
-
-    /// One word, for counting.
+    /// One word, for counting; as serialised.
     pub const fn key(&self) -> &'static str {
         Self::KEYS[self.index()]
     }
@@ -130,66 +127,57 @@ impl Hold {
         &Self::KEYS
     }
 
-    pub(super) const KEYS: [&'static str; Self::COUNT] = [
-        "blocked",
-        "untracked",
-        "no_source",
-        "running",
-        "rebuild_open",
-        "target_gone",
-        "tag_gone",
-        "buildroot_unknown",
-        "buildroot_broken",
-        "not_resolved_yet",
-        "newer_source_not_resolved",
-        "unresolved",
-        "no_arch",
-        "retry_later",
-        "below_threshold",
-        "declined",
-        "load",
-        "collection_limit",
-        "overall_limit",
-        "hourly_limit",
-        "policy_refused",
-        "collection_paused",
-        "paused",
-        "evaluation_limit",
-    ];
-
     /// Whether it holds every package of the collection alike.
     pub(super) const fn holds_collection(&self) -> bool {
         matches!(self, Self::TargetGone | Self::TagGone { .. } | Self::BuildrootUnknown | Self::BuildrootBroken)
     }
+}
 
-    pub(super) const fn index(&self) -> usize {
-        match self {
-            Self::Blocked => 0,
-            Self::Untracked => 1,
-            Self::NoSource => 2,
-            Self::Running => 3,
-            Self::RebuildOpen { .. } => 4,
-            Self::TargetGone => 5,
-            Self::TagGone { .. } => 6,
-            Self::BuildrootUnknown => 7,
-            Self::BuildrootBroken => 8,
-            Self::NotResolvedYet => 9,
-            Self::NewerSourceNotResolved => 10,
-            Self::Unresolved => 11,
-            Self::NoArch => 12,
-            Self::RetryLater { .. } => 13,
-            Self::BelowThreshold { .. } => 14,
-            Self::Declined { .. } => 15,
-            Self::Load { .. } => 16,
-            Self::CollectionLimit => 17,
-            Self::OverallLimit => 18,
-            Self::HourlyLimit { .. } => 19,
-            Self::PolicyRefused { .. } => 20,
-            Self::CollectionPaused { .. } => 21,
-            Self::Paused { .. } => 22,
-            Self::EvaluationLimit => 23,
+/// The word of each reason. A reason that is missing here does not compile.
+macro_rules! keys {
+    ($($reason:ident $key:literal,)+) => {
+        impl Hold {
+            /// Number of different reasons.
+            pub(super) const COUNT: usize = Self::KEYS.len();
+            const KEYS: [&'static str; [$($key),+].len()] = [$($key),+];
+
+            pub(super) const fn index(&self) -> usize {
+                enum Place {
+                    $($reason),+
+                }
+                match self {
+                    $(Self::$reason { .. } => Place::$reason as usize,)+
+                }
+            }
         }
-    }
+    };
+}
+
+keys! {
+    Blocked "blocked",
+    Untracked "untracked",
+    NoSource "no_source",
+    Running "running",
+    RebuildOpen "rebuild_open",
+    TargetGone "target_gone",
+    TagGone "tag_gone",
+    BuildrootUnknown "buildroot_unknown",
+    BuildrootBroken "buildroot_broken",
+    NotResolvedYet "not_resolved_yet",
+    NewerSourceNotResolved "newer_source_not_resolved",
+    Unresolved "unresolved",
+    NoArch "no_arch",
+    RetryLater "retry_later",
+    BelowThreshold "below_threshold",
+    Declined "declined",
+    Load "load",
+    CollectionLimit "collection_limit",
+    OverallLimit "overall_limit",
+    HourlyLimit "hourly_limit",
+    PolicyRefused "policy_refused",
+    CollectionPaused "collection_paused",
+    Paused "paused",
+    EvaluationLimit "evaluation_limit",
 }
 
 impl fmt::Display for Hold {

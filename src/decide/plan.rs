@@ -344,7 +344,7 @@ pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLo
             Reach::One => {}
         }
     }
-    let held = Hold::KEYS.iter().zip(held).filter(|(_, n)| *n > 0).map(|(k, n)| ((*k).to_owned(), n)).collect();
+    let held = Hold::keys().iter().zip(held).filter(|(_, n)| *n > 0).map(|(k, n)| ((*k).to_owned(), n)).collect();
     Plan { considered, held, chosen }
 }
 
