@@ -283,7 +283,10 @@ mod tests {
             let members = table.members("old", &old, "app").unwrap();
             let numbers = table.numbers("new", &new);
             let expected: Vec<_> =
-                changes(&old.installed("app").unwrap(), &new.installed("app").unwrap()).into_iter().map(as_move).collect();
+                changes(&old.installed("app").unwrap(), &new.installed("app").unwrap())
+                    .into_iter()
+                    .map(as_move)
+                    .collect();
             prop_assert_eq!(table.moves(&members, &new, &numbers, "app"), expected);
             prop_assert_eq!(table.moves(&members, &new, &numbers, "another"), vec![]);
         }

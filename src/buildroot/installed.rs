@@ -243,7 +243,10 @@ mod tests {
         assert_eq!(Buildroot::from_bytes(&b.to_bytes()).unwrap(), b);
         assert_eq!(
             String::from_utf8(b.to_bytes()).unwrap(),
-            r#"{"format":1,"packages":["altcurl-0:1-1.noarch","curl-1:8-1.x86_64","gcc-0:14-1.x86_64","zlib-0:1-1.x86_64"],"added":[0,2],"external":{"third":[0,1]}}"#
+            concat!(
+                r#"{"format":1,"packages":["altcurl-0:1-1.noarch","curl-1:8-1.x86_64","gcc-0:14-1.x86_64","#,
+                r#""zlib-0:1-1.x86_64"],"added":[0,2],"external":{"third":[0,1]}}"#
+            )
         );
         let shuffled =
             buildroot("+altcurl-0:1-1.noarch@third curl-1:8-1.x86_64@third +gcc-0:14-1.x86_64 zlib-0:1-1.x86_64");

@@ -1,5 +1,5 @@
-//! The resolver of the service: what was mirrored of a hub lies in a cache directory laid out like an archive, and is resolved
-//! from there.
+//! The resolver of the service: what was mirrored of a hub lies in a cache directory laid out like an archive, and is
+//! resolved from there.
 
 use std::collections::HashMap;
 

@@ -37,6 +37,7 @@ pub trait RepoStore: Debug + Send + Sync + 'static {
     /// Configuration of tags and targets, as far as the store knows it.
     fn observations(&self) -> Vec<Event>;
 
-    /// Packages of the metadata with this checksum of primary, where they were parsed a moment ago. They are given away.
+    /// Packages of the metadata with this checksum of primary, where they were parsed a moment ago. They are given
+    /// away.
     fn take_parsed(&self, primary: &str) -> Option<RepoContent>;
 }

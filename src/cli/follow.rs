@@ -38,9 +38,11 @@ use crate::telemetry::probe::Readiness;
 #[command(
     group(ArgGroup::new("bus").required(true).args(["nats", "amqp", "fedora_messaging"])),
     after_help = "Example:\n  \
-        koschei follow --amqp amqps://mq.example.org/%2Fkoji --amqp-ca ca.pem --amqp-cert koschei.pem --amqp-key koschei.key --queue koschei --listen 127.0.0.1:9464\n  \
+        koschei follow --amqp amqps://mq.example.org/%2Fkoji --amqp-ca ca.pem --amqp-cert koschei.pem \
+        --amqp-key koschei.key --queue koschei --listen 127.0.0.1:9464\n  \
         koschei follow --fedora-messaging /etc/fedora-messaging/config.toml --commands commands.jsonl\n  \
-        koschei follow --nats nats://127.0.0.1:4222 --stream KOJI --subject 'koji.>' --commands-stream KOSCHEI --commands-subject koschei.commands"
+        koschei follow --nats nats://127.0.0.1:4222 --stream KOJI --subject 'koji.>' \
+        --commands-stream KOSCHEI --commands-subject koschei.commands"
 )]
 pub(crate) struct FollowArgs {
     // No doc comment: rustdoc reads the brackets as a link.

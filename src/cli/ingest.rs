@@ -137,8 +137,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     let m = &report.messages;
     if m.handled > 0 && m.parked == m.handled {
         eprintln!(
-            "koschei: warning: nothing of {} was understood; is it a recording of Koji's messages? What `koschei log export` wrote is taken by \
-             `koschei log import`",
+            "koschei: warning: nothing of {} was understood; is it a recording of Koji's messages? What `koschei log \
+             export` wrote is taken by `koschei log import`",
             args.from.display()
         );
     }
@@ -146,8 +146,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     print(&report, args, to_stderr)?;
     if stop.is_cancelled() {
         eprintln!(
-            "koschei: interrupted: {} messages of {} are taken and kept, and the log ends at event {}; ingest the same recording again to go on, \
-             nothing is taken twice",
+            "koschei: interrupted: {} messages of {} are taken and kept, and the log ends at event {}; ingest the same \
+             recording again to go on, nothing is taken twice",
             m.read,
             args.from.display(),
             report.head

@@ -63,8 +63,8 @@ pub(crate) fn archive(dir: &Path, hub: Hub) -> Result<Archive, CliError> {
     let archive = Archive::open(dir, hub).map_err(|e| CliError::Rejected(with_causes("open archive", &e)))?;
     if archive.has_nothing() {
         return Err(CliError::Rejected(format!(
-            "open archive {}: it has neither repos/TAG/ID with a repository, nor buildrequires.jsonl, nor xmlrpc/ with recorded answers; give the \
-             directory that has them, or leave --archive out",
+            "open archive {}: it has neither repos/TAG/ID with a repository, nor buildrequires.jsonl, nor xmlrpc/ with \
+             recorded answers; give the directory that has them, or leave --archive out",
             dir.display()
         )));
     }

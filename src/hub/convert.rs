@@ -63,10 +63,10 @@ mod tests {
 
     fn command() -> RebuildCommand {
         serde_json::from_value(serde_json::json!({
-            "id": format!("abc:17:{}", "5e".repeat(32)), "command": "rebuild", "version": 1, "collection": "f99", "package": "foo",
-            "nvr": "foo-1-1", "hub": "primary", "source": "../packages/foo/1/1/src/foo-1-1.src.rpm", "target": "f99",
-            "task_priority": 30, "priority": crate::event::PriorityParts::default(), "decided_at": Timestamp::EPOCH,
-            "cause": { "sequence": 17 },
+            "id": format!("abc:17:{}", "5e".repeat(32)), "command": "rebuild", "version": 1, "collection": "f99",
+            "package": "foo", "nvr": "foo-1-1", "hub": "primary", "source": "../packages/foo/1/1/src/foo-1-1.src.rpm",
+            "target": "f99", "task_priority": 30, "priority": crate::event::PriorityParts::default(),
+            "decided_at": Timestamp::EPOCH, "cause": { "sequence": 17 },
         }))
         .unwrap()
     }

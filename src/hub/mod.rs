@@ -1,9 +1,10 @@
 //! Living with a hub: read, compare, submit.
 //!
-//! [`interest`] says what there is to read, [`reader`] reads it ([`snapshot`] is what it returns), [`diff`] says what of
-//! it is news; `objects` has what that is for each kind of object. [`poller`] decides when to read: what messages hint
-//! at, what changes without one ([`history`] reads what did, `own_tasks` our tasks), everything. [`repositories`]
-//! fetches new repositories ([`store`] is what is resolved from), [`installed`] reads what builders installed, [`submitter`] carries commands out.
+//! [`interest`] says what there is to read, [`reader`] reads it ([`snapshot`] is what it returns), [`diff`] says what
+//! of it is news; `objects` has what that is for each kind of object. [`poller`] decides when to read: what messages
+//! hint at, what changes without one ([`history`] reads what did, `own_tasks` our tasks), everything. [`repositories`]
+//! fetches new repositories ([`store`] is what is resolved from), [`installed`] reads what builders installed,
+//! [`submitter`] carries commands out.
 //!
 //! What is read goes to the writer by [`to_writer`]; [`turns`] are the turns of the writer that begin with it.
 

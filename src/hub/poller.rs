@@ -62,8 +62,8 @@ pub struct Poller {
     pub hints: mpsc::UnboundedReceiver<(Key, Ticket)>,
     /// What we care about.
     pub watch: watch::Receiver<Interest>,
-    /// New repositories, to be mirrored before the writer hears of them, and those that more packages are to be resolved
-    /// in.
+    /// New repositories, to be mirrored before the writer hears of them, and those that more packages are to be
+    /// resolved in.
     pub repos: mpsc::UnboundedSender<Fetch>,
     /// Build tags that moved and have no repository that covers it.
     pub stale: watch::Sender<BTreeMap<Name, i64>>,
@@ -440,7 +440,12 @@ impl Poller {
         memory.ours.note(listed);
         memory.loaded = tags;
         memory.through = memory.through.max(event);
-        tracing::info!(hub = %self.hub, tags = memory.loaded.len(), seconds = began.elapsed().as_secs_f64(), "compared everything");
+        tracing::info!(
+            hub = %self.hub,
+            tags = memory.loaded.len(),
+            seconds = began.elapsed().as_secs_f64(),
+            "compared everything"
+        );
         self.load(memory).await?;
         Ok(())
     }

@@ -172,7 +172,14 @@ impl Fetching {
                 Err(Trouble::Ending(_)) => return,
                 Err(e) => {
                     let text = crate::model::causes::with_causes(&e);
-                    tracing::warn!(hub = %self.hub, tag = %tag, repo = %w.repo.repo_id, attempt = w.attempts, error = %text, "the content of a repository cannot be had");
+                    tracing::warn!(
+                        hub = %self.hub,
+                        tag = %tag,
+                        repo = %w.repo.repo_id,
+                        attempt = w.attempts,
+                        error = %text,
+                        "the content of a repository cannot be had"
+                    );
                     let hopeless = e.class() != Class::Unavailable;
                     if !w.told && (hopeless || w.attempts >= TELL_AFTER) {
                         if self.tell(&w.repo, None).await.is_err() {
@@ -219,7 +226,13 @@ impl Fetching {
                 self.mirror.forget(&repo.tag, repo.repo_id).await?;
                 return Err(Trouble::Absent(repo.repo_id, missing));
             }
-            tracing::warn!(hub = %self.hub, tag = %repo.tag, repo = %repo.repo_id, absent = ?mirrored.absent, "a repository has no metadata for architectures its tag has; it is resolved without them");
+            tracing::warn!(
+                hub = %self.hub,
+                tag = %repo.tag,
+                repo = %repo.repo_id,
+                absent = ?mirrored.absent,
+                "a repository has no metadata for architectures its tag has; it is resolved without them"
+            );
         }
         absent.insert(repo.tag.clone(), mirrored.absent.iter().cloned().collect());
         // What is resolved are the collections' own sources, which need not be in it, of packages that are tracked.
@@ -373,7 +386,12 @@ impl Fetching {
             match source {
                 Ok(source) => found.push(source.conflicting(&head.conflicts.unwrap_or_default())),
                 Err(e) => {
-                    tracing::warn!(hub = %self.hub, source = %nvr, error = %crate::model::causes::with_causes(&e), "the hub's requirements cannot be used")
+                    tracing::warn!(
+                        hub = %self.hub,
+                        source = %nvr,
+                        error = %crate::model::causes::with_causes(&e),
+                        "the hub's requirements cannot be used"
+                    )
                 }
             }
         }

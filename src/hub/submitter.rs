@@ -242,7 +242,11 @@ impl Submitter {
             _ => Ok(()),
         };
         if let Err(e) = read {
-            tracing::error!(command = %command.id, error = %crate::model::causes::with_causes(&e), "a command in the outbox cannot be read and is passed over");
+            tracing::error!(
+                command = %command.id,
+                error = %crate::model::causes::with_causes(&e),
+                "a command in the outbox cannot be read and is passed over"
+            );
             self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
         }
         Ok(())
@@ -327,7 +331,12 @@ impl Submitter {
             Ok(()) => Ok(()),
             // Not ours, or not there: trying again changes nothing. What became of the task will be seen.
             Err(e) if is_refusal(&e) => {
-                tracing::warn!(hub = %self.hub, task = %command.task_id, error = %crate::model::causes::with_causes(&e), "the hub does not let us cancel");
+                tracing::warn!(
+                    hub = %self.hub,
+                    task = %command.task_id,
+                    error = %crate::model::causes::with_causes(&e),
+                    "the hub does not let us cancel"
+                );
                 Ok(())
             }
             Err(e) => Err(e.into()),
@@ -362,7 +371,12 @@ impl Submitter {
             match self.session.ask(request_repo(&tag)).await {
                 Ok(()) => tracing::info!(hub = %self.hub, tag = %tag, "asked for a repository"),
                 Err(e) if is_refusal(&e) => {
-                    tracing::warn!(hub = %self.hub, tag = %tag, error = %crate::model::causes::with_causes(&e), "the hub makes no repository for us");
+                    tracing::warn!(
+                        hub = %self.hub,
+                        tag = %tag,
+                        error = %crate::model::causes::with_causes(&e),
+                        "the hub makes no repository for us"
+                    );
                 }
                 Err(e) => return Err(e.into()),
             }

@@ -125,7 +125,12 @@ impl Writer {
             })
             .collect();
         for edit in edits {
-            tracing::warn!(collection = %edit.collection, build_tag = %build_tag, dest_tag = %dest_tag, "its target leads elsewhere now, and the collection with it");
+            tracing::warn!(
+                collection = %edit.collection,
+                build_tag = %build_tag,
+                dest_tag = %dest_tag,
+                "its target leads elsewhere now, and the collection with it"
+            );
             let seq = self.push(edit.into(), Source::Engine, Some(cause), Some(cause));
             self.settle(seq).await?;
         }
@@ -163,7 +168,12 @@ impl Writer {
             let buildroot = match Buildroot::new(arch.packages) {
                 Ok(buildroot) => buildroot,
                 Err(e) => {
-                    tracing::warn!(hub = %hub, buildroot = arch.buildroot, error = %crate::model::causes::with_causes(&e), "a buildroot cannot be kept");
+                    tracing::warn!(
+                        hub = %hub,
+                        buildroot = arch.buildroot,
+                        error = %crate::model::causes::with_causes(&e),
+                        "a buildroot cannot be kept"
+                    );
                     continue;
                 }
             };

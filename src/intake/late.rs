@@ -1,8 +1,8 @@
 //! Repositories that reach an archive after the message about them: looked for again until they are there.
 //!
 //! What a failed first attempt saw is no fact. With a hub, whoever fetches repositories tries again
-//! ([`crate::hub::repositories`]); here nobody fetches. Only the newest repository of a collection is looked for: it is the
-//! one that verdicts should be from.
+//! ([`crate::hub::repositories`]); here nobody fetches. Only the newest repository of a collection is looked for: it is
+//! the one that verdicts should be from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -81,8 +81,10 @@ pub async fn run<S: MessageSource>(
         stage!("taken in", messages = received.len());
         // On disk. If the broker does not hear this they come again and are dropped by their ids.
         if let Err(e) = source.ack_all(acks).await {
-            tracing::warn!(error = %crate::model::causes::with_causes(&e), "messages could not be acknowledged and will come \
-                again");
+            tracing::warn!(
+                error = %crate::model::causes::with_causes(&e),
+                "messages could not be acknowledged and will come again"
+            );
         }
         inbox.send_modify(|n| *n += 1);
     }

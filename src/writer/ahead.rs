@@ -8,8 +8,8 @@ use crate::model::Timestamp;
 const TOLERATED_SECS: i64 = 60;
 
 /// What to do about it.
-pub(crate) const ADVICE: &str = "set this machine's clock if it is behind; if the log was written while a clock was ahead, wait, \
-     or go on from a backup of before that";
+pub(crate) const ADVICE: &str = "set this machine's clock if it is behind; if the log was written while a clock was \
+     ahead, wait, or go on from a backup of before that";
 
 /// By how many seconds the end of a log is ahead of our clock, where that is more than clocks differ by.
 pub(crate) fn ahead(end: Timestamp, now: Timestamp) -> Option<i64> {
@@ -21,7 +21,8 @@ pub(crate) fn ahead(end: Timestamp, now: Timestamp) -> Option<i64> {
 pub(crate) struct Ahead(bool);
 
 impl Ahead {
-    /// Looks at the time the writer has come to; says it in the journal when that is ahead, once, and when that is over.
+    /// Looks at the time the writer has come to; says it in the journal when that is ahead, once, and when that is
+    /// over.
     pub(crate) fn look(&mut self, end: Timestamp) {
         let now = clock::now();
         match (ahead(end, now), self.0) {

@@ -26,7 +26,14 @@ impl Writer {
                         rebuilds to repositories; they are made without from now on, and it is tried again every \
                         {hours} hours; {remedy}");
                 } else {
-                    tracing::error!(hub = %e.hub, collection = %e.collection, task = %e.task_id, error = %e.words, "the hub does not allow rebuilds of the collection, which stop; one is tried every {hours} hours; {remedy}");
+                    tracing::error!(
+                        hub = %e.hub,
+                        collection = %e.collection,
+                        task = %e.task_id,
+                        error = %e.words,
+                        "the hub does not allow rebuilds of the collection, which stop; one is tried every {hours} \
+                         hours; {remedy}"
+                    );
                 }
             }
             Event::PolicyAllowed(e) => match &e.collection {

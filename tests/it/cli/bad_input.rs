@@ -132,12 +132,24 @@ fn messages_with_nothing_but_what_is_needed_are_understood() {
     let bench = Bench::new();
     let lines = [
         r#"{"topic":"a.buildsys.package.list.change","id":"1","body":{"tag":"f1","package":"p","action":"add"}}"#,
-        r#"{"topic":"a.buildsys.build.state.change","id":"2","body":{"build_id":1,"name":"p","version":"1","release":"1","new":1}}"#,
-        r#"{"topic":"a.buildsys.tag","id":"3","body":{"tag":"f1","build_id":1,"name":"p","version":"1","release":"1"}}"#,
+        concat!(
+            r#"{"topic":"a.buildsys.build.state.change","id":"2","#,
+            r#""body":{"build_id":1,"name":"p","version":"1","release":"1","new":1}}"#
+        ),
+        concat!(
+            r#"{"topic":"a.buildsys.tag","id":"3","#,
+            r#""body":{"tag":"f1","build_id":1,"name":"p","version":"1","release":"1"}}"#
+        ),
         r#"{"topic":"a.buildsys.repo.init","id":"4","body":{"tag":"f1-build","repo_id":1}}"#,
         r#"{"topic":"a.buildsys.repo.done","id":"5","body":{"tag":"f1-build","repo_id":1}}"#,
-        r#"{"topic":"a.buildsys.task.state.change","id":"6","body":{"id":9,"new":"OPEN","owner":"koschei","srpm":"p-1-1.src.rpm","info":{"method":"build","request":["p-1-1.src.rpm","f1",{"scratch":true}]}}}"#,
-        r#"{"topic":"a.buildsys.untag","id":"7","body":{"tag":"f1","build_id":1,"name":"p","version":"1","release":"1"}}"#,
+        concat!(
+            r#"{"topic":"a.buildsys.task.state.change","id":"6","body":{"id":9,"new":"OPEN","owner":"koschei","#,
+            r#""srpm":"p-1-1.src.rpm","info":{"method":"build","request":["p-1-1.src.rpm","f1",{"scratch":true}]}}}"#
+        ),
+        concat!(
+            r#"{"topic":"a.buildsys.untag","id":"7","#,
+            r#""body":{"tag":"f1","build_id":1,"name":"p","version":"1","release":"1"}}"#
+        ),
     ];
     let path = bench.write("events.jsonl", lines.join("\n") + "\n");
     let out = report(&bench.ingest(&path, None));

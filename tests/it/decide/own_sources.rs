@@ -367,7 +367,10 @@ fn what_a_source_did_is_known_when_it_was_deleted_and_imported() {
     w.untag("f99", "foo-1-1");
     w.build_state("foo-1-1", 2);
     assert_eq!(w.is("foo"), PackageState::Unknown, "there is none of it");
-    let imported = json!({"build_id": 4711, "name": "foo", "version": "1", "release": "1", "attribute": "state", "old": null, "new": 1, "task_id": null, "instance": "primary"});
+    let imported = json!({
+        "build_id": 4711, "name": "foo", "version": "1", "release": "1", "attribute": "state", "old": null, "new": 1,
+        "task_id": null, "instance": "primary"
+    });
     w.send("build.state.change", imported);
     w.send(
         "tag",

@@ -1,7 +1,7 @@
 //! Tests as stories: messages go in at a time, and one looks at states, plans, events and commands.
 //!
-//! A [`World`] is the real writer on a real SQLite log; only its resolver are scripted: a repository holds what the test
-//! says.
+//! A [`World`] is the real writer on a real SQLite log; only its resolver are scripted: a repository holds what the
+//! test says.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -374,7 +374,8 @@ impl World {
         self.send(
             "build.state.change",
             json!({"attribute": "state", "instance": "primary", "build_id": id, "name": n.name, "version": n.version,
-                "release": n.release, "epoch": null, "old": 0, "new": state, "task_id": 500_000 + id, "owner": "packager"}),
+                "release": n.release, "epoch": null, "old": 0, "new": state, "task_id": 500_000 + id,
+                "owner": "packager"}),
         );
     }
 
@@ -452,8 +453,8 @@ impl World {
         self.send(
             "task.state.change",
             json!({"attribute": "state", "instance": "primary", "id": id, "old": "FREE", "new": state,
-                "owner": more.get("owner").cloned().unwrap_or_else(|| "koschei".into()), "method": "build", "srpm": srpm,
-                "info": {"request": [srpm, target, options], "children": children,
+                "owner": more.get("owner").cloned().unwrap_or_else(|| "koschei".into()), "method": "build",
+                "srpm": srpm, "info": {"request": [srpm, target, options], "children": children,
                     "completion_time": if ended { self.stamp().into() } else { Value::Null }}}),
         );
     }

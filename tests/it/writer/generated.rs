@@ -182,7 +182,8 @@ impl Sim {
 
     fn tag_message(&mut self, topic: &str, tag: &str, b: &Build) {
         let body = json!({
-            "tag": tag, "build_id": b.id, "name": b.nvr.0, "version": b.nvr.1, "release": b.nvr.2, "user": "bob", "owner": "alice",
+            "tag": tag, "build_id": b.id, "name": b.nvr.0, "version": b.nvr.1, "release": b.nvr.2, "user": "bob",
+            "owner": "alice",
         });
         self.send(topic, format!("tag/{tag}/{}", b.nvr.0), body);
     }
@@ -314,7 +315,8 @@ impl Sim {
         let children = if new == "OPEN" || new == "ASSIGNED" || new == "FREE" {
             json!([])
         } else {
-            json!([{ "id": id + 1_000_000, "method": "buildArch", "label": "x86_64", "state": if failed { 5 } else { 2 } }])
+            let state = if failed { 5 } else { 2 };
+            json!([{ "id": id + 1_000_000, "method": "buildArch", "label": "x86_64", "state": state }])
         };
         let mut options = json!({ "scratch": true });
         if let Some(repo) = repo {
@@ -322,7 +324,10 @@ impl Sim {
         }
         let body = json!({
             "id": id, "method": "build", "owner": owner, "srpm": srpm, "attribute": "state", "old": old, "new": new,
-            "info": { "id": id, "method": "build", "create_time": (self.now - 5.0).floor(), "request": [srpm, "f99", options], "children": children },
+            "info": {
+                "id": id, "method": "build", "create_time": (self.now - 5.0).floor(), "request": [srpm, "f99", options],
+                "children": children,
+            },
         });
         self.send("task.state.change", format!("task/{id}"), body);
     }
