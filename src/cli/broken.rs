@@ -15,10 +15,11 @@ use super::{CliError, DbArgs, Done};
 use crate::buildroot::archive_resolver::ArchiveResolver;
 use crate::buildroot::repo_resolver::Unit;
 use crate::log::EventLog;
+use crate::model::counted::and_more;
 use crate::model::{Hub, Name, PackageState};
 use crate::resolve::Mode;
-use crate::tools::broken::{Breakages, FoundCause, Point, Rebuilt, Spell, breakages};
-use crate::view::text::{clock, one_line};
+use crate::tools::broken::{Breakages, FoundCause, Rebuilt, Spell, breakages};
+use crate::view::text::{clock, one_line, span};
 
 /// Names printed for people before `and N more`.
 const NAMES_SHOWN: usize = 12;
@@ -142,8 +143,7 @@ fn cause(found: &FoundCause, spells: &[&Spell], out: &mut impl Write) -> std::io
     names.sort_unstable();
     names.dedup();
     if !names.is_empty() {
-        let more = names.len().saturating_sub(NAMES_SHOWN);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = and_more(names.len(), NAMES_SHOWN);
         names.truncate(NAMES_SHOWN);
         writeln!(out, "  rebuilds decided for it: {}{more}", names.join(", "))?;
     }
@@ -155,7 +155,9 @@ fn table(spells: &[&Spell], out: &mut impl Write) -> std::io::Result<()> {
         Table::new(&["package", "now", "broke", "recovered", "rebuilds meanwhile", "why it was broken, at last"]);
     for s in spells {
         let (now, recovered) = match &s.until {
-            Some((end, state, _)) => (*state, format!("{} ({})", clock(end.at), span(s.since, *end))),
+            Some((end, state, _)) => {
+                (*state, format!("{} ({})", clock(end.at), span(end.at.since(s.since.at) / 1_000_000)))
+            }
             None => (s.state, "-".to_owned()),
         };
         table.row(
@@ -175,16 +177,6 @@ fn table(spells: &[&Spell], out: &mut impl Write) -> std::io::Result<()> {
 
 fn rebuilt(r: &Rebuilt) -> String {
     format!("{} {}", r.task, r.outcome.as_str())
-}
-
-fn span(from: Point, to: Point) -> String {
-    let seconds = (to.at.0 - from.at.0) / 1_000_000;
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 fn as_json(told: &Breakages) -> Value {

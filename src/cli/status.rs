@@ -9,12 +9,12 @@ use super::as_of::AsOf;
 use super::open::{known_collection, reading, state_as_of};
 use super::render::{Table, colours, line_width, style};
 use super::{CliError, DbArgs, Done};
+use crate::decide::Policy;
 use crate::event::kinds::collection_subject;
-use crate::log::{AnyLog, EventLog};
+use crate::log::{AnyLog, EventLog, trail};
 use crate::model::{PackageState, Seq};
 use crate::view::package::{self as package_view, PackageView, Report};
-use crate::view::text::{clock, one_line, points};
-use crate::web::trail;
+use crate::view::text::{minute, one_line, points};
 
 /// Rows for which it is looked up since when a package is in its state. In a longer table this is said of those that
 /// are broken.
@@ -56,7 +56,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     }
     let log = reading(&args.db.db).await?;
     let (state, now) = state_as_of(&log, args.as_of).await?;
-    let policy = package_view::policy(&state);
+    let policy = Policy::in_force(&state);
     if let Some(wanted) = &args.collection {
         known_collection(&state, wanted)?;
     }
@@ -103,8 +103,8 @@ async fn since(r: &Report, all: bool, log: &AnyLog, until: Option<Seq>) -> Resul
             true => {
                 let subject = collection_subject(&p.collection, Some(&p.package));
                 let last = trail::last_of(log, &subject, "package_state_changed", until.map(Seq::next)).await?;
-                let at = last.map(|record| record.decode()).transpose()?.map(|envelope| clock(envelope.recorded_at));
-                at.map_or_else(String::new, |at| at.chars().take(16).collect())
+                let at = last.map(|record| record.decode()).transpose()?;
+                at.map_or_else(String::new, |envelope| minute(envelope.recorded_at))
             }
             false => String::new(),
         });
@@ -145,10 +145,7 @@ fn people(r: &Report, all: bool, since: &[String], out: &mut impl Write) -> std:
                 counted.push(p);
                 continue;
             }
-            let last = p.last_builds.iter().find(|b| !b.withdrawn).map_or_else(String::new, |b| {
-                let outcome = b.outcome.map_or(if b.running { "running" } else { "imported" }, |o| o.as_str());
-                format!("{} {}", b.kind, outcome)
-            });
+            let last = p.last_build().map_or_else(String::new, |b| format!("{} {}", b.kind, b.result()));
             table.row(
                 Some(style(p.state)),
                 vec![

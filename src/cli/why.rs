@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use super::as_of::AsOf;
 use super::open::{known_collection, reading, state_as_of};
 use super::{CliError, DbArgs, Done};
-use crate::log::EventLog;
+use crate::decide::Policy;
+use crate::log::{EventLog, LogError, trail};
 use crate::model::Name;
 use crate::model::nearest::did_you_mean;
 use crate::view::answer::{self, Answer};
 use crate::view::package::{self as package_view, PackageView};
 use crate::view::text::{one_line, points};
-use crate::web::trail;
 use clap::Args;
 
 /// Dependency changes shown to people.
@@ -41,12 +41,13 @@ pub(crate) struct WhyArgs {
 pub(super) async fn run(args: &WhyArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let (state, now) = state_as_of(&log, args.as_of).await?;
-    let policy = package_view::policy(&state);
+    let policy = Policy::in_force(&state);
     let wanted = |name: &str| args.collection.as_deref().is_none_or(|w| w == name);
     let mut answers = Vec::new();
     for (cname, c) in state.collections.iter().filter(|(n, _)| wanted(n)) {
         let Some(answer) = answer::answer(&state, (cname, c), &args.package, now, &policy) else { continue };
-        answers.push(trail::with_steps(answer, &log, state.seq).await?);
+        let events = trail::newest_with_causes(&log, &answer.subject(), state.seq, answer::STEPS).await?;
+        answers.push(answer.with_trail(&events).map_err(LogError::from)?);
     }
     log.close().await;
     if let Some(wanted) = &args.collection {
@@ -130,8 +131,7 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
     }
     for b in &p.last_builds {
         let id = b.task_id.or(b.build_id).unwrap_or_default();
-        let outcome = b.outcome.map_or(if b.running { "running" } else { "imported" }, |o| o.as_str());
-        writeln!(out, "  {} {id} of {} at {}: {outcome}", b.kind, b.nvr, b.at)?;
+        writeln!(out, "  {} {id} of {} at {}: {}", b.kind, b.nvr, b.at, b.result())?;
     }
     writeln!(out, "  last events:")?;
     for s in &a.trail {
@@ -144,11 +144,16 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
 
 /// Dependency changes as lines, closest first.
 fn changed(p: &PackageView) -> Vec<String> {
-    let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
     let line = |c: package_view::Grouped<'_>| {
         let far = c.distance.map_or_else(|| "not reached".to_owned(), |d| format!("distance {d}"));
         let arches: Vec<&str> = c.arches.into_iter().collect();
-        format!("{} {} -> {}, {far} (on {})", c.name, side(c.old), side(c.new), arches.join(", "))
+        format!(
+            "{} {} -> {}, {far} (on {})",
+            c.name,
+            package_view::version(c.old),
+            package_view::version(c.new),
+            arches.join(", ")
+        )
     };
     package_view::grouped(p).into_iter().map(line).collect()
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fold::State;
 use crate::model::{Class, Classified, Name};
 
 /// Largest number of points any single field may give or ask for.
@@ -236,6 +237,16 @@ impl Classified for PolicyError {
 }
 
 impl Policy {
+    /// The rules a state says were adopted; `None`: none were, or this program cannot read them.
+    pub fn adopted(state: &State) -> Option<Self> {
+        serde_json::from_value(state.policy.as_ref()?.policy.clone()).ok()
+    }
+
+    /// The rules in force in a state: those adopted, else the default ones.
+    pub fn in_force(state: &State) -> Self {
+        Self::adopted(state).unwrap_or_default()
+    }
+
     /// BLAKE3 of the policy's canonical JSON (keys sorted, no spaces, every field written), as 64 hex digits.
     /// Names the policy in evaluations. Equal policies have equal digests on any machine, in any build of this version.
     pub fn digest(&self) -> String {

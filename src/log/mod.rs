@@ -28,6 +28,7 @@ mod pool;
 mod postgres;
 mod rows;
 mod sqlite;
+pub(crate) mod trail;
 mod types;
 pub mod verify;
 mod verify_outbox;

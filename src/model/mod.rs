@@ -6,6 +6,7 @@
 pub mod arch;
 pub mod causes;
 pub mod class;
+pub(crate) mod counted;
 pub mod id;
 pub mod koji;
 pub mod nearest;

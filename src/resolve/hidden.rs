@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
 use super::native::overlap;
+use crate::model::counted::and_more;
 use crate::repodata::{DepEvr, Dependency, Op, Relation, RepoContent, Rich, RichOp};
 
 /// Packages named in a text.
@@ -32,10 +33,7 @@ impl Hidden {
         found.sort_unstable();
         found.dedup();
         let names: Vec<String> = found.iter().take(SHOWN_MAX).map(|at| content.filtered[*at].0.to_string()).collect();
-        let more = match found.len().saturating_sub(SHOWN_MAX) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let more = and_more(found.len(), SHOWN_MAX);
         (!names.is_empty()).then(|| format!("filtered by modules: {}{more}", names.join(", ")))
     }
 

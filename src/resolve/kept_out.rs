@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::resolver::Prepared;
 use super::universe::{PkgId, Universe};
+use crate::model::counted::and_more;
 
 /// Packages named in a text.
 const SHOWN_MAX: usize = 5;
@@ -41,9 +42,6 @@ impl KeptOut {
 /// Why there is no answer, where there would be one without BuildConflicts.
 pub(super) fn text(kept_out: &[PkgId], universe: &Universe) -> String {
     let shown: Vec<String> = kept_out.iter().take(SHOWN_MAX).map(|id| universe.nevra(*id).to_string()).collect();
-    let more = match kept_out.len().saturating_sub(SHOWN_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(kept_out.len(), SHOWN_MAX);
     format!("the source package's BuildConflicts keep out {}{more}; without them it would resolve", shown.join(", "))
 }

@@ -2,6 +2,7 @@
 
 use super::solv::{About, Line};
 use super::universe::Universe;
+use crate::model::counted::and_more;
 
 /// Names of one kind in a text.
 const NAMES_SHOWN_MAX: usize = 10;
@@ -58,10 +59,7 @@ fn wish(line: &Line) -> Option<usize> {
 /// Those who asked, in brackets.
 fn named(asked: &[Asker<'_>]) -> String {
     let list = |what: &str, names: Vec<&str>| {
-        let more = match names.len().saturating_sub(NAMES_SHOWN_MAX) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let more = and_more(names.len(), NAMES_SHOWN_MAX);
         let plural = if names.len() == 1 { "" } else { "s" };
         let shown: Vec<&str> = names.iter().take(NAMES_SHOWN_MAX).copied().collect();
         (!names.is_empty()).then(|| format!("{what}{plural} {}{more}", shown.join(", ")))

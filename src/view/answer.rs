@@ -2,12 +2,22 @@
 
 use serde::Serialize;
 
+use super::event::describe;
 use super::package::{self as package_view, PackageView};
 use crate::decide::load::ArchLoads;
 use crate::decide::{Policy, Why};
+use crate::event::Record;
+use crate::event::kinds::{DecodeError, collection_subject};
 use crate::fold::{Collection, State};
 use crate::model::nearest::nearest;
 use crate::model::{Name, Seq, Timestamp};
+
+/// What is said of a package that is chosen.
+pub(crate) const CHOSEN: &str =
+    "the next evaluation rebuilds it: its priority reaches the threshold and nothing holds it";
+
+/// Events shown with an answer.
+pub(crate) const STEPS: usize = 12;
 
 /// An event of a package's trail.
 #[derive(Serialize, Debug)]
@@ -39,6 +49,30 @@ pub(crate) struct Answer {
     pub(crate) trail: Vec<Step>,
 }
 
+impl Answer {
+    /// What the events about the package are about.
+    pub(crate) fn subject(&self) -> String {
+        collection_subject(&self.why.collection, Some(&self.why.package))
+    }
+
+    /// Puts in the package's last events, newest first, each with its causes, nearest first.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: an event that this program cannot read.
+    pub(crate) fn with_trail(mut self, events: &[(Record, Vec<Seq>)]) -> Result<Self, DecodeError> {
+        for (record, causes) in events {
+            self.trail.push(Step {
+                seq: record.seq.get(),
+                recorded_at: record.recorded_at.to_string(),
+                kind: record.kind.clone(),
+                what: describe(&record.decode()?.event),
+                causes: causes.iter().map(|seq| seq.get()).collect(),
+            });
+        }
+        Ok(self)
+    }
+}
+
 /// The answer as of a state, without the trail; `None` when the collection does not have the package.
 pub(crate) fn answer(
     state: &State,
@@ -64,7 +98,7 @@ pub(crate) fn answer(
 
 fn sentence(why: &Why) -> String {
     if why.chosen {
-        return "the next evaluation rebuilds it: its priority reaches the threshold and nothing holds it".to_owned();
+        return CHOSEN.to_owned();
     }
     let reasons: Vec<String> = why.deciding.iter().map(ToString::to_string).collect();
     format!("it is not rebuilt now, because {}", reasons.join(", and "))

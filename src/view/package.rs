@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use crate::decide::Policy;
 use crate::decide::arches::absent;
@@ -46,7 +47,7 @@ pub(crate) struct BuildView {
     pub(crate) koji_state: Option<String>,
     /// `ok`, `genuine_failure`, `unclear`, …; absent while it runs and for imported builds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) outcome: Option<crate::model::Outcome>,
+    pub(crate) outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     pub(crate) running: bool,
@@ -181,17 +182,21 @@ pub(crate) fn closest_change(p: &PackageView) -> String {
     let Some(closest) = p.dependency_changes.iter().min_by_key(|c| (far(c.distance), &c.moved.name)) else {
         return String::new();
     };
-    let side = |s: &Option<smol_str::SmolStr>| s.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
     let names: BTreeSet<&str> = p.dependency_changes.iter().map(|c| c.moved.name.as_str()).collect();
     let more = if names.len() > 1 { format!(" +{}", names.len() - 1) } else { String::new() };
-    format!("{} {} -> {}{more}", closest.moved.name, side(&closest.moved.old), side(&closest.moved.new))
+    format!("{} {} -> {}{more}", closest.moved.name, version(&closest.moved.old), version(&closest.moved.new))
+}
+
+/// The version of a dependency, on one side of a change.
+pub(crate) fn version(side: &Option<SmolStr>) -> &str {
+    side.as_deref().unwrap_or("none")
 }
 
 /// A dependency change, on all architectures that have it.
 pub(crate) struct Grouped<'a> {
     pub(crate) name: &'a Name,
-    pub(crate) old: &'a Option<smol_str::SmolStr>,
-    pub(crate) new: &'a Option<smol_str::SmolStr>,
+    pub(crate) old: &'a Option<SmolStr>,
+    pub(crate) new: &'a Option<SmolStr>,
     /// Absent: not reached from the package's own requirements.
     pub(crate) distance: Option<u8>,
     pub(crate) arches: BTreeSet<&'a str>,
@@ -221,7 +226,7 @@ pub(crate) fn counts(c: &Collection) -> [usize; STATES.len()] {
 }
 
 pub(crate) fn collection(state: &State, name: &Name, c: &Collection) -> CollectionView {
-    let policy = policy(state);
+    let policy = Policy::in_force(state);
     CollectionView {
         collection: name.clone(),
         display_name: c.settings.display_name.clone(),
@@ -332,7 +337,24 @@ pub(crate) fn unseen(hub: &HubState, c: &Collection) -> String {
     }
 }
 
+/// How a build ended, in one word.
+pub(crate) fn result(outcome: Option<Outcome>, running: bool) -> &'static str {
+    outcome.map_or(if running { "running" } else { "imported" }, Outcome::as_str)
+}
+
+impl BuildView {
+    /// How it ended, in one word.
+    pub(crate) fn result(&self) -> &'static str {
+        result(self.outcome, self.running)
+    }
+}
+
 impl PackageView {
+    /// The newest build that counts.
+    pub(crate) fn last_build(&self) -> Option<&BuildView> {
+        self.last_builds.iter().find(|b| !b.withdrawn)
+    }
+
     /// Why it is in its state, with the remarks.
     pub(crate) fn reasons(&self) -> String {
         std::iter::once(&self.reason).chain(&self.remarks).map(String::as_str).collect::<Vec<_>>().join("; ")
@@ -368,9 +390,4 @@ fn build(state: &State, c: &Collection, package: &Name, e: &Evidence) -> BuildVi
         repo_assumed: e.assumed,
         at: e.at.to_string(),
     }
-}
-
-/// The rules in force in a state, else the default ones.
-pub(crate) fn policy(state: &State) -> Policy {
-    state.policy.as_ref().and_then(|p| serde_json::from_value(p.policy.clone()).ok()).unwrap_or_default()
 }

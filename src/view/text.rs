@@ -15,6 +15,35 @@ pub(crate) fn clock(at: Timestamp) -> String {
     text.split('.').next().unwrap_or(&text).trim_end_matches('Z').replace('T', " ")
 }
 
+/// A time (UTC), to the minute: `2026-11-20 08:45`.
+pub(crate) fn minute(at: Timestamp) -> String {
+    clock(at).chars().take(16).collect()
+}
+
+/// So many seconds, in the largest unit: `3 h`.
+pub(crate) fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// The same, to the minute where it is hours: `3 h 20 min`.
+pub(crate) fn span_to_minute(seconds: i64) -> String {
+    match seconds {
+        7_200..=172_799 => format!("{} {} min", span(seconds), seconds % 3_600 / 60),
+        _ => span(seconds),
+    }
+}
+
+/// With a capital, as a sentence begins.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}
+
 /// One line, cut to a length.
 pub(crate) fn one_line(text: &str, max: usize) -> String {
     let flat: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -26,7 +55,30 @@ pub(crate) fn one_line(text: &str, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+
+    #[rstest]
+    #[case(-5, "0 s", "0 s")]
+    #[case(59, "59 s", "59 s")]
+    #[case(119, "119 s", "119 s")]
+    #[case(120, "2 min", "2 min")]
+    #[case(7_199, "119 min", "119 min")]
+    #[case(7_200, "2 h", "2 h 0 min")]
+    #[case(7_300, "2 h", "2 h 1 min")]
+    #[case(172_799, "47 h", "47 h 59 min")]
+    #[case(172_800, "2 days", "2 days")]
+    #[case(864_000, "10 days", "10 days")]
+    fn how_long(#[case] secs: i64, #[case] words: &str, #[case] longer: &str) {
+        assert_eq!((span(secs).as_str(), span_to_minute(secs).as_str()), (words, longer));
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(clock(Timestamp(1_795_164_251_414_946)), "2026-11-20 08:44:11");
+        assert_eq!(minute(Timestamp(1_795_164_251_414_946)), "2026-11-20 08:44");
+    }
 
     #[test]
     fn numbers_and_lines() {

@@ -11,12 +11,14 @@ use maud::{Markup, html};
 use super::follower::View;
 use super::params::{self, TrailQuery};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{KojiLinks, Site, event, links, parts, running, trail};
+use super::{KojiLinks, Site, event, links, parts, running};
+use crate::decide::Policy;
 use crate::decide::eligibility::stopped;
 use crate::decide::refusal::unbound;
 use crate::event::Event;
 use crate::event::kinds::collection_subject;
 use crate::fold::{Collection, Repo};
+use crate::log::trail;
 use crate::model::koji::RepoState;
 use crate::model::nearest::nearest;
 use crate::model::{Name, RepoId, Seq};
@@ -72,7 +74,7 @@ fn seen(view: &View, name: &str, troubles: &Troubles, koji: &KojiLinks, json: bo
         return Ok(Content::json(&package_view::collection(&view.state, name, c)));
     }
     let (count, table) = running::table(view, Some(name), koji);
-    let policy = package_view::policy(&view.state);
+    let policy = Policy::in_force(&view.state);
     let body = html! {
         h1 { (name) }
         p.lead {

@@ -12,10 +12,11 @@ use serde::de::IgnoredAny;
 
 use super::params::EventQuery;
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{Site, links, params, parts, trail};
+use super::{Site, links, params, parts};
 use crate::event::{Record, cloudevents};
-use crate::log::EventLog;
+use crate::log::{EventLog, trail};
 use crate::model::Seq;
+use crate::model::counted::and_more;
 use crate::view::event::describe;
 use crate::view::text::one_line;
 
@@ -192,15 +193,11 @@ fn cell(value: &serde_json::Value) -> Option<String> {
         Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => {
             let shown: Vec<String> = items.iter().take(ITEMS).map(flat).collect();
-            let more = items.len().saturating_sub(ITEMS);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            one_line(&shown.join(", "), CELL) + &more
+            one_line(&shown.join(", "), CELL) + &and_more(items.len(), ITEMS)
         }
         Value::Object(members) => {
             let shown: Vec<String> = members.iter().take(ITEMS).map(|(n, v)| format!("{n}: {}", flat(v))).collect();
-            let more = members.len().saturating_sub(ITEMS);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            one_line(&shown.join(", "), CELL) + &more
+            one_line(&shown.join(", "), CELL) + &and_more(members.len(), ITEMS)
         }
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),

@@ -66,7 +66,7 @@ impl View {
     fn apply(&mut self, e: &Envelope) {
         self.state.apply(e);
         match &e.event {
-            Event::PolicyAdopted(_) => self.policy = crate::view::package::policy(&self.state),
+            Event::PolicyAdopted(_) => self.policy = Policy::in_force(&self.state),
             Event::PackageStateChanged(what) => self.changed(e, what),
             _ => {}
         }
@@ -215,7 +215,7 @@ impl Follower {
         let log_id = log.info().await?.log_id;
         self.say(|s| s.log_id = Some(log_id.into()));
         let Some(state) = folding::newest_snapshot(log, until).await else { return Ok(0) };
-        let mut view = View { policy: crate::view::package::policy(&state), state, ..View::default() };
+        let mut view = View { policy: Policy::in_force(&state), state, ..View::default() };
         let from = Seq::new(view.state.seq.map_or(0, Seq::get).saturating_sub(LOOK_BACK));
         let before = log.read(from, usize::try_from(LOOK_BACK).unwrap_or(PAGE)).await?;
         let shown = view.state.seq;

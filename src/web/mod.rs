@@ -28,7 +28,6 @@ mod params;
 mod parts;
 mod reply;
 mod running;
-pub(crate) mod trail;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};

@@ -9,14 +9,16 @@ use maud::{Markup, html};
 use super::follower::View;
 use super::params::{self, PackageQuery};
 use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{KojiLinks, Site, event, links, parts, trail};
+use super::{KojiLinks, Site, event, links, parts};
 use crate::decide::arches::absent;
 use crate::event::Record;
 use crate::event::kinds::{collection_subject, package_subject};
 use crate::fold::{Collection, Package};
+use crate::log::{LogError, trail};
 use crate::model::{BuildId, Hub, Name, PackageState, RepoId, Seq, TaskId};
 use crate::view::answer::{self, Answer};
 use crate::view::package::{self as package_view, BuildView};
+use crate::view::text::{capitalised, points};
 
 /// Events of the trail on one page.
 const TRAIL: usize = 30;
@@ -52,7 +54,9 @@ pub(super) async fn show(
         let seen = site.look(move |view| seen(view, &name, &query, &koji)).await?;
         let as_of = seen.as_of;
         if asked.json {
-            return Ok((as_of, Content::json(&trail::with_steps(seen.answer, &site.log, as_of.seq).await?)));
+            let events =
+                trail::newest_with_causes(&site.log, &seen.answer.subject(), as_of.seq, answer::STEPS).await?;
+            return Ok((as_of, Content::json(&seen.answer.with_trail(&events).map_err(LogError::from)?)));
         }
         let title = format!("{} in {}", seen.name, seen.collection);
         // The trail must not tell what the state above it does not know yet.
@@ -180,7 +184,7 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
     html! {
         h2 { "Rebuilding it" }
         @if w.chosen {
-            p { "The next evaluation rebuilds it: its priority reaches the threshold and nothing holds it." }
+            p { (capitalised(answer::CHOSEN)) "." }
         } @else {
             p { "It is not rebuilt now. " @if w.deciding.len() > 1 { "Each of these would have to \
                 change:" } @else { "This would have to change:" } }
@@ -193,11 +197,11 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
                     caption { "Priority, in points" }
                     (parts::column_heads(&[("", "Part"), ("n", "Points")]))
                     tbody {
-                        tr { th scope="row" { "Set for good" } td.n { (parts::points(x.r#static)) } }
-                        tr { th scope="row" { "Set for the next rebuild" } td.n { (parts::points(x.manual)) } }
-                        tr { th scope="row" { "Its last builds" } td.n { (parts::points(x.build)) } }
-                        tr { th scope="row" { "Changed dependencies" } td.n { (parts::points(x.dependency)) } }
-                        tr { th scope="row" { "Time since the last build" } td.n { (parts::points(x.time)) } }
+                        tr { th scope="row" { "Set for good" } td.n { (points(x.r#static)) } }
+                        tr { th scope="row" { "Set for the next rebuild" } td.n { (points(x.manual)) } }
+                        tr { th scope="row" { "Its last builds" } td.n { (points(x.build)) } }
+                        tr { th scope="row" { "Changed dependencies" } td.n { (points(x.dependency)) } }
+                        tr { th scope="row" { "Time since the last build" } td.n { (points(x.time)) } }
                         @if c.settings.coefficient != 1000 {
                             tr {
                                 th scope="row" { "The last three count" }
@@ -206,8 +210,8 @@ fn decision(a: &Answer, c: &Collection) -> Markup {
                         }
                     }
                     tfoot {
-                        tr { th scope="row" { "Together" } td.n { b { (parts::points(x.current)) } } }
-                        tr { th scope="row" { "Rebuilt from" } td.n { (parts::points(w.threshold)) } }
+                        tr { th scope="row" { "Together" } td.n { b { (points(x.current)) } } }
+                        tr { th scope="row" { "Rebuilt from" } td.n { (points(w.threshold)) } }
                     }
                 }
                 @if let Some(at) = w.due_at { p { "By the passing of time alone it is due on " (parts::time(at)) "." } }

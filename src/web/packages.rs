@@ -17,7 +17,7 @@ use crate::decide::eligibility::priority_of;
 use crate::fold::{Collection, Package};
 use crate::model::{BuildId, Name, PackageState, TaskId};
 use crate::view::package::{self as package_view, PackageView, Report, STATES, rank};
-use crate::view::text::one_line;
+use crate::view::text::{one_line, points};
 
 /// Longest reason in a row, characters.
 const REASON: usize = 160;
@@ -290,7 +290,7 @@ fn row(
     koji: &KojiLinks,
 ) -> Markup {
     let hub = &c.settings.hub;
-    let last = p.last_builds.iter().find(|b| !b.withdrawn);
+    let last = p.last_build();
     let link = |b: &package_view::BuildView| {
         let task = || b.task_id.and_then(|t| koji.task(b.hub.as_ref().unwrap_or(hub), TaskId(t)));
         b.build_id.and_then(|id| koji.build(hub, BuildId(id))).or_else(task)
@@ -307,8 +307,8 @@ fn row(
             br; small { (parts::time(b.at.parse().unwrap_or_default())) }
         } }
         td.n.minor { @match p.priority {
-            Some(x) if x.current >= threshold => b { (parts::points(x.current)) },
-            Some(x) => (parts::points(x.current)),
+            Some(x) if x.current >= threshold => b { (points(x.current)) },
+            Some(x) => (points(x.current)),
             None => "–",
         } }
         td.minor { (parts::text(&one_line(&package_view::closest_change(p), REASON))) }

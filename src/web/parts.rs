@@ -12,6 +12,8 @@ use super::reply::AsOf;
 use crate::base::clock;
 use crate::model::nevra::Evr;
 use crate::model::{BuildrootState, Outcome, PackageState, Seq, Timestamp};
+use crate::view::package as package_view;
+use crate::view::text::{minute, span_to_minute};
 
 /// Seconds behind the log that are worth a warning.
 const BEHIND_WARN: i64 = 60;
@@ -54,7 +56,7 @@ pub(super) fn layout(title: &str, status: &Status, as_of: Option<AsOf>, main: Ma
                                     then."
                             }
                         } @else if behind > BEHIND_WARN {
-                            p.notice role="status" { "These pages are " (duration(behind)) " behind the log." }
+                            p.notice role="status" { "These pages are " (span_to_minute(behind)) " behind the log." }
                         }
                     }
                     (main)
@@ -83,23 +85,7 @@ fn freshness(as_of: AsOf, behind: i64) -> Markup {
 
 /// A moment, to the minute; the machine's form has the rest.
 pub(super) fn time(at: Timestamp) -> Markup {
-    html! { time datetime=(at) title=(at) { (minute(at)) } }
-}
-
-fn minute(at: Timestamp) -> String {
-    jiff::Timestamp::from_microsecond(at.micros())
-        .map_or_else(|_| at.to_string(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
-}
-
-/// Whole seconds in words, the two largest units at most.
-pub(super) fn duration(seconds: i64) -> String {
-    let s = seconds.max(0);
-    match s {
-        0..=119 => format!("{s} s"),
-        120..=7_199 => format!("{} min", s / 60),
-        7_200..=172_799 => format!("{} h {} min", s / 3600, s % 3600 / 60),
-        _ => format!("{} days", s / 86_400),
-    }
+    html! { time datetime=(at) title=(at) { (minute(at)) " UTC" } }
 }
 
 /// A state: a mark, a word and a colour, never the colour alone.
@@ -127,14 +113,15 @@ pub(super) fn buildroot(state: BuildrootState) -> Markup {
 
 /// How a build ended.
 pub(super) fn outcome(outcome: Option<Outcome>, running: bool) -> Markup {
+    let word = package_view::result(outcome, running);
     let (class, word) = match outcome {
-        Some(Outcome::Ok) => ("ok", "ok"),
+        Some(Outcome::Ok) => ("ok", word),
         Some(Outcome::GenuineFailure) => ("failing", "failed"),
-        Some(o @ (Outcome::InfrastructureFault | Outcome::Cancelled | Outcome::TimedOut | Outcome::Unclear)) => {
-            ("unknown", o.as_str())
+        Some(Outcome::InfrastructureFault | Outcome::Cancelled | Outcome::TimedOut | Outcome::Unclear) => {
+            ("unknown", word)
         }
-        None if running => ("running", "running"),
-        None => ("unknown", "imported"),
+        None if running => ("running", word),
+        None => ("unknown", word),
     };
     html! { span class={ "state " (class) } { (word) } }
 }
@@ -207,11 +194,6 @@ pub(super) fn new_version(old: Option<&SmolStr>, new: &str) -> Markup {
     html! { (same) b { (new.strip_prefix(same).unwrap_or(new)) } }
 }
 
-/// Thousandths of a point.
-pub(super) fn points(thousandths: i64) -> String {
-    crate::view::text::points(thousandths)
-}
-
 /// Number and noun.
 pub(super) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
@@ -238,15 +220,5 @@ mod tests {
         assert_eq!(shown("1:4.4-1", "1:4.5-1"), "1:<b>4.5-1</b>");
         assert_eq!(shown("4.4-1", "1:4.4-1"), "<b>1:4.4-1</b>");
         assert_eq!(shown("1-1", "<i>-2"), "<b>&lt;i&gt;-2</b>");
-    }
-
-    #[test]
-    fn times_and_durations() {
-        assert_eq!(minute(Timestamp::from_secs(1_795_164_251)), "2026-11-20 08:44 UTC");
-        assert_eq!(duration(59), "59 s");
-        assert_eq!(duration(600), "10 min");
-        assert_eq!(duration(7_300), "2 h 1 min");
-        assert_eq!(duration(200_000), "2 days");
-        assert_eq!(duration(-5), "0 s");
     }
 }

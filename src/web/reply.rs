@@ -16,6 +16,7 @@ use crate::base::clock;
 use crate::log::LogError;
 use crate::model::nearest::did_you_mean;
 use crate::model::{Class, Classified, Seq, Timestamp};
+use crate::view::text::capitalised;
 
 /// Longest query of an address, bytes.
 const QUERY_BYTES_MAX: usize = 2_000;
@@ -255,9 +256,4 @@ fn progress(status: &Status) -> String {
         Some((_, why)) => format!("the log does not answer ({why}); this page tries again by itself"),
         None => format!("{done} of {all} events are read; this page comes by itself when all are"),
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }

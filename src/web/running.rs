@@ -6,6 +6,7 @@ use super::follower::View;
 use super::{KojiLinks, links, parts};
 use crate::fold::{Collection, EvidenceKind};
 use crate::model::{Hub, Name, TaskId, Timestamp};
+use crate::view::text::span_to_minute;
 
 /// Rows shown.
 const SHOWN: usize = 50;
@@ -51,7 +52,7 @@ pub(super) fn table(view: &View, only: Option<&str>, koji: &KojiLinks) -> (usize
                         None => "on its way",
                     } }
                     td { @if let Some(since) = r.since { (parts::time(since)) } }
-                    td.n { @if let Some(since) = r.since { (parts::duration(now.since(since) / 1_000_000)) } }
+                    td.n { @if let Some(since) = r.since { (span_to_minute(now.since(since) / 1_000_000)) } }
                 } } }
             } }
             @if running.len() > SHOWN { p { "And " (running.len() - SHOWN) " more." } }

@@ -14,8 +14,9 @@ use crate::bus::amqp;
 use crate::config::{BusConfig, ServeConfig};
 use crate::decide::arches::absent;
 use crate::log::{self, AnyLog, EventLog, MIGRATIONS, OpenError, Options};
-use crate::model::Timestamp;
 use crate::model::causes::with_causes;
+use crate::model::counted::and_more;
+use crate::view::text::span;
 use crate::writer::ahead;
 
 const GIB: u64 = 1 << 30;
@@ -124,10 +125,10 @@ async fn look(log: &AnyLog) -> Result<Verdict, log::ReadError> {
     let ahead = ahead::ahead(head.recorded_at, now).filter(|_| head.seq.is_some());
     let end = match head.seq {
         Some(seq) if ahead.is_some() => {
-            let by = span(head.recorded_at, now);
+            let by = span(head.recorded_at.since(now) / 1_000_000);
             format!("{seq} events, the last one of {}, {by} ahead of this machine's clock", head.recorded_at)
         }
-        Some(seq) => format!("{seq} events, the last one {} ago", span(now, head.recorded_at)),
+        Some(seq) => format!("{seq} events, the last one {} ago", span(now.since(head.recorded_at) / 1_000_000)),
         None => "no events yet".to_owned(),
     };
     let found = format!(
@@ -166,25 +167,14 @@ pub(super) async fn overrides(url: &str, limit: Duration) -> Option<Verdict> {
         }
     }
     let shown = odd.iter().take(OVERRIDES_SHOWN).cloned().collect::<Vec<_>>().join("; ");
-    let more = odd.len().saturating_sub(OVERRIDES_SHOWN);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let more = and_more(odd.len(), OVERRIDES_SHOWN);
+    let more = if more.is_empty() { more } else { format!(";{more}") };
     (!odd.is_empty()).then(|| {
         Verdict::warning(
             format!("architectures of overrides that the build tag does not have: {shown}{more}"),
             "correct them (`koschei admin set-arch-override`); those parts of them change nothing",
         )
     })
-}
-
-/// How long it is from one to the other, in words.
-fn span(later: Timestamp, earlier: Timestamp) -> String {
-    let secs = later.since(earlier).max(0) / 1_000_000;
-    match secs {
-        0..=119 => format!("{secs} s"),
-        120..=7_199 => format!("{} min", secs / 60),
-        7_200..=172_799 => format!("{} h", secs / 3_600),
-        _ => format!("{} days", secs / 86_400),
-    }
 }
 
 /// Whether messages can be had.
@@ -271,21 +261,8 @@ fn is_koschei(at: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::*;
     use crate::cli::doctor::Status;
-
-    #[rstest]
-    #[case(59, "59 s")]
-    #[case(600, "10 min")]
-    #[case(7_200, "2 h")]
-    #[case(864_000, "10 days")]
-    #[case(-5, "0 s")]
-    fn how_long(#[case] secs: i64, #[case] words: &str) {
-        let then = Timestamp::from_secs(1_000);
-        assert_eq!(span(then.plus_secs(secs), then), words);
-    }
 
     #[test]
     fn room_where_a_directory_will_be() {

@@ -5,16 +5,10 @@
 
 use std::collections::VecDeque;
 
+use super::{EventLog, LogError, Subjects};
 use crate::event::Record;
-use crate::event::kinds::collection_subject;
-use crate::log::LogError;
-use crate::log::{EventLog, Subjects};
 use crate::model::Seq;
-use crate::view::answer::{Answer, Step};
-use crate::view::event::describe;
 
-/// Events shown with an answer about a package.
-const STEPS: usize = 12;
 /// Causes followed from one event.
 const CAUSES_MAX: usize = 8;
 /// Events of the log the first stretch covers.
@@ -126,30 +120,29 @@ pub(crate) async fn event(log: &impl EventLog, seq: Seq) -> Result<Option<Record
     Ok(log.read(Seq::new(seq.get() - 1), 1).await?.into_iter().next())
 }
 
-/// Adds to an answer the package's last events up to `until`, each with its causes.
+/// An event, and the sequences of its causes, nearest first.
+pub(crate) type WithCauses = (Record, Vec<Seq>);
+
+/// The last events about exactly `subject` up to `until` (absent: to the end), newest first, at most `limit`, each with
+/// at most [`CAUSES_MAX`] causes.
 ///
 /// # Errors
 /// Those of reading the log.
-pub(crate) async fn with_steps(
-    mut answer: Answer,
+pub(crate) async fn newest_with_causes(
     log: &impl EventLog,
+    subject: &str,
     until: Option<Seq>,
-) -> Result<Answer, LogError> {
-    let subject = collection_subject(&answer.why.collection, Some(&answer.why.package));
-    for record in newest(log, &subject, until.map(Seq::next), STEPS).await? {
+    limit: usize,
+) -> Result<Vec<WithCauses>, LogError> {
+    let mut found = Vec::new();
+    for record in newest(log, subject, until.map(Seq::next), limit).await? {
         let mut causes = Vec::new();
         let mut cause = record.causation;
         while let Some(seq) = cause.filter(|_| causes.len() < CAUSES_MAX) {
-            causes.push(seq.get());
+            causes.push(seq);
             cause = event(log, seq).await?.and_then(|r| r.causation);
         }
-        answer.trail.push(Step {
-            seq: record.seq.get(),
-            recorded_at: record.recorded_at.to_string(),
-            kind: record.kind.clone(),
-            what: describe(&record.decode()?.event),
-            causes,
-        });
+        found.push((record, causes));
     }
-    Ok(answer)
+    Ok(found)
 }
