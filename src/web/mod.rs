@@ -14,16 +14,16 @@
 //! | `/event/SEQ?after=&content=` | one event with its causes and what followed; with `json=1` as `CloudEvents` 1.0 |
 //! | `/metrics`, `/alive`, `/ready` | for monitoring, see [`crate::telemetry::probe`] |
 //!
-//! Nothing can be changed here.
+//! `pages` has a file for each page and the table of their addresses, `api` what programs get; what they share stands
+//! beside them. Nothing can be changed here.
 
-mod collection;
-mod event;
+mod api;
+mod events;
 mod follower;
 mod isolate;
 mod links;
-mod overview;
-mod package;
-mod packages;
+mod listing;
+mod pages;
 mod params;
 mod parts;
 mod reply;
@@ -55,6 +55,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::probe;
 use crate::telemetry::probe::Readiness;
 use follower::View;
+use pages::PAGES;
 use reply::{Asked, Refusal};
 
 /// Pages made at a time; further requests wait. Pages must not take the processors from the writer.
@@ -121,21 +122,6 @@ pub async fn serve(
     let all = router(site).merge(monitoring.clone());
     Ok(Serving { address, done: tokio::spawn(listen::serve(listener, all, monitoring, limits, stop)) })
 }
-
-/// What answers at an address of [`PAGES`].
-type Made = fn(&Site) -> MethodRouter<Site>;
-
-/// Every page, by its address as the router matches it.
-const PAGES: &[(&str, Made)] = &[
-    ("/", |site| page("overview", site, overview::show)),
-    ("/packages", |site| page("packages", site, packages::show)),
-    ("/package/{name}", |site| page("package", site, package::show)),
-    ("/collection/{name}", |site| page("collection", site, collection::show)),
-    ("/event/{seq}", |site| page("event", site, event::show)),
-    ("/style.css", |_| get(|| async { kept("text/css; charset=utf-8", STYLE) })),
-    ("/icon.svg", |_| get(|| async { kept("image/svg+xml", ICON) })),
-    ("/robots.txt", |_| get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\n") })),
-];
 
 /// Every address that is served, monitoring included, as the router matches it: `{name}` stands for any text.
 pub fn addresses() -> impl Iterator<Item = &'static str> {

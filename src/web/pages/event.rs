@@ -1,24 +1,19 @@
-//! `/event/SEQ`: an event as it is stored, what caused it and what it caused; and tables of events for other pages.
-
-use std::collections::BTreeMap;
+//! `/event/SEQ`: an event as it is stored, what caused it and what it caused.
 
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::params::EventQuery;
-use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{Site, links, params, parts};
 use crate::event::{Record, cloudevents};
 use crate::log::{EventLog, trail};
 use crate::model::Seq;
 use crate::model::counted::and_more;
-use crate::view::event::describe;
 use crate::view::text::one_line;
+use crate::web::params::EventQuery;
+use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::{Site, events, links, params, parts};
 
 /// Causes followed.
 const CAUSES_MAX: usize = 32;
@@ -35,11 +30,6 @@ const PAYLOAD_BYTES: usize = 8 << 10;
 const CELL: usize = 400;
 /// Items of a list in a row.
 const ITEMS: usize = 8;
-/// Causes described in a table of events; further ones are linked only.
-const DESCRIBED: usize = 10;
-/// Longest description in a table, characters.
-const DESCRIPTION: usize = 200;
-
 pub(super) async fn show(
     State(site): State<Site>,
     asked: Asked,
@@ -116,19 +106,19 @@ async fn causes(site: &Site, record: &Record) -> Result<Vec<Record>, Refusal> {
 fn body(r: &Record, causes: &[Record], followed: &Followed, whole: bool) -> Markup {
     html! {
         h1 { "Event " (r.seq) }
-        p.lead { (words(r, DESCRIPTION)) }
+        p.lead { (events::words(r)) }
         @if let Some((href, text)) = about(r) { p { a href=(href) { (text) } } }
         (table(r))
         h2 { "Why" }
         @if causes.is_empty() { p { "It has no cause in the log." } }
-        @else { ol { @for cause in causes { li { (parts::event(cause.seq)) " " (words(cause, DESCRIPTION)) } } } }
+        @else { ol { @for cause in causes { li { (parts::event(cause.seq)) " " (events::words(cause)) } } } }
         h2 #followed { "What followed from it" }
         @if let Some(after) = followed.after { p { "After event " (after) ":" } }
         @if followed.events.is_empty() { p { @match followed.up_to {
             Some(up_to) => { "Nothing up to event " (up_to) "." }
             None => "Nothing.",
         } } }
-        @else { ul { @for c in &followed.events { li { (parts::event(c.seq)) " " (words(c, DESCRIPTION)) } } } }
+        @else { ul { @for c in &followed.events { li { (parts::event(c.seq)) " " (events::words(c)) } } } }
         @if let Some(up_to) = followed.up_to {
             p {
                 a href={ (links::with_query(&links::event(r.seq), &[("after", &up_to.to_string())])) "#followed" } {
@@ -212,39 +202,6 @@ fn payload(text: &str) -> String {
         .unwrap_or_else(|_| text.to_owned())
 }
 
-/// What is said of a resolution, without the thousands of packages its event can name.
-#[derive(Deserialize)]
-struct Resolution {
-    collection: String,
-    repo_id: i64,
-    arch: String,
-    resolved: u32,
-    unresolved: u32,
-    #[serde(default)]
-    packages: Vec<IgnoredAny>,
-}
-
-/// An event in a few words; its kind, if this program cannot read it.
-fn words(r: &Record, max: usize) -> String {
-    if r.kind == "repo_resolved"
-        && let Ok(e) = serde_json::from_str::<Resolution>(&r.payload)
-    {
-        let news = e.packages.len();
-        let text = format!(
-            "{} {} on {}: {} resolve, {} do not, {news} news",
-            e.collection, e.repo_id, e.arch, e.resolved, e.unresolved
-        );
-        return one_line(&text, max);
-    }
-    r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&describe(&e.event), max))
-}
-
-/// An event and what it says, in a few words; `None` when it cannot be read now.
-pub(super) async fn described(site: &Site, seq: Seq) -> Option<(Seq, String)> {
-    let record = trail::event(&site.log, seq).await.ok().flatten()?;
-    Some((seq, words(&record, DESCRIPTION)))
-}
-
 /// The page about what the event is about.
 fn about(r: &Record) -> Option<(String, String)> {
     let rest = r.subject.strip_prefix("collection/")?;
@@ -254,115 +211,9 @@ fn about(r: &Record) -> Option<(String, String)> {
     })
 }
 
-/// The last events about several subjects together, newest first.
-pub(super) async fn newest(
-    site: &Site,
-    subjects: &[&str],
-    before: Option<Seq>,
-    limit: usize,
-) -> Result<Vec<Record>, Refusal> {
-    let mut all = Vec::new();
-    for subject in subjects {
-        all.extend(trail::newest(&site.log, subject, before, limit).await?);
-    }
-    all.sort_by_key(|r| std::cmp::Reverse(r.seq));
-    all.truncate(limit);
-    Ok(all)
-}
-
-/// A table of events, newest first, each with its cause. More than `shown` records mean that there are older ones;
-/// `older` gives their address.
-pub(super) async fn trail(site: &Site, records: &[Record], shown: usize, older: impl Fn(&str) -> String) -> Markup {
-    let rows = &records[..records.len().min(shown)];
-    let known: BTreeMap<Seq, String> = rows.iter().map(|r| (r.seq, words(r, DESCRIPTION))).collect();
-    let mut causes: BTreeMap<Seq, String> = BTreeMap::new();
-    for cause in rows.iter().filter(|r| tells_more(r)).filter_map(|r| r.causation) {
-        if causes.contains_key(&cause) || causes.len() == DESCRIBED {
-            continue;
-        }
-        let described = match known.get(&cause) {
-            Some(words) => words.clone(),
-            // Without the words the link is still there.
-            None => {
-                trail::event(&site.log, cause).await.ok().flatten().map_or_else(String::new, |r| words(&r, DESCRIPTION))
-            }
-        };
-        causes.insert(cause, described);
-    }
-    html! {
-        @if rows.is_empty() { p { "No event is about it." } }
-        @else {
-            div.scroll { table {
-                (parts::column_heads(&[("", "Event"), ("", "When"), ("", "What"), ("", "Because of")]))
-                tbody { @for r in rows { tr {
-                    td { (parts::event(r.seq)) }
-                    td { (parts::time(r.occurred_at)) }
-                    td.why { (known.get(&r.seq).map(String::as_str).unwrap_or_default()) }
-                    td.why { @if let Some(cause) = r.causation {
-                        (parts::event(cause)) " " (causes.get(&cause).map(String::as_str).unwrap_or_default())
-                    } }
-                } } }
-            } }
-            @if let (true, Some(last)) = (records.len() > shown, rows.last()) {
-                nav.pager aria-label="Events" {
-                    a href={ (older(&last.seq.to_string())) "#trail" } rel="next" { "Older events" }
-                }
-            }
-        }
-    }
-}
-
-/// Whether one wants to read at once what caused it.
-fn tells_more(r: &Record) -> bool {
-    ["package_state_changed", "package_reason_changed", "collection_state_changed", "rebuild_finished"]
-        .contains(&r.kind.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ChainHash, Event, NewEvent, RepoResolved, Source};
-    use crate::model::{Hub, RepoId, Timestamp};
-
-    /// Said without reading the whole event, a resolution is called what it is called everywhere else.
-    #[test]
-    fn a_resolution_is_described_as_elsewhere() {
-        let event: Event = RepoResolved {
-            collection: "f99".into(),
-            hub: Hub::new("primary"),
-            repo_id: RepoId(7),
-            arch: "x86_64".into(),
-            of_packages: None,
-            tracked: None,
-            mode: "two".into(),
-            solver: String::new(),
-            inputs: String::new(),
-            weak_deps: false,
-            module_hotfixes: false,
-            attachment: String::new(),
-            resolved: 3,
-            unresolved: 1,
-            excluded: 0,
-            unknown: 0,
-            moves: Vec::new(),
-            packages: Vec::new(),
-            gone: Vec::new(),
-            solver_mismatches: Vec::new(),
-        }
-        .into();
-        let new = NewEvent {
-            event: event.clone(),
-            occurred_at: Timestamp::EPOCH,
-            source: Source::Engine,
-            fact: None,
-            koji_event: None,
-            causation: None,
-            correlation: None,
-        };
-        let record = Record::new(Seq::FIRST, Timestamp::EPOCH, &new, ChainHash::GENESIS);
-        assert_eq!(words(&record, DESCRIPTION), describe(&event));
-    }
-
     #[test]
     fn values_are_one_line_and_say_what_is_left_out() {
         let cell = |text: &str| cell(&serde_json::from_str(text).unwrap());

@@ -6,10 +6,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
 
-use super::follower::View;
-use super::params::{self, PackageQuery};
-use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{KojiLinks, Site, event, links, parts};
 use crate::decide::arches::absent;
 use crate::event::Record;
 use crate::event::kinds::{collection_subject, package_subject};
@@ -19,6 +15,10 @@ use crate::model::{BuildId, Hub, Name, PackageState, RepoId, Seq, TaskId};
 use crate::view::answer::{self, Answer};
 use crate::view::package::{self as package_view, BuildView};
 use crate::view::text::{capitalised, points};
+use crate::web::follower::View;
+use crate::web::params::{self, PackageQuery};
+use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::{KojiLinks, Site, events, links, parts};
 
 /// Events of the trail on one page.
 const TRAIL: usize = 30;
@@ -54,8 +54,7 @@ pub(super) async fn show(
         let seen = site.look(move |view| seen(view, &name, &query, &koji)).await?;
         let as_of = seen.as_of;
         if asked.json {
-            let events =
-                trail::newest_with_causes(&site.log, &seen.answer.subject(), as_of.seq, answer::STEPS).await?;
+            let events = trail::newest_with_causes(&site.log, &seen.answer.subject(), as_of.seq, answer::STEPS).await?;
             return Ok((as_of, Content::json(&seen.answer.with_trail(&events).map_err(LogError::from)?)));
         }
         let title = format!("{} in {}", seen.name, seen.collection);
@@ -70,7 +69,7 @@ pub(super) async fn show(
             (seen.rest)
             h2 #trail { "What happened" }
             @match &trail {
-                Ok(records) => (event::trail(&site, records, TRAIL, older).await),
+                Ok(records) => (events::table(&site, records, TRAIL, older).await),
                 Err(_) => p.notice { "The log does not answer, so its events cannot be shown now." },
             }
         };
@@ -85,7 +84,7 @@ async fn newest(site: &Site, seen: &Seen, before: Option<Seq>) -> Result<Vec<Rec
     let mut subjects = vec![of_collection];
     subjects.extend(seen.hubs.iter().map(|hub| package_subject(hub.as_str(), &seen.name)));
     let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-    event::newest(site, &subjects, before, TRAIL + 1).await
+    events::newest(site, &subjects, before, TRAIL + 1).await
 }
 
 /// Since when the package is in its state and because of what, where the trail goes back that far.
@@ -113,7 +112,7 @@ async fn since(site: &Site, seen: &Seen, trail: &[Record]) -> Markup {
 /// What caused an event, as the end of a sentence.
 async fn because(site: &Site, of: &Record) -> Markup {
     let cause = match of.causation {
-        Some(cause) => event::described(site, cause).await,
+        Some(cause) => events::described(site, cause).await,
         None => None,
     };
     html! { @if let Some((seq, words)) = cause { ", because of this: " (words) " (" (parts::event(seq)) ")" } }

@@ -8,10 +8,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
 
-use super::follower::View;
-use super::params::{self, TrailQuery};
-use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{KojiLinks, Site, event, links, parts, running};
 use crate::decide::Policy;
 use crate::decide::eligibility::stopped;
 use crate::decide::refusal::unbound;
@@ -24,6 +20,10 @@ use crate::model::nearest::nearest;
 use crate::model::{Name, RepoId, Seq};
 use crate::view::package::{self as package_view, STATES};
 use crate::view::text::one_line;
+use crate::web::follower::View;
+use crate::web::params::{self, TrailQuery};
+use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::{KojiLinks, Site, events, links, parts, running};
 
 /// Repositories shown.
 const REPOS: usize = 20;
@@ -52,8 +52,8 @@ pub(super) async fn show(
         let body = html! {
             (body)
             h2 #trail { "What happened" }
-            @match event::newest(&site, &[&collection_subject(&name, None)], before, TRAIL + 1).await {
-                Ok(records) => (event::trail(&site, &records, TRAIL, older).await),
+            @match events::newest(&site, &[&collection_subject(&name, None)], before, TRAIL + 1).await {
+                Ok(records) => (events::table(&site, &records, TRAIL, older).await),
                 Err(_) => p.notice { "The log does not answer, so its events cannot be shown now." },
             }
         };

@@ -7,33 +7,20 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::Response;
 use maud::{Markup, html};
-use serde::Serialize;
 
-use super::follower::View;
-use super::params::{self, Key, Order, PackagesQuery, SEARCH_CHARS_MAX, Wanted};
-use super::reply::{AsOf, Asked, Content, Refusal, reply};
-use super::{KojiLinks, Site, links, parts};
-use crate::decide::eligibility::priority_of;
 use crate::fold::{Collection, Package};
-use crate::model::{BuildId, Name, PackageState, TaskId};
-use crate::view::package::{self as package_view, PackageView, Report, STATES, rank};
+use crate::model::{BuildId, Name, TaskId};
+use crate::view::package::{self as package_view, PackageView, STATES, rank};
 use crate::view::text::{one_line, points};
+use crate::web::api::status;
+use crate::web::follower::View;
+use crate::web::listing::{Entry, address, collections, grouped, page, select};
+use crate::web::params::{Key, Order, PackagesQuery, SEARCH_CHARS_MAX, Wanted};
+use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
+use crate::web::{KojiLinks, Site, links, parts};
 
 /// Longest reason in a row, characters.
 const REASON: usize = 160;
-
-/// What machines get: as `koschei status --json`, one page of it.
-#[derive(Serialize)]
-struct Listed {
-    #[serde(flatten)]
-    report: Report,
-    /// This page, from 1.
-    page: usize,
-    /// How many there are.
-    pages: usize,
-    /// How many packages fit, on all pages; one that several collections have counts once, as on the page for people.
-    matching: usize,
-}
 
 pub(super) async fn show(
     State(site): State<Site>,
@@ -45,98 +32,12 @@ pub(super) async fn show(
         let wanted = query?.0.check()?;
         let (json, koji) = (asked.json, site.koji.clone());
         site.look(move |view| {
-            let content = if json { machine(view, &wanted)? } else { people(view, &wanted, &koji)? };
+            let content = if json { status::packages(view, &wanted)? } else { people(view, &wanted, &koji)? };
             Ok((AsOf::of(view), content))
         })
         .await
     })
     .await
-}
-
-type Entry<'a> = ((&'a Name, &'a Collection), (&'a Name, &'a Package));
-
-/// The collections asked for; refused when there is none of that name.
-fn collections<'a>(view: &'a View, wanted: &Wanted) -> Result<Vec<(&'a Name, &'a Collection)>, Refusal> {
-    let all = view.state.collections.iter();
-    match &wanted.collection {
-        None => Ok(all.collect()),
-        Some(name) => {
-            let found = view.state.collections.get_key_value(name.as_str());
-            found.map(|f| vec![f]).ok_or_else(|| {
-                let known = all.map(|(n, _)| (n.to_string(), links::with_query("/packages", &[("collection", n)])));
-                Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known.collect())
-            })
-        }
-    }
-}
-
-fn fits(wanted: &Wanted, state: PackageState) -> bool {
-    match wanted.states[..] {
-        [] => !matches!(state, PackageState::Blocked | PackageState::Untracked),
-        _ => wanted.states.contains(&state),
-    }
-}
-
-/// Packages that fit, in the order asked for. Cost: O(packages · log packages).
-fn select<'a>(view: &'a View, of: &[(&'a Name, &'a Collection)], wanted: &Wanted) -> Vec<Entry<'a>> {
-    let mut found: Vec<Entry<'a>> = Vec::new();
-    for (name, c) in of {
-        let packages = c.packages.iter().filter(|(_, p)| fits(wanted, p.state(c.settings.track_all)));
-        found.extend(packages.filter(|(p, _)| params::fits(&wanted.search, p)).map(|p| ((*name, *c), p)));
-    }
-    let now = view.state.recorded_at;
-    // The first number of the key says it all, smallest first; names decide between equal ones.
-    let key = |((_, c), (_, p)): &Entry<'_>| -> i64 {
-        match wanted.order.key {
-            Key::Name => 0,
-            Key::State => i64::try_from(rank(p.state(c.settings.track_all))).unwrap_or(i64::MAX),
-            Key::Priority => priority_of(c, p, now, &view.policy).map_or(i64::MAX, |p| -p.current.0),
-            Key::Built => p.evidence.iter().map(|e| e.at).max().map_or(i64::MAX, |at| -at.micros()),
-            Key::Running => -i64::from(u32::from(p.running) + u32::from(p.open_rebuild.is_some())),
-        }
-    };
-    sort(&mut found, wanted.order, key, |e| (e.1.0, e.0.0));
-    found
-}
-
-/// Sorts rows by a number, asked for once per row, and then by name.
-fn sort<T, N: Ord>(rows: &mut Vec<T>, order: Order, key: impl Fn(&T) -> i64, name: impl Fn(&T) -> N) {
-    let mut keyed: Vec<(i64, T)> = rows.drain(..).map(|row| (key(&row), row)).collect();
-    keyed.sort_by(|(a, i), (b, j)| {
-        let by_key = if order.reversed { b.cmp(a) } else { a.cmp(b) };
-        let by_name = name(i).cmp(&name(j));
-        by_key.then(if order.reversed && order.key == Key::Name { by_name.reverse() } else { by_name })
-    });
-    rows.extend(keyed.into_iter().map(|(_, row)| row));
-}
-
-/// The rows of the page asked for, and how many pages there are.
-fn page<'a, T>(rows: &'a [T], wanted: &Wanted) -> Result<(&'a [T], usize), Refusal> {
-    let pages = rows.len().div_ceil(wanted.rows).max(1);
-    if wanted.page > pages {
-        let last = (format!("page {pages}"), address(wanted, |w| w.page = pages));
-        return Err(Refusal::NotFound(
-            format!("there is no page {}; the last one is {pages}", wanted.page),
-            vec![last],
-        ));
-    }
-    Ok((rows.chunks(wanted.rows).nth(wanted.page - 1).unwrap_or_default(), pages))
-}
-
-fn machine(view: &View, wanted: &Wanted) -> Result<Content, Refusal> {
-    let of = collections(view, wanted)?;
-    let found = select(view, &of, wanted);
-    let by_name: Vec<Vec<Entry<'_>>> = match of[..] {
-        [_] => found.into_iter().map(|e| vec![e]).collect(),
-        _ => grouped(found, wanted.order).into_iter().map(|(_, entries)| entries).collect(),
-    };
-    let (rows, pages) = page(&by_name, wanted)?;
-    let now = view.state.recorded_at;
-    let mut report = Report::of(&view.state, now);
-    report.collections = of.iter().map(|(n, c)| package_view::collection(&view.state, n, c)).collect();
-    let rows = rows.iter().flatten();
-    report.packages = rows.map(|(c, p)| package_view::package(&view.state, *c, *p, now, &view.policy)).collect();
-    Ok(Content::json(&Listed { report, page: wanted.page, pages, matching: by_name.len() }))
 }
 
 fn people(view: &View, wanted: &Wanted, koji: &KojiLinks) -> Result<Content, Refusal> {
@@ -170,39 +71,6 @@ fn people(view: &View, wanted: &Wanted, koji: &KojiLinks) -> Result<Content, Ref
         @if count > 0 { div.scroll { (table) } (pager(wanted, pages)) }
     };
     Ok(Content::Html { title, body })
-}
-
-/// Entries of the same name together, where the first of them stood.
-fn grouped(found: Vec<Entry<'_>>, order: Order) -> Vec<(&Name, Vec<Entry<'_>>)> {
-    let mut groups: indexmap::IndexMap<&Name, Vec<Entry<'_>>> = indexmap::IndexMap::new();
-    for entry in found {
-        groups.entry(entry.1.0).or_default().push(entry);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    if order.key == Key::Name {
-        groups.sort_by(|a, b| if order.reversed { b.0.cmp(a.0) } else { a.0.cmp(b.0) });
-    }
-    groups
-}
-
-/// The address of this list with something changed.
-fn address(wanted: &Wanted, change: impl FnOnce(&mut Wanted)) -> String {
-    let mut w = wanted.clone();
-    change(&mut w);
-    let states: Vec<&str> = w.states.iter().map(|s| s.as_str()).collect();
-    let (order, page, rows) = (w.order.word(), w.page.to_string(), w.rows.to_string());
-    let unless = |usual: bool, text: String| if usual { String::new() } else { text };
-    links::with_query(
-        "/packages",
-        &[
-            ("collection", w.collection.as_deref().unwrap_or_default()),
-            ("state", &states.join(",")),
-            ("q", &w.search),
-            ("order", &unless(order == "state", order.clone())),
-            ("page", &unless(w.page == 1, page)),
-            ("rows", &unless(w.rows == params::ROWS, rows)),
-        ],
-    )
 }
 
 fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &Wanted) -> Markup {

@@ -5,12 +5,13 @@ use axum::extract::State;
 use axum::http::Response;
 use maud::{Markup, html};
 
-use super::follower::{Change, View};
-use super::reply::{AsOf, Asked, Content, reply};
-use super::{KojiLinks, Site, links, parts, running};
 use crate::fold::Collection;
 use crate::model::{Name, PackageState};
-use crate::view::package::{self as package_view, Report, STATES, rank};
+use crate::view::package::{self as package_view, STATES, rank};
+use crate::web::api::status;
+use crate::web::follower::{Change, View};
+use crate::web::reply::{AsOf, Asked, Content, reply};
+use crate::web::{KojiLinks, Site, links, parts, running};
 
 /// Changes of states shown.
 const CHANGES: usize = 25;
@@ -21,21 +22,13 @@ pub(super) async fn show(State(site): State<Site>, asked: Asked) -> Response<Bod
     reply(&site, &asked, async {
         asked.only(&[])?;
         if asked.json {
-            return Ok(site.look(|view| (AsOf::of(view), machine(view))).await);
+            return Ok(site.look(|view| (AsOf::of(view), status::collections(view))).await);
         }
         let koji = site.koji.clone();
         let (as_of, body) = site.look(move |view| (AsOf::of(view), body(view, &koji))).await;
         Ok((as_of, Content::Html { title: "Overview".to_owned(), body }))
     })
     .await
-}
-
-/// As `koschei status --json`, without packages.
-fn machine(view: &View) -> Content {
-    let mut report = Report::of(&view.state, view.state.recorded_at);
-    let collections = view.state.collections.iter();
-    report.collections = collections.map(|(n, c)| package_view::collection(&view.state, n, c)).collect();
-    Content::json(&report)
 }
 
 fn body(view: &View, koji: &KojiLinks) -> Markup {
@@ -160,6 +153,6 @@ fn changes<'a>(changes: impl Iterator<Item = &'a Change>) -> Markup {
 }
 
 /// From one state to another.
-pub(super) fn moved(old: Option<PackageState>, new: PackageState) -> Markup {
+fn moved(old: Option<PackageState>, new: PackageState) -> Markup {
     html! { @if let Some(old) = old { (parts::state(old)) " → " } (parts::state(new)) }
 }

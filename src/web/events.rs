@@ -1,0 +1,161 @@
+//! Events in a few words, and tables of them.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::reply::Refusal;
+use super::{Site, parts};
+use crate::event::Record;
+use crate::log::trail;
+use crate::model::Seq;
+use crate::view::event::describe;
+use crate::view::text::one_line;
+
+/// Causes described in a table of events; further ones are linked only.
+const DESCRIBED: usize = 10;
+/// Longest description in a table, characters.
+const DESCRIPTION: usize = 200;
+
+/// What is said of a resolution, without the thousands of packages its event can name.
+#[derive(Deserialize)]
+struct Resolution {
+    collection: String,
+    repo_id: i64,
+    arch: String,
+    resolved: u32,
+    unresolved: u32,
+    #[serde(default)]
+    packages: Vec<IgnoredAny>,
+}
+
+/// An event in a few words; its kind, if this program cannot read it.
+pub(super) fn words(r: &Record) -> String {
+    if r.kind == "repo_resolved"
+        && let Ok(e) = serde_json::from_str::<Resolution>(&r.payload)
+    {
+        let news = e.packages.len();
+        let text = format!(
+            "{} {} on {}: {} resolve, {} do not, {news} news",
+            e.collection, e.repo_id, e.arch, e.resolved, e.unresolved
+        );
+        return one_line(&text, DESCRIPTION);
+    }
+    r.decode().map_or_else(|_| r.kind.clone(), |e| one_line(&describe(&e.event), DESCRIPTION))
+}
+
+/// An event and what it says, in a few words; `None` when it cannot be read now.
+pub(super) async fn described(site: &Site, seq: Seq) -> Option<(Seq, String)> {
+    let record = trail::event(&site.log, seq).await.ok().flatten()?;
+    Some((seq, words(&record)))
+}
+
+/// The last events about several subjects together, newest first.
+pub(super) async fn newest(
+    site: &Site,
+    subjects: &[&str],
+    before: Option<Seq>,
+    limit: usize,
+) -> Result<Vec<Record>, Refusal> {
+    let mut all = Vec::new();
+    for subject in subjects {
+        all.extend(trail::newest(&site.log, subject, before, limit).await?);
+    }
+    all.sort_by_key(|r| std::cmp::Reverse(r.seq));
+    all.truncate(limit);
+    Ok(all)
+}
+
+/// A table of events, newest first, each with its cause. More than `shown` records mean that there are older ones;
+/// `older` gives their address.
+pub(super) async fn table(site: &Site, records: &[Record], shown: usize, older: impl Fn(&str) -> String) -> Markup {
+    let rows = &records[..records.len().min(shown)];
+    let known: BTreeMap<Seq, String> = rows.iter().map(|r| (r.seq, words(r))).collect();
+    let mut causes: BTreeMap<Seq, String> = BTreeMap::new();
+    for cause in rows.iter().filter(|r| tells_more(r)).filter_map(|r| r.causation) {
+        if causes.contains_key(&cause) || causes.len() == DESCRIBED {
+            continue;
+        }
+        let described = match known.get(&cause) {
+            Some(words) => words.clone(),
+            // Without the words the link is still there.
+            None => trail::event(&site.log, cause).await.ok().flatten().map_or_else(String::new, |r| words(&r)),
+        };
+        causes.insert(cause, described);
+    }
+    html! {
+        @if rows.is_empty() { p { "No event is about it." } }
+        @else {
+            div.scroll { table {
+                (parts::column_heads(&[("", "Event"), ("", "When"), ("", "What"), ("", "Because of")]))
+                tbody { @for r in rows { tr {
+                    td { (parts::event(r.seq)) }
+                    td { (parts::time(r.occurred_at)) }
+                    td.why { (known.get(&r.seq).map(String::as_str).unwrap_or_default()) }
+                    td.why { @if let Some(cause) = r.causation {
+                        (parts::event(cause)) " " (causes.get(&cause).map(String::as_str).unwrap_or_default())
+                    } }
+                } } }
+            } }
+            @if let (true, Some(last)) = (records.len() > shown, rows.last()) {
+                nav.pager aria-label="Events" {
+                    a href={ (older(&last.seq.to_string())) "#trail" } rel="next" { "Older events" }
+                }
+            }
+        }
+    }
+}
+
+/// Whether one wants to read at once what caused it.
+fn tells_more(r: &Record) -> bool {
+    ["package_state_changed", "package_reason_changed", "collection_state_changed", "rebuild_finished"]
+        .contains(&r.kind.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ChainHash, Event, NewEvent, RepoResolved, Source};
+    use crate::model::{Hub, RepoId, Timestamp};
+
+    /// Said without reading the whole event, a resolution is called what it is called everywhere else.
+    #[test]
+    fn a_resolution_is_described_as_elsewhere() {
+        let event: Event = RepoResolved {
+            collection: "f99".into(),
+            hub: Hub::new("primary"),
+            repo_id: RepoId(7),
+            arch: "x86_64".into(),
+            of_packages: None,
+            tracked: None,
+            mode: "two".into(),
+            solver: String::new(),
+            inputs: String::new(),
+            weak_deps: false,
+            module_hotfixes: false,
+            attachment: String::new(),
+            resolved: 3,
+            unresolved: 1,
+            excluded: 0,
+            unknown: 0,
+            moves: Vec::new(),
+            packages: Vec::new(),
+            gone: Vec::new(),
+            solver_mismatches: Vec::new(),
+        }
+        .into();
+        let new = NewEvent {
+            event: event.clone(),
+            occurred_at: Timestamp::EPOCH,
+            source: Source::Engine,
+            fact: None,
+            koji_event: None,
+            causation: None,
+            correlation: None,
+        };
+        let record = Record::new(Seq::FIRST, Timestamp::EPOCH, &new, ChainHash::GENESIS);
+        assert_eq!(words(&record), describe(&event));
+    }
+}

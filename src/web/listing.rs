@@ -1,0 +1,114 @@
+//! Which packages a list shows, in which order, and the page of it that was asked for.
+
+use super::follower::View;
+use super::links;
+use super::params::{self, Key, Order, Wanted};
+use super::reply::Refusal;
+use crate::decide::eligibility::priority_of;
+use crate::fold::{Collection, Package};
+use crate::model::{Name, PackageState};
+use crate::view::package::rank;
+
+/// A package, and the collection it is of.
+pub(super) type Entry<'a> = ((&'a Name, &'a Collection), (&'a Name, &'a Package));
+
+/// The collections asked for; refused when there is none of that name.
+pub(super) fn collections<'a>(view: &'a View, wanted: &Wanted) -> Result<Vec<(&'a Name, &'a Collection)>, Refusal> {
+    let all = view.state.collections.iter();
+    match &wanted.collection {
+        None => Ok(all.collect()),
+        Some(name) => {
+            let found = view.state.collections.get_key_value(name.as_str());
+            found.map(|f| vec![f]).ok_or_else(|| {
+                let known = all.map(|(n, _)| (n.to_string(), links::with_query("/packages", &[("collection", n)])));
+                Refusal::NotFound(format!("there is no collection `{}`", params::short(name)), known.collect())
+            })
+        }
+    }
+}
+
+fn fits(wanted: &Wanted, state: PackageState) -> bool {
+    match wanted.states[..] {
+        [] => !matches!(state, PackageState::Blocked | PackageState::Untracked),
+        _ => wanted.states.contains(&state),
+    }
+}
+
+/// Packages that fit, in the order asked for. Cost: O(packages · log packages).
+pub(super) fn select<'a>(view: &'a View, of: &[(&'a Name, &'a Collection)], wanted: &Wanted) -> Vec<Entry<'a>> {
+    let mut found: Vec<Entry<'a>> = Vec::new();
+    for (name, c) in of {
+        let packages = c.packages.iter().filter(|(_, p)| fits(wanted, p.state(c.settings.track_all)));
+        found.extend(packages.filter(|(p, _)| params::fits(&wanted.search, p)).map(|p| ((*name, *c), p)));
+    }
+    let now = view.state.recorded_at;
+    // The first number of the key says it all, smallest first; names decide between equal ones.
+    let key = |((_, c), (_, p)): &Entry<'_>| -> i64 {
+        match wanted.order.key {
+            Key::Name => 0,
+            Key::State => i64::try_from(rank(p.state(c.settings.track_all))).unwrap_or(i64::MAX),
+            Key::Priority => priority_of(c, p, now, &view.policy).map_or(i64::MAX, |p| -p.current.0),
+            Key::Built => p.evidence.iter().map(|e| e.at).max().map_or(i64::MAX, |at| -at.micros()),
+            Key::Running => -i64::from(u32::from(p.running) + u32::from(p.open_rebuild.is_some())),
+        }
+    };
+    sort(&mut found, wanted.order, key, |e| (e.1.0, e.0.0));
+    found
+}
+
+/// Sorts rows by a number, asked for once per row, and then by name.
+fn sort<T, N: Ord>(rows: &mut Vec<T>, order: Order, key: impl Fn(&T) -> i64, name: impl Fn(&T) -> N) {
+    let mut keyed: Vec<(i64, T)> = rows.drain(..).map(|row| (key(&row), row)).collect();
+    keyed.sort_by(|(a, i), (b, j)| {
+        let by_key = if order.reversed { b.cmp(a) } else { a.cmp(b) };
+        let by_name = name(i).cmp(&name(j));
+        by_key.then(if order.reversed && order.key == Key::Name { by_name.reverse() } else { by_name })
+    });
+    rows.extend(keyed.into_iter().map(|(_, row)| row));
+}
+
+/// The rows of the page asked for, and how many pages there are.
+pub(super) fn page<'a, T>(rows: &'a [T], wanted: &Wanted) -> Result<(&'a [T], usize), Refusal> {
+    let pages = rows.len().div_ceil(wanted.rows).max(1);
+    if wanted.page > pages {
+        let last = (format!("page {pages}"), address(wanted, |w| w.page = pages));
+        return Err(Refusal::NotFound(
+            format!("there is no page {}; the last one is {pages}", wanted.page),
+            vec![last],
+        ));
+    }
+    Ok((rows.chunks(wanted.rows).nth(wanted.page - 1).unwrap_or_default(), pages))
+}
+
+/// Entries of the same name together, where the first of them stood.
+pub(super) fn grouped(found: Vec<Entry<'_>>, order: Order) -> Vec<(&Name, Vec<Entry<'_>>)> {
+    let mut groups: indexmap::IndexMap<&Name, Vec<Entry<'_>>> = indexmap::IndexMap::new();
+    for entry in found {
+        groups.entry(entry.1.0).or_default().push(entry);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    if order.key == Key::Name {
+        groups.sort_by(|a, b| if order.reversed { b.0.cmp(a.0) } else { a.0.cmp(b.0) });
+    }
+    groups
+}
+
+/// The address of this list with something changed.
+pub(super) fn address(wanted: &Wanted, change: impl FnOnce(&mut Wanted)) -> String {
+    let mut w = wanted.clone();
+    change(&mut w);
+    let states: Vec<&str> = w.states.iter().map(|s| s.as_str()).collect();
+    let (order, page, rows) = (w.order.word(), w.page.to_string(), w.rows.to_string());
+    let unless = |usual: bool, text: String| if usual { String::new() } else { text };
+    links::with_query(
+        "/packages",
+        &[
+            ("collection", w.collection.as_deref().unwrap_or_default()),
+            ("state", &states.join(",")),
+            ("q", &w.search),
+            ("order", &unless(order == "state", order.clone())),
+            ("page", &unless(w.page == 1, page)),
+            ("rows", &unless(w.rows == params::ROWS, rows)),
+        ],
+    )
+}

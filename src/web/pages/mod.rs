@@ -1,0 +1,26 @@
+//! The pages, one file each, and the table of their addresses.
+
+mod collection;
+mod event;
+mod overview;
+mod package;
+mod packages;
+
+use axum::routing::{MethodRouter, get};
+
+use super::{ICON, STYLE, Site, kept, page};
+
+/// What answers at an address of [`PAGES`].
+pub(super) type Made = fn(&Site) -> MethodRouter<Site>;
+
+/// Every page, by its address as the router matches it.
+pub(super) const PAGES: &[(&str, Made)] = &[
+    ("/", |site| page("overview", site, overview::show)),
+    ("/packages", |site| page("packages", site, packages::show)),
+    ("/package/{name}", |site| page("package", site, package::show)),
+    ("/collection/{name}", |site| page("collection", site, collection::show)),
+    ("/event/{seq}", |site| page("event", site, event::show)),
+    ("/style.css", |_| get(|| async { kept("text/css; charset=utf-8", STYLE) })),
+    ("/icon.svg", |_| get(|| async { kept("image/svg+xml", ICON) })),
+    ("/robots.txt", |_| get(|| async { kept("text/plain; charset=utf-8", "User-agent: *\nDisallow: /event/\n") })),
+];
