@@ -11,7 +11,7 @@
 //! shown); [`event`] ← [`message`] (what a bus brings); [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
 //!
 //! On it stand [`base`] (clock, pauses, listener), [`config`], [`telemetry`], [`log`] (event log, inbox, outbox,
-//! attachments), [`bus`] (sources and sinks) and [`koji`] (the door to a hub).
+//! attachments), [`operator`] (what operators say), [`bus`] (sources and sinks) and [`koji`] (the door to a hub).
 //!
 //! [`buildroot`] resolves repositories, [`writer`] is the one appender, [`hub`] reads a hub and submits to it,
 //! [`intake`] feeds recordings and streams in, [`service`] runs all of them. [`tools`] look at a whole log, [`web`]
@@ -33,6 +33,7 @@ pub mod koji;
 pub mod log;
 pub mod message;
 pub mod model;
+pub mod operator;
 pub mod repodata;
 pub mod resolve;
 pub mod service;

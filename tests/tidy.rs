@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Every room, what is in it, and which rooms it may name besides itself: only such as stand above it, so there is no
 /// circle. The same table stands in ARCHITECTURE.md.
-const ROOMS: [(&str, &str, &[&str]); 24] = [
+const ROOMS: [(&str, &str, &[&str]); 25] = [
     ("model", "words: ids, versions, states, time, classes of errors", &[]),
     ("event", "everything that can be stored: envelope, hash chain, CloudEvents, schemas", &["model"]),
     ("fold", "`State` and `State::apply`, evidence, snapshots, digests", &["model", "event"]),
@@ -35,6 +35,11 @@ const ROOMS: [(&str, &str, &[&str]); 24] = [
         "events, inbox, outbox, attachments, snapshots, persons: SQLite and PostgreSQL; folding a log",
         &["model", "event", "fold"],
     ),
+    (
+        "operator",
+        "what an operator says: its form, whether it makes sense, its one way into the inbox",
+        &["model", "event", "fold", "log"],
+    ),
     ("bus", "recordings, JetStream, Fedora Messaging, sinks of commands", &["model", "message", "base"]),
     (
         "koji",
@@ -49,7 +54,20 @@ const ROOMS: [(&str, &str, &[&str]); 24] = [
     (
         "writer",
         "the one appender: facts, consequences, decisions and commands in one commit",
-        &["model", "event", "fold", "decide", "message", "resolve", "base", "config", "telemetry", "log", "buildroot"],
+        &[
+            "model",
+            "event",
+            "fold",
+            "decide",
+            "message",
+            "resolve",
+            "base",
+            "config",
+            "telemetry",
+            "log",
+            "operator",
+            "buildroot",
+        ],
     ),
     (
         "hub",
@@ -72,19 +90,32 @@ const ROOMS: [(&str, &str, &[&str]); 24] = [
     (
         "intake",
         "a recording or a stream into the inbox, commands out of the outbox",
-        &["model", "fold", "message", "base", "telemetry", "log", "bus", "buildroot", "writer"],
+        &["model", "fold", "message", "base", "telemetry", "log", "operator", "bus", "buildroot", "writer"],
     ),
     (
         "service",
         "the loop that owns the writer; retention",
-        &["model", "decide", "message", "base", "config", "telemetry", "log", "buildroot", "writer", "hub", "intake"],
+        &[
+            "model",
+            "decide",
+            "message",
+            "base",
+            "config",
+            "telemetry",
+            "log",
+            "operator",
+            "buildroot",
+            "writer",
+            "hub",
+            "intake",
+        ],
     ),
     (
         "tools",
         "what is asked of a whole log: audit, what broke",
         &["model", "event", "fold", "decide", "resolve", "log", "buildroot"],
     ),
-    ("web", "pages over a log", &["model", "event", "fold", "decide", "view", "base", "telemetry", "log"]),
+    ("web", "pages over a log", &["model", "event", "fold", "decide", "view", "base", "telemetry", "log", "operator"]),
     (
         "cli",
         "the verbs; starts `service` and `web`",
@@ -100,6 +131,7 @@ const ROOMS: [(&str, &str, &[&str]); 24] = [
             "config",
             "telemetry",
             "log",
+            "operator",
             "bus",
             "koji",
             "buildroot",
@@ -300,6 +332,19 @@ fn methods_of_a_hub_are_named_in_one_place() {
         }
         let asks = ["Query::new(", "Call::new(", "Call {"].iter().any(|made| code.contains(made));
         assert!(!asks || path.components().any(|part| part.as_os_str() == "koji"), "{} makes a call", path.display());
+    }
+}
+
+/// What an operator says gets into the inbox by `operator::Checked`: nothing else makes such a message.
+#[test]
+fn words_of_operators_go_one_way() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/operator");
+    let makes = |code: &str| {
+        ["operator::message", "retry_message", "operator::TOPIC.to_owned"].iter().any(|m| code.contains(m))
+    };
+    assert!(makes("log.receive(&[operator::message(&word, now)])"));
+    for path in all_files().into_iter().filter(|path| !path.starts_with(&home)) {
+        assert!(!makes(&code(&path)), "{} makes a message of an operator", path.display());
     }
 }
 

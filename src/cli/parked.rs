@@ -10,12 +10,10 @@ use super::open::{existing, reading};
 use super::saying::Saying;
 use super::{CliError, DbArgs, Done};
 use crate::base::clock;
-use crate::event::MessageDismissed;
 use crate::event::kinds::DISMISSED;
 use crate::log::{AnyLog, EventLog, PAGE_MAX, Parked, Subjects};
 use crate::model::nearest::did_you_mean;
-use crate::writer::operator;
-use crate::writer::operator::{RETRIES_MAX, Retry, Word};
+use crate::operator::{self, Checked};
 
 /// List messages that were not understood.
 #[derive(Args, Debug)]
@@ -139,15 +137,12 @@ async fn retry_in(args: &RetryArgs, log: &AnyLog) -> Done {
         writeln!(crate::cli::out::stdout(), "no message is set aside")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let now = clock::now();
-    let wish = |ids: &[String]| operator::retry_message(&Retry { messages: ids.to_vec() }, now);
-    let messages: Vec<_> = ids.chunks(RETRIES_MAX).map(wish).collect();
     let tried = async || {
         let left: HashSet<String> = all(log).await?.into_iter().map(|p| p.id).collect();
         let still = ids.iter().filter(|id| left.contains(*id)).count();
         Ok(format!("{} messages tried again, {still} still not understood", ids.len()))
     };
-    args.saying.put(log, &messages, tried).await
+    args.saying.put(log, &Checked::retries(&ids, clock::now()), tried).await
 }
 
 pub(super) async fn dismiss(args: &DismissArgs) -> Done {
@@ -158,19 +153,12 @@ pub(super) async fn dismiss(args: &DismissArgs) -> Done {
 }
 
 async fn dismiss_in(args: &DismissArgs, log: &AnyLog) -> Done {
-    if args.reason.trim().is_empty() {
-        return Err(CliError::Rejected("dismiss messages: say why with --reason".to_owned()));
-    }
+    operator::reason(&args.reason).map_err(|why| CliError::Rejected(format!("dismiss messages: {why}")))?;
     let ids = chosen(log, &args.ids).await?;
     if ids.is_empty() {
         writeln!(crate::cli::out::stdout(), "no message is set aside")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let now = clock::now();
-    let dismissal = |id: &String| {
-        let event = MessageDismissed { message: id.clone(), reason: args.reason.trim().to_owned(), by: None };
-        operator::message(&Word { event: event.into(), by: args.saying.by.clone() }, now)
-    };
-    let messages: Vec<_> = ids.iter().map(dismissal).collect();
-    args.saying.put(log, &messages, async || Ok(format!("{} messages dismissed", ids.len()))).await
+    let checked = Checked::dismissals(&ids, &args.reason, args.saying.by.as_deref(), clock::now())?;
+    args.saying.put(log, &checked, async || Ok(format!("{} messages dismissed", ids.len()))).await
 }

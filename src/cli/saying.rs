@@ -8,13 +8,9 @@ use clap::Args;
 
 use super::{CliError, DbArgs, Done};
 use crate::intake::recording;
-use crate::log::LogError;
-use crate::log::{AnyLog, Disposition, EventLog, Fate, Incoming};
-use crate::model::{Seq, Timestamp};
-use crate::writer::operator;
-
-/// How often it is looked whether a word was taken, when nothing is appended: one that is refused leads to no event.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+use crate::log::{AnyLog, EventLog};
+use crate::model::Timestamp;
+use crate::operator::{self, Checked, Reception, SayError};
 
 /// Where the word goes, and who says it.
 #[derive(Args, Debug, Clone)]
@@ -41,19 +37,15 @@ pub(crate) struct Saying {
 }
 
 impl Saying {
-    /// Puts messages into the inbox, and says what became of them: `done` in words where they were taken.
-    pub(crate) async fn put(&self, log: &AnyLog, messages: &[Incoming], done: impl AsyncFnOnce() -> Text) -> Done {
-        let after = log.head().await?.seq;
-        log.receive(messages).await.map_err(LogError::from)?;
-        let taken = match self.no_wait {
-            true => false,
-            false => self.taken(log, messages, after).await?,
-        };
+    /// Says something, and tells what became of it: `done` in words where it was taken.
+    pub(crate) async fn put(&self, log: &AnyLog, said: &Checked, done: impl AsyncFnOnce() -> Text) -> Done {
+        let wait = (!self.no_wait).then(|| Duration::from_secs(self.wait));
+        let taken = said.say(log, wait).await? == Reception::Taken;
         let recorded = recorded_until(log).await?;
         let text = if taken { done().await? } else { String::new() };
         let mut out = crate::cli::out::stdout();
         if self.json {
-            let mut report = serde_json::json!({ "said": messages.len(), "taken": taken });
+            let mut report = serde_json::json!({ "said": said.count(), "taken": taken });
             if let Some(time) = recorded {
                 report["recording_until"] = time.to_string().into();
             }
@@ -82,30 +74,13 @@ impl Saying {
             ))),
         }
     }
+}
 
-    /// Whether whoever works on the log took the messages within the time given. What is appended with them wakes us.
-    async fn taken(&self, log: &AnyLog, messages: &[Incoming], mut after: Option<Seq>) -> Result<bool, CliError> {
-        let ids: Vec<&str> = messages.iter().map(|m| m.id.as_str()).collect();
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(self.wait);
-        loop {
-            let fates = log.fates(&ids).await?;
-            let refused = fates.iter().find_map(|fate| match fate {
-                Some(Fate::Settled(Disposition::Parked { reason })) => Some(reason),
-                _ => None,
-            });
-            if let Some(why) = refused {
-                return Err(CliError::Rejected(format!("say that: {why}")));
-            }
-            if fates.iter().all(|fate| matches!(fate, Some(Fate::Settled(_)))) {
-                return Ok(true);
-            }
-            let now = tokio::time::Instant::now();
-            if now >= deadline {
-                return Ok(false);
-            }
-            if let Ok(head) = tokio::time::timeout_at(deadline.min(now + LOOK_AGAIN), log.changed(after)).await {
-                after = head?.seq;
-            }
+impl From<SayError> for CliError {
+    fn from(error: SayError) -> Self {
+        match error {
+            SayError::Log(error) => Self::Log(error),
+            refused => Self::Rejected(refused.to_string()),
         }
     }
 }

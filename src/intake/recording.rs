@@ -14,7 +14,7 @@ use crate::message::UNREADABLE;
 use crate::message::times::NEIGHBOURS;
 use crate::message::{Context, Entry, Said, Times};
 use crate::model::Timestamp;
-use crate::writer::operator;
+use crate::operator;
 use crate::writer::turn::Writer;
 
 /// Source name of recorded messages in the inbox.

@@ -105,6 +105,8 @@ impl Content {
 pub(super) enum Refusal {
     /// The request makes no sense; says what would.
     BadRequest(String),
+    /// Whoever asks may not do that; says who may.
+    Forbidden(String),
     /// There is no such thing.
     NotFound(String, Vec<(String, String)>),
     /// Nothing can be said yet.
@@ -214,6 +216,7 @@ fn body(status: StatusCode, kind: &'static str, text: String) -> Response<Body> 
 fn refuse(status: &Status, asked: &Asked, refusal: Refusal) -> Response<Body> {
     let (code, title, text, links) = match refusal {
         Refusal::BadRequest(why) => (StatusCode::BAD_REQUEST, "This does not work", why, Vec::new()),
+        Refusal::Forbidden(why) => (StatusCode::FORBIDDEN, "Not permitted", why, Vec::new()),
         Refusal::NotFound(what, links) => (StatusCode::NOT_FOUND, "Not found", what, links),
         Refusal::NotYet => (StatusCode::SERVICE_UNAVAILABLE, "Reading the log", progress(status), Vec::new()),
         Refusal::Unavailable(what) => {

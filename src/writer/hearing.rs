@@ -1,11 +1,11 @@
 //! Operators' words, taken from the inbox.
 
-use super::operator;
 use super::turn::Writer;
 use crate::event::{Event, MessageRetried, Source};
 use crate::log::{Disposition, EventLog, Incoming, LogError, Pending, Position, Settled};
 use crate::message::{Interpretation, UNREADABLE, koji_message};
 use crate::model::{PersonId, Timestamp};
+use crate::operator;
 
 /// Messages read at once to be tried again: each may have megabytes.
 const RETRIED_AT_ONCE: usize = 20;
@@ -25,7 +25,7 @@ pub struct Heard {
 
 impl Writer {
     /// Handles operators' words that wait, however many messages wait before them, and appends what comes of it.
-    /// Whoever works on a log calls this at least once in [`HEAR_EVERY`](super::operator::HEAR_EVERY).
+    /// Whoever works on a log calls this at least once in [`HEAR_EVERY`](crate::operator::HEAR_EVERY).
     ///
     /// # Errors
     /// As [`Writer::message`] and [`Writer::flush`].

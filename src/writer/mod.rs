@@ -3,7 +3,7 @@
 //! [`turn`] handles a message completely: its facts, what follows from them, the decisions taken at that point and the
 //! commands, in one commit. [`consequences`] is what follows; `resolving` and `measuring` what follows from a
 //! repository, [`tracking`] for which packages, `own_sources` from which sources. `adopting` takes in what is
-//! configured, [`submission`] what became of a command, [`hearing`] what an operator says ([`operator`] is its form);
+//! configured, [`submission`] what became of a command, [`hearing`] what an operator says;
 //! [`pauses`] says what must not go out. `open` begins.
 
 mod adopting;
@@ -14,7 +14,6 @@ mod decided;
 pub mod hearing;
 mod measuring;
 mod open;
-pub mod operator;
 mod overrides;
 mod own_sources;
 pub mod pauses;

@@ -1,7 +1,6 @@
 //! The writer begins: the log is folded, and what was left open by an earlier one is found.
 
 use super::HEART;
-use super::operator;
 use super::persons::Persons;
 use super::settings::Settings;
 use super::turn::Writer;
@@ -11,6 +10,7 @@ use crate::event::Source;
 use crate::log::{AnyLog, EventLog, LogError, folding};
 use crate::message::times::NEIGHBOURS;
 use crate::message::{Context, Said, Times};
+use crate::operator;
 use crate::telemetry::Metrics;
 
 impl Writer {

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::operator;
 use crate::event::{Event, findings, hub_facts, observations};
 use crate::fold::State;
 use crate::log::LogError;
 use crate::log::{EventLog, OutboxCommand, PAGE_MAX};
 use crate::model::{Hub, Name};
+use crate::operator;
 
 /// Submissions that somebody stopped.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

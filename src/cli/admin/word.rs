@@ -20,8 +20,7 @@ use crate::event::{
 use crate::log::{AnyLog, EventLog};
 use crate::model::nearest::did_you_mean;
 use crate::model::{Hub, Name, TaskId};
-use crate::writer::operator;
-use crate::writer::operator::Word;
+use crate::operator::{Checked, Word};
 
 /// Where a word goes, who says it, and whether it may be about what is yet to come.
 #[derive(Args, Debug, Clone)]
@@ -220,17 +219,13 @@ async fn say(verb: &WordVerb, telling: &Telling, log: &AnyLog) -> Done {
         writeln!(crate::cli::out::stdout(), "nothing changes: `{}` is so already", edit.collection)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for event in &events {
-        operator::check(&state, event).map_err(|why| CliError::Rejected(format!("say that: {why}")))?;
-        if !telling.force {
-            known::check(&state, event)?;
-        }
+    let word = |event: &Event| Word { event: event.clone(), by: telling.saying.by.clone() };
+    let words: Vec<Word> = events.iter().map(word).collect();
+    let checked = Checked::words(&state, &words, clock::now())?;
+    if !telling.force {
+        events.iter().try_for_each(|event| known::check(&state, event))?;
     }
-    let messages: Vec<_> = events
-        .iter()
-        .map(|e| operator::message(&Word { event: e.clone(), by: telling.saying.by.clone() }, clock::now()))
-        .collect();
-    telling.saying.put(log, &messages, async || Ok("done".to_owned())).await
+    telling.saying.put(log, &checked, async || Ok("done".to_owned())).await
 }
 
 fn events(verb: &WordVerb, state: &crate::fold::State) -> Result<Vec<Event>, CliError> {

@@ -462,7 +462,7 @@ fn a_building_hub_must_be_known_and_another_one() {
     let said = |builds_on: BuildsOn| {
         let settings = CollectionSettings { builds_on: Some(builds_on), ..settings("f99") };
         let event = Event::from(CollectionEdited { collection: "f99".into(), settings });
-        koschei::writer::operator::check(w.state(), &event)
+        koschei::operator::check(w.state(), &event)
     };
     let on =
         |hub: &str, target: &str| BuildsOn { hub: Hub::new(hub), target: target.into(), srpm_root: "..".to_owned() };

@@ -11,7 +11,7 @@ use koschei::decide::command;
 use koschei::event::{ChainHash, Event, FactId, KINDS, NewEvent, Record, Source, cloudevents, schema};
 use koschei::fold::State;
 use koschei::model::{PersonId, Seq, Timestamp};
-use koschei::writer::operator;
+use koschei::operator;
 
 fn dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")

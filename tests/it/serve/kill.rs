@@ -12,7 +12,7 @@ use std::time::Duration;
 use koschei::event::{Event, RebuildCancelRequested, Record};
 use koschei::log::{AnyLog, EventLog};
 use koschei::model::{RebuildId, Seq};
-use koschei::writer::operator;
+use koschei::operator;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -4,7 +4,7 @@
 use koschei::event::{Event, PackageTracked, PackageUntracked, RepoResolved};
 use koschei::fold::State;
 use koschei::log::EventLog;
-use koschei::writer::operator;
+use koschei::operator;
 
 use crate::hub::{FileLie, Gate, Hub, Inherit, NewBuild, Settings};
 use crate::live::PATIENCE;

@@ -7,10 +7,10 @@ use koschei::event::{Event, MessageTimeReplaced, Record, Source, SubmissionsPaus
 use koschei::intake::recording;
 use koschei::log::{AnyLog, EventLog, Incoming};
 use koschei::model::Timestamp;
+use koschei::operator;
+use koschei::operator::Word;
 use koschei::telemetry::Metrics;
 use koschei::writer::Writer;
-use koschei::writer::operator;
-use koschei::writer::operator::Word;
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -1,7 +1,13 @@
-//! An operator's word: one event in the inbox, put there by `koschei admin` or the web, appended by the writer.
+//! What an operator says: one event that shall hold from now on.
+//!
+//! A word is checked against the state, put into the inbox, and appended by whoever works on the log. [`Checked`] is
+//! the one way in, whoever says it.
+
+mod saying;
 
 use std::time::Duration;
 
+pub use saying::{Checked, Reception, SayError};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{CollectionSettings, Event, findings, hub_facts, observations};
@@ -120,8 +126,7 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
             p.arches.as_deref().map_or(Ok(()), check).map_err(|e| e.to_string())
         }
         // Whether it is set aside, the inbox knows.
-        Event::MessageDismissed(d) if d.reason.trim().is_empty() => Err("say why with --reason".to_owned()),
-        Event::MessageDismissed(_) => Ok(()),
+        Event::MessageDismissed(d) => reason(&d.reason).map(drop),
         Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::RebuildCancelRequested(c) => {
@@ -139,6 +144,17 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
         hub_facts!() | observations!() | findings!() => {
             Err(format!("`{}` is nothing an operator says", event.kind().name))
         }
+    }
+}
+
+/// A reason that stays in the log, without spaces around it.
+///
+/// # Errors
+/// That there is none.
+pub fn reason(text: &str) -> Result<&str, String> {
+    match text.trim() {
+        "" => Err("say why with --reason".to_owned()),
+        said => Ok(said),
     }
 }
 
