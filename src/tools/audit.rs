@@ -186,7 +186,7 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
         }
         Event::RebuildFinished(r) => {
             audit.judgements += 1;
-            let policy = policy(state);
+            let policy = Policy::adopted(state);
             let task = state.hubs.get(&r.hub).and_then(|h| h.tasks.get(&r.task_id));
             // A task that never was seen can only have vanished.
             let vanished = r.rebuild.and_then(|id| state.rebuilds.get(&id)).is_some_and(|open| open.vanished);
@@ -211,7 +211,7 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
         }
         Event::RebuildNotSubmitted(r) => match state.rebuilds.get(&r.rebuild) {
             None => audit.find(e.seq, &e.event, None, format!("{} is not open", r.rebuild)),
-            Some(_) if r.reason == PASSIVE && !policy(state).is_some_and(|p| p.passive) => {
+            Some(_) if r.reason == PASSIVE && !Policy::adopted(state).is_some_and(|p| p.passive) => {
                 audit.find(e.seq, &e.event, None, "the policy in force is not passive");
             }
             Some(open) if r.reason == CANCELLED && !open.cancel_requested => {
@@ -223,7 +223,8 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             audit.judgements += 1;
             let task = state.hubs.get(&c.hub).and_then(|h| h.tasks.get(&c.task_id?));
             let orphan = state.orphans.iter().any(|(hub, task, _)| (hub, Some(*task)) == (&c.hub, c.task_id));
-            let late = task.zip(policy(state)).is_some_and(|(t, p)| is_timed_out(t.created_at, e.recorded_at, &p));
+            let late =
+                task.zip(Policy::adopted(state)).is_some_and(|(t, p)| is_timed_out(t.created_at, e.recorded_at, &p));
             if !late && !orphan {
                 audit.find(e.seq, &e.event, None, "the task has not run longer than the rules allow");
             }
@@ -329,10 +330,6 @@ fn index_of(state: &State, collection: &str, package: &str) -> Option<(usize, us
     Some((at, c.packages.get_index_of(package)?))
 }
 
-fn policy(state: &State) -> Option<Policy> {
-    serde_json::from_value(state.policy.as_ref()?.policy.clone()).ok()
-}
-
 fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationMade) -> Option<Open> {
     let program = Some(made.program.as_str());
     if made.saw != state.seq.map_or(0, Seq::get) {
@@ -350,7 +347,7 @@ fn evaluation(audit: &mut Audit, state: &State, e: &Envelope, made: &EvaluationM
     if adopted != Some(made.policy.as_str()) {
         audit.find(e.seq, &e.event, program, "its policy is not the one in force");
     }
-    let Some(policy) = policy(state) else {
+    let Some(policy) = Policy::adopted(state) else {
         audit.find(e.seq, &e.event, program, "the policy in force cannot be read by this program");
         return None;
     };
