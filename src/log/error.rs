@@ -72,9 +72,13 @@ impl StoreErrorKind {
             E::PoolTimedOut => Self::Busy,
             E::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Full,
             // A server that goes away in the middle of a message.
-            E::Io(_) | E::Tls(_) | E::Protocol(_) | E::PoolClosed | E::WorkerCrashed | E::Configuration(_) => {
-                Self::Unreachable
-            }
+            E::BeginFailed
+            | E::Io(_)
+            | E::Tls(_)
+            | E::Protocol(_)
+            | E::PoolClosed
+            | E::WorkerCrashed
+            | E::Configuration(_) => Self::Unreachable,
             E::ColumnDecode { .. } | E::Decode(_) => Self::Corrupt,
             _ => Self::Unexpected,
         }

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, Pool, Transaction};
 
 /// How long a connection that is taken out of a pool may take to show that it lives; the next one is taken then.
 const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(5);
+
+/// How often a transaction is begun. A call that is dropped while the server answers can leave a connection that sqlx
+/// 0.9 and the server count differently: the next `BEGIN` on it is answered as if there were no transaction
+/// (`BeginFailed`). Nothing was done in it yet, and the one after it begins. Seen where another call followed at once.
+const BEGINS_MAX: u32 = 3;
 
 /// A pool of at most `connections`, that waits so long for one.
 ///
@@ -43,6 +48,17 @@ pub(super) fn options<DB: Database>(connections: u32, patience: Duration) -> Poo
 
 async fn alive<DB: Database>(connection: &mut DB::Connection, patience: Duration) -> Result<(), sqlx::Error> {
     tokio::time::timeout(patience, connection.ping()).await.unwrap_or_else(|_| Err(silent(patience)))
+}
+
+/// Begins a transaction; see [`BEGINS_MAX`].
+pub(super) async fn begin<DB: Database>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>, sqlx::Error> {
+    for _ in 1..BEGINS_MAX {
+        match pool.begin().await {
+            Err(sqlx::Error::BeginFailed) => {}
+            begun => return begun,
+        }
+    }
+    pool.begin().await
 }
 
 /// Said of a connection that gave no answer for so long.

@@ -2,10 +2,10 @@
 
 use super::PostgresLog;
 use crate::event::{ChainHash, FactId};
-use crate::log::codec;
 use crate::log::error::{ReadError, StoreError};
 use crate::log::rows::{SnapshotRow, signed, unsigned};
 use crate::log::types::{ATTACHMENT_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, Snapshot};
+use crate::log::{codec, pool};
 use crate::model::{PersonId, Seq};
 
 const ATTACHMENT: &str = "SELECT content FROM attachments WHERE digest = $1";
@@ -39,7 +39,7 @@ impl PostgresLog {
     pub(super) async fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
         let fail = || StoreError::new("store a snapshot");
         let packed = codec::pack_blob(&snapshot.bytes).map_err(|e| fail()(sqlx::Error::Io(e)))?;
-        let mut tx = self.inner.pool.begin().await.map_err(fail())?;
+        let mut tx = pool::begin(&self.inner.pool).await.map_err(fail())?;
         sqlx::query(PUT_SNAPSHOT)
             .bind(signed(snapshot.seq.get()))
             .bind(i64::from(snapshot.state_version))
