@@ -7,6 +7,7 @@
 
 mod error;
 mod observer;
+mod pace;
 mod retry;
 mod settings;
 mod tls;
@@ -29,11 +30,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::{StreamExt as _, stream};
-use governor::{DefaultDirectRateLimiter, Quota};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
 use tokio::sync::Semaphore;
 
+use self::pace::Pace;
 use super::calls::{Batch, Query};
 use super::session::Session;
 use super::xmlrpc::{self, Call, Fault, Value, multi};
@@ -55,7 +56,7 @@ struct Inner {
     url: Url,
     /// Connections without a client certificate.
     http: Client,
-    limiter: Option<DefaultDirectRateLimiter>,
+    pace: Option<Pace>,
     /// For calls without a session.
     slots: Semaphore,
     requests: AtomicU64,
@@ -111,7 +112,7 @@ impl HubClient {
         let inner = Inner {
             name: url.as_str().into(),
             http: connections(&settings, &Auth::Anonymous)?,
-            limiter: settings.requests_per_second.map(|n| DefaultDirectRateLimiter::direct(Quota::per_second(n))),
+            pace: settings.requests_per_second.map(Pace::per_second),
             slots: Semaphore::new(settings.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
             requests: AtomicU64::new(0),
             answered: AtomicU64::new(0),

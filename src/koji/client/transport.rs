@@ -89,8 +89,8 @@ fn root(error: &(dyn std::error::Error + 'static)) -> String {
 impl HubClient {
     /// Sends a request, once, and reads the answer.
     pub(crate) async fn exchange(&self, way: Way<'_>, request: Request) -> Result<Answer, HubError> {
-        if let Some(limiter) = &self.inner.limiter {
-            limiter.until_ready().await;
+        if let Some(pace) = &self.inner.pace {
+            pace.turn().await;
         }
         let (at, limit) = (request.at.clone(), request.limit);
         self.inner.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
