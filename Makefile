@@ -47,6 +47,14 @@ lint:
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps --document-private-items
+# Of dependencies; advisories where their database is (`cargo deny fetch db`). No network.
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo "no cargo-deny here: dependencies not checked"; \
+	elif [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; then \
+		$(CARGO) deny --offline check -D unmatched-skip advisories bans licenses sources; \
+	else \
+		$(CARGO) deny --offline check -D unmatched-skip bans licenses sources; \
+	fi
 
 # What building needs: a C compiler, pkg-config, libsolv.
 deps:
