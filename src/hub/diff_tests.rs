@@ -3,9 +3,13 @@
 use rstest::rstest;
 
 use super::*;
-use crate::event::{BuildTagged, CollectionCreated, CollectionSettings, Envelope, Event, RepoReady, Source};
-use crate::hub::snapshot::Why;
-use crate::model::{BuildId, RepoId, Seq, Timestamp};
+use crate::event::{
+    BuildTagged, CollectionCreated, CollectionSettings, Envelope, Event, Reconciled, RepoDeleted, RepoExpired,
+    RepoInitialised, RepoReady, Source, TagObserved, TaskChanged,
+};
+use crate::hub::snapshot::{BuildSeen, RepoSeen, TaggedSeen, Why};
+use crate::model::koji::{BuildState, RepoState, TaskState};
+use crate::model::{BuildId, Nvr, RepoId, Seq, TaskId, Timestamp};
 
 fn primary() -> Hub {
     Hub::new("primary")
@@ -76,6 +80,11 @@ fn look(event: i64) -> Observation {
         Seen::TagBuilds { tag: "f99".into(), package: None, builds: Vec::new() },
         Seen::Repos { tag: "f99-build".into(), usable: Vec::new(), from: None, later: Vec::new() },
     ];
+    saw(event, seen)
+}
+
+/// A look that was read after `event`.
+fn saw(event: i64, seen: Vec<Seen>) -> Observation {
     Observation {
         hub: primary(),
         event,
@@ -109,4 +118,207 @@ fn what_came_after_we_looked_is_not_gone(#[case] event: i64, #[case] gone: &[i64
         })
         .collect();
     assert_eq!((untagged.as_slice(), deleted.as_slice()), (gone, gone));
+}
+
+/// Of repositories below those that were asked for nothing is said.
+#[rstest]
+#[case::all(None, &[1, 2])]
+#[case::from_the_second(Some(2), &[2])]
+#[case::later_ones(Some(3), &[])]
+fn only_what_was_asked_for_can_be_gone(#[case] from: Option<i64>, #[case] gone: &[i64]) {
+    let (tag, from) = ("f99-build".into(), from.map(RepoId));
+    let look = saw(40, vec![Seen::Repos { tag, usable: Vec::new(), from, later: Vec::new() }]);
+    let facts = differences(&known(), &look).facts;
+    let deleted = facts.iter().filter_map(|f| match &f.event {
+        Event::RepoDeleted(e) => Some(e.repo_id.0),
+        _ => None,
+    });
+    assert_eq!(deleted.collect::<Vec<_>>(), gone);
+}
+
+/// A task the hub does not know is gone, unless it is known how it ended; of one nobody heard of nothing is said.
+#[rstest]
+#[case::runs(Some(TaskState::Open), true)]
+#[case::ended(Some(TaskState::Closed), false)]
+#[case::never_heard_of(None, false)]
+fn a_task_the_hub_does_not_know_has_vanished(#[case] task: Option<TaskState>, #[case] vanished: bool) {
+    let mut state = known();
+    if let Some(task) = task {
+        let changed = TaskChanged {
+            hub: primary(),
+            task_id: TaskId(7),
+            state: task,
+            package: "foo".into(),
+            nvr: None,
+            target: Some("f99".into()),
+            repo_id: None,
+            arches: Vec::new(),
+            decision: None,
+            created_at: None,
+            started_at: None,
+            finished_at: None,
+            children: Vec::new(),
+            fault: None,
+        };
+        apply(&mut state, changed, 40);
+    }
+    let facts = differences(&state, &saw(40, vec![Seen::NoTask(TaskId(7))])).facts;
+    let told: Vec<_> = facts.iter().map(|f| f.event.kind().name).collect();
+    assert_eq!(told.join(" "), if vanished { "task_vanished" } else { "" });
+}
+
+/// At the event of its tagging a forced re-tag takes a build out and puts it in again: one that is gone was taken out
+/// after that.
+#[rstest]
+#[case::looked_at_that_event(30, 31)]
+#[case::looked_later(40, 40)]
+fn a_build_is_taken_out_after_it_was_put_in(#[case] looked: i64, #[case] taken_out: i64) {
+    let facts = differences(&known(), &look(looked)).facts;
+    let second = facts.iter().find(|f| matches!(&f.event, Event::BuildUntagged(e) if e.build_id.0 == 2));
+    assert_eq!(second.unwrap().koji_event, Some(taken_out));
+}
+
+/// That there is no target of a name is news to a collection that waits for it, once, and to nobody else.
+#[test]
+fn a_target_that_is_not_there_is_told_to_whoever_builds_for_it() {
+    let mut state = known();
+    let told = |state: &State, target: &str| {
+        let facts = differences(state, &saw(40, vec![Seen::Target(target.into(), None)])).facts;
+        facts.into_iter().map(|f| f.event).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&state, "somebody-elses"), []);
+    let gone = told(&state, "f99");
+    assert!(matches!(&gone[..], [Event::TargetObserved(t)] if t.build_tag.is_none()), "{gone:?}");
+    for event in gone {
+        apply(&mut state, event, 40);
+    }
+    assert_eq!(told(&state, "f99"), []);
+    assert_eq!(told(&state, "somebody-elses"), []);
+}
+
+/// A build that ended without a time ended when its record was made: with another time at each look it would end each
+/// time.
+#[rstest]
+#[case::goes_on(BuildState::Building, None, None)]
+#[case::ended(BuildState::Complete, Some(9), Some(9))]
+#[case::imported(BuildState::Complete, None, Some(5))]
+#[case::failed(BuildState::Failed, None, Some(5))]
+fn every_end_of_a_build_has_a_time(
+    #[case] state: BuildState,
+    #[case] completed: Option<i64>,
+    #[case] ended: Option<i64>,
+) {
+    let build = BuildSeen {
+        build_id: BuildId(7),
+        nvr: Nvr::parse("foo-1-7").unwrap(),
+        epoch: None,
+        state,
+        task_id: None,
+        created_at: Some(Timestamp::from_secs(5)),
+        completed_at: completed.map(Timestamp::from_secs),
+    };
+    let mut known = known();
+    let told = |state: &State| differences(state, &saw(40, vec![Seen::Build(build.clone())])).facts;
+    let facts = told(&known);
+    let [Event::BuildChanged(fact)] = &facts.iter().map(|f| f.event.clone()).collect::<Vec<_>>()[..] else {
+        panic!("{facts:?}")
+    };
+    assert_eq!(fact.completed_at, ended.map(Timestamp::from_secs));
+    apply(&mut known, fact.clone(), 40);
+    assert_eq!(told(&known).len(), 0, "seen again it is no news");
+}
+
+/// A repository goes through its states in one direction: what was known of it and what is seen tell what is news.
+/// Known: nothing, then initialised, ready, expired, deleted.
+#[rstest]
+#[case::init(RepoState::Init, ["repo_initialised", "", "", "", ""])]
+#[case::ready(RepoState::Ready, ["repo_ready", "repo_ready", "", "", ""])]
+#[case::expired(RepoState::Expired, ["repo_expired", "repo_expired", "repo_expired", "", ""])]
+#[case::deleted(RepoState::Deleted, ["", "repo_deleted", "repo_deleted", "repo_deleted", ""])]
+#[case::problem(RepoState::Problem, ["", "repo_deleted", "repo_deleted", "repo_deleted", ""])]
+fn a_repository_goes_forward_only(#[case] seen: RepoState, #[case] news: [&str; 5]) {
+    let (hub, repo_id, tag) = (primary(), RepoId(9), Name::from("f99-build"));
+    let lives: [Vec<Event>; 5] = [
+        vec![],
+        vec![RepoInitialised { hub: hub.clone(), repo_id, tag: tag.clone(), tag_id: None }.into()],
+        vec![ready(9, Some(35)).into()],
+        vec![ready(9, Some(35)).into(), RepoExpired { hub: hub.clone(), repo_id, tag: tag.clone() }.into()],
+        vec![ready(9, Some(35)).into(), RepoDeleted { hub, repo_id, tag }.into()],
+    ];
+    let told = lives.map(|life| {
+        let mut state = known();
+        for event in life {
+            apply(&mut state, event, 35);
+        }
+        let facts = differences(&state, &saw(40, vec![Seen::Repo(repo(9, seen, Some(35)))])).facts;
+        let kinds: Vec<_> = facts.iter().map(|f| f.event.kind().name).collect();
+        kinds.join(" ")
+    });
+    assert_eq!(told, news);
+}
+
+/// A message does not say which event a repository was made at; a look does.
+#[test]
+fn the_event_of_a_repository_is_news() {
+    let mut state = known();
+    apply(&mut state, ready(9, None), 35);
+    let look = saw(40, vec![Seen::Repo(repo(9, RepoState::Ready, Some(35)))]);
+    let facts = differences(&state, &look).facts;
+    assert!(matches!(&facts[..], [f] if matches!(&f.event, Event::RepoReady(r) if r.create_event == Some(35))));
+    apply(&mut state, ready(9, Some(35)), 35);
+    assert_eq!(differences(&state, &look).facts.len(), 0);
+}
+
+/// What happened after the hub's last event of a minute ago may have a message on its way; what happened at it has
+/// not.
+#[rstest]
+#[case::before(29, 1)]
+#[case::at_it(30, 1)]
+#[case::after(31, 0)]
+fn only_what_is_settled_was_missed(#[case] event: i64, #[case] missed: u32) {
+    let mut state = known();
+    let f99 = TagObserved {
+        hub: primary(),
+        tag: "f99".into(),
+        tag_id: Some(TagId(1)),
+        gone: false,
+        arches: None,
+        inheritance: None,
+        groups: None,
+        external_repos: None,
+    };
+    apply(&mut state, f99, 30);
+    apply(&mut state, Reconciled { hub: primary(), through: 30, missed: 0, invented: 0 }, 30);
+    let look = |seen: Seen| Observation { settled: Some(30), at: Timestamp::from_secs(1000), ..saw(40, vec![seen]) };
+    let of_repo = differences(&state, &look(Seen::Repo(repo(9, RepoState::Ready, Some(event)))));
+    assert_eq!((of_repo.facts.len(), of_repo.missed), (1, missed));
+    // The build is known, its tagging is not.
+    let build = BuildSeen {
+        build_id: BuildId(1),
+        nvr: Nvr::parse("foo-1-1").unwrap(),
+        epoch: None,
+        state: BuildState::Complete,
+        task_id: None,
+        created_at: None,
+        completed_at: None,
+    };
+    for fact in differences(&state, &look(Seen::Build(build.clone()))).facts {
+        apply(&mut state, fact.event, 30);
+    }
+    let tagged = TaggedSeen { build, create_event: event, tagged_at: None };
+    let seen = Seen::TagBuilds { tag: "f99".into(), package: Some("foo".into()), builds: vec![tagged] };
+    let of_tag = differences(&state, &Observation { event: 20, ..look(seen) });
+    let tagged = |e: &NewEvent| matches!(&e.event, Event::BuildTagged(_));
+    assert!(matches!(&of_tag.facts[..], [f] if tagged(f)), "{:?}", of_tag.facts);
+    assert_eq!(of_tag.missed, missed);
+}
+
+fn ready(repo: i64, create_event: Option<i64>) -> RepoReady {
+    let (hub, tag) = (primary(), "f99-build".into());
+    RepoReady { hub, repo_id: RepoId(repo), tag, tag_id: None, create_event, arches: None }
+}
+
+fn repo(id: i64, state: RepoState, create_event: Option<i64>) -> RepoSeen {
+    let (repo_id, tag) = (RepoId(id), "f99-build".into());
+    RepoSeen { repo_id, tag, tag_id: None, state, since: None, create_event, arches: None }
 }

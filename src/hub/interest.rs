@@ -266,3 +266,7 @@ impl Interest {
         tags
     }
 }
+
+#[cfg(test)]
+#[path = "interest_tests.rs"]
+mod tests;
