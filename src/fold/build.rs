@@ -191,3 +191,51 @@ impl HubState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a build is called after a name was said of it, and what it was called before.
+    #[test]
+    fn names_of_a_build() {
+        let nvr = |text: &str| Nvr::parse(text).expect("a name");
+        let (draft, own, other) = ("foo-1-1,draft_3", "foo-1-1", "foo-1-2");
+        // Known and when, said and when, asked for; is it called so now?
+        for (known, then, said, when, asked, takes) in [
+            (draft, 5, own, 1, false, true),
+            (own, 1, draft, 5, false, false),
+            (own, 1, draft, 5, true, true),
+            (own, 1, other, 5, false, true),
+            (other, 5, own, 1, false, false),
+            (other, 5, own, 1, true, true),
+            (own, 5, other, 5, false, true),
+            (other, 5, own, 5, false, false),
+        ] {
+            let at = Timestamp::from_secs;
+            let mut build = Build::seen(nvr(known), at(then));
+            assert_eq!(build.named(nvr(said), at(when), asked), takes, "{known} {said} {asked}");
+            let (now, before) = if takes { (said, known) } else { (known, said) };
+            assert_eq!(build.nvr, nvr(now));
+            assert_eq!(build.source(), now.trim_start_matches("foo-"));
+            assert_eq!(build.former, [before.trim_start_matches("foo-")]);
+            assert_eq!(build.named_at, at(if takes { when } else { then }));
+            // Said again it is no news, however late.
+            assert!(!build.named(nvr(now), at(9), asked));
+            assert_eq!((build.nvr.clone(), build.former.len(), build.named_at), (nvr(now), 1, at(9)));
+        }
+    }
+
+    #[test]
+    fn former_names_stand_once_and_are_bounded() {
+        let mut build = Build::seen(Nvr::parse("foo-1-0").expect("a name"), Timestamp::EPOCH);
+        for round in 0..2 {
+            for n in 1..=FORMER_KEPT {
+                let name = Nvr::parse(&format!("foo-1-{n}")).expect("a name");
+                build.named(name, Timestamp::from_secs(round * 10 + i64::try_from(n).expect("few")), false);
+            }
+        }
+        assert_eq!((build.source().as_str(), build.former.len()), ("1-4", FORMER_KEPT));
+        assert_eq!(build.former, ["1-0", "1-1", "1-2", "1-3"]);
+    }
+}

@@ -263,6 +263,97 @@ mod tests {
         }
     }
 
+    fn real(number: i64, event: Option<i64>, secs: i64) -> Evidence {
+        let mut e = build(EvidenceKind::Real(BuildId(number)), "1-1", 1);
+        (e.event, e.at, e.timed) = (event, Timestamp::from_secs(secs), true);
+        e
+    }
+
+    fn scratch(number: i64, secs: i64) -> Evidence {
+        Evidence { kind: EvidenceKind::Scratch(TaskId(number)), ..real(0, None, secs) }
+    }
+
+    /// Two taggings by event, else by time; at the same moment a rebuild comes after a tagging, and the higher number
+    /// after the lower. Nothing comes after itself, nor after what has no time of the hub.
+    #[test]
+    fn what_comes_after_what() {
+        let order = [real(9, Some(1), 50), real(1, Some(2), 10), real(2, Some(2), 10)];
+        for (i, a) in order.iter().enumerate() {
+            for (k, b) in order.iter().enumerate() {
+                assert_eq!(a.is_after(b), i > k, "{i} {k}");
+            }
+        }
+        // Only one of them has an event: the time decides.
+        let order = [real(7, None, 9), real(1, Some(5), 10), real(2, None, 10), scratch(1, 10), scratch(2, 10)];
+        for (i, a) in order.iter().enumerate() {
+            for (k, b) in order.iter().enumerate() {
+                assert_eq!(a.is_after(b), i > k, "{i} {k}");
+            }
+        }
+        let untold = Evidence { timed: false, ..scratch(3, 99) };
+        assert!(!untold.is_after(&order[0]) && !order[0].is_after(&untold));
+    }
+
+    /// Where the hub has not said when, the place in our log counts.
+    #[test]
+    fn places_in_a_list() {
+        let list = [real(1, Some(10), 10), real(2, Some(20), 20), real(3, Some(30), 30)];
+        let places = [5, 15, 25, 35].map(|event| real(9, Some(event), event).place(&list));
+        assert_eq!(places, [0, 1, 2, 3]);
+        assert_eq!(real(2, Some(20), 20).place(&list), 2, "at the same moment behind it");
+        let kind = |n: i64| EvidenceKind::Scratch(TaskId(n));
+        let list = [build(kind(1), "", 10), build(kind(2), "", 20)];
+        let places = [9, 10, 11, 20, 21].map(|order| build(kind(3), "", order).place(&list));
+        assert_eq!(places, [0, 0, 1, 1, 2]);
+    }
+
+    /// A build without a result moves nothing, unless a packager made it; one that is withdrawn never counts.
+    #[test]
+    fn what_counts() {
+        let of = |kind, outcome, withdrawn| {
+            let e = Evidence { outcome, withdrawn, ..build(kind, "1-1", 1) };
+            (e.is_base(), e.is_complete())
+        };
+        let (real, scratch) = (EvidenceKind::Real(BuildId(1)), EvidenceKind::Scratch(TaskId(1)));
+        for outcome in [Outcome::Ok, Outcome::GenuineFailure] {
+            assert_eq!(of(real, Some(outcome), false), (true, true));
+            assert_eq!(of(scratch, Some(outcome), false), (true, true));
+            assert_eq!(of(real, Some(outcome), true), (false, false));
+            assert_eq!(of(scratch, Some(outcome), true), (false, false));
+        }
+        for outcome in [None, Some(Outcome::Cancelled), Some(Outcome::TimedOut), Some(Outcome::Unclear)] {
+            assert_eq!(of(real, outcome, false), (true, false));
+            assert_eq!(of(scratch, outcome, false), (false, false));
+        }
+    }
+
+    /// Two hubs may give the same number.
+    #[test]
+    fn a_task_is_of_one_hub() {
+        let (home, arm) = (Hub::new("primary"), Hub::new("arm"));
+        let here = scratch(4, 1);
+        let there = Evidence { hub: Some(arm.clone()), ..scratch(4, 1) };
+        assert_eq!((here.task_on(&home, &home), here.task_on(&arm, &home)), (Some(TaskId(4)), None));
+        assert_eq!((there.task_on(&arm, &home), there.task_on(&home, &home)), (Some(TaskId(4)), None));
+        assert_eq!(real(4, None, 1).task_on(&home, &home), None, "a build is no task");
+        let mut list = vec![here.clone()];
+        insert(&mut list, there);
+        assert_eq!(list.len(), 2);
+        insert(&mut list, here);
+        assert_eq!(list.len(), 2, "told once more it stands once");
+    }
+
+    #[test]
+    fn last_sources_are_each_counted_once() {
+        let of = |sources: &[&str], count| {
+            let list: Vec<_> = (1..).zip(sources).map(|(n, s)| build(EvidenceKind::Real(BuildId(1)), s, n)).collect();
+            last_sources(&list, count, |_| true).iter().map(|s| s.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["1", "2", "2", "3", "2"], 2), ["2", "3"]);
+        assert_eq!(of(&["1", "2", "2", "3", "2"], 9), ["2", "3", "1"]);
+        assert_eq!(of(&["1"], 0), [""; 0]);
+    }
+
     /// Rebuilds may be of sources whose own build nobody told of; the newest build a packager made is still what `why`
     /// and pages show.
     #[test]

@@ -82,3 +82,59 @@ impl HubState {
         repo
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(repos: &[(i64, Option<i64>, RepoState)]) -> HubState {
+        let mut hub = HubState::default();
+        for (id, event, state) in repos {
+            let repo = hub.repo_moved(RepoId(*id), &"f99-build".into(), *state, Timestamp::EPOCH);
+            repo.create_event = *event;
+        }
+        hub
+    }
+
+    /// By event where both have one, else by number: a generation that was begun earlier may be ready later.
+    #[test]
+    fn which_generation_is_newer() {
+        let ready = RepoState::Ready;
+        let h = hub(&[(1, Some(30), ready), (2, Some(20), ready), (3, Some(30), ready), (4, None, ready)]);
+        let newer = |a, b| h.is_newer(RepoId(a), RepoId(b));
+        assert!(newer(1, 2) && !newer(2, 1));
+        assert!(newer(3, 1) && !newer(1, 3), "of the same event the higher number");
+        assert!(newer(4, 1) && !newer(1, 4), "without an event the number decides");
+        assert!(!newer(1, 1) && !newer(4, 4));
+        assert!(newer(1, 99) && !newer(99, 1) && !newer(98, 99), "one nobody knows is old");
+        let ages = [1, 2, 3, 4].map(|id| h.repos[&RepoId(id)].age(RepoId(id)));
+        assert_eq!(ages, [(30, 1), (20, 2), (30, 3), (i64::MIN, 4)]);
+    }
+
+    #[test]
+    fn an_attachment_is_of_one_collection_and_architecture() {
+        let mut h = hub(&[(1, None, RepoState::Ready)]);
+        let repo = h.repos.get_mut(&RepoId(1)).expect("it is there");
+        let resolved = [("f99", "x86_64", "a"), ("f99", "aarch64", "b"), ("copy", "aarch64", "c")];
+        repo.resolved = resolved.map(|(c, a, d)| (c.into(), a.into(), d.to_owned())).into();
+        for (collection, arch, digest) in resolved {
+            assert_eq!(repo.attachment(collection, arch), Some(digest));
+        }
+        assert_eq!((repo.attachment("copy", "x86_64"), repo.attachment("f98", "aarch64")), (None, None));
+    }
+
+    #[test]
+    fn a_repository_does_not_go_back() {
+        let (ready, expired) = (RepoState::Ready, RepoState::Expired);
+        let mut h = hub(&[(1, None, ready), (1, None, expired), (1, None, ready)]);
+        assert_eq!(h.repos[&RepoId(1)].state, expired);
+        let first = h.repo_moved(RepoId(2), &"f99-build".into(), RepoState::Init, Timestamp::from_secs(9)).made_at;
+        let told = h.repo_moved(RepoId(2), &"f99-build".into(), ready, Timestamp::from_secs(5)).made_at;
+        let later = h.repo_moved(RepoId(2), &"f99-build".into(), ready, Timestamp::from_secs(7)).made_at;
+        assert_eq!(
+            [first, told, later],
+            [9, 5, 5].map(Timestamp::from_secs),
+            "it was begun when it was first heard of"
+        );
+    }
+}

@@ -218,6 +218,7 @@ impl HubState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Seq;
 
     fn at(event: Option<i64>, secs: i64) -> Moment {
         Moment { event, at: Timestamp::from_secs(secs) }
@@ -229,6 +230,49 @@ mod tests {
         assert!(!at(Some(3), 1).is_by(at(Some(2), 5)));
         assert!(at(None, 5).is_by(at(Some(2), 5)), "the same second counts as before");
         assert!(!at(Some(1), 6).is_by(at(None, 5)));
+    }
+
+    /// Builds that are in a tag, and taggings that ended there, as numbers of builds and Koji events.
+    fn tag(here: &[(i64, i64)], ended: &[(i64, i64, i64)]) -> TagPackage {
+        let mut tag = TagPackage::default();
+        for (build, event) in here {
+            let (seq, at) = (Seq::new(1).unwrap(), Timestamp::from_secs(*event));
+            tag.builds.push(TaggedBuild { build: BuildId(*build), seq, at, event: Some(*event) });
+        }
+        for (build, from, to) in ended {
+            let (seq, at) = (Seq::new(1).unwrap(), Timestamp::from_secs(*from));
+            let old = TaggedBuild { build: BuildId(*build), seq, at, event: Some(*from) };
+            tag.ended(old, Moment { event: Some(*to), at: Timestamp::from_secs(*to) });
+        }
+        tag
+    }
+
+    #[test]
+    fn what_was_in_a_tag_at_a_moment() {
+        let tag = tag(&[(3, 30), (1, 50)], &[(1, 10, 40), (2, 20, 25)]);
+        let at = |event: i64| {
+            let found = tag.at(at(Some(event), event));
+            found.into_iter().map(|(id, here)| (id.0, here)).collect::<Vec<_>>()
+        };
+        assert_eq!(at(9), []);
+        assert_eq!(at(10), [(1, true)], "it was taken out and put in again since");
+        assert_eq!(at(20), [(1, true), (2, false)]);
+        assert_eq!(at(24), [(1, true), (2, false)]);
+        assert_eq!(at(25), [(1, true)], "taken out at that event");
+        assert_eq!(at(30), [(1, true), (3, true)]);
+        assert_eq!(at(40), [(3, true)]);
+        assert_eq!(at(50), [(3, true), (1, true)], "by its last tagging");
+    }
+
+    #[test]
+    fn ended_taggings_stand_in_the_order_of_their_ends() {
+        let ended = [(1, 10, 40), (2, 20, 30), (3, 5, 35), (2, 20, 30)];
+        let order = |ended: &[(i64, i64, i64)]| tag(&[], ended).past.iter().map(|p| p.build.0).collect::<Vec<_>>();
+        assert_eq!(order(&ended), [2, 3, 1], "one heard of twice stands once");
+        let backwards: Vec<_> = ended.into_iter().rev().collect();
+        assert_eq!(order(&backwards), [2, 3, 1]);
+        let many: Vec<_> = (0..).take(PAST_KEPT + 2).map(|n| (n, n, 100 + n)).collect();
+        assert_eq!((order(&many).len(), order(&many)[0]), (PAST_KEPT, 2), "the oldest are forgotten");
     }
 
     fn candidate(nvr: &str, here: bool) -> Candidate {
@@ -255,6 +299,8 @@ mod tests {
         assert_eq!(said(&left, Some("foo-2-1")), Some(("foo-2-1".to_owned(), InRepo::This)));
         assert_eq!(said(&left, Some("foo-1-1")), Some(("foo-1-1".to_owned(), InRepo::This)));
         assert_eq!(said(&left[..1], None), None);
+        let usual = [InRepo::This, InRepo::Other("2-1".into()), InRepo::None].map(|r| r.is_this());
+        assert_eq!(usual, [true, false, false]);
         // Under another name it is the same.
         let renamed = [Candidate { former: vec!["1-1,draft_3".into()], ..candidate("foo-1-1", true) }];
         assert_eq!(said(&renamed, Some("foo-1-1,draft_3")), Some(("foo-1-1".to_owned(), InRepo::This)));
