@@ -9,4 +9,5 @@ pub(crate) mod help_examples;
 pub(crate) mod operators;
 pub(crate) mod readme;
 pub(crate) mod secrets;
+pub(crate) mod signed;
 pub(crate) mod words;
