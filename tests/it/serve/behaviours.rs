@@ -322,6 +322,14 @@ async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
     assert_eq!(state.package("f99", "p2").unwrap().latest.as_ref().unwrap().source, "2-1");
     assert_eq!(ended(state, tasks[1]), Some(TaskState::Closed));
     assert_eq!(ended(state, tasks[0]), None, "without its steps nobody could say why it failed");
+    // Looks at others do not make it forgotten.
+    hub.change(|tx| {
+        tx.import_build(&simple("p2", 3))?;
+        tx.tag_build("f99", "p2-3-1", false)
+    });
+    inside.deliver(&hub.take_messages()).await;
+    inside.looked().await;
+    assert_eq!(inside.state().await.package("f99", "p2").unwrap().latest.as_ref().unwrap().source, "3-1");
     // It passes, and what was missed is seen without any message.
     hub.settings(|s| s.broken.clear());
     assert_eq!(inside.reconciled().await.err(), None);

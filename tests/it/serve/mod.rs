@@ -14,6 +14,7 @@ pub(crate) mod pause;
 pub(crate) mod policies;
 pub(crate) mod random;
 pub(crate) mod repo_late;
+pub(crate) mod repo_told;
 pub(crate) mod restore;
 pub(crate) mod secondary;
 pub(crate) mod sources;

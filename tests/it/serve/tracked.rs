@@ -1,11 +1,15 @@
 //! A collection that tracks a few of many packages, on a hub: only their source packages are read, and only they are
 //! resolved. Counted is what the hub serves.
 
-use koschei::event::{Event, PackageTracked, PackageUntracked, RepoResolved};
+use std::collections::BTreeSet;
+
+use koschei::event::{CollectionEdited, CollectionSettings, Event, PackageTracked, PackageUntracked, RepoResolved};
 use koschei::fold::State;
+use koschei::hub::interest::Interest;
 use koschei::log::EventLog;
 use koschei::operator;
 
+use crate::feed;
 use crate::hub::{FileLie, Gate, Hub, Inherit, NewBuild, Settings};
 use crate::live::PATIENCE;
 use crate::serve::inside::Inside;
@@ -84,6 +88,42 @@ async fn say(inside: &Inside, events: impl IntoIterator<Item = Event>) {
     let words: Vec<_> =
         events.into_iter().map(|e| operator::message(&operator::Word { event: e, by: None }, now)).collect();
     inside.put(&words).await;
+}
+
+/// Those who fetch repositories are told of which packages, and of verdicts for others only where there are any: else
+/// they would fetch again what nobody needs.
+#[tokio::test]
+async fn who_fetches_is_told_of_verdicts_for_others_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorded = feed::recorded("koji");
+    let log = feed::sqlite(dir.path(), "a.db").await;
+    let mut writer = feed::awake(&log, feed::archive(&recorded)).await;
+    let lines = feed::lines(&recorded.join("events.jsonl"));
+    feed::feed(&mut writer, &lines[..290], 290).await;
+    let hub = koschei::model::Hub::new(feed::HUB);
+    let mut all = Interest::default();
+    writer.watch_tracked(&hub, &mut all);
+    assert_eq!(all, Interest::default(), "all are tracked");
+
+    let collection = koschei::model::Name::from("f99-build");
+    let known = writer.state().collections[&collection].settings.clone();
+    let settings = CollectionSettings { track_all: false, ..known };
+    let events: [Event; 2] = [
+        CollectionEdited { collection: collection.clone(), settings }.into(),
+        PackageTracked { collection: collection.clone(), package: "curl".into(), by: None }.into(),
+    ];
+    let word = |event| operator::message(&operator::Word { event, by: None }, writer.state().recorded_at);
+    log.receive(&events.map(word)).await.unwrap();
+    feed::feed(&mut writer, &lines[290..291], 1).await;
+    let mut few = Interest::default();
+    writer.watch_tracked(&hub, &mut few);
+    let c = &writer.state().collections[&collection];
+    assert!(c.arches.len() == 2 && c.arches.values().all(|a| a.repo_id.is_some() && a.tracked.is_some()));
+    let of_tag = &few.tracked[&c.settings.build_tag];
+    assert!(!of_tag.now.is_empty() && of_tag.resolved.is_empty(), "they were resolved for these: {of_tag:?}");
+    let resolved: BTreeSet<_> = few.resolved.iter().map(|(tag, repo, _)| (tag, *repo)).collect();
+    assert_eq!(resolved, c.arches.values().map(|a| (&c.settings.build_tag, a.repo_id.unwrap())).collect());
+    log.close().await;
 }
 
 fn track(package: &str) -> Event {

@@ -1,0 +1,128 @@
+//! When a repository is told of: one that is ready, and newer than what is known, once its content is here or it is
+//! known that it cannot be had; every other one at once.
+
+use std::time::Duration;
+
+use koschei::model::RepoId;
+use koschei::model::koji::RepoState;
+
+use crate::hub::{FileLie, Gate, Hub, Inherit, NewBuild, Settings};
+use crate::live::PATIENCE;
+use crate::serve::facts::primary;
+use crate::serve::inside::Inside;
+
+const CONFIG: &str = r#"
+[policy]
+passive = true
+load_threshold = 1000
+
+[[collection]]
+name = "f99"
+target = "f99"
+track_all = true
+"#;
+
+/// A hub with one package, and the service after it has seen it; the first repository.
+async fn one_package(dir: &tempfile::TempDir) -> (Inside, Hub, i64) {
+    let hub = Hub::start(Settings::new(dir.path().join("koji")));
+    hub.change(|tx| {
+        tx.create_tag("f99", "")?;
+        tx.create_tag("f99-build", "x86_64")?;
+        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
+        tx.create_target("f99", "f99-build", "f99")?;
+        tx.add_group_packages("f99-build", "build", &["bash"])?;
+        let bash = NewBuild::new("bash-5-1").binary("bash", &["x86_64"], &[]);
+        tx.package_list_add("f99", "bash", "alice")?;
+        tx.import_build(&bash)?;
+        tx.tag_build("f99", "bash-5-1", false)
+    });
+    let first = hub.change(|tx| tx.new_repo("f99-build"));
+    hub.take_messages();
+    let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
+    inside.start();
+    assert_eq!(inside.reconciled().await.err(), None);
+    (inside, hub, first)
+}
+
+async fn state_of(inside: &mut Inside, repo: i64) -> Option<RepoState> {
+    inside.state().await.hubs[&primary()].repos.get(&RepoId(repo)).map(|r| r.state)
+}
+
+/// How often files of a repository were asked for whose names have this in them.
+fn asked(hub: &Hub, repo: i64, file: &str) -> usize {
+    let dir = format!("f99-build/{repo}/");
+    hub.file_requests().iter().filter(|path| path.contains(&dir) && path.contains(file)).count()
+}
+
+/// Waits until verdicts are marked as older than a repository that cannot be had.
+async fn told(inside: &mut Inside, repo: i64) {
+    let stale = async {
+        while inside.state().await.collections["f99"].stale.as_ref().is_none_or(|(of, _)| *of != RepoId(repo)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, stale).await.expect("nobody is told that it cannot be had");
+}
+
+/// It has no files yet, or will have none again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_ready_is_told_at_once_and_not_fetched() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut inside, hub, _) = one_package(&dir).await;
+    hub.clear_log();
+    let begun = hub.change(|tx| tx.begin_repo("f99-build"));
+    inside.deliver(&hub.take_messages()).await;
+    inside.looked().await;
+    assert_eq!(state_of(&mut inside, begun).await, Some(RepoState::Init));
+    // Its message comes when it is over already.
+    hub.change(|tx| {
+        tx.finish_repo(begun)?;
+        tx.expire_repo(begun)
+    });
+    inside.deliver(&hub.take_messages()).await;
+    inside.looked().await;
+    assert_eq!(state_of(&mut inside, begun).await, Some(RepoState::Expired));
+    assert_eq!(asked(&hub, begun, ""), 0, "{:?}", hub.file_requests());
+    inside.stop().await;
+}
+
+/// A repository with a build that no other has: its files are new.
+fn new_repo(hub: &Hub) -> i64 {
+    hub.change(|tx| {
+        tx.import_build(&NewBuild::new("bash-5-2").binary("bash", &["x86_64"], &[]))?;
+        tx.tag_build("f99", "bash-5-2", false)
+    });
+    hub.change(|tx| tx.new_repo("f99-build"))
+}
+
+/// A server may be away for a moment: it is asked three times before anybody is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_pass_is_tried_again_before_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut inside, hub, first) = one_package(&dir).await;
+    let at_once = asked(&hub, first, "repomd.xml");
+    hub.misbehave_files("primary.xml", FileLie::Corrupt, 1_000_000);
+    let repo = new_repo(&hub);
+    inside.deliver(&hub.take_messages()).await;
+    told(&mut inside, repo).await;
+    assert!(asked(&hub, repo, "repomd.xml") >= 3 * at_once, "{:?}", hub.file_requests());
+    hub.behave();
+    inside.stop().await;
+}
+
+/// A file that is not there while the hub calls the repository ready: verdicts are marked before it is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_will_not_pass_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut inside, hub, _) = one_package(&dir).await;
+    let gate = Gate::default();
+    hub.misbehave_files("primary.xml", FileLie::Status(404), 1);
+    hub.misbehave_files("primary.xml", FileLie::Gate(gate.clone()), 1_000_000);
+    let repo = new_repo(&hub);
+    inside.deliver(&hub.take_messages()).await;
+    // The second attempt gets no answer.
+    told(&mut inside, repo).await;
+    gate.open();
+    hub.behave();
+    inside.stop().await;
+}
