@@ -7,9 +7,11 @@ use std::process::{Command, Output, Stdio};
 use koschei::log::{Options, open};
 
 use crate::nats_server::NatsServer;
+use crate::rabbitmq_server::RabbitServer;
 use crate::web_site::Pages;
 
-const SECRET: &str = "s3cret-s3cret";
+/// Letters and digits only: whoever writes it in an address writes it as it is.
+const SECRET: &str = "s3crets3cret";
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
 
 fn koschei(args: &[&str]) -> Command {
@@ -74,14 +76,16 @@ fn no_line_of_a_configuration_is_repeated() {
     }
 }
 
-/// However much of its libraries somebody wants to hear.
+/// However much of its libraries somebody wants to hear, and also where it is said to the server.
 #[tokio::test]
 async fn no_login_of_a_bus_is_shown() {
     let server = NatsServer::start().await;
     let dir = tempfile::tempdir().unwrap();
     let db = dir.path().join("a.db");
     let nats = server.url().replace("nats://", &format!("nats://k:{SECRET}@"));
-    let amqp = format!("amqp://k:{SECRET}@127.0.0.1:1/");
+    let amqp = RabbitServer::shared().await.url_for(&format!("k:{SECRET}"), "/");
+    assert!(nats.contains(SECRET) && amqp.contains(SECRET), "{nats} {amqp}");
+    let nowhere = format!("amqp://k:{SECRET}@127.0.0.1:1/");
     let follow = |args: &[&str]| {
         let mut command = koschei(&["follow", "--until-idle", "--db", db.to_str().unwrap()]);
         command.args(args).env("KOSCHEI_LOG", "trace,async_nats=trace,lapin=trace,tokio_rustls=trace");
@@ -92,12 +96,18 @@ async fn no_login_of_a_bus_is_shown() {
     assert!(there.status.success(), "{}", said(&there));
     assert!(said(&there).contains("async_nats"), "the library speaks: {}", said(&there));
     let away = follow(&bus).env("KOSCHEI_NATS", format!("nats://k:{SECRET}@127.0.0.1:1")).output().unwrap();
-    let other = follow(&[]).env("KOSCHEI_AMQP", &amqp).output().unwrap();
+    assert!(said(&away).contains("nats://127.0.0.1:1"), "the address is said: {}", said(&away));
+    let refused = follow(&[]).env("KOSCHEI_AMQP", &amqp).output().unwrap();
+    assert!(said(&refused).contains("lapin"), "the library speaks: {}", said(&refused));
+    let other = follow(&[]).env("KOSCHEI_AMQP", &nowhere).output().unwrap();
+    for output in [&refused, &other] {
+        assert!(said(output).contains("amqp://127.0.0.1:"), "the address is said: {}", said(output));
+    }
     let help = follow(&["--help"]).env("KOSCHEI_AMQP", &amqp).env("KOSCHEI_NATS", &nats).output().unwrap();
-    for output in [there, away, other, help] {
+    for output in [there, away, refused, other, help] {
         assert!(!said(&output).contains(SECRET), "{}", said(&output));
     }
-    let warned = follow(&["--amqp", &amqp]).output().unwrap();
+    let warned = follow(&["--amqp", &nowhere]).output().unwrap();
     assert!(said(&warned).contains("a password stands among the arguments") && !said(&warned).contains(SECRET));
 }
 
