@@ -42,7 +42,8 @@ pub fn client_config(serverca: Option<&Path>, auth: &Auth) -> Result<ClientConfi
     Ok(config)
 }
 
-/// A PEM file.
+/// A PEM file, for the other TLS library.
+#[cfg(feature = "openssl")]
 pub(crate) fn read_pem(path: &Path, what: &'static str) -> Result<Vec<u8>, SettingsError> {
     tls::pem(path).map_err(|e| unusable(path, what, e))
 }

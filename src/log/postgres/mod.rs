@@ -409,7 +409,8 @@ impl EventLog for PostgresLog {
 
     async fn close(&self) {
         self.inner.tail.stop();
-        self.inner.pool.close().await;
+        // A connection that fell silent may never say that it is closed.
+        let _given_up = tokio::time::timeout(self.inner.answer_timeout, self.inner.pool.close()).await;
     }
 }
 
