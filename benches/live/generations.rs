@@ -8,8 +8,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use koschei::model::Nvr;
-use koschei::repodata::SourcePackage;
-use koschei::repodata::{RepoDir, load_groups};
+use koschei::repodata::{RepoDir, SourcePackage, load_groups};
 use sha2::{Digest as _, Sha256};
 
 /// The architecture of the data.

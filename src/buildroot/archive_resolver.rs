@@ -21,8 +21,9 @@ use crate::model::arch::{canonical, of_packages};
 use crate::model::causes::with_causes;
 use crate::model::{Evr, Hub, Name, Nvr, RepoId};
 use crate::repodata::{Member, RepoContent, RepoDir, load_build_names, load_groups};
-use crate::resolve::ResolveOptions;
-use crate::resolve::{BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, solver_version};
+use crate::resolve::{
+    BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, ResolveOptions, Universe, solver_version,
+};
 
 /// Below this many source packages a second thread costs more than it brings.
 const PER_THREAD_MIN: usize = 50;

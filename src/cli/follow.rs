@@ -19,14 +19,12 @@ use crate::bus::{
 };
 use crate::config::Config;
 use crate::event::Source;
-use crate::intake::IntakeError;
-use crate::intake::recording;
 use crate::intake::stream::{Follower, Following};
+use crate::intake::{IntakeError, recording};
 use crate::log::{self, AnyLog, EventLog, Options};
 use crate::model::Hub;
 use crate::telemetry::Metrics;
-use crate::telemetry::probe;
-use crate::telemetry::probe::Readiness;
+use crate::telemetry::probe::{self, Readiness};
 
 /// Follow Koji's messages as they come, from a queue of RabbitMQ or a NATS JetStream stream: note, acknowledge, fold,
 /// decide.

@@ -14,9 +14,7 @@ use super::open::{existing, reading};
 use super::parked::{self, DismissArgs, ParkedArgs, RetryArgs};
 use super::{CliError, DbArgs, Done, FOUND, history};
 use crate::event::{ChainHash, Event, cloudevents};
-use crate::log::LogError;
-use crate::log::folding;
-use crate::log::{self, EventLog, Head, PAGE_MAX, VerifyError};
+use crate::log::{self, EventLog, Head, LogError, PAGE_MAX, VerifyError, folding};
 use crate::model::{Class, Classified, Seq};
 use crate::tools::audit;
 

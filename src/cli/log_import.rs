@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::log::attachment_of;
 use super::{CliError, DbArgs, Done};
 use crate::event::{Record, cloudevents};
-use crate::log::LogError;
-use crate::log::{self, Attachment, Commit, EventLog, Head, Options};
+use crate::log::{self, Attachment, Commit, EventLog, Head, LogError, Options};
 use crate::model::{Class, Classified, Seq};
 
 /// Longest line of an export: an event with its envelope, or an attachment.

@@ -9,8 +9,7 @@ use super::as_of::{AsOf, Edge, Point, settle};
 use super::{CliError, with_causes};
 use crate::fold::State;
 use crate::koji::Archive;
-use crate::log::folding;
-use crate::log::{self, AnyLog, EventLog, Options};
+use crate::log::{self, AnyLog, EventLog, Options, folding};
 use crate::model::nearest::did_you_mean;
 use crate::model::{Hub, Name, Seq, Timestamp};
 

@@ -10,8 +10,7 @@ use serde::Serialize;
 use super::as_of::{AsOf, Edge, settle};
 use super::open::reading;
 use super::{CliError, DbArgs, Done};
-use crate::log::EventLog;
-use crate::log::folding;
+use crate::log::{EventLog, folding};
 use crate::model::Seq;
 
 /// Fold a log again from its beginning and say what comes out. Acts on nothing: no commands leave, nothing is written.

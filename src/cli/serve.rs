@@ -30,8 +30,7 @@ use crate::service::serve::Service;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::web::{Follower, KojiLinks, Site};
-use crate::writer::HEART;
-use crate::writer::Settings;
+use crate::writer::{HEART, Settings};
 
 /// Live with Koji hubs: listen, look, resolve, decide, submit, follow, show.
 ///

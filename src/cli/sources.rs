@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use super::resolve::{ResolveArgs, ResolveCliError};
 use crate::decide::arches::not_built_on;
 use crate::model::{Evr, Name};
-use crate::repodata::SourcePackage;
-use crate::repodata::{RepoContent, RepoDir, SourceHeader};
+use crate::repodata::{RepoContent, RepoDir, SourceHeader, SourcePackage};
 use crate::resolve::{BuildRequires, IsaProvides};
 
 /// One source package to resolve.

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::event::{Event, findings, words};
 use crate::fold::{HubState, State};
 use crate::log::Incoming;
-use crate::message::koji_message;
-use crate::message::koji_message::{Context, Interpretation};
+use crate::message::koji_message::{self, Context, Interpretation};
 use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId, Timestamp};
 
 /// One object on a hub.

@@ -11,13 +11,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::history;
-use super::history::{Moves, whole};
-use super::installed;
-use super::installed::Wanted;
+use super::history::{self, Moves, whole};
+use super::installed::{self, Wanted};
 use super::interest::{Interest, Key};
-use super::own_tasks;
-use super::own_tasks::{Asking, Ours};
+use super::own_tasks::{self, Asking, Ours};
 use super::reader::{Looked, Reader, Scope};
 use super::repositories::Fetch;
 use super::snapshot::{Observation, RepoSeen, Seen, Why};

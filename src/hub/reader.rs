@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::interest::Key;
-use super::objects;
-use super::objects::{Read, Steps};
+use super::objects::{self, Read, Steps};
 use super::snapshot::Seen;
 use crate::koji::calls::{get_last_event, get_tag};
 use crate::koji::records::Task;

@@ -27,8 +27,7 @@ use crate::koji::files::{FetchError, Mirror, MirroredRepo, SourceRequires, Sourc
 use crate::koji::records::RpmHeaders;
 use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
-use crate::repodata::SourcePackage;
-use crate::repodata::load_build_names;
+use crate::repodata::{SourcePackage, load_build_names};
 use crate::telemetry::Metrics;
 
 /// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and

@@ -13,15 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::error::IntakeError;
 use super::late::Late;
 use super::patience::Patience;
-use super::recording;
-use super::recording::Ingested;
+use super::recording::{self, Ingested};
 use super::{delivery, receive};
 use crate::base::clock;
 use crate::buildroot::repo_resolver::RepoResolver;
 use crate::bus::{CommandSink, MessageSource};
 use crate::log::{AnyLog, EventLog, Incoming, Received};
-use crate::message::Entry;
-use crate::message::UNREADABLE;
+use crate::message::{Entry, UNREADABLE};
 use crate::model::causes::with_causes;
 use crate::model::{Class, Classified, Timestamp};
 use crate::operator::HEAR_EVERY;
@@ -30,8 +28,7 @@ use crate::telemetry::probe::Readiness;
 use crate::writer::ahead::Ahead;
 use crate::writer::hearing::Heard;
 use crate::writer::pauses::Pauses;
-use crate::writer::{HEART, LOOP_STALE};
-use crate::writer::{Settings, Writer};
+use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
 /// How long one fetch waits for a first message: also the longest time a tick can be late.
 const FETCH_WAIT: Duration = Duration::from_secs(1);

@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::model::{Class, Classified, Name, Nvr};
-use crate::repodata::SourceHeader;
-use crate::repodata::SourcePackage;
+use crate::repodata::{SourceHeader, SourcePackage};
 use crate::resolve::{hub_build_requires, hub_requirement};
 
 /// Most source packages in one file, counted by lines; a distribution has 25,000, and a year of its updates five times

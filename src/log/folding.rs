@@ -7,9 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::event::{ChainHash, Envelope, Record};
 use crate::fold::{State, snapshot};
-use crate::log::LogError;
 use crate::log::verify::{Damage, VerifyError, step};
-use crate::log::{EventLog, Head, PAGE_MAX, Snapshot};
+use crate::log::{EventLog, Head, LogError, PAGE_MAX, Snapshot};
 use crate::model::Seq;
 
 /// Events that are folded while the next ones are read.

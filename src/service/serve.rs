@@ -16,13 +16,11 @@ use crate::base::clock;
 use crate::buildroot::MakeResolver;
 use crate::decide::request::waits;
 use crate::hub::installed::Truth;
-use crate::hub::interest;
-use crate::hub::interest::{Hint, Interest};
+use crate::hub::interest::{self, Hint, Interest};
 use crate::hub::to_writer::{Handed, Heard, Input, Outbox, Ticket, ToHub};
 use crate::hub::turns::Observed;
 use crate::intake::patience::Patience;
-use crate::log::LogError;
-use crate::log::{AnyLog, Disposition, EventLog, Pending, Position, Settled};
+use crate::log::{AnyLog, Disposition, EventLog, LogError, Pending, Position, Settled};
 use crate::message::{Context, UNREADABLE};
 use crate::model::Hub;
 use crate::operator;
@@ -30,8 +28,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::writer::ahead::Ahead;
 use crate::writer::pauses::Held;
-use crate::writer::{HEART, LOOP_STALE};
-use crate::writer::{Settings, Writer};
+use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
 /// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be
 /// late.

@@ -14,8 +14,7 @@ use axum::routing::{MethodRouter, get};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::listen;
-use crate::base::listen::Limits;
+use crate::base::listen::{self, Limits};
 use crate::telemetry::Metrics;
 
 /// Whether the process has caught up and takes part; cheap to clone.

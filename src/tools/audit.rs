@@ -12,13 +12,10 @@ use crate::decide::state_reason::state_reason;
 use crate::decide::{Policy, plan};
 use crate::event::{Chosen, Envelope, EvaluationMade, Event, RepoResolved, Source, hub_facts, observations, words};
 use crate::fold::{State, Tracked};
-use crate::log::EventLog;
-use crate::log::LogError;
-use crate::log::folding;
-use crate::log::folding::Kept;
-use crate::model::PROGRAM;
+use crate::log::folding::{self, Kept};
+use crate::log::{EventLog, LogError};
 use crate::model::koji::TaskState;
-use crate::model::{Outcome, Seq, Timestamp};
+use crate::model::{Outcome, PROGRAM, Seq, Timestamp};
 
 /// Most findings listed; more are only counted.
 const FINDINGS_MAX: usize = 1000;

@@ -10,12 +10,9 @@ use crate::buildroot::repo_resolver::{CannotResolve, OwnSources, Unit};
 use crate::event::{Envelope, Event, hub_facts, observations, words};
 use crate::fold::State;
 use crate::fold::sources::Candidate;
-use crate::log::EventLog;
-use crate::log::LogError;
-use crate::log::folding;
+use crate::log::{EventLog, LogError, folding};
 use crate::model::{Hub, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
-use crate::resolve::ResolveOptions;
-use crate::resolve::{Culprit, FirstCause};
+use crate::resolve::{Culprit, FirstCause, ResolveOptions};
 
 /// A point in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,14 +12,11 @@ use tokio::sync::{RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::backoff::Backoff;
-use crate::base::clock;
-use crate::base::clock::Stopwatch;
+use crate::base::clock::{self, Stopwatch};
 use crate::decide::Policy;
 use crate::event::{Envelope, Event, PackageStateChanged, Record};
 use crate::fold::State;
-use crate::log::LogError;
-use crate::log::folding;
-use crate::log::{EventLog, Head};
+use crate::log::{EventLog, Head, LogError, folding};
 use crate::model::{PackageState, Seq, Timestamp};
 use crate::telemetry::Metrics;
 

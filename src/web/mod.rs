@@ -50,12 +50,10 @@ pub use follower::{Follower, LOOP, Status};
 pub use links::{BadWebUrl, KojiLinks};
 
 use crate::base::clock::Stopwatch;
-use crate::base::listen;
-use crate::base::listen::Limits;
+use crate::base::listen::{self, Limits};
 use crate::log::AnyLog;
 use crate::telemetry::Metrics;
-use crate::telemetry::probe;
-use crate::telemetry::probe::Readiness;
+use crate::telemetry::probe::{self, Readiness};
 use follower::View;
 use pages::PAGES;
 use reply::{Asked, Refusal};

@@ -7,9 +7,8 @@ use crate::event::{
 };
 use crate::fold::Collection;
 use crate::log::LogError;
-use crate::model::PROGRAM;
 use crate::model::arch::ArchOverride;
-use crate::model::{RebuildId, Seq};
+use crate::model::{PROGRAM, RebuildId, Seq};
 
 impl Writer {
     /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on

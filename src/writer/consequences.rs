@@ -18,10 +18,8 @@ use crate::event::{
     RebuildNotSubmitted, Source, Trigger,
 };
 use crate::fold::{EvidenceKind, stands_for};
-use crate::log::LogError;
-use crate::log::OutboxCommand;
-use crate::model::PROGRAM;
-use crate::model::{Hub, Name, Outcome, PackageState, RebuildId, Seq, TaskId};
+use crate::log::{LogError, OutboxCommand};
+use crate::model::{Hub, Name, Outcome, PROGRAM, PackageState, RebuildId, Seq, TaskId};
 
 /// Rounds of consequences after one fact. Two are enough; more would mean that consequences chase each other.
 const ROUNDS_MAX: usize = 8;

@@ -2,8 +2,7 @@
 
 use super::turn::Writer;
 use crate::event::{CommandId, Event, RebuildRequested, Record, TaskChanged};
-use crate::log::EventLog;
-use crate::log::LogError;
+use crate::log::{EventLog, LogError};
 use crate::model::{RebuildId, Seq};
 
 impl Writer {

@@ -10,8 +10,7 @@ use crate::buildroot::installed::{Buildroot, moves_since};
 use crate::buildroot::verdicts::{Closures, SourceVerdict};
 use crate::event::{DependenciesMeasured, DependencyMove, Prediction, PredictionCompared, Source};
 use crate::fold::{Evidence, HubState, Package};
-use crate::log::EventLog;
-use crate::log::LogError;
+use crate::log::{EventLog, LogError};
 use crate::model::arch::canonical;
 use crate::model::{Hub, Name, RepoId, Seq, TaskId};
 

@@ -10,8 +10,7 @@ use crate::buildroot::verdicts::SourceResult;
 use crate::event::{BuildChanged, RepoReady, Source};
 use crate::fold::Touched;
 use crate::fold::sources::{Candidate, InRepo, Moment, choose};
-use crate::log::Attachment;
-use crate::log::LogError;
+use crate::log::{Attachment, LogError};
 use crate::model::koji::BuildState;
 use crate::model::{Hub, Name, Nvr, RepoId, Seq};
 

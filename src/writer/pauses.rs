@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use crate::event::{Event, findings, hub_facts, observations};
 use crate::fold::State;
-use crate::log::LogError;
-use crate::log::{EventLog, OutboxCommand, PAGE_MAX};
+use crate::log::{EventLog, LogError, OutboxCommand, PAGE_MAX};
 use crate::model::{Hub, Name};
 use crate::operator;
 

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::log::LogError;
-use crate::log::{Commit, EventLog};
+use crate::log::{Commit, EventLog, LogError};
 use crate::model::PersonId;
 
 /// Stand-ins by name, as of one erasure.

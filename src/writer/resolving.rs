@@ -15,8 +15,7 @@ use crate::event::{
 };
 use crate::fold::sources::InRepo;
 use crate::fold::{ArchVerdict, Package};
-use crate::log::Attachment;
-use crate::log::LogError;
+use crate::log::{Attachment, LogError};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
 
 /// How many units are kept parsed: two architectures of a few generations, for comparing.

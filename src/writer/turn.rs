@@ -25,10 +25,8 @@ use crate::event::{
     MessageRetried, MessageTimeReplaced, NewEvent, Record, RepoInitialised, RepoReady, Source, Tick, Trigger,
 };
 use crate::fold::{State, Touched};
-use crate::log::LogError;
-use crate::log::{AnyLog, Commit, Disposition, EventLog, Head, Incoming, Position, Settled};
-use crate::message::koji_message;
-use crate::message::koji_message::Interpretation;
+use crate::log::{AnyLog, Commit, Disposition, EventLog, Head, Incoming, LogError, Position, Settled};
+use crate::message::koji_message::{self, Interpretation};
 use crate::message::{Said, Times};
 use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;

@@ -13,11 +13,10 @@ use super::super::live_hub;
 use super::{Doctor, Verdict, on_thread};
 use crate::base::clock;
 use crate::config::{CollectionConfig, Config, HubConfig};
-use crate::koji::calls;
 use crate::koji::client::{Auth, HubSettings};
 use crate::koji::files::Place;
 use crate::koji::session::Session;
-use crate::koji::{HubClient, HubError};
+use crate::koji::{HubClient, HubError, calls};
 use crate::model::Timestamp;
 use crate::model::causes::with_causes;
 

@@ -4,8 +4,7 @@
 //! or mock 6; a row stands for what older versions said, too. A text that no row knows, with a code that says nothing,
 //! is [`FaultClass::Unknown`].
 
-use super::FaultClass;
-use super::FaultClass::{Build, Builder, Dependencies, Hub, InputVanished, Refused, SourcePackage, Unknown};
+use super::FaultClass::{self, Build, Builder, Dependencies, Hub, InputVanished, Refused, SourcePackage, Unknown};
 
 /// A text and what it means.
 #[derive(Clone, Copy, Debug)]

@@ -12,8 +12,7 @@ use super::place::{HubPath, Place};
 use super::prefix::{Prefix, Step};
 use super::store::SourceStore;
 use crate::model::{Class, Classified as _, Nvr};
-use crate::repodata::SourcePackage;
-use crate::repodata::{SourceHeader, SrpmError};
+use crate::repodata::{SourceHeader, SourcePackage, SrpmError};
 
 /// Bytes that are asked for at first. Nine of ten headers are shorter; the rest says itself how long it is.
 const FIRST_BYTES: u64 = 64 << 10;

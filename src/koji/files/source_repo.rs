@@ -8,8 +8,7 @@ use super::download::blocking;
 use super::error::FetchError;
 use super::mirror::{Mirror, MirroredRepo};
 use crate::model::{Name, Nvr};
-use crate::repodata::SourcePackage;
-use crate::repodata::{RepoContent, RepoDir};
+use crate::repodata::{RepoContent, RepoDir, SourcePackage};
 
 /// Build requirements as primary metadata have them. These do not say where a source package may be built (`BuildArch`,
 /// `ExclusiveArch`, `ExcludeArch`), so this is not yet a [`SourcePackage`]: one that is for another architecture would

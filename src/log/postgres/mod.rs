@@ -31,10 +31,9 @@ use super::erase::Erasure;
 use super::error::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreErrorKind};
 use super::migrations::{self, Applied, Migration};
 use super::names::Names;
-use super::pool;
 use super::rows::signed;
 use super::types::*;
-use super::{EventLog, IMPORTING, Options, may_open, redacted};
+use super::{EventLog, IMPORTING, Options, may_open, pool, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use koschei::decide::Policy;
-use koschei::decide::command;
+use koschei::decide::{Policy, command};
 use koschei::event::{
     CollectionSettings, Event, PriorityKind, Record, SubmissionsPaused, SubmissionsResumed, TagObserved, TaskVanished,
     cloudevents, schema,

@@ -19,8 +19,7 @@ use tempfile::TempDir;
 use crate::decide::cases::{OLD, f};
 use crate::feed;
 use crate::recorded::koschei;
-use crate::story;
-use crate::story::{HOUR, World, ok};
+use crate::story::{self, HOUR, World, ok};
 use crate::tiny::{MetaFile, pkg, primary_xml, write_repo};
 
 const START: i64 = 1_800_000_000;

@@ -7,8 +7,7 @@ use koschei::event::{Event, PackageListAction, PriorityKind, SubmissionsPaused, 
 use koschei::fold::{
     ArchResolution, ArchVerdict, Collection, Declined, Evidence, EvidenceKind, Package, Refusal, State, arch,
 };
-use koschei::log::EventLog;
-use koschei::log::folding;
+use koschei::log::{EventLog, folding};
 use koschei::model::{BuildId, Name, RebuildId, Seq, TaskId, Timestamp};
 use smol_str::SmolStr;
 

@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use koschei::koji::calls;
 use koschei::koji::xmlrpc::{Value, encode_response};
-use koschei::koji::{HubClient, HubError, HubSettings};
+use koschei::koji::{HubClient, HubError, HubSettings, calls};
 use koschei::model::{Class, Classified, TaskId};
 use rstest::rstest;
 

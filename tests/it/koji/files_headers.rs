@@ -6,8 +6,7 @@ use std::sync::Mutex;
 use koschei::koji::SourcePackages;
 use koschei::koji::files::{FetchError, FetchSettings, Fetcher, Mirror, SourceStore, quiet};
 use koschei::model::{Class, Classified as _, Name, Nvr, RepoId};
-use koschei::repodata::SourcePackage;
-use koschei::repodata::{SourceHeader, SrpmError};
+use koschei::repodata::{SourceHeader, SourcePackage, SrpmError};
 use rstest::rstest;
 use tempfile::{TempDir, tempdir};
 

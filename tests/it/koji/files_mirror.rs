@@ -13,8 +13,7 @@ use koschei::koji::Archive;
 use koschei::koji::files::{CacheLimits, FetchError, Fetcher, Mirror, MirroredRepo, SourceStore, Trouble, quiet};
 use koschei::model::{Class, Classified as _, Hub, Name, Nvr, RepoId};
 use koschei::repodata::SourcePackage;
-use koschei::resolve::Mode;
-use koschei::resolve::ResolveOptions;
+use koschei::resolve::{Mode, ResolveOptions};
 use rstest::rstest;
 use tempfile::{TempDir, tempdir};
 

@@ -9,11 +9,9 @@ use koschei::event::{
     TaskChanged, Tick, Trigger,
 };
 use koschei::fold::State;
-use koschei::log::folding;
-use koschei::log::{Commit, EventLog, Head};
-use koschei::model::PROGRAM;
+use koschei::log::{Commit, EventLog, Head, folding};
 use koschei::model::koji::TaskState;
-use koschei::model::{BuildrootState, Hub, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
+use koschei::model::{BuildrootState, Hub, Outcome, PROGRAM, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 use koschei::tools::audit::{Audit, audit};
 use rstest::rstest;
 

@@ -10,8 +10,9 @@ use koschei::config::Config;
 use koschei::event::{ChainHash, NewEvent, Record, Source, Tick};
 use koschei::fold::State;
 use koschei::intake::recording;
-use koschei::log::{AnyLog, AppendError};
-use koschei::log::{Commit, Disposition, EventLog, Fate, Incoming, Options, Position, Received, Settled, open};
+use koschei::log::{
+    AnyLog, AppendError, Commit, Disposition, EventLog, Fate, Incoming, Options, Position, Received, Settled, open,
+};
 use koschei::model::{Hub, PersonId, Seq, Timestamp};
 use koschei::telemetry::Metrics;
 use koschei::writer::Writer;

@@ -4,10 +4,8 @@ use std::path::Path;
 
 use koschei::event::{ChainHash, NewEvent, Record, Source, Tick};
 use koschei::fold::{State, snapshot};
-use koschei::log::folding;
-use koschei::log::{EventLog, Snapshot, SqliteLog};
-use koschei::model::PROGRAM;
-use koschei::model::Seq;
+use koschei::log::{EventLog, Snapshot, SqliteLog, folding};
+use koschei::model::{PROGRAM, Seq};
 use koschei::tools::audit;
 use rstest::rstest;
 

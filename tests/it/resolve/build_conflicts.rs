@@ -7,8 +7,7 @@ use koschei::buildroot::archive_resolver::ArchiveResolver;
 use koschei::buildroot::repo_resolver::{OwnSources, RepoResolver, Unit};
 use koschei::koji::Archive;
 use koschei::model::{Hub, RepoId};
-use koschei::resolve::ResolveOptions;
-use koschei::resolve::{BuildRequires, Handover, Mode, Resolution, Solvers, Universe};
+use koschei::resolve::{BuildRequires, Handover, Mode, Resolution, ResolveOptions, Solvers, Universe};
 use rstest::rstest;
 use serde_json::Value;
 

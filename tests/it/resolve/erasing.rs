@@ -9,8 +9,7 @@ use koschei::buildroot::repo_resolver::{OwnSources, RepoResolver, Unit};
 use koschei::buildroot::verdicts::Closures;
 use koschei::koji::Archive;
 use koschei::model::{Hub, RepoId};
-use koschei::resolve::ResolveOptions;
-use koschei::resolve::{Handover, Mode, Resolution, Universe};
+use koschei::resolve::{Handover, Mode, Resolution, ResolveOptions, Universe};
 use rstest::rstest;
 use serde_json::Value;
 

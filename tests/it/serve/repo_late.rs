@@ -8,13 +8,12 @@ use koschei::model::{Hub, RepoId};
 use rstest::rstest;
 
 use crate::bus::follow_trouble::{Running, publish, stream};
-use crate::feed;
 use crate::files_server::copy_dir;
 use crate::hub::FileLie;
 use crate::live::{Follower, Live, PATIENCE};
 use crate::nats_server::NatsServer;
-use crate::recorded;
 use crate::serve::first::{COLLECTION, small};
+use crate::{feed, recorded};
 
 const EVENTS: &str = include_str!("../../data/koji/events.jsonl");
 

@@ -15,15 +15,14 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::follow;
-use crate::feed;
 use crate::hub::value::row;
 use crate::hub::{Hub, NewTask};
 use crate::live::Live;
 use crate::nats_server::NatsServer;
 use crate::recorded::koschei;
 use crate::serve::first::{COLLECTION, rests, small};
-use crate::servers;
 use crate::writer::two_writers;
+use crate::{feed, servers};
 
 /// The ids commands of this log must have, by the event that decided them.
 async fn decided(db: &str) -> BTreeMap<u64, (String, String)> {

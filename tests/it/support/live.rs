@@ -6,8 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use koschei::fold::State;
-use koschei::log::folding;
-use koschei::log::{AnyLog, EventLog, Options};
+use koschei::log::{AnyLog, EventLog, Options, folding};
 use koschei::model::Seq;
 
 use crate::hub::{Gate, Hub, Login, Pki, Settings};

@@ -4,8 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use koschei::event::{CollectionCreated, CollectionSettings, Event, Tick};
-use koschei::log::folding;
-use koschei::log::{EventLog, Options};
+use koschei::log::{EventLog, Options, folding};
 use koschei::model::{Hub, Seq, Timestamp};
 
 use crate::feed;

@@ -12,8 +12,7 @@ use koschei::event::Source;
 use koschei::intake::recording;
 use koschei::log::EventLog;
 use koschei::model::{Class, Timestamp};
-use koschei::telemetry::Waiting;
-use koschei::telemetry::{FileOutcome, Metrics, Submission};
+use koschei::telemetry::{FileOutcome, Metrics, Submission, Waiting};
 use koschei::writer::Writer;
 use serde_json::Value;
 

@@ -7,8 +7,7 @@ use koschei::event::{Event, MessageTimeReplaced, Record, Source, SubmissionsPaus
 use koschei::intake::recording;
 use koschei::log::{AnyLog, EventLog, Incoming};
 use koschei::model::Timestamp;
-use koschei::operator;
-use koschei::operator::Word;
+use koschei::operator::{self, Word};
 use koschei::telemetry::Metrics;
 use koschei::writer::Writer;
 use rstest::rstest;

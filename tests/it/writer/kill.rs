@@ -15,8 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::feed;
-use crate::servers;
+use crate::{feed, servers};
 
 /// Kills aim at events up to this percentage of the log: by the time one takes effect the program is a little further.
 const REACH: u64 = 92;

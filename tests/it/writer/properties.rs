@@ -10,8 +10,7 @@ use koschei::bus::{CommandSink, OutgoingCommand};
 use koschei::event::{Event, Source};
 use koschei::fold::{State, snapshot};
 use koschei::intake::delivery;
-use koschei::log::folding;
-use koschei::log::{AnyLog, EventLog, Incoming};
+use koschei::log::{AnyLog, EventLog, Incoming, folding};
 use koschei::model::{Seq, Timestamp};
 use koschei::telemetry::Metrics;
 use koschei::writer::pauses::Pauses;
@@ -19,11 +18,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
-use crate::feed;
-use crate::servers;
 use crate::writer::generated::{self, Glimpse, Stream};
-use crate::writer::model_of_actions;
-use crate::writer::truth;
+use crate::writer::{model_of_actions, truth};
+use crate::{feed, servers};
 
 const MESSAGES: usize = 300;
 

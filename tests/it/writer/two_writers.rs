@@ -8,10 +8,9 @@ use koschei::base::clock;
 use koschei::log::{AnyLog, Counts, EventLog, Incoming, Options};
 use rstest::rstest;
 
-use crate::feed;
 use crate::live::PATIENCE;
 use crate::nats_server::NatsServer;
-use crate::servers;
+use crate::{feed, servers};
 
 struct Running(Child);
 

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use super::{Verdict, on_thread, unanswered};
 use crate::config::CollectionConfig;
-use crate::koji::calls;
 use crate::koji::client::HubSettings;
 use crate::koji::files::{FetchError, FetchSettings, Fetcher, Place};
 use crate::koji::records::{Repo, Tag};
-use crate::koji::{HubClient, HubError};
+use crate::koji::{HubClient, HubError, calls};
 use crate::model::causes::with_causes;
 use crate::model::koji::RepoState;
 use crate::model::{Name, RepoId, arch};

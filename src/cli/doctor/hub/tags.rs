@@ -2,9 +2,8 @@
 
 use super::{Verdict, unanswered};
 use crate::config::{CollectionConfig, Config, PackageConfig};
-use crate::koji::calls;
 use crate::koji::records::Tag;
-use crate::koji::{HubClient, HubError};
+use crate::koji::{HubClient, HubError, calls};
 use crate::model::arch::ArchOverride;
 use crate::model::{Name, arch};
 
