@@ -197,7 +197,7 @@ async fn feed(
     let watch = crate::base::clock::Stopwatch::start();
     let bar = bar();
     let before = writer.state().seq.map_or(0, crate::model::Seq::get);
-    let fed = recording::recording(writer, recording, args.batch as usize, &mut |progress, done| {
+    let fed = recording::feed(writer, recording, args.batch as usize, &mut |progress, done| {
         if let Some(total) = progress.total {
             bar.set_length(total);
         }

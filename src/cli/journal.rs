@@ -58,7 +58,7 @@ mod tests {
     )]
     #[case::ours(Some("koschei=trace,koschei::bus=trace"), "off,koschei=warn,koschei=trace,koschei::bus=trace")]
     #[case::stage(Some("warn,lapin=off,koschei::stage=debug"), "off,koschei=warn,lapin=off,koschei::stage=debug")]
-    #[case::only_a_part(Some("koschei::engine=debug"), "off,koschei=warn,koschei::engine=debug")]
+    #[case::only_a_part(Some("koschei::hub=debug"), "off,koschei=warn,koschei::hub=debug")]
     fn libraries_are_silent_unless_named(#[case] said: Option<&str>, #[case] expected: &str) {
         assert_eq!(filter(said), expected);
     }

@@ -288,8 +288,7 @@ async fn export(args: &ExportArgs) -> Done {
             if !args.no_attachments
                 && let Some(digest) = attachment_of(&record.decode()?.event).filter(|d| !written.contains(*d))
             {
-                let missing = || LogError::Broken(format!("the log names attachment {digest} and does not have it"));
-                let content = log.attachment(digest).await?.ok_or_else(missing)?;
+                let content = log.attachment(digest).await?.ok_or_else(|| LogError::no_attachment(digest))?;
                 let content = String::from_utf8(content)
                     .map_err(|_| LogError::Broken(format!("attachment {digest} is not text")))?;
                 let line = AttachmentLine { koschei_attachment: digest.to_owned(), content };

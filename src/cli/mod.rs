@@ -1,4 +1,4 @@
-//! The command line: parsing, and errors as people read them. What the verbs do is in the engine.
+//! The command line: parsing, and errors as people read them. What the verbs do is in the other rooms.
 //!
 //! Exit status: 0 done; 1 something is broken; 2 wrong usage; 3 the input was not acceptable; 4 something does not
 //! answer; 5 a check found something; 130 interrupted (`ingest`).

@@ -101,7 +101,7 @@ pub(crate) async fn handle(
 ///
 /// # Errors
 /// See [`IntakeError`]. What was read before a recording breaks off is committed.
-pub async fn recording(
+pub async fn feed(
     writer: &mut Writer,
     recording: Recording,
     batch: usize,

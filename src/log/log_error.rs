@@ -45,6 +45,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// The log names an attachment that it does not have.
+    pub(crate) fn no_attachment(digest: &str) -> Self {
+        Self::Broken(format!("the log names attachment {digest} and does not have it"))
+    }
+
     /// Whether a running service waits for it to pass: what does not answer for now, and what an operator can repair
     /// beside it. At the start, when somebody is looking, only the first is worth waiting for.
     pub fn may_pass(&self) -> bool {

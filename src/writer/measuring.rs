@@ -10,7 +10,7 @@ use crate::buildroot::installed::{Buildroot, moves_since};
 use crate::buildroot::verdicts::{Closures, SourceVerdict};
 use crate::event::{DependenciesMeasured, DependencyMove, Prediction, PredictionCompared, Source};
 use crate::fold::{Evidence, HubState, Package};
-use crate::log::{EventLog, LogError};
+use crate::log::LogError;
 use crate::model::arch::canonical;
 use crate::model::{Hub, Name, RepoId, Seq, TaskId};
 
@@ -130,18 +130,12 @@ impl Writer {
         Ok(moves_since(&was, expected.as_deref(), now, package))
     }
 
-    /// A recorded buildroot, from memory, from the commit in hand, or from the self.log.
+    /// A recorded buildroot, from memory, from the commit in hand, or from the log.
     async fn buildroot(&mut self, digest: &str) -> Result<Arc<Buildroot>, LogError> {
         if let Some(found) = self.cache.buildroot(digest) {
             return Ok(found);
         }
-        let bytes =
-            match self.commit.attachments.iter().find(|a| a.digest == digest) {
-                Some(a) => a.content.clone(),
-                None => self.log.attachment(digest).await?.ok_or_else(|| {
-                    LogError::Broken(format!("the log names attachment {digest} and does not have it"))
-                })?,
-            };
+        let bytes = self.attachment(digest).await?;
         let buildroot = Arc::new(Buildroot::from_bytes(&bytes).map_err(|e| LogError::Broken(e.to_string()))?);
         self.cache.put_buildroot(digest, Arc::clone(&buildroot));
         Ok(buildroot)

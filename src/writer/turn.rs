@@ -472,18 +472,20 @@ impl Writer {
         }
     }
 
+    /// The content of an attachment that the log names, from the commit in hand or from the log.
+    pub(crate) async fn attachment(&self, digest: &str) -> Result<Vec<u8>, LogError> {
+        if let Some(in_hand) = self.commit.attachments.iter().find(|a| a.digest == digest) {
+            return Ok(in_hand.content.clone());
+        }
+        self.log.attachment(digest).await?.ok_or_else(|| LogError::no_attachment(digest))
+    }
+
     /// The closures an attachment holds, from memory, from the commit in hand, or from the log.
     pub(crate) async fn closures(&mut self, digest: &str) -> Result<Arc<Closures>, LogError> {
         if let Some(found) = self.cache.get(digest) {
             return Ok(found);
         }
-        let bytes =
-            match self.commit.attachments.iter().find(|a| a.digest == digest) {
-                Some(a) => a.content.clone(),
-                None => self.log.attachment(digest).await?.ok_or_else(|| {
-                    LogError::Broken(format!("the log names attachment {digest} and does not have it"))
-                })?,
-            };
+        let bytes = self.attachment(digest).await?;
         let closures = Arc::new(Closures::from_bytes(&bytes).map_err(|e| LogError::Broken(e.to_string()))?);
         self.cache.put(digest, Arc::clone(&closures));
         Ok(closures)

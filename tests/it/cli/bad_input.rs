@@ -353,7 +353,7 @@ async fn a_full_disk_loses_nothing_that_was_committed() {
     let log = log::open(db, &small).await.unwrap();
     let mut writer = koschei::writer::Writer::open(&log, settings(), NoResolver, Metrics::new()).await.unwrap();
     let recording = Recording::open(&file).unwrap();
-    let error = recording::recording(&mut writer, recording, 10, &mut |_, _| {}).await.unwrap_err();
+    let error = recording::feed(&mut writer, recording, 10, &mut |_, _| {}).await.unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error}");
     assert!(error.to_string().contains("full") || format!("{error:?}").contains("Full"), "{error:?}");
     let committed = log.head().await.unwrap();
@@ -366,7 +366,7 @@ async fn a_full_disk_loses_nothing_that_was_committed() {
     log::verify(&log, committed.seq.map(|s| (s, committed.hash)), &mut |_| {}).await.unwrap();
     let mut writer = koschei::writer::Writer::open(&log, settings(), NoResolver, Metrics::new()).await.unwrap();
     let recording = Recording::open(&file).unwrap();
-    recording::recording(&mut writer, recording, 10, &mut |_, _| {}).await.unwrap();
+    recording::feed(&mut writer, recording, 10, &mut |_, _| {}).await.unwrap();
     assert_eq!(writer.state().digest(), whole["log_digest"]);
     log.close().await;
 }

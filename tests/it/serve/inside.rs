@@ -253,7 +253,7 @@ impl Inside {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, begins_anew).await.expect("the brain found no trouble");
+        tokio::time::timeout(PATIENCE, begins_anew).await.expect("the writer found no trouble");
     }
 
     /// Waits for a whole poll, and for those that follow from it, until hub and state are the same; else the differing

@@ -102,7 +102,7 @@ async fn a_ticket_of_an_earlier_life_settles_nothing() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, anew).await.expect("the brain found no trouble");
+    tokio::time::timeout(PATIENCE, anew).await.expect("the writer found no trouble");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     early.await.unwrap().expect("the look of the earlier life is in the log");
     // Those of lives that found the database still taken are among them.

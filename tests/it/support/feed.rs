@@ -80,7 +80,7 @@ pub async fn feed<L: AsRef<str>>(writer: &mut Writer, lines: &[L], batch: usize)
     }
     file.flush().unwrap();
     let recording = Recording::open(file.path()).unwrap();
-    recording::recording(writer, recording, batch, &mut |_, _| {}).await.unwrap()
+    recording::feed(writer, recording, batch, &mut |_, _| {}).await.unwrap()
 }
 
 /// Hash over the head, to see that nothing was appended.

@@ -70,7 +70,7 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.intake_begins(now);
     let mut writer = Writer::open(&log, settings, feed::archive(&data), metrics.clone()).await.unwrap();
     let recording = Recording::open(&data.join("events.jsonl")).unwrap();
-    recording::recording(&mut writer, recording, 100, &mut |_, _| {}).await.unwrap();
+    recording::feed(&mut writer, recording, 100, &mut |_, _| {}).await.unwrap();
     metrics.rebuilds_of(writer.state(), writer.state().recorded_at);
     metrics.hub_known("primary", Duration::from_secs(86_400), None);
     metrics.delivery_begins();

@@ -151,7 +151,7 @@ async fn recording() -> Vec<Record> {
     let resolver = ArchiveResolver::new(archive, settings.mode, 1);
     let mut writer = koschei::writer::Writer::open(&log, settings, resolver, Metrics::new()).await.unwrap();
     let messages = ::koschei::bus::Recording::open(&data.join("events.jsonl")).unwrap();
-    recording::recording(&mut writer, messages, 500, &mut |_, _| ()).await.unwrap();
+    recording::feed(&mut writer, messages, 500, &mut |_, _| ()).await.unwrap();
     let records = log.read(None, 10_000).await.unwrap();
     log.close().await;
     records
