@@ -1,4 +1,4 @@
-//! Starting, stopping, readiness.
+//! The service while it runs.
 //!
 //! [`serve`] is the loop that owns the writer, [`retention`] prunes bodies of messages.
 
