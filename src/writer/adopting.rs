@@ -1,5 +1,6 @@
-//! Beginning on a log: what the rules and the configuration say now, and what an import left undone, goes into it
-//! first.
+//! Takes policy and configuration into the log before the writer handles anything else.
+//!
+//! It also closes the requests that an import left without a command.
 
 use super::turn::Writer;
 use crate::event::{
@@ -11,11 +12,11 @@ use crate::model::arch::ArchOverride;
 use crate::model::{PROGRAM, RebuildId, Seq};
 
 impl Writer {
-    /// Adopts rules and configuration now if no message has made it do so, and appends what that gives. Does nothing on
-    /// an empty log, whose time begins with its first message.
+    /// Adopts policy and configuration if no message has caused that yet, and appends the resulting
+    /// events. Does nothing to an empty log: its time begins with its first message.
     ///
     /// # Errors
-    /// As [`Writer::flush`].
+    /// Fails like [`Writer::flush`].
     pub async fn adopt(&mut self) -> Result<(), LogError> {
         if self.state.seq.is_some() {
             self.begin();
@@ -24,20 +25,23 @@ impl Writer {
         self.flush().await
     }
 
-    /// The requests that wait for a task.
+    /// Returns the requests that have no task yet.
     pub fn without_task(&self) -> Vec<Seq> {
         let waiting = self.state.rebuilds.iter().filter(|(_, open)| open.task.is_none());
         waiting.filter_map(|(id, _)| Seq::new(id.0)).collect()
     }
 
-    /// Says which requests have no command in the outbox: the log was imported, and an export carries none. They are
-    /// closed as soon as anything is appended, as nobody would ever submit them. Their packages come up again by the
-    /// rules.
+    /// Tells the writer which requests have no command in the outbox. The log was imported, and an
+    /// export carries no commands.
+    ///
+    /// Nobody would ever submit these requests. The writer closes them before it appends anything
+    /// else. Their packages are considered again by the rules.
     pub fn never_asked(&mut self, requests: impl Iterator<Item = Seq>) {
         self.without_command = requests.map(|seq| RebuildId(seq.get())).collect();
     }
 
-    /// Adopts rules and configuration, before anything else is handled, as far as the log does not have them yet.
+    /// Adopts policy and configuration as far as the log does not have them yet. Runs once, before
+    /// the writer handles anything else.
     pub(crate) fn begin(&mut self) {
         if std::mem::replace(&mut self.begun, true) {
             return;
@@ -70,7 +74,8 @@ impl Writer {
             }
             self.push(event, Source::Operator, None, None);
         }
-        // After the collections, who want to know whether their targets are there.
+        // Observations come after the collections: a collection must learn whether its target
+        // exists.
         for event in self.resolver.observations() {
             if !self.already(&event) {
                 let text = format!("archive/{}/{}", event.kind(), event.payload());
@@ -81,7 +86,7 @@ impl Writer {
         }
     }
 
-    /// Whether folding an observation or a setting would change nothing.
+    /// Checks whether folding an observation or a setting would change nothing.
     fn already(&self, event: &Event) -> bool {
         match event {
             Event::TagObserved(t) => {
@@ -94,7 +99,8 @@ impl Writer {
             Event::TargetObserved(t) => {
                 let known = self.state.hubs.get(&t.hub).and_then(|h| h.targets.get(&t.target));
                 if t.build_tag.is_none() || t.dest_tag.is_none() {
-                    // Not there, and never seen either: that is known only once those who submit to it know.
+                    // The target does not exist and was never seen. That is already known only if
+                    // all collections that submit to it know.
                     let theirs = |c: &&Collection| c.settings.building() == (&t.hub, &t.target);
                     return known.is_none() && self.state.collections.values().filter(theirs).all(|c| c.target_gone);
                 }

@@ -1,28 +1,31 @@
-//! A log whose end is ahead of our clock. Recorded time never goes back, so it stands still until the clock is there;
-//! that looks like rest.
+//! Detects a log whose end is ahead of this machine's clock.
+//!
+//! Recorded time never goes back. The log therefore stands still until the clock reaches its end,
+//! and that looks like an idle service.
 
 use crate::base::clock;
 use crate::model::Timestamp;
 
-/// Machines that take turns on a log may differ by so much, in seconds.
+/// Tolerated clock difference in seconds between machines that take turns on a log.
 const TOLERATED_SECS: i64 = 60;
 
-/// What to do about it.
+/// Advice for an operator whose log is ahead of the clock.
 pub(crate) const ADVICE: &str = "set this machine's clock if it is behind; if the log was written while a clock was \
      ahead, wait, or go on from a backup of before that";
 
-/// By how many seconds the end of a log is ahead of our clock, where that is more than clocks differ by.
+/// Returns by how many seconds the end of a log is ahead of our clock. `None` if the difference is
+/// within the tolerance.
 pub(crate) fn ahead(end: Timestamp, now: Timestamp) -> Option<i64> {
     Some(end.since(now) / 1_000_000).filter(|secs| *secs > TOLERATED_SECS)
 }
 
-/// Whether it was said.
+/// Whether the journal already says that the log is ahead.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ahead(bool);
 
 impl Ahead {
-    /// Looks at the time the writer has come to; says it in the journal when that is ahead, once, and when that is
-    /// over.
+    /// Compares the writer's time with the clock. Logs once when the log is ahead, and once when
+    /// the clock has caught up.
     pub(crate) fn look(&mut self, end: Timestamp) {
         let now = clock::now();
         match (ahead(end, now), self.0) {

@@ -1,4 +1,5 @@
-//! What follows from facts: judgements on ended rebuilds, measurements, state changes, decisions.
+//! Derives what follows from facts: outcomes of ended rebuilds, measurements, state changes,
+//! decisions.
 
 use std::collections::BTreeSet;
 
@@ -21,27 +22,30 @@ use crate::fold::{EvidenceKind, stands_for};
 use crate::log::{LogError, OutboxCommand};
 use crate::model::{Hub, Name, Outcome, PROGRAM, PackageState, RebuildId, Seq, TaskId};
 
-/// Rounds of consequences after one fact. Two are enough; more would mean that consequences chase each other.
+/// Most rounds of consequences after one fact. Two are enough. More would mean that consequences
+/// cause each other without end.
 const ROUNDS_MAX: usize = 8;
 
-/// What can be done from here, and what is known of those who will do it. Set by whoever talks to the hub, between two
-/// messages.
+/// What the hub allows us to do, and how busy its builders are. The code that talks to the hub sets
+/// this between two messages.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct HubAccess {
-    /// There is somebody who submits: requests stay open until the hub answered. Otherwise they are closed at once.
+    /// Whether somebody submits rebuilds. If so, a request stays open until the hub has answered.
+    /// If not, the request is closed at once.
     pub submits: bool,
-    /// How busy the builders are, per canonical architecture, while no hub has told by [`Writer::load`]; absent: not
-    /// known, not limiting. What an evaluation used is recorded with it.
+    /// Load of the builders per canonical architecture, used while no hub has reported one through
+    /// [`Writer::load`]. `None` means unknown and does not limit submissions. Each evaluation
+    /// records the load it used.
     pub load: Option<ArchLoads>,
 }
 
 impl Writer {
-    /// What can be done from here; to be changed between two messages.
+    /// Returns the hub access for changing it. Change it only between two messages.
     pub fn hub_access(&mut self) -> &mut HubAccess {
         &mut self.hub_access
     }
 
-    /// Appends everything that follows from what was folded since the last call.
+    /// Appends everything that follows from the events folded since the last call.
     pub(crate) async fn settle(&mut self, cause: Seq) -> Result<(), LogError> {
         self.look_at_overrides();
         for _ in 0..ROUNDS_MAX {
@@ -66,7 +70,7 @@ impl Writer {
         Err(LogError::Broken("consequences of one event do not come to an end".to_owned()))
     }
 
-    /// Says how ended rebuilds of a package ended.
+    /// Records the outcomes of a package's ended rebuilds.
     fn judge_ended(&mut self, c: usize, p: usize, cause: Seq) {
         let collection = &self.state.collections[c];
         let own = &collection.settings.hub;
@@ -90,7 +94,7 @@ impl Writer {
         let (collection, package) = (names(&self.state, c, 0).0, task.package.clone());
         let known = self.state.collections[c].packages.get(&package);
         let Some(verdict) = judgement(task, known, &self.settings.policy) else { return };
-        // That a task vanished which was given up is no news.
+        // A task that we gave up and that then vanished is no news.
         if task.outcome == Some(verdict.outcome) || (task.outcome.is_some() && !task.state.is_final()) {
             return;
         }
@@ -106,7 +110,8 @@ impl Writer {
             fault: verdict.words,
             host: verdict.host.filter(|_| verdict.mark.is_some()),
             mark: verdict.mark,
-            // What a policy of the hub holds up is known and said by itself.
+            // A rebuild that a hub's policy refused has an event of its own, which already says
+            // that it waits.
             waits: verdict.outcome.waits() && !matches!(told, Some(Event::PolicyRefused(_))),
             rules: Some(faults::RULES),
         };
@@ -118,8 +123,8 @@ impl Writer {
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
     }
 
-    /// Closes a request nothing will come of: cancelled before it was submitted, or become a task that the hub does not
-    /// know any more.
+    /// Closes a request that can have no result any more: it was cancelled before it was submitted,
+    /// or the hub does not know its task any more.
     fn close_request(&mut self, c: usize, p: usize, cause: Seq) {
         let Some(rebuild) = self.state.collections[c].packages[p].open_rebuild else { return };
         let Some(open) = self.state.rebuilds.get(&rebuild) else { return };
@@ -139,7 +144,7 @@ impl Writer {
         self.push(event, Source::Engine, Some(cause), Some(cause));
     }
 
-    /// Asks for an end of tasks whose requests had been cancelled while they were being submitted.
+    /// Cancels tasks whose requests were cancelled while they were being submitted.
     fn stop_orphans(&mut self, cause: Seq) {
         for (hub, task, cancelled) in self.state.orphans.clone() {
             let event = RebuildCancelRequested {
@@ -156,14 +161,14 @@ impl Writer {
         }
     }
 
-    /// Writes down a package's state where it is another one now, and why it is unresolved where that is because of
-    /// something else now.
+    /// Records a package's state if it changed. For an unresolved package, also records the reason
+    /// if the reason changed.
     fn announce(&mut self, c: usize, p: usize, cause: Seq) {
         let collection = &self.state.collections[c];
         let package = &collection.packages[p];
         let new = package.state(collection.settings.track_all);
         let same = package.announced == Some(new);
-        // The cause of another state is a build, which has events of its own.
+        // Any other state changes its cause by a build, and a build has events of its own.
         if same && new != PackageState::Unresolved {
             return;
         }
@@ -180,7 +185,7 @@ impl Writer {
         self.push(event, Source::Engine, Some(cause), Some(cause));
     }
 
-    /// Gives up rebuilds that run too long.
+    /// Gives up rebuilds that run longer than the policy's timeout.
     pub(crate) fn time_out(&mut self, cause: Seq) {
         let now = self.now();
         let policy = &self.settings.policy;
@@ -188,7 +193,7 @@ impl Writer {
         for (hub, h) in &self.state.hubs {
             for (id, t) in &h.tasks {
                 let Some(collection) = &t.collection else { continue };
-                // One that somebody asked to cancel and that does not end is given up like any other.
+                // This includes tasks that somebody asked to cancel and that do not end.
                 let waits = !t.is_over() && t.outcome.is_none();
                 if waits && retry::is_timed_out(t.created_at, now, policy) {
                     late.push((hub.clone(), *id, collection.clone(), t.package.clone()));
@@ -209,7 +214,8 @@ impl Writer {
             };
             let seq = self.push(event.clone().into(), Source::Engine, Some(cause), Some(cause));
             self.cancel_command(&event, seq, Some(cause));
-            // Without a hub nobody will tell that it was cancelled; it must not hold a slot for ever.
+            // Without a hub nobody reports the cancellation. The task must not occupy a slot for
+            // ever.
             let (task, of) = ((hub, task_id), (collection, package));
             let event = RebuildFinished::untold(task, of, rebuild, Outcome::TimedOut, reason);
             self.metrics.finished(Outcome::TimedOut);
@@ -217,8 +223,10 @@ impl Writer {
         }
     }
 
-    /// Lets the command out that follows from a request to cancel; none while there is no task: then the request is
-    /// closed ([`Writer::settle`]), and whoever submits asks whether it is still open.
+    /// Puts the cancel command of a cancellation request into the outbox.
+    ///
+    /// There is no command while the rebuild has no task. [`Writer::settle`] then closes the
+    /// request, and the submitter checks that a request is still open before it submits it.
     pub(crate) fn cancel_command(&mut self, event: &RebuildCancelRequested, seq: Seq, correlation: Option<Seq>) {
         let open = event.rebuild.and_then(|id| self.state.rebuilds.get(&id));
         let Some(task_id) = event.task_id.or_else(|| open?.task.as_ref().map(|(_, task)| *task)) else { return };
@@ -238,7 +246,7 @@ impl Writer {
         self.commit.commands.push(OutboxCommand { id: command.id, seq, kind: "cancel".to_owned(), payload });
     }
 
-    /// Applies the rules, writes down what they say, and lets the commands out.
+    /// Applies the rules, records the evaluation, and requests the rebuilds it chose.
     pub(crate) fn evaluate(&mut self, trigger: Trigger, cause: Seq, correlation: Seq) {
         if self.settings.policy.passive {
             self.close_all(PASSIVE, cause, correlation);
@@ -266,8 +274,8 @@ impl Writer {
         }
     }
 
-    /// How busy builders are: of the only hub that builds, or of each that does. A hub nothing is built on does not
-    /// matter.
+    /// Returns the load of the builders: of the only hub that builds, or of each hub that does. A
+    /// hub on which no collection builds does not matter.
     fn load_now(&self) -> Option<ArchLoads> {
         let building: BTreeSet<&Hub> = self.state.collections.values().map(|c| c.settings.building_hub()).collect();
         let told = building.iter().filter_map(|hub| Some((*hub, self.loads.get(*hub)?)));

@@ -1,4 +1,4 @@
-//! Content of a repository that comes after the news that the repository is ready.
+//! Handles repository content that becomes available after the repository was reported ready.
 
 use super::turn::Writer;
 use crate::event::{FactId, NewEvent, RepoReady, Source};
@@ -6,11 +6,13 @@ use crate::log::{EventLog, LogError, Subjects};
 use crate::model::{Hub, Name, RepoId, Timestamp};
 
 impl Writer {
-    /// Resolves a repository whose content could not be had when it became ready, and decides; again, where it was
-    /// resolved for other packages than those that are tracked now, or when requirements of some were not known.
+    /// Resolves a repository whose content was not available when it became ready, and decides.
+    ///
+    /// If the repository was already resolved, resolves it again in two cases: other packages are
+    /// tracked now, or the requirements of some packages were unknown.
     ///
     /// # Errors
-    /// As [`Writer::message`].
+    /// Fails like [`Writer::message`].
     pub async fn content(&mut self, hub: &Hub, repo_id: RepoId, now: Timestamp) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();
@@ -31,15 +33,15 @@ impl Writer {
         let found = self.resolver.repo(hub, &seen.tag, repo_id);
         let is_more = |found: &Vec<Name>| found.iter().any(|a| !seen.arches.iter().flatten().any(|known| known == a));
         let arches = found.arches.filter(is_more);
-        // Asked for again meanwhile, it has been looked at.
+        // The repository may have been resolved meanwhile, through another request for its content.
         let waits = |c: &crate::fold::Collection| ours(c) && !c.arches.values().any(|a| a.repo_id == Some(repo_id));
         let waits = self.state().collections.values().any(waits);
         let subject = format!("{hub}/repo/{repo_id}");
         let told = self.log.read_subject(Subjects::Exactly(&subject), None, 100).await?;
         let cause = told.iter().rev().find(|r| r.kind == "repo_ready").map(|r| r.seq).or(self.state().seq);
         let Some(cause) = cause else { return Ok(()) };
-        // What an earlier attempt could not see was never a fact; now it is one, besides that the repository became
-        // ready.
+        // An earlier attempt could not see these architectures, so they never became a fact. They
+        // become one now, in addition to the fact that the repository is ready.
         if let Some(arches) = arches {
             let fact = FactId::of(&format!("{hub}/repo/{repo_id}/content/{}", arches.join(" ")));
             let koji_event = seen.create_event;

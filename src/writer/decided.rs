@@ -1,4 +1,5 @@
-//! Whose task a task is: the rebuild that a task's `custom_user_metadata` names, where that is one of this log.
+//! Finds the rebuild that a task belongs to. The task's `custom_user_metadata` names it; the
+//! rebuild must be one of this log.
 
 use super::turn::Writer;
 use crate::event::{CommandId, Event, RebuildRequested, Record, TaskChanged};
@@ -6,11 +7,14 @@ use crate::log::{EventLog, LogError};
 use crate::model::{RebuildId, Seq};
 
 impl Writer {
-    /// The rebuild a task became of. `None` where its metadata names none that this log decided: another log's, one of
-    /// a past the log went back behind (a backup was restored), or one whose source or target the task does not have.
+    /// Returns the rebuild a task was submitted for.
+    ///
+    /// `None` if the task's metadata names no rebuild that this log decided. That is so in three
+    /// cases: the rebuild belongs to another log; a restored backup has dropped it from this log;
+    /// or the task's source or target differs from the rebuild's.
     ///
     /// # Errors
-    /// Unavailable when the log cannot be read.
+    /// Fails if the log cannot be read; the error is unavailable.
     pub(crate) async fn decided(&self, task: &TaskChanged) -> Result<Option<RebuildId>, LogError> {
         let Some(id) = task.decision.as_deref().and_then(CommandId::parse) else { return Ok(None) };
         if id.log != self.log_id() {
@@ -37,7 +41,7 @@ fn requested(record: &Record, id: &CommandId) -> Option<RebuildRequested> {
     }
 }
 
-/// Whether a task builds what was asked for, where it was asked for.
+/// Checks whether a task builds the requested source for the requested target.
 fn is_of(task: &TaskChanged, asked: &RebuildRequested) -> bool {
     task.hub == asked.hub
         && task.package == asked.nvr.name

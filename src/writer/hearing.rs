@@ -1,4 +1,4 @@
-//! Operators' words, taken from the inbox.
+//! Handles the operators' words in the inbox: what they did and what they ask for.
 
 use super::turn::Writer;
 use crate::event::{Event, MessageRetried, Source};
@@ -7,30 +7,34 @@ use crate::message::{Interpretation, UNREADABLE, koji_message};
 use crate::model::{PersonId, Timestamp};
 use crate::operator;
 
-/// Messages read at once to be tried again: each may have megabytes.
+/// Set-aside messages that are read at once for a retry. Each may have megabytes.
 const RETRIED_AT_ONCE: usize = 20;
-/// Most words of operators in one commit.
+/// Most operators' words in one commit.
 const HEARD_AT_ONCE: usize = 100;
 
-/// Words of operators that were handled.
+/// Counts of the operators' words that were handled.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Heard {
-    /// How many.
+    /// Number of words.
     pub words: u64,
-    /// Of these, set aside: they make no sense now.
+    /// Number of words among them that were set aside because they make no sense now.
     pub parked: u64,
-    /// Messages that wait again after they had been set aside, where they have to be looked at: with a hub.
+    /// Messages that were set aside and now wait again. Filled only with a hub, where each must be
+    /// looked up there.
     pub again: Vec<Pending>,
 }
 
 impl Writer {
-    /// Handles operators' words that wait, however many messages wait before them, and appends what comes of it.
-    /// Whoever works on a log calls this at least once in [`HEAR_EVERY`](crate::operator::HEAR_EVERY).
+    /// Handles the operators' words that wait, and appends the resulting events. Other messages
+    /// that wait before them do not delay them.
+    ///
+    /// A caller that works on a log calls this at least once in
+    /// [`HEAR_EVERY`](crate::operator::HEAR_EVERY).
     ///
     /// # Errors
-    /// As [`Writer::message`] and [`Writer::flush`].
+    /// Fails like [`Writer::message`] and [`Writer::flush`].
     pub async fn hear(&mut self) -> Result<Heard, LogError> {
-        // A word in hand still waits as far as the log knows.
+        // The log still reports a word as waiting until its commit is flushed.
         self.flush().await?;
         self.notice_erasures().await?;
         let mut heard = Heard::default();
@@ -49,11 +53,13 @@ impl Writer {
         }
     }
 
-    /// Handles what an operator put into the inbox. `false`: it was not understood and is set aside. With a hub `again`
-    /// gets messages that wait again; without one they are handled here.
+    /// Handles one operator's message from the inbox. Returns `false` if the message was not
+    /// understood and was set aside.
+    ///
+    /// With a hub, messages to retry are added to `again`. Without a hub they are handled here.
     ///
     /// # Errors
-    /// As [`Writer::message`].
+    /// Fails like [`Writer::message`].
     pub async fn operator_message(
         &mut self,
         position: Position,
@@ -99,8 +105,8 @@ impl Writer {
         Ok(Disposition::Done)
     }
 
-    /// Tries messages again that were set aside. Without a hub they are handled at once; with one they wait to be
-    /// looked at.
+    /// Retries messages that were set aside. Without a hub they are handled at once. With a hub
+    /// they wait until they are looked up there.
     async fn retry(&mut self, message: &Incoming, again: &mut Vec<Pending>) -> Result<Disposition, LogError> {
         let retry = match operator::read_retry(&message.body) {
             Ok(retry) => retry,
@@ -131,7 +137,7 @@ impl Writer {
             self.unreadable(*position, &message.topic, reason.to_owned());
         } else if self.settings.context.source == Source::Hub {
             let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
-            // Nothing of it is kept, so nobody named in it needs a stand-in.
+            // The interpretation is thrown away, so the persons named in it need no stand-ins.
             let said = koji_message::interpret(incoming, &self.settings.context, &mut |_| PersonId::new(""));
             let understood = !matches!(said, Interpretation::Rejected(_));
             let event = MessageRetried { message: message.id.clone(), understood, reason: reason.to_owned() };
@@ -143,8 +149,9 @@ impl Writer {
         Ok(())
     }
 
-    /// When an operator said something. A recording has its own time; the machine's clock, by which the word was put
-    /// into the inbox, plays no part in it.
+    /// Returns when an operator said something. With a recording that is the recording's own time:
+    /// the word came into the inbox by the machine's clock, and that clock plays no part in a
+    /// recording.
     fn said_at(&self, message: &Incoming) -> Timestamp {
         match self.settings.context.source {
             Source::Recording => self.now(),

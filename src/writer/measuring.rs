@@ -1,6 +1,8 @@
-//! What dependency changes are measured from: the buildroot of a package's last build, as the hub recorded it where
-//! that is known and says more, else our own closure of the repository it was built in. And how our predictions compare
-//! with what was recorded.
+//! Measures dependency changes, and compares predicted buildroots with recorded ones.
+//!
+//! Changes are measured from the buildroot of a package's last build. If the hub's recorded
+//! buildroot is known and says more, that one is the base. Otherwise the base is our own closure of
+//! the repository the package was built in.
 
 use std::sync::Arc;
 
@@ -14,22 +16,22 @@ use crate::log::LogError;
 use crate::model::arch::canonical;
 use crate::model::{Hub, Name, RepoId, Seq, TaskId};
 
-/// How many differences between a prediction and a buildroot an event names.
+/// Most differences between a prediction and a buildroot that an event lists.
 const EXAMPLES_MAX: usize = 20;
 
-/// A recorded buildroot to be compared with what we would have expected.
+/// A recorded buildroot that is to be compared with our prediction.
 struct Comparison {
     task: TaskId,
     arch: Name,
     recorded: Box<str>,
     repo: RepoId,
-    /// Our resolution of that repository.
+    /// Digest of our resolution of that repository.
     unit: String,
     sources: Vec<smol_str::SmolStr>,
 }
 
 impl Writer {
-    /// Resolutions to compare with.
+    /// Returns the resolutions that changes on an architecture can be measured from.
     pub(crate) fn bases(&self, index: usize, arch: &str) -> Bases {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
         let Some(hub) = self.state.hubs.get(&c.settings.hub) else { return Bases::default() };
@@ -37,7 +39,8 @@ impl Writer {
         Bases::new(of_tag.filter_map(|(id, r)| Some((r.age(*id), *id, r.attachment(name, arch)?.to_owned()))).collect())
     }
 
-    /// What decides which buildroot a package's changes are measured from; `None`: there is nothing to measure from.
+    /// Returns the inputs that decide from which buildroot a package's changes are measured. `None`
+    /// if there is no buildroot to measure from.
     pub(crate) fn base_key(&self, index: usize, package: &str, arch: &str, bases: &Bases) -> Option<Key> {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
         let evidence = c.packages.get(package).and_then(Package::base)?;
@@ -45,21 +48,23 @@ impl Writer {
         let (kind, source, former) = (evidence.kind, evidence.source.clone(), evidence.former.clone());
         if let Some((repo, recorded)) = recorded(hub, evidence, arch) {
             let ours = hub.repos.get(&repo).and_then(|r| r.attachment(name, arch)).unwrap_or_default();
-            // Most side tags' repositories are not known here; what was installed counts all the same. The place is for
-            // sorting only.
+            // Most side tags' repositories are not known here. The recorded buildroot counts all
+            // the same. The place is only for sorting.
             let place = hub.repos.get(&repo).map_or(usize::MAX, |r| bases.first(r.age(repo)));
             let searched = blake3::hash(ours.as_bytes());
             return Some(Key { kind, source, former, repo, recorded: Some(recorded.into()), searched, place });
         }
         let repo = evidence.repo?;
-        // Newest first: those made after the build stand before this point.
+        // The newest comes first: repositories made after the build stand before this place.
         let place = bases.first(hub.repos.get(&repo)?.age(repo));
         Some(Key { kind, source, former, repo, recorded: None, searched: bases.digest(place), place })
     }
 
-    /// The buildroot of a package's last build on an architecture: the recorded one where it says more than ours, else
-    /// the closure of the repository it was built in, or of the newest one before it that was resolved, in the version
-    /// that was built.
+    /// Returns the buildroot of a package's last build on an architecture.
+    ///
+    /// That is the recorded buildroot if it says more than ours. Otherwise it is a closure of the
+    /// built version: from the repository it was built in, or from the newest resolved repository
+    /// before that.
     pub(crate) async fn base(
         &mut self,
         index: usize,
@@ -109,7 +114,8 @@ impl Writer {
         Ok(None)
     }
 
-    /// What changed in a package's buildroot since its last build, to a resolution with this attachment.
+    /// Returns what changed in a package's buildroot between its last build and the resolution with
+    /// this attachment.
     pub(crate) async fn changes_since(
         &mut self,
         index: usize,
@@ -122,7 +128,8 @@ impl Writer {
         let numbers = table.numbers(digest, now);
         let expected = base.expected.as_ref().map(|then| table.moves(then, now, &numbers, package));
         let Some(recorded) = &base.recorded else { return Ok(expected.unwrap_or_default()) };
-        // Where we expect the same for both nothing changed, and the recorded one need not be read.
+        // If both predictions are the same, nothing changed, and the recorded buildroot need not be
+        // read.
         if expected.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
@@ -130,7 +137,7 @@ impl Writer {
         Ok(moves_since(&was, expected.as_deref(), now, package))
     }
 
-    /// A recorded buildroot, from memory, from the commit in hand, or from the log.
+    /// Returns a recorded buildroot: from memory, from the pending commit, or from the log.
     async fn buildroot(&mut self, digest: &str) -> Result<Arc<Buildroot>, LogError> {
         if let Some(found) = self.cache.buildroot(digest) {
             return Ok(found);
@@ -141,7 +148,8 @@ impl Writer {
         Ok(buildroot)
     }
 
-    /// Measures a package's dependency changes again where its last build, and with it the base, is another one now.
+    /// Measures a package's dependency changes again if its last build changed, and with it the
+    /// base.
     pub(crate) async fn measure(&mut self, index: usize, package: &Name, cause: Seq) -> Result<(), LogError> {
         let c = &self.state.collections[index];
         let Some(p) = c.packages.get(package) else { return Ok(()) };
@@ -190,8 +198,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Compares buildroots the hub recorded for a package's builds with what we would have expected in their
-    /// repositories, once each.
+    /// Compares the recorded buildroots of a package's builds with our predictions for their
+    /// repositories. Each is compared once.
     pub(crate) async fn compare(&mut self, index: usize, package: &Name, cause: Seq) -> Result<(), LogError> {
         let hub = self.state.collections[index].settings.hub.clone();
         for open in self.comparisons(index, package) {
@@ -210,7 +218,8 @@ impl Writer {
             return Vec::new();
         };
         let mut found = Vec::new();
-        // What another hub's builder had came from that hub's repository, which we have not resolved.
+        // A builder of another hub installed from that hub's repository, which we have not
+        // resolved.
         for e in p.evidence.iter().filter(|e| e.hub.is_none()) {
             let Some(((task, buildroots), repo)) = hub.buildroots(e.kind).zip(hub.built_in(e.kind)) else { continue };
             for b in buildroots.iter().filter(|b| b.awaits_comparison()) {
@@ -231,9 +240,11 @@ impl Writer {
     }
 }
 
-/// The repository a build was made in and what the hub recorded as its buildroot, where changes are measured from that.
-/// That of a rebuild on another hub is not among it: what both hubs' buildroots differ in for good would be a change
-/// after every rebuild.
+/// Returns the repository of a build and the buildroot the hub recorded for it, if changes are
+/// measured from that one.
+///
+/// Rebuilds on another hub are excluded. The two hubs' buildroots may differ permanently, and those
+/// differences would count as changes after every rebuild.
 fn recorded<'a>(hub: &'a HubState, evidence: &Evidence, arch: &str) -> Option<(RepoId, &'a str)> {
     if evidence.hub.is_some() {
         return None;

@@ -1,10 +1,19 @@
-//! The one appender.
+//! The writer: the only part of the program that appends to the log.
 //!
-//! [`turn`] handles a message completely: its facts, what follows from them, the decisions taken at that point and the
-//! commands, in one commit. [`consequences`] is what follows; `resolving` and `measuring` what follows from a
-//! repository, [`tracking`] for which packages, `own_sources` from which sources. `adopting` takes in what is
-//! configured, [`submission`] what became of a command, [`hearing`] what an operator says;
-//! [`pauses`] says what must not go out. `open` begins.
+//! [`turn`] handles each message completely and commits the result at once: the message's facts,
+//! the events that follow from them, the decisions taken at that point, and the commands.
+//!
+//! The other modules do one part each:
+//!
+//! - [`consequences`] derives the events that follow from facts.
+//! - `resolving` and `measuring` derive the events that follow from a repository.
+//! - [`tracking`] says for which packages a repository is resolved, `own_sources` with which
+//!   sources.
+//! - `adopting` takes the configuration into the log.
+//! - [`submission`] records the result of a command.
+//! - [`hearing`] handles what operators say.
+//! - [`pauses`] says which submissions are stopped.
+//! - `open` opens the writer on a log.
 
 mod adopting;
 pub(crate) mod ahead;
@@ -29,9 +38,9 @@ pub use consequences::HubAccess;
 pub use settings::Settings;
 pub use turn::Writer;
 
-/// The loop without which nothing is appended, as metrics name it.
+/// Name of the writer's loop in the metrics. Without this loop nothing is appended.
 pub const HEART: &str = "brain";
-/// A loop that did not go round for so long stands still.
+/// Time after which a loop that completed no round counts as stalled.
 pub(crate) const LOOP_STALE: std::time::Duration = std::time::Duration::from_secs(300);
 
 impl From<crate::log::Counts> for crate::telemetry::Waiting {

@@ -1,4 +1,4 @@
-//! The writer begins: the log is folded, and what was left open by an earlier one is found.
+//! Opens the writer: folds the log and finds what an earlier writer left open.
 
 use super::HEART;
 use super::persons::Persons;
@@ -14,10 +14,10 @@ use crate::operator;
 use crate::telemetry::Metrics;
 
 impl Writer {
-    /// Opens the writer on a log: folds what is there.
+    /// Opens the writer on a log and folds the events in it.
     ///
     /// # Errors
-    /// See [`LogError`].
+    /// Fails if the log cannot be read or folded, see [`LogError`].
     pub async fn open(
         log: &AnyLog,
         settings: Settings,
@@ -25,7 +25,8 @@ impl Writer {
         metrics: Metrics,
     ) -> Result<Self, LogError> {
         let head = log.head().await?;
-        // After an outage the whole log is folded again, which may take longer than a loop may stand still.
+        // After an outage the whole log is folded again. That may take longer than a loop may stand
+        // still.
         let mut folding = |_| metrics.loop_waits(HEART, clock::now());
         let state = folding::state(log, None, &mut folding).await?;
         let persons = Persons::read(log).await?;
@@ -48,7 +49,8 @@ impl Writer {
     }
 }
 
-/// What the last messages in the inbox say about clocks. They came in by our own clock.
+/// Learns the publishers' clocks from the last messages in the inbox. Our own clock says when those
+/// came in.
 async fn live_times(log: &impl EventLog, context: &Context) -> Result<Times, LogError> {
     let mut times = Times::new(context.clock_tolerance_secs);
     for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {

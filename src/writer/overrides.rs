@@ -1,4 +1,6 @@
-//! Saying which overrides name architectures that cannot be had: they change nothing, and whoever set them should know.
+//! Warns about architecture overrides that name an architecture the build tag does not have.
+//!
+//! That part of an override changes nothing. The operator who set it should know.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +9,18 @@ use crate::decide::arches::absent;
 use crate::event::Event;
 use crate::model::Name;
 
-/// What was said of overrides, and whether it must be looked at again.
+/// The overrides already warned about, and whether they must be checked again.
 #[derive(Default)]
 pub(crate) struct Overrides {
-    /// Nothing that decides it happened since the last look.
+    /// Whether no relevant event happened since the last check.
     known: bool,
-    /// Collection, package and architecture of what was said.
+    /// Collection, package and architecture of each warning given.
     said: BTreeSet<(Name, Name, Name)>,
 }
 
 impl Overrides {
-    /// An event was folded. Overrides and architectures change rarely, packages are many.
+    /// Notes a folded event. Overrides and architectures change rarely, and packages are many, so
+    /// the check runs only after a relevant event.
     pub(crate) fn folded(&mut self, event: &Event) {
         self.known &= !matches!(
             event,
@@ -32,8 +35,10 @@ impl Overrides {
 }
 
 impl Writer {
-    /// Says each architecture of an override once that the tag does not have; again when it came and went. Cost:
-    /// O(packages) after something changed that decides it.
+    /// Warns once about each overridden architecture that the tag does not have. Warns again if the
+    /// architecture came and went.
+    ///
+    /// Cost: O(packages) after a relevant event, else nothing.
     pub(crate) fn look_at_overrides(&mut self) {
         if std::mem::replace(&mut self.overrides.known, true) {
             return;

@@ -1,7 +1,9 @@
-//! Which sources count in a repository, and what follows when that turns out to be another one than was known.
+//! Decides which sources count in a repository, and resolves it again if others count than was
+//! known.
 //!
-//! A repository is resolved with the sources the collection had when it was made ([`crate::fold::sources`]). Word of
-//! that may come later than the repository: then it is resolved again, with the same result as if it had come in time.
+//! A repository is resolved with the sources the collection had when the repository was made
+//! ([`crate::fold::sources`]). The events that say so may arrive after the repository. The
+//! repository is then resolved again, with the same result as if they had arrived in time.
 
 use super::tracking::Needed;
 use super::turn::Writer;
@@ -15,7 +17,7 @@ use crate::model::koji::BuildState;
 use crate::model::{Hub, Name, Nvr, RepoId, Seq};
 
 impl Writer {
-    /// The sources a collection had when a repository was made.
+    /// Returns the sources a collection had when a repository was made.
     pub(crate) fn own_sources(&mut self, index: usize, repo: RepoId) -> OwnSources {
         let tracked = self.tracked(index);
         let c = &self.state.collections[index];
@@ -24,7 +26,8 @@ impl Writer {
         made.map_or_else(|| OwnSources::none(&tracked), |(hub, made)| OwnSources::of(hub, c, &tracked, made))
     }
 
-    /// Every source that may have to be known to resolve a repository of a build tag, made at a moment.
+    /// Returns every source that may be needed to resolve a repository of this build tag, made at
+    /// this moment.
     pub fn sources_of(&mut self, hub: &Hub, tag: &Name, made: Moment) -> Needed {
         let mut needed = Needed::default();
         for index in 0..self.state.collections.len() {
@@ -42,8 +45,8 @@ impl Writer {
         needed
     }
 
-    /// Resolves again what was resolved with other sources than those that count, where one of the touched packages
-    /// shows it.
+    /// Resolves again each resolution whose sources differ from those that count. Checks only the
+    /// touched packages.
     pub(crate) async fn sources_changed(&mut self, touched: &[Touched], cause: Seq) -> Result<(), LogError> {
         for of_collection in touched.chunk_by(|(a, _), (b, _)| a == b) {
             let index = of_collection[0].0;
@@ -61,7 +64,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether a resolution has another source of one of these packages than the one that counts.
+    /// Checks whether a resolution used another source of one of these packages than the one that
+    /// counts.
     async fn is_outdated(
         &mut self,
         touched: &[Touched],
@@ -71,7 +75,8 @@ impl Writer {
         let index = touched[0].0;
         let (tracked, digest) = (self.tracked(index), self.tracked_digest(index));
         if self.state.collections[index].arches.get(arch).is_some_and(|a| a.tracked != digest) {
-            // It is about to be resolved for others, and then with the sources that count.
+            // The repository is about to be resolved for other packages, and that will use the
+            // sources that count.
             return Ok(false);
         }
         for (c, p) in touched {
@@ -106,8 +111,9 @@ impl Writer {
         }))
     }
 
-    /// Resolves a repository again that the verdicts on an architecture are from, with the sources that count and the
-    /// packages that are tracked now. Where its content cannot be had any more they stay.
+    /// Resolves again the repository that the current verdicts on an architecture come from. Uses
+    /// the sources that count and the packages that are tracked now. If its content is not
+    /// available any more, the verdicts stay.
     pub(crate) async fn resolve_again(
         &mut self,
         index: usize,
@@ -146,8 +152,10 @@ impl Writer {
         Ok(())
     }
 
-    /// A repository that lists a draft's build under the name it gets by being promoted tells that it was: Koji sends
-    /// no message of it that one could rely on.
+    /// Records the promotion of draft builds that a repository shows.
+    ///
+    /// A promoted draft gets another name. If the repository lists the build under that name, the
+    /// draft was promoted. Koji sends no reliable message about a promotion.
     pub(crate) fn promotions(&mut self, index: usize, arch: &str, own: &OwnSources, cause: Seq) {
         let c = &self.state.collections[index];
         let hub = c.settings.hub.clone();
@@ -185,7 +193,7 @@ impl Writer {
     }
 }
 
-/// What the repository itself lists of a package.
+/// Returns the source of a package that the repository itself lists.
 fn listed(package: &Name, result: &SourceResult) -> Option<Nvr> {
     let source = match &result.in_repo {
         InRepo::This => &result.source,

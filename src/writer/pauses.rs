@@ -1,7 +1,9 @@
-//! What must not go out: asked right before a hub is called, and before a command is delivered.
+//! Says which submissions are stopped. The program checks this right before it calls a hub or
+//! delivers a command.
 //!
-//! The plan decides nothing about what is paused; this is about what was decided before. A cancellation is no rebuild,
-//! and goes out: whoever stops submissions because something went wrong wants to stop what runs as well.
+//! The plan does not choose paused packages. This module is for rebuilds decided before the pause.
+//! A cancellation is not a submission and always goes out: an operator who stops submissions
+//! because something went wrong wants to stop running tasks as well.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +15,7 @@ use crate::log::{EventLog, LogError, OutboxCommand, PAGE_MAX};
 use crate::model::{Hub, Name};
 use crate::operator;
 
-/// Submissions that somebody stopped.
+/// Submissions that an operator stopped.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pauses {
     all: bool,
@@ -26,16 +28,17 @@ struct OfCollection {
 }
 
 impl Pauses {
-    /// As the log has them.
+    /// Returns the pauses that the log has.
     pub fn of(state: &State) -> Self {
         let paused = state.collections.iter().filter(|(_, c)| c.paused.is_some());
         Self { all: state.paused.is_some(), collections: paused.map(|(name, _)| name.clone()).collect() }
     }
 
-    /// As the log has them, and as operators said since, where nobody has taken that yet.
+    /// Returns the pauses that the log has, plus the operators' words in the inbox that the writer
+    /// has not handled yet.
     ///
     /// # Errors
-    /// Those of reading the log.
+    /// Fails if the log cannot be read.
     pub async fn said(log: &impl EventLog, state: &State) -> Result<Self, LogError> {
         let mut pauses = Self::of(state);
         let (words, _) = log.pending_of(operator::SOURCE, None, PAGE_MAX).await?;
@@ -68,12 +71,13 @@ impl Pauses {
         }
     }
 
-    /// Whether nothing of a collection may be submitted.
+    /// Checks whether submissions of a collection are stopped.
     pub fn hold(&self, collection: &Name) -> bool {
         self.all || self.collections.contains(collection)
     }
 
-    /// Whether a command may not leave. One whose collection cannot be read is held only where all are.
+    /// Checks whether a command must not leave. If its collection cannot be read, it is held only
+    /// while all submissions are stopped.
     pub fn hold_command(&self, command: &OutboxCommand) -> bool {
         let of = || serde_json::from_str::<OfCollection>(&command.payload).ok();
         command.kind == "rebuild" && (self.all || of().is_some_and(|of| self.hold(&of.collection)))
@@ -83,14 +87,15 @@ impl Pauses {
 /// What must not go out to a hub.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Held {
-    /// Submissions.
+    /// Stopped submissions.
     pub submissions: Pauses,
-    /// Build tags for which no repository is to be asked for: submissions of all their collections are stopped.
+    /// Build tags for which we request no repository, because submissions of all their collections
+    /// are stopped.
     pub tags: BTreeSet<Name>,
 }
 
 impl Held {
-    /// As the log has it.
+    /// Returns what the log holds back for a hub.
     pub fn of(state: &State, hub: &Hub) -> Self {
         let submissions = Pauses::of(state);
         let on_hub = || state.collections.iter().filter(|(_, c)| c.settings.hub == *hub);

@@ -1,11 +1,12 @@
-//! Stand-ins of people, known by heart: messages name the same few again and again.
+//! Keeps the stand-ins of people in memory, because messages name the same few people again and
+//! again.
 
 use std::collections::HashMap;
 
 use crate::log::{Commit, EventLog, LogError};
 use crate::model::PersonId;
 
-/// Stand-ins by name, as of one erasure.
+/// Stand-ins by name, valid until the next erasure.
 #[derive(Debug, Default)]
 pub struct Persons {
     known: HashMap<String, PersonId>,
@@ -13,19 +14,20 @@ pub struct Persons {
 }
 
 impl Persons {
-    /// Everyone the log knows.
+    /// Reads the stand-ins of all people that the log knows.
     ///
     /// # Errors
-    /// Those of reading the log.
+    /// Fails if the log cannot be read.
     pub async fn read(log: &impl EventLog) -> Result<Self, LogError> {
-        // Asked first: who is erased between the two is noticed later.
+        // The number of erasures is read first. An erasure between the two reads is then noticed
+        // later.
         let as_of = log.erasures().await?;
         let known = log.all_persons().await?.into_iter().map(|(id, name)| (name, id)).collect();
         Ok(Self { known, as_of })
     }
 
-    /// The stand-in of a person, made when there is none yet, for events of `commit`. The log refuses the commit when
-    /// somebody was erased meanwhile.
+    /// Returns the stand-in of a person for the events of `commit`, and makes one if there is none.
+    /// The log refuses the commit if somebody was erased meanwhile.
     pub(crate) fn stand_in(&mut self, name: &str, commit: &mut Commit) -> PersonId {
         commit.persons_as_of = Some(self.as_of);
         let new = &mut commit.persons;

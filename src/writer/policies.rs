@@ -1,4 +1,4 @@
-//! What ended rebuilds show of a hub's policies, which it tells nobody.
+//! Learns a hub's policies from ended rebuilds. A hub does not publish its policies.
 
 use super::turn::Writer;
 use crate::decide::faults::Verdict;
@@ -8,7 +8,7 @@ use crate::fold::{Refusal, State};
 use crate::model::{Hub, Outcome, TaskId};
 
 impl Writer {
-    /// Says in the journal what a hub's policy does to us where that is news.
+    /// Logs a change in what a hub's policies allow us.
     pub(crate) fn say_policy(&self, told: &Event) {
         let hours = self.settings.policy.refused_retry_secs / 3_600;
         match told {
@@ -47,8 +47,10 @@ impl Writer {
     }
 }
 
-/// What an ended rebuild of ours shows of its hub's policies: that one refused it, or that one does not any more which
-/// a rebuild was to try. Where builds are `always_bound` there is nothing to fall back to.
+/// Returns what one of our ended rebuilds shows about its hub's policies.
+///
+/// Either a policy refused the rebuild, or a policy that refused before let this trial through. If
+/// builds are `always_bound`, there is nothing to fall back to.
 pub(crate) fn policy_told(
     state: &State,
     collection: usize,
@@ -62,7 +64,7 @@ pub(crate) fn policy_told(
     let rebuild = task.rebuild?;
     let said = verdict.words.as_deref().filter(|_| verdict.outcome == Outcome::InfrastructureFault);
     if let Some((words, policy)) = said.and_then(|words| Some((words, refusal::policy_of(words)?))) {
-        // Before any step there is no repository but that it was to be bound to.
+        // The task has a repository before any step. Only a rebuild bound to a repository has that.
         let bound = task.repo_id.is_some() && !task.any_step;
         let refused = PolicyRefused {
             hub: hub.clone(),

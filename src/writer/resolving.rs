@@ -1,4 +1,4 @@
-//! From a ready repository to verdicts in the log.
+//! Resolves ready repositories and appends the verdicts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,19 +18,19 @@ use crate::fold::{ArchVerdict, Package};
 use crate::log::{Attachment, LogError};
 use crate::model::{BuildrootState, Name, RepoId, Seq};
 
-/// How many units are kept parsed: two architectures of a few generations, for comparing.
+/// Number of units kept parsed: two architectures of a few generations, for comparing.
 const CACHED_UNITS: usize = 12;
-/// How many recorded buildroots are kept parsed: a package is looked at more than once after it was built.
+/// Number of recorded buildroots kept parsed. A package is looked at more than once after a build.
 const CACHED_BUILDROOTS: usize = 64;
 
-/// The most recently used attachments.
+/// Cache of the most recently used attachments, parsed.
 #[derive(Default)]
 pub(crate) struct ClosureCache {
     units: VecDeque<(String, Arc<Closures>)>,
     buildroots: VecDeque<(String, Arc<Buildroot>)>,
 }
 
-/// What is there by this digest, and is now the most recently used.
+/// Returns the entry with this digest and makes it the most recently used.
 fn recall<T>(list: &mut VecDeque<(String, Arc<T>)>, digest: &str) -> Option<Arc<T>> {
     let at = list.iter().position(|(d, _)| d == digest)?;
     let entry = list.remove(at)?;
@@ -62,11 +62,12 @@ impl ClosureCache {
 }
 
 impl Writer {
-    /// Resolves a repository for every collection that has not resolved a newer one. `true` when a verdict may have
-    /// changed.
+    /// Resolves a repository for every collection that has not resolved a newer one. Returns `true`
+    /// if a verdict may have changed.
     ///
-    /// A generation that becomes ready late, behind a newer one that could not be looked at, is still better than the
-    /// one before it; so the verdicts do not depend on which message came first.
+    /// A repository may become ready after a newer one whose content was not available. It is still
+    /// better than the one before it, so it is resolved. The verdicts thus do not depend on the
+    /// order of messages.
     pub(crate) async fn resolve(&mut self, r: &RepoReady, cause: Seq) -> Result<bool, LogError> {
         let mut resolved = false;
         for index in 0..self.state.collections.len() {
@@ -143,7 +144,8 @@ impl Writer {
         Ok(resolved)
     }
 
-    /// Whether `repo` is newer than the generation a collection's verdicts on an architecture are from.
+    /// Checks whether `repo` is newer than the repository a collection's verdicts on an
+    /// architecture come from.
     fn is_news(&self, index: usize, arch: &str, repo: RepoId) -> bool {
         let c = &self.state.collections[index];
         let hub = self.state.hubs.get(&c.settings.hub);
@@ -153,8 +155,8 @@ impl Writer {
 
     fn not_resolved(&mut self, collection: &Name, r: &RepoReady, arch: Option<Name>, reason: String, cause: Seq) {
         let reason: String = reason.chars().take(500).collect();
-        // Tried again and again, it is said once. State keeps only what was said last, of whichever architecture:
-        // enough after a start.
+        // Attempts repeat, but the reason is recorded once. The state keeps only the last recorded
+        // reason, of any architecture. That is enough after a restart.
         let known = self.state.collections.get(collection).and_then(|c| c.stale.as_ref());
         let known = known.filter(|(repo, _)| *repo == r.repo_id);
         let said = Some((r.repo_id, reason.clone()));
@@ -167,8 +169,9 @@ impl Writer {
         self.push(event.into(), Source::Engine, Some(cause), Some(cause));
     }
 
-    /// Notes whether the build group installs, where that is news; that it does not, in every repository, so that a
-    /// late older one does not pass for the newest word. `true`: it does.
+    /// Records whether the build group installs, if that is news. A failure is recorded for every
+    /// repository, so that a late older repository does not pass for the newest result. Returns
+    /// `true` if the group installs.
     fn group(&mut self, collection: &Name, r: &RepoReady, unit: &UnitVerdicts, cause: Seq) -> bool {
         let ok = unit.group_problems.is_empty();
         let known = self.state.collections[collection].arches.get(&unit.arch);
@@ -295,8 +298,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Finds what the changes of all packages are measured from. Where that is not remembered, those packages come one
-    /// after the other that are searched for in the same resolutions: each of those is then read once.
+    /// Finds the bases that the changes of all packages are measured from.
+    ///
+    /// Some bases are not remembered. Their packages are sorted by the resolutions to search, so
+    /// that each resolution is read once.
     async fn find_bases(&mut self, index: usize, unit: &UnitVerdicts, bases: &Bases) -> Result<(), LogError> {
         let name = self.collection_name(index);
         self.remembered.table(&name, &unit.arch).tidy(|package| unit.sources.contains_key(package));
@@ -321,15 +326,16 @@ impl Writer {
     }
 }
 
-/// The problem to show of those a package has: the one that is shown as long as it is among them, else the first. Which
-/// of several a solver names first may differ from one repository to the next, and that is no news.
+/// Returns the problem to show: the problem shown now if the package still has it, else the first
+/// one. A solver may name several problems in another order for the next repository, and that is no
+/// news.
 fn present_problem<'a>(problems: &'a [String], shown: Option<&str>) -> &'a str {
     let still = problems.iter().find(|p| Some(p.as_str()) == shown);
     still.or(problems.first()).map_or("no reason given", String::as_str)
 }
 
-/// Whether a verdict says nothing new. That something else is missing now is news, though nothing is decided by it
-/// (D30).
+/// Checks whether a verdict says nothing new. A different missing dependency is news, although no
+/// decision depends on it (D30).
 fn same(
     package: &Package,
     arch: &str,

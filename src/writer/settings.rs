@@ -1,4 +1,4 @@
-//! What the writer is told at start.
+//! Settings the writer gets at start.
 
 use std::collections::BTreeSet;
 
@@ -10,35 +10,37 @@ use crate::message::Context;
 use crate::model::{Hub, PerCollection};
 use crate::resolve::{Mode, ResolveOptions};
 
-/// What the writer is told at start.
+/// Settings the writer gets at start.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The rules to adopt.
+    /// The policy to adopt.
     pub policy: Policy,
     /// How to read messages.
     pub context: Context,
     /// Resolution mode: `two` or `joint`.
     pub mode: Mode,
-    /// Answers of our own solver, of a hundred, that libsolv is asked about as well.
+    /// Percentage of our own solver's answers that libsolv checks.
     pub check_percent: u8,
-    /// Whether BuildConflicts are heeded in mode `two`.
+    /// Whether mode `two` honours BuildConflicts.
     pub build_conflicts: bool,
-    /// How repositories are resolved, where that is a collection's own affair.
+    /// How to resolve repositories: the options that each collection may set for itself.
     pub resolve_options: PerCollection<ResolveOptions>,
-    /// Make a collection of every tag that gets repositories.
+    /// Whether to make a collection of every tag that gets repositories.
     pub find_collections: bool,
-    /// Configured collections, tracking and priorities, as the events that would bring them about.
+    /// Configured collections, tracking and priorities, as the events that set them.
     pub wanted: Vec<Event>,
-    /// Hubs that can be asked and submitted to. Requests for others are closed at once.
+    /// Hubs that can be queried and submitted to. Requests for other hubs are closed at once.
     pub hubs: BTreeSet<Hub>,
-    /// Those on which rebuilds are bound to repositories also where that is refused (`bind_repo = "always"`).
+    /// Hubs on which rebuilds stay bound to repositories even if the hub refuses that (`bind_repo =
+    /// "always"`).
     pub always_bound: BTreeSet<Hub>,
-    /// Further options that go along with rebuilds.
+    /// Further build options sent with rebuilds.
     pub build_opts: PerCollection<BuildOptions>,
 }
 
 impl Config {
-    /// What the writer is told. `source` says whether messages are taken at their word.
+    /// Makes the writer's settings from the configuration. `source` says where facts come from, and
+    /// so whether messages are trusted without a look at the hub.
     pub fn settings(&self, source: Source) -> Settings {
         let mode = match self.resolve_mode {
             ModeName::Two => Mode::Two,

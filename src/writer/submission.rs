@@ -1,4 +1,4 @@
-//! What became of a command on its hub, and how busy the builders there are.
+//! Records the result of a command on its hub, and the load of the builders there.
 
 use super::turn::Writer;
 use crate::decide::load::ArchLoads;
@@ -6,39 +6,39 @@ use crate::event::{Event, FactId, NewEvent, RebuildNotSubmitted, RebuildRefused,
 use crate::log::LogError;
 use crate::model::{Hub, RebuildId, Seq, TaskId, Timestamp};
 
-/// What became of a command.
+/// Result of a rebuild command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Submission {
-    /// The hub has the task.
+    /// The hub made a task.
     Submitted {
-        /// Which rebuild.
+        /// The submitted rebuild.
         rebuild: RebuildId,
-        /// On which hub.
+        /// The hub.
         hub: Hub,
-        /// The task it became.
+        /// The task the hub made.
         task_id: TaskId,
     },
-    /// The hub refused it; no task was made.
+    /// The hub refused the command and made no task.
     Refused {
-        /// Which rebuild.
+        /// The refused rebuild.
         rebuild: RebuildId,
-        /// The hub's words.
+        /// The hub's error text.
         reason: String,
     },
-    /// It was not offered.
+    /// The command was not sent to the hub.
     NotSubmitted {
-        /// Which rebuild.
+        /// The rebuild that was not submitted.
         rebuild: RebuildId,
-        /// Why.
+        /// Why it was not submitted.
         reason: String,
     },
 }
 
 impl Writer {
-    /// Appends what became of a command. Said twice, it is appended once.
+    /// Appends the result of a command. A repeated result is appended once.
     ///
     /// # Errors
-    /// As [`Writer::message`].
+    /// Fails like [`Writer::message`].
     pub async fn submission(&mut self, what: Submission, now: Timestamp) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();
@@ -59,7 +59,7 @@ impl Writer {
                 RebuildNotSubmitted { rebuild, collection, package, reason }.into()
             }
         };
-        // Heard of twice after a crash, it is said once.
+        // After a crash the same result may be reported twice. It is appended once.
         let fact = FactId::of(&format!("submission/{}/{}", rebuild, event.payload()));
         if self.has_fact(&fact).await? {
             return Ok(());
@@ -77,7 +77,7 @@ impl Writer {
         self.fact(fact).await
     }
 
-    /// Takes over how busy the builders of a hub are, for the next decisions about what is built there.
+    /// Stores the load of a hub's builders for the next decisions about rebuilds on that hub.
     pub fn load(&mut self, hub: &Hub, loads: ArchLoads) {
         self.loads.insert(hub.clone(), loads);
     }

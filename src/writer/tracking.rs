@@ -1,10 +1,14 @@
-//! Which packages are resolved, and what follows when others are tracked than a repository was resolved for.
+//! Says which packages are resolved, and resolves again when the tracked packages change.
 //!
-//! A repository is resolved for the packages that are tracked at that moment ([`crate::fold::Tracked`]);
-//! `repo_resolved` says which. When that changes the repository in force is resolved again, so that a package has a
-//! verdict soon after it is tracked, and the resolution is the same whether the word came before the repository or
-//! after it. Many words in a row, as of a whole list of packages, lead to one such resolution: without a hub before
-//! anything else is handled, with one when the requirements of the new ones were fetched ([`Writer::content`]).
+//! A repository is resolved for the packages that are tracked at that moment
+//! ([`crate::fold::Tracked`]), and `repo_resolved` records which. When that set changes, the
+//! repository in force is resolved again. A package thus has a verdict soon after it is tracked.
+//! The resolution is the same whether the package was tracked before or after the repository became
+//! ready.
+//!
+//! A whole list of changes leads to one such resolution. Without a hub it happens before the next
+//! message is handled. With a hub it happens after the requirements of the new packages were
+//! fetched ([`Writer::content`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,19 +19,20 @@ use crate::fold::Tracked;
 use crate::log::LogError;
 use crate::model::{Hub, Nvr, RepoId, Seq};
 
-/// What is tracked, as far as it was asked for, and whether that may differ from what was resolved.
+/// Cache of the tracked packages, and whether they may differ from what was resolved.
 #[derive(Default)]
 pub(crate) struct Tracking {
-    /// By place of the collection, with its digest.
+    /// Tracked packages and their digest, by the collection's index.
     of: BTreeMap<usize, (Arc<Tracked>, Option<String>)>,
-    /// Nothing that decides it happened since it was last compared.
+    /// Whether no relevant event happened since the last comparison.
     compared: bool,
-    /// The last event that decides it, of this life.
+    /// The last relevant event since the start of the process.
     said: Option<Seq>,
 }
 
 impl Tracking {
-    /// An event was folded. Such words are rare, packages are many.
+    /// Notes a folded event. Changes of tracking are rare and packages are many, so the cache is
+    /// dropped only then.
     pub(crate) fn folded(&mut self, event: &Event, seq: Seq) {
         if matches!(
             event,
@@ -41,17 +46,18 @@ impl Tracking {
     }
 }
 
-/// Which source packages have to be known to resolve a repository.
+/// Source packages that must be known to resolve a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Needed {
-    /// Those the collections have.
+    /// The sources the collections have.
     pub own: BTreeSet<Nvr>,
-    /// What each of these collections tracks.
+    /// The packages that each of these collections tracks.
     pub tracked: Vec<Arc<Tracked>>,
 }
 
 impl Needed {
-    /// Of those whose builds a repository lists the ones that are tracked in any collection, and the collections' own.
+    /// Returns the collections' own sources, plus those of the repository's `listed` builds that
+    /// any collection tracks.
     pub fn with_listed(self, listed: BTreeSet<Nvr>) -> BTreeSet<Nvr> {
         let Self { own, tracked } = self;
         let is_tracked = |nvr: &Nvr| tracked.iter().any(|t| t.has(&nvr.name));
@@ -60,12 +66,12 @@ impl Needed {
 }
 
 impl Writer {
-    /// The tracked packages of a collection. Cost: O(packages) after a word about them.
+    /// Returns the tracked packages of a collection. Cost: O(packages) after a change of tracking.
     pub(crate) fn tracked(&mut self, index: usize) -> Arc<Tracked> {
         Arc::clone(&self.tracked_and_digest(index).0)
     }
 
-    /// Stands for them; `None`: all.
+    /// Returns the digest of the tracked packages. `None` means that all are tracked.
     pub(crate) fn tracked_digest(&mut self, index: usize) -> Option<String> {
         self.tracked_and_digest(index).1.clone()
     }
@@ -79,14 +85,16 @@ impl Writer {
         self.tracking.of.entry(index).or_insert_with(of)
     }
 
-    /// Without a hub: resolves again what was resolved for other packages than those that are tracked now.
+    /// Resolves again what was resolved for other packages than those tracked now. Does nothing
+    /// with a hub.
     pub(crate) async fn follow_tracking(&mut self) -> Result<(), LogError> {
-        // What a hub has of the new ones is not here yet.
+        // With a hub, the requirements of newly tracked packages are not here yet.
         if self.tracking.compared || self.settings.context.source == Source::Hub {
             return Ok(());
         }
         self.tracking.compared = true;
-        // The last one of these words, or what followed from it: the same after a restart.
+        // The cause is the last change of tracking, or the last event that followed from it. It is
+        // the same after a restart.
         let Some(cause) = self.state.seq else { return Ok(()) };
         for index in 0..self.state.collections.len() {
             self.resolve_for_tracked(index, None, cause).await?;
@@ -94,8 +102,9 @@ impl Writer {
         self.settle(cause).await
     }
 
-    /// Resolves again what was resolved for other packages than those that are tracked now; with `repo` only that
-    /// repository, and also where requirements of a package had not been known.
+    /// Resolves again what was resolved for other packages than those tracked now. With `repo`,
+    /// does so only for that repository, and also if the requirements of some packages were
+    /// unknown.
     pub(crate) async fn resolve_for_tracked(
         &mut self,
         index: usize,
@@ -120,7 +129,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The content of a repository that was resolved can be had, with the requirements of all that is tracked now.
+    /// Resolves a known repository again once its content and the requirements of all tracked
+    /// packages are available.
     pub(crate) async fn tracked_content(&mut self, hub: &Hub, repo: RepoId, cause: Seq) -> Result<(), LogError> {
         let cause = self.tracking.said.unwrap_or(cause);
         for index in 0..self.state.collections.len() {

@@ -1,8 +1,9 @@
-//! The writer: the only one that appends.
+//! The writer itself: handles messages one by one and appends their events.
 //!
-//! Each message is handled completely before the next: its facts, what follows from them (resolutions, judgements,
-//! state changes) and the decisions taken at that point all go into one commit together with the message's settling.
-//! Batches are whole messages, so the log does not depend on how many messages a commit holds.
+//! The writer handles each message completely before the next one. The message's facts, the events
+//! that follow from them (resolutions, judgements, state changes), the decisions taken at that
+//! point, and the message's disposition go into one commit. A commit holds whole messages, so the
+//! log does not depend on how many messages a commit has.
 //!
 //! Decisions are taken at two points only: at a tick, and when a repository was resolved.
 
@@ -31,7 +32,7 @@ use crate::message::{Said, Times};
 use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
-/// State, and what is about to be appended.
+/// The writer: the folded state, and the commit that is about to be appended.
 pub struct Writer {
     pub(crate) state: State,
     pub(crate) settings: Settings,
@@ -49,32 +50,36 @@ pub struct Writer {
     committed: Option<Seq>,
     now: Timestamp,
     pub(crate) begun: bool,
-    /// Facts may be in the log whose messages the inbox never saw: the log was imported.
+    /// Whether the log may hold facts whose messages the inbox never saw, because the log was
+    /// imported.
     facts_unseen: bool,
-    /// Requests whose commands an export did not carry.
+    /// Requests whose commands the export did not carry.
     pub(crate) without_command: Vec<RebuildId>,
     persons: Persons,
-    /// What is known of the clocks of those who publish on a bus.
+    /// What is known about the clocks of the bus's publishers.
     pub(crate) times: Times,
-    /// Messages whose time was not believed, since the start.
+    /// Number of messages since the start whose time was not believed.
     pub(crate) retimed: u64,
-    /// How busy builders are, per hub, as last told.
+    /// Load of the builders per hub, as last reported.
     pub(crate) loads: HashMap<Hub, ArchLoads>,
-    /// While a look with many facts is appended: packages whose sources are to be looked at after it, once.
+    /// Packages whose sources must be checked once a look with many facts is appended. `None`
+    /// outside such a look.
     pub(crate) sources_later: Option<std::collections::BTreeSet<Touched>>,
     /// When each hub was last marked as reconciled.
     pub(crate) marks: HashMap<Hub, Timestamp>,
-    /// What was last said of why a repository is not resolved, by collection and architecture: it is not said again.
+    /// Last recorded reason why a repository is not resolved, by collection and architecture. The
+    /// same reason is not recorded again.
     pub(crate) not_resolved: HashMap<(Name, Option<Name>), (RepoId, String)>,
-    /// Up to where the inbox was looked through for operators' words.
+    /// Inbox position up to which operators' words were read.
     pub(crate) heard: Option<Position>,
 }
 
 impl Writer {
-    /// A writer that goes on where `state`, folded up to `head`, ends. `log_id` says which log it is.
+    /// Makes a writer that continues after `state`, which is folded up to `head`. `log_id`
+    /// identifies the log.
     ///
     /// # Errors
-    /// Broken when state and log do not end at the same event.
+    /// Returns [`LogError::Broken`] if state and log do not end at the same event.
     pub(super) fn new(
         log: AnyLog,
         (mut state, log_id, head): (State, String, &Head),
@@ -118,36 +123,36 @@ impl Writer {
         })
     }
 
-    /// The state, everything handled so far included.
+    /// Returns the state, including everything handled so far.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Gives the state away.
+    /// Returns the state and drops the writer.
     pub fn into_state(self) -> State {
         self.state
     }
 
-    /// Number of events waiting for [`Writer::flush`].
+    /// Returns the number of events that wait for [`Writer::flush`].
     pub fn waiting(&self) -> usize {
         self.commit.records.len()
     }
 
-    /// The time decisions are taken by: that of the message in hand.
+    /// Returns the time by which decisions are taken: that of the current message.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// Says that the inbox does not know the messages of all facts, as after an import: each is then looked up before
-    /// it is appended.
+    /// Tells the writer that the inbox does not know the messages of all facts, as after an import.
+    /// The writer then looks up each fact before it appends it.
     pub fn expect_known_facts(&mut self) {
         self.facts_unseen = true;
     }
 
-    /// Appends what is waiting, in one transaction.
+    /// Appends the pending events in one transaction.
     ///
     /// # Errors
-    /// Whatever the log says. The writer is ahead of the log then and must be thrown away.
+    /// Returns the log's error. The writer is then ahead of the log and must be thrown away.
     pub async fn flush(&mut self) -> Result<(), LogError> {
         let commit = std::mem::take(&mut self.commit);
         if commit.records.is_empty() && commit.settled.is_empty() && commit.retried.is_empty() {
@@ -161,10 +166,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Handles one message from the inbox. `false`: it was not understood and is set aside.
+    /// Handles one message from the inbox. Returns `false` if the message was not understood and
+    /// was set aside.
     ///
     /// # Errors
-    /// Unavailable or broken, from reading attachments; the message itself can only be parked.
+    /// Fails if attachments cannot be read; the error is unavailable or broken. A bad message is no
+    /// error: it is set aside.
     pub async fn message(
         &mut self,
         position: Position,
@@ -177,7 +184,7 @@ impl Writer {
         self.tick().await?;
         let sent_at = match self.settings.context.source {
             Source::Bus => self.times.take_live(Said::of(&message.body), message.received_at),
-            // Judged when it came in.
+            // For a hub or a recording, the time was checked when the message came in.
             _ => message.received_at,
         };
         let said = {
@@ -217,7 +224,8 @@ impl Writer {
         Ok(understood)
     }
 
-    /// Counts messages whose time was not believed, and says so now and then: a clock that is wrong stays wrong.
+    /// Counts messages whose time was not believed. Logs this at the 1st, 2nd, 4th, 8th time and so
+    /// on, because a wrong clock stays wrong.
     fn retimed(&mut self, fact: &NewEvent) {
         let Event::MessageTimeReplaced(replaced) = &fact.event else { return };
         self.retimed += 1;
@@ -230,10 +238,11 @@ impl Writer {
         }
     }
 
-    /// Lets time pass without a message, so that ticks come on a quiet bus too. Ticks begin with the first message.
+    /// Lets time pass without a message, so that ticks also happen on a quiet bus. Ticks begin with
+    /// the first message.
     ///
     /// # Errors
-    /// As [`Writer::message`].
+    /// Fails like [`Writer::message`].
     pub async fn pass_time(&mut self, now: Timestamp) -> Result<(), LogError> {
         if self.state.last_tick.is_none() {
             return Ok(());
@@ -244,13 +253,13 @@ impl Writer {
         self.tick().await
     }
 
-    /// Appends what an operator did or asked for at `at`, and everything that follows from it. Decisions wait for the
-    /// next tick.
+    /// Appends what an operator did or asked for at `at`, and everything that follows from it.
+    /// Decisions wait for the next tick.
     ///
-    /// A request to cancel also lets its command out.
+    /// A request to cancel also puts its command into the outbox.
     ///
     /// # Errors
-    /// Unavailable or broken, from reading attachments.
+    /// Fails if attachments cannot be read; the error is unavailable or broken.
     pub async fn operator(&mut self, event: Event, at: Timestamp) -> Result<Seq, LogError> {
         self.now = self.now.max(at);
         self.begin();
@@ -263,12 +272,12 @@ impl Writer {
         Ok(seq)
     }
 
-    /// Sets a message aside that is not even one.
+    /// Sets aside a message that is not valid at all.
     pub fn unreadable(&mut self, position: Position, topic: &str, reason: String) {
         self.settle_message(position, topic, Disposition::Parked { reason });
     }
 
-    /// Says what became of a message that leads to nothing by itself.
+    /// Records the disposition of a message that produces no events by itself.
     pub fn settle_message(&mut self, position: Position, topic: &str, disposition: Disposition) {
         self.metrics.settled(topic, disposition.label());
         self.commit.settled.push(Settled { position, disposition });
@@ -287,13 +296,13 @@ impl Writer {
         })
     }
 
-    /// The id of the command that follows from the event appended last, `seq`.
+    /// Returns the id of the command that follows from `seq`, the event appended last.
     pub(crate) fn command_id(&self, seq: Seq) -> String {
         debug_assert_eq!(self.state.seq, Some(seq), "its hash is that of the last event");
         CommandId { log: self.log_id.clone(), seq, hash: self.hash }.to_string()
     }
 
-    /// Which log this is.
+    /// Returns the id of this log.
     pub(crate) fn log_id(&self) -> &str {
         &self.log_id
     }
@@ -332,7 +341,7 @@ impl Writer {
         }
     }
 
-    /// Ticks when it is time. However long nothing happened, that is one tick.
+    /// Appends a tick if one is due, and decides. After a long silence there is only one tick.
     pub(crate) async fn tick(&mut self) -> Result<(), LogError> {
         let interval = i64::try_from(self.settings.policy.tick_interval_secs).unwrap_or(i64::MAX);
         if self.state.last_tick.is_some_and(|last| self.now < last.plus_secs(interval)) {
@@ -349,7 +358,7 @@ impl Writer {
         self.settle(tick).await
     }
 
-    /// Whether the log has a fact already, although its message is new to the inbox.
+    /// Checks whether the log already has a fact although its message is new to the inbox.
     async fn is_known(&self, fact: &NewEvent) -> Result<bool, LogError> {
         match fact.fact.filter(|_| self.facts_unseen) {
             Some(id) => self.has_fact(&id).await,
@@ -357,22 +366,23 @@ impl Writer {
         }
     }
 
-    /// Whether a fact stands in the log, or waits to be appended.
+    /// Checks whether a fact is in the log or in the pending commit.
     pub(crate) async fn has_fact(&self, id: &FactId) -> Result<bool, LogError> {
         Ok(self.commit.records.iter().any(|r| r.fact == Some(*id)) || self.log.has_fact(id).await?)
     }
 
-    /// Time never goes back.
+    /// Moves the writer's time forward. It never goes back.
     pub(crate) fn move_clock(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
     }
 
-    /// The stand-in of a person, made when there is none yet.
+    /// Returns the stand-in of a person, and makes one if there is none.
     pub(crate) fn person(&mut self, name: &str) -> PersonId {
         self.persons.stand_in(name, &mut self.commit)
     }
 
-    /// Looks stand-ins up again if somebody was erased: theirs must not be used any more. Only between two commits.
+    /// Reads the stand-ins again if somebody was erased, because an erased person's stand-in must
+    /// not be used any more. Call this only between two commits.
     pub(crate) async fn notice_erasures(&mut self) -> Result<(), LogError> {
         if self.log.erasures().await? != self.persons.as_of {
             self.persons = Persons::read(&self.log).await?;
@@ -416,9 +426,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes a collection of a tag that gets repositories, where that is wanted.
+    /// Makes a collection of a tag that gets repositories, if the settings ask for that.
     ///
-    /// Its dest tag is the one it inherits from where that is known, else its name without `-build`.
+    /// The dest tag is the tag it inherits from, if known. Otherwise it is the tag's name without
+    /// `-build`.
     fn found(&mut self, hub: &Hub, tag: &Name, cause: Seq) {
         if !self.settings.find_collections {
             return;
@@ -472,7 +483,8 @@ impl Writer {
         }
     }
 
-    /// The content of an attachment that the log names, from the commit in hand or from the log.
+    /// Returns the content of an attachment that the log names: from the pending commit or from the
+    /// log.
     pub(crate) async fn attachment(&self, digest: &str) -> Result<Vec<u8>, LogError> {
         if let Some(in_hand) = self.commit.attachments.iter().find(|a| a.digest == digest) {
             return Ok(in_hand.content.clone());
@@ -480,7 +492,8 @@ impl Writer {
         self.log.attachment(digest).await?.ok_or_else(|| LogError::no_attachment(digest))
     }
 
-    /// The closures an attachment holds, from memory, from the commit in hand, or from the log.
+    /// Returns the closures in an attachment: from memory, from the pending commit, or from the
+    /// log.
     pub(crate) async fn closures(&mut self, digest: &str) -> Result<Arc<Closures>, LogError> {
         if let Some(found) = self.cache.get(digest) {
             return Ok(found);
