@@ -1,19 +1,19 @@
-//! Checksums as `repomd.xml` writes them.
+//! Checksums of metadata files, as `repomd.xml` gives them.
 
 use sha2::digest::DynDigest;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-/// Algorithms `createrepo_c` has written at some time and librepo accepts. They tell a damaged file from a whole one;
-/// who wrote it is not what they are for, so that the weak ones do.
+/// Checksum algorithms that `createrepo_c` has ever written and librepo accepts. They only detect
+/// damaged files. They do not prove who wrote a file, so the weak ones are good enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChecksumKind {
-    /// In very old repositories.
+    /// Used in very old repositories.
     Md5,
-    /// `sha` or `sha1`, in old repositories.
+    /// Written as `sha` or `sha1`; used in old repositories.
     Sha1,
     /// Rare.
     Sha224,
-    /// The usual one.
+    /// The usual algorithm.
     Sha256,
     /// Rare.
     Sha384,
@@ -22,7 +22,7 @@ pub enum ChecksumKind {
 }
 
 impl ChecksumKind {
-    /// From the `type` attribute.
+    /// Parses the `type` attribute of `repomd.xml`.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "md5" => Self::Md5,
@@ -35,7 +35,7 @@ impl ChecksumKind {
         })
     }
 
-    /// As written in `repomd.xml`.
+    /// Returns the name that `repomd.xml` uses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Md5 => "md5",
@@ -47,7 +47,7 @@ impl ChecksumKind {
         }
     }
 
-    /// Lower-case hex digest. O(bytes).
+    /// Returns the digest in lower-case hex. O(bytes).
     pub fn digest(self, bytes: &[u8]) -> String {
         match self {
             Self::Md5 => hex::encode(md5::Md5::digest(bytes)),
@@ -59,7 +59,7 @@ impl ChecksumKind {
         }
     }
 
-    /// For bytes that come one after the other.
+    /// Starts a digest of bytes that arrive in pieces.
     pub fn digester(self) -> Digester {
         Digester(match self {
             Self::Md5 => Box::new(md5::Md5::new()),
@@ -81,18 +81,18 @@ impl Digester {
         self.0.update(bytes);
     }
 
-    /// Lower-case hex digest of all bytes.
+    /// Returns the digest of all bytes in lower-case hex.
     pub fn finish(self) -> String {
         hex::encode(self.0.finalize())
     }
 }
 
-/// Algorithm and expected digest.
+/// A checksum in `repomd.xml`: its algorithm and the expected digest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checksum {
-    /// The algorithm, as written; known ones are [`ChecksumKind`].
+    /// The algorithm as written. [`ChecksumKind`] lists the known ones.
     pub kind: String,
-    /// Hex digits, lower case.
+    /// The expected digest: hex digits in lower case.
     pub hex: String,
 }
 

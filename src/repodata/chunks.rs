@@ -1,7 +1,9 @@
-//! Reads a large `primary.xml` on several threads: cut between packages, parsed in pieces, put together in order.
+//! Parses a large `primary.xml` on several threads. One thread cuts it between packages. The others
+//! parse the pieces. The caller's thread puts the results together in order.
 //!
-//! Only for input that is well formed in the ordinary way. Whatever is odd in it makes this give up, and the caller
-//! then reads the whole with [`super::primary::parse`], whose errors say what is wrong.
+//! This only works on input without peculiarities. On anything unusual this parser gives up with
+//! [`NotInPieces`]. The caller then reads the whole file with [`super::primary::parse`], whose
+//! errors say what is wrong.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -12,20 +14,21 @@ use super::content::RepoContent;
 use super::limits::Limits;
 use super::primary;
 
-/// Bytes of XML one piece has, about: 600 packages of a distribution.
+/// Approximate size of a piece in bytes of XML: about 600 packages of a distribution.
 const PIECE: usize = 2 << 20;
-/// Pieces that may wait for a thread.
+/// Pieces that may wait for a free thread.
 const WAITING: usize = 2;
-/// More threads than this wait for the one that decompresses.
+/// Most threads that parse. More would only wait for the thread that decompresses.
 const THREADS_MAX: usize = 4;
 const END_OF_PACKAGE: &[u8] = b"</package>";
 const START_OF_PACKAGE: &[u8] = b"<package";
 const END_OF_ROOT: &[u8] = b"</metadata>";
 
-/// The input is not cut up: read it as a whole.
+/// The input cannot be parsed in pieces. The caller must read it as a whole.
 pub(super) struct NotInPieces;
 
-/// Parses `primary.xml`. Cost: the CPU time of [`primary::parse`] and a tenth more, spread over threads.
+/// Parses `primary.xml` in pieces. It costs the CPU time of [`primary::parse`] plus a tenth, spread
+/// over the threads.
 pub(super) fn parse(mut input: impl Read + Send, file: &str, limits: &Limits) -> Result<RepoContent, NotInPieces> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
     let mut first = read_up_to(&mut input, Vec::new(), PIECE).map_err(|_| NotInPieces)?;
@@ -37,7 +40,8 @@ pub(super) fn parse(mut input: impl Read + Send, file: &str, limits: &Limits) ->
     let prolog = first;
     let (send, receive) = mpsc::sync_channel::<(usize, Vec<u8>)>(WAITING);
     let (done, finished) = mpsc::sync_channel(WAITING + threads);
-    // Owned by the threads that parse: when they are gone, the one that cuts notices.
+    // The parsing threads own the receiver. When they are all gone, the cutter's next send fails
+    // and it stops.
     let receive = Arc::new(Mutex::new(receive));
     std::thread::scope(|scope| {
         let prolog = prolog.as_slice();
@@ -58,7 +62,8 @@ pub(super) fn parse(mut input: impl Read + Send, file: &str, limits: &Limits) ->
         }
         drop((done, receive));
         let whole = put_together(finished, limits);
-        // Whoever still parses stops at the closed channel; the cutter stops when they are gone.
+        // A thread that still parses stops at the closed channel. The cutter stops when all of them
+        // are gone.
         match cutter.join() {
             Ok(Ok(())) => whole,
             Ok(Err(_)) | Err(_) => Err(NotInPieces),
@@ -86,7 +91,8 @@ fn put_together(
     if waiting.is_empty() { Ok(whole) } else { Err(NotInPieces) }
 }
 
-/// Sends pieces, each a document of its own. The end of the file is one too, so that it is checked like any other.
+/// Cuts the input into pieces and sends each as a complete document. The end of the file is also
+/// sent as a piece, so that it is checked like the others.
 fn cut(
     mut input: impl Read,
     mut rest: Vec<u8>,
@@ -117,7 +123,7 @@ fn cut(
     Ok(())
 }
 
-/// Fills a buffer; it is shorter than `size` only at the end of the input.
+/// Fills the buffer up to `size` bytes. The result is shorter only at the end of the input.
 fn read_up_to(input: &mut impl Read, mut buffer: Vec<u8>, size: usize) -> io::Result<Vec<u8>> {
     let missing = size.saturating_sub(buffer.len());
     buffer.reserve(missing);
@@ -161,7 +167,8 @@ mod tests {
         content
     }
 
-    /// The same packages, the same dependencies with the same numbers.
+    /// The pieces give the same packages and the same dependencies with the same numbers as the
+    /// whole.
     #[test]
     fn pieces_make_the_whole() {
         let odd = "<package><arch>noarch</arch></package></metadata>\n";

@@ -1,23 +1,23 @@
-//! Bounded decompression.
+//! Decompresses metadata files and bounds how much they unpack to.
 //!
-//! A file may hold several streams one after the other. What follows the last one and is not another (padding, mostly
-//! zeros) is passed over, as zlib's `gzread` does: the checksum has told already that the file is the one that was
-//! meant.
+//! A file may hold several compressed streams in a row. Bytes after the last stream that do not
+//! begin another one (padding, mostly zeros) are ignored, as zlib's `gzread` does. That is safe:
+//! the checksum has already shown that the file is the intended one.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::error::RepodataError;
 
-/// Memory an xz stream may ask for. Its header chooses the dictionary size, so it has to be bounded; `xz -9` needs 65
-/// MiB.
+/// Most memory that an xz stream may request. The stream's header chooses the dictionary size, so
+/// it needs a bound. `xz -9` needs 65 MiB.
 const XZ_MEMORY_MAX: u64 = 256 << 20;
-/// Binary logarithm of the largest zstd window accepted, 128 MiB: what `zstd -d` accepts without being asked.
+/// Binary logarithm of the largest zstd window we accept (128 MiB). `zstd -d` has the same default.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// How a metadata file is packed, by the name `repomd.xml` gives it.
+/// Compression of a metadata file, recognised by the file name in `repomd.xml`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compression {
-    /// Not packed.
+    /// Not compressed.
     Plain,
     /// `.gz`
     Gzip,
@@ -30,7 +30,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// From a file name; `Err` is the suffix that is not known.
+    /// Recognises the compression from a file name. Returns the suffix as the error if we do not
+    /// support it.
     pub fn of(name: &str) -> Result<Self, &str> {
         match name.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map_or("", |(_, suffix)| suffix) {
             "gz" => Ok(Self::Gzip),
@@ -42,8 +43,8 @@ impl Compression {
         }
     }
 
-    /// A reader of the unpacked bytes that fails once more than `limit` were read.
-    /// `file` names the input in errors.
+    /// Returns a reader of the unpacked bytes. Reading fails after more than `limit` bytes. `file`
+    /// names the input in errors.
     pub fn reader<'a>(self, packed: &'a [u8], limit: u64, file: &str) -> Result<Unpacked<'a>, RepodataError> {
         let damaged = |source| RepodataError::Damaged { file: file.to_owned(), source };
         let inner: Box<dyn Read + Send + 'a> = match self {
@@ -74,7 +75,7 @@ impl Compression {
         })
     }
 
-    /// What every stream begins with.
+    /// The bytes that every stream of this compression begins with.
     const fn magic(self) -> &'static [u8] {
         match self {
             Self::Plain => &[],
@@ -86,9 +87,9 @@ impl Compression {
     }
 }
 
-/// One packed stream, which knows where it ends.
+/// One compressed stream. It knows where it ends.
 trait Stream<'a>: Read + Send {
-    /// What follows it, once it has been read to its end.
+    /// Returns the input after this stream, once the stream has been read to its end.
     fn rest(&self) -> &'a [u8];
 }
 
@@ -122,7 +123,7 @@ impl<'a> Stream<'a> for zstd::stream::read::Decoder<'_, &'a [u8]> {
     }
 }
 
-/// One stream after the other.
+/// Reads several streams in a row as one.
 struct Streams<'a> {
     compression: Compression,
     now: Box<dyn Stream<'a> + 'a>,
@@ -144,24 +145,24 @@ impl Read for Streams<'_> {
     }
 }
 
-/// Unpacked bytes, buffered and bounded.
+/// A buffered reader of unpacked bytes with a bound.
 pub(crate) type Unpacked<'a> = BufReader<Bounded<'a>>;
 
-/// A reader that yields at most so many bytes, then an error.
+/// A reader that yields at most `limit` bytes and then fails.
 pub struct Bounded<'a> {
     inner: Box<dyn Read + Send + 'a>,
     left: u64,
     limit: u64,
 }
 
-/// The error a [`Bounded`] reader ends with.
+/// The error of a [`Bounded`] reader that has reached its limit.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {limit} bytes after decompression")]
 struct BombError {
     limit: u64,
 }
 
-/// The bound that was reached, if that is what an I/O error means.
+/// Returns the limit if this I/O error is a [`Bounded`] reader that has reached it.
 pub(crate) fn is_bomb(error: &io::Error) -> Option<u64> {
     error.get_ref()?.downcast_ref::<BombError>().map(|e| e.limit)
 }
@@ -177,7 +178,7 @@ impl Read for Bounded<'_> {
     }
 }
 
-/// Reads to the end. For small files (comps, `repomd.xml`).
+/// Reads a small file (comps, `repomd.xml`) to its end.
 pub(crate) fn read_all(mut reader: impl BufRead, file: &str) -> Result<Vec<u8>, RepodataError> {
     let mut bytes = Vec::new();
     match reader.read_to_end(&mut bytes) {

@@ -1,4 +1,4 @@
-//! comps: package groups. A build installs the group `build` before anything else.
+//! Reads comps: package groups. A build installs the group `build` before anything else.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -10,31 +10,32 @@ use super::xml::{Node, Tag, Xml};
 /// How strongly a group wants a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemberKind {
-    /// Always; also what a missing or unknown `type` means.
+    /// Always wanted. A missing or unknown `type` also means this.
     Mandatory,
-    /// Unless deselected.
+    /// Wanted unless the user deselects it.
     Default,
-    /// On request.
+    /// Wanted only if the user asks for it.
     Optional,
-    /// If another package is there.
+    /// Wanted if another package is installed.
     Conditional,
 }
 
-/// One `<packagereq>`.
+/// One member of a group: a `<packagereq>` element.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
-    /// A package name; Koschei also lets it be a capability or a path.
+    /// A package name. Koschei also accepts a capability or a path here.
     pub name: String,
-    /// How strongly.
+    /// How strongly the group wants this member.
     pub kind: MemberKind,
-    /// Only if this is there (`requires`). dnf goes by this attribute, whatever the kind is.
+    /// The package that must be installed for this member to count (`requires`). dnf applies this
+    /// attribute to every kind of member.
     pub requires: Option<String>,
-    /// Only packages of the base architecture (`basearchonly`).
+    /// Whether only packages of the base architecture count (`basearchonly`).
     pub base_arch_only: bool,
 }
 
 impl From<&str> for Member {
-    /// A mandatory member without conditions.
+    /// Makes a mandatory member without conditions.
     fn from(name: &str) -> Self {
         Self { name: name.to_owned(), kind: MemberKind::Mandatory, requires: None, base_arch_only: false }
     }
@@ -53,10 +54,11 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Parses. `file` names the input in errors. Groups with the same id are joined.
+    /// Parses a comps file. `file` names the input in errors. Groups with the same id are joined.
     ///
     /// # Errors
-    /// Rejected: not XML, another root element, or a bound of [`Limits`].
+    /// Rejected if the input is not XML, has another root element, or exceeds a bound of
+    /// [`Limits`].
     pub fn parse(input: impl BufRead, file: &str, limits: &Limits) -> Result<Self, RepodataError> {
         let mut xml = Xml::new(input, file, limits);
         xml.root("comps")?;
@@ -74,22 +76,24 @@ impl Groups {
         }
     }
 
-    /// What a builder may install of a group: all members but the optional ones, in file order. `None`: no such group.
-    /// Source: dnf's default of `group_package_types` (mandatory, default, conditional). Koschei leaves out the
-    /// conditional ones.
+    /// Returns the members of a group that a builder may install: all but the optional ones, in
+    /// file order. Returns `None` if there is no such group. Source: dnf's default of
+    /// `group_package_types` (mandatory, default, conditional). Koschei leaves out the conditional
+    /// ones.
     pub fn installed(&self, id: &str) -> Option<Vec<Member>> {
         let members = self.groups.get(id)?;
         Some(members.iter().filter(|m| m.kind != MemberKind::Optional).cloned().collect())
     }
 
-    /// Adds the groups of another file. Groups with the same id are joined, as inside one file (and as by dnf).
+    /// Adds the groups of another file. Groups with the same id are joined, as they are within one
+    /// file. dnf does the same.
     pub(super) fn join(&mut self, other: Self) {
         for (id, mut members) in other.groups {
             self.groups.entry(id).or_default().append(&mut members);
         }
     }
 
-    /// Ids of all groups, sorted.
+    /// Returns the ids of all groups, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.groups.keys().map(String::as_str)
     }
@@ -122,7 +126,7 @@ fn group<R: BufRead>(xml: &mut Xml<'_, R>) -> Result<(String, Vec<Member>), Repo
     }
 }
 
-/// What the attributes say.
+/// Reads the attributes of a `<packagereq>`.
 fn member(tag: &Tag<'_>) -> Result<Member, String> {
     let attribute = |name| Ok::<_, String>(tag.attribute(name)?.unwrap_or_default().trim().to_owned());
     let kind = match attribute("type")?.as_str() {

@@ -1,4 +1,5 @@
-//! What a repository, or several in order, holds: packages in file order, dependencies interned.
+//! The content of one repository, or of several merged in order: packages in file order, with
+//! interned dependencies.
 
 use std::ops::Range;
 
@@ -14,27 +15,28 @@ use super::modules::ModuleFilter;
 use super::oddity::{Oddities, Oddity};
 use crate::model::{Evr, Nevra};
 
-/// Number of a dependency inside one [`RepoContent`]. Numbers are given in order of first appearance.
+/// Number of a dependency inside one [`RepoContent`]. The numbers follow the order of first
+/// appearance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DepId(pub u32);
 
 impl DepId {
-    /// As an index.
+    /// Returns the number as an index.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// One `Requires`.
+/// One `Requires` of a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Requirement {
-    /// What.
+    /// The required dependency.
     pub dep: DepId,
-    /// Needed before installation, for a scriptlet (`Requires(pre)`).
+    /// Whether it must be installed before the package, for a scriptlet (`Requires(pre)`).
     pub pre: bool,
 }
 
-/// One package of `primary.xml`, as far as resolution needs it.
+/// One package of `primary.xml`, with the data that resolution needs.
 #[derive(Clone, Debug)]
 pub struct Package {
     /// Package name.
@@ -43,52 +45,55 @@ pub struct Package {
     pub evr: Evr,
     /// Architecture; `src` and `nosrc` for source packages.
     pub arch: SmolStr,
-    /// Checksum of the package file: its key in `filelists.xml`.
+    /// Checksum of the package file. `filelists.xml` uses it as the package's key.
     pub pkgid: SmolStr,
-    /// Capabilities. A package need not list itself.
+    /// Capabilities the package provides. They need not include the package itself.
     pub provides: Box<[DepId]>,
-    /// For a source package: the BuildRequires.
+    /// Requirements. For a source package: the BuildRequires.
     pub requires: Box<[Requirement]>,
-    /// Must not be installed beside this one.
+    /// Packages that must not be installed beside this one.
     pub conflicts: Box<[DepId]>,
-    /// Replaced by this one.
+    /// Packages that this one replaces.
     pub obsoletes: Box<[DepId]>,
-    /// Weak, forward.
+    /// Weak dependencies, forward.
     pub recommends: Box<[DepId]>,
-    /// Weaker, forward.
+    /// Weaker dependencies, forward.
     pub suggests: Box<[DepId]>,
-    /// Weak, backward.
+    /// Weak dependencies, backward.
     pub supplements: Box<[DepId]>,
-    /// Weaker, backward.
+    /// Weaker dependencies, backward.
     pub enhances: Box<[DepId]>,
-    /// Paths: those listed in primary, and of the full list those that some dependency names.
+    /// File paths: all that primary lists, plus those from the full file list that some dependency
+    /// names.
     pub files: Vec<SmolStr>,
-    /// File name of the source package it was built from.
+    /// File name of the source package that this package was built from.
     pub sourcerpm: Option<SmolStr>,
     /// Relative path or URL of the package file.
     pub location: SmolStr,
-    /// `xml:base` of the location: set for packages that come from an external repository.
+    /// `xml:base` of the location. It is set for packages that come from an external repository.
     pub base: Option<SmolStr>,
 }
 
 impl Package {
-    /// Name, version and architecture.
+    /// Returns name, version and architecture.
     pub fn nevra(&self) -> Nevra {
         Nevra { name: self.name.clone(), evr: self.evr.clone(), arch: self.arch.clone() }
     }
 
-    /// Comes from an external repository, not from Koji's own store
-    /// (`mergerepo_c` writes `xml:base` for those; nothing else in a Koji repository tells).
+    /// Checks whether the package comes from an external repository and not from Koji's own store.
+    /// `mergerepo_c` writes `xml:base` for those packages. Nothing else in a Koji repository tells
+    /// them apart.
     pub fn is_external(&self) -> bool {
         self.base.is_some()
     }
 
-    /// A source package, which is never installed.
+    /// Checks whether this is a source package. Source packages are never installed.
     pub fn is_source(&self) -> bool {
         matches!(self.arch.as_str(), "src" | "nosrc")
     }
 
-    /// All dependencies in which a file path makes rpm look for its owner: all but provides.
+    /// Returns the dependencies in which a file path makes rpm look for the file's owner: all but
+    /// provides.
     pub fn dependencies(&self) -> impl Iterator<Item = DepId> {
         let rest =
             [&self.obsoletes, &self.conflicts, &self.recommends, &self.suggests, &self.supplements, &self.enhances];
@@ -96,37 +101,39 @@ impl Package {
     }
 }
 
-/// One repository, read, or several that were merged.
+/// The content of one repository, or of several merged ones.
 #[derive(Clone, Debug, Default)]
 pub struct RepoContent {
     packages: Vec<Package>,
     deps: IndexSet<Dependency, FxBuildHasher>,
     names: IndexSet<SmolStr, FxBuildHasher>,
-    /// Where the packages of the second repository and of those after it begin.
+    /// Index of the first package of the second repository and of each later one.
     starts: Vec<usize>,
-    /// Package groups, where the repository has any.
+    /// Package groups, if the repository has any.
     pub groups: Option<Groups>,
-    /// Why groups a repository has could not be read. Only who has no others misses them.
+    /// Why a repository's groups could not be read. This only matters to a caller that has no other
+    /// groups.
     pub group_problems: Vec<String>,
-    /// What was passed over in its packages.
+    /// What the reader skipped in the packages.
     pub oddities: Oddities,
-    /// Packages that were left out because their module's stream is not active, or because an active one has their
-    /// name: what each is, and what it provides, its files included as far as they are known.
+    /// Packages that modules hide: their stream is not active, or an active stream has a package of
+    /// the same name. Each comes with its provides and its known files.
     pub filtered: Vec<(Nevra, Vec<Dependency>)>,
-    /// Documents about modules that could not be read.
+    /// Why documents about modules could not be read.
     pub module_problems: Vec<String>,
 }
 
 impl RepoContent {
-    /// Several repositories as one, their packages in the order of the repositories, then of the files: the order in
-    /// which dnf's libsolv sees them. Nothing is left out: a package that two of them have is there twice. Groups with
-    /// the same id are joined.
+    /// Merges several repositories into one. The packages are in the order of the repositories,
+    /// then of their files. dnf's libsolv sees the same order. Nothing is left out: a package that
+    /// two repositories have appears twice. Groups with the same id are joined.
     ///
-    /// Each comes with its name, for errors. Cost: O(packages + dependencies) of all but the first, which is taken as
-    /// it is.
+    /// Each part comes with its name, for errors. Cost: O(packages + dependencies) of all parts but
+    /// the first, which is used unchanged.
     ///
     /// # Errors
-    /// Rejected: more repositories, or packages in all of them, than [`Limits`] lets through.
+    /// Rejected if there are more repositories, or more packages in all of them together, than
+    /// [`Limits`] allows.
     pub fn merge(parts: impl IntoIterator<Item = (String, Self)>, limits: &Limits) -> Result<Self, RepodataError> {
         let mut merged: Option<Self> = None;
         for (repository, part) in parts {
@@ -162,47 +169,50 @@ impl RepoContent {
         self.append(other).ok_or_else(|| "they have too many different dependencies together".to_owned())
     }
 
-    /// Which packages are of which repository, in order: one range unless this was merged.
+    /// Returns the range of packages of each repository, in order. Content that was not merged has
+    /// one range.
     pub fn repositories(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
         let start = |i: usize| i.checked_sub(1).map_or(0, |i| self.starts[i]);
         (0..self.starts.len() + 1).map(move |i| start(i)..self.starts.get(i).copied().unwrap_or(self.packages.len()))
     }
 
-    /// The repository a package is of, counted from 0.
+    /// Returns the number of the repository that a package comes from, counted from 0.
     pub fn repository_of(&self, package: usize) -> usize {
         self.starts.partition_point(|&start| start <= package)
     }
 
-    /// Packages in the order of `primary.xml`.
+    /// Returns the packages in the order of `primary.xml`.
     pub fn packages(&self) -> &[Package] {
         &self.packages
     }
 
-    /// All distinct dependencies; the position is the [`DepId`].
+    /// Returns all distinct dependencies. The position of each is its [`DepId`].
     pub fn dependencies(&self) -> impl ExactSizeIterator<Item = &Dependency> {
         self.deps.iter()
     }
 
-    /// One dependency.
+    /// Returns one dependency.
     ///
     /// # Panics
-    /// When the id is not of this repository.
+    /// Panics if the id does not belong to this repository.
     pub fn dependency(&self, id: DepId) -> &Dependency {
         self.deps.get_index(id.index()).expect("a DepId is used with the repository that gave it")
     }
 
-    /// The BuildRequires of a source package as strings, in file order, without rpm's own (`rpmlib(…)`).
+    /// Returns the BuildRequires of a source package as strings, in file order. Leaves out rpm's
+    /// own requirements (`rpmlib(…)`).
     pub fn build_requires(&self, package: &Package) -> Vec<String> {
         let all = package.requires.iter().map(|r| self.dependency(r.dep));
         all.filter(|d| !d.name.starts_with("rpmlib(")).map(ToString::to_string).collect()
     }
 
-    /// The BuildConflicts of a source package as strings, in file order.
+    /// Returns the BuildConflicts of a source package as strings, in file order.
     pub fn build_conflicts(&self, package: &Package) -> Vec<String> {
         package.conflicts.iter().map(|dep| self.dependency(*dep).to_string()).collect()
     }
 
-    /// Leaves out the packages that modules hide. Only before this is merged with others.
+    /// Removes the packages that modules hide. Call this only before the content is merged with
+    /// others.
     pub(super) fn filter(&mut self, filter: &ModuleFilter) {
         let packages = std::mem::take(&mut self.packages);
         for package in packages {
@@ -227,8 +237,9 @@ impl RepoContent {
         &mut self.packages
     }
 
-    /// Adds the packages of another part of the same repository after our own, with their dependencies. `None` when
-    /// there are too many of these.
+    /// Appends the packages of `part`, with their dependencies, after our own. `part` is another
+    /// piece of the same file or another repository. Returns `None` if there are too many distinct
+    /// dependencies.
     pub(super) fn append(&mut self, part: Self) -> Option<()> {
         self.oddities.append(part.oddities);
         let mut numbers = Vec::with_capacity(part.deps.len());
@@ -257,13 +268,14 @@ impl RepoContent {
         Some(())
     }
 
-    /// `None` when there are 2³² of them, which [`super::Limits`] prevents.
+    /// Returns the number of a dependency, adding it if it is new. Returns `None` at 2³²
+    /// dependencies, which [`super::Limits`] prevents.
     pub(super) fn intern(&mut self, dependency: Dependency) -> Option<DepId> {
         let (index, _) = self.deps.insert_full(dependency);
         u32::try_from(index).ok().map(DepId)
     }
 
-    /// The same text again, sharing its memory.
+    /// Returns the text. Equal texts share their memory.
     pub(super) fn share(&mut self, text: &str) -> SmolStr {
         if let Some(known) = self.names.get(text) {
             return known.clone();
@@ -275,7 +287,7 @@ impl RepoContent {
         new
     }
 
-    /// Forgets what is needed while reading only.
+    /// Drops the data that only reading needs.
     pub(super) fn finish(&mut self) {
         self.names = IndexSet::default();
         self.packages.shrink_to_fit();

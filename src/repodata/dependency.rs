@@ -1,4 +1,5 @@
-//! One dependency: a name, perhaps with a relation to a version; a file path; or a rich dependency.
+//! A single dependency: a name, optionally with a relation to a version; a file path; or a rich
+//! dependency.
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use smol_str::SmolStr;
 
 use crate::model::Evr;
 
-/// `<`, `=`, `>` and their combinations, as bits: 1 greater, 2 equal, 4 less (libsolv's `REL_GT`, `REL_EQ`, `REL_LT`).
+/// Comparison operators: `<`, `=`, `>` and their combinations. libsolv has them as bits: 1 greater,
+/// 2 equal, 4 less (`REL_GT`, `REL_EQ`, `REL_LT`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Op {
     /// `<`
@@ -22,7 +24,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// As rpm writes it, `=<` and `=>` and `==` included (rpm's parser takes them).
+    /// Parses rpm's notation. Accepts `=<`, `=>` and `==` too, as rpm's parser does.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "<" => Self::Lt,
@@ -34,7 +36,7 @@ impl Op {
         })
     }
 
-    /// As `createrepo_c` writes it: `LT`, `LE`, `EQ`, `GE`, `GT`.
+    /// Parses the notation of `createrepo_c`: `LT`, `LE`, `EQ`, `GE`, `GT`.
     pub fn parse_rpmmd(text: &str) -> Option<Self> {
         Some(match text {
             "LT" => Self::Lt,
@@ -46,7 +48,7 @@ impl Op {
         })
     }
 
-    /// As rpm writes it.
+    /// Returns rpm's notation.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Lt => "<",
@@ -58,20 +60,21 @@ impl Op {
     }
 }
 
-/// The version in a relation: epoch and release may be missing, and then do not count in comparison.
-/// Equality is of the text, unlike [`Evr`]'s.
+/// The version in a relation. A missing epoch or release does not count in a comparison. Equality
+/// compares the text, unlike that of [`Evr`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DepEvr {
-    /// 0 is written as missing: rpm treats them alike, and so does libsolv's reader of primary.
+    /// Epoch. We store an epoch of 0 as missing: rpm and libsolv's reader of primary treat both
+    /// alike.
     pub epoch: Option<u32>,
-    /// Upstream's version.
+    /// Upstream version.
     pub version: SmolStr,
-    /// Missing: any release matches.
+    /// Release. If it is missing, any release matches.
     pub release: Option<SmolStr>,
 }
 
 impl DepEvr {
-    /// From `[epoch:]version[-release]`.
+    /// Parses `[epoch:]version[-release]`.
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
         let (epoch, rest) = match text.split_once(':') {
             Some((epoch, rest)) => (Some(epoch), rest),
@@ -84,7 +87,7 @@ impl DepEvr {
         Self::new(epoch, version, release)
     }
 
-    /// From its parts as text; an empty epoch or release counts as missing.
+    /// Builds the version from the text of its parts. An empty epoch or release counts as missing.
     pub fn new(epoch: Option<&str>, version: &str, release: Option<&str>) -> Result<Self, DependencyError> {
         let epoch = match epoch {
             None | Some("" | "0") => None,
@@ -118,8 +121,8 @@ impl From<&Evr> for DepEvr {
     }
 }
 
-/// What separates words for rpm (`risspace`), and nothing else does: neither Rust's ASCII nor its Unicode whitespace is
-/// the same.
+/// Checks whether a character separates words for rpm (`risspace`). Neither Rust's ASCII whitespace
+/// nor its Unicode whitespace is the same set.
 pub(super) const fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
@@ -129,48 +132,48 @@ pub(super) const fn is_space(c: char) -> bool {
 pub struct Relation {
     /// The comparison.
     pub op: Op,
-    /// What is compared with.
+    /// The version to compare with.
     pub evr: DepEvr,
 }
 
-/// One dependency. A rich one is kept as its text: `name` begins with `(` and there is no relation
-/// ([`crate::repodata::Rich`] parses it).
+/// One dependency. A rich dependency is kept as text: its `name` begins with `(` and it has no
+/// relation. [`crate::repodata::Rich`] parses it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Dependency {
     /// A capability, a file path (begins with `/`), or a rich dependency (begins with `(`).
     pub name: SmolStr,
-    /// Restricts the version.
+    /// Restriction of the version.
     pub relation: Option<Relation>,
 }
 
-/// Why a dependency is not understood.
+/// Why a dependency cannot be parsed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DependencyError {
-    /// The epoch has to be a number below 2³².
+    /// The epoch is not a number below 2³².
     #[error("epoch `{epoch}` is not a number")]
     Epoch {
-        /// As written.
+        /// The epoch as written.
         epoch: String,
     },
-    /// Neither `name` nor `name operator version`.
+    /// The text is neither `name` nor `name operator version`.
     #[error("`{text}` is neither a name, nor a name with operator and version, nor a rich dependency")]
     Form {
-        /// As written.
+        /// The text as written.
         text: String,
     },
-    /// A rich dependency that does not follow rpm's grammar.
+    /// The text of a rich dependency does not follow rpm's grammar.
     #[error("rich dependency `{text}`: {problem}")]
     Rich {
-        /// As written, shortened.
+        /// The text as written, shortened.
         text: String,
         /// What is wrong.
         problem: &'static str,
     },
-    /// A rich dependency beyond a bound of ours.
+    /// A rich dependency exceeds one of our bounds.
     #[error("rich dependency `{text}`: {problem}")]
     RichBound {
-        /// As written, shortened.
+        /// The text as written, shortened.
         text: String,
         /// Which bound.
         problem: &'static str,
@@ -178,16 +181,17 @@ pub enum DependencyError {
 }
 
 impl Dependency {
-    /// A name without relation.
+    /// Makes a dependency without relation.
     pub fn named(name: impl Into<SmolStr>) -> Self {
         Self { name: name.into(), relation: None }
     }
 
-    /// From the form a spec file or `rpm -qR` has: `foo`, `foo >= 1.2`, `/usr/bin/x`, `pkgconfig(x)`, `(a if b)`.
+    /// Parses the form that spec files and `rpm -qR` use: `foo`, `foo >= 1.2`, `/usr/bin/x`,
+    /// `pkgconfig(x)`, `(a if b)`.
     ///
     /// # Errors
-    /// [`DependencyError`]: an epoch that is not a number, or another number of words than one or three.
-    /// The inside of a rich dependency is not looked at here.
+    /// Returns [`DependencyError`] if the epoch is not a number or if the text has neither one nor
+    /// three words. This function does not look inside a rich dependency.
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
         let text = text.trim_matches(is_space);
         if text.starts_with('(') {
@@ -206,18 +210,18 @@ impl Dependency {
         Ok(Self { name: name.into(), relation })
     }
 
-    /// Begins with a parenthesis.
+    /// Checks whether the name begins with a parenthesis.
     pub fn is_rich(&self) -> bool {
         self.name.starts_with('(')
     }
 
-    /// The file path this names, also with a version: the owner of the file then counts as a provider of every version,
-    /// as for libsolv.
+    /// Returns the file path that this dependency names, with or without a version. The owner of
+    /// the file counts as a provider of every version, as in libsolv.
     pub fn file(&self) -> Option<&str> {
         self.name.starts_with('/').then_some(self.name.as_str())
     }
 
-    /// The file path this asks for, if it is one.
+    /// Returns the file path if this is a plain path without a version.
     pub fn path(&self) -> Option<&str> {
         (self.relation.is_none() && self.name.starts_with('/')).then_some(self.name.as_str())
     }
@@ -239,7 +243,7 @@ mod tests {
 
     use super::*;
 
-    /// Parsed and written again; the epoch 0 and superfluous space disappear.
+    /// Parsing and writing drops the epoch 0 and superfluous space.
     #[rstest]
     #[case("foo", "foo")]
     #[case("  foo   >=  1.2 ", "foo >= 1.2")]

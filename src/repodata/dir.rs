@@ -1,4 +1,4 @@
-//! Reading a repository from a directory: the only part of this room that opens files.
+//! Loads a repository from a directory. Only this part of the repository reader opens files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -20,7 +20,7 @@ use super::rich::Rich;
 use super::{chunks, filelists, primary};
 use crate::model::{BuildId, Nvr};
 
-/// A directory with `repodata/repomd.xml` in it.
+/// A repository in a directory that contains `repodata/repomd.xml`.
 #[derive(Clone, Debug)]
 pub struct RepoDir {
     path: PathBuf,
@@ -34,12 +34,13 @@ impl RepoDir {
     /// Reads `repodata/repomd.xml` below `path`.
     ///
     /// # Errors
-    /// Rejected: there is none, or it is not one. Unavailable: it cannot be read.
+    /// Rejected if the file does not exist or is not a `repomd.xml`. Unavailable if it cannot be
+    /// read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, RepodataError> {
         Self::open_with(path, Limits::default())
     }
 
-    /// The same, with other bounds.
+    /// Like [`RepoDir::open`], but with the given bounds.
     pub fn open_with(path: impl Into<PathBuf>, limits: Limits) -> Result<Self, RepodataError> {
         let path = path.into();
         let file = path.join("repodata/repomd.xml");
@@ -55,26 +56,30 @@ impl RepoDir {
         Ok(Self { path, repomd, limits, groups: true, module_hotfixes: false })
     }
 
-    /// The index.
+    /// Returns the parsed `repomd.xml`.
     pub fn repomd(&self) -> &Repomd {
         &self.repomd
     }
 
-    /// Leaves the repository's own groups unread: others are given, and these may be in any state.
+    /// Makes loading skip the repository's own groups. The caller has other groups, so the state of
+    /// these does not matter.
     #[must_use]
     pub fn without_groups(mut self) -> Self {
         self.groups = false;
         self
     }
 
-    /// Identity of the package content: the checksum `repomd.xml` gives for primary, else that of the file. Equal for
-    /// two generations of a Koji repository whose packages are the same. `None`: there is no primary.
+    /// Returns an identity of the package content: the checksum of primary in `repomd.xml`, or else
+    /// the digest of the file. It is equal for two generations of a Koji repository with the same
+    /// packages. Returns `None` if there is no primary, or if its digest is needed and the file
+    /// cannot be read.
     pub fn primary_checksum(&self) -> Option<String> {
         self.checksum("primary")
     }
 
-    /// Identity of what the repository says about modules, as [`RepoDir::primary_checksum`]. `None`: nothing, or it
-    /// does not count for its packages ([`RepoDir::with_module_hotfixes`]).
+    /// Returns an identity of the repository's modules, like [`RepoDir::primary_checksum`]. Returns
+    /// `None` if there are no modules, or if modules do not apply to its packages
+    /// ([`RepoDir::with_module_hotfixes`]).
     pub fn modules_checksum(&self) -> Option<String> {
         if self.module_hotfixes { None } else { self.checksum("modules") }
     }
@@ -87,23 +92,26 @@ impl RepoDir {
         }
     }
 
-    /// Reads packages and groups, every file verified first.
+    /// Reads packages and groups. Verifies every file first.
     ///
-    /// `paths` are file paths that will be asked for from outside (BuildRequires such as `/usr/share/x`). The full file
-    /// lists are read only when one of these, or of the repository's own dependencies, cannot be answered from primary;
-    /// a path that was not named here and is not in primary has no owner afterwards.
+    /// `paths` are file paths that the caller will look up itself (BuildRequires such as
+    /// `/usr/share/x`). The full file lists are read only if primary cannot answer one of these
+    /// paths or one in the repository's own dependencies. Afterwards a path has no owner if it is
+    /// neither in `paths` nor in primary nor in a dependency.
     ///
     /// # Errors
-    /// As [`RepodataError`] says. Cost: memory of the packed files, one after the other, and of what is kept.
+    /// Returns the [`RepodataError`] of the first file that cannot be used. Cost: memory of the
+    /// packed files, one at a time, and of the result.
     pub fn load<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Result<RepoContent, RepodataError> {
         self.complete(self.packages()?, paths)
     }
 
-    /// Reads the packages alone, as primary lists them: the first part of [`RepoDir::load`], for who learns only later
-    /// which paths will be asked for. A large primary is parsed on several threads.
+    /// Reads only the packages that primary lists. This is the first part of [`RepoDir::load`], for
+    /// callers that learn only later which paths they need. A large primary is parsed on several
+    /// threads.
     ///
     /// # Errors
-    /// As [`RepoDir::load`].
+    /// See [`RepoDir::load`].
     pub fn packages(&self) -> Result<RepoContent, RepodataError> {
         let entry = self.find("primary")?;
         let (packed, file) = self.fetch(entry)?;
@@ -118,11 +126,11 @@ impl RepoDir {
         }
     }
 
-    /// Adds to packages read by [`RepoDir::packages`] what else there is: groups, and the wanted paths of the file
-    /// lists.
+    /// Completes packages that [`RepoDir::packages`] read: adds the groups and the wanted paths of
+    /// the file lists.
     ///
     /// # Errors
-    /// As [`RepoDir::load`].
+    /// See [`RepoDir::load`].
     pub fn complete<'a>(
         &self,
         content: RepoContent,
@@ -138,7 +146,7 @@ impl RepoDir {
         filelists::parse(reader, &file, &self.limits, wanted, content)
     }
 
-    /// The groups of the repository itself, `None` when `repomd.xml` names none.
+    /// Reads the repository's own groups. Returns `None` if `repomd.xml` names no groups.
     pub fn groups(&self) -> Result<Option<Groups>, RepodataError> {
         let Some(entry) = self.repomd.groups() else { return Ok(None) };
         let (packed, file) = self.fetch(entry)?;
@@ -147,14 +155,15 @@ impl RepoDir {
         Groups::parse(bytes.as_slice(), &file, &self.limits).map(Some)
     }
 
-    /// Its packages count whatever modules say (dnf's `module_hotfixes`).
+    /// Makes all packages of this repository count, regardless of modules (dnf's
+    /// `module_hotfixes`).
     #[must_use]
     pub fn with_module_hotfixes(mut self, hotfixes: bool) -> Self {
         self.module_hotfixes = hotfixes;
         self
     }
 
-    /// The modules of the repository, none when `repomd.xml` names no such file.
+    /// Reads the modules of the repository. There are none if `repomd.xml` names no such file.
     fn modules(&self) -> Result<Modules, RepodataError> {
         let Some(entry) = self.repomd.find("modules") else { return Ok(Modules::default()) };
         let (packed, file) = self.fetch(entry)?;
@@ -168,7 +177,7 @@ impl RepoDir {
         self.repomd.find(kind).ok_or(RepodataError::Missing { file, kind })
     }
 
-    /// The packed bytes of a metadata file, verified, and its name for errors.
+    /// Reads and verifies a metadata file. Returns its packed bytes and its name for errors.
     fn fetch(&self, entry: &Metadata) -> Result<(Vec<u8>, String), RepodataError> {
         let href = Path::new(&entry.href);
         if !href.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
@@ -205,8 +214,8 @@ impl RepoDir {
         self.unpack_to(self.limits.unpacked_bytes, entry, packed, file)
     }
 
-    /// Never more than `limit`. What `repomd.xml` says about the size is not looked at: the checksum says that the file
-    /// is the right one.
+    /// Unpacks at most `limit` bytes. Ignores the size in `repomd.xml`: the checksum already shows
+    /// that the file is the right one.
     fn unpack_to<'a>(
         &self,
         limit: u64,
@@ -222,10 +231,11 @@ impl RepoDir {
     }
 }
 
-/// Reads several repositories as one, in their order ([`RepoContent::merge`]); `paths` as in [`RepoDir::load`].
+/// Reads several repositories as one, in their order ([`RepoContent::merge`]). `paths` are the same
+/// as in [`RepoDir::load`].
 ///
 /// # Errors
-/// As [`RepoDir::load`], and as [`complete_merged`].
+/// See [`RepoDir::load`] and [`complete_merged`].
 pub fn load_merged<'a>(
     dirs: &[RepoDir],
     paths: impl IntoIterator<Item = &'a str>,
@@ -234,13 +244,14 @@ pub fn load_merged<'a>(
     complete_merged(dirs, parts, paths)
 }
 
-/// [`RepoDir::complete`] for several repositories, `parts` being what [`RepoDir::packages`] read of each; then merges
-/// them. A dependency of one may name a file of another, so the full file lists of all are read when one of them needs
-/// any.
+/// Completes and merges several repositories. `parts` are the results of [`RepoDir::packages`], one
+/// for each directory. A dependency of one repository may name a file of another. If one repository
+/// needs its full file lists, those of all are therefore read.
 ///
 /// # Errors
-/// As [`RepoDir::load`]. Groups that cannot be used are no error, but noted ([`RepoContent::group_problems`]).
-/// Rejected: more repositories, or packages in all of them, than the first one's [`Limits`] let through.
+/// See [`RepoDir::load`]. Unusable groups are not an error; they are noted in
+/// [`RepoContent::group_problems`]. Rejected if there are more repositories, or more packages in
+/// all of them together, than the [`Limits`] of the first repository allow.
 pub fn complete_merged<'a>(
     dirs: &[RepoDir],
     mut parts: Vec<RepoContent>,
@@ -275,9 +286,9 @@ pub fn complete_merged<'a>(
     RepoContent::merge(names.zip(parts), &dirs.first().map_or_else(Limits::default, |dir| dir.limits))
 }
 
-/// The paths for which the full file lists have to be read: those of `paths` and of the dependencies of `parts` that
-/// primary does not have even where a package does. Empty: [`RepoDir::complete`] and [`complete_merged`] do not read
-/// file lists.
+/// Returns the paths for which the full file lists must be read. Of `paths` and the paths in the
+/// dependencies of `parts`, these are the ones that primary never lists. If the result is empty,
+/// [`RepoDir::complete`] and [`complete_merged`] do not read file lists.
 pub fn beyond_primary<'a>(parts: &[RepoContent], paths: impl IntoIterator<Item = &'a str>) -> BTreeSet<SmolStr> {
     let mut wanted: BTreeSet<SmolStr> = paths.into_iter().filter(|p| p.starts_with('/')).map(SmolStr::new).collect();
     parts.iter().for_each(|content| wanted_paths(content, &mut wanted));
@@ -285,10 +296,10 @@ pub fn beyond_primary<'a>(parts: &[RepoContent], paths: impl IntoIterator<Item =
     wanted
 }
 
-/// Reads a comps file that lies by itself (Koji: `groups/comps.xml` of a repository), packed or not.
+/// Reads a separate comps file, packed or not (in a Koji repository: `groups/comps.xml`).
 ///
 /// # Errors
-/// Unavailable: it cannot be read. Rejected: it is not comps.
+/// Unavailable if the file cannot be read. Rejected if it is not comps.
 pub fn load_groups(path: &Path) -> Result<Groups, RepodataError> {
     let limits = Limits::default();
     let file = path.display().to_string();
@@ -299,10 +310,10 @@ pub fn load_groups(path: &Path) -> Result<Groups, RepodataError> {
     Groups::parse(bytes.as_slice(), &file, &limits)
 }
 
-/// Reads `repo.json` of a Koji repository; `path` is the directory that holds it.
+/// Reads `repo.json` of a Koji repository. `path` is the directory that holds it.
 ///
 /// # Errors
-/// Unavailable: it cannot be read. Rejected: it is not what Koji writes.
+/// Unavailable if the file cannot be read. Rejected if it is not what Koji writes.
 pub fn load_repo_info(path: &Path) -> Result<RepoInfo, RepodataError> {
     let limits = Limits::default();
     let path = path.join("repo.json");
@@ -310,11 +321,12 @@ pub fn load_repo_info(path: &Path) -> Result<RepoInfo, RepodataError> {
     RepoInfo::parse(bytes.as_slice(), &path.display().to_string(), &limits)
 }
 
-/// The architectures of a Koji repository that have metadata, sorted. `path` is the directory that holds `repo.json`. A
-/// repository of a tag without architectures is READY and has none.
+/// Returns the architectures of a Koji repository that have metadata, sorted. `path` is the
+/// directory that holds `repo.json`. A repository of a tag without architectures is READY and has
+/// none.
 ///
 /// # Errors
-/// Unavailable: the directory cannot be read.
+/// Unavailable if the directory cannot be read.
 pub fn load_arches(path: &Path) -> Result<Vec<String>, RepodataError> {
     let failed = |source| RepodataError::Read { path: path.to_owned(), source };
     let mut arches = Vec::new();
@@ -330,11 +342,11 @@ pub fn load_arches(path: &Path) -> Result<Vec<String>, RepodataError> {
     Ok(arches)
 }
 
-/// The builds of a Koji repository, from `pkglist` and `rpmlist.jsonl` in the directory of one architecture. Without
-/// `rpmlist.jsonl` (older hubs) they have no numbers.
+/// Returns the builds of a Koji repository, from `pkglist` and `rpmlist.jsonl` in the directory of
+/// one architecture. Without `rpmlist.jsonl` (older hubs) the builds have no numbers.
 ///
 /// # Errors
-/// Unavailable: a file cannot be read. Rejected: a line is not understood.
+/// Unavailable if a file cannot be read. Rejected if a line cannot be parsed.
 pub fn load_builds(arch_dir: &Path) -> Result<BTreeMap<Nvr, Option<BuildId>>, RepodataError> {
     let limits = Limits::default();
     let pkglist = load_pkglist(arch_dir, &limits)?;
@@ -346,10 +358,11 @@ pub fn load_builds(arch_dir: &Path) -> Result<BTreeMap<Nvr, Option<BuildId>>, Re
     Ok(koji::builds(&pkglist, &rpmlist))
 }
 
-/// The same without numbers, from `pkglist` alone: a tenth of the bytes, and no JSON.
+/// Like [`load_builds`], but without build numbers. It reads only `pkglist`: a tenth of the bytes,
+/// and no JSON.
 ///
 /// # Errors
-/// As [`load_builds`].
+/// See [`load_builds`].
 pub fn load_build_names(arch_dir: &Path) -> Result<BTreeSet<Nvr>, RepodataError> {
     let pkglist = load_pkglist(arch_dir, &Limits::default())?;
     Ok(pkglist.into_iter().map(|entry| entry.build).collect())
@@ -361,7 +374,7 @@ fn load_pkglist(arch_dir: &Path, limits: &Limits) -> Result<Vec<koji::PkglistEnt
     koji::parse_pkglist(bytes.as_slice(), &path.display().to_string(), limits)
 }
 
-/// All file paths the dependencies name, rich ones included.
+/// Collects all file paths that the dependencies name, including those inside rich dependencies.
 fn wanted_paths(content: &RepoContent, wanted: &mut BTreeSet<SmolStr>) {
     for dependency in content.dependencies() {
         if dependency.is_rich() {

@@ -1,15 +1,17 @@
-//! Documents that are not in UTF-8 and say so.
+//! Converts documents that declare an encoding other than UTF-8.
 
 use std::io::{self, BufRead, Read};
 
-/// Names of the one other encoding that every XML parser knows and old repositories have, in lower case.
+/// Lower-case names of ISO-8859-1, the only other encoding that every XML parser knows and old
+/// repositories use.
 const LATIN_1: [&str; 4] = ["iso-8859-1", "iso8859-1", "iso_8859-1", "latin1"];
-/// Bytes in which the declaration has to end.
+/// Number of bytes within which the XML declaration must end.
 const DECLARATION_MAX: usize = 256;
-/// Bytes put into UTF-8 at once.
+/// Bytes converted to UTF-8 at once.
 const PIECE: usize = 16 << 10;
 
-/// Yields UTF-8. A document that declares ISO-8859-1 is put into it, every other is passed on as it is.
+/// A reader that yields UTF-8. It converts a document that declares ISO-8859-1 and passes every
+/// other document on unchanged.
 pub(super) struct ToUtf8<R> {
     inner: R,
     latin: Option<bool>,
@@ -23,7 +25,7 @@ impl<R: BufRead> ToUtf8<R> {
     }
 }
 
-/// Whether the XML declaration at the beginning says so.
+/// Checks whether the XML declaration at the start names ISO-8859-1.
 fn is_latin_1(start: &[u8]) -> bool {
     let start = start.get(..DECLARATION_MAX).unwrap_or(start);
     let Some(end) = start.windows(2).position(|two| two == b"?>") else { return false };

@@ -1,21 +1,22 @@
-//! What can be wrong with a repository.
+//! The errors of reading a repository.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::model::{Class, Classified};
 
-/// Why repository metadata could not be used. The text says which file and what to do, where something can be done.
+/// Why repository metadata could not be used. The text names the file and, if the user can do
+/// something, says what.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepodataError {
-    /// There is no `repodata/repomd.xml`.
+    /// The directory has no `repodata/repomd.xml`.
     #[error(
         "find repository metadata: {path} does not exist; name the directory that holds repodata/ (of a Koji \
             repository the directory of one architecture)"
     )]
     NoRepomd {
-        /// The file looked for.
+        /// The missing file.
         path: PathBuf,
     },
     /// A file cannot be read.
@@ -23,11 +24,11 @@ pub enum RepodataError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
-    /// A file is larger than we read.
+    /// A file is larger than the bound.
     #[error("read {file}: it is larger than {limit} bytes, the most this program reads")]
     TooLarge {
         /// The file.
@@ -45,46 +46,46 @@ pub enum RepodataError {
         /// The bound.
         limit: u64,
     },
-    /// The content is not what `repomd.xml` says.
+    /// The content of a file does not match the checksum in `repomd.xml`.
     #[error("verify {file}: its {kind} is {found}, but repomd.xml says {expected}; fetch the repository again")]
     Checksum {
         /// The file.
         file: String,
         /// Name of the algorithm.
         kind: &'static str,
-        /// As `repomd.xml` has it.
+        /// The digest in `repomd.xml`.
         expected: String,
-        /// As computed.
+        /// The digest we computed.
         found: String,
     },
-    /// A checksum algorithm that is not accepted.
+    /// `repomd.xml` uses a checksum algorithm that we do not accept.
     #[error(
         "verify {file}: checksum type `{kind}` is not supported (md5, sha1, sha224, sha256, sha384 and sha512 are)"
     )]
     ChecksumKind {
         /// The file.
         file: String,
-        /// As `repomd.xml` has it.
+        /// The algorithm, as `repomd.xml` spells it.
         kind: String,
     },
-    /// A compression that is not accepted.
+    /// A file uses a compression that we do not accept.
     #[error("unpack {file}: compression `{extension}` is not supported (plain, gz, bz2, xz and zst are)")]
     Compression {
         /// The file.
         file: String,
-        /// The suffix of its name.
+        /// The suffix of the file's name.
         extension: String,
     },
-    /// Decompression or reading from the decompressor failed: a truncated or damaged file.
+    /// Decompression failed: the file is cut short or damaged.
     #[error("unpack {file}: it is damaged or cut short")]
     Damaged {
         /// The file.
         file: String,
-        /// What the decompressor said.
+        /// The decompressor's error.
         #[source]
         source: io::Error,
     },
-    /// Not well-formed XML, or XML beyond a bound.
+    /// The file is not well-formed XML, or exceeds a bound on XML.
     #[error("parse {file} at byte {offset}: {problem}")]
     Xml {
         /// The file.
@@ -94,20 +95,20 @@ pub enum RepodataError {
         /// What is wrong.
         problem: String,
     },
-    /// Well-formed, but not what the format says.
+    /// The file is well-formed but does not follow its format.
     #[error("parse {file}: {problem}")]
     Format {
         /// The file.
         file: String,
-        /// What is wrong, with the package where known.
+        /// What is wrong, with the package if known.
         problem: String,
     },
-    /// `repomd.xml` does not name a file that is needed.
+    /// `repomd.xml` does not name a file that we need.
     #[error("find `{kind}` metadata: {file} does not name any")]
     Missing {
         /// `repomd.xml`.
         file: String,
-        /// The type looked for.
+        /// The type we looked for.
         kind: &'static str,
     },
     /// `repomd.xml` names a file outside its repository.
@@ -115,25 +116,25 @@ pub enum RepodataError {
     Outside {
         /// `repomd.xml`.
         file: String,
-        /// The type.
+        /// The type of the entry.
         kind: String,
         /// The location.
         href: String,
     },
-    /// Repositories that are too much together.
+    /// The repositories to merge exceed a bound together.
     #[error("merge {repository} with the repositories before it: {problem}")]
     Merge {
-        /// The one that was too much.
+        /// The repository that exceeded the bound.
         repository: String,
         /// The bound.
         problem: String,
     },
-    /// One line of a line-based file is not understood.
+    /// A line of a line-based file cannot be parsed.
     #[error("parse {file} line {line}: {problem}")]
     Line {
         /// The file.
         file: String,
-        /// Counted from 1.
+        /// Line number, counted from 1.
         line: usize,
         /// What is wrong.
         problem: String,
@@ -141,7 +142,7 @@ pub enum RepodataError {
 }
 
 impl RepodataError {
-    /// What is wrong and why, in one line.
+    /// Returns the error and its cause in one line.
     pub(super) fn whole(&self) -> String {
         match std::error::Error::source(self) {
             Some(cause) => format!("{self}: {cause}"),

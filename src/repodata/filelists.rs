@@ -1,4 +1,5 @@
-//! `filelists.xml`: the full file lists. They are many times larger than primary, so only wanted paths are kept.
+//! Reads `filelists.xml`, the full file lists. They are many times larger than primary, so the
+//! reader keeps only wanted paths.
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
@@ -11,17 +12,17 @@ use super::error::RepodataError;
 use super::limits::Limits;
 use super::xml::{Node, Xml};
 
-/// Is this path in primary, if a package has it? `createrepo_c`'s rule: below `/etc/`, anything with `bin/`, and
-/// sendmail.
+/// Checks whether primary lists this path for the packages that own it. This is the rule of
+/// `createrepo_c`: paths below `/etc/`, paths that contain `bin/`, and sendmail.
 pub fn is_in_primary(path: &str) -> bool {
     path.starts_with("/etc/") || path.contains("bin/") || path == "/usr/lib/sendmail"
 }
 
-/// Adds the `wanted` paths to the packages of `content` that own them. A package is found by the checksum primary gives
-/// it.
+/// Adds the `wanted` paths to the packages of `content` that own them. Finds a package by its
+/// checksum in primary.
 ///
 /// # Errors
-/// Rejected: not XML, another root element, or a bound of [`Limits`].
+/// Rejected if the input is not XML, has another root element, or exceeds a bound of [`Limits`].
 pub fn parse(
     input: impl BufRead,
     file: &str,

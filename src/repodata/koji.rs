@@ -1,6 +1,8 @@
-//! What Koji keeps beside the metadata of a repository: `repo.json`, `pkglist`, `rpmlist.jsonl`.
+//! Reads the files that Koji puts beside a repository's metadata: `repo.json`, `pkglist`, and
+//! `rpmlist.jsonl`.
 //!
-//! They list only what comes from the tag itself: packages of external repositories are in `primary.xml` alone.
+//! `pkglist` and `rpmlist.jsonl` list only packages of the tag itself. Packages of external
+//! repositories are only in `primary.xml`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
@@ -12,7 +14,7 @@ use super::error::RepodataError;
 use super::limits::Limits;
 use crate::model::{BuildId, Nvr};
 
-/// Koji's options of a repository.
+/// Options with which Koji made a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RepoOpts {
@@ -26,31 +28,32 @@ pub struct RepoOpts {
     pub maven: bool,
 }
 
-/// `repo.json`. Older hubs write only `id`, `tag`, `task_id` and `event_id`.
+/// The content of `repo.json`. Older hubs write only `id`, `tag`, `task_id` and `event_id`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct RepoInfo {
-    /// The repository's number.
+    /// Number of the repository.
     pub id: i64,
-    /// Name of the tag at the time.
+    /// Name of the tag when the repository was made.
     pub tag: SmolStr,
     /// Number of the tag.
     #[serde(default)]
     pub tag_id: Option<i64>,
-    /// The newRepo task.
+    /// The newRepo task that made the repository.
     #[serde(default)]
     pub task_id: Option<i64>,
     /// The Koji event whose content the repository has.
     pub event_id: i64,
-    /// What it was made with.
+    /// Options the repository was made with.
     #[serde(default)]
     pub opts: RepoOpts,
-    /// Those that were asked for specially; not empty: kojira lets it expire early.
+    /// Options that somebody requested specially. If there are any, kojira lets the repository
+    /// expire early.
     #[serde(default)]
     pub custom_opts: BTreeMap<String, serde_json::Value>,
 }
 
 impl RepoInfo {
-    /// Parses. `file` names the input in errors.
+    /// Parses `repo.json`. `file` names the input in errors.
     pub fn parse(input: impl Read, file: &str, limits: &Limits) -> Result<Self, RepodataError> {
         let format = |problem: String| RepodataError::Format { file: file.to_owned(), problem };
         let limit = limits.small_file_bytes;
@@ -66,10 +69,11 @@ impl RepoInfo {
     }
 }
 
-/// One line of `pkglist`: where a package lies in Koji's store, which tells its build.
+/// One line of `pkglist`: where a package lies in Koji's store. The path contains the package's
+/// build.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PkglistEntry {
-    /// Volume, when not the default one.
+    /// Volume, if it is not the default one.
     pub volume: Option<SmolStr>,
     /// Name, version and release of the build (of the source package).
     pub build: Nvr,
@@ -80,8 +84,8 @@ pub struct PkglistEntry {
 }
 
 impl PkglistEntry {
-    /// From `toplink/[vol/<volume>/]packages/<name>/<version>/<release>/<arch>/<file>`;
-    /// packages that lie under a signature have `data/signed/<key>/<arch>` instead of `<arch>`.
+    /// Parses `toplink/[vol/<volume>/]packages/<name>/<version>/<release>/<arch>/<file>`. Packages
+    /// stored under a signature have `data/signed/<key>/<arch>` instead of `<arch>`.
     pub fn parse(path: &str) -> Option<Self> {
         let mut parts = path.strip_prefix("toplink/")?.split('/');
         let volume = match parts.next()? {
@@ -112,10 +116,10 @@ impl PkglistEntry {
     }
 }
 
-/// Parses `pkglist`, keeping its order. Empty lines are skipped.
+/// Parses `pkglist` and keeps its order. Empty lines are skipped.
 ///
 /// # Errors
-/// Rejected: a line that is not such a path, with its number.
+/// Rejected if a line is not such a path. The error has the line's number.
 pub fn parse_pkglist(input: impl BufRead, file: &str, limits: &Limits) -> Result<Vec<PkglistEntry>, RepodataError> {
     let mut entries = Vec::new();
     for_each_line(input, file, limits, |text| {
@@ -140,22 +144,22 @@ pub struct RpmRecord {
     pub release: SmolStr,
     /// Architecture.
     pub arch: SmolStr,
-    /// Epoch; null and 0 are the same.
+    /// Epoch. Null and 0 are the same.
     #[serde(default)]
     pub epoch: Option<u32>,
 }
 
 impl RpmRecord {
-    /// `name-version-release.arch.rpm`, as in `pkglist`.
+    /// Returns the file name `name-version-release.arch.rpm`, as in `pkglist`.
     pub fn file(&self) -> String {
         format!("{}-{}-{}.{}.rpm", self.name, self.version, self.release, self.arch)
     }
 }
 
-/// Parses `rpmlist.jsonl`, keeping its order. Empty lines are skipped.
+/// Parses `rpmlist.jsonl` and keeps its order. Empty lines are skipped.
 ///
 /// # Errors
-/// Rejected: a line that is not such a record, with its number.
+/// Rejected if a line is not such a record. The error has the line's number.
 pub fn parse_rpmlist(input: impl BufRead, file: &str, limits: &Limits) -> Result<Vec<RpmRecord>, RepodataError> {
     let mut records = Vec::new();
     for_each_line(input, file, limits, |text| {
@@ -165,8 +169,8 @@ pub fn parse_rpmlist(input: impl BufRead, file: &str, limits: &Limits) -> Result
     Ok(records)
 }
 
-/// The builds a repository holds, sorted by name, version, release, each with its number where `rpmlist.jsonl` gives
-/// it. O(n log n).
+/// Returns the builds in a repository, sorted by name, version and release. Each has its number if
+/// `rpmlist.jsonl` gives it. O(n log n).
 pub fn builds(pkglist: &[PkglistEntry], rpmlist: &[RpmRecord]) -> BTreeMap<Nvr, Option<BuildId>> {
     let ids: BTreeMap<String, i64> = rpmlist.iter().filter_map(|r| Some((r.file(), r.build_id?))).collect();
     let mut builds = BTreeMap::new();

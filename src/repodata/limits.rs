@@ -1,22 +1,22 @@
-//! How much of an input we are willing to read.
+//! Bounds on how much of an input we read.
 
-/// Bounds of one repository. The default is several times what the largest distribution needs
-/// (Fedora: 80,000 packages, primary 300 MB, file lists 1 GB unpacked); tests use smaller ones.
+/// Bounds on one repository. The defaults are several times what the largest distribution needs
+/// (Fedora: 80,000 packages, primary 300 MB, file lists 1 GB unpacked). Tests use smaller ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Elements inside each other. rpm-md needs 5, comps 5.
+    /// Depth of nested XML elements. rpm-md needs 5, comps 5.
     pub xml_depth: usize,
     /// Bytes of one tag with its attributes, of one comment, or of the text of one element.
     pub xml_token: usize,
-    /// Bytes of one metadata file as it lies on disk.
+    /// Bytes of one metadata file on disk, before decompression.
     pub file_bytes: u64,
     /// Bytes of one metadata file after decompression.
     pub unpacked_bytes: u64,
-    /// Bytes of `repomd.xml`, of comps, of `repo.json`.
+    /// Bytes of `repomd.xml`, of comps, or of `repo.json`.
     pub small_file_bytes: u64,
-    /// Packages in one repository, and in all that are merged.
+    /// Packages in one repository, and in all merged repositories together.
     pub packages: usize,
-    /// Repositories merged into one. A Koji tag has a handful of external ones.
+    /// Repositories merged into one. A Koji tag has only a handful of external repositories.
     pub repositories: usize,
     /// Bytes of one line of `rpmlist.jsonl` or `pkglist`.
     pub line_bytes: usize,

@@ -1,20 +1,23 @@
-//! rpm-md repositories: `repomd.xml`, primary, file lists on demand, comps; what Koji puts beside them; headers of
-//! source packages.
+//! Reads rpm-md repositories: `repomd.xml`, primary, file lists on demand, and comps. Also reads
+//! the files that Koji puts beside them, and the headers of source packages.
 //!
-//! Two layers. The *parsers* ([`Repomd::parse`], [`primary::parse`], [`filelists::parse`], [`Groups::parse`],
-//! [`koji::parse_pkglist`] …) read from any `impl BufRead` and do no input or output of their own. The *loader*
-//! ([`RepoDir`]) is the only part that opens files, beside [`SourceHeader::load`]; it verifies every checksum before a
-//! byte is parsed.
+//! The room has two layers:
+//! * The *parsers* ([`Repomd::parse`], [`primary::parse`], [`filelists::parse`], [`Groups::parse`],
+//!   [`koji::parse_pkglist`] …) read from any `impl BufRead`. They do no input or output of their
+//!   own.
+//! * The *loader* ([`RepoDir`]) opens files. Only it and [`SourceHeader::load`] do so. It verifies
+//!   every checksum before it parses a byte.
 //!
-//! Nothing here resolves dependencies, downloads, or reads a clock. Order is kept everywhere: the packages of a
-//! [`RepoContent`] stand in the order of `primary.xml`, because libsolv's choices depend on it and mock's libsolv sees
-//! that order.
+//! Nothing here resolves dependencies, downloads, or reads a clock. The readers keep the order of
+//! their input. The packages of a [`RepoContent`] are in the order of `primary.xml`, because
+//! libsolv's choices depend on it and mock's libsolv sees that order.
 //!
-//! What one package says wrongly is passed over and counted ([`Oddity`]); what the whole document says wrongly is an
-//! error.
+//! An error in a single package does not stop the reader: it skips the faulty part and counts it
+//! ([`Oddity`]). An error in the document as a whole makes the read fail.
 //!
-//! Every input has a bound ([`Limits`]); reaching one is an error that names it. A document type that
-//! declares anything is refused, and none is ever fetched, so there are no entities to expand.
+//! Every input has a bound ([`Limits`]). An input that exceeds a bound fails with an error that
+//! names the bound. The XML reader refuses a document type with declarations of its own and never
+//! fetches an external one, so there are no entities to expand.
 
 mod checksum;
 mod chunks;

@@ -1,32 +1,35 @@
-//! `modules.yaml`: which packages of a repository are of a module, and which modules are active without being asked
-//! for.
+//! Reads `modules.yaml`: which packages of a repository belong to modules, and which modules are
+//! active by default.
 //!
-//! What is kept of modulemd: of each stream (`modulemd` version 1 and 2, `modulemd-stream`) its name, version, context,
-//! artifacts, names taken out of modularity, and what it requires of other modules; of `modulemd-defaults` the default
-//! stream. The rule, dnf's (`setModuleExcludes` of libdnf, run against dnf 4.14): nobody enables a stream in a
-//! buildroot, so default streams are active and no others. Artifacts of other streams are out; so is every package that
-//! is no artifact of an active stream and has, or provides, the name of one.
+//! From each stream (`modulemd` version 1 and 2, `modulemd-stream`) we keep its name, version,
+//! context, artifacts, demodularized names, and its requirements of other modules. From
+//! `modulemd-defaults` we keep the default stream.
 //!
-//! A document that says something wrong is passed over and noted, and the others count, as for dnf; what follows a
-//! place that is not YAML cannot be read.
+//! The rule is dnf's (`setModuleExcludes` of libdnf, run against dnf 4.14). Nobody enables a stream
+//! in a buildroot, so only default streams are active. Two kinds of packages are hidden:
+//! * artifacts of other streams;
+//! * packages that are not an artifact of an active stream, but have or provide the name of one.
+//!
+//! A document with an error is skipped and noted, and the other documents count, as in dnf. If the
+//! file stops being YAML at some place, everything after that place is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use saphyr_parser::{Event, Parser};
 
-/// Values inside each other. modulemd needs 6.
+/// Depth of nested values. modulemd needs 6.
 const DEPTH_MAX: usize = 32;
-/// Values in one document. The largest streams of RHEL list some thousand artifacts.
+/// Values in one document. The largest streams of RHEL list a few thousand artifacts.
 const VALUES_MAX: usize = 1_000_000;
-/// Problems that are noted.
+/// Most problems that are noted.
 const PROBLEMS_MAX: usize = 20;
 
-/// The modules of one repository, or of several.
+/// The modules of one repository, or of several joined ones.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Modules {
     streams: Vec<Stream>,
     defaults: Vec<ModuleDefault>,
-    /// Why documents were passed over.
+    /// Why documents were skipped.
     pub problems: Vec<String>,
 }
 
@@ -37,10 +40,11 @@ struct Stream {
     stream: String,
     version: u64,
     context: String,
-    /// `name-epoch:version-release.arch`.
+    /// Packages of the stream, as `name-epoch:version-release.arch`.
     artifacts: Vec<String>,
     demodularized: Vec<String>,
-    /// Alternatives: per module the streams that will do, `-x` for one that will not; none: any.
+    /// Alternative requirements; one of them must hold. Each lists, for every required module, the
+    /// acceptable streams. `-x` means any stream but `x`. An empty list means any stream.
     requires: Vec<Vec<(String, Vec<String>)>>,
 }
 
@@ -52,7 +56,7 @@ struct ModuleDefault {
     modified: u64,
 }
 
-/// Which packages a repository with modules offers.
+/// Decides which packages of a repository with modules are visible.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ModuleFilter {
     active: BTreeSet<String>,
@@ -61,7 +65,7 @@ pub struct ModuleFilter {
 }
 
 impl Modules {
-    /// Parses all documents; `file` names the input in problems.
+    /// Parses all documents. `file` names the input in problems.
     pub fn parse(text: &str, file: &str) -> Self {
         let mut modules = Self::default();
         let mut parser = Parser::new_from_str(text);
@@ -97,21 +101,23 @@ impl Modules {
                 stream: data.text("stream").filter(|s| !s.is_empty()).map(str::to_owned),
                 modified: data.text("modified").and_then(|m| m.parse().ok()).unwrap_or(0),
             }),
-            // Translations, packagers' documents, obsoletes: nothing about what is active.
+            // Translations, packagers' documents and obsoletes do not affect which streams are
+            // active.
             _ => {}
         }
         Ok(())
     }
 
-    /// Adds those of another repository.
+    /// Adds the modules of another repository.
     pub fn join(&mut self, other: Self) {
         self.streams.extend(other.streams);
         self.defaults.extend(other.defaults);
         other.problems.into_iter().for_each(|problem| self.note(problem));
     }
 
-    /// The default stream of each module. Of several words about one the last modified counts; contradicting ones leave
-    /// it without.
+    /// Returns the default stream of each module. Of several documents about one module, the last
+    /// modified one counts. If two of the same age contradict each other, the module has no default
+    /// stream.
     fn default_streams(&self) -> BTreeMap<&str, &str> {
         let mut newest: BTreeMap<&str, (u64, Option<&str>)> = BTreeMap::new();
         for default in &self.defaults {
@@ -126,8 +132,9 @@ impl Modules {
         newest.into_iter().filter_map(|(module, (_, stream))| Some((module, stream?))).collect()
     }
 
-    /// The builds that are active: of each default stream the newest of one context whose requirements other default
-    /// streams fulfil.
+    /// Returns the active builds, one for each default stream. Only builds whose requirements other
+    /// default streams fulfil are eligible. The choice is the newest eligible build of the first
+    /// context that has one. A default stream without an eligible build is not active.
     fn active(&self) -> Vec<&Stream> {
         let mut defaults = self.default_streams();
         loop {
@@ -150,12 +157,12 @@ impl Modules {
             if broken.is_empty() {
                 return chosen;
             }
-            // What requires one of these may fall, too.
+            // Builds that require one of the removed modules may now drop out, too.
             defaults.retain(|module, _| !broken.contains(module));
         }
     }
 
-    /// What is active, and what that hides. `None`: there are no modules.
+    /// Works out what is active and what that hides. Returns `None` if there are no modules.
     pub fn filter(&self) -> Option<ModuleFilter> {
         if self.streams.is_empty() {
             return None;
@@ -177,7 +184,8 @@ impl Modules {
 }
 
 impl ModuleFilter {
-    /// Is a package hidden? `nevra` has its epoch, 0 included; `provides` are the names of what it provides.
+    /// Checks whether a package is hidden. `nevra` must contain its epoch, even if that is 0.
+    /// `provides` are the names that the package provides.
     pub fn hides<'a>(&self, nevra: &str, name: &str, provides: impl IntoIterator<Item = &'a str>) -> bool {
         if self.active.contains(nevra) {
             return false;
@@ -191,7 +199,7 @@ impl ModuleFilter {
 impl Stream {
     fn fulfilled(&self, defaults: &BTreeMap<&str, &str>) -> bool {
         let one = |(module, streams): &(String, Vec<String>)| {
-            // The platform is what the buildroot is made of; it is there.
+            // The platform module stands for the buildroot itself, so it is always there.
             if module == "platform" {
                 return true;
             }
@@ -214,7 +222,8 @@ fn stream(data: &Value) -> Result<Stream, String> {
     let version = data.text("version").map_or(Ok(0), |v| v.parse().map_err(|_| format!("`{v}` is no version")))?;
     let list = |key| data.get(key).and_then(|v| v.get("rpms")).map(Value::texts).unwrap_or_default();
     let requires = match data.get("dependencies") {
-        // Version 2: alternatives, each with a list of streams per module; version 1: one stream per module.
+        // Version 2 has alternatives, each with a list of streams per module. Version 1 has one
+        // stream per module.
         Some(Value::List(alternatives)) => alternatives.iter().map(|one| requirements(one.get("requires"))).collect(),
         Some(one) => vec![requirements(one.get("requires"))],
         None => Vec::new(),
@@ -242,14 +251,15 @@ fn name_and_arch(artifact: &str) -> Option<(&str, &str)> {
     Some((name, arch))
 }
 
-/// As packages are named here: an epoch that is not given is 0. `None`: no package.
+/// Adds the epoch 0 to an artifact without epoch, because our package names always have one.
+/// Returns `None` if the text is not a package.
 fn with_epoch(artifact: &str) -> Option<String> {
     let (name, _) = name_and_arch(artifact)?;
     let rest = artifact.strip_prefix(name)?.strip_prefix('-')?;
     Some(if rest.contains(':') { artifact.to_owned() } else { format!("{name}-0:{rest}") })
 }
 
-/// A value of YAML. Scalars stay text: a stream `1.10` is not a number.
+/// A YAML value. Scalars stay text, because a stream `1.10` is not a number.
 enum Value {
     Nothing,
     Text(String),
@@ -270,7 +280,7 @@ impl Value {
         }
     }
 
-    /// A list of texts, or one text.
+    /// Returns the texts of a list, or a single text as a list of one.
     fn texts(&self) -> Vec<String> {
         match self {
             Self::Text(text) => vec![text.clone()],
@@ -280,13 +290,14 @@ impl Value {
     }
 }
 
-/// What is being read.
+/// A list or map that the parser is still inside of. For a map, with the key that awaits its value.
 enum Open {
     List(Vec<Value>),
     Map(Vec<(String, Value)>, Option<String>),
 }
 
-/// The next document. `Ok(None)`: no more; inner error: this one is passed over.
+/// Reads the next document. Returns `Ok(None)` at the end. An inner error means that this document
+/// is skipped.
 fn document(parser: &mut Parser<'_, saphyr_parser::StrInput<'_>>) -> Result<Option<Result<Value, String>>, String> {
     let mut open: Vec<Open> = Vec::new();
     let mut done = Value::Nothing;
@@ -299,7 +310,7 @@ fn document(parser: &mut Parser<'_, saphyr_parser::StrInput<'_>>) -> Result<Opti
             Event::DocumentEnd => return Ok(Some(wrong.map_or(Ok(done), Err))),
             Event::Nothing | Event::StreamStart | Event::DocumentStart(_) => continue,
             Event::Scalar(text, ..) => Value::Text(text.into_owned()),
-            // modulemd has none; expanding them has no bound.
+            // modulemd has no aliases, and expanding them has no bound.
             Event::Alias(_) => {
                 wrong.get_or_insert_with(|| format!("line {}: an alias", span.start.line()));
                 Value::Nothing

@@ -1,48 +1,49 @@
-//! What of single packages is passed over, and counted: what they say wrongly, as one package is no reason to refuse
-//! all others, and those that modules hide.
+//! Counts what the reader skips in single packages: errors in their metadata, and packages that
+//! modules hide. One faulty package is no reason to refuse all others.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Examples kept.
+/// Most examples that are kept.
 const EXAMPLES_MAX: usize = 10;
-/// Characters of an example.
+/// Most characters of an example.
 const EXAMPLE_CHARS_MAX: usize = 300;
 
-/// What is wrong with a package or with one of its dependencies, and what comes of it. A dependency that cannot be read
-/// is dropped, as by `createrepo_c` and, for rich ones, by libsolv.
+/// What is wrong with a package or one of its dependencies, and what we do about it. We drop a
+/// dependency that cannot be parsed, as `createrepo_c` does, and as libsolv does with rich ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Oddity {
-    /// The package is left out: nothing could ask for it.
+    /// The package is left out: nothing could request it.
     PackageWithoutName,
-    /// The package is left out: which one it is cannot be told.
+    /// The package is left out: its epoch is not a number, so we cannot tell which version it is.
     PackageEpoch,
-    /// The package is left out: no name or version has a zero byte in it.
+    /// The package is left out: its name, version or architecture contains a zero byte, which no
+    /// valid one does.
     PackageNul,
-    /// The package is left out, and nothing is wrong with it: modules hide it ([`super::ModuleFilter`]). The packages
-    /// themselves are in [`super::RepoContent::filtered`].
+    /// The package is left out although nothing is wrong with it: modules hide it
+    /// ([`super::ModuleFilter`]). [`super::RepoContent::filtered`] lists these packages.
     PackageHiddenByModules,
-    /// The package is taken for `noarch`, as by libsolv.
+    /// The package has no architecture and counts as `noarch`, as in libsolv.
     PackageWithoutArch,
-    /// The package has the empty version, as for libsolv.
+    /// The package gets an empty version, as in libsolv.
     PackageWithoutVersion,
-    /// The dependency is dropped.
+    /// The dependency is dropped: it has no name.
     DependencyWithoutName,
     /// The dependency is dropped: its `flags` are none of `LT`, `LE`, `EQ`, `GE`, `GT`.
     DependencyComparison,
     /// The dependency is dropped: its epoch is not a number below 2³².
     DependencyEpoch,
-    /// The dependency is dropped: it begins with a parenthesis and is not a rich one.
+    /// The dependency is dropped: it begins with a parenthesis but is not a rich one.
     DependencyRich,
-    /// The dependency is dropped: it has a zero byte in it.
+    /// The dependency is dropped: it contains a zero byte.
     DependencyNul,
-    /// The dependency stays and nothing fulfils it: it is rich beyond a bound of ours ([`super::RICH_DEPTH_MAX`] and
-    /// its like).
+    /// The dependency is kept, but nothing fulfils it: it is rich and exceeds one of our bounds,
+    /// such as [`super::RICH_DEPTH_MAX`].
     DependencyTooLarge,
 }
 
 impl Oddity {
-    /// All there are.
+    /// All kinds of oddities.
     pub const ALL: [Self; 12] = [
         Self::PackageWithoutName,
         Self::PackageEpoch,
@@ -58,7 +59,7 @@ impl Oddity {
         Self::DependencyTooLarge,
     ];
 
-    /// Its name in metrics and in JSON.
+    /// Returns the name used in metrics and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PackageWithoutName => "package_without_name",
@@ -96,7 +97,7 @@ impl fmt::Display for Oddity {
     }
 }
 
-/// What was passed over in a repository, or in several.
+/// What the reader skipped in one repository, or in several.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Oddities {
     counts: BTreeMap<Oddity, u64>,
@@ -104,12 +105,12 @@ pub struct Oddities {
 }
 
 impl Oddities {
-    /// How often, by reason; reasons that did not occur are not there.
+    /// Returns how often each kind occurred. Kinds that did not occur are absent.
     pub fn counts(&self) -> impl Iterator<Item = (Oddity, u64)> {
         self.counts.iter().map(|(oddity, n)| (*oddity, *n))
     }
 
-    /// The first of them, in words, shortened.
+    /// Returns the first few oddities as shortened text.
     pub fn examples(&self) -> &[String] {
         &self.examples
     }
@@ -121,7 +122,7 @@ impl Oddities {
         }
     }
 
-    /// Counts what needs no example.
+    /// Counts an oddity without keeping an example.
     pub(super) fn count(&mut self, oddity: Oddity) {
         *self.counts.entry(oddity).or_default() += 1;
     }

@@ -1,4 +1,4 @@
-//! `primary.xml`: the packages.
+//! Parses `primary.xml`, the list of packages.
 
 use std::io::BufRead;
 
@@ -13,12 +13,12 @@ use super::rich::Rich;
 use super::xml::{Node, Tag, Xml};
 use crate::model::Evr;
 
-/// Parses packages into `content`, keeping their order. `file` names the input in errors. What a single package says
-/// wrongly is passed over and noted in [`RepoContent::oddities`].
+/// Parses packages into `content` and keeps their order. `file` names the input in errors. An error
+/// in a single package is skipped and noted in [`RepoContent::oddities`].
 ///
 /// # Errors
-/// Rejected: not XML, another root element, or a bound of [`Limits`]. `content` is then incomplete and must not be
-/// used.
+/// Rejected if the input is not XML, has another root element, or exceeds a bound of [`Limits`].
+/// `content` is then incomplete and must not be used.
 pub fn parse(input: impl BufRead, file: &str, limits: &Limits, content: &mut RepoContent) -> Result<(), RepodataError> {
     let mut xml = Xml::new(input, file, limits);
     xml.root("metadata")?;
@@ -40,7 +40,7 @@ pub fn parse(input: impl BufRead, file: &str, limits: &Limits, content: &mut Rep
     }
 }
 
-/// The package just opened, while it is read.
+/// A package while it is being read.
 #[derive(Default)]
 struct Draft {
     name: Option<SmolStr>,
@@ -101,7 +101,7 @@ fn package<R: BufRead>(
     }
 }
 
-/// `None`: it is left out, and noted.
+/// Makes the package. Returns `None` and notes an oddity if the package is left out.
 fn finish(mut draft: Draft, content: &mut RepoContent) -> Option<Package> {
     let name = draft.name.take().unwrap_or_default();
     let arch = draft.arch.take().filter(|arch| !arch.is_empty()).unwrap_or_else(|| {
@@ -217,10 +217,12 @@ fn entries<R: BufRead>(
     }
 }
 
-/// A dependency and whether it is needed before installation; or what is wrong with it.
+/// A dependency and whether it must be installed before the package (`pre`), or what is wrong with
+/// the dependency.
 type Entry = Result<(Dependency, bool), (Oddity, String)>;
 
-/// One `<rpm:entry>`. A comparison without a version counts as none, as rpm has no such thing. `Err`: it is not XML.
+/// Parses one `<rpm:entry>`. A comparison without a version counts as no comparison, because rpm
+/// has no such thing. Returns an outer `Err` if the tag is not XML.
 fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<Entry, String> {
     let (mut name, mut flags, mut pre) = (None, None, false);
     let (mut epoch, mut version, mut release) = (None, None, None);
@@ -275,7 +277,7 @@ fn entry(tag: &Tag<'_>, content: &mut RepoContent) -> Result<Entry, String> {
     Ok(Ok((Dependency { name, relation }, pre)))
 }
 
-/// That a rich dependency is beyond a bound.
+/// Returns the problem if a rich dependency exceeds a bound.
 fn too_large(dependency: &Dependency) -> Option<String> {
     if !dependency.is_rich() || dependency.relation.is_some() {
         return None;
@@ -283,7 +285,8 @@ fn too_large(dependency: &Dependency) -> Option<String> {
     Rich::parse(&dependency.name).err().map(|error| error.to_string())
 }
 
-/// `Ok(Err)`: the epoch, which is not a number. `Err`: it is not XML.
+/// Parses `<version>`. Returns `Ok(Err)` with the epoch if the epoch is not a number. Returns an
+/// outer `Err` if the tag is not XML.
 fn version(tag: &Tag<'_>) -> Result<Result<Evr, String>, String> {
     let mut evr = Evr { epoch: None, version: SmolStr::default(), release: SmolStr::default() };
     let mut wrong = None;

@@ -1,4 +1,4 @@
-//! `repomd.xml`: which metadata files there are, where, and with which checksums.
+//! Parses `repomd.xml`, the index of metadata files with their locations and checksums.
 
 use std::io::BufRead;
 
@@ -7,34 +7,37 @@ use super::error::RepodataError;
 use super::limits::Limits;
 use super::xml::{Node, Xml};
 
-/// One `<data>` element.
+/// One metadata file: a `<data>` element.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metadata {
     /// `primary`, `filelists`, `group`, `group_gz`, …
     pub kind: String,
     /// Path relative to the directory that holds `repodata/`.
     pub href: String,
-    /// Of the file as it lies there, where given. Without it nothing tells a damaged file, as for dnf.
+    /// Checksum of the packed file, if given. Without it we cannot detect a damaged file. Neither
+    /// can dnf.
     pub checksum: Option<Checksum>,
-    /// Bytes of the file as it lies there, where a number above 0 is given. A hint: it is often wrong, and no reason to
-    /// refuse a file that has the right checksum. How large a file may be, packed and unpacked, is our own bound.
+    /// Bytes of the packed file, if the index has a number above 0. This is only a hint: it is
+    /// often wrong, and a file with the right checksum is good whatever its size. Our own bounds
+    /// limit the packed and the unpacked size.
     pub size: Option<u64>,
 }
 
-/// The index of a repository.
+/// The content of `repomd.xml`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Repomd {
-    /// As the repository was told; usually a time.
+    /// The revision given when the repository was made; usually a time.
     pub revision: Option<String>,
-    /// In file order.
+    /// The metadata files, in the order of `repomd.xml`.
     pub data: Vec<Metadata>,
 }
 
 impl Repomd {
-    /// Parses. `file` names the input in errors.
+    /// Parses `repomd.xml`. `file` names the input in errors.
     ///
     /// # Errors
-    /// Rejected: not XML, another root element, an entry without location.
+    /// Rejected if the input is not XML, has another root element, or has an entry without
+    /// location.
     pub fn parse(input: impl BufRead, file: &str, limits: &Limits) -> Result<Self, RepodataError> {
         let mut xml = Xml::new(input, file, limits);
         xml.root("repomd")?;
@@ -55,13 +58,13 @@ impl Repomd {
         }
     }
 
-    /// The first entry of a type.
+    /// Returns the first entry of a type.
     pub fn find(&self, kind: &str) -> Option<&Metadata> {
         self.data.iter().find(|d| d.kind == kind)
     }
 
-    /// The entry groups are read from: `createrepo_c` writes both a plain `group` and a packed `group_gz`; some
-    /// repositories have only the latter.
+    /// Returns the entry to read groups from. `createrepo_c` writes both a plain `group` and a
+    /// packed `group_gz`; some repositories have only the latter.
     pub fn groups(&self) -> Option<&Metadata> {
         ["group", "group_gz", "group_xz", "group_zst"].iter().find_map(|kind| self.find(kind))
     }
@@ -98,8 +101,8 @@ fn data<R: BufRead>(xml: &mut Xml<'_, R>, kind: String, file: &str) -> Result<Me
     Ok(Metadata { kind, href, checksum, size })
 }
 
-/// A size as it is written: some write it with a decimal point, or leave it empty, or write 0 or -1 where they do not
-/// know it.
+/// Parses a size leniently. Some tools write a decimal point. Tools that do not know the size leave
+/// it empty or write 0 or -1.
 fn hint(text: &str) -> Option<u64> {
     let whole = text.trim().split_once('.').map_or(text.trim(), |(whole, _)| whole);
     whole.parse().ok().filter(|&size| size > 0)

@@ -1,41 +1,44 @@
-//! Rich (boolean) dependencies: `(a or b)`, `(a if b else c)`, … Grammar: rpm manual, "Boolean Dependencies".
+//! Parses rich (boolean) dependencies: `(a or b)`, `(a if b else c)`, … Grammar: rpm manual,
+//! "Boolean Dependencies".
 //!
-//! libsolv's own parser is not exported by the library, so this one feeds it. It also bounds what is fed: libsolv turns
-//! a rich dependency into clauses, and their number grows exponentially with alternating `and` and `or`.
+//! libsolv does not export its own parser, so we parse the text and feed the result to libsolv.
+//! This parser also bounds what libsolv gets. libsolv turns a rich dependency into clauses, whose
+//! number grows exponentially with alternating `and` and `or`.
 
 use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation, is_space};
 
-/// Parentheses inside each other.
+/// Most levels of nested parentheses.
 pub const RICH_DEPTH_MAX: usize = 64;
-/// Plain dependencies in one rich one.
+/// Most plain dependencies in one rich dependency.
 pub const RICH_TERMS_MAX: usize = 1 << 16;
-/// Operators inside each other, those of a chain that has to be nested (`a if b if c`) included. Everything that looks
-/// at a rich dependency recurses so deep, on stacks of threads.
+/// Most levels of nested operators. They include the levels of a chain that has to be nested (`a if
+/// b if c`). All code that reads a rich dependency recurses this deep, on thread stacks.
 pub const RICH_TREE_MAX: usize = 400;
-/// Chains of `and`, `or` and `with` up to here are nested to the right, as libsolv nests them; longer ones are nested
-/// evenly, which means the same.
+/// Longest chain of `and`, `or` or `with` that we nest to the right, as libsolv does. We nest
+/// longer chains evenly, which means the same.
 const NESTED_CHAIN_MAX: usize = 64;
-/// Clauses of the conjunctive or the disjunctive form.
+/// Most clauses of the conjunctive or the disjunctive normal form.
 pub const RICH_CLAUSES_MAX: u64 = 1 << 16;
-/// Characters of a dependency shown in an error.
+/// Most characters of a dependency in an error text.
 const SHOWN_MAX: usize = 120;
 
-/// The operators.
+/// The operators of rich dependencies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RichOp {
-    /// Both.
+    /// Both sides.
     And,
-    /// One of them.
+    /// One of the sides.
     Or,
-    /// The left one if the right one is there.
+    /// The left side if the right side is installed.
     If,
-    /// The left one unless the right one is there.
+    /// The left side unless the right side is installed.
     Unless,
-    /// Third part of `if` and `unless`; only as the right side of one, holding condition and alternative.
+    /// The third part of `if` and `unless`. It is the right side of that operator, and its own
+    /// sides are the condition and the alternative. The parser also accepts `(a else b)` alone.
     Else,
-    /// One package that provides both.
+    /// One package that provides both sides.
     With,
-    /// One package that provides the left one and not the right one.
+    /// One package that provides the left side but not the right side.
     Without,
 }
 
@@ -53,18 +56,19 @@ impl RichOp {
         })
     }
 
-    /// `a op (b op c)` is the same as `(a op b) op c`.
+    /// Checks whether `a op (b op c)` means the same as `(a op b) op c`.
     const fn is_associative(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::With)
     }
 }
 
-/// A parsed rich dependency. Chains are nested to the right, as libsolv nests them, unless they are very long.
+/// A parsed rich dependency. Chains are nested to the right, as in libsolv, unless they are very
+/// long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rich {
     /// A plain dependency.
     Plain(Dependency),
-    /// Two parts and their operator.
+    /// An operator with its two sides.
     Node(RichOp, Box<Rich>, Box<Rich>),
 }
 
@@ -72,9 +76,10 @@ impl Rich {
     /// Parses the text of a rich dependency.
     ///
     /// # Errors
-    /// [`DependencyError::Rich`]: not the grammar (that of libsolv, which is wider than rpm's: every operator may be
-    /// repeated). [`DependencyError::RichBound`]: beyond [`RICH_DEPTH_MAX`], [`RICH_TREE_MAX`], [`RICH_TERMS_MAX`] or
-    /// [`RICH_CLAUSES_MAX`].
+    /// Returns [`DependencyError::Rich`] if the text does not follow the grammar. The grammar is
+    /// libsolv's, which is wider than rpm's: every operator may be repeated. Returns
+    /// [`DependencyError::RichBound`] if the text exceeds [`RICH_DEPTH_MAX`], [`RICH_TREE_MAX`],
+    /// [`RICH_TERMS_MAX`] or [`RICH_CLAUSES_MAX`].
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
         let shown = || text.chars().take(SHOWN_MAX).collect();
         let fail = |fault| match fault {
@@ -104,14 +109,15 @@ impl Rich {
         }
     }
 
-    /// Upper bounds of the clauses of the conjunctive and of the disjunctive normal form.
+    /// Returns upper bounds for the number of clauses: of the conjunctive normal form and of the
+    /// disjunctive one.
     fn clauses(&self) -> (u64, u64) {
         let Self::Node(op, left, right) = self else { return (1, 1) };
         let ((lc, ld), (rc, rd)) = (left.clauses(), right.clauses());
         match op {
             RichOp::And => (lc.saturating_add(rc), ld.saturating_mul(rd)),
             RichOp::Or => (lc.saturating_mul(rc), ld.saturating_add(rd)),
-            // A condition counts negated, which swaps its forms; `else` needs it both ways.
+            // A condition counts negated, which swaps its two forms. `else` needs it both ways.
             RichOp::If => (lc.saturating_mul(rd), ld.saturating_add(rc)),
             RichOp::Unless => (lc.saturating_add(rd), ld.saturating_mul(rc)),
             RichOp::Else => {
@@ -134,7 +140,7 @@ impl From<&'static str> for Fault {
     }
 }
 
-/// With the number of operators inside each other.
+/// A parsed part and the number of operators nested in it.
 type Nested = (Rich, usize);
 
 struct Parser<'a> {
@@ -144,7 +150,7 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// `( operand [op operand]… )`
+    /// Parses `( operand [op operand]… )`.
     fn group(&mut self) -> Result<Nested, Fault> {
         self.depth += 1;
         if self.depth > RICH_DEPTH_MAX {
@@ -207,7 +213,8 @@ impl<'a> Parser<'a> {
             let word = self.word();
             let evr = match DepEvr::parse(word) {
                 Ok(evr) => evr,
-                // For libsolv what is before the colon is an epoch only if it is digits, else all of it is the version.
+                // libsolv takes the part before the colon as an epoch only if it consists of
+                // digits. Otherwise the whole word is the version.
                 Err(_) if !word.starts_with(|c: char| c.is_ascii_digit()) => {
                     DepEvr { epoch: None, version: word.into(), release: None }
                 }
@@ -221,7 +228,8 @@ impl<'a> Parser<'a> {
         Ok((Rich::Plain(Dependency { name: name.into(), relation }), 0))
     }
 
-    /// Up to a space, a comma, or the parenthesis that closes the group; parentheses inside the word are its own.
+    /// Reads a word. It ends at a space, at a comma, or at the parenthesis that closes the group.
+    /// Balanced parentheses inside the word belong to it.
     fn word(&mut self) -> &'a str {
         let mut open = 0usize;
         let end = self.rest.find(|c: char| match c {
@@ -250,7 +258,7 @@ fn node(op: RichOp, left: Nested, right: Nested) -> Result<Nested, Fault> {
     Ok((Rich::Node(op, Box::new(left.0), Box::new(right.0)), depth))
 }
 
-/// A long chain, nested evenly so that nobody has to recurse over all of it.
+/// Nests a long chain evenly, so that nobody has to recurse over its whole length.
 fn even(op: RichOp, mut operands: Vec<Nested>) -> Result<Nested, Fault> {
     if operands.len() > 2 {
         let right = operands.split_off(operands.len() / 2);
@@ -322,7 +330,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the text, an answer and no panic.
+        /// Any text gets an answer without a panic.
         #[test]
         fn total(text in r"\(?[ab()<=>:,/ ]{0,40}(or|if|else|with)?[ab() ]{0,20}") {
             if let Ok(rich) = Rich::parse(&text) {

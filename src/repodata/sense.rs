@@ -1,15 +1,16 @@
-//! Requirements as headers of packages have them, name, flags and version, made to the form of a specification; the hub
-//! gives them the same way. Source: `RPMSENSE_…` of rpm's `rpmds.h`; the hub's `getRPMDeps` with `DEP_REQUIRE`; rules
-//! of Koschei (behaviour §3.3).
+//! Converts requirements from the form of package headers (name, flags, version) to the form of a
+//! spec file. The hub returns requirements in the header form, too. Source: `RPMSENSE_…` of rpm's
+//! `rpmds.h`; the hub's `getRPMDeps` with `DEP_REQUIRE`; rules of Koschei (behaviour §3.3).
 
-/// `RPMSENSE_FIND_REQUIRES`: written by a dependency generator. Such requirements count like any other.
+/// `RPMSENSE_FIND_REQUIRES`: a dependency generator wrote the requirement. Such requirements count
+/// like any other.
 const FIND_REQUIRES: u64 = 1 << 14;
 /// `RPMSENSE_LESS`, `RPMSENSE_GREATER`, `RPMSENSE_EQUAL`, lowest bit first.
 const COMPARISONS: [(u64, char); 3] = [(1 << 1, '<'), (1 << 2, '>'), (1 << 3, '=')];
 
-/// One requirement as a string, `name` or `name op version`; `None` for one that is rpm's own business: any flag
-/// besides comparison and "found by a generator" (`rpmlib(…)`, scriptlet requirements). The operator's characters come
-/// lowest bit first.
+/// Returns one requirement as a string: `name` or `name op version`. The operator's characters come
+/// lowest bit first. Returns `None` for requirements internal to rpm (`rpmlib(…)`, scriptlet
+/// requirements). They have a flag other than the comparisons and `RPMSENSE_FIND_REQUIRES`.
 pub fn hub_requirement(name: &str, version: &str, flags: u64) -> Option<String> {
     let flags = flags & !FIND_REQUIRES;
     let known = COMPARISONS.iter().fold(0, |all, (bit, _)| all | bit);
@@ -20,7 +21,7 @@ pub fn hub_requirement(name: &str, version: &str, flags: u64) -> Option<String> 
     Some(format!("{name} {op} {version}").trim_end().to_owned())
 }
 
-/// All requirements of a source package, in the hub's order.
+/// Returns all requirements of a source package as strings, in the hub's order.
 pub fn hub_build_requires<'a>(triples: impl IntoIterator<Item = (&'a str, &'a str, u64)>) -> Vec<String> {
     triples.into_iter().filter_map(|(name, version, flags)| hub_requirement(name, version, flags)).collect()
 }
@@ -31,7 +32,7 @@ mod tests {
 
     use super::*;
 
-    /// T5h: the hub's answer for a source package with rpmlib requirements.
+    /// Case T5h: the hub's answer for a source package with rpmlib requirements.
     #[test]
     fn t5h_drops_rpmlib() {
         let hub = [
@@ -43,7 +44,7 @@ mod tests {
         assert_eq!(hub_build_requires(hub), ["maven-local", "jetty-toolchain"]);
     }
 
-    /// T5i, and the other operators; the find-requires bit is cleared.
+    /// Case T5i and the other operators. The find-requires bit is cleared.
     #[rstest]
     #[case("foo", "1.2", 12, Some("foo >= 1.2"))]
     #[case("foo", "", 0, Some("foo"))]

@@ -1,4 +1,4 @@
-//! What a source package needs to be built, and where it may be built.
+//! What a source package needs to be built, and on which architectures it may be built.
 
 use crate::model::{Name, Nvr};
 
@@ -7,18 +7,20 @@ use crate::model::{Name, Nvr};
 pub struct SourcePackage {
     /// Name, version, release.
     pub nvr: Nvr,
-    /// Epoch, where there is one.
+    /// Epoch, if there is one.
     pub epoch: Option<u32>,
     /// Build requirements as text: `name`, `name op evr`, a path, or a rich requirement.
     pub requires: Vec<String>,
-    /// BuildConflicts, in the same form; `None` where nobody looked, as in lines written before they counted.
+    /// BuildConflicts, in the same form. `None` if nobody looked for them, as in records from
+    /// before they counted.
     pub conflicts: Option<Vec<String>>,
-    /// `BuildArch` of the specification; `noarch` alone makes it a noarch package.
+    /// `BuildArch` of the spec file. If it is `noarch` alone, the package is a noarch package.
     pub buildarchs: Vec<Name>,
-    /// `ExclusiveArch`; empty: no limit.
+    /// `ExclusiveArch`. Empty means no limit.
     pub exclusivearch: Vec<Name>,
     /// `ExcludeArch`.
     pub excludearch: Vec<Name>,
-    /// The architecture it was made on, where the source says so: requirements that name an architecture name this one.
+    /// The architecture the source package was made on, if the source says so. If a requirement
+    /// names an architecture, it names this one.
     pub made_on: Option<Name>,
 }

@@ -1,13 +1,15 @@
-//! What a source package says about how it is built: its header, read from the first bytes of the file.
+//! Reads what a source package says about how it is built: its header, from the first bytes of the
+//! file.
 //!
-//! A package file is lead, signature header, header, payload. Only the first three are read: some kilobytes, whatever
-//! the payload has, so that a range request is enough for a package that lies on a server ([`SrpmError::TooShort`] says
-//! how long a range). Nothing is verified: neither digests nor signatures; who needs them trusted gets the file from
-//! where it can be trusted.
+//! A package file consists of lead, signature header, header, and payload. We read only the first
+//! three: some kilobytes, regardless of the payload. For a package on a server, a range request is
+//! therefore enough; [`SrpmError::TooShort`] says how long the range must be. We verify neither
+//! digests nor signatures. A caller that needs a trusted package must get the file from a trusted
+//! place.
 //!
-//! Tags are taken out by the `rpm` crate. That crate goes by lengths and offsets as they stand in the file; so every
-//! one of them is checked here first, as rpm itself does when it imports a header (`hdrblobVerifyInfo`): nothing points
-//! outside, strings end, the parts do not overlap, and the whole is bounded.
+//! The `rpm` crate extracts the tags. It relies on the lengths and offsets in the file, so we check
+//! all of them first, as rpm does when it imports a header (`hdrblobVerifyInfo`). The check proves
+//! that nothing points outside, strings end, the parts do not overlap, and the whole is bounded.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,55 +21,59 @@ use smol_str::SmolStr;
 use super::sense::hub_requirement;
 use crate::model::{Class, Classified, Evr, Nvr};
 
-/// Most bytes of one header. The largest real ones, of packages with ten thousand source files, have about 2 MB.
+/// Most bytes of one header. The largest real ones have about 2 MB, in packages with ten thousand
+/// source files.
 pub const HEADER_BYTES_MAX: u64 = 32 << 20;
-/// Most tags of one header: rpm's own bound (`HEADER_TAGS_MAX`).
+/// Most tags of one header. This is rpm's own bound (`HEADER_TAGS_MAX`).
 pub const HEADER_TAGS_MAX: u64 = 0xffff;
 /// Most values of one tag.
 pub const TAG_VALUES_MAX: u64 = 1 << 20;
-/// Most requirements, and conflicts, of one source package; the largest real ones have about 1,500.
+/// Most requirements, and most conflicts, of one source package. The largest real ones have about
+/// 1,500.
 pub const REQUIRES_MAX: usize = 20_000;
 /// Longest requirement or name, in bytes.
 pub const TEXT_BYTES_MAX: usize = 4096;
-/// Most architectures in one list; `%{ix86}` and `%{arm}` expand to ten each.
+/// Most architectures in one list. `%{ix86}` and `%{arm}` expand to ten each.
 pub const ARCHES_MAX: usize = 1024;
 
-/// The lead: 96 bytes that once described the package and now begin it.
+/// Length of the lead: 96 bytes that once described the package and now only mark its beginning.
 const LEAD: usize = 96;
-/// What begins the lead.
+/// The first bytes of the lead.
 const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
-/// The beginning of a header: magic, version, four reserved bytes, number of tags, bytes of their values.
+/// Length of a header's introduction: magic, version, four reserved bytes, number of tags, bytes of
+/// their values.
 const INTRO: usize = 16;
-/// What begins a header, its version included.
+/// The first bytes of a header, with its version.
 const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
-/// One tag: number, type, offset and count of its values.
+/// Length of one index entry: number, type, offset and count of the tag's values.
 const TAG: usize = 16;
 
-/// What is needed of a source package.
+/// The parts of a source package's header that we need.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceHeader {
     /// Name.
     pub name: SmolStr,
-    /// Epoch, where there is one; version; release.
+    /// Epoch (if there is one), version, release.
     pub evr: Evr,
-    /// The architecture it was made on: the ISA in its requirements is that of this one. `noarch` for a package with
-    /// `BuildArch: noarch`, whatever it was made on. Source: observed with rpm 4.18; the file's own architecture is
-    /// always `src`.
+    /// The architecture the package was made on. Requirements with an ISA have the ISA of this
+    /// architecture. A package with `BuildArch: noarch` has `noarch` here, whatever machine made
+    /// it. Source: observed with rpm 4.18. The file's own architecture is always `src`.
     pub made_on: SmolStr,
-    /// BuildRequires in the header's order (rpm sorts by name), in the form of a specification; rpm's own, `rpmlib(…)`,
-    /// left out.
+    /// BuildRequires in the form of a spec file, without rpm's own (`rpmlib(…)`). They are in the
+    /// header's order; rpm sorts them by name.
     pub requires: Vec<String>,
-    /// BuildConflicts, likewise.
+    /// BuildConflicts, in the same form.
     pub conflicts: Vec<String>,
     /// `BuildArch`.
     pub build_archs: Vec<SmolStr>,
-    /// `ExclusiveArch`; empty: no limit.
+    /// `ExclusiveArch`. Empty means no limit.
     pub exclusive_arch: Vec<SmolStr>,
     /// `ExcludeArch`.
     pub exclude_arch: Vec<SmolStr>,
 }
 
-/// Why a file is not read as a source package. `file` is what the caller calls it: a path, an address, an NVR.
+/// Why a file could not be read as a source package. `file` is the caller's name for it: a path, an
+/// address, or an NVR.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrpmError {
@@ -76,51 +82,52 @@ pub enum SrpmError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
-    /// The bytes end before the header does: a cut file, or a range that was too short.
+    /// The bytes end before the header does: the file is cut short, or the range was too short.
     #[error("read source package {file}: it ends after {got} bytes, inside the header, which needs at least {needed}")]
     TooShort {
-        /// What was read.
+        /// The file.
         file: String,
-        /// Bytes there were.
+        /// Number of bytes read.
         got: u64,
-        /// Bytes from the beginning of the file that are needed at least. More than `got`; the next attempt may need
-        /// still more, but there are no more than three: lead, signature, header.
+        /// Number of bytes, from the beginning of the file, that are needed at least. It is more
+        /// than `got`. The next attempt may need still more, but there are at most three more such
+        /// steps: signature, introduction of the header, header.
         needed: u64,
     },
-    /// It is no package file.
+    /// The file is not a package.
     #[error("read source package {file}: it is not an RPM package")]
     NotAPackage {
-        /// What was read.
+        /// The file.
         file: String,
     },
-    /// It is a package, but not a source package.
+    /// The file is a package, but not a source package.
     #[error("read source package {file}: it is a binary package; name the .src.rpm")]
     NotSource {
-        /// What was read.
+        /// The file.
         file: String,
     },
-    /// The header is larger than is right.
+    /// The header exceeds a bound.
     #[error("read source package {file}: its header has {found} {what}, more than {limit}")]
     TooLarge {
-        /// What was read.
+        /// The file.
         file: String,
-        /// Of which.
+        /// What there is too much of.
         what: &'static str,
-        /// How many.
+        /// How much there is.
         found: u64,
-        /// How many at most.
+        /// The bound.
         limit: u64,
     },
     /// The header contradicts itself or the format.
     #[error("read source package {file}: its header is damaged: {problem}")]
     Damaged {
-        /// What was read.
+        /// The file.
         file: String,
-        /// In which way.
+        /// What is wrong.
         problem: String,
     },
 }
@@ -135,7 +142,8 @@ impl Classified for SrpmError {
 }
 
 impl SrpmError {
-    /// How many bytes from the beginning are needed at least, when there were too few.
+    /// Returns how many bytes from the beginning of the file are needed at least, if there were too
+    /// few.
     pub fn needed(&self) -> Option<u64> {
         match self {
             Self::TooShort { needed, .. } => Some(*needed),
@@ -148,17 +156,19 @@ impl SourceHeader {
     /// Reads a file up to the end of its header.
     ///
     /// # Errors
-    /// As [`SourceHeader::read`]; there is no such file: rejected.
+    /// See [`SourceHeader::read`]. Rejected if the file does not exist.
     pub fn load(path: &Path) -> Result<Self, SrpmError> {
         let file = File::open(path).map_err(|source| SrpmError::Read { path: path.to_owned(), source })?;
-        // Not buffered: there are four reads, and none goes further than the header.
+        // The file is not buffered: there are only four reads, and none goes beyond the header.
         Self::read(file, &path.display().to_string())
     }
 
-    /// Reads from the beginning of a file, no further than the header goes. `file` is what errors call it.
+    /// Reads from the beginning of a file up to the end of its header. `file` names the input in
+    /// errors.
     ///
     /// # Errors
-    /// [`SrpmError::TooShort`] when the bytes end too early; unavailable when reading fails; else rejected.
+    /// Returns [`SrpmError::TooShort`] if the bytes end too early. Unavailable if reading fails.
+    /// All other errors are rejections.
     pub fn read(input: impl Read, file: &str) -> Result<Self, SrpmError> {
         let bytes = Reader { input, file, bytes: Vec::new() }.package()?;
         let metadata = PackageMetadata::parse(&mut bytes.as_slice()).map_err(|e| damaged(file, e.to_string()))?;
@@ -190,16 +200,16 @@ impl SourceHeader {
         })
     }
 
-    /// Name, version and release.
+    /// Returns name, version and release.
     pub fn nvr(&self) -> Nvr {
         Nvr { name: self.name.clone(), version: self.evr.version.clone(), release: self.evr.release.clone() }
     }
 }
 
-/// Name, flags and version of requirements.
+/// The tags of requirements: name, flags and version.
 const REQUIRES: [IndexTag; 3] =
     [IndexTag::RPMTAG_REQUIRENAME, IndexTag::RPMTAG_REQUIREFLAGS, IndexTag::RPMTAG_REQUIREVERSION];
-/// Of conflicts.
+/// The tags of conflicts: name, flags and version.
 const CONFLICTS: [IndexTag; 3] =
     [IndexTag::RPMTAG_CONFLICTNAME, IndexTag::RPMTAG_CONFLICTFLAGS, IndexTag::RPMTAG_CONFLICTVERSION];
 
@@ -221,7 +231,7 @@ impl Tags<'_> {
         Err(SrpmError::TooLarge { file: self.file.to_owned(), what, found: found as u64, limit: limit as u64 })
     }
 
-    /// One text that must be there.
+    /// Returns one text that must be there.
     fn text(&self, tag: IndexTag, what: &'static str) -> Result<SmolStr, SrpmError> {
         let text = self.metadata.header.get_entry_data_as_string(tag);
         let text = text.map_err(|e| damaged(self.file, format!("the {what}: {e}")))?;
@@ -232,7 +242,7 @@ impl Tags<'_> {
         Ok(text.into())
     }
 
-    /// Dependencies of one kind, of which each has a name, flags and a version, in three lists.
+    /// Returns the dependencies of one kind. Their names, flags and versions are in three lists.
     fn dependencies(&self, what: &'static str, tags: [IndexTag; 3]) -> Result<Vec<String>, SrpmError> {
         let [names, flags, versions] = tags;
         if !self.present(names) {
@@ -257,7 +267,7 @@ impl Tags<'_> {
         Ok(texts)
     }
 
-    /// A list that may be missing.
+    /// Returns a list of architectures. A missing list is empty.
     fn arches(&self, tag: IndexTag) -> Result<Vec<SmolStr>, SrpmError> {
         if !self.present(tag) {
             return Ok(Vec::new());
@@ -270,11 +280,11 @@ impl Tags<'_> {
 }
 
 fn damaged(file: &str, problem: String) -> SrpmError {
-    // The crate's texts may hold what was read.
+    // The crate's error texts may contain data of the file, so shorten them.
     SrpmError::Damaged { file: file.to_owned(), problem: problem.chars().take(200).collect() }
 }
 
-/// Reads part after part, each no further than the one before says.
+/// Reads a file part by part. Each part says how long the next read is.
 struct Reader<'a, R> {
     input: R,
     file: &'a str,
@@ -282,7 +292,7 @@ struct Reader<'a, R> {
 }
 
 impl<R: Read> Reader<'_, R> {
-    /// Lead, signature and header, checked.
+    /// Reads and checks lead, signature and header.
     fn package(mut self) -> Result<Vec<u8>, SrpmError> {
         self.upto(LEAD + INTRO)?;
         if !self.bytes.starts_with(&LEAD_MAGIC) {
@@ -296,13 +306,13 @@ impl<R: Read> Reader<'_, R> {
         Ok(self.bytes)
     }
 
-    /// Reads until there are `length` bytes.
+    /// Reads until `length` bytes are there.
     fn upto(&mut self, length: usize) -> Result<(), SrpmError> {
         let missing = length.saturating_sub(self.bytes.len());
         let read = (&mut self.input).take(missing as u64).read_to_end(&mut self.bytes);
         read.map_err(|source| SrpmError::Read { path: self.file.into(), source })?;
         if self.bytes.len() < length {
-            // Something else shall not be called too short for a package.
+            // Input that does not begin like a package is not a package that is too short.
             let begins = self.bytes.iter().zip(LEAD_MAGIC).all(|(a, b)| *a == b);
             return Err(match begins {
                 true => SrpmError::TooShort {
@@ -316,7 +326,8 @@ impl<R: Read> Reader<'_, R> {
         Ok(())
     }
 
-    /// Reads and checks the header at `at`, of which the intro is there. Gives its end.
+    /// Reads and checks the header at `at`. The caller has already read its introduction. Returns
+    /// the position of its end.
     fn header(&mut self, at: usize, what: &str) -> Result<usize, SrpmError> {
         let intro = &self.bytes[at..at + INTRO];
         if !intro.starts_with(&HEADER_MAGIC) {
@@ -340,13 +351,13 @@ impl<R: Read> Reader<'_, R> {
     }
 }
 
-/// A number of four bytes, most significant first.
+/// Reads a number of four bytes, most significant first.
 fn number(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 4).map_or(0, |four| four.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
 }
 
-/// Checks that every tag's values lie in `data` and that together they are no longer than it, so that whoever goes by
-/// them neither leaves it nor reads it more than once. O(data).
+/// Checks that the values of every tag lie in `data`, and that together they are no longer than it.
+/// Code that follows the tags then neither leaves `data` nor reads any of it twice. O(data).
 fn check(index: &[u8], data: &[u8]) -> Result<(), String> {
     let mut left = data.len();
     for tag in index.chunks_exact(TAG) {
@@ -360,14 +371,14 @@ fn check(index: &[u8], data: &[u8]) -> Result<(), String> {
         let count = usize::try_from(count).map_err(|_| wrong("has too many values"))?;
         let length = match kind {
             0 => 0,
-            // Characters, bytes and binary data; then numbers of two, four and eight bytes.
+            // Characters, bytes and binary data. Then numbers of two, four and eight bytes.
             1 | 2 | 7 => count,
             3 => count * 2,
             4 => count * 4,
             5 => count * 8,
             6 if count != 1 => return Err(wrong("is one text and has another number of values")),
             6 | 8 | 9 => {
-                // Never further than may be left, so that overlapping texts cost nothing.
+                // Search only the bytes that are left, so that overlapping texts cost nothing.
                 let within = values.get(..left.min(values.len())).unwrap_or_default();
                 texts(within, count).ok_or_else(|| wrong("has texts without an end"))?
             }
@@ -381,7 +392,8 @@ fn check(index: &[u8], data: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes of the first `count` texts, each ended by a zero; `None` when there are fewer.
+/// Returns the length of the first `count` texts, each ended by a zero byte. Returns `None` if
+/// there are fewer.
 fn texts(data: &[u8], count: usize) -> Option<usize> {
     let mut length = 0;
     for _ in 0..count {

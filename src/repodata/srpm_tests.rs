@@ -9,7 +9,7 @@ const STRING: u32 = 6;
 const STRINGS: u32 = 8;
 const INT32: u32 = 4;
 
-/// A header of tag, type, count and the bytes of its values.
+/// Builds a header from tags: number, type, count, and the bytes of the values.
 fn header(tags: &[(u32, u32, u32, Vec<u8>)]) -> Vec<u8> {
     let (mut index, mut data) = (Vec::new(), Vec::new());
     for (tag, kind, count, values) in tags {
@@ -29,7 +29,8 @@ fn header(tags: &[(u32, u32, u32, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// Lead, a signature header of an odd length, padding, header, and a payload nobody should read.
+/// Builds a package: lead, a signature header of an odd length, padding, header. It has no payload,
+/// as nothing should read one.
 fn package(header: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xed, 0xab, 0xee, 0xdb, 3, 0, 0, 1];
     bytes.resize(96, 0);
@@ -57,7 +58,7 @@ const NAME: u32 = 1000;
 const EPOCH: u32 = 1003;
 const SOURCE: u32 = 1106;
 
-/// Tags of the smallest source package, to be changed by a test.
+/// The tags of the smallest source package. Tests change them.
 fn tags() -> Vec<(u32, u32, u32, Vec<u8>)> {
     vec![
         string(NAME, "foo"),
@@ -95,7 +96,7 @@ fn a_package_made_by_hand() {
     assert_eq!((bare.evr.epoch, bare.requires.len(), bare.exclude_arch.len()), (None, 0, 0));
 }
 
-/// Made by rpmbuild 4.18 from the specifications in the directory's README.
+/// rpmbuild 4.18 made these packages from the spec files in the directory's README.
 #[test]
 fn packages_made_by_rpmbuild() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/srpm");
@@ -124,7 +125,8 @@ fn packages_made_by_rpmbuild() {
     );
 }
 
-/// Every prefix says how much more it needs, and following that reads it in three steps at most after the first.
+/// Every prefix says how much more it needs. Following that number reads the package in at most
+/// three steps after the first.
 #[test]
 fn every_prefix() {
     let header = header(&tags());
@@ -145,7 +147,7 @@ fn every_prefix() {
     assert_eq!((length, steps), (whole.len(), 4));
 }
 
-/// The payload is not touched, however long it is.
+/// The reader does not touch the payload, however long it is.
 #[test]
 fn reads_no_further_than_the_header() {
     struct Counting(std::io::Chain<std::io::Cursor<Vec<u8>>, std::io::Repeat>, u64);
@@ -195,7 +197,8 @@ fn refused(#[case] result: Result<SourceHeader, SrpmError>, #[case] expected: &s
     assert_eq!(error.needed(), None);
 }
 
-/// Numbers in the intro and the index that claim too much: refused before anything is read or reserved for them.
+/// The introduction and the index claim numbers that are too large. The reader refuses them before
+/// it reads or reserves anything for them.
 #[rstest]
 #[case::tags(8, u32::MAX, "tags, more than 65535")]
 #[case::bytes(12, 0xffff_fff0, "bytes, more than 33554432")]
@@ -212,7 +215,8 @@ fn oversized(#[case] at: usize, #[case] value: u32, #[case] expected: &str, #[va
     assert!(error.to_string().contains(expected), "{error}");
 }
 
-/// Sixty thousand tags that all name the same long text: refused in time that does not grow with their number.
+/// Sixty thousand tags all name the same long text. The reader refuses them in time that does not
+/// grow with their number.
 #[test]
 fn tags_that_share_their_values() {
     let text = "x".repeat(1 << 20);
@@ -239,7 +243,7 @@ fn no_such_file() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// Whatever bytes are changed, an answer and no panic.
+    /// Any changed bytes get an answer without a panic.
     #[test]
     fn damaged_anywhere(changes in prop::collection::vec((0_usize..1000, any::<u8>()), 1..6)) {
         let mut bytes = package(&header(&tags()));

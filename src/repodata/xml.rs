@@ -1,4 +1,5 @@
-//! A bounded pull reader over quick-xml: names without prefixes, text with its references resolved, nothing unbounded.
+//! A pull reader of XML over quick-xml, with bounds. It drops the prefixes of element names and
+//! resolves references in text.
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read};
@@ -12,15 +13,15 @@ use super::encoding::ToUtf8;
 use super::error::RepodataError;
 use super::limits::Limits;
 
-/// What the reader yields. Empty elements come as [`Node::Open`] and [`Node::Close`].
+/// One event of the reader. An empty element gives [`Node::Open`] and [`Node::Close`].
 pub(crate) enum Node<'a> {
     /// A start tag.
     Open(Tag<'a>),
     /// An end tag.
     Close,
-    /// A piece of text; the text of one element may come in several.
+    /// A piece of text. The text of one element may come in several pieces.
     Text(Cow<'a, str>),
-    /// A comment, a declaration, space around the root element.
+    /// A comment, a declaration, or space around the root element.
     Other,
     /// The document is complete.
     End,
@@ -32,12 +33,13 @@ pub(crate) struct Tag<'a> {
 }
 
 impl Tag<'_> {
-    /// Name without namespace prefix: rpm-md's prefixes are fixed by habit, not by their namespace.
+    /// Returns the name without namespace prefix. The prefixes in rpm-md are fixed by habit; their
+    /// namespaces do not matter.
     pub(crate) fn name(&self) -> &str {
         self.start.local_name().into_inner()
     }
 
-    /// Attributes with their full names; a broken one is an error.
+    /// Returns the attributes with their full names. A broken attribute is an error.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = Result<(&str, Cow<'_, str>), String>> {
         self.start.attributes().map(|attribute| {
             let attribute = attribute.map_err(|e| e.to_string())?;
@@ -46,7 +48,7 @@ impl Tag<'_> {
         })
     }
 
-    /// One attribute by its full name.
+    /// Returns one attribute by its full name.
     pub(crate) fn attribute(&self, name: &str) -> Result<Option<String>, String> {
         for attribute in self.attributes() {
             let (key, value) = attribute?;
@@ -58,7 +60,7 @@ impl Tag<'_> {
     }
 }
 
-/// The reader. `file` names the input in errors.
+/// The reader of one document. `file` names the input in errors.
 pub(crate) struct Xml<'f, R> {
     reader: Reader<TokenGuard<ToUtf8<R>>>,
     buffer: Vec<u8>,
@@ -76,12 +78,12 @@ impl<'f, R: BufRead> Xml<'f, R> {
         Self { reader, buffer: Vec::new(), depth: 0, roots: 0, limits: *limits, file }
     }
 
-    /// Elements open now.
+    /// Returns the number of elements that are open.
     pub(crate) fn depth(&self) -> usize {
         self.depth
     }
 
-    /// An error at the present position.
+    /// Makes an error at the current position.
     pub(crate) fn error(&self, problem: impl Into<String>) -> RepodataError {
         RepodataError::Xml {
             file: self.file.to_owned(),
@@ -103,7 +105,8 @@ impl<'f, R: BufRead> Xml<'f, R> {
         };
         match event {
             Event::Decl(_) | Event::Comment(_) | Event::PI(_) => Ok(Node::Other),
-            // comps names its DTD; nobody reads that. Declarations of its own are what entity bombs are made of.
+            // comps names its DTD; nothing reads it. Refuse a document type with declarations of
+            // its own: entity bombs are made of those.
             Event::DocType(text) if !text.contains('[') => Ok(Node::Other),
             Event::DocType(_) => fail("a document type with declarations of its own is not accepted".to_owned()),
             Event::Start(start) | Event::Empty(start) => {
@@ -144,7 +147,8 @@ impl<'f, R: BufRead> Xml<'f, R> {
         }
     }
 
-    /// The text of the element just opened, up to its end tag; elements inside are skipped with their text.
+    /// Returns the text of the element just opened, up to its end tag. Elements inside are skipped
+    /// with their text.
     pub(crate) fn text(&mut self) -> Result<String, RepodataError> {
         let depth = self.depth;
         let limit = self.limits.xml_token;
@@ -167,7 +171,7 @@ impl<'f, R: BufRead> Xml<'f, R> {
         }
     }
 
-    /// Skips the element just opened with everything in it.
+    /// Skips the element just opened and everything in it.
     pub(crate) fn skip(&mut self) -> Result<(), RepodataError> {
         let depth = self.depth;
         while self.depth >= depth {
@@ -178,7 +182,7 @@ impl<'f, R: BufRead> Xml<'f, R> {
         Ok(())
     }
 
-    /// Reads up to the root element's start tag, which must have this name.
+    /// Reads up to the start tag of the root element. Fails if that has another name.
     pub(crate) fn root(&mut self, wanted: &'static str) -> Result<(), RepodataError> {
         let file = self.file;
         loop {
@@ -208,7 +212,7 @@ fn xml_error(error: quick_xml::Error, file: &str, offset: u64) -> RepodataError 
     RepodataError::Xml { file: file.to_owned(), offset, problem: error.to_string() }
 }
 
-/// Refuses to feed more bytes into one token than allowed: quick-xml buffers a token whole.
+/// Limits the bytes that quick-xml gets for one token, because quick-xml buffers a whole token.
 struct TokenGuard<R> {
     inner: R,
     used: usize,
