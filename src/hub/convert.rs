@@ -1,4 +1,4 @@
-//! Commands as tasks: what of a command goes into a task, and how a task is told to be a command's.
+//! Converts commands into Koji tasks, and recognizes the tasks of a command.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::event::CommandId;
 use crate::koji::records;
 use crate::koji::xmlrpc::Value;
 
-/// What goes into `custom_user_metadata`, so that a task can be told to be ours after any crash.
+/// Returns the content of `custom_user_metadata`. It identifies our tasks after any crash.
 pub(super) fn metadata(command: &RebuildCommand) -> Value {
     let text = |t: &str| Value::Text(t.to_owned());
     let collection = text(&command.collection);
@@ -15,7 +15,7 @@ pub(super) fn metadata(command: &RebuildCommand) -> Value {
     Value::Struct(BTreeMap::from([("koschei".to_owned(), Value::Struct(ours))]))
 }
 
-/// An option of a `build` call, as a command has it.
+/// Converts an option of a `build` call from a command's JSON.
 pub(super) fn option(value: &serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => Value::Nil,
@@ -29,7 +29,8 @@ pub(super) fn option(value: &serde_json::Value) -> Value {
     }
 }
 
-/// The id of a command in a task's metadata, and the collection it says it was for; `None` for one of another log.
+/// Reads the command id and the collection from a task's metadata. Returns `None` for a command of
+/// another log.
 pub(super) fn decision<'a>(metadata: &'a Value, log_id: &str) -> Option<(&'a str, Option<&'a str>)> {
     let ours = metadata.get("koschei")?;
     let id = ours.get("decision")?.as_str()?;
@@ -37,7 +38,8 @@ pub(super) fn decision<'a>(metadata: &'a Value, log_id: &str) -> Option<(&'a str
     Some((id, ours.get("collection").and_then(Value::as_str)))
 }
 
-/// Whether a task is what a command asked for: its id, and its source, target and collection.
+/// Checks whether a task is the one a command asked for. Compares command id, source, target and
+/// collection.
 pub(super) fn is_of(request: &records::BuildRequest, command: &RebuildCommand, log_id: &str) -> bool {
     let named = request.metadata.as_ref().and_then(|m| decision(m, log_id));
     named.is_some_and(|(id, collection)| {
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(decision(&Value::Text(command.id), "abc"), None, "people put anything there");
     }
 
-    /// Somebody may put anything of ours into a task of another kind.
+    /// Anybody may copy our metadata into a task of another kind.
     #[test]
     fn a_task_is_a_commands_by_id_source_target_and_collection() {
         let asked = command();

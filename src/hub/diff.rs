@@ -1,7 +1,8 @@
-//! From what was seen to what is news: pure. What is news of each kind of object stands in `super::objects`.
+//! Compares an observation with the state and returns what is new. These functions are pure. The
+//! rules for each kind of object are in `super::objects`.
 //!
-//! Compared is with the state at the moment of appending, so an answer may come late or twice and says nothing new
-//! then. Each fact's identity is what it is: table, key and Koji event.
+//! The comparison uses the state at the moment of appending. So an answer that comes late or twice
+//! adds nothing. The identity of a fact is its table, key and Koji event.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -11,29 +12,30 @@ use crate::event::{Event, FactId, NewEvent, Source};
 use crate::fold::{HubState, State};
 use crate::model::{BuildId, Hub, Name, TagId, Timestamp};
 
-/// What is younger than this may have a message that is still on its way.
+/// A message about anything younger than this may still be on its way.
 const YOUNG_MICROS: i64 = 60_000_000;
 
-/// What an observation adds to the state, in the order it has to be appended.
+/// What an observation adds to the state, in the order in which it must be appended.
 #[derive(Debug, Default)]
 pub struct News {
     /// The facts.
     pub facts: Vec<NewEvent>,
-    /// How many of them tell what is there and was not known, though a message should have told: not counted are tasks
-    /// nobody has taken and repositories that ended (Koji sends no message), what is younger than a minute, and what is
-    /// read of a tag, target or hub for the first time.
+    /// Number of facts about something that exists and that we did not know, although a message
+    /// should have told us. Not counted: free tasks and ended repositories (Koji sends no message),
+    /// anything younger than a minute, and the first read of a tag, target or hub.
     pub missed: u32,
-    /// How many take back what was known and is not (any more), without the same.
+    /// Number of facts that take back something we knew and that is not true (any more). The same
+    /// exceptions apply.
     pub invented: u32,
 }
 
-/// Compares. Cost: O(seen); O(tag) for a whole tag.
+/// Compares an observation with the state. Cost: O(seen); O(tag) for a whole tag.
 pub fn differences(state: &State, look: &Observation) -> News {
     let nothing = HubState::default();
     let hub = state.hubs.get(&look.hub).unwrap_or(&nothing);
     let mut compare = Compare::new(hub, look);
-    // With a tag goes everything in it; saying so of each build and package would be thousands of facts that say
-    // nothing.
+    // If a tag is gone, everything in it is gone, too. A fact for each of its builds and packages
+    // would mean thousands of facts without information.
     let gone: FxHashSet<&Name> = look.seen.iter().filter_map(tag_that_is_gone).collect();
     for seen in &look.seen {
         compare.note_lists(seen);
@@ -60,20 +62,21 @@ fn tag_that_is_gone(seen: &Seen) -> Option<&Name> {
     if let Seen::Tag(t) = seen { t.gone.then_some(&t.tag) } else { None }
 }
 
-/// One observation, compared.
+/// The comparison of one observation.
 pub(super) struct Compare<'a> {
     pub(super) hub: &'a HubState,
     pub(super) look: &'a Observation,
     news: News,
-    /// That what is compared now is news is nobody's fault.
+    /// Whether news from the current object does not count as missed.
     quiet: bool,
-    /// The last fact was counted.
+    /// Whether the last fact was counted as missed.
     counted: bool,
-    /// Builds that were compared in this look already.
+    /// Builds already compared in this look.
     pub(super) builds: FxHashSet<BuildId>,
-    /// Entries of package lists that this look has seen: tag, package, whether it is blocked; `None`: not in the list.
+    /// Package list entries seen in this look: tag, package, and whether the entry blocks the
+    /// package. `None`: the package is not in the list.
     entries: FxHashMap<(&'a Name, &'a Name), Option<bool>>,
-    /// Tags whose whole lists it has seen.
+    /// Tags whose whole package list was seen in this look.
     whole: FxHashSet<&'a Name>,
 }
 
@@ -104,7 +107,8 @@ impl<'a> Compare<'a> {
         self.entries.extend(listed.iter().map(|(package, blocked)| ((tag, package), Some(*blocked))));
     }
 
-    /// Whether a package is blocked for a tag: the nearest package list that has it decides.
+    /// Checks whether a package is blocked for a tag. The nearest package list that has an entry
+    /// decides.
     pub(super) fn is_blocked(&self, chain: &[Name], package: &Name) -> bool {
         let entry = |tag: &Name| match self.entries.get(&(tag, package)) {
             Some(seen) => *seen,
@@ -116,7 +120,8 @@ impl<'a> Compare<'a> {
 }
 
 impl Compare<'_> {
-    /// Notes a fact. `key` says what it is, without the hub; `None`: only comparing tells that it is new.
+    /// Notes a fact. `key` is its identity without the hub. `None` if only the comparison can tell
+    /// that the fact is new.
     pub(super) fn fact(
         &mut self,
         event: impl Into<Event>,
@@ -141,13 +146,14 @@ impl Compare<'_> {
         });
     }
 
-    /// The last fact takes something back.
+    /// Marks the last fact as one that takes something back.
     pub(super) fn takes_back(&mut self) {
         self.news.missed -= u32::from(self.counted);
         self.news.invented += u32::from(self.counted);
     }
 
-    /// Does something of which no message could have told, if `so`.
+    /// Runs `what`; if `so`, its facts do not count as missed, because no message could have told
+    /// them.
     pub(super) fn quietly(&mut self, so: bool, what: impl FnOnce(&mut Self)) {
         let before = self.quiet;
         self.quiet |= so;
@@ -159,7 +165,8 @@ impl Compare<'_> {
         self.look.at.since(at) < YOUNG_MICROS
     }
 
-    /// Whether nothing was lost when this was not known: it is read for the first time, or its change is too young.
+    /// Checks whether news about this object needs no message: it is read for the first time, or
+    /// its change is too young.
     fn needs_no_message(&self, seen: &Seen) -> bool {
         let first_of_tag = |tag: &Name| self.hub.tags.get(tag).is_none_or(|t| t.id.is_none());
         let first_of_repos = |tag: &Name| !self.hub.repos.values().any(|r| r.tag == *tag);

@@ -1,4 +1,5 @@
-//! An answer is as old as the event it was read after: what came later is not missing from it.
+//! An answer is only as old as the event before reading began. Later changes are not missing from
+//! it.
 
 use rstest::rstest;
 
@@ -30,8 +31,8 @@ fn apply(state: &mut State, event: impl Into<Event>, koji_event: i64) {
     state.apply(&envelope);
 }
 
-/// A collection whose dest tag got builds 1 and 2 at Koji events 10 and 30, and whose build tag got repositories 1 and
-/// 2 then.
+/// A collection. Its dest tag got builds 1 and 2 at Koji events 10 and 30. Its build tag got
+/// repositories 1 and 2 at the same events.
 fn known() -> State {
     let mut state = State::default();
     let settings = CollectionSettings {
@@ -120,7 +121,7 @@ fn what_came_after_we_looked_is_not_gone(#[case] event: i64, #[case] gone: &[i64
     assert_eq!((untagged.as_slice(), deleted.as_slice()), (gone, gone));
 }
 
-/// Of repositories below those that were asked for nothing is said.
+/// A listing says nothing about repositories with numbers below those that were asked for.
 #[rstest]
 #[case::all(None, &[1, 2])]
 #[case::from_the_second(Some(2), &[2])]
@@ -136,7 +137,8 @@ fn only_what_was_asked_for_can_be_gone(#[case] from: Option<i64>, #[case] gone: 
     assert_eq!(deleted.collect::<Vec<_>>(), gone);
 }
 
-/// A task the hub does not know is gone, unless it is known how it ended; of one nobody heard of nothing is said.
+/// A task that the hub does not know is gone, unless we know how it ended. A task that nobody has
+/// heard of causes no fact.
 #[rstest]
 #[case::runs(Some(TaskState::Open), true)]
 #[case::ended(Some(TaskState::Closed), false)]
@@ -167,8 +169,8 @@ fn a_task_the_hub_does_not_know_has_vanished(#[case] task: Option<TaskState>, #[
     assert_eq!(told.join(" "), if vanished { "task_vanished" } else { "" });
 }
 
-/// At the event of its tagging a forced re-tag takes a build out and puts it in again: one that is gone was taken out
-/// after that.
+/// A forced re-tag takes a build out and puts it in again at the same event. If the build is gone,
+/// it was taken out after that event.
 #[rstest]
 #[case::looked_at_that_event(30, 31)]
 #[case::looked_later(40, 40)]
@@ -178,7 +180,7 @@ fn a_build_is_taken_out_after_it_was_put_in(#[case] looked: i64, #[case] taken_o
     assert_eq!(second.unwrap().koji_event, Some(taken_out));
 }
 
-/// That there is no target of a name is news to a collection that waits for it, once, and to nobody else.
+/// A missing target is news only to a collection that uses it, and only once.
 #[test]
 fn a_target_that_is_not_there_is_told_to_whoever_builds_for_it() {
     let mut state = known();
@@ -196,8 +198,8 @@ fn a_target_that_is_not_there_is_told_to_whoever_builds_for_it() {
     assert_eq!(told(&state, "somebody-elses"), []);
 }
 
-/// A build that ended without a time ended when its record was made: with another time at each look it would end each
-/// time.
+/// A build that ended without an end time ended when its record was made. If each look used another
+/// time, the build would end again at each look.
 #[rstest]
 #[case::goes_on(BuildState::Building, None, None)]
 #[case::ended(BuildState::Complete, Some(9), Some(9))]
@@ -228,8 +230,8 @@ fn every_end_of_a_build_has_a_time(
     assert_eq!(told(&known).len(), 0, "seen again it is no news");
 }
 
-/// A repository goes through its states in one direction: what was known of it and what is seen tell what is news.
-/// Known: nothing, then initialised, ready, expired, deleted.
+/// A repository goes through its states in one direction. What is news follows from the known and
+/// the seen state. Known states, in order: none, initialised, ready, expired, deleted.
 #[rstest]
 #[case::init(RepoState::Init, ["repo_initialised", "", "", "", ""])]
 #[case::ready(RepoState::Ready, ["repo_ready", "repo_ready", "", "", ""])]
@@ -257,7 +259,7 @@ fn a_repository_goes_forward_only(#[case] seen: RepoState, #[case] news: [&str; 
     assert_eq!(told, news);
 }
 
-/// A message does not say which event a repository was made at; a look does.
+/// A message does not say at which event a repository was made. A look does.
 #[test]
 fn the_event_of_a_repository_is_news() {
     let mut state = known();
@@ -269,8 +271,8 @@ fn the_event_of_a_repository_is_news() {
     assert_eq!(differences(&state, &look).facts.len(), 0);
 }
 
-/// What happened after the hub's last event of a minute ago may have a message on its way; what happened at it has
-/// not.
+/// A message about something after the hub's last event of a minute ago may be on its way. A
+/// message about something at that event is not.
 #[rstest]
 #[case::before(29, 1)]
 #[case::at_it(30, 1)]
@@ -292,7 +294,7 @@ fn only_what_is_settled_was_missed(#[case] event: i64, #[case] missed: u32) {
     let look = |seen: Seen| Observation { settled: Some(30), at: Timestamp::from_secs(1000), ..saw(40, vec![seen]) };
     let of_repo = differences(&state, &look(Seen::Repo(repo(9, RepoState::Ready, Some(event)))));
     assert_eq!((of_repo.facts.len(), of_repo.missed), (1, missed));
-    // The build is known, its tagging is not.
+    // The build is known, but its tagging is not.
     let build = BuildSeen {
         build_id: BuildId(1),
         nvr: Nvr::parse("foo-1-1").unwrap(),

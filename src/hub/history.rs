@@ -1,8 +1,8 @@
-//! What moved in tags since the last time, by `queryHistory`.
+//! Finds what changed in tags since the last poll, using `queryHistory`.
 //!
-//! Changes are asked for again from somewhat before the last ones that were seen: a transaction takes its event when it
-//! begins, and one that lasts is seen after others with higher events. Rows that led to a look before lead to none
-//! again.
+//! Each poll asks again for some events before the last ones it saw. A transaction takes its event
+//! number when it begins. A long transaction becomes visible after others with higher events. Rows
+//! that were already looked at do not cause another look.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,13 @@ use crate::koji::records::{History, HistoryRow};
 use crate::koji::{Answers, Asked, Batch};
 use crate::model::Name;
 
-/// Changes are asked for again from so many events before those that were seen.
+/// Number of events before the last ones seen from which changes are asked for again.
 pub(super) const OVERLAP: i64 = 100;
-/// More changed objects of one tag than this, and the whole tag is read.
+/// If more objects of one tag changed than this, the whole tag is read.
 const CHANGES_MAX: usize = 500;
-/// What a row of a table is about, in a tag.
+/// Returns which object of a tag a row of a table is about.
 type About = fn(&Name, &HistoryRow) -> Key;
-/// Tables whose changes matter (`queryHistory`), all of them with a tag.
+/// Tables whose changes matter (`queryHistory`). All of them name a tag.
 const TABLES: [(&str, About); 9] = [
     ("tag_listing", |tag, row| Key::TagBuilds(tag.clone(), row.build_name.clone())),
     ("tag_packages", |tag, row| Key::TagPackages(tag.clone(), row.package_name.clone())),
@@ -36,7 +36,7 @@ fn config(tag: &Name, _: &HistoryRow) -> Key {
     Key::TagConfig(tag.clone())
 }
 
-/// A row of a table: what it is about, made and revoked when.
+/// A row of a history table: the object it is about, and the events that created and revoked it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Row {
     table: &'static str,
@@ -50,13 +50,13 @@ pub(super) struct Row {
 pub(super) struct Moves(BTreeSet<Row>);
 
 impl Moves {
-    /// Asks what moved after an event, once for each tag.
+    /// Asks what changed after an event, with one question per tag.
     pub(super) fn ask(tags: &BTreeSet<Name>, after: i64, batch: &mut Batch) -> Vec<Asked<History>> {
         let tables = TABLES.map(|(table, _)| table);
         tags.iter().map(|tag| batch.add(query_changes(tag, &tables, after))).collect()
     }
 
-    /// What to look at after the answers, and the rows to be noted when that was done.
+    /// Returns the objects to look at, and the rows to note after that look.
     pub(super) fn read(
         &self,
         tags: &BTreeSet<Name>,
@@ -67,7 +67,8 @@ impl Moves {
         let (mut keys, mut rows) = (BTreeSet::new(), Vec::new());
         for (tag, asked) in tags.iter().zip(asked) {
             let Ok(history) = answers.take(asked) else {
-                // Not there any more, or nobody can say what changed: then all of it may have.
+                // The tag is gone, or the hub cannot say what changed. Anything in it may have
+                // changed.
                 keys.extend(whole(&BTreeSet::from([tag.clone()])));
                 continue;
             };
@@ -76,7 +77,8 @@ impl Moves {
                 let found = history.table(table).iter().map(|row| Row::new(table, about(tag, row), row));
                 for row in found.filter(|r| !self.0.contains(r)) {
                     if table == INHERITANCE {
-                        // Other lists count for it and those below it, so that other builds may be visible.
+                        // The tag and those below it now use other package lists, so other builds
+                        // may be visible.
                         keys.extend(watch.below(tag).map(|t| Key::TagBuilds(t.clone(), None)));
                     }
                     of_tag.insert(row.key.clone());
@@ -91,12 +93,12 @@ impl Moves {
         (keys, rows)
     }
 
-    /// Objects among those of these rows that changed after an event.
+    /// Returns the objects of these rows that changed after an event.
     pub(super) fn after(rows: &[Row], event: i64) -> BTreeSet<Key> {
         rows.iter().filter(|r| r.event() > event).map(|r| r.key.clone()).collect()
     }
 
-    /// Notes rows that were looked at; forgets those nobody asks for any more.
+    /// Notes rows that were looked at. Forgets rows that the next poll does not ask for.
     pub(super) fn note(&mut self, rows: Vec<Row>, after: i64) {
         self.0.extend(rows);
         self.0.retain(|r| r.event() > after);
@@ -104,7 +106,7 @@ impl Moves {
 }
 
 impl Row {
-    /// The last event that concerns it.
+    /// Returns the last event that concerns the row.
     fn event(&self) -> i64 {
         self.revoked.unwrap_or(self.created).max(self.created)
     }
@@ -114,7 +116,7 @@ impl Row {
     }
 }
 
-/// Everything of some tags.
+/// Returns the keys for everything in these tags.
 pub(super) fn whole(tags: &BTreeSet<Name>) -> BTreeSet<Key> {
     let of = |t: &Name| [Key::TagConfig(t.clone()), Key::TagPackages(t.clone(), None), Key::TagBuilds(t.clone(), None)];
     tags.iter().flat_map(of).collect()

@@ -1,6 +1,7 @@
-//! What a builder had installed: the hub keeps it, for passes and for failures.
+//! Reads what a builder had installed. The hub keeps this for successful and for failed builds.
 //!
-//! Source: `listBuildroots(taskID)` of the leaf tasks (the parent has none), `listRPMs(componentBuildrootID)`.
+//! Source: `listBuildroots(taskID)` of the leaf tasks (the parent task has no buildroots), and
+//! `listRPMs(componentBuildrootID)`.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +13,13 @@ use crate::koji::{HubError, records};
 use crate::model::koji::{BuildState, TaskState};
 use crate::model::{Hub, Name, Nvr, RepoId, TaskId};
 
-/// Builds whose buildroots are read together.
+/// Number of builds whose buildroots are read together.
 pub const AT_ONCE: usize = 4;
-/// Builds that wait for it, at most. A mass rebuild has more; those that are passed over keep the base that was
-/// assumed.
+/// Maximum number of waiting builds. A mass rebuild has more. Builds that are passed over keep the
+/// assumed base.
 const WAITING_MAX: usize = 5_000;
-/// Most buildroots of one task: one per architecture, twice that when a builder was restarted.
+/// Maximum number of buildroots of one task. A task has one per architecture, or two if a builder
+/// was restarted.
 const BUILDROOTS_MAX: usize = 64;
 
 /// A build whose buildroots are to be read.
@@ -25,7 +27,7 @@ const BUILDROOTS_MAX: usize = 64;
 pub struct Wanted {
     /// The `build` task.
     pub task_id: TaskId,
-    /// What was built.
+    /// The build's name, version and release.
     pub nvr: Nvr,
 }
 
@@ -36,9 +38,9 @@ pub struct Truth {
     pub hub: Hub,
     /// The `build` task.
     pub task_id: TaskId,
-    /// What was built.
+    /// The build's name, version and release.
     pub nvr: Nvr,
-    /// Per architecture.
+    /// What was installed on each architecture.
     pub arches: Vec<TruthArch>,
 }
 
@@ -51,13 +53,13 @@ pub struct TruthArch {
     pub repo_id: Option<RepoId>,
     /// Koji's number of the buildroot.
     pub buildroot: i64,
-    /// Packages.
+    /// Installed packages.
     pub packages: Vec<BuildrootPackage>,
-    /// Whether the step ended well.
+    /// Whether the `buildArch` task succeeded.
     pub closed: bool,
 }
 
-/// Notes which builds among what was seen have buildroots to read.
+/// Notes which of the objects seen are builds with buildroots to read.
 pub(super) fn wanted(seen: &[Seen], asked: &mut BTreeSet<TaskId>, waiting: &mut Vec<Wanted>) {
     let mut note = |task_id: TaskId, nvr: &Nvr| {
         if waiting.len() < WAITING_MAX && asked.insert(task_id) {
@@ -68,7 +70,7 @@ pub(super) fn wanted(seen: &[Seen], asked: &mut BTreeSet<TaskId>, waiting: &mut 
         match s {
             Seen::Task(t) if matches!(t.state, TaskState::Closed | TaskState::Failed) => note(t.task_id, &t.nvr),
             Seen::TagBuilds { package: Some(_), builds, .. } => {
-                // Only the newest counts; what is below was asked for in its time.
+                // Only the newest build counts. Older ones were noted when they were the newest.
                 let newest: Option<&TaggedSeen> = builds.last();
                 if let Some(b) = newest.map(|t| &t.build).filter(|b| b.state == BuildState::Complete)
                     && let Some(task) = b.task_id
@@ -94,7 +96,7 @@ pub(super) async fn read(reader: &Reader, hub: &Hub, wanted: &[Wanted]) -> Resul
     let mut batch = reader.batch();
     let trees: Vec<_> = wanted.iter().map(|w| batch.add(get_task_descendents(w.task_id))).collect();
     let mut answers = batch.send().await?;
-    // Which build, which leaf, which buildroots.
+    // The index of the build, the leaf task, and the question for its buildroots.
     let mut batch = reader.batch();
     let mut leaves = Vec::new();
     for (at, tree) in trees.into_iter().enumerate() {
@@ -111,9 +113,9 @@ pub(super) async fn read(reader: &Reader, hub: &Hub, wanted: &[Wanted]) -> Resul
         .collect();
     let mut answers = batch.send().await?;
     for (at, leaf, buildroots) in leaves {
-        // A task that was started over has several; the last one is that of the result.
+        // A restarted task has several buildroots. The last one is that of the result.
         let Some(root) = answers.take(buildroots)?.into_iter().max_by_key(|b| b.id) else { continue };
-        // One by one: hundreds of packages each.
+        // One request each, because a buildroot has hundreds of packages.
         let rpms = reader.ask(list_rpms(root.id)).await?;
         if rpms.is_empty() {
             continue;

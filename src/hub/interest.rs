@@ -1,4 +1,5 @@
-//! What to look at, and why: hints become keys, equal keys are looked at once.
+//! Decides which objects on a hub to look at. Messages become keys of objects; equal keys are
+//! looked at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +12,13 @@ use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId, Timestamp};
 /// One object on a hub.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Key {
-    /// A tag's configuration; first, because what is in it counts only then.
+    /// A tag's configuration. It comes first, because the tag's content counts only after it.
     TagConfig(Name),
     /// A target.
     Target(Name),
-    /// A tag's own package list: one entry, or all.
+    /// A tag's own package list: the entry of one package, or all entries.
     TagPackages(Name, Option<Name>),
-    /// Builds of a tag itself: of one package, or all.
+    /// Builds tagged directly in a tag: of one package, or all.
     TagBuilds(Name, Option<Name>),
     /// A build.
     Build(BuildId),
@@ -32,61 +33,64 @@ pub enum Key {
 /// What a message asks us to look at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Hint {
-    /// Look there.
+    /// Look at this object.
     Look(Hub, Key),
-    /// It concerns nothing of ours.
+    /// The message concerns nothing we watch. The text says why.
     Nothing(&'static str),
-    /// It cannot be understood.
+    /// The message cannot be understood. The text says why.
     Rejected(String),
 }
 
-/// Which packages of a build tag are to be resolved.
+/// Which packages of a build tag are to be resolved, as digests.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct TrackedOf {
-    /// Stands for those that are tracked.
+    /// Digests of the packages that are tracked now.
     pub now: String,
-    /// Stands for those verdicts were made for, where those are others; else empty.
+    /// Digests of the packages the current verdicts are for, if they differ from those tracked now.
+    /// Otherwise empty.
     pub resolved: String,
 }
 
-/// What we care about on one hub, as the state has it.
+/// What we watch on one hub, computed from the state.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interest {
-    /// The writer has said so: before that it is not known whether there is anything.
+    /// Whether the writer has filled this in. Before that it is not known whether there is anything
+    /// to watch.
     pub told: bool,
-    /// Build tags of collections: their repositories are resolved.
+    /// Build tags of collections. Their repositories are resolved.
     pub build_tags: BTreeSet<Name>,
     /// Dest tags of collections.
     pub dest_tags: BTreeSet<Name>,
-    /// All tags that are looked at: dest tags and build tags with all their ancestors, as far as known.
+    /// All watched tags: dest tags and build tags with all their known ancestors.
     pub tags: BTreeSet<Name>,
-    /// For each of these tags those that inherit from it, directly or not, and itself.
+    /// For each watched tag: the tag itself and all tags that inherit from it, directly or not.
     pub below: BTreeMap<Name, BTreeSet<Name>>,
-    /// Targets of collections: those of this hub, and those that builds of collections of other hubs go to.
+    /// Targets of this hub's collections, and targets on this hub that collections of other hubs
+    /// build for.
     pub targets: BTreeSet<Name>,
-    /// Tags that such targets lead to: of them only the configuration is looked at.
+    /// Tags that targets of other hubs' collections lead to. Only their configuration is looked at.
     pub configs: BTreeSet<Name>,
-    /// Something is built here, so that it matters how busy builders are.
+    /// Whether rebuilds are submitted to this hub, so that the load of its builders matters.
     pub builds: bool,
     /// Our tasks that have not ended.
     pub tasks: BTreeSet<TaskId>,
-    /// Compared with the hub up to this event.
+    /// Koji event up to which we have compared with the hub.
     pub through: Option<i64>,
-    /// When it last was.
+    /// Time of the last comparison.
     pub reconciled_at: Option<Timestamp>,
-    /// Newest usable repository known, per build tag: number and Koji event.
+    /// Newest usable known repository of each build tag: number and Koji event.
     pub repos: Vec<(Name, RepoId, i64)>,
-    /// Build tags whose newest repository is not what the verdicts are from.
+    /// Build tags whose newest repository is not the one the verdicts are from.
     pub unresolved: Vec<(Name, RepoId)>,
-    /// Build tags of which only some packages are resolved, and which these are
+    /// Build tags of which only some packages are resolved, and which packages these are
     /// ([`crate::writer::Writer::watch_tracked`]).
     pub tracked: BTreeMap<Name, TrackedOf>,
-    /// The repositories verdicts of these tags are from: number and Koji event.
+    /// Repositories that the verdicts of these tags are from: number and Koji event.
     pub resolved: BTreeSet<(Name, RepoId, Option<i64>)>,
 }
 
 impl Interest {
-    /// From the state. Cost: O(tags + tasks + repositories) of the hub.
+    /// Computes what we watch from the state. Cost: O(tags + tasks + repositories) of the hub.
     pub fn of(state: &State, hub: &Hub) -> Self {
         let mut watch = Self { told: true, ..Self::default() };
         let building = || state.collections.values().filter(|c| c.settings.building_hub() == hub);
@@ -115,7 +119,7 @@ impl Interest {
         for (build, dest) in guests().filter_map(|c| h.targets.get(c.settings.building().1)) {
             watch.configs.extend([build.clone(), dest.clone()]);
         }
-        // These are looked at whole.
+        // These tags are looked at whole anyway.
         watch.configs.retain(|t| !watch.tags.contains(t));
         for tag in &watch.tags {
             let mut above = BTreeSet::new();
@@ -135,11 +139,12 @@ impl Interest {
         watch
     }
 
-    /// The objects whose answers depend on these: what a tag says of its configuration, groups and external
-    /// repositories comes in part from its ancestors, and builds are listed only as far as their package is, in the tag
-    /// or an ancestor, and not blocked (Koji: `readTaggedBuilds`).
+    /// Adds the objects whose answers depend on these ones. A tag inherits part of its
+    /// configuration, groups and external repositories from its ancestors. A tag's builds are
+    /// listed only if their package is in the package list of the tag or an ancestor, and not
+    /// blocked (Koji: `readTaggedBuilds`).
     pub fn spread(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
-        // Where all is read, parts need not be.
+        // If all of a tag is read, parts of it need not be.
         let is_part = |key: &&Key| match key {
             Key::TagBuilds(tag, Some(_)) => keys.contains(&Key::TagBuilds(tag.clone(), None)),
             Key::TagPackages(tag, Some(_)) => keys.contains(&Key::TagPackages(tag.clone(), None)),
@@ -172,7 +177,7 @@ impl Interest {
         all
     }
 
-    /// A tag's descendants among those that are looked at, and itself.
+    /// Returns a tag and its watched descendants.
     pub fn below(&self, tag: &str) -> impl Iterator<Item = &Name> {
         self.below.get(tag).into_iter().flatten()
     }
@@ -186,10 +191,11 @@ impl Interest {
     }
 }
 
-/// What a message hints at. It is never taken at its word: only which object it speaks of counts.
+/// Returns what a message hints at. Only the object that the message names counts. The content of
+/// the message is not trusted.
 pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
     let incoming = koji_message::Incoming { id: &message.id, raw: &message.body, sent_at: message.received_at };
-    // Whoever is named in it is not asked for, so nobody needs a stand-in.
+    // Hints need no persons, so all names become the empty person.
     let facts = match koji_message::interpret(incoming, context, &mut |_| PersonId::new("")) {
         Interpretation::Facts(facts) => facts,
         Interpretation::Ignored(why) => return Hint::Nothing(why),
@@ -230,8 +236,8 @@ pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
     }
 }
 
-/// Adds a tag and all its ancestors, those included that a link keeps from it (depth, intransitive): who looks at a tag
-/// looks at its parents, so that one that begins to count is known already.
+/// Adds a tag and all its ancestors. Ignores limits of inheritance links (depth, intransitive): an
+/// ancestor that begins to count later is then already known.
 fn ancestry(hub: &HubState, tag: &Name, tags: &mut BTreeSet<Name>) {
     let mut open = vec![tag.clone()];
     let mut walked = BTreeSet::new();
@@ -249,7 +255,7 @@ fn builds(state: &State, hub: &Hub, tag: &Name) -> bool {
 }
 
 impl Interest {
-    /// All tags whose content counts on a hub.
+    /// Returns all tags whose content counts on a hub.
     fn of_tags(state: &State, hub: &Hub) -> BTreeSet<Name> {
         let mut tags = BTreeSet::new();
         for c in state.collections.values().filter(|c| c.settings.hub == *hub) {

@@ -1,4 +1,4 @@
-//! What a message hints at: which object of ours it speaks of, if any.
+//! Tests of which object of ours a message hints at, if any.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -23,8 +23,8 @@ fn apply(state: &mut State, event: impl Into<Event>) {
     state.apply(&envelope);
 }
 
-/// A collection of dest tag `f99` and build tag `f99-build`, which inherits from `f99` and `base`; it has package
-/// `foo`.
+/// A collection with dest tag `f99`, build tag `f99-build` and package `foo`. `f99-build` inherits
+/// from `f99` and `base`.
 fn state() -> State {
     let mut state = State::default();
     let hub = Hub::new("primary");
@@ -75,7 +75,8 @@ fn state() -> State {
     state
 }
 
-/// Before anything was read of a hub its collections say what there is to read; those of other hubs do not.
+/// Before anything is read from a hub, its collections say what to read. Collections of other hubs
+/// do not.
 #[test]
 fn collections_say_what_there_is_to_read_of_an_unknown_hub() {
     let known = state();
@@ -89,14 +90,14 @@ fn collections_say_what_there_is_to_read_of_an_unknown_hub() {
     assert!(here.told && here.builds);
     let there = Interest::of(&state, &Hub::new("arm"));
     assert_eq!(there, Interest { told: true, ..Interest::default() });
-    // And then with all ancestors.
+    // After the tags are read, all ancestors count, too.
     let read = Interest::of(&known, &Hub::new("primary"));
     assert_eq!(read.tags, BTreeSet::from(["base".into(), "f99".into(), "f99-build".into()]));
     let below: Vec<_> = read.below("base").map(Name::as_str).collect();
     assert_eq!(below, ["base", "f99-build"]);
 }
 
-/// What a message of a topic hints at.
+/// Returns what a message of a topic hints at.
 fn hint_of(topic: &str, body: Value) -> Hint {
     let context = Context {
         service_user: "koschei".to_owned(),
@@ -116,7 +117,7 @@ fn hint_of(topic: &str, body: Value) -> Hint {
     hint(&message, &context, &state())
 }
 
-/// A tag counts with all its ancestors.
+/// A tag counts together with all its ancestors.
 #[rstest]
 #[case::dest_tag("f99", true)]
 #[case::build_tag("f99-build", true)]
@@ -133,7 +134,7 @@ fn what_moves_in_a_tag_is_looked_at_where_the_tag_counts(#[case] tag: &str, #[ca
     assert_eq!(looked(hint_of("package.list.change", list)), ours.then_some(key));
 }
 
-/// Only repositories that are resolved: of build tags themselves, not of what they inherit from.
+/// Only repositories of build tags themselves are resolved, not those of their ancestors.
 #[rstest]
 #[case::build_tag("f99-build", true)]
 #[case::dest_tag("f99", false)]
@@ -177,7 +178,7 @@ fn what_is_not_understood_is_said_to_be() {
     assert!(matches!(hint_of("rpm.sign", json!({})), Hint::Nothing(_)));
 }
 
-/// What is looked at, always on the hub that said so.
+/// Returns the object to look at, and checks that it is on the hub that sent the message.
 fn looked(hint: Hint) -> Option<Key> {
     match hint {
         Hint::Look(hub, key) => {

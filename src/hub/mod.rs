@@ -1,12 +1,15 @@
-//! Living with a hub: read, compare, submit.
+//! Everything that works with one Koji hub: reading it, comparing, submitting.
 //!
-//! [`interest`] says what there is to read, [`reader`] reads it ([`snapshot`] is what it returns), [`diff`] says what
-//! of it is news; `objects` has what that is for each kind of object. [`poller`] decides when to read: what messages
-//! hint at, what changes without one ([`history`] reads what did, `own_tasks` our tasks), everything. [`repositories`]
-//! fetches new repositories ([`store`] is what is resolved from), [`installed`] reads what builders installed,
-//! [`submitter`] carries commands out.
-//!
-//! What is read goes to the writer by [`to_writer`]; [`turns`] are the turns of the writer that begin with it.
+//! - [`interest`] decides which objects we watch. [`reader`] reads them, and returns what
+//!   [`snapshot`] describes. `objects` has the details of each kind of object.
+//! - [`diff`] compares what was read with our state, and finds what is new.
+//! - [`poller`] decides when to read. It reads objects that messages hint at, objects that change
+//!   without a message, and from time to time everything. [`history`] finds changes in tags,
+//!   `own_tasks` finds our tasks.
+//! - [`repositories`] fetches new repositories. [`store`] gives the solver access to them.
+//! - [`installed`] reads what builders installed. [`submitter`] carries out commands.
+//! - [`to_writer`] is the queue to the writer. [`turns`] has the writer's turns that process
+//!   observations.
 
 mod convert;
 pub mod diff;

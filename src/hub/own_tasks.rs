@@ -1,4 +1,5 @@
-//! Tasks of our user, as the hub lists them: also those no message told of, and that ended before anybody looked.
+//! Lists our user's tasks on a hub. This finds tasks that no message named, even if they have
+//! already ended.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +10,18 @@ use crate::koji::{Answers, Asked, Batch, HubError};
 use crate::model::koji::TaskState;
 use crate::model::{TaskId, Timestamp};
 
-/// Tasks are listed again from so long before the last listing: clocks differ, and a transaction lasts.
+/// Each listing begins this long before the last one, because clocks differ and transactions take
+/// time.
 const OVERLAP_SECS: i64 = 600;
-/// After a long absence no more than this is listed; what ended before is history nobody decides by.
+/// Maximum time before now from which tasks are listed after a long absence. No decision depends on
+/// tasks that ended earlier.
 const SINCE_MAX_SECS: i64 = 14 * 86_400;
-/// Most tasks of one listing.
+/// Maximum number of tasks in one listing.
 const LISTED_MAX: u32 = 5_000;
-/// Messages of what is older than this have come, if they come at all.
+/// Messages about anything older than this have arrived, or never will.
 const SETTLED_SECS: i64 = 60;
 
-/// What was asked about our tasks, and of which events messages have come.
+/// A question for our tasks, and for the last event whose messages have arrived.
 pub(super) struct Asking {
     settled: Asked<Option<Event>>,
     lists: Vec<Asked<Vec<Task>>>,
@@ -26,8 +29,8 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// Asks for the hub's last event of some time ago, and for tasks of ours: those made since some time, and those
-    /// that have not ended.
+    /// Asks for the hub's last event of a minute ago, for our tasks made since some time, and for
+    /// our tasks that have not ended.
     pub(super) fn new(user: Option<i64>, since: Option<Timestamp>, at: Timestamp, batch: &mut Batch) -> Self {
         let settled = batch.add(get_last_event(Some(at.plus_secs(-SETTLED_SECS))));
         let mut list = |created_after, states| {
@@ -40,14 +43,14 @@ impl Asking {
         Self { settled, lists: made.into_iter().chain(open).collect(), at }
     }
 
-    /// The event, 0 of a hub that was just made and had none, and the tasks.
+    /// Returns the event and the tasks. The event is 0 if the hub is new and had none.
     pub(super) fn read(self, answers: &mut Answers) -> Result<(i64, Listed), HubError> {
         let settled = answers.take(self.settled)?.map_or(0, |event| event.id);
         let mut listed = Listed { through: Some(self.at), ..Listed::default() };
         for list in self.lists {
             let tasks = answers.take(list)?;
             if tasks.len() >= LISTED_MAX as usize {
-                // There are more: the next listing goes on here.
+                // The listing is cut off. The next one continues here.
                 let last = tasks.iter().filter_map(|t| t.created).max();
                 listed.through = listed.through.min(last.map(|at| at.plus_secs(OVERLAP_SECS)));
             }
@@ -57,25 +60,25 @@ impl Asking {
     }
 }
 
-/// Tasks a hub listed.
+/// Tasks that a hub listed.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     tasks: BTreeMap<TaskId, TaskState>,
-    /// All that were made up to here are among them.
+    /// All our tasks made up to this time are in the list.
     through: Option<Timestamp>,
 }
 
-/// What is remembered of listings.
+/// State kept between listings.
 #[derive(Debug, Default)]
 pub(super) struct Ours {
-    /// All tasks made before are known.
+    /// All our tasks made before this time are known.
     pub(super) since: Option<Timestamp>,
-    /// Those of the last listing, which were looked at in these states.
+    /// Tasks of the last listing, and the states in which they were looked at.
     seen: BTreeMap<TaskId, TaskState>,
 }
 
 impl Ours {
-    /// What is to be looked at: all that were not looked at in this state.
+    /// Returns the tasks to look at: those that were not looked at in their present state.
     pub(super) fn unseen(&self, listed: &Listed) -> Vec<Key> {
         let new = listed.tasks.iter().filter(|(id, state)| self.seen.get(id) != Some(state));
         new.map(|(id, _)| Key::Task(*id)).collect()
@@ -88,7 +91,8 @@ impl Ours {
     }
 }
 
-/// From when on tasks are listed after a start, when everything was compared last at `compared`.
+/// Returns from which time tasks are listed after a start. `compared` is the time of the last full
+/// comparison.
 pub(super) fn begin(compared: Timestamp, now: Timestamp) -> Timestamp {
     compared.max(now.plus_secs(-SINCE_MAX_SECS))
 }

@@ -1,7 +1,10 @@
-//! One hub, watched: hints from the bus, polling of what moves without a message, reconciliation.
+//! The poller: watches one hub.
 //!
-//! Everything is read by one task, one thing after the other, and handed to the writer in the order of reading; so no
-//! answer can take back what a later one told.
+//! It looks at objects that messages from the bus hint at, polls objects that change without a
+//! message, and regularly compares everything (reconciliation).
+//!
+//! One task reads everything, one request after the other. It hands results to the writer in the
+//! order of reading. So an older answer can never undo a newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,81 +36,82 @@ use crate::model::koji::RepoState;
 use crate::model::{Class, Classified, Hub, Name, RepoId, TaskId};
 use crate::telemetry::Metrics;
 
-/// Different objects looked at together.
+/// Maximum number of objects read in one look after hints.
 const KEYS_AT_ONCE: usize = 60;
-/// A repository that is known and could not be resolved is fetched again after so long.
+/// How long the poller waits before it fetches a known but unresolved repository again.
 const FETCH_AGAIN: Duration = Duration::from_secs(600);
 
-/// How often to look.
+/// How often the poller looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Rhythm {
-    /// Between looks at what moves without a message.
+    /// Interval between polls of objects that change without a message.
     pub poll: Duration,
-    /// Between comparisons of everything.
+    /// Interval between comparisons of everything.
     pub reconcile: Duration,
 }
 
-/// Somebody who watches a hub.
+/// Watches one hub.
 pub struct Poller {
-    /// Instance.
+    /// Hub instance.
     pub hub: Hub,
-    /// Reads it.
+    /// Reads the hub.
     pub reader: Reader,
-    /// The way to the writer.
+    /// The queue to the writer.
     pub writer: ToWriter,
     /// Hints from the inbox.
     pub hints: mpsc::UnboundedReceiver<(Key, Ticket)>,
-    /// What we care about.
+    /// The objects we watch.
     pub watch: watch::Receiver<Interest>,
-    /// New repositories, to be mirrored before the writer hears of them, and those that more packages are to be
-    /// resolved in.
+    /// Repositories to fetch. New ones are mirrored before the writer hears of them. Resolved ones
+    /// are fetched again for the requirements of more packages.
     pub repos: mpsc::UnboundedSender<Fetch>,
-    /// Build tags that moved and have no repository that covers it.
+    /// Build tags that changed and have no repository covering the change, with the Koji event of
+    /// the change.
     pub stale: watch::Sender<BTreeMap<Name, i64>>,
-    /// Rung when the bus was away: compare what moved meanwhile.
+    /// Notified when the bus is connected again. The poller then looks for what changed meanwhile.
     pub reconnected: Arc<Notify>,
-    /// How often.
+    /// How often to look.
     pub rhythm: Rhythm,
     /// Koji user whose scratch builds are ours.
     pub user: String,
-    /// Our log.
+    /// Id of our event log.
     pub log_id: String,
-    /// Whether decisions want to know how busy builders are.
+    /// Whether decisions use the load of the builders.
     pub wants_load: bool,
     /// Counters.
     pub metrics: Metrics,
-    /// Ends it.
+    /// Stops the poller.
     pub stop: CancellationToken,
 }
 
-/// What a poller remembers.
+/// State that a poller keeps in memory.
 #[derive(Default)]
 struct Memory {
     scope: Scope,
-    /// Compared up to this event.
+    /// Koji event up to which tags were compared.
     through: i64,
-    /// What was looked at of the last changes.
+    /// Rows of the last changes in tags that were looked at.
     moves: Moves,
     /// Tags that were read whole.
     loaded: BTreeSet<Name>,
-    /// Waiting hints, each object once.
+    /// Waiting hints. Each object is in here once.
     waiting: BTreeMap<Key, Vec<Ticket>>,
-    /// Objects that could not be read; they are asked for with each poll.
+    /// Objects that could not be read. Every poll asks for them again.
     again: BTreeSet<Key>,
-    /// When repositories were last fetched that are known and not resolved.
+    /// When each repository that is known but not resolved was last fetched again.
     fetched_again: BTreeMap<RepoId, Instant>,
-    /// For which packages repositories were fetched.
+    /// Repositories that were fetched, and for which packages.
     asked_for: AskedFor,
-    /// Tasks of our user that were listed.
+    /// Our user's tasks that the hub listed.
     ours: Ours,
-    /// Builds whose buildroots are to be read.
+    /// Builds whose buildroots are still to be read.
     truths: Vec<Wanted>,
-    /// Those that were, or are about to be.
+    /// Tasks whose buildroots were read, or are in `truths`.
     asked: BTreeSet<TaskId>,
     channel: Option<i64>,
 }
 
-/// Why a step did not come to its end.
+/// Why a step stopped early.
 enum Stopped {
     Hub(HubError),
     Ending,
@@ -125,7 +129,7 @@ impl From<Ending> for Stopped {
     }
 }
 
-/// When to look without a hint.
+/// When to look next without a hint.
 struct Due {
     poll: Instant,
     everything: Instant,
@@ -143,15 +147,16 @@ enum Next {
 }
 
 impl Poller {
-    /// Watches until told to stop. What does not answer is waited for.
+    /// Watches until told to stop. If the hub does not answer, waits and tries again.
     pub async fn run(mut self) {
         let mut memory = Memory::default();
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
-        // It begins with everything, which is no matter of time; both clocks begin then.
+        // The first step compares everything, whatever the time is. It then sets both times.
         let mut due = Due { poll: Instant::now(), everything: Instant::now() };
         let mut begun = false;
         let mut trouble = Trouble::default();
-        // Without knowing what we care about there is nothing to compare.
+        // Waits until the writer has said which objects we watch. Before that there is nothing to
+        // compare.
         while !self.watch.borrow().told {
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -185,7 +190,7 @@ impl Poller {
                     if matches!(next, Next::Everything | Next::Poll) {
                         due.poll = Instant::now() + self.rhythm.poll;
                     }
-                    // A step that asked nothing knows nothing of the hub.
+                    // A step that sent no request does not show whether the hub answers.
                     if self.reader.answers() > answers {
                         backoff.reset();
                         if trouble.is_over() {
@@ -197,7 +202,8 @@ impl Poller {
                 }
                 Err(Stopped::Ending) => return,
                 Err(Stopped::Hub(e)) => {
-                    // Not understood or refused is as good as away: whoever mends the hub or us finds everything still
+                    // A hub that refuses or answers something unreadable is treated like one that
+                    // is away. When somebody repairs the hub or the service, all hints are still
                     // waiting.
                     let text = crate::model::causes::with_causes(&e);
                     match e.class() {
@@ -217,15 +223,15 @@ impl Poller {
                     if !backoff.wait(&self.stop).await {
                         return;
                     }
-                    // What moved while it was away has left no hint.
+                    // Changes during the outage may have left no hint.
                     due.poll = Instant::now();
                 }
             }
         }
     }
 
-    /// Polls come in time also while hints come without end: what moves without a message must not wait for the end of
-    /// a mass rebuild.
+    /// Decides what to do next. Polls come in time even if hints never stop. Otherwise objects that
+    /// change without a message would wait until a mass rebuild ends.
     async fn next(&mut self, memory: &mut Memory, due: &Due) -> Next {
         self.gather(memory);
         let now = Instant::now();
@@ -255,7 +261,7 @@ impl Poller {
             },
             () = self.reconnected.notified() => Next::Poll,
             changed = self.watch.changed() => match changed {
-                // Another collection, or other parents: there may be tags that were never read.
+                // A new collection or new parents of a tag can add tags that were never read.
                 Ok(()) if self.has_new_tags(memory) => Next::Poll,
                 Ok(()) => Next::Nothing,
                 Err(_) => Next::Stop,
@@ -269,7 +275,7 @@ impl Poller {
         self.watch.borrow().tags.iter().any(|t| !memory.loaded.contains(t))
     }
 
-    /// Takes all hints that came, each object once.
+    /// Takes all hints that have arrived. Several hints for one object become one.
     fn gather(&mut self, memory: &mut Memory) {
         while let Ok((key, ticket)) = self.hints.try_recv() {
             memory.waiting.entry(key).or_default().push(ticket);
@@ -278,7 +284,7 @@ impl Poller {
         self.metrics.look_pending(waiting);
     }
 
-    /// Looks at what was hinted at.
+    /// Looks at the objects that hints name.
     async fn hinted(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
         let keys: BTreeSet<Key> = memory.waiting.keys().take(KEYS_AT_ONCE).cloned().collect();
         if keys.is_empty() {
@@ -288,7 +294,8 @@ impl Poller {
         let Looked { event, seen, .. } = self.look(memory, &keys).await?;
         stage!("looked", keys = keys.len());
         let tickets = keys.iter().filter_map(|k| memory.waiting.get(k)).flatten().copied().collect();
-        // Also of what could not be read: it is asked for again with each poll, and nobody else has to wait for it.
+        // Tickets of objects that could not be read are included. Every poll asks for such an
+        // object again, so its messages do not have to wait.
         self.hand(memory, (event, Why::Hint), seen, tickets, false, Default::default()).await?;
         for key in &keys {
             memory.waiting.remove(key);
@@ -305,8 +312,8 @@ impl Poller {
         };
         let looked = self.reader.look(keys, &memory.scope).await?;
         for s in &looked.seen {
-            // The number of a tag that is gone is kept: its repositories are still asked for by it. One made anew may
-            // have another.
+            // The number of a deleted tag stays in `tag_ids`: it is still needed to ask for the
+            // tag's repositories. A tag that is created again may get another number.
             if let Seen::Tag(t) = s
                 && let Some(id) = t.tag_id
             {
@@ -323,20 +330,21 @@ impl Poller {
         Ok(looked)
     }
 
-    /// Finds out who we are there.
+    /// Finds out the number of our user on the hub and what the hub supports.
     async fn introduce(&self, memory: &mut Memory) -> Result<(), HubError> {
         if memory.scope.user.is_some() {
             return Ok(());
         }
         memory.scope.log_id.clone_from(&self.log_id);
         let user = self.reader.ask(get_user(&self.user)).await?;
-        // Nobody of that name yet: it has no tasks either. It is asked for again.
+        // If the hub does not know our user yet, the user has no tasks either. The next look asks
+        // again.
         memory.scope.user = user.map(|u| u.id);
         memory.scope.has_repo_query = self.reader.has_repo_query();
         Ok(())
     }
 
-    /// Hands over what was seen. New repositories go another way: their content is fetched first.
+    /// Hands over what was seen. New repositories take another way: their content is fetched first.
     async fn hand(
         &self,
         memory: &mut Memory,
@@ -353,8 +361,9 @@ impl Poller {
         Ok(())
     }
 
-    /// Has the newest usable repository of each tag fetched where the writer does not know it yet, and keeps it from
-    /// being told before.
+    /// Sends the newest usable repository of each build tag to be fetched, if the writer does not
+    /// know it yet. Keeps the writer from hearing of it before it is fetched. Also fetches known
+    /// repositories again that are not resolved.
     fn divert(&self, memory: &mut Memory, seen: &mut Vec<Seen>) {
         let watch = self.watch.borrow();
         let is_new = |r: &RepoSeen| {
@@ -363,7 +372,7 @@ impl Poller {
                 && watch.build_tags.contains(&r.tag)
                 && newest.is_none_or(|n| n < (r.create_event.unwrap_or(0), r.repo_id))
         };
-        // Without a receiver the service ends.
+        // Sending fails only when the service is ending.
         let fetch = |asked_for: &mut AskedFor, repo: RepoSeen| {
             asked_for.fetching(&watch, &repo.tag, repo.repo_id);
             drop(self.repos.send(Fetch { repo, resolved: false }));
@@ -377,7 +386,9 @@ impl Poller {
                 let newest =
                     usable.iter().filter(|r| r.state == RepoState::Ready).max_by_key(|r| (r.create_event, r.repo_id));
                 if let Some(newest) = newest.filter(|r| is_new(r)) {
-                    // The older ones, too: told before it, they would pass for the newest and be looked for in vain.
+                    // Older ready repositories are told later, too. If the writer heard of them
+                    // before the newest one, it would take one of them for the newest and look in
+                    // vain for its content.
                     later.extend(usable.iter().filter(|r| r.state == RepoState::Ready).map(|r| r.repo_id));
                     fetch(&mut memory.asked_for, newest.clone());
                 }
@@ -406,16 +417,17 @@ impl Poller {
         }
     }
 
-    /// Has requirements of packages fetched that are tracked since a repository was resolved.
+    /// Sends resolved repositories to be fetched again for the requirements of packages that are
+    /// tracked only since the repository was resolved.
     fn complete(&self, memory: &mut Memory) {
         for (tag, repo_id, create_event) in memory.asked_for.open(&self.watch.borrow()) {
             let repo = RepoSeen::ready(repo_id, tag, create_event);
-            // Without a receiver the service ends.
+            // Sending fails only when the service is ending.
             drop(self.repos.send(Fetch { repo, resolved: true }));
         }
     }
 
-    /// Reads everything of our tags and compares.
+    /// Reads everything of our tags and hands it over for comparison.
     async fn everything(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
         memory.loaded.clear();
         self.introduce(memory).await?;
@@ -447,7 +459,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Our tags with what they inherit from.
+    /// Reads which tags our tags inherit from, and returns both.
     async fn chains(&self) -> Result<BTreeSet<Name>, HubError> {
         let mut tags: BTreeSet<Name> = {
             let watch = self.watch.borrow();
@@ -457,15 +469,16 @@ impl Poller {
         let asked: Vec<_> = tags.iter().map(|tag| batch.add(get_full_inheritance(tag))).collect();
         let mut answers = batch.send().await?;
         for links in asked {
-            // A tag that is not there has no parents; that it is gone is seen from its configuration, and so are
-            // parents of one whose answer cannot be read.
+            // A tag that does not exist has no parents. Reading the tag's configuration shows later
+            // that it is gone. If an answer cannot be read, the configuration also shows the
+            // parents.
             tags.extend(answers.take(links).unwrap_or_default().into_iter().map(|l| l.name));
         }
         Ok(tags)
     }
 
-    /// What moves without a message: targets and where those of other hubs' collections lead to, repositories, our
-    /// tasks.
+    /// Returns the objects that change without a message: targets, configurations of tags that
+    /// targets of other hubs' collections lead to, repositories, and our tasks.
     fn moving(&self) -> BTreeSet<Key> {
         let watch = self.watch.borrow();
         let targets = watch.targets.iter().cloned().map(Key::Target);
@@ -475,7 +488,8 @@ impl Poller {
         targets.chain(configs).chain(repos).chain(tasks).collect()
     }
 
-    /// Looks at what moves without a message, and at what moved in our tags since the last time.
+    /// Looks at objects that change without a message, and at what changed in our tags since the
+    /// last poll.
     async fn poll(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
         if memory.through == 0 {
             return self.everything(memory).await;
@@ -512,7 +526,8 @@ impl Poller {
                 }
             }
         }
-        // One that ceases to be a parent is not followed any more: it is read anew when it is one again.
+        // A tag that is no longer a parent is no longer followed. If it becomes a parent again, it
+        // is read whole again.
         memory.loaded.retain(|t| tags.contains(t));
         let new: BTreeSet<Name> = tags.difference(&memory.loaded).cloned().collect();
         let mut rows = Vec::new();
@@ -539,7 +554,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Says which build tags moved and have no repository that covers it.
+    /// Publishes which build tags changed and have no repository covering the change.
     fn uncovered(&self, changes: &BTreeMap<Name, i64>, seen: &[Seen]) {
         let watch = self.watch.borrow();
         let mut stale = BTreeMap::new();
@@ -558,7 +573,8 @@ impl Poller {
         });
     }
 
-    /// How busy the builders are. A hub that does not tell limits nothing.
+    /// Reads how busy the builders are and tells the writer. If the hub is there but the answer is
+    /// of no use, only logs the error.
     async fn load(&self, memory: &mut Memory) -> Result<(), Stopped> {
         if !self.wants_load || !self.watch.borrow().builds {
             return Ok(());
@@ -587,7 +603,7 @@ impl Poller {
         Ok(ArchLoads::measure(&hosts, &arches))
     }
 
-    /// Reads what builders had installed, a few builds at a time.
+    /// Reads what builders had installed, for a few builds at a time.
     async fn truth(&self, memory: &mut Memory) -> Result<(), Stopped> {
         let some: Vec<Wanted> = memory.truths.iter().take(installed::AT_ONCE).cloned().collect();
         if some.is_empty() {

@@ -1,8 +1,8 @@
-//! Reading: from keys to what is there, in as few requests as the answers depend on each other.
+//! Reads objects from a hub, in as few requests as possible.
 //!
-//! Everything of a round goes into one batch; large answers come by requests of their own. Tasks take up to three
-//! rounds: the task, its steps, why they failed. A fault inside a batch is the trouble of its object alone (Koschei
-//! D32).
+//! One batch has all questions of a round. Large answers come by requests of their own. Tasks take
+//! up to three rounds: the task, its steps, why they failed. A fault inside a batch concerns only
+//! its own object (Koschei D32).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,22 +14,22 @@ use crate::koji::records::Task;
 use crate::koji::{Batch, HubClient, HubError, Query};
 use crate::model::{Class, Classified, Name, TagId};
 
-/// What a look needs to know besides the keys.
+/// What a look needs besides the keys.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    /// Tags whose groups and external repositories are asked for, too.
+    /// Tags whose groups and external repositories are read, too.
     pub build_tags: BTreeSet<Name>,
-    /// Numbers of tags, as far as known; what is missing is asked for.
+    /// Known numbers of tags. Missing numbers are asked for.
     pub tag_ids: BTreeMap<Name, TagId>,
-    /// Our log: decisions of other logs are not ours.
+    /// Id of our log. Decisions of other logs are not ours.
     pub log_id: String,
-    /// The number of our user; a task of somebody else is none of ours.
+    /// Number of our user. Tasks of other users are not ours.
     pub user: Option<i64>,
     /// Whether the hub has `repo.query` (1.35 and later).
     pub has_repo_query: bool,
 }
 
-/// Somebody who reads one hub.
+/// Reads one hub.
 #[derive(Clone, Debug)]
 pub struct Reader {
     client: HubClient,
@@ -40,14 +40,16 @@ pub struct Reader {
 pub struct Looked {
     /// The hub's last event before reading began.
     pub event: i64,
-    /// What is there, in the order of the keys.
+    /// Objects that were read, in the order of the keys.
     pub seen: Vec<Seen>,
-    /// Objects for which the hub gave a fault, or an answer that cannot be read. Nothing of the others is missing.
+    /// Objects for which the hub answered with a fault or with something unreadable. All other
+    /// objects are complete.
     pub failed: Vec<(Key, HubError)>,
 }
 
 impl Looked {
-    /// Keeps an error to its object. A hub that is away is everybody's trouble.
+    /// Keeps an error with its object. If the hub is unavailable, returns the error, because it
+    /// concerns all objects.
     fn spare(&mut self, key: &Key, error: HubError) -> Result<(), HubError> {
         if error.class() == Class::Unavailable {
             return Err(error);
@@ -58,35 +60,36 @@ impl Looked {
 }
 
 impl Reader {
-    /// Reads through `client`.
+    /// Returns a reader that uses `client`.
     pub const fn new(client: HubClient) -> Self {
         Self { client }
     }
 
-    /// How often the hub answered, here or to a clone of this.
+    /// Returns how often the hub has answered this client or a clone of it.
     pub fn answers(&self) -> u64 {
         self.client.answered()
     }
 
-    /// For questions that are not about objects.
+    /// Returns an empty batch for questions that are not about objects.
     pub(super) fn batch(&self) -> Batch {
         self.client.batch()
     }
 
-    /// Asks one of those.
+    /// Asks one question that is not about an object.
     ///
     /// # Errors
-    /// [`HubError`].
+    /// Returns a [`HubError`] if the request fails, the hub answers with a fault, or the answer is
+    /// unreadable.
     pub async fn ask<T>(&self, query: Query<T>) -> Result<T, HubError> {
         let mut batch = self.batch();
         let asked = batch.add(query);
         batch.send().await?.take(asked)
     }
 
-    /// Looks at objects. An object that is not there is no error.
+    /// Reads objects. An object that does not exist is not an error.
     ///
     /// # Errors
-    /// When the hub does not answer, or answers something else than Koji would.
+    /// Returns a [`HubError`] if the hub does not answer, or answers something that Koji would not.
     pub async fn look(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<Looked, HubError> {
         let mut looked = Looked::default();
         let scope = &self.with_ids(keys, scope, &mut looked).await?;
@@ -125,7 +128,7 @@ impl Reader {
         Ok(looked)
     }
 
-    /// The scope with the numbers of all tags whose repositories are asked about.
+    /// Returns the scope with the numbers of all tags whose repositories are asked for.
     async fn with_ids(&self, keys: &BTreeSet<Key>, scope: &Scope, looked: &mut Looked) -> Result<Scope, HubError> {
         let mut scope = scope.clone();
         let mut batch = self.batch();
@@ -147,15 +150,16 @@ impl Reader {
         Ok(scope)
     }
 
-    /// Whether the hub can be queried for repositories: hubs from 1.35 on can, and say their version with every answer.
+    /// Checks whether the hub has `repo.query`. Hubs have it from 1.35 on, and send their version
+    /// with every answer.
     pub fn has_repo_query(&self) -> bool {
         let Some(version) = self.client.hub_version() else { return false };
         let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
         (numbers.next(), numbers.next()) >= (Some(1), Some(35))
     }
 
-    /// Adds to tasks what their steps were and why they failed. A task whose steps cannot be had is not told of:
-    /// without them it would be judged wrongly.
+    /// Reads the steps of tasks and why they failed. If the steps of a task cannot be read, the
+    /// task is left out, because it would be judged wrongly without them.
     async fn with_steps(&self, tasks: Vec<Task>, scope: &Scope, looked: &mut Looked) -> Result<(), HubError> {
         let mut batch = self.batch();
         let asked: Vec<_> = tasks.iter().map(|task| Steps::ask(task, &mut batch)).collect();
@@ -178,7 +182,8 @@ impl Reader {
     }
 }
 
-/// Answers that are long come by themselves: together they would be one document of hundreds of megabytes.
+/// Checks whether an answer is long. Long answers are requested one by one. Together they would be
+/// one document of hundreds of megabytes.
 const fn is_large(key: &Key) -> bool {
     match key {
         Key::TagBuilds(_, package) | Key::TagPackages(_, package) => package.is_none(),

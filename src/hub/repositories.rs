@@ -1,8 +1,9 @@
-//! New repositories: their content is fetched before the writer hears of them, so that hearing of one and resolving it
-//! is one step.
+//! Fetches the content of new repositories before the writer hears of them. The writer can then
+//! resolve a repository in the same step in which it hears of it.
 //!
-//! Per hub one after the other, and only the newest of each tag: what became ready while an older one was fetched takes
-//! its place. One that cannot be had waits by itself, and holds up no other tag.
+//! Each hub's repositories are fetched one after the other, and only the newest of each tag. A
+//! newer repository of the same tag replaces one that still waits. A repository that cannot be
+//! fetched waits on its own and delays no other tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,51 +31,53 @@ use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
 use crate::repodata::{SourcePackage, load_build_names};
 use crate::telemetry::Metrics;
 
-/// A repository whose content cannot be had is told of after so many attempts; verdicts then stand, marked stale, and
-/// it is tried on.
+/// Number of failed attempts after which the writer hears of a repository without its content.
+/// Verdicts then stay as they are, marked stale, and attempts go on.
 const TELL_AFTER: u32 = 3;
-/// Attempts after which it is believed that a repository has no metadata for an architecture its tag has: half a
-/// minute.
+/// Number of attempts (half a minute) after which we accept that a repository has no metadata for
+/// an architecture of its tag.
 const ABSENT_AFTER: u32 = 6;
-/// Attempts for the same repository.
+/// Maximum number of attempts for one repository.
 const ATTEMPTS_MAX: u32 = 50;
-/// Source packages whose headers are asked of the hub in one request: it opens a file for each.
+/// Number of source packages whose headers one request to the hub asks for. The hub opens a file
+/// for each.
 const HEADERS_AT_ONCE: usize = 100;
-/// Source packages whose requirements are kept together on disk.
+/// Number of source packages whose requirements are stored on disk together.
 const STORE_AT_ONCE: usize = 200;
 
 /// A repository to fetch.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Fetch {
-    /// Which.
+    /// The repository.
     pub repo: RepoSeen,
-    /// It was resolved, and is not told of again: what is to be had are requirements of more packages.
+    /// The repository is already resolved, and the writer is not told of it again. Only the
+    /// requirements of more packages are fetched.
     pub resolved: bool,
 }
 
-/// Somebody who fetches what is new on one hub.
+/// Fetches the new repositories of one hub.
 pub struct Fetching {
-    /// Instance.
+    /// Hub instance.
     pub hub: Hub,
     /// Reads the hub.
     pub reader: Reader,
-    /// Where files go.
+    /// Where files are stored.
     pub mirror: Mirror,
-    /// Build requirements that are known.
+    /// Known build requirements of source packages.
     pub sources: SourceStore,
-    /// The way to the writer.
+    /// The queue to the writer.
     pub writer: ToWriter,
     /// Repositories to fetch.
     pub new: mpsc::UnboundedReceiver<Fetch>,
-    /// Files fetched at a time.
+    /// Number of files fetched at a time.
     pub at_once: usize,
     /// Counters.
     pub metrics: Metrics,
-    /// Ends it.
+    /// Stops fetching.
     pub stop: CancellationToken,
 }
 
-/// Why a repository could not be had.
+/// Why a repository could not be fetched.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -103,10 +106,10 @@ impl Trouble {
     }
 }
 
-/// Architectures of a tag for which its newest repository has no metadata.
+/// Architectures of each tag for which the newest repository has no metadata.
 type Absent = BTreeMap<Name, BTreeSet<Name>>;
 
-/// A repository that waits, how often it was tried, and when it may be tried again.
+/// A repository that waits to be fetched, the number of attempts, and the time of the next one.
 struct Waiting {
     repo: RepoSeen,
     attempts: u32,
@@ -127,7 +130,7 @@ impl Fetching {
     /// Fetches until told to stop.
     pub async fn run(mut self) {
         let mut waiting: BTreeMap<Name, Waiting> = BTreeMap::new();
-        // In use as long as it is the newest of its tag: what is resolved may be read again.
+        // Keeps the newest repository of each tag in use: resolving may read it again.
         let mut kept: BTreeMap<Name, MirroredRepo> = BTreeMap::new();
         let mut absent = Absent::new();
         loop {
@@ -157,12 +160,12 @@ impl Fetching {
                 () = self.stop.cancelled() => return,
                 done = Box::pin(self.one(&mut w, &mut absent)) => done,
             };
-            // What was of use has been taken.
+            // Resolving has already taken the parsed data it needs.
             self.mirror.drop_parsed();
             match step {
                 Ok(mirrored) => {
                     match mirrored {
-                        // Another may have come since that was the newest.
+                        // A newer repository may have been fetched after this one.
                         Some(m) if resolved => drop(kept.entry(tag).or_insert(m)),
                         Some(m) => drop(kept.insert(tag, m)),
                         None => {}
@@ -195,15 +198,15 @@ impl Fetching {
         }
     }
 
-    /// Fetches one repository and what its source packages need, and tells the writer.
+    /// Fetches one repository and the requirements of its source packages, and tells the writer.
     async fn one(&self, w: &mut Waiting, absent: &mut Absent) -> Result<Option<MirroredRepo>, Trouble> {
         let repo = &w.repo;
         let arches = self.arches(repo).await?;
         let mirrored = match self.mirror.fetch(&repo.tag, repo.repo_id, &arches, &|_| {}).await {
             Ok(mirrored) => mirrored,
             Err(e) if e.is_gone() => {
-                // It was there a moment ago. What became of it is read again; a hub that still calls it ready is told
-                // as it is.
+                // The repository was there a moment ago. Reads its state again. If the hub still
+                // calls it ready, this is an error; otherwise the writer hears the new state.
                 let (event, mut seen) = self.again(repo).await?;
                 if matches!(&seen, Some(r) if r.state == RepoState::Ready) {
                     return Err(e.into());
@@ -215,8 +218,8 @@ impl Fetching {
             Err(e) => return Err(e.into()),
         };
         stage!("fetched", repo = repo.repo_id);
-        // A file that is not there yet looks like one that never will be. What was once believed of a tag is not waited
-        // for again.
+        // A file that is not there yet looks like a file that will never be there. If an
+        // architecture was already absent in an earlier repository of the tag, there is no waiting.
         let known = absent.get(&repo.tag);
         if mirrored.absent.iter().any(|arch| known.is_none_or(|k| !k.contains(arch))) {
             if w.attempts < ABSENT_AFTER {
@@ -234,7 +237,8 @@ impl Fetching {
             );
         }
         absent.insert(repo.tag.clone(), mirrored.absent.iter().cloned().collect());
-        // What is resolved are the collections' own sources, which need not be in it, of packages that are tracked.
+        // Resolving needs the collections' own sources, which the repository may not contain, and
+        // those in the repository whose packages are tracked.
         let made = Moment { event: repo.create_event, at: clock::now() };
         let needed = self.writer.sources(self.hub.clone(), repo.tag.clone(), made).await?;
         let nvrs = needed.with_listed(builds(&mirrored)?);
@@ -247,13 +251,14 @@ impl Fetching {
         stage!("sources known", repo = repo.repo_id);
         let news = !w.told && self.tell(repo, Some(mirrored.arches.clone())).await?.missed > 0;
         if !news {
-            // It was known and not resolved; that its content can be had is what is new.
+            // The writer knew the repository, but could not resolve it. The news is that its
+            // content is available now.
             self.writer.hand(Input::Content(self.hub.clone(), repo.repo_id)).await?;
         }
         Ok(Some(mirrored))
     }
 
-    /// Architectures of the build tag when the repository was made.
+    /// Reads the architectures of the build tag at the event of the repository.
     async fn arches(&self, repo: &RepoSeen) -> Result<Vec<Name>, Trouble> {
         let config = get_build_config(&repo.tag, repo.create_event).required();
         Ok(self.reader.ask(config).await?.arches().to_vec())
@@ -288,9 +293,9 @@ impl Fetching {
         self.writer.hand(Input::Looked { look, tickets: Vec::new() }).await
     }
 
-    /// Gets the build requirements of these source packages of a repository that are not known yet: from the tag's
-    /// source repository, else from the source packages' headers, else from the hub. What nobody can tell stays
-    /// unknown, and is asked for again with the next repository.
+    /// Gets the build requirements that are not known yet of these source packages. Tries the tag's
+    /// source repository first, then the headers of the source packages, then the hub. What none of
+    /// them has stays unknown, and the next repository asks for it again.
     async fn requirements(&self, repo: &MirroredRepo, nvrs: &BTreeSet<Nvr>) -> Result<(), Trouble> {
         let mut missing: BTreeSet<Nvr> = self.sources.missing(nvrs.iter().cloned()).into_iter().collect();
         if missing.is_empty() {
@@ -323,7 +328,7 @@ impl Fetching {
                     Err(e) if e.class() == Class::Unavailable => {
                         trouble.get_or_insert(e);
                     }
-                    // Not there, or not readable: the hub may know.
+                    // The package is missing or unreadable. The hub may know its headers.
                     Err(_) => left.push(nvr),
                 }
                 if found.len() >= STORE_AT_ONCE {
@@ -342,8 +347,9 @@ impl Fetching {
         Ok(())
     }
 
-    /// Adds what a source repository does not tell: for which architectures packages are. One the hub does not tell of
-    /// is left out, and is asked for again with the next repository.
+    /// Adds what a source repository does not contain: for which architectures packages are built.
+    /// Leaves out packages whose headers the hub does not return. The next repository asks for them
+    /// again.
     async fn with_arches(&self, sources: &[SourceRequires]) -> Result<Vec<SourcePackage>, Trouble> {
         let headers = self.headers(sources.iter().map(|s| &s.nvr), &RpmHeaders::ARCHES).await?;
         let with = |(s, head): (&SourceRequires, Option<RpmHeaders>)| {
@@ -353,7 +359,8 @@ impl Fetching {
         Ok(sources.iter().zip(headers).filter_map(with).collect())
     }
 
-    /// Headers of source packages, in their order; `None` where the hub gives a fault.
+    /// Reads headers of source packages from the hub, in the given order. `None` if the hub answers
+    /// with a fault.
     async fn headers(
         &self,
         nvrs: impl Iterator<Item = &Nvr>,
@@ -365,8 +372,9 @@ impl Fetching {
         Ok(asked.into_iter().map(|asked| answers.take(asked).ok()).collect())
     }
 
-    /// What the hub reads out of source packages itself (`getRPMHeaders` has all that `getRPMDeps` has). An empty
-    /// answer means that there is no such file, never that nothing is needed (Koschei D18): such a package has at least
+    /// Reads build requirements that the hub itself extracts from source packages. `getRPMHeaders`
+    /// has everything that `getRPMDeps` has. An empty answer means that the file is missing. It
+    /// never means that the package needs nothing (Koschei D18): every source package has at least
     /// `rpmlib(…)`.
     async fn told_by_hub(&self, nvrs: &[Nvr]) -> Result<Vec<SourcePackage>, Trouble> {
         let headers = self.headers(nvrs.iter(), &RpmHeaders::ALL).await?;
@@ -398,7 +406,7 @@ impl Fetching {
     }
 }
 
-/// Keeps the newest repository of each tag.
+/// Adds a repository to those that wait, if it is the newest of its tag.
 fn take(waiting: &mut BTreeMap<Name, Waiting>, new: Fetch) {
     let age = |r: &RepoSeen| (r.create_event, r.repo_id);
     match waiting.get(&new.repo.tag) {
@@ -409,7 +417,7 @@ fn take(waiting: &mut BTreeMap<Name, Waiting>, new: Fetch) {
     }
 }
 
-/// Source packages whose builds are in a repository, on any architecture.
+/// Returns the source packages whose builds are in a repository, on any architecture.
 fn builds(repo: &MirroredRepo) -> Result<BTreeSet<Nvr>, Trouble> {
     let mut all = BTreeSet::new();
     for arch in &repo.arches {

@@ -1,7 +1,7 @@
 //! What was read from a hub, before it is compared with what we know.
 //!
-//! An [`Observation`] is the answer to one look: about objects, as of some moment. It says what *is*; what *changed*
-//! follows from the state at the moment it is appended ([`super::diff`]).
+//! An [`Observation`] is the result of one look at some objects. It says what *is*. What *changed*
+//! follows from the state at the moment of appending it ([`super::diff`]).
 
 use std::collections::BTreeSet;
 
@@ -9,85 +9,89 @@ use super::interest::Key;
 pub use super::objects::{BuildSeen, RepoSeen, TagSeen, TaggedSeen, TaskSeen};
 use crate::model::{Hub, Name, RepoId, TaskId, Timestamp};
 
-/// Why somebody looked.
+/// Why we looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
     /// A message hinted at the object.
     Hint,
-    /// Everything is compared, or what moved since the last time.
+    /// We compare everything, or what changed since the last poll.
     Reconciliation,
 }
 
-/// One look: read after Koji event `event` had happened, and handed on in the order of reading.
+/// The result of one look. Reading began after Koji event `event`. Observations are handed on in
+/// the order of reading.
 #[derive(Clone, Debug)]
 pub struct Observation {
     /// Hub instance.
     pub hub: Hub,
-    /// The hub's last event before reading began; what is here is at least as new.
+    /// The hub's last event before reading began. The content is at least as new.
     pub event: i64,
-    /// Why.
+    /// Why we looked.
     pub why: Why,
-    /// The time of looking.
+    /// The time of the look.
     pub at: Timestamp,
-    /// The hub's last event a minute before, where it was asked for: of what is later a message may be on its way.
+    /// The hub's last event a minute before the look, if it was asked for. Messages about later
+    /// events may still be on their way.
     pub settled: Option<i64>,
-    /// Objects whose change is later than that.
+    /// Objects that changed after the event `settled`.
     pub fresh: BTreeSet<Key>,
-    /// What was seen.
+    /// The objects seen.
     pub seen: Vec<Seen>,
-    /// Everything of our tags up to `event` is in here or was handed on before: a mark may be set.
+    /// Everything of our tags up to `event` is in here or was handed on before. A reconciliation
+    /// mark may be set.
     pub complete: bool,
 }
 
-/// One thing seen.
+/// One object, as it was seen.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Seen {
     /// A tag's configuration.
     Tag(TagSeen),
-    /// Builds of a tag itself, without inheritance, oldest tagging first: of one package, or of all.
+    /// Builds tagged directly in a tag (without inheritance), oldest tagging first: of one package,
+    /// or of all.
     TagBuilds {
         /// The tag.
         tag: Name,
-        /// Of this package only; `None`: all there are.
+        /// Only builds of this package. `None`: all builds.
         package: Option<Name>,
-        /// What is in the tag.
+        /// The builds in the tag.
         builds: Vec<TaggedSeen>,
     },
-    /// A tag's own package list, without inheritance: one package's entry, or all.
+    /// A tag's own package list (without inheritance): one package's entry, or all entries.
     TagPackages {
         /// The tag.
         tag: Name,
-        /// Of this package only; `None`: all there are.
+        /// Only the entry of this package. `None`: all entries.
         package: Option<Name>,
         /// Listed packages, and whether the entry blocks them.
         listed: Vec<(Name, bool)>,
     },
-    /// A target: build tag and dest tag; `None`: there is none of that name.
+    /// A target, with its build tag and dest tag. `None`: the target does not exist.
     Target(Name, Option<(Name, Name)>),
     /// A build.
     Build(BuildSeen),
     /// A repository.
     Repo(RepoSeen),
-    /// The usable repositories (READY, EXPIRED) of a build tag: others are gone.
+    /// The usable repositories (READY, EXPIRED) of a build tag. Others of the tag are gone.
     Repos {
         /// The tag.
         tag: Name,
-        /// Usable ones.
+        /// Usable repositories.
         usable: Vec<RepoSeen>,
-        /// Nothing was asked of those with lower numbers.
+        /// Repositories with lower numbers were not asked for. `None`: all were asked for.
         from: Option<RepoId>,
-        /// Those among them that are told of later, when the content of the newest is here: they are there, and no news
-        /// yet.
+        /// Usable repositories that the writer hears of later, when the content of the newest one
+        /// is fetched. They exist, but are not news yet.
         later: Vec<RepoId>,
     },
     /// A scratch build of ours.
     Task(Box<TaskSeen>),
-    /// The hub does not know a task.
+    /// A task that the hub does not know.
     NoTask(TaskId),
 }
 
 impl Seen {
-    /// The usable repositories of a build tag, where this is them.
+    /// Returns the usable repositories, if this is the list of that build tag.
     pub(super) fn usable_of(&self, build_tag: &Name) -> Option<&[RepoSeen]> {
         match self {
             Self::Repos { tag, usable, .. } if tag == build_tag => Some(usable),

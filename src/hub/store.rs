@@ -1,4 +1,5 @@
-//! Stores to resolve from: an archive that stands in for a hub, and what was mirrored of one.
+//! Stores of repositories for resolving: an archive that stands in for a hub, and the cache of a
+//! mirror.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,12 +35,13 @@ impl RepoStore for Archive {
     }
 }
 
-/// The cache of a mirror: what the mirror parsed to see what it has to fetch is not parsed again.
+/// The cache of a mirror. The mirror has already parsed some files to decide what to fetch. They
+/// are not parsed again.
 #[derive(Debug)]
 pub struct Mirrored {
     /// The cache, which is laid out like an archive.
     pub archive: Archive,
-    /// Whose it is.
+    /// The mirror that fills the cache.
     pub mirror: Mirror,
 }
 

@@ -1,9 +1,13 @@
-//! Carrying commands out: scratch builds, cancellations, requests for repositories.
+//! The submitter: carries out commands on one hub. Commands are scratch builds, cancellations and
+//! requests for repositories.
 //!
-//! The decision is in the log and its command in the outbox before the hub hears of it. Its id goes along in
-//! `custom_user_metadata`, and where one cannot know whether the hub has the task (after a start, after an answer that
-//! was lost) our tasks are searched for it first. A command leaves the outbox after its outcome is in the log. So there
-//! is one task per decision, whatever crashes when.
+//! There is exactly one task per decision, whatever crashes when:
+//!
+//! 1. The decision is in the log and its command is in the outbox before the hub hears of it.
+//! 2. The command's id goes into the task's `custom_user_metadata`.
+//! 3. After a start or a lost answer, the submitter cannot know whether the hub has the task. It
+//!    then searches our tasks for the command's id first.
+//! 4. A command leaves the outbox only after its outcome is in the log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,56 +31,59 @@ use crate::telemetry::{self, Metrics};
 use crate::writer::pauses::Held;
 use crate::writer::submission::Submission;
 
-/// Commands read from the outbox at a time.
+/// Number of commands read from the outbox at a time.
 const PAGE: usize = 500;
-/// How often the outbox is looked at without anybody saying that there is something.
+/// How often the submitter checks the outbox without being notified.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Our tasks are searched from so long before the oldest decision that waits: clocks differ.
+/// The search for our tasks begins this long before the oldest waiting decision, because clocks
+/// differ.
 const SEARCH_BEFORE_SECS: i64 = 3_600;
-/// Tasks read at a time when searching.
+/// Number of tasks per page of a search.
 const SEARCH_PAGE: u32 = 1_000;
-/// Pages read when searching, at most.
+/// Maximum number of pages of a search.
 const SEARCH_PAGES: u32 = 50;
-/// A tag's repository is asked for again after so long.
+/// How long the submitter waits before it requests a tag's repository again.
 const REQUEST_AGAIN: Duration = Duration::from_secs(3_600);
-/// Requests for repositories in an hour, at most.
+/// Maximum number of requests for repositories per hour.
 const REQUESTS_MAX: usize = 20;
 
-/// Somebody who carries commands out on one hub.
+/// Carries out commands on one hub.
 pub struct Submitter {
-    /// Instance.
+    /// Hub instance.
     pub hub: Hub,
-    /// Logged in; strictly one call after the other.
+    /// A logged-in session. It sends strictly one call after the other.
     pub session: Session,
-    /// The way to the writer.
+    /// The queue to the writer.
     pub writer: ToWriter,
-    /// Where commands wait.
+    /// The log, whose outbox has the commands.
     pub log: AnyLog,
-    /// Which log this is: decisions of others are not ours.
+    /// Id of our log. Decisions of other logs are not ours.
     pub log_id: String,
-    /// Rung when something may be in the outbox.
+    /// Changes when something may be in the outbox.
     pub outbox: watch::Receiver<u64>,
-    /// Build tags that moved and have no repository that covers it: since which event.
+    /// Build tags that changed and have no repository covering the change, with the Koji event of
+    /// the change.
     pub stale: watch::Receiver<BTreeMap<Name, i64>>,
-    /// What must not go out.
+    /// What must not be submitted or requested now.
     pub held: watch::Receiver<Held>,
-    /// Ask for a repository after a tag was stale so long; `None`: never.
+    /// How long a tag must be stale before its repository is requested. `None`: never.
     pub request_after: Option<Duration>,
     /// Whether builds are bound to repositories.
     pub bind: BindRepo,
     /// Counters.
     pub metrics: Metrics,
-    /// Ends it.
+    /// Stops the submitter.
     pub stop: CancellationToken,
 }
 
-/// Why a round did not come to its end.
+/// Why a round stopped early.
 enum Stopped {
     Hub(HubError),
     Log(LogError),
-    /// Our user has more tasks since the oldest waiting decision than are searched.
+    /// Our user has more tasks since the oldest waiting decision than the search reads.
     TooMany,
-    /// Submissions were paused while the hub was called for one: it was not tried again, and may have been executed.
+    /// Submissions were paused during a call for a rebuild. The call was not repeated, and the hub
+    /// may have executed it.
     Paused,
     Ending,
 }
@@ -99,19 +106,20 @@ impl<E: Into<LogError>> From<Box<E>> for Stopped {
     }
 }
 
-/// What a submitter remembers.
+/// State that a submitter keeps in memory.
 struct Memory {
-    /// It is not known whether commands that wait were carried out already.
+    /// Whether waiting commands may already have been carried out.
     unsure: bool,
     user: Option<i64>,
-    /// Since when each tag is stale, and since which event.
+    /// Stale tags: the event of the first change not covered, and since when.
     stale: BTreeMap<Name, (i64, Instant)>,
-    /// Repositories asked for.
+    /// Repositories requested in the last hour.
     requested: Vec<(Name, Instant)>,
 }
 
 impl Submitter {
-    /// Works until told to stop. What does not answer is waited for; the commands stay in the outbox.
+    /// Works until told to stop. If the hub does not answer, waits and tries again. Commands stay
+    /// in the outbox meanwhile.
     pub async fn run(mut self) {
         let mut memory = Memory { unsure: true, user: None, stale: BTreeMap::new(), requested: Vec::new() };
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(120));
@@ -154,8 +162,8 @@ impl Submitter {
                     if class == Class::Unavailable {
                         tracing::warn!(hub = %self.hub, error = %text, "commands wait; {remedy}");
                     } else {
-                        // Refused login, or answers we do not understand: an operator has to look; nothing is lost
-                        // meanwhile.
+                        // The login was refused, or the answers are unreadable. An operator has to
+                        // act. Nothing is lost meanwhile.
                         tracing::error!(hub = %self.hub, error = %text, "commands cannot be carried out and wait; \
                             {remedy}");
                     }
@@ -187,15 +195,17 @@ impl Submitter {
             let outcome = match known.get(&command.id) {
                 Some(task) => self.is_task(&command, *task),
                 None => match self.writer.is_waiting(rebuild_of(&command)).await? {
-                    // Closed while it waited (cancelled, or refused before a crash), or its task is in the log.
+                    // The rebuild was closed while it waited (cancelled, or refused before a
+                    // crash), or its task is already in the log.
                     Waits::No => {
                         self.log.mark_sent(&[command.id]).await.map_err(Box::new)?;
                         continue;
                     }
-                    // It stays in the outbox.
+                    // The command stays in the outbox.
                     Waits::Paused => continue,
                     Waits::Yes { bound } => {
-                        // Until the answer is in the log nobody knows; a crash or an error here means searching.
+                        // Until the answer is in the log, nobody knows whether the hub has the
+                        // task. After a crash or an error here the submitter searches.
                         memory.unsure = true;
                         let outcome = self.build(&command, bound).await?;
                         memory.unsure = false;
@@ -219,7 +229,8 @@ impl Submitter {
         self.repositories(memory).await
     }
 
-    /// Takes this hub's commands. One that is not ours to read is nobody's: it is noted as sent, loudly.
+    /// Picks this hub's commands. A command that cannot be read is marked as sent and logged as an
+    /// error, because nobody else can read it either.
     async fn sort(
         &self,
         command: OutboxCommand,
@@ -254,8 +265,8 @@ impl Submitter {
         Submission::Submitted { rebuild: rebuild_of(command), hub: self.hub.clone(), task_id }
     }
 
-    /// Which of these decisions are tasks already. Of several tasks with one decision the lowest is ours; others are
-    /// somebody's resubmissions.
+    /// Finds which of these decisions already have a task. If several tasks name one decision, the
+    /// lowest is ours; people resubmitted the others.
     async fn search(
         &mut self,
         memory: &mut Memory,
@@ -286,7 +297,7 @@ impl Submitter {
                 return Ok(found);
             }
         }
-        // Rather no build than two.
+        // No build is better than two.
         Err(Stopped::TooMany)
     }
 
@@ -299,7 +310,8 @@ impl Submitter {
         Ok(user.id)
     }
 
-    /// Submits a rebuild, `bound` to its repository unless the hub's configuration says otherwise.
+    /// Submits a rebuild. It is bound to its repository unless the configuration of the hub forbids
+    /// it or `bound` is false.
     async fn build(&mut self, command: &RebuildCommand, bound: bool) -> Result<Submission, Stopped> {
         let what = ScratchBuild {
             source: &command.source,
@@ -310,12 +322,12 @@ impl Submitter {
             further: command.build_opts.iter().map(|(name, v)| (name.clone(), convert::option(v))).collect(),
             priority: command.task_priority,
         };
-        // Asked again before every attempt: a hub that does not answer is tried for minutes.
+        // Checked before every attempt, because a call to a silent hub is repeated for minutes.
         let held = self.held.clone();
         let go = || !held.borrow().submissions.hold(&command.collection);
         match self.session.ask_while(&go, build(what)).await {
             Ok(task) => Ok(self.is_task(command, task)),
-            // The hub did something else than take it: it says no to this build, not to us.
+            // The hub answered, and refuses this build only.
             Err(e) if is_refusal(&e) => {
                 Ok(Submission::Refused { rebuild: rebuild_of(command), reason: bounded(&e.to_string()) })
             }
@@ -327,7 +339,8 @@ impl Submitter {
     async fn cancel(&mut self, command: &CancelCommand) -> Result<(), Stopped> {
         match self.session.ask(cancel_task(command.task_id)).await {
             Ok(()) => Ok(()),
-            // Not ours, or not there: trying again changes nothing. What became of the task will be seen.
+            // The task is not ours or does not exist. Another attempt changes nothing. The poller
+            // will see what became of the task.
             Err(e) if is_refusal(&e) => {
                 tracing::warn!(
                     hub = %self.hub,
@@ -341,14 +354,16 @@ impl Submitter {
         }
     }
 
-    /// Asks for repositories of tags that moved long ago and have none.
+    /// Requests repositories for tags that changed long ago and have no repository covering the
+    /// change.
     async fn repositories(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
         let Some(after) = self.request_after else { return Ok(()) };
         let now = Instant::now();
         let stale = self.stale.borrow_and_update().clone();
         memory.stale.retain(|tag, _| stale.contains_key(tag));
         for (tag, event) in &stale {
-            // The first change that is not covered counts, not the last one: a busy tag would never have its turn.
+            // The time of the first uncovered change counts. With the last one, a busy tag would
+            // never be due.
             memory.stale.entry(tag.clone()).or_insert((*event, now));
         }
         memory.requested.retain(|(_, at)| now.duration_since(*at) < REQUEST_AGAIN);
@@ -383,8 +398,8 @@ impl Submitter {
     }
 }
 
-/// Whether the hub heard us and said no to this one thing. Whether we may log in, and whether it is there at all, is
-/// something else.
+/// Checks whether the hub received the call and refused only this one thing. A refused login or an
+/// absent hub is something else.
 fn is_refusal(error: &HubError) -> bool {
     matches!(error, HubError::Fault { .. }) && error.class() == Class::Rejected
 }

@@ -1,4 +1,5 @@
-//! The way from those who work on a hub to the writer: one bounded queue, and an answer when it is in the log.
+//! The bounded queue from the parts that work on a hub to the writer. The writer answers when an
+//! input is in the log.
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -15,45 +16,48 @@ use crate::writer::pauses::Held;
 use crate::writer::submission::Submission;
 use crate::writer::tracking::Needed;
 
-/// Things handed to the writer and not taken yet, at most.
+/// Maximum number of inputs in the queue.
 pub const QUEUE: usize = 64;
-/// A message that hints at something: where it lies in the inbox, and in which life of the writer it was handed out.
+/// A message that hints at an object: its place in the inbox, and the life of the writer that
+/// handed it out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ticket {
-    /// Its place.
+    /// The message's place in the inbox.
     pub position: Position,
-    /// A writer made anew hands everything out again; tickets of an earlier one settle nothing.
+    /// Number of the writer's life. After a restart of the writer, all waiting messages are handed
+    /// out again. Tickets of an earlier life settle nothing.
     pub life: u64,
 }
 
-/// What is handed to the writer.
+/// An input for the writer.
 #[derive(Debug)]
 pub enum Input {
-    /// Somebody looked.
+    /// The result of a look.
     Looked {
         /// What was seen.
         look: Observation,
-        /// The messages that led to it.
+        /// The messages that led to the look.
         tickets: Vec<Ticket>,
     },
-    /// The content of a repository that is known to be ready can be had now.
+    /// The content of a repository is now available. The repository was already known to be ready.
     Content(Hub, RepoId),
-    /// What became of a command.
+    /// The outcome of a command.
     Submitted(Submission),
-    /// How busy builders are.
+    /// The load of the builders.
     Load(Hub, ArchLoads),
     /// What a builder had installed.
     Truth(Box<Truth>),
-    /// A question: whether a decided rebuild still waits to become a task.
+    /// A question: does a decided rebuild still wait to become a task?
     IsWaiting(RebuildId),
-    /// A question: which sources have to be known to resolve a repository of a build tag, made at a moment.
+    /// A question: which sources must be known to resolve a repository of a build tag that was made
+    /// at this moment?
     Sources(Hub, Name, Moment),
 }
 
-/// What the writer says when something is in the log.
+/// The writer's answer to an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Heard {
-    /// It was taken; what it brought.
+    /// The input is in the log. Says what it brought.
     Observed(Observed),
     /// The answer to [`Input::IsWaiting`].
     Waiting(Waits),
@@ -61,30 +65,30 @@ pub enum Heard {
     Sources(Needed),
 }
 
-/// Something for the writer, and who wants to hear that it is in the log.
+/// An input, and where to send the answer.
 pub type Handed = (Input, oneshot::Sender<Heard>);
 
-/// The way to the writer; cheap to clone.
+/// The sending end of the queue to the writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ToWriter(mpsc::Sender<Handed>);
 
-/// The writer does not take anything any more: the service ends.
+/// The writer takes no more inputs, because the service is ending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the service ends")]
 pub struct Ending;
 
 impl ToWriter {
-    /// The two ends of the queue.
+    /// Returns the two ends of a new queue.
     pub fn channel() -> (Self, mpsc::Receiver<Handed>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         (Self(sender), receiver)
     }
 
-    /// Hands something over, and returns when it is in the log, however long the database is away. Cancelled, it may be
-    /// in the log or not.
+    /// Hands over an input, and returns when it is in the log, however long the database is away.
+    /// If the future is dropped, the input may be in the log or not.
     ///
     /// # Errors
-    /// [`Ending`].
+    /// Returns [`Ending`] if the service is ending.
     pub async fn hand(&self, input: Input) -> Result<Observed, Ending> {
         match self.say(input).await? {
             Heard::Observed(observed) => Ok(observed),
@@ -92,10 +96,11 @@ impl ToWriter {
         }
     }
 
-    /// Whether a decided rebuild still waits to become a task: nobody closed it, and no task of it is in the log.
+    /// Asks whether a decided rebuild still waits to become a task: nobody closed it, and no task
+    /// of it is in the log.
     ///
     /// # Errors
-    /// [`Ending`].
+    /// Returns [`Ending`] if the service is ending.
     pub async fn is_waiting(&self, rebuild: RebuildId) -> Result<Waits, Ending> {
         match self.say(Input::IsWaiting(rebuild)).await? {
             Heard::Waiting(waits) => Ok(waits),
@@ -103,10 +108,11 @@ impl ToWriter {
         }
     }
 
-    /// The sources that have to be known to resolve a repository of a build tag, made at a moment.
+    /// Asks which sources must be known to resolve a repository of a build tag that was made at
+    /// this moment.
     ///
     /// # Errors
-    /// [`Ending`].
+    /// Returns [`Ending`] if the service is ending.
     pub async fn sources(&self, hub: Hub, tag: Name, made: Moment) -> Result<Needed, Ending> {
         match self.say(Input::Sources(hub, tag, made)).await? {
             Heard::Sources(sources) => Ok(sources),
@@ -121,16 +127,16 @@ impl ToWriter {
     }
 }
 
-/// What the loop tells those who work on one hub.
+/// What the service tells the parts that work on one hub.
 #[derive(Clone, Debug)]
 pub struct ToHub {
-    /// Hints, as they come out of the inbox.
+    /// Hints from the inbox.
     pub hints: mpsc::UnboundedSender<(Key, Ticket)>,
-    /// What we care about there.
+    /// The objects to watch on the hub.
     pub watch: watch::Sender<Interest>,
-    /// What must not be submitted or asked for there.
+    /// What must not be submitted or requested on the hub.
     pub held: watch::Sender<Held>,
 }
 
-/// What those who submit wait for: something may be in the outbox.
+/// Notifies submitters that something may be in the outbox.
 pub type Outbox = watch::Sender<u64>;

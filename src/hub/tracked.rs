@@ -1,4 +1,5 @@
-//! Of which packages a build tag's repositories are to be resolved, as those who fetch them need to know it.
+//! Keeps track of which packages are to be resolved in a build tag's repositories, for the parts
+//! that fetch repositories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use crate::model::{Hub, Name, RepoId};
 use crate::writer::Writer;
 
 impl Writer {
-    /// Adds to what is watched on a hub what only some packages are tracked of.
+    /// Adds to `watch` the build tags of this hub's collections that track only some packages.
     pub fn watch_tracked(&mut self, hub: &Hub, watch: &mut Interest) {
         for index in 0..self.state.collections.len() {
             if self.state.collections[index].settings.hub != *hub {
@@ -33,25 +34,27 @@ impl Writer {
     }
 }
 
-/// What was asked for of repositories that are resolved for some packages only.
+/// What was requested for repositories in which only some packages are resolved.
 #[derive(Default)]
 pub(crate) struct AskedFor {
-    /// Build tag, repository, and the packages it was fetched with.
+    /// Build tag, repository, and the digest of the packages it was fetched for.
     fetched: BTreeSet<(Name, RepoId, String)>,
-    /// Of build tags whose verdicts are for others than are tracked: the repository that was asked for to mend that.
+    /// Build tags whose verdicts are for other packages than those tracked now, and the repository
+    /// that was requested because of this.
     differing: BTreeMap<Name, (RepoId, TrackedOf)>,
 }
 
 impl AskedFor {
-    /// A repository is fetched, with what is tracked now.
+    /// Notes that a repository is being fetched for the packages tracked now.
     pub(crate) fn fetching(&mut self, watch: &Interest, tag: &Name, repo: RepoId) {
         if let Some(tracked) = watch.tracked.get(tag) {
             self.fetched.insert((tag.clone(), repo, tracked.now.clone()));
         }
     }
 
-    /// Resolved repositories that have to be fetched for what is tracked now: their verdicts are for others, or it was
-    /// never asked for with these. After a start that is each, once: whoever asked for it before may not have got it.
+    /// Returns resolved repositories that must be fetched for the packages tracked now. This is the
+    /// case if their verdicts are for other packages, or if they were never requested for these.
+    /// After a start, each repository is returned once, because an earlier request may have failed.
     pub(crate) fn open(&mut self, watch: &Interest) -> Vec<(Name, RepoId, Option<i64>)> {
         self.fetched.retain(|(tag, repo, _)| watch.resolved.iter().all(|(t, r, _)| t != tag || r <= repo));
         let resolved = watch.resolved.iter().filter(|(tag, repo, _)| {
@@ -72,7 +75,8 @@ impl AskedFor {
 mod tests {
     use super::*;
 
-    /// `tracked` are the packages of now, and those of the verdicts after a slash where those are others.
+    /// `tracked` names the packages tracked now. After a slash follow those of the verdicts, if
+    /// they differ.
     fn watch(repo: i64, tracked: &str) -> Interest {
         let tag = Name::from("f99-build");
         let (now, resolved) = tracked.split_once('/').unwrap_or((tracked, ""));

@@ -1,4 +1,4 @@
-//! Turns of the writer that begin with something read of a hub.
+//! Turns of the writer that begin with something read from a hub.
 
 use super::diff::differences;
 use super::installed::Truth;
@@ -12,36 +12,36 @@ use crate::log::{Attachment, EventLog, LogError, Settled, Subjects};
 use crate::model::{Name, Seq, Timestamp};
 use crate::writer::Writer;
 
-/// Most events of one commit while a long observation is appended.
+/// Maximum number of events in one commit while a long observation is appended.
 const COMMIT_MAX: usize = 5_000;
-/// A mark is set again after so long, even when nothing differed.
+/// Time after which a reconciliation mark is set again, even if nothing differed.
 const MARK_EVERY_SECS: i64 = 900;
-/// How much of a target's history is read.
+/// Maximum number of events read from a target's history.
 const TARGETS_READ: usize = 1_000;
 
 /// What an observation brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
-    /// Facts appended that nobody had told.
+    /// Facts that no message had told.
     pub missed: u32,
-    /// Facts appended that take something back.
+    /// Facts that take something back.
     pub invented: u32,
 }
 
 impl Writer {
-    /// Appends what an observation tells that is news, and everything that follows; the messages that led to it are
-    /// settled in the same commit as its last fact. Flushes in between when there is much, so that a bootstrap is no
-    /// giant transaction.
+    /// Appends what is new in an observation, and everything that follows from it. The messages
+    /// that led to the observation are settled in the same commit as its last fact. If there is
+    /// much to append, flushes in between, so that a bootstrap is not one giant transaction.
     ///
     /// # Errors
-    /// As [`Writer::message`] and [`Writer::flush`].
+    /// Fails in the same cases as [`Writer::message`] and [`Writer::flush`].
     pub async fn observed(&mut self, look: &Observation, settled: Vec<Settled>) -> Result<Observed, LogError> {
         self.move_clock(look.at);
         self.begin();
         self.tick().await?;
         let news = differences(self.state(), look);
-        // On a hub nothing is known of there is nothing to meet again. One that only builds has no packages, and is
-        // known all the same.
+        // On a hub we know nothing of, no fact can repeat an old one. A hub that is only used for
+        // building has no packages, but has tasks, and so is not new.
         let fresh = self.state().hubs.get(&look.hub).is_none_or(|h| {
             h.reconciled_through.is_none() && h.tasks.is_empty() && h.tags.values().all(|t| t.packages.is_empty())
         });
@@ -52,7 +52,8 @@ impl Writer {
                 && let Some(id) = fact.fact
                 && self.has_fact(&id).await?
             {
-                // It was so before, and then something else was: the identity is taken, the fact is true all the same.
+                // The same thing was true before, and something else in between. The identity is
+                // already used, but the fact is true again, so it is appended without one.
                 fact.fact = None;
             }
             let moved = match &fact.event {
@@ -80,8 +81,8 @@ impl Writer {
         Ok(done)
     }
 
-    /// What a target led to before this was seen, also if it was gone for a while. `None`: it did not lead anywhere
-    /// else.
+    /// Returns the tags that a target led to before this observation, even if the target was gone
+    /// for a while. `None` if they are the same, or none are known.
     async fn tags_before(&self, seen: &TargetObserved) -> Result<Option<(Name, Name)>, LogError> {
         let Some(now) = seen.build_tag.clone().zip(seen.dest_tag.clone()) else { return Ok(None) };
         let known = self.state().hubs.get(&seen.hub).and_then(|h| h.targets.get(&seen.target)).cloned();
@@ -100,8 +101,9 @@ impl Writer {
         Ok(before.filter(|before| *before != now))
     }
 
-    /// A collection that was made of exactly what its target said goes where the target goes: what is resolved must be
-    /// what would be built. One with tags of its own stays.
+    /// Moves collections with their target. A collection that had exactly the tags of its target
+    /// gets the target's new tags, so that we resolve what would be built. A collection with tags
+    /// of its own stays.
     async fn follow_target(
         &mut self,
         before: &(Name, Name),
@@ -154,7 +156,7 @@ impl Writer {
     /// Appends what a builder had installed.
     ///
     /// # Errors
-    /// As [`Writer::message`].
+    /// Fails in the same cases as [`Writer::message`].
     pub async fn truth(&mut self, truth: Truth, now: Timestamp) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();

@@ -1,4 +1,4 @@
-//! A build.
+//! Builds: how to ask for one, and what is news about it.
 
 use super::{Read, Reading};
 use crate::event::BuildChanged;
@@ -12,19 +12,19 @@ use crate::model::{BuildId, Nvr, TaskId, Timestamp};
 /// A build (`getBuild`, or a row of `listTagged`).
 #[derive(Clone, PartialEq, Debug)]
 pub struct BuildSeen {
-    /// Its number.
+    /// Build number.
     pub build_id: BuildId,
     /// Name, version, release.
     pub nvr: Nvr,
-    /// Epoch, where not zero.
+    /// Epoch, if not zero.
     pub epoch: Option<u32>,
-    /// Its state.
+    /// State of the build.
     pub state: BuildState,
-    /// Its task; `None`: imported.
+    /// The build's task. `None`: the build was imported.
     pub task_id: Option<TaskId>,
-    /// When the record was made.
+    /// When the build's record was made.
     pub created_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the build ended.
     pub completed_at: Option<Timestamp>,
 }
 
@@ -63,7 +63,8 @@ impl Compare<'_> {
         {
             return;
         }
-        // An end without a time would look like another end each time it is seen.
+        // An ended build without an end time would look like a new end at each look. Its creation
+        // time is used instead.
         let completed_at =
             seen.completed_at.or_else(|| (seen.state != BuildState::Building).then_some(()).and(seen.created_at));
         let fact = BuildChanged {

@@ -1,7 +1,8 @@
-//! The objects of a hub that are looked at, a file each: what is asked about it, how the answers are read, and what of
-//! it is news.
+//! The kinds of objects on a hub, one file each. Each file has the questions to ask, how to read
+//! the answers, and what counts as news.
 //!
-//! [`ask`] has all of them, by [`Key`]. What is asked goes into one batch; the answers are read when they are here.
+//! [`ask`] covers all kinds, by [`Key`]. All questions go into one batch. The answers are read when
+//! they have arrived.
 
 mod build;
 mod packages;
@@ -24,14 +25,14 @@ use super::reader::Scope;
 use super::snapshot::Seen;
 use crate::koji::{Answers, Batch, HubError, records};
 
-/// Reads what was asked about one object, when the answers are here.
+/// Reads the answers about one object when they have arrived.
 pub(super) type Reading = Box<dyn FnOnce(&mut Answers) -> Result<Read, HubError> + Send>;
 
-/// What the answers come to.
+/// The result of reading the answers.
 pub(super) enum Read {
-    /// Something seen; `None`: nothing can be said of it.
+    /// An object that was seen. `None`: nothing can be said of it.
     Seen(Option<Seen>),
-    /// A task, whose steps are to be asked for.
+    /// A task, whose steps are still to be asked for.
     Task(Box<records::Task>),
 }
 
@@ -41,7 +42,7 @@ impl From<Seen> for Read {
     }
 }
 
-/// Asks about an object.
+/// Adds the questions about an object to a batch.
 pub(super) fn ask(key: &Key, scope: &Scope, batch: &mut Batch) -> Reading {
     match key {
         Key::TagConfig(tag) => tag::ask(tag.clone(), scope.build_tags.contains(tag), batch),
@@ -56,8 +57,8 @@ pub(super) fn ask(key: &Key, scope: &Scope, batch: &mut Batch) -> Reading {
     }
 }
 
-/// A listing of what is in a tag. A tag or package the hub does not know is a fault there; that it is gone is seen from
-/// its configuration.
+/// Reads a listing of a tag's content. If the hub does not know the tag or package, its fault
+/// counts as an empty listing: the tag's configuration shows that the tag is gone.
 fn listing<T>(answer: Result<Vec<T>, HubError>) -> Result<Vec<T>, HubError> {
     match answer {
         Err(error) if error.is_unknown_object() => Ok(Vec::new()),

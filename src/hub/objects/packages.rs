@@ -1,4 +1,4 @@
-//! A tag's own package list.
+//! Package lists of tags: how to ask for one, and what is news in it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A repository, and the usable ones of a tag.
+//! Repositories: how to ask for one or for all usable ones of a tag, and what is news about them.
 
 use super::{Read, Reading};
 use crate::event::{RepoDeleted, RepoExpired, RepoInitialised, RepoReady};
@@ -9,25 +9,25 @@ use crate::koji::{Batch, records};
 use crate::model::koji::RepoState;
 use crate::model::{Name, RepoId, TagId, Timestamp};
 
-/// Repositories of a tag that are asked for, newest first.
+/// Maximum number of repositories to ask for per tag, newest first.
 const REPOS_MAX: u32 = 50;
 
 /// A repository (`repoInfo`, `repo.query`).
 #[derive(Clone, PartialEq, Debug)]
 pub struct RepoSeen {
-    /// The generation.
+    /// Repository number.
     pub repo_id: RepoId,
-    /// Its build tag.
+    /// Build tag.
     pub tag: Name,
-    /// That tag's number.
+    /// Number of the build tag.
     pub tag_id: Option<TagId>,
-    /// Its state.
+    /// State of the repository.
     pub state: RepoState,
-    /// Since when, where known.
+    /// Since when the repository is in this state, if known.
     pub since: Option<Timestamp>,
-    /// The Koji event whose content it has.
+    /// The Koji event whose content the repository has.
     pub create_event: Option<i64>,
-    /// Architectures of the tag at that event, where known.
+    /// Architectures of the tag at that event, if known.
     pub arches: Option<Vec<Name>>,
 }
 
@@ -46,13 +46,13 @@ impl From<records::Repo> for RepoSeen {
 }
 
 impl RepoSeen {
-    /// One that was seen to be ready before.
+    /// Returns a repository that was seen to be ready before.
     pub(in crate::hub) const fn ready(repo_id: RepoId, tag: Name, create_event: Option<i64>) -> Self {
         let (tag_id, since, arches) = (None, None, None);
         Self { repo_id, tag, tag_id, state: RepoState::Ready, since, create_event, arches }
     }
 
-    /// The same, of the tag that was asked about: a legacy answer does not name it.
+    /// Fills in the tag that was asked about if the answer does not name it. Legacy answers do not.
     fn of(mut self, tag: &Name) -> Self {
         if self.tag.is_empty() {
             self.tag = tag.clone();
@@ -61,7 +61,8 @@ impl RepoSeen {
     }
 }
 
-/// Dist repositories and those with other options are nothing builds are made from.
+/// Asks for one repository. Ignores dist repositories and those with unusual options, because no
+/// builds are made from them.
 pub(super) fn ask(id: RepoId, batch: &mut Batch) -> Reading {
     let repo = batch.add(repo_info(id));
     Box::new(move |answers| {
@@ -70,7 +71,7 @@ pub(super) fn ask(id: RepoId, batch: &mut Batch) -> Reading {
     })
 }
 
-/// All of a tag, by its number; a tag without one is not there.
+/// Asks for all repositories of a tag, by the tag's number. A tag without a number does not exist.
 pub(super) fn ask_all(tag: Name, id: Option<TagId>, batch: &mut Batch) -> Reading {
     let repos = id.map(|id| batch.add(query_repos(id, None, REPOS_MAX)));
     Box::new(move |answers| {
@@ -82,7 +83,8 @@ pub(super) fn ask_all(tag: Name, id: Option<TagId>, batch: &mut Batch) -> Readin
     })
 }
 
-/// A hub before 1.35 tells the newest one only; what it does not tell may still be there.
+/// Asks for the newest repository of a tag. Hubs before 1.35 return no others. Older ones may still
+/// exist.
 pub(super) fn ask_newest(tag: Name, batch: &mut Batch) -> Reading {
     let repo = batch.add(get_repo(&tag));
     Box::new(move |answers| {
@@ -91,7 +93,7 @@ pub(super) fn ask_newest(tag: Name, batch: &mut Batch) -> Reading {
     })
 }
 
-/// Those that builds of a tag can be made from.
+/// Keeps the repositories that builds of a tag can be made from.
 fn usable(repos: impl IntoIterator<Item = records::Repo>, tag: &Name) -> Vec<RepoSeen> {
     let usable = repos.into_iter().filter(|r| r.is_usable() && r.is_for_builds());
     usable.map(|r| RepoSeen::from(r).of(tag)).collect()
@@ -126,7 +128,7 @@ impl Compare<'_> {
                 self.quietly(young, |c| c.fact(fact, key("ready"), seen.create_event, None));
             }
             RepoState::Expired if matches!(old, None | Some(RepoState::Init | RepoState::Ready)) => {
-                // Of an end no message tells.
+                // No message says that a repository ended.
                 self.quietly(true, |c| {
                     c.fact(RepoExpired { hub, repo_id, tag }, key("expired"), seen.create_event, None)
                 });
@@ -160,7 +162,7 @@ impl Compare<'_> {
                 let asked = from.is_none_or(|from| **id >= from);
                 r.tag == *tag && was_usable && asked && !usable.iter().any(|u| u.repo_id == **id)
             })
-            // Made after we looked.
+            // A repository made after this look cannot be in it.
             .filter(|(_, r)| r.create_event.is_none_or(|e| e <= self.look.event))
             .map(|(id, r)| (*id, r.create_event))
             .collect();

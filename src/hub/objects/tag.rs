@@ -1,4 +1,4 @@
-//! A tag's configuration.
+//! Configurations of tags: how to ask for one, and what is news in it.
 
 use super::Reading;
 use crate::event::{ExternalRepo, GroupDefinition, Inheritance, TagObserved};
@@ -9,16 +9,16 @@ use crate::koji::calls::{get_build_config, get_external_repo_list, get_inheritan
 use crate::koji::{Batch, facts};
 use crate::model::{Hub, Name, TagId};
 
-/// A tag's configuration; what was not asked for is `None`.
+/// A tag's configuration. Parts that were not asked for are `None`.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct TagSeen {
-    /// Its name.
+    /// Name of the tag.
     pub tag: Name,
-    /// There is none of that name.
+    /// Whether no tag of this name exists.
     pub gone: bool,
-    /// Its number.
+    /// Number of the tag.
     pub tag_id: Option<TagId>,
-    /// Architectures, inheritance applied.
+    /// Architectures, with inheritance applied.
     pub arches: Option<Vec<Name>>,
     /// Direct parents.
     pub inheritance: Option<Vec<Inheritance>>,
@@ -28,7 +28,8 @@ pub struct TagSeen {
     pub external_repos: Option<Vec<ExternalRepo>>,
 }
 
-/// Groups and external repositories are asked for where one builds in it.
+/// Asks for a tag's configuration. Asks for groups and external repositories only if the tag is a
+/// build tag.
 pub(super) fn ask(tag: Name, is_build_tag: bool, batch: &mut Batch) -> Reading {
     let found = batch.add(get_tag(&tag));
     let config = batch.add(get_build_config(&tag, None).required());
@@ -63,7 +64,7 @@ impl Compare<'_> {
         }
         let nothing = Tag::default();
         let known = known.unwrap_or(&nothing);
-        // Only what is news; parts that were not asked for, or are as they were, stay out.
+        // The event has only what is new. Parts that were not asked for or did not change stay out.
         let event = TagObserved {
             tag_id: seen.tag_id.filter(|id| known.id != Some(*id)),
             arches: news(&seen.arches, &known.arches),
@@ -78,7 +79,7 @@ impl Compare<'_> {
     }
 }
 
-/// A part of a tag's configuration where it was asked for and differs.
+/// Returns a part of a tag's configuration if it was asked for and differs.
 fn news<T: Clone + PartialEq>(seen: &Option<T>, known: &Option<T>) -> Option<T> {
     seen.clone().filter(|_| seen != known)
 }

@@ -1,4 +1,4 @@
-//! Builds in a tag.
+//! Builds in tags: how to ask for them, and what is news about them.
 
 use std::collections::BTreeMap;
 
@@ -19,25 +19,26 @@ pub struct TaggedSeen {
     pub build: BuildSeen,
     /// The Koji event of its tagging.
     pub create_event: i64,
-    /// When that was.
+    /// Time of the tagging, if known.
     pub tagged_at: Option<Timestamp>,
 }
 
-/// A listing has the event of each tagging only, and priorities count from the time, which the history has.
+/// Asks for builds in a tag and their history. A listing has only the Koji event of each tagging.
+/// Priorities need its time, which the history has.
 pub(super) fn ask(tag: Name, package: Option<Name>, batch: &mut Batch) -> Reading {
     let builds = batch.add(list_tagged(&tag, package.as_ref()));
     let history = batch.add(query_taggings(&tag, package.as_ref()));
     Box::new(move |answers| {
         let builds = listing(answers.take(builds))?;
-        // Without it (a tag that was just deleted) the time of looking stands in.
+        // Without a history (the tag was just deleted), the time of the look stands in.
         let history = answers.take(history).unwrap_or_default();
         let builds = tagged(builds, history.table("tag_listing"));
         Ok(Seen::TagBuilds { tag, package, builds }.into())
     })
 }
 
-/// Builds of a tag, oldest tagging first, drafts among them: Koji lets one in where a policy was made for that, and its
-/// repositories have it.
+/// Returns the builds of a tag, oldest tagging first. Drafts are included. Koji accepts a draft if
+/// a policy allows it, and then has it in its repositories.
 fn tagged(builds: Vec<records::TaggedBuild>, history: &[records::HistoryRow]) -> Vec<TaggedSeen> {
     let times: BTreeMap<i64, Timestamp> = history.iter().filter_map(|r| Some((r.create_event, r.created?))).collect();
     let one = |b: records::TaggedBuild| TaggedSeen {
@@ -61,7 +62,7 @@ impl Compare<'_> {
         for seen in order {
             self.build(&seen.build);
             let known = self.tagged(tag, &seen.build.nvr.name).iter().find(|b| b.build == seen.build.build_id);
-            // Known without an event, or from an older tagging: a forced re-tag.
+            // The tagging is known without an event, or is older: this is a forced re-tag.
             if known.is_none_or(|b| b.event.is_none_or(|e| e < seen.create_event)) {
                 self.put_in(tag, seen);
             }
@@ -72,8 +73,8 @@ impl Compare<'_> {
         };
         let chain = self.hub.chain(tag);
         for name in names {
-            // Of a blocked package nothing is listed, whatever is in the tag; what became of its builds is seen when it
-            // is unblocked.
+            // Koji lists no builds of a blocked package, even if some are in the tag. What became
+            // of them is seen when the package is unblocked.
             if !there.contains_key(&name) && self.is_blocked(&chain, &name) {
                 continue;
             }
@@ -82,7 +83,7 @@ impl Compare<'_> {
                 .tagged(tag, &name)
                 .iter()
                 .filter(|b| !here.iter().any(|t| t.build.build_id == b.build))
-                // Tagged after we looked: this answer is too old to say anything about it.
+                // This answer is too old to say anything about builds tagged after the look.
                 .filter(|b| b.event.is_none_or(|e| e <= self.look.event))
                 .map(|b| (b.build, b.event))
                 .collect();
@@ -126,8 +127,9 @@ impl Compare<'_> {
             release: known.nvr.release.clone(),
             by: None,
         };
-        // The row is named by the event that made it; which event ended it is not asked for.
-        // At the same event a forced re-tag puts it in again, so this was later.
+        // The key names the event that created the tagging, because the event that ended it is not
+        // asked for. A forced re-tag ends a tagging and adds a new one at the same event. Here the
+        // build is gone, so it was untagged at a later event.
         let key = created.map(|e| format!("tag_listing/{tag}/{build}/revoke/{e}"));
         self.fact(fact, key, Some(self.look.event.max(created.map_or(0, |e| e + 1))), None);
         self.takes_back();
@@ -163,7 +165,7 @@ mod tests {
             build_name: None,
             package_name: None,
         };
-        // Hubs before 1.23 do not say when.
+        // Hubs before 1.23 do not return the tagging event.
         let builds = vec![tagged_at(1, Some(40)), tagged_at(3, Some(10)), tagged_at(2, None)];
         let found = tagged(builds, &[history]);
         let found: Vec<_> = found.iter().map(|t| (t.build.build_id.0, t.create_event, t.tagged_at)).collect();

@@ -1,4 +1,4 @@
-//! A target.
+//! Targets: how to ask for one, and what is news about it.
 
 use super::Reading;
 use crate::event::TargetObserved;

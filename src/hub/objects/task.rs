@@ -1,4 +1,5 @@
-//! A scratch build of ours. It takes up to three rounds: the task, its steps, why they failed.
+//! A scratch build of ours. Reading it takes up to three rounds: the task, its steps, why they
+//! failed.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::koji::{Answers, Asked, Batch, facts};
 use crate::model::koji::TaskState;
 use crate::model::{Name, Nvr, RepoId, TaskId, Timestamp};
 
-/// Most steps of a task that are kept.
+/// Maximum number of steps kept per task.
 const STEPS_MAX: usize = 64;
 
 /// A scratch build of ours (`getTaskInfo`, `getTaskDescendents`, `getTaskResult`).
@@ -23,27 +24,27 @@ const STEPS_MAX: usize = 64;
 pub struct TaskSeen {
     /// The `build` task.
     pub task_id: TaskId,
-    /// Its state.
+    /// State of the task.
     pub state: TaskState,
-    /// What is rebuilt.
+    /// Name, version and release of the package that is rebuilt.
     pub nvr: Nvr,
     /// Build target.
     pub target: Option<Name>,
-    /// Repository, from its own options or from its steps.
+    /// Repository, from the task's own options or from its steps.
     pub repo_id: Option<RepoId>,
     /// Architecture override.
     pub arches: Vec<Name>,
-    /// Our decision's id.
+    /// Id of our decision.
     pub decision: Option<String>,
-    /// When it was made.
+    /// When the task was made.
     pub created_at: Option<Timestamp>,
     /// When a builder took it.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// Its steps.
+    /// Steps of the task.
     pub children: Vec<ChildTask>,
-    /// Why it failed, in the builder's words.
+    /// Why the task failed, in the builder's words.
     pub fault: Option<TaskFault>,
 }
 
@@ -78,12 +79,12 @@ impl Steps {
         std::iter::once(&self.task).chain(&self.below).filter(|t| t.state == TaskState::Failed)
     }
 
-    /// Asks why they failed.
+    /// Asks why the task and its steps failed.
     pub(in crate::hub) fn ask_why(&self, batch: &mut Batch) -> Vec<Asked<TaskResult>> {
         self.failed().map(|t| batch.add(get_task_result(t.id))).collect()
     }
 
-    /// With the answers to that; `None` when it is no scratch build, or somebody else's.
+    /// Adds the answers. Returns `None` if the task is not a scratch build or not ours.
     pub(in crate::hub) fn seen(
         self,
         why: Vec<Asked<TaskResult>>,
@@ -111,7 +112,7 @@ fn seen(task: &Task, below: &[Task], faults: &BTreeMap<TaskId, TaskFault>, scope
         return None;
     }
     let nvr = Nvr::parse_srpm(request.source.rsplit('/').next()?)?;
-    // What the builder took in the end, where the request leaves it to Koji.
+    // The repository that the builder took, if the request left the choice to Koji.
     let taken = below.iter().find_map(Task::repo_of_step);
     Some(TaskSeen {
         task_id: task.id,
@@ -155,12 +156,12 @@ impl Compare<'_> {
             children: if seen.state.is_final() { seen.children.clone() } else { Vec::new() },
             fault: seen.fault.clone(),
         };
-        // That a task was made, no message tells.
+        // No message says that a task was made.
         self.quietly(seen.state == TaskState::Free, |c| c.fact(fact, None, None, at));
     }
 
-    /// Nobody will ever tell how it ended.
-    /// Perhaps nothing was ever heard of it but that it was submitted.
+    /// Notes that a task has vanished. Nobody will ever say how it ended. We may know nothing about
+    /// it except that it was submitted.
     pub(in crate::hub) fn no_task(&mut self, state: &State, task_id: TaskId) {
         let package = match self.hub.tasks.get(&task_id) {
             Some(known) if known.state.is_final() => return,
