@@ -1,14 +1,19 @@
-//! On which architectures a package is rebuilt.
+//! Decides on which architectures a package is rebuilt.
 //!
-//! Koji asks the source package (`BuildArch`, `ExclusiveArch`, `ExcludeArch`), we ask the person who set an override
-//! and the settings of the collection, and what is left is sent as `arch_override`, as the tag that builds spells it:
-//! kojid gives the names it is sent to mock as they are, and a package built for `i386` is not the one built for
-//! `i686`.
+//! The source package limits them (`BuildArch`, `ExclusiveArch`, `ExcludeArch`), and so do a user's
+//! override and the settings of the collection. The remaining ones are sent as `arch_override`,
+//! spelled as in the build tag. The spelling matters: kojid passes these names to mock unchanged,
+//! and a package built for `i386` differs from one built for `i686`.
 //!
-//! Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`, itself after kojid's `getArchList`; `koji.canonArch`. Kept:
-//! header tags are compared literally (macros are expanded in headers), the override and the settings by family; an
-//! override without `^` replaces the list, `noarch` included. Changed on purpose: what the header rules out stays out
-//! (rpm would refuse to build it), and an empty result says why instead of lowering the priority (D7).
+//! Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`, itself after kojid's `getArchList`, and
+//! `koji.canonArch`. Kept from Koschei:
+//!
+//! - Header tags are compared literally, because macros are expanded in headers.
+//! - The override and the settings are compared by family.
+//! - An override without `^` replaces the list, including `noarch`.
+//!
+//! Changed on purpose: an architecture that the header rules out stays out, because rpm would
+//! refuse to build it. An empty result says why, instead of lowering the priority (D7).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,24 +22,24 @@ use crate::fold::{Collection, Package};
 use crate::model::Name;
 pub use crate::model::arch::{NOARCH, canonical};
 
-/// Most entries looked at in each list of architectures (RPM knows about a hundred names; `%{ix86}` and `%{arm}` expand
-/// to ten each).
+/// Most entries examined in each list of architectures. RPM knows about a hundred names, and
+/// `%{ix86}` and `%{arm}` expand to ten each.
 pub const MAX_ARCHES: usize = 128;
 
-/// Why an architecture is not built on.
+/// The reason why a package is not built on an architecture.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
-    /// The source package has `ExclusiveArch` and it is not in it.
+    /// The source package has `ExclusiveArch`, and the architecture is not in it.
     NotExclusive,
-    /// The source package has it in `ExcludeArch`.
+    /// The source package has the architecture in `ExcludeArch`.
     Excluded,
-    /// The source package has `BuildArch` and it is not in it.
+    /// The source package has `BuildArch`, and the architecture is not in it.
     NotBuildArch,
 }
 
 impl DropReason {
-    /// A clause that follows the name of the architecture.
+    /// Returns a clause that follows the name of the architecture.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotExclusive => "is not in ExclusiveArch",
@@ -44,12 +49,13 @@ impl DropReason {
     }
 }
 
-/// Why a source package is not built on an architecture, by what its header says alone; `None`: it is. Neither a
-/// failure nor a success, but none of its business. `arch` is spelled as in packages and in build tags (`i686`, not
-/// `i386`): header tags are compared literally.
+/// Returns why a source package's header excludes an architecture, or `None` if it does not. An
+/// excluded architecture counts neither as a failure nor as a success. `arch` is spelled as in
+/// packages and build tags (`i686`, not `i386`), because header tags are compared literally.
 ///
-/// `noarch` among `exclusive_arch` or `build_archs` says what comes out, not where: a `noarch` package may be built
-/// anywhere its other entries allow (kojid chooses its builder by the same two lists).
+/// `noarch` among `exclusive_arch` or `build_archs` describes the result, not the builder. A
+/// `noarch` package may be built anywhere its other entries allow (kojid chooses its builder by the
+/// same two lists).
 pub fn not_built_on(
     arch: &str,
     build_archs: &[Name],
@@ -69,9 +75,10 @@ pub fn not_built_on(
     }
 }
 
-/// The architectures a rebuild would use, as the tag that builds spells them, each once, and whether any builder may
-/// make the package instead: it is `noarch`, and no override takes that away. A package that was never resolved is left
-/// to Koji (none), unless an override says which of the collection's architectures to take.
+/// Returns the architectures that a rebuild would use, and whether a single builder of any of them
+/// is enough. The names are spelled as in the build tag, each once. Any builder is enough if the
+/// package is `noarch` and no override says otherwise. A package that was never resolved is left to
+/// Koji (no architectures), unless an override selects some of the collection's architectures.
 pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, bool) {
     let over = package.arch_override.as_deref();
     let mut noarch = false;
@@ -89,7 +96,8 @@ pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, b
     let mut arches: Vec<Name> = Vec::new();
     for family in families {
         let mut names = collection.spelled(&family);
-        // One of several names the tag has is meant as it is written.
+        // If the tag has several names of a family and the override lists one of them, only the
+        // listed name is meant.
         if let Some(over) = over.filter(|o| o.allows(&family))
             && names.iter().any(|n| over.arches().contains(n))
         {
@@ -101,8 +109,8 @@ pub fn build_arches(collection: &Collection, package: &Package) -> (Vec<Name>, b
     (arches, noarch && over.is_none_or(|o| o.leaves_noarch()))
 }
 
-/// Architectures that a package's override names and the tag that builds does not have, as far as its architectures are
-/// known: those parts of it change nothing.
+/// Returns the architectures that a package's override names but the build tag does not have. Those
+/// parts of the override have no effect. Returns none while the tag's architectures are not known.
 pub fn absent<'a>(collection: &Collection, package: &'a Package) -> Vec<&'a Name> {
     let Some(over) = package.arch_override.as_deref() else { return Vec::new() };
     let has = collection.known_arches();

@@ -1,9 +1,12 @@
-//! Whether a package may be rebuilt now, with every reason why not.
+//! Decides whether a package may be rebuilt now, and gives every reason why not.
 //!
-//! Reasons follow Koschei 2.4 (`models.py`: the "ineligible for scheduling" list); changed on purpose: a reason is
-//! never stored and so always heals by itself (D6, D7), points from builds are derived from the builds themselves (D15,
-//! D16), and a source package that was tagged after the last resolution waits for the next one, so that what is
-//! resolved is what is submitted (D17).
+//! The reasons follow Koschei 2.4 (`models.py`: the "ineligible for scheduling" list). Three things
+//! differ on purpose:
+//!
+//! - A reason is never stored, so it goes away as soon as its cause does (D6, D7).
+//! - Points from builds are derived from the builds themselves (D15, D16).
+//! - A source package tagged after the last resolution waits for the next one, so that only
+//!   resolved packages are submitted (D17).
 
 use std::fmt;
 
@@ -19,121 +22,124 @@ use crate::fold::{Collection, Declined, Package, State};
 use crate::model::arch::ArchOverride;
 use crate::model::{BuildrootState, Name, Outcome, TaskId, Timestamp};
 
-/// Why a request is closed while the policy is `passive`.
+/// Reason for closing a request while the policy is `passive`.
 pub const PASSIVE: &str = RebuildNotSubmitted::PASSIVE;
 
-/// Why a package is not rebuilt now.
+/// A reason why a package is not rebuilt now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Hold {
-    /// Blocked in the dest tag's package list.
+    /// The package is blocked in the dest tag's package list.
     Blocked,
-    /// Nobody asked for it.
+    /// The package is not tracked.
     Untracked,
-    /// No build of it is tagged, so there is no source package to rebuild.
+    /// No build of the package is tagged, so there is no source package to rebuild.
     NoSource,
-    /// A rebuild of it runs.
+    /// A rebuild of the package is running.
     Running,
-    /// A rebuild of it was decided and waits to be submitted, or to be seen as a task.
+    /// A rebuild of the package was decided. It waits to be submitted, or to be seen as a task.
     RebuildOpen {
-        /// When it was decided.
+        /// Time of that decision.
         since: Timestamp,
     },
-    /// The collection's target is not there: that of its building hub, where another hub builds.
+    /// The collection's target does not exist. If another hub builds, this is the target on that
+    /// hub.
     TargetGone,
-    /// The collection's build tag or dest tag is not there.
+    /// The collection's build tag or dest tag does not exist.
     TagGone {
-        /// Which.
+        /// The missing tags.
         tags: Vec<Name>,
     },
-    /// No repository of the collection was resolved yet, or it is not known what the hub can build that builds it.
+    /// No repository of the collection was resolved yet, or the building hub's architectures are
+    /// not known yet.
     BuildrootUnknown,
-    /// The build group does not install.
+    /// The build group cannot be installed.
     BuildrootBroken,
-    /// Its dependencies were not resolved yet.
+    /// The package's dependencies were not resolved yet.
     NotResolvedYet,
-    /// A newer source package was tagged than the one that was resolved.
+    /// A newer source package is tagged than the one that was resolved.
     NewerSourceNotResolved,
-    /// Its dependencies do not install.
+    /// The package's dependencies cannot be installed.
     Unresolved,
-    /// No architecture is left for it.
+    /// No architecture is left to build the package on.
     NoArch,
-    /// Its last rebuild came to no result; wait.
+    /// The package's last rebuild ended without a usable result, and the retry waits.
     RetryLater {
-        /// How it ended.
+        /// How that rebuild ended.
         after: Outcome,
-        /// Until then.
+        /// Time of the next try.
         at: Timestamp,
     },
-    /// Not urgent enough.
+    /// The package's priority is below the threshold.
     BelowThreshold {
-        /// Thousandths of a point that are missing.
+        /// Missing thousandths of a point.
         missing: i64,
     },
     /// The same rebuild was turned down, and nothing it depends on has changed.
     Declined {
-        /// Why it was.
+        /// Why it was turned down.
         because: SmolStr,
     },
-    /// Nobody has room for an architecture it needs.
+    /// No builder has room for an architecture the package needs.
     Load {
-        /// Which.
+        /// The architectures without room.
         arches: Vec<Name>,
-        /// Those of them nobody takes tasks of: their builders are disabled or not there, which is no overload.
+        /// Those of them for which no builder takes tasks. Their builders are disabled or missing,
+        /// which is not overload.
         nobody: Vec<Name>,
     },
-    /// The collection has as many rebuilds as it may.
+    /// The collection has reached its limit of running rebuilds.
     CollectionLimit,
-    /// All collections together have as many rebuilds as they may.
+    /// All collections together have reached the limit of running rebuilds.
     OverallLimit,
-    /// As many rebuilds were requested within the last hour as may be.
+    /// The limit of rebuilds requested within an hour is reached.
     HourlyLimit {
-        /// How many that is.
+        /// The limit.
         limit: u32,
     },
     /// A policy of the hub does not allow the collection's rebuilds.
     PolicyRefused {
-        /// Which.
+        /// Name of the hub's policy.
         policy: Name,
-        /// The task that showed it.
+        /// The task that the hub refused.
         task_id: TaskId,
-        /// The hub's words.
+        /// The hub's message.
         words: SmolStr,
-        /// When one rebuild tries again; absent: one does.
+        /// Time at which one rebuild tries again. Absent while one is trying.
         next: Option<Timestamp>,
     },
-    /// Somebody stopped the collection's submissions.
+    /// Somebody paused the collection's submissions.
     CollectionPaused {
-        /// Why.
+        /// The reason given.
         because: SmolStr,
     },
-    /// Somebody stopped all submissions.
+    /// Somebody paused all submissions.
     Paused {
-        /// Why.
+        /// The reason given.
         because: SmolStr,
     },
-    /// This evaluation has chosen as many as one may; the next goes on.
+    /// This evaluation has chosen as many packages as it may. The next one goes on.
     EvaluationLimit,
 }
 
 impl Hold {
-    /// One word, for counting; as serialised.
+    /// Returns the reason as one word, for counting. It is the word used when serialised.
     pub const fn key(&self) -> &'static str {
         Self::KEYS[self.index()]
     }
 
-    /// All words of [`Hold::key`].
+    /// Returns all words of [`Hold::key`].
     pub const fn keys() -> &'static [&'static str] {
         &Self::KEYS
     }
 
-    /// Whether it holds every package of the collection alike.
+    /// Returns whether the reason holds every package of the collection.
     pub(super) const fn holds_collection(&self) -> bool {
         matches!(self, Self::TargetGone | Self::TagGone { .. } | Self::BuildrootUnknown | Self::BuildrootBroken)
     }
 }
 
-/// The word of each reason. A reason that is missing here does not compile.
+/// Lists the word of each reason. A missing reason is a compile error.
 macro_rules! keys {
     ($($reason:ident $key:literal,)+) => {
         impl Hold {
@@ -247,10 +253,12 @@ impl fmt::Display for Hold {
     }
 }
 
-/// Points that follow from a package's builds: it started to fail, or it was never built here.
+/// Returns the points that follow from a package's builds: the package started to fail, or was
+/// never built here.
 ///
-/// Koschei gives `newly_added` to packages whose last build cannot be resolved, to get a build to compare with; here
-/// the first resolution stands for it, and the points go to packages without any result, such as imported ones.
+/// Koschei gives `newly_added` to packages whose last build cannot be resolved, to get a build to
+/// compare with. Here the first resolution serves for the comparison. The points go to packages
+/// without any result, such as imported ones.
 pub fn build_points(package: &Package, policy: &Policy) -> i64 {
     let mut outcomes = package.complete().filter_map(|e| e.outcome);
     match outcomes.next() {
@@ -260,7 +268,7 @@ pub fn build_points(package: &Package, policy: &Policy) -> i64 {
     }
 }
 
-/// What a package's priority is made of.
+/// Collects the values that a package's priority depends on.
 pub fn priority_inputs(collection: &Collection, package: &Package, policy: &Policy) -> PriorityInputs {
     let [one, two, three, four, far] = package.distances.map(u32::from);
     PriorityInputs {
@@ -273,12 +281,12 @@ pub fn priority_inputs(collection: &Collection, package: &Package, policy: &Poli
     }
 }
 
-/// A package's priority; `None` when no build of it is known.
+/// Returns a package's priority, or `None` if no build of it is known.
 pub fn priority_of(collection: &Collection, package: &Package, now: Timestamp, policy: &Policy) -> Option<Priority> {
     priority(&priority_inputs(collection, package, policy), now, policy)
 }
 
-/// What a decision to rebuild depends on besides time.
+/// Returns the values, besides time, that a decision to rebuild depends on.
 pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
     RebuildInputs {
         source: source(package).cloned().unwrap_or_default(),
@@ -289,7 +297,8 @@ pub fn inputs(package: &Package, policy: &Policy) -> RebuildInputs {
     }
 }
 
-/// Whether `known` is what [`inputs`] gives, without making it: most packages were declined at some time.
+/// Checks whether `known` equals [`inputs`] without building that value. It runs often, because
+/// most packages were declined at some time.
 fn are_inputs(known: &RebuildInputs, package: &Package, policy: &Policy) -> bool {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let RebuildInputs { source: known_source, base, changes, points, arch_override } = known;
@@ -304,7 +313,8 @@ fn are_inputs(known: &RebuildInputs, package: &Package, policy: &Policy) -> bool
         && is_override(arch_override.as_deref(), package)
 }
 
-/// Whether a text means the override of a package: the same one may be written in several ways.
+/// Checks whether a text means the package's override. The same override may be written in several
+/// ways.
 fn is_override(known: Option<&str>, package: &Package) -> bool {
     match (known, package.arch_override.as_deref()) {
         (None, None) => true,
@@ -313,13 +323,14 @@ fn is_override(known: Option<&str>, package: &Package) -> bool {
     }
 }
 
-/// `version-release` of the source package a rebuild would take.
+/// Returns `version-release` of the source package that a rebuild would take.
 pub fn source(package: &Package) -> Option<&SmolStr> {
     package.latest.as_ref().map(|l| &l.source)
 }
 
-/// Calls `hold` with every reason that lies in the package or its collection, most fundamental first, and returns its
-/// priority. `scale` is that of `policy`. Cost: O(architectures); a logarithm.
+/// Calls `hold` with every reason that lies in the package or its collection, most fundamental
+/// first. Returns the package's priority. `scale` must be that of `policy`. Cost: O(architectures)
+/// and one logarithm.
 pub fn examine(
     (collection_name, collection): (&str, &Collection),
     (name, package): (&str, &Package),
@@ -355,8 +366,8 @@ pub fn examine(
     let priority = priority_on(scale, &priority_inputs(collection, package, policy), now, policy);
     let threshold = Points::whole(policy.build_threshold);
     match &priority {
-        // Without any build there is no priority to compare: what is missing is the build, and a first one brings
-        // points.
+        // Without any build there is no priority to compare. The package needs a first build, which
+        // brings points.
         Some(p) if p.current < threshold => hold(Hold::BelowThreshold { missing: threshold.0 - p.current.0 }),
         _ => {
             if let Some(declined) = package.declined.as_ref().filter(|d| stands(d, package, policy)) {
@@ -367,16 +378,17 @@ pub fn examine(
     priority
 }
 
-/// Whether a rebuild that was turned down would be again: nothing it depended on is another, nor is the rule that
-/// turned it down. Nobody turned down one whose command was not exported.
+/// Checks whether a rebuild that was turned down would be turned down again. That is so if its
+/// inputs and the rule that turned it down are unchanged. A rebuild whose command was not exported
+/// was not turned down.
 fn stands(declined: &Declined, package: &Package, policy: &Policy) -> bool {
     declined.reason != RebuildNotSubmitted::NOT_EXPORTED
         && (declined.reason != PASSIVE || policy.passive)
         && are_inputs(&declined.inputs, package, policy)
 }
 
-/// Why nothing of a collection is rebuilt, whatever its packages are; empty: it goes on. To be shown with the
-/// collection.
+/// Returns the reasons that stop a whole collection, whatever its packages are, for display with
+/// the collection. Empty if nothing stops it.
 pub fn stopped(state: &State, collection: &Collection, policy: &Policy) -> Vec<Hold> {
     let mut holds = Vec::new();
     if let Some(because) = state.paused.clone() {
@@ -390,7 +402,8 @@ pub fn stopped(state: &State, collection: &Collection, policy: &Policy) -> Vec<H
     holds
 }
 
-/// That a policy of the hub stops a collection, whether or not one rebuild may try now.
+/// Returns the hold of a collection that a policy of the hub stops. It is returned even if one
+/// rebuild may try now.
 pub(super) fn refused(state: &State, collection: &Collection, policy: &Policy) -> Option<Hold> {
     collection.refused.as_ref().map(|r| Hold::PolicyRefused {
         policy: r.policy.clone(),
@@ -400,8 +413,8 @@ pub(super) fn refused(state: &State, collection: &Collection, policy: &Policy) -
     })
 }
 
-/// What holds every package of a collection alike. Submissions that were paused by hand are not among it: the plan
-/// stops those.
+/// Reports the reasons that hold every package of a collection. Pauses by hand are not among them:
+/// the plan handles those.
 fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut impl FnMut(Hold)) {
     if collection.target_gone {
         hold(Hold::TargetGone);
@@ -409,7 +422,7 @@ fn of_collection(collection: &Collection, buildroot: BuildrootState, hold: &mut 
     if !collection.tags_gone.is_empty() {
         hold(Hold::TagGone { tags: collection.tags_gone.clone() });
     }
-    // Architectures nobody builds would count otherwise.
+    // Without tag architectures, architectures that no builder supports would count.
     let gone = collection.target_gone || !collection.tags_gone.is_empty();
     let unknown = collection.settings.builds_elsewhere() && collection.tag_arches.is_empty() && !gone;
     match buildroot {
@@ -469,8 +482,8 @@ mod tests {
     }
 
     proptest! {
-        /// Comparing without making says the same as making and comparing, for inputs alike and for such that differ in
-        /// one thing.
+        /// [`are_inputs`] agrees with comparing against [`inputs`], both for equal inputs and for
+        /// inputs that differ in one field.
         #[test]
         fn inputs_are_compared_whole(digest: u64, points: i32, source in "[0-9]-[0-9]", arches: bool, other in 0..7) {
             let policy = Policy::default();

@@ -1,22 +1,28 @@
-//! How a rebuild ended: was it the package, or the build system?
+//! Decides whether the package or the build system made a rebuild fail.
 //!
-//! Koji says only that a task failed; why stands in the fault that `getTaskResult` returns for the task and for its
-//! failed steps. A failure is *genuine* only where it is known to be the package's own: its source package or its
-//! binaries did not build, by Koji's own texts and mock's documented exit statuses ([`texts`]). All else is an
-//! *infrastructure* fault, which leaves the package's state alone, or *unclear*: nothing is known about the text. Both
-//! are tried again ([`super::retry`] sees to it that this never becomes a loop). What is unclear counts as genuine once
-//! the same text ([`alike`]) was seen again on another host or another day ([`confirm`]). Where there is no text, as in
-//! a recording, the failed step stands for it: `buildArch` and `rebuildSRPM` are the package's.
+//! Koji says only that a task failed. The reason is in the fault that `getTaskResult` returns for
+//! the task and for its failed steps. There are three kinds of failure:
 //!
-//! Koschei 2.4 (`backend.py` `is_koji_fault`) calls every error of Koji's own classes genuine, whatever its text.
-//! Changed on purpose:
-//! * texts are read, because Koji uses one code for many things: a repository that vanished, a chroot that could not be
-//!   made and a compiler error are all 1005 or 1012. Vanished inputs and broken chroots are no evidence about the
-//!   package (#338, #347);
-//! * an error of Koji's own without a known text is not taken for the package's;
-//! * a failure to install build dependencies keeps a class of its own;
-//! * a failed source package (`rebuildSRPM`) is genuine, as in Koschei since #310;
-//! * cancelled and timed-out rebuilds are recorded as such, not deleted (#266).
+//! - A failure is *genuine* only if it is known to be the package's own: its source package or its
+//!   binaries did not build. Koji's own texts and mock's documented exit statuses show that
+//!   ([`texts`]).
+//! - An *infrastructure* fault leaves the package's state alone.
+//! - A failure is *unclear* if nothing is known about its text.
+//!
+//! After the last two, the rebuild is tried again ([`super::retry`] ensures that this never becomes
+//! a loop). An unclear failure counts as genuine once the same text ([`alike`]) was seen again on
+//! another host or another day ([`confirm`]). If there is no text, as in a recording, the method of
+//! the failed step decides: failures of `buildArch` and `rebuildSRPM` are the package's.
+//!
+//! Koschei 2.4 (`backend.py` `is_koji_fault`) calls every error of Koji's own classes genuine,
+//! whatever its text. These things differ on purpose:
+//! * Texts are read, because Koji uses one code for many things. A repository that vanished, a
+//!   chroot that could not be made and a compiler error are all 1005 or 1012. Vanished inputs and
+//!   broken chroots are no evidence about the package (#338, #347).
+//! * An error of Koji's own without a known text does not count as the package's.
+//! * A failure to install build dependencies has a class of its own.
+//! * A failed source package (`rebuildSRPM`) is genuine, as in Koschei since #310.
+//! * Cancelled and timed-out rebuilds are recorded as such, not deleted (#266).
 
 use std::borrow::Cow;
 
@@ -32,29 +38,29 @@ use crate::model::{Outcome, Timestamp};
 pub mod alike;
 pub mod texts;
 
-/// Number of the rules here, stored with each judgement, so that an audit does not call wrong what was right by the
-/// rules of its time. To be counted up with every change that judges an old text otherwise. 1: before judgements named
-/// it.
+/// Version number of these rules. Each judgement stores it, so that an audit accepts what was right
+/// by the rules of its time. Increase it with every change that judges an old text differently. 1
+/// means the rules from before judgements stored the number.
 pub const RULES: u16 = 2;
 
-/// Bytes of a fault's text that are looked at; of a longer one the first and the last half of it. As many as are
-/// stored.
+/// Most bytes of a fault's text that are examined, which is also what is stored. Of a longer text,
+/// the first and the last half of that many bytes are examined.
 pub const MAX_FAULT_TEXT_BYTES: usize = FAULT_TEXT_BYTES_MAX;
-/// What is said of a task the hub does not know any more.
+/// Reason given for a task that the hub no longer knows.
 pub const VANISHED: &str = "the hub does not know the task any more";
-/// Failed steps that are looked at; a task has one per architecture.
+/// Most failed steps examined. A task has one per architecture.
 pub const MAX_STEPS: usize = 128;
-/// Characters of a reason.
+/// Most characters of a reason.
 pub const MAX_REASON_CHARS: usize = 300;
 
 /// An XML-RPC fault, as `getTaskResult` returns it for a failed task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault<'a> {
-    /// `faultCode`; 1000 and up are Koji's own errors.
+    /// The `faultCode`. Codes of 1000 and more are Koji's own errors.
     pub code: i64,
-    /// `faultString`: one line for Koji's errors, often a whole Python traceback for code 1.
+    /// The `faultString`: one line for Koji's errors, often a whole Python traceback for code 1.
     pub text: &'a str,
-    /// Number of the host it happened on, where known.
+    /// Number of the host where the fault happened, if known.
     pub host: Option<i64>,
 }
 
@@ -65,74 +71,75 @@ pub struct FailedStep<'a> {
     pub method: &'a str,
     /// Koji's label: the architecture, or `srpm`.
     pub label: &'a str,
-    /// Its fault; `None` when it was not asked for, as in a recording.
+    /// The step's fault. `None` if it was not fetched, as in a recording.
     pub fault: Option<Fault<'a>>,
 }
 
-/// Who cancelled a task.
+/// The party that cancelled a task.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Canceller {
-    /// This service, because someone asked it to.
+    /// This service, because somebody asked it to.
     Us,
     /// Somebody else, in Koji.
     Koji,
 }
 
-/// What is known of a rebuild's task.
+/// What is known about a rebuild's task that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     /// State of the `build` task.
     pub state: TaskState,
-    /// Its own fault, if known.
+    /// The task's own fault, if known.
     pub fault: Option<Fault<'a>>,
-    /// Its failed steps.
+    /// The task's failed steps.
     pub failed_steps: &'a [FailedStep<'a>],
-    /// Whether any step was seen at all, failed or not.
+    /// Whether any step was seen, failed or not.
     pub any_step: bool,
-    /// Who cancelled it, if that is known.
+    /// The party that cancelled the task, if known.
     pub cancelled_by: Option<Canceller>,
-    /// Whether we gave it up because it took too long.
+    /// Whether this service gave the task up because it took too long.
     pub timed_out: bool,
 }
 
-/// What kind of failure it was, for statistics and for telling people where to look.
+/// The kind of a failure, for statistics and for telling people where to look.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultClass {
     /// Genuine: the package did not build.
     Build,
-    /// Genuine: its source package could not be made.
+    /// Genuine: the source package could not be made.
     SourcePackage,
-    /// Genuine: its build dependencies could not be installed; it is unresolved rather than failing, in a newer
-    /// repository than the one it was resolved in (#271).
+    /// Genuine: the build dependencies could not be installed. The package is unresolved rather
+    /// than failing, in a newer repository than the one it was resolved in (#271).
     Dependencies,
     /// Genuine: a step that builds the package failed, and there is no text.
     Other,
-    /// Genuine: nothing is known about the text, and it came again on another host or another day.
+    /// Genuine: nothing is known about the text, but it came again on another host or another day.
     Repeated,
-    /// Genuine: a text the policy lists as the package's own.
+    /// Genuine: the policy lists the text as the package's own.
     ConfiguredOwn,
     /// Unclear: nothing is known about the text.
     Unknown,
-    /// Infrastructure: the repository or tag it was bound to is gone or does not fit.
+    /// Infrastructure: the repository or tag that the build used is gone or does not fit.
     InputVanished,
-    /// Infrastructure: the chroot could not be set up, or the builder died under it.
+    /// Infrastructure: the chroot could not be set up, or the builder died during the build.
     Builder,
-    /// Infrastructure: the hub refuses us, by policy, permission or configuration. An operator has to look.
+    /// Infrastructure: the hub refuses the request, by policy, permission or configuration. An
+    /// operator has to look.
     Refused,
     /// Infrastructure: the hub or something on the way to it did not answer properly.
     Hub,
-    /// Infrastructure: a text the policy lists.
+    /// Infrastructure: the policy lists the text as a fault.
     Configured,
-    /// Infrastructure: the task failed though no step of it did, and nobody says why.
+    /// Infrastructure: the task failed although none of its steps did, and no text says why.
     NoFailedStep,
-    /// Infrastructure: a step failed that does not build the package, such as `waitrepo`.
+    /// Infrastructure: a step that does not build the package failed, such as `waitrepo`.
     OtherStep,
 }
 
 impl FaultClass {
-    /// What it means.
+    /// Returns the outcome that the class stands for.
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::Build
@@ -153,22 +160,24 @@ impl FaultClass {
     }
 }
 
-/// How a rebuild ended, and why we think so.
+/// The outcome of a rebuild, and the reason for that judgement.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// What it means.
+    /// How the rebuild ended.
     pub outcome: Outcome,
-    /// What kind of failure; `None` unless it failed.
+    /// Kind of failure. `None` unless the rebuild failed.
     pub class: Option<FaultClass>,
     /// One line for people, at most [`MAX_REASON_CHARS`] characters.
     pub reason: String,
-    /// The builder's own words that decided, where they are known; at most [`MAX_FAULT_TEXT_BYTES`] and a line break.
+    /// The builder's text that decided, if known. At most [`MAX_FAULT_TEXT_BYTES`] and a line
+    /// break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
-    /// Stands for the words and all that are the same ([`alike::mark`]); only where nothing is known about them.
+    /// Digest of the text and all texts alike ([`alike::mark`]). Present only if nothing is known
+    /// about the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
-    /// Number of the host they come from, where known.
+    /// Number of the host that the text comes from, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<i64>,
 }
@@ -183,7 +192,8 @@ impl Verdict {
         Self { words: Some(bounded(fault.text).into_owned()), mark, host: fault.host, ..self }
     }
 
-    /// That of a task the hub does not know any more: nothing about the package, and nothing will come of it.
+    /// Returns the verdict for a task that the hub no longer knows. It says nothing about the
+    /// package, and the task will give no result.
     pub fn vanished() -> Self {
         Self::failure(FaultClass::Hub, VANISHED)
     }
@@ -193,9 +203,9 @@ impl Verdict {
     }
 }
 
-/// Takes what is unclear for the package's own where its text was seen before on another host or another day,
-/// `policy.unclear_repeats` times in all. `earlier` are the unclear ends of the package's rebuilds, `source` and `at`
-/// what was rebuilt now and when it ended.
+/// Turns an unclear verdict into a genuine failure if its text was seen on different hosts or days,
+/// `policy.unclear_repeats` times in all. `earlier` are the unclear ends of the package's rebuilds.
+/// `source` is the source package of this rebuild, and `at` is when it ended.
 pub fn confirm(verdict: Verdict, earlier: &[Sighting], source: &str, at: Timestamp, policy: &Policy) -> Verdict {
     let Some(mark) = verdict.mark.as_deref().filter(|_| verdict.outcome == Outcome::Unclear) else { return verdict };
     let apart_micros = i64::try_from(policy.unclear_apart_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
@@ -215,17 +225,18 @@ pub fn confirm(verdict: Verdict, earlier: &[Sighting], source: &str, at: Timesta
         0..=1 => String::new(),
         n => format!("; the same {n} times, on different hosts or days"),
     };
-    // The text is cut before what is added to it.
+    // Shorten the text first, so that the addition always fits.
     let room = MAX_REASON_CHARS - again.chars().count();
     let reason = format!("{}{again}", shorten_to(&verdict.reason, room));
     Verdict { outcome: Outcome::GenuineFailure, class: Some(FaultClass::Repeated), reason, ..verdict }
 }
 
-/// Says how a rebuild ended; `None` while it has not.
+/// Classifies how a rebuild ended. Returns `None` while it has not ended.
 ///
-/// A final state counts even when we gave the task up: it may have ended just before. Among several failures one that
-/// is genuine decides, because it stays true whatever else went wrong, then one that is unclear, because it may be.
-/// Cost: length of the texts times number of known texts and patterns.
+/// A final state counts even if this service gave the task up, because the task may have ended just
+/// before. Among several failures, a genuine one decides, because it stays true whatever else went
+/// wrong. Otherwise an unclear one decides, because it may be genuine. Cost: length of the texts
+/// times number of known texts and patterns.
 pub fn classify(ended: &Ended<'_>, policy: &Policy) -> Option<Verdict> {
     match ended.state {
         TaskState::Closed => Some(Verdict::new(Outcome::Ok, None, "the build task succeeded")),
@@ -253,7 +264,8 @@ fn classify_failure(ended: &Ended<'_>, policy: &Policy) -> Verdict {
         .filter_map(|step| Some((step, step.fault.filter(|f| says_something(*f))?)))
         .map(|(step, fault)| classify_fault(fault, Some(step), policy))
         .collect();
-    // The task repeats the fault of its first failed step, whose method is known there.
+    // The task repeats the fault of its first failed step. The step also tells the method, so its
+    // copy is used.
     let own = ended.fault.filter(|f| says_something(*f));
     if let Some(own) = own.filter(|own| !steps.iter().any(|s| s.fault.is_some_and(|f| f.text == own.text))) {
         told.push(classify_fault(own, only(steps), policy));
@@ -278,7 +290,7 @@ fn classify_failure(ended: &Ended<'_>, policy: &Policy) -> Verdict {
     }
 }
 
-/// A fault without a text says something only by its code.
+/// Checks whether a fault carries information. A fault without a text does so only by its code.
 fn says_something(fault: Fault<'_>) -> bool {
     !fault.text.trim().is_empty() || texts::class_by_code(fault.code) != FaultClass::Unknown
 }
@@ -306,7 +318,7 @@ fn classify_fault(fault: Fault<'_>, step: Option<&FailedStep<'_>>, policy: &Poli
         texts::class_of(&text, of_source).unwrap_or_else(|| texts::class_by_code(fault.code))
     };
     let class = match (class, step) {
-        // Whatever it says, it is not the package that failed there.
+        // Whatever the text says, the package did not fail in this step.
         (class, Some(step)) if step_is_not_the_packages(step) && class.outcome() != Outcome::InfrastructureFault => {
             FaultClass::OtherStep
         }
@@ -316,7 +328,8 @@ fn classify_fault(fault: Fault<'_>, step: Option<&FailedStep<'_>>, policy: &Poli
     Verdict::failure(class, reason).saying(fault)
 }
 
-/// A step cancelled by hand fails its parent with the generic fault `Task N is canceled`.
+/// Checks for a step cancelled by hand. It fails its parent with the generic fault `Task N is
+/// canceled`.
 fn is_cancelled_step(code: i64, text: &str) -> bool {
     let number = text.trim().strip_prefix("task ").and_then(|t| t.strip_suffix(" is canceled"));
     code == 1000 && number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
@@ -326,8 +339,9 @@ fn makes_source_package(step: &FailedStep<'_>) -> bool {
     matches!(step.method, "rebuildSRPM" | "buildSRPMFromSCM")
 }
 
-/// Whether a failure of the step is the package's where nobody says more. A source package from a version control
-/// system is fetched over the network first; a rebuild of ours never makes one.
+/// Checks whether a failure of the step counts as the package's if no text says more.
+/// `buildSRPMFromSCM` does not count: it first fetches the sources over the network, and rebuilds
+/// of this service never run it.
 fn builds_package(step: &FailedStep<'_>) -> bool {
     matches!(step.method, "buildArch" | "rebuildSRPM")
 }
@@ -347,7 +361,7 @@ fn describe(step: &FailedStep<'_>) -> String {
     if step.label.is_empty() { step.method.to_owned() } else { format!("{} ({})", step.method, step.label) }
 }
 
-/// The line that says most: of a traceback the last one, else the first one.
+/// Returns the most informative line: the last one of a traceback, else the first one.
 fn telling_line(text: &str) -> Cow<'_, str> {
     let text = bounded(text);
     let traceback = text.contains("Traceback (most recent call last)");

@@ -1,11 +1,12 @@
-//! How a task of ours ended.
+//! Decides how a task of this program ended.
 
 use super::faults::{Canceller, Ended, FailedStep, Fault, Verdict, classify, confirm};
 use super::{Policy, retry};
 use crate::event::TaskFault;
 use crate::fold::{Package, Task};
 
-/// How a task ended, by the rules; `None` while it has not. `package` is what is known of what it rebuilt.
+/// Classifies the end of a task by the rules. Returns `None` while the task has not ended.
+/// `package` is the state of the package that the task rebuilt.
 pub fn judgement(task: &Task, package: Option<&Package>, policy: &Policy) -> Option<Verdict> {
     if !task.state.is_final() && task.vanished {
         return Some(Verdict::vanished());

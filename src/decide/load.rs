@@ -1,12 +1,12 @@
-//! How busy the builders are, per architecture.
+//! Computes how busy the builders are, per architecture.
 //!
-//! Source: Koschei 2.4, `koji_util.py` `get_koji_load`: over the hosts that have the architecture, load is the sum of
-//! `task_load` (of the capacity, when the host is not ready), divided by the sum of capacities; 1 when there is no
-//! capacity.
+//! Source: Koschei 2.4, `koji_util.py` `get_koji_load`. The load of an architecture is a sum over
+//! the hosts that have it: the sum of `task_load`, divided by the sum of capacities. A host that is
+//! not ready counts with its whole capacity as load. The load is 1 if there is no capacity.
 //!
-//! Changed on purpose (D26): Koschei stops the whole cycle when the most urgent package meets a busy architecture. Here
-//! only packages that need a busy architecture wait; others pass. The loads an evaluation used are recorded with it, so
-//! that it can be derived again.
+//! One thing differs on purpose (D26). Koschei stops the whole cycle when the most urgent package
+//! needs a busy architecture. Here only packages that need a busy architecture wait, and others
+//! pass. An evaluation records the loads it used, so that it can be derived again.
 
 use std::collections::BTreeMap;
 
@@ -16,50 +16,50 @@ use serde::{Deserialize, Serialize};
 use super::arches::{NOARCH, canonical};
 use crate::model::{Hub, Name};
 
-/// A load that leaves nothing: all capacity is used, or there is none.
+/// Load of an architecture without free capacity.
 pub const FULL: u32 = 1000;
-/// The load where nobody takes tasks: no builder, or none that is enabled and ready. Above every limit that limits, and
-/// told apart in words.
+/// Load of an architecture for which no builder takes tasks: there is none, or none that is enabled
+/// and ready. It is above every limit that is in effect, and messages distinguish it from overload.
 pub const NOBODY: u32 = FULL + 1;
-/// Largest capacity or load of one host that is believed, in thousandths.
+/// Largest accepted capacity or load of one host, in thousandths. Larger values are cut to it.
 pub const MAX_HOST_THOUSANDTHS: u64 = 1_000_000_000;
 
 /// A builder as `listHosts` describes it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
-    /// What it builds for, in Koji's (canonical) names.
+    /// Architectures the builder supports, by Koji's (canonical) names.
     #[schemars(with = "Vec<String>")]
     pub arches: Vec<Name>,
-    /// How much it can carry, in thousandths of Koji's unit.
+    /// The builder's capacity, in thousandths of Koji's unit.
     pub capacity: u64,
-    /// How much it carries, in the same unit.
+    /// The builder's current load, in the same unit.
     pub task_load: u64,
-    /// Whether it takes tasks at the moment.
+    /// Whether the builder takes tasks at the moment.
     pub ready: bool,
-    /// Whether an administrator lets it work at all; one that is not enabled does not count.
+    /// Whether an administrator has enabled the builder. A disabled builder does not count.
     pub enabled: bool,
 }
 
-/// Load per canonical architecture in thousandths, rounded up: a load is above a limit exactly when its rounded value
-/// is.
+/// Load per canonical architecture, in thousandths, rounded up. A load is above a limit exactly if
+/// its rounded value is.
 ///
-/// Of several hubs it holds the loads of each, as `HUB/ARCH` ([`ArchLoads::of_hubs`]); [`ArchLoads::by_hub`] takes them
-/// apart. Logs of before hold one load per architecture for all hubs, and mean that.
+/// With several hubs, the keys are `HUB/ARCH` ([`ArchLoads::of_hubs`]), and [`ArchLoads::by_hub`]
+/// separates the hubs again. Older logs hold one load per architecture, which applies to all hubs.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ArchLoads(#[schemars(with = "BTreeMap<String, u32>")] pub BTreeMap<Name, u32>);
 
 impl ArchLoads {
-    /// The loads of the tag's architectures. Cost: hosts × architectures.
+    /// Measures the loads of the tag's architectures. Cost: hosts × architectures.
     pub fn measure(hosts: &[Host], tag_arches: &[Name]) -> Self {
         Self(tag_arches.iter().map(|a| canonical(a)).map(|a| (a.into(), load_of(hosts, a))).collect())
     }
 
-    /// The loads of several hubs in one.
+    /// Combines the loads of several hubs.
     pub fn of_hubs<'a>(hubs: impl IntoIterator<Item = (&'a Hub, &'a Self)>) -> Self {
         let mut all = BTreeMap::new();
         for (hub, loads) in hubs {
-            // One without any builder has told as well, and carries nothing.
+            // A hub without any builder has reported, too: it has no capacity.
             let nothing = loads.0.is_empty().then(|| (Name::default(), FULL));
             let of_hub = loads.0.iter().map(|(a, load)| (a.clone(), *load)).chain(nothing);
             all.extend(of_hub.map(|(arch, load)| (Name::from(format!("{hub}{BETWEEN}{arch}")), load)));
@@ -67,7 +67,7 @@ impl ArchLoads {
         Self(all)
     }
 
-    /// Taken apart by the hubs they are of. Cost: O(entries) where there are several.
+    /// Separates the loads by hub. Cost: O(entries) if there are several hubs.
     pub fn by_hub(&self) -> Loads<'_> {
         if !self.0.keys().any(|k| k.contains(BETWEEN)) {
             return Loads::All(self);
@@ -82,25 +82,26 @@ impl ArchLoads {
         Loads::Each(hubs)
     }
 
-    /// As an evaluation records them.
+    /// Returns the loads as an evaluation records them.
     pub fn recorded(&self) -> BTreeMap<String, u32> {
         self.0.iter().map(|(arch, load)| (arch.to_string(), *load)).collect()
     }
 
-    /// From what an evaluation recorded.
+    /// Reads the loads that an evaluation recorded.
     pub fn from_recorded(recorded: &BTreeMap<String, u32>) -> Self {
         Self(recorded.iter().map(|(arch, load)| (Name::from(arch.as_str()), *load)).collect())
     }
 
-    /// The load of one architecture, in any spelling; [`FULL`] when it was not measured, as nothing is known to carry
-    /// it.
+    /// Returns the load of one architecture, in any spelling. Returns [`FULL`] if it was not
+    /// measured, because no builder is known to support it.
     pub fn of(&self, arch: &str) -> u32 {
         self.0.get(canonical(arch)).copied().unwrap_or(FULL)
     }
 
-    /// The load a package meets: the highest of its architectures, or for noarch the lowest, since any builder of one
-    /// of them will do. A noarch package that names no other architecture may go to any that was measured. [`FULL`]
-    /// when there is no architecture.
+    /// Returns the load that applies to a package: the highest of its architectures. For a noarch
+    /// package it is the lowest, because a builder of any of them is enough. A noarch package that
+    /// names no other architecture may go to any measured one. Returns [`FULL`] if there is no
+    /// architecture.
     pub fn for_package(&self, arches: &[Name], noarch: bool) -> u32 {
         let load = if noarch {
             self.places(arches).map(|(_, load)| load).min()
@@ -110,7 +111,8 @@ impl ArchLoads {
         load.unwrap_or(FULL)
     }
 
-    /// Where a noarch package may be built, with loads: on the architectures named beside `noarch`, or anywhere.
+    /// Lists where a noarch package may be built, with loads: on the architectures named beside
+    /// `noarch`, or anywhere.
     fn places<'a>(&'a self, arches: &'a [Name]) -> impl Iterator<Item = (&'a str, u32)> {
         let named = || arches.iter().filter(|a| *a != NOARCH);
         let anywhere = named().next().is_none();
@@ -118,7 +120,8 @@ impl ArchLoads {
         named().map(|a| (canonical(a), self.of(a))).chain(all)
     }
 
-    /// The architectures above the limit, canonical names in order; none when the limit is [`FULL`] or more.
+    /// Returns the architectures above the limit, as canonical names in order. Returns none if the
+    /// limit is [`FULL`] or more.
     pub fn overloaded(&self, limit: u32) -> Vec<Name> {
         if limit >= FULL {
             return Vec::new();
@@ -127,20 +130,21 @@ impl ArchLoads {
     }
 }
 
-/// Stands between hub and architecture; no hub's name contains it.
+/// Separates hub and architecture in a key. No hub's name contains it.
 const BETWEEN: char = '/';
 
-/// Whose loads count for whom.
+/// The loads that apply to each hub.
 #[derive(Clone, Debug)]
 pub enum Loads<'a> {
-    /// One load per architecture for all.
+    /// One load per architecture for all hubs.
     All(&'a ArchLoads),
-    /// Each hub its own.
+    /// Separate loads for each hub.
     Each(BTreeMap<&'a str, ArchLoads>),
 }
 
 impl Loads<'_> {
-    /// What builds on a hub meet; `None`: that hub did not tell, and limits nothing.
+    /// Returns the loads that apply to builds on a hub. Returns `None` if that hub did not report
+    /// loads. Load then limits nothing there.
     pub fn of(&self, hub: &Hub) -> Option<&ArchLoads> {
         match self {
             Self::All(loads) => Some(loads),
@@ -149,8 +153,9 @@ impl Loads<'_> {
     }
 }
 
-/// The overloaded architectures that make a package wait, canonical names in order; `None` when it need not wait.
-/// `noarch` packages wait only while every architecture they may be built on is overloaded.
+/// Returns the overloaded architectures that make a package wait, as canonical names in order.
+/// Returns `None` if the package need not wait. A `noarch` package waits only while every
+/// architecture it may be built on is overloaded.
 pub fn overloaded_arches(loads: &ArchLoads, arches: &[Name], noarch: bool, limit: u32) -> Option<Vec<Name>> {
     if limit >= FULL || loads.for_package(arches, noarch) <= limit {
         return None;
@@ -235,7 +240,7 @@ mod tests {
         assert_eq!(overloaded_arches(&loads, &names("x86_64 aarch64"), true, 600), None, "one place is free");
     }
 
-    /// T30 and its neighbours; test configuration's limit 0.6.
+    /// Case T30 and its neighbours, with a limit of 0.6 as in the test configuration.
     #[rstest]
     #[case::t30(700, Some("x86_64"))]
     #[case::t28_load(300, None)]
@@ -246,7 +251,7 @@ mod tests {
         assert_eq!(got, held.map(names));
     }
 
-    /// D26 not carried over: a busy architecture holds back those who need it, nobody else.
+    /// D26 is not carried over: a busy architecture holds back only the packages that need it.
     #[rstest]
     #[case::needs_it("s390x x86_64", false, Some("s390x"))]
     #[case::does_not("x86_64 i686", false, None)]
@@ -265,8 +270,8 @@ mod tests {
         assert_eq!(busy.for_package(&names("x86_64 aarch64"), false), 800, "the highest");
     }
 
-    /// Loads are those of all collections; a noarch package goes where its own collection builds, wherever others
-    /// could.
+    /// A noarch package goes where its own collection builds. Loads cover all collections, but idle
+    /// architectures of others do not help it.
     #[test]
     fn noarch_goes_where_its_collection_builds() {
         let busy = loads(&[("aarch64", 800), ("s390x", 0), ("x86_64", 700)]);
@@ -280,8 +285,8 @@ mod tests {
         );
     }
 
-    /// Builds meet the load of the hub they run on, of that alone, and none where it is not known; what old logs hold
-    /// counts for all.
+    /// Builds are limited by the load of their own hub alone, and by none if it is not known. Loads
+    /// in old logs apply to all hubs.
     #[test]
     fn each_hub_has_its_own() {
         let (one, two, three) = (Hub::new("one"), Hub::new("two"), Hub::new("three"));
@@ -295,7 +300,8 @@ mod tests {
         assert_eq!(without.by_hub().of(&two).map(|l| l.of("x86_64")), Some(FULL), "no builder at all");
     }
 
-    /// A limit of 1000 switches the rule off, even where no builder is known (T39's other half: nothing is asked then).
+    /// A limit of 1000 switches the rule off, even if no builder is known. (The other half of T39
+    /// is that the hub is then not asked.)
     #[test]
     fn full_limit_switches_off() {
         let none = ArchLoads::default();

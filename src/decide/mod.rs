@@ -1,10 +1,12 @@
-//! Pure rules: who is due, and why not.
+//! Pure rules that decide which packages are rebuilt, and explain why the others are not.
 //!
-//! [`plan()`] looks at every package and chooses; [`why()`] says for one package which condition decides. Both go
-//! through [`eligibility`], so they cannot disagree. The formulas stand in rooms of their own: [`priority`],
-//! [`arches`], [`load`], [`faults`], [`retry`], [`refusal`]; the numbers they use in [`policy`]. [`request`] is what a
-//! rebuild consists of, [`command`] what leaves, [`judgement`] how it ended. Nothing here changes state, reads a clock
-//! or knows a hub.
+//! [`plan()`] looks at every package and chooses. [`why()`] names the conditions that decide for
+//! one package. Both use [`eligibility`], so they cannot disagree.
+//!
+//! The formulas are in their own modules: [`priority`], [`arches`], [`load`], [`faults`], [`retry`]
+//! and [`refusal`]. The numbers they use are in [`policy`]. [`request`] builds the request for a
+//! rebuild, [`command`] describes the commands for executors, and [`judgement`] says how a task
+//! ended. Nothing here changes state, reads a clock or calls a hub.
 
 pub mod arches;
 pub mod command;

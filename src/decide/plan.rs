@@ -1,14 +1,16 @@
-//! Who is rebuilt now.
+//! Chooses the packages to rebuild now.
 //!
-//! Candidates of all collections are taken by priority, within the overall limit, each collection's limit and the load
-//! of the architectures a package needs. A package that must wait for its architecture or collection does not hold up
-//! those behind it, and one evaluation may choose several (Koschei submits one every three seconds and stops at the
-//! first that must wait, D26).
+//! Candidates of all collections are taken by priority. Three things limit them: the overall limit,
+//! the limit of each collection, and the load of the architectures a package needs. A package that
+//! waits for its architecture or collection does not hold up the packages behind it. One evaluation
+//! may choose several packages. (Koschei submits one every three seconds and stops at the first
+//! that must wait, D26.)
 //!
-//! Collections share fairly: each that has something due is owed an equal part of the overall limit, and those below
-//! their part come first, whatever the others' priorities are. What one does not use goes to the most urgent of all. So
-//! a new collection, every package of which is due at once, does not stop the others for weeks (Koschei goes by
-//! priority alone).
+//! Collections share fairly. Each collection with something due is owed an equal part of the
+//! overall limit. Collections below their part come first, whatever the priorities of the others
+//! are. Slots that a collection does not use go to the most urgent package of all. So a new
+//! collection, in which every package is due at once, does not stop the others for weeks. (Koschei
+//! goes by priority alone.)
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
@@ -25,35 +27,36 @@ use crate::event::{Chosen, PriorityParts};
 use crate::fold::{Collection, State};
 use crate::model::{Name, Timestamp};
 
-/// From so many packages on they are looked at by several threads.
+/// Number of packages from which several threads share the work.
 const SHARED_FROM: usize = 20_000;
-/// Most threads for that; more of them only wait for memory.
+/// Most threads for that work. More threads would only wait for memory.
 const THREADS_MAX: usize = 4;
 
-/// A package that shall be rebuilt.
+/// A package chosen for a rebuild.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Choice {
-    /// Its collection, by index.
+    /// Index of the package's collection.
     pub collection: usize,
-    /// The package, by index in the collection.
+    /// Index of the package in the collection.
     pub package: usize,
-    /// Its priority.
+    /// The package's priority.
     pub priority: Priority,
 }
 
-/// What the rules say about a state.
+/// What the rules choose in one state.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Plan {
-    /// Packages looked at.
+    /// Number of packages examined.
     pub considered: u32,
-    /// How many were held back, by their first reason.
+    /// Number of packages held back, by their first reason.
     pub held: BTreeMap<String, u32>,
-    /// Whom to rebuild, in the order of their turns: of one collection the most urgent first.
+    /// Packages to rebuild, in the order of their turns. Within one collection, the most urgent
+    /// comes first.
     pub chosen: Vec<Choice>,
 }
 
 impl Plan {
-    /// The chosen ones as an evaluation records them.
+    /// Returns the chosen packages as an evaluation records them.
     pub fn chosen_names(&self, state: &State) -> Vec<Chosen> {
         self.chosen
             .iter()
@@ -65,14 +68,14 @@ impl Plan {
     }
 }
 
-/// The names behind indexes of this very state.
+/// Returns the names of a collection and a package. The indexes must be of this very state.
 pub fn names(state: &State, collection: usize, package: usize) -> (Name, Name) {
     let (name, c) = state.collections.get_index(collection).expect("indexes are of this state");
     let (package, _) = c.packages.get_index(package).expect("indexes are of this state");
     (name.clone(), package.clone())
 }
 
-/// A priority as events record it.
+/// Converts a priority to the form that events record.
 pub fn parts(p: &Priority) -> PriorityParts {
     PriorityParts {
         r#static: p.static_points.0,
@@ -84,7 +87,7 @@ pub fn parts(p: &Priority) -> PriorityParts {
     }
 }
 
-/// Room for rebuilds while choosing.
+/// The room left for rebuilds while choosing.
 #[derive(Clone)]
 struct Room<'a> {
     load: Option<Loads<'a>>,
@@ -92,9 +95,9 @@ struct Room<'a> {
     paused: Option<SmolStr>,
     requests: u32,
     overall: u32,
-    /// Requests the last hour leaves, and of how many.
+    /// Requests that the hourly limit leaves, and that limit.
     hour: Option<(u32, u32)>,
-    /// Slots each collection with something due is owed.
+    /// Slots owed to each collection with something due.
     share: u32,
     collections: Vec<CollectionRoom>,
 }
@@ -104,13 +107,14 @@ struct CollectionRoom {
     running: u32,
     left: u32,
     paused: Option<SmolStr>,
-    /// A policy of the hub stops it, and how many rebuilds may try whether it still does.
+    /// The hold of a collection that a policy of the hub stops, and how many rebuilds may test that
+    /// policy again.
     refused: Option<(Hold, u32)>,
 }
 
 impl<'a> Room<'a> {
-    /// The room there is for `hungry` collections with something due. `own` slots of a package that is looked at as if
-    /// it held none are given back.
+    /// Computes the room for `hungry` collections with something due. `own` gives back the slots of
+    /// one package, so that it is examined as if it held none.
     fn new(
         (state, now): (&State, Timestamp),
         policy: &Policy,
@@ -142,7 +146,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Whether a collection has not got its fair share yet.
+    /// Returns whether a collection has not yet received its fair share.
     fn is_owed(&self, collection: usize) -> bool {
         self.collections[collection].running < self.share
     }
@@ -174,8 +178,8 @@ impl<'a> Room<'a> {
         let loads = self.load.as_ref()?.of(collection.settings.building_hub())?;
         let (mut arches, noarch) = build_arches(collection, &collection.packages[c.package]);
         if noarch || arches.is_empty() {
-            // It goes to any architecture of the collection (noarch), or to all of them (never resolved, so nothing
-            // limits it), as far as those are known.
+            // A noarch package may go to any architecture of the collection. A package never
+            // resolved goes to all of them, so its limits are those of all known architectures.
             let allowed = |a: &&Name| collection.allowed().has(a);
             arches = collection.arches.keys().filter(allowed).cloned().collect();
             if arches.is_empty() {
@@ -200,7 +204,7 @@ impl<'a> Room<'a> {
         room.running += 1;
     }
 
-    /// Makes room as if the limit behind `hold` were not there.
+    /// Makes room as if the limit behind `hold` did not exist.
     fn lift(&mut self, hold: &Hold, collection: usize) {
         match hold {
             Hold::EvaluationLimit => self.requests = u32::MAX,
@@ -215,13 +219,13 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Whom else a limit meets that has met one candidate.
+/// Says which further candidates a limit holds, once it has held one.
 enum Reach {
-    /// Everybody.
+    /// All candidates.
     All,
-    /// Its whole collection.
+    /// All candidates of the same collection.
     Collection,
-    /// Perhaps nobody.
+    /// Possibly only this candidate.
     One,
 }
 
@@ -235,8 +239,8 @@ impl Reach {
     }
 }
 
-/// A package that is due; the greatest is the most urgent. Ties go by name, so that the same state always gives the
-/// same plan.
+/// A package that is due. The greatest is the most urgent. Ties are broken by name, so that the
+/// same state always gives the same plan.
 #[derive(Clone)]
 struct Ranked<'a> {
     current: Points,
@@ -272,7 +276,7 @@ impl<'a> Ranked<'a> {
     }
 }
 
-/// Those who are due, by collection.
+/// Packages that are due, by collection.
 #[derive(Clone)]
 struct Waiting<'a>(Vec<BinaryHeap<Ranked<'a>>>);
 
@@ -285,18 +289,19 @@ impl<'a> Waiting<'a> {
         Self(lists.into_iter().map(BinaryHeap::from).collect())
     }
 
-    /// Collections with something due; `also` counts as one of them.
+    /// Counts the collections with something due. `also` counts as one of them.
     fn hungry(&self, also: Option<usize>) -> usize {
         self.0.iter().enumerate().filter(|(c, list)| !list.is_empty() || Some(*c) == also).count()
     }
 
-    /// The most urgent one of those collections that may come now.
+    /// Returns the most urgent package among the collections that `may` admits.
     fn best(&self, may: impl Fn(usize) -> bool) -> Option<&Ranked<'a>> {
         self.0.iter().enumerate().filter(|(c, _)| may(*c)).filter_map(|(_, list)| list.peek()).max()
     }
 
-    /// Whose turn it is: the most urgent of those collections that are owed something, then of all. `mine` stands
-    /// beside the others.
+    /// Returns whose turn is next: the most urgent package among the collections that are owed
+    /// something, or else the most urgent of all. `mine`, if given, competes with the waiting
+    /// packages.
     fn next(&self, room: &Room<'_>, mine: Option<&Ranked<'a>>) -> Option<Turn> {
         let turn = |best: Option<&Ranked<'a>>, mine: Option<&Ranked<'a>>| match (best, mine) {
             (Some(other), Some(mine)) if other > mine => Some(Turn::Other(other.choice.collection)),
@@ -309,13 +314,13 @@ impl<'a> Waiting<'a> {
 }
 
 enum Turn {
-    /// The best of a collection.
+    /// The most urgent waiting package of this collection.
     Other(usize),
     Mine,
 }
 
-/// Applies the rules. `load` is absent where no hub tells it: then it limits nothing.
-/// Cost: O(packages) plus O(chosen or refused one by one · log due).
+/// Applies the rules. If `load` is absent because no hub reports it, load limits nothing. Cost:
+/// O(packages), plus O(log due) for each package chosen or refused one by one.
 pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLoads>) -> Plan {
     let mut held = [0_u32; Hold::COUNT];
     let (considered, due) = due(state, now, policy, None, &mut held);
@@ -331,7 +336,7 @@ pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLo
             continue;
         };
         held[hold.index()] += 1;
-        // Whoever comes later meets the same limit; their order does not matter any more.
+        // Later candidates meet the same limit, so their order no longer matters.
         match Reach::of(&hold) {
             Reach::All => {
                 held[hold.index()] += count(waiting.0.iter().map(BinaryHeap::len).sum());
@@ -348,8 +353,9 @@ pub fn plan(state: &State, now: Timestamp, policy: &Policy, load: Option<&ArchLo
     Plan { considered, held, chosen }
 }
 
-/// How many packages there are, and those nothing in themselves or their collection holds back, in no order. What holds
-/// the whole collection `sound` is passed over. Shared between threads where there are many.
+/// Counts the packages and collects those that neither their own state nor their collection holds
+/// back, in no particular order. For the collection `sound`, reasons that hold the whole collection
+/// are ignored. Several threads share the work if there are many packages.
 fn due(
     state: &State,
     now: Timestamp,
@@ -374,7 +380,7 @@ fn due(
         let others: Vec<_> = (1..threads).map(begin).collect();
         add(part(0));
         for (n, other) in others {
-            // Where no thread is to be had we do it ourselves.
+            // If no thread can be started, this thread does the part itself.
             let of_other = other.map_or_else(|_| Ok(part(n)), std::thread::ScopedJoinHandle::join);
             add(of_other.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
@@ -382,7 +388,7 @@ fn due(
     (u32::try_from(all).unwrap_or(u32::MAX), due)
 }
 
-/// The same of the packages at these places, counted through all collections.
+/// Computes [`due`] for the packages at these places, counted through all collections.
 fn due_among(
     state: &State,
     now: Timestamp,
@@ -410,7 +416,7 @@ fn due_among(
             match (first, priority) {
                 (Some(reason), _) => held[reason] += 1,
                 (None, Some(priority)) => due.push(Choice { collection: ci, package: pi, priority }),
-                // Without any known build there is no priority, so nothing to rank it by.
+                // Without any known build there is no priority to rank the package by.
                 (None, None) => held[Hold::NoSource.index()] += 1,
             }
         }
@@ -418,9 +424,10 @@ fn due_among(
     (due, held)
 }
 
-/// The limits that keep a package from being chosen once it is due, at `mine.priority`: lifting all of them lets it
-/// through, and each of them must be lifted. Empty: it is chosen. Load says nothing while its architectures are not
-/// known. Cost: that of about ten plans.
+/// Returns the limits that keep a package from being chosen once it is due with `mine.priority`.
+/// Lifting all of them lets the package through, and each of them must be lifted. Empty if the
+/// package is chosen. Load is ignored if the package's architectures are not known. Costs about ten
+/// plans.
 pub(super) fn crowded_out(
     state: &State,
     now: Timestamp,
@@ -431,7 +438,7 @@ pub(super) fn crowded_out(
 ) -> Vec<Hold> {
     let me = &state.collections[mine.collection].packages[mine.package];
     let own = u32::from(me.running) + u32::from(me.open_rebuild.is_some());
-    // What holds the whole collection would let its other packages go, too.
+    // If the collection as a whole were no longer held, its other packages would compete, too.
     let (_, mut others) = due(state, now, policy, Some(mine.collection), &mut [0; Hold::COUNT]);
     others.retain(|c| (c.collection, c.package) != (mine.collection, mine.package));
     let waiting = Waiting::new(state, others);
@@ -439,7 +446,8 @@ pub(super) fn crowded_out(
     let room = Room::new((state, now), policy, load, hungry, Some((mine.collection, own)));
     let ranked = Ranked::new(state, mine.clone());
     let refused = |lifted: &[Hold]| {
-        // A lifted limit lets others through first, who may use up what the next limit leaves.
+        // A lifted limit lets other packages through first. They may use up what the next limit
+        // leaves.
         let mut room = room.clone();
         lifted.iter().for_each(|l| room.lift(l, mine.collection));
         let mut room = at_my_turn(state, room, waiting.clone(), &ranked);
@@ -450,7 +458,7 @@ pub(super) fn crowded_out(
     while let Some(limit) = refused(&limits) {
         limits.push(limit);
     }
-    // Lifting one may change whose turn it is, so that an earlier one does not matter any more.
+    // Lifting one limit may change whose turn it is, so an earlier limit may no longer matter.
     let mut at = 0;
     while at < limits.len() {
         let mut rest = limits.clone();
@@ -464,13 +472,13 @@ pub(super) fn crowded_out(
     limits
 }
 
-/// What room is left when it is my turn.
+/// Returns the room left when the turn of `mine` comes.
 fn at_my_turn<'a>(state: &'a State, mut room: Room<'a>, mut waiting: Waiting<'a>, mine: &Ranked<'a>) -> Room<'a> {
     while let Some(Turn::Other(collection)) = waiting.next(&room, Some(mine)) {
         let Some(Ranked { choice, .. }) = waiting.0[collection].pop() else { break };
         match room.refuse(state, &choice).as_ref().map(Reach::of) {
             None => room.take(&choice),
-            // Nobody takes anything any more.
+            // Nothing more can be taken.
             Some(Reach::All) => break,
             Some(Reach::Collection) => waiting.0[collection].clear(),
             Some(Reach::One) => {}
@@ -486,7 +494,7 @@ mod tests {
     use crate::fold::{ArchResolution, ArchVerdict, Evidence, EvidenceKind, Latest, Package};
     use crate::model::{BuildId, Hub, Outcome, Seq};
 
-    /// A package of which every third is untracked, and every fifth blocked.
+    /// Makes a package. Every third is untracked, and every fifth is blocked.
     fn package(n: i64) -> Package {
         let build = BuildId(n);
         let evidence = Evidence {
@@ -561,7 +569,7 @@ mod tests {
         state
     }
 
-    /// Shared between threads or not, the same is due.
+    /// The same packages are due, whether or not threads share the work.
     #[test]
     fn shares_add_up() {
         let (state, now, policy) = (state(&[40, 0, 1, 30]), Timestamp::EPOCH.plus_secs(86_400), Policy::default());
@@ -579,8 +587,8 @@ mod tests {
         }
     }
 
-    /// A collection that a policy of the hub stops is tried by one rebuild, once its time has come; the others are not
-    /// held.
+    /// One rebuild tests a collection that a policy of the hub stops, once it is time to try again.
+    /// Other collections are not held.
     #[test]
     fn one_rebuild_tries_a_collection_that_was_refused() {
         let (mut state, now, policy) = (state(&[40, 40]), Timestamp::EPOCH.plus_secs(86_400), Policy::default());

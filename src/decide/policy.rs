@@ -1,14 +1,15 @@
-//! The numbers that decide.
+//! The numbers that decide which packages are rebuilt and when.
 //!
-//! A [`Policy`] is adopted by an event and named in every evaluation by its [digest](Policy::digest), so that a
-//! decision can be derived again years later with exactly the numbers it was taken with. Everything is an integer:
-//! points are whole here and thousandths where scores are computed ([`super::priority`]), loads are thousandths, times
-//! are hours or seconds.
+//! An event adopts a [`Policy`], and every evaluation records its [digest](Policy::digest). A
+//! decision can therefore be derived again years later with exactly the same numbers. All values
+//! are integers: points are whole here, and thousandths where scores are computed
+//! ([`super::priority`]). Loads are thousandths, and times are hours or seconds.
 //!
-//! What this is not: configuration. Where the numbers come from, and which file a bad one stands in, is the config
-//! room's business.
+//! This module does not read the configuration. The `config` module knows where the numbers come
+//! from and which file has a bad one.
 //!
-//! Source of the defaults: Koschei 2.4, `config.py` and its shipped configuration, except where a field says otherwise.
+//! The defaults are those of Koschei 2.4 (`config.py` and its shipped configuration), except where
+//! a field says otherwise.
 
 use std::collections::BTreeMap;
 
@@ -18,32 +19,34 @@ use serde::{Deserialize, Serialize};
 use crate::fold::State;
 use crate::model::{Class, Classified, Name};
 
-/// Largest number of points any single field may give or ask for.
+/// Largest absolute number of points in any single field.
 pub const MAX_FIELD_POINTS: i64 = 1_000_000;
 /// Longest time constant of the priority curve: ten years, in hours.
 pub const MAX_CURVE_HOURS: u32 = 87_600;
 /// Longest delay, timeout or interval: thirty days, in seconds.
 pub const MAX_WAIT_SECS: u64 = 30 * 86_400;
-/// Most rebuilds that may be limited to, and most requests of one evaluation.
+/// Largest accepted limit on rebuilds, and most requests of one evaluation.
 pub const MAX_BUILDS_BOUND: u32 = 100_000;
 /// Most architectures a policy may list.
 pub const MAX_BUILD_ARCHES: usize = 64;
-/// Most times a text about which nothing is known may have to be seen.
+/// Largest accepted value of `unclear_repeats`.
 pub const MAX_UNCLEAR_REPEATS: u32 = 10;
 /// Most configured fault patterns.
 pub const MAX_FAULT_PATTERNS: usize = 256;
-/// Shortest fault pattern in bytes: a shorter text would call nearly every failure a fault.
+/// Shortest fault pattern in bytes. A shorter pattern would match nearly every failure.
 pub const MIN_PATTERN_BYTES: usize = 4;
 /// Longest fault pattern in bytes.
 pub const MAX_PATTERN_BYTES: usize = 500;
 /// Longest name of an architecture or a group in bytes.
 pub const MAX_NAME_BYTES: usize = 100;
 
-/// Once more on another host or day is enough.
+/// Default of `unclear_repeats`: one repetition on another host or day is enough.
 const UNCLEAR_REPEATS: u32 = 2;
-/// A try at about the same time of the next day is another day's, one in the same outage hardly.
+/// Default of `unclear_apart_secs`: 20 hours. A try at about the same time of the next day then
+/// counts as another day, but a second try within the same outage hardly ever does.
 const UNCLEAR_APART_SECS: u64 = 20 * 3600;
-/// Longer than after a fault: it may be the package, and then nothing hurries.
+/// Default of `unclear_retry_base_secs`: longer than after a fault. The package itself may be the
+/// cause, and then a retry is not urgent.
 const UNCLEAR_RETRY_BASE_SECS: u64 = 3600;
 
 const fn is_default_repeats(n: &u32) -> bool {
@@ -60,86 +63,95 @@ const fn is_default_unclear_base(secs: &u64) -> bool {
 
 /// All numbers that decide what is rebuilt and when.
 ///
-/// Fields a stored policy lacks take their default. Fields this version does not know are ignored when reading; the
-/// digest recorded with the adoption then differs from [`Policy::digest`], which is how a reader notices that it would
-/// decide otherwise.
+/// If a stored policy lacks a field, the field takes its default. Fields unknown to this version
+/// are ignored when reading. The digest recorded with the adoption then differs from
+/// [`Policy::digest`], so a reader notices that it would decide otherwise.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Policy {
-    /// A package is due when its priority reaches this many points. Whole points, at least 1.
+    /// Priority at which a package is due. Whole points, at least 1.
     pub build_threshold: i64,
-    /// Points for a changed dependency at distance 1; one at distance d gives the d-th part.
+    /// Points for a changed dependency at distance 1. A change at distance d gives the d-th part of
+    /// it.
     pub package_update: i64,
-    /// Points for a package whose last build could not be resolved: in practice, at once.
+    /// Points for a package without any result here, such as an imported one. With the default it
+    /// is rebuilt at once.
     pub newly_added: i64,
-    /// Points for a package that started to fail, so that the failure is confirmed soon.
+    /// Points for a package that has just started to fail, so that the failure is confirmed soon.
     pub failed_build_priority: i64,
-    /// Hours after which time alone gives 0 points.
+    /// Hours after the last build at which the time part of the priority is 0 points.
     pub t0_hours: u32,
-    /// Hours after which time alone reaches the threshold.
+    /// Hours after the last build at which the time part alone reaches the threshold.
     pub t1_hours: u32,
-    /// Most rebuilds running at once, over all collections. 0 starts none.
+    /// Most rebuilds running at once, over all collections. With 0, no rebuild starts.
     pub max_builds: u32,
-    /// Most rebuilds running at once in one collection; `None` leaves only the overall limit (Koschei has no such
-    /// limit, D26).
+    /// Most rebuilds running at once in one collection. If `None`, only the overall limit applies
+    /// (Koschei has no such limit, D26).
     pub max_builds_per_collection: Option<u32>,
-    /// Packages wait while an architecture they need is loaded above this, in thousandths. 1000 or more switches it
-    /// off.
+    /// Load above which an architecture is overloaded, in thousandths. Packages that need the
+    /// architecture wait. 1000 or more switches the check off.
     pub load_threshold: u32,
-    /// Architectures to build on. Empty means all arches of the build tag. Deliberate deviation: Koschei's default is
-    /// `i386`, `x86_64` and `armhfp`, two of which no longer exist, and which leaves breakage elsewhere unseen (D25).
+    /// Architectures to build on. Empty means all architectures of the build tag. This differs from
+    /// Koschei on purpose: its default is `i386`, `x86_64` and `armhfp`. Two of these no longer
+    /// exist, and breakage on other architectures stays unseen (D25).
     #[schemars(with = "Vec<String>")]
     pub build_arches: Vec<Name>,
-    /// Added to Koji's own 20 for our tasks; higher is later. Negative needs an administrator.
+    /// Koji task priority of rebuilds, added to Koji's own 20. A higher value runs later. A
+    /// negative value needs an administrator.
     pub task_priority: i32,
-    /// A rebuild still running after this many seconds is given up.
+    /// Seconds after which a rebuild that is still running is given up.
     pub task_timeout_secs: u64,
-    /// Most rebuilds one evaluation requests: a bound on the size of one step, not a rate. At least 1.
+    /// Most rebuilds that one evaluation requests. It bounds the size of one step and is not a
+    /// rate. At least 1.
     pub max_requests_per_evaluation: u32,
-    /// Delay before the first retry after an infrastructure fault, in seconds; doubled with each further one in a row.
+    /// Delay before the first retry after an infrastructure fault, in seconds. It doubles with each
+    /// further fault in a row.
     pub fault_retry_base_secs: u64,
-    /// Where the doubling stops, in seconds.
+    /// Longest delay of the doubling, in seconds.
     pub fault_retry_cap_secs: u64,
     /// Seconds between two evaluations when nothing else asks for one.
     pub tick_interval_secs: u64,
-    /// Name of the group installed into every buildroot (kojid's is `build`).
+    /// Name of the group that Koji installs into every buildroot (kojid's is `build`).
     #[schemars(with = "String")]
     pub build_group: Name,
-    /// Texts that mark a failure as an infrastructure fault, besides the built-in ones; compared without regard to
-    /// ASCII case.
+    /// Texts that mark a failure as an infrastructure fault, besides the built-in ones. Matching
+    /// ignores ASCII case.
     pub fault_patterns: Vec<String>,
-    /// Texts that mark a failure as the package's own, besides the built-in ones; compared as those before, which go
-    /// first. Written only when there are any, as are the next three where they are not the default, so that earlier
-    /// policies keep their digests.
+    /// Texts that mark a failure as the package's own, besides the built-in ones. Matching ignores
+    /// ASCII case, and `fault_patterns` take precedence. Written only if not empty, so that earlier
+    /// policies keep their digests. The next three fields are written only if they differ from
+    /// their defaults, for the same reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub package_fault_patterns: Vec<String>,
-    /// How often the same text about which nothing is known has to be seen, on different hosts or days, to count as the
-    /// package's own.
+    /// How often the same unrecognised failure text must be seen, on different hosts or days,
+    /// before it counts as the package's own failure.
     #[serde(skip_serializing_if = "is_default_repeats")]
     pub unclear_repeats: u32,
-    /// Seconds after which the same text on the same host counts as another day's.
+    /// Seconds after which the same text on the same host counts as seen on another day.
     #[serde(skip_serializing_if = "is_default_apart")]
     pub unclear_apart_secs: u64,
-    /// Delay before the first retry after a failure of unknown cause, in seconds; doubled with each further one in a
-    /// row, up to the same end as after faults.
+    /// Delay before the first retry after a failure of unknown cause, in seconds. It doubles with
+    /// each further one in a row, up to `fault_retry_cap_secs`.
     #[serde(skip_serializing_if = "is_default_unclear_base")]
     pub unclear_retry_base_secs: u64,
-    /// Decide as ever, and submit nothing: each request is closed at once. For looking on before the service may act.
-    /// Written only when it is on, so that policies adopted before this field was keep their digests.
+    /// If true, rebuilds are decided as usual but not submitted: each request is closed at once.
+    /// Use it to watch the service before it may act. Written only if true, so that policies
+    /// adopted before this field existed keep their digests.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub passive: bool,
-    /// Most rebuilds requested within any hour, over all collections; `None` sets no bound of this kind. A brake for
-    /// what nobody foresaw, not a pace: requests that were turned down do not count. Written only when set, as
-    /// `passive`.
+    /// Most rebuilds requested within any hour, over all collections. `None` sets no such limit. It
+    /// protects against unforeseen floods and is not meant to set the pace. Requests that were
+    /// turned down do not count. Written only if set, for the same reason as `passive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_submissions_per_hour: Option<u32>,
-    /// Seconds after which what a policy of the hub refused is tried again, by one rebuild. Written only when it is not
-    /// the default, as `passive`.
+    /// Seconds after which one rebuild tries again what a policy of the hub refused. Written only
+    /// if it differs from the default, for the same reason as `passive`.
     #[serde(skip_serializing_if = "is_refused_retry_default")]
     pub refused_retry_secs: u64,
 }
 
-/// A day: whoever changes a hub's policies for us tells us, or waits that long.
+/// Default of `refused_retry_secs`: a day. After a change of the hub's policies, an operator
+/// resumes by hand or waits that long.
 const REFUSED_RETRY_SECS: u64 = 86_400;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -179,13 +191,13 @@ impl Default for Policy {
     }
 }
 
-/// A policy that cannot be adopted. Class: rejected.
+/// An error for a policy that cannot be adopted. Class: rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// A number outside its bounds.
+    /// A number is outside its bounds.
     #[error("accept policy: `{field}` is {value}, but must be between {min} and {max}")]
     OutOfRange {
-        /// Name of the field.
+        /// The rejected value.
         field: &'static str,
         /// What it was.
         value: i128,
@@ -194,7 +206,7 @@ pub enum PolicyError {
         /// Largest allowed value.
         max: i128,
     },
-    /// Two numbers in the wrong order.
+    /// Two numbers are in the wrong order.
     #[error("accept policy: `{low_field}` ({low}) must be {relation} `{high_field}` ({high})")]
     WrongOrder {
         /// Field that must be the smaller one.
@@ -208,22 +220,22 @@ pub enum PolicyError {
         /// Its value.
         high: u64,
     },
-    /// A list that is too long.
+    /// A list is too long.
     #[error("accept policy: `{field}` has {count} entries, at most {max} are allowed")]
     TooMany {
-        /// Name of the field.
+        /// How many entries the list has.
         field: &'static str,
-        /// How many it has.
+        /// Most entries allowed.
         count: usize,
         /// How many it may have.
         max: usize,
     },
-    /// A text that cannot be what it should be.
+    /// A text is not acceptable in its field.
     #[error("accept policy: `{text}` in `{field}` is not acceptable: it must be {expected}")]
     BadText {
-        /// Name of the field.
+        /// The text, cut to 80 characters.
         field: &'static str,
-        /// The text, shortened.
+        /// Description of acceptable texts.
         text: String,
         /// What would be acceptable.
         expected: &'static str,
@@ -237,36 +249,40 @@ impl Classified for PolicyError {
 }
 
 impl Policy {
-    /// The rules a state says were adopted; `None`: none were, or this program cannot read them.
+    /// Returns the policy that a state has adopted. Returns `None` if none was adopted, or if this
+    /// program cannot read it.
     pub fn adopted(state: &State) -> Option<Self> {
         serde_json::from_value(state.policy.as_ref()?.policy.clone()).ok()
     }
 
-    /// The rules in force in a state: those adopted, else the default ones.
+    /// Returns the policy in force in a state: the adopted one, or else the default.
     pub fn in_force(state: &State) -> Self {
         Self::adopted(state).unwrap_or_default()
     }
 
-    /// BLAKE3 of the policy's canonical JSON (keys sorted, no spaces, every field written), as 64 hex digits.
-    /// Names the policy in evaluations. Equal policies have equal digests on any machine, in any build of this version.
+    /// Returns the BLAKE3 digest of the policy's canonical JSON, as 64 hex digits. The JSON has
+    /// sorted keys, no spaces and every field that is written. Evaluations name the policy by this
+    /// digest. Equal policies have equal digests on any machine and in any build of this version.
     pub fn digest(&self) -> String {
         let bytes = serde_json::to_vec(self).expect("integers, texts and lists of texts always serialise");
-        // Sorted explicitly: the order of a `serde_json::Map` depends on a feature any dependency may switch on.
+        // Sort explicitly: the order of a `serde_json::Map` depends on a feature that any
+        // dependency may switch on.
         let fields: BTreeMap<String, serde_json::Value> =
             serde_json::from_slice(&bytes).expect("what was just written is an object");
         let canonical = serde_json::to_vec(&fields).expect("values just read always serialise");
         blake3::hash(&canonical).to_hex().to_string()
     }
 
-    /// Whether the load of builders is looked at.
+    /// Returns whether the load of builders limits rebuilds.
     pub const fn load_is_limited(&self) -> bool {
         self.load_threshold < 1000
     }
 
-    /// Checks every bound. The formulas never panic on an invalid policy, but what they then say means nothing.
+    /// Checks every bound. With an invalid policy the formulas do not panic, but their results mean
+    /// nothing.
     ///
     /// # Errors
-    /// [`PolicyError`] (rejected) for the first field that is not acceptable.
+    /// Returns [`PolicyError`] (rejected) for the first field that is not acceptable.
     pub fn validate(&self) -> Result<(), PolicyError> {
         in_range("build_threshold", self.build_threshold, 1, MAX_FIELD_POINTS)?;
         in_range("package_update", self.package_update, 0, MAX_FIELD_POINTS)?;
@@ -371,12 +387,12 @@ mod tests {
     #[test]
     fn digest_names_the_numbers() {
         let p = Policy::default();
-        // Pinned: a new default or field changes what old evaluations would decide, and must be a decision, not an
-        // accident.
+        // The digest is pinned: a new default or field changes what old evaluations would decide.
+        // Such a change must be a decision, not an accident.
         assert_eq!(p.digest(), "64ebd8334dc550b0cf49963c116095b70538f96992107fa222f71b04eb2d700f");
         assert_ne!(p.digest(), Policy { max_builds: 31, ..p.clone() }.digest());
-        // Later fields are silent unless set, so that what was adopted before them still has the digest it was adopted
-        // with.
+        // Later fields are written only if set, so that a policy adopted before them keeps its
+        // digest.
         assert_ne!(p.digest(), Policy { passive: true, ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { refused_retry_secs: 60, ..p.clone() }.digest());
         assert_ne!(p.digest(), Policy { max_submissions_per_hour: Some(0), ..p.clone() }.digest());

@@ -1,4 +1,4 @@
-//! How urgently a package wants to be rebuilt, in points.
+//! Computes how urgently a package should be rebuilt, in points.
 //!
 //! ```text
 //! a       = build_threshold / (log10 t1 − log10 t0)
@@ -8,13 +8,18 @@
 //! current = manual + static + coefficient · (dependency + build + time)
 //! ```
 //!
-//! Source: Koschei 2.4, `models.py` (priority expression) and `repo_resolver.py` (dependency part); kept. The clock is
-//! the `now` of the evaluation instead of the database's.
+//! Source: Koschei 2.4, `models.py` (priority expression) and `repo_resolver.py` (dependency part).
+//! The formulas are unchanged, but the clock is the `now` of the evaluation instead of the
+//! database's.
 //!
-//! Invariants: every result is an integer number of thousandths and the same on every machine (IEEE arithmetic and
-//! `libm`'s logarithm; no float is compared or stored); no input makes a function here panic or overflow. Whether a
-//! package may be rebuilt at all (blocked, untracked, unresolved, running) is eligibility, not priority, and not
-//! decided here.
+//! Invariants:
+//!
+//! - Every result is an integer number of thousandths and is the same on every machine. The
+//!   arithmetic is IEEE, the logarithm is `libm`'s, and no float is compared or stored.
+//! - No input makes a function here panic or overflow.
+//!
+//! This module does not decide whether a package may be rebuilt at all. A package that is blocked,
+//! untracked, unresolved or running is held by [`super::eligibility`].
 
 use std::fmt;
 
@@ -24,17 +29,18 @@ use serde::{Deserialize, Serialize};
 use super::policy::Policy;
 use crate::model::Timestamp;
 
-/// Bound of every part and of the sum, in whole points; values beyond it are cut to it.
+/// Bound of every part and of the sum, in whole points. Larger values are cut to it.
 pub const MAX_POINTS: i64 = 1_000_000_000;
-/// Largest coefficient: a thousandfold.
+/// Largest coefficient, in thousandths: a thousandfold.
 pub const MAX_COEFFICIENT_THOUSANDTHS: u32 = 1_000_000;
-/// What the time part never falls below, so that a package just built needs a strong reason (Koschei's constant).
+/// Lowest value of the time part (Koschei's constant). A package that was just built then needs a
+/// strong reason for a rebuild.
 pub const TIME_FLOOR: Points = Points::whole(-30);
-/// The farthest distance that is told apart; everything else counts as [`FAR_DISTANCE`].
+/// Largest distance with a count of its own. Everything farther counts as [`FAR_DISTANCE`].
 pub const MAX_DISTANCE: u8 = 4;
-/// What an unreached or removed dependency counts as (Koschei: `distance or 8`).
+/// Distance assumed for an unreached or removed dependency (Koschei: `distance or 8`).
 pub const FAR_DISTANCE: u8 = 8;
-/// How far [`due_at`] looks: a hundred years.
+/// How far into the future [`due_at`] looks, in seconds: a hundred years.
 pub const DUE_HORIZON_SECS: i64 = 100 * 8766 * 3600;
 
 const MICROS_PER_HOUR: f64 = 3_600_000_000.0;
@@ -45,10 +51,10 @@ const MICROS_PER_HOUR: f64 = 3_600_000_000.0;
 pub struct Points(pub i64);
 
 impl Points {
-    /// None at all.
+    /// Zero points.
     pub const ZERO: Self = Self(0);
 
-    /// From whole points; cut to ±[`MAX_POINTS`].
+    /// Converts whole points, cut to ±[`MAX_POINTS`].
     pub const fn whole(points: i64) -> Self {
         let points = if points > MAX_POINTS {
             MAX_POINTS
@@ -60,7 +66,7 @@ impl Points {
         Self(points * 1000)
     }
 
-    /// Thousandths of a point.
+    /// Returns the thousandths of a point.
     pub const fn thousandths(self) -> i64 {
         self.0
     }
@@ -72,7 +78,7 @@ impl Points {
 }
 
 impl fmt::Display for Points {
-    /// Points with up to three decimals: `256`, `-30`, `39.245`.
+    /// Writes the points with up to three decimals: `256`, `-30`, `39.245`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let (whole, rest) = (self.0.unsigned_abs() / 1000, self.0.unsigned_abs() % 1000);
@@ -90,10 +96,11 @@ impl fmt::Debug for Points {
     }
 }
 
-/// How many dependency changes there are at each distance: all the formula needs, in twenty bytes per package.
+/// Number of dependency changes at each distance. The formula needs nothing else, and it takes
+/// twenty bytes per package.
 ///
-/// A change counts once per dependency *name*, with the smallest distance over all architectures; whoever counts sees
-/// to that.
+/// A change counts once per dependency *name*, with the smallest distance over all architectures.
+/// The caller that counts must ensure that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeCounts {
     /// Changes at distance 1, 2, 3 and 4.
@@ -103,7 +110,7 @@ pub struct ChangeCounts {
 }
 
 impl ChangeCounts {
-    /// Counts one more change. `None`, 0 and anything beyond [`MAX_DISTANCE`] count as far.
+    /// Counts one more change. `None`, 0 and distances beyond [`MAX_DISTANCE`] count as far.
     pub fn add(&mut self, distance: Option<u8>) {
         let slot = match distance {
             Some(d @ 1..=MAX_DISTANCE) => &mut self.near[usize::from(d) - 1],
@@ -112,13 +119,13 @@ impl ChangeCounts {
         *slot = slot.saturating_add(1);
     }
 
-    /// Number of changes.
+    /// Returns the number of changes.
     pub fn total(&self) -> u64 {
         self.near.iter().map(|&n| u64::from(n)).sum::<u64>() + u64::from(self.far)
     }
 
-    /// `Σ package_update / distance`, truncated to whole points once after summing. Exact: summed in 24ths, the common
-    /// denominator of the distances 1, 2, 3, 4 and 8.
+    /// Returns `Σ package_update / distance`, truncated to whole points once after summing. The sum
+    /// is exact: it is computed in 24ths, the common denominator of the distances 1, 2, 3, 4 and 8.
     pub fn points(&self, package_update: i64) -> Points {
         const DENOMINATOR: i128 = 24;
         let weighted: i128 = (1..=MAX_DISTANCE)
@@ -139,24 +146,26 @@ impl FromIterator<Option<u8>> for ChangeCounts {
     }
 }
 
-/// What a package brings to its priority.
+/// The values of a package that its priority depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PriorityInputs {
-    /// Set by an administrator, in whole points; stays.
+    /// Whole points set by an administrator. They stay.
     pub static_points: i64,
-    /// Set by a user, in whole points; spent by the next rebuild.
+    /// Whole points set by a user. The next rebuild uses them up.
     pub manual_points: i64,
-    /// The collection's coefficient; 1000 leaves everything as it is, 0 leaves only static and manual points.
+    /// The collection's coefficient, in thousandths. 1000 changes nothing, and 0 leaves only static
+    /// and manual points.
     pub coefficient_thousandths: u32,
-    /// What changed among the dependencies since the last build.
+    /// Dependency changes since the last build.
     pub changes: ChangeCounts,
-    /// Whole points from builds: `failed_build_priority` or `newly_added` of the policy, or 0.
+    /// Whole points that follow from builds: the policy's `failed_build_priority` or `newly_added`,
+    /// or 0.
     pub build_points: i64,
-    /// When the last build, complete or not, was started; `None` when there never was one.
+    /// Start of the last build, complete or not. `None` if there never was one.
     pub last_build_started: Option<Timestamp>,
 }
 
-/// A priority and where it comes from.
+/// A priority and its parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Priority {
     /// Static part.
@@ -174,21 +183,21 @@ pub struct Priority {
     /// Time part, before the coefficient.
     #[serde(rename = "time")]
     pub time_points: Points,
-    /// The coefficient that was used, in thousandths.
+    /// The coefficient used, in thousandths.
     #[serde(rename = "coefficient")]
     pub coefficient_thousandths: u32,
-    /// The sum that is compared with the threshold.
+    /// The sum, which is compared with the threshold.
     pub current: Points,
 }
 
 impl Priority {
-    /// Whether the threshold is reached; reaching it exactly is enough.
+    /// Returns whether the priority reaches the threshold. Reaching it exactly is enough.
     pub fn reaches(&self, policy: &Policy) -> bool {
         self.current >= Points::whole(policy.build_threshold)
     }
 }
 
-/// What the time part of every package under one policy shares: two logarithms.
+/// The two logarithms that the time parts of all packages under one policy share.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeScale {
     a: f64,
@@ -196,18 +205,20 @@ pub struct TimeScale {
 }
 
 impl TimeScale {
-    /// That of `policy`.
+    /// Computes the scale of `policy`.
     pub fn of(policy: &Policy) -> Self {
         let log_t0 = libm::log10(f64::from(policy.t0_hours));
         Self { a: to_f64(policy.build_threshold) / (libm::log10(f64::from(policy.t1_hours)) - log_t0), log_t0 }
     }
 
-    /// The time part after `elapsed_micros` since the last build was started, rounded to the nearest thousandth, ties
-    /// away from zero. Negative elapsed time (a start after `now`) counts as none. Constant time, one logarithm.
+    /// Returns the time part `elapsed_micros` after the start of the last build. It is rounded to
+    /// the nearest thousandth, ties away from zero. A negative elapsed time (a start after `now`)
+    /// counts as zero. Takes constant time: one logarithm.
     pub fn points(self, elapsed_micros: i64) -> Points {
         let hours = to_f64(elapsed_micros) / MICROS_PER_HOUR;
         let points = self.a * (libm::log10(hours.max(1e-6)) - self.log_t0);
-        // An unvalidated policy (t0 = t1) would divide by zero; the floor is then as good as any other answer.
+        // A policy that was not validated (t0 = t1) would divide by zero. The floor is then as good
+        // as any other value.
         if !points.is_finite() {
             return TIME_FLOOR;
         }
@@ -220,21 +231,21 @@ impl TimeScale {
     }
 }
 
-/// The time part under `policy`, as [`TimeScale::points`].
+/// Returns the time part under `policy`, like [`TimeScale::points`].
 pub fn time_points(elapsed_micros: i64, policy: &Policy) -> Points {
     TimeScale::of(policy).points(elapsed_micros)
 }
 
-/// The priority at `now`, with its parts; `None` when the package was never built, since without a start there is no
-/// time part (Koschei: no priority without a last build).
+/// Returns the priority at `now`, with its parts. Returns `None` if the package was never built:
+/// without a start there is no time part (Koschei: no priority without a last build).
 ///
-/// The product with the coefficient is exact in millionths of a point and rounded to the nearest thousandth, ties away
-/// from zero.
+/// The product with the coefficient is exact in millionths of a point, then rounded to the nearest
+/// thousandth, ties away from zero.
 pub fn priority(inputs: &PriorityInputs, now: Timestamp, policy: &Policy) -> Option<Priority> {
     priority_on(TimeScale::of(policy), inputs, now, policy)
 }
 
-/// As [`priority`], with the scale of `policy` at hand.
+/// Computes the same as [`priority`] with a ready `scale`, which must be that of `policy`.
 pub fn priority_on(scale: TimeScale, inputs: &PriorityInputs, now: Timestamp, policy: &Policy) -> Option<Priority> {
     let started = inputs.last_build_started?;
     let static_points = Points::whole(inputs.static_points);
@@ -260,12 +271,13 @@ pub fn priority_on(scale: TimeScale, inputs: &PriorityInputs, now: Timestamp, po
     })
 }
 
-/// When the threshold is reached by the passing of time alone: the first microsecond, from the start of the last build
-/// on, at which [`priority`] reaches it. `None` when there was no build, or when it takes longer than
-/// [`DUE_HORIZON_SECS`].
+/// Returns when waiting alone makes the package due: the first microsecond, from the start of the
+/// last build on, at which [`priority`] reaches the threshold. Returns `None` if there was no
+/// build, or if it takes longer than [`DUE_HORIZON_SECS`].
 ///
-/// Found by bisection of the very function that decides, so the two can never disagree; about 52 evaluations of it.
-/// Thousandths are rounded, so the answer may lie a few seconds before that of the unrounded formula.
+/// The time is found by bisection of the function that decides, so the two can never disagree. That
+/// takes about 52 evaluations. Thousandths are rounded, so the result may lie a few seconds before
+/// that of the unrounded formula.
 pub fn due_at(inputs: &PriorityInputs, policy: &Policy) -> Option<Timestamp> {
     let started = inputs.last_build_started?;
     let scale = TimeScale::of(policy);
@@ -285,14 +297,16 @@ pub fn due_at(inputs: &PriorityInputs, policy: &Policy) -> Option<Timestamp> {
     Some(Timestamp(late))
 }
 
-/// Time from `now` until [`due_at`], in thousandths of an hour, rounded up; 0 when it is reached already.
+/// Returns the time from `now` until [`due_at`], in thousandths of an hour, rounded up. Returns 0
+/// if that time is past.
 pub fn millihours_until_due(inputs: &PriorityInputs, now: Timestamp, policy: &Policy) -> Option<u64> {
     const MICROS_PER_MILLIHOUR: u64 = 3_600_000;
     let wait = due_at(inputs, policy)?.since(now).max(0);
     Some(wait.unsigned_abs().div_ceil(MICROS_PER_MILLIHOUR))
 }
 
-/// Exact below 2⁵³ (285 years in microseconds), nearest beyond.
+/// Converts to a float. The result is exact below 2⁵³ (285 years in microseconds), and the nearest
+/// float beyond.
 #[expect(
     clippy::cast_precision_loss,
     reason = "rounding beyond 2⁵³ is the same everywhere and far below a thousandth of a point"

@@ -1,4 +1,4 @@
-//! What a request for a rebuild consists of, and whether one still waits.
+//! Builds requests for rebuilds, and says whether a requested rebuild still waits.
 
 use super::arches::build_arches;
 use super::eligibility::inputs;
@@ -9,12 +9,13 @@ use crate::fold::{Collection, Standing, State};
 use crate::model::koji::RepoState;
 use crate::model::{Hub, Nvr, RebuildId, RepoId, Timestamp};
 
-/// Why a rebuild is not offered to a hub when there is none.
+/// Reason for closing a request when there is no hub to submit to.
 pub const NO_HUB: &str = "no hub";
-/// Why a rebuild is not submitted that somebody cancelled before it was.
+/// Reason for closing a request that somebody cancelled before it was submitted.
 pub const CANCELLED: &str = "cancelled";
 
-/// The request for a chosen package, by collection and package index; `None` without a source package.
+/// Returns the request for a chosen package, given by collection and package index. Returns `None`
+/// if the package has no source package.
 pub fn request_of(
     state: &State,
     (collection, package): (usize, usize),
@@ -33,7 +34,7 @@ pub fn request_of(
         hub: hub.clone(),
         nvr: Nvr { name: pname, version: version.into(), release: release.into() },
         target: target.clone(),
-        // Another hub does not know it, or knows another repository by its number.
+        // The building hub may not have this repository, or may use its number for another one.
         repo_id: resolved_in(c)
             .filter(|repo| !c.settings.builds_elsewhere() && is_usable(state, hub, *repo))
             .filter(|_| refusal::may_bind(state, hub, now, policy)),
@@ -44,36 +45,37 @@ pub fn request_of(
     })
 }
 
-/// The repository a collection was resolved in on all its architectures; `None` when they differ, for then no single
-/// one can be bound.
+/// Returns the repository in which all architectures of a collection were resolved. Returns `None`
+/// if they differ, because a build can be bound to only one repository.
 fn resolved_in(c: &Collection) -> Option<RepoId> {
     let mut repos = c.arches.values().filter_map(|a| a.repo_id);
     let first = repos.next()?;
     repos.all(|r| r == first).then_some(first)
 }
 
-/// Whether a build bound to a repository would find it: one that is deleted makes the task fail (Koji: `Bad repo`), so
-/// that the build had better take what there is.
+/// Checks whether a build bound to a repository would find it. If the repository is deleted, Koji
+/// fails the task (`Bad repo`), so the build is better left unbound.
 fn is_usable(state: &State, hub: &Hub, repo: RepoId) -> bool {
     let known = state.hubs.get(hub).and_then(|h| h.repos.get(&repo));
     known.is_none_or(|r| !matches!(r.state, RepoState::Deleted | RepoState::Problem))
 }
 
-/// Whether a decided rebuild still waits to become a task.
+/// Says whether a decided rebuild still waits to become a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waits {
-    /// Somebody closed it, or a task of it is in the log.
+    /// The rebuild is closed, or the log has a task of it.
     No,
-    /// It does, and may not be submitted for the time being.
+    /// The rebuild waits, but must not be submitted at present.
     Paused,
-    /// It does, and may be submitted.
+    /// The rebuild waits and may be submitted.
     Yes {
-        /// It may be bound to a repository, as it was decided: the hub has not refused that since.
+        /// The rebuild may be bound to a repository as decided: the hub has not refused that since.
         bound: bool,
     },
 }
 
-/// What the log says of a decided rebuild. Whoever submits asks right before the hub is called.
+/// Returns what the log says about a decided rebuild. An executor asks right before it calls the
+/// hub.
 pub fn waits(state: &State, rebuild: RebuildId) -> Waits {
     match state.standing(rebuild) {
         Standing::Closed | Standing::Submitted(..) => return Waits::No,

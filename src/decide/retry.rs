@@ -1,22 +1,27 @@
-//! When to try again, when to give up, and when a failure is worth a second look.
+//! Decides when a rebuild is tried again, when it is given up, and when a failure is worth a second
+//! look.
 //!
-//! Source: Koschei 2.4, `backend.py`. Kept: the timeout, and points for a package that started to fail. Changed on
-//! purpose: after an infrastructure fault Koschei resubmits at once, 600 times a day if need be (#310); here each
-//! rebuild in a row that came to no result doubles the wait: a fault, a failure of unknown cause, one that was
-//! cancelled or given up. And the "earlier build" of the started-to-fail rule is one of the *same package* (D3).
+//! Source: Koschei 2.4, `backend.py`. The timeout and the points for a package that started to fail
+//! are kept. Two things differ on purpose:
 //!
-//! There is no randomness here. What spreads retries is derived from the package's name, so that every replay gets the
-//! same times.
+//! - After an infrastructure fault Koschei resubmits at once, up to 600 times a day (#310). Here
+//!   each further rebuild in a row without a result doubles the wait. Such a rebuild met a fault,
+//!   failed for an unknown cause, was cancelled or was given up.
+//! - The "earlier build" of the started-to-fail rule is a build of the *same package* (D3).
+//!
+//! There is no randomness here. The spread of retries is derived from the package's name, so that
+//! every replay gets the same times.
 
 use super::policy::Policy;
 use crate::model::{Outcome, Timestamp};
 
-/// A retry waits up to this part of its delay longer (the n-th part), so that those who failed together do not come
-/// back together.
+/// A retry waits longer than its delay by up to the n-th part of it. Packages that failed together
+/// are thus not retried together.
 pub const JITTER_PART: u64 = 4;
 
-/// Seconds to wait after `faults` rebuilds in a row without a result, the last of which ended as `last`: 0 after none,
-/// then the base delay, doubled with each further one up to the cap. Without jitter.
+/// Returns the seconds to wait after `faults` rebuilds in a row without a result. `last` is the
+/// outcome of the last one. The wait is 0 after none, then the base delay, doubled with each
+/// further rebuild up to the cap. Jitter is not included.
 pub fn delay_secs(faults: u32, last: Outcome, policy: &Policy) -> u64 {
     let Some(doublings) = faults.checked_sub(1) else { return 0 };
     let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
@@ -27,11 +32,11 @@ pub fn delay_secs(faults: u32, last: Outcome, policy: &Policy) -> u64 {
     base.saturating_mul(factor).min(policy.fault_retry_cap_secs)
 }
 
-/// Seconds added to a delay: less than its [`JITTER_PART`]th part, the same for the same collection, package and count
-/// everywhere.
+/// Returns the seconds added to a delay: less than its [`JITTER_PART`]th part. The same collection,
+/// package and count always give the same value, on every machine.
 pub fn jitter_secs(collection: &str, package: &str, faults: u32, delay: u64) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    // Lengths in front, so that no two triples run together.
+    // Hash the lengths first, so that different triples never give the same bytes.
     for text in [collection, package] {
         hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes()).update(text.as_bytes());
     }
@@ -40,8 +45,9 @@ pub fn jitter_secs(collection: &str, package: &str, faults: u32, delay: u64) -> 
     u64::from_le_bytes(*first) % (delay / JITTER_PART).max(1)
 }
 
-/// When a package may be rebuilt again after `faults` rebuilds in a row without a result, the last of which ended as
-/// and when `last` says. Never before the delay, less than a quarter of it later.
+/// Returns when a package may be rebuilt again after `faults` rebuilds in a row without a result.
+/// The last of them ended at `at` with outcome `last`. The time is never before the delay is over,
+/// and less than a quarter of the delay later.
 pub fn retry_at(
     (last, at): (Outcome, Timestamp),
     collection: &str,
@@ -54,24 +60,27 @@ pub fn retry_at(
     at.plus_secs(i64::try_from(wait).unwrap_or(i64::MAX))
 }
 
-/// Whether a rebuild started at `started` has had its time. Exactly the timeout is still in time.
+/// Returns whether a rebuild that began at `started` has exceeded its time. A duration of exactly
+/// the timeout is still in time.
 pub fn is_timed_out(started: Timestamp, now: Timestamp, policy: &Policy) -> bool {
     let timeout = i64::try_from(policy.task_timeout_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     now.since(started) > timeout
 }
 
-/// Whether a package started to fail: it failed genuinely now, and its previous complete build did not.
+/// Returns whether a package started to fail: it failed genuinely now, and its previous complete
+/// build did not.
 ///
-/// `earlier` are the outcomes of earlier builds of the same package in the same collection, newest first; those that
-/// say nothing about the package (faults, cancelled, timed out) are passed over. A package that was never built before
-/// starts to fail too.
+/// `earlier` are the outcomes of earlier builds of the same package in the same collection, newest
+/// first. Outcomes that say nothing about the package (fault, cancelled, timed out) are skipped. A
+/// package that was never built before starts to fail, too.
 pub fn started_to_fail(ended: Outcome, earlier: impl IntoIterator<Item = Outcome>) -> bool {
     let previous = earlier.into_iter().find(|o| o.is_complete());
     ended == Outcome::GenuineFailure && previous != Some(Outcome::GenuineFailure)
 }
 
-/// Build points, in whole points, after a rebuild that is evidence about the package: `failed_build_priority` when it
-/// [started to fail](started_to_fail), else 0. `None` when it is no evidence and the points stay as they are.
+/// Returns the build points, in whole points, after a rebuild that is evidence about the package:
+/// `failed_build_priority` if it [started to fail](started_to_fail), else 0. Returns `None` if the
+/// rebuild is no evidence, and the points stay as they are.
 pub fn build_points_after(ended: Outcome, earlier: impl IntoIterator<Item = Outcome>, policy: &Policy) -> Option<i64> {
     ended.is_complete().then(|| if started_to_fail(ended, earlier) { policy.failed_build_priority } else { 0 })
 }
@@ -109,8 +118,8 @@ mod tests {
         assert_eq!(delay_secs(faults, last, &Policy::default()), secs);
     }
 
-    /// #310: a package whose rebuilds meet nothing but faults is tried about nine times in the first two days, not 600
-    /// times in one.
+    /// #310: a package whose rebuilds meet only faults is tried about nine times in the first two
+    /// days, not 600 times in one day.
     #[test]
     fn a_systematic_fault_does_not_loop() {
         let policy = Policy::default();
@@ -136,7 +145,8 @@ mod tests {
         assert_ne!(jitter_secs("f9", "9bash", 3, 1 << 60), jitter_secs("f99", "bash", 3, 1 << 60));
     }
 
-    /// Pinned: evaluations recorded with these times must be derivable by later versions.
+    /// The value is pinned: later versions must be able to derive evaluations recorded with these
+    /// times.
     #[test]
     fn jitter_is_for_ever() {
         assert_eq!(jitter_secs("f99", "bash", 3, 2400), 270);
@@ -170,7 +180,8 @@ mod tests {
         assert_eq!(started_to_fail(ended, earlier.iter().copied()), points == Some(200));
     }
 
-    /// D3 not carried over: in Koschei the success of `healthy` in between made `broken` start to fail again and again.
+    /// D3 is not carried over: in Koschei the success of `healthy` in between made `broken` start
+    /// to fail again and again.
     #[test]
     fn other_packages_do_not_matter() {
         let history = [("broken", Fail), ("healthy", Good), ("broken", Fail)];

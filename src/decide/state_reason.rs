@@ -1,15 +1,17 @@
-//! Why a package is in its state, in words.
+//! Explains in words why a package is in its state.
 
 use crate::fold::{Collection, Evidence, EvidenceKind, Package, State};
 use crate::model::{PackageState, TaskId};
 
-/// Why a rebuild of a collection's package, by its evidence, ended as it did.
+/// Returns why a rebuild ended as it did. `e` is the rebuild's evidence in a package of the
+/// collection.
 pub fn reason_of(state: &State, collection: &Collection, e: &Evidence, task: TaskId) -> Option<String> {
     state.hubs.get(e.hub(&collection.settings.hub))?.tasks.get(&task)?.reason.clone()
 }
 
-/// Why a package is in its state, in words: the present cause, of an architecture a build would use. Nothing is decided
-/// by these words. `reason_of` knows why the task of a rebuild ended.
+/// Explains in words why a package is in its state. The text names the present cause on one
+/// architecture that a build would use. No decision depends on the text. `reason_of` returns why
+/// the task of a rebuild ended.
 pub fn state_reason(
     collection: &Collection,
     package: &Package,

@@ -1,4 +1,4 @@
-//! Why a package is rebuilt, or is not.
+//! Explains why a package is rebuilt or is not.
 
 use serde::Serialize;
 
@@ -12,34 +12,36 @@ use crate::event::PriorityParts;
 use crate::fold::State;
 use crate::model::{Name, PackageState, Timestamp};
 
-/// The answer for one package in one collection.
+/// The explanation for one package in one collection.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Why {
     /// The collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// Its state.
+    /// The package's state.
     pub state: PackageState,
-    /// Whether an evaluation now would choose it.
+    /// Whether an evaluation now would choose the package.
     pub chosen: bool,
-    /// What decides. If it is chosen: nothing holds it and its priority reaches the threshold, so this is empty. If
-    /// not: exactly these would have to change for it to be chosen, and each of them must (a package without any build
-    /// counts as due with its first).
+    /// The conditions that decide. Empty if the package is chosen: nothing holds it and its
+    /// priority reaches the threshold. Otherwise the package would be chosen if all of these
+    /// conditions changed, and each of them must change. A package without any build is treated as
+    /// due with its first build.
     pub deciding: Vec<Hold>,
-    /// Its priority; absent when no build of it is known.
+    /// The package's priority. Absent if no build of it is known.
     pub priority: Option<PriorityParts>,
-    /// Points it needs, in thousandths.
+    /// Priority needed for a rebuild, in thousandths of a point.
     pub threshold: i64,
-    /// When time alone will make it due, nothing else changing; absent: not in a hundred years, or something else holds
-    /// it.
+    /// Time at which the package becomes due by waiting alone, if nothing else changes. Absent if
+    /// that takes more than a hundred years, or if another condition holds the package.
     pub due_at: Option<Timestamp>,
-    /// Architectures a rebuild would use.
+    /// Architectures that a rebuild would use.
     pub arches: Vec<Name>,
 }
 
-/// Says which condition decides about a package; `None` when the collection or package is not known.
-/// Cost: that of a few whole plans, since others may take the room.
+/// Finds the conditions that decide about a package. Returns `None` if the collection or package is
+/// not known. Costs as much as a few whole plans, because other packages may use up the limits
+/// first.
 pub fn why(
     state: &State,
     collection: &str,
@@ -54,8 +56,9 @@ pub fn why(
     let rules = (policy, TimeScale::of(policy));
     let priority = examine((cname, c), (pname, p), c.buildroot(), now, rules, |hold| deciding.push(hold));
     let waits_for_time = matches!(deciding[..], [Hold::BelowThreshold { .. }]);
-    // Looked at as if it were just due: what holds it for itself is one thing, whether there would be room another.
-    // Without any build it ranks as with a first one, imported now.
+    // Raise the priority to the threshold, so that the limits are checked separately from the
+    // package's own holds. A package without any build ranks as if its first build had been
+    // imported now.
     let first = PriorityInputs { last_build_started: Some(now), ..priority_inputs(c, p, policy) };
     let mut due =
         priority.or_else(|| super::priority::priority(&first, now, policy)).expect("a build gives a priority");

@@ -1,4 +1,4 @@
-//! Tables of architectures: T38, T40, T42, T66–T71, T83, T84 and the overrides, as they are sent.
+//! Tests which architectures are sent: T38, T40, T42, T66-T71, T83, T84 and the overrides.
 
 use rstest::rstest;
 
@@ -10,7 +10,7 @@ use crate::model::Hub;
 /// The fixture of §6.9.
 const TAG: &str = "aarch64 armv7hl i686 ppc64 ppc64le s390x x86_64";
 const ALLOWED: &str = "i386 x86_64 armhfp";
-/// What `%{arm}` expands to in a header.
+/// Expansion of `%{arm}` in a header.
 const ARM: &str = "armv3l armv4b armv4l armv4tl armv5tel armv5tejl armv6l armv6hl armv7l armv7hl armv7hnl";
 
 fn names(text: &str) -> Vec<Name> {
@@ -25,7 +25,7 @@ struct Header<'a> {
 
 const PLAIN: Header<'_> = Header { build: "", exclusive: "", exclude: "" };
 
-/// A collection whose settings allow these architectures, built in a tag that has those.
+/// Makes a collection. Its settings allow the architectures `allowed`, and its build tag has `tag`.
 fn collection(tag: &str, allowed: &str) -> Collection {
     let mut collection = Collection::new(CollectionSettings {
         display_name: String::new(),
@@ -45,7 +45,7 @@ fn collection(tag: &str, allowed: &str) -> Collection {
     collection
 }
 
-/// A package that was resolved in a repository for these architectures, as its header allows.
+/// Makes a package that was resolved on the architectures of `tag`, as far as its header allows.
 fn package(tag: &str, header: &Header<'_>, over: &str) -> Package {
     let (build, exclusive, exclude) = (names(header.build), names(header.exclusive), names(header.exclude));
     let mut families: Vec<&str> = tag.split_whitespace().map(canonical).collect();
@@ -107,7 +107,7 @@ fn overrides(#[case] over: &str, #[case] header: Header<'_>, #[case] expected: &
     assert_eq!(sent(TAG, &header, over, ALLOWED), (expected.to_owned(), false));
 }
 
-/// Any builder makes it, unless an override says on which ones.
+/// Any builder makes a noarch package, unless an override says which ones.
 #[rstest]
 #[case::t40_t67("", true)]
 #[case::exclusion("^x86_64", true)]
@@ -120,7 +120,7 @@ fn noarch(#[case] over: &str, #[case] stays: bool) {
     assert!(stays || arches == "x86_64", "{arches}");
 }
 
-/// The tag's own spelling, whatever repositories and people call it.
+/// Architectures are spelled as in the tag, whatever repositories and people call them.
 #[rstest]
 #[case("i386 x86_64", "", "i386 x86_64")]
 #[case("i586 x86_64", "i686", "i586")]
@@ -137,7 +137,8 @@ fn spelled_as_the_tag_has_it(#[case] tag: &str, #[case] over: &str, #[case] expe
     );
 }
 
-/// While the tag is not known, packages tell how it spells its architectures, else what is usual does.
+/// While the tag is unknown, packages show how architectures are spelled. Otherwise the usual
+/// spelling is used.
 #[test]
 fn without_a_tag() {
     let mut c = collection("", "");
@@ -158,7 +159,8 @@ fn without_a_tag() {
     assert_eq!(build_arches(&c, &p).0, names("i686 x86_64"), "and a tag that lost one does not build for it");
 }
 
-/// Never resolved: what the override says of what there is, else Koji decides.
+/// A package that was never resolved: an override selects from the known architectures. Without
+/// one, Koji decides.
 #[test]
 fn never_resolved() {
     let c = collection("i686 x86_64 s390x", "");

@@ -1,19 +1,20 @@
-//! When two texts are the same: what differs from one rebuild to the next (numbers, hosts, paths, times, checksums)
-//! does not count.
+//! Decides when two fault texts are the same. Parts that differ from one rebuild to the next
+//! (numbers, hosts, paths, times, checksums) do not count.
 
-/// Words after which a number says what went wrong, not where or when.
+/// Words before a number that says what went wrong. Such a number is kept.
 const TELLING: [&str; 6] = ["status", "signal", "errno", "code", "error", "http"];
-/// Words after which a name is that of a machine.
+/// Words before the name of a machine.
 const BEFORE_HOSTS: [&str; 8] = ["host", "hostname", "builder", "buildhost", "machine", "node", "worker", "server"];
-/// What names of build machines begin with, where a number follows.
+/// Beginnings of the names of build machines, where a number follows.
 const HOST_BEGINNINGS: [&str; 9] =
     ["build", "bkernel", "kojid", "kojibuilder", "host", "node", "vm", "worker", "compose-"];
-/// What follows the last dot of a file or a package, so that it is not taken for a machine's name.
+/// Endings of files and packages. A word with such an ending after its last dot is not the name of
+/// a machine.
 const ENDINGS: [&str; 20] = [
     "rpm", "noarch", "src", "log", "spec", "py", "xml", "txt", "conf", "cfg", "gz", "xz", "bz", "zst", "zip", "tar",
     "patch", "so", "json", "yaml",
 ];
-/// Words that belong to a time or a length of time when they stand beside a number.
+/// Words that belong to a time or a duration if they stand beside a number.
 const OF_TIME: [&str; 56] = [
     "mon",
     "tue",
@@ -77,7 +78,8 @@ const NUMBER: &str = "#";
 const HOST: &str = "<host>";
 const PATH: &str = "<path>";
 
-/// The text with everything replaced that does not count; equal for texts that are the same. Cost: O(length).
+/// Returns the text with every part replaced that does not count. Texts that are the same give
+/// equal results. Cost: O(length).
 pub fn alike(text: &str) -> String {
     let text = text.to_ascii_lowercase();
     let mut words: Vec<Word> = Vec::new();
@@ -85,7 +87,8 @@ pub fn alike(text: &str) -> String {
         let before = words.last().map_or("", |w| w.core.as_str());
         words.push(Word::of(raw, before));
     }
-    // Twice, so that the words of a time are found from its number on in both directions.
+    // Go through twice, forwards and backwards, so that the words of a time are found on both sides
+    // of its number.
     for i in (0..words.len()).chain((0..words.len()).rev()) {
         let beside = |j: Option<usize>| j.and_then(|j| words.get(j)).is_some_and(|w| w.is_time);
         if OF_TIME.contains(&words[i].core.as_str()) && (beside(i.checked_sub(1)) || beside(Some(i + 1))) {
@@ -95,7 +98,7 @@ pub fn alike(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut last = "";
     for w in &words {
-        // As many paths, hosts or numbers in a row as there are: how many is chance.
+        // Keep one of several paths, hosts or numbers in a row, because their number is accidental.
         let again = w.core == last && [NUMBER, HOST, PATH].contains(&last);
         if !again {
             if !out.is_empty() {
@@ -108,17 +111,17 @@ pub fn alike(text: &str) -> String {
     out
 }
 
-/// Sixteen hex digits that stand for a text and all that are the same.
+/// Returns sixteen hex digits, equal for all texts that are the same.
 pub fn mark(text: &str) -> String {
     blake3::hash(alike(text).as_bytes()).to_hex().chars().take(16).collect()
 }
 
 struct Word<'a> {
-    /// Signs before and after it.
+    /// Punctuation before the word. `tail` is the punctuation after it.
     head: &'a str,
     core: String,
     tail: &'a str,
-    /// It is a number, or part of a time.
+    /// Whether the word is a number or part of a time.
     is_time: bool,
 }
 
@@ -147,7 +150,8 @@ impl<'a> Word<'a> {
     }
 }
 
-/// A machine's full name, an address with a user, or a short name as build machines have.
+/// Checks for the name of a machine: a full name, an address with a user, or a short name as build
+/// machines have.
 fn is_host(word: &str) -> bool {
     let name = word.rsplit('@').next().unwrap_or(word);
     let name = name.split(':').next().unwrap_or(name);
@@ -160,7 +164,7 @@ fn is_host(word: &str) -> bool {
     full || short || name == "localhost" || (word.contains('@') && dots >= 1)
 }
 
-/// A checksum, an address, a number, a date, an IPv6 address.
+/// Checks for a checksum, an address, a number, a date or an IPv6 address.
 fn is_hex(word: &str) -> bool {
     let digits = word.strip_prefix("0x").unwrap_or(word);
     digits.len() >= 6
@@ -168,7 +172,8 @@ fn is_hex(word: &str) -> bool {
         && digits.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, '-' | ':' | '.'))
 }
 
-/// The word with each number in it, times and versions as one, replaced by a sign.
+/// Returns the word with each number in it replaced by a sign. A time or a version counts as one
+/// number.
 fn without_numbers(word: &str) -> String {
     let mut out = String::with_capacity(word.len());
     let mut rest = word;
@@ -179,7 +184,7 @@ fn without_numbers(word: &str) -> String {
         let end = number
             .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':' | ',' | '-' | '+'))
             .unwrap_or(number.len());
-        // What joins numbers does not end one.
+        // Signs that join numbers do not belong to the number if they stand at its end.
         let (number, _) = number.split_at(end);
         let number = number.trim_end_matches(|c: char| !c.is_ascii_digit());
         rest = rest.get(at + number.len()..).unwrap_or_default();
@@ -233,7 +238,7 @@ mod tests {
         assert_ne!(alike(one), alike(other));
     }
 
-    /// Stored with sightings, and compared with those of later versions.
+    /// Marks are stored with sightings, and later versions compare them with theirs.
     #[test]
     fn marks_are_for_ever() {
         let text = "Task 17 on buildvm-01 found /a/b at 08:00, exit status 3";

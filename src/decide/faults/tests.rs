@@ -1,4 +1,4 @@
-//! Tables of endings: T44, T49–T51 and the texts of Koji and mock.
+//! Tables of how rebuilds end: T44, T49-T51 and the texts of Koji and mock.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -26,7 +26,7 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
     run\n    response = (handler(*params),)\nValueError: something nobody thought of\n";
 
 #[rstest]
-// T50: a web server between builder and hub answered, in both spellings the builders had.
+// T50: a web server between builder and hub answered, in both spellings that builders used.
 #[case::t50_503(
     1,
     "xmlrpclib.ProtocolError: <ProtocolError for koji.example/kojihub: 503 Backend fetch failed>",
@@ -40,9 +40,9 @@ const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/usr/lib/p
     FaultClass::Build
 )]
 #[case::t50_build_10(1012, "error building package (arch ia64), mock exited with status 10", FaultClass::Build)]
-// Changed on purpose: nothing is known about the text, so it is not taken for the package's.
+// Changed on purpose: nothing is known about the text, so it does not count as the package's.
 #[case::t50_generic(1000, "something went wrong", FaultClass::Unknown)]
-// Koschei's rule for lock errors, and what else is not the package's.
+// Koschei's rule for lock errors, and other faults that are not the package's.
 #[case::lock(1001, "database is locked", FaultClass::Hub)]
 // By the code alone.
 #[case::lock_alone(1001, "odd", FaultClass::Hub)]
@@ -119,7 +119,8 @@ fn reason_of_a_traceback_is_its_last_line() {
     assert_eq!(nothing.class, Some(FaultClass::NoFailedStep), "it says nothing");
 }
 
-/// T51, #310: only `rebuildSRPM` failed. Never a fault, or it would be repeated for ever.
+/// T51, #310: only `rebuildSRPM` failed. If that were a fault, the rebuild would be repeated for
+/// ever.
 #[rstest]
 #[case::with_text(Some(fault(1005, "error building srpm, mock exited with status 1; see build.log")))]
 #[case::generic(Some(fault(1000, "no spec file found")))]
@@ -131,7 +132,8 @@ fn t51_source_package_is_genuine(#[case] fault: Option<Fault<'_>>) {
     assert!(got.reason.starts_with("rebuildSRPM (srpm)"), "{}", got.reason);
 }
 
-/// The parent repeats the fault of its only failed step: the step's method counts there too.
+/// The parent repeats the fault of its only failed step. The step's method counts for that fault,
+/// too.
 #[test]
 fn t51_text_known_of_the_parent_only() {
     let steps = [FailedStep { method: "rebuildSRPM", label: "srpm", fault: None }];
@@ -140,7 +142,8 @@ fn t51_text_known_of_the_parent_only() {
     assert_eq!(got.class, Some(FaultClass::SourcePackage));
 }
 
-/// But a source package that failed for want of a repository or a chroot is a fault like any other.
+/// A source package that failed because of a missing repository or chroot is an infrastructure
+/// fault.
 #[test]
 fn srpm_step_may_meet_infrastructure() {
     let fault = Some(fault(1012, "could not init mock buildroot, mock exited with status 30"));
@@ -165,7 +168,7 @@ fn without_texts(
     assert_eq!((got.class, got.outcome, got.reason.as_str()), (Some(class), class.outcome(), says));
 }
 
-/// Whatever else went wrong, a compiler error on one architecture stays true.
+/// A compiler error on one architecture decides, whatever else went wrong.
 #[rstest]
 #[case::genuine_last(1, 0)]
 #[case::genuine_first(0, 1)]
@@ -203,7 +206,7 @@ fn other_endings(
     assert_eq!(got.and_then(|v| v.class), None);
 }
 
-/// T50's cancelled task: generic fault, but nobody failed.
+/// T50's cancelled task: the fault is generic, but nothing failed.
 #[rstest]
 #[case("Task 332 is canceled", Outcome::Cancelled)]
 #[case("Task is canceled", Outcome::Unclear)]

@@ -1,19 +1,19 @@
-//! What is known of the texts of faults: a table, each row with where the text comes from.
+//! Lists the known texts of faults. Each row says where its text comes from.
 //!
-//! Koji uses one fault code for many things, so texts decide first. Places are named by file and function of Koji 1.35
-//! or mock 6; a row stands for what older versions said, too. A text that no row knows, with a code that says nothing,
-//! is [`FaultClass::Unknown`].
+//! Koji uses one fault code for many things, so texts decide first. Sources are named by file and
+//! function of Koji 1.35 or mock 6. A row also matches the texts of older versions. A text that
+//! matches no row is [`FaultClass::Unknown`] if its code says nothing either.
 
 use super::FaultClass::{self, Build, Builder, Dependencies, Hub, InputVanished, Refused, SourcePackage, Unknown};
 
-/// A text and what it means.
+/// A text and its class.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Lower-case pieces that follow one another anywhere in the text, `*` between them.
+    /// Lower-case pieces, separated by `*`, that must follow one another in the text.
     pub text: &'static str,
-    /// What it means.
+    /// Class of a fault with this text.
     pub class: FaultClass,
-    /// Who says so, and where.
+    /// The program and place that produces the text.
     pub source: &'static str,
 }
 
@@ -21,8 +21,8 @@ const fn row(class: FaultClass, text: &'static str, source: &'static str) -> Row
     Row { text, class, source }
 }
 
-/// Known texts; the first row that fits decides. The package's own come first, because the output of tools may follow
-/// them.
+/// The known texts. The first matching row decides. The package's own texts come first, because the
+/// output of tools may follow them.
 pub const TEXTS: &[Row] = &[
     // ---- The package's own.
     row(Build, "the following noarch package built differently on different architectures", "kojihub rpmdiff"),
@@ -205,8 +205,8 @@ pub const TEXTS: &[Row] = &[
     row(Hub, "could not resolve host", "libcurl"),
     row(Hub, "certificate verify failed", "OpenSSL"),
     row(Hub, "sslerror", "Python ssl"),
-    // ---- Words that Koji uses of nothing but itself: what else it says of these things is no evidence about a package
-    // either.
+    // ---- Words that Koji uses only about itself. Other texts with these words are no evidence
+    // about a package either.
     row(Hub, "timed out", "Koji and Python, of waiting"),
     row(Hub, "offline", "Koji, of the hub and of builders"),
     row(Hub, "upload", "Koji, of files on their way to the hub"),
@@ -241,20 +241,21 @@ pub const TEXTS: &[Row] = &[
     row(Builder, "buildroot", "Koji, of chroots: their making, state and contents"),
 ];
 
-/// What is known of a lower-case text; `None`: nothing. `of_source`: the step that failed makes the source package.
+/// Classifies a lower-case text. Returns `None` if nothing is known about it. `of_source` says that
+/// the failed step makes the source package.
 pub(super) fn class_of(text: &str, of_source: bool) -> Option<FaultClass> {
-    // kojid's own sentence about building is clear, whatever the names in it look like.
+    // kojid's own sentence about building is clear, even if names in it resemble other texts.
     let building = text.starts_with("error building package (") || text.starts_with("error building srpm, ");
     let by_mock = || class_by_mock(text, of_source);
     building.then(by_mock).flatten().or_else(|| class_by_text(text)).or_else(by_mock)
 }
 
-/// What the first row that fits says of a lower-case text.
+/// Returns the class of the first row that matches a lower-case text.
 fn class_by_text(text: &str) -> Option<FaultClass> {
     TEXTS.iter().find(|row| fits(row.text, text)).map(|row| row.class)
 }
 
-/// Whether the pieces of `pattern` follow one another in `text`.
+/// Checks whether the pieces of `pattern` follow one another in `text`.
 fn fits(pattern: &str, text: &str) -> bool {
     let mut rest = text;
     pattern.split('*').all(|piece| {
@@ -263,40 +264,44 @@ fn fits(pattern: &str, text: &str) -> bool {
     })
 }
 
-/// mock's exit statuses. Source: the list of result codes in mock's `mockbuild/exception.py`, whose words stand beside
-/// them.
+/// Classifies mock's exit statuses. The source is the list of result codes in mock's
+/// `mockbuild/exception.py`. The comments below quote its words.
 const fn class_by_status(status: u16) -> FaultClass {
     match status {
-        // Something happened, it's bad: what rpmbuild's own failure gives. A problem building the package.
+        // "Something happened, it's bad" is the status of rpmbuild's own failure. "Problem building
+        // the package".
         1 | 10 => Build,
-        // Yum emitted an error; unknown external dependency. Before that the chroot stood, so these are the build
-        // requirements.
+        // "Yum emitted an error", "unknown external dependency". The chroot was complete before
+        // that, so the build requirements are the cause.
         30 | 31 => Dependencies,
-        // Some error in the package we're building.
+        // "Some error in the package we're building".
         40 => SourcePackage,
-        // Not run by its wrapper, configuration, command line, architecture.
+        // mock was not run by its wrapper, or its configuration, command line or architecture is
+        // wrong.
         2 | 3 | 5 | 6 => Builder,
-        // Error in the chroot; LVM; error in a command of mock.
+        // An error in the chroot, in LVM, or in a command of mock.
         20 | 25 | 50 => Builder,
-        // Buildroot locked, LVM pool locked, result directory, namespaces, bootstrap, state functions, weak
-        // dependencies of the chroot.
+        // A locked buildroot or LVM pool, the result directory, namespaces, bootstrap, state
+        // functions, or weak dependencies of the chroot.
         60 | 65 | 70 | 80 | 90 | 110 | 120 => Builder,
-        // Ended by a signal (128 and its number): hang-up, broken pipe, termination are those mock names.
+        // Ended by a signal (128 plus its number). mock names those for hang-up, broken pipe and
+        // termination.
         129..=159 => Builder,
-        // 11 (command timed out) may be the package or a slow builder; 0 and 4 make no sense here; all others nobody
-        // has documented.
+        // 11 (command timed out) may be due to the package or to a slow builder. 0 and 4 make no
+        // sense here. All other statuses are undocumented.
         _ => Unknown,
     }
 }
 
-/// By mock's exit status, which kojid puts into the text: `error building package (arch x86_64), mock exited with
-/// status 30; …`. `of_source`: the step makes the source package, for which no build requirements are installed.
+/// Classifies by mock's exit status, which kojid puts into the text: `error building package (arch
+/// x86_64), mock exited with status 30; …`. `of_source` says that the step makes the source
+/// package. No build requirements are installed for that.
 fn class_by_mock(text: &str, of_source: bool) -> Option<FaultClass> {
     let (doing, rest) = text.split_once("mock exited with status ")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).take(6).collect();
     let class = digits.parse().map_or(Unknown, class_by_status);
     let source = of_source || doing.contains("error building srpm");
-    // A status of mock speaks of the package only where kojid was building it.
+    // A status of mock is evidence about the package only if kojid was building it.
     let building = doing.trim().is_empty() || doing.contains("error building ");
     Some(match class {
         Dependencies if source => Builder,
@@ -306,7 +311,8 @@ fn class_by_mock(text: &str, of_source: bool) -> Option<FaultClass> {
     })
 }
 
-/// By Koji's fault code alone. Source: `faultCode` of the exceptions in `koji/__init__.py`.
+/// Classifies by Koji's fault code alone. Source: `faultCode` of the exceptions in
+/// `koji/__init__.py`.
 pub(super) const fn class_by_code(code: i64) -> FaultClass {
     match code {
         // Locks, sessions, retries, offline: LockError, AuthLockError, AuthExpired, SequenceError, RetryError,
@@ -314,15 +320,17 @@ pub(super) const fn class_by_code(code: i64) -> FaultClass {
         1001 | 1006..=1009 | 1014 => Hub,
         // AuthError, ActionNotAllowed, ParameterError, ConfigurationError, GSSAPIAuthError, NameValidationError.
         1002 | 1004 | 1019 | 1021 | 1023 | 1024 => Refused,
-        // TagError: the tag or target is not what it was when we asked.
+        // TagError: the tag or target has changed since the request.
         1003 => InputVanished,
-        // BuildrootError: the chroot, not what is built in it.
+        // BuildrootError: the chroot failed, not the build in it.
         1012 => Builder,
         // FunctionDeprecated, PluginError, CallbackError, ImportError.
         1013 | 1016 | 1017 | 1020 => Hub,
-        // GenericError, BuildError, PreBuildError, PostBuildError and what is raised for images only.
+        // GenericError, BuildError, PreBuildError, PostBuildError, and exceptions raised for images
+        // only.
         1000..=1999 => Unknown,
-        // 1 is any unexpected exception of Koji's own code on hub or builder; others are not Koji's at all.
+        // 1 is any unexpected exception in Koji's own code, on hub or builder. Other codes are not
+        // Koji's.
         _ => Hub,
     }
 }

@@ -1,4 +1,4 @@
-//! Tables of Koschei's formula (§3.1, T18, T21, T23, T27, T28) and its laws.
+//! Tests Koschei's formula (§3.1, T18, T21, T23, T27, T28) and its laws.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -50,7 +50,7 @@ fn dependency_part(#[case] package_update: i64, #[case] distances: &[Option<u8>]
     assert_eq!(counts.total(), distances.len() as u64);
 }
 
-/// T21: all zero, just built.
+/// T21: every part is zero, and the package was just built.
 #[test]
 fn t21_just_built() {
     let p = priority(&plain(), now(), &Policy::default()).unwrap();
@@ -86,7 +86,7 @@ fn time_values(#[case] hours: f64, #[case] thousandths: i64) {
     assert_eq!(time_points(micros(hours), &Policy::default()), Points(thousandths));
 }
 
-/// The "Situation" table of §3.1: when time alone carries a package over the threshold.
+/// The "Situation" table of §3.1: when waiting alone makes a package reach the threshold.
 #[rstest]
 #[case::nothing_changed(&[], 0, 168.0)]
 #[case::one_direct(&[Some(1)], 0, 6.0)]
@@ -134,7 +134,8 @@ fn coefficient(#[case] c: u32, #[case] fixed: i64, #[case] manual: i64, #[case] 
     assert_eq!(priority(&inputs, now(), &policy).unwrap().current.to_string(), sum);
 }
 
-/// The time part is not a whole number, so its product with a coefficient needs rounding, and ties go away from zero.
+/// The time part is not a whole number, so its product with a coefficient is rounded. Ties go away
+/// from zero.
 #[rstest]
 #[case(10.0, 500, "19.623")] // 39.245 / 2 = 19.6225
 #[case(5.0, 500, "-7.004")] // −14.007 / 2 = −7.0035
@@ -144,7 +145,8 @@ fn coefficient_product_is_rounded_once(#[case] hours: f64, #[case] c: u32, #[cas
     assert_eq!(priority(&inputs, later, &Policy::default()).unwrap().current.to_string(), sum);
 }
 
-/// T27, T28: the threshold is inclusive. A given number x stands for dependency points x + 30 with time at −30.
+/// T27, T28: reaching the threshold exactly is enough. The time part is -30, so a priority of x
+/// needs build points of x + 30.
 #[rstest]
 #[case::t27_low(10, false)]
 #[case::t28_boundary(256, true)]
