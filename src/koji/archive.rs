@@ -1,13 +1,15 @@
-//! A directory that stands in for a hub beside a recording.
+//! Reads an archive: a directory that stands in for a hub and accompanies a recording.
 //!
 //! Everything in it is optional:
 //!
-//! - `repos/TAG/ID/`: a repository generation as Koji lays it out, with `repo.json` and a directory per architecture;
+//! - `repos/TAG/ID/`: a repository generation as Koji lays it out, with `repo.json` and one
+//!   directory per architecture;
 //! - `buildrequires.jsonl`: what source packages need ([`super::buildrequires`]);
 //! - `xmlrpc/NNNN-….req.xml` and `.resp.xml`: recorded exchanges ([`super::answers`]).
 //!
-//! It is only read. What is wrong with one exchange or one repository does not hide the others: exchanges that cannot
-//! be decoded (a hub that was down answers with HTML) are passed over and listed by [`Archive::unreadable`].
+//! Archives are read-only. A defect in one exchange or repository does not affect the others.
+//! Exchanges that cannot be decoded (a hub that is down answers with HTML) are skipped and listed
+//! by [`Archive::unreadable`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,19 +28,19 @@ use crate::event::Event;
 use crate::model::{Class, Classified, Hub, Name, Nvr, RepoId};
 use crate::repodata::SourcePackage;
 
-/// Largest file of an exchange that is read, in bytes. The answers that are used have some kilobytes.
+/// Maximum size of a file of an exchange, in bytes. The answers that we use have some kilobytes.
 const MAX_EXCHANGE: u64 = 16 << 20;
 
-/// Most exchanges in an archive.
+/// Maximum number of exchanges in an archive.
 const MAX_EXCHANGES: usize = 1_000_000;
 
-/// Largest `repo.json`, in bytes; real ones have 300.
+/// Maximum size of `repo.json`, in bytes. Real ones have 300.
 const MAX_REPO_JSON: u64 = 1 << 20;
 
-/// The file of an archive that holds build requirements.
+/// The file of an archive that has the build requirements.
 pub(super) const BUILD_REQUIRES: &str = "buildrequires.jsonl";
 
-/// Directories of a repository that hold no packages for buildroots.
+/// Directories of a repository that have no packages for buildroots.
 const NOT_ARCHES: [&str; 3] = ["groups", "maven", "src"];
 
 /// Why an archive, or something in it, cannot be used.
@@ -47,27 +49,27 @@ pub enum ArchiveError {
     /// A file or directory cannot be read.
     #[error("read {} of the archive", path.display())]
     Read {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A file is larger than it can rightly be.
+    /// A file is too large.
     #[error("read {} of the archive: it has more than {limit} bytes", path.display())]
     TooLarge {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// How large it may be.
+        /// Maximum size, in bytes.
         limit: u64,
     },
-    /// There are more exchanges than can be right.
+    /// There are too many exchanges.
     #[error("read {} of the archive: it has more than {MAX_EXCHANGES} exchanges", path.display())]
     TooMany {
         /// The directory.
         path: PathBuf,
     },
-    /// A repository's description is not one, or is that of another repository.
+    /// A repository's description is invalid, or describes another repository.
     #[error("read {} of the archive: {reason}", path.display())]
     Repo {
         /// The file.
@@ -107,20 +109,21 @@ impl Classified for ArchiveError {
 /// A repository generation in the archive.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ArchivedRepo {
-    /// Where it lies; the metadata of an architecture are in `dir/ARCH/repodata`.
+    /// The repository's directory. The metadata of an architecture is in `dir/ARCH/repodata`.
     pub dir: PathBuf,
-    /// The Koji event whose content it has.
+    /// The Koji event whose content the repository has.
     pub create_event: Option<i64>,
-    /// Options it was made with (`src`, `debuginfo`, …) that are on.
+    /// Options with which the repository was made (`src`, `debuginfo`, …) and that are on.
     pub opts: Vec<Name>,
-    /// Whether the options are not those of the tag, so that it is not the tag's ordinary repository.
+    /// Whether the options differ from those of the tag. Then this is not the tag's ordinary
+    /// repository.
     pub custom: bool,
-    /// Architectures that have metadata, sorted. Empty for a tag without architectures: such a repository is ready, but
-    /// nothing can be built from it.
+    /// Architectures with metadata, sorted. Empty for a tag without architectures. Such a
+    /// repository is ready, but nothing can be built from it.
     pub arches: Vec<Name>,
 }
 
-/// An opened archive, of one hub.
+/// An opened archive of one hub.
 #[derive(Debug)]
 pub struct Archive {
     dir: PathBuf,
@@ -130,7 +133,7 @@ pub struct Archive {
     unreadable: Vec<ArchiveError>,
 }
 
-/// What is wanted of `repo.json`.
+/// The parts of `repo.json` that we use.
 #[derive(Deserialize)]
 struct RepoJson {
     id: Option<i64>,
@@ -142,16 +145,17 @@ struct RepoJson {
 }
 
 impl Archive {
-    /// The directory.
+    /// Returns the archive's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Opens the archive of `hub`. Cost: reads the build requirements and all recorded requests; repositories are
-    /// looked at when they are asked for.
+    /// Opens the archive of `hub`. Cost: reads the build requirements and all recorded requests.
+    /// Repositories are read only when they are asked for.
     ///
     /// # Errors
-    /// [`ArchiveError`]: rejected when there is no such directory or its build requirements are wrong.
+    /// Returns an [`ArchiveError`]. It is rejected if the directory does not exist or its build
+    /// requirements are wrong.
     pub fn open(dir: &Path, hub: Hub) -> Result<Self, ArchiveError> {
         let list = dir.join(BUILD_REQUIRES);
         let sources = match SourcePackages::load(&list) {
@@ -163,10 +167,11 @@ impl Archive {
         Self::open_with(dir, hub, SourceStore::of(list, sources))
     }
 
-    /// Opens the archive of `hub` with build requirements from elsewhere. What is added to them later is seen here.
+    /// Opens the archive of `hub` with build requirements from elsewhere. The archive sees what is
+    /// added to them later.
     ///
     /// # Errors
-    /// As [`Archive::open`].
+    /// Fails in the same cases as [`Archive::open`].
     pub fn open_with(dir: &Path, hub: Hub, sources: SourceStore) -> Result<Self, ArchiveError> {
         fs::read_dir(dir).map_err(|source| ArchiveError::Read { path: dir.to_owned(), source })?;
         let mut archive =
@@ -179,7 +184,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Whether none of the things is there that an archive may have.
+    /// Checks whether the directory has none of the things that an archive may have.
     pub fn has_nothing(&self) -> bool {
         let holds = |part: &str| fs::read_dir(self.dir.join(part)).is_ok_and(|mut entries| entries.next().is_some());
         self.sources.is_empty()
@@ -202,23 +207,24 @@ impl Archive {
         Ok(())
     }
 
-    /// What the recorded answers say about tags and targets, in a fixed order. The answers carry no times: they hold
-    /// for the recording as a whole.
+    /// Returns what the recorded answers say about tags and targets, in a fixed order. The answers
+    /// have no times. They hold for the recording as a whole.
     pub fn observations(&self) -> Vec<Event> {
         self.answers.observations(&self.hub)
     }
 
-    /// Exchanges that could not be decoded.
+    /// Returns the errors of exchanges that could not be decoded.
     pub fn unreadable(&self) -> &[ArchiveError] {
         &self.unreadable
     }
 
-    /// A repository generation; `None` when it was not kept. Koji leaves the directory of a repository where it was
-    /// when its tag is renamed, so the id, which is unique on a hub, is looked for under the other tags, too. Cost: a
-    /// look at the file system, for one that is not there one per tag.
+    /// Returns a repository generation, or `None` if the archive does not have it. When a tag is
+    /// renamed, Koji leaves the directories of its repositories under the old name. So the id,
+    /// which is unique on a hub, is looked for under the other tags, too. Cost: one look at the
+    /// file system, or one per tag if the generation is not there.
     ///
     /// # Errors
-    /// [`ArchiveError`]: rejected when its description is wrong.
+    /// Returns an [`ArchiveError`]. It is rejected if the repository's description is wrong.
     pub fn repo(&self, hub: &Hub, tag: &str, id: RepoId) -> Result<Option<ArchivedRepo>, ArchiveError> {
         if *hub != self.hub {
             return Ok(None);
@@ -239,23 +245,23 @@ impl Archive {
         Ok(None)
     }
 
-    /// What a source package needs. Cost: logarithmic.
+    /// Returns what a source package needs. Cost: logarithmic.
     pub fn source(&self, nvr: &Nvr) -> Option<Arc<SourcePackage>> {
         self.sources.get(nvr)
     }
 
-    /// All source packages.
+    /// Returns all source packages.
     pub fn sources(&self) -> &SourceStore {
         &self.sources
     }
 }
 
-/// Reads what a repository says about itself.
+/// Reads a repository's description and its architectures.
 pub(super) fn read_repo(dir: PathBuf, id: RepoId) -> Result<ArchivedRepo, ArchiveError> {
     let path = dir.join("repo.json");
     let mut repo = ArchivedRepo { dir, create_event: None, opts: Vec::new(), custom: false, arches: Vec::new() };
     match read_bounded(&path, MAX_REPO_JSON) {
-        // Without it the repository can be used, only its age is not known.
+        // Without `repo.json` the repository is usable, but its age is unknown.
         Err(ArchiveError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => (),
         Err(error) => return Err(error),
         Ok(text) => {
@@ -280,13 +286,14 @@ pub(super) fn read_repo(dir: PathBuf, id: RepoId) -> Result<ArchivedRepo, Archiv
     Ok(repo)
 }
 
-/// Whether the text is one plain component of a path. Tag names come from outside.
+/// Checks whether a text is one plain component of a path. Tag names come from outside.
 pub(super) fn is_component(text: &str) -> bool {
     let mut components = Path::new(text).components();
     matches!(components.next(), Some(Component::Normal(c)) if c == text) && components.next().is_none()
 }
 
-/// Names of the directories in a directory, sorted; none when it does not exist.
+/// Returns the names of the directories in a directory, sorted. Empty if the directory does not
+/// exist.
 fn directories(dir: &Path) -> Result<Vec<String>, ArchiveError> {
     let failed = |source| ArchiveError::Read { path: dir.to_owned(), source };
     let entries = match fs::read_dir(dir) {
@@ -297,7 +304,7 @@ fn directories(dir: &Path) -> Result<Vec<String>, ArchiveError> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        // Names that are not UTF-8 are nothing of Koji's.
+        // Koji does not make names that are not UTF-8.
         if let Ok(name) = entry.file_name().into_string()
             && entry.path().is_dir()
         {
@@ -308,7 +315,7 @@ fn directories(dir: &Path) -> Result<Vec<String>, ArchiveError> {
     Ok(names)
 }
 
-/// The recorded requests in the order of their numbers.
+/// Returns the recorded requests in the order of their numbers.
 fn exchanges(dir: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     let failed = |source| ArchiveError::Read { path: dir.to_owned(), source };
     let entries = match fs::read_dir(dir) {
@@ -335,7 +342,7 @@ fn exchanges(dir: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
 const REQUEST: &str = ".req.xml";
 
 fn answer_of(request: &Path) -> PathBuf {
-    // `x.req.xml`, without `.xml`, without `.req`.
+    // `x.req.xml` becomes `x.req`, and then `x.resp.xml`.
     request.with_extension("").with_extension("resp.xml")
 }
 

@@ -1,8 +1,8 @@
-//! Build requirements of source packages from a file: one JSON object per line, as `buildrequires.jsonl` of a
-//! recording.
+//! Reads and writes build requirements of source packages in a file, `buildrequires.jsonl` of a
+//! recording. Each line is one JSON object.
 //!
-//! What to resolve is in `requires` as strings, or in `raw` as the hub gives it; nothing is said here about what
-//! provides it.
+//! The requirements are in `requires` as strings, or in `raw` as the hub returns them. The file
+//! does not say what provides them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,17 +17,17 @@ use crate::model::{Class, Classified, Name, Nvr};
 use crate::repodata::{SourceHeader, SourcePackage};
 use crate::resolve::{hub_build_requires, hub_requirement};
 
-/// Most source packages in one file, counted by lines; a distribution has 25,000, and a year of its updates five times
-/// as many.
+/// Maximum number of lines in one file. A distribution has 25,000 source packages. A year of its
+/// updates has five times as many.
 const MAX_SOURCES: usize = 2_000_000;
 
-/// Most requirements of one source package; the largest real ones have about 1,500.
+/// Maximum number of requirements of one source package. The largest real ones have about 1,500.
 const MAX_REQUIRES: usize = 20_000;
 
-/// Longest line, in bytes.
+/// Maximum length of a line, in bytes.
 const MAX_LINE: u64 = 8 << 20;
 
-/// Longest requirement, in bytes.
+/// Maximum length of a requirement, in bytes.
 const MAX_REQUIREMENT: usize = 4096;
 
 /// Why a file of build requirements cannot be used.
@@ -38,11 +38,11 @@ pub enum SourcesError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A line is not what it should be.
+    /// A line is wrong.
     #[error("read build requirements from {} line {line}: {reason}", path.display())]
     Line {
         /// The file.
@@ -52,18 +52,18 @@ pub enum SourcesError {
         /// What is wrong with it.
         reason: String,
     },
-    /// There are more than can be right.
+    /// The file has more source packages than can be right.
     #[error("read build requirements from {}: more than {MAX_SOURCES} source packages", path.display())]
     TooMany {
         /// The file.
         path: PathBuf,
     },
-    /// Appending failed. What was to be appended is not there.
+    /// Appending failed. Nothing was added.
     #[error("append build requirements to {}", path.display())]
     Append {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -74,15 +74,15 @@ pub enum SourcesError {
         /// The file.
         path: PathBuf,
     },
-    /// A source package that could not be read back.
+    /// A source package could not be read back if it were written.
     #[error("keep the build requirements of {nvr}: {reason}")]
     NotKept {
-        /// Of which source package.
+        /// The source package.
         nvr: Nvr,
         /// What is wrong with it.
         reason: String,
     },
-    /// Something was to be added to what is only read.
+    /// A package was to be added to a read-only file.
     #[error("append build requirements to {}: it was opened to be read", path.display())]
     ReadOnly {
         /// The file.
@@ -101,15 +101,15 @@ impl Classified for SourcesError {
     }
 }
 
-/// The hub gave an empty list of requirements. That is what it gives for a package file it does not find; a source
-/// package that is there has at least requirements of rpm itself (`rpmlib(…)`).
+/// The hub returned an empty list of requirements. It does this when it does not find the package
+/// file. An existing source package has at least requirements of rpm itself (`rpmlib(…)`).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "learn the build requirements of {nvr}: the hub gives none at all, so it does not find the source package; this is \
         not \"no requirements\""
 )]
 pub struct NothingKnown {
-    /// Of which source package.
+    /// The source package.
     pub nvr: Nvr,
 }
 
@@ -123,12 +123,13 @@ impl Classified for NothingKnown {
 #[derive(Clone, Default, Debug)]
 pub struct SourcePackages {
     by_nvr: BTreeMap<Nvr, Arc<SourcePackage>>,
-    /// Lines that said something else about an NVR that had been given before. The first line counts: an NVR is built
-    /// once.
+    /// Number of lines that said something different about an NVR than an earlier line. The first
+    /// line counts, because an NVR is built only once.
     pub contradictions: u64,
 }
 
-/// A line of the file. `raw` counts where there is no `requires`; the parts of the NVR beside it are not needed.
+/// A line of the file, as we read it. `raw` counts only if there is no `requires`. Further parts of
+/// the NVR are ignored.
 #[derive(Deserialize)]
 struct Wire {
     nvr: String,
@@ -151,19 +152,20 @@ struct Wire {
 }
 
 impl SourcePackages {
-    /// Reads a file. Cost: the file once; memory: its content.
+    /// Reads a file. Cost: reads the file once. Memory: its content.
     ///
     /// # Errors
-    /// [`SourcesError`]: rejected when there is no such file or a line is wrong, else unavailable.
+    /// Returns a [`SourcesError`]. It is rejected if the file does not exist or a line is wrong,
+    /// and otherwise unavailable.
     pub fn load(path: &Path) -> Result<Self, SourcesError> {
         let file = File::open(path).map_err(|source| SourcesError::Read { path: path.to_owned(), source })?;
         Self::read(path, file)
     }
 
-    /// Reads from any bytes; `path` is what errors call them.
+    /// Reads from any bytes. Errors name `path`.
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// Fails in the same cases as [`Self::load`].
     pub fn read(path: &Path, bytes: impl Read) -> Result<Self, SourcesError> {
         let mut all = Self::default();
         for_each(path, bytes, |_, line| {
@@ -173,25 +175,27 @@ impl SourcePackages {
         Ok(all)
     }
 
-    /// One package. Cost: logarithmic.
+    /// Returns one package. Cost: logarithmic.
     pub fn get(&self, nvr: &Nvr) -> Option<&Arc<SourcePackage>> {
         self.by_nvr.get(nvr)
     }
 
-    /// All of them in the order of their NVRs (as text, not as versions).
+    /// Returns all packages, ordered by their NVRs (as text, not as versions).
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &SourcePackage> {
         self.by_nvr.values().map(|package| &**package)
     }
 
-    /// Adds one unless its NVR is known; `true` if it was not. One that says something else than what is known is
-    /// counted. Conflicts are added where nobody had looked for them.
+    /// Adds a package if its NVR is unknown, and returns `true` in this case. Otherwise adds only
+    /// conflicts that were unknown. Counts a contradiction if the package differs from the known
+    /// one.
     pub(super) fn take(&mut self, mut package: SourcePackage) -> bool {
         let Some(before) = self.by_nvr.get_mut(&package.nvr) else {
             return self.by_nvr.insert(package.nvr.clone(), Arc::new(package)).is_none();
         };
         if before.conflicts.is_none() && package.conflicts.is_some() {
             Arc::make_mut(before).conflicts.clone_from(&package.conflicts);
-            // A source repository does not say where a package was made, which its header may have said.
+            // A source repository does not say where a package was made. Its header may have said
+            // so.
             package.made_on = package.made_on.or_else(|| before.made_on.clone());
         } else if package.conflicts.is_none() {
             package.conflicts.clone_from(&before.conflicts);
@@ -200,23 +204,23 @@ impl SourcePackages {
         false
     }
 
-    /// Whether all is known of a source package that decides its buildroot. What was kept before BuildConflicts counted
-    /// has to be looked at again.
+    /// Checks whether everything that decides a package's buildroot is known. A package stored
+    /// before BuildConflicts counted must be read again.
     pub(super) fn is_complete(&self, nvr: &Nvr) -> bool {
         self.by_nvr.get(nvr).is_some_and(|p| p.conflicts.is_some())
     }
 
-    /// Whether so many more would be too many.
+    /// Checks whether this number of additional packages would be too many.
     pub(super) fn is_full_with(&self, more: usize) -> bool {
         self.by_nvr.len().saturating_add(more) > MAX_SOURCES
     }
 }
 
 impl SourcePackage {
-    /// All lines of a file in their order, an NVR that comes twice included.
+    /// Reads all lines of a file in their order, including NVRs that occur twice.
     ///
     /// # Errors
-    /// As [`SourcePackages::load`].
+    /// Fails in the same cases as [`SourcePackages::load`].
     pub fn load_all(path: &Path) -> Result<Vec<Self>, SourcesError> {
         let file = File::open(path).map_err(|source| SourcesError::Read { path: path.to_owned(), source })?;
         let mut all = Vec::new();
@@ -227,13 +231,14 @@ impl SourcePackage {
         Ok(all)
     }
 
-    /// From what the hub says: `getRPMDeps(rpm, DEP_REQUIRE)` or the three lists of `getRPMHeaders` (name, version,
-    /// flags of each requirement), and the header's `BUILDARCHS`, `EXCLUSIVEARCH` and `EXCLUDEARCH`. The hub does not
-    /// say where the package was made.
+    /// Makes a source package from what the hub returns. The requirements come from
+    /// `getRPMDeps(rpm, DEP_REQUIRE)` or the three lists of `getRPMHeaders`: name, version and
+    /// flags of each. The rest is `BUILDARCHS`, `EXCLUSIVEARCH` and `EXCLUDEARCH` of the header.
+    /// The hub does not say where the package was made.
     ///
     /// # Errors
-    /// [`NothingKnown`] (rejected) when there are no requirements at all, not even rpm's own: the file is missing
-    /// (defect D18).
+    /// Returns [`NothingKnown`] (rejected) if there are no requirements at all, not even rpm's own.
+    /// Then the hub has no such file (defect D18).
     pub fn from_hub<S: AsRef<str>>(
         nvr: Nvr,
         epoch: Option<u32>,
@@ -250,14 +255,15 @@ impl SourcePackage {
         Ok(Self { nvr, epoch, requires, conflicts, buildarchs, exclusivearch, excludearch, made_on: None })
     }
 
-    /// With the conflicts the hub says, in the form of the requirements of [`SourcePackage::from_hub`].
+    /// Adds the conflicts that the hub returns, in the same form as the requirements of
+    /// [`SourcePackage::from_hub`].
     #[must_use]
     pub fn conflicting<S: AsRef<str>>(self, conflicts: &[(S, S, u64)]) -> Self {
         let triples = conflicts.iter().map(|(n, v, flags)| (n.as_ref(), v.as_ref(), *flags));
         Self { conflicts: Some(hub_build_requires(triples)), ..self }
     }
 
-    /// From the header of the package itself.
+    /// Makes a source package from the package's own header.
     pub fn from_header(header: SourceHeader) -> Self {
         Self {
             nvr: header.nvr(),
@@ -271,11 +277,11 @@ impl SourcePackage {
         }
     }
 
-    /// One line of a file, its end included: what is read back is the same.
+    /// Returns one line of a file with its newline. Reading it returns the same package.
     ///
     /// # Errors
-    /// [`SourcesError::NotKept`] (rejected) when it could not be read back: more or longer requirements than are read,
-    /// or parts of an NVR that are none.
+    /// Returns [`SourcesError::NotKept`] (rejected) if the line could not be read back. This is the
+    /// case if there are too many or too long requirements, or the parts of the NVR are invalid.
     pub fn to_line(&self) -> Result<String, SourcesError> {
         let not_kept = |reason: String| SourcesError::NotKept { nvr: self.nvr.clone(), reason };
         let nvr = self.nvr.to_string();
@@ -303,7 +309,7 @@ impl SourcePackage {
     }
 }
 
-/// A line as we write it.
+/// A line of the file, as we write it.
 #[derive(Serialize)]
 struct Line<'a> {
     nvr: &'a str,
@@ -318,8 +324,8 @@ struct Line<'a> {
     made_on: Option<&'a str>,
 }
 
-/// Hands over one line after the other, with the offset it begins at, or what is wrong with it; empty ones are passed
-/// over. Goes on as long as `take` does.
+/// Calls `take` for each line, with the offset of its beginning and either the package or what is
+/// wrong. Skips empty lines. Stops when `take` fails.
 pub(super) fn for_each(
     path: &Path,
     bytes: impl Read,
@@ -354,7 +360,7 @@ pub(super) fn for_each(
     Ok(())
 }
 
-/// What is read of requirements is written of them.
+/// Checks the limits that reading sets, so that only readable lines are written.
 fn bounded(requires: &[String]) -> Result<(), String> {
     if requires.len() > MAX_REQUIRES || requires.iter().any(|r| r.len() > MAX_REQUIREMENT) {
         return Err(format!(
@@ -445,7 +451,8 @@ mod tests {
         );
     }
 
-    /// What the hub gave for a file that is not there must never become "needs nothing" (D18).
+    /// An empty answer, as the hub returns it for a missing file, must never become "needs nothing"
+    /// (D18).
     #[test]
     fn an_empty_answer_of_the_hub_is_no_answer() {
         let nvr = || Nvr::parse("a-1-1").unwrap();

@@ -1,4 +1,4 @@
-//! What can go wrong with a call.
+//! Errors of calls to a hub.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::koji::shape::ShapeError;
 use crate::koji::xmlrpc::{EncodeError, Fault, XmlRpcError};
 use crate::model::{Class, Classified};
 
-/// Which call it was, and of which hub.
+/// Which call to which hub an error is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct At {
     /// The method.
@@ -25,7 +25,7 @@ impl fmt::Display for At {
     }
 }
 
-/// What was waited for too long.
+/// What took too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
     /// The connection.
@@ -46,60 +46,61 @@ impl fmt::Display for Wait {
     }
 }
 
-/// A call that did not give an answer we can use.
+/// The error of a call that gave no usable answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HubError {
     /// The settings cannot be used. Rejected.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The call cannot be written. Rejected.
+    /// The call cannot be encoded. Rejected.
     #[error("{at}")]
     Request {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Why not.
+        /// The encoding error.
         #[source]
         source: EncodeError,
     },
-    /// The call is larger than the hub takes. Rejected.
+    /// The call is larger than the hub accepts. Rejected.
     #[error("{at}: the request has {bytes} bytes, and the hub takes {limit}; ask for less at a time")]
     RequestTooLarge {
-        /// Which call.
+        /// The call.
         at: At,
-        /// How large.
+        /// Size of the request, in bytes.
         bytes: usize,
-        /// How large it may be.
+        /// The hub's limit, in bytes.
         limit: usize,
     },
-    /// There is no connection. Unavailable; the call did not reach the hub.
+    /// There is no connection. Unavailable. The call did not reach the hub.
     #[error("{at}: cannot connect: {cause}")]
     Connect {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Why.
+        /// The cause.
         cause: String,
     },
     /// The hub's certificate is not trusted. Rejected.
     #[error("{at}: its certificate is not trusted: {cause}; {hint}")]
     Untrusted {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Why.
+        /// The cause.
         cause: String,
         /// What to do.
         hint: String,
     },
-    /// The web server wants a client certificate, or another one. Rejected.
+    /// The web server wants a client certificate, or a different one. Rejected.
     #[error("{at}: the TLS handshake was refused: {cause}; {hint}")]
     Handshake {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Why.
+        /// The cause.
         cause: String,
         /// What to do.
         hint: String,
     },
-    /// The hub asks for the certificate when it has seen the request, by TLS 1.3, which we cannot answer. Rejected.
+    /// The hub asks for the certificate only after it has seen the request, with TLS 1.3. We cannot
+    /// answer this. Rejected.
     #[error(
         "{at}: the hub refuses the login as without a certificate ({refused}) and speaks TLS 1.3 only: it asks for \
          certificates after the request (post-handshake authentication), which this program cannot answer; set \
@@ -107,181 +108,186 @@ pub enum HubError {
          login path, or let it speak TLS 1.2, too (`SSLProtocol +TLSv1.2`)"
     )]
     PostHandshake {
-        /// Which call.
+        /// The call.
         at: At,
-        /// How it refused the login.
+        /// How the hub refused the login.
         refused: String,
     },
-    /// It took too long. Unavailable.
+    /// The call took too long. Unavailable.
     #[error("{at}: {wait} within {}", seconds(*.limit))]
     Timeout {
-        /// Which call.
+        /// The call.
         at: At,
         /// What took too long.
         wait: Wait,
-        /// How long it may take.
+        /// The time limit.
         limit: Duration,
     },
-    /// The connection broke before the answer was complete. Unavailable; the call may have been executed.
+    /// The connection broke before the answer was complete. Unavailable. The call may have been
+    /// executed.
     #[error("{at}: the connection broke: {cause}")]
     Lost {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Why.
+        /// The cause.
         cause: String,
     },
-    /// The answer is larger than we take; the rest was not read. Rejected.
+    /// The answer is larger than we accept. The rest was not read. Rejected.
     #[error("{at}: the answer has more than {limit} bytes; ask for less at a time")]
     TooLarge {
-        /// Which call.
+        /// The call.
         at: At,
-        /// How large it may be.
+        /// Our limit, in bytes.
         limit: usize,
     },
-    /// The web server points elsewhere. Rejected: a hub never does, and credentials go only where they are meant to.
+    /// The web server redirects elsewhere. Rejected: a hub never redirects, and credentials go only
+    /// where they are meant to.
     #[error("{at}: the server answered with {status} and points to {to}; if the hub is there now, set `server` to it")]
     Redirect {
-        /// Which call.
+        /// The call.
         at: At,
         /// HTTP status.
         status: u16,
-        /// Where to.
+        /// The address it redirects to.
         to: String,
     },
-    /// The web server wants a login by other means (HTTP 401). Rejected.
+    /// The web server wants another kind of login (HTTP 401). Rejected.
     #[error("{at}: the server wants a login (`{scheme}`); {hint}")]
     Unauthorized {
-        /// Which call.
+        /// The call.
         at: At,
-        /// What it asks for.
+        /// The kind of login.
         scheme: String,
         /// What to do.
         hint: String,
     },
-    /// The web server answered itself. Unavailable for 408, 429 and from 500 on, else rejected.
+    /// The web server itself answered, not the hub. Unavailable for status 408, 429 and from 500
+    /// on, otherwise rejected.
     #[error("{at}: the server answered with HTTP {status}{}{excerpt}", if .excerpt.is_empty() { "" } else { ": " })]
     Status {
-        /// Which call.
+        /// The call.
         at: At,
         /// HTTP status.
         status: u16,
-        /// The beginning of what it said.
+        /// The beginning of the answer.
         excerpt: String,
     },
-    /// Something else than XML-RPC came: a proxy's or maintenance page, or this is not a hub. Unavailable.
+    /// The answer is not XML-RPC. It may be the page of a proxy or a maintenance page, or this is
+    /// not a hub. Unavailable.
     #[error("{at}: this is no answer of a hub: `{excerpt}`; is `server` the address of its XML-RPC interface?")]
     NotAHub {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Its beginning.
+        /// The beginning of the answer.
         excerpt: String,
     },
-    /// The answer ends in the middle. Unavailable; the call may have been executed.
+    /// The answer is cut off. Unavailable. The call may have been executed.
     #[error("{at}: the answer ends in the middle, after {bytes} bytes")]
     CutOff {
-        /// Which call.
+        /// The call.
         at: At,
-        /// How much came.
+        /// Number of bytes received.
         bytes: usize,
     },
-    /// The answer is not what Koji writes. Rejected; the call may have been executed.
+    /// The answer is not what Koji writes. Rejected. The call may have been executed.
     #[error("{at}: the answer cannot be read")]
     Malformed {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Why not.
+        /// What is wrong.
         #[source]
         source: Arc<XmlRpcError>,
     },
-    /// The answer does not have the shape Koji documents. Rejected; the call was executed.
+    /// The answer does not have the shape that Koji documents. Rejected. The call was executed.
     #[error("{at}: the answer has another shape than expected")]
     Shape {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Where and how.
+        /// Where the shape differs, and how.
         #[source]
         source: ShapeError,
     },
-    /// The hub is closed for maintenance, or has no database (fault 1014). Unavailable; the call was not executed.
+    /// The hub is closed for maintenance or has no database (fault 1014). Unavailable. The call was
+    /// not executed.
     #[error("{at}: the hub is offline: {}", .fault.message)]
     Offline {
-        /// Which call.
+        /// The call.
         at: At,
-        /// What it said.
+        /// The hub's fault.
         fault: Fault,
     },
     /// The login was refused (faults 1002, 1006, 1023 of a login). Rejected, or unavailable for 1006.
     #[error("{at}: the login was refused: {} (fault {}); {hint}", .fault.message, .fault.code)]
     Denied {
-        /// Which call.
+        /// The call.
         at: At,
-        /// What the hub said.
+        /// The hub's fault.
         fault: Fault,
         /// What to do.
         hint: String,
     },
-    /// The hub is older than what we can work with. Rejected.
+    /// The hub is too old for us. Rejected.
     #[error("{at}: the hub is too old: {lacks}")]
     TooOld {
-        /// Which call.
+        /// The call.
         at: At,
-        /// What it cannot do.
+        /// What the hub cannot do.
         lacks: &'static str,
     },
-    /// Kerberos did not give what a login needs. Rejected, or unavailable when no KDC answers.
+    /// Kerberos did not provide what a login needs. Rejected, or unavailable if no KDC answers.
     #[error("{at}: Kerberos: {problem}; {hint}")]
     Kerberos {
-        /// Which call.
+        /// The call.
         at: At,
-        /// What the system's library said.
+        /// The message of the system's library.
         problem: String,
         /// What to do.
         hint: String,
         /// Whether no KDC answered.
         unreachable: bool,
     },
-    /// The call was executed in an earlier attempt, and its result is lost (fault 1009). Unavailable: look what came of
-    /// it before doing it again.
+    /// The call was executed in an earlier attempt, and its result is lost (fault 1009).
+    /// Unavailable. Look for the result on the hub before repeating the call.
     #[error("{at}: it was executed and its result is lost ({fault}); look at the hub before repeating it")]
     ResultLost {
-        /// Which call.
+        /// The call.
         at: At,
-        /// What the hub said.
+        /// The hub's fault.
         fault: Fault,
     },
-    /// An attempt was lost on the way, and no other one told what came of it. Class of the last attempt's error: look
-    /// what came of it before doing it again.
+    /// The answer of one attempt was lost, and no later attempt returned the result. Class of the
+    /// last attempt's error. Look for the result on the hub before repeating the call.
     #[error("{at}: it may have been executed, the answer is lost; look at the hub before repeating it")]
     Uncertain {
-        /// Which call.
+        /// The call.
         at: At,
-        /// Why the last attempt did not answer.
+        /// The error of the last attempt.
         #[source]
         source: Box<HubError>,
     },
-    /// Whoever calls did not want it any more. Unavailable; it was not sent.
+    /// The caller no longer wanted the call. Unavailable. It was not sent.
     #[error("{at}: it was not sent, because it is not wanted any more")]
     Withheld {
-        /// Which call.
+        /// The call.
         at: At,
     },
-    /// Any other fault. Class by its kind.
+    /// Any other fault. Its kind decides the class.
     #[error("{at}: {fault}")]
     Fault {
-        /// Which call.
+        /// The call.
         at: At,
-        /// What the hub said.
+        /// The hub's fault.
         fault: Fault,
     },
 }
 
-/// Seconds as a person writes them.
+/// Formats seconds for people.
 fn seconds(duration: Duration) -> String {
     format!("{} s", (duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
 impl HubError {
-    /// From a fault of an ordinary call.
+    /// Makes the error for a fault of an ordinary call.
     pub fn from_fault(at: At, fault: Fault) -> Self {
         match fault.kind() {
             FaultKind::Offline => Self::Offline { at, fault },
@@ -290,7 +296,7 @@ impl HubError {
         }
     }
 
-    /// The fault, where the hub gave one.
+    /// Returns the hub's fault, if there was one.
     pub fn fault(&self) -> Option<&Fault> {
         match self {
             Self::Offline { fault, .. }
@@ -302,22 +308,22 @@ impl HubError {
         }
     }
 
-    /// Whether the hub said that it is offline.
+    /// Checks whether the hub said that it is offline.
     pub fn is_offline(&self) -> bool {
         self.fault().is_some_and(|fault| fault.kind() == FaultKind::Offline)
     }
 
-    /// Whether the hub says that there is no such object.
+    /// Checks whether the hub says that the object does not exist.
     pub fn is_unknown_object(&self) -> bool {
         self.fault().is_some_and(Fault::is_unknown_object)
     }
 
-    /// Whether the hub is older than what it was asked.
+    /// Checks whether the hub is too old to know the method.
     pub fn is_unknown_method(&self) -> bool {
         self.fault().is_some_and(Fault::is_unknown_method)
     }
 
-    /// What a person can do about it, or that nothing is to be done.
+    /// Says what a person can do, or that nothing needs to be done.
     pub fn remedy(&self) -> &'static str {
         if self.is_offline() {
             return "it is closed for maintenance or has no database; the service waits and goes on by itself. Ask who \
@@ -356,8 +362,8 @@ impl HubError {
         }
     }
 
-    /// Whether the call may have been executed although its answer did not come, or did not come whole. Who makes
-    /// something with a call must look for it before making it again.
+    /// Checks whether the call may have been executed although no complete answer came. If a call
+    /// creates something, the caller must look for it before repeating the call.
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Timeout { wait, .. } => *wait != Wait::Connection,
@@ -374,7 +380,8 @@ impl HubError {
         }
     }
 
-    /// Whether the same request may be sent again at once: nothing but an accident of the way was in between.
+    /// Checks whether the same request may be sent again at once, because only the transport
+    /// failed.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. }
@@ -389,7 +396,7 @@ impl HubError {
     }
 }
 
-/// HTTP statuses that pass by themselves.
+/// Checks whether an HTTP status usually goes away by itself.
 fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502..=504)
 }

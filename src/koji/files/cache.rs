@@ -1,5 +1,5 @@
-//! The cache directory: which generations are in it, which of them are in use, what of them can be used for others,
-//! what has to go.
+//! The cache directory. Keeps track of which generations are in it and in use, which of their files
+//! other generations can reuse, and what to remove.
 //!
 //! ```text
 //! repos/TAG/ID/…            whole generations, as an archive has them
@@ -27,14 +27,15 @@ pub(super) type Key = (Name, RepoId);
 const ASKED: &str = ".asked";
 const USED: &str = ".used";
 
-/// How much a cache keeps.
+/// Limits of what a cache keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CacheLimits {
-    /// Generations of each tag.
+    /// Maximum number of generations per tag.
     pub generations_per_tag: usize,
-    /// Bytes of all generations. A file that several have counts once.
+    /// Maximum number of bytes of all generations. A file that several generations share counts
+    /// once.
     pub bytes: u64,
-    /// Generations that were begun and not finished.
+    /// Maximum number of generations whose fetch was begun and not finished.
     pub unfinished: usize,
 }
 
@@ -47,13 +48,13 @@ impl Default for CacheLimits {
 /// What was removed from a cache.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Evicted {
-    /// Generations, in the order in which they went.
+    /// Removed generations, in the order of removal.
     pub generations: Vec<(Name, RepoId)>,
-    /// Unfinished ones.
+    /// Number of unfinished generations removed.
     pub unfinished: usize,
-    /// Bytes that generations have now.
+    /// Number of bytes that the remaining generations have.
     pub bytes: u64,
-    /// There is still too much, and all of it is in use.
+    /// The limit is still exceeded, because everything left is in use.
     pub over: bool,
 }
 
@@ -61,20 +62,20 @@ pub struct Evicted {
 pub(super) struct Cache {
     dir: PathBuf,
     state: Mutex<State>,
-    /// Held as long as we live.
+    /// The lock on the directory. Held until the cache is dropped.
     _lock: File,
 }
 
 #[derive(Debug, Default)]
 struct State {
     in_use: BTreeMap<Key, usize>,
-    /// Files by algorithm and checksum.
+    /// Paths of files by algorithm and checksum.
     by_checksum: BTreeMap<(String, String), BTreeSet<PathBuf>>,
     next_use: u64,
     next_trash: u64,
 }
 
-/// Keeps a generation from being removed.
+/// Protects a generation from removal until dropped.
 #[derive(Debug)]
 pub(super) struct Hold {
     cache: Arc<Cache>,
@@ -93,7 +94,7 @@ impl Drop for Hold {
     }
 }
 
-/// Names of the directories in a directory, none when there is none.
+/// Returns the directories in a directory, with their names. Empty if the directory does not exist.
 fn directories(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -112,7 +113,7 @@ fn directories(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// Generations below a directory.
+/// Returns the generations below a directory.
 fn generations(dir: &Path) -> io::Result<Vec<(Key, PathBuf)>> {
     let mut found = Vec::new();
     for (tag, path) in directories(dir)? {
@@ -125,7 +126,7 @@ fn generations(dir: &Path) -> io::Result<Vec<(Key, PathBuf)>> {
     Ok(found)
 }
 
-/// Calls for each file below a directory.
+/// Calls `each` for each file below a directory.
 fn each_file(dir: &Path, each: &mut impl FnMut(&Path, &fs::Metadata) -> io::Result<()>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -140,7 +141,7 @@ fn each_file(dir: &Path, each: &mut impl FnMut(&Path, &fs::Metadata) -> io::Resu
 }
 
 impl Cache {
-    /// Opens or makes a cache directory and removes what an earlier run was removing.
+    /// Opens or creates a cache directory. Finishes removals that an earlier run began.
     pub(super) fn open(dir: &Path) -> Result<Self, FetchError> {
         let failed = FetchError::disk(dir);
         let incoming = dir.join(".incoming");
@@ -152,7 +153,7 @@ impl Cache {
         let lock = open().map_err(failed)?;
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(FetchError::InUse { path: dir.to_owned() }),
-            // A file system without locks: nobody can tell.
+            // The file system does not support locks, so other users of the directory go unnoticed.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         let cache = Self { dir: dir.to_owned(), state: Mutex::default(), _lock: lock };
@@ -189,16 +190,16 @@ impl Cache {
         self.dir.join(".incoming").join(key.0.as_str()).join(key.1.to_string())
     }
 
-    /// Keeps a generation, whether it is there yet or not.
+    /// Protects a generation from removal, even if it is not there yet.
     pub(super) fn hold(self: &Arc<Self>, key: &Key) -> Hold {
         *self.state().in_use.entry(key.clone()).or_default() += 1;
         Hold { cache: Arc::clone(self), key: key.clone() }
     }
 
-    /// Notes the metadata files of a generation, so that others can have them.
+    /// Notes the metadata files of a generation, so that other generations can reuse them.
     pub(super) fn learn(&self, dir: &Path) {
         for (_, arch) in directories(dir).unwrap_or_default() {
-            // What cannot be read is of no use to others.
+            // Unreadable metadata is of no use to others.
             let Ok(repo) = RepoDir::open(&arch) else { continue };
             for entry in &repo.repomd().data {
                 let path = arch.join(&entry.href);
@@ -210,7 +211,7 @@ impl Cache {
         }
     }
 
-    /// Files that had this checksum when they were fetched.
+    /// Returns files that had this checksum when they were fetched.
     pub(super) fn same(&self, checksum: &Checksum) -> Vec<PathBuf> {
         let mut state = self.state();
         let key = (checksum.kind.clone(), checksum.hex.clone());
@@ -223,7 +224,7 @@ impl Cache {
         found
     }
 
-    /// Those of `arches` for which some generation of a tag has the full file lists.
+    /// Returns those of `arches` for which some generation of the tag has the full file lists.
     pub(super) fn with_filelists(&self, tag: &str, arches: &BTreeSet<Name>) -> BTreeSet<Name> {
         let all = directories(&self.dir.join("repos").join(tag)).unwrap_or_default();
         let has = |arch: &Name| {
@@ -236,15 +237,15 @@ impl Cache {
         arches.iter().filter(|arch| has(arch)).cloned().collect()
     }
 
-    /// Architectures that were looked for when a generation was fetched; `None`: there is no such generation, not a
-    /// whole one.
+    /// Returns the architectures that were looked for when a generation was fetched. `None` if the
+    /// cache does not have the whole generation.
     pub(super) fn asked(&self, key: &Key) -> Option<BTreeSet<Name>> {
         let text = fs::read_to_string(self.repo_dir(key).join(ASKED)).ok()?;
         Some(text.split_whitespace().map(Name::from).collect())
     }
 
-    /// Puts a generation that was fetched in its place, or what was fetched besides to one that is there. `asked`: all
-    /// architectures that were looked for.
+    /// Moves a fetched generation to its place. If the generation is already there, adds what was
+    /// fetched in addition. `asked`: all architectures that were looked for.
     pub(super) fn place(&self, key: &Key, asked: &BTreeSet<Name>) -> Result<(), FetchError> {
         let (from, to) = (self.incoming_dir(key), self.repo_dir(key));
         let place = || -> io::Result<()> {
@@ -260,7 +261,7 @@ impl Cache {
             if to.is_dir() {
                 for (arch, path) in directories(&from)? {
                     let target = to.join(arch);
-                    // What is there is as good, and somebody may be reading it.
+                    // What is already there is just as good, and somebody may be reading it.
                     if !target.exists() {
                         fs::rename(path, target)?;
                     }
@@ -273,7 +274,7 @@ impl Cache {
                 fs::rename(&from, &to)?;
                 sync_dir_of(&to)?;
             }
-            // Only if it was the last of its tag.
+            // Succeeds only if this was the last directory of its tag.
             from.parent().map(fs::remove_dir);
             Ok(())
         };
@@ -293,7 +294,8 @@ impl Cache {
         fs::write(&path, number.to_string()).map_err(FetchError::disk(path))
     }
 
-    /// Removes a generation unless it is in use; `false` if it is. What was fetched of it and not finished goes, too.
+    /// Removes a generation, including unfinished parts of it. Returns `false` if the generation is
+    /// in use.
     pub(super) fn forget(&self, key: &Key) -> Result<bool, FetchError> {
         let dir = self.repo_dir(key);
         if !self.unused_goes(key).map_err(FetchError::disk(dir))? {
@@ -304,13 +306,13 @@ impl Cache {
         Ok(true)
     }
 
-    /// Removes what was fetched of a generation and not finished.
+    /// Removes the unfinished parts of a generation.
     pub(super) fn discard_unfinished(&self, key: &Key) -> Result<(), FetchError> {
         let dir = self.incoming_dir(key);
         self.remove(&dir).map_err(FetchError::disk(dir))
     }
 
-    /// Removes a generation that the caller alone uses.
+    /// Removes a generation that only the caller uses.
     pub(super) fn discard(&self, key: &Key) -> Result<(), FetchError> {
         for dir in [self.incoming_dir(key), self.repo_dir(key)] {
             self.remove(&dir).map_err(FetchError::disk(dir))?;
@@ -318,12 +320,12 @@ impl Cache {
         Ok(())
     }
 
-    /// Whether nobody but the caller uses a generation.
+    /// Checks whether nobody but the caller uses a generation.
     pub(super) fn is_alone(&self, key: &Key) -> bool {
         self.state().in_use.get(key).is_none_or(|count| *count <= 1)
     }
 
-    /// Takes a directory out of sight at once, then removes it.
+    /// Moves a directory away in one step, then removes it.
     fn remove(&self, dir: &Path) -> io::Result<()> {
         let trash = self.dir.join(".trash");
         fs::create_dir_all(&trash)?;
@@ -340,7 +342,7 @@ impl Cache {
         fs::remove_dir_all(trash)
     }
 
-    /// Removes what is too much, what was used longest ago first, and nothing that is in use.
+    /// Removes what exceeds the limits, least recently used first. Never removes what is in use.
     pub(super) fn evict(&self, limits: &CacheLimits) -> Result<Evicted, FetchError> {
         self.try_evict(limits).map_err(FetchError::disk(&self.dir))
     }
@@ -350,7 +352,7 @@ impl Cache {
         let mut all = generations(&self.dir.join("repos"))?;
         all.sort_by_key(|(key, dir)| (used(dir), key.clone()));
         let mut sizes: BTreeMap<Key, Vec<(u64, u64)>> = BTreeMap::new();
-        // How many generations have a file, by its number on the disk.
+        // Number of generations that have a file, by inode number.
         let mut owners: BTreeMap<u64, usize> = BTreeMap::new();
         let mut per_tag: BTreeMap<Name, usize> = BTreeMap::new();
         for (key, dir) in &all {
@@ -359,7 +361,7 @@ impl Cache {
                 files.insert(metadata.ino(), metadata.len());
                 Ok(())
             });
-            // Somebody else may be removing it.
+            // Another thread may be removing it.
             if seen.is_err() {
                 continue;
             }
@@ -370,7 +372,8 @@ impl Cache {
         let mut counted = BTreeSet::new();
         let files = sizes.values().flatten().filter(|(ino, _)| counted.insert(*ino));
         evicted.bytes = files.map(|(_, length)| length).sum();
-        // First what is too many of a tag, then what is too large, so that a small tag does not pay for a busy one.
+        // First removes surplus generations of tags, then what exceeds the size. So a small tag
+        // does not suffer from a busy one.
         for by_bytes in [false, true] {
             for (key, _) in &all {
                 let many = per_tag.get(&key.0).is_some_and(|n| *n > limits.generations_per_tag.max(1));
@@ -400,7 +403,8 @@ impl Cache {
     /// Removes a generation if nobody uses it.
     fn unused_goes(&self, key: &Key) -> io::Result<bool> {
         let dir = self.repo_dir(key);
-        // Nobody begins to use it between the look and the renaming.
+        // The lock is held until the rename, so that nobody begins to use the generation in
+        // between.
         let mut state = self.state();
         if state.in_use.contains_key(key) {
             return Ok(false);
@@ -415,7 +419,7 @@ impl Cache {
         }
         drop(state);
         fs::remove_dir_all(trash)?;
-        // Only if it was the last of its tag.
+        // Succeeds only if this was the last directory of its tag.
         dir.parent().map(fs::remove_dir);
         Ok(true)
     }
@@ -437,12 +441,12 @@ impl Cache {
     }
 }
 
-/// When a generation was used last.
+/// Returns when a generation was last used, as a count of uses.
 fn used(dir: &Path) -> u64 {
     fs::read_to_string(dir.join(USED)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Writes a small file at once.
+/// Writes a small file atomically.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let part = unique_part(path);
     fs::write(&part, text)?;

@@ -1,8 +1,8 @@
-//! Fetching files over HTTP: how many at once, how long, how often, how large.
+//! Fetches files over HTTP, and limits how many at once, how long, how often and how large.
 //!
-//! [`Fetcher`] holds what is common to all requests: one client, one bound on what runs at once, one way to try again.
-//! What is done with an answer is an [`Attempt`]: a file to disk ([`super::download`]), the beginning of a file
-//! ([`super::prefix`]).
+//! [`Fetcher`] has what all requests share: one client, one limit of concurrent requests, and one
+//! way to retry. An [`Attempt`] decides what to do with a response: write a file to disk
+//! ([`super::download`]), or read only the beginning of a file ([`super::prefix`]).
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -22,39 +22,41 @@ use crate::base::backoff;
 use crate::model::causes::with_causes;
 use crate::repodata::Checksum;
 
-/// Most redirections of one request that are followed.
+/// Maximum number of redirections that one request follows.
 pub const REDIRECTS_MAX: usize = 5;
 
-/// An attempt that brought so many bytes does not count as failed: a large file over a bad line comes piece by piece.
+/// An attempt that brings at least this many bytes does not count as failed. So a large file can
+/// arrive piece by piece over a bad line.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
-/// So many times the configured number of attempts is the end in any case.
+/// The total number of attempts is at most the configured number times this.
 const PROGRESS_ATTEMPTS: u32 = 10;
 
-/// How files are fetched.
+/// Settings for fetching files.
 #[derive(Clone, Debug)]
 pub struct FetchSettings {
-    /// Most requests at once, over everything. At least 1.
+    /// Maximum number of concurrent requests over all hosts and files. At least 1.
     pub at_once: usize,
-    /// Longest time until a connection stands.
+    /// Maximum time to connect.
     pub connect_timeout: Duration,
-    /// Longest time in which nothing comes.
+    /// Maximum time without any data.
     pub idle_timeout: Duration,
-    /// Longest time for one file, all attempts together, pauses not counted.
+    /// Maximum time for one file over all attempts, not counting pauses.
     pub total_timeout: Duration,
-    /// Most attempts for one file that bring next to nothing. At least 1.
+    /// Maximum number of attempts for one file that bring (almost) no data. At least 1.
     pub attempts: u32,
-    /// Longest pause after the first failure; it doubles with each. The real one is between half of it and it.
+    /// Maximum pause after the first failure. It doubles with each failure. The real pause is
+    /// random, between half of the maximum and the maximum.
     pub pause_first: Duration,
-    /// Longest pause.
+    /// Upper limit of the maximum pause.
     pub pause_max: Duration,
-    /// Longest pause a server may ask for (`Retry-After`); instead of a longer one it is this.
+    /// Longest pause that a server may ask for (`Retry-After`). A longer one is cut to this.
     pub retry_after_max: Duration,
-    /// Largest file, in bytes.
+    /// Maximum size of a file, in bytes.
     pub file_bytes_max: u64,
-    /// PEM file with certificates of further authorities.
+    /// PEM file with certificates of additional certificate authorities.
     pub authorities: Option<PathBuf>,
-    /// What we call ourselves.
+    /// The `User-Agent` header.
     pub user_agent: String,
 }
 
@@ -76,46 +78,46 @@ impl Default for FetchSettings {
     }
 }
 
-/// Something to count.
+/// An event to count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum FileEvent {
-    /// A request was answered, or failed before it was.
+    /// A request was answered, or failed without an answer.
     Request {
-        /// The HTTP status; `None`: no answer.
+        /// The HTTP status. `None`: there was no answer.
         status: Option<u16>,
     },
-    /// Bytes came.
+    /// Bytes were received.
     Received {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// An attempt failed and there will be another.
+    /// An attempt failed, and another one follows.
     Retry,
-    /// A file was not fetched because another repository has the same.
+    /// A file was not fetched, because another repository has the same file.
     Reused {
-        /// Its length.
+        /// Length of the file.
         bytes: u64,
     },
 }
 
-/// Called for each event, from any thread; must not block.
+/// Called for each event, from any thread. Must not block.
 pub type Observer = Arc<dyn Fn(FileEvent) + Send + Sync>;
 
-/// What was fetched so far.
+/// Counters of everything fetched so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FetchCounts {
-    /// Requests.
+    /// Number of requests.
     pub requests: u64,
-    /// Attempts after a failed one.
+    /// Number of attempts after a failed one.
     pub retries: u64,
-    /// Bytes received in bodies.
+    /// Number of bytes received in bodies.
     pub bytes: u64,
-    /// Requests that run now.
+    /// Number of requests running now.
     pub running: u64,
-    /// Most that ran at once.
+    /// Highest number of requests that ran at the same time.
     pub running_max: u64,
-    /// Files that were not fetched because another repository has the same.
+    /// Number of files not fetched, because another repository has the same file.
     pub reused: u64,
 }
 
@@ -129,7 +131,7 @@ struct Counters {
     reused: AtomicU64,
 }
 
-/// Fetches files. Clones share everything: one bound holds for all.
+/// Fetches files. Clones share everything, including the limit of concurrent requests.
 #[derive(Clone)]
 pub struct Fetcher {
     inner: Arc<Inner>,
@@ -151,15 +153,15 @@ impl std::fmt::Debug for Fetcher {
 
 /// How an attempt failed.
 pub(super) enum Failure {
-    /// It may go better next time.
+    /// Another attempt may succeed.
     Again {
         trouble: Trouble,
-        /// When the server wants to be asked again.
+        /// The pause that the server asks for.
         after: Option<Duration>,
-        /// Bytes that came and were kept.
+        /// Number of received bytes that were kept.
         kept: u64,
     },
-    /// It will not.
+    /// Another attempt will not succeed.
     Never(FetchError),
 }
 
@@ -175,7 +177,8 @@ impl From<Trouble> for Failure {
     }
 }
 
-/// Something that can be tried several times. What is dropped in the middle goes on with the next `run`.
+/// Something that can be tried several times. If a run is dropped half-way, the next `run`
+/// continues it.
 pub(super) trait Attempt: Send {
     type Done: Send;
     fn url(&self) -> &Url;
@@ -183,18 +186,18 @@ pub(super) trait Attempt: Send {
 }
 
 impl Fetcher {
-    /// A fetcher with its own connections.
+    /// Returns a fetcher with its own connections.
     ///
     /// # Errors
-    /// [`FetchError::Authorities`] (rejected): the certificates cannot be used.
+    /// Returns [`FetchError::Authorities`] (rejected) if the certificates cannot be used.
     pub fn new(settings: FetchSettings) -> Result<Self, FetchError> {
         Self::with(settings, None)
     }
 
-    /// The same, telling `observer` what happens.
+    /// Like [`Fetcher::new`], but reports events to `observer`.
     ///
     /// # Errors
-    /// As [`Fetcher::new`].
+    /// Fails in the same cases as [`Fetcher::new`].
     pub fn observed(settings: FetchSettings, observer: Observer) -> Result<Self, FetchError> {
         Self::with(settings, Some(observer))
     }
@@ -213,12 +216,12 @@ impl Fetcher {
         Ok(Self { inner: Arc::new(Inner { client, settings, permits, counters: Counters::default(), observer }) })
     }
 
-    /// How files are fetched.
+    /// Returns the settings.
     pub fn settings(&self) -> &FetchSettings {
         &self.inner.settings
     }
 
-    /// What was fetched so far.
+    /// Returns the counters.
     pub fn counts(&self) -> FetchCounts {
         let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
         let c = &self.inner.counters;
@@ -232,11 +235,11 @@ impl Fetcher {
         }
     }
 
-    /// Fetches one file to `to`, streamed to disk and verified before it has its name there; gives its length. What an
-    /// earlier attempt left as `TO.part` is gone on with.
+    /// Fetches one file to `to` and returns its length. Streams the file to disk and verifies it
+    /// before it gets its final name. Continues `TO.part` if an earlier attempt left one.
     ///
     /// # Errors
-    /// [`FetchError`]; nothing is at `to` then that was not there before.
+    /// Returns a [`FetchError`] if the file cannot be fetched. `to` is then as it was before.
     pub async fn file(
         &self,
         url: &str,
@@ -265,7 +268,7 @@ impl Fetcher {
         }
     }
 
-    /// Tries until it is done, fails for good, or has failed too often.
+    /// Tries until the attempt succeeds, fails for good, or has failed too often.
     pub(super) async fn run<A: Attempt>(&self, mut attempt: A) -> Result<A::Done, FetchError> {
         let settings = &self.inner.settings;
         let (mut left, mut all, mut idle) = (settings.total_timeout, 0_u32, 0_u32);
@@ -296,7 +299,7 @@ impl Fetcher {
         }
     }
 
-    /// How long to wait after so many failures in a row.
+    /// Returns how long to wait after this number of failures in a row.
     fn pause(&self, failures: u32, after: Option<Duration>) -> Duration {
         let settings = &self.inner.settings;
         let own = backoff::after(failures, settings.pause_first, settings.pause_max);
@@ -304,11 +307,12 @@ impl Fetcher {
     }
 
     pub(super) fn get(&self, url: &Url) -> RequestBuilder {
-        // Lengths and ranges shall be those of the file.
+        // Lengths and ranges must be those of the file itself, so no compression.
         self.inner.client.get(url.clone()).header(ACCEPT_ENCODING, "identity")
     }
 
-    /// Sends and waits for the head of the answer. An answer is a success, or 416 where a range was asked for.
+    /// Sends a request and waits for the head of the response. The response is a success, or status
+    /// 416 if a range was asked for.
     pub(super) async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Response, Failure> {
         let settings = &self.inner.settings;
         let longest = settings.connect_timeout.saturating_add(settings.idle_timeout);
@@ -336,7 +340,8 @@ impl Fetcher {
         }
     }
 
-    /// The next bytes of a body, `None` at its end. `kept`: bytes that are kept if none come.
+    /// Returns the next bytes of a body, or `None` at its end. `kept`: number of bytes kept if no
+    /// more come.
     pub(super) async fn chunk(
         &self,
         response: &mut Response,
@@ -357,7 +362,7 @@ impl Fetcher {
     }
 }
 
-/// Counts as running until it is dropped, however that comes.
+/// Counts a request as running until dropped.
 struct Running<'a>(&'a Counters);
 
 impl<'a> Running<'a> {
@@ -374,7 +379,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Follows a bounded number of redirections over HTTP, and none that gives up encryption.
+/// Follows a limited number of HTTP redirections. Never follows one from HTTPS to HTTP.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     if attempt.previous().len() > REDIRECTS_MAX {
         return attempt.error(format!("more than {REDIRECTS_MAX} times"));
@@ -408,14 +413,14 @@ fn no_answer(url: &Url, error: reqwest::Error) -> Failure {
     Trouble::Connection(error).into()
 }
 
-/// Whether a connection failed because of the server's certificate.
+/// Checks whether a connection failed because of the server's certificate.
 fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return matches!(tls, rustls::Error::InvalidCertificate(_));
         }
-        // An I/O error gives the cause of what it wraps, not what it wraps.
+        // The `source` of an I/O error skips the error that it wraps, so `get_ref` is needed.
         next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => error.source(),
@@ -428,7 +433,8 @@ fn not_now(status: StatusCode, headers: &HeaderMap) -> Failure {
     Failure::Again { trouble: Trouble::Status(status.as_u16()), after: retry_after(headers), kept: 0 }
 }
 
-/// When the server wants to be asked again: seconds, or a time, which is measured from the server's own (`Date`).
+/// Returns the pause that the server asks for. The header has seconds or a time. A time is measured
+/// from the server's own clock (`Date`).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let value = text(RETRY_AFTER)?;
@@ -440,16 +446,16 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(until.try_into().unwrap_or(Duration::ZERO))
 }
 
-/// What a `Content-Range` says.
+/// The content of a `Content-Range` header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ContentRange {
-    /// First byte, and the one behind the last; `None` for a range that cannot be had.
+    /// First byte, and the one after the last. `None` if the range cannot be served.
     pub(super) bytes: Option<(u64, u64)>,
-    /// Length of the file, where known.
+    /// Length of the file, if known.
     pub(super) total: Option<u64>,
 }
 
-/// Reads `Content-Range: bytes FIRST-LAST/TOTAL`, `*` for what is not known.
+/// Reads `Content-Range: bytes FIRST-LAST/TOTAL`. A `*` stands for an unknown part.
 pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let (range, total) = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?.split_once('/')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };

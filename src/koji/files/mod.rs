@@ -1,9 +1,11 @@
-//! What a hub has as plain files, over HTTP or from a mounted disk, and the cache directory it is kept in.
+//! Fetches what a hub offers as plain files into a cache directory, over HTTP or from a mounted
+//! disk.
 //!
-//! - [`Fetcher`]: files over HTTP, a bounded number at once, each bounded in time, size and attempts, resumed and
-//!   verified.
-//! - [`Mirror`]: repositories and headers of source packages into a cache directory that has the layout of an archive,
-//!   so that [`super::Archive`] reads it as it reads a recording:
+//! - [`Fetcher`] fetches files over HTTP. It limits how many run at once, and each in time, size
+//!   and attempts. It resumes and verifies files.
+//! - [`Mirror`] puts repositories and headers of source packages into a cache directory. The
+//!   directory has the layout of an archive, so that [`super::Archive`] can read it like a
+//!   recording:
 //!
 //! ```text
 //! repos/TAG/ID/repo.json, groups/comps.xml
@@ -12,15 +14,20 @@
 //! buildrequires.jsonl
 //! ```
 //!
-//! - [`SourceStore`]: build requirements, kept for ever.
+//! - [`SourceStore`] keeps build requirements for ever.
 //!
-//! The order for a generation: [`Mirror::fetch`]; build requirements of its sources into the store
-//! ([`SourceStore::missing`], then [`Mirror::from_source_repo`], [`Mirror::fill`], or the hub's answers by
-//! [`crate::repodata::SourcePackage::from_hub`]); [`Mirror::ensure_filelists`] for each architecture; then resolve,
-//! keeping the [`MirroredRepo`] until that is done.
+//! The steps for a generation:
 //!
-//! Nothing here knows what is current, usable or wanted: who asks the hub does. A file that is not there is an error
-//! that says so, and never an empty one. No clock is read but to measure how long something takes.
+//! 1. [`Mirror::fetch`].
+//! 2. Put the build requirements of its sources into the store: [`SourceStore::missing`], then
+//!    [`Mirror::from_source_repo`], [`Mirror::fill`], or the hub's answers with
+//!    [`crate::repodata::SourcePackage::from_hub`].
+//! 3. [`Mirror::ensure_filelists`] for each architecture.
+//! 4. Resolve. Keep the [`MirroredRepo`] until this is done.
+//!
+//! This module does not know what is current, usable or wanted; the part that asks the hub does. A
+//! missing file is always an error, and never treated like an empty one. The clock only measures
+//! durations.
 
 mod bring;
 mod cache;

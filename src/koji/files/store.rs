@@ -1,8 +1,8 @@
-//! Build requirements, kept for ever: `buildrequires.jsonl` of a cache directory.
+//! Stores build requirements for ever, in `buildrequires.jsonl` of a cache directory.
 //!
-//! A source package never changes, so what was once learnt of one is never asked for again. The file is only appended
-//! to; what a crash left at its end is cut off when it is opened. What is not known is not in it: nothing is stored for
-//! a package whose file could not be found.
+//! A source package never changes, so its requirements are learnt only once. The file is only
+//! appended to. If a crash left a torn end, opening the file cuts it off. The file has no entry for
+//! a package whose source could not be found. No entry means "unknown", not "needs nothing".
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ use crate::repodata::SourcePackage;
 
 const UNPOISONED: &str = "no thread panics while it holds the lock";
 
-/// Source packages by NVR, shared: clones see what is added through any of them.
+/// Source packages by NVR. Clones share their content, and see what is added through any of them.
 #[derive(Clone, Debug)]
 pub struct SourceStore {
     inner: Arc<Inner>,
@@ -32,31 +32,33 @@ struct Inner {
 /// Where the next line goes.
 #[derive(Debug)]
 enum End {
-    /// Nowhere: it is only read.
+    /// Nowhere: the store is read-only.
     ReadOnly,
-    /// Behind so many bytes of this file.
+    /// In this file, after this number of bytes.
     At(File, u64),
-    /// There may be half a line at the end which could not be taken back; opened again, it is cut off.
+    /// Unknown: there may be half a line at the end that could not be removed. Opening the file
+    /// again cuts it off.
     Unknown,
 }
 
 impl SourceStore {
-    /// Opens `path` to be read and appended to; it is made where there is none. A line at its end that is not whole, as
-    /// a crash leaves one, is cut off ([`SourceStore::cut`]). Cost: reads the file, about 0.1 s for 24,000 packages.
+    /// Opens `path` for reading and appending. Creates the file if it does not exist. Cuts off a
+    /// torn end as a crash leaves it ([`SourceStore::cut`]). Cost: reads the file, about 0.1 s for
+    /// 24,000 packages.
     ///
     /// # Errors
-    /// [`SourcesError`]: rejected when a line is wrong that has good ones behind it, or when another process has the
-    /// file open.
+    /// Returns a [`SourcesError`]. It is rejected if good lines follow a wrong one, or if another
+    /// process has the file open.
     pub fn open(path: &Path) -> Result<Self, SourcesError> {
         let failed = |source| SourcesError::Read { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(SourcesError::InUse { path: path.to_owned() }),
-            // A file system without locks: nobody can tell.
+            // The file system does not support locks, so other users of the file go unnoticed.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         let mut known = SourcePackages::default();
-        // Where the wrong lines begin, and what is wrong with the first.
+        // Offset of the first of the wrong lines at the end, and what is wrong with it.
         let mut wrong: Option<(u64, SourcesError)> = None;
         for_each(path, &file, |at, line| {
             match (line, wrong.take()) {
@@ -86,29 +88,29 @@ impl SourceStore {
         Ok(store)
     }
 
-    /// Source packages that were read from `path` and are not added to.
+    /// Returns a read-only store of source packages that were read from `path`.
     pub fn of(path: PathBuf, packages: SourcePackages) -> Self {
         let (known, end) = (RwLock::new(packages), Mutex::new(End::ReadOnly));
         Self { inner: Arc::new(Inner { path, known, end, cut: 0 }) }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// Bytes that were cut off its end when it was opened.
+    /// Returns the number of bytes that opening the file cut off its end.
     pub fn cut(&self) -> u64 {
         self.inner.cut
     }
 
-    /// What a source package needs; `None`: not known, which is not the same as nothing. Cost: logarithmic.
+    /// Returns what a source package needs. `None` means unknown, not "nothing". Cost: logarithmic.
     pub fn get(&self, nvr: &Nvr) -> Option<Arc<SourcePackage>> {
         self.inner.known.read().expect(UNPOISONED).get(nvr).cloned()
     }
 
-    /// Those of `nvrs` that are not known, or not wholly (kept before BuildConflicts counted), each once, in their
-    /// order.
+    /// Returns those of `nvrs` that are unknown or incomplete (stored before BuildConflicts
+    /// counted). Each is returned once, in the given order.
     pub fn missing(&self, nvrs: impl IntoIterator<Item = Nvr>) -> Vec<Nvr> {
         let known = self.inner.known.read().expect(UNPOISONED);
         let mut missing: indexmap::IndexSet<Nvr> = indexmap::IndexSet::new();
@@ -116,30 +118,33 @@ impl SourceStore {
         missing.into_iter().collect()
     }
 
-    /// How many are known.
+    /// Returns the number of known source packages.
     pub fn len(&self) -> usize {
         self.inner.known.read().expect(UNPOISONED).iter().len()
     }
 
-    /// Nothing is known.
+    /// Checks whether no source package is known.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How often something else was said about an NVR than before. The first counts: an NVR is built once.
+    /// Returns how often something different was said about an NVR that was already known. The
+    /// first statement counts, because an NVR is built only once.
     pub fn contradictions(&self) -> u64 {
         self.inner.known.read().expect(UNPOISONED).contradictions
     }
 
-    /// Adds those whose NVRs are not known, and BuildConflicts where they were not, all or none; tells of how many.
-    /// They are on disk when this returns, and seen by every clone. Blocks; one call for many packages costs no more
-    /// than for one.
+    /// Adds packages whose NVRs are unknown, and BuildConflicts where they were unknown. Adds all
+    /// or none. Returns the number of lines added. They are then on disk, and every clone sees
+    /// them. Blocks. A call for many packages costs no more than a call for one.
     ///
     /// # Errors
-    /// [`SourcesError`]: rejected when one could not be read back, unavailable when writing fails.
+    /// Returns a [`SourcesError`]. It is rejected if a package could not be read back, and
+    /// unavailable if writing fails.
     pub fn add(&self, packages: Vec<SourcePackage>) -> Result<usize, SourcesError> {
         let inner = &*self.inner;
-        // Held for as long as it takes to write, so that nobody else adds the same; readers go on until the end.
+        // Held while writing, so that nobody else adds the same packages. Readers are only blocked
+        // at the end.
         let mut end = inner.end.lock().expect(UNPOISONED);
         let mut lines = String::new();
         let mut new = 0;
@@ -192,7 +197,7 @@ impl Inner {
         Ok(())
     }
 
-    /// A whole line without an end, as people's editors leave it, gets one.
+    /// Ends the last line if its newline is missing, as text editors may leave it.
     fn end_last_line(&self) -> Result<(), SourcesError> {
         use std::os::unix::fs::FileExt as _;
         let mut end = self.end.lock().expect(UNPOISONED);
@@ -230,7 +235,8 @@ mod tests {
         Nvr::parse(text).unwrap()
     }
 
-    /// Lines from before BuildConflicts counted say nothing of them: such sources are looked at again, once.
+    /// Lines from before BuildConflicts counted do not mention them. Such packages are read again,
+    /// once.
     #[test]
     fn conflicts_nobody_had_looked_for_are_added() {
         let dir = tempdir().unwrap();
@@ -256,7 +262,7 @@ mod tests {
         is_whole(&store);
         drop(store);
         is_whole(&SourceStore::open(&path).unwrap());
-        // None at all is an answer as well.
+        // A package without conflicts is complete, too.
         let none = Nvr::parse("none-1-1").unwrap();
         let path = dir.path().join("c.jsonl");
         SourceStore::open(&path).unwrap().add(vec![package("none-1-1", &[])]).unwrap();
@@ -295,7 +301,8 @@ mod tests {
         SourceStore::open(&path).unwrap();
     }
 
-    /// Every length a crash can leave; the lines before it stay, and what is added next is not spoilt.
+    /// Tests every length that a crash can leave. Lines before it stay, and the next line added is
+    /// intact.
     #[test]
     fn a_torn_end_is_cut_off_wherever_it_is_torn() {
         let dir = tempdir().unwrap();
@@ -305,7 +312,7 @@ mod tests {
         for length in 0..=whole.len() {
             std::fs::write(&path, whole.get(..length).unwrap()).unwrap();
             let store = SourceStore::open(&path).unwrap();
-            // A line is whole without its end.
+            // A line is whole even without its newline.
             let kept = usize::from(length + 1 >= lines[0].len()) + usize::from(length + 1 >= whole.len());
             assert_eq!(store.len(), kept, "{length}");
             assert_eq!(store.add(vec![package("c-1-1", &[])]).unwrap(), 1);
@@ -315,7 +322,7 @@ mod tests {
         }
     }
 
-    /// What some file systems leave after a power failure.
+    /// Some file systems leave this after a power failure.
     #[test]
     fn zeros_and_several_torn_lines_are_cut_off() {
         let dir = tempdir().unwrap();
@@ -330,7 +337,7 @@ mod tests {
         }
     }
 
-    /// That is no crash, and what is behind it must not go.
+    /// This is not the result of a crash, and the lines after it must not be lost.
     #[test]
     fn a_wrong_line_with_good_ones_behind_it_is_an_error() {
         let dir = tempdir().unwrap();
