@@ -1,14 +1,16 @@
-//! AMQP 0-9-1 (RabbitMQ), as a source of Koji messages: Fedora Messaging without its Python.
+//! Receives Koji messages over AMQP 0-9-1 (RabbitMQ). Replaces the Python client of Fedora
+//! Messaging.
 //!
-//! A queue of the broker holds what we have not acknowledged, over restarts of ours and, if it is durable, of the
-//! broker. A task keeps a consumer on it: whatever ends the connection (the broker's restart, a deleted queue, a lost
-//! network), it connects anew with growing pauses, declares and binds again, and the messages that were not
-//! acknowledged come again. Their ids show it. A queue that was deleted has lost what was in it; that is found by
-//! asking the hub, see [`AmqpSource::connections`].
+//! A queue of the broker holds the messages we have not acknowledged. It outlives our restarts and,
+//! if it is durable, the broker's. A task keeps a consumer on the queue. The connection may end for
+//! any reason: the broker restarts, the queue is deleted, the network fails. The task then connects
+//! again with growing pauses, and declares and binds the queue again. Messages that were not
+//! acknowledged come again, and their ids show it. A deleted queue has lost its messages. They are
+//! found by asking the hub, see [`AmqpSource::connections`].
 //!
-//! What arrives is looked at before the client parses it ([`guard`]): a message may hold anything, and must not be able
-//! to end us. Then it is brought into the form of a recorded line ([`delivery`]). Nothing is acknowledged before the
-//! caller says so.
+//! [`guard`] checks every frame before the client parses it, because a message may hold anything
+//! and must not be able to end the process. [`delivery`] then turns the message into the form of a
+//! recorded line. Nothing is acknowledged before the caller says so.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -47,29 +49,32 @@ use settings::Plan;
 /// Most messages of one fetch.
 pub const MAX_BATCH: usize = PREFETCH_MAX as usize;
 
-/// How often in a row a broker that had let us in may refuse before it is believed. With the pauses between, that is
-/// about ten seconds.
+/// Number of refusals in a row after which a broker that had let us in counts as refusing for good.
+/// With the pauses between them that takes about ten seconds.
 pub const REFUSALS_MAX: u32 = 6;
 
 /// First pause between attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest pause between attempts. A connection that held for so long starts them anew.
+/// Longest pause between attempts. After a connection that held at least this long, the pauses
+/// start small again.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// A message on its way from the task to a fetch.
 struct Arrived<M = (Entry, Acker)> {
-    /// On which connection it came.
+    /// Number of the connection on which the message came.
     connection: u64,
     message: M,
 }
 
-/// Takes what has arrived, and only then asks how it stands with the connection: the first of its answer is the number
-/// of the one that holds. What came on another cannot be acknowledged, comes again, and is dropped.
+/// Takes the messages that have arrived, and only then reads the connection's status. The first
+/// part of the status is the number of the current connection. A message of another connection
+/// cannot be acknowledged and comes again, so it is dropped.
 ///
-/// The order matters. The task says that there is a new connection before it hands on what came on it. Whoever asked
-/// first could still see the old one, and drop messages of the new one: the broker would wait for their acknowledgement
-/// as long as that connection holds.
+/// The order matters. The task announces a new connection before it hands on that connection's
+/// messages. If the status were read first, it could still name the old connection, and messages of
+/// the new one would be dropped. The broker would then wait for their acknowledgement as long as
+/// the connection holds.
 fn take<M, S>(
     found: &mut VecDeque<Arrived<M>>,
     arrived: &mut mpsc::Receiver<Arrived<M>>,
@@ -86,35 +91,36 @@ fn take<M, S>(
     status
 }
 
-/// How often it is looked whether others take from our queue.
+/// Interval between checks whether other consumers take from our queue.
 const LOOK_FOR_OTHERS: Duration = Duration::from_secs(60);
 
-/// How it stands with the connection.
+/// Status of the connection.
 #[derive(Clone)]
 struct Status {
-    /// Connections made so far.
+    /// Number of connections made so far.
     connections: u64,
     state: State,
 }
 
 #[derive(Clone)]
 enum State {
-    /// It holds.
+    /// The connection holds.
     Connected(Channel, ShortString),
-    /// It is being tried again; why the last one ended, or could not be made.
+    /// The task tries to connect again. Holds why the last connection ended or could not be made.
     Away(AmqpError),
-    /// The broker refuses for good. Still tried again, in case whoever runs it relents.
+    /// The broker refuses for good. The task still tries again, in case the broker's operator
+    /// changes that.
     Refused(AmqpError),
 }
 
-/// When it was looked last whether others take from our queue, and on which connection that was said.
+/// When we last checked for other consumers, and for which connection we reported them.
 #[derive(Default)]
 struct Looked {
     at: Option<Instant>,
     told: Option<u64>,
 }
 
-/// A queue of messages.
+/// A RabbitMQ queue of messages.
 pub struct AmqpSource {
     url: String,
     timeout: Duration,
@@ -131,8 +137,8 @@ impl fmt::Debug for AmqpSource {
     }
 }
 
-/// Permission to acknowledge one message; to be used once what it holds is committed. Dropped unused, the message comes
-/// again when the connection ends.
+/// Permission to acknowledge one message. Use it after the message's content is committed. If it is
+/// dropped unused, the message comes again when the connection ends.
 pub struct AmqpAck {
     connection: u64,
     acker: Acker,
@@ -145,12 +151,13 @@ impl fmt::Debug for AmqpAck {
 }
 
 impl AmqpSource {
-    /// Connects, declares and binds the queue, and begins to take messages, at most `prefetch` ahead of the
-    /// acknowledgements.
+    /// Connects, declares and binds the queue, and begins to take messages: at most `prefetch`
+    /// ahead of the acknowledgements.
     ///
     /// # Errors
-    /// [`AmqpError`]: unavailable when the broker does not answer, rejected when it does not let us in, the queue
-    /// cannot be had as configured, or the settings make no sense.
+    /// Returns [`AmqpError`]. It is unavailable if the broker does not answer. It is rejected if
+    /// the broker refuses the login, the queue is not available as configured, or the settings are
+    /// invalid.
     pub async fn open(settings: AmqpSettings) -> Result<Self, AmqpError> {
         let plan = settings.plan()?;
         let session = Session::open(&settings, &plan).await?;
@@ -170,13 +177,15 @@ impl AmqpSource {
         })
     }
 
-    /// The next messages in the order they came, at most `max`, [`MAX_BATCH`] and what prefetch leaves. Waits up to
-    /// `wait` for the first one; none after that time is an empty list. While the broker is away it is waited for, as
-    /// long as `wait` allows.
+    /// Returns the next messages in the order they came. There are at most `max`, at most
+    /// [`MAX_BATCH`], and at most what prefetch leaves.
+    ///
+    /// Waits up to `wait` for the first message. The list is empty if none came. While the broker
+    /// is away, waits for it within the same time.
     ///
     /// # Errors
-    /// [`AmqpError`]: unavailable when the broker is away at the end of `wait`; rejected when it has refused
-    /// [`REFUSALS_MAX`] times in a row.
+    /// Returns [`AmqpError`]. It is unavailable if the broker is away at the end of `wait`. It is
+    /// rejected if the broker has refused [`REFUSALS_MAX`] times in a row.
     pub async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AmqpAck)>, AmqpError> {
         let deadline = Instant::now() + wait;
         let mut arrived = self.arrived.lock().await;
@@ -211,10 +220,12 @@ impl AmqpSource {
         }
     }
 
-    /// Acknowledges messages whose content is committed, and waits until the broker has read the acknowledgements.
+    /// Acknowledges messages whose content is committed, and waits until the broker has read the
+    /// acknowledgements.
     ///
     /// # Errors
-    /// [`AmqpError::Unavailable`]; some messages will then come again, which their ids show.
+    /// Returns [`AmqpError::Unavailable`] if the broker may not have read all of them. Some
+    /// messages then come again, and their ids show it.
     pub async fn ack_all(&self, acks: impl IntoIterator<Item = AmqpAck>) -> Result<(), AmqpError> {
         const DOING: &str = "acknowledge messages";
         let Status { connections, state } = self.status.borrow().clone();
@@ -230,8 +241,8 @@ impl AmqpSource {
             let ours = acks.iter().filter(|ack| ack.connection == connections);
             let sent = ours.map(|ack| ack.acker.ack(BasicAckOptions::default()));
             let sent = futures_util::future::try_join_all(sent).await.map_err(failed)?;
-            // Nothing answers an acknowledgement. The answer to a later request on the same channel says that it was
-            // read.
+            // The broker does not answer an acknowledgement. Its answer to a later request on the
+            // same channel shows that it has read the acknowledgement.
             channel.basic_qos(self.prefetch, BasicQosOptions::default()).await.map_err(failed)?;
             Ok(sent.into_iter().filter(|sent| *sent).count())
         };
@@ -243,8 +254,8 @@ impl AmqpSource {
         }
     }
 
-    /// Whoever else takes from the queue gets some of our messages, and nobody would notice: so it is said, once a
-    /// connection.
+    /// Reports other consumers of our queue, once a connection. They get some of our messages, and
+    /// nobody would notice otherwise.
     async fn look_for_others(&self, channel: &Channel, queue: &ShortString) {
         let connection = self.connections();
         {
@@ -257,7 +268,7 @@ impl AmqpSource {
         }
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = timeout(self.timeout, channel.queue_declare(queue.clone(), options, FieldTable::default())).await;
-        // What is wrong with the queue otherwise ends our consumer, which is noticed.
+        // Any other trouble with the queue ends our consumer, and that is noticed.
         let Ok(Ok(found)) = asked else { return };
         let others = found.consumer_count().saturating_sub(1);
         if others > 0 {
@@ -267,10 +278,11 @@ impl AmqpSource {
         }
     }
 
-    /// How many messages wait in the queue that nobody was given yet, for metrics.
+    /// Returns how many messages wait in the queue that no consumer was given yet. Used for
+    /// metrics.
     ///
     /// # Errors
-    /// [`AmqpError::Unavailable`].
+    /// Returns [`AmqpError::Unavailable`] if the broker does not answer or we are not connected.
     pub async fn backlog(&self) -> Result<u32, AmqpError> {
         const DOING: &str = "look at the queue";
         let State::Connected(channel, queue) = self.status.borrow().state.clone() else {
@@ -282,8 +294,9 @@ impl AmqpSource {
         Ok(answer.map_err(|e| AmqpError::of(Doing::Running(DOING), &self.url, e))?.message_count())
     }
 
-    /// How many connections were made so far. One more than before means that publishers may have been unable to
-    /// publish, or the queue was gone for a while: time to ask the hub what was missed.
+    /// Returns how many connections were made so far. After a new connection the hub must be asked
+    /// what was missed: publishers may have been unable to publish, or the queue was gone for a
+    /// while.
     pub fn connections(&self) -> u64 {
         self.status.borrow().connections
     }
@@ -322,7 +335,7 @@ struct Keeper {
     plan: Plan,
     sender: mpsc::Sender<Arrived>,
     status: watch::Sender<Status>,
-    /// Messages taken so far, for numbering them.
+    /// Number of messages taken so far. Numbers the messages.
     taken: u64,
 }
 
@@ -333,7 +346,7 @@ impl Keeper {
         loop {
             let since = Instant::now();
             let Some(why) = self.pump(&mut session).await else { return };
-            // Whoever fetches hears it as well, and says it.
+            // The next fetch returns this error too, and its caller logs it.
             tracing::debug!(error = %with_causes(&why), "the message broker's connection ended");
             self.status.send_modify(|status| status.state = State::Away(why));
             drop(session);
@@ -349,7 +362,8 @@ impl Keeper {
         }
     }
 
-    /// Hands messages on until the connection ends, and says why it did; nothing when nobody wants them any more.
+    /// Hands messages on until the connection ends, and returns why it ended. Returns `None` if
+    /// nobody receives the messages any more.
     async fn pump(&mut self, session: &mut Session) -> Option<AmqpError> {
         const DOING: Doing<'_> = Doing::Running("take messages");
         let (connection, cuts) = (self.status.borrow().connections, session.relay.cuts());
@@ -401,7 +415,8 @@ mod tests {
         let send = |connection, message| assert!(sender.try_send(Arrived { connection, message }).is_ok());
         let (mut found, connection) = (VecDeque::new(), Cell::new(1));
         send(1, "first");
-        // Right after it was asked the connection ends, another is made, and a message comes on it.
+        // The connection ends right after its status was read. Another one is made, and a message
+        // comes on it.
         take(&mut found, &mut arrived, 10, || {
             let answer = (Some(connection.replace(2)), ());
             send(2, "second");

@@ -1,14 +1,21 @@
-//! The configuration file of Fedora Messaging (`/etc/fedora-messaging/config.toml`), so that an operator writes down
-//! once where the broker is.
+//! Reads the configuration file of Fedora Messaging (`/etc/fedora-messaging/config.toml`). An
+//! operator thus configures the broker in one place.
 //!
-//! Read is what a consumer needs: address, certificates, queue, bindings, prefetch, what the broker is told about us.
-//! What belongs to Python (callbacks, logging) is passed over; what nobody knows is passed over with a warning; a wrong
-//! type is an error. Which file it is, by default or by `FEDORA_MESSAGING_CONF`, is the caller's business.
+//! It reads what a consumer needs: address, certificates, queue, bindings, prefetch, and the client
+//! properties. It ignores settings of the Python program (callbacks, logging). It ignores unknown
+//! settings with a warning. A value of a wrong type is an error. The caller chooses the file, by
+//! default or by `FEDORA_MESSAGING_CONF`.
 //!
-//! Source: the documentation of fedora-messaging 3. Kept of its defaults: an address without anything is `guest` on
-//! this machine; a queue without a name is named by the broker, exclusive, and gone with the connection. Changed:
-//! without bindings the queue is bound to what Koji says, not to everything; a queue's missing settings are those of a
-//! durable one; prefetch is [`PREFETCH`].
+//! Source: the documentation of fedora-messaging 3. These of its defaults are kept:
+//!
+//! - An empty address is `guest` on this machine.
+//! - The broker names a queue without a name. That queue is exclusive and ends with the connection.
+//!
+//! These are changed:
+//!
+//! - Without bindings the queue is bound to Koji's messages, not to everything.
+//! - Missing settings of a queue are those of a durable one.
+//! - The default prefetch is [`PREFETCH`].
 
 use std::path::{Path, PathBuf};
 
@@ -17,16 +24,16 @@ use toml::{Table, Value};
 use super::amqp::{AmqpSettings, Binding, EXCHANGE, PREFETCH, PREFETCH_MAX, Queue};
 use crate::model::{Class, Classified};
 
-/// Where the file is unless `FEDORA_MESSAGING_CONF` says otherwise.
+/// Path of the file, unless `FEDORA_MESSAGING_CONF` names another.
 pub const PATH: &str = "/etc/fedora-messaging/config.toml";
 
 /// Largest file, in bytes. Fedora's example has 3 KB.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Address without any: this machine.
+/// Default address: this machine.
 const URL: &str = "amqp://";
 
-/// Settings at the top that do not concern a consumer, or not one that is not Python.
+/// Top-level settings that do not concern a consumer, or concern only a Python one.
 const OTHERS: [&str; 8] = [
     "callback",
     "consumer_config",
@@ -38,44 +45,44 @@ const OTHERS: [&str; 8] = [
     "publisher",
 ];
 
-/// What such a file says.
+/// Content of such a file.
 #[derive(Clone, Debug)]
 pub struct FedoraMessaging {
     /// How to get messages.
     pub amqp: AmqpSettings,
-    /// What is put before the topics of messages one publishes. It says nothing about the topics of others, so nothing
-    /// is bound by it.
+    /// Prefix of the topics of messages that this client publishes. It does not apply to other
+    /// publishers' topics, so no binding uses it.
     pub topic_prefix: String,
-    /// What was passed over or will not work as it may be meant; sentences for the operator.
+    /// Settings that were ignored or may not work as intended. Full sentences for the operator.
     pub warnings: Vec<String>,
 }
 
-/// Why a file cannot be used.
+/// Error: the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FedoraMessagingError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         #[source]
         source: std::io::Error,
     },
-    /// It is larger than such a file is.
+    /// The file is larger than a configuration may be.
     #[error("read {}: {size} bytes, more than the {FILE_BYTES_MAX} a configuration may have", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
+        /// Its size in bytes.
         size: u64,
     },
-    /// It is no TOML, or a setting is wrong.
+    /// The file is not TOML, or a setting is wrong.
     #[error("read {}: {reason}", path.display())]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// Which setting, and what it should be.
+        /// The setting, and what it should be.
         reason: String,
     },
 }
@@ -87,10 +94,10 @@ impl Classified for FedoraMessagingError {
 }
 
 impl FedoraMessaging {
-    /// Reads a file. `queue` names the one to use where it has several.
+    /// Reads a file. `queue` chooses one if the file has several.
     ///
     /// # Errors
-    /// [`FedoraMessagingError`].
+    /// Returns [`FedoraMessagingError`] if the file cannot be read or used.
     pub fn read(path: &Path, queue: Option<&str>) -> Result<Self, FedoraMessagingError> {
         let failed = |source| FedoraMessagingError::Read { path: path.to_owned(), source };
         let size = std::fs::metadata(path).map_err(failed)?.len();
@@ -101,11 +108,11 @@ impl FedoraMessaging {
         Self::parse(&text, queue).map_err(|reason| FedoraMessagingError::Wrong { path: path.to_owned(), reason })
     }
 
-    /// Reads the text of such a file; the error says what is wrong.
+    /// Parses the text of such a file.
     ///
     /// # Errors
-    /// The setting and what it should be, or the line that is no TOML. The text itself is not repeated: there may be a
-    /// password in it.
+    /// Returns a text that names the setting and what it should be, or the line that is not TOML.
+    /// It never repeats the file's text, which may have a password.
     pub fn parse(text: &str, queue: Option<&str>) -> Result<Self, String> {
         let table: Table = toml::from_str(text).map_err(|e| {
             let before = e.span().and_then(|span| text.as_bytes().get(..span.start));
@@ -131,19 +138,19 @@ impl FedoraMessaging {
     }
 }
 
-/// A table and where it stands.
+/// A table and its place in the file.
 struct Section<'a> {
-    /// With a dot at its end; empty for the whole file.
+    /// Path with a trailing dot. Empty for the whole file.
     path: String,
     table: &'a Table,
 }
 
-/// Reads settings, and collects what is odd.
+/// Reads settings, and collects warnings.
 struct Reader {
     warnings: Vec<String>,
 }
 
-/// The error for a value of a wrong type.
+/// Returns the error text for a value of a wrong type.
 fn wrong(section: &Section<'_>, key: &str, expected: &str, found: &Value) -> String {
     format!("`{}{key}` should be {expected}, and is {}", section.path, found.type_str())
 }
@@ -188,7 +195,7 @@ impl Reader {
             (None, Some(_)) => return Err("`tls.keyfile` needs `tls.certfile`".to_owned()),
         };
         if amqp.url.trim_start().starts_with("amqp:") && amqp.tls != super::amqp::Tls::default() {
-            // As there: the scheme decides.
+            // Like in fedora-messaging, the scheme of the address decides.
             amqp.tls = super::amqp::Tls::default();
             self.warnings.push("`tls` is not used, because `amqp_url` does not begin with amqps://".to_owned());
         }
@@ -220,7 +227,7 @@ impl Reader {
         let names: Vec<&str> = queues.iter().flat_map(|q| q.table.keys().map(String::as_str)).collect();
         let name = match (wanted, names.as_slice()) {
             (Some(wanted), names) if names.contains(&wanted) => wanted,
-            // Named elsewhere, and settings are not needed to look for it.
+            // The queue was named elsewhere, and checking for it needs no settings.
             (Some(wanted), _) => {
                 let mut queue = Queue::durable(wanted);
                 queue.passive = passive;
@@ -263,7 +270,8 @@ impl Reader {
             let table = value.as_table().ok_or_else(|| wrong(top, &format!("bindings[{at}]"), "a table", value))?;
             let binding = Section { path: format!("bindings[{at}]."), table };
             self.unknown(&binding, &["queue", "exchange", "routing_keys"]);
-            // Without a name it is that of the queue without one; also where there is only one queue, so ours.
+            // Without a name, the binding is for the queue without a name. If there is only one
+            // queue, it is for that one. Both are ours.
             if self.text(&binding, "queue")?.is_some_and(|name| name != queue) {
                 continue;
             }
@@ -300,7 +308,7 @@ impl Reader {
         match u16::try_from(count) {
             Ok(count @ 1..=PREFETCH_MAX) => Ok(count),
             _ if count < 0 => Err(format!("`qos.prefetch_count` should be 1 to {PREFETCH_MAX}, and is {count}")),
-            // None is no limit there.
+            // In that file, 0 means no limit.
             _ => {
                 self.warnings.push(format!(
                     "`qos.prefetch_count` is {count}, and {PREFETCH_MAX} is used: the most there may be"
@@ -317,7 +325,7 @@ mod tests {
 
     use super::*;
 
-    /// What Fedora's documentation has an external consumer begin with, in its settings.
+    /// The settings of Fedora's documented example for an external consumer.
     const FEDORA: &str = r##"
         amqp_url = "amqps://fedora:@rabbitmq.example.org/%2Fpublic_pubsub"
         callback = "fedora_messaging.example:printer"

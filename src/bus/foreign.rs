@@ -1,6 +1,6 @@
-//! What somebody gave instead of a recording, by its first line.
+//! Recognises by its first line what a file is that is not a recording.
 
-/// What a line that is no message belongs to, in words; `reason` says what is wrong with it as a message.
+/// Describes what a line that is not a message belongs to. `reason` says why it is not a message.
 pub(super) fn what_is(line: &[u8], reason: &str) -> String {
     let has = |word: &str| line.windows(word.len()).any(|w| w == word.as_bytes());
     let known = match line {

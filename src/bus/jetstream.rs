@@ -1,13 +1,15 @@
 //! NATS JetStream: a source of Koji messages and a sink for commands.
 //!
-//! JetStream is transport, not truth: its acknowledgements precede the disk, so it may lose what it holds, and it may
-//! deliver again what was acknowledged. Both are survived elsewhere (reconciliation, message ids in the inbox). This
-//! module promises only that nothing is acknowledged before the caller says so.
+//! JetStream is transport, not truth. It acknowledges before data is on disk, so it may lose
+//! messages. It may also deliver messages again that were acknowledged. Other parts handle both:
+//! reconciliation, and the message ids in the inbox. This module promises only that nothing is
+//! acknowledged before the caller says so.
 //!
-//! A message of the stream holds the same JSON object as a line of a recording.
+//! A message in the stream holds the same JSON object as a line of a recording.
 //!
-//! Servers before 2.10 drop settings they do not know without an error, and creating a consumer over an existing one
-//! overwrites it. So what exists is only looked at, what is made is read back, and either must be what was wanted.
+//! Servers before 2.10 silently drop settings they do not know. Creating a consumer over an
+//! existing one overwrites it. So this module only checks what exists, and reads back what it
+//! makes. Either must match the wanted settings.
 
 mod commands;
 mod login;
@@ -30,7 +32,8 @@ use crate::base::backoff;
 use crate::message::entry::MAX_MESSAGE;
 use crate::model::{Class, Classified};
 
-/// Most messages of one fetch; with what NATS allows a message to have by default (1 MiB), 256 MiB.
+/// Most messages of one fetch. NATS allows 1 MiB a message by default, so a fetch has at most 256
+/// MiB.
 pub const MAX_BATCH: usize = 256;
 
 /// Longest pause between attempts to connect or to fetch.
@@ -39,31 +42,33 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// First pause between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long one request to the server may take.
+/// Timeout of one request to the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the server remembers ids of commands to drop doubles, at least: a command whose delivery could not be noted
-/// is sent again when we are back, and nobody should need a day for that. The server's own default is two minutes.
+/// Least time for which the server must remember command ids to drop duplicates. If we cannot note
+/// a delivery, we send the command again when we are back, and that takes less than a day. The
+/// server's own default is two minutes.
 const DUPLICATE_WINDOW: Duration = Duration::from_hours(24);
 
-/// How long messages stay in streams made here. What is older was taken in long ago, or reconciliation has found it.
+/// How long messages stay in streams made here. Older messages were taken in long ago, or
+/// reconciliation has found what they said.
 const KEPT: Duration = Duration::from_hours(14 * 24);
 
-/// What went wrong with NATS.
+/// Error of NATS.
 #[derive(Debug, thiserror::Error)]
 pub enum JetStreamError {
     /// The server cannot be reached or does not answer.
     #[error("{doing} at {url}")]
     Unavailable {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
-        /// The server.
+        /// Address of the server.
         url: String,
-        /// What the client says.
+        /// The client's error.
         #[source]
         source: async_nats::Error,
     },
-    /// Something of that name exists and is something else.
+    /// A stream or consumer of that name exists with other settings.
     #[error(
         "use {what}: its {field} is {found}, and should be {expected}; use another name, or delete it if nobody else \
             needs it"
@@ -78,10 +83,10 @@ pub enum JetStreamError {
         /// What it should be.
         expected: String,
     },
-    /// A login makes no sense, or does not let us in.
+    /// A login is invalid or refused.
     #[error("log in to NATS at {url}: {why}")]
     Login {
-        /// The server.
+        /// Address of the server.
         url: String,
         /// What is wrong, and what to do.
         why: String,
@@ -91,7 +96,7 @@ pub enum JetStreamError {
     Secret {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         #[source]
         source: std::io::Error,
     },
@@ -107,7 +112,7 @@ pub enum JetStreamError {
         /// Its `duplicate_window`.
         found: Duration,
     },
-    /// Somebody deleted the consumer, alone or with its stream; it is made again in a moment.
+    /// Somebody deleted the consumer, alone or with its stream. It is made again in a moment.
     #[error(
         "take messages from consumer {consumer} of stream {stream}: it was deleted, or its stream was; it is made again"
     )]
@@ -117,12 +122,12 @@ pub enum JetStreamError {
         /// The consumer.
         consumer: String,
     },
-    /// A command is larger than the server takes.
+    /// A command is larger than the server accepts.
     #[error("publish command {id}: {size} bytes are more than the server takes ({limit})")]
     TooLarge {
-        /// The command.
+        /// Id of the command.
         id: String,
-        /// Its size.
+        /// Its size in bytes.
         size: usize,
         /// The server's limit (`max_payload`).
         limit: usize,
@@ -142,13 +147,14 @@ impl Classified for JetStreamError {
     }
 }
 
-/// A connection. Cheap to clone; reconnects by itself, for ever, with growing pauses.
+/// A connection to NATS. Cheap to clone. Reconnects by itself, for ever, with growing pauses.
 #[derive(Clone)]
 pub struct Connection {
     url: String,
     client: Client,
     context: jetstream::Context,
-    /// Changes whenever the connection is lost: what was asked then will not be answered any more.
+    /// Changes whenever the connection is lost. Requests sent before that will not be answered any
+    /// more.
     losses: watch::Receiver<u64>,
 }
 
@@ -158,7 +164,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The pause before attempt `attempt`, counted from 1.
+/// Returns the pause before attempt `attempt`, counted from 1.
 fn pause(attempt: usize) -> Duration {
     backoff::after(u32::try_from(attempt).unwrap_or(u32::MAX), FIRST_PAUSE, MAX_PAUSE)
 }
@@ -167,8 +173,8 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// [`JetStreamError`]: unavailable when no server answers, rejected when none lets us in, or the login makes no
-    /// sense.
+    /// Returns [`JetStreamError`]. It is unavailable if no server answers. It is rejected if no
+    /// server accepts the login, or the login is invalid.
     pub async fn open(server: &Server) -> Result<Self, JetStreamError> {
         let (lost, losses) = watch::channel(0);
         let mut options = ConnectOptions::new()
@@ -208,7 +214,8 @@ impl Connection {
         unavailable(doing, &self.url, source)
     }
 
-    /// The stream, and whether it had to be made. One that exists is used as it is, as long as it takes the subject.
+    /// Returns the stream, and whether it had to be made. An existing stream is used as it is if it
+    /// takes the subject.
     async fn stream(&self, name: &str, subject: &str) -> Result<(Stream, bool), JetStreamError> {
         let mut is_new = false;
         let doing = || format!("look up stream {name}");
@@ -264,7 +271,8 @@ fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
-/// Whether everything that matches `subject` matches `pattern`: `*` stands for one word, a last `>` for one or more.
+/// Checks whether everything that matches `subject` also matches `pattern`. `*` stands for one
+/// word, a last `>` for one or more.
 fn covers(pattern: &str, subject: &str) -> bool {
     let mut words = subject.split('.');
     for expected in pattern.split('.') {

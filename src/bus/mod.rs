@@ -1,13 +1,19 @@
-//! Where messages come from and commands go.
+//! Receives messages and sends commands.
 //!
-//! Sources hand out [`Message`]s: a message is a hint with an identity, the bytes it arrived as, and nothing
-//! interpreted. [`recording`] reads them from JSON lines, [`jetstream`] from a stream of NATS, [`amqp`] from a queue of
-//! RabbitMQ, configured by hand or with the file Fedora Messaging has ([`fedora_messaging`]); the live ones are
-//! [`MessageSource`]s. [`sink`] is where commands leave.
+//! A source hands out [`Message`]s. A message is a hint: an identity and the bytes it arrived as,
+//! with nothing interpreted.
+//!
+//! - [`recording`] reads messages from JSON lines.
+//! - [`jetstream`] reads them from a NATS stream.
+//! - [`amqp`] reads them from a RabbitMQ queue. The queue is configured by hand or through Fedora
+//!   Messaging's file ([`fedora_messaging`]).
+//!
+//! The two live sources implement [`MessageSource`]. [`sink`] sends commands.
 //!
 //! [`Message`]: crate::message::Message
 //!
-//! Nothing here writes to the inbox or decides anything; whoever drives a source commits first and acknowledges then.
+//! Nothing here writes to the inbox or decides anything. The caller of a source commits first and
+//! acknowledges afterwards.
 
 pub mod amqp;
 pub mod fedora_messaging;

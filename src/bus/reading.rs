@@ -1,5 +1,4 @@
-//! A recording that is read by a thread of its own: whoever waits for the next line of a pipe can do something else
-//! meanwhile.
+//! Reads a recording on a thread of its own, so that the caller need not block on a pipe.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::recording::{Progress, Recording, RecordingError};
 use crate::message::entry::Entry;
 
-/// Lines read and not taken yet, at most.
+/// Most lines that are read ahead.
 const AHEAD: usize = 64;
 
-/// What a recording holds, as it comes.
+/// The entries of a recording as they come.
 pub struct Reading {
     entries: mpsc::Receiver<Result<Entry, RecordingError>>,
     read: Arc<AtomicU64>,
@@ -22,11 +21,11 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads on where `recording` is; `read` is what it counts its bytes with.
+    /// Starts to read at the recording's current place. The recording counts its bytes in `read`.
     pub(super) fn of(recording: Recording, read: Arc<AtomicU64>, total: Option<u64>, stop: CancellationToken) -> Self {
         let (sender, entries) = mpsc::channel(AHEAD);
-        // It ends with the recording, or with whoever takes what it reads. At a pipe that gives nothing it may stand
-        // for ever: nobody waits for it, so that it does not keep the process from ending.
+        // The thread ends with the recording, or when the receiver is dropped. At a silent pipe it
+        // may stand for ever. Nobody joins it, so it does not keep the process from ending.
         std::thread::spawn(move || {
             for entry in recording {
                 if sender.blocking_send(entry).is_err() {
@@ -37,8 +36,8 @@ impl Reading {
         Self { entries, read, total, stop }
     }
 
-    /// Adds what comes next until `entries` has `count`, or until there is no more: at the end, behind an error, or
-    /// when it was told to stop while no line came.
+    /// Adds entries until `entries` has `count`, or until no more come. That is so at the end,
+    /// after an error, or if `stop` is cancelled while no line comes.
     pub async fn fill(&mut self, entries: &mut Vec<Result<Entry, RecordingError>>, count: usize) {
         while entries.len() < count {
             let missing = count - entries.len();
@@ -53,7 +52,7 @@ impl Reading {
         }
     }
 
-    /// How far reading has come.
+    /// Returns how far reading has come.
     pub fn progress(&self) -> Progress {
         Progress { read: self.read.load(Ordering::Relaxed), total: self.total }
     }

@@ -1,8 +1,10 @@
-//! Reads a recording: one message per line, plain, gzip or zstd, recognised by its first bytes and not by its name.
+//! Reads a recording: one message per line; plain, gzip or zstd. The packing is recognised by the
+//! first bytes, not by the file name.
 //!
-//! Streaming: memory is one line and the decoder's window, whatever the size of the file. What stands whole in front of
-//! a damaged place is delivered, then comes one error that names the place; after an error nothing more is yielded. A
-//! line that cannot be understood is no error: it is yielded as [`Entry::Unreadable`] and reading goes on.
+//! Reading is streaming: memory is one line and the decoder's window, whatever the file's size. If
+//! the file is damaged, all whole lines before the damage are yielded. Then comes one error that
+//! names the place, and nothing after it. A line that cannot be understood is no error: it is
+//! yielded as [`Entry::Unreadable`], and reading goes on.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,44 +20,45 @@ use super::reading::Reading;
 use crate::message::entry::{Entry, KEPT_OF_OVERLONG, MAX_MESSAGE};
 use crate::model::{Class, Classified};
 
-/// A compressed recording may unpack to this many times its size …
+/// Largest ratio of unpacked to packed size, checked beyond [`RATIO_FLOOR`].
 ///
-/// Recorded messages shrink to a twentieth; a file that goes beyond this is made to fill memory or time.
+/// Recorded messages shrink to a twentieth. A file beyond this ratio was made to fill memory or
+/// time.
 const MAX_RATIO: u64 = 250;
 
-/// … once it has given this many bytes.
+/// Number of unpacked bytes up to which the ratio is not checked.
 const RATIO_FLOOR: u64 = 64 << 20;
 
 /// Most bytes a compressed recording may unpack to. A year of a Fedora-size hub has about 30 GiB.
 const MAX_UNPACKED: u64 = 256 << 30;
 
-/// Largest zstd window, as a power of two: 128 MiB, what the `zstd` tool accepts by itself.
+/// Largest zstd window as a power of two: 128 MiB, the default limit of the `zstd` tool.
 const MAX_WINDOW_LOG: u32 = 27;
 
-/// Bytes asked of the operating system and of the decoders at once.
+/// Buffer size in bytes for the file and for the decoders.
 const BUFFER: usize = 64 << 10;
 
-/// Lines looked at to tell whether this is a recording.
+/// Number of lines checked to tell whether a file is a recording.
 const LOOKED_AT: usize = 5;
 
 /// How far reading has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
-    /// Bytes read of the file as it lies on disk, compressed or not.
+    /// Bytes read of the file on disk, compressed or not.
     pub read: u64,
-    /// Size of the file, where known.
+    /// Size of the file, if known.
     pub total: Option<u64>,
 }
 
-/// Why a recording cannot be read, or not further.
+/// Error: a recording cannot be read, or not any further.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// There is no such file, or it may not be read.
+    /// The file does not exist or may not be read.
     #[error("open recording {}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -66,7 +69,7 @@ pub enum RecordingError {
         path: PathBuf,
         /// The line that was being read.
         line: u64,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -79,12 +82,12 @@ pub enum RecordingError {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// The line that is not whole.
+        /// The line that is not complete.
         line: u64,
-        /// Where that line begins, in bytes of unpacked text.
+        /// Start of that line, in bytes of unpacked text.
         offset: u64,
     },
-    /// The compressed data make no sense.
+    /// The compressed data are invalid.
     #[error(
         "unpack recording {} beyond line {line}, which begins at byte {offset} (unpacked); the lines before it were \
             taken",
@@ -93,11 +96,11 @@ pub enum RecordingError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// The line that could not be finished.
+        /// The line that could not be completed.
         line: u64,
-        /// Where that line begins, in bytes of unpacked text.
+        /// Start of that line, in bytes of unpacked text.
         offset: u64,
-        /// What the decoder says.
+        /// The decoder's error.
         #[source]
         source: io::Error,
     },
@@ -132,7 +135,7 @@ impl Classified for RecordingError {
     }
 }
 
-/// Counts what passes, for progress and for the ratio.
+/// Counts the bytes read, for progress and for the ratio.
 struct Counted<R> {
     inner: R,
     read: Arc<AtomicU64>,
@@ -146,38 +149,39 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// A recording being read; an iterator over its lines. Empty lines are passed over.
+/// A recording that is being read: an iterator over its lines. Empty lines are skipped.
 pub struct Recording {
     path: PathBuf,
     text: BufReader<Box<dyn Read + Send>>,
     packed: bool,
     read: Arc<AtomicU64>,
     total: Option<u64>,
-    /// Lines begun so far.
+    /// Number of lines begun so far.
     line: u64,
     /// Unpacked bytes before the current line.
     offset: u64,
     done: bool,
-    /// Read and not given yet.
+    /// Entries that were read but not yielded yet.
     ahead: VecDeque<Result<Entry, RecordingError>>,
     stop: CancellationToken,
 }
 
-/// How a line ended.
+/// A line as it was read.
 struct Line {
-    /// Bytes kept: all of them, or the first [`MAX_MESSAGE`] and one more.
+    /// The line's bytes, or the first [`KEPT_OF_OVERLONG`] of a line that is too long.
     kept: Vec<u8>,
     length: u64,
-    /// Digest of all bytes, only for lines that are too long.
+    /// Digest of all bytes. Only for lines that are too long.
     digest: Option<blake3::Hash>,
     ended: bool,
 }
 
 impl Recording {
-    /// Opens a file; `-` is standard input.
+    /// Opens a file. `-` is standard input.
     ///
     /// # Errors
-    /// [`RecordingError::Open`] or [`RecordingError::Read`] (rejected when there is no such file, else unavailable).
+    /// Returns [`RecordingError::Open`] or [`RecordingError::Read`]. The error is rejected if the
+    /// file does not exist or may not be read, else unavailable.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         if path == Path::new("-") {
             return Self::new(Path::new("standard input"), io::stdin(), None);
@@ -187,10 +191,11 @@ impl Recording {
         Self::new(path, file, total)
     }
 
-    /// From any bytes; `path` is what errors call it. Reads the first bytes to find out how it is packed.
+    /// Reads a recording from any bytes. `path` is its name in errors. Reads the first bytes to
+    /// recognise the packing.
     ///
     /// # Errors
-    /// [`RecordingError::Read`].
+    /// Returns [`RecordingError::Read`] if reading fails.
     pub fn new(path: &Path, bytes: impl Read + Send + 'static, total: Option<u64>) -> Result<Self, RecordingError> {
         let failed = |source| RecordingError::Read { path: path.to_owned(), line: 1, source };
         let read = Arc::new(AtomicU64::new(0));
@@ -222,19 +227,21 @@ impl Recording {
         })
     }
 
-    /// Ends it before the next line once `stop` is cancelled, as if the file ended there.
+    /// Ends the recording before the next line once `stop` is cancelled, as if the file ended
+    /// there.
     pub fn until(&mut self, stop: CancellationToken) {
         self.stop = stop;
     }
 
-    /// Has it read by a thread of its own.
+    /// Moves reading to a thread of its own.
     pub fn in_thread(self) -> Reading {
         let (read, total, stop) = (Arc::clone(&self.read), self.total, self.stop.clone());
         Reading::of(self, read, total, stop)
     }
 
-    /// What this is instead, in words, where none of the first lines is a message; `None`: there are messages, or it is
-    /// empty. What was looked at is given afterwards all the same.
+    /// Checks whether none of the first lines is a message. Returns what the file is instead, in
+    /// words. `None` if there are messages or the file is empty. The lines checked are still
+    /// yielded afterwards.
     pub fn is_no_recording(&mut self) -> Option<String> {
         while self.ahead.len() < LOOKED_AT && !self.done {
             match self.read() {
@@ -247,7 +254,8 @@ impl Recording {
             match entry {
                 Ok(Entry::Message(_)) => return None,
                 Ok(Entry::Unreadable(line)) => first = first.or(Some(line)),
-                // A line that is cut off is no message; what else went wrong is for the reader to say.
+                // A line that is cut off is not a message. The caller sees any other error when it
+                // reads.
                 Err(RecordingError::Truncated { .. }) => {}
                 Err(_) => return None,
             }
@@ -261,12 +269,12 @@ impl Recording {
         next
     }
 
-    /// How far reading has come. O(1); meant to be asked once per batch.
+    /// Returns how far reading has come. O(1). Meant to be called once per batch.
     pub fn progress(&self) -> Progress {
         Progress { read: self.read.load(Ordering::Relaxed), total: self.total }
     }
 
-    /// One line, or `None` at the end. Never holds more than [`MAX_MESSAGE`] and one buffer.
+    /// Reads one line. `None` means the end. Never holds more than [`MAX_MESSAGE`] and one buffer.
     fn read_line(&mut self) -> Result<Option<Line>, RecordingError> {
         let mut line = Line { kept: Vec::new(), length: 0, digest: None, ended: false };
         let mut hasher: Option<blake3::Hasher> = None;
@@ -337,7 +345,8 @@ impl Recording {
                 continue;
             }
             let entry = Entry::parse(raw, self.line);
-            // Many tools write no last line end; only a last line that does not parse was cut off.
+            // Many tools write no last line end. Only a last line that does not parse counts as cut
+            // off.
             if !line.ended && matches!(entry, Entry::Unreadable(_)) {
                 return Err(RecordingError::Truncated { path: self.path.clone(), line: self.line, offset: begin });
             }
@@ -369,7 +378,7 @@ enum Packing {
 }
 
 impl Packing {
-    /// By the magic numbers of RFC 1952 and RFC 8878.
+    /// Recognises the packing by the magic numbers of RFC 1952 and RFC 8878.
     fn of(first: &[u8]) -> Self {
         if first.starts_with(&[0x1f, 0x8b]) {
             Self::Gzip

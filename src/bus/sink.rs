@@ -1,9 +1,11 @@
-//! Where commands leave: standard output, a file, or a subject of NATS.
+//! Sends commands: to standard output, to a file, or to a NATS subject.
 //!
-//! A command is one line of JSON with an id; what else stands in it is not looked at. A sink reports a command as sent
-//! once it cannot be lost by a crash of ours any more. Sending a command again after a crash is normal, so a sink sees
-//! to it that an id stands only once in a file, or once in the stream within its window for doubles. Standard output
-//! cannot be read back: there a command may be seen twice after a crash, and its id tells.
+//! A command is one line of JSON with an id. The sink does not read anything else in it. A sink
+//! reports a command as sent once a crash of ours cannot lose it any more.
+//!
+//! After a crash, commands are normally sent again. So a file gets each id only once, and a stream
+//! keeps each id once within its duplicate window. Standard output cannot be read back: a command
+//! may appear there twice after a crash, and its id shows it.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -21,22 +23,22 @@ const MAX_LINE: u64 = 1 << 20;
 /// A command on its way out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutgoingCommand {
-    /// Its identity; the same command sent again has the same.
+    /// Id of the command. It is the same if the command is sent again.
     pub id: String,
-    /// One line of JSON with the id as its member `id`, without line end.
+    /// One line of JSON without line end. Its member `id` is the id.
     pub json: String,
 }
 
-/// What became of commands given to a sink.
+/// Result of sending commands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sent {
-    /// Commands that left now.
+    /// Number of commands that were sent now.
     pub new: usize,
-    /// Commands that had left before.
+    /// Number of commands that had been sent before.
     pub repeated: usize,
 }
 
-/// Why commands did not leave. None of those given can be taken as sent.
+/// Error: commands were not sent. None of the commands given counts as sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The file cannot be opened or read.
@@ -44,17 +46,17 @@ pub enum SinkError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Another process has it open.
+    /// Another process has the file open.
     #[error("open {} for commands: another process writes to it", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// The file holds something else, and is left alone.
+    /// The file holds something else, and is not touched.
     #[error("open {} for commands: line {line} is not a command; name another file, or move this one \
         away", path.display())]
     NotCommands {
@@ -68,17 +70,17 @@ pub enum SinkError {
     Write {
         /// The file, or `standard output`.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// A command has a line end in it.
     #[error("write command {id}: its text is not one line")]
     NotOneLine {
-        /// The command.
+        /// Id of the command.
         id: String,
     },
-    /// The stream did not take it.
+    /// The stream did not accept the command.
     #[error(transparent)]
     Stream(#[from] JetStreamError),
 }
@@ -101,24 +103,25 @@ pub enum CommandSink {
     Stdout,
     /// A file.
     File(FileSink),
-    /// A subject of NATS.
+    /// A NATS subject.
     Stream(Box<CommandStream>),
 }
 
 impl CommandSink {
-    /// `-` is standard output, anything else a file.
+    /// Opens a sink. `-` is standard output, anything else is a file.
     ///
     /// # Errors
-    /// As [`FileSink::open`].
+    /// Fails like [`FileSink::open`].
     pub fn open(target: &Path) -> Result<Self, SinkError> {
         if target == Path::new("-") { Ok(Self::Stdout) } else { FileSink::open(target).map(Self::File) }
     }
 
-    /// Sends commands in order; all of them have left when this returns. A file is written and synchronised on the
-    /// calling thread: commands are few, and whoever sends them waits for them.
+    /// Sends commands in order. All of them have left when this returns. A file is written and
+    /// synchronised on the calling thread: commands are few, and the caller waits for them anyway.
     ///
     /// # Errors
-    /// [`SinkError`]; some of the commands may have left, sending all of them again is right.
+    /// Returns [`SinkError`] if a command could not be sent. Some of the commands may have left.
+    /// Sending all of them again is right.
     pub async fn send(&mut self, commands: &[OutgoingCommand]) -> Result<Sent, SinkError> {
         if let Some(bad) = commands.iter().find(|c| c.json.contains(['\n', '\r'])) {
             return Err(SinkError::NotOneLine { id: bad.id.clone() });
@@ -152,12 +155,12 @@ fn write_lines<'a>(out: &mut impl Write, commands: impl Iterator<Item = &'a Outg
     out.flush()
 }
 
-/// A file of commands, one per line, opened for appending and locked against a second writer.
+/// A file of commands, one per line. It is opened for appending and locked against a second writer.
 #[derive(Debug)]
 pub struct FileSink {
     path: PathBuf,
     file: File,
-    /// Length up to the end of the last whole command.
+    /// Length up to the end of the last complete command.
     length: u64,
     sent: HashSet<String>,
 }
@@ -168,11 +171,14 @@ struct Identified {
 }
 
 impl FileSink {
-    /// Opens or makes a file and reads the ids in it. A last line that a crash cut short is taken away: its command was
-    /// never reported as sent and will come again. Cost: the file once; memory: the ids.
+    /// Opens or makes a file and reads the ids in it. A last line that a crash cut short is
+    /// removed: its command was never reported as sent and will be sent again.
+    ///
+    /// Cost: reads the file once. Memory: the ids.
     ///
     /// # Errors
-    /// [`SinkError`] (rejected) when it cannot be opened, is being written to, or is no file of commands.
+    /// Returns [`SinkError`] (rejected) if the file cannot be opened, is locked by another process,
+    /// or holds something other than commands.
     pub fn open(path: &Path) -> Result<Self, SinkError> {
         let failed = |source| SinkError::Open { path: path.to_owned(), source };
         let is_new = !path.try_exists().map_err(failed)?;
@@ -183,7 +189,7 @@ impl FileSink {
             Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
         if is_new && let Some(parent) = path.canonicalize().map_err(failed)?.parent() {
-            // The name must survive a power failure as the content does.
+            // The file's name must survive a power failure like its content.
             File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
         }
         let mut sink = Self { path: path.to_owned(), file, length: 0, sent: HashSet::new() };
@@ -210,8 +216,8 @@ impl FileSink {
                     complete = !whole;
                 }
                 Err(_) if whole && line.trim_ascii().is_empty() => (),
-                // Cut short by a crash. In a file without any command, only what begins as commands do is ours to take
-                // away.
+                // A crash cut this line short. If the file has no command yet, remove the line only
+                // if it begins like a command.
                 Err(_)
                     if !whole
                         && line.len() as u64 != MAX_LINE
@@ -226,15 +232,15 @@ impl FileSink {
         self.length = length;
         self.file.set_len(length).map_err(failed)?;
         if complete {
-            // Whole but for its line end.
+            // The line is complete except for its line end.
             (&self.file).write_all(b"\n").map_err(failed)?;
             self.length += 1;
         }
         self.file.sync_all().map_err(failed)
     }
 
-    /// Takes another file where ours was moved or deleted, by who rotates logs for example: what goes into that one
-    /// nobody would find. Ids that were written there are still known.
+    /// Opens a new file if ours was moved or deleted, for example by log rotation. Nobody would
+    /// find commands written to the old file. Ids that were written there are still known.
     fn follow_path(&mut self) -> Result<(), SinkError> {
         use std::os::unix::fs::MetadataExt as _;
         let at = |m: std::fs::Metadata| (m.dev(), m.ino());
@@ -254,7 +260,7 @@ impl FileSink {
         Ok(())
     }
 
-    /// Appends those of the commands that are not in the file yet, and synchronises it.
+    /// Appends the commands that are not in the file yet, and synchronises the file.
     fn send(&mut self, commands: &[OutgoingCommand]) -> Result<Sent, SinkError> {
         self.follow_path()?;
         let mut ids = HashSet::new();
@@ -264,8 +270,8 @@ impl FileSink {
             .and_then(|()| self.file.write_all(&text))
             .and_then(|()| self.file.sync_data());
         if let Err(source) = written {
-            // A part of a line must not stay in front of what is written next. If taking it away fails, too, the next
-            // opening does it.
+            // A partial line must not stay before the next command. If truncating fails too, the
+            // next opening removes it.
             drop(self.file.set_len(self.length));
             return Err(SinkError::Write { path: self.path.clone(), source });
         }
@@ -326,7 +332,7 @@ mod tests {
         }
     }
 
-    /// As logrotate does it.
+    /// Moves the file like logrotate.
     #[tokio::test]
     async fn commands_go_where_somebody_looks_for_them() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What all live sources of messages have in common.
+//! The interface of all live message sources.
 
 use std::fmt;
 use std::future::Future;
@@ -9,21 +9,23 @@ use super::jetstream::{AckHandle, JetStreamError, JetStreamSource};
 use crate::message::entry::Entry;
 use crate::model::{Class, Classified};
 
-/// Messages that come once they are there, and again until they are acknowledged.
+/// A source that delivers messages as they come, and again until they are acknowledged.
 ///
-/// Whoever drives a source commits what a message holds first and acknowledges it then. Messages may come in any order
-/// and more than once; their ids tell.
+/// The caller first commits a message's content and then acknowledges the message. Messages may
+/// come in any order and more than once. Their ids show repetitions.
 pub trait MessageSource: Send + Sync {
-    /// Permission to acknowledge one message. Dropped unused, the message comes again.
+    /// Permission to acknowledge one message. If it is dropped unused, the message comes again.
     type Ack: Send + fmt::Debug;
 
-    /// Kind of source: its name in the inbox and in metrics.
+    /// Name of this kind of source in the inbox and in metrics.
     const NAME: &'static str;
 
-    /// The next messages, at most `max`. Waits up to `wait` for the first one; none after that time is an empty list.
+    /// Returns the next messages, at most `max`. Waits up to `wait` for the first one. The list is
+    /// empty if none came.
     ///
     /// # Errors
-    /// [`SourceError`]: unavailable when what holds the messages does not answer; asking again later is right.
+    /// Returns [`SourceError`]. It is unavailable if the server does not answer; the caller should
+    /// try again later.
     fn fetch(
         &self,
         max: usize,
@@ -33,23 +35,23 @@ pub trait MessageSource: Send + Sync {
     /// Acknowledges messages whose content is committed.
     ///
     /// # Errors
-    /// [`SourceError`]; some messages may then come again.
+    /// Returns [`SourceError`] if that fails. Some messages may then come again.
     fn ack_all(&self, acks: Vec<Self::Ack>) -> impl Future<Output = Result<(), SourceError>> + Send;
 
-    /// How many messages wait that nobody was given yet.
+    /// Returns how many messages wait that no consumer was given yet.
     ///
     /// # Errors
-    /// [`SourceError`].
+    /// Returns [`SourceError`] if the server does not answer.
     fn waiting(&self) -> impl Future<Output = Result<u64, SourceError>> + Send;
 }
 
-/// Why a source gives nothing.
+/// Error of a live source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// NATS.
+    /// Error of NATS.
     #[error(transparent)]
     JetStream(#[from] JetStreamError),
-    /// RabbitMQ.
+    /// Error of RabbitMQ.
     #[error(transparent)]
     Amqp(#[from] AmqpError),
 }

@@ -1,9 +1,15 @@
-//! One connection: socket, TLS, login, queue, bindings, consumer.
+//! Makes one connection: socket, TLS, login, queue, bindings, consumer.
 //!
-//! Socket and TLS are made here and handed to the client through a [`Relay`]. So certificates are trusted as
-//! configured, frames are looked at before the client parses them, and a server that accepts and then says nothing is
-//! hung up on: the client's thread would wait for it for ever, one thread for each attempt. (A connection that is
-//! refused at once may also leave the client itself waiting for ever, as it hears of it before it has begun to listen.)
+//! This module makes socket and TLS itself and hands them to the client through a [`Relay`]. There
+//! are three reasons:
+//!
+//! - Certificates are trusted as configured.
+//! - Frames are checked before the client parses them.
+//! - We can hang up on a server that accepts the connection and then says nothing. The client's
+//!   thread would wait for it for ever, one thread for each attempt.
+//!
+//! The client may also wait for ever after a connection that is refused at once, because it learns
+//! of the refusal before it listens for it.
 
 use std::io;
 use std::path::Path;
@@ -26,20 +32,21 @@ use super::relay::Relay;
 use super::settings::{AmqpSettings, Plan, Tls};
 use crate::base::tls::{self, PemError};
 
-/// How long the client may take to notice that its connection has ended while it logs in.
+/// How long the client may take to notice that its connection ended during the login.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// A connection with a consumer on it. Dropped, it ends, and what was not acknowledged comes again.
+/// A connection with a consumer. Dropping it ends the connection; messages that were not
+/// acknowledged come again.
 pub(super) struct Session {
     _connection: Connection,
     pub(super) channel: Channel,
     pub(super) consumer: Consumer,
-    /// The queue's name, which the broker may have chosen.
+    /// Name of the queue. The broker may have chosen it.
     pub(super) queue: ShortString,
     pub(super) relay: Relay,
 }
 
-/// Hangs up when dropped, however that comes about.
+/// Hangs up the relay when dropped.
 struct HangUp(Option<Relay>);
 
 impl Drop for HangUp {
@@ -51,14 +58,15 @@ impl Drop for HangUp {
 }
 
 impl Session {
-    /// Connects, sees to the queue and its bindings, and asks for messages.
+    /// Connects, declares and binds the queue, and starts a consumer.
     ///
     /// # Errors
-    /// [`AmqpError`].
+    /// Returns [`AmqpError`] if any of these steps fails.
     pub(super) async fn open(settings: &AmqpSettings, plan: &Plan) -> Result<Self, AmqpError> {
         let url = &plan.shown;
         let (connection, relay) = connect(settings, plan).await?;
-        // A request refused ends the channel, not the connection; nothing is tried again on it.
+        // A refused request ends the channel but not the connection. No request is repeated on that
+        // channel.
         let requests = async {
             let channel = connection
                 .create_channel()
@@ -116,7 +124,7 @@ pub(super) async fn connect(settings: &AmqpSettings, plan: &Plan) -> Result<(Con
     for (key, value) in &plan.client_properties {
         properties = properties.with_client_property(key.clone(), value.as_str().into());
     }
-    // Asked for once: nothing here has the client try again by itself.
+    // The client asks for the stream once: nothing here makes it reconnect by itself.
     let stream = Mutex::new(Some(AsyncTcpStream::Plain(stream)));
     let taken = async move |_, _| {
         let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -147,7 +155,8 @@ pub(super) async fn connect(settings: &AmqpSettings, plan: &Plan) -> Result<(Con
 
 type Opened = (Relay, Compat<TcpStream>);
 
-/// Connects; the outer error is about settings, the inner one about the connection.
+/// Opens the socket, with TLS if the scheme asks for it. The outer error is about settings, the
+/// inner one about the connection.
 async fn open(settings: &AmqpSettings, plan: &Plan) -> Result<io::Result<Opened>, AmqpError> {
     let host = plan.uri.authority.host.as_str();
     let tls = match plan.uri.scheme {
@@ -171,7 +180,7 @@ async fn open(settings: &AmqpSettings, plan: &Plan) -> Result<io::Result<Opened>
     Ok(opening.await)
 }
 
-/// TLS as configured. Reads files, so on a thread for that.
+/// Makes the TLS configuration. It reads files, so it runs on a blocking thread.
 async fn client_config(tls: Tls) -> Result<Arc<rustls::ClientConfig>, AmqpError> {
     let made = tokio::task::spawn_blocking(move || make_client_config(&tls)).await;
     made.unwrap_or_else(|e| Err(AmqpError::Settings { setting: "tls", reason: e.to_string() }))

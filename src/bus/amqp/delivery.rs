@@ -1,7 +1,7 @@
-//! From a message of the broker to the form of a recorded line.
+//! Turns a message of the broker into the form of a recorded line.
 //!
-//! The body is kept as the text it came as. A body that is no JSON cannot be put into such a line and is set aside as
-//! it is.
+//! The body keeps its text. A body that is not JSON does not fit into such a line, so the message
+//! is set aside unchanged.
 
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use super::guard::Cut;
 use crate::message::entry::{Entry, MAX_MESSAGE, Message, Unreadable, derived_id, time};
 
-/// Deepest table among the headers that is kept; what is deeper is null.
+/// Deepest table in the headers that is kept. Anything deeper becomes null.
 const DEPTH_MAX: usize = 16;
 
 /// A line of a recording.
@@ -29,10 +29,11 @@ struct Line<'a> {
     body: &'a RawValue,
 }
 
-/// Reads a message; `number` is only carried along, `cut` says that there was more of the body. Cost: one pass over the
-/// body.
+/// Reads a message. `number` is only carried along. `cut` says that the body was longer than what
+/// is here. Cost: one pass over the body.
 ///
-/// A message without an id gets one of its topic, time and body: not of what differs when the broker delivers it again.
+/// A message without an id gets one made of its topic, time and body. Fields that change when the
+/// broker delivers it again are not used.
 pub(super) fn entry(delivery: &Delivery, number: u64, cut: Option<Cut>) -> Entry {
     let topic = delivery.routing_key.as_str();
     let headers = delivery.properties.headers().as_ref().map(|h| object(h, 0)).unwrap_or_default();
@@ -92,7 +93,8 @@ pub(super) fn entry(delivery: &Delivery, number: u64, cut: Option<Cut>) -> Entry
         Ok(raw) => raw,
         Err(e) => return unreadable(format!("topic {topic}: cannot be written as a line: {e}")),
     };
-    // Line ends can only stand between the tokens of the body, as JSON has none in its texts.
+    // JSON allows line ends only between tokens, never inside strings, so each one can become a
+    // space.
     for byte in &mut raw {
         if matches!(*byte, b'\n' | b'\r') {
             *byte = b' ';
@@ -105,7 +107,8 @@ pub(super) fn entry(delivery: &Delivery, number: u64, cut: Option<Cut>) -> Entry
     Entry::Message(Message { id, topic: topic.to_owned(), sent_at, seen_at: None, raw, line: number })
 }
 
-/// The properties that are set, by AMQP's names; the id and headers stand elsewhere.
+/// Returns the properties that are set, by their AMQP names. The id and the headers have fields of
+/// their own.
 fn properties(delivery: &Delivery) -> Map<String, Value> {
     let p = &delivery.properties;
     let texts = [
@@ -133,7 +136,8 @@ fn object(from: &FieldTable, depth: usize) -> Map<String, Value> {
     from.into_iter().map(|(key, value)| (key.as_str().to_owned(), json(value, depth))).collect()
 }
 
-/// As JSON; bytes that are no text become the nearest text, and numbers that are none null.
+/// Converts a value to JSON. Bytes that are not UTF-8 are decoded lossily. Numbers that JSON cannot
+/// hold become null.
 fn json(from: &AMQPValue, depth: usize) -> Value {
     match from {
         AMQPValue::Boolean(truth) => Value::from(*truth),
@@ -257,7 +261,7 @@ mod tests {
         let whole = blake3::hash(long.as_bytes());
         let cut = Some(Cut { length: long.len() as u64, digest: whole });
         assert_eq!(entry(&delivery("t", &long.as_bytes()[..1024]), 3, cut), Entry::Unreadable(u), "cut before or now");
-        // The body alone would do, but not with the rest of the line.
+        // The body alone fits, but not together with the rest of the line.
         let long = format!("\"{}\"", "x".repeat(MAX_MESSAGE - 10));
         assert!(matches!(entry(&delivery("t", long.as_bytes()), 3, None), Entry::Unreadable(_)));
         let mut deep = AMQPValue::Boolean(true);

@@ -1,8 +1,9 @@
-//! What can go wrong with a broker, and whether waiting helps.
+//! Errors of a message broker, and whether waiting helps.
 //!
-//! Brokers refuse with the same codes what will never be allowed and what is not possible now (a queue whose machine is
-//! down is "not found", a directory of users that does not answer is "access refused"). So a refusal counts when
-//! connecting for the first time; later only when it repeats, see [`super::REFUSALS_MAX`].
+//! Brokers use the same codes for permanent and for passing refusals. A queue whose machine is down
+//! is "not found". A user directory that does not answer gives "access refused". So a refusal
+//! counts at once only for the first connection. Later it counts only when it repeats, see
+//! [`super::REFUSALS_MAX`].
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,48 +16,48 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use super::guard::NotAmqp;
 use crate::model::{Class, Classified};
 
-/// What went wrong. Cheap to clone.
+/// Error of a message broker. Cheap to clone.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AmqpError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("use the settings for the message broker: {setting}: {reason}")]
     Settings {
-        /// Which.
+        /// Name of the setting.
         setting: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the setting.
         reason: String,
     },
     /// A certificate or key cannot be read.
     #[error("read {what} {}", path.display())]
     Certificate {
-        /// What is in it.
+        /// What the file holds.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         #[source]
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// The broker says no, and will say so again.
+    /// The broker refuses, and will refuse again.
     #[error("{doing} at {url}: {reason}; {advice}")]
     Refused {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
-        /// The broker.
+        /// Address of the broker.
         url: String,
-        /// What it says.
+        /// The broker's error text.
         reason: String,
-        /// What to do.
+        /// What the operator should do.
         advice: &'static str,
     },
     /// The broker cannot be reached or does not answer.
     #[error("{doing} at {url}")]
     Unavailable {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
-        /// The broker.
+        /// Address of the broker.
         url: String,
-        /// Why.
+        /// Why it failed.
         #[source]
         source: Arc<dyn StdError + Send + Sync>,
     },
@@ -71,11 +72,11 @@ impl Classified for AmqpError {
     }
 }
 
-/// What to do where something else listens.
+/// Advice if the server there does not speak AMQP.
 const OTHER_PROTOCOL: &str =
     "what answers there does not speak AMQP 0-9-1: check host and port, and whether it wants amqps://";
 
-/// How a connection ends that the other side ends.
+/// Error kinds of a connection that the other side ends.
 const HUNG_UP: [io::ErrorKind; 4] = [
     io::ErrorKind::ConnectionReset,
     io::ErrorKind::ConnectionAborted,
@@ -83,18 +84,18 @@ const HUNG_UP: [io::ErrorKind; 4] = [
     io::ErrorKind::UnexpectedEof,
 ];
 
-/// What was being done when an error came.
+/// The operation during which an error came.
 #[derive(Clone, Copy)]
 pub(super) enum Doing<'a> {
-    /// Connecting and logging in; `external` by certificate.
+    /// Connecting and logging in. `external` means login by certificate.
     Connecting { external: bool },
-    /// Declaring or looking for this queue.
+    /// Declaring this queue, or only checking that it exists.
     Declaring { queue: &'a str, passive: bool },
-    /// Binding it.
+    /// Binding the queue.
     Binding { queue: &'a str, exchange: &'a str, key: &'a str },
-    /// Asking for its messages.
+    /// Starting a consumer on the queue.
     Consuming { queue: &'a str },
-    /// Anything later; refusals mean nothing there.
+    /// Any later operation. A refusal there does not count as final.
     Running(&'a str),
 }
 
@@ -112,16 +113,17 @@ impl Doing<'_> {
 }
 
 impl AmqpError {
-    /// Something took too long, or ended without saying why.
+    /// Makes the error for an operation that took too long or ended without a reason.
     pub(super) fn unavailable(doing: Doing<'_>, url: &str, why: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Unavailable { doing: doing.text(), url: url.to_owned(), source: Arc::from(why.into()) }
     }
 
-    /// What the client reports.
+    /// Makes the error for what the client reports.
     pub(super) fn of(doing: Doing<'_>, url: &str, error: lapin::Error) -> Self {
         let hung_up = matches!(error.kind(), ErrorKind::IOError(e) if HUNG_UP.contains(&e.kind()));
         if hung_up && matches!(doing, Doing::Connecting { external: true }) {
-            // Since TLS 1.3 a refused certificate is said after the handshake, and may be lost as the connection goes.
+            // Since TLS 1.3 a server refuses a certificate after the handshake. That refusal may be
+            // lost when the connection closes.
             let why = format!("{error}; if that does not pass, it does not take our certificate: its log says why");
             return Self::unavailable(doing, url, why);
         }
@@ -132,7 +134,8 @@ impl AmqpError {
     }
 }
 
-/// For an error that waiting does not repair: what is said about it, and what to do.
+/// Returns the broker's text and the advice for an error that waiting does not repair. `None` for
+/// any other error.
 fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static str)> {
     use AMQPHardError::{COMMANDINVALID, NOTALLOWED};
     use AMQPSoftError::{ACCESSREFUSED, NOTFOUND, PRECONDITIONFAILED};
@@ -150,7 +153,7 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
     };
     let said = protocol.get_message().to_string();
     let advice = match (protocol.kind(), doing) {
-        // Several causes with one code: these pass by themselves.
+        // Some causes share a code with permanent ones. These pass by themselves.
         _ if ["is down", "is reached"].iter().any(|passing| said.contains(passing)) => return None,
         (AMQPErrorKind::Soft(ACCESSREFUSED), Doing::Connecting { external: false }) => {
             "check user and password in amqp_url; RabbitMQ lets `guest` in from its own machine only"
@@ -190,7 +193,7 @@ fn advice(doing: Doing<'_>, error: &lapin::Error) -> Option<(String, &'static st
     Some((said, advice))
 }
 
-/// For what arrived and will again.
+/// Like [`advice`], but for I/O errors that will repeat: wrong protocol or refused certificates.
 fn bytes(doing: Doing<'_>, error: &io::Error) -> Option<(String, &'static str)> {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     let error = error.get_ref()?;

@@ -1,29 +1,36 @@
-//! Stands between the broker's bytes and the client that reads them.
+//! Checks and repairs the broker's frames before the AMQP client reads them.
 //!
-//! A message comes from whoever may publish, and what it brings reaches the client's parser as it is: the broker looks
-//! neither into headers nor at encodings. Some of it that parser does not survive: headers nested a few hundred deep
-//! end the process (it recurses on a small stack), a name that is no UTF-8 or a type it does not know ends the
-//! connection, for ever anew as the message comes again. And it collects a message of any size in memory. So frames are
-//! looked at first, and of messages
-//! - names that are no UTF-8 are made ASCII, `?` for what is not,
-//! - headers that are nested too deeply, or make no sense, are left out,
-//! - a body beyond [`MAX_MESSAGE`] is hashed and cut to its beginning; [`Cuts`] says so.
+//! Anybody with the right to publish can send a message, and its content reaches the client's
+//! parser unchanged. The broker checks neither headers nor encodings. The parser does not survive
+//! everything:
 //!
-//! Everything else passes unchanged. Layout: AMQP 0-9-1, sections 2.3 and 4.2, with the field types as RabbitMQ has
-//! them.
+//! - Headers nested a few hundred deep end the process, because the parser recurses on a small
+//!   stack.
+//! - A name that is not UTF-8, or an unknown type, ends the connection. The message comes again, so
+//!   this repeats for ever.
+//! - The client collects a message of any size in memory.
+//!
+//! So the guard checks each frame first, and changes messages as follows:
+//!
+//! - Names that are not UTF-8 become ASCII; each other byte becomes `?`.
+//! - Headers that are nested too deeply or malformed are removed.
+//! - A body longer than [`MAX_MESSAGE`] is hashed and cut to its beginning. [`Cuts`] records it.
+//!
+//! Everything else passes unchanged. The layout is that of AMQP 0-9-1, sections 2.3 and 4.2, with
+//! RabbitMQ's field types.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::message::entry::{KEPT_OF_OVERLONG, MAX_MESSAGE};
 
-/// Largest frame we agree to, in bytes; RabbitMQ's own default.
+/// Largest frame we agree to, in bytes. RabbitMQ's own default.
 pub(super) const FRAME_MAX: u32 = 128 << 10;
 
-/// Deepest table or list among the headers, in levels. Koji's have one.
+/// Deepest table or list in the headers, in levels. Koji's headers have one level.
 const DEPTH_MAX: usize = 16;
 
-/// Bytes of a frame besides its payload: kind, channel and size before it, one behind.
+/// Bytes of a frame besides its payload: type, channel and size before it, one end byte after it.
 const AROUND: usize = 8;
 
 const METHOD: u8 = 1;
@@ -32,19 +39,20 @@ const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
 const END: u8 = 0xce;
 
-/// Class of messages.
+/// AMQP class of messages.
 const BASIC: u16 = 60;
 
 /// A body that was cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Cut {
-    /// Its whole length in bytes.
+    /// Length of the whole body in bytes.
     pub(super) length: u64,
-    /// Digest of all of it.
+    /// Digest of the whole body.
     pub(super) digest: blake3::Hash,
 }
 
-/// Messages whose bodies were cut, by their delivery tag. There before the message is.
+/// Messages whose bodies were cut, by delivery tag. An entry is there before its message reaches
+/// the client.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cuts(Arc<Mutex<HashMap<u64, Cut>>>);
 
@@ -53,13 +61,13 @@ impl Cuts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this message was cut; answered once.
+    /// Returns how this message was cut, and forgets it. `None` if it was not cut.
     pub(super) fn take(&self, delivery_tag: u64) -> Option<Cut> {
         self.lock().remove(&delivery_tag)
     }
 }
 
-/// What arrives is not AMQP, or not as agreed.
+/// Error: the bytes are not AMQP, or not as agreed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotAmqp {
     #[error("what arrives is not AMQP 0-9-1")]
@@ -70,13 +78,13 @@ pub(super) enum NotAmqp {
     Start,
 }
 
-/// Looks at frames from the broker.
+/// Checks the frames from the broker.
 #[derive(Default)]
 pub(super) struct Guard {
     cuts: Cuts,
-    /// By channel: the tag of the message whose content comes next.
+    /// By channel: delivery tag of the message whose content comes next.
     tags: HashMap<u16, u64>,
-    /// By channel: what is being cut.
+    /// By channel: the body that is being cut.
     cutting: HashMap<u16, Cutting>,
 }
 
@@ -84,7 +92,7 @@ struct Cutting {
     tag: u64,
     length: u64,
     left: u64,
-    /// Payload of the header, held back until the digest is known.
+    /// Payload of the header frame. It is held back until the digest is known.
     header: Vec<u8>,
     kept: Vec<u8>,
     hasher: blake3::Hasher,
@@ -95,13 +103,14 @@ impl Guard {
         self.cuts.clone()
     }
 
-    /// Takes the first frame off `bytes` and writes what the client is to read to `out`. Gives the bytes used; none
-    /// when the frame is not whole.
+    /// Takes the first frame off `bytes` and writes to `out` what the client may read. Returns the
+    /// number of bytes used, or 0 if the frame is not complete.
     ///
     /// # Errors
-    /// [`NotAmqp`]; nothing after it makes sense.
+    /// Returns [`NotAmqp`] if the bytes are not AMQP as agreed. The connection is useless after
+    /// that.
     pub(super) fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, NotAmqp> {
-        // A broker that speaks another version says which, and hangs up.
+        // A broker that speaks another version sends its version and hangs up.
         const OTHER_VERSION: &[u8] = b"AMQP";
         if bytes.starts_with(OTHER_VERSION) {
             let whole = bytes.get(..AROUND).unwrap_or_default();
@@ -110,7 +119,7 @@ impl Guard {
         }
         match bytes.first() {
             None | Some(&(METHOD | HEADER | BODY | HEARTBEAT)) => (),
-            // The beginning of the above.
+            // An incomplete version header, see above.
             Some(b'A') if OTHER_VERSION.starts_with(bytes) => (),
             Some(_) => return Err(NotAmqp::Frame),
         }
@@ -145,12 +154,12 @@ impl Guard {
                 let names = short(&mut payload, &mut at).and_then(|()| short(&mut payload, &mut at));
                 names.ok_or(NotAmqp::Frame)?;
             }
-            // connection.start: version, what the broker says of itself.
+            // connection.start: version, server properties.
             (Some(10), Some(10)) => {
                 at += 2;
                 table(&mut payload, &mut at, 0).ok_or(NotAmqp::Start)?;
             }
-            // connection.close, channel.close: number, text. The text quotes names.
+            // connection.close, channel.close: code, text. The text quotes names.
             (Some(10), Some(50)) | (Some(20), Some(40)) => {
                 at += 2;
                 short(&mut payload, &mut at).ok_or(NotAmqp::Frame)?;
@@ -163,7 +172,7 @@ impl Guard {
     fn header(&mut self, channel: u16, payload: &[u8], out: &mut Vec<u8>) {
         let header = properties(payload).unwrap_or_else(|| {
             tracing::warn!(channel, "the properties of a message make no sense and were left out");
-            // Class, weight and size stay; no property is there.
+            // Keeps class, weight and body size, and sets no property flag.
             [payload.get(..12).unwrap_or_default(), &[0, 0]].concat()
         });
         let length = u64_at(payload, 4).unwrap_or(0);
@@ -200,7 +209,7 @@ impl Guard {
 fn write(out: &mut Vec<u8>, kind: u8, channel: u16, payload: &[u8]) {
     out.push(kind);
     out.extend_from_slice(&channel.to_be_bytes());
-    // It was no longer when it came.
+    // The payload never grows, so its length still fits.
     out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(payload);
     out.push(END);
@@ -218,7 +227,8 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
-/// Goes over a short string, and makes it ASCII if it is no UTF-8. Nothing when it is not whole.
+/// Steps over a short string, and makes it ASCII if it is not UTF-8. Returns `None` if the string
+/// is not complete.
 fn short(bytes: &mut [u8], at: &mut usize) -> Option<()> {
     let begin = *at + 1;
     let end = begin + usize::from(*bytes.get(*at)?);
@@ -230,20 +240,20 @@ fn short(bytes: &mut [u8], at: &mut usize) -> Option<()> {
     Some(())
 }
 
-/// Goes over so many bytes.
+/// Steps over `count` bytes.
 fn skip(bytes: &[u8], at: &mut usize, count: usize) -> Option<()> {
     *at = at.checked_add(count).filter(|end| *end <= bytes.len())?;
     Some(())
 }
 
-/// Goes over something with its length before it, and gives its end.
+/// Steps over a length field and returns the end of the value that follows.
 fn long(bytes: &[u8], at: &mut usize) -> Option<usize> {
     let length = usize::try_from(u32_at(bytes, *at)?).ok()?;
     *at += 4;
     at.checked_add(length).filter(|end| *end <= bytes.len())
 }
 
-/// Goes over a table. Nothing when it is malformed or too deep.
+/// Steps over a table. Returns `None` if it is malformed or too deep.
 fn table(bytes: &mut [u8], at: &mut usize, depth: usize) -> Option<()> {
     let end = long(bytes, at).filter(|_| depth < DEPTH_MAX)?;
     while *at < end {
@@ -279,9 +289,10 @@ fn value(bytes: &mut [u8], at: &mut usize, depth: usize) -> Option<()> {
     }
 }
 
-/// The payload of a header with its properties made harmless; nothing when they make no sense.
+/// Returns the payload of a header frame with harmless properties. `None` if they are malformed.
 fn properties(payload: &[u8]) -> Option<Vec<u8>> {
-    /// Sizes of the properties from the highest flag down: short strings, the headers, numbers of so many bytes.
+    /// Forms of the properties, from the highest flag down: short strings, the headers, numbers of
+    /// so many bytes.
     enum Form {
         Short,
         Headers,
@@ -292,7 +303,8 @@ fn properties(payload: &[u8]) -> Option<Vec<u8>> {
         [Short, Short, Headers, Bytes(1), Bytes(1), Short, Short, Short, Short, Bytes(8), Short, Short, Short, Short];
     let mut payload = payload.to_vec();
     let flags = u16_at(&payload, 12)?;
-    // The lowest says that more flags follow, of which there are none in this version.
+    // The lowest flag says that more flags follow. This version has none. The bit above it is not
+    // used.
     if flags & 0b11 != 0 {
         return None;
     }

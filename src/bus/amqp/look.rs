@@ -1,4 +1,4 @@
-//! A look at a broker, for who wants to know whether it will work: nothing is taken from the queue.
+//! Checks a broker without taking messages, to tell an operator whether the settings will work.
 
 use lapin::ErrorKind;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -11,36 +11,36 @@ use super::connect::connect;
 use super::error::{AmqpError, Doing};
 use super::settings::{AmqpSettings, Plan};
 
-/// What a broker was found to have.
+/// What we found at a broker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BrokerSeen {
-    /// Its address, without user and password.
+    /// Address of the broker, without user and password.
     pub url: String,
-    /// Our queue; `None`: it is not there yet, or the broker would name it.
+    /// Our queue. `None` if it does not exist yet or the broker would name it.
     pub queue: Option<QueueSeen>,
 }
 
-/// A queue as it is.
+/// A queue that exists.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueueSeen {
-    /// Its name.
+    /// Name of the queue.
     pub name: String,
-    /// Messages that wait in it.
+    /// Number of messages that wait in it.
     pub messages: u32,
-    /// Who listens to it.
+    /// Number of its consumers.
     pub consumers: u32,
 }
 
-/// Connects and logs in, looks for the queue and the exchanges. A queue that is there is bound as configured, which is
-/// done at each start anyhow; one that is not is not made.
+/// Connects, logs in, and checks queue and exchanges. A queue that exists is bound as configured;
+/// each start does that anyway. A missing queue is not made.
 ///
 /// # Errors
-/// As [`super::AmqpSource::open`].
+/// Fails like [`super::AmqpSource::open`].
 pub async fn look(settings: &AmqpSettings) -> Result<BrokerSeen, AmqpError> {
     let plan = settings.plan()?;
     let (connection, relay) = connect(settings, &plan).await?;
     let looked = timeout(settings.timeout, seen(settings, &plan, &connection)).await;
-    // Whatever came of it, nobody stays connected.
+    // Closes the connection whatever the result is.
     if let Err(e) = connection.close(200, "OK".into()).await {
         tracing::debug!(error = %crate::model::causes::with_causes(&e), "the connection did not end well");
     }
@@ -52,7 +52,7 @@ pub async fn look(settings: &AmqpSettings) -> Result<BrokerSeen, AmqpError> {
 
 async fn seen(settings: &AmqpSettings, plan: &Plan, connection: &Connection) -> Result<BrokerSeen, AmqpError> {
     let url = plan.shown.as_str();
-    // A request refused ends its channel.
+    // A refused request ends its channel, so each check gets a channel of its own.
     let channel =
         async || connection.create_channel().await.map_err(|e| AmqpError::of(Doing::Running("open a channel"), url, e));
     let mut queue = None;

@@ -1,8 +1,8 @@
 //! Carries bytes between the broker and the client, through the [`Guard`].
 //!
-//! The client takes a TCP stream of its runtime and nothing else, so it gets one end of a pair of local sockets in the
-//! clothes of one. That this end is ours, with what is encrypted on the other side, is also what lets us hang up, and
-//! say why a connection ended.
+//! The client accepts only a TCP stream of its runtime. It therefore gets one end of a local socket
+//! pair that is presented as a TCP stream. We hold the other end, with TLS behind it. That also
+//! lets us hang up, and tells us why a connection ended.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,7 +18,8 @@ use super::guard::{Cuts, Guard};
 /// Bytes read at once.
 const CHUNK: usize = 64 << 10;
 
-/// A connection being carried. It is carried on when this is dropped, until one side ends.
+/// A connection that is being carried. Dropping this does not stop it; it ends when one side
+/// closes.
 pub(super) struct Relay {
     task: JoinHandle<()>,
     why: Arc<Mutex<Option<io::Error>>>,
@@ -26,7 +27,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Begins to carry; also gives the client's end.
+    /// Starts to carry. Also returns the client's end.
     pub(super) fn start<S>(broker: S) -> io::Result<(Self, Compat<TcpStream>)>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
@@ -46,24 +47,25 @@ impl Relay {
                 ended = inward(guard, from_broker, to_client) => ended,
                 ended = outward(from_client, to_broker) => ended,
             };
-            // Said before the client can notice: its end closes after this.
+            // The reason is stored before the client can notice the end: its socket closes after
+            // this.
             *reason.lock().unwrap_or_else(PoisonError::into_inner) = ended.err();
         });
         Ok((Self { task, why, cuts }, Compat::new(theirs)))
     }
 
-    /// Ends it.
+    /// Ends the connection.
     pub(super) fn hang_up(&self) {
         self.task.abort();
     }
 
-    /// Waits until it has ended.
+    /// Waits until the connection has ended.
     pub(super) async fn ended(&mut self) {
-        // How a task ends is no news.
+        // The task's result does not matter.
         drop((&mut self.task).await);
     }
 
-    /// Why it ended, if that is more than that one side closed it; told once.
+    /// Returns the error that ended the connection, once. `None` if one side just closed it.
     pub(super) fn why(&self) -> Option<io::Error> {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -76,7 +78,7 @@ impl Relay {
 async fn inward(mut guard: Guard, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
     let (mut read, mut passed) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
     loop {
-        // What is not whole is at most one frame, so this is bounded.
+        // An incomplete rest is at most one frame, so the buffer is bounded.
         read.reserve(CHUNK);
         if from.read_buf(&mut read).await? == 0 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What an operator says about the broker, checked before anything is connected.
+//! Settings of the message broker, checked before anything connects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,103 +12,112 @@ use super::error::AmqpError;
 use super::guard::FRAME_MAX;
 use crate::message::TOPICS;
 
-/// Exchange to which Koji's plugin publishes unless told otherwise.
+/// Exchange to which Koji's plugin publishes by default.
 pub const EXCHANGE: &str = "amq.topic";
 
-/// Name of the queue where none is configured.
+/// Default name of the queue.
 pub const QUEUE: &str = "koschei";
 
-/// Messages the broker may have given us without having heard that they are committed, where nothing is configured.
+/// Default prefetch: messages that the broker sends before it hears that they are committed.
 pub const PREFETCH: u16 = 100;
 
-/// Most of those. With [`crate::message::entry::MAX_MESSAGE`] this bounds memory; what is longer is cut as it arrives.
+/// Largest prefetch. Together with [`crate::message::entry::MAX_MESSAGE`] it bounds memory: longer
+/// messages are cut on arrival.
 pub const PREFETCH_MAX: u16 = 1000;
 
-/// Seconds between signs of life, where nothing is configured; the broker's own wish counts when it is shorter. Twice
-/// as long without any is a lost connection.
+/// Default heartbeat interval in seconds. The broker's own interval counts if it is shorter. A
+/// connection is lost after two intervals without a heartbeat.
 pub const HEARTBEAT: u16 = 30;
 
-/// How long connecting and logging in, or one request, may take.
+/// Timeout for connecting and logging in, and for one request.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest name of a queue, exchange, routing key or argument, in bytes: AMQP's short strings.
+/// Longest name of a queue, exchange, routing key or argument in bytes: the limit of AMQP's short
+/// strings.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Most routing keys of a queue, over all of its bindings.
+/// Most routing keys of a queue, over all its bindings.
 const ROUTING_KEYS_MAX: usize = 1000;
 
-/// Most arguments of a queue, and most properties of ours shown to the broker.
+/// Most arguments of a queue, and most client properties that we show to the broker.
 const ENTRIES_MAX: usize = 100;
 
 /// Deepest table in the arguments of a queue.
 const DEPTH_MAX: usize = 8;
 
-/// Most channels of a connection; we use two.
+/// Most channels of a connection. We use two.
 const CHANNELS_MAX: u16 = 16;
 
-/// Where messages come from. [`Self::new`] gives the defaults.
+/// Settings of an AMQP source. [`Self::new`] gives the defaults.
 #[derive(Clone)]
 pub struct AmqpSettings {
-    /// `amqp://` or `amqps://USER:PASSWORD@HOST:PORT/VHOST`. What is missing is `guest`, `guest`, `localhost`, 5672 or
-    /// 5671, and the virtual host `/` (written `%2F`); as in Python's pika, an empty path is that one too.
-    /// `?heartbeat=SECONDS` goes before [`Self::heartbeat`]. User and password never appear in errors.
+    /// Address: `amqp://` or `amqps://USER:PASSWORD@HOST:PORT/VHOST`.
+    ///
+    /// Missing parts default to `guest`, `guest`, `localhost`, 5672 or 5671, and the virtual host
+    /// `/` (written `%2F`). Like in Python's pika, an empty path means the virtual host `/` too.
+    /// `?heartbeat=SECONDS` overrides [`Self::heartbeat`]. User and password never appear in
+    /// errors.
     pub url: String,
-    /// For `amqps`.
+    /// Certificates for `amqps`.
     pub tls: Tls,
     /// The queue to take messages from.
     pub queue: Queue,
-    /// What is to get into it; nothing is unbound. Empty where whoever runs the broker binds it.
+    /// What the queue receives. No binding is ever removed. Empty if the broker's operator binds
+    /// the queue.
     pub bindings: Vec<Binding>,
-    /// Most messages on their way or in our hands without an acknowledgement, 1 to [`PREFETCH_MAX`].
+    /// Most messages in transit or in our hands without an acknowledgement, 1 to [`PREFETCH_MAX`].
     pub prefetch: u16,
-    /// What the broker's own lists call this connection.
+    /// Name of this connection in the broker's own lists.
     pub connection_name: String,
-    /// What else the broker is told about us, such as `app` and `app_contacts_email`.
+    /// Other properties that the broker is told about us, such as `app` and `app_contacts_email`.
     pub client_properties: BTreeMap<String, String>,
-    /// Seconds between signs of life; see [`HEARTBEAT`].
+    /// Heartbeat interval in seconds, see [`HEARTBEAT`].
     pub heartbeat: u16,
-    /// How long connecting and logging in, or one request, may take.
+    /// Timeout for connecting and logging in, and for one request.
     pub timeout: Duration,
 }
 
-/// Certificates. They are read anew at each connection, so that they can be replaced under a running service.
+/// Certificates. Each connection reads them again, so they can be replaced while the service runs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tls {
-    /// File with the certificates to trust (PEM), in place of those of the system.
+    /// File with the certificates to trust (PEM), instead of the system's.
     pub ca_cert: Option<PathBuf>,
-    /// Our certificate and its key (PEM). With them and no password in the URL the login is by certificate
-    /// (`EXTERNAL`), as Fedora's broker wants it.
+    /// Our certificate and its key (PEM). With them and no password in the URL, the login is by
+    /// certificate (`EXTERNAL`), as Fedora's broker requires.
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
-/// A queue.
+/// Settings of a queue.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Queue {
-    /// Name. Empty: the broker gives it one for each connection; what comes while we are away is then lost.
+    /// Name. If empty, the broker names the queue anew for each connection, and messages sent while
+    /// we are away are lost.
     pub name: String,
-    /// Only look whether it is there, and take it as it is; the rest of this then says nothing.
+    /// Only check that the queue exists, and use it as it is. The other settings then have no
+    /// effect.
     pub passive: bool,
-    /// It lives through a restart of the broker.
+    /// Whether the queue outlives a restart of the broker.
     pub durable: bool,
-    /// Nobody else may use it, and it ends with the connection.
+    /// Whether only this connection may use the queue. It then ends with the connection.
     pub exclusive: bool,
-    /// It ends with its last consumer.
+    /// Whether the queue ends with its last consumer.
     pub auto_delete: bool,
-    /// Further arguments, such as `x-max-priority = 10`; no dates.
+    /// Further arguments, such as `x-max-priority = 10`. Dates are not allowed.
     pub arguments: toml::Table,
 }
 
-/// What gets into a queue.
+/// A binding: what a queue receives from an exchange.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Binding {
-    /// Exchange; must exist.
+    /// Name of the exchange. It must exist.
     pub exchange: String,
-    /// Routing keys; `*` is a word, `#` any number of words.
+    /// Routing keys. `*` stands for one word, `#` for any number of words.
     pub routing_keys: Vec<String>,
 }
 
 impl Binding {
-    /// Everything Koji says that we understand, whatever its publisher puts before the topics.
+    /// Returns the binding for all Koji messages that we understand, with any prefix of their
+    /// topics.
     pub fn koji(exchange: &str) -> Self {
         let bound = TOPICS.iter().filter(|topic| topic.is_bound);
         let routing_keys = bound.map(|topic| format!("#.{}", topic.name)).collect();
@@ -117,7 +126,7 @@ impl Binding {
 }
 
 impl Queue {
-    /// A durable queue that several connections may use.
+    /// Returns a durable queue that several connections may use.
     pub fn durable(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -131,7 +140,7 @@ impl Queue {
 }
 
 impl AmqpSettings {
-    /// Koji's messages on [`EXCHANGE`], in a durable queue.
+    /// Returns the settings for Koji's messages on [`EXCHANGE`], in a durable queue.
     pub fn new(url: &str, queue: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -149,12 +158,12 @@ impl AmqpSettings {
     /// Checks everything that can be checked without a broker.
     ///
     /// # Errors
-    /// [`AmqpError::Settings`] names the setting and says what it should be.
+    /// Returns [`AmqpError::Settings`], which names the setting and says what it should be.
     pub fn check(&self) -> Result<(), AmqpError> {
         self.plan().map(drop)
     }
 
-    /// The same settings in the form the client wants.
+    /// Returns the checked settings in the form the client needs.
     pub(super) fn plan(&self) -> Result<Plan, AmqpError> {
         let (mut uri, has_password) = parse(&self.url).map_err(|reason| bad("amqp_url", reason))?;
         let external = uri.query.auth_mechanism == Some(SASLMechanism::External);
@@ -219,7 +228,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Whether the login is by certificate.
+    /// Checks whether the login is by certificate.
     pub(super) fn external(&self) -> bool {
         self.uri.query.auth_mechanism == Some(SASLMechanism::External)
     }
@@ -229,7 +238,8 @@ fn bad(setting: &'static str, reason: impl Into<String>) -> AmqpError {
     AmqpError::Settings { setting, reason: reason.into() }
 }
 
-/// The address in pika's dialect, and whether a password stands in it. Reasons never repeat the address.
+/// Parses an address in pika's dialect, and tells whether it has a password. Error texts never
+/// repeat the address.
 fn parse(url: &str) -> Result<(AMQPUri, bool), String> {
     const FORM: &str = "expected amqps://USER:PASSWORD@HOST:PORT/VHOST";
     let parsed = reqwest::Url::parse(url.trim()).map_err(|e| format!("{FORM}: {e}"))?;
@@ -239,7 +249,7 @@ fn parse(url: &str) -> Result<(AMQPUri, bool), String> {
     let mut uri: AMQPUri =
         url.trim().parse().map_err(|e: String| format!("{FORM}: {}", e.replace(url.trim(), "it")))?;
     if let Some(host) = parsed.host_str() {
-        // The client's own reader takes an IPv6 address for `localhost`.
+        // The client's own parser takes an IPv6 address for `localhost`.
         host.trim_start_matches('[').trim_end_matches(']').clone_into(&mut uri.authority.host);
     }
     if uri.authority.host.is_empty() {
@@ -296,7 +306,7 @@ fn argument(key: &str, from: &toml::Value, depth: usize) -> Result<AMQPValue, Am
 }
 
 impl fmt::Debug for AmqpSettings {
-    /// Without user and password.
+    /// Leaves out user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = parse(&self.url).map_or_else(|_| "(not an address)".to_owned(), |(uri, _)| shown(&uri));
         f.debug_struct("AmqpSettings")

@@ -1,11 +1,11 @@
-//! A subject of NATS that takes commands.
+//! Publishes commands on a NATS subject.
 
 use async_nats::jetstream::message::PublishMessage;
 
 use super::{Connection, DUPLICATE_WINDOW, JetStreamError};
 use crate::message::entry::MAX_MESSAGE;
 
-/// A subject that takes commands.
+/// A NATS subject that takes commands.
 #[derive(Debug)]
 pub struct CommandStream {
     connection: Connection,
@@ -14,11 +14,11 @@ pub struct CommandStream {
 }
 
 impl Connection {
-    /// A sink for commands: `subject` in `stream`, which is made when it does not exist.
+    /// Returns a sink for commands: `subject` in `stream`. Makes the stream if it does not exist.
     ///
     /// # Errors
-    /// [`JetStreamError`]: rejected when a stream of that name exists and does not take the subject, or forgets the ids
-    /// of commands too soon.
+    /// Returns [`JetStreamError`]. It is rejected if a stream of that name exists and does not take
+    /// the subject, or forgets command ids too soon.
     pub async fn commands(&self, stream: &str, subject: &str) -> Result<CommandStream, JetStreamError> {
         let commands =
             CommandStream { connection: self.clone(), stream: stream.to_owned(), subject: subject.to_owned() };
@@ -28,11 +28,11 @@ impl Connection {
 }
 
 impl CommandStream {
-    /// Sees to it that the stream is there and fit, before commands are sent: somebody may have deleted or changed it.
-    /// One that is gone is made again, and that is said.
+    /// Checks the stream before commands are sent, because somebody may have deleted or changed it.
+    /// A missing stream is made again, with a warning.
     ///
     /// # Errors
-    /// As [`Connection::commands`].
+    /// Fails like [`Connection::commands`].
     pub async fn ready(&self) -> Result<(), JetStreamError> {
         if self.look().await? {
             tracing::warn!(stream = %self.stream, "the stream of commands was gone and is made again; what was in it \
@@ -41,7 +41,7 @@ impl CommandStream {
         Ok(())
     }
 
-    /// Whether the stream had to be made.
+    /// Checks the stream. Returns whether it had to be made.
     async fn look(&self) -> Result<bool, JetStreamError> {
         let (stream, made) = self.connection.stream(&self.stream, &self.subject).await?;
         let found = stream.cached_info().config.duplicate_window;
@@ -51,12 +51,14 @@ impl CommandStream {
         Ok(made)
     }
 
-    /// Publishes a command and waits until the stream has it. `false`: the stream had it already (within its window
-    /// for doubles, a day at least), and keeps one.
+    /// Publishes a command and waits until the stream has it. Returns `false` if the stream already
+    /// had it and keeps only one. The stream recognises duplicates within its window, which is a
+    /// day at least.
     ///
     /// # Errors
-    /// [`JetStreamError`]: unavailable when the server does not answer (whether it has the command is then open;
-    /// sending it again is safe), rejected when the command is too large.
+    /// Returns [`JetStreamError`]. It is unavailable if the server does not answer: the stream may
+    /// then have the command, and sending it again is safe. It is rejected if the command is too
+    /// large.
     pub async fn publish(&self, id: &str, json: &str) -> Result<bool, JetStreamError> {
         let limit = self.connection.client.max_payload().min(MAX_MESSAGE);
         if json.len() > limit {

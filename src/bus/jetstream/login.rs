@@ -1,7 +1,8 @@
-//! Which servers of NATS, and how to log in there.
+//! Addresses of NATS servers, and how to log in.
 //!
-//! The client takes no login from an address: it has to be told. One login holds for all servers of a cluster, also for
-//! those the first one names, so addresses with different ones are refused.
+//! The client does not read a login from an address, so this module does. One login is used for all
+//! servers of a cluster, including those that the first server names. Addresses with different
+//! logins are therefore refused.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,27 +11,29 @@ use async_nats::ConnectOptions;
 
 use super::JetStreamError;
 
-/// Longest file with a password, a token or credentials; honest ones have some hundred bytes.
+/// Largest file with a password, a token or credentials, in bytes. Real ones have some hundred
+/// bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// How to reach the server.
 #[derive(Clone, Default)]
 pub struct Server {
-    /// Addresses separated by commas, such as `nats://nats.example.org:4222`, `tls://user:password@host` or
-    /// `nats://token@host`; what RFC 3986 reserves is written as `%XX` there. A login never appears in errors.
+    /// Addresses separated by commas, such as `nats://nats.example.org:4222`,
+    /// `tls://user:password@host` or `nats://token@host`. Characters that RFC 3986 reserves are
+    /// written as `%XX` in a login. A login never appears in errors.
     pub url: String,
-    /// How to log in, where the address does not say.
+    /// How to log in if the address does not say.
     pub login: Login,
-    /// File with the certificates to trust (PEM), besides those of the system.
+    /// File with certificates to trust (PEM), in addition to the system's.
     pub root_certificates: Option<PathBuf>,
-    /// Files with our certificate and its key (PEM), where the server wants one.
+    /// Files with our certificate and its key (PEM), if the server requires one.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
 }
 
-/// A login that stands in files, so that it is in no list of processes.
+/// A login that is kept in files, so that the list of processes does not show it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Login {
-    /// None, or that of the address.
+    /// No login, or the one in the address.
     #[default]
     InAddress,
     /// A user, and the file whose first line is the password.
@@ -41,7 +44,7 @@ pub enum Login {
     Credentials(PathBuf),
 }
 
-/// What an address says before its `@`.
+/// The login before the `@` of an address.
 #[derive(Clone, PartialEq, Eq)]
 enum Said {
     User(String, String),
@@ -49,12 +52,12 @@ enum Said {
 }
 
 impl Server {
-    /// The addresses without logins.
+    /// Returns the addresses without logins.
     pub(super) fn shown(&self) -> String {
         self.addresses().map(|a| bare(a).0).collect::<Vec<_>>().join(",")
     }
 
-    /// The same, one by one, for the client.
+    /// Returns the addresses without logins one by one, for the client.
     pub(super) fn bare(&self) -> Vec<String> {
         self.addresses().map(|a| bare(a).0).collect()
     }
@@ -63,7 +66,7 @@ impl Server {
         self.url.split(',').map(str::trim)
     }
 
-    /// Tells the client how to log in.
+    /// Adds the login to the client's options.
     pub(super) async fn log_in(&self, options: ConnectOptions) -> Result<ConnectOptions, JetStreamError> {
         match (self.said()?, &self.login) {
             (None, Login::InAddress) => Ok(options),
@@ -81,7 +84,7 @@ impl Server {
         }
     }
 
-    /// The login of the addresses that have one.
+    /// Returns the login in the addresses, if any has one.
     fn said(&self) -> Result<Option<Said>, JetStreamError> {
         let mut all = None;
         for login in self.addresses().filter_map(|a| bare(a).1) {
@@ -114,7 +117,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// An address without its login, and the login.
+/// Splits an address into the address without its login and the login.
 fn bare(address: &str) -> (String, Option<&str>) {
     let (scheme, rest) = match address.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -126,7 +129,7 @@ fn bare(address: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Text in which `%XX` stands for a byte.
+/// Decodes text in which `%XX` stands for a byte.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

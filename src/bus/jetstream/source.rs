@@ -1,4 +1,4 @@
-//! A durable consumer of a stream, as a source of messages.
+//! Reads messages through a durable consumer of a stream.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,31 +15,33 @@ use tokio::time::Instant;
 use super::{Connection, JetStreamError, MAX_BATCH, REQUEST_TIMEOUT, mismatch, pause};
 use crate::message::entry::Entry;
 
-/// How often somebody else has to be found at our consumer until that is said.
+/// Number of checks that must find another client at our consumer before we report it.
 const OTHERS_NOTICED: u32 = 3;
-/// Looks come later by up to this, so that those of several followers do not stay in step.
+/// Largest random delay of a check. It keeps the checks of several followers from staying in step.
 const OUT_OF_STEP: Duration = Duration::from_millis(200);
-/// A consumer that is gone for so long is made again.
+/// Time after which a missing consumer is made again.
 const MADE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Where messages come from.
+/// Settings of a JetStream source.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
-    /// Stream; made when it does not exist.
+    /// Name of the stream. It is made if it does not exist.
     pub stream: String,
-    /// Subject, possibly with wildcards, of the messages in it.
+    /// Subject of the messages in it, possibly with wildcards.
     pub subject: String,
-    /// Name of the durable consumer, which remembers what was acknowledged; made when it does not exist.
+    /// Name of the durable consumer. It remembers what was acknowledged, and is made if it does not
+    /// exist.
     pub consumer: String,
-    /// After how long a message that was not acknowledged comes again.
+    /// Time after which a message that was not acknowledged comes again.
     pub ack_wait: Duration,
 }
 
 impl Connection {
-    /// A source of messages.
+    /// Returns a source of messages.
     ///
     /// # Errors
-    /// [`JetStreamError`]: rejected when a stream or consumer of that name exists and is something else.
+    /// Returns [`JetStreamError`]. It is rejected if a stream or consumer of that name exists with
+    /// other settings.
     pub async fn source(&self, settings: &SourceSettings) -> Result<JetStreamSource, JetStreamError> {
         let (consumer, _) = self.consumer(settings).await?;
         Ok(JetStreamSource {
@@ -51,7 +53,7 @@ impl Connection {
         })
     }
 
-    /// The consumer, and whether it or its stream had to be made.
+    /// Returns the consumer, and whether it or its stream had to be made.
     async fn consumer(&self, settings: &SourceSettings) -> Result<(PullConsumer, bool), JetStreamError> {
         let (stream, mut is_new) = self.stream(&settings.stream, &settings.subject).await?;
         let wanted = wanted(settings);
@@ -78,14 +80,14 @@ fn wanted(settings: &SourceSettings) -> pull::Config {
         ack_policy: AckPolicy::Explicit,
         ack_wait: settings.ack_wait,
         filter_subject: settings.subject.clone(),
-        // For ever: what cannot be understood is parked by us, not dropped by the server.
+        // No limit: we park what we cannot understand, and the server must not drop it.
         max_deliver: -1,
         max_ack_pending: i64::try_from(4 * MAX_BATCH).unwrap_or(i64::MAX),
         ..pull::Config::default()
     }
 }
 
-/// Whether a consumer is what was wanted; `subjects` are those of its stream.
+/// Checks whether a consumer has the wanted settings. `subjects` are those of its stream.
 fn check(found: &consumer::Config, settings: &SourceSettings, subjects: &[String]) -> Result<(), JetStreamError> {
     let wanted = wanted(settings);
     let pairs = [
@@ -96,7 +98,7 @@ fn check(found: &consumer::Config, settings: &SourceSettings, subjects: &[String
         ("headers_only", found.headers_only.to_string(), "false".to_owned()),
     ];
     for (field, found, expected) in pairs {
-        // A server may leave out a filter that is the whole subject of its stream.
+        // A server may leave out a filter that equals the stream's only subject.
         let whole = field == "subject" && found.is_empty() && subjects == [expected.clone()];
         if found != expected && !whole {
             return Err(mismatch(format!("consumer {}", settings.consumer), field, found, &expected));
@@ -105,15 +107,17 @@ fn check(found: &consumer::Config, settings: &SourceSettings, subjects: &[String
     Ok(())
 }
 
-/// A durable consumer of messages. One that somebody deletes, alone or with its stream, is made again: messages that
-/// are still in the stream come again then, and are known by their ids.
+/// A durable consumer of messages.
+///
+/// If somebody deletes the consumer, alone or with its stream, it is made again. Messages that are
+/// still in the stream then come again, and their ids show it.
 pub struct JetStreamSource {
     connection: Connection,
     settings: SourceSettings,
     consumer: RwLock<PullConsumer>,
-    /// Since when it is gone.
+    /// Time since when the consumer is missing.
     gone: Mutex<Option<Instant>>,
-    /// How often somebody else was found to wait for its messages.
+    /// Number of checks that found another client waiting for its messages.
     others: AtomicU32,
 }
 
@@ -123,8 +127,8 @@ impl fmt::Debug for JetStreamSource {
     }
 }
 
-/// Permission to acknowledge one message; to be used once what it holds is committed. Dropped unused, the message comes
-/// again after the time to acknowledge.
+/// Permission to acknowledge one message. Use it after the message's content is committed. If it is
+/// dropped unused, the message comes again after the acknowledgement timeout.
 pub struct AckHandle(Acker);
 
 impl fmt::Debug for AckHandle {
@@ -133,7 +137,7 @@ impl fmt::Debug for AckHandle {
     }
 }
 
-/// What a consumer has not done yet.
+/// What a consumer has not finished yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Backlog {
     /// Messages that were never delivered.
@@ -147,13 +151,14 @@ impl JetStreamSource {
         self.consumer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The next messages, oldest first, at most `max` and [`MAX_BATCH`]. Waits up to `wait` for the first one; none
-    /// after that time is an empty list. While the server is away it tries again, with growing pauses, as long as
-    /// `wait` allows.
+    /// Returns the next messages, oldest first: at most `max` and at most [`MAX_BATCH`].
+    ///
+    /// Waits up to `wait` for the first message. The list is empty if none came. While the server
+    /// is away, tries again with growing pauses within the same time.
     ///
     /// # Errors
-    /// [`JetStreamError`]: unavailable when the server was away for all of `wait`, or the consumer is gone for now;
-    /// rejected when the consumer is something else now.
+    /// Returns [`JetStreamError`]. It is unavailable if the server was away for all of `wait`, or
+    /// the consumer is missing for now. It is rejected if the consumer has other settings now.
     pub async fn fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AckHandle)>, JetStreamError> {
         let deadline = Instant::now() + wait;
         let mut attempt = 0;
@@ -168,7 +173,8 @@ impl JetStreamSource {
             let error = tokio::select! {
                 fetched = self.try_fetch(max.clamp(1, MAX_BATCH), left) => match fetched {
                     Ok(messages) if !messages.is_empty() || wait.is_zero() => return Ok(messages),
-                    // No server says to a request that there is nobody to answer it.
+                    // If nobody answers a request, the server does not say so. The consumer must be
+                    // checked.
                     Ok(_) => match self.look().await {
                         Ok(()) => return Ok(Vec::new()),
                         Err(error) => error,
@@ -191,19 +197,19 @@ impl JetStreamSource {
         }
     }
 
-    /// Sees to it that the consumer is there and is what it was, and that nobody else takes its messages.
+    /// Checks that the consumer exists unchanged, and that nobody else takes its messages.
     async fn look(&self) -> Result<(), JetStreamError> {
         let SourceSettings { stream, consumer, .. } = &self.settings;
         let doing = || format!("look up consumer {consumer}");
         if self.connection.client.connection_state() != State::Connected {
             return Err(self.connection.unavailable(doing(), "not connected"));
         }
-        // Two who wait in step would see each other only now and then.
+        // Two followers that wait in step would see each other only rarely.
         tokio::time::sleep(rand::random_range(Duration::ZERO..OUT_OF_STEP)).await;
         match self.consumer().get_info().await {
             Ok(info) => {
-                // Where the server leaves out a filter, the stream has just this subject: that was looked at when it
-                // was opened.
+                // If the server leaves out the filter, the stream has only this subject. That was
+                // checked when the source was opened.
                 check(&info.config, &self.settings, std::slice::from_ref(&self.settings.subject))?;
                 *self.gone() = None;
                 self.notice(info.num_waiting);
@@ -211,7 +217,8 @@ impl JetStreamSource {
             }
             Err(e) if matches!(e.kind(), ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound) => {
                 let since = *self.gone().get_or_insert_with(Instant::now);
-                // A stream whose deletion is under way takes with it what is made in its place.
+                // If the stream's deletion is still running, it also deletes what is made in its
+                // place.
                 if since.elapsed() < MADE_AGAIN_AFTER {
                     return Err(JetStreamError::Gone { stream: stream.clone(), consumer: consumer.clone() });
                 }
@@ -226,13 +233,13 @@ impl JetStreamSource {
         }
     }
 
-    /// Since when the consumer is gone.
+    /// Returns the time since when the consumer is missing.
     fn gone(&self) -> MutexGuard<'_, Option<Instant>> {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever else waits for messages gets some of ours. Our own requests have ended when this is asked; one of a
-    /// process before us may not have.
+    /// Reports another client that waits for messages, because it gets some of ours. Our own
+    /// requests have ended at this point; a request of an earlier process of ours may not have.
     fn notice(&self, waiting: usize) {
         if waiting > 0 && self.others.fetch_add(1, Ordering::Relaxed) + 1 == OTHERS_NOTICED {
             let SourceSettings { stream, consumer, .. } = &self.settings;
@@ -242,7 +249,7 @@ impl JetStreamSource {
     }
 
     async fn try_fetch(&self, max: usize, wait: Duration) -> Result<Vec<(Entry, AckHandle)>, async_nats::Error> {
-        // A request made now would only reach the server after this call has given up on it.
+        // A request made now would reach the server only after this call has given up on it.
         if self.connection.client.connection_state() != State::Connected {
             return Err("not connected".into());
         }
@@ -250,32 +257,35 @@ impl JetStreamSource {
         let at_hand = consumer.fetch().max_messages(max).messages().await?;
         let mut found = collect(at_hand, REQUEST_TIMEOUT).await?;
         if found.is_empty() && !wait.is_zero() {
-            // Nothing there: wait for one, then take what came with it.
+            // No message is there. Wait for one, then take those that came with it.
             let first = consumer.batch().max_messages(1).expires(wait).messages().await?;
             found = collect(first, wait + REQUEST_TIMEOUT).await?;
             if !found.is_empty() && max > 1 {
                 let more = consumer.fetch().max_messages(max - 1).messages().await?;
-                // What is at hand is worth more than an error, which will be seen next time.
+                // The messages already here matter more than an error. If the error persists, the
+                // next fetch sees it.
                 found.extend(collect(more, REQUEST_TIMEOUT).await.unwrap_or_default());
             }
         }
         Ok(found)
     }
 
-    /// What the server holds for us, for metrics.
+    /// Returns what the server holds for us. Used for metrics.
     ///
     /// # Errors
-    /// [`JetStreamError::Unavailable`].
+    /// Returns [`JetStreamError::Unavailable`] if the server does not answer.
     pub async fn backlog(&self) -> Result<Backlog, JetStreamError> {
         let info = self.consumer().get_info().await;
         let info = info.map_err(|e| self.connection.unavailable("look up the consumer", e))?;
         Ok(Backlog { waiting: info.num_pending, unacknowledged: info.num_ack_pending as u64 })
     }
 
-    /// Acknowledges messages whose content is committed, and waits until the server has the acknowledgements.
+    /// Acknowledges messages whose content is committed, and waits until the server has the
+    /// acknowledgements.
     ///
     /// # Errors
-    /// [`JetStreamError::Unavailable`]; some messages will then come again, which their ids show.
+    /// Returns [`JetStreamError::Unavailable`] if that fails. Some messages then come again, and
+    /// their ids show it.
     pub async fn ack_all(&self, handles: impl IntoIterator<Item = AckHandle>) -> Result<(), JetStreamError> {
         let failed = |source: async_nats::Error| self.connection.unavailable("acknowledge messages", source);
         for AckHandle(acker) in handles {
@@ -286,8 +296,8 @@ impl JetStreamSource {
     }
 }
 
-/// The messages of one request. Its end is announced by the server, which may go away before it does: so each message,
-/// and the end, are waited for no longer than `patience`.
+/// Collects the messages of one request. The server announces the end of a request, but it may go
+/// away before that. So each message, and the end, must come within `patience`.
 async fn collect(mut batch: pull::Batch, patience: Duration) -> Result<Vec<(Entry, AckHandle)>, async_nats::Error> {
     let mut found = Vec::new();
     loop {
