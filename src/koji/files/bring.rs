@@ -1,4 +1,5 @@
-//! One generation, or more architectures of one, from the hub to the directory where it waits until it is whole.
+//! Brings a generation, or more architectures of one, from the hub to a directory. There it waits
+//! until it is complete.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,27 +18,27 @@ use crate::model::Name;
 use crate::repodata::koji::RepoInfo;
 use crate::repodata::{Limits, Metadata, RepoDir, RepodataError};
 
-/// What has been done of a generation, told after each file.
+/// Progress of fetching a generation, reported after each file.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct MirrorProgress {
-    /// The file, relative to the repository.
+    /// The last file, relative to the repository.
     pub file: String,
-    /// Files that are there.
+    /// Number of files that are there.
     pub files: u64,
-    /// Their bytes.
+    /// Number of bytes of these files.
     pub bytes: u64,
-    /// Bytes of those that were not fetched, because the cache had the same.
+    /// Number of bytes that were not fetched, because the cache had the same files.
     pub reused_bytes: u64,
 }
 
-/// Who wants to know how it goes; called from any thread, must not block.
+/// Receives the progress. Called from any thread. Must not block.
 pub type OnProgress<'a> = &'a (dyn Fn(&MirrorProgress) + Send + Sync);
 
-/// Does not want to know.
+/// Ignores the progress.
 pub fn quiet(_: &MirrorProgress) {}
 
-/// A generation being fetched.
+/// A generation that is being fetched.
 pub(super) struct Bring<'a> {
     pub(super) files: &'a HubFiles,
     pub(super) cache: &'a Cache,
@@ -49,9 +50,9 @@ pub(super) struct Bring<'a> {
     progress: Mutex<MirrorProgress>,
 }
 
-/// Which architectures a generation has.
+/// Whether a generation has an architecture.
 enum Arch {
-    /// Perhaps without its own groups, and why.
+    /// It has. The error says why the groups of its metadata could not be fetched, if so.
     Here(Option<FetchError>),
     Absent,
 }
@@ -69,7 +70,8 @@ impl<'a> Bring<'a> {
         Ok(Self { files, cache, key, remote, local, limits, on_progress, progress })
     }
 
-    /// The repository's own files and those of `arches`, with the full file lists of `with_filelists`.
+    /// Fetches the repository's own files and those of `arches`, with the full file lists of
+    /// `with_filelists`.
     pub(super) async fn repo(
         &self,
         arches: &BTreeSet<Name>,
@@ -87,8 +89,8 @@ impl<'a> Bring<'a> {
         let whole = groups && found.iter().all(|arch| matches!(arch, Arch::Here(_)));
         for (arch, found) in arches.iter().zip(found) {
             if let Arch::Here(Some(error)) = found {
-                // Koji's own list of groups is what a builder gets; the copy in the metadata is only read where there
-                // is none.
+                // A builder uses Koji's own list of groups. The copy in the metadata is only read
+                // if there is no such list.
                 if !groups {
                     return Err(error);
                 }
@@ -103,7 +105,7 @@ impl<'a> Bring<'a> {
         }
         if info {
             self.check_info()?;
-            // What is missing was never there, or is being removed while we look.
+            // A missing file never existed, or the hub is removing the repository just now.
             if !whole && !self.files.exists(&self.remote.file("repo.json")?).await? {
                 return Err(self.gone("repo.json"));
             }
@@ -118,7 +120,7 @@ impl<'a> Bring<'a> {
         let repomd = format!("{arch}/repodata/repomd.xml");
         let before = read(&self.local.join(&repomd));
         if !self.small(&repomd).await? {
-            // Lists without metadata: not finished, or being removed.
+            // Lists without metadata: the repository is not finished yet, or is being removed.
             let lists = format!("{arch}/pkglist");
             if self.files.exists(&self.remote.file(&lists)?).await? {
                 return Err(self.gone(&repomd));
@@ -128,7 +130,8 @@ impl<'a> Bring<'a> {
             return Ok(Arch::Absent);
         }
         if before.is_some() && before != read(&self.local.join(&repomd)) {
-            // What an earlier attempt left is of another repository: a hub that was set up anew counts from 1 again.
+            // The lists that an earlier attempt left belong to another repository. A hub that was
+            // set up again counts from 1.
             for list in ["pkglist", "rpmlist.jsonl", "blocklist"] {
                 drop(fs::remove_file(dir.join(list)));
             }
@@ -138,14 +141,14 @@ impl<'a> Bring<'a> {
         let index = repo.repomd();
         let mut wanted = vec![index.find("primary").ok_or_else(|| missing(&repomd, "primary"))?];
         wanted.extend(index.find("filelists").filter(|_| with_filelists));
-        // What they hide is not there for a builder.
+        // Packages that modules hide do not exist for a builder.
         wanted.extend(index.find("modules"));
         let metadata = try_join_all(wanted.into_iter().map(|entry| self.metadata(arch, entry)));
         let lists = async {
             let list = |name: &str| self.list(format!("{arch}/{name}"));
             let (packages, ..) = tokio::try_join!(list("pkglist"), list("rpmlist.jsonl"), list("blocklist"))?;
-            // Koji writes it before the metadata, so it is being removed. Without it nobody knew which sources are in
-            // the repository.
+            // Koji writes this list before the metadata. So the repository is being removed.
+            // Without the list, nobody would know which sources are in the repository.
             if packages { Ok(()) } else { Err(self.gone(&format!("{arch}/pkglist"))) }
         };
         let groups = async {
@@ -159,7 +162,7 @@ impl<'a> Bring<'a> {
         Ok(Arch::Here(groups))
     }
 
-    /// Index and primary of the repository's source packages.
+    /// Fetches index and primary of the repository's source packages.
     pub(super) async fn sources(&self) -> Result<(), FetchError> {
         const REPOMD: &str = "src/repodata/repomd.xml";
         if !self.small(REPOMD).await? {
@@ -171,17 +174,19 @@ impl<'a> Bring<'a> {
         self.metadata("src", primary.ok_or_else(|| missing(REPOMD, "primary"))?).await
     }
 
-    /// A file named in `repomd.xml`: as it is here, or as another generation has it, or from the hub.
+    /// Provides a file that `repomd.xml` names. Keeps the local file if it is right, or reuses that
+    /// of another generation, or fetches it.
     pub(super) async fn metadata(&self, arch: &str, entry: &Metadata) -> Result<(), FetchError> {
         let name = format!("{arch}/{}", entry.href);
         let (remote, to) = (self.remote.file(&name)?, self.remote_to_local(&name)?);
-        // The size is a hint, often a wrong one; what has the right checksum is the right file.
+        // The size in the index is only a hint, and often wrong. A file with the right checksum is
+        // right.
         let expected = Expected { checksum: entry.checksum.clone(), size: None, limit: self.limits.file_bytes };
         parent(&to).await?;
         let others = entry.checksum.as_ref().map(|checksum| self.cache.same(checksum)).unwrap_or_default();
         let (at, want) = (to.clone(), expected.clone());
         let here = blocking(move || -> Result<Option<bool>, FetchError> {
-            // Without a checksum nothing tells whether it is still the same.
+            // Without a checksum, nothing tells whether the file is still the same.
             if want.checksum.is_some() && is_what(&at, &want)? {
                 return Ok(Some(false));
             }
@@ -206,12 +211,12 @@ impl<'a> Bring<'a> {
         Ok(())
     }
 
-    /// A small file that is asked for each time; `false`: there is none.
+    /// Fetches a small file each time. Returns `false` if the hub does not have it.
     async fn small(&self, name: &str) -> Result<bool, FetchError> {
         self.take(name, self.limits.small_file_bytes).await
     }
 
-    /// A list, which may be large; what an earlier attempt has of it whole stays.
+    /// Fetches a list, which may be large. Keeps a complete one of an earlier attempt.
     async fn list(&self, name: String) -> Result<bool, FetchError> {
         let here = self.remote_to_local(&name)?;
         if here.is_file() {
@@ -235,7 +240,8 @@ impl<'a> Bring<'a> {
         }
     }
 
-    /// Where a file of the repository goes; checked, as its name may come from `repomd.xml`.
+    /// Returns the local path of a file of the repository. Checks the name, because it may come
+    /// from `repomd.xml`.
     fn remote_to_local(&self, name: &str) -> Result<PathBuf, FetchError> {
         self.remote.file(name)?;
         Ok(self.local.join(name))

@@ -1,11 +1,17 @@
-//! A file of a hub to a file of ours: streamed, resumed, verified, and then put in its place at once.
+//! Downloads a file of a hub: streams it to disk, resumes it, verifies it, and then moves it into
+//! place in one step.
 //!
-//! Bytes go to `NAME.part` as they come, through the digest. Only when all are there and are the right ones, and are on
-//! disk, the file gets its name. So a file with its name is whole, whatever happens when.
+//! Bytes go to `NAME.part` as they arrive, and through the digest. The file gets its name only when
+//! all bytes are there, verified and on disk. So a file under its own name is always complete,
+//! whatever happens.
 //!
-//! What an earlier attempt left is gone on with where that is safe: within one download, by asking the server whether
-//! the file is still the same (`If-Range`); after a restart only where a checksum will tell. What is not gone on with
-//! is never emptied, another file is begun: somebody who was stopped may still be opening it.
+//! What an earlier attempt left is continued where this is safe:
+//!
+//! - Within one download, the server is asked whether the file is still the same (`If-Range`).
+//! - After a restart, only if there is a checksum to verify the result.
+//!
+//! A part that is not continued is never truncated, because a stopped attempt may still be opening
+//! it. A new part is begun instead.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Write as _};
@@ -19,7 +25,7 @@ use super::error::{FetchError, Trouble};
 use super::fetch::{Attempt, Failure, Fetcher, content_range};
 use crate::repodata::{Checksum, ChecksumKind, Digester, RepodataError};
 
-/// Bytes that are written at once.
+/// Size of the write buffer, in bytes.
 const WRITE_BYTES: usize = 256 << 10;
 
 /// What is known of a file before it is fetched.
@@ -28,17 +34,17 @@ pub(super) struct Expected {
     pub(super) checksum: Option<Checksum>,
     /// Its length in bytes.
     pub(super) size: Option<u64>,
-    /// The bound on its length.
+    /// Maximum length in bytes.
     pub(super) limit: u64,
 }
 
 impl Expected {
-    /// A file of which nothing is known.
+    /// Returns expectations for a file of which nothing is known.
     pub(super) fn at_most(limit: u64) -> Self {
         Self { checksum: None, size: None, limit }
     }
 
-    /// The algorithm to verify it with.
+    /// Returns the algorithm to verify the file with.
     pub(super) fn algorithm(&self, from: &str) -> Result<Option<ChecksumKind>, FetchError> {
         let Some(checksum) = &self.checksum else { return Ok(None) };
         match ChecksumKind::parse(&checksum.kind) {
@@ -54,7 +60,7 @@ impl Expected {
         self.size.unwrap_or(u64::MAX).min(self.limit)
     }
 
-    /// Whether a digest is the right one.
+    /// Checks whether a digest is the expected one.
     pub(super) fn verify(
         &self,
         from: &str,
@@ -73,24 +79,24 @@ impl Expected {
     }
 }
 
-/// Runs what blocks beside the asynchronous threads.
+/// Runs blocking work outside the asynchronous threads.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is being shut down; nobody waits for us any more.
+            // The runtime is shutting down. Nobody waits for the result any more.
             Err(_) => std::future::pending().await,
         },
     }
 }
 
-/// Makes a file's name, and that it has gone, last.
+/// Makes it durable that a file got its name or lost it.
 pub(super) fn sync_dir_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// What the name of a file that is not whole ends with.
+/// Suffix of the name of an incomplete file.
 const PART: &str = ".part";
 
 fn beside(to: &Path, suffix: &str) -> PathBuf {
@@ -99,32 +105,33 @@ fn beside(to: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A name beside `to` that nobody else in this process uses.
+/// Returns a name beside `to` that nobody else in this process uses.
 pub(super) fn unique_part(to: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     beside(to, &format!("{PART}-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Whether a file is one of those that are not whole.
+/// Checks whether a file name is that of an incomplete file.
 pub(super) fn is_part(name: &str) -> bool {
     name.rsplit_once(PART).is_some_and(|(_, rest)| {
         rest.is_empty() || rest.strip_prefix('-').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
     })
 }
 
-/// A file being fetched.
+/// A download of one file.
 pub(super) struct Download {
     url: Url,
     to: PathBuf,
     part: PathBuf,
     expected: Expected,
-    /// By which the server knows whether the file is still that of which we have the beginning. Of this download only.
+    /// With this the server tells whether the file is still the one we have the beginning of. It is
+    /// valid for this download only.
     validator: Option<HeaderValue>,
-    /// What is there is not to be gone on with.
+    /// Whether the existing part must not be continued.
     afresh: bool,
 }
 
-/// The beginning of a file, open to be written to.
+/// The beginning of a file, opened for writing.
 struct Part {
     file: BufWriter<File>,
     length: u64,
@@ -132,7 +139,7 @@ struct Part {
 }
 
 impl Part {
-    /// Opens what is there, or begins it. Reads what is there for the digest.
+    /// Opens an existing part or begins a new one. Reads the existing bytes for the digest.
     fn open(path: &Path, kind: Option<ChecksumKind>) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut digester = kind.map(ChecksumKind::digester);
@@ -156,15 +163,16 @@ impl Part {
         if let Some(digester) = &mut self.digester {
             digester.update(bytes);
         }
-        // Into the system's memory, a quarter of a megabyte at a time. Handing it to another thread would cost more,
-        // and would leave a write behind when this is dropped in the middle.
+        // Writes to the system's cache, 256 KiB at a time. Handing the work to another thread would
+        // cost more, and would leave a write running if this future is dropped.
         self.file.write_all(bytes)
     }
 }
 
 impl Download {
     pub(super) fn new(url: Url, to: &Path, expected: Expected) -> Self {
-        // Only where a checksum will tell another attempt goes on with it, and so has to find it.
+        // Only with a checksum can another attempt continue the part, and then it has to find the
+        // part.
         let part = if expected.checksum.is_some() { beside(to, PART) } else { unique_part(to) };
         Self { url, to: to.to_owned(), part, expected, validator: None, afresh: false }
     }
@@ -177,7 +185,7 @@ impl Download {
     async fn open(&mut self, kind: Option<ChecksumKind>) -> Result<Part, Failure> {
         let keep = !self.afresh && (kind.is_some() || self.validator.is_some());
         if !keep {
-            // What lies about of an earlier run goes as well.
+            // What an earlier run left goes as well.
             self.discard();
             drop(fs::remove_file(beside(&self.to, PART)));
             self.part = unique_part(&self.to);
@@ -188,8 +196,8 @@ impl Download {
         blocking(move || Part::open(&path, kind)).await.map_err(self.failed())
     }
 
-    /// Asks for what is missing. Gives the answer, or `None` when nothing is, and the part as the answer goes on with
-    /// it.
+    /// Asks for the missing bytes. Returns the response and the part that it continues. The
+    /// response is `None` if nothing is missing.
     async fn ask(
         &mut self,
         fetcher: &Fetcher,
@@ -241,7 +249,7 @@ impl Download {
                 }
             }
             _ => {
-                // No such range: either there is nothing more, or the file is a shorter one now.
+                // No such range: either nothing is missing, or the file is a shorter one now.
                 let total = range.and_then(|r| r.total);
                 if part.length > 0 && total == Some(part.length) {
                     return Ok((None, part));
@@ -282,20 +290,22 @@ impl Download {
         }
     }
 
-    /// The part is thrown away, at once: done beside us it might be done later, when it is somebody else's.
+    /// Deletes the part at once. A deletion in the background could hit a part that by then belongs
+    /// to another attempt.
     fn discard(&self) {
-        // It may not be there; and if it stays, the next attempt does not use it.
+        // The part may not exist. If it stays, the next attempt does not use it.
         drop(fs::remove_file(&self.part));
     }
 }
 
-/// A strong entity tag, else the time of the last change. A weak tag does not go with ranges (RFC 9110, 13.1.5).
+/// Returns a strong entity tag, or else the time of the last change. A weak tag cannot be used with
+/// ranges (RFC 9110, 13.1.5).
 fn validator(headers: &HeaderMap) -> Option<HeaderValue> {
     let strong = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
     strong.or_else(|| headers.get(LAST_MODIFIED)).cloned()
 }
 
-/// What nobody can go on with does not stay.
+/// Deletes the part if nobody can continue it.
 impl Drop for Download {
     fn drop(&mut self) {
         if self.expected.checksum.is_none() {
@@ -305,7 +315,7 @@ impl Drop for Download {
 }
 
 impl Attempt for Download {
-    /// Bytes of the file.
+    /// Number of bytes of the file.
     type Done = u64;
 
     fn url(&self) -> &Url {
@@ -319,7 +329,7 @@ impl Attempt for Download {
         let resumed = part.length > 0;
         if let Some(response) = response {
             let received = self.receive(fetcher, response, &mut part).await;
-            // What has come is kept, whatever came after it.
+            // Keeps all bytes received, whatever happened after them.
             part.file.flush().map_err(self.failed())?;
             if let Err(failure) = received {
                 if let Failure::Never(_) = failure {
@@ -336,8 +346,8 @@ impl Attempt for Download {
             }
             return Err(error.into());
         }
-        // From here on it is nobody else's: if we are dropped while it goes to disk, another attempt begins with a file
-        // of its own.
+        // From here on the part is ours alone. If this future is dropped while the file goes to
+        // disk, another attempt begins with a part of its own.
         let (length, file, own, to) = (part.length, part.file, unique_part(&self.to), self.to.clone());
         fs::rename(&self.part, &own).map_err(self.failed())?;
         let place = move || -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! What can go wrong when a file of a hub is fetched.
+//! Errors of fetching a hub's files.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,39 +9,39 @@ use super::super::buildrequires::SourcesError;
 use crate::model::{Class, Classified, Name, Nvr, RepoId};
 use crate::repodata::{RepodataError, SrpmError};
 
-/// Why something could not be fetched. `from` is the address, or the path where a hub's files are mounted.
+/// Why something could not be fetched. `from` is the address, or the path on a mounted disk.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The configured address of a hub's files is none.
+    /// The configured address of a hub's files is invalid.
     #[error(
         "use `{address}` as the place of a hub's files: {problem}; give http://HOST/PATH, https://HOST/PATH, \
             file:///PATH or /PATH"
     )]
     Address {
-        /// As configured.
+        /// The address, as configured.
         address: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// A name from outside would lead somewhere else as part of a path.
+    /// A name from outside would lead to another place as part of a path.
     #[error("fetch files of a hub: {what} `{text}` is no plain name")]
     NotAName {
-        /// What it should be the name of.
+        /// What the name is for.
         what: &'static str,
         /// The name.
         text: String,
     },
-    /// The server says that there is no such file (404, 410).
+    /// The server says that the file does not exist (404, 410).
     #[error("fetch {from}: there is no such file")]
     NotFound {
-        /// Which.
+        /// Address or path of the file.
         from: String,
     },
-    /// The server says that we may not have it, or does not understand the question (other 4xx).
+    /// The server denies access to the file, or does not understand the request (other 4xx).
     #[error("fetch {from}: the server refuses it with status {status}; look at its access rules, and at the address")]
     Refused {
-        /// Which.
+        /// Address or path of the file.
         from: String,
         /// The HTTP status.
         status: u16,
@@ -49,11 +49,11 @@ pub enum FetchError {
     /// All attempts failed.
     #[error("fetch {from}: no success in {attempts} attempts")]
     Unavailable {
-        /// Which.
+        /// Address or path of the file.
         from: String,
-        /// How many attempts there were.
+        /// Number of attempts.
         attempts: u32,
-        /// What happened to the last.
+        /// What happened in the last attempt.
         #[source]
         source: Trouble,
     },
@@ -63,43 +63,43 @@ pub enum FetchError {
             one's certificate"
     )]
     Untrusted {
-        /// Which.
+        /// Address or path of the file.
         from: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
-    /// A redirection that is not followed.
+    /// A redirection that we do not follow.
     #[error(
         "fetch {from}: the server redirects {problem}; configure the address that it redirects to, if that one is meant"
     )]
     Redirected {
-        /// Which.
+        /// Address or path of the file.
         from: String,
-        /// How.
+        /// Details of the redirection.
         problem: String,
     },
-    /// More bytes than there should be.
+    /// The file has too many bytes.
     #[error("fetch {from}: it has more than the {limit} bytes that are expected at most")]
     TooLarge {
-        /// Which.
+        /// Address or path of the file.
         from: String,
-        /// The bound: our own, or what `repomd.xml` says.
+        /// The limit: our own, or the size that `repomd.xml` gives.
         limit: u64,
     },
-    /// The content is not what `repomd.xml` says. It was thrown away.
+    /// The content is not what `repomd.xml` says. It was discarded.
     #[error("verify {from}: its {kind} is {found}, but {expected} is expected")]
     Checksum {
-        /// Which.
+        /// Address or path of the file.
         from: String,
         /// Name of the algorithm.
         kind: &'static str,
-        /// As `repomd.xml` has it.
+        /// The checksum in `repomd.xml`.
         expected: String,
-        /// As computed.
+        /// The computed checksum.
         found: String,
     },
-    /// A repository is not there, not complete yet, or being deleted.
+    /// A repository does not exist, is not complete yet, or is being deleted.
     #[error(
         "fetch repository {repo} of {tag} from {from}: {what} is not there; the hub has deleted it or has not finished \
             it, or the address is wrong"
@@ -107,7 +107,7 @@ pub enum FetchError {
     Gone {
         /// Name of the tag.
         tag: Name,
-        /// The generation.
+        /// Number of the generation.
         repo: RepoId,
         /// Where the hub's files are.
         from: String,
@@ -119,29 +119,29 @@ pub enum FetchError {
     OtherRepo {
         /// Name of the tag.
         tag: Name,
-        /// The generation asked for.
+        /// Number of the generation asked for.
         repo: RepoId,
-        /// The one described.
+        /// Number of the repository described.
         found: i64,
     },
-    /// The header is that of another source package.
+    /// The header belongs to another source package.
     #[error("fetch {from}: it is the source package {found}")]
     OtherPackage {
-        /// Which.
+        /// Address or path of the file.
         from: String,
-        /// What its header says.
+        /// The package that the header describes.
         found: Nvr,
     },
     /// A local file cannot be read or written: the cache, or a hub's files on a mounted disk.
     #[error("use {}", path.display())]
     Disk {
-        /// Which.
+        /// Address or path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Another process works in the cache directory.
+    /// Another process uses the cache directory.
     #[error("open the cache {}: another process uses it; a cache directory serves one process", path.display())]
     InUse {
         /// The directory.
@@ -155,22 +155,22 @@ pub enum FetchError {
         /// What is wrong.
         problem: String,
     },
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("prepare an HTTP client: {problem}")]
     Client {
-        /// Why.
+        /// The cause.
         problem: String,
     },
-    /// Metadata of a repository are wrong.
+    /// Metadata of a repository is wrong.
     #[error(transparent)]
     Metadata(#[from] RepodataError),
     /// The header of a source package is wrong.
     #[error(transparent)]
     Header(#[from] SrpmError),
-    /// Build requirements cannot be kept.
+    /// Build requirements cannot be stored.
     #[error(transparent)]
     Sources(#[from] SourcesError),
-    /// Somebody else was fetching the same, and this is what came of it.
+    /// Another caller was fetching the same, and failed with this error.
     #[error(transparent)]
     Shared(Arc<FetchError>),
 }
@@ -178,7 +178,7 @@ pub enum FetchError {
 impl Classified for FetchError {
     fn class(&self) -> Class {
         match self {
-            // What the server or its disk has wrong now may be right later.
+            // What is wrong with the server or its disk now may be repaired later.
             Self::Unavailable { .. }
             | Self::Untrusted { .. }
             | Self::Redirected { .. }
@@ -195,7 +195,7 @@ impl Classified for FetchError {
 }
 
 impl FetchError {
-    /// The error itself, where somebody else's attempt was waited for.
+    /// Returns the underlying error, if another caller's error was shared.
     pub fn root(&self) -> &Self {
         match self {
             Self::Shared(error) => error.root(),
@@ -203,12 +203,12 @@ impl FetchError {
         }
     }
 
-    /// The file is not there: a fact about it, not about the server.
+    /// Checks whether the file does not exist. This is a fact about the file, not about the server.
     pub fn is_not_found(&self) -> bool {
         matches!(self.root(), Self::NotFound { .. })
     }
 
-    /// The repository is not there or not whole.
+    /// Checks whether the repository does not exist or is incomplete.
     pub fn is_gone(&self) -> bool {
         matches!(self.root(), Self::Gone { .. })
     }
@@ -219,43 +219,44 @@ impl FetchError {
     }
 }
 
-/// What happened to one attempt that may go better next time.
+/// What went wrong in one attempt, if the next one may succeed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// No connection, or it broke before the answer began.
+    /// There was no connection, or it broke before the response began.
     #[error("the server cannot be reached")]
     Connection(#[source] reqwest::Error),
-    /// The server says that it cannot now (5xx, 408, 425, 429).
+    /// The server says that it cannot answer now (5xx, 408, 425, 429).
     #[error("the server answers with status {0}")]
     Status(u16),
-    /// Nothing came for too long.
+    /// No data arrived for too long.
     #[error("nothing came for {} s", .0.as_secs_f64())]
     Idle(Duration),
-    /// It takes too long altogether.
+    /// All attempts together took too long.
     #[error("it takes longer than {} s altogether", .0.as_secs_f64())]
     Total(Duration),
-    /// The connection broke in the middle.
+    /// The connection broke in the middle of the response.
     #[error("the connection broke after {got} bytes")]
     Broken {
-        /// Bytes that had come.
+        /// Number of bytes received.
         got: u64,
-        /// What the HTTP client says.
+        /// The HTTP client's error.
         #[source]
         source: reqwest::Error,
     },
-    /// It ends too early.
+    /// The file ended too early.
     #[error("it ends after {got} bytes of {expected}")]
     Cut {
-        /// Bytes that had come.
+        /// Number of bytes received.
         got: u64,
-        /// Bytes there should be.
+        /// Expected number of bytes.
         expected: u64,
     },
-    /// The server does not say how long the file is, and nobody else does, so whether it is whole cannot be told.
+    /// Neither the server nor the metadata says how long the file is. So nobody could tell whether
+    /// it is complete.
     #[error("the server does not say how long it is")]
     NoLength,
-    /// What was there from an earlier attempt does not go with the rest.
+    /// The rest does not fit what an earlier attempt received.
     #[error("its end does not go with what had come before: {0}")]
     Changed(&'static str),
 }

@@ -1,4 +1,5 @@
-//! The full file lists: many times larger than primary, so only fetched where [`RepoDir::load`] would read them.
+//! Fetches full file lists. They are many times larger than primary, so they are fetched only where
+//! [`RepoDir::load`] would read them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,28 +10,30 @@ use super::error::FetchError;
 use super::mirror::{Mirror, MirroredRepo};
 use crate::repodata::{RepoContent, RepoDir, beyond_primary};
 
-/// Most primaries of which it is remembered whether they need file lists.
+/// Maximum number of primaries for which it is remembered whether they need file lists.
 const REMEMBERED_MAX: usize = 1000;
 
-/// Most primaries that are kept parsed until somebody takes them. Each is some hundred megabytes of a distribution.
+/// Maximum number of parsed primaries kept until they are taken. Each has some hundred megabytes
+/// for a distribution.
 const PARSED_MAX: usize = 2;
 
-/// Primaries that are kept parsed, by checksum, the oldest first.
+/// Parsed primaries by checksum, oldest first.
 pub(super) type Parsed = VecDeque<(String, RepoContent)>;
 
-/// By checksum of primary, whether its own dependencies name paths that it does not have.
+/// For each checksum of a primary: do its own dependencies name paths that it lacks?
 pub(super) type Needs = BTreeMap<String, bool>;
 
 impl Mirror {
-    /// Fetches the full file lists of an architecture if resolving will read them: if a build requirement, or a
-    /// dependency in the repository itself, names a path that primary does not have. `requirements` are those of all
-    /// source packages that will be resolved; store them first, then call this, then resolve. `true`: they are there.
+    /// Fetches the full file lists of an architecture if resolving will read them. This is the case
+    /// if a build requirement, or a dependency in the repository itself, names a path that primary
+    /// lacks. `requirements` are those of all source packages to be resolved. Store them first,
+    /// then call this, then resolve. Returns whether the file lists are there.
     ///
-    /// Cost: parses primary, once for each that is new, unless a requirement or an earlier generation has already
-    /// decided.
+    /// Cost: parses each new primary once, unless a requirement or an earlier generation has
+    /// already decided.
     ///
     /// # Errors
-    /// As [`Mirror::fetch`].
+    /// Fails in the same cases as [`Mirror::fetch`].
     pub async fn ensure_filelists<'a>(
         &self,
         repo: &MirroredRepo,
@@ -80,24 +83,26 @@ impl Mirror {
         Ok(needed)
     }
 
-    /// What was parsed to find out whether file lists are needed, by the checksum of primary: whoever resolves next
-    /// need not do it again. It is given away, as it is large; the rest is added by [`RepoDir::complete`].
+    /// Returns the content that was parsed to find out whether file lists are needed, by the
+    /// checksum of primary. Resolving then need not parse it again. The content is large, so it is
+    /// handed out only once. [`RepoDir::complete`] adds the rest.
     pub fn take_parsed(&self, primary: &str) -> Option<RepoContent> {
         let mut parsed = self.inner.parsed.lock().expect("no thread panics while it holds the lock");
         let at = parsed.iter().position(|(checksum, _)| checksum == primary)?;
         parsed.remove(at).map(|(_, content)| content)
     }
 
-    /// Forgets what was parsed and nobody took.
+    /// Drops parsed content that nobody took.
     pub fn drop_parsed(&self) {
         let left = std::mem::take(&mut *self.inner.parsed.lock().expect("no thread panics while it holds the lock"));
         drop(left);
     }
 
-    /// Fetches the full file lists of an architecture, if its index names any and they are not there.
+    /// Fetches the full file lists of an architecture, if its index names any and they are not
+    /// there.
     ///
     /// # Errors
-    /// As [`Mirror::fetch`].
+    /// Fails in the same cases as [`Mirror::fetch`].
     pub async fn fetch_filelists(&self, repo: &MirroredRepo, arch: &str) -> Result<(), FetchError> {
         let dir = self.open(repo, arch).await?;
         let Some(entry) = dir.repomd().find("filelists") else { return Ok(()) };

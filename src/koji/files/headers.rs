@@ -1,4 +1,5 @@
-//! Headers of source packages: the first bytes of a file, whatever its payload has.
+//! Reads headers of source packages. Only the first bytes of each file are fetched, not its
+//! payload.
 
 use std::collections::BTreeSet;
 
@@ -14,40 +15,42 @@ use super::store::SourceStore;
 use crate::model::{Class, Classified as _, Nvr};
 use crate::repodata::{SourceHeader, SourcePackage, SrpmError};
 
-/// Bytes that are asked for at first. Nine of ten headers are shorter; the rest says itself how long it is.
+/// Number of bytes asked for at first. Nine of ten headers are shorter. Longer ones say how long
+/// they are.
 const FIRST_BYTES: u64 = 64 << 10;
 
-/// Most bytes read of a source package. The largest real headers have about 2 MB.
+/// Maximum number of bytes read of a source package. The largest real headers have about 2 MB.
 const HEADER_BYTES_MAX: u64 = 40 << 20;
 
-/// So many source packages are added to a store at once: few enough that a crash costs little, enough to write rarely.
+/// Number of source packages added to a store at once. A crash loses little, and writes are rare.
 const BATCH: usize = 250;
 
-/// So many failures of the server in a row are enough to know that it is not there.
+/// After this number of server failures in a row, the server counts as unavailable.
 const UNAVAILABLE_MAX: usize = 3;
 
-/// What came of filling a store.
+/// The result of filling a store.
 #[derive(Debug, Default)]
 pub struct Filled {
-    /// Source packages that are known now and were not before.
+    /// Number of source packages that became known.
     pub added: usize,
-    /// Those of which nothing is known, and why. Nothing was stored for them.
+    /// Packages that could not be read, and why. Nothing was stored for them.
     pub failed: Vec<(Nvr, FetchError)>,
-    /// Those that were not asked for any more, because the server does not answer.
+    /// Packages that were not asked for, because the server does not answer.
     pub left: Vec<Nvr>,
 }
 
 impl Mirror {
-    /// What a source package says about how it is built, from its own header. A package whose file is not there is an
-    /// error, never one without requirements.
+    /// Reads what a source package says about how it is built from its own header. A package whose
+    /// file is missing is an error. It never counts as a package without requirements.
     ///
     /// # Errors
-    /// [`FetchError::NotFound`] (rejected): there is no such file; [`FetchError::Header`] (rejected): it is damaged;
-    /// [`FetchError::OtherPackage`] (rejected): it is another package; unavailable: the server does not answer.
+    /// Rejected errors: [`FetchError::NotFound`] if the file does not exist, [`FetchError::Header`]
+    /// if it is damaged, and [`FetchError::OtherPackage`] if it is another package. Returns an
+    /// unavailable error if the server does not answer.
     pub async fn header(&self, nvr: &Nvr) -> Result<SourcePackage, FetchError> {
         match self.header_of(nvr, "src").await {
             Err(error) if error.is_not_found() => match self.header_of(nvr, "nosrc").await {
-                // The usual name is the one to look for.
+                // The error names the usual file name.
                 Err(other) if other.is_not_found() => Err(error),
                 found => found,
             },
@@ -84,17 +87,19 @@ impl Mirror {
         };
         let mut package = SourcePackage::from_header(header);
         if package.nvr.to_string() == nvr.file_stem() {
-            // What is in a draft does not say that it is one.
+            // The header of a draft does not say that it is a draft.
             package.nvr = nvr.clone();
         }
         if package.nvr == *nvr { Ok(package) } else { Err(FetchError::OtherPackage { from, found: package.nvr }) }
     }
 
-    /// Adds to a store what it does not know of `wanted`, from their headers. `on_progress` is told how many of how
-    /// many have been asked for. What was learnt is stored in between, so that an interruption costs little.
+    /// Adds the packages of `wanted` that a store lacks, from their headers. Tells `on_progress`
+    /// how many of how many are done. Stores results in between, so that an interruption costs
+    /// little.
     ///
     /// # Errors
-    /// [`FetchError::Sources`] when the store cannot be written. What happened to single packages is in the result.
+    /// Returns [`FetchError::Sources`] if the store cannot be written. Failures of single packages
+    /// are in the result.
     pub async fn fill(
         &self,
         store: &SourceStore,
@@ -107,7 +112,7 @@ impl Mirror {
         let mut filled = Filled::default();
         let mut batch = Vec::new();
         let mut unavailable = 0;
-        // A few more than may run, so that none waits for us.
+        // Somewhat more than may run at once, so that the fetcher never waits for us.
         let at_once = self.fetcher().settings().at_once.saturating_mul(2);
         let asked = missing.into_iter().map(async |nvr| (self.header(&nvr).await, nvr));
         let mut answers = std::pin::pin!(stream::iter(asked).buffer_unordered(at_once));

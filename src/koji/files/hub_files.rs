@@ -1,4 +1,4 @@
-//! The files of a hub, wherever they are: over HTTP, or in a directory.
+//! Access to the files of a hub, over HTTP or in a directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -13,13 +13,13 @@ use super::fetch::{Attempt, Failure, Fetcher};
 use super::place::{HubPath, Place};
 use crate::repodata::Digester;
 
-/// From this length on a file on the same disk is not copied but gets a second name.
+/// Files on the same disk of at least this length get a hard link instead of a copy.
 const LINK_BYTES: u64 = 1 << 20;
 
-/// Bytes that are read at once.
+/// Size of the read buffer, in bytes.
 const READ_BYTES: usize = 256 << 10;
 
-/// A place, and how to fetch from it.
+/// The place of a hub's files, and how to fetch from it.
 #[derive(Clone, Debug)]
 pub(super) struct HubFiles {
     pub(super) place: Place,
@@ -27,7 +27,7 @@ pub(super) struct HubFiles {
 }
 
 impl HubFiles {
-    /// Puts a file to `to`, verified; gives its length.
+    /// Puts a verified file at `to`, and returns its length.
     pub(super) async fn take(&self, path: &HubPath, to: &Path, mut expected: Expected) -> Result<u64, FetchError> {
         expected.limit = expected.limit.min(self.fetcher.settings().file_bytes_max);
         match &self.place {
@@ -39,7 +39,7 @@ impl HubFiles {
         }
     }
 
-    /// Whether there is such a file.
+    /// Checks whether a file exists.
     pub(super) async fn exists(&self, path: &HubPath) -> Result<bool, FetchError> {
         let looked = match &self.place {
             Place::Http(top) => self.fetcher.run(Probe(path.url(top))).await,
@@ -55,7 +55,8 @@ impl HubFiles {
         }
     }
 
-    /// Fails when a disk is not mounted: then nothing is there, and that says nothing about the hub.
+    /// Fails if the disk is not mounted. The directory is then empty, which says nothing about the
+    /// hub.
     pub(super) async fn mounted(&self) -> Result<(), FetchError> {
         let Place::Dir(top) = &self.place else { return Ok(()) };
         let repos = top.join("repos");
@@ -64,7 +65,7 @@ impl HubFiles {
     }
 }
 
-/// Asks for nothing but whether it is there.
+/// A request that only asks whether a file exists.
 struct Probe(Url);
 
 impl Attempt for Probe {
@@ -75,7 +76,7 @@ impl Attempt for Probe {
     }
 
     async fn run(&mut self, fetcher: &Fetcher) -> Result<(), Failure> {
-        // One byte: some servers do not answer HEAD.
+        // Asks for one byte, because some servers do not answer HEAD.
         let request = fetcher.get(&self.0).header(RANGE, "bytes=0-0");
         fetcher.send(&self.0, request).await.map(drop)
     }
@@ -90,7 +91,7 @@ fn unreadable(path: &Path, source: io::Error) -> FetchError {
     }
 }
 
-/// Takes over a file of another disk, or of ours.
+/// Copies or links a file from a local disk.
 fn copy(from: &Path, to: &Path, expected: &Expected) -> Result<u64, FetchError> {
     let name = from.display().to_string();
     let kind = expected.algorithm(&name)?;
@@ -102,7 +103,7 @@ fn copy(from: &Path, to: &Path, expected: &Expected) -> Result<u64, FetchError> 
     }
     let part = unique_part(to);
     remove(&part)?;
-    // The hub never changes such a file, and when it removes its name ours stays.
+    // The hub never changes such a file. If the hub removes its name, our link stays.
     let linked = length >= LINK_BYTES && fs::hard_link(from, &part).is_ok();
     let mut target = match linked {
         true => None,
@@ -142,8 +143,8 @@ fn copy(from: &Path, to: &Path, expected: &Expected) -> Result<u64, FetchError> 
     Ok(length)
 }
 
-/// Gives a file of the cache a second name, or copies it; verified. `false`: it is not what it should be, or not there
-/// any more.
+/// Links or copies a file of the cache, and verifies it. Returns `false` if the file is not the
+/// expected one or no longer exists.
 pub(super) fn reuse(from: &Path, to: &Path, expected: &Expected) -> Result<bool, FetchError> {
     let part = unique_part(to);
     remove(&part)?;
@@ -159,12 +160,13 @@ pub(super) fn reuse(from: &Path, to: &Path, expected: &Expected) -> Result<bool,
         return Ok(false);
     }
     fs::rename(&part, to).map_err(FetchError::disk(to))?;
-    // A rename onto another name of the same file does nothing, and leaves the first.
+    // Renaming onto another link of the same file does nothing, and leaves the first name.
     remove(&part)?;
     Ok(true)
 }
 
-/// Whether a file is there and has the expected checksum and length. Cost: reads it where there is a checksum.
+/// Checks whether a file exists and has the expected checksum and length. Cost: reads the file if
+/// there is a checksum.
 pub(super) fn is_what(path: &Path, expected: &Expected) -> Result<bool, FetchError> {
     let failed = |source| FetchError::Disk { path: path.to_owned(), source };
     let mut file = match File::open(path) {

@@ -1,8 +1,9 @@
-//! A hub's repositories in a cache directory that is an archive: what [`super::super::Archive`] reads.
+//! Mirrors a hub's repositories into a cache directory. The directory has the layout of an archive,
+//! so [`super::super::Archive`] can read it.
 //!
-//! A generation never changes, so one that is there is whole and right for ever; it appears at once, by a renaming.
-//! What is fetched is what is read of it: the index, primary, groups, modules, Koji's own lists; the full file lists
-//! only where they are needed.
+//! A generation never changes. A generation in the cache is complete, because it appears there by a
+//! single rename. The mirror fetches only what we read: the index, primary, groups, modules and
+//! Koji's own lists. It fetches the full file lists only where they are needed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,42 +38,45 @@ pub(super) struct Inner {
     pub(super) parsed: Mutex<Parsed>,
 }
 
-/// A generation in the cache. As long as this or a clone of it is kept, it stays there.
+/// A generation in the cache. It stays in the cache as long as this value or a clone of it exists.
 #[derive(Clone, Debug)]
 pub struct MirroredRepo {
     /// Name of the tag.
     pub tag: Name,
-    /// The generation.
+    /// Number of the generation.
     pub id: RepoId,
-    /// Where it lies, as in an archive.
+    /// The generation's directory, laid out as in an archive.
     pub dir: PathBuf,
-    /// The Koji event whose content it has; `None`: a hub too old to write it down.
+    /// The Koji event whose content the generation has. `None`: the hub is too old to record it.
     pub create_event: Option<i64>,
-    /// Options it was made with (`src`, `debuginfo`, …) that are on.
+    /// Options with which the repository was made (`src`, `debuginfo`, …) and that are on.
     pub opts: Vec<Name>,
-    /// Whether the options are not those of the tag, so that it is not the tag's ordinary repository.
+    /// Whether the options differ from those of the tag. Then this is not the tag's ordinary
+    /// repository.
     pub custom: bool,
-    /// Architectures that have metadata, canonical and sorted. Empty for a tag without architectures: such a repository
-    /// is ready, but nothing can be built from it.
+    /// Architectures with metadata, canonical and sorted. Empty for a tag without architectures.
+    /// Such a repository is ready, but nothing can be built from it.
     pub arches: Vec<Name>,
-    /// Architectures that were asked for and are not in it, canonical and sorted.
+    /// Architectures that were asked for and that the generation lacks, canonical and sorted.
     pub absent: Vec<Name>,
     _hold: Arc<Hold>,
 }
 
 impl Mirror {
-    /// Opens or makes the cache in `cache_dir`. `topurl`: where the hub's files are ([`Place::parse`]).
+    /// Opens or creates the cache in `cache_dir`. `topurl`: where the hub's files are
+    /// ([`Place::parse`]).
     ///
     /// # Errors
-    /// [`FetchError`]: rejected when the address is none or another process uses the cache.
+    /// Returns a [`FetchError`]. It is rejected if the address is invalid or another process uses
+    /// the cache.
     pub fn new(cache_dir: &Path, topurl: &str, fetcher: Fetcher) -> Result<Self, FetchError> {
         Self::with_limits(cache_dir, topurl, fetcher, CacheLimits::default())
     }
 
-    /// The same, with other bounds.
+    /// Like [`Mirror::new`], but with other limits.
     ///
     /// # Errors
-    /// As [`Mirror::new`].
+    /// Fails in the same cases as [`Mirror::new`].
     pub fn with_limits(
         cache_dir: &Path,
         topurl: &str,
@@ -85,23 +89,25 @@ impl Mirror {
         Ok(Self { inner: Arc::new(Inner { files, cache, limits, slots, needs, parsed }) })
     }
 
-    /// The cache directory.
+    /// Returns the cache directory.
     pub fn dir(&self) -> &Path {
         self.inner.cache.dir()
     }
 
-    /// What fetches.
+    /// Returns the fetcher.
     pub fn fetcher(&self) -> &Fetcher {
         &self.inner.files.fetcher
     }
 
-    /// A generation with those of `arches` it has; fetched if it is not in the cache. `arches` are those of the tag, in
-    /// any form (`i686` is `i386`). Asked for by several at once it is fetched once; what an interrupted attempt left,
-    /// or one that was dropped, is gone on with. Makes room in the cache afterwards.
+    /// Returns a generation with those of `arches` that it has. Fetches it if the cache does not
+    /// have it. `arches` are those of the tag, in any form (`i686` is `i386`).
+    ///
+    /// If several callers ask for the same generation, it is fetched once. If an earlier attempt
+    /// was interrupted or dropped, it is continued. Afterwards makes room in the cache.
     ///
     /// # Errors
-    /// [`FetchError::Gone`] (rejected) when the hub does not have it, not yet or not any more; unavailable when the hub
-    /// does not answer.
+    /// Returns [`FetchError::Gone`] (rejected) if the hub does not have the generation, not yet or
+    /// not any more. Returns an unavailable error if the hub does not answer.
     pub async fn fetch(
         &self,
         tag: &str,
@@ -113,13 +119,13 @@ impl Mirror {
         let arches: BTreeSet<Name> = arches.iter().map(|a| Name::from(arch::canonical(a))).collect();
         arches.iter().try_for_each(|arch| repo.join("the architecture", arch).map(drop))?;
         let key = (Name::from(tag), id);
-        // From now on nobody removes it.
+        // From now on nobody removes the generation.
         let hold = Arc::new(self.inner.cache.hold(&key));
         if let Some(found) = self.find(&key, &arches, &hold).await? {
             return Ok(found);
         }
         let turn = self.inner.slots.turn(&key).await?;
-        // Somebody else may have fetched it while we waited.
+        // Another caller may have fetched it while we waited.
         if let Some(found) = self.find(&key, &arches, &hold).await? {
             return Ok(found);
         }
@@ -128,11 +134,12 @@ impl Mirror {
         let brought = self.bring(&key, &missing, on_progress).await;
         asked.extend(arches.iter().cloned());
         let (cache, own) = (Arc::clone(&self.inner.cache), key.clone());
-        // It stays our turn until this is done, even if nobody waits for us any more.
+        // It stays our turn until this is done, even if our caller no longer waits.
         blocking(move || match brought {
             Ok(()) => cache.place(&own, &asked),
             Err(error) => {
-                // What there is of it in the cache may be in use, and is whole as far as it goes.
+                // Parts that are already in the cache may be in use, and are complete in
+                // themselves.
                 let discarded = if error.is_gone() { cache.discard_unfinished(&own) } else { Ok(()) };
                 Err(turn.failed(discarded.err().unwrap_or(error)))
             }
@@ -140,7 +147,8 @@ impl Mirror {
         .await?;
         tracing::info!(koji.tag = tag, koji.repo = id.0, "a repository is in the cache");
         let found = self.find(&key, &arches, &hold).await?;
-        // Room is made when something has come. That it cannot be made is not the caller's trouble.
+        // Room is made only when something was added. A failure to do so does not concern the
+        // caller.
         if let Err(error) = self.evict().await {
             tracing::warn!(error = %crate::model::causes::with_causes(&error), "cannot make room in the cache of \
                 repositories");
@@ -151,13 +159,14 @@ impl Mirror {
     async fn bring(&self, key: &Key, arches: &BTreeSet<Name>, on_progress: OnProgress<'_>) -> Result<(), FetchError> {
         let Inner { files, cache, .. } = &*self.inner;
         let bring = Bring::new(files, cache, key, cache.incoming_dir(key), on_progress)?;
-        // Generations of a tag are alike.
+        // Generations of a tag are alike, so this one probably needs file lists where earlier ones
+        // have them.
         let (cache, tag, all) = (Arc::clone(cache), key.0.clone(), arches.clone());
         let with_filelists = blocking(move || cache.with_filelists(&tag, &all)).await;
         bring.repo(arches, &with_filelists).await
     }
 
-    /// A generation that is in the cache with all of `arches`.
+    /// Returns a generation if the cache has it with all of `arches`.
     async fn find(
         &self,
         key: &Key,
@@ -175,7 +184,7 @@ impl Mirror {
             let read = read_repo(dir.clone(), key.1);
             let Some(repo) = read.ok().filter(|r| r.arches.iter().all(|arch| is_there(&dir.join(arch.as_str()))))
             else {
-                // Somebody was here, or the disk. Whole again is only what is fetched again.
+                // Somebody changed the directory, or the disk failed. Only fetching it again helps.
                 if cache.is_alone(&key) {
                     tracing::warn!(tag = %key.0, repo = %key.1, "a repository in the cache is not whole; it will be \
                         fetched again");
@@ -207,29 +216,30 @@ impl Mirror {
         FetchError::Disk { path: self.inner.cache.repo_dir(key), source }
     }
 
-    /// Removes a generation, because what is in it turned out to be damaged; `false` if somebody uses it.
+    /// Removes a generation, because its content turned out to be damaged. Returns `false` if
+    /// somebody uses it.
     ///
     /// # Errors
-    /// [`FetchError::Disk`] (unavailable).
+    /// Returns [`FetchError::Disk`] (unavailable) if the files cannot be removed.
     pub async fn forget(&self, tag: &str, id: RepoId) -> Result<bool, FetchError> {
         HubPath::repo(tag, id)?;
         let (cache, key) = (Arc::clone(&self.inner.cache), (Name::from(tag), id));
         blocking(move || cache.forget(&key)).await
     }
 
-    /// Makes room in the cache: removes generations beyond the bounds, those used longest ago first, never one in use,
-    /// and never build requirements. Done after each fetch.
+    /// Makes room in the cache. Removes generations beyond the limits, least recently used first.
+    /// Never removes a generation in use or build requirements. Runs after each fetch.
     ///
     /// # Errors
-    /// [`FetchError::Disk`] (unavailable).
+    /// Returns [`FetchError::Disk`] (unavailable) if the files cannot be removed.
     pub async fn evict(&self) -> Result<Evicted, FetchError> {
         let (cache, limits) = (Arc::clone(&self.inner.cache), self.inner.limits);
         blocking(move || cache.evict(&limits)).await
     }
 }
 
-/// Whether what was fetched of an architecture is there: primary by its length, or, where the index is wrong about
-/// that, by its checksum.
+/// Checks whether the fetched files of an architecture are there. Checks primary by its length. If
+/// the index has a wrong length, checks primary by its checksum.
 fn is_there(dir: &Path) -> bool {
     let Ok(repo) = RepoDir::open(dir) else { return false };
     let Some(primary) = repo.repomd().find("primary") else { return false };

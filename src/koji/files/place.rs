@@ -1,4 +1,4 @@
-//! Where a hub's files are, and paths in there.
+//! Where a hub's files are, and paths below that place.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -8,20 +8,21 @@ use reqwest::Url;
 use super::error::FetchError;
 use crate::model::{Nvr, RepoId};
 
-/// The place of a hub's files: what Koji's configuration calls `topurl`, or its `topdir` on a mounted disk.
+/// The place of a hub's files: `topurl` of Koji's configuration, or its `topdir` on a mounted disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// Over HTTP. The path has no slash at its end.
+    /// Over HTTP. The path has no trailing slash.
     Http(Url),
     /// A directory.
     Dir(PathBuf),
 }
 
 impl Place {
-    /// From `http://…`, `https://…`, `file:///…` or an absolute path.
+    /// Reads `http://…`, `https://…`, `file:///…` or an absolute path.
     ///
     /// # Errors
-    /// [`FetchError::Address`] (rejected) for anything else, and for an address with a password, query or fragment.
+    /// Returns [`FetchError::Address`] (rejected) for anything else, and for an address with a
+    /// password, query or fragment.
     pub fn parse(address: &str) -> Result<Self, FetchError> {
         let wrong = |problem: &str| FetchError::Address { address: address.to_owned(), problem: problem.to_owned() };
         if address.starts_with('/') {
@@ -48,7 +49,7 @@ impl Place {
         }
     }
 
-    /// What errors call a file.
+    /// Returns the name of a file for error messages.
     pub(super) fn name(&self, path: &HubPath) -> String {
         match self {
             Self::Http(top) => path.url(top).to_string(),
@@ -66,18 +67,18 @@ impl fmt::Display for Place {
     }
 }
 
-/// A path in a hub's files, made of plain names.
+/// A path below a hub's place. All its components are plain names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct HubPath(Vec<String>);
 
 impl HubPath {
-    /// `repos/TAG/ID`.
+    /// Returns `repos/TAG/ID`.
     pub(super) fn repo(tag: &str, id: RepoId) -> Result<Self, FetchError> {
         Self(vec!["repos".to_owned()]).with(&[("the tag", tag), ("the repository", &id.to_string())])
     }
 
-    /// `packages/NAME/VERSION/RELEASE/ARCH/NVR.ARCH.rpm`, `arch` being `src` or `nosrc`. Builds on another volume have
-    /// a link there.
+    /// Returns `packages/NAME/VERSION/RELEASE/ARCH/NVR.ARCH.rpm`. `arch` is `src` or `nosrc`.
+    /// Builds on another volume have a link there.
     pub(super) fn source_package(nvr: &Nvr, arch: &str) -> Result<Self, FetchError> {
         Self(vec!["packages".to_owned()]).with(&[
             ("the package", &nvr.name),
@@ -100,12 +101,12 @@ impl HubPath {
         Ok(self)
     }
 
-    /// One name further.
+    /// Appends one name.
     pub(super) fn join(&self, what: &'static str, name: &str) -> Result<Self, FetchError> {
         self.clone().with(&[(what, name)])
     }
 
-    /// The relative path of a file, `/` between its names.
+    /// Appends the relative path of a file, with `/` between its names.
     pub(super) fn file(&self, path: &str) -> Result<Self, FetchError> {
         let names: Vec<_> = path.split('/').filter(|name| *name != ".").map(|name| ("the file", name)).collect();
         self.clone().with(&names)

@@ -1,4 +1,4 @@
-//! The beginning of a file, as far as somebody needs it.
+//! Fetches the beginning of a file, as far as it is needed.
 
 use reqwest::header::{ETAG, HeaderValue, IF_RANGE, RANGE, TRANSFER_ENCODING};
 use reqwest::{Response, StatusCode, Url};
@@ -6,21 +6,23 @@ use reqwest::{Response, StatusCode, Url};
 use super::error::{FetchError, Trouble};
 use super::fetch::{Attempt, Failure, Fetcher, content_range};
 
-/// What was made of the beginning of a file.
+/// The result of parsing the beginning of a file.
 pub(super) enum Step<T> {
-    /// It was enough.
+    /// The beginning was enough.
     Done(T),
-    /// So many bytes from the beginning are needed at least; and what is wrong with a file that has fewer.
+    /// At least this number of bytes from the beginning is needed. The error applies if the file is
+    /// shorter.
     Needs(u64, FetchError),
 }
 
-/// The beginning of a file, being fetched. `parse` looks at what has come, each time there is as much as it asked for.
+/// The beginning of a file that is being fetched. `parse` looks at the bytes each time as many have
+/// arrived as it asked for.
 pub(super) struct Prefix<F> {
     url: Url,
     bytes: Vec<u8>,
     want: u64,
     limit: u64,
-    /// The server's name for the version of which we have the beginning.
+    /// The entity tag of the version of which we have the beginning.
     tag: Option<HeaderValue>,
     parse: F,
 }
@@ -36,19 +38,20 @@ impl<F> Prefix<F> {
     }
 }
 
-/// An answer that is being read.
+/// A response that is being read.
 struct Answer {
     response: Response,
-    /// It has the whole file, not only what was asked for.
+    /// Whether the response has the whole file, not only the range asked for.
     whole: bool,
-    /// Where the file ends, if that is known.
+    /// Where the file ends, if known.
     end: Option<u64>,
-    /// Whether an end that comes too early is noticed.
+    /// Whether a response that ends too early is noticed.
     framed: bool,
 }
 
 impl<F> Prefix<F> {
-    /// Asks for the bytes from where we are to where we want to be. `None`: the file ends here.
+    /// Asks for the bytes up to `want` that are still missing. Returns `None` if the file ends
+    /// here.
     async fn ask(&mut self, fetcher: &Fetcher) -> Result<Option<Answer>, Failure> {
         let request = fetcher.get(&self.url).header(RANGE, format!("bytes={}-{}", self.length(), self.want - 1));
         let request = match &self.tag {
@@ -59,7 +62,7 @@ impl<F> Prefix<F> {
         let range = content_range(response.headers());
         let tag = response.headers().get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")).cloned();
         match response.status() {
-            // The whole file, by a server without ranges, or because it is another file now.
+            // The whole file: the server does not support ranges, or the file has changed.
             StatusCode::OK => {
                 self.bytes.clear();
                 self.tag = tag;
@@ -75,7 +78,8 @@ impl<F> Prefix<F> {
                     return Err(Trouble::Changed("the server gives another range, or has another file").into());
                 }
                 self.tag = tag;
-                // A server that gives less than it was asked for, and does not say how long the file is, has given all.
+                // If a server returns less than asked for and does not say how long the file is, it
+                // has returned everything.
                 let end = range.and_then(|r| r.total.or(r.bytes.map(|b| b.1).filter(|end| *end < self.want)));
                 Ok(Some(Answer { response, whole: false, end, framed: true }))
             }
@@ -83,11 +87,11 @@ impl<F> Prefix<F> {
         }
     }
 
-    /// Takes what comes until there is enough; `false` when the body has ended before.
+    /// Reads bytes until there are enough. Returns `false` if the body ended before.
     async fn take(&mut self, fetcher: &Fetcher, response: &mut Response) -> Result<bool, Failure> {
         while self.length() < self.want {
             match fetcher.chunk(response, 0).await? {
-                // At most one piece more than was wanted.
+                // At most one piece more than wanted.
                 Some(bytes) => self.bytes.extend_from_slice(bytes.as_ref()),
                 None => return Ok(false),
             }
@@ -116,7 +120,7 @@ where
                     Step::Needs(more, _) if more > self.limit => {
                         return Err(FetchError::TooLarge { from: self.url.to_string(), limit: self.limit }.into());
                     }
-                    // Never for less than there is: it must come to an end.
+                    // Always asks for more than there is, so that the loop ends.
                     Step::Needs(more, _) => self.want = more.max(self.length() + 1),
                 }
                 continue;
@@ -129,7 +133,7 @@ where
                 },
             };
             if self.take(fetcher, &mut current.response).await? {
-                // A range ends here; what else is needed is asked for.
+                // A range ends here. A further request gets what else is needed.
                 answer = current.whole.then_some(current);
                 continue;
             }
@@ -143,7 +147,7 @@ where
 }
 
 impl<T, F: FnMut(&[u8]) -> Result<Step<T>, FetchError>> Prefix<F> {
-    /// There is no more than this: for certain, or the connection broke without saying so.
+    /// Handles the end of the file. `certain` is false if the connection may have broken unnoticed.
     fn at_the_end(&mut self, certain: bool) -> Result<T, Failure> {
         match (self.parse)(&self.bytes)? {
             Step::Done(done) => Ok(done),

@@ -1,4 +1,4 @@
-//! The same thing wanted by several at once is fetched once.
+//! Makes sure that the same thing is fetched only once at a time, even if several callers want it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::error::FetchError;
 
-/// One place per thing that is being fetched.
+/// One slot for each thing that is being fetched.
 #[derive(Debug)]
 pub(super) struct Slots<K> {
     slots: Mutex<BTreeMap<K, Weak<Slot>>>,
@@ -22,7 +22,7 @@ impl<K> Default for Slots<K> {
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Held by who fetches; has what came of it for those who wait.
+    /// Locked by the caller that fetches. Has the last failure, for the callers that wait.
     last: Arc<tokio::sync::Mutex<Option<Arc<FetchError>>>>,
     failures: AtomicU64,
     waiting: AtomicU64,
@@ -45,7 +45,8 @@ impl Drop for Waiting<'_> {
 }
 
 impl<K: Ord + Clone> Slots<K> {
-    /// Waits until nobody else fetches the same. If somebody did and failed meanwhile, that failure is ours, too.
+    /// Waits until nobody else fetches the same. If another caller failed meanwhile, returns that
+    /// failure.
     pub(super) async fn turn(&self, key: &K) -> Result<Turn, FetchError> {
         let slot = {
             let mut slots = self.slots.lock().expect("no thread panics while it holds the lock");
@@ -70,7 +71,7 @@ impl<K: Ord + Clone> Slots<K> {
 }
 
 impl Turn {
-    /// It failed: those who wait for it get the same.
+    /// Reports a failure, and passes it on to the callers that wait.
     pub(super) fn failed(mut self, error: FetchError) -> FetchError {
         if self.slot.waiting.load(Ordering::SeqCst) == 0 {
             return error;

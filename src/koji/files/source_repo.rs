@@ -1,4 +1,5 @@
-//! The source packages of a repository that has some: requirements of all of them in one file.
+//! Reads the source packages of a repository that contains some. One file has the requirements of
+//! all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,24 +11,24 @@ use super::mirror::{Mirror, MirroredRepo};
 use crate::model::{Name, Nvr};
 use crate::repodata::{RepoContent, RepoDir, SourcePackage};
 
-/// Build requirements as primary metadata have them. These do not say where a source package may be built (`BuildArch`,
-/// `ExclusiveArch`, `ExcludeArch`), so this is not yet a [`SourcePackage`]: one that is for another architecture would
-/// pass for broken.
+/// Build requirements from primary metadata. Primary does not say where a source package may be
+/// built (`BuildArch`, `ExclusiveArch`, `ExcludeArch`), so this is not yet a [`SourcePackage`].
+/// Otherwise a package for another architecture would look broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceRequires {
     /// Name, version, release.
     pub nvr: Nvr,
-    /// Epoch, where it is not 0.
+    /// Epoch, if not 0.
     pub epoch: Option<u32>,
-    /// As in [`SourcePackage`].
+    /// Build requirements, as in [`SourcePackage`].
     pub requires: Vec<String>,
-    /// As in [`SourcePackage`].
+    /// Build conflicts, as in [`SourcePackage`].
     pub conflicts: Vec<String>,
 }
 
 impl SourceRequires {
-    /// With what somebody else knows about architectures (the hub's `getRPMHeaders` of `BUILDARCHS`, `EXCLUSIVEARCH`,
-    /// `EXCLUDEARCH`).
+    /// Adds the architectures, known from elsewhere (the hub's `getRPMHeaders` of `BUILDARCHS`,
+    /// `EXCLUSIVEARCH`, `EXCLUDEARCH`).
     pub fn with_arches(self, buildarchs: Vec<Name>, exclusivearch: Vec<Name>, excludearch: Vec<Name>) -> SourcePackage {
         let Self { nvr, epoch, requires, conflicts } = self;
         let conflicts = Some(conflicts);
@@ -36,11 +37,12 @@ impl SourceRequires {
 }
 
 impl Mirror {
-    /// Build requirements of the source packages in a repository, by NVR; `None` when it was made without source
-    /// packages, which is the usual case (`repo.json` says so: `src`, `separate_src`).
+    /// Returns build requirements of the source packages in a repository, by NVR. Returns `None` if
+    /// the repository was made without source packages, which is usual. The options in `repo.json`
+    /// tell: `src` and `separate_src`.
     ///
     /// # Errors
-    /// As [`Mirror::fetch`].
+    /// Fails in the same cases as [`Mirror::fetch`].
     pub async fn from_source_repo(
         &self,
         repo: &MirroredRepo,
@@ -49,7 +51,7 @@ impl Mirror {
             self.fetch_sources(repo).await?;
             repo.dir.join("src")
         } else if repo.opts.iter().any(|o| o == "src") {
-            // Every architecture has all of them.
+            // Every architecture has all source packages.
             let Some(arch) = repo.arches.first() else { return Ok(Some(BTreeMap::new())) };
             repo.dir.join(arch.as_str())
         } else {
@@ -58,7 +60,7 @@ impl Mirror {
         Ok(Some(blocking(move || RepoDir::open(dir)?.packages().map(|content| sources(&content))).await?))
     }
 
-    /// Index and primary of the source packages, in the same place as on the hub.
+    /// Fetches index and primary of the source packages, to the same place as on the hub.
     async fn fetch_sources(&self, repo: &MirroredRepo) -> Result<(), FetchError> {
         let key = (repo.tag.clone(), repo.id);
         let turn = self.inner.slots.turn(&key).await?;
@@ -73,7 +75,7 @@ impl Mirror {
     }
 }
 
-/// Those of our own hub: source packages of external repositories are not its sources.
+/// Returns the source packages of our own hub. Those of external repositories are not its sources.
 fn sources(content: &RepoContent) -> BTreeMap<Nvr, SourceRequires> {
     let own = content.packages().iter().filter(|p| p.is_source() && !p.is_external());
     own.map(|package| {

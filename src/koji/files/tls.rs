@@ -1,4 +1,4 @@
-//! Whom the HTTP client trusts.
+//! TLS configuration of the HTTP client.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use rustls::ClientConfig;
 use super::error::FetchError;
 use crate::base::tls::{self, PemError};
 
-/// The system's authorities, and those in a PEM file.
+/// Trusts the system's certificate authorities, and those in a PEM file.
 ///
 /// # Errors
-/// [`FetchError::Authorities`] (rejected) when the file cannot be read or has none in it.
+/// Returns [`FetchError::Authorities`] (rejected) if the file cannot be read or has no
+/// certificates.
 pub(super) fn config(authorities: Option<&Path>) -> Result<ClientConfig, FetchError> {
     let mut roots = (*tls::system()).clone();
     if let Some(path) = authorities {
