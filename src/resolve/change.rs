@@ -1,4 +1,4 @@
-//! The difference between two closures.
+//! Computes the difference between two closures.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use crate::model::{Evr, Nevra};
 /// One package of a closure, with its distance.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Installed {
-    /// What.
+    /// The package.
     pub nevra: Nevra,
-    /// Distance from the source package, 1 to [`super::DISTANCE_MAX`]; `None`: not reached.
+    /// Distance from the source package, 1 to [`super::DISTANCE_MAX`]. `None` if it is not reached.
     pub distance: Option<u8>,
 }
 
@@ -21,26 +21,30 @@ pub struct Installed {
 pub struct Change {
     /// Package name.
     pub name: SmolStr,
-    /// Architecture, `noarch` included.
+    /// Architecture. `noarch` counts as one.
     pub arch: SmolStr,
-    /// `None`: was not there.
+    /// Version in the old closure. `None` if the package was not there.
     pub old: Option<Evr>,
-    /// `None`: is not there any more.
+    /// Version in the new closure. `None` if the package is gone.
     pub new: Option<Evr>,
-    /// Distance in the new closure; `None` when it left or is not reached.
+    /// Distance in the new closure. `None` if the package is gone or not reached.
     pub distance: Option<u8>,
 }
 
-/// What changed from one closure to another, sorted by name, architecture, and version.
+/// Returns what changed from one closure to another, sorted by name, architecture, and version.
 ///
-/// A package is compared with those of the same name *and* architecture. Versions both sides have are no change,
-/// however many others there are. Of what is left each side is sorted by version and the n-th old one is paired with
-/// the n-th new one; the longer side's highest are left over as removed or added. So `1, 2 → 2, 3` is `1 → 3`; `1 → 1,
-/// 2` is `added 2`; a package that turns from `x86_64` to `noarch` is removed as one and added as the other.
+/// The function compares packages of the same name *and* architecture. A version on both sides is
+/// not a change, whatever other versions there are. It then sorts the remaining versions of each
+/// side and pairs the n-th old one with the n-th new one. The highest versions of the longer side
+/// are left over as removed or added.
 ///
-/// Versions are compared as text here, as Koschei does: `1.01` and `1.1` are a change although rpm orders them as
-/// equal. Unlike Koschei's, the result does not depend on the order of the input, and packages with several versions or
-/// architectures do not shadow one another. As in Koschei, an empty closure never differs: it means "not known".
+/// Examples: `1, 2 → 2, 3` is `1 → 3`. `1 → 1, 2` is `added 2`. A package that turns from `x86_64`
+/// to `noarch` is removed as one and added as the other.
+///
+/// Versions are compared as text, as Koschei does: `1.01` and `1.1` are a change although rpm
+/// orders them as equal. Unlike Koschei's, the result does not depend on the order of the input,
+/// and several versions or architectures of a package do not hide each other. As in Koschei, an
+/// empty closure never differs: it means "not known".
 pub fn changes(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     if old.is_empty() || new.is_empty() {
         return Vec::new();
@@ -48,9 +52,9 @@ pub fn changes(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     changes_of_rest(old, new)
 }
 
-/// [`changes`] of two closures of which packages that both have were taken out before, each as often from one as from
-/// the other. That changes nothing about the result, and leaves little to compare: one side, or both, may well be empty
-/// now.
+/// Like [`changes`], but for closures from which common packages were removed before, equally often
+/// from both sides. The removal does not change the result and leaves little to compare. Here one
+/// side or both may be empty.
 pub fn changes_of_rest(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     let mut families: BTreeMap<(&str, &str), [Vec<&Installed>; 2]> = BTreeMap::new();
     for (side, packages) in [old, new].into_iter().enumerate() {
@@ -78,7 +82,8 @@ pub fn changes_of_rest(old: &[Installed], new: &[Installed]) -> Vec<Change> {
     rows
 }
 
-/// By version; versions rpm calls equal by their text, so that the order is total.
+/// Orders by version. Versions that rpm calls equal are ordered by their text, so that the order is
+/// total.
 fn order(a: &Evr, b: &Evr) -> Ordering {
     a.cmp(b).then_with(|| text(a).cmp(&text(b)))
 }
@@ -87,7 +92,7 @@ fn text(evr: &Evr) -> (u32, &str, &str) {
     (evr.epoch(), &evr.version, &evr.release)
 }
 
-/// Removes from two sorted lists what both have.
+/// Removes from two sorted lists the elements they have in common.
 fn drop_common(left: &mut Vec<&Installed>, right: &mut Vec<&Installed>) {
     let (mut l, mut r) = (0, 0);
     while let (Some(a), Some(b)) = (left.get(l), right.get(r)) {
@@ -126,8 +131,8 @@ mod tests {
         rows.collect::<Vec<_>>().join(", ")
     }
 
-    /// Defect D24 of Koschei: a map by name pairs arbitrary members. Here several versions and architectures come out
-    /// right.
+    /// Defect D24 of Koschei: a map by name pairs arbitrary versions. Here packages with several
+    /// versions and architectures give correct rows.
     #[rstest]
     #[case::equal("a-1.x", "a-1.x", "")]
     #[case::update("a-1.x b-1.x", "a-2.x b-1.x", "a.x 1>2")]

@@ -1,33 +1,35 @@
-//! How far a package of a closure is from the source package (Koschei behaviour §3.2).
+//! Computes how far each package of a closure is from the source package (Koschei behaviour §3.2).
 
 use super::native::Native;
 use super::universe::{PkgId, Universe};
 
-/// Levels looked at.
+/// Number of levels that are searched.
 pub const DISTANCE_MAX: u8 = 4;
 
-/// What is kept between source packages.
+/// Buffers that are reused from one source package to the next.
 #[derive(Default)]
 pub(super) struct Distances {
-    /// Per package the round in which it was put on a level.
+    /// For each package, the round in which it was put on a level.
     on_level: Vec<u32>,
-    /// Per set of providers the round in which it was followed.
+    /// For each set of providers, the round in which it was followed.
     followed: Vec<u32>,
-    /// Per number of [`Universe::kin`] the round in which it was in the closure, and its distance (0: none yet).
+    /// For each number of [`Universe::kin`], the round in which it was in the closure, and its
+    /// distance (0: none yet).
     kin: Vec<(u32, u8)>,
     round: u32,
 }
 
 impl Distances {
-    /// The distance of each package of `closure`, in its order.
+    /// Returns the distance of each package of `closure`, in its order.
     ///
-    /// Level 1 is every package that matches a BuildRequires, chosen or not (`matches`); the next level every provider
-    /// of any requirement of the level before that is not for a scriptlet; up to [`DISTANCE_MAX`]. A package of the
-    /// closure gets the first level that has a package of its name and architecture; `None` when none has. The build
-    /// group does not count.
+    /// Level 1 is every package that matches a BuildRequires, chosen or not (`matches`). The next
+    /// level is every provider of any requirement of the level before, except scriptlet
+    /// requirements. There are [`DISTANCE_MAX`] levels. A package of the closure gets the first
+    /// level that has a package of its name and architecture, or `None` if no level has one. The
+    /// build group does not count.
     ///
-    /// Unlike Koschei, whose map is by name alone, packages of one name and several architectures have their own
-    /// distances. Cost: the packages reached times their requirements.
+    /// Koschei's map is by name alone. Here packages of one name and several architectures have
+    /// separate distances. Cost: the packages reached times their requirements.
     pub(super) fn of(
         &mut self,
         closure: &[PkgId],
@@ -67,7 +69,7 @@ impl Distances {
         }
     }
 
-    /// Is this package on a level for the first time?
+    /// Puts a package on a level. Returns whether this is its first time.
     fn enter(&mut self, id: PkgId) -> bool {
         std::mem::replace(&mut self.on_level[id.index()], self.round) != self.round
     }

@@ -1,8 +1,9 @@
-//! Why a universe or a resolver cannot be made. That a source package cannot be resolved is an answer, not an error.
+//! Errors of making a universe or a resolver. A source package that cannot be resolved is an
+//! answer, not an error.
 
 use crate::model::{Class, Classified};
 
-/// Why a repository cannot be resolved against.
+/// Why a repository cannot be used for resolution.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {

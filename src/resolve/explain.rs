@@ -1,4 +1,5 @@
-//! Why a package is in a buildroot, and how far it is from the source package over packages that are in it.
+//! Explains why a package is in a buildroot, and how far it is from the source package when only
+//! packages of the buildroot count.
 
 use super::need::Need;
 use super::resolver::{Mode, Prepared};
@@ -8,14 +9,14 @@ use crate::repodata::{DepId, Dependency};
 /// Where a chain begins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Origin {
-    /// With a BuildRequires of the source package.
+    /// A BuildRequires of the source package.
     BuildRequires,
-    /// With a member of the build group.
+    /// A member of the build group.
     Group,
 }
 
 impl Origin {
-    /// `build_requires` or `group`.
+    /// Returns `build_requires` or `group`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BuildRequires => "build_requires",
@@ -27,30 +28,33 @@ impl Origin {
 /// One step of a chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// What is required: by the package of the step before; in the first step by the source package or the group.
+    /// The requirement. The package of the step before has it; in the first step it is the source
+    /// package or the group.
     pub requirement: String,
-    /// What fulfils it.
+    /// The package that fulfils it.
     pub package: PkgId,
 }
 
-/// Why one package is there.
+/// Why one package is in the buildroot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chain {
-    /// Where it begins.
+    /// Where the chain begins.
     pub origin: Origin,
-    /// From the origin to the package, which is the last.
+    /// The steps from the origin to the package, which is the last.
     pub steps: Vec<Step>,
 }
 
-/// Explains closures of one [`Prepared`]. Bound to its thread; an answer does not depend on those given before.
+/// Explains closures of one [`Prepared`]. It is bound to its thread. An answer does not depend on
+/// earlier ones.
 pub struct Explainer<'p> {
     prepared: &'p Prepared<'p>,
-    /// By dependency of the repository, once it was needed.
+    /// Needs by dependency of the repository, filled in on first use.
     needs: Vec<Option<Need>>,
-    /// Per dependency the walk in which it was followed: a second time it leads nowhere new.
+    /// For each dependency, the walk in which it was followed. Following it twice leads nowhere
+    /// new.
     followed: Vec<u32>,
     walk: u32,
-    /// Per package its place in the closure looked at.
+    /// For each package, its place in the current closure.
     places: Vec<Option<u32>>,
 }
 
@@ -58,9 +62,10 @@ pub struct Explainer<'p> {
 #[derive(Clone, Copy)]
 struct Reached {
     origin: Origin,
-    /// Steps from the origin.
+    /// Number of steps from the origin.
     distance: u16,
-    /// The place of who requires it, and what; `None`: the `root`-th requirement of the origin.
+    /// Place of the package that requires this one, and the requirement. `None` if it is the
+    /// `root`-th requirement of the origin.
     from: Option<(usize, DepId)>,
     root: usize,
 }
@@ -73,23 +78,27 @@ impl<'p> Explainer<'p> {
         Self { prepared, needs: vec![None; dependencies], followed: vec![0; dependencies], walk: 0, places }
     }
 
-    /// Per package of `closure`, in its order, the number of steps from the source package over packages of the
-    /// closure: 1 for what fulfils a BuildRequires, one more for what fulfils a requirement of that, scriptlets
-    /// included. `None`: only the build group needs it.
+    /// Returns for each package of `closure`, in its order, the number of steps from the source
+    /// package. Only packages of the closure count. A package that fulfils a BuildRequires is at 1.
+    /// A package that fulfils one of its requirements, scriptlet requirements included, is at 2,
+    /// and so on. `None` means that only the build group needs the package.
     ///
-    /// Koschei's distance ([`super::Resolution::distances`]) goes over every package that could have been chosen and
-    /// ends at four; this one goes over the packages that are there, and never ends before them. Cost: the requirements
-    /// of the closure.
+    /// Koschei's distance ([`super::Resolution::distances`]) counts every package that could have
+    /// been chosen and ends at four. This one counts only the packages that are there, and reaches
+    /// all of them. Cost: the requirements of the closure.
     pub fn distances(&mut self, build_requires: &[impl AsRef<str>], closure: &[PkgId]) -> Vec<Option<u16>> {
         let reached = self.walk(build_requires, closure, false);
         reached.into_iter().map(|r| r.map(|r| r.distance)).collect()
     }
 
-    /// Per package of `closure`, in its order, the shortest chain to it; from the build group only where no
-    /// BuildRequires leads to it. Of several the one that comes first in the order of the requirements. A package the
-    /// build group brought may be there because of another that was erased since ([`super::Resolution::erased`]): then
-    /// the chain leads over that one. `None` where nothing leads to a package, which does not happen for a closure of
-    /// the same BuildRequires. Cost: the requirements of the closure, and the length of the chains.
+    /// Returns for each package of `closure`, in its order, the shortest chain to it. The chain
+    /// starts at the build group only if no BuildRequires leads to the package. Of several shortest
+    /// chains, the first in the order of the requirements wins.
+    ///
+    /// A package may have come with the build group because of another package that was erased
+    /// since ([`super::Resolution::erased`]). Its chain then contains that package. `None` means
+    /// that nothing leads to a package; this does not happen for a closure of the same
+    /// BuildRequires. Cost: the requirements of the closure, and the length of the chains.
     pub fn chains(&mut self, build_requires: &[impl AsRef<str>], closure: &[PkgId]) -> Vec<Option<Chain>> {
         let reached = self.walk(build_requires, closure, true);
         let mut chains: Vec<Option<Chain>> =
@@ -132,8 +141,9 @@ impl<'p> Explainer<'p> {
         Some(Chain { origin: end.origin, steps })
     }
 
-    /// The packages of `closure` that may not be beside `erased` ([`super::Resolution::erased`]), ascending: what it
-    /// conflicts with, is replaced by, or another version of it. Empty where it went for what it requires.
+    /// Returns the packages of `closure` that exclude `erased` ([`super::Resolution::erased`]),
+    /// ascending. These are packages that conflict with it, that replace it, or that are another
+    /// version of it. The result is empty if the package was erased because of its requirements.
     pub fn in_the_way(&self, erased: PkgId, closure: &[PkgId]) -> Vec<PkgId> {
         let excluded = self.prepared.native().excluded(erased);
         excluded.into_iter().filter(|id| closure.binary_search(id).is_ok()).collect()
@@ -171,7 +181,8 @@ impl<'p> Explainer<'p> {
         reached
     }
 
-    /// Breadth first from the requirements of an origin, to packages not reached before.
+    /// Searches breadth first from the requirements of an origin, to packages that were not reached
+    /// before.
     fn spread(
         &mut self,
         origin: Origin,
@@ -201,7 +212,8 @@ impl<'p> Explainer<'p> {
                 let need =
                     self.needs[dep.index()].get_or_insert_with(|| Need::of(content.dependency(dep), prepared.native()));
                 need.fulfilled(&|id| self.places[id.index()].is_some(), &mut found);
-                // What a package gives itself leads nowhere, as for the solver.
+                // A requirement that the package fulfils itself leads to no other package. The
+                // solver ignores it, too.
                 if found.contains(&id) {
                     found.clear();
                     continue;

@@ -1,4 +1,4 @@
-//! Packages that modules hide, found by what they would provide.
+//! Finds packages that modules hide, by what they would provide.
 
 use std::sync::OnceLock;
 
@@ -9,17 +9,18 @@ use super::native::overlap;
 use crate::model::counted::and_more;
 use crate::repodata::{DepEvr, Dependency, Op, Relation, RepoContent, Rich, RichOp};
 
-/// Packages named in a text.
+/// Most packages named in a text.
 const SHOWN_MAX: usize = 5;
 
-/// Places in [`RepoContent::filtered`] by the names of packages and of what they provide. Made when it is asked for
-/// first: most repositories hide nothing.
+/// Index of [`RepoContent::filtered`] by package names and by names of provides. It is built on
+/// first use: most repositories hide nothing.
 #[derive(Debug, Default)]
 pub(super) struct Hidden(OnceLock<FxHashMap<SmolStr, Vec<usize>>>);
 
 impl Hidden {
-    /// Which packages would have provided something, in words; `None`: no hidden one. Of a rich dependency the parts
-    /// that may be asked for count, its conditions do not. Cost: those that have the name.
+    /// Returns a text that names the hidden packages which would have provided something. Returns
+    /// `None` if there is no such package. Of a rich dependency, the parts that it may require
+    /// count; its conditions do not. Cost: the hidden packages with the name.
     pub(super) fn text(&self, dependency: &Dependency, content: &RepoContent) -> Option<String> {
         if content.filtered.is_empty() {
             return None;

@@ -1,11 +1,13 @@
-//! Build requirements bound to an architecture (`libfoo-devel(x86-64)`), resolved for another one.
+//! Translates build requirements that are bound to an architecture (`libfoo-devel(x86-64)`) for
+//! resolution on another one.
 //!
-//! A specification says `libfoo-devel%{?_isa}`; the source package says what that was on the machine it was made on.
-//! The real build on another architecture evaluates the specification anew and asks for its own. Taken literally, such
-//! a requirement is never met there, and a package that builds would pass for broken.
+//! A spec file says `libfoo-devel%{?_isa}`. The source package has the value of the machine it was
+//! made on. The real build on another architecture evaluates the spec file anew and requires the
+//! name of its own architecture. If we took the requirement literally, it could never be met there,
+//! and a package that builds would count as broken.
 //!
-//! What cannot be seen from here: whether a requirement stands in the specification at all for another architecture
-//! (`%ifarch`). Requirements are never added or left out.
+//! We cannot see whether the spec file has a requirement at all on another architecture
+//! (`%ifarch`). We never add or drop requirements.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,17 +17,20 @@ use smol_str::SmolStr;
 use crate::model::arch::{is_isa, isa};
 use crate::repodata::RepoContent;
 
-/// A requirement as it would be written on `arch`; borrowed when that is as it stands. Versions, operators and spaces
-/// stay as they are; in a rich requirement every part is looked at for itself. Linear in the text.
+/// Returns a requirement as it would be written on `arch`, borrowed if nothing changes. Versions,
+/// operators and spaces stay as they are. Each part of a rich requirement is translated separately.
+/// Cost: linear in the text.
 ///
-/// The rule, for each part `name(ISA)` whose ISA is another architecture's:
+/// The rule, for each part `name(ISA)` whose ISA belongs to another architecture:
 ///
-/// 1. Where the architecture the source package was made on is known (`made_on`), its own ISA is what `%{?_isa}` gave
-///    and is translated; any other is meant (`glibc-devel(x86-32)` on `x86_64`: multilib) and stays.
-/// 2. Where it is not known (the hub does not say; `noarch` in a header says nothing, for the macro has been expanded
-///    before rpm reads `BuildArch`), the part stays if the repository provides it as it is written (`provided`), and is
-///    translated if not: literally it could not be met in any case. What this gets wrong: a requirement on another
-///    architecture that is meant and missing passes if the repository has the same package of its own architecture.
+/// 1. If we know the architecture that the source package was made on (`made_on`), its ISA came
+///    from `%{?_isa}` and is translated. Any other ISA is intended (`glibc-devel(x86-32)` on
+///    `x86_64`: multilib) and stays.
+/// 2. If we do not know it, the part stays if the repository provides it as written (`provided`).
+///    Otherwise it is translated, because literally it could not be met anyway. We do not know it
+///    if the hub does not say, or if the header says `noarch`: the macro was expanded before rpm
+///    reads `BuildArch`. This rule has one error: an intended requirement on another architecture
+///    that is missing passes if the repository has the same package of its own architecture.
 ///
 /// Nothing is translated to an architecture that has no ISA name.
 pub fn for_arch<'a>(
@@ -37,7 +42,7 @@ pub fn for_arch<'a>(
     translate(requirement, arch, made_on, provided, |_, _| ())
 }
 
-/// [`for_arch`], which also tells of each capability what it is now and what it was.
+/// Like [`for_arch`], but also reports each translated capability: its new name and its old one.
 fn translate<'a>(
     requirement: &'a str,
     arch: &str,
@@ -45,20 +50,20 @@ fn translate<'a>(
     provided: impl Fn(&str) -> bool,
     mut tell: impl FnMut(String, &str),
 ) -> Cow<'a, str> {
-    // Nearly all requirements are bound to nothing.
+    // Fast path: nearly all requirements are not bound to an architecture.
     if !requirement.contains("64)") && !requirement.contains("32)") {
         return Cow::Borrowed(requirement);
     }
     let Some(own) = isa(arch) else { return Cow::Borrowed(requirement) };
     let made_on = made_on.and_then(isa);
     let mut text = String::new();
-    // Up to where `text` holds the result.
+    // Position in `requirement` up to which `text` has the result.
     let mut done = 0;
     for word in words(requirement) {
         let Some((name, bound)) = split_isa(word.text) else { continue };
         let foreign = bound != own && made_on.map_or_else(|| !provided(word.text), |made_on| made_on == bound);
         if foreign {
-            // Before the ISA and its closing parenthesis.
+            // The position of the ISA, before its closing parenthesis.
             let at = word.at + word.text.len() - bound.len() - 1;
             text.push_str(requirement.get(done..at).unwrap_or_default());
             text.push_str(own);
@@ -73,7 +78,8 @@ fn translate<'a>(
     Cow::Owned(text)
 }
 
-/// Name and ISA of a capability bound to an architecture: `libfoo-devel(x86-64)` → `libfoo-devel`, `x86-64`.
+/// Splits a capability that is bound to an architecture into name and ISA: `libfoo-devel(x86-64)` →
+/// `libfoo-devel`, `x86-64`.
 fn split_isa(capability: &str) -> Option<(&str, &str)> {
     let (name, isa) = capability.strip_suffix(')')?.rsplit_once('(')?;
     (!name.is_empty() && is_isa(isa)).then_some((name, isa))
@@ -84,8 +90,9 @@ struct Word<'a> {
     text: &'a str,
 }
 
-/// The words of a requirement, plain or rich: what stands between spaces, commas and the parentheses of groups.
-/// Parentheses inside a word belong to it, as rpm's parser has it. Names, operators and versions alike.
+/// Returns the words of a plain or rich requirement: names, operators and versions. Words are
+/// separated by spaces, commas and the parentheses of groups. Parentheses inside a word belong to
+/// it, as in rpm's parser.
 fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -110,30 +117,31 @@ fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
-/// Build requirements of one source package, as they are for one architecture.
+/// Build requirements of one source package, translated for one architecture.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BuildRequires {
-    /// To be resolved, in the order of the source package.
+    /// Requirements to resolve, in the order of the source package.
     pub requires: Vec<String>,
-    /// Capabilities in them that are not as the source package has them, each once: what it is now, what it is there.
+    /// Translated capabilities in them, each once: the new name and the name in the source package.
     pub translated: Vec<(String, String)>,
-    /// BuildConflicts, as written; for [`super::Resolver::resolve_source`].
+    /// BuildConflicts as written, for [`super::Resolver::resolve_source`].
     pub conflicts: Vec<String>,
 }
 
 impl BuildRequires {
-    /// As they are.
+    /// Makes requirements without translation.
     pub fn literal(requires: Vec<String>) -> Self {
         Self { requires, ..Self::default() }
     }
 
-    /// With BuildConflicts.
+    /// Adds BuildConflicts.
     #[must_use]
     pub fn conflicting(self, conflicts: Vec<String>) -> Self {
         Self { conflicts, ..self }
     }
 
-    /// Each by the rule of [`for_arch`]. Cost: linear in the text; only what changes is copied.
+    /// Translates each requirement by the rule of [`for_arch`]. Cost: linear in the text; only
+    /// changed requirements are copied.
     #[must_use]
     pub fn for_arch(self, arch: &str, made_on: Option<&str>, provided: impl Fn(&str) -> bool) -> Self {
         let Self { mut requires, mut translated, conflicts } = self;
@@ -150,8 +158,8 @@ impl BuildRequires {
         Self { requires, translated, conflicts }
     }
 
-    /// Problems of a solver, in which what a translated capability is called in the source package stands behind those
-    /// that speak of it, so that who reads them finds it there.
+    /// Adds the original names to a solver's problems. A problem that contains a translated
+    /// capability gets the name in the source package appended, so that readers find it there.
     pub fn explain(&self, problems: &[String]) -> Vec<String> {
         let mut problems = problems.to_vec();
         for problem in &mut problems {
@@ -170,8 +178,9 @@ impl BuildRequires {
 pub struct IsaProvides(BTreeSet<SmolStr>);
 
 impl IsaProvides {
-    /// Those some package provides, in whatever version, and of another architecture than `arch`: its own are never
-    /// asked for. Cost: O(dependencies + provides); packages of other architectures have few.
+    /// Collects the capabilities that some package provides, in any version. Leaves out those of
+    /// `arch` itself: nobody looks them up. Cost: O(dependencies + provides); packages of other
+    /// architectures have few.
     pub fn of(content: &RepoContent, arch: &str) -> Self {
         let own = isa(arch).unwrap_or_default();
         let foreign: Vec<bool> =
@@ -185,7 +194,7 @@ impl IsaProvides {
         Self(names)
     }
 
-    /// Whether some package provides the capability. Cost: logarithmic.
+    /// Checks whether some package provides the capability. Cost: logarithmic.
     pub fn contains(&self, capability: &str) -> bool {
         self.0.contains(capability)
     }
@@ -198,7 +207,8 @@ mod tests {
 
     use super::*;
 
-    /// Made on a known architecture: its own ISA is translated, another stays.
+    /// If the source package was made on a known architecture, its own ISA is translated and
+    /// another one stays.
     #[rstest]
     #[case::plain("libfoo-devel(x86-64)", "aarch64", "libfoo-devel(aarch-64)")]
     #[case::version("libfoo-devel(x86-64) >= 1:2.0", "s390x", "libfoo-devel(s390-64) >= 1:2.0")]
@@ -236,7 +246,7 @@ mod tests {
         assert_eq!(matches!(result, Cow::Borrowed(_)), text == expected, "borrowed when nothing changes");
     }
 
-    /// Made on an unknown one: what the repository provides as it is written is meant.
+    /// If it was made on an unknown architecture, what the repository provides as written stays.
     #[rstest]
     #[case::translated("libfoo-devel(x86-64)", "aarch64", &["libfoo-devel(aarch-64)"], "libfoo-devel(aarch-64)")]
     #[case::multilib("glibc-devel(x86-32)", "x86_64", &["glibc-devel(x86-32)"], "glibc-devel(x86-32)")]
@@ -274,7 +284,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// There and back again, whatever the text; and an answer for any text.
+        /// Translating there and back gives the original text. Any text gets an answer.
         #[test]
         fn is_its_own_inverse(
             text in r"[(), ab<é]{0,6}(foo|\(x\)|é)?(\(x86-64\))?[(), ab>=]{0,6}(b\(x86-64\))?[ )(]{0,3}"

@@ -1,4 +1,4 @@
-//! What BuildConflicts keep out of a buildroot.
+//! Finds the packages that BuildConflicts keep out of a buildroot.
 
 use std::sync::OnceLock;
 
@@ -9,16 +9,17 @@ use super::resolver::Prepared;
 use super::universe::{PkgId, Universe};
 use crate::model::counted::and_more;
 
-/// Packages named in a text.
+/// Most packages named in a text.
 const SHOWN_MAX: usize = 5;
 
-/// The packages of a universe by name, made when the first source package with BuildConflicts comes.
+/// The packages of a universe by name. The index is made for the first source package with
+/// BuildConflicts.
 #[derive(Default)]
 pub(super) struct KeptOut(OnceLock<FxHashMap<SmolStr, Vec<PkgId>>>);
 
 impl KeptOut {
-    /// The packages that have one of these texts as their name, ascending; what cannot be installed anyway is left out.
-    /// Cost: that of looking them up; the first time O(packages).
+    /// Returns the packages whose name is one of these texts, ascending. Packages that cannot be
+    /// installed anyway are left out. Cost: the look-ups; the first call also O(packages).
     pub(super) fn of(&self, conflicts: &[String], prepared: &Prepared<'_>) -> Vec<PkgId> {
         if conflicts.is_empty() {
             return Vec::new();
@@ -39,7 +40,7 @@ impl KeptOut {
     }
 }
 
-/// Why there is no answer, where there would be one without BuildConflicts.
+/// Returns a problem text for a source package that would resolve without its BuildConflicts.
 pub(super) fn text(kept_out: &[PkgId], universe: &Universe) -> String {
     let shown: Vec<String> = kept_out.iter().take(SHOWN_MAX).map(|id| universe.nevra(*id).to_string()).collect();
     let more = and_more(kept_out.len(), SHOWN_MAX);

@@ -9,24 +9,32 @@ use super::solv::{self, Solver};
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Member, MemberKind};
 
-/// A member that is there.
+/// A member of the build group that exists in the repository.
 pub(super) struct GroupMember {
     name: String,
-    /// As a requirement: the whole meaning where `packages` is `None`, else for texts only.
+    /// The member as a requirement. If `packages` is `None`, it is the full meaning; otherwise it
+    /// only serves texts.
     dependency: Dependency,
-    /// The packages of that name and those that obsolete one of them, ascending.
+    /// The packages of that name and the packages that obsolete one of them, ascending.
     packages: Option<Vec<PkgId>>,
     wish: Wish,
 }
 
 impl GroupMember {
-    /// Those members that are there, in order, and the names of the others.
+    /// Returns the members that exist, in order, and the names of the others.
     ///
-    /// In mode `joint` members are capabilities or paths, and conditional ones do not count (Koschei). In mode `two`
-    /// they are what dnf 4's `group install` makes of them (`Base._finalize_comps_trans`): all packages of exactly that
-    /// name, of the base architecture alone with `basearchonly`, together with the packages that obsolete one of them
-    /// (an obsoleter of an obsoleter does not come along); a member with `requires` is `(name if requires)` by
-    /// provides, and there when a package has its name. dnf 5 does the same, but does not know `basearchonly`.
+    /// In mode `joint`, members are capabilities or paths, and conditional ones do not count
+    /// (Koschei).
+    ///
+    /// In mode `two`, members mean what dnf 4's `group install` makes of them
+    /// (`Base._finalize_comps_trans`):
+    /// * A member means all packages of exactly that name, and the packages that obsolete one of
+    ///   them. An obsoleter of an obsoleter does not count. With `basearchonly`, only packages of
+    ///   the base architecture count.
+    /// * A member with `requires` means `(name if requires)` by provides. It exists if a package
+    ///   has its name.
+    ///
+    /// dnf 5 does the same, but does not know `basearchonly`.
     pub(super) fn all(
         group: &[Member],
         mode: Mode,
@@ -70,7 +78,7 @@ impl GroupMember {
         Self { name: member.name.clone(), dependency, packages: Some(packages), wish }
     }
 
-    /// Whether a package is there for this member's sake when it is installed.
+    /// Checks whether an installed package is there because of this member.
     pub(super) fn is(&self, id: PkgId, universe: &Universe) -> bool {
         match &self.packages {
             Some(packages) => packages.binary_search(&id).is_ok(),
@@ -78,12 +86,12 @@ impl GroupMember {
         }
     }
 
-    /// As the group has it.
+    /// Returns the member's name in the group.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// As a requirement, for who looks into what changed.
+    /// Returns the member as a requirement, for the search for causes.
     pub(super) fn dependency(&self) -> &Dependency {
         &self.dependency
     }
@@ -107,11 +115,11 @@ impl GroupMember {
     }
 }
 
-/// The packages that have names of members, and those that obsolete some of these.
+/// The packages that have the name of a member, and the packages that obsolete one of those.
 #[derive(Default)]
 struct Names {
     named: FxHashMap<String, Vec<PkgId>>,
-    /// By obsoleted package.
+    /// The obsoleters of each package.
     obsoleters: FxHashMap<PkgId, Vec<PkgId>>,
 }
 
@@ -143,7 +151,7 @@ impl Names {
         Self { named, obsoleters }
     }
 
-    /// The packages of a member's name. `None`: there are none.
+    /// Returns the packages that have a member's name, or `None` if there are none.
     fn of(&self, member: &Member, universe: &Universe) -> Option<Vec<PkgId>> {
         let mut found = self.named.get(&member.name)?.clone();
         if member.base_arch_only {
@@ -162,8 +170,9 @@ impl Names {
     }
 }
 
-/// dnf's base architecture: what a repository of packages for `arch` is called. Packages of a family that has another
-/// name than its packages (`i386` of `i686`) are none of the base architecture, as for dnf.
+/// Returns dnf's base architecture: the name of a repository for packages of `arch`. In some
+/// families the packages have another name (`i686` for `i386`). Such packages are not of the base
+/// architecture, as in dnf.
 fn base_arch(arch: &str) -> &str {
     match arch {
         "athlon" | "geode" | "i486" | "i586" | "i686" => "i386",

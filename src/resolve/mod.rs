@@ -1,16 +1,22 @@
-//! Buildroots: which packages a source package would be built with, and why not.
+//! Resolves buildroots: which packages a source package would be built with, or why it cannot be
+//! built.
 //!
-//! [`Universe`] is one repository for one architecture: immutable, shared by threads. [`Resolver`] answers for one
-//! source package after the other; each thread makes its own. [`changes`] compares two answers, [`Explainer`] says why
-//! a package is in one, [`needers()`] who needs a capability, and [`first_causes`] which change of the repository took
-//! an answer away.
+//! * [`Universe`] is one repository for one architecture. It is immutable and shared by threads.
+//! * [`Resolver`] answers for one source package after the other. Each thread makes its own.
+//! * [`changes`] compares two answers.
+//! * [`Explainer`] says why a package is in an answer.
+//! * [`needers()`] finds the packages that need a capability.
+//! * [`first_causes`] finds the change of the repository that made a source package unresolvable.
 //!
-//! Nothing here reads files, a clock, or the network. The same universe, group, mode and BuildRequires give the same
-//! answer in the same libsolv version; the order of packages in the repository is part of the question. Two solvers
-//! stand behind the resolver: our own (`native`), exact and fast, and libsolv (`solv`) for what ours hands over and as
-//! its measure.
+//! Nothing here reads files, a clock, or the network. The same universe, group, mode and
+//! BuildRequires give the same answer with the same libsolv version. The order of packages in the
+//! repository is part of the input.
 //!
-//! Verdicts and closures are those of libdnf with weak dependencies off (Koschei's and mock's resolver); see [`Mode`].
+//! The resolver uses two solvers. Our own (`native`) is exact and fast. libsolv (`solv`) answers
+//! the questions that ours hands over. We also check ours against libsolv.
+//!
+//! Verdicts and closures are those of libdnf with weak dependencies off, the resolver of Koschei
+//! and mock; see [`Mode`].
 
 mod cause;
 mod change;
@@ -47,7 +53,8 @@ pub use universe::{PkgId, Universe};
 
 pub use crate::repodata::{hub_build_requires, hub_requirement};
 
-/// Names and versions of the solvers, such as `native 1, libsolv 0.7.23`; recorded with every resolution.
+/// Returns names and versions of the solvers, such as `native 1, libsolv 0.7.23`. They are recorded
+/// with every resolution.
 pub fn solver_version() -> String {
     format!("native {}, {}", native::VERSION, solv::version())
 }

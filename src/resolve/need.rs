@@ -1,22 +1,23 @@
-//! What fulfils a requirement among the packages that are there.
+//! Finds which installed packages fulfil a requirement.
 
 use super::native::Native;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Rich, RichOp};
 
-/// A requirement, with the packages that can fulfil it.
+/// A requirement with the packages that can fulfil it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Need {
     /// The system itself fulfils it (`rpmlib(…)`).
     System,
-    /// One of these, ascending.
+    /// One of these packages fulfils it, ascending.
     AnyOf(Vec<PkgId>),
     /// `and`, `or`, `if`, `unless` or `else`, as [`Rich`] nests them.
     Node(RichOp, Box<Need>, Box<Need>),
 }
 
 impl Need {
-    /// Of a package. What is not understood has no providers. Cost: the providers of the names in it.
+    /// Reads a requirement of a package. A requirement that cannot be parsed has no providers.
+    /// Cost: the providers of the names in it.
     pub(super) fn of(dependency: &Dependency, native: &Native<'_>) -> Self {
         match rich(dependency) {
             Some(rich) => Self::of_rich(&rich, native),
@@ -24,7 +25,8 @@ impl Need {
         }
     }
 
-    /// Of a source package, which may ask for any file, also for one that no package of the repository asks for.
+    /// Reads a requirement of a source package. It may name any file, even one that no package of
+    /// the repository requires.
     pub(super) fn of_source(dependency: &Dependency, native: &Native<'_>, universe: &Universe) -> Self {
         match (Self::of(dependency, native), dependency.path()) {
             (Self::AnyOf(found), Some(path)) if found.is_empty() => Self::AnyOf(owners(path, native, universe)),
@@ -41,8 +43,9 @@ impl Need {
         }
     }
 
-    /// Is it fulfilled by the packages that are `there`? Those that do it go into `by`: all that could, not only one. A
-    /// condition decides whether there is a need at all, but fulfils none.
+    /// Checks whether the packages that are `there` fulfil the need. Adds all packages that could
+    /// fulfil it to `by`, not only one. A condition decides whether there is a need, but fulfils
+    /// none.
     pub(super) fn fulfilled(&self, there: &impl Fn(PkgId) -> bool, by: &mut Vec<PkgId>) -> bool {
         match self {
             Self::System => true,
@@ -65,7 +68,7 @@ impl Need {
                 }
                 condition => !condition.holds(there) && then.fulfilled(there, by),
             },
-            // Outside of a condition it means nothing.
+            // `else` outside of a condition has no meaning.
             Self::Node(RichOp::Else, ..) => false,
             Self::Node(op, left, right) => {
                 let (left, right) = (left.fulfilled(there, by), right.fulfilled(there, by));
@@ -79,7 +82,7 @@ impl Need {
     }
 }
 
-/// Any dependency as a rich one. `None`: it is not understood.
+/// Parses any dependency as a rich one. Returns `None` if it cannot be parsed.
 pub(super) fn rich(dependency: &Dependency) -> Option<Rich> {
     if dependency.is_rich() && dependency.relation.is_none() {
         return Rich::parse(&dependency.name).ok();
@@ -87,7 +90,7 @@ pub(super) fn rich(dependency: &Dependency) -> Option<Rich> {
     Some(Rich::Plain(dependency.clone()))
 }
 
-/// The packages that own a path and could be installed, ascending.
+/// Returns the packages that own a path and can be installed, ascending.
 pub(super) fn owners(path: &str, native: &Native<'_>, universe: &Universe) -> Vec<PkgId> {
     universe.owners(path).iter().copied().filter(|&id| native.is_installable(id)).collect()
 }

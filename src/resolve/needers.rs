@@ -1,4 +1,4 @@
-//! Who needs a capability, and who gives it.
+//! Finds the packages that need a capability and the packages that provide it.
 
 use super::native::overlap;
 use super::need::{owners, rich};
@@ -6,18 +6,18 @@ use super::resolver::Prepared;
 use super::universe::PkgId;
 use crate::repodata::{Dependency, Rich, RichOp};
 
-/// What a repository says about a capability.
+/// The providers and requirers of a capability in a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Needers {
-    /// Packages that provide it, or own the file, ascending.
+    /// Packages that provide the capability or own the file, ascending.
     pub providers: Vec<PkgId>,
     /// Packages that require it directly, ascending, with the requirements that name it.
     pub requirers: Vec<(PkgId, Vec<String>)>,
 }
 
-/// Looks a capability up in a repository: `foo`, `foo >= 2`, `/usr/bin/foo`, `pkgconfig(foo)`. A requirement is about
-/// it when it [`names`] it. Of source packages in the repository nothing is said. Cost: O(dependencies + requirements
-/// of the repository).
+/// Looks up a capability in a repository: `foo`, `foo >= 2`, `/usr/bin/foo`, `pkgconfig(foo)`. A
+/// requirement counts if it [`names`] the capability. Source packages in the repository do not
+/// count. Cost: O(dependencies + requirements of the repository).
 pub fn needers(prepared: &Prepared<'_>, capability: &Dependency) -> Needers {
     let (universe, native) = (prepared.universe(), prepared.native());
     let content = universe.content();
@@ -38,9 +38,9 @@ pub fn needers(prepared: &Prepared<'_>, capability: &Dependency) -> Needers {
     Needers { providers, requirers }
 }
 
-/// Does a requirement ask for a capability: does it, or a part of it, have the capability's name and a version that
-/// fits? The condition of a conditional requirement asks for nothing. A rich capability is asked for by the same text
-/// only.
+/// Checks whether a requirement asks for a capability. It does if the requirement or a part of it
+/// has the capability's name and a matching version. The condition of a conditional requirement
+/// asks for nothing. Only a requirement with the same text asks for a rich capability.
 pub fn names(requirement: &Dependency, capability: &Dependency) -> bool {
     if !requirement.is_rich() || capability.is_rich() {
         return overlap(requirement, capability);

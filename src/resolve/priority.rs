@@ -1,15 +1,16 @@
-//! Which of several repositories is preferred.
+//! Priorities of repositories.
 
-/// Priority of a repository, as in dnf's configuration: the **lower** number wins, 99 is the default (dnf.conf(5),
-/// `priority`).
+/// Priority of a repository, as in dnf's configuration. The **lower** number wins. The default is
+/// 99 (dnf.conf(5), `priority`).
 ///
-/// What wins is the repository, not the version: of several candidates for one requirement, of whatever names, those of
-/// the preferred repository are taken, even if another has a newer version. Equal priorities leave the choice to the
-/// versions, and then to the order of the repositories. It is a preference, not a filter: where what is preferred does
-/// not fit, libsolv takes another; a version that is required exactly is found wherever it is.
+/// The priority ranks repositories, not versions. If a requirement has several candidates, of
+/// whatever names, those of the preferred repository win, even if another repository has a newer
+/// version. Between equal priorities the version decides, and then the order of the repositories. A
+/// priority is a preference, not a filter: if the preferred candidate does not fit, libsolv takes
+/// another one. A requirement on an exact version finds it in any repository.
 ///
-/// Koji's priorities of external repositories are something else: they order the repositories that `mergerepo_c`
-/// merges, before anything is resolved. Its merged repository is one repository.
+/// Koji's priorities of external repositories are something else: they order the repositories that
+/// `mergerepo_c` merges, before anything is resolved. Its merged repository is one repository.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Priority(pub i32);
 
@@ -20,8 +21,9 @@ impl Default for Priority {
 }
 
 impl Priority {
-    /// As libsolv has it, where the **higher** number wins: negated, as libdnf does. Installed packages have 0 there,
-    /// so packages of a repository with the default are "older" to libsolv than an installed package of the same name
+    /// Returns libsolv's priority, in which the **higher** number wins: ours negated, as libdnf
+    /// does. Installed packages have 0 in libsolv. A package from a repository with the default
+    /// priority therefore counts as "older" for libsolv than an installed package of the same name
     /// and architecture.
     pub(super) fn for_libsolv(self) -> i32 {
         self.0.saturating_neg()

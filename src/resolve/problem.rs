@@ -1,5 +1,5 @@
-//! Why a rich BuildRequires is not fulfilled, in words. libsolv has one text for all of them, "conflicting requests",
-//! which names nothing.
+//! Says why a rich BuildRequires is not fulfilled. libsolv has only one text for all such problems,
+//! "conflicting requests", which names nothing.
 
 use super::resolver::Prepared;
 use super::said::CONFLICTING;
@@ -8,9 +8,9 @@ use crate::repodata::{Dependency, Rich, RichOp};
 /// What a part of a BuildRequires lacks.
 #[derive(Default)]
 struct Lack {
-    /// What cannot be had.
+    /// What is missing.
     missing: Vec<String>,
-    /// Why it is asked for, or not allowed.
+    /// Why it is required, or why it is not allowed.
     because: Vec<String>,
 }
 
@@ -27,9 +27,10 @@ impl Lack {
     }
 }
 
-/// One text for each rich BuildRequires of which it can be said what is missing, behind the BuildRequires. `asked` are
-/// all that the solver was asked for, as text and as read. Looked at is what must be there in any case: the build
-/// group, and plain BuildRequires. Cost: the providers of the names in them.
+/// Returns rich BuildRequires with a text about what each lacks. It leaves out those for which this
+/// cannot be determined. `asked` are all dependencies the solver was given, as text and parsed. The
+/// check considers only what must be installed in any case: the build group and the plain
+/// BuildRequires. Cost: the providers of the names in them.
 pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) -> Vec<(String, String)> {
     let lookup = Lookup { asked, prepared };
     let rich = asked.iter().filter(|(_, dependency)| dependency.is_rich());
@@ -48,8 +49,9 @@ pub(super) fn of_rich(asked: &[(&str, &Dependency)], prepared: &Prepared<'_>) ->
     rich.filter_map(text).collect()
 }
 
-/// Says no more than what is `named`: names neither a package that lacks something nor what it lacks, or only that one
-/// of those BuildRequires cannot be had.
+/// Checks whether a problem says no more than the texts in `named`. Such a problem names neither a
+/// package that lacks something nor what it lacks, or it only says that one of these BuildRequires
+/// is not provided.
 pub(super) fn says_nothing(problem: &str, named: &[(String, String)]) -> bool {
     let requested = problem.strip_prefix("nothing provides requested ");
     if requested.is_some_and(|requested| named.iter().any(|(text, _)| text == requested)) {
@@ -66,7 +68,8 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// `None`: as far as can be seen from here, it can be fulfilled.
+    /// Returns what a requirement lacks. `None` means that it can be fulfilled, as far as this
+    /// check sees.
     fn lack(&self, rich: &Rich) -> Option<Lack> {
         let Rich::Node(op, left, right) = rich else { return self.lack_one(rich) };
         match op {
@@ -112,14 +115,15 @@ impl Lookup<'_> {
         };
         let hidden = match one {
             Rich::Plain(dependency) => self.prepared.universe().hidden(dependency),
-            // Of one with parts the text has the form of a rich dependency.
+            // The text of a dependency with parts has the form of a rich dependency.
             Rich::Node(..) => self.prepared.universe().hidden(&Dependency { name: shown(one).into(), relation: None }),
         };
         let problem = hidden.map_or_else(|| problem.clone(), |hidden| format!("{problem} ({hidden})"));
         Some(Lack { missing: vec![problem], because: Vec::new() })
     }
 
-    /// Why something is there whatever is chosen, if it is.
+    /// Returns why a dependency is fulfilled in any case, whatever the solver chooses. Returns
+    /// `None` if it need not be.
     fn there(&self, rich: &Rich) -> Option<String> {
         match rich {
             Rich::Node(RichOp::And, left, right) => Some(format!("{}; {}", self.there(left)?, self.there(right)?)),
@@ -145,7 +149,7 @@ impl Lookup<'_> {
     }
 }
 
-/// The condition of `if` and `unless`, and what holds without it.
+/// Splits the right side of `if` or `unless` into its condition and what holds otherwise.
 fn condition(right: &Rich) -> (&Rich, Option<&Rich>) {
     match right {
         Rich::Node(RichOp::Else, condition, otherwise) => (condition, Some(otherwise)),

@@ -1,4 +1,4 @@
-//! Answers for one source package after the other.
+//! Resolves one source package after the other.
 
 use std::rc::Rc;
 
@@ -18,21 +18,22 @@ use super::solv::Solver;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, Member};
 
-/// How the build group and the BuildRequires come together.
+/// How the build group and the BuildRequires are combined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
-    /// As mock and a real build: the group is resolved alone and installed, then the BuildRequires are resolved on top
-    /// of it (`dnf install @build`, `dnf builddep`, both with `--allowerasing`). What the group brought stays unless a
-    /// BuildRequires cannot be had with it; then it is replaced or erased.
+    /// Two transactions, as in mock and a real build: the group is resolved alone and installed,
+    /// then the BuildRequires are resolved on top of it (`dnf install @build`, `dnf builddep`, both
+    /// with `--allowerasing`). Packages of the group stay unless they prevent a BuildRequires; then
+    /// they are replaced or erased.
     #[default]
     Two,
-    /// As Koschei: one transaction for both. Gives other closures for some packages (3 in 1,000 of a distribution):
-    /// never compare results of the two modes.
+    /// One transaction for both, as in Koschei. It gives other closures for some packages (3 in
+    /// 1,000 of a distribution). Never compare results of the two modes.
     Joint,
 }
 
 impl Mode {
-    /// `two` or `joint`.
+    /// Returns `two` or `joint`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Two => "two",
@@ -44,55 +45,59 @@ impl Mode {
 /// Which solver answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Solvers {
-    /// Our own; libsolv where ours hands over.
+    /// Our own solver. libsolv answers if ours hands over.
     #[default]
     Both,
-    /// libsolv always: the oracle.
+    /// Always libsolv, as the reference.
     Libsolv,
-    /// Ours always, a wrong answer where it would hand over: to show that handing over is needed.
+    /// Always our own solver, even if it would hand over; the answer is then wrong. This shows that
+    /// handing over is needed.
     NativeAlone,
 }
 
-/// Can the build group be installed?
+/// Whether the build group can be installed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GroupVerdict {
-    /// It can. When not, no package of the collection can be built.
+    /// Whether the group can be installed. If not, no package of the collection can be built.
     pub ok: bool,
-    /// The packages of an empty buildroot, ascending; empty when not `ok`.
+    /// The packages of an empty buildroot, ascending. Empty if not `ok`.
     pub closure: Vec<PkgId>,
-    /// Why not: one text per problem, further lines after the first begin with ` - `.
+    /// Why the group cannot be installed: one text per problem. Further lines after the first begin
+    /// with ` - `.
     pub problems: Vec<String>,
-    /// Members that are not there: in [`Mode::Two`] no package has that name, in [`Mode::Joint`] nothing provides it.
-    /// They are passed over, as by mock and Koschei.
+    /// Members that do not exist. In [`Mode::Two`] no package has that name; in [`Mode::Joint`]
+    /// nothing provides it. They are ignored, as in mock and Koschei.
     pub skipped: Vec<String>,
 }
 
 /// The answer for one source package.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Resolution {
-    /// The BuildRequires can be installed.
+    /// Whether the BuildRequires can be installed.
     pub ok: bool,
-    /// All packages of the buildroot, ascending, those of the group included; empty when not `ok`.
+    /// All packages of the buildroot, ascending, including those of the group. Empty if not `ok`.
     pub closure: Vec<PkgId>,
-    /// What the group brought and is not in `closure`, ascending: erased, or replaced, also by another version. Only in
-    /// [`Mode::Two`].
+    /// Packages of the group that are not in `closure`, ascending. They were erased or replaced,
+    /// possibly by another version. Only in [`Mode::Two`].
     pub erased: Vec<PkgId>,
-    /// Why not: one text per problem, further lines after the first begin with ` - `. Their wording is libsolv's and
-    /// may differ between its versions. Empty when `ok`, and with [`Resolver::without_texts`].
+    /// Why the BuildRequires cannot be installed: one text per problem. Further lines after the
+    /// first begin with ` - `. The wording is libsolv's and may differ between its versions. Empty
+    /// if `ok`, and with [`Resolver::without_texts`].
     pub problems: Vec<String>,
-    /// Per package of `closure` its distance; empty unless [`Resolver::with_distances`].
+    /// Distance of each package of `closure`. Empty without [`Resolver::with_distances`].
     pub distances: Vec<Option<u8>>,
-    /// Per package of `closure` its distance over packages of `closure` ([`Explainer::distances`]); empty unless
-    /// [`Resolver::with_true_distances`].
+    /// Distance of each package of `closure` when only packages of `closure` count
+    /// ([`Explainer::distances`]). Empty without [`Resolver::with_true_distances`].
     pub true_distances: Vec<Option<u16>>,
-    /// Rich BuildRequires of which nothing exists, left out in [`Mode::Joint`] as by Koschei.
+    /// Rich BuildRequires none of whose parts exists. [`Mode::Joint`] ignores them, as Koschei
+    /// does.
     pub skipped: Vec<String>,
-    /// Why libsolv decided this; `None` when our own solver did.
+    /// Why libsolv decided this. `None` if our own solver did.
     pub handover: Option<Handover>,
 }
 
 impl Resolution {
-    /// The closure with names and distances, for [`super::changes`].
+    /// Returns the closure with names and distances, for [`super::changes`].
     pub fn installed(&self, universe: &Universe) -> Vec<Installed> {
         let distance = |index: usize| self.distances.get(index).copied().flatten();
         let packages = self.closure.iter().enumerate();
@@ -100,15 +105,15 @@ impl Resolution {
     }
 }
 
-/// A universe with a build group: what all source packages of one repository and architecture have in common.
-/// Immutable, shared by threads; each makes its own [`Resolver`].
+/// A universe with a build group: what all source packages of one repository and architecture
+/// share. It is immutable and shared by threads. Each thread makes its own [`Resolver`].
 pub struct Prepared<'u> {
     universe: &'u Universe,
     native: Native<'u>,
     mode: Mode,
     solvers: Solvers,
     group: GroupVerdict,
-    /// The members that exist.
+    /// The members of the group that exist.
     members: Vec<GroupMember>,
     base: Option<NativeBase>,
     kept_out: KeptOut,
@@ -159,18 +164,18 @@ impl<'u> Prepared<'u> {
         Ok(Self { universe, native, mode, solvers, group: verdict, members, base, kept_out: KeptOut::default() })
     }
 
-    /// The build group alone.
+    /// Returns the verdict on the build group alone.
     pub fn group(&self) -> &GroupVerdict {
         &self.group
     }
 
-    /// What was prepared.
+    /// Returns the universe.
     pub fn universe(&self) -> &'u Universe {
         self.universe
     }
 
-    /// A resolver for this thread. Cost: some megabytes of memory; libsolv is loaded when it is needed first (0.2 s for
-    /// 63,000 packages).
+    /// Makes a resolver for this thread. Cost: some megabytes of memory. libsolv is loaded on first
+    /// use (0.2 s for 63,000 packages).
     pub fn resolver(&self) -> Resolver<'_> {
         Resolver {
             prepared: self,
@@ -183,7 +188,7 @@ impl<'u> Prepared<'u> {
         }
     }
 
-    /// An explainer for this thread. Cost: some bytes per dependency of the repository.
+    /// Makes an explainer for this thread. Cost: some bytes per dependency of the repository.
     pub fn explainer(&self) -> Explainer<'_> {
         Explainer::new(self)
     }
@@ -192,29 +197,30 @@ impl<'u> Prepared<'u> {
         &self.native
     }
 
-    /// How build group and BuildRequires come together.
+    /// Returns how build group and BuildRequires are combined.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The members of the group that exist.
+    /// Returns the members of the group that exist.
     pub(super) fn members(&self) -> &[GroupMember] {
         &self.members
     }
 
-    /// The packages of the base that are there as members of the group, not for what others require.
+    /// Returns the packages of the base that are members of the group, not merely required by
+    /// others.
     fn members_of_base(&self) -> Vec<PkgId> {
         let is_member = |id: &PkgId| self.members.iter().any(|member| member.is(*id, self.universe));
         self.group.closure.iter().copied().filter(is_member).collect()
     }
 
-    /// What the base brought and a closure does not have. Our own solver's closures have all of it.
+    /// Returns the packages of the base that a closure lacks. Closures of our own solver lack none.
     fn erased(&self, closure: &[PkgId]) -> Vec<PkgId> {
         let base = if self.base.is_some() { self.group.closure.as_slice() } else { &[] };
         base.iter().copied().filter(|id| closure.binary_search(id).is_err()).collect()
     }
 
-    /// libsolv with the repository loaded and the base installed.
+    /// Makes a libsolv solver with the repository loaded and the base installed.
     fn libsolv(&self) -> Solver {
         let loaded = Solver::new(self.universe).and_then(|mut solver| {
             if self.base.is_some() {
@@ -226,14 +232,14 @@ impl<'u> Prepared<'u> {
     }
 }
 
-/// Wishes kept per resolver. The lists of a distribution have some 60,000 different BuildRequires.
+/// Most wishes kept per resolver. A distribution has some 60,000 different BuildRequires.
 const KNOWN_MAX: usize = 200_000;
 
-/// What one BuildRequires comes to.
+/// The parsed form of one BuildRequires and its wish, or the problem.
 type Known = Rc<Result<(Dependency, Wish), String>>;
 
-/// Resolves source packages against one universe and one build group. Bound to its thread (neither `Send` nor `Sync`);
-/// an answer does not depend on those given before.
+/// Resolves source packages against one universe and one build group. It is bound to its thread
+/// (neither `Send` nor `Sync`). An answer does not depend on earlier ones.
 pub struct Resolver<'p> {
     prepared: &'p Prepared<'p>,
     search: NativeSearch<'p>,
@@ -245,46 +251,53 @@ pub struct Resolver<'p> {
 }
 
 impl Resolver<'_> {
-    /// Also compute distances.
+    /// Makes the resolver compute distances, too.
     #[must_use]
     pub fn with_distances(mut self) -> Self {
         self.distances = Some(Distances::default());
         self
     }
 
-    /// Also compute distances over the packages of the closure alone.
+    /// Makes the resolver compute distances over the packages of the closure alone, too.
     #[must_use]
     pub fn with_true_distances(mut self) -> Self {
         self.explainer = Some(self.prepared.explainer());
         self
     }
 
-    /// Leave out the problem texts where our own solver knows that there is no answer: they take libsolv some
-    /// milliseconds per source package. Verdicts are complete without them.
+    /// Makes the resolver leave out problem texts if our own solver knows that there is no answer.
+    /// The texts cost libsolv some milliseconds per source package. Verdicts are complete without
+    /// them.
     #[must_use]
     pub fn without_texts(mut self) -> Self {
         self.texts = false;
         self
     }
 
-    /// The build group alone. O(1): it was resolved when the universe was prepared.
+    /// Returns the verdict on the build group alone. O(1): the group was resolved when the universe
+    /// was prepared.
     pub fn group(&self) -> &GroupVerdict {
         &self.prepared.group
     }
 
-    /// Resolves one source package: BuildRequires in the order of the source package, in the form of a spec file.
+    /// Resolves one source package. `build_requires` are in the order of the source package, in the
+    /// form of a spec file.
     ///
-    /// A plain one that nothing provides (for a path: and nobody owns) is a problem; so is one that is not understood.
-    /// A rich one without provider is left to the solver in [`Mode::Two`], as by `dnf builddep`, and passed over in
-    /// [`Mode::Joint`]. Cost: some microseconds; about 1 ms, more on large repositories, where libsolv is asked.
+    /// A plain BuildRequires is a problem if nothing provides it and, for a path, nobody owns it
+    /// either. A BuildRequires that cannot be parsed is a problem, too. A rich one without provider
+    /// is left to the solver in [`Mode::Two`], as in `dnf builddep`, and ignored in
+    /// [`Mode::Joint`]. Cost: some microseconds. If libsolv is asked: about 1 ms, more on large
+    /// repositories.
     pub fn resolve(&mut self, build_requires: &[impl AsRef<str>]) -> Resolution {
         self.resolve_by(build_requires, &[], self.prepared.solvers)
     }
 
-    /// Resolves one source package with its BuildConflicts, which [`Mode::Two`] heeds as dnf 5's builddep: packages
-    /// they name are kept out, those of the base erased, with what of the base only they need and is no member of the
-    /// group. dnf 5 compares the text with names of packages, so one with a version (`foo < 2`) keeps out nothing, nor
-    /// does a capability or a path. [`Mode::Joint`] passes them over, as Koschei does.
+    /// Resolves one source package with its BuildConflicts. [`Mode::Two`] applies them like the
+    /// builddep command of dnf 5. Packages they name are kept out. If such a package is in the
+    /// base, it is erased, together with packages of the base that only it needs and that are not
+    /// members of the group. dnf 5 compares the text with package names. A BuildConflicts with a
+    /// version (`foo < 2`), a capability or a path therefore keeps out nothing. [`Mode::Joint`]
+    /// ignores them, as Koschei does.
     pub fn resolve_source(&mut self, build: &BuildRequires) -> Resolution {
         let kept_out = match self.prepared.mode {
             Mode::Two => self.prepared.kept_out.of(&build.conflicts, self.prepared),
@@ -293,9 +306,10 @@ impl Resolver<'_> {
         self.resolve_by(&build.requires, &kept_out, self.prepared.solvers)
     }
 
-    /// Asks libsolv what our own solver answered. `None`: it says the same, in verdict and packages; else its answer,
-    /// which counts. What libsolv had answered itself is not asked again, so that BuildConflicts that matter never come
-    /// here. Cost: that of libsolv, about 1 ms.
+    /// Checks an answer of our own solver with libsolv. Returns `None` if both agree in verdict and
+    /// packages. Otherwise returns libsolv's answer, which counts. An answer that libsolv itself
+    /// gave is not checked again, so BuildConflicts that matter never come here. Cost: that of
+    /// libsolv, about 1 ms.
     pub fn check(&mut self, build_requires: &[impl AsRef<str>], answer: &Resolution) -> Option<Resolution> {
         if answer.handover.is_some() {
             return None;
@@ -390,7 +404,7 @@ impl Resolver<'_> {
                 answer.closure = closure;
             }
             Err(problems) => {
-                // Only where it is their doing: without them there is an answer.
+                // Name BuildConflicts only if they are the reason: without them there is an answer.
                 if !kept_out.is_empty() && !failed && self.texts && self.ask_libsolv(asked, &[]).is_ok() {
                     answer.problems.push(kept_out::text(kept_out, self.prepared.universe));
                 }
@@ -399,7 +413,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Says of rich BuildRequires what they lack, instead of texts that name nothing.
+    /// Replaces problem texts that name nothing by texts about what rich BuildRequires lack.
     fn name_rich(&self, answer: &mut Resolution, build_requires: &[impl AsRef<str>], known: &[Known]) {
         let read = |(text, known): (_, &'_ Known)| (text, Rc::clone(known));
         let read: Vec<(&str, Known)> = build_requires.iter().map(AsRef::as_ref).zip(known).map(read).collect();
@@ -431,7 +445,7 @@ impl Resolver<'_> {
         known
     }
 
-    /// `asked` are the BuildRequires, as text and as read.
+    /// Asks libsolv. The first argument are the BuildRequires, as text and parsed.
     fn ask_libsolv(
         &mut self,
         (texts, known): (&[impl AsRef<str>], &[Known]),

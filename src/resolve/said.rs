@@ -1,16 +1,17 @@
-//! libsolv's words for problems, with the names they leave out: who asked for what conflicts, and whom modules hide.
+//! Adds to libsolv's problem texts the names they leave out: the requirements that conflict, and
+//! the packages that modules hide.
 
 use super::solv::{About, Line};
 use super::universe::Universe;
 use crate::model::counted::and_more;
 
-/// Names of one kind in a text.
+/// Most names of one kind in a text.
 const NAMES_SHOWN_MAX: usize = 10;
 
 /// libsolv's text for a wish that cannot be fulfilled together with others.
 pub(super) const CONFLICTING: &str = "conflicting requests";
 
-/// Who has a wish.
+/// Where a wish comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asker<'a> {
     /// A member of the build group.
@@ -21,8 +22,8 @@ pub(super) enum Asker<'a> {
     Conflicts,
 }
 
-/// One text for each problem, its lines after the first beginning with ` - `. `askers` are whose wishes the solver was
-/// given, in order.
+/// Returns one text for each problem. Its lines after the first begin with ` - `. `askers` say
+/// where each of the solver's wishes came from, in their order.
 pub(super) fn texts(problems: Vec<Vec<Line>>, askers: &[Asker<'_>], universe: &Universe) -> Vec<String> {
     problems.into_iter().map(|lines| text(&lines, askers, universe)).collect()
 }
@@ -41,7 +42,8 @@ fn text(lines: &[Line], askers: &[Asker<'_>], universe: &Universe) -> String {
                 hidden.map_or_else(|| line.text.clone(), |hidden| format!("{}; {hidden}", line.text))
             }
         };
-        // All wishes stand in the first of their lines.
+        // Each line about a wish names all wishes of the problem, so lines with the same text are
+        // equal.
         if !said.contains(&line) {
             said.push(line);
         }
@@ -56,7 +58,7 @@ fn wish(line: &Line) -> Option<usize> {
     }
 }
 
-/// Those who asked, in brackets.
+/// Returns the origins of the wishes, in brackets.
 fn named(asked: &[Asker<'_>]) -> String {
     let list = |what: &str, names: Vec<&str>| {
         let more = and_more(names.len(), NAMES_SHOWN_MAX);

@@ -1,4 +1,4 @@
-//! One repository, or several in order, for one architecture, ready to be resolved against.
+//! One repository, or several in order, for one architecture, ready for resolution.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -13,14 +13,14 @@ use super::resolver::{Mode, Prepared, Solvers};
 use crate::model::Nevra;
 use crate::repodata::{Dependency, Member, Package, RepoContent, Rich};
 
-/// Number of a package inside one [`Universe`]: its position in `primary.xml`, after the packages of the
-/// repositories before. Two packages with the same NEVRA (a
-/// repository merged in mode `simple` has such) have different numbers.
+/// Number of a package inside one [`Universe`]: its position in `primary.xml`, after the packages
+/// of the repositories before. Two packages with the same NEVRA have different numbers. A
+/// repository merged in mode `simple` has such packages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PkgId(pub u32);
 
 impl PkgId {
-    /// As an index.
+    /// Returns the number as an index.
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -30,32 +30,38 @@ impl PkgId {
     }
 }
 
-/// One repository for one architecture. Immutable and shared between threads; each makes its own [`super::Resolver`].
+/// One repository for one architecture. It is immutable and shared between threads. Each thread
+/// makes its own [`super::Resolver`].
 #[derive(Debug)]
 pub struct Universe {
     content: Arc<RepoContent>,
     arch: SmolStr,
-    /// Paths that dependencies of the repository name: their owners count as providers.
+    /// Paths that dependencies of the repository name. The owners of these files count as
+    /// providers.
     file_dependencies: BTreeSet<SmolStr>,
-    /// Made when it is asked for first: build requirements seldom name a file that no dependency names.
+    /// Owners of files, filled in on first use: build requirements seldom name a file that no
+    /// dependency names.
     owners: OnceLock<FxHashMap<SmolStr, Vec<PkgId>>>,
-    /// Per package a number that packages of the same name and architecture share.
+    /// For each package, a number that packages of the same name and architecture share.
     kin: Vec<u32>,
-    /// Per repository, as libsolv has them: higher wins.
+    /// Priority of each repository as libsolv has it: the higher number wins.
     priorities: Vec<i32>,
     weak_deps: bool,
     hidden: Hidden,
 }
 
 impl Universe {
-    /// Prepares a repository, or several that were merged, all with the default priority. `arch` is that of the
-    /// repository (`x86_64`, `aarch64`, `i686`, …); packages of other architectures are installable where libsolv's
-    /// policy for `arch` says so (on `x86_64` also `i686` and `noarch`).
+    /// Prepares a repository, or several merged ones, all with the default priority. `arch` is that
+    /// of the repository (`x86_64`, `aarch64`, `i686`, …). Packages of other architectures are
+    /// installable if libsolv's policy for `arch` allows it (on `x86_64` also `i686` and `noarch`).
     ///
     /// # Errors
-    /// [`ResolveError::TooMany`]. Cost: O(packages + dependencies).
+    /// Returns [`ResolveError::TooMany`] if libsolv cannot number all packages. Returns
+    /// [`ResolveError::Nul`] if a name, version or dependency contains a NUL byte.
+    /// Cost: O(packages + dependencies).
     pub fn load(content: Arc<RepoContent>, arch: &str) -> Result<Self, ResolveError> {
-        // Twice: libsolv has an installed copy of those of the build group.
+        // Count every package twice: libsolv gets an installed copy of the packages of the build
+        // group.
         i32::try_from(content.packages().len().saturating_mul(2) + 2).map_err(|_| ResolveError::TooMany)?;
         let nul = |text: &str| text.as_bytes().contains(&0);
         let nul_in = |d: &Dependency| {
@@ -99,7 +105,8 @@ impl Universe {
         })
     }
 
-    /// Prefers some repositories: one priority for each, in their order. Those that are not named keep the default.
+    /// Sets the priorities of the repositories, in their order. Repositories beyond the end of the
+    /// list keep the default.
     #[must_use]
     pub fn with_priorities(mut self, priorities: &[Priority]) -> Self {
         for (own, priority) in self.priorities.iter_mut().zip(priorities) {
@@ -108,8 +115,9 @@ impl Universe {
         self
     }
 
-    /// Whether weak dependencies (`Recommends`, `Supplements`) of what is installed are installed, too, where they can
-    /// be: dnf's `install_weak_deps`. Off otherwise, as in a buildroot. libsolv decides everything then
+    /// Sets whether weak dependencies (`Recommends`, `Supplements`) of installed packages are
+    /// installed, too, if possible (dnf's `install_weak_deps`). The default is off, as in a
+    /// buildroot. If it is on, libsolv decides everything
     /// ([`Handover::WeakDeps`](super::Handover::WeakDeps)).
     #[must_use]
     pub fn with_weak_deps(mut self, installed: bool) -> Self {
@@ -117,25 +125,26 @@ impl Universe {
         self
     }
 
-    /// Weak dependencies are installed, too.
+    /// Returns whether weak dependencies are installed, too.
     pub(super) fn has_weak_deps(&self) -> bool {
         self.weak_deps
     }
 
-    /// Resolves the build group; `group` are its members, in order:
+    /// Resolves the build group. `group` are its members in order: those of
     /// [`Groups::installed`](crate::repodata::Groups::installed), or names.
     ///
     /// # Errors
-    /// [`ResolveError::Nul`]. A group that cannot be installed is not an error but [`Prepared::group`]'s answer.
-    /// Cost: turning the repository into rules (0.3 s for 63,000 packages).
+    /// Returns [`ResolveError::Nul`] if libsolv cannot hold a text. A group that cannot be
+    /// installed is not an error: [`Prepared::group`] says so. Cost: turning the repository into
+    /// rules (0.3 s for 63,000 packages).
     pub fn prepare<M: Clone + Into<Member>>(&self, group: &[M], mode: Mode) -> Result<Prepared<'_>, ResolveError> {
         self.prepare_with(group, mode, Solvers::default())
     }
 
-    /// [`Universe::prepare`] with a choice of solvers.
+    /// Like [`Universe::prepare`], but with a choice of solvers.
     ///
     /// # Errors
-    /// As [`Universe::prepare`].
+    /// See [`Universe::prepare`].
     pub fn prepare_with<M: Clone + Into<Member>>(
         &self,
         group: &[M],
@@ -146,63 +155,64 @@ impl Universe {
         Prepared::new(self, &group, mode, solvers)
     }
 
-    /// What was loaded.
+    /// Returns the content of the repository.
     pub fn content(&self) -> &RepoContent {
         &self.content
     }
 
-    /// The architecture resolved for.
+    /// Returns the architecture.
     pub fn arch(&self) -> &str {
         &self.arch
     }
 
-    /// Number of packages; every [`PkgId`] is below it.
+    /// Returns the number of packages. Every [`PkgId`] is below it.
     pub fn len(&self) -> usize {
         self.content.packages().len()
     }
 
-    /// No packages at all, as Koji's `EMPTY_REPO`.
+    /// Checks whether there are no packages at all, as in Koji's `EMPTY_REPO`.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One package.
+    /// Returns one package.
     ///
     /// # Panics
-    /// When the id is of another universe.
+    /// Panics if the id belongs to another, larger universe.
     pub fn package(&self, id: PkgId) -> &Package {
         &self.content.packages()[id.index()]
     }
 
-    /// All packages, in file order.
+    /// Returns all packages in file order.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = PkgId> {
         (0..self.len()).map(PkgId::from_index)
     }
 
-    /// Name, version and architecture of a package.
+    /// Returns name, version and architecture of a package.
     pub fn nevra(&self, id: PkgId) -> Nevra {
         self.package(id).nevra()
     }
 
-    /// A closure as `name-epoch:version-release.arch`, sorted bytewise: the form that is shown and digested.
+    /// Returns a closure as `name-epoch:version-release.arch`, sorted bytewise. This is the form
+    /// for display and digests.
     pub fn names(&self, closure: &[PkgId]) -> Vec<String> {
         let mut names: Vec<String> = closure.iter().map(|&id| self.nevra(id).to_string()).collect();
         names.sort_unstable();
         names
     }
 
-    /// Priority of a package's repository, as libsolv has it; higher wins.
+    /// Returns the priority of a package's repository as libsolv has it: the higher number wins.
     pub(super) fn priority(&self, index: usize) -> i32 {
         self.priorities[self.content.repository_of(index)]
     }
 
-    /// Number of packages and priority, as libsolv has it, of each repository, in order.
+    /// Returns the number of packages and libsolv's priority of each repository, in order.
     pub(super) fn repositories(&self) -> impl Iterator<Item = (usize, i32)> {
         self.content.repositories().map(|packages| packages.len()).zip(self.priorities.iter().copied())
     }
 
-    /// Packages that own a path, ascending. Knows the paths of primary and those [`crate::repodata::RepoDir::load`] was
-    /// told of.
+    /// Returns the packages that own a path, ascending. Only the paths of primary and those given
+    /// to [`crate::repodata::RepoDir::load`] are known.
     pub(super) fn owners(&self, path: &str) -> &[PkgId] {
         let owners = self.owners.get_or_init(|| {
             let mut owners: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();
@@ -216,17 +226,18 @@ impl Universe {
         owners.get(path).map_or(&[], Vec::as_slice)
     }
 
-    /// Which packages would provide something, did modules not hide them: "filtered by modules: …". `None`: none.
+    /// Returns which packages would provide something if modules did not hide them: "filtered by
+    /// modules: …". Returns `None` if there is no such package.
     pub(super) fn hidden(&self, dependency: &Dependency) -> Option<String> {
         self.hidden.text(dependency, &self.content)
     }
 
-    /// Does a dependency of the repository name this path?
+    /// Checks whether a dependency of the repository names this path.
     pub(super) fn is_file_dependency(&self, path: &str) -> bool {
         self.file_dependencies.contains(path)
     }
 
-    /// A number shared by all packages of the same name and architecture.
+    /// Returns a number that all packages of the same name and architecture share.
     pub(super) fn kin(&self, id: PkgId) -> u32 {
         self.kin[id.index()]
     }
