@@ -1,4 +1,4 @@
-//! Real builds.
+//! Folds real builds.
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -9,28 +9,28 @@ use crate::event::{BuildChanged, Prediction};
 use crate::model::koji::BuildState;
 use crate::model::{BuildId, Evr, Name, Nvr, Outcome, RepoId, TaskId, Timestamp};
 
-/// What the hub recorded as the buildroot of a build on one architecture.
+/// The buildroot that the hub recorded for a build on one architecture.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RecordedBuildroot {
     /// The architecture.
     pub arch: Name,
-    /// Attachment with the list of packages.
+    /// Attachment with the list of installed packages.
     pub attachment: Box<str>,
-    /// The build requirements were installed, so that the list is the whole buildroot.
+    /// Whether the build requirements were installed, so that the list is the whole buildroot.
     pub complete: bool,
-    /// How it compares with what we would have predicted, once that was looked at.
+    /// Result of the comparison with the prediction, once it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction: Option<Prediction>,
 }
 
 impl RecordedBuildroot {
-    /// Whether it says more than our own closure of its repository does: it is whole, and not known to be the very
-    /// same. Then dependency changes are measured from it.
+    /// Returns whether the record has more information than the predicted buildroot: it is
+    /// complete, and not known to be identical. Dependency changes are then measured from it.
     pub fn tells_more(&self) -> bool {
         self.complete && self.prediction != Some(Prediction::Exact)
     }
 
-    /// Whether it should be compared with what we would have predicted.
+    /// Returns whether the record is still to be compared with the prediction.
     pub fn awaits_comparison(&self) -> bool {
         self.complete && self.prediction.is_none()
     }
@@ -44,34 +44,34 @@ const FORMER_KEPT: usize = 4;
 pub struct Build {
     /// Name, version, release.
     pub nvr: Nvr,
-    /// `version-release` of names it had before under the same number: a promoted draft, for one. What was found out
-    /// under them stays true.
+    /// `version-release` of earlier names under the same number, such as those of a promoted draft.
+    /// Results found under them still count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<SmolStr>,
-    /// When it was last said to be called so.
+    /// Time of the last message or look-up that gave this name.
     #[serde(default)]
     pub named_at: Timestamp,
-    /// Epoch, where known and not zero.
+    /// Epoch, if known and not zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
-    /// `None`: only a tag event spoke of it.
+    /// State of the build. `None` if only a tag event mentioned it.
     pub state: Option<BuildState>,
-    /// The task; `None` for imported builds and for those we have no build event of.
+    /// The task. `None` for imported builds, and for those without a build event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<TaskId>,
-    /// When it ended.
+    /// Time at which the build ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// The repository it was built in, where the hub was asked.
+    /// The repository it was built in, if the hub was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
-    /// What the hub recorded as its buildroots, one per architecture.
+    /// The buildroots that the hub recorded, one per architecture.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buildroots: Vec<RecordedBuildroot>,
 }
 
 impl Build {
-    /// One of which only the name is known.
+    /// Makes a build of which only the name is known.
     fn seen(nvr: Nvr, named_at: Timestamp) -> Self {
         let former = Vec::new();
         Self {
@@ -87,19 +87,21 @@ impl Build {
         }
     }
 
-    /// Whether this hub built it, as opposed to importing it: only then does it say something about buildability.
+    /// Returns whether this hub built it, instead of importing it. Only a build made here shows
+    /// that the package builds.
     pub fn built_here(&self) -> bool {
         self.task_id.is_some()
     }
 
-    /// Its `version-release`.
+    /// Returns the build's `version-release`.
     pub fn source(&self) -> SmolStr {
         format_smolstr!("{}-{}", self.nvr.version, self.nvr.release)
     }
 
-    /// Takes over the name it is said to have at a moment. A promoted draft is never a draft again, however late the
-    /// word of its draft days comes; else what was said last counts, and what the hub was `asked` for counts before
-    /// all. Whether that is news.
+    /// Takes over the name that the build had at a moment. The name from a hub that was `asked`
+    /// always counts. Otherwise, a promoted draft never becomes a draft again, however late a
+    /// message from its draft days arrives. In all other cases the last name counts. Returns
+    /// whether the name changed.
     fn named(&mut self, nvr: Nvr, at: Timestamp, asked: bool) -> bool {
         if nvr == self.nvr {
             self.named_at = self.named_at.max(at);
@@ -127,36 +129,37 @@ impl Build {
         takes
     }
 
-    /// Its EVR.
+    /// Returns the build's EVR.
     pub fn evr(&self) -> Evr {
         Evr { epoch: self.epoch, version: self.nvr.version.clone(), release: self.nvr.release.clone() }
     }
 }
 
-/// What word of a build changed.
+/// The changes after news about a build.
 pub(super) struct Changed {
-    /// It has another name.
+    /// Whether the build has another name.
     pub(super) renamed: bool,
-    /// What it says about its package now, where that is something else than before.
+    /// The build's new outcome, if it differs from before.
     pub(super) outcome: Option<Option<Outcome>>,
 }
 
 impl HubState {
-    /// Takes over a build's new state. FAILED and CANCELED builds may come back under the same id. What the hub was
-    /// asked for is its state now and all there is to know; a message says what it was at some moment, and may leave
-    /// things out. Returns what it says about its package now, where that is something else than before.
+    /// Takes over a build's new state. FAILED and CANCELED builds may be made again under the same
+    /// id. If the hub was asked, `e` is the build's state now, and it is complete. A message gives
+    /// the state at some moment, and may leave things out.
     pub(super) fn build_changed(&mut self, e: &BuildChanged, heard_at: Timestamp, asked: bool) -> Changed {
-        // A build nobody spoke of before is in no tag, so that nothing depends on it yet.
+        // A build that was not mentioned before is in no tag, so nothing depends on it yet.
         let before = self.builds.get(&e.build_id).map(real_outcome);
         let nvr = Nvr { name: e.name.clone(), version: e.version.clone(), release: e.release.clone() };
         let build = self.builds.entry(e.build_id).or_insert_with(|| Build::seen(nvr.clone(), heard_at));
-        // Its times are those of the build, which may be long before it got this name.
+        // Use the time we heard of it: the times in the event are those of the build, which may be
+        // long before it got this name.
         let renamed = build.named(nvr, heard_at, asked);
         if !asked && build.state.is_some() && e.state == BuildState::Building && e.old.is_none() {
-            // The first message of a build, overtaken by a later one.
+            // This is the first message about the build, and a later one overtook it.
             return Changed { renamed, outcome: None };
         }
-        // One that is made anew under its number was made in another buildroot.
+        // A build that is made again under its number has another buildroot.
         if build.task_id.zip(e.task_id).is_some_and(|(old, new)| old != new) {
             build.repo_id = None;
             build.buildroots = Vec::new();
@@ -171,7 +174,7 @@ impl HubState {
         if let Some(task) = e.task_id {
             self.build_of_task.insert(task, e.build_id);
         }
-        // Not every word of a build that stands as it was says again when it ended.
+        // A message about a build whose state did not change may leave out when it ended.
         if asked || e.completed_at.is_some() || e.old != Some(e.state) {
             build.completed_at = e.completed_at;
         }
@@ -179,8 +182,8 @@ impl HubState {
         Changed { renamed, outcome: before.filter(|before| *before != now).map(|_| now) }
     }
 
-    /// Makes sure that a build a tag event speaks of is known, by the name it has there. Whether that is another than
-    /// before.
+    /// Makes sure that a build mentioned by a tag event is known, by the name in that event.
+    /// Returns whether the name changed.
     pub(super) fn build_seen(&mut self, id: BuildId, nvr: Nvr, at: Timestamp, asked: bool) -> bool {
         match self.builds.get_mut(&id) {
             Some(known) => known.named(nvr, at, asked),
@@ -196,12 +199,13 @@ impl HubState {
 mod tests {
     use super::*;
 
-    /// What a build is called after a name was said of it, and what it was called before.
+    /// Checks the name of a build after it was given another one, and its former names.
     #[test]
     fn names_of_a_build() {
         let nvr = |text: &str| Nvr::parse(text).expect("a name");
         let (draft, own, other) = ("foo-1-1,draft_3", "foo-1-1", "foo-1-2");
-        // Known and when, said and when, asked for; is it called so now?
+        // The known name and its time, the new name and its time, whether the hub was asked, and
+        // whether the new name is taken.
         for (known, then, said, when, asked, takes) in [
             (draft, 5, own, 1, false, true),
             (own, 1, draft, 5, false, false),
@@ -220,7 +224,7 @@ mod tests {
             assert_eq!(build.source(), now.trim_start_matches("foo-"));
             assert_eq!(build.former, [before.trim_start_matches("foo-")]);
             assert_eq!(build.named_at, at(if takes { when } else { then }));
-            // Said again it is no news, however late.
+            // The same name again changes nothing, however late it is.
             assert!(!build.named(nvr(now), at(9), asked));
             assert_eq!((build.nvr.clone(), build.former.len(), build.named_at), (nvr(now), 1, at(9)));
         }

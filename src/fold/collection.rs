@@ -1,4 +1,4 @@
-//! A collection: the packages of a dest tag, built from the repositories of a build tag.
+//! Defines a collection: the packages of a dest tag, built from the repositories of a build tag.
 
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
@@ -16,21 +16,22 @@ use crate::model::{BuildrootState, Name, RepoId, Seq};
 /// The newest resolution of one architecture.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ArchResolution {
-    /// The repository; `None` until one was resolved.
+    /// The repository. `None` until one was resolved.
     pub repo_id: Option<RepoId>,
     /// Attachment with verdicts and closures.
     pub attachment: Option<String>,
-    /// Stands for the packages it was resolved for ([`super::Tracked::digest`]); absent: all.
+    /// Digest of the set of packages that were resolved ([`super::Tracked::digest`]). Absent if all
+    /// were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracked: Option<String>,
-    /// Whether the build group installs.
+    /// Whether the build group can be installed.
     pub group_ok: Option<bool>,
-    /// The repository the group was looked at in.
+    /// The repository in which the group was resolved.
     pub group_repo: Option<RepoId>,
-    /// Why not, in words.
+    /// Reasons, in words, why it cannot be installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
-    /// How the packages of the last repository resolved spell it, where that is another name.
+    /// Spelling of the architecture in the packages of the last resolved repository, if it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_packages: Option<Name>,
 }
@@ -38,48 +39,48 @@ pub struct ArchResolution {
 /// A collection.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Collection {
-    /// What it is made of.
+    /// The collection's settings.
     pub settings: CollectionSettings,
-    /// Dest tag and what it inherits from, nearest first.
+    /// The dest tag and the tags it inherits from, nearest first.
     pub chain: Vec<Name>,
     /// The newest usable repository of the build tag, by Koji event.
     pub newest_repo: Option<RepoId>,
-    /// Why the newest repository could not be resolved; verdicts are of an older one.
+    /// The repository that could not be resolved, and why. The verdicts are then from an older one.
     pub stale: Option<(RepoId, String)>,
-    /// Newest resolution per architecture.
+    /// Newest resolution of each architecture.
     pub arches: Map<Name, ArchResolution>,
     /// The buildroot state last written to the log.
     pub announced: BuildrootState,
-    /// Its target is not there any more: that of its building hub, where another hub builds.
+    /// Whether the target no longer exists. If another hub builds, this is the target there.
     pub target_gone: bool,
-    /// Its build tag or dest tag (or both) that are not there any more, and those its target on another hub leads to,
-    /// as `TAG on HUB`.
+    /// Those of the build tag and the dest tag that no longer exist. If another hub builds, also
+    /// those of its target's tags there, as `TAG on HUB`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags_gone: Vec<Name>,
-    /// Architectures of the tag that builds, as spelled there, where known: its build tag, or that of its target on
-    /// another hub. Follows from that hub.
+    /// Architectures of the tag that builds, as spelled there, if known. That is the collection's
+    /// build tag, or that of its target on another hub. Derived from that hub's state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag_arches: Vec<Name>,
-    /// Somebody stopped its submissions: why.
+    /// Reason why somebody paused the submissions, if they are paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<SmolStr>,
-    /// A policy of the hub that builds it does not allow its rebuilds.
+    /// The refusal, if a policy of the building hub does not allow the rebuilds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
-    /// Dependency moves that packages refer to by index.
+    /// Dependency moves. Packages refer to them by index.
     pub moves: IndexSet<DependencyMove, FxBuildHasher>,
-    /// Moves that were in use when unused ones were last removed.
+    /// Number of moves that were in use when unused ones were last removed.
     pub moves_live: usize,
-    /// Its packages.
+    /// The collection's packages by name.
     pub packages: Map<Name, Package>,
-    /// Rebuilds running or about to.
+    /// Number of rebuilds that are running or about to run.
     pub running: u32,
     /// The last event that changed a verdict.
     pub resolved_at: Option<Seq>,
 }
 
 impl Collection {
-    /// A collection without packages.
+    /// Makes a collection without packages.
     pub fn new(settings: CollectionSettings) -> Self {
         Self {
             settings,
@@ -101,14 +102,15 @@ impl Collection {
         }
     }
 
-    /// The architectures it looks at.
+    /// Returns the architectures that the collection looks at.
     pub fn allowed(&self) -> Allowed<'_> {
         Allowed { own: &self.settings.arches, tag: &self.tag_arches }
     }
 
-    /// How the tag that builds spells an architecture that is known by another of its names, as a rule the canonical
-    /// one. A tag may have two of a family (`i586 i686`). Where the tag is not known the packages of its repository
-    /// tell, else what is usual does.
+    /// Returns the spelling in the build tag of an architecture, which is usually given by its
+    /// canonical name. A tag may have two names of a family (`i586 i686`). If the tag is not known,
+    /// the packages of its repository show the spelling. If there are none, the usual spelling is
+    /// returned.
     pub fn spelled(&self, arch: &str) -> Vec<Name> {
         let family = canonical(arch);
         let of_tag: Vec<Name> = self.tag_arches.iter().filter(|a| canonical(a) == family).cloned().collect();
@@ -119,12 +121,14 @@ impl Collection {
         vec![of_packages.unwrap_or_else(|| arch::of_packages(family).into())]
     }
 
-    /// The architectures there are: of the tag, else of the repositories that were resolved. Empty: not known.
+    /// Returns the known architectures: those of the tag, else those of the resolved repositories.
+    /// Empty if neither is known.
     pub fn known_arches(&self) -> Vec<Name> {
         if self.tag_arches.is_empty() { self.arches.keys().cloned().collect() } else { self.tag_arches.clone() }
     }
 
-    /// Its buildroot: broken when the group does not install on any architecture that was looked at.
+    /// Returns the state of the buildroot. It is broken if the group cannot be installed on any one
+    /// of the architectures that were looked at.
     pub fn buildroot(&self) -> BuildrootState {
         let mut state = BuildrootState::Unknown;
         for a in self.arches.values() {
@@ -137,7 +141,7 @@ impl Collection {
         state
     }
 
-    /// Forgets what was found out in repositories.
+    /// Forgets all results of resolving repositories.
     pub(super) fn forget_resolutions(&mut self) {
         self.arches.clear();
         self.stale = None;
@@ -148,7 +152,7 @@ impl Collection {
         }
     }
 
-    /// The architecture's entry, made when absent.
+    /// Returns the architecture's entry, and creates it if it is absent.
     pub(super) fn arch_mut(&mut self, arch: &Name) -> &mut ArchResolution {
         self.arches.entry(arch.clone()).or_insert_with(|| ArchResolution {
             repo_id: None,
@@ -161,7 +165,7 @@ impl Collection {
         })
     }
 
-    /// The index of a package, made when absent.
+    /// Returns the index of a package, and creates the package if it is absent.
     pub(super) fn package_index(&mut self, name: &Name) -> usize {
         match self.packages.get_index_of(name) {
             Some(index) => index,
@@ -169,8 +173,8 @@ impl Collection {
         }
     }
 
-    /// Removes moves no package refers to, when there are many: the table must not grow for ever. Cost: O(changes),
-    /// rarely.
+    /// Removes the moves that no package refers to, once there are many, so that the table does not
+    /// grow for ever. Cost: O(changes), rarely.
     pub(super) fn compact_moves(&mut self) {
         if self.moves.len() < 2 * self.moves_live + 4096 {
             return;

@@ -1,4 +1,4 @@
-//! Folding configuration: which tags, targets and repositories a collection is made of, and what stops it.
+//! Folds configuration: the tags, targets and repositories of a collection, and what stops it.
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -13,7 +13,7 @@ use crate::model::koji::RepoState;
 use crate::model::{Hub, Name, RepoId, Timestamp};
 
 impl State {
-    /// Takes over what was looked up about a tag. Of one that is gone nothing is left but that.
+    /// Takes over what was looked up about a tag. If the tag is gone, only that fact is kept.
     pub(super) fn tag_observed(&mut self, e: &TagObserved) {
         let hub = self.hub_mut(&e.hub);
         let was_gone = hub.tags.get(&e.tag).is_some_and(|t| t.gone);
@@ -32,14 +32,14 @@ impl State {
         }
     }
 
-    /// Works out again which collections that look at a hub or build there have lost tags.
+    /// Updates which tags are gone, for the collections that look at a hub or build there.
     fn mark_gone(&mut self, hub: &Hub) {
         for c in self.collections.values_mut().filter(|c| c.settings.hub == *hub || c.settings.building_hub() == hub) {
             c.tags_gone = gone(&self.hubs, c);
         }
     }
 
-    /// Works out again for which architectures the tags of a hub build.
+    /// Updates the architectures of the tags that build on a hub.
     fn building_moved(&mut self, hub: &Hub) {
         let Some(state) = self.hubs.get(hub) else { return };
         let mut moved = Vec::new();
@@ -56,7 +56,8 @@ impl State {
         }
     }
 
-    /// Takes the verdicts on all packages of a collection together anew: other architectures count, or other settings.
+    /// Combines the verdicts on all packages of a collection again, after its architectures or
+    /// settings changed.
     fn rejudge_all(&mut self, index: usize) {
         let c = &mut self.collections[index];
         for package in c.packages.values_mut() {
@@ -65,7 +66,7 @@ impl State {
         (0..c.packages.len()).for_each(|i| self.touch(index, i));
     }
 
-    /// Stops the submissions of a collection or of all, or lets them go on.
+    /// Pauses the submissions of one collection or of all, or lets them continue.
     pub(super) fn set_pause(&mut self, collection: Option<&Name>, reason: Option<&str>) {
         match collection {
             None => self.paused = reason.map(SmolStr::new),
@@ -82,7 +83,8 @@ impl State {
             Some(c) => {
                 let place = |s: &CollectionSettings| (s.hub.clone(), s.build_tag.clone());
                 if place(&c.settings) != place(settings) {
-                    // Other repositories: what was found out in the old ones says nothing here.
+                    // The collection has other repositories now. Resolutions in the old ones no
+                    // longer apply.
                     moved_from = Some(c.settings.hub.clone());
                     c.forget_resolutions();
                 }
@@ -90,7 +92,8 @@ impl State {
                     c.chain.clear();
                     leave_hub(c, &settings.hub);
                 }
-                // Whether the new target is there will be seen; the old one's fate is none of its business.
+                // Whether the new target exists will be looked up. The state of the old one no
+                // longer matters.
                 c.target_gone &= c.settings.building() == settings.building();
                 if c.settings.building() != settings.building() {
                     c.refused = None;
@@ -109,7 +112,7 @@ impl State {
         c.tags_gone = gone(&self.hubs, c);
         c.tag_arches.clear();
         self.building_moved(settings.building_hub());
-        // Other settings may make other states of all of them.
+        // Other settings may change the state of every package.
         self.rejudge_all(index);
         if let Some(old) = moved_from.filter(|old| *old != settings.hub) {
             self.rechain(&old);
@@ -118,7 +121,8 @@ impl State {
         self.attribute_all(settings.building_hub());
     }
 
-    /// Works out again which tags each collection of a hub looks at, and refreshes those where that changed.
+    /// Updates which tags each collection of a hub looks at, and refreshes the collections where
+    /// they changed.
     pub(super) fn rechain(&mut self, hub: &Hub) {
         let mut followers: Map<Name, Vec<usize>> = Map::default();
         let mut changed = Vec::new();
@@ -149,7 +153,7 @@ impl State {
         }
     }
 
-    /// Rebuilds what follows from the rest, after a snapshot was restored.
+    /// Rebuilds the derived indexes after a snapshot was read.
     pub(super) fn reindex(&mut self) {
         for h in 0..self.hubs.len() {
             let (name, state) = self.hubs.get_index(h).expect("index is in range");
@@ -182,7 +186,8 @@ impl State {
                 c.target_gone = !there;
             }
         }
-        // It may lead to other tags now, which those who build there have from it.
+        // The target may lead to other tags now, which the collections that build there take from
+        // it.
         self.mark_gone(&e.hub);
         self.building_moved(&e.hub);
         self.attribute_all(&e.hub);
@@ -207,7 +212,8 @@ impl State {
     }
 }
 
-/// Those of a collection's two tags that are known not to be there, and of those its target on another hub leads to.
+/// Returns the tags of a collection that are known not to exist: its own two, and those of its
+/// target on another hub.
 fn gone(hubs: &Map<Hub, HubState>, c: &Collection) -> Vec<Name> {
     let s = &c.settings;
     let is_gone = |hub: &HubState, tag: &Name| hub.tags.get(tag).is_some_and(|t| t.gone);
@@ -224,8 +230,9 @@ fn gone(hubs: &Map<Hub, HubState>, c: &Collection) -> Vec<Name> {
     gone
 }
 
-/// Says of a collection's rebuilds anew on which hub they ran, before its own becomes another one. The repositories of
-/// the old one are none of the new one's, whatever their numbers.
+/// Prepares a collection's evidence for a change of its hub: each rebuild gets the hub it ran on.
+/// Repositories are forgotten, because those of the old hub do not exist on the new one, whatever
+/// their numbers.
 fn leave_hub(c: &mut Collection, new: &Hub) {
     let old = c.settings.hub.clone();
     for e in c.packages.values_mut().flat_map(|p| &mut p.evidence) {
@@ -236,7 +243,7 @@ fn leave_hub(c: &mut Collection, new: &Hub) {
     }
 }
 
-/// The newest usable generation of a tag.
+/// Returns the newest usable repository of a tag.
 fn newest_repo(hub: &HubState, tag: &Name) -> Option<RepoId> {
     let usable = hub.repos.iter().filter(|(_, r)| r.tag == *tag && r.state == RepoState::Ready).map(|(id, _)| *id);
     usable.reduce(|newest, id| if hub.is_newer(id, newest) { id } else { newest })

@@ -1,10 +1,13 @@
-//! Two digests of a state.
+//! Computes two digests of a state.
 //!
-//! The *log digest* covers everything folded, sequences and times included: equal logs give equal digests. The *facts
-//! digest* covers only what is so (tags, package lists, builds, repositories, resolutions), sorted, without sequences,
-//! times or decisions: however the messages of different sources were interleaved, the same facts give the same digest.
-//! Of a hub that was reconciled it covers what can be asked for and nothing else, so that a dump of the hub's tables
-//! gives the same ([`super::hub_facts`]).
+//! The *log digest* covers everything folded, including sequences and times: equal logs give equal
+//! digests.
+//!
+//! The *facts digest* covers only facts (tags, package lists, builds, repositories, resolutions),
+//! sorted, without sequences, times or decisions. The same facts give the same digest, however the
+//! messages of different sources were interleaved. For a hub that was reconciled it covers exactly
+//! what the hub can be asked for, so that a dump of the hub's tables gives the same digest
+//! ([`super::hub_facts`]).
 
 use std::fmt::Write as _;
 use std::io;
@@ -28,7 +31,7 @@ impl io::Write for HashWriter {
 }
 
 impl State {
-    /// Digest of the whole state, in hex. Cost: O(state).
+    /// Returns the digest of the whole state, in hex. Cost: O(state).
     pub fn digest(&self) -> String {
         let mut writer = io::BufWriter::with_capacity(1 << 16, HashWriter(blake3::Hasher::new()));
         serde_json::to_writer(&mut writer, self)
@@ -37,13 +40,13 @@ impl State {
         hash.to_hex().to_string()
     }
 
-    /// Digest of the facts, in hex. Cost: O(facts · log facts).
+    /// Returns the digest of the facts, in hex. Cost: O(facts · log facts).
     pub fn facts_digest(&self) -> String {
         digest_of(&self.facts())
     }
 
-    /// The facts, one line each, sorted: what [`State::facts_digest`] covers, to compare two states by eye or with
-    /// `diff`.
+    /// Returns the facts that [`State::facts_digest`] covers, one line each, sorted. They serve to
+    /// compare two states by eye or with `diff`.
     pub fn facts(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, hub) in &self.hubs {
@@ -59,11 +62,12 @@ impl State {
         lines
     }
 
-    /// Resolutions in force.
+    /// Adds the resolutions in force.
     fn resolutions(&self, hub: &Hub, lines: &mut Vec<String>) {
         for c in self.collections.values().filter(|c| c.settings.hub == *hub) {
-            // Not by name: two hubs with a tag of the same name get names by who came first. Not every resolution there
-            // was: which generations were passed over depends on what came first, which one is in force does not.
+            // Collections are not named: if two hubs have a tag of the same name, the collections'
+            // names depend on which hub came first. Only the resolutions in force are listed: which
+            // generations were skipped also depends on the order of messages.
             let head = format!("{hub} tag {} for {}", c.settings.build_tag, c.settings.dest_tag);
             for (arch, a) in &c.arches {
                 if let Some(ok) = a.group_ok {
@@ -77,7 +81,7 @@ impl State {
     }
 }
 
-/// Everything a hub that was never asked has told.
+/// Adds everything that messages told about a hub that was never asked.
 fn told(hub: &Hub, h: &HubState, lines: &mut Vec<String>) {
     for (tag, t) in &h.tags {
         if let Some(arches) = &t.arches {

@@ -1,8 +1,11 @@
-//! What builds say about a package: its last builds in order, and which of them count.
+//! Keeps a package's last builds in order, and decides which of them count.
 //!
-//! Real builds are ordered by when they were tagged, scratch rebuilds by when they were made (Koschei orders both by
-//! task creation, which hides a side-tag build tagged days later behind an older scratch rebuild; changed on purpose).
-//! Where the hub was asked it says both, whenever we hear of it; without a hub the place in the log stands for it.
+//! Real builds are ordered by the time of their tagging, scratch rebuilds by the time of their
+//! creation. Koschei orders both by task creation. A side-tag build tagged days later is then
+//! hidden behind an older scratch rebuild, so this is changed on purpose.
+//!
+//! If a hub was asked, it gives both times, however late we hear of the build. Without a hub, the
+//! position in the log replaces them.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -11,71 +14,77 @@ use super::Build;
 use crate::model::nevra::without_draft;
 use crate::model::{BuildId, Hub, Outcome, RepoId, Seq, TaskId, Timestamp};
 
-/// How many finished builds of a package are kept in state; older ones are in the log only.
+/// How many finished builds of a package are kept in state. Older ones are in the log only.
 pub const KEPT: usize = 10;
-/// Of how many sources what was found out is kept in any case, the last ones.
+/// For how many of the last sources the results are always kept.
 const SOURCES_KEPT: usize = 3;
-/// The same of sources that are still tagged, each of which is the newest again when those after it leave.
+/// For how many of the last sources that are still tagged the results are always kept. Each of them
+/// is the newest again when those after it are untagged.
 const TAGGED_SOURCES_KEPT: usize = 8;
 
-/// Real build or scratch rebuild.
+/// The kind of a build: real build or scratch rebuild.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceKind {
-    /// A packager's build, tagged.
+    /// A packager's build that was tagged.
     Real(BuildId),
-    /// A scratch rebuild of ours.
+    /// A scratch rebuild by this service.
     Scratch(TaskId),
 }
 
 /// One build of a package.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Which build.
+    /// The build or the task.
     pub kind: EvidenceKind,
-    /// The hub a scratch rebuild ran on; absent: the collection's own. Two hubs may give the same task number.
+    /// Hub on which a scratch rebuild ran. Absent if it is the collection's own. Two hubs may use
+    /// the same task number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<Hub>,
-    /// `version-release` of the source; empty when not known.
+    /// `version-release` of the source. Empty if not known.
     pub source: SmolStr,
-    /// What the source was called before, while its build had another name ([`super::Build::former`]).
+    /// Earlier names of the source, from when its build had another name
+    /// ([`super::Build::former`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<SmolStr>,
-    /// Its place among the package's builds.
+    /// Position of the build in the log.
     pub order: Seq,
-    /// When it was tagged, or made.
+    /// Time at which it was tagged (real build) or created (scratch rebuild).
     pub at: Timestamp,
-    /// The repository its buildroot came from, always one of the collection's own hub: of a rebuild that ran on another
-    /// hub the newest one of the time it began stands for it.
+    /// Repository of its buildroot, always one of the collection's own hub. If a rebuild ran on
+    /// another hub, it is the collection's newest repository of the time at which the rebuild
+    /// began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<RepoId>,
-    /// `repo` was not told but taken to be the first one this source was resolved in.
+    /// Whether `repo` is assumed, because no source named it. It is then the collection's newest
+    /// repository of that time, or the first one in which this source was resolved.
     #[serde(default)]
     pub assumed: bool,
-    /// How it ended; `None` while it runs, and for ever for builds that were imported.
+    /// Outcome of the build. `None` while it runs, and always for imported builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// Still runs.
+    /// Whether the build is still running.
     #[serde(default)]
     pub running: bool,
-    /// Its source was untagged: it says nothing about the package as it is now.
+    /// Whether its source was untagged. It then says nothing about the present package.
     #[serde(default)]
     pub withdrawn: bool,
-    /// Koji event of the tagging, where known.
+    /// Koji event of the tagging, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<i64>,
-    /// `at` is the hub's own word, and so says where the build stands, whenever we heard of it.
+    /// Whether the hub itself gave `at`. The time then decides the build's position, however late
+    /// we heard of the build.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub timed: bool,
 }
 
 impl Evidence {
-    /// The hub it ran on, in a collection of the hub `own`.
+    /// Returns the hub on which the build ran. `own` is the collection's own hub.
     pub fn hub<'a>(&'a self, own: &'a Hub) -> &'a Hub {
         self.hub.as_ref().unwrap_or(own)
     }
 
-    /// Its task, when it is a scratch rebuild on `hub`, in a collection of the hub `own`.
+    /// Returns the task if this is a scratch rebuild on `hub`. `own` is the collection's own hub.
     pub fn task_on(&self, hub: &Hub, own: &Hub) -> Option<TaskId> {
         match self.kind {
             EvidenceKind::Scratch(task) if self.hub(own) == hub => Some(task),
@@ -83,18 +92,19 @@ impl Evidence {
         }
     }
 
-    /// Every `version-release` its source is or was known by.
+    /// Lists every `version-release` under which its source is or was known.
     pub fn names(&self) -> impl Iterator<Item = &SmolStr> {
         std::iter::once(&self.source).chain(&self.former)
     }
 
-    /// Whether it is the same build as `other`, in one collection.
+    /// Returns whether this is the same build as `other`, within one collection.
     fn is_same(&self, other: &Self) -> bool {
         (self.kind, &self.hub) == (other.kind, &other.hub)
     }
 
-    /// Whether dependency changes are measured from this build on: real builds, and rebuilds that came to a result. A
-    /// cancelled, timed-out or faulty rebuild moves nothing, so that it never costs a package its reason to be rebuilt.
+    /// Returns whether dependency changes can be measured from this build: real builds, and
+    /// rebuilds with a result. A cancelled, timed-out or faulty rebuild does not become the base,
+    /// so it never takes away a package's reason for a rebuild.
     pub fn is_base(&self) -> bool {
         !self.withdrawn
             && match self.kind {
@@ -103,13 +113,14 @@ impl Evidence {
             }
     }
 
-    /// Whether it came to a result that counts.
+    /// Returns whether the build has a result that counts.
     pub fn is_complete(&self) -> bool {
         !self.withdrawn && self.outcome.is_some_and(Outcome::is_complete)
     }
 
-    /// Whether it is known to come after `other`: two taggings by their Koji events, all else by the hub's time, in
-    /// which a rebuild comes after the tagging of the same moment.
+    /// Returns whether this build is known to come after `other`. Two taggings are compared by
+    /// their Koji events, all others by the hub's time. A rebuild comes after a tagging of the same
+    /// moment.
     fn is_after(&self, other: &Self) -> bool {
         if !(self.timed && other.timed) {
             return false;
@@ -124,7 +135,8 @@ impl Evidence {
         }
     }
 
-    /// Its place in a list: before those known to come after it; where the hub was not asked, by the place in the log.
+    /// Returns the index at which it belongs in a list: before the builds known to come after it.
+    /// If the hub was not asked, the position in the log decides.
     fn place(&self, list: &[Self]) -> usize {
         if self.timed {
             return list.len() - list.iter().rev().take_while(|e| e.is_after(self)).count();
@@ -133,10 +145,12 @@ impl Evidence {
     }
 }
 
-/// Inserts `new` at its place, replacing an entry of the same build, and drops what is too old. Returns dropped tasks,
-/// with their hubs as [`Evidence::hub`] has them.
+/// Inserts `new` at its place, replaces an entry of the same build, and drops the oldest entries
+/// that are no longer needed. Returns the dropped tasks, each with its hub as in [`Evidence`]'s
+/// field `hub`.
 ///
-/// Builds the package's state and priority rest on stay, however many cancelled or faulty rebuilds came after them.
+/// Builds on which the package's state and priority depend stay, however many cancelled or faulty
+/// rebuilds came after them.
 pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, TaskId)> {
     list.retain(|e| !e.is_same(&new));
     let at = new.place(list);
@@ -152,11 +166,16 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
     dropped
 }
 
-/// The oldest build nothing rests on. Needed are: running ones, the one just inserted, the base, the newest real build,
-/// and the last two with a result (whether a package started to fail shows in the last but one). The same of the last
-/// sources each, tagged or not, and of the last ones that are tagged, so that what one of them did is still known when
-/// it is the newest again. A source's own build goes after its rebuilds: without it nothing would tell that their
-/// source was untagged.
+/// Returns the oldest build that is not needed. These are needed:
+///
+/// - running builds, and the one just inserted
+/// - the base, and the newest real build
+/// - the last two builds with a result (the one before the last shows whether a package started to
+///   fail)
+/// - the same of each of the last sources, and of each of the last sources that are tagged, so that
+///   their results are still known when one of them is the newest again
+/// - a source's own build while rebuilds of it are kept, because only that build shows when their
+///   source is untagged
 fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
     let mut needed: Vec<usize> = list.iter().rposition(Evidence::is_base).into_iter().collect();
     needed.extend(list.iter().rposition(is_real));
@@ -177,7 +196,7 @@ fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {
     })
 }
 
-/// The sources of the last builds of a kind, at most `count`, each once.
+/// Returns the sources of the last builds that `of` admits, at most `count`, each once.
 fn last_sources(list: &[Evidence], count: usize, of: impl Fn(&Evidence) -> bool) -> Vec<&SmolStr> {
     let mut sources: Vec<&SmolStr> = Vec::new();
     for e in list.iter().rev().filter(|e| of(e)) {
@@ -192,7 +211,7 @@ const fn is_real(e: &Evidence) -> bool {
     matches!(e.kind, EvidenceKind::Real(_))
 }
 
-/// Gives a renamed build's evidence, its own and that of rebuilds of its source, the name it has now.
+/// Renames the evidence of a renamed build and of rebuilds of its source.
 pub(super) fn rename(list: &mut [Evidence], build: &Build, id: BuildId) {
     let source = build.source();
     for e in list.iter_mut() {
@@ -207,8 +226,8 @@ pub(super) fn rename(list: &mut [Evidence], build: &Build, id: BuildId) {
     }
 }
 
-/// Gives a rebuild the name its source's build has now: it may have been made under another, and a draft's source
-/// package never has the draft's mark.
+/// Gives a rebuild the name that its source's build has now. The rebuild may have been made under
+/// another name, and the source package of a draft build never has the draft mark.
 pub(super) fn name(list: &[Evidence], new: &mut Evidence) {
     let real = || list.iter().rev().filter(|e| is_real(e));
     let exact = real().find(|e| e.source == new.source);
@@ -219,9 +238,9 @@ pub(super) fn name(list: &[Evidence], new: &mut Evidence) {
     }
 }
 
-/// Marks builds whose source is no longer tagged. `tagged` says whether a real build still is. All builds of one source
-/// share its fate: a scratch rebuild that of the real build, and a build that was deleted that of another one of its
-/// name, which was imported for it.
+/// Marks the builds whose source is no longer tagged. `tagged` returns whether a real build still
+/// is. All builds of one source are marked alike. A scratch rebuild follows the real build. A
+/// deleted build follows another build of its name that was imported in its place.
 pub fn withdraw(list: &mut [Evidence], tagged: impl Fn(BuildId) -> bool) {
     for e in list.iter_mut() {
         if let EvidenceKind::Real(build) = e.kind {
@@ -273,8 +292,9 @@ mod tests {
         Evidence { kind: EvidenceKind::Scratch(TaskId(number)), ..real(0, None, secs) }
     }
 
-    /// Two taggings by event, else by time; at the same moment a rebuild comes after a tagging, and the higher number
-    /// after the lower. Nothing comes after itself, nor after what has no time of the hub.
+    /// Two taggings are compared by event, others by time. At the same moment, a rebuild comes
+    /// after a tagging, and the higher number after the lower. No build comes after itself, or
+    /// after one without a time from the hub.
     #[test]
     fn what_comes_after_what() {
         let order = [real(9, Some(1), 50), real(1, Some(2), 10), real(2, Some(2), 10)];
@@ -294,7 +314,7 @@ mod tests {
         assert!(!untold.is_after(&order[0]) && !order[0].is_after(&untold));
     }
 
-    /// Where the hub has not said when, the place in our log counts.
+    /// If the hub has not given a time, the position in the log counts.
     #[test]
     fn places_in_a_list() {
         let list = [real(1, Some(10), 10), real(2, Some(20), 20), real(3, Some(30), 30)];
@@ -307,7 +327,8 @@ mod tests {
         assert_eq!(places, [0, 0, 1, 1, 2]);
     }
 
-    /// A build without a result moves nothing, unless a packager made it; one that is withdrawn never counts.
+    /// A build without a result does not become the base, unless a packager made it. A withdrawn
+    /// build never counts.
     #[test]
     fn what_counts() {
         let of = |kind, outcome, withdrawn| {
@@ -327,7 +348,7 @@ mod tests {
         }
     }
 
-    /// Two hubs may give the same number.
+    /// Two hubs may use the same task number.
     #[test]
     fn a_task_is_of_one_hub() {
         let (home, arm) = (Hub::new("primary"), Hub::new("arm"));
@@ -354,8 +375,8 @@ mod tests {
         assert_eq!(of(&["1"], 0), [""; 0]);
     }
 
-    /// Rebuilds may be of sources whose own build nobody told of; the newest build a packager made is still what `why`
-    /// and pages show.
+    /// Rebuilds may be of sources whose own builds are not known. `why` and the pages still show
+    /// the newest build that a packager made, so it is kept.
     #[test]
     fn the_newest_real_build_is_kept_whatever_was_rebuilt_since() {
         let mut list = Vec::new();

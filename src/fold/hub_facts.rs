@@ -1,18 +1,20 @@
-//! What a hub can be asked for, as lines of text: so that a state can be compared with a dump of the hub's tables.
+//! Writes what a hub can be asked for as lines of text, so that a state can be compared with a dump
+//! of the hub's tables.
 //!
-//! A hub that was reconciled must agree with these lines, whatever messages were lost, doubled or invented before. They
-//! leave out what nobody can ask for any more (builds that were in a tag once, repositories that are gone) and what no
-//! collection looks at:
+//! A hub that was reconciled must agree with these lines, whatever messages were lost, duplicated
+//! or invented before. The lines leave out what can no longer be asked for (builds that once were
+//! in a tag, repositories that are gone), and what no collection looks at. They contain:
 //!
-//! * tags in the chain of a collection's build tag or dest tag, by inheritance: architectures, inheritance, package
-//!   list, and builds in tagging order (of packages that are in a list of the tag or its parents and not blocked:
-//!   others are not listed);
+//! * tags that a collection's build tag or dest tag is or inherits from: architectures,
+//!   inheritance, package list, and builds in tagging order. Only builds of packages that a list of
+//!   the tag or its parents has and does not block are included, because the hub lists no others;
 //! * builds in one of those tags;
 //! * targets of collections;
-//! * for each build tag that exists the newest READY repository, by Koji event, and every usable one (READY, EXPIRED)
-//!   that is not older.
+//! * for each build tag that exists, the newest READY repository by Koji event, and every usable
+//!   one (READY, EXPIRED) that is not older.
 //!
-//! Both sides make the same [`HubFacts`]: a state by [`super::State::hub_facts`], a test from tables.
+//! Both sides make the same [`HubFacts`]: a state by [`super::State::hub_facts`], a test from
+//! tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,7 +27,8 @@ use crate::model::{BuildId, Hub, Name, Nvr, RepoId};
 /// A tag that exists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TagFacts {
-    /// Architectures as `getBuildConfig` gives them; `None`: not looked at, no line.
+    /// Architectures as `getBuildConfig` returns them. `None` if they were not looked up, which
+    /// gives no line.
     pub arches: Option<Vec<Name>>,
     /// Direct parents, in any order.
     pub inheritance: Vec<Inheritance>,
@@ -38,24 +41,24 @@ pub struct TagFacts {
 /// A build.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BuildFacts {
-    /// Its name.
+    /// The build's name.
     pub nvr: Nvr,
-    /// Its state; `None`: nobody looked.
+    /// The build's state. `None` if it was never looked up.
     pub state: Option<BuildState>,
 }
 
-/// A repository generation.
+/// A repository.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RepoFacts {
-    /// Its build tag.
+    /// The repository's build tag.
     pub tag: Name,
-    /// Its state.
+    /// The repository's state.
     pub state: RepoState,
-    /// The Koji event it shows.
+    /// The Koji event whose content it has.
     pub create_event: Option<i64>,
 }
 
-/// What a collection looks at.
+/// The tags and the target that a collection looks at.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Watched {
     /// Build tag.
@@ -67,7 +70,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// That of a collection.
+    /// Returns what a collection looks at.
     pub fn by(settings: &CollectionSettings) -> Self {
         Self {
             build_tag: settings.build_tag.clone(),
@@ -77,21 +80,21 @@ impl Watched {
     }
 }
 
-/// What a hub has. More than what is watched may be in it; it gives no lines.
+/// The facts about a hub. It may contain more than is watched. The rest gives no lines.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HubFacts {
     /// Tags that exist, by name.
     pub tags: BTreeMap<Name, TagFacts>,
-    /// Builds; those in a watched tag must be here.
+    /// Builds by number. Those in a watched tag must be present.
     pub builds: BTreeMap<BuildId, BuildFacts>,
-    /// Targets that exist: build tag and dest tag.
+    /// Targets that exist, with build tag and dest tag.
     pub targets: BTreeMap<Name, (Name, Name)>,
-    /// Repository generations, usable or not.
+    /// Repositories by number, usable or not.
     pub repos: BTreeMap<RepoId, RepoFacts>,
 }
 
 impl HubFacts {
-    /// The lines a comparison goes by, sorted, each once. Cost: O(facts · log facts).
+    /// Returns the lines to compare, sorted, each once. Cost: O(facts · log facts).
     pub fn lines(&self, hub: &str, watched: &[Watched]) -> Vec<String> {
         let mut lines = Vec::new();
         let mut builds: BTreeSet<BuildId> = BTreeSet::new();
@@ -131,19 +134,19 @@ impl HubFacts {
             if let Some((build, dest)) = self.targets.get(&w.target) {
                 lines.push(format!("{hub} target {} {build} {dest}", w.target));
             }
-            // Of a tag that is gone nobody can ask for repositories by name.
+            // If a tag is gone, its repositories cannot be listed by name.
             for (id, repo) in self.repos_that_count(&w.build_tag).filter(|_| self.tags.contains_key(&w.build_tag)) {
                 let event = repo.create_event.map(|e| e.to_string()).unwrap_or_default();
                 lines.push(format!("{hub} repo {id} {} {:?} {event}", repo.tag, repo.state));
             }
         }
         lines.sort_unstable();
-        // Two collections may look at the same things.
+        // Two collections may look at the same tags.
         lines.dedup();
         lines
     }
 
-    /// A tag and what it inherits from, as [`HubState::chain`] has it.
+    /// Returns a tag and the tags it inherits from, like [`HubState::chain`].
     fn chain(&self, tag: &Name) -> Vec<Name> {
         let inherits = |name: &Name, t: &TagFacts| {
             (name.clone(), super::Tag { inheritance: Some(t.inheritance.clone()), ..super::Tag::default() })
@@ -152,7 +155,7 @@ impl HubFacts {
         hub.chain(tag)
     }
 
-    /// What the nearest package list that has it says of a package: whether it is blocked.
+    /// Returns whether a package is blocked, according to the nearest package list that has it.
     fn entry(&self, chain: &[Name], package: &Name) -> Option<bool> {
         chain.iter().find_map(|t| self.tags.get(t)?.listed.get(package).copied())
     }
@@ -162,8 +165,8 @@ impl HubFacts {
         let mut open: Vec<Name> = watched.iter().flat_map(|w| [w.build_tag.clone(), w.dest_tag.clone()]).collect();
         while let Some(name) = open.pop() {
             if !found.contains(&name) {
-                // Every ancestor counts, also where a link keeps some of it from this tag: who looks at a tag looks at
-                // its parents.
+                // Every ancestor counts, even if a link excludes a part of it from this tag.
+                // Looking at a tag includes its parents.
                 open.extend(self.tags.get(&name).into_iter().flat_map(|t| &t.inheritance).map(|l| l.tag.clone()));
                 found.insert(name);
             }
@@ -180,7 +183,7 @@ impl HubFacts {
     }
 }
 
-/// A link in words: priority, parent, and what limits it.
+/// Describes a link: priority, parent, and its limits.
 fn link_words(link: &Inheritance) -> String {
     let mut words = format!("{} {}", link.priority, link.tag);
     if let Some(depth) = link.max_depth {
@@ -192,7 +195,8 @@ fn link_words(link: &Inheritance) -> String {
     words
 }
 
-/// The digest of lines, in hex: what [`State::facts_digest`] is of its facts.
+/// Returns the digest of the lines, in hex. [`State::facts_digest`] is this digest of a state's
+/// facts.
 pub fn digest_of(lines: &[String]) -> String {
     let mut hasher = blake3::Hasher::new();
     for line in lines {
@@ -203,8 +207,8 @@ pub fn digest_of(lines: &[String]) -> String {
 }
 
 impl State {
-    /// What a state holds of a hub, ready for comparison, and what its collections look at there.
-    /// Cost: O(builds in tags that are looked at).
+    /// Returns what a state knows about a hub, ready for comparison, and what its collections look
+    /// at there. Cost: O(builds in tags that are looked at).
     pub fn hub_facts(&self, hub: &Hub) -> (HubFacts, Vec<Watched>) {
         let ours = self.collections.values().filter(|c| c.settings.hub == *hub);
         let mut watched: Vec<Watched> = ours.map(|c| Watched::by(&c.settings)).collect();

@@ -1,13 +1,15 @@
-//! State, and how events change it.
+//! Holds the state, and changes it by events.
 //!
-//! [`State::apply`] is total and deterministic: an event that makes no sense here is counted, never refused, because it
-//! is already history. The same log gives the same state, bit for bit, on any machine. Nothing here reads a clock,
-//! draws a random number, touches a file, or decides anything.
+//! [`State::apply`] is total and deterministic. It never refuses an event, because every event is
+//! already history. An event that makes no sense is only counted. The same log gives the same
+//! state, bit for bit, on any machine. Nothing here reads a clock, draws a random number, touches a
+//! file, or decides anything.
 //!
-//! One file per entity: [`tag`], [`build`], [`repo`], [`task`], [`collection`], [`package`]; [`resolution`] folds
-//! verdicts, [`evidence`] keeps what builds say about a package, [`sources`] says which source of it counts,
-//! [`tracked`] which packages are resolved, [`digest`] and [`snapshot`] reduce the whole to bytes, [`hub_facts`] to
-//! what a hub can be asked for.
+//! Each entity has a module: [`tag`], [`build`], [`repo`], [`task`], [`collection`] and
+//! [`package`]. [`resolution`] folds verdicts. [`evidence`] keeps a package's builds and what each
+//! says about the package. [`sources`] decides which of its sources counts, and [`tracked`] which
+//! packages are resolved. [`digest`] computes a digest of the state, and [`snapshot`] writes it to
+//! bytes. [`hub_facts`] derives what a hub should be asked for.
 
 pub mod arch;
 pub mod build;
@@ -40,5 +42,5 @@ pub use tag::{Tag, TagPackage, TaggedBuild};
 pub use task::{Step, Task};
 pub use tracked::Tracked;
 
-/// A hash map whose order is that of insertion (and removal), so that walking it is deterministic.
+/// A hash map that keeps the order of insertion (and removal), so that iteration is deterministic.
 pub type Map<K, V> = indexmap::IndexMap<K, V, rustc_hash::FxBuildHasher>;

@@ -1,4 +1,4 @@
-//! A source package in a collection.
+//! Defines a source package in a collection.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -14,9 +14,9 @@ use crate::model::{BuildId, Name, Outcome, PackageState, RebuildId, RepoId, Time
 pub struct Latest {
     /// The build.
     pub build: BuildId,
-    /// Its `version-release`.
+    /// The build's `version-release`.
     pub source: SmolStr,
-    /// When it was tagged.
+    /// Time at which it was tagged.
     pub at: Timestamp,
 }
 
@@ -27,141 +27,148 @@ pub struct ArchVerdict {
     pub arch: Name,
     /// `version-release` of the source that was resolved.
     pub source: SmolStr,
-    /// `version-release` of the build the repository has of it, where that is of another source.
+    /// `version-release` of the package's build in the repository, if that build is of another
+    /// source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buildroot_has: Option<SmolStr>,
-    /// It builds for `noarch`.
+    /// Whether the package builds for `noarch`.
     #[serde(default)]
     pub noarch: bool,
-    /// `None`: not for this architecture.
+    /// Whether the dependencies can be installed. `None` if the package is not built on this
+    /// architecture.
     pub ok: Option<bool>,
-    /// First problem, in words.
+    /// The first problem, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Box<str>>,
-    /// Index into the collection's moves, and distance (0: not reached).
+    /// Dependency changes: the index into the collection's moves, and the distance (0 if not
+    /// reached).
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub changes: Box<[(u32, u8)]>,
-    /// Repository the changes were measured from.
+    /// Repository from which the changes were measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
-    /// They were measured from what the hub says was installed, not from what we would have expected in that
-    /// repository.
+    /// Whether the changes were measured from what the hub says was installed, instead of from the
+    /// prediction for that repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truth: bool,
 }
 
-/// A rebuild that was not submitted, or refused by the hub: not tried again while what it depends on stays the same.
+/// A rebuild that was not submitted or was refused by the hub. It is not tried again while its
+/// inputs stay the same.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Declined {
-    /// What it depended on.
+    /// Inputs that the rebuild depended on.
     pub inputs: RebuildInputs,
-    /// Why it came to nothing, in words; at most [`Declined::REASON_CHARS_MAX`] characters.
+    /// Reason in words, at most [`Declined::REASON_CHARS_MAX`] characters.
     pub reason: SmolStr,
 }
 
 impl Declined {
-    /// Longest reason kept in state; all of it is in the log.
+    /// Most characters of a reason kept in state. The log has the whole reason.
     pub const REASON_CHARS_MAX: usize = 200;
 }
 
-/// A failure about whose text nothing is known.
+/// A failure with a text about which nothing is known.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Sighting {
-    /// Stands for the text and all that are the same.
+    /// Digest of the text and all texts alike.
     pub mark: SmolStr,
-    /// `version-release` of the source; empty when not known.
+    /// `version-release` of the source. Empty if not known.
     pub source: SmolStr,
-    /// Number of the host, where known.
+    /// Number of the host, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<i64>,
-    /// When the rebuild ended.
+    /// Time at which the rebuild ended.
     pub at: Timestamp,
 }
 
 impl Sighting {
-    /// How many are kept: more than have to be seen of one text, whatever the policy.
+    /// How many sightings are kept: more than any policy requires of one text.
     pub const KEPT: usize = 32;
 }
 
-/// How many dependency changes a package has at distance 1, 2, 3, 4 and beyond, each name once.
+/// Number of dependency changes at distance 1, 2, 3, 4 and beyond. Each name counts once.
 pub type Distances = [u16; 5];
 
 /// A source package in a collection.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Package {
-    /// Asked for (`Some(true)`), asked not to (`Some(false)`), or as the collection has it.
+    /// Whether the package is tracked: asked for (`Some(true)`), asked not to (`Some(false)`), or
+    /// as the collection's settings say (`None`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracked: Option<bool>,
-    /// Whole points, for good.
+    /// Static points, in whole points. They stay.
     #[serde(default)]
     pub static_points: i32,
-    /// Whole points, until the next rebuild that is decided.
+    /// Manual points, in whole points, until a rebuild uses them up.
     #[serde(default)]
     pub manual_points: i32,
-    /// They were given while a rebuild was open or running: that one does not use them up, only one decided later.
+    /// Whether the manual points were given while a rebuild was open or running. Only a rebuild
+    /// decided later then uses them up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub manual_kept: bool,
-    /// What a person set in place of its architectures.
+    /// The architecture override set by a user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch_override: Option<Box<ArchOverride>>,
-    /// Rebuild without looking at dependencies.
+    /// Whether to rebuild without looking at dependencies.
     #[serde(default)]
     pub skip_resolution: bool,
-    /// Blocked in the dest tag, inheritance applied.
+    /// Whether the package is blocked in the dest tag, with inheritance applied.
     #[serde(default)]
     pub blocked: bool,
-    /// Newest tagged build.
+    /// The newest tagged build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Latest>,
-    /// Its last builds, oldest first.
+    /// The package's last builds, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
     /// Newest verdicts, one per architecture.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<ArchVerdict>,
-    /// All verdicts taken together; kept up to date by [`Package::judge`].
+    /// All verdicts combined, updated by [`Package::judge`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<bool>,
-    /// Dependency changes taken together; kept up to date by [`Package::judge`].
+    /// All dependency changes combined, updated by [`Package::judge`].
     #[serde(default)]
     pub distances: Distances,
-    /// Stands for exactly which changes those are: the first 8 bytes of a hash over them; 0 for none.
+    /// Digest of exactly these changes: the first 8 bytes of a hash over them. 0 if there are none.
     #[serde(default)]
     pub changes_digest: u64,
-    /// Running rebuilds of ours.
+    /// Number of this service's rebuilds that are running.
     #[serde(default)]
     pub running: u16,
     /// A rebuild that was decided and is not a task yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_rebuild: Option<RebuildId>,
-    /// Since when.
+    /// Time at which that rebuild was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_since: Option<Timestamp>,
-    /// A rebuild that was not submitted or was refused.
+    /// The last rebuild that was not submitted or was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declined: Option<Box<Declined>>,
-    /// Rebuilds since the last result that came to none and made it wait.
+    /// Number of rebuilds since the last result that ended without one and delay the next try.
     #[serde(default)]
     pub faults: u16,
-    /// When the last of them was.
+    /// Time of the last of these rebuilds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fault_at: Option<Timestamp>,
-    /// How the last of them ended; absent: with an infrastructure fault.
+    /// Outcome of the last of these rebuilds. Absent if it was an infrastructure fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<Outcome>,
-    /// Failures about whose texts nothing is known, since the last success, oldest first; at most [`Sighting::KEPT`].
+    /// Failures since the last success about whose texts nothing is known, oldest first. At most
+    /// [`Sighting::KEPT`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unclear: Vec<Sighting>,
     /// The state last written to the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced: Option<PackageState>,
-    /// Stands for the cause last written to the log, while it is unresolved: the first 8 bytes of a hash of the text
-    /// ([`stands_for`]).
+    /// Digest of the cause last written to the log while the package is unresolved: the first 8
+    /// bytes of a hash of the text ([`stands_for`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced_cause: Option<u64>,
 }
 
-/// Eight bytes that stand for a text.
+/// Returns an 8-byte digest of a text.
 pub fn stands_for(text: &str) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
@@ -169,51 +176,54 @@ pub fn stands_for(text: &str) -> u64 {
 }
 
 impl Package {
-    /// A rebuild was submitted or came to a result: points given for it are used up.
+    /// Uses up the manual points, after a rebuild was submitted or came to a result.
     pub(super) fn use_manual_points(&mut self) {
         if !self.manual_kept {
             self.manual_points = 0;
         }
     }
 
-    /// Whether it is watched in a collection that tracks everything or not.
+    /// Returns whether the package is tracked. `track_all` is the collection's setting.
     pub fn is_tracked(&self, track_all: bool) -> bool {
         self.tracked.unwrap_or(track_all)
     }
 
-    /// How and when the last rebuild ended that makes it wait; `None` when none does.
+    /// Returns the outcome and the time of the last rebuild that delays the next try. Returns
+    /// `None` if there is none.
     pub fn last_trouble(&self) -> Option<(Outcome, Timestamp)> {
         let at = self.last_fault_at.filter(|_| self.faults > 0)?;
         Some((self.last_fault.unwrap_or(Outcome::InfrastructureFault), at))
     }
 
-    /// Whether a repository is all that tells of it: it was resolved, and no build of it was ever seen in a tag of the
-    /// collection. So a log that began after its tagging, or that saw nothing of the tag it is inherited from, knows
-    /// it.
+    /// Returns whether the package is known only from a repository: it was resolved, but no build
+    /// of it was ever seen in a tag of the collection. That happens if the log began after the
+    /// build was tagged, or if the log does not see the tag from which the package is inherited.
     pub fn is_from_repository_only(&self) -> bool {
         self.latest.is_none() && self.evidence.is_empty() && !self.verdicts.is_empty()
     }
 
-    /// The build dependency changes are measured from.
+    /// Returns the build from which dependency changes are measured.
     pub fn base(&self) -> Option<&Evidence> {
         self.base_index().map(|i| &self.evidence[i])
     }
 
-    /// Where it stands.
+    /// Returns the index of [`Package::base`] in the evidence.
     pub(super) fn base_index(&self) -> Option<usize> {
         self.newest_first().find(|i| self.evidence[*i].is_base())
     }
 
-    /// Its builds by what they say about it now, the most telling first: rebuilds of its newest source, that source's
-    /// own build, and then all else; within each the newest first. A source that was tagged once more, or is the newest
-    /// again after another one, is no other for that: what it did counts, whenever that was.
+    /// Lists the indexes of the package's builds, the most significant first: rebuilds of its
+    /// newest source, then that source's own builds, then all others. Within each group, the newest
+    /// comes first. A source counts as the same if it was tagged once more or is the newest again
+    /// after another one. Its earlier results count, however old they are.
     fn newest_first(&self) -> impl Iterator<Item = usize> {
         let is_real = |e: &Evidence, id: BuildId| e.kind == EvidenceKind::Real(id);
         let real = self.latest.as_ref().and_then(|l| self.evidence.iter().rposition(|e| is_real(e, l.build)));
         let rank = move |i: usize, e: &Evidence| match (&self.latest, e.kind) {
             (Some(l), EvidenceKind::Real(id)) if l.build == id || e.source == l.source => 1,
             (Some(l), EvidenceKind::Scratch(_)) if e.source == l.source => 0,
-            // Of what it was is not known: of what was the newest at that time.
+            // The source of this rebuild is not known. It counts as a rebuild of the newest source
+            // of its time.
             (_, EvidenceKind::Scratch(_)) if e.source.is_empty() && real.is_some_and(|real| i > real) => 0,
             _ => 2,
         };
@@ -223,12 +233,12 @@ impl Package {
         })
     }
 
-    /// Builds with a result, the most telling first.
+    /// Lists the builds with a result, the most significant first.
     pub fn complete(&self) -> impl Iterator<Item = &Evidence> {
         self.newest_first().map(|i| &self.evidence[i]).filter(|e| e.is_complete())
     }
 
-    /// Its state (Koschei 2.4: first match wins).
+    /// Returns the package's state. As in Koschei 2.4, the first match wins.
     pub fn state(&self, track_all: bool) -> PackageState {
         if self.blocked {
             return PackageState::Blocked;
@@ -246,21 +256,22 @@ impl Package {
         }
     }
 
-    /// The problem shown of it on an architecture, while it does not resolve there.
+    /// Returns the problem to show for an architecture while the package does not resolve there.
     pub fn problem(&self, arch: &str) -> Option<&str> {
         self.verdicts.iter().find(|v| v.arch == arch)?.problem.as_deref()
     }
 
-    /// Verdicts of the architectures a build would use.
+    /// Lists the verdicts of the architectures that a build would use.
     pub fn verdicts_in_use<'a>(&'a self, allowed: Allowed<'a>) -> impl Iterator<Item = &'a ArchVerdict> {
         self.verdicts
             .iter()
             .filter(move |v| allowed.has(&v.arch) && self.arch_override.as_ref().is_none_or(|o| o.allows(&v.arch)))
     }
 
-    /// Takes the verdicts of all architectures together: unresolved when it does not resolve on any architecture the
-    /// build would use; a noarch package needs one architecture only. A changed dependency counts once per name, with
-    /// its smallest distance. Cost: O(changes · log changes).
+    /// Combines the verdicts of all architectures. The package is unresolved if it does not resolve
+    /// on any one architecture that the build would use. A noarch package needs only one
+    /// architecture that resolves. A changed dependency counts once per name, with its smallest
+    /// distance. Cost: O(changes · log changes).
     pub fn judge(
         &mut self,
         allowed: Allowed<'_>,
@@ -296,15 +307,15 @@ impl Package {
     }
 }
 
-/// A change of one verdict, in order of the moves.
+/// A change from one verdict, ordered like the moves.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Changed<'a> {
-    /// The beginning of the name as a number. It nearly always says which is less, and saves following both to their
-    /// texts.
+    /// The beginning of the name as a number. It nearly always decides the order, without access to
+    /// the two texts.
     beginning: u64,
     by: &'a DependencyMove,
     distance: u8,
-    /// Its verdict counts.
+    /// Whether its verdict counts.
     counts: bool,
 }
 
@@ -316,7 +327,8 @@ impl<'a> Changed<'a> {
     }
 }
 
-/// Changes by distance, each name once with its smallest distance. `changed` is sorted, so equal names stand together.
+/// Counts the changes by distance, each name once with its smallest distance. `changed` must be
+/// sorted, so that equal names are adjacent.
 fn distances_of(changed: &[Changed<'_>]) -> Distances {
     let mut distances = Distances::default();
     for of_name in changed.chunk_by(|a, b| a.by.name == b.by.name) {
@@ -329,14 +341,14 @@ fn distances_of(changed: &[Changed<'_>]) -> Distances {
     distances
 }
 
-/// Eight bytes that stand for the changes of all verdicts, in any order of the table they are interned in. `changed` is
-/// sorted.
+/// Returns an 8-byte digest of the changes of all verdicts. It does not depend on the order in the
+/// table of interned moves. `changed` must be sorted.
 fn digest_of(changed: &[Changed<'_>]) -> u64 {
     if changed.is_empty() {
         return 0;
     }
-    // Moves are interned, so that equal ones are the same one. One buffer and one call: hashing piece by piece costs
-    // more than the hash.
+    // Moves are interned, so equal moves have the same address. Hash one buffer with one call,
+    // because hashing piece by piece costs more than the hash itself.
     let mut text = Vec::with_capacity(64 * changed.len());
     for same in changed.chunk_by(|a, b| std::ptr::eq(a.by, b.by) && a.distance == b.distance) {
         let Changed { by: m, distance, .. } = same[0];

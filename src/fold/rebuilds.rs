@@ -1,4 +1,5 @@
-//! Folding our scratch rebuilds: tasks, the collections they count for, the slots they hold.
+//! Folds the scratch rebuilds of this service: their tasks, the collections they count for, and the
+//! slots they hold.
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -11,7 +12,8 @@ use crate::event::{RebuildCancelRequested, RebuildFinished, RebuildRequested, Ta
 use crate::model::{Hub, Name, Outcome, RebuildId, Seq, TaskId, Timestamp};
 
 const HOUR_MICROS: i64 = 3_600_000_000;
-/// How many cancelled requests are remembered: as many as may be on their way to the hub while they are cancelled.
+/// How many cancelled requests are remembered. That is enough for all that may be on their way to
+/// the hub when they are cancelled.
 const CANCELLED_KEPT: usize = 1000;
 
 impl State {
@@ -42,7 +44,7 @@ impl State {
             given_up: false,
         });
         if known && task.state.is_final() && !e.state.is_final() {
-            // An ended task does not begin again; this message was overtaken by that of its end.
+            // An ended task does not run again. A message about its end overtook this message.
             return self.anomaly("message about a task that had ended");
         }
         task.state = e.state;
@@ -56,7 +58,7 @@ impl State {
         }
         task.any_step |= !e.children.is_empty();
         if e.state.is_final() {
-            // What was judged is not judged again, so that nobody needs the texts.
+            // A task that was judged is not judged again, so its texts are not needed.
             let unjudged = task.awaits_judgement();
             task.steps = e.children.iter().map(|c| Step::of(c, unjudged)).collect();
             task.fault = e.fault.clone().filter(|_| unjudged).map(Box::new);
@@ -67,7 +69,8 @@ impl State {
         let submitted = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (&e.hub, e.task_id));
         let rebuild = rebuild.or_else(|| self.rebuilds.iter().find(|(_, r)| submitted(r)).map(|(id, _)| *id));
         if !known {
-            // Ours counts where it was decided, whatever became of the target since.
+            // This service's rebuild counts for the collection it was decided for, even if the
+            // target has changed since.
             let decided_for = rebuild.and_then(|id| self.rebuilds.get(&id)).filter(|r| r.package == e.package);
             let index = decided_for.and_then(|r| self.collections.get_index_of(&r.collection));
             self.attribute(&e.hub, e.task_id, index);
@@ -77,11 +80,11 @@ impl State {
         }
     }
 
-    /// Notes that the hub does not know a task any more, so that its rebuild can be closed.
+    /// Notes that the hub no longer knows a task, so that its rebuild can be closed.
     pub(super) fn task_vanished(&mut self, e: &TaskVanished) {
         if let Some(task) = self.hub_mut(&e.hub).tasks.get_mut(&e.task_id) {
             if task.state.is_final() {
-                // It came to its end first: nothing more was expected of it.
+                // The task ended first, so nothing more was expected of it.
                 return;
             }
             task.vanished = true;
@@ -100,14 +103,14 @@ impl State {
         self.with_package(&collection, &package, |_| {});
     }
 
-    /// The open rebuild that became a task of a hub, whether or not anything was heard of that task since. Cost: O(open
-    /// rebuilds).
+    /// Finds the open rebuild that became a task of a hub, even if no event has described that
+    /// task. Cost: O(open rebuilds).
     pub fn submitted_as(&self, hub: &Hub, task: TaskId) -> Option<(RebuildId, &OpenRebuild)> {
         let is_it = |r: &OpenRebuild| r.task.as_ref().is_some_and(|(h, t)| (h, *t) == (hub, task));
         self.rebuilds.iter().find(|(_, r)| is_it(r)).map(|(id, r)| (*id, r))
     }
 
-    /// Notes that a rebuild shall be cancelled: its task, or the request while there is none.
+    /// Notes that a rebuild is to be cancelled: its task, or the request while there is no task.
     pub(super) fn cancel_requested(&mut self, e: &RebuildCancelRequested) {
         if e.task_id.is_some() {
             self.orphans.retain(|(hub, task, _)| (hub, Some(*task)) != (&e.hub, e.task_id));
@@ -126,13 +129,14 @@ impl State {
                 let (collection, package) = (open.collection.clone(), open.package.clone());
                 self.with_package(&collection, &package, |_| {});
             }
-            // Submitted while it was being cancelled, and nothing heard of its task yet.
+            // The request was submitted while it was being cancelled, and no event has described
+            // its task yet.
             None if self.cancelled.iter().any(|c| Some(c.rebuild) == e.rebuild) => {}
             None => self.anomaly("cancellation of an unknown task"),
         }
     }
 
-    /// Opens a decided rebuild: from now on it holds a slot.
+    /// Opens a decided rebuild. From now on it holds a slot.
     pub(super) fn requested(&mut self, e: &RebuildRequested, seq: Seq, at: Timestamp) {
         let id = RebuildId(seq.get());
         let open = OpenRebuild {
@@ -156,7 +160,8 @@ impl State {
         self.recount(&e.collection, 1);
     }
 
-    /// Where a decided rebuild stands: whoever carries a command out asks this right before he calls the hub.
+    /// Returns how far a decided rebuild has come. An executor asks this right before it calls the
+    /// hub.
     pub fn standing(&self, rebuild: RebuildId) -> Standing {
         let Some(open) = self.rebuilds.get(&rebuild).filter(|r| !r.cancel_requested) else { return Standing::Closed };
         match &open.task {
@@ -169,19 +174,20 @@ impl State {
         }
     }
 
-    /// Requests of the hour before `now` that were not turned down. The hour is open at its beginning: what was
-    /// requested an hour ago does not count any more.
+    /// Counts the requests of the hour before `now` that were not turned down. A request made
+    /// exactly an hour ago no longer counts.
     pub fn requests_of_last_hour(&self, now: Timestamp) -> u32 {
         let recent = self.requests.iter().filter(|(at, _)| now.since(*at) < HOUR_MICROS).count();
         u32::try_from(recent).unwrap_or(u32::MAX)
     }
 
-    /// Finds the collection a task counts for: that of its target where the target is known, else the one that submits
-    /// to a target of that name, else the one its repository belongs to.
+    /// Finds the collection that a task counts for. If the task's target is known, its tags decide.
+    /// Otherwise the name of the target decides. If the task has no target, its repository decides.
     fn collection_of(&self, hub: &Hub, task: TaskId) -> Option<usize> {
         let state = self.hubs.get(hub)?;
         let task = state.tasks.get(&task)?;
-        // Whose builds run there, whatever hub their packages are watched on.
+        // Whether the collection's builds run on that hub, whatever hub its packages are watched
+        // on.
         let on_hub = |c: &Collection| c.settings.building_hub() == hub;
         if let Some(target) = &task.target {
             if let Some((build_tag, dest_tag)) = state.targets.get(target) {
@@ -209,7 +215,7 @@ impl State {
         let task = self.hub_mut(hub).tasks.get_mut(&id).expect("the task was just looked at");
         task.collection = Some(name);
         let running = !task.state.is_final() && task.outcome.is_none();
-        // A repository of another hub is none of the collection's, whatever its number.
+        // A repository of another hub does not belong to the collection, whatever its number.
         let told = task.repo_id.filter(|_| own == *hub);
         let mut new = Evidence {
             kind: EvidenceKind::Scratch(id),
@@ -247,7 +253,8 @@ impl State {
         }
     }
 
-    /// Carries a task's state over to its package. A task that was given up holds no slot, whatever it does afterwards.
+    /// Copies a task's state to its package. A task that was given up holds no slot, whatever
+    /// happens to it afterwards.
     fn task_in_package(&mut self, hub: &Hub, id: TaskId, collection: &Name) {
         let Some(task) = self.hubs.get(hub).and_then(|h| h.tasks.get(&id)) else { return };
         let Some(own) = self.collections.get(collection).map(|c| c.settings.hub.clone()) else {
@@ -270,8 +277,9 @@ impl State {
         self.recount(collection, change.into());
     }
 
-    /// Ties a task to the rebuild we had requested. Of several with a decision's id the lowest is ours: Koji's
-    /// `resubmitTask` copies the id into a new task. The others are somebody's resubmissions; they count as tasks we
+    /// Ties a task to the rebuild that was requested. Koji's `resubmitTask` copies the decision's
+    /// id into a new task, so several tasks may have it. The one with the lowest number is the
+    /// requested one. The others are somebody's resubmissions and count as tasks that this service
     /// did not request.
     pub(super) fn adopt(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId, package: &Name) {
         let Some(open) = self.rebuilds.get_mut(&rebuild) else {
@@ -291,7 +299,8 @@ impl State {
         }
         let cancelled = self.rebuilds.get(&rebuild).is_some_and(|r| r.cancel_requested);
         let Some(t) = self.hub_mut(hub).tasks.get_mut(&task) else {
-            // Submitted, and nothing heard of it yet: the request keeps the slot.
+            // The rebuild was submitted, but no event has described its task yet. The request keeps
+            // the slot.
             return;
         };
         t.rebuild.get_or_insert(rebuild);
@@ -299,8 +308,9 @@ impl State {
         self.release(rebuild);
     }
 
-    /// A task with the id of a decision that is closed. Closed by a higher task, it was that one which was not ours;
-    /// closed because somebody cancelled it while it was being submitted, the task must be stopped.
+    /// Handles a task with the id of a decision that is closed. If somebody cancelled the request
+    /// while it was being submitted, the task must be stopped. If a task with a higher number
+    /// closed the rebuild, that task was not the requested one.
     fn adopt_late(&mut self, rebuild: RebuildId, hub: &Hub, task: TaskId, package: &Name) {
         if let Some(cancelled) = self.cancelled.iter().find(|c| c.rebuild == rebuild) {
             let known = self.hubs.get(hub).and_then(|h| h.tasks.get(&task));
@@ -339,7 +349,7 @@ impl State {
         }
     }
 
-    /// From here on the task holds the slot the request had held.
+    /// Passes the slot of the request to the task.
     fn release(&mut self, rebuild: RebuildId) {
         let Some(open) = self.rebuilds.get(&rebuild) else { return };
         let (collection, package) = (open.collection.clone(), open.package.clone());
@@ -354,7 +364,7 @@ impl State {
         self.recount(&collection, freed);
     }
 
-    /// Closes a rebuild that never became a task, and remembers what it depended on and why it came to nothing.
+    /// Closes a rebuild that never became a task, and keeps its inputs and the reason.
     pub(super) fn declined(&mut self, rebuild: RebuildId, reason: &str) {
         let Some(open) = self.rebuilds.swap_remove(&rebuild) else {
             return self.anomaly("end of an unknown rebuild");
@@ -429,7 +439,7 @@ impl State {
     }
 }
 
-/// The build tag and dest tag a collection's builds have on its building hub, as far as known.
+/// Returns the build tag and dest tag of a collection's builds on its building hub, if known.
 pub(super) fn building_tags<'a>(building: &'a HubState, c: &'a Collection) -> Option<(&'a Name, &'a Name)> {
     let s = &c.settings;
     match s.builds_elsewhere() {

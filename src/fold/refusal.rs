@@ -1,7 +1,7 @@
-//! What a hub's own policies keep from us.
+//! Folds what a hub's own policies refuse.
 //!
-//! Koji tells nobody its policies: the submission is taken, the task fails. So what is known of them are the last tasks
-//! they failed.
+//! Koji does not publish its policies. It accepts a submission, and then the task fails. So the
+//! policies are known only from the last tasks that they made fail.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -10,30 +10,30 @@ use super::state::State;
 use crate::event::{PolicyAllowed, PolicyRefused, RebuildRequested};
 use crate::model::{Name, RebuildId, TaskId, Timestamp};
 
-/// A policy of a hub that does not allow what we ask for.
+/// A policy of a hub that does not allow what was asked for.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The policy, such as `build_from_repo_id`.
+    /// Name of the hub's policy, such as `build_from_repo_id`.
     pub policy: Name,
-    /// When it was first seen to refuse us.
+    /// Time at which it was first seen to refuse.
     pub since: Timestamp,
-    /// When it was last tried; the epoch: somebody asked for another try.
+    /// Time of the last try. It is the epoch if somebody asked for another try.
     pub tried_at: Timestamp,
-    /// The last task it failed.
+    /// The last task that the policy made fail.
     pub task_id: TaskId,
-    /// The hub's words; at most [`Refusal::WORDS_CHARS_MAX`] characters.
+    /// The hub's message, at most [`Refusal::WORDS_CHARS_MAX`] characters.
     pub words: SmolStr,
-    /// The rebuild that tries whether it still refuses.
+    /// The rebuild that tests whether the policy still refuses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<RebuildId>,
 }
 
 impl Refusal {
-    /// Most characters of a hub's words kept in state; all of them are in the log.
+    /// Most characters of a hub's message kept in state. The log has the whole message.
     pub const WORDS_CHARS_MAX: usize = 200;
 
-    /// Takes over that `e` was refused at `at`. Only what was made to try it moves the time of the next try: of what
-    /// was under way when it was first refused nobody hoped for anything else.
+    /// Notes that `e` was refused at `at`. Only the rebuild made as a test moves the time of the
+    /// next try. Rebuilds that were already under way at the first refusal do not.
     fn note(known: &mut Option<Self>, e: &PolicyRefused, at: Timestamp) {
         let known = match known {
             Some(known) if known.policy == e.policy => known,
@@ -75,7 +75,7 @@ impl State {
         }
     }
 
-    /// Notes which rebuild tries whether a policy still refuses us.
+    /// Notes which rebuild tests whether a policy still refuses.
     pub(super) fn tries_policies(&mut self, e: &RebuildRequested, id: RebuildId) {
         if let Some(unbound) = self.hub_mut(&e.hub).unbound.as_mut().filter(|_| e.repo_id.is_some()) {
             unbound.trial = Some(id);
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// Lets what was refused be tried again at once: of a collection, or everything.
+    /// Lets refused actions be tried again at once, for one collection or for all.
     pub(super) fn try_policies_again(&mut self, collection: Option<&Name>) {
         let theirs = self.collections.iter_mut().filter(|(name, _)| collection.is_none_or(|c| c == *name));
         let of_collections = theirs.filter_map(|(_, c)| c.refused.as_mut());

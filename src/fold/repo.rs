@@ -1,4 +1,4 @@
-//! Repository generations.
+//! Folds repositories. A build tag has a sequence of them, called generations.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,41 +6,42 @@ use super::HubState;
 use crate::model::koji::RepoState;
 use crate::model::{Name, RepoId, Timestamp};
 
-/// A repository generation of a build tag.
+/// A repository (generation) of a build tag.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Repo {
-    /// Its build tag.
+    /// The repository's build tag.
     pub tag: Name,
-    /// Its state; only grows.
+    /// The repository's state. It never goes back.
     pub state: RepoState,
-    /// The Koji event it shows; says which of two generations is newer.
+    /// The Koji event whose content it has. It decides which of two generations is newer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_event: Option<i64>,
-    /// When it was first heard of: it was begun by then.
+    /// Time of the first message about it. It was begun by then.
     #[serde(default)]
     pub made_at: Timestamp,
-    /// Architectures with metadata, where looked at.
+    /// Architectures with metadata, if they were looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arches: Option<Vec<Name>>,
-    /// Attachments of its resolutions: collection, architecture, digest.
+    /// Attachments of its resolutions: collection, architecture and digest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resolved: Vec<(Name, Name, String)>,
 }
 
 impl Repo {
-    /// What orders generations of one tag: the Koji event where known, else the id (ids and events of one tag rise
-    /// together unless generations overtake each other while being made).
+    /// Returns the key that orders the generations of one tag: the Koji event if known, then the
+    /// id. Ids and events of one tag rise together, unless generations overtake each other while
+    /// they are made.
     pub fn age(&self, id: RepoId) -> (i64, i64) {
         (self.create_event.unwrap_or(i64::MIN), id.0)
     }
 
-    /// The attachment of its resolution for a collection and architecture.
+    /// Returns the attachment of its resolution for a collection and architecture.
     pub fn attachment(&self, collection: &str, arch: &str) -> Option<&str> {
         self.resolved.iter().find(|(c, a, _)| c == collection && a == arch).map(|(_, _, d)| d.as_str())
     }
 }
 
-/// Position of a state in a repository's life; states never go back.
+/// Returns the position of a state in a repository's life. States never go back.
 fn rank(state: RepoState) -> u8 {
     match state {
         RepoState::Init => 0,
@@ -53,8 +54,9 @@ fn rank(state: RepoState) -> u8 {
 }
 
 impl HubState {
-    /// Whether generation `new` shows a later moment than `old` of the same tag: by Koji event where both are known,
-    /// else by id. One that is not known at all counts as old.
+    /// Returns whether generation `new` has the content of a later moment than `old` of the same
+    /// tag. Koji events decide if both are known, else the ids. A generation that is not known
+    /// counts as old.
     pub fn is_newer(&self, new: RepoId, old: RepoId) -> bool {
         let (Some(a), Some(b)) = (self.repos.get(&old), self.repos.get(&new)) else {
             return self.repos.contains_key(&new);
@@ -65,7 +67,7 @@ impl HubState {
         }
     }
 
-    /// Moves a repository forward; a message that comes late does not move it back.
+    /// Moves a repository to a later state. A message that arrives late does not move it back.
     pub(super) fn repo_moved(&mut self, id: RepoId, tag: &Name, state: RepoState, at: Timestamp) -> &mut Repo {
         let repo = self.repos.entry(id).or_insert_with(|| Repo {
             tag: tag.clone(),
@@ -96,7 +98,8 @@ mod tests {
         hub
     }
 
-    /// By event where both have one, else by number: a generation that was begun earlier may be ready later.
+    /// Koji events decide if both are known, else the numbers. A generation that was begun earlier
+    /// may be ready later.
     #[test]
     fn which_generation_is_newer() {
         let ready = RepoState::Ready;

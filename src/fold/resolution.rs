@@ -1,4 +1,4 @@
-//! Folding verdicts.
+//! Folds the verdicts of resolutions.
 
 use smol_str::SmolStr;
 
@@ -22,7 +22,7 @@ impl State {
     pub(super) fn repo_resolved(&mut self, e: &RepoResolved, seq: Seq) {
         if let Some(repo) = self.hub_mut(&e.hub).repos.get_mut(&e.repo_id) {
             match repo.resolved.iter_mut().find(|(c, a, _)| (c, a) == (&e.collection, &e.arch)) {
-                // Resolved again, because other sources count than was known.
+                // Resolved again, because other sources turned out to count.
                 Some((.., attachment)) => attachment.clone_from(&e.attachment),
                 None => repo.resolved.push((e.collection.clone(), e.arch.clone(), e.attachment.clone())),
             }
@@ -38,7 +38,8 @@ impl State {
         arch.tracked.clone_from(&e.tracked);
         arch.of_packages.clone_from(&e.of_packages);
         collection.resolved_at = Some(seq);
-        // Another architecture of the same repository may be why it is stale, or a newer repository.
+        // The collection stays stale if another architecture of this repository, or a newer
+        // repository, is the reason.
         let hub = self.hubs.get(&e.hub);
         let over = |stale: RepoId| match hub.and_then(|h| h.repos.get(&stale)) {
             Some(repo) if stale == e.repo_id => {
@@ -155,8 +156,9 @@ fn intern(moves: &mut indexmap::IndexSet<DependencyMove, rustc_hash::FxBuildHash
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// The build changes are measured from has no repository we could compare with: from now on this one stands for it, so
-/// that changes from here on are not lost. `false` when there is no such build, or it is of another source.
+/// Takes `repo` as the repository of the build from which changes are measured, if that build has
+/// none to compare with. Changes from now on are then not lost. Returns `false` if there is no such
+/// build, or if it is of another source.
 fn assume_base(package: &mut super::Package, source: &SmolStr, repo: RepoId) -> bool {
     match package.base_index().map(|i| &mut package.evidence[i]) {
         Some(base) if base.names().any(|n| n == source) || base.source.is_empty() => {

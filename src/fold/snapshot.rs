@@ -1,12 +1,14 @@
-//! State as bytes and back. Snapshots are disposable: whatever cannot be read is thrown away and the log folded again.
+//! Writes a state to bytes and reads it back. Snapshots are disposable: if one cannot be read, it
+//! is thrown away and the log is folded again.
 
 use super::State;
 use crate::model::{Class, Classified};
 
-/// Counts up whenever the shape of [`State`] changes; a snapshot of another version is not used.
+/// Version of the format. Increase it whenever the shape of [`State`] changes. A snapshot of
+/// another version is not used.
 pub const VERSION: u32 = 8;
 
-/// A snapshot that cannot be used.
+/// An error for a snapshot that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("read snapshot: {0}; it will be rebuilt from the log")]
 pub struct SnapshotError(#[from] serde_json::Error);
@@ -18,15 +20,16 @@ impl Classified for SnapshotError {
 }
 
 impl State {
-    /// The whole state as JSON, the same bytes for the same log. Cost: O(state).
+    /// Returns the whole state as JSON. The same log gives the same bytes. Cost: O(state).
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("state holds only what JSON can say")
     }
 
-    /// The state from what [`State::to_bytes`] gave.
+    /// Reads a state from the bytes of [`State::to_bytes`].
     ///
     /// # Errors
-    /// [`SnapshotError`] (rejected): not such bytes; fold the log instead.
+    /// Returns [`SnapshotError`] (rejected) if the bytes are not of that format. The log must then
+    /// be folded again.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let mut state: Self = serde_json::from_slice(bytes)?;
         state.reindex();

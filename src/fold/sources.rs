@@ -1,10 +1,12 @@
-//! Which source of a package counted in a collection when a repository was made.
+//! Decides which source of a package counted in a collection when a repository was made.
 //!
-//! A repository's own lists say what is in its buildroots. What would be rebuilt is another question: the newest build
-//! in the collection's dest tag, which need not be in there. A build tag may have a newer one of its own (a buildroot
-//! override, or what a side tag left behind), and need not inherit from the dest tag at all. As of which moment is a
-//! matter of Koji events where they are known: of the tagging and of the repository; else of the times of the messages.
-//! Neither depends on the order in which one hears of them.
+//! A repository's own lists say what is in its buildroots. A rebuild uses another source: the
+//! newest build in the collection's dest tag. The repository need not contain that build. A build
+//! tag may have a newer build of its own (a buildroot override, or what a side tag left behind),
+//! and need not inherit from the dest tag at all.
+//!
+//! The moment is compared by the Koji events of the tagging and of the repository if they are
+//! known, else by the times of the messages. Neither depends on the order in which we hear of them.
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
@@ -17,10 +19,10 @@ use crate::model::{BuildId, Name, Nvr, RepoId, Timestamp};
 /// How many ended taggings of a package are remembered in a tag, the last ones.
 const PAST_KEPT: usize = 16;
 
-/// When something happened on a hub.
+/// The time at which something happened on a hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Moment {
-    /// The Koji event, where known.
+    /// The Koji event, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<i64>,
     /// The time.
@@ -28,7 +30,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Whether it was no later than `other`: by Koji events where both are known, else by time.
+    /// Returns whether this moment is not later than `other`: by Koji events if both are known,
+    /// else by time.
     pub fn is_by(self, other: Self) -> bool {
         match (self.event, other.event) {
             (Some(mine), Some(theirs)) => mine <= theirs,
@@ -37,19 +40,19 @@ impl Moment {
     }
 }
 
-/// A tagging that ended: the build was taken out of the tag, or tagged once more.
+/// A tagging that ended, because the build was taken out of the tag or tagged once more.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Past {
     /// The build.
     pub build: BuildId,
-    /// When it was put there.
+    /// When the build was tagged.
     pub tagged: Moment,
-    /// When that ended.
+    /// When the tagging ended.
     pub ended: Moment,
 }
 
 impl TaggedBuild {
-    /// When it was tagged.
+    /// Returns when the build was tagged.
     pub fn tagged(&self) -> Moment {
         Moment { event: self.event, at: self.at }
     }
@@ -59,11 +62,11 @@ impl TagPackage {
     /// Remembers that a tagging ended.
     pub(super) fn ended(&mut self, old: TaggedBuild, ended: Moment) {
         let new = Past { build: old.build, tagged: old.tagged(), ended };
-        // Heard of twice.
+        // This end is known already.
         if self.past.iter().any(|p| (p.build, p.tagged) == (new.build, new.tagged)) {
             return;
         }
-        // In an order of their own, so that it does not matter which one was heard of first.
+        // Keep them sorted, so that the order in which we hear of them does not matter.
         let key = |p: &Past| (p.ended.at, p.ended.event, p.build, p.tagged.at, p.tagged.event);
         let place = self.past.partition_point(|p| key(p) < key(&new));
         self.past.insert(place, new);
@@ -71,7 +74,8 @@ impl TagPackage {
         self.past.drain(..over);
     }
 
-    /// The builds that were here at a moment, oldest tagging first; of each whether it still is.
+    /// Returns the builds that were in the tag at a moment, oldest tagging first. The flag says
+    /// whether a build is still there.
     fn at(&self, moment: Moment) -> Vec<(BuildId, bool)> {
         let is_here = |id: BuildId| self.builds.iter().any(|b| b.build == id);
         let here = self.builds.iter().filter(|b| b.tagged().is_by(moment));
@@ -86,24 +90,25 @@ impl TagPackage {
     }
 }
 
-/// A build whose source may be the one that counts.
+/// A build whose source may be the one that counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Candidate {
     /// The build.
     pub build: BuildId,
-    /// Its name.
+    /// The build's name.
     pub nvr: Nvr,
-    /// `version-release` of names it had before.
+    /// `version-release` of the build's earlier names.
     pub former: Vec<SmolStr>,
-    /// It is still in the collection's tags. One that was taken out counts only where the repository has it: without a
-    /// hub, and with one that was away, the moment of the end may have been told too late.
+    /// Whether the build is still in the collection's tags. A build that was taken out counts only
+    /// if the repository has it. The reason: without a hub, or if the hub was away, we may know the
+    /// end of the tagging too late.
     pub here: bool,
-    /// What it will be called once it is promoted, where it is a draft and no other build is known to be called so.
+    /// The name of a draft after its promotion, unless another build with that name is known.
     pub promoted: Option<Nvr>,
 }
 
 impl Candidate {
-    /// Names it had before.
+    /// Lists the build's earlier names.
     pub fn former_names(&self) -> impl Iterator<Item = Nvr> {
         self.former.iter().filter_map(|source| {
             let (version, release) = source.rsplit_once('-')?;
@@ -111,52 +116,54 @@ impl Candidate {
         })
     }
 
-    /// Whether a build the repository lists is this one, under any name it had, has, or is known to get.
+    /// Checks whether `listed`, a build in the repository, is this one, under any earlier, present
+    /// or expected name.
     fn is(&self, listed: &Nvr) -> bool {
         let source = format_smolstr!("{}-{}", listed.version, listed.release);
         *listed == self.nvr || self.former.contains(&source) || self.promoted.as_ref() == Some(listed)
     }
 }
 
-/// What a repository says of the source that was chosen.
+/// How the repository's builds relate to the chosen source.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InRepo {
-    /// It has a build of it.
+    /// The repository has a build of the chosen source.
     #[default]
     This,
-    /// It has a build of another one: its `version-release`.
+    /// The repository has a build of another source, with this `version-release`.
     Other(SmolStr),
-    /// It has no build of the package.
+    /// The repository has no build of the package.
     None,
 }
 
 impl InRepo {
-    /// Whether it is the usual case.
+    /// Returns whether the repository has the chosen source, which is the usual case.
     pub fn is_this(&self) -> bool {
         *self == Self::This
     }
 }
 
-/// The source a package is resolved in.
+/// The source in which a package is resolved.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chosen<'a> {
-    /// Name, version, release.
+    /// Name, version and release of the source.
     pub nvr: &'a Nvr,
-    /// The build, where it is known in the collection.
+    /// The build, if the collection has one of this source.
     pub own: Option<&'a Candidate>,
-    /// What the repository has.
+    /// What the repository has instead.
     pub in_repo: InRepo,
 }
 
-/// Chooses: the collection's own newest source of that time, else what the repository lists. `None`: there is neither.
+/// Chooses the collection's own newest source of that time, else the one that the repository lists.
+/// Returns `None` if there is neither.
 pub fn choose<'a>(candidates: &'a [Candidate], listed: Option<&'a Nvr>) -> Option<Chosen<'a>> {
     let Some(own) = candidates.iter().find(|c| c.here || listed.is_some_and(|l| c.is(l))) else {
         return listed.map(|nvr| Chosen { nvr, own: None, in_repo: InRepo::This });
     };
     let (nvr, in_repo) = match listed {
         None => (&own.nvr, InRepo::None),
-        // It was promoted, and nobody has told yet.
+        // The draft was promoted, but no event has told of it yet.
         Some(l) if own.promoted.as_ref() == Some(l) => (l, InRepo::This),
         Some(l) if own.is(l) => (&own.nvr, InRepo::This),
         Some(l) => (&own.nvr, InRepo::Other(format_smolstr!("{}-{}", l.version, l.release))),
@@ -165,21 +172,21 @@ pub fn choose<'a>(candidates: &'a [Candidate], listed: Option<&'a Nvr>) -> Optio
 }
 
 impl Repo {
-    /// The moment whose content it has.
+    /// Returns the moment whose content the repository has.
     pub fn made(&self) -> Moment {
         Moment { event: self.create_event, at: self.made_at }
     }
 }
 
 impl HubState {
-    /// The moment whose content a repository has, where it is known.
+    /// Returns the moment whose content a repository has, if known.
     pub fn made(&self, repo: RepoId) -> Option<Moment> {
         self.repos.get(&repo).map(Repo::made)
     }
 
-    /// Builds of a collection's package that may be the one that counted at a moment, the first choice first: nearest
-    /// tag first, there the one tagged last. Empty for a blocked package, of which Koji lists nothing. Cost: a lookup
-    /// per tag.
+    /// Lists the builds of a collection's package that may be the one that counted at a moment,
+    /// first choice first: the nearest tag first, and within a tag the build tagged last. Empty for
+    /// a blocked package, because Koji lists none of its builds. Cost: one lookup per tag.
     pub fn candidates(&self, collection: &Collection, package: &str, moment: Moment) -> Vec<Candidate> {
         let mut found: Vec<Candidate> = Vec::new();
         if collection.packages.get(package).is_some_and(|p| p.blocked) {
@@ -194,7 +201,7 @@ impl HubState {
                 let promoted = self.promoted_name(&nvr);
                 found.push(Candidate { build, nvr, former, here, promoted });
                 if here {
-                    // Nothing after it is ever chosen.
+                    // A later candidate is never chosen.
                     return found;
                 }
             }
@@ -202,7 +209,8 @@ impl HubState {
         found
     }
 
-    /// What a draft gets to be called, unless another build in any tag is called so.
+    /// Returns the name of a draft after its promotion, unless another build in any tag has that
+    /// name.
     fn promoted_name(&self, nvr: &Nvr) -> Option<Nvr> {
         let release: Name = without_draft(&nvr.release).into();
         let promoted = Nvr { release, ..nvr.clone() };
@@ -232,7 +240,8 @@ mod tests {
         assert!(!at(Some(1), 6).is_by(at(None, 5)));
     }
 
-    /// Builds that are in a tag, and taggings that ended there, as numbers of builds and Koji events.
+    /// Makes a tag from the builds in it and the taggings that ended there, as build numbers and
+    /// Koji events.
     fn tag(here: &[(i64, i64)], ended: &[(i64, i64, i64)]) -> TagPackage {
         let mut tag = TagPackage::default();
         for (build, event) in here {
@@ -294,14 +303,14 @@ mod tests {
         assert_eq!(said(&own, None), Some(("foo-1-1".to_owned(), InRepo::None)));
         assert_eq!(said(&[], Some("foo-2-1")), Some(("foo-2-1".to_owned(), InRepo::This)));
         assert_eq!(said(&[], None), None);
-        // Taken out since: only where the repository has it.
+        // A build that was taken out since counts only if the repository has it.
         let left = [candidate("foo-2-1", false), candidate("foo-1-1", true)];
         assert_eq!(said(&left, Some("foo-2-1")), Some(("foo-2-1".to_owned(), InRepo::This)));
         assert_eq!(said(&left, Some("foo-1-1")), Some(("foo-1-1".to_owned(), InRepo::This)));
         assert_eq!(said(&left[..1], None), None);
         let usual = [InRepo::This, InRepo::Other("2-1".into()), InRepo::None].map(|r| r.is_this());
         assert_eq!(usual, [true, false, false]);
-        // Under another name it is the same.
+        // A build with another name is still the same build.
         let renamed = [Candidate { former: vec!["1-1,draft_3".into()], ..candidate("foo-1-1", true) }];
         assert_eq!(said(&renamed, Some("foo-1-1,draft_3")), Some(("foo-1-1".to_owned(), InRepo::This)));
         let draft = [candidate("foo-1-1,draft_3", true)];

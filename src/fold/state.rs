@@ -1,4 +1,4 @@
-//! The whole state and the one way to change it.
+//! Defines the whole state, and applies events to it.
 
 use std::collections::BTreeMap;
 
@@ -20,40 +20,40 @@ use crate::model::arch::ArchOverride;
 use crate::model::koji::{BuildState, RepoState};
 use crate::model::{BuildId, Hub, Name, Outcome, PackageState, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
-/// The rules in force.
+/// The policy in force.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AdoptedPolicy {
     /// Digest of `policy`.
     pub digest: String,
-    /// As adopted; `decide::Policy` reads it.
+    /// The policy as adopted. `decide::Policy` reads it.
     pub policy: serde_json::Value,
 }
 
-/// Everything known of one hub.
+/// Everything known about one hub.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct HubState {
     /// Tags by name.
     pub tags: Map<Name, Tag>,
-    /// Real builds.
+    /// Real builds by number.
     pub builds: Map<BuildId, Build>,
-    /// Repository generations.
+    /// Repositories by number.
     pub repos: Map<RepoId, Repo>,
-    /// Scratch builds of ours that are running or among a package's last ones.
+    /// Scratch builds of this service that are running or are among a package's last builds.
     pub tasks: Map<TaskId, Task>,
-    /// Targets: build tag and dest tag.
+    /// Build tag and dest tag of each target.
     pub targets: Map<Name, (Name, Name)>,
-    /// Reconciled up to this Koji event.
+    /// Koji event up to which the hub was reconciled.
     pub reconciled_through: Option<i64>,
-    /// When that was.
+    /// Time of that reconciliation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciled_at: Option<Timestamp>,
-    /// It does not let us bind builds to repositories.
+    /// The hub's refusal to bind builds to repositories, if it refuses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbound: Option<Refusal>,
-    /// Which collections look at a tag; follows from the rest.
+    /// Collections that look at a tag, by index. Derived from other fields.
     #[serde(skip)]
     pub(super) followers: Map<Name, Vec<usize>>,
-    /// The build a task made; follows from the builds.
+    /// The build that a task made. Derived from the builds.
     #[serde(skip)]
     pub(super) build_of_task: Map<TaskId, BuildId>,
 }
@@ -61,49 +61,50 @@ pub struct HubState {
 /// A decided rebuild that has not ended.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct OpenRebuild {
-    /// Its collection.
+    /// The rebuild's collection.
     pub collection: Name,
-    /// Its package.
+    /// The rebuild's package.
     pub package: Name,
-    /// What it depended on.
+    /// Inputs that the decision depended on.
     pub inputs: RebuildInputs,
-    /// When it was decided.
+    /// Time of the decision.
     pub at: Timestamp,
-    /// The task it became.
+    /// The task that the rebuild became.
     pub task: Option<(Hub, TaskId)>,
-    /// It shall be cancelled.
+    /// Whether the rebuild is to be cancelled.
     #[serde(default)]
     pub cancel_requested: bool,
-    /// The hub does not know its task any more, which nothing else was ever heard of.
+    /// Whether the hub no longer knows the task. Set here if no event ever described that task.
     #[serde(default)]
     pub vanished: bool,
 }
 
-/// Where a decided rebuild stands.
+/// How far a decided rebuild has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// To be submitted.
+    /// The rebuild is to be submitted.
     Open,
-    /// To be submitted, but not now: somebody stopped all submissions, or those of its collection.
+    /// The rebuild is to be submitted later: somebody paused all submissions, or those of its
+    /// collection.
     Paused,
-    /// It is a task already.
+    /// The rebuild is a task already.
     Submitted(Hub, TaskId),
-    /// Not to be submitted any more: cancelled, turned down, or over.
+    /// The rebuild is not to be submitted any more: it was cancelled or turned down, or has ended.
     Closed,
 }
 
 /// A request that was closed because somebody cancelled it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Cancelled {
-    /// The request.
+    /// The cancelled request.
     pub rebuild: RebuildId,
-    /// Its collection.
+    /// The request's collection.
     pub collection: Name,
-    /// Its package.
+    /// The request's package.
     pub package: Name,
 }
 
-/// A collection and a package in it, by index, whose state may have changed.
+/// Indexes of a collection and of a package in it. The package's state may have changed.
 pub type Touched = (usize, usize);
 
 /// The state after folding the log up to [`State::seq`].
@@ -111,61 +112,65 @@ pub type Touched = (usize, usize);
 pub struct State {
     /// The last event folded.
     pub seq: Option<Seq>,
-    /// When it was recorded.
+    /// Time at which that event was recorded.
     pub recorded_at: Timestamp,
     /// Hubs by instance.
     pub hubs: Map<Hub, HubState>,
     /// Collections by name.
     pub collections: Map<Name, Collection>,
-    /// Rules in force.
+    /// The policy in force, if one was adopted.
     pub policy: Option<AdoptedPolicy>,
     /// Time of the last tick.
     pub last_tick: Option<Timestamp>,
     /// The last evaluation.
     pub last_evaluation: Option<Seq>,
-    /// The loads it was made with, per canonical architecture in thousandths, as [`crate::event::EvaluationMade`] has
-    /// them; absent: none were known.
+    /// Loads that the last evaluation used, per canonical architecture in thousandths, as in
+    /// [`crate::event::EvaluationMade`]. Absent if no loads were known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<BTreeMap<String, u32>>,
-    /// Facts taken from messages, to tell whether the inbox knows them all.
+    /// Number of facts taken from messages. A comparison with the inbox shows whether it knows all
+    /// of them.
     #[serde(default)]
     pub facts_taken: u64,
-    /// Rebuilds that are open.
+    /// Rebuilds that are decided and have not ended.
     pub rebuilds: Map<RebuildId, OpenRebuild>,
-    /// Requests of the last hour that were not turned down, oldest first; older ones stay until the next request.
+    /// Requests of the last hour that were not turned down, oldest first. Older ones stay until the
+    /// next request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<(Timestamp, RebuildId)>,
-    /// Requests that were closed because somebody cancelled them, the newest last: one may have been submitted all the
-    /// same.
+    /// Requests that were closed because somebody cancelled them, newest last. A cancelled request
+    /// may have been submitted nevertheless.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cancelled: Vec<Cancelled>,
-    /// Tasks such requests became, which have not been asked to stop yet.
+    /// Tasks that such requests became and that nobody has asked to stop yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<(Hub, TaskId, Cancelled)>,
-    /// Somebody stopped all submissions: why.
+    /// Reason why somebody paused all submissions, if they are paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<SmolStr>,
-    /// Events that made no sense, by what was wrong.
+    /// Number of events that made no sense, by kind of anomaly.
     pub anomalies: BTreeMap<String, u64>,
-    /// What the last events touched, when somebody wants to know.
+    /// Packages that the last events touched, if [`State::watch`] was called.
     #[serde(skip)]
     touched: Option<Vec<Touched>>,
 }
 
 impl PartialEq for State {
-    /// Equal content; what was touched and derived indexes do not count.
+    /// Compares the content. Touched packages and derived indexes do not count.
     fn eq(&self, other: &Self) -> bool {
         self.digest() == other.digest()
     }
 }
 
 impl State {
-    /// Starts to remember which packages events touch; [`State::take_touched`] gives and forgets them.
+    /// Starts to record which packages events touch. [`State::take_touched`] returns and clears the
+    /// record.
     pub fn watch(&mut self) {
         self.touched.get_or_insert_default();
     }
 
-    /// Packages touched since the last call, each once, in order of collection and package.
+    /// Returns the packages touched since the last call, each once, in order of collection and
+    /// package.
     pub fn take_touched(&mut self) -> Vec<Touched> {
         let mut touched = self.touched.as_mut().map(std::mem::take).unwrap_or_default();
         touched.sort_unstable();
@@ -183,7 +188,7 @@ impl State {
         *self.anomalies.entry(what.to_owned()).or_default() += 1;
     }
 
-    /// The hub, made when absent.
+    /// Returns the hub's state, and creates it if it is absent.
     pub(super) fn hub_mut(&mut self, hub: &Hub) -> &mut HubState {
         let index = match self.hubs.get_index_of(hub) {
             Some(index) => index,
@@ -192,19 +197,19 @@ impl State {
         &mut self.hubs[index]
     }
 
-    /// A collection's package.
+    /// Returns a package of a collection.
     pub fn package(&self, collection: &str, package: &str) -> Option<&super::Package> {
         self.collections.get(collection)?.packages.get(package)
     }
 
-    /// Rebuilds running or about to, over all collections.
+    /// Counts the rebuilds that are running or about to run, over all collections.
     pub fn running(&self) -> u32 {
         self.collections.values().map(|c| c.running).sum()
     }
 
-    /// Folds one event. Total: what makes no sense is counted in `anomalies`. Panics only on a gap in the sequence,
-    /// which the reader must have excluded. Cost: O(1) for facts about one package, O(packages) for verdicts and
-    /// configuration.
+    /// Folds one event. Total: an event that makes no sense is counted in `anomalies`. Panics only
+    /// on a gap in the sequence, which the reader must have excluded. Cost: O(1) for facts about
+    /// one package, O(packages) for verdicts and configuration.
     pub fn apply(&mut self, e: &Envelope) {
         assert_eq!(e.seq, Seq::after(self.seq), "events are folded in order, without gaps");
         match &e.event {
@@ -248,7 +253,7 @@ impl State {
             Event::RepoReady(r) => self.repo_ready(r, e.occurred_at),
             Event::RepoExpired(r) => {
                 let repo = self.hub_mut(&r.hub).repo_moved(r.repo_id, &r.tag, RepoState::Expired, e.occurred_at);
-                // Nobody told of it while it was ready.
+                // No event told of the repository while it was ready.
                 repo.create_event = repo.create_event.or(e.koji_event);
             }
             Event::RepoDeleted(r) => {
@@ -317,7 +322,8 @@ impl State {
             }),
             Event::PackageArchOverrideSet(p) => {
                 let read = p.arches.as_deref().map(str::parse::<ArchOverride>).transpose();
-                // It was checked when it was set; what was accepted in another way is none.
+                // The override was checked when it was set. If this version cannot read it, the
+                // package has none.
                 let read = read.unwrap_or_else(|_| {
                     self.anomaly("architecture override that cannot be read");
                     None
@@ -360,7 +366,7 @@ impl State {
         }
     }
 
-    /// Adds to the running counts of a collection.
+    /// Adds `by` to a collection's count of running rebuilds.
     pub(super) fn recount(&mut self, collection: &Name, by: i32) {
         if let Some(c) = self.collections.get_mut(collection) {
             c.running = c.running.saturating_add_signed(by);
@@ -369,7 +375,7 @@ impl State {
 
     // ---- tags, builds, packages -------------------------------------------------------------------------------
 
-    /// Brings a package up to date in every collection that looks at `tag`.
+    /// Updates a package in every collection that looks at `tag`.
     pub(super) fn refresh(&mut self, hub: &Hub, tag: &Name, package: &Name) {
         let Some(h) = self.hubs.get_index_of(hub) else { return };
         let Some(t) = self.hubs[h].followers.get_index_of(tag) else { return };
@@ -392,14 +398,15 @@ impl State {
         let mut dropped = Vec::new();
         match (latest, &mut package.latest) {
             (None, known) => *known = None,
-            // Tagged once more: the same source, at another time.
+            // The same build was tagged once more: the source is the same, only the time changes.
             (Some((l, _)), Some(known)) if known.build == l.build => known.at = l.at,
             (Some((l, build)), _) => {
                 let source = build.source();
                 package.latest = Some(Latest { build: l.build, source: source.clone(), at: l.at });
                 let real = |e: &&Evidence| matches!(e.kind, EvidenceKind::Real(_));
                 let same = package.evidence.iter().find(|e| e.kind == EvidenceKind::Real(l.build));
-                // Another build of the very source: where that was built, this one is measured from.
+                // Another build of the same source: dependency changes are measured from the
+                // repository of the known build.
                 let known = same.or_else(|| package.evidence.iter().rev().filter(real).find(|e| e.source == source));
                 let new = Evidence {
                     kind: EvidenceKind::Real(l.build),
@@ -427,14 +434,15 @@ impl State {
         self.touch(index, i);
     }
 
-    /// Forgets tasks of a collection of the hub `own`.
+    /// Forgets tasks of a collection whose own hub is `own`.
     pub(super) fn forget_tasks(&mut self, own: &Hub, tasks: Vec<(Option<Hub>, TaskId)>) {
         for (hub, task) in tasks {
             self.hub_mut(hub.as_ref().unwrap_or(own)).tasks.swap_remove(&task);
         }
     }
 
-    /// A build has another name under its number: what is known of it goes by that name from now on, and stays known.
+    /// Handles a build that has another name under its number. Evidence about it is kept and gets
+    /// the new name.
     fn build_renamed(&mut self, hub: &Hub, id: BuildId) {
         let Some(build) = self.hubs.get(hub).and_then(|h| h.builds.get(&id)).cloned() else { return };
         for index in 0..self.collections.len() {
@@ -452,7 +460,7 @@ impl State {
         }
     }
 
-    /// A build's state changed: what it says about its package may have, too.
+    /// Updates the evidence of a build whose outcome may have changed.
     fn build_refreshed(&mut self, hub: &Hub, id: BuildId, name: &Name, outcome: Option<Outcome>) {
         for index in 0..self.collections.len() {
             let collection = &mut self.collections[index];
@@ -471,8 +479,9 @@ impl State {
     }
 }
 
-/// What a real build says: it builds, if this hub built it; nothing, if it was imported or we only saw it tagged. One
-/// that was deleted was complete; it is in no tag, and so counts only where another of its source is.
+/// Returns the outcome that a real build stands for: success if this hub built it. An imported
+/// build, or one only seen as tagged, has none. A deleted build had been complete. It is in no tag,
+/// so it counts only while another build of its source is tagged.
 pub(super) fn real_outcome(build: &Build) -> Option<Outcome> {
     let built = matches!(build.state, Some(BuildState::Complete | BuildState::Deleted));
     (build.built_here() && built).then_some(Outcome::Ok)

@@ -1,4 +1,4 @@
-//! Tags: package list, builds in tagging order, configuration.
+//! Folds tags: their package lists, their builds in tagging order, and their configuration.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::event::{
 };
 use crate::model::{BuildId, Name, Seq, TagId, Timestamp};
 
-/// Inheritance deeper than this is not followed; Koji's own limit is far lower in practice.
+/// Deepest inheritance that is followed. Koji's own limit is far lower in practice.
 const DEPTH_MAX: usize = 32;
 /// How many revoked taggings of a package are remembered in a tag, the newest by Koji event.
 const REVOKED_KEPT: usize = 16;
@@ -20,16 +20,18 @@ const REVOKED_KEPT: usize = 16;
 pub struct TaggedBuild {
     /// The build.
     pub build: BuildId,
-    /// The event that (last) put it there: the order of real builds is that of tagging.
+    /// The event that last put the build into the tag. Real builds are ordered by their tagging.
     pub seq: Seq,
-    /// When that happened.
+    /// Time of the tagging.
     pub at: Timestamp,
-    /// Koji event of the tagging, where known: it, not when we heard of it, says which of two builds was tagged later.
+    /// Koji event of the tagging, if known. It decides which of two builds was tagged later; the
+    /// time we heard of it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<i64>,
 }
 
-/// A tagging that was revoked, remembered so that word of it that comes late does not bring it back.
+/// A tagging that was revoked. It is remembered so that a late message about the tagging does not
+/// bring the build back.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Revoked {
     /// The build.
@@ -38,47 +40,52 @@ pub struct Revoked {
     pub event: i64,
 }
 
-/// What an untagging did.
+/// The effect of an untagging.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Untagged {
-    /// Took the build out.
+    /// The build was taken out.
     Done,
-    /// Nothing: the build was tagged again after it.
+    /// None: the build was tagged again later.
     Late,
-    /// Nothing: the build was not there.
+    /// None: the build was not in the tag.
     NotThere,
 }
 
-/// A package in a tag. Two independent things: its entry in the package list and the builds tagged.
+/// A package in a tag. Its entry in the package list and its tagged builds are independent of each
+/// other.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct TagPackage {
-    /// Entry in this tag's own package list: `Some(true)` blocked, `Some(false)` listed, `None` not in the list.
+    /// Entry in this tag's own package list: `Some(true)` if blocked, `Some(false)` if listed,
+    /// `None` if not in the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<bool>,
     /// Builds in the tag, oldest tagging first. The last one is the latest, whatever its version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builds: Vec<TaggedBuild>,
-    /// The last taggings that were revoked, of those whose Koji event is known.
+    /// The last taggings that were revoked, as far as their Koji events are known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<Revoked>,
-    /// The last taggings that ended, in the order of their ends.
+    /// The last taggings that ended, in the order in which they ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<Past>,
 }
 
 impl TagPackage {
-    /// Puts a build where its tagging belongs: by Koji event among those whose event is known, at the end otherwise. A
-    /// build that is there already moves (Koji: a forced re-tag), unless this is word of an older tagging than the one
-    /// known. What was `asked` for is so now, whatever was revoked before: a build that was not listed for a while,
-    /// because its package was blocked, is there again by the same tagging.
+    /// Puts a build at the place of its tagging: by Koji event among the builds whose event is
+    /// known, else at the end. A build that is in the tag already moves (Koji: a forced re-tag),
+    /// unless `new` is an older tagging than the known one.
     ///
-    /// Taggings of one Koji event stand in the order of their builds, as `listTagged` has them. Where all events are
-    /// known the order in which one hears of them does not matter.
+    /// If the hub was `asked`, the build is in the tag now, whatever was revoked before. A build
+    /// may be unlisted for a while because its package is blocked, and then be there again by the
+    /// same tagging.
+    ///
+    /// Taggings of one Koji event are in the order of their builds, as in `listTagged`. If all
+    /// events are known, the result does not depend on the order in which we hear of the taggings.
     fn put(&mut self, new: TaggedBuild, asked: bool) {
         if let Some(event) = new.event {
             let known = self.builds.iter().find(|b| b.build == new.build).map(TaggedBuild::tagged);
             let revoked = self.revoked.iter().find(|r| !asked && r.build == new.build && r.event > event);
-            // It ended, as one knows already.
+            // The end of this tagging is known already.
             if let Some(end) = revoked.map(|r| Moment { event: Some(r.event), at: new.at }) {
                 return self.ended(new, end);
             }
@@ -90,7 +97,7 @@ impl TagPackage {
             }
         }
         let old = self.builds.iter().position(|b| b.build == new.build).map(|i| self.builds.remove(i));
-        // Where the hub now says of the same tagging at which event it was, nothing ended.
+        // If the hub now adds the Koji event of the known tagging, nothing ended.
         if let Some(old) = old.filter(|old| old.event.is_some() == new.event.is_some()) {
             self.ended(old, new.tagged());
         }
@@ -105,8 +112,8 @@ impl TagPackage {
         self.builds.insert(self.builds.len() - later, new);
     }
 
-    /// Takes a build out, unless it was tagged at the same Koji event or after it. (A forced re-tag revokes and tags in
-    /// one event.)
+    /// Takes a build out, unless it was tagged at the same Koji event or later. (A forced re-tag
+    /// revokes and tags in one event.)
     fn take(&mut self, build: BuildId, event: Option<i64>, at: Timestamp) -> Untagged {
         let known = self.builds.iter().find(|b| b.build == build).copied();
         let outcome = match &known {
@@ -122,7 +129,7 @@ impl TagPackage {
             let before = self.revoked.iter().find(|r| r.build == build).map_or(event, |r| r.event);
             self.revoked.retain(|r| r.build != build);
             self.revoked.push(Revoked { build, event: event.max(before) });
-            // In an order of their own, so that it does not matter which one was heard of first.
+            // Sort, so that the order in which we hear of revocations does not matter.
             self.revoked.sort_unstable_by_key(|r| (r.event, r.build));
             let over = self.revoked.len().saturating_sub(REVOKED_KEPT);
             self.revoked.drain(..over);
@@ -134,25 +141,25 @@ impl TagPackage {
 /// A tag.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Tag {
-    /// Koji's number, where known.
+    /// Koji's number of the tag, if known.
     pub id: Option<TagId>,
-    /// Architectures, where looked at.
+    /// Architectures, if the tag was looked up.
     pub arches: Option<Vec<Name>>,
-    /// Direct parents, where looked at.
+    /// Direct parents, if the tag was looked up.
     pub inheritance: Option<Vec<Inheritance>>,
-    /// Groups, where looked at.
+    /// Groups, if the tag was looked up.
     pub groups: Option<Vec<GroupDefinition>>,
-    /// External repositories, where looked at.
+    /// External repositories, if the tag was looked up.
     pub external_repos: Option<Vec<ExternalRepo>>,
-    /// There is no tag of this name any more; it may come back.
+    /// Whether there is no longer a tag of this name. It may come back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-    /// Everything known about packages here.
+    /// Packages in the tag.
     pub packages: Map<Name, TagPackage>,
 }
 
 impl Tag {
-    /// The package's entry, made when absent.
+    /// Returns the package's entry, and creates it if it is absent.
     fn package(&mut self, name: &Name) -> &mut TagPackage {
         let index = match self.packages.get_index_of(name) {
             Some(index) => index,
@@ -163,7 +170,7 @@ impl Tag {
 }
 
 impl HubState {
-    /// The tag by name, made when absent.
+    /// Returns the tag by name, and creates it if it is absent.
     pub(super) fn tag_mut(&mut self, name: &Name) -> &mut Tag {
         let index = match self.tags.get_index_of(name) {
             Some(index) => index,
@@ -172,7 +179,8 @@ impl HubState {
         &mut self.tags[index]
     }
 
-    /// Puts a build into a tag; `event` is the Koji event of that, `asked` whether the hub was asked.
+    /// Puts a build into a tag. `event` is the Koji event of the tagging. `asked` says whether the
+    /// hub was asked.
     pub(super) fn tagged(&mut self, e: &BuildTagged, seq: Seq, at: Timestamp, event: Option<i64>, asked: bool) {
         let tag = self.tag_mut(&e.tag);
         if e.tag_id.is_some() {
@@ -181,7 +189,8 @@ impl HubState {
         tag.package(&e.name).put(TaggedBuild { build: e.build_id, seq, at, event }, asked);
     }
 
-    /// Takes a build out of a tag; `event` is the Koji event of that, `at` its time.
+    /// Takes a build out of a tag. `event` and `at` are the Koji event and the time of the
+    /// untagging.
     pub(super) fn untagged(&mut self, e: &BuildUntagged, event: Option<i64>, at: Timestamp) -> Untagged {
         self.tag_mut(&e.tag).package(&e.name).take(e.build_id, event, at)
     }
@@ -193,14 +202,15 @@ impl HubState {
             PackageListAction::Block => Some(true),
             PackageListAction::Unblock => Some(false),
             PackageListAction::Remove => None,
-            // `update` does not say what it updated; without word about blocking the entry keeps what it had.
+            // `update` does not say what it updated. If it does not mention blocking, the entry
+            // stays as it was.
             PackageListAction::Add | PackageListAction::Update => {
                 Some(e.blocked.unwrap_or(package.blocked.unwrap_or(false)))
             }
         };
     }
 
-    /// Takes over what was looked at. Gives the packages a tag lost because it is gone.
+    /// Takes over what was looked up about a tag. If the tag is gone, returns the packages it lost.
     pub(super) fn tag_observed(&mut self, e: &TagObserved) -> Vec<Name> {
         let tag = self.tag_mut(&e.tag);
         if e.gone {
@@ -227,9 +237,10 @@ impl HubState {
         Vec::new()
     }
 
-    /// The tag and all it inherits from, nearest first, each once (Koji: `readFullInheritance`): links by ascending
-    /// priority, each followed to its end before the next; `intransitive` links count only directly, `max_depth` limits
-    /// what is below a link.
+    /// Returns the tag and all tags it inherits from, nearest first, each once (Koji:
+    /// `readFullInheritance`). Links are followed by ascending priority, and each is followed to
+    /// its end before the next. An `intransitive` link counts only for its own tag. `max_depth`
+    /// limits how far inheritance continues below a link.
     pub fn chain(&self, tag: &str) -> Vec<Name> {
         let mut chain = vec![Name::from(tag)];
         self.follow(tag, DEPTH_MAX, 0, &mut chain);
@@ -253,13 +264,14 @@ impl HubState {
         }
     }
 
-    /// What the tags of `chain` say of a package, nearest first. Cost: a lookup per tag.
+    /// Returns the entries of a package in the tags of `chain`, nearest first. Cost: one lookup per
+    /// tag.
     pub(super) fn lists(&self, chain: &[Name], package: &str) -> Vec<&TagPackage> {
         chain.iter().filter_map(|t| self.tags.get(t)?.packages.get(package)).collect()
     }
 
-    /// The tag whose package list blocks a package as seen from the first tag of `chain`; `None`: it is not blocked
-    /// there.
+    /// Returns the tag whose package list blocks a package, seen from the first tag of `chain`.
+    /// Returns `None` if the package is not blocked there.
     pub fn blocked_by<'a>(&self, chain: &'a [Name], package: &str) -> Option<&'a Name> {
         let list = |t: &Name| self.tags.get(t)?.packages.get(package)?.blocked;
         chain.iter().find_map(|t| Some((t, list(t)?))).filter(|(_, blocked)| *blocked).map(|(t, _)| t)
@@ -271,7 +283,7 @@ mod tests {
     use super::*;
     use crate::event::Inheritance;
 
-    /// A link to a tag: its depth, and whether it counts only for its own tag.
+    /// A link: the parent tag, its maximal depth, and whether it is intransitive.
     type Link = (&'static str, Option<i32>, bool);
 
     fn hub(tags: &[(&str, &[Link])]) -> HubState {
@@ -283,7 +295,7 @@ mod tests {
             no_config: false,
         };
         let tag = |links: &[Link]| Tag {
-            // The hub's order is not that of priorities.
+            // The hub's order differs from that of the priorities.
             inheritance: Some(links.iter().enumerate().map(link).rev().collect()),
             ..Tag::default()
         };
@@ -291,7 +303,7 @@ mod tests {
         HubState { tags, ..HubState::default() }
     }
 
-    /// Koji: `readFullInheritance`.
+    /// The expected chains follow Koji's `readFullInheritance`.
     #[test]
     fn chains_of_tags() {
         let always = |tag| (tag, None, false);
@@ -318,7 +330,8 @@ mod tests {
         assert_eq!(overrides.iter().map(Name::as_str).collect::<Vec<_>>(), ["overrides", "private", "base"]);
     }
 
-    /// A forced re-tag that is heard of late ended at the later tagging; the same tagging heard of twice ended nothing.
+    /// A forced re-tag that we hear of late ended at the later tagging. Hearing of the same tagging
+    /// twice ends nothing.
     #[test]
     fn a_tagging_heard_of_twice_ends_nothing() {
         let tagging =

@@ -1,4 +1,4 @@
-//! Scratch builds of our service user, as Koji sees them.
+//! Folds scratch builds of this service's user, as Koji shows them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,24 @@ use crate::event::{ChildTask, TaskFault};
 use crate::model::koji::TaskState;
 use crate::model::{Name, Nvr, Outcome, RebuildId, RepoId, Seq, TaskId, Timestamp};
 
-/// A step of an ended task: enough to find its logs and to judge it by.
+/// A step of an ended task, with what is needed to find its logs and to judge it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// Its own task; its logs lie under `work/tasks/<id % 10000>/<id>/`.
+    /// The step's own task. Its logs are in `work/tasks/<id % 10000>/<id>/`.
     pub task_id: TaskId,
     /// Architecture, `noarch` or `srpm`.
     pub label: Name,
-    /// Present: it failed.
+    /// Present if the step failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Box<FailedStep>>,
 }
 
-/// What a failed step tells.
+/// Details of a failed step.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct FailedStep {
-    /// `buildArch`, `rebuildSRPM`, …
+    /// Koji's method: `buildArch`, `rebuildSRPM`, …
     pub method: Name,
-    /// Its fault, where the hub was asked, until the task was judged.
+    /// The step's fault, if the hub was asked. Kept until the task is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<TaskFault>,
 }
@@ -42,68 +42,70 @@ impl Step {
 /// A scratch build task.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Task {
-    /// Source package name.
+    /// Name of the source package.
     pub package: Name,
-    /// What is rebuilt.
+    /// Name, version and release of what is rebuilt.
     pub nvr: Option<Nvr>,
     /// Build target.
     pub target: Option<Name>,
-    /// Repository it is bound to.
+    /// Repository to which the task is bound.
     pub repo_id: Option<RepoId>,
-    /// State; may go back to `Free`.
+    /// State of the task. It may go back to `Free`.
     pub state: TaskState,
-    /// First event that spoke of it: its place among a package's builds.
+    /// First event that mentioned the task. It gives the task's position among a package's builds.
     pub first_seen: Seq,
-    /// When it was made.
+    /// Time at which the task was created.
     pub created_at: Timestamp,
-    /// That is the hub's own word, not the time of a message.
+    /// Whether the hub itself gave `created_at`. Otherwise it is the time of a message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub timed: bool,
-    /// When it ended.
+    /// Time at which the task ended.
     pub finished_at: Option<Timestamp>,
-    /// The collection it counts for, once that is known.
+    /// The collection that the task counts for, once known.
     pub collection: Option<Name>,
-    /// The rebuild we had requested.
+    /// The requested rebuild that became this task.
     pub rebuild: Option<RebuildId>,
-    /// Whether any step of it began.
+    /// Whether any step of the task began.
     #[serde(default)]
     pub any_step: bool,
-    /// Its steps, once it has ended.
+    /// The task's steps, once it has ended.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub steps: Box<[Step]>,
-    /// Its own fault, where the hub was asked, until it was judged.
+    /// The task's own fault, if the hub was asked. Kept until the task is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Box<TaskFault>>,
-    /// What the hub recorded as its buildroots, one per architecture.
+    /// The buildroots that the hub recorded, one per architecture.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buildroots: Vec<RecordedBuildroot>,
-    /// How it ended, once judged.
+    /// How the task ended, once judged.
     pub outcome: Option<Outcome>,
-    /// Why it is called that.
+    /// Reason for that judgement.
     pub reason: Option<String>,
-    /// Cancelling it was decided.
+    /// Whether its cancellation was decided.
     #[serde(default)]
     pub cancel_requested: bool,
-    /// The hub does not know it any more.
+    /// Whether the hub no longer knows the task.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vanished: bool,
-    /// It was judged before it ended (it took too long, or vanished): what it comes to after all counts.
+    /// Whether the task was judged before it ended, because it took too long or vanished. If it
+    /// ends after all, that result counts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given_up: bool,
 }
 
 impl Task {
-    /// Whether nothing more can come of it: it ended, or the hub does not know it any more.
+    /// Returns whether nothing more can come of the task: it ended, or the hub no longer knows it.
     pub fn is_over(&self) -> bool {
         self.state.is_final() || self.vanished
     }
 
-    /// Whether it is still to be said how it ended.
+    /// Returns whether the task is still to be judged.
     pub fn awaits_judgement(&self) -> bool {
         self.outcome.is_none() || self.given_up
     }
 
-    /// Forgets the texts it was judged by; they stand in the log, and the telling one with the judgement.
+    /// Forgets the texts of the faults after the judgement. The log has all of them, and the
+    /// judgement has the decisive one.
     pub(super) fn forget_faults(&mut self) {
         self.fault = None;
         for step in &mut self.steps {

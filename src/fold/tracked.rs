@@ -1,9 +1,9 @@
-//! Which packages of a collection are tracked, and so resolved.
+//! Decides which packages of a collection are tracked and therefore resolved.
 //!
-//! A collection tracks all packages or none, and single ones are the other way round. What a repository is resolved for
-//! is this set: of a package nobody asked to watch neither the requirements are read nor a verdict is made. It follows
-//! from the settings of the collection and operators' words alone, so from the log at the moment of resolving; which
-//! set that was stands in `repo_resolved` as a digest.
+//! A collection tracks all packages or none, with single packages as exceptions. A repository is
+//! resolved for this set. For an untracked package, no requirements are read and no verdict is
+//! made. The set depends only on the collection's settings and on operators' commands, so it
+//! follows from the log at the moment of resolving. `repo_resolved` records the digest of the set.
 
 use std::collections::BTreeSet;
 
@@ -13,38 +13,38 @@ use crate::model::Name;
 /// The tracked packages of a collection.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Tracked {
-    /// Whether packages are that are not named.
+    /// Whether packages that are not in `named` are tracked.
     others: bool,
-    /// Those for which it is the other way round.
+    /// The exceptions: packages for which the opposite holds.
     named: BTreeSet<Name>,
 }
 
 impl Default for Tracked {
-    /// All of them.
+    /// Tracks all packages.
     fn default() -> Self {
         Self { others: true, named: BTreeSet::new() }
     }
 }
 
 impl Tracked {
-    /// Those of a collection. Cost: O(packages).
+    /// Computes the set for a collection. Cost: O(packages).
     pub fn of(collection: &Collection) -> Self {
         let others = collection.settings.track_all;
         let differing = collection.packages.iter().filter(|(_, p)| p.is_tracked(others) != others);
         Self { others, named: differing.map(|(name, _)| name.clone()).collect() }
     }
 
-    /// Whether a package is, known or not.
+    /// Returns whether a package is tracked. The package need not be known.
     pub fn has(&self, package: &str) -> bool {
         self.others != self.named.contains(package)
     }
 
-    /// Whether all packages are, those that are not known yet included.
+    /// Returns whether all packages are tracked, including those not known yet.
     pub fn is_all(&self) -> bool {
         self.others && self.named.is_empty()
     }
 
-    /// Stands for exactly this set; `None`: all packages. In hex.
+    /// Returns a digest of exactly this set, in hex. Returns `None` if all packages are tracked.
     pub fn digest(&self) -> Option<String> {
         if self.is_all() {
             return None;
@@ -66,7 +66,8 @@ mod tests {
     use crate::fold::Package;
     use crate::model::Hub;
 
-    /// A collection with these packages and what was said of each.
+    /// Makes a collection with these packages. Each says whether an operator tracked or untracked
+    /// it.
     fn collection(track_all: bool, packages: &[(&str, Option<bool>)]) -> Collection {
         let settings = CollectionSettings {
             display_name: "f99".to_owned(),

@@ -1,4 +1,4 @@
-//! Folding what the hub says was installed for a build.
+//! Folds what the hub says was installed for a build.
 
 use super::build::RecordedBuildroot;
 use super::evidence::{Evidence, EvidenceKind};
@@ -7,11 +7,12 @@ use crate::event::{BuildrootRecorded, PredictionCompared};
 use crate::model::arch::canonical;
 use crate::model::{BuildId, Hub, Name, RepoId, TaskId};
 
-/// Of how many builds of a package in a collection recorded buildroots are kept in state, the newest; the attachments
-/// stay in the log.
+/// For how many of the newest rebuilds of a package in a collection the recorded buildroots are
+/// kept in state. The attachments stay in the log.
 const BUILDS_KEPT: usize = 3;
 
-/// Puts a buildroot to those of a build: one per architecture, the newest word counts.
+/// Adds a buildroot to those of a build. There is one per architecture, and the newest record
+/// counts.
 fn put(buildroots: &mut Vec<RecordedBuildroot>, e: &BuildrootRecorded) {
     buildroots.retain(|b| b.arch != e.arch);
     buildroots.push(RecordedBuildroot {
@@ -23,8 +24,8 @@ fn put(buildroots: &mut Vec<RecordedBuildroot>, e: &BuildrootRecorded) {
 }
 
 impl State {
-    /// Ties a recorded buildroot to the scratch rebuild or real build whose task it is of, and takes the repository
-    /// from it.
+    /// Adds a recorded buildroot to the scratch rebuild or real build of its task, and takes over
+    /// the repository from it.
     pub(super) fn buildroot_recorded(&mut self, e: &BuildrootRecorded) {
         let hub = self.hub_mut(&e.hub);
         if let Some(task) = hub.tasks.get_mut(&e.task_id) {
@@ -51,7 +52,7 @@ impl State {
         }
     }
 
-    /// Notes how a recorded buildroot compares with what was expected.
+    /// Notes how a recorded buildroot compares with the prediction.
     pub(super) fn prediction_compared(&mut self, e: &PredictionCompared) {
         let Some(buildroots) = self.hub_mut(&e.hub).buildroots_of_mut(e.task_id) else {
             return self.anomaly("comparison with the buildroot of an unknown task");
@@ -66,7 +67,8 @@ impl State {
         }
     }
 
-    /// Rebuilds of long ago will hardly be measured from again; if one is, our own closure of its repository has to do.
+    /// Forgets the buildroots of old rebuilds. Changes are hardly ever measured from these again.
+    /// If they are, the prediction for their repository has to do.
     fn forget_old_buildroots(&mut self, index: usize, package: &Name) {
         let collection = &self.collections[index];
         let Some(p) = collection.packages.get(package) else { return };
@@ -89,15 +91,16 @@ impl State {
         }
     }
 
-    /// Notes what is told of a rebuild of a collection's package. The repository is one of the hub it ran on, and says
-    /// nothing to a collection of another.
+    /// Notes the repository of a package's rebuild. It is a repository of the hub where the rebuild
+    /// ran, so it is ignored in a collection of another hub.
     fn rebuilt_in(&mut self, index: usize, package: &Name, told: &BuildrootRecorded) {
         let own = self.collections[index].settings.hub.clone();
         let repo = told.repo_id.filter(|_| own == told.hub);
         self.built_in(index, package, |e| e.task_on(&told.hub, &own) == Some(told.task_id), repo);
     }
 
-    /// Notes the repository a build of a package was made in, where it is told: it need not be assumed any more.
+    /// Notes the repository in which a build of a package was made, if it is told. It is then no
+    /// longer assumed.
     fn built_in(&mut self, index: usize, package: &Name, is: impl Fn(&Evidence) -> bool, repo: Option<RepoId>) {
         let collection = &mut self.collections[index];
         let Some(i) = collection.packages.get_index_of(package) else { return };
@@ -125,7 +128,7 @@ impl HubState {
         self.builds.get_mut(build).map(|b| &mut b.buildroots)
     }
 
-    /// The task of a build, and what the hub recorded as its buildroots.
+    /// Returns the task of a build, and the buildroots that the hub recorded for it.
     pub fn buildroots(&self, kind: EvidenceKind) -> Option<(TaskId, &[RecordedBuildroot])> {
         match kind {
             EvidenceKind::Scratch(task) => Some((task, &self.tasks.get(&task)?.buildroots)),
@@ -136,7 +139,7 @@ impl HubState {
         }
     }
 
-    /// The repository a build was made in, where the hub told.
+    /// Returns the repository in which a build was made, if the hub told.
     pub fn built_in(&self, kind: EvidenceKind) -> Option<RepoId> {
         match kind {
             EvidenceKind::Scratch(task) => self.tasks.get(&task)?.repo_id,
@@ -144,8 +147,8 @@ impl HubState {
         }
     }
 
-    /// What a build's buildroot on an architecture was, where that says more than our own closure of its repository
-    /// would.
+    /// Returns the recorded buildroot of a build on an architecture, if it has more information
+    /// than the prediction for its repository.
     pub fn truth(&self, kind: EvidenceKind, arch: &str) -> Option<&RecordedBuildroot> {
         let (_, buildroots) = self.buildroots(kind)?;
         buildroots.iter().find(|b| b.tells_more() && canonical(&b.arch) == canonical(arch))
