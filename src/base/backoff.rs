@@ -1,15 +1,17 @@
-//! Pauses that grow while somebody does not answer: doubling, bounded, with jitter so that several do not come at once.
+//! Pauses that grow while a service does not answer. They double up to a bound, with jitter so that
+//! several clients do not retry at once.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// Up to half of a pause left to chance.
+/// Returns the pause with jitter: between half of it and all of it.
 pub fn jittered(full: Duration) -> Duration {
     full.mul_f64(rand::random_range(0.5..=1.0))
 }
 
-/// The pause after so many failures in a row, counted from 1: `first`, doubled up to `max`, with jitter.
+/// Returns the pause after this many failures in a row, counted from 1: `first`, doubled up to
+/// `max`, with jitter.
 pub fn after(failures: u32, first: Duration, max: Duration) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     jittered(first.saturating_mul(doubled).min(max))
@@ -24,23 +26,23 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Begins with `first`, doubles up to `max`.
+    /// Makes a pause that begins with `first` and doubles up to `max`.
     pub fn new(first: Duration, max: Duration) -> Self {
         Self { first, max, failures: 0 }
     }
 
-    /// It answered.
+    /// Notes a success: the next pause is the first one again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// How long to wait now; the next one is longer.
+    /// Returns how long to wait now. The next pause is longer.
     pub fn pause(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         after(self.failures, self.first, self.max)
     }
 
-    /// Waits. `false`: told to stop meanwhile.
+    /// Waits for the pause. Returns `false` if it was told to stop meanwhile.
     pub async fn wait(&mut self, stop: &CancellationToken) -> bool {
         let pause = self.pause();
         tokio::select! {

@@ -1,10 +1,10 @@
-//! The one place that reads clocks.
+//! The only place that reads clocks.
 
 use std::time::{Duration, Instant};
 
 use crate::model::Timestamp;
 
-/// Now, by the machine's clock.
+/// Returns the current time of the machine's clock.
 #[expect(clippy::disallowed_methods, reason = "this is the clock the others must ask")]
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -16,18 +16,18 @@ pub fn now() -> Timestamp {
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts.
+    /// Starts measuring.
     #[expect(clippy::disallowed_methods, reason = "this is the clock the others must ask")]
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 
-    /// Seconds since the start.
+    /// Returns the seconds since the start.
     pub fn seconds(&self) -> f64 {
         self.elapsed().as_secs_f64()
     }

@@ -1,9 +1,10 @@
-//! Accepting connections, within bounds: one listener for pages and monitoring.
+//! Accepts HTTP connections within bounds: one listener for pages and monitoring.
 //!
-//! Whoever connects has to say what he wants in time, and to take the answer in time. There are places for so many
-//! connections, of each peer for fewer. Whoever gets no place is still asked what he wants, for a moment: monitoring is
-//! answered, everything else is refused. Of those who stand in line for that the longest has to go when there are too
-//! many, so that stalled readers, however many, shut out nobody who asks whether we live.
+//! A peer must send its request in time and read the response in time. The number of connections is
+//! bounded, in total and per peer. A connection beyond the bounds waits in a short line. Its
+//! request is still read, within a few seconds: monitoring requests are answered, all others are
+//! refused. When the line is full, the oldest connection in it is closed. So stalled readers,
+//! however many, cannot block a health check.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -24,27 +25,29 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Longest head of a request, bytes.
+/// Longest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How long requests that are being answered may take when we are told to stop.
+/// How long running requests may take after we are told to stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
-/// Pause after accepting failed: there are too many open files, which others will close.
+/// Pause after accepting failed. Too many files are open then, and other connections will close
+/// some.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Connections without a place at a time.
+/// Most connections in the line at a time.
 const IN_LINE_MAX: usize = 64;
-/// Longest time such a one may take to ask, and to take the answer.
+/// Longest time for a connection in the line to send its request, and to read the response.
 const IN_LINE: Duration = Duration::from_secs(5);
 
-/// What is allowed of connections.
+/// Bounds for connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at a time.
+    /// Most connections at a time.
     pub connections: usize,
-    /// Of these from one peer: an IPv4 address, or the /64 network of an IPv6 address.
+    /// Most connections of one peer: an IPv4 address, or the /64 network of an IPv6 address.
     pub per_peer: usize,
-    /// Longest time until the head of a request is complete, also between two requests of a connection.
+    /// Longest time until the head of a request is complete, also between two requests of a
+    /// connection.
     pub idle: Duration,
-    /// Longest time a peer may take to take what was written to him.
+    /// Longest time a peer may take to read what was written to it.
     pub write: Duration,
 }
 
@@ -54,8 +57,8 @@ impl Default for Limits {
     }
 }
 
-/// Answers until told to stop; then no new connections, and what was asked before is answered. `all` answers those who
-/// have a place, `monitoring` the others.
+/// Serves until told to stop. Then it accepts no new connections and finishes the running requests.
+/// `all` answers connections within the bounds, `monitoring` answers the others.
 pub async fn serve(listener: TcpListener, all: Router, monitoring: Router, limits: Limits, stop: CancellationToken) {
     let places = Places { taken: Arc::default(), limits };
     let monitoring = monitoring.fallback(no_place);
@@ -65,7 +68,7 @@ pub async fn serve(listener: TcpListener, all: Router, monitoring: Router, limit
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            // Ended connections are forgotten as they end.
+            // Removes ended connections as they end.
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener) => accepted,
         };
@@ -111,7 +114,7 @@ async fn no_place() -> (StatusCode, [(header::HeaderName, &'static str); 1], &'s
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], text)
 }
 
-/// One connection, until it ends.
+/// Serves one connection until it ends.
 async fn answer(
     stream: TcpStream,
     app: Router,
@@ -142,7 +145,8 @@ async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     Ok((stream, peer(from)))
 }
 
-/// Who that is: whoever has one IPv6 address has 2⁶⁴ of them.
+/// Returns the peer that an address belongs to. The owner of one IPv6 address has 2⁶⁴ of them, so
+/// the /64 network counts.
 fn peer(from: SocketAddr) -> IpAddr {
     match from.ip().to_canonical() {
         IpAddr::V6(v6) => {
@@ -153,7 +157,7 @@ fn peer(from: SocketAddr) -> IpAddr {
     }
 }
 
-/// Places for connections.
+/// Places for connections within the bounds.
 struct Places {
     taken: Arc<Mutex<Taken>>,
     limits: Limits,
@@ -165,7 +169,7 @@ struct Taken {
     of: HashMap<IpAddr, usize>,
 }
 
-/// A place; free again when it is dropped.
+/// A place. Dropping it frees it.
 struct Place {
     taken: Arc<Mutex<Taken>>,
     peer: IpAddr,
@@ -197,8 +201,8 @@ impl Drop for Place {
     }
 }
 
-/// A stream that ends when the peer does not take in time what it is given. The time begins when he lets us wait, and
-/// ends when he has taken all we had: a byte now and then does not make it longer.
+/// A stream that ends if the peer does not read in time. The time begins when the peer lets us
+/// wait. It ends when the peer has read everything we had. A byte now and then does not extend it.
 struct Patient {
     stream: TcpStream,
     write: Duration,
@@ -206,7 +210,7 @@ struct Patient {
 }
 
 impl Patient {
-    /// Looks at the clock while the peer lets us wait, or has taken less than we had.
+    /// Checks the deadline while the peer lets us wait, or has read less than we had.
     fn timed(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>, all: usize) -> Poll<io::Result<usize>> {
         if matches!(written, Poll::Ready(Ok(n)) if n == all) {
             self.due = None;
@@ -297,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_has_no_place_gets_monitoring_only() {
         let at = listening(Limits { per_peer: 1, idle: MINUTE, write: MINUTE, ..Limits::default() }).await;
-        // The place is taken once there is an answer.
+        // The place is taken once there is a response.
         let mut holds = TcpStream::connect(at).await.unwrap();
         holds.write_all(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         holds.read_u8().await.unwrap();
@@ -309,7 +313,7 @@ mod tests {
         tokio::time::timeout(MINUTE, free).await.expect("the place is free again");
     }
 
-    /// A byte now and then does not help.
+    /// A byte now and then does not help the slow peer.
     #[tokio::test]
     async fn whoever_does_not_take_the_answer_in_time_is_cut() {
         let limits = Limits { connections: 1, per_peer: 1, idle: MINUTE, write: Duration::from_millis(100) };
@@ -324,7 +328,7 @@ mod tests {
         };
         tokio::time::timeout(MINUTE, cut).await.expect("its place is free");
         let mut rest = Vec::new();
-        // What lay between us may still come, or the connection is reset.
+        // Bytes in transit may still come, or the connection is reset.
         drop(slow.read_to_end(&mut rest).await);
         assert!(taken + rest.len() < LARGE, "{taken} and {}", rest.len());
     }
@@ -334,7 +338,7 @@ mod tests {
         let at = listening(Limits { idle: Duration::from_millis(50), write: MINUTE, ..Limits::default() }).await;
         for said in ["", "GET /small HTTP/1.1\r\nHost:"] {
             let mut stream = TcpStream::connect(at).await.unwrap();
-            // Cut before it was said, or while it is, is cut in time as well.
+            // The connection may be cut before or during this write. Both count as cut in time.
             drop(stream.write_all(said.as_bytes()).await);
             let mut answer = Vec::new();
             drop(tokio::time::timeout(MINUTE, stream.read_to_end(&mut answer)).await.expect("it ends"));

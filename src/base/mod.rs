@@ -1,5 +1,5 @@
-//! What every part of the shell needs: the clock, growing pauses, what was said of who does not answer, a bounded
-//! listener, TLS, stages for who measures.
+//! Basics that every part with input or output needs: the clock, growing pauses, one log line per
+//! outage, a bounded listener, TLS, and stages for measuring.
 
 pub mod backoff;
 pub mod clock;

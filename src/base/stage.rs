@@ -1,8 +1,11 @@
-//! Stages on the way from a message to a command, each said in one line when it ends: for who wants to know where the
-//! time goes. Said at debug level under a name of their own, so `KOSCHEI_LOG=warn,koschei::stage=debug` shows nothing
-//! else; `benches/live` reads them.
+//! Logs the stages between a message and a command, one line when each ends. They show where the
+//! time goes.
+//!
+//! They are logged at debug level under a target of their own.
+//! `KOSCHEI_LOG=warn,koschei::stage=debug` shows only these below warnings. `benches/live` reads
+//! them.
 
-/// Says that a stage has ended: its name, and what it was about.
+/// Logs that a stage has ended: its name and its subject.
 macro_rules! stage {
     ($name:literal $(, $field:ident = $value:expr)*) => {
         tracing::debug!(target: "koschei::stage", $($field = %$value,)* $name)

@@ -1,4 +1,5 @@
-//! Whom we trust over TLS, and who we are: PEM files and the system's authorities, for hubs, files and buses alike.
+//! TLS for hubs, files and buses: the authorities we trust and our own certificate, from PEM files
+//! and from the system.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,21 +15,21 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 /// Largest PEM file, in bytes. A system's bundle of all authorities has a quarter of a megabyte.
 const MAX_PEM: u64 = 8 << 20;
 
-/// Why a PEM file cannot be used.
+/// Error: a PEM file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("it cannot be read")]
     Read(#[from] io::Error),
-    /// What is in it is of no use.
+    /// The file's content is unusable. Says why.
     #[error("{0}")]
     Content(String),
 }
 
-/// The bytes of a PEM file.
+/// Returns the bytes of a PEM file.
 ///
 /// # Errors
-/// [`PemError`].
+/// Returns [`PemError`] if the file cannot be read or is larger than 8 MiB.
 pub fn pem(path: &Path) -> Result<Vec<u8>, PemError> {
     let mut content = Vec::new();
     File::open(path)?.take(MAX_PEM + 1).read_to_end(&mut content)?;
@@ -38,10 +39,10 @@ pub fn pem(path: &Path) -> Result<Vec<u8>, PemError> {
     }
 }
 
-/// The certificates of a PEM file, at least one.
+/// Returns the certificates of a PEM file, at least one.
 ///
 /// # Errors
-/// [`PemError`].
+/// Returns [`PemError`] if the file cannot be read or has no valid certificate.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let pem = pem(path)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
@@ -55,10 +56,11 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
     }
 }
 
-/// The private key of a PEM file.
+/// Returns the private key of a PEM file.
 ///
 /// # Errors
-/// [`PemError`]. An encrypted key cannot be read.
+/// Returns [`PemError`] if the file cannot be read or has no usable key. An encrypted key is not
+/// usable.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     PrivateKeyDer::from_pem_slice(&pem(path)?).map_err(|error| {
         PemError::Content(format!(
@@ -67,8 +69,8 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     })
 }
 
-/// What the system trusts, read once. Without any, nobody behind TLS is trusted; the error then says which setting
-/// helps.
+/// Returns the system's trusted authorities, read once. If there are none, no server is trusted
+/// over TLS. The error then says which setting helps.
 pub fn system() -> Arc<RootCertStore> {
     static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let read = || {
@@ -83,10 +85,10 @@ pub fn system() -> Arc<RootCertStore> {
     Arc::clone(SYSTEM.get_or_init(read))
 }
 
-/// Adds the authorities of a PEM file. What cannot be used among them is passed over, as long as one can.
+/// Adds the authorities of a PEM file. Skips unusable ones as long as one is usable.
 ///
 /// # Errors
-/// [`PemError`].
+/// Returns [`PemError`] if the file cannot be read or no certificate in it is usable.
 pub fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), PemError> {
     match roots.add_parsable_certificates(certificates(path)?) {
         (0, _) => Err(PemError::Content("no certificate in it can be used".to_owned())),
@@ -94,10 +96,10 @@ pub fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), Pem
     }
 }
 
-/// The authorities of a PEM file, or those of the system.
+/// Returns the authorities of a PEM file, or those of the system if `path` is `None`.
 ///
 /// # Errors
-/// [`PemError`].
+/// Returns [`PemError`] if the file cannot be read or no certificate in it is usable.
 pub fn authorities(path: Option<&Path>) -> Result<Arc<RootCertStore>, PemError> {
     let Some(path) = path else { return Ok(system()) };
     let mut roots = RootCertStore::empty();
@@ -105,10 +107,11 @@ pub fn authorities(path: Option<&Path>) -> Result<Arc<RootCertStore>, PemError> 
     Ok(Arc::new(roots))
 }
 
-/// TLS that trusts these, with ring's cryptography and the versions rustls holds to be safe.
+/// Returns a TLS configuration that trusts these authorities. It uses ring's cryptography and the
+/// protocol versions that rustls considers safe.
 ///
 /// # Errors
-/// What rustls says.
+/// Returns rustls's error.
 pub fn trusting(
     roots: impl Into<Arc<RootCertStore>>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {

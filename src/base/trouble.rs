@@ -1,18 +1,18 @@
-//! Somebody who does not answer: said once, and once more when it is over.
+//! Remembers an outage, so that it is logged once, and once more when it is over.
 
-/// What was last said about somebody who does not answer.
+/// The last logged error of a service that does not answer.
 #[derive(Clone, Debug, Default)]
 pub struct Trouble(Option<String>);
 
 impl Trouble {
-    /// Takes note of an error. Whether it is another one than the last, so that it is to be said.
+    /// Notes an error. Returns `true` if it differs from the last one and should be logged.
     pub fn is_new(&mut self, error: &str) -> bool {
         let new = self.0.as_deref() != Some(error);
         self.0 = Some(error.to_owned());
         new
     }
 
-    /// Takes note of an answer. Whether there was none before.
+    /// Notes an answer. Returns `true` if there was an error before it.
     pub fn is_over(&mut self) -> bool {
         self.0.take().is_some()
     }

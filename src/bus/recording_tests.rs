@@ -24,7 +24,7 @@ fn plain(bytes: &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Gives its bytes a few at a time, as a pipe may.
+/// A reader that gives three bytes at a time, as a pipe may.
 struct Drops(Vec<u8>, usize);
 
 impl Read for Drops {
@@ -98,8 +98,8 @@ fn several_gzip_members_and_zstd_frames_are_one_recording() {
     }
 }
 
-/// Cut anywhere: the whole lines come, then one error that names the line, unless the cut falls on a line end of plain
-/// text.
+/// Cuts a recording anywhere. All whole lines come, then one error that names the cut line. There
+/// is no error if the cut falls on a line end of plain text.
 #[rstest]
 #[case::plain(plain)]
 #[case::gzip(gzip)]
@@ -168,7 +168,7 @@ fn a_line_of_the_greatest_length_is_read() {
     assert!(matches!(read(text).0.as_slice(), [Entry::Unreadable(_)]));
 }
 
-/// Repeats a chunk without holding the whole.
+/// Writes a chunk repeatedly without holding the whole.
 fn bomb(mut writer: impl Write, bytes: u64) {
     let chunk = vec![b'\n'; 1 << 20];
     for _ in 0..bytes >> 20 {

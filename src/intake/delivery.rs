@@ -1,7 +1,8 @@
-//! Delivering decided commands: read from the outbox, hand to the sink, note as sent.
+//! Delivers decided commands: reads them from the outbox, hands them to the sink, marks them as
+//! sent.
 //!
-//! A crash between handing over and noting leads to a second hand-over with the same id, which the sink recognises.
-//! What is paused stays.
+//! If the process crashes after the hand-over and before the mark, the command is handed over again
+//! with the same id, and the sink recognises it. Paused commands stay in the outbox.
 
 use super::error::IntakeError;
 use crate::bus::{CommandSink, OutgoingCommand};
@@ -9,19 +10,20 @@ use crate::log::{EventLog, OutboxCommand, PAGE_MAX};
 use crate::telemetry::Metrics;
 use crate::writer::pauses::Pauses;
 
-/// Commands handed over at once, where that is one write.
+/// Number of commands handed over at once, if that is one write.
 const BATCH: usize = 100;
 
-/// Commands that may leave now, oldest first: as many as one hand-over takes.
+/// Returns the commands that may leave now, oldest first: as many as one hand-over takes.
 ///
 /// # Errors
-/// Those of reading the log.
+/// Fails if the log cannot be read.
 pub async fn ready(
     log: &impl EventLog,
     pauses: &Pauses,
     sink: &CommandSink,
 ) -> Result<Vec<OutboxCommand>, IntakeError> {
-    // A stream takes one after the other: a pause is to come between any two.
+    // A stream takes one command after the other. A pause must be able to take effect between any
+    // two.
     let most = if matches!(sink, CommandSink::Stream(_)) { 1 } else { BATCH };
     for limit in [BATCH, PAGE_MAX] {
         let waiting = log.pending_commands(limit).await?;
@@ -35,10 +37,11 @@ pub async fn ready(
     Ok(Vec::new())
 }
 
-/// Hands commands over and notes them as sent.
+/// Hands commands to the sink and marks them as sent.
 ///
 /// # Errors
-/// Unavailable when the sink does not take them; they stay in the outbox.
+/// Fails if the sink does not take them (then the error is the sink's), or if the log does not take
+/// the mark. The commands then stay in the outbox.
 pub async fn hand_over(
     log: &impl EventLog,
     sink: &mut CommandSink,
@@ -57,10 +60,10 @@ pub async fn hand_over(
     Ok(())
 }
 
-/// Delivers everything that waits and is not paused; returns how many commands were noted as sent.
+/// Delivers all commands that wait and are not paused. Returns how many were marked as sent.
 ///
 /// # Errors
-/// As [`hand_over`].
+/// Fails like [`hand_over`].
 pub async fn deliver(
     log: &impl EventLog,
     pauses: &Pauses,

@@ -1,13 +1,13 @@
-//! What can go wrong between a bus and the log.
+//! Errors between a bus and the log.
 
 use crate::bus::{RecordingError, SinkError, SourceError};
 use crate::log::{AppendError, LogError, ReadError, ReceiveError, StoreError};
 use crate::model::{Class, Classified};
 
-/// An error of taking messages in and commands out. Each variant keeps its cause.
+/// Error of taking messages in or sending commands. Each variant keeps its cause.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
-    /// The log.
+    /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
     /// A recording could not be read to its end.
@@ -16,12 +16,12 @@ pub enum IntakeError {
     /// Messages could not be fetched.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// Commands could not be delivered; they stay in the outbox.
+    /// Commands could not be delivered. They stay in the outbox.
     #[error(transparent)]
     Sink(#[from] SinkError),
 }
 
-/// What one operation of a log can say is an error of the log.
+/// Converts the error of a single log operation into [`IntakeError::Log`].
 macro_rules! of_the_log {
     ($($error:ty),+) => {$(
         impl From<$error> for IntakeError {
@@ -35,7 +35,7 @@ macro_rules! of_the_log {
 of_the_log!(AppendError, ReadError, ReceiveError, StoreError);
 
 impl IntakeError {
-    /// Whether it is waited for while running; see [`LogError::may_pass`].
+    /// Checks whether a running service waits for the error to pass, see [`LogError::may_pass`].
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Log(e) => e.may_pass(),

@@ -1,8 +1,9 @@
-//! Repositories that reach an archive after the message about them: looked for again until they are there.
+//! Looks again for repositories that reach an archive after the message about them.
 //!
-//! What a failed first attempt saw is no fact. With a hub, whoever fetches repositories tries again
-//! ([`crate::hub::repositories`]); here nobody fetches. Only the newest repository of a collection is looked for: it is
-//! the one that verdicts should be from.
+//! A failed first attempt appends no fact. With a hub, the part that fetches repositories tries
+//! again ([`crate::hub::repositories`]). With an archive nothing fetches, so this module looks
+//! again. It looks only for the newest repository of a collection, because verdicts should come
+//! from that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,18 +18,18 @@ use crate::writer::turn::Writer;
 
 /// First pause between two looks at the archive.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause: a repository that will never be there costs a look at the file system so often.
+/// Longest pause. A repository that never comes costs one look at the file system in this time.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// What is looked for, and when again.
+/// The repositories it looks for, and when it looks again.
 #[derive(Default)]
 pub(crate) struct Late(BTreeMap<(Hub, RepoId), (Backoff, Instant)>);
 
 impl Late {
-    /// Resolves what has come, and decides.
+    /// Resolves repositories that have come, and decides.
     ///
     /// # Errors
-    /// As [`Writer::message`].
+    /// Fails like [`Writer::message`].
     pub(crate) async fn look(&mut self, writer: &mut Writer) -> Result<(), LogError> {
         let newest: BTreeSet<(Hub, RepoId)> = writer.newest_repos();
         self.0.retain(|repo, _| newest.contains(repo));
@@ -50,13 +51,14 @@ impl Late {
 }
 
 impl Writer {
-    /// The newest repository of each collection.
+    /// Returns the newest repository of each collection.
     fn newest_repos(&self) -> BTreeSet<(Hub, RepoId)> {
         let collections = self.state().collections.values();
         collections.filter_map(|c| Some((c.settings.hub.clone(), c.newest_repo?))).collect()
     }
 
-    /// Whether more of a repository can be seen than is known, or it can be seen and nothing of it was resolved.
+    /// Checks whether a repository has come: it has more architectures than known, or it is visible
+    /// and nothing of it was resolved.
     fn has_come(&mut self, hub: &Hub, id: RepoId) -> bool {
         let Some(repo) = self.state.hubs.get(hub).and_then(|h| h.repos.get(&id)) else { return false };
         let found = self.resolver.repo(hub, &repo.tag, id).arches.unwrap_or_default();

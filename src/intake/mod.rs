@@ -1,8 +1,11 @@
-//! From a bus into the inbox, and commands out of the outbox.
+//! Takes messages from a bus into the inbox, and sends commands from the outbox.
 //!
-//! [`recording`] feeds a recording to the writer, [`stream`] a stream without a hub; [`receive`] takes messages of a
-//! bus in and acknowledges them once they are on disk. [`delivery`] hands commands to a sink. `late` looks again for
-//! content of repositories that was not there yet; [`patience`] waits for who does not answer.
+//! - [`recording`] feeds a recording to the writer.
+//! - [`stream`] follows a live stream without a hub.
+//! - [`receive`] puts messages of a bus into the inbox and acknowledges them once they are on disk.
+//! - [`delivery`] hands commands to a sink.
+//! - `late` looks again for repository content that was not there yet.
+//! - [`patience`] waits for services that do not answer.
 
 pub mod delivery;
 pub mod error;

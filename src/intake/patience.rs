@@ -1,9 +1,9 @@
-//! How a running service waits for what it depends on: the database, a bus, the receiver of commands. One way for
-//! `serve` and `follow`.
+//! Waits for a service that we depend on: the database, a bus, the receiver of commands. `serve`
+//! and `follow` share it.
 //!
-//! Once let in, nothing is final: whoever refuses now may be in the middle of an upgrade. So a refusal is tried again
-//! like silence, and said louder. Each trouble is said once, and its end; pauses grow, and are short again after a
-//! minute without trouble.
+//! Once a service has let us in, no refusal is final, because the service may be in the middle of
+//! an upgrade. So a refusal is retried like a timeout, but logged as an error. Each trouble is
+//! logged once, and so is its end. Pauses grow, and are short again after a minute without trouble.
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use crate::model::{Class, Classified, Timestamp};
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 
-/// First pause after somebody did not answer; doubled up to [`PAUSE_MAX`].
+/// First pause after a failure. It doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Whoever answered for so many seconds is waited for with short pauses again.
+/// Number of seconds without failure after which pauses are short again.
 const LONG_SECS: i64 = 60;
 
-/// Waiting for one of those we depend on.
+/// Waits for one service that we depend on.
 #[derive(Debug)]
 pub struct Patience {
     what: &'static str,
@@ -35,14 +35,15 @@ pub struct Patience {
     pause: Duration,
     due: Option<Instant>,
     trouble: Trouble,
-    /// Since when it answers; `None`: it does not.
+    /// Since when the service answers. `None` while it does not.
     fine_since: Option<Timestamp>,
     readiness: Option<Readiness>,
     alive: Option<(Metrics, &'static str)>,
 }
 
 impl Patience {
-    /// For `what`, such as `the database`; `meanwhile` says what becomes of our work.
+    /// Makes a patience for `what`, such as `the database`. `meanwhile` says in the log what
+    /// happens to our work.
     pub fn new(what: &'static str, meanwhile: &'static str) -> Self {
         Self {
             what,
@@ -57,21 +58,21 @@ impl Patience {
         }
     }
 
-    /// While it does not answer we are not ready.
+    /// Makes us not ready while the service does not answer.
     #[must_use]
     pub fn holding_up(mut self, readiness: Readiness) -> Self {
         self.readiness = Some(readiness);
         self
     }
 
-    /// A loop that waits and tries again is alive.
+    /// Reports the loop `heart` as alive while it waits and retries.
     #[must_use]
     pub fn keeping_alive(mut self, metrics: Metrics, heart: &'static str) -> Self {
         self.alive = Some((metrics, heart));
         self
     }
 
-    /// It answers.
+    /// Notes that the service answers.
     pub fn answered(&mut self) {
         if self.trouble.is_over() {
             tracing::info!("{} answers again", self.what);
@@ -83,7 +84,8 @@ impl Patience {
         }
     }
 
-    /// It does not; says so if that is news. It is to be asked again when [`Patience::is_due`] says so.
+    /// Notes that the service does not answer, and logs it if that is news. Ask it again when
+    /// [`Patience::is_due`] returns `true`.
     pub fn failed(&mut self, error: &(impl Error + Classified)) {
         let (what, meanwhile) = (self.what, self.meanwhile);
         let text = with_causes(error);
@@ -105,12 +107,13 @@ impl Patience {
         self.due = Some(Instant::now() + self.pause);
     }
 
-    /// Whether it may be asked: it answers, or its pause is over.
+    /// Checks whether the service may be asked: it answers, or its pause is over.
     pub fn is_due(&self) -> bool {
         self.due.is_none_or(|due| due <= Instant::now())
     }
 
-    /// As [`Patience::failed`], and waits until it is time to try again. `false`: told to stop meanwhile.
+    /// Like [`Patience::failed`], and also waits until it is time to retry. Returns `false` if it
+    /// was told to stop meanwhile.
     pub async fn wait(&mut self, error: &(impl Error + Classified), stop: &CancellationToken) -> bool {
         self.failed(error);
         let live = |alive: &Option<(Metrics, &'static str)>| {

@@ -1,4 +1,5 @@
-//! From a bus into the inbox: a message is acknowledged once it is on disk, and looked at later.
+//! Receives messages from a bus into the inbox. A message is acknowledged once it is on disk, and
+//! looked at later.
 
 use std::time::Duration;
 
@@ -13,19 +14,20 @@ use crate::bus::MessageSource;
 use crate::log::{AnyLog, EventLog, Incoming, ReceiveError, Received};
 use crate::telemetry::Metrics;
 
-/// Messages taken at a time.
+/// Most messages of one fetch.
 const BATCH: usize = 200;
 /// How long one fetch waits for a first message.
 const WAIT: Duration = Duration::from_secs(1);
-/// A source that gave nothing, not even an answer, for so long stands still.
+/// Time after which a source without any answer counts as stalled.
 const STALE: Duration = Duration::from_secs(120);
 
-/// Waiting for a bus besides which there is polling.
+/// Returns the patience for a bus when the hub is also polled.
 pub fn patience() -> Patience {
     Patience::new("the bus", "polling goes on")
 }
 
-/// Takes messages in until told to stop. What does not answer is waited for: messages stay where they are.
+/// Receives messages until told to stop. Waits while the bus or the database does not answer;
+/// messages then stay with the bus.
 pub async fn run<S: MessageSource>(
     source: S,
     log: AnyLog,
@@ -64,7 +66,7 @@ pub async fn run<S: MessageSource>(
         let now = clock::now();
         let (entries, acks): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
         let incoming: Vec<_> = entries.into_iter().map(|e| stream::to_incoming(e, S::NAME, now).0).collect();
-        // A message that is there already is a duplicate, so that all of them may be tried again.
+        // A message that is already in the inbox is a duplicate, so the whole batch may be retried.
         let received = loop {
             match receive(&log, &incoming).await {
                 Ok(received) => break received,
@@ -79,7 +81,8 @@ pub async fn run<S: MessageSource>(
         metrics.received(S::NAME, Received::counts(received.iter().flatten()));
         metrics.last_message(now);
         stage!("taken in", messages = received.len());
-        // On disk. If the broker does not hear this they come again and are dropped by their ids.
+        // The messages are on disk. If the broker misses the acknowledgement, they come again and
+        // are dropped by their ids.
         if let Err(e) = source.ack_all(acks).await {
             tracing::warn!(
                 error = %crate::model::causes::with_causes(&e),
@@ -90,11 +93,13 @@ pub async fn run<S: MessageSource>(
     }
 }
 
-/// Puts messages into the inbox and says of each what became of it. `None`: it is beyond the bounds of the inbox and
-/// cannot be kept; sources let no such thing through, so this is said loudly.
+/// Puts messages into the inbox and returns the result for each. `None` means that the message
+/// exceeds the bounds of the inbox and cannot be kept. Sources let no such message through, so this
+/// is logged as an error.
 ///
 /// # Errors
-/// What the database says. Some of the messages may be in the inbox; to try all of them again is right.
+/// Returns the database's error. Some of the messages may be in the inbox. Retrying all of them is
+/// right.
 pub(crate) async fn receive(log: &impl EventLog, batch: &[Incoming]) -> Result<Vec<Option<Received>>, ReceiveError> {
     match log.receive(batch).await {
         Ok(received) => return Ok(received.into_iter().map(Some).collect()),

@@ -1,8 +1,8 @@
-//! Feeding a recording in: inbox first, then the writer, then the commands.
+//! Feeds a recording in: inbox first, then the writer, then the commands.
 //!
-//! The same steps as with a live bus, on the recording's own clock: a message's recorded time is when the recorder saw
-//! it. So the same recording gives the same log, byte for byte but for the stand-ins of persons, however often it is
-//! interrupted.
+//! The steps are those for a live bus, but on the recording's own clock: a message's recorded time
+//! is when the recorder saw it. So the same recording always gives the same log, byte for byte
+//! except for the stand-ins of persons. Interruptions do not change it.
 
 use std::collections::HashMap;
 
@@ -21,27 +21,28 @@ pub const SOURCE: &str = "recording";
 /// Most messages in one commit.
 pub const BATCH_MAX: usize = 10_000;
 
-/// What happened to the messages of a recording.
+/// Counts of what happened to the messages of a recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct Ingested {
     /// Lines read.
     pub read: u64,
     /// Messages that had come before.
     pub duplicates: u64,
-    /// Messages handled now, including those an interrupted run had left in the inbox.
+    /// Messages handled now, including those that an interrupted run left in the inbox.
     pub handled: u64,
-    /// Messages set aside now: not understood.
+    /// Messages set aside now because they were not understood.
     pub parked: u64,
-    /// Messages that said a time that cannot be, and were given another.
+    /// Messages with an impossible time, which got another one.
     pub retimed: u64,
-    /// Commits.
+    /// Number of commits.
     pub commits: u64,
 }
 
-/// Handles what waits in the inbox, oldest first. `retried` gives the reasons of messages that had been parked.
+/// Handles the messages that wait in the inbox, oldest first. `retried` has the reasons of messages
+/// that had been parked.
 ///
 /// # Errors
-/// See [`IntakeError`].
+/// Fails if the log cannot be read or written, see [`IntakeError`].
 pub async fn drain(
     writer: &mut Writer,
     batch: usize,
@@ -55,8 +56,8 @@ pub async fn drain(
     Ok(done)
 }
 
-/// One commit of [`drain`]: what waits after `after`, at most `batch` messages. Up to where that was; `None`: nothing
-/// waits there.
+/// Makes one commit of [`drain`]: handles at most `batch` messages that wait after `after`. Returns
+/// the position of the last one. `None` if no message waits there.
 pub(crate) async fn drain_page(
     writer: &mut Writer,
     after: Option<Position>,
@@ -87,7 +88,7 @@ pub(crate) async fn handle(
         done.parked += 1;
         return Ok(());
     }
-    // What an operator said while nobody worked on the log.
+    // An operator's word that came while nobody worked on the log.
     let understood = match message.source == operator::SOURCE {
         true => writer.operator_message(position, message, &mut Vec::new()).await?,
         false => writer.message(position, message, retried).await?,
@@ -96,11 +97,12 @@ pub(crate) async fn handle(
     Ok(())
 }
 
-/// Feeds a whole recording in, `batch` messages to a commit. What operators say is heard between two batches, and while
-/// no line comes.
+/// Feeds a whole recording in, `batch` messages to a commit. Handles operators' words between two
+/// batches, and while no line comes.
 ///
 /// # Errors
-/// See [`IntakeError`]. What was read before a recording breaks off is committed.
+/// Fails if the log or the recording fails, see [`IntakeError`]. If the recording breaks off,
+/// everything read before is committed.
 pub async fn feed(
     writer: &mut Writer,
     recording: Recording,
@@ -118,12 +120,13 @@ pub async fn feed(
     if times.is_new() {
         reading.fill(&mut ahead, NEIGHBOURS).await;
         times.expect(ahead.iter().map(|entry| entry.as_ref().map_or(Said::default(), said)));
-        // What waits was said before there was any time; it holds from the first message on.
+        // Waiting words came before the log had any time. They take effect at the time of the first
+        // message.
         let first = ahead.first().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
         writer.move_clock(first.unwrap_or(first_time));
     }
     let mut done = drain(writer, batch, &HashMap::new()).await?;
-    // The position after the last one handled; 0: not known.
+    // The position after the last handled message. 0 if not known.
     let mut next = 0_u64;
     loop {
         let mut entries = Vec::with_capacity(batch);
@@ -144,7 +147,7 @@ pub async fn feed(
         let mut known = writer.log.received(&entries.iter().map(id).collect::<Vec<_>>()).await?;
         let (mut incoming, mut reasons) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
         for entry in entries {
-            // One that came before tells nothing about time, and is not taken in again.
+            // A message that came before says nothing about time, and is not taken in again.
             let sent_at = match known.insert(id(&entry).to_owned()) {
                 true => times.take(said(&entry)).unwrap_or(first_time),
                 false => first_time,
@@ -164,7 +167,8 @@ pub async fn feed(
                 })
                 .collect();
             done.duplicates += (received.len() - stored.len()) as u64;
-            // Only when nobody else can have put anything before or between is what stands in memory what comes next.
+            // The messages in memory are the next ones only if nobody else can have put anything
+            // before or between them.
             let follows = stored.iter().zip(next..).all(|(p, expected)| p.0 == expected) && next > 0;
             if follows && stored.len() == received.len() {
                 for ((message, reason), position) in incoming.iter().zip(&reasons).zip(&stored) {
@@ -189,7 +193,8 @@ pub async fn feed(
             break;
         }
     }
-    // What another process had put into the inbox and did not handle, and rules that no message has brought in.
+    // Handle what another process put into the inbox and did not handle. Then adopt the policy, if
+    // no message has caused that.
     let left = drain(writer, batch, &HashMap::new()).await?;
     done.handled += left.handled;
     done.parked += left.parked;
@@ -198,8 +203,8 @@ pub async fn feed(
     Ok(done)
 }
 
-/// What the last messages in the inbox say about clocks. Operators' words do not count: they were put there by another
-/// machine's clock.
+/// Learns the publishers' clocks from the last messages in the inbox. Operators' words do not
+/// count, because another machine's clock timed them.
 pub(crate) async fn times(log: &impl EventLog, context: &Context) -> Result<Times, IntakeError> {
     let mut times = Times::new(context.clock_tolerance_secs);
     for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {
@@ -227,7 +232,7 @@ fn id(entry: &Entry) -> &str {
     }
 }
 
-/// The inbox form of an entry, and why it is unreadable if it is.
+/// Returns the inbox form of an entry, and why it is unreadable if it is.
 fn to_incoming(entry: Entry, received_at: Timestamp) -> (Incoming, Option<String>) {
     match entry {
         Entry::Message(m) => {

@@ -1,8 +1,9 @@
-//! Following a live source of messages: into the inbox, acknowledge, handle, let commands out.
+//! Follows a live source of messages: puts them into the inbox, acknowledges them, handles them,
+//! and sends commands.
 //!
-//! Acknowledged only after the inbox commit. While the log, the broker or the receiver of commands does not answer,
-//! nothing is lost: messages stay in the stream, commands in the outbox, and the loop tries again with growing pauses
-//! ([`super::patience`]).
+//! Messages are acknowledged only after the inbox commit. Nothing is lost while the log, the broker
+//! or the receiver of commands does not answer. Messages stay in the stream, commands stay in the
+//! outbox, and the loop retries with growing pauses ([`super::patience`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,14 +31,14 @@ use crate::writer::hearing::Heard;
 use crate::writer::pauses::Pauses;
 use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
-/// How long one fetch waits for a first message: also the longest time a tick can be late.
+/// How long one fetch waits for a first message. A tick can be late by this time at most.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
 /// How to follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Following {
     /// Most messages in one commit.
     pub batch: usize,
-    /// End when the stream holds nothing more for us; for tests and catching up.
+    /// Whether to end when the stream holds no more messages for us. For tests and for catching up.
     pub until_idle: bool,
 }
 
@@ -45,41 +46,44 @@ pub struct Following {
 pub struct Follower<'a, S: MessageSource> {
     /// The log.
     pub log: &'a AnyLog,
-    /// How the writer works.
+    /// Settings of the writer.
     pub settings: Settings,
-    /// Its resolver.
+    /// The writer's resolver.
     pub resolver: Arc<dyn RepoResolver>,
-    /// Where messages come from.
+    /// The source of messages.
     pub source: &'a S,
-    /// Where commands go; without it they stay in the outbox.
+    /// Where commands go. Without a sink they stay in the outbox.
     pub sink: Option<CommandSink>,
     /// How to follow.
     pub how: Following,
-    /// Counters.
+    /// The metrics.
     pub metrics: Metrics,
-    /// Whether we take part: not while the log, the source, or the receiver of commands does not answer.
+    /// Readiness: we are not ready while the log, the source, or the receiver of commands does not
+    /// answer.
     pub readiness: Readiness,
-    /// Ends it.
+    /// Ends the follower.
     pub stop: CancellationToken,
 }
 
-/// What was fetched and is not in the inbox yet. The broker holds it for us, and does not give it again while we have
-/// it.
+/// Messages that were fetched and are not in the inbox yet. The broker holds them for us and does
+/// not deliver them again as long as we have them.
 struct Fetched<A> {
     messages: Vec<Incoming>,
-    /// Why a message is unreadable, for those that are.
+    /// Why a message is unreadable. `None` for a readable one.
     reasons: Vec<Option<String>>,
     acks: Vec<A>,
 }
 
 impl<S: MessageSource> Follower<'_, S> {
-    /// Follows until told to stop, or until nothing waits if that is enough. What does not answer is waited for:
-    /// messages stay in the stream, commands in the outbox. When it is the log, the writer is ahead of it: it is thrown
-    /// away and made anew, and what waits in the inbox is handled then.
+    /// Follows until told to stop, or with `until_idle` until no message waits.
+    ///
+    /// Services that do not answer are waited for: messages stay in the stream, commands in the
+    /// outbox. If the log does not answer, the writer is ahead of it. The writer is then thrown
+    /// away and opened again, and it handles what waits in the inbox.
     ///
     /// # Errors
-    /// What cannot be waited for: a log that is damaged, that is elsewhere, or that somebody else writes to. Everything
-    /// handled is committed.
+    /// Fails if waiting does not help: the log is damaged, is elsewhere, or has another writer.
+    /// Everything handled is committed.
     pub async fn run(mut self) -> Result<Ingested, IntakeError> {
         let mut done = Ingested::default();
         let mut fetched = None;
@@ -111,7 +115,7 @@ impl<S: MessageSource> Follower<'_, S> {
         }
     }
 
-    /// One life of the writer, until the log does not answer.
+    /// Runs one writer until the log does not answer.
     async fn live(
         &mut self,
         fetched: &mut Option<Fetched<S::Ack>>,
@@ -132,7 +136,7 @@ impl<S: MessageSource> Follower<'_, S> {
         self.readiness.ready();
         while !self.stop.is_cancelled() {
             others.ahead.look(writer.now());
-            // Time goes on, and commands go out, also while the source is away.
+            // Time passes and commands go out even while the source is away.
             let fetch = async {
                 match others.source.is_due() {
                     true => Some(self.source.fetch(how.batch, FETCH_WAIT).await),
@@ -185,7 +189,7 @@ impl<S: MessageSource> Follower<'_, S> {
             {
                 match deliver(&mut writer, sink, done, &self.metrics).await {
                     Ok(()) => others.sink.answered(),
-                    // Once it took commands, it is waited for, whatever it says now.
+                    // A sink that once took commands is waited for, whatever it answers now.
                     Err(IntakeError::Sink(e)) if e.class() != Class::Broken => others.sink.failed(&e),
                     Err(e) => return Err(e),
                 }
@@ -194,12 +198,13 @@ impl<S: MessageSource> Follower<'_, S> {
             self.metrics.waiting(counts.into());
             self.metrics.loop_went_round(HEART, clock::now());
             if counts.inbox_pending > 0 {
-                // Ours is handled: another writer took it in. Of two on one log one finds that the other appended and
-                // ends, and what it has acknowledged comes from nowhere else.
+                // Our messages are handled, so another writer put this one into the inbox. When two
+                // writers share a log, one of them finds that the other has appended, and ends. No
+                // other source has the messages that it acknowledged.
                 catch_up(&mut writer, how.batch, done).await?;
                 continue;
             }
-            // What was asked for a moment ago may still be on its way.
+            // Messages requested a moment ago may still be on their way.
             if idle && how.until_idle && self.source.waiting().await.is_ok_and(|waiting| waiting == 0) {
                 break;
             }
@@ -208,11 +213,11 @@ impl<S: MessageSource> Follower<'_, S> {
     }
 }
 
-/// Handles what waits in the inbox, whoever took it in.
+/// Handles the messages that wait in the inbox, including those of other processes.
 async fn catch_up(writer: &mut Writer, batch: usize, done: &mut Ingested) -> Result<(), IntakeError> {
     let mut after = None;
     loop {
-        // What operators said comes before what waited longer.
+        // Operators' words come before older messages.
         done.heard(writer.hear().await?);
         let mut now = *done;
         after = recording::drain_page(writer, after, batch, &HashMap::new(), &mut now).await?;
@@ -223,8 +228,8 @@ async fn catch_up(writer: &mut Writer, batch: usize, done: &mut Ingested) -> Res
     }
 }
 
-/// Waits for something, and hears what operators say meanwhile. Where the log does not answer, it still waits: what was
-/// fetched is not to be lost.
+/// Waits for `something`, and handles operators' words meanwhile. If the log does not answer, it
+/// still waits for `something`, so that fetched messages are not lost.
 pub(crate) async fn hearing<T>(
     writer: &mut Writer,
     done: &mut Ingested,
@@ -243,8 +248,8 @@ pub(crate) async fn hearing<T>(
     }
 }
 
-/// Delivers what waits and is not paused. Right before each hand-over it is heard what operators say: once a pause is
-/// in the log nothing more goes out.
+/// Delivers the commands that wait and are not paused. Handles operators' words right before each
+/// hand-over, so that nothing goes out once a pause is in the log.
 async fn deliver(
     writer: &mut Writer,
     sink: &mut CommandSink,
@@ -259,14 +264,14 @@ async fn deliver(
             return Ok(());
         }
         let (handed, heard) = hearing(writer, done, delivery::hand_over(&log, sink, commands, metrics)).await;
-        // A writer that is ahead of the log must not go on, whoever else does not answer.
+        // A writer that is ahead of the log must not go on, whatever the sink answers.
         heard?;
         handed?;
     }
 }
 
-/// Waiting for those besides the log: source, receiver of commands, our clock, which a log may be ahead of, and the
-/// archive.
+/// State of waiting for everything except the log: the source, the receiver of commands, the
+/// archive, and our own clock if the log is ahead of it.
 struct Others {
     source: Patience,
     sink: Patience,
@@ -283,7 +288,7 @@ impl<A> Fetched<A> {
     }
 }
 
-/// Puts what was fetched into the inbox, acknowledges it, and says of each message what became of it.
+/// Puts fetched messages into the inbox, acknowledges them, and returns the result for each.
 async fn take_in<S: MessageSource>(
     log: &impl EventLog,
     source: &S,
@@ -291,7 +296,8 @@ async fn take_in<S: MessageSource>(
     metrics: &Metrics,
 ) -> Result<Vec<Option<Received>>, IntakeError> {
     let received = receive::receive(log, &fetched.messages).await?;
-    // On disk: the broker may forget them. If it does not hear this, they come again and are dropped by their ids.
+    // The messages are on disk, so the broker may forget them. If it misses the acknowledgement,
+    // they come again and are dropped by their ids.
     if let Err(e) = source.ack_all(std::mem::take(&mut fetched.acks)).await {
         tracing::warn!(error = %with_causes(&e), "messages could not be acknowledged and will come again");
     }
@@ -303,20 +309,20 @@ async fn take_in<S: MessageSource>(
 }
 
 impl Ingested {
-    /// Counts words of operators as messages handled.
+    /// Counts operators' words as handled messages.
     fn heard(&mut self, heard: Heard) {
         self.handled += heard.words;
         self.parked += heard.parked;
     }
 
-    /// Counts what came in.
+    /// Counts received messages.
     fn count(&mut self, received: &[Option<Received>]) {
         self.read += received.len() as u64;
         self.duplicates += received.iter().filter(|r| matches!(r, Some(Received::Duplicate))).count() as u64;
     }
 }
 
-/// The inbox form of an entry, and why it is unreadable if it is.
+/// Returns the inbox form of an entry, and why it is unreadable if it is.
 pub(crate) fn to_incoming(entry: Entry, source: &str, received_at: Timestamp) -> (Incoming, Option<String>) {
     let source = source.to_owned();
     match entry {

@@ -1,7 +1,7 @@
-//! What an operator says: one event that shall hold from now on.
+//! Operators' words: each is one event that holds from now on.
 //!
-//! A word is checked against the state, put into the inbox, and appended by whoever works on the log. [`Checked`] is
-//! the one way in, whoever says it.
+//! A word is checked against the state and put into the inbox. The process that works on the log
+//! appends it. [`Checked`] is the only way in, for every interface.
 
 mod saying;
 
@@ -17,37 +17,38 @@ use crate::model::arch::ArchOverride;
 use crate::model::nearest::did_you_mean;
 use crate::model::{Name, PersonId, Timestamp};
 
-/// Topic of such messages; their source is [`SOURCE`].
+/// Topic of operators' words. Their source is [`SOURCE`].
 pub const TOPIC: &str = "koschei.operator";
-/// Topic of a wish to have messages tried again that were set aside; source as well [`SOURCE`].
+/// Topic of a request to retry messages that were set aside. Its source is [`SOURCE`] too.
 pub const RETRY_TOPIC: &str = "koschei.operator.retry";
-/// Messages named in one wish, at most.
+/// Most messages named in one retry request.
 pub const RETRIES_MAX: usize = 500;
 /// Source name in the inbox.
 pub const SOURCE: &str = "operator";
-/// How often whoever works on a log looks for words, at least: an operator's word takes effect within a second.
+/// Longest interval at which the process that works on a log reads operators' words. A word thus
+/// takes effect within a second.
 pub const HEAR_EVERY: Duration = Duration::from_millis(250);
 /// Longest message, in bytes.
 const MAX_BYTES: usize = 64 << 10;
 
-/// What is put into the inbox.
+/// An operator's word as it is put into the inbox.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Word {
-    /// What shall hold from now on.
+    /// The event that holds from now on.
     pub event: Event,
-    /// Who said it; becomes a stand-in in the log.
+    /// Name of the operator. The log gets a stand-in for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// A wish to have messages tried again.
+/// A request to retry messages.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Retry {
-    /// Their ids, at most [`RETRIES_MAX`].
+    /// Ids of the messages, at most [`RETRIES_MAX`].
     pub messages: Vec<String>,
 }
 
-/// The message for such a wish.
+/// Returns the inbox message for a retry request.
 pub fn retry_message(retry: &Retry, now: Timestamp) -> Incoming {
     Incoming {
         topic: RETRY_TOPIC.to_owned(),
@@ -56,10 +57,10 @@ pub fn retry_message(retry: &Retry, now: Timestamp) -> Incoming {
     }
 }
 
-/// Reads such a message.
+/// Reads a retry request.
 ///
 /// # Errors
-/// Why it is none.
+/// Returns a text that says why the body is no retry request.
 pub fn read_retry(body: &[u8]) -> Result<Retry, String> {
     let retry: Retry = serde_json::from_slice(body).map_err(|e| format!("not a wish to try messages again: {e}"))?;
     match retry.messages.len() {
@@ -68,7 +69,7 @@ pub fn read_retry(body: &[u8]) -> Result<Retry, String> {
     }
 }
 
-/// The message for a word. Its id is random: the same word may be said again.
+/// Returns the inbox message for a word. Its id is random, because the same word may be said again.
 pub fn message(word: &Word, now: Timestamp) -> Incoming {
     message_of(serde_json::to_vec(word).expect("words hold only what JSON can say"), now)
 }
@@ -83,10 +84,10 @@ fn message_of(body: Vec<u8>, now: Timestamp) -> Incoming {
     }
 }
 
-/// Reads a message.
+/// Reads an operator's word.
 ///
 /// # Errors
-/// Why it is not a word of an operator.
+/// Returns a text that says why the body is no word of an operator.
 pub fn read(body: &[u8]) -> Result<Word, String> {
     if body.len() > MAX_BYTES {
         return Err(format!("{} bytes; an operator's message has at most {MAX_BYTES}", body.len()));
@@ -94,10 +95,10 @@ pub fn read(body: &[u8]) -> Result<Word, String> {
     serde_json::from_slice(body).map_err(|e| format!("not an operator's message: {e}"))
 }
 
-/// Whether an operator may say this, and whether it makes sense now.
+/// Checks whether an operator may say this event, and whether it makes sense in this state.
 ///
 /// # Errors
-/// Why not, in words.
+/// Returns a text that says why not.
 pub fn check(state: &State, event: &Event) -> Result<(), String> {
     let collection = |name: &str| match state.collections.contains_key(name) {
         true => Ok(()),
@@ -125,7 +126,7 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
             let check = |text: &str| text.parse::<ArchOverride>().and_then(|o| o.check(&known));
             p.arches.as_deref().map_or(Ok(()), check).map_err(|e| e.to_string())
         }
-        // Whether it is set aside, the inbox knows.
+        // Only the inbox knows whether the message is set aside.
         Event::MessageDismissed(d) => reason(&d.reason).map(drop),
         Event::SubmissionsPaused(p) => p.collection.as_deref().map_or(Ok(()), collection),
         Event::SubmissionsResumed(p) => p.collection.as_deref().map_or(Ok(()), collection),
@@ -147,10 +148,10 @@ pub fn check(state: &State, event: &Event) -> Result<(), String> {
     }
 }
 
-/// A reason that stays in the log, without spaces around it.
+/// Trims a reason that will stay in the log.
 ///
 /// # Errors
-/// That there is none.
+/// Returns a text that asks for a reason if there is none.
 pub fn reason(text: &str) -> Result<&str, String> {
     match text.trim() {
         "" => Err("say why with --reason".to_owned()),
@@ -158,7 +159,7 @@ pub fn reason(text: &str) -> Result<&str, String> {
     }
 }
 
-/// Whether the hub a collection shall be built on can be that.
+/// Checks whether a collection can be built on the hub it names.
 fn builds_on(state: &State, settings: &CollectionSettings) -> Result<(), String> {
     let Some(b) = &settings.builds_on else { return Ok(()) };
     b.check(&settings.hub)?;

@@ -1,4 +1,5 @@
-//! What operators say, into the inbox of a log, and what becomes of it: one way in, for a verb and for a page.
+//! Puts operators' words into the inbox of a log, and reports what became of them. The command line
+//! and the pages both use it.
 
 use std::time::Duration;
 
@@ -8,32 +9,34 @@ use crate::fold::State;
 use crate::log::{Disposition, EventLog, Fate, Incoming, LogError};
 use crate::model::{Class, Classified, Seq, Timestamp};
 
-/// How often it is looked whether a word was taken, when nothing is appended: one that is refused leads to no event.
+/// Interval of checks whether a word was handled while nothing is appended. A refused word appends
+/// no event.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What was found to make sense, and may be said: nothing else gets into the inbox.
+/// Messages that were checked and make sense. Nothing else gets into the inbox.
 #[derive(Clone, Debug)]
 pub struct Checked {
     messages: Vec<Incoming>,
 }
 
-/// What became of what was said.
+/// What became of the messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reception {
-    /// Whoever works on the log has taken all of it.
+    /// The process that works on the log has handled all of them.
     Taken,
-    /// Nobody has taken it yet. It stays in the inbox, and whoever works on the log next takes it.
+    /// They are not handled yet. They stay in the inbox, and the next process that works on the log
+    /// handles them.
     Waiting,
 }
 
-/// Why something was not said, or not taken.
+/// Error: a word was not said, or not accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SayError {
-    /// It makes no sense as things are; says why.
+    /// The word makes no sense in the current state. Says why.
     #[error("say that: {0}")]
     Refused(String),
-    /// The inbox does not take it, or nobody can see what became of it.
+    /// The inbox does not take the word, or the log does not tell what became of it.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -48,10 +51,10 @@ impl Classified for SayError {
 }
 
 impl Checked {
-    /// Words that all make sense in a state.
+    /// Checks that all words make sense in a state.
     ///
     /// # Errors
-    /// [`SayError::Refused`]: one of them does not.
+    /// Returns [`SayError::Refused`] if one of them does not.
     pub fn words(state: &State, words: &[Word], now: Timestamp) -> Result<Self, SayError> {
         for word in words {
             check(state, &word.event).map_err(SayError::Refused)?;
@@ -59,10 +62,10 @@ impl Checked {
         Ok(Self { messages: words.iter().map(|word| message(word, now)).collect() })
     }
 
-    /// That messages which are set aside are given up, by their ids.
+    /// Makes the words that dismiss set-aside messages, by their ids.
     ///
     /// # Errors
-    /// [`SayError::Refused`]: no reason is given.
+    /// Returns [`SayError::Refused`] if no reason is given.
     pub fn dismissals(ids: &[String], why: &str, by: Option<&str>, now: Timestamp) -> Result<Self, SayError> {
         let why = reason(why).map_err(SayError::Refused)?;
         let word = |id: &String| {
@@ -72,22 +75,23 @@ impl Checked {
         Ok(Self { messages: ids.iter().map(word).collect() })
     }
 
-    /// That messages which are set aside are tried again, by their ids.
+    /// Makes the requests to retry set-aside messages, by their ids.
     pub fn retries(ids: &[String], now: Timestamp) -> Self {
         let wish = |ids: &[String]| retry_message(&Retry { messages: ids.to_vec() }, now);
         Self { messages: ids.chunks(RETRIES_MAX).map(wish).collect() }
     }
 
-    /// How many messages it is.
+    /// Returns the number of messages.
     pub fn count(&self) -> usize {
         self.messages.len()
     }
 
-    /// Puts it into the inbox, all of it or nothing, and waits until all of it is settled, at most so long; without a
-    /// time it does not wait.
+    /// Puts all messages into the inbox at once, or none. Waits up to `wait` until all of them are
+    /// settled. Without `wait` it does not wait.
     ///
     /// # Errors
-    /// [`SayError::Refused`] when whoever works on the log does not accept one of the messages; the others stay said.
+    /// Returns [`SayError::Refused`] if the process that works on the log does not accept one of
+    /// the messages. The others stay said. Returns [`SayError::Log`] if the log fails.
     pub async fn say(&self, log: &impl EventLog, wait: Option<Duration>) -> Result<Reception, SayError> {
         let after = log.head().await.map_err(LogError::from)?.seq;
         log.receive(&self.messages).await.map_err(LogError::from)?;
@@ -97,7 +101,7 @@ impl Checked {
         }
     }
 
-    /// Looks what became of the messages until all are settled. What is appended with them wakes us.
+    /// Waits until all messages are settled. Wakes up when events are appended.
     async fn settled(
         &self,
         log: &impl EventLog,
@@ -145,7 +149,7 @@ mod tests {
         log.pending_of(SOURCE, None, 10).await.unwrap().0.len()
     }
 
-    /// Only what makes sense can be said at all, and one that nobody hears stays.
+    /// Only words that make sense can be said. A word that no process handles stays in the inbox.
     #[tokio::test]
     async fn what_is_checked_goes_into_the_inbox() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! The service while it runs.
+//! The running service.
 //!
-//! [`serve`] is the loop that owns the writer, [`retention`] prunes bodies of messages.
+//! [`serve`] is the loop that owns the writer. [`retention`] deletes old message bodies.
 
 pub mod retention;
 pub mod serve;

@@ -1,7 +1,8 @@
-//! How long bodies of messages are kept that were handled.
+//! Deletes the bodies of handled messages after a time.
 //!
-//! The log holds what they said; they serve looking into what came in, and name people. Those of messages that were set
-//! aside stay until these are tried again or dismissed.
+//! The log holds the facts of these messages. Their bodies serve only for investigating, and they
+//! name people. The bodies of messages that were set aside stay until these are retried or
+//! dismissed.
 
 use std::time::Duration;
 
@@ -13,16 +14,16 @@ use crate::log::EventLog;
 use crate::model::Timestamp;
 use crate::model::causes::with_causes;
 
-/// How often a running service looks for older ones.
+/// Interval at which a running service deletes old bodies.
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// Bodies of messages that came in before this are not kept.
+/// Returns the time before which messages lose their bodies.
 pub fn kept_since(now: Timestamp, days: u32) -> Timestamp {
     now.plus_secs(-i64::from(days.min(RAW_DAYS_MAX)) * 86_400)
 }
 
-/// Deletes what is older than so many days, at the start and then every hour, until told to stop. What the log refuses
-/// is tried again the next time.
+/// Deletes bodies older than `days` days, at the start and then every hour, until told to stop. If
+/// the log refuses, the next round tries again.
 pub async fn keep(log: impl EventLog, days: u32, stop: CancellationToken) {
     loop {
         tokio::select! {

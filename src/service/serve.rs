@@ -1,10 +1,11 @@
-//! The service: one process that listens, looks, decides and submits.
+//! The service: one process that listens, looks at hubs, decides and submits.
 //!
-//! This loop owns the writer. Everybody else hands it something through one bounded queue and waits until it is in the
-//! log; so whoever is told "done" may forget. Messages stay in the inbox until what they hint at was looked at.
+//! This loop owns the writer. All other tasks hand their input in through one bounded queue, and
+//! wait until it is in the log. A task that is told "done" may therefore forget its input. A
+//! message stays in the inbox until its hint has been looked up.
 //!
-//! When the database does not answer, the writer is ahead of the log: it is thrown away and made anew from the log, and
-//! everything that waits in the inbox is handed out again.
+//! If the database does not answer, the writer is ahead of the log. It is then thrown away and
+//! opened again from the log, and everything that waits in the inbox is handed out again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -30,60 +31,59 @@ use crate::writer::ahead::Ahead;
 use crate::writer::pauses::Held;
 use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
-/// How often the inbox is looked at without anybody saying that there is something: also the longest time a tick can be
-/// late.
+/// Interval at which the inbox is read without a wake-up. A tick can be late by this time at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Messages read from the inbox at a time.
 const PAGE: usize = 500;
-/// Messages handed to lookers and not settled, at most; the rest waits in the inbox.
+/// Most messages that are handed out and not settled. The rest waits in the inbox.
 const OUTSTANDING_MAX: usize = 5_000;
-/// Things taken from the queue before the loop looks elsewhere.
+/// Most inputs taken from the queue before the loop does its other work.
 const AT_ONCE: usize = 64;
 
-/// What the loop needs.
+/// Everything the loop needs.
 pub struct Service {
     /// The log.
     pub log: AnyLog,
-    /// How the writer works.
+    /// Settings of the writer.
     pub settings: Settings,
     /// Makes a resolver for a new writer.
     pub resolver: MakeResolver,
-    /// Hubs.
+    /// Channels to the tasks of each hub.
     pub hubs: HashMap<Hub, ToHub>,
-    /// What is handed in.
+    /// Inputs from the other tasks.
     pub inputs: mpsc::Receiver<Handed>,
-    /// Rung when something may be in the inbox.
+    /// Signals that the inbox may have something.
     pub inbox: watch::Receiver<u64>,
-    /// Rung when something may be in the outbox.
+    /// Signals that the outbox may have something.
     pub outbox: Outbox,
-    /// Counters.
+    /// The metrics.
     pub metrics: Metrics,
-    /// While the database is away we are not ready.
+    /// Readiness: we are not ready while the database is away.
     pub readiness: Readiness,
     /// Ends the loop.
     pub stop: CancellationToken,
 }
 
-/// How far one life of the writer got.
+/// One life of the writer, and how far it got.
 struct Life {
     number: u64,
-    /// Last message handed out.
+    /// Position of the last message handed out.
     after: Option<Position>,
     outstanding: usize,
 }
 
 impl Service {
-    /// Runs until told to stop. `ready` is called once the log is folded.
+    /// Runs until told to stop. Calls `ready` once the log is folded.
     ///
     /// # Errors
-    /// What cannot be waited for: a log that is damaged, or that somebody else writes to.
+    /// Fails if waiting does not help: the log is damaged or has another writer.
     pub async fn run(mut self, mut ready: impl FnMut()) -> Result<(), LogError> {
         let mut number = 0;
         let mut patience = Patience::new("the database", "what is not in the log waits")
             .holding_up(self.readiness.clone())
             .keeping_alive(self.metrics.clone(), HEART);
         let mut ahead = Ahead::default();
-        // What was taken from the queue and is not in the log yet.
+        // Inputs taken from the queue that are not in the log yet.
         let mut open = VecDeque::new();
         loop {
             let life = Life { number, after: None, outstanding: 0 };
@@ -114,7 +114,8 @@ impl Service {
         let mut writer =
             Writer::open(&self.log, self.settings.clone(), (self.resolver)(), self.metrics.clone()).await?;
         ahead.look(writer.now());
-        // Configuration holds from the start, also on an empty log: a hub's time is now.
+        // The configuration holds from the start, even on an empty log, because a hub's time is
+        // now.
         writer.move_clock(clock::now());
         writer.begin();
         writer.tick().await?;
@@ -122,9 +123,9 @@ impl Service {
         self.tell(&mut writer);
         self.metrics.loop_begins(HEART, LOOP_STALE, clock::now());
         ready();
-        // What operators said comes before what anybody asks.
+        // Operators' words come before the inputs of other tasks.
         self.inbox(&mut writer, &mut life).await?;
-        // An earlier writer could not write it down; whoever handed it in still waits.
+        // An earlier writer could not append these inputs, and their senders still wait.
         while !open.is_empty() {
             self.take(&mut writer, open, &mut life).await?;
         }
@@ -162,8 +163,8 @@ impl Service {
         Ok(())
     }
 
-    /// Takes what was handed in, several things to a commit, and says so when they are in the log. In case of an error
-    /// all of it stays in `open`.
+    /// Takes inputs, several to a commit, and tells the senders when they are in the log. After an
+    /// error all of them stay in `open`.
     async fn take(
         &mut self,
         writer: &mut Writer,
@@ -181,10 +182,10 @@ impl Service {
             heard.push(self.input(writer, input, life).await?);
         }
         writer.flush().await?;
-        // Before anybody goes on: what they do next depends on it.
+        // Tell the hub tasks before the senders go on, because their next step depends on it.
         self.tell(writer);
         for (heard, (_, done)) in heard.into_iter().zip(std::iter::from_fn(|| open.pop_front())) {
-            // Whoever does not wait any more does not need to know.
+            // A sender that does not wait any more need not know.
             let _gone = done.send(heard);
         }
         Ok(())
@@ -214,14 +215,15 @@ impl Service {
         Ok(Heard::Observed(Observed::default()))
     }
 
-    /// Hands out what waits in the inbox: operators' words to the writer, hints to those who look.
+    /// Hands out what waits in the inbox: operators' words to the writer, hints to the hub tasks.
     async fn inbox(&self, writer: &mut Writer, life: &mut Life) -> Result<(), LogError> {
-        // Also while so much waits to be looked at that nothing more is handed out, as when a hub is away.
+        // This happens even while so many hints are outstanding that no more are handed out, as
+        // when a hub is away.
         let heard = writer.hear().await?;
         if heard.words > 0 {
             self.tell(writer);
         }
-        // What was not reached yet is handed out in its turn.
+        // A message that was not reached yet is handed out in its turn.
         for p in heard.again {
             if life.after.is_some_and(|after| p.position <= after) {
                 self.message(writer, p, life).await?;
@@ -243,7 +245,8 @@ impl Service {
     async fn message(&self, writer: &mut Writer, p: Pending, life: &mut Life) -> Result<(), LogError> {
         let Pending { position, message } = p;
         if message.source == operator::SOURCE {
-            // One that came in since words were last heard; what waits again because of it is at hand at once.
+            // This word came in after the last one was heard. Messages that wait again because of
+            // it are handed out at once.
             let mut again = Vec::new();
             writer.operator_message(position, &message, &mut again).await?;
             for p in again {
@@ -260,7 +263,7 @@ impl Service {
             Hint::Look(hub, key) => match self.hubs.get(&hub) {
                 Some(to) => {
                     life.outstanding += 1;
-                    // A reader that is gone ends the service; the message waits for the next one.
+                    // A missing receiver ends the service. The message waits for the next start.
                     let _gone = to.hints.send((key, Ticket { position, life: life.number }));
                     return Ok(());
                 }
@@ -273,7 +276,7 @@ impl Service {
         Ok(())
     }
 
-    /// Tells those who work on hubs what we care about now, where that changed.
+    /// Tells the hub tasks what we are interested in and what is held back, if that changed.
     fn tell(&self, writer: &mut Writer) {
         for (hub, to) in &self.hubs {
             let mut watch = Interest::of(writer.state(), hub);

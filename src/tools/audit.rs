@@ -1,4 +1,4 @@
-//! Deriving every decision again from the log alone.
+//! Derives every decision again from the log alone, and lists the differences.
 
 use serde::Serialize;
 
@@ -17,21 +17,22 @@ use crate::log::{EventLog, LogError};
 use crate::model::koji::TaskState;
 use crate::model::{Outcome, PROGRAM, Seq, Timestamp};
 
-/// Most findings listed; more are only counted.
+/// Most findings listed. Further ones are only counted.
 const FINDINGS_MAX: usize = 1000;
 
-/// What a finding about a snapshot is called instead of a kind of event.
+/// Kind shown in a finding about a snapshot, instead of an event kind.
 const SNAPSHOT: &str = "snapshot";
 const DROP: &str = "`koschei log snapshot` makes a right one";
 
-/// Something in the log that the rules do not give.
+/// Something in the log that does not follow from the rules.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Finding {
-    /// The event.
+    /// Sequence number of the event.
     pub seq: u64,
-    /// Its kind.
+    /// Kind of the event.
     pub kind: String,
-    /// Program version that wrote it, where it says so; another one may have had other rules.
+    /// Program version that wrote the event, if it is recorded and is not this one. Another version
+    /// may have had other rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
     /// What is wrong.
@@ -41,19 +42,19 @@ pub struct Finding {
 /// The result of an audit.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Audit {
-    /// Events looked at.
+    /// Number of events read.
     pub events: u64,
-    /// Evaluations derived again.
+    /// Number of evaluations derived again.
     pub evaluations: u64,
-    /// Rebuild requests traced to their evaluation.
+    /// Number of rebuild requests traced to their evaluation.
     pub requests: u64,
-    /// Outcomes and states derived again.
+    /// Number of outcomes and states derived again.
     pub judgements: u64,
-    /// Snapshots compared with the state the log gives.
+    /// Number of snapshots compared with the state that the log gives.
     pub snapshots: u64,
-    /// What the log says and the rules do not.
+    /// The differences between the log and the rules.
     pub findings: Vec<Finding>,
-    /// How many there are, listed or not.
+    /// Number of findings, including those not listed.
     pub total: u64,
 }
 
@@ -75,17 +76,17 @@ impl Audit {
     }
 }
 
-/// An evaluation whose requests have not all been seen.
+/// An evaluation with requests that have not been seen yet.
 struct Open {
     seq: Seq,
-    /// Those not requested yet, and whether a later one was.
+    /// The chosen rebuilds not requested yet. The flag says that a later one was requested already.
     chosen: Vec<(Chosen, bool)>,
     policy: Policy,
     now: Timestamp,
 }
 
 impl Open {
-    /// Whoever is left was forgotten.
+    /// Reports the chosen rebuilds that were never requested.
     fn close(self, audit: &mut Audit) {
         if !self.chosen.is_empty() {
             let missing: Vec<&str> = self.chosen.iter().map(|(c, _)| c.package.as_str()).collect();
@@ -99,11 +100,12 @@ impl Open {
     }
 }
 
-/// Derives every decision of a log again: evaluations with the state, time, rules and load they record, requests,
-/// outcomes, states. Compares every snapshot that could be begun from with the state the log gives.
+/// Derives every decision of a log again: evaluations, requests, outcomes, states. An evaluation is
+/// derived with the state, time, rules and load that it records. Compares every usable snapshot
+/// with the state that the log gives.
 ///
 /// # Errors
-/// See [`LogError`]; a wrong decision is a finding, not an error.
+/// Fails if the log cannot be read, see [`LogError`]. A wrong decision is a finding, not an error.
 pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result<Audit, LogError> {
     let mut audit = Audit::default();
     let mut open: Option<Open> = None;
@@ -124,7 +126,7 @@ pub async fn audit(log: &impl EventLog, progress: &mut dyn FnMut(Seq)) -> Result
     Ok(audit)
 }
 
-/// Compares the snapshot of this event, if it is the oldest one left.
+/// Compares the oldest snapshot left with the state, if it is of this event.
 fn compare(audit: &mut Audit, snapshots: &mut Vec<Kept>, state: &State) {
     let Some(kept) = snapshots.pop_if(|kept| Some(kept.seq) == state.seq) else { return };
     audit.snapshots += 1;
@@ -185,18 +187,19 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
             audit.judgements += 1;
             let policy = Policy::adopted(state);
             let task = state.hubs.get(&r.hub).and_then(|h| h.tasks.get(&r.task_id));
-            // A task that never was seen can only have vanished.
+            // A task that was never seen can only have vanished.
             let vanished = r.rebuild.and_then(|id| state.rebuilds.get(&id)).is_some_and(|open| open.vanished);
             let package = state.package(&r.collection, &r.package);
-            // Judged by the texts an earlier program knew: right by the rules of its time, which are not here any more.
+            // An earlier program judged this failure by the texts it knew. That was right by the
+            // rules of its time, which this program does not have.
             let by_other_rules = task.is_some_and(|t| t.state == TaskState::Failed) && r.rules != Some(RULES);
             let derived = match task.zip(policy) {
                 _ if by_other_rules => Some(r.outcome),
-                // Judged before, and the texts it was judged by are forgotten.
+                // The task was judged before, and the texts of that judgement are forgotten.
                 Some((t, _)) if !t.awaits_judgement() => t.outcome,
                 Some((t, p)) => match judgement(t, package, &p) {
                     Some(verdict) => Some(verdict.outcome),
-                    // It did not end, so all it can be is given up.
+                    // The task did not end, so the only possible outcome is a timeout.
                     None => is_timed_out(t.created_at, e.recorded_at, &p).then_some(Outcome::TimedOut),
                 },
                 None => vanished.then_some(Outcome::InfrastructureFault),
@@ -287,8 +290,8 @@ fn look(audit: &mut Audit, open: &mut Option<Open>, state: &State, e: &Envelope)
     }
 }
 
-/// What is wrong where a repository was not resolved for the packages that were tracked; `None`: nothing is, or an
-/// older program did it, which resolved all and said nothing of it.
+/// Returns what is wrong if a repository was not resolved for the tracked packages. `None` if
+/// nothing is wrong, or if an older program resolved all packages and did not record it.
 fn resolved_for_others(state: &State, r: &RepoResolved) -> Option<String> {
     let said = r.tracked.as_ref()?;
     let tracked = Tracked::of(state.collections.get(&r.collection)?);
@@ -299,7 +302,8 @@ fn resolved_for_others(state: &State, r: &RepoResolved) -> Option<String> {
     Some(format!("it has a verdict on {}, which is not tracked", other.package))
 }
 
-/// What should have been written down before an evaluation and was not: states that changed, rebuilds that ended.
+/// Finds what should have been recorded before an evaluation and was not: changed states, ended
+/// rebuilds.
 fn unsaid(audit: &mut Audit, state: &State, e: &Envelope, program: Option<&str>) {
     for (cname, c) in &state.collections {
         for (pname, p) in &c.packages {
@@ -321,7 +325,7 @@ fn unsaid(audit: &mut Audit, state: &State, e: &Envelope, program: Option<&str>)
     }
 }
 
-/// Collection and package by index.
+/// Returns the indexes of a collection and a package.
 fn index_of(state: &State, collection: &str, package: &str) -> Option<(usize, usize)> {
     let (at, _, c) = state.collections.get_full(collection)?;
     Some((at, c.packages.get_index_of(package)?))

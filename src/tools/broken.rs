@@ -1,8 +1,8 @@
-//! What broke, since when, why, who was rebuilt for it, and who recovered: told from the log, with the help of an
-//! archive of its repositories.
+//! Tells what broke, since when, why, which rebuilds it caused, and what recovered. It reads the
+//! log, and an archive of its repositories for the causes.
 //!
-//! A spell is the time during which a package is broken: unresolved, failing, or one after the other. It ends with
-//! another state.
+//! A spell is the time during which a package is broken: unresolved, failing, or one after the
+//! other. It ends with another state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,9 @@ use crate::resolve::{Culprit, FirstCause, ResolveOptions};
 /// A point in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Point {
-    /// The event.
+    /// Sequence number of the event.
     pub seq: Seq,
-    /// Its recorded time.
+    /// Recorded time of the event.
     pub at: Timestamp,
 }
 
@@ -28,28 +28,28 @@ pub struct Point {
 pub struct Lost {
     /// Hub instance of the repositories.
     pub hub: Hub,
-    /// Their tag.
+    /// Build tag of the repositories.
     pub tag: Name,
-    /// The group installed in every buildroot.
+    /// The build group, which is installed in every buildroot.
     pub group: Name,
     /// The architecture.
     pub arch: Name,
-    /// The last repository in which it resolved; `None`: it never did.
+    /// The last repository in which the package resolved. `None` if it never did.
     pub resolved: Option<RepoId>,
-    /// The first in which it did not.
+    /// The first repository in which it did not resolve.
     pub repo: RepoId,
-    /// How the two were resolved, in that order.
+    /// Resolve options of these two repositories, in that order.
     pub options: [ResolveOptions; 2],
 }
 
 /// A rebuild that ended during a spell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rebuilt {
-    /// The rebuild, where this log decided it.
+    /// The rebuild, if this log decided it.
     pub rebuild: Option<RebuildId>,
     /// Its task on the hub.
     pub task: TaskId,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
@@ -60,19 +60,20 @@ pub struct Spell {
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// How it is broken, or was at last.
+    /// The package's last broken state.
     pub state: PackageState,
-    /// Why, in words, at last.
+    /// The last reason, in words.
     pub reason: String,
-    /// Its beginning.
+    /// The beginning.
     pub since: Point,
-    /// Its end, and the state after it with its reason.
+    /// The end, with the state after it and its reason. `None` while the package is still broken.
     pub until: Option<(Point, PackageState, String)>,
-    /// Where it stopped resolving.
+    /// Architectures on which the package stopped resolving.
     pub lost: Vec<Lost>,
-    /// Place in [`Breakages::causes`] of the change behind it, where it stopped resolving and that could be found out.
+    /// Index in [`Breakages::causes`] of the change that broke the package. Known only if the
+    /// package stopped resolving and the cause was found.
     pub cause: Option<usize>,
-    /// Rebuilds that ended meanwhile.
+    /// Rebuilds that ended during the spell.
     pub rebuilt: Vec<Rebuilt>,
 }
 
@@ -81,40 +82,43 @@ pub struct Spell {
 pub struct FoundCause {
     /// The collection.
     pub collection: Name,
-    /// The change, as the first package it broke saw it.
+    /// The change, as the first broken package saw it.
     pub cause: FirstCause,
-    /// The repository it came with.
+    /// The repository that brought the change.
     pub repo: RepoId,
-    /// The one before.
+    /// The repository before it.
     pub before: RepoId,
-    /// Architectures on which it was seen.
+    /// Architectures on which the change was seen.
     pub arches: BTreeSet<Name>,
-    /// When that was noticed.
+    /// When the breakage was noticed.
     pub since: Point,
-    /// Rebuilds decided, while something was broken by it, of packages in whose buildroots the changed package moved.
+    /// Rebuilds decided while the change still broke a package, if the changed package moved in the
+    /// rebuilt package's buildroot.
     pub rebuilt_for: Vec<(RebuildId, Name)>,
 }
 
-/// Everything told.
+/// All spells and causes.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Breakages {
-    /// By their beginning.
+    /// Spells in the order of their beginning.
     pub spells: Vec<Spell>,
-    /// By their beginning.
+    /// Causes in the order of their beginning.
     pub causes: Vec<FoundCause>,
-    /// Why some causes could not be looked for, each reason once.
+    /// Why some causes could not be looked for. Each reason stands here once.
     pub unexplained: BTreeSet<String>,
 }
 
-/// First causes of packages that resolved in one repository and not in that of the unit, as
-/// [`ArchiveResolver::first_causes`](crate::buildroot::archive_resolver::ArchiveResolver::first_causes) has them.
+/// Finds the first causes for packages that resolve in one repository but not in that of the unit.
+/// Works like
+/// [`ArchiveResolver::first_causes`](crate::buildroot::archive_resolver::ArchiveResolver::first_causes).
 pub type Explain<'a> =
     dyn FnMut(&Unit<'_>, &Unit<'_>, &[Name]) -> Result<Vec<(Name, Vec<FirstCause>)>, CannotResolve> + 'a;
 
-/// Reads the log up to `until` and tells what broke in it. Without `explain` no causes are looked for.
+/// Reads the log up to `until` and tells what broke in it. Without `explain` it does not look for
+/// causes.
 ///
 /// # Errors
-/// See [`folding::fold`].
+/// Fails like [`folding::fold`].
 pub async fn breakages(
     log: &impl EventLog,
     until: Option<Seq>,
@@ -138,16 +142,17 @@ type Key = (Name, Name);
 
 struct Teller<'a, 'e> {
     told: Breakages,
-    /// Place of a package's spell that has not ended.
+    /// Index of a package's spell that has not ended.
     open: BTreeMap<Key, usize>,
-    /// Where packages do not resolve at present.
+    /// Architectures on which a package does not resolve now.
     lost: BTreeMap<Key, Vec<Lost>>,
-    /// The collection's own sources of packages that do not resolve, at the time of the repository before and of that
-    /// one.
+    /// The collection's own sources of a package that does not resolve: at the time of the
+    /// repository before, and at that of the broken repository.
     own: BTreeMap<(Key, Name), [Vec<Candidate>; 2]>,
-    /// How a collection was last resolved on an architecture.
+    /// The last resolve options of a collection on an architecture.
     options: BTreeMap<(Name, Name), ResolveOptions>,
-    /// Spells whose causes are still to be looked for: those of one repository are, together.
+    /// Spells whose causes are still to be found. The spells of one repository are explained
+    /// together.
     new: Vec<usize>,
     explain: Option<&'a mut Explain<'e>>,
 }
@@ -270,7 +275,7 @@ impl Teller<'_, '_> {
         }
     }
 
-    /// It resolves on an architecture, or is not to be resolved there any more.
+    /// Notes that a package resolves on an architecture, or is not resolved there any more.
     fn regained(&mut self, key: &Key, arch: &Name) {
         if let Some(lost) = self.lost.get_mut(key) {
             lost.retain(|l| l.arch != *arch);
@@ -281,7 +286,7 @@ impl Teller<'_, '_> {
         }
     }
 
-    /// Notes a rebuild with those causes whose package moved in its buildroot.
+    /// Adds a rebuild to the active causes whose changed package moved in its buildroot.
     fn requested(&mut self, state: &State, seq: Seq, collection: &Name, package: &Name) {
         let active: BTreeSet<usize> = self.open.values().filter_map(|at| self.told.spells[*at].cause).collect();
         let Some(c) = state.collections.get(collection) else { return };
@@ -298,7 +303,7 @@ impl Teller<'_, '_> {
         }
     }
 
-    /// Looks for the causes of the newest spells, repository by repository.
+    /// Finds the causes of the newest spells, repository by repository.
     fn explain_new(&mut self) {
         let new = std::mem::take(&mut self.new);
         let Some(explain) = self.explain.as_mut() else { return };
@@ -338,7 +343,8 @@ impl Teller<'_, '_> {
 }
 
 impl Breakages {
-    /// Notes a cause; the same change seen again, by another package or on another architecture, is the same cause.
+    /// Records a cause. The same change seen again, by another package or on another architecture,
+    /// is the same cause.
     fn note(&mut self, collection: &Name, lost: &Lost, before: RepoId, cause: FirstCause, spell: Option<usize>) {
         let Some(spell) = spell.and_then(|at| self.spells.get_mut(at)) else { return };
         let place = self.causes.iter().position(|c| {
@@ -361,7 +367,7 @@ impl Breakages {
     }
 }
 
-/// Whether two causes are the same update, seen on two architectures.
+/// Checks whether two causes are the same update, seen on two architectures.
 fn same_change(a: &FirstCause, b: &FirstCause) -> bool {
     match (&a.culprit, &b.culprit) {
         (Culprit::Package(a), Culprit::Package(b)) => {

@@ -1,5 +1,5 @@
-//! What is asked of a log as a whole: [`audit`] derives every decision again, [`broken`] tells what broke, by which
-//! update, and what recovered.
+//! Questions about a whole log. [`audit`] derives every decision again. [`broken`] tells what
+//! broke, which update broke it, and what recovered.
 
 pub mod audit;
 pub mod broken;

@@ -13,7 +13,7 @@ fn name(text: &[u8]) -> Vec<u8> {
     [&[u8::try_from(text.len()).unwrap()], text].concat()
 }
 
-/// With its length in four bytes before it.
+/// Puts the length in four bytes before the content.
 fn sized(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
@@ -28,14 +28,14 @@ fn header(size: usize, flags: u16, properties: &[u8]) -> Vec<u8> {
     frame(HEADER, 1, &[&[0, 60, 0, 0], size.as_slice(), &flags.to_be_bytes(), properties].concat())
 }
 
-/// A header with these bytes as its table of headers.
+/// A header frame with these bytes as its table of headers.
 fn headers(table: &[u8]) -> Vec<u8> {
     header(2, 1 << 13, &sized(table))
 }
 
 fn nested(kind: u8, levels: usize) -> Vec<u8> {
     (0..levels).fold(Vec::new(), |inner, level| {
-        // The innermost is an empty table or list.
+        // The innermost one is an empty table or list.
         let entry = if kind == b'F' { name(b"a") } else { Vec::new() };
         if level == 0 {
             entry.into_iter().chain(*b"t\x01").collect()
@@ -45,7 +45,7 @@ fn nested(kind: u8, levels: usize) -> Vec<u8> {
     })
 }
 
-/// What the client gets to read.
+/// Returns what the client gets to read.
 fn passed(bytes: &[u8]) -> Vec<u8> {
     let (mut guard, mut out, mut used) = (Guard::default(), Vec::new(), 0);
     while used < bytes.len() {
@@ -56,7 +56,7 @@ fn passed(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The frames in these bytes: kind and payload.
+/// Returns the frames in these bytes: type and payload.
 fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -69,7 +69,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     found
 }
 
-/// Whether the client's own parser takes the properties in all headers of messages.
+/// Checks whether the client's own parser accepts the properties in all header frames.
 fn client_parses(bytes: &[u8]) -> bool {
     let headers = frames(bytes).into_iter().filter(|(kind, _)| *kind == HEADER);
     headers.into_iter().all(|(_, payload)| {
@@ -121,7 +121,7 @@ fn what_is_fine_passes_unchanged() {
     ]
     .concat();
     assert_eq!(passed(&bytes), bytes);
-    // In pieces of any size.
+    // In two pieces, cut at every place.
     for cut in 0..bytes.len() {
         let (mut guard, mut out, mut read, mut fed) = (Guard::default(), Vec::new(), Vec::new(), 0);
         for end in [cut, bytes.len()] {
@@ -185,7 +185,7 @@ fn a_long_body_is_hashed_and_cut() {
     let mut bytes = [deliver(7, b"t"), header(body.len(), 1 << 7, &name(b"id"))].concat();
     for (at, part) in body.chunks(100_000).enumerate() {
         if at == 3 {
-            // Others speak in between.
+            // Other frames may come in between.
             bytes.extend(frame(HEARTBEAT, 0, b""));
         }
         bytes.extend(frame(BODY, 1, part));
@@ -227,7 +227,7 @@ fn other_protocols_are_refused(#[case] bytes: &[u8]) {
 }
 
 proptest! {
-    /// Whatever comes, there is no panic, and frames come out as frames.
+    /// Any input gives no panic, and only whole frames come out.
     #[test]
     fn anything_is_survived(
         kind in prop_oneof![Just(METHOD), Just(HEADER), Just(BODY), Just(HEARTBEAT)],
@@ -247,13 +247,14 @@ proptest! {
         prop_assert!(frames(&out).len() <= 2);
     }
 
-    /// The client's own parser takes the properties that come out, whatever went in.
+    /// The client's own parser accepts the properties that come out, whatever went in.
     #[test]
     fn what_passes_can_be_parsed(flags in any::<u16>(), properties in proptest::collection::vec(any::<u8>(), 0..80)) {
         prop_assert!(client_parses(&passed(&header(2, flags, &properties))));
     }
 
-    /// The same of headers that are more like headers, and what the parser would have taken passes unchanged.
+    /// Like the test above, with input that resembles headers. Headers that the parser accepts pass
+    /// unchanged.
     #[test]
     fn headers_that_pass_can_be_parsed(
         entries in proptest::collection::vec(
