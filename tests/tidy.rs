@@ -1,11 +1,11 @@
-//! The house's own rules, checked without any external tool: which room may know which, and what the core must not
-//! name.
+//! Checks the project's own rules without external tools: which room may use which, and what the
+//! core must not use.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
 
-/// Every room, what is in it, and which rooms it may name besides itself: only such as stand above it, so there is no
-/// circle. The same table stands in ARCHITECTURE.md.
+/// Every room, its content, and the rooms it may name besides itself. It may name only rooms that
+/// stand above it, so there is no cycle. ARCHITECTURE.md has the same table.
 const ROOMS: [(&str, &str, &[&str]); 25] = [
     ("model", "words: ids, versions, states, time, classes of errors", &[]),
     ("event", "everything that can be stored: envelope, hash chain, CloudEvents, schemas", &["model"]),
@@ -146,9 +146,9 @@ const ROOMS: [(&str, &str, &[&str]); 25] = [
     ("lib", "the list of rooms", &[]),
     ("main", "the program", &["cli"]),
 ];
-/// The functional core, the first eight rooms.
+/// The functional core: the first eight rooms.
 const CORE: [&str; 8] = ["model", "event", "fold", "decide", "message", "repodata", "resolve", "view"];
-/// What the core must not know: input and output, clocks, randomness.
+/// Names that the core must not use: input and output, clocks, randomness.
 const BANNED: [&str; 11] = [
     "tokio",
     "sqlx",
@@ -162,12 +162,12 @@ const BANNED: [&str; 11] = [
     "std::env",
     "std::process",
 ];
-/// The boundaries to C libraries, the only files with `unsafe`.
+/// The modules that call C libraries. They are the only files with `unsafe`.
 const UNSAFE: [&str; 2] = ["src/koji/gss/mod.rs", "src/resolve/solv/ffi.rs"];
-/// Longest file: past this there is a seam to look for.
+/// Most lines of a file. A longer file should be split.
 const LINES_MAX: usize = 700;
-/// Most characters in a line, in code, comments, markup, SQL and test data alike. rustfmt wraps code there, and leaves
-/// alone what it cannot parse or what has a long literal in it.
+/// Most characters in a line of code, comments, markup, SQL or test data. rustfmt wraps code at
+/// this width, but leaves alone what it cannot parse and lines with long literals.
 const COLUMNS_MAX: usize = 120;
 
 fn files(room: &str) -> Vec<PathBuf> {
@@ -176,7 +176,7 @@ fn files(room: &str) -> Vec<PathBuf> {
     if single.exists() { vec![single] } else { sources_below(&src.join(room)) }
 }
 
-/// Every Rust file below a directory, without what a build leaves there.
+/// Returns every Rust file below a directory, except in build output.
 fn sources_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![dir.to_owned()];
@@ -193,7 +193,7 @@ fn sources_below(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The code of a file: no comments, nothing from its first test module on.
+/// Returns the code of a file, without comments, up to its first test module.
 fn code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let is_test = path.file_name().is_some_and(|n| n.to_str().unwrap().ends_with("tests.rs"));
@@ -201,7 +201,7 @@ fn code(path: &Path) -> String {
     code.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Rooms of this crate a file names.
+/// Returns the rooms of this crate that the code names.
 fn rooms_named(code: &str) -> Vec<String> {
     assert!(!code.contains("crate::{"), "one `use` a room, so that this test can read it");
     code.match_indices("crate::")
@@ -232,7 +232,7 @@ fn arrows_point_one_way() {
     }
 }
 
-/// Every row of the table, used: a room that is not named any more leaves it.
+/// Every row of the table is used: a room that is not named any more leaves the row.
 #[test]
 fn no_arrow_is_allowed_in_vain() {
     for (room, _, may) in ROOMS {
@@ -283,7 +283,7 @@ fn all_files() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Errors that a line of the journal prints by themselves: `error = %e`, `%error`, `?e`.
+/// Returns the lines that log an error without its causes: `error = %e`, `%error`, `?e`.
 fn bare_errors(code: &str) -> Vec<&str> {
     let names = |line: &str| {
         let parts: Vec<&str> = line.split(['%', '?']).collect();
@@ -296,7 +296,8 @@ fn bare_errors(code: &str) -> Vec<&str> {
     code.lines().filter(|line| names(line)).collect()
 }
 
-/// An error without its causes says that something failed, and not what; `model::causes::with_causes` says both.
+/// An error without its causes says that something failed, but not why.
+/// `model::causes::with_causes` says both.
 #[test]
 fn the_journal_says_errors_with_their_causes() {
     for path in all_files() {
@@ -305,14 +306,14 @@ fn the_journal_says_errors_with_their_causes() {
     }
 }
 
-/// The methods of a hub that are called, by the functions of `koji/calls`.
+/// Returns the hub methods that the functions of `koji/calls` call.
 fn methods(code: &str) -> Vec<&str> {
     let called = code.split("Query::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
     let named = code.split("= \"").skip(1).filter_map(|rest| rest.split("\";").next());
     called.chain(named.filter(|name| name.starts_with("ssl"))).collect()
 }
 
-/// Whoever asks a hub does so by a function of `koji/calls`, whose types say what goes there and what comes back.
+/// Only the functions of `koji/calls` call a hub. Their types say what is sent and what comes back.
 #[test]
 fn methods_of_a_hub_are_named_in_one_place() {
     let at_home =
@@ -323,7 +324,7 @@ fn methods_of_a_hub_are_named_in_one_place() {
     methods.sort_unstable();
     assert!(methods.len() > 25 && methods.contains(&"sslLogin") && methods.contains(&"repo.query"), "{methods:?}");
     assert!(methods.windows(2).all(|pair| pair[0] != pair[1]), "a method has one function: {methods:?}");
-    // A word of other rooms, too: a group is called so, and a task says it of itself.
+    // Other rooms use this word too: a build group and a task field are named so.
     methods.retain(|method| *method != "build");
     for path in others {
         let code = self::code(&path);
@@ -335,7 +336,8 @@ fn methods_of_a_hub_are_named_in_one_place() {
     }
 }
 
-/// What an operator says gets into the inbox by `operator::Checked`: nothing else makes such a message.
+/// Operators' words get into the inbox only through `operator::Checked`. No other code makes such a
+/// message.
 #[test]
 fn words_of_operators_go_one_way() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/operator");
@@ -360,7 +362,7 @@ fn unsafe_stands_in_the_modules_of_c_libraries() {
     }
 }
 
-/// The numbers of lines with more characters than one may have.
+/// Returns the numbers of the lines that are too long.
 fn long_lines(text: &str) -> Vec<usize> {
     text.lines().zip(1..).filter(|(line, _)| line.chars().count() > COLUMNS_MAX).map(|(_, number)| number).collect()
 }
@@ -382,7 +384,8 @@ fn lines_can_be_read_side_by_side() {
     assert!(long.is_empty(), "longer than {COLUMNS_MAX} columns:\n{}", long.join("\n"));
 }
 
-/// sqlx maintains pools badly, so it must not maintain ours; `src/log/pool.rs` says why.
+/// sqlx does not maintain pools well, so it must not maintain ours. `src/log/pool.rs` gives the
+/// reasons.
 #[test]
 fn pools_are_made_in_one_place() {
     let with: Vec<_> = files("log").into_iter().filter(|p| code(p).contains("PoolOptions")).collect();

@@ -1,4 +1,5 @@
-//! A file server that can be told to misbehave. One answer per connection, so that every fault is exactly one.
+//! A file server that misbehaves on demand. It gives one response per connection, so that each
+//! fault happens exactly once.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -10,42 +11,43 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-/// What to do instead of answering rightly.
+/// A wrong behaviour instead of the right response.
 pub(crate) enum Fault {
-    /// This status, with these further lines of the head.
+    /// Sends this status, with these further header lines.
     Status(u16, &'static str),
-    /// The head as it should be, then so many bytes of the body, then the end of the connection.
+    /// Sends the right head and this many bytes of the body, then closes the connection.
     Cut(usize),
-    /// So many bytes of the body, then nothing, for as long as the server lives.
+    /// Sends this many bytes of the body, then nothing as long as the server lives.
     Stall(usize),
-    /// Not even a head.
+    /// Sends nothing, not even a head.
     Silence,
-    /// The whole file whatever range was asked for.
+    /// Sends the whole file, whatever range was requested.
     NoRange,
-    /// No length, no chunks: the end of the connection is the end of the file, and it comes after so many bytes.
+    /// Sends neither length nor chunks: the file ends when the connection ends, and that is after
+    /// this many bytes.
     NoLength(usize),
-    /// Other bytes of the same length.
+    /// Sends other bytes of the same length.
     Garbled,
-    /// Bytes without end.
+    /// Sends bytes without end.
     Endless,
-    /// Another address.
+    /// Redirects to another address.
     Redirect(String),
-    /// First this, then the right answer.
+    /// Calls this first, then sends the right response.
     Before(Box<dyn FnOnce() + Send>),
 }
 
-/// How entity tags are made.
+/// Kind of the entity tags.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tags {
-    /// Of the content.
+    /// A strong tag of the content.
     Strong,
-    /// Of the content, weak.
+    /// A weak tag of the content.
     Weak,
-    /// None.
+    /// No tag.
     None,
 }
 
-/// A request, and the status of its answer.
+/// A request, and the status of its response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Seen {
     pub(crate) path: String,
@@ -54,7 +56,7 @@ pub(crate) struct Seen {
     pub(crate) status: u16,
 }
 
-/// What all requests of paths that end so meet.
+/// A fault for all requests whose path ends with this text.
 type Always = (String, fn() -> Fault);
 
 struct State {
@@ -65,7 +67,7 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     running: watch::Sender<usize>,
     running_max: AtomicUsize,
-    /// Answers wait here.
+    /// Responses wait here for a permit.
     gate: Semaphore,
 }
 
@@ -91,7 +93,7 @@ impl FileServer {
         Self::with(root, tags, None, true).await
     }
 
-    /// Lets nobody have an answer until it is told to.
+    /// Starts a server that holds back every response until [`Self::open`] is called.
     pub(crate) async fn gated(root: &Path) -> Self {
         Self::with(root, Tags::Strong, None, false).await
     }
@@ -121,7 +123,7 @@ impl FileServer {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (state, tls) = (Arc::clone(&shared), tls.clone());
                 connections.spawn(async move {
-                    // Whoever hangs up is not our trouble.
+                    // A client that hangs up is no error.
                     match tls {
                         None => drop(state.answer(stream).await),
                         Some(tls) => {
@@ -136,17 +138,17 @@ impl FileServer {
         Self { url, state, task }
     }
 
-    /// The address of a file.
+    /// Returns the URL of a file.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}/{path}", self.url)
     }
 
-    /// The next requests of paths that end so meet these faults, one each.
+    /// Applies these faults to the next requests whose path ends with `path`, one each.
     pub(crate) fn fault(&self, path: &str, faults: impl IntoIterator<Item = Fault>) {
         self.state.faults.lock().unwrap().push((path.to_owned(), faults.into_iter().collect()));
     }
 
-    /// All requests of paths that end so meet it.
+    /// Applies this fault to all requests whose path ends with `path`.
     pub(crate) fn always(&self, path: &str, fault: fn() -> Fault) {
         self.state.always.lock().unwrap().push((path.to_owned(), fault));
     }
@@ -164,22 +166,22 @@ impl FileServer {
         self.state.seen.lock().unwrap().clear();
     }
 
-    /// How often paths that end so were asked for.
+    /// Returns the number of requests whose path ends with `path`.
     pub(crate) fn asked(&self, path: &str) -> usize {
         self.seen().iter().filter(|s| s.path.ends_with(path)).count()
     }
 
-    /// Lets so many more answers out.
+    /// Lets this many more responses out.
     pub(crate) fn open(&self, answers: usize) {
         self.state.gate.add_permits(answers);
     }
 
-    /// Returns when so many requests are waiting or being answered.
+    /// Waits until this many requests are waiting or being answered.
     pub(crate) async fn until_running(&self, requests: usize) {
         self.state.running.subscribe().wait_for(|n| *n >= requests).await.unwrap();
     }
 
-    /// Most that ran at once.
+    /// Returns the largest number of requests that ran at once.
     pub(crate) fn running_max(&self) -> usize {
         self.state.running_max.load(Ordering::SeqCst)
     }
@@ -286,7 +288,7 @@ impl State {
         };
         let mut more = tag.as_ref().map_or(String::new(), |tag| format!("ETag: {tag}\r\n"));
         let mut status = 200;
-        // RFC 9110: a weak tag never matches here.
+        // RFC 9110: a weak tag never matches in If-Range.
         let unchanged = request.if_range.is_none() || (request.if_range == tag && self.tags == Tags::Strong);
         let whole = matches!(fault, Some(Fault::NoRange | Fault::NoLength(_)));
         if let Some(range) = request.range.as_ref().filter(|_| unchanged && !whole) {

@@ -1,4 +1,4 @@
-//! A server that answers as a test wants: properly, wrongly, or not at all.
+//! An HTTP server with scripted answers: right ones, wrong ones, or none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// Any call, and its answer as it is.
+/// Makes a query of any method that returns the answer unparsed.
 pub(crate) fn raw(method: &str, args: Vec<Value>) -> Query<Value> {
     Query::new(method, args)
 }
@@ -22,7 +22,7 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) call: Call,
-    /// The client's certificate, where it showed one.
+    /// The client's certificate, if it sent one.
     pub(crate) peer: Option<Vec<u8>>,
 }
 
@@ -44,21 +44,21 @@ impl Seen {
     }
 }
 
-/// What is answered.
+/// How the server answers a request.
 #[derive(Clone)]
 pub(crate) enum Reply {
     Answer(Result<Value, Fault>),
-    /// Status, headers, body.
+    /// Sends this status, these headers and this body.
     Http(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// These bytes as they are, then the end of the connection.
+    /// Sends exactly these bytes, then closes the connection.
     Raw(Vec<u8>),
-    /// Nothing, then the end of the connection.
+    /// Sends nothing and closes the connection.
     Break,
-    /// These bytes, then nothing for ever.
+    /// Sends these bytes, then nothing for ever.
     Silence(Vec<u8>),
-    /// These bytes, then one more every few milliseconds, for ever.
+    /// Sends these bytes, then one more every few milliseconds for ever.
     Trickle(Vec<u8>),
-    /// The head of a good answer, then a text that does not end, as fast as it goes.
+    /// Sends the head of a good response, then an endless text as fast as possible.
     Endless,
 }
 
@@ -71,7 +71,7 @@ impl Reply {
         Self::Answer(Err(Fault { code, message: message.to_owned() }))
     }
 
-    /// A session, as a login gets it.
+    /// A session, as the answer to a login.
     pub(crate) fn session(id: i64) -> Self {
         let members = [("session-id", Value::Int(id)), ("session-key", "3-key".into()), ("header-auth", true.into())];
         Self::value(Value::Struct(members.map(|(k, v)| (k.to_owned(), v)).into()))
@@ -84,7 +84,7 @@ impl Reply {
 
 type Script = dyn Fn(&Seen) -> Reply + Send + Sync;
 
-/// The server; stops when it is dropped.
+/// The server. It stops when it is dropped.
 pub(crate) struct Stub {
     pub(crate) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -100,12 +100,12 @@ impl Drop for Stub {
 }
 
 impl Stub {
-    /// Plain HTTP on a free port.
+    /// Starts a plain HTTP server on a free port.
     pub(crate) async fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         Self::serve(None, script).await
     }
 
-    /// By TLS, for `localhost`.
+    /// Starts a TLS server for `localhost`.
     pub(crate) async fn start_tls(
         config: rustls::ServerConfig,
         script: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
@@ -142,34 +142,35 @@ impl Stub {
         Self { url: format!("{scheme}://localhost:{port}/kojihub"), seen, written, connections: count, task }
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How many connections there were.
+    /// Returns the number of connections so far.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How much of endless answers was taken from us, in bytes.
+    /// Returns how many bytes of endless answers the client has read.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Settings for it, that do not wait long.
+    /// Returns client settings for this server, with short waits.
     pub(crate) fn settings(&self) -> HubSettings {
         quick(&self.url)
     }
 
-    /// The same with a login; what it is does not matter to a server that takes everybody.
+    /// Like [`Stub::settings`], but with a login. This server accepts any login.
     pub(crate) fn settings_with_login(&self, pem: &std::path::Path) -> HubSettings {
         let auth = Auth::Certificate { cert: pem.to_owned(), key: None };
         HubSettings { auth, ..self.settings() }
     }
 }
 
-/// Settings that wait a moment where real ones wait for seconds, and for an answer as long as it takes.
+/// Returns client settings with waits of a few milliseconds instead of seconds. The timeout for an
+/// answer is the usual one.
 pub(crate) fn quick(url: &str) -> HubSettings {
     HubSettings {
         first_wait: Duration::from_millis(1),
@@ -193,14 +194,15 @@ impl Shared {
         while let Some(seen) = request(&mut stream, &mut buffer, &peer).await {
             self.seen.lock().unwrap().push(seen.clone());
             if !self.reply((self.script)(&seen), &mut stream).await {
-                // Closing with a notice, as a proper server does; whoever is gone does not matter.
+                // Closes with a notice, like a proper server. It does not matter if the client is
+                // gone.
                 stream.shutdown().await.ok();
                 return;
             }
         }
     }
 
-    /// Answers; false when the connection ends.
+    /// Sends a reply. Returns `false` if the connection must end.
     async fn reply(&self, reply: Reply, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
         let document = |answer: &Result<Value, Fault>| encode_response(answer).unwrap();
         match reply {
@@ -217,7 +219,7 @@ impl Shared {
             Reply::Silence(bytes) => {
                 stream.write_all(&bytes).await.ok();
                 stream.flush().await.ok();
-                // Until the client goes.
+                // Waits until the client disconnects.
                 stream.read_exact(&mut [0]).await.ok();
                 false
             }
@@ -243,7 +245,7 @@ impl Shared {
     }
 }
 
-/// An HTTP answer with its length.
+/// Returns an HTTP response with its length.
 pub(crate) fn http(status: u16, headers: &[(&'static str, String)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status} Whatever\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -253,7 +255,7 @@ pub(crate) fn http(status: u16, headers: &[(&'static str, String)], body: &[u8])
     [head.as_bytes(), body].concat()
 }
 
-/// Reads one request; `None` at the end of the connection.
+/// Reads one request. `None` at the end of the connection.
 async fn request(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>, peer: &Option<Vec<u8>>) -> Option<Seen> {
     let mut more = async |buffer: &mut Vec<u8>| stream.read_buf(buffer).await.ok().filter(|n| *n > 0);
     let end = loop {

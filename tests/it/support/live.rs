@@ -1,4 +1,5 @@
-//! `koschei serve` against the test hub, as a process: started, killed, followed through its log.
+//! Runs `koschei serve` against the test hub as a process: starts it, kills it, and follows its
+//! log.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,10 +12,10 @@ use koschei::model::Seq;
 
 use crate::hub::{Gate, Hub, Login, Pki, Settings};
 
-/// How long anything may take until a test gives up: only a hang comes so far.
+/// Timeout of every wait in a test. Only a hang takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A hub, and a service that lives with it.
+/// A hub, and a service that works with it.
 pub(crate) struct Live {
     pub(crate) hub: Hub,
     pub(crate) pki: Pki,
@@ -24,24 +25,25 @@ pub(crate) struct Live {
     pub(crate) top: String,
     /// Further tables of the configuration.
     pub(crate) tables: String,
-    /// Seconds between looks at what moves without a message.
+    /// Seconds between polls for changes that send no message.
     pub(crate) poll_secs: u64,
     child: Option<Child>,
 }
 
 impl Live {
-    /// A hub with users and builders and nothing else; the service is not started.
+    /// Makes a hub with only users and builders. Does not start the service.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::new(&dir.path().join("pki"));
-        // As whoever runs a hub is asked to have it. A test of Koji's own default takes that back.
+        // The hub is configured as we ask its operators to do. A test of Koji's own default undoes
+        // this.
         let settings = Settings { may_use_repo_id: true, ..Settings::new(dir.path().join("koji")) };
         let hub = Hub::start_with(settings, Login::Certificate(pki.clone()));
         let db = dir.path().join("koschei.db").to_str().unwrap().to_owned();
         Self { hub, pki, dir, db, top: String::new(), tables: String::new(), poll_secs: 1, child: None }
     }
 
-    /// The configuration as written for the service.
+    /// Writes the configuration file and returns its path.
     pub(crate) fn config(&self) -> PathBuf {
         let path = self.dir.path().join("koschei.toml");
         let text = format!(
@@ -78,7 +80,7 @@ requests_per_second = 1000
         path
     }
 
-    /// Starts the service. What it says goes to a file that a failing test shows.
+    /// Starts the service. Its output goes to a file that a failing test shows.
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let config = self.config();
@@ -94,12 +96,12 @@ requests_per_second = 1000
         self.dir.path().join("said.txt")
     }
 
-    /// What the service has said so far.
+    /// Returns the output of the service so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.said_path()).unwrap_or_default()
     }
 
-    /// Waits until it has said something.
+    /// Waits until the output has this text.
     pub(crate) async fn says(&self, what: &str) {
         let said = tokio::time::timeout(PATIENCE, async {
             while !self.said().contains(what) {
@@ -109,7 +111,7 @@ requests_per_second = 1000
         assert!(said.await.is_ok(), "it never says `{what}`, but:\n{}", self.said());
     }
 
-    /// Starts it, and waits until a call of this method stands at the hub's door, where it is held.
+    /// Starts the service, and waits until it calls this method. The hub holds that call.
     pub(crate) async fn start_until_at(&mut self, method: &str) -> Gate {
         let gate = self.hub.gate(method);
         self.start();
@@ -118,7 +120,7 @@ requests_per_second = 1000
         gate
     }
 
-    /// Kills it, as a power failure would.
+    /// Kills the service, like a power failure.
     #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
@@ -126,7 +128,7 @@ requests_per_second = 1000
         child.wait().unwrap();
     }
 
-    /// Tells it to stop, and waits until it did.
+    /// Tells the service to stop, and waits until it has stopped.
     pub(crate) fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
         let pid = child.id().to_string();
@@ -136,7 +138,8 @@ requests_per_second = 1000
         self.says_only_its_own();
     }
 
-    /// At the unit's level the journal holds our own words and those of no library.
+    /// At the log level of the systemd unit, the journal has only our own messages and none of a
+    /// library.
     fn says_only_its_own(&self) {
         const LEVELS: [&str; 5] = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
         for line in self.said().lines() {
@@ -147,18 +150,18 @@ requests_per_second = 1000
         }
     }
 
-    /// The log, to read.
+    /// Opens the log for reading.
     pub(crate) async fn log(&self) -> AnyLog {
         self.reader(Duration::from_millis(20)).await
     }
 
-    /// The same; looks for new events so often.
+    /// Like [`Live::log`], with another poll interval.
     pub(crate) async fn reader(&self, poll_interval: Duration) -> AnyLog {
         let options = Options { create: true, poll_interval, ..Options::default() };
         koschei::log::open(&self.db, &options).await.unwrap()
     }
 
-    /// Waits until the state is so; returns it.
+    /// Waits until the state satisfies `so`, and returns it.
     pub(crate) async fn wait(&mut self, what: &str, mut so: impl FnMut(&State) -> bool) -> State {
         let log = self.log().await;
         let mut follower = Follower::default();
@@ -182,7 +185,7 @@ requests_per_second = 1000
         follower.state
     }
 
-    /// The last events, a line each, for whoever has to find out what went wrong.
+    /// Returns the last events, one line each, for the message of a failed test.
     pub(crate) async fn tail(&self, events: usize) -> String {
         let log = self.log().await;
         let head = log.head().await.unwrap().seq.map_or(0, Seq::get);
@@ -196,7 +199,7 @@ requests_per_second = 1000
         records.iter().map(line).collect()
     }
 
-    /// The state as it is.
+    /// Returns the current state.
     #[allow(dead_code, reason = "for tests of crashes")]
     pub(crate) async fn state(&self) -> State {
         let log = self.log().await;
@@ -218,14 +221,14 @@ impl Drop for Live {
     }
 }
 
-/// Folds a log that grows.
+/// Folds a growing log.
 #[derive(Default)]
 pub(crate) struct Follower {
     pub(crate) state: State,
 }
 
 impl Follower {
-    /// Folds what is new.
+    /// Folds the new events.
     pub(crate) async fn follow(&mut self, log: &AnyLog) {
         loop {
             let after: Option<Seq> = self.state.seq;

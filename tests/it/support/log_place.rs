@@ -1,4 +1,4 @@
-//! Where a log under test lies, and events to put into it.
+//! Databases for logs under test, and events to put into them.
 
 use ::koschei::event::*;
 use ::koschei::log::{AnyLog, Commit, EventLog, Head, OpenError, Options};
@@ -25,7 +25,7 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-/// A database of its own for one test.
+/// A database for one test.
 pub struct Place {
     pub url: String,
     _dir: Option<tempfile::TempDir>,
@@ -37,14 +37,14 @@ impl Place {
         Self { url: dir.path().join("log.db").to_str().unwrap().to_owned(), _dir: Some(dir) }
     }
 
-    /// A copy of a closed log's file.
+    /// Returns a copy of a closed log's file.
     pub fn sqlite_copy(file: &std::path::Path) -> Self {
         let place = Self::sqlite();
         std::fs::copy(file, &place.url).unwrap();
         place
     }
 
-    /// A copy of a closed log's database.
+    /// Returns a copy of a closed log's database.
     pub async fn postgres_copy(original: &Self) -> Self {
         Self { url: crate::servers::postgres_copy(&original.url).await, _dir: None }
     }
@@ -65,7 +65,7 @@ impl Place {
         ::koschei::log::open(&self.url, options).await
     }
 
-    /// Runs statements behind the log's back.
+    /// Runs statements directly on the database, bypassing the log.
     pub async fn raw(&self, sql: &str) -> Result<(), sqlx::Error> {
         if self.is_sqlite() {
             let mut conn = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", self.url)).await?;
@@ -78,7 +78,7 @@ impl Place {
         }
     }
 
-    /// One number read behind the log's back.
+    /// Reads one number directly from the database.
     pub async fn number(&self, sql: &str) -> i64 {
         let sql = AssertSqlSafe(sql);
         if self.is_sqlite() {
@@ -90,7 +90,7 @@ impl Place {
         }
     }
 
-    /// Takes away what protects the tables, as somebody with a database shell can.
+    /// Removes the protection of the tables, as somebody with a database shell can.
     pub async fn unguard(&self) {
         let sql = if self.is_sqlite() {
             "DROP TRIGGER events_no_update; DROP TRIGGER events_no_delete; DROP TRIGGER events_contiguous;
@@ -104,12 +104,12 @@ impl Place {
     }
 }
 
-/// A time in the test's small world.
+/// Returns a time in the test's small world.
 pub fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(1_795_164_000 + secs)
 }
 
-/// The `i`-th event of an endless mixed stream; all have different facts.
+/// Returns the `i`-th event of an endless mixed stream. All events have different facts.
 pub fn event(i: u64) -> NewEvent {
     let n = i64::try_from(i).unwrap();
     let hub = Hub::new("primary");
@@ -190,7 +190,7 @@ pub fn event(i: u64) -> NewEvent {
     }
 }
 
-/// The records of `events` after `head`, all recorded at `time`.
+/// Returns the records of `events` after `head`, all recorded at `time`.
 pub fn chain(head: Head, time: Timestamp, events: impl IntoIterator<Item = NewEvent>) -> Vec<Record> {
     let (mut seq, mut hash) = (head.seq, head.hash);
     events
@@ -203,12 +203,12 @@ pub fn chain(head: Head, time: Timestamp, events: impl IntoIterator<Item = NewEv
         .collect()
 }
 
-/// A commit of events only.
+/// Returns a commit that has only events.
 pub fn commit(records: Vec<Record>) -> Commit {
     Commit { records, ..Commit::default() }
 }
 
-/// Appends events `range` of the stream, each batch of `batch` recorded one second later.
+/// Appends the events `range` of the stream. Each batch of `batch` is recorded one second later.
 pub async fn fill(log: &AnyLog, range: std::ops::Range<u64>, batch: usize) -> Head {
     let mut head = log.head().await.unwrap();
     let all: Vec<u64> = range.collect();

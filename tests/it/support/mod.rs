@@ -1,4 +1,4 @@
-//! What tests share: servers, recordings, worlds.
+//! Shared test support: servers, recordings, scripted worlds.
 
 pub(crate) mod feed;
 pub(crate) mod files_server;

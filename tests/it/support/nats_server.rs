@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::hub::ports;
 
-/// A running server; ends with this value. Its store lasts from one start to the next.
+/// A running server. It stops when this value is dropped. Its store is kept over restarts.
 pub(crate) struct NatsServer {
     port: u16,
     store: tempfile::TempDir,
@@ -20,12 +20,12 @@ pub(crate) struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts one on a free port. Fails the test when it cannot.
+    /// Starts a server on a free port. Fails the test if it does not start.
     pub(crate) async fn start() -> Self {
         Self::start_with("", ConnectOptions::new()).await
     }
 
-    /// Starts one with lines in its configuration file that lets nobody in but with this login.
+    /// Starts a server with these configuration lines. They accept only this login.
     pub(crate) async fn start_with(config: &str, login: ConnectOptions) -> Self {
         let port = ports::free();
         let mut server =
@@ -34,12 +34,12 @@ impl NatsServer {
         server
     }
 
-    /// Its address with a login.
+    /// Returns the server's address with a login.
     pub(crate) fn url_with(&self, login: &str) -> String {
         format!("nats://{login}@127.0.0.1:{}", self.port)
     }
 
-    /// JetStream, as whoever runs the server.
+    /// Connects to JetStream as the server's operator.
     pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.login.clone().connect(self.url()).await.unwrap())
     }
@@ -48,9 +48,9 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Starts it again with the same store and port, and waits until JetStream answers.
+    /// Starts the server again with the same store and port, and waits until JetStream answers.
     pub(crate) async fn restart(&mut self) {
-        // Debian installs it where only root looks.
+        // Debian installs nats-server in a directory that is only on root's path.
         let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
         let config = self.store.path().join("nats.conf");
         std::fs::write(&config, &self.config).unwrap();
@@ -72,7 +72,7 @@ impl NatsServer {
             }
             let url = format!("nats://127.0.0.1:{}", self.port);
             let why = match self.login.clone().connect(url).await {
-                // A server of 2.9 answers questions about the account in a form this client does not know.
+                // A server of 2.9 answers account queries in a form that this client does not know.
                 Ok(client) => match async_nats::jetstream::new(client).get_stream("NONE").await {
                     Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => return,
                     other => format!("{:?}", other.err()),
@@ -84,7 +84,7 @@ impl NatsServer {
         }
     }
 
-    /// Ends it in an orderly way, so that what it acknowledged is in its store.
+    /// Stops the server cleanly, so that everything it acknowledged is in its store.
     pub(crate) fn stop(&mut self) {
         let mut child = self.child.take().expect("it runs");
         let killed = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();

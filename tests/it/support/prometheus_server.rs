@@ -1,4 +1,4 @@
-//! Starts a Prometheus for one test, and asks it.
+//! Starts a Prometheus for one test, and queries it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::hub::ports;
 use crate::live::PATIENCE;
 
-/// A running Prometheus; ends with this value.
+/// A running Prometheus. It stops when this value is dropped.
 pub(crate) struct Prometheus {
     port: u16,
     child: Child,
@@ -20,7 +20,8 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes `target` as job `koschei` every second and evaluates `rules` as often.
+    /// Starts a Prometheus that scrapes `target` as job `koschei` every second and evaluates
+    /// `rules` as often.
     pub(crate) async fn start(target: SocketAddr, rules: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
@@ -52,10 +53,10 @@ impl Prometheus {
         server
     }
 
-    /// One request; `None` while it does not listen.
+    /// Sends one request. `None` while Prometheus does not listen yet.
     fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        // HTTP/1.0: the answer ends with the connection and is not chunked.
+        // HTTP/1.0: the response ends with the connection and is not chunked.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
@@ -70,7 +71,7 @@ impl Prometheus {
         value["data"].clone()
     }
 
-    /// The series a query gives now; panics when Prometheus does not understand it.
+    /// Returns the current series of a query. Panics if Prometheus does not understand the query.
     pub(crate) fn query(&self, expression: &str) -> Vec<Value> {
         let encoded: String = expression.bytes().map(|b| format!("%{b:02x}")).collect();
         let data = self.api(&format!("/api/v1/query?query={encoded}"));
@@ -78,13 +79,14 @@ impl Prometheus {
         data["result"].as_array().unwrap().clone()
     }
 
-    /// Names of metrics that have data.
+    /// Returns the names of metrics that have data.
     pub(crate) fn names(&self) -> Vec<String> {
         let data = self.api("/api/v1/label/__name__/values");
         data.as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_owned()).collect()
     }
 
-    /// Alerts by name: `inactive`, `pending` or `firing`; every rule must be healthy.
+    /// Returns the alerts by name, each `inactive`, `pending` or `firing`. Every rule must be
+    /// healthy.
     pub(crate) fn alerts(&self) -> Vec<(String, String)> {
         let data = self.api("/api/v1/rules");
         let groups = data["groups"].as_array().unwrap().iter();
@@ -97,7 +99,7 @@ impl Prometheus {
             .collect()
     }
 
-    /// Waits until `is` holds of this Prometheus.
+    /// Waits until `is` returns true for this Prometheus.
     pub(crate) async fn until(&self, what: &str, is: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is(self) {

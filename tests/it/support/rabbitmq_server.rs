@@ -1,12 +1,13 @@
-//! Starts RabbitMQ for tests, from the distribution's package, as whoever runs the tests.
+//! Starts RabbitMQ for tests, from the distribution's package and as the user who runs the tests.
 //!
-//! It takes several seconds to start, so tests that do not disturb it share one ([`RabbitServer::shared`]), each with
-//! its own exchange and queue ([`unique`]). Those that stop it take turns with another ([`RabbitServer::restartable`]).
-//! All ports are on loopback, its data lie in a directory of its own, and it is stopped when this process ends, however
-//! it ends: it hangs on a shell that waits for the end of its input.
+//! RabbitMQ takes several seconds to start. Tests that do not disturb it share one server
+//! ([`RabbitServer::shared`]), each with its own exchange and queue ([`unique`]). Tests that stop
+//! it take turns with a second one ([`RabbitServer::restartable`]). All ports are on loopback, and
+//! the data are in a directory of the server's own. The server is a child of a shell that waits for
+//! the end of its input. So it stops when this process ends, however that happens.
 //!
-//! Users: `guest` (may do everything), `limited` (may read [`THEIRS`] and nothing else), and `koschei` and `stranger`
-//! by certificate, of whom the second is not known to it. Virtual hosts: `/` and `/koji`.
+//! Users: `guest` may do everything. `limited` may only read [`THEIRS`]. `koschei` and `stranger`
+//! log in by certificate, and the server does not know `stranger`. Virtual hosts: `/` and `/koji`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,13 +28,13 @@ use tokio::time::{Instant, timeout};
 
 use crate::hub::ports;
 
-/// The queue `limited` may read.
+/// The queue that `limited` may read.
 pub(crate) const THEIRS: &str = "theirs";
 
-/// More than any machine needs to start it; never waited out unless the test fails.
+/// More time than any machine needs to start the server. Only a failing test waits this long.
 const LONG: Duration = Duration::from_secs(300);
 
-/// Sees to the server: a word a line in, a line out when it is done.
+/// Controls the server: reads one command per line, and prints a line when it is done.
 const SHELL: &str = r#"
 dir="$1"; server="$2"; pid=
 export HOME="$dir" RUNNING_UNDER_SYSTEMD=true ERL_EPMD_ADDRESS=127.0.0.1 LC_ALL=C.UTF-8
@@ -55,7 +56,7 @@ for i in 1 2 3 4 5 6 7 8 9 10; do epmd -port "$ERL_EPMD_PORT" -kill >/dev/null 2
 cd /; rm -rf "$dir"
 "#;
 
-/// A running server; ends with this value. Its data last from one start to the next.
+/// A running server. It stops when this value is dropped. Its data are kept over restarts.
 pub(crate) struct RabbitServer {
     dir: PathBuf,
     port: u16,
@@ -69,7 +70,7 @@ struct Shell {
     output: BufReader<ChildStdout>,
 }
 
-/// A name nobody else uses, for a test's queue or exchange on the shared server.
+/// Returns a unique name for a test's queue or exchange on the shared server.
 pub(crate) fn unique(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{what}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
@@ -80,7 +81,8 @@ async fn connect(url: &str) -> lapin::Result<Connection> {
 }
 
 fn program() -> PathBuf {
-    // The scripts on the path of Debian and Fedora insist on the user of the package; these are what they call.
+    // The scripts in Debian's and Fedora's path require the package's user. These are the programs
+    // they call.
     let known = ["/usr/lib/rabbitmq/bin/rabbitmq-server"].map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|dir| dir.join("rabbitmq-server"));
@@ -90,19 +92,20 @@ fn program() -> PathBuf {
 }
 
 impl RabbitServer {
-    /// The one for all tests that do not stop it.
+    /// Returns the server for all tests that do not stop it.
     pub(crate) async fn shared() -> &'static Self {
         static SERVER: OnceCell<RabbitServer> = OnceCell::const_new();
         SERVER.get_or_init(Self::start).await
     }
 
-    /// The one for tests that stop it, one at a time.
+    /// Returns the server for tests that stop it, one test at a time.
     pub(crate) async fn restartable() -> MutexGuard<'static, Self> {
         static SERVER: OnceCell<tokio::sync::Mutex<RabbitServer>> = OnceCell::const_new();
         SERVER.get_or_init(async || tokio::sync::Mutex::new(Self::start().await)).await.lock().await
     }
 
-    /// Starts one of one's own, and waits until it lets us in. Fails the test when it cannot.
+    /// Starts a separate server, and waits until it accepts connections. Fails the test if it does
+    /// not start.
     pub(crate) async fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("koschei-rabbitmq-").tempdir().unwrap().keep();
         let [port, tls_port, epmd, distribution] = [(); 4].map(|()| ports::free());
@@ -122,7 +125,7 @@ impl RabbitServer {
             .env("RABBITMQ_PID_FILE", dir.join("pid"))
             .env("RABBITMQ_DIST_PORT", distribution.to_string())
             .env("ERL_EPMD_PORT", epmd.to_string())
-            // Machines that run tests have other work as well.
+            // Limits the server's threads, because the machine has other work as well.
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -135,17 +138,17 @@ impl RabbitServer {
         server
     }
 
-    /// `amqp://` address of the virtual host `/`, as `guest`.
+    /// Returns the `amqp://` address of the virtual host `/`, as `guest`.
     pub(crate) fn url(&self) -> String {
         format!("amqp://127.0.0.1:{}", self.port)
     }
 
-    /// The same for another user, with password, and virtual host.
+    /// Like [`RabbitServer::url`], for another user (with password) and virtual host.
     pub(crate) fn url_for(&self, user: &str, vhost: &str) -> String {
         format!("amqp://{user}@127.0.0.1:{}/{}", self.port, vhost.replace('/', "%2F"))
     }
 
-    /// `amqps://` address, with no password; or with the port of the other kind, to see what comes of it.
+    /// Returns the `amqps://` address without a password.
     pub(crate) fn tls_url(&self) -> String {
         format!("amqps://koschei:@localhost:{}/%2Fkoji", self.tls_port)
     }
@@ -154,32 +157,35 @@ impl RabbitServer {
         (self.port, self.tls_port)
     }
 
-    /// The certificate of the authority that issued the server's and the clients'.
+    /// Returns the certificate of the authority that issued the certificates of server and clients.
     pub(crate) fn authority(&self) -> PathBuf {
         self.dir.join("ca.pem")
     }
 
-    /// Certificate and key of `koschei`, `stranger`, or `forged`, which is `koschei` by another authority.
+    /// Returns certificate and key of `koschei`, `stranger`, or `forged`. `forged` is `koschei`
+    /// issued by another authority.
     pub(crate) fn client(&self, name: &str) -> (PathBuf, PathBuf) {
         (self.dir.join(format!("{name}.pem")), self.dir.join(format!("{name}.key")))
     }
 
-    /// Ends it in an orderly way.
+    /// Stops the server cleanly.
     pub(crate) fn stop(&self) {
         self.tell("stop");
     }
 
-    /// Ends it at once, with whatever it has not written.
+    /// Kills the server. Data it has not written are lost.
     pub(crate) fn kill(&self) {
         self.tell("kill");
     }
 
-    /// Starts it (again) with the same data and ports, and waits until it lets us in.
+    /// Starts the server (again) with the same data and ports, and waits until it accepts
+    /// connections.
     pub(crate) async fn restart(&self) {
         self.tell("start");
         let deadline = Instant::now() + LONG;
         loop {
-            // The client may wait for ever for a connection that is refused too soon for it.
+            // The client may wait for ever for a connection that is refused too early. So check the
+            // port first.
             let why = match tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await {
                 Ok(_) => match timeout(LONG, connect(&self.url())).await.unwrap() {
                     Ok(_) => return,
@@ -195,8 +201,8 @@ impl RabbitServer {
         }
     }
 
-    /// Publishes what no client would: any bytes as routing key and as properties (with their flags before them). Waits
-    /// until the broker has it.
+    /// Publishes a message that no client would send: any bytes as routing key and as properties
+    /// (with their flags before them). Waits until the broker has it.
     pub(crate) fn publish_raw(&self, exchange: &str, routing_key: &[u8], properties: &[u8], body: &[u8]) {
         let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let name = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
@@ -207,7 +213,8 @@ impl RabbitServer {
         let login = [b"\0\x0a\0\x0b\0\0\0\0".as_slice(), &name(b"PLAIN"), b"\0\0\0\x0c\0guest\0guest", &name(b"en_US")];
         let publish = [b"\0\x3c\0\x28\0\0".as_slice(), &name(exchange.as_bytes()), &name(routing_key), b"\0"].concat();
         let size = (body.len() as u64).to_be_bytes();
-        // Each once the one before was answered: start, tune, open-ok, channel's open-ok, select-ok, ack.
+        // Each step waits for the answer to the one before: start, tune, open-ok, channel's
+        // open-ok, select-ok, ack.
         let answer = || {
             let mut start = [0; 7];
             (&stream).read_exact(&mut start).unwrap();
@@ -241,12 +248,12 @@ impl RabbitServer {
         answer.trim().to_owned()
     }
 
-    /// Somebody who publishes, with confirms.
+    /// Returns a publisher that uses confirms.
     pub(crate) async fn publisher(&self) -> Publisher {
         self.publisher_in("/").await
     }
 
-    /// The same in another virtual host.
+    /// Like [`RabbitServer::publisher`], in another virtual host.
     pub(crate) async fn publisher_in(&self, vhost: &str) -> Publisher {
         let url = self.url_for("guest:guest", vhost);
         let connection = connect(&url).await.unwrap();
@@ -256,7 +263,8 @@ impl RabbitServer {
     }
 }
 
-/// Publishes as Koji's plugin does: persistent, with ids and headers, each confirmed by the broker.
+/// Publishes like Koji's plugin: persistent messages with ids and headers, each confirmed by the
+/// broker.
 pub(crate) struct Publisher {
     pub(crate) channel: Channel,
     _connection: Connection,
@@ -277,16 +285,17 @@ impl Publisher {
         assert!(matches!(sent.await.unwrap().await.unwrap(), Confirmation::Ack(None)));
     }
 
-    /// Publishes a recorded line as it was once published, to `exchange`.
+    /// Publishes a recorded line to `exchange` as it was published once.
     pub(crate) async fn line(&self, exchange: &str, line: &str) {
         let line: Value = serde_json::from_str(line).unwrap();
         let topic = line["topic"].as_str().unwrap();
         self.publish(exchange, topic, properties(&line), line["body"].to_string().as_bytes()).await;
     }
 
-    /// How many messages stand in a queue once nobody takes from it any more. What somebody had in his hands is back
-    /// then: the broker notices a little after he went, and gives it to whoever comes next. Who said that he takes no
-    /// more may still have some in his hands: `at_least` so many are waited for.
+    /// Returns how many messages are in a queue once it has no consumer. Messages that a consumer
+    /// held are then back in the queue: the broker notices its end a little later and redelivers
+    /// them. A consumer that was cancelled may still hold some, so this waits for `at_least`
+    /// messages.
     pub(crate) async fn left(&self, queue: &str, at_least: u32) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let looking = async {
@@ -301,7 +310,8 @@ impl Publisher {
         timeout(LONG, looking).await.expect("somebody still takes from it, or they do not come back")
     }
 
-    /// Waits until somebody takes from a queue: then it is bound as he wants it. What nothing is bound for is nobody's.
+    /// Waits until a queue has a consumer. Its bindings are then made. A message without a matching
+    /// binding goes to no queue.
     pub(crate) async fn taker(&self, queue: &str) {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let looking = async {
@@ -324,7 +334,7 @@ impl Publisher {
     }
 }
 
-/// The properties of a recorded line.
+/// Returns the properties of a recorded line.
 pub(crate) fn properties(line: &Value) -> BasicProperties {
     let mut headers = FieldTable::default();
     for (key, value) in line["headers"].as_object().unwrap() {

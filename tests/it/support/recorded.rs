@@ -1,4 +1,5 @@
-//! The recording, fed in with its archive by the program itself, once per run of the tests.
+//! The log of the recording. The program itself ingests the recording with its archive, once per
+//! run of the tests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,7 +12,8 @@ pub(crate) fn koschei(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_koschei")).args(args).env("NO_COLOR", "1").output().unwrap()
 }
 
-/// Where the log of the recording lies. Nobody writes to it; whoever wants to takes a [`copy`].
+/// Returns the path of the recording's log. No test writes to it. A test that must write takes a
+/// [`copy`].
 pub(crate) fn recorded() -> &'static Path {
     static DB: OnceLock<PathBuf> = OnceLock::new();
     DB.get_or_init(|| {
@@ -30,7 +32,7 @@ pub(crate) fn recorded() -> &'static Path {
     })
 }
 
-/// A copy of it in `dir`.
+/// Copies that log to `dir`.
 pub(crate) fn copy(dir: &Path) -> PathBuf {
     let to = dir.join("koschei.db");
     std::fs::copy(recorded(), &to).unwrap();

@@ -1,7 +1,9 @@
-//! Starts the servers that tests need, each at most once per run of the test binary, in a directory of its own.
+//! Starts the servers that tests need. Each starts at most once per run of the test binary, in a
+//! directory of its own.
 //!
-//! A server hangs on a shell that waits for the end of its input: when this process ends, however it ends, the shell
-//! stops the server and removes the directory. A missing server is a failed test that names the package to install.
+//! A server is a child of a shell that waits for the end of its input. When this process ends,
+//! however that happens, the shell stops the server and removes the directory. If a server is not
+//! installed, the test fails and names the package to install.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,13 +15,14 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// A running server.
 pub struct Server {
-    /// Where its socket, data and log lie.
+    /// Directory of its socket, data and log.
     pub dir: PathBuf,
     _shell: Child,
 }
 
-/// Runs `script` with `$1` = a new directory, as `user` if we are root. The script prints a line when the server is
-/// ready, then waits for the end of its input (`cat`), then stops the server and removes the directory.
+/// Runs `script` with a new directory as `$1`, as `user` if we are root. The script prints a line
+/// when the server is ready. Then it waits for the end of its input (`cat`), stops the server and
+/// removes the directory.
 pub fn start(name: &str, user: Option<&str>, script: &str) -> Server {
     let dir = tempfile::Builder::new().prefix(&format!("koschei-{name}-")).tempdir().unwrap().keep();
     let mut command = Command::new("/bin/sh");
@@ -38,7 +41,7 @@ pub fn start(name: &str, user: Option<&str>, script: &str) -> Server {
     Server { dir, _shell: shell }
 }
 
-/// A program run as `user` if we are root.
+/// Returns a command that runs a program as `user` if we are root.
 pub fn as_user(user: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
     if !is_root() {
         return Command::new(program);
@@ -58,7 +61,7 @@ fn id(user: &str, what: &str) -> u32 {
     text.trim().parse().unwrap_or_else(|_| panic!("there is no user `{user}` to run the server as"))
 }
 
-/// The directory with `initdb` and `pg_ctl`, newest version first.
+/// Returns the directory with `initdb` and `pg_ctl` of the newest version.
 pub fn postgres_bin() -> PathBuf {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -93,7 +96,7 @@ pub fn start_postgres(bin: &Path, settings: &str) -> Server {
     start("postgres", Some("postgres"), &script)
 }
 
-/// Starts pgbouncer before a server. Its socket is that of port 6432 in its directory.
+/// Starts pgbouncer in front of a server. Its socket in its directory has port 6432.
 pub fn start_pgbouncer(postgres: &Server, mode: &str) -> Server {
     let script = format!(
         "set -e; dir=\"$1\"; PATH=\"$PATH:/usr/sbin:/usr/local/sbin\"
@@ -122,12 +125,12 @@ END
     start("pgbouncer", Some("postgres"), &script)
 }
 
-/// URL of a new, empty database on a server that all tests share.
+/// Returns the URL of a new, empty database on a server that all tests share.
 pub async fn postgres_database() -> String {
     database("template1").await
 }
 
-/// URL of a copy of a database that nobody is connected to.
+/// Returns the URL of a copy of a database. Nobody may be connected to the original.
 pub async fn postgres_copy(url: &str) -> String {
     let name = url.split('?').next().and_then(|path| path.rsplit('/').next()).unwrap();
     database(name).await

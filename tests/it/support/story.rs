@@ -1,7 +1,8 @@
-//! Tests as stories: messages go in at a time, and one looks at states, plans, events and commands.
+//! Tests as stories: messages arrive at given times, and the test checks states, plans, events and
+//! commands.
 //!
-//! A [`World`] is the real writer on a real SQLite log; only its resolver are scripted: a repository holds what the
-//! test says.
+//! A [`World`] is the real writer on a real SQLite log. Only its resolver is scripted: a repository
+//! holds what the test says.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -28,9 +29,9 @@ use koschei::writer::{HubAccess, Settings, Writer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// 2026-11-20T00:00:00Z: stories begin here.
+/// 2026-11-20T00:00:00Z, the beginning of every story.
 pub(crate) const DAY: i64 = 1_795_132_800;
-/// Seconds.
+/// One hour in seconds.
 pub(crate) const HOUR: i64 = 3600;
 
 /// A source package in a scripted repository.
@@ -49,7 +50,8 @@ enum Script {
     Unknown,
 }
 
-/// It resolves; the closure is words like `zlib-0:1-1.x86_64/1`, the number being the distance.
+/// A source that resolves. The closure is a list of words like `zlib-0:1-1.x86_64/1`; the last
+/// number is the distance.
 pub(crate) fn ok(nvr: &str, closure: &str) -> Src {
     let word = |w: &str| match w.rsplit_once('/') {
         Some((nevra, distance)) => (nevra.to_owned(), distance.parse().unwrap()),
@@ -58,17 +60,17 @@ pub(crate) fn ok(nvr: &str, closure: &str) -> Src {
     source(nvr, Script::Ok(closure.split_whitespace().map(word).collect()))
 }
 
-/// It does not; several problems are separated by `|`.
+/// A source that does not resolve. Several problems are separated by `|`.
 pub(crate) fn broken(nvr: &str, problem: &str) -> Src {
     source(nvr, Script::Broken(problem.to_owned()))
 }
 
-/// It is not for this architecture.
+/// A source that is not for this architecture.
 pub(crate) fn excluded(nvr: &str) -> Src {
     source(nvr, Script::Excluded)
 }
 
-/// Nobody knows its build requirements.
+/// A source with unknown build requirements.
 pub(crate) fn unknown(nvr: &str) -> Src {
     source(nvr, Script::Unknown)
 }
@@ -87,7 +89,7 @@ impl Src {
 #[derive(Clone, Default)]
 struct FakeRepo {
     create_event: Option<i64>,
-    /// Per architecture: what is wrong with the build group, and the sources.
+    /// Per architecture: the problem of the build group, and the sources.
     arches: BTreeMap<Name, (Option<String>, Vec<Src>)>,
     lost: bool,
 }
@@ -99,7 +101,7 @@ struct Scripted {
     solver: String,
 }
 
-/// A resolver that sees what the test wrote down.
+/// A resolver that returns what the test has scripted.
 #[derive(Clone, Default)]
 pub(crate) struct FakeEyes(Arc<Mutex<Scripted>>);
 
@@ -171,7 +173,7 @@ impl RepoResolver for FakeEyes {
     }
 }
 
-/// Koschei's own collection in these stories: `f99`, built from `f99-build`.
+/// Returns the settings of a story's collection. For `f99`, it is built from `f99-build`.
 pub(crate) fn settings(name: &str) -> CollectionSettings {
     CollectionSettings {
         display_name: name.to_owned(),
@@ -189,7 +191,7 @@ pub(crate) fn settings(name: &str) -> CollectionSettings {
     }
 }
 
-/// The writer, its log, and what it can see.
+/// The writer, its log, and the scripted resolver.
 pub(crate) struct World {
     rt: tokio::runtime::Runtime,
     dir: TempDir,
@@ -202,22 +204,22 @@ pub(crate) struct World {
     builds: BTreeMap<String, i64>,
     requests_seen: usize,
     hub_access: HubAccess,
-    /// Hours east of Greenwich of the clock messages are stamped by.
+    /// Time zone of the clock that stamps messages, in hours east of Greenwich.
     pub(crate) zone: i8,
 }
 
 impl World {
-    /// One collection, `f99`, that tracks everything, and the default rules.
+    /// Makes a world with one collection, `f99`, that tracks everything, and the default policy.
     pub(crate) fn new() -> Self {
         Self::with(Policy::default(), &[("f99", settings("f99"))])
     }
 
-    /// Rules and collections as given.
+    /// Makes a world with this policy and these collections.
     pub(crate) fn with(policy: Policy, collections: &[(&str, CollectionSettings)]) -> Self {
         Self::seeing(policy, collections, Vec::new())
     }
 
-    /// The same, and what is to be seen of tags and targets from the beginning.
+    /// Like [`World::with`], with observations of tags and targets from the beginning.
     pub(crate) fn seeing(policy: Policy, collections: &[(&str, CollectionSettings)], observations: Vec<Event>) -> Self {
         let created = |(name, s): &(&str, CollectionSettings)| {
             CollectionCreated { collection: Name::from(*name), settings: s.clone() }.into()
@@ -263,7 +265,7 @@ impl World {
         world
     }
 
-    /// Kills the writer and starts another on the same log; what waited in the inbox is handled.
+    /// Kills the writer and opens another on the same log. It handles what waited in the inbox.
     pub(crate) fn restart(&mut self) {
         self.rt.block_on(self.log.close());
         let (log, writer) = self.rt.block_on(awake(&self.dir, &self.settings, &self.resolver));
@@ -272,13 +274,13 @@ impl World {
         self.rt.block_on(async { recording::drain(&mut self.writer, 100, &Default::default()).await }).unwrap();
     }
 
-    /// Starts anew with other rules.
+    /// Restarts with another policy.
     pub(crate) fn adopt(&mut self, policy: Policy) {
         self.settings.policy = policy;
         self.restart();
     }
 
-    /// Something to be seen at the next start.
+    /// Restarts with an observation.
     pub(crate) fn observe(&mut self, event: impl Into<Event>) {
         self.resolver.0.lock().unwrap().observations.push(event.into());
         self.restart();
@@ -286,34 +288,34 @@ impl World {
         self.resolver.0.lock().unwrap().observations.clear();
     }
 
-    /// Runs something on the story's own runtime.
+    /// Runs a future on the story's own runtime.
     pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
         self.rt.block_on(what)
     }
 
-    // ---- time ---------------------------------------------------------------------------------------------------
+    // ---- time ----
 
-    /// Now, in seconds.
+    /// Returns the current time.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_secs(self.now)
     }
 
-    /// Goes to a time of day of the first day.
+    /// Goes to a time on the first day.
     pub(crate) fn at(&mut self, hour: i64, minute: i64) {
         let to = DAY + hour * HOUR + minute * 60;
         assert!(to >= self.now, "time goes forward");
         self.now = to;
     }
 
-    /// Lets time pass; a message nobody cares about arrives then, so that the writer ticks.
+    /// Lets time pass. Sends an irrelevant message then, so that the writer ticks.
     pub(crate) fn pass(&mut self, secs: i64) {
         self.now += secs;
         self.send("rpm.sign", json!({}));
     }
 
-    // ---- messages ---------------------------------------------------------------------------------------------------
+    // ---- messages ----
 
-    /// Sends a message now. `false`: it was set aside.
+    /// Sends a message now. Returns `false` if it was set aside.
     pub(crate) fn send(&mut self, topic: &str, body: Value) -> bool {
         let message = self.message(topic, body);
         self.rt.block_on(async {
@@ -325,7 +327,7 @@ impl World {
         })
     }
 
-    /// Sends a message into the inbox; the writer handles it and dies before it can commit.
+    /// Puts a message into the inbox. The writer handles it and dies before it can commit.
     pub(crate) fn send_and_crash(&mut self, topic: &str, body: Value) {
         let message = self.message(topic, body);
         self.rt.block_on(async {
@@ -352,7 +354,7 @@ impl World {
         }
     }
 
-    /// Now, as a clock in the zone writes it.
+    /// Returns the current time as a clock in the zone writes it.
     fn stamp(&self) -> String {
         let now = jiff::Timestamp::from_second(self.now).unwrap();
         now.display_with_offset(jiff::tz::Offset::constant(self.zone)).to_string()
@@ -363,12 +365,12 @@ impl World {
         *self.builds.entry(nvr.to_owned()).or_insert(next)
     }
 
-    /// A real build of the hub ended well now; not tagged yet.
+    /// A real build on the hub succeeds now. It is not tagged yet.
     pub(crate) fn built(&mut self, nvr: &str) {
         self.build_state(nvr, 1);
     }
 
-    /// A real build has a state (Koji's number) now.
+    /// A real build gets a state (Koji's number) now.
     pub(crate) fn build_state(&mut self, nvr: &str, state: i64) {
         let (id, n) = (self.build_id(nvr), Nvr::parse(nvr).unwrap());
         self.send(
@@ -379,7 +381,7 @@ impl World {
         );
     }
 
-    /// A build is called otherwise from now on, under its number; nobody has told yet.
+    /// A build gets another name under the same number. No message says so yet.
     pub(crate) fn called(&mut self, old: &str, new: &str) {
         let id = self.build_id(old);
         self.builds.insert(new.to_owned(), id);
@@ -415,13 +417,13 @@ impl World {
         );
     }
 
-    /// A packager's build that succeeded and is tagged now.
+    /// A packager's build succeeds and is tagged now.
     pub(crate) fn real(&mut self, tag: &str, nvr: &str) {
         self.built(nvr);
         self.tag(tag, nvr);
     }
 
-    /// A change of a tag's package list.
+    /// A tag's package list changes.
     pub(crate) fn list(&mut self, tag: &str, package: &str, action: &str) {
         self.send(
             "package.list.change",
@@ -429,12 +431,13 @@ impl World {
         );
     }
 
-    /// A scratch build task of ours. `repo`: the repository it is bound to.
+    /// A scratch build task of ours gets a state. `repo` is the repository it is bound to.
     pub(crate) fn task(&mut self, id: i64, nvr: &str, state: &str, repo: Option<i64>) {
         self.task_with(id, nvr, state, json!({"repo": repo}));
     }
 
-    /// The same; `more` may have `repo`, `children` (method, label, state number), `no_end`, `target`, `owner`.
+    /// Like [`World::task`], with more fields: `repo`, `children` (method, label, state number),
+    /// `no_end`, `target`, `owner`.
     pub(crate) fn task_with(&mut self, id: i64, nvr: &str, state: &str, more: Value) {
         let ended = matches!(state, "CLOSED" | "FAILED" | "CANCELED") && more.get("no_end").is_none();
         let children: Vec<Value> = more["children"]
@@ -459,22 +462,21 @@ impl World {
         );
     }
 
-    /// A rebuild of ours from beginning to end, now.
+    /// A rebuild of ours runs from beginning to end, now.
     pub(crate) fn rebuild(&mut self, id: i64, nvr: &str, end: &str, repo: i64) {
         self.task(id, nvr, "OPEN", Some(repo));
         let state = if end == "FAILED" { 5 } else { 2 };
         self.task_with(id, nvr, end, json!({"repo": repo, "children": [["buildArch", "x86_64", state]]}));
     }
 
-    // ---- repositories
-    // ---------------------------------------------------------------------------------------------------
+    // ---- repositories ----
 
-    /// Writes down what a repository holds on an architecture. Its Koji event is its number, times ten.
+    /// Scripts what a repository holds on an architecture. Its Koji event is its number times ten.
     pub(crate) fn holds(&mut self, tag: &str, repo: i64, arch: &str, sources: &[Src]) {
         self.arch(tag, repo, arch, None, sources);
     }
 
-    /// A repository whose build group does not install.
+    /// Scripts a repository whose build group does not install.
     pub(crate) fn no_group(&mut self, tag: &str, repo: i64, arch: &str, problem: &str) {
         self.arch(tag, repo, arch, Some(problem), &[]);
     }
@@ -486,53 +488,52 @@ impl World {
         r.arches.insert(arch.into(), (group.map(str::to_owned), sources.to_vec()));
     }
 
-    /// The repository's files are not there any more.
+    /// Removes the repository's files.
     pub(crate) fn lose(&mut self, tag: &str, repo: i64) {
         self.resolver.0.lock().unwrap().repos.entry((tag.to_owned(), repo)).or_default().lost = true;
     }
 
-    /// Another version of the solver is installed.
+    /// Installs another version of the solver.
     pub(crate) fn solver(&mut self, version: &str) {
         self.resolver.0.lock().unwrap().solver = version.to_owned();
     }
 
-    /// The repository became ready now.
+    /// The repository becomes ready now.
     pub(crate) fn done(&mut self, tag: &str, repo: i64) {
         self.send("repo.done", json!({"instance": "primary", "repo_id": repo, "tag": tag, "tag_id": 1}));
     }
 
-    /// A repository of `f99-build` that holds `sources` on `x86_64` became ready now.
+    /// A repository of `f99-build` that holds `sources` on `x86_64` becomes ready now.
     pub(crate) fn repo(&mut self, repo: i64, sources: &[Src]) {
         self.holds("f99-build", repo, "x86_64", sources);
         self.done("f99-build", repo);
     }
 
-    // ---- a hub to submit to
-    // ------------------------------------------------------------------------------------------
+    // ---- a hub to submit to ----
 
-    /// From now on there is somebody who submits.
+    /// Makes rebuilds be submitted from now on.
     pub(crate) fn submits(&mut self) {
         self.hub_access.submits = true;
         *self.writer.hub_access() = self.hub_access.clone();
     }
 
-    /// The builders are as busy as that, in thousandths.
+    /// Sets the load of the builders, in thousandths.
     pub(crate) fn load(&mut self, loads: &[(&str, u32)]) {
         self.hub_access.load = Some(ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
         *self.writer.hub_access() = self.hub_access.clone();
     }
 
-    /// A hub says how busy its builders are.
+    /// A hub reports the load of its builders.
     pub(crate) fn load_on(&mut self, hub: &str, loads: &[(&str, u32)]) {
         self.writer.load(&Hub::new(hub), ArchLoads(loads.iter().map(|&(a, n)| (a.into(), n)).collect()));
     }
 
-    /// The open request of a package.
+    /// Returns the open request of a package.
     pub(crate) fn open(&self, package: &str) -> RebuildId {
         self.package(package).open_rebuild.unwrap_or_else(|| panic!("{package} has no open request"))
     }
 
-    /// The hub took a request; it is task `task`.
+    /// The hub accepts a request as task `task`.
     pub(crate) fn submitted(&mut self, rebuild: RebuildId, package: &str, task: i64) {
         self.operator(RebuildSubmitted {
             rebuild,
@@ -543,8 +544,8 @@ impl World {
         });
     }
 
-    /// The hub was asked about a task of ours: its state, the rebuild it carries, and how its steps failed (label and
-    /// text).
+    /// We look up a task of ours on the hub: its state, the rebuild it carries, and how its steps
+    /// failed (label and text).
     pub(crate) fn looked(&mut self, task: i64, nvr: &str, state: TaskState, decision: Option<RebuildId>) {
         self.looked_with(task, nvr, state, decision, &[]);
     }
@@ -566,8 +567,8 @@ impl World {
         self.ended(task, nvr, state, decision, steps, own);
     }
 
-    /// The hub was asked about a task of ours: its steps (method, label, how it failed, else it succeeded) and its own
-    /// fault.
+    /// We look up a task of ours on the hub: its steps (method, label, and the failure if it
+    /// failed) and its own fault.
     pub(crate) fn ended(
         &mut self,
         task: i64,
@@ -605,7 +606,8 @@ impl World {
         self.operator(changed);
     }
 
-    /// The hub was asked what was installed for a build, by its task; a `+` marks what the second step put there.
+    /// We look up on the hub what was installed for a build, by its task. A `+` marks what the
+    /// second step installed.
     pub(crate) fn buildroot(&mut self, task: i64, nvr: &str, arch: &str, repo: i64, list: &str, complete: bool) {
         self.buildroot_on("primary", task, nvr, arch, repo, list, complete);
     }
@@ -650,13 +652,12 @@ impl World {
         self.operator(recorded);
     }
 
-    /// The task of a real build of a story.
+    /// Returns the task of a real build in a story.
     pub(crate) fn task_of_build(&mut self, nvr: &str) -> i64 {
         500_000 + self.build_id(nvr)
     }
 
-    // ---- operators
-    // ---------------------------------------------------------------------------------------------------
+    // ---- operators ----
 
     /// Does what an operator does.
     pub(crate) fn operator(&mut self, event: impl Into<Event>) {
@@ -685,7 +686,7 @@ impl World {
         self.operator(PackageSkipResolutionSet { collection, package, skip, by: None });
     }
 
-    // ---- looking ---------------------------------------------------------------------------------------------------
+    // ---- looking ----
 
     pub(crate) fn state(&self) -> &State {
         self.writer.state()
@@ -719,29 +720,29 @@ impl World {
         koschei::decide::why(self.state(), collection, name, self.now(), self.policy(), None).unwrap()
     }
 
-    /// The words for what holds a package now; empty: it would be chosen.
+    /// Returns the keys of what holds a package back now. If empty, the package would be chosen.
     pub(crate) fn held(&self, name: &str) -> Vec<&'static str> {
         self.why(name).deciding.iter().map(Hold::key).collect()
     }
 
-    /// Priority now, in thousandths.
+    /// Returns the current priority, in thousandths.
     pub(crate) fn priority(&self, name: &str) -> Option<i64> {
         self.why(name).priority.map(|p| p.current)
     }
 
-    /// Dependency points now, in thousandths.
+    /// Returns the current dependency points, in thousandths.
     pub(crate) fn dependency_points(&self, name: &str) -> i64 {
         self.why(name).priority.unwrap().dependency
     }
 
-    /// Whom the rules would choose now, most urgent first.
+    /// Returns the packages that the rules would choose now, most urgent first.
     pub(crate) fn plan(&self, load: Option<&[(&str, u32)]>) -> Vec<String> {
         let loads = load.map(|l| ArchLoads(l.iter().map(|&(a, n)| (a.into(), n)).collect()));
         let plan = koschei::decide::plan(self.state(), self.now(), self.policy(), loads.as_ref());
         plan.chosen_names(self.state()).into_iter().map(|c| c.package.to_string()).collect()
     }
 
-    /// A package's dependency changes, sorted: `name old>new /distance`.
+    /// Returns a package's dependency changes, sorted: `name old>new /distance`.
     pub(crate) fn changes(&self, name: &str) -> Vec<String> {
         let c = &self.state().collections["f99"];
         let mut rows: Vec<String> = c.packages[name]
@@ -758,7 +759,7 @@ impl World {
         rows
     }
 
-    /// The whole log.
+    /// Returns the whole log.
     pub(crate) fn events(&self) -> Vec<Envelope> {
         let mut all = Vec::new();
         loop {
@@ -771,12 +772,12 @@ impl World {
         }
     }
 
-    /// The events `pick` wants.
+    /// Returns what `pick` selects from all events.
     pub(crate) fn all<T>(&self, mut pick: impl FnMut(Event) -> Option<T>) -> Vec<T> {
         self.events().into_iter().filter_map(|e| pick(e.event)).collect()
     }
 
-    /// Changes of state of a package: `old>new`, `-` for none.
+    /// Returns a package's changes of state: `old>new`, `-` for none.
     pub(crate) fn states(&self, name: &str) -> Vec<String> {
         self.all(|e| match e {
             Event::PackageStateChanged(c) if c.package == name => {
@@ -786,7 +787,7 @@ impl World {
         })
     }
 
-    /// Causes of a package's state that changed while the state stayed.
+    /// Returns the reasons that changed while the package's state stayed the same.
     pub(crate) fn reasons(&self, name: &str) -> Vec<String> {
         self.all(|e| match e {
             Event::PackageReasonChanged(c) if c.package == name => Some(c.reason),
@@ -794,13 +795,13 @@ impl World {
         })
     }
 
-    /// Why a package is in its state, as it is shown.
+    /// Returns why a package is in its state, as it is shown.
     pub(crate) fn reason(&self, name: &str) -> String {
         let (c, p) = (&self.state().collections["f99"], self.package(name));
         koschei::decide::state_reason::state_reason(c, p, p.state(c.settings.track_all), |_, _| None)
     }
 
-    /// How rebuilds of a package ended, in order.
+    /// Returns the outcomes of a package's rebuilds, in order.
     pub(crate) fn outcomes(&self, name: &str) -> Vec<String> {
         self.all(|e| match e {
             Event::RebuildFinished(f) if f.package == name => Some(f.outcome.to_string()),
@@ -808,7 +809,7 @@ impl World {
         })
     }
 
-    /// Rebuilds requested since the last call.
+    /// Returns the rebuilds requested since the last call.
     pub(crate) fn requests(&mut self) -> Vec<RebuildRequested> {
         let all = self.all(|e| match e {
             Event::RebuildRequested(r) => Some(r),
@@ -819,28 +820,28 @@ impl World {
         new
     }
 
-    /// Their packages, in the order they were requested.
+    /// Returns the packages of the rebuilds requested since the last call, in order.
     pub(crate) fn requested(&mut self) -> Vec<String> {
         self.requests().into_iter().map(|r| r.nvr.name.to_string()).collect()
     }
 
-    /// Commands in the outbox.
+    /// Returns the commands in the outbox.
     pub(crate) fn commands(&self) -> Vec<Value> {
         let pending = self.rt.block_on(self.log.pending_commands(PAGE_MAX)).unwrap();
         pending.iter().map(|c| serde_json::from_str(&c.payload).unwrap()).collect()
     }
 
-    /// The task's entry, as long as it is kept.
+    /// Returns the outcome of a task, as long as the state keeps the task.
     pub(crate) fn task_outcome(&self, id: i64) -> Option<koschei::model::Outcome> {
         self.state().hubs[&Hub::new("primary")].tasks.get(&TaskId(id))?.outcome
     }
 
-    /// What an audit of the log finds.
+    /// Audits the log.
     pub(crate) fn audit(&self) -> koschei::tools::audit::Audit {
         self.rt.block_on(koschei::tools::audit::audit(&self.log, &mut |_| {})).unwrap()
     }
 
-    /// The id of the command a decided rebuild has.
+    /// Returns the command id of a decided rebuild.
     pub(crate) fn command_of(&self, rebuild: RebuildId) -> String {
         let record = self.rt.block_on(self.log.read(koschei::model::Seq::new(rebuild.0 - 1), 1)).unwrap().remove(0);
         let log = self.rt.block_on(self.log.info()).unwrap().log_id;
@@ -852,7 +853,7 @@ impl World {
         assert_eq!(self.audit().findings, Vec::new());
     }
 
-    /// And there is nothing in it that made no sense.
+    /// Like [`World::audited`], and no event in the log may be contradictory.
     pub(crate) fn sound(&self) {
         self.audited();
         assert!(self.state().anomalies.is_empty(), "{:?}", self.state().anomalies);

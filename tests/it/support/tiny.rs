@@ -1,11 +1,11 @@
-//! Tiny repositories, written down in a test.
+//! Tiny repositories, written in the test itself.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use koschei::repodata::{ChecksumKind, Dependency, Limits, Op, RepoContent, primary};
 
-/// One package of a tiny repository.
+/// A package of a tiny repository.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Pkg {
     nevra: String,
@@ -13,7 +13,7 @@ pub(crate) struct Pkg {
     files: Vec<String>,
 }
 
-/// `name-[epoch:]version-release.arch`
+/// Makes a package from `name-[epoch:]version-release.arch`.
 pub(crate) fn pkg(nevra: &str) -> Pkg {
     Pkg { nevra: nevra.to_owned(), ..Pkg::default() }
 }
@@ -74,7 +74,7 @@ fn entry(text: &str) -> String {
     )
 }
 
-/// `primary.xml` of these packages, in this order.
+/// Returns the `primary.xml` of these packages, in this order.
 pub(crate) fn primary_xml(packages: &[Pkg]) -> String {
     let packages: String = packages.iter().enumerate().map(|(index, p)| p.xml(index)).collect();
     format!(
@@ -83,14 +83,14 @@ pub(crate) fn primary_xml(packages: &[Pkg]) -> String {
     )
 }
 
-/// The packages, parsed.
+/// Returns the packages, parsed.
 pub(crate) fn content(packages: &[Pkg]) -> RepoContent {
     let mut content = RepoContent::default();
     primary::parse(primary_xml(packages).as_bytes(), "primary.xml", &Limits::default(), &mut content).unwrap();
     content
 }
 
-/// One metadata file of a repository on disk.
+/// A metadata file of a repository on disk.
 pub(crate) struct MetaFile<'a> {
     pub(crate) kind: &'a str,
     pub(crate) name: &'a str,

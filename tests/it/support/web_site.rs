@@ -1,4 +1,4 @@
-//! Pages over a log, for one test: a follower, a server, and a way to ask.
+//! Pages over a log for one test: a follower, a server, and a client.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// Where links to Koji lead.
+/// Base address of links to Koji.
 pub(crate) const KOJI: &str = "https://koji.example.org/koji";
 
 pub(crate) struct Pages {
@@ -27,7 +27,7 @@ pub(crate) struct Pages {
     following: Option<tokio::task::JoinHandle<()>>,
 }
 
-/// What came back.
+/// The response.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
@@ -35,7 +35,7 @@ pub(crate) struct Answer {
 }
 
 impl Pages {
-    /// Serves, and follows nothing yet.
+    /// Starts the server without following a log.
     pub(crate) async fn idle(log: &AnyLog) -> Self {
         let (metrics, readiness, stop) = (Metrics::new(), Readiness::default(), CancellationToken::new());
         let follower = Follower::new(metrics.clone());
@@ -48,7 +48,7 @@ impl Pages {
         Self { follower, metrics, readiness, address, stop, serving, following: None }
     }
 
-    /// Begins to follow.
+    /// Begins to follow a log.
     pub(crate) fn follow(&mut self, log: &AnyLog, until: Option<Seq>) {
         let (follower, log, stop) = (self.follower.clone(), log.clone(), self.stop.clone());
         self.following = Some(tokio::spawn(async move { follower.run(&log, until, &stop).await.unwrap() }));
@@ -71,7 +71,7 @@ impl Pages {
         self.ask(path, "").await
     }
 
-    /// With further headers, each ended by CR LF.
+    /// Sends a request with further headers, each ended by CR LF.
     pub(crate) async fn ask(&self, path: &str, headers: &str) -> Answer {
         let head = format!("GET {path} HTTP/1.1\r\nHost: koschei\r\nConnection: close\r\n{headers}\r\n");
         self.raw(head.as_bytes()).await
@@ -90,7 +90,7 @@ impl Pages {
         Answer { status, headers: headers.collect(), body: body.to_owned() }
     }
 
-    /// A page that must be there.
+    /// Returns a page that must exist.
     pub(crate) async fn page(&self, path: &str) -> String {
         let answer = self.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
@@ -104,7 +104,7 @@ impl Pages {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    /// Stops, and waits for the end.
+    /// Stops the server, and waits for its end.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.serving.done.await.unwrap();
@@ -114,7 +114,7 @@ impl Pages {
     }
 }
 
-/// Appends events, a second apart, each caused by the one before.
+/// Appends events, one second apart, each caused by the one before.
 pub(crate) async fn append(log: &AnyLog, events: Vec<Event>) -> Seq {
     let head = log.head().await.unwrap();
     let (mut seq, mut hash) = (head.seq, head.hash);
@@ -139,7 +139,7 @@ pub(crate) async fn append(log: &AnyLog, events: Vec<Event>) -> Seq {
     log.append(head.seq, &Commit { records, ..Commit::default() }).await.unwrap().seq.unwrap()
 }
 
-/// A log with a recording that ships with the tests ingested into it.
+/// Returns a log with an ingested recording that ships with the tests.
 pub(crate) async fn ingested(dir: &std::path::Path) -> AnyLog {
     let log = crate::feed::sqlite(dir, "pages.db").await;
     let data = crate::feed::recorded("koji");
