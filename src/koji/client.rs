@@ -1,9 +1,9 @@
-//! Asking a hub.
+//! The client that asks a hub.
 //!
-//! [`HubClient`] is cheap to clone and shared by all who ask one hub: it bounds how many calls run at a time and how
-//! many requests are made per second, tries again what did not get through, and says clearly what went wrong.
-//! Everything can be read without a login. What changes something goes through a [`Session`], which does one call at a
-//! time.
+//! [`HubClient`] is cheap to clone, and everything that asks one hub shares it. It limits
+//! concurrent calls and requests per second. It retries requests that did not get through, and
+//! reports errors clearly. Everything can be read without a login. A call that changes something
+//! needs a [`Session`], which makes one call at a time.
 
 mod error;
 mod observer;
@@ -39,10 +39,10 @@ use super::calls::{Batch, Query};
 use super::session::Session;
 use super::xmlrpc::{self, Call, Fault, Value, multi};
 
-/// Longest version of a hub that is kept, in bytes.
+/// Maximum length of a hub's version that is kept, in bytes.
 const MAX_VERSION: usize = 64;
 
-/// A hub.
+/// A client for one hub. Clones share everything.
 #[derive(Clone)]
 pub struct HubClient {
     inner: Arc<Inner>,
@@ -50,20 +50,20 @@ pub struct HubClient {
 
 struct Inner {
     settings: HubSettings,
-    /// For errors.
+    /// The hub's address, for errors.
     name: Arc<str>,
-    /// The XML-RPC interface.
+    /// Address of the XML-RPC interface.
     url: Url,
     /// Connections without a client certificate.
     http: Client,
     pace: Option<Pace>,
-    /// For calls without a session.
+    /// Limits concurrent calls without a session.
     slots: Semaphore,
     requests: AtomicU64,
     answered: AtomicU64,
     observer: Arc<dyn CallObserver>,
     version: Mutex<Option<String>>,
-    /// Whether the web server asks for certificates only when it has seen the request.
+    /// Whether the web server asks for certificates only after it has seen the request.
     #[cfg(feature = "openssl")]
     renegotiates: AtomicBool,
 }
@@ -84,18 +84,18 @@ impl Inner {
 }
 
 impl HubClient {
-    /// A client; nothing is asked yet, but files that the settings name are read.
+    /// Returns a client. Sends no request yet, but reads the files that the settings name.
     ///
     /// # Errors
-    /// [`HubError::Settings`] (rejected).
+    /// Returns [`HubError::Settings`] (rejected) if the settings cannot be used.
     pub fn new(settings: HubSettings) -> Result<Self, HubError> {
         Self::with_observer(settings, Arc::new(()))
     }
 
-    /// The same, with somebody who is told of every request.
+    /// Like [`HubClient::new`], but reports every request to `observer`.
     ///
     /// # Errors
-    /// [`HubError::Settings`] (rejected).
+    /// Returns [`HubError::Settings`] (rejected) if the settings cannot be used.
     pub fn with_observer(settings: HubSettings, observer: Arc<dyn CallObserver>) -> Result<Self, HubError> {
         let bad =
             |problem: &str| SettingsError::Server { server: settings.server.clone(), problem: problem.to_owned() };
@@ -106,8 +106,8 @@ impl HubClient {
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
             return Err(bad("user names, queries and fragments do not belong into it").into());
         }
-        // A certificate is read again at each login, so that a renewed one is taken; here only whether it is one at
-        // all.
+        // A certificate is read again at each login, so that a renewed one is used. Here it is only
+        // checked whether it can be used at all.
         client_config(settings.serverca.as_deref(), &settings.auth)?;
         let inner = Inner {
             name: url.as_str().into(),
@@ -126,32 +126,32 @@ impl HubClient {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// How this hub is reached.
+    /// Returns the settings of this hub.
     pub fn settings(&self) -> &HubSettings {
         &self.inner.settings
     }
 
-    /// How many requests were made so far, those of sessions and further attempts included.
+    /// Returns the number of requests made so far. Includes those of sessions and retries.
     pub fn requests(&self) -> u64 {
         self.inner.requests.load(Ordering::Relaxed)
     }
 
-    /// How many batches were answered so far.
+    /// Returns the number of batches that were answered so far.
     pub fn answered(&self) -> u64 {
         self.inner.answered.load(Ordering::Relaxed)
     }
 
-    /// The hub's version, as it said last; hubs from 1.35 on say it with every answer.
+    /// Returns the hub's version, as it was last sent. Hubs from 1.35 on send it with every answer.
     pub fn hub_version(&self) -> Option<String> {
         self.inner.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A session of one's own, which logs in when it is first used.
+    /// Returns a new session. It logs in when it is first used.
     pub fn session(&self) -> Session {
         Session::new(self.clone())
     }
 
-    /// For questions that are asked together.
+    /// Returns an empty batch, to ask several questions together.
     pub fn batch(&self) -> Batch {
         Batch::new(self.clone())
     }
@@ -159,14 +159,15 @@ impl HubClient {
     /// Asks one question.
     ///
     /// # Errors
-    /// [`HubError`], [`HubError::Shape`] when the answer cannot be read.
+    /// Returns a [`HubError`] if the call fails, [`HubError::Shape`] if the answer is unreadable.
     pub async fn ask<T>(&self, query: Query<T>) -> Result<T, HubError> {
         let answer = self.send_anonymous(&self.at(&query.call.method), self.encode(&query.call)?).await?;
         self.read(&query, &answer)
     }
 
-    /// Calls several methods, as many as may be in one request each; answers in their order. A fault is that of one
-    /// call only. When a hub does not answer, the remaining requests are not made.
+    /// Calls several methods, in as few requests as the settings allow. Returns the answers in the
+    /// order of the calls. A fault concerns only its own call. If the hub does not answer, sends no
+    /// more requests.
     pub(crate) async fn multi(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
         let mut answers = Vec::with_capacity(calls.len());
         for answered in self.batches(calls).await {
@@ -178,7 +179,7 @@ impl HubClient {
         Ok(answers)
     }
 
-    /// Several calls in requests of so many, several of them at a time.
+    /// Splits calls into requests of the configured size, and sends several requests at a time.
     async fn batches(&self, calls: Vec<Call>) -> Vec<Result<Vec<Result<Value, Fault>>, HubError>> {
         let size = self.inner.settings.batch.max(1);
         let mut batches = Vec::new();
@@ -204,7 +205,8 @@ impl HubClient {
         stream::iter(batches.into_iter().map(ask)).buffered(at_a_time).collect().await
     }
 
-    /// Several calls in one request, or in more if it would be larger than the hub takes.
+    /// Puts several calls into one request. Uses more requests if one would be larger than the hub
+    /// accepts.
     async fn joined(&self, calls: Vec<Call>) -> Result<Vec<Result<Value, Fault>>, HubError> {
         let (mut answers, mut open) = (Vec::with_capacity(calls.len()), vec![calls]);
         while let Some(mut calls) = open.pop() {
@@ -236,7 +238,7 @@ impl HubClient {
         Ok(answers)
     }
 
-    /// Sends a call without a session until there is an answer.
+    /// Sends a call without a session. Retries until there is an answer.
     async fn send_anonymous(&self, at: &At, body: Vec<u8>) -> Result<Value, HubError> {
         let settings = &self.inner.settings;
         let body: Body = body.into();
@@ -271,12 +273,12 @@ impl HubClient {
         &self.inner.url
     }
 
-    /// Connections without a client certificate.
+    /// Returns the connections without a client certificate.
     pub(crate) fn http(&self) -> &Client {
         &self.inner.http
     }
 
-    /// Remembers that the web server asks for certificates only when it has seen the request.
+    /// Notes that the web server asks for certificates only after it has seen the request.
     #[cfg(feature = "openssl")]
     pub(crate) fn note_renegotiation(&self) {
         self.inner.renegotiates.store(true, Ordering::Relaxed);
@@ -302,7 +304,7 @@ impl HubClient {
     }
 }
 
-/// A request's body, which may be sent several times.
+/// The body of a request. It can be sent several times.
 #[derive(Clone)]
 pub(crate) struct Body(Arc<[u8]>);
 

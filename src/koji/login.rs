@@ -1,7 +1,8 @@
-//! Logging in.
+//! Logs in to a hub.
 //!
-//! Both ways are the same call, `sslLogin` to `…/ssllogin`, a path the web server protects: with a client certificate
-//! the TLS connection says who we are, with Kerberos a header does. The hub answers with a session.
+//! Both kinds of login use the same call: `sslLogin` to `…/ssllogin`, a path that the web server
+//! protects. With a client certificate, the TLS connection proves who we are. With Kerberos, a
+//! header does. The hub answers with a session.
 
 #[cfg(feature = "gssapi")]
 mod gssapi;
@@ -24,24 +25,24 @@ use super::xmlrpc::Value;
 
 /// A session of the hub.
 pub(crate) struct Login {
-    /// Its number.
+    /// Number of the session.
     pub(crate) id: i64,
-    /// What proves that it is ours.
+    /// The key that proves that the session is ours.
     pub(crate) key: HeaderValue,
-    /// Connections for it, with the client certificate where that is the login.
+    /// Connections for the session, with the client certificate if that is the login.
     pub(crate) http: Client,
     next: i64,
 }
 
 impl fmt::Debug for Login {
-    /// Without the key.
+    /// Leaves out the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").field("id", &self.id).field("next", &self.next).finish()
     }
 }
 
 impl Login {
-    /// The number of the next call.
+    /// Returns the number for the next call.
     pub(crate) const fn next_number(&mut self) -> i64 {
         let number = self.next;
         self.next += 1;
@@ -49,11 +50,12 @@ impl Login {
     }
 }
 
-/// What must stand in the environment of the process for a login with Kerberos to find its files: the system's library
-/// takes them from there only, and a running process cannot change its environment safely. Empty when nothing is
-/// needed.
+/// Returns the environment variables that the process needs for a login with Kerberos. Empty if it
+/// needs none. The system's library reads these settings only from the environment, and a running
+/// process cannot change its environment safely.
 ///
-/// `KRB5_CLIENT_KTNAME` is the keytab from which tickets are got and renewed, `KRB5CCNAME` where they are kept.
+/// `KRB5_CLIENT_KTNAME` is the keytab that tickets are obtained and renewed from. `KRB5CCNAME` is
+/// where tickets are stored.
 pub fn gssapi_environment(auth: &Auth) -> Vec<(&'static str, String)> {
     let Auth::Gssapi { keytab, ccache, .. } = auth else { return Vec::new() };
     let keytab = keytab.as_ref().map(|path| ("KRB5_CLIENT_KTNAME", path.display().to_string()));
@@ -61,7 +63,7 @@ pub fn gssapi_environment(auth: &Auth) -> Vec<(&'static str, String)> {
     keytab.into_iter().chain(ccache).collect()
 }
 
-/// Whether the environment is as it must be.
+/// Checks whether the environment has the variables that are needed.
 fn check_environment(auth: &Auth, get: impl Fn(&str) -> Option<String>) -> Result<(), SettingsError> {
     let place = |text: &str| text.strip_prefix("FILE:").unwrap_or(text).to_owned();
     for (name, wanted) in gssapi_environment(auth) {
@@ -72,8 +74,8 @@ fn check_environment(auth: &Auth, get: impl Fn(&str) -> Option<String>) -> Resul
     Ok(())
 }
 
-/// Where sessions are spoken with: by TLS, as they carry what proves who we are. Only on the same machine it may be
-/// plain.
+/// Returns the address for sessions. It uses TLS, because a session sends its secret key. Plain
+/// HTTP is allowed only on the same machine.
 fn secure(url: &Url) -> Url {
     let loopback = match url.host_str() {
         Some("localhost") => true,
@@ -87,30 +89,31 @@ fn secure(url: &Url) -> Url {
     url
 }
 
-/// Whether a login was refused as it is when the server has not seen a certificate.
+/// Checks whether a login was refused in the way of a server that has not seen a certificate.
 #[cfg(feature = "openssl")]
 const fn without_certificate(error: &HubError) -> bool {
     matches!(error, HubError::Handshake { .. } | HubError::Denied { .. } | HubError::Status { status: 403, .. })
 }
 
-/// How a login was refused whose certificate the server never asked for; `None`: it may have been for something else.
+/// Returns how the server refused a login if it never asked for a certificate. `None` if it may
+/// have refused for another reason.
 #[cfg(feature = "openssl")]
 fn unseen_certificate(error: &HubError) -> Option<String> {
     match error {
         HubError::Status { status: 403, .. } => Some("HTTP 403".to_owned()),
-        // What Koji makes of a connection without one.
+        // Koji's error for a connection without a certificate.
         HubError::Denied { fault, .. } if fault.message.contains("NONE") => Some(fault.message.clone()),
         _ => None,
     }
 }
 
 impl HubClient {
-    /// Where sessions are spoken with.
+    /// Returns the address for sessions.
     pub(crate) fn session_url(&self) -> Url {
         secure(self.url())
     }
 
-    /// Makes a session.
+    /// Logs in and returns the session.
     pub(crate) async fn log_in(&self, attempts: &mut Attempts<'_>) -> Result<Login, HubError> {
         let settings = self.settings();
         let http = match &settings.auth {
@@ -133,8 +136,9 @@ impl HubClient {
         }
     }
 
-    /// Many web servers ask for a certificate only when they have seen that the request is a login, which needs another
-    /// way than usual. Which it is shows when the usual way is refused.
+    /// Sends one login. Many web servers ask for a certificate only after they have seen that the
+    /// request is a login, which needs `Way::Renegotiating`. So if the usual way is refused,
+    /// tries that way, too.
     async fn log_in_either_way(
         &self,
         http: &Client,
@@ -155,7 +159,7 @@ impl HubClient {
                     self.note_renegotiation();
                     Ok(grant)
                 }
-                // The hub itself has something to say.
+                // The hub itself answered, so its fault counts.
                 Err(error) if error.fault().is_some() => Err(error),
                 Err(HubError::PostHandshake { at, .. }) if unseen_certificate(&refused).is_some() => {
                     Err(HubError::PostHandshake { at, refused: unseen_certificate(&refused).unwrap_or_default() })
@@ -216,7 +220,7 @@ impl HubClient {
 
 #[cfg(feature = "gssapi")]
 impl HubClient {
-    /// The header that says who we are, and what can check who the server is.
+    /// Returns the header that proves who we are, and the state to check who the server is.
     async fn negotiate(
         &self,
         principal: Option<&str>,
@@ -232,7 +236,7 @@ impl HubClient {
         Ok((header, negotiation))
     }
 
-    /// Whether the server has proved that it is what it should be.
+    /// Checks whether the server has proved its identity.
     async fn check_server(&self, negotiation: gssapi::Negotiation, token: String) -> Result<(), HubError> {
         let checked = tokio::task::spawn_blocking(move || negotiation.finish(&token)).await;
         self.kerberos(checked)

@@ -1,9 +1,14 @@
-//! The Koji hub: its XML-RPC dialect, asking it, and an archive of what a hub once said.
+//! The Koji hub: its XML-RPC dialect, requests to it, its files, and archives of what a hub once
+//! answered.
 //!
-//! [`xmlrpc`] is the dialect, both directions. [`client`] asks a hub, [`session`] has it do something, with a
-//! [`login`]; [`profile`] reads how, from the files the `koji` command reads. [`calls`] has what is asked, [`records`]
-//! what is answered, and [`facts`] what events say of it. [`archive`] is a directory beside a recording that stands in
-//! for the hub: repositories, build requirements and recorded answers.
+//! - [`xmlrpc`] encodes and decodes the dialect.
+//! - [`client`] asks a hub. [`session`] changes something on a hub, after a [`login`]. [`profile`]
+//!   reads the settings from the files of the `koji` command.
+//! - [`calls`] has the methods we call, [`records`] the answers, and [`facts`] turns answers into
+//!   parts of events.
+//! - [`files`] fetches repositories and source packages.
+//! - [`archive`] is a directory that accompanies a recording and stands in for the hub:
+//!   repositories, build requirements and recorded answers.
 
 pub mod answers;
 pub mod archive;

@@ -1,9 +1,9 @@
-//! How to reach a hub, from the files of the `koji` command.
+//! Reads how to reach a hub from the files of the `koji` command.
 //!
-//! A profile is a section of that name. Files are read in this order, later ones over earlier ones, key by key
-//! (`koji.read_config`): `/etc/koji.conf.d/*.conf`, `/etc/koji.conf`, `~/.koji/config.d/*.conf`, `~/.koji/config`; in a
-//! directory in the order of their names. What is not there is passed over, and so are keys that say nothing about
-//! reaching a hub.
+//! A profile is a section with its name. Files are read in this order: `/etc/koji.conf.d/*.conf`,
+//! `/etc/koji.conf`, `~/.koji/config.d/*.conf`, `~/.koji/config`. Within a directory, they are read
+//! in the order of their names. Later files override earlier ones, key by key (`koji.read_config`).
+//! Missing files are skipped. Keys that do not concern reaching a hub are ignored.
 
 mod ini;
 
@@ -18,19 +18,19 @@ use super::client::{Auth, HubSettings};
 use crate::model::{Class, Classified};
 use ini::Section;
 
-/// Largest file, in bytes.
+/// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Most files of one directory.
+/// Maximum number of files in one directory.
 const MAX_FILES: usize = 200;
 
-/// A profile that cannot be used.
+/// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// No file has a section of that name.
     #[error("find the profile `{name}`: {}", where_looked(.read))]
     Missing {
-        /// Which.
+        /// Name of the profile.
         name: String,
         /// Files that were read.
         read: Vec<PathBuf>,
@@ -38,36 +38,36 @@ pub enum ProfileError {
     /// A file or directory cannot be read.
     #[error("read {path}")]
     Read {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A file has more in it than is read.
+    /// A file or directory exceeds a limit.
     #[error("read {path}: more than {limit} {what}")]
     Bound {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
         /// What there is too much of.
         what: &'static str,
-        /// How much may be.
+        /// The limit.
         limit: u64,
     },
-    /// A line is not understood.
+    /// A line cannot be understood.
     #[error("read {path}, line {line}: {problem}")]
     Line {
-        /// In which file.
+        /// The file.
         path: PathBuf,
-        /// Where, from 1.
+        /// The line, counted from 1.
         line: usize,
         /// What is wrong.
         problem: String,
     },
-    /// The profile does not fit together.
+    /// The settings of the profile contradict each other or are incomplete.
     #[error("use the profile `{name}`: {problem}")]
     Content {
-        /// Which.
+        /// Name of the profile.
         name: String,
         /// What is wrong.
         problem: String,
@@ -88,25 +88,25 @@ impl Classified for ProfileError {
     }
 }
 
-/// Where the files lie.
+/// Where the files are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProfilePaths {
     /// Directory with `koji.conf` and `koji.conf.d`.
     pub etc: PathBuf,
-    /// Directory with `.koji`, which is also what `~` stands for.
+    /// Directory with `.koji`. Also replaces `~` in paths.
     pub home: Option<PathBuf>,
-    /// A file instead of those in `home`; it must be there.
+    /// A file to read instead of those in `home`. It must exist.
     pub file: Option<PathBuf>,
 }
 
 impl ProfilePaths {
-    /// `/etc`, and the home directory of the user the process runs as (`HOME`).
+    /// Returns `/etc` and the home directory of the process's user (`HOME`).
     pub fn system() -> Self {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         Self { etc: "/etc".into(), home, file: None }
     }
 
-    /// Files to be read, in order.
+    /// Returns the files to read, in order.
     fn files(&self) -> Result<Vec<PathBuf>, ProfileError> {
         let mut files = directory(&self.etc.join("koji.conf.d"))?;
         files.push(self.etc.join("koji.conf"));
@@ -131,54 +131,56 @@ impl ProfilePaths {
     }
 }
 
-/// A profile: what the files say. Fields are to be set by who knows better, before settings are made of it.
+/// A profile, as the files have it. The caller may change fields before turning it into settings.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Profile {
-    /// Its name.
+    /// Name of the profile.
     pub name: String,
     /// URL of the XML-RPC interface.
     pub server: Option<String>,
     /// URL of the web interface.
     pub weburl: Option<String>,
-    /// URL of the files.
+    /// URL of the hub's files.
     pub topurl: Option<String>,
-    /// `noauth`, `ssl`, `kerberos` or `gssapi`; when absent `ssl` if there is a certificate, else Kerberos.
+    /// `noauth`, `ssl`, `kerberos` or `gssapi`. If absent: `ssl` if there is a certificate,
+    /// otherwise Kerberos.
     pub authtype: Option<String>,
-    /// PEM file with certificate, and key unless that is [`key`](Self::key). By default `~/.koji/client.crt`, if there
-    /// is one.
+    /// PEM file with the certificate, and with the key unless [`key`](Self::key) is set. By default
+    /// `~/.koji/client.crt`, if that exists.
     pub cert: Option<PathBuf>,
     /// PEM file with the key. Koji has no such setting.
     pub key: Option<PathBuf>,
-    /// PEM file with trusted certificates. By default `~/.koji/serverca.crt`, if there is one.
+    /// PEM file with trusted certificates. By default `~/.koji/serverca.crt`, if that exists.
     pub serverca: Option<PathBuf>,
-    /// Whether certificates are not to be checked, which is refused unless `serverca` is set: Koji then checks, too.
+    /// Whether certificates should not be checked. This is refused unless `serverca` is set. Koji
+    /// itself then checks them, too.
     pub no_ssl_verify: bool,
-    /// Whose ticket to use.
+    /// The principal whose ticket to use.
     pub principal: Option<String>,
-    /// Where tickets are got from.
+    /// Keytab to obtain tickets from.
     pub keytab: Option<PathBuf>,
-    /// Where tickets are kept.
+    /// Where tickets are stored.
     pub ccache: Option<String>,
-    /// Seconds a request may take.
+    /// Maximum time for a request, in seconds.
     pub timeout: Option<u64>,
-    /// Seconds a request to log in may take.
+    /// Maximum time for a login request, in seconds.
     pub auth_timeout: Option<u64>,
-    /// How often a call is tried again.
+    /// Maximum number of retries of a call.
     pub max_retries: Option<u32>,
-    /// Seconds between attempts; we wait less at first.
+    /// Pause between attempts, in seconds. Our first pauses are shorter.
     pub retry_interval: Option<u64>,
-    /// Whether calls without a session are tried again.
+    /// Whether calls without a session are retried.
     pub anon_retry: Option<bool>,
-    /// Whether calls are tried again while the hub is offline.
+    /// Whether calls are retried while the hub is offline.
     pub offline_retry: Option<bool>,
-    /// Seconds between such attempts.
+    /// Pause between attempts while the hub is offline, in seconds.
     pub offline_retry_interval: Option<u64>,
 }
 
 /// Reads a profile.
 ///
 /// # Errors
-/// [`ProfileError`] (rejected), with file and line where there is one.
+/// Returns a [`ProfileError`] (rejected), with file and line if there is one.
 pub fn load_profile(name: &str, paths: &ProfilePaths) -> Result<Profile, ProfileError> {
     let mut section = Section::new(name);
     let mut read = Vec::new();
@@ -190,7 +192,7 @@ pub fn load_profile(name: &str, paths: &ProfilePaths) -> Result<Profile, Profile
             }
             Err(ProfileError::Read { source, .. })
                 if source.kind() == io::ErrorKind::NotFound && paths.file.as_ref() != Some(&path) => {}
-            // As the `koji` command does: a file that is not meant for us.
+            // Like the `koji` command, skips a file that we may not read. It is not meant for us.
             Err(ProfileError::Read { path, source })
                 if source.kind() == io::ErrorKind::PermissionDenied && paths.file.as_ref() != Some(&path) =>
             {
@@ -230,10 +232,11 @@ pub fn load_profile(name: &str, paths: &ProfilePaths) -> Result<Profile, Profile
 }
 
 impl Profile {
-    /// Settings, with our defaults where the profile says nothing.
+    /// Returns settings, with our defaults for what the profile does not set.
     ///
     /// # Errors
-    /// [`ProfileError::Content`] (rejected).
+    /// Returns [`ProfileError::Content`] (rejected) if the profile is incomplete or contradicts
+    /// itself.
     pub fn into_settings(self) -> Result<HubSettings, ProfileError> {
         let auth = self.auth()?;
         let problem = |problem: &str| ProfileError::Content { name: self.name.clone(), problem: problem.to_owned() };
@@ -261,7 +264,7 @@ impl Profile {
         Ok(settings)
     }
 
-    /// As the `koji` command chooses (`koji_cli.lib.activate_session`).
+    /// Chooses the login like the `koji` command (`koji_cli.lib.activate_session`).
     fn auth(&self) -> Result<Auth, ProfileError> {
         let problem = |problem: String| ProfileError::Content { name: self.name.clone(), problem };
         let certificate = |cert: &PathBuf| Auth::Certificate { cert: cert.clone(), key: self.key.clone() };
@@ -282,7 +285,8 @@ impl Profile {
     }
 }
 
-/// Names of the `.conf` files in a directory, in order; none when it is not there.
+/// Returns the `.conf` files of a directory, ordered by name. Empty if the directory does not
+/// exist.
 fn directory(path: &Path) -> Result<Vec<PathBuf>, ProfileError> {
     let failed = |source| ProfileError::Read { path: path.to_owned(), source };
     let entries = match path.read_dir() {
@@ -317,7 +321,7 @@ fn content(path: &Path) -> Result<String, ProfileError> {
 }
 
 impl Section {
-    /// A value that is not empty.
+    /// Returns a value if it is not empty.
     fn text(&self, key: &str) -> Result<Option<String>, ProfileError> {
         Ok(self.get(key)?.map(|value| value.text).filter(|text| !text.is_empty()))
     }
@@ -328,7 +332,7 @@ impl Section {
         number.map(Some).map_err(|_| value.wrong(&format!("`{key}` must be a whole number that is not negative")))
     }
 
-    /// As Python's `ConfigParser.getboolean` understands it.
+    /// Reads a truth value like Python's `ConfigParser.getboolean`.
     fn truth(&self, key: &str) -> Result<Option<bool>, ProfileError> {
         let Some(value) = self.get(key)? else { return Ok(None) };
         match value.text.to_ascii_lowercase().as_str() {

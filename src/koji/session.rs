@@ -1,12 +1,13 @@
-//! A session: what changes something at a hub.
+//! Sessions: calls that change something on a hub.
 //!
-//! Calls of a session are numbered, and the hub keeps the number with every call that commits. So a call whose answer
-//! was lost is sent again **with the same number**: if it was executed, the hub says so (fault 1009), and if not, it is
-//! executed now. Numbers only grow, also past a call that was given up; a session that is too old is not renewed but
-//! replaced by another, whose numbers begin anew.
+//! The calls of a session are numbered. The hub stores the number with every call that commits. If
+//! an answer is lost, the session sends the call again **with the same number**. If the hub has
+//! executed the call before, it says so (fault 1009). If not, it executes the call now. Numbers
+//! only grow, also after a call that was given up. A session that is too old is not renewed. A new
+//! session replaces it, and its numbers begin again.
 //!
-//! One protection ends with the session: when it was replaced while it was unknown whether a call had been executed,
-//! the call is not sent again, and the caller hears of it ([`HubError::Uncertain`]).
+//! This protection ends with the session. If a session is replaced while it is unknown whether a
+//! call was executed, the call is not sent again. The caller gets [`HubError::Uncertain`].
 
 use std::fmt;
 
@@ -22,12 +23,12 @@ const SESSION_ID: HeaderName = HeaderName::from_static("koji-session-id");
 const SESSION_KEY: HeaderName = HeaderName::from_static("koji-session-key");
 const CALLNUM: HeaderName = HeaderName::from_static("koji-session-callnum");
 
-/// How often a call may make a new session.
+/// Maximum number of logins during one call.
 const MAX_LOGINS: u32 = 2;
 
-/// One login, used by one worker: its calls are serial. It logs in when it is first used, and anew when the hub does
-/// not know the session any more. A call that is dropped half-way is as one whose answer was lost and that nobody asked
-/// again.
+/// One login for one worker. Calls are made one after the other. The session logs in when it is
+/// first used, and again when the hub no longer knows it. A call that is dropped half-way may have
+/// been executed, like a call whose answer was lost.
 pub struct Session {
     hub: HubClient,
     login: Option<Login>,
@@ -44,12 +45,12 @@ impl Session {
         Self { hub, login: None }
     }
 
-    /// The hub.
+    /// Returns the hub's client.
     pub const fn hub(&self) -> &HubClient {
         &self.hub
     }
 
-    /// Koji's number of the session; `None` before the first login.
+    /// Returns Koji's number of the session. `None` before the first login.
     pub fn id(&self) -> Option<i64> {
         self.login.as_ref().map(|login| login.id)
     }
@@ -57,16 +58,16 @@ impl Session {
     /// Logs in, unless there is a session already.
     ///
     /// # Errors
-    /// [`HubError`].
+    /// Returns a [`HubError`] if the login fails.
     pub async fn login(&mut self) -> Result<(), HubError> {
         let hub = self.hub.clone();
         self.ensure(&mut Attempts::new(hub.settings(), true)).await
     }
 
-    /// Ends the session, if there is one. It is forgotten even if the hub does not answer.
+    /// Ends the session, if there is one. The session is forgotten even if the hub does not answer.
     ///
     /// # Errors
-    /// [`HubError`].
+    /// Returns a [`HubError`] if the call fails.
     pub async fn logout(&mut self) -> Result<(), HubError> {
         let Some(mut login) = self.login.take() else { return Ok(()) };
         let call = logout().call;
@@ -78,20 +79,23 @@ impl Session {
         answer.value.map(|_| ()).map_err(|fault| HubError::from_fault(self.hub.at(&call.method), fault))
     }
 
-    /// Asks a question, or has something done.
+    /// Makes a call: asks a question, or changes something.
     ///
     /// # Errors
-    /// [`HubError`], [`HubError::Shape`] when the answer cannot be read. When [`HubError::may_have_happened`] says so,
-    /// look before repeating a call that makes something.
+    /// Returns a [`HubError`] if the call fails, [`HubError::Shape`] if the answer is unreadable.
+    /// If [`HubError::may_have_happened`] is true, look at the hub before repeating a call that
+    /// creates something.
     pub async fn ask<T>(&mut self, query: Query<T>) -> Result<T, HubError> {
         self.ask_while(&|| true, query).await
     }
 
-    /// The same, as long as `go` says so: it is asked right before every attempt.
+    /// Like [`ask`](Self::ask), but calls `go` right before every attempt, and gives up when it
+    /// returns false.
     ///
     /// # Errors
-    /// As [`ask`](Self::ask); [`HubError::Withheld`] when `go` said no, [`HubError::Uncertain`] with it when an attempt
-    /// may have been executed before.
+    /// Fails in the same cases as [`ask`](Self::ask). Returns [`HubError::Withheld`] if `go`
+    /// returned false. It is wrapped in [`HubError::Uncertain`] if an earlier attempt may have been
+    /// executed.
     pub async fn ask_while<T>(&mut self, go: &(dyn Fn() -> bool + Sync), query: Query<T>) -> Result<T, HubError> {
         let answer = self.run(&query.call, go).await?;
         self.hub.read(&query, &answer)
@@ -112,7 +116,8 @@ impl Session {
         let at = hub.at(&call.method);
         let body: Body = hub.encode(call)?.into();
         let mut attempts = Attempts::new(hub.settings(), true);
-        // Whether an attempt may have been executed, and the number all attempts in this session have.
+        // Whether an attempt may have been executed, the number of all attempts in this session,
+        // and the number of logins.
         let (mut lost, mut number, mut logins) = (false, None, 0);
         let failed = |lost: bool, error: HubError| {
             if lost { HubError::Uncertain { at: at.clone(), source: Box::new(error) } } else { error }
@@ -127,7 +132,8 @@ impl Session {
             if !go() {
                 return Err(failed(lost, HubError::Withheld { at: at.clone() }));
             }
-            // Taken before it is sent: if this future is dropped, the number is never used for another call.
+            // The number is taken before the request is sent. If this future is dropped, no other
+            // call gets the number.
             let number = *number.get_or_insert_with(|| login.next_number());
             let limit = attempts.limit(hub.settings().request_timeout);
             let Some(login) = self.login.as_ref() else { continue };
@@ -157,7 +163,7 @@ impl Session {
                 return Err(error);
             }
             if !attempts.again(&error).await {
-                // A fault tells what became of all attempts with this number: the call was not executed before.
+                // A fault shows that no earlier attempt with this number was executed.
                 let known = error.fault().is_some() && !error.is_offline();
                 return Err(failed(lost && !known, error));
             }

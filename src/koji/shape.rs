@@ -1,8 +1,8 @@
-//! From values to records.
+//! Converts XML-RPC values to records.
 //!
-//! Read leniently: what is absent is nil, members nobody asked for are passed over, numbers may be text (Koji sends
-//! some so), and nil is false. What has the wrong type is an error that names the place: `[3].build_id: expected a
-//! number, got text`.
+//! Reading is lenient. Absent members count as nil, and unknown members are ignored. Numbers may be
+//! text, as Koji sends some of them. Nil is false. A wrong type is an error that names the place:
+//! `[3].build_id: expected a number, got text`.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use super::xmlrpc::Value;
 use crate::model::koji::{self, BuildState, NAME_BYTES_MAX, RepoState, TaskState};
 use crate::model::{BuildId, Class, Classified, Name, RepoId, TagId, TaskId, Timestamp};
 
-/// An answer, or a part of one, that does not have the shape Koji documents.
+/// An answer, or a part of one, that does not have the shape that Koji documents.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{path}: expected {expected}, got {found}")]
 pub struct ShapeError {
-    /// Where: elements by number, members by name.
+    /// The place: numbers of elements, names of members.
     pub path: String,
-    /// What should be there.
+    /// What was expected.
     pub expected: &'static str,
-    /// What is there.
+    /// What was found.
     pub found: String,
 }
 
@@ -29,12 +29,12 @@ impl Classified for ShapeError {
 }
 
 impl ShapeError {
-    /// What is wrong with a value itself.
+    /// Makes an error about a value itself.
     pub fn new(expected: &'static str, found: &Value) -> Self {
         Self { path: String::new(), expected, found: kind(found).to_owned() }
     }
 
-    /// The same error, seen from the struct that has the value as a member.
+    /// Returns the same error, seen from the struct that has the value as a member.
     #[must_use]
     pub fn in_member(mut self, name: &str) -> Self {
         let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
@@ -42,14 +42,14 @@ impl ShapeError {
         self
     }
 
-    /// The same error, seen from the array that has the value as an element.
+    /// Returns the same error, seen from the array that has the value as an element.
     #[must_use]
     pub fn in_element(mut self, number: usize) -> Self {
         self.path = format!("[{number}]{}", self.path);
         self
     }
 
-    /// The same error, seen from the call.
+    /// Returns the same error, seen from the call.
     #[must_use]
     pub fn in_answer_to(mut self, method: &str) -> Self {
         self.path = format!("{method}{}", self.path);
@@ -57,7 +57,7 @@ impl ShapeError {
     }
 }
 
-/// A word for what a value is.
+/// Returns a word for the type of a value.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Nil => "nothing",
@@ -71,12 +71,13 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What can be read from a value.
+/// A type that can be read from a value.
 pub trait FromValue: Sized {
-    /// Reads it.
+    /// Reads a value.
     ///
     /// # Errors
-    /// [`ShapeError`] (rejected), its path relative to this value.
+    /// Returns a [`ShapeError`] (rejected) if the value has another shape. Its path is relative to
+    /// the value.
     fn from_value(value: &Value) -> Result<Self, ShapeError>;
 }
 
@@ -87,14 +88,14 @@ impl FromValue for Value {
 }
 
 impl FromValue for () {
-    /// Whatever it is.
+    /// Accepts any value.
     fn from_value(_: &Value) -> Result<Self, ShapeError> {
         Ok(())
     }
 }
 
 impl FromValue for bool {
-    /// Nil is false.
+    /// Reads nil as false.
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         match value {
             Value::Nil | Value::Bool(_) | Value::Int(_) => Ok(value.truth()),
@@ -121,7 +122,8 @@ impl FromValue for f64 {
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         match value {
             Value::Double(d) if d.is_finite() => Ok(*d),
-            // Whole numbers come as integers; far beyond 2^53 a little is lost, which no load or weight reaches.
+            // Whole numbers come as integers. Loads and weights are small, so larger integers are
+            // refused.
             Value::Int(n) => i32::try_from(*n).map(Self::from).map_err(|_| ShapeError::new("a small number", value)),
             other => Err(ShapeError::new("a number", other)),
         }
@@ -135,8 +137,8 @@ impl FromValue for String {
 }
 
 impl FromValue for Name {
-    /// At most [`NAME_BYTES_MAX`] bytes, without control characters. Numbers are taken, too: a version that looks like
-    /// one.
+    /// Reads at most [`NAME_BYTES_MAX`] bytes, without control characters. Also accepts numbers,
+    /// because a version may look like one.
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         match value {
             Value::Text(text) if text.len() > NAME_BYTES_MAX => Err(ShapeError {
@@ -155,7 +157,7 @@ impl FromValue for Name {
 }
 
 impl FromValue for Timestamp {
-    /// Seconds since 1970, or Koji's `YYYY-MM-DD HH:MM:SS.ffffff+00:00`.
+    /// Reads seconds since 1970, or Koji's `YYYY-MM-DD HH:MM:SS.ffffff+00:00`.
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         let time = match value {
             Value::Double(seconds) => Self::from_secs_f64(*seconds),
@@ -249,7 +251,8 @@ impl From<Name> for Value {
     }
 }
 
-/// Words of a text, as Koji keeps architectures (`"x86_64 aarch64"`); none in an empty text.
+/// Words of a text, in the form of Koji's architectures (`"x86_64 aarch64"`). An empty text has
+/// none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Words(pub Vec<Name>);
 
@@ -264,10 +267,10 @@ impl FromValue for Words {
 pub struct Fields<'a>(&'a BTreeMap<String, Value>);
 
 impl<'a> Fields<'a> {
-    /// Of a value.
+    /// Returns the members of a value.
     ///
     /// # Errors
-    /// [`ShapeError`] when it is no struct.
+    /// Returns a [`ShapeError`] if the value is not a struct.
     pub fn of(value: &'a Value) -> Result<Self, ShapeError> {
         match value {
             Value::Struct(members) => Ok(Self(members)),
@@ -275,18 +278,19 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// One of them; absent is nil.
+    /// Reads a member. An absent member counts as nil.
     ///
     /// # Errors
-    /// [`ShapeError`] when it has another type.
+    /// Returns a [`ShapeError`] if the member has another type.
     pub fn take<T: FromValue>(&self, name: &str) -> Result<T, ShapeError> {
         T::from_value(self.0.get(name).unwrap_or(&Value::Nil)).map_err(|error| error.in_member(name))
     }
 
-    /// The first of several that is there and not nil, as Koji calls the same thing by different names.
+    /// Reads the first of several members that is present and not nil. Koji uses different names
+    /// for the same thing.
     ///
     /// # Errors
-    /// [`ShapeError`] when it has another type.
+    /// Returns a [`ShapeError`] if the member has another type.
     pub fn any<T: FromValue>(&self, names: &[&str]) -> Result<T, ShapeError> {
         let there = |name: &&&str| self.0.get(**name).is_some_and(|value| *value != Value::Nil);
         let name = names.iter().find(there).or_else(|| names.first()).copied().unwrap_or_default();
@@ -294,8 +298,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Declares a record: a struct, and how it is read. Each field has the names of the member it comes from; of several
-/// the first that is there counts. `Option` makes it optional.
+/// Declares a record: a struct, and how to read it. Each field has the name of its member. If it
+/// has several names, the first one present counts. `Option` makes a field optional.
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $kind:ty = $($member:literal)|+;)* }) => {
         $(#[$doc])*

@@ -1,26 +1,26 @@
-//! Being told of every request, for counting.
+//! Reports every request to an observer, for counting.
 
 use super::error::HubError;
 use super::transport::Answer;
 use crate::model::{Class, Classified};
 
-/// How a request went.
+/// The outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Outcome {
-    /// With a value.
+    /// The answer is a value.
     Ok,
-    /// With a fault.
+    /// The answer is a fault.
     Fault,
-    /// With the fault that says that the hub is offline.
+    /// The answer is the fault that says that the hub is offline.
     Offline,
-    /// Without an answer; another time there may be one.
+    /// There was no answer. Later there may be one.
     Unavailable,
-    /// Without an answer that can be used.
+    /// There was no usable answer.
     Rejected,
 }
 
 impl Outcome {
-    /// Lower-case word for metrics labels.
+    /// Returns a lower-case word for metrics labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -42,14 +42,14 @@ impl Outcome {
     }
 }
 
-/// Is told of every request.
+/// Receives a report of every request.
 pub trait CallObserver: Send + Sync {
-    /// A request of `method` (one of ours, `multiCall` among them) went so, and took so many seconds. Each attempt
-    /// counts.
+    /// Called after each request of `method`, including `multiCall`, with its outcome and duration
+    /// in seconds. Each attempt counts.
     fn on_call(&self, method: &str, outcome: Outcome, seconds: f64);
 }
 
-/// Does not care.
+/// Ignores all reports.
 impl CallObserver for () {
     fn on_call(&self, _: &str, _: Outcome, _: f64) {}
 }

@@ -1,4 +1,4 @@
-//! How fast requests follow each other.
+//! Limits how fast requests follow each other.
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many requests a second, of which as many may come at once; whoever comes first goes first.
+/// Allows a number of requests per second, all of which may come at once. First come, first served.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// From one request to the next.
+    /// Time from one request to the next.
     interval: Duration,
-    /// How far the requests that were let go may be ahead of the pace: all of a second but one.
+    /// How far requests may be ahead of the pace: one second minus one interval.
     ahead: Duration,
-    /// When a request would be due if none came sooner than its interval allows. In the past: nothing is owed.
+    /// When the next request would be due if all requests kept the interval. If it is in the past,
+    /// there is no debt.
     due: Mutex<Instant>,
 }
 
@@ -23,7 +24,8 @@ impl Pace {
         Self { interval, ahead: interval * (n.get() - 1), due: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until the next request may go. A turn that is not waited for to its end is gone all the same.
+    /// Waits until the next request may go. If the wait is dropped, the turn is used up all the
+    /// same.
     pub(super) async fn turn(&self) {
         let due = {
             let mut next = self.due.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,7 +44,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// When each of so many turns came, in milliseconds after `began`.
+    /// Returns when each of `n` turns came, in milliseconds after `began`.
     async fn turns(pace: &Pace, n: usize, began: Instant) -> Vec<u128> {
         let mut at = Vec::new();
         for _ in 0..n {
@@ -57,7 +59,7 @@ mod tests {
         let began = Instant::now();
         let pace = Pace::per_second(4.try_into().unwrap());
         assert_eq!(turns(&pace, 7, began).await, [0, 0, 0, 0, 250, 500, 750]);
-        // Half a second of rest is worth two turns, an hour no more than a second.
+        // Half a second of rest is worth two turns. An hour of rest is worth no more than a second.
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(turns(&pace, 3, began).await, [1250, 1250, 1500]);
         tokio::time::advance(Duration::from_secs(3600)).await;

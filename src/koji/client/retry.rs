@@ -1,4 +1,4 @@
-//! Trying again: how often, after how long, and until when.
+//! Decides how often to retry a call, after what pause, and until when.
 
 use std::time::Duration;
 
@@ -17,21 +17,21 @@ pub(crate) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// Those that the settings allow, or only one.
+    /// Allows the retries that the settings allow, or none.
     pub(crate) fn new(settings: &'a HubSettings, retry: bool) -> Self {
         let left = if retry { settings.max_retries } else { 0 };
-        // A deadline beyond all clocks is none.
+        // A deadline that the clock cannot represent is replaced by a year.
         let now = Instant::now();
         let ends = now.checked_add(settings.deadline).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
         Self { settings, ends, left, backoff: Backoff::new(settings.first_wait, settings.longest_wait) }
     }
 
-    /// How long a request may take now.
+    /// Returns the time limit for a request that begins now.
     pub(crate) fn limit(&self, one: Duration) -> Duration {
         one.min(self.ends.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until the next attempt after an error; false when there is none.
+    /// Waits before the next attempt after an error. Returns false if there is none.
     pub(crate) async fn again(&mut self, error: &HubError) -> bool {
         let wait = if error.is_offline() {
             if !self.settings.offline_retry {
@@ -72,7 +72,7 @@ mod tests {
         HubError::Connect { at: at(), cause: String::new() }
     }
 
-    /// Seconds waited before each retry.
+    /// Returns the seconds waited before each retry.
     async fn waits(settings: &HubSettings, error: HubError) -> Vec<f64> {
         let mut attempts = Attempts::new(settings, true);
         let mut waits = Vec::new();

@@ -1,4 +1,4 @@
-//! How to reach a hub.
+//! Settings for reaching a hub.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -11,79 +11,82 @@ use crate::model::{Class, Classified};
 /// How to log in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Auth {
-    /// Not at all: everything can be read, nothing done.
+    /// No login. Everything can be read, and nothing changed.
     #[default]
     Anonymous,
     /// With a client certificate.
     Certificate {
-        /// PEM file with the certificate, and perhaps with its key.
+        /// PEM file with the certificate, and possibly with its key.
         cert: PathBuf,
-        /// PEM file with the key, if it is another.
+        /// PEM file with the key, if it is a different file.
         key: Option<PathBuf>,
     },
-    /// With Kerberos. Keytab and credentials cache are read by the system's library, which takes their places from the
-    /// process's environment ([`gssapi_environment`](super::super::login::gssapi_environment)).
+    /// With Kerberos. The system's library reads keytab and credentials cache. It takes their
+    /// places from the process's environment
+    /// ([`gssapi_environment`](super::super::login::gssapi_environment)).
     Gssapi {
-        /// Whose ticket to use; the default one when absent.
+        /// The principal whose ticket to use. `None`: the default one.
         principal: Option<String>,
-        /// Where tickets are got from without a password.
+        /// Keytab to obtain tickets from without a password.
         keytab: Option<PathBuf>,
-        /// Where tickets are kept, `FILE:/path` or a path.
+        /// Where tickets are stored: `FILE:/path` or a path.
         ccache: Option<String>,
     },
 }
 
-/// How to reach a hub, and how much is asked of it.
+/// How to reach a hub, and limits for requests to it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct HubSettings {
     /// URL of the XML-RPC interface, such as `https://koji.fedoraproject.org/kojihub`.
     pub server: String,
     /// URL of the web interface, for links.
     pub weburl: Option<String>,
-    /// URL of the files.
+    /// URL of the hub's files.
     pub topurl: Option<String>,
     /// How to log in.
     pub auth: Auth,
-    /// PEM file with the certificates that are trusted instead of the system's.
+    /// PEM file with certificates to trust instead of the system's.
     pub serverca: Option<PathBuf>,
-    /// How long connecting may take, TLS included.
+    /// Maximum time for connecting, including TLS.
     pub connect_timeout: Duration,
-    /// How long one request may take from beginning to end.
+    /// Maximum time for one request from beginning to end.
     pub request_timeout: Duration,
-    /// How long the hub may say nothing in the middle of an answer.
+    /// Maximum time without data in the middle of an answer.
     pub idle_timeout: Duration,
-    /// How long one request to log in may take.
+    /// Maximum time for one login request.
     pub auth_timeout: Duration,
-    /// How long a call may take altogether, with all its attempts and the waiting between them.
+    /// Maximum time for one call, including all attempts and the pauses between them.
     pub deadline: Duration,
-    /// How often a call is tried again at most.
+    /// Maximum number of retries of a call.
     pub max_retries: u32,
-    /// How long to wait before the first retry, at most. It doubles each time.
+    /// Maximum pause before the first retry. It doubles with each retry.
     pub first_wait: Duration,
-    /// How long to wait before a retry, at most.
+    /// Maximum pause before any retry.
     pub longest_wait: Duration,
-    /// Whether calls without a session are tried again.
+    /// Whether calls without a session are retried.
     pub anon_retry: bool,
-    /// Whether calls are tried again while the hub says that it is offline; otherwise the caller hears of it at once.
+    /// Whether calls are retried while the hub says that it is offline. If not, the caller gets the
+    /// error at once.
     pub offline_retry: bool,
-    /// How long to wait then.
+    /// Pause before a retry while the hub is offline.
     pub offline_wait: Duration,
-    /// How many requests are made per second at most; `None` for no limit.
+    /// Maximum number of requests per second. `None`: no limit.
     pub requests_per_second: Option<NonZeroU32>,
-    /// How many calls without a session run at a time at most.
+    /// Maximum number of concurrent calls without a session.
     pub max_concurrent: usize,
-    /// How many calls are put into one request at most.
+    /// Maximum number of calls in one request.
     pub batch: usize,
-    /// Largest request in bytes. The hub's own limit (`MaxRequestLength`) is 4 MiB by default.
+    /// Maximum size of a request in bytes. The hub's own limit (`MaxRequestLength`) is 4 MiB by
+    /// default.
     pub max_request: usize,
-    /// Largest answer in bytes; nothing beyond is read.
+    /// Maximum size of an answer in bytes. The rest is not read.
     pub max_response: usize,
-    /// What we call ourselves.
+    /// The `User-Agent` header.
     pub user_agent: String,
 }
 
 impl HubSettings {
-    /// Defaults for a hub, without a login.
+    /// Returns default settings for a hub, without a login.
     pub fn new(server: impl Into<String>) -> Self {
         Self {
             server: server.into(),
@@ -112,13 +115,13 @@ impl HubSettings {
     }
 }
 
-/// Settings that cannot be used.
+/// Why settings cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The address of the hub is none.
+    /// The address of the hub is invalid.
     #[error("use the hub `{server}`: {problem}")]
     Server {
-        /// As it was given.
+        /// The address, as configured.
         server: String,
         /// What is wrong.
         problem: String,
@@ -126,20 +129,20 @@ pub enum SettingsError {
     /// A file cannot be read.
     #[error("read {path} ({what})")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What it is for, by the name of the setting.
+        /// Purpose of the file: the name of the setting.
         what: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: Arc<std::io::Error>,
     },
-    /// A file has not in it what it should have.
+    /// A file does not have the expected content.
     #[error("use {path} ({what}): {problem}")]
     Content {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What it is for, by the name of the setting.
+        /// Purpose of the file: the name of the setting.
         what: &'static str,
         /// What is wrong.
         problem: String,
@@ -147,24 +150,25 @@ pub enum SettingsError {
     /// TLS cannot be set up.
     #[error("set up TLS: {problem}")]
     Tls {
-        /// Why.
+        /// The cause.
         problem: String,
     },
-    /// A session was asked for where there is no login.
+    /// A session was asked for, but no login is configured.
     #[error("log in to {server}: no login is configured (set `authtype` to `ssl` or `gssapi`)")]
     NoLogin {
-        /// Where.
+        /// Address of the hub.
         server: String,
     },
-    /// Kerberos was asked for and is not built in.
+    /// Kerberos was asked for, but is not built in.
     #[error("log in with Kerberos: this program was built without it (cargo feature `gssapi`)")]
     NoGssapi,
-    /// A place for Kerberos differs from that in the environment, from which alone the system's library takes it.
+    /// A path for Kerberos differs from the environment. The system's library takes it only from
+    /// there.
     #[error("log in with Kerberos: start the program with {name}={wanted} in its environment")]
     Environment {
-        /// Which variable.
+        /// The environment variable.
         name: &'static str,
-        /// What it must be.
+        /// The value it must have.
         wanted: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Whom we trust at a hub, and who we are there.
+//! TLS configuration for a hub: which certificates we trust, and which one we present.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use rustls::crypto::{CryptoProvider, ring};
 use super::settings::{Auth, SettingsError};
 use crate::base::tls::{self, PemError};
 
-/// Makes `ring` the process's provider of cryptography, unless there is one already. What is here does not need it;
-/// other users of TLS in the same process (the bus, the mirror of repositories) may.
+/// Makes `ring` the cryptography provider of the process, unless there is one already. This client
+/// does not need it. Other users of TLS in the process may (the bus, the mirror of repositories).
 pub fn install_provider() {
     if CryptoProvider::get_default().is_none() && ring::default_provider().install_default().is_err() {
         tracing::debug!("another thread has installed a provider of cryptography first");
     }
 }
 
-/// How TLS is spoken with a hub: trusting `serverca` or else the system, with a client certificate if that is the
-/// login.
+/// Returns the TLS configuration for a hub. It trusts `serverca`, or else the system's authorities.
+/// It presents a client certificate if that is the login.
 ///
 /// # Errors
-/// [`SettingsError`] (rejected).
+/// Returns a [`SettingsError`] (rejected) if a file cannot be read or used.
 pub fn client_config(serverca: Option<&Path>, auth: &Auth) -> Result<ClientConfig, SettingsError> {
     let roots = tls::authorities(serverca).map_err(|e| unusable(serverca.unwrap_or(Path::new("")), "serverca", e))?;
     let builder = tls::trusting(roots).map_err(|error| SettingsError::Tls { problem: error.to_string() })?;
@@ -42,7 +42,7 @@ pub fn client_config(serverca: Option<&Path>, auth: &Auth) -> Result<ClientConfi
     Ok(config)
 }
 
-/// A PEM file, for the other TLS library.
+/// Reads a PEM file, for OpenSSL.
 #[cfg(feature = "openssl")]
 pub(crate) fn read_pem(path: &Path, what: &'static str) -> Result<Vec<u8>, SettingsError> {
     tls::pem(path).map_err(|e| unusable(path, what, e))
@@ -55,7 +55,7 @@ fn unusable(path: &Path, what: &'static str, error: PemError) -> SettingsError {
     }
 }
 
-/// What TLS complained of, looked for in an error and all its causes.
+/// Returns the TLS error among an error and its causes.
 pub(super) fn complaint<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -63,7 +63,7 @@ pub(super) fn complaint<'a>(error: &'a (dyn std::error::Error + 'static)) -> Opt
             return Some(found);
         }
         next = match error.downcast_ref::<std::io::Error>() {
-            // An `io::Error` that wraps another gives that one's cause, not itself.
+            // The `source` of an `io::Error` skips the error that it wraps, so `get_ref` is needed.
             Some(io) => io.get_ref().map(|inner| inner as _),
             None => error.source(),
         };

@@ -1,4 +1,4 @@
-//! One HTTP request and its answer.
+//! Sends one HTTP request and reads its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,55 +15,57 @@ use super::settings::{Auth, HubSettings, SettingsError};
 use super::{HubClient, tls};
 use crate::koji::xmlrpc::{Fault, Value, decode_response};
 
-/// How much of an answer that is none is shown, in bytes.
+/// Maximum length of an excerpt of an unusable answer, in bytes.
 const MAX_EXCERPT: usize = 200;
 
-/// How much of an answer that is none is read, in bytes: enough to find text between HTML tags.
+/// Maximum number of bytes read of an unusable answer. This is enough to find text between HTML
+/// tags.
 const MAX_ERROR_BODY: usize = 4096;
 
-/// Answers larger than this, in bytes, are decoded on a thread of their own.
+/// Answers larger than this, in bytes, are decoded on a separate thread.
 const LARGE: usize = 256 << 10;
 
-/// How long an unused connection is kept: less than web servers do (Apache 5 s, usually), so that few calls meet a
-/// closed one.
+/// How long an unused connection is kept. This is shorter than usual for web servers (Apache: 5 s),
+/// so that few requests meet a closed connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-/// What a hub answered.
+/// A hub's answer.
 pub(crate) struct Answer {
-    /// A value or a fault.
+    /// The value or fault.
     pub(crate) value: Result<Value, Fault>,
-    /// What `WWW-Authenticate: Negotiate` carried.
+    /// The token of `WWW-Authenticate: Negotiate`.
     pub(crate) negotiate: Option<String>,
 }
 
 /// A request.
 pub(crate) struct Request {
-    /// What is called, for errors and counting.
+    /// The call, for errors and counting.
     pub(crate) at: At,
-    /// Where to.
+    /// The address.
     pub(crate) url: Url,
-    /// With these headers.
+    /// Additional headers.
     pub(crate) headers: HeaderMap,
-    /// What is said.
+    /// The request's body.
     pub(crate) body: reqwest::Body,
-    /// How long it may take altogether.
+    /// Maximum time for the whole request.
     pub(crate) limit: Duration,
 }
 
-/// How a request goes.
+/// Which connection a request uses.
 #[derive(Clone, Copy)]
 pub(crate) enum Way<'a> {
-    /// Over connections that are kept.
+    /// A connection of a pool.
     Pool(&'a Client),
-    /// Over one of its own, on which the server may ask for the client certificate when it has seen the request.
+    /// A connection of its own, on which the server may ask for the client certificate after it has
+    /// seen the request.
     #[cfg(feature = "openssl")]
     Renegotiating,
 }
 
-/// A pool of connections.
+/// Returns a pool of connections.
 ///
 /// # Errors
-/// [`SettingsError`] (rejected).
+/// Returns a [`SettingsError`] (rejected) if the certificates cannot be used.
 pub(crate) fn connections(settings: &HubSettings, auth: &Auth) -> Result<Client, SettingsError> {
     let config = tls::client_config(settings.serverca.as_deref(), auth)?;
     Client::builder()
@@ -77,7 +79,7 @@ pub(crate) fn connections(settings: &HubSettings, auth: &Auth) -> Result<Client,
         .map_err(|error| SettingsError::Tls { problem: root(&error) })
 }
 
-/// The innermost cause of an error: the text that says something.
+/// Returns the innermost cause of an error, which has the most useful text.
 fn root(error: &(dyn std::error::Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
@@ -87,7 +89,7 @@ fn root(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl HubClient {
-    /// Sends a request, once, and reads the answer.
+    /// Sends a request once, and reads the answer.
     pub(crate) async fn exchange(&self, way: Way<'_>, request: Request) -> Result<Answer, HubError> {
         if let Some(pace) = &self.inner.pace {
             pace.turn().await;
@@ -126,7 +128,7 @@ impl HubClient {
         Ok(Answer { value, negotiate })
     }
 
-    /// The body, in pieces, as far as it may go.
+    /// Reads the body piece by piece, up to the limit.
     async fn body(&self, at: &At, mut response: Response) -> Result<Vec<u8>, HubError> {
         let limit = self.inner.settings.max_response;
         let too_large = || HubError::TooLarge { at: at.clone(), limit };
@@ -157,9 +159,10 @@ impl HubClient {
     async fn decode(&self, at: At, body: Vec<u8>) -> Result<Result<Value, Fault>, HubError> {
         let trimmed = body.trim_ascii();
         let begins_right = trimmed.starts_with(b"<?xml") || trimmed.starts_with(b"<methodResponse");
-        // XHTML begins with an XML declaration as well.
+        // XHTML also begins with an XML declaration.
         if !begins_right || !contains(trimmed.get(..MAX_ERROR_BODY).unwrap_or(trimmed), b"<methodResponse") {
-            // An answer that was cut off within its first element looks like the beginning of one.
+            // An answer that was cut off within its first element looks like the beginning of a
+            // real one.
             if begins_right && trimmed.len() < MAX_EXCERPT && !contains(trimmed, b"<!DOCTYPE") {
                 return Err(HubError::CutOff { at, bytes: body.len() });
             }
@@ -179,7 +182,7 @@ impl HubClient {
         decoded.map_err(|source| HubError::Malformed { at, source: Arc::new(source) })
     }
 
-    /// What an HTTP status other than 200 means.
+    /// Turns an HTTP status other than 200 into an error.
     async fn refused(&self, at: At, status: StatusCode, mut response: Response) -> HubError {
         let header = |name| {
             let value = response.headers().get(name).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -193,7 +196,7 @@ impl HubClient {
             return HubError::Unauthorized { at, scheme, hint: self.login_hint() };
         }
         let mut body = Vec::new();
-        // What cannot be read of it is not missed.
+        // If the body cannot be read, the excerpt just stays short.
         while body.len() < MAX_ERROR_BODY
             && let Ok(Some(piece)) = self.piece(&at, &mut response).await
         {
@@ -203,7 +206,7 @@ impl HubClient {
         HubError::Status { at, status: status.as_u16(), excerpt: excerpt(&body) }
     }
 
-    /// What it means that there was no answer.
+    /// Turns a missing answer into an error.
     fn broken(&self, at: &At, error: &reqwest::Error) -> HubError {
         let (at, cause) = (at.clone(), root(error));
         if let Some(complaint) = tls::complaint(error) {
@@ -253,7 +256,7 @@ impl HubClient {
         }
     }
 
-    /// What to look at when a login does not work.
+    /// Returns a hint on what to check if a login fails.
     pub(crate) fn login_hint(&self) -> String {
         match &self.inner.settings.auth {
             Auth::Anonymous => "no login is configured (`authtype`)".to_owned(),
@@ -271,7 +274,7 @@ impl HubClient {
     }
 }
 
-/// The token in `WWW-Authenticate: Negotiate …`.
+/// Returns the token of `WWW-Authenticate: Negotiate …`.
 fn negotiate(headers: &HeaderMap) -> Option<String> {
     headers.get_all(WWW_AUTHENTICATE).iter().find_map(|value| {
         let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
@@ -283,7 +286,7 @@ fn contains(text: &[u8], what: &[u8]) -> bool {
     text.windows(what.len()).any(|window| window == what)
 }
 
-/// The beginning of some text in one line: of a page what is between its tags.
+/// Returns the beginning of a text on one line, without HTML tags.
 fn excerpt(body: &[u8]) -> String {
     let (mut text, mut inside) = (String::new(), false);
     for c in String::from_utf8_lossy(body).chars() {

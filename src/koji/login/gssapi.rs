@@ -1,18 +1,18 @@
-//! Tokens of a login with Kerberos, as a web server takes them (RFC 4559).
+//! Tokens for a login with Kerberos, in the form that web servers use (RFC 4559).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::koji::gss::{GssError, Initiator, without_credentials};
 
-/// Largest token of a server, in characters; they have some hundred.
+/// Maximum length of a server's token, in characters. Real ones have some hundred.
 const MAX_TOKEN: usize = 64 << 10;
 
-/// A context that was begun and not finished.
+/// A security context that was begun and is not finished.
 pub(super) struct Negotiation(Initiator);
 
 impl Negotiation {
-    /// The first token for the web server of a host, in base64.
+    /// Returns the first token for the web server of a host, in base64.
     pub(super) fn begin(principal: Option<&str>, host: &str) -> Result<(String, Self), GssError> {
         let mut initiator = Initiator::new(&format!("HTTP@{host}"), principal)?;
         match initiator.step(&[]) {
@@ -22,7 +22,7 @@ impl Negotiation {
         }
     }
 
-    /// Takes the server's token, which proves who it is.
+    /// Takes the server's token, which proves the server's identity.
     pub(super) fn finish(mut self, token: &str) -> Result<(), GssError> {
         if token.len() > MAX_TOKEN {
             return Err(GssError::new("the server's token is too long"));

@@ -1,11 +1,14 @@
-//! A login to a web server that asks for the client certificate only when it has seen the request.
+//! Logs in to a web server that asks for the client certificate only after it has seen the request.
 //!
-//! Koji's sample configuration has `SSLVerifyClient require` for `…/ssllogin` alone. The server then begins a second
-//! handshake on the connection (TLS 1.2, renegotiation), or asks in the middle of it (TLS 1.3, post-handshake
-//! authentication). `rustls` can do neither; OpenSSL does the first by itself, and the second when told, for which its
-//! bindings have no safe function. So a login that was refused is sent once more over a connection of OpenSSL's, with
-//! TLS 1.2 at most; a server that speaks TLS 1.3 only cannot be answered, and the error says so
-//! ([`HubError::PostHandshake`]). Only the login goes this way. Proxies of the environment are not used.
+//! Koji's sample configuration has `SSLVerifyClient require` only for `…/ssllogin`. The server then
+//! asks for the certificate on the open connection. With TLS 1.2 it begins a second handshake
+//! (renegotiation). With TLS 1.3 it uses post-handshake authentication.
+//!
+//! `rustls` supports neither. OpenSSL renegotiates by itself. It supports post-handshake
+//! authentication only when told to, and its bindings have no safe function for that. So a refused
+//! login is sent once more over an OpenSSL connection, with TLS 1.2 at most. A server with TLS 1.3
+//! only cannot be used, and the error says so ([`HubError::PostHandshake`]). Only the login takes
+//! this way. It ignores proxies of the environment.
 
 use std::pin::Pin;
 
@@ -23,7 +26,7 @@ use tokio_openssl::SslStream;
 use crate::koji::client::{At, Auth, HubClient, HubError, HubSettings, Request, SettingsError, Wait, read_pem};
 
 impl HubClient {
-    /// Sends a request over a connection of its own.
+    /// Sends a request over its own connection.
     pub(in crate::koji) async fn post_renegotiating(&self, request: Request) -> Result<Response, HubError> {
         let Request { at, url, headers, body, .. } = request;
         let settings = self.settings();
@@ -44,7 +47,7 @@ impl HubClient {
         let lost = |error: hyper::Error| HubError::Lost { at: at.clone(), cause: causes(&error) };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-        // Ends with the answer, or when it is dropped.
+        // The task ends with the answer, or when the connection is dropped.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!("the connection of a login ended: {error}");
@@ -91,14 +94,15 @@ fn connector(settings: &HubSettings) -> Result<SslConnector, SettingsError> {
         builder.add_extra_chain_cert(authority).map_err(tls)?;
     }
     let pem = key.as_ref().map_or(Ok(pem), |key| read_pem(key, "key"))?;
-    // The callback is asked for the password of an encrypted key, and has none; without it a terminal would be.
+    // OpenSSL calls the callback for the password of an encrypted key, and gets none. Without the
+    // callback it would ask on the terminal.
     let key = PKey::private_key_from_pem_callback(&pem, |_| Ok(0)).map_err(tls)?;
     builder.set_private_key(&key).map_err(tls)?;
     Ok(builder.build())
 }
 
-/// OpenSSL's reasons for "the server does not speak what we offered": `SSL_R_TLSV1_ALERT_PROTOCOL_VERSION`,
-/// `SSL_R_UNSUPPORTED_PROTOCOL`.
+/// OpenSSL's reason codes for "the server does not support what we offered":
+/// `SSL_R_TLSV1_ALERT_PROTOCOL_VERSION`, `SSL_R_UNSUPPORTED_PROTOCOL`.
 const NO_SUCH_PROTOCOL: [i32; 2] = [1070, 258];
 
 fn handshake_failed(hub: &HubClient, at: At, error: &openssl::ssl::Error) -> HubError {
@@ -109,7 +113,7 @@ fn handshake_failed(hub: &HubClient, at: At, error: &openssl::ssl::Error) -> Hub
     HubError::Handshake { at, cause: error.to_string(), hint: hub.login_hint() }
 }
 
-/// An error with its causes.
+/// Formats an error with its causes.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

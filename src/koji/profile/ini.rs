@@ -1,24 +1,25 @@
-//! One section of several files, as Python's `configparser` reads them.
+//! Reads one section of several files, like Python's `configparser`.
 //!
-//! `[section]`, then `key = value` or `key: value`; keys in any case; comments are lines that begin with `#` or `;`; a
-//! line that is further in than its key continues the value. `[DEFAULT]` counts for every section. `%(key)s` stands for
-//! another value, `%%` for `%`.
+//! The format: `[section]`, then `key = value` or `key: value`. The case of keys does not matter.
+//! Lines that begin with `#` or `;` are comments. A line that is indented further than its key
+//! continues the value. `[DEFAULT]` applies to every section. `%(key)s` inserts another value, `%%`
+//! stands for `%`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::ProfileError;
 
-/// How deep values may stand for values, as in `configparser`.
+/// Maximum depth of nested insertions, as in `configparser`.
 const MAX_DEPTH: usize = 10;
 
-/// Longest value after others were put in, in bytes.
+/// Maximum length of a value after insertions, in bytes.
 const MAX_VALUE: usize = 64 << 10;
 
-/// Section whose keys count for every other.
+/// Section that applies to every other section.
 const DEFAULT: &str = "DEFAULT";
 
-/// A value and where it stands.
+/// A value, and where it was found.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
     pub(super) text: String,
@@ -35,7 +36,7 @@ impl Value {
 /// A section.
 pub(super) struct Section {
     name: String,
-    /// Whether any file has it.
+    /// Whether any file has the section.
     pub(super) found: bool,
     values: BTreeMap<String, Value>,
     defaults: BTreeMap<String, Value>,
@@ -46,7 +47,7 @@ impl Section {
         Self { name: name.to_owned(), found: false, values: BTreeMap::new(), defaults: BTreeMap::new() }
     }
 
-    /// Reads a file; its values count more than those read before.
+    /// Reads a file. Its values override those read before.
     pub(super) fn read(&mut self, path: &Path, content: &str) -> Result<(), ProfileError> {
         let mut lines = Lines { path, section: None, indent: 0, key: None, seen: Vec::new() };
         for (number, line) in content.lines().enumerate() {
@@ -58,7 +59,7 @@ impl Section {
         Ok(())
     }
 
-    /// A value, with others put in.
+    /// Returns a value with all insertions made.
     pub(super) fn get(&self, key: &str) -> Result<Option<Value>, ProfileError> {
         let Some(value) = self.raw(key) else { return Ok(None) };
         let mut text = String::new();
@@ -70,7 +71,7 @@ impl Section {
         self.values.get(key).or_else(|| self.defaults.get(key))
     }
 
-    /// Appends a text to another, with values put in.
+    /// Appends a text to `to`, with insertions made.
     fn put(&self, value: &Value, text: &str, depth: usize, to: &mut String) -> Result<(), ProfileError> {
         if depth > MAX_DEPTH {
             return Err(value.wrong("values stand for values without end"));
@@ -101,15 +102,15 @@ impl Section {
     }
 }
 
-/// Where in a file we are.
+/// The position in a file that is being read.
 struct Lines<'a> {
     path: &'a Path,
     section: Option<String>,
-    /// How far in the last key stands.
+    /// Indentation of the last key.
     indent: usize,
     /// The last key.
     key: Option<String>,
-    /// Sections and keys of this file.
+    /// Sections and keys seen in this file.
     seen: Vec<(String, Option<String>)>,
 }
 
@@ -164,7 +165,7 @@ impl Lines<'_> {
         Ok(())
     }
 
-    /// The value of the last key, if it is of use.
+    /// Returns the value of the last key, if the key belongs to this section or to `[DEFAULT]`.
     fn value<'s>(&self, to: &'s mut Section) -> Option<&'s mut Value> {
         let key = self.key.as_ref()?;
         match self.section.as_deref()? {
