@@ -1,4 +1,4 @@
-//! Facts a proof rests on, each of which can be looked up in any generation.
+//! The facts that a proof rests on. Each can be looked up in any generation.
 
 use smol_str::SmolStr;
 
@@ -9,7 +9,7 @@ use crate::resolve::native::overlap;
 use crate::resolve::need::rich;
 use crate::resolve::universe::PkgId;
 
-/// A package across generations.
+/// Identifies a package across generations.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Key {
     pub(super) name: SmolStr,
@@ -26,30 +26,31 @@ impl Key {
     }
 }
 
-/// Something that holds in the last generation and did not where the source package resolved.
+/// Something that holds in the last generation and did not hold when the source package last
+/// resolved.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Fact {
-    /// A package that provided this, or part of it, does not.
+    /// A package no longer provides `unit`: the requirement or a part of it.
     Lost { key: Key, unit: Rich, requirement: String, of_source: bool },
-    /// A package requires this.
+    /// A package has this requirement.
     Requires { key: Key, dependency: Dependency },
-    /// The source package asks for this.
+    /// The source package has this requirement.
     Asks { requirement: String },
     /// The build group has this member.
     Member { requirement: String },
-    /// A package provides a member of the build group, which is passed over where nothing does.
+    /// A package provides a member of the build group. A member that nothing provides is ignored.
     Provides { key: Key, unit: Rich, requirement: String },
     /// Two packages conflict.
     Conflict { a: Key, b: Key },
 }
 
-/// A fact and how the proof came to it.
+/// A fact and how the proof reached it.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) fact: Fact,
     pub(super) path: Vec<Link>,
     pub(super) in_group: bool,
-    /// Position of the requirement of the source package or group it was reached from.
+    /// Position of the requirement of the source package or group from which the proof reached it.
     pub(super) root: usize,
 }
 
@@ -81,9 +82,13 @@ impl Fact {
         }
     }
 
-    /// What was taken away before what is asked for in addition and is nowhere; then what is asked for and is there,
-    /// but cannot be installed, for which there is a deeper cause; last a conflict with a package that was not there at
-    /// all.
+    /// Returns the rank of the fact among the causes; the lowest comes first.
+    ///
+    /// * 0: something was taken away, or two packages that were both there came to conflict.
+    /// * 1: a new requirement that nothing provides.
+    /// * 2: a new requirement whose providers cannot be installed; there is a deeper cause. Also a
+    ///   newly provided member of the group.
+    /// * 3: a conflict with a package that was not there before.
     pub(super) fn rank(&self, old: &Generation<'_>, new: &Generation<'_>) -> u8 {
         let provided = |dependency: &Dependency, of_source: bool| {
             let found = rich(dependency).and_then(|rich| new.providers(&rich, of_source));
@@ -103,7 +108,8 @@ impl Fact {
 }
 
 impl Found {
-    /// Dates the fact, and names the package whose change made it true. `resolved`: where it does not hold.
+    /// Dates the fact and names the package whose change made it true. The fact does not hold in
+    /// generation `resolved`.
     pub(super) fn cause(self, generations: &[Generation<'_>], requires: &[&[String]], resolved: usize) -> FirstCause {
         let mut step = generations.len() - 1;
         while step > resolved + 1 && self.fact.holds(&generations[step - 1], requires[step - 1]) {
@@ -146,7 +152,8 @@ fn package(before: &Generation<'_>, after: &Generation<'_>, key: &Key) -> Culpri
     Culprit::Package(Box::new(PackageChange { name, arch, old: evr(old), new: evr(new), source, successors }))
 }
 
-/// Of two packages that came to conflict the one that changed; of two that changed the one that says so.
+/// Finds the culprit of a new conflict: the package that changed. If both changed, it is the one
+/// that declares the conflict.
 fn conflict(before: &Generation<'_>, after: &Generation<'_>, a: &Key, b: &Key) -> (Culprit, Effect) {
     let says =
         |key: &Key, other: &Key| after.newest(key).zip(after.newest(other)).is_some_and(|(p, q)| says(after, p, q));
@@ -163,13 +170,15 @@ fn conflict(before: &Generation<'_>, after: &Generation<'_>, a: &Key, b: &Key) -
 }
 
 impl Generation<'_> {
-    /// Do two packages conflict by what one of them says, or by their name, and not only because of what they require?
+    /// Checks whether two packages conflict directly: because one of them says so, or because they
+    /// have the same name. A conflict that only follows from their requirements does not count.
     pub(super) fn conflicts_itself(&self, a: PkgId, b: PkgId) -> bool {
         self.key(a).name == self.key(b).name || says(self, a, b) || says(self, b, a)
     }
 }
 
-/// Does a package itself conflict with or replace another? Whether they can be installed at all does not count.
+/// Checks whether a package itself conflicts with or replaces another. It does not matter whether
+/// they can be installed at all.
 fn says(generation: &Generation<'_>, id: PkgId, other: PkgId) -> bool {
     let content = generation.prepared.universe().content();
     let (own, named) = (&content.packages()[id.index()], &content.packages()[other.index()]);
@@ -178,7 +187,7 @@ fn says(generation: &Generation<'_>, id: PkgId, other: PkgId) -> bool {
         let found = rich.and_then(|rich| generation.providers(&rich, false));
         found.is_some_and(|list| list.contains(&other))
     });
-    // What is obsoleted is named itself, not by what it provides.
+    // Obsoletes match a package's own name and version, not its provides.
     let relation = Some(Relation { op: Op::Eq, evr: DepEvr::from(&named.evr) });
     let itself = Dependency { name: named.name.clone(), relation };
     conflicts || own.obsoletes.iter().any(|&dep| overlap(content.dependency(dep), &itself))

@@ -1,17 +1,19 @@
-//! Which change of a repository took the buildroot of a source package away.
+//! Finds the change of a repository that made a source package unresolvable.
 //!
-//! That a source package cannot be resolved follows from facts of the repository: this requires that, nothing else
-//! provides it, these two conflict. Where the same source package did resolve in an earlier generation, at least one of
-//! the facts did not hold there. Those that did not are the causes, each the change of one package from one generation
-//! to the next. So a cause is never a guess from names or from what changed at the same time: it is a fact that holds
-//! now and did not hold when the package last resolved.
+//! If a source package cannot be resolved, that follows from facts of the repository: this package
+//! requires that, nothing else provides it, these two conflict. If the source package resolved in
+//! an earlier generation, at least one of these facts did not hold there. The facts that did not
+//! hold are the causes. Each cause is the change of one package from one generation to the next. A
+//! cause is therefore never a guess from names or from what changed at the same time.
 //!
-//! Facts that need nothing but a look at who provides what are found by following dead packages (what can never be
-//! installed, because what it requires cannot); conflicts by [`Native::refute`](super::native::Native::refute). Where
-//! the solver had to try to find out that there is no answer, no cause is named: an empty list says "not narrowed
-//! down".
+//! Two methods find the facts. If a look at the providers is enough, we follow dead packages:
+//! packages that can never be installed because a requirement of theirs cannot.
+//! [`Native::refute`](super::native::Native::refute) finds conflicts. If the solver had to try
+//! alternatives to find out that there is no answer, we name no cause: an empty list means "not
+//! narrowed down".
 //!
-//! Not looked at: weak dependencies, which never make a source package unresolvable, and the texts of libsolv.
+//! We do not look at weak dependencies, because they never make a source package unresolvable. We
+//! do not look at libsolv's texts either.
 
 mod fact;
 mod walk;
@@ -34,12 +36,12 @@ pub struct Generation<'p> {
     label: String,
     prepared: &'p Prepared<'p>,
     families: FxHashMap<Key, Vec<PkgId>>,
-    /// By name of the source package what was built from it.
+    /// For each source package name, the packages that were built from it.
     sources: FxHashMap<SmolStr, Vec<PkgId>>,
 }
 
 impl<'p> Generation<'p> {
-    /// `label` is what people call it. Cost: O(packages).
+    /// Indexes a repository. `label` is its name for people. Cost: O(packages).
     pub fn new(label: impl Into<String>, prepared: &'p Prepared<'p>) -> Self {
         let mut families: FxHashMap<Key, Vec<PkgId>> = FxHashMap::default();
         let mut sources: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();
@@ -55,18 +57,19 @@ impl<'p> Generation<'p> {
         Self { label: label.into(), prepared, families, sources }
     }
 
-    /// What people call it.
+    /// Returns the name for people.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// The prepared repository.
+    /// Returns the prepared repository.
     pub fn prepared(&self) -> &'p Prepared<'p> {
         self.prepared
     }
 
-    /// The packages that are the same as one of another generation: of its name and architecture; where there are none,
-    /// those that turned from or to `noarch`.
+    /// Returns the packages here that correspond to a package of another generation. These have its
+    /// name and architecture. If there are none, they are packages of its name that turned from or
+    /// to `noarch`.
     fn family(&self, key: &Key) -> &[PkgId] {
         let of = |key: &Key| self.families.get(key).map_or(&[][..], Vec::as_slice);
         let found = of(key);
@@ -81,7 +84,7 @@ impl<'p> Generation<'p> {
         }
     }
 
-    /// Of a family the newest version.
+    /// Returns the newest version of a family.
     fn newest(&self, key: &Key) -> Option<PkgId> {
         let universe = self.prepared.universe();
         self.family(key).iter().copied().max_by(|&a, &b| universe.package(a).evr.cmp(&universe.package(b).evr))
@@ -91,7 +94,8 @@ impl<'p> Generation<'p> {
         Key::of(self.prepared.universe().package(id))
     }
 
-    /// What provides a requirement, dead packages too. `None`: the system does.
+    /// Returns the packages that provide a requirement, including dead ones. Returns `None` if the
+    /// system provides it.
     fn providers(&self, unit: &Rich, of_source: bool) -> Option<Vec<PkgId>> {
         let found = self.prepared.native().providers(unit)?;
         if let (true, true, Rich::Plain(plain)) = (found.is_empty(), of_source, unit)
@@ -102,13 +106,14 @@ impl<'p> Generation<'p> {
         Some(found)
     }
 
-    /// The newest source package of a name that something here was built from.
+    /// Returns the newest source package of a name that a package here was built from.
     fn source(&self, name: &str) -> Option<Nvr> {
         let built = self.sources.get(name)?.iter();
         built.filter_map(|&id| built_from(self.prepared.universe().package(id))).max_by(|a, b| evr(a).cmp(&evr(b)))
     }
 
-    /// Names of the packages built from a source package of a name that were not there before, sorted.
+    /// Returns the names of packages that were built from a source package of this name and were
+    /// not in `before`, sorted.
     fn successors(&self, name: &str, before: &Self) -> Vec<SmolStr> {
         let built = self.sources.get(name).map_or(&[][..], Vec::as_slice).iter();
         let keys = built.map(|&id| self.key(id)).filter(|key| before.family(key).is_empty());
@@ -136,54 +141,57 @@ fn evr(nvr: &Nvr) -> Evr {
 /// The change of a package from one generation to the next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PackageChange {
-    /// Its name.
+    /// Name of the package.
     pub name: SmolStr,
-    /// Its architecture.
+    /// Architecture of the package.
     pub arch: SmolStr,
-    /// In the generation before; `None`: was not there.
+    /// Version in the generation before. `None` if the package was not there.
     pub old: Option<Evr>,
-    /// In the generation of the change; `None`: is not there any more. Equal to `old` where the metadata changed
-    /// without a new version.
+    /// Version in the generation of the change. `None` if the package is gone. It equals `old` if
+    /// the metadata changed without a new version.
     pub new: Option<Evr>,
-    /// The source package it is built from, before and, where something of it is left, after.
+    /// The source package that it is built from: before the change and, if any of its packages are
+    /// left, after it.
     pub source: Option<(Nvr, Option<Nvr>)>,
-    /// Of a package that was removed: what that source package builds now and did not before, sorted; the name may have
-    /// changed with the interface.
+    /// For a removed package: the packages that its source package builds now and did not before,
+    /// sorted. The removed package may be among them under a new name, because a library's package
+    /// name may change with its interface.
     pub successors: Vec<SmolStr>,
 }
 
-/// What changed.
+/// What changed: a package, the source package, or the build group.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Culprit {
     /// A package of the repository.
     Package(Box<PackageChange>),
-    /// The source package itself: what it asks for.
+    /// The source package itself: its BuildRequires.
     BuildRequires,
-    /// The build group: what is in it.
+    /// The build group: its members.
     BuildGroup,
 }
 
-/// What the change did.
+/// The effect of the change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// This was provided and is not any more.
+    /// The package no longer provides a requirement.
     Lost {
         /// The requirement.
         requirement: String,
     },
-    /// This is required and was not before; nothing that can be installed provides it.
+    /// The culprit has a new requirement, and nothing that can be installed provides it.
     Requires {
         /// The requirement.
         requirement: String,
     },
-    /// This member of the build group is provided and was not before, when it was passed over.
+    /// The package now provides a member of the build group, which was ignored before because
+    /// nothing provided it.
     Provides {
         /// The member.
         requirement: String,
     },
-    /// It may not be installed together with another package any more.
+    /// The package can no longer be installed together with another one.
     Conflict {
-        /// The other one.
+        /// The other package.
         with: Nevra,
     },
 }
@@ -191,9 +199,9 @@ pub enum Effect {
 /// One step on the way from the source package to what is missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
-    /// What is required.
+    /// The requirement.
     pub requirement: String,
-    /// The package that would fulfil it; `None`: nothing does. Of the last generation.
+    /// The package of the last generation that would fulfil it. `None` if nothing does.
     pub package: Option<Nevra>,
 }
 
@@ -202,19 +210,20 @@ pub struct Link {
 pub struct FirstCause {
     /// What changed.
     pub culprit: Culprit,
-    /// The generation in which it is as it is now, as an index; in the one before it was not.
+    /// Index of the generation with the change. The generation before does not have it.
     pub step: usize,
-    /// What the change did.
+    /// The effect of the change.
     pub effect: Effect,
-    /// From a requirement of the source package, or a member of the build group, to what is missing or in conflict.
+    /// The way from a requirement of the source package, or a member of the build group, to what is
+    /// missing or in conflict.
     pub path: Vec<Link>,
-    /// The path begins with the build group.
+    /// Whether the path begins with the build group.
     pub in_group: bool,
 }
 
 impl FirstCause {
-    /// A name that causes share when they are the same change: `libfoo.x86_64 1-1 -> 2-1 @3`, the number being the
-    /// step.
+    /// Returns a name that causes share if they are the same change: `libfoo.x86_64 1-1 -> 2-1 @3`.
+    /// The last number is the step.
     pub fn id(&self) -> String {
         match &self.culprit {
             Culprit::BuildRequires => format!("build requirements @{}", self.step),
@@ -228,19 +237,23 @@ impl FirstCause {
     }
 }
 
-/// Why a source package does not resolve in the last of `generations` although it did in generation `resolved`: the
-/// first cause, then the others, in the order of the BuildRequires; of one BuildRequires what was taken away comes
-/// before what is asked for in addition.
+/// Returns why a source package does not resolve in the last of `generations` although it did in
+/// generation `resolved`. The first cause comes first; the others follow in the order of the
+/// BuildRequires. Within one BuildRequires, what was taken away comes before what is newly
+/// required.
 ///
-/// `requires` are its BuildRequires per generation, `closure` the packages it had in generation `resolved`. The caller
-/// has seen to it that it resolved there and does not in the last. An empty answer: not narrowed down (see the module).
-/// Deterministic.
+/// `requires` are the BuildRequires in each generation. `closure` are the packages the source
+/// package had in generation `resolved`. The caller has made sure that it resolved there and does
+/// not resolve in the last generation. An empty answer means "not narrowed down" (see the module).
+/// The result is deterministic.
 ///
-/// Each cause is dated: the generation since which its fact has held without a break. Cost: the packages that cannot be
-/// installed between the source package and what is missing, times the generations; bounded.
+/// Each cause has a date: the first generation since which its fact has held without a break. Cost:
+/// the packages between the source package and what is missing that cannot be installed, times the
+/// generations. The search has a bound.
 ///
 /// # Panics
-/// When `requires` has fewer entries than `generations`, or `resolved` is not below the last.
+/// Panics if `requires` has fewer entries than `generations`, or if `resolved` is not below the
+/// last generation.
 pub fn first_causes(
     generations: &[Generation<'_>],
     requires: &[&[String]],
@@ -252,8 +265,8 @@ pub fn first_causes(
     Walk::new(generations, requires, resolved, closure).run()
 }
 
-/// Groups source packages by their first cause: each group its cause and the members' positions in `causes`, the
-/// largest group first. Those without a cause are left out.
+/// Groups source packages by their first cause. Each group has its cause and the members' positions
+/// in `causes`. The largest group comes first. Source packages without a cause are left out.
 pub fn group_by_cause<'c>(causes: &[&'c [FirstCause]]) -> Vec<(&'c FirstCause, Vec<usize>)> {
     let mut groups: BTreeMap<String, (&'c FirstCause, Vec<usize>)> = BTreeMap::new();
     for (index, causes) in causes.iter().enumerate() {

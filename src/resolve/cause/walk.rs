@@ -1,4 +1,4 @@
-//! From a source package down to the facts that make it unresolvable and did not hold before.
+//! Walks from a source package down to the facts that make it unresolvable and did not hold before.
 
 mod proof;
 
@@ -13,10 +13,11 @@ use crate::resolve::need::rich;
 use crate::resolve::resolver::Mode;
 use crate::resolve::universe::PkgId;
 
-/// Requirements looked at per source package; a bound for repositories in which everything is broken.
+/// Most requirements examined per source package. It bounds the walk in repositories in which
+/// everything is broken.
 const LOOKED_AT_MAX: usize = 20_000;
 
-/// How a proof came somewhere: the position of a root, and the links from it.
+/// How a proof reached something: the position of a root, and the links from it.
 type Way = (usize, Vec<Link>);
 
 /// A requirement of the source package, or a member of the group.
@@ -28,7 +29,7 @@ struct Root {
 
 /// A requirement that cannot be fulfilled.
 struct Item {
-    /// Whose; `None`: the root's.
+    /// The package that has the requirement. `None` means the root.
     owner: Option<PkgId>,
     dependency: Dependency,
     /// The part of it that fails.
@@ -48,7 +49,7 @@ pub(super) struct Walk<'a> {
     queue: VecDeque<Item>,
     /// Dead packages whose requirements are or were in the queue.
     opened: FxHashSet<PkgId>,
-    /// The same in order, with the way to each.
+    /// The same packages in order, with the way to each.
     opened_by: Vec<(PkgId, Vec<Link>, usize)>,
     looked_at: usize,
     found: Vec<Found>,
@@ -127,7 +128,7 @@ impl<'a> Walk<'a> {
     fn root(&mut self, root: usize) {
         let text = self.roots[root].text.clone();
         let Some(dependency) = self.roots[root].dependency.clone() else {
-            // Not understood, which it was not before either if it was there.
+            // The requirement cannot be parsed. `note` only records it if it is new.
             let path = vec![Link { requirement: text.clone(), package: None }];
             return self.note(Fact::Asks { requirement: text }, path, root);
         };
@@ -136,7 +137,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The parts of a requirement for which no package can be installed; none when it can be fulfilled.
+    /// Returns the parts of a requirement for which no package can be installed. Returns none if
+    /// the requirement can be fulfilled.
     fn failing(&self, dependency: &Dependency, of_source: bool) -> Vec<Rich> {
         let Some(rich) = rich(dependency) else { return Vec::new() };
         let mut units = Vec::new();
@@ -159,7 +161,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Nothing that provides `item` can be installed now: what became of those that did provide it?
+    /// Handles a requirement for which no provider can be installed now: finds out what became of
+    /// its earlier providers.
     fn item(&mut self, item: Item) {
         let Item { owner, dependency, unit, path, root } = item;
         let of_source = owner.is_none();
@@ -169,7 +172,8 @@ impl<'a> Walk<'a> {
         self.lost(&unit, &dependency, of_source, &path, root);
         let before = self.old.providers(&unit, of_source);
         if before.is_some_and(|list| list.iter().all(|&id| self.old.is_dead(id))) {
-            // Nobody ever provided it. Who does now lacks something, which may be news.
+            // No installable package provided it before either. The present providers lack
+            // something, and that lack may be new.
             for id in self.new.providers(&unit, of_source).unwrap_or_default() {
                 self.open(id, &requirement, &path, root);
             }
@@ -180,7 +184,8 @@ impl<'a> Walk<'a> {
         self.asked(owner, dependency, end, root);
     }
 
-    /// A member of the group that nothing provides is passed over: notes who provides one that was.
+    /// Handles a member of the group that is provided now and was ignored before because nothing
+    /// provided it: notes its providers.
     fn passed_over(&mut self, unit: &Rich, path: &[Link], root: usize) {
         let requirement = self.roots[root].text.clone();
         if !self.old.prepared.group().skipped.contains(&requirement) {
@@ -192,7 +197,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Notes that this is required, should that be new.
+    /// Notes the requirement itself, in case it is new.
     fn asked(&mut self, owner: Option<PkgId>, dependency: Dependency, path: Vec<Link>, root: usize) {
         let requirement = self.roots[root].text.clone();
         let fact = match owner {
@@ -203,8 +208,8 @@ impl<'a> Walk<'a> {
         self.note(fact, path, root);
     }
 
-    /// Follows the packages that provided a requirement where the source package resolved: those it was resolved with,
-    /// or if none of them did, all.
+    /// Follows the packages that provided a requirement when the source package resolved. These are
+    /// the ones in its closure or, if the closure has none of them, all of them.
     fn lost(&mut self, unit: &Rich, dependency: &Dependency, of_source: bool, path: &[Link], root: usize) {
         let Some(mut before) = self.old.providers(unit, of_source) else { return };
         before.retain(|&id| !self.old.is_dead(id));
@@ -229,7 +234,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Looks at what a dead package lacks.
+    /// Examines what a dead package lacks.
     fn open(&mut self, id: PkgId, requirement: &str, path: &[Link], root: usize) {
         if !self.opened.insert(id) {
             return;
@@ -253,8 +258,8 @@ impl<'a> Walk<'a> {
         self.opened_by.push((id, path, root));
     }
 
-    /// Follows conditional requirements of dead packages: where nothing else makes them dead, a condition is met by
-    /// what they need.
+    /// Follows conditional requirements of dead packages. If nothing else makes a package dead,
+    /// other requirements of it meet the condition.
     fn conditions(&mut self) {
         while self.found.is_empty() && !self.opened_by.is_empty() {
             for (id, path, root) in std::mem::take(&mut self.opened_by) {
@@ -264,7 +269,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Queues what conditional requirements of a package ask for and cannot have: the condition is met then.
+    /// Queues the parts of a package's conditional requirements that cannot be fulfilled. The
+    /// caller knows that the condition is met.
     fn conditional(&mut self, id: PkgId, path: &[Link], root: usize) {
         let content = self.new.prepared.universe().content();
         let requires = &content.packages()[id.index()].requires;
@@ -282,7 +288,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The parts of a requirement that packages can fulfil, conditions left out.
+/// Collects the parts of a requirement that packages can fulfil. Leaves out conditions.
 fn parts(rich: &Rich, units: &mut Vec<Rich>) {
     match rich {
         Rich::Node(RichOp::And | RichOp::Or, left, right) => {
@@ -299,8 +305,9 @@ fn parts(rich: &Rich, units: &mut Vec<Rich>) {
     }
 }
 
-/// Can a requirement be fulfilled, if `possible` says which of its parts can? Those for which it cannot go into
-/// `units`. A condition need not come true, so it counts as possible.
+/// Checks whether a requirement can be fulfilled, if `possible` says which of its parts can. Adds
+/// the parts that cannot to `units`. A requirement with `if` counts as possible, because its
+/// condition need not come true.
 fn fulfillable(rich: &Rich, possible: &impl Fn(&Rich) -> bool, units: &mut Vec<Rich>) -> bool {
     match rich {
         Rich::Node(RichOp::And, left, right) => {

@@ -1,17 +1,21 @@
-//! The boundary to libsolv: the only module with `unsafe` in it. Outside, a [`Pool`] is an ordinary value.
+//! The boundary to libsolv. It is the only module with `unsafe` in it. To its users, a [`Pool`] is
+//! an ordinary value.
 //!
 //! Why it is sound:
-//! * A [`Pool`] owns everything libsolv allocates for it and frees it once, in `Drop`. Repositories live as long as
-//!   their pool. A solver lives inside [`Pool::solve`] and is freed, by a guard, before anything else can touch the
-//!   pool.
-//! * It is neither `Send` nor `Sync`: libsolv fills caches even on look-ups. Each thread makes its own pool.
-//! * libsolv's numbers and pointers are wrapped by type: a [`Text`] is a string, a [`Dep`] a string or a relation, a
-//!   [`SolvableId`] a package, a [`Repo`] a repository. None can be made up outside this module, and each knows its
-//!   pool by a number no other pool of the process ever has. A call with one of another pool, dropped or not, panics
-//!   before libsolv sees it. What a pool has numbered it keeps as long as it lives, so that those of the same pool are
-//!   never too large.
-//! * [`Pool::providers`] and [`Pool::solve`] panic unless [`Pool::index`] came after the last change of packages.
-//! * Pointers libsolv returns are valid until its next call at most: they are copied before this module returns.
+//! * A [`Pool`] owns everything that libsolv allocates for it and frees it once, in `Drop`.
+//!   Repositories live as long as their pool. A solver lives inside [`Pool::solve`], and a guard
+//!   frees it before anything else can touch the pool.
+//! * A pool is neither `Send` nor `Sync`: libsolv fills caches even on look-ups. Each thread makes
+//!   its own pool.
+//! * Types wrap libsolv's numbers and pointers: a [`Text`] is a string, a [`Dep`] is a string or a
+//!   relation, a [`SolvableId`] is a package, a [`Repo`] is a repository. Only this module can make
+//!   them. Each holds the number of its pool, which no other pool of the process ever has. A call
+//!   with a value of another pool, dropped or not, panics before libsolv sees it. A pool keeps what
+//!   it has numbered as long as it lives, so a number of the same pool is never too large.
+//! * [`Pool::providers`] and [`Pool::solve`] panic if packages changed after the last
+//!   [`Pool::index`].
+//! * A pointer from libsolv is valid at most until its next call. We copy its content before this
+//!   module returns.
 //! * Text with a NUL byte never reaches libsolv.
 #![expect(unsafe_code, reason = "libsolv is a C library; this is the one module that calls it")]
 
@@ -22,13 +26,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::repodata::{Op, RichOp};
 
-/// The library's own version.
+/// Returns the library's own version.
 pub(super) fn version() -> String {
     // SAFETY: `solv_version` is a constant NUL-terminated array in the library.
     unsafe { CStr::from_ptr((&raw const solv_version).cast()) }.to_string_lossy().into_owned()
 }
 
-/// What a C function is asked with: opaque, never made by us.
+/// Opaque types of libsolv that its functions take by pointer. We never make them ourselves.
 #[repr(C)]
 struct RawPool {
     _private: [u8; 0],
@@ -79,7 +83,7 @@ const FLAG_KEEP_ORPHANS: c_int = 18;
 const FLAG_YUM_OBSOLETES: c_int = 21;
 const FLAG_URPM_REORDER: c_int = 23;
 
-/// What libdnf (hawkey) sets for every goal.
+/// The flags that libdnf (hawkey) sets for every goal.
 const FLAGS: [c_int; 5] =
     [FLAG_KEEP_ORPHANS, FLAG_BEST_OBEY_POLICY, FLAG_YUM_OBSOLETES, FLAG_URPM_REORDER, FLAG_ALLOW_VENDORCHANGE];
 
@@ -131,7 +135,7 @@ unsafe extern "C" {
     fn koschei_queue_elements(queue: *const RawQueue) -> *const RawId;
 }
 
-/// Which pool something is of. No two pools of a process have the same.
+/// Identifies the pool of a value. No two pools of a process have the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct PoolNumber(u32);
 
@@ -171,13 +175,14 @@ pub(super) struct SolvableId {
 }
 
 impl SolvableId {
-    /// Position in the pool. 0 is nothing, 1 the system itself, ours begin at 2.
+    /// Returns the position in the pool. 0 is nothing, 1 is the system itself, and our packages
+    /// begin at 2.
     pub(super) fn index(self) -> usize {
         usize::try_from(self.raw).expect("solvable numbers are never negative")
     }
 }
 
-/// A repository of one pool, and its packages, which are numbered without a gap.
+/// A repository of one pool, with its packages. They are numbered without a gap.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repo {
     pool: PoolNumber,
@@ -187,12 +192,13 @@ pub(super) struct Repo {
 }
 
 impl Repo {
-    /// Position in the pool of the first package, or of the one that would be.
+    /// Returns the position in the pool of the first package. If the repository is empty, it is the
+    /// position that package would have.
     pub(super) fn first(&self) -> usize {
         usize::try_from(self.first).expect("solvable numbers are never negative")
     }
 
-    /// The package in a place.
+    /// Returns the package at a position.
     pub(super) fn nth(&self, place: usize) -> SolvableId {
         let place = RawId::try_from(place).ok().filter(|place| *place < self.count);
         let place = place.expect("a package of this repository");
@@ -205,103 +211,106 @@ impl Repo {
 pub(super) enum List {
     /// Capabilities.
     Provides = 0,
-    /// Strong, forward.
+    /// Strong dependencies, forward.
     Requires = 1,
-    /// Exclusion.
+    /// Exclusions.
     Conflicts = 2,
-    /// Replacement.
+    /// Replacements.
     Obsoletes = 3,
-    /// Weak, forward.
+    /// Weak dependencies, forward.
     Recommends = 4,
-    /// Weaker, forward.
+    /// Weaker dependencies, forward.
     Suggests = 5,
-    /// Weak, backward.
+    /// Weak dependencies, backward.
     Supplements = 6,
-    /// Weaker, backward.
+    /// Weaker dependencies, backward.
     Enhances = 7,
 }
 
-/// Where in its list an entry stands.
+/// The part of its list to which an entry belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
-    /// The list has one part.
+    /// The list has only one part.
     Only,
-    /// A requirement that is not for a scriptlet.
+    /// Requirements that are not for a scriptlet.
     Normal,
-    /// A requirement for a scriptlet.
+    /// Requirements for a scriptlet.
     Pre,
-    /// A provide that stands for an owned file.
+    /// Provides that stand for an owned file.
     File,
 }
 
-/// Text that C cannot hold.
+/// The error for a text with a NUL byte, which C cannot hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct HasNul;
 
-/// One thing to install, or to keep out.
+/// A thing to install or to keep out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Job {
-    /// Something that provides this.
+    /// Install a package that provides this.
     Provides(Dep),
-    /// One of these packages.
+    /// Install one of these packages.
     OneOf(Vec<SolvableId>),
-    /// The same; version and architecture count as chosen by who asks, so that rules about inferior architectures are
-    /// dropped.
+    /// Install one of these packages, whose version and architecture the caller has chosen. libsolv
+    /// then drops its rules about inferior architectures.
     Chosen(Vec<SolvableId>),
-    /// None of these packages; what is installed and only they need may go with those of them that are installed.
+    /// Install none of these packages and remove the installed ones. Installed packages that only
+    /// they need may be removed, too.
     NoneOf(Vec<SolvableId>),
-    /// These packages, of those that are installed, are there for their own sake: they go with nothing.
+    /// Treat the installed ones of these packages as wanted for themselves. They are not removed
+    /// together with others.
     Kept(Vec<SolvableId>),
 }
 
-/// What the solver said.
+/// The solver's answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Solved {
-    /// Everything that is installed at the end, in order of decision.
+    /// Everything that is installed at the end, in the order of decision.
     Installed(Vec<SolvableId>),
-    /// Why not: per problem its lines, the leading one first.
+    /// Why there is no answer: the lines of each problem, its main line first.
     Problems(Vec<Vec<Line>>),
 }
 
 /// A line of a problem.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Line {
-    /// In libsolv's words.
+    /// The text, as libsolv words it.
     pub(super) text: String,
-    /// What its words leave out.
+    /// What the text leaves out.
     pub(super) about: About,
 }
 
 /// What a line is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About {
-    /// What it says.
+    /// Nothing beyond its text.
     Itself,
-    /// The job in this place.
+    /// The job with this index.
     Job(usize),
-    /// That nothing provides this.
+    /// A dependency that nothing provides.
     Missing(Dep),
 }
 
-/// libsolv's pool.
+/// A pool of libsolv.
 pub(super) struct Pool {
     raw: NonNull<RawPool>,
     number: PoolNumber,
-    /// Solvables there are, the first two being libsolv's own.
+    /// Number of solvables. The first two are libsolv's own.
     solvables: RawId,
-    /// The provides are indexed.
+    /// Whether the provides are indexed.
     indexed: bool,
-    /// Weak dependencies of what is installed are installed, too.
+    /// Whether weak dependencies of installed packages are installed, too.
     pub(super) weak_deps: bool,
-    /// Makes it neither `Send` nor `Sync`.
+    /// Makes the pool neither `Send` nor `Sync`.
     _thread: PhantomData<*mut ()>,
 }
 
 impl Pool {
-    /// A pool with RPM's rules in which the packages of `arch` and of those compatible with it are installable.
+    /// Makes a pool with RPM's rules. Packages of `arch` and of architectures compatible with it
+    /// are installable.
     pub(super) fn new(arch: &str) -> Result<Self, HasNul> {
         let arch = CString::new(arch).map_err(|_| HasNul)?;
-        // SAFETY: no precondition; libsolv aborts when memory is out, so the result is not null.
+        // SAFETY: no precondition. libsolv aborts when memory runs out, so the result is not null.
         let raw = NonNull::new(unsafe { pool_create() }).expect("pool_create aborts rather than return null");
         let pool = Self {
             raw,
@@ -311,9 +320,10 @@ impl Pool {
             weak_deps: false,
             _thread: PhantomData,
         };
-        // SAFETY: the pool is ours and empty, which pool_setdisttype asks for; the text ends with NUL and is copied.
-        // Debian builds libsolv for deb packages, Fedora so that a 32-bit and a 64-bit package of one name may be
-        // installed together: say both, so that the answer does not depend on who built the library.
+        // SAFETY: the pool is ours and empty, which pool_setdisttype requires. The text ends with
+        // NUL and is copied. Debian builds libsolv for deb packages. Fedora builds it so that a
+        // 32-bit and a 64-bit package of one name may be installed together. We set both options,
+        // so that the answer does not depend on who built the library.
         unsafe {
             pool_setdisttype(raw.as_ptr(), DISTTYPE_RPM);
             pool_set_flag(raw.as_ptr(), POOL_FLAG_IMPLICITOBSOLETEUSESCOLORS, 1);
@@ -322,7 +332,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The number of a text.
+    /// Returns the number of a text.
     pub(super) fn intern(&mut self, text: &str) -> Result<Text, HasNul> {
         let text = CString::new(text).map_err(|_| HasNul)?;
         // SAFETY: the text ends with NUL and is copied.
@@ -330,7 +340,7 @@ impl Pool {
         Ok(Text { pool: self.number, raw })
     }
 
-    /// `name op evr`.
+    /// Returns the dependency `name op evr`.
     pub(super) fn relation(&mut self, name: Text, op: Op, evr: Text) -> Dep {
         let flags = match op {
             Op::Lt => REL_LT,
@@ -342,7 +352,7 @@ impl Pool {
         self.rel(name.into(), evr.into(), flags)
     }
 
-    /// A rich dependency of two parts.
+    /// Returns a rich dependency of two parts.
     pub(super) fn rich(&mut self, op: RichOp, left: Dep, right: Dep) -> Dep {
         let flags = match op {
             RichOp::And => REL_AND,
@@ -359,14 +369,14 @@ impl Pool {
     fn rel(&mut self, left: Dep, right: Dep, flags: c_int) -> Dep {
         self.check(left.pool);
         self.check(right.pool);
-        // SAFETY: both are of this pool.
+        // SAFETY: both belong to this pool.
         let raw = unsafe { pool_rel2id(self.raw.as_ptr(), left.raw, right.raw, flags, 1) };
         Dep { pool: self.number, raw }
     }
 
-    /// A repository with `count` packages without any content, numbered upwards without gap after those of the
-    /// repositories before. Of several repositories the higher priority wins. `None` when there would be more packages
-    /// than libsolv can number.
+    /// Adds a repository with `count` empty packages. They are numbered without gaps after those of
+    /// the earlier repositories. Of several repositories, the higher priority wins. Returns `None`
+    /// if there would be more packages than libsolv can number.
     pub(super) fn add_repo(&mut self, name: &CStr, count: usize, priority: i32) -> Option<Repo> {
         let count = RawId::try_from(count).ok()?;
         let solvables = self.solvables.checked_add(count)?;
@@ -385,51 +395,57 @@ impl Pool {
         Some(repo)
     }
 
-    /// Everything that goes to libsolv goes through here first.
+    /// Panics if something belongs to another pool. Everything that goes to libsolv is checked here
+    /// first.
     fn check(&self, pool: PoolNumber) {
         assert_eq!(pool, self.number, "of another pool");
     }
 
-    /// Could be installed: not a source package, of a fitting architecture.
+    /// Checks whether a package can be installed: it is not a source package, and its architecture
+    /// fits.
     pub(super) fn installable(&self, p: SolvableId) -> bool {
         self.check(p.pool);
-        // SAFETY: p is of this pool.
+        // SAFETY: p belongs to this pool.
         unsafe { koschei_installable(self.raw.as_ptr(), p.raw) != 0 }
     }
 
-    /// libsolv's score of an architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half its
-    /// class.
+    /// Returns libsolv's score of an architecture: 0 not installable, 1 `noarch`. Of the other
+    /// scores, lower is better. Their upper half is the class.
     pub(super) fn arch_score(&self, arch: Text) -> u32 {
         self.check(arch.pool);
-        // SAFETY: a string of this pool; the number is compared with the size of the table.
+        // SAFETY: the string belongs to this pool. The number is compared with the size of the
+        // table.
         let score = unsafe { koschei_arch_score(self.raw.as_ptr(), arch.raw) };
         u32::try_from(score).unwrap_or(0)
     }
 
-    /// Architectures that share a bit are not installed side by side under one name.
+    /// Returns libsolv's color of an architecture, as bits. Packages of one name are not installed
+    /// side by side if their architectures share a bit.
     pub(super) fn arch_color(&mut self, arch: Text) -> u8 {
         self.check(arch.pool);
-        // SAFETY: a string of this pool; libsolv compares the number with the size of its table.
+        // SAFETY: the string belongs to this pool. libsolv compares the number with the size of its
+        // table.
         unsafe { koschei_arch_color(self.raw.as_ptr(), arch.raw) }
     }
 
-    /// Sets what a package is called.
+    /// Sets name, version and architecture of a package.
     pub(super) fn set_nevra(&mut self, p: SolvableId, name: Text, evr: Text, arch: Text) {
         for pool in [p.pool, name.pool, evr.pool, arch.pool] {
             self.check(pool);
         }
         self.indexed = false;
-        // SAFETY: all are of this pool.
+        // SAFETY: all belong to this pool.
         unsafe { koschei_set_nevra(self.raw.as_ptr(), p.raw, name.raw, evr.raw, arch.raw) }
     }
 
-    /// Appends to a list; a repetition is dropped. Cheap only while one list is filled at a time.
+    /// Appends to a list, dropping repetitions. It is cheap only while one list is filled at a
+    /// time.
     pub(super) fn add_dep(&mut self, p: SolvableId, list: List, dep: Dep, place: Place) {
         self.check(p.pool);
         self.check(dep.pool);
         self.indexed = false;
-        // SAFETY: both are of this pool, and p of a repository, as only add_repo makes packages; the markers are
-        // constants.
+        // SAFETY: both belong to this pool. p is of a repository, as only add_repo makes packages.
+        // The markers are constants.
         unsafe {
             let marker = match place {
                 Place::Only => 0,
@@ -441,10 +457,11 @@ impl Pool {
         }
     }
 
-    /// Indexes all provides. Needed once all packages are in, and again whenever packages were added.
+    /// Indexes all provides. It is needed once all packages are in, and again after packages were
+    /// added.
     pub(super) fn index(&mut self) {
-        // SAFETY: no precondition. There is no file list in the pool, so pool_addfileprovides only notes that files
-        // need not be looked for; the owners were added as provides.
+        // SAFETY: no precondition. The pool has no file list, so pool_addfileprovides only notes
+        // that it need not look for files. The owners were added as provides.
         unsafe {
             pool_addfileprovides(self.raw.as_ptr());
             pool_createwhatprovides(self.raw.as_ptr());
@@ -452,20 +469,21 @@ impl Pool {
         self.indexed = true;
     }
 
-    /// Regards the packages of a repository as installed. Call [`Pool::index`] afterwards.
+    /// Makes the packages of a repository count as installed. Call [`Pool::index`] afterwards.
     pub(super) fn set_installed(&mut self, repo: Repo) {
         self.check(repo.pool);
         self.indexed = false;
-        // SAFETY: of this pool, with which its repositories live.
+        // SAFETY: the repository belongs to this pool. Repositories live as long as their pool.
         unsafe { pool_set_installed(self.raw.as_ptr(), repo.raw.as_ptr()) }
     }
 
-    /// All packages that provide a dependency, in ascending order. [`Pool::index`] comes before.
+    /// Returns all packages that provide a dependency, ascending. Call [`Pool::index`] before.
     pub(super) fn providers(&mut self, dep: Dep) -> Vec<SolvableId> {
         assert!(self.indexed, "Pool::index comes before Pool::providers");
         self.check(dep.pool);
         let mut found = Vec::new();
-        // SAFETY: index() has built the tables; the list ends with 0 and is copied before the pool is used again.
+        // SAFETY: index() has built the tables. The list ends with 0 and is copied before the pool
+        // is used again.
         unsafe {
             let mut p = koschei_whatprovides(self.raw.as_ptr(), dep.raw);
             while *p != 0 {
@@ -473,12 +491,13 @@ impl Pool {
                 p = p.add(1);
             }
         }
-        // The system itself (rpmlib and the like) is no package.
+        // The system itself (rpmlib and the like) is not a package.
         found.retain(|p| p.raw > 1);
         found
     }
 
-    /// Solves with a solver of its own. Weak dependencies influence choices; they are installed only with `weak_deps`.
+    /// Solves the jobs with a new solver. Weak dependencies influence choices. They are installed
+    /// only with `weak_deps`.
     pub(super) fn solve(&mut self, jobs: &[Job]) -> Solved {
         assert!(self.indexed, "Pool::index comes before Pool::solve");
         let queue = Queue::new();
@@ -509,9 +528,10 @@ impl Pool {
         // SAFETY: the pool lives longer than the solver, which is freed at the end of this function.
         let solver = Solver(NonNull::new(unsafe { solver_create(self.raw.as_ptr()) }).expect("solver_create aborts"));
         let raw = solver.0.as_ptr();
-        // SAFETY: solver and queue are alive; flags are constants of the header. dnf's default allows downgrades, which
-        // matters where a build requirement wants an older version than the group got; mock passes `--allowerasing`, so
-        // what the group got may go altogether. Neither means anything where nothing is installed.
+        // SAFETY: solver and queue are alive. The flags are constants of the header. dnf's default
+        // allows downgrades. That matters if a build requirement needs an older version than the
+        // group has. mock passes `--allowerasing`, so packages of the group may be removed
+        // altogether. Neither flag has an effect if nothing is installed.
         let problems = unsafe {
             for flag in FLAGS {
                 solver_set_flag(raw, flag, 1);
@@ -525,7 +545,7 @@ impl Pool {
             return Solved::Problems(solver.problems(self.number));
         }
         let decisions = Queue::new();
-        // SAFETY: as above; solver_solve has been called.
+        // SAFETY: as above, and solver_solve has been called.
         unsafe { solver_get_decisionqueue(raw, decisions.0.as_ptr()) };
         let there = decisions.to_vec().into_iter().filter(|&p| p > 1);
         Solved::Installed(there.map(|raw| SolvableId { pool: self.number, raw }).collect())
@@ -534,7 +554,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: made by pool_create, freed only here; its solvers are gone, its repositories go with it.
+        // SAFETY: pool_create made the pool, and only this function frees it. Its solvers are gone.
+        // Its repositories are freed with it.
         unsafe { pool_free(self.raw.as_ptr()) }
     }
 }
@@ -544,7 +565,8 @@ struct Solver(NonNull<RawSolver>);
 impl Solver {
     fn problems(&self, pool: PoolNumber) -> Vec<Vec<Line>> {
         let raw = self.0.as_ptr();
-        // SAFETY: the solver is alive and has solved; problems are numbered from 1; rule numbers come from the solver.
+        // SAFETY: the solver is alive and has solved. Problems are numbered from 1. Rule numbers
+        // come from the solver.
         unsafe {
             (1..=solver_problem_count(raw))
                 .map(|problem| {
@@ -561,16 +583,17 @@ impl Solver {
         }
     }
 
-    /// Adds what a rule says, without repetition.
+    /// Adds what a rule says, without repetitions.
     fn describe(&self, rule: RawId, pool: PoolNumber, lines: &mut Vec<Line>) {
         let infos = Queue::new();
-        // SAFETY: as in problems(); the text is valid until the next calls of libsolv and is copied at once.
+        // SAFETY: as in problems(). The text is valid until libsolv's next call and is copied at
+        // once.
         unsafe {
             solver_allruleinfos(self.0.as_ptr(), rule, infos.0.as_ptr());
             for info in infos.to_vec().chunks_exact(4) {
                 let text = solver_problemruleinfo2str(self.0.as_ptr(), info[0], info[1], info[2], info[3]);
                 let about = match info[0] {
-                    // The job's place in the queue, of which each takes two.
+                    // The job's position in the queue, where each job takes two elements.
                     RULE_JOB => usize::try_from(info[1]).map_or(About::Itself, |at| About::Job(at / 2)),
                     RULE_PKG_NOTHING_PROVIDES_DEP => About::Missing(Dep { pool, raw: info[3] }),
                     _ => About::Itself,
@@ -586,7 +609,7 @@ impl Solver {
 
 impl Drop for Solver {
     fn drop(&mut self) {
-        // SAFETY: made by solver_create, freed only here.
+        // SAFETY: solver_create made the solver, and only this function frees it.
         unsafe { solver_free(self.0.as_ptr()) }
     }
 }
@@ -595,7 +618,7 @@ struct Queue(NonNull<RawQueue>);
 
 impl Queue {
     fn new() -> Self {
-        // SAFETY: no precondition; aborts when memory is out.
+        // SAFETY: no precondition. libsolv aborts when memory runs out.
         Self(NonNull::new(unsafe { koschei_queue_new() }).expect("koschei_queue_new aborts rather than return null"))
     }
 
@@ -605,7 +628,8 @@ impl Queue {
     }
 
     fn to_vec(&self) -> Vec<RawId> {
-        // SAFETY: elements points to count numbers, or is null when there are none; they are copied at once.
+        // SAFETY: elements points to count numbers, or is null if there are none. They are copied
+        // at once.
         unsafe {
             let count = usize::try_from(koschei_queue_count(self.0.as_ptr())).unwrap_or(0);
             if count == 0 {
@@ -618,7 +642,7 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: made by koschei_queue_new, freed only here.
+        // SAFETY: koschei_queue_new made the queue, and only this function frees it.
         unsafe { koschei_queue_free(self.0.as_ptr()) }
     }
 }

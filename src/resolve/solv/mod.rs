@@ -1,10 +1,12 @@
 //! The system's libsolv as a solver over a [`Universe`].
 //!
-//! Feeds the pool from our own records, in file order, exactly as libsolv's reader of primary would: same strings, same
-//! lists, a package provides itself, owned files that some dependency names become provides. (SUSE's rewriting of
-//! `packageand(…)` and `locale(…)` is not done: no RPM distribution that Koji builds uses it.)
+//! It fills libsolv's pool from our own records, in file order, exactly as libsolv's reader of
+//! primary would: the same strings and lists; a package provides itself; owned files that some
+//! dependency names become provides. It does not do SUSE's rewriting of `packageand(…)` and
+//! `locale(…)`: no RPM distribution that Koji builds uses it.
 //!
-//! A pool is bound to its thread; every thread makes its own from the shared universe (0.2 s for 63,000 packages).
+//! A pool is bound to its thread. Every thread makes its own pool from the shared universe (0.2 s
+//! for 63,000 packages).
 
 mod ffi;
 #[cfg(test)]
@@ -15,33 +17,35 @@ use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{DepEvr, DepId, Dependency, DependencyError, Package, RepoContent, Rich};
 
-/// Name and version of the solver, as recorded with every resolution.
+/// Returns name and version of the solver, which are recorded with every resolution.
 pub(super) fn version() -> String {
     format!("libsolv {}", ffi::version())
 }
 
-/// What libsolv gives the packages of the rpm database. Read only where a candidate has an installed package's name and
-/// architecture.
+/// The priority that libsolv gives to packages of the rpm database. libsolv only reads it if a
+/// candidate has the name and architecture of an installed package.
 const INSTALLED_PRIORITY: i32 = 0;
 
-/// What libsolv thinks of architectures, seen from one.
+/// libsolv's rules about architectures, for one architecture.
 pub(super) struct Arches(std::cell::RefCell<Pool>);
 
 impl Arches {
-    /// Seen from `arch`.
+    /// Makes the rules for `arch`.
     pub(super) fn new(arch: &str) -> Result<Self, ResolveError> {
         Pool::new(arch).map(|pool| Self(pool.into())).map_err(|HasNul| ResolveError::Nul)
     }
 
-    /// 0: not installable; 1: `noarch`; else lower is better and the upper half is the class of architectures that go
-    /// together.
+    /// Returns libsolv's score of an architecture. 0 means not installable, 1 means `noarch`. Of
+    /// the other scores, lower is better. Their upper half is the class: architectures of one class
+    /// go together.
     pub(super) fn score(&self, arch: &str) -> Result<u32, ResolveError> {
         let mut pool = self.0.borrow_mut();
         let id = pool.intern(arch).map_err(|HasNul| ResolveError::Nul)?;
         Ok(pool.arch_score(id))
     }
 
-    /// Packages of one name whose architectures share a bit exclude each other.
+    /// Returns libsolv's color of an architecture, as bits. Packages of one name exclude each other
+    /// if their architectures share a bit.
     pub(super) fn color(&self, arch: &str) -> Result<u8, ResolveError> {
         let mut pool = self.0.borrow_mut();
         let id = pool.intern(arch).map_err(|HasNul| ResolveError::Nul)?;
@@ -51,35 +55,35 @@ impl Arches {
 
 /// A line of a problem.
 pub(super) struct Line {
-    /// In libsolv's words.
+    /// The text, as libsolv words it.
     pub(super) text: String,
-    /// What its words leave out.
+    /// What the text leaves out.
     pub(super) about: About,
 }
 
 /// What a line is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum About {
-    /// What it says.
+    /// Nothing beyond its text.
     Itself,
-    /// The wish in this place.
+    /// The wish with this index.
     Wish(usize),
-    /// That nothing provides this.
+    /// A dependency that nothing provides.
     Missing(DepId),
 }
 
-/// One thing to install or to keep out, as the solver understands it.
+/// A thing to install or to keep out, in libsolv's form.
 pub(super) struct Wish(Job);
 
-/// libsolv, loaded with one universe.
+/// A libsolv solver, loaded with one universe.
 pub(super) struct Solver {
     pool: Pool,
-    /// Per [`DepId`].
+    /// libsolv's number of each [`DepId`].
     deps: Vec<Dep>,
-    /// The repositories, whose packages follow one another as in the universe.
+    /// The repositories. Their packages follow one another as in the universe.
     repos: Vec<Repo>,
     packages: usize,
-    /// Copies of the base packages that count as installed, and where each came from.
+    /// Copies of the base packages that count as installed, and the package that each is a copy of.
     base: Option<(Repo, Vec<PkgId>)>,
 }
 
@@ -98,7 +102,8 @@ impl Solver {
         for dependency in content.dependencies() {
             deps.push(match dependency_id(&mut pool, dependency) {
                 Ok(id) => id,
-                // A rich dependency that is not understood: nothing provides it, and the problem text shows it.
+                // A rich dependency that cannot be parsed: nothing provides it, and the problem
+                // text shows it.
                 Err(_) => pool.intern(&dependency.name).map_err(nul)?.into(),
             });
         }
@@ -156,7 +161,7 @@ impl Solver {
         Ok(())
     }
 
-    /// Makes the packages of `base` installed ones. Once per solver.
+    /// Marks the packages of `base` as installed. Call it at most once per solver.
     pub(super) fn install(&mut self, base: &[PkgId], universe: &Universe) -> Result<(), ResolveError> {
         let nul = |HasNul| ResolveError::Nul;
         let repo = self.pool.add_repo(c"installed", base.len(), INSTALLED_PRIORITY).ok_or(ResolveError::TooMany)?;
@@ -170,16 +175,16 @@ impl Solver {
         Ok(())
     }
 
-    /// The packages that provide a dependency of the universe, ascending.
+    /// Returns the packages that provide a dependency of the universe, ascending.
     #[cfg(test)]
     pub(super) fn providers(&mut self, dep: DepId) -> Vec<PkgId> {
         let found = self.pool.providers(self.deps[dep.index()]);
         self.packages(found)
     }
 
-    /// What would satisfy a dependency from outside, and the wish for it: by its providers, else by the owners of the
-    /// path. `None` with an empty list when there is nothing; a rich dependency may still be wished for
-    /// ([`Solver::insist`]).
+    /// Returns the wish for a dependency from outside, and the packages that satisfy it: its
+    /// providers or else the owners of the path. Returns `None` and an empty list if there are
+    /// none. The caller may still wish for a rich dependency ([`Solver::insist`]).
     pub(super) fn select(
         &mut self,
         dependency: &Dependency,
@@ -207,36 +212,39 @@ impl Solver {
         Ok((Some(Wish(Job::OneOf(owners))), packages))
     }
 
-    /// The wish for a dependency, whether or not something provides it.
+    /// Returns the wish for a dependency, even if nothing provides it.
     pub(super) fn insist(&mut self, dependency: &Dependency) -> Result<Wish, DependencyError> {
         dependency_id(&mut self.pool, dependency).map(|id| Wish(Job::Provides(id)))
     }
 
-    /// The wish for one of these packages, as libdnf asks for packages it has chosen by name.
+    /// Returns the wish for one of these packages, as libdnf requests packages that it has chosen
+    /// by name.
     pub(super) fn one_of(&self, packages: &[PkgId]) -> Wish {
         Wish(Job::Chosen(packages.iter().map(|id| self.nth(id.index())).collect()))
     }
 
-    /// The wish for none of these packages, neither from a repository nor of the base; what of the base only they need
-    /// may go too.
+    /// Returns the wish to have none of these packages, neither from a repository nor in the base.
+    /// Packages of the base that only they need may be removed, too.
     pub(super) fn none_of(&self, packages: &[PkgId]) -> Wish {
         let mut all: Vec<SolvableId> = packages.iter().map(|id| self.nth(id.index())).collect();
         all.extend(self.of_base(packages));
         Wish(Job::NoneOf(all))
     }
 
-    /// That these packages of the base are there for their own sake: they do not go with what needs them.
+    /// Returns the wish to treat these packages of the base as wanted for themselves. They are not
+    /// removed together with the packages that need them.
     pub(super) fn kept(&self, packages: &[PkgId]) -> Wish {
         Wish(Job::Kept(self.of_base(packages).collect()))
     }
 
-    /// The copies in the base of those packages that it has.
+    /// Returns the installed copies of those packages that are in the base.
     fn of_base<'a>(&'a self, packages: &'a [PkgId]) -> impl Iterator<Item = SolvableId> + 'a {
         let base = self.base.iter().flat_map(|(repo, base)| base.iter().enumerate().map(|(at, id)| (repo.nth(at), id)));
         base.filter(|(_, id)| packages.contains(id)).map(|(copy, _)| copy)
     }
 
-    /// Everything installed at the end, ascending; or the problems, each with its lines, the leading one first.
+    /// Solves the wishes. Returns everything that is installed at the end, ascending. If that
+    /// fails, returns the problems; the first line of each is its main one.
     pub(super) fn solve(&mut self, wishes: Vec<Wish>) -> Result<Vec<PkgId>, Vec<Vec<Line>>> {
         let jobs: Vec<Job> = wishes.into_iter().map(|wish| wish.0).collect();
         match self.pool.solve(&jobs) {
@@ -251,7 +259,8 @@ impl Solver {
         let about = match line.about {
             ffi::About::Itself => About::Itself,
             ffi::About::Job(place) => About::Wish(place),
-            // libsolv may have made it of parts: then it is no dependency of a package.
+            // libsolv may have built the dependency from parts. Then it is not a dependency of a
+            // package.
             ffi::About::Missing(dep) => {
                 let known = self.deps.iter().position(|own| *own == dep).and_then(|at| u32::try_from(at).ok());
                 known.map_or(About::Itself, |at| About::Missing(DepId(at)))
@@ -276,7 +285,7 @@ impl Solver {
         base[p.index() - repo.first()]
     }
 
-    /// A package of the universe.
+    /// Returns libsolv's number of a package of the universe.
     fn nth(&self, index: usize) -> SolvableId {
         let start = self.repos.first().map_or(0, Repo::first);
         let after = self.repos.partition_point(|repo| repo.first() - start <= index);
@@ -285,7 +294,7 @@ impl Solver {
     }
 }
 
-/// The number of a dependency inside the pool.
+/// Returns the number of a dependency inside the pool.
 fn dependency_id(pool: &mut Pool, dependency: &Dependency) -> Result<Dep, DependencyError> {
     if dependency.is_rich() && dependency.relation.is_none() {
         return rich_id(pool, &Rich::parse(&dependency.name)?);

@@ -1,6 +1,6 @@
-//! The boundary to libsolv from the safe side: nothing of one pool is ever used in another.
+//! Tests the boundary to libsolv from the safe side: nothing of one pool is ever used in another.
 //!
-//! A wild access need not be seen here. To be sure, run them under a memory checker:
+//! These tests need not notice a wild memory access. To be sure, run them under a memory checker:
 //! `valgrind --error-exitcode=1 target/debug/deps/koschei-… --test-threads=1 resolve::solv`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use rstest::rstest;
 use super::ffi::{Dep, Job, List, Place, Pool, Repo, SolvableId, Solved, Text};
 use crate::repodata::{Op, RichOp};
 
-/// A pool, and one of everything it numbers.
+/// A pool, and one of each thing that it numbers.
 struct Filled {
     pool: Pool,
     text: Text,
@@ -20,7 +20,8 @@ struct Filled {
     package: SolvableId,
 }
 
-/// A pool with one package; `texts` further strings make its numbers larger than another's tables.
+/// Makes a pool with packages of one name. `texts` adds strings, relations and packages, so that
+/// its numbers are larger than the tables of another pool.
 fn filled(texts: usize) -> Filled {
     let mut pool = Pool::new("x86_64").unwrap();
     for i in 0..texts {
@@ -45,11 +46,11 @@ fn panics(call: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(call)).is_err()
 }
 
-/// A call, and what to name it by.
+/// A call, with a name for it in messages.
 type Named<'a> = (&'a str, &'a mut dyn FnMut(&mut Pool));
 
-/// Everything that takes something a pool has numbered, called with that of another pool, alive or dropped, larger or
-/// smaller.
+/// Every function that takes something numbered by a pool panics if it belongs to another pool. The
+/// other pool may be alive or dropped, larger or smaller.
 #[rstest]
 fn of_another_pool(#[values(false, true)] dropped: bool, #[values(0, 5_000)] texts: usize) {
     let mut own = filled(0);
@@ -92,7 +93,7 @@ fn beyond_the_last_package_of_a_repository() {
     assert_eq!(empty.first(), pool.add_repo(c"next", 1, 0).unwrap().nth(0).index());
 }
 
-/// A pool that is not indexed since its packages changed looks nothing up.
+/// A pool looks nothing up if its packages changed since it was indexed.
 #[test]
 fn index_comes_before() {
     let mut own = filled(0);
@@ -107,8 +108,9 @@ fn index_comes_before() {
 }
 
 proptest! {
-    /// Calls in any order, on two pools of which one is made anew now and then, with whatever was ever handed out: each
-    /// works or panics, and no string but an architecture has a score.
+    /// Calls in any order, on two pools, with anything that was ever handed out. Now and then one
+    /// pool is made anew. Each call works or panics. No string but an architecture has a score
+    /// above 1.
     #[test]
     fn any_order_of_calls(
         calls in prop::collection::vec((0u8..12, any::<[prop::sample::Index; 3]>(), any::<bool>()), 0..60)
@@ -125,7 +127,7 @@ proptest! {
             let pool = &mut pools[usize::from(which)].pool;
             let (text, dep, package, repo) = (*a.get(&texts), *a.get(&deps), *c.get(&packages), *b.get(&repos));
             let (text2, dep2) = (*b.get(&texts), *b.get(&deps));
-            // A panic is an answer: nothing here may crash.
+            // A panic is an acceptable answer, but nothing may crash.
             drop(catch_unwind(AssertUnwindSafe(|| match call {
                 0 => texts.push(pool.intern(&format!("t{}", b.index(100))).unwrap()),
                 1 => deps.push(pool.relation(text, Op::Ge, text2)),

@@ -1,4 +1,5 @@
-//! Packages that could be installed for themselves, but not together: reading the proof backwards.
+//! Finds causes when each package could be installed alone but not all of them together. It reads
+//! the solver's proof backwards.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use crate::resolve::native::{Alternatives, End, Refutation};
 use crate::resolve::need::rich;
 use crate::resolve::universe::PkgId;
 
-/// A refutation while it is read.
+/// A refutation while it is being read.
 struct Proof<'r> {
     refutation: &'r Refutation,
     /// The root of each wish.
@@ -18,7 +19,7 @@ struct Proof<'r> {
 }
 
 impl Walk<'_> {
-    /// Everything could be installed for itself, but not together.
+    /// Handles the case that everything can be installed alone, but not together.
     pub(super) fn contradiction(&mut self) {
         let native = self.new.prepared.native();
         let universe = self.new.prepared.universe();
@@ -43,7 +44,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Notes that two packages conflict. `way` is how the proof came there if it does not follow from either.
+    /// Notes that two packages conflict. `way` is how the proof reached the conflict if it follows
+    /// from neither of them.
     fn conflict(&mut self, proof: &Proof<'_>, a: PkgId, b: PkgId, way: Option<Way>) {
         let first = match (self.path(proof, a), self.path(proof, b)) {
             (Some(a), Some(b)) if b.0 < a.0 => Some(b),
@@ -58,13 +60,14 @@ impl Walk<'_> {
             self.note(Fact::Conflict { a: self.new.key(a), b: self.new.key(b) }, path, root);
             return;
         }
-        // They only conflict because one asks for something that cannot be had if the other is there.
+        // They only conflict because one requires something that cannot be installed beside the
+        // other.
         for id in [a, b] {
             self.conditional(id, &path, root);
         }
     }
 
-    /// Follows why packages have to be there.
+    /// Follows the reasons why a package has to be installed.
     fn because(&mut self, proof: &mut Proof<'_>, id: PkgId) {
         let mut next = vec![id];
         while let Some(id) = next.pop() {
@@ -83,7 +86,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Looks at one need of which not all candidates are left; returns the packages it follows from.
+    /// Examines one need that has lost candidates. Returns the packages it follows from.
     fn one(&mut self, proof: &Proof<'_>, alternatives: &Alternatives) -> Vec<PkgId> {
         let mut from: Vec<PkgId> = alternatives.owners.clone();
         let mut way = None;
@@ -113,7 +116,7 @@ impl Walk<'_> {
         from
     }
 
-    /// Whose requirement it is, which, and how the proof came there.
+    /// Returns the package that has the requirement, the requirement, and how the proof reached it.
     fn named(&self, proof: &Proof<'_>, alternatives: &Alternatives) -> Option<(Option<PkgId>, Dependency, Way)> {
         if let Some(wish) = alternatives.wish {
             let root = *proof.places.get(wish)?;
@@ -141,12 +144,13 @@ impl Walk<'_> {
         None
     }
 
-    /// How the proof came to a package that has to be there. `None`: it is only a candidate.
+    /// Returns how the proof reached a package that has to be installed. Returns `None` if the
+    /// package is only a candidate.
     fn path(&self, proof: &Proof<'_>, id: PkgId) -> Option<Way> {
         let mut path = Vec::new();
         let mut at = id;
         let content = self.new.prepared.universe().content();
-        // No package follows from itself, so this ends.
+        // No package follows from itself, so this loop ends.
         loop {
             let alternatives = proof.refutation.there.get(&at)?;
             let package = Some(self.new.nevra(at));
