@@ -1,11 +1,14 @@
-//! The build group as installed packages (mode `two`).
+//! Models the build group as installed packages (mode `two`).
 //!
-//! libsolv sees every package of the group twice then, once installed and once in the repository, and never takes the
-//! second. Here each is one package that counts as installed, which comes to the same as long as all of them stay:
-//! whatever a package of the base provides is provided for good. Where one would have to go, or where libsolv's
-//! preference for updates of installed packages could matter, the question goes to libsolv. It may erase packages of
-//! the base, but gives up the rules that keep them only when others contradict them, and a contradiction is a handover
-//! here.
+//! libsolv then sees every package of the group twice: once installed and once in the repository.
+//! It never takes the second one. Here each is one package that counts as installed. Both models
+//! agree as long as all packages of the base stay: whatever a package of the base provides is then
+//! provided for good.
+//!
+//! libsolv has to answer in two cases: if a package of the base would have to go, or if libsolv's
+//! preference for updates of installed packages could matter. libsolv may erase packages of the
+//! base. But it gives up the rules that keep them only when other rules contradict them, and a
+//! contradiction is a handover here.
 
 use rustc_hash::FxHashMap;
 
@@ -13,46 +16,48 @@ use super::clauses::Literal;
 use super::graph::{Graph, Rule};
 use super::{Node, index32};
 
-/// What a set means while the base is installed.
+/// The meaning of a set while the base is installed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum SetState {
-    /// Nothing particular.
+    /// No special meaning.
     #[default]
     Open,
-    /// A package of the base is in it: fulfilled.
+    /// A package of the base is in the set: it is fulfilled.
     Kept,
-    /// It has an update of a package of the base, installable or not, and none of the base: libsolv adds rules of its
-    /// own to those who require it (`solver_addchoicerules`), which are not modelled.
+    /// The set has no package of the base but an update of one, installable or not. libsolv adds
+    /// rules of its own to the packages that require the set (`solver_addchoicerules`). We do not
+    /// model those rules.
     Update,
-    /// A package that requires a set of the kind above is in it: those rules may exclude it.
+    /// A package that requires a set in state `Update` is in this set. The rules of that state may
+    /// exclude the package.
     Unclear,
 }
 
 /// The installed packages.
 #[derive(Debug)]
 pub(super) struct Base {
-    /// Ascending.
+    /// The packages of the base, ascending.
     pub(super) packages: Vec<Node>,
-    /// By package.
+    /// For each package, whether it is in the base.
     pub(super) is_base: Vec<bool>,
-    /// By package: another version of a package of the base, or one that replaces it.
+    /// For each package, whether it is another version of a package of the base, or replaces one.
     pub(super) is_update: Vec<bool>,
-    /// By package: libsolv's rules about updates may exclude it.
+    /// For each package, whether libsolv's rules about updates may exclude it.
     pub(super) unclear: Vec<bool>,
-    /// By clause: a package that is unclear may fulfil it.
+    /// For each clause, whether an unclear package may fulfil it.
     pub(super) unclear_clauses: Vec<bool>,
-    /// By set.
+    /// The state of each set.
     pub(super) sets: Vec<SetState>,
-    /// Clauses with a positive literal of the base: fulfilled.
+    /// For each clause, whether a positive literal of it is in the base. Then it is fulfilled.
     pub(super) kept_clauses: Vec<bool>,
-    /// Where a rule stands in libsolv's order, for the clauses that move because installed packages have the highest
-    /// numbers.
+    /// Position in libsolv's order of each rule that moves. Clauses move because installed packages
+    /// have the highest numbers.
     pub(super) moved: FxHashMap<u32, u32>,
-    /// The moved clauses as rules, in their order.
+    /// The rules of the moved clauses, in their order.
     pub(super) first: Vec<u32>,
-    /// By package: recommended by the base.
+    /// For each package, whether the base recommends it.
     pub(super) recommended: Vec<bool>,
-    /// By package: suggested by the base.
+    /// For each package, whether the base suggests it.
     pub(super) suggested: Vec<bool>,
     /// Packages of the base with conditional weak dependencies.
     pub(super) weak: Vec<Node>,
@@ -135,7 +140,7 @@ fn set_states(graph: &Graph, is_base: &[bool], is_update: &[bool]) -> (Vec<SetSt
         }
     }
     graph.links().spread(&mut unclear);
-    // What the base has is there, whatever else may be doubtful.
+    // Packages of the base are there, whatever else is unclear.
     for (p, unclear) in unclear.iter_mut().enumerate() {
         *unclear &= !is_base[p];
     }
@@ -147,7 +152,8 @@ fn set_states(graph: &Graph, is_base: &[bool], is_update: &[bool]) -> (Vec<SetSt
     (states, unclear)
 }
 
-/// Rules are ordered by their highest negative package, and installed packages come after all others in the pool.
+/// Orders the clauses that name packages of the base. libsolv orders rules by their highest
+/// negative package, and installed packages come after all others in its pool.
 fn moved_clauses(graph: &Graph, packages: &[Node], is_base: &[bool]) -> (FxHashMap<u32, u32>, Vec<u32>) {
     let top = Literal::try_from(graph.nodes()).expect("Universe::load has checked the number of packages");
     let renumber = |l: Literal| {

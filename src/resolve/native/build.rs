@@ -1,4 +1,4 @@
-//! Reads what each package says into drafts of rules.
+//! Turns the dependencies of each package into drafts of rules.
 
 use std::cmp::Ordering;
 
@@ -15,12 +15,14 @@ use crate::resolve::error::ResolveError;
 use crate::resolve::solv::Arches;
 use crate::resolve::universe::Universe;
 
-/// Packages of one name whose relations are written down. A repository has a few versions of each at most.
+/// Most packages of one name whose relations we model. A repository has at most a few versions of
+/// each package.
 const NAMESAKES_MAX: usize = 256;
-/// Pairs of packages that exclude each other. A distribution of 60,000 packages has some 200,000.
+/// Most pairs of packages that exclude each other. A distribution of 60,000 packages has some
+/// 200,000.
 const CONFLICTS_MAX: usize = 1 << 24;
 
-/// A rule while the graph is made.
+/// A rule while the graph is being built.
 pub(super) struct Draft {
     pub(super) owner: Node,
     /// The literals after the owner's, ascending.
@@ -33,7 +35,7 @@ pub(super) enum Rest {
     Literals(Vec<Literal>),
 }
 
-/// A graph while it is made.
+/// A graph while it is being built.
 pub(super) struct Builder<'u> {
     pub(super) universe: &'u Universe,
     pub(super) providers: Providers<'u>,
@@ -92,7 +94,7 @@ impl<'u> Builder<'u> {
         Ok(builder)
     }
 
-    /// What packages of one name have to do with each other: ranks, conflicts, architectures.
+    /// Models the relations between packages of one name: ranks, conflicts, architectures.
     fn names(&mut self, colors: &[u8]) {
         let packages = self.universe.content().packages();
         let mut by_name: Vec<u32> = (0..index32(packages.len())).collect();
@@ -149,7 +151,8 @@ impl<'u> Builder<'u> {
         self.inferior_arches(group, packages);
     }
 
-    /// Of the packages of one name those of an inferior architecture may only come together with the better one
+    /// Models inferior architectures. A package of an inferior architecture may only be installed
+    /// together with the package of the same name that has the better architecture
     /// (`solver_addinfarchrules`).
     fn inferior_arches(&mut self, group: &[usize], packages: &[Package]) {
         let score = |i: usize| self.traits[i + 2].arch;
@@ -163,8 +166,9 @@ impl<'u> Builder<'u> {
                     && DepEvr::from(&packages[q].evr) == DepEvr::from(&packages[p].evr)
                     && packages[q].arch != packages[p].arch
             };
-            // Which architecture is the best follows from the packages libsolv looked at; it always looks at one of a
-            // better architecture in the same version, never for its own sake at one of another version or at `noarch`.
+            // The best architecture follows from the packages that libsolv examines. libsolv always
+            // examines the package of a better architecture in the same version. It never examines
+            // a package of another version or of `noarch` for this purpose.
             let mut partners = group.iter().filter(same).copied();
             let partner = partners.next().filter(|&q| score(q) > 1 && partners.next().is_none());
             found.push((p, partner));
@@ -260,8 +264,8 @@ impl<'u> Builder<'u> {
         }
     }
 
-    /// Every block with the package's own negative literal is a rule. `conflict`: a package does not conflict with
-    /// itself.
+    /// Adds every block as a rule with the package's own negative literal. `conflict` says that the
+    /// blocks come from a conflict: a package does not conflict with itself.
     fn clauses(&mut self, p: Node, normal: Normal, conflict: bool) {
         let blocks = match normal {
             Normal::Always => return,
@@ -332,7 +336,8 @@ fn compare_evr(a: &Package, b: &Package) -> Ordering {
     a.evr.cmp(&b.evr)
 }
 
-/// libsolv reorders kernel modules and packages that want a locale by what is installed (`urpm_reorder`).
+/// Checks for packages that libsolv reorders by what is installed: kernel modules and packages that
+/// want a locale (`urpm_reorder`).
 fn is_reordered(package: &Package, content: &RepoContent) -> bool {
     let name = package.name.as_str();
     let kernel = if name.starts_with("kernel-") {

@@ -1,31 +1,32 @@
-//! Rich dependencies as clauses.
+//! Turns rich dependencies into clauses.
 //!
-//! libsolv turns a rich dependency into conjunctive form by plain distribution, without simplifying further, and each
-//! clause becomes a rule (`cplxdeps.c`). As the order in which rules are looked at decides which package is chosen, the
-//! same clauses have to come out here, redundant ones included.
+//! libsolv turns a rich dependency into conjunctive form by plain distribution, without further
+//! simplification. Each clause becomes a rule (`cplxdeps.c`). The order in which libsolv visits the
+//! rules decides which package it chooses. We must therefore produce the same clauses, including
+//! redundant ones.
 
 use super::provides::Providers;
 use super::{Node, SYSTEM};
 use crate::repodata::{Rich, RichOp};
 
-/// A package, negative when it must not be there.
+/// A package. A negative number means that the package must not be installed.
 pub(super) type Literal = i32;
 
-/// Literals one dependency may expand to; beyond that it is left to libsolv.
+/// Most literals that one dependency may expand to. libsolv has to handle larger ones.
 const LITERALS_MAX: usize = 1 << 20;
 
 /// A rich dependency in conjunctive or disjunctive form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Normal {
-    /// Cannot be fulfilled.
+    /// It cannot be fulfilled.
     Never,
-    /// Is fulfilled whatever is installed.
+    /// It is fulfilled, whatever is installed.
     Always,
     /// Blocks of ascending literals.
     Blocks(Vec<Vec<Literal>>),
 }
 
-/// Expands to more than [`LITERALS_MAX`] literals.
+/// The error for a dependency that expands to more than [`LITERALS_MAX`] literals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooLarge;
 
@@ -33,7 +34,8 @@ pub(super) fn positive(node: Node) -> Literal {
     Literal::try_from(node).expect("Universe::load has checked the number of packages")
 }
 
-/// Needs clauses: has `and`, `if` or `unless` where it counts. Others are lists of providers (`pool_is_complex_dep`).
+/// Checks whether a dependency needs clauses, because it has `and`, `if` or `unless` at a relevant
+/// place. Others are lists of providers (`pool_is_complex_dep`).
 pub(super) fn is_complex(rich: &Rich) -> bool {
     match rich {
         Rich::Plain(_) => false,
@@ -43,12 +45,13 @@ pub(super) fn is_complex(rich: &Rich) -> bool {
     }
 }
 
-/// The clauses all of which have to hold.
+/// Returns the clauses that must all hold for the dependency to be fulfilled.
 pub(super) fn conjunctive(rich: &Rich, providers: &Providers<'_>) -> Result<Normal, TooLarge> {
     Normalizer { providers, literals: 0 }.normal(rich, false)
 }
 
-/// The clauses all of which have to hold for the dependency *not* to be fulfilled: for conflicts.
+/// Returns the clauses that must all hold for the dependency *not* to be fulfilled. Conflicts need
+/// these.
 pub(super) fn negated(rich: &Rich, providers: &Providers<'_>) -> Result<Normal, TooLarge> {
     Normalizer { providers, literals: 0 }.normal(rich, true).map(invert)
 }
@@ -59,7 +62,8 @@ struct Normalizer<'p, 'u> {
 }
 
 impl Normalizer<'_, '_> {
-    /// `disjunctive`: blocks are alternatives of literals that all hold; else clauses of which all hold.
+    /// Normalizes a dependency. If `disjunctive`, the blocks are alternatives, and all literals of
+    /// one must hold. Otherwise the blocks are clauses that must all hold.
     fn normal(&mut self, rich: &Rich, disjunctive: bool) -> Result<Normal, TooLarge> {
         let Rich::Node(op, left, right) = rich else { return self.list(rich, disjunctive) };
         if !is_complex(rich) {
@@ -147,8 +151,8 @@ impl Normalizer<'_, '_> {
         }
     }
 
-    /// Every block of one side united with every block of the other; those with a literal and its opposite fall away,
-    /// and `empty` is what remains when all do.
+    /// Unites every block of one side with every block of the other. Drops blocks with a literal
+    /// and its opposite. Returns `empty` if no block is left.
     fn distribute(&mut self, left: &[Vec<Literal>], right: &[Vec<Literal>], empty: Normal) -> Result<Normal, TooLarge> {
         let mut blocks = Vec::new();
         for a in left {
@@ -176,7 +180,7 @@ fn join(mut left: Vec<Vec<Literal>>, right: Vec<Vec<Literal>>) -> Vec<Vec<Litera
     left
 }
 
-/// The opposite; what was conjunctive is disjunctive then and the other way round.
+/// Returns the opposite. A conjunctive form becomes disjunctive and vice versa.
 fn invert(normal: Normal) -> Normal {
     match normal {
         Normal::Never => Normal::Always,

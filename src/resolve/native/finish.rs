@@ -1,5 +1,5 @@
-//! Makes the graph of what was read: the dead are taken out, rules put in order, everything turned round for
-//! propagation.
+//! Builds the graph from the drafts: removes dead packages, orders the rules, and builds the
+//! reverse indexes for propagation.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ use super::{Node, index32};
 use crate::repodata::{DepId, Package};
 
 impl<'u> Builder<'u> {
-    /// Finishes: what can never be installed is taken out, rules are put in order.
+    /// Finishes the graph: removes packages that can never be installed and orders the rules.
     pub(super) fn finish(mut self) -> (Graph, Providers<'u>) {
         let nodes = self.traits.len();
         self.bury(nodes);
@@ -63,7 +63,7 @@ impl<'u> Builder<'u> {
         let mut rule_starts = vec![0_u32; nodes + 1];
         let mut at = index32(rules.len());
         let mut owner_of_next = owners.len();
-        // Rules are ordered by descending owner: walk both from the end.
+        // Rules are ordered by descending owner, so walk both from the end.
         for (p, start) in rule_starts.iter_mut().enumerate() {
             *start = at;
             while owner_of_next > 0 && owners[owner_of_next - 1] as usize == p {
@@ -116,7 +116,8 @@ impl<'u> Builder<'u> {
         (graph, self.providers)
     }
 
-    /// Who cannot be installed because of who cannot: libsolv's propagation at level 1, once for all source packages.
+    /// Marks the packages that cannot be installed because other packages cannot. This is libsolv's
+    /// propagation at level 1, done once for all source packages.
     fn bury(&mut self, nodes: usize) {
         let mut requirers: Vec<(u32, Node)> = Vec::new();
         let mut wanted = vec![false; self.sets.len()];
@@ -141,7 +142,8 @@ impl<'u> Builder<'u> {
             }
         }
         let holders = Rows::from_pairs(nodes, &holders);
-        // What is not installable is no provider of anything; what lacks a provider is, and is buried here.
+        // A source package or a package of an unfitting architecture provides nothing, so it is in
+        // no set. A package that lacks a provider is in sets and is processed here.
         queue.extend((2..index32(nodes)).filter(|&p| self.dead[p as usize] && self.traits[p as usize].arch != 0));
         loop {
             while let Some(p) = queue.pop() {
@@ -169,7 +171,7 @@ impl<'u> Builder<'u> {
         }
     }
 
-    /// The package a clause forbids, when nothing else can fulfil it any more.
+    /// Returns the package that a clause forbids, if nothing else can fulfil the clause any more.
     fn only_negative(&self, owner: Node, rest: &[Literal]) -> Option<Node> {
         let mut open = std::iter::once(-positive(owner))
             .chain(rest.iter().copied())
@@ -192,7 +194,8 @@ impl<'u> Builder<'u> {
         }
     }
 
-    /// libsolv's order of rules, without repetition; those of the dead are left out.
+    /// Puts the rules in libsolv's order, without repetitions. Leaves out the rules of dead
+    /// packages.
     fn order(&mut self) {
         let mut drafts = std::mem::take(&mut self.drafts);
         drafts.retain(|d| !self.dead[d.owner as usize]);
@@ -227,7 +230,8 @@ impl<'u> Builder<'u> {
         rows
     }
 
-    /// Turns "who wishes for which sets" round: which of those sets a package is in.
+    /// Reverses a list of wished sets by package: returns for each package the wished sets that it
+    /// is in.
     fn wished_sets(&self, wishes: &Rows<SetId>) -> Rows<SetId> {
         let mut sets: Vec<SetId> = wishes.items().to_vec();
         sets.sort_unstable();

@@ -1,4 +1,4 @@
-//! A repository as rules: what the solver reads, computed once and shared by all threads.
+//! A repository as rules: the data the solver reads, computed once and shared by all threads.
 
 use rustc_hash::FxHashMap;
 
@@ -7,22 +7,23 @@ use super::clauses::Literal;
 use super::sets::{Rows, SetId};
 use super::weak::WeakPackage;
 
-/// What is particular about a package.
+/// Flags of a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Flags(u8);
 
 impl Flags {
-    /// Cannot be installed at all, whatever else is.
+    /// It can never be installed, whatever else is.
     pub(super) const DEAD: Self = Self(1);
-    /// A newer version of it is there.
+    /// The repository has a newer version of it.
     pub(super) const OUTDATED: Self = Self(2);
-    /// libsolv orders it by what is installed already (kernel modules, locales): not modelled.
+    /// libsolv orders it by what is already installed (kernel modules, locales). We do not model
+    /// that.
     pub(super) const REORDERED: Self = Self(4);
     /// Its rules are not all modelled.
     pub(super) const UNMODELLED: Self = Self(8);
-    /// Has conditional recommends or suggests, supplements or enhances.
+    /// It has conditional recommends or suggests, supplements or enhances.
     pub(super) const WEAK: Self = Self(16);
-    /// Of an inferior architecture: one of the same name is of a better one.
+    /// Its architecture is inferior: a package of the same name has a better one.
     pub(super) const INFERIOR: Self = Self(32);
 
     pub(super) const fn has(self, other: Self) -> bool {
@@ -34,39 +35,40 @@ impl Flags {
     }
 }
 
-/// What the choice among candidates reads of a package.
+/// The properties of a package that the choice among candidates uses.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Traits {
-    /// Rank of its name, bytewise; packages of one name share it.
+    /// Rank of its name in bytewise order. Packages of one name share it.
     pub(super) name: u32,
     /// Rank of its version among those of its name.
     pub(super) evr: u32,
-    /// libsolv's score of its architecture: 0 not installable, 1 `noarch`, else lower is better and the upper half is
-    /// the class.
+    /// libsolv's score of its architecture. 0 means not installable, 1 means `noarch`. Of the other
+    /// scores, lower is better. Their upper half is the class.
     pub(super) arch: u32,
-    /// Of its repository; higher wins.
+    /// Priority of its repository: the higher number wins.
     pub(super) priority: i32,
     pub(super) flags: Flags,
 }
 
-/// `name = version` that several packages provide.
+/// A provide `name = version` whose name several packages provide.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(super) struct Shared {
     pub(super) name: u32,
-    /// Higher is newer.
+    /// Rank of the version. Higher is newer.
     pub(super) rank: u32,
-    /// Provided as "less than", which counts a little less.
+    /// Whether the provide says "less than". Then it counts a little less.
     pub(super) below: bool,
-    /// The versions of this name cannot be ranked: some lack the release that others have.
+    /// Whether the versions of this name cannot be ranked, because some lack the release that
+    /// others have.
     pub(super) unclear: bool,
 }
 
-/// What has to hold when a package is there.
+/// What must hold if a package is installed.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// One of a set.
+    /// One of a set is installed.
     Set(SetId),
-    /// A clause with several negative literals.
+    /// A clause with several negative literals holds.
     Clause(u32),
     #[default]
     Nothing,
@@ -76,41 +78,43 @@ pub(super) enum Rule {
 #[derive(Debug)]
 pub(super) struct Graph {
     pub(super) traits: Vec<Traits>,
-    /// All rules in libsolv's order: packages descending, the rules of one ascending by their literals.
+    /// All rules in libsolv's order: packages descending; the rules of one package ascending by
+    /// their literals.
     pub(super) rules: Vec<Rule>,
     /// Owner of each rule.
     pub(super) owners: Vec<Node>,
-    /// Per package where its rules start; those of package `p` are `rule_starts[p + 1]..rule_starts[p]`.
+    /// For each package, where its rules start. The rules of package `p` are
+    /// `rule_starts[p + 1]..rule_starts[p]`.
     pub(super) rule_starts: Vec<u32>,
-    /// Members of every set as they can be installed; none is dead.
+    /// Members of every set, without dead packages.
     pub(super) live: Rows<Node>,
-    /// Members of every set, dead ones too.
+    /// Members of every set, including dead packages.
     pub(super) members: Rows<Node>,
-    /// Who requires a set.
+    /// For each set, the packages that require it.
     pub(super) requirers: Rows<Node>,
-    /// The sets a package is in that somebody requires.
+    /// For each package, the sets it is in that some package requires.
     pub(super) sets_of: Rows<SetId>,
     pub(super) clauses: Rows<Literal>,
     /// The rule of each clause.
     pub(super) clause_rules: Vec<u32>,
-    /// By set: a package whose rules are not all modelled is in it.
+    /// For each set, whether it has a package whose rules are not all modelled.
     pub(super) unclear: Vec<bool>,
-    /// Clauses with a package as negative literal.
+    /// For each package, the clauses that have it as a negative literal.
     pub(super) negative_in: Rows<u32>,
-    /// Clauses with a package as positive literal.
+    /// For each package, the clauses that have it as a positive literal.
     pub(super) positive_in: Rows<u32>,
     pub(super) conflicts: Rows<Node>,
-    /// Packages of other names that a package replaces.
+    /// For each package, the packages of other names that it replaces.
     pub(super) obsoletes: Rows<Node>,
     pub(super) recommends: Rows<SetId>,
     pub(super) suggests: Rows<SetId>,
-    /// The sets a package is in that somebody recommends.
+    /// For each package, the sets it is in that some package recommends.
     pub(super) recommended_in: Rows<SetId>,
-    /// The sets a package is in that somebody suggests.
+    /// For each package, the sets it is in that some package suggests.
     pub(super) suggested_in: Rows<SetId>,
     pub(super) shared: Rows<Shared>,
     pub(super) weak: FxHashMap<Node, WeakPackage>,
-    /// Per package the sets of what it requires outside of scriptlets, for distances.
+    /// For each package, the sets of its requirements outside of scriptlets. Distances use these.
     pub(super) steps: Rows<SetId>,
 }
 
@@ -133,13 +137,13 @@ impl Graph {
         }
     }
 
-    /// One more than the highest package.
+    /// Returns the number of nodes: one more than the highest package.
     pub(super) fn nodes(&self) -> usize {
         self.traits.len()
     }
 }
 
-/// Who depends on whom, as far as doubt spreads.
+/// The dependencies between packages along which doubt spreads.
 pub(super) struct Links<'g> {
     pub(super) live: &'g Rows<Node>,
     pub(super) requirers: &'g Rows<Node>,
@@ -149,9 +153,10 @@ pub(super) struct Links<'g> {
 }
 
 impl Links<'_> {
-    /// Of some packages it is not known whether libsolv would allow them. Then neither is it of those that need one of
-    /// them: where all that may fulfil a requirement is doubtful, and, to be on the safe side, where any of what may
-    /// fulfil a clause is.
+    /// Spreads doubt. For a doubtful package, we do not know whether libsolv would allow it. A
+    /// package that needs doubtful packages becomes doubtful, too. For a requirement, this happens
+    /// if all packages that may fulfil it are doubtful. For a clause, to be safe, it happens if any
+    /// of them is.
     pub(super) fn spread(&self, doubtful: &mut [bool]) {
         let mut queue: Vec<Node> = (0..super::index32(doubtful.len())).filter(|&p| doubtful[p as usize]).collect();
         if queue.is_empty() {

@@ -1,15 +1,19 @@
-//! Our own solver: takes libsolv's decisions in libsolv's order, without its rules having to be generated for each
-//! question.
+//! Our own solver. It takes libsolv's decisions in libsolv's order, but need not generate its rules
+//! anew for each question.
 //!
-//! A repository becomes a [`Graph`] once: provider sets, clauses, conflicts, everything by number. A [`Search`] then
-//! decides as libsolv does: unit propagation, jobs, the base, the rules in their order with the policy's preferences,
-//! minimisation of choices. Exact for questions that libsolv answers without taking back a decision because of a
-//! conflict, which in a distribution are nearly all that have an answer. Anything else ends in [`Outcome::Handover`],
-//! with the reason: it never guesses.
+//! A repository becomes a [`Graph`] once: provider sets, clauses and conflicts, all by number. A
+//! [`Search`] then decides as libsolv does: unit propagation, jobs, the base, the rules in their
+//! order with the policy's preferences, minimisation of choices.
 //!
-//! The order matters. libsolv's answer depends on the order of packages in the repository, on the order of its rules
-//! and on stable sorting; each place where this module depends on it says so. Checked against libsolv on every
-//! repository in `tests/data` and on random ones (`tests/it/resolve/native.rs`).
+//! The answer is exact for questions that libsolv answers without taking back a decision because of
+//! a conflict. In a distribution, these are nearly all questions that have an answer. Any other
+//! search ends in [`Outcome::Handover`] with the reason, unless it proves that there is no solution.
+//! The solver never guesses.
+//!
+//! The order matters. libsolv's answer depends on the order of packages in the repository, on the
+//! order of its rules, and on stable sorting. Every place in this module that depends on the order
+//! says so. We check the solver against libsolv on every repository in `tests/data` and on random
+//! ones (`tests/it/resolve/native.rs`).
 
 mod base;
 mod build;
@@ -41,13 +45,14 @@ use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
 use crate::repodata::{Dependency, DependencyError, Package, Rich};
 
-/// A package as the solver numbers it: 1 is the system itself, packages of the repository follow in file order.
+/// A package as the solver numbers it. 1 is the system itself; packages of the repository follow in
+/// file order.
 type Node = u32;
 
-/// Raised when the same question may get another answer than before.
+/// Version of this solver. It is raised when the same question may get another answer than before.
 pub(super) const VERSION: u32 = 2;
 
-/// What provides `rpmlib(…)` and the like.
+/// The node that provides `rpmlib(…)` and the like.
 const SYSTEM: Node = 1;
 
 fn index32(index: usize) -> u32 {
@@ -66,27 +71,29 @@ fn package(node: Node) -> usize {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Handover {
-    /// Decisions contradict each other: libsolv would take some back, or the question has no answer.
+    /// Decisions contradict each other. libsolv would take some back, or the question has no
+    /// answer.
     Conflict,
-    /// A package of the build group would have to go or be replaced.
+    /// A package of the build group would have to be removed or replaced.
     BaseChanged,
     /// A candidate would update a package of the build group.
     Update,
     /// Candidates replace each other in a circle.
     Obsoletes,
-    /// Kernel modules or locales, which libsolv orders by what is installed.
+    /// A candidate is a kernel module or wants a locale. libsolv orders such candidates by what is
+    /// installed.
     Reordered,
-    /// Candidates provide one name in versions of which some lack the release.
+    /// Candidates provide one name in several versions, and some of these lack the release.
     UnclearVersions,
-    /// A BuildRequires that forbids something.
+    /// A BuildRequires forbids something.
     RichRequirement,
-    /// BuildConflicts that name packages of the repository.
+    /// BuildConflicts name packages of the repository.
     BuildConflicts,
-    /// A package whose rules are not all modelled.
+    /// The rules of a package are not all modelled.
     Unmodelled,
-    /// Weak dependencies are to be installed.
+    /// Weak dependencies are to be installed, too.
     WeakDeps,
-    /// The caller wanted libsolv.
+    /// The caller asked for libsolv.
     Wanted,
 }
 
@@ -106,7 +113,7 @@ impl Handover {
         Self::Wanted,
     ];
 
-    /// As a metric's label.
+    /// Returns the reason as a metric's label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Conflict => "conflict",
@@ -130,20 +137,22 @@ impl fmt::Display for Handover {
     }
 }
 
-/// A repository as rules, with what is needed to look up dependencies from outside. Immutable, shared by threads.
+/// A repository as rules, with an index to look up dependencies from outside. It is immutable and
+/// shared by threads.
 pub(super) struct Native<'u> {
     graph: Graph,
     providers: Providers<'u>,
 }
 
 impl<'u> Native<'u> {
-    /// Cost: O(packages + dependencies + their providers); about 0.3 s for 63,000 packages.
+    /// Builds the rules. Cost: O(packages + dependencies + their providers); about 0.3 s for 63,000
+    /// packages.
     pub(super) fn new(universe: &'u Universe) -> Result<Self, ResolveError> {
         let (graph, providers) = Builder::new(universe)?.finish();
         Ok(Self { graph, providers })
     }
 
-    /// What a dependency from outside asks for. `None`: nothing provides it.
+    /// Returns what a dependency from outside asks for. If nothing provides it, the wish is empty.
     pub(super) fn wish(&self, dependency: &Dependency, universe: &Universe) -> Result<Wish, DependencyError> {
         if dependency.name.contains('\0') {
             return Err(DependencyError::Form { text: dependency.to_string().replace('\0', "\\0") });
@@ -175,8 +184,9 @@ impl<'u> Native<'u> {
         Ok(wish)
     }
 
-    /// One of these packages, whatever their architecture: libsolv is told that the architecture was chosen, so that it
-    /// drops its rules about inferior ones for all packages of those names. Where it has any, the question is its own.
+    /// Returns the wish for one of these packages, whatever their architecture. libsolv is told
+    /// that the architecture was chosen, so that it drops its rules about inferior architectures
+    /// for all packages of those names. If there are such rules, libsolv has to answer.
     pub(super) fn wish_for(&self, packages: &[PkgId]) -> Wish {
         let matches: Vec<Node> = packages.iter().map(|id| node(id.index())).collect();
         let inferior = |p: &Node| self.graph.traits[*p as usize].flags.has(Flags::INFERIOR);
@@ -188,8 +198,9 @@ impl<'u> Native<'u> {
         members.iter().copied().filter(|&p| !self.graph.is_dead(p)).collect()
     }
 
-    /// libsolv makes rules for the packages it finds in the best case, and for no others that the clauses may name: of
-    /// those it then knows no requirements. Such a question is its own.
+    /// Makes the jobs of a rich dependency. libsolv only makes rules for the packages that provide
+    /// it in the best case. If the clauses name other packages, libsolv does not know their
+    /// requirements. libsolv has to answer such a question.
     fn complex(&self, rich: &Rich, matches: &[Node]) -> Jobs {
         match clauses::conjunctive(rich, &self.providers) {
             Ok(Normal::Always) => Jobs::None,
@@ -204,56 +215,59 @@ impl<'u> Native<'u> {
         }
     }
 
-    /// The base for mode `two`.
+    /// Makes the base for mode `two`.
     pub(super) fn base(&self, packages: &[PkgId]) -> NativeBase {
         let nodes: Vec<Node> = packages.iter().map(|id| node(id.index())).collect();
         NativeBase(Base::new(&self.graph, &nodes))
     }
 
-    /// A search for this thread.
+    /// Makes a search for this thread.
     pub(super) fn search<'n>(&'n self, base: Option<&'n NativeBase>) -> NativeSearch<'n> {
         let base = base.map(|b| &b.0);
         NativeSearch { search: Search::new(&self.graph, base), graph: &self.graph, base }
     }
 
-    /// Sets a package requires outside of scriptlets.
+    /// Returns the sets that a package requires outside of scriptlets.
     pub(super) fn steps(&self, id: PkgId) -> &[u32] {
         self.graph.steps.row(node(id.index()))
     }
 
-    /// The packages of a set of [`Native::steps`], ascending.
+    /// Returns the packages of a set of [`Native::steps`], ascending.
     pub(super) fn members(&self, set: u32) -> impl Iterator<Item = PkgId> {
         self.graph.members.row(set).iter().filter(|&&p| p != SYSTEM).map(|&p| PkgId::from_index(package(p)))
     }
 
-    /// Number of sets.
+    /// Returns the number of sets.
     pub(super) fn sets(&self) -> usize {
         self.graph.members.len()
     }
 
-    /// The packages that provide a dependency, ascending, those that cannot be installed too; of a rich one as in
-    /// [`Wish::matches`]. `None`: the system itself provides it.
+    /// Returns the packages that provide a dependency, ascending, including those that cannot be
+    /// installed. For a rich dependency, they are the same as [`Wish::matches`]. Returns `None` if
+    /// the system itself provides it.
     pub(super) fn providers(&self, rich: &Rich) -> Option<Vec<PkgId>> {
         let found = self.providers.rich(rich);
         (found.first() != Some(&SYSTEM)).then(|| packages(&found))
     }
 
-    /// Can a package never be installed, whatever else is: because of what it lacks, or its architecture?
+    /// Checks whether a package can never be installed, because of what it lacks or because of its
+    /// architecture.
     pub(super) fn is_dead(&self, id: PkgId) -> bool {
         self.graph.is_dead(node(id.index()))
     }
 
-    /// The packages that may not be installed together with one, ascending.
+    /// Returns the packages that cannot be installed together with a package, ascending.
     pub(super) fn excluded(&self, id: PkgId) -> Vec<PkgId> {
         packages(self.graph.conflicts.row(node(id.index())))
     }
 
-    /// Is a package of an architecture that may be installed?
+    /// Checks whether the architecture of a package may be installed.
     pub(super) fn is_installable(&self, id: PkgId) -> bool {
         self.graph.traits[node(id.index()) as usize].arch != 0
     }
 
-    /// Why wishes cannot be fulfilled together, whatever is installed before, where that follows without trying.
+    /// Returns why wishes cannot be fulfilled together, whatever is installed before. Returns
+    /// `None` if this does not follow without trying alternatives.
     pub(super) fn refute(&self, wishes: &[&Wish]) -> Option<Refutation> {
         refute::refute(&self.graph, wishes)
     }
@@ -263,20 +277,21 @@ fn packages(nodes: &[Node]) -> Vec<PkgId> {
     nodes.iter().filter(|&&p| p != SYSTEM).map(|&p| PkgId::from_index(package(p))).collect()
 }
 
-/// Does a dependency of an `Obsoletes` name this package?
+/// Checks whether a dependency of an `Obsoletes` names this package.
 pub(super) fn obsoletes(package: &Package, dependency: &Dependency) -> bool {
     provides::matches_nevr(package, dependency)
 }
 
-/// Do two dependencies that are not rich speak of the same: one name, versions that have something in common?
+/// Checks whether two dependencies that are not rich overlap: they have the same name and a version
+/// in common.
 pub(super) fn overlap(a: &Dependency, b: &Dependency) -> bool {
     provides::overlap(a, b)
 }
 
-/// A [`Base`], for those who only hand it on.
+/// A [`Base`], for code that only passes it on.
 pub(super) struct NativeBase(Base);
 
-/// What a BuildRequires means to the solver.
+/// The meaning of a BuildRequires for the solver.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     /// All packages that match it, chosen or not.
@@ -286,36 +301,36 @@ pub(super) struct Wish {
 
 #[derive(Clone, Debug)]
 enum Jobs {
-    /// Nothing to do.
+    /// It is fulfilled in any case; there is nothing to do.
     None,
     /// Nothing provides it.
     Impossible,
-    /// One of each list.
+    /// One package of each list has to be installed.
     All(Vec<Vec<Node>>),
-    /// Only libsolv can tell.
+    /// Only libsolv can answer.
     Handover,
 }
 
 impl Wish {
-    /// The packages that match.
+    /// Returns the packages that match.
     pub(super) fn matches(&self) -> impl Iterator<Item = PkgId> {
         self.matches.iter().map(|&p| PkgId::from_index(package(p)))
     }
 
-    /// No package matches, not even in part.
+    /// Checks whether no package matches, not even in part.
     pub(super) fn is_empty(&self) -> bool {
         self.matches.is_empty()
     }
 }
 
-/// What our own solver says.
+/// The answer of our own solver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum NativeAnswer {
-    /// The packages, ascending.
+    /// The packages of the closure, ascending.
     Closure(Vec<PkgId>),
-    /// Proven: there is no answer.
+    /// There is no solution. This is proven.
     Unsolvable,
-    /// libsolv has to be asked.
+    /// libsolv has to answer.
     Handover(Handover),
 }
 

@@ -1,12 +1,12 @@
-//! An ordered set of small numbers, cheap to fill and to empty: what is pending in a search is put in and taken out all
-//! the time.
+//! An ordered set of small numbers that is cheap to fill and to empty. A search adds and removes
+//! pending rules all the time.
 
-/// Numbers below a fixed bound.
+/// A set of numbers below a fixed bound.
 pub(super) struct Pending {
     words: Vec<u64>,
-    /// A bit for every word that is not 0.
+    /// One bit for every word that is not 0.
     summary: Vec<u64>,
-    /// Words that may not be 0, for emptying.
+    /// Words that may not be 0. Clearing the set only visits these.
     used: Vec<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Pending {
         }
     }
 
-    /// The least number that is not below `from`. Cost: O(bound / 4096) at worst.
+    /// Returns the least number that is not below `from`. Cost: O(bound / 4096) at worst.
     pub(super) fn next(&self, from: u32) -> Option<u32> {
         let word = from as usize / 64;
         let here = self.words.get(word)? & (u64::MAX << (from % 64));
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Like a sorted set, whatever is done to it.
+        /// The set behaves like a sorted set after any operations.
         #[test]
         fn is_a_sorted_set(steps in prop::collection::vec((0u8..8, 0u32..20_000), 0..200)) {
             let (mut ours, mut model) = (Pending::new(20_000), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Which of several candidates libsolv takes (`policy_filter_unwanted`).
+//! Chooses among several candidates as libsolv does (`policy_filter_unwanted`).
 
 use std::cmp::Ordering;
 
@@ -8,16 +8,16 @@ use super::state::State;
 use super::{Handover, Node};
 use crate::resolve::native::weak::Wanted;
 
-/// Recommended and suggested packages, as far as the decisions have been looked at.
+/// Recommended and suggested packages, as far as the decisions have been processed.
 pub(super) struct Wishes {
-    /// Per set the round in which it was recommended.
+    /// For each set, the round in which it was recommended.
     recommended: Vec<u32>,
-    /// Per set the round in which it was suggested.
+    /// For each set, the round in which it was suggested.
     suggested: Vec<u32>,
     round: u32,
-    /// Decisions looked at.
+    /// Number of decisions processed.
     seen: usize,
-    /// Packages there with conditional weak dependencies.
+    /// Installed packages with conditional weak dependencies.
     conditional: Vec<Node>,
 }
 
@@ -32,7 +32,7 @@ impl Wishes {
         }
     }
 
-    /// Forget: decisions were taken back.
+    /// Forgets everything, because decisions were taken back.
     pub(super) fn forget(&mut self) {
         self.round += 1;
         if self.round == u32::MAX {
@@ -63,7 +63,7 @@ impl Wishes {
     }
 }
 
-/// What choosing needs to know.
+/// The data that a choice needs.
 pub(super) struct Chooser<'a> {
     pub(super) graph: &'a Graph,
     pub(super) base: Option<&'a Base>,
@@ -71,7 +71,7 @@ pub(super) struct Chooser<'a> {
     pub(super) wishes: &'a mut Wishes,
 }
 
-/// Strong or weak wish.
+/// Strength of a wish.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wish {
     Recommended,
@@ -83,13 +83,15 @@ impl Chooser<'_> {
         self.base.is_some_and(|b| b.is_base[p as usize])
     }
 
-    /// Is a package there, or will it be, when `future` packages of the base count?
+    /// Checks whether a package is installed. With `future`, undecided packages of the base count
+    /// as installed.
     fn there(&self, p: Node, future: bool) -> bool {
         let value = self.state.value(p);
         value > 0 || (future && value == 0 && self.is_base(p))
     }
 
-    /// Does something that is there want `p`, or does `p` attach itself to something that is?
+    /// Checks whether an installed package wants `p`, or whether `p` supplements or enhances an
+    /// installed package.
     fn wished(&self, p: Node, wish: Wish, future: bool) -> bool {
         let (marks, sets) = match wish {
             Wish::Recommended => (&self.wishes.recommended, &self.graph.recommended_in),
@@ -125,13 +127,14 @@ impl Chooser<'_> {
         })
     }
 
-    /// Is a package recommended, or does it supplement something? For minimisation.
+    /// Checks whether a package is recommended, or supplements something. Minimisation uses this.
     pub(super) fn recommended(&mut self, p: Node) -> bool {
         self.wishes.update(self.graph, self.state);
         self.wished(p, Wish::Recommended, false)
     }
 
-    /// Leaves the candidates among which libsolv would choose, the chosen one first. Without `reorder` only drops.
+    /// Reduces the candidates to those among which libsolv would choose, the chosen one first.
+    /// Without `reorder`, it only drops candidates.
     pub(super) fn filter(&mut self, candidates: &mut Vec<Node>, reorder: bool) -> Result<(), Handover> {
         if candidates.len() < 2 {
             return Ok(());
@@ -213,7 +216,7 @@ impl Chooser<'_> {
         Ok(())
     }
 
-    /// Keeps what something recommends, if anything is; packages of the base stay in any case.
+    /// Keeps only the recommended candidates, if there are any. Packages of the base always stay.
     fn prune_to_recommended(&mut self, candidates: &mut Vec<Node>) {
         let base = candidates.iter().filter(|&&p| self.is_base(p)).count();
         if candidates.len() - base < 2 {
@@ -239,7 +242,8 @@ impl Chooser<'_> {
         Ok(())
     }
 
-    /// Who provides something in a lower version than another candidate goes behind it (`sort_by_common_dep`).
+    /// Moves a candidate behind another one if it provides a shared name in a lower version
+    /// (`sort_by_common_dep`).
     fn sort_by_shared(&self, candidates: &mut Vec<Node>) -> Result<(), Handover> {
         let mut entries: Vec<(Shared, usize)> = Vec::new();
         for (place, &p) in candidates.iter().enumerate() {
@@ -268,7 +272,8 @@ impl Chooser<'_> {
         Ok(())
     }
 
-    /// While jobs are decided the base is not yet: what it will want comes first (`reorder_dq_for_future_installed`).
+    /// Puts the candidates first that the base will want. While jobs are being decided, the base is
+    /// not decided yet (`reorder_dq_for_future_installed`).
     pub(super) fn reorder_for_base(&mut self, candidates: &mut [Node]) {
         let Some(base) = self.base else { return };
         if base.packages.iter().all(|&p| self.state.value(p) != 0) {
@@ -280,7 +285,7 @@ impl Chooser<'_> {
     }
 }
 
-/// Is there a circle among those that replace each other?
+/// Checks whether some of these packages replace each other in a circle.
 fn has_cycle(all: &[Node], edge: &impl Fn(Node, Node) -> bool) -> bool {
     let mut rest: Vec<Node> = all.to_vec();
     loop {
@@ -296,8 +301,8 @@ fn has_cycle(all: &[Node], edge: &impl Fn(Node, Node) -> bool) -> bool {
     }
 }
 
-/// Sorts as glibc's `qsort_r` does, which libsolv's results rely on: the order of architectures is not transitive where
-/// `noarch` is among them, so that the algorithm matters.
+/// Sorts as glibc's `qsort_r` does, on which libsolv's results rely. The algorithm matters, because
+/// the order of architectures is not transitive if `noarch` is among them.
 fn merge_sort(list: &mut [Node], order: &impl Fn(&Node, &Node) -> Ordering) {
     if list.len() < 2 {
         return;

@@ -1,9 +1,11 @@
-//! Which packages provide a dependency, answered as libsolv answers it for RPM repositories.
+//! Finds the packages that provide a dependency, as libsolv does for RPM repositories.
 //!
-//! The facts: a provide without a version satisfies every relation; two relations match when their ranges of versions
-//! have something in common; a version without release matches every release of it (`pool_match_flags_evr` in libsolv,
-//! "Versioned dependencies" in the RPM manual). An owned file counts as a provide only where some dependency of the
-//! repository names it.
+//! The rules (`pool_match_flags_evr` in libsolv, "Versioned dependencies" in the RPM manual):
+//! * A provide without a version satisfies every relation.
+//! * Two relations match if their ranges of versions have something in common.
+//! * A version without release matches every release of it.
+//!
+//! An owned file only counts as a provide if some dependency of the repository names it.
 
 use std::cmp::Ordering;
 
@@ -30,15 +32,15 @@ const fn bits(op: Op) -> u8 {
     }
 }
 
-/// How two versions compare when a missing release matches any: the fourth and fifth case of libsolv's
-/// `EVRCMP_MATCH_RELEASE`.
+/// The result of comparing two versions if a missing release matches any. The two open cases are
+/// the fourth and fifth case of libsolv's `EVRCMP_MATCH_RELEASE`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Match {
     Less,
-    /// Equal but for the release, which the left one lacks.
+    /// Equal except for the release, which the left one lacks.
     LeftOpen,
     Equal,
-    /// Equal but for the release, which the right one lacks.
+    /// Equal except for the release, which the right one lacks.
     RightOpen,
     Greater,
 }
@@ -59,7 +61,7 @@ fn compare(left: &DepEvr, right: &DepEvr) -> Match {
     }
 }
 
-/// Does a provide `provided` satisfy a requirement `wanted` of the same name?
+/// Checks whether a provide `provided` satisfies a requirement `wanted` of the same name.
 fn relations_match(provided: (Op, &DepEvr), wanted: (Op, &DepEvr)) -> bool {
     let (have, want) = (bits(provided.0), bits(wanted.0));
     if have & want & (LT | GT) != 0 {
@@ -77,7 +79,8 @@ fn relations_match(provided: (Op, &DepEvr), wanted: (Op, &DepEvr)) -> bool {
     }
 }
 
-/// Do two dependencies of the same name have a version in common? One without a version has all of them.
+/// Checks whether two dependencies have the same name and a version in common. A dependency without
+/// a version has all versions.
 pub(super) fn overlap(a: &Dependency, b: &Dependency) -> bool {
     a.name == b.name
         && match (&a.relation, &b.relation) {
@@ -86,7 +89,8 @@ pub(super) fn overlap(a: &Dependency, b: &Dependency) -> bool {
         }
 }
 
-/// Is a package itself, by its name and version, what a dependency names? Obsoletes are matched so, not by provides.
+/// Checks whether a dependency names a package by its own name and version. Obsoletes match this
+/// way, not by provides.
 pub(super) fn matches_nevr(package: &Package, dependency: &Dependency) -> bool {
     if package.name != dependency.name {
         return false;
@@ -104,22 +108,22 @@ pub(super) fn matches_nevr(package: &Package, dependency: &Dependency) -> bool {
     }
 }
 
-/// What a package says it provides under one name.
+/// The source of one provide of a package.
 #[derive(Clone, Copy)]
 enum Provide {
-    /// A provide of the list.
+    /// A provide from its list.
     Listed(DepId),
     /// `name = version` of the package itself.
     Own,
-    /// A file it owns.
+    /// A file that it owns.
     File,
 }
 
-/// Every name that something provides, with its providers in ascending order.
+/// All provided names, each with its providers in ascending order.
 pub(super) struct Providers<'u> {
     universe: &'u Universe,
     names: FxHashMap<&'u str, u32>,
-    /// Per name where its entries start; one more than there are names.
+    /// For each name, where its entries start. There is one start more than there are names.
     starts: Vec<u32>,
     entries: Vec<(Node, Provide)>,
 }
@@ -176,7 +180,8 @@ impl<'u> Providers<'u> {
         }
     }
 
-    /// The providers of a dependency that is not rich, ascending, without repetition, into `out`.
+    /// Adds the providers of a dependency that is not rich to `out`, ascending and without
+    /// repetitions.
     fn plain(&self, dependency: &Dependency, out: &mut Vec<Node>) {
         for &(provider, provide) in self.of_name(&dependency.name) {
             if out.last() == Some(&provider) {
@@ -202,8 +207,10 @@ impl<'u> Providers<'u> {
         }
     }
 
-    /// The providers of a rich dependency in the best case: of `and`, `or` all of both sides, of a condition its left
-    /// side and its alternative. What libsolv answers when asked "what provides this" (`pool_addrelproviders`).
+    /// Returns the providers of a rich dependency in the best case. For `and` and `or`, these are
+    /// the providers of both sides. For a condition, these are the providers of its left side and
+    /// its alternative. libsolv gives the same answer to "what provides this"
+    /// (`pool_addrelproviders`).
     pub(super) fn rich(&self, rich: &Rich) -> Vec<Node> {
         let Rich::Node(op, left, right) = rich else {
             let mut out = Vec::new();
@@ -223,7 +230,8 @@ impl<'u> Providers<'u> {
                 left.into_iter().filter(|p| right.binary_search(p).is_err()).collect()
             }
             RichOp::And | RichOp::Or => union(left, self.rich(right)),
-            // Outside of a condition it means nothing; libsolv reads it and finds nothing for it.
+            // `else` outside of a condition has no meaning. libsolv accepts it and finds no
+            // providers for it.
             RichOp::Else => Vec::new(),
             RichOp::If | RichOp::Unless => match &**right {
                 Rich::Node(RichOp::Else, _, alternative) => union(left, self.rich(alternative)),
@@ -232,7 +240,7 @@ impl<'u> Providers<'u> {
         }
     }
 
-    /// The providers of any dependency; none where it is not understood.
+    /// Returns the providers of any dependency. A dependency that cannot be parsed has none.
     pub(super) fn of(&self, dependency: &Dependency) -> Vec<Node> {
         if dependency.is_rich() && dependency.relation.is_none() {
             return Rich::parse(&dependency.name).map(|rich| self.rich(&rich)).unwrap_or_default();
@@ -242,8 +250,9 @@ impl<'u> Providers<'u> {
         out
     }
 
-    /// The provider set of every dependency of the repository, by [`DepId`]; an empty one for what is only provided.
-    /// Cost: O(dependencies × providers of their names).
+    /// Returns the provider set of every dependency of the repository, by [`DepId`]. The set is
+    /// empty for dependencies that are only provided. Cost:
+    /// O(dependencies × providers of their names).
     pub(super) fn of_all(&self, sets: &mut SetTable) -> Vec<SetId> {
         let mut asked = vec![false; self.content().dependencies().len()];
         for dep in self.content().packages().iter().flat_map(Package::dependencies) {
@@ -288,7 +297,7 @@ mod tests {
     use crate::resolve::native::package;
     use crate::resolve::solv::Solver;
 
-    /// Every dependency of a repository has the providers libsolv finds.
+    /// Every dependency of a repository has the providers that libsolv finds.
     #[rstest]
     #[case("distro/small/binary")]
     #[case("koji/repos/f99-build/26/x86_64")]
@@ -317,7 +326,8 @@ mod tests {
         }
     }
 
-    /// Provide, requirement, and whether one satisfies the other (libsolv's rules, `rpm` manual "Dependencies").
+    /// A provide, a requirement, and whether the one satisfies the other (libsolv's rules, `rpm`
+    /// manual "Dependencies").
     #[rstest]
     #[case("= 1-1", ">= 1", true)]
     #[case("= 1", "= 1-5", true)]

@@ -1,16 +1,19 @@
-//! Why a question has no answer, where that follows from the rules without trying anything.
+//! Explains why a question has no answer, if that follows from the rules without trying
+//! alternatives.
 //!
-//! Starts from what has to be there (wishes with one candidate left) and draws conclusions: what a package that has to
-//! be there needs and only one package can give has to be there too; what conflicts with it cannot be. When two that
-//! have to be there conflict, or a need has no candidate left, there is no answer, and every conclusion knows what it
-//! was drawn from.
+//! The proof starts from the packages that have to be installed: those that are the only candidate
+//! left for a wish. It then draws conclusions. If such a package has a requirement with a single
+//! possible provider, that provider has to be installed, too. A package that conflicts with such a
+//! package cannot be installed. There is no answer if two packages that have to be installed
+//! conflict, or if a requirement has no candidate left. Every conclusion records what it was drawn
+//! from.
 //!
-//! What is installed before (the base of mode `two`) proves nothing: it may be erased. So it is not looked at, and what
-//! is proven holds with every base.
+//! Packages that were installed before (the base of mode `two`) prove nothing, because they may be
+//! erased. The proof therefore ignores them and holds for every base.
 //!
-//! This is an explanation, not a solver: where only trying shows that there is no answer, it says nothing. It does not
-//! care about speed, for it is asked of unresolvable source packages only. Unlike the search it starts from nothing
-//! each time.
+//! This is an explanation, not a solver. If only trying shows that there is no answer, it returns
+//! nothing. It need not be fast, because it only runs for unresolvable source packages. Unlike the
+//! search, it starts from nothing each time.
 
 use std::collections::BTreeMap;
 
@@ -19,33 +22,35 @@ use super::graph::{Graph, Rule};
 use super::{Jobs, Node, Wish, package, packages};
 use crate::resolve::universe::PkgId;
 
-/// What has to be there, one of several.
+/// A need: one of several packages has to be installed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::resolve) struct Alternatives {
-    /// Those that need it, all of them there; several for a conditional requirement. Empty: the wish
-    /// [`Alternatives::wish`].
+    /// The packages that need it, all of which have to be installed. A conditional requirement may have
+    /// several. Empty if the need is a wish ([`Alternatives::wish`]).
     pub(in crate::resolve) owners: Vec<PkgId>,
-    /// Which wish, when nobody else needs it.
+    /// Index of the wish, if no package has the need.
     pub(in crate::resolve) wish: Option<usize>,
-    /// The candidates, ascending; none of them is dead.
+    /// The candidates, ascending. None of them is dead.
     pub(in crate::resolve) members: Vec<PkgId>,
 }
 
-/// Where it ends.
+/// The contradiction at the end of a proof.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::resolve) enum End {
-    /// Both have to be there, and may not be together.
+    /// Both packages have to be installed, but they exclude each other.
     Conflict(PkgId, PkgId),
-    /// None of these can be there.
+    /// None of the candidates can be installed.
     Nothing(Alternatives),
 }
 
 /// A proof that there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::resolve) struct Refutation {
-    /// What has to be there, and of what it is the only candidate left.
+    /// The packages that have to be installed, each with the need for which it is the only
+    /// candidate left.
     pub(in crate::resolve) there: BTreeMap<PkgId, Alternatives>,
-    /// What cannot be there, and the package that has to be there and forbids it.
+    /// The packages that cannot be installed, each with the package that has to be installed and
+    /// forbids it.
     pub(in crate::resolve) excluded: BTreeMap<PkgId, PkgId>,
     /// The contradiction.
     pub(in crate::resolve) end: End,
@@ -84,7 +89,7 @@ pub(super) fn refute(graph: &Graph, wishes: &[&Wish]) -> Option<Refutation> {
 struct State<'g> {
     graph: &'g Graph,
     there: BTreeMap<Node, Alternatives>,
-    /// Those that are there, in the order in which that was found out.
+    /// The packages that have to be installed, in the order of discovery.
     order: Vec<Node>,
     excluded: BTreeMap<Node, Node>,
     end: Option<End>,
@@ -141,7 +146,8 @@ impl State<'_> {
                 let owners = packages(&owners);
                 self.one_of(&members, |members| Alternatives { owners, wish: None, members });
             }
-            // The one that is not there must not be, if nothing else fulfils the clause.
+            // All packages but one that the clause forbids together have to be installed. If
+            // nothing else fulfils the clause, the remaining one cannot be installed.
             [last] => {
                 let lost = |p: &Node| self.excluded.contains_key(p) || self.graph.is_dead(*p);
                 if members.iter().all(lost) {

@@ -1,4 +1,5 @@
-//! The search: libsolv's order of decisions, for the case that no decision has to be taken back because of a conflict.
+//! The search: libsolv's order of decisions, for the case that no conflict forces it to take a
+//! decision back.
 
 use super::base::Base;
 use super::clauses::positive;
@@ -10,29 +11,29 @@ use super::{Handover, Node, index32};
 /// How a search ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
-    /// Everything that is there at the end, ascending.
+    /// The packages that are installed at the end, ascending.
     Closure(Vec<Node>),
-    /// No solution exists.
+    /// There is no solution.
     Unsolvable,
     /// libsolv has to answer.
     Handover(Handover),
 }
 
-/// Several candidates were left when one was chosen.
+/// A choice among several candidates.
 struct Branch {
     level: i32,
-    /// The candidates and whether each has been tried.
+    /// The candidates, and whether each has been tried.
     candidates: Vec<(Node, bool)>,
 }
 
-/// Searches, one after the other. Bound to a thread only by being mutable.
+/// Runs searches one after the other. It is bound to a thread only because it is mutable.
 pub(super) struct Search<'g> {
     graph: &'g Graph,
     base: Option<&'g Base>,
     state: State,
     wishes: Wishes,
     branches: Vec<Branch>,
-    /// Candidates in work.
+    /// Buffer for the candidates of the current rule.
     queue: Vec<Node>,
 }
 
@@ -90,8 +91,9 @@ impl<'g> Search<'g> {
         }
     }
 
-    /// What follows before anything is chosen. A contradiction here is a proof, whatever is installed: no package of
-    /// the base is decided yet, and what would decide against one ends the search.
+    /// Draws the conclusions that hold before anything is chosen. A contradiction here is a proof,
+    /// whatever is installed: no package of the base is decided yet, and deciding against one ends
+    /// the search.
     fn assertions(&mut self, jobs: &[Job]) -> Result<(), End> {
         let at_level_1 = |stop| match stop {
             Stop::Conflict => End::Unsolvable,
@@ -124,8 +126,9 @@ impl<'g> Search<'g> {
         Ok(level)
     }
 
-    /// libsolv keeps one installed package after the other, each at a level of its own; only their order relative to
-    /// the other levels counts, so one level does.
+    /// Decides for all packages of the base. libsolv keeps one installed package after the other,
+    /// each at a level of its own. One level is enough here, because only their order relative to
+    /// the other levels counts.
     fn keep_base(&mut self, jobs: &[Job], level: i32) -> Result<i32, End> {
         let Some(base) = self.base else { return Ok(level) };
         let mut kept = false;
@@ -146,8 +149,8 @@ impl<'g> Search<'g> {
         Ok(level + 1)
     }
 
-    /// Jobs come last in the order of rules. They are all fulfilled, unless a choice among the candidates of one was
-    /// taken back.
+    /// Adds unfulfilled jobs to the pending rules. Jobs come last in the order of rules. All jobs
+    /// are fulfilled, unless a choice among the candidates of one was taken back.
     fn open_jobs(&mut self, jobs: &[Job]) {
         let first = self.first_job();
         self.state.jobs_open = false;
@@ -159,17 +162,18 @@ impl<'g> Search<'g> {
         }
     }
 
-    /// The place of the first job among the rules.
+    /// Returns the position of the first job among the rules.
     fn first_job(&self) -> u32 {
         index32(self.graph.rules.len() + self.base.map_or(0, |b| b.first.len()))
     }
 
-    /// Goes round the rules until a whole round changes nothing: first deciding only where the policy leaves one
-    /// candidate, then, from the first rule where it left several, deciding every one.
+    /// Cycles over the rules until a whole cycle changes nothing. At first it only decides rules
+    /// for which the policy leaves one candidate. Then it starts at the first rule for which the
+    /// policy left several, and decides every rule.
     fn dependencies(&mut self, jobs: &[Job], mut level: i32) -> Result<(), End> {
         let mut postponed: Option<u32> = None;
         let mut second_round = false;
-        // The place of the last decision, or where the round began; a round ends after it.
+        // Position of the last decision, or where the cycle began. The cycle ends after it.
         let mut start: Option<u32> = None;
         let mut at: Option<u32> = None;
         let mut wrapped = false;
@@ -179,7 +183,7 @@ impl<'g> Search<'g> {
                 match postponed {
                     Some(first) if !second_round => {
                         second_round = true;
-                        // The round begins with that rule itself.
+                        // The cycle begins with that rule itself.
                         at = first.checked_sub(1);
                         start = at;
                         wrapped = false;
@@ -217,7 +221,8 @@ impl<'g> Search<'g> {
         result
     }
 
-    /// The next pending rule after `at`, going round once; `None` when the round has come back to `start`.
+    /// Returns the next pending rule after `at`, wrapping round once. Returns `None` when the cycle
+    /// has come back to `start`.
     fn next_place(&self, at: Option<u32>, start: Option<u32>, wrapped: &mut bool) -> Option<u32> {
         let pending = &self.state.pending;
         if !*wrapped {
@@ -234,7 +239,7 @@ impl<'g> Search<'g> {
         Chooser { graph: self.graph, base: self.base, state: &self.state, wishes: &mut self.wishes }
     }
 
-    /// Chooses one of the candidates, remembers the others, and draws the consequences.
+    /// Chooses one of the candidates, remembers the others, and propagates.
     fn select(&mut self, candidates: &mut Vec<Node>, jobs: &[Job], level: i32, for_job: bool) -> Result<i32, End> {
         if candidates.len() > 1 {
             let mut chooser = self.chooser();
@@ -252,8 +257,9 @@ impl<'g> Search<'g> {
         Ok(level + 1)
     }
 
-    /// A branch where another candidate would have been better: one that was installed later anyway, or a recommended
-    /// one instead of one that is not. Of several the first branch.
+    /// Finds a branch where another candidate would have been better. It is better if it was
+    /// installed later anyway, or if it is recommended and the chosen one is not. The first such
+    /// branch counts.
     fn improvement(&mut self) -> Option<(usize, usize)> {
         let branches = std::mem::take(&mut self.branches);
         let mut found = None;

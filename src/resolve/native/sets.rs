@@ -24,7 +24,7 @@ impl SetTable {
         Self { starts: vec![0], ..Self::default() }
     }
 
-    /// The number of a set, new or known. `members` ascend.
+    /// Returns the number of a set, adding the set if it is new. `members` must be ascending.
     pub(super) fn intern(&mut self, members: &[Node]) -> SetId {
         debug_assert!(members.is_sorted(), "sets are ascending");
         let mut hasher = FxHasher::default();
@@ -59,7 +59,7 @@ impl SetTable {
         self.starts.len() - 1
     }
 
-    /// No more sets: the table of what is known is dropped.
+    /// Finishes the table. No more sets can be added, so the index of known sets is dropped.
     pub(super) fn finish(mut self) -> Rows<Node> {
         self.members.shrink_to_fit();
         Rows { starts: self.starts, items: self.members }
@@ -80,7 +80,8 @@ impl<T> Default for Rows<T> {
 }
 
 impl<T: Copy + Default> Rows<T> {
-    /// From pairs of row and item, in any order of rows; the order inside a row is kept. Cost: O(rows + pairs).
+    /// Builds rows from pairs of row and item. The rows may come in any order. Each row keeps the
+    /// order of its items. Cost: O(rows + pairs).
     pub(super) fn from_pairs(rows: usize, pairs: &[(u32, T)]) -> Self {
         let mut starts = vec![0_u32; rows + 1];
         for (row, _) in pairs {

@@ -1,4 +1,5 @@
-//! Names that several packages provide in some version: candidates are compared by them.
+//! Finds names that several packages provide in some version. The policy compares candidates by
+//! them.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -9,13 +10,14 @@ use crate::model::rpmvercmp;
 use crate::repodata::{DepEvr, DepId, Op};
 use crate::resolve::universe::Universe;
 
-/// Looks like a hash: such versions say nothing about which is newer.
+/// Checks whether a version looks like a hash. Such versions do not say which is newer.
 fn is_hash(evr: &DepEvr) -> bool {
     let text = evr.to_string();
     text.len() >= 4 && text.bytes().all(|b| matches!(b, b'a'..=b'f' | b'0'..=b'9'))
 }
 
-/// Names that several packages provide with `=`, `<=` or `<`, and how their versions compare.
+/// Returns for each package the names that it shares with other packages by `=`, `<=` or `<`, and
+/// how their versions compare.
 pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> Rows<Shared> {
     struct Entry {
         name: u32,
@@ -25,7 +27,7 @@ pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> Rows<Shared
     }
     let content = universe.content();
     let mut names: FxHashMap<&str, u32> = FxHashMap::default();
-    // Of each name the one package that has it, or SYSTEM when several have.
+    // For each name, the only package that has it, or SYSTEM if several have it.
     let mut holder: Vec<Node> = Vec::new();
     let mut seen = |names: &mut FxHashMap<_, u32>, name, p: Node| {
         let next = index32(holder.len());
@@ -62,7 +64,7 @@ pub(super) fn shared_provides(universe: &Universe, dead: &[bool]) -> Rows<Shared
         };
         let own = DepEvr::from(&p.evr);
         let mut listed = false;
-        // libsolv drops a repetition when it reads the list.
+        // libsolv drops repetitions when it reads the list.
         once.clear();
         for &dep in p.provides.iter().filter(|dep| once.insert(**dep)) {
             let dependency = content.dependency(dep);

@@ -1,4 +1,4 @@
-//! Decisions and what follows from them.
+//! The decisions of a search and their consequences.
 
 use super::base::{Base, SetState};
 use super::clauses::Literal;
@@ -7,7 +7,7 @@ use super::pending::Pending;
 use super::sets::SetId;
 use super::{Handover, Node};
 
-/// Jobs of one question. Beyond that libsolv is asked.
+/// Most jobs of one question. libsolv has to answer larger ones.
 pub(super) const JOBS_MAX: usize = 1 << 16;
 
 /// Why propagation stopped.
@@ -19,26 +19,27 @@ pub(super) enum Stop {
     Handover(Handover),
 }
 
-/// One thing to install: its literals, dead ones left out.
+/// One thing to install: its literals without dead packages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Job {
     pub(super) literals: Vec<Literal>,
-    /// A package of the base is among them.
+    /// Whether a package of the base is among them.
     pub(super) base: bool,
 }
 
-/// Decisions of one search. Made once per thread, cleaned after every search.
+/// The decisions of one search. There is one state per thread, cleared after every search.
 pub(super) struct State {
-    /// Per package the level at which it was decided, negative when against it; 0 undecided. The dead are at -1.
+    /// For each package, the level at which it was decided; negative if it was decided against, 0
+    /// if undecided. Dead packages are at -1.
     values: Vec<i32>,
     pub(super) trail: Vec<Literal>,
-    /// Up to where the trail has been propagated.
+    /// Length of the trail that has been propagated.
     head: usize,
-    /// Rules that may be unfulfilled, by their place in libsolv's order.
+    /// Rules that may be unfulfilled, by their position in libsolv's order.
     pub(super) pending: Pending,
-    /// Per set how many packages that are there require it.
+    /// For each set, how many installed packages require it.
     active: Vec<u32>,
-    /// Jobs may still be unfulfilled.
+    /// Whether jobs may still be unfulfilled.
     pub(super) jobs_open: bool,
 }
 
@@ -75,7 +76,7 @@ impl State {
         self.trail.push(l);
     }
 
-    /// Decides unless that is known; a contradiction is a conflict.
+    /// Decides a literal unless it is already decided. A contradiction is a conflict.
     pub(super) fn assert(&mut self, l: Literal, level: i32) -> Result<(), Stop> {
         match self.literal(l) {
             0 => self.decide(l, level),
@@ -85,7 +86,8 @@ impl State {
         Ok(())
     }
 
-    /// Back to nothing decided. After a [`Stop`] the counts of the package in progress may be off, so all are cleared.
+    /// Takes back all decisions. After a [`Stop`], the counts of the package being processed may be
+    /// wrong, so all counts are cleared.
     pub(super) fn clear(&mut self, graph: &Graph, base: Option<&Base>, stopped: bool) {
         if stopped {
             self.active.fill(0);
@@ -148,7 +150,7 @@ impl State {
         }
     }
 
-    /// Draws all consequences of the decisions made since the last call.
+    /// Draws all consequences of the decisions since the last call.
     pub(super) fn propagate(
         &mut self,
         level: i32,
@@ -174,10 +176,11 @@ impl State {
         }
     }
 
-    /// Jobs with one literal left follow at once, like any rule. Did one?
+    /// Decides jobs that have one literal left, as for any rule. Returns whether there was one.
     fn unit_jobs(&mut self, level: i32, jobs: &[Job]) -> Result<bool, Stop> {
         let mut found = false;
-        // A job with a package of the base has it twice for libsolv: installed and in the repository.
+        // Skip jobs with a package of the base: for libsolv they have it twice, installed and in
+        // the repository.
         for job in jobs.iter().filter(|job| !job.base) {
             let mut open = None;
             let mut more = false;
@@ -205,7 +208,7 @@ impl State {
     }
 
     fn there(&mut self, p: Node, level: i32, graph: &Graph, base: Option<&Base>) -> Result<(), Stop> {
-        // All that a package of the base requires is in the base.
+        // All requirements of a package of the base are fulfilled by the base.
         let rules = if base.is_some_and(|b| b.is_base[p as usize]) { 0..0 } else { graph.rules_of(p) };
         for rule in rules.clone() {
             if let Rule::Set(set) = graph.rules[rule as usize] {
@@ -326,8 +329,8 @@ impl State {
         }
     }
 
-    /// The candidates of a pending rule, or `None` when it is fulfilled, or not due as a package it is about is not
-    /// there.
+    /// Collects the candidates of a pending rule. Returns `None` if the rule is fulfilled, or if it
+    /// does not apply because one of its packages is not installed.
     pub(super) fn candidates(&self, rule: u32, graph: &Graph, out: &mut Vec<Node>) -> Option<()> {
         out.clear();
         match graph.rules[rule as usize] {
@@ -359,7 +362,8 @@ impl State {
         (!out.is_empty()).then_some(())
     }
 
-    /// The undecided positive literals of a job, or `None` when it is fulfilled or not due.
+    /// Collects the undecided positive literals of a job. Returns `None` if the job is fulfilled or
+    /// does not apply.
     pub(super) fn job_candidates(&self, job: &Job, out: &mut Vec<Node>) -> Option<()> {
         out.clear();
         for &l in &job.literals {
@@ -382,7 +386,7 @@ enum Look {
     Several,
 }
 
-/// Where a rule stands in the order in which rules are looked at.
+/// Returns the position of a rule in the order in which rules are visited.
 pub(super) fn place(rule: u32, base: Option<&Base>) -> u32 {
     let Some(base) = base else { return rule };
     match base.moved.get(&rule) {
@@ -391,7 +395,7 @@ pub(super) fn place(rule: u32, base: Option<&Base>) -> u32 {
     }
 }
 
-/// The rule at a place.
+/// Returns the rule at a position.
 pub(super) fn rule_at(place: u32, base: Option<&Base>) -> u32 {
     let Some(base) = base else { return place };
     match base.first.get(place as usize) {

@@ -1,4 +1,5 @@
-//! Weak dependencies. They install nothing here, but libsolv prefers candidates that something wants.
+//! Weak dependencies. They install nothing here, but libsolv prefers candidates that another
+//! package wants.
 
 use super::clauses::{Literal, is_complex};
 use super::sets::SetId;
@@ -7,32 +8,34 @@ use crate::repodata::{Rich, RichOp};
 /// The weak dependencies of a package that are more than a list of providers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct WeakPackage {
-    /// Clauses of conditional recommends: the positive literals are recommended once all negative ones are there.
+    /// Clauses of conditional recommends. The positive literals are recommended once all negative
+    /// ones are installed.
     pub(super) recommends: Vec<Vec<Literal>>,
-    /// The same for suggests.
+    /// Clauses of conditional suggests, in the same form.
     pub(super) suggests: Vec<Vec<Literal>>,
-    /// The package is wanted when one of these holds.
+    /// The package is wanted if one of these holds.
     pub(super) supplements: Vec<Wanted>,
-    /// The package is a little wanted when one of these holds.
+    /// The package is weakly wanted if one of these holds.
     pub(super) enhances: Vec<Wanted>,
 }
 
-/// A dependency seen backwards: does it hold for what is there? (`solver_dep_fulfilled`)
+/// A dependency seen backwards: whether it holds for the installed packages
+/// (`solver_dep_fulfilled`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Wanted {
-    /// One of a set is there.
+    /// One package of a set is installed.
     AnyOf(SetId),
-    /// Both.
+    /// Both hold.
     And(Box<[Wanted; 2]>),
-    /// One of both.
+    /// At least one of them holds.
     Or(Box<[Wanted; 2]>),
-    /// The first, or not the second.
+    /// The first holds, or the second does not.
     If(Box<[Wanted; 2]>),
-    /// The first when the second holds, else the third.
+    /// If the second holds, the first must hold. Otherwise the third must hold.
     IfElse(Box<[Wanted; 3]>),
-    /// The first and not the second.
+    /// The first holds and the second does not.
     Unless(Box<[Wanted; 2]>),
-    /// The first when the second does not hold, else the third.
+    /// If the second holds, the third must hold. Otherwise the first must hold.
     UnlessElse(Box<[Wanted; 3]>),
 }
 
@@ -63,7 +66,7 @@ impl Wanted {
         }
     }
 
-    /// `there` says whether one of a set is there.
+    /// Checks whether it holds. `there` says whether a package of a set is installed.
     pub(super) fn holds(&self, there: &impl Fn(SetId) -> bool) -> bool {
         match self {
             Self::AnyOf(set) => there(*set),
