@@ -1,4 +1,4 @@
-//! Commands as they leave: one JSON object a line, described by `schemas/command.*.schema.json`.
+//! Commands for executors: one JSON object a line, described by `schemas/command.*.schema.json`.
 
 use std::collections::BTreeMap;
 
@@ -11,35 +11,36 @@ use crate::model::{Hub, Name, Nvr, RepoId, TaskId, Timestamp};
 /// What led to a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CommandCause {
-    /// The event the command follows from.
+    /// The event that caused the command.
     pub sequence: u64,
-    /// The evaluation that decided it; absent for cancellations.
+    /// The evaluation that decided the rebuild. Absent for cancellations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<u64>,
-    /// The event at the beginning of the chain of causes.
+    /// The first event of the chain of causes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<u64>,
 }
 
-/// Options of Koji's `build` call besides those that are ours to set, by name: true or false, integers, texts, lists
-/// and tables.
+/// Options of Koji's `build` call that an operator may set, by name. The options this program sets
+/// itself are not among them. Values are booleans, integers, strings, lists and tables.
 pub type BuildOptions = BTreeMap<String, serde_json::Value>;
 
-/// Whether scratch builds are bound to the repository they were resolved in.
+/// Says whether scratch builds are bound to the repository they were resolved in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BindRepo {
-    /// Until the hub refuses it (policy `build_from_repo_id`).
+    /// Bound until the hub refuses it (Koji policy `build_from_repo_id`).
     #[default]
     Auto,
-    /// Always.
+    /// Always bound.
     Always,
-    /// Never: the hub takes whichever repository it has then.
+    /// Never bound. The hub takes the repository that is current when the task runs.
     Never,
 }
 
 impl BindRepo {
-    /// Whether a rebuild is bound to its repository, where the hub `may` still be asked for that.
+    /// Returns whether a rebuild is bound to its repository. `may` is false while the hub refuses
+    /// bound builds.
     pub fn binds(self, may: bool) -> bool {
         match self {
             Self::Always => true,
@@ -49,82 +50,85 @@ impl BindRepo {
     }
 }
 
-/// Rebuild a source package as a scratch build.
+/// A command to rebuild a source package as a scratch build.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildCommand {
-    /// Unique for ever, `LOG:SEQ:HASH` of the deciding event: whoever carries commands out does so once per id, and
-    /// puts it into the task's `custom_user_metadata` as `{"koschei": {"decision": ID}}`, by which the task is known to
-    /// be this rebuild's.
+    /// Id that is never used again: `LOG:SEQ:HASH` of the deciding event. An executor carries out
+    /// each id once. It writes the id into the task's `custom_user_metadata` as `{"koschei":
+    /// {"decision": ID}}`, so that the task can be matched to this rebuild.
     pub id: String,
-    /// `rebuild`.
+    /// Always `rebuild`.
     pub command: String,
-    /// Version of this object: 1.
+    /// Version of this object's format: 1.
     pub version: u32,
-    /// The collection it is for.
+    /// The collection to rebuild for.
     pub collection: Name,
-    /// The package.
+    /// The package to rebuild.
     pub package: Name,
-    /// Name, version, release of the source package.
+    /// Name, version and release of the source package.
     pub nvr: String,
-    /// Hub instance to build on.
+    /// Hub instance that builds.
     pub hub: Hub,
-    /// Source as Koji's `build` call takes it, relative to its work directory.
+    /// Path of the source package as Koji's `build` call takes it, relative to Koji's work
+    /// directory.
     pub source: String,
     /// Build target.
     pub target: Name,
-    /// Repository to bind the build to, where the hub's policy allows that.
+    /// Repository to bind the build to. Present only if the hub's policy allows that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
-    /// Architectures for `arch_override`, as the tag that builds spells them; absent: leave it to Koji.
+    /// Architectures for `arch_override`, spelled as in the build tag. If absent, Koji chooses the
+    /// architectures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
-    /// Further options of Koji's `build` call (`build_opts` of the configuration). Those that follow from the rest of
-    /// this object go before.
+    /// Further options of Koji's `build` call (`build_opts` of the configuration). Options that
+    /// follow from other fields of this object take precedence over these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub build_opts: BuildOptions,
     /// Koji task priority.
     pub task_priority: i64,
-    /// Our priority, in thousandths of a point, by part.
+    /// Priority of the rebuild in this program, by part, in thousandths of a point.
     pub priority: PriorityParts,
-    /// When it was decided.
+    /// Time of the decision.
     pub decided_at: Timestamp,
-    /// Why.
+    /// What led to the command.
     pub cause: CommandCause,
 }
 
-/// Cancel a scratch build of ours.
+/// A command to cancel a scratch build that this program submitted.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CancelCommand {
-    /// Unique for ever, `LOG:SEQ:HASH` of the deciding event.
+    /// Id that is never used again: `LOG:SEQ:HASH` of the deciding event.
     pub id: String,
-    /// `cancel`.
+    /// Always `cancel`.
     pub command: String,
-    /// Version of this object: 1.
+    /// Version of this object's format: 1.
     pub version: u32,
-    /// The collection.
+    /// The collection of the rebuild.
     pub collection: Name,
-    /// The package.
+    /// The package of the rebuild.
     pub package: Name,
-    /// Hub instance.
+    /// Hub instance that runs the task.
     pub hub: Hub,
-    /// The task.
+    /// The task to cancel.
     pub task_id: TaskId,
-    /// Why, in words.
+    /// Reason, in words.
     pub reason: String,
-    /// When it was decided.
+    /// Time of the decision.
     pub decided_at: Timestamp,
-    /// What led to it.
+    /// What led to the command.
     pub cause: CommandCause,
 }
 
-/// Where Koji finds a tagged source package, relative to its work directory (`ROOT/packages/N/V/R/src/…`). The root is
-/// `..` for the hub's own packages, and for those of another hub wherever they are mounted there.
+/// Returns the path of a tagged source package, relative to Koji's work directory
+/// (`ROOT/packages/N/V/R/src/…`). `root` is `..` for the hub's own packages. For packages of
+/// another hub, it is the directory where they are mounted on the building hub.
 pub fn srpm_path(root: &str, nvr: &Nvr) -> String {
     let root = root.trim_end_matches('/');
     format!("{root}/packages/{}/{}/{}/src/{}.src.rpm", nvr.name, nvr.version, nvr.release, nvr.file_stem())
 }
 
-/// JSON Schemas of all commands: file name and text.
+/// Returns the JSON Schemas of all commands, as file names and texts.
 pub fn schemas() -> Vec<(String, String)> {
     let render = |name: &str, schema: schemars::Schema| {
         let mut schema = schema;

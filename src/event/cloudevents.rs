@@ -1,10 +1,13 @@
-//! Records as CloudEvents 1.0 and back, without loss: the JSON payload travels byte for byte, so the hashes still
-//! verify.
+//! Converts records to CloudEvents 1.0 and back, without loss. The JSON payload is kept byte for
+//! byte, so the hashes still verify.
 //!
-//! `type` is `org.fedoraproject.koschei.KIND.vN`, `source` `/koschei/SOURCE`, `id` the first 16 bytes of the record's
-//! hash in hex. Extension attributes: `sequence` (decimal, zero-padded to 20 digits so that text order is log order),
-//! `recordedtime` and `occurredtime` (microseconds since 1970), `factid`, `kojievent`, `causationid`, `correlationid`
-//! (sequences), `chainhash`.
+//! `type` is `org.fedoraproject.koschei.KIND.vN`, `source` is `/koschei/SOURCE`, and `id` is the
+//! first 16 bytes of the record's hash in hex. There are these extension attributes:
+//!
+//! - `sequence`: decimal, zero-padded to 20 digits, so that text order is log order
+//! - `recordedtime` and `occurredtime`: microseconds since 1970
+//! - `causationid` and `correlationid`: sequences
+//! - `factid`, `kojievent` and `chainhash`
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,7 +18,7 @@ use crate::model::{Class, Classified, Seq, Timestamp};
 const TYPE_PREFIX: &str = "org.fedoraproject.koschei.";
 const SOURCE_PREFIX: &str = "/koschei/";
 
-/// A `CloudEvent` that is not one of ours, or not a whole one.
+/// An error for a `CloudEvent` that is incomplete or was not written by this program.
 #[derive(Debug, thiserror::Error)]
 #[error("read cloud event: {0}")]
 pub struct CloudEventError(String);
@@ -51,7 +54,7 @@ struct Wire {
     data: Box<RawValue>,
 }
 
-/// The record as one line of CloudEvents JSON.
+/// Writes the record as one line of CloudEvents JSON.
 pub fn to_json(record: &Record) -> String {
     let wire = Wire {
         specversion: "1.0".to_owned(),
@@ -74,10 +77,10 @@ pub fn to_json(record: &Record) -> String {
     serde_json::to_string(&wire).expect("all members are text or JSON")
 }
 
-/// Reads what [`to_json`] wrote.
+/// Reads a record that [`to_json`] wrote.
 ///
 /// # Errors
-/// [`CloudEventError`] (rejected) names the attribute that is missing or wrong.
+/// Returns [`CloudEventError`] (rejected), which names the attribute that is missing or wrong.
 pub fn from_json(line: &str) -> Result<Record, CloudEventError> {
     let wire: Wire = serde_json::from_str(line).map_err(|e| CloudEventError(e.to_string()))?;
     let bad = |attribute: &str| CloudEventError(format!("attribute `{attribute}` is not what koschei writes"));

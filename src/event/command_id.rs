@@ -1,31 +1,33 @@
-//! Ids of commands.
+//! Defines the ids of commands.
 
 use std::fmt;
 
 use super::envelope::ChainHash;
 use crate::model::Seq;
 
-/// The id of a command: the log it is of, and the event that decided it with its chain hash, so that no other command
-/// ever has it. After going back to a backup the log gives the same numbers to other events; their hashes differ.
+/// The id of a command: the log, the deciding event's sequence, and its chain hash. No other
+/// command ever has the same id. After a backup is restored, the log may give the same sequences to
+/// other events, but their hashes differ.
 ///
-/// As text `LOG:SEQ:HASH`; what follows the log is a head as `koschei log verify --head` takes it.
+/// The text form is `LOG:SEQ:HASH`. The part after the log is a head as `koschei log verify --head`
+/// takes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandId {
-    /// Of the log, as [`crate::log::LogInfo::log_id`].
+    /// Id of the log, as in [`crate::log::LogInfo::log_id`].
     pub log: String,
     /// The deciding event.
     pub seq: Seq,
-    /// Its chain hash.
+    /// Chain hash of the deciding event.
     pub hash: ChainHash,
 }
 
 impl CommandId {
-    /// From its text; `None` when it is not one.
+    /// Parses the text form. Returns `None` if the text is not a command's id.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (log, seq, hash) = (parts.next()?, parts.next()?, parts.next()?);
         let id = Self { log: log.to_owned(), seq: Seq::new(seq.parse().ok()?)?, hash: ChainHash::parse(hash)? };
-        // One command has one text.
+        // Accept only the one text form that `Display` writes.
         (!log.is_empty() && id.to_string() == text).then_some(id)
     }
 }

@@ -1,4 +1,4 @@
-//! What surrounds every event, how an event becomes the record that is stored, and how records are chained by hash.
+//! Defines the envelope of an event, the record that is stored, and the hash chain of records.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::kinds::{DecodeError, Event};
 use crate::model::{Seq, Timestamp};
 
-/// Where an event came from.
+/// The origin of an event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// A recorded message, taken at its word because there is no hub to ask.
+    /// A recorded message. It counts as the fact, because there is no hub to ask.
     Recording,
-    /// A message from a live bus, taken at its word because there is no hub to ask.
+    /// A message from a live bus. It counts as the fact, because there is no hub to ask.
     Bus,
-    /// Read from the hub, where a hint had led us.
+    /// Read from the hub, after a hint said where to look.
     Hub,
-    /// Found by comparing with the hub: no hint had led there, or what one had told was not so.
+    /// Found by comparing with the hub. No hint had led there, or a hint had been wrong.
     Reconciliation,
     /// Read from an archive directory beside a recording.
     Archive,
@@ -28,11 +28,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// All of them.
+    /// All sources.
     pub const ALL: [Self; 7] =
         [Self::Recording, Self::Bus, Self::Hub, Self::Reconciliation, Self::Archive, Self::Operator, Self::Engine];
 
-    /// The stored word.
+    /// Returns the stored word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Recording => "recording",
@@ -45,13 +45,13 @@ impl Source {
         }
     }
 
-    /// From the stored word.
+    /// Parses the stored word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.as_str() == word)
     }
 
-    /// Whether the hub itself was asked, so that times in the fact are the hub's own and say when things happened
-    /// there, however late we heard of them.
+    /// Returns whether the hub itself was asked. The times in the fact are then the hub's own and
+    /// say when things happened there, however late we heard of them.
     pub const fn asked_hub(self) -> bool {
         matches!(self, Self::Hub | Self::Reconciliation)
     }
@@ -63,15 +63,17 @@ impl fmt::Display for Source {
     }
 }
 
-/// Identity of a fact: the first 16 bytes of BLAKE3 over its identity text. The log holds each at most once.
+/// Identity of a fact: the first 16 bytes of BLAKE3 over its identity text. The log holds each fact
+/// at most once.
 ///
-/// From a hub the text says what the fact *is* (instance, table, key, Koji event), so that hint, reconciliation and
-/// retry find the same one. Without a hub it is the message's id.
+/// For a fact from a hub, the text says what the fact *is* (instance, table, key, Koji event). A
+/// hint, reconciliation and a retry therefore give the same identity. Without a hub, the text is
+/// the message's id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FactId(pub [u8; 16]);
 
 impl FactId {
-    /// From an identity text, such as `primary/message/0a76…/0`.
+    /// Computes the identity from its text, such as `primary/message/0a76…/0`.
     pub fn of(text: &str) -> Self {
         let mut id = [0; 16];
         id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
@@ -91,15 +93,16 @@ impl fmt::Display for FactId {
     }
 }
 
-/// Hash of a record and, through its predecessor's, of the whole log up to it. BLAKE3, 256 bits.
+/// Hash of a record. It includes the predecessor's hash, and so covers the whole log up to the
+/// record. BLAKE3, 256 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChainHash(pub [u8; 32]);
 
 impl ChainHash {
-    /// Predecessor of the first record.
+    /// Stands in for the predecessor of the first record.
     pub const GENESIS: Self = Self([0; 32]);
 
-    /// From 64 hex digits.
+    /// Parses 64 hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).ok()?;
@@ -119,76 +122,76 @@ impl fmt::Debug for ChainHash {
     }
 }
 
-/// An event that is about to be appended; the appender adds sequence, recorded time and hash.
+/// An event that is about to be appended. The appender adds sequence, recorded time and hash.
 #[derive(Clone, PartialEq, Debug)]
 pub struct NewEvent {
     /// What happened.
     pub event: Event,
-    /// When it happened, as far as known.
+    /// Time at which it happened, as far as known.
     pub occurred_at: Timestamp,
-    /// Where we have it from.
+    /// Origin of the event.
     pub source: Source,
-    /// Its identity, for facts.
+    /// Identity of the fact, if the event is a fact.
     pub fact: Option<FactId>,
-    /// Koji's event number, where known.
+    /// Koji's event number, if known.
     pub koji_event: Option<i64>,
-    /// The event that led to this one.
+    /// The event that caused this one.
     pub causation: Option<Seq>,
-    /// The event at the beginning of the whole chain of causes.
+    /// The first event of the whole chain of causes.
     pub correlation: Option<Seq>,
 }
 
-/// An event with its place in the log.
+/// An event with its position in the log.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Envelope {
-    /// Its place.
+    /// The event's position.
     pub seq: Seq,
-    /// When it was written down; never before that of an earlier record.
+    /// Time at which it was recorded. It is never before that of an earlier record.
     pub recorded_at: Timestamp,
-    /// When it happened, as far as known.
+    /// Time at which it happened, as far as known.
     pub occurred_at: Timestamp,
-    /// Where we have it from.
+    /// Origin of the event.
     pub source: Source,
-    /// Its identity, for facts.
+    /// Identity of the fact, if the event is a fact.
     pub fact: Option<FactId>,
-    /// Koji's event number, where known.
+    /// Koji's event number, if known.
     pub koji_event: Option<i64>,
-    /// The event that led to this one.
+    /// The event that caused this one.
     pub causation: Option<Seq>,
-    /// The event at the beginning of the whole chain of causes.
+    /// The first event of the whole chain of causes.
     pub correlation: Option<Seq>,
     /// What happened.
     pub event: Event,
 }
 
-/// An event as it is stored: text and numbers, nothing interpreted.
+/// An event as it is stored: text and numbers that are not interpreted.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Record {
-    /// Its place.
+    /// The record's position.
     pub seq: Seq,
-    /// When it was written down.
+    /// Time at which it was recorded.
     pub recorded_at: Timestamp,
-    /// When it happened.
+    /// Time at which it happened.
     pub occurred_at: Timestamp,
-    /// Kind name.
+    /// Name of the kind.
     pub kind: String,
-    /// Kind version.
+    /// Version of the kind.
     pub version: u16,
-    /// Word for [`Source`].
+    /// The word for [`Source`].
     pub source: String,
     /// Identity of the fact.
     pub fact: Option<FactId>,
     /// Koji's event number.
     pub koji_event: Option<i64>,
-    /// What it is about, see [`Event::subject`].
+    /// Subject of the event, see [`Event::subject`].
     pub subject: String,
-    /// The event that led to this one.
+    /// The event that caused this one.
     pub causation: Option<Seq>,
-    /// The event at the beginning of the chain of causes.
+    /// The first event of the whole chain of causes.
     pub correlation: Option<Seq>,
-    /// JSON text, exactly as written.
+    /// The payload as JSON text, exactly as written.
     pub payload: String,
-    /// Over the predecessor's hash and all of the above.
+    /// Hash over the predecessor's hash and all fields above.
     pub hash: ChainHash,
 }
 
@@ -215,10 +218,11 @@ impl Record {
         record
     }
 
-    /// The hash this record must have after one with hash `previous`. Cost: one pass over the payload.
+    /// Computes the hash that this record must have after one with hash `previous`. Cost: one pass
+    /// over the payload.
     ///
-    /// Every column goes in, each with a length or a presence byte, so that no two different records give the same
-    /// bytes.
+    /// Every column is hashed, each with a length or a presence byte, so that two different records
+    /// never give the same bytes.
     pub fn chained(&self, previous: ChainHash) -> ChainHash {
         let mut head = Vec::with_capacity(320 + self.subject.len() + self.payload.len());
         head.extend_from_slice(b"koschei record 1\0");
@@ -240,10 +244,11 @@ impl Record {
         ChainHash(*blake3::hash(&head).as_bytes())
     }
 
-    /// Interprets the record.
+    /// Decodes the record.
     ///
     /// # Errors
-    /// [`DecodeError`] (broken).
+    /// Returns [`DecodeError`] (broken) if the kind or source is not known, or the payload cannot
+    /// be read.
     pub fn decode(&self) -> Result<Envelope, DecodeError> {
         let event = Event::decode(&self.kind, self.version, &self.payload)?;
         let source = Source::parse(&self.source).ok_or_else(|| DecodeError::UnknownKind {

@@ -1,4 +1,5 @@
-//! Facts about Koji. Absent optional fields mean "not known", never "none"; empty lists mean "none".
+//! Facts about Koji. An absent optional field means "not known", never "none". An empty list means
+//! "none".
 
 use std::borrow::Cow;
 
@@ -8,58 +9,58 @@ use serde::{Deserialize, Serialize};
 use crate::model::koji::{BuildState, TaskState};
 use crate::model::{BuildId, Hub, Name, Nvr, PersonId, RepoId, TagId, TaskId, Timestamp};
 
-/// Bytes of a fault's text that are stored; of a longer one the first and the last half of it, where the telling lines
-/// are.
+/// Most bytes of a fault's text that are stored. Of a longer text, the first and the last half of
+/// that many bytes are kept, because the important lines are there.
 pub const FAULT_TEXT_BYTES_MAX: usize = 16 * 1024;
 
 fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// A real build has a new state. Source: `build.state.change` messages, `getBuild`.
+/// The state of a real build changed. Source: `build.state.change` messages, `getBuild`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildChanged {
-    /// Hub instance of all ids here.
+    /// Hub instance of all ids in this payload.
     pub hub: Hub,
-    /// The build; the same id comes back when a failed NVR is tried again.
+    /// The build. The same id is used again when a failed NVR is built again.
     pub build_id: BuildId,
     /// Source package name.
     pub name: Name,
-    /// Epoch, where known and not zero.
+    /// Epoch, if known and not zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
     /// Version.
     pub version: Name,
     /// Release.
     pub release: Name,
-    /// State before, absent for a new build.
+    /// The previous state. Absent for a new build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<BuildState>,
-    /// State now.
+    /// The new state.
     pub state: BuildState,
-    /// The task that builds it; absent for imported builds.
+    /// The task that builds it. Absent for imported builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<TaskId>,
-    /// When Koji made the build record.
+    /// Time at which Koji created the build record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time at which the build ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// Whose build it is.
+    /// Owner of the build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// A build was put into a tag; it is now the latest of its package there, even if it was in the tag already.
-/// Source: `tag` messages, `queryHistory(tag_listing)`.
+/// A build was put into a tag. It is now the latest of its package there, even if it was in the tag
+/// already. Source: `tag` messages, `queryHistory(tag_listing)`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildTagged {
     /// Hub instance.
     pub hub: Hub,
     /// Tag name at that time.
     pub tag: Name,
-    /// Tag number, which survives renaming.
+    /// Tag number, which stays the same when the tag is renamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag_id: Option<TagId>,
     /// The build.
@@ -70,7 +71,7 @@ pub struct BuildTagged {
     pub version: Name,
     /// Release.
     pub release: Name,
-    /// Who tagged it.
+    /// The person who tagged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
@@ -93,38 +94,38 @@ pub struct BuildUntagged {
     pub version: Name,
     /// Release.
     pub release: Name,
-    /// Who untagged it.
+    /// The person who untagged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
 impl BuildTagged {
-    /// The build's name.
+    /// Returns the build's name.
     pub fn nvr(&self) -> Nvr {
         Nvr { name: self.name.clone(), version: self.version.clone(), release: self.release.clone() }
     }
 }
 
 impl BuildUntagged {
-    /// The build's name.
+    /// Returns the build's name.
     pub fn nvr(&self) -> Nvr {
         Nvr { name: self.name.clone(), version: self.version.clone(), release: self.release.clone() }
     }
 }
 
-/// What the hub says was installed for one buildroot of a build. Source: `listBuildroots`,
-/// `listRPMs(componentBuildrootID)`.
+/// The packages that were installed in one buildroot of a build, according to the hub. Source:
+/// `listBuildroots`, `listRPMs(componentBuildrootID)`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildrootRecorded {
     /// Hub instance.
     pub hub: Hub,
     /// The `build` task (not its `buildArch` child).
     pub task_id: TaskId,
-    /// What was built.
+    /// Name, version and release of the build.
     pub nvr: Nvr,
     /// Architecture of the buildroot.
     pub arch: Name,
-    /// Repository generation it was made from, where known.
+    /// Repository from which it was made, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
     /// Digest of the attachment with the package list.
@@ -135,19 +136,20 @@ pub struct BuildrootRecorded {
     pub complete: bool,
 }
 
-/// What changed in a tag's package list. Source: `package.list.change` messages.
+/// The kind of change in a tag's package list. Source: `package.list.change` messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageListAction {
-    /// Listed anew.
+    /// The package was added to the list.
     Add,
-    /// Owner or extra arches changed.
+    /// Its owner or extra architectures changed.
     Update,
-    /// Blocked: its builds no longer count in this tag and below.
+    /// The package was blocked. Its builds no longer count in this tag and in tags that inherit
+    /// from it.
     Block,
-    /// No longer blocked.
+    /// The package is no longer blocked.
     Unblock,
-    /// No longer listed here.
+    /// The package is no longer in this list.
     Remove,
 }
 
@@ -160,12 +162,12 @@ pub struct PackageListChanged {
     pub tag: Name,
     /// Source package name.
     pub package: Name,
-    /// What happened.
+    /// The kind of change.
     pub action: PackageListAction,
-    /// Whether the entry is blocked now, where the source says so.
+    /// Whether the entry is blocked now, if the source says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<bool>,
-    /// Owner.
+    /// Owner of the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
@@ -177,13 +179,13 @@ pub struct Inheritance {
     pub tag: Name,
     /// Order among parents, lowest first.
     pub priority: i32,
-    /// How far up inheritance goes through this link; absent: no limit.
+    /// How many levels inheritance may go up through this link. Absent if there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<i32>,
-    /// The link counts only for its own tag, not for tags that inherit from it.
+    /// Whether the link counts only for its own tag, not for tags that inherit from it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub intransitive: bool,
-    /// Architectures and other settings are not inherited through this link.
+    /// Whether architectures and other settings are not inherited through this link.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_config: bool,
 }
@@ -200,7 +202,7 @@ pub struct GroupDefinition {
 /// A repository outside Koji that is merged into a tag's repositories.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ExternalRepo {
-    /// Its name in Koji.
+    /// Name of the repository in Koji.
     pub name: Name,
     /// Address, possibly with `$arch`.
     pub url: String,
@@ -208,14 +210,14 @@ pub struct ExternalRepo {
     pub priority: i32,
     /// `koji`, `simple` or `bare`.
     pub merge_mode: Name,
-    /// Architectures it is limited to; absent: all.
+    /// Architectures it is limited to. Absent if it has all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arches: Option<Vec<Name>>,
 }
 
-/// The configuration of a tag as looked up. A part that was not looked at is absent and keeps its former value. Version
-/// 2; version 1 had no `gone`. Source: `getTag`, `getBuildConfig`, `getInheritanceData`, `getTagGroups`,
-/// `getExternalRepoList`.
+/// The configuration of a tag as looked up. An absent part was not looked up and keeps its previous
+/// value. Version 2; version 1 had no `gone`. Source: `getTag`, `getBuildConfig`,
+/// `getInheritanceData`, `getTagGroups`, `getExternalRepoList`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TagObserved {
     /// Hub instance.
@@ -225,7 +227,7 @@ pub struct TagObserved {
     /// Tag number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag_id: Option<TagId>,
-    /// Architectures, inheritance applied.
+    /// Architectures, with inheritance applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arches: Option<Vec<Name>>,
     /// Direct parents.
@@ -237,8 +239,9 @@ pub struct TagObserved {
     /// External repositories in merge order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_repos: Option<Vec<ExternalRepo>>,
-    /// There is no tag of this name (any more): it was deleted or renamed. Its builds and its package list went with
-    /// it, without any message (Koji emits none), and the other parts here say nothing.
+    /// Whether no tag of this name exists (or no longer exists): it was deleted or renamed. Its
+    /// builds and its package list are gone with it, although Koji sends no message about that. The
+    /// other fields then mean nothing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gone: bool,
 }
@@ -250,91 +253,95 @@ pub struct TargetObserved {
     pub hub: Hub,
     /// Target name.
     pub target: Name,
-    /// Where its buildroots come from; absent when the target does not exist (any more).
+    /// Tag from which its buildroots come. Absent if the target does not exist (or no longer exists).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_tag: Option<Name>,
-    /// Where its builds go; absent when the target does not exist.
+    /// Tag into which its builds go. Absent if the target does not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dest_tag: Option<Name>,
 }
 
-/// A repository generation was begun: its package list stands, its metadata do not. Source: `repo.init` messages.
+/// A repository was begun: its package list is complete, but its metadata are not. Source:
+/// `repo.init` messages.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepoInitialised {
     /// Hub instance.
     pub hub: Hub,
-    /// The generation.
+    /// The repository.
     pub repo_id: RepoId,
     /// The build tag.
     pub tag: Name,
-    /// Its number.
+    /// Number of the build tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag_id: Option<TagId>,
 }
 
-/// A repository generation can be used. Version 2; version 1 had neither `create_event` nor `arches`.
-/// Source: `repo.done` messages, `repoInfo`, `repo.json`.
+/// A repository can be used. Version 2; version 1 had neither `create_event` nor `arches`. Source:
+/// `repo.done` messages, `repoInfo`, `repo.json`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepoReady {
     /// Hub instance.
     pub hub: Hub,
-    /// The generation.
+    /// The repository.
     pub repo_id: RepoId,
     /// The build tag.
     pub tag: Name,
-    /// Its number.
+    /// Number of the build tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag_id: Option<TagId>,
-    /// The Koji event whose content the generation has: this, not the id, says which of two is newer.
+    /// The Koji event whose content the repository has. It decides which of two repositories is
+    /// newer; the id does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_event: Option<i64>,
-    /// Architectures that have metadata; absent: not looked at.
+    /// Architectures that have metadata. Absent if they were not looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arches: Option<Vec<Name>>,
 }
 
-/// A repository generation is no longer current but can still be used by a build bound to it. Source: `repo.query`.
+/// A repository is no longer current, but a build bound to it can still use it. Source:
+/// `repo.query`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepoExpired {
     /// Hub instance.
     pub hub: Hub,
-    /// The generation.
+    /// The repository.
     pub repo_id: RepoId,
     /// The build tag.
     pub tag: Name,
 }
 
-/// A repository generation cannot be used any more (`DELETED` or `PROBLEM`). Source: `repo.query`.
+/// A repository can no longer be used (`DELETED` or `PROBLEM`). Source: `repo.query`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepoDeleted {
     /// Hub instance.
     pub hub: Hub,
-    /// The generation.
+    /// The repository.
     pub repo_id: RepoId,
     /// The build tag.
     pub tag: Name,
 }
 
-/// Why a task failed: the fault a builder left, as `getTaskResult` gives it.
+/// The reason why a task failed: the fault from a builder, as `getTaskResult` returns it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskFault {
-    /// `faultCode`; 1000 and up are Koji's own errors, 1 is any unexpected exception.
+    /// The `faultCode`. Codes of 1000 and more are Koji's own errors, and 1 is any unexpected
+    /// exception.
     pub code: i64,
-    /// `faultString`, at most [`FAULT_TEXT_BYTES_MAX`] bytes and a line break.
+    /// The `faultString`, at most [`FAULT_TEXT_BYTES_MAX`] bytes and a line break.
     pub text: String,
-    /// Number of the host the task ran on, where known.
+    /// Number of the host on which the task ran, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<i64>,
 }
 
 impl TaskFault {
-    /// A fault with as much of its text as is kept.
+    /// Makes a fault, and shortens its text to what is stored.
     pub fn new(code: i64, text: &str) -> Self {
         Self { code, text: bounded_fault(text).into_owned(), host: None }
     }
 }
 
-/// The text, or the first and last half of what may be kept of it, a line break between them.
+/// Returns the text. If it is too long, returns its first and last part, joined by a line break.
 pub fn bounded_fault(text: &str) -> Cow<'_, str> {
     if text.len() <= FAULT_TEXT_BYTES_MAX {
         return Cow::Borrowed(text);
@@ -345,71 +352,73 @@ pub fn bounded_fault(text: &str) -> Cow<'_, str> {
     Cow::Owned(part(text.get(..head)) + "\n" + &part(text.get(tail..)))
 }
 
-/// One step of a build.
+/// One step of a build (a subtask).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ChildTask {
-    /// The step's own task; its logs lie under `work/tasks/<id % 10000>/<id>/`.
+    /// The step's own task. Its logs are in `work/tasks/<id % 10000>/<id>/`.
     pub task_id: TaskId,
-    /// `buildArch`, `rebuildSRPM`, …
+    /// Koji's method: `buildArch`, `rebuildSRPM`, …
     pub method: Name,
-    /// Architecture, or `srpm`.
+    /// The architecture, or `srpm`.
     pub label: Name,
-    /// Its state.
+    /// State of the step.
     pub state: TaskState,
-    /// What it ran on: an architecture also where the label says `srpm` or `noarch`.
+    /// Architecture on which the step ran, also if the label is `srpm` or `noarch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<Name>,
-    /// Why it failed, where it did and the hub was asked.
+    /// The fault, if the step failed and the hub was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<TaskFault>,
 }
 
-/// A scratch build of our service user has a new state. Version 2; version 1 knew no faults and no architectures of
-/// steps. Source: `task.state.change` messages; `getTaskInfo`, `getTaskDescendents`, `getTaskResult`.
+/// The state of a scratch build of this service's user changed. Version 2; version 1 had no faults
+/// and no architectures of steps. Source: `task.state.change` messages, `getTaskInfo`,
+/// `getTaskDescendents`, `getTaskResult`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskChanged {
     /// Hub instance.
     pub hub: Hub,
     /// The `build` task.
     pub task_id: TaskId,
-    /// State now.
+    /// The new state.
     pub state: TaskState,
     /// Source package name.
     pub package: Name,
-    /// What is rebuilt, where the source says so.
+    /// Name, version and release of what is rebuilt, if the source says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvr: Option<Nvr>,
-    /// Build target; absent when the build is bound to a repository only.
+    /// Build target. Absent if the build is bound to a repository only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Name>,
-    /// The repository generation it is bound to, where it is.
+    /// The repository to which the build is bound, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
-    /// Architectures it is limited to; empty: those of the tag.
+    /// Architectures it is limited to. Empty if it uses those of the tag.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
-    /// Id of our decision from `custom_user_metadata`, where the task carries one.
+    /// Id of this service's decision, from `custom_user_metadata`, if the task has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
-    /// When the task was made.
+    /// Time at which the task was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
-    /// When a builder took it.
+    /// Time at which a builder took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time at which it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// Its steps, listed when the task has ended.
+    /// The task's steps, listed once the task has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ChildTask>,
-    /// Why it failed, where it did and the hub was asked. A task repeats the fault of its first failed step.
+    /// The fault, if the task failed and the hub was asked. A task repeats the fault of its first
+    /// failed step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<TaskFault>,
 }
 
-/// The hub does not know a task (any more) that became of one of our rebuilds. Source: `getTaskInfo` giving nil for its
-/// id.
+/// The hub does not know, or no longer knows, the task of a rebuild by this service. Source:
+/// `getTaskInfo` returned nil for its id.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskVanished {
     /// Hub instance.
@@ -420,15 +429,16 @@ pub struct TaskVanished {
     pub package: Name,
 }
 
-/// Reconciliation compared us with the hub up to a Koji event and appended what differed before this mark.
+/// Reconciliation compared the log with the hub up to a Koji event. Before this event, it appended
+/// the facts that differed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Reconciled {
     /// Hub instance.
     pub hub: Hub,
-    /// Everything up to this Koji event is known.
+    /// Koji event up to which everything is known.
     pub through: i64,
-    /// Number of facts appended that no message had told.
+    /// Number of facts appended that no message had reported.
     pub missed: u32,
-    /// Number of facts appended that take back what a message had told.
+    /// Number of facts appended that correct what a message had reported.
     pub invented: u32,
 }

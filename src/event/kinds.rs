@@ -1,4 +1,5 @@
-//! The list of all kinds: one line each, from which naming, encoding, decoding, subjects and schemas follow.
+//! Lists all kinds, one line each. Names, encoding, decoding, subjects and schemas are generated
+//! from this list.
 
 use std::fmt;
 
@@ -13,10 +14,11 @@ use crate::model::{Class, Classified, Name};
 /// Name and version of a stored kind, such as `build_tagged` 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Kind {
-    /// Past tense, lower case, words joined by `_`.
+    /// Name in the past tense, lower case, words joined by `_`.
     pub name: &'static str,
-    /// Counts up with every change of meaning or of required fields, and when a reader that passes over a new optional
-    /// field would fold something else: an older program then refuses the event by name instead of misreading it.
+    /// Version of the kind. It increases with every change of meaning or of required fields. It
+    /// also increases if a reader that ignores a new optional field would fold something else. An
+    /// older program then refuses the event by name instead of misreading it.
     pub version: u16,
 }
 
@@ -26,10 +28,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A payload that cannot be read.
+/// An error for a payload that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// Written by a newer program: upgrade before reading this log.
+    /// A newer program wrote the event. Upgrade before reading this log.
     #[error("read event of kind `{name}` version {version}: this program does not know it; use a newer koschei")]
     UnknownKind {
         /// Kind name as stored.
@@ -37,14 +39,14 @@ pub enum DecodeError {
         /// Version as stored.
         version: u16,
     },
-    /// The bytes are not what the kind promises.
+    /// The payload is not what the kind requires.
     #[error("read payload of `{name}` version {version}")]
     Payload {
         /// Kind name.
         name: &'static str,
         /// Version.
         version: u16,
-        /// What is wrong and where.
+        /// The problem and its position.
         #[source]
         source: serde_json::Error,
     },
@@ -58,7 +60,7 @@ impl Classified for DecodeError {
 
 macro_rules! kinds {
     ($($(#[$group_doc:meta])* $group:ident { $($variant:ident = $name:literal v $version:literal;)* })*) => {
-        /// One stored thing, in its newest version.
+        /// An event of any kind, in its newest version.
         #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
         #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
         #[expect(missing_docs, reason = "each variant is documented at its struct")]
@@ -66,16 +68,16 @@ macro_rules! kinds {
             $($($variant($variant),)*)*
         }
 
-        /// Every kind in its newest version, in the order of the source.
+        /// All kinds in their newest version, in the order of the source.
         pub const KINDS: &[Kind] = &[$($(Kind { name: $name, version: $version },)*)*];
 
         impl Event {
-            /// Name and newest version.
+            /// Returns the name and newest version.
             pub const fn kind(&self) -> Kind {
                 match self { $($(Self::$variant(_) => Kind { name: $name, version: $version },)*)* }
             }
 
-            /// The payload as JSON text, exactly the bytes that are stored and hashed.
+            /// Returns the payload as JSON text: exactly the bytes that are stored and hashed.
             pub fn payload(&self) -> String {
                 let text = match self { $($(Self::$variant(p) => serde_json::to_string(p),)*)* };
                 text.expect("payloads hold only strings, numbers, lists and maps with string keys")
@@ -84,7 +86,8 @@ macro_rules! kinds {
             /// Reads a stored payload of any version that was ever written.
             ///
             /// # Errors
-            /// [`DecodeError`] (broken) for kinds of a newer program and for text that is not the kind's.
+            /// Returns [`DecodeError`] (broken) if the kind is from a newer program, or the text is
+            /// not of the kind's format.
             pub fn decode(name: &str, version: u16, payload: &str) -> Result<Self, DecodeError> {
                 match name {
                     $($($name => {
@@ -117,17 +120,18 @@ macro_rules! kinds {
             pub(crate) use $group;
         )*
 
-        /// The JSON Schema of each kind's newest version.
+        /// Returns the JSON Schema of each kind's newest version.
         pub(super) fn schemas() -> Vec<(Kind, schemars::Schema)> {
             vec![$($((Kind { name: $name, version: $version }, schemars::schema_for!($variant)),)*)*]
         }
     };
 }
 
-// In groups by who says them, each of which is a pattern, too. A `match` that is about one group names each kind of it,
-// and the other groups as a whole: a new kind compiles in no `match` about its group until it is named there.
+// The kinds are grouped by their origin, and each group is a pattern, too. A `match` about one
+// group names each kind of it, and the other groups as a whole. A new kind of the group does not
+// compile there until it is named.
 kinds! {
-    /// What happened at a hub.
+    /// Events that happened on a hub.
     hub_facts {
         BuildChanged = "build_changed" v 1;
         BuildTagged = "build_tagged" v 1;
@@ -141,12 +145,12 @@ kinds! {
         TaskChanged = "task_changed" v 2;
         TaskVanished = "task_vanished" v 1;
     }
-    /// What a hub is like.
+    /// Configuration observed on a hub.
     observations {
         TagObserved = "tag_observed" v 2;
         TargetObserved = "target_observed" v 1;
     }
-    /// What we found, decided and did.
+    /// Findings, decisions and actions of this service.
     findings {
         Reconciled = "reconciled" v 1;
         PolicyAdopted = "policy_adopted" v 1;
@@ -171,7 +175,7 @@ kinds! {
         MessageRetried = "message_retried" v 1;
         MessageTimeReplaced = "message_time_replaced" v 1;
     }
-    /// What operators say.
+    /// Commands of operators.
     words {
         RebuildCancelRequested = "rebuild_cancel_requested" v 2;
         CollectionCreated = "collection_created" v 2;
@@ -187,15 +191,15 @@ kinds! {
     }
 }
 
-/// Subject of everything about a source package on a hub.
+/// Returns the subject of everything about a source package on a hub.
 pub fn package_subject(hub: &str, package: &str) -> String {
     format!("{hub}/package/{package}")
 }
 
-/// Subject of messages that were dismissed: reading it counts them.
+/// Subject of dismissed messages. Reading by this subject counts them.
 pub const DISMISSED: &str = "inbox";
 
-/// Subject of everything about a package in a collection.
+/// Returns the subject of everything about a collection, or about a package in it.
 pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
     match package {
         Some(package) => format!("collection/{collection}/{package}"),
@@ -204,9 +208,10 @@ pub fn collection_subject(collection: &str, package: Option<&str>) -> String {
 }
 
 impl Event {
-    /// What the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`, `HUB/target/NAME`, `HUB/repo/ID`,
-    /// `HUB/policy/NAME`, `collection/NAME[/PACKAGE]`, `inbox`, `engine`. Reading by subject gives the history of that
-    /// thing.
+    /// Returns what the event is about, as a path: `HUB/package/NAME`, `HUB/tag/NAME`,
+    /// `HUB/target/NAME`, `HUB/repo/ID`, `HUB/reconciliation`, `HUB/policy/NAME`,
+    /// `collection/NAME[/PACKAGE]`, `inbox` or `engine`. Reading by subject gives the history of
+    /// that object.
     pub fn subject(&self) -> String {
         let of_collection = |c: &Name, p: &Name| collection_subject(c, Some(p));
         match self {

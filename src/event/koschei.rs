@@ -1,4 +1,4 @@
-//! What the service itself observes, decides and does.
+//! Events about what the service itself observes, decides and does.
 
 use std::collections::BTreeMap;
 
@@ -18,21 +18,22 @@ fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
-/// The rules that hold from here on.
+/// A policy was adopted. It is in force from here on.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyAdopted {
     /// Digest of `policy`.
     pub digest: String,
-    /// The whole policy (`decide::Policy`), so that decisions can be derived again from the log alone.
+    /// The whole policy (`decide::Policy`), so that decisions can be derived again from the log
+    /// alone.
     pub policy: serde_json::Value,
-    /// Program version that adopted it.
+    /// Version of the program that adopted it.
     pub program: String,
 }
 
-/// Time passed: a point at which decisions are taken.
+/// Time passed. Decisions are taken at this point.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Tick {
-    /// The time to decide by.
+    /// The time used for decisions.
     pub now: Timestamp,
 }
 
@@ -41,13 +42,13 @@ pub struct Tick {
 pub struct DependencyMove {
     /// Binary package name.
     pub name: Name,
-    /// Its architecture.
+    /// Architecture of the binary package.
     pub arch: Name,
-    /// `[epoch:]version-release` before; absent: it was not installed.
+    /// Previous `[epoch:]version-release`. Absent if it was not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub old: Option<SmolStr>,
-    /// `[epoch:]version-release` now; absent: it is not installed.
+    /// New `[epoch:]version-release`. Absent if it is no longer installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub new: Option<SmolStr>,
@@ -61,137 +62,146 @@ pub struct PackageResolved {
     /// `version-release` of the source package that was resolved.
     #[schemars(with = "String")]
     pub source: SmolStr,
-    /// `version-release` of the build the repository has of it, where that is of another source: the collection's own
-    /// newest source is the one that is resolved.
+    /// `version-release` of the package's build in the repository, if it is of another source. The
+    /// collection's own newest source is the one that is resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub buildroot_has: Option<SmolStr>,
-    /// It builds for `noarch`: one architecture is enough.
+    /// Whether the package builds for `noarch`. One architecture is then enough.
     #[serde(default, skip_serializing_if = "is_false")]
     pub noarch: bool,
-    /// Whether its build dependencies can be installed; absent: not for this architecture.
+    /// Whether its build dependencies can be installed. Absent if the package is not built on this
+    /// architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<bool>,
-    /// Why not: the first problem, in words.
+    /// The first problem, in words, if they cannot be installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Differences to the buildroot of its last build: index into the event's `moves` and distance (0: not reached).
+    /// Differences to the buildroot of its last build: index into the event's `moves`, and distance
+    /// (0 if not reached).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<(u32, u8)>,
-    /// The repository whose buildroot it was compared with; absent: nothing to compare with.
+    /// The repository whose buildroot it was compared with. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
-    /// It was compared with what the hub says was installed, which differs from what we would have expected there.
+    /// Whether it was compared with what the hub says was installed. That differs from the
+    /// prediction for that repository.
     #[serde(default, skip_serializing_if = "is_false")]
     pub truth: bool,
 }
 
 /// All source packages of a collection were resolved in one repository and architecture.
 ///
-/// `packages` lists only those whose verdict, source or changes differ from the resolution before; closures are in the
-/// attachment.
+/// `packages` lists only those whose verdict, source or changes differ from the previous
+/// resolution. The closures are in the attachment.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepoResolved {
     /// The collection.
     pub collection: Name,
     /// Hub instance.
     pub hub: Hub,
-    /// The generation.
+    /// The repository.
     pub repo_id: RepoId,
     /// The architecture.
     pub arch: Name,
-    /// How the packages in it spell the architecture, where that is another name (`i686` in the repository of `i386`).
+    /// Spelling of the architecture in the repository's packages, if it differs (`i686` in the
+    /// repository of `i386`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_packages: Option<Name>,
-    /// Stands for the packages it was resolved for, where those are not all: the tracked ones; absent: all.
+    /// Digest of the tracked packages, for which it was resolved. Absent if all packages are
+    /// tracked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracked: Option<String>,
     /// `two` or `joint`.
     pub mode: Name,
-    /// Solver and version.
+    /// Name and version of the solver.
     pub solver: String,
-    /// Digest of everything the verdicts depend on: metadata, build group, build requirements, and what of the
-    /// collection's own way is not usual.
+    /// Digest of everything the verdicts depend on: metadata, build group, build requirements, and
+    /// the collection's resolve options that differ from the defaults.
     pub inputs: String,
-    /// Weak dependencies were installed, too (`ignore_weak_deps = false`).
+    /// Whether weak dependencies were installed, too (`ignore_weak_deps = false`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub weak_deps: bool,
-    /// Packages counted whatever modules say (`module_hotfixes = true`).
+    /// Whether packages counted regardless of modules (`module_hotfixes = true`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub module_hotfixes: bool,
     /// Digest of the attachment with every verdict and closure.
     pub attachment: String,
     /// Number of packages that resolve.
     pub resolved: u32,
-    /// Number of packages that do not.
+    /// Number of packages that do not resolve.
     pub unresolved: u32,
-    /// Number of packages that are not for this architecture.
+    /// Number of packages that are not built on this architecture.
     pub excluded: u32,
     /// Number of packages whose build requirements are not known.
     #[serde(default)]
     pub unknown: u32,
-    /// Differences named by `packages`.
+    /// Differences to which `packages` refer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<DependencyMove>,
-    /// What is new.
+    /// Packages with a new verdict, source or changes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<PackageResolved>,
-    /// Packages that had a verdict and are not in this repository any more.
+    /// Packages that had a verdict and are no longer in this repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Name>,
-    /// Packages whose answer was checked and on which our own solver and libsolv disagree; libsolv's answer is the one
-    /// recorded.
+    /// Packages that were checked and on which this program's solver and libsolv disagree. The
+    /// recorded verdict is that of libsolv.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub solver_mismatches: Vec<Name>,
 }
 
-/// A ready repository could not be resolved (no content at hand, unreadable, no group): verdicts stand, marked stale.
+/// A ready repository could not be resolved (no content available, unreadable, no group). The
+/// earlier verdicts remain and are marked stale.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RepoNotResolved {
     /// The collection.
     pub collection: Name,
     /// Hub instance.
     pub hub: Hub,
-    /// The generation.
+    /// The repository.
     pub repo_id: RepoId,
-    /// The architecture, where only one is concerned.
+    /// The architecture, if only one is affected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<Name>,
-    /// Why, in words.
+    /// Reason in words.
     pub reason: String,
 }
 
-/// The build group of a collection installs again, or for the first time, on an architecture.
+/// The build group of a collection can be installed on an architecture again, or for the first
+/// time.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildrootResolved {
     /// The collection.
     pub collection: Name,
     /// Hub instance.
     pub hub: Hub,
-    /// In this generation.
+    /// The repository.
     pub repo_id: RepoId,
-    /// On this architecture.
+    /// The architecture.
     pub arch: Name,
-    /// Number of packages in it.
+    /// Number of packages installed.
     pub count: u32,
 }
 
-/// The build group of a collection cannot be installed on an architecture: nothing can be built there.
+/// The build group of a collection cannot be installed on an architecture, so nothing can be built
+/// there.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildrootBroken {
     /// The collection.
     pub collection: Name,
     /// Hub instance.
     pub hub: Hub,
-    /// In this generation.
+    /// The repository.
     pub repo_id: RepoId,
-    /// On this architecture.
+    /// The architecture.
     pub arch: Name,
-    /// Why, in words.
+    /// Reasons in words.
     pub problems: Vec<String>,
 }
 
-/// The dependency changes of one package were measured against another base, because its last build changed.
+/// The dependency changes of one package were measured from another base, because its last build
+/// changed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DependenciesMeasured {
     /// The collection.
@@ -202,10 +212,11 @@ pub struct DependenciesMeasured {
     pub hub: Hub,
     /// Architecture.
     pub arch: Name,
-    /// Repository of its last build; absent: nothing to compare with.
+    /// Repository of its last build. Absent if there is nothing to compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<RepoId>,
-    /// They were measured from what the hub says was installed, which differs from what we would have expected there.
+    /// Whether they were measured from what the hub says was installed. That differs from the
+    /// prediction for that repository.
     #[serde(default, skip_serializing_if = "is_false")]
     pub truth: bool,
     /// Repository of the newest resolution.
@@ -213,29 +224,30 @@ pub struct DependenciesMeasured {
     /// Differences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moves: Vec<DependencyMove>,
-    /// Distance of each difference (0: not reached).
+    /// Distance of each difference (0 if not reached).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub distances: Vec<u8>,
 }
 
-/// How a prediction of ours compares with what a builder did.
+/// How a prediction compares with what a builder installed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Prediction {
-    /// The very same packages.
+    /// The predicted packages were installed.
     Exact,
-    /// Other ones.
+    /// Other packages were installed.
     Differs,
-    /// We said it could not be installed, and it was.
+    /// The prediction said that it could not be installed, but it was.
     Impossible,
-    /// There is none: the source package was not in that repository in that version.
+    /// There is no prediction: the repository did not have the source package in that version.
     None,
 }
 
-/// What a builder installed was compared with what we would have expected in the repository it was built in.
+/// The packages that a builder installed were compared with the prediction for the repository in
+/// which it built.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PredictionCompared {
-    /// The collection whose resolution was compared with.
+    /// The collection whose resolution gave the prediction.
     pub collection: Name,
     /// The package.
     pub package: Name,
@@ -247,25 +259,25 @@ pub struct PredictionCompared {
     pub arch: Name,
     /// The repository.
     pub repo_id: RepoId,
-    /// What came out.
+    /// Result of the comparison.
     pub prediction: Prediction,
-    /// Packages that were installed.
+    /// Number of packages that were installed.
     pub installed: u32,
-    /// Packages expected and not installed, by name and architecture.
+    /// Number of packages predicted but not installed, by name and architecture.
     #[serde(default)]
     pub missing: u32,
-    /// Packages installed and not expected.
+    /// Number of packages installed but not predicted.
     #[serde(default)]
     pub extra: u32,
-    /// Packages installed in another version.
+    /// Number of packages installed in another version.
     #[serde(default)]
     pub differing: u32,
-    /// The first of them: `old` was expected, `new` was installed.
+    /// The first of these packages: `old` was predicted, `new` was installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<DependencyMove>,
 }
 
-/// What made an evaluation happen.
+/// What caused an evaluation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -275,88 +287,90 @@ pub enum Trigger {
     RepoResolved,
 }
 
-/// A priority and what it is made of, in thousandths of a point.
+/// A priority and its parts, in thousandths of a point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PriorityParts {
-    /// Set for good by an operator.
+    /// Static part, set by an operator. It stays.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub r#static: i64,
-    /// Set for the next rebuild by a person.
+    /// Manual part, set by a person for the next rebuild.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub manual: i64,
-    /// Started to fail, or never built here.
+    /// Build part: the package started to fail, or was never built here.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub build: i64,
-    /// Changed dependencies.
+    /// Dependency part, from changed dependencies.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dependency: i64,
-    /// Time since the last build.
+    /// Time part, from the time since the last build.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub time: i64,
-    /// All of it, the collection's coefficient applied.
+    /// The sum, with the collection's coefficient applied.
     pub current: i64,
 }
 
-/// A package an evaluation chose.
+/// A package that an evaluation chose.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Chosen {
-    /// Its collection.
+    /// The package's collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// Its priority at that time.
+    /// The package's priority at that time.
     pub priority: PriorityParts,
 }
 
-/// The rules were applied to the state. Everything needed to do so again is here or in the log before it.
+/// The rules were applied to the state. Everything needed to repeat that is here or earlier in the
+/// log.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EvaluationMade {
-    /// The last event the state contained; 0: none.
+    /// The last event that the state contained. 0 if there was none.
     pub saw: u64,
-    /// The time decided by.
+    /// The time used for the decision.
     pub now: Timestamp,
-    /// Why now.
+    /// What caused the evaluation.
     pub trigger: Trigger,
     /// Digest of the policy in force.
     pub policy: String,
     /// Program version.
     pub program: String,
-    /// Load per canonical architecture in thousandths, as the hub told; where collections are built on several hubs, of
-    /// each as `HUB/ARCH`. Absent: not known, not limiting. A name without hub counts for all of them.
+    /// Load per canonical architecture in thousandths, as the hub reported it. If collections are
+    /// built on several hubs, the names are `HUB/ARCH`. A name without a hub applies to all hubs.
+    /// Absent if the load was not known; it then did not limit anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<BTreeMap<String, u32>>,
-    /// Rebuilds running at that time, over all collections.
+    /// Number of rebuilds running at that time, over all collections.
     pub running: u32,
-    /// Packages looked at.
+    /// Number of packages examined.
     pub considered: u32,
-    /// How many were held back, by deciding reason.
+    /// Number of packages held back, by deciding reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<String, u32>,
-    /// Chosen packages, most urgent first.
+    /// Chosen packages, in the order of their turns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen: Vec<Chosen>,
 }
 
-/// What a decision to rebuild depends on besides time: while it stays the same, a rebuild that was turned down is not
-/// asked for again.
+/// The values, besides time, that a decision to rebuild depends on. While they stay the same, a
+/// rebuild that was turned down is not requested again.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildInputs {
     /// `version-release` of the source package.
     #[schemars(with = "String")]
     pub source: SmolStr,
-    /// Place of the build that changes are measured from.
+    /// Position in the log of the build from which changes are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<u64>,
-    /// Stands for the dependency changes: 16 hex digits, zeros for none.
+    /// Digest of the dependency changes: 16 hex digits, zeros if there are none.
     pub changes: String,
-    /// Whole points set by people and by the state of the last builds: static, manual, build.
+    /// Whole points: static and manual (set by people), and build (from the last builds).
     pub points: (i64, i64, i64),
     /// Architecture override in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch_override: Option<String>,
 }
 
-/// A rebuild was decided; its id is this event's sequence.
+/// A rebuild was decided. Its id is the sequence of this event.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildRequested {
     /// The collection.
@@ -367,33 +381,33 @@ pub struct RebuildRequested {
     pub nvr: Nvr,
     /// Build target.
     pub target: Name,
-    /// The repository it was resolved in, to be bound to where allowed; absent where another hub builds than the one it
-    /// is of.
+    /// The repository in which it was resolved. The build is bound to it if allowed. Absent if
+    /// another hub builds than the one that has the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_id: Option<RepoId>,
-    /// Architectures to limit it to, as the tag that builds spells them; empty: leave it to Koji.
+    /// Architectures to build on, spelled as in the build tag. Empty to let Koji choose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
     /// Priority at that time.
     pub priority: PriorityParts,
-    /// What the decision depended on, time excepted.
+    /// The values, besides time, that the decision depended on.
     pub inputs: RebuildInputs,
-    /// Koji task priority to ask for.
+    /// Koji task priority to request.
     pub task_priority: i64,
 }
 
-/// The hub took the rebuild.
+/// The hub accepted the rebuild.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildSubmitted {
     /// The rebuild.
     pub rebuild: RebuildId,
-    /// Its collection.
+    /// The rebuild's collection.
     pub collection: Name,
-    /// Its package.
+    /// The rebuild's package.
     pub package: Name,
     /// Hub instance.
     pub hub: Hub,
-    /// The task it became.
+    /// The task that the rebuild became.
     pub task_id: TaskId,
 }
 
@@ -402,35 +416,37 @@ pub struct RebuildSubmitted {
 pub struct RebuildRefused {
     /// The rebuild.
     pub rebuild: RebuildId,
-    /// Its collection.
+    /// The rebuild's collection.
     pub collection: Name,
-    /// Its package.
+    /// The rebuild's package.
     pub package: Name,
-    /// The hub's words.
+    /// The hub's message.
     pub reason: String,
 }
 
-/// The rebuild was not even offered to a hub.
+/// The rebuild was not submitted to a hub.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildNotSubmitted {
     /// The rebuild.
     pub rebuild: RebuildId,
-    /// Its collection.
+    /// The rebuild's collection.
     pub collection: Name,
-    /// Its package.
+    /// The rebuild's package.
     pub package: Name,
-    /// Why, such as `no hub`.
+    /// Reason, such as `no hub`.
     pub reason: String,
 }
 
 impl RebuildNotSubmitted {
-    /// The reason while the policy is `passive`: then no command was let out either.
+    /// The reason while the policy is `passive`. No command was exported either.
     pub const PASSIVE: &str = "passive";
-    /// The reason where the log was imported: an export carries no commands, so that nobody would ever submit it.
+    /// The reason after a log was imported. An export has no commands, so the rebuild would never
+    /// be submitted.
     pub const NOT_EXPORTED: &str = "its command was not exported";
 }
 
-/// A rebuild ended. Version 2; version 1 knew no `unclear` end, and only infrastructure faults made a package wait.
+/// A rebuild ended. Version 2; version 1 had no outcome `unclear`, and only infrastructure faults
+/// made a package wait.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildFinished {
     /// The collection it counts for.
@@ -441,33 +457,37 @@ pub struct RebuildFinished {
     pub hub: Hub,
     /// The task.
     pub task_id: TaskId,
-    /// The rebuild we had requested; absent: a task of our user that this log did not request.
+    /// The requested rebuild. Absent if the task belongs to this service's user but this log did
+    /// not request it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<RebuildId>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it is called that, in words.
+    /// Reason for that outcome, in words.
     pub reason: String,
-    /// The builder's own words, where known.
+    /// The builder's text, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// Stands for those words and all that say the same, where nothing is known about them: 16 hex digits.
+    /// Digest of that text and all texts alike: 16 hex digits. Present only if nothing is known
+    /// about the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
-    /// Number of the host those words come from, where known.
+    /// Number of the host that the text comes from, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<i64>,
-    /// The package waits before it is tried again, longer with each such end in a row.
+    /// Whether the package waits before the next try. The wait is longer with each such outcome in
+    /// a row.
     #[serde(default, skip_serializing_if = "is_false")]
     pub waits: bool,
-    /// Number of the rules it was judged by; absent: those before they had numbers.
+    /// Version of the rules used for the judgement. Absent if it was made before rules had
+    /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<u16>,
 }
 
 impl RebuildFinished {
-    /// A rebuild of ours that came to an end which its own task did not tell: given up, or not known to the hub any
-    /// more.
+    /// Makes the end of a rebuild that its own task did not report: the rebuild was given up, or
+    /// the hub no longer knows the task.
     pub fn untold(
         (hub, task_id): (Hub, TaskId),
         (collection, package): (Name, Name),
@@ -493,8 +513,8 @@ impl RebuildFinished {
     }
 }
 
-/// A rebuild shall be cancelled: a task, or a request that is no task yet. Version 2; version 1 always had a task and
-/// never named the rebuild.
+/// A rebuild is to be cancelled: a task, or a request that is not a task yet. Version 2; version 1
+/// always had a task and never named the rebuild.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RebuildCancelRequested {
     /// The collection.
@@ -503,53 +523,53 @@ pub struct RebuildCancelRequested {
     pub package: Name,
     /// Hub instance.
     pub hub: Hub,
-    /// The task; absent: the rebuild was decided and is not known to be a task yet.
+    /// The task. Absent if the rebuild was decided and is not known to be a task yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_id: Option<TaskId>,
-    /// The rebuild we had requested, where it is one of those.
+    /// The requested rebuild, if the task belongs to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<RebuildId>,
-    /// Why: timed out, or asked for.
+    /// Reason: it timed out, or somebody asked for it.
     pub reason: String,
-    /// Who asked.
+    /// The person who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// A policy of the hub did not allow a rebuild: its task failed for that.
+/// A policy of the hub did not allow a rebuild, so its task failed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyRefused {
     /// Hub instance.
     pub hub: Hub,
-    /// The policy, such as `build_from_repo_id`.
+    /// Name of the hub's policy, such as `build_from_repo_id`.
     pub policy: Name,
     /// The rebuild.
     pub rebuild: RebuildId,
-    /// Its collection.
+    /// The rebuild's collection.
     pub collection: Name,
-    /// Its package.
+    /// The rebuild's package.
     pub package: Name,
-    /// Its task.
+    /// The rebuild's task.
     pub task_id: TaskId,
-    /// From here on rebuilds on the hub are made without what was refused; absent: nothing else can be done, and the
-    /// collection stops.
+    /// Whether rebuilds on the hub are made without the refused option from here on. If absent,
+    /// there is no such way, and the collection stops.
     #[serde(default, skip_serializing_if = "is_false")]
     pub falls_back: bool,
-    /// The hub's words.
+    /// The hub's message.
     pub words: String,
 }
 
-/// A policy that had refused us allows it now.
+/// A policy of the hub that had refused rebuilds allows them now.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyAllowed {
     /// Hub instance.
     pub hub: Hub,
-    /// The policy.
+    /// Name of the hub's policy.
     pub policy: Name,
-    /// The collection that had stopped; absent: what all rebuilds on the hub were made without.
+    /// The collection that had stopped. Absent if the refused option was left out on the whole hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collection: Option<Name>,
-    /// The task that showed it.
+    /// The task that the hub allowed.
     pub task_id: TaskId,
 }
 
@@ -560,25 +580,25 @@ pub struct PackageStateChanged {
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// Before; absent: first seen.
+    /// The previous state. Absent if the package is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<PackageState>,
-    /// Now.
+    /// The new state.
     pub new: PackageState,
-    /// Why, in words.
+    /// Reason in words.
     pub reason: String,
 }
 
-/// A package's state is what it was, and its cause is another one: something else is missing now.
+/// The cause of a package's state changed, but the state did not: something else is missing now.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PackageReasonChanged {
     /// The collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// The state it was in and still is.
+    /// The state, which stays the same.
     pub state: PackageState,
-    /// Why, in words.
+    /// The new reason in words.
     pub reason: String,
 }
 
@@ -587,45 +607,46 @@ pub struct PackageReasonChanged {
 pub struct CollectionStateChanged {
     /// The collection.
     pub collection: Name,
-    /// Before.
+    /// The previous state.
     pub old: BuildrootState,
-    /// Now.
+    /// The new state.
     pub new: BuildrootState,
-    /// In this generation.
+    /// The repository.
     pub repo_id: RepoId,
 }
 
-/// A message said a time that cannot be, and another one was taken: its publisher's clock is wrong, or Koji's where the
-/// time stood in the body.
+/// A message had an impossible time, and another time was used instead. The publisher's clock is
+/// wrong, or Koji's clock if the time was in the body.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MessageTimeReplaced {
     /// The message's id.
     pub message: String,
-    /// What it said.
+    /// The time in the message.
     pub said: Timestamp,
-    /// When it was sent as far as can be known: as the recorder or the messages around it say.
+    /// The time used instead: the best estimate of when it was sent, from the recorder or the
+    /// messages around it.
     pub taken: Timestamp,
 }
 
-/// A message that had been set aside is not to be understood any more: somebody looked at it.
+/// A parked message was dismissed: somebody looked at it, and it is not tried again.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MessageDismissed {
     /// The message's id.
     pub message: String,
-    /// Why, for those who wonder.
+    /// Reason in words.
     pub reason: String,
-    /// Who.
+    /// The person who dismissed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// A message that had been set aside was given another try.
+/// A parked message was tried again.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MessageRetried {
     /// The message's id.
     pub message: String,
     /// Whether it was understood this time.
     pub understood: bool,
-    /// Why it had been set aside.
+    /// The reason why it had been parked.
     pub reason: String,
 }

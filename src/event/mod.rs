@@ -1,10 +1,11 @@
-//! Everything that can be stored: facts and decisions in the past tense, their envelope, and how both become bytes.
+//! Defines everything that can be stored: facts and decisions in the past tense, their envelope,
+//! and their conversion to bytes.
 //!
-//! A stored kind is a promise for ever: it has a name and a version, an example of every version is kept in
-//! `schemas/examples`, and old versions are lifted to the newest one when they are read ([`upcast`]).
-//! This room does not decide and does not keep state; it only says what can be said.
+//! A stored kind stays readable for ever. It has a name and a version, and `schemas/examples` keeps
+//! an example of every version. Old versions are converted to the newest one when they are read
+//! ([`upcast`]). This module makes no decisions and keeps no state.
 //!
-//! A payload speaks of one hub: the Koji numbers in it belong to the instance in its `hub` field.
+//! The Koji numbers in a payload belong to one hub: the instance in its `hub` field.
 
 pub mod cloudevents;
 pub mod command_id;

@@ -1,4 +1,4 @@
-//! What people set: collections, and what holds for their packages.
+//! Events about what people set: collections, and settings of their packages.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,23 +9,23 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Where the packages of a building hub lie, relative to its work directory, unless somebody says otherwise: beside
-/// `work`.
+/// Default path of a building hub's packages, relative to its work directory: beside `work`.
 pub const SRPM_ROOT: &str = "..";
 
-/// Longest root of source packages, in bytes.
+/// Longest `srpm_root`, in bytes.
 const SRPM_ROOT_BYTES_MAX: usize = 1024;
 
-/// A collection is watched on one hub and built on another (Koschei's secondary mode): scratch builds and everything
-/// about them is the other hub's, all else the collection's own.
+/// The other hub on which a collection is built (Koschei's secondary mode). Scratch builds and
+/// everything about them belong to this hub. Everything else belongs to the collection's own hub.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BuildsOn {
-    /// Hub instance that builds; never the collection's own.
+    /// Hub instance that builds. It is never the collection's own.
     pub hub: Hub,
-    /// Build target there.
+    /// Build target on that hub.
     pub target: Name,
-    /// Where that hub finds the source packages of the collection's hub, relative to its work directory:
-    /// `ROOT/packages/N/V/R/src/N-V-R.src.rpm` is what is built (Koschei: `srpm_relative_path_root`).
+    /// Path under which that hub finds the source packages of the collection's hub, relative to its
+    /// work directory. It builds `ROOT/packages/N/V/R/src/N-V-R.src.rpm` (Koschei:
+    /// `srpm_relative_path_root`).
     #[serde(default = "default_root")]
     pub srpm_root: String,
 }
@@ -35,10 +35,10 @@ fn default_root() -> String {
 }
 
 impl BuildsOn {
-    /// Whether it can be, for a collection of the hub `own`.
+    /// Checks whether the settings are possible for a collection of the hub `own`.
     ///
     /// # Errors
-    /// Why not, in words that go after the collection's name.
+    /// Returns the problem in words that follow the collection's name.
     pub fn check(&self, own: &Hub) -> Result<(), String> {
         let bad = |n: &str| n.is_empty() || n.contains(['/', ' ', '\t', '\n']);
         if bad(self.hub.as_str()) {
@@ -64,12 +64,12 @@ impl BuildsOn {
     }
 }
 
-/// What a collection is made of.
+/// The settings of a collection.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CollectionSettings {
-    /// Name for people.
+    /// Name to show.
     pub display_name: String,
-    /// Hub instance.
+    /// Hub instance of the collection.
     pub hub: Hub,
     /// Build target to submit to, unless another hub builds.
     pub target: Name,
@@ -77,167 +77,171 @@ pub struct CollectionSettings {
     pub build_tag: Name,
     /// Tag whose builds and package list count.
     pub dest_tag: Name,
-    /// Group installed in every buildroot.
+    /// Group that is installed in every buildroot.
     pub build_group: Name,
-    /// Multiplies dependency, build and time priority, in thousandths.
+    /// Factor for the dependency, build and time parts of priorities, in thousandths.
     pub coefficient: u32,
-    /// Architectures to look at and build for; empty: all of the build tag.
+    /// Architectures to look at and build for. Empty for all of the build tag.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arches: Vec<Name>,
-    /// Track every package of the dest tag.
+    /// Whether every package of the dest tag is tracked.
     #[serde(default, skip_serializing_if = "is_false")]
     pub track_all: bool,
-    /// Most rebuilds running at a time; absent: only the overall limit.
+    /// Most rebuilds running at once. If absent, only the overall limit applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_builds: Option<u32>,
-    /// Made because its tag got a repository, not because somebody asked.
+    /// Whether the collection was created because its tag got a repository, and not on request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub found: bool,
-    /// Its scratch builds run on another hub; absent: on its own.
+    /// The hub on which its scratch builds run, if it is not the collection's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builds_on: Option<BuildsOn>,
 }
 
 impl CollectionSettings {
-    /// Where its scratch builds run: hub, and target there.
+    /// Returns where its scratch builds run: the hub, and the target there.
     pub fn building(&self) -> (&Hub, &Name) {
         self.builds_on.as_ref().map_or((&self.hub, &self.target), |b| (&b.hub, &b.target))
     }
 
-    /// The hub its scratch builds run on.
+    /// Returns the hub on which its scratch builds run.
     pub fn building_hub(&self) -> &Hub {
         self.building().0
     }
 
-    /// Whether its scratch builds run on another hub than its packages are watched on. Task and repository numbers of
-    /// the two have nothing to do with each other.
+    /// Returns whether its scratch builds run on another hub than its own. Task and repository
+    /// numbers of the two hubs are unrelated.
     pub fn builds_elsewhere(&self) -> bool {
         *self.building_hub() != self.hub
     }
 
-    /// Where the building hub finds source packages, relative to its work directory.
+    /// Returns the path under which the building hub finds source packages, relative to its work
+    /// directory.
     pub fn srpm_root(&self) -> &str {
         self.builds_on.as_ref().map_or(SRPM_ROOT, |b| &b.srpm_root)
     }
 }
 
-/// A collection was made.
+/// A collection was created.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CollectionCreated {
-    /// Its name.
+    /// Name of the collection.
     pub collection: Name,
-    /// What it is made of.
+    /// Settings of the collection.
     pub settings: CollectionSettings,
 }
 
 /// A collection's settings changed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CollectionEdited {
-    /// Its name.
+    /// Name of the collection.
     pub collection: Name,
-    /// What it is made of now.
+    /// The new settings.
     pub settings: CollectionSettings,
 }
 
-/// Somebody wants a package watched.
+/// Somebody asked to track a package.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PackageTracked {
     /// The collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// Who.
+    /// The person who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// A package is not watched any more.
+/// Somebody asked not to track a package.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PackageUntracked {
     /// The collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// Who.
+    /// The person who asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// Which of the two priorities people can set.
+/// The two priorities that people can set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriorityKind {
-    /// Until the next rebuild.
+    /// Counts until the next rebuild.
     Manual,
-    /// For good.
+    /// Stays.
     Static,
 }
 
-/// A priority was set.
+/// Somebody set a priority.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PackagePrioritySet {
     /// The collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// Which one.
+    /// The priority that was set.
     pub kind: PriorityKind,
-    /// Whole points.
+    /// The new value, in whole points.
     pub points: i32,
-    /// Who.
+    /// The person who set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// A package's architectures were overridden.
+/// Somebody overrode a package's architectures.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PackageArchOverrideSet {
     /// The collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// As written, such as `x86_64 aarch64` or `^s390x`; absent: no override.
+    /// The override as written, such as `x86_64 aarch64` or `^s390x`. Absent to remove the
+    /// override.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arches: Option<String>,
-    /// Who.
+    /// The person who set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// Whether a package is rebuilt without looking at its dependencies first.
+/// Somebody set whether a package is rebuilt without looking at its dependencies.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PackageSkipResolutionSet {
     /// The collection.
     pub collection: Name,
     /// The package.
     pub package: Name,
-    /// Skip or not.
+    /// Whether dependencies are skipped.
     pub skip: bool,
-    /// Who.
+    /// The person who set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// No rebuild is submitted until somebody lifts this: a person saw something that must stop. What runs goes on.
+/// Somebody paused submissions. No rebuild is submitted until they are resumed. Running rebuilds
+/// continue.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SubmissionsPaused {
-    /// Only in this collection; absent: in all of them.
+    /// The collection. Absent if the pause is for all collections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collection: Option<Name>,
-    /// Why, for those who wonder.
+    /// Reason in words.
     pub reason: String,
-    /// Who.
+    /// The person who paused them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }
 
-/// Rebuilds may be submitted again. Lifts a pause of the same extent: that of one collection, or the one of all.
+/// Somebody resumed submissions. This ends the pause of the same extent: that of one collection, or
+/// that of all.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SubmissionsResumed {
-    /// The collection; absent: the pause of all of them.
+    /// The collection. Absent for the pause of all collections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collection: Option<Name>,
-    /// Who.
+    /// The person who resumed them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
 }

@@ -1,16 +1,16 @@
-//! JSON Schemas of all stored kinds, generated from the types. The files in `schemas/` are diffed against this in a
-//! test.
+//! Generates the JSON Schemas of all stored kinds from the types. A test compares the files in
+//! `schemas/` with them.
 
 use std::collections::BTreeMap;
 
 use super::kinds::{self, Kind};
 
-/// File name (`KIND.vN.schema.json`) and content of the schema of every kind's newest version.
+/// Returns the schema of every kind's newest version, by file name (`KIND.vN.schema.json`).
 pub fn all() -> BTreeMap<String, String> {
     kinds::schemas().into_iter().map(|(kind, schema)| (file_name(kind), render(kind, &schema))).collect()
 }
 
-/// The file a kind's schema stands in.
+/// Returns the name of the file with a kind's schema.
 pub fn file_name(kind: Kind) -> String {
     format!("{kind}.schema.json")
 }

@@ -1,12 +1,15 @@
-//! Lifts payloads of old versions to the newest one, a version at a time, as pure functions on JSON.
+//! Converts payloads of old versions to the newest one, a version at a time, as pure functions on
+//! JSON.
 //!
-//! Nothing is ever written in an old version, and nothing stored is rewritten: the lift happens at every read.
+//! Nothing is ever written in an old version, and nothing stored is rewritten. The conversion
+//! happens at every read.
 
 use serde_json::Value;
 
 use super::kinds::DecodeError;
 
-/// In version 1 only infrastructure faults made a package wait: it goes on to wait after those and no other.
+/// Adds `waits`: in version 1, a package waited after infrastructure faults and after no other
+/// outcome.
 fn rebuild_finished(mut payload: Value) -> Value {
     if payload["outcome"] == "infrastructure_fault" {
         payload["waits"] = true.into();
@@ -14,19 +17,20 @@ fn rebuild_finished(mut payload: Value) -> Value {
     payload
 }
 
-/// Lifts one version up; `None` when this kind never had such a version.
+/// Converts a payload to the next version. Returns `None` if this kind never had such a version.
 fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
     match (name, from) {
-        // Version 2 added `create_event` and `arches`, both optional: "not looked at" is what version 1 meant.
+        // Version 2 added `create_event` and `arches`, both optional. Their absence means "not
+        // looked up", which was always so in version 1.
         ("repo_ready", 1) => Some(payload),
-        // Version 2 added `gone`, absent for a tag that is there: a reader that passes over it would keep its builds
-        // for ever.
+        // Version 2 added `gone`, absent for a tag that exists. A reader that ignores it would keep
+        // the tag's builds for ever.
         ("tag_observed", 1) => Some(payload),
-        // Version 2 added faults and the steps' architectures, all optional: a reader that passes over them judges
-        // otherwise.
+        // Version 2 added faults and the steps' architectures, all optional. A reader that ignores
+        // them judges tasks differently.
         ("task_changed", 1) => Some(payload),
-        // Version 2 added `builds_on`, absent for one that builds on its own hub: a reader that passes over it would
-        // submit to the wrong hub.
+        // Version 2 added `builds_on`, absent for a collection that builds on its own hub. A reader
+        // that ignores it would submit to the wrong hub.
         ("collection_created" | "collection_edited", 1) => Some(payload),
         // Version 2 added `rebuild` and made `task_id` optional.
         ("rebuild_cancel_requested", 1) => Some(payload),
@@ -35,10 +39,11 @@ fn step(name: &str, from: u16, payload: Value) -> Option<Value> {
     }
 }
 
-/// Reads `payload`, written in version `from`, as version `to`.
+/// Reads `payload`, written in version `from`, and converts it to version `to`.
 ///
 /// # Errors
-/// [`DecodeError::UnknownKind`] when `from` is newer than `to` or was never written.
+/// Returns [`DecodeError::UnknownKind`] if `from` is newer than `to` or was never written, or if
+/// the payload is not JSON.
 pub(super) fn lift(name: &str, from: u16, to: u16, payload: &str) -> Result<Value, DecodeError> {
     let unknown = || DecodeError::UnknownKind { name: name.to_owned(), version: from };
     if from == 0 || from > to {
