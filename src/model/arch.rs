@@ -1,7 +1,8 @@
 //! Names of architectures.
 //!
-//! An architecture has several: a tag and packages say `i686`, repositories and builders go by the canonical name of
-//! its family, `i386`. What leaves for a hub is spelled as the tag spells it; all else compares families.
+//! An architecture has several names. Tags and packages say `i686`, while repositories and builders
+//! use the canonical name of its family, `i386`. Names sent to a hub are spelled as in the tag. All
+//! other code compares families.
 
 mod known;
 mod overrides;
@@ -11,8 +12,8 @@ pub use overrides::{
     ArchOverride, ArchOverrideError, MAX_OVERRIDE_ARCHES, MAX_OVERRIDE_BYTES, NOARCH, UnknownArch, check_name,
 };
 
-/// The canonical name of an architecture, by which repositories and builders go: `i686` → `i386`, `armv7hl` → `armhfp`.
-/// Unknown names are their own. Source: `koji.canonArch`.
+/// Returns the canonical name of an architecture, which repositories and builders use: `i686` →
+/// `i386`, `armv7hl` → `armhfp`. An unknown name is returned as it is. Source: `koji.canonArch`.
 pub fn canonical(arch: &str) -> &str {
     let bytes = arch.as_bytes();
     match bytes {
@@ -24,15 +25,16 @@ pub fn canonical(arch: &str) -> &str {
         _ if bytes.starts_with(b"sparc") => "sparc",
         _ if bytes.starts_with(b"alpha") => "alpha",
         _ if bytes.starts_with(b"arm") => {
-            // `arm*h*`: an h anywhere behind the prefix means hardware floating point.
+            // `arm*h*`: an `h` anywhere after the prefix means hardware floating point.
             if bytes.iter().skip(3).any(|&b| b == b'h') { "armhfp" } else { "arm" }
         }
         _ => arch,
     }
 }
 
-/// How packages and tags usually spell an architecture that is known by its canonical name only: `i386` → `i686`.
-/// Source: Fedora's tags, ever since there were `i686` (Fedora 13) and `armv7hl` (Fedora 15).
+/// Returns how packages and tags usually spell an architecture given by its canonical name: `i386`
+/// → `i686`. Source: Fedora's tags since `i686` (Fedora 13) and `armv7hl` (Fedora 15) were
+/// introduced.
 pub fn of_packages(canonical: &str) -> &str {
     match canonical {
         "i386" => "i686",
@@ -41,10 +43,10 @@ pub fn of_packages(canonical: &str) -> &str {
     }
 }
 
-/// What rpm's macro `%{?_isa}` puts behind a name on an architecture, without the parentheses: `x86_64` → `x86-64`.
-/// `None` for `noarch` and for architectures rpm has no such name for. Several architectures share one (`ppc64` and
-/// `ppc64le`, all `i?86`). Source: rpm, `installplatform` (`ISANAME`, `ISABITS`); `loongarch64` as the port to it has
-/// it.
+/// Returns the text that rpm's macro `%{?_isa}` appends to a name on an architecture, without the
+/// parentheses: `x86_64` → `x86-64`. Returns `None` for `noarch` and for architectures without such
+/// a text in rpm. Several architectures share one (`ppc64` and `ppc64le`, all `i?86`). Source: rpm,
+/// `installplatform` (`ISANAME`, `ISABITS`). `loongarch64` follows the port to that architecture.
 pub fn isa(arch: &str) -> Option<&'static str> {
     Some(match arch {
         "x86_64" | "amd64" | "ia32e" | "x86_64_v2" | "x86_64_v3" | "x86_64_v4" => "x86-64",
@@ -69,7 +71,7 @@ pub fn isa(arch: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a text is one of the names [`isa`] gives. They all end in `-64` or `-32`.
+/// Checks whether a text is one that [`isa`] returns. They all end in `-64` or `-32`.
 pub fn is_isa(text: &str) -> bool {
     const NAMES: [&str; 18] = [
         "aarch-64",

@@ -1,7 +1,7 @@
-//! An error and its causes in words, each said once.
+//! Describes an error and its causes in words, without repetition.
 
-/// What an error says, and what its causes add, outermost first. Many say their cause themselves; nothing is said
-/// twice.
+/// Returns the text of an error and what its causes add, outermost first. Many errors include their
+/// cause's text, and no text is repeated.
 pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
     for error in std::iter::successors(Some(error), |e| e.source()) {
@@ -9,7 +9,7 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
         if text.trim().is_empty() || said.iter().any(|s| s.contains(&text)) {
             continue;
         }
-        // A cause that repeats what it is the cause of, and says more.
+        // This cause repeats the error before it and says more.
         if said.len() > 1 && said.last().is_some_and(|last| text.contains(last.as_str())) {
             said.pop();
         }
@@ -18,7 +18,7 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     said
 }
 
-/// The same in one line.
+/// Returns the texts of [`causes`] in one line.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     causes(error).join(": ")
 }

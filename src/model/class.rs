@@ -1,18 +1,18 @@
-//! The three kinds of error and what each asks of the caller.
+//! Defines the three classes of errors, and what the caller should do with each.
 
-/// What kind of trouble an error is; every error type of the crate answers with one.
+/// The class of an error. Every error type of the crate has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Class {
-    /// The input is not acceptable and will not become so by waiting: park it, count it, go on.
+    /// The input is not acceptable, and waiting does not change that. Park it, count it, and go on.
     Rejected,
-    /// Something we need does not answer now: retry, bounded and with jitter.
+    /// Something needed does not respond now. Retry, with a limit and jitter.
     Unavailable,
-    /// An invariant does not hold: stop loudly, nothing after this can be trusted.
+    /// An invariant does not hold. Stop with an error, because no later result can be trusted.
     Broken,
 }
 
 impl Class {
-    /// Lower-case word for metrics labels and `--json`.
+    /// Returns a lower-case word for metrics labels and `--json`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
@@ -21,8 +21,8 @@ impl Class {
         }
     }
 
-    /// Exit status of a command that ends with such an error: 3 rejected, 4 unavailable, 1 broken
-    /// (2 is wrong usage, 5 a check that found something).
+    /// Returns the exit status of a command that ends with such an error: 3 for rejected, 4 for
+    /// unavailable, 1 for broken. (2 means wrong usage, and 5 a check that found something.)
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Broken => 1,
@@ -34,6 +34,6 @@ impl Class {
 
 /// An error that knows its [`Class`].
 pub trait Classified {
-    /// The kind of trouble this is.
+    /// Returns the class of this error.
     fn class(&self) -> Class;
 }

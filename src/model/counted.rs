@@ -1,6 +1,7 @@
-//! Long lists, cut short for people.
+//! Shortens long lists for people.
 
-/// What follows a list that was cut: ` and 3 more`; nothing where everything of it is shown.
+/// Returns the text that follows a shortened list, such as ` and 3 more`. Empty if the list is
+/// complete.
 pub(crate) fn and_more(all: usize, shown: usize) -> String {
     match all.saturating_sub(shown) {
         0 => String::new(),

@@ -1,5 +1,5 @@
-//! Identifiers. A Koji number means something only together with the hub instance that gave it; whoever stores one
-//! stores the [`Hub`] beside it.
+//! Identifiers. A Koji number is only meaningful together with the hub instance that assigned it.
+//! Code that stores such a number stores the [`Hub`] beside it.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// A short interned-ish name: package, tag, collection, architecture. Cheap to clone.
+/// A short name of a package, tag, collection or architecture. It is cheap to clone.
 pub type Name = SmolStr;
 
-/// Position in the log. Contiguous from 1; given by the appender, never by a database sequence.
+/// Position in the log, contiguous from 1. The appender assigns it, never a database sequence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Seq(pub NonZeroU64);
@@ -20,7 +20,7 @@ impl Seq {
     /// The first position.
     pub const FIRST: Self = Self(NonZeroU64::MIN);
 
-    /// `None` for 0, which means "before the first event".
+    /// Makes a position. Returns `None` for 0, which means "before the first event".
     pub const fn new(n: u64) -> Option<Self> {
         match NonZeroU64::new(n) {
             Some(n) => Some(Self(n)),
@@ -28,18 +28,18 @@ impl Seq {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0.get()
     }
 
-    /// The position after this one.
+    /// Returns the position after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
 
-    /// The position after `last`, or the first one.
+    /// Returns the position after `last`, or the first one.
     #[must_use]
     pub const fn after(last: Option<Self>) -> Self {
         match last {
@@ -69,12 +69,12 @@ macro_rules! name_id {
         pub struct $name(#[schemars(with = "String")] pub SmolStr);
 
         impl $name {
-            /// From any text.
+            /// Makes an id from any text.
             pub fn new(text: impl AsRef<str>) -> Self {
                 Self(SmolStr::new(text))
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
@@ -95,13 +95,15 @@ macro_rules! name_id {
 }
 
 name_id! {
-    /// A Koji hub instance, by the name it puts into its messages (`instance`, `primary` unless configured).
+    /// A Koji hub instance, identified by the name in its messages (`instance`, which is `primary`
+    /// unless configured).
     Hub
 }
 
 name_id! {
-    /// Stands for a person in events: `p-` and 16 random hex digits. The name itself is kept in an erasable table,
-    /// never in the log, so that forgetting a person leaves every hash as it was.
+    /// Identifies a person in events: `p-` and 16 random hex digits. The person's name is in an
+    /// erasable table and never in the log. Forgetting a person therefore leaves every hash
+    /// unchanged.
     PersonId
 }
 
@@ -127,7 +129,7 @@ macro_rules! number_id {
 }
 
 number_id! {
-    /// Koji's number of a build; keeps its value when a failed build is tried again.
+    /// Koji's number of a build. It stays the same when a failed build is built again.
     BuildId
 }
 number_id! {
@@ -135,10 +137,11 @@ number_id! {
     TaskId
 }
 number_id! {
-    /// Koji's number of a repository generation; with an architecture it names immutable content.
+    /// Koji's number of a repository. Together with an architecture it identifies immutable
+    /// content.
     RepoId
 }
 number_id! {
-    /// Koji's number of a tag; survives renaming, unlike the name.
+    /// Koji's number of a tag. It stays the same when the tag is renamed.
     TagId
 }

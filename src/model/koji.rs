@@ -1,14 +1,15 @@
-//! Koji's enumerations and their wire numbers (`koji/__init__.py`: `TASK_STATES`, `BUILD_STATES`, `REPO_STATES`).
-//! Numbers we do not know are kept, not guessed.
+//! Koji's enumerations and their wire numbers (`koji/__init__.py`: `TASK_STATES`, `BUILD_STATES`,
+//! `REPO_STATES`). Unknown numbers are kept, not guessed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longest name, version or release that is taken from Koji, in bytes. Koji's own limit for names is 256
-/// (`MaxNameLengthInternal` of `hub.conf`); versions and releases have none.
+/// Longest name, version or release accepted from Koji, in bytes. Koji's own limit for names is 256
+/// (`MaxNameLengthInternal` of `hub.conf`). It has none for versions and releases.
 pub const NAME_BYTES_MAX: usize = 1024;
 
-/// The words of a text, as Koji keeps architectures: separated by white space or commas (`koji.parse_arches`).
+/// Splits a text into words, as in Koji's lists of architectures: separated by white space or
+/// commas (`koji.parse_arches`).
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
 }
@@ -25,17 +26,17 @@ macro_rules! koji_state {
         }
 
         impl $name {
-            /// Koji's name in capitals; `None` for an unknown number.
+            /// Returns Koji's name in capitals, or `None` for an unknown number.
             pub const fn wire_name(self) -> Option<&'static str> {
                 match self { $(Self::$variant => Some($wire),)* Self::Unknown(_) => None }
             }
 
-            /// The number the API uses.
+            /// Returns the number that Koji's API uses.
             pub const fn wire_number(self) -> i64 {
                 match self { $(Self::$variant => $num,)* Self::Unknown(n) => n }
             }
 
-            /// From Koji's name in capitals, as `task.state.change` messages carry it.
+            /// Parses Koji's name in capitals, as in `task.state.change` messages.
             pub fn from_wire_name(name: &str) -> Option<Self> {
                 match name { $($wire => Some(Self::$variant),)* _ => None }
             }
@@ -50,58 +51,60 @@ macro_rules! koji_state {
 }
 
 koji_state! {
-    /// State of a task. Moves forward, but a task may go back to `Free` (builder restarted, silent, or freed by hand).
+    /// State of a task. It moves forward, but a task may go back to `Free` (a builder restarted or
+    /// fell silent, or somebody freed the task).
     TaskState {
-        /// Waits for a builder.
+        /// The task waits for a builder.
         Free = 0, "FREE";
-        /// Runs.
+        /// The task runs.
         Open = 1, "OPEN";
-        /// Ended well.
+        /// The task succeeded.
         Closed = 2, "CLOSED";
-        /// Cancelled, by a person or with its parent.
+        /// A person cancelled the task, or it was cancelled with its parent.
         Canceled = 3, "CANCELED";
-        /// Given to a builder that has not taken it yet.
+        /// The task is assigned to a builder that has not taken it yet.
         Assigned = 4, "ASSIGNED";
-        /// Ended badly.
+        /// The task failed.
         Failed = 5, "FAILED";
     }
 }
 
 impl TaskState {
-    /// Whether nothing more will happen to the task.
+    /// Returns whether the state is final.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Closed | Self::Canceled | Self::Failed)
     }
 }
 
 koji_state! {
-    /// State of a real build. `Failed` and `Canceled` builds may come back to `Building` under the same id.
+    /// State of a real build. A `Failed` or `Canceled` build may go back to `Building` under the
+    /// same id.
     BuildState {
-        /// The source package is known, the task runs.
+        /// The source package is known, and the task runs.
         Building = 0, "BUILDING";
-        /// Has its packages.
+        /// The build succeeded and has its packages.
         Complete = 1, "COMPLETE";
-        /// Removed.
+        /// The build was deleted.
         Deleted = 2, "DELETED";
-        /// Its task failed.
+        /// The build's task failed.
         Failed = 3, "FAILED";
-        /// Its task was cancelled, or the build was reset.
+        /// The build's task was cancelled, or the build was reset.
         Canceled = 4, "CANCELED";
     }
 }
 
 koji_state! {
-    /// State of a repository generation; only grows, `Deleted` is final.
+    /// State of a repository. It never goes back, and `Deleted` is final.
     RepoState {
-        /// Row and package list exist, no metadata yet.
+        /// The database row and the package list exist, but no metadata yet.
         Init = 0, "INIT";
-        /// Files are in place.
+        /// The files are in place.
         Ready = 1, "READY";
-        /// No longer current; still usable by a build bound to it.
+        /// The repository is no longer current, but a build bound to it can still use it.
         Expired = 2, "EXPIRED";
-        /// Files are going or gone.
+        /// The files are being deleted or gone.
         Deleted = 3, "DELETED";
-        /// Making it failed.
+        /// Creating the repository failed.
         Problem = 4, "PROBLEM";
     }
 }

@@ -1,7 +1,7 @@
-//! The words every other room speaks: identifiers, versions, Koji's states, package states.
+//! Basic types that all other modules use: identifiers, versions, Koji's states, package states.
 //!
-//! Nothing here does input or output, reads a clock or draws a random number.
-//! Wire numbers of Koji are converted at the edge ([`koji`]), never compared raw.
+//! Nothing here does input or output, reads a clock or draws a random number. Koji's wire numbers
+//! are converted where data enters the program ([`koji`]) and never compared raw.
 
 pub mod arch;
 pub mod causes;
@@ -25,5 +25,5 @@ pub use package::{BuildrootState, Outcome, PackageState, RebuildId};
 pub use per_collection::PerCollection;
 pub use time::Timestamp;
 
-/// This program and its version, recorded with every decision and every snapshot.
+/// Name and version of this program, recorded with every decision and every snapshot.
 pub const PROGRAM: &str = concat!("koschei ", env!("CARGO_PKG_VERSION"));

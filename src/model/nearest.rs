@@ -1,13 +1,14 @@
-//! Names that look like one that is not known.
+//! Finds known names that look like an unknown one.
 
-/// Most letters that may be wrong in a name for which another is offered.
+/// Most letters that may differ between a name and a suggestion.
 pub const WRONG_MAX: usize = 2;
-/// Names offered at most.
+/// Most names suggested.
 const OFFERED_MAX: usize = 5;
 
-/// Known names that look like one that is not, by name: those that differ least, in at most [`WRONG_MAX`] letters
-/// added, left out, changed or swapped, and fewer than half of it; else those that contain it or are contained in it.
-/// Cost: O(known · length²).
+/// Returns known names that look like `name`, in alphabetical order. These are the names that
+/// differ least: in at most [`WRONG_MAX`] letters added, left out, changed or swapped, and in fewer
+/// than half of the letters. If there are none, returns the names that contain `name` or are
+/// contained in it. Cost: O(known · length²).
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let lower = name.to_lowercase();
     let mut found: Vec<(usize, &str)> = known
@@ -24,14 +25,14 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .collect();
     found.sort_unstable();
     found.dedup();
-    // Where some differ by letters only, the others are not meant.
+    // If some names differ only by letters, drop the names that merely contain each other.
     let least = found.first().map(|(wrong, _)| *wrong);
     found.retain(|(wrong, _)| Some(*wrong) == least);
     found.truncate(OFFERED_MAX);
     found.into_iter().map(|(_, k)| k).collect()
 }
 
-/// `; did you mean A or B?`, or nothing where no name is like it.
+/// Returns `; did you mean A or B?`, or an empty text if no name is similar.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let near: Vec<String> = nearest(name, known).into_iter().map(|k| format!("`{k}`")).collect();
     match near.split_last() {
@@ -41,8 +42,9 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     }
 }
 
-/// How many letters must be added, left out, changed, or swapped with the next, to come from one text to the other
-/// (optimal string alignment). More than [`WRONG_MAX`] in length is not looked at, so that long texts cost nothing.
+/// Returns how many letters must be added, left out, changed, or swapped with the next one, to turn
+/// one text into the other (optimal string alignment). Texts whose lengths differ by more than
+/// [`WRONG_MAX`] are not compared, so long texts cost nothing.
 pub fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len().abs_diff(b.len()) > WRONG_MAX {

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// Epoch, version, release. Ordered as RPM orders them; a missing epoch equals 0.
+/// Epoch, version and release, ordered as in RPM. A missing epoch equals 0.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Evr {
-    /// `None` and 0 are the same version.
+    /// The epoch. `None` and 0 are equal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
     /// Upstream's version.
@@ -22,14 +22,15 @@ pub struct Evr {
 }
 
 impl Evr {
-    /// Epoch as a number.
+    /// Returns the epoch as a number.
     pub fn epoch(&self) -> u32 {
         self.epoch.unwrap_or(0)
     }
 }
 
-/// Compares two version or two release strings: digits beat letters, `~` sorts lowest, `^` above the end.
-/// Source: `rpmvercmp` in RPM, by way of the `rpm-version` crate.
+/// Compares two version strings, or two release strings. Digits are newer than letters, `~` sorts
+/// lowest, and `^` sorts after the end. Source: `rpmvercmp` in RPM, by way of the `rpm-version`
+/// crate.
 pub fn rpmvercmp(a: &str, b: &str) -> Ordering {
     rpm_version::Evr::new("", a, "").cmp(&rpm_version::Evr::new("", b, ""))
 }
@@ -49,7 +50,7 @@ impl PartialOrd for Evr {
     }
 }
 
-/// Equal versions, as RPM compares: `1.01` equals `1.1`.
+/// Two versions are equal if RPM considers them equal: `1.01` equals `1.1`.
 impl PartialEq for Evr {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
@@ -59,7 +60,7 @@ impl PartialEq for Evr {
 impl Eq for Evr {}
 
 impl fmt::Display for Evr {
-    /// `version-release`, with `epoch:` in front when it is not 0.
+    /// Writes `version-release`, with `epoch:` in front if it is not 0.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.epoch() != 0 {
             write!(f, "{}:", self.epoch())?;
@@ -68,8 +69,8 @@ impl fmt::Display for Evr {
     }
 }
 
-/// A release, or `version-release`, without the mark of a draft (`,draft_17`; Koji: `DRAFT_RELEASE_FORMAT`): what it is
-/// once promoted.
+/// Returns a release, or `version-release`, without the mark of a draft (`,draft_17`; Koji:
+/// `DRAFT_RELEASE_FORMAT`). This is its name after promotion.
 pub fn without_draft(release: &str) -> &str {
     match release.rsplit_once(",draft_") {
         Some((plain, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => plain,
@@ -77,7 +78,8 @@ pub fn without_draft(release: &str) -> &str {
     }
 }
 
-/// Name, version, release of a source package or build. Koji's builds are unique by it; the epoch does not count.
+/// Name, version and release of a source package or build. They identify a build in Koji, and the
+/// epoch does not count.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Nvr {
     /// Package name.
@@ -92,7 +94,8 @@ pub struct Nvr {
 }
 
 impl Nvr {
-    /// Splits `name-version-release` at the last two dashes; `None` when there are not two or a part is empty.
+    /// Splits `name-version-release` at the last two dashes. Returns `None` if there are fewer than
+    /// two dashes or a part is empty.
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, release) = text.rsplit_once('-')?;
         let (name, version) = rest.rsplit_once('-')?;
@@ -103,18 +106,20 @@ impl Nvr {
         })
     }
 
-    /// Whether it is a draft's, which another takes the place of when the draft is promoted.
+    /// Returns whether this is the name of a draft. The build gets another name when the draft is
+    /// promoted.
     pub fn is_draft(&self) -> bool {
         without_draft(&self.release).len() < self.release.len()
     }
 
-    /// What the file of its source package is called, without `.src.rpm`. Koji marks a draft in the release of the
-    /// build only: the packages in it have the name they have once it is promoted.
+    /// Returns the file name of the source package, without `.src.rpm`. Koji marks a draft only in
+    /// the release of the build. Its packages already have the names that they keep after
+    /// promotion.
     pub fn file_stem(&self) -> String {
         format!("{}-{}-{}", self.name, self.version, without_draft(&self.release))
     }
 
-    /// Splits `name-version-release.src.rpm`, the last component of a scratch build's source.
+    /// Parses `name-version-release.src.rpm`, the last component of a scratch build's source.
     pub fn parse_srpm(file: &str) -> Option<Self> {
         let file = file.rsplit('/').next()?;
         Self::parse(file.strip_suffix(".src.rpm").or_else(|| file.strip_suffix(".nosrc.rpm"))?)
@@ -132,14 +137,15 @@ impl fmt::Display for Nvr {
 pub struct Nevra {
     /// Package name.
     pub name: SmolStr,
-    /// Version.
+    /// Epoch, version and release.
     pub evr: Evr,
-    /// Architecture, `noarch` included.
+    /// Architecture, possibly `noarch`.
     pub arch: SmolStr,
 }
 
 impl fmt::Display for Nevra {
-    /// `name-epoch:version-release.arch`, the epoch always written: the form of resolution output.
+    /// Writes `name-epoch:version-release.arch`. The epoch is always written. This is the form used
+    /// in resolution output.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}:{}-{}.{}", self.name, self.evr.epoch(), self.evr.version, self.evr.release, self.arch)
     }
@@ -168,7 +174,7 @@ mod tests {
         assert_eq!(Nvr::parse_srpm("https://example.org/foo.git#abc"), None);
     }
 
-    /// Compares in both directions, so that every row is two.
+    /// Compares in both directions, so that every row tests two comparisons.
     fn assert_order(a: &str, expected: char, b: &str) {
         let order = match expected {
             '<' => Ordering::Less,
@@ -180,7 +186,7 @@ mod tests {
         assert_eq!(rpmvercmp(b, a), order.reverse(), "{b} against {a}");
     }
 
-    /// T76: the edges it names.
+    /// T76: the edge cases that it names.
     #[rstest]
     #[case("10.0001", '=', "10.1")]
     #[case("2_0", '=', "2.0")]
@@ -198,9 +204,9 @@ mod tests {
         assert_order(a, expected, b);
     }
 
-    /// T76: the rules of `rpm-version(7)`, each with rows of our own.
+    /// T76: the rules of `rpm-version(7)`, each with rows of this project.
     #[rstest]
-    // Numbers compare as numbers of any length, leading zeros do not count.
+    // Numbers of any length compare as numbers, and leading zeros do not count.
     #[case("3.9", '<', "3.10")]
     #[case("3.09", '=', "3.9")]
     #[case("007", '=', "7")]
@@ -209,7 +215,7 @@ mod tests {
     #[case("99999999999999999999999998", '<', "99999999999999999999999999")]
     #[case("18446744073709551616", '>', "18446744073709551615")]
     #[case("00000000000000000000000000000000000000001", '=', "1")]
-    // More segments win when all before are equal, even a zero.
+    // If all segments before are equal, more segments are newer, even a zero.
     #[case("4.2", '<', "4.2.0")]
     #[case("4", '<', "4.0")]
     #[case("4.2.0", '<', "4.2.1")]
@@ -217,7 +223,7 @@ mod tests {
     #[case("", '<', "0")]
     #[case("", '=', "")]
     #[case("", '<', "a")]
-    // Separators only separate: which, and how many, does not count.
+    // Separators only separate. Which they are, and how many, does not count.
     #[case("7.1", '=', "7-1")]
     #[case("7..1", '=', "7.1")]
     #[case("7.1.", '=', "7.1")]
@@ -225,14 +231,14 @@ mod tests {
     #[case("7.1", '=', "7+_+1")]
     #[case("7.1", '<', "71")]
     #[case("...", '=', "")]
-    // A change between letters and digits separates too.
+    // A change between letters and digits separates, too.
     #[case("7a1", '=', "7.a.1")]
     #[case("7a", '>', "7")]
     #[case("fc9", '<', "fc40")]
     #[case("1.fc41", '<', "1.fc42")]
     #[case("1.fc42", '<', "1.fc42.1")]
     #[case("2.fc41", '>', "1.fc42")]
-    // Letters compare by their bytes: capitals come first, longer words later.
+    // Letters compare by their bytes: capitals come first, and longer words come later.
     #[case("1.B", '<', "1.a")]
     #[case("alpha", '<', "beta")]
     #[case("beta", '<', "betas")]
@@ -268,7 +274,7 @@ mod tests {
     #[case("5.0~", '<', "5.0^")]
     #[case("5.0^~", '<', "5.0^")]
     #[case("5.0~^", '>', "5.0~")]
-    // What is not ASCII only separates.
+    // Characters outside ASCII only separate.
     #[case("1.0é2", '=', "1.0.2")]
     #[case("1.0é", '=', "1.0")]
     fn t76_rules(#[case] a: &str, #[case] expected: char, #[case] b: &str) {
@@ -295,7 +301,7 @@ mod tests {
         assert_eq!(a == b, expected == Ordering::Equal);
     }
 
-    /// Versions from few characters, so that equal and nearly equal ones are common.
+    /// Generates versions from few characters, so that equal and nearly equal ones are common.
     fn version() -> impl Strategy<Value = String> {
         "[01aB.~^_é]{0,7}"
     }

@@ -5,14 +5,15 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a person sees of a package in a collection. First match wins, in this order: blocked, untracked, unresolved,
-/// then the last complete build (Koschei 2.4, `models.py`, kept).
+/// The state of a package in a collection. The first match counts, in this order: blocked,
+/// untracked, unresolved, then the last complete build. This order is that of Koschei 2.4
+/// (`models.py`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageState {
     /// Koji's package list blocks it in the dest tag.
     Blocked,
-    /// Nobody asked us to watch it.
+    /// The package is not tracked.
     Untracked,
     /// Its build dependencies cannot be installed together.
     Unresolved,
@@ -20,12 +21,12 @@ pub enum PackageState {
     Ok,
     /// Its last complete build failed.
     Failing,
-    /// Never built here, as far as we know.
+    /// No result is known: as far as known, it was never built here.
     Unknown,
 }
 
 impl PackageState {
-    /// The word used in messages, pages and badges.
+    /// Returns the word used in messages, pages and badges.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
@@ -44,21 +45,22 @@ impl fmt::Display for PackageState {
     }
 }
 
-/// Whether the build group of a collection can be installed.
+/// State of a collection's build group: whether it can be installed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BuildrootState {
-    /// No repository resolved yet.
+    /// No repository was resolved yet.
     #[default]
     Unknown,
-    /// Installs on every architecture.
+    /// The group can be installed on every architecture.
     Ok,
-    /// Does not install on some architecture: nothing in the collection can be built there.
+    /// The group cannot be installed on some architecture, so nothing in the collection can be
+    /// built there.
     Unresolved,
 }
 
 impl BuildrootState {
-    /// The word used in messages.
+    /// Returns the word used in messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -74,30 +76,32 @@ impl fmt::Display for BuildrootState {
     }
 }
 
-/// How a rebuild ended. Only the first two say something about the package.
+/// How a rebuild ended. Only the first two are evidence about the package.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It builds.
+    /// The package builds.
     Ok,
-    /// It does not build, and the package or its dependencies are why.
+    /// The package does not build, and the package or its dependencies are the cause.
     GenuineFailure,
-    /// The build system failed, not the package: state stays, the rebuild is tried again.
+    /// The build system failed, not the package. The package's state stays, and the rebuild is
+    /// tried again.
     InfrastructureFault,
-    /// Cancelled in Koji or by us on request.
+    /// The rebuild was cancelled in Koji, or by this service on request.
     Cancelled,
-    /// Ran longer than the policy allows and was given up.
+    /// The rebuild ran longer than the policy allows and was given up.
     TimedOut,
-    /// It failed, and it is not known whether the package is why: state stays, the rebuild is tried again.
+    /// The rebuild failed, and it is not known whether the package is the cause. The package's
+    /// state stays, and the rebuild is tried again.
     Unclear,
 }
 
 impl Outcome {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 6] =
         [Self::Ok, Self::GenuineFailure, Self::InfrastructureFault, Self::Cancelled, Self::TimedOut, Self::Unclear];
 
-    /// One word, as in JSON, for labels.
+    /// Returns one word, as in JSON, for labels.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -109,17 +113,17 @@ impl Outcome {
         }
     }
 
-    /// Whether the outcome is evidence about the package.
+    /// Returns whether the outcome is evidence about the package.
     pub const fn is_complete(self) -> bool {
         matches!(self, Self::Ok | Self::GenuineFailure)
     }
 
-    /// Whether a package waits before it is tried again: it came to no result.
+    /// Returns whether the package waits before the next try, because the rebuild has no result.
     pub const fn waits(self) -> bool {
         !self.is_complete()
     }
 
-    /// Lower-case words.
+    /// Returns lower-case words.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -138,7 +142,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One decided rebuild: the sequence of its `rebuild_requested` event. Unique in a log for ever.
+/// The id of a decided rebuild: the sequence of its `rebuild_requested` event. It is unique in a
+/// log for ever.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RebuildId(pub u64);

@@ -1,28 +1,28 @@
-//! Settings of the configuration that collections may have their own value of.
+//! Configuration settings that a collection may override.
 
 use std::collections::BTreeMap;
 
 use crate::model::Name;
 
-/// A value for all collections, and those of single ones that stand in its place.
+/// A common value, and the values of single collections that override it.
 ///
-/// They are not in the log: no decision depends on them. A collection the configuration does not name has the common
-/// value.
+/// These values are not in the log, because no decision depends on them. A collection that the
+/// configuration does not name has the common value.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct PerCollection<T> {
-    /// For all that have none of their own.
+    /// The value of all collections without their own.
     pub common: T,
-    /// Their own.
+    /// Values of single collections.
     pub own: BTreeMap<Name, T>,
 }
 
 impl<T> PerCollection<T> {
-    /// The same for all.
+    /// Makes a value that is the same for all collections.
     pub fn all(common: T) -> Self {
         Self { common, own: BTreeMap::new() }
     }
 
-    /// A collection's value.
+    /// Returns a collection's value.
     pub fn of(&self, collection: &Name) -> &T {
         self.own.get(collection).unwrap_or(&self.common)
     }

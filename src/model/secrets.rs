@@ -1,24 +1,24 @@
-//! Addresses without the passwords in them, for messages.
+//! Removes passwords from addresses, for messages.
 
-/// Parameters whose values are secret, whatever else their names hold.
+/// Words in the names of parameters whose values are secret.
 const SECRET: [&str; 5] = ["pass", "pwd", "secret", "token", "credential"];
-/// Schemes with which a user alone is a token.
+/// Schemes for which a user name without a password is a token.
 const OF_NATS: [&str; 2] = ["nats://", "tls://"];
-/// What stands where a secret was.
+/// Text that replaces a secret.
 const HIDDEN: &str = "…";
 
-/// The address without its password, in whichever place it stands: `//USER:PASSWORD@HOST` or `?password=PASSWORD`. What
-/// is no proper address is cut rather too short than too long. Anything without `@` and without such a parameter stays
-/// as it is.
+/// Returns the address without its password, whether it is in `//USER:PASSWORD@HOST` or in
+/// `?password=PASSWORD`. If the address is not well-formed, rather too much is removed than too
+/// little. A text without `@` and without such a parameter stays as it is.
 pub fn shown(url: &str) -> String {
     let (scheme, rest) = split(url);
     if scheme.is_empty() {
         return url.to_owned();
     }
     let rest = without_values(rest);
-    // A password may hold `@`, `/` and `?` without being encoded; no host does.
+    // A password may contain `@`, `/` and `?` unencoded, but no host does.
     match rest.rsplit_once('@') {
-        // NATS takes a token for a user.
+        // NATS accepts a token in place of a user.
         Some((_, host)) if OF_NATS.contains(&scheme) => format!("{scheme}{host}"),
         Some((user, host)) => {
             let user = user.split([':', '/', '?', '#', '&']).next().unwrap_or_default();
@@ -28,7 +28,7 @@ pub fn shown(url: &str) -> String {
     }
 }
 
-/// Without the values of secret parameters.
+/// Removes the values of secret parameters.
 fn without_values(rest: &str) -> String {
     let Some((before, query)) = rest.split_once('?') else { return rest.to_owned() };
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
@@ -38,7 +38,8 @@ fn without_values(rest: &str) -> String {
     format!("{before}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// Whether an address holds a password, so that it must not be shown, nor given where everybody on the machine sees it.
+/// Returns whether an address contains a password. It must then not be shown, or passed where
+/// everybody on the machine sees it.
 pub fn holds_password(url: &str) -> bool {
     let (scheme, rest) = split(url);
     if scheme.is_empty() {
@@ -56,7 +57,7 @@ pub fn holds_password(url: &str) -> bool {
             .any(|(key, value)| is_secret(key) && !value.is_empty())
 }
 
-/// Scheme with what ends it, and the rest.
+/// Splits an address into the scheme, including its end mark, and the rest.
 fn split(url: &str) -> (&str, &str) {
     let end = url.find("://").map(|at| at + 3).or_else(|| url.find(':').filter(|_| url.contains('@')).map(|at| at + 1));
     url.split_at(end.unwrap_or(0))

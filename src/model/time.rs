@@ -5,45 +5,46 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Microseconds since 1970-01-01T00:00:00Z. Stored and hashed as this integer; shown as RFC 3339.
+/// Microseconds since 1970-01-01T00:00:00Z. They are stored and hashed as this integer, and shown
+/// as RFC 3339.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
-/// Text that is not a time.
+/// An error for a text that is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a time (expected RFC 3339, such as 2026-11-20T08:44:11Z)")]
 pub struct BadTime(pub String);
 
 impl Timestamp {
-    /// 1970-01-01T00:00:00Z, also the recorded time of an empty log.
+    /// 1970-01-01T00:00:00Z. It is also the recorded time of an empty log.
     pub const EPOCH: Self = Self(0);
 
-    /// From whole seconds.
+    /// Converts whole seconds.
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1_000_000))
     }
 
-    /// From seconds with a fraction, as Koji's `*_ts` fields and `seen_at` in recordings. Values that are not finite or
-    /// beyond the year 9999 give `None`.
+    /// Converts seconds with a fraction, as in Koji's `*_ts` fields and `seen_at` in recordings.
+    /// Returns `None` for values that are not finite or beyond the year 9999.
     #[expect(clippy::cast_possible_truncation, reason = "range is checked first")]
     pub fn from_secs_f64(secs: f64) -> Option<Self> {
         let micros = (secs * 1e6).round();
         if micros.is_finite() && micros.abs() < 2.6e17 { Some(Self(micros as i64)) } else { None }
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// This time plus `secs` seconds.
+    /// Returns this time plus `secs` seconds.
     #[must_use]
     pub const fn plus_secs(self, secs: i64) -> Self {
         Self(self.0.saturating_add(secs.saturating_mul(1_000_000)))
     }
 
-    /// Microseconds from `earlier` to `self`; negative when `earlier` is later.
+    /// Returns the microseconds from `earlier` to `self`. Negative if `earlier` is later.
     pub const fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -52,7 +53,7 @@ impl Timestamp {
 impl FromStr for Timestamp {
     type Err = BadTime;
 
-    /// Accepts RFC 3339 and Koji's own `YYYY-MM-DD HH:MM:SS.ffffff+00:00`.
+    /// Parses RFC 3339 and Koji's own `YYYY-MM-DD HH:MM:SS.ffffff+00:00`.
     fn from_str(text: &str) -> Result<Self, BadTime> {
         let trimmed = text.trim();
         trimmed

@@ -1,9 +1,9 @@
-//! Addresses that browsers are sent to.
+//! Checks addresses to which browsers are sent.
 
-/// Longest address of a Koji web interface, bytes.
+/// Longest address of a Koji web interface, in bytes.
 const WEBURL_BYTES_MAX: usize = 1_000;
 
-/// Why an address is no link to a Koji web interface.
+/// An error for an address that cannot be a link to a Koji web interface.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "use `{0}` as the address of Koji's web pages: it must be http:// or https:// and a host, such as \
@@ -11,10 +11,11 @@ const WEBURL_BYTES_MAX: usize = 1_000;
 )]
 pub struct BadWebUrl(String);
 
-/// Whether browsers may be sent to an address: it leads to a host by HTTP, and shows nobody a password.
+/// Checks whether browsers may be sent to an address: it leads to a host by HTTP, and contains no
+/// password.
 ///
 /// # Errors
-/// [`BadWebUrl`].
+/// Returns [`BadWebUrl`] if it does not.
 pub fn check(weburl: &str) -> Result<(), BadWebUrl> {
     let rest = weburl.strip_prefix("https://").or_else(|| weburl.strip_prefix("http://"));
     let plain =

@@ -1,13 +1,15 @@
-//! Which names of architectures there are, and which one somebody probably meant.
+//! Lists the names of architectures, and guesses which one somebody meant.
 
 use crate::model::nearest::{WRONG_MAX, distance};
 
-/// Those Fedora and its relatives build for today: what somebody most probably meant.
+/// Architectures that Fedora and related distributions build for today. They are the most probable
+/// guesses.
 const COMMON: [&str; 10] =
     ["x86_64", "aarch64", "ppc64le", "s390x", "i686", "riscv64", "armv7hl", "noarch", "loongarch64", "x86_64_v2"];
 
-/// Every name rpm can build for or runs on (`rpmrc` of rpm 4.20 and 6.0: `arch_canon`, `arch_compat`,
-/// `buildarchtranslate`), and the two that only Koji has (`koji.canonArch`: `arm`, `armhfp`). Sorted.
+/// Every name for which rpm can build or on which it runs (`rpmrc` of rpm 4.20 and 6.0:
+/// `arch_canon`, `arch_compat`, `buildarchtranslate`), and the two names that only Koji has
+/// (`koji.canonArch`: `arm`, `armhfp`). Sorted.
 const KNOWN: [&str; 104] = [
     "IP",
     "aarch64",
@@ -115,7 +117,7 @@ const KNOWN: [&str; 104] = [
     "xtensa",
 ];
 
-/// What others call architectures that have another name here.
+/// Names that others use for architectures with another name here.
 const ELSEWHERE: [(&str, &str); 9] = [
     ("386", "i386"),
     ("arm64", "aarch64"),
@@ -128,13 +130,16 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("x86-64", "x86_64"),
 ];
 
-/// Whether rpm or Koji has an architecture of this name. `src` and `nosrc` are none: nothing is built on them.
+/// Returns whether rpm or Koji has an architecture of this name. `src` and `nosrc` are not
+/// architectures, because nothing is built on them.
 pub fn is_known(name: &str) -> bool {
     KNOWN.binary_search(&name).is_ok()
 }
 
-/// The known name nearest to one that is not: what others call it, or at most two letters added, left out, changed or
-/// swapped, and fewer than half of it. Of equally near ones a common one. Cost: O(known · length²).
+/// Returns the known name nearest to an unknown one. That is the name for what others call it so,
+/// or a name that differs in at most two letters added, left out, changed or swapped, and in fewer
+/// than half of the letters. Among equally near names, a common one is chosen. Cost: O(known ·
+/// length²).
 pub fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
     if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower) {

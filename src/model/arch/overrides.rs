@@ -1,4 +1,5 @@
-//! What a person sets for a package in place of the architectures it would be built on, or as exceptions from them.
+//! Parses and checks a package's override: the architectures that a person sets instead of the
+//! usual ones, or as exceptions from them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,48 +9,50 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{canonical, is_known, nearest};
 use crate::model::{Class, Classified, Name};
 
-/// The word for packages any builder can make.
+/// The architecture of packages that any builder can make.
 pub const NOARCH: &str = "noarch";
 /// Longest text of an override, in bytes.
 pub const MAX_OVERRIDE_BYTES: usize = 1024;
 /// Most architectures in an override.
 pub const MAX_OVERRIDE_ARCHES: usize = 32;
 
-/// Architectures a person set for a package. Families are compared (`i386` and `i686` are the same one): which of its
-/// names is sent is the tag's affair. Written and stored as text.
+/// Architectures that a person set for a package. Families are compared, so `i386` and `i686` are
+/// the same. The build tag decides which of its names is sent. The override is written and stored
+/// as text.
 ///
-/// Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`. Kept: an override without `^` replaces the list, whatever the
-/// source package says, `noarch` included. Changed on purpose: it is checked when it is set, and `^` may stand before
-/// any word of an exclusion.
+/// Source: Koschei 2.4, `koji_util.py` `get_srpm_arches`. Kept: an override without `^` replaces
+/// the list, whatever the source package says, including `noarch`. Changed on purpose: an override
+/// is checked when it is set, and `^` may stand before any word of an exclusion.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ArchOverride {
-    /// These, whatever the source package says: `x86_64 aarch64`.
+    /// Only these, whatever the source package says: `x86_64 aarch64`.
     Only(Vec<Name>),
-    /// What the source package says, but not these: `^s390x ppc64le`.
+    /// The architectures of the source package without these: `^s390x ppc64le`.
     Without(Vec<Name>),
 }
 
-/// An override that cannot be accepted. Class: rejected.
+/// An error for an override that cannot be accepted. Class: rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArchOverrideError {
-    /// No architecture in it. To remove an override, remove it; an empty one is a slip.
+    /// The text names no architecture. An empty text is a mistake; to remove an override, remove
+    /// it.
     #[error(
         "read architecture override: it names no architecture (write `x86_64 aarch64`, or `^s390x` for all but that)"
     )]
     Empty,
-    /// Too much of it.
+    /// The text is too long or names too many architectures.
     #[error(
         "read architecture override: it is longer than {MAX_OVERRIDE_BYTES} bytes or {MAX_OVERRIDE_ARCHES} \
             architectures"
     )]
     TooLong,
-    /// Some with `^`, and the first one without.
+    /// A word has `^`, but the first one has not.
     #[error(
         "read architecture override: `{0}` excludes after architectures that replace; begin with `^` to exclude all \
             that follow, or use none"
     )]
     Mixed(String),
-    /// No architecture of that name.
+    /// A name is not that of an architecture.
     #[error("read architecture override: {0}")]
     Unknown(#[from] UnknownArch),
 }
@@ -60,13 +63,13 @@ impl Classified for ArchOverrideError {
     }
 }
 
-/// A name that neither rpm nor Koji has for an architecture. Class: rejected.
+/// An error for a name that neither rpm nor Koji has for an architecture. Class: rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is no architecture; {}", name.escape_debug(), meant(*nearest))]
 pub struct UnknownArch {
-    /// What was said.
+    /// The unknown name.
     pub name: String,
-    /// What was probably meant.
+    /// The name that was probably meant.
     pub nearest: Option<&'static str>,
 }
 
@@ -86,7 +89,8 @@ impl Classified for UnknownArch {
 /// Checks that rpm or Koji has an architecture of this name, or that it is one of `tag_arches`.
 ///
 /// # Errors
-/// [`UnknownArch`] (rejected), with the nearest known name.
+/// Returns [`UnknownArch`] (rejected), with the nearest known name, if there is no such
+/// architecture.
 pub fn check_name(name: &str, tag_arches: &[Name]) -> Result<(), UnknownArch> {
     if is_known(name) || tag_arches.iter().any(|t| t == name) {
         return Ok(());
@@ -98,7 +102,8 @@ pub fn check_name(name: &str, tag_arches: &[Name]) -> Result<(), UnknownArch> {
 impl FromStr for ArchOverride {
     type Err = ArchOverrideError;
 
-    /// Reads `a b`, `a, b`, `^a b`, `^ a b` or `^a ^b`. Names are not looked up; see [`ArchOverride::check`].
+    /// Parses `a b`, `a, b`, `^a b`, `^ a b` or `^a ^b`. It does not check the names; see
+    /// [`ArchOverride::check`].
     fn from_str(text: &str) -> Result<Self, ArchOverrideError> {
         if text.len() > MAX_OVERRIDE_BYTES {
             return Err(ArchOverrideError::TooLong);
@@ -113,7 +118,8 @@ impl FromStr for ArchOverride {
                 Some(rest) => rest,
                 None => word,
             };
-            // What else it may be is seen when it is looked up; this much is needed to read it back.
+            // The name is checked later. A `^` inside it is rejected now, because the override
+            // could not be parsed back.
             if arch.contains('^') {
                 let unknown = UnknownArch { name: word.to_owned(), nearest: nearest(word.trim_matches('^')) };
                 return Err(unknown.into());
@@ -132,7 +138,7 @@ impl FromStr for ArchOverride {
 }
 
 impl fmt::Display for ArchOverride {
-    /// `a b` or `^a ^b`; reads back as the same override.
+    /// Writes `a b` or `^a ^b`. The text parses back to the same override.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if matches!(self, Self::Without(_)) { "^" } else { "" };
         for (i, arch) in self.arches().iter().enumerate() {
@@ -155,7 +161,7 @@ impl<'de> Deserialize<'de> for ArchOverride {
 }
 
 impl ArchOverride {
-    /// The names in it, as written.
+    /// Returns the names in it, as written.
     pub fn arches(&self) -> &[Name] {
         let (Self::Only(arches) | Self::Without(arches)) = self;
         arches
@@ -165,8 +171,8 @@ impl ArchOverride {
         self.arches().iter().any(|a| canonical(a) == canonical(arch))
     }
 
-    /// Whether it leaves an architecture in, by any of its names. `noarch` in place of the list leaves all of them: any
-    /// builder will do.
+    /// Returns whether the override includes an architecture, by any of its names. If the override
+    /// is `noarch`, it includes all architectures, because any builder is enough.
     pub fn allows(&self, arch: &str) -> bool {
         match self {
             Self::Only(_) => self.names(arch) || self.names(NOARCH),
@@ -174,7 +180,8 @@ impl ArchOverride {
         }
     }
 
-    /// Whether a package that is `noarch` by itself still is: any builder may make it, and Koji chooses one.
+    /// Returns whether a `noarch` package stays `noarch`. Any builder may then make it, and Koji
+    /// chooses one.
     pub fn leaves_noarch(&self) -> bool {
         match self {
             Self::Only(_) => self.names(NOARCH),
@@ -182,16 +189,19 @@ impl ArchOverride {
         }
     }
 
-    /// Checks that every name is an architecture: one of rpm's or Koji's, or one of `tag_arches`. Called when an
-    /// override is set, not when it is used: a tag may lose an architecture later.
+    /// Checks that every name is an architecture: one of rpm's or Koji's, or one of `tag_arches`.
+    /// It is called when an override is set, not when it is used, because a tag may lose an
+    /// architecture later.
     ///
     /// # Errors
-    /// [`ArchOverrideError::Unknown`] (rejected) for the first name that is none.
+    /// Returns [`ArchOverrideError::Unknown`] (rejected) for the first name that is not an
+    /// architecture.
     pub fn check(&self, tag_arches: &[Name]) -> Result<(), ArchOverrideError> {
         self.arches().iter().try_for_each(|arch| check_name(arch, tag_arches)).map_err(Into::into)
     }
 
-    /// Those of its architectures that are not among `tag_arches` by any of their names. They change nothing.
+    /// Returns the architectures in it that `tag_arches` does not have by any of their names. They
+    /// have no effect.
     pub fn absent<'a>(&'a self, tag_arches: &[Name]) -> Vec<&'a Name> {
         let has = |arch: &Name| tag_arches.iter().any(|t| canonical(t) == canonical(arch));
         self.arches().iter().filter(|a| *a != NOARCH && !has(a)).collect()
@@ -266,7 +276,7 @@ mod tests {
         assert_eq!(read(text).leaves_noarch(), stays);
     }
 
-    /// T84: `asdf` is refused, unless the tag really has such an arch.
+    /// T84: `asdf` is refused, unless the tag really has such an architecture.
     #[rstest]
     #[case("asdf", "", "`asdf` is no architecture; use a name of rpm's")]
     #[case("^asdf", "", "`asdf` is no architecture")]
