@@ -1,5 +1,5 @@
-//! What recorded answers of a hub say about tags and targets. Of several answers to the same question the last one
-//! counts.
+//! Collects what recorded answers of a hub say about tags and targets. If a question was asked
+//! several times, the last answer counts.
 
 use std::collections::BTreeMap;
 
@@ -29,11 +29,12 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Takes one into account.
+    /// Takes an answer into account.
     pub fn take(&mut self, recorded: Recorded) {
         match recorded {
             Recorded::Config(tag) => self.tag(&tag).arches = Some(tag.arches().to_vec()),
-            // A tag with architectures of its own inherits none.
+            // A tag with its own architectures inherits none. A tag without them inherits
+            // architectures that this answer does not tell.
             Recorded::Tag(tag) if tag.arches().is_empty() => drop(self.tag(&tag)),
             Recorded::Tag(tag) => self.tag(&tag).own_arches = Some(tag.arches().to_vec()),
             Recorded::Parents(tag, links) => self.of(tag).inheritance = Some(facts::inheritance(links)),
@@ -51,13 +52,14 @@ impl Answers {
         self.tags.entry(tag).or_default()
     }
 
-    /// A tag that is named, and its number with it.
+    /// Returns the entry of a tag, and notes its number.
     fn tag(&mut self, tag: &Tag) -> &mut Known {
         self.tag_ids.insert(tag.id, tag.name.clone());
         self.of(TagRef::Name(tag.name.clone()))
     }
 
-    /// Without a tag in the question, the answer speaks of all tags that have some, each entry with its tag.
+    /// Takes an answer about all tags that have own external repositories. Each entry names its
+    /// tag.
     fn own_external(&mut self, repos: Vec<ExternalRepo>) {
         let mut by_tag: BTreeMap<Name, Vec<records::ExternalRepo>> = BTreeMap::new();
         for repo in repos {
@@ -76,8 +78,9 @@ impl Answers {
         self.targets.insert(target.name, (target.build_tag_name, target.dest_tag_name));
     }
 
-    /// One [`TagObserved`] per tag with what its answers say, then one [`TargetObserved`] per target, each in the order
-    /// of names. A tag that was only asked for by a number nobody gave a name for is left out.
+    /// Returns one [`TagObserved`] per tag with what its answers say, then one [`TargetObserved`]
+    /// per target. Both are ordered by name. Leaves out a tag whose number is known but not its
+    /// name.
     pub fn observations(&self, hub: &Hub) -> Vec<Event> {
         let mut tags: BTreeMap<Name, Known> = BTreeMap::new();
         for (key, known) in &self.tags {

@@ -108,7 +108,7 @@ fn the_last_answer_counts_and_the_effective_one_more_than_the_tags_own() {
     assert_eq!(tag(&observed, "v").arches, None, "nothing of its own says nothing of what it inherits");
 }
 
-/// They are read as those of a hub that is asked.
+/// Recorded answers are read like those of a live hub.
 #[test]
 fn architectures_and_names_follow_kojis_rules() {
     let long = |more: usize| "t".repeat(NAME_BYTES_MAX + more);

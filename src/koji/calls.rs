@@ -1,11 +1,12 @@
-//! The calls we make of a hub: what is asked, and how the answer is read.
+//! The calls that we make to a hub: what is asked, and how to read the answer.
 //!
-//! There is one function for each method that is used, and its name as text stands nowhere else. A function makes a
-//! [`Query`], which is asked alone ([`HubClient::ask`](super::HubClient::ask), [`Session::ask`](super::Session::ask))
-//! or together with others in a [`Batch`]. Names and parameters are those of `kojihub.RootExports`. Questions about
-//! what is not there are answered with nil, hence `Option`.
+//! There is one function for each method we use. The name of a method appears only in its function.
+//! A function returns a [`Query`], which is asked alone ([`HubClient::ask`](super::HubClient::ask),
+//! [`Session::ask`](super::Session::ask)) or together with others in a [`Batch`]. Names and
+//! parameters are those of `kojihub.RootExports`. If the object does not exist, the hub answers
+//! with nil, hence `Option`.
 //!
-//! Unless it says otherwise, a call changes nothing and needs no login.
+//! Unless its comment says otherwise, a call changes nothing and needs no login.
 
 mod batch;
 mod builds;
@@ -39,11 +40,11 @@ use super::shape::{FromValue, ShapeError};
 use super::xmlrpc::{Call, Value};
 use crate::model::Timestamp;
 
-/// A call and how its answer is read.
+/// A call, and how to read its answer.
 pub struct Query<T> {
-    /// What is asked.
+    /// The call.
     pub call: Call,
-    /// How the answer is read; the paths of its errors begin with the answer.
+    /// Reads the answer. Paths in its errors begin at the answer.
     pub decode: fn(&Value) -> Result<T, ShapeError>,
 }
 
@@ -60,14 +61,14 @@ impl<T> fmt::Debug for Query<T> {
 }
 
 impl<T: FromValue> Query<T> {
-    /// Of a method with positional arguments.
+    /// Returns a query for a method with positional arguments.
     pub fn new(method: &str, args: Vec<Value>) -> Self {
         Self { call: Call { method: method.to_owned(), args, kwargs: [].into() }, decode: T::from_value }
     }
 }
 
 impl<T: FromValue> Query<Option<T>> {
-    /// The same where nil is no answer.
+    /// Returns the same query, but nil becomes an error.
     #[must_use]
     pub fn required(self) -> Query<T> {
         Query { call: self.call, decode: T::from_value }
@@ -75,14 +76,14 @@ impl<T: FromValue> Query<Option<T>> {
 }
 
 impl<T> Query<T> {
-    /// The same with a keyword argument.
+    /// Adds a keyword argument.
     #[must_use]
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.call = self.call.with(name, value);
         self
     }
 
-    /// The same with a keyword argument, if there is one; the hub's default otherwise.
+    /// Adds a keyword argument, if it has a value. Otherwise the hub's default applies.
     #[must_use]
     fn maybe(self, name: &str, value: Option<impl Into<Value>>) -> Self {
         match value {
@@ -94,20 +95,21 @@ impl<T> Query<T> {
     /// Reads an answer.
     ///
     /// # Errors
-    /// [`ShapeError`] (rejected), its path beginning with the method.
+    /// Returns a [`ShapeError`] (rejected) if the answer has another shape. Its path begins with
+    /// the method.
     pub fn read(&self, answer: &Value) -> Result<T, ShapeError> {
         (self.decode)(answer).map_err(|error| error.in_answer_to(&self.call.method))
     }
 }
 
-/// A struct of what is there.
+/// Returns a struct with the members that have a value.
 fn record<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
     let there: BTreeMap<_, _> =
         members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     Value::Struct(there)
 }
 
-/// Seconds since 1970, as the hub takes times.
+/// Returns seconds since 1970, the hub's form of a time.
 #[expect(clippy::cast_precision_loss, reason = "microseconds of our times fit into a double's 53 bits until 2255")]
 fn seconds(time: Timestamp) -> f64 {
     time.micros() as f64 / 1e6

@@ -1,7 +1,7 @@
-//! From a hub's records to what facts say of them: the one place, whether a hub is asked or its recorded answers are
-//! read.
+//! Converts a hub's records to parts of facts. This is the only place that does so, for live
+//! answers and for recorded ones.
 //!
-//! Names are bounded and architectures taken apart where records are read ([`super::shape`]).
+//! Names are bounded and architectures split where records are read ([`super::shape`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +10,15 @@ use super::xmlrpc::Fault;
 use crate::event::{ChildTask, ExternalRepo, GroupDefinition, Inheritance, TaskFault};
 use crate::model::{Name, TaskId};
 
-/// How deep groups in groups are followed; comps files have two levels.
+/// Maximum depth of groups within groups. Comps files have two levels.
 const GROUP_DEPTH_MAX: usize = 16;
 
-/// Koji's numbers here are 32 bits wide.
+/// Converts a number that is 32 bits wide in Koji.
 fn small(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// Direct parents, in the order in which they count.
+/// Returns direct parents in order of precedence.
 pub fn inheritance(links: Vec<InheritanceLink>) -> Vec<Inheritance> {
     let direct = links.into_iter().filter(|l| l.depth.is_none_or(|depth| depth == 1));
     let mut parents: Vec<Inheritance> = direct
@@ -34,21 +34,22 @@ pub fn inheritance(links: Vec<InheritanceLink>) -> Vec<Inheritance> {
     parents
 }
 
-/// External repositories in merge order. Koji limits none to no architectures (`''` is as nil).
+/// Converts external repositories in merge order. An empty list of architectures (`''`) means no
+/// limit, like nil.
 pub fn external_repos(repos: Vec<records::ExternalRepo>) -> Vec<ExternalRepo> {
     let one = |r: records::ExternalRepo| ExternalRepo {
         name: r.name,
         url: r.url,
         priority: small(r.priority),
-        // Koji's default when the tag says nothing (`kojihub.add_external_repo_to_tag`).
+        // Koji's default if the tag does not set it (`kojihub.add_external_repo_to_tag`).
         merge_mode: r.merge_mode.unwrap_or_else(|| Name::new_static("koji")),
         arches: r.arches.map(|a| a.0).filter(|a| !a.is_empty()),
     };
     repos.into_iter().map(one).collect()
 }
 
-/// Groups with the members that are installed, those of groups they require included, as `comps.xml` of a repository
-/// has them.
+/// Converts groups. Each has the packages that are installed, including those of groups it
+/// requires, like `comps.xml` of a repository.
 pub fn groups(groups: &[Group]) -> Vec<GroupDefinition> {
     let by_name: BTreeMap<&Name, &Group> = groups.iter().filter(|g| !g.blocked).map(|g| (&g.name, g)).collect();
     let definition = |wanted: &&Name| {
@@ -72,12 +73,12 @@ fn is_installed(member: &&GroupMember) -> bool {
     !member.blocked && matches!(member.kind.as_deref(), None | Some("mandatory" | "default"))
 }
 
-/// Why a task failed.
+/// Converts why a task failed.
 pub fn fault(task: &Task, fault: &Fault) -> TaskFault {
     TaskFault { host: task.host_id, ..TaskFault::new(fault.code, &fault.message) }
 }
 
-/// The steps of a task.
+/// Converts the steps of a task.
 pub fn steps(steps: &[Task], faults: &BTreeMap<TaskId, TaskFault>) -> Vec<ChildTask> {
     let step = |t: &Task| ChildTask {
         task_id: t.id,
@@ -94,7 +95,8 @@ pub fn steps(steps: &[Task], faults: &BTreeMap<TaskId, TaskFault>) -> Vec<ChildT
 mod tests {
     use super::*;
 
-    /// Koji answers `getFullInheritance` in this order, and `getInheritanceData` in none it promises.
+    /// Koji returns `getFullInheritance` in this order, but promises no order for
+    /// `getInheritanceData`.
     #[test]
     fn parents_stand_in_the_order_in_which_they_count() {
         let link = |name: &str, priority, depth| InheritanceLink {

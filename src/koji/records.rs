@@ -1,8 +1,9 @@
-//! What a hub's answers say, as records.
+//! A hub's answers as records.
 //!
-//! Named after what they are, with the members we use; Koji's own names stand where they differ. A field is optional
-//! when some hub, method or state leaves it out. Numbers of people, hosts and channels stay plain numbers; so do Koji
-//! events, which are global, increasing integers.
+//! Records and fields have our names. Members we do not use are left out. Koji's own names are in
+//! the code where they differ. A field is optional if some hub, method or state leaves it out.
+//! Numbers of users, hosts and channels are plain integers. So are Koji events, which are global
+//! and increase.
 
 mod builds;
 mod history;

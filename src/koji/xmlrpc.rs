@@ -1,12 +1,19 @@
-//! Koji's dialect of XML-RPC.
+//! Encodes and decodes Koji's dialect of XML-RPC.
 //!
-//! As the hub speaks it: plain `<nil/>` everywhere (also with a prefix, `<ex:nil/>`), `<i8>` beyond 32 bits, times as
-//! text, bare text in `<value>`, keyword arguments as a last struct with a true `__starstar` member, several calls in
-//! one as `multiCall` ([`multi`]). Both sides are decoded and encoded, because an archive holds both and tests stand in
-//! for a hub.
+//! The dialect has these peculiarities:
 //!
-//! Depth, size and number of values are bounded in both directions. Document type declarations are refused, so no
-//! entity can be defined.
+//! - `<nil/>` anywhere, also with a prefix (`<ex:nil/>`);
+//! - `<i8>` for integers beyond 32 bits;
+//! - times as text;
+//! - bare text in `<value>`;
+//! - keyword arguments as a last struct with a true `__starstar` member;
+//! - several calls in one as `multiCall` ([`multi`]).
+//!
+//! Requests and answers are both decoded and encoded. An archive has both, and tests stand in for a
+//! hub.
+//!
+//! Depth, size and number of values are limited in both directions. Document type declarations are
+//! refused, so nobody can define entities.
 
 use std::collections::BTreeMap;
 
@@ -17,38 +24,40 @@ pub mod multi;
 pub use decode::{XmlRpcError, decode_request, decode_response};
 pub use encode::{EncodeError, encode_request, encode_response};
 
-/// Largest document, in bytes. `listTaggedRPMS` of a distribution has some tens of megabytes.
+/// Maximum size of a document, in bytes. `listTaggedRPMS` of a distribution has some tens of
+/// megabytes.
 pub const MAX_DOCUMENT: usize = 256 << 20;
 
-/// Deepest nesting of arrays and structs. Task trees, the deepest answers, have about ten levels.
+/// Maximum nesting of arrays and structs. Task trees are the deepest answers, with about ten
+/// levels.
 pub const MAX_DEPTH: usize = 64;
 
-/// Most values in one document. The largest answers have a few million.
+/// Maximum number of values in one document. The largest answers have a few million.
 pub const MAX_VALUES: usize = 32_000_000;
 
 /// A value of a call or an answer.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Value {
-    /// Nothing.
+    /// No value.
     Nil,
-    /// Truth.
+    /// A truth value.
     Bool(bool),
-    /// Any of the integer types.
+    /// An integer of any type.
     Int(i64),
     /// A float.
     Double(f64),
-    /// Text, and times, which Koji sends as text.
+    /// Text. Koji also sends times as text.
     Text(String),
     /// Binary content.
     Bytes(Vec<u8>),
-    /// A list.
+    /// A list of values.
     Array(Vec<Self>),
-    /// Named members, in the order of their names; of two with the same name the last.
+    /// Named members, ordered by name. If a name occurs twice, the last member counts.
     Struct(BTreeMap<String, Self>),
 }
 
 impl Value {
-    /// A member of a struct; `None` when it is absent, nil, or this is no struct.
+    /// Returns a member of a struct. `None` if it is absent or nil, or this is not a struct.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Struct(members) => members.get(name).filter(|v| **v != Self::Nil),
@@ -56,7 +65,7 @@ impl Value {
         }
     }
 
-    /// The text.
+    /// Returns the text, if this is text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -64,7 +73,7 @@ impl Value {
         }
     }
 
-    /// The number; Koji sends some numbers as text.
+    /// Returns the number. Koji sends some numbers as text.
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Self::Int(n) => Some(*n),
@@ -73,7 +82,7 @@ impl Value {
         }
     }
 
-    /// The elements.
+    /// Returns the elements, if this is an array.
     pub fn as_array(&self) -> Option<&[Self]> {
         match self {
             Self::Array(elements) => Some(elements),
@@ -81,12 +90,12 @@ impl Value {
         }
     }
 
-    /// Whether this, as the last parameter, holds keyword arguments.
+    /// Checks whether this value, as the last parameter, has keyword arguments.
     fn is_keywords(&self) -> bool {
         self.get(STARSTAR).is_some_and(Self::truth)
     }
 
-    /// What Python takes as true.
+    /// Checks whether Python considers the value true.
     pub fn truth(&self) -> bool {
         match self {
             Self::Nil => false,
@@ -161,7 +170,8 @@ pub struct Call {
 }
 
 impl Call {
-    /// From the parameters as they were sent: a last struct with a true `__starstar` holds keyword arguments.
+    /// Makes a call from the parameters as they were sent. A last struct with a true `__starstar`
+    /// becomes keyword arguments.
     pub fn new(method: String, mut args: Vec<Value>) -> Self {
         let mut kwargs = BTreeMap::new();
         if args.last().is_some_and(Value::is_keywords)
@@ -173,7 +183,7 @@ impl Call {
         Self { method, args, kwargs }
     }
 
-    /// The same call with one more keyword argument.
+    /// Returns the same call with one more keyword argument.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.kwargs.insert(name.to_owned(), value.into());
@@ -183,25 +193,25 @@ impl Call {
 
 const STARSTAR: &str = "__starstar";
 
-/// An error the hub answered with.
+/// An error that the hub answered with.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("fault {code}: {message}")]
 pub struct Fault {
-    /// Koji's number (`koji/__init__.py`, the `faultCode` of its exceptions).
+    /// Koji's fault code (`faultCode` of the exceptions in `koji/__init__.py`).
     pub code: i64,
-    /// Koji's text.
+    /// Koji's message.
     pub message: String,
 }
 
 impl Fault {
-    /// The struct that carries it.
+    /// Returns the struct that represents the fault.
     pub fn to_value(&self) -> Value {
         let members = [("faultCode", Value::Int(self.code)), ("faultString", Value::from(self.message.as_str()))];
         Value::Struct(members.map(|(name, value)| (name.to_owned(), value)).into())
     }
 }
 
-/// The fault in a value, as a top-level answer or an element of a `multiCall` answer carries it.
+/// Reads a fault from a value: a top-level answer or an element of a `multiCall` answer.
 pub fn fault(value: &Value) -> Option<Fault> {
     Some(Fault {
         code: value.get("faultCode")?.as_int()?,

@@ -1,36 +1,37 @@
-//! Several questions in one request.
+//! Batches: several questions in one request.
 
 use super::Query;
 use crate::koji::shape::ShapeError;
 use crate::koji::xmlrpc::{Call, Fault, Value};
 use crate::koji::{HubClient, HubError};
 
-/// Questions that are put to a hub together: as many as may be in one request each.
+/// Questions that go to a hub together, in as few requests as the settings allow.
 ///
-/// A fault, or an answer that cannot be read, is an error of that question alone, and is had with its answer.
+/// A fault or an unreadable answer fails only its own question. The caller sees the error when it
+/// takes that question's answer.
 #[derive(Clone, Debug)]
 pub struct Batch {
     hub: HubClient,
     calls: Vec<Call>,
 }
 
-/// The place of an answer among those of its batch.
+/// The place of an answer in its batch.
 #[derive(Debug)]
 pub struct Asked<T> {
     place: usize,
     decode: fn(&Value) -> Result<T, ShapeError>,
 }
 
-/// The answers to a batch, each of which is taken once.
+/// The answers to a batch. Each can be taken once.
 #[derive(Debug)]
 pub struct Answers {
     hub: HubClient,
-    /// With the method that was asked for.
+    /// The answers, with the methods that were asked.
     all: Vec<(String, Result<Value, Fault>)>,
 }
 
 impl Batch {
-    /// For a hub, empty.
+    /// Returns an empty batch for a hub.
     pub const fn new(hub: HubClient) -> Self {
         Self { hub, calls: Vec::new() }
     }
@@ -41,21 +42,22 @@ impl Batch {
         Asked { place: self.calls.len() - 1, decode: query.decode }
     }
 
-    /// Asks. Nothing is asked for nothing.
+    /// Sends the questions. An empty batch sends nothing.
     ///
     /// # Errors
-    /// [`HubError`] of the first request that got no answer; the remaining ones are then not made.
+    /// Returns the [`HubError`] of the first request without an answer. The remaining requests are
+    /// not sent.
     pub async fn send(self) -> Result<Answers, HubError> {
         let methods: Vec<String> = self.calls.iter().map(|call| call.method.clone()).collect();
         let all = methods.into_iter().zip(self.hub.multi(self.calls).await?).collect();
         Ok(Answers { hub: self.hub, all })
     }
 
-    /// The same, so that no answer is older than that to the first question. Requests run beside each other: where
-    /// there are several, the first question is asked before them.
+    /// Like [`send`](Self::send), but no answer is older than the first one. Requests run
+    /// concurrently. If there are several, the first question is asked alone before the others.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Fails in the same cases as [`send`](Self::send).
     pub async fn send_in_order(mut self) -> Result<Answers, HubError> {
         if self.calls.len() <= self.hub.settings().batch {
             return self.send().await;
@@ -66,10 +68,11 @@ impl Batch {
         Ok(answers)
     }
 
-    /// The same with a request for each question, one after the other: for answers that are long.
+    /// Like [`send`](Self::send), but with one request per question, one after the other. This is
+    /// for long answers.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// Fails in the same cases as [`send`](Self::send).
     pub async fn send_apart(self) -> Result<Answers, HubError> {
         let mut answers = Answers { hub: self.hub.clone(), all: Vec::with_capacity(self.calls.len()) };
         for call in self.calls {
@@ -81,10 +84,11 @@ impl Batch {
 }
 
 impl Answers {
-    /// The answer to a question of the batch. (There is none to one of another batch, or it is of something else.)
+    /// Takes the answer to a question of this batch. Do not use it with a question of another
+    /// batch: its answer is missing or belongs to another question.
     ///
     /// # Errors
-    /// [`HubError`]: its fault, or what is wrong with its shape.
+    /// Returns a [`HubError`] if the answer is a fault or has the wrong shape.
     pub fn take<T>(&mut self, asked: Asked<T>) -> Result<T, HubError> {
         let (method, answer) = match self.all.get_mut(asked.place) {
             Some((method, answer)) => (method.as_str(), std::mem::replace(answer, Ok(Value::Nil))),

@@ -1,4 +1,5 @@
-//! Recorded exchanges: what an answer says of tags and targets, judged by its question.
+//! Recorded exchanges: finds out from a call and its answer what the answer says about tags and
+//! targets.
 
 use super::super::records::{ExternalRepo, Group, InheritanceLink, Tag, Target};
 use super::super::shape::FromValue;
@@ -8,23 +9,23 @@ use crate::model::{Name, TagId};
 /// What a recorded answer says.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Recorded {
-    /// A tag with what is its own.
+    /// A tag with its own settings.
     Tag(Tag),
-    /// A tag with what it inherits.
+    /// A tag with inherited settings.
     Config(Tag),
-    /// From which tags one inherits.
+    /// The tags that a tag inherits from.
     Parents(TagRef, Vec<InheritanceLink>),
-    /// Groups of a tag, inherited ones included.
+    /// Groups of a tag, including inherited ones.
     Groups(TagRef, Vec<Group>),
-    /// External repositories of a tag, inherited ones included.
+    /// External repositories of a tag, including inherited ones.
     ExternalRepos(TagRef, Vec<ExternalRepo>),
-    /// A tag's own external repositories, or those of all tags that have some.
+    /// A tag's own external repositories. `None`: those of all tags that have some.
     OwnExternalRepos(Option<TagRef>, Vec<ExternalRepo>),
-    /// Targets.
+    /// Build targets.
     Targets(Vec<Target>),
 }
 
-/// How a tag is called in a question.
+/// How a call names a tag.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TagRef {
     /// By its name.
@@ -34,7 +35,7 @@ pub enum TagRef {
 }
 
 impl TagRef {
-    /// A tag can also be asked for by a struct with its name or number.
+    /// Reads the tag of a call. A call can also name a tag by a struct with its name or number.
     fn of(about: &Value) -> Option<Self> {
         match about {
             Value::Nil => None,
@@ -45,12 +46,12 @@ impl TagRef {
     }
 }
 
-/// A method that is used, with the names of its parameters (`kojihub.RootExports`), those among them that may be given
-/// without changing the shape of the answer, and how that is read.
+/// A method that we use: its name, the names of its parameters (`kojihub.RootExports`), those
+/// parameters that do not change the shape of the answer, and how to read the answer.
 type Method = (&'static str, &'static [&'static str], &'static [&'static str], Read);
 type Read = fn(Option<TagRef>, &Value) -> Option<Recorded>;
 
-/// The first parameter is what the question is about.
+/// The methods we use. The first parameter of each is what the call is about.
 const METHODS: [Method; 9] = [
     ("getTag", &["tagInfo", "strict", "event", "blocked"], &["tagInfo", "strict"], |_, v| read(v).map(Recorded::Tag)),
     ("getBuildConfig", &["tag", "event"], &["tag"], |_, v| read(v).map(Recorded::Config)),
@@ -83,13 +84,13 @@ fn read<T: FromValue>(answer: &Value) -> Option<T> {
 }
 
 impl Recorded {
-    /// Whether answers to a call of this method are of use, so that others need not be read.
+    /// Checks whether answers of a method are of use. Other answers need not be read.
     pub fn is_used(method: &str) -> bool {
         method == multi::METHOD || METHODS.iter().any(|(name, ..)| *name == method)
     }
 
-    /// What one exchange says. Answers about the past (with an `event`), answers in another shape than the plain one,
-    /// faults and nil say nothing.
+    /// Returns what one exchange says. It says nothing if the answer is about the past (with an
+    /// `event`), has another shape than the plain one, is a fault, or is nil.
     pub fn of(call: &Call, answer: Result<Value, Fault>) -> Vec<Self> {
         let Ok(answer) = answer else { return Vec::new() };
         let Some(calls) = multi::split(call) else { return Self::one(call, &answer).into_iter().collect() };
@@ -104,7 +105,7 @@ impl Recorded {
     }
 }
 
-/// What the call is about, when its arguments leave the answer in its plain shape and in the present.
+/// Returns what the call is about, if its arguments ask for the plain shape and the present.
 fn about(call: &Call, parameters: &[&str], allowed: &[&str]) -> Option<Value> {
     if call.args.len() > parameters.len() {
         return None;

@@ -1,4 +1,4 @@
-//! Tasks: looking at them, making them, cancelling them.
+//! Calls about tasks: reading, creating and cancelling them.
 
 use std::collections::BTreeMap;
 
@@ -8,41 +8,42 @@ use crate::koji::xmlrpc::Value;
 use crate::model::koji::TaskState;
 use crate::model::{Name, RepoId, TaskId, Timestamp};
 
-/// A task, with its parameters.
+/// Asks for a task with its parameters.
 pub fn get_task_info(id: TaskId) -> Query<Option<Task>> {
     Query::new("getTaskInfo", vec![id.into()]).with("request", true)
 }
 
-/// All tasks below a task, with their parameters.
+/// Asks for all tasks below a task, with their parameters.
 pub fn get_task_descendents(id: TaskId) -> Query<TaskTree> {
     Query::new("getTaskDescendents", vec![id.into()]).with("request", true)
 }
 
-/// How a task ended. A fault (1000) while it has not, and when it was cancelled.
+/// Asks for the result of a task. The answer is a fault (1000) if the task has not ended or was
+/// cancelled.
 pub fn get_task_result(id: TaskId) -> Query<TaskResult> {
     Query::new("getTaskResult", vec![id.into()]).with("raise_fault", false)
 }
 
-/// Which `build` tasks of a user to list, and in what order.
+/// Which `build` tasks of a user to list, and in which order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListTasks {
-    /// The user, by number.
+    /// Number of the user.
     pub owner: i64,
-    /// In one of these states; in any when empty.
+    /// Only tasks in one of these states. Empty: in any state.
     pub states: Vec<TaskState>,
-    /// Made after this.
+    /// Only tasks made after this time.
     pub created_after: Option<Timestamp>,
-    /// With parameters and results, which costs.
+    /// Whether to include parameters and results. This is expensive.
     pub decoded: bool,
-    /// Newest first.
+    /// Whether the newest task comes first.
     pub newest_first: bool,
-    /// How many at most.
+    /// Maximum number of tasks.
     pub limit: u32,
-    /// How many to leave out at the beginning.
+    /// Number of tasks to skip at the beginning.
     pub offset: Option<u32>,
 }
 
-/// `build` tasks of a user, in the order of their numbers.
+/// Asks for `build` tasks of a user, in the order of their numbers.
 pub fn list_tasks(which: &ListTasks) -> Query<Vec<Task>> {
     let opts = record([
         ("owner", Some(which.owner.into())),
@@ -59,28 +60,29 @@ pub fn list_tasks(which: &ListTasks) -> Query<Vec<Task>> {
     Query::new("listTasks", vec![opts, order])
 }
 
-/// A scratch build to be made.
+/// A scratch build to submit.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ScratchBuild<'a> {
     /// An SCM URL, an uploaded file, or `../packages/NAME/VERSION/RELEASE/src/NVR.src.rpm`.
     pub source: &'a str,
-    /// The target.
+    /// Name of the build target.
     pub target: &'a str,
-    /// Build in this repository; who may do so is the hub's policy `build_from_repo_id`, and is found out when the task
-    /// runs.
+    /// The repository to build in. The hub's policy `build_from_repo_id` decides who may choose
+    /// one. The hub checks it only when the task runs.
     pub repo_id: Option<RepoId>,
-    /// Build on these architectures instead of the tag's. None: no override.
+    /// Architectures to build on instead of the tag's. Empty: no override.
     pub arches: &'a [Name],
-    /// Kept with the task as it is; must be a struct.
+    /// Data stored unchanged with the task. Must be a struct.
     pub metadata: Value,
-    /// Further options; those above go before them.
+    /// Further options. The fields above override them.
     pub further: BTreeMap<String, Value>,
-    /// Lower comes sooner, 0 is usual; only admins may ask for less.
+    /// Priority: lower comes sooner, 0 is usual. Only admins may use values below 0.
     pub priority: i64,
 }
 
-/// Has something built. Needs a login, and **makes a task each time it is executed**. Answers with the number of the
-/// task after only trivial checks: a bad target, repository or source fails later.
+/// Submits a build. Needs a login, and **makes a task each time it is executed**. The hub answers
+/// with the number of the task after only trivial checks. A wrong target, repository or source
+/// fails later.
 pub fn build(what: ScratchBuild<'_>) -> Query<TaskId> {
     let mut opts = what.further;
     opts.insert("scratch".to_owned(), true.into());
@@ -95,7 +97,8 @@ pub fn build(what: ScratchBuild<'_>) -> Query<TaskId> {
     Query::new("build", args).with("priority", what.priority)
 }
 
-/// Cancels a task and its children. Needs the login of its owner, or an admin's. Nothing happens to one that has ended.
+/// Cancels a task and its children. Needs the login of its owner or of an admin. Does nothing if
+/// the task has ended.
 pub fn cancel_task(id: TaskId) -> Query<()> {
     Query::new("cancelTask", vec![id.into()])
 }

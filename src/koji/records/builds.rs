@@ -1,4 +1,4 @@
-//! Real builds.
+//! Records of real builds.
 
 use crate::koji::shape::{Fields, FromValue, ShapeError, record};
 use crate::koji::xmlrpc::Value;
@@ -8,7 +8,7 @@ use crate::model::{BuildId, Name, Nvr, TaskId, Timestamp};
 record! {
     /// A build. Source: `getBuild`, `listTagged`.
     Build {
-        /// The build; the same number when a failed one is tried again.
+        /// Build number. A failed build that is tried again keeps its number.
         build_id: BuildId = "build_id" | "id";
         /// Source package name.
         name: Name = "package_name" | "name";
@@ -16,32 +16,33 @@ record! {
         version: Name = "version";
         /// Release.
         release: Name = "release";
-        /// Epoch, where not zero.
+        /// Epoch, if there is one. It may be 0.
         epoch: Option<u32> = "epoch";
-        /// Its state.
+        /// State of the build.
         state: BuildState = "state";
-        /// Its task; absent for imports.
+        /// The build's task. Absent for imports.
         task_id: Option<TaskId> = "task_id";
-        /// When the record was made.
+        /// When the build's record was made.
         created: Option<Timestamp> = "creation_ts" | "creation_time";
-        /// When it ended.
+        /// When the build ended.
         completed: Option<Timestamp> = "completion_ts" | "completion_time";
     }
 }
 
 impl Build {
-    /// Name, version, release.
+    /// Returns name, version and release.
     pub fn nvr(&self) -> Nvr {
         Nvr { name: self.name.clone(), version: self.version.clone(), release: self.release.clone() }
     }
 }
 
-/// A build in a tag. Source: `listTagged`, in inheritance order, within a tag newest tagging first.
+/// A build in a tag. Source: `listTagged`, in inheritance order, and within a tag newest tagging
+/// first.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TaggedBuild {
     /// The build.
     pub build: Build,
-    /// Koji event of the tagging; hubs say so since 1.23.
+    /// Koji event of the tagging. Hubs from 1.23 on return it.
     pub tagged_event: Option<i64>,
     /// Koji event of the build record.
     pub creation_event: Option<i64>,

@@ -1,4 +1,4 @@
-//! What changed: rows of the hub's versioned tables.
+//! Records of changes: rows of the hub's versioned tables.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use crate::koji::shape::{FromValue, ShapeError, record};
 use crate::koji::xmlrpc::Value;
 use crate::model::{Name, Timestamp};
 
-/// What `queryHistory` answers: rows by table. Tables are `tag_listing`, `tag_packages`, `tag_inheritance`,
-/// `tag_config`, `tag_extra`, `tag_external_repos`, `group_config`, `group_package_listing`, `group_req_listing`, and
-/// more; those without rows may be absent.
+/// The answer of `queryHistory`: rows by table. Tables are `tag_listing`, `tag_packages`,
+/// `tag_inheritance`, `tag_config`, `tag_extra`, `tag_external_repos`, `group_config`,
+/// `group_package_listing`, `group_req_listing`, and more. Tables without rows may be absent.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct History(pub BTreeMap<String, Vec<HistoryRow>>);
 
@@ -19,24 +19,24 @@ impl FromValue for History {
 }
 
 impl History {
-    /// The rows of one table.
+    /// Returns the rows of one table.
     pub fn table(&self, name: &str) -> &[HistoryRow] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
 record! {
-    /// One version of one entry: from its creation up to, and without, its revocation.
+    /// One version of one entry. It holds from its creation until just before its revocation.
     HistoryRow {
-        /// Koji event from which it holds.
+        /// Koji event from which the version holds.
         create_event: i64 = "create_event";
-        /// Koji event from which it no longer holds.
+        /// Koji event from which the version no longer holds.
         revoke_event: Option<i64> = "revoke_event";
-        /// When it was made.
+        /// When the version was created.
         created: Option<Timestamp> = "create_ts";
-        /// Of `tag_listing`: the build's package.
+        /// Only in `tag_listing`: the build's package.
         build_name: Option<Name> = "name";
-        /// Of `tag_packages`: the package.
+        /// Only in `tag_packages`: the package.
         package_name: Option<Name> = "package.name";
     }
 }

@@ -1,12 +1,12 @@
-//! The hub itself, its people and its builders.
+//! Records of the hub itself, its users and its builders.
 
 use crate::koji::shape::{Words, record};
 use crate::model::Name;
 
 record! {
-    /// A Koji event: a number that every change of a hub's data gets. Source: `getLastEvent`.
+    /// A Koji event. Every change of a hub's data gets such a number. Source: `getLastEvent`.
     Event {
-        /// The number.
+        /// Number of the event.
         id: i64 = "id";
     }
 }
@@ -14,23 +14,23 @@ record! {
 record! {
     /// A builder. Source: `listHosts`.
     Host {
-        /// What it builds for, canonical or not, `noarch` not among them.
+        /// Architectures the builder builds for, canonical or not, without `noarch`.
         arches: Option<Words> = "arches";
-        /// How much it takes.
+        /// Maximum load of the builder.
         capacity: f64 = "capacity";
-        /// How much it has; the sum of its tasks' weights.
+        /// Current load of the builder: the sum of its tasks' weights.
         task_load: f64 = "task_load";
-        /// Whether it takes tasks now.
+        /// Whether the builder takes tasks now.
         ready: bool = "ready";
-        /// Whether it may.
+        /// Whether the builder may take tasks.
         enabled: bool = "enabled";
     }
 }
 
 record! {
-    /// A channel, into which tasks are put and from which builders take them. Source: `getChannel`.
+    /// A channel. Tasks are put into it, and builders take them from it. Source: `getChannel`.
     Channel {
-        /// Its number.
+        /// Number of the channel.
         id: i64 = "id";
     }
 }
@@ -38,21 +38,21 @@ record! {
 record! {
     /// A user. Source: `getLoggedInUser`, `getUser`.
     User {
-        /// Its number, which `owner` of a task is.
+        /// Number of the user. A task's `owner` is such a number.
         id: i64 = "id";
-        /// Its name.
+        /// Name of the user.
         name: Name = "name";
     }
 }
 
 record! {
-    /// What a login gives. Source: `sslLogin`.
+    /// The result of a login. Source: `sslLogin`.
     SessionGrant {
         /// Number of the session.
         id: i64 = "session-id";
-        /// What proves that it is ours.
+        /// The key that proves that the session is ours.
         key: String = "session-key";
-        /// Whether the hub takes session headers (since 1.31).
+        /// Whether the hub accepts session headers (hubs from 1.31 on).
         header_auth: bool = "header-auth";
     }
 }

@@ -1,4 +1,4 @@
-//! Repository generations.
+//! Records of repository generations.
 
 use std::collections::BTreeMap;
 
@@ -8,35 +8,37 @@ use crate::model::koji::RepoState;
 use crate::model::{Name, RepoId, TagId, Timestamp};
 
 record! {
-    /// A repository generation. Source: `repoInfo`, `repo.query`, and `getRepo`, which on hubs before 1.35 says only
-    /// number, state, creation and `dist`.
+    /// A repository generation. Source: `repoInfo`, `repo.query` and `getRepo`. On hubs before
+    /// 1.35, `getRepo` returns only number, state, creation and `dist`.
     Repo {
-        /// Its number.
+        /// Repository number.
         id: RepoId = "id";
-        /// Its state.
+        /// State of the repository.
         state: RepoState = "state";
-        /// The tag.
+        /// Number of the tag.
         tag_id: Option<TagId> = "tag_id";
-        /// Its name now; the directory may still have an older one.
+        /// Name of the tag now. The directory may still have an older name.
         tag_name: Option<Name> = "tag_name";
-        /// Koji event whose content it has.
+        /// Koji event whose content the repository has.
         create_event: i64 = "create_event";
-        /// Since when it is in its state.
+        /// Since when the repository is in its state.
         state_since: Option<Timestamp> = "state_ts" | "state_time";
-        /// Whether it is one for users rather than for building.
+        /// Whether the repository is for users instead of for building.
         dist: bool = "dist";
-        /// Options that were asked for and are not the tag's own.
+        /// Requested options that differ from those of the tag.
         custom_opts: Option<BTreeMap<String, Value>> = "custom_opts";
     }
 }
 
 impl Repo {
-    /// Whether a build can be bound to it: ready, or expired and not yet gone.
+    /// Checks whether a build can be bound to the repository: it is ready, or expired and not yet
+    /// gone.
     pub const fn is_usable(&self) -> bool {
         matches!(self.state, RepoState::Ready | RepoState::Expired)
     }
 
-    /// Whether builds are made from it: not one for users, nor one with options of its own.
+    /// Checks whether builds are made from the repository: it is not for users, and has no options
+    /// of its own.
     pub fn is_for_builds(&self) -> bool {
         !self.dist && self.custom_opts.as_ref().is_none_or(BTreeMap::is_empty)
     }

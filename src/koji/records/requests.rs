@@ -1,7 +1,7 @@
-//! What tasks were asked to do: their parameters, which are whatever somebody sent.
+//! The parameters of tasks, as somebody submitted them.
 //!
-//! The hub stores the parameters of a `build` unread, so nothing here may be relied on; what is not understood is left
-//! out.
+//! The hub stores the parameters of a `build` without reading them, so they may be anything. Parts
+//! that cannot be understood are left out.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,29 @@ use crate::koji::shape::{FromValue, Words};
 use crate::koji::xmlrpc::{Call, Value};
 use crate::model::{Name, RepoId};
 
-/// Build option that takes any struct and is kept as it is, in which we put the number of our decision.
+/// Build option that takes any struct and stores it unchanged. We put the id of our decision into
+/// it.
 pub const METADATA: &str = "custom_user_metadata";
 
-/// The parameters of a `build` task: source, target, options.
+/// The parameters of a `build` task: source, target and options.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct BuildRequest {
     /// An SCM URL, an uploaded file, or `../packages/…/N-V-R.src.rpm`.
     pub source: String,
-    /// The target; nil where only a repository was given.
+    /// The build target. Nil if only a repository was given.
     pub target: Option<Name>,
-    /// Whether the result is thrown away.
+    /// Whether this is a scratch build, whose result is discarded.
     pub scratch: bool,
     /// The repository to build in.
     pub repo_id: Option<RepoId>,
-    /// The architectures to build on instead of the tag's.
+    /// Architectures to build on instead of the tag's.
     pub arch_override: Option<Vec<Name>>,
-    /// What the submitter noted; a struct, unless somebody made a mistake.
+    /// What the submitter noted. It is a struct, unless somebody made a mistake.
     pub metadata: Option<Value>,
 }
 
 impl BuildRequest {
-    /// From the parameters; `None` when there is no source.
+    /// Reads the parameters. Returns `None` if there is no source.
     pub fn of(parameters: &[Value]) -> Option<Self> {
         let call = Call::new(String::new(), parameters.to_vec());
         let parameter = |place: usize, name: &str| call.args.get(place).or_else(|| call.kwargs.get(name));
@@ -51,8 +52,8 @@ impl BuildRequest {
     }
 }
 
-/// The repository a `buildArch` or `rebuildSRPM` task builds in, from its method and its parameters; `None` when it is
-/// another method or they do not say.
+/// Returns the repository that a `buildArch` or `rebuildSRPM` task builds in. Reads it from the
+/// parameters. Returns `None` for other methods, or if the parameters do not name it.
 pub fn repo_of_step(method: &str, parameters: &[Value]) -> Option<RepoId> {
     let call = Call::new(String::new(), parameters.to_vec());
     let place = match method {

@@ -1,4 +1,4 @@
-//! Packages, and the buildroots they were in.
+//! Records of packages and buildroots.
 
 use crate::koji::shape::{FromValue, ShapeError, record};
 use crate::koji::xmlrpc::Value;
@@ -7,73 +7,76 @@ use crate::model::{Evr, Name, Nevra, RepoId};
 record! {
     /// A package file. Source: `listRPMs`.
     Rpm {
-        /// Its name.
+        /// Name of the package.
         name: Name = "name";
         /// Version.
         version: Name = "version";
         /// Release.
         release: Name = "release";
-        /// Epoch, where not zero.
+        /// Epoch, if there is one. It may be 0.
         epoch: Option<u32> = "epoch";
-        /// Architecture; `src` and `nosrc` for source packages.
+        /// Architecture. `src` and `nosrc` for source packages.
         arch: Name = "arch";
-        /// 0 for the hub's own.
+        /// Number of the external repository. 0 for the hub's own packages.
         external_repo_id: Option<i64> = "external_repo_id";
-        /// `INTERNAL` for the hub's own.
+        /// Name of the external repository. `INTERNAL` for the hub's own packages.
         external_repo_name: Option<Name> = "external_repo_name";
-        /// In a buildroot: put there by the second step, for the build requirements.
+        /// Only in a buildroot: whether the second step added the package, for the build
+        /// requirements.
         added: bool = "is_update";
     }
 }
 
 impl Rpm {
-    /// Name, EVR and architecture.
+    /// Returns name, EVR and architecture.
     pub fn nevra(&self) -> Nevra {
         let evr = Evr { epoch: self.epoch, version: self.version.clone(), release: self.release.clone() };
         Nevra { name: self.name.clone(), evr, arch: self.arch.clone() }
     }
 
-    /// Whether it comes from an external repository.
+    /// Checks whether the package comes from an external repository.
     pub fn is_external(&self) -> bool {
         self.external_repo_id.is_some_and(|id| id != 0)
     }
 }
 
 record! {
-    /// A buildroot. Source: `listBuildroots` (of the `buildArch` or `rebuildSRPM` task, not their parent).
+    /// A buildroot. Source: `listBuildroots` of the `buildArch` or `rebuildSRPM` task, not of their
+    /// parent.
     Buildroot {
-        /// Its number, for `listRPMs(componentBuildrootID)`.
+        /// Number of the buildroot, for `listRPMs(componentBuildrootID)`.
         id: i64 = "id";
-        /// Canonical architecture; absent for those of content generators.
+        /// Canonical architecture. Absent for buildroots of content generators.
         arch: Option<Name> = "arch" | "container_arch";
-        /// The repository it was made from.
+        /// The repository that the buildroot was made from.
         repo_id: Option<RepoId> = "repo_id";
     }
 }
 
-/// Headers of a source package, those that were asked for. Source: `getRPMHeaders`, lists where RPM has lists, nil
-/// where there is nothing. Whatever is not what it should be is not there.
+/// Headers of a source package, as far as they were asked for. Source: `getRPMHeaders`. It returns
+/// lists where RPM has lists, and nil where there is nothing. Values of a wrong type count as
+/// absent.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct RpmHeaders {
-    /// Epoch, where not zero.
+    /// Epoch, if there is one. It may be 0.
     pub epoch: Option<u32>,
-    /// `BuildArch`.
+    /// The header `BuildArch`.
     pub build_archs: Vec<Name>,
-    /// `ExclusiveArch`.
+    /// The header `ExclusiveArch`.
     pub exclusive_arch: Vec<Name>,
-    /// `ExcludeArch`.
+    /// The header `ExcludeArch`.
     pub exclude_arch: Vec<Name>,
-    /// Requirements: name, version, and how they compare (RPM's sense bits); `None` when the three lists do not belong
-    /// together.
+    /// Requirements: name, version, and comparison flags (RPM's sense bits). `None` if the three
+    /// lists do not fit together.
     pub requires: Option<Vec<(String, String, u64)>>,
-    /// Conflicts likewise.
+    /// Conflicts, in the same form.
     pub conflicts: Option<Vec<(String, String, u64)>>,
 }
 
 impl RpmHeaders {
-    /// What decides about architectures, and the epoch.
+    /// The headers about architectures, and the epoch.
     pub const ARCHES: [&'static str; 4] = ["BUILDARCHS", "EXCLUSIVEARCH", "EXCLUDEARCH", "EPOCH"];
-    /// The same, and what is required and conflicted with.
+    /// The headers in [`Self::ARCHES`], and those about requirements and conflicts.
     pub const ALL: [&'static str; 10] = [
         "REQUIRENAME",
         "REQUIREVERSION",

@@ -1,22 +1,22 @@
-//! Tags, targets, and what belongs to a tag.
+//! Records of tags, targets, and what belongs to a tag.
 
 use crate::koji::shape::{Words, record};
 use crate::model::{Name, TagId};
 
 record! {
-    /// A tag. From `getTag` with what is its own, from `getBuildConfig` with what it inherits.
+    /// A tag. `getTag` returns its own settings, `getBuildConfig` includes inherited ones.
     Tag {
-        /// Its number, which survives renaming.
+        /// Number of the tag. It survives renaming.
         id: TagId = "id";
-        /// Its name.
+        /// Name of the tag.
         name: Name = "name";
-        /// Architectures, as they are written there.
+        /// Architectures, as Koji stores them.
         arches: Option<Words> = "arches";
     }
 }
 
 impl Tag {
-    /// Its architectures; none where it says nothing of them.
+    /// Returns the tag's architectures. Empty if the tag does not set any.
     pub fn arches(&self) -> &[Name] {
         self.arches.as_ref().map_or(&[], |words| &words.0)
     }
@@ -25,34 +25,34 @@ impl Tag {
 record! {
     /// A build target. Source: `getBuildTarget`, `getBuildTargets`.
     Target {
-        /// Its name.
+        /// Name of the target.
         name: Name = "name";
-        /// Tag whose repository is built in.
+        /// Number of the build tag, whose repository is built in.
         build_tag: TagId = "build_tag";
-        /// Its name.
+        /// Name of the build tag.
         build_tag_name: Name = "build_tag_name";
-        /// Tag into which builds go.
+        /// Number of the dest tag, which builds go to.
         dest_tag: TagId = "dest_tag";
-        /// Its name.
+        /// Name of the dest tag.
         dest_tag_name: Name = "dest_tag_name";
     }
 }
 
 record! {
-    /// A tag another one inherits from. Source: `getInheritanceData` (direct parents), `getFullInheritance` (all, in
-    /// order).
+    /// A tag that another tag inherits from. Source: `getInheritanceData` (direct parents),
+    /// `getFullInheritance` (all ancestors, in order).
     InheritanceLink {
-        /// Its name.
+        /// Name of the inherited tag.
         name: Name = "name";
-        /// Lower comes first.
+        /// Priority. Lower comes first.
         priority: i64 = "priority";
-        /// How many levels further up are inherited as well; no limit when absent.
+        /// How many more levels up are inherited. Absent: no limit.
         max_depth: Option<i64> = "maxdepth";
-        /// Whether tags below the child do not inherit it.
+        /// Whether tags below the child do not inherit from this tag.
         intransitive: bool = "intransitive";
         /// Whether configuration and groups are not inherited.
         no_config: bool = "noconfig";
-        /// How far up, 1 for direct parents; only in `getFullInheritance`.
+        /// How many levels up, 1 for direct parents. Only in `getFullInheritance`.
         depth: Option<i64> = "currdepth";
     }
 }
@@ -60,44 +60,45 @@ record! {
 record! {
     /// A package or group in a group.
     GroupMember {
-        /// Its name.
+        /// Name of the package or group.
         name: Name = "package" | "name";
-        /// `mandatory`, `default`, `optional`, `conditional`.
+        /// Kind of member: `mandatory`, `default`, `optional`, `conditional`.
         kind: Option<Name> = "type";
-        /// Whether it is taken out.
+        /// Whether the member is blocked.
         blocked: bool = "blocked";
     }
 }
 
 record! {
-    /// A group of packages. Source: `getTagGroups`, inherited ones included.
+    /// A group of packages. Source: `getTagGroups`, including inherited groups.
     Group {
-        /// Its name; `build` is installed for `buildArch`, `srpm-build` for making source packages.
+        /// Name of the group. `build` is installed for `buildArch`, `srpm-build` for making source
+        /// packages.
         name: Name = "name";
-        /// Whether it is taken out.
+        /// Whether the group is blocked.
         blocked: bool = "blocked";
-        /// Its packages.
+        /// Packages of the group.
         packages: Option<Vec<GroupMember>> = "packagelist";
-        /// Groups it requires.
+        /// Groups that this group requires.
         groups: Option<Vec<GroupMember>> = "grouplist";
     }
 }
 
 record! {
-    /// An external repository of a tag. Source: `getExternalRepoList` (effective, in merge order),
-    /// `getTagExternalRepos`.
+    /// An external repository of a tag. Source: `getExternalRepoList` (with inheritance, in merge
+    /// order), `getTagExternalRepos`.
     ExternalRepo {
-        /// Its name.
+        /// Name of the external repository.
         name: Name = "external_repo_name";
-        /// Where it is; may contain `$arch`.
+        /// URL of the repository. It may contain `$arch`.
         url: String = "url";
-        /// Lower comes first.
+        /// Priority. Lower comes first.
         priority: i64 = "priority";
-        /// `koji`, `simple`, `bare`; old hubs do not say, and mean `koji`.
+        /// Merge mode: `koji`, `simple` or `bare`. Old hubs do not return it, and mean `koji`.
         merge_mode: Option<Name> = "merge_mode";
-        /// Only for these; for all when absent.
+        /// Architectures that the repository is limited to. Absent: no limit.
         arches: Option<Words> = "arches";
-        /// The tag that has it.
+        /// The tag that the entry belongs to.
         tag_name: Option<Name> = "tag_name";
     }
 }
@@ -105,9 +106,9 @@ record! {
 record! {
     /// An entry of a tag's package list. Source: `listPackages`.
     ListedPackage {
-        /// Its name.
+        /// Name of the package.
         package_name: Name = "package_name";
-        /// Whether its builds do not count.
+        /// Whether the package is blocked, so that its builds do not count.
         blocked: bool = "blocked";
     }
 }

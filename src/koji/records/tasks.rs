@@ -1,4 +1,4 @@
-//! Tasks and their results.
+//! Records of tasks and their results.
 
 use std::collections::BTreeMap;
 
@@ -11,27 +11,27 @@ use crate::model::{Name, RepoId, TaskId, Timestamp};
 /// A task. Source: `getTaskInfo`, `listTasks`, `getTaskChildren`, `getTaskDescendents`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Task {
-    /// Its number.
+    /// Task number.
     pub id: TaskId,
-    /// Its state.
+    /// State of the task.
     pub state: TaskState,
-    /// What it does: `build`, `buildArch`, `rebuildSRPM`, `newRepo`, …
+    /// Method of the task: `build`, `buildArch`, `rebuildSRPM`, `newRepo`, …
     pub method: Name,
-    /// Architecture, `noarch` where it does not matter.
+    /// Architecture, or `noarch` if it does not matter.
     pub arch: Option<Name>,
-    /// Among its siblings: an architecture, `srpm`.
+    /// Label among its siblings: an architecture, or `srpm`.
     pub label: Option<Name>,
-    /// Number of its owner.
+    /// Number of the owner.
     pub owner: Option<i64>,
     /// Number of the builder.
     pub host_id: Option<i64>,
-    /// When it was made.
+    /// When the task was made.
     pub created: Option<Timestamp>,
-    /// When it began; the last time, if several.
+    /// When the task began. If it was restarted, the last time.
     pub started: Option<Timestamp>,
-    /// When it ended.
+    /// When the task ended.
     pub completed: Option<Timestamp>,
-    /// Its parameters, where they were asked for.
+    /// The task's parameters, if they were asked for.
     pub request: Option<Vec<Value>>,
 }
 
@@ -41,7 +41,7 @@ impl FromValue for Task {
         let request = match fields.take::<Value>("request")? {
             Value::Nil => None,
             Value::Array(parameters) => Some(parameters),
-            // Not decoded by the hub: the call as the builder gets it.
+            // The hub did not decode the parameters. This is the call as the builder gets it.
             Value::Text(document) => decode_request(document.as_bytes()).ok().and_then(|call| call.params().ok()),
             other => return Err(ShapeError::new("a list of parameters", &other).in_member("request")),
         };
@@ -62,25 +62,25 @@ impl FromValue for Task {
 }
 
 impl Task {
-    /// What a `build` task was asked to build; `None` when this is another kind of task, or its request was not asked
-    /// for or is strange.
+    /// Returns what a `build` task was asked to build. Returns `None` for other tasks, or if the
+    /// request was not asked for or cannot be understood.
     pub fn build_request(&self) -> Option<BuildRequest> {
         (self.method == "build").then(|| BuildRequest::of(self.request.as_deref()?)).flatten()
     }
 
-    /// The repository a `buildArch` or `rebuildSRPM` task was asked to build in.
+    /// Returns the repository that a `buildArch` or `rebuildSRPM` task was asked to build in.
     pub fn repo_of_step(&self) -> Option<RepoId> {
         repo_of_step(&self.method, self.request.as_deref()?)
     }
 }
 
-/// A task's descendants: for every task of the tree its children, those without any included. Source:
-/// `getTaskDescendents`.
+/// A task's descendants: the children of every task of the tree, including tasks without children.
+/// Source: `getTaskDescendents`.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct TaskTree(pub BTreeMap<TaskId, Vec<Task>>);
 
 impl FromValue for TaskTree {
-    /// The numbers of the tasks are text there, as names of members must be.
+    /// Reads the tree. Task numbers are text here, because names of members must be text.
     fn from_value(value: &Value) -> Result<Self, ShapeError> {
         let by_text = BTreeMap::<String, Vec<Task>>::from_value(value)?;
         let number = |(text, children): (String, _)| match text.parse() {
@@ -92,7 +92,7 @@ impl FromValue for TaskTree {
 }
 
 impl TaskTree {
-    /// All tasks below the first, in the order of their numbers.
+    /// Returns all tasks below the first, ordered by number.
     pub fn tasks(&self) -> Vec<&Task> {
         let mut tasks: Vec<&Task> = self.0.values().flatten().collect();
         tasks.sort_by_key(|task| task.id);
@@ -100,13 +100,13 @@ impl TaskTree {
     }
 }
 
-/// How a task ended, as `getTaskResult(raise_fault=False)` has it. A task that is not finished or was cancelled is a
-/// fault of the call itself (1000).
+/// The result of a task, as `getTaskResult(raise_fault=False)` returns it. If a task is not
+/// finished or was cancelled, the call itself fails with fault 1000.
 #[derive(Clone, PartialEq, Debug)]
 pub enum TaskResult {
-    /// Well; a scratch `build` has nil.
+    /// The task succeeded. A scratch `build` returns nil.
     Value(Value),
-    /// Badly: what the builder said.
+    /// The task failed, with the builder's message.
     Fault(Fault),
 }
 

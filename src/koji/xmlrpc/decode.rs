@@ -1,4 +1,4 @@
-//! From documents to values.
+//! Decodes documents to values.
 
 use std::collections::BTreeMap;
 
@@ -9,37 +9,37 @@ use quick_xml::events::Event;
 use super::{Call, Fault, MAX_DEPTH, MAX_DOCUMENT, MAX_VALUES, Value, fault};
 use crate::model::{Class, Classified};
 
-/// A document that is not what Koji writes.
+/// Why a document cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum XmlRpcError {
-    /// It is too long, too deep or has too many values.
+    /// The document is too long, too deep, or has too many values.
     #[error("decode XML-RPC: more than {limit} {what}")]
     Bound {
         /// What there is too much of.
         what: &'static str,
-        /// How much may be.
+        /// The limit.
         limit: usize,
     },
-    /// It is not UTF-8.
+    /// The document is not UTF-8.
     #[error("decode XML-RPC: not UTF-8")]
     Encoding(#[source] std::str::Utf8Error),
-    /// It is not XML.
+    /// The document is not XML.
     #[error("decode XML-RPC: not XML near byte {offset}")]
     Syntax {
-        /// About where.
+        /// Approximate offset, in bytes.
         offset: u64,
-        /// What the parser says.
+        /// The parser's error.
         #[source]
         source: Box<quick_xml::Error>,
     },
-    /// It is XML, but not this.
+    /// The document is XML, but not XML-RPC.
     #[error("decode XML-RPC: expected {expected} near byte {offset}, found {found}")]
     Unexpected {
-        /// About where.
+        /// Approximate offset, in bytes.
         offset: u64,
-        /// What should be there.
+        /// What was expected.
         expected: &'static str,
-        /// What is there.
+        /// What was found.
         found: String,
     },
 }
@@ -50,10 +50,10 @@ impl Classified for XmlRpcError {
     }
 }
 
-/// Decodes an answer: its value, or the fault it carries.
+/// Decodes an answer: a value or a fault.
 ///
 /// # Errors
-/// [`XmlRpcError`] (rejected).
+/// Returns an [`XmlRpcError`] (rejected) if the document is not an answer, or exceeds a limit.
 pub fn decode_response(document: &[u8]) -> Result<Result<Value, Fault>, XmlRpcError> {
     let mut parser = Parser::new(document)?;
     parser.start("methodResponse")?;
@@ -78,7 +78,7 @@ pub fn decode_response(document: &[u8]) -> Result<Result<Value, Fault>, XmlRpcEr
 /// Decodes a request.
 ///
 /// # Errors
-/// [`XmlRpcError`] (rejected).
+/// Returns an [`XmlRpcError`] (rejected) if the document is not a request, or exceeds a limit.
 pub fn decode_request(document: &[u8]) -> Result<Call, XmlRpcError> {
     let mut parser = Parser::new(document)?;
     parser.start("methodCall")?;
@@ -97,7 +97,7 @@ pub fn decode_request(document: &[u8]) -> Result<Call, XmlRpcError> {
     Ok(Call::new(method, args))
 }
 
-/// What remains of XML when comments and the like are left out.
+/// The XML tokens that matter. Comments and the like are left out.
 enum Token<'a> {
     Start(String),
     End,
@@ -153,7 +153,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The next token that is not white space between elements.
+    /// Returns the next token, skipping white space between elements.
     fn structure(&mut self, expected: &'static str) -> Result<Token<'a>, XmlRpcError> {
         loop {
             match self.next()? {
@@ -176,7 +176,8 @@ impl<'a> Parser<'a> {
         if found == name { Ok(()) } else { Err(self.unexpected(name, &found)) }
     }
 
-    /// True for the start of an element of that name, false for the end of the one around it.
+    /// Returns true at the start of an element of that name, and false at the end of the
+    /// surrounding element.
     fn start_or_end(&mut self, name: &'static str) -> Result<bool, XmlRpcError> {
         match self.structure(name)? {
             Token::Start(found) if found == name => Ok(true),
@@ -203,7 +204,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The text up to the end of the current element.
+    /// Returns the text up to the end of the current element.
     fn text(&mut self, expected: &'static str) -> Result<String, XmlRpcError> {
         let mut all = String::new();
         loop {
@@ -221,7 +222,7 @@ impl<'a> Parser<'a> {
         text.trim().parse().map_err(|_| self.unexpected(expected, &text))
     }
 
-    /// A value whose `<value>` was just read, up to its end.
+    /// Reads a value up to its end. Its `<value>` was just read.
     fn value(&mut self, depth: usize) -> Result<Value, XmlRpcError> {
         self.values += 1;
         if self.values > MAX_VALUES {
@@ -289,7 +290,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The five entities XML has by itself.
+/// Returns the character of one of XML's five predefined entities.
 fn predefined(name: &str) -> Option<char> {
     match name {
         "lt" => Some('<'),

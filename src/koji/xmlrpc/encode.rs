@@ -1,8 +1,8 @@
-//! From values to documents.
+//! Encodes values to documents.
 //!
-//! What is written is what Koji's hub takes and writes itself: `<int>` within 32 bits and `<i8>` beyond, `<nil/>`,
-//! typed strings. What XML cannot carry (control characters, a float that is not finite) is an error that names the
-//! place.
+//! The encoder writes what Koji's hub accepts and writes itself: `<int>` within 32 bits, `<i8>`
+//! beyond, `<nil/>`, and typed strings. What XML cannot represent (control characters, infinite
+//! floats) is an error that names the place.
 
 use std::fmt::Write as _;
 
@@ -11,23 +11,23 @@ use base64::Engine as _;
 use super::{Call, Fault, MAX_DEPTH, MAX_DOCUMENT, MAX_VALUES, STARSTAR, Value};
 use crate::model::{Class, Classified};
 
-/// A value that cannot be written as XML-RPC.
+/// Why a value cannot be encoded.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// Text has a character that XML cannot carry.
+    /// A text has a character that XML cannot represent.
     #[error("encode XML-RPC: {path} has the character U+{character:04X}, which XML cannot carry")]
     Character {
-        /// Where: parameters and elements by number, members by name.
+        /// The place: numbers of parameters and elements, names of members.
         path: String,
-        /// Which.
+        /// The character.
         character: u32,
     },
-    /// A float is infinite or no number.
+    /// A float is infinite or not a number.
     #[error("encode XML-RPC: {path} is {number}, which XML-RPC cannot carry")]
     NotFinite {
-        /// Where.
+        /// The place.
         path: String,
-        /// Which.
+        /// The float.
         number: f64,
     },
     /// A keyword argument has the name that marks keyword arguments.
@@ -38,7 +38,7 @@ pub enum EncodeError {
     Bound {
         /// What there is too much of.
         what: &'static str,
-        /// How much may be.
+        /// The limit.
         limit: usize,
     },
 }
@@ -50,7 +50,7 @@ impl Classified for EncodeError {
 }
 
 impl EncodeError {
-    /// The same error, seen from one level further out.
+    /// Returns the same error, seen from one level further out.
     fn within(mut self, step: impl FnOnce() -> String) -> Self {
         if let Self::Character { path, .. } | Self::NotFinite { path, .. } = &mut self {
             *path = format!("{}{path}", step());
@@ -59,10 +59,12 @@ impl EncodeError {
     }
 }
 
-/// Writes a request. Keyword arguments become a last struct with a true `__starstar`; decoding gives an equal call.
+/// Encodes a request. Keyword arguments become a last struct with a true `__starstar`. Decoding
+/// returns an equal call.
 ///
 /// # Errors
-/// [`EncodeError`] (rejected). The document may have up to [`MAX_DOCUMENT`] bytes; a hub takes fewer.
+/// Returns an [`EncodeError`] (rejected) if a value cannot be encoded. The document may have up to
+/// [`MAX_DOCUMENT`] bytes. A hub accepts fewer.
 pub fn encode_request(call: &Call) -> Result<Vec<u8>, EncodeError> {
     let mut writer = Writer::default();
     writer.raw("<?xml version='1.0'?>\n<methodCall><methodName>");
@@ -77,10 +79,10 @@ pub fn encode_request(call: &Call) -> Result<Vec<u8>, EncodeError> {
     writer.finish()
 }
 
-/// Writes an answer: a value or a fault, as a hub does.
+/// Encodes an answer, a value or a fault, like a hub.
 ///
 /// # Errors
-/// [`EncodeError`] (rejected).
+/// Returns an [`EncodeError`] (rejected) if a value cannot be encoded.
 pub fn encode_response(answer: &Result<Value, Fault>) -> Result<Vec<u8>, EncodeError> {
     let mut writer = Writer::default();
     writer.raw("<?xml version='1.0'?>\n<methodResponse>");
@@ -102,16 +104,17 @@ pub fn encode_response(answer: &Result<Value, Fault>) -> Result<Vec<u8>, EncodeE
 }
 
 impl Call {
-    /// The parameters as they are sent, the other way round than [`Call::new`].
+    /// Returns the parameters as they are sent. This is the inverse of [`Call::new`].
     ///
     /// # Errors
-    /// [`EncodeError::Keyword`].
+    /// Returns [`EncodeError::Keyword`] if a keyword argument is called `__starstar`.
     pub fn params(&self) -> Result<Vec<Value>, EncodeError> {
         if self.kwargs.contains_key(STARSTAR) {
             return Err(EncodeError::Keyword);
         }
         let mut params = self.args.clone();
-        // A last positional argument that looks like keywords would be taken for them, were there no others behind it.
+        // If the last positional argument looks like keywords, an empty struct of keywords must
+        // follow it. Otherwise it would be taken for keywords.
         if !self.kwargs.is_empty() || params.last().is_some_and(Value::is_keywords) {
             let mut members = self.kwargs.clone();
             members.insert(STARSTAR.to_owned(), Value::Bool(true));
@@ -150,7 +153,7 @@ impl Writer {
                 '<' => self.raw("&lt;"),
                 '>' => self.raw("&gt;"),
                 '&' => self.raw("&amp;"),
-                // As it is, a parser would make a line feed of it.
+                // An XML parser would turn a plain carriage return into a line feed.
                 '\r' => self.raw("&#13;"),
                 '\t' | '\n' => self.out.push(c),
                 '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => {
@@ -174,7 +177,7 @@ impl Writer {
             Value::Bool(b) => self.raw(if *b { "<boolean>1</boolean>" } else { "<boolean>0</boolean>" }),
             Value::Int(n) if i32::try_from(*n).is_ok() => self.number("int", n),
             Value::Int(n) => self.number("i8", n),
-            // `{:?}` writes as few digits as give the same number again.
+            // `{:?}` writes the fewest digits that represent the number exactly.
             Value::Double(d) if d.is_finite() => self.number("double", &format_args!("{d:?}")),
             Value::Double(d) => return Err(EncodeError::NotFinite { path: String::new(), number: *d }),
             Value::Text(text) => {

@@ -1,18 +1,19 @@
-//! Several calls in one request.
+//! Puts several calls into one request.
 //!
-//! `multiCall` takes one parameter, an array of `{methodName, params}`, and answers with an array in the same order: a
-//! one-element array for each call that worked, a fault struct for each that did not. On the hub it is one transaction;
-//! a call that fails is rolled back alone. A fault of the whole means that nothing was done.
+//! `multiCall` takes one parameter, an array of `{methodName, params}`. It answers with an array in
+//! the same order. A call that worked gives an array of one element, a call that failed gives a
+//! fault struct. On the hub it is one transaction, and only a call that fails is rolled back. A
+//! fault of the whole `multiCall` means that nothing was done.
 
 use super::{Call, EncodeError, Fault, Value, fault};
 
-/// The method that takes several calls.
+/// The method that makes several calls.
 pub const METHOD: &str = "multiCall";
 
-/// Puts calls into one.
+/// Joins several calls into one.
 ///
 /// # Errors
-/// [`EncodeError::Keyword`].
+/// Returns [`EncodeError::Keyword`] if a keyword argument is called `__starstar`.
 pub fn join(calls: &[Call]) -> Result<Call, EncodeError> {
     let one = |call: &Call| {
         let members = [("methodName", Value::from(call.method.as_str())), ("params", Value::Array(call.params()?))];
@@ -22,7 +23,8 @@ pub fn join(calls: &[Call]) -> Result<Call, EncodeError> {
     Ok(Call::new(METHOD.to_owned(), vec![Value::Array(calls)]))
 }
 
-/// The calls in a `multiCall`; `None` when this is none, or an element is no call.
+/// Returns the calls in a `multiCall`. `None` if this is not a `multiCall`, or an element is not a
+/// call.
 pub fn split(call: &Call) -> Option<Vec<Call>> {
     let (METHOD, [Value::Array(calls)]) = (call.method.as_str(), call.args.as_slice()) else { return None };
     let one = |call: &Value| {
@@ -32,7 +34,7 @@ pub fn split(call: &Call) -> Option<Vec<Call>> {
     calls.iter().map(one).collect()
 }
 
-/// The answer to several calls, from the answers to each.
+/// Joins the answers to several calls into one.
 pub fn join_answers(answers: Vec<Result<Value, Fault>>) -> Value {
     let one = |answer: Result<Value, Fault>| match answer {
         Ok(value) => Value::Array(vec![value]),
@@ -41,10 +43,11 @@ pub fn join_answers(answers: Vec<Result<Value, Fault>>) -> Value {
     Value::Array(answers.into_iter().map(one).collect())
 }
 
-/// The answers to each of several calls, in their order; `Err` with the place when the answer does not have this shape.
+/// Splits the answer to several calls into their answers, in order.
 ///
 /// # Errors
-/// The number of the element that is neither, or `None` when the whole is no array.
+/// Returns the number of the first element that is neither an answer nor a fault, or `None` if the
+/// whole is not an array.
 pub fn split_answers(answer: Value) -> Result<Vec<Result<Value, Fault>>, Option<usize>> {
     let Value::Array(elements) = answer else { return Err(None) };
     let one = |(number, element): (usize, Value)| match element {
