@@ -1,4 +1,4 @@
-//! Messages as the plugin koji-fedoramessaging sends them.
+//! Messages in the form of the plugin koji-fedoramessaging.
 
 use serde_json::{Map, Value, json};
 
@@ -9,26 +9,27 @@ use super::settings::Settings;
 use super::tx::Tx;
 use super::value::{V, ts};
 
-/// A message that was, or would have been, published.
+/// A message that was published, or that would have been.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BusMessage {
-    /// Routing key, prefix included.
+    /// Routing key with its prefix.
     pub topic: String,
-    /// `message_id`: a random UUID.
+    /// The `message_id`, a random UUID.
     pub id: String,
     pub headers: Map<String, Value>,
     pub body: Value,
-    /// AMQP priority; on tag and untag only.
+    /// AMQP priority. Only tag and untag messages have one.
     pub priority: Option<u8>,
 }
 
 impl BusMessage {
-    /// The topic without prefix, such as `buildsys.tag`.
+    /// Returns the topic without prefix, such as `buildsys.tag`.
     pub fn short_topic(&self) -> &str {
         self.topic.find("buildsys.").and_then(|at| self.topic.get(at..)).unwrap_or(&self.topic)
     }
 
-    /// A line of a recording, as `events.jsonl` has them; `seen_at` in seconds since 1970.
+    /// Returns the message as a line of a recording, like those of `events.jsonl`. `seen_at` is in
+    /// seconds since 1970.
     pub fn line(&self, seen_at: f64) -> Value {
         json!({
             "seen_at": seen_at, "topic": self.topic, "exchange": "amq.topic", "redelivered": false, "id": self.id,
@@ -38,7 +39,7 @@ impl BusMessage {
     }
 }
 
-/// Makes headers and identity of a message.
+/// Makes the headers and the id of a message.
 pub struct Sender<'a> {
     settings: &'a Settings,
     now: Micros,
@@ -92,14 +93,14 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// A random UUID (version 4).
+/// Returns a random UUID (version 4).
 pub fn uuid() -> String {
     let bits = rand::random::<u128>() & !(0xf000 << 64) & !(0xc000 << 48) | (0x4000 << 64) | (0x8000 << 48);
     let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);
     format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12))
 }
 
-/// Names of task states.
+/// Returns the name of a task state.
 pub fn task_state(state: i64) -> &'static str {
     ["FREE", "OPEN", "CLOSED", "CANCELED", "ASSIGNED", "FAILED"][usize::try_from(state).unwrap()]
 }
@@ -115,7 +116,7 @@ fn iso(at: Option<Micros>) -> Value {
     })
 }
 
-/// Times of tasks: whole seconds, as floats.
+/// Returns a task's time: whole seconds, as a float.
 fn seconds(at: Option<Micros>) -> Value {
     at.map_or(Value::Null, |at| json!(ts(at.div_euclid(1_000_000) * 1_000_000)))
 }
@@ -125,7 +126,7 @@ impl Tx<'_> {
         format!("{}/kojifiles/work", self.settings.base_url)
     }
 
-    /// A task with its tree; `request` only at the top.
+    /// Returns the body for a task and its tree. Only the top task has `request`.
     pub fn task_body(&self, task: &Task, top: bool) -> Value {
         let mut children: Vec<&Task> = self.w.children(task.id).collect();
         children.sort_by(|a, b| (&a.arch, a.id).cmp(&(&b.arch, b.id)));
@@ -149,7 +150,8 @@ impl Tx<'_> {
         body
     }
 
-    /// The message of a task's state, where the plugin sends one: top-level tasks whose last argument says `scratch`.
+    /// Sends the message of a task's state. The plugin sends it only for top-level tasks with
+    /// `scratch` in their last argument.
     pub fn task_message(&mut self, id: i64, old: i64) {
         let Some(task) = self.w.task(id) else { return };
         let scratch = task.request.last().and_then(|o| o.get("scratch")).is_some_and(V::truth);
@@ -180,7 +182,7 @@ impl Tx<'_> {
         self.send("build.state.change", 20, body);
     }
 
-    /// `topic` is `tag` or `untag`.
+    /// Sends a tag message. `topic` is `tag` or `untag`.
     pub fn tag_message(&mut self, topic: &str, tag: i64, build: &Build) {
         let body = json!({
             "tag": self.w.tag_name(tag), "tag_id": tag, "name": build.name, "version": build.version,
@@ -190,13 +192,14 @@ impl Tx<'_> {
         self.send(topic, 10, body);
     }
 
-    /// `topic` is `repo.init` or `repo.done`.
+    /// Sends a repository message. `topic` is `repo.init` or `repo.done`.
     pub fn repo_message(&mut self, topic: &str, repo: &Repo) {
         let body = json!({"tag": self.w.tag_name(repo.tag), "tag_id": repo.tag, "repo_id": repo.id});
         self.send(topic, 10, body);
     }
 
-    /// `rest`: owner, block, extra arches, force, update; null all of them for `remove` and `unblock`.
+    /// Sends a package list message. `rest` is owner, block, extra arches, force, update. All of
+    /// them are null for `remove` and `unblock`.
     pub fn package_message(
         &mut self,
         tag: i64,
@@ -218,7 +221,8 @@ impl Tx<'_> {
         self.send("package.list.change", 10, body);
     }
 
-    /// The message of a signature; its body never validates, so its schema is the generic one.
+    /// Sends the message of a signature. Its body never validates, so its schema is the generic
+    /// one.
     pub fn sign_message(&mut self, rpm: &Rpm, sigkey: &str, sighash: &str) -> Result<(), Fault> {
         let rpm_record = super::calls::rpms::record(self.w, rpm, false).json();
         let build = rpm.build.and_then(|b| self.w.build(b)).ok_or_else(|| Fault::generic("No such build"))?;

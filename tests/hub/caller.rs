@@ -1,4 +1,4 @@
-//! A client for tests of the hub itself: plain HTTP, one connection per call, no cleverness.
+//! A simple client for tests of the hub itself: plain HTTP, one connection per call.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use koschei::koji::xmlrpc::{Fault, Value, decode_response};
 use super::state::Hub;
 use super::value::{V, request};
 
-/// An answer as it came.
+/// A response as it came.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -16,7 +16,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Sends a request and reads until the connection closes. An error: no answer, or a cut one.
+/// Sends a request and reads until the connection closes. Fails if the response is missing or cut.
 pub fn http(address: &str, head: &str, body: &[u8]) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     let text = format!("{head}Host: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -38,7 +38,7 @@ pub fn http(address: &str, head: &str, body: &[u8]) -> std::io::Result<Answer> {
     Ok(Answer { status, head, body })
 }
 
-/// Somebody who calls, with or without a session.
+/// A caller, with or without a session.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub address: String,
@@ -53,7 +53,7 @@ impl Caller {
         Self { address, user: None, session: None, callnum: 0 }
     }
 
-    /// Logs in by the header of trust.
+    /// Logs in by the trusted header.
     pub fn login(hub: &Hub, user: &str) -> Self {
         let mut caller = Self { user: Some(user.to_owned()), ..Self::new(hub) };
         let answer = caller.post("/kojihub/ssllogin", &request("sslLogin", &[])).unwrap();
@@ -88,12 +88,12 @@ impl Caller {
         http(&self.address, &head, body.as_bytes())
     }
 
-    /// A call with the current call number, which is left as it is.
+    /// Makes a call with the current call number, and does not advance the number.
     pub fn same(&self, method: &str, params: &[V]) -> Result<Value, Fault> {
         decode_response(&self.post("/kojihub", &request(method, params)).unwrap().body).unwrap()
     }
 
-    /// A call; the next has the next number.
+    /// Makes a call and advances the call number.
     pub fn call(&mut self, method: &str, params: &[V]) -> Result<Value, Fault> {
         let answer = self.same(method, params);
         self.callnum += 1;

@@ -1,9 +1,9 @@
-//! The hub's time.
+//! The hub's clock.
 
 /// Microseconds since 1970.
 pub type Micros = i64;
 
-/// The wall clock, or a time a test sets. No two readings are equal.
+/// The wall clock, or a time that a test sets. No two readings are equal.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     fixed: Option<Micros>,
@@ -18,12 +18,12 @@ impl Clock {
         self.last
     }
 
-    /// A transaction used times up to this one.
+    /// Notes that a transaction used times up to this one.
     pub fn passed(&mut self, at: Micros) {
         self.last = self.last.max(at);
     }
 
-    /// From now on this time, until it is moved.
+    /// Sets the clock to this time, until it is moved.
     pub fn fix(&mut self, at: Micros) {
         self.fixed = Some(at);
         self.last = at - 1;

@@ -1,19 +1,19 @@
-//! The hub's tables as plain facts, for comparing with what Koschei believes.
+//! The hub's tables as plain facts, to compare with Koschei's state.
 
 use std::collections::BTreeMap;
 
 use super::rows::Versioned;
 use super::world::World;
 
-/// Everything Koschei can know of a hub, as of now.
+/// Everything Koschei can know about the hub now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dump {
     pub tags: BTreeMap<String, DumpTag>,
-    /// Name to build tag and destination tag.
+    /// Build tag and destination tag by target name.
     pub targets: BTreeMap<String, (String, String)>,
-    /// By `name-version-release`.
+    /// Builds by `name-version-release`.
     pub builds: BTreeMap<String, DumpBuild>,
-    /// Repositories that can be used, by tag, oldest event first.
+    /// Usable repositories by tag, oldest event first.
     pub repos: BTreeMap<String, Vec<DumpRepo>>,
     pub tasks: Vec<DumpTask>,
     pub last_event: i64,
@@ -27,7 +27,7 @@ pub struct DumpTag {
     pub locked: bool,
     /// Direct parents by priority.
     pub parents: Vec<(i64, String)>,
-    /// The tag's own list: owner and whether blocked.
+    /// The tag's own package list: owner, and whether the package is blocked.
     pub packages: BTreeMap<String, (String, bool)>,
     /// Builds of the tag itself, with the event of their tagging, oldest first.
     pub builds: Vec<(i64, String)>,
@@ -62,17 +62,17 @@ pub struct DumpTask {
     pub scratch: bool,
     pub repo: Option<i64>,
     pub priority: i64,
-    /// `custom_user_metadata` as JSON.
+    /// The `custom_user_metadata` as JSON.
     pub metadata: serde_json::Value,
 }
 
 impl DumpTask {
-    /// The id of the command it carries, `LOG:SEQ:HASH`.
+    /// Returns the id of the command that the task carries, `LOG:SEQ:HASH`.
     pub fn command(&self) -> &str {
         self.metadata["koschei"]["decision"].as_str().expect("a task of ours carries its command's id")
     }
 
-    /// The event that decided it.
+    /// Returns the number of the event that decided the task.
     pub fn decided(&self) -> u64 {
         self.command().split(':').nth(1).expect("LOG:SEQ:HASH").parse().expect("a sequence")
     }

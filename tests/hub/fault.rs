@@ -1,6 +1,6 @@
-//! What the hub answers instead of a value.
+//! Faults: the hub's answers in place of a value.
 
-/// Koji's number and text.
+/// Koji's fault number and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub code: i64,

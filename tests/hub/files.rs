@@ -1,4 +1,5 @@
-//! The hub's files over HTTP: what lies in its top directory, source packages made from the tables, output of tasks.
+//! The hub's files over HTTP: its top directory, source packages made from the tables, and output
+//! of tasks.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::trouble::{FileLie, take_file};
 use super::value::response;
 use super::world::World;
 
-/// Counts a file being served, as long as it lives.
+/// Counts a file as being served, as long as this lives.
 struct Open(Arc<Core>);
 
 impl Open {
@@ -35,7 +36,8 @@ impl Drop for Open {
     }
 }
 
-/// A file of the tables: `packages/N/V/R/src/FILE`, `work/tasks/N/ID/FILE`. With the time of its last change.
+/// Returns a file made from the tables, with the time of its last change: `packages/N/V/R/src/FILE`
+/// or `work/tasks/N/ID/FILE`.
 fn from_tables(world: &World, path: &str) -> Option<(Vec<u8>, i64)> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
@@ -53,13 +55,13 @@ fn from_tables(world: &World, path: &str) -> Option<(Vec<u8>, i64)> {
     }
 }
 
-/// Bytes and last change of a path below the top directory.
+/// Returns content and last change of a path below the top directory.
 fn find(core: &Core, path: &str) -> Option<(Vec<u8>, i64)> {
     let inner = core.lock();
     let on_disk = inner.settings.topdir.join(path);
     let made = from_tables(&inner.world, path);
     drop(inner);
-    // Links within the tree (`toplink`, `latest`) are followed by the file system.
+    // The file system follows links within the tree (`toplink`, `latest`).
     if path.split('/').any(|part| part == "..") || !on_disk.is_file() {
         return made;
     }
@@ -68,7 +70,7 @@ fn find(core: &Core, path: &str) -> Option<(Vec<u8>, i64)> {
     Some((std::fs::read(on_disk).ok()?, i64::try_from(seconds).ok()?))
 }
 
-/// The range of a `Range: bytes=A-B` header.
+/// Parses a `Range: bytes=A-B` header.
 fn range(headers: &HeaderMap, length: usize) -> Option<Option<(usize, usize)>> {
     let text = headers.get("range")?.to_str().ok()?.strip_prefix("bytes=")?;
     let (from, to) = text.split_once('-')?;
@@ -147,7 +149,7 @@ pub async fn serve(core: &Arc<Core>, method: &Method, headers: &HeaderMap, path:
     Ok(response)
 }
 
-/// A body in pieces that keeps the count of open files until its end.
+/// Returns a body in pieces. It counts as an open file until its end.
 fn counted(bytes: Vec<u8>, open: Open) -> Body {
     use futures_util::StreamExt as _;
     let pieces: Vec<axum::body::Bytes> = bytes.chunks(1 << 18).map(axum::body::Bytes::copy_from_slice).collect();
@@ -167,7 +169,7 @@ fn adler32(bytes: &[u8]) -> u32 {
     (b << 16) | a
 }
 
-/// `?filename=…&filepath=…&offset=N`: a piece of a file goes to `work`.
+/// Handles `?filename=…&filepath=…&offset=N`: stores a piece of a file in `work`.
 pub fn upload(core: &Core, who: &Who, query: &str, body: &[u8]) -> Response<Body> {
     if let Some(down) = outage(core) {
         return fault(core, &down);

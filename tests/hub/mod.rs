@@ -1,13 +1,13 @@
-//! A Koji hub for tests: XML-RPC over HTTP with Koji's semantics for the calls Koschei uses, its tables, its messages,
-//! its files.
+//! A Koji hub for tests: XML-RPC over HTTP with Koji's semantics for the calls that Koschei uses,
+//! with tables, messages and files.
 //!
-//! A test seeds it with facts through [`Hub::change`] (what people and builders do, in Koji's words), talks to it at
-//! [`Hub::url`], takes what would have gone over the bus with [`Hub::take_messages`], and compares Koschei's state with
-//! [`Hub::dump`]. No recorded reply is read here: every answer is computed from the tables. Values are encoded by
-//! [`value`], not by the code under test.
+//! A test changes the hub with [`Hub::change`], which does what people and builders do, in Koji's
+//! words. It calls the hub at [`Hub::url`], takes the bus's messages with [`Hub::take_messages`],
+//! and compares Koschei's state with [`Hub::dump`]. The hub reads no recorded replies: it computes
+//! every answer from the tables. [`value`] encodes the answers, not the code under test.
 //!
-//! Nothing happens by itself. Builders and kojira move when a test says so ([`Hub::work`]), or in the background after
-//! [`Hub::start_builders`].
+//! Nothing happens by itself. Builders and kojira work when a test says so ([`Hub::work`]), or in
+//! the background after [`Hub::start_builders`].
 #![allow(dead_code, unused_imports, reason = "not every binary that includes it uses everything")]
 
 pub mod bus;

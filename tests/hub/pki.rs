@@ -9,7 +9,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-/// An authority, a certificate for `localhost` and `127.0.0.1`, and one per user, as files below a directory.
+/// An authority, a certificate for `localhost` and `127.0.0.1`, and one per user, as files below a
+/// directory.
 #[derive(Clone)]
 pub struct Pki {
     dir: PathBuf,
@@ -40,17 +41,18 @@ impl Pki {
         path
     }
 
-    /// A file with certificate and key of a user; its CN is the user's name.
+    /// Returns a file with certificate and key of a user. Its CN is the user's name.
     pub fn user(&self, name: &str) -> PathBuf {
         self.issue(name, &[])
     }
 
-    /// The authority's certificate.
+    /// Returns the authority's certificate.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca.crt")
     }
 
-    /// TLS of the hub: client certificates are verified where one is sent.
+    /// Returns the hub's TLS configuration. It verifies a client certificate if the client sends
+    /// one.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -65,7 +67,8 @@ impl Pki {
     }
 }
 
-/// The common name of a certificate's subject: the last attribute of that kind, since the issuer's name stands before.
+/// Returns the common name of a certificate's subject. That is the last attribute of this type,
+/// because the issuer's name comes first.
 pub fn common_name(der: &[u8]) -> Option<String> {
     let kind = [0x06, 0x03, 0x55, 0x04, 0x03];
     let at = der.windows(kind.len()).rposition(|w| w == kind)? + kind.len();

@@ -1,29 +1,30 @@
-//! Ports for servers that a test starts as a program, and that have to be told theirs before they listen.
+//! Ports for servers that run as separate programs and must be told their port before they listen.
 //!
-//! A port that was asked of the system and let go is anybody's: another test, or an outgoing connection, may be given
-//! it before the program has come to listen, which takes RabbitMQ many seconds, and while it is down between two
-//! starts. So these ports are not among those the system gives away.
+//! A port that the system gave us and we released may go to another test or to an outgoing
+//! connection. That can happen before the program listens (RabbitMQ needs many seconds) and while
+//! it is down between two starts. So these ports are taken from outside the range that the system
+//! gives away.
 
 use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Fewer outside of the system's range are not worth looking through.
+/// Fewest ports outside the system's range that are worth searching.
 const ENOUGH: u32 = 1_000;
 
-/// The ports to choose from: a beginning, and how many.
+/// The ports to choose from: the first one, and how many.
 static OURS: LazyLock<(u32, u32)> = LazyLock::new(|| {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut words = text.split_whitespace().filter_map(|w| w.parse::<u32>().ok());
     let (low, high) = (words.next().unwrap_or(32_768), words.next().unwrap_or(60_999));
-    // Below ten thousand are those that people know.
+    // Ports below ten thousand are well-known ones.
     let (below, above) = ((10_000, low.saturating_sub(10_000)), (high + 1, 65_535_u32.saturating_sub(high)));
-    // Where the system gives away all of them, there is no better choice than among all.
+    // If the system gives away all of them, any port is as good as another.
     [below, above].into_iter().filter(|(_, count)| *count >= ENOUGH).max_by_key(|w| w.1).unwrap_or((10_000, 55_000))
 });
 
-/// A port of 127.0.0.1 where nobody listens, and that nobody gets by chance: neither of the system nor a second time
-/// from here.
+/// Returns a port of 127.0.0.1 where nobody listens. Neither the system nor a second call gives it
+/// away.
 pub fn free() -> u16 {
     static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(rand::random_range(0..OURS.1)));
     let (first, count) = *OURS;

@@ -1,4 +1,5 @@
-//! What a newRepo task leaves on disk, in Koji's layout: small, but readable by anything that reads rpm metadata.
+//! Writes the output of a newRepo task in Koji's layout: small, but readable by every reader of rpm
+//! metadata.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,8 +21,8 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// `repo.json`, `groups/comps.xml`, and per architecture `pkglist`, `rpmlist.jsonl`, `blocklist`: what is there from
-/// the start.
+/// Writes the files that a repository has from the start: `repo.json`, `groups/comps.xml`, and per
+/// architecture `pkglist`, `rpmlist.jsonl`, `blocklist`.
 pub fn write_lists(world: &World, repo: &Repo, dir: &Path) {
     let flag = |name: &str| repo.opts.get(name).is_some_and(super::value::V::truth);
     let info = json!({
@@ -49,7 +50,7 @@ pub fn write_lists(world: &World, repo: &Repo, dir: &Path) {
     }
 }
 
-/// Where a package lies, from an architecture's directory.
+/// Returns the location of a package, relative to an architecture's directory.
 pub fn location(world: &World, rpm: &Rpm) -> String {
     let build = rpm.build.and_then(|b| world.build(b));
     let (name, version, release) =
@@ -126,14 +127,14 @@ fn package(out: &mut String, world: &World, rpm: &Rpm) {
             writeln!(out, "    </rpm:{element}>").unwrap();
         }
     }
-    // As createrepo does, primary has only the files that others may depend on.
+    // Like createrepo, primary lists only the files that others may depend on.
     for file in rpm.files.iter().filter(|f| f.starts_with("/etc/") || f.contains("bin/") || *f == "/usr/lib/sendmail") {
         writeln!(out, "    <file>{}</file>", escape(file)).unwrap();
     }
     out.push_str("  </format>\n</package>\n");
 }
 
-/// `repodata` of every architecture, and the link that makes the locations work.
+/// Writes `repodata` of every architecture, and the link that makes the locations work.
 pub fn write_metadata(world: &World, repo: &Repo, dir: &Path, timestamp: i64) {
     let comps = comps(world, repo);
     for arch in world.build_arches(repo.tag, Some(repo.create_event)) {
@@ -142,7 +143,7 @@ pub fn write_metadata(world: &World, repo: &Repo, dir: &Path, timestamp: i64) {
             let builds = world.tagged(repo.tag, Some(repo.create_event), true, true, None);
             rpms.extend(builds.iter().flat_map(|l| world.rpms_of_build(l.build)).filter(|r| r.arch == "src"));
         }
-        // Sorted by file name, as createrepo_c does.
+        // Sorted by file name, like createrepo_c.
         rpms.sort_by_key(|r| r.file_name());
         let mut primary = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         writeln!(
@@ -208,7 +209,8 @@ pub fn write_metadata(world: &World, repo: &Repo, dir: &Path, timestamp: i64) {
     }
 }
 
-/// Copies a prepared repository; files that are there already stay unless it has them, too.
+/// Copies a prepared repository. It overwrites existing files of the same name and leaves the
+/// others.
 pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -218,7 +220,7 @@ pub fn copy_tree(from: &Path, to: &Path) {
             copy_tree(&entry.path(), &target);
         } else if entry.file_type().unwrap().is_file() && entry.file_name() != "repo.json" {
             fs::remove_file(&target).ok();
-            // A link costs nothing, however large the repository is.
+            // A hard link costs nothing, even for a large repository.
             if fs::hard_link(entry.path(), &target).is_err() {
                 fs::copy(entry.path(), &target).unwrap();
             }

@@ -1,11 +1,11 @@
-//! The rows of the hub's tables, named as in Koji's database.
+//! The rows of the hub's tables, with the names of Koji's database.
 
 use std::sync::Arc;
 
 use super::clock::Micros;
 use super::value::V;
 
-/// When a row of a versioned table came and went: numbers of events, and who made them.
+/// Creation and revocation of a row of a versioned table: event numbers and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ver {
     pub create: i64,
@@ -15,7 +15,7 @@ pub struct Ver {
 }
 
 impl Ver {
-    /// Whether the row holds at an event, or now.
+    /// Checks whether the row holds at an event, or now.
     pub fn holds(&self, event: Option<i64>) -> bool {
         match event {
             None => self.revoke.is_none(),
@@ -117,7 +117,8 @@ pub struct User {
     pub perms: Vec<String>,
 }
 
-/// A row that is a number and a name: tags, targets, packages, groups, external repositories, permissions.
+/// A row that is a number and a name: tags, targets, packages, groups, external repositories,
+/// permissions.
 #[derive(Clone, Debug)]
 pub struct Named {
     pub id: i64,
@@ -172,8 +173,8 @@ impl Build {
     }
 }
 
-/// One dependency: name, `[e:]v[-r]`, rpm's sense bits, Koji's type (0 requires, 1 provides, 2 obsoletes, 3 conflicts,
-/// …).
+/// One dependency: name, `[e:]v[-r]`, rpm's sense bits, and Koji's type (0 requires, 1 provides, 2
+/// obsoletes, 3 conflicts, …).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dep {
     pub name: String,
@@ -185,7 +186,7 @@ pub struct Dep {
 #[derive(Clone, Debug)]
 pub struct Rpm {
     pub id: i64,
-    /// None for a package of an external repository.
+    /// `None` for a package of an external repository.
     pub build: Option<i64>,
     pub name: String,
     pub version: String,
@@ -196,11 +197,11 @@ pub struct Rpm {
     pub size: i64,
     pub buildtime: i64,
     pub buildroot: Option<i64>,
-    /// 0: of this hub.
+    /// 0 for this hub.
     pub external_repo: i64,
     pub deps: Arc<Vec<Dep>>,
     pub files: Arc<Vec<String>>,
-    /// Of source packages: `BuildArch`, `ExclusiveArch`, `ExcludeArch`.
+    /// For source packages: `BuildArch`, `ExclusiveArch`, `ExcludeArch`.
     pub arches: Arc<[Vec<String>; 3]>,
 }
 
@@ -270,7 +271,7 @@ pub struct Task {
     pub arch: String,
     pub priority: i64,
     pub weight: f64,
-    /// Files in its directory, and how large they are.
+    /// Files in its directory: name and content.
     pub output: Vec<(String, Vec<u8>)>,
 }
 
@@ -285,7 +286,7 @@ pub struct Buildroot {
     pub state: i64,
     pub create_event: i64,
     pub retire_event: Option<i64>,
-    /// Packages in it, and whether the second step put them there.
+    /// Packages in it, and whether the second step installed them.
     pub listing: Vec<(i64, bool)>,
 }
 

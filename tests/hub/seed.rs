@@ -1,10 +1,10 @@
-//! What every hub has.
+//! The initial content of every hub.
 
 use super::fault::Fault;
 use super::rows::Channel;
 use super::tx::Tx;
 
-/// The administrator, kojira, a service user, two packagers, a builder, Koji's channels.
+/// Adds the administrator, kojira, a service user, two packagers, a builder, and Koji's channels.
 pub fn basics(tx: &mut Tx<'_>) -> Result<(), Fault> {
     for name in ["kojiadmin", "kojira", "koschei", "alice", "bob"] {
         tx.create_user(name, 0)?;

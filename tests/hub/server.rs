@@ -1,4 +1,4 @@
-//! HTTP: the hub's address, logins, files.
+//! The hub's HTTP server: calls, logins, files.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,17 +27,17 @@ use super::trouble::{Lie, take};
 use super::tx::Tx;
 use super::value::{V, fault_response, response, row};
 
-/// What a GSSAPI acceptor says to a token: the principal, and the token that goes back.
+/// A GSSAPI acceptor's answer to a token: the principal, and the token to send back.
 pub type Negotiate = Arc<dyn Fn(&[u8]) -> Option<(String, Option<Vec<u8>>)> + Send + Sync>;
 
-/// How users are known.
+/// How users log in.
 #[derive(Clone)]
 pub enum Login {
-    /// Plain HTTP; the header `Koji-Test-User` or the settings name the user.
+    /// Plain HTTP. The header `Koji-Test-User` or the settings name the user.
     Trusted,
     /// TLS with client certificates.
     Certificate(Pki),
-    /// `ssllogin` wants Kerberos; with TLS or without.
+    /// `ssllogin` requires Kerberos, with or without TLS.
     Negotiate(Option<Pki>, Negotiate),
 }
 
@@ -132,7 +132,7 @@ impl Server {
     }
 }
 
-/// Binds the port again and again until whoever was given it meanwhile for an outgoing connection lets go of it.
+/// Binds the port. Retries if an outgoing connection got the port meanwhile.
 fn bind(address: SocketAddr) -> std::net::TcpListener {
     for _ in 0..6_000 {
         match std::net::TcpListener::bind(address) {
@@ -159,7 +159,7 @@ where
         let (core, login, name) = (Arc::clone(&core), login.clone(), name.clone());
         async move { handle(&core, &login, name, request).await.map(|response| dated(&core, response)) }
     });
-    // A connection that breaks is the client's affair, or was meant to break.
+    // A broken connection is the client's business, or the test broke it.
     hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.ok();
 }
 
@@ -222,7 +222,7 @@ async fn handle(
             }
         }
     } else if !ssllogin {
-        // The web server looks at certificates only where one logs in.
+        // The web server checks certificates only at the login.
         who.name = None;
     } else if let Login::Trusted = login {
         let given = parts.headers.get("koji-test-user").and_then(|v| v.to_str().ok()).map(str::to_owned);
@@ -242,7 +242,7 @@ async fn handle(
     Ok(response)
 }
 
-/// Who asks, as far as the web server and the headers say.
+/// The caller, according to the web server and the headers.
 pub struct Who {
     name: Option<String>,
     authtype: i64,
@@ -255,7 +255,7 @@ fn negotiate(headers: &HeaderMap, accept: &Negotiate) -> Option<(String, Option<
     accept(&base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()?)
 }
 
-/// The session a request claims: in headers, or in the URL as old clients have it.
+/// Returns the session that a request claims: in headers, or in the URL for old clients.
 fn claim(headers: &HeaderMap, query: Option<&str>, core: &Core) -> Option<Claim> {
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     if let (Some(id), Some(key)) = (header("koji-session-id"), header("koji-session-key")) {
@@ -273,7 +273,7 @@ fn claim(headers: &HeaderMap, query: Option<&str>, core: &Core) -> Option<Claim>
     Some(Claim { id, key, callnum: find("callnum").and_then(|n| n.parse().ok()) })
 }
 
-/// Adds the version, as hubs from 1.35 on do.
+/// Adds the version header, like hubs from 1.35 on.
 fn versioned(core: &Core, mut response: Response<Body>) -> Response<Body> {
     let inner = core.lock();
     if inner.settings.has_repo_calls() {
@@ -282,7 +282,7 @@ fn versioned(core: &Core, mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// Says what time it is, where that is not the time of this machine (which the HTTP library says by itself).
+/// Sets the `Date` header if the hub's clock is ahead. Otherwise the HTTP library sets it.
 fn dated(core: &Core, mut response: Response<Body>) -> Response<Body> {
     let ahead = core.lock().settings.clock_ahead;
     if ahead != 0 {
@@ -297,7 +297,7 @@ pub fn fault(core: &Core, fault: &Fault) -> Response<Body> {
     versioned(core, reply(StatusCode::OK, "text/xml", fault_response(fault.code, &fault.message)))
 }
 
-/// What keeps the hub from answering at all.
+/// Returns the fault of a hub that answers no calls at all.
 pub fn outage(core: &Core) -> Option<Fault> {
     let inner = core.lock();
     match (&inner.settings.offline, inner.settings.database_down) {
@@ -374,14 +374,14 @@ async fn rpc(core: &Arc<Core>, who: &Who, body: &[u8]) -> io::Result<Response<Bo
     })
 }
 
-/// The beginning of something, then the connection breaks.
+/// Returns a body that begins like `bytes` and then breaks the connection.
 pub fn broken(mut bytes: Vec<u8>, at: usize) -> Body {
     bytes.truncate(at);
     let parts = [Ok(Bytes::from(bytes)), Err(io::Error::from(io::ErrorKind::ConnectionAborted))];
     Body::from_stream(stream::iter(parts))
 }
 
-/// Piece by piece.
+/// Returns a body that is sent piece by piece.
 pub fn drip(bytes: Vec<u8>, piece: usize, pause: Duration) -> Body {
     let pieces: Vec<Bytes> = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
     Body::from_stream(stream::iter(pieces).then(move |piece| async move {
@@ -401,7 +401,7 @@ fn log(core: &Core, method: &str, elements: &[String], user: Option<String>, fau
     core.lock().log.push(Logged { method: method.to_owned(), elements: elements.to_vec(), user, fault });
 }
 
-/// Executes a call in a transaction; `spoil`: and rolls it back, whatever it did.
+/// Executes a call in a transaction. With `spoil` the transaction is rolled back in any case.
 fn execute(core: &Core, who: &Who, call: &Call, spoil: bool) -> Result<V, Fault> {
     let elements: Vec<String> = match (call.method.as_str(), call.args.first()) {
         ("multiCall", Some(Value::Array(calls))) => {
@@ -417,7 +417,7 @@ fn execute(core: &Core, who: &Who, call: &Call, spoil: bool) -> Result<V, Fault>
         Some(claim) => tx.authenticate(claim, &call.method),
         None => Ok(None),
     };
-    // These check before they write; for the others the tables are kept.
+    // These calls check before they write. For all others the tables are saved.
     let careful =
         ["build", "resubmitTask", "cancelTask", "repo.request", "sslLogin", "logout"].contains(&call.method.as_str());
     let savepoint = (spoil || !careful).then(|| tx.w.clone());
@@ -431,8 +431,8 @@ fn execute(core: &Core, who: &Who, call: &Call, spoil: bool) -> Result<V, Fault>
     match result {
         Ok((value, callnum)) if !spoil => {
             if wrote {
-                // The number is stored only with a call that commits, and not with a renewal (recorded: 0 is accepted
-                // after it).
+                // The number is stored only with a call that commits, and not with a renewal.
+                // (Recorded: 0 is accepted after a renewal.)
                 if let (Some(session), Some(callnum), false) = (session, callnum, call.method == "sslLogin") {
                     inner.world.session_mut(session).callnum = Some(callnum);
                 }
@@ -479,7 +479,7 @@ pub fn uploader(core: &Core, who: &Who) -> Result<(), Fault> {
     }
 }
 
-/// What an upload is answered with.
+/// Returns the answer to an upload.
 pub fn uploaded(size: usize, offset: i64, digest: &str) -> V {
     row! {
         "size" => i64::try_from(size).unwrap(), "fileverify" => "adler32", "offset" => offset, "hexdigest" => digest

@@ -6,7 +6,7 @@ use super::rows::{Session, User};
 use super::tx::Tx;
 use super::value::{V, row};
 
-/// What a request says of its session.
+/// The session that a request claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     pub id: i64,
@@ -19,8 +19,9 @@ fn key(id: i64) -> String {
 }
 
 impl Tx<'_> {
-    /// Looks the session up: 1002 when there is none or the key is wrong, 1007 when it has expired (unless the call
-    /// renews it), 1008 and 1009 by its call number. Returns the number to be stored if the call commits.
+    /// Checks the claimed session. Faults: 1002 if there is none or the key is wrong, 1007 if it
+    /// has expired (unless the call renews it), 1008 and 1009 for the call number. Returns the
+    /// number to be stored if the call commits.
     pub fn authenticate(&mut self, claim: &Claim, method: &str) -> Result<Option<i64>, Fault> {
         let invalid = || Fault::auth("Invalid session or bad credentials");
         let session = self.w.session(claim.id).cloned().ok_or_else(invalid)?;
@@ -53,7 +54,7 @@ impl Tx<'_> {
         Ok(claim.callnum)
     }
 
-    /// `sslLogin` of somebody the web server has identified.
+    /// Handles `sslLogin` of a user whom the web server has identified.
     pub fn login(&mut self, name: &str, authtype: i64, args: &Args) -> Result<V, Fault> {
         let user = self
             .w
@@ -85,7 +86,7 @@ impl Tx<'_> {
         self.wrote = true;
         let now = self.now;
         if args.truth("renew") {
-            // The same session with another key; its call number stays.
+            // The session stays the same and gets another key. Its call number stays.
             let Some(id) = self.session else { return Err(Fault::auth("Invalid session or bad credentials")) };
             let session = self.w.session_mut(id);
             session.key = key(user);
@@ -109,7 +110,7 @@ impl Tx<'_> {
             closed: false,
         };
         self.w.sessions.rows().push(row);
-        // Since 1.31.
+        // Hubs have this member since 1.31.
         Ok(if self.settings.has_header_auth() { answer.with("header-auth", true) } else { answer })
     }
 }

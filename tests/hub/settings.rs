@@ -1,4 +1,4 @@
-//! What a hub is started with, and what a test switches while it runs.
+//! Settings of a hub, at its start and for changes while it runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,53 +8,54 @@ use super::ops::exec::Plan;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The header `Koji-Version` (sent by hubs from 1.35 on) and the answer of `getKojiVersion`. Below 1.35 there are
-    /// no calls `repo.*`.
+    /// The header `Koji-Version` (sent by hubs from 1.35 on) and the answer of `getKojiVersion`.
+    /// Hubs below 1.35 have no calls `repo.*`.
     pub version: String,
-    /// Before the topics of messages.
+    /// Prefix of the topics of messages.
     pub topic_prefix: String,
-    /// Where the web interface would be; in messages.
+    /// Address of the web interface, as it appears in messages.
     pub base_url: String,
     /// Directory that is served under `/kojifiles/`: `repos`, `packages`, `work`, `scratch`.
     pub topdir: PathBuf,
-    /// After which every call of a session gets fault 1007.
+    /// Time after which every call of a session gets fault 1007.
     pub session_timeout: Duration,
-    /// `repo.request` without `min_event` is content with a repository this much older than the last change, rounded to
-    /// the step.
+    /// Lag and rounding step of `repo.request` without `min_event`. It accepts a repository this
+    /// much older than the last change.
     pub repo_lag: Duration,
     pub repo_lag_window: Duration,
-    /// How often a repository that failed is tried again.
+    /// How often a failed repository is retried.
     pub repo_retries: i64,
-    /// The hub's policies that kojid asks for a scratch `build`: whether ordinary users may bind it to a repository
-    /// (`build_from_repo_id`) and build at all (`build_rpm`), by Koji's own rules where nobody configured them. Koji
-    /// asks `build_from_srpm` only for what is no scratch build; a hub that refuses it asks always.
+    /// The hub's policies that kojid checks for a scratch `build`: whether ordinary users may bind
+    /// it to a repository (`build_from_repo_id`) and build at all (`build_rpm`). The defaults are
+    /// those of Koji. Koji checks `build_from_srpm` only for builds that are not scratch builds.
+    /// This hub always checks it if it is set to refuse.
     pub may_use_repo_id: bool,
     pub may_use_srpm: bool,
     pub may_build: bool,
     /// `LoginCreatesUser`.
     pub login_creates_user: bool,
-    /// Over plain HTTP, log in whom the header `Koji-Test-User` names, or this user.
+    /// User who is logged in over plain HTTP without the header `Koji-Test-User`.
     pub trusted_user: Option<String>,
-    /// Longest request.
+    /// Longest request, in bytes.
     pub max_request: usize,
     /// `ServerOffline`, with its message.
     pub offline: Option<String>,
     /// `LockOut`.
     pub lockout: bool,
-    /// Every call gets fault 1014.
+    /// Whether every call gets fault 1014.
     pub database_down: bool,
-    /// Old sessions in the URL (`DisableURLSessions` off).
+    /// Whether old sessions in the URL are accepted (`DisableURLSessions` off).
     pub url_sessions: bool,
-    /// By how many seconds the web server's clock is ahead of ours, in the header `Date`.
+    /// How many seconds the web server's clock is ahead of ours, in the header `Date`.
     pub clock_ahead: i64,
-    /// Calls of this method with an argument that is this text or number, alone or within a `multiCall`, are answered
-    /// with a fault.
+    /// Method and argument (text or number). A call of this method with this argument is answered
+    /// with a fault, alone or within a `multiCall`.
     pub broken: Vec<(String, String)>,
     /// Elements of a `multiCall` with this method are answered with this fault.
     pub element_fault: Option<(String, i64, String)>,
-    /// What builders do.
+    /// What the builders do.
     pub plan: Plan,
-    /// The time the tables begin, for tests that need a certain one.
+    /// Time at which the tables begin, for tests that need a certain one.
     pub begin: Option<Micros>,
 }
 
@@ -92,12 +93,12 @@ impl Settings {
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }
 
-    /// Whether this hub has the calls `repo.*` and the header with the version.
+    /// Checks whether this hub has the calls `repo.*` and the version header.
     pub fn has_repo_calls(&self) -> bool {
         self.minor() >= (1, 35)
     }
 
-    /// Whether session ids come in headers; before, only in the URL.
+    /// Checks whether session ids come in headers. Older hubs take them only from the URL.
     pub fn has_header_auth(&self) -> bool {
         self.minor() >= (1, 31)
     }

@@ -1,19 +1,19 @@
-//! What a test says of a build: its source package and its binary packages.
+//! Description of a build for a test: its source package and its binary packages.
 
 use std::sync::Arc;
 
 use super::rows::Dep;
 
-/// A build to be imported, or to be the result of a real one.
+/// A build to be imported, or the result of a real build.
 #[derive(Clone, Debug)]
 pub struct NewBuild {
     pub name: String,
     pub version: String,
     pub release: String,
     pub epoch: Option<i64>,
-    /// Who built it; none: who imports it.
+    /// The owner. By default the importing user.
     pub owner: Option<String>,
-    /// BuildRequires, as text (`make >= 4`, rich ones whole).
+    /// BuildRequires as text (`make >= 4`; rich ones as a whole).
     pub requires: Vec<String>,
     pub buildarchs: Vec<String>,
     pub exclusivearch: Vec<String>,
@@ -27,7 +27,7 @@ pub struct NewBuild {
 pub struct NewRpm {
     pub name: String,
     pub arch: String,
-    /// Besides its own name, with and without architecture.
+    /// Provides besides its own name with and without architecture.
     pub provides: Vec<String>,
     pub requires: Vec<String>,
     pub conflicts: Vec<String>,
@@ -36,7 +36,7 @@ pub struct NewRpm {
 }
 
 impl NewBuild {
-    /// A build of the name, version and release without any binary package yet.
+    /// Makes a build of this name, version and release, without any binary package.
     pub fn new(nvr: &str) -> Self {
         let (rest, release) = nvr.rsplit_once('-').unwrap();
         let (name, version) = rest.rsplit_once('-').unwrap();
@@ -85,18 +85,18 @@ impl NewBuild {
         self
     }
 
-    /// Says `BuildArch: noarch`.
+    /// Sets `BuildArch: noarch`.
     pub fn build_noarch(mut self) -> Self {
         self.buildarchs = vec!["noarch".to_owned()];
         self
     }
 
-    /// Adds a binary package for each architecture, requiring what is given.
+    /// Adds a binary package with these requirements for each architecture.
     pub fn binary(self, name: &str, arches: &[&str], requires: &[&str]) -> Self {
         self.binary_with(name, arches, &[], requires)
     }
 
-    /// The same with further provides.
+    /// Like [`NewBuild::binary`], with further provides.
     pub fn binary_with(mut self, name: &str, arches: &[&str], provides: &[&str], requires: &[&str]) -> Self {
         let owned = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
         for arch in arches {
@@ -117,13 +117,13 @@ impl NewBuild {
         format!("{}-{}-{}", self.name, self.version, self.release)
     }
 
-    /// `[e:]v-r`.
+    /// Returns `[e:]v-r`.
     pub fn evr(&self) -> String {
         let epoch = self.epoch.map(|e| format!("{e}:")).unwrap_or_default();
         format!("{epoch}{}-{}", self.version, self.release)
     }
 
-    /// The source package's requirements and conflicts, in the order of a header: by name.
+    /// Returns the source package's requirements and conflicts, sorted by name like in a header.
     pub fn source_deps(&self) -> Arc<Vec<Dep>> {
         let mut deps: Vec<Dep> = self.requires.iter().map(|r| dep(r, 0)).collect();
         deps.push(Dep {
@@ -139,7 +139,7 @@ impl NewBuild {
     }
 }
 
-/// rpm's name of an architecture in a dependency: `(x86-64)`.
+/// Returns rpm's name of an architecture in a dependency: `(x86-64)`.
 pub fn isa(arch: &str) -> Option<&'static str> {
     Some(match arch {
         "x86_64" => "(x86-64)",
@@ -152,7 +152,7 @@ pub fn isa(arch: &str) -> Option<&'static str> {
     })
 }
 
-/// A dependency from text: `name`, `name OP [e:]v[-r]`, or a rich one.
+/// Parses a dependency: `name`, `name OP [e:]v[-r]`, or a rich one.
 pub fn dep(text: &str, kind: i64) -> Dep {
     let plain = |name: &str| Dep { name: name.to_owned(), version: String::new(), flags: 0, kind };
     if text.starts_with('(') {

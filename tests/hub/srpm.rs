@@ -1,4 +1,5 @@
-//! Files of source packages: lead, signature and header as rpm writes them, with a payload nobody can unpack.
+//! Files of source packages: lead, signature and header in rpm's format, with a payload that cannot
+//! be unpacked.
 
 use super::rows::Rpm;
 
@@ -33,7 +34,7 @@ impl Header {
         }
     }
 
-    /// Index sorted by tag after the region tag, values aligned.
+    /// Writes the header: the index sorted by tag after the region tag, the values aligned.
     fn bytes(mut self, region: u32) -> Vec<u8> {
         self.0.sort_by_key(|entry| entry.0);
         let (mut index, mut data) = (Vec::new(), Vec::new());
@@ -51,7 +52,7 @@ impl Header {
         for number in [region, BIN, u32::try_from(data.len()).unwrap(), 16] {
             entry.extend(number.to_be_bytes());
         }
-        // The trailer says where the region began: as many bytes before as the index has.
+        // The trailer says where the region begins: as many bytes back as the index has.
         for number in [region, BIN, (count * 16).wrapping_neg(), 16] {
             data.extend(number.to_be_bytes());
         }
@@ -65,7 +66,8 @@ impl Header {
     }
 }
 
-/// The file of a source package. `size` bytes long, or as long as lead, signature and header need.
+/// Returns the file of a source package: `size` bytes long, or at least as long as lead, signature
+/// and header.
 pub fn file(rpm: &Rpm) -> Vec<u8> {
     let requires: Vec<_> = rpm.deps.iter().filter(|d| d.kind == 0).collect();
     let conflicts: Vec<_> = rpm.deps.iter().filter(|d| d.kind == 3).collect();

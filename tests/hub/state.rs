@@ -1,4 +1,4 @@
-//! The handle of a test.
+//! The test's handle on a hub.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -25,20 +25,20 @@ pub struct Logged {
     /// The methods inside a `multiCall`.
     pub elements: Vec<String>,
     pub user: Option<String>,
-    /// Of the call as a whole.
+    /// Fault of the whole call.
     pub fault: Option<i64>,
 }
 
-/// All that changes.
+/// The hub's mutable state.
 pub struct Inner {
     pub world: World,
     pub settings: Settings,
     pub clock: Clock,
-    /// Published and not taken yet.
+    /// Messages that were published and not taken yet.
     pub bus: Vec<BusMessage>,
-    /// False: the broker is down, messages are dropped.
+    /// `false` means that the broker is down and messages are dropped.
     pub broker_up: bool,
-    /// Messages dropped because of that.
+    /// Messages that were dropped while the broker was down.
     pub dropped: Vec<BusMessage>,
     pub troubles: Vec<Trouble>,
     pub file_troubles: Vec<FileTrouble>,
@@ -50,8 +50,8 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// Runs something in a transaction, committed when it succeeds. With `savepoint` it is rolled back when not; that
-    /// costs a copy of every table it writes to.
+    /// Runs a function in a transaction, and commits if it succeeds. With `savepoint`, a failed
+    /// transaction is rolled back. That costs a copy of every table it writes to.
     pub fn transact<T>(
         &mut self,
         user: Option<i64>,
@@ -83,7 +83,7 @@ impl Inner {
     }
 }
 
-/// What requests and tests share.
+/// State shared by requests and tests.
 pub struct Core {
     inner: Mutex<Inner>,
     changed: Condvar,
@@ -99,7 +99,8 @@ impl Core {
     }
 }
 
-/// A running hub. Cloning gives another handle of the same hub; the last one that goes stops it.
+/// A running hub. A clone is another handle on the same hub. Dropping the last handle stops the
+/// hub.
 #[derive(Clone)]
 pub struct Hub {
     pub core: Arc<Core>,
@@ -107,9 +108,9 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub with an administrator (`kojiadmin`, user 1), `kojira`, `koschei`, `alice`, `bob`, a builder for both
-    /// architectures, and Koji's channels; plain HTTP on a free port, whoever calls `sslLogin` is `koschei` or whom the
-    /// header `Koji-Test-User` names.
+    /// Starts a hub over plain HTTP on a free port. It has an administrator (`kojiadmin`, user 1),
+    /// `kojira`, `koschei`, `alice`, `bob`, a builder for both architectures, and Koji's channels.
+    /// `sslLogin` logs in `koschei`, or the user in the header `Koji-Test-User`.
     pub fn start(settings: Settings) -> Self {
         let settings =
             Settings { trusted_user: settings.trusted_user.or_else(|| Some("koschei".to_owned())), ..settings };
@@ -119,7 +120,7 @@ impl Hub {
         hub
     }
 
-    /// The same over TLS: users log in with a certificate, or as the closure of [`Login`] says.
+    /// Like [`Hub::start`], but with another [`Login`]: by certificate over TLS, or by the closure.
     pub fn start_with(settings: Settings, login: Login) -> Self {
         let hub = Self::start_empty(settings, login);
         hub.change(super::seed::basics);
@@ -127,7 +128,7 @@ impl Hub {
         hub
     }
 
-    /// Without any row, for who seeds everything.
+    /// Starts a hub with empty tables, for tests that seed everything.
     pub fn start_empty(settings: Settings, login: Login) -> Self {
         std::fs::create_dir_all(settings.topdir.join("work")).unwrap();
         let mut clock = Clock::default();
@@ -154,12 +155,12 @@ impl Hub {
         Self { core, server }
     }
 
-    /// The hub's address, ending in `/kojihub`.
+    /// Returns the hub's address, ending in `/kojihub`.
     pub fn url(&self) -> String {
         format!("{}/kojihub", self.server.base())
     }
 
-    /// Where its files are, ending in `/kojifiles`.
+    /// Returns the address of its files, ending in `/kojifiles`.
     pub fn topurl(&self) -> String {
         format!("{}/kojifiles", self.server.base())
     }
@@ -168,7 +169,7 @@ impl Hub {
         format!("{}/koji", self.server.base())
     }
 
-    /// Nobody answers: connections are refused, those that are open are closed. Tables stay.
+    /// Stops answering: new connections are refused, open ones are closed. The tables stay.
     pub fn stop(&self) {
         self.server.stop();
     }
@@ -178,22 +179,22 @@ impl Hub {
         self.server.resume();
     }
 
-    /// Does something as the administrator, in one transaction; panics when the hub refuses.
+    /// Runs a change as the administrator, in one transaction. Panics if the hub refuses.
     pub fn change<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> T {
         self.run(None, false, f).unwrap_or_else(|fault| panic!("the hub refuses: {fault:?}"))
     }
 
-    /// The same as another user.
+    /// Like [`Hub::change`], as another user.
     pub fn change_as<T>(&self, user: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> T {
         self.run(Some(user), false, f).unwrap_or_else(|fault| panic!("the hub refuses: {fault:?}"))
     }
 
-    /// The same; when the hub refuses, with the fault and as if nothing had been done.
+    /// Like [`Hub::change_as`]. If the hub refuses, rolls back and returns the fault.
     pub fn try_as<T>(&self, user: &str, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         self.run(Some(user), true, f)
     }
 
-    /// Does something as the administrator; when the hub refuses, with the fault and as if nothing had been done.
+    /// Like [`Hub::change`]. If the hub refuses, rolls back and returns the fault.
     pub fn try_change<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         self.run(None, true, f)
     }
@@ -212,7 +213,8 @@ impl Hub {
         result
     }
 
-    /// Messages about something that did not happen: what is done is rolled back, what it says is published.
+    /// Publishes messages about something that did not happen: the change is rolled back, its
+    /// messages are sent.
     pub fn phantom<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, Fault>) {
         let mut inner = self.core.lock();
         let now = inner.clock.now();
@@ -225,7 +227,8 @@ impl Hub {
         self.core.notify();
     }
 
-    /// A profile for `koji.conf`: with a user's certificate and the authority's, or without login.
+    /// Returns a profile for `koji.conf`: with a user's certificate and the authority's, or without
+    /// login.
     pub fn profile(&self, name: &str, login: Option<(&std::path::Path, &std::path::Path)>) -> String {
         let login = login.map_or_else(String::new, |(cert, ca)| {
             format!("authtype = ssl\ncert = {}\nserverca = {}\n", cert.display(), ca.display())
@@ -233,7 +236,7 @@ impl Hub {
         format!("[{name}]\nserver = {}\nweburl = {}\ntopurl = {}\n{login}", self.url(), self.weburl(), self.topurl())
     }
 
-    /// Looks at the tables.
+    /// Reads the tables.
     pub fn see<T>(&self, f: impl FnOnce(&World) -> T) -> T {
         f(&self.core.lock().world)
     }
@@ -242,17 +245,17 @@ impl Hub {
         self.see(World::dump)
     }
 
-    /// Switches settings while it runs.
+    /// Changes settings while the hub runs.
     pub fn settings(&self, f: impl FnOnce(&mut Settings)) {
         f(&mut self.core.lock().settings);
     }
 
-    /// Messages published since the last time.
+    /// Returns the messages published since the last call.
     pub fn take_messages(&self) -> Vec<BusMessage> {
         std::mem::take(&mut self.core.lock().bus)
     }
 
-    /// The same; waits until there is one, or for a while.
+    /// Like [`Hub::take_messages`], but waits until there is one, at most `patience`.
     pub fn wait_messages(&self, patience: Duration) -> Vec<BusMessage> {
         let inner = self.core.lock();
         let waited = self.core.changed.wait_timeout_while(inner, patience, |inner| inner.bus.is_empty());
@@ -260,14 +263,15 @@ impl Hub {
         std::mem::take(&mut inner.bus)
     }
 
-    /// From now on messages are dropped, or published again. What was dropped is kept for the test to see.
+    /// Switches the broker off or on. While it is off, messages are dropped. Returns the messages
+    /// dropped so far.
     pub fn broker(&self, up: bool) -> Vec<BusMessage> {
         let mut inner = self.core.lock();
         inner.broker_up = up;
         std::mem::take(&mut inner.dropped)
     }
 
-    /// Waits until the tables are so; fails after minutes in which nothing happens.
+    /// Waits until the tables satisfy `so`. Fails after minutes in which nothing happens.
     pub fn wait_until(&self, what: &str, mut so: impl FnMut(&World) -> bool) {
         self.wait(what, |inner| so(&inner.world));
     }
@@ -286,41 +290,41 @@ impl Hub {
         }
     }
 
-    /// The next calls of a method (`*`: any, also a login) are lied about.
+    /// The next `times` calls of a method (`*`: any, also a login) misbehave.
     pub fn misbehave(&self, method: &str, lie: Lie, times: usize) {
         self.misbehave_after(0, method, lie, times);
     }
 
-    /// The same, from the call after the next `skip` ones.
+    /// Like [`Hub::misbehave`], but lets the next `skip` calls pass first.
     pub fn misbehave_after(&self, skip: usize, method: &str, lie: Lie, times: usize) {
         self.core.lock().troubles.push(Trouble { method: method.to_owned(), lie, skip, times });
     }
 
-    /// The next call of a method waits until the gate is opened.
+    /// The next call of a method waits until the gate opens.
     pub fn gate(&self, method: &str) -> Gate {
         let gate = Gate::default();
         self.misbehave(method, Lie::Gate(gate.clone()), 1);
         gate
     }
 
-    /// Waits until a request stands at the gate.
+    /// Waits until a request is at the gate.
     pub fn wait_at(&self, gate: &Gate) {
         self.wait("a request is at the gate", |_| gate.arrived() > 0);
     }
 
-    /// The next requests for files whose path contains a text are lied about.
+    /// The next `times` requests for files whose path contains this text misbehave.
     pub fn misbehave_files(&self, path: &str, lie: FileLie, times: usize) {
         self.core.lock().file_troubles.push(FileTrouble { path: path.to_owned(), lie, times });
     }
 
-    /// No more lies.
+    /// Ends all misbehaviour.
     pub fn behave(&self) {
         let mut inner = self.core.lock();
         inner.troubles.clear();
         inner.file_troubles.clear();
     }
 
-    /// Calls that came in since the log was cleared.
+    /// Returns the calls since the log was cleared.
     pub fn log(&self) -> Vec<Logged> {
         self.core.lock().log.clone()
     }
@@ -333,7 +337,7 @@ impl Hub {
         inner.files_open_max = inner.files_open;
     }
 
-    /// How often each method was called; those inside a `multiCall` are counted, too.
+    /// Returns how often each method was called, including those inside a `multiCall`.
     pub fn calls(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for logged in &self.core.lock().log {
@@ -344,22 +348,22 @@ impl Hub {
         counts
     }
 
-    /// HTTP requests to the hub itself (not for files).
+    /// Returns the number of HTTP requests to the hub itself (not for files).
     pub fn http_requests(&self) -> usize {
         self.core.lock().http_requests
     }
 
-    /// Paths of files that were asked for.
+    /// Returns the paths of requested files.
     pub fn file_requests(&self) -> Vec<String> {
         self.core.lock().file_requests.clone()
     }
 
-    /// Most requests for files that were being answered at once.
+    /// Returns the largest number of file requests answered at once.
     pub fn files_at_once(&self) -> usize {
         self.core.lock().files_open_max
     }
 
-    /// Waits until a method was called that often since the log was cleared.
+    /// Waits until a method was called this often since the log was cleared.
     pub fn wait_calls(&self, method: &str, times: usize) {
         self.wait(&format!("{method} was called {times} times"), |inner| {
             let of = |l: &&Logged| l.method == method || l.elements.iter().any(|e| e == method);
@@ -367,13 +371,15 @@ impl Hub {
         });
     }
 
-    /// From now on builds of a package (`*`: all) end so, on an architecture or on all.
+    /// Makes future builds of a package (`*`: all) end with this outcome, on one architecture or on
+    /// all.
     pub fn rule(&self, package: &str, arch: Option<&str>, outcome: Outcome) {
         let rule = Rule { package: package.to_owned(), arch: arch.map(str::to_owned), outcome };
         self.core.lock().settings.plan.rules.push(rule);
     }
 
-    /// One round of everybody: kojira, newRepo tasks and scratch builds a stage further. How many tasks moved.
+    /// Runs one round of kojira, newRepo tasks and scratch builds, each one stage further. Returns
+    /// how many tasks moved.
     pub fn work(&self) -> usize {
         self.change(|tx| {
             tx.kojira()?;
@@ -381,12 +387,12 @@ impl Hub {
         })
     }
 
-    /// Rounds until nothing moves any more.
+    /// Runs rounds until nothing moves any more.
     pub fn work_all(&self) {
         while self.work() > 0 {}
     }
 
-    /// Rounds in the background, this far apart, until the returned guard is dropped.
+    /// Runs rounds in the background with this pause, until the returned guard is dropped.
     pub fn start_builders(&self, pause: Duration) -> Builders {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (hub, stopped) = (self.clone(), Arc::clone(&stop));
@@ -399,7 +405,7 @@ impl Hub {
         Builders { stop, thread: Some(thread) }
     }
 
-    /// Tasks whose `custom_user_metadata`, as JSON text, contains a text.
+    /// Returns the tasks whose `custom_user_metadata`, as JSON text, contains this text.
     pub fn tasks_with(&self, text: &str) -> Vec<i64> {
         let tasks = self.dump().tasks;
         tasks.into_iter().filter(|t| t.metadata.to_string().contains(text)).map(|t| t.id).collect()

@@ -1,4 +1,4 @@
-//! How a hub misbehaves when a test tells it to.
+//! Misbehaviour of a hub on a test's demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,42 +9,42 @@ use super::value::V;
 /// What goes wrong with a request.
 #[derive(Clone, Debug)]
 pub enum Lie {
-    /// HTTP status with an HTML page; the call is not executed.
+    /// HTTP status with an HTML page. The call is not executed.
     Status(u16),
-    /// Status and location; the call is not executed.
+    /// Redirect to this location. The call is not executed.
     Redirect(String),
-    /// A fault; the call is not executed.
+    /// A fault. The call is not executed.
     Fault(i64, String),
-    /// The connection is closed, the call not executed.
+    /// The connection is closed. The call is not executed.
     CutBefore,
-    /// The call is executed and committed, then the connection closed: the answer is lost.
+    /// The call is executed and committed, then the connection is closed. The answer is lost.
     CutAfter,
-    /// The database goes away in the middle: rolled back, HTTP 500, and faults 1014 from then on until `database_down`
-    /// is switched off.
+    /// The database goes away in the middle: the call is rolled back with HTTP 500. Later calls get
+    /// fault 1014 until `database_down` is switched off.
     DatabaseDies,
-    /// Rolled back, HTTP 500.
+    /// The call is rolled back with HTTP 500.
     Rollback500,
-    /// Executed and committed, then HTTP 500: the answer is lost.
+    /// The call is executed and committed, then HTTP 500 is sent. The answer is lost.
     Commit500,
-    /// Executed and committed; the answer waits until the gate opens.
+    /// The call is executed and committed. The answer waits until the gate opens.
     GateAfter(Gate),
-    /// Executed; the connection closes after that many bytes of the answer.
+    /// The call is executed. The connection closes after this many bytes of the answer.
     Truncate(usize),
-    /// Executed; what is answered is this.
+    /// The call is executed. This value is the answer.
     Answer(V),
-    /// Executed; what is answered are these bytes with status 200.
+    /// The call is executed. The answer is these bytes with status 200.
     Raw(Vec<u8>),
-    /// Executed; the answer never ends (this many bytes of text in one string).
+    /// The call is executed. The answer never ends (this many bytes of text in one string).
     Huge(u64),
-    /// Executed; the answer comes a byte at a time, this far apart.
+    /// The call is executed. The answer comes a byte at a time, with this pause.
     Drip(Duration),
-    /// Executed later.
+    /// The call is executed after this delay.
     Delay(Duration),
-    /// Executed when the gate opens.
+    /// The call is executed when the gate opens.
     Gate(Gate),
 }
 
-/// A request waits at it.
+/// A gate at which requests wait.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<GateState>);
 
@@ -61,7 +61,7 @@ impl Gate {
         self.0.notify.notify_waiters();
     }
 
-    /// How many requests have come to it.
+    /// Returns how many requests have come to the gate.
     pub fn arrived(&self) -> usize {
         self.0.waiting.load(Ordering::SeqCst)
     }
@@ -81,7 +81,7 @@ impl Gate {
     }
 }
 
-/// A lie about calls of a method (`*`: any), how often, and how many calls it lets pass first.
+/// A misbehaviour for calls of a method (`*`: any): how often, and how many calls pass first.
 #[derive(Clone, Debug)]
 pub struct Trouble {
     pub method: String,
@@ -94,15 +94,15 @@ pub struct Trouble {
 #[derive(Clone, Debug)]
 pub enum FileLie {
     Status(u16),
-    /// The connection closes after that many bytes.
+    /// The connection closes after this many bytes.
     Truncate(usize),
-    /// A byte in the middle is another one.
+    /// A byte in the middle is changed.
     Corrupt,
-    /// In pieces of a kilobyte, this far apart.
+    /// The file comes in pieces of a kilobyte, with this pause.
     Slow(Duration),
-    /// The answer waits until the gate opens.
+    /// The response waits until the gate opens.
     Gate(Gate),
-    /// Ranges are not understood: the whole file with status 200.
+    /// Ranges are ignored: the whole file comes with status 200.
     NoRange,
 }
 
@@ -114,7 +114,7 @@ pub struct FileTrouble {
     pub times: usize,
 }
 
-/// Takes the first trouble that fits, counting it down.
+/// Returns the first misbehaviour that fits, and counts it down.
 pub fn take(troubles: &mut Vec<Trouble>, method: &str) -> Option<Lie> {
     let at = troubles.iter().position(|t| t.method == method || t.method == "*")?;
     let trouble = &mut troubles[at];

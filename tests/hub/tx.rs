@@ -1,4 +1,4 @@
-//! One database transaction of the hub, with the list of messages to be sent after its commit.
+//! One database transaction of the hub, with the messages to send after its commit.
 
 use super::bus::{BusMessage, Sender};
 use super::clock::Micros;
@@ -7,19 +7,20 @@ use super::rows::{Event, Ver, Versioned};
 use super::settings::Settings;
 use super::world::{Table, World};
 
-/// What a call or a change of a test runs in.
+/// The transaction of a call or of a test's change.
 ///
-/// The list of messages is no part of the database: what a failed element of a `multiCall` put there stays, as in Koji.
+/// The list of messages is not part of the database. Messages of a failed `multiCall` element stay
+/// in the list, as in Koji.
 pub struct Tx<'a> {
     pub w: &'a mut World,
     pub settings: &'a Settings,
-    /// Who asks; nobody without login.
+    /// The user who calls. `None` without login.
     pub user: Option<i64>,
     pub session: Option<i64>,
     /// The transaction's time.
     pub now: Micros,
     pub messages: Vec<BusMessage>,
-    /// Whether anything was written, which makes Koji commit.
+    /// Whether anything was written. Only then Koji commits.
     pub wrote: bool,
     event: Option<i64>,
 }
@@ -29,7 +30,7 @@ impl<'a> Tx<'a> {
         Self { w, settings, user, session: None, now, messages: Vec::new(), wrote: false, event: None }
     }
 
-    /// The event of the current call, made when first needed.
+    /// Returns the event of the current call. Makes it when first needed.
     pub fn event(&mut self) -> i64 {
         if let Some(event) = self.event {
             return event;
@@ -41,23 +42,24 @@ impl<'a> Tx<'a> {
         id
     }
 
-    /// Another call begins: it makes an event of its own.
+    /// Begins another call, which makes an event of its own.
     pub fn new_call(&mut self) {
         self.event = None;
         self.now += 1;
     }
 
-    /// Who is noted as creator; test set-up without a user counts as the administrator, who is user 1.
+    /// Returns the user who is recorded as creator. Without a user, that is the administrator, user
+    /// 1.
     pub fn actor(&self) -> i64 {
         self.user.unwrap_or(1)
     }
 
-    /// The version of a row that is made now.
+    /// Returns the version of a row that is made now.
     pub fn ver(&mut self) -> Ver {
         Ver { create: self.event(), creator: self.actor(), revoke: None, revoker: None }
     }
 
-    /// Ends rows that hold now; true if there were any.
+    /// Revokes rows that hold now. Returns `true` if there were any.
     pub fn revoke<T: Versioned + Clone>(
         &mut self,
         table: impl Fn(&mut World) -> &mut Table<T>,

@@ -1,5 +1,5 @@
-//! Values as the hub writes them: structs keep the order of their members. The encoder is the hub's own, so that it
-//! checks ours.
+//! Values as the hub writes them. Structs keep the order of their members. The encoder is
+//! independent of ours, so that it checks ours.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ pub enum V {
     Struct(Vec<(String, V)>),
 }
 
-/// A struct: `row! { "id" => 1, "name" => "x" }`.
+/// Makes a struct: `row! { "id" => 1, "name" => "x" }`.
 macro_rules! row {
     ($($name:expr => $value:expr),* $(,)?) => {
         $crate::hub::value::V::Struct(vec![$(($name.to_string(), $crate::hub::value::V::from($value))),*])
@@ -75,7 +75,7 @@ impl V {
         }
     }
 
-    /// What Python takes as true.
+    /// Checks whether Python counts the value as true.
     pub fn truth(&self) -> bool {
         match self {
             Self::Nil => false,
@@ -89,7 +89,7 @@ impl V {
         }
     }
 
-    /// As JSON, for messages.
+    /// Converts the value to JSON, for messages.
     pub fn json(&self) -> serde_json::Value {
         use serde_json::Value as J;
         match self {
@@ -104,7 +104,7 @@ impl V {
         }
     }
 
-    /// From JSON; members come in the order of their names.
+    /// Converts a value from JSON. Members are sorted by name.
     pub fn from_json(json: &serde_json::Value) -> Self {
         use serde_json::Value as J;
         match json {
@@ -118,7 +118,7 @@ impl V {
     }
 }
 
-/// From a decoded request. Members come in the order of their names.
+/// Converts a value of a decoded request. Members are sorted by name.
 impl From<&Value> for V {
     fn from(value: &Value) -> Self {
         match value {
@@ -157,7 +157,7 @@ impl<T: Into<V>> From<Option<T>> for V {
     }
 }
 
-/// A time as the fields `*_time` have it.
+/// Returns a time in the form of the fields `*_time`.
 pub fn time(at: Micros) -> String {
     let stamp = jiff::Timestamp::from_microsecond(at).unwrap();
     let whole = stamp.strftime("%Y-%m-%d %H:%M:%S");
@@ -167,7 +167,7 @@ pub fn time(at: Micros) -> String {
     }
 }
 
-/// A time as the fields `*_ts` have it.
+/// Returns a time in the form of the fields `*_ts`.
 #[allow(clippy::cast_precision_loss, reason = "53 bits hold the microseconds of three centuries")]
 pub fn ts(at: Micros) -> f64 {
     at as f64 / 1e6
@@ -223,7 +223,7 @@ fn encode(out: &mut String, value: &V) {
     out.push_str("</value>\n");
 }
 
-/// An answer.
+/// Encodes an answer.
 pub fn response(value: &V) -> String {
     let mut out = String::from("<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n");
     encode(&mut out, value);
@@ -231,7 +231,7 @@ pub fn response(value: &V) -> String {
     out
 }
 
-/// A fault.
+/// Encodes a fault.
 pub fn fault_response(code: i64, message: &str) -> String {
     let mut out = String::from("<?xml version='1.0'?>\n<methodResponse>\n<fault>\n");
     encode(&mut out, &row! { "faultCode" => code, "faultString" => message });
@@ -239,7 +239,7 @@ pub fn fault_response(code: i64, message: &str) -> String {
     out
 }
 
-/// A call as the hub stores it in its table of tasks.
+/// Encodes a call in the form in which the hub stores it in its table of tasks.
 pub fn request(method: &str, params: &[V]) -> String {
     let mut out = format!("<?xml version='1.0'?>\n<methodCall>\n<methodName>{method}</methodName>\n<params>\n");
     for param in params {

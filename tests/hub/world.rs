@@ -1,4 +1,4 @@
-//! The tables, and what is looked up in them all over.
+//! The hub's tables, and lookups that all calls use.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -9,7 +9,8 @@ use super::fault::Fault;
 use super::rows::*;
 use super::spec::NewBuild;
 
-/// A table that is cheap to keep a copy of: savepoints are copies, and only what changes after one is really copied.
+/// A table that is cheap to copy. Savepoints are copies, and only tables that change afterwards are
+/// really copied.
 #[derive(Clone, Debug)]
 pub struct Table<T>(Arc<Vec<T>>);
 
@@ -33,13 +34,13 @@ impl<T: Clone> Table<T> {
     }
 }
 
-/// What an index holds: rows by key.
+/// An index: positions of rows by key.
 pub type Index<K> = Arc<HashMap<K, Vec<usize>>>;
 
 /// See [`World::repo_names`].
 pub type RepoNames = Arc<HashMap<String, i64>>;
 
-/// By tag, event and architecture.
+/// Package names of a repository by tag, event and architecture.
 pub type RepoNamesCache = Arc<Mutex<HashMap<(i64, i64, String), RepoNames>>>;
 
 /// The database.
@@ -67,9 +68,10 @@ pub struct World {
     pub external_repos: Table<Named>,
     pub external_repo_config: Table<ExternalRepoConfig>,
     pub tag_external_repos: Table<TagExternalRepo>,
-    /// External repository and the highest time stamp seen in it.
+    /// External repository, and the highest time stamp seen in it.
     pub external_repo_data: Table<(i64, i64)>,
-    /// Tag and event: what changed for a tag without a row of its own (content of external repositories, volumes).
+    /// Tag and event: changes of a tag that have no row of their own (content of external
+    /// repositories, volumes).
     pub tag_updates: Table<(i64, i64)>,
     pub builds: Table<Build>,
     pub rpms: Table<Rpm>,
@@ -78,9 +80,10 @@ pub struct World {
     pub tasks: Table<Task>,
     pub buildroots: Table<Buildroot>,
     pub sessions: Table<Session>,
-    /// Real builds that are not finished, and what they will be.
+    /// Real builds that are not finished, and what they will become.
     pub pending: Arc<HashMap<i64, NewBuild>>,
-    /// Numbers of a repository's packages by name and by full name. What a tag had at an event does not change.
+    /// Numbers of a repository's packages, by name and by full name. The content of a tag at an
+    /// event does not change.
     pub repo_names: RepoNamesCache,
     pub package_names: Arc<HashMap<String, i64>>,
     pub nvrs: Arc<HashMap<String, i64>>,
@@ -92,7 +95,7 @@ pub struct World {
     pub buildroots_of: Index<i64>,
 }
 
-/// A row by its number: rows are in the order of their numbers, mostly without gaps.
+/// Returns a row by its number. Rows are in the order of their numbers, mostly without gaps.
 macro_rules! by_id {
     ($($get:ident $get_mut:ident $table:ident $row:ty;)*) => {
         $(
@@ -139,17 +142,17 @@ impl World {
         self.users.iter().find(|u| u.name == name)
     }
 
-    /// The name of a tag that exists or existed.
+    /// Returns the name of a tag that exists or existed.
     pub fn tag_name(&self, id: i64) -> Option<&str> {
         named(&self.tags, id)
     }
 
-    /// A tag by name, whether it exists now or existed once.
+    /// Finds a tag by name, whether it exists or existed.
     pub fn tag_named(&self, name: &str) -> Option<i64> {
         self.tags.iter().find(|t| t.name == name).map(|t| t.id)
     }
 
-    /// A tag that exists at an event.
+    /// Finds a tag that exists at an event.
     pub fn tag(&self, name: &str, event: Option<i64>) -> Result<i64, Fault> {
         let id = self.tag_named(name).filter(|id| self.config(*id, event).is_some());
         id.ok_or_else(|| Fault::generic(format!("No such tagInfo: '{name}'")))
@@ -187,7 +190,7 @@ impl World {
         self.nvrs.get(nvr).and_then(|id| self.build(*id))
     }
 
-    /// The entries of an index, in the order of the table.
+    /// Returns the rows of an index entry, in the order of the table.
     pub fn at<'a, K: Eq + std::hash::Hash, T>(
         index: &'a Index<K>,
         table: &'a Table<T>,

@@ -1,4 +1,4 @@
-//! Calls about builds, what is tagged, and package lists.
+//! Calls about builds, tagged builds and package lists.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -74,7 +74,7 @@ pub static CALLS: &[Entry] = entries! {
     };
 };
 
-/// A build as it is listed for a tag.
+/// Returns a build in the form of the lists of tagged builds.
 pub fn tagged_record(w: &World, listing: &Listing) -> V {
     let build = w.build(listing.build).unwrap();
     row! {
@@ -89,7 +89,7 @@ pub fn tagged_record(w: &World, listing: &Listing) -> V {
     }
 }
 
-/// A build as `getBuild` has it.
+/// Returns a build in the form of `getBuild`.
 pub fn full(w: &World, build: &Build) -> V {
     row! {
         "build_id" => build.id, "cg_id" => V::Nil, "completion_time" => build.completion.map(time),
@@ -105,7 +105,7 @@ pub fn full(w: &World, build: &Build) -> V {
     }
 }
 
-/// What the calls about tagged builds have in common: the tag, filtered entries.
+/// Resolves the tag and selects the entries for the calls about tagged builds.
 fn tagged<'a>(tx: &'a Tx<'_>, args: &Args, latest: bool) -> Result<Vec<&'a Listing>, Fault> {
     let found = tag_of(tx.w, args.get("tag"), args.event());
     let Some(tag) = found else {
@@ -153,7 +153,7 @@ fn list_tagged_rpms(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     Ok(rpms_and_builds(tx, &rows, args))
 }
 
-/// As `listTagged` with inheritance and latest.
+/// Selects entries like `listTagged` with inheritance and latest.
 fn latest<'a>(tx: &'a Tx<'_>, args: &Args) -> Result<Vec<&'a Listing>, Fault> {
     let tag = tag(tx, args, "tag")?;
     let package = match args.get("package") {
@@ -195,7 +195,7 @@ fn list_builds(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     Ok(query(rows, args.get("queryOpts")))
 }
 
-/// Entries that count for a tag, in order of packages, with the owner of each.
+/// Returns the entries that count for a tag, in order of packages, with the owner of each.
 fn package_list(
     w: &World,
     tag: i64,
@@ -232,7 +232,7 @@ fn package_record(w: &World, entry: &TagPackage, owner: Option<i64>) -> V {
 }
 
 impl World {
-    /// Names of packages that are blocked for a tag.
+    /// Returns the names of packages that are blocked for a tag.
     pub fn blocked_packages(&self, tag: i64, event: Option<i64>) -> Vec<&str> {
         let rows = package_list(self, tag, event, true, None).into_iter().filter(|(e, _)| e.blocked);
         let mut names: Vec<&str> = rows.filter_map(|(e, _)| self.package_name(e.package)).collect();

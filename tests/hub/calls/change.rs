@@ -1,4 +1,4 @@
-//! Calls that change tags and lists, for those who may.
+//! Calls that change tags and package lists, for users with the permission.
 
 use super::super::fault::Fault;
 use super::super::tx::Tx;
@@ -100,7 +100,7 @@ pub static CALLS: &[Entry] = entries! {
     };
 };
 
-/// Names of the tag and the build of a call.
+/// Returns the names of the tag and the build of a call.
 fn names(tx: &Tx<'_>, args: &Args) -> Result<(String, String), Fault> {
     let tag = tag(tx, args, "tag")?;
     let build = build_of(tx.w, args.get("build"));

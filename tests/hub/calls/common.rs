@@ -1,4 +1,5 @@
-//! What many calls share: options of queries, arguments that are a name or a number, texts in Python's notation.
+//! Shared parts of the calls: query options, arguments that are a name or a number, texts in
+//! Python's notation.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -7,7 +8,7 @@ use super::super::value::{V, time, ts};
 use super::super::world::World;
 use super::Args;
 
-/// A value as Python's `repr` shows it.
+/// Returns a value like Python's `repr`.
 pub fn repr(value: &V) -> String {
     match value {
         V::Nil => "None".to_owned(),
@@ -25,7 +26,7 @@ pub fn repr(value: &V) -> String {
     }
 }
 
-/// Microseconds from seconds since 1970, or from the hub's own text of a time.
+/// Returns microseconds from seconds since 1970, or from the hub's own text of a time.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "times fit")]
 pub fn seconds(value: &V) -> Option<i64> {
     match value {
@@ -85,13 +86,13 @@ pub fn query(mut rows: Vec<V>, opts: &V) -> V {
     V::Array(rows)
 }
 
-/// Adds `*_time` and `*_ts` of a time.
+/// Adds the members `*_time` and `*_ts` of a time.
 pub fn push_time(members: &mut Vec<(String, V)>, name: &str, at: Option<i64>) {
     members.push((format!("{name}_time"), at.map(time).into()));
     members.push((format!("{name}_ts"), at.map(ts).into()));
 }
 
-/// A tag by name or number, or a struct with one of them.
+/// Finds a tag by name or number, or by a struct with one of them.
 pub fn tag_of(w: &World, value: &V, event: Option<i64>) -> Option<i64> {
     let id = match value {
         V::Int(id) => Some(*id),
@@ -110,7 +111,7 @@ pub fn tag(tx: &Tx<'_>, args: &Args, name: &str) -> Result<i64, Fault> {
     found.ok_or_else(|| Fault::generic(format!("No such tagInfo: {}", repr(value))))
 }
 
-/// A package by name or number.
+/// Finds a package by name or number.
 pub fn package_of(w: &World, value: &V) -> Option<i64> {
     match value {
         V::Int(id) => w.package_name(*id).map(|_| *id),
@@ -119,7 +120,7 @@ pub fn package_of(w: &World, value: &V) -> Option<i64> {
     }
 }
 
-/// A user by name or number.
+/// Finds a user by name or number, or by a struct with one of them.
 pub fn user_of<'a>(w: &'a World, value: &V) -> Option<&'a User> {
     match value {
         V::Int(id) => w.user(*id),
@@ -129,7 +130,7 @@ pub fn user_of<'a>(w: &'a World, value: &V) -> Option<&'a User> {
     }
 }
 
-/// A build by number, `name-version-release`, or a struct of either.
+/// Finds a build by number, by `name-version-release`, or by a struct of either.
 pub fn build_of<'a>(w: &'a World, value: &V) -> Option<&'a Build> {
     match value {
         V::Int(id) => w.build(*id),
@@ -145,7 +146,7 @@ pub fn build_of<'a>(w: &'a World, value: &V) -> Option<&'a Build> {
     }
 }
 
-/// A list of values, or the one that was given instead.
+/// Returns a list of values. A single value becomes a list of one.
 pub fn list(value: &V) -> Option<Vec<V>> {
     match value {
         V::Nil => None,
@@ -154,7 +155,7 @@ pub fn list(value: &V) -> Option<Vec<V>> {
     }
 }
 
-/// Whether a value is among those given, or none are given.
+/// Checks whether a value is among the given ones. Any value is if none are given.
 pub fn among(value: &V, given: &V) -> bool {
     list(given).is_none_or(|given| given.contains(value))
 }

@@ -1,4 +1,4 @@
-//! `queryHistory`, and when a tag changed.
+//! `queryHistory`, and the last change of a tag.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -25,10 +25,10 @@ pub static CALLS: &[Entry] = entries! {
     };
 };
 
-/// Members of a table's rows besides those all have, by name.
+/// Members of a table's rows in addition to those that all rows have, by name.
 type Fields = Vec<(&'static str, V)>;
 
-/// What rows of the tables are asked for.
+/// The filters of a query.
 struct Ask {
     tag: Option<i64>,
     package: Option<i64>,
@@ -48,7 +48,7 @@ fn query_history(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
         }
         Ok(found)
     };
-    // A tag that was deleted has a history as well.
+    // A deleted tag has a history as well.
     let tag = match args.get("tag") {
         V::Text(name) => w.tag_named(name),
         other => other.as_int(),
@@ -69,7 +69,8 @@ fn query_history(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     for name in NAMES.iter().filter(|n| wanted(n)) {
         if let Some(rows) = table(w, name, &ask) {
             let rows = query(rows, args.get("queryOpts"));
-            // Asked for by name a table is there even when it is empty; the rest only as far as the question fits it.
+            // A table requested by name is in the answer even if it is empty. Any other table is
+            // there only if the query fits it.
             answer.push(((*name).to_owned(), rows));
         }
     }
@@ -79,7 +80,7 @@ fn query_history(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     Ok(V::Struct(answer))
 }
 
-/// The tables in the order of an answer that did not ask for certain ones.
+/// The tables in the order of an answer to a query that names no tables.
 const NAMES: &[&str] = &[
     "build_target_config",
     "external_repo_config",
@@ -95,7 +96,7 @@ const NAMES: &[&str] = &[
     "tag_packages",
 ];
 
-/// Rows of one table, oldest first; `None` where the question does not fit the table.
+/// Returns the rows of one table, oldest first. `None` if the query does not fit the table.
 fn table(w: &World, name: &str, ask: &Ask) -> Option<Vec<V>> {
     let tag = |id: i64| vec![("tag.name", V::from(w.tag_name(id))), ("tag_id", id.into())];
     let package = |id: i64| vec![("package.name", V::from(w.package_name(id))), ("package_id", id.into())];
@@ -257,7 +258,7 @@ fn table(w: &World, name: &str, ask: &Ask) -> Option<Vec<V>> {
     })
 }
 
-/// Rows that fit, with creation and revocation, members in the order of their names.
+/// Returns the rows that fit, with creation and revocation. Members are sorted by name.
 fn rows<T: Versioned + Clone>(
     w: &World,
     table: &Table<T>,

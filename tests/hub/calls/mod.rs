@@ -1,4 +1,5 @@
-//! The calls a hub answers: arguments bound as Python binds them, the table of methods, `multiCall`.
+//! The calls that the hub answers: binding of arguments like in Python, the table of methods,
+//! `multiCall`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -20,7 +21,7 @@ pub mod tags;
 pub mod tasks;
 pub mod users;
 
-/// Arguments by name; what was not given is nil.
+/// Arguments by name. A missing argument is nil.
 pub struct Args {
     values: BTreeMap<String, V>,
     pub rest: Vec<V>,
@@ -31,7 +32,7 @@ impl Args {
         self.values.get(name).unwrap_or(&V::Nil)
     }
 
-    /// True when it was given, and is not nil.
+    /// Checks whether an argument was given and is not nil.
     pub fn has(&self, name: &str) -> bool {
         *self.get(name) != V::Nil
     }
@@ -48,7 +49,7 @@ impl Args {
         self.get(name).truth()
     }
 
-    /// A flag that is true unless given as false.
+    /// Returns a flag that is true unless it was given as false.
     pub fn not_false(&self, name: &str) -> bool {
         !self.has(name) || self.truth(name)
     }
@@ -57,7 +58,7 @@ impl Args {
         self.int("event")
     }
 
-    /// A time in seconds since 1970, as microseconds.
+    /// Returns a time given in seconds since 1970, in microseconds.
     #[allow(clippy::cast_possible_truncation, reason = "times fit")]
     pub fn time(&self, name: &str) -> Option<i64> {
         common::seconds(self.get(name))
@@ -66,11 +67,11 @@ impl Args {
 
 type Method = fn(&mut Tx<'_>, &Args) -> Result<V, Fault>;
 
-/// A call: its name, Python's name of what is called, its parameters (`=`: may be left out, `*`: any number), and what
-/// it does.
+/// A call: its name, the Python function it calls, its parameters (`=`: optional, `*`: any number),
+/// and its implementation.
 pub struct Entry(&'static str, &'static str, &'static str, Method);
 
-/// A table of calls: `entries! { "name" as "python": "params" => function; }`
+/// Makes a table of calls: `entries! { "name" as "python": "params" => function; }`
 macro_rules! entries {
     ($($name:literal as $python:literal: $params:literal => $method:expr;)*) => {
         &[$($crate::hub::calls::entry($name, $python, $params, $method)),*]
@@ -101,7 +102,7 @@ fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// Binds arguments to parameters, with Python's complaints.
+/// Binds arguments to parameters, with Python's error texts.
 fn bind(entry: &Entry, args: Vec<V>, kwargs: Vec<(String, V)>) -> Result<Args, Fault> {
     let python = entry.1;
     let params: Vec<(&str, bool)> =
@@ -147,7 +148,7 @@ fn bind(entry: &Entry, args: Vec<V>, kwargs: Vec<(String, V)>) -> Result<Args, F
     Err(Fault::parameter(text))
 }
 
-/// Answers one call that is no `multiCall`.
+/// Answers a single call that is not a `multiCall`.
 pub fn dispatch(tx: &mut Tx<'_>, call: &Call) -> Result<V, Fault> {
     let entry = TABLE.get(call.method.as_str()).filter(|e| !e.0.starts_with("repo.") || tx.settings.has_repo_calls());
     let Some(entry) = entry else {
@@ -173,18 +174,18 @@ pub fn element(tx: &mut Tx<'_>, call: &Call) -> Result<V, Fault> {
     }
 }
 
-/// Arguments that were given by name only.
+/// Returns the arguments that were given by name.
 pub fn keywords(call: &Call) -> Args {
     Args { values: call.kwargs.iter().map(|(n, v)| (n.clone(), V::from(v))).collect(), rest: Vec::new() }
 }
 
-/// The names of all calls.
+/// Returns the names of all calls.
 pub fn methods() -> Vec<&'static str> {
     TABLE.keys().copied().chain(["multiCall"]).collect()
 }
 
-/// Several calls in one transaction. Each element has a savepoint: one that fails is rolled back alone, while its
-/// messages stay.
+/// Runs several calls in one transaction. Each element has a savepoint: if it fails, only its
+/// changes are rolled back. Its messages stay.
 pub fn multi(tx: &mut Tx<'_>, calls: &[Value], mut each: impl FnMut(&mut Tx<'_>, &Call) -> Result<V, Fault>) -> V {
     let mut answers = Vec::new();
     for element in calls {

@@ -58,7 +58,7 @@ pub static CALLS: &[Entry] = entries! {
     };
 };
 
-/// A repository.
+/// Returns a repository's record.
 pub fn record(w: &World, repo: &Repo) -> V {
     let event = |id: Option<i64>| id.and_then(|id| w.event_at(id)).map(ts);
     row! {
@@ -73,7 +73,7 @@ pub fn record(w: &World, repo: &Repo) -> V {
     }
 }
 
-/// Hubs before 1.35 know less of a repository.
+/// Reduces a record to what hubs before 1.35 return.
 fn old_shape(tx: &Tx<'_>, record: V) -> V {
     if tx.settings.has_repo_calls() {
         return record;
@@ -125,7 +125,8 @@ fn get_repo(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     ]))
 }
 
-/// The best ready repository: the newest with the options, as far as it is new enough or of just that event.
+/// Returns the best ready repository: the newest one with the options, if it is new enough or
+/// exactly of the given event.
 fn find<'a>(w: &'a World, tag: i64, min: Option<i64>, at: Option<i64>, custom: &V) -> Option<&'a Repo> {
     let fits = |r: &&Repo| {
         r.tag == tag
@@ -138,7 +139,7 @@ fn find<'a>(w: &'a World, tag: i64, min: Option<i64>, at: Option<i64>, custom: &
     w.repos.iter().filter(fits).max_by_key(|r| r.create_event)
 }
 
-/// Those of the given options that differ from the defaults.
+/// Returns the given options that differ from the defaults.
 fn custom(args: &Args) -> Result<V, Fault> {
     let V::Struct(given) = args.get("opts") else { return Ok(V::Struct(Vec::new())) };
     for (name, value) in given {
@@ -151,7 +152,7 @@ fn custom(args: &Args) -> Result<V, Fault> {
     Ok(V::Struct(given.iter().filter(|(_, v)| v.truth()).cloned().collect()))
 }
 
-/// Rows that meet all clauses (`[field, operator, value]`), reduced to the fields.
+/// Returns the rows that meet all clauses (`[field, operator, value]`), reduced to the fields.
 fn ask(mut rows: Vec<V>, args: &Args) -> Result<V, Fault> {
     for clause in list(args.get("clauses")).unwrap_or_default() {
         let V::Array(parts) = &clause else {
@@ -185,7 +186,8 @@ fn ask(mut rows: Vec<V>, args: &Args) -> Result<V, Fault> {
         V::Array(fields) => Some(fields.iter().filter_map(V::as_str).map(str::to_owned).collect::<Vec<_>>()),
         _ => None,
     };
-    // Sorted and counted before the fields are dropped: one may sort by a field one does not want.
+    // Sort and count before the other fields are dropped, because a query may sort by a field it
+    // does not select.
     let rows = match query(rows, args.get("opts")) {
         V::Array(rows) => rows,
         count => return Ok(count),
@@ -256,7 +258,8 @@ fn request_repo(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     Ok(row! { "repo" => V::Nil, "request" => request, "duplicate" => false })
 }
 
-/// Without a wish a repository may be older than the last change by the lag, rounded to the window.
+/// Returns the event a repository must have if the request does not say. The repository may be
+/// older than the last change by the lag, rounded to the window.
 fn default_min_event(tx: &Tx<'_>, tag: i64) -> i64 {
     let last = tx.w.last_change(tag, None).unwrap_or(1);
     let (lag, window) = (tx.settings.repo_lag.as_micros(), tx.settings.repo_lag_window.as_micros().max(1));
@@ -276,7 +279,7 @@ fn check_request(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     let request = args.int("req_id").and_then(|id| w.request(id)).ok_or_else(|| Fault::generic("No such request"))?;
     let repo = request.repo.and_then(|r| w.repo(r)).map(|r| record(w, r));
     let answer = row! { "repo" => repo, "request" => request_record(w, request) };
-    // The task is shown only as long as there is no repository.
+    // The task is shown only while there is no repository.
     match request.task.filter(|_| request.repo.is_none()).and_then(|t| w.task(t)) {
         Some(task) => Ok(answer.with("task", super::tasks::info(w, task, false))),
         None => Ok(answer),

@@ -1,4 +1,4 @@
-//! Calls about packages, their headers, and buildroots.
+//! Calls about RPMs, their headers, and buildroots.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -36,7 +36,7 @@ pub static CALLS: &[Entry] = entries! {
     };
 };
 
-/// A package as lists for tags have it.
+/// Returns an RPM in the form of the lists for tags.
 pub fn listed(rpm: &Rpm) -> V {
     row! {
         "arch" => &rpm.arch, "build_id" => rpm.build, "buildroot_id" => rpm.buildroot, "buildtime" => rpm.buildtime,
@@ -46,7 +46,7 @@ pub fn listed(rpm: &Rpm) -> V {
     }
 }
 
-/// A package as `getRPM` has it; with the buildroot it is part of, as `listRPMs` has those.
+/// Returns an RPM in the form of `getRPM`, or of `listRPMs` for a buildroot.
 pub fn record(w: &World, rpm: &Rpm, nvr: bool) -> V {
     let V::Struct(members) = listed(rpm) else { unreachable!() };
     let mut all = Vec::new();
@@ -68,7 +68,7 @@ fn with_nvr(w: &World, rpm: &Rpm) -> V {
     record(w, rpm, true)
 }
 
-/// A package in a buildroot.
+/// Returns an RPM in a buildroot.
 fn component(w: &World, rpm: &Rpm, root: i64, update: bool) -> V {
     let V::Struct(members) = record(w, rpm, true) else { unreachable!() };
     let mut all = Vec::new();
@@ -107,7 +107,7 @@ fn list_rpms(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     Ok(query(rows, args.get("queryOpts")))
 }
 
-/// Packages by number or `name-version-release.arch`; internal ones first.
+/// Finds RPMs by number or by `name-version-release.arch`, those of this hub first.
 fn find_rpms<'a>(w: &'a World, info: &V) -> Vec<&'a Rpm> {
     match info {
         V::Int(id) => w.rpm(*id).into_iter().collect(),
@@ -122,7 +122,8 @@ fn find_rpms<'a>(w: &'a World, info: &V) -> Vec<&'a Rpm> {
             None => {
                 let part = |name: &str| info.get(name).and_then(V::as_str).unwrap_or_default().to_owned();
                 let (name, version, release, arch) = (part("name"), part("version"), part("release"), part("arch"));
-                // Source packages are called as their builds are, which are found without looking through all packages.
+                // A source package has the name of its build. The build is found without a search
+                // through all RPMs.
                 let build = w.build_of_nvr(&format!("{name}-{version}-{release}")).filter(|_| arch == "src");
                 match build {
                     Some(build) => w.rpms_of_build(build.id).filter(|r| r.arch == arch).collect(),
@@ -207,7 +208,7 @@ fn list_files(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     Ok(query(rpm.files.iter().map(file).collect(), args.get("queryOpts")))
 }
 
-/// A buildroot as it is listed.
+/// Returns a buildroot in the form of the lists.
 pub fn buildroot(w: &World, root: &Buildroot) -> V {
     let repo = w.repo(root.repo);
     let event = |id: Option<i64>| id.and_then(|id| w.event_at(id));

@@ -85,7 +85,7 @@ pub static CALLS: &[Entry] = entries! {
     };
 };
 
-/// A tag without its extra.
+/// Returns a tag without its extra.
 pub fn record(w: &World, config: &TagConfig) -> V {
     row! {
         "arches" => config.arches.as_ref(), "id" => config.tag, "locked" => config.locked,
@@ -195,7 +195,8 @@ pub struct TagGroup<'a> {
 }
 
 impl World {
-    /// Groups of a tag that are not blocked, by name, with their packages that are not, in the order they were added.
+    /// Returns the unblocked groups of a tag, by name. Each has its unblocked packages in the order
+    /// they were added.
     pub fn tag_groups(&self, tag: i64, event: Option<i64>) -> Vec<TagGroup<'_>> {
         let mut configs: BTreeMap<&str, &GroupConfig> = BTreeMap::new();
         let mut packages: Vec<&GroupPackage> = Vec::new();

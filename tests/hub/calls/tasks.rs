@@ -62,7 +62,8 @@ pub static CALLS: &[Entry] = entries! {
     "getTaskLogs" as "RootExports.getTaskLogs": "taskID" => |_, _| Ok(V::Array(Vec::new()));
 };
 
-/// A task. `request` and `result` stand among the other members in lists and trees, a single task's request at the end.
+/// Returns a task. In lists and trees, `request` and `result` are among the other members. A single
+/// task has its request at the end.
 fn record(w: &World, task: &Task, owner: bool, request: Option<V>, result: Option<V>) -> V {
     let mut members = vec![
         ("arch".to_owned(), task.arch.as_str().into()),
@@ -179,7 +180,7 @@ fn list_tasks(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
             && in_time(t.completion, times[2])
     };
     let decode = opt("decode").truth();
-    // Records are made only for what is asked for: the table may be long.
+    // Make records only for the selected tasks, because the table may be long.
     let mut tasks: Vec<&Task> = w.tasks.iter().filter(fits).collect();
     let query_opts = args.get("queryOpts");
     if query_opts.get("order").and_then(V::as_str) == Some("-id") {
@@ -241,7 +242,7 @@ fn download(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     Ok(base64::engine::general_purpose::STANDARD.encode(&bytes[start..end]).into())
 }
 
-/// Checks little, makes a free task.
+/// Checks little, and makes a free task.
 fn build(tx: &mut Tx<'_>, args: &Args) -> Result<V, Fault> {
     let owner = tx.logged_in()?;
     if args.get("src").as_str().is_none() {

@@ -11,18 +11,18 @@ use super::super::value::{V, row};
 use super::super::world::World;
 use super::tasks::NewTask;
 
-/// A digest of some text, shaped as an MD5.
+/// Returns a digest of a text in the form of an MD5.
 fn digest(text: &str) -> String {
     hex::encode(&blake3::hash(text.as_bytes()).as_bytes()[..16])
 }
 
-/// A release without the mark of a draft, which packages do not have.
+/// Returns a release without the draft suffix, which RPMs do not have.
 fn plain(release: &str) -> &str {
     release.split(",draft_").next().unwrap_or(release)
 }
 
 impl Tx<'_> {
-    /// Adds the packages of a build; `buildroots` are those of its `buildArch` tasks by architecture.
+    /// Adds the RPMs of a build. `buildroots` are those of its `buildArch` tasks by architecture.
     fn add_rpms(&mut self, build: i64, spec: &NewBuild, buildroots: &[(String, i64)]) {
         let buildtime = self.now / 1_000_000;
         let none: Arc<Vec<String>> = Arc::default();
@@ -84,7 +84,7 @@ impl Tx<'_> {
         id
     }
 
-    /// Imports a build: complete at once, of no task.
+    /// Imports a build. It is complete at once and has no task.
     pub fn import_build(&mut self, spec: &NewBuild) -> Result<i64, Fault> {
         self.new_call();
         if let Some(known) = self.w.build_of_nvr(&spec.nvr()) {
@@ -109,8 +109,9 @@ impl Tx<'_> {
         known.ok_or_else(|| Fault::generic(format!("No such build: '{nvr}'")))
     }
 
-    /// Tags a build. A build that is in the tag already is refused, unless `force`: then it is tagged anew (and so
-    /// becomes the latest), with a `tag` message and none for the old entry.
+    /// Tags a build. Refuses a build that is already in the tag, unless `force` is set. With
+    /// `force` it is tagged again and so becomes the latest. That sends a `tag` message and none
+    /// for the old entry.
     pub fn tag_build(&mut self, tag: &str, nvr: &str, force: bool) -> Result<(), Fault> {
         self.new_call();
         self.tag_inner(tag, nvr, force)
@@ -174,14 +175,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Untag, then tag, in one event.
+    /// Untags and tags a build in one event.
     pub fn move_build(&mut self, from: &str, to: &str, nvr: &str) -> Result<(), Fault> {
         self.new_call();
         self.untag_inner(from, nvr)?;
         self.tag_inner(to, nvr, false)
     }
 
-    /// Several builds in one call and event, as `massTag` does for those who may.
+    /// Tags several builds in one call and event, like `massTag`.
     pub fn mass_tag(&mut self, tag: &str, nvrs: &[&str]) -> Result<(), Fault> {
         self.new_call();
         nvrs.iter().try_for_each(|nvr| self.tag_inner(tag, nvr, false))
@@ -198,8 +199,8 @@ impl Tx<'_> {
         self.build_message(id, Some(old));
     }
 
-    /// Promotes a draft: its build gets the name it was made for, under the same number. No message, and no event of
-    /// its tags.
+    /// Promotes a draft: its build gets its final name, under the same number. This sends no
+    /// message and makes no event of its tags.
     pub fn promote_build(&mut self, draft: &str) -> Result<(), Fault> {
         self.new_call();
         self.wrote = true;
@@ -213,7 +214,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Untags the build everywhere, with messages, then deletes it.
+    /// Untags the build everywhere, with messages, and then deletes it.
     pub fn delete_build(&mut self, nvr: &str) -> Result<(), Fault> {
         self.new_call();
         let build = self.w.build(self.build_id(nvr)?).unwrap().clone();
@@ -234,9 +235,10 @@ impl Tx<'_> {
         self.sign_message(&rpm, sigkey, &digest(file))
     }
 
-    /// A real build, from its submission to the moment its source package is known: the task is open, its first child
-    /// closed, the build there and building. The same name, version and release may be tried again after a failure or
-    /// cancellation: it is the same build then.
+    /// Starts a real build: from its submission until its source package is known. The task is then
+    /// open, its first child is closed, and the build is in state building. After a failure or
+    /// cancellation the same name, version and release may be tried again. It is then the same
+    /// build.
     pub fn start_build(&mut self, owner: &str, target: &str, spec: &NewBuild) -> Result<i64, Fault> {
         self.new_call();
         let owner = self.user_id(owner)?;
@@ -285,7 +287,8 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// The build succeeds: complete, then tagged into the target's destination, then its task closed.
+    /// Completes a build: sets it complete, tags it into the target's destination, and closes its
+    /// task.
     pub fn complete_build(&mut self, nvr: &str) -> Result<(), Fault> {
         self.new_call();
         let id = self.build_id(nvr)?;
@@ -299,7 +302,7 @@ impl Tx<'_> {
         arches.sort();
         arches.dedup();
         if arches.len() > 1 {
-            // Packages without architecture come along with one that has.
+            // Noarch packages come along with another architecture.
             arches.retain(|a| a != "noarch");
         }
         let repo = self.w.newest_repo(build_tag);
@@ -360,7 +363,7 @@ impl Tx<'_> {
         let (task, old) = (build.task, std::mem::replace(&mut build.state, 4));
         build.completion = Some(now);
         self.wrote = true;
-        // The task first: the message shows it and its children cancelled.
+        // The task first, because the message shows it and its children as cancelled.
         if let Some(task) = task {
             self.cancel(task);
         }
@@ -371,13 +374,13 @@ impl Tx<'_> {
 }
 
 impl World {
-    /// The tags a build is in.
+    /// Returns the tags a build is in.
     pub fn tags_of_build(&self, build: i64, event: Option<i64>) -> Vec<i64> {
         self.tag_listing.iter().filter(|l| l.build == build && l.ver.holds(event)).map(|l| l.tag).collect()
     }
 
-    /// What is in a tag, in the hub's order: by inheritance, within a tag the newest tagging first. `latest`: per
-    /// package the first only. Blocked packages are left out.
+    /// Returns the builds in a tag, in the hub's order: by inheritance, and within a tag the newest
+    /// tagging first. With `latest`, only the first per package. Blocked packages are left out.
     pub fn tagged(
         &self,
         tag: i64,

@@ -1,4 +1,4 @@
-//! Builders: they take scratch builds through their life, one stage at a time, and do what the test's rules say.
+//! Builders: they move scratch builds through their stages, one at a time, by the test's rules.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum Outcome {
     Fault(i64, String),
 }
 
-/// An outcome for a package, on an architecture or on all.
+/// An outcome for a package, on one architecture or on all.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub package: String,
@@ -38,20 +38,21 @@ pub struct Rule {
     pub outcome: Outcome,
 }
 
-/// What a buildroot is for.
+/// The purpose of a buildroot.
 #[derive(Clone, Debug)]
 pub struct RootFor<'a> {
     pub package: &'a str,
     pub arch: &'a str,
     pub repo: i64,
     pub tag: i64,
-    /// Where the repository's content is as of.
+    /// Event that the repository's content is as of.
     pub event: i64,
     /// BuildRequires of the source package.
     pub requires: &'a [String],
 }
 
-/// Names, or `name-[epoch:]version-release.arch`, of packages: those of the build group, and those of the second step.
+/// Packages by name or `name-[epoch:]version-release.arch`: those of the build group, and those of
+/// the second step.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
     pub base: Vec<String>,
@@ -64,7 +65,7 @@ type RootFn = Arc<dyn Fn(&World, &RootFor<'_>) -> Contents + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Plan {
     pub rules: Vec<Rule>,
-    /// Contents of buildroots; without it the group by name and the requirements by name.
+    /// Contents of buildroots. By default the build group and the requirements, both by name.
     pub contents: Option<RootFn>,
 }
 
@@ -89,7 +90,7 @@ struct Job {
     opts: V,
 }
 
-/// Where it gets its packages, after the checks.
+/// Where the build gets its packages from, after the checks.
 struct Place {
     tag: i64,
     repo: i64,
@@ -113,8 +114,8 @@ const KNOWN_OPTIONS: &[&str] = &[
 ];
 
 impl Tx<'_> {
-    /// Takes a scratch build one stage further: free → assigned → open → source package → architectures → end. False
-    /// when there is nothing left to do or it hangs.
+    /// Moves a scratch build one stage further: free → assigned → open → source package →
+    /// architectures → end. Returns `false` if nothing is left to do or the build hangs.
     pub fn step_task(&mut self, id: i64) -> Result<bool, Fault> {
         self.new_call();
         let task = self.w.task(id).cloned().ok_or_else(|| Fault::generic(format!("No such task: {id}")))?;
@@ -128,13 +129,13 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Steps it to its end; false if it hangs.
+    /// Runs a scratch build to its end. Returns `false` if it hangs.
     pub fn run_task(&mut self, id: i64) -> Result<bool, Fault> {
         while self.step_task(id)? {}
         Ok(self.w.task(id).is_some_and(|t| [CLOSED, CANCELED, FAILED].contains(&t.state)))
     }
 
-    /// One stage of every scratch build there is; how many moved.
+    /// Moves every scratch build one stage further. Returns how many moved.
     pub fn step_tasks(&mut self) -> Result<usize, Fault> {
         let active = |t: &&Task| t.parent.is_none() && t.method == "build" && [FREE, ASSIGNED, OPEN].contains(&t.state);
         let scratch = |t: &&Task| t.request.last().and_then(|o| o.get("scratch")).is_some_and(V::truth);
@@ -240,7 +241,7 @@ impl Tx<'_> {
         true
     }
 
-    /// The hub's policies, which are asked by the builder.
+    /// Checks the hub's policies, like the builder does.
     fn allowed(&self, task: &Task, job: &Job) -> Result<(), Fault> {
         let settings = self.settings;
         let admin = self.w.has_perm(Some(task.owner), "admin");
@@ -250,7 +251,7 @@ impl Tx<'_> {
             ("build_rpm", true, settings.may_build),
         ];
         match asked.iter().find(|(_, asked, allowed)| *asked && !allowed && !admin) {
-            // The reason of Koji's default rules.
+            // The reason that Koji's default rules give.
             Some((policy, ..)) => Err(Fault::not_allowed(format!(
                 "policy violation ({policy}): Only admin can do this via default policy"
             ))),
@@ -258,7 +259,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Checks that are made once the task is open, and where it builds.
+    /// Checks an open task, and returns where it builds.
     fn place(&mut self, job: &Job) -> Result<Place, Fault> {
         if let V::Struct(members) = &job.opts
             && let Some((name, _)) = members.iter().find(|(n, _)| !KNOWN_OPTIONS.contains(&n.as_str()))
@@ -289,7 +290,7 @@ impl Tx<'_> {
             None => repo.as_ref().map(|r| r.tag).ok_or_else(|| Fault::generic("Unable to determine build tag"))?,
             Some(name) => match self.w.target(name, event) {
                 Some(target) => target.build_tag,
-                // As kojid does, a tag of that name is taken where there is no such target.
+                // Like kojid, take the tag of that name if there is no such target.
                 None => {
                     let tag = self.w.tag_named(name).filter(|t| self.w.config(*t, event).is_some());
                     tag.ok_or_else(|| Fault::generic(format!("unknown build target: {name}")))?
@@ -312,14 +313,14 @@ impl Tx<'_> {
         Ok(Place { tag: build_tag, repo: repo.id, event: repo.create_event, arches })
     }
 
-    /// Label, architecture and whether the source package is kept, of each step.
+    /// Returns label, architecture and whether the source package is kept, for each step.
     fn fitting_arches(&self, job: &Job, place: &Place) -> Vec<(String, String, bool)> {
         let source = self.w.source_of(&job.source);
         let [buildarchs, exclusive, exclude] = source.map(|s| (*s.arches).clone()).unwrap_or_default();
         let wanted = job.opts.get("arch_override").and_then(V::as_str).filter(|o| !o.is_empty());
         let mut arches = place.arches.clone();
         if let Some(wanted) = wanted {
-            // As kojid: the names as they came, of those whose family the tag has.
+            // Like kojid, keep the names as they came if the tag has their family.
             let has = |a: &&str| place.arches.iter().any(|of_tag| canonical(of_tag) == canonical(a));
             arches = wanted.split([' ', ',']).filter(|a| !a.is_empty()).filter(has).map(str::to_owned).collect();
         }
@@ -408,8 +409,8 @@ impl Tx<'_> {
         true
     }
 
-    /// A buildroot of a task, retired at once, with what the plan says is in it. `source`: the package and its
-    /// requirements.
+    /// Makes a buildroot of a task, retired at once, with the contents of the plan. `source` is the
+    /// package and its requirements.
     pub fn buildroot(&mut self, task: i64, arch: &str, repo: i64, source: (&str, &[String]), init: bool) -> i64 {
         self.new_call();
         let create_event = self.event();
@@ -440,15 +441,15 @@ impl Tx<'_> {
     }
 }
 
-/// The build group's packages and those that are required, as far as there are packages of these names.
+/// Returns the build group's packages and the required packages, by name.
 fn by_name(world: &World, root: &RootFor<'_>) -> Contents {
     let base = world.group_packages_of(root.tag, Some(root.event), "build");
     Contents { base, builddeps: root.requires.to_vec() }
 }
 
 impl World {
-    /// The source package a build's first argument means: `../packages/N/V/R/src/FILE`, or an uploaded file of a known
-    /// name.
+    /// Finds the source package of a build's first argument: `../packages/N/V/R/src/FILE`, or an
+    /// uploaded file with a known name.
     pub fn source_of(&self, source: &str) -> Option<&Rpm> {
         let nvr = source.rsplit('/').next()?.strip_suffix(".src.rpm")?;
         let build = self.build_of_nvr(nvr)?;

@@ -1,4 +1,4 @@
-//! Users, builders and channels; silent.
+//! Users, builders and channels. None of these operations sends a message.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -44,7 +44,7 @@ impl Tx<'_> {
         channel.map(|c| c.id).ok_or_else(|| Fault::generic(format!("No such channel: {name}")))
     }
 
-    /// A builder in channel `default` and `createrepo`, enabled and ready.
+    /// Adds a builder in the channels `default` and `createrepo`, enabled and ready.
     pub fn add_host(&mut self, name: &str, arches: &str, capacity: f64) -> Result<i64, Fault> {
         let user = self.create_user(name, 1)?;
         let id = self.w.hosts.last().map_or(0, |h| h.id) + 1;

@@ -1,7 +1,7 @@
-//! What people, builders and administrators do to a hub, in Koji's words. Each is a call of its own, with an event of
-//! its own.
+//! What people, builders and administrators do to a hub, in Koji's words. Each operation is a call
+//! with its own event.
 //!
-//! What sends a message in Koji sends it here; what is silent there is silent here.
+//! An operation sends a message here exactly if it sends one in Koji.
 
 pub mod builds;
 pub mod exec;

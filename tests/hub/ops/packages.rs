@@ -9,7 +9,7 @@ use super::super::world::World;
 use super::tags::add_named;
 
 impl Tx<'_> {
-    /// The number of a package, which is made when needed.
+    /// Returns the number of a package. Makes the package if needed.
     pub fn package_id(&mut self, name: &str) -> i64 {
         if let Some(id) = self.w.package(name) {
             return id;
@@ -51,13 +51,14 @@ impl Tx<'_> {
         }
     }
 
-    /// Adds a package to a tag's list; sends `add`, or nothing when it is there as it would be added.
+    /// Adds a package to a tag's list. Sends `add`, or nothing if the list already has the same
+    /// entry.
     pub fn package_list_add(&mut self, tag: &str, package: &str, owner: &str) -> Result<(), Fault> {
         self.package_list_edit(tag, package, Some(owner), None, None)
     }
 
-    /// `packageListAdd` as it is: an entry that differs in owner, block or extra arches is changed, and the message
-    /// says `update`.
+    /// Edits like `packageListAdd`. An entry that differs in owner, block or extra arches is
+    /// changed, and the message says `update`.
     pub fn package_list_edit(
         &mut self,
         tag: &str,
@@ -135,7 +136,7 @@ impl Tx<'_> {
 }
 
 impl World {
-    /// The entry of a tag's own list.
+    /// Returns the entry of the tag's own list.
     pub fn list_entry(&self, tag: i64, package: i64, event: Option<i64>) -> Option<&TagPackage> {
         Self::at(&self.tag_packages_of, &self.tag_packages, (tag, package)).find(|p| p.ver.holds(event))
     }
@@ -146,7 +147,7 @@ impl World {
             .map(|p| p.owner)
     }
 
-    /// The entry that counts for a tag, its ancestors included, and the tag it stands in.
+    /// Returns the entry that counts for a tag, its ancestors included. The entry names its tag.
     pub fn effective_entry(&self, tag: i64, package: i64, event: Option<i64>) -> Option<&TagPackage> {
         self.ancestry(tag, event).into_iter().find_map(|t| self.list_entry(t, package, event))
     }

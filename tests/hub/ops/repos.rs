@@ -1,4 +1,4 @@
-//! Repositories: initialised, ready, expired, deleted; what kojira does.
+//! Repositories: initialising, finishing, expiring, deleting; and the work of kojira.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use super::super::value::{V, row};
 use super::super::world::{RepoNames, World};
 use super::tasks::*;
 
-/// `name-[epoch:]version-release.arch`.
+/// Returns `name-[epoch:]version-release.arch`.
 pub fn nevra(rpm: &Rpm) -> String {
     let epoch = rpm.epoch.filter(|e| *e != 0).map(|e| format!("{e}:")).unwrap_or_default();
     format!("{}-{epoch}{}-{}.{}", rpm.name, rpm.version, rpm.release, rpm.arch)
 }
 
-/// The options every repository has.
+/// Returns the options that every repository has.
 pub fn default_opts() -> V {
     row! { "src" => false, "maven" => false, "debuginfo" => false, "separate_src" => false }
 }
@@ -29,14 +29,14 @@ impl Tx<'_> {
         self.settings.topdir.join("repos").join(self.w.tag_name(repo.tag).unwrap_or_default()).join(id.to_string())
     }
 
-    /// A new repository of a tag as it is now, ready. The usual case; the two halves can be called alone.
+    /// Makes a ready repository of a tag as it is now. Its two halves can also be called alone.
     pub fn new_repo(&mut self, tag: &str) -> Result<i64, Fault> {
         let id = self.begin_repo(tag)?;
         self.finish_repo(id)?;
         Ok(id)
     }
 
-    /// A newRepo task of kojira is open and the repository initialised.
+    /// Opens a newRepo task of kojira and initialises the repository.
     pub fn begin_repo(&mut self, tag: &str) -> Result<i64, Fault> {
         self.new_call();
         let tag_id = self.w.tag(tag, None)?;
@@ -53,7 +53,8 @@ impl Tx<'_> {
         self.make_task(NewTask { owner, priority: 15, channel, ..NewTask::new("newRepo", request) })
     }
 
-    /// The row, with an event of its own; the message `repo.init`; the lists and groups in place, metadata not yet.
+    /// Adds the repository's row, with an event of its own, and sends `repo.init`. The lists and
+    /// groups are on disk, the metadata are not yet.
     pub fn init_repo(&mut self, tag: i64, task: Option<i64>, custom: V) -> Result<i64, Fault> {
         self.new_call();
         let begin_event = self.w.last_change(tag, None);
@@ -87,14 +88,14 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// The metadata are written, the repository is ready, `latest` points to it, its task and the requests it fits are
-    /// finished.
+    /// Finishes a repository: writes its metadata, sets it ready, points `latest` to it, and closes
+    /// its task and the requests it fits.
     pub fn finish_repo(&mut self, id: i64) -> Result<(), Fault> {
         self.finish(id, None)
     }
 
-    /// The same with metadata from a directory that has `<arch>/repodata` (and what else lies there) instead of the
-    /// hub's own.
+    /// Like [`Tx::finish_repo`], but with metadata from a directory that has `<arch>/repodata`.
+    /// Other files in the directory are copied as well.
     pub fn finish_repo_with(&mut self, id: i64, prepared: &Path) -> Result<(), Fault> {
         self.finish(id, Some(prepared))
     }
@@ -149,7 +150,7 @@ impl Tx<'_> {
         (repo.state, repo.state_time) = (state, now);
     }
 
-    /// The newRepo task fails and the repository becomes a problem; no message.
+    /// Fails the newRepo task and sets the repository to problem. Sends no message.
     pub fn fail_repo(&mut self, id: i64, code: i64, text: &str) -> Result<(), Fault> {
         self.new_call();
         if let Some(task) = self.w.repo(id).and_then(|r| r.task) {
@@ -159,14 +160,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Silent; builds can still be bound to it.
+    /// Expires a repository. Sends no message. Builds can still be bound to it.
     pub fn expire_repo(&mut self, id: i64) -> Result<(), Fault> {
         self.new_call();
         self.set_repo_state(id, 2);
         Ok(())
     }
 
-    /// Silent; the files are gone as well.
+    /// Deletes a repository and its files. Sends no message.
     pub fn delete_repo(&mut self, id: i64) -> Result<(), Fault> {
         self.new_call();
         std::fs::remove_dir_all(self.repo_dir(id)).ok();
@@ -191,8 +192,8 @@ impl Tx<'_> {
         }
     }
 
-    /// One cycle of kojira: end events, automatic requests, a newRepo task for each request that has none, another try
-    /// for those that failed. It makes no repository; `work_repos` does.
+    /// Runs one cycle of kojira: end events, automatic requests, a newRepo task for each request
+    /// without one, and retries of failed ones. It makes no repository; `work_repos` does.
     pub fn kojira(&mut self) -> Result<(), Fault> {
         self.new_call();
         self.update_end_events();
@@ -221,7 +222,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Notes for repositories whose tag has changed since that they are no longer current.
+    /// Sets the end event of repositories whose tag has changed since.
     pub fn update_end_events(&mut self) {
         let current: Vec<Repo> =
             self.w.repos.iter().filter(|r| r.end_event.is_none() && r.state < 3).cloned().collect();
@@ -233,7 +234,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Requests for tags with `repo.auto` that have changed since their newest repository.
+    /// Makes requests for tags with `repo.auto` that changed after their newest repository.
     fn auto_requests(&mut self) {
         let tags: Vec<i64> = self.w.tags.iter().map(|t| t.id).filter(|t| self.w.config(*t, None).is_some()).collect();
         for tag in tags {
@@ -279,7 +280,8 @@ impl Tx<'_> {
         id
     }
 
-    /// One stage of every newRepo task: free → open with the repository initialised → ready. How many moved.
+    /// Moves every newRepo task one stage further: free → open with the repository initialised →
+    /// ready. Returns how many moved.
     pub fn work_repos(&mut self) -> Result<usize, Fault> {
         let active = |t: &&Task| t.method == "newRepo" && [FREE, OPEN].contains(&t.state);
         let ids: Vec<i64> = self.w.tasks.iter().filter(active).map(|t| t.id).collect();
@@ -307,7 +309,7 @@ impl Tx<'_> {
 }
 
 impl World {
-    /// The newest ready repository with default options.
+    /// Returns the newest ready repository with default options.
     pub fn newest_repo(&self, tag: i64) -> Option<i64> {
         let fits = |r: &&Repo| r.tag == tag && r.state == 1 && !r.dist && r.custom_opts == V::Struct(Vec::new());
         self.repos.iter().filter(fits).max_by_key(|r| r.create_event).map(|r| r.id)
@@ -319,7 +321,7 @@ impl World {
         rows.map(|r| r.merge_mode.as_str()).collect::<HashSet<_>>().len()
     }
 
-    /// The binary packages a repository of the tag has for an architecture.
+    /// Returns the binary packages that a repository of the tag has for an architecture.
     pub fn repo_rpms(&self, tag: i64, event: i64, arch: &str) -> Vec<&Rpm> {
         let builds = self.tagged(tag, Some(event), true, true, None);
         let mut ids: Vec<i64> = builds.iter().map(|l| l.build).collect();
@@ -328,7 +330,8 @@ impl World {
         rpms.filter(|r| r.arch == arch || r.arch == "noarch").collect()
     }
 
-    /// Numbers of the same packages by name and by `name-[epoch:]version-release.arch`.
+    /// Returns the numbers of the packages of [`Self::repo_rpms`], by name and by
+    /// `name-[epoch:]version-release.arch`.
     pub fn names_in_repo(&self, tag: i64, event: i64, arch: &str) -> RepoNames {
         let mut known = self.repo_names.lock().unwrap();
         let names = known.entry((tag, event, arch.to_owned())).or_insert_with(|| {
@@ -338,7 +341,7 @@ impl World {
         Arc::clone(names)
     }
 
-    /// Names in a group at an event, inheritance included.
+    /// Returns the package names in a group at an event, inheritance included.
     pub fn group_packages_of(&self, tag: i64, event: Option<i64>, group: &str) -> Vec<String> {
         let groups = self.tag_groups(tag, event);
         let found = groups
@@ -347,7 +350,7 @@ impl World {
         found.map(|g| g.packages.iter().map(|p| p.package.clone()).collect()).unwrap_or_default()
     }
 
-    /// Every event that changed something a repository of the tag depends on.
+    /// Returns every event that changed something a repository of the tag depends on.
     fn changes(&self, tag: i64) -> impl Iterator<Item = i64> {
         fn of<T: Versioned>(rows: &[T], fits: impl Fn(&T) -> bool) -> Vec<i64> {
             let events = |r: &T| [Some(r.ver().create), r.ver().revoke];
@@ -367,19 +370,19 @@ impl World {
         parts.into_iter().flatten()
     }
 
-    /// The last event that changed the tag or what it inherits, up to a time.
+    /// Returns the last event before a time that changed the tag or its ancestors.
     pub fn last_change(&self, tag: i64, before: Option<i64>) -> Option<i64> {
         let tags = self.ancestry(tag, None);
         let before = |event: &i64| before.is_none_or(|b| self.event_at(*event).is_some_and(|at| at < b));
         tags.iter().flat_map(|t| self.changes(*t)).filter(before).max()
     }
 
-    /// The first event after another that changed it.
+    /// Returns the first event after `after` that changed the tag or its ancestors.
     pub fn first_change(&self, tag: i64, after: i64) -> Option<i64> {
         self.ancestry(tag, None).iter().flat_map(|t| self.changes(*t)).filter(|e| *e > after).min()
     }
 
-    /// Whether one of the tags itself changed after an event.
+    /// Checks whether one of the tags itself changed after an event.
     pub fn changed_since(&self, event: i64, tags: &[i64]) -> bool {
         tags.iter().flat_map(|t| self.changes(*t)).any(|e| e > event)
     }

@@ -1,4 +1,5 @@
-//! Tags: configuration, inheritance, groups, external repositories. All of it is silent.
+//! Tags: configuration, inheritance, groups, external repositories. None of these operations sends
+//! a message.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -16,7 +17,7 @@ pub struct Inherit {
     pub pkg_filter: String,
 }
 
-/// The next number of a table of names, and the row.
+/// Adds a row to a table of names, and returns its number.
 pub fn add_named(table: &mut super::super::world::Table<Named>, name: &str) -> i64 {
     let id = table.last().map_or(0, |r| r.id) + 1;
     table.rows().push(Named { id, name: name.to_owned() });
@@ -24,7 +25,7 @@ pub fn add_named(table: &mut super::super::world::Table<Named>, name: &str) -> i
 }
 
 impl Tx<'_> {
-    /// `arches`: separated by spaces; none: nothing is built for it.
+    /// Creates a tag. `arches` is separated by spaces; if empty, nothing is built for the tag.
     pub fn create_tag(&mut self, name: &str, arches: &str) -> Result<i64, Fault> {
         self.new_call();
         if self.w.tag(name, None).is_ok() {
@@ -63,13 +64,13 @@ impl Tx<'_> {
         self.edit_config(name, |c| c.perm = perm)
     }
 
-    /// The number of a permission, which is made when needed.
+    /// Returns the number of a permission. Makes the permission if needed.
     pub fn permission(&mut self, name: &str) -> i64 {
         let known = self.w.permissions.iter().find(|p| p.name == name).map(|p| p.id);
         known.unwrap_or_else(|| add_named(&mut self.w.permissions, name))
     }
 
-    /// Sets, or with `None` removes, a key of the tag's `extra`.
+    /// Sets a key of the tag's `extra`, or removes it with `None`.
     pub fn edit_tag_extra(&mut self, name: &str, key: &str, value: Option<V>) -> Result<(), Fault> {
         self.new_call();
         let tag = self.w.tag(name, None)?;
@@ -89,7 +90,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes a tag. The entries of its builds vanish without any untag message, targets stay and point nowhere.
+    /// Deletes a tag. The entries of its builds vanish without untag messages. Targets stay and
+    /// point nowhere.
     pub fn delete_tag(&mut self, name: &str) -> Result<(), Fault> {
         self.new_call();
         let tag = self.w.tag(name, None)?;
@@ -153,12 +155,13 @@ impl Tx<'_> {
         group
     }
 
-    /// Adds packages to a group of a tag (`build`, `srpm-build`), which is made when needed; one event each.
+    /// Adds packages to a group of a tag (`build`, `srpm-build`), one event each. Makes the group
+    /// if needed.
     pub fn add_group_packages(&mut self, tag: &str, group: &str, packages: &[&str]) -> Result<(), Fault> {
         self.edit_group(tag, group, packages, false)
     }
 
-    /// Takes packages out of a group by blocking them, as is done with inherited ones.
+    /// Removes packages from a group by blocking them, as for inherited ones.
     pub fn block_group_packages(&mut self, tag: &str, group: &str, packages: &[&str]) -> Result<(), Fault> {
         self.edit_group(tag, group, packages, true)
     }
@@ -202,7 +205,7 @@ impl Tx<'_> {
         known.ok_or_else(|| Fault::generic(format!("No such repo: {name}")))
     }
 
-    /// `merge_mode`: `koji`, `simple` or `bare`.
+    /// Adds an external repository. `merge_mode` is `koji`, `simple` or `bare`.
     pub fn add_external_repo(
         &mut self,
         tag: &str,
@@ -252,7 +255,7 @@ pub struct Link {
 }
 
 impl World {
-    /// Direct parents, by priority.
+    /// Returns the direct parents, by priority.
     pub fn parents(&self, tag: i64, event: Option<i64>) -> Vec<&Inheritance> {
         let mut parents: Vec<&Inheritance> =
             self.tag_inheritance.iter().filter(|i| i.tag == tag && i.ver.holds(event)).collect();
@@ -260,7 +263,7 @@ impl World {
         parents
     }
 
-    /// All ancestors in the order in which they are asked, as `getFullInheritance` has them.
+    /// Returns all ancestors in the order of `getFullInheritance`.
     pub fn inheritance(&self, tag: i64, event: Option<i64>) -> Vec<Link> {
         let mut links = Vec::new();
         self.walk(tag, event, 1, None, &[], false, &mut links, &mut vec![tag]);
@@ -280,7 +283,7 @@ impl World {
         path: &mut Vec<i64>,
     ) {
         for parent in self.parents(tag, event) {
-            // Priorities below zero are for links that are switched off.
+            // A priority below zero means that the link is switched off.
             let seen = links.iter().any(|l| l.row.parent == parent.parent);
             if parent.priority < 0 || path.contains(&parent.parent) || (parent.intransitive && below_first) {
                 continue;
@@ -307,20 +310,20 @@ impl World {
         }
     }
 
-    /// The tag and its ancestors.
+    /// Returns the tag and its ancestors.
     pub fn ancestry(&self, tag: i64, event: Option<i64>) -> Vec<i64> {
         let mut tags = vec![tag];
         tags.extend(self.inheritance(tag, event).into_iter().map(|l| l.row.parent));
         tags
     }
 
-    /// The tag's own extra.
+    /// Returns the tag's own extra.
     pub fn extra(&self, tag: i64, event: Option<i64>) -> Vec<(String, V)> {
         let rows = self.tag_extra.iter().filter(|e| e.tag == tag && e.ver.holds(event));
         rows.map(|e| (e.key.clone(), e.value.clone())).collect()
     }
 
-    /// Architectures of a build tag, inherited where it has none of its own.
+    /// Returns the architectures of a build tag. They are inherited if it has none of its own.
     pub fn build_arches(&self, tag: i64, event: Option<i64>) -> Vec<String> {
         let own = self.config(tag, event).and_then(|c| c.arches.clone()).filter(|a| !a.is_empty());
         let links = self.inheritance(tag, event);

@@ -1,4 +1,4 @@
-//! Build targets; silent.
+//! Build targets. None of these operations sends a message.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -39,8 +39,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A side tag of a build tag, as the plugin makes it: a tag that inherits it, with the same architectures and a
-    /// target of its name.
+    /// Makes a side tag of a build tag like the plugin: a tag that inherits from it, with the same
+    /// architectures and a target of its own name.
     pub fn create_side_tag(&mut self, base: &str) -> Result<String, Fault> {
         self.new_call();
         let base_id = self.w.tag(base, None)?;
@@ -75,7 +75,8 @@ impl Tx<'_> {
         Ok(name)
     }
 
-    /// Deletes its target and the tag; builds still in it lose their entry silently.
+    /// Deletes the side tag's target and the tag. Builds that are still in it lose their entry
+    /// without a message.
     pub fn remove_side_tag(&mut self, name: &str) -> Result<(), Fault> {
         if self.w.target(name, None).is_some() {
             self.delete_target(name)?;

@@ -1,4 +1,4 @@
-//! Tasks: their life, cancelling, resubmission.
+//! Tasks: their states, cancelling, resubmission.
 
 use super::super::fault::Fault;
 use super::super::rows::*;
@@ -44,7 +44,7 @@ impl NewTask {
 }
 
 impl Tx<'_> {
-    /// A free task; no message.
+    /// Makes a free task. Sends no message.
     pub fn make_task(&mut self, new: NewTask) -> i64 {
         self.wrote = true;
         self.now += 1;
@@ -104,7 +104,7 @@ impl Tx<'_> {
         self.w.task_mut(id).weight = weight;
     }
 
-    /// A free or open task with its weight and waiting set.
+    /// Sets the waiting flag of a task.
     pub fn set_waiting(&mut self, id: i64, waiting: bool) {
         self.wrote = true;
         self.w.task_mut(id).waiting = Some(waiting);
@@ -120,7 +120,7 @@ impl Tx<'_> {
         self.set_task_state(id, FAILED);
     }
 
-    /// Back to free: an administrator's `freeTask`, a builder that restarted.
+    /// Frees a task again, like an administrator's `freeTask` or a restarted builder.
     pub fn free_task(&mut self, id: i64) -> Result<(), Fault> {
         self.new_call();
         match self.w.task(id).map(|t| t.state) {
@@ -132,8 +132,8 @@ impl Tx<'_> {
         }
     }
 
-    /// Cancels a task and what is below it, nearest first; its message is sent before its children are cancelled. On a
-    /// finished task nothing happens.
+    /// Cancels a task and its children, nearest first. The task's message is sent before its
+    /// children are cancelled. Does nothing to a finished task.
     pub fn cancel(&mut self, id: i64) -> bool {
         let Some(task) = self.w.task(id) else { return false };
         if [CLOSED, CANCELED, FAILED].contains(&task.state) {
@@ -155,8 +155,8 @@ impl Tx<'_> {
         true
     }
 
-    /// The same request again, as a new task of whoever asks, with the same priority. Only after failure or
-    /// cancellation.
+    /// Makes a new task with the same request and priority, owned by the caller. Only for failed or
+    /// cancelled tasks.
     pub fn resubmit(&mut self, id: i64) -> Result<i64, Fault> {
         let task = self.w.task(id).cloned().ok_or_else(|| Fault::generic(format!("No such task: {id}")))?;
         if ![CANCELED, FAILED].contains(&task.state) {
@@ -178,7 +178,7 @@ impl Tx<'_> {
         Ok(self.make_task(new))
     }
 
-    /// What `rebuildSRPM` returns, with its files put into its directory.
+    /// Returns what `rebuildSRPM` returns, and puts its files into the task's directory.
     pub fn srpm_result(&mut self, task: i64, nvr: &str, root: Option<i64>) -> V {
         let file = format!("{nvr}.src.rpm");
         let logs = self.write_logs(task, &[file.as_str()]);
@@ -186,7 +186,7 @@ impl Tx<'_> {
         row! { "srpm" => format!("{}/{file}", task_dir(task)), "logs" => logs, "brootid" => root, "source" => source }
     }
 
-    /// What `buildArch` returns, with its files put into its directory.
+    /// Returns what `buildArch` returns, and puts its files into the task's directory.
     pub fn arch_result(&mut self, task: i64, nvr: &str, rpms: Vec<String>, root: Option<i64>) -> V {
         let source = format!("{nvr}.src.rpm");
         let files: Vec<&str> = rpms.iter().map(String::as_str).chain(std::iter::once(source.as_str())).collect();
@@ -196,7 +196,7 @@ impl Tx<'_> {
         row! { "rpms" => rpms, "srpms" => vec![V::from(format!("{dir}/{source}"))], "logs" => logs, "brootid" => root }
     }
 
-    /// Logs of a build step and its other files; the paths of the logs.
+    /// Writes the logs of a build step and its other files. Returns the paths of the logs.
     pub fn write_logs(&mut self, task: i64, files: &[&str]) -> V {
         let output = &mut self.w.task_mut(task).output;
         for log in ["build.log", "root.log", "state.log"] {
@@ -210,7 +210,7 @@ impl Tx<'_> {
     }
 }
 
-/// Where a task's files are, below `work`.
+/// Returns the directory of a task's files, below `work`.
 pub fn task_dir(task: i64) -> String {
     format!("tasks/{}/{task}", task % 10_000)
 }
