@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::log::{AnyLog, Erasure, EventLog, Left};
 use crate::model::nearest::{WRONG_MAX, did_you_mean, distance};
 
-/// What operators do.
+/// The commands of operators.
 #[derive(Subcommand, Debug)]
 pub(crate) enum AdminVerb {
     ForgetPerson(ForgetArgs),
@@ -23,30 +23,34 @@ pub(crate) enum AdminVerb {
     Word(Box<word::WordVerb>),
 }
 
-/// Erase a person's name. Events keep a stand-in that means nothing any more; the log still verifies.
+/// Erase a person's name from the log.
 ///
-/// Raw messages that name the person are deleted as well, those set aside included, and freed space and the write-ahead
-/// log are written anew: that takes the database's size once more on the disk, and for a large one minutes, in which a
-/// running service waits. What cannot be erased now is said, with exit code 4; run it again then, as often as you like.
-/// Backups, recordings, buses and PostgreSQL's write-ahead log are yours to see to.
+/// Events keep a stand-in that no longer leads to the name, so the log still verifies.
+///
+/// Raw messages that name the person are deleted, including messages that were set aside. Then
+/// freed space and the write-ahead log are rewritten. That needs disk space for a second copy of
+/// the database, and minutes for a large one; a running service waits meanwhile. If something
+/// cannot be erased now, the command says what and exits with 4; run it again then, as often as
+/// necessary. Backups, recordings, buses and PostgreSQL's write-ahead log are not touched: erase
+/// the name there yourself.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei admin forget-person alice --db koschei.db\n  koschei admin forget-person \
         p-6f1c29d04b7e83a5 --db koschei.db")]
 pub(crate) struct ForgetArgs {
-    /// The person's name in Koji, or the stand-in (p-…)
+    /// Name of the person in Koji, or the stand-in (p-…)
     person: String,
-    /// Also where nobody of that name is known, and somebody of a similar one is
+    /// Erase the name even if the log knows only a similar one
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     db: DbArgs,
 }
 
-/// Read a configuration and print what is in effect, defaults included.
+/// Check a configuration and print the settings in effect, defaults included.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei check-config koschei.toml")]
 pub(crate) struct CheckConfigArgs {
-    /// The file; default: none, which shows the defaults
+    /// Configuration file; without one, the defaults are printed
     file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -93,7 +97,7 @@ async fn forget(args: &ForgetArgs) -> Done {
     Err(CliError::Unavailable(format!("forget them everywhere: {}", left.join("; "))))
 }
 
-/// Refuses a name nobody has, where somebody has one that is only a letter or two different.
+/// Refuses an unknown name if a known one differs only by a letter or two.
 async fn slip(log: &AnyLog, who: &str) -> Result<(), CliError> {
     let persons = log.all_persons().await?;
     if persons.iter().any(|(id, name)| who == name || who == id.as_str()) {
@@ -111,7 +115,7 @@ async fn slip(log: &AnyLog, who: &str) -> Result<(), CliError> {
     }
 }
 
-/// What is left, and how to finish.
+/// Says what is left, and how to finish.
 fn what_is_left(left: &Left) -> String {
     match left {
         Left::Waiting(n) => format!(
@@ -138,7 +142,7 @@ pub(super) fn check_config(args: &CheckConfigArgs) -> Done {
         Some(path) => Config::load(path)?,
         None => Config::default(),
     };
-    // It may well be shown to somebody.
+    // The output may be shown to others, so passwords in addresses are hidden.
     let addresses = config.hubs.iter_mut().flat_map(|h| [&mut h.server, &mut h.topurl, &mut h.weburl]);
     for url in addresses.chain([&mut config.bus.amqp_url]).flatten() {
         *url = crate::log::redacted(url);

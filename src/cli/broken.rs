@@ -21,12 +21,12 @@ use crate::resolve::Mode;
 use crate::tools::broken::{Breakages, FoundCause, Rebuilt, Spell, breakages};
 use crate::view::text::{clock, one_line, span};
 
-/// Names printed for people before `and N more`.
+/// Largest number of names before `and N more`.
 const NAMES_SHOWN: usize = 12;
 
-/// Tell what broke, since when, why, who was rebuilt for it, and who recovered.
+/// Show what broke, since when and why, what was rebuilt, and what recovered.
 ///
-/// With an archive of the log's repositories it also says which update took the buildroot of a package away.
+/// With --archive, it also names the update that made a package unresolvable.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  koschei broken --db demo/koschei.db --archive tests/data/koji\n  koschei broken --db \
@@ -35,26 +35,27 @@ const NAMES_SHOWN: usize = 12;
 pub(crate) struct BrokenArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Only this collection
+    /// Show only this collection
     #[arg(long, value_name = "C")]
     collection: Option<String>,
-    /// Directory with the repositories the log speaks of: `repos/TAG/ID/ARCH/repodata` and `buildrequires.jsonl`
+    /// Directory with the repositories of the log: `repos/TAG/ID/ARCH/repodata` and
+    /// `buildrequires.jsonl`
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
-    /// The hub the archive is of
+    /// Hub that the archive comes from
     #[arg(long, value_name = "HUB", default_value = "primary", requires = "archive")]
     hub: String,
-    /// How buildroots are resolved
+    /// How the build group and the BuildRequires are resolved
     #[arg(long, value_enum, default_value_t, requires = "archive")]
     mode: super::resolve::ModeArg,
-    /// Pass over BuildConflicts, as a service with `build_conflicts = false` does
+    /// Ignore BuildConflicts, like a service with `build_conflicts = false`
     #[arg(long, requires = "archive")]
     ignore_build_conflicts: bool,
-    /// Only what is broken still
+    /// Show only what is still broken
     #[arg(long)]
     now: bool,
-    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of
-    /// that day), "1 hour ago"
+    /// Point in the log to show: an event (466), a time of recording ("2026-11-20 08:45"), the end
+    /// of a day (2026-11-20) or a span ("1 hour ago"); default: the end of the log
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// Print JSON

@@ -18,7 +18,9 @@ use crate::telemetry::Metrics;
 use crate::view::text::{clock, points};
 use crate::writer::pauses::Pauses;
 
-/// Deliver the rebuild commands that wait in the outbox, one JSON object a line, and note them as delivered.
+/// Deliver the rebuild commands that wait in the outbox.
+///
+/// Each command is a line of JSON. A delivered command is marked and is not delivered again.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  koschei commands --db koschei.db --to commands.jsonl\n  koschei commands --table --last \
@@ -27,16 +29,16 @@ use crate::writer::pauses::Pauses;
 pub(crate) struct CommandsArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Where to: a file, or - for standard output
+    /// File to deliver to, or - for standard output
     #[arg(long, value_name = "DEST", default_value = "-")]
     to: PathBuf,
-    /// Only show them; they stay in the outbox
+    /// Print the commands, but leave them in the outbox
     #[arg(long)]
     peek: bool,
-    /// Only show them, as a table for people
+    /// Print the commands as a table, and leave them in the outbox
     #[arg(long, conflicts_with = "peek")]
     table: bool,
-    /// Of what is shown, only the newest
+    /// Print only the newest N commands
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 }
@@ -68,7 +70,8 @@ pub(super) async fn run(args: &CommandsArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Commands as rows, by the events that decided them: an id is longer than a line.
+/// Formats commands as a table. A row names the event that decided the command, because the id of a
+/// command is too long for a line.
 fn table<'a>(commands: impl Iterator<Item = &'a str>) -> String {
     let mut table =
         Table::new(&["event", "decided", "collection", "build", "target", "repository", "on", "points", "because"]);
@@ -99,7 +102,7 @@ fn table<'a>(commands: impl Iterator<Item = &'a str>) -> String {
     table.render(colours(), 0)
 }
 
-/// The largest part of a priority in words, and the parts beside it.
+/// Describes the positive parts of a priority, largest first.
 fn because(p: &PriorityParts) -> String {
     let mut parts = vec![
         (p.manual, "asked for by a person"),

@@ -1,8 +1,8 @@
-//! `koschei doctor`: will it work, and if not, what is to be done?
+//! `koschei doctor`: checks whether the service will work, and advises what to fix.
 //!
-//! Nothing is changed anywhere, except that a queue of the broker that is there is bound again as `serve` binds it at
-//! each start, and that a session of the hub begins and ends. [`hub`] looks at a hub and the collections on it,
-//! [`place`] at what is around us.
+//! The command changes nothing, with two exceptions. An existing queue of the broker is bound
+//! again, as `serve` does at each start. A session of the hub begins and ends. [`hub`] checks a hub
+//! and its collections, [`place`] checks the machine, the database and the bus.
 
 mod hub;
 mod place;
@@ -23,21 +23,21 @@ use super::{CliError, DbArgs, Done, FOUND, with_causes};
 use crate::base::clock::Stopwatch;
 use crate::config::Config;
 
-/// Check whether the service will work with this configuration, and say what to do where it will not.
+/// Check whether the service will work with this configuration, and advise what to fix.
 ///
-/// Looks at the configuration, each hub (does it answer, its version and clock, our login and permissions), targets,
-/// tags and repositories of the collections, the cache directory, the database, the bus, and the address of the pages.
-/// It changes nothing, and may be run beside the service.
+/// It checks the configuration, each hub (answers, version, clock, login, permissions), the
+/// targets, tags and repositories of the collections, the cache directory, the database, the bus,
+/// and the address of the pages. It changes nothing and can run beside the service.
 #[derive(Args, Debug)]
-#[command(after_help = "Exit status 0: nothing failed; 5: something failed.\n\nExample:\n  koschei doctor --config \
-        /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db")]
+#[command(after_help = "Exit status: 0 no check failed, 5 a check failed.\n\nExample:\n  koschei doctor --config \
+    /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db")]
 pub(crate) struct DoctorArgs {
-    /// Hubs, bus, collections, rules; deploy/koschei.toml explains every key
+    /// Configuration file; deploy/koschei.toml explains every key
     #[arg(long, value_name = "FILE", env = "KOSCHEI_CONFIG")]
     config: PathBuf,
     #[command(flatten)]
     db: DbArgs,
-    /// How long one check may take
+    /// Time limit of one check
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// Print JSON
@@ -45,17 +45,17 @@ pub(crate) struct DoctorArgs {
     json: bool,
 }
 
-/// How a check came out.
+/// Result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Status {
-    /// It will work.
+    /// The service will work.
     Ok,
-    /// It will work, but less well than it could.
+    /// The service will work, but not as well as it could.
     Warning,
-    /// It will not work.
+    /// The service will not work.
     Failed,
-    /// Something before it failed.
+    /// The check was not made because an earlier one failed.
     Unchecked,
 }
 
@@ -80,7 +80,7 @@ impl Status {
     }
 }
 
-/// What a check found, and what later checks need of it.
+/// What a check found, and the value that later checks need.
 struct Verdict<T = ()> {
     status: Status,
     found: String,
@@ -101,7 +101,7 @@ impl<T> Verdict<T> {
         Self { status: Status::Failed, found: found.into(), advice: Some(advice.into()), value: None }
     }
 
-    /// Something did not do what it was asked; its words say what it was.
+    /// A failed call: what was being done, and the error.
     fn error(doing: &str, error: &dyn std::error::Error, advice: impl Into<String>) -> Self {
         Self::failed(with_causes(&format!("failed to {doing}"), error), advice)
     }
@@ -115,41 +115,41 @@ impl<T> Verdict<T> {
 /// A line of the report.
 #[derive(Serialize, Debug)]
 struct Finding {
-    /// What was looked at; these words do not change.
+    /// The check. Programs read these words, so they do not change.
     check: &'static str,
-    /// Which hub or collection.
+    /// The hub or collection.
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<String>,
     status: Status,
     found: String,
-    /// What to do.
+    /// Advice.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
     seconds: f64,
 }
 
-/// Somebody who checks, and says what was found as it goes.
+/// Makes checks, and prints each finding at once.
 struct Doctor {
-    /// How long one check may take.
+    /// Time limit of one check.
     limit: Duration,
     json: bool,
     colours: bool,
     bar: ProgressBar,
     findings: Vec<Finding>,
-    /// The first time that what was found could not be said.
+    /// The first error of printing a finding.
     deaf: Option<std::io::Error>,
 }
 
 impl Doctor {
     fn new(args: &DoctorArgs) -> Self {
-        // Where standard error is no terminal it shows nothing.
+        // The bar shows nothing if standard error is not a terminal.
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(Duration::from_millis(100));
         let limit = Duration::from_secs(args.timeout);
         Self { limit, json: args.json, colours: colours(), bar, findings: Vec::new(), deaf: None }
     }
 
-    /// Makes a check, within the time it may take.
+    /// Makes a check within the time limit.
     async fn check<T>(
         &mut self,
         check: &'static str,
@@ -158,7 +158,7 @@ impl Doctor {
     ) -> Option<T> {
         self.bar.set_message(of.map_or_else(|| format!("checking {check}"), |of| format!("checking {check} of {of}")));
         let watch = Stopwatch::start();
-        // Boxed: checks hold whole answers of hubs.
+        // The future is boxed because checks hold whole answers of hubs.
         let verdict = tokio::time::timeout(self.limit, Box::pin(doing)).await.unwrap_or_else(|_| {
             let found = format!("no answer within {} s", self.limit.as_secs());
             Verdict::failed(
@@ -173,7 +173,7 @@ impl Doctor {
         value
     }
 
-    /// Says what cannot be checked, and why.
+    /// Reports checks that cannot be made, and why.
     fn unchecked(&mut self, checks: &[&'static str], of: &str, why: &str) {
         for check in checks {
             let (of, found) = (Some(of.to_owned()), why.to_owned());
@@ -194,7 +194,7 @@ impl Doctor {
         self.findings.iter().filter(|f| f.status == status).count()
     }
 
-    /// Says how it came out.
+    /// Prints the summary.
     fn end(self) -> Done {
         self.bar.finish_and_clear();
         if let Some(deaf) = self.deaf {
@@ -216,7 +216,7 @@ impl Doctor {
     }
 }
 
-/// A finding as people read it: what it is, and below what to do.
+/// Formats a finding for people: what was found, and below it what to do.
 fn line(finding: &Finding, colours: bool) -> String {
     let word = format!("{:<9}", finding.status.word());
     let word = match colours {
@@ -234,11 +234,11 @@ fn line(finding: &Finding, colours: bool) -> String {
     text
 }
 
-/// Runs what may block for ever, such as a look at the disk of another machine, on a thread that nobody waits for.
+/// Runs work that may block for ever, such as reading a network disk, on a thread of its own.
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, heard) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().spawn(move || {
-        // Whoever asked may have gone.
+        // The caller may have given up.
         let _gone = done.send(work());
     });
     thread.ok()?;
@@ -295,7 +295,7 @@ fn configuration(args: &DoctorArgs) -> Verdict<Config> {
 }
 
 impl<T> Verdict<T> {
-    /// An error that says itself what was being done.
+    /// A failed call whose error says what was being done.
     fn error_of(error: &dyn std::error::Error, advice: impl Into<String>) -> Self {
         let text = crate::model::causes::with_causes(error);
         Self::failed(format!("failed to {text}"), advice)

@@ -26,12 +26,12 @@ use crate::model::Hub;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::{self, Readiness};
 
-/// Follow Koji's messages as they come, from a queue of RabbitMQ or a NATS JetStream stream: note, acknowledge, fold,
-/// decide.
+/// Receive Koji's messages from RabbitMQ or NATS JetStream, and decide what to rebuild.
 ///
-/// A message is acknowledged when it stands in the inbox. On RabbitMQ it is as Koji's plugin for Fedora Messaging sends
-/// it; in a NATS stream each is one JSON object as in a recording. Ends at SIGTERM or SIGINT after finishing what is in
-/// hand.
+/// A message is acknowledged as soon as it is stored in the inbox. RabbitMQ messages have the form
+/// that Koji's plugin for Fedora Messaging sends. NATS messages are JSON objects like the lines of
+/// a recording. No hub is asked, so every message is believed. The command stops at SIGTERM or
+/// SIGINT, after it has handled the messages at hand.
 #[derive(Args, Debug)]
 #[command(
     group(ArgGroup::new("bus").required(true).args(["nats", "amqp", "fedora_messaging"])),
@@ -49,93 +49,94 @@ pub(crate) struct FollowArgs {
         value_name = "URL",
         env = "KOSCHEI_AMQP",
         hide_env_values = true,
-        help = "RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST, `/` in the virtual host written %2F"
+        help = "Address of RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST; write `/` in the virtual host as %2F"
     )]
     amqp: Option<String>,
-    /// Certificates to trust, PEM; default: those of the system
+    /// CA certificates to trust, PEM; default: those of the system
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nats", "fedora_messaging"])]
     amqp_ca: Option<PathBuf>,
-    /// Our certificate, PEM; without a password in the address it is the login
+    /// Client certificate, PEM; it is the login if the address has no password
     #[arg(long, value_name = "FILE", requires = "amqp_key", conflicts_with_all = ["nats", "fedora_messaging"])]
     amqp_cert: Option<PathBuf>,
-    /// Its key, PEM
+    /// Key of the client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "amqp_cert", conflicts_with_all = ["nats", "fedora_messaging"])]
     amqp_key: Option<PathBuf>,
-    /// RabbitMQ, as Fedora Messaging's configuration file has it: address, certificates, queue, bindings
+    /// Configuration file of Fedora Messaging: address of RabbitMQ, certificates, queue, bindings
     #[arg(long, value_name = "FILE")]
     fedora_messaging: Option<PathBuf>,
-    /// Queue with the messages, made durable when absent; with --fedora-messaging which of its queues [default:
-    /// koschei, or the only one]
+    /// Queue to read, created as durable if absent; with --fedora-messaging, which of its queues
+    /// [default: koschei, or the only one]
     #[arg(long, value_name = "NAME", conflicts_with = "nats")]
     queue: Option<String>,
-    /// Exchange Koji publishes to
+    /// Exchange that Koji publishes to
     #[arg(long, value_name = "NAME", conflicts_with_all = ["nats", "fedora_messaging"], default_value = amqp::EXCHANGE)]
     exchange: String,
-    /// Routing key to bind the queue with, instead of all that Koji's messages end with; may be given several times
+    /// Routing key to bind the queue with, instead of all that Koji's messages end with; may be
+    /// repeated
     #[arg(long = "routing-key", value_name = "KEY", conflicts_with_all = ["nats", "fedora_messaging"])]
     routing_keys: Vec<String>,
-    /// NATS servers, separated by commas; a login may stand before the host (USER:PASSWORD@HOST, TOKEN@HOST), %XX for
-    /// what cannot stand there
+    /// Addresses of NATS servers, separated by commas; a login may precede the host
+    /// (USER:PASSWORD@HOST, TOKEN@HOST), with reserved characters as %XX
     #[arg(long, value_name = "URL", env = "KOSCHEI_NATS", hide_env_values = true, requires_all = ["stream", "subject"])]
     nats: Option<String>,
-    /// User to log in to NATS as
+    /// NATS user to log in as
     #[arg(long, value_name = "NAME", requires_all = ["nats", "nats_password_file"])]
     nats_user: Option<String>,
-    /// File whose first line is that user's password
+    /// File whose first line is the password of --nats-user
     #[arg(long, value_name = "FILE", requires = "nats_user")]
     nats_password_file: Option<PathBuf>,
-    /// File whose first line is a token to log in with
+    /// File whose first line is a token for the login
     #[arg(long, value_name = "FILE", requires = "nats", conflicts_with = "nats_user")]
     nats_token_file: Option<PathBuf>,
-    /// File with credentials (.creds: a user's JWT and key) to log in with
+    /// Credentials file for the login (.creds: a user's JWT and key)
     #[arg(long, value_name = "FILE", requires = "nats", conflicts_with_all = ["nats_user", "nats_token_file"])]
     nats_credentials: Option<PathBuf>,
-    /// Certificates to trust, PEM
+    /// CA certificates to trust, PEM; default: those of the system
     #[arg(long, value_name = "FILE")]
     nats_ca: Option<PathBuf>,
-    /// Our certificate, PEM
+    /// Client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "nats_key")]
     nats_cert: Option<PathBuf>,
-    /// Its key, PEM
+    /// Key of the client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "nats_cert")]
     nats_key: Option<PathBuf>,
-    /// Stream with the messages; made when absent
+    /// Stream to read; created if absent
     #[arg(long, value_name = "NAME", conflicts_with_all = ["amqp", "fedora_messaging"])]
     stream: Option<String>,
-    /// Subject of the messages in it, wildcards allowed
+    /// Subject of the messages in the stream; wildcards are allowed
     #[arg(long, value_name = "SUBJECT", conflicts_with_all = ["amqp", "fedora_messaging"])]
     subject: Option<String>,
-    /// Durable consumer, which remembers how far we are; made when absent
+    /// Durable consumer that remembers the position in the stream; created if absent
     #[arg(long, value_name = "NAME", default_value = "koschei")]
     consumer: String,
-    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the
-    /// outbox
+    /// File for rebuild commands, one JSON object per line, or - for standard output; default: they
+    /// stay in the outbox
     #[arg(long, value_name = "DEST", conflicts_with = "commands_stream")]
     commands: Option<PathBuf>,
-    /// Stream of NATS for rebuild commands; made when absent
+    /// NATS stream for rebuild commands; created if absent
     #[arg(long, value_name = "NAME", requires = "commands_subject", conflicts_with_all = ["amqp", "fedora_messaging"])]
     commands_stream: Option<String>,
     /// Subject to publish rebuild commands to
     #[arg(long, value_name = "SUBJECT", requires = "commands_stream")]
     commands_subject: Option<String>,
-    /// Directory looked into where a hub would be asked
+    /// Directory that stands in for a hub: repos/, buildrequires.jsonl and recorded answers
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
     #[command(flatten)]
     db: DbArgs,
-    /// Collections, tracking, rules
+    /// Configuration: collections, tracked packages, rules
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Serve /metrics, /alive and /ready here
+    /// Address to serve /metrics, /alive and /ready at
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = crate::config::listen_address)]
     listen: Option<SocketAddr>,
-    /// Messages in one commit
+    /// Number of messages per commit
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=1000))]
     batch: u32,
-    /// End when nothing more waits
+    /// Stop when no more messages wait
     #[arg(long)]
     until_idle: bool,
-    /// NATS: seconds after which a message that was not acknowledged comes again
+    /// Time after which NATS sends an unacknowledged message again
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     ack_wait: u64,
 }
@@ -165,7 +166,7 @@ pub(super) async fn run(args: &FollowArgs) -> Done {
     let resolver = resolver(archive, &settings);
     let done = follow(args, &log, settings, resolver, &metrics, &readiness, &stop).await;
     stop.cancel();
-    // It ends with that; how is of no interest any more.
+    // Cancelling ends the task. Its result no longer matters.
     drop(pruning.await);
     log.close().await;
     let done = done?;
@@ -218,7 +219,7 @@ fn source_error(error: impl Into<SourceError>) -> CliError {
     IntakeError::from(error.into()).into()
 }
 
-/// The stream of messages, and where commands go if that was asked for.
+/// Opens the stream of messages, and the stream for commands if one was asked for.
 async fn nats(args: &FollowArgs, url: &str) -> Result<(impl MessageSource + use<>, Option<CommandSink>), CliError> {
     let login = match (&args.nats_user, &args.nats_password_file, &args.nats_token_file, &args.nats_credentials) {
         (Some(user), Some(file), ..) => Login::User(user.clone(), file.clone()),
@@ -233,7 +234,7 @@ async fn nats(args: &FollowArgs, url: &str) -> Result<(impl MessageSource + use<
         client_certificate: args.nats_cert.clone().zip(args.nats_key.clone()),
     };
     let connection = Connection::open(&server).await.map_err(source_error)?;
-    // Both are there when --nats is, the parser sees to that.
+    // The parser requires both options with --nats.
     let settings = SourceSettings {
         stream: args.stream.clone().unwrap_or_default(),
         subject: args.subject.clone().unwrap_or_default(),
@@ -251,7 +252,7 @@ async fn nats(args: &FollowArgs, url: &str) -> Result<(impl MessageSource + use<
     Ok((source, sink))
 }
 
-/// Where the queue is: by options, or by a file; what is odd about the file is told.
+/// Returns the settings of the queue, from options or from a file. Prints warnings about the file.
 fn amqp_settings(args: &FollowArgs) -> Result<AmqpSettings, CliError> {
     if let Some(path) = &args.fedora_messaging {
         let file = FedoraMessaging::read(path, args.queue.as_deref())
@@ -274,7 +275,7 @@ fn amqp_settings(args: &FollowArgs) -> Result<AmqpSettings, CliError> {
 
 pub(super) fn stop_on_signals(stop: CancellationToken) -> Result<(), CliError> {
     use tokio::signal::unix::{SignalKind, signal};
-    // Both from now on, not from when the task first runs.
+    // Both signals are caught from here on, not only when the task first runs.
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         tokio::select! {

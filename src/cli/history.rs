@@ -18,13 +18,14 @@ use crate::model::nearest::{did_you_mean, nearest};
 use crate::view::event::describe;
 use crate::view::text::one_line;
 
-/// Subjects offered for a name.
+/// Largest number of subjects that are suggested for a name.
 const PATHS_OFFERED: usize = 5;
 
-/// List what happened to a package, a collection, a repository, or everything: the newest events, or with --after those
-/// that follow.
+/// List the events about a package, a collection, a repository or the whole log.
 ///
-/// Subjects are paths: HUB/package/NAME, HUB/tag/NAME, HUB/repo/ID, collection/NAME, collection/NAME/PACKAGE, engine.
+/// The newest events are listed, or with --after the events that follow a point. Subjects are
+/// paths: HUB/package/NAME, HUB/tag/NAME, HUB/repo/ID, collection/NAME, collection/NAME/PACKAGE,
+/// engine.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  koschei history --subject primary/package/curl --db koschei.db\n  koschei history \
@@ -33,33 +34,33 @@ const PATHS_OFFERED: usize = 5;
 pub(crate) struct HistoryArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Only events about exactly this
+    /// List only events about exactly this subject
     #[arg(long, value_name = "SUBJECT", conflicts_with = "under")]
     subject: Option<String>,
-    /// Only events about things whose subject begins so
+    /// List only events whose subject begins with this
     #[arg(long, value_name = "PREFIX")]
     under: Option<String>,
-    /// Only events of these kinds
+    /// List only events of these kinds
     #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
     kind: Vec<String>,
-    /// The first events after this one, or after this time (466, "2026-11-20 08:45", 2026-11-20 and on, "1 hour ago"),
-    /// instead of the newest
+    /// Point in the log after which to list: an event (466), a time of recording ("2026-11-20
+    /// 08:45"), the beginning of a day (2026-11-20) or a span ("1 hour ago")
     #[arg(long, value_name = "SEQ|TIME")]
     after: Option<AsOf>,
-    /// At most so many
+    /// Largest number of events to list
     #[arg(long, value_name = "N", default_value_t = 200)]
     limit: usize,
-    /// Print CloudEvents, one a line, oldest first
+    /// Print CloudEvents, one per line, oldest first
     #[arg(long)]
     json: bool,
 }
 
-/// Events that were asked for.
+/// The events that match the options.
 #[derive(Default)]
 struct Found {
-    /// Oldest first.
+    /// The events to print, oldest first.
     shown: VecDeque<Record>,
-    /// How many there are.
+    /// Number of events that match.
     total: u64,
 }
 
@@ -85,7 +86,7 @@ pub(super) async fn run(args: &HistoryArgs) -> Done {
     }
     let said = summary(args, &found);
     match args.json {
-        // Nothing but events goes to standard output.
+        // Only events go to standard output.
         true if found.total > found.shown.len() as u64 => eprintln!("koschei: {said}"),
         true => {}
         false => writeln!(out, "{said}")?,
@@ -109,8 +110,9 @@ fn summary(args: &HistoryArgs, found: &Found) -> String {
     }
 }
 
-/// The events that are asked for: with `--after` the first ones, else the newest. Cost: where subject or kind are asked
-/// for, reads all that fit; else only those that are shown.
+/// Returns the matching events: with `--after` the first ones, otherwise the newest. With a subject
+/// or a kind, it reads every event of that subject or kind. Without them, it reads only the events
+/// that are printed.
 async fn find(args: &HistoryArgs, log: &AnyLog, after: Option<Seq>) -> Result<Found, CliError> {
     let mut found = Found::default();
     let everything = args.subject.is_none() && args.under.is_none() && args.kind.is_empty();
@@ -148,7 +150,7 @@ async fn find(args: &HistoryArgs, log: &AnyLog, after: Option<Seq>) -> Result<Fo
     Ok(found)
 }
 
-/// That the log knows the subject at all.
+/// Checks that the log knows the subject.
 async fn known(args: &HistoryArgs, log: &AnyLog) -> Result<(), CliError> {
     let (wanted, subjects) = match (&args.subject, &args.under) {
         (Some(s), _) => (s, Subjects::Exactly(s)),
@@ -165,7 +167,8 @@ async fn known(args: &HistoryArgs, log: &AnyLog) -> Result<(), CliError> {
     Err(CliError::Rejected(format!("list {what} `{wanted}`: the log has no event about it{hint}")))
 }
 
-/// `; did you mean A or B?`: where no path was given, the paths that end with the nearest name.
+/// Returns `; did you mean A or B?`. For a name that is not a path, suggests the paths that end
+/// with the most similar name.
 fn hint(wanted: &str, all: &BTreeSet<String>) -> String {
     if wanted.contains('/') {
         return did_you_mean(wanted, all.iter().map(String::as_str));
@@ -180,7 +183,7 @@ fn hint(wanted: &str, all: &BTreeSet<String>) -> String {
     }
 }
 
-/// Subjects that a state knows of.
+/// Returns the subjects that a state knows.
 fn subjects_of(state: &State) -> BTreeSet<String> {
     let mut all = BTreeSet::from(["engine".to_owned()]);
     for (name, c) in &state.collections {
@@ -197,7 +200,7 @@ fn subjects_of(state: &State) -> BTreeSet<String> {
     all
 }
 
-/// One event, as a line.
+/// Prints one event as a line.
 pub(crate) fn print(out: &mut impl Write, record: &Record, json: bool) -> Result<(), CliError> {
     if json {
         writeln!(out, "{}", cloudevents::to_json(record))?;

@@ -23,16 +23,17 @@ use crate::telemetry::Metrics;
 use crate::writer::Writer;
 use crate::writer::pauses::Pauses;
 
-/// Snapshots are taken when a log has grown by this many events since the last one.
+/// A snapshot is taken when the log has grown by this many events.
 const SNAPSHOT_EVERY: u64 = 50_000;
 
-/// Exit status after an interruption, as shells have it for Ctrl-C.
+/// Exit status after an interruption. Shells use the same one for Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// Feed messages in: note them, append their facts, fold, decide, let commands out.
+/// Read recorded Koji messages into a log, and decide what to rebuild.
 ///
-/// A recording is JSON lines, plain, gzip or zstd; `-` is standard input. It may be given again, whole or longer:
-/// messages that came before are dropped by their id. Without a hub a message is taken at its word, and rebuilds are
+/// A recording is a file of JSON lines, plain or compressed with gzip or zstd; `-` is standard
+/// input. The same recording, or a longer one, can be ingested again: messages that are already in
+/// the log are dropped by their id. No hub is asked, so every message is believed. Rebuilds are
 /// decided but not submitted.
 #[derive(Args, Debug)]
 #[command(
@@ -40,28 +41,29 @@ const INTERRUPTED: u8 = 130;
         commands.jsonl"
 )]
 pub(crate) struct IngestArgs {
-    /// The recording, or - for standard input
+    /// Recording to read, or - for standard input
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
-    /// Directory with repos/, buildrequires.jsonl and recorded answers, looked into where a hub would be asked
+    /// Directory that stands in for a hub: repos/, buildrequires.jsonl and recorded answers
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
     #[command(flatten)]
     db: DbArgs,
-    /// Collections, tracking, rules; default: every tag that gets repositories is a collection
+    /// Configuration: collections, tracked packages, rules; default: every tag with repositories is
+    /// a collection
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Deliver rebuild commands, one JSON object a line, to a file, or - for standard output; default: they stay in the
-    /// outbox
+    /// File for rebuild commands, one JSON object per line, or - for standard output; default: they
+    /// stay in the outbox
     #[arg(long, value_name = "DEST")]
     commands: Option<PathBuf>,
-    /// Write metrics in Prometheus' text format to this file at the end
+    /// File for metrics in Prometheus' text format, written at the end
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Messages in one commit; does not change what is appended
+    /// Number of messages per commit; does not change what is appended
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: u32,
-    /// Threads for resolving; default: one per processor
+    /// Number of threads that resolve; default: one per processor
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
     /// Print the result as JSON
@@ -91,7 +93,8 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     };
     let settings = config.settings(Source::Recording);
     let _threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, Into::into);
-    // What the caller gave is opened before the log is made: a wrong path leaves nothing behind.
+    // The files the caller named are opened before the log is created, so a wrong path leaves no
+    // empty log.
     let mut recording = Recording::open(&args.from)?;
     if let Some(what) = recording.is_no_recording() {
         return Err(CliError::Rejected(format!(
@@ -120,7 +123,7 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
         metrics.delivery_begins();
     }
     if let Some(path) = &args.metrics {
-        // A path that cannot be written shows now, not after the work.
+        // A path that cannot be written fails here, before the work starts.
         metrics.write_to(path).map_err(|e| CliError::Rejected(format!("write metrics to {}: {e}", path.display())))?;
     }
     let resolver = resolver(archive, &settings);
@@ -155,7 +158,7 @@ pub(super) async fn run(args: &IngestArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lets what is at hand be finished at the first Ctrl-C or SIGTERM, and ends at the second.
+/// At the first Ctrl-C or SIGTERM, finishes the messages at hand and stops. Exits at the second.
 fn on_interrupt(stop: CancellationToken) -> Result<(), CliError> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -177,12 +180,12 @@ fn on_interrupt(stop: CancellationToken) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Stops, and says so. Whoever reads it can rely on the stop being set; and what the end of the work says comes after
-/// it, because nobody else writes to standard error in between.
+/// Stops, and prints that. The stop is set before the line appears, so a reader can rely on it. The
+/// lock keeps the report at the end of the work behind this line.
 fn announce(stop: &CancellationToken) {
     let mut stderr = std::io::stderr().lock();
     stop.cancel();
-    // Where nobody can be told, it stops all the same.
+    // The stop holds even if standard error is closed.
     drop(writeln!(stderr, "koschei: stopping after the messages at hand; again to stop at once"));
 }
 
@@ -206,7 +209,7 @@ async fn feed(
     })
     .await;
     bar.finish_and_clear();
-    // What was decided leaves even when the recording broke off later.
+    // Commands are delivered even if the recording broke off later.
     let delivered = match sink {
         Some(sink) => {
             let pauses = Pauses::said(log, writer.state()).await?;

@@ -18,7 +18,7 @@ use crate::log::{self, EventLog, Head, LogError, PAGE_MAX, VerifyError, folding}
 use crate::model::{Class, Classified, Seq};
 use crate::tools::audit;
 
-/// What can be done with a log.
+/// The commands of `koschei log`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum LogVerb {
     Verify(VerifyArgs),
@@ -34,17 +34,16 @@ pub(crate) enum LogVerb {
     Prune(super::prune::PruneArgs),
 }
 
-/// Recompute the hash chain and say where it first breaks, compare the outbox with what was decided, and look for facts
-/// that stand twice.
+/// Verify a log: recompute the hash chain, check the outbox, and look for duplicate facts.
 ///
-/// Without --head a tail that was cut off, or a log written anew as a whole, cannot be noticed: keep the printed head
-/// elsewhere.
+/// The first damaged event is reported. Without --head, a tail that was cut off or a log that was
+/// rewritten as a whole cannot be noticed: keep the printed head elsewhere.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log verify --db koschei.db --head \"$(cat koschei.head)\"")]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// A head seen earlier and kept elsewhere, as this command printed it
+    /// Head that this command printed earlier and that was kept elsewhere
     #[arg(long, value_name = "SEQ:HASH", value_parser = parse_head)]
     head: Option<(Seq, ChainHash)>,
     /// Print JSON
@@ -52,8 +51,9 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
-/// Derive every decision again from the log alone, and list those the rules do not give. Snapshots are compared with
-/// the state the log gives.
+/// Derive every decision again from the log, and list decisions that break the rules.
+///
+/// Snapshots are compared with the state that the log gives.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log audit --db koschei.db --json")]
 pub(crate) struct AuditArgs {
@@ -64,39 +64,41 @@ pub(crate) struct AuditArgs {
     json: bool,
 }
 
-/// Show the last events, and with --follow those to come.
+/// Show the last events, and with --follow also new ones.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log tail -n 20 --follow --db koschei.db")]
 pub(crate) struct TailArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// How many
+    /// Number of events
     #[arg(short = 'n', long, default_value_t = 10)]
     lines: u64,
-    /// Go on with new events until interrupted
+    /// Print new events until interrupted
     #[arg(long)]
     follow: bool,
-    /// Print CloudEvents, one a line
+    /// Print CloudEvents, one per line
     #[arg(long)]
     json: bool,
 }
 
-/// Write the whole log as CloudEvents, one a line, each after the attachment it names; hashes still verify after
-/// import.
+/// Export the whole log as CloudEvents, one per line.
+///
+/// An attachment precedes the first event that names it. The hashes still verify after an import.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log export --db koschei.db --to koschei.jsonl")]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Where to: a file, or - for standard output
+    /// File to write, or - for standard output
     #[arg(long, value_name = "DEST", default_value = "-")]
     to: PathBuf,
-    /// Leave out what events refer to by digest. It cannot be resolved or verified then where the export is imported
+    /// Leave out attachments, which events name by digest; the imported log then cannot resolve or
+    /// verify them
     #[arg(long)]
     no_attachments: bool,
 }
 
-/// Count events by kind, and what waits.
+/// Count the events by kind, the messages and the commands.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log stats --db koschei.db")]
 pub(crate) struct StatsArgs {
@@ -107,8 +109,9 @@ pub(crate) struct StatsArgs {
     json: bool,
 }
 
-/// Keep the folded state, so that later commands begin there instead of at the first event. Replaces what was kept
-/// before.
+/// Store the folded state, so that later commands start from it.
+///
+/// It replaces earlier snapshots.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log snapshot --db koschei.db")]
 pub(crate) struct SnapshotArgs {
@@ -226,7 +229,8 @@ async fn run_audit(args: &AuditArgs) -> Done {
 async fn tail(args: &TailArgs) -> Done {
     let stop = CancellationToken::new();
     if args.follow {
-        // Before anything is printed: whoever has seen it may end it.
+        // Signals are caught before anything is printed, so a caller that sees output can stop the
+        // command.
         super::follow::stop_on_signals(stop.clone())?;
     }
     let log = reading(&args.db.db).await?;
@@ -256,7 +260,7 @@ async fn tail(args: &TailArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The attachment an event names.
+/// Returns the attachment that an event names.
 pub(super) fn attachment_of(event: &Event) -> Option<&str> {
     match event {
         Event::RepoResolved(r) => Some(&r.attachment),
@@ -268,7 +272,8 @@ pub(super) fn attachment_of(event: &Event) -> Option<&str> {
 async fn export(args: &ExportArgs) -> Done {
     let log = reading(&args.db.db).await?;
     let mut out: Box<dyn Write + Send> = if args.to == Path::new("-") {
-        // A program gets every payload as it is, or its hash would be another one; a terminal does not.
+        // A program gets every payload unchanged, because the hash depends on it. On a terminal,
+        // control characters are made visible.
         match std::io::stdout().is_terminal() {
             true => Box::new(BufWriter::new(crate::cli::out::stdout())),
             false => Box::new(BufWriter::new(std::io::stdout())),
@@ -361,7 +366,7 @@ async fn snapshot(args: &SnapshotArgs) -> Done {
     let bar = bar(log.head().await?.seq);
     let state = folding::from_start(&log, None, &mut |seq| bar.set_position(seq.get())).await?;
     bar.finish_and_clear();
-    // Earlier ones may be wrong, which is why somebody asks for this.
+    // Earlier snapshots may be wrong. That is why people ask for a new one.
     log.drop_snapshots().await?;
     folding::keep(&log, &state).await?;
     log.close().await;

@@ -1,9 +1,9 @@
-//! `koschei log import`: all of an export is checked before the first event of it is appended, so that a damaged one
-//! leaves no half log.
+//! `koschei log import`: checks the whole export before it appends the first event, so that a
+//! damaged export leaves no half log.
 //!
-//! What goes wrong later, such as a database that goes away, leaves a part. One transaction for five million events
-//! would be a write-ahead log of more than a gigabyte, and would begin anew each time; so the part stays, the log says
-//! that it is one, and nobody but the same import opens it.
+//! A later failure, such as a lost database, leaves a part of the log. One transaction for five
+//! million events would need a write-ahead log of more than a gigabyte, and would start again each
+//! time. So the part stays, the log is marked as unfinished, and only the same import opens it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -19,22 +19,24 @@ use crate::event::{Record, cloudevents};
 use crate::log::{self, Attachment, Commit, EventLog, Head, LogError, Options};
 use crate::model::{Class, Classified, Seq};
 
-/// Longest line of an export: an event with its envelope, or an attachment.
+/// Longest line of an export, in bytes: an event with its envelope, or an attachment.
 const LINE_MAX: u64 = 1 << 30;
-/// Events appended at once.
+/// Number of events per commit.
 const BATCH: usize = 1000;
 
-/// Read an export into a log that holds nothing yet, or only its beginning. Every hash is checked, of the whole export
-/// before anything of it is taken: of a damaged one nothing is.
+/// Import an export into an empty log, or into one that holds its beginning.
 ///
-/// Interrupted later, as by a database that goes away, it leaves a log that every other command refuses; the same
-/// import goes on from there.
+/// Every hash of the export is checked before anything is imported. Nothing of a damaged export is
+/// imported.
+///
+/// If the import is interrupted later, for example by a lost database, every other command refuses
+/// the log. Run the same import again to continue.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log import --from koschei.jsonl --db postgres://koschei@db/koschei")]
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// The export, or - for standard input, which is kept in a temporary file meanwhile
+    /// Export to read, or - for standard input, which is copied to a temporary file
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
 }
@@ -46,7 +48,7 @@ pub(super) struct AttachmentLine {
     pub(super) content: String,
 }
 
-/// What a line carries.
+/// The content of a line.
 enum Carried {
     Attachment(Attachment),
     Event(Box<Record>),
@@ -60,7 +62,7 @@ struct Export {
 }
 
 impl Export {
-    /// Opens a file, or keeps what comes where that can be read once only.
+    /// Opens a file. Input that can be read only once is copied to a temporary file.
     fn open(path: &Path) -> Result<Self, CliError> {
         let failed = |source: io::Error| CliError::Rejected(format!("read {}: {source}", path.display()));
         let file = match path == Path::new("-") {
@@ -76,7 +78,7 @@ impl Export {
         Ok(Self { path: path.to_owned(), text: BufReader::new(file), number: 0 })
     }
 
-    /// Back to the first line.
+    /// Goes back to the first line.
     fn rewind(&mut self) -> Result<(), CliError> {
         self.number = 0;
         Ok(self.text.rewind()?)
@@ -117,8 +119,8 @@ impl Export {
         }
     }
 
-    /// Reads all of it: events without a gap from the first on, each with the hash that follows from its content and
-    /// its predecessor.
+    /// Reads the whole export. Checks that events have no gap from the first one on, and that each
+    /// hash follows from the content and the predecessor.
     fn check(&mut self) -> Result<Head, CliError> {
         let mut head = Head::EMPTY;
         while let Some(carried) = self.next()? {
@@ -135,13 +137,13 @@ impl Export {
     }
 }
 
-/// What can be read once only, in a file that nobody else sees.
+/// Copies input that can be read only once to a private temporary file.
 fn kept(from: &mut impl Read) -> Result<File, CliError> {
     let path = std::env::temp_dir().join(format!("koschei-import-{}-{:x}", std::process::id(), rand::random::<u64>()));
     let kept = || -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        // It lives as long as it is open.
+        // The file exists as long as it is open.
         std::fs::remove_file(&path)?;
         io::copy(from, &mut file)?;
         file.rewind()?;
@@ -184,7 +186,7 @@ pub(super) async fn run(args: &ImportArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes all of it, and has it noted meanwhile that the log is a part.
+/// Appends all events. Marks the log as unfinished until the end.
 async fn whole_log(export: &mut Export, log: &log::AnyLog, began_with: Head, whole: Head) -> Result<u64, CliError> {
     let begun = log.info().await?.importing;
     if let Some(before) = begun
@@ -204,14 +206,15 @@ async fn whole_log(export: &mut Export, log: &log::AnyLog, began_with: Head, who
     let untouched = async || log.head().await.is_ok_and(|head| head == began_with);
     match taken {
         Ok(_) => log.note_import(None).await.map_err(LogError::from)?,
-        // It is what it was.
+        // The log was not changed, so the mark is removed.
         Err(_) if begun.is_none() && untouched().await => drop(log.note_import(None).await),
         Err(_) => {}
     }
     taken
 }
 
-/// Appends what a log does not have yet; gives how many events name attachments that are nowhere.
+/// Appends the events that the log does not have. Returns how many events name attachments that are
+/// missing.
 async fn take(export: &mut Export, log: &log::AnyLog, began_with: Head) -> Result<u64, CliError> {
     let (mut head, mut commit, mut missing) = (began_with, Commit::default(), 0);
     loop {

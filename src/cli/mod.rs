@@ -1,7 +1,8 @@
-//! The command line: parsing, and errors as people read them. What the verbs do is in the other rooms.
+//! The command line: parses arguments, runs a verb, and prints errors for people. The work of the
+//! verbs is in other rooms.
 //!
-//! Exit status: 0 done; 1 something is broken; 2 wrong usage; 3 the input was not acceptable; 4 something does not
-//! answer; 5 a check found something; 130 interrupted (`ingest`).
+//! Exit status: 0 success; 1 damaged data or a defect; 2 wrong usage; 3 invalid input; 4 something
+//! did not answer; 5 a check found a problem; 130 interrupted (`ingest`).
 
 mod admin;
 mod as_of;
@@ -52,9 +53,9 @@ pub const FOUND: u8 = 5;
     name = "koschei",
     version,
     about,
-    after_help = "Exit status: 0 done, 1 broken, 2 wrong usage, 3 unacceptable input, 4 something does not answer, 5 a \
-        check found something, 130 interrupted.\n\nExample:\n  koschei ingest --from events.jsonl --archive recording/ \
-        --db demo.db && koschei status --db demo.db"
+    after_help = "Exit status: 0 success, 1 damaged data or a defect, 2 wrong usage, 3 invalid input, 4 something \
+        did not answer, 5 a check found a problem, 130 interrupted (ingest).\n\nExample:\n  koschei ingest --from \
+        events.jsonl --archive recording/ --db demo.db && koschei status --db demo.db"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -74,13 +75,13 @@ enum Verb {
     History(history::HistoryArgs),
     Commands(commands::CommandsArgs),
     Resolve(Box<resolve::ResolveArgs>),
-    /// Look at the log itself: verify, audit, export, and what could not be understood.
+    /// Inspect and maintain a log.
     #[command(after_help = "Example:\n  koschei log verify --db koschei.db\n  koschei log tail -n 20 --follow")]
     Log {
         #[command(subcommand)]
         verb: log::LogVerb,
     },
-    /// Things only an operator does.
+    /// Run operator commands: track packages, set priorities, pause, cancel.
     #[command(after_help = "Example:\n  koschei admin forget-person alice --db koschei.db")]
     Admin {
         #[command(subcommand)]
@@ -90,10 +91,10 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
 }
 
-/// Which log.
+/// The log a verb works on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DbArgs {
-    /// The log: a file (SQLite), sqlite:PATH, or `postgres://USER@HOST/DATABASE`
+    /// Log to use: a file (SQLite), sqlite:PATH or `postgres://USER@HOST/DATABASE`
     #[arg(long, value_name = "URL", env = "KOSCHEI_DB", hide_env_values = true, default_value = "koschei.db")]
     pub(crate) db: String,
 }
@@ -101,7 +102,7 @@ pub(crate) struct DbArgs {
 /// An error of a verb.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// From taking messages in or giving commands out.
+    /// From the intake of messages or the delivery of commands.
     #[error(transparent)]
     Intake(#[from] IntakeError),
     /// From the log.
@@ -113,21 +114,21 @@ pub enum CliError {
     /// From `resolve`.
     #[error(transparent)]
     Resolve(#[from] resolve::ResolveCliError),
-    /// Something the caller gave is not there or not right.
+    /// The caller gave something that does not exist or is invalid.
     #[error("{0}")]
     Rejected(String),
-    /// Somebody who has to do something does not.
+    /// A process, a server or a disk that the verb needs does not do its part.
     #[error("{0}")]
     Unavailable(String),
-    /// An address that pages or metrics cannot be served at.
+    /// The address for pages or metrics cannot be used.
     #[error("listen on {at}")]
     Listen {
-        /// Where.
+        /// The address.
         at: std::net::SocketAddr,
-        /// Why not.
+        /// The reason.
         source: std::io::Error,
     },
-    /// Standard output or a file.
+    /// Standard output or a file cannot be written.
     #[error("write output")]
     Output(#[from] std::io::Error),
 }
@@ -139,7 +140,7 @@ impl Classified for CliError {
             Self::Intake(e) => e.class(),
             Self::Config(e) => e.class(),
             Self::Resolve(e) => e.class(),
-            // Whoever has it now may leave.
+            // The process that uses the address now may end.
             Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Class::Unavailable,
             Self::Rejected(_) | Self::Listen { .. } => Class::Rejected,
             Self::Unavailable(_) | Self::Output(_) => Class::Unavailable,
@@ -161,7 +162,7 @@ through!(Log: crate::event::DecodeError);
 through!(Log: crate::log::OpenError, crate::log::ReadError, crate::log::StoreError, crate::log::AppendError);
 through!(Intake: crate::bus::RecordingError);
 
-/// The value of an option that says whether something holds: always said, so that both can be.
+/// Parses the value of a yes/no option. The value is always given, so that both can be set.
 pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" | "true" | "on" => Ok(true),
@@ -170,10 +171,11 @@ pub(crate) fn yes_no(text: &str) -> Result<bool, String> {
     }
 }
 
-/// What a verb comes to.
+/// Result of a verb.
 pub(crate) type Done = Result<ExitCode, CliError>;
 
-/// What to say of arguments in which a password stands: everybody on the machine sees them (`ps`).
+/// Returns a warning if an argument contains a password. Every user of the machine can see
+/// arguments (`ps`).
 pub fn warning_of_arguments(arguments: impl IntoIterator<Item = String>) -> Option<&'static str> {
     let value = |argument: &str| match argument.split_once('=') {
         Some((option, value)) if option.starts_with('-') => holds_password(value),
@@ -186,7 +188,7 @@ pub fn warning_of_arguments(arguments: impl IntoIterator<Item = String>) -> Opti
     )
 }
 
-/// Runs the verb and says on standard error what went wrong, with its causes.
+/// Runs the verb. Prints an error and its causes on standard error.
 pub fn run(cli: Cli) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(4).build() {
         Ok(runtime) => runtime,
@@ -215,7 +217,7 @@ pub fn run(cli: Cli) -> ExitCode {
         }
     });
     done.unwrap_or_else(|error| {
-        // A reader that has seen enough closes the pipe; that is no error.
+        // A reader that closes the pipe early is not an error.
         if let CliError::Output(e) = &error
             && e.kind() == std::io::ErrorKind::BrokenPipe
         {
@@ -226,7 +228,7 @@ pub fn run(cli: Cli) -> ExitCode {
     })
 }
 
-/// An error with its causes, in one line.
+/// Formats an error with its causes in one line.
 pub(crate) fn with_causes(what: &str, error: &dyn std::error::Error) -> String {
     format!("{what}: {}", crate::model::causes::with_causes(error))
 }

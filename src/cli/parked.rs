@@ -15,7 +15,7 @@ use crate::log::{AnyLog, EventLog, PAGE_MAX, Parked, Subjects};
 use crate::model::nearest::did_you_mean;
 use crate::operator::{self, Checked};
 
-/// List messages that were not understood.
+/// List messages that were set aside because they were not understood.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log parked --db koschei.db")]
 pub(crate) struct ParkedArgs {
@@ -26,38 +26,40 @@ pub(crate) struct ParkedArgs {
     json: bool,
 }
 
-/// Try messages again that were not understood, after an upgrade: whoever works on the log does so.
+/// Try messages that were set aside again, for example after an upgrade.
+///
+/// The process that works on the log (`serve`, `follow` or `ingest`) tries them.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log retry-parked --db koschei.db\n  koschei log retry-parked \
         7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --no-wait")]
 pub(crate) struct RetryArgs {
-    /// Ids of messages; default: all
+    /// Ids of the messages; default: all that are set aside
     ids: Vec<String>,
     #[command(flatten)]
     saying: Saying,
 }
 
-/// Give up on messages that were not understood, with a reason that stays in the log.
+/// Dismiss messages that were set aside; the reason is kept in the log.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  koschei log dismiss-parked 7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11 --reason 'a test of the \
                   bus' --db koschei.db\n  koschei log dismiss-parked --all --reason 'of another instance' --no-wait"
 )]
 pub(crate) struct DismissArgs {
-    /// Ids of messages
+    /// Ids of the messages
     #[arg(required_unless_present = "all")]
     ids: Vec<String>,
-    /// All that are set aside
+    /// Dismiss all messages that are set aside
     #[arg(long, conflicts_with = "ids")]
     all: bool,
-    /// Why
+    /// Reason, kept in the log
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
     saying: Saying,
 }
 
-/// Every message that is set aside.
+/// Returns every message that is set aside.
 async fn all(log: &AnyLog) -> Result<Vec<Parked>, CliError> {
     let mut all: Vec<Parked> = Vec::new();
     loop {
@@ -69,7 +71,8 @@ async fn all(log: &AnyLog) -> Result<Vec<Parked>, CliError> {
     }
 }
 
-/// The ids asked for, all of which are set aside; none: those of all.
+/// Checks that the given ids are set aside, and returns them. Without ids, returns all that are set
+/// aside.
 async fn chosen(log: &AnyLog, ids: &[String]) -> Result<Vec<String>, CliError> {
     let parked = all(log).await?;
     if ids.is_empty() {
@@ -85,7 +88,7 @@ async fn chosen(log: &AnyLog, ids: &[String]) -> Result<Vec<String>, CliError> {
     }
 }
 
-/// How many messages were dismissed, ever.
+/// Counts the messages that were ever dismissed.
 pub(super) async fn dismissed(log: &AnyLog) -> Result<usize, CliError> {
     let (mut count, mut after) = (0, None);
     loop {

@@ -12,16 +12,16 @@ use crate::config::{RAW_DAYS, RAW_DAYS_MAX};
 use crate::log::EventLog;
 use crate::service::retention::kept_since;
 
-/// Delete messages as they came, once they were handled and are old. The log holds what they said.
+/// Delete raw messages that were handled and are old; the log keeps their facts.
 ///
-/// A running service does so by itself (`raw_days`). Messages that wait or were set aside stay, and so do all ids, so
-/// that none is taken in twice.
+/// A running service does this by itself (`raw_days`). Messages that wait or were set aside stay.
+/// The ids of all messages stay too, so that no message is taken in twice.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei log prune --db koschei.db\n  koschei log prune --days 0 --db koschei.db")]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Keep those that came in the last so many days
+    /// Number of days to keep raw messages
     #[arg(
         long,
         value_name = "N",

@@ -13,20 +13,22 @@ use super::{CliError, DbArgs, Done};
 use crate::log::{EventLog, folding};
 use crate::model::Seq;
 
-/// Fold a log again from its beginning and say what comes out. Acts on nothing: no commands leave, nothing is written.
+/// Rebuild the state from the first event of a log, and print its digests.
+///
+/// Replaying changes nothing: no event is written and no command is delivered.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei replay --db koschei.db --until 2026-11-20T08:50:00Z --json")]
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Stop after this event, or after what was recorded up to this time: 466, "2026-11-20 08:45", 2026-11-20, "1 hour
-    /// ago"
+    /// Point in the log to stop at: an event (466), a time of recording ("2026-11-20 08:45"), the
+    /// end of a day (2026-11-20) or a span ("1 hour ago"); default: the end of the log
     #[arg(long, value_name = "SEQ|TIME")]
     until: Option<AsOf>,
-    /// Begin from the newest snapshot instead of the first event
+    /// Start from the newest snapshot instead of the first event
     #[arg(long)]
     from_snapshot: bool,
-    /// Print the facts, one a line, sorted, instead of a summary
+    /// Print the facts, sorted, one per line, instead of a summary
     #[arg(long, conflicts_with = "json")]
     facts: bool,
     /// Print the result as JSON
@@ -59,7 +61,7 @@ pub(super) async fn run(args: &ReplayArgs) -> Done {
     let watch = crate::base::clock::Stopwatch::start();
     let mut progress = |seq: Seq| bar.set_position(seq.get());
     let state = match until {
-        // Before the first event there is nothing to fold.
+        // The point is before the first event, so the state is empty.
         Some(None) => crate::fold::State::default(),
         Some(until) if args.from_snapshot => folding::state(&log, until, &mut progress).await?,
         None if args.from_snapshot => folding::state(&log, None, &mut progress).await?,

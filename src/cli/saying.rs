@@ -1,4 +1,5 @@
-//! Putting something into the inbox of a log for whoever works on it, and waiting until it is heard.
+//! Puts an operator command into the inbox of a log, and waits until the process that works on the
+//! log takes it.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,15 +13,15 @@ use crate::log::{AnyLog, EventLog};
 use crate::model::Timestamp;
 use crate::operator::{self, Checked, Reception, SayError};
 
-/// Where the word goes, and who says it.
+/// Where a command goes, and who gives it.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Saying {
     #[command(flatten)]
     pub(crate) db: DbArgs,
-    /// Who says so; kept as a stand-in that can be forgotten
+    /// Name of the operator; the log keeps a stand-in that can be forgotten
     #[arg(long, value_name = "NAME", env = "SUDO_USER")]
     pub(crate) by: Option<String>,
-    /// How long to wait for whoever works on the log to take it
+    /// Time to wait until the process that works on the log takes the command
     #[arg(
         long,
         value_name = "SECONDS",
@@ -28,7 +29,7 @@ pub(crate) struct Saying {
         value_parser = clap::value_parser!(u64).range(0..=86_400)
     )]
     wait: u64,
-    /// Do not wait, and do not mind if nobody works on the log: whoever does next takes it
+    /// Do not wait; the next process that works on the log takes the command
     #[arg(long, conflicts_with = "wait")]
     no_wait: bool,
     /// Print JSON
@@ -37,7 +38,8 @@ pub(crate) struct Saying {
 }
 
 impl Saying {
-    /// Says something, and tells what became of it: `done` in words where it was taken.
+    /// Puts commands into the inbox and prints the result. `done` makes the text for commands that
+    /// were taken.
     pub(crate) async fn put(&self, log: &AnyLog, said: &Checked, done: impl AsyncFnOnce() -> Text) -> Done {
         let wait = (!self.no_wait).then(|| Duration::from_secs(self.wait));
         let taken = said.say(log, wait).await? == Reception::Taken;
@@ -85,10 +87,11 @@ impl From<SayError> for CliError {
     }
 }
 
-/// What is said of words that were taken.
+/// The text for commands that were taken.
 pub(crate) type Text = Result<String, CliError>;
 
-/// The time a log ends with, where all it knows comes from a recording: such a log has no other clock.
+/// Returns the time of the last event if the log comes from a recording. Such a log has no other
+/// clock.
 async fn recorded_until(log: &AnyLog) -> Result<Option<Timestamp>, CliError> {
     let last = log.last_received(operator::SOURCE, 1).await?;
     let recorded = last.first().is_some_and(|m| m.source == recording::SOURCE);

@@ -32,19 +32,20 @@ use crate::telemetry::probe::Readiness;
 use crate::web::{Follower, KojiLinks, Site};
 use crate::writer::{HEART, Settings};
 
-/// Live with Koji hubs: listen, look, resolve, decide, submit, follow, show.
+/// Run the service: watch Koji, resolve buildroots, submit rebuilds, serve pages.
 ///
-/// Everything it needs stands in the configuration: hubs, the bus, collections, where to listen. Ends at SIGTERM or
-/// SIGINT; started again it goes on where it was, and compares itself with the hubs first.
+/// The configuration names the hubs, the bus, the collections and the address of the pages. The
+/// service stops at SIGTERM or SIGINT. After a restart it continues where it stopped, and first
+/// compares the log with the hubs.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei serve --config /etc/koschei/koschei.toml --db /var/lib/koschei/koschei.db")]
 pub(crate) struct ServeArgs {
-    /// Hubs, bus, collections, rules; deploy/koschei.toml explains every key
+    /// Configuration file; deploy/koschei.toml explains every key
     #[arg(long, value_name = "FILE", env = "KOSCHEI_CONFIG")]
     config: PathBuf,
     #[command(flatten)]
     db: DbArgs,
-    /// Decide, and submit nothing, or submit; overrides the configuration
+    /// Decide but submit nothing (yes), or submit (no); overrides the configuration
     #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", value_parser = super::yes_no)]
     passive: Option<bool>,
 }
@@ -52,7 +53,7 @@ pub(crate) struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs) -> Done {
     let mut config = Config::load(&args.config)?;
     super::kerberos::settle(&config)?;
-    // What is wrong here on this machine is said before anybody else is waited for.
+    // Mistakes on this machine are reported before the service waits for any server.
     let bus = bus_settings(&config.bus)?;
     if let Some(bus) = &bus {
         bus.check().map_err(|e| CliError::Rejected(super::with_causes("use the bus", &e)))?;
@@ -157,7 +158,7 @@ async fn serve(
     Ok(lived?)
 }
 
-/// Pages and monitoring, where they are wanted.
+/// Serves pages and monitoring if an address is configured.
 async fn pages(
     config: &Config,
     hubs: &[LiveHub],
@@ -190,7 +191,8 @@ async fn pages(
     Ok(())
 }
 
-/// Where messages come from, as configured; `None`: nowhere, polling alone finds what happens.
+/// Returns the settings of the bus. `None` means that no bus is configured and only polling finds
+/// changes.
 pub(super) fn bus_settings(bus: &BusConfig) -> Result<Option<AmqpSettings>, CliError> {
     if !bus.is_there() {
         return Ok(None);
@@ -220,7 +222,7 @@ fn from_file(path: &Path, queue: Option<&str>) -> Result<AmqpSettings, CliError>
     Ok(file.amqp)
 }
 
-/// Listens to the bus; without one only polling finds what happens.
+/// Listens to the bus. Without a bus, only polling finds changes.
 fn listen(
     bus: Option<AmqpSettings>,
     log: &AnyLog,
@@ -241,7 +243,7 @@ fn listen(
         let again = now != connections && connections > 0;
         connections = now;
         if again {
-            // What was lost while the bus was away left no hint.
+            // Messages lost while the bus was away left no hints, so the pollers look again.
             reconnected.iter().for_each(|bell| bell.notify_one());
         }
         again
@@ -253,7 +255,8 @@ fn listen(
     });
 }
 
-/// Connects to the broker, however long that takes; meanwhile polling finds what happens. `None`: told to stop.
+/// Connects to the broker, and retries until it answers. Meanwhile polling finds changes. Returns
+/// `None` if the service stops.
 async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationToken) -> Option<AmqpSource> {
     let mut patience = receive::patience();
     metrics.intake_begins(crate::base::clock::now());
@@ -269,13 +272,13 @@ async fn connect(settings: AmqpSettings, metrics: &Metrics, stop: &CancellationT
     }
 }
 
-/// Keeps the bell of the inbox alive where nobody rings it.
+/// Keeps the sender of inbox notifications open when no bus uses it.
 async fn keep_open(inbox: watch::Sender<u64>, stop: CancellationToken) {
     stop.cancelled().await;
     drop(inbox);
 }
 
-/// What those who work on a hub share.
+/// What the tasks of all hubs share.
 struct Work<'a> {
     writer: &'a ToWriter,
     log: &'a AnyLog,
@@ -286,7 +289,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Starts everybody who works on a hub.
+    /// Starts the tasks of one hub.
     fn begin(
         &self,
         hub: &LiveHub,

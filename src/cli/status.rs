@@ -16,32 +16,32 @@ use crate::model::{PackageState, Seq};
 use crate::view::package::{self as package_view, PackageView, Report};
 use crate::view::text::{minute, one_line, points};
 
-/// Rows for which it is looked up since when a package is in its state. In a longer table this is said of those that
-/// are broken.
+/// Largest table for which the time of the last state change is looked up for every row. In a
+/// longer table, only broken packages get it.
 const SINCE_ROWS: usize = 500;
-/// Table cells of why, where the terminal does not say how wide it is.
+/// Width of the column "why" if the width of the terminal is unknown, in characters.
 const WHY_CHARS: usize = 90;
 
-/// Show every package with its newest build, its state and since when, why, its priority and its last builds.
+/// Show every package: its state and since when, why, its priority and last builds.
 ///
-/// As wide as the terminal, or as COLUMNS says; --json has everything. As of the end of the log, or of any point in it.
-/// Priorities are those at the time of that point.
+/// The table is as wide as the terminal, or as COLUMNS says; --json prints everything. Priorities
+/// are those of the point in the log that is shown.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei status --db koschei.db --collection f99-build --state failing,unresolved")]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Only this collection
+    /// Show only this collection
     #[arg(long, value_name = "C")]
     collection: Option<String>,
-    /// Only packages in these states: ok, failing, unresolved, unknown, untracked, blocked
+    /// Show only packages in these states: ok, failing, unresolved, unknown, untracked, blocked
     #[arg(long, value_name = "STATE,…", value_delimiter = ',')]
     state: Vec<String>,
-    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of
-    /// that day), "1 hour ago"
+    /// Point in the log to show: an event (466), a time of recording ("2026-11-20 08:45"), the end
+    /// of a day (2026-11-20) or a span ("1 hour ago"); default: the end of the log
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
-    /// List those of which only a repository tells, too; without this they are counted
+    /// List also packages known only from a repository; by default they are only counted
     #[arg(long)]
     all: bool,
     /// Print JSON
@@ -72,7 +72,7 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
             .sort_by(|a, b| (package_view::rank(a.state), &a.package).cmp(&(package_view::rank(b.state), &b.package)));
         report.packages.extend(packages);
     }
-    // Whoever asks for a state wants to see it.
+    // A caller that asks for a state wants to see its packages.
     let all = args.all || !args.state.is_empty();
     let since = match args.json {
         true => Vec::new(),
@@ -88,12 +88,13 @@ pub(super) async fn run(args: &StatusArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a package is only counted.
+/// Checks whether a package is counted but not listed.
 fn is_counted(p: &PackageView, all: bool) -> bool {
     !all && p.from_repository_only && p.state == PackageState::Unknown
 }
 
-/// Since when each package of a report is in its state; empty: it always was, or it was not looked up.
+/// Returns since when each package is in its state. An empty text means that it always was, or that
+/// it was not looked up.
 async fn since(r: &Report, all: bool, log: &AnyLog, until: Option<Seq>) -> Result<Vec<String>, CliError> {
     let shown = r.packages.iter().filter(|p| !is_counted(p, all)).count();
     let mut since = Vec::with_capacity(r.packages.len());

@@ -19,21 +19,21 @@ use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::web::{Follower, KojiLinks, Site};
 
-/// How often progress is drawn.
+/// Interval between two drawings of the progress bar.
 const DRAW: Duration = Duration::from_millis(100);
 
-/// Serve pages over a log: what is broken, since when, why, and what is done about it.
+/// Serve web pages about a log: what is broken, since when, and why.
 ///
-/// Reads only; the log may be written by another process meanwhile, and the pages follow it. Also serves /metrics,
-/// /alive and /ready. Ends at SIGTERM or SIGINT after answering what was asked.
+/// The log is only read. Another process may write to it; the pages follow. The server also answers
+/// /metrics, /alive and /ready. It stops at SIGTERM or SIGINT, after it has answered open requests.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei web --db koschei.db --listen 127.0.0.1:8080 --weburl \
         https://koji.fedoraproject.org/koji")]
 pub(crate) struct WebArgs {
     #[command(flatten)]
     db: DbArgs,
-    /// Where to listen: an address, `localhost:8080`, or a port, which is this machine's only; port 0 takes a free one,
-    /// which is printed
+    /// Address to listen at; a port alone means this machine only; port 0 takes a free port and
+    /// prints it
     #[arg(
         long,
         value_name = "[ADDR:]PORT",
@@ -41,11 +41,12 @@ pub(crate) struct WebArgs {
         value_parser = crate::config::listen_address
     )]
     listen: SocketAddr,
-    /// Koji's own web pages, to link to; once for each hub with its name in front, or without for all
+    /// Address of Koji's web pages, for links; may be repeated with HUB=, or given once for all
+    /// hubs
     #[arg(long, value_name = "[HUB=]URL")]
     weburl: Vec<String>,
-    /// Show things as they were after this event, or at this (recorded) time (466, "2026-11-20 08:45", 2026-11-20, "1
-    /// hour ago"), and do not follow
+    /// Point in the log to show, without following: an event (466), a time of recording
+    /// ("2026-11-20 08:45"), the end of a day (2026-11-20) or a span ("1 hour ago")
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
 }
@@ -53,7 +54,7 @@ pub(crate) struct WebArgs {
 pub(super) async fn run(args: &WebArgs) -> Done {
     let mut koji = KojiLinks::default();
     for given in &args.weburl {
-        // A hub's name has no slash; an address has one before any `=`.
+        // The name of a hub has no slash. An address has one before any `=`.
         let (hub, url) = match given.split_once('=') {
             Some((hub, url)) if !hub.contains('/') => (Some(Hub::new(hub)), url),
             _ => (None, given.as_str()),
@@ -83,14 +84,14 @@ pub(super) async fn run(args: &WebArgs) -> Done {
     let followed = follower.run(&log, until, &stop).await;
     stop.cancel();
     showing.abort();
-    // They end by themselves now; whether they did so in an orderly way has been logged.
+    // Both tasks end now. They log their own errors.
     drop((serving.done.await, watchdog.await));
     log.close().await;
     followed?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows how far folding is, until the end of the log is reached; then we are ready.
+/// Shows the progress of folding. Reports readiness when the end of the log is reached.
 async fn progress(follower: Follower, readiness: Readiness) {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let caught_up = follower.caught_up();

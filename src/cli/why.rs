@@ -15,22 +15,22 @@ use crate::view::package::{self as package_view, PackageView};
 use crate::view::text::{one_line, points};
 use clap::Args;
 
-/// Dependency changes shown to people.
+/// Largest number of dependency changes that are printed without --json.
 const CHANGES_SHOWN: usize = 20;
 
-/// Say why a package is in its state, and why it is rebuilt or not.
+/// Explain why a package is in its state, and why it is or is not rebuilt.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  koschei why curl --db koschei.db --as-of 2026-11-20T08:46:00Z")]
 pub(crate) struct WhyArgs {
-    /// Source package name
+    /// Name of the source package
     package: String,
     #[command(flatten)]
     db: DbArgs,
-    /// Only in this collection
+    /// Explain only in this collection
     #[arg(long, value_name = "C")]
     collection: Option<String>,
-    /// As things were after this event, or at this (recorded) time: 466, "2026-11-20 08:45", 2026-11-20 (the end of
-    /// that day), "1 hour ago"
+    /// Point in the log to show: an event (466), a time of recording ("2026-11-20 08:45"), the end
+    /// of a day (2026-11-20) or a span ("1 hour ago"); default: the end of the log
     #[arg(long, value_name = "SEQ|TIME")]
     as_of: Option<AsOf>,
     /// Print JSON, one line per collection
@@ -142,7 +142,7 @@ fn people(a: &Answer, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "  as of event {}, {}", a.seq, a.now)
 }
 
-/// Dependency changes as lines, closest first.
+/// Formats the dependency changes as lines, closest first.
 fn changed(p: &PackageView) -> Vec<String> {
     let line = |c: package_view::Grouped<'_>| {
         let far = c.distance.map_or_else(|| "not reached".to_owned(), |d| format!("distance {d}"));

@@ -1,4 +1,5 @@
-//! Whether names in what operators say are known: a slip would lead to an event about nothing.
+//! Checks that the names in operator commands are known. A misspelt name would become an event
+//! about nothing.
 
 use super::super::CliError;
 use crate::event::{Event, findings, hub_facts, observations};
@@ -9,8 +10,8 @@ use crate::model::{Hub, Name};
 /// Checks the names of an event against what the log knows.
 ///
 /// # Errors
-/// Rejected, with names like it, for a package or a hub nobody knows, and for a tag or a target that looks like a slip
-/// for one that is known.
+/// Rejected, with similar names, for an unknown package or hub, and for a tag or target that looks
+/// like a misspelling of a known one.
 pub(super) fn check(state: &State, event: &Event) -> Result<(), CliError> {
     match event {
         Event::PackageTracked(e) => package(state, &e.collection, &e.package),
@@ -47,7 +48,7 @@ fn unknown(what: &str) -> CliError {
 }
 
 fn package(state: &State, collection: &Name, package: &Name) -> Result<(), CliError> {
-    // A collection that is not there is refused for itself.
+    // An unknown collection is refused elsewhere.
     let Some(c) = state.collections.get(collection) else { return Ok(()) };
     let listed = |c: &Collection| {
         let tag = state.hubs.get(&c.settings.hub).and_then(|h| h.tags.get(&c.settings.dest_tag));
@@ -61,9 +62,9 @@ fn package(state: &State, collection: &Name, package: &Name) -> Result<(), CliEr
     Err(unknown(&format!("nobody knows a package `{package}` in `{collection}`{near}{dot}")))
 }
 
-/// Refuses a hub that nobody knows.
+/// Refuses an unknown hub.
 pub(super) fn hub(state: &State, hub: &Hub) -> Result<(), CliError> {
-    // Where no hub is known at all, nothing can be compared.
+    // A log that knows no hub has nothing to compare with.
     if state.hubs.is_empty() || state.hubs.contains_key(hub) {
         return Ok(());
     }
@@ -75,8 +76,8 @@ pub(super) fn hub(state: &State, hub: &Hub) -> Result<(), CliError> {
     Err(unknown(&format!("no hub `{hub}` is known{near}")))
 }
 
-/// Not every tag and target of a hub is known here, but one that differs by a letter or two from one that is may be a
-/// slip.
+/// Refuses a tag or a target that differs by a letter or two from a known one. Other unknown names
+/// are accepted, because the log does not know every tag and target of a hub.
 fn places(state: &State, on: &Hub, names: [(&str, &Name); 3]) -> Result<(), CliError> {
     hub(state, on)?;
     let Some(h) = state.hubs.get(on) else { return Ok(()) };
@@ -86,7 +87,7 @@ fn places(state: &State, on: &Hub, names: [(&str, &Name); 3]) -> Result<(), CliE
             "target" => h.targets.keys().chain(here().map(|s| &s.target)).map(Name::as_str).collect(),
             _ => h.tags.keys().chain(here().flat_map(|s| [&s.build_tag, &s.dest_tag])).map(Name::as_str).collect(),
         };
-        // Releases differ by a letter, too: f41 is no slip for f42.
+        // Releases also differ by a letter: f41 is not a misspelling of f42.
         let slip = |k: &&&str| {
             let digits = |t: &str| t.chars().filter(char::is_ascii_digit).collect::<String>();
             (1..=2).contains(&distance(name, k)) && digits(name) == digits(k)

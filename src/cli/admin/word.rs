@@ -1,5 +1,5 @@
-//! `koschei admin …`: what operators say, put into the inbox of a log; a running `serve` takes it within a second, else
-//! whoever works on the log next.
+//! `koschei admin …`: puts operator commands into the inbox of a log. A running `serve` takes them
+//! within a second; otherwise the next process that works on the log does.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -22,12 +22,12 @@ use crate::model::nearest::did_you_mean;
 use crate::model::{Hub, Name, TaskId};
 use crate::operator::{Checked, Word};
 
-/// Where a word goes, who says it, and whether it may be about what is yet to come.
+/// Where a command goes, who gives it, and whether it may use unknown names.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Telling {
     #[command(flatten)]
     saying: Saying,
-    /// Also about names that nobody knows yet
+    /// Accept names that the log does not know yet
     #[arg(long)]
     force: bool,
 }
@@ -35,55 +35,56 @@ pub(crate) struct Telling {
 /// Packages of a collection.
 #[derive(Args, Debug)]
 pub(crate) struct OfPackages {
-    /// The collection
+    /// Name of the collection
     #[arg(short, long, value_name = "NAME")]
     collection: String,
-    /// Source package names
+    /// Names of source packages
     #[arg(required = true)]
     packages: Vec<String>,
     #[command(flatten)]
     telling: Telling,
 }
 
-/// A collection that shall be, or what shall be different about one.
+/// The settings of a new collection, or the settings to change.
 #[derive(Args, Debug)]
 pub(crate) struct CollectionArgs {
-    /// Its name
+    /// Name of the collection
     name: String,
-    /// Build target to submit to
+    /// Build target that rebuilds are submitted to
     #[arg(short, long)]
     target: Option<String>,
-    /// Tag whose repositories are resolved
+    /// Build tag: its repositories are resolved
     #[arg(long)]
     build_tag: Option<String>,
-    /// Tag whose builds and package list count
+    /// Destination tag: its builds and its package list count
     #[arg(long)]
     dest_tag: Option<String>,
-    /// Name for people
+    /// Name to display
     #[arg(short, long)]
     display_name: Option<String>,
-    /// Hub instance
+    /// Name of the hub
     #[arg(long)]
     hub: Option<String>,
-    /// Group installed in every buildroot
+    /// Group that is installed in every buildroot
     #[arg(long)]
     build_group: Option<String>,
-    /// Multiplies dependency, build and time priority
+    /// Factor for the dependency, build and time priority
     #[arg(short = 'p', long, value_parser = coefficient)]
     coefficient: Option<u32>,
-    /// Track every package of the dest tag
+    /// Track every package of the destination tag
     #[arg(long, value_name = "yes|no", value_parser = yes_no)]
     track_all: Option<bool>,
-    /// Most rebuilds at a time
+    /// Largest number of rebuilds at a time
     #[arg(long)]
     max_builds: Option<u32>,
-    /// Hub instance that scratch builds run on, where that is another one; empty: its own again
+    /// Other hub that scratch builds run on; an empty name means the own hub again
     #[arg(long, value_name = "HUB")]
     builds_on: Option<String>,
     /// Build target on the hub of --builds-on
     #[arg(long, value_name = "TARGET")]
     builds_on_target: Option<String>,
-    /// Where the hub of --builds-on finds the source packages, relative to its work directory [default: ..]
+    /// Path of the source packages on the hub of --builds-on, relative to its work directory
+    /// [default: ..]
     #[arg(long, value_name = "PATH")]
     srpm_root: Option<String>,
     #[command(flatten)]
@@ -93,85 +94,84 @@ pub(crate) struct CollectionArgs {
 /// One collection, or all.
 #[derive(Args, Debug)]
 pub(crate) struct MaybeCollection {
-    /// Only this collection; default: all
+    /// Name of the collection; default: all
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
-    /// Why
+    /// Reason, kept in the log
     #[arg(long, default_value = "")]
     reason: String,
     #[command(flatten)]
     telling: Telling,
 }
 
-/// What operators say.
+/// The operator commands.
 #[derive(Subcommand, Debug)]
 pub(crate) enum WordVerb {
-    /// Watch packages of a collection.
+    /// Track packages of a collection.
     #[command(after_help = "Example:\n  koschei admin track -c f99-build curl zlib --db koschei.db")]
     Track(OfPackages),
-    /// Do not watch packages any more.
+    /// Stop tracking packages.
     #[command(after_help = "Example:\n  koschei admin untrack -c f99-build curl --db koschei.db")]
     Untrack(OfPackages),
-    /// Give packages points: until their next rebuild, or with --static for good.
+    /// Give packages priority points until their next rebuild, or with --static for good.
     #[command(after_help = "Example:\n  koschei admin set-priority -c f99-build --points 300 curl --db koschei.db")]
     SetPriority {
-        /// Whole points; 256 lead to a rebuild
+        /// Points, a whole number; 256 lead to a rebuild
         #[arg(long, allow_negative_numbers = true)]
         points: i32,
-        /// For good
+        /// Keep the points after the next rebuild
         #[arg(long)]
         r#static: bool,
         #[command(flatten)]
         of: OfPackages,
     },
-    /// Build packages for other architectures: `x86_64 aarch64`, all but some (`^s390x ppc64le`), or nothing to take it
-    /// back.
+    /// Build packages for other architectures, or take such an override back.
     #[command(
         after_help = "Example:\n  koschei admin set-arch-override -c f99-build --arches '^s390x' gcc --db koschei.db"
     )]
     SetArchOverride {
-        /// Architectures to build on, or with `^` before the first one those not to build on; without it the override
-        /// is taken back
+        /// Architectures to build on (`x86_64 aarch64`), or after `^` those to leave out (`^s390x
+        /// ppc64le`); without this option the override is taken back
         #[arg(long)]
         arches: Option<String>,
         #[command(flatten)]
         of: OfPackages,
     },
-    /// Rebuild packages without looking at their dependencies first.
+    /// Rebuild packages without resolving their dependencies first.
     #[command(
         after_help = "Example:\n  koschei admin set-skip-resolution -c f99-build --skip yes glibc --db koschei.db"
     )]
     SetSkipResolution {
-        /// Skip or not
+        /// Skip the resolution, or resolve again
         #[arg(long, value_name = "yes|no", action = clap::ArgAction::Set, value_parser = yes_no)]
         skip: bool,
         #[command(flatten)]
         of: OfPackages,
     },
-    /// Make a collection from a target or from tags.
+    /// Create a collection from a target or from tags.
     #[command(
         after_help = "Example:\n  koschei admin create-collection f99 --target f99 --build-tag f99-build --dest-tag \
             f99 --track-all yes --db koschei.db"
     )]
     CreateCollection(CollectionArgs),
-    /// Change a collection; what is not said stays.
+    /// Change a collection; settings that are not given stay.
     #[command(after_help = "Example:\n  koschei admin edit-collection f99-build --max-builds 5 --db koschei.db")]
     EditCollection(CollectionArgs),
-    /// Submit nothing for the time being; deciding goes on.
+    /// Pause the submission of rebuilds; decisions go on.
     #[command(after_help = "Example:\n  koschei admin pause --reason 'mass rebuild' --db koschei.db")]
     Pause(MaybeCollection),
-    /// Submit rebuilds again after a pause.
+    /// Resume the submission of rebuilds.
     #[command(after_help = "Example:\n  koschei admin resume --db koschei.db")]
     Resume(MaybeCollection),
-    /// Cancel a rebuild of ours.
+    /// Cancel a rebuild that Koschei submitted.
     #[command(after_help = "Example:\n  koschei admin cancel 4711 --db koschei.db")]
     Cancel {
-        /// The task
+        /// Id of the task in Koji
         task: i64,
-        /// Hub instance
+        /// Name of the hub
         #[arg(long, default_value = "primary")]
         hub: String,
-        /// Why
+        /// Reason, kept in the log
         #[arg(long, default_value = "asked for by an operator")]
         reason: String,
         #[command(flatten)]
@@ -201,7 +201,8 @@ impl WordVerb {
     }
 }
 
-/// Says it: checks it against the log as it is, puts it into the inbox, and waits for a running service to take it.
+/// Checks a command against the log, puts it into the inbox, and waits for a running service to
+/// take it.
 pub(crate) async fn run(verb: &WordVerb) -> Done {
     let telling = verb.telling();
     let log = existing(&telling.saying.db.db).await?;
@@ -275,7 +276,7 @@ fn cancel(task: i64, hub: &str, reason: &str, state: &crate::fold::State) -> Res
     let (hub, task_id) = (Hub::new(hub), TaskId(task));
     let known = state.hubs.get(&hub).and_then(|h| h.tasks.get(&task_id));
     let heard = known.and_then(|t| Some((t.collection.clone()?, t.package.clone(), t.rebuild)));
-    // Submitted just now: nothing of the task was heard yet.
+    // The rebuild was submitted a moment ago, and no message about its task arrived yet.
     let submitted =
         || state.submitted_as(&hub, task_id).map(|(id, r)| (r.collection.clone(), r.package.clone(), Some(id)));
     let Some((collection, package, rebuild)) = heard.or_else(submitted) else {
@@ -286,7 +287,7 @@ fn cancel(task: i64, hub: &str, reason: &str, state: &crate::fold::State) -> Res
 }
 
 impl CollectionArgs {
-    /// Whether anything is said about the collection but its name.
+    /// Checks whether any setting is given besides the name.
     const fn says_anything(&self) -> bool {
         let Self {
             target,
@@ -318,7 +319,7 @@ impl CollectionArgs {
     }
 }
 
-/// Tags that were not said are those of the target, where the log knows it.
+/// Tags that are not given are those of the target, if the log knows it.
 fn create(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, CliError> {
     let hub = Hub::new(args.hub.as_deref().unwrap_or("primary"));
     let target = args.target.clone().unwrap_or_else(|| args.name.clone());
@@ -351,7 +352,7 @@ fn create(args: &CollectionArgs, state: &crate::fold::State) -> Result<Event, Cl
     Ok(CollectionCreated { collection: args.name.as_str().into(), settings }.into())
 }
 
-/// Which other hub builds: as it was, unless something else is said.
+/// Returns the other hub that builds. It stays as it was if no option changes it.
 fn builds_on(args: &CollectionArgs, known: Option<BuildsOn>) -> Result<Option<BuildsOn>, CliError> {
     let missing =
         |what: &str| CliError::Rejected(format!("have collection `{}` built elsewhere: say {what} as well", args.name));
@@ -362,7 +363,7 @@ fn builds_on(args: &CollectionArgs, known: Option<BuildsOn>) -> Result<Option<Bu
     if (hub, target, &args.srpm_root) == (None, None, &None) {
         return Ok(known);
     }
-    // The target of one hub is not that of another.
+    // A target belongs to its hub, so it does not carry over to another hub.
     let known = known.filter(|k| hub.is_none_or(|hub| hub == k.hub.as_str()));
     let known = known.as_ref();
     Ok(Some(BuildsOn {
