@@ -1,4 +1,4 @@
-//! Why packages stopped resolving between two repositories of an archive.
+//! Finds out why packages stopped resolving between two repositories of an archive.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::model::arch::of_packages;
 use crate::repodata::{Member, RepoDir};
 use crate::resolve::{BuildRequires, FirstCause, Generation, Universe, first_causes};
 
-/// One of the two repositories, read.
+/// One of the two repositories, loaded.
 struct Loaded {
     universe: Universe,
     group: Vec<Member>,
@@ -17,12 +17,14 @@ struct Loaded {
 }
 
 impl ArchiveResolver {
-    /// The first causes of packages that resolve in `resolved` and not in `unit`, which differ in the repository and in
-    /// what the collection's own sources were, by package. A package that is not in both, or whose verdict here is
-    /// another one, has none. Cost: both repositories are read, seconds for a distribution.
+    /// Returns the first causes of packages that resolve in `resolved` but not in `unit`, by
+    /// package. The two units differ in the repository and in the collection's own sources. A
+    /// package is left out if one of the units lacks it, or if we get another verdict here. Cost:
+    /// reading both repositories, seconds for a distribution.
     ///
     /// # Errors
-    /// [`CannotResolve`] when one of them is not in the archive or cannot be read.
+    /// Returns [`CannotResolve`] if one of the repositories is not in the archive or cannot be
+    /// read.
     pub fn first_causes(
         &self,
         unit: &Unit<'_>,

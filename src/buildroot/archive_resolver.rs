@@ -1,4 +1,4 @@
-//! Resolves repositories that lie in a directory: an archive beside a recording, or what was mirrored of a hub.
+//! Resolves repositories in a directory: an archive beside a recording, or a mirror of a hub.
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,13 +25,13 @@ use crate::resolve::{
     BuildRequires, IsaProvides, Mode, PkgId, Prepared, Resolution, ResolveOptions, Universe, solver_version,
 };
 
-/// Below this many source packages a second thread costs more than it brings.
+/// Source packages per thread, at least. With fewer, a second thread costs more than it saves.
 const PER_THREAD_MIN: usize = 50;
 
-/// Where Koji writes the groups of a tag, beside the architectures.
+/// Path of a tag's groups, which Koji writes beside the architectures.
 const GROUPS: &str = "groups/comps.xml";
 
-/// A store of repositories, and how to resolve what is in it.
+/// Resolves the repositories of a store.
 #[derive(Debug)]
 pub struct ArchiveResolver {
     store: Box<dyn RepoStore>,
@@ -42,20 +42,20 @@ pub struct ArchiveResolver {
 }
 
 impl ArchiveResolver {
-    /// Resolves in `mode` with up to `threads` threads.
+    /// Makes a resolver in `mode` that uses up to `threads` threads.
     pub fn new(store: impl RepoStore, mode: Mode, threads: usize) -> Self {
         Self { store: Box::new(store), mode, threads: threads.max(1), check_percent: 0, build_conflicts: true }
     }
 
-    /// Asks libsolv about so many of a hundred answers of our own solver. Which ones changes from repository to
-    /// repository, and is the same whenever one is resolved again.
+    /// Makes libsolv check this percentage of the answers of our own solver. The selection differs
+    /// between repositories. It is the same whenever one repository is resolved again.
     #[must_use]
     pub fn checking(mut self, percent: u8) -> Self {
         self.check_percent = percent.min(100);
         self
     }
 
-    /// Whether BuildConflicts are heeded, as they are by default; mode `joint` passes them over in any case.
+    /// Sets whether BuildConflicts count. The default is yes. Mode `joint` always ignores them.
     #[must_use]
     pub fn with_build_conflicts(mut self, heeded: bool) -> Self {
         self.build_conflicts = heeded;
@@ -68,7 +68,7 @@ impl ArchiveResolver {
         hasher.finish() % 100 < u64::from(self.check_percent)
     }
 
-    /// How build groups and BuildRequires come together.
+    /// Returns how build groups and BuildRequires are combined.
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
@@ -100,8 +100,8 @@ impl RepoResolver for ArchiveResolver {
 
     fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve> {
         let found = self.find(unit.hub, unit.tag, unit.repo)?;
-        // Where the archive lies on this machine is nobody's business later: the same archive elsewhere gives the same
-        // log.
+        // Leave out where the archive lies on this machine. The same archive elsewhere then gives
+        // the same log.
         let place = format!("{}/", found.dir.display());
         self.resolve_in(&found, unit).map_err(|CannotResolve(why)| CannotResolve(why.replace(&place, "")))
     }
@@ -163,12 +163,12 @@ impl ArchiveResolver {
 pub(crate) struct Wanted {
     pub(crate) nvr: Nvr,
     in_repo: InRepo,
-    /// Its build requirements, where known.
+    /// Its build requirements, if known.
     pub(crate) build: Option<BuildRequires>,
-    /// The architecture it was made on, where known.
+    /// The architecture it was made on, if known.
     made_on: Option<Name>,
     noarch: bool,
-    /// Why it is not for the unit's architecture, if it is not.
+    /// Why it is not built on the unit's architecture, if it is not.
     pub(crate) excluded: Option<String>,
 }
 
@@ -179,11 +179,12 @@ impl Wanted {
 }
 
 impl ArchiveResolver {
-    /// The source packages to be resolved, by name: the collection's own where they are known, else those whose builds
-    /// are in the repository.
+    /// Returns the source packages to resolve, by name. These are the collection's own sources if
+    /// known, or else the sources whose builds are in the repository.
     ///
-    /// Koji's own lists say which builds are in it, on any architecture; without them, the source names in the metadata
-    /// do, packages of external repositories left out.
+    /// Koji's own lists say which builds the repository has, on any architecture. Without those
+    /// lists, the source names in the metadata say so; packages of external repositories do not
+    /// count then.
     pub(crate) fn sources(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<Vec<Wanted>, CannotResolve> {
         let arch = unit.arch;
         let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
@@ -216,7 +217,8 @@ impl ArchiveResolver {
 
     fn wanted(&self, chosen: Chosen<'_>, arch: &str) -> Wanted {
         let (nvr, in_repo) = (chosen.nvr.clone(), chosen.in_repo);
-        // What a source package requires was perhaps learnt while its build had another name.
+        // We may have learned the requirements of a source package while its build had another
+        // name.
         let former = chosen.own.into_iter().flat_map(|own| std::iter::once(own.nvr.clone()).chain(own.former_names()));
         let known = std::iter::once(nvr.clone()).chain(former).find_map(|name| self.store.source(&name));
         let Some(known) = known else {
@@ -235,8 +237,8 @@ impl ArchiveResolver {
         }
     }
 
-    /// Resolves all sources, spread over threads; answers in the order of `sources`, `None` for those that are not
-    /// resolved.
+    /// Resolves all sources, spread over threads. The answers are in the order of `sources`; `None`
+    /// for sources that are not resolved.
     fn solve(
         &self,
         prepared: &Prepared<'_>,
@@ -284,8 +286,9 @@ impl ArchiveResolver {
     }
 }
 
-/// How most of Koji's own packages in a repository spell its architecture, where that is another name than the
-/// repository's; where it has none of its own, how those of external repositories do.
+/// Returns how most of Koji's own packages in a repository spell its architecture, if that differs
+/// from the repository's name for it. If Koji has no packages of its own there, the packages of
+/// external repositories decide.
 fn spelled(content: &RepoContent, family: &str) -> Option<Name> {
     let mut counts: BTreeMap<(bool, &str), usize> = BTreeMap::new();
     for p in content.packages().iter().filter(|p| canonical(&p.arch) == family) {
@@ -300,7 +303,7 @@ pub(crate) fn unreadable(error: impl std::error::Error) -> CannotResolve {
     CannotResolve(format!("failed to {}", with_causes(&error)))
 }
 
-/// Writes the requirements of all sources as they are on `arch`.
+/// Translates the requirements of all sources for `arch`.
 pub(crate) fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
     let provided = LazyCell::new(|| IsaProvides::of(content, arch));
     for source in sources {
@@ -311,7 +314,8 @@ pub(crate) fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &st
     }
 }
 
-/// Members of the build group: as Koji writes them beside the repository, else as the metadata have them.
+/// Returns the members of the build group. Koji's file beside the repository wins over the groups
+/// in the metadata.
 pub(crate) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<Member>, CannotResolve> {
     let beside = dir.join(GROUPS);
     let read;
@@ -329,21 +333,22 @@ pub(crate) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<M
     })
 }
 
-/// Digest of everything the verdicts depend on. `metadata` are the checksums of primary, and of the modules where these
-/// count.
+/// Returns a digest of everything that the verdicts depend on. `metadata` are the checksums of
+/// primary and, if modules count, of the modules.
 fn inputs(metadata: &str, group: &[Member], sources: &[Wanted], mode: Mode, options: ResolveOptions) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     };
-    // What is not the default makes the digest another one; the default is not said, so that digests stay what they
-    // were.
+    // An option that is not the default changes the digest. A default adds nothing, so that earlier
+    // digests stay valid.
     add(&format!("{}{}", mode.as_str(), if options.weak_deps { " weak dependencies" } else { "" }));
     add(metadata);
     for member in group {
         add(&member.name);
-        // What has a condition is told from what has none; without any the digest is what it always was.
+        // A member with a condition differs from one without. A member without conditions adds
+        // nothing, so that earlier digests stay valid.
         if mode == Mode::Two && (member.requires.is_some() || member.base_arch_only) {
             add(&format!("{:?} {}", member.requires, member.base_arch_only));
         }
@@ -352,7 +357,7 @@ fn inputs(metadata: &str, group: &[Member], sources: &[Wanted], mode: Mode, opti
         add(&s.nvr.to_string());
         add(s.excluded.as_deref().unwrap_or(""));
         s.requires().for_each(&mut add);
-        // None where they are not heeded. A requirement cannot look like this.
+        // The list is empty if BuildConflicts do not count. A requirement cannot look like this.
         s.build.iter().flat_map(|b| &b.conflicts).for_each(|text| add(&format!("conflicts\n{text}")));
     }
     hasher.finalize().to_hex().to_string()
@@ -369,7 +374,7 @@ fn assemble(
 ) -> UnitVerdicts {
     let mut used: FxHashMap<PkgId, u32> = FxHashMap::default();
     used.extend(group.closure.iter().chain(answers.iter().flatten().flat_map(|a| &a.closure)).map(|id| (*id, 0)));
-    // Two packages of the same name, version and architecture are one in the table.
+    // Two packages with the same name, version and architecture are one entry in the table.
     let mut named: Vec<(String, PkgId)> = used.keys().map(|id| (universe.nevra(*id).to_string(), *id)).collect();
     named.sort_unstable();
     let mut packages: Vec<String> = Vec::new();

@@ -1,9 +1,10 @@
-//! What dependency changes were measured from, remembered: which buildroot that is for each package, and what was in
-//! it.
+//! Remembers from which buildroot the dependency changes of each package are measured, and what was
+//! in it.
 //!
-//! The last builds of a distribution's packages are spread over hundreds of repositories. Without this every new
-//! repository would read the resolutions of all of them again, of which a dozen take some four seconds. What is
-//! remembered follows from the log alone, so it may be forgotten at any time and is never written down.
+//! The last builds of a distribution's packages are spread over hundreds of repositories. Without
+//! this memory, every new repository would read all their resolutions again; a dozen take some four
+//! seconds. Everything remembered follows from the log alone. It may be forgotten at any time and
+//! is never written down.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -21,16 +22,16 @@ use crate::fold::EvidenceKind;
 use crate::model::{Name, RepoId};
 use crate::resolve::{Installed, changes_of_rest};
 
-/// How many older resolutions are searched for one that has a package in the version that was built.
+/// Most older resolutions searched for one that has a package in the built version.
 pub(crate) const BASES_TRIED: usize = 8;
-/// Names of packages with version and architecture that one table may have, before all is forgotten and begun again:
-/// those of a distribution several times over.
+/// Most package names (with version and architecture) in one table. Beyond that, the table forgets
+/// everything. The bound is several times what a distribution has.
 const NAMES_MAX: usize = 500_000;
-/// How many resolutions are kept numbered.
+/// Number of resolutions whose packages stay numbered.
 const NUMBERED: usize = 12;
 
-/// Resolutions of one collection and architecture that closures can be taken from, newest first: age, repository,
-/// attachment.
+/// Resolutions of one collection and architecture that closures can be taken from, newest first.
+/// Each has its age, repository, and attachment.
 #[derive(Default)]
 pub(crate) struct Bases {
     list: Vec<((i64, i64), RepoId, String)>,
@@ -43,17 +44,17 @@ impl Bases {
         Self { list, digests: RefCell::default() }
     }
 
-    /// Where those begin that are not newer than this age.
+    /// Returns the index of the first resolution that is not newer than this age.
     pub(crate) fn first(&self, age: (i64, i64)) -> usize {
         self.list.partition_point(|(a, ..)| *a > age)
     }
 
-    /// Those that are searched from a place on.
+    /// Returns the resolutions that a search from this index visits.
     pub(crate) fn tried(&self, first: usize) -> impl Iterator<Item = (RepoId, &str)> {
         self.list.iter().skip(first).take(BASES_TRIED).map(|(_, id, digest)| (*id, digest.as_str()))
     }
 
-    /// Stands for those that are searched from a place on.
+    /// Returns a digest that identifies the resolutions which a search from this index visits.
     pub(crate) fn digest(&self, first: usize) -> blake3::Hash {
         *self.digests.borrow_mut().entry(first).or_insert_with(|| {
             let mut hasher = blake3::Hasher::new();
@@ -67,31 +68,32 @@ impl Bases {
     }
 }
 
-/// All that decides which buildroot changes of a package are measured from.
+/// Everything that decides from which buildroot a package's changes are measured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Key {
     /// The last build.
     pub(crate) kind: EvidenceKind,
     pub(crate) source: SmolStr,
-    /// What that was called before.
+    /// Earlier names of the source.
     pub(crate) former: Vec<SmolStr>,
     /// The repository it was built in.
     pub(crate) repo: RepoId,
-    /// The attachment with what the hub recorded, where changes are measured from that.
+    /// The attachment with the hub's record, if changes are measured from that.
     pub(crate) recorded: Option<Box<str>>,
-    /// Where our own closure is searched.
+    /// Identifies the resolutions that are searched for our own closure.
     pub(crate) searched: blake3::Hash,
-    /// The same as a place, for putting those together that are searched alike; says nothing else.
+    /// Index in [`Bases`] where that search starts. It groups packages with the same search. It
+    /// does not count in comparisons, because `searched` covers it.
     pub(crate) place: usize,
 }
 
 impl Key {
-    /// Every name of the source.
+    /// Returns every name of the source.
     pub(crate) fn names(&self) -> impl Iterator<Item = &SmolStr> {
         std::iter::once(&self.source).chain(&self.former)
     }
 
-    /// Whether the same comes out of both.
+    /// Checks whether both keys lead to the same buildroot.
     fn is_as(&self, other: &Self) -> bool {
         let of = |k: &Self| (k.kind, k.repo, k.searched);
         of(self) == of(other)
@@ -100,31 +102,33 @@ impl Key {
     }
 }
 
-/// What a package has installed in one resolution: numbers of a [`Table`], in the order of their names.
+/// The packages a source package has installed in one resolution: numbers of a [`Table`], in the
+/// order of their names.
 pub(crate) type Members = Arc<[u32]>;
 
-/// The buildroot changes are measured from.
+/// The buildroot from which changes are measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Base {
     /// The repository it came from.
     pub(crate) repo: RepoId,
-    /// The attachment with what the hub says was installed, where it says more than we do.
+    /// The attachment with the packages that the hub recorded, if that says more than our
+    /// prediction.
     pub(crate) recorded: Option<Box<str>>,
-    /// What we say was, where we can.
+    /// Our prediction of the installed packages, if we have one.
     pub(crate) expected: Option<Members>,
 }
 
-/// Names and bases of one collection and architecture.
+/// Package names and bases of one collection and architecture.
 #[derive(Default)]
 pub(crate) struct Table {
     names: IndexSet<Box<str>, FxBuildHasher>,
-    /// Numbers of the packages of resolutions, by attachment, most recently used first.
+    /// Numbers of each resolution's packages, by attachment, most recently used first.
     numbered: VecDeque<(String, Arc<[u32]>)>,
     bases: FxHashMap<Name, (Key, Option<Base>)>,
 }
 
 impl Table {
-    /// Forgets what belongs to packages that are not there any more, and everything when it has become too much.
+    /// Forgets packages that no longer exist. Forgets everything if the table has become too large.
     pub(crate) fn tidy(&mut self, is_there: impl Fn(&Name) -> bool) {
         if self.names.len() > NAMES_MAX {
             *self = Self::default();
@@ -132,7 +136,8 @@ impl Table {
         self.bases.retain(|package, _| is_there(package));
     }
 
-    /// What came out when this was last searched; `None`: it was not, or something else was.
+    /// Returns the result of an earlier search with the same key. Returns `None` if there was no
+    /// such search.
     pub(crate) fn recall(&self, package: &str, key: &Key) -> Option<&Option<Base>> {
         self.bases.get(package).filter(|(k, _)| k.is_as(key)).map(|(_, base)| base)
     }
@@ -141,12 +146,12 @@ impl Table {
         self.bases.insert(package.into(), (key, base));
     }
 
-    /// The name behind a number.
+    /// Returns the name behind a number.
     pub(crate) fn name(&self, number: u32) -> &str {
         self.names.get_index(number as usize).map_or("", |name| name)
     }
 
-    /// Numbers of a resolution's packages.
+    /// Returns the numbers of a resolution's packages.
     pub(crate) fn numbers(&mut self, digest: &str, closures: &Closures) -> Arc<[u32]> {
         if let Some(at) = self.numbered.iter().position(|(d, _)| d == digest)
             && let Some(entry) = self.numbered.remove(at)
@@ -166,17 +171,20 @@ impl Table {
         numbers
     }
 
-    /// What a package has in a resolution; `None` when it does not resolve there.
+    /// Returns the packages that a source package has in a resolution. Returns `None` if it does
+    /// not resolve there.
     pub(crate) fn members(&mut self, digest: &str, closures: &Closures, package: &str) -> Option<Members> {
         let numbers = self.numbers(digest, closures);
         Some(closures.closure(package)?.0.iter().map(|index| numbers[*index as usize]).collect())
     }
 
-    /// What changed in a package's buildroot from what it had to a resolution whose numbers are given, with distances
-    /// (0: not reached). Empty when it does not resolve there, or had nothing: that says nothing, see
-    /// [`crate::resolve::changes`].
+    /// Returns what changed in a package's buildroot from `old` to a new resolution, with distances
+    /// (0: not reached). `numbers` are the numbers of the new resolution's packages. The result is
+    /// also empty if the package does not resolve there or had nothing before. It then means "not
+    /// known", see [`crate::resolve::changes`].
     ///
-    /// Cost: where nothing changed, one comparison of numbers per package; else about one of texts.
+    /// Cost: if nothing changed, one comparison of numbers per package; otherwise about one
+    /// comparison of texts per package.
     pub(crate) fn moves(
         &self,
         old: &[u32],
@@ -193,8 +201,9 @@ impl Table {
         changes_of_rest(&before, &after).into_iter().map(as_move).collect()
     }
 
-    /// Both without the packages that both have. They are in the order of their names, so that they can be walked side
-    /// by side; if they were not, more would be left, and nothing be wrong.
+    /// Returns both closures without their common packages. Both are in the order of names, so one
+    /// walk over both is enough. If the order were wrong, more packages would be left, but the
+    /// result would still be right.
     fn rest(&self, old: &[u32], new: &Closures, closure: &[u32], distances: &[u8]) -> (Vec<Installed>, Vec<Installed>) {
         let (mut before, mut after) = (Vec::new(), Vec::new());
         let (mut a, mut b) = (old.iter().peekable(), closure.iter().zip(distances).peekable());
@@ -227,7 +236,7 @@ impl Table {
 pub(crate) struct Remembered(FxHashMap<(Name, Name), Table>);
 
 impl Remembered {
-    /// That of a collection and architecture.
+    /// Returns the table of a collection and architecture.
     pub(crate) fn table(&mut self, collection: &Name, arch: &str) -> &mut Table {
         self.0.entry((collection.clone(), arch.into())).or_default()
     }
@@ -244,7 +253,8 @@ mod tests {
     use crate::model::BuildId;
     use crate::resolve::changes;
 
-    /// A resolution in which `app` has these packages: which, in which version, at which distance.
+    /// Makes a resolution in which `app` has these packages. The map gives the version and the
+    /// distance of each.
     fn resolution(packages: &BTreeMap<u8, (u8, u8)>) -> Closures {
         let all = packages.iter().map(|(p, (version, d))| (format!("p{p}-0:{version}-1.noarch"), *d));
         let (packages, distances): (Vec<String>, Vec<u8>) = all.collect::<BTreeMap<_, _>>().into_iter().unzip();
@@ -273,12 +283,12 @@ mod tests {
     }
 
     proptest! {
-        /// What is remembered of a closure says the same as the closure.
+        /// What is remembered of a closure gives the same changes as the closure itself.
         #[test]
         fn moves_are_those_between_closures(old in closure(), other in closure(), new in closure()) {
             let (old, other, new) = (resolution(&old), resolution(&other), resolution(&new));
             let mut table = Table::default();
-            // Numbers need not be in the order of names.
+            // Number other packages first, so that the numbers are not in the order of names.
             table.numbers("other", &other);
             let members = table.members("old", &old, "app").unwrap();
             let numbers = table.numbers("new", &new);

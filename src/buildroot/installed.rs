@@ -1,13 +1,14 @@
-//! What a builder installed for a build, as the hub recorded it: the attachment a `buildroot_recorded` event names by
-//! digest.
+//! What a builder installed for a build, as the hub recorded it. A `buildroot_recorded` event names
+//! this attachment by digest.
 //!
-//! Where a prediction of ours says what *would* be installed, this says what *was*; dependency changes are measured
-//! from it. Koji's listing only grows: what the second step (the build requirements) replaced stays listed beside what
-//! replaced it, so that the whole list is more than was there in the end ([`Buildroot::installed`] takes care of it).
+//! Our prediction says what *would* be installed. This record says what *was*, and dependency
+//! changes are measured from it. Koji's listing only grows. Packages that the second step (the
+//! build requirements) replaced stay listed beside their replacements. The list therefore has more
+//! packages than the final buildroot; [`Buildroot::installed`] corrects this.
 //!
-//! Stored as JSON, sorted by package:
-//! `{"format":1,"packages":["zlib-0:1.3.1-1.fc99.x86_64",…],"added":[…],"external":{"third":[…]}}`, numbers being
-//! places in `packages`.
+//! The record is stored as JSON, sorted by package:
+//! `{"format":1,"packages":["zlib-0:1.3.1-1.fc99.x86_64",…],"added":[…],"external":{"third":[…]}}`.
+//! The numbers are indexes into `packages`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +20,12 @@ use crate::event::DependencyMove;
 use crate::model::{Evr, Name, Nevra};
 use crate::resolve::{self, Installed};
 
-/// Layout of the attachment; counts up when it changes.
+/// Layout of the attachment. It increases when the layout changes.
 pub const FORMAT: u32 = 1;
 /// Most packages of one buildroot. The largest ones of Fedora have a few thousand.
 pub const PACKAGES_MAX: usize = 50_000;
-/// Longest name of a package with version and architecture, or of an external repository, in bytes.
+/// Longest package name with version and architecture, and longest name of an external repository,
+/// in bytes.
 pub const NAME_BYTES_MAX: usize = 1000;
 /// Largest attachment, in bytes.
 pub const BYTES_MAX: usize = 32 << 20;
@@ -31,17 +33,17 @@ pub const BYTES_MAX: usize = 32 << 20;
 /// One package of a buildroot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BuildrootPackage {
-    /// What.
+    /// The package.
     pub nevra: Nevra,
-    /// Put there by the second step, for the build requirements (`is_update` of `listRPMs`); else it is of the build
-    /// group.
+    /// Whether the second step installed it, for the build requirements (`is_update` of
+    /// `listRPMs`). If not, it belongs to the build group.
     pub added: bool,
-    /// The external repository it came from (`external_repo_name` where `external_repo_id` is not 0); absent: Koji's
-    /// own.
+    /// The external repository it came from (`external_repo_name` if `external_repo_id` is not 0).
+    /// `None` means Koji's own repository.
     pub external: Option<Name>,
 }
 
-/// A recorded buildroot, sorted by package, each once.
+/// A recorded buildroot. It is sorted by package and has each package once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Buildroot {
     packages: Vec<BuildrootPackage>,
@@ -57,16 +59,17 @@ struct Stored {
     external: BTreeMap<String, Vec<u32>>,
 }
 
-/// How a recorded buildroot compares with what was expected. Counts are of packages by name and architecture.
+/// The difference between a recorded buildroot and the expected one. Counts are of packages by name
+/// and architecture.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Difference {
-    /// Expected and not there.
+    /// Number of expected packages that were not installed.
     pub missing: u32,
-    /// There and not expected.
+    /// Number of installed packages that were not expected.
     pub extra: u32,
-    /// There in another version.
+    /// Number of packages installed in another version.
     pub differing: u32,
-    /// All of them, `old` being what was expected and `new` what was there.
+    /// All differences. `old` is the expected version and `new` the installed one.
     pub moves: Vec<DependencyMove>,
 }
 
@@ -75,10 +78,12 @@ fn bad(what: impl Into<String>) -> VerdictsError {
 }
 
 impl Buildroot {
-    /// From what a hub lists, in any order. A package listed by both steps counts as put there by the first.
+    /// Builds a buildroot from a hub's list, in any order. If both steps list a package, the first
+    /// step counts.
     ///
     /// # Errors
-    /// [`VerdictsError`] for more than [`PACKAGES_MAX`] packages or a name longer than [`NAME_BYTES_MAX`].
+    /// Returns [`VerdictsError`] if there are more than [`PACKAGES_MAX`] packages or if a name is
+    /// longer than [`NAME_BYTES_MAX`].
     pub fn new(packages: Vec<BuildrootPackage>) -> Result<Self, VerdictsError> {
         if packages.len() > PACKAGES_MAX {
             return Err(bad(format!("it lists {} packages, at most {PACKAGES_MAX} are taken", packages.len())));
@@ -94,22 +99,23 @@ impl Buildroot {
         Ok(Self { packages: named.into_iter().map(|(_, p)| p).collect() })
     }
 
-    /// Everything listed, sorted.
+    /// Returns everything that the hub listed, sorted.
     pub fn packages(&self) -> &[BuildrootPackage] {
         &self.packages
     }
 
-    /// Whether the build requirements were installed, so that this is the whole buildroot and not the build group
-    /// alone. The hub notes each step after it: so either the second one left something, or the task ended well, and
-    /// then there was nothing to install. `last_of_task`: no later buildroot of the same task shows that this one was
-    /// abandoned.
+    /// Checks whether the build requirements were installed, so that this is the whole buildroot
+    /// and not only the build group. The hub records each step when it is over. There are two
+    /// cases. Either the list has packages of the second step, or the task ended well and its
+    /// second step had nothing to install. `last_of_task` says that the task has no later
+    /// buildroot; a later one would show that this one was abandoned.
     pub fn is_complete(&self, task_closed: bool, last_of_task: bool) -> bool {
         let second_step = self.packages.iter().any(|p| p.added);
         let first_step = self.packages.iter().any(|p| !p.added);
         first_step && (second_step || (task_closed && last_of_task))
     }
 
-    /// As stored. The same list gives the same bytes.
+    /// Returns the stored form. The same list gives the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut stored = Stored { format: FORMAT, packages: Vec::new(), added: Vec::new(), external: BTreeMap::new() };
         for (p, at) in self.packages.iter().zip(0_u32..) {
@@ -124,10 +130,11 @@ impl Buildroot {
         serde_json::to_vec(&stored).expect("a buildroot holds only what JSON can say")
     }
 
-    /// From stored bytes.
+    /// Reads the stored form.
     ///
     /// # Errors
-    /// [`VerdictsError`] (broken): too large, not JSON of this layout, a name that is none, a place outside the list.
+    /// Returns [`VerdictsError`] (broken) if the bytes are too many or not JSON of this layout, if
+    /// a package name is invalid, or if an index lies outside the list.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, VerdictsError> {
         if bytes.len() > BYTES_MAX {
             return Err(bad(format!("it has {} bytes, at most {BYTES_MAX} are read", bytes.len())));
@@ -152,13 +159,15 @@ impl Buildroot {
         Self::new(packages)
     }
 
-    /// What was there in the end: everything listed, less what the second step replaced.
+    /// Returns what was installed in the end: everything listed, except packages that the second
+    /// step replaced.
     ///
-    /// Of a name and architecture that both steps put there, the second step's counts, newer or not: the one case
-    /// recorded (`zlib-1.3.2` of the build group, `zlib-1.2.13` after it) is a downgrade, so that going by the version
-    /// would be wrong. The same where a name turned from `noarch` to an architecture or back. Several versions put
-    /// there by one step stand side by side. What the second step removed for another name (`Obsoletes`) cannot be told
-    /// from the list and stays.
+    /// If both steps installed a name and architecture, the second step counts, whether its version
+    /// is newer or not. The one recorded case is a downgrade (`zlib-1.3.2` of the build group,
+    /// `zlib-1.2.13` after it), so choosing by version would be wrong. The second step also counts
+    /// if a name turned from `noarch` to an architecture or back. Several versions from one step
+    /// are all kept. If the second step replaced a package by one of another name (`Obsoletes`),
+    /// the list does not show that, and the package stays.
     pub fn installed(&self) -> Vec<Installed> {
         let added: BTreeSet<(&str, &str)> =
             self.packages.iter().filter(|p| p.added).map(|p| (p.nevra.name.as_str(), p.nevra.arch.as_str())).collect();
@@ -172,7 +181,7 @@ impl Buildroot {
         left.map(|p| Installed { nevra: p.nevra.clone(), distance: None }).collect()
     }
 
-    /// How it differs from what was expected to be installed.
+    /// Compares the buildroot with what was expected to be installed.
     pub fn differs_from(&self, expected: &[Installed]) -> Difference {
         let mut difference = Difference::default();
         for c in resolve::changes(expected, &self.installed()) {
@@ -188,18 +197,20 @@ impl Buildroot {
     }
 }
 
-/// As events have it.
+/// Converts a change to the form that events use.
 pub(crate) fn as_move(c: resolve::Change) -> (DependencyMove, u8) {
     let text = |evr: Option<Evr>| evr.map(|e| SmolStr::from(e.to_string()));
     (DependencyMove { name: c.name, arch: c.arch, old: text(c.old), new: text(c.new) }, c.distance.unwrap_or(0))
 }
 
-/// What changed in a package's buildroot since a build, from what was installed then to what would be now, with
-/// distances of the new closure (0: not reached). Empty when it does not resolve now.
+/// Returns what changed in a package's buildroot since a build: from what was installed then to
+/// what would be installed now. The distances are those of the new closure (0: not reached). The
+/// result is empty if the package does not resolve now.
 ///
-/// `expected` is what changed from what we would have predicted for that build, where we can say. What we predict the
-/// same for both did not change, even if the builder had something else: the difference is ours, it would be there
-/// after every rebuild, and must not cause another.
+/// `expected` are the changes since our prediction for that build, if we have one. A package we
+/// predict identically for both is not a change, even if the builder installed something else. Such
+/// a difference is an error of our prediction. It would be there after every rebuild and must not
+/// cause another one.
 pub fn moves_since(
     was: &Buildroot,
     expected: Option<&[(DependencyMove, u8)]>,

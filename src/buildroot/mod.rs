@@ -1,9 +1,12 @@
-//! From a repository to verdicts and changes.
+//! Gets from a repository to verdicts and changes.
 //!
-//! [`repo_resolver`] says what is asked of whoever resolves a repository on an architecture; [`archive_resolver`]
-//! answers from a store of repositories ([`repo_store`]), [`per_hub`] from one directory a hub. [`verdicts`] is what a
-//! resolution leaves behind; `generations` is what is kept of earlier ones, [`installed`] what a builder installed, and
-//! how that compares. `archive_causes` names which updates came first on the way to a change.
+//! * [`repo_resolver`] defines what a resolver of repositories must offer.
+//! * [`archive_resolver`] resolves repositories from a store ([`repo_store`]). [`per_hub`] has one
+//!   such resolver for each hub.
+//! * [`verdicts`] is the stored result of a resolution. `generations` remembers data of earlier
+//!   results.
+//! * [`installed`] is what a builder installed, and how that compares with a prediction.
+//! * `archive_causes` finds the updates that came first on the way to a change.
 
 mod archive_causes;
 pub mod archive_resolver;

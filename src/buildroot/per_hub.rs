@@ -1,5 +1,5 @@
-//! The resolver of the service: what was mirrored of a hub lies in a cache directory laid out like an archive, and is
-//! resolved from there.
+//! The service's resolver. The mirror of a hub is in a cache directory with the layout of an
+//! archive. The resolver works from there.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use super::verdicts::UnitVerdicts;
 use crate::event::Event;
 use crate::model::{Hub, RepoId};
 
-/// A cache per hub.
+/// Has one cache for each hub.
 #[derive(Debug, Default)]
 pub struct PerHubResolver {
     caches: HashMap<Hub, ArchiveResolver>,
 }
 
 impl PerHubResolver {
-    /// A resolver on these caches.
+    /// Makes a resolver on these caches.
     pub fn new(caches: HashMap<Hub, ArchiveResolver>) -> Self {
         Self { caches }
     }
@@ -24,7 +24,7 @@ impl PerHubResolver {
 
 impl RepoResolver for PerHubResolver {
     fn observations(&self) -> Vec<Event> {
-        // Tags and targets are asked for from the hub, not from what lies beside its repositories.
+        // The hub itself is asked for tags and targets, not the files beside its repositories.
         Vec::new()
     }
 
@@ -36,7 +36,7 @@ impl RepoResolver for PerHubResolver {
         let Some(resolver) = self.caches.get(unit.hub) else {
             return Err(CannotResolve(format!("no hub `{}` is configured", unit.hub)));
         };
-        // Seconds of work: other tasks of this thread go elsewhere meanwhile.
+        // This takes seconds, so other tasks of this thread move to another thread meanwhile.
         tokio::task::block_in_place(|| resolver.resolve(unit))
     }
 }

@@ -1,6 +1,7 @@
-//! Looking: what the writer cannot know by itself it asks for here.
+//! The interface through which the writer learns what it cannot know by itself about repositories.
 //!
-//! Without a hub there may be an archive directory beside a recording, or nothing at all ([`NoResolver`]).
+//! Without a hub, there may be an archive directory beside a recording, or nothing at all
+//! ([`NoResolver`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,36 +13,37 @@ use crate::fold::{Collection, HubState, Tracked};
 use crate::model::{Hub, Name, Nvr, RepoId};
 use crate::resolve::ResolveOptions;
 
-/// What was seen of a repository.
+/// What a resolver can see of a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RepoLayout {
-    /// The Koji event it shows.
+    /// The Koji event whose content the repository has.
     pub create_event: Option<i64>,
     /// Architectures with metadata.
     pub arches: Option<Vec<Name>>,
 }
 
-/// One piece of resolving: a repository on an architecture.
+/// One unit of resolution: a repository on an architecture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unit<'a> {
-    /// Hub instance.
+    /// The hub.
     pub hub: &'a Hub,
-    /// Build tag.
+    /// The build tag.
     pub tag: &'a str,
-    /// The generation.
+    /// The repository.
     pub repo: RepoId,
     /// The architecture.
     pub arch: &'a str,
-    /// Group installed in every buildroot.
+    /// The group that is installed in every buildroot.
     pub group: &'a str,
-    /// The collection's own sources at the time of the repository, which come before those it lists.
+    /// The collection's own sources at the time of the repository. They win over those that the
+    /// repository lists.
     pub own: &'a OwnSources,
-    /// The collection's own way.
+    /// The collection's options of resolution.
     pub options: ResolveOptions,
 }
 
-/// The collection's own sources at the time of a repository: for each tracked package the builds that may be the one
-/// that counted.
+/// The collection's own sources at the time of a repository. For each tracked package, these are
+/// the builds that may be the one that counted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OwnSources {
     of: BTreeMap<Name, Vec<Candidate>>,
@@ -49,25 +51,27 @@ pub struct OwnSources {
 }
 
 impl OwnSources {
-    /// Those of a collection's tracked packages, as far as known. Cost: O(packages).
+    /// Collects the own sources of a collection's tracked packages, as far as known. Cost:
+    /// O(packages).
     pub fn of(hub: &HubState, collection: &Collection, tracked: &Tracked, moment: Moment) -> Self {
         let of = |name: &Name| (name.clone(), hub.candidates(collection, name, moment));
         let watched = collection.packages.keys().filter(|name| tracked.has(name));
         Self { tracked: tracked.clone(), ..Self::these(watched.map(of)) }
     }
 
-    /// These, by package; all packages are tracked.
+    /// Makes own sources from these candidates, by package. All packages count as tracked.
     pub fn these(packages: impl IntoIterator<Item = (Name, Vec<Candidate>)>) -> Self {
         let of = packages.into_iter().filter(|(_, candidates)| !candidates.is_empty()).collect();
         Self { of, tracked: Tracked::default() }
     }
 
-    /// None, of packages that are tracked.
+    /// Makes empty own sources with these tracked packages.
     pub fn none(tracked: &Tracked) -> Self {
         Self { of: BTreeMap::new(), tracked: tracked.clone() }
     }
 
-    /// The source a package is resolved in; `None`: it has none, or is not tracked and so not resolved.
+    /// Returns the source in which a package is resolved. Returns `None` if it has no source, or if
+    /// it is not tracked and therefore not resolved.
     pub fn choose<'a>(&'a self, package: &str, listed: Option<&'a Nvr>) -> Option<Chosen<'a>> {
         if !self.tracked.has(package) {
             return None;
@@ -75,51 +79,53 @@ impl OwnSources {
         choose(self.of.get(package).map_or(&[], Vec::as_slice), listed)
     }
 
-    /// The packages that have some.
+    /// Returns the packages that have own sources.
     pub fn packages(&self) -> impl Iterator<Item = &Name> {
         self.of.keys()
     }
 
-    /// The packages that are to be resolved.
+    /// Returns the packages to resolve.
     pub fn tracked(&self) -> &Tracked {
         &self.tracked
     }
 
-    /// Drafts that would be resolved in, under the name they get by being promoted where the repository lists them so.
+    /// Returns the drafts that may have been promoted. Such a draft is resolved under its promoted
+    /// name if the repository lists the build under that name.
     pub fn drafts(&self) -> impl Iterator<Item = &Candidate> {
         self.of.values().flatten().filter(|c| c.promoted.is_some())
     }
 
-    /// Every source that may have to be known.
+    /// Returns every source whose requirements may be needed.
     pub fn sources(&self) -> impl Iterator<Item = &Nvr> {
         self.of.values().flatten().map(|c| &c.nvr)
     }
 }
 
-/// Why a repository could not be resolved; verdicts then stand, marked stale.
+/// Why a repository could not be resolved. Earlier verdicts then stay and are marked stale.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct CannotResolve(pub String);
 
-/// Somebody who can look.
+/// Looks at repositories and resolves them.
 pub trait RepoResolver: Send + Sync + 'static {
-    /// Configuration of tags and targets, as far as it can be seen.
+    /// Returns configuration of tags and targets, as far as the resolver can see it.
     fn observations(&self) -> Vec<Event>;
 
-    /// What can be seen of a repository besides that it is ready.
+    /// Returns what the resolver can see of a repository, apart from the fact that it is ready.
     fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> RepoLayout;
 
-    /// Resolves every tracked source package of a repository. Cost: seconds; may use all processors.
+    /// Resolves every tracked source package of a repository. Cost: seconds; may use all
+    /// processors.
     ///
     /// # Errors
-    /// [`CannotResolve`] says in words what is missing or unreadable.
+    /// Returns [`CannotResolve`], which says what is missing or unreadable.
     fn resolve(&self, unit: &Unit<'_>) -> Result<UnitVerdicts, CannotResolve>;
 }
 
-/// Makes a resolver for a writer that begins.
+/// Makes a resolver for a writer that starts.
 pub type MakeResolver = Box<dyn FnMut() -> Arc<dyn RepoResolver> + Send>;
 
-/// A resolver that is shared: a writer made anew uses the one of the writer before.
+/// A shared resolver. A new writer uses the resolver of the previous one.
 impl<R: RepoResolver + ?Sized> RepoResolver for Arc<R> {
     fn observations(&self) -> Vec<Event> {
         R::observations(self)
@@ -134,7 +140,7 @@ impl<R: RepoResolver + ?Sized> RepoResolver for Arc<R> {
     }
 }
 
-/// Nothing can be seen.
+/// A resolver that can see nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoResolver;
 

@@ -1,4 +1,4 @@
-//! Where repositories and what their source packages need are found.
+//! The interface of stores that hold repositories and the requirements of source packages.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -8,36 +8,37 @@ use crate::event::Event;
 use crate::model::{Hub, Name, Nvr, RepoId};
 use crate::repodata::{RepoContent, SourcePackage};
 
-/// A generation of a repository in a store.
+/// One repository in a store.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StoredRepo {
-    /// Where it lies; the metadata of an architecture are in `dir/ARCH/repodata`.
+    /// Directory of the repository. The metadata of an architecture are in `dir/ARCH/repodata`.
     pub dir: PathBuf,
-    /// The Koji event whose content it has.
+    /// The Koji event whose content the repository has.
     pub create_event: Option<i64>,
-    /// Architectures that have metadata, sorted. Empty for a tag without architectures: such a repository is ready, but
-    /// nothing can be built from it.
+    /// Architectures that have metadata, sorted. The list is empty for a tag without architectures:
+    /// such a repository is ready, but nothing can be built from it.
     pub arches: Vec<Name>,
 }
 
-/// A directory of repositories, laid out as Koji does.
+/// A directory of repositories with Koji's layout.
 pub trait RepoStore: Debug + Send + Sync + 'static {
-    /// The directory; it is left out of reasons, so that the same store elsewhere gives the same log.
+    /// Returns the directory. We remove it from reasons, so that the same store elsewhere gives the
+    /// same log.
     fn dir(&self) -> &Path;
 
-    /// A repository; `None`: the store does not hold it.
+    /// Returns a repository, or `None` if the store does not hold it.
     ///
     /// # Errors
-    /// In words what cannot be read.
+    /// Returns a text about what cannot be read.
     fn repo(&self, hub: &Hub, tag: &str, repo: RepoId) -> Result<Option<StoredRepo>, String>;
 
-    /// What a source package needs, where that is known.
+    /// Returns the requirements of a source package, if known.
     fn source(&self, nvr: &Nvr) -> Option<Arc<SourcePackage>>;
 
-    /// Configuration of tags and targets, as far as the store knows it.
+    /// Returns configuration of tags and targets, as far as the store knows it.
     fn observations(&self) -> Vec<Event>;
 
-    /// Packages of the metadata with this checksum of primary, where they were parsed a moment ago. They are given
-    /// away.
+    /// Returns the packages of the metadata with this checksum of primary, if they were parsed
+    /// recently. The store gives them away: a second call does not return them.
     fn take_parsed(&self, primary: &str) -> Option<RepoContent>;
 }

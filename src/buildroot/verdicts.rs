@@ -1,9 +1,10 @@
-//! Everything one resolution found out: verdict, closure and distances of every source package in one repository and
-//! architecture.
+//! The result of one resolution: verdict, closure and distances of every source package in one
+//! repository and architecture.
 //!
-//! This is the attachment a `repo_resolved` event names by digest. State keeps scores only; who wants to compare two
-//! closures comes here. It is a pure function of the repository's content, the build group and the build requirements,
-//! so it is the same whenever and wherever it is made.
+//! A `repo_resolved` event names this attachment by digest. The state keeps only scores, so code
+//! that compares two closures reads the attachment. The result only depends on the content of the
+//! repository, the build group and the build requirements. It is therefore the same whenever and
+//! wherever it is made.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::fold::sources::InRepo;
 use crate::model::{Class, Classified, Evr, Name, Nevra, RepoId};
 use crate::resolve::{Handover, Installed};
 
-/// Layout of the attachment; counts up when it changes.
+/// Layout of the attachment. It increases when the layout changes.
 pub const FORMAT: u32 = 1;
 /// Longest problem text kept, in characters.
 const PROBLEM_CHARS_MAX: usize = 2000;
@@ -25,91 +26,92 @@ const PROBLEMS_MAX: usize = 20;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum SourceVerdict {
-    /// Its build dependencies install.
+    /// Its build requirements can be installed.
     Ok {
         /// Indexes into [`UnitVerdicts::packages`], ascending.
         closure: Vec<u32>,
-        /// Distance of each (0: not reached).
+        /// Distance of each package of `closure` (0: not reached).
         distances: Vec<u8>,
-        /// Indexes of the build group's packages that are not in `closure`, ascending: erased or replaced for a
-        /// requirement.
+        /// Indexes of the build group's packages that are not in `closure`, ascending. They were
+        /// erased or replaced for a requirement.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         erased: Vec<u32>,
     },
-    /// They do not.
+    /// Its build requirements cannot be installed.
     Unresolved {
-        /// Why, in words.
+        /// The reasons, as text.
         problems: Vec<String>,
     },
-    /// Not for this architecture.
+    /// It is not built on this architecture.
     Excluded {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Its build requirements are not known; that is not the same as having none.
+    /// Its build requirements are not known. That is not the same as having none.
     Unknown,
 }
 
-/// One source package.
+/// The result for one source package.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SourceResult {
     /// `version-release`.
     pub source: SmolStr,
-    /// It builds for `noarch`.
+    /// Whether it builds for `noarch`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noarch: bool,
-    /// What the repository itself has.
+    /// What the repository itself has of this package.
     #[serde(default, skip_serializing_if = "InRepo::is_this")]
     pub in_repo: InRepo,
-    /// What came out.
+    /// The verdict.
     #[serde(flatten)]
     pub verdict: SourceVerdict,
 }
 
-/// One repository on one architecture.
+/// The results of one repository on one architecture.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct UnitVerdicts {
-    /// [`FORMAT`].
+    /// The layout, [`FORMAT`].
     pub format: u32,
-    /// The generation.
+    /// The repository.
     pub repo: RepoId,
     /// The architecture.
     pub arch: Name,
     /// `two` or `joint`.
     pub mode: Name,
-    /// Solver and version.
+    /// Names and versions of the solvers.
     pub solver: String,
-    /// Digest of what went in.
+    /// Digest of the inputs.
     pub inputs: String,
-    /// Why the build group does not install; empty: it does.
+    /// Why the build group cannot be installed. Empty if it can.
     pub group_problems: Vec<String>,
-    /// Indexes of the build group's closure.
+    /// Indexes of the build group's closure into `packages`.
     pub group: Vec<u32>,
-    /// `name-epoch:version-release.arch` of every package in any closure, sorted.
+    /// Every package in any closure as `name-epoch:version-release.arch`, sorted.
     pub packages: Vec<String>,
-    /// By source package name. Empty when the build group does not install.
+    /// Results by source package name. Empty if the build group cannot be installed.
     pub sources: BTreeMap<Name, SourceResult>,
-    /// How most packages of the repository spell the architecture, where that is another name; not part of the
-    /// attachment.
+    /// How most packages of the repository spell the architecture, if they use another name. Not
+    /// part of the attachment.
     #[serde(skip)]
     pub of_packages: Option<Name>,
-    /// Who answered; not part of the attachment.
+    /// How often each solver answered. Not part of the attachment.
     #[serde(skip)]
     pub solvers: SolverCounts,
 }
 
-/// Which solver answered how often, whether they agree, and what was not readable.
+/// How often each solver answered, whether they agree, and what was skipped in the repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SolverCounts {
-    /// Answered by our own solver.
+    /// Number of answers of our own solver.
     pub native: u32,
-    /// Handed over to libsolv, by reason.
+    /// Number of questions handed over to libsolv, by reason.
     pub handed_over: BTreeMap<&'static str, u32>,
-    /// Answers of ours that libsolv was asked about as well.
+    /// Number of answers of our own solver that libsolv checked.
     pub checked: u32,
-    /// What single packages of the repository say wrongly, by reason ([`crate::repodata::Oddity`]).
+    /// Number of oddities in single packages of the repository, by kind
+    /// ([`crate::repodata::Oddity`]).
     pub passed_over: BTreeMap<&'static str, u64>,
-    /// Source packages of which libsolv said something else. Its answer is the one that counts.
+    /// Source packages for which libsolv gave another answer. libsolv's answer counts.
     pub mismatches: Vec<Name>,
 }
 
@@ -126,7 +128,7 @@ impl SolverCounts {
     }
 }
 
-/// An attachment that is not what it should be.
+/// The error for an invalid attachment.
 #[derive(Debug, thiserror::Error)]
 #[error("read {what}: {why}")]
 pub struct VerdictsError {
@@ -151,12 +153,13 @@ impl Classified for VerdictsError {
 }
 
 impl UnitVerdicts {
-    /// As stored. The same content gives the same bytes.
+    /// Returns the stored form. The same content gives the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("verdicts hold only what JSON can say")
     }
 
-    /// Number of packages that resolve, do not, are not for this architecture, are unknown.
+    /// Returns the numbers of packages that resolve, that do not, that are not for this
+    /// architecture, and that are unknown.
     pub fn counts(&self) -> [u32; 4] {
         let mut counts = [0; 4];
         for s in self.sources.values() {
@@ -172,24 +175,25 @@ impl UnitVerdicts {
     }
 }
 
-/// Problems as kept: bounded in number and length.
+/// Returns the problems in the form that is kept: bounded in number and length.
 pub fn bounded(problems: &[String]) -> Vec<String> {
     problems.iter().take(PROBLEMS_MAX).map(|p| p.chars().take(PROBLEM_CHARS_MAX).collect()).collect()
 }
 
-/// Verdicts ready for comparison: the package table parsed once.
+/// Verdicts with a parsed package table, ready for comparison.
 #[derive(Clone, Debug)]
 pub struct Closures {
-    /// As stored.
+    /// The verdicts as stored.
     pub unit: UnitVerdicts,
     table: Vec<Nevra>,
 }
 
 impl Closures {
-    /// Parses the table. Cost: O(packages).
+    /// Parses the package table. Cost: O(packages).
     ///
     /// # Errors
-    /// [`VerdictsError`] (broken) for a name that is none, or an index outside the table.
+    /// Returns [`VerdictsError`] (broken) if a package name is invalid, if an index lies outside
+    /// the table, or if a closure has not one distance per package.
     pub fn new(unit: UnitVerdicts) -> Result<Self, VerdictsError> {
         let table = unit.packages.iter().map(|p| parse_nevra(p)).collect::<Result<Vec<_>, _>>()?;
         let inside = |list: &[u32]| list.iter().all(|i| (*i as usize) < table.len());
@@ -205,10 +209,10 @@ impl Closures {
         Ok(Self { unit, table })
     }
 
-    /// From stored bytes.
+    /// Reads the stored form.
     ///
     /// # Errors
-    /// [`VerdictsError`] (broken).
+    /// Returns [`VerdictsError`] (broken) if the bytes are not valid verdicts of this layout.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, VerdictsError> {
         let unit: UnitVerdicts = serde_json::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
         if unit.format != FORMAT {
@@ -217,13 +221,15 @@ impl Closures {
         Self::new(unit)
     }
 
-    /// What a resolving source package would have installed, with distances; `None` when it does not resolve here.
+    /// Returns the packages that a source package would have installed, with distances. Returns
+    /// `None` if it does not resolve here.
     pub fn installed(&self, package: &str) -> Option<Vec<Installed>> {
         let (closure, distances) = self.closure(package)?;
         Some(closure.iter().zip(distances).map(|(index, distance)| self.at(*index, *distance)).collect())
     }
 
-    /// Indexes and distances of a resolving source package.
+    /// Returns indexes and distances of a source package's closure. Returns `None` if it does not
+    /// resolve here.
     pub(crate) fn closure(&self, package: &str) -> Option<(&[u32], &[u8])> {
         match &self.unit.sources.get(package)?.verdict {
             SourceVerdict::Ok { closure, distances, .. } => Some((closure, distances)),
@@ -231,8 +237,8 @@ impl Closures {
         }
     }
 
-    /// What the build group brought and a resolving source package would have to do without, sorted; `None` when it
-    /// does not resolve here.
+    /// Returns the packages of the build group that a source package would have to do without,
+    /// sorted. Returns `None` if it does not resolve here.
     pub fn erased(&self, package: &str) -> Option<Vec<&Nevra>> {
         match &self.unit.sources.get(package)?.verdict {
             SourceVerdict::Ok { erased, .. } => Some(erased.iter().map(|index| &self.table[*index as usize]).collect()),
@@ -244,7 +250,7 @@ impl Closures {
         Installed { nevra: self.table[index as usize].clone(), distance: (distance > 0).then_some(distance) }
     }
 
-    /// Whether `package` resolves here in exactly this version.
+    /// Checks whether `package` resolves here in exactly this version.
     pub fn has(&self, package: &str, source: &str) -> bool {
         self.unit
             .sources
@@ -253,7 +259,7 @@ impl Closures {
     }
 }
 
-/// Reads `name-epoch:version-release.arch`.
+/// Parses `name-epoch:version-release.arch`.
 pub(crate) fn parse_nevra(text: &str) -> Result<Nevra, VerdictsError> {
     let bad = || bad(format!("`{text}` is not a package"));
     let (rest, arch) = text.rsplit_once('.').ok_or_else(bad)?;
