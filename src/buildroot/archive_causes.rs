@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::archive_resolver::{ArchiveResolver, Wanted, group, translate, unreadable};
+use super::archive_resolver::{ArchiveResolver, SourcePackage, group, translate, unreadable};
 use super::repo_resolver::{CannotResolve, Unit};
 use crate::model::Name;
 use crate::model::arch::of_packages;
@@ -13,7 +13,7 @@ use crate::resolve::{BuildRequires, FirstCause, Generation, Universe, first_caus
 struct Loaded {
     universe: Universe,
     group: Vec<Member>,
-    sources: Vec<Wanted>,
+    sources: Vec<SourcePackage>,
 }
 
 impl ArchiveResolver {
@@ -60,7 +60,7 @@ impl ArchiveResolver {
         sources.retain(|s| packages.contains(&s.nvr.name));
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let dir = dir.with_module_hotfixes(unit.options.module_hotfixes);
-        let content = dir.load(sources.iter().flat_map(Wanted::requires)).map_err(unreadable)?;
+        let content = dir.load(sources.iter().flat_map(SourcePackage::requires)).map_err(unreadable)?;
         translate(&mut sources, &content, of_packages(unit.arch));
         let group = group(&found.dir, &content, unit.group)?;
         let universe = Universe::load(Arc::new(content), of_packages(unit.arch)).map_err(unreadable)?;
@@ -69,6 +69,6 @@ impl ArchiveResolver {
     }
 }
 
-fn needs<'a>(sources: &'a [Wanted], package: &Name) -> Option<&'a BuildRequires> {
+fn needs<'a>(sources: &'a [SourcePackage], package: &Name) -> Option<&'a BuildRequires> {
     sources.iter().find(|s| s.nvr.name == *package && s.excluded.is_none())?.build.as_ref()
 }

@@ -113,7 +113,7 @@ impl ArchiveResolver {
             return Err(CannotResolve("the repository has no architecture with metadata".to_owned()));
         }
         let mut sources = self.sources(found, unit)?;
-        let wanted = sources.iter().flat_map(Wanted::requires);
+        let wanted = sources.iter().flat_map(SourcePackage::requires);
         let dir = RepoDir::open(found.dir.join(unit.arch)).map_err(unreadable)?;
         let mut dir = dir.with_module_hotfixes(unit.options.module_hotfixes);
         if found.dir.join(GROUPS).exists() {
@@ -160,7 +160,7 @@ impl ArchiveResolver {
 }
 
 /// A source package of the repository.
-pub(crate) struct Wanted {
+pub(crate) struct SourcePackage {
     pub(crate) nvr: Nvr,
     in_repo: InRepo,
     /// Its build requirements, if known.
@@ -172,7 +172,7 @@ pub(crate) struct Wanted {
     pub(crate) excluded: Option<String>,
 }
 
-impl Wanted {
+impl SourcePackage {
     pub(crate) fn requires(&self) -> impl Iterator<Item = &str> {
         self.build.iter().flat_map(|b| b.requires.iter().map(String::as_str))
     }
@@ -185,7 +185,7 @@ impl ArchiveResolver {
     /// Koji's own lists say which builds the repository has, on any architecture. Without those
     /// lists, the source names in the metadata say so; packages of external repositories do not
     /// count then.
-    pub(crate) fn sources(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<Vec<Wanted>, CannotResolve> {
+    pub(crate) fn sources(&self, found: &StoredRepo, unit: &Unit<'_>) -> Result<Vec<SourcePackage>, CannotResolve> {
         let arch = unit.arch;
         let mut newest: BTreeMap<Name, Nvr> = BTreeMap::new();
         let mut keep = |nvr: Nvr| {
@@ -215,19 +215,19 @@ impl ArchiveResolver {
         Ok(chosen.map(|chosen| self.wanted(chosen, of_packages(arch))).collect())
     }
 
-    fn wanted(&self, chosen: Chosen<'_>, arch: &str) -> Wanted {
+    fn wanted(&self, chosen: Chosen<'_>, arch: &str) -> SourcePackage {
         let (nvr, in_repo) = (chosen.nvr.clone(), chosen.in_repo);
         // We may have learned the requirements of a source package while its build had another
         // name.
         let former = chosen.own.into_iter().flat_map(|own| std::iter::once(own.nvr.clone()).chain(own.former_names()));
         let known = std::iter::once(nvr.clone()).chain(former).find_map(|name| self.store.source(&name));
         let Some(known) = known else {
-            return Wanted { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
+            return SourcePackage { nvr, in_repo, build: None, made_on: None, noarch: false, excluded: None };
         };
         let heeded = self.build_conflicts && self.mode == Mode::Two;
         let conflicts = if heeded { known.conflicts.clone().unwrap_or_default() } else { Vec::new() };
         let reason = not_built_on(arch, &known.buildarchs, &known.exclusivearch, &known.excludearch);
-        Wanted {
+        SourcePackage {
             nvr,
             in_repo,
             build: Some(BuildRequires::literal(known.requires.clone()).conflicting(conflicts)),
@@ -243,7 +243,7 @@ impl ArchiveResolver {
         &self,
         prepared: &Prepared<'_>,
         repo: RepoId,
-        sources: &[Wanted],
+        sources: &[SourcePackage],
     ) -> Result<(Vec<Option<Resolution>>, SolverCounts), CannotResolve> {
         let threads = self.threads.min(sources.len() / PER_THREAD_MIN + 1);
         let answers: Mutex<Vec<Option<Resolution>>> = Mutex::new(vec![None; sources.len()]);
@@ -304,7 +304,7 @@ pub(crate) fn unreadable(error: impl std::error::Error) -> CannotResolve {
 }
 
 /// Translates the requirements of all sources for `arch`.
-pub(crate) fn translate(sources: &mut [Wanted], content: &RepoContent, arch: &str) {
+pub(crate) fn translate(sources: &mut [SourcePackage], content: &RepoContent, arch: &str) {
     let provided = LazyCell::new(|| IsaProvides::of(content, arch));
     for source in sources {
         if let Some(build) = source.build.take() {
@@ -335,7 +335,7 @@ pub(crate) fn group(dir: &Path, content: &RepoContent, id: &str) -> Result<Vec<M
 
 /// Returns a digest of everything that the verdicts depend on. `metadata` are the checksums of
 /// primary and, if modules count, of the modules.
-fn inputs(metadata: &str, group: &[Member], sources: &[Wanted], mode: Mode, options: ResolveOptions) -> String {
+fn inputs(metadata: &str, group: &[Member], sources: &[SourcePackage], mode: Mode, options: ResolveOptions) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -369,7 +369,7 @@ fn assemble(
     universe: &Universe,
     inputs: String,
     group: &crate::resolve::GroupVerdict,
-    sources: Vec<Wanted>,
+    sources: Vec<SourcePackage>,
     answers: Vec<Option<Resolution>>,
 ) -> UnitVerdicts {
     let mut used: FxHashMap<PkgId, u32> = FxHashMap::default();

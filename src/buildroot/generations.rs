@@ -70,7 +70,7 @@ impl Bases {
 
 /// Everything that decides from which buildroot a package's changes are measured.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Key {
+pub(crate) struct BaselineKey {
     /// The last build.
     pub(crate) kind: EvidenceKind,
     pub(crate) source: SmolStr,
@@ -87,7 +87,7 @@ pub(crate) struct Key {
     pub(crate) place: usize,
 }
 
-impl Key {
+impl BaselineKey {
     /// Returns every name of the source.
     pub(crate) fn names(&self) -> impl Iterator<Item = &SmolStr> {
         std::iter::once(&self.source).chain(&self.former)
@@ -124,7 +124,7 @@ pub(crate) struct Table {
     names: IndexSet<Box<str>, FxBuildHasher>,
     /// Numbers of each resolution's packages, by attachment, most recently used first.
     numbered: VecDeque<(String, Arc<[u32]>)>,
-    bases: FxHashMap<Name, (Key, Option<Base>)>,
+    bases: FxHashMap<Name, (BaselineKey, Option<Base>)>,
 }
 
 impl Table {
@@ -138,11 +138,11 @@ impl Table {
 
     /// Returns the result of an earlier search with the same key. Returns `None` if there was no
     /// such search.
-    pub(crate) fn recall(&self, package: &str, key: &Key) -> Option<&Option<Base>> {
+    pub(crate) fn recall(&self, package: &str, key: &BaselineKey) -> Option<&Option<Base>> {
         self.bases.get(package).filter(|(k, _)| k.is_as(key)).map(|(_, base)| base)
     }
 
-    pub(crate) fn remember(&mut self, package: &str, key: Key, base: Option<Base>) {
+    pub(crate) fn remember(&mut self, package: &str, key: BaselineKey, base: Option<Base>) {
         self.bases.insert(package.into(), (key, base));
     }
 
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn only_the_same_question_is_answered() {
-        let key = Key {
+        let key = BaselineKey {
             kind: EvidenceKind::Real(BuildId(1)),
             former: Vec::new(),
             source: "1-1".into(),
@@ -315,14 +315,14 @@ mod tests {
         };
         let mut table = Table::default();
         table.remember("app", key.clone(), None);
-        assert!(table.recall("app", &Key { place: 4, ..key.clone() }).is_some(), "the place says nothing");
+        assert!(table.recall("app", &BaselineKey { place: 4, ..key.clone() }).is_some(), "the place says nothing");
         assert!(table.recall("lib", &key).is_none());
         for other in [
-            Key { kind: EvidenceKind::Real(BuildId(2)), ..key.clone() },
-            Key { source: "1-2".into(), ..key.clone() },
-            Key { repo: RepoId(8), ..key.clone() },
-            Key { recorded: Some("x".into()), ..key.clone() },
-            Key { searched: blake3::hash(b"b"), ..key.clone() },
+            BaselineKey { kind: EvidenceKind::Real(BuildId(2)), ..key.clone() },
+            BaselineKey { source: "1-2".into(), ..key.clone() },
+            BaselineKey { repo: RepoId(8), ..key.clone() },
+            BaselineKey { recorded: Some("x".into()), ..key.clone() },
+            BaselineKey { searched: blake3::hash(b"b"), ..key.clone() },
         ] {
             assert!(table.recall("app", &other).is_none(), "{other:?}");
         }

@@ -115,7 +115,7 @@ enum State {
 
 /// When we last checked for other consumers, and for which connection we reported them.
 #[derive(Default)]
-struct Looked {
+struct QueueCheck {
     at: Option<Instant>,
     told: Option<u64>,
 }
@@ -126,7 +126,7 @@ pub struct AmqpSource {
     timeout: Duration,
     prefetch: u16,
     arrived: Mutex<mpsc::Receiver<Arrived>>,
-    looked: std::sync::Mutex<Looked>,
+    looked: std::sync::Mutex<QueueCheck>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }

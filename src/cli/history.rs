@@ -57,7 +57,7 @@ pub(crate) struct HistoryArgs {
 
 /// The events that match the options.
 #[derive(Default)]
-struct Found {
+struct Selection {
     /// The events to print, oldest first.
     shown: VecDeque<Record>,
     /// Number of events that match.
@@ -94,7 +94,7 @@ pub(super) async fn run(args: &HistoryArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn summary(args: &HistoryArgs, found: &Found) -> String {
+fn summary(args: &HistoryArgs, found: &Selection) -> String {
     let (shown, total) = (found.shown.len() as u64, found.total);
     let after = if args.after.is_some() { " after that" } else { "" };
     match (total, args.after, found.shown.back()) {
@@ -113,8 +113,8 @@ fn summary(args: &HistoryArgs, found: &Found) -> String {
 /// Returns the matching events: with `--after` the first ones, otherwise the newest. With a subject
 /// or a kind, it reads every event of that subject or kind. Without them, it reads only the events
 /// that are printed.
-async fn find(args: &HistoryArgs, log: &AnyLog, after: Option<Seq>) -> Result<Found, CliError> {
-    let mut found = Found::default();
+async fn find(args: &HistoryArgs, log: &AnyLog, after: Option<Seq>) -> Result<Selection, CliError> {
+    let mut found = Selection::default();
     let everything = args.subject.is_none() && args.under.is_none() && args.kind.is_empty();
     let mut at = after;
     if everything {

@@ -10,7 +10,7 @@ use super::CliError;
 use crate::config::{AuthName, Config, HubConfig, ServeConfig};
 use crate::event::{CollectionSettings, Event};
 use crate::hub::reader::Reader;
-use crate::koji::client::{Auth, CallObserver, HubClient, HubSettings, Outcome};
+use crate::koji::client::{Auth, CallObserver, CallOutcome, HubClient, HubSettings};
 use crate::koji::files::{CacheLimits, FetchSettings, Fetcher, FileEvent, Mirror, SourceStore};
 use crate::koji::{Archive, calls, profile};
 use crate::log::{AnyLog, EventLog, Subjects};
@@ -30,11 +30,11 @@ pub(crate) struct LiveHub {
 struct Counted(Metrics);
 
 impl CallObserver for Counted {
-    fn on_call(&self, method: &str, outcome: Outcome, seconds: f64) {
+    fn on_call(&self, method: &str, outcome: CallOutcome, seconds: f64) {
         let failed = match outcome {
-            Outcome::Ok | Outcome::Fault => None,
-            Outcome::Offline | Outcome::Unavailable => Some(Class::Unavailable),
-            Outcome::Rejected => Some(Class::Rejected),
+            CallOutcome::Ok | CallOutcome::Fault => None,
+            CallOutcome::Offline | CallOutcome::Unavailable => Some(Class::Unavailable),
+            CallOutcome::Rejected => Some(Class::Rejected),
         };
         self.0.hub_request(method, failed, seconds);
     }

@@ -6,8 +6,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::interest::Key;
-use super::snapshot::{Observation, Seen, Why};
+use super::interest::HubObject;
+use super::snapshot::{LookReason, Observation, Seen};
 use crate::event::{Event, FactId, NewEvent, Source};
 use crate::fold::{HubState, State};
 use crate::model::{BuildId, Hub, Name, TagId, Timestamp};
@@ -136,8 +136,8 @@ impl Compare<'_> {
             event: event.into(),
             occurred_at: at.unwrap_or(self.look.at),
             source: match self.look.why {
-                Why::Hint => Source::Hub,
-                Why::Reconciliation => Source::Reconciliation,
+                LookReason::Hint => Source::Hub,
+                LookReason::Reconciliation => Source::Reconciliation,
             },
             fact: key.map(|key| FactId::of(&format!("{}/{key}", self.look.hub))),
             koji_event,
@@ -170,15 +170,15 @@ impl Compare<'_> {
     fn needs_no_message(&self, seen: &Seen) -> bool {
         let first_of_tag = |tag: &Name| self.hub.tags.get(tag).is_none_or(|t| t.id.is_none());
         let first_of_repos = |tag: &Name| !self.hub.repos.values().any(|r| r.tag == *tag);
-        let fresh = |key: Key| self.look.fresh.contains(&key);
+        let fresh = |key: HubObject| self.look.fresh.contains(&key);
         self.hub.reconciled_through.is_none()
             || match seen {
                 Seen::Tag(t) => first_of_tag(&t.tag),
                 Seen::TagBuilds { tag, package, .. } => {
-                    first_of_tag(tag) || fresh(Key::TagBuilds(tag.clone(), package.clone()))
+                    first_of_tag(tag) || fresh(HubObject::TagBuilds(tag.clone(), package.clone()))
                 }
                 Seen::TagPackages { tag, package, .. } => {
-                    first_of_tag(tag) || fresh(Key::TagPackages(tag.clone(), package.clone()))
+                    first_of_tag(tag) || fresh(HubObject::TagPackages(tag.clone(), package.clone()))
                 }
                 Seen::Target(name, _) => !self.hub.targets.contains_key(name),
                 Seen::Repo(r) => first_of_repos(&r.tag),

@@ -8,7 +8,7 @@ use crate::event::{
     BuildTagged, CollectionCreated, CollectionSettings, Envelope, Event, Reconciled, RepoDeleted, RepoExpired,
     RepoInitialised, RepoReady, Source, TagObserved, TaskChanged,
 };
-use crate::hub::snapshot::{BuildSeen, RepoSeen, TaggedSeen, Why};
+use crate::hub::snapshot::{BuildSeen, LookReason, RepoSeen, TaggedSeen};
 use crate::model::koji::{BuildState, RepoState, TaskState};
 use crate::model::{BuildId, Nvr, RepoId, Seq, TaskId, Timestamp};
 
@@ -89,7 +89,7 @@ fn saw(event: i64, seen: Vec<Seen>) -> Observation {
     Observation {
         hub: primary(),
         event,
-        why: Why::Hint,
+        why: LookReason::Hint,
         at: Timestamp::EPOCH,
         settled: None,
         fresh: std::collections::BTreeSet::new(),

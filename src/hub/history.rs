@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::interest::{Interest, Key};
+use super::interest::{HubObject, Interest};
 use crate::koji::calls::query_changes;
 use crate::koji::records::{History, HistoryRow};
 use crate::koji::{Answers, Asked, Batch};
@@ -17,11 +17,11 @@ pub(super) const OVERLAP: i64 = 100;
 /// If more objects of one tag changed than this, the whole tag is read.
 const CHANGES_MAX: usize = 500;
 /// Returns which object of a tag a row of a table is about.
-type About = fn(&Name, &HistoryRow) -> Key;
+type About = fn(&Name, &HistoryRow) -> HubObject;
 /// Tables whose changes matter (`queryHistory`). All of them name a tag.
 const TABLES: [(&str, About); 9] = [
-    ("tag_listing", |tag, row| Key::TagBuilds(tag.clone(), row.build_name.clone())),
-    ("tag_packages", |tag, row| Key::TagPackages(tag.clone(), row.package_name.clone())),
+    ("tag_listing", |tag, row| HubObject::TagBuilds(tag.clone(), row.build_name.clone())),
+    ("tag_packages", |tag, row| HubObject::TagPackages(tag.clone(), row.package_name.clone())),
     ("tag_config", config),
     ("tag_extra", config),
     (INHERITANCE, config),
@@ -32,15 +32,15 @@ const TABLES: [(&str, About); 9] = [
 ];
 const INHERITANCE: &str = "tag_inheritance";
 
-fn config(tag: &Name, _: &HistoryRow) -> Key {
-    Key::TagConfig(tag.clone())
+fn config(tag: &Name, _: &HistoryRow) -> HubObject {
+    HubObject::TagConfig(tag.clone())
 }
 
 /// A row of a history table: the object it is about, and the events that created and revoked it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Row {
     table: &'static str,
-    key: Key,
+    key: HubObject,
     created: i64,
     revoked: Option<i64>,
 }
@@ -63,7 +63,7 @@ impl Moves {
         asked: Vec<Asked<History>>,
         answers: &mut Answers,
         watch: &Interest,
-    ) -> (BTreeSet<Key>, Vec<Row>) {
+    ) -> (BTreeSet<HubObject>, Vec<Row>) {
         let (mut keys, mut rows) = (BTreeSet::new(), Vec::new());
         for (tag, asked) in tags.iter().zip(asked) {
             let Ok(history) = answers.take(asked) else {
@@ -79,7 +79,7 @@ impl Moves {
                     if table == INHERITANCE {
                         // The tag and those below it now use other package lists, so other builds
                         // may be visible.
-                        keys.extend(watch.below(tag).map(|t| Key::TagBuilds(t.clone(), None)));
+                        keys.extend(watch.below(tag).map(|t| HubObject::TagBuilds(t.clone(), None)));
                     }
                     of_tag.insert(row.key.clone());
                     rows.push(row);
@@ -94,7 +94,7 @@ impl Moves {
     }
 
     /// Returns the objects of these rows that changed after an event.
-    pub(super) fn after(rows: &[Row], event: i64) -> BTreeSet<Key> {
+    pub(super) fn after(rows: &[Row], event: i64) -> BTreeSet<HubObject> {
         rows.iter().filter(|r| r.event() > event).map(|r| r.key.clone()).collect()
     }
 
@@ -111,13 +111,19 @@ impl Row {
         self.revoked.unwrap_or(self.created).max(self.created)
     }
 
-    const fn new(table: &'static str, key: Key, row: &HistoryRow) -> Self {
+    const fn new(table: &'static str, key: HubObject, row: &HistoryRow) -> Self {
         Self { table, key, created: row.create_event, revoked: row.revoke_event }
     }
 }
 
 /// Returns the keys for everything in these tags.
-pub(super) fn whole(tags: &BTreeSet<Name>) -> BTreeSet<Key> {
-    let of = |t: &Name| [Key::TagConfig(t.clone()), Key::TagPackages(t.clone(), None), Key::TagBuilds(t.clone(), None)];
+pub(super) fn whole(tags: &BTreeSet<Name>) -> BTreeSet<HubObject> {
+    let of = |t: &Name| {
+        [
+            HubObject::TagConfig(t.clone()),
+            HubObject::TagPackages(t.clone(), None),
+            HubObject::TagBuilds(t.clone(), None),
+        ]
+    };
     tags.iter().flat_map(of).collect()
 }

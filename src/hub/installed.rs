@@ -24,7 +24,7 @@ const BUILDROOTS_MAX: usize = 64;
 
 /// A build whose buildroots are to be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wanted {
+pub struct InstalledQuery {
     /// The `build` task.
     pub task_id: TaskId,
     /// The build's name, version and release.
@@ -33,7 +33,7 @@ pub struct Wanted {
 
 /// What was installed for one build.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Truth {
+pub struct InstalledPackages {
     /// Hub instance.
     pub hub: Hub,
     /// The `build` task.
@@ -41,12 +41,12 @@ pub struct Truth {
     /// The build's name, version and release.
     pub nvr: Nvr,
     /// What was installed on each architecture.
-    pub arches: Vec<TruthArch>,
+    pub arches: Vec<InstalledOnArch>,
 }
 
 /// What was installed on one architecture.
 #[derive(Clone, PartialEq, Debug)]
-pub struct TruthArch {
+pub struct InstalledOnArch {
     /// The architecture, as Koji's directories name it.
     pub arch: Name,
     /// The repository it was installed from.
@@ -60,10 +60,10 @@ pub struct TruthArch {
 }
 
 /// Notes which of the objects seen are builds with buildroots to read.
-pub(super) fn wanted(seen: &[Seen], asked: &mut BTreeSet<TaskId>, waiting: &mut Vec<Wanted>) {
+pub(super) fn wanted(seen: &[Seen], asked: &mut BTreeSet<TaskId>, waiting: &mut Vec<InstalledQuery>) {
     let mut note = |task_id: TaskId, nvr: &Nvr| {
         if waiting.len() < WAITING_MAX && asked.insert(task_id) {
-            waiting.push(Wanted { task_id, nvr: nvr.clone() });
+            waiting.push(InstalledQuery { task_id, nvr: nvr.clone() });
         }
     };
     for s in seen {
@@ -92,7 +92,11 @@ pub(super) fn wanted(seen: &[Seen], asked: &mut BTreeSet<TaskId>, waiting: &mut 
 }
 
 /// Reads the buildroots of some builds, in three rounds.
-pub(super) async fn read(reader: &Reader, hub: &Hub, wanted: &[Wanted]) -> Result<Vec<Truth>, HubError> {
+pub(super) async fn read(
+    reader: &Reader,
+    hub: &Hub,
+    wanted: &[InstalledQuery],
+) -> Result<Vec<InstalledPackages>, HubError> {
     let mut batch = reader.batch();
     let trees: Vec<_> = wanted.iter().map(|w| batch.add(get_task_descendents(w.task_id))).collect();
     let mut answers = batch.send().await?;
@@ -107,9 +111,9 @@ pub(super) async fn read(reader: &Reader, hub: &Hub, wanted: &[Wanted]) -> Resul
         let of_arch = tree.tasks().into_iter().filter(|t| t.method == "buildArch").take(BUILDROOTS_MAX);
         leaves.extend(of_arch.map(|leaf| (at, leaf.clone(), batch.add(list_buildroots(leaf.id)))));
     }
-    let mut found: Vec<Truth> = wanted
+    let mut found: Vec<InstalledPackages> = wanted
         .iter()
-        .map(|w| Truth { hub: hub.clone(), task_id: w.task_id, nvr: w.nvr.clone(), arches: Vec::new() })
+        .map(|w| InstalledPackages { hub: hub.clone(), task_id: w.task_id, nvr: w.nvr.clone(), arches: Vec::new() })
         .collect();
     let mut answers = batch.send().await?;
     for (at, leaf, buildroots) in leaves {
@@ -121,8 +125,8 @@ pub(super) async fn read(reader: &Reader, hub: &Hub, wanted: &[Wanted]) -> Resul
             continue;
         }
         let repo_id = root.repo_id.or_else(|| leaf.repo_of_step());
-        if let Some(truth) = found.get_mut(at) {
-            truth.arches.push(TruthArch {
+        if let Some(build) = found.get_mut(at) {
+            build.arches.push(InstalledOnArch {
                 arch: root.arch.or(leaf.arch).unwrap_or_default(),
                 repo_id,
                 buildroot: root.id,

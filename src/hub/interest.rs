@@ -11,7 +11,7 @@ use crate::model::{BuildId, Hub, Name, PersonId, RepoId, TaskId, Timestamp};
 
 /// One object on a hub.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Key {
+pub enum HubObject {
     /// A tag's configuration. It comes first, because the tag's content counts only after it.
     TagConfig(Name),
     /// A target.
@@ -34,7 +34,7 @@ pub enum Key {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Hint {
     /// Look at this object.
-    Look(Hub, Key),
+    Look(Hub, HubObject),
     /// The message concerns nothing we watch. The text says why.
     Nothing(&'static str),
     /// The message cannot be understood. The text says why.
@@ -143,35 +143,35 @@ impl Interest {
     /// configuration, groups and external repositories from its ancestors. A tag's builds are
     /// listed only if their package is in the package list of the tag or an ancestor, and not
     /// blocked (Koji: `readTaggedBuilds`).
-    pub fn spread(&self, keys: &BTreeSet<Key>) -> BTreeSet<Key> {
+    pub fn spread(&self, keys: &BTreeSet<HubObject>) -> BTreeSet<HubObject> {
         // If all of a tag is read, parts of it need not be.
-        let is_part = |key: &&Key| match key {
-            Key::TagBuilds(tag, Some(_)) => keys.contains(&Key::TagBuilds(tag.clone(), None)),
-            Key::TagPackages(tag, Some(_)) => keys.contains(&Key::TagPackages(tag.clone(), None)),
-            Key::TagBuilds(_, None)
-            | Key::TagPackages(_, None)
-            | Key::TagConfig(_)
-            | Key::Target(_)
-            | Key::Build(_)
-            | Key::Repo(_)
-            | Key::Repos(_)
-            | Key::Task(_) => false,
+        let is_part = |key: &&HubObject| match key {
+            HubObject::TagBuilds(tag, Some(_)) => keys.contains(&HubObject::TagBuilds(tag.clone(), None)),
+            HubObject::TagPackages(tag, Some(_)) => keys.contains(&HubObject::TagPackages(tag.clone(), None)),
+            HubObject::TagBuilds(_, None)
+            | HubObject::TagPackages(_, None)
+            | HubObject::TagConfig(_)
+            | HubObject::Target(_)
+            | HubObject::Build(_)
+            | HubObject::Repo(_)
+            | HubObject::Repos(_)
+            | HubObject::Task(_) => false,
         };
-        let mut all: BTreeSet<Key> = keys.iter().filter(|k| !is_part(k)).cloned().collect();
+        let mut all: BTreeSet<HubObject> = keys.iter().filter(|k| !is_part(k)).cloned().collect();
         for key in keys {
             match key {
-                Key::TagConfig(tag) => all.extend(self.below(tag).cloned().map(Key::TagConfig)),
-                Key::TagPackages(tag, Some(package)) => {
-                    let below = self.below(tag).filter(|t| !keys.contains(&Key::TagBuilds((*t).clone(), None)));
-                    all.extend(below.map(|t| Key::TagBuilds(t.clone(), Some(package.clone()))));
+                HubObject::TagConfig(tag) => all.extend(self.below(tag).cloned().map(HubObject::TagConfig)),
+                HubObject::TagPackages(tag, Some(package)) => {
+                    let below = self.below(tag).filter(|t| !keys.contains(&HubObject::TagBuilds((*t).clone(), None)));
+                    all.extend(below.map(|t| HubObject::TagBuilds(t.clone(), Some(package.clone()))));
                 }
-                Key::TagPackages(_, None)
-                | Key::TagBuilds(..)
-                | Key::Target(_)
-                | Key::Build(_)
-                | Key::Repo(_)
-                | Key::Repos(_)
-                | Key::Task(_) => {}
+                HubObject::TagPackages(_, None)
+                | HubObject::TagBuilds(..)
+                | HubObject::Target(_)
+                | HubObject::Build(_)
+                | HubObject::Repo(_)
+                | HubObject::Repos(_)
+                | HubObject::Task(_) => {}
             }
         }
         all
@@ -205,21 +205,25 @@ pub fn hint(message: &Incoming, context: &Context, state: &State) -> Hint {
     let watched = |hub: &Hub, tag: &Name| Interest::of_tags(state, hub).contains(tag);
     let none = Hint::Nothing("it is about a tag of no collection");
     match fact.event {
-        Event::BuildTagged(e) if watched(&e.hub, &e.tag) => Hint::Look(e.hub, Key::TagBuilds(e.tag, Some(e.name))),
-        Event::BuildUntagged(e) if watched(&e.hub, &e.tag) => Hint::Look(e.hub, Key::TagBuilds(e.tag, Some(e.name))),
+        Event::BuildTagged(e) if watched(&e.hub, &e.tag) => {
+            Hint::Look(e.hub, HubObject::TagBuilds(e.tag, Some(e.name)))
+        }
+        Event::BuildUntagged(e) if watched(&e.hub, &e.tag) => {
+            Hint::Look(e.hub, HubObject::TagBuilds(e.tag, Some(e.name)))
+        }
         Event::PackageListChanged(e) if watched(&e.hub, &e.tag) => {
-            Hint::Look(e.hub, Key::TagPackages(e.tag, Some(e.package)))
+            Hint::Look(e.hub, HubObject::TagPackages(e.tag, Some(e.package)))
         }
         Event::BuildChanged(e) => {
             let ours = |c: &crate::fold::Collection| c.settings.hub == e.hub && c.packages.contains_key(&e.name);
             match state.collections.values().any(ours) {
-                true => Hint::Look(e.hub, Key::Build(e.build_id)),
+                true => Hint::Look(e.hub, HubObject::Build(e.build_id)),
                 false => Hint::Nothing("it is about a package of no collection"),
             }
         }
-        Event::RepoInitialised(e) if builds(state, &e.hub, &e.tag) => Hint::Look(e.hub, Key::Repo(e.repo_id)),
-        Event::RepoReady(e) if builds(state, &e.hub, &e.tag) => Hint::Look(e.hub, Key::Repo(e.repo_id)),
-        Event::TaskChanged(e) => Hint::Look(e.hub, Key::Task(e.task_id)),
+        Event::RepoInitialised(e) if builds(state, &e.hub, &e.tag) => Hint::Look(e.hub, HubObject::Repo(e.repo_id)),
+        Event::RepoReady(e) if builds(state, &e.hub, &e.tag) => Hint::Look(e.hub, HubObject::Repo(e.repo_id)),
+        Event::TaskChanged(e) => Hint::Look(e.hub, HubObject::Task(e.task_id)),
         Event::BuildTagged(_)
         | Event::BuildUntagged(_)
         | Event::PackageListChanged(_)

@@ -126,11 +126,11 @@ fn hint_of(topic: &str, body: Value) -> Hint {
 fn what_moves_in_a_tag_is_looked_at_where_the_tag_counts(#[case] tag: &str, #[case] ours: bool) {
     let build = json!({"tag": tag, "build_id": 4, "name": "bar", "version": "1", "release": "1", "user": "alice"});
     for topic in ["tag", "untag"] {
-        let key = Key::TagBuilds(tag.into(), Some("bar".into()));
+        let key = HubObject::TagBuilds(tag.into(), Some("bar".into()));
         assert_eq!(looked(hint_of(topic, build.clone())), ours.then_some(key), "{topic}");
     }
     let list = json!({"tag": tag, "package": "bar", "action": "add", "block": false, "user": "alice"});
-    let key = Key::TagPackages(tag.into(), Some("bar".into()));
+    let key = HubObject::TagPackages(tag.into(), Some("bar".into()));
     assert_eq!(looked(hint_of("package.list.change", list)), ours.then_some(key));
 }
 
@@ -143,7 +143,7 @@ fn what_moves_in_a_tag_is_looked_at_where_the_tag_counts(#[case] tag: &str, #[ca
 fn a_repository_is_looked_at_where_somebody_builds_from_it(#[case] tag: &str, #[case] ours: bool) {
     for topic in ["repo.init", "repo.done"] {
         let body = json!({"tag": tag, "repo_id": 7});
-        assert_eq!(looked(hint_of(topic, body)), ours.then_some(Key::Repo(RepoId(7))), "{topic}");
+        assert_eq!(looked(hint_of(topic, body)), ours.then_some(HubObject::Repo(RepoId(7))), "{topic}");
     }
     let elsewhere = json!({"tag": tag, "repo_id": 7, "instance": "arm"});
     assert_eq!(looked(hint_of("repo.done", elsewhere)), None, "the tag of another hub");
@@ -160,7 +160,7 @@ fn a_build_is_looked_at_where_a_collection_has_its_package(
 ) {
     let body = json!({"build_id": 4, "name": package, "version": "1", "release": "1", "task_id": 5, "old": 0,
         "new": 1, "instance": instance});
-    assert_eq!(looked(hint_of("build.state.change", body)), ours.then_some(Key::Build(BuildId(4))));
+    assert_eq!(looked(hint_of("build.state.change", body)), ours.then_some(HubObject::Build(BuildId(4))));
 }
 
 #[rstest]
@@ -169,7 +169,7 @@ fn a_build_is_looked_at_where_a_collection_has_its_package(
 fn a_scratch_build_is_looked_at_where_it_is_ours(#[case] owner: &str, #[case] ours: bool) {
     let request = json!(["x/foo-1-1.src.rpm", "f99", {"scratch": true}]);
     let body = json!({"id": 5, "new": "OPEN", "owner": owner, "method": "build", "info": {"request": request}});
-    assert_eq!(looked(hint_of("task.state.change", body)), ours.then_some(Key::Task(TaskId(5))));
+    assert_eq!(looked(hint_of("task.state.change", body)), ours.then_some(HubObject::Task(TaskId(5))));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn what_is_not_understood_is_said_to_be() {
 }
 
 /// Returns the object to look at, and checks that it is on the hub that sent the message.
-fn looked(hint: Hint) -> Option<Key> {
+fn looked(hint: Hint) -> Option<HubObject> {
     match hint {
         Hint::Look(hub, key) => {
             assert_eq!(hub, Hub::new("primary"));

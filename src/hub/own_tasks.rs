@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::interest::Key;
+use super::interest::HubObject;
 use crate::koji::calls::{ListTasks, get_last_event, list_tasks};
 use crate::koji::records::{Event, Task};
 use crate::koji::{Answers, Asked, Batch, HubError};
@@ -79,9 +79,9 @@ pub(super) struct Ours {
 
 impl Ours {
     /// Returns the tasks to look at: those that were not looked at in their present state.
-    pub(super) fn unseen(&self, listed: &Listed) -> Vec<Key> {
+    pub(super) fn unseen(&self, listed: &Listed) -> Vec<HubObject> {
         let new = listed.tasks.iter().filter(|(id, state)| self.seen.get(id) != Some(state));
-        new.map(|(id, _)| Key::Task(*id)).collect()
+        new.map(|(id, _)| HubObject::Task(*id)).collect()
     }
 
     /// Notes a listing that was looked at.

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::history::{self, Moves, whole};
-use super::installed::{self, Wanted};
-use super::interest::{Interest, Key};
+use super::installed::{self, InstalledQuery};
+use super::interest::{HubObject, Interest};
 use super::own_tasks::{self, Asking, Ours};
-use super::reader::{Looked, Reader, Scope};
+use super::reader::{LookResult, Reader, Scope};
 use super::repositories::Fetch;
-use super::snapshot::{Observation, RepoSeen, Seen, Why};
+use super::snapshot::{LookReason, Observation, RepoSeen, Seen};
 use super::to_writer::{Ending, Input, Ticket, ToWriter};
 use crate::base::backoff::Backoff;
 use crate::base::clock;
@@ -59,7 +59,7 @@ pub struct Poller {
     /// The queue to the writer.
     pub writer: ToWriter,
     /// Hints from the inbox.
-    pub hints: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    pub hints: mpsc::UnboundedReceiver<(HubObject, Ticket)>,
     /// The objects we watch.
     pub watch: watch::Receiver<Interest>,
     /// Repositories to fetch. New ones are mirrored before the writer hears of them. Resolved ones
@@ -95,9 +95,9 @@ struct Memory {
     /// Tags that were read whole.
     loaded: BTreeSet<Name>,
     /// Waiting hints. Each object is in here once.
-    waiting: BTreeMap<Key, Vec<Ticket>>,
+    waiting: BTreeMap<HubObject, Vec<Ticket>>,
     /// Objects that could not be read. Every poll asks for them again.
-    again: BTreeSet<Key>,
+    again: BTreeSet<HubObject>,
     /// When each repository that is known but not resolved was last fetched again.
     fetched_again: BTreeMap<RepoId, Instant>,
     /// Repositories that were fetched, and for which packages.
@@ -105,8 +105,8 @@ struct Memory {
     /// Our user's tasks that the hub listed.
     ours: Ours,
     /// Builds whose buildroots are still to be read.
-    truths: Vec<Wanted>,
-    /// Tasks whose buildroots were read, or are in `truths`.
+    unread: Vec<InstalledQuery>,
+    /// Tasks whose buildroots were read, or are in `unread`.
     asked: BTreeSet<TaskId>,
     channel: Option<i64>,
 }
@@ -141,7 +141,7 @@ enum Next {
     Hints,
     Poll,
     Everything,
-    Truth,
+    Installed,
     Nothing,
     Stop,
 }
@@ -177,7 +177,7 @@ impl Poller {
                     Next::Hints => self.hinted(&mut memory).await,
                     Next::Poll => self.poll(&mut memory).await,
                     Next::Everything => self.everything(&mut memory).await,
-                    Next::Truth => self.truth(&mut memory).await,
+                    Next::Installed => self.installed(&mut memory).await,
                     Next::Nothing => Ok(()),
                 }
             };
@@ -247,7 +247,7 @@ impl Poller {
         if !memory.waiting.is_empty() {
             return Next::Hints;
         }
-        let truth = !memory.truths.is_empty();
+        let unread = !memory.unread.is_empty();
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Next::Stop,
@@ -266,7 +266,7 @@ impl Poller {
                 Ok(()) => Next::Nothing,
                 Err(_) => Next::Stop,
             },
-            () = std::future::ready(()), if truth => Next::Truth,
+            () = std::future::ready(()), if unread => Next::Installed,
             () = tokio::time::sleep_until(due.poll.min(due.everything)) => Next::Nothing,
         }
     }
@@ -286,24 +286,24 @@ impl Poller {
 
     /// Looks at the objects that hints name.
     async fn hinted(&mut self, memory: &mut Memory) -> Result<(), Stopped> {
-        let keys: BTreeSet<Key> = memory.waiting.keys().take(KEYS_AT_ONCE).cloned().collect();
+        let keys: BTreeSet<HubObject> = memory.waiting.keys().take(KEYS_AT_ONCE).cloned().collect();
         if keys.is_empty() {
             return Ok(());
         }
         stage!("hinted", keys = keys.len());
-        let Looked { event, seen, .. } = self.look(memory, &keys).await?;
+        let LookResult { event, seen, .. } = self.look(memory, &keys).await?;
         stage!("looked", keys = keys.len());
         let tickets = keys.iter().filter_map(|k| memory.waiting.get(k)).flatten().copied().collect();
         // Tickets of objects that could not be read are included. Every poll asks for such an
         // object again, so its messages do not have to wait.
-        self.hand(memory, (event, Why::Hint), seen, tickets, false, Default::default()).await?;
+        self.hand(memory, (event, LookReason::Hint), seen, tickets, false, Default::default()).await?;
         for key in &keys {
             memory.waiting.remove(key);
         }
         Ok(())
     }
 
-    async fn look(&mut self, memory: &mut Memory, keys: &BTreeSet<Key>) -> Result<Looked, HubError> {
+    async fn look(&mut self, memory: &mut Memory, keys: &BTreeSet<HubObject>) -> Result<LookResult, HubError> {
         self.introduce(memory).await?;
         let keys = &{
             let watch = self.watch.borrow();
@@ -348,14 +348,14 @@ impl Poller {
     async fn hand(
         &self,
         memory: &mut Memory,
-        (event, why): (i64, Why),
+        (event, why): (i64, LookReason),
         mut seen: Vec<Seen>,
         tickets: Vec<Ticket>,
         complete: bool,
-        (settled, fresh): (Option<i64>, BTreeSet<Key>),
+        (settled, fresh): (Option<i64>, BTreeSet<HubObject>),
     ) -> Result<(), Stopped> {
         self.divert(memory, &mut seen);
-        installed::wanted(&seen, &mut memory.asked, &mut memory.truths);
+        installed::wanted(&seen, &mut memory.asked, &mut memory.unread);
         let look = Observation { hub: self.hub.clone(), event, why, at: clock::now(), settled, fresh, seen, complete };
         self.writer.hand(Input::Looked { look, tickets }).await?;
         Ok(())
@@ -442,10 +442,17 @@ impl Poller {
         let mut keys = self.moving();
         keys.extend(memory.ours.unseen(&listed));
         keys.extend(whole(&tags));
-        let Looked { event, seen, failed } = self.look(memory, &keys).await?;
+        let LookResult { event, seen, failed } = self.look(memory, &keys).await?;
         let complete = failed.is_empty();
-        self.hand(memory, (event, Why::Reconciliation), seen, Vec::new(), complete, (Some(settled), BTreeSet::new()))
-            .await?;
+        self.hand(
+            memory,
+            (event, LookReason::Reconciliation),
+            seen,
+            Vec::new(),
+            complete,
+            (Some(settled), BTreeSet::new()),
+        )
+        .await?;
         memory.ours.note(listed);
         memory.loaded = tags;
         memory.through = memory.through.max(event);
@@ -479,12 +486,12 @@ impl Poller {
 
     /// Returns the objects that change without a message: targets, configurations of tags that
     /// targets of other hubs' collections lead to, repositories, and our tasks.
-    fn moving(&self) -> BTreeSet<Key> {
+    fn moving(&self) -> BTreeSet<HubObject> {
         let watch = self.watch.borrow();
-        let targets = watch.targets.iter().cloned().map(Key::Target);
-        let repos = watch.build_tags.iter().cloned().map(Key::Repos);
-        let tasks = watch.tasks.iter().copied().map(Key::Task);
-        let configs = watch.configs.iter().cloned().map(Key::TagConfig);
+        let targets = watch.targets.iter().cloned().map(HubObject::Target);
+        let repos = watch.build_tags.iter().cloned().map(HubObject::Repos);
+        let tasks = watch.tasks.iter().copied().map(HubObject::Task);
+        let configs = watch.configs.iter().cloned().map(HubObject::TagConfig);
         targets.chain(configs).chain(repos).chain(tasks).collect()
     }
 
@@ -522,7 +529,7 @@ impl Poller {
                     changes.insert(tag.clone(), event);
                 }
                 Err(_) => {
-                    keys.insert(Key::TagConfig(tag.clone()));
+                    keys.insert(HubObject::TagConfig(tag.clone()));
                 }
             }
         }
@@ -540,12 +547,13 @@ impl Poller {
             rows = new_rows;
         }
         keys.extend(whole(&new));
-        let Looked { event, seen, failed } = self.look(memory, &keys).await?;
+        let LookResult { event, seen, failed } = self.look(memory, &keys).await?;
         let event = event.min(last);
         self.uncovered(&changes, &seen);
         let fresh = Moves::after(&rows, settled);
         let complete = failed.is_empty();
-        self.hand(memory, (event, Why::Reconciliation), seen, Vec::new(), complete, (Some(settled), fresh)).await?;
+        self.hand(memory, (event, LookReason::Reconciliation), seen, Vec::new(), complete, (Some(settled), fresh))
+            .await?;
         memory.ours.note(listed);
         memory.moves.note(rows, after);
         memory.loaded.extend(new);
@@ -604,15 +612,15 @@ impl Poller {
     }
 
     /// Reads what builders had installed, for a few builds at a time.
-    async fn truth(&self, memory: &mut Memory) -> Result<(), Stopped> {
-        let some: Vec<Wanted> = memory.truths.iter().take(installed::AT_ONCE).cloned().collect();
+    async fn installed(&self, memory: &mut Memory) -> Result<(), Stopped> {
+        let some: Vec<InstalledQuery> = memory.unread.iter().take(installed::AT_ONCE).cloned().collect();
         if some.is_empty() {
             return Ok(());
         }
         for found in installed::read(&self.reader, &self.hub, &some).await? {
-            self.writer.hand(Input::Truth(Box::new(found))).await?;
+            self.writer.hand(Input::Installed(Box::new(found))).await?;
         }
-        memory.truths.drain(..some.len());
+        memory.unread.drain(..some.len());
         Ok(())
     }
 }

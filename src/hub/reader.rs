@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::interest::Key;
+use super::interest::HubObject;
 use super::objects::{self, Read, Steps};
 use super::snapshot::Seen;
 use crate::koji::calls::{get_last_event, get_tag};
@@ -37,20 +37,20 @@ pub struct Reader {
 
 /// What a look found.
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct LookResult {
     /// The hub's last event before reading began.
     pub event: i64,
     /// Objects that were read, in the order of the keys.
     pub seen: Vec<Seen>,
     /// Objects for which the hub answered with a fault or with something unreadable. All other
     /// objects are complete.
-    pub failed: Vec<(Key, HubError)>,
+    pub failed: Vec<(HubObject, HubError)>,
 }
 
-impl Looked {
+impl LookResult {
     /// Keeps an error with its object. If the hub is unavailable, returns the error, because it
     /// concerns all objects.
-    fn spare(&mut self, key: &Key, error: HubError) -> Result<(), HubError> {
+    fn spare(&mut self, key: &HubObject, error: HubError) -> Result<(), HubError> {
         if error.class() == Class::Unavailable {
             return Err(error);
         }
@@ -90,16 +90,16 @@ impl Reader {
     ///
     /// # Errors
     /// Returns a [`HubError`] if the hub does not answer, or answers something that Koji would not.
-    pub async fn look(&self, keys: &BTreeSet<Key>, scope: &Scope) -> Result<Looked, HubError> {
-        let mut looked = Looked::default();
+    pub async fn look(&self, keys: &BTreeSet<HubObject>, scope: &Scope) -> Result<LookResult, HubError> {
+        let mut looked = LookResult::default();
         let scope = &self.with_ids(keys, scope, &mut looked).await?;
         let mut batch = self.batch();
         let last = batch.add(get_last_event(None).required());
-        let (large, small): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|key| is_large(key));
+        let (large, small): (Vec<&HubObject>, Vec<&HubObject>) = keys.iter().partition(|key| is_large(key));
         let small: Vec<_> = small.into_iter().map(|key| (key, objects::ask(key, scope, &mut batch))).collect();
         let mut answers = batch.send_in_order().await?;
         looked.event = answers.take(last)?.id;
-        let mut read: BTreeMap<&Key, _> =
+        let mut read: BTreeMap<&HubObject, _> =
             small.into_iter().map(|(key, reading)| (key, reading(&mut answers))).collect();
         for key in large {
             let mut batch = self.batch();
@@ -129,12 +129,17 @@ impl Reader {
     }
 
     /// Returns the scope with the numbers of all tags whose repositories are asked for.
-    async fn with_ids(&self, keys: &BTreeSet<Key>, scope: &Scope, looked: &mut Looked) -> Result<Scope, HubError> {
+    async fn with_ids(
+        &self,
+        keys: &BTreeSet<HubObject>,
+        scope: &Scope,
+        looked: &mut LookResult,
+    ) -> Result<Scope, HubError> {
         let mut scope = scope.clone();
         let mut batch = self.batch();
         let mut missing = Vec::new();
         for key in keys {
-            if let Key::Repos(tag) = key
+            if let HubObject::Repos(tag) = key
                 && !scope.tag_ids.contains_key(tag)
             {
                 missing.push((key, tag, batch.add(get_tag(tag))));
@@ -160,7 +165,7 @@ impl Reader {
 
     /// Reads the steps of tasks and why they failed. If the steps of a task cannot be read, the
     /// task is left out, because it would be judged wrongly without them.
-    async fn with_steps(&self, tasks: Vec<Task>, scope: &Scope, looked: &mut Looked) -> Result<(), HubError> {
+    async fn with_steps(&self, tasks: Vec<Task>, scope: &Scope, looked: &mut LookResult) -> Result<(), HubError> {
         let mut batch = self.batch();
         let asked: Vec<_> = tasks.iter().map(|task| Steps::ask(task, &mut batch)).collect();
         let mut answers = batch.send().await?;
@@ -173,7 +178,7 @@ impl Reader {
                     let why = steps.ask_why(&mut batch);
                     all.push((steps, why));
                 }
-                Err(error) => looked.spare(&Key::Task(task.id), error)?,
+                Err(error) => looked.spare(&HubObject::Task(task.id), error)?,
             }
         }
         let mut answers = batch.send().await?;
@@ -184,9 +189,14 @@ impl Reader {
 
 /// Checks whether an answer is long. Long answers are requested one by one. Together they would be
 /// one document of hundreds of megabytes.
-const fn is_large(key: &Key) -> bool {
+const fn is_large(key: &HubObject) -> bool {
     match key {
-        Key::TagBuilds(_, package) | Key::TagPackages(_, package) => package.is_none(),
-        Key::TagConfig(_) | Key::Target(_) | Key::Build(_) | Key::Repo(_) | Key::Repos(_) | Key::Task(_) => false,
+        HubObject::TagBuilds(_, package) | HubObject::TagPackages(_, package) => package.is_none(),
+        HubObject::TagConfig(_)
+        | HubObject::Target(_)
+        | HubObject::Build(_)
+        | HubObject::Repo(_)
+        | HubObject::Repos(_)
+        | HubObject::Task(_) => false,
     }
 }

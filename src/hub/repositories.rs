@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::reader::Reader;
-use super::snapshot::{Observation, RepoSeen, Seen, Why};
+use super::snapshot::{LookReason, Observation, RepoSeen, Seen};
 use super::to_writer::{Ending, Input, ToWriter};
 use crate::base::backoff::Backoff;
 use crate::base::clock;
@@ -110,7 +110,7 @@ impl Trouble {
 type Absent = BTreeMap<Name, BTreeSet<Name>>;
 
 /// A repository that waits to be fetched, the number of attempts, and the time of the next one.
-struct Waiting {
+struct PendingRepo {
     repo: RepoSeen,
     attempts: u32,
     told: bool,
@@ -119,7 +119,7 @@ struct Waiting {
     backoff: Backoff,
 }
 
-impl Waiting {
+impl PendingRepo {
     fn new(Fetch { repo, resolved }: Fetch) -> Self {
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
         Self { repo, attempts: 0, told: resolved, resolved, due: Instant::now(), backoff }
@@ -129,7 +129,7 @@ impl Waiting {
 impl Fetching {
     /// Fetches until told to stop.
     pub async fn run(mut self) {
-        let mut waiting: BTreeMap<Name, Waiting> = BTreeMap::new();
+        let mut waiting: BTreeMap<Name, PendingRepo> = BTreeMap::new();
         // Keeps the newest repository of each tag in use: resolving may read it again.
         let mut kept: BTreeMap<Name, MirroredRepo> = BTreeMap::new();
         let mut absent = Absent::new();
@@ -199,7 +199,7 @@ impl Fetching {
     }
 
     /// Fetches one repository and the requirements of its source packages, and tells the writer.
-    async fn one(&self, w: &mut Waiting, absent: &mut Absent) -> Result<Option<MirroredRepo>, Trouble> {
+    async fn one(&self, w: &mut PendingRepo, absent: &mut Absent) -> Result<Option<MirroredRepo>, Trouble> {
         let repo = &w.repo;
         let arches = self.arches(repo).await?;
         let mirrored = match self.mirror.fetch(&repo.tag, repo.repo_id, &arches, &|_| {}).await {
@@ -265,7 +265,7 @@ impl Fetching {
     }
 
     async fn again(&self, repo: &RepoSeen) -> Result<(i64, Option<RepoSeen>), Trouble> {
-        let keys = BTreeSet::from([super::interest::Key::Repo(repo.repo_id)]);
+        let keys = BTreeSet::from([super::interest::HubObject::Repo(repo.repo_id)]);
         let looked = self.reader.look(&keys, &super::reader::Scope::default()).await?;
         if let Some((_, e)) = looked.failed.into_iter().next() {
             return Err(e.into());
@@ -283,7 +283,7 @@ impl Fetching {
         let look = Observation {
             hub: self.hub.clone(),
             event,
-            why: Why::Hint,
+            why: LookReason::Hint,
             at: clock::now(),
             settled: None,
             fresh: BTreeSet::new(),
@@ -407,12 +407,12 @@ impl Fetching {
 }
 
 /// Adds a repository to those that wait, if it is the newest of its tag.
-fn take(waiting: &mut BTreeMap<Name, Waiting>, new: Fetch) {
+fn take(waiting: &mut BTreeMap<Name, PendingRepo>, new: Fetch) {
     let age = |r: &RepoSeen| (r.create_event, r.repo_id);
     match waiting.get(&new.repo.tag) {
         Some(w) if age(&w.repo) >= age(&new.repo) => {}
         _ => {
-            waiting.insert(new.repo.tag.clone(), Waiting::new(new));
+            waiting.insert(new.repo.tag.clone(), PendingRepo::new(new));
         }
     }
 }

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use super::interest::Key;
+use super::interest::HubObject;
 pub use super::objects::{BuildSeen, RepoSeen, TagSeen, TaggedSeen, TaskSeen};
 use crate::model::{Hub, Name, RepoId, TaskId, Timestamp};
 
 /// Why we looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Why {
+pub enum LookReason {
     /// A message hinted at the object.
     Hint,
     /// We compare everything, or what changed since the last poll.
@@ -27,14 +27,14 @@ pub struct Observation {
     /// The hub's last event before reading began. The content is at least as new.
     pub event: i64,
     /// Why we looked.
-    pub why: Why,
+    pub why: LookReason,
     /// The time of the look.
     pub at: Timestamp,
     /// The hub's last event a minute before the look, if it was asked for. Messages about later
     /// events may still be on their way.
     pub settled: Option<i64>,
     /// Objects that changed after the event `settled`.
-    pub fresh: BTreeSet<Key>,
+    pub fresh: BTreeSet<HubObject>,
     /// The objects seen.
     pub seen: Vec<Seen>,
     /// Everything of our tags up to `event` is in here or was handed on before. A reconciliation

@@ -3,8 +3,8 @@
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::installed::Truth;
-use super::interest::{Interest, Key};
+use super::installed::InstalledPackages;
+use super::interest::{HubObject, Interest};
 use super::snapshot::Observation;
 use crate::decide::load::ArchLoads;
 use crate::decide::request::Waits;
@@ -46,7 +46,7 @@ pub enum Input {
     /// The load of the builders.
     Load(Hub, ArchLoads),
     /// What a builder had installed.
-    Truth(Box<Truth>),
+    Installed(Box<InstalledPackages>),
     /// A question: does a decided rebuild still wait to become a task?
     IsWaiting(RebuildId),
     /// A question: which sources must be known to resolve a repository of a build tag that was made
@@ -56,7 +56,7 @@ pub enum Input {
 
 /// The writer's answer to an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Heard {
+pub enum Reply {
     /// The input is in the log. Says what it brought.
     Observed(Observed),
     /// The answer to [`Input::IsWaiting`].
@@ -66,7 +66,7 @@ pub enum Heard {
 }
 
 /// An input, and where to send the answer.
-pub type Handed = (Input, oneshot::Sender<Heard>);
+pub type Handed = (Input, oneshot::Sender<Reply>);
 
 /// The sending end of the queue to the writer. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -91,8 +91,8 @@ impl ToWriter {
     /// Returns [`Ending`] if the service is ending.
     pub async fn hand(&self, input: Input) -> Result<Observed, Ending> {
         match self.say(input).await? {
-            Heard::Observed(observed) => Ok(observed),
-            Heard::Waiting(_) | Heard::Sources(_) => Ok(Observed::default()),
+            Reply::Observed(observed) => Ok(observed),
+            Reply::Waiting(_) | Reply::Sources(_) => Ok(Observed::default()),
         }
     }
 
@@ -103,8 +103,8 @@ impl ToWriter {
     /// Returns [`Ending`] if the service is ending.
     pub async fn is_waiting(&self, rebuild: RebuildId) -> Result<Waits, Ending> {
         match self.say(Input::IsWaiting(rebuild)).await? {
-            Heard::Waiting(waits) => Ok(waits),
-            Heard::Observed(_) | Heard::Sources(_) => Ok(Waits::No),
+            Reply::Waiting(waits) => Ok(waits),
+            Reply::Observed(_) | Reply::Sources(_) => Ok(Waits::No),
         }
     }
 
@@ -115,12 +115,12 @@ impl ToWriter {
     /// Returns [`Ending`] if the service is ending.
     pub async fn sources(&self, hub: Hub, tag: Name, made: Moment) -> Result<Needed, Ending> {
         match self.say(Input::Sources(hub, tag, made)).await? {
-            Heard::Sources(sources) => Ok(sources),
-            Heard::Observed(_) | Heard::Waiting(_) => Ok(Needed::default()),
+            Reply::Sources(sources) => Ok(sources),
+            Reply::Observed(_) | Reply::Waiting(_) => Ok(Needed::default()),
         }
     }
 
-    async fn say(&self, input: Input) -> Result<Heard, Ending> {
+    async fn say(&self, input: Input) -> Result<Reply, Ending> {
         let (done, heard) = oneshot::channel();
         self.0.send((input, done)).await.map_err(|_| Ending)?;
         heard.await.map_err(|_| Ending)
@@ -131,7 +131,7 @@ impl ToWriter {
 #[derive(Clone, Debug)]
 pub struct ToHub {
     /// Hints from the inbox.
-    pub hints: mpsc::UnboundedSender<(Key, Ticket)>,
+    pub hints: mpsc::UnboundedSender<(HubObject, Ticket)>,
     /// The objects to watch on the hub.
     pub watch: watch::Sender<Interest>,
     /// What must not be submitted or requested on the hub.

@@ -1,7 +1,7 @@
 //! Turns of the writer that begin with something read from a hub.
 
 use super::diff::differences;
-use super::installed::Truth;
+use super::installed::InstalledPackages;
 use super::snapshot::Observation;
 use crate::buildroot::installed::Buildroot;
 use crate::event::{
@@ -157,11 +157,11 @@ impl Writer {
     ///
     /// # Errors
     /// Fails in the same cases as [`Writer::message`].
-    pub async fn truth(&mut self, truth: Truth, now: Timestamp) -> Result<(), LogError> {
+    pub async fn installed(&mut self, installed: InstalledPackages, now: Timestamp) -> Result<(), LogError> {
         self.move_clock(now);
         self.begin();
         self.tick().await?;
-        let Truth { hub, task_id, nvr, arches } = truth;
+        let InstalledPackages { hub, task_id, nvr, arches } = installed;
         for arch in arches {
             let id = FactId::of(&format!("{hub}/buildroot/{}", arch.buildroot));
             if self.has_fact(&id).await? {

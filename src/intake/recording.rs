@@ -11,7 +11,7 @@ use super::stream::hearing;
 use crate::bus::{Progress, Recording};
 use crate::log::{EventLog, Incoming, Position, Received};
 use crate::message::times::NEIGHBOURS;
-use crate::message::{Context, Entry, Said, Times, UNREADABLE};
+use crate::message::{Context, Entry, MessageTimes, Times, UNREADABLE};
 use crate::model::Timestamp;
 use crate::operator;
 use crate::writer::turn::Writer;
@@ -119,10 +119,11 @@ pub async fn feed(
     let mut ahead = Vec::new();
     if times.is_new() {
         reading.fill(&mut ahead, NEIGHBOURS).await;
-        times.expect(ahead.iter().map(|entry| entry.as_ref().map_or(Said::default(), said)));
+        times.expect(ahead.iter().map(|entry| entry.as_ref().map_or(MessageTimes::default(), said)));
         // Waiting words came before the log had any time. They take effect at the time of the first
         // message.
-        let first = ahead.first().and_then(|entry| times.clone().take(entry.as_ref().map_or(Said::default(), said)));
+        let first =
+            ahead.first().and_then(|entry| times.clone().take(entry.as_ref().map_or(MessageTimes::default(), said)));
         writer.move_clock(first.unwrap_or(first_time));
     }
     let mut done = drain(writer, batch, &HashMap::new()).await?;
@@ -209,19 +210,19 @@ pub(crate) async fn times(log: &impl EventLog, context: &Context) -> Result<Time
     let mut times = Times::new(context.clock_tolerance_secs);
     for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {
         let said = match &past.body {
-            _ if past.topic == UNREADABLE => Said::default(),
-            Some(body) => Said::of(body),
-            None => Said { seen: Some(past.received_at), sent: None },
+            _ if past.topic == UNREADABLE => MessageTimes::default(),
+            Some(body) => MessageTimes::of(body),
+            None => MessageTimes { seen: Some(past.received_at), sent: None },
         };
         times.remember(said, past.received_at);
     }
     Ok(times)
 }
 
-fn said(entry: &Entry) -> Said {
+fn said(entry: &Entry) -> MessageTimes {
     match entry {
         Entry::Message(m) => m.said(),
-        Entry::Unreadable(_) => Said::default(),
+        Entry::Unreadable(_) => MessageTimes::default(),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::operator::HEAR_EVERY;
 use crate::telemetry::Metrics;
 use crate::telemetry::probe::Readiness;
 use crate::writer::ahead::Ahead;
-use crate::writer::hearing::Heard;
+use crate::writer::hearing::WordsTaken;
 use crate::writer::pauses::Pauses;
 use crate::writer::{HEART, LOOP_STALE, Settings, Writer};
 
@@ -310,7 +310,7 @@ async fn take_in<S: MessageSource>(
 
 impl Ingested {
     /// Counts operators' words as handled messages.
-    fn heard(&mut self, heard: Heard) {
+    fn heard(&mut self, heard: WordsTaken) {
         self.handled += heard.words;
         self.parked += heard.parked;
     }

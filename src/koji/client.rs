@@ -14,7 +14,7 @@ mod tls;
 mod transport;
 
 pub use error::{At, HubError, Wait};
-pub use observer::{CallObserver, Outcome};
+pub use observer::{CallObserver, CallOutcome};
 pub use settings::{Auth, HubSettings, SettingsError};
 pub use tls::{client_config, install_provider};
 

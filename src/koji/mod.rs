@@ -30,7 +30,7 @@ pub mod xmlrpc;
 pub use archive::{Archive, ArchiveError, ArchivedRepo};
 pub use buildrequires::{NothingKnown, SourcePackages, SourcesError};
 pub use calls::{Answers, Asked, Batch, Query};
-pub use client::{Auth, CallObserver, HubClient, HubError, HubSettings, Outcome, SettingsError};
+pub use client::{Auth, CallObserver, CallOutcome, HubClient, HubError, HubSettings, SettingsError};
 pub use faults::FaultKind;
 pub use profile::{Profile, ProfileError, ProfilePaths, load_profile};
 pub use session::Session;

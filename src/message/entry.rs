@@ -63,14 +63,14 @@ pub struct Unreadable {
 
 /// What a message says about when it was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Said {
+pub struct MessageTimes {
     /// When the recorder received it, by the recorder's clock.
     pub seen: Option<Timestamp>,
     /// When it was sent, by the publisher's clock.
     pub sent: Option<Timestamp>,
 }
 
-impl Said {
+impl MessageTimes {
     /// What the text of a message says; nothing when it is none. Cost: one pass over the bytes.
     pub fn of(raw: &[u8]) -> Self {
         let wire = Wire::<IgnoredAny>::parse(raw).ok();
@@ -80,8 +80,8 @@ impl Said {
 
 impl Message {
     /// What it says about when it was sent.
-    pub const fn said(&self) -> Said {
-        Said { seen: self.seen_at, sent: self.sent_at }
+    pub const fn said(&self) -> MessageTimes {
+        MessageTimes { seen: self.seen_at, sent: self.sent_at }
     }
 }
 

@@ -103,8 +103,8 @@ pub fn interpret(
     let tolerance = i64::from(context.clock_tolerance_secs) * 1_000_000;
     let mut reading = Reading { body, hub, context, persons, sent_at: message.sent_at, tolerance, doubted: None };
     match (topic.read)(&mut reading) {
-        Ok(Said::Nothing(why)) => Interpretation::Ignored(why),
-        Ok(Said::Fact(event, time)) => {
+        Ok(ReadOutcome::Nothing(why)) => Interpretation::Ignored(why),
+        Ok(ReadOutcome::Fact(event, time)) => {
             let said = wire.sent_at().or_else(|| wire.seen_at());
             let near = said.filter(|said| (-tolerance..=tolerance).contains(&said.since(message.sent_at)));
             let doubted = said.filter(|_| near.is_none()).or(reading.doubted);
@@ -130,7 +130,7 @@ pub fn interpret(
 }
 
 /// Outcome of one reader: at most one fact, and when it happened, where the body tells.
-enum Said {
+enum ReadOutcome {
     Fact(Box<Event>, Option<Timestamp>),
     Nothing(&'static str),
 }
@@ -180,9 +180,9 @@ impl Reading<'_, '_> {
         None
     }
 
-    fn build(&mut self) -> Result<Said, Reason> {
+    fn build(&mut self) -> Result<ReadOutcome, Reason> {
         if self.other_attribute() {
-            return Ok(Said::Nothing("not a change of state"));
+            return Ok(ReadOutcome::Nothing("not a change of state"));
         }
         let b = self.body;
         let state = build_state(b.required("new")?).ok_or_else(|| Reason::of("new", "a build state"))?;
@@ -208,12 +208,12 @@ impl Reading<'_, '_> {
             completed_at,
             by: self.person("owner"),
         };
-        Ok(Said::Fact(Box::new(event.into()), occurred_at))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), occurred_at))
     }
 
     /// A draft got the name it was made for (Koji: `postBuildPromotion`). The record in the message may be that of
     /// before.
-    fn promoted(&mut self) -> Result<Said, Reason> {
+    fn promoted(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body.object("build").ok_or_else(|| Reason::missing("build"))?;
         let id = b.given("id").or_else(|| b.given("build_id")).ok_or_else(|| Reason::missing("build.id"))?;
         let release = match self.body.optional_name("target_release") {
@@ -238,10 +238,10 @@ impl Reading<'_, '_> {
             completed_at: None,
             by: None,
         };
-        Ok(Said::Fact(Box::new(event.into()), None))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn tagged(&mut self) -> Result<Said, Reason> {
+    fn tagged(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::BuildTagged {
             hub: self.hub.clone(),
@@ -253,10 +253,10 @@ impl Reading<'_, '_> {
             release: b.name("release")?,
             by: self.person("user"),
         };
-        Ok(Said::Fact(Box::new(event.into()), None))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn untagged(&mut self) -> Result<Said, Reason> {
+    fn untagged(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::BuildUntagged {
             hub: self.hub.clone(),
@@ -268,10 +268,10 @@ impl Reading<'_, '_> {
             release: b.name("release")?,
             by: self.person("user"),
         };
-        Ok(Said::Fact(Box::new(event.into()), None))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn package_list(&mut self) -> Result<Said, Reason> {
+    fn package_list(&mut self) -> Result<ReadOutcome, Reason> {
         use facts::PackageListAction::{Add, Block, Remove, Unblock, Update};
         let b = self.body;
         let action = match b.name("action")?.as_str() {
@@ -290,10 +290,10 @@ impl Reading<'_, '_> {
             blocked: b.given("block").and_then(Value::as_bool),
             by: self.person("owner"),
         };
-        Ok(Said::Fact(Box::new(event.into()), None))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn repo_init(&mut self) -> Result<Said, Reason> {
+    fn repo_init(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::RepoInitialised {
             hub: self.hub.clone(),
@@ -301,10 +301,10 @@ impl Reading<'_, '_> {
             tag: b.name("tag")?,
             tag_id: b.optional_integer("tag_id").map(TagId),
         };
-        Ok(Said::Fact(Box::new(event.into()), None))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn repo_done(&mut self) -> Result<Said, Reason> {
+    fn repo_done(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body;
         let event = facts::RepoReady {
             hub: self.hub.clone(),
@@ -315,28 +315,28 @@ impl Reading<'_, '_> {
             create_event: None,
             arches: None,
         };
-        Ok(Said::Fact(Box::new(event.into()), None))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), None))
     }
 
-    fn task(&mut self) -> Result<Said, Reason> {
+    fn task(&mut self) -> Result<ReadOutcome, Reason> {
         if self.other_attribute() {
-            return Ok(Said::Nothing("not a change of state"));
+            return Ok(ReadOutcome::Nothing("not a change of state"));
         }
         let b = self.body;
         let info = b.object("info");
         let find = |key| b.given(key).or_else(|| info?.given(key));
         if find("owner").and_then(Value::as_str) != Some(self.context.service_user.as_str()) {
-            return Ok(Said::Nothing("scratch build of somebody else"));
+            return Ok(ReadOutcome::Nothing("scratch build of somebody else"));
         }
         if find("method").is_some_and(|m| m.as_str() != Some("build")) {
-            return Ok(Said::Nothing("not a build task"));
+            return Ok(ReadOutcome::Nothing("not a build task"));
         }
         let request = info.and_then(|i| i.given("request")).and_then(Value::as_array);
         let argument = |at: usize| request?.get(at).filter(|v| !v.is_null());
         let options = argument(2).and_then(Value::as_object).map(Fields);
         // Koji publishes this topic for scratch tasks only, so a message without its request is one too.
         if options.is_some_and(|o| o.given("scratch").is_none_or(|s| !fields::truth(s))) {
-            return Ok(Said::Nothing("not a scratch build"));
+            return Ok(ReadOutcome::Nothing("not a scratch build"));
         }
         let state = task_state(b.required("new")?).ok_or_else(|| Reason::of("new", "a task state"))?;
         let sources = [b.given("srpm"), argument(0)].map(|s| s.and_then(Value::as_str));
@@ -379,7 +379,7 @@ impl Reading<'_, '_> {
             // Messages do not say why a task failed.
             fault: None,
         };
-        Ok(Said::Fact(Box::new(event.into()), occurred_at))
+        Ok(ReadOutcome::Fact(Box::new(event.into()), occurred_at))
     }
 }
 

@@ -7,6 +7,6 @@ pub mod entry;
 pub mod koji_message;
 pub mod times;
 
-pub use entry::{Entry, Message, Said, UNREADABLE, Unreadable};
+pub use entry::{Entry, Message, MessageTimes, UNREADABLE, Unreadable};
 pub use koji_message::{CLOCK_TOLERANCE_SECS, Context, Incoming, Interpretation, TOPICS, Topic, interpret};
 pub use times::Times;

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::entry::Said;
+use super::entry::MessageTimes;
 use crate::model::Timestamp;
 
 /// Messages a time is compared with.
@@ -52,12 +52,12 @@ impl Times {
 
     /// Says what follows, the next message included; [`NEIGHBOURS`] of them are looked at. Counts for the first message
     /// only.
-    pub fn expect(&mut self, ahead: impl Iterator<Item = Said>) {
+    pub fn expect(&mut self, ahead: impl Iterator<Item = MessageTimes>) {
         self.ahead = ahead.take(NEIGHBOURS).filter_map(|s| s.seen.or(s.sent)).collect();
     }
 
     /// A message came before, and was taken for that time.
-    pub fn remember(&mut self, said: Said, taken: Timestamp) {
+    pub fn remember(&mut self, said: MessageTimes, taken: Timestamp) {
         self.push(match (said.seen, said.sent) {
             (Some(seen), Some(sent)) if seen.0.abs_diff(sent.0) > APART_MAX => {
                 let sent_was_taken = sent.0.abs_diff(taken.0) < seen.0.abs_diff(taken.0);
@@ -74,7 +74,7 @@ impl Times {
     }
 
     /// When a message was sent, as far as can be known; `None` when it says nothing and none came before.
-    pub fn take(&mut self, said: Said) -> Option<Timestamp> {
+    pub fn take(&mut self, said: MessageTimes) -> Option<Timestamp> {
         let (taken, kept) = match (said.seen, said.sent) {
             // The recorder's clock, unless it is the one that went astray.
             (Some(seen), Some(sent)) if seen.0.abs_diff(sent.0) > APART_MAX && self.fits(sent) && !self.fits(seen) => {
@@ -92,14 +92,14 @@ impl Times {
     }
 
     /// The same for a message that came just now, by our own clock, or lay in a queue until now. Never later than now.
-    pub fn take_live(&mut self, said: Said, now: Timestamp) -> Timestamp {
+    pub fn take_live(&mut self, said: MessageTimes, now: Timestamp) -> Timestamp {
         // Nobody sends what has not been; such a time is no time, and no neighbour of others.
         let past = |t: &Timestamp| t.since(now) <= i64::try_from(self.tolerance).unwrap_or(i64::MAX);
         let (seen, sent) = (said.seen.filter(past), said.sent.filter(past));
-        if seen.or(sent).is_none() && said != Said::default() {
+        if seen.or(sent).is_none() && said != MessageTimes::default() {
             return self.last.map_or(now, |last| last.min(now));
         }
-        let said = Said { seen: seen.map(|t| t.min(now)), sent: sent.map(|t| t.min(now)) };
+        let said = MessageTimes { seen: seen.map(|t| t.min(now)), sent: sent.map(|t| t.min(now)) };
         let heard = said.seen.or(said.sent);
         let fresh = heard.is_none_or(|t| self.near(now, t));
         let lost = self.is_new() && heard.is_some_and(|t| now.0.abs_diff(t.0) > APART_MAX);
@@ -185,16 +185,16 @@ mod tests {
     const HOUR: i64 = 3_600;
     const Y2099: i64 = 4_070_908_800;
 
-    fn said(seen: Option<i64>, sent: Option<i64>) -> Said {
-        Said { seen: seen.map(Timestamp::from_secs), sent: sent.map(Timestamp::from_secs) }
+    fn said(seen: Option<i64>, sent: Option<i64>) -> MessageTimes {
+        MessageTimes { seen: seen.map(Timestamp::from_secs), sent: sent.map(Timestamp::from_secs) }
     }
 
-    fn sent(secs: i64) -> Said {
+    fn sent(secs: i64) -> MessageTimes {
         said(None, Some(secs))
     }
 
     /// What messages are taken for, in seconds, fed in one go.
-    fn whole(messages: &[Said]) -> Vec<i64> {
+    fn whole(messages: &[MessageTimes]) -> Vec<i64> {
         let mut times = Times::new(3_600);
         times.expect(messages.iter().copied());
         messages.iter().map(|s| times.take(*s).unwrap().micros() / 1_000_000).collect()
@@ -207,7 +207,7 @@ mod tests {
     #[case::far_back(said(Some(T), Some(0)), T)]
     #[case::no_sender(said(Some(T), None), T)]
     #[case::recorder_astray(said(Some(Y2099), Some(T)), T)]
-    fn the_recorder_is_believed_unless_it_went_astray(#[case] odd: Said, #[case] expected: i64) {
+    fn the_recorder_is_believed_unless_it_went_astray(#[case] odd: MessageTimes, #[case] expected: i64) {
         for place in 0..3 {
             let mut all = vec![said(Some(T - 1), Some(T - 1)); 5];
             all.insert(place * 2, odd);
@@ -222,7 +222,7 @@ mod tests {
     #[case::two_hours_back(T - 2 * HOUR)]
     fn without_a_recorder_the_messages_around_judge(#[case] odd: i64) {
         for (count, place) in [(9, 0), (9, 4), (9, 8), (300, 0), (300, 7), (300, 150), (300, 299)] {
-            let mut all: Vec<Said> = (0..count).map(|i| sent(T + i)).collect();
+            let mut all: Vec<MessageTimes> = (0..count).map(|i| sent(T + i)).collect();
             all[place] = sent(odd);
             let taken = whole(&all);
             assert!(taken.iter().all(|t| (T..T + count).contains(t)), "{place} of {count}: {taken:?}");
@@ -232,20 +232,21 @@ mod tests {
 
     #[test]
     fn several_first_messages_of_a_wrong_clock_do_not_win() {
-        let all: Vec<Said> = (0..3).map(|_| sent(Y2099)).chain((0..60).map(|i| sent(T + i))).collect();
+        let all: Vec<MessageTimes> = (0..3).map(|_| sent(Y2099)).chain((0..60).map(|i| sent(T + i))).collect();
         assert!(whole(&all).iter().all(|t| (T..T + 60).contains(t)));
     }
 
     #[test]
     fn a_third_of_all_messages_may_be_wrong() {
-        let all: Vec<Said> = (0..500).map(|i| sent(if i % 3 == 1 { Y2099 + i } else { T + i })).collect();
+        let all: Vec<MessageTimes> = (0..500).map(|i| sent(if i % 3 == 1 { Y2099 + i } else { T + i })).collect();
         assert!(whole(&all).iter().all(|t| (T..T + 500).contains(t)));
     }
 
     /// After a gap time stands still until most messages agree, and goes on then.
     #[test]
     fn a_gap_is_believed_when_most_messages_say_so() {
-        let all: Vec<Said> = (0..200).map(|i| sent(T + i)).chain((0..100).map(|i| sent(T + 9 * HOUR + i))).collect();
+        let all: Vec<MessageTimes> =
+            (0..200).map(|i| sent(T + i)).chain((0..100).map(|i| sent(T + 9 * HOUR + i))).collect();
         let taken = whole(&all);
         assert!(taken[..=240].iter().all(|t| *t < T + HOUR));
         assert_eq!(taken[260..], (60..100).map(|i| T + 9 * HOUR + i).collect::<Vec<_>>());
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_sparse_recording_keeps_its_times() {
-        let all: Vec<Said> = (0..300).map(|i| sent(T + i * 5 * HOUR)).collect();
+        let all: Vec<MessageTimes> = (0..300).map(|i| sent(T + i * 5 * HOUR)).collect();
         assert_eq!(whole(&all)[20..], (20..300).map(|i| T + i * 5 * HOUR).collect::<Vec<_>>());
         let alone = whole(&[sent(T), sent(T + HOUR)]);
         assert_eq!(alone, [T, T + HOUR]);
@@ -262,9 +263,9 @@ mod tests {
     #[test]
     fn without_any_time_there_is_none() {
         let mut times = Times::new(3_600);
-        assert_eq!(times.take(Said::default()), None);
+        assert_eq!(times.take(MessageTimes::default()), None);
         times.take(sent(T));
-        assert_eq!(times.take(Said::default()), Some(Timestamp::from_secs(T)));
+        assert_eq!(times.take(MessageTimes::default()), Some(Timestamp::from_secs(T)));
     }
 
     /// A queue that was full overnight keeps its times; a wrong clock counts neither there nor later, and nobody is
@@ -281,7 +282,7 @@ mod tests {
             assert!(times.take_live(sent(odd), now) <= at(*t), "{odd}");
         }
         assert_eq!(times.take_live(sent(T + 8 * HOUR - 1), now), at(T + 8 * HOUR - 1));
-        assert_eq!(times.take_live(Said::default(), now), now);
+        assert_eq!(times.take_live(MessageTimes::default(), now), now);
         let mut first = Times::new(3_600);
         assert_eq!(first.take_live(sent(Y2099), now), now);
         assert_eq!(first.take_live(sent(T + 8 * HOUR), now), now);
@@ -297,7 +298,7 @@ mod tests {
             cut in 0_usize..250,
         ) {
             let mut now = T;
-            let all: Vec<Said> = messages.iter().map(|(seen, step, odd)| {
+            let all: Vec<MessageTimes> = messages.iter().map(|(seen, step, odd)| {
                 now += step;
                 said(seen.then_some(now), Some(odd.filter(|o| o % 3 == 0).unwrap_or(now)))
             }).collect();

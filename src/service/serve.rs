@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::base::clock;
 use crate::buildroot::MakeResolver;
 use crate::decide::request::waits;
-use crate::hub::installed::Truth;
+use crate::hub::installed::InstalledPackages;
 use crate::hub::interest::{self, Hint, Interest};
-use crate::hub::to_writer::{Handed, Heard, Input, Outbox, Ticket, ToHub};
+use crate::hub::to_writer::{Handed, Input, Outbox, Reply, Ticket, ToHub};
 use crate::hub::turns::Observed;
 use crate::intake::patience::Patience;
 use crate::log::{AnyLog, Disposition, EventLog, LogError, Pending, Position, Settled};
@@ -191,7 +191,7 @@ impl Service {
         Ok(())
     }
 
-    async fn input(&self, writer: &mut Writer, input: &Input, life: &mut Life) -> Result<Heard, LogError> {
+    async fn input(&self, writer: &mut Writer, input: &Input, life: &mut Life) -> Result<Reply, LogError> {
         match input {
             Input::Looked { look, tickets } => {
                 let tickets: Vec<Ticket> = tickets.iter().copied().filter(|t| t.life == life.number).collect();
@@ -201,18 +201,18 @@ impl Service {
                 if look.complete {
                     self.metrics.reconciled(look.hub.as_str(), look.at, observed.missed, observed.invented);
                 }
-                return Ok(Heard::Observed(observed));
+                return Ok(Reply::Observed(observed));
             }
             Input::IsWaiting(rebuild) => {
-                return Ok(Heard::Waiting(waits(writer.state(), *rebuild)));
+                return Ok(Reply::Waiting(waits(writer.state(), *rebuild)));
             }
-            Input::Sources(hub, tag, made) => return Ok(Heard::Sources(writer.sources_of(hub, tag, *made))),
+            Input::Sources(hub, tag, made) => return Ok(Reply::Sources(writer.sources_of(hub, tag, *made))),
             Input::Content(hub, repo) => writer.content(hub, *repo, clock::now()).await?,
             Input::Submitted(what) => writer.submission(what.clone(), clock::now()).await?,
             Input::Load(hub, loads) => writer.load(hub, loads.clone()),
-            Input::Truth(truth) => writer.truth(Truth::clone(truth), clock::now()).await?,
+            Input::Installed(found) => writer.installed(InstalledPackages::clone(found), clock::now()).await?,
         }
-        Ok(Heard::Observed(Observed::default()))
+        Ok(Reply::Observed(Observed::default()))
     }
 
     /// Hands out what waits in the inbox: operators' words to the writer, hints to the hub tasks.

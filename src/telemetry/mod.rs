@@ -26,7 +26,7 @@ mod rules;
 mod web;
 
 pub use hub::FileOutcome;
-pub use pipeline::Waiting;
+pub use pipeline::QueueLengths;
 pub use rebuilds::Submission;
 
 /// All metrics of a process; cheap to clone.

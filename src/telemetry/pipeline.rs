@@ -128,7 +128,7 @@ impl Metrics {
     }
 
     /// What waits.
-    pub fn waiting(&self, waiting: Waiting) {
+    pub fn waiting(&self, waiting: QueueLengths) {
         self.0.pipeline.inbox_pending.set(count(waiting.messages));
         self.0.pipeline.inbox_parked.set(count(waiting.parked));
         if self.0.pipeline.delivers.load(Ordering::Relaxed) {
@@ -139,7 +139,7 @@ impl Metrics {
 
 /// What waits in a log's database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Waiting {
+pub struct QueueLengths {
     /// Messages in the inbox.
     pub messages: u64,
     /// Messages that were set aside.
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn commands_wait_only_for_somebody() {
         let metrics = Metrics::new();
-        let waiting = Waiting { messages: 1, parked: 0, commands: 7 };
+        let waiting = QueueLengths { messages: 1, parked: 0, commands: 7 };
         metrics.waiting(waiting);
         assert!(!metrics.render().contains("koschei_outbox_pending_commands"));
         metrics.delivery_begins();

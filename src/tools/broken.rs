@@ -138,17 +138,17 @@ pub async fn breakages(
     Ok(teller.told)
 }
 
-type Key = (Name, Name);
+type PackageKey = (Name, Name);
 
 struct Teller<'a, 'e> {
     told: Breakages,
     /// Index of a package's spell that has not ended.
-    open: BTreeMap<Key, usize>,
+    open: BTreeMap<PackageKey, usize>,
     /// Architectures on which a package does not resolve now.
-    lost: BTreeMap<Key, Vec<Lost>>,
+    lost: BTreeMap<PackageKey, Vec<Lost>>,
     /// The collection's own sources of a package that does not resolve: at the time of the
     /// repository before, and at that of the broken repository.
-    own: BTreeMap<(Key, Name), [Vec<Candidate>; 2]>,
+    own: BTreeMap<(PackageKey, Name), [Vec<Candidate>; 2]>,
     /// The last resolve options of a collection on an architecture.
     options: BTreeMap<(Name, Name), ResolveOptions>,
     /// Spells whose causes are still to be found. The spells of one repository are explained
@@ -276,7 +276,7 @@ impl Teller<'_, '_> {
     }
 
     /// Notes that a package resolves on an architecture, or is not resolved there any more.
-    fn regained(&mut self, key: &Key, arch: &Name) {
+    fn regained(&mut self, key: &PackageKey, arch: &Name) {
         if let Some(lost) = self.lost.get_mut(key) {
             lost.retain(|l| l.arch != *arch);
             self.own.remove(&(key.clone(), arch.clone()));

@@ -2,7 +2,7 @@
 
 use super::follower::View;
 use super::links;
-use super::params::{self, Key, Order, Wanted};
+use super::params::{self, Order, PackagesRequest, SortKey};
 use super::reply::Refusal;
 use crate::decide::eligibility::priority_of;
 use crate::fold::{Collection, Package};
@@ -13,7 +13,10 @@ use crate::view::package::rank;
 pub(super) type Entry<'a> = ((&'a Name, &'a Collection), (&'a Name, &'a Package));
 
 /// The collections asked for; refused when there is none of that name.
-pub(super) fn collections<'a>(view: &'a View, wanted: &Wanted) -> Result<Vec<(&'a Name, &'a Collection)>, Refusal> {
+pub(super) fn collections<'a>(
+    view: &'a View,
+    wanted: &PackagesRequest,
+) -> Result<Vec<(&'a Name, &'a Collection)>, Refusal> {
     let all = view.state.collections.iter();
     match &wanted.collection {
         None => Ok(all.collect()),
@@ -27,7 +30,7 @@ pub(super) fn collections<'a>(view: &'a View, wanted: &Wanted) -> Result<Vec<(&'
     }
 }
 
-fn fits(wanted: &Wanted, state: PackageState) -> bool {
+fn fits(wanted: &PackagesRequest, state: PackageState) -> bool {
     match wanted.states[..] {
         [] => !matches!(state, PackageState::Blocked | PackageState::Untracked),
         _ => wanted.states.contains(&state),
@@ -35,7 +38,11 @@ fn fits(wanted: &Wanted, state: PackageState) -> bool {
 }
 
 /// Packages that fit, in the order asked for. Cost: O(packages · log packages).
-pub(super) fn select<'a>(view: &'a View, of: &[(&'a Name, &'a Collection)], wanted: &Wanted) -> Vec<Entry<'a>> {
+pub(super) fn select<'a>(
+    view: &'a View,
+    of: &[(&'a Name, &'a Collection)],
+    wanted: &PackagesRequest,
+) -> Vec<Entry<'a>> {
     let mut found: Vec<Entry<'a>> = Vec::new();
     for (name, c) in of {
         let packages = c.packages.iter().filter(|(_, p)| fits(wanted, p.state(c.settings.track_all)));
@@ -45,11 +52,11 @@ pub(super) fn select<'a>(view: &'a View, of: &[(&'a Name, &'a Collection)], want
     // The first number of the key says it all, smallest first; names decide between equal ones.
     let key = |((_, c), (_, p)): &Entry<'_>| -> i64 {
         match wanted.order.key {
-            Key::Name => 0,
-            Key::State => i64::try_from(rank(p.state(c.settings.track_all))).unwrap_or(i64::MAX),
-            Key::Priority => priority_of(c, p, now, &view.policy).map_or(i64::MAX, |p| -p.current.0),
-            Key::Built => p.evidence.iter().map(|e| e.at).max().map_or(i64::MAX, |at| -at.micros()),
-            Key::Running => -i64::from(u32::from(p.running) + u32::from(p.open_rebuild.is_some())),
+            SortKey::Name => 0,
+            SortKey::State => i64::try_from(rank(p.state(c.settings.track_all))).unwrap_or(i64::MAX),
+            SortKey::Priority => priority_of(c, p, now, &view.policy).map_or(i64::MAX, |p| -p.current.0),
+            SortKey::Built => p.evidence.iter().map(|e| e.at).max().map_or(i64::MAX, |at| -at.micros()),
+            SortKey::Running => -i64::from(u32::from(p.running) + u32::from(p.open_rebuild.is_some())),
         }
     };
     sort(&mut found, wanted.order, key, |e| (e.1.0, e.0.0));
@@ -62,13 +69,13 @@ fn sort<T, N: Ord>(rows: &mut Vec<T>, order: Order, key: impl Fn(&T) -> i64, nam
     keyed.sort_by(|(a, i), (b, j)| {
         let by_key = if order.reversed { b.cmp(a) } else { a.cmp(b) };
         let by_name = name(i).cmp(&name(j));
-        by_key.then(if order.reversed && order.key == Key::Name { by_name.reverse() } else { by_name })
+        by_key.then(if order.reversed && order.key == SortKey::Name { by_name.reverse() } else { by_name })
     });
     rows.extend(keyed.into_iter().map(|(_, row)| row));
 }
 
 /// The rows of the page asked for, and how many pages there are.
-pub(super) fn page<'a, T>(rows: &'a [T], wanted: &Wanted) -> Result<(&'a [T], usize), Refusal> {
+pub(super) fn page<'a, T>(rows: &'a [T], wanted: &PackagesRequest) -> Result<(&'a [T], usize), Refusal> {
     let pages = rows.len().div_ceil(wanted.rows).max(1);
     if wanted.page > pages {
         let last = (format!("page {pages}"), address(wanted, |w| w.page = pages));
@@ -87,14 +94,14 @@ pub(super) fn grouped(found: Vec<Entry<'_>>, order: Order) -> Vec<(&Name, Vec<En
         groups.entry(entry.1.0).or_default().push(entry);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
-    if order.key == Key::Name {
+    if order.key == SortKey::Name {
         groups.sort_by(|a, b| if order.reversed { b.0.cmp(a.0) } else { a.0.cmp(b.0) });
     }
     groups
 }
 
 /// The address of this list with something changed.
-pub(super) fn address(wanted: &Wanted, change: impl FnOnce(&mut Wanted)) -> String {
+pub(super) fn address(wanted: &PackagesRequest, change: impl FnOnce(&mut PackagesRequest)) -> String {
     let mut w = wanted.clone();
     change(&mut w);
     let states: Vec<&str> = w.states.iter().map(|s| s.as_str()).collect();

@@ -67,7 +67,7 @@ impl EventQuery {
 
 /// What packages are ordered by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Key {
+pub(super) enum SortKey {
     Name,
     State,
     Priority,
@@ -75,7 +75,7 @@ pub(super) enum Key {
     Running,
 }
 
-impl Key {
+impl SortKey {
     const ALL: [(&'static str, Self); 5] = [
         ("name", Self::Name),
         ("state", Self::State),
@@ -93,7 +93,7 @@ impl Key {
 /// priorities from the highest, builds from the newest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Order {
-    pub(super) key: Key,
+    pub(super) key: SortKey,
     pub(super) reversed: bool,
 }
 
@@ -105,7 +105,7 @@ impl Order {
 
 /// What `/packages` was asked for, checked.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct PackagesRequest {
     pub(super) collection: Option<String>,
     /// Empty: all that are tracked and not blocked.
     pub(super) states: Vec<PackageState>,
@@ -117,7 +117,7 @@ pub(super) struct Wanted {
 }
 
 impl PackagesQuery {
-    pub(super) fn check(self) -> Result<Wanted, Refusal> {
+    pub(super) fn check(self) -> Result<PackagesRequest, Refusal> {
         let mut states = Vec::new();
         for word in self.state.split(',').map(str::trim).filter(|w| !w.is_empty()) {
             let known = STATES.into_iter().find(|s| s.as_str() == word);
@@ -138,14 +138,14 @@ impl PackagesQuery {
             None => (false, self.order.trim()),
         };
         let word = if word.is_empty() { "state" } else { word };
-        let key = Key::ALL.into_iter().find(|(w, _)| *w == word).ok_or_else(|| {
-            let words = Key::ALL.map(|(w, _)| w).join(", ");
+        let key = SortKey::ALL.into_iter().find(|(w, _)| *w == word).ok_or_else(|| {
+            let words = SortKey::ALL.map(|(w, _)| w).join(", ");
             Refusal::BadRequest(format!(
                 "packages cannot be ordered by `{}`; orders are {words}, each also with a - in front",
                 short(word)
             ))
         })?;
-        Ok(Wanted {
+        Ok(PackagesRequest {
             collection: self.collection.filter(|c| !c.is_empty()),
             states,
             search,
@@ -266,7 +266,7 @@ mod tests {
         }));
         let wanted = wanted.unwrap();
         assert_eq!(wanted.states, [PackageState::Ok, PackageState::Failing]);
-        assert_eq!(wanted.order, Order { key: Key::Priority, reversed: true });
+        assert_eq!(wanted.order, Order { key: SortKey::Priority, reversed: true });
         assert_eq!((wanted.page, wanted.rows), (1, ROWS));
         assert!(sequence("0").is_err() && sequence("99999999999999999999").is_err() && sequence("7").is_ok());
     }

@@ -14,7 +14,7 @@ const HEARD_AT_ONCE: usize = 100;
 
 /// Counts of the operators' words that were handled.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Heard {
+pub struct WordsTaken {
     /// Number of words.
     pub words: u64,
     /// Number of words among them that were set aside because they make no sense now.
@@ -33,11 +33,11 @@ impl Writer {
     ///
     /// # Errors
     /// Fails like [`Writer::message`] and [`Writer::flush`].
-    pub async fn hear(&mut self) -> Result<Heard, LogError> {
+    pub async fn hear(&mut self) -> Result<WordsTaken, LogError> {
         // The log still reports a word as waiting until its commit is flushed.
         self.flush().await?;
         self.notice_erasures().await?;
-        let mut heard = Heard::default();
+        let mut heard = WordsTaken::default();
         loop {
             let (words, through) = self.log.pending_of(operator::SOURCE, self.heard, HEARD_AT_ONCE).await?;
             self.heard = through;

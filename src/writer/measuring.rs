@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::turn::Writer;
-use crate::buildroot::generations::{Base, Bases, Key};
+use crate::buildroot::generations::{Base, BaselineKey, Bases};
 use crate::buildroot::installed::{Buildroot, moves_since};
 use crate::buildroot::verdicts::{Closures, SourceVerdict};
 use crate::event::{DependenciesMeasured, DependencyMove, Prediction, PredictionCompared, Source};
@@ -41,7 +41,7 @@ impl Writer {
 
     /// Returns the inputs that decide from which buildroot a package's changes are measured. `None`
     /// if there is no buildroot to measure from.
-    pub(crate) fn base_key(&self, index: usize, package: &str, arch: &str, bases: &Bases) -> Option<Key> {
+    pub(crate) fn base_key(&self, index: usize, package: &str, arch: &str, bases: &Bases) -> Option<BaselineKey> {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
         let evidence = c.packages.get(package).and_then(Package::base)?;
         let hub = self.state.hubs.get(&c.settings.hub)?;
@@ -52,12 +52,12 @@ impl Writer {
             // the same. The place is only for sorting.
             let place = hub.repos.get(&repo).map_or(usize::MAX, |r| bases.first(r.age(repo)));
             let searched = blake3::hash(ours.as_bytes());
-            return Some(Key { kind, source, former, repo, recorded: Some(recorded.into()), searched, place });
+            return Some(BaselineKey { kind, source, former, repo, recorded: Some(recorded.into()), searched, place });
         }
         let repo = evidence.repo?;
         // The newest comes first: repositories made after the build stand before this place.
         let place = bases.first(hub.repos.get(&repo)?.age(repo));
-        Some(Key { kind, source, former, repo, recorded: None, searched: bases.digest(place), place })
+        Some(BaselineKey { kind, source, former, repo, recorded: None, searched: bases.digest(place), place })
     }
 
     /// Returns the buildroot of a package's last build on an architecture.
@@ -88,7 +88,7 @@ impl Writer {
         package: &str,
         arch: &str,
         bases: &Bases,
-        key: &Key,
+        key: &BaselineKey,
     ) -> Result<Option<Base>, LogError> {
         let (name, c) = self.state.collections.get_index(index).expect("index is in range");
         let (name, hub) = (name.clone(), self.state.hubs.get(&c.settings.hub));

@@ -43,7 +43,7 @@ pub const HEART: &str = "brain";
 /// Time after which a loop that completed no round counts as stalled.
 pub(crate) const LOOP_STALE: std::time::Duration = std::time::Duration::from_secs(300);
 
-impl From<crate::log::Counts> for crate::telemetry::Waiting {
+impl From<crate::log::Counts> for crate::telemetry::QueueLengths {
     fn from(counts: crate::log::Counts) -> Self {
         Self { messages: counts.inbox_pending, parked: counts.inbox_parked, commands: counts.outbox_pending }
     }

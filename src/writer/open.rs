@@ -9,7 +9,7 @@ use crate::buildroot::RepoResolver;
 use crate::event::Source;
 use crate::log::{AnyLog, EventLog, LogError, folding};
 use crate::message::times::NEIGHBOURS;
-use crate::message::{Context, Said, Times};
+use crate::message::{Context, MessageTimes, Times};
 use crate::operator;
 use crate::telemetry::Metrics;
 
@@ -54,7 +54,7 @@ impl Writer {
 async fn live_times(log: &impl EventLog, context: &Context) -> Result<Times, LogError> {
     let mut times = Times::new(context.clock_tolerance_secs);
     for past in log.last_received(operator::SOURCE, NEIGHBOURS).await? {
-        times.take_live(past.body.as_deref().map_or(Said::default(), Said::of), past.received_at);
+        times.take_live(past.body.as_deref().map_or(MessageTimes::default(), MessageTimes::of), past.received_at);
     }
     Ok(times)
 }

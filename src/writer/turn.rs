@@ -28,7 +28,7 @@ use crate::event::{
 use crate::fold::{State, Touched};
 use crate::log::{AnyLog, Commit, Disposition, EventLog, Head, Incoming, LogError, Position, Settled};
 use crate::message::koji_message::{self, Interpretation};
-use crate::message::{Said, Times};
+use crate::message::{MessageTimes, Times};
 use crate::model::{Hub, Name, PersonId, RebuildId, RepoId, Seq, Timestamp};
 use crate::telemetry::Metrics;
 
@@ -183,7 +183,7 @@ impl Writer {
         self.begin();
         self.tick().await?;
         let sent_at = match self.settings.context.source {
-            Source::Bus => self.times.take_live(Said::of(&message.body), message.received_at),
+            Source::Bus => self.times.take_live(MessageTimes::of(&message.body), message.received_at),
             // For a hub or a recording, the time was checked when the message came in.
             _ => message.received_at,
         };

@@ -46,7 +46,7 @@ pub enum Login {
 
 /// The login before the `@` of an address.
 #[derive(Clone, PartialEq, Eq)]
-enum Said {
+enum UrlLogin {
     User(String, String),
     Token(String),
 }
@@ -70,8 +70,8 @@ impl Server {
     pub(super) async fn log_in(&self, options: ConnectOptions) -> Result<ConnectOptions, JetStreamError> {
         match (self.said()?, &self.login) {
             (None, Login::InAddress) => Ok(options),
-            (Some(Said::User(user, password)), Login::InAddress) => Ok(options.user_and_password(user, password)),
-            (Some(Said::Token(token)), Login::InAddress) => Ok(options.token(token)),
+            (Some(UrlLogin::User(user, password)), Login::InAddress) => Ok(options.user_and_password(user, password)),
+            (Some(UrlLogin::Token(token)), Login::InAddress) => Ok(options.token(token)),
             (Some(_), _) => {
                 Err(self.login_error("there is a login in the address and another one beside it; give one"))
             }
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// Returns the login in the addresses, if any has one.
-    fn said(&self) -> Result<Option<Said>, JetStreamError> {
+    fn said(&self) -> Result<Option<UrlLogin>, JetStreamError> {
         let mut all = None;
         for login in self.addresses().filter_map(|a| bare(a).1) {
             let text = |part: &str| {
@@ -94,8 +94,8 @@ impl Server {
                 })
             };
             let said = match login.split_once(':') {
-                Some((user, password)) => Said::User(text(user)?, text(password)?),
-                None => Said::Token(text(login)?),
+                Some((user, password)) => UrlLogin::User(text(user)?, text(password)?),
+                None => UrlLogin::Token(text(login)?),
             };
             if all.get_or_insert_with(|| said.clone()) != &said {
                 return Err(
@@ -190,11 +190,11 @@ mod tests {
 
     #[rstest]
     #[case("nats://a,b:4222", None)]
-    #[case("nats://me:p%40s%3As@a", Some(Said::User("me".into(), "p@s:s".into())))]
-    #[case("nats://me:pw@a,nats://me:pw@b", Some(Said::User("me".into(), "pw".into())))]
-    #[case("nats://me:pw@a,nats://b", Some(Said::User("me".into(), "pw".into())))]
-    #[case("tok%c3%a9n@a", Some(Said::Token("tokén".into())))]
-    fn a_login_is_read_from_the_address(#[case] url: &str, #[case] login: Option<Said>) {
+    #[case("nats://me:p%40s%3As@a", Some(UrlLogin::User("me".into(), "p@s:s".into())))]
+    #[case("nats://me:pw@a,nats://me:pw@b", Some(UrlLogin::User("me".into(), "pw".into())))]
+    #[case("nats://me:pw@a,nats://b", Some(UrlLogin::User("me".into(), "pw".into())))]
+    #[case("tok%c3%a9n@a", Some(UrlLogin::Token("tokén".into())))]
+    fn a_login_is_read_from_the_address(#[case] url: &str, #[case] login: Option<UrlLogin>) {
         assert!(server(url).said().is_ok_and(|said| said == login));
     }
 

@@ -33,7 +33,7 @@ struct Loaded {
 /// What became of a source package.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Outcome {
+enum Difference {
     /// It resolved in the generation before, and does not any more.
     Broken,
     /// It did not resolve in the generation before either, but in an earlier one.
@@ -46,7 +46,7 @@ enum Outcome {
 
 struct Row {
     source: usize,
-    outcome: Outcome,
+    outcome: Difference,
     changes: Vec<Change>,
     /// The generation in which it resolved last, and why it does not any more.
     broken: Option<(usize, Vec<FirstCause>)>,
@@ -141,12 +141,12 @@ fn compare<'a>(
             let installed = |answer: &Resolution, at: usize| answer.installed(generations[at].prepared().universe());
             let changes = changes(&installed(&before, last - 1), &installed(&now, last));
             if !changes.is_empty() {
-                report.rows.push(Row { source, outcome: Outcome::Changed, changes, broken: None });
+                report.rows.push(Row { source, outcome: Difference::Changed, changes, broken: None });
             }
         } else if now.ok {
-            report.rows.push(Row { source, outcome: Outcome::Repaired, changes: Vec::new(), broken: None });
+            report.rows.push(Row { source, outcome: Difference::Repaired, changes: Vec::new(), broken: None });
         } else {
-            let outcome = if before.ok { Outcome::Broken } else { Outcome::StillBroken };
+            let outcome = if before.ok { Difference::Broken } else { Difference::StillBroken };
             let Some((resolved, closure)) = earlier.last_resolved(source, &before) else {
                 report.never += 1;
                 continue;
@@ -238,7 +238,7 @@ impl Report<'_> {
         for row in &self.rows {
             let source = &self.sources[row.source].label;
             let mut line = json!({ "source": source, "outcome": row.outcome });
-            if row.outcome == Outcome::Changed {
+            if row.outcome == Difference::Changed {
                 line["changes"] = json!(row.changes.iter().map(change_line).collect::<Vec<_>>());
             }
             if let Some((resolved, causes)) = &row.broken {
@@ -298,11 +298,11 @@ impl Report<'_> {
         let group = |at: usize| if self.generations[at].prepared().group().ok { "" } else { " (no build group)" };
         let (before, now) = self.resolved;
         writeln!(out, "Resolved     {now} source packages{}, before {before}{}", group(last), group(last - 1))?;
-        let of = |outcome: Outcome| self.rows.iter().filter(move |row| row.outcome == outcome);
-        let count = |outcome: Outcome| of(outcome).count();
-        writeln!(out, "Broken       {} source packages", count(Outcome::Broken))?;
-        if count(Outcome::StillBroken) > 0 {
-            writeln!(out, "Still broken {} source packages that once resolved", count(Outcome::StillBroken))?;
+        let of = |outcome: Difference| self.rows.iter().filter(move |row| row.outcome == outcome);
+        let count = |outcome: Difference| of(outcome).count();
+        writeln!(out, "Broken       {} source packages", count(Difference::Broken))?;
+        if count(Difference::StillBroken) > 0 {
+            writeln!(out, "Still broken {} source packages that once resolved", count(Difference::StillBroken))?;
         }
         for (cause, rows) in self.groups() {
             self.print_cause(cause, &rows, out)?;
@@ -316,13 +316,13 @@ impl Report<'_> {
         if self.never > 0 {
             writeln!(out, "\n{:>5}  never resolved in the generations given", self.never)?;
         }
-        if count(Outcome::Repaired) > 0 {
-            writeln!(out, "\nRepaired     {} source packages", count(Outcome::Repaired))?;
-            of(Outcome::Repaired).try_for_each(|row| writeln!(out, "  {}", self.sources[row.source].label))?;
+        if count(Difference::Repaired) > 0 {
+            writeln!(out, "\nRepaired     {} source packages", count(Difference::Repaired))?;
+            of(Difference::Repaired).try_for_each(|row| writeln!(out, "  {}", self.sources[row.source].label))?;
         }
-        if count(Outcome::Changed) > 0 {
-            writeln!(out, "\nChanged      {} source packages with another buildroot", count(Outcome::Changed))?;
-            for row in of(Outcome::Changed) {
+        if count(Difference::Changed) > 0 {
+            writeln!(out, "\nChanged      {} source packages with another buildroot", count(Difference::Changed))?;
+            for row in of(Difference::Changed) {
                 writeln!(out, "  {}: {}", self.sources[row.source].label, shown(&row.changes))?;
             }
         }

@@ -1,7 +1,7 @@
 //! The kinds of objects on a hub, one file each. Each file has the questions to ask, how to read
 //! the answers, and what counts as news.
 //!
-//! [`ask`] covers all kinds, by [`Key`]. All questions go into one batch. The answers are read when
+//! [`ask`] covers all kinds, by [`HubObject`]. All questions go into one batch. The answers are read when
 //! they have arrived.
 
 mod build;
@@ -20,7 +20,7 @@ pub use tag::TagSeen;
 pub use tagged::TaggedSeen;
 pub use task::TaskSeen;
 
-use super::interest::Key;
+use super::interest::HubObject;
 use super::reader::Scope;
 use super::snapshot::Seen;
 use crate::koji::{Answers, Batch, HubError, records};
@@ -43,17 +43,19 @@ impl From<Seen> for Read {
 }
 
 /// Adds the questions about an object to a batch.
-pub(super) fn ask(key: &Key, scope: &Scope, batch: &mut Batch) -> Reading {
+pub(super) fn ask(key: &HubObject, scope: &Scope, batch: &mut Batch) -> Reading {
     match key {
-        Key::TagConfig(tag) => tag::ask(tag.clone(), scope.build_tags.contains(tag), batch),
-        Key::Target(target) => target::ask(target.clone(), batch),
-        Key::TagPackages(tag, package) => packages::ask(tag.clone(), package.clone(), batch),
-        Key::TagBuilds(tag, package) => tagged::ask(tag.clone(), package.clone(), batch),
-        Key::Build(id) => build::ask(*id, batch),
-        Key::Repo(id) => repo::ask(*id, batch),
-        Key::Repos(tag) if scope.has_repo_query => repo::ask_all(tag.clone(), scope.tag_ids.get(tag).copied(), batch),
-        Key::Repos(tag) => repo::ask_newest(tag.clone(), batch),
-        Key::Task(id) => task::ask(*id, batch),
+        HubObject::TagConfig(tag) => tag::ask(tag.clone(), scope.build_tags.contains(tag), batch),
+        HubObject::Target(target) => target::ask(target.clone(), batch),
+        HubObject::TagPackages(tag, package) => packages::ask(tag.clone(), package.clone(), batch),
+        HubObject::TagBuilds(tag, package) => tagged::ask(tag.clone(), package.clone(), batch),
+        HubObject::Build(id) => build::ask(*id, batch),
+        HubObject::Repo(id) => repo::ask(*id, batch),
+        HubObject::Repos(tag) if scope.has_repo_query => {
+            repo::ask_all(tag.clone(), scope.tag_ids.get(tag).copied(), batch)
+        }
+        HubObject::Repos(tag) => repo::ask_newest(tag.clone(), batch),
+        HubObject::Task(id) => task::ask(*id, batch),
     }
 }
 

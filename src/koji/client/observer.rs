@@ -6,7 +6,7 @@ use crate::model::{Class, Classified};
 
 /// The outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// The answer is a value.
     Ok,
     /// The answer is a fault.
@@ -19,7 +19,7 @@ pub enum Outcome {
     Rejected,
 }
 
-impl Outcome {
+impl CallOutcome {
     /// Returns a lower-case word for metrics labels.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,10 +46,10 @@ impl Outcome {
 pub trait CallObserver: Send + Sync {
     /// Called after each request of `method`, including `multiCall`, with its outcome and duration
     /// in seconds. Each attempt counts.
-    fn on_call(&self, method: &str, outcome: Outcome, seconds: f64);
+    fn on_call(&self, method: &str, outcome: CallOutcome, seconds: f64);
 }
 
 /// Ignores all reports.
 impl CallObserver for () {
-    fn on_call(&self, _: &str, _: Outcome, _: f64) {}
+    fn on_call(&self, _: &str, _: CallOutcome, _: f64) {}
 }

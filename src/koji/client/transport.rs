@@ -10,7 +10,7 @@ use rustls::{AlertDescription, CertificateError};
 use tokio::time::Instant;
 
 use super::error::{At, HubError, Wait};
-use super::observer::Outcome;
+use super::observer::CallOutcome;
 use super::settings::{Auth, HubSettings, SettingsError};
 use super::{HubClient, tls};
 use crate::koji::xmlrpc::{Fault, Value, decode_response};
@@ -99,7 +99,7 @@ impl HubClient {
         let began = Instant::now();
         let sent = tokio::time::timeout(limit, self.send(way, request)).await;
         let answer = sent.unwrap_or_else(|_| Err(HubError::Timeout { at: at.clone(), wait: Wait::Answer, limit }));
-        self.inner.observer.on_call(&at.method, Outcome::of(&answer), began.elapsed().as_secs_f64());
+        self.inner.observer.on_call(&at.method, CallOutcome::of(&answer), began.elapsed().as_secs_f64());
         answer
     }
 

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use futures_util::future::try_join_all;
 
-use super::cache::{Cache, Key};
+use super::cache::{Cache, GenerationKey};
 use super::download::{Expected, blocking};
 use super::error::FetchError;
 use super::fetch::FileEvent;
@@ -42,7 +42,7 @@ pub fn quiet(_: &MirrorProgress) {}
 pub(super) struct Bring<'a> {
     pub(super) files: &'a HubFiles,
     pub(super) cache: &'a Cache,
-    pub(super) key: &'a Key,
+    pub(super) key: &'a GenerationKey,
     pub(super) remote: HubPath,
     pub(super) local: PathBuf,
     limits: Limits,
@@ -61,7 +61,7 @@ impl<'a> Bring<'a> {
     pub(super) fn new(
         files: &'a HubFiles,
         cache: &'a Cache,
-        key: &'a Key,
+        key: &'a GenerationKey,
         local: PathBuf,
         on_progress: OnProgress<'a>,
     ) -> Result<Self, FetchError> {

@@ -22,7 +22,7 @@ use crate::model::{Name, RepoId};
 use crate::repodata::{Checksum, RepoDir};
 
 /// A generation: tag and number.
-pub(super) type Key = (Name, RepoId);
+pub(super) type GenerationKey = (Name, RepoId);
 
 const ASKED: &str = ".asked";
 const USED: &str = ".used";
@@ -68,7 +68,7 @@ pub(super) struct Cache {
 
 #[derive(Debug, Default)]
 struct State {
-    in_use: BTreeMap<Key, usize>,
+    in_use: BTreeMap<GenerationKey, usize>,
     /// Paths of files by algorithm and checksum.
     by_checksum: BTreeMap<(String, String), BTreeSet<PathBuf>>,
     next_use: u64,
@@ -79,7 +79,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Hold {
     cache: Arc<Cache>,
-    key: Key,
+    key: GenerationKey,
 }
 
 impl Drop for Hold {
@@ -114,7 +114,7 @@ fn directories(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
 }
 
 /// Returns the generations below a directory.
-fn generations(dir: &Path) -> io::Result<Vec<(Key, PathBuf)>> {
+fn generations(dir: &Path) -> io::Result<Vec<(GenerationKey, PathBuf)>> {
     let mut found = Vec::new();
     for (tag, path) in directories(dir)? {
         for (id, path) in directories(&path)? {
@@ -182,16 +182,16 @@ impl Cache {
         &self.dir
     }
 
-    pub(super) fn repo_dir(&self, key: &Key) -> PathBuf {
+    pub(super) fn repo_dir(&self, key: &GenerationKey) -> PathBuf {
         self.dir.join("repos").join(key.0.as_str()).join(key.1.to_string())
     }
 
-    pub(super) fn incoming_dir(&self, key: &Key) -> PathBuf {
+    pub(super) fn incoming_dir(&self, key: &GenerationKey) -> PathBuf {
         self.dir.join(".incoming").join(key.0.as_str()).join(key.1.to_string())
     }
 
     /// Protects a generation from removal, even if it is not there yet.
-    pub(super) fn hold(self: &Arc<Self>, key: &Key) -> Hold {
+    pub(super) fn hold(self: &Arc<Self>, key: &GenerationKey) -> Hold {
         *self.state().in_use.entry(key.clone()).or_default() += 1;
         Hold { cache: Arc::clone(self), key: key.clone() }
     }
@@ -239,14 +239,14 @@ impl Cache {
 
     /// Returns the architectures that were looked for when a generation was fetched. `None` if the
     /// cache does not have the whole generation.
-    pub(super) fn asked(&self, key: &Key) -> Option<BTreeSet<Name>> {
+    pub(super) fn asked(&self, key: &GenerationKey) -> Option<BTreeSet<Name>> {
         let text = fs::read_to_string(self.repo_dir(key).join(ASKED)).ok()?;
         Some(text.split_whitespace().map(Name::from).collect())
     }
 
     /// Moves a fetched generation to its place. If the generation is already there, adds what was
     /// fetched in addition. `asked`: all architectures that were looked for.
-    pub(super) fn place(&self, key: &Key, asked: &BTreeSet<Name>) -> Result<(), FetchError> {
+    pub(super) fn place(&self, key: &GenerationKey, asked: &BTreeSet<Name>) -> Result<(), FetchError> {
         let (from, to) = (self.incoming_dir(key), self.repo_dir(key));
         let place = || -> io::Result<()> {
             let mut parts = Vec::new();
@@ -284,7 +284,7 @@ impl Cache {
     }
 
     /// Notes that a generation is used now.
-    pub(super) fn touch(&self, key: &Key) -> Result<(), FetchError> {
+    pub(super) fn touch(&self, key: &GenerationKey) -> Result<(), FetchError> {
         let number = {
             let mut state = self.state();
             state.next_use += 1;
@@ -296,7 +296,7 @@ impl Cache {
 
     /// Removes a generation, including unfinished parts of it. Returns `false` if the generation is
     /// in use.
-    pub(super) fn forget(&self, key: &Key) -> Result<bool, FetchError> {
+    pub(super) fn forget(&self, key: &GenerationKey) -> Result<bool, FetchError> {
         let dir = self.repo_dir(key);
         if !self.unused_goes(key).map_err(FetchError::disk(dir))? {
             return Ok(false);
@@ -307,13 +307,13 @@ impl Cache {
     }
 
     /// Removes the unfinished parts of a generation.
-    pub(super) fn discard_unfinished(&self, key: &Key) -> Result<(), FetchError> {
+    pub(super) fn discard_unfinished(&self, key: &GenerationKey) -> Result<(), FetchError> {
         let dir = self.incoming_dir(key);
         self.remove(&dir).map_err(FetchError::disk(dir))
     }
 
     /// Removes a generation that only the caller uses.
-    pub(super) fn discard(&self, key: &Key) -> Result<(), FetchError> {
+    pub(super) fn discard(&self, key: &GenerationKey) -> Result<(), FetchError> {
         for dir in [self.incoming_dir(key), self.repo_dir(key)] {
             self.remove(&dir).map_err(FetchError::disk(dir))?;
         }
@@ -321,7 +321,7 @@ impl Cache {
     }
 
     /// Checks whether nobody but the caller uses a generation.
-    pub(super) fn is_alone(&self, key: &Key) -> bool {
+    pub(super) fn is_alone(&self, key: &GenerationKey) -> bool {
         self.state().in_use.get(key).is_none_or(|count| *count <= 1)
     }
 
@@ -351,7 +351,7 @@ impl Cache {
         let mut evicted = Evicted::default();
         let mut all = generations(&self.dir.join("repos"))?;
         all.sort_by_key(|(key, dir)| (used(dir), key.clone()));
-        let mut sizes: BTreeMap<Key, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut sizes: BTreeMap<GenerationKey, Vec<(u64, u64)>> = BTreeMap::new();
         // Number of generations that have a file, by inode number.
         let mut owners: BTreeMap<u64, usize> = BTreeMap::new();
         let mut per_tag: BTreeMap<Name, usize> = BTreeMap::new();
@@ -401,7 +401,7 @@ impl Cache {
     }
 
     /// Removes a generation if nobody uses it.
-    fn unused_goes(&self, key: &Key) -> io::Result<bool> {
+    fn unused_goes(&self, key: &GenerationKey) -> io::Result<bool> {
         let dir = self.repo_dir(key);
         // The lock is held until the rename, so that nobody begins to use the generation in
         // between.

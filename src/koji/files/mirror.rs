@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::archive::read_repo;
 use super::bring::{Bring, OnProgress};
-use super::cache::{Cache, CacheLimits, Evicted, Hold, Key};
+use super::cache::{Cache, CacheLimits, Evicted, GenerationKey, Hold};
 use super::download::{Expected, blocking};
 use super::error::FetchError;
 use super::fetch::Fetcher;
@@ -33,7 +33,7 @@ pub(super) struct Inner {
     pub(super) files: HubFiles,
     pub(super) cache: Arc<Cache>,
     limits: CacheLimits,
-    pub(super) slots: Slots<Key>,
+    pub(super) slots: Slots<GenerationKey>,
     pub(super) needs: Mutex<Needs>,
     pub(super) parsed: Mutex<Parsed>,
 }
@@ -156,7 +156,12 @@ impl Mirror {
         found.ok_or_else(|| self.unreadable(&key))
     }
 
-    async fn bring(&self, key: &Key, arches: &BTreeSet<Name>, on_progress: OnProgress<'_>) -> Result<(), FetchError> {
+    async fn bring(
+        &self,
+        key: &GenerationKey,
+        arches: &BTreeSet<Name>,
+        on_progress: OnProgress<'_>,
+    ) -> Result<(), FetchError> {
         let Inner { files, cache, .. } = &*self.inner;
         let bring = Bring::new(files, cache, key, cache.incoming_dir(key), on_progress)?;
         // Generations of a tag are alike, so this one probably needs file lists where earlier ones
@@ -169,7 +174,7 @@ impl Mirror {
     /// Returns a generation if the cache has it with all of `arches`.
     async fn find(
         &self,
-        key: &Key,
+        key: &GenerationKey,
         arches: &BTreeSet<Name>,
         hold: &Arc<Hold>,
     ) -> Result<Option<MirroredRepo>, FetchError> {
@@ -211,7 +216,7 @@ impl Mirror {
         .await
     }
 
-    fn unreadable(&self, key: &Key) -> FetchError {
+    fn unreadable(&self, key: &GenerationKey) -> FetchError {
         let source = std::io::Error::other("it was fetched and is not there");
         FetchError::Disk { path: self.inner.cache.repo_dir(key), source }
     }

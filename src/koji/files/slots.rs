@@ -36,9 +36,9 @@ pub(super) struct Turn {
 }
 
 /// Counts as waiting until it is dropped.
-struct Waiting<'a>(&'a AtomicU64);
+struct WaitCount<'a>(&'a AtomicU64);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -58,7 +58,7 @@ impl<K: Ord + Clone> Slots<K> {
             })
         };
         slot.waiting.fetch_add(1, Ordering::SeqCst);
-        let waiting = Waiting(&slot.waiting);
+        let waiting = WaitCount(&slot.waiting);
         let before = slot.failures.load(Ordering::SeqCst);
         let last = Arc::clone(&slot.last).lock_owned().await;
         drop(waiting);

@@ -1,10 +1,10 @@
 //! Koji's topics, one line each: what it is called on the bus and in metrics, what a message under it says, whether a
 //! queue of ours asks for it, and how it is read.
 
-use super::{Reading, Reason, Said};
+use super::{ReadOutcome, Reading, Reason};
 
 /// Reads the body of a message.
-pub(super) type Reader = fn(&mut Reading<'_, '_>) -> Result<Said, Reason>;
+pub(super) type Reader = fn(&mut Reading<'_, '_>) -> Result<ReadOutcome, Reason>;
 
 /// A topic.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub const TOPICS: [Topic; 9] = [
     bound("buildsys.repo.done", "a repository is ready", |r| r.repo_done()),
     bound("buildsys.package.list.change", "a tag's package list changed", |r| r.package_list()),
     unbound("buildsys.rpm.sign", "a package was signed, which decides nothing", |_| {
-        Ok(Said::Nothing("signatures decide nothing here"))
+        Ok(ReadOutcome::Nothing("signatures decide nothing here"))
     }),
 ];
 

@@ -11,12 +11,12 @@ use crate::resolve::universe::PkgId;
 
 /// Identifies a package across generations.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Key {
+pub(super) struct NameArch {
     pub(super) name: SmolStr,
     pub(super) arch: SmolStr,
 }
 
-impl Key {
+impl NameArch {
     pub(super) fn of(package: &Package) -> Self {
         Self { name: package.name.clone(), arch: package.arch.clone() }
     }
@@ -31,17 +31,17 @@ impl Key {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Fact {
     /// A package no longer provides `unit`: the requirement or a part of it.
-    Lost { key: Key, unit: Rich, requirement: String, of_source: bool },
+    Lost { key: NameArch, unit: Rich, requirement: String, of_source: bool },
     /// A package has this requirement.
-    Requires { key: Key, dependency: Dependency },
+    Requires { key: NameArch, dependency: Dependency },
     /// The source package has this requirement.
     Asks { requirement: String },
     /// The build group has this member.
     Member { requirement: String },
     /// A package provides a member of the build group. A member that nothing provides is ignored.
-    Provides { key: Key, unit: Rich, requirement: String },
+    Provides { key: NameArch, unit: Rich, requirement: String },
     /// Two packages conflict.
-    Conflict { a: Key, b: Key },
+    Conflict { a: NameArch, b: NameArch },
 }
 
 /// A fact and how the proof reached it.
@@ -135,7 +135,7 @@ pub(super) fn has_requirement(generation: &Generation<'_>, id: PkgId, dependency
     content.packages()[id.index()].requires.iter().any(|r| content.dependency(r.dep) == dependency)
 }
 
-fn package(before: &Generation<'_>, after: &Generation<'_>, key: &Key) -> Culprit {
+fn package(before: &Generation<'_>, after: &Generation<'_>, key: &NameArch) -> Culprit {
     let (old, new) = (before.newest(key), after.newest(key));
     let found = |generation: &Generation<'_>, id: PkgId| generation.prepared.universe().package(id).clone();
     let (old, new) = (old.map(|id| found(before, id)), new.map(|id| found(after, id)));
@@ -154,11 +154,12 @@ fn package(before: &Generation<'_>, after: &Generation<'_>, key: &Key) -> Culpri
 
 /// Finds the culprit of a new conflict: the package that changed. If both changed, it is the one
 /// that declares the conflict.
-fn conflict(before: &Generation<'_>, after: &Generation<'_>, a: &Key, b: &Key) -> (Culprit, Effect) {
-    let says =
-        |key: &Key, other: &Key| after.newest(key).zip(after.newest(other)).is_some_and(|(p, q)| says(after, p, q));
+fn conflict(before: &Generation<'_>, after: &Generation<'_>, a: &NameArch, b: &NameArch) -> (Culprit, Effect) {
+    let says = |key: &NameArch, other: &NameArch| {
+        after.newest(key).zip(after.newest(other)).is_some_and(|(p, q)| says(after, p, q))
+    };
     let (first, second) = if !says(a, b) && says(b, a) { (b, a) } else { (a, b) };
-    let changed = |key: &Key| {
+    let changed = |key: &NameArch| {
         let evr = |generation: &Generation<'_>| -> Option<Evr> {
             Some(generation.prepared.universe().package(generation.newest(key)?).evr.clone())
         };

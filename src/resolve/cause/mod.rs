@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
-use self::fact::Key;
+use self::fact::NameArch;
 use self::walk::Walk;
 use super::need::owners;
 use super::resolver::Prepared;
@@ -35,7 +35,7 @@ use crate::repodata::{Package, Rich};
 pub struct Generation<'p> {
     label: String,
     prepared: &'p Prepared<'p>,
-    families: FxHashMap<Key, Vec<PkgId>>,
+    families: FxHashMap<NameArch, Vec<PkgId>>,
     /// For each source package name, the packages that were built from it.
     sources: FxHashMap<SmolStr, Vec<PkgId>>,
 }
@@ -43,12 +43,12 @@ pub struct Generation<'p> {
 impl<'p> Generation<'p> {
     /// Indexes a repository. `label` is its name for people. Cost: O(packages).
     pub fn new(label: impl Into<String>, prepared: &'p Prepared<'p>) -> Self {
-        let mut families: FxHashMap<Key, Vec<PkgId>> = FxHashMap::default();
+        let mut families: FxHashMap<NameArch, Vec<PkgId>> = FxHashMap::default();
         let mut sources: FxHashMap<SmolStr, Vec<PkgId>> = FxHashMap::default();
         for (index, package) in prepared.universe().content().packages().iter().enumerate() {
             let id = PkgId::from_index(index);
             if prepared.native().is_installable(id) {
-                families.entry(Key::of(package)).or_default().push(id);
+                families.entry(NameArch::of(package)).or_default().push(id);
             }
             if let Some(nvr) = built_from(package) {
                 sources.entry(nvr.name.as_str().into()).or_default().push(id);
@@ -70,8 +70,8 @@ impl<'p> Generation<'p> {
     /// Returns the packages here that correspond to a package of another generation. These have its
     /// name and architecture. If there are none, they are packages of its name that turned from or
     /// to `noarch`.
-    fn family(&self, key: &Key) -> &[PkgId] {
-        let of = |key: &Key| self.families.get(key).map_or(&[][..], Vec::as_slice);
+    fn family(&self, key: &NameArch) -> &[PkgId] {
+        let of = |key: &NameArch| self.families.get(key).map_or(&[][..], Vec::as_slice);
         let found = of(key);
         if !found.is_empty() {
             return found;
@@ -85,13 +85,13 @@ impl<'p> Generation<'p> {
     }
 
     /// Returns the newest version of a family.
-    fn newest(&self, key: &Key) -> Option<PkgId> {
+    fn newest(&self, key: &NameArch) -> Option<PkgId> {
         let universe = self.prepared.universe();
         self.family(key).iter().copied().max_by(|&a, &b| universe.package(a).evr.cmp(&universe.package(b).evr))
     }
 
-    fn key(&self, id: PkgId) -> Key {
-        Key::of(self.prepared.universe().package(id))
+    fn key(&self, id: PkgId) -> NameArch {
+        NameArch::of(self.prepared.universe().package(id))
     }
 
     /// Returns the packages that provide a requirement, including dead ones. Returns `None` if the

@@ -8,7 +8,7 @@ use super::clauses::{self, Literal, Normal, positive};
 use super::graph::{Flags, Traits};
 use super::provides::{Providers, matches_nevr};
 use super::sets::{SetId, SetTable};
-use super::weak::{Wanted, WeakPackage};
+use super::weak::{WeakCondition, WeakPackage};
 use super::{Node, SYSTEM, index32, node, package};
 use crate::repodata::{DepEvr, DepId, Package, RepoContent, Rich};
 use crate::resolve::error::ResolveError;
@@ -320,8 +320,8 @@ impl<'u> Builder<'u> {
         for (list, out) in [(&own.supplements, &mut weak.supplements), (&own.enhances, &mut weak.enhances)] {
             for &dep in list {
                 out.push(match self.rich(dep) {
-                    Some(rich) => Wanted::new(&rich, &mut |r: &Rich| self.sets.intern(&self.providers.rich(r))),
-                    None => Wanted::AnyOf(self.dep_sets[dep.index()]),
+                    Some(rich) => WeakCondition::new(&rich, &mut |r: &Rich| self.sets.intern(&self.providers.rich(r))),
+                    None => WeakCondition::AnyOf(self.dep_sets[dep.index()]),
                 });
             }
         }

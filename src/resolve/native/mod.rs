@@ -7,7 +7,7 @@
 //!
 //! The answer is exact for questions that libsolv answers without taking back a decision because of
 //! a conflict. In a distribution, these are nearly all questions that have an answer. Any other
-//! search ends in [`Outcome::Handover`] with the reason, unless it proves that there is no solution.
+//! search ends in [`SearchResult::Handover`] with the reason, unless it proves that there is no solution.
 //! The solver never guesses.
 //!
 //! The order matters. libsolv's answer depends on the order of packages in the repository, on the
@@ -38,8 +38,8 @@ use self::clauses::{Normal, positive};
 use self::graph::{Flags, Graph};
 use self::provides::Providers;
 pub(super) use self::refute::{Alternatives, End, Refutation};
-use self::search::Outcome;
 use self::search::Search;
+use self::search::SearchResult;
 use self::state::{JOBS_MAX, Job};
 use super::error::ResolveError;
 use super::universe::{PkgId, Universe};
@@ -370,11 +370,11 @@ impl NativeSearch<'_> {
             return NativeAnswer::Handover(Handover::RichRequirement);
         }
         match self.search.run(&jobs) {
-            Outcome::Closure(closure) => {
+            SearchResult::Closure(closure) => {
                 NativeAnswer::Closure(closure.into_iter().map(|p| PkgId::from_index(package(p))).collect())
             }
-            Outcome::Unsolvable => NativeAnswer::Unsolvable,
-            Outcome::Handover(reason) => NativeAnswer::Handover(reason),
+            SearchResult::Unsolvable => NativeAnswer::Unsolvable,
+            SearchResult::Handover(reason) => NativeAnswer::Handover(reason),
         }
     }
 }

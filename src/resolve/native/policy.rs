@@ -6,7 +6,7 @@ use super::base::Base;
 use super::graph::{Flags, Graph, Shared};
 use super::state::State;
 use super::{Handover, Node};
-use crate::resolve::native::weak::Wanted;
+use crate::resolve::native::weak::WeakCondition;
 
 /// Recommended and suggested packages, as far as the decisions have been processed.
 pub(super) struct Wishes {
@@ -109,7 +109,7 @@ impl Chooser<'_> {
         if self.graph.traits[p as usize].flags.has(Flags::WEAK)
             && let Some(weak) = self.graph.weak.get(&p)
         {
-            let wants: &[Wanted] = if wish == Wish::Recommended { &weak.supplements } else { &weak.enhances };
+            let wants: &[WeakCondition] = if wish == Wish::Recommended { &weak.supplements } else { &weak.enhances };
             let there = |set| self.graph.members.row(set).iter().any(|&m| self.there(m, future));
             if wants.iter().any(|w| w.holds(&there)) {
                 return true;

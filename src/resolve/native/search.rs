@@ -10,7 +10,7 @@ use super::{Handover, Node, index32};
 
 /// How a search ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(super) enum SearchResult {
     /// The packages that are installed at the end, ascending.
     Closure(Vec<Node>),
     /// There is no solution.
@@ -50,20 +50,20 @@ impl<'g> Search<'g> {
     }
 
     /// Solves the jobs.
-    pub(super) fn run(&mut self, jobs: &[Job]) -> Outcome {
+    pub(super) fn run(&mut self, jobs: &[Job]) -> SearchResult {
         let result = self.solve(jobs);
         let outcome = match result {
             Ok(()) => {
                 let there = self.state.trail.iter().filter(|l| **l > 0);
                 let mut closure: Vec<Node> = there.map(|l| l.unsigned_abs()).collect();
                 closure.sort_unstable();
-                Outcome::Closure(closure)
+                SearchResult::Closure(closure)
             }
-            Err(End::Unsolvable) => Outcome::Unsolvable,
-            Err(End::Stop(Stop::Conflict)) => Outcome::Handover(Handover::Conflict),
-            Err(End::Stop(Stop::Handover(reason))) => Outcome::Handover(reason),
+            Err(End::Unsolvable) => SearchResult::Unsolvable,
+            Err(End::Stop(Stop::Conflict)) => SearchResult::Handover(Handover::Conflict),
+            Err(End::Stop(Stop::Handover(reason))) => SearchResult::Handover(reason),
         };
-        self.state.clear(self.graph, self.base, !matches!(outcome, Outcome::Closure(_)));
+        self.state.clear(self.graph, self.base, !matches!(outcome, SearchResult::Closure(_)));
         self.wishes.forget();
         self.branches.clear();
         outcome

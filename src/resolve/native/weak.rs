@@ -14,32 +14,32 @@ pub(super) struct WeakPackage {
     /// Clauses of conditional suggests, in the same form.
     pub(super) suggests: Vec<Vec<Literal>>,
     /// The package is wanted if one of these holds.
-    pub(super) supplements: Vec<Wanted>,
+    pub(super) supplements: Vec<WeakCondition>,
     /// The package is weakly wanted if one of these holds.
-    pub(super) enhances: Vec<Wanted>,
+    pub(super) enhances: Vec<WeakCondition>,
 }
 
 /// A dependency seen backwards: whether it holds for the installed packages
 /// (`solver_dep_fulfilled`).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Wanted {
+pub(super) enum WeakCondition {
     /// One package of a set is installed.
     AnyOf(SetId),
     /// Both hold.
-    And(Box<[Wanted; 2]>),
+    And(Box<[WeakCondition; 2]>),
     /// At least one of them holds.
-    Or(Box<[Wanted; 2]>),
+    Or(Box<[WeakCondition; 2]>),
     /// The first holds, or the second does not.
-    If(Box<[Wanted; 2]>),
+    If(Box<[WeakCondition; 2]>),
     /// If the second holds, the first must hold. Otherwise the third must hold.
-    IfElse(Box<[Wanted; 3]>),
+    IfElse(Box<[WeakCondition; 3]>),
     /// The first holds and the second does not.
-    Unless(Box<[Wanted; 2]>),
+    Unless(Box<[WeakCondition; 2]>),
     /// If the second holds, the third must hold. Otherwise the first must hold.
-    UnlessElse(Box<[Wanted; 3]>),
+    UnlessElse(Box<[WeakCondition; 3]>),
 }
 
-impl Wanted {
+impl WeakCondition {
     pub(super) fn new(rich: &Rich, set: &mut impl FnMut(&Rich) -> SetId) -> Self {
         let Rich::Node(op, left, right) = rich else { return Self::AnyOf(set(rich)) };
         if !is_complex(rich) && *op != RichOp::Or {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::view::package::{self as package_view, Report};
 use crate::web::follower::View;
 use crate::web::listing::{self, Entry};
-use crate::web::params::Wanted;
+use crate::web::params::PackagesRequest;
 use crate::web::reply::{Content, Refusal};
 
 /// What machines get: as `koschei status --json`, one page of it.
@@ -30,7 +30,7 @@ pub(in crate::web) fn collections(view: &View) -> Content {
 }
 
 /// As `koschei status --json`, one page of it.
-pub(in crate::web) fn packages(view: &View, wanted: &Wanted) -> Result<Content, Refusal> {
+pub(in crate::web) fn packages(view: &View, wanted: &PackagesRequest) -> Result<Content, Refusal> {
     let of = listing::collections(view, wanted)?;
     let found = listing::select(view, &of, wanted);
     let by_name: Vec<Vec<Entry<'_>>> = match of[..] {

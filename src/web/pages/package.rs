@@ -28,7 +28,7 @@ const CHANGES: usize = 20;
 const CHANGES_MAX: usize = 5_000;
 
 /// The part of the page that follows from the state, and what is needed for the rest.
-struct Seen {
+struct FromState {
     as_of: AsOf,
     name: Name,
     collection: Name,
@@ -79,7 +79,7 @@ pub(super) async fn show(
 }
 
 /// The last events about the package, in its collection and on its hubs, newest first; one more than are shown.
-async fn newest(site: &Site, seen: &Seen, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
+async fn newest(site: &Site, seen: &FromState, before: Option<Seq>) -> Result<Vec<Record>, Refusal> {
     let of_collection = collection_subject(&seen.collection, Some(&seen.name));
     let mut subjects = vec![of_collection];
     subjects.extend(seen.hubs.iter().map(|hub| package_subject(hub.as_str(), &seen.name)));
@@ -88,7 +88,7 @@ async fn newest(site: &Site, seen: &Seen, before: Option<Seq>) -> Result<Vec<Rec
 }
 
 /// Since when the package is in its state and because of what, where the trail goes back that far.
-async fn since(site: &Site, seen: &Seen, trail: &[Record]) -> Markup {
+async fn since(site: &Site, seen: &FromState, trail: &[Record]) -> Markup {
     let subject = collection_subject(&seen.collection, Some(&seen.name));
     let Some(changed) = trail.iter().find(|r| r.kind == "package_state_changed" && r.subject == subject) else {
         return html! {};
@@ -118,7 +118,7 @@ async fn because(site: &Site, of: &Record) -> Markup {
     html! { @if let Some((seq, words)) = cause { ", because of this: " (words) " (" (parts::event(seq)) ")" } }
 }
 
-fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Result<Seen, Refusal> {
+fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Result<FromState, Refusal> {
     let with: Vec<(&Name, &Collection)> =
         view.state.collections.iter().filter(|(_, c)| c.packages.contains_key(name)).collect();
     if with.is_empty() {
@@ -140,7 +140,7 @@ fn seen(view: &View, name: &str, query: &PackageQuery, koji: &KojiLinks) -> Resu
     let missing = || Refusal::Broken("a package that was just found is not there".to_owned());
     let (pname, p) = c.1.packages.get_key_value(name).ok_or_else(missing)?;
     let answer = answer::answer(&view.state, c, name, view.state.recorded_at, &view.policy).ok_or_else(missing)?;
-    Ok(Seen {
+    Ok(FromState {
         as_of: AsOf::of(view),
         name: pname.clone(),
         collection: c.0.clone(),

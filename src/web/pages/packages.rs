@@ -15,7 +15,7 @@ use crate::view::text::{one_line, points};
 use crate::web::api::status;
 use crate::web::follower::View;
 use crate::web::listing::{Entry, address, collections, grouped, page, select};
-use crate::web::params::{Key, Order, PackagesQuery, SEARCH_CHARS_MAX, Wanted};
+use crate::web::params::{Order, PackagesQuery, PackagesRequest, SEARCH_CHARS_MAX, SortKey};
 use crate::web::reply::{AsOf, Asked, Content, Refusal, reply};
 use crate::web::{KojiLinks, Site, links, parts};
 
@@ -40,7 +40,7 @@ pub(super) async fn show(
     .await
 }
 
-fn people(view: &View, wanted: &Wanted, koji: &KojiLinks) -> Result<Content, Refusal> {
+fn people(view: &View, wanted: &PackagesRequest, koji: &KojiLinks) -> Result<Content, Refusal> {
     let of = collections(view, wanted)?;
     let found = select(view, &of, wanted);
     let (count, pages, table) = match of[..] {
@@ -73,7 +73,7 @@ fn people(view: &View, wanted: &Wanted, koji: &KojiLinks) -> Result<Content, Ref
     Ok(Content::Html { title, body })
 }
 
-fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &Wanted) -> Markup {
+fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &PackagesRequest) -> Markup {
     let mut counts = [0; STATES.len()];
     for (_, c) in of {
         counts.iter_mut().zip(package_view::counts(c)).for_each(|(sum, n)| *sum += n);
@@ -115,7 +115,7 @@ fn filters(view: &View, of: &[(&Name, &Collection)], wanted: &Wanted) -> Markup 
 }
 
 /// The head of a column that one can sort by.
-fn head(wanted: &Wanted, key: Key, title: &str, class: &str) -> Markup {
+fn head(wanted: &PackagesRequest, key: SortKey, title: &str, class: &str) -> Markup {
     let mine = wanted.order.key == key;
     let next = Order { key, reversed: mine && !wanted.order.reversed };
     let sorted = mine.then_some(if wanted.order.reversed { "descending" } else { "ascending" });
@@ -128,17 +128,23 @@ fn head(wanted: &Wanted, key: Key, title: &str, class: &str) -> Markup {
     }
 }
 
-fn detailed(view: &View, c: (&Name, &Collection), rows: &[Entry<'_>], wanted: &Wanted, koji: &KojiLinks) -> Markup {
+fn detailed(
+    view: &View,
+    c: (&Name, &Collection),
+    rows: &[Entry<'_>],
+    wanted: &PackagesRequest,
+    koji: &KojiLinks,
+) -> Markup {
     let now = view.state.recorded_at;
     let threshold = view.policy.build_threshold.saturating_mul(1000);
     html! { table {
         caption.hidden { "Packages of " (c.0) }
         thead { tr {
-            (head(wanted, Key::Name, "Package", ""))
-            (head(wanted, Key::State, "State", ""))
-            (head(wanted, Key::Running, "Running", "minor"))
-            (head(wanted, Key::Built, "Last build", "minor"))
-            (head(wanted, Key::Priority, "Priority", "n minor"))
+            (head(wanted, SortKey::Name, "Package", ""))
+            (head(wanted, SortKey::State, "State", ""))
+            (head(wanted, SortKey::Running, "Running", "minor"))
+            (head(wanted, SortKey::Built, "Last build", "minor"))
+            (head(wanted, SortKey::Priority, "Priority", "n minor"))
             th.minor scope="col" { "Changed since" }
             th scope="col" { "Why" }
         } }
@@ -184,18 +190,18 @@ fn row(
     } }
 }
 
-fn unified(of: &[(&Name, &Collection)], rows: &[(&Name, Vec<Entry<'_>>)], wanted: &Wanted) -> Markup {
+fn unified(of: &[(&Name, &Collection)], rows: &[(&Name, Vec<Entry<'_>>)], wanted: &PackagesRequest) -> Markup {
     html! { table {
         caption.hidden { "Packages of all collections" }
         thead { tr {
-            (head(wanted, Key::Name, "Package", ""))
+            (head(wanted, SortKey::Name, "Package", ""))
             @for (name, _) in of {
                 th scope="col" {
                     a href=(address(wanted, |w| { w.collection = Some(name.to_string()); w.page = 1 })) { (name) }
                 }
             }
-            (head(wanted, Key::State, "Worst", ""))
-            (head(wanted, Key::Running, "Running", "n"))
+            (head(wanted, SortKey::State, "Worst", ""))
+            (head(wanted, SortKey::Running, "Running", "n"))
         } }
         tbody { @for (name, entries) in rows {
             @let by_collection: BTreeMap<&str, &Entry<'_>> = entries.iter().map(|e| (e.0.0.as_str(), e)).collect();
@@ -215,7 +221,7 @@ fn unified(of: &[(&Name, &Collection)], rows: &[(&Name, Vec<Entry<'_>>)], wanted
     } }
 }
 
-fn pager(wanted: &Wanted, pages: usize) -> Markup {
+fn pager(wanted: &PackagesRequest, pages: usize) -> Markup {
     let to = |page: usize| address(wanted, |w| w.page = page);
     html! { @if pages > 1 { nav.pager aria-label="Pages" {
         @if wanted.page > 1 { a href=(to(1)) { "First" } a href=(to(wanted.page - 1)) rel="prev" { "Previous" } }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use koschei::koji::calls::{self, Query};
 use koschei::koji::xmlrpc::{Call, Value, multi};
-use koschei::koji::{CallObserver, HubClient, HubError, HubSettings, Outcome};
+use koschei::koji::{CallObserver, CallOutcome, HubClient, HubError, HubSettings};
 use koschei::model::{Class, Classified};
 use rstest::rstest;
 
@@ -22,10 +22,10 @@ fn client(settings: HubSettings) -> HubClient {
 }
 
 #[derive(Default)]
-struct Log(Mutex<Vec<(String, Outcome)>>);
+struct Log(Mutex<Vec<(String, CallOutcome)>>);
 
 impl CallObserver for Log {
-    fn on_call(&self, method: &str, outcome: Outcome, seconds: f64) {
+    fn on_call(&self, method: &str, outcome: CallOutcome, seconds: f64) {
         assert!(seconds >= 0.0);
         self.0.lock().unwrap().push((method.to_owned(), outcome));
     }
@@ -61,7 +61,7 @@ async fn a_call_is_answered_counted_and_told_of() {
     assert_eq!(error.to_string(), format!("call `bad` at {}: fault 1000: No such thing", stub.url));
     assert_eq!((error.class(), error.may_have_happened()), (Class::Rejected, false));
     let told = log.0.lock().unwrap().clone();
-    assert_eq!(told, [("getTag".to_owned(), Outcome::Ok), ("bad".to_owned(), Outcome::Fault)]);
+    assert_eq!(told, [("getTag".to_owned(), CallOutcome::Ok), ("bad".to_owned(), CallOutcome::Fault)]);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use koschei::hub::interest::Interest;
 use koschei::hub::poller::{Poller, Rhythm};
 use koschei::hub::reader::Reader;
-use koschei::hub::to_writer::{Heard, ToWriter};
+use koschei::hub::to_writer::{Reply, ToWriter};
 use koschei::hub::turns::Observed;
 use koschei::koji::HubClient;
 use koschei::koji::client::HubSettings;
@@ -67,7 +67,7 @@ async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
     };
     let writer = tokio::spawn(async move {
         while let Some((_, done)) = inputs.recv().await {
-            done.send(Heard::Observed(Observed::default())).unwrap();
+            done.send(Reply::Observed(Observed::default())).unwrap();
         }
     });
     let poller = tokio::spawn(poller.run());

@@ -10,7 +10,7 @@ use koschei::buildroot::NoResolver;
 use koschei::config::Config;
 use koschei::event::Source;
 use koschei::hub::interest::Interest;
-use koschei::hub::snapshot::{Observation, Why};
+use koschei::hub::snapshot::{LookReason, Observation};
 use koschei::hub::to_writer::{Input, Ticket, ToHub, ToWriter};
 use koschei::log::{Disposition, EventLog, Fate, Incoming, Options};
 use koschei::model::Hub;
@@ -32,7 +32,7 @@ fn nothing_seen() -> Observation {
     Observation {
         hub: Hub::new(feed::HUB),
         event: 1,
-        why: Why::Hint,
+        why: LookReason::Hint,
         at: clock::now(),
         settled: None,
         fresh: Default::default(),

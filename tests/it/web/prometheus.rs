@@ -12,7 +12,7 @@ use koschei::event::Source;
 use koschei::intake::recording;
 use koschei::log::EventLog;
 use koschei::model::{Class, Timestamp};
-use koschei::telemetry::{FileOutcome, Metrics, Submission, Waiting};
+use koschei::telemetry::{FileOutcome, Metrics, QueueLengths, Submission};
 use koschei::writer::Writer;
 use serde_json::Value;
 
@@ -74,7 +74,7 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     metrics.rebuilds_of(writer.state(), writer.state().recorded_at);
     metrics.hub_known("primary", Duration::from_secs(86_400), None);
     metrics.delivery_begins();
-    metrics.waiting(Waiting { commands: 0, ..Waiting::from(log.counts().await.unwrap()) });
+    metrics.waiting(QueueLengths { commands: 0, ..QueueLengths::from(log.counts().await.unwrap()) });
     metrics.hub_up("primary", true);
     metrics.reconciled("primary", now, 2, 1);
     for method in ["getBuild", "listTagged"] {
@@ -144,7 +144,7 @@ async fn every_query_of_dashboard_and_alerts_works() {
     // And now all goes wrong.
     let long_ago = Timestamp::from_secs(1_000_000_000);
     metrics.last_message(long_ago);
-    metrics.waiting(Waiting { messages: 5_000, parked: 2, commands: 7 });
+    metrics.waiting(QueueLengths { messages: 5_000, parked: 2, commands: 7 });
     metrics.look_pending(5_000);
     metrics.hub_up("primary", false);
     metrics.reconciled("primary", long_ago, 100_000, 0);
