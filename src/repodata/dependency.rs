@@ -162,7 +162,7 @@ pub enum DependencyError {
         /// The text as written.
         text: String,
     },
-    /// The text of a rich dependency does not follow rpm's grammar.
+    /// The text of a rich dependency does not follow the grammar ([`crate::repodata::Rich::parse`]).
     #[error("rich dependency `{text}`: {problem}")]
     Rich {
         /// The text as written, shortened.
@@ -190,8 +190,9 @@ impl Dependency {
     /// `pkgconfig(x)`, `(a if b)`.
     ///
     /// # Errors
-    /// Returns [`DependencyError`] if the epoch is not a number or if the text has neither one nor
-    /// three words. This function does not look inside a rich dependency.
+    /// Returns [`DependencyError::Epoch`] if the epoch is not a number. Returns
+    /// [`DependencyError::Form`] if the text is neither `name` nor `name operator version`. This
+    /// function does not look inside a rich dependency.
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
         let text = text.trim_matches(is_space);
         if text.starts_with('(') {

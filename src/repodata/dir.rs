@@ -1,4 +1,5 @@
-//! Loads a repository from a directory. Only this part of the repository reader opens files.
+//! Loads a repository from a directory. Apart from [`super::SourceHeader::load`], only this part of
+//! the repository reader opens files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -46,7 +46,7 @@ pub struct RepoInfo {
     /// Options the repository was made with.
     #[serde(default)]
     pub opts: RepoOpts,
-    /// Options that somebody requested specially. If there are any, kojira lets the repository
+    /// Options that were requested specially. If there are any, kojira lets the repository
     /// expire early.
     #[serde(default)]
     pub custom_opts: BTreeMap<String, serde_json::Value>,

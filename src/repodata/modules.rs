@@ -5,8 +5,8 @@
 //! context, artifacts, demodularized names, and its requirements of other modules. From
 //! `modulemd-defaults` we keep the default stream.
 //!
-//! The rule is dnf's (`setModuleExcludes` of libdnf, run against dnf 4.14). Nobody enables a stream
-//! in a buildroot, so only default streams are active. Two kinds of packages are hidden:
+//! The rule is dnf's (`setModuleExcludes` of libdnf, run against dnf 4.14). A buildroot enables no
+//! streams, so only default streams are active. Two kinds of packages are hidden:
 //! * artifacts of other streams;
 //! * packages that are not an artifact of an active stream, but have or provide the name of one.
 //!

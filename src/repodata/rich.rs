@@ -11,8 +11,8 @@ use super::dependency::{DepEvr, Dependency, DependencyError, Op, Relation, is_sp
 pub const RICH_DEPTH_MAX: usize = 64;
 /// Most plain dependencies in one rich dependency.
 pub const RICH_TERMS_MAX: usize = 1 << 16;
-/// Most levels of nested operators. They include the levels of a chain that has to be nested (`a if
-/// b if c`). All code that reads a rich dependency recurses this deep, on thread stacks.
+/// Most levels of nested operators. They include the levels of a chain that has to be nested
+/// (`a if b if c`). All code that reads a rich dependency recurses this deep, on thread stacks.
 pub const RICH_TREE_MAX: usize = 400;
 /// Longest chain of `and`, `or` or `with` that we nest to the right, as libsolv does. We nest
 /// longer chains evenly, which means the same.
@@ -258,7 +258,7 @@ fn node(op: RichOp, left: Nested, right: Nested) -> Result<Nested, Fault> {
     Ok((Rich::Node(op, Box::new(left.0), Box::new(right.0)), depth))
 }
 
-/// Nests a long chain evenly, so that nobody has to recurse over its whole length.
+/// Nests a long chain evenly, so that no code has to recurse over its whole length.
 fn even(op: RichOp, mut operands: Vec<Nested>) -> Result<Nested, Fault> {
     if operands.len() > 2 {
         let right = operands.split_off(operands.len() / 2);

@@ -11,7 +11,7 @@ pub struct SourcePackage {
     pub epoch: Option<u32>,
     /// Build requirements as text: `name`, `name op evr`, a path, or a rich requirement.
     pub requires: Vec<String>,
-    /// BuildConflicts, in the same form. `None` if nobody looked for them, as in records from
+    /// BuildConflicts, in the same form. `None` if they were not looked for, as in records from
     /// before they counted.
     pub conflicts: Option<Vec<String>>,
     /// `BuildArch` of the spec file. If it is `noarch` alone, the package is a noarch package.

@@ -179,7 +179,7 @@ pub struct IsaProvides(BTreeSet<SmolStr>);
 
 impl IsaProvides {
     /// Collects the capabilities that some package provides, in any version. Leaves out those of
-    /// `arch` itself: nobody looks them up. Cost: O(dependencies + provides); packages of other
+    /// `arch` itself: they are never looked up. Cost: O(dependencies + provides); packages of other
     /// architectures have few.
     pub fn of(content: &RepoContent, arch: &str) -> Self {
         let own = isa(arch).unwrap_or_default();

@@ -283,8 +283,8 @@ impl Resolver<'_> {
     /// Resolves one source package. `build_requires` are in the order of the source package, in the
     /// form of a spec file.
     ///
-    /// A plain BuildRequires is a problem if nothing provides it and, for a path, nobody owns it
-    /// either. A BuildRequires that cannot be parsed is a problem, too. A rich one without provider
+    /// A plain BuildRequires is a problem if nothing provides it and, for a path, no package
+    /// owns it either. A BuildRequires that cannot be parsed is a problem, too. A rich one without provider
     /// is left to the solver in [`Mode::Two`], as in `dnf builddep`, and ignored in
     /// [`Mode::Joint`]. Cost: some microseconds. If libsolv is asked: about 1 ms, more on large
     /// repositories.
