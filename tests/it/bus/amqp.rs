@@ -1,5 +1,5 @@
-//! RabbitMQ as a source of messages: what arrives, in which form, and what happens to it when something breaks. Against
-//! a real broker.
+//! RabbitMQ as a source of messages, tested against a real broker: what arrives, in which form, and
+//! what happens when something breaks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -16,10 +16,10 @@ use crate::rabbitmq_server::{Publisher, RabbitServer, properties, unique};
 
 const EVENTS: &str = include_str!("../../data/koji/events.jsonl");
 
-/// More than any machine needs; never waited out unless the test fails.
+/// More time than any machine needs. Only a failing test waits this long.
 pub(crate) const LONG: Duration = Duration::from_secs(300);
 
-/// An exchange and a queue of a test's own.
+/// Makes an exchange and a queue for one test.
 pub(crate) async fn place(server: &RabbitServer) -> (Publisher, AmqpSettings) {
     let (exchange, queue) = (unique("exchange"), unique("queue"));
     let publisher = server.publisher().await;
@@ -33,7 +33,7 @@ pub(crate) fn exchange(settings: &AmqpSettings) -> &str {
     &settings.bindings[0].exchange
 }
 
-/// A message with this id about a tag.
+/// Publishes a message with this id about a tag.
 async fn publish(publisher: &Publisher, settings: &AmqpSettings, id: &str) {
     let properties = BasicProperties::default().with_message_id(id.into()).with_delivery_mode(2);
     publisher.publish(exchange(settings), "org.example.buildsys.tag", properties, b"{}").await;
@@ -54,7 +54,7 @@ fn acks(fetched: Vec<(Entry, AmqpAck)>) -> impl Iterator<Item = AmqpAck> {
     fetched.into_iter().map(|(_, ack)| ack)
 }
 
-/// Fetches until so many have come.
+/// Fetches until this many messages have come.
 pub(crate) async fn fetch(source: &AmqpSource, count: usize) -> Vec<(Entry, AmqpAck)> {
     let mut all = Vec::new();
     while all.len() < count {
@@ -76,11 +76,12 @@ fn message(entry: &Entry) -> &Message {
 async fn a_message_arrives_as_the_recorder_saw_it() {
     let server = RabbitServer::shared().await;
     let publisher = server.publisher().await;
-    // As configured for a real hub: the exchange all brokers have, and Koji's topics with any prefix.
+    // Configured as for a real hub: the exchange that every broker has, and Koji's topics with any
+    // prefix.
     let mut settings = AmqpSettings::new(&server.url(), &unique("queue"));
     settings.client_properties = BTreeMap::from([("app".to_owned(), "tests".to_owned())]);
     let source = AmqpSource::open(settings).await.unwrap();
-    // One of each topic; then what is nothing to us.
+    // One message of each topic, then some that we do not bind.
     let mut first = BTreeMap::new();
     for line in EVENTS.lines() {
         let value: Value = serde_json::from_str(line).unwrap();
@@ -92,7 +93,7 @@ async fn a_message_arrives_as_the_recorder_saw_it() {
     for line in first.values() {
         publisher.line("amq.topic", &line.to_string()).await;
     }
-    // The topics of real hubs begin with something else, or nothing.
+    // The topics of real hubs have another prefix, or none.
     publisher.publish("amq.topic", "buildsys.repo.done", BasicProperties::default(), b"{}").await;
 
     let fetched = fetch(&source, 8).await;
@@ -105,7 +106,7 @@ async fn a_message_arrives_as_the_recorder_saw_it() {
         assert_eq!(Entry::parse(message.raw.clone(), message.line), *entry, "it reads the same as a line");
         let mut arrived: Value = serde_json::from_slice(&message.raw).unwrap();
         let mut expected = first.remove(&message.topic).unwrap();
-        // What the recorder's own program added, and what is about its delivery.
+        // Remove what the recorder added, and what describes the delivery.
         for member in ["seen_at", "class", "schema_error"] {
             expected.as_object_mut().unwrap().remove(member);
         }
@@ -232,7 +233,7 @@ async fn odd_messages_are_set_aside_and_go_away() {
     assert_eq!(id(&fetch(&source, 1).await[0].0), "next", "nothing of them comes again");
 }
 
-/// Each of these would end the client, or the process, and come again.
+/// Without the guard, each of these messages would end the client or the process, and come again.
 #[tokio::test]
 async fn messages_made_to_break_parsers_are_survived() {
     let server = RabbitServer::shared().await;
@@ -266,7 +267,7 @@ async fn priorities_are_tolerated() {
     let server = RabbitServer::shared().await;
     let (publisher, mut settings) = place(server).await;
     settings.queue.arguments = toml::from_str("x-max-priority = 10").unwrap();
-    // The queue is there before anybody takes from it.
+    // The queue exists before anybody takes from it.
     drop(AmqpSource::open(settings.clone()).await.unwrap());
     for (id, priority) in [("low", 0), ("high", 9), ("none", 0)] {
         let properties = BasicProperties::default().with_message_id(id.into()).with_priority(priority);
@@ -296,7 +297,7 @@ async fn a_deleted_queue_is_made_again() {
     publish(&publisher, &settings, "before").await;
     let held = fetch(&source, 1).await;
     publisher.delete_queue(&settings.queue.name).await;
-    // Published until it arrives: what comes while there is no queue is nobody's.
+    // Publish until a message arrives. A message that comes while there is no queue is lost.
     let arrived = loop {
         publish(&publisher, &settings, "after").await;
         match source.fetch(10, Duration::from_millis(100)).await {
@@ -329,7 +330,7 @@ async fn a_queue_that_stays_away_is_said_and_waited_for() {
         }
     };
     assert!(error.contains("look for queue") && error.contains("passive_declares = false"), "{error}");
-    // Somebody repairs it.
+    // Somebody makes the queue again.
     drop(AmqpSource::open(made).await.unwrap());
     let arrived = loop {
         match source.fetch(10, Duration::from_millis(50)).await {
@@ -354,7 +355,7 @@ async fn a_restart_of_the_broker_loses_nothing_and_doubles_nothing() {
     drop(publisher);
     for end in [RabbitServer::stop, RabbitServer::kill] {
         end(&server);
-        // Until it is noticed that the connection has ended.
+        // Wait until the end of the connection is noticed.
         let error = loop {
             match source.fetch(10, Duration::from_millis(50)).await {
                 Ok(fetched) => assert!(fetched.is_empty(), "{fetched:?}"),
@@ -395,7 +396,7 @@ async fn a_server_that_says_nothing_is_hung_up_on() {
     });
     let error = AmqpSource::open(settings).await.unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error}");
-    // Ends only when the other side does.
+    // The server ends only when the client does.
     let said = tokio::time::timeout(LONG, accepting).await.expect("it was hung up").unwrap();
     assert_eq!(said, b"AMQP\x00\x00\x09\x01");
 }

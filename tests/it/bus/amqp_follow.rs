@@ -1,5 +1,5 @@
-//! The whole way from RabbitMQ into the log: acknowledged after the inbox commit, nothing lost and nothing twice,
-//! whatever ends when; and the verb that does it.
+//! The whole way from RabbitMQ into the log, and the verb for it. Messages are acknowledged after
+//! the inbox commit. Nothing is lost and nothing comes twice, whichever part ends when.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ use crate::rabbitmq_server::{Publisher, RabbitServer, unique};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
 const EVENTS: &str = include_str!("../../data/koji/events.jsonl");
 
-/// Lines whose topics we bind.
+/// Returns the number of lines whose topics we bind.
 fn bound() -> usize {
     EVENTS.lines().filter(|line| !line.contains("buildsys.rpm.sign\"")).count()
 }
@@ -41,7 +41,7 @@ async fn open(path: &Path) -> AnyLog {
     koschei::log::open(path.to_str().unwrap(), &options).await.unwrap()
 }
 
-/// Follows until nothing waits; also gives what was counted.
+/// Follows until nothing waits. Returns the counts and the metrics.
 async fn follow(log: &AnyLog, settings: &AmqpSettings) -> Result<(Ingested, String), IntakeError> {
     let source = AmqpSource::open(settings.clone()).await.unwrap();
     let metrics = Metrics::new();
@@ -81,8 +81,8 @@ async fn nothing_is_acknowledged_before_it_is_in_the_inbox_and_nothing_is_taken_
         publisher.line(exchange(&settings), line).await;
     }
 
-    // The database does not take them, and for longer than anybody waits for a lock: they stay the broker's, and follow
-    // waits.
+    // The database is locked longer than anybody waits for a lock. The messages stay with the
+    // broker, and follow waits.
     let mut locker = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut locker).await.unwrap();
     {
@@ -157,7 +157,7 @@ fn koschei() -> Command {
     Command::new(env!("CARGO_BIN_EXE_koschei"))
 }
 
-/// Runs to its end and gives standard output and error output.
+/// Runs the program to its end. Returns standard output and error output.
 fn output(args: &[&str]) -> (String, String) {
     let out = koschei().args(args).output().unwrap();
     let said = String::from_utf8(out.stderr).unwrap();
@@ -169,7 +169,7 @@ fn json(args: &[&str]) -> Value {
     serde_json::from_str(&output(args).0).unwrap()
 }
 
-/// The facts of the recording, fed from the file.
+/// Returns the digest of the recording's facts, fed from the file.
 fn recorded_facts(dir: &Path) -> Value {
     let db = dir.join("file.db");
     let report = json(&[
@@ -185,7 +185,8 @@ fn recorded_facts(dir: &Path) -> Value {
     report["facts_digest"].clone()
 }
 
-/// Asserts that a log holds the recording: all messages once, all facts, and every command for one decision.
+/// Asserts that a log holds the recording: each message once, all facts, and one command for each
+/// decision.
 fn holds_the_recording(db: &str, dir: &Path, commands: Option<&Path>) {
     assert_eq!(json(&["replay", "--db", db, "--json"])["facts_digest"], recorded_facts(dir));
     let stats = json(&["log", "stats", "--db", db, "--json"]);
@@ -218,12 +219,12 @@ impl Follower {
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
         let address = line.trim().rsplit("http://").next().unwrap().strip_suffix("/metrics").unwrap().to_owned();
-        // What else it says must not fill the pipe.
+        // Read on, so that its further output does not fill the pipe.
         std::thread::spawn(move || for _ in stderr.lines() {});
         Self { child, address }
     }
 
-    /// Waits until so many messages were settled, in any way.
+    /// Waits until this many messages were settled, in any way.
     fn wait_for(&self, settled: usize) {
         let began = clock::Stopwatch::start();
         loop {
@@ -243,7 +244,7 @@ impl Follower {
         self.child.wait().unwrap();
     }
 
-    /// Ends it as systemd does, and waits for that.
+    /// Ends the process like systemd, and waits for its end.
     fn terminate(mut self) {
         let killed = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
         assert!(killed.success());
@@ -282,12 +283,12 @@ async fn a_queue_gives_the_facts_of_the_recording() {
         "--batch",
         "50",
     ];
-    // Killed in the middle: when the first batch is in the log, or wherever that is by then.
+    // Killed in the middle: when the first batch is in the log, or a little later.
     let follower = Follower::start(args);
     follower.wait_for(1);
     follower.kill();
     publisher.left(queue, 0).await;
-    // The rest, and again: nothing comes twice.
+    // Twice more: the rest is taken in, and nothing comes twice.
     output(args);
     output(args);
     holds_the_recording(&db, dir.path(), Some(Path::new(&commands)));
@@ -315,13 +316,13 @@ async fn a_broker_that_restarts_in_the_middle_loses_nothing_and_doubles_nothing(
         "--batch",
         "20",
     ]);
-    // What is published before there is a queue is nobody's.
+    // A message published before there is a queue is lost.
     while !get(&follower.address, "/ready").contains("200 OK") {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // A broker that is killed may forget a binding it was told just before, for good (seen: all messages of one topic
-    // were nobody's, also after the follower had bound its queue again). One that ends in good order keeps them on its
-    // disk.
+    // A killed broker may permanently forget a binding made just before. (Seen: all messages of one
+    // topic were lost, even after the follower had bound its queue again.) A broker that ends
+    // cleanly keeps its bindings on disk.
     drop(publisher);
     server.stop();
     server.restart().await;
@@ -372,7 +373,7 @@ async fn the_file_of_fedora_messaging_is_enough() {
     let args = ["follow", "--fedora-messaging", &config, "--db", &db, "--until-idle"];
     let (_, said) = output(&args);
     assert!(said.contains("`surprise` is not known"), "{said}");
-    // Nobody but us publishes in that virtual host.
+    // Nobody else publishes in that virtual host.
     let publisher = server.publisher_in("/koji").await;
     assert_eq!(publisher.left(&queue, 0).await, 0);
     publisher.line("amq.topic", EVENTS.lines().next().unwrap()).await;

@@ -1,5 +1,5 @@
-//! Brokers that do not let us in, or not as configured: an error that says what to do. And those that do, by
-//! certificate.
+//! Brokers that refuse the login or the configuration: the error says what to do. Also logins by
+//! certificate that succeed.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use lapin::types::FieldTable;
 use crate::bus::amqp::{LONG, place};
 use crate::rabbitmq_server::{RabbitServer, THEIRS, unique};
 
-/// The error, with its causes.
+/// Returns the class and the text of the error, with its causes.
 async fn refused(settings: AmqpSettings) -> (Class, String) {
     let error = AmqpSource::open(settings).await.unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
@@ -114,7 +114,7 @@ async fn a_certificate_is_a_login() {
     let source = AmqpSource::open(by_certificate(server, "koschei")).await.unwrap();
     assert!(source.fetch(1, std::time::Duration::ZERO).await.unwrap().is_empty());
     assert_eq!(source.backlog().await.unwrap(), 0);
-    // TLS with a password, too.
+    // TLS works with a password too.
     let mut settings = by_certificate(server, "koschei");
     settings.url = settings.url.replace("koschei:@", "guest:guest@");
     settings.tls.certificate = None;
@@ -131,12 +131,12 @@ async fn certificates_that_do_not_help() {
     };
     let (port, tls_port) = server.ports();
     said(&changed("stranger", &|_| ()).await, &["the broker needs a user named as our certificate's subject"]);
-    // Whether it gets to say so before it hangs up is chance.
+    // The broker may or may not give a reason before it hangs up.
     let forged = changed("forged", &|_| ()).await;
     assert!(forged.1.contains("not take our certificate"), "{}", forged.1);
     let untrusted = changed("koschei", &|s| s.tls.ca_cert = None).await;
     said(&untrusted, &["UnknownIssuer", "name the file with the authority that issued it (tls ca_cert)"]);
-    // It is issued to localhost.
+    // The certificate is issued for localhost.
     let elsewhere = changed("koschei", &|s| s.url = s.url.replace("localhost", "127.0.0.1")).await;
     said(&elsewhere, &["the broker's certificate is not trusted: check host name"]);
     let plain = changed("koschei", &|s| s.url = s.url.replace(&tls_port.to_string(), &port.to_string())).await;

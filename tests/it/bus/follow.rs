@@ -1,5 +1,5 @@
-//! The whole way on a live bus: messages from JetStream, acknowledged after the inbox commit, commands out to another
-//! subject.
+//! The whole way on a live bus: messages from JetStream, acknowledged after the inbox commit, and
+//! commands to another subject.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +19,7 @@ fn koschei() -> Command {
     Command::new(env!("CARGO_BIN_EXE_koschei"))
 }
 
-/// Runs to its end and gives standard output.
+/// Runs the program to its end. Returns standard output.
 fn output(args: &[&str]) -> String {
     let out = koschei().args(args).output().unwrap();
     assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -48,7 +48,8 @@ async fn publish(server: &NatsServer) -> usize {
     n
 }
 
-/// The lines of the recording in the order in which they stand in an inbox; each is there once.
+/// Returns the lines of the recording in the order in which they are in an inbox. Each must be
+/// there once.
 async fn as_they_came(db: &str) -> String {
     let mut lines: HashMap<String, String> = std::fs::read_to_string(format!("{DATA}/events.jsonl"))
         .unwrap()
@@ -64,7 +65,7 @@ async fn as_they_came(db: &str) -> String {
     came
 }
 
-/// The commands that reached the receiver, in order.
+/// Returns the commands that reached the receiver, in order.
 pub(crate) async fn received(server: &NatsServer) -> Vec<serde_json::Value> {
     let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
     let mut stream = context.get_stream("KOSCHEI").await.unwrap();
@@ -109,19 +110,20 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
         "--until-idle",
         "--batch",
         "50",
-        // What the killed one had in its hands comes again after this time.
+        // The messages that the killed process had fetched come again after this time.
         "--ack-wait",
         "10",
         "--listen",
         "127.0.0.1:0",
     ];
-    // Killed in the middle: when builds are being tagged, or wherever that is by then.
+    // Killed in the middle: when builds are being tagged, or a little later.
     let mut child = koschei().args(args).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
     let address = line.trim().rsplit("http://").next().unwrap().strip_suffix("/metrics").unwrap().to_owned();
-    // A fast program on an idle machine may have come to the end of the stream by itself before it is asked.
+    // A fast program on an idle machine may reach the end of the stream and end before this
+    // request.
     let mut ended = || child.try_wait().unwrap().is_some();
     assert!(get(&address, "/alive").contains("200 OK") || ended());
     let settled = || -> f64 {
@@ -134,14 +136,14 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
     }
     drop(child.kill());
     child.wait().unwrap();
-    // The rest, and again: nothing comes twice.
+    // Twice more: the rest is taken in, and nothing comes twice.
     output(&args);
     output(&args);
 
     let live = output(&["replay", "--db", db, "--json"]);
-    // What was in the killed one's hands comes after what it had not fetched. Of one package in one tag the order of
-    // messages counts where no hub can be asked, so the recording to compare with is one in the order in which they
-    // came.
+    // The messages that the killed process had fetched come after those it had not. Without a hub,
+    // the order of messages about one package in one tag matters. So the comparison uses a
+    // recording in the order of arrival.
     let (file, events) = (dir.path().join("file.db"), dir.path().join("events.jsonl"));
     std::fs::write(&events, as_they_came(db).await).unwrap();
     let (file, events) = (file.to_str().unwrap(), events.to_str().unwrap());
@@ -161,9 +163,9 @@ async fn a_stream_gives_the_facts_of_the_recording_and_commands_go_to_another_su
     assert!(!ids.is_empty());
 }
 
-/// One HTTP request, the whole answer.
+/// Sends one HTTP request. Returns the whole response.
 pub(crate) fn get(address: &str, path: &str) -> String {
-    // Between accepting the connection and being killed the server may vanish; an empty answer then.
+    // The server may be killed after it accepted the connection. The response is then empty.
     let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let mut text = String::new();

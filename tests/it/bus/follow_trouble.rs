@@ -1,4 +1,5 @@
-//! `follow` while what it depends on is away: it waits, says so, is not ready meanwhile, and loses nothing.
+//! `follow` while a service it needs is away: it waits, logs that, is not ready meanwhile, and
+//! loses nothing.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -31,7 +32,7 @@ use crate::servers;
 
 const EVENTS: &str = include_str!("../../data/koji/events.jsonl");
 
-/// A `follow` that serves metrics; what it says is kept.
+/// A `follow` that serves metrics. Its output is kept.
 pub(crate) struct Running {
     child: Child,
     address: String,
@@ -73,7 +74,7 @@ impl Running {
         get(&self.address, path)
     }
 
-    /// Waits until `what` holds; fails the test when the process ends before.
+    /// Waits until `what` holds. Fails the test if the process ends before.
     pub(crate) async fn until(&mut self, why: &str, mut what: impl FnMut(&Self) -> bool) {
         let waiting = tokio::time::timeout(PATIENCE, async {
             while !what(self) {
@@ -94,7 +95,7 @@ impl Running {
         self.until(what, |r| r.said().contains(what)).await;
     }
 
-    /// Waits until it ends by itself, and gives its exit status.
+    /// Waits until the process ends by itself. Returns its exit status.
     pub(crate) async fn ends(&mut self) -> Option<i32> {
         let waiting = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -107,14 +108,14 @@ impl Running {
         waiting.await.unwrap_or_else(|_| panic!("it does not end:\n{}", self.said()))
     }
 
-    /// Messages settled, in any way.
+    /// Returns the number of settled messages.
     pub(crate) fn settled(&self) -> usize {
         let text = self.get("/metrics");
         let lines = text.lines().filter(|line| line.starts_with("koschei_inbox_settled_total"));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
     }
 
-    /// Ends it as systemd does.
+    /// Ends the process like systemd.
     pub(crate) fn terminate(mut self) {
         let killed = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
         assert!(killed.success());
@@ -143,7 +144,7 @@ pub(crate) async fn publish(context: &jetstream::Context, lines: impl Iterator<I
     }
 }
 
-/// The database is a server that goes away in the middle and comes back.
+/// A database server goes away in the middle and comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_postgres_is_waited_for() {
     let database = servers::start_postgres(&servers::postgres_bin(), "-c fsync=off");
@@ -176,7 +177,8 @@ async fn an_outage_of_postgres_is_waited_for() {
     koschei::log::EventLog::close(&log).await;
 }
 
-/// Whoever runs the broker makes the queue, and makes it anew: longer than refusals are taken for passing.
+/// The broker's operator makes the queue, and makes it again after a while. That while is longer
+/// than refusals count as passing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_gone_for_a_while_is_waited_for() {
     let server = RabbitServer::shared().await;
@@ -209,7 +211,7 @@ async fn a_queue_that_is_gone_for_a_while_is_waited_for() {
     follow.until("the first is handled", |f| f.settled() == 1).await;
 
     publisher.delete_queue(&queue).await;
-    // Refused so often that whoever starts with it is told that it is final.
+    // So many refusals count as final when a service starts.
     follow.says("the source of messages does not do what it is asked").await;
     assert!(follow.said().contains("have the queue made"), "{}", follow.said());
     assert!(follow.get("/ready").contains("503") && follow.get("/alive").contains("200 OK"));
@@ -220,7 +222,7 @@ async fn a_queue_that_is_gone_for_a_while_is_waited_for() {
     follow.terminate();
 }
 
-/// Two logs with one queue: each gets half of the messages.
+/// Two logs share one queue: each gets half of the messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_queue_is_noticed() {
     let server = RabbitServer::shared().await;
@@ -238,8 +240,8 @@ async fn a_shared_queue_is_noticed() {
     two.says("somebody else takes messages from our queue").await;
 }
 
-/// systemd would kill whoever does not show signs of life for five minutes, and an outage of the database may last
-/// longer.
+/// systemd kills a service that shows no sign of life for five minutes. An outage of the database
+/// may last longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_brain_that_waits_for_its_database_is_alive() {
     let database = servers::start_postgres(&servers::postgres_bin(), "-c fsync=off");
@@ -280,7 +282,7 @@ async fn a_brain_that_waits_for_its_database_is_alive() {
         let line = text.lines().find_map(|l| l.strip_prefix("koschei_loop_last_seconds{loop=\"brain\"} "));
         line.unwrap().parse::<i64>().unwrap()
     };
-    // By the time it went round last it would stand still at this moment; that it tries again is what keeps it alive.
+    // By its last round the loop would count as stalled now. Only its retries keep it alive.
     let last = went_round();
     let late = Timestamp::from_secs(last + 301);
     until("it shows that it lives", &|| !metrics.loop_is_stale(HEART, late)).await;

@@ -1,4 +1,4 @@
-//! JetStream as a source of messages and a sink for commands, against a real server.
+//! JetStream as a source of messages and as a sink for commands, against a real server.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::nats_server::NatsServer;
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
 
-/// More than any machine needs; never waited out unless the test fails.
+/// More time than any machine needs. Only a failing test waits this long.
 const LONG: Duration = Duration::from_secs(300);
 
 async fn connect(server: &NatsServer) -> Connection {
@@ -33,7 +33,7 @@ fn settings() -> SourceSettings {
     }
 }
 
-/// The first lines of the recording, and one that is no message.
+/// Returns the first lines of the recording, and one line that is not a message.
 fn lines(count: usize) -> Vec<Vec<u8>> {
     let mut lines: Vec<Vec<u8>> = Recording::open(Path::new(EVENTS))
         .unwrap()
@@ -76,7 +76,8 @@ async fn fetch_all(source: &JetStreamSource, numbers: std::ops::RangeInclusive<u
     all
 }
 
-/// Acknowledgements are taken in by the server a little after they reach it.
+/// Waits until the server has processed the acknowledgements. That happens a little after they
+/// arrive.
 async fn wait_until_done(source: &JetStreamSource) {
     let done = Backlog { waiting: 0, unacknowledged: 0 };
     let asking = async { while source.backlog().await.unwrap() != done {} };
@@ -93,7 +94,7 @@ async fn messages_come_again_until_they_are_acknowledged() {
     publish(&server, &lines).await;
 
     let first = fetch_all(&source, 1..=7).await;
-    // Whoever needs longer than the time to acknowledge gets some of them once more.
+    // If this takes longer than the acknowledgement timeout, some messages come twice.
     for (entry, _) in &first {
         let line = &lines[usize::try_from(sequence(entry)).unwrap() - 1];
         assert_eq!(*entry, Entry::parse(line.clone(), sequence(entry)), "the same as from a recording");
@@ -161,7 +162,7 @@ async fn a_restart_of_the_server_is_survived() {
     source.ack_all(three.map(|(_, ack)| ack)).await.unwrap();
     server.stop();
 
-    // Until it is noticed that the connection has ended.
+    // Wait until the end of the connection is noticed.
     let error = loop {
         match source.fetch(10, Duration::from_millis(200)).await {
             Ok(fetched) => assert!(fetched.is_empty(), "{fetched:?}"),

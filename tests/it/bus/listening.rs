@@ -1,4 +1,4 @@
-//! Stalled readers do not shut out those who ask whether we live.
+//! Stalled readers do not block health checks.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -10,10 +10,11 @@ use tokio::sync::Mutex;
 use crate::bus::follow::get;
 use crate::nats_server::NatsServer;
 
-/// More than there are places, and places in line.
+/// More than the places and the line together.
 const STALLED: usize = 600;
 
-/// One at a time: both together are more than a process may have open where nobody raised that.
+/// Runs these tests one at a time. Both together need more open files than a process may have by
+/// default.
 static STALLING: Mutex<()> = Mutex::const_new(());
 
 fn start(args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
@@ -22,7 +23,7 @@ fn start(args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
     (child, stderr)
 }
 
-/// The address a process says it serves at.
+/// Returns the address that a process prints.
 fn address(stderr: &mut impl BufRead) -> String {
     let mut line = String::new();
     while !line.contains("http://") {
@@ -32,12 +33,13 @@ fn address(stderr: &mut impl BufRead) -> String {
     line.trim().rsplit("http://").next().unwrap().split('/').next().unwrap().to_owned()
 }
 
-/// Readers that ask for a page and do not take it, that stop in the middle of asking, or say nothing.
+/// Opens connections that request a page and do not read it, that stop in the middle of the
+/// request, or that say nothing.
 fn stall(address: &str) -> Vec<TcpStream> {
     let said = ["GET /packages HTTP/1.1\r\nHost: x\r\n\r\n", "GET /packages HTTP/1.1\r\nHo", ""];
     let one = |i: usize| {
         let mut stream = TcpStream::connect(address).unwrap();
-        // One that had to go from the line already does not listen any more.
+        // A connection that was already pushed out of the line does not accept more bytes.
         drop(stream.write_all(said[i % said.len()].as_bytes()));
         stream
     };

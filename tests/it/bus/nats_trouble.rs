@@ -1,4 +1,5 @@
-//! `follow` on a NATS server that wants a login, or on which somebody deletes and changes what is ours.
+//! `follow` on a NATS server that requires a login, or on which somebody deletes and changes our
+//! stream and consumer.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -24,7 +25,8 @@ fn said(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 
-/// Three messages are in the stream; each way to log in takes one run, and the first takes them.
+/// Puts three messages into the stream. Each way to log in gets one run, and the first run takes
+/// the messages.
 async fn takes_three(server: &NatsServer, ways: &[(String, Vec<String>)]) {
     let context = stream(server).await;
     publish(&context, EVENTS.lines().take(3)).await;
@@ -77,7 +79,7 @@ async fn it_logs_in_with_a_token() {
     takes_three(&server, &[(server.url_with("s3cret"), vec![]), (server.url(), by_file)]).await;
 }
 
-/// A claim of NATS, signed.
+/// Returns a signed NATS claim.
 fn jwt(issuer: &KeyPair, subject: &KeyPair, name: &str, nats: Value) -> String {
     let text = |v: &Value| URL_SAFE_NO_PAD.encode(v.to_string());
     let head = text(&json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
@@ -129,7 +131,8 @@ async fn it_logs_in_with_a_credentials_file() {
     assert!(out.status.code() == Some(3) && said(&out).contains("read login /none/x.creds"), "{}", said(&out));
 }
 
-/// The consumer, then the whole stream, are deleted while nobody publishes and again while something is on its way.
+/// The consumer, then the whole stream, are deleted: once while nobody publishes, once while a
+/// message is on its way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_or_stream_that_is_gone_is_made_again() {
     let server = NatsServer::start().await;
@@ -155,7 +158,8 @@ async fn a_consumer_or_stream_that_is_gone_is_made_again() {
     follow.until("thirty are handled", |f| f.settled() == 30).await;
     follow.ready().await;
 
-    // Somebody makes a consumer of that name that acknowledges by itself: nothing is to be taken from that one.
+    // Somebody makes a consumer of that name that acknowledges by itself. Nothing may be taken from
+    // it.
     let other = async_nats::jetstream::consumer::pull::Config {
         durable_name: Some("koschei".into()),
         ack_policy: async_nats::jetstream::consumer::AckPolicy::None,
@@ -176,7 +180,7 @@ async fn a_consumer_or_stream_that_is_gone_is_made_again() {
     assert_eq!(koschei::log::EventLog::counts(&log).await.unwrap().inbox_total, 30, "each stands in the inbox once");
 }
 
-/// The stream's default is to forget after two minutes which commands it has.
+/// By default a stream forgets command ids after two minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_commands_that_forgets_too_soon_is_refused() {
     let server = NatsServer::start().await;
@@ -195,7 +199,8 @@ async fn a_stream_of_commands_that_forgets_too_soon_is_refused() {
     assert_eq!(out.status.code(), Some(3), "{}", said(&out));
     assert!(said(&out).contains("120s") && said(&out).contains("--dupe-window=24h"), "{}", said(&out));
 
-    // With a day it is taken; shortened or deleted under us, it is noticed when there is something to send.
+    // A window of a day is accepted. If it is shortened or the stream deleted, that is noticed at
+    // the next command.
     context.update_stream(config(86_400)).await.unwrap();
     let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
     let mut args = vec![
@@ -233,7 +238,7 @@ async fn a_stream_of_commands_that_forgets_too_soon_is_refused() {
     assert_eq!(made.cached_info().config.duplicate_window, Duration::from_hours(24));
 }
 
-/// Two logs with one consumer: each gets half of the messages.
+/// Two logs share one consumer: each gets half of the messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_consumer_is_noticed() {
     let server = NatsServer::start().await;

@@ -1,5 +1,5 @@
-//! Bad input of every sort, through the program as a person would meet it: a clear error or a parked message, nothing
-//! lost that was committed, and the right result once the input is right.
+//! Bad input of every sort, given to the program. It gives a clear error or parks the message.
+//! Nothing committed is lost. The result is right once the input is right.
 
 use std::fs;
 use std::io::Write;
@@ -63,7 +63,7 @@ fn recording() -> Vec<u8> {
     fs::read(format!("{DATA}/events.jsonl")).unwrap()
 }
 
-/// What the whole recording comes to without an archive.
+/// Returns the report of the whole recording, ingested without an archive.
 fn whole() -> Value {
     let bench = Bench::new();
     let path = bench.write("events.jsonl", recording());
@@ -114,7 +114,7 @@ fn what_is_not_a_message_is_parked_and_the_rest_goes_on() {
     assert_eq!(lines.len(), 3);
     assert!(lines.iter().all(|l| !l["reason"].as_str().unwrap().is_empty()));
     assert!(lines[0]["reason"].as_str().unwrap().contains("line 1"), "{}", lines[0]);
-    // Trying again without an upgrade changes nothing but is on record.
+    // A retry without an upgrade changes nothing, but is recorded.
     assert!(bench.run(&["log", "retry-parked", "broken", "--no-wait", "--db", "k.db"]).status.success());
     report(&bench.ingest(&path, None));
     let stats = bench.json(&["log", "stats", "--db", "k.db", "--json"]);
@@ -122,7 +122,7 @@ fn what_is_not_a_message_is_parked_and_the_rest_goes_on() {
     assert_eq!(stats["kinds"]["message_retried.v1"]["events"].as_u64(), Some(1));
     let unknown = bench.run(&["log", "retry-parked", "nobody", "--db", "k.db"]);
     assert_eq!(unknown.status.code(), Some(3));
-    // And the same recording again: parked ones are not parked twice.
+    // The same recording again: parked messages are not parked twice.
     let again = report(&bench.ingest(&path, None));
     assert_eq!(again["inbox_parked"].as_u64(), Some(3));
 }
@@ -187,7 +187,7 @@ fn a_bomb_of_a_recording_ends_with_an_error_and_not_with_the_machine() {
     assert!(stderr(&out).contains("bomb.zst"), "{}", stderr(&out));
 }
 
-/// The archive with one repository's `x86_64` metadata replaced.
+/// Returns a copy of the archive with one repository's `x86_64` metadata changed.
 fn archive_with(bench: &Bench, change: impl FnOnce(&Path)) -> PathBuf {
     let archive = bench.path("archive");
     let repo = archive.join("repos/f99-build/26");
@@ -219,7 +219,7 @@ fn primary(repodata: &Path) -> PathBuf {
         .unwrap()
 }
 
-/// Puts other content in place of primary, with the right checksum.
+/// Replaces the content of primary, with the right checksum.
 fn replace_primary(repodata: &Path, name: &str, bytes: &[u8]) {
     use sha2::{Digest, Sha256};
     let old = primary(repodata);
@@ -277,7 +277,7 @@ fn a_repository_that_cannot_be_read_leaves_verdicts_standing() {
         assert!(!text.contains(archive.to_str().unwrap()), "{what}: where the archive lies does not enter the log");
         let status = bench.json(&["status", "--db", "k.db", "--collection", "f99-build", "--json"]);
         assert!(status["collections"][0]["stale"].is_string(), "{what}: marked stale");
-        // The other architecture is whole and was resolved.
+        // The other architecture is complete and was resolved.
         assert_eq!(status["collections"][0]["resolved"]["aarch64"], 26, "{what}");
         assert_eq!(status["collections"][0]["resolved"]["x86_64"], Value::Null, "{what}");
     }
@@ -313,7 +313,7 @@ fn a_corrupted_log_is_found_and_nothing_is_appended_to_it() {
     let head = bench.json(&["log", "verify", "--db", "k.db", "--json"]);
     assert_eq!(head["ok"], true);
     let head = head["head"].as_str().unwrap().to_owned();
-    // One word changed in the file, as a failing disk or a hand would.
+    // Change one word in the file, as a failing disk would.
     let mut bytes = fs::read(bench.path("k.db")).unwrap();
     let word = b"libxml2";
     let places: Vec<usize> = bytes.windows(word.len()).enumerate().filter(|(_, w)| w == word).map(|(i, _)| i).collect();
@@ -360,7 +360,7 @@ async fn a_full_disk_loses_nothing_that_was_committed() {
     assert!(committed.seq.is_some(), "something was committed before");
     log.close().await;
 
-    // Room again: what was committed is there, and the rest follows.
+    // With space again, the committed events are there and the rest follows.
     let log = log::open(db, &Options::default()).await.unwrap();
     assert_eq!(log.head().await.unwrap(), committed);
     log::verify(&log, committed.seq.map(|s| (s, committed.hash)), &mut |_| {}).await.unwrap();

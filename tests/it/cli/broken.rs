@@ -1,4 +1,5 @@
-//! `koschei broken` on the recording: which updates took whose buildroots away, and what became of them.
+//! `koschei broken` on the recording: which updates broke whose buildroots, and how each spell
+//! ended.
 
 use serde_json::Value;
 
@@ -34,12 +35,12 @@ fn each_broken_resolution_names_its_update() {
     let for_it: Vec<&str> =
         causes[0]["rebuilt_for"].as_array().unwrap().iter().map(|r| r["package"].as_str().unwrap()).collect();
     assert!(for_it.contains(&"libbar") && for_it.contains(&"appfoo"), "{for_it:?}");
-    // What only failed to build has no first cause; it is told all the same.
+    // A package that only failed to build has no first cause. It is reported all the same.
     assert!(packages(&told, |s| s["cause"].is_null()).contains(&"nope"), "{told}");
     assert_eq!(told["unexplained"], serde_json::json!([]));
 }
 
-/// Where BuildConflicts count a package would have had no buildroot before either; a service that does not heed them
+/// With BuildConflicts, this package had no buildroot before either. A service that ignores them
 /// saw it break.
 #[test]
 fn build_conflicts_are_heeded_unless_they_are_to_be_passed_over() {
@@ -76,7 +77,7 @@ fn a_spell_has_a_beginning_an_end_and_rebuilds_between() {
         .collect();
     assert_eq!(outcomes, [(44, "genuine failure"), (73, "ok")]);
     assert_eq!(appbar["lost"][0]["resolved_in"], 4);
-    // As of a moment within the spell it has no end; of what is broken now there is less.
+    // As of a moment within the spell, it has no end, and fewer packages are broken.
     let within = broken(&["--as-of", "500"]);
     assert_eq!(packages(&within, |s| s["until"].is_null()), ["appbar", "docfoo"]);
     assert_eq!(broken(&["--as-of", "0"])["spells"], serde_json::json!([]));

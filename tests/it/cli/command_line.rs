@@ -1,4 +1,4 @@
-//! The command line as a person meets it: what is listed, what is said of a mistake, what is kept.
+//! The command line from a user's view: what it lists, what it says about mistakes, what it keeps.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
 
-/// The recorded days, ingested once.
+/// The recording, ingested once.
 static RECORDED: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let from = format!("{DATA}/events.jsonl");
@@ -27,7 +27,7 @@ fn koschei(args: &[&str]) -> Output {
     command(args).output().unwrap()
 }
 
-/// Asks the recorded log.
+/// Runs a command on the recorded log.
 fn ask(args: &[&str]) -> Output {
     let db = RECORDED.path().join("k.db");
     command(args).args(["--db", db.to_str().unwrap()]).output().unwrap()
@@ -53,7 +53,7 @@ fn refused(args: &[&str], said: &str) {
     assert!(stderr(&out).contains(said), "{args:?}: {}", stderr(&out));
 }
 
-/// The sequences of CloudEvents, one a line.
+/// Returns the sequence numbers of CloudEvents, one event a line.
 fn sequences(text: &str) -> Vec<u64> {
     let sequence = |l: &str| {
         let event: serde_json::Value = serde_json::from_str(l).unwrap();
@@ -78,7 +78,7 @@ fn history_shows_the_newest_and_says_how_many_there_are() {
     assert_eq!(sequences(&stdout(&out)), [head - 2, head - 1, head]);
     assert!(stderr(&out).contains(&format!("the newest 3 of {head} events")), "{}", stderr(&out));
 
-    // Of a subject, or of a kind: the newest of those.
+    // For one subject or kind: its newest events.
     let all = sequences(&ok(&["history", "--subject", "primary/package/curl", "--json"]));
     assert!(all.len() > 3 && all.is_sorted(), "{all:?}");
     let newest = sequences(&ok(&["history", "--subject", "primary/package/curl", "--limit", "2", "--json"]));
@@ -90,7 +90,7 @@ fn history_shows_the_newest_and_says_how_many_there_are() {
     assert!(text.contains(&format!("the newest 1 of {} events", kind.len())), "{text}");
     assert!(text.trim_start().starts_with(&kind.last().unwrap().to_string()), "{text}");
 
-    // After a point: those that follow it.
+    // After a point: the events that follow it.
     let (first, second) = (all[0].to_string(), all[1]);
     let text = ok(&["history", "--subject", "primary/package/curl", "--after", &first, "--limit", "1"]);
     assert!(text.trim_start().starts_with(&second.to_string()), "{text}");
@@ -98,7 +98,7 @@ fn history_shows_the_newest_and_says_how_many_there_are() {
     assert!(text.ends_with(&said), "{text}");
     let beyond = head.to_string();
     assert_eq!(ok(&["history", "--after", &beyond]), "no event after that\n");
-    // The subject is known; it only has no event of that kind.
+    // The subject is known, but it has no event of that kind.
     assert_eq!(ok(&["history", "--subject", "primary/package/curl", "--kind", "tick"]), "no event\n");
 }
 
@@ -127,11 +127,11 @@ fn a_point_in_a_log_is_a_day_or_so_long_ago() {
     assert!(stderr(&out).contains(&format!("as of the end of that day (UTC), {day}T23:59:59")), "{}", stderr(&out));
     let then: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
     assert_eq!(then["seq"], head());
-    // For what follows a day is taken from its first moment on.
+    // For `--after`, a day means its first moment.
     let out = ask(&["history", "--json", "--limit", "1", "--after", &day]);
     assert_eq!(sequences(&stdout(&out)), [1]);
     assert!(stderr(&out).contains(&format!("that day begins at {day}T00:00:00")), "{}", stderr(&out));
-    // The log ended long ago, so spans count from its end.
+    // The log ended long ago, so times like "30 seconds ago" count from its end.
     let out = ask(&["status", "--json", "--as-of", "30 seconds ago"]);
     assert!(stderr(&out).contains("counted back from its end, that is "), "{}", stderr(&out));
     let chosen = stderr(&out).trim().rsplit(' ').next().unwrap().to_owned();
@@ -165,7 +165,7 @@ fn status_fits_and_says_since_when() {
         assert!(widest <= columns.parse().ok(), "{columns}: {text}");
         assert!(text.contains("  curl-") && text.contains(&since), "{columns}, {since}: {text}");
     }
-    // Nobody says how wide it is: a file has everything.
+    // Without a known width, as in a file, nothing is cut.
     assert!(ok(&["status"]).lines().any(|l| l.contains("changed since")));
 }
 
@@ -210,7 +210,7 @@ fn what_is_no_recording_is_told_at_once() {
         assert!(stderr(&out).contains(said) && stderr(&out).contains("nothing of it was taken"), "{}", stderr(&out));
         assert!(!dir.has("k.db"), "{said}: it leaves no log");
     }
-    // One line that is a message among the first ones: a recording, and what is not understood is set aside.
+    // One of the first lines is a message, so the file is a recording. Other lines are set aside.
     let recording = std::fs::read_to_string(format!("{DATA}/events.jsonl")).unwrap();
     dir.write("file", format!("x\ny\n{}\n", recording.lines().next().unwrap()));
     let out = dir.run(&["ingest", "--from", "file", "--db", "k.db", "--json"]);
@@ -260,7 +260,8 @@ fn ctrl_c_says_what_was_kept() {
         writeln!(input, "{line}").unwrap();
     }
     input.flush().unwrap();
-    // It reads on, so it has begun; until then a signal would end it before it listens.
+    // It reads on, so it has started. Before that, a signal would end it, because it does not
+    // handle signals yet.
     while !dir.has("k.db") {
         assert!(child.try_wait().unwrap().is_none());
     }
@@ -272,7 +273,8 @@ fn ctrl_c_says_what_was_kept() {
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     assert!(line.contains("stopping after the messages at hand"), "{line}");
-    // Where it waits for a line, the one that comes is the last; where it was between two, it has gone.
+    // If the program waits for a line, this line is its last. If it was between two lines, it has
+    // ended.
     drop(writeln!(input, "{}", lines[120]));
     let rest: Vec<String> = said.lines().map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -282,7 +284,7 @@ fn ctrl_c_says_what_was_kept() {
     assert!((50..=121).contains(&kept), "{last}");
     assert_eq!(reads().unwrap()["inbox_total"].as_u64(), Some(kept));
     drop(input);
-    // The same recording again comes to what it would have come to.
+    // The same recording again gives the same result as an uninterrupted run.
     let from = dir.write("all.jsonl", &recording);
     let report = |db: &str| -> serde_json::Value {
         let out = dir.run(&["ingest", "--from", from.to_str().unwrap(), "--db", db, "--json"]);
@@ -317,7 +319,7 @@ fn a_damaged_export_leaves_nothing() {
         ("a beginning left out", join(&lines[last_event - 3..])),
         ("no export", "x\n".to_owned()),
     ];
-    // A log that has the beginning stays as it is.
+    // A log that has the beginning of the export stays unchanged.
     dir.write("beginning.jsonl", join(&lines[..last_event / 2]));
     let begun = dir.run(&["log", "import", "--from", "beginning.jsonl", "--db", "begun.db"]);
     assert!(begun.status.success(), "{}", stderr(&begun));
@@ -340,7 +342,7 @@ fn a_damaged_export_leaves_nothing() {
         assert_eq!(import.output().unwrap().status.code(), Some(3), "{what}");
         assert!(!dir.has("new.db"), "{what}: no log is made");
     }
-    // The whole one goes on from there, from a pipe as well.
+    // The whole export continues from there, also from a pipe.
     let mut import = command(&["log", "import", "--from", "-", "--db", "begun.db"]);
     import.current_dir(dir.0.path());
     let mut child = piped(import);

@@ -1,4 +1,4 @@
-//! `koschei doctor`: each check when all is well, and when it is not.
+//! `koschei doctor`: each check with everything right, and with something wrong.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::rabbitmq_server::{RabbitServer, unique};
 use crate::serve::first::{COLLECTION, small};
 use crate::serve::secondary::two_hubs;
 
-/// What the doctor said.
+/// The doctor's output.
 #[derive(Debug)]
 struct Said {
     status: i32,
@@ -26,7 +26,7 @@ struct Said {
 }
 
 impl Said {
-    /// The finding of a check: its status, what was found, and what to do.
+    /// Returns the finding of a check: status, what was found, and advice.
     fn of(&self, check: &str) -> (&str, &str, &str) {
         let all = self.out["checks"].as_array().unwrap();
         let one = all.iter().find(|c| c["check"] == check).unwrap_or_else(|| panic!("no {check} in {:#}", self.out));
@@ -37,7 +37,7 @@ impl Said {
         self.of(check).0
     }
 
-    /// A check failed, says why and what to do, and so the whole fails.
+    /// Asserts that a check failed with a reason and an advice, and so the whole command.
     fn failed(&self, check: &str, why: &str) {
         let (status, found, advice) = self.of(check);
         assert_eq!(status, "failed", "{check}: {found}");
@@ -53,7 +53,8 @@ impl Said {
         assert!(!advice.is_empty(), "{check} does not say what to do");
     }
 
-    /// All others are well; how much room there is on this machine is its own affair.
+    /// Asserts that all other checks are ok. The check of this machine's free space may give any
+    /// result.
     fn others_are_well(&self, but: &[&str]) {
         for c in self.out["checks"].as_array().unwrap() {
             let check = c["check"].as_str().unwrap();
@@ -63,7 +64,7 @@ impl Said {
     }
 }
 
-/// A hub with a collection that can be worked on.
+/// Makes a hub with a working collection.
 fn place() -> Live {
     let mut live = Live::new();
     small(&live.hub);
@@ -80,9 +81,9 @@ fn run(live: &Live, change: impl FnOnce(String) -> String, args: &[&str]) -> std
     command.env_remove("KOSCHEI_DB").output().unwrap()
 }
 
-/// Asks the doctor about a changed configuration, and about this log.
+/// Runs the doctor on a changed configuration and this log.
 fn asked(live: &Live, db: &str, change: impl FnOnce(String) -> String) -> Said {
-    // Nothing here takes long, unless the machine has other work.
+    // Nothing here takes long unless the machine is busy.
     let output = run(live, change, &["--db", db, "--json", "--timeout", "120"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let out = serde_json::from_str(&text).unwrap_or_else(|e| {
@@ -115,8 +116,8 @@ async fn all_is_well_beside_a_service_that_has_built_something() {
     live.stop();
 }
 
-/// A collection that another hub builds: its own needs neither login nor target, the other a target that leads
-/// somewhere.
+/// A collection that is built on another hub. Its own hub needs neither login nor target. The other
+/// hub needs a target with usable tags.
 #[test]
 fn watched_on_one_hub_and_built_on_another() {
     let (live, watched) = two_hubs();
@@ -138,7 +139,7 @@ fn watched_on_one_hub_and_built_on_another() {
     assert_eq!(said.status("tags"), "ok", "{said:?}");
 }
 
-/// A log written while a clock was ahead stands still; nobody would see why.
+/// A log written while a clock was ahead stands still. Without this check nobody would see why.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_is_ahead_of_our_clock() {
     let mut live = place();
@@ -163,7 +164,7 @@ async fn a_log_that_is_ahead_of_our_clock() {
     said.failed("database", "ahead of this machine's clock; 0 messages wait");
     assert!(said.of("database").2.contains("set this machine's clock if it is behind"), "{said:?}");
     live.start();
-    // By then it has gone round many times.
+    // By then the loop has completed many rounds.
     live.wait("it lives", |s| s.hubs.values().any(|h| h.reconciled_through.is_some())).await;
     live.says("compared everything").await;
     live.stop();
@@ -178,7 +179,7 @@ fn before_the_first_start() {
     said.others_are_well(&["permissions", "database"]);
     said.warned("permissions", "open to every user");
     said.warned("database", "there is none yet");
-    // Made by hand, and empty.
+    // A database file made by hand, and empty.
     std::fs::write(&live.db, "").unwrap();
     let empty = doctor(&live);
     empty.warned("database", "the database is empty");
@@ -196,7 +197,7 @@ fn people_read_it_without_colours_where_there_is_no_terminal() {
     let output = run(&live, |text| text, &["--db", &live.db, "--timeout", "120"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("failed     tags f99: ") && text.contains("           what to do: "), "{text}");
-    // Room on this machine's disk may be one more.
+    // This machine's free space may add one more warning.
     let count = |status: &str| text.lines().filter(|l| l.starts_with(status)).count();
     let (failed, warnings) = (count("failed "), count("warning "));
     assert!(failed >= 1 && warnings >= 2, "{text}");
@@ -314,7 +315,7 @@ fn a_target_that_is_not_there() {
     let said = doctor(&live);
     said.failed("tags", "there is no target `f99`");
     assert_eq!(said.status("repository"), "unchecked");
-    // With tags of its own the repositories can be looked at.
+    // If the configuration names the tags, the repositories can be checked.
     let tags = "build_tag = \"f99-build\"\ndest_tag = \"f98\"\n";
     let said = asked(&live, &live.db, |text| format!("{text}\n{tags}"));
     said.failed("tags", "there is no dest tag `f98`");
@@ -387,7 +388,7 @@ fn an_address_that_somebody_has() {
     let live = place();
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = somebody.local_addr().unwrap().to_string();
-    // It answers nothing and hangs up.
+    // Accepts connections and hangs up without an answer.
     std::thread::spawn(move || {
         while let Ok((connection, _)) = somebody.accept() {
             drop(connection);
@@ -397,7 +398,7 @@ fn an_address_that_somebody_has() {
     said.failed("pages", &address);
 }
 
-/// The configuration with a bus.
+/// Returns a configuration change that adds a bus.
 fn with_bus(url: &str, queue: &str) -> impl FnOnce(String) -> String {
     let bus = format!("[bus]\namqp_url = \"{url}\"\nqueue = \"{queue}\"\n");
     move |text| format!("{text}\n{bus}")
@@ -420,7 +421,7 @@ async fn brokers() {
     let said = asked(&live, &live.db, with_bus(&wrong, &queue));
     said.failed("bus", "check user and password");
     assert!(!said.out.to_string().contains("secret"));
-    // Somebody who may not bind it.
+    // A user who may not bind the queue.
     let said = asked(&live, &live.db, with_bus(&server.url_for("limited:limited", "/"), &queue));
     said.failed("bus", "refused");
 }

@@ -1,4 +1,4 @@
-//! The example configuration: every key is in it, is explained, and has the default it says.
+//! The example configuration has every key, with an explanation and its real default.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ fn text() -> String {
     std::fs::read_to_string(file("koschei.toml")).unwrap()
 }
 
-/// What is said of a key besides its value.
+/// What the line says about the default.
 #[derive(Clone, PartialEq, Debug)]
 enum Says {
     /// Nothing: the value is the default.
     Default,
-    /// There is none.
+    /// The key has no default.
     NoDefault,
-    /// The default is this one, the value another.
+    /// The default is this value, and the line shows another one.
     Other(Value),
 }
 
@@ -44,7 +44,7 @@ fn value(text: &str) -> Value {
     serde_json::to_value(value).unwrap()
 }
 
-/// Lines with keys, commented ones, too.
+/// Returns the lines with keys, including commented ones.
 fn lines() -> Vec<Line> {
     let mut found = Vec::new();
     let (mut table, mut explained) = (String::new(), false);
@@ -79,18 +79,18 @@ fn object(of: &impl serde::Serialize) -> Map<String, Value> {
     }
 }
 
-/// A record from a file that says only what must be said; what that is has no default.
+/// Parses a record with only its required key. That key has no default.
 fn sparse<T: serde::Serialize + serde::de::DeserializeOwned>(needed: &str) -> Map<String, Value> {
     let mut all = object(&toml::from_str::<T>(&format!("{needed} = 'x'")).unwrap());
     all.insert(needed.to_owned(), Value::Null);
     all
 }
 
-/// Every key, by table, with its default; null: there is none.
+/// Returns every key by table, with its default. Null means no default.
 fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     let mut top = object(&Config::default());
     let mut policy = object(&Policy::default());
-    // Those that are not written unless they are set.
+    // These keys are not serialised unless they are set.
     let schema = serde_json::to_value(schemars::schema_for!(Policy)).unwrap();
     policy.insert("refused_retry_secs".to_owned(), json!(Policy::default().refused_retry_secs));
     for (key, of) in schema["properties"].as_object().unwrap() {
@@ -111,7 +111,7 @@ fn keys() -> BTreeMap<&'static str, Map<String, Value>> {
     }
     assert!(collection.remove("package").is_some());
     let (mut bus, mut hub) = (object(&BusConfig::default()), sparse::<HubConfig>("server"));
-    // What is left out here is filled in elsewhere.
+    // Other code fills in these defaults.
     let usual = HubSettings::new("");
     let fill = |table: &mut Map<String, Value>, key: &str, default: Value| {
         assert_eq!(table.insert(key.to_owned(), default), Some(Value::Null), "{key}");
@@ -145,7 +145,7 @@ fn every_line_can_be_made_to_count() {
         .lines()
         .map(|l| l.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(l).to_owned())
         .collect();
-    // One line names another hub.
+    // One line of the example names another hub.
     let other = "[[hub]]\nname = 'builder'\nserver = 'https://builder.example.org/kojihub'\ntopurl = '/mnt/builder'";
     std::fs::write(&path, format!("{}\n{other}", all.join("\n"))).unwrap();
     Config::load(&path).unwrap();

@@ -1,7 +1,8 @@
-//! Every example of every `--help`, as typed: an example that does not work is worse than none.
+//! Runs every example of every `--help` as typed. An example that does not work is worse than none.
 //!
-//! Verbs are found by asking. What an example names is made before it: the demo's recording and log, a hub, a broker, a
-//! database. What differs from what is typed are addresses ([`World::typed`]).
+//! The test finds the verbs by running `--help`. It makes what the examples name: the demo's
+//! recording and log, a hub, a broker, a database. Only addresses differ from the example's text
+//! ([`World::typed`]).
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
@@ -19,9 +20,9 @@ use crate::servers::postgres_database;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
 const EVENTS: &str = include_str!("../../data/koji/events.jsonl");
-/// A message that nobody understands, by the id examples have.
+/// A message that nobody understands, with the id used in the examples.
 const PARKED: &str = r#"{"topic":"org.x.buildsys.tag","id":"7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11","body":{"tag":7}}"#;
-/// Lines of the recording after which a task of ours runs, and that task.
+/// Number of recorded lines after which a task of ours runs, and the task.
 const RUNNING: (usize, &str) = (215, "9");
 
 fn help(path: &[String]) -> String {
@@ -30,7 +31,7 @@ fn help(path: &[String]) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// The verbs that a help text lists.
+/// Returns the verbs that a help text lists.
 fn verbs(help: &str) -> Vec<String> {
     let listed = help.split("Commands:\n").nth(1).map_or("", |c| c.split("\n\n").next().unwrap());
     let named = |line: &str| line.strip_prefix("  ").filter(|l| !l.starts_with(' ')).map(str::to_owned);
@@ -38,13 +39,13 @@ fn verbs(help: &str) -> Vec<String> {
     names.filter(|name| name != "help").collect()
 }
 
-/// The lines that are to be typed.
+/// Returns the example lines of a help text.
 fn examples(help: &str) -> Vec<String> {
     let shown = help.split("Example:\n").nth(1).unwrap_or_default();
     shown.lines().map(str::trim).filter(|l| l.starts_with("koschei ")).map(str::to_owned).collect()
 }
 
-/// What examples speak of.
+/// Everything the examples refer to.
 struct World {
     dir: tempfile::TempDir,
     live: Live,
@@ -97,7 +98,7 @@ impl World {
         self.dir.path().join(name)
     }
 
-    /// What is typed here: names of hosts, ports, and of files that belong to the system are others.
+    /// Returns the example with this machine's host names, ports and system files.
     fn typed(&self, example: &str) -> String {
         let config = self.path("koschei.toml").display().to_string();
         let file = self.path("config.toml").display().to_string();
@@ -134,7 +135,7 @@ impl World {
         out
     }
 
-    /// The logs as an example finds them.
+    /// Restores the logs as an example expects them.
     fn renew(&self, example: &str) {
         let made = if example.contains("admin cancel") { "made-running.db" } else { "made.db" };
         std::fs::create_dir_all(self.path("demo")).unwrap();
@@ -149,13 +150,13 @@ impl World {
         }
     }
 
-    /// Somebody who hears what is said to `koschei.db`.
+    /// Starts a process that handles operators' words in `koschei.db`.
     fn writer(&self) -> Follow {
         let (nats, db) = (self.nats.url(), self.path("koschei.db").display().to_string());
         Follow::start(&["--nats", &nats, "--stream", "WORDS", "--subject", "words.>"], &db)
     }
 
-    /// One that runs until it is told to end: it is, once it works.
+    /// Runs a command that runs until it is stopped: stops it once it works.
     async fn serves(&self, line: &str) {
         let mut child =
             self.shell(&format!("exec {line}")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -183,7 +184,7 @@ impl World {
             let new = message.replacen(r#""id": ""#, &format!(r#""id": "n{n}-"#), 1);
             assert_ne!(new, message);
             if line.contains("--nats") {
-                // Before there is a stream nobody takes it.
+                // A message published before the stream exists is lost.
                 if let Ok(ack) = context.publish("koji.x", new.into()).await {
                     drop(ack.await);
                 }
@@ -198,7 +199,7 @@ impl World {
     }
 }
 
-/// Waits until something is said; the rest is read by nobody.
+/// Waits until the output has this text. Nobody reads the rest.
 fn says(from: &mut Option<impl Read + Send + 'static>, what: &str) {
     let mut lines = BufReader::new(from.take().unwrap());
     let mut line = String::new();
@@ -227,7 +228,7 @@ async fn every_example_of_every_help_works_as_typed() {
                 world.serves(&line).await;
                 continue;
             }
-            // What is said to somebody needs somebody who hears it.
+            // An example that says an operator's word needs a process that handles it.
             let writer = (help.contains("--no-wait") && !line.contains("--no-wait")).then(|| world.writer());
             let line = if writer.is_some() { format!("{line} --wait 120") } else { line };
             let out = world.shell(&line).output().unwrap();

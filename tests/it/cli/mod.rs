@@ -1,4 +1,4 @@
-//! The program as a person meets it: commands, configuration, help.
+//! The program from a user's view: commands, configuration, help.
 
 pub(crate) mod bad_input;
 pub(crate) mod broken;

@@ -1,4 +1,5 @@
-//! What operators do to logs: export and import, other rules, other hubs, interrupted and doubled work.
+//! What operators do to logs: export and import, other policies, other hubs, interrupted and
+//! duplicate work.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -60,12 +61,12 @@ fn an_imported_log_goes_on_where_it_ended() {
     let before = desk.ingest(&first, "a.db", &archive);
     desk.ok(&["log", "export", "--db", "a.db", "--to", "export.jsonl"]);
     desk.ok(&["log", "import", "--from", "export.jsonl", "--db", "b.db"]);
-    // Again, and onto a log that has its beginning: what is there is left alone.
+    // Import again, and onto a log that has the beginning: existing events are left alone.
     desk.ok(&["log", "import", "--from", "export.jsonl", "--db", "b.db"]);
     desk.ok(&["log", "verify", "--db", "b.db"]);
     let replayed = desk.json(&["replay", "--db", "b.db", "--json"]);
     assert_eq!(replayed["log_digest"], before["log_digest"]);
-    // Its inbox is empty, so every message is new to it; their facts are not.
+    // Its inbox is empty, so every message is new to it. The facts of the messages are not new.
     let whole = desk.ingest(&all, "a.db", &archive);
     let onward = desk.ingest(&all, "b.db", &archive);
     assert_eq!(onward["log_digest"], whole["log_digest"], "as if it had never been moved");
@@ -84,7 +85,7 @@ fn other_rules_are_adopted_before_they_decide() {
     let all = desk.write("all.jsonl", lines(0..593));
     desk.ingest(&all, "a.db", &["--archive", DATA]);
     let rules = desk.write("rules.toml", "[policy]\nbuild_threshold = 2\nnewly_added = 0\n");
-    // Nothing but doubles: the rules are adopted all the same.
+    // All messages are duplicates. The policy is adopted all the same.
     let again = desk.ingest(&all, "a.db", &["--archive", DATA, "--config", rules.to_str().unwrap()]);
     assert_eq!(again["duplicates"].as_u64(), Some(593));
     let adopted = desk.ok(&["history", "--db", "a.db", "--kind", "policy_adopted", "--json"]);
@@ -92,8 +93,8 @@ fn other_rules_are_adopted_before_they_decide() {
     desk.ok(&["log", "audit", "--db", "a.db"]);
 }
 
-/// What the configuration says of packages goes into the log once; each thing that is said otherwise goes in again, and
-/// it alone.
+/// The configuration's statements about packages go into the log once. If one of them changes, only
+/// that one goes in again.
 #[test]
 fn a_configuration_is_adopted_once() {
     let desk = Desk::new();
@@ -154,7 +155,7 @@ fn a_collection_that_moves_to_another_hub_folds_like_its_snapshot() {
     let snapped = desk.json(&["replay", "--db", "a.db", "--json", "--from-snapshot"]);
     assert_eq!(folded["log_digest"], snapped["log_digest"]);
     desk.ok(&["log", "audit", "--db", "a.db"]);
-    // And home again: everything the hub said meanwhile counts.
+    // Back on the first hub: everything that hub said meanwhile counts.
     desk.ingest(&desk.write("4.jsonl", lines(0..593)), "a.db", &["--config", here.to_str().unwrap()]);
     let home = desk.json(&["status", "--db", "a.db", "--json"]);
     let curl = home["packages"].as_array().unwrap().iter().find(|p| p["package"] == "curl").unwrap();
@@ -192,7 +193,7 @@ fn two_at_once_lose_nothing() {
         drop(spawn());
         drop(other.join());
     });
-    // Whoever lost said so; whatever either had taken in is handled now.
+    // The losing process said so. Everything that either process had received is handled now.
     let after = desk.ingest(&all, "a.db", &[]);
     assert_eq!(after["inbox_pending"].as_u64(), Some(0));
     assert_eq!(after["facts_digest"], whole["facts_digest"]);
@@ -261,7 +262,8 @@ fn every_verb_says_what_it_is_for_with_an_example() {
     assert!(seen > 20, "only {seen} verbs were found");
 }
 
-/// What operators say while nobody works on the log is understood by whoever works on it next.
+/// Words that operators say while nobody works on the log are handled by the next process that
+/// works on it.
 #[test]
 fn words_wait_for_whoever_comes_next() {
     let desk = Desk::new();
@@ -275,7 +277,7 @@ fn words_wait_for_whoever_comes_next() {
     assert!(paused.contains("mass rebuild"), "{paused}");
 }
 
-/// An event that is missing is found by everybody who folds the log, and said in words.
+/// Everything that folds the log finds a missing event, and names it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_event_is_named_by_everybody() {
     let desk = Desk::new();
@@ -296,7 +298,7 @@ async fn a_missing_event_is_named_by_everybody() {
     }
 }
 
-/// Somebody who asks for help shows his configuration.
+/// A user who asks for help shows their configuration.
 #[test]
 fn passwords_are_not_printed() {
     let desk = Desk::new();
@@ -307,7 +309,7 @@ fn passwords_are_not_printed() {
     }
 }
 
-/// What is wrong on this machine is said before a hub is waited for.
+/// `serve` reports local errors before it waits for a hub.
 #[test]
 fn serve_says_at_once_what_is_wrong_here() {
     let desk = Desk::new();
@@ -326,8 +328,8 @@ fn serve_says_at_once_what_is_wrong_here() {
     }
 }
 
-/// Somebody else has the address just now: that may pass, so a supervisor tries again. A name that is none will never
-/// be one.
+/// An address used by another process may become free, so a supervisor retries. An invalid host
+/// name never becomes valid.
 #[test]
 fn what_may_pass_and_what_will_not() {
     let desk = Desk::new();
@@ -357,7 +359,7 @@ fn what_may_pass_and_what_will_not() {
     }
 }
 
-/// Messages none of which is Koji's are said to be, and none is lost.
+/// If no message is from Koji, the command says so, and loses none.
 #[test]
 fn a_recording_that_is_none_is_said_to_be() {
     let desk = Desk::new();

@@ -1,4 +1,4 @@
-//! What the README promises about commands: each works as typed, `make install` makes them commands, and the install
+//! Checks the README's commands: each works as typed, `make install` installs them, and the install
 //! step knows both distributions.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The checkout.
+/// Returns the root of the checkout.
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -19,16 +19,16 @@ fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// Verbs that need a hub or a bus; they are run against servers by tests of their own.
+/// Verbs that need a hub or a bus. Other tests run them against servers.
 const NEED_A_SERVER: [&str; 3] = ["serve", "doctor", "follow"];
 
-/// The commands of the README in order, each with the directory it is typed in. What stands after two spaces is
+/// Returns the README's commands in order, each with its directory. The text after two spaces is an
 /// explanation.
 fn commands(readme: &str) -> Vec<(PathBuf, String)> {
     let (mut dir, mut found, mut continued) = (PathBuf::new(), Vec::new(), String::new());
     for line in readme.lines() {
         let Some(code) = line.strip_prefix("    ") else {
-            // A block ends: the next one begins in the checkout again.
+            // The block has ended. The next one begins in the checkout again.
             if !line.is_empty() {
                 dir = PathBuf::new();
             }
@@ -49,7 +49,8 @@ fn commands(readme: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// A directory that looks like a checkout and takes what commands write, with the program on the path.
+/// Makes a directory that looks like a checkout and takes the commands' output, with the program on
+/// the path.
 fn checkout() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     for name in ["tests", "deploy", "README.md"] {
@@ -74,7 +75,7 @@ fn every_command_works_as_typed() {
         let mut command = Command::new("bash");
         command.current_dir(dir.path().join(at)).env("PATH", &path).env_remove("KOSCHEI_DB").env("NO_COLOR", "1");
         if verb == "web" {
-            // As typed but for the port, which somebody else may have.
+            // As typed, except for the port, which another process may use.
             let mut child = command
                 .args(["-c", &format!("exec {}", typed.replace(":8080", ":0"))])
                 .stdout(Stdio::piped())
@@ -111,7 +112,8 @@ fn commands_are_found_where_people_would() {
     assert_eq!(found, expected.map(|(d, c)| (d.to_owned(), c.to_owned())));
 }
 
-/// What a document links to, as far as it lies here: without anchors, addresses, and code between backticks.
+/// Returns a document's links to files in the checkout: without anchors, addresses, and code
+/// between backticks.
 fn links(text: &str) -> Vec<&str> {
     let outside = text.lines().filter(|line| !line.starts_with("    "));
     let ends = outside.flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()));
@@ -192,11 +194,11 @@ fn every_debian_package_has_a_fedora_counterpart() {
         let names: Vec<&str> = line.split(' ').collect();
         let is_name = |n: &&str| n.len() > 1 && n.chars().all(|c| c.is_ascii_alphanumeric() || "-+.".contains(c));
         assert!(names.len() == 2 && names.iter().all(is_name), "`{line}` names no package for one of the two");
-        // Debian's and Fedora's names for what headers lie in.
+        // Debian's and Fedora's name suffixes for packages with headers.
         let [debian, fedora] = names[..] else { unreachable!() };
         assert_eq!(debian.ends_with("-dev"), fedora.ends_with("-devel"), "`{line}`");
     }
-    // Nothing is installed past that list.
+    // Only packages of that list are installed.
     let installs = script.lines().filter(|l| l.contains("install -y"));
     installs.for_each(|l| assert!(l.contains("\"${missing[@]}\""), "{l}"));
 }

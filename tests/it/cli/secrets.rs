@@ -1,4 +1,5 @@
-//! Passwords are shown nowhere, what we make is for ourselves, and text from outside does nothing but be read.
+//! Passwords are never shown, files we make are private, and text from outside cannot act on a
+//! terminal or a page.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::nats_server::NatsServer;
 use crate::rabbitmq_server::RabbitServer;
 use crate::web_site::Pages;
 
-/// Letters and digits only: whoever writes it in an address writes it as it is.
+/// Only letters and digits, so that it is not escaped in an address.
 const SECRET: &str = "s3crets3cret";
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
 
@@ -24,7 +25,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// However it is given, and whatever goes wrong.
+/// No password is shown, however it is given and whatever goes wrong.
 #[test]
 fn no_password_of_a_database_is_shown() {
     let by_query = format!("postgres://127.0.0.1:1/koschei?user=k&password={SECRET}");
@@ -65,7 +66,7 @@ fn no_line_of_a_configuration_is_repeated() {
         assert!(!said(&output).contains(SECRET), "{}", said(&output));
         assert!(said(&output).contains("line ") || said(&output).contains("weburl"), "{}", said(&output));
     }
-    // And where nothing is wrong.
+    // The same holds if nothing is wrong.
     let whole = format!(
         "[bus]\namqp_url = 'amqps://k:{SECRET}@mq/x'\n[[hub]]\nserver = 'https://k:{SECRET}@h/kojihub'\ntopurl = '/t'\n"
     );
@@ -76,7 +77,7 @@ fn no_line_of_a_configuration_is_repeated() {
     }
 }
 
-/// However much of its libraries somebody wants to hear, and also where it is said to the server.
+/// No login is shown at any log level, even if it is sent to the server.
 #[tokio::test]
 async fn no_login_of_a_bus_is_shown() {
     let server = NatsServer::start().await;
@@ -111,12 +112,12 @@ async fn no_login_of_a_bus_is_shown() {
     assert!(said(&warned).contains("a password stands among the arguments") && !said(&warned).contains(SECRET));
 }
 
-/// Files with more permissions than are for us and our group to read.
+/// Returns the files with more permissions than read and write for us and read for our group.
 fn open_files(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        // One that is gone again is for nobody.
+        // A file that is gone is open to nobody.
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         let mode = metadata.permissions().mode() & 0o777;
         let allowed = if path.is_dir() { 0o750 } else { 0o640 };
@@ -158,7 +159,7 @@ async fn what_we_make_is_not_for_everybody() {
     follow.wait().unwrap();
 }
 
-/// A name that turns around what stands behind it, and a message whose id would clear the screen.
+/// A name that reverses the text after it, and a message whose id would clear the screen.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_texts_are_shown_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
@@ -185,7 +186,7 @@ async fn hostile_texts_are_shown_as_they_are() {
     let page = pages.get("/event/3").await.body;
     pages.stop().await;
     assert!(page.contains("<bdi>") && page.contains("gpj\u{202e}"), "{page}");
-    // Between the end of one and the beginning of the next, and outside of tags.
+    // The text between the end of one element and the beginning of the next, and outside of tags.
     let outside = page.split("<bdi>").map(|part| part.rsplit("</bdi>").next().unwrap_or_default());
     let shown = outside.flat_map(|part| part.split('<').map(|p| p.rsplit('>').next().unwrap_or_default()));
     assert_eq!(shown.filter(|text| text.contains('\u{202e}')).collect::<Vec<_>>(), [""; 0], "{page}");

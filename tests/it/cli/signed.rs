@@ -1,4 +1,4 @@
-//! Who said an operator's word: as a stand-in in the log, by name in the table of people and nowhere else.
+//! Who said an operator's word: the log has a stand-in, and only the table of persons has the name.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 use crate::cli::words::{koschei, open};
 
 const EVENTS: &str = include_str!("../../data/koji/events.jsonl");
-/// Up to here five rebuilds of ours are open in the recording.
+/// Number of recorded lines after which five rebuilds of ours are open.
 const LINES: usize = 214;
-/// One of them.
+/// The task of one of these rebuilds.
 const TASK: &str = "9";
 /// A message that is set aside.
 const BROKEN: &str = r#"{"topic":"org.x.buildsys.tag","id":"broken","body":{"tag":7}}"#;
 
-/// Every word that keeps who said it, as said on the command line, and its kind of event.
+/// Every word that records who said it, as command line arguments, with its kind of event.
 const WORDS: [(&[&str], &str); 10] = [
     (&["admin", "track", "-c", "f99-build", "curl"], "package_tracked"),
     (&["admin", "untrack", "-c", "f99-build", "zlib"], "package_untracked"),
@@ -29,7 +29,7 @@ const WORDS: [(&[&str], &str); 10] = [
     (&["log", "dismiss-parked", "broken", "--reason", "a test of the bus"], "message_dismissed"),
 ];
 
-/// Said by the one or the other, in turns, or by nobody in particular.
+/// Two persons say the words in turns; one word is said without a name.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_word_keeps_who_said_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ async fn every_word_keeps_who_said_it() {
     for (n, (word, kind)) in WORDS.into_iter().enumerate() {
         let mut command = koschei(word);
         command.args(["--no-wait", "--db", &db]);
-        // By an option, by the environment as `sudo` has it, or by nobody who says so.
+        // The name comes from an option, from the environment as with `sudo`, or is missing.
         let who = (n != 3).then(|| speakers.next().unwrap());
         match who {
             Some(name) if n % 2 == 0 => command.args(["--by", name]),

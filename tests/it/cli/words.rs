@@ -1,5 +1,5 @@
-//! Operators' words: heard by whoever works on the log, on every bus and with every database, and what is said when
-//! nobody does.
+//! Operators' words are handled by the process that works on the log, with every bus and every
+//! database. Also what the command line says if no process does.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
@@ -23,7 +23,7 @@ pub(crate) fn koschei(args: &[&str]) -> Command {
     command
 }
 
-/// Says something and waits until it is heard: only a hang takes so long.
+/// Says a word and waits until it is handled. Only a hang takes this long.
 pub(crate) fn say(db: &str, args: &[&str]) -> Output {
     koschei(&["admin"]).args(args).args(["--wait", "120", "--db", db]).output().unwrap()
 }
@@ -32,14 +32,14 @@ fn said(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// A `koschei follow` that runs.
+/// A running `koschei follow`.
 pub(crate) struct Follow {
     child: Child,
     address: String,
 }
 
 impl Follow {
-    /// Starts it, and waits until it is ready.
+    /// Starts the process, and waits until it is ready.
     pub(crate) fn start(args: &[&str], db: &str) -> Self {
         let mut child = koschei(&["follow", "--listen", "127.0.0.1:0", "--db", db])
             .args(args)
@@ -75,7 +75,7 @@ pub(crate) async fn open(db: &str) -> AnyLog {
     koschei::log::open(db, &Options::default()).await.unwrap()
 }
 
-/// What operators said, as the log has it.
+/// Returns the operators' events in the log.
 async fn operators(db: &str) -> Vec<Event> {
     let log = open(db).await;
     let records = log.read(None, PAGE_MAX).await.unwrap();
@@ -88,7 +88,7 @@ async fn databases(dir: &tempfile::TempDir) -> [String; 2] {
     [dir.path().join("a.db").to_str().unwrap().to_owned(), postgres_database().await]
 }
 
-/// Makes a collection, tracks a package, pauses.
+/// Makes a collection, tracks a package, and pauses.
 async fn heard_by(mut follow: Follow, db: &str) -> Follow {
     let create =
         ["create-collection", "f99", "--target", "f99", "--build-tag", "f99-build", "--dest-tag", "f99"].as_slice();
@@ -130,7 +130,7 @@ async fn follow_hears_words_on_rabbitmq() {
     }
 }
 
-/// A log that nobody works on, with something in it.
+/// Makes a log with some events, on which no process works.
 fn quiet(dir: &tempfile::TempDir) -> String {
     let text = std::fs::read_to_string(format!("{DATA}/events.jsonl")).unwrap();
     let first: String = text.lines().take(200).flat_map(|l| [l, "\n"]).collect();
@@ -140,7 +140,7 @@ fn quiet(dir: &tempfile::TempDir) -> String {
     db
 }
 
-/// Takes what was said.
+/// Handles the words that wait.
 fn ingest(dir: &tempfile::TempDir, db: &str) {
     let first = dir.path().join("first.jsonl");
     let out = koschei(&["ingest", "--from", first.to_str().unwrap(), "--db", db]).output().unwrap();
@@ -167,7 +167,7 @@ async fn a_word_nobody_hears_is_said_to_be_unheard_and_stays() {
     assert_eq!(kinds, ["submissions_paused"; 2]);
 }
 
-/// What made sense when it was said may make none when it is heard.
+/// A word that made sense when it was said may be refused when it is handled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_word_that_is_refused_is_said_to_be_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -190,7 +190,7 @@ async fn a_word_that_is_refused_is_said_to_be_refused() {
     assert!(said(&out).contains("there is a collection `x` already"), "{}", said(&out));
 }
 
-/// What is said of a slip: names like it, or what to do; and nothing is put into the inbox.
+/// A mistyped name is answered with similar names or with advice. Nothing is put into the inbox.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_nobody_knows_are_refused_with_those_like_them() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,7 +231,7 @@ async fn names_nobody_knows_are_refused_with_those_like_them() {
     let log = open(&db).await;
     assert_eq!(log.counts().await.unwrap().inbox_pending, 0, "nothing of all that was noted");
 
-    // What is yet to come can be said all the same, and what is new is no slip.
+    // A name may also be of something that does not exist yet. New names are not mistakes.
     let noted = |args: &[&str]| {
         let out = koschei(&["admin"]).args(args).args(["--no-wait", "--db", &db]).output().unwrap();
         assert!(out.status.success(), "{args:?}: {}", said(&out));
@@ -259,7 +259,7 @@ fn in_words(db: &str, args: &[&str], code: i32) -> String {
     said(&out)
 }
 
-/// Messages set aside, beside somebody who works on the log: tried again, and given up on.
+/// Messages that are set aside are retried and dismissed while another process works on the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_set_aside_are_retried_and_dismissed_beside_a_writer() {
     let dir = tempfile::tempdir().unwrap();
@@ -303,7 +303,7 @@ async fn messages_set_aside_are_retried_and_dismissed_beside_a_writer() {
     }
 }
 
-/// With a hub a message is looked into, not taken at its word, also when it is tried again.
+/// With a hub, a retried message is looked up on the hub and not trusted.
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_looks_at_what_is_retried() {
     let mut live = Live::new();

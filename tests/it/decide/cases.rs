@@ -1,10 +1,11 @@
-//! The behaviour cases of Koschei 2.4 that concern resolution, priority and scheduling, as tables and stories
-//! (completion, tags and states: `cases_builds`); each cites its number. Where we differ on purpose it says
-//! "deviation".
+//! Koschei 2.4's behaviour cases about resolution, priority and scheduling, as tables and stories.
+//! Each cites its number. An intentional difference is marked "deviation". Cases about completion,
+//! tags and states are in `cases_builds`.
 //!
-//! Cases of pure formulas stand beside them: T1–T5 in `resolve::cases`, T18 and T21–T28 in `decide::priority`, T30 and
-//! T39 in `decide::load`, T38, T42, T66–T71 and T84 in `decide::arches`, T44, T49–T51 in `decide::faults`, T46 in
-//! `decide::retry`, T76 and T77 in `model::nevra`.
+//! Cases of pure formulas are tested beside the formulas: T1–T5 in `resolve::cases`, T18 and
+//! T21–T28 in `decide::priority`, T30 and T39 in `decide::load`, T38, T42, T66–T71 and T84 in
+//! `decide::arches`, T44, T49–T51 in `decide::faults`, T46 in `decide::retry`, T76 and T77 in
+//! `model::nevra`.
 
 use koschei::decide::Policy;
 use koschei::event::{Event, PackageArchOverrideSet, PriorityKind};
@@ -14,10 +15,10 @@ use serde_json::json;
 
 use crate::story::{HOUR, Src, World, broken, excluded, ok, settings, unknown};
 
-/// The closure of T6 before: C at 1:2, no E.
+/// The old closure of T6: C at 1:2, no E.
 pub(crate) const OLD: &str = "A-0:1-1.fc22.x86_64/1 B-0:4.1-2.fc22.noarch/2 C-1:2-1.fc22.x86_64/2 \
                    D-2:8.b-1.rc1.fc22.x86_64/3 F-0:1-1.fc22.noarch/1 R-0:3.3-2.fc22.x86_64";
-/// And now, as repository R gives it.
+/// The new closure of T6, from repository R.
 const NEW: &str = "A-0:1-1.fc22.x86_64/1 B-0:4.1-2.fc22.noarch/2 C-1:3-1.fc22.x86_64/2 D-2:8.b-1.rc1.fc22.x86_64/3 \
                    E-0:0.1-1.fc22.1.noarch/2 F-0:1-1.fc22.noarch/1 R-0:3.3-2.fc22.x86_64";
 /// The two changes of T6.
@@ -32,9 +33,10 @@ pub(crate) fn f(policy: Policy) -> World {
     World::with(policy, &[("f99", settings("f99"))])
 }
 
-// ---- 6.2, 6.3: resolution -------------------------------------------------------------------------------------------
+// ---- 6.2, 6.3: resolution ----
 
-/// Deviation: what the older build had stays in the log, so that it can be compared with again; Koschei erases it.
+/// Deviation: the older build's closure stays in the log, so that it can be compared again. Koschei
+/// erases it.
 #[test]
 fn t6_changes_since_the_last_build() {
     let mut w = f(config_f());
@@ -50,8 +52,8 @@ fn t6_changes_since_the_last_build() {
     w.sound();
 }
 
-/// Deviation: an unresolvable package has no 3000 points; it is unresolved, with its problem, and waits for the next
-/// repository.
+/// Deviation: an unresolvable package gets no 3000 points. It is unresolved, with its problem, and
+/// waits for the next repository.
 #[test]
 fn t7_unresolvable_build() {
     let mut w = f(config_f());
@@ -62,8 +64,8 @@ fn t7_unresolvable_build() {
     assert_eq!(w.held("foo"), ["unresolved", "below_threshold"]);
 }
 
-/// Deviation: without a readable build group verdicts stand, marked stale; Koschei calls every build of the repository
-/// unresolved.
+/// Deviation: without a readable build group, verdicts stay and are marked stale. Koschei marks
+/// every build of the repository as unresolved.
 #[test]
 fn t9_no_build_group() {
     let mut w = f(config_f());
@@ -79,7 +81,8 @@ fn t9_no_build_group() {
     w.sound();
 }
 
-/// Also T10: a rebuild that runs, bound to a repository or not, says nothing about its package yet.
+/// Also T10: a running rebuild, bound to a repository or not, does not change its package's state
+/// yet.
 #[rstest]
 #[case::t10_without_repository(None)]
 #[case::with(Some(1))]
@@ -99,8 +102,8 @@ fn running_rebuilds_say_nothing(#[case] repo: Option<i64>) {
     w.sound();
 }
 
-/// A build of a repository in which its package did not resolve is compared by way of the newest one before in which it
-/// did.
+/// A package does not resolve in the repository it was built in. The build is then compared through
+/// the newest earlier repository in which the package resolves.
 #[test]
 fn t12_comparison_build() {
     let mut w = f(config_f());
@@ -133,9 +136,9 @@ fn t13_first_and_next_repository() {
     w.sound();
 }
 
-/// T14: a newly tracked package is resolved in the newest repository; its changes are measured from what was installed
-/// for its last build. Where the hub does not tell that, they count from now on, because the repository it was built in
-/// was not resolved for it.
+/// T14: a newly tracked package is resolved in the newest repository. Its changes are measured from
+/// what its last build had installed. If the hub does not tell that, changes count from now on,
+/// because the build's repository was not resolved for this package.
 #[test]
 fn t14_newly_tracked() {
     let mut w =
@@ -161,7 +164,7 @@ fn t14_newly_tracked() {
     w.sound();
 }
 
-/// T15, T26: with a broken or unknown buildroot nothing is resolved anew and nothing is rebuilt.
+/// T15, T26: with a broken or unknown buildroot nothing is resolved and nothing is rebuilt.
 #[test]
 fn t15_t26_broken_buildroot() {
     let mut w = f(config_f());
@@ -181,7 +184,8 @@ fn t15_t26_broken_buildroot() {
     w.sound();
 }
 
-/// Build requirements nobody knows are not the same as none: no verdict, rather than one that always resolves (D18).
+/// Unknown build requirements are not empty ones: there is no verdict, instead of one that always
+/// resolves (D18).
 #[test]
 fn unknown_requirements_give_no_verdict() {
     let mut w = f(config_f());
@@ -190,13 +194,13 @@ fn unknown_requirements_give_no_verdict() {
     assert_eq!(w.held("foo"), ["not_resolved_yet", "below_threshold"]);
 }
 
-// ---- 6.4, 6.5: priority and scheduling
-// --------------------------------------------------------------------------------------
+// ---- 6.4, 6.5: priority and scheduling ----
 
-/// A package of the scheduler cases: its current priority, and what else is the matter with it.
+/// A package of the scheduler cases: its current priority, and its other conditions.
 struct P(&'static str, i32, &'static [&'static str]);
 
-/// The world of §6.5 at 10:50: each package was built a few tens of minutes ago, so that time gives −30.
+/// Makes the world of §6.5 at 10:50. Each package was built a few tens of minutes ago, so that its
+/// time points are −30.
 fn scheduler(packages: &[P]) -> World {
     let mut w = f(Policy { tick_interval_secs: 600, ..config_f() });
     w.at(10, 20);
@@ -239,7 +243,7 @@ fn scheduler(packages: &[P]) -> World {
 #[case::t31(&[P("rnv", 30, &["running"]), P("eclipse", 300, &["running"]), P("expat", 400, &[])], 300, &[])]
 #[case::one_of_two_runs(&[P("rnv", 30, &["running"]), P("expat", 400, &[]), P("maven", 300, &[])], 300, &["expat"])]
 #[case::t32(&[P("rnv", 30_000, &["running"])], 300, &[])]
-// Deviation: two at once, most urgent first; Koschei takes one every three seconds.
+// Deviation: two at once, most urgent first. Koschei takes one every three seconds.
 #[case::t35(&[P("eclipse", 280, &[]), P("rnv", 300, &[])], 300, &["rnv", "eclipse"])]
 #[case::t37_unresolved(&[P("rnv", 300, &["unresolved"])], 300, &[])]
 #[case::t37_untracked(&[P("rnv", 300, &["untracked"])], 300, &[])]
@@ -249,7 +253,7 @@ fn scheduling(#[case] packages: &[P], #[case] load: u32, #[case] submitted: &[&s
     let mut w = scheduler(packages);
     assert_eq!(w.plan(Some(&[("x86_64", load)])), submitted);
     if load <= 600 {
-        // And so it is requested, once: no hub tells a load here.
+        // It is then requested once. No hub reports a load here.
         w.pass(600);
         assert_eq!(w.requested(), submitted);
         w.pass(600);
@@ -265,8 +269,8 @@ fn t25_skip_resolution() {
     assert_eq!((w.priority("rnv"), w.held("rnv")), (Some(-30_000), vec!["below_threshold"]));
 }
 
-/// T28, T40, T42: what a command says. Deviation: always bound to the repository it was resolved in (T43), and `noarch`
-/// goes without architectures.
+/// T28, T40, T42: the content of a command. Deviation: always bound to the repository of the
+/// resolution (T43), and `noarch` goes without architectures.
 #[test]
 fn t40_commands() {
     let mut w = f(Policy::default());
@@ -306,7 +310,7 @@ fn t40_commands() {
     w.sound();
 }
 
-/// T42: an override holds for a package that was never resolved, too.
+/// T42: an override also holds for a package that was never resolved.
 #[rstest]
 #[case("x86_64", &["x86_64"], &[])]
 #[case("^x86_64", &["aarch64"], &[])]
@@ -326,7 +330,7 @@ fn t42_override_without_resolution(#[case] arches: &str, #[case] asked: &[&str],
     w.sound();
 }
 
-/// Without a hub a rebuild is asked for once, until something it depends on changes.
+/// Without a hub, a rebuild is requested once, and again only after one of its inputs changes.
 #[test]
 fn declined_until_inputs_change() {
     let mut w = f(Policy::default());

@@ -1,5 +1,5 @@
-//! Architectures leave as the build tag spells them, whatever repositories and operators call them; and what an
-//! override may say.
+//! Architectures in requests have the build tag's spelling, whatever repositories and operators
+//! use. Also which overrides are valid.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -12,7 +12,7 @@ use crate::hub::{Hub, Inherit, NewBuild, V};
 use crate::live::Live;
 use crate::recorded::koschei;
 
-/// A case of those that came from reports.
+/// Returns the path of a case from a bug report.
 fn case(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases/service").join(name)
 }
@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A log to be.
+/// A directory for a log.
 struct Desk(tempfile::TempDir);
 
 impl Desk {
@@ -42,7 +42,8 @@ impl Desk {
         koschei(&args)
     }
 
-    /// Feeds a case in, with foo's architectures overridden; what its only rebuild asks for.
+    /// Ingests a case with foo's architectures overridden. Returns the architectures of its only
+    /// rebuild.
     fn arches(&self, case: &Path, over: &str) -> Vec<String> {
         let config = self.configuration(over);
         let out = self.ingest(case, Some(&config));
@@ -66,7 +67,7 @@ impl Desk {
     }
 }
 
-/// The repository of this case has the directory `i386`, its packages are `i686`.
+/// This case's repository has the directory `i386`, and its packages are `i686`.
 #[rstest]
 #[case("", &["i686", "x86_64"])]
 #[case("i686", &["i686"])]
@@ -79,7 +80,7 @@ fn as_the_packages_spell_it(#[case] over: &str, #[case] expected: &[&str]) {
     assert_eq!(Desk::new().arches(&case("i386-override"), over), expected);
 }
 
-/// Packages of another name than the usual one.
+/// Packages with another spelling than the usual one.
 #[test]
 fn as_other_packages_spell_it() {
     let desk = Desk::new();
@@ -132,7 +133,8 @@ fn what_nobody_has_is_refused_at_once(#[case] over: &str, #[case] says: &str) {
     assert!(text(&out.stderr).contains(says), "{}", text(&out.stderr));
 }
 
-/// By command it takes effect as by configuration, and what the tag lacks is said wherever the package is shown.
+/// An override by command has the same effect as by configuration. If the tag lacks an
+/// architecture, every view of the package says so.
 #[test]
 fn by_command() {
     let (desk, case) = (Desk::new(), case("caret-list"));
@@ -152,7 +154,7 @@ fn by_command() {
 
 const ARCHES: [&str; 2] = ["x86_64", "i686"];
 
-/// A distribution for 32 bits as well.
+/// Makes a distribution with a 32-bit architecture.
 fn multilib(hub: &Hub) {
     hub.change(|tx| {
         tx.create_tag("f99", "")?;

@@ -1,5 +1,5 @@
-//! What builders really installed: taken in, compared with what we had predicted, and what dependency changes are
-//! measured from.
+//! What builders really installed: how it is recorded, compared with our prediction, and used as
+//! the base of dependency changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,8 @@ fn compared(w: &World) -> Vec<PredictionCompared> {
     })
 }
 
-/// `foo` was built in repository 1, where we expected `a` and `z` in version 1; repository 2 has `z` in version 2.
+/// `foo` was built in repository 1, where we predict `a` and `z` in version 1. Repository 2 has `z`
+/// in version 2.
 fn built_in_one() -> World {
     let mut w = World::new();
     w.real("f99", "foo-1-1");
@@ -29,7 +30,7 @@ fn built_in_one() -> World {
     w
 }
 
-/// As predicted: nothing is another thing now, but that it is known and not assumed.
+/// The buildroot is as predicted. Nothing changes, except that the base is known and not assumed.
 #[test]
 fn exactly_as_predicted() {
     let mut w = built_in_one();
@@ -44,8 +45,9 @@ fn exactly_as_predicted() {
     w.sound();
 }
 
-/// Other than predicted: changes are measured from what was there. What we predict the same for both is no change,
-/// whatever was there: it would be back after every rebuild.
+/// The buildroot differs from the prediction: changes are measured from the recorded one. A package
+/// we predict identically for both is not a change, whatever was installed. Otherwise that change
+/// would return after every rebuild.
 #[test]
 fn other_than_predicted() {
     let mut w = built_in_one();
@@ -68,8 +70,8 @@ fn other_than_predicted() {
     w.sound();
 }
 
-/// #338, D33: built in a side tag whose repository nobody can look at any more, or ever could, tagged much later: no
-/// change is lost.
+/// #338, D33: a build from a side tag, tagged much later. Nobody can read the side tag's repository
+/// any more, or ever could. No change is lost.
 #[rstest]
 #[case::deleted(true)]
 #[case::never_heard_of(false)]
@@ -98,8 +100,8 @@ fn a_repository_that_is_not_there_loses_no_change(#[case] heard_of: bool) {
     w.sound();
 }
 
-/// The same story without ground truth: the first repository stands for it, and what happened before is lost. So it
-/// matters.
+/// The same story without a recorded buildroot: the first repository stands in, and earlier changes
+/// are lost. So the recording matters.
 #[test]
 fn without_it_a_change_is_lost() {
     let mut w = World::new();
@@ -108,8 +110,8 @@ fn without_it_a_change_is_lost() {
     assert!(w.changes("foo").is_empty() && w.package("foo").base().unwrap().assumed);
 }
 
-/// Failures have a buildroot, too, when their requirements were installed; when not, the listing is not the whole and
-/// is not used.
+/// Failed builds also have a buildroot if their requirements were installed. Otherwise the listing
+/// is incomplete and is not used.
 #[test]
 fn failures_and_incomplete_ones() {
     let mut w = built_in_one();
@@ -123,7 +125,8 @@ fn failures_and_incomplete_ones() {
     w.audited();
 }
 
-/// We said it cannot be installed, and it was; and of a version that was not there nothing was said.
+/// We predicted that it cannot be installed, and it was. For a version that was not there, we have
+/// no prediction.
 #[test]
 fn no_prediction() {
     let mut w = World::new();
@@ -141,7 +144,7 @@ fn no_prediction() {
     w.audited();
 }
 
-/// Each architecture has its own; one that is not known is measured as before.
+/// Each architecture has its own buildroot. An unknown one is measured as before.
 #[test]
 fn architectures_differ() {
     let mut w = World::new();
@@ -158,7 +161,7 @@ fn architectures_differ() {
     w.sound();
 }
 
-/// What state keeps of buildroots is bounded, however many rebuilds there were.
+/// The number of buildroots in the state is bounded, however many rebuilds there were.
 #[test]
 fn old_buildroots_are_forgotten() {
     let mut w = built_in_one();
@@ -176,7 +179,7 @@ fn old_buildroots_are_forgotten() {
     w.sound();
 }
 
-/// `name-[epoch:]version-release.arch`, as the recording has it.
+/// Parses `name-[epoch:]version-release.arch`, as in the recording.
 fn package(text: &str, added: bool) -> BuildrootPackage {
     let (rest, arch) = text.rsplit_once('.').unwrap();
     let nvr = Nvr::parse(rest).unwrap();
@@ -186,8 +189,8 @@ fn package(text: &str, added: bool) -> BuildrootPackage {
     BuildrootPackage { nevra: Nevra { name: nvr.name, evr, arch: arch.into() }, added, external: None }
 }
 
-/// Every recorded buildroot is taken in and given back; none of these lists a package twice, so that all of the list
-/// was there.
+/// Every recorded buildroot is stored and read back. None of them lists a package twice, so each
+/// list was complete.
 #[test]
 fn recorded_buildroots_go_round() {
     let rows = feed::json_lines(&feed::recorded("koji").join("truth/buildroots.jsonl"));

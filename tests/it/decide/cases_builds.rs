@@ -1,4 +1,4 @@
-//! The behaviour cases of Koschei 2.4 that concern completion, tags, states and what people set; see `cases`.
+//! Koschei 2.4's behaviour cases about completion, tags, states and user settings. See `cases`.
 
 use koschei::decide::{Hold, Policy};
 use koschei::event::{PriorityKind, RebuildCancelRequested, RebuildInputs};
@@ -10,8 +10,7 @@ use serde_json::json;
 use crate::decide::cases::{OLD, f};
 use crate::story::{HOUR, World, broken, ok, settings};
 
-// ---- 6.6: completion, cancel, faults
-// -----------------------------------------------------------------------------------------
+// ---- 6.6: completion, cancel, faults ----
 
 fn built_once() -> World {
     let mut w = f(Policy::default());
@@ -42,7 +41,7 @@ fn t46_started_to_fail() {
     w.sound();
 }
 
-/// Deviation: the time of the message stands in for a missing completion time; Koschei leaves it empty.
+/// Deviation: the message's time stands in for a missing completion time. Koschei leaves it empty.
 #[test]
 fn t48_no_completion_time() {
     let mut w = built_once();
@@ -54,7 +53,7 @@ fn t48_no_completion_time() {
     w.sound();
 }
 
-/// Deviation: a cancelled rebuild is kept as such; Koschei deletes it (#266).
+/// Deviation: a cancelled rebuild is kept as cancelled. Koschei deletes it (#266).
 #[test]
 fn t49_cancel_on_request() {
     let mut w = built_once();
@@ -77,7 +76,7 @@ fn t49_cancel_on_request() {
     w.sound();
 }
 
-/// A rebuild beyond its time is cancelled and given up; what it comes to after all counts.
+/// A rebuild that runs too long is cancelled and given up. If it ends later, its result counts.
 #[test]
 fn timeout() {
     let mut w = built_once();
@@ -93,7 +92,8 @@ fn timeout() {
     w.sound();
 }
 
-/// T50, T51 as far as messages tell: which step failed. Deviation: without any failed step it is called a fault.
+/// T50, T51 as far as messages tell: which step failed. Deviation: a failure without any failed
+/// step counts as a fault.
 #[rstest]
 #[case::t50_genuine(json!([["buildArch", "x86_64", 5], ["buildArch", "aarch64", 2]]), "genuine failure", "failing")]
 #[case::t51_source_package(json!([["rebuildSRPM", "srpm", 5]]), "genuine failure", "failing")]
@@ -111,7 +111,7 @@ fn failures(#[case] children: serde_json::Value, #[case] outcome: &str, #[case] 
     w.sound();
 }
 
-/// T51: the first build there is fails: unknown to failing, with its repository.
+/// T51: the first build fails: the state goes from unknown to failing, with its repository.
 #[test]
 fn t51_first_result() {
     let mut w = f(Policy::default());
@@ -123,7 +123,8 @@ fn t51_first_result() {
     w.sound();
 }
 
-/// #310: faults double the wait; the package's state and reasons stay, and a result ends it.
+/// #310: each fault doubles the wait. The package's state and reasons stay, and a result ends the
+/// wait.
 #[test]
 fn faults_wait_and_heal() {
     let mut w = built_once();
@@ -144,7 +145,8 @@ fn faults_wait_and_heal() {
     w.sound();
 }
 
-/// Cancelled in Koji it waits as after a first fault, and longer each time; so does one that took too long.
+/// A rebuild cancelled in Koji waits like after a first fault, and longer each time. The same holds
+/// for one that timed out.
 #[test]
 fn cancelled_again_and_again() {
     let mut w = built_once();
@@ -169,7 +171,7 @@ fn cancelled_again_and_again() {
     w.sound();
 }
 
-/// T52: what ended stays ended; the same state told again is no news.
+/// T52: an ended task stays ended. The same state reported again is no news.
 #[test]
 fn t52_told_again() {
     let mut w = built_once();
@@ -181,10 +183,10 @@ fn t52_told_again() {
     w.sound();
 }
 
-// ---- 6.7: real builds, tags, packages
-// ---------------------------------------------------------------------------------------
+// ---- 6.7: real builds, tags, packages ----
 
-/// T55. Deviation: whether a new package is tracked is the collection's choice; Koschei adds all untracked.
+/// T55. Deviation: whether a new package is tracked depends on the collection. Koschei adds all as
+/// untracked.
 #[test]
 fn t55_package_list() {
     let mut w = World::with(
@@ -202,8 +204,8 @@ fn t55_package_list() {
     w.sound();
 }
 
-/// T56. Deviation: another instance is another hub, with ids of its own; topics count by their end, whatever their
-/// prefix.
+/// T56. Deviation: another instance is another hub with its own ids. Topics are recognised by their
+/// end, with any prefix.
 #[test]
 fn t56_other_instances_and_topics() {
     let mut w = built_once();
@@ -222,7 +224,7 @@ fn t56_other_instances_and_topics() {
     w.sound();
 }
 
-/// T57: our task's end is written down once; other people's tasks are none of ours.
+/// T57: the end of our task is recorded once. Other people's tasks do not concern us.
 #[test]
 fn t57_task_state() {
     let mut w = built_once();
@@ -232,8 +234,8 @@ fn t57_task_state() {
     w.sound();
 }
 
-/// T58: a tagged build of the hub makes its package ok. Deviation: also one of an older version, as what is tagged last
-/// is what Koji builds with; Koschei compares versions.
+/// T58: a tagged build of the hub makes its package ok. Deviation: so does a build of an older
+/// version, because Koji builds with the build that was tagged last. Koschei compares versions.
 #[test]
 fn t58_real_build() {
     let mut w = f(Policy::default());
@@ -245,7 +247,8 @@ fn t58_real_build() {
     w.sound();
 }
 
-/// Deviation: points a person gave are for the next rebuild and outlive a real build; Koschei clears them then.
+/// Deviation: manual points are for the next rebuild and outlive a real build. Koschei clears them
+/// then.
 #[test]
 fn manual_points_outlive_a_real_build() {
     let mut w = built_once();
@@ -256,8 +259,7 @@ fn manual_points_outlive_a_real_build() {
     assert_eq!(w.package("foo").manual_points, 0);
 }
 
-// ---- 6.8: state derivation and pointers
-// --------------------------------------------------------------------------------------
+// ---- 6.8: state derivation and pointers ----
 
 fn evidence(order: u64, outcome: Option<Outcome>) -> Evidence {
     Evidence {
@@ -299,7 +301,7 @@ fn t59_state(
     assert_eq!(package.state(tracked).as_str(), state);
 }
 
-/// T60–T62: what runs is the last build, what ended is the last complete one.
+/// T60–T62: the running build is the last one. The last ended build is the last complete one.
 #[test]
 fn t60_t61_t62_last_and_last_complete() {
     let mut w = f(Policy::default());
@@ -318,7 +320,8 @@ fn t60_t61_t62_last_and_last_complete() {
     w.sound();
 }
 
-/// T63: builds that are taken away (here: untagged) give way to those before them, with what was found out about them.
+/// T63: if builds are removed (here: untagged), earlier builds count again, with their known
+/// results.
 #[test]
 fn t63_builds_taken_away() {
     let mut w = f(Policy::default());
@@ -336,8 +339,8 @@ fn t63_builds_taken_away() {
     w.sound();
 }
 
-/// T64. Deviation: blocked is a matter of a collection's dest tag, by inheritance; nothing is kept per name over all
-/// collections.
+/// T64. Deviation: a package is blocked in a collection through its dest tag, by inheritance.
+/// Nothing is kept per name over all collections.
 #[test]
 fn t64_blocked_by_inheritance() {
     let mut w = World::with(Policy::default(), &[("f99", settings("f99")), ("f98", settings("f98"))]);
@@ -350,11 +353,10 @@ fn t64_blocked_by_inheritance() {
     w.sound();
 }
 
-// ---- 3.17: untracking, skipping
-// ----------------------------------------------------------------------------------------------
+// ---- 3.17: untracking, skipping ----
 
-/// Untracked packages are not resolved; tracked again they are, in the repository in force. Deviation: Koschei keeps
-/// the verdict of old and uses it until the next repository.
+/// Untracked packages are not resolved. Tracked again, they are resolved in the repository in
+/// force. Deviation: Koschei keeps the old verdict and uses it until the next repository.
 #[test]
 fn untracked_and_back() {
     let mut w = built_once();
@@ -364,14 +366,15 @@ fn untracked_and_back() {
     assert!(w.package("foo").verdicts.is_empty());
     w.task(4, "foo-1-1", "CLOSED", Some(1));
     w.track("foo", true);
-    // What is said next finds it resolved.
+    // The next message finds it resolved.
     w.pass(0);
     assert_eq!(w.is("foo"), PackageState::Unresolved);
     assert_eq!(w.states("foo"), ["->ok", "ok>untracked", "untracked>ok", "ok>unresolved"]);
     w.sound();
 }
 
-/// A collection that stops tracking everything, or building for an architecture, changes its packages' states at once.
+/// If a collection stops tracking all packages, or stops building for an architecture, its
+/// packages' states change at once.
 #[test]
 fn edited_collections() {
     let mut w = f(Policy::default());
@@ -389,8 +392,8 @@ fn edited_collections() {
     w.sound();
 }
 
-/// `skip_resolution` hides the verdict and does not lose it. Deviation: Koschei forgets it, which people use to force a
-/// new one.
+/// `skip_resolution` hides the verdict and keeps it. Deviation: Koschei forgets it, and people use
+/// that to force a new one.
 #[test]
 fn skip_resolution_and_back() {
     let mut w = built_once();
@@ -402,7 +405,7 @@ fn skip_resolution_and_back() {
     w.sound();
 }
 
-/// What a request says it depends on: everything a rebuild would come out differently for, and nothing else.
+/// The inputs of a request: everything that would change the rebuild's result, and nothing else.
 #[test]
 fn inputs_of_a_request() {
     let mut w = built_once();

@@ -1,5 +1,5 @@
-//! Living with a hub, as far as it is state and decisions: requests and what becomes of them, whose task is whose,
-//! faults in the builder's own words, pauses and limits, loads, many rebuilds at once.
+//! Working with a hub, in state and decisions: requests and their results, whose task is whose,
+//! faults in the builder's words, pauses and limits, loads, many rebuilds at once.
 
 use koschei::decide::faults::{MAX_FAULT_TEXT_BYTES, VANISHED};
 use koschei::decide::{Hold, Policy};
@@ -16,7 +16,7 @@ use crate::story::{HOUR, World, ok, settings};
 
 const Z: &str = "z-0:1-1.x86_64/1";
 
-/// One package that is due, on a hub that takes requests; its request stands open.
+/// Makes one due package on a hub that accepts requests. Its request is open.
 fn due() -> (World, RebuildId) {
     let mut w = World::new();
     w.submits();
@@ -38,7 +38,7 @@ fn finished(w: &World) -> Vec<RebuildFinished> {
     })
 }
 
-/// Commands that left, in short.
+/// Returns the commands that left, in short form.
 fn commands(w: &World) -> Vec<String> {
     let word = |c: serde_json::Value| match c["command"].as_str().unwrap() {
         "cancel" => format!("cancel {}", c["task_id"]),
@@ -47,9 +47,10 @@ fn commands(w: &World) -> Vec<String> {
     w.commands().into_iter().map(word).collect()
 }
 
-// ---- requests -------------------------------------------------------------------------------------------------------
+// ---- requests ----
 
-/// Decided, submitted, seen, ended: one slot all the time, and free in the end.
+/// Decided, submitted, seen, ended: the request occupies one slot all the time, and frees it in the
+/// end.
 #[test]
 fn a_request_from_decision_to_end() {
     let (mut w, rebuild) = due();
@@ -69,7 +70,7 @@ fn a_request_from_decision_to_end() {
     w.sound();
 }
 
-/// The task may be seen before its submitter says so, and the submitter may say it twice.
+/// The task may be seen before its submitter reports it, and the submitter may report it twice.
 #[test]
 fn seen_before_it_is_told() {
     let (mut w, rebuild) = due();
@@ -96,7 +97,8 @@ fn an_unanswered_request_is_seen() {
     w.sound();
 }
 
-/// Refused by the hub: visible, with its words, and not tried again until something changes.
+/// The hub refuses: the reason is shown, and the rebuild is not tried again until something
+/// changes.
 #[test]
 fn refused() {
     let (mut w, rebuild) = due();
@@ -113,9 +115,9 @@ fn refused() {
     w.sound();
 }
 
-// ---- whose task it is -----------------------------------------------------------------------------------------------
+// ---- whose task it is ----
 
-/// The lowest task with a decision's id is ours, whatever order they are heard of in.
+/// Of the tasks with a decision's id, the lowest one is ours, in any order of hearing of them.
 #[rstest]
 #[case::in_order(&[101, 105])]
 #[case::resubmission_first(&[105, 101])]
@@ -136,7 +138,7 @@ fn the_lowest_task_is_ours(#[case] order: &[i64]) {
     w.audited();
 }
 
-/// The submitter's word of a lower task takes over from one that was seen first.
+/// A lower task reported by the submitter replaces a task that was seen first.
 #[test]
 fn submitted_takes_over() {
     let (mut w, rebuild) = due();
@@ -151,7 +153,7 @@ fn submitted_takes_over() {
     w.audited();
 }
 
-/// Even when the resubmission came to its end before ours was ever heard of.
+/// The same holds if the resubmission ended before we heard of our own task.
 #[test]
 fn ours_is_found_after_the_end() {
     let (mut w, rebuild) = due();
@@ -163,7 +165,7 @@ fn ours_is_found_after_the_end() {
     w.audited();
 }
 
-/// A task counts where it was decided, although its target leads elsewhere by now.
+/// A task counts in the collection that decided it, even if its target leads elsewhere by now.
 #[test]
 fn a_task_counts_where_it_was_decided() {
     let copy = koschei::event::CollectionSettings { build_tag: "f99-copy".into(), ..settings("f99") };
@@ -179,7 +181,8 @@ fn a_task_counts_where_it_was_decided() {
     w.sound();
 }
 
-/// The hub does not know our task any more: its slot is free, the package waits as after any fault.
+/// The hub does not know our task any more: its slot is free, and the package waits like after any
+/// fault.
 #[rstest]
 #[case::seen(true)]
 #[case::never_seen(false)]
@@ -205,7 +208,7 @@ fn a_task_vanishes(#[case] seen: bool) {
     w.audited();
 }
 
-/// A hub that lost sight of a task for a while: what it comes to after all counts.
+/// A hub does not know a task for a while and then knows it again. The task's result counts.
 #[test]
 fn a_task_comes_back() {
     let (mut w, rebuild) = due();
@@ -219,7 +222,7 @@ fn a_task_comes_back() {
     w.sound();
 }
 
-/// Whoever carries commands out asks where each stands before he calls the hub.
+/// The submitter checks each request's standing before it calls the hub.
 #[test]
 fn standings() {
     let (mut w, rebuild) = due();
@@ -240,7 +243,7 @@ fn standings() {
     assert_eq!(w.state().anomalies.len(), 1, "a pause of a collection that is not there: {:?}", w.state().anomalies);
 }
 
-// ---- cancelling -----------------------------------------------------------------------------------------------------
+// ---- cancelling ----
 
 fn cancel(rebuild: RebuildId) -> RebuildCancelRequested {
     RebuildCancelRequested {
@@ -254,7 +257,7 @@ fn cancel(rebuild: RebuildId) -> RebuildCancelRequested {
     }
 }
 
-/// A request without a task is closed as not submitted; nothing else has to happen.
+/// A request without a task is closed as not submitted. Nothing else happens.
 #[test]
 fn a_request_is_cancelled() {
     let (mut w, rebuild) = due();
@@ -270,7 +273,7 @@ fn a_request_is_cancelled() {
     w.sound();
 }
 
-/// Submitted in the very moment it was cancelled: the task is stopped.
+/// A request is submitted at the moment of its cancellation: the task is stopped.
 #[rstest]
 #[case::told(true)]
 #[case::seen(false)]
@@ -293,7 +296,7 @@ fn cancelled_while_it_is_submitted(#[case] told: bool) {
     w.sound();
 }
 
-/// A request that is a task by now is cancelled as one, seen or not.
+/// A request that already has a task is cancelled through the task, seen or not.
 #[rstest]
 #[case::seen(true)]
 #[case::only_told(false)]
@@ -311,7 +314,7 @@ fn a_submitted_request_is_cancelled(#[case] seen: bool) {
     w.sound();
 }
 
-// ---- faults in the builder's words ----------------------------------------------------------------------------------
+// ---- faults in the builder's words ----
 
 #[rstest]
 #[case::compiler(
@@ -348,7 +351,7 @@ fn faults_are_judged_by_their_texts(#[case] label: &str, #[case] code: i64, #[ca
     w.sound();
 }
 
-/// A text without end is cut where it is taken in, its telling last line kept.
+/// A very long text is cut when it is recorded. Its telling last line is kept.
 #[test]
 fn a_long_text_is_bounded() {
     let mut w = World::new();
@@ -362,7 +365,7 @@ fn a_long_text_is_bounded() {
     w.audited();
 }
 
-/// The audit derives outcomes from texts, too.
+/// The audit derives outcomes from texts too.
 #[test]
 fn a_wrong_outcome_is_found_by_its_text() {
     let mut w = World::new();
@@ -374,10 +377,9 @@ fn a_wrong_outcome_is_found_by_its_text() {
     assert_eq!(w.audit().total, 1, "the words are forgotten, the judgement is not");
 }
 
-// ---- pauses, limits, looking on
-// --------------------------------------------------------------------------------------
+// ---- pauses, limits, passive mode ----
 
-/// Two packages due in each of two collections, which nothing holds but what a test sets.
+/// Two due packages in each of two collections. Only what a test sets holds them back.
 fn two_collections(policy: Policy) -> World {
     let mut w = World::with(policy, &[("f98", settings("f98")), ("f99", settings("f99"))]);
     w.submits();
@@ -436,7 +438,7 @@ fn a_pause_of_all() {
     w.sound();
 }
 
-/// What stops a whole collection is shown with it.
+/// A collection shows what stops it as a whole.
 #[test]
 fn a_collection_says_why_it_stands_still() {
     let mut w = two_collections(Policy::default());
@@ -477,7 +479,8 @@ fn gone(tag: &str) -> TagObserved {
     }
 }
 
-/// A tag that is gone stops its collection, says so for each package, and takes nobody else along; it heals by itself.
+/// A missing tag stops its collection, is shown for each package, and stops no other collection. It
+/// heals by itself.
 #[test]
 fn a_tag_that_is_gone_stops_its_collection() {
     let mut w = two_collections(Policy::default());
@@ -494,7 +497,7 @@ fn a_tag_that_is_gone_stops_its_collection() {
     w.sound();
 }
 
-/// No more than so many requests within any hour; those that were turned down do not count.
+/// There are at most this many requests within any hour. Refused requests do not count.
 #[test]
 fn the_hourly_limit() {
     let mut w = two_collections(Policy { max_submissions_per_hour: Some(2), ..Policy::default() });
@@ -517,8 +520,8 @@ fn the_hourly_limit() {
     w.sound();
 }
 
-/// Looking on: everything is decided, nothing leaves, no slot is taken, nothing is repeated; then it is as if it had
-/// just begun.
+/// Passive mode: everything is decided, nothing leaves, no slot is taken, nothing is repeated. When
+/// it ends, the service behaves as if it had just started.
 #[test]
 fn passive() {
     let mut w = two_collections(Policy { passive: true, ..Policy::default() });
@@ -545,11 +548,10 @@ fn passive() {
     w.sound();
 }
 
-// ---- load, fairness, many at once
-// -------------------------------------------------------------------------------------
+// ---- load, fairness, many at once ----
 
-/// Loads are recorded with the evaluation that used them, so that the audit derives it again; a full architecture holds
-/// back those who need it, in whichever collection, and nobody else.
+/// Loads are recorded with the evaluation that used them, so that the audit can derive it again. A
+/// full architecture holds back the packages that need it, in any collection, and no others.
 #[test]
 fn loads_are_recorded() {
     let mut w = two_collections(Policy::default());
@@ -571,8 +573,8 @@ fn loads_are_recorded() {
     w.sound();
 }
 
-/// A collection that is all new does not stop another: each is owed an equal part of the slots; what one does not use
-/// the other has.
+/// A collection with only new packages does not stop another one. Each has a right to an equal part
+/// of the slots, and may use what the other does not need.
 #[test]
 fn collections_share_fairly() {
     let policy = Policy { max_builds: 6, ..Policy::default() };
@@ -607,8 +609,8 @@ fn collections_share_fairly() {
     w.sound();
 }
 
-/// Behaviour 1: many more rebuilds at once than one question to the hub would hold, answered in any order: each keeps
-/// its own result.
+/// Behaviour 1: many more rebuilds at once than one query to the hub could hold, answered in any
+/// order. Each keeps its own result.
 #[test]
 fn behaviour_1_many_rebuilds_at_once() {
     const MANY: i64 = 150;
@@ -622,7 +624,8 @@ fn behaviour_1_many_rebuilds_at_once() {
     w.repo(1, &(0..MANY).map(|n| ok(&format!("{}-1-1", name(n)), Z)).collect::<Vec<_>>());
     assert_eq!(w.state().running(), 150);
     let rebuilds: Vec<RebuildId> = (0..MANY).map(|n| w.open(&name(n))).collect();
-    // Ended in another order than submitted, one of three failing, some seen running before.
+    // They end in another order than submitted; one of three fails, and some were seen running
+    // before.
     for i in 0..MANY {
         let n = i * 77 % MANY;
         let rebuild = rebuilds[usize::try_from(n).unwrap()];
@@ -646,7 +649,7 @@ fn behaviour_1_many_rebuilds_at_once() {
     w.sound();
 }
 
-/// What reconciliation finds is marked so, through every form an event has.
+/// Facts found by reconciliation are marked so in every form of an event.
 #[test]
 fn reconciliation_is_a_source_of_its_own() {
     assert_eq!(Source::parse("reconciliation"), Some(Source::Reconciliation));
@@ -656,7 +659,7 @@ fn reconciliation_is_a_source_of_its_own() {
     assert!(Source::ALL.into_iter().all(|s| Source::parse(s.as_str()) == Some(s)));
 }
 
-/// Points given while a rebuild is decided or runs are meant for another one.
+/// Points set while a rebuild is decided or running are for the next rebuild.
 #[test]
 fn points_given_meanwhile_are_kept_for_the_next_rebuild() {
     let (mut w, rebuild) = due();

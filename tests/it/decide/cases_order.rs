@@ -1,5 +1,5 @@
-//! Facts of a hub may be heard of in any order: their Koji events say what came first. And what a reconciled hub can be
-//! asked for is what a dump of its tables says.
+//! Facts of a hub may arrive in any order: their Koji events decide what came first. Also, the
+//! facts of a reconciled hub equal a dump of its tables.
 
 use std::collections::BTreeMap;
 
@@ -23,19 +23,19 @@ fn hub() -> Hub {
     Hub::new("primary")
 }
 
-/// A fact, and the Koji event of it. Events are ten seconds apart.
+/// A fact and its Koji event. Events are ten seconds apart.
 type Fact = (Event, Option<i64>);
 
 fn at(event: i64) -> Timestamp {
     Timestamp::from_secs(1_795_132_800 + 10 * event)
 }
 
-/// Folds facts as read from a hub: in the order of reading, each of them so when it was read.
+/// Folds facts read from the hub, in the order of reading. Each was true when it was read.
 fn apply(state: &mut State, facts: impl IntoIterator<Item = Fact>) {
     fold(state, facts, Source::Hub);
 }
 
-/// Folds facts that were told, with the hub's events, in any order.
+/// Folds facts from messages, with the hub's events, in any order.
 fn apply_told(state: &mut State, facts: impl IntoIterator<Item = Fact>) {
     fold(state, facts, Source::Bus);
 }
@@ -130,7 +130,7 @@ fn inherits(tag: &str, parents: &[&str]) -> TagObserved {
     }
 }
 
-/// A collection `f99`, whose dest tag inherits from `f98`, on a hub that was compared with.
+/// A collection `f99` whose dest tag inherits from `f98`, on a hub that was reconciled.
 fn collection() -> State {
     let mut state = State::default();
     let created = CollectionCreated { collection: "f99".into(), settings: settings("f99") };
@@ -144,7 +144,7 @@ fn collection() -> State {
     state
 }
 
-/// Builds of `foo` in a tag, oldest tagging first.
+/// Returns the builds of `foo` in a tag, oldest tagging first.
 fn builds(state: &State, tag: &str) -> Vec<i64> {
     let tag = state.hubs[&hub()].tags.get(tag);
     tag.and_then(|t| t.packages.get("foo")).map(|p| p.builds.iter().map(|b| b.build.0).collect()).unwrap_or_default()
@@ -176,7 +176,7 @@ fn tagging_order(#[case] facts: Vec<Fact>, #[case] expected: &[i64]) {
     assert_eq!(latest, expected.last().copied());
 }
 
-/// What makes no sense is counted: untagged and never tagged. What comes late is not.
+/// Contradictions are counted, such as an untagging without a tagging. Late facts are not.
 #[test]
 fn what_is_counted() {
     let mut state = collection();
@@ -186,11 +186,12 @@ fn what_is_counted() {
     assert_eq!(state.anomalies["untagged a build that was not in the tag"], 1);
 }
 
-/// A hub that taggings, untaggings and re-taggings happen to, one event each; what was said of them, and what is so.
+/// A hub with random taggings, untaggings and re-taggings, one event each: its real state, and the
+/// facts about it.
 #[derive(Default)]
 struct Model {
     event: i64,
-    /// By tag, builds by tagging.
+    /// Builds in the order of tagging, by tag.
     tags: BTreeMap<&'static str, Vec<i64>>,
     facts: Vec<Fact>,
 }
@@ -217,8 +218,8 @@ impl Model {
 }
 
 proptest! {
-    /// Whatever order facts are heard of in, and however often, the same is so: tags, latest builds, and the digest of
-    /// the facts.
+    /// Facts in any order and with any repetitions give the same state: tags, latest builds, and
+    /// the digest of the facts.
     #[test]
     fn order_and_repetition_do_not_matter(seed: u64, steps in 1..40_usize) {
         let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
@@ -243,7 +244,7 @@ proptest! {
         }
     }
 
-    /// Real builds and rebuilds, heard of in any order, say the same of their package.
+    /// Real builds and rebuilds give the same package state in any order of hearing.
     #[test]
     fn evidence_stands_by_the_hubs_time(seed: u64, count in 1..8_i64) {
         let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
@@ -268,7 +269,7 @@ proptest! {
     }
 }
 
-/// A rebuild of ours that was made at Koji event `10 n` and ended.
+/// Returns the facts of an ended rebuild of ours, made at Koji event `10 n`.
 fn rebuilt(n: i64, outcome: Outcome) -> Vec<Fact> {
     let state = if outcome == Outcome::Ok { TaskState::Closed } else { TaskState::Failed };
     let changed = TaskChanged {
@@ -304,7 +305,8 @@ fn rebuilt(n: i64, outcome: Outcome) -> Vec<Fact> {
     vec![(changed.into(), None), (finished.into(), None)]
 }
 
-/// #361: found by comparison days later, a tagging still stands where it was; a rebuild made after it counts for more.
+/// #361: a tagging found by comparison days later keeps its place in time. A rebuild made after the
+/// tagging counts for more.
 #[test]
 fn found_late() {
     let mut state = collection();
@@ -317,7 +319,8 @@ fn found_late() {
     assert_eq!((p.base().unwrap().kind, p.state(true)), (EvidenceKind::Scratch(TaskId(3)), PackageState::Failing));
 }
 
-/// What the hub is asked about a build is all there is to know: imported, no task; retried, building again.
+/// The hub's answer about a build replaces everything known: an imported build has no task, a
+/// retried one is building again.
 #[test]
 fn a_look_replaces_what_was_told() {
     let mut state = collection();
@@ -330,8 +333,8 @@ fn a_look_replaces_what_was_told() {
     assert_eq!(state.package("f99", "foo").unwrap().state(true), PackageState::Unknown, "imported: it says nothing");
 }
 
-/// A tag that is gone takes its builds and its list along, stops the collections that need it and no others, and may
-/// come back.
+/// If a tag is gone, its builds and package list are gone too. Only the collections that need it
+/// stop. It may come back.
 #[rstest]
 #[case::dest_tag("f99", &["f99"], None)]
 #[case::build_tag("f99-build", &["f99-build"], Some(1))]
@@ -372,7 +375,8 @@ fn listed(tag: &str, package: &str, action: PackageListAction) -> Fact {
     (e.into(), None)
 }
 
-/// The digest of a hub that was compared with is that of its tables, and covers what can be asked for, nothing else.
+/// The digest of a reconciled hub equals that of its tables. It covers exactly what the hub can be
+/// asked for.
 #[test]
 fn a_dump_of_the_hub_gives_the_same_digest() {
     let mut state = collection();
@@ -423,7 +427,7 @@ fn a_dump_of_the_hub_gives_the_same_digest() {
     let (ours, looked_at) = state.hub_facts(&hub());
     assert_eq!((ours.lines("primary", &looked_at), looked_at), (facts.lines("primary", &watched), watched));
 
-    // Whatever is missing, wrong or too much shows.
+    // Missing, wrong and surplus facts all change the digest.
     let mut missing = state.clone();
     apply(&mut missing, [untagged("f99", 1, 40)]);
     assert_ne!(missing.facts_digest(), state.facts_digest());
@@ -435,12 +439,12 @@ fn a_dump_of_the_hub_gives_the_same_digest() {
     assert!(told.facts().len() > state.facts().len(), "of a hub never compared with everything told counts");
 }
 
-/// The tables behind that story.
+/// Returns the tables behind that story.
 fn dump() -> (HubFacts, Vec<Watched>) {
     let link = |tag: &str| inherits("", &[tag]).inheritance.unwrap();
     let mut facts = HubFacts::default();
     let build = |n: i64| (BuildId(n), BuildFacts { nvr: nvr(n), state: (n == 1).then_some(BuildState::Complete) });
-    // A dump has all there is; what nobody looks at gives no line.
+    // A dump has everything. Builds that no collection watches give no line.
     facts.builds = [1, 2, 3, 5, 6].map(build).into();
     let tag = |inheritance: Vec<Inheritance>, listed: Option<bool>, builds: &[i64]| TagFacts {
         arches: None,
@@ -467,7 +471,7 @@ fn dump() -> (HubFacts, Vec<Watched>) {
     (facts, vec![Watched::by(&settings("f99"))])
 }
 
-/// Lines say nothing of an order in which the hub was asked, nor of one collection seen twice.
+/// Lines do not depend on the order of queries, and a collection seen twice gives each line once.
 #[test]
 fn two_collections_on_the_same_tags_give_each_line_once() {
     let (facts, watched) = dump();
@@ -482,7 +486,7 @@ fn two_collections_on_the_same_tags_give_each_line_once() {
     );
 }
 
-/// The place of a tagging is kept by a snapshot.
+/// A snapshot keeps the place of a tagging.
 #[test]
 fn snapshots_keep_the_order() {
     let mut state = collection();

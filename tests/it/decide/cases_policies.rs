@@ -1,5 +1,5 @@
-//! What the hub's own policies do to us, as far as it is state and decisions: what is refused is left out or stops, is
-//! said, and is tried again.
+//! The effect of a hub's own policies on state and decisions. A refused binding is left out, a
+//! refused build stops the collection. Both are logged and tried again.
 
 use koschei::decide::{Hold, Policy, refusal};
 use koschei::event::{Event, PolicyAllowed, PolicyRefused, PriorityKind, SubmissionsResumed, TaskChanged, TaskFault};
@@ -12,7 +12,7 @@ use crate::story::{World, ok, settings};
 const REASON: &str = "Only admin can do this via default policy";
 const DAY: i64 = 86_400;
 
-/// Packages that are due, on a hub that takes requests.
+/// Makes due packages on a hub that accepts requests.
 fn due(packages: &[&str]) -> World {
     let mut w = World::new();
     w.submits();
@@ -22,7 +22,7 @@ fn due(packages: &[&str]) -> World {
     w
 }
 
-/// The last request of a package, submitted as a task; whether it is bound.
+/// Submits the last request of a package as a task. Returns whether it is bound.
 fn submit(w: &mut World, package: &str, task: i64) -> (RebuildId, bool) {
     let rebuild = w.open(package);
     w.submitted(rebuild, package, task);
@@ -33,7 +33,7 @@ fn submit(w: &mut World, package: &str, task: i64) -> (RebuildId, bool) {
     (rebuild, last.last().unwrap().is_some())
 }
 
-/// Its task ended: with a policy's refusal, or well.
+/// Ends the task: with a policy's refusal, or well.
 fn ends(w: &mut World, package: &str, task: i64, (rebuild, bound): (RebuildId, bool), refused_by: Option<&str>) {
     let nvr = Nvr::parse(&format!("{package}-1-1")).unwrap();
     let text = refused_by.map(|policy| format!("policy violation ({policy}): {REASON}"));
@@ -71,7 +71,7 @@ fn unbound(w: &World) -> Option<String> {
     refusal::unbound(w.state(), &w.state().collections["f99"], &Policy::default())
 }
 
-/// Koji's default: whoever is no administrator binds nothing.
+/// Koji's default: only administrators may bind.
 #[test]
 fn binding_that_is_refused_is_left_out_and_tried_again() {
     let mut w = due(&["bar", "foo"]);
@@ -85,7 +85,7 @@ fn binding_that_is_refused_is_left_out_and_tried_again() {
     let words = unbound(&w).unwrap();
     assert!(words.contains("build_from_repo_id") && words.contains("task 102") && words.contains(REASON), "{words}");
 
-    // Nothing waits: at the next tick both are asked for again, and not bound.
+    // Nothing waits: at the next tick both are requested again, without a binding.
     assert_eq!(w.held("foo"), Vec::<&str>::new(), "it waits for nothing");
     w.requests();
     w.pass(61);
@@ -120,7 +120,7 @@ fn binding_that_is_refused_is_left_out_and_tried_again() {
     let rebuild = submit(&mut w, &trial, 106);
     ends(&mut w, &trial, 106, rebuild, None);
 
-    // And so again, until it is allowed.
+    // The same repeats until it is allowed.
     w.pass(DAY);
     w.points(&trial, PriorityKind::Manual, 1000);
     w.pass(61);
@@ -134,8 +134,8 @@ fn binding_that_is_refused_is_left_out_and_tried_again() {
     w.sound();
 }
 
-/// Without the right to build at all there is nothing to fall back to; and a hub may refuse what was not even asked
-/// for.
+/// Without the right to build at all there is no fallback. A hub may also refuse a policy that the
+/// request did not need.
 #[rstest]
 #[case::build("build_rpm", true)]
 #[case::source_package("build_from_srpm", true)]
@@ -165,7 +165,7 @@ fn a_collection_stops_whose_rebuilds_are_refused(#[case] policy: &str, #[case] b
     w.pass(3600);
     assert_eq!(w.requested(), [""; 0], "still refused");
 
-    // Somebody says that it should work now.
+    // An operator resumes submissions because it should work now.
     w.operator(SubmissionsResumed { collection: Some("f99".into()), by: None });
     w.pass(61);
     assert_eq!(w.requested(), ["foo"]);
@@ -176,7 +176,7 @@ fn a_collection_stops_whose_rebuilds_are_refused(#[case] policy: &str, #[case] b
     w.sound();
 }
 
-/// One collection's trouble is not another's.
+/// One collection's trouble does not affect another.
 #[test]
 fn other_collections_go_on() {
     let mut w = World::with(Policy::default(), &[("f99", settings("f99")), ("f98", settings("f98"))]);

@@ -1,4 +1,5 @@
-//! What is shown of packages nobody told enough about: blocked in the build tag, or known from a repository only.
+//! What is shown of packages about which little is known: blocked in the build tag, or known only
+//! from a repository.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::recorded::koschei;
 
-/// A recording of one package in one repository: its listing, its build twice, its tagging, the repository twice, and
-/// something later.
+/// A recording of one package in one repository: its listing, its build twice, its tagging, the
+/// repository twice, and a later message.
 fn case() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/cases/service/caret-list")
 }
 
-/// The log of a changed recording, in `dir`.
+/// Makes the log of a changed recording in `dir`.
 fn log(dir: &Path, change: impl FnOnce(Vec<String>) -> Vec<String>) -> String {
     let text = std::fs::read_to_string(case().join("events.jsonl")).unwrap();
     let lines = change(text.lines().map(str::to_owned).collect());
@@ -83,7 +84,7 @@ fn blocked_in_the_build_tag() {
     let foo_there = foo(&db);
     assert_eq!((&foo_there["blocked"], &foo_there["remarks"]), (&json!(false), &json!([says])));
     assert!(said(&["why", "foo", "--db", &db]).contains(says));
-    // In the dest tag it is a state.
+    // Blocked in the dest tag, that is a state.
     let dir = tempfile::tempdir().unwrap();
     let db = log(dir.path(), block("f99"));
     let foo = foo(&db);

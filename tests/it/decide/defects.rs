@@ -1,4 +1,5 @@
-//! Defects of Koschei 2.4 that are not carried over, a story each; it would end otherwise if the defect were here.
+//! Defects of Koschei 2.4 that we do not have, one story each. The story would end differently with
+//! the defect.
 
 use koschei::decide::Policy;
 use koschei::event::{
@@ -15,7 +16,7 @@ fn z(version: u32) -> String {
     format!("z-0:{version}-1.x86_64/1")
 }
 
-/// D3, behaviour 2: what another package's builds did in between is no matter for the started-to-fail rule.
+/// D3, behaviour 2: other packages' builds in between do not matter for the started-to-fail rule.
 #[test]
 fn d3_started_to_fail_looks_at_the_same_package() {
     let mut w = World::new();
@@ -47,7 +48,7 @@ fn d4_rebuilds_end_out_of_order() {
     w.task(10, "foo-1-1", "CLOSED", Some(1));
     w.repo(3, &[ok("foo-1-1", &z(3))]);
     assert_eq!(w.changes("foo"), ["z 2-1>3-1 /1"], "measured from the one that began last");
-    // And the other way round in repositories: the later rebuild is bound to the older one.
+    // The other way round in repositories: the later rebuild is bound to the older one.
     w.task(12, "foo-1-1", "OPEN", Some(3));
     w.task(13, "foo-1-1", "OPEN", Some(2));
     w.task(13, "foo-1-1", "CLOSED", Some(2));
@@ -56,7 +57,8 @@ fn d4_rebuilds_end_out_of_order() {
     w.sound();
 }
 
-/// D5, behaviour 4: after the newest build was untagged, changes are measured from the build before it.
+/// D5, behaviour 4: after the newest build was untagged, changes are measured from the build before
+/// it.
 #[test]
 fn d5_untag_then_diff() {
     let mut w = World::new();
@@ -74,8 +76,8 @@ fn d5_untag_then_diff() {
     w.sound();
 }
 
-/// D6, behaviour 5: a package without a source package comes back as soon as there is one; the same build tagged again
-/// will do.
+/// D6, behaviour 5: a package without a source package comes back as soon as there is one. The same
+/// build tagged again is enough.
 #[test]
 fn d6_no_source_heals() {
     let mut w = World::new();
@@ -93,7 +95,7 @@ fn d6_no_source_heals() {
     w.sound();
 }
 
-/// Nor does a package lose its state and priority to a row of rebuilds that say nothing about it.
+/// A package keeps its state and priority after many rebuilds without a result.
 #[test]
 fn many_cancelled_rebuilds_do_not_push_the_last_result_out() {
     let mut w = World::new();
@@ -114,7 +116,8 @@ fn override_arches(w: &mut World, arches: Option<&str>) {
     w.operator(PackageArchOverrideSet { collection: "f99".into(), package: "foo".into(), arches, by: None });
 }
 
-/// D7: no architecture left is a reason like any other: it costs nothing, holds up nobody, and heals.
+/// D7: having no architecture is a reason like any other: it costs no points, holds up no other
+/// package, and heals.
 #[test]
 fn d7_no_architecture_costs_no_points() {
     let mut w = World::new();
@@ -136,7 +139,7 @@ fn d7_no_architecture_costs_no_points() {
     w.sound();
 }
 
-/// Two collections, each with a package that is due.
+/// Two collections, each with a due package.
 fn two_collections(policy: Policy) -> World {
     let mut w = World::with(policy, &[("f98", settings("f98")), ("f99", settings("f99"))]);
     w.tag("f98", "top-1-1");
@@ -153,8 +156,8 @@ fn target(name: &str, there: bool) -> TargetObserved {
     }
 }
 
-/// D8, behaviour 6 (#351): a collection without target, repository content or build group stops at its own border, and
-/// heals.
+/// D8, behaviour 6 (#351): a collection without target, repository content or build group affects
+/// no other collection, and heals.
 #[test]
 fn d8_trouble_stays_in_its_collection() {
     let mut w = two_collections(Policy::default());
@@ -179,7 +182,7 @@ fn d8_trouble_stays_in_its_collection() {
     w.sound();
 }
 
-/// A target that was not there from the beginning is noticed, and another target is another matter (#351).
+/// A target that never existed is noticed. Another target is independent of it (#351).
 #[test]
 fn a_target_that_never_was() {
     let mut w = World::seeing(Policy::default(), &[("f99", settings("f99"))], vec![target("f99", false).into()]);
@@ -217,7 +220,8 @@ fn d9_crash_in_the_middle_of_a_repository() {
     assert_eq!(whole.events().len(), crashed.events().len());
 }
 
-/// D13, behaviour 9: where two collections look at the same tags, as a branch and its copy do, a task counts once.
+/// D13, behaviour 9: if two collections use the same tags, like a branch and its copy, a task
+/// counts once.
 #[test]
 fn d13_a_task_counts_in_one_collection() {
     let policy = Policy { max_builds: 2, ..Policy::default() };
@@ -236,7 +240,7 @@ fn d13_a_task_counts_in_one_collection() {
     w.sound();
 }
 
-/// D14: what is wrong with a package's dependencies stands in the log and in every answer.
+/// D14: a package's dependency problems are in the log and in every answer.
 #[test]
 fn d14_problems_are_kept() {
     let mut w = World::new();
@@ -250,7 +254,8 @@ fn d14_problems_are_kept() {
     assert_eq!(w.package("foo").verdicts[0].problem.as_deref(), Some("nothing provides libz.so.9 needed by z"));
 }
 
-/// D15: a rebuild that runs and is cancelled, times out or meets a fault costs a package no reason to be rebuilt.
+/// D15: a rebuild that runs and is then cancelled, times out or meets a fault keeps all reasons to
+/// rebuild the package.
 #[test]
 fn d15_dependency_points_survive_a_rebuild_that_says_nothing() {
     let mut w = World::new();
@@ -273,7 +278,8 @@ fn d15_dependency_points_survive_a_rebuild_that_says_nothing() {
     w.sound();
 }
 
-/// D16, behaviour 14: points of a package without any result are not lost while it is built, and never loop.
+/// D16, behaviour 14: points of a package without any result are not lost while it is built, and
+/// never loop.
 #[test]
 fn d16_points_follow_from_builds() {
     let mut w = World::new();
@@ -299,7 +305,7 @@ fn d16_points_follow_from_builds() {
     w.sound();
 }
 
-/// D17: what is submitted is what was resolved: source package, BuildRequires and architectures.
+/// D17: exactly what was resolved is submitted: source package, BuildRequires and architectures.
 #[test]
 fn d17_the_source_that_was_resolved_is_the_one_submitted() {
     let mut w = World::new();
@@ -331,7 +337,7 @@ fn d24_versions_and_architectures_of_a_name() {
     w.sound();
 }
 
-/// D25: every architecture a build would use is resolved, and no other.
+/// D25: every architecture that a build would use is resolved, and no other.
 #[test]
 fn d25_all_architectures_count() {
     let mut w = World::new();
@@ -351,7 +357,8 @@ fn d25_all_architectures_count() {
     w.sound();
 }
 
-/// D26: limits per collection, several rebuilds at once, and nobody waits behind a busy architecture.
+/// D26: limits per collection, several rebuilds at once, and nobody waits behind a busy
+/// architecture.
 #[test]
 fn d26_no_head_of_line_blocking() {
     let small = koschei::event::CollectionSettings { max_builds: Some(1), ..settings("f98") };
@@ -387,7 +394,7 @@ fn d26_no_head_of_line_blocking() {
     assert_eq!(w.plan(Some(&[("aarch64", 100), ("x86_64", 100)])), ["c", "d"]);
 }
 
-/// D27: a repository costs one event and only what is new in it, however many packages there are.
+/// D27: a repository costs one event with only the news, however many packages there are.
 #[test]
 fn d27_only_what_is_new_is_written() {
     let mut w = World::new();
@@ -409,7 +416,7 @@ fn d27_only_what_is_new_is_written() {
     w.sound();
 }
 
-/// D30: another solver that words problems differently changes what is shown, and nothing else.
+/// D30: another solver that words problems differently changes only what is shown.
 #[test]
 fn d30_wording_decides_nothing() {
     let mut w = World::new();
@@ -427,7 +434,7 @@ fn d30_wording_decides_nothing() {
     w.sound();
 }
 
-/// Which of several problems is named first is no news; that the one shown is none any more is.
+/// Another order of the problems is no news. The disappearance of the shown problem is.
 #[test]
 fn the_reason_shown_is_the_present_one() {
     let mut w = World::new();
@@ -442,7 +449,7 @@ fn the_reason_shown_is_the_present_one() {
         ("nothing provides b".to_owned(), vec!["on x86_64: nothing provides b".to_owned()])
     );
     w.repo(4, &[broken("foo-1-1", "nothing provides c|nothing provides b")]);
-    // Another source, the same cause.
+    // Another source with the same cause.
     w.real("f99", "foo-2-1");
     w.repo(5, &[broken("foo-2-1", "nothing provides c|nothing provides b")]);
     assert_eq!((shown(&w), w.reasons("foo").len()), ("nothing provides b".to_owned(), 1));
@@ -453,7 +460,7 @@ fn the_reason_shown_is_the_present_one() {
     w.sound();
 }
 
-/// What is missing on an architecture that no build would use is no cause.
+/// A missing dependency on an architecture that no build would use is no cause.
 #[test]
 fn the_reason_is_one_of_an_architecture_in_use() {
     let mut w = World::new();
@@ -470,7 +477,8 @@ fn the_reason_is_one_of_an_architecture_in_use() {
     w.sound();
 }
 
-/// Behaviour 10 (#338, #361): a side-tag build counts from when it is tagged, and changes do not need its repository.
+/// Behaviour 10 (#338, #361): a side-tag build counts from its tagging, and changes do not need its
+/// repository.
 #[test]
 fn side_tag_build_tagged_days_later() {
     let mut w = World::new();
@@ -495,7 +503,7 @@ fn side_tag_build_tagged_days_later() {
     w.sound();
 }
 
-/// Behaviour 12: nothing depends on the zone of a clock, nor on its changing.
+/// Behaviour 12: nothing depends on a clock's time zone or on its change.
 #[test]
 fn clocks_change() {
     let story = |zones: [i8; 3]| {
@@ -522,7 +530,7 @@ fn clocks_change() {
     assert_eq!(story([-8, -7, 9]), utc);
 }
 
-/// Behaviour 12: the machine's own zone does not matter either.
+/// Behaviour 12: the machine's own time zone does not matter either.
 #[test]
 fn the_machines_zone_does_not_matter() {
     let run = |zone: &str| {
@@ -565,7 +573,8 @@ fn a_package_in_several_collections() {
     w.sound();
 }
 
-/// A task somebody asked to cancel and that never ends is given up in the end: it must not hold its slot for ever.
+/// A task that somebody asked to cancel and that never ends is given up in the end. It must not
+/// occupy its slot for ever.
 #[test]
 fn a_cancelled_task_that_never_ends() {
     let mut w = World::new();

@@ -1,5 +1,5 @@
-//! Defects of Koschei 2.4 that concern living with a hub, and are not carried over: those of them that lie in state and
-//! decisions.
+//! Defects of Koschei 2.4 in working with a hub that we do not have, as far as they concern state
+//! and decisions.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::story::{HOUR, World, broken, ok, settings, unknown};
 
 const Z: &str = "z-0:1-1.x86_64/1";
 
-/// D1, D9, D11, behaviours 7 and 8: whatever dies at the commit, nothing is announced that is not in the log, nothing
-/// in the log is left unsaid, and a command belongs to exactly one decision.
+/// D1, D9, D11, behaviours 7 and 8, with a crash at the commit: nothing is announced that is not in
+/// the log, everything in the log is announced, and a command belongs to exactly one decision.
 #[test]
 fn d1_d9_d11_death_at_the_commit() {
     let story = |crash: bool| {
@@ -48,8 +48,8 @@ fn d1_d9_d11_death_at_the_commit() {
     assert_eq!(crashed.commands().len(), 1);
 }
 
-/// D10: a real build that changes a state says so: whoever listens never hears an old state that is not the last one he
-/// heard.
+/// D10: a real build that changes a state announces it. The old state in an announcement is always
+/// the state announced before.
 #[test]
 fn d10_real_builds_that_change_a_state_are_announced() {
     let mut w = World::new();
@@ -67,8 +67,8 @@ fn d10_real_builds_that_change_a_state_are_announced() {
     w.sound();
 }
 
-/// D12, behaviour 13: one tagging counts for every collection that sees the tag, near or by inheritance, and for no
-/// other.
+/// D12, behaviour 13: one tagging counts for every collection that sees the tag, directly or by
+/// inheritance, and for no other.
 #[test]
 fn d12_one_tagging_counts_everywhere() {
     let of = |name: &str, dest: &str| CollectionSettings { dest_tag: dest.into(), ..settings(name) };
@@ -93,7 +93,8 @@ fn d12_one_tagging_counts_everywhere() {
     w.sound();
 }
 
-/// D18: requirements that nobody knows are no verdict, and never "none"; known later they give one.
+/// D18: unknown requirements give no verdict and never count as empty. Once known, they give a
+/// verdict.
 #[test]
 fn d18_unknown_requirements_are_not_none() {
     let mut w = World::new();
@@ -108,8 +109,8 @@ fn d18_unknown_requirements_are_not_none() {
     w.sound();
 }
 
-/// D19: a build group nobody can see is no build group that fails: it is looked at again with the next repository, and
-/// heals.
+/// D19: an invisible build group is not a failing one. It is checked again with the next
+/// repository, and heals.
 #[test]
 fn d19_a_missing_build_group_heals() {
     let mut w = World::new();
@@ -122,7 +123,8 @@ fn d19_a_missing_build_group_heals() {
     w.sound();
 }
 
-/// D20: what a hub answers slowly or never holds up nothing: while requests stand unanswered, everything else goes on.
+/// D20: slow or missing answers of a hub hold up nothing: while requests are unanswered, everything
+/// else goes on.
 #[test]
 fn d20_unanswered_requests_hold_up_nothing() {
     let mut w = World::with(Policy { max_builds: 2, ..Policy::default() }, &[("f99", settings("f99"))]);
@@ -145,8 +147,8 @@ fn d20_unanswered_requests_hold_up_nothing() {
     w.sound();
 }
 
-/// D31: a task whose completion time is not known ended when that was seen; its steps are kept, whatever any of them
-/// lacks.
+/// D31: a task without a known completion time ended when that was seen. Its steps are kept, even
+/// incomplete ones.
 #[test]
 fn d31_no_completion_time() {
     let mut w = World::new();
@@ -158,8 +160,8 @@ fn d31_no_completion_time() {
     w.sound();
 }
 
-/// Behaviour 15: everything that is written in a life with a hub is what its schema says, and comes back as it was from
-/// the log, as a cloud event, and as a command.
+/// Behaviour 15: everything written while working with a hub fits its schema. It can be read back
+/// from the log, as a CloudEvent, and as a command.
 #[test]
 fn behaviour_15_what_is_written_fits_its_schema() {
     let mut w = World::new();
@@ -240,7 +242,7 @@ fn cancelled(rebuild: RebuildId, package: &str) -> koschei::event::RebuildCancel
 }
 
 impl World {
-    /// The records of the log.
+    /// Returns the records of the log.
     fn records(&self) -> Vec<Record> {
         let mut all: Vec<Record> = Vec::new();
         loop {

@@ -1,5 +1,5 @@
-//! Which failures are the package's: texts of Koji and mock collected from bug reports and sources, a recording, and
-//! what nothing is known of.
+//! Which failures are the package's own. The texts come from Koji's and mock's bug reports and
+//! sources and from a recording; some are unknown.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn file(name: &str) -> String {
     format!("{}/tests/data/cases/service/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `foo` was built for good, so it is ok until something says otherwise.
+/// `foo` has a real build, so it is ok until a result says otherwise.
 fn built_with(policy: Policy) -> World {
     let mut w = World::with(policy, &[("f99", settings("f99"))]);
     w.real("f99", "foo-1-1");
@@ -99,7 +99,7 @@ fn a_failed_waitrepo_is_not_the_packages() {
 const ODD: &str = "Task 4711 on buildvm-01 went astray in /var/lib/mock/f99-build-17";
 const SAME: &str = "Task 99 on buildvm-22 went astray in /var/lib/mock/f99-build-4";
 
-/// Nothing is known about the text: no state moves, and the waits grow.
+/// An unknown text changes no state, and the waits grow.
 #[test]
 fn an_unknown_text_moves_nothing() {
     let mut w = built();
@@ -136,13 +136,13 @@ fn the_same_text_again(#[case] host: i64, #[case] hours: i64, #[case] text: &str
     assert_eq!(w.is("foo"), if genuine { PackageState::Failing } else { PackageState::Ok });
     assert_eq!(finished(&w)[1].reason.ends_with("; the same 2 times, on different hosts or days"), genuine);
     if genuine {
-        // Known by now: the same once more is no longer unclear.
+        // The text is known by now: once more, it is not unclear any more.
         assert_eq!(fails(&mut w, 3, host, ODD), Some(outcome));
     }
     w.sound();
 }
 
-/// Where the host is not known, only another day tells.
+/// If the hosts are unknown, only a failure on another day decides.
 #[test]
 fn unknown_hosts_are_not_different_ones() {
     let mut w = built();
@@ -153,7 +153,7 @@ fn unknown_hosts_are_not_different_ones() {
     assert_eq!(w.outcomes("foo"), ["failed, cause unknown", "failed, cause unknown", "genuine failure"]);
 }
 
-/// A success in between, or another source, and it begins anew.
+/// A success in between, or another source, starts the count anew.
 #[test]
 fn what_was_seen_is_forgotten() {
     let mut w = built();
@@ -185,7 +185,7 @@ fn how_often_and_how_far_apart_is_a_setting() {
     w.sound();
 }
 
-/// The text is cut so that with what is added to it, it is not longer than any other.
+/// The text is cut so that it keeps its usual bound together with what is added to it.
 #[test]
 fn a_long_text_that_is_repeated_stays_in_its_bounds() {
     let mut w = built_with(Policy { unclear_repeats: 2, ..Policy::default() });
@@ -198,7 +198,7 @@ fn a_long_text_that_is_repeated_stays_in_its_bounds() {
     w.sound();
 }
 
-/// What several steps say, and the task itself: a genuine one decides, then one of which nothing is known.
+/// Texts of several steps and of the task itself: a genuine failure decides, then an unknown text.
 #[rstest]
 #[case(&[("buildArch", ODD), ("buildArch", "Bad repo: 7 (DELETED)")], Failed, Outcome::Unclear)]
 #[case(&[("buildArch", ODD), ("buildArch", "error building package (arch x), mock exited with status \
@@ -218,7 +218,8 @@ fn several_steps(#[case] steps: &[(&str, &str)], #[case] state: TaskState, #[cas
     w.audited();
 }
 
-/// A log of an earlier version: what was judged then stays so, waits as it did, and is no finding of an audit.
+/// A log of an earlier version: old judgements stand, wait as before, and are no finding of an
+/// audit.
 #[test]
 fn earlier_judgements_stand() {
     let text = include_str!("../../../schemas/examples/rebuild_finished.v1.json");

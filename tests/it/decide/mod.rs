@@ -1,4 +1,5 @@
-//! Rules: what a package is, why it is rebuilt or held, and what becomes of a request. Told as stories.
+//! The rules, tested as stories: a package's state, why it is rebuilt or held back, and what
+//! becomes of a request.
 
 pub(crate) mod cases;
 pub(crate) mod cases_arches;

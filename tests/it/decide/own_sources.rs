@@ -1,5 +1,5 @@
-//! Which source of a package counts: the collection's own newest one, whatever its buildroot has; and what a source did
-//! stays known, however it leaves, returns, or is renamed.
+//! Which source of a package counts: the collection's own newest one, whatever its buildroot has.
+//! The results of a source stay known, even if it leaves, returns, or is renamed.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ use crate::tiny::{MetaFile, pkg, primary_xml, write_repo};
 
 const START: i64 = 1_800_000_000;
 
-/// A recording with its archive, written down in a test. Time goes on by an hour with each message unless it says
-/// otherwise.
+/// A recording with its archive, written in the test itself. By default an hour passes with each
+/// message.
 struct Recorded {
     dir: TempDir,
     messages: Vec<(i64, Value)>,
@@ -34,7 +34,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    /// Source packages, each with what it needs.
+    /// Makes source packages, each with its requirements.
     fn new(sources: &[(&str, &[&str])]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let line = |(nvr, requires): &(&str, &[&str])| format!("{}\n", json!({"nvr": nvr, "requires": requires}));
@@ -62,7 +62,7 @@ impl Recorded {
         self.send(topic, json!({"tag": tag, "build_id": id, "name": name, "version": version, "release": release}));
     }
 
-    /// A build of this hub that succeeded, and is tagged.
+    /// A build of this hub succeeds and is tagged.
     fn built(&mut self, tag: &str, id: i64, nvr: &str) {
         let (name, version, release) = Self::parts(nvr);
         let body = json!({"build_id": id, "name": name, "version": version, "release": release, "attribute": "state",
@@ -71,7 +71,7 @@ impl Recorded {
         self.tag("tag", tag, id, nvr);
     }
 
-    /// Repository `id` of `f99-build`, with these builds, one package each, and nothing else.
+    /// Makes repository `id` of `f99-build` with exactly these builds, one package each.
     fn repo(&mut self, id: i64, builds: &[&str]) {
         let top = self.dir.path().join(format!("repos/f99-build/{id}"));
         let arch = top.join("x86_64");
@@ -102,7 +102,7 @@ impl Recorded {
         self.send("repo.done", json!({"tag": "f99-build", "repo_id": id}));
     }
 
-    /// Nothing happens for some days, and then something elsewhere.
+    /// Lets some days pass, then sends a message about another tag.
     fn days(&mut self, days: i64) {
         self.now += days * 24 * 3600;
         self.tag("tag", "elsewhere", 1, "zz-1-1");
@@ -140,13 +140,14 @@ impl Ingested {
         self.foo().state(true)
     }
 
-    /// What it was resolved in, whether that resolves, and what the buildroot has instead.
+    /// Returns the source it was resolved with, whether that resolves, and what the buildroot has
+    /// instead.
     fn resolved(&self) -> Option<(&str, Option<bool>, Option<&str>)> {
         let [v] = &self.foo().verdicts[..] else { return None };
         Some((v.source.as_str(), v.ok, v.buildroot_has.as_deref()))
     }
 
-    /// Rebuilds that were asked for, by repository.
+    /// Returns the requested rebuilds with their repositories.
     async fn requested(&self) -> Vec<(String, Option<i64>)> {
         let records = self.log.read(None, PAGE_MAX).await.unwrap();
         let request = |e: Event| match e {
@@ -162,7 +163,7 @@ fn case(name: &str) -> (PathBuf, Vec<String>) {
     (dir.join("archive"), feed::lines(&dir.join("events.jsonl")))
 }
 
-/// By the programs themselves: the case goes in, and a person asks why.
+/// Uses the programs themselves: ingests the case and asks why.
 #[test]
 fn people_are_told_that_the_buildroot_has_another() {
     let dir = tempfile::tempdir().unwrap();
@@ -200,11 +201,11 @@ async fn a_promoted_draft_is_the_source_under_its_new_name() {
     assert_eq!(done.foo().latest.as_ref().unwrap().source, "1-1.fc99");
     assert_eq!(done.resolved(), Some(("1-1.fc99", Some(true), None)));
     assert_eq!(done.requested().await, [("foo-1-1.fc99".to_owned(), Some(3))], "at the first tick after a week");
-    // What it was built in stays what changes are measured from.
+    // Changes are still measured from the repository it was built in.
     assert_eq!(done.foo().base().unwrap().repo.map(|r| r.0), Some(2));
 }
 
-/// Koji has no message of it that one could rely on; its repository tells.
+/// Koji sends no reliable message about a promotion. Its repository shows it.
 #[tokio::test]
 async fn a_promotion_nobody_told_of_is_seen_in_the_repository() {
     let (archive, mut lines) = case("draft-promoted");
@@ -218,8 +219,8 @@ async fn a_promotion_nobody_told_of_is_seen_in_the_repository() {
 
 const NEEDS: [(&str, &[&str]); 3] = [("foo-1-1", &["A"]), ("foo-2-1", &["A", "newdep"]), ("foo-3-1", &["A"])];
 
-/// An override that comes and goes, a source tagged after a repository, one that is taken out, one that was there
-/// before.
+/// An override that comes and goes, a source tagged after a repository, one that is untagged, and
+/// one that was there before.
 fn comings_and_goings() -> Recorded {
     let mut r = Recorded::new(&NEEDS);
     r.built("f99", 5, "foo-1-1");
@@ -251,7 +252,8 @@ async fn the_repository_is_resolved_with_the_sources_of_its_time() {
     assert_eq!(done.resolved(), Some(("1-1", Some(true), Some("2-1"))), "foo-3 came after it: it waits for the next");
 }
 
-/// Whatever order the messages come in, those about one tag's package or one repository kept in theirs.
+/// Messages come in any order, except that those about one tag's package or one repository keep
+/// theirs.
 #[tokio::test]
 async fn sources_do_not_depend_on_the_order_of_messages() {
     let r = comings_and_goings();
@@ -276,7 +278,8 @@ async fn sources_do_not_depend_on_the_order_of_messages() {
     }
 }
 
-/// The build tag does not inherit from the dest tag: nothing of the collection is in its repositories.
+/// The build tag does not inherit from the dest tag: its repositories have nothing of the
+/// collection.
 #[tokio::test]
 async fn a_collection_beside_its_build_tag_is_resolved() {
     let mut r = Recorded::new(&NEEDS);
@@ -290,13 +293,13 @@ async fn a_collection_beside_its_build_tag_is_resolved() {
     r.repo(3, &["R-1-1"]);
     let done = r.ingested().await;
     assert_eq!((done.is(), done.resolved()), (PackageState::Unresolved, Some(("1-1", Some(false), None))));
-    // What nobody knows the requirements of has no verdict, not that of another source.
+    // A source with unknown requirements has no verdict, and not that of another source.
     r.built("f99", 8, "foo-9-1");
     r.repo(4, &["R-1-1", "A-1-1", "foo-1-1"]);
     assert_eq!(r.ingested().await.resolved(), None);
 }
 
-/// In the word of a package list: Koji lists nothing of a blocked one, and so do we not.
+/// By the package list's message: Koji lists nothing of a blocked package, and neither do we.
 #[tokio::test]
 async fn nothing_of_a_blocked_package_comes_beside_the_repository() {
     let mut r = Recorded::new(&NEEDS);
@@ -308,10 +311,9 @@ async fn nothing_of_a_blocked_package_comes_beside_the_repository() {
     assert_eq!(r.ingested().await.resolved(), Some(("1-1", Some(true), None)), "as soon as it is unblocked");
 }
 
-// ---- what a source did stays known
-// -------------------------------------------------------------------------------------------
+// ---- the results of a source stay known ----
 
-/// `foo-1-1` built, and its rebuild failed.
+/// `foo-1-1` was built, and its rebuild failed.
 fn failing() -> World {
     let mut w = f(Policy::default());
     w.real("f99", "foo-1-1");
@@ -356,8 +358,8 @@ fn what_a_source_did_is_known_when_it_returns(#[case] steps: &[&str]) {
     w.sound();
 }
 
-/// Deleted, and imported for it under a number of its own: the import says nothing, what was known of the source still
-/// does.
+/// The build is deleted and imported again under another number. The import says nothing; the known
+/// results of the source still count.
 #[test]
 fn what_a_source_did_is_known_when_it_was_deleted_and_imported() {
     let mut w = f(Policy::default());
@@ -383,7 +385,7 @@ fn what_a_source_did_is_known_when_it_was_deleted_and_imported() {
     w.sound();
 }
 
-/// However many rebuilds another source had meanwhile.
+/// The results stay known, however many rebuilds another source had meanwhile.
 #[test]
 fn what_a_source_did_is_known_after_many_rebuilds_of_another() {
     let mut w = failing();
@@ -399,8 +401,8 @@ fn what_a_source_did_is_known_after_many_rebuilds_of_another() {
     w.sound();
 }
 
-/// Newer ones come and leave, each rebuilt for long; it stayed tagged all the time. What the last of them did says
-/// nothing about it.
+/// Newer sources come and leave, each with many rebuilds, while the old one stays tagged. The
+/// results of the newer ones say nothing about it.
 #[test]
 fn what_a_tagged_source_did_is_known_when_many_newer_ones_left() {
     let mut w = failing();
@@ -419,8 +421,8 @@ fn what_a_tagged_source_did_is_known_when_many_newer_ones_left() {
     w.sound();
 }
 
-/// A draft is promoted: word of it before, while, or after a rebuild of it runs; or none but that it is tagged
-/// elsewhere by its new name.
+/// A draft is promoted: before, while, or after its rebuild runs. Or no message says so, and it is
+/// only tagged elsewhere by its new name.
 #[rstest]
 fn a_rename_takes_along_what_was_found_out(
     #[values(0, 1, 2)] when: u8,
@@ -454,16 +456,16 @@ fn a_rename_takes_along_what_was_found_out(
     assert_eq!(w.is("foo"), PackageState::Failing);
     assert!(p.evidence.iter().all(|e| e.source == "1-1"), "{:#?}", p.evidence);
     assert_eq!((p.base().unwrap().repo.unwrap().0, p.base().unwrap().assumed), (1, false));
-    // The next repository has it by its new name; what changed since is seen.
+    // The next repository has it by its new name. The changes since are seen.
     w.repo(2, &[ok("foo-1-1", "zlib-0:9-9.x86_64/1")]);
     assert!(!w.changes("foo").is_empty(), "measured from repository 1, in which it had its old name");
-    // Gone, it takes its rebuild with it.
+    // If the source is gone, so is its rebuild.
     w.untag("f99", "foo-1-1");
     assert!(w.package("foo").evidence.iter().all(|e| e.withdrawn));
     w.sound();
 }
 
-/// No draft at all: somebody gave the build another name in the hub's tables.
+/// No draft at all: somebody renamed the build in the hub's tables.
 #[rstest]
 fn any_name_may_change(#[values("tag", "untag", "build")] told: &str) {
     let mut w = failing();
@@ -485,7 +487,7 @@ fn any_name_may_change(#[values("tag", "untag", "build")] told: &str) {
     w.sound();
 }
 
-/// The source package of a draft lies in the draft's directory, without its mark in the file's name.
+/// The source package of a draft is in the draft's directory. Its file name has no draft suffix.
 #[test]
 fn a_draft_is_rebuilt_from_where_it_lies() {
     let mut w = f(Policy::default());

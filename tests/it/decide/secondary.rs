@@ -1,8 +1,8 @@
-//! A collection watched on one hub and built on another: which of the two is meant where. Task and repository numbers
-//! of both are equal on purpose.
+//! A collection watched on one hub and built on another: which hub is meant where. Both hubs use
+//! equal task and repository numbers on purpose.
 //!
-//! `f99` is watched on `primary`, the hub of all stories, and built on `builder`; `f98` is watched and built on
-//! `primary`.
+//! `f99` is watched on `primary`, the hub of all stories, and built on `builder`. `f98` is watched
+//! and built on `primary`.
 
 use koschei::decide::{Hold, Policy};
 use koschei::event::{
@@ -24,12 +24,12 @@ fn elsewhere() -> CollectionSettings {
     CollectionSettings { builds_on: Some(builds_on), ..settings("f99") }
 }
 
-/// Both collections, of which nobody looked at the building hub yet.
+/// Makes both collections. The building hub has not been looked at yet.
 fn unlooked() -> World {
     World::with(Policy::default(), &[("f99", elsewhere()), ("f98", settings("f98"))])
 }
 
-/// Both collections.
+/// Makes both collections.
 fn world() -> World {
     let mut w = unlooked();
     w.operator(target("builder", "f99-here", Some(("here-build", "here"))));
@@ -38,7 +38,7 @@ fn world() -> World {
     w
 }
 
-/// A task of ours on a hub, bound to repository 1 of that hub.
+/// Returns a task of ours on a hub, bound to repository 1 of that hub.
 fn task(hub: &str, target: &str, id: i64, nvr: &str, state: TaskState, decision: Option<RebuildId>) -> TaskChanged {
     let nvr = Nvr::parse(nvr).unwrap();
     TaskChanged {
@@ -64,7 +64,7 @@ fn rebuilds<'a>(w: &'a World, collection: &str, package: &str) -> Vec<&'a Eviden
     p.evidence.iter().filter(|e| matches!(e.kind, EvidenceKind::Scratch(_))).collect()
 }
 
-/// The open request of a package of `f99` shall be cancelled.
+/// Returns the request to cancel the open rebuild of a package of `f99`.
 fn cancelled(w: &World, package: &str) -> RebuildCancelRequested {
     RebuildCancelRequested {
         collection: "f99".into(),
@@ -95,7 +95,8 @@ fn tag(hub: &str, name: &str, arches: &[&str], gone: bool) -> TagObserved {
     }
 }
 
-/// Until it is known what the building hub builds, all architectures would count: nothing is decided before.
+/// Before the building hub's tags are known, all architectures would count. So nothing is decided
+/// before.
 #[test]
 fn nothing_is_built_before_the_building_hub_was_looked_at() {
     let mut w = unlooked();
@@ -135,7 +136,7 @@ fn equal_task_numbers_on_two_hubs() {
         |w: &World| ["f99", "f98"].map(|c| rebuilds(w, c, "foo").iter().map(|e| e.hub.clone()).collect::<Vec<_>>());
     assert_eq!(hubs(&w), [vec![Some(Hub::new("builder"))], vec![None]]);
     assert_eq!(["f99", "f98"].map(|c| w.state().collections[c].running), [1, 1]);
-    // The one ends, and nothing is said of the other.
+    // One task ends, and the other is not affected.
     w.operator(task("builder", "f99-here", 7, "foo-1-1", TaskState::Closed, None));
     assert_eq!(["f99", "f98"].map(|c| w.state().collections[c].running), [0, 1]);
     assert_eq!(
@@ -150,7 +151,7 @@ fn equal_task_numbers_on_two_hubs() {
     w.sound();
 }
 
-/// A collection that changes the hub it is built on: rebuilds of before stay, of which each has its own end.
+/// A collection changes its building hub. Earlier rebuilds stay, and each keeps its own end.
 #[test]
 fn one_collection_on_two_hubs_one_after_the_other() {
     let mut w = World::with(Policy::default(), &[("f99", settings("f99"))]);
@@ -182,7 +183,8 @@ fn one_collection_on_two_hubs_one_after_the_other() {
         _ => None,
     });
     assert_eq!(said.last().unwrap(), &format!("rebuild 7 of 1-1: {why}"));
-    // Watched on the hub it was built on, it is its own again, and what ran on the old one was elsewhere.
+    // The collection is now watched on the hub it was built on. That hub's rebuilds become its own,
+    // and those of the old hub were elsewhere.
     let moved = CollectionSettings { hub: Hub::new("builder"), ..settings("f99") };
     w.operator(CollectionEdited { collection: "f99".into(), settings: moved });
     let hubs: Vec<_> = ends(&w).into_iter().map(|(hub, _)| hub).collect();
@@ -191,7 +193,7 @@ fn one_collection_on_two_hubs_one_after_the_other() {
     w.sound();
 }
 
-/// Tasks of our user on the hub that is only watched are nobody's, also where they are for the collection's target.
+/// Tasks of our user on a hub that is only watched do not count, even for the collection's target.
 #[test]
 fn tasks_on_the_watched_hub_are_not_ours() {
     let mut w = world();
@@ -201,15 +203,15 @@ fn tasks_on_the_watched_hub_are_not_ours() {
     assert_eq!(rebuilds(&w, "f99", "foo"), Vec::<&Evidence>::new());
     w.operator(task("builder", "f99", 8, "foo-1-1", TaskState::Closed, None));
     assert_eq!(rebuilds(&w, "f99", "foo"), Vec::<&Evidence>::new(), "another target of the building hub");
-    // Another target with the same tags is the same place, as ever.
+    // Another target with the same tags is the same place, as always.
     w.operator(target("builder", "f99-here", Some(("here-build", "here"))));
     w.operator(target("builder", "f99", Some(("here-build", "here"))));
     assert_eq!(rebuilds(&w, "f99", "foo").len(), 1);
     w.sound();
 }
 
-/// What is decided names the building hub and its target, no repository of another hub, and the source package as it is
-/// found there; it is one task there whatever else has its number.
+/// A request names the building hub and its target, no repository of another hub, and the source
+/// package's location there. It is one task there, whatever else has its number.
 #[test]
 fn a_request_goes_to_the_building_hub() {
     let mut w = world();
@@ -247,7 +249,7 @@ fn a_request_goes_to_the_building_hub() {
     assert_eq!(command("foo")["source"], "../riscv/packages/foo/1/1/src/foo-1-1.src.rpm");
     assert_eq!((&command("foo")["hub"], command("foo").get("repo_id")), (&json!("builder"), None));
     assert_eq!(command("bar")["source"], "../packages/bar/1/1/src/bar-1-1.src.rpm");
-    // Both become task 50; one of them is cancelled.
+    // Both become task 50. One of them is cancelled.
     let open = w.open("foo");
     let other = w.state().package("f98", "bar").unwrap().open_rebuild.unwrap();
     for (rebuild, collection, package, hub) in [(open, "f99", "foo", "builder"), (other, "f98", "bar", "primary")] {
@@ -282,8 +284,8 @@ fn a_request_goes_to_the_building_hub() {
     w.sound();
 }
 
-/// Of two tasks with a decision's id the lower is ours, also where it is seen after the other has ended; on the hub
-/// that builds.
+/// On the building hub, the lower of two tasks with a decision's id is ours, even if it is seen
+/// after the other has ended.
 #[test]
 fn the_lower_task_is_ours_on_the_building_hub() {
     let mut w = world();
@@ -301,7 +303,7 @@ fn the_lower_task_is_ours_on_the_building_hub() {
     w.audited();
 }
 
-/// One that runs too long is given up on the hub it runs on.
+/// A rebuild that runs too long is given up on the hub it runs on.
 #[test]
 fn a_timeout_is_of_its_own_hub() {
     let mut w = world();
@@ -316,8 +318,9 @@ fn a_timeout_is_of_its_own_hub() {
     w.sound();
 }
 
-/// A rebuild elsewhere and a real build are evidence of one package; what changed since is measured in the collection's
-/// repositories alone, whatever number the task's repository has and whatever its builder had installed.
+/// A rebuild elsewhere and a real build are evidence of one package. Changes are measured only in
+/// the collection's repositories, whatever the number of the task's repository and whatever its
+/// builder installed.
 #[test]
 fn a_rebuild_elsewhere_was_in_no_repository_of_ours() {
     let mut w = world();
@@ -326,7 +329,8 @@ fn a_rebuild_elsewhere_was_in_no_repository_of_ours() {
     w.repo(2, &[ok("foo-1-1", Z2)]);
     assert_eq!(w.changes("foo"), ["z 1-1>2-1 /1"]);
     w.pass(HOUR);
-    // It says repository 1, which is one of the building hub; here another one has that number.
+    // The task says repository 1, which is one of the building hub. On the watched hub another
+    // repository has that number.
     w.operator(task("builder", "f99-here", 7, "foo-1-1", TaskState::Open, None));
     w.operator(task("builder", "f99-here", 7, "foo-1-1", TaskState::Closed, None));
     let evidence = rebuilds(&w, "f99", "foo")[0];
@@ -336,7 +340,7 @@ fn a_rebuild_elsewhere_was_in_no_repository_of_ours() {
     let evidence = rebuilds(&w, "f99", "foo")[0];
     assert_eq!((evidence.repo, evidence.assumed), (Some(RepoId(2)), true));
     assert_eq!(w.changes("foo"), Vec::<String>::new());
-    // A task of the watched hub that has its number, and what was installed for that.
+    // A task of the watched hub with the same number, and its recorded buildroot.
     w.operator(task("primary", "f98", 7, "bar-1-1", TaskState::Closed, None));
     w.buildroot_on("primary", 7, "bar-1-1", "x86_64", 1, "z-0:1-1.x86_64 +other-0:1-1.x86_64", true);
     w.operator(CollectionEdited { collection: "f99".into(), settings: elsewhere() });
@@ -356,8 +360,8 @@ fn a_rebuild_elsewhere_was_in_no_repository_of_ours() {
     w.sound();
 }
 
-/// The target and tags of the building hub stop the collection that is built there, and nobody else; the watched hub's
-/// target is none of its business.
+/// A missing target or tag of the building hub stops only the collection built there. The watched
+/// hub's target does not matter to it.
 #[test]
 fn what_is_gone_on_the_building_hub_stops_its_collection() {
     let mut w = world();
@@ -386,7 +390,7 @@ fn what_is_gone_on_the_building_hub_stops_its_collection() {
     w.sound();
 }
 
-/// Packages are built for the architectures that the tag that builds has.
+/// Packages are built for the architectures of the tag on the building hub.
 #[test]
 fn architectures_are_those_of_the_tag_that_builds() {
     let mut w = world();
@@ -407,7 +411,7 @@ fn architectures_are_those_of_the_tag_that_builds() {
     w.sound();
 }
 
-/// A busy builder of one hub holds up nobody who is built on another.
+/// A busy builder of one hub does not hold up packages built on another.
 #[test]
 fn loads_are_of_the_hub_that_builds() {
     let mut w = world();
@@ -429,7 +433,8 @@ fn loads_are_of_the_hub_that_builds() {
         }
     };
     let asked = |w: &mut World| w.requests().iter().map(|r| r.collection.to_string()).collect::<Vec<_>>();
-    // Of the other hub nothing is known yet: it limits nothing, and is not taken for this one.
+    // The other hub's load is unknown yet: it limits nothing, and this hub's load is not used for
+    // it.
     w.load_on("primary", &[("x86_64", 900)]);
     push(&mut w);
     w.pass(60);
@@ -439,7 +444,7 @@ fn loads_are_of_the_hub_that_builds() {
     w.repo(3, &[ok("foo-1-1", Z2)]);
     assert_eq!(asked(&mut w), Vec::<String>::new(), "both are busy");
     w.load_on("builder", &[("x86_64", 100)]);
-    // Nothing is built there.
+    // No collection builds on this hub.
     w.load_on("third", &[("x86_64", 1000)]);
     w.pass(60);
     assert_eq!(asked(&mut w), ["f99"]);
@@ -455,7 +460,7 @@ fn loads_are_of_the_hub_that_builds() {
     w.sound();
 }
 
-/// What operators say of it is checked.
+/// An operator's building hub is checked.
 #[test]
 fn a_building_hub_must_be_known_and_another_one() {
     let w = world();

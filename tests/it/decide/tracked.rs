@@ -1,4 +1,5 @@
-//! Only what is tracked is resolved: which packages these are, when others are resolved, and that the log can tell.
+//! Only tracked packages are resolved: which these are, when others are resolved, and that the log
+//! shows it.
 
 use koschei::decide::Policy;
 use koschei::event::{CollectionEdited, CollectionSettings, Event, PackageTracked, PackageUntracked, RepoResolved};
@@ -9,7 +10,7 @@ use crate::story::{Src, World, broken, ok, settings};
 
 const CLOSURE: &str = "bash-0:5-1.x86_64/1";
 
-/// A collection that tracks no package by itself.
+/// Makes a collection that tracks no package by itself.
 fn few() -> World {
     World::with(Policy::default(), &[("f99", CollectionSettings { track_all: false, ..settings("f99") })])
 }
@@ -26,7 +27,7 @@ fn resolutions(w: &World) -> Vec<RepoResolved> {
     })
 }
 
-/// Packages of each resolution, whatever became of them.
+/// Returns the number of packages of each resolution, with any result.
 fn counts(w: &World) -> Vec<u32> {
     resolutions(w).iter().map(|r| r.resolved + r.unresolved + r.excluded + r.unknown).collect()
 }
@@ -51,7 +52,8 @@ fn only_the_tracked_are_resolved() {
         .collect();
     assert_eq!(with_verdict, ["a", "b", "c", "d"]);
 
-    // One more: resolved before anything else happens, and without another repository.
+    // One more package is tracked: it is resolved before anything else happens, without another
+    // repository.
     w.track("bad", true);
     w.pass(0);
     assert_eq!((counts(&w), w.is("bad")), (vec![4, 5], PackageState::Unresolved));
@@ -59,7 +61,7 @@ fn only_the_tracked_are_resolved() {
     w.pass(0);
     assert_eq!((counts(&w), w.is("bad")), (vec![4, 5, 4], PackageState::Untracked));
     assert!(w.package("bad").verdicts.is_empty());
-    // Of words that change nothing nothing follows, nor of time.
+    // Words that change nothing have no consequences. Neither has time.
     w.track("a", true);
     w.pass(0);
     w.pass(1000);
@@ -67,7 +69,7 @@ fn only_the_tracked_are_resolved() {
     w.sound();
 }
 
-/// A whole list of packages is many words and one resolution, also where whoever works on the log dies in between.
+/// A whole list of packages is many words and one resolution, even if the writer dies in between.
 #[test]
 fn many_words_are_one_resolution() {
     let run = |dies_after: usize| {
@@ -96,7 +98,8 @@ fn many_words_are_one_resolution() {
     }
 }
 
-/// Where all are tracked the event says nothing of it, and what a collection is changed to counts at once.
+/// If all packages are tracked, the event does not list them. A change of the collection counts at
+/// once.
 #[test]
 fn all_are_tracked_and_then_some() {
     let mut w = World::new();
@@ -115,7 +118,7 @@ fn all_are_tracked_and_then_some() {
     w.sound();
 }
 
-/// A word before a repository and one after it come to the same facts.
+/// A word before a repository and one after it give the same facts.
 #[test]
 fn words_and_repositories_may_come_in_any_order() {
     let word = |w: &mut World, n: usize| match n {
@@ -140,7 +143,8 @@ fn words_and_repositories_may_come_in_any_order() {
     }
 }
 
-/// What cannot be had any more stays as it was, and a new repository has everybody.
+/// A repository that is gone keeps its verdicts. A new repository is resolved for all tracked
+/// packages.
 #[test]
 fn a_repository_that_is_gone_is_not_resolved_again() {
     let mut w = few();
@@ -155,7 +159,7 @@ fn a_repository_that_is_gone_is_not_resolved_again() {
     w.sound();
 }
 
-/// The audit notices a resolution for others than those the log says were tracked.
+/// The audit notices a resolution for other packages than those the log says were tracked.
 #[test]
 fn the_audit_knows_who_was_tracked() {
     let mut w = few();
@@ -169,7 +173,7 @@ fn the_audit_knows_who_was_tracked() {
     packages[0].package = "b".into();
     w.operator(RepoResolved { packages, ..honest.clone() });
     assert_eq!(w.audit().total, 2, "{:#?}", w.audit().findings);
-    // An older program resolved all, and said nothing of it.
+    // An older program resolved all packages and did not record it.
     w.operator(RepoResolved { tracked: None, ..honest });
     assert_eq!(w.audit().total, 2);
 }

@@ -1,5 +1,5 @@
-//! `why` names exactly what decides: change all of it and the package is chosen, leave out any one and it is not; and
-//! whoever is chosen is not any more with any single thing in the way.
+//! `why` names exactly what decides. If all of it is removed, the package is chosen; if any one
+//! reason stays, it is not. A chosen package is not chosen any more with any single obstacle.
 
 use koschei::decide::load::ArchLoads;
 use koschei::decide::{Hold, Policy, Why, plan, why};
@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use crate::recorded::{koschei, open, recorded};
 use crate::story::{HOUR, Src, World, broken, excluded, ok, settings};
 
-/// A state that is changed to see what would be, and put back.
+/// A state that is changed to test a hypothesis, and restored.
 struct Scene {
     state: State,
     now: Timestamp,
@@ -22,7 +22,7 @@ struct Scene {
     load: Option<ArchLoads>,
 }
 
-/// What a change can touch.
+/// Everything that a change may touch.
 struct Saved {
     package: Package,
     target_gone: bool,
@@ -51,8 +51,8 @@ impl Scene {
         plan.chosen.iter().any(|x| (x.collection, x.package) == (c, p))
     }
 
-    /// Whether another package's priority lies between the threshold and what whole points bring one to that is below
-    /// it.
+    /// Checks whether another package's priority lies in the gap between the threshold and the
+    /// priority after adding whole points.
     fn someone_between(&self, at: Place, why: &Why) -> bool {
         let Some(Hold::BelowThreshold { missing }) = why.deciding.iter().find(|h| h.key() == "below_threshold") else {
             return false;
@@ -101,7 +101,7 @@ impl Scene {
         (self.policy, self.load) = (saved.policy, saved.load);
     }
 
-    /// Makes as if `hold` were not so, and nothing else.
+    /// Removes the reason `hold`, and changes nothing else.
     fn lift(&mut self, (c, p): Place, hold: &Hold) {
         let c: &mut Collection = &mut self.state.collections[c];
         let p: &mut Package = &mut c.packages[p];
@@ -163,7 +163,7 @@ impl Scene {
     }
 }
 
-/// The build is tagged that was resolved, about which nothing else is known.
+/// Makes the resolved build tagged, with nothing else known about it.
 fn imported(p: &mut Package, now: Timestamp) {
     let source = p.verdicts.first().map_or("1-1".into(), |v| v.source.clone());
     p.verdicts.iter_mut().for_each(|v| v.source = source.clone());
@@ -187,13 +187,13 @@ fn imported(p: &mut Package, now: Timestamp) {
     }
 }
 
-/// Its newest source resolves on an architecture it may use.
+/// Makes the newest source resolve on an allowed architecture.
 fn resolve(p: &mut Package, allowed: &[Name]) {
     let may = |a: &&str| arch::collection_allows(allowed, a) && p.arch_override.as_ref().is_none_or(|o| o.allows(a));
     let arch: Name = ["x86_64", "aarch64"].into_iter().find(may).unwrap_or("x86_64").into();
-    // What takes `noarch` away would meet more of the loads.
+    // Removing `noarch` would make it depend on more loads.
     if !may(&arch.as_str()) || p.arch_override.as_ref().is_some_and(|o| !o.leaves_noarch()) {
-        // What was turned down with this override stays turned down without it.
+        // A rebuild declined with this override stays declined without it.
         let over = p.arch_override.take().map(|o| o.to_string());
         if let Some(declined) = p.declined.as_mut().filter(|d| d.inputs.arch_override == over) {
             declined.inputs.arch_override = None;
@@ -204,7 +204,7 @@ fn resolve(p: &mut Package, allowed: &[Name]) {
         arch,
         source,
         buildroot_has: None,
-        // So that it meets the least of loads.
+        // A noarch package depends on the fewest loads.
         noarch: true,
         ok: Some(true),
         problem: None,
@@ -215,7 +215,7 @@ fn resolve(p: &mut Package, allowed: &[Name]) {
     p.resolved = Some(true);
 }
 
-/// Something in the way of a package that is chosen, by the word for it.
+/// An obstacle for a chosen package, with its name.
 type Obstacle = (&'static str, fn(&mut Scene, Place));
 
 fn package(s: &mut Scene, (c, p): Place) -> &mut Package {
@@ -266,7 +266,7 @@ const OBSTACLES: [Obstacle; 24] = [
         (p.faults, p.last_fault_at) = (1, Some(now));
     }),
     ("below_threshold", |s, at| {
-        // Raising the threshold would raise the time part with it: that is measured by it.
+        // Do not raise the threshold: the time points are measured by it and would rise too.
         let too_much = s.why(at).priority.unwrap().current - s.policy.build_threshold * 1000;
         package(s, at).manual_points -= i32::try_from(too_much / 1000 + 1).unwrap();
     }),
@@ -315,8 +315,8 @@ impl Seen {
             *self.0.entry(words.join("+")).or_default() += 1;
             match why.chosen {
                 true => obstruct(scene, at),
-                // Points are whole: what is missing is given with up to a point too much, and somebody may stand in
-                // between.
+                // Points are whole, so the missing points are rounded up by less than one point.
+                // Another package may lie in that gap.
                 false if scene.someone_between(at, &why) => {}
                 false => toggle(scene, at, &why),
             }
@@ -330,7 +330,7 @@ impl Seen {
     }
 }
 
-/// All of it makes it chosen, all but any one does not.
+/// Removing all reasons makes the package chosen. Removing all but one does not.
 fn toggle(scene: &mut Scene, at: Place, why: &Why) {
     for left_out in std::iter::once(None).chain((0..why.deciding.len()).map(Some)) {
         let saved = scene.save(at);
@@ -344,7 +344,7 @@ fn toggle(scene: &mut Scene, at: Place, why: &Why) {
     }
 }
 
-/// Any one thing in the way is enough, and is named.
+/// Any single obstacle is enough, and is named.
 fn obstruct(scene: &mut Scene, at: Place) {
     for (word, obstacle) in OBSTACLES {
         let saved = scene.save(at);
@@ -361,8 +361,8 @@ fn scene(state: &State) -> Option<Scene> {
     Some(Scene { state: state.clone(), now: state.recorded_at, policy, load: None })
 }
 
-/// Every package of the recording at every tenth sequence and whenever one was blocked, which does not last, and at its
-/// end a month later.
+/// Every package of the recording at every tenth sequence and whenever one was blocked (which does
+/// not last), and at its end a month later.
 #[tokio::test]
 async fn the_recording() {
     let log = open(recorded()).await;
@@ -386,7 +386,7 @@ async fn the_recording() {
     log.close().await;
 }
 
-/// The binary says the same of packages of the recording.
+/// The program says the same about packages of the recording.
 #[tokio::test]
 async fn the_binary_says_the_same() {
     let db = recorded().to_str().unwrap();
@@ -408,7 +408,7 @@ async fn the_binary_says_the_same() {
     log.close().await;
 }
 
-/// Numbers that look random and are the same everywhere.
+/// Pseudo-random numbers that are the same everywhere.
 struct Dice(u64);
 
 impl Dice {
@@ -418,7 +418,7 @@ impl Dice {
     }
 }
 
-/// A story nobody would tell: two crowded collections in which everything goes wrong that can.
+/// A random story: two crowded collections in which everything goes wrong that can.
 fn tale(seed: u64, steps: i64) -> World {
     let mut dice = Dice(seed);
     let policy = Policy { max_builds: 5, max_requests_per_evaluation: 3, ..Policy::default() };
@@ -528,14 +528,15 @@ fn generated_stories() {
                 && let Some(mut scene) = scene(&state)
             {
                 seen.look(&mut scene);
-                // With loads, and with everybody due, so that limits decide.
+                // With loads, and with every package due, so that limits decide.
                 scene.load = Some(ArchLoads([("x86_64".into(), 600), ("aarch64".into(), 200)].into()));
                 scene.policy.build_threshold = 1;
                 seen.look(&mut scene);
                 scene.load = None;
                 scene.policy.max_submissions_per_hour = Some(2);
                 seen.look(&mut scene);
-                // A policy refuses one collection just now, and another so long ago that one rebuild may try.
+                // A policy refuses one collection just now. It refused another so long ago that one
+                // rebuild may try.
                 scene.policy.max_submissions_per_hour = None;
                 let now = scene.now;
                 for (n, c) in scene.state.collections.values_mut().enumerate() {

@@ -1,4 +1,5 @@
-//! Whatever a server does: a clear error of the right class, in bounded time and memory.
+//! Whatever a server answers, the client returns a clear error of the right class, in bounded time
+//! and memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use rstest::rstest;
 use crate::koji::session::pem;
 use crate::koji_stub::{Reply, Seen, Stub, http, raw};
 
-/// Asks once; what it says and how long it may take is bounded by the settings.
+/// Calls once. The settings bound the size and the time of the answer.
 async fn ask(reply: Reply, change: impl FnOnce(HubSettings) -> HubSettings) -> (HubError, u64, Stub) {
     let stub = Stub::start(move |_| reply.clone()).await;
     let hub = HubClient::new(change(HubSettings { max_retries: 2, ..stub.settings() })).unwrap();
@@ -172,7 +173,7 @@ async fn what_a_server_may_do(#[case] reply: Reply, #[case] expected: Kind, #[ca
     let text = format!("{error} {cause}");
     assert!(text.contains(words), "{text}");
     assert!(text.len() < 600 && !text.contains(char::is_control), "{text}");
-    // What passes by itself is tried again, but an offline hub only if that is configured.
+    // A passing error is retried. An offline hub is retried only if that is configured.
     let again = class == UNAVAILABLE && !error.is_offline();
     assert_eq!(requests, if again { 3 } else { 1 });
     let others = stub.seen().iter().filter(|seen| seen.path != "/kojihub").count();
@@ -185,13 +186,13 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
     let (error, requests, stub) = ask(Reply::Endless, |s| HubSettings { max_response: limit, ..s }).await;
     assert!(matches!(error, HubError::TooLarge { .. }), "{error}");
     assert_eq!((error.class(), requests), (REJECTED, 1));
-    // What lies in sockets and buffers between us comes on top; a gigabyte does not.
+    // The bytes in sockets and buffers come on top. A gigabyte does not.
     assert!(stub.written() < 64 << 20, "{}", stub.written());
 }
 
 #[tokio::test]
 async fn a_gigabyte_that_is_announced_smaller_is_not_read_either() {
-    // The announced length is what is read.
+    // Only the announced length is read.
     let body = [HEAD, "<string>", &"x".repeat(5000), "</string>", TAIL].concat();
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
     let (error, ..) = ask(Reply::Raw([head, &body].concat().into()), |s| s).await;
@@ -293,7 +294,8 @@ async fn a_large_answer_comes_whole_and_in_chunks() {
     }
 }
 
-/// In a session, what is no answer may have been executed; what is refused before was not.
+/// In a session, a call without a valid answer may have been executed. A call refused before was
+/// not.
 #[rstest]
 #[case::malformed(xml(&format!("{HEAD}<set/>{TAIL}")), true)]
 #[case::page(Reply::page(200, "Down"), true)]

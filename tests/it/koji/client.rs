@@ -1,4 +1,4 @@
-//! Asking a hub without a login.
+//! Calls to a hub without a login.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ impl CallObserver for Log {
     }
 }
 
-/// Answers every call with its own method and arguments, a `multiCall` call by call.
+/// Answers every call with its own method and arguments, and a `multiCall` call by call.
 fn echo(seen: &Seen) -> Reply {
     let one = |call: &Call| match call.method.as_str() {
         "bad" => Err(koschei::koji::xmlrpc::Fault { code: 1000, message: "No such thing".to_owned() }),
@@ -110,7 +110,7 @@ async fn one_answer_of_many_that_cannot_be_read_is_one_error() {
     assert!(error.to_string().starts_with("call `bad` at"), "{error}");
 }
 
-/// Requests run beside each other, so what must be older than all other answers is asked before them.
+/// Requests run in parallel. So the call whose answer must be the oldest is made before the others.
 #[tokio::test]
 async fn the_first_answer_of_an_ordered_batch_is_the_oldest() {
     let stub = Stub::start(echo).await;
@@ -176,7 +176,7 @@ async fn a_hub_that_is_away_is_not_asked_for_every_batch() {
     assert!(hub.requests() <= 3, "{}", hub.requests());
 }
 
-/// Calls that fail so often, then are answered.
+/// Fails this many calls, then answers.
 fn after(failures: usize, failure: Reply) -> impl Fn(&Seen) -> Reply + Send + Sync {
     let count = AtomicUsize::new(0);
     move |seen| if count.fetch_add(1, Ordering::SeqCst) < failures { failure.clone() } else { echo(seen) }
@@ -231,7 +231,8 @@ async fn nobody_listens() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn only_so_many_calls_run_at_a_time() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    // Answers only when three are there, so fewer at a time would wait for ever.
+    // The server answers only when three calls are there. With fewer at a time this would wait for
+    // ever.
     let barrier = Arc::new(std::sync::Barrier::new(3));
     let stub = {
         let (running, most) = (running.clone(), most.clone());
@@ -263,7 +264,8 @@ async fn requests_are_no_more_than_so_many_per_second() {
     for _ in 0..15 {
         hub.ask(raw("x", vec![])).await.unwrap();
     }
-    // Ten at once, then one every tenth of a second: it cannot have been faster, however slow the machine.
+    // Ten at once, then one every tenth of a second. It cannot be faster, and a slow machine only
+    // makes it slower.
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
 }
 
@@ -278,7 +280,7 @@ fn addresses_that_are_none(#[case] server: &str) {
     assert_eq!(error.class(), Class::Rejected, "{error}");
 }
 
-/// What a recorded answer becomes.
+/// Returns the kind of error that a recorded answer becomes.
 fn kind(error: &HubError) -> &'static str {
     match error {
         HubError::Offline { .. } => "offline",

@@ -1,7 +1,9 @@
-//! All recorded exchanges with a hub: each decodes, is written again with an equal meaning, and its faults are known.
+//! All recorded exchanges with a hub: each is decoded and encoded again with equal meaning, and its
+//! faults are known.
 //!
-//! `tests/data/*/exchanges.jsonl.zst` hold every exchange of two recordings. With `KOSCHEI_EXCHANGES_DIR=DIR` those of
-//! a directory (`NAME.req.xml`, `NAME.resp.xml`) are walked over as well.
+//! `tests/data/*/exchanges.jsonl.zst` hold every exchange of two recordings. With
+//! `KOSCHEI_EXCHANGES_DIR=DIR`, the exchanges of a directory (`NAME.req.xml`, `NAME.resp.xml`) are
+//! tested as well.
 
 use std::path::Path;
 
@@ -21,13 +23,13 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// The call, where it is one.
+    /// Returns the call, if the request is one.
     pub(crate) fn call(&self) -> Option<Call> {
         let request = self.request.as_deref().filter(|body| body.contains("<methodCall>") && !self.is_malformed())?;
         Some(decode_request(request.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", self.label)))
     }
 
-    /// The answer, where the hub gave one: other answers come from the web server.
+    /// Returns the answer, if the hub gave one. Other answers come from the web server.
     pub(crate) fn answer(&self) -> Option<Result<Value, Fault>> {
         if self.status != 200 || self.content_type.as_deref() != Some("text/xml") {
             return None;
@@ -41,7 +43,7 @@ impl Exchange {
     }
 }
 
-/// Those of one recording.
+/// Returns the exchanges of one recording.
 pub(crate) fn recording(name: &str) -> Vec<Exchange> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).join("exchanges.jsonl.zst");
     let text = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
@@ -49,14 +51,14 @@ pub(crate) fn recording(name: &str) -> Vec<Exchange> {
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Those of both.
+/// Returns the exchanges of both recordings.
 pub(crate) fn all() -> Vec<Exchange> {
     let mut all = recording("koji");
     all.extend(recording("koji-external"));
     all
 }
 
-/// Decodes, encodes, decodes: both must be equal.
+/// Decodes, encodes and decodes again. Both values must be equal.
 fn round(call: &Call) {
     assert_eq!(decode_request(&encode_request(call).unwrap()).unwrap(), *call);
     if let Some(calls) = multi::split(call) {
@@ -109,7 +111,7 @@ fn every_exchange_of_a_directory_goes_round() {
             }
         } else if name.ends_with(".resp.xml") {
             let document = read();
-            // What the web server says itself is text or HTML.
+            // The web server's own answers are text or HTML.
             if document.starts_with(b"<?xml") {
                 round_answer(&decode_response(&document).unwrap_or_else(|error| panic!("{name}: {error}")));
                 found += 1;
