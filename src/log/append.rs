@@ -1,4 +1,5 @@
-//! What is checked of a commit and of incoming messages before any database sees them, the same for all of them.
+//! Checks commits and incoming messages before they reach a database. Both databases use the same
+//! checks.
 
 use std::collections::HashSet;
 
@@ -13,13 +14,13 @@ use super::types::{
 use crate::event::Record;
 use crate::model::Seq;
 
-/// An attachment as it is stored.
+/// An attachment in the form that is stored.
 pub(super) struct PackedAttachment {
     pub(super) digest: [u8; 32],
     pub(super) content: Vec<u8>,
 }
 
-/// Checks everything about a commit that does not need the database; packs its attachments.
+/// Checks everything about a commit that does not need the database, and packs its attachments.
 pub(super) fn prepare(commit: &Commit) -> Result<Vec<PackedAttachment>, AppendError> {
     let mut facts = FxHashSet::default();
     for record in &commit.records {
@@ -70,8 +71,8 @@ fn pack(digest: &str, content: &[u8]) -> Result<PackedAttachment, AppendError> {
     Ok(PackedAttachment { digest: *hash.as_bytes(), content })
 }
 
-/// Checks that `records` follow `head` without a gap, each with the hash that follows from its predecessor.
-/// Cost: one hash per record.
+/// Checks that `records` follow `head` without a gap, each with the hash that follows from its
+/// predecessor. Cost: one hash per record.
 pub(super) fn check_chain(head: Head, records: &[Record]) -> Result<Head, AppendError> {
     let mut head = head;
     for record in records {
@@ -90,7 +91,7 @@ pub(super) fn check_chain(head: Head, records: &[Record]) -> Result<Head, Append
     Ok(head)
 }
 
-/// State number and reason of a settled message, as stored.
+/// Returns the stored state number and reason of a settled message.
 pub(super) fn state_of(disposition: &Disposition) -> (i64, Option<String>) {
     match disposition {
         Disposition::Done => (DONE, None),
@@ -99,7 +100,7 @@ pub(super) fn state_of(disposition: &Disposition) -> (i64, Option<String>) {
     }
 }
 
-/// What became of a message, from its state number and reason as stored.
+/// Returns what happened to a message, from its stored state number and reason.
 pub(super) fn fate_of(state: i64, reason: Option<String>) -> Fate {
     let reason = reason.unwrap_or_default();
     match state {
@@ -114,7 +115,7 @@ const DONE: i64 = 1;
 const IGNORED: i64 = 2;
 const PARKED: i64 = 3;
 
-/// A message as it is stored.
+/// A message in the form that is stored.
 pub(super) struct PackedMessage {
     pub(super) id: String,
     pub(super) source: String,
@@ -124,7 +125,8 @@ pub(super) struct PackedMessage {
     pub(super) body: Vec<u8>,
 }
 
-/// Checks bounds and packs bodies. A NUL in id, source or topic, which PostgreSQL cannot store, becomes U+FFFD.
+/// Checks limits and packs bodies. A NUL in an id, source or topic becomes U+FFFD, because
+/// PostgreSQL cannot store it.
 pub(super) fn pack_messages(messages: &[Incoming]) -> Result<Vec<PackedMessage>, ReceiveError> {
     messages
         .iter()
@@ -161,7 +163,7 @@ fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// The longest beginning of `text` within `max` bytes that ends between characters.
+/// Returns the longest beginning of `text` within `max` bytes that ends between characters.
 fn cut(text: &str, max: usize) -> &str {
     text.get(..text.floor_char_boundary(max)).unwrap_or(text)
 }

@@ -1,8 +1,9 @@
-//! How payloads, bodies and attachments are compressed.
+//! Compresses payloads, message bodies and attachments.
 //!
-//! A payload is written once, with the dictionary the program has at that time, and never rewritten; its row says which
-//! dictionary it needs, and the dictionary lies in the database, so that every later program can read it. The hash
-//! chain is over the plain text and does not know any of this.
+//! A payload is compressed once, with the program's dictionary of that time, and never rewritten.
+//! Its row names the dictionary it needs. The database contains that dictionary, so every later
+//! program can read the payload. The hash chain covers the plain text and does not depend on the
+//! compression.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,21 +16,21 @@ use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use super::error::ReadError;
 use super::types::PAYLOAD_BYTES_MAX;
 
-/// Typical payloads, most frequent last, one per line. Its bytes are what new rows are compressed against.
-/// It may be changed at any time: databases keep the ones they use.
+/// Typical payloads, one per line, most frequent last. New rows are compressed against these bytes.
+/// The file may be changed at any time, because databases keep the dictionaries they use.
 const DICTIONARY: &[u8] = include_bytes!("payloads.dict");
-/// Level for payloads and bodies: speed first.
+/// Compression level for payloads and bodies: speed first.
 const PAYLOAD_LEVEL: i32 = 1;
-/// Level for attachments and snapshots.
+/// Compression level for attachments and snapshots.
 const BLOB_LEVEL: i32 = 6;
-/// Encoding of a payload that is stored as plain text.
+/// Encoding number of a payload stored as plain text.
 pub(super) const PLAIN: i64 = 0;
-/// Dictionaries count up from here.
+/// Number of the first dictionary. The numbers count up from here.
 pub(super) const DICTIONARY_FIRST: i64 = 1;
-/// Compression must save at least this many bytes, or the text is stored as it is.
+/// Least number of bytes that compression must save. Otherwise the text is stored as it is.
 const SAVING_BYTES_MIN: usize = 16;
 
-/// Which dictionary new payloads are compressed with, by its number in this database.
+/// The dictionary that compresses new payloads, with its number in this database.
 #[derive(Clone)]
 pub(super) struct PayloadWriter {
     number: i64,
@@ -37,25 +38,25 @@ pub(super) struct PayloadWriter {
 }
 
 impl PayloadWriter {
-    /// `number` is the number that [`built_in`] has in this database.
+    /// Makes a writer. `number` is the number of [`built_in`] in this database.
     pub(super) fn new(number: i64) -> Self {
         Self { number, dictionary: Arc::new(EncoderDictionary::copy(DICTIONARY, PAYLOAD_LEVEL)) }
     }
 
-    /// What encodes; making one is dearer than using it, so keep it for a commit.
+    /// Makes an encoder. Making one costs more than using it, so keep it for a whole commit.
     pub(super) fn encoder(&self) -> PayloadEncoder<'_> {
         PayloadEncoder { number: self.number, compressor: Compressor::with_prepared_dictionary(&self.dictionary).ok() }
     }
 }
 
-/// Encodes payloads.
+/// An encoder of payloads.
 pub(super) struct PayloadEncoder<'a> {
     number: i64,
     compressor: Option<Compressor<'a>>,
 }
 
 impl PayloadEncoder<'_> {
-    /// Encoding and bytes of one payload.
+    /// Returns the encoding number and the bytes of one payload.
     pub(super) fn encode<'a>(&mut self, text: &'a str) -> (i64, Cow<'a, [u8]>) {
         let packed = self.compressor.as_mut().and_then(|c| c.compress(text.as_bytes()).ok());
         match packed {
@@ -65,42 +66,43 @@ impl PayloadEncoder<'_> {
     }
 }
 
-/// The program's own dictionary: digest and content.
+/// Returns the program's own dictionary: its digest and its content.
 pub(super) fn built_in() -> ([u8; 32], &'static [u8]) {
     (*blake3::hash(DICTIONARY).as_bytes(), DICTIONARY)
 }
 
-/// Dictionaries of this database, by number, as far as they have been needed.
+/// The dictionaries of this database that have been needed so far, by number.
 #[derive(Default)]
 pub(super) struct Dictionaries {
     known: Mutex<HashMap<i64, Arc<DecoderDictionary<'static>>>>,
 }
 
 impl Dictionaries {
-    /// Remembers one.
+    /// Adds a dictionary.
     pub(super) fn add(&self, number: i64, content: &[u8]) {
         let dictionary = Arc::new(DecoderDictionary::copy(content));
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(number, dictionary);
     }
 
-    /// A reader with everything known now.
+    /// Makes a reader with all dictionaries known now.
     pub(super) fn reader(&self) -> PayloadReader {
         PayloadReader { known: self.known.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 }
 
-/// Decodes payloads.
+/// A reader of payloads.
 pub(super) struct PayloadReader {
     known: HashMap<i64, Arc<DecoderDictionary<'static>>>,
 }
 
 impl PayloadReader {
-    /// Whether `encoding` can be decoded.
+    /// Returns whether `encoding` can be decoded.
     pub(super) fn knows(&self, encoding: i64) -> bool {
         encoding == PLAIN || self.known.contains_key(&encoding)
     }
 
-    /// A decoder for payloads of one encoding; making one is dearer than using it, so keep it for a page.
+    /// Makes a decoder for payloads of one encoding. Making one costs more than using it, so keep
+    /// it for a whole page.
     pub(super) fn decoder(&self, encoding: i64) -> Result<Option<Decompressor<'_>>, String> {
         if encoding == PLAIN {
             return Ok(None);
@@ -121,7 +123,8 @@ pub(super) fn decode_payload(decoder: Option<&mut Decompressor<'_>>, bytes: Vec<
     String::from_utf8(plain).map_err(|_| "its payload is not UTF-8".to_owned())
 }
 
-/// The size a frame says it has, if it is within `max`; our frames always say it.
+/// Returns the content size in a frame's header, if it is within `max`. Frames written by this
+/// program always have it.
 fn bounded(frame: &[u8], max: usize) -> Result<usize, String> {
     let size = zstd::zstd_safe::get_frame_content_size(frame)
         .ok()
@@ -131,7 +134,7 @@ fn bounded(frame: &[u8], max: usize) -> Result<usize, String> {
     if size > max { Err(format!("a compressed frame of {size} bytes, more than {max}")) } else { Ok(size) }
 }
 
-/// Compresses a message body: fast.
+/// Compresses a message body. Speed comes first.
 pub(super) fn pack_body(content: &[u8]) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(content, PAYLOAD_LEVEL)
 }
@@ -141,7 +144,7 @@ pub(super) fn pack_blob(content: &[u8]) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(content, BLOB_LEVEL)
 }
 
-/// Reverses [`pack_body`] and [`pack_blob`]; refuses more than `max` bytes.
+/// Reverses [`pack_body`] and [`pack_blob`]. Refuses more than `max` bytes.
 pub(super) fn unpack(frame: &[u8], max: usize) -> Result<Vec<u8>, String> {
     let size = bounded(frame, max)?;
     zstd::bulk::decompress(frame, size).map_err(|e| e.to_string())

@@ -1,8 +1,8 @@
-//! Erasing a person: what both databases share.
+//! Erases a person: the parts that both databases share.
 //!
-//! Two steps. First everything that names the person goes in one transaction. Then the tables it stood in are written
-//! anew, because databases leave what was deleted, or moved within a page, where it stood. Both steps may be repeated
-//! at any time.
+//! There are two steps. First, one transaction deletes everything that names the person. Then the
+//! affected tables are rewritten, because databases do not overwrite what was deleted or moved
+//! within a page. Both steps may be repeated at any time.
 
 use std::future::Future;
 
@@ -10,43 +10,45 @@ use super::error::StoreError;
 use super::types::BODY_BYTES_MAX;
 use crate::model::PersonId;
 
-/// What stands where a text named somebody.
+/// Text that replaces a text that named the person.
 pub(super) const ERASED: &str = "erased: it named a person who was to be forgotten";
-/// Bodies looked at in one go.
+/// Number of bodies examined per query.
 pub(super) const BODIES_AT_ONCE: i64 = 100;
-/// Reasons looked at in one go.
+/// Number of reasons examined per query.
 pub(super) const REASONS_AT_ONCE: i64 = 1000;
-/// How often escapes are undone: a message may be carried within another as text.
+/// How many levels of escapes are undone, because a message may contain another one as text.
 const NESTED_MAX: usize = 3;
 
-/// What was erased of a person, and what is left.
+/// The result of erasing a person: what was erased, and what is left.
 #[derive(Default, Debug)]
 pub struct Erasure {
-    /// The stand-in whose name was erased; `None` when nobody of that name is known (any more).
+    /// Id of the person whose name was erased. `None` if no person of that name is known, or is
+    /// known any more.
     pub id: Option<PersonId>,
-    /// Bodies of messages that named the person, deleted.
+    /// Number of message bodies that named the person and were deleted.
     pub bodies: u64,
-    /// Messages among them that had been set aside; they cannot be tried again any more and count as dealt with.
+    /// Number of parked messages among them. They cannot be tried again and count as settled.
     pub parked: u64,
-    /// Reasons why messages were set aside or passed over that named the person, replaced.
+    /// Number of reasons for parking or ignoring messages that named the person and were replaced.
     pub reasons: u64,
-    /// What could not be erased now.
+    /// Parts that could not be erased now.
     pub left: Vec<Left>,
 }
 
-/// What could not be erased. Asking again, when its cause is gone, erases it.
+/// A part that could not be erased. A repeated call erases it once the cause is gone.
 #[derive(Debug)]
 pub enum Left {
-    /// So many messages name the person and wait to be handled: their bodies are needed for it.
+    /// This many messages name the person and still wait. Their bodies are needed to handle them.
     Waiting(u64),
-    /// Somebody reads the database, who may need what was there: the name may still stand in the write-ahead log or in
-    /// old rows.
+    /// Another connection reads the database and may need the old content. The name may still be in
+    /// the write-ahead log or in old rows.
     Read,
-    /// The database did not write its tables anew: the name may still stand in space that is free.
+    /// The database did not rewrite its tables. The name may still be in free space.
     Store(StoreError),
 }
 
-/// The name to look for: the person's own, or the one that was asked for, unless that is a stand-in.
+/// Returns the name to search for: the known name of the person, or the name asked for, unless that
+/// is an id.
 pub(super) fn wanted(asked: &str, known: Option<&(String, String)>) -> Option<String> {
     match known {
         Some((_, name)) => Some(name.clone()),
@@ -58,8 +60,8 @@ fn is_stand_in(text: &str) -> bool {
     text.strip_prefix("p-").is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Positions in the inbox of what names somebody, by `names`; `page` reads what comes after a position, in order. Cost:
-/// reads everything.
+/// Returns the inbox positions of the entries that name a person, according to `names`. `page`
+/// reads the entries after a position, in order. Cost: reads all entries.
 pub(super) async fn positions<T, Page, Rows>(page: Page, names: impl Fn(&T) -> bool) -> Result<Vec<i64>, StoreError>
 where
     Page: Fn(i64) -> Rows,
@@ -74,12 +76,14 @@ where
     }
 }
 
-/// Whether a stored body names somebody. One that cannot be unpacked serves nobody, and may name anybody.
+/// Returns whether a stored body names a person. If it cannot be unpacked, it is useless and may
+/// name anybody, so the result is true.
 pub(super) fn body_names(packed: &[u8], name: &str) -> bool {
     super::codec::unpack(packed, BODY_BYTES_MAX).map_or(true, |body| names(&String::from_utf8_lossy(&body), name))
 }
 
-/// Whether a text names somebody: as a word of its own, also where it is written with JSON's escapes.
+/// Returns whether a text contains a name as a separate word, also if it is written with JSON's
+/// escapes.
 pub(super) fn names(text: &str, name: &str) -> bool {
     if holds_word(text, name) {
         return true;
@@ -98,7 +102,8 @@ pub(super) fn names(text: &str, name: &str) -> bool {
 }
 
 fn holds_word(text: &str, word: &str) -> bool {
-    // Fedora Messaging has headers such as `fedora_messaging_user_alice`: a `_` ends a word, too.
+    // Fedora Messaging has headers such as `fedora_messaging_user_alice`, so a `_` ends a word,
+    // too.
     let inside = char::is_alphanumeric;
     text.match_indices(word).any(|(at, _)| {
         let before = text.get(..at).and_then(|t| t.chars().next_back());
@@ -107,7 +112,8 @@ fn holds_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// The text without JSON's escapes (RFC 8259, 7). It need not be JSON: what came in broken may name somebody, too.
+/// Returns the text without JSON's escapes (RFC 8259, 7). The text need not be JSON, because a
+/// broken message may name a person, too.
 fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut units: Vec<u16> = Vec::new();

@@ -1,31 +1,31 @@
-//! What can go wrong with the log, sorted by what the caller should do about it.
+//! Errors of the log, grouped by what the caller should do about them.
 
 use sqlx::error::DatabaseError;
 
 use crate::model::{Class, Classified, Seq};
 
-/// What the database said, in the few groups that ask for different answers.
+/// A group of database errors. Each group needs a different reaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreErrorKind {
-    /// Another process holds the lock, or the server has no connection left.
+    /// Another process holds the lock, or the server has no free connection.
     Busy,
-    /// No space left on the device, or a quota reached.
+    /// No space is left on the device, or a quota is reached.
     Full,
     /// The file or server does not accept writes.
     ReadOnly,
-    /// File or server not reachable, or an I/O error.
+    /// The file or server cannot be reached, or an I/O error occurred.
     Unreachable,
     /// The database file itself is damaged, or is not a database.
     Corrupt,
-    /// The file is not at its path any more.
+    /// The file is no longer at its path.
     Moved,
-    /// Our role lacks a right, or a schema or table is not there for it.
+    /// The program's role lacks a right, or cannot see a schema or table.
     Denied,
-    /// Sessions are not ours: there is a pooler between.
+    /// A pooler is between program and server, so sessions are not kept.
     Pooled,
     /// There is no directory for temporary files.
     NoTemporary,
-    /// The database refused a statement this program should not have sent.
+    /// The database refused a statement that this program should not have sent.
     Unexpected,
 }
 
@@ -63,15 +63,15 @@ impl StoreErrorKind {
         }
     }
 
-    /// Sorts an error of the driver. SQLite result codes: <https://www.sqlite.org/rescode.html>; PostgreSQL's: appendix
-    /// A.
+    /// Classifies an error of the driver. SQLite result codes are listed at
+    /// <https://www.sqlite.org/rescode.html>, those of PostgreSQL in its appendix A.
     fn of(error: &sqlx::Error) -> Self {
         use sqlx::Error as E;
         match error {
             E::Database(db) => Self::of_database(db.as_ref()),
             E::PoolTimedOut => Self::Busy,
             E::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::Full,
-            // A server that goes away in the middle of a message.
+            // A server that goes away in the middle of a message gives such an error.
             E::BeginFailed
             | E::Io(_)
             | E::Tls(_)
@@ -87,16 +87,16 @@ impl StoreErrorKind {
     fn of_database(error: &dyn DatabaseError) -> Self {
         let code = error.code().unwrap_or_default();
         if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
-            // Extended codes carry the primary one in the low byte.
+            // Extended codes have the primary code in the low byte.
             let code = code.parse::<i32>().unwrap_or(0);
             // SQLITE_CANTOPEN_NOTEMPDIR, SQLITE_IOERR_GETTEMPPATH.
             if [14 | 1 << 8, 10 | 25 << 8].contains(&code) {
                 return Self::NoTemporary;
             }
             return match code & 0xff {
-                // 15: another process changed how the file is locked while we waited.
+                // 15: another process changed how the file is locked while this one waited.
                 5 | 6 | 15 => Self::Busy,
-                // 22: the file system takes no file as large.
+                // 22: the file system does not allow such a large file.
                 13 | 22 => Self::Full,
                 3 | 8 => Self::ReadOnly,
                 10 | 14 | 23 => Self::Unreachable,
@@ -109,11 +109,11 @@ impl StoreErrorKind {
             "25006" => Self::ReadOnly,
             "53300" | "55P03" | "40001" | "40P01" | "57014" => Self::Busy,
             "XX001" | "XX002" => Self::Corrupt,
-            // No privilege; no such schema, table.
+            // The role has no privilege, or cannot see the schema or table.
             "42501" | "3F000" | "42P01" => Self::Denied,
-            // Prepared statements that another client has, or ours does not.
+            // Another client has the prepared statement, or this client no longer has it.
             "26000" | "42P05" => Self::Pooled,
-            // Ended by the server for having been idle.
+            // The server ended the session because it was idle.
             "25P03" | "25P04" => Self::Unreachable,
             c if ["08", "28", "3D", "53", "57", "58"].iter().any(|class| c.starts_with(class)) => Self::Unreachable,
             _ => Self::Unexpected,
@@ -121,21 +121,21 @@ impl StoreErrorKind {
     }
 }
 
-/// The database did not do what it was asked. Nothing of the operation is kept.
+/// An error for a failed database operation. Nothing of the operation is kept.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {}", .kind.advice())]
 pub struct StoreError {
-    /// What was being done, such as `append events`.
+    /// The operation, such as `append events`.
     pub doing: &'static str,
-    /// The group.
+    /// Group of the error.
     pub kind: StoreErrorKind,
-    /// The driver's words.
+    /// The driver's error.
     #[source]
     pub source: sqlx::Error,
 }
 
 impl StoreError {
-    /// Wraps an error of the driver.
+    /// Returns a function that wraps errors of the driver.
     pub(super) fn new(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| Self { doing, kind: StoreErrorKind::of(&source), source }
     }
@@ -153,146 +153,146 @@ impl Classified for StoreError {
     }
 }
 
-/// The log cannot be opened.
+/// An error for a log that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Neither a path nor a URL we know.
+    /// The address is neither a path nor a known URL.
     #[error("open log `{url}`: give a path, `sqlite:PATH` or `postgres://USER@HOST/DATABASE`")]
     BadUrl {
-        /// What was given, without a password.
+        /// The given address, without a password.
         url: String,
-        /// The driver's words, if it had any.
+        /// The driver's error, if there was one.
         #[source]
         source: Option<sqlx::Error>,
     },
-    /// A parameter of a URL that nobody would heed.
+    /// A parameter of the URL is not known and would be ignored.
     #[error(
         "open log `{url}`: the URL's parameter `{parameter}` is not known and would be ignored; known are host, port, \
          dbname, user, password, sslmode, sslrootcert, sslcert, sslkey, application_name, options"
     )]
     Parameter {
-        /// Where.
+        /// Address of the log.
         url: String,
-        /// Its name.
+        /// Name of the parameter.
         parameter: String,
     },
-    /// No log there, and it was not to be made.
+    /// There is no log, and the options do not allow to create one.
     #[error("open log `{url}`: there is none; check the path, or make one with `koschei ingest`")]
     Missing {
-        /// Where.
+        /// Address of the log.
         url: String,
     },
-    /// A database with nothing in it, opened for reading.
+    /// The database is empty and was opened for reading.
     #[error("open log `{url}`: the database is empty; `koschei serve`, `follow` and `ingest` make a log in it")]
     Empty {
-        /// Where.
+        /// Address of the log.
         url: String,
     },
-    /// The database said no.
+    /// The database returned an error.
     #[error("open log `{url}`")]
     Store {
-        /// Where.
+        /// Address of the log.
         url: String,
-        /// Why.
+        /// The error.
         #[source]
         source: StoreError,
     },
-    /// An empty SQLite database that had a write-ahead log.
+    /// The SQLite database is empty, but it had a write-ahead log.
     #[error(
         "open log `{url}`: it is empty, and its write-ahead log `{url}-wal` is missing; it was copied without it, \
          perhaps. Copy logs with `sqlite3 LOG \"VACUUM INTO 'COPY'\"` or `koschei log export`; if this one never held \
          anything, delete it"
     )]
     LacksWal {
-        /// Where.
+        /// Address of the log.
         url: String,
     },
-    /// What an import has left that did not come to its end.
+    /// An import did not finish and left only a part.
     #[error(
         "open log `{url}`: it holds only a part of what was to be imported, up to event {whole}; import the same \
          export again (`koschei log import` goes on where it ended), or remove the log"
     )]
     Unfinished {
-        /// Where.
+        /// Address of the log.
         url: String,
         /// The last event of the export.
         whole: String,
     },
-    /// A pooler without sessions.
+    /// A pooler without sessions is between program and server.
     #[error(
         "open log `{url}`: a pooler is between that has no sessions (pgbouncer with pool_mode = transaction or \
          statement), or takes no options from the URL; set pool_mode = session for this database, or connect to the \
          server itself"
     )]
     Pooled {
-        /// Where.
+        /// Address of the log.
         url: String,
     },
-    /// A PostgreSQL database that cannot hold all characters.
+    /// The PostgreSQL database cannot hold all characters.
     #[error(
         "open log `{url}`: the database's encoding is {encoding}, which cannot hold every name; make one with \
          `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`"
     )]
     Encoding {
-        /// Where.
+        /// Address of the log.
         url: String,
-        /// Its encoding.
+        /// The database's encoding.
         encoding: String,
     },
-    /// A role without a schema to use.
+    /// The role has no schema to use.
     #[error(
         "open log `{url}`: role `{role}` finds no schema to use (its search_path is `{search_path}`); \
          `GRANT USAGE, CREATE ON SCHEMA public TO {role}`, \
          or make a schema for it: `CREATE SCHEMA AUTHORIZATION {role}`"
     )]
     NoSchema {
-        /// Where.
+        /// Address of the log.
         url: String,
-        /// Whom we are there.
+        /// The role of this program.
         role: String,
-        /// Where it looks.
+        /// The role's `search_path`.
         search_path: String,
     },
-    /// A role that may not make tables.
+    /// The role may not create tables.
     #[error(
         "open log `{url}`: role `{role}` may not make tables in schema `{schema}`, as is usual since PostgreSQL 15; \
          `GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}`, or make the role the owner of the database"
     )]
     MayNotCreate {
-        /// Where.
+        /// Address of the log.
         url: String,
-        /// Whom we are there.
+        /// The role of this program.
         role: String,
-        /// Where tables would be.
+        /// The schema for the tables.
         schema: String,
     },
-    /// A database, but of something else.
+    /// The database exists, but it is not a log.
     #[error("open log `{url}`: it is not a koschei log; choose another file or database")]
     NotALog {
-        /// Where.
+        /// Address of the log.
         url: String,
     },
-    /// A migration that was applied is not the one this program knows.
+    /// A migration was applied with other contents than this program has.
     #[error(
         "open log `{url}`: migration {number} `{name}` was applied with other contents than this program has; \
          use the release that wrote it, or export the log there and import it here"
     )]
     ChangedMigration {
-        /// Where.
+        /// Address of the log.
         url: String,
-        /// Its number.
+        /// Number of the migration.
         number: i64,
-        /// Its name, as stored.
+        /// Name of the migration, as stored.
         name: String,
     },
     /// A newer program migrated this database.
     #[error("open log `{url}`: it has migration {number} `{name}` of a newer koschei; upgrade this program")]
     NewerMigration {
-        /// Where.
+        /// Address of the log.
         url: String,
         /// The first unknown number.
         number: i64,
-        /// Its name.
+        /// Its name, as stored.
         name: String,
     },
     /// A newer program wrote something this one cannot read.
@@ -300,17 +300,17 @@ pub enum OpenError {
         "open log `{url}`: it needs a reader of format {needs}, this koschei reads up to {have}; upgrade this program"
     )]
     TooNew {
-        /// Where.
+        /// Address of the log.
         url: String,
         /// The stored `min_reader`.
         needs: u32,
         /// [`super::FORMAT`].
         have: u32,
     },
-    /// Opened for reading, and it must be migrated first.
+    /// The log was opened for reading, but it must be migrated first.
     #[error("open log `{url}` for reading: it must be migrated first; open it once for writing with this program")]
     NeedsMigration {
-        /// Where.
+        /// Address of the log.
         url: String,
     },
 }
@@ -324,24 +324,24 @@ impl Classified for OpenError {
     }
 }
 
-/// Something could not be read, or is not what was written.
+/// An error for data that cannot be read, or that differs from what was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The database said no.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A row that this program cannot have written.
+    /// This program cannot have written the row.
     #[error("read event {seq}: {what}; run `koschei log verify` and restore from a backup")]
     Damaged {
-        /// Its place.
+        /// The event's sequence.
         seq: Seq,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
-    /// Something other than an event is not what was written.
+    /// Data other than an event differs from what was written.
     #[error("read {what}; run `koschei log verify` and restore from a backup")]
     Content {
-        /// Which thing, and what is wrong with it.
+        /// The data and the problem.
         what: String,
     },
 }
@@ -355,22 +355,22 @@ impl Classified for ReadError {
     }
 }
 
-/// Messages could not be written into the inbox; none of them was.
+/// An error for messages that could not be written into the inbox. None of them was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// The database said no.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something is longer than any honest message.
+    /// A part of a message is longer than allowed.
     #[error("receive message `{id}`: its {what} has {len} bytes, at most {max} are allowed")]
     TooLong {
         /// The beginning of the message's id.
         id: String,
-        /// Which part.
+        /// The part of the message.
         what: &'static str,
-        /// Its length, bytes.
+        /// Its length in bytes.
         len: usize,
-        /// The bound, bytes.
+        /// The limit in bytes.
         max: usize,
     },
 }
@@ -384,21 +384,21 @@ impl Classified for ReceiveError {
     }
 }
 
-/// A commit was not written. All or nothing: nothing of it is there.
+/// An error for a commit that was not written. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Somebody else appended: there are two writers. Stop, don't retry.
+    /// Another process appended, so there are two writers. Stop, and do not retry.
     #[error(
         "append after {}: the log already ends at {}; another process writes this log, stop one of them",
         position(.expected), position(.found)
     )]
     Conflict {
-        /// Where the caller thought the log ends.
+        /// The end of the log that the caller expected.
         expected: Option<Seq>,
-        /// Where it ends.
+        /// The actual end of the log.
         found: Option<Seq>,
     },
-    /// The log holds each fact once, and this one is there already.
+    /// The fact is in the log already, and the log holds each fact only once.
     #[error("append event {seq}: fact {fact} is in the log already")]
     DuplicateFact {
         /// The event that was to be appended.
@@ -406,26 +406,26 @@ pub enum AppendError {
         /// The fact, hexadecimal.
         fact: String,
     },
-    /// A command with this id left or waits already.
+    /// A command with this id was sent or waits already.
     #[error("append command `{id}`: a command with this id exists already")]
     DuplicateCommand {
         /// The id.
         id: String,
     },
-    /// The message is not in the inbox or was settled before.
+    /// The message is not in the inbox, or was settled before.
     #[error("settle inbox message {position}: it is not pending")]
     NotPending {
         /// The first such position.
         position: u64,
     },
-    /// The person's id or name exists with another name or id.
+    /// The person's id exists with another name, or the name with another id.
     #[error("append person `{id}`: id or name is taken by another")]
     DuplicatePerson {
         /// The id.
         id: String,
     },
-    /// Somebody was erased since the stand-ins in the events were looked up; one of them may be theirs. Look them up
-    /// again.
+    /// A person was erased since the caller looked up the ids in the events. One of these ids may
+    /// be that person's. Look them up again.
     #[error(
         "append: a person was erased meanwhile; their stand-in must not be used again, so what was to be appended is \
             made anew"
@@ -434,43 +434,43 @@ pub enum AppendError {
     /// The records do not follow each other without a gap.
     #[error("append: record {found} stands where {expected} belongs")]
     NotContiguous {
-        /// The sequence that belongs there.
+        /// The expected sequence.
         expected: Seq,
-        /// The one that stands there.
+        /// The sequence that was found.
         found: Seq,
     },
-    /// A record's hash is not the one that follows from its content and its predecessor.
+    /// A record's hash does not follow from its content and its predecessor.
     #[error("append event {seq}: its hash does not follow from its predecessor's")]
     BadHash {
-        /// Its place.
+        /// The event's sequence.
         seq: Seq,
     },
-    /// Recorded time would go back.
+    /// The event would be recorded before its predecessor.
     #[error("append event {seq}: it is recorded before its predecessor")]
     TimeGoesBack {
-        /// Its place.
+        /// The event's sequence.
         seq: Seq,
     },
-    /// A record that cannot be stored in every database.
+    /// The record cannot be stored in every database.
     #[error("append event {seq}: {what}")]
     Unstorable {
-        /// Its place.
+        /// The event's sequence.
         seq: Seq,
-        /// Why.
+        /// Reason.
         what: &'static str,
     },
-    /// An attachment whose digest is not that of its content, or that is too large.
+    /// The attachment is too large, or its digest is not that of its content.
     #[error("append attachment `{digest}`: {what}")]
     BadAttachment {
-        /// As given.
+        /// The digest as given.
         digest: String,
-        /// Why.
+        /// Reason.
         what: &'static str,
     },
     /// The log before the new records cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The database said no.
+    /// The database returned an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -480,7 +480,7 @@ impl Classified for AppendError {
         match self {
             Self::Store(e) => e.class(),
             Self::Read(e) => e.class(),
-            // The next attempt knows better.
+            // A retry looks up the ids again.
             Self::Erased => Class::Unavailable,
             _ => Class::Broken,
         }

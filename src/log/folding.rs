@@ -1,7 +1,7 @@
-//! Folding a log again. Acts on nothing.
+//! Folds a log again, without acting on anything.
 //!
-//! While one page is folded, the next one is hashed and decoded, and the one after that is read, each on a thread of
-//! its own.
+//! Three threads work at the same time: one reads a page, one hashes and decodes the page before
+//! it, and one folds the page before that.
 
 use tokio::sync::{mpsc, watch};
 
@@ -11,17 +11,17 @@ use crate::log::verify::{Damage, VerifyError, step};
 use crate::log::{EventLog, Head, LogError, PAGE_MAX, Snapshot};
 use crate::model::Seq;
 
-/// Events that are folded while the next ones are read.
+/// Number of events that are read and folded at once.
 const PAGE: usize = if PAGE_MAX < 4000 { PAGE_MAX } else { 4000 };
 
-/// Pages that may wait between one thread and the next.
+/// Number of pages that may wait between two threads.
 const PAGES_WAITING: usize = 2;
 
-/// Folds the log up to `until` (to its end if absent), from the newest usable snapshot on. `progress` is told how far
-/// it is.
+/// Folds the log up to `until` (to its end if absent), starting at the newest usable snapshot.
+/// `progress` is called with the last event folded.
 ///
 /// # Errors
-/// See [`LogError`].
+/// Returns a [`LogError`] if the log cannot be read, decoded or verified.
 pub async fn state(log: &impl EventLog, until: Option<Seq>, progress: &mut dyn FnMut(Seq)) -> Result<State, LogError> {
     let start = newest_snapshot(log, until).await;
     match start {
@@ -30,8 +30,9 @@ pub async fn state(log: &impl EventLog, until: Option<Seq>, progress: &mut dyn F
     }
 }
 
-/// The state of the newest usable snapshot that is not beyond `until`. One that cannot be used, or is of another past
-/// than the log's, costs time, nothing else: [`crate::tools::audit`] says what is wrong with it.
+/// Returns the state of the newest usable snapshot that is not beyond `until`. A snapshot that
+/// cannot be used, or does not belong to this log's history, only costs time.
+/// [`crate::tools::audit`] reports what is wrong with it.
 pub async fn newest_snapshot(log: &impl EventLog, mut until: Option<Seq>) -> Option<State> {
     loop {
         let snapshot = log.latest_snapshot(until, snapshot::VERSION).await.ok().flatten()?;
@@ -44,21 +45,22 @@ pub async fn newest_snapshot(log: &impl EventLog, mut until: Option<Seq>) -> Opt
     }
 }
 
-/// What is kept in a snapshot, without the state itself: several of them would fill the memory.
+/// A stored snapshot without the state itself. Several states would fill the memory.
 pub(crate) struct Kept {
-    /// Its event.
+    /// The snapshot's event.
     pub(crate) seq: Seq,
-    /// Whether the log has that event: going back to a backup may have put another one in its place.
+    /// Whether the log has that event. After a backup was restored, the log may have another event
+    /// in its place.
     pub(crate) is_ours: bool,
-    /// Digest of the state in it; `None` when that is not what was put there.
+    /// Digest of the state in the snapshot. `None` if the snapshot is damaged.
     pub(crate) digest: Option<String>,
 }
 
-/// The snapshots this program could begin from, newest first, whether they are right or not. Memory: one of them at a
-/// time.
+/// Returns the snapshots from which this program could start, newest first, whether they are valid
+/// or not. Holds only one state in memory at a time.
 ///
 /// # Errors
-/// See [`LogError`].
+/// Returns a [`LogError`] if the log cannot be read.
 pub(crate) async fn snapshots(log: &impl EventLog) -> Result<Vec<Kept>, LogError> {
     let (mut all, mut until) = (Vec::new(), None);
     while let Some(snapshot) = log.latest_snapshot(until, snapshot::VERSION).await? {
@@ -79,7 +81,7 @@ async fn is_of(log: &impl EventLog, snapshot: &Snapshot) -> Result<bool, LogErro
     Ok(hash_of(log, snapshot.seq).await? == Some(snapshot.hash))
 }
 
-/// The state in a snapshot; `None` when it is not what was put there.
+/// Returns the state in a snapshot, or `None` if the snapshot is damaged.
 async fn restore(snapshot: Snapshot) -> Option<State> {
     let restored = tokio::task::spawn_blocking(move || {
         let state = State::from_bytes(&snapshot.bytes).ok()?;
@@ -93,11 +95,12 @@ async fn hash_of(log: &impl EventLog, seq: Seq) -> Result<Option<ChainHash>, Log
     Ok(page.first().filter(|r| r.seq == seq).map(|r| r.hash))
 }
 
-/// Folds the log from its beginning, whatever snapshots there are, and verifies its hash chain on the way (attachments
-/// are for [`crate::log::verify()`]).
+/// Folds the log from its beginning without any snapshot, and verifies its hash chain on the way.
+/// (It does not check attachments; [`crate::log::verify()`] does.)
 ///
 /// # Errors
-/// [`LogError::Verify`] (broken) at the first event that is not as it was written; others see there.
+/// Returns [`LogError::Verify`] (broken) at the first event that differs from what was written, and
+/// another [`LogError`] if the log cannot be read or decoded.
 pub async fn from_start(
     log: &impl EventLog,
     until: Option<Seq>,
@@ -106,7 +109,7 @@ pub async fn from_start(
     run(log, State::default(), Some(Head::EMPTY), until, progress).await
 }
 
-/// Folds the log onto `state`, and verifies that it follows `head` where that is given.
+/// Folds the log onto `state`, and verifies that it follows `head` if that is given.
 async fn run(
     log: &impl EventLog,
     state: State,
@@ -131,7 +134,7 @@ async fn run(
         };
         let Some(end) = page.last().map(|r| r.seq) else { break };
         last = Some(end);
-        // Nobody takes it any more: why, is said below.
+        // If the decoder has stopped, its error is returned below.
         if to_decode.send(page).await.is_err() || until.is_some_and(|u| end >= u) {
             break;
         }
@@ -144,7 +147,8 @@ async fn run(
     drop(to_decode);
     let (decoded, state) = tokio::join!(decoding, folding);
     let state = state.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
-    // What is wrong with an event comes before what could not be read after it.
+    // The decoder's error comes first, because it is about an earlier event than the one that could
+    // not be read.
     decoded.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()))?;
     read?;
     if let Some(seq) = state.seq {
@@ -153,7 +157,8 @@ async fn run(
     Ok(state)
 }
 
-/// Verifies and decodes pages as they come, and hands them on. What comes after `last` must follow it without a gap.
+/// Verifies and decodes pages as they come, and passes them on. The first record must follow `last`
+/// without a gap.
 fn decode(
     mut pages: mpsc::Receiver<Vec<Record>>,
     to_fold: &mpsc::Sender<Vec<Envelope>>,
@@ -172,7 +177,7 @@ fn decode(
     Ok(())
 }
 
-/// Folds pages as they come, and says how far it is.
+/// Folds pages as they come, and publishes the last event folded.
 fn fold_all(
     mut state: State,
     mut decoded: mpsc::Receiver<Vec<Envelope>>,
@@ -185,10 +190,11 @@ fn fold_all(
     state
 }
 
-/// Whether records follow each other and an event; an event that is missing must not pass for one that never was.
+/// Checks that the records of a page follow `last` and each other without a gap. A missing event
+/// must not look like one that never existed.
 ///
 /// # Errors
-/// [`LogError::Verify`] (broken) at the first that is missing.
+/// Returns [`LogError::Verify`] (broken) at the first missing event.
 pub(crate) fn check_sequence(mut last: Option<Seq>, page: &[Record]) -> Result<(), LogError> {
     for record in page {
         let expected = Seq::after(last);
@@ -201,7 +207,7 @@ pub(crate) fn check_sequence(mut last: Option<Seq>, page: &[Record]) -> Result<(
     Ok(())
 }
 
-/// Verifies a page where there is a head it has to follow, and decodes it, up to `until`.
+/// Decodes a page up to `until`. If there is a head, also verifies that the page follows it.
 fn decode_page(
     page: &[Record],
     mut head: Option<Head>,
@@ -217,11 +223,12 @@ fn decode_page(
     Ok((decoded, head))
 }
 
-/// Folds the log from its beginning up to `until` (to its end if absent), and verifies its hash chain on the way. `see`
-/// is shown every event before it is folded, with the state before it.
+/// Folds the log from its beginning up to `until` (to its end if absent), and verifies its hash
+/// chain on the way. `see` is called with every event before it is folded, and with the state
+/// before it.
 ///
 /// # Errors
-/// See [`from_start`].
+/// Returns the errors of [`from_start`].
 pub async fn fold(
     log: &impl EventLog,
     until: Option<Seq>,
@@ -247,10 +254,11 @@ pub async fn fold(
     }
 }
 
-/// Puts a snapshot of `state`, as this log gives it, into the database.
+/// Stores a snapshot of `state`, which must come from this log.
 ///
 /// # Errors
-/// Broken when the log has no such event; others see [`LogError`].
+/// Returns [`LogError::Broken`] if the log has no such event, and another [`LogError`] if the
+/// database cannot be read or changed.
 pub async fn keep(log: &impl EventLog, state: &State) -> Result<(), LogError> {
     let Some(seq) = state.seq else { return Ok(()) };
     let hash = hash_of(log, seq).await?;

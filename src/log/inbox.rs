@@ -1,4 +1,4 @@
-//! Messages of the inbox as rows, the same for every database.
+//! Converts rows of the inbox to messages, for both databases.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use super::rows::unsigned;
 use super::types::{BODY_BYTES_MAX, Fate, Incoming, PAGE_MAX, Pending, Position};
 use crate::model::Timestamp;
 
-/// Position, id, source, topic, when it came in, digest and body.
+/// Position, id, source, topic, time received, digest and body.
 pub(super) type PendingRow = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>);
-/// The same of a parked one, and why it was parked.
+/// A [`PendingRow`] of a parked message, with the reason why it was parked.
 pub(super) type ParkedRow = (i64, String, String, String, i64, Vec<u8>, Option<Vec<u8>>, String);
-/// Id, state and reason.
+/// Id, state number and reason.
 pub(super) type FateRow = (String, i64, Option<String>);
 
-/// A message that waits.
+/// Converts the row of a waiting message.
 pub(super) fn pending(row: PendingRow) -> Result<Pending, ReadError> {
     let (position, id, source, topic, received_at, digest, body) = row;
     let body = codec::unpack_body(body, &digest, BODY_BYTES_MAX)
@@ -25,14 +25,14 @@ pub(super) fn pending(row: PendingRow) -> Result<Pending, ReadError> {
     Ok(Pending { position: Position(unsigned(position)), message })
 }
 
-/// A message that was parked, and why.
+/// Converts the row of a parked message, with its reason.
 pub(super) fn parked(row: ParkedRow) -> Result<(Pending, String), ReadError> {
     let (position, id, source, topic, received_at, digest, body, reason) = row;
     Ok((pending((position, id, source, topic, received_at, digest, body))?, reason))
 }
 
-/// What was found in the inbox up to `last`, and up to where it was looked through: a full page says nothing about what
-/// comes after it.
+/// Returns the messages found in the inbox up to `last`, and the position up to which the inbox was
+/// searched. After a full page, that is the position of its last message, because more may follow.
 pub(super) fn looked_through(
     rows: Vec<PendingRow>,
     last: i64,
@@ -47,7 +47,7 @@ pub(super) fn looked_through(
     Ok((found, Some(through)))
 }
 
-/// What became of each of the messages asked for.
+/// Returns what happened to each of the messages, in the order of `ids`.
 pub(super) fn in_order(ids: &[&str], rows: Vec<FateRow>) -> Vec<Option<Fate>> {
     let mut known: HashMap<String, Fate> =
         rows.into_iter().map(|(id, state, reason)| (id, fate_of(state, reason))).collect();

@@ -1,4 +1,4 @@
-//! What can go wrong with a log, as one type: for whoever reads it, folds it and appends to it.
+//! Combines all errors of a log in one type, for code that reads, folds and appends.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::{AppendError, OpenError, ReadError, ReceiveError, StoreError, StoreEr
 use crate::event::DecodeError;
 use crate::model::{Class, Classified};
 
-/// An error of a log. Each variant keeps its cause; [`Classified::class`] says what to do.
+/// An error of a log. Each variant keeps its cause, and [`Classified::class`] says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The log could not be opened.
@@ -27,37 +27,38 @@ pub enum LogError {
     /// The log holds something this program cannot read.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The log is not what was written.
+    /// The log differs from what was written.
     #[error(transparent)]
     Verify(#[from] VerifyError),
     /// An export could not be written.
     #[error("write {}", path.display())]
     Write {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: std::io::Error,
     },
-    /// Something that must hold does not.
+    /// An invariant does not hold.
     #[error("{0}; this is a defect or a damaged log: stop, keep the database, run `koschei log verify`")]
     Broken(String),
 }
 
 impl LogError {
-    /// The log names an attachment that it does not have.
+    /// Makes the error for an attachment that the log names but does not have.
     pub(crate) fn no_attachment(digest: &str) -> Self {
         Self::Broken(format!("the log names attachment {digest} and does not have it"))
     }
 
-    /// Whether a running service waits for it to pass: what does not answer for now, and what an operator can repair
-    /// beside it. At the start, when somebody is looking, only the first is worth waiting for.
+    /// Returns whether a running service waits for the problem to pass: a database that does not
+    /// respond now, or a problem that an operator can repair from outside. At startup somebody is
+    /// watching, so only the first kind is worth waiting for.
     pub fn may_pass(&self) -> bool {
         let repaired = |e: &StoreError| matches!(e.kind, StoreErrorKind::Denied | StoreErrorKind::Pooled);
         self.class() == Class::Unavailable || self.store().is_some_and(repaired)
     }
 
-    /// What the database said, if it did.
+    /// Returns the database's error, if that is the cause.
     fn store(&self) -> Option<&StoreError> {
         match self {
             Self::Open(OpenError::Store { source, .. }) => Some(source),

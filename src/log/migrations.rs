@@ -1,25 +1,26 @@
-//! Migrations: the same numbers and names in both dialects, applied in order, each in the transaction that records it.
+//! Lists the migrations. Both dialects have the same numbers and names. They are applied in order,
+//! each in the transaction that records it.
 //!
-//! A released migration is never edited; the checksum finds out.
+//! A released migration is never edited. The checksum would show it.
 
 use super::error::OpenError;
 
-/// One step of the schema.
+/// One migration of the schema.
 #[derive(Debug)]
 pub struct Migration {
-    /// Counts up from 1.
+    /// Number of the migration, counting up from 1.
     pub number: i64,
-    /// As in the file names.
+    /// Name of the migration, as in its file name.
     pub name: &'static str,
-    /// For SQLite.
+    /// Statements for SQLite.
     pub sqlite: &'static str,
-    /// For PostgreSQL.
+    /// Statements for PostgreSQL.
     pub postgres: &'static str,
 }
 
 macro_rules! migrations {
     ($($number:literal $name:literal $file:literal;)*) => {
-        /// All of them, in order.
+        /// All migrations, in order.
         pub const MIGRATIONS: &[Migration] = &[$(Migration {
             number: $number,
             name: $name,
@@ -36,15 +37,15 @@ migrations! {
     4 "snapshot_hash" "0004_snapshot_hash.sql";
 }
 
-/// What is recorded with an applied migration: BLAKE3 of its text, hexadecimal.
+/// Returns the checksum recorded with an applied migration: BLAKE3 of its text, in hex.
 pub(super) fn checksum(sql: &str) -> String {
     blake3::hash(sql.as_bytes()).to_hex().to_string()
 }
 
-/// A migration as recorded in the database: number, name, checksum.
+/// An applied migration as recorded in the database: number, name and checksum.
 pub(super) type Applied = (i64, String, String);
 
-/// Which migrations are still to be applied, after checking those that were. `sql` picks the dialect.
+/// Checks the applied migrations, and returns those still to be applied. `sql` selects the dialect.
 pub(super) fn outstanding(
     url: &str,
     applied: &[Applied],

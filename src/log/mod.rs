@@ -1,19 +1,23 @@
-//! Event log, inbox, outbox, attachments: the only room that keeps anything for ever.
+//! Stores the event log, inbox, outbox and attachments. No other module keeps data for ever.
 //!
-//! One trait, [`EventLog`], and two databases behind it: SQLite (embedded, default) and PostgreSQL. Both pass one
-//! contract test, and the same events give the same hashes in both. [`open`] chooses by URL.
+//! There is one trait, [`EventLog`], and two databases implement it: SQLite (embedded, default) and
+//! PostgreSQL. Both pass one contract test, and the same events give the same hashes in both.
+//! [`open`] chooses by URL.
 //!
 //! # Invariants
-//! - Events are contiguous from 1 and chained by hash; [`EventLog::append`] checks both before writing, the database
-//!   refuses UPDATE, DELETE and TRUNCATE of events, attachments and what they refer to, and [`verify()`] finds what was
-//!   forced past it.
-//! - A [`Commit`] is one transaction: events, settled messages, commands, attachments and names, or nothing.
-//! - A message that [`EventLog::receive`] returned for is on disk, and its id is known for ever.
-//! - Times are integer microseconds; recorded time never goes back.
+//! - Events are contiguous from 1 and chained by hash. [`EventLog::append`] checks both before
+//!   writing. The database refuses UPDATE, DELETE and TRUNCATE of events, attachments and the rows
+//!   they refer to. [`verify()`] finds changes that were made in spite of that.
+//! - A [`Commit`] is one transaction. Its events, settled messages, commands, attachments and names
+//!   are all written, or nothing is.
+//! - When [`EventLog::receive`] returns, the messages are on disk, and their ids are known for
+//!   ever.
+//! - Times are integer microseconds. Recorded time never goes back.
 //!
 //! # What it does not do
-//! It does not interpret payloads (except the `attachment` field, in [`verify()`]), decide, retry or read a clock. It
-//! trusts its caller to be the only appender, and says [`AppendError::Conflict`] when that is wrong.
+//! This module does not interpret payloads (except the `attachment` field, in [`verify()`]),
+//! decide, retry or read a clock. It trusts its caller to be the only appender, and returns
+//! [`AppendError::Conflict`] if another one appended.
 
 mod append;
 mod codec;
@@ -51,36 +55,40 @@ use crate::event::{FactId, Record};
 pub(crate) use crate::model::secrets::shown as redacted;
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Under this name table `meta` has the last event of an import that is not over.
+/// Key in table `meta` for the last event of an unfinished import.
 const IMPORTING: &str = "importing";
 
-/// How a log is opened.
+/// Options for opening a log.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Make the database if there is none. SQLite only; a PostgreSQL database must exist, its tables are made.
+    /// Create the database if there is none. SQLite only: a PostgreSQL database must exist, but its
+    /// tables are created.
     pub create: bool,
     /// Refuse all writes, and do not migrate.
     pub read_only: bool,
-    /// SQLite: fsync at every commit (`synchronous = FULL`). Without it (`NORMAL`) a power failure may lose the last
-    /// commits, a crash of the process does not; costs about a tenth of the speed in batches of 1,000.
+    /// SQLite: fsync at every commit (`synchronous = FULL`). Without it (`NORMAL`), a power failure
+    /// may lose the last commits, but a crash of the process does not. Costs about a tenth of the
+    /// speed in batches of 1,000.
     pub sync_every_commit: bool,
     /// How long one statement waits for another process's lock before it fails as busy.
     pub busy_timeout: Duration,
-    /// PostgreSQL: how long one call may take before the connection counts as dead; also how long the server keeps a
-    /// transaction of ours nobody goes on with. A connection whose packets are dropped on the way says nothing, for
-    /// ever. Calls that write tables anew ([`EventLog::forget_person`]) are not bounded.
+    /// PostgreSQL: how long one call may take before the connection counts as dead. The server also
+    /// ends an idle transaction of this program after that time. Without it, a connection whose
+    /// packets are lost would wait for ever. Calls that rewrite tables
+    /// ([`EventLog::forget_person`]) have no limit.
     pub answer_timeout: Duration,
-    /// SQLite: how often to look whether another process appended, while waiting in [`EventLog::changed`].
+    /// SQLite: how often [`EventLog::changed`] checks whether another process appended.
     pub poll_interval: Duration,
-    /// Connections for reading.
+    /// Number of connections for reading.
     pub readers: u32,
-    /// SQLite: let the file grow no further than this many pages of 4,096 bytes; beyond it every write fails as on a
-    /// full disk. A quota for machines where the log shares its disk.
+    /// SQLite: largest size of the file, in pages of 4,096 bytes. Beyond it, every write fails as
+    /// on a full disk. Use it as a quota if the log shares its disk.
     pub max_pages: Option<u32>,
-    /// SQLite: let at least this many events wait for the indexes of facts and subjects, to be put in sorted and at
-    /// once. A commit that does so takes longer, by about half a second (measured on a model of 1.5 million rows).
+    /// SQLite: how many events, at least, wait before they are added to the indexes of facts and
+    /// subjects. They are then added at once, in sorted order. A commit that does so takes about
+    /// half a second longer (measured on a model of 1.5 million rows).
     pub index_after: u64,
-    /// Open it also while an import of it is not over: for who imports.
+    /// Open the log even if an import is unfinished. For the import itself.
     pub unfinished: bool,
     /// Stop at this migration. For tests of migrations; a program needs all of them.
     #[doc(hidden)]
@@ -105,40 +113,43 @@ impl Default for Options {
     }
 }
 
-/// What a database must do for us. Every method is all or nothing, and safe to cancel by dropping its future: a commit
-/// then either happened or did not.
+/// The operations that a database must provide. Every method is all or nothing. Its future may be
+/// dropped at any time: a commit has then either happened or not.
 ///
-/// All lists come back in order; `limit` is capped at [`PAGE_MAX`].
+/// All lists are in order. `limit` is capped at [`PAGE_MAX`].
 pub trait EventLog: Send + Sync {
-    /// About the log itself.
+    /// Returns facts about the log itself.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn info(&self) -> impl Future<Output = Result<LogInfo, ReadError>> + Send;
 
-    /// The end of the log.
+    /// Returns the end of the log.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn head(&self) -> impl Future<Output = Result<Head, ReadError>> + Send;
 
-    /// Appends `commit` if the log ends at `expected`, and returns the new end. Durable when it returns.
+    /// Appends `commit` if the log ends at `expected`, and returns the new end. The commit is
+    /// durable when the method returns.
     ///
     /// # Errors
-    /// [`AppendError::Conflict`] when there is another writer; the other broken ones for a commit that does not hold
-    /// together; unavailable when the database does not answer. Nothing of the commit is kept then.
+    /// On any error, nothing of the commit is kept.
+    /// - Returns [`AppendError::Conflict`] if there is another writer.
+    /// - Returns another broken [`AppendError`] if the commit is not consistent.
+    /// - Returns an unavailable one if the database does not respond.
     fn append(&self, expected: Option<Seq>, commit: &Commit) -> impl Future<Output = Result<Head, AppendError>> + Send;
 
-    /// Events after `after`, at most `limit`; fewer only at the end of the log.
+    /// Returns events after `after`, at most `limit`. It returns fewer only at the end of the log.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] (broken) names the first event that cannot be read.
+    /// Returns [`ReadError::Damaged`] (broken), which names the first event that cannot be read.
     fn read(&self, after: Option<Seq>, limit: usize) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
 
-    /// Events about some subjects after `after`, at most `limit`.
+    /// Returns events about some subjects after `after`, at most `limit`.
     ///
     /// # Errors
-    /// As [`EventLog::read`].
+    /// Returns the errors of [`EventLog::read`].
     fn read_subject(
         &self,
         subjects: Subjects<'_>,
@@ -146,57 +157,63 @@ pub trait EventLog: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
 
-    /// The last event recorded at or before `time`. Cost: binary search, a few tens of lookups.
+    /// Returns the last event recorded at or before `time`. Cost: a binary search with a few tens
+    /// of lookups.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn seq_at(&self, time: Timestamp) -> impl Future<Output = Result<Option<Seq>, ReadError>> + Send;
 
-    /// Waits until the log ends beyond `after`, and returns its end. No append is missed, whoever makes it.
+    /// Waits until the log ends beyond `after`, and returns its end. It misses no append, even by
+    /// another process.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn changed(&self, after: Option<Seq>) -> impl Future<Output = Result<Head, ReadError>> + Send;
 
-    /// Puts messages into the inbox, in order, in one transaction. Durable when it returns: acknowledge then.
+    /// Puts messages into the inbox, in order, in one transaction. They are durable when the method
+    /// returns, so acknowledge them then.
     ///
     /// # Errors
-    /// [`ReceiveError::TooLong`] (rejected) when one is beyond the bounds; none is stored then.
+    /// Returns [`ReceiveError::TooLong`] (rejected) if a message exceeds the limits. None is stored
+    /// then.
     fn receive(&self, messages: &[Incoming]) -> impl Future<Output = Result<Vec<Received>, ReceiveError>> + Send;
 
-    /// Which of these messages came before, by id.
+    /// Returns which of these messages were received before, by id.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn received(&self, ids: &[&str]) -> impl Future<Output = Result<HashSet<String>, ReadError>> + Send;
 
-    /// The last messages that came in, at most `limit`, oldest first, whatever became of them; none whose source is
-    /// `besides`.
+    /// Returns the last messages received, at most `limit`, oldest first, whatever happened to
+    /// them. Leaves out messages from the source `besides`.
     ///
     /// # Errors
-    /// [`ReadError::Content`] (broken) when a body is not what came in.
+    /// Returns [`ReadError::Content`] (broken) if a body differs from what was received.
     fn last_received(
         &self,
         besides: &str,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<PastMessage>, ReadError>> + Send;
 
-    /// Messages that wait, in order of position, after `after`, at most `limit`.
+    /// Returns waiting messages after `after`, in order of position, at most `limit`.
     ///
     /// # Errors
-    /// [`ReadError::Content`] (broken) when a body is missing or is not what came in.
+    /// Returns [`ReadError::Content`] (broken) if a body is missing or differs from what was
+    /// received.
     fn pending(
         &self,
         after: Option<Position>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Pending>, ReadError>> + Send;
 
-    /// Messages of one source that wait, in order of position, after `after`, however many of others wait before them,
-    /// at most `limit`; and up to where the inbox was looked through, for the next time. Cost: proportional to what
-    /// waits after `after`.
+    /// Returns waiting messages of one source after `after`, in order of position, at most `limit`,
+    /// however many messages of other sources wait before them. Also returns the position up to
+    /// which the inbox was searched, for the next call. Cost: proportional to the number of
+    /// messages waiting after `after`.
     ///
     /// # Errors
-    /// As [`EventLog::pending`].
+    /// Returns the errors of [`EventLog::pending`].
     fn pending_of(
         &self,
         source: &str,
@@ -204,171 +221,181 @@ pub trait EventLog: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<(Vec<Pending>, Option<Position>), ReadError>> + Send;
 
-    /// What became of messages, by id, in the order asked for; `None` for one that never came.
+    /// Returns what happened to messages, by id, in the order of `ids`. The entry is `None` for a
+    /// message that was never received.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn fates(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<Option<Fate>>, ReadError>> + Send;
 
-    /// Messages that could not be understood, after `after`, at most `limit`.
+    /// Returns parked messages (those that could not be understood) after `after`, at most `limit`.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn parked(
         &self,
         after: Option<Position>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Parked>, ReadError>> + Send;
 
-    /// Parked messages by id, with their bodies and why each was parked, in order of position. Those that are not
-    /// parked are passed over.
+    /// Returns parked messages by id, each with its body and the reason why it was parked, in order
+    /// of position. Messages that are not parked are left out.
     ///
     /// # Errors
-    /// As [`EventLog::pending`].
+    /// Returns the errors of [`EventLog::pending`].
     fn parked_messages(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<(Pending, String)>, ReadError>> + Send;
 
-    /// Makes parked messages wait again, by id; returns how many were parked.
+    /// Makes parked messages wait again, by id, and returns how many were parked.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if the database cannot be changed.
     fn unpark(&self, ids: &[String]) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// How much waits.
+    /// Returns how many messages and commands wait.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn counts(&self) -> impl Future<Output = Result<Counts, ReadError>> + Send;
 
-    /// Deletes the bodies of messages received before `before` that are done or ignored; their ids stay. Returns how
-    /// many. Some thousand go in one transaction, so that nobody waits for long; cancelled, it has deleted some. Cost:
-    /// looks at every body that is kept.
+    /// Deletes the bodies of messages received before `before` that are done or ignored, and
+    /// returns how many. Their ids stay. One transaction deletes a few thousand, so that others do
+    /// not wait for long. If the call is cancelled, some bodies are deleted. Cost: examines every
+    /// body that is kept.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if the database cannot be changed.
     fn prune_raw(&self, before: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Commands that were not sent, in the order they were appended, at most `limit`.
+    /// Returns commands that were not sent, in the order in which they were appended, at most
+    /// `limit`.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn pending_commands(&self, limit: usize) -> impl Future<Output = Result<Vec<OutboxCommand>, ReadError>> + Send;
 
-    /// All commands, sent or not, numbered in the order they were appended: those after number `after` (0: from the
-    /// first), at most `limit`.
+    /// Returns all commands, sent or not, numbered in the order in which they were appended. The
+    /// list begins after number `after` (0: with the first) and has at most `limit` entries.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn outbox(
         &self,
         after: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(u64, OutboxCommand)>, ReadError>> + Send;
 
-    /// Which of these events have a command in the outbox, sent or not. Cost: the outbox, looked through by the
-    /// database.
+    /// Returns which of these events have a command in the outbox, sent or not. Cost: the database
+    /// searches the outbox.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn commands_of(&self, events: &[Seq]) -> impl Future<Output = Result<HashSet<Seq>, ReadError>> + Send;
 
-    /// Notes that commands were sent, by id; returns how many were waiting.
+    /// Notes that commands were sent, by id, and returns how many were waiting.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if the database cannot be changed.
     fn mark_sent(&self, ids: &[String]) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Content of an attachment, checked against its digest; `None` if there is none.
+    /// Returns the content of an attachment, checked against its digest. Returns `None` if there is
+    /// none.
     ///
     /// # Errors
-    /// [`ReadError::Content`] (broken) when it is not what was written.
+    /// Returns [`ReadError::Content`] (broken) if the content differs from what was written.
     fn attachment(&self, digest: &str) -> impl Future<Output = Result<Option<Vec<u8>>, ReadError>> + Send;
 
-    /// Stores a snapshot in place of one of the same event and layout, and deletes all but the newest
-    /// [`SNAPSHOTS_KEPT`].
+    /// Stores a snapshot, replacing one of the same event and layout, and deletes all but the
+    /// newest [`SNAPSHOTS_KEPT`].
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if the database cannot be changed.
     fn put_snapshot(&self, snapshot: &Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The newest snapshot of that layout that is not beyond `at_most`.
+    /// Returns the newest snapshot of that layout that is not beyond `at_most`.
     ///
     /// # Errors
-    /// [`ReadError::Content`] when it does not decompress; drop the snapshots then.
+    /// Returns [`ReadError::Content`] if it cannot be decompressed. Drop the snapshots then.
     fn latest_snapshot(
         &self,
         at_most: Option<Seq>,
         state_version: u32,
     ) -> impl Future<Output = Result<Option<Snapshot>, ReadError>> + Send;
 
-    /// Deletes all snapshots; returns how many there were.
+    /// Deletes all snapshots, and returns how many there were.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if the database cannot be changed.
     fn drop_snapshots(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// The id of the person with this name.
+    /// Returns the id of the person with this name.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn person(&self, name: &str) -> impl Future<Output = Result<Option<PersonId>, ReadError>> + Send;
 
-    /// The name of a person; `None` when it was erased or never known.
+    /// Returns the name of a person. Returns `None` if it was erased or never known.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn name_of(&self, id: &PersonId) -> impl Future<Output = Result<Option<String>, ReadError>> + Send;
 
-    /// Whether the log holds a fact with this identity. Cost: one look-up in an index.
+    /// Returns whether the log holds a fact with this identity. Cost: one look-up in an index.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn has_fact(&self, fact: &FactId) -> impl Future<Output = Result<bool, ReadError>> + Send;
 
-    /// Everyone whose name is known, by id.
+    /// Returns all persons whose names are known, by id.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn all_persons(&self) -> impl Future<Output = Result<Vec<(PersonId, String)>, ReadError>> + Send;
 
-    /// Erases a person, given by name or id: the name, bodies of messages that hold it, reasons that do, and what the
-    /// database keeps of them in freed space and its write-ahead log (PostgreSQL's segments of that are the
-    /// operator's). The log stays as it is. May be repeated, also for somebody who is not known any more. Cost: unpacks
-    /// all bodies, and writes the SQLite file, or three tables of PostgreSQL, anew.
+    /// Erases a person, given by name or id. This erases the name, bodies of messages that contain
+    /// it, and reasons that contain it. It also erases what the database keeps of these in freed
+    /// space and in its write-ahead log. (The operator must remove PostgreSQL's WAL segments.) The
+    /// log itself does not change. The call may be repeated, also for a person who is no longer
+    /// known. Cost: unpacks all bodies, and rewrites the SQLite file, or three tables of
+    /// PostgreSQL.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was erased then. What was not erased besides is told in [`Erasure::left`].
+    /// Returns [`StoreError`] if nothing was erased. If only a part could not be erased,
+    /// [`Erasure::left`] says which.
     fn forget_person(&self, name_or_id: &str) -> impl Future<Output = Result<Erasure, StoreError>> + Send;
 
-    /// Notes that an import is under way that leads to event `whole`; from then on only who says
-    /// [`Options::unfinished`] opens the log. What is noted already stays. `None`: it is over.
+    /// Notes that an import up to event `whole` is under way. From then on, the log opens only with
+    /// [`Options::unfinished`]. An existing note stays. `None` notes that the import is finished.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Returns [`StoreError`] if the database cannot be changed.
     fn note_import(&self, whole: Option<Seq>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// How often somebody was erased. Whoever knows stand-ins by heart has to look them up again when it changes.
+    /// Returns how often a person was erased. If the number changes, cached person ids must be
+    /// looked up again.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// Returns [`ReadError`] if the database cannot be read.
     fn erasures(&self) -> impl Future<Output = Result<u64, ReadError>> + Send;
 
-    /// Closes all connections, and waits for that.
+    /// Closes all connections, and waits until they are closed.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// A log in whichever database the URL named.
+/// A log in the database that the URL names.
 #[derive(Clone, Debug)]
 pub enum AnyLog {
-    /// Embedded.
+    /// An embedded SQLite database.
     Sqlite(SqliteLog),
-    /// A server.
+    /// A PostgreSQL server.
     Postgres(PostgresLog),
 }
 
-/// Opens the log at `url`: a path, `sqlite:PATH`, or `postgres://…`; makes and migrates it as `options` say.
+/// Opens the log at `url`: a path, `sqlite:PATH`, or `postgres://…`. Creates and migrates it
+/// according to `options`.
 ///
 /// # Errors
-/// [`OpenError`]: rejected for a URL or a database that is not ours or not for this version, else unavailable.
+/// Returns [`OpenError`]: rejected if the URL is not valid, or the database is not a log or not for
+/// this version; else unavailable.
 pub async fn open(url: &str, options: &Options) -> Result<AnyLog, OpenError> {
     match sqlite_path(url) {
         Some(path) => SqliteLog::open(path, options).await.map(AnyLog::Sqlite),
@@ -379,8 +406,8 @@ pub async fn open(url: &str, options: &Options) -> Result<AnyLog, OpenError> {
     }
 }
 
-/// The path in `sqlite:PATH`, `sqlite://PATH` or a plain path.
-/// Whether this program may open a log. `min_reader` and `importing` are what its table `meta` has under these names.
+/// Checks whether this program may open a log. `min_reader` and `importing` are the values in its
+/// table `meta` with these keys.
 fn may_open(
     url: &str,
     min_reader: Option<String>,
@@ -398,6 +425,7 @@ fn may_open(
     }
 }
 
+/// Returns the path in `sqlite:PATH`, `sqlite://PATH` or a plain path. Returns `None` for other URLs.
 fn sqlite_path(url: &str) -> Option<&str> {
     let path = match url.strip_prefix("sqlite:") {
         Some(rest) => rest.strip_prefix("//").unwrap_or(rest),

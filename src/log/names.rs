@@ -1,16 +1,17 @@
-//! Texts that many events share (kinds, sources, subjects) are stored once and numbered; this is the cache of the
-//! numbers.
+//! Caches the numbers of texts that many events share (kinds, sources, subjects). Such a text is
+//! stored once and has a number.
 //!
-//! The tables behind it only grow, so what was once read or committed stays true.
+//! The tables behind the cache only grow, so rows that were read or committed never become invalid.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// Entries kept per direction; beyond it the cache starts anew. About 100 bytes each.
+/// Entries kept per direction. Beyond that, the cache starts empty again. An entry takes about 100
+/// bytes.
 const ENTRIES_MAX: usize = 400_000;
 
-/// Which table.
+/// The table of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Table {
     /// Kinds and sources.
@@ -19,7 +20,7 @@ pub(super) enum Table {
     Subjects,
 }
 
-/// Cache of one table, shared by all users of a log.
+/// The cache of one table, shared by all users of a log.
 #[derive(Default)]
 pub(super) struct Names {
     inner: Mutex<Inner>,
@@ -32,7 +33,7 @@ struct Inner {
 }
 
 impl Names {
-    /// Remembers committed rows.
+    /// Adds committed rows.
     pub(super) fn add(&self, rows: impl IntoIterator<Item = (i64, String)>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.by_id.len() > ENTRIES_MAX {
@@ -45,7 +46,7 @@ impl Names {
         }
     }
 
-    /// Numbers of the texts that are cached, and the others in order of first appearance.
+    /// Returns the numbers of the cached texts, and the other texts in order of first appearance.
     pub(super) fn numbers<'a>(&self, texts: impl Iterator<Item = &'a str>) -> (FxHashMap<&'a str, i64>, Vec<&'a str>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut found, mut missing, mut seen) = (FxHashMap::default(), Vec::new(), FxHashSet::default());
@@ -63,7 +64,7 @@ impl Names {
         (found, missing)
     }
 
-    /// Texts of the numbers that are cached, and the others.
+    /// Returns the texts of the cached numbers, and the other numbers.
     pub(super) fn texts(&self, ids: impl Iterator<Item = i64>) -> (FxHashMap<i64, Arc<str>>, Vec<i64>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut found, mut missing) = (FxHashMap::default(), Vec::new());

@@ -1,31 +1,38 @@
-//! How pools of connections are made, for both databases: the one place.
+//! Creates pools of connections, for both databases.
 
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
 use sqlx::{Connection, Database, Pool, Transaction};
 
-/// How long a connection that is taken out of a pool may take to show that it lives; the next one is taken then.
+/// How long a connection from a pool may take to show that it works. After that, the next one is
+/// tried.
 const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(5);
 
-/// How often a transaction is begun. A call that is dropped while the server answers can leave a connection that sqlx
-/// 0.9 and the server count differently: the next `BEGIN` on it is answered as if there were no transaction
-/// (`BeginFailed`). Nothing was done in it yet, and the one after it begins. Seen where another call followed at once.
+/// How often beginning a transaction is tried. If a call is dropped while the server responds, sqlx
+/// 0.9 and the server may disagree about the connection's open transactions. The next `BEGIN` on it
+/// then fails as if there were no transaction (`BeginFailed`). Nothing was done in it yet, and the
+/// `BEGIN` after it succeeds. This was seen when another call followed at once.
 const BEGINS_MAX: u32 = 3;
 
-/// A pool of at most `connections`, that waits so long for one.
+/// Returns the options of a pool with at most `connections`. A caller waits at most `patience` for
+/// one.
 ///
-/// sqlx's maintenance of pools is off. Its task runs where `max_lifetime` or `idle_timeout` is set, and goes over as
-/// many connections as are counted idle; that count goes below zero for a moment when a connection is taken before the
-/// one who gave it back has counted it (`num_idle` in sqlx 0.9), and the task then spins a core over 2⁶⁴ of them, at
-/// shutdown for ever. Seen once in 1,700 starts. A smallest number of connections starts a task of its own, and is none
-/// as well. Nothing is lost: a connection the server has dropped is found when it is taken, and ours are few. That is
-/// looked at in `before_acquire`, with a bound: sqlx's own `test_before_acquire` waits for ever for one whose packets a
-/// firewall drops.
+/// sqlx's maintenance of pools is off, because of a defect. Its task runs if `max_lifetime` or
+/// `idle_timeout` is set, and visits as many connections as are counted as idle. That count
+/// (`num_idle` in sqlx 0.9) goes below zero for a moment if a connection is taken before the task
+/// that returned it has counted it. The maintenance task then loops over 2⁶⁴ of them and occupies a
+/// core, at shutdown for ever. This was seen once in 1,700 starts. A minimum number of connections
+/// starts a task of its own, so it is 0.
 ///
-/// A connection that is given back within a transaction is closed, as it can begin none any more. SQLite ends a
-/// transaction by itself when the disk is full or fails (<https://www.sqlite.org/lang_transaction.html>, 3); sqlx's
-/// `ROLLBACK` then finds none, and sqlx goes on counting it as open.
+/// Nothing is lost by that. A connection that the server dropped is found when it is taken, and the
+/// pools are small. `before_acquire` checks that with a limit. sqlx's own `test_before_acquire`
+/// waits for ever for a connection whose packets a firewall drops.
+///
+/// A connection that is returned within a transaction is closed, because it can no longer begin
+/// one. SQLite ends a transaction by itself if the disk is full or fails
+/// (<https://www.sqlite.org/lang_transaction.html>, 3). sqlx's `ROLLBACK` then finds no
+/// transaction, and sqlx still counts it as open.
 pub(super) fn options<DB: Database>(connections: u32, patience: Duration) -> PoolOptions<DB> {
     PoolOptions::new()
         .max_connections(connections)
@@ -39,7 +46,8 @@ pub(super) fn options<DB: Database>(connections: u32, patience: Duration) -> Poo
         })
         .after_release(move |connection: &mut DB::Connection, _| {
             Box::pin(async move {
-                // What the dropped transaction asked for is done before the answer.
+                // The connection executes the requests of the dropped transaction before it answers
+                // this ping.
                 alive::<DB>(connection, patience).await?;
                 Ok(!connection.is_in_transaction())
             })
@@ -50,7 +58,7 @@ async fn alive<DB: Database>(connection: &mut DB::Connection, patience: Duration
     tokio::time::timeout(patience, connection.ping()).await.unwrap_or_else(|_| Err(silent(patience)))
 }
 
-/// Begins a transaction; see [`BEGINS_MAX`].
+/// Begins a transaction, with retries; see [`BEGINS_MAX`].
 pub(super) async fn begin<DB: Database>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>, sqlx::Error> {
     for _ in 1..BEGINS_MAX {
         match pool.begin().await {
@@ -61,7 +69,7 @@ pub(super) async fn begin<DB: Database>(pool: &Pool<DB>) -> Result<Transaction<'
     pool.begin().await
 }
 
-/// Said of a connection that gave no answer for so long.
+/// Makes the error for a connection that did not respond within `patience`.
 pub(super) fn silent(patience: Duration) -> sqlx::Error {
     let text = format!("no answer for {} seconds, as when a firewall drops what is sent", patience.as_secs_f64());
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))

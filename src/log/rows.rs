@@ -1,4 +1,4 @@
-//! From rows to records, the same for every database.
+//! Converts rows to records, for both databases.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,10 +13,11 @@ use super::types::{Head, OutboxCommand};
 use crate::event::{ChainHash, FactId, Record};
 use crate::model::{Seq, Timestamp};
 
-/// Number of the last event, its hash, when it was recorded.
+/// Sequence of the last event, its hash, and the time at which it was recorded.
 pub(super) type HeadRow = (i64, Vec<u8>, i64);
 
-/// Number of a snapshot's event, program, digest of the state, the packed state, hash of the event.
+/// Sequence of a snapshot's event, program, digest of the state, packed state, and hash of the
+/// event.
 pub(super) type SnapshotRow = (i64, String, String, Vec<u8>, Vec<u8>);
 
 /// A row of the events table, not interpreted.
@@ -38,7 +39,7 @@ pub(super) struct RawRow {
 }
 
 impl RawRow {
-    /// Of a row with the columns in the order of the fields.
+    /// Reads a row whose columns are in the order of the fields.
     pub(super) fn of<R: Row>(row: &R) -> Result<Self, ReadError>
     where
         usize: ColumnIndex<R>,
@@ -73,8 +74,9 @@ impl RawRow {
     }
 }
 
-/// Rows packed one behind the other, each as decimal numbers that end in a blank, absent ones empty, and then the bytes
-/// whose lengths were among the numbers: what `PACKED_PAGE` of SQLite gives. `None` when that is not what it is.
+/// Unpacks rows that SQLite's `PACKED_PAGE` has joined. Each row consists of decimal numbers that
+/// end in a blank (an absent one is empty), and then of the bytes whose lengths are among the
+/// numbers. Returns `None` if the bytes do not have that form.
 pub(super) fn unpack(packed: &[u8], count: usize) -> Option<Vec<RawRow>> {
     let mut rest = Packed(packed);
     let mut rows = Vec::with_capacity(count);
@@ -115,7 +117,7 @@ impl<'a> Packed<'a> {
         })
     }
 
-    /// Up to the next blank: `Some(None)` when there is nothing.
+    /// Reads a number up to the next blank. Returns `Some(None)` if it is empty.
     fn number(&mut self) -> Option<Option<i64>> {
         let (digits, negative) = match self.0.strip_prefix(b"-") {
             Some(rest) => (rest, true),
@@ -133,7 +135,7 @@ impl<'a> Packed<'a> {
             if digit > 9 {
                 return None;
             }
-            // Downwards, so that the smallest number fits too.
+            // Count downwards, so that the smallest number fits, too.
             number = number.checked_mul(10)?.checked_sub(digit)?;
         }
         Some(Some(if negative { number } else { number.checked_neg()? }))
@@ -146,14 +148,14 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// What the numbers in rows stand for.
+/// The texts for the numbers in rows.
 pub(super) struct Texts {
     pub(super) words: FxHashMap<i64, Arc<str>>,
     pub(super) subjects: FxHashMap<i64, Arc<str>>,
 }
 
 impl Texts {
-    /// Interprets rows, in order.
+    /// Converts rows to records, in order.
     pub(super) fn records(&self, rows: Vec<RawRow>, reader: &PayloadReader) -> Result<Vec<Record>, ReadError> {
         let mut decoders = HashMap::new();
         let mut records = Vec::with_capacity(rows.len());
@@ -192,17 +194,18 @@ fn sized<const N: usize>(bytes: Vec<u8>, what: &str) -> Result<[u8; N], String> 
     bytes.try_into().map_err(|_| format!("its {what} has not {N} bytes"))
 }
 
-/// A column with the sequence of another event. A number that is none is damage, not absence: the hash would not tell.
+/// Reads a column with the sequence of another event. A number that is not a sequence is damage.
+/// Treating it as absent would hide the damage.
 fn cause(column: Option<i64>) -> Result<Option<Seq>, String> {
     column.map(|n| sequence(n).ok_or_else(|| format!("its cause {n} is not a sequence"))).transpose()
 }
 
-/// A sequence from the database.
+/// Converts a number from the database to a sequence.
 pub(super) fn sequence(n: i64) -> Option<Seq> {
     Seq::new(unsigned(n))
 }
 
-/// The end of the log from the last row.
+/// Returns the end of the log, from the last row.
 pub(super) fn head(row: Option<HeadRow>) -> Result<Head, ReadError> {
     let Some((seq, hash, recorded_at)) = row else { return Ok(Head::EMPTY) };
     let seq = sequence(seq)
@@ -211,19 +214,19 @@ pub(super) fn head(row: Option<HeadRow>) -> Result<Head, ReadError> {
     Ok(Head { seq: Some(seq), hash: ChainHash(hash), recorded_at: Timestamp(recorded_at) })
 }
 
-/// A row of the outbox.
+/// Converts a row of the outbox.
 pub(super) fn command(id: String, seq: i64, kind: String, payload: String) -> Result<OutboxCommand, ReadError> {
     let seq = Seq::new(unsigned(seq))
         .ok_or_else(|| ReadError::Content { what: format!("command `{id}`: its cause is no event") })?;
     Ok(OutboxCommand { id, seq, kind, payload })
 }
 
-/// A number from the database that cannot be negative unless somebody changed it.
+/// Converts a number from the database. It cannot be negative unless somebody changed it.
 pub(super) fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-/// A number for the database; sequences and positions stay far below its limit.
+/// Converts a number for the database. Sequences and positions stay far below the limit.
 pub(super) fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,8 @@
-//! What happened to something, newest first.
+//! Reads what happened to a subject, newest first.
 //!
-//! The log is read forward. From its end backward one looks at stretches that grow until enough is found, so that the
-//! cost is that of what is shown and a few look-ups, not that of a long history.
+//! The log can only be read forwards. Starting from its end, this module reads ranges that grow
+//! until they contain enough events. The cost is that of the events shown and a few look-ups, even
+//! if the history is long.
 
 use std::collections::VecDeque;
 
@@ -9,19 +10,20 @@ use super::{EventLog, LogError, Subjects};
 use crate::event::Record;
 use crate::model::Seq;
 
-/// Causes followed from one event.
+/// Most causes followed from one event.
 const CAUSES_MAX: usize = 8;
-/// Events of the log the first stretch covers.
+/// Number of events in the first range.
 const STRETCH: u64 = 4_096;
-/// How much longer each stretch is than the one before.
+/// Factor by which each range is longer than the one before.
 const GROWTH: u64 = 8;
-/// Events read at a time within a stretch.
+/// Number of events read at once within a range.
 const READ: usize = 500;
 
-/// The last events about exactly `subject` before `before` (absent: to the end), newest first, at most `limit`.
+/// Returns the last events about exactly `subject` before `before` (absent: to the end), newest
+/// first, at most `limit`.
 ///
 /// # Errors
-/// Those of reading the log.
+/// Returns a [`LogError`] if the log cannot be read.
 pub(crate) async fn newest(
     log: &impl EventLog,
     subject: &str,
@@ -31,10 +33,10 @@ pub(crate) async fn newest(
     newest_that(log, subject, before, limit, &|_| true).await
 }
 
-/// The last event of a kind about exactly `subject` before `before` (absent: to the end).
+/// Returns the last event of a kind about exactly `subject` before `before` (absent: to the end).
 ///
 /// # Errors
-/// Those of reading the log.
+/// Returns a [`LogError`] if the log cannot be read.
 pub(crate) async fn last_of(
     log: &impl EventLog,
     subject: &str,
@@ -44,10 +46,10 @@ pub(crate) async fn last_of(
     Ok(newest_that(log, subject, before, 1, &|r| r.kind == kind).await?.pop())
 }
 
-/// The last events of some kinds about exactly `subject`, newest first, at most `limit`.
+/// Returns the last events of some kinds about exactly `subject`, newest first, at most `limit`.
 ///
 /// # Errors
-/// Those of reading the log.
+/// Returns a [`LogError`] if the log cannot be read.
 pub(crate) async fn newest_of(
     log: &impl EventLog,
     subject: &str,
@@ -80,7 +82,7 @@ async fn newest_that(
     Ok(found)
 }
 
-/// The last `limit` events that are wanted from `low` on and before `high`, oldest first.
+/// Returns the last `limit` wanted events from `low` on and before `high`, oldest first.
 async fn last_between(
     log: &impl EventLog,
     subject: &str,
@@ -112,10 +114,10 @@ async fn last_between(
     }
 }
 
-/// One event; `None` beyond the end of the log.
+/// Returns one event, or `None` beyond the end of the log.
 ///
 /// # Errors
-/// Those of reading the log.
+/// Returns a [`LogError`] if the log cannot be read.
 pub(crate) async fn event(log: &impl EventLog, seq: Seq) -> Result<Option<Record>, LogError> {
     Ok(log.read(Seq::new(seq.get() - 1), 1).await?.into_iter().next())
 }
@@ -123,11 +125,11 @@ pub(crate) async fn event(log: &impl EventLog, seq: Seq) -> Result<Option<Record
 /// An event, and the sequences of its causes, nearest first.
 pub(crate) type WithCauses = (Record, Vec<Seq>);
 
-/// The last events about exactly `subject` up to `until` (absent: to the end), newest first, at most `limit`, each with
-/// at most [`CAUSES_MAX`] causes.
+/// Returns the last events about exactly `subject` up to `until` (absent: to the end), newest
+/// first, at most `limit`, each with at most [`CAUSES_MAX`] causes.
 ///
 /// # Errors
-/// Those of reading the log.
+/// Returns a [`LogError`] if the log cannot be read.
 pub(crate) async fn newest_with_causes(
     log: &impl EventLog,
     subject: &str,

@@ -1,28 +1,29 @@
-//! What goes into the log and comes out of it, the same for every database.
+//! Defines the data that goes into the log and comes out of it, for both databases.
 
 use std::fmt;
 
 use crate::event::{ChainHash, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Format of what this program writes, and the newest it can read; stored as `min_reader` by the program that first
-/// writes something an older one would misread.
+/// Format that this program writes, and the newest that it can read. A program that first writes
+/// something an older one would misread stores its format as `min_reader`.
 pub const FORMAT: u32 = 1;
-/// Longest payload of one event, bytes of JSON text.
+/// Longest payload of one event, in bytes of JSON text.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
-/// Longest subject, kind or source, bytes. PostgreSQL's B-tree takes at most 2,704 bytes per entry.
+/// Longest subject, kind or source, in bytes. PostgreSQL's B-tree accepts at most 2,704 bytes per
+/// entry.
 pub const SUBJECT_BYTES_MAX: usize = 1024;
-/// Largest attachment, bytes before compression.
+/// Largest attachment, in bytes before compression.
 pub const ATTACHMENT_BYTES_MAX: usize = 512 << 20;
-/// Largest message body in the inbox, bytes before compression.
+/// Largest message body in the inbox, in bytes before compression.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
-/// Longest message id, source or topic, bytes.
+/// Longest message id, source or topic, in bytes.
 pub const MESSAGE_ID_BYTES_MAX: usize = 1024;
-/// Largest snapshot, bytes before compression.
+/// Largest snapshot, in bytes before compression.
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
-/// Longest reason kept with a settled message, bytes; longer ones are cut.
+/// Longest reason kept with a settled message, in bytes. Longer ones are cut.
 pub const REASON_BYTES_MAX: usize = 2000;
-/// How many snapshots are kept; older ones are deleted when a new one is put.
+/// How many snapshots are kept. Older ones are deleted when a new one is stored.
 pub const SNAPSHOTS_KEPT: i64 = 3;
 /// Most rows that any paged read returns, whatever the caller asks for.
 pub const PAGE_MAX: usize = 10_000;
@@ -30,53 +31,52 @@ pub const PAGE_MAX: usize = 10_000;
 /// The end of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// The last event; `None` for an empty log.
+    /// The last event. `None` for an empty log.
     pub seq: Option<Seq>,
-    /// Its hash; [`ChainHash::GENESIS`] for an empty log.
+    /// Hash of the last event. [`ChainHash::GENESIS`] for an empty log.
     pub hash: ChainHash,
-    /// When it was recorded; the epoch for an empty log.
+    /// Time at which it was recorded. The epoch for an empty log.
     pub recorded_at: Timestamp,
 }
 
 impl Head {
-    /// Of a log without events.
+    /// The head of a log without events.
     pub const EMPTY: Self = Self { seq: None, hash: ChainHash::GENESIS, recorded_at: Timestamp::EPOCH };
 
-    /// The head after `record`.
+    /// Returns the head after `record`.
     pub const fn of(record: &Record) -> Self {
         Self { seq: Some(record.seq), hash: record.hash, recorded_at: record.recorded_at }
     }
 }
 
 impl fmt::Display for Head {
-    /// `SEQ:HASH`, as `koschei log verify --head` takes it; `0:…` for an empty log.
+    /// Writes `SEQ:HASH`, as `koschei log verify --head` takes it. `0:…` for an empty log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.seq.map_or(0, Seq::get), self.hash)
     }
 }
 
-/// One transaction: all of it or nothing.
+/// One transaction. All of it is written, or nothing is.
 #[derive(Clone, Default, Debug)]
 pub struct Commit {
     /// New events, contiguous after the expected end and chained by hash. May be empty.
     pub records: Vec<Record>,
-    /// Inbox messages that were set aside and wait once more. One that is settled by this commit, too, is dealt with
-    /// again.
+    /// Parked inbox messages that wait again. The same commit may also settle them.
     pub retried: Vec<Position>,
-    /// Inbox messages that are dealt with by this commit.
+    /// Inbox messages that this commit settles.
     pub settled: Vec<Settled>,
-    /// Commands that leave because of the events.
+    /// Commands that follow from the events.
     pub commands: Vec<OutboxCommand>,
-    /// What the events refer to by digest.
+    /// Attachments to which the events refer by digest.
     pub attachments: Vec<Attachment>,
-    /// New people, by the id events use.
+    /// New persons: the id used in events, and the name.
     pub persons: Vec<(PersonId, String)>,
-    /// As of which erasure ([`EventLog::erasures`](super::EventLog::erasures)) the stand-ins were looked up that stand
-    /// in the events; `None`: there are none.
+    /// Number of erasures ([`EventLog::erasures`](super::EventLog::erasures)) at the time when the
+    /// person ids in the events were looked up. `None` if the events contain no person ids.
     pub persons_as_of: Option<u64>,
 }
 
-/// Place of a message in the inbox; the order in which messages came in.
+/// Position of a message in the inbox. Positions follow the order in which messages were received.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Position(pub u64);
 
@@ -86,25 +86,25 @@ impl fmt::Display for Position {
     }
 }
 
-/// What became of a message.
+/// How a message was settled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Disposition {
-    /// Its facts are in the log.
+    /// The message's facts are in the log.
     Done,
-    /// It says nothing we keep.
+    /// The message contains nothing to keep.
     Ignored {
-        /// Why.
+        /// Reason.
         reason: String,
     },
-    /// It could not be understood; kept to be retried after an upgrade.
+    /// The message could not be understood. It is kept and can be tried again after an upgrade.
     Parked {
-        /// Why.
+        /// Reason.
         reason: String,
     },
 }
 
 impl Disposition {
-    /// Its name, as metrics have it.
+    /// Returns the name used in metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -114,180 +114,182 @@ impl Disposition {
     }
 }
 
-/// A message and what became of it.
+/// A message and how it was settled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settled {
-    /// Which message.
+    /// Position of the message.
     pub position: Position,
-    /// What became of it.
+    /// How it was settled.
     pub disposition: Disposition,
 }
 
-/// A command that leaves after its event is committed.
+/// A command that is sent after its event is committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutboxCommand {
-    /// Unique for ever; the receiver drops a second one with the same id.
+    /// Id that is never used again. The receiver drops a second command with the same id.
     pub id: String,
     /// The event that caused it.
     pub seq: Seq,
-    /// What is to be done, imperative.
+    /// The action, in the imperative.
     pub kind: String,
-    /// JSON text.
+    /// The command as JSON text.
     pub payload: String,
 }
 
-/// Content too large for an event, named in it by digest.
+/// Content too large for an event. The event names it by digest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attachment {
     /// BLAKE3 of the content, 64 hexadecimal digits.
     pub digest: String,
-    /// Uncompressed.
+    /// The uncompressed content.
     pub content: Vec<u8>,
 }
 
 impl Attachment {
-    /// Of content. Cost: one hash over it.
+    /// Makes an attachment of content. Cost: one hash over the content.
     pub fn new(content: Vec<u8>) -> Self {
         Self { digest: blake3::hash(&content).to_hex().to_string(), content }
     }
 }
 
-/// A message as it comes in.
+/// A message as it is received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Incoming {
-    /// Unique for ever among messages of all sources.
+    /// Id, unique for ever among messages of all sources.
     pub id: String,
-    /// Which source it came from, by its configured name.
+    /// Configured name of the source.
     pub source: String,
     /// Topic or subject on the bus.
     pub topic: String,
-    /// When it came in.
+    /// Time at which it was received.
     pub received_at: Timestamp,
-    /// As received.
+    /// The body as received.
     pub body: Vec<u8>,
 }
 
-/// What happened to an incoming message.
+/// The result of receiving a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Received {
-    /// It stands in the inbox.
+    /// The message is in the inbox.
     Stored {
-        /// Where.
+        /// Its position.
         position: Position,
     },
-    /// A message with this id came before, however long ago.
+    /// A message with this id was received before, however long ago.
     Duplicate,
 }
 
 impl Received {
-    /// How many are new, and how many had come before.
+    /// Counts the new messages and the duplicates.
     pub fn counts<'a>(all: impl IntoIterator<Item = &'a Self>) -> (usize, usize) {
         let (old, new): (Vec<&Self>, Vec<&Self>) = all.into_iter().partition(|r| matches!(r, Self::Duplicate));
         (new.len(), old.len())
     }
 }
 
-/// A message that waits to be dealt with.
+/// A message that waits to be settled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pending {
-    /// Its place.
+    /// The message's position.
     pub position: Position,
-    /// As received.
+    /// The message as received.
     pub message: Incoming,
 }
 
-/// What became of a message so far.
+/// What has happened to a message so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// Nothing yet.
+    /// The message waits.
     Waits,
-    /// It was settled.
+    /// The message was settled.
     Settled(Disposition),
 }
 
-/// A message that came in, whatever became of it.
+/// A message that was received, whatever happened to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PastMessage {
     /// Its source.
     pub source: String,
     /// Its topic.
     pub topic: String,
-    /// When it came in.
+    /// Time at which it was received.
     pub received_at: Timestamp,
-    /// As received, unless it was pruned.
+    /// The body as received, unless it was pruned.
     pub body: Option<Vec<u8>>,
 }
 
 /// A message that could not be understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parked {
-    /// Its place.
+    /// The message's position.
     pub position: Position,
-    /// Its id.
+    /// The message's id.
     pub id: String,
-    /// Its source.
+    /// The message's source.
     pub source: String,
-    /// Its topic.
+    /// The message's topic.
     pub topic: String,
-    /// When it came in.
+    /// Time at which it was received.
     pub received_at: Timestamp,
-    /// Why it was parked.
+    /// Reason why it was parked.
     pub reason: String,
 }
 
-/// How many messages are in which state, and how many commands wait. Cost: proportional to what waits, but
+/// Number of messages in each state, and of waiting commands. Cost: proportional to what waits, but
 /// `inbox_total` is O(1).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
-    /// Messages ever received, duplicates not counted.
+    /// Messages ever received, without duplicates.
     pub inbox_total: u64,
-    /// Messages that wait to be dealt with.
+    /// Messages that wait to be settled.
     pub inbox_pending: u64,
-    /// Messages that could not be understood.
+    /// Parked messages: those that could not be understood.
     pub inbox_parked: u64,
     /// Commands that were not sent yet.
     pub outbox_pending: u64,
 }
 
-/// Which subjects to read.
+/// The subjects to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subjects<'a> {
-    /// This one.
+    /// Exactly this subject.
     Exactly(&'a str),
-    /// All that begin with this text.
+    /// All subjects that begin with this text.
     Under(&'a str),
 }
 
-/// The state at one event, to begin folding from. Disposable: everything in it follows from the log.
+/// The state at one event, from which folding may start. It is disposable, because everything in it
+/// follows from the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
-    /// The last event that is folded in.
+    /// The last event folded into it.
     pub seq: Seq,
-    /// Its chain hash: after a restore the log may have another event of that number.
+    /// Chain hash of that event. After a backup was restored, the log may have another event with
+    /// this sequence.
     pub hash: ChainHash,
-    /// Version of the program that made it.
+    /// Name and version of the program that made it.
     pub program: String,
-    /// Version of the state's layout; another one cannot be restored.
+    /// Version of the state's layout. A state of another layout cannot be restored.
     pub state_version: u32,
     /// Digest of the state, as the fold computes it.
     pub digest: String,
-    /// Encoded state.
+    /// The encoded state.
     pub bytes: Vec<u8>,
 }
 
-/// About the log itself. Not covered by the hash chain.
+/// Facts about the log itself. The hash chain does not cover them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogInfo {
-    /// Random, 32 hexadecimal digits; tells two logs apart.
+    /// Random id, 32 hexadecimal digits. It distinguishes logs.
     pub log_id: String,
-    /// When it was made, by the database's clock.
+    /// Time at which the log was created, by the database's clock.
     pub created_at: Timestamp,
-    /// Oldest format number that can read it.
+    /// Oldest format whose readers can read it.
     pub min_reader: u32,
     /// Number of the last migration.
     pub schema_version: i64,
     /// `sqlite` or `postgres`.
     pub backend: &'static str,
-    /// An import that was begun and is not over: the last event it leads to.
+    /// Last event of an import that was begun and is not finished.
     pub importing: Option<Seq>,
 }

@@ -1,4 +1,4 @@
-//! Recomputes the whole chain, and says where it first breaks.
+//! Recomputes the whole hash chain, and reports where it first breaks.
 
 use std::collections::BTreeSet;
 
@@ -7,36 +7,38 @@ use super::{EventLog, Head, PAGE_MAX, ReadError};
 use crate::event::{ChainHash, FactId, Record};
 use crate::model::{Class, Classified, Seq};
 
-/// Events per page.
+/// Number of events per page.
 const PAGE: usize = if PAGE_MAX < 4096 { PAGE_MAX } else { 4096 };
 
-/// What a clean log looks like.
+/// The result for an undamaged log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyReport {
-    /// The end of the log. Publish it: given this, a later verification finds a cut tail or a rewritten log.
+    /// The end of the log. Publish it: with it, a later verification finds a cut tail or a
+    /// rewritten log.
     pub head: Head,
     /// Number of events.
     pub events: u64,
-    /// Number of different attachments that events name, each read and compared with its digest.
+    /// Number of different attachments that events name. Each was read and compared with its
+    /// digest.
     pub attachments: u64,
-    /// Number of commands in the outbox, each compared with the event that decided it.
+    /// Number of commands in the outbox. Each was compared with the event that decided it.
     pub commands: u64,
-    /// Whether a trusted head was given and stands in the log.
+    /// Whether a trusted head was given and is in the log.
     pub head_trusted: bool,
 }
 
-/// The log is not what was written, or cannot be read.
+/// An error for a log that differs from what was written, or cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// Something is wrong with it.
+    /// The log is damaged.
     #[error("verify event {seq}: {damage}; everything before it is as it was written")]
     Damaged {
-        /// The first place where it shows.
+        /// The first event where the damage shows.
         seq: Seq,
-        /// What is wrong.
+        /// The damage.
         damage: Damage,
     },
-    /// The database did not answer.
+    /// The database did not respond.
     #[error(transparent)]
     Read(ReadError),
 }
@@ -50,13 +52,13 @@ impl Classified for VerifyError {
     }
 }
 
-/// What is wrong with a log.
+/// A kind of damage to a log.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Damage {
     /// Events are missing.
     #[error("it is missing, the next one is {next}")]
     Gap {
-        /// The event that stands there.
+        /// The event found in place of the missing one.
         next: Seq,
     },
     /// The event, or the one before it, was changed, inserted or swapped.
@@ -65,60 +67,66 @@ pub enum Damage {
             or moved"
     )]
     Hash {
-        /// As computed.
+        /// The hash as computed.
         expected: ChainHash,
-        /// As stored.
+        /// The hash as stored.
         found: ChainHash,
     },
-    /// Recorded time goes back.
+    /// The event is recorded before its predecessor.
     #[error("it is recorded before its predecessor")]
     Time,
-    /// The row is not one this program writes.
+    /// This program does not write such a row.
     #[error("{0}")]
     Row(String),
-    /// An attachment that the event names is missing or not what its digest says.
+    /// An attachment that the event names is missing, or does not match its digest.
     #[error("its attachment {digest} {problem}")]
     Attachment {
-        /// The digest it names.
+        /// The digest in the event.
         digest: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The same fact was appended before: something was counted twice.
+    /// The same fact was appended before, so something was counted twice.
     #[error("its fact stands in the log already, as event {first}")]
     Fact {
-        /// Where it stands first.
+        /// The first event with that fact.
         first: Seq,
     },
-    /// The outbox does not hold what the event decided.
+    /// The outbox does not match what the event decided.
     #[error("{0}")]
     Command(String),
     /// The log ends before the trusted head.
     #[error("the log ends before the trusted head {trusted}: its tail was cut off")]
     Cut {
-        /// The trusted head's sequence.
+        /// Sequence of the trusted head.
         trusted: Seq,
     },
-    /// The log was written anew.
+    /// The log was rewritten.
     #[error("its hash is {found}, the trusted one is {trusted}: the log was rewritten")]
     Rewritten {
-        /// As trusted.
+        /// The trusted hash.
         trusted: ChainHash,
-        /// As stored.
+        /// The hash as stored.
         found: ChainHash,
     },
 }
 
-/// Verifies a whole log: contiguous sequence, hash chain, recorded time, attachments that events name, that the outbox
-/// holds the commands that were decided, that no fact stands twice, and that `trusted` (a head seen earlier) stands in
-/// it. `progress` is called with the number of events done, once per page. Cost: reads and hashes everything; memory:
-/// 24 bytes per fact.
+/// Verifies a whole log:
 ///
-/// Without a trusted head a tail that was cut off, or a whole log written anew, cannot be noticed.
+/// - the sequence is contiguous, the hash chain is intact, and recorded time does not go back
+/// - the attachments that events name are there
+/// - the outbox holds the commands that were decided
+/// - no fact occurs twice
+/// - `trusted` (a head seen earlier) is in the log
+///
+/// `progress` is called with the number of events done, once per page. Cost: reads and hashes
+/// everything. Memory: 24 bytes per fact.
+///
+/// Without a trusted head, a cut tail or a completely rewritten log cannot be detected.
 ///
 /// # Errors
-/// [`VerifyError::Damaged`] (broken) at the first event that is not as written; [`VerifyError::Read`] when the database
-/// does not answer.
+/// Returns [`VerifyError::Damaged`] (broken) at the first event that differs from what was written,
+/// and [`VerifyError::Read`] if the database does not respond.
 pub async fn verify(
     log: &impl EventLog,
     trusted: Option<(Seq, ChainHash)>,
@@ -131,7 +139,8 @@ pub async fn verify(
     loop {
         let records = match log.read(head.seq, PAGE).await {
             Ok(records) => records,
-            // A damaged row hides the good ones before it: find them one by one, so that the first bad one is named.
+            // A damaged row hides the good ones before it. Read them one by one, to name the first
+            // bad one.
             Err(ReadError::Damaged { .. }) => match log.read(head.seq, 1).await {
                 Ok(records) => records,
                 Err(e) => return Err(unreadable(e)),
@@ -169,7 +178,7 @@ pub async fn verify(
     })
 }
 
-/// Names the first event whose fact stands before it.
+/// Returns an error for the first event whose fact occurs in an earlier event.
 fn once_each(mut facts: Vec<(FactId, Seq)>) -> Result<(), VerifyError> {
     facts.sort_unstable();
     let twice = facts.windows(2).filter(|w| w[0].0 == w[1].0).map(|w| (w[1].1, w[0].1)).min();
@@ -183,7 +192,7 @@ fn unreadable(error: ReadError) -> VerifyError {
     }
 }
 
-/// Checks that `record` is the one that follows `head`, and returns the head after it. Cost: one hash.
+/// Checks that `record` follows `head`, and returns the head after it. Cost: one hash.
 pub(crate) fn step(head: Head, record: &Record, trusted: Option<(Seq, ChainHash)>) -> Result<Head, VerifyError> {
     let expected_seq = Seq::after(head.seq);
     if record.seq != expected_seq {
@@ -205,7 +214,7 @@ pub(crate) fn step(head: Head, record: &Record, trusted: Option<(Seq, ChainHash)
     }
 }
 
-/// The attachment an event names: field `attachment` of the kinds that have one.
+/// Returns the attachment that an event names: the field `attachment` of the kinds that have it.
 fn attachment_of(record: &Record) -> Result<Option<String>, VerifyError> {
     #[derive(serde::Deserialize)]
     struct Named {

@@ -1,5 +1,5 @@
-//! Whether the outbox holds what the log decided: each command belongs to the event that decided it, and none is
-//! missing.
+//! Checks that the outbox matches the log: each command belongs to the event that decided it, and
+//! none is missing.
 
 use std::collections::VecDeque;
 
@@ -8,16 +8,16 @@ use super::{EventLog, OutboxCommand, PAGE_MAX};
 use crate::event::{CommandId, Event, RebuildNotSubmitted, Record};
 use crate::model::Seq;
 
-/// Follows the outbox beside the events, a page of it in memory.
+/// Follows the outbox along the events. One page of it is in memory.
 pub(super) struct OutboxCheck {
     log_id: String,
     page: VecDeque<(u64, OutboxCommand)>,
     /// Number of the last row read.
     read: u64,
     at_end: bool,
-    /// Commands that belong to their events.
+    /// Number of commands that belong to their events.
     pub(super) commands: u64,
-    /// A request without a command, which only its next event can explain.
+    /// A request without a command. Only the next event can explain it.
     bare: Option<Seq>,
 }
 
@@ -26,7 +26,7 @@ impl OutboxCheck {
         Self { log_id, page: VecDeque::new(), read: 0, at_end: false, commands: 0, bare: None }
     }
 
-    /// Checks the command of the next event of the log, where it has one.
+    /// Checks the next event of the log, and its command if it has one.
     pub(super) async fn step(&mut self, log: &impl EventLog, record: &Record) -> Result<(), VerifyError> {
         let bad = |seq: Seq, what: String| Err(VerifyError::Damaged { seq, damage: Damage::Command(what) });
         if let Some(request) = self.bare.take() {
@@ -52,14 +52,14 @@ impl OutboxCheck {
                 None => Ok(()),
             };
         }
-        // An imported log has commands only for what was decided after the import.
+        // An imported log has commands only for decisions after the import.
         if self.commands > 0 && record.kind == "rebuild_requested" {
             self.bare = Some(record.seq);
         }
         Ok(())
     }
 
-    /// What remains must be nothing.
+    /// Checks that no command is left, and returns their number.
     pub(super) async fn finish(mut self, log: &impl EventLog) -> Result<u64, VerifyError> {
         self.fill(log).await?;
         let bad = |seq: Seq, what: &str| Err(VerifyError::Damaged { seq, damage: Damage::Command(what.to_owned()) });
@@ -80,10 +80,11 @@ impl OutboxCheck {
         Ok(())
     }
 
-    /// What is wrong with a command of an event.
+    /// Returns what is wrong with an event's command, or `None`.
     fn belongs(&self, record: &Record, command: &OutboxCommand) -> Option<&'static str> {
         let id = CommandId { log: self.log_id.clone(), seq: record.seq, hash: record.hash };
-        // Before ids named the log and the hash they were these; nothing of the kind is written any more.
+        // Early ids had these forms, before they contained the log and the hash. They are no longer
+        // written.
         let early = [format!("r{}", record.seq), format!("c{}", record.seq)];
         if command.id != id.to_string() && !early.contains(&command.id) {
             return Some("has the id of another event");

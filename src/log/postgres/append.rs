@@ -1,4 +1,4 @@
-//! One commit in one transaction.
+//! Appends one commit in one transaction.
 
 use rustc_hash::FxHashMap;
 use sqlx::PgConnection;
@@ -81,7 +81,7 @@ impl PostgresLog {
         };
         if let Err(e) = copy(&mut tx, &mut rows).await? {
             let fact = e.as_database_error().is_some_and(|e| e.constraint() == Some(FACT_CONSTRAINT));
-            // The transaction is dead; look on another connection.
+            // The transaction has failed, so use another connection for the query.
             tx.rollback().await.map_err(fail())?;
             let duplicate = if fact { self.duplicate_fact(&commit.records).await? } else { None };
             return Err(duplicate.unwrap_or_else(|| fail()(e).into()));
@@ -102,7 +102,7 @@ impl PostgresLog {
         Ok(new_head)
     }
 
-    /// The first of the records whose fact is in the log already.
+    /// Returns the error for the first of the records whose fact is in the log already.
     async fn duplicate_fact(&self, records: &[Record]) -> Result<Option<AppendError>, StoreError> {
         let facts: Vec<&[u8]> = records.iter().filter_map(|r| r.fact.as_ref()).map(|f| &f.0[..]).collect();
         let found: Option<(Vec<u8>,)> = sqlx::query_as(FIND_FACT)
@@ -118,7 +118,8 @@ impl PostgresLog {
     }
 }
 
-/// Writes all of `rows`. The inner error is the database's, which knows by constraint what is wrong.
+/// Writes all of `rows`. The inner error is that of the database, which names the violated
+/// constraint.
 async fn copy(conn: &mut PgConnection, rows: &mut Rows<'_>) -> Result<Result<(), sqlx::Error>, AppendError> {
     if rows.records.is_empty() {
         return Ok(Ok(()));
@@ -141,7 +142,7 @@ async fn copy(conn: &mut PgConnection, rows: &mut Rows<'_>) -> Result<Result<(),
     Ok(copy.finish().await.map(drop))
 }
 
-/// Numbers of all texts, and the rows that may be cached once the transaction is committed.
+/// The numbers of all texts, and the rows that may be cached once the transaction is committed.
 struct Interned<'a> {
     numbers: FxHashMap<&'a str, i64>,
     new: Vec<(i64, String)>,
@@ -223,7 +224,8 @@ async fn insert_commands(conn: &mut PgConnection, commands: &[OutboxCommand]) ->
     }
     let fail = || StoreError::new("append commands");
     let ids: Vec<&str> = commands.iter().map(|c| c.id.as_str()).collect();
-    // Looked up first: after an error nothing more can be asked in this transaction. Only holders of the lock insert.
+    // Check for duplicates first, because after an error this transaction accepts no more queries.
+    // Only holders of the lock insert.
     let taken: Option<(String,)> =
         sqlx::query_as(FIND_COMMAND).bind(&ids).fetch_optional(&mut *conn).await.map_err(fail())?;
     if let Some((id,)) = taken {

@@ -1,5 +1,5 @@
-//! Events as `COPY … (FORMAT binary)` takes them: no statement to plan, no arrays to take apart, and the server writes
-//! while the next rows are made.
+//! Writes events in the format of `COPY … (FORMAT binary)`. There is no statement to plan and no
+//! array to unpack, and the server writes while the next rows are made.
 //!
 //! Format: PostgreSQL manual, "COPY", section "Binary Format".
 
@@ -13,22 +13,22 @@ use crate::log::rows::signed;
 use crate::log::types::Head;
 use crate::model::Seq;
 
-/// In the order of [`Rows::next`].
+/// The columns are in the order of [`Rows::next`].
 pub(super) const COPY_EVENTS: &str = "COPY events (seq, recorded_at, occurred_at, kind, version, source, fact, \
      koji_event, subject, causation, correlation, encoding, payload, hash) FROM STDIN (FORMAT binary)";
-/// Signature, no flags, no extension.
+/// Signature, no flags and no extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// Instead of a number of columns.
+/// Marks the end, in place of a number of columns.
 pub(super) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 const COLUMNS: i16 = 14;
-/// Rows in one message: about 20 KB, which fits into the buffer of a socket.
+/// Number of rows in one message: about 20 KB, which fits into the buffer of a socket.
 const ROWS: usize = 100;
 
-/// Makes the content of a COPY from records, a piece at a time, and checks the chain.
+/// Makes the content of a COPY from records, one piece at a time, and checks the hash chain.
 pub(super) struct Rows<'a> {
-    /// Still to come.
+    /// The records still to be written.
     pub(super) records: &'a [Record],
-    /// Before them.
+    /// The head before these records.
     pub(super) head: Head,
     pub(super) encoder: PayloadEncoder<'a>,
     pub(super) words: &'a FxHashMap<&'a str, i64>,
@@ -36,7 +36,7 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Fills `buffer` with the next rows; `false` when nothing is left.
+    /// Fills `buffer` with the next rows. Returns `false` if none are left.
     pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Result<bool, AppendError> {
         buffer.clear();
         let (records, rest) = self.records.split_at(self.records.len().min(ROWS));
@@ -50,7 +50,7 @@ impl Rows<'_> {
 
     fn row(&mut self, r: &Record, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
         let (encoding, payload) = self.encoder.encode(&r.payload);
-        // Numbers are given in order from 1, so a log that used them all up is beyond what can be.
+        // Numbers are assigned in order from 1, so a log cannot realistically use them up.
         let full = |what| move |_| AppendError::Unstorable { seq: r.seq, what };
         let small = |n: i64| i16::try_from(n).map_err(full("there are too many kinds, sources or dictionaries"));
         let number = |n: i64| i32::try_from(n).map_err(full("there are too many subjects"));

@@ -1,4 +1,4 @@
-//! Erasing a person.
+//! Erases a person.
 
 use sqlx::PgConnection;
 
@@ -13,7 +13,7 @@ const BODIES: &str = "SELECT position, body FROM raw_bodies WHERE position > $1 
 const REASONS: &str =
     "SELECT position, reason FROM inbox WHERE position > $1 AND reason IS NOT NULL ORDER BY position LIMIT $2";
 const FORGET: &str = "DELETE FROM persons WHERE id = $1";
-/// Tells those who know names by heart that somebody was forgotten.
+/// Tells users of cached names that a person was erased.
 const COUNT_UP: &str = "INSERT INTO meta (key, value) VALUES ('erasures', '1') \
      ON CONFLICT (key) DO UPDATE SET value = (meta.value::int8 + 1)::text";
 const ERASURES: &str = "SELECT value::int8 FROM meta WHERE key = 'erasures'";
@@ -22,12 +22,12 @@ const DROP_BODIES: &str = "DELETE FROM raw_bodies USING inbox WHERE inbox.positi
     0 AND inbox.position = ANY($1)";
 const DISMISS: &str = "UPDATE inbox SET state = 2, reason = $1 WHERE state = 3 AND position = ANY($2)";
 const REWORD: &str = "UPDATE inbox SET reason = $1 WHERE position = ANY($2)";
-/// In the order in which those who read both take them.
+/// The tables are in the order in which readers of both lock them.
 const LOCK_TABLES: &str = "LOCK TABLE inbox, raw_bodies, persons IN ACCESS EXCLUSIVE MODE";
-/// Write the tables anew, with the rows that are there now and no others. VACUUM leaves what was deleted in its place;
-/// VACUUM FULL keeps rows that some old transaction might still ask for, in whatever database of the server it runs.
-/// Changing a column by an expression does neither (PostgreSQL's manual, ALTER TABLE, notes); what is not said again of
-/// the column is set back.
+/// Rewrites the tables with only the rows that exist now. VACUUM leaves deleted content in place.
+/// VACUUM FULL keeps rows that some old transaction in any database of the server might still need.
+/// Changing a column by an expression does neither (PostgreSQL's manual, ALTER TABLE, notes).
+/// Properties of the column that are not repeated here are reset.
 const REWRITE: [&str; 3] = [
     "ALTER TABLE persons ALTER COLUMN name TYPE text COLLATE \"C\" USING name || ''",
     "ALTER TABLE raw_bodies ALTER COLUMN body TYPE bytea USING body || ''::bytea, ALTER COLUMN body SET STORAGE \
@@ -75,7 +75,7 @@ impl PostgresLog {
         Ok(done)
     }
 
-    /// Writes the tables anew that hold names. The old files are emptied when this is committed.
+    /// Rewrites the tables that contain names. The old files are emptied when this is committed.
     async fn write_anew(&self) -> Result<(), StoreError> {
         let fail = || StoreError::new("write the tables anew");
         let mut tx = self.begin(LOCK_APPEND, "write the tables anew").await?;
@@ -88,7 +88,7 @@ impl PostgresLog {
     }
 }
 
-/// How often somebody was erased.
+/// Returns how often a person was erased.
 pub(super) async fn erasures(conn: &mut PgConnection) -> Result<u64, StoreError> {
     let row: Option<(i64,)> =
         sqlx::query_as(ERASURES).fetch_optional(conn).await.map_err(StoreError::new("ask for erasures"))?;

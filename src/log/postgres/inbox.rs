@@ -1,4 +1,4 @@
-//! Messages that came in.
+//! Stores and reads messages of the inbox.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,13 +35,13 @@ const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
 const COUNTS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM inbox), \
      (SELECT count(*) FROM inbox WHERE state = 0), (SELECT count(*) FROM inbox WHERE state = 3), \
      (SELECT count(*) FROM outbox WHERE sent = 0)";
-/// Bodies deleted in one transaction.
+/// Number of bodies deleted in one transaction.
 const PRUNED_AT_ONCE: i64 = 5000;
 const PRUNABLE: &str = "SELECT b.position FROM raw_bodies AS b JOIN inbox AS i ON i.position = b.position \
      WHERE b.position > $1 AND i.state IN (1, 2) AND i.received_at < $2 ORDER BY b.position LIMIT $3";
 const PRUNE: &str = "DELETE FROM raw_bodies WHERE position = ANY($1)";
 
-/// A row of [`LAST_RECEIVED`], its columns in order.
+/// A row of [`LAST_RECEIVED`], with its columns in order.
 type LastReceived = (i64, String, String, i64, Vec<u8>, Option<Vec<u8>>);
 
 impl PostgresLog {
@@ -133,7 +133,7 @@ impl PostgresLog {
         limit: usize,
     ) -> Result<(Vec<Pending>, Option<Position>), ReadError> {
         let fail = || StoreError::new("read pending messages");
-        // What comes in after this has a higher position, and is found the next time.
+        // A message received after this has a higher position and is found by the next call.
         let (last,): (i64,) = sqlx::query_as(LAST_POSITION).fetch_one(&self.inner.pool).await.map_err(fail())?;
         let rows: Vec<PendingRow> = sqlx::query_as(PENDING_OF)
             .bind(signed(after.map_or(0, |p| p.0)))
@@ -209,7 +209,7 @@ impl PostgresLog {
             let found: Vec<(i64,)> = self.answered(some).await?;
             let Some((last,)) = found.last() else { return Ok(deleted) };
             after = *last;
-            // What is settled stays so.
+            // What is settled stays settled.
             let positions: Vec<i64> = found.into_iter().map(|(position,)| position).collect();
             let prune = async { sqlx::query(PRUNE).bind(positions).execute(&self.inner.pool).await.map_err(fail()) };
             let done = self.answered(prune).await?;

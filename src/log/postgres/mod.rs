@@ -1,9 +1,9 @@
-//! The log in a PostgreSQL database.
+//! Stores the log in a PostgreSQL database.
 //!
-//! Writers of events serialise on one advisory lock, writers of the inbox on another; numbers are given under the lock,
-//! so that nobody ever sees a later row before an earlier one (a database sequence would allow that: its numbers are
-//! taken before commit). Events go in by `COPY`, other batches by `UNNEST`. Payloads are bytes, never jsonb, which
-//! would reorder keys.
+//! Writers of events take turns by one advisory lock, and writers of the inbox by another. Numbers
+//! are assigned under the lock, so nobody ever sees a later row before an earlier one. (A database
+//! sequence would allow that, because it assigns numbers before the commit.) Events are written by
+//! `COPY`, other batches by `UNNEST`. Payloads are bytes, never jsonb, which would reorder keys.
 
 mod append;
 mod copy;
@@ -37,13 +37,13 @@ use super::{EventLog, IMPORTING, Options, may_open, pool, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Advisory locks belong to one database; these are ours in it.
+/// Numbers of this program's advisory locks. They apply to one database.
 const LOCK_MIGRATE: i64 = 0x6b6f_7363_6865_6900;
 const LOCK_APPEND: i64 = 0x6b6f_7363_6865_6901;
 const LOCK_INBOX: i64 = 0x6b6f_7363_6865_6902;
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 
-/// A log in a PostgreSQL database. Cheap to clone; clones share connections.
+/// A log in a PostgreSQL database. It is cheap to clone, and clones share connections.
 #[derive(Clone)]
 pub struct PostgresLog {
     inner: Arc<Inner>,
@@ -69,17 +69,18 @@ impl fmt::Debug for PostgresLog {
 }
 
 impl PostgresLog {
-    /// Connects to `postgres://USER:PASSWORD@HOST/DATABASE`; makes and migrates the tables as `options` say. The
-    /// database must exist, and hold nothing else in the connection's schema.
+    /// Connects to `postgres://USER:PASSWORD@HOST/DATABASE`, and creates and migrates the tables
+    /// according to `options`. The database must exist, and the connection's schema must contain
+    /// nothing else.
     ///
     /// # Errors
-    /// As [`super::open`].
+    /// Returns the errors of [`super::open`].
     pub async fn open(url: &str, options: &Options) -> Result<Self, OpenError> {
         let shown = redacted(url);
         server::check_parameters(&shown, url)?;
         let connect = PgConnectOptions::from_str(url)
             .map_err(|e| OpenError::BadUrl { url: shown.clone(), source: Some(e) })?
-            // We have no floats, and poolers do not take it.
+            // The log has no floats, and poolers do not accept this setting.
             .extra_float_digits(None)
             .application_name("koschei");
         let store =
@@ -128,12 +129,13 @@ impl PostgresLog {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Gives up when there is no answer for too long: the connection is closed then, or found to be alive.
+    /// Waits for a result, but returns an error after the timeout. The pool then closes the
+    /// connection, or finds that it still works.
     fn answered<T, E: From<StoreError>>(
         &self,
         answer: impl Future<Output = Result<T, E>> + Send,
     ) -> impl Future<Output = Result<T, E>> + Send {
-        // Else each caller would have room for it twice.
+        // Without the box, each caller's future would contain it twice.
         let (answer, patience) = (Box::pin(answer), self.inner.answer_timeout);
         async move {
             let given_up = |_| Err(StoreError::new("wait for the database")(pool::silent(patience)).into());
@@ -141,7 +143,7 @@ impl PostgresLog {
         }
     }
 
-    /// A transaction that holds `lock` until it ends.
+    /// Begins a transaction that holds `lock` until it ends.
     async fn begin(&self, lock: i64, doing: &'static str) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut tx = pool::begin(&self.inner.pool).await.map_err(StoreError::new(doing))?;
         sqlx::query(LOCK).bind(lock).execute(&mut *tx).await.map_err(StoreError::new(doing))?;
@@ -149,7 +151,8 @@ impl PostgresLog {
     }
 }
 
-/// Checks that the database is ours and for us, and migrates it. Returns the number of the last migration.
+/// Checks that the database is a log for this version, and migrates it. Returns the number of the
+/// last migration.
 async fn prepare(url: &str, pool: &PgPool, about: &About, options: &Options) -> Result<i64, OpenError> {
     let fail = |e| OpenError::Store { url: url.to_owned(), source: StoreError::new("migrate")(e) };
     let mut tx = pool::begin(pool).await.map_err(fail)?;
@@ -164,7 +167,8 @@ async fn prepare(url: &str, pool: &PgPool, about: &About, options: &Options) -> 
         return Ok(last);
     }
     if options.read_only && applied.is_empty() {
-        // Whoever asks whether a log can be kept here (`doctor`) is to hear of it before the service starts.
+        // `doctor` asks whether a log can be kept here. It should report a missing right before the
+        // service starts.
         about.may_create(url)?;
         return Err(OpenError::Empty { url: url.to_owned() });
     }
@@ -231,7 +235,7 @@ const FIND_DICTIONARY: &str = "SELECT id::int8 FROM dictionaries WHERE digest = 
 const ADD_DICTIONARY: &str = "INSERT INTO dictionaries (id, digest, content) \
      SELECT coalesce(max(id), $1) + 1, $2, $3 FROM dictionaries ON CONFLICT (digest) DO NOTHING";
 
-/// The number of this program's dictionary in this database; adds it when it is new.
+/// Returns the number of this program's dictionary in this database, and adds it if it is new.
 async fn register_dictionary(pool: &PgPool) -> Result<i64, StoreError> {
     let fail = StoreError::new("register the payload dictionary");
     let (digest, content) = codec::built_in();
@@ -254,7 +258,7 @@ async fn register_dictionary(pool: &PgPool) -> Result<i64, StoreError> {
     Ok(number)
 }
 
-/// The limit of a page for the database.
+/// Returns the limit of a page in the form the database takes.
 fn page(limit: usize) -> i64 {
     signed(limit.min(PAGE_MAX) as u64)
 }
@@ -408,12 +412,13 @@ impl EventLog for PostgresLog {
 
     async fn close(&self) {
         self.inner.tail.stop();
-        // A connection that fell silent may never say that it is closed.
+        // Use a timeout, because a connection whose packets are lost may never confirm that it is
+        // closed.
         let _given_up = tokio::time::timeout(self.inner.answer_timeout, self.inner.pool.close()).await;
     }
 }
 
-/// What a handle that was opened for reading answers to every write.
+/// Makes the error for every write on a handle that was opened for reading.
 fn read_only(doing: &'static str) -> StoreError {
     StoreError { doing, kind: StoreErrorKind::ReadOnly, source: sqlx::Error::PoolClosed }
 }

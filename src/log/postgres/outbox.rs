@@ -1,4 +1,4 @@
-//! Commands that leave.
+//! Stores and reads the commands of the outbox.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Reading events.
+//! Reads events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ const fn texts_of(table: Table) -> &'static str {
     }
 }
 
-/// The end of the log as this connection sees it.
+/// Returns the end of the log as this connection sees it.
 pub(super) async fn head_of(conn: &mut PgConnection) -> Result<Head, ReadError> {
     let row = sqlx::query_as(HEAD).fetch_optional(conn).await.map_err(StoreError::new("read the head"))?;
     rows::head(row)
@@ -101,11 +101,12 @@ impl PostgresLog {
         self.records(rows).await
     }
 
-    /// Binary search: recorded time never goes back.
+    /// Finds the event by binary search, because recorded time never goes back.
     pub(super) async fn find_seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
         let mut conn = self.inner.pool.acquire().await.map_err(StoreError::new("find a time"))?;
         let head = head_of(&mut conn).await?;
-        // Invariant: everything up to `low` is at or before `time`, everything from `high` is after it.
+        // Invariant: all events up to `low` are at or before `time`, and all from `high` on are
+        // after it.
         let (mut low, mut high) = (0, head.seq.map_or(0, Seq::get) + 1);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -126,7 +127,8 @@ impl PostgresLog {
         Ok(Seq::new(low))
     }
 
-    /// Listens first, then looks, then waits: an append between looking and waiting has been notified by then.
+    /// Waits for an append. It listens first, then reads the head, then waits, so an append in
+    /// between has been notified by then.
     pub(super) async fn wait_for_change(&self, after: Option<Seq>) -> Result<Head, ReadError> {
         let mut woken = self.inner.tail.listen().await;
         loop {
@@ -135,7 +137,8 @@ impl PostgresLog {
             if head.seq > after {
                 return Ok(head);
             }
-            // Either answer means: look again. Looking now and then also covers a listener that lost its connection.
+            // Check again in both cases, after a notification or the timeout. That also covers a
+            // listener that lost its connection.
             drop(tokio::time::timeout(self.inner.poll_interval, woken.changed()).await);
         }
     }

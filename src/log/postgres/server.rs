@@ -1,8 +1,9 @@
-//! What must hold of a server before a log is kept there, and what each of our connections is told.
+//! Checks what a server must fulfil before a log is kept there, and sets up each connection.
 //!
-//! Servers, databases and roles have defaults of their own (`ALTER DATABASE … SET`), and poolers ignore what a
-//! connection asks for as it begins. So nothing is taken for granted: what we rely on is set on each connection, and
-//! what cannot be set is looked at and refused.
+//! Servers, databases and roles have their own defaults (`ALTER DATABASE … SET`), and poolers
+//! ignore what a connection requests at its start. So this module assumes no setting. It sets the
+//! required ones on each connection. If a requirement cannot be set, it is checked, and the
+//! database is refused if it does not hold.
 
 use std::time::Duration;
 
@@ -17,22 +18,23 @@ const ABOUT: &str = "SELECT current_user::text, current_schema()::text, current_
      current_setting('server_encoding'), current_setting('synchronous_commit'), \
      coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), quote_ident(current_schema())";
 
-/// What a server says about itself and us.
+/// Properties of a server and of this program's role there.
 #[derive(Clone, Debug)]
 pub(super) struct About {
     role: String,
-    /// Where our tables are, or will be.
+    /// The schema with the log's tables, or for them.
     schema: String,
     may_create: bool,
     settings: String,
 }
 
 impl About {
-    /// Asks, and refuses what cannot work. Two connections are made for it: behind a pooler that has no sessions both
-    /// are the same one.
+    /// Queries the server, and refuses what cannot work. It makes two connections: behind a pooler
+    /// without sessions, both are the same one.
     ///
     /// # Errors
-    /// [`OpenError`]: rejected for what the operator has to change, unavailable when the server does not answer.
+    /// Returns [`OpenError`]: rejected if the operator has to change something, unavailable if the
+    /// server does not respond.
     pub(super) async fn ask(url: &str, connect: &PgConnectOptions, options: &Options) -> Result<Self, OpenError> {
         let fail = |e| failed(url, e);
         let (mut one, mut two) = (dial(url, connect, options).await?, dial(url, connect, options).await?);
@@ -56,10 +58,10 @@ impl About {
         Ok(Self { role, schema, may_create, settings })
     }
 
-    /// Whether tables may be made.
+    /// Checks whether the role may create tables.
     ///
     /// # Errors
-    /// [`OpenError::MayNotCreate`].
+    /// Returns [`OpenError::MayNotCreate`] if it may not.
     pub(super) fn may_create(&self, url: &str) -> Result<(), OpenError> {
         if self.may_create {
             return Ok(());
@@ -67,16 +69,21 @@ impl About {
         Err(OpenError::MayNotCreate { url: url.to_owned(), role: self.role.clone(), schema: self.schema.clone() })
     }
 
-    /// Statements for each connection.
+    /// Returns the statements for each connection.
     pub(super) fn settings(&self) -> AssertSqlSafe<String> {
         AssertSqlSafe(self.settings.clone())
     }
 }
 
-/// What each connection is told. Isolation: numbers are given under a lock, and whoever gets it must see what was
-/// committed before. Schema: another search path later must not lead to other tables. A connection that died without a
-/// word must not keep its locks: the server ends a transaction that nobody goes on with, and asks whether we are there.
-/// Commits are on the server's disk when they are acknowledged; stricter settings stay.
+/// Returns the settings of each connection, as statements:
+///
+/// - Isolation: numbers are assigned under a lock, and the next holder must see what was committed
+///   before.
+/// - Schema: a later change of the search path must not lead to other tables.
+/// - Timeouts: a connection that died silently must not keep its locks. The server ends an idle
+///   transaction and checks whether the client is still there.
+/// - Durability: commits are on the server's disk when they are acknowledged. Stricter settings
+///   stay.
 fn settings(options: &Options, schema: &str, synchronous: &str) -> String {
     let wait = options.busy_timeout.as_millis().max(1);
     let idle = options.answer_timeout.as_millis().max(1);
@@ -89,12 +96,12 @@ fn settings(options: &Options, schema: &str, synchronous: &str) -> String {
     )
 }
 
-/// A client that is gone is noticed after two minutes instead of the two hours that are usual. Without effect on a
-/// socket of the same machine.
+/// The server notices a lost client after two minutes instead of the usual two hours. This has no
+/// effect on a socket of the same machine.
 const KEEPALIVES: &str =
     "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 6;";
 
-/// Parameters of a URL that the driver heeds. It passes over others without a word we could hear, such as a misspelt
+/// Parameters of a URL that the driver supports. It silently ignores others, such as a misspelt
 /// `sslmode`.
 const PARAMETERS: [&str; 19] = [
     "sslmode",
@@ -121,7 +128,7 @@ const PARAMETERS: [&str; 19] = [
 /// Refuses a URL with parameters that would be ignored.
 ///
 /// # Errors
-/// [`OpenError::Parameter`].
+/// Returns [`OpenError::Parameter`] for the first such parameter.
 pub(super) fn check_parameters(shown: &str, url: &str) -> Result<(), OpenError> {
     let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
     let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
@@ -135,12 +142,14 @@ pub(super) fn check_parameters(shown: &str, url: &str) -> Result<(), OpenError> 
 
 async fn simple(connection: &mut PgConnection) -> Result<(i32,), sqlx::Error> {
     use sqlx::Row as _;
-    // Not prepared: a pooler without sessions would fail at that, and say something else.
+    // Do not prepare the statement. Behind a pooler without sessions that would fail with a
+    // misleading error.
     let row = sqlx::raw_sql(BACKEND).fetch_one(connection).await?;
     Ok((row.try_get(0)?,))
 }
 
-/// A pool would try again and again to reach a server that is not there; a first connection says at once why not.
+/// Makes a single connection. If the server is not there, it fails at once with the reason, while a
+/// pool would try again and again.
 async fn dial(url: &str, connect: &PgConnectOptions, options: &Options) -> Result<PgConnection, OpenError> {
     let patience = options.busy_timeout.max(Duration::from_millis(1));
     let dialled = tokio::time::timeout(patience, PgConnection::connect_with(connect)).await;
@@ -149,7 +158,7 @@ async fn dial(url: &str, connect: &PgConnectOptions, options: &Options) -> Resul
 
 fn failed(url: &str, error: sqlx::Error) -> OpenError {
     let db = error.as_database_error();
-    // What pgbouncer says to options in the address.
+    // This is pgbouncer's error for options in the address.
     if db.is_some_and(|e| e.message().contains("unsupported startup parameter")) {
         return OpenError::Pooled { url: url.to_owned() };
     }

@@ -1,4 +1,4 @@
-//! Attachments, snapshots, names of people.
+//! Stores and reads attachments, snapshots and names of persons.
 
 use super::PostgresLog;
 use crate::event::{ChainHash, FactId};

@@ -1,4 +1,4 @@
-//! Hears of appends by `LISTEN`.
+//! Receives notifications of appends by `LISTEN`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tokio::task::AbortHandle;
 use crate::log::pool;
 use crate::model::causes::with_causes;
 
-/// Name of the channel; the payload is the last sequence of the append.
+/// Name of the channel. The payload is the last sequence of the append.
 pub(super) const CHANNEL: &str = "koschei_log";
-/// How long to wait before connecting again.
+/// Pause before connecting again.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// How long the listener waits for its connection.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One listening connection per handle, made when somebody first waits.
+/// The listening connection of a handle, made when somebody first waits.
 pub(super) struct Tail {
     connect: PgConnectOptions,
     woken: Arc<watch::Sender<u64>>,
@@ -30,19 +30,20 @@ impl Tail {
         Self { connect, woken: Arc::new(watch::Sender::new(0)), task: Mutex::new(None) }
     }
 
-    /// Something that changes with every append from now on; returns once the listener is registered, or has failed to.
+    /// Returns a counter that changes with every append from now on. Waits until the listener is
+    /// registered, or has failed to register.
     pub(super) async fn listen(&self) -> watch::Receiver<u64> {
         let mut receiver = self.woken.subscribe();
         {
             let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-            // A task dies with the runtime it was spawned on.
+            // A task ends with the runtime on which it was spawned.
             if task.as_ref().is_none_or(AbortHandle::is_finished) {
                 self.woken.send_replace(0);
                 let run = run(self.connect.clone(), Arc::clone(&self.woken));
                 *task = Some(tokio::spawn(run).abort_handle());
             }
         }
-        // The sender lives as long as we do.
+        // The sender lives as long as `self`.
         drop(receiver.wait_for(|count| *count > 0).await);
         receiver
     }
@@ -61,7 +62,8 @@ impl Drop for Tail {
     }
 }
 
-/// Counts up when registered, at every notification, and whenever notifications may have been lost.
+/// Increases the counter after registering, at every notification, and whenever notifications may
+/// have been lost.
 async fn run(connect: PgConnectOptions, woken: Arc<watch::Sender<u64>>) {
     loop {
         if let Err(error) = listen(&connect, &woken).await {
@@ -83,13 +85,14 @@ async fn listen(connect: &PgConnectOptions, woken: &watch::Sender<u64>) -> Resul
         listener.listen(CHANNEL).await?;
         Ok(listener)
     };
-    // Whoever waits for a change waits for this first. One that falls silent later is made up for by looking now and
-    // then.
+    // Callers wait for the registration, so it needs a limit. If the connection falls silent later,
+    // their regular checks make up for it.
     let begun = tokio::time::timeout(PATIENCE, begun).await;
     let mut listener = begun.unwrap_or_else(|_| Err(pool::silent(PATIENCE)))?;
     loop {
         woken.send_modify(|n| *n += 1);
-        // `None` means that it connected again and may have missed something: look then, too.
+        // `None` means that it connected again and may have missed a notification, so wake the
+        // waiters then, too.
         listener.try_recv().await?;
     }
 }

@@ -1,4 +1,4 @@
-//! One commit in one transaction.
+//! Appends one commit in one transaction.
 
 use std::sync::LazyLock;
 
@@ -18,8 +18,8 @@ use crate::log::rows::{signed, unsigned};
 use crate::log::types::{Commit, Head, OutboxCommand, Position, Settled};
 use crate::model::{PersonId, Seq};
 
-/// Sizes of multi-row statements, largest first: each statement crosses to SQLite's thread, and each size is compiled
-/// once.
+/// Sizes of multi-row statements, largest first. Each statement crosses to SQLite's thread, and
+/// each size is compiled once.
 const CHUNKS: [usize; 3] = [100, 10, 1];
 static INSERT_EVENTS: LazyLock<[String; 3]> = LazyLock::new(|| {
     CHUNKS.map(|rows| {
@@ -96,7 +96,7 @@ impl SqliteLog {
         };
         let mut statement = rows.next()?;
         while let Some(insert) = statement {
-            // While SQLite's thread writes these, the next ones are hashed and compressed.
+            // While SQLite's thread writes these rows, hash and compress the next ones.
             let (inserted, next) = tokio::join!(insert.execute(&mut *tx), async { rows.next() });
             inserted.map_err(fail())?;
             statement = next?;
@@ -119,11 +119,11 @@ impl SqliteLog {
     }
 }
 
-/// Makes statements of records, a chunk at a time, and checks the chain.
+/// Makes statements of records, one chunk at a time, and checks the hash chain.
 struct Rows<'a> {
-    /// Still to come.
+    /// The records still to be written.
     records: &'a [Record],
-    /// Before them.
+    /// The head before these records.
     head: Head,
     encoder: PayloadEncoder<'a>,
     words: &'a FxHashMap<&'a str, i64>,
@@ -162,7 +162,7 @@ impl Rows<'_> {
     }
 }
 
-/// Numbers of all texts, and the rows that may be cached once the transaction is committed.
+/// The numbers of all texts, and the rows that may be cached once the transaction is committed.
 struct Interned<'a> {
     numbers: FxHashMap<&'a str, i64>,
     new: Vec<(i64, String)>,

@@ -1,4 +1,4 @@
-//! Erasing a person.
+//! Erases a person.
 
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -14,7 +14,7 @@ const BODIES: &str = "SELECT position, body FROM raw_bodies WHERE position > ? O
 const REASONS: &str =
     "SELECT position, reason FROM inbox WHERE position > ? AND reason IS NOT NULL ORDER BY position LIMIT ?";
 const FORGET: &str = "DELETE FROM persons WHERE id = ?";
-/// Tells those who know names by heart that somebody was forgotten.
+/// Tells users of cached names that a person was erased.
 const COUNT_UP: &str = "INSERT INTO meta (key, value) VALUES ('erasures', '1') \
      ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
 const ERASURES: &str = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'erasures'";
@@ -24,13 +24,15 @@ const DROP_BODIES: &str = "DELETE FROM raw_bodies WHERE position IN (SELECT i.po
 const DISMISS: &str = "UPDATE inbox SET state = 2, reason = ? \
      WHERE state = 3 AND position IN (SELECT value FROM json_each(?))";
 const REWORD: &str = "UPDATE inbox SET reason = ? WHERE position IN (SELECT value FROM json_each(?))";
-/// Writes the whole file anew. Overwriting deleted rows (`secure_delete`) is not enough: where a page was split or
-/// joined, copies of its rows stay in the space between them.
+/// Rewrites the whole file. Overwriting deleted rows (`secure_delete`) is not enough: if a page was
+/// split or joined, copies of its rows remain in the free space.
 const REWRITE: &str = "VACUUM";
-/// The copy that is made on the way may be larger than our memory. Everything else is sorted in memory.
+/// VACUUM makes a temporary copy that may be larger than the memory. Everything else is sorted in
+/// memory.
 const TEMPORARY_FILE: &str = "PRAGMA temp_store = FILE";
 const TEMPORARY_MEMORY: &str = "PRAGMA temp_store = MEMORY";
-/// Moves everything into the file and empties the write-ahead log, where the name would still stand.
+/// Moves everything into the file and empties the write-ahead log, which would still contain the
+/// name.
 const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 impl SqliteLog {
@@ -75,7 +77,8 @@ impl SqliteLog {
         Ok(done)
     }
 
-    /// Writes the file anew and empties the write-ahead log; `false`: somebody reads, so that it could not be emptied.
+    /// Rewrites the file and empties the write-ahead log. Returns `false` if it could not be
+    /// emptied because somebody reads.
     async fn write_anew(&self) -> Result<bool, StoreError> {
         let fail = || StoreError::new("write the database anew");
         let mut conn = self.inner.writer.acquire().await.map_err(fail())?;
@@ -88,7 +91,7 @@ impl SqliteLog {
     }
 }
 
-/// How often somebody was erased.
+/// Returns how often a person was erased.
 pub(super) async fn erasures(conn: &mut SqliteConnection) -> Result<u64, StoreError> {
     let row: Option<(i64,)> =
         sqlx::query_as(ERASURES).fetch_optional(conn).await.map_err(StoreError::new("ask for erasures"))?;

@@ -1,4 +1,4 @@
-//! Messages that came in.
+//! Stores and reads messages of the inbox.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::log::rows::{signed, unsigned};
 use crate::log::types::{BODY_BYTES_MAX, Counts, Fate, Incoming, Parked, PastMessage, Pending, Position, Received};
 use crate::model::Timestamp;
 
-/// Rows per statement.
+/// Number of rows per statement.
 const ROWS: usize = 100;
 const LAST_POSITION: &str = "SELECT coalesce(max(position), 0) FROM inbox";
 const KNOWN_IDS: &str = "SELECT id, position FROM inbox WHERE id IN (SELECT value FROM json_each(?))";
@@ -38,13 +38,13 @@ const UNPARK: &str = "UPDATE inbox SET state = 0, reason = NULL \
 const COUNTS: &str = "SELECT (SELECT coalesce(max(position), 0) FROM inbox), \
      (SELECT count(*) FROM inbox WHERE state = 0), (SELECT count(*) FROM inbox WHERE state = 3), \
      (SELECT count(*) FROM outbox WHERE sent = 0)";
-/// Bodies deleted in one transaction.
+/// Number of bodies deleted in one transaction.
 const PRUNED_AT_ONCE: i64 = 5000;
 const PRUNABLE: &str = "SELECT b.position FROM raw_bodies AS b CROSS JOIN inbox AS i ON i.position = b.position \
      WHERE b.position > ? AND i.state IN (1, 2) AND i.received_at < ? ORDER BY b.position LIMIT ?";
 const PRUNE: &str = "DELETE FROM raw_bodies WHERE position IN (SELECT value FROM json_each(?))";
 
-/// A row of [`LAST_RECEIVED`], its columns in order.
+/// A row of [`LAST_RECEIVED`], with its columns in order.
 type LastReceived = (i64, String, String, i64, Vec<u8>, Option<Vec<u8>>);
 
 impl SqliteLog {
@@ -138,7 +138,7 @@ impl SqliteLog {
         limit: usize,
     ) -> Result<(Vec<Pending>, Option<Position>), ReadError> {
         let fail = || StoreError::new("read pending messages");
-        // What comes in after this has a higher position, and is found the next time.
+        // A message received after this has a higher position and is found by the next call.
         let (last,): (i64,) = sqlx::query_as(LAST_POSITION).fetch_one(&self.inner.readers).await.map_err(fail())?;
         let rows: Vec<PendingRow> = sqlx::query_as(PENDING_OF)
             .bind(signed(after.map_or(0, |p| p.0)))
@@ -212,7 +212,7 @@ impl SqliteLog {
         }
         let (mut deleted, mut after) = (0, 0);
         loop {
-            // Looked for without the lock that everybody needs who writes. What is settled stays so.
+            // Search without the write lock, which all writers need. What is settled stays settled.
             let found: Vec<(i64,)> = sqlx::query_as(PRUNABLE)
                 .bind(after)
                 .bind(before.micros())

@@ -1,13 +1,14 @@
-//! Finding events by fact and by subject.
+//! Finds events by fact and by subject.
 //!
-//! Facts and subjects come in random order. An index that is kept up with every event touches a page of the file per
-//! event, which costs more than the event does. So the newest events, the *tail*, are found without an index: facts in
-//! memory, subjects by looking through the rows. When the tail is long, it is sorted and put into the indexes by the
-//! commit that made it too long.
+//! Facts and subjects come in random order. An index that is updated with every event changes a
+//! page of the file per event, which costs more than the event itself. So the newest events, the
+//! *tail*, are found without an index: facts in memory, subjects by reading the rows. Once the tail
+//! is too long, the commit that made it so sorts it and adds it to the indexes.
 //!
-//! Invariants: everything up to `indexed_through` of table `meta` is in the indexes, and nothing after it. Every fact
-//! after it is looked for in [`Tail`], which is read from the rows as far as another process or a dropped future left
-//! it behind. Both are looked at under the write lock before a commit, so no fact gets in twice.
+//! Invariants: all events up to `indexed_through` of table `meta` are in the indexes, and no later
+//! ones. Every later fact is searched in [`Tail`]. If another process or a dropped future left the
+//! tail behind, the missing part is read from the rows. Both are searched under the write lock
+//! before a commit, so no fact is added twice.
 
 use rustc_hash::FxHashMap;
 use sqlx::SqliteConnection;
@@ -17,40 +18,43 @@ use crate::event::{FactId, Record};
 use crate::log::error::{AppendError, ReadError, StoreError};
 use crate::log::rows::{signed, unsigned};
 
-/// The tail is indexed when it is longer than this part of the log: the longer the log, the more pages a merge touches.
+/// The tail is indexed when it is longer than this part of the log. The longer the log, the more
+/// pages a merge changes.
 const TAIL_PART: u64 = 32;
 
 const THROUGH: &str = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'";
 const SET_THROUGH: &str = "UPDATE meta SET value = CAST(? AS TEXT) WHERE key = 'indexed_through'";
 const TAIL_FACTS: &str = "SELECT fact, seq FROM events WHERE seq > ? AND fact IS NOT NULL ORDER BY seq";
-/// Whether the index knows a fact, how far it goes, and how far the log does; all of the same moment.
+/// Whether the index has a fact, how far the index goes, and how far the log goes, all at the same
+/// moment.
 const FIND_FACT: &str = "SELECT EXISTS (SELECT 1 FROM event_facts WHERE fact = ?), \
      (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'indexed_through'), (SELECT coalesce(max(seq), 0) \
      FROM events)";
-/// The first event after some whose fact is in the index. CROSS: from the few new events to the index, never the other
-/// way.
+/// Finds the first new event whose fact is in the index. CROSS makes SQLite go from the few new
+/// events to the index, never the other way.
 const FIND_INDEXED: &str = "SELECT e.seq FROM events AS e CROSS JOIN event_facts AS f ON f.fact = e.fact \
      WHERE e.seq > ? ORDER BY e.seq LIMIT 1";
-/// A second event with a fact is only there if somebody forced it past us; that must not stop the log.
+/// A second event with a fact exists only if somebody bypassed this program. That must not stop the
+/// log.
 const INDEX_FACTS: &str = "INSERT OR IGNORE INTO event_facts (fact, seq) \
      SELECT fact, seq FROM events WHERE seq > ? AND fact IS NOT NULL ORDER BY fact, seq";
 const INDEX_SUBJECTS: &str =
     "INSERT INTO event_subjects (subject, seq) SELECT subject, seq FROM events WHERE seq > ? ORDER BY subject, seq";
 
-/// Facts of the events that are not in the index.
+/// The facts of events that are not in the index.
 #[derive(Default)]
 pub(super) struct Tail {
-    /// With the sequence of their event.
+    /// Facts, with the sequence of their event.
     facts: FxHashMap<FactId, u64>,
-    /// Nothing before this is kept.
+    /// Facts up to here are not kept.
     from: u64,
     /// All facts up to here are known.
     to: u64,
 }
 
 impl Tail {
-    /// Reads what is missing for a log that ends at `head` and is indexed up to `through`. Cost: O(what others
-    /// appended).
+    /// Reads the missing facts of a log that ends at `head` and is indexed up to `through`. Cost:
+    /// O(what others appended).
     async fn catch_up(&mut self, conn: &mut SqliteConnection, through: u64, head: u64) -> Result<(), StoreError> {
         if through > self.from {
             self.facts.retain(|_, seq| *seq > through);
@@ -62,7 +66,7 @@ impl Tail {
                 .fetch_all(conn)
                 .await
                 .map_err(StoreError::new("read the newest facts"))?;
-            // Events may have come in between asking for the head and this.
+            // Events may have been added since the head was read.
             self.to = rows.last().map_or(head, |(_, seq)| unsigned(*seq).max(head));
             self.facts
                 .extend(rows.into_iter().filter_map(|(f, seq)| Some((FactId(f.try_into().ok()?), unsigned(seq)))));
@@ -71,7 +75,7 @@ impl Tail {
     }
 }
 
-/// What the indexes lack, as seen before an append.
+/// What the indexes lack, as found before an append.
 pub(super) struct Unindexed {
     through: u64,
     /// The first of the new records whose fact is in the tail.
@@ -82,7 +86,8 @@ impl SqliteLog {
     pub(super) async fn find_fact(&self, fact: &FactId) -> Result<bool, ReadError> {
         let fail = || StoreError::new("look for a fact");
         let mut conn = self.inner.readers.acquire().await.map_err(fail())?;
-        // Before looking: what the tail has forgotten by now is in the index by now.
+        // Lock the tail before the query: whatever the tail has dropped by now is in the index by
+        // now.
         let mut tail = self.inner.tail.lock().await;
         let (indexed, through, head): (bool, i64, i64) =
             sqlx::query_as(FIND_FACT).bind(fact.0.to_vec()).fetch_one(&mut *conn).await.map_err(fail())?;
@@ -93,7 +98,7 @@ impl SqliteLog {
         Ok(tail.facts.contains_key(fact))
     }
 
-    /// Looks for facts of `records` in the tail of the log that ends at `head`.
+    /// Searches the tail of the log that ends at `head` for the facts of `records`.
     pub(super) async fn look_in_tail(
         &self,
         conn: &mut SqliteConnection,
@@ -109,9 +114,9 @@ impl SqliteLog {
         Ok(Unindexed { through, known: known.map(|r| r.seq.get()) })
     }
 
-    /// Refuses `records`, which were just written after `head`, when the log has a fact of theirs; else puts the tail
-    /// into the indexes if it is long enough. Says whether it did. Cost: a lookup per fact; for the tail a sort, and
-    /// writing a part of the indexes.
+    /// Refuses `records`, which were just written after `head`, if the log has one of their facts.
+    /// Otherwise adds the tail to the indexes if it is long enough, and returns whether it did.
+    /// Cost: one look-up per fact. For the tail: a sort, and writing a part of the indexes.
     pub(super) async fn index(
         &self,
         conn: &mut SqliteConnection,
@@ -140,7 +145,8 @@ impl SqliteLog {
         Ok(true)
     }
 
-    /// Takes committed records into the tail; `indexed` if they went into the indexes with the rest of it.
+    /// Adds committed records to the tail. `indexed` says that they were added to the indexes with
+    /// the rest of the tail.
     pub(super) async fn extend_tail(&self, head: u64, records: &[Record], indexed: bool) {
         let Some(last) = records.last().map(|r| r.seq.get()) else { return };
         let mut tail = self.inner.tail.lock().await;

@@ -1,8 +1,8 @@
-//! The log in a SQLite file.
+//! Stores the log in a SQLite file.
 //!
-//! WAL, one connection that writes (`BEGIN IMMEDIATE`), others that read. Other processes may read and write too; the
-//! busy timeout bounds how long one waits for them. Statements are constants, and every one is run by the contract
-//! test.
+//! The file uses WAL. One connection writes (`BEGIN IMMEDIATE`), and others read. Other processes
+//! may read and write, too, and the busy timeout limits how long this one waits for them.
+//! Statements are constants, and the contract test runs every one.
 
 mod append;
 mod erase;
@@ -37,24 +37,24 @@ use super::{EventLog, IMPORTING, Options, may_open, pool, redacted};
 use crate::event::{FactId, Record};
 use crate::model::{PersonId, Seq, Timestamp};
 
-/// Page cache of the writing connection, at most 192 MiB (negative: KiB): facts are looked up in random order of their
-/// index, which has 150 MB for five million events.
+/// Page cache of the writing connection, at most 192 MiB (negative: KiB). Facts are looked up in
+/// random order of their index, which has 150 MB for five million events.
 const WRITER_CACHE: &str = "-196608";
-/// The write-ahead log is moved into the file when it has this many pages (16 MiB) instead of the default's 1,000: a
-/// commit of 10,000 events writes about 600.
+/// Number of pages at which the write-ahead log is moved into the file: 16 MiB instead of the
+/// default of 1,000 pages. A commit of 10,000 events writes about 600.
 const WAL_PAGES: &str = "4096";
-/// After a checkpoint the write-ahead log keeps no more of the disk than this; it grows beyond it while somebody reads
-/// for long.
+/// Size to which the write-ahead log is cut after a checkpoint. It grows beyond that while somebody
+/// reads for a long time.
 const WAL_BYTES_KEPT: &str = "67108864";
-/// How often a first connection is tried while another process makes the database.
+/// How often the first connection is tried while another process creates the database.
 const CONNECTS_MAX: u32 = 100;
 /// Pause between those attempts.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 const BEGIN: &str = "BEGIN IMMEDIATE";
-/// Rows that may wait between SQLite's thread and ours while a page is read.
+/// Number of rows that may wait between SQLite's thread and the caller while a page is read.
 const ROWS_IN_FLIGHT: usize = 1024;
 
-/// A log in a SQLite file. Cheap to clone; clones share connections.
+/// A log in a SQLite file. It is cheap to clone, and clones share connections.
 #[derive(Clone)]
 pub struct SqliteLog {
     inner: Arc<Inner>,
@@ -64,7 +64,7 @@ struct Inner {
     url: String,
     writer: SqlitePool,
     readers: SqlitePool,
-    /// Where the file is; nothing for a handle that does not write.
+    /// Identity of the file. `None` for a handle that does not write.
     place: Option<Place>,
     poll_interval: Duration,
     schema_version: i64,
@@ -74,7 +74,7 @@ struct Inner {
     subjects: Names,
     tail: Mutex<Tail>,
     index_after: u64,
-    /// The last sequence this handle appended.
+    /// The last sequence that this handle appended.
     appended: watch::Sender<u64>,
 }
 
@@ -84,23 +84,23 @@ impl fmt::Debug for SqliteLog {
     }
 }
 
-/// Whether a file is there that SQLite did not write. SQLite itself takes a short one for an empty database and writes
-/// over it.
+/// Checks whether a file exists that SQLite did not write. SQLite itself treats a short one as an
+/// empty database and overwrites it.
 fn is_foreign(path: &Path) -> bool {
     const MAGIC: &[u8; 16] = b"SQLite format 3\0";
     let mut head = Vec::new();
-    // What cannot be read here is SQLite's to complain about.
+    // If the file cannot be read here, SQLite reports the error.
     let read = std::fs::File::open(path).and_then(|f| f.take(MAGIC.len() as u64).read_to_end(&mut head));
     read.is_ok() && !head.is_empty() && head != MAGIC
 }
 
 impl SqliteLog {
-    /// Opens the file at `path`; makes and migrates it as `options` say.
+    /// Opens the file at `path`. Creates and migrates it according to `options`.
     ///
     /// # Errors
-    /// As [`super::open`].
+    /// Returns the errors of [`super::open`].
     pub async fn open(path: &str, options: &Options) -> Result<Self, OpenError> {
-        // It may have been meant for a server's.
+        // The path may be a server's URL by mistake, so hide a password in it.
         let url = redacted(path);
         if !Path::new(path).exists() && (!options.create || options.read_only) {
             return Err(OpenError::Missing { url });
@@ -108,7 +108,7 @@ impl SqliteLog {
         if is_foreign(Path::new(path)) {
             return Err(OpenError::NotALog { url });
         }
-        // Somebody who is making it just now has it in a moment.
+        // If another process is just creating it, the write-ahead log appears soon.
         let mut lacks_wal = place::lacks_wal(Path::new(path));
         for _ in 0..CONNECTS_MAX {
             if !lacks_wal {
@@ -123,7 +123,7 @@ impl SqliteLog {
             .create_if_missing(options.create && !options.read_only)
             .read_only(options.read_only)
             .row_buffer_size(ROWS_IN_FLIGHT)
-            // Where sorting needs a file, there may be no directory for one.
+            // There may be no directory for temporary files, which sorting could need.
             .pragma("temp_store", "MEMORY")
             .foreign_keys(false);
         let writing = if options.read_only {
@@ -143,12 +143,13 @@ impl SqliteLog {
                 None => writing,
             }
         };
-        // Waiting for a connection can take as long as waiting for the lock it holds.
+        // Waiting for a connection can take as long as waiting for the lock that it holds.
         let patience = options.busy_timeout.saturating_mul(4).max(Duration::from_secs(30));
         let pool = |n: u32| pool::options::<Sqlite>(n, patience);
         let store =
             |source: sqlx::Error| OpenError::Store { url: url.clone(), source: StoreError::new("connect")(source) };
-        // Switching a new file to WAL needs it alone, and SQLite does not wait for that as it does for other locks.
+        // Switching a new file to WAL needs exclusive access, and SQLite does not wait for that as
+        // it does for other locks.
         let mut attempt = 1;
         let writer = loop {
             match pool(1).connect_with(writing.clone()).await.map_err(store) {
@@ -192,19 +193,20 @@ impl SqliteLog {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Commits, and looks whether the file is still where somebody would look for it.
+    /// Commits, and checks that the file is still at its path.
     async fn finish(&self, tx: Transaction<'static, Sqlite>, doing: &'static str) -> Result<(), StoreError> {
         tx.commit().await.map_err(StoreError::new(doing))?;
         self.inner.place.as_ref().map_or(Ok(()), |place| place.check(doing))
     }
 
-    /// A transaction that holds the write lock.
+    /// Begins a transaction that holds the write lock.
     async fn begin(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.inner.writer.begin_with(BEGIN).await.map_err(StoreError::new(doing))
     }
 }
 
-/// Checks that the database is ours and for us, and migrates it. Returns the number of the last migration.
+/// Checks that the database is a log for this version, and migrates it. Returns the number of the
+/// last migration.
 async fn prepare(url: &str, pool: &SqlitePool, options: &Options, lacks_wal: bool) -> Result<i64, OpenError> {
     let store = |source| OpenError::Store { url: url.to_owned(), source };
     let mut conn = pool.acquire().await.map_err(StoreError::new("connect")).map_err(store)?;
@@ -226,11 +228,11 @@ async fn prepare(url: &str, pool: &SqlitePool, options: &Options, lacks_wal: boo
     drop(conn);
     let fail = |e| store(StoreError::new("migrate")(e));
     let mut tx = pool.begin_with(BEGIN).await.map_err(fail)?;
-    // Another process may have migrated meanwhile.
+    // Another process may have migrated it meanwhile.
     let applied = self::applied(url, &mut tx).await?;
     let todo = migrations::outstanding(url, &applied, options.schema_max, |m| m.sqlite)?;
     let mut last = applied.last().map_or(0, |m| m.0);
-    // Under the lock: nobody else is making one just now.
+    // The write lock is held, so no other process is creating the database now.
     if applied.is_empty() && lacks_wal {
         return Err(OpenError::LacksWal { url: url.to_owned() });
     }
@@ -293,7 +295,7 @@ const FIND_DICTIONARY: &str = "SELECT id FROM dictionaries WHERE digest = ?";
 const ADD_DICTIONARY: &str =
     "INSERT INTO dictionaries (id, digest, content) SELECT coalesce(max(id), ?) + 1, ?, ? FROM dictionaries";
 
-/// The number of this program's dictionary in this database; adds it when it is new.
+/// Returns the number of this program's dictionary in this database, and adds it if it is new.
 async fn register_dictionary(pool: &SqlitePool) -> Result<i64, StoreError> {
     let fail = StoreError::new("register the payload dictionary");
     let (digest, content) = codec::built_in();
@@ -316,7 +318,7 @@ async fn register_dictionary(pool: &SqlitePool) -> Result<i64, StoreError> {
     Ok(number)
 }
 
-/// The limit of a page for the database.
+/// Returns the limit of a page in the form the database takes.
 fn page(limit: usize) -> i64 {
     signed(limit.min(PAGE_MAX) as u64)
 }
@@ -471,7 +473,7 @@ impl EventLog for SqliteLog {
     }
 }
 
-/// What a handle that was opened for reading answers to every write.
+/// Makes the error for every write on a handle that was opened for reading.
 fn read_only(doing: &'static str) -> StoreError {
     StoreError { doing, kind: StoreErrorKind::ReadOnly, source: sqlx::Error::PoolClosed }
 }

@@ -1,7 +1,8 @@
-//! Whether the file of a log is still where it was opened.
+//! Checks whether the file of a log is still where it was opened.
 //!
-//! A file that is moved, deleted or replaced stays open: what is written goes on into it, and nobody finds it there. So
-//! after each commit the path is looked at again, before anybody is told that something is kept.
+//! A file that is moved, deleted or replaced stays open. Writing to it still succeeds, but nobody
+//! finds the data at the path. So the path is checked after each commit, before the data is
+//! reported as durable.
 
 use std::fs::{File, Metadata};
 use std::io::Read as _;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::log::error::{StoreError, StoreErrorKind};
 
-/// A file, as it was when it was opened.
+/// The identity of a file at the time it was opened.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
@@ -19,18 +20,19 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The file at `path`, which is open. `None`: it is gone already, or there never was one.
+    /// Returns the identity of the open file at `path`. Returns `None` if the file is gone already,
+    /// or never existed.
     pub(super) fn of(path: &str) -> Option<Self> {
         let path = PathBuf::from(path);
         let there = std::fs::metadata(&path).ok()?;
         Some(Self { device: there.dev(), inode: there.ino(), path })
     }
 
-    /// Whether it is still there.
+    /// Checks that the file is still at its path.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Moved`] where another one or none is at its path. A directory that cannot be looked at for now
-    /// is no such thing.
+    /// Returns [`StoreErrorKind::Moved`] if another file, or none, is at its path. If the directory
+    /// cannot be read for now, that is not an error.
     pub(super) fn check(&self, doing: &'static str) -> Result<(), StoreError> {
         let same = |m: &Metadata| (m.dev(), m.ino()) == (self.device, self.inode);
         let why = match std::fs::metadata(&self.path) {
@@ -44,9 +46,9 @@ impl Place {
     }
 }
 
-/// Whether a database that is there is empty, and was written with a write-ahead log that is not beside it. A log has
-/// its write-ahead log while it is open, and more than one page afterwards; an empty one is left by who only read. File
-/// format: <https://www.sqlite.org/fileformat.html>, 1.3.
+/// Checks whether a database is empty and was written with a write-ahead log that is missing. An
+/// open log has its write-ahead log, and a closed one has more than one page. A reader leaves an
+/// empty write-ahead log. File format: <https://www.sqlite.org/fileformat.html>, 1.3.
 pub(super) fn lacks_wal(path: &Path) -> bool {
     const WAL: u8 = 2;
     const PAGE: u64 = 4096;
@@ -61,7 +63,7 @@ pub(super) fn lacks_wal(path: &Path) -> bool {
 mod tests {
     use crate::log::{EventLog as _, Options, SqliteLog};
 
-    /// A commit as large as a disk must not leave a write-ahead log as large for ever.
+    /// After a commit as large as the disk, the write-ahead log must not stay that large for ever.
     #[tokio::test]
     async fn the_write_ahead_log_gives_room_back() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Reading events.
+//! Reads events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,15 +21,16 @@ const HEAD: &str = "SELECT seq, hash, recorded_at FROM events ORDER BY seq DESC 
 const RECORDED_AT: &str = "SELECT recorded_at FROM events WHERE seq = ?";
 const PAGE: &str = "SELECT seq, recorded_at, occurred_at, kind, version, source, fact, koji_event, subject, causation, \
      correlation, encoding, payload, hash FROM events WHERE seq > ? ORDER BY seq LIMIT ?";
-/// The same rows as text and bytes in one value, as `rows::unpack` reads them: 14 columns of a row one by one cost more
-/// to hand from SQLite's thread to ours than to read.
+/// The same rows joined to one value of text and bytes, which `rows::unpack` reads. Passing the 14
+/// columns of a row one by one from SQLite's thread costs more than reading them.
 const PACKED_PAGE: &str = "SELECT CAST(group_concat(row, '') AS BLOB), count(*) \
      FROM (SELECT concat(seq, ' ', recorded_at, ' ', occurred_at, ' ', kind, ' ', version, ' ', source, ' ', subject, \
      ' ', koji_event, ' ', causation, ' ', correlation, ' ', encoding, ' ', length(fact), ' ', length(hash), ' ', \
      length(payload), ' ', fact, hash, payload) AS row FROM events WHERE seq > ? ORDER BY seq LIMIT ?)";
-/// Rows in one such value: about 200 KB.
+/// Number of rows in one such value: about 200 KB.
 const PACKED_ROWS: usize = 1000;
-/// From the index, and from the events that are not in it yet; `$subjects` is what the subject must be.
+/// Reads from the index, and from the events that are not in it yet. `$subjects` is the condition
+/// for the subject.
 macro_rules! subject_page {
     ($subjects:literal, $after:literal, $limit:literal) => {
         concat!(
@@ -63,7 +64,7 @@ const fn texts_of(table: Table) -> &'static str {
     }
 }
 
-/// The end of the log as this connection sees it.
+/// Returns the end of the log as this connection sees it.
 pub(super) async fn head_of(conn: &mut SqliteConnection) -> Result<Head, ReadError> {
     let row = sqlx::query_as(HEAD).fetch_optional(conn).await.map_err(StoreError::new("read the head"))?;
     rows::head(row)
@@ -117,7 +118,8 @@ impl SqliteLog {
         Ok(records)
     }
 
-    /// The next rows, at most `wanted` and not many; none only at the end of the log.
+    /// Reads the next rows: at most `wanted`, and never more than [`PACKED_ROWS`]. An empty result
+    /// means the end of the log.
     async fn chunk(&self, after: Option<Seq>, wanted: usize) -> Result<Vec<RawRow>, ReadError> {
         let wanted = wanted.min(PACKED_ROWS);
         match self.packed_rows(after, wanted).await {
@@ -126,8 +128,9 @@ impl SqliteLog {
         }
     }
 
-    /// `None` when it cannot be done this way: the rows are too long together, or not such as we write. Then they must
-    /// be read column by column, which says what is wrong with which.
+    /// Reads rows joined to one value. Returns `None` if that is not possible: the rows are too
+    /// long together, or this program cannot have written them. They must then be read column by
+    /// column, which shows the faulty one.
     async fn packed_rows(&self, after: Option<Seq>, wanted: usize) -> Option<Vec<RawRow>> {
         let (packed, count): (Option<Vec<u8>>, i64) = sqlx::query_as(PACKED_PAGE)
             .bind(signed(after.map_or(0, Seq::get)))
@@ -167,11 +170,12 @@ impl SqliteLog {
         self.records(raw(&rows)?).await
     }
 
-    /// Binary search: recorded time never goes back.
+    /// Finds the event by binary search, because recorded time never goes back.
     pub(super) async fn find_seq_at(&self, time: Timestamp) -> Result<Option<Seq>, ReadError> {
         let mut conn = self.inner.readers.acquire().await.map_err(StoreError::new("find a time"))?;
         let head = head_of(&mut conn).await?;
-        // Invariant: everything up to `low` is at or before `time`, everything from `high` is after it.
+        // Invariant: all events up to `low` are at or before `time`, and all from `high` on are
+        // after it.
         let (mut low, mut high) = (0, head.seq.map_or(0, Seq::get) + 1);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -192,17 +196,20 @@ impl SqliteLog {
         Ok(Seq::new(low))
     }
 
-    /// Appends of this handle wake us at once, others are found by looking every `poll_interval`.
+    /// Waits for an append. Appends by this handle wake it at once, and others are found by a check
+    /// every `poll_interval`.
     pub(super) async fn wait_for_change(&self, after: Option<Seq>) -> Result<Head, ReadError> {
         let mut appended = self.inner.appended.subscribe();
         loop {
-            // Before looking, so that an append between looking and waiting is not missed.
+            // Reset the mark before reading the head, so that an append between reading and waiting
+            // is not missed.
             appended.mark_unchanged();
             let head = self.read_head().await?;
             if head.seq > after {
                 return Ok(head);
             }
-            // Either answer means: look again. The sender lives as long as we do.
+            // Check again in both cases, after an append or the timeout. The sender lives as long
+            // as this handle.
             drop(tokio::time::timeout(self.inner.poll_interval, appended.changed()).await);
         }
     }
