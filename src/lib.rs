@@ -1,23 +1,37 @@
 //! Koschei on an event log: finds out which update broke the build of which package.
 //!
-//! What happens, in one breath: Koji says something happened → the hint is written down → we look → the fact is
-//! appended to the log → facts are folded into state → pure rules decide → the decision is appended → the command
-//! leaves → its outcome comes back as a fact.
+//! The way of a change through the program:
+//!
+//! 1. Koji sends a message that something happened. The message is stored as a hint.
+//! 2. We look at the hub, and append the fact to the log.
+//! 3. Facts are folded into the state.
+//! 4. Pure rules decide. The decision is appended to the log.
+//! 5. The command is sent to the hub. Its outcome comes back as a fact.
 //!
 //! # The rooms
 //!
-//! Functional core, no input or output, no clock, no randomness:
-//! [`model`] (the words) ← [`event`] (facts and decisions) ← [`fold`] (state) ← [`decide`] (rules) ← [`view`] (what is
-//! shown); [`event`] ← [`message`] (what a bus brings); [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots).
+//! The core is functional: no input or output, no clock, no randomness. An arrow points from a room
+//! to the room it uses.
 //!
-//! On it stand [`base`] (clock, pauses, listener), [`config`], [`telemetry`], [`log`] (event log, inbox, outbox,
-//! attachments), [`operator`] (what operators say), [`bus`] (sources and sinks) and [`koji`] (the door to a hub).
+//! - [`model`] (basic types) ← [`event`] (facts and decisions) ← [`fold`] (state) ← [`decide`]
+//!   (rules) ← [`view`] (what is shown)
+//! - [`event`] ← [`message`] (messages of a bus)
+//! - [`model`] ← [`repodata`] (rpm-md) ← [`resolve`] (buildroots)
 //!
-//! [`buildroot`] resolves repositories, [`writer`] is the one appender, [`hub`] reads a hub and submits to it,
-//! [`intake`] feeds recordings and streams in, [`service`] runs all of them. [`tools`] look at a whole log, [`web`]
-//! shows it as pages, [`cli`] has the verbs.
+//! On the core stand [`base`] (clock, pauses, listener), [`config`], [`telemetry`], [`log`] (event
+//! log, inbox, outbox, attachments), [`operator`] (what operators request), [`bus`] (sources and
+//! sinks of messages) and [`koji`] (access to a hub).
 //!
-//! Which room may name which stands in ARCHITECTURE.md, and `tests/tidy.rs` holds it.
+//! On these stand the following rooms:
+//!
+//! - [`buildroot`] resolves repositories.
+//! - [`writer`] is the only part that appends to the log.
+//! - [`hub`] reads a hub and submits to it.
+//! - [`intake`] feeds in recordings and streams.
+//! - [`service`] runs all of them.
+//! - [`tools`] examine a whole log, [`web`] shows it as pages, and [`cli`] has the commands.
+//!
+//! ARCHITECTURE.md lists which room may use which, and `tests/tidy.rs` checks it.
 
 pub mod base;
 pub mod buildroot;

@@ -1,4 +1,4 @@
-//! Entry point: logging, then the command line.
+//! Entry point: sets up logging and runs the command line.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     });
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    // What we make holds names of people, and may hold more: nobody else reads it.
+    // Files that we create contain names of people, and may contain more. Other users must not read
+    // them.
     let before = umask(Mode::empty());
     umask(before | Mode::from_bits_truncate(0o027));
     let cli = Cli::parse();

@@ -1,17 +1,17 @@
-//! `build_opts`: options that go along with every `build` call.
+//! Checks `build_opts`: options that we pass with every `build` call.
 
 use toml::{Table, Value};
 
 use crate::decide::command::BuildOptions;
 
-/// Most values in all, those in lists and tables included.
+/// Maximum number of values, including those in lists and tables.
 const VALUES_MAX: usize = 100;
-/// Deepest nesting of lists and tables.
+/// Maximum nesting of lists and tables.
 const DEPTH_MAX: usize = 4;
-/// Most bytes of text in all, names included.
+/// Maximum number of bytes of text, including names.
 const BYTES_MAX: usize = 16 << 10;
 
-/// Options that are not for others to set, each with the reason.
+/// Options that we set ourselves and the configuration may not set, each with the reason.
 const OURS: [(&str, &str); 13] = [
     ("scratch", "every build of ours is a scratch build"),
     ("draft", "a scratch build cannot be a draft"),
@@ -28,10 +28,10 @@ const OURS: [(&str, &str); 13] = [
     ("__starstar", "it marks arguments by name"),
 ];
 
-/// Checks options, as written in the file.
+/// Checks options as written in the file.
 ///
 /// # Errors
-/// What is wrong, and why.
+/// Says what is wrong, and why.
 pub(super) fn check(options: &Table) -> Result<(), String> {
     for name in options.keys() {
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {
@@ -42,7 +42,7 @@ pub(super) fn check(options: &Table) -> Result<(), String> {
     options.iter().try_for_each(|(name, value)| room.member("build_opts", name, value, 1))
 }
 
-/// What may still come.
+/// What is left of the limits.
 struct Room {
     values: usize,
     bytes: usize,
@@ -93,7 +93,7 @@ impl Room {
     }
 }
 
-/// All options of a collection: its own, and of the common ones those it does not set itself.
+/// Returns all options of a collection: its own, and the common ones that it does not set itself.
 pub(crate) fn merged(common: &Table, own: &Table) -> BuildOptions {
     let all = common.iter().filter(|(name, _)| !own.contains_key(*name)).chain(own);
     all.map(|(name, value)| (name.clone(), json(value))).collect()

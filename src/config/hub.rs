@@ -1,4 +1,5 @@
-//! `[[hub]]`, `[bus]` and `[serve]`: what a live installation needs besides rules and collections.
+//! Reads `[[hub]]`, `[bus]` and `[serve]`: what a live installation needs besides rules and
+//! collections.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,16 +10,16 @@ use serde::{Deserialize, Serialize};
 use crate::base::listen::Limits;
 use crate::decide::command::BindRepo;
 
-/// Most connections that can be allowed: each is an open file.
+/// Upper limit for the number of connections. Each is an open file.
 const CONNECTIONS_MAX: usize = 65_536;
-/// Longest time a peer can be waited for.
+/// Upper limit for the time to wait for a peer.
 const WAIT_SECS_MAX: u64 = 3600;
 
-/// How we log in.
+/// How to log in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthName {
-    /// Not at all: we look and decide, and submit nothing.
+    /// No login. We look and decide, but submit nothing.
     None,
     /// With a client certificate (`sslLogin`).
     Certificate,
@@ -26,35 +27,37 @@ pub enum AuthName {
     Gssapi,
 }
 
-/// A hub, as written. What is not said comes from the koji profile named, or from Koji's own defaults.
+/// A hub, as written in the file. Missing settings come from the named koji profile, or from Koji's
+/// own defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HubConfig {
-    /// Instance name, as its messages have it (`instance`).
+    /// Instance name, as the hub's messages have it (`instance`).
     #[serde(default = "primary")]
     pub name: String,
-    /// Profile of the koji command (`/etc/koji.conf`, `/etc/koji.conf.d`, `~/.koji/config`) to take settings from.
+    /// Profile of the koji command that settings are taken from (`/etc/koji.conf`,
+    /// `/etc/koji.conf.d`, `~/.koji/config`).
     #[serde(default)]
     pub profile: Option<String>,
     /// XML-RPC address, such as `https://koji.example.org/kojihub`.
     #[serde(default)]
     pub server: Option<String>,
-    /// Where files lie: `https://…` or a mounted directory.
+    /// Where the hub's files are: `https://…` or a mounted directory.
     #[serde(default)]
     pub topurl: Option<String>,
-    /// Web pages, for links.
+    /// URL of the web interface, for links.
     #[serde(default)]
     pub weburl: Option<String>,
     /// How to log in.
     #[serde(default)]
     pub auth: Option<AuthName>,
-    /// Client certificate, PEM, its key in the same file or in `key`.
+    /// Client certificate (PEM). Its key is in the same file or in `key`.
     #[serde(default)]
     pub cert: Option<PathBuf>,
-    /// Key of the client certificate, PEM.
+    /// Key of the client certificate (PEM).
     #[serde(default)]
     pub key: Option<PathBuf>,
-    /// Certificates to trust, PEM; default: the system's.
+    /// Certificates to trust (PEM). Default: those of the system.
     #[serde(default)]
     pub serverca: Option<PathBuf>,
     /// Kerberos principal to log in as.
@@ -63,13 +66,13 @@ pub struct HubConfig {
     /// Kerberos key table.
     #[serde(default)]
     pub keytab: Option<PathBuf>,
-    /// Seconds one call may take.
+    /// Maximum time for one call, in seconds.
     #[serde(default)]
     pub timeout_secs: Option<u64>,
-    /// Most calls a second.
+    /// Maximum number of calls per second.
     #[serde(default)]
     pub requests_per_second: Option<u32>,
-    /// Seconds between looks at what moves without a message.
+    /// Seconds between polls of objects that change without a message.
     #[serde(default = "sixty")]
     pub poll_secs: u64,
     /// Seconds between comparisons of everything.
@@ -78,10 +81,11 @@ pub struct HubConfig {
     /// Whether scratch builds are bound to the repository they were resolved in.
     #[serde(default)]
     pub bind_repo: BindRepo,
-    /// Ask for a repository when a build tag has moved and none covers it for so many seconds; 0: never ask.
+    /// Request a repository if a build tag has changed and no repository has covered the change for
+    /// this many seconds. 0: never.
     #[serde(default)]
     pub request_repo_after_secs: u64,
-    /// Most files fetched at a time.
+    /// Maximum number of files fetched at a time.
     #[serde(default = "eight")]
     pub files_at_once: usize,
 }
@@ -102,49 +106,50 @@ const fn eight() -> usize {
     8
 }
 
-/// Where messages come from, as written.
+/// Where messages come from, as written in the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BusConfig {
-    /// A fedora-messaging configuration (TOML) to take address, certificates, queue and bindings from.
+    /// A fedora-messaging configuration (TOML). Address, certificates, queue and bindings come from
+    /// it.
     pub fedora_messaging: Option<PathBuf>,
-    /// Address of the broker: `amqp://` or `amqps://`; overrides the file's.
+    /// Address of the broker: `amqp://` or `amqps://`. Overrides that of the file.
     pub amqp_url: Option<String>,
-    /// Name of our durable queue; overrides the file's.
+    /// Name of our durable queue. Overrides that of the file.
     pub queue: Option<String>,
-    /// Certificates to trust.
+    /// Certificates to trust (PEM).
     pub ca_cert: Option<PathBuf>,
-    /// Our certificate.
+    /// Our client certificate (PEM).
     pub cert: Option<PathBuf>,
-    /// Its key.
+    /// Key of our client certificate (PEM).
     pub key: Option<PathBuf>,
 }
 
 impl BusConfig {
-    /// Whether there is a bus at all; without one only polling finds what happens.
+    /// Checks whether a bus is configured. Without one, only polling finds changes.
     pub fn is_there(&self) -> bool {
         self.fedora_messaging.is_some() || self.amqp_url.is_some()
     }
 }
 
-/// The service, as written.
+/// Settings of the service, as written in the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServeConfig {
-    /// Pages, `/metrics`, `/alive` and `/ready` are served here; absent: nowhere.
+    /// Address for pages, `/metrics`, `/alive` and `/ready`. Absent: they are not served.
     #[serde(deserialize_with = "super::listen::deserialize")]
     pub listen: Option<SocketAddr>,
-    /// Connections to them at a time; beyond that only monitoring is answered.
+    /// Maximum number of connections at a time. Beyond it, only monitoring gets an answer.
     pub connections_max: usize,
-    /// Of these from one peer.
+    /// Maximum number of connections from one peer.
     pub connections_per_peer: usize,
-    /// Seconds in which a peer has to say what it wants.
+    /// Seconds in which a peer must send its request.
     pub idle_secs: u64,
-    /// Seconds in which a peer has to take an answer.
+    /// Seconds in which a peer must receive the response.
     pub write_secs: u64,
-    /// Repositories and build requirements are kept here; it is laid out like an archive.
+    /// Directory for repositories and build requirements. It has the layout of an archive.
     pub cache_dir: PathBuf,
-    /// Generations kept per build tag.
+    /// Number of repository generations kept per build tag.
     pub repos_kept: usize,
 }
 
@@ -164,7 +169,7 @@ impl Default for ServeConfig {
 }
 
 impl ServeConfig {
-    /// What is allowed of connections.
+    /// Returns the limits for connections.
     pub fn limits(&self) -> Limits {
         Limits {
             connections: self.connections_max,
@@ -174,10 +179,10 @@ impl ServeConfig {
         }
     }
 
-    /// Checks what can be checked without asking anybody.
+    /// Checks everything that can be checked without asking another service.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// Says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
             let given = self.connections_max;
@@ -196,10 +201,10 @@ impl ServeConfig {
 }
 
 impl HubConfig {
-    /// Checks what can be checked without asking anybody.
+    /// Checks everything that can be checked without asking another service.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// Says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         let at = format!("hub `{}`", self.name);
         if self.name.is_empty() || self.name.contains(['/', ' ']) {

@@ -1,4 +1,4 @@
-//! Addresses to listen on, as people write them.
+//! Reads addresses to listen on.
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer};
 
 use crate::model::secrets::shown;
 
-/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or another name of this machine, and
-/// `8080` or `:8080`, which only this machine reaches.
+/// Reads an address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or another name
+/// of this machine. `8080` and `:8080` are reached only from this machine.
 ///
 /// # Errors
-/// What could be written, in words.
+/// Says what could be written instead.
 pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();
     if let Ok(address) = text.parse() {
@@ -35,7 +35,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     (host, port).to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(bad)
 }
 
-/// The same in a configuration.
+/// Reads such an address from a configuration.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -1,7 +1,8 @@
-//! Configuration: a TOML file, checked once, then used as [`Settings`](crate::writer::Settings) that hold.
+//! Reads the configuration: a TOML file, checked once. It becomes
+//! [`Settings`](crate::writer::Settings), which do not change.
 //!
-//! Without a file every tag that gets repositories becomes a collection, all its packages are tracked, and the service
-//! user is `koschei`.
+//! Without a file, every tag that gets repositories becomes a collection, all its packages are
+//! tracked, and the service user is `koschei`.
 
 pub(crate) mod build_opts;
 pub mod hub;
@@ -26,46 +27,47 @@ use crate::model::{Class, Classified, Hub, Name};
 pub use hub::{AuthName, BusConfig, HubConfig, ServeConfig};
 pub use listen::listen_address;
 
-/// Days that bodies are kept unless it is said otherwise.
+/// Default number of days for which message bodies are kept.
 pub const RAW_DAYS: u32 = 30;
-/// More days than this cannot be said: a hundred years.
+/// Maximum number of days: a hundred years.
 pub const RAW_DAYS_MAX: u32 = 36_500;
-/// Largest configuration file, in bytes.
+/// Maximum size of a configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Widest tolerance of clocks, in seconds.
+/// Maximum tolerance for clocks, in seconds.
 const CLOCK_TOLERANCE_SECS_MAX: u32 = 31 * 86_400;
-/// Highest coefficient, as the priority formula takes it.
+/// Maximum coefficient that the priority formula accepts.
 const COEFFICIENT_MAX: f64 = 1000.0;
 
-/// A configuration that cannot be used.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("read configuration {}", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// The file is not TOML, or has a key we do not know.
+    /// The file is not TOML, or has an unknown key.
     #[error("understand configuration {}: {what}", path.display())]
     Syntax {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What and where, without the line: there may be a password in it.
+        /// What is wrong, and where. The line itself is left out, because it may contain a
+        /// password.
         what: String,
     },
-    /// A value that cannot be.
+    /// A value is invalid.
     #[error("accept configuration {}: {what}", path.display())]
     Value {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         what: String,
     },
-    /// A policy that cannot be.
+    /// The policy is invalid.
     #[error(transparent)]
     Policy(#[from] PolicyError),
 }
@@ -78,55 +80,56 @@ impl Classified for ConfigError {
     }
 }
 
-/// Resolution mode by name.
+/// How buildroots are resolved, by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModeName {
-    /// As mock.
+    /// In two steps, like mock.
     #[default]
     Two,
-    /// As Koschei.
+    /// In one step, like Koschei.
     Joint,
 }
 
-/// The file, as written.
+/// The configuration file, as written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Koji user whose scratch builds are ours.
     pub service_user: String,
-    /// Hub instance of messages that name none.
+    /// Hub instance for messages that name none.
     pub default_hub: String,
-    /// How buildroots are resolved: `two` (as mock) or `joint` (as Koschei).
+    /// How buildroots are resolved: `two` (like mock) or `joint` (like Koschei).
     pub resolve_mode: ModeName,
-    /// Whether BuildConflicts are heeded in mode `two`, as by dnf 5's builddep; dnf 4 ignores them.
+    /// Whether mode `two` respects BuildConflicts, like dnf 5's builddep. dnf 4 ignores them.
     pub build_conflicts: bool,
-    /// Whether weak dependencies are left out of buildroots, as by mock and Koschei; for collections that do not say it
-    /// themselves.
+    /// Whether weak dependencies are left out of buildroots, like mock and Koschei do. Collections
+    /// may override it.
     pub ignore_weak_deps: bool,
-    /// Whether packages count whatever modules say (dnf's `module_hotfixes`); for collections that do not say it
-    /// themselves.
+    /// Whether packages count regardless of modules (dnf's `module_hotfixes`). Collections may
+    /// override it.
     pub module_hotfixes: bool,
-    /// Of a hundred source packages resolved by our own solver, how many libsolv is asked about as well, 0 to 100.
-    /// Where they disagree libsolv's answer counts, and a metric and the event say so.
+    /// Percentage (0 to 100) of the source packages resolved by our own solver for which libsolv is
+    /// asked, too. If they disagree, libsolv's answer counts, and a metric and the event say so.
     pub resolve_check_percent: u8,
-    /// How far, in seconds, a publisher's clock may be from the recorder's, or, where no recorder noted when a message
-    /// came, from the messages around it. A time further away is replaced, and noted.
+    /// Maximum difference, in seconds, between a publisher's time and the recorder's. If no
+    /// recorder noted when a message came, the publisher's time is compared with the messages
+    /// around. A time further away is replaced, and this is noted.
     pub clock_tolerance_secs: u32,
-    /// Days that bodies of messages are kept after they were handled.
+    /// Number of days for which message bodies are kept after the messages were handled.
     pub raw_days: u32,
-    /// Further options of Koji's `build` call, for the builds of all collections.
+    /// Additional options of Koji's `build` call, for the builds of all collections.
     pub build_opts: toml::Table,
-    /// The service: where it listens, where it keeps files.
+    /// The service: where it listens, and where it stores files.
     pub serve: ServeConfig,
     /// Where messages come from.
     pub bus: BusConfig,
-    /// The numbers that decide.
+    /// The numbers that decisions use.
     pub policy: Policy,
-    /// Hubs to live with; without any there is only `ingest` and `follow`.
+    /// Hubs to work with. Without any, only `ingest` and `follow` are possible.
     #[serde(rename = "hub")]
     pub hubs: Vec<HubConfig>,
-    /// Collections; without any, every tag that gets repositories becomes one.
+    /// Collections. Without any, every tag that gets repositories becomes one.
     #[serde(rename = "collection")]
     pub collections: Vec<CollectionConfig>,
 }
@@ -153,58 +156,59 @@ impl Default for Config {
     }
 }
 
-/// A collection, as written.
+/// A collection, as written in the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionConfig {
-    /// Its name.
+    /// Name of the collection.
     pub name: String,
-    /// Name for people; default: `name`.
+    /// Name shown to people. Default: `name`.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// Hub instance; default: `default_hub`.
+    /// Hub instance. Default: `default_hub`.
     #[serde(default)]
     pub hub: Option<String>,
-    /// Build target to submit to; default: the dest tag's name.
+    /// Build target to submit to. Default: the name of the dest tag.
     #[serde(default)]
     pub target: Option<String>,
-    /// Tag whose repositories are resolved; default: the target's, asked for from the hub.
+    /// Tag whose repositories are resolved. Default: that of the target, as the hub says.
     #[serde(default)]
     pub build_tag: Option<String>,
-    /// Tag whose builds and package list count; default: the target's.
+    /// Tag whose builds and package list count. Default: that of the target.
     #[serde(default)]
     pub dest_tag: Option<String>,
-    /// Group of every buildroot; default: that of the policy.
+    /// Group installed in every buildroot. Default: that of the policy.
     #[serde(default)]
     pub build_group: Option<String>,
     /// Multiplies dependency, build and time priority.
     #[serde(default = "one")]
     pub coefficient: f64,
-    /// Architectures; empty: all of the build tag.
+    /// Architectures. Empty: all of the build tag.
     #[serde(default)]
     pub arches: Vec<String>,
-    /// Track every package of the dest tag.
+    /// Whether to track every package of the dest tag.
     #[serde(default)]
     pub track_all: bool,
-    /// Track these.
+    /// Packages to track.
     #[serde(default)]
     pub track: Vec<String>,
-    /// Do not track these.
+    /// Packages not to track.
     #[serde(default)]
     pub untrack: Vec<String>,
-    /// Most rebuilds at a time.
+    /// Maximum number of rebuilds at a time.
     #[serde(default)]
     pub max_builds: Option<u32>,
-    /// Further options of Koji's `build` call; of those for all collections, each goes along that is not set here.
+    /// Additional options of Koji's `build` call. Options for all collections apply unless set
+    /// here.
     #[serde(default)]
     pub build_opts: toml::Table,
-    /// Whether weak dependencies are left out of its buildroots; default: as for all.
+    /// Whether weak dependencies are left out of the buildroots. Default: as for all collections.
     #[serde(default)]
     pub ignore_weak_deps: Option<bool>,
-    /// Whether its packages count whatever modules say; default: as for all.
+    /// Whether packages count regardless of modules. Default: as for all collections.
     #[serde(default)]
     pub module_hotfixes: Option<bool>,
-    /// Its scratch builds run on another hub; default: on its own.
+    /// Another hub that runs the scratch builds. Default: the collection's own hub.
     #[serde(default)]
     pub builds_on: Option<BuildsOnConfig>,
     /// Settings of single packages.
@@ -212,23 +216,24 @@ pub struct CollectionConfig {
     pub packages: Vec<PackageConfig>,
 }
 
-/// Where a collection's scratch builds run that are another hub's, as written.
+/// Where a collection's scratch builds run if on another hub, as written in the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildsOnConfig {
-    /// The hub that builds.
+    /// The hub that runs the builds.
     pub hub: Option<String>,
-    /// Build target there.
+    /// Build target on that hub.
     pub target: Option<String>,
-    /// Where it finds the source packages of the collection's hub, relative to its work directory; default: `..`.
+    /// Where that hub finds the source packages of the collection's hub, relative to its work
+    /// directory. Default: `..`.
     pub srpm_root: Option<String>,
 }
 
 impl BuildsOnConfig {
-    /// As the log has it.
+    /// Returns the settings in the form of the log.
     ///
     /// # Errors
-    /// What is missing.
+    /// Says what is missing.
     pub fn settings(&self) -> Result<BuildsOn, String> {
         let hub = self.hub.as_ref().ok_or("`builds_on` needs `hub`: the one that builds")?;
         let target =
@@ -238,19 +243,19 @@ impl BuildsOnConfig {
     }
 }
 
-/// A package's settings, as written.
+/// Settings of a package, as written in the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageConfig {
-    /// Its name.
+    /// Name of the package.
     pub name: String,
-    /// Points for good.
+    /// Permanent priority points.
     #[serde(default)]
     pub static_priority: Option<i32>,
-    /// `x86_64 aarch64`, or `^s390x`.
+    /// Architecture override, such as `x86_64 aarch64` or `^s390x`.
     #[serde(default)]
     pub arch_override: Option<String>,
-    /// Rebuild without looking at dependencies.
+    /// Whether to rebuild the package without resolving its dependencies.
     #[serde(default)]
     pub skip_resolution: Option<bool>,
 }
@@ -263,7 +268,7 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// [`ConfigError`]: unavailable when it cannot be read, else rejected, with the place in the file.
+    /// Returns a [`ConfigError`] (rejected) that names the place in the file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
         let length = std::fs::metadata(path).map_err(read)?.len();
@@ -370,7 +375,7 @@ impl Config {
 
     pub(crate) fn wanted(&self, c: &CollectionConfig) -> Vec<Event> {
         let collection = Name::from(c.name.as_str());
-        // Those without tags get them from the hub before (`serve`).
+        // `serve` has filled in tags from the hub. Collections that still have none are left out.
         let (Some(build_tag), Some(dest_tag)) = (c.build_tag.as_deref(), c.dest_tag.as_deref()) else {
             return Vec::new();
         };
@@ -396,7 +401,7 @@ impl Config {
             track_all: c.track_all,
             max_builds: c.max_builds,
             found: false,
-            // Checked to be one.
+            // `check` has already validated this.
             builds_on: c.builds_on.as_ref().and_then(|b| b.settings().ok()),
         };
         let mut events: Vec<Event> = vec![CollectionCreated { collection: collection.clone(), settings }.into()];

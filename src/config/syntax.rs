@@ -1,21 +1,22 @@
-//! What is wrong with a TOML file, without its lines: there may be a password in them.
+//! Describes errors in a TOML file without quoting its lines, because they may contain a password.
 
-/// What the TOML reader says is wrong, and in which line. Its own words repeat the line, in which there may be a
-/// password.
+/// Returns what is wrong with a TOML file, and in which line. The TOML reader's own message quotes
+/// the line, which may contain a password.
 pub(crate) fn toml_error(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.as_bytes().get(..span.start));
     let line = before.map_or(0, |bytes| bytes.iter().filter(|b| **b == b'\n').count()) + 1;
     format!("line {line}: {}", without_texts(error.message()))
 }
 
-/// A message without the texts it quotes as found: serde says `invalid type: string "…", expected …`.
+/// Replaces the texts that a message quotes as found. Serde says `invalid type: string "…",
+/// expected …`.
 fn without_texts(message: &str) -> String {
     let mut out = String::new();
     let mut rest = message;
     while let Some((before, after)) = rest.split_once("string \"") {
         out.push_str(before);
         out.push_str("a text");
-        // To the quote that ends it: those within are written with a backslash.
+        // Searches for the closing quote. Quotes within the text have a backslash.
         let mut escaped = false;
         let end = after.char_indices().find(|(_, c)| {
             let ends = *c == '"' && !escaped;

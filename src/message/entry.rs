@@ -1,8 +1,9 @@
-//! The envelope of a message, the same on every source: a JSON object with `id`, `topic`, `sent-at`, `seen_at`,
-//! `headers` and `body` (the form of the recordings; a bus adapter brings its messages into it).
+//! Reads the envelope of a message. It is the same for every source: a JSON object with `id`,
+//! `topic`, `sent-at`, `seen_at`, `headers` and `body`. This is the form of the recordings. A bus
+//! adapter converts its messages to this form.
 //!
-//! Only what intake needs is read here: identity, routing, times. The body is left to [`super::koji_message`].
-//! Everything but the topic may be missing or of a wrong type.
+//! Only what intake needs is read here: identity, routing and times. [`super::koji_message`] reads
+//! the body. Everything except the topic may be missing or have a wrong type.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -10,68 +11,71 @@ use serde_json::Value;
 
 use crate::model::Timestamp;
 
-/// Longest message, in bytes. Koji's largest observed message has 5 KB; a build with a few hundred subtasks has 200 KB.
+/// Maximum length of a message, in bytes. The largest observed message of Koji has 5 KB. A build
+/// with a few hundred subtasks has 200 KB.
 pub const MAX_MESSAGE: usize = 8 << 20;
 
-/// How much of a message beyond [`MAX_MESSAGE`] is kept to show what it was.
+/// Number of bytes kept of a message beyond [`MAX_MESSAGE`], to show what it was.
 pub const KEPT_OF_OVERLONG: usize = 1024;
 
-/// Topic in the inbox of what is not a message.
+/// Topic in the inbox for anything that is not a message.
 pub const UNREADABLE: &str = "unreadable";
 
-/// Longest message id that is taken as such, in bytes; AMQP allows 255.
+/// Maximum length of a message id, in bytes. AMQP allows 255.
 const MAX_ID: usize = 255;
 
-/// Longest topic, in bytes; AMQP allows 255.
+/// Maximum length of a topic, in bytes. AMQP allows 255.
 const MAX_TOPIC: usize = 255;
 
-/// Prefix of identities made here for messages without one. The publisher's are UUIDs.
+/// Prefix of ids that we make for messages without one. Ids of publishers are UUIDs.
 const DERIVED_ID: &str = "line:";
 
-/// A message as it arrived, with what is needed to store and route it.
+/// A message as it arrived, and what is needed to store and route it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// The publisher's message id. Where there is none: `line:` and a digest of the bytes, so that the very same line
-    /// is still recognised as a double.
+    /// The publisher's message id. If there is none: `line:` and a digest of the bytes, so that a
+    /// repeated line is still recognized as a duplicate.
     pub id: String,
-    /// Routing key, prefix included.
+    /// Routing key, including the prefix.
     pub topic: String,
-    /// When the publisher sent it, by its clock, in whole seconds.
+    /// When the publisher sent the message, by its clock, in whole seconds.
     pub sent_at: Option<Timestamp>,
-    /// When the recorder received it, by its clock.
+    /// When the recorder received the message, by its clock.
     pub seen_at: Option<Timestamp>,
-    /// The JSON text, without line end.
+    /// The JSON text, without the line end.
     pub raw: Vec<u8>,
     /// Line in the recording, counted from 1; on a stream, the stream's sequence number.
     pub line: u64,
 }
 
-/// Something that is not a message. To be parked, not dropped: a newer version may understand it.
+/// Something that is not a message. It is parked and not dropped, because a newer version may
+/// understand it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unreadable {
-    /// `line:` and a digest of all its bytes, so that it is parked once.
+    /// `line:` and a digest of all bytes, so that the same bytes are parked only once.
     pub id: String,
     /// Line in the recording, counted from 1; on a stream, the stream's sequence number.
     pub line: u64,
     /// What is wrong with it.
     pub reason: String,
-    /// The bytes, without line end; of one that is too long only the first [`KEPT_OF_OVERLONG`].
+    /// The bytes, without the line end. Only the first [`KEPT_OF_OVERLONG`] if they are too long.
     pub raw: Vec<u8>,
-    /// Its whole length in bytes.
+    /// The full length in bytes.
     pub length: u64,
 }
 
-/// What a message says about when it was sent.
+/// What a message says about its times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct MessageTimes {
-    /// When the recorder received it, by the recorder's clock.
+    /// When the recorder received the message, by the recorder's clock.
     pub seen: Option<Timestamp>,
-    /// When it was sent, by the publisher's clock.
+    /// When the publisher sent the message, by the publisher's clock.
     pub sent: Option<Timestamp>,
 }
 
 impl MessageTimes {
-    /// What the text of a message says; nothing when it is none. Cost: one pass over the bytes.
+    /// Reads the times from the text of a message. Returns no times if it is not a message. Cost:
+    /// one pass over the bytes.
     pub fn of(raw: &[u8]) -> Self {
         let wire = Wire::<IgnoredAny>::parse(raw).ok();
         wire.map_or_else(Self::default, |w| Self { seen: w.seen_at(), sent: w.sent_at() })
@@ -79,23 +83,23 @@ impl MessageTimes {
 }
 
 impl Message {
-    /// What it says about when it was sent.
+    /// Returns what the message says about its times.
     pub const fn said(&self) -> MessageTimes {
         MessageTimes { seen: self.seen_at, sent: self.sent_at }
     }
 }
 
-/// What a source yields.
+/// One item from a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entry {
     /// A message.
     Message(Message),
-    /// Something else.
+    /// Anything else.
     Unreadable(Unreadable),
 }
 
-/// The envelope; `B` is what is wanted of the body. Every field is taken as any JSON value, so that a wrong type in one
-/// does not lose the others.
+/// The envelope. `B` is what is wanted of the body. Every field accepts any JSON value, so that a
+/// wrong type in one field does not lose the others.
 #[derive(Deserialize)]
 pub(crate) struct Wire<B> {
     #[serde(default)]
@@ -113,7 +117,8 @@ pub(crate) struct Wire<B> {
 }
 
 impl<'a, B: Deserialize<'a> + Default> Wire<B> {
-    /// Reads it; the error says what is wrong. (Serde would take an array for the members in order, too.)
+    /// Parses the envelope. The error says what is wrong. Arrays are refused, because Serde would
+    /// accept one with the members in order.
     pub(crate) fn parse(raw: &'a [u8]) -> Result<Self, String> {
         if raw.trim_ascii_start().first() != Some(&b'{') {
             return Err("not a JSON object with a message".to_owned());
@@ -123,24 +128,24 @@ impl<'a, B: Deserialize<'a> + Default> Wire<B> {
 }
 
 impl<B> Wire<B> {
-    /// The routing key.
+    /// Returns the routing key.
     pub(crate) fn topic(&self) -> Option<&str> {
         self.topic.as_str().filter(|t| !t.is_empty() && t.len() <= MAX_TOPIC)
     }
 
-    /// The publisher's time; also looked for among the headers, where AMQP carries it.
+    /// Returns the publisher's time. Looks among the headers, too, where AMQP has it.
     pub(crate) fn sent_at(&self) -> Option<Timestamp> {
         time(&self.sent_at).or_else(|| time(self.headers.get("sent-at")?))
     }
 
-    /// The receiver's time.
+    /// Returns the recorder's time.
     pub(crate) fn seen_at(&self) -> Option<Timestamp> {
         time(&self.seen_at)
     }
 }
 
-/// A time in any of the forms of Koji and of the recordings: ISO 8601 text, Koji's text, seconds since 1970 as a number
-/// or as text.
+/// Reads a time in any form that Koji and the recordings use: ISO 8601 text, Koji's text, or
+/// seconds since 1970 as a number or as text.
 pub(crate) fn time(value: &Value) -> Option<Timestamp> {
     match value {
         Value::Number(n) => Timestamp::from_secs_f64(n.as_f64()?),
@@ -149,7 +154,7 @@ pub(crate) fn time(value: &Value) -> Option<Timestamp> {
     }
 }
 
-/// Identity for bytes that carry none.
+/// Returns an id for bytes that have none.
 pub(crate) fn derived_id(digest: &blake3::Hash) -> String {
     let mut id = String::with_capacity(DERIVED_ID.len() + 32);
     id.push_str(DERIVED_ID);
@@ -158,7 +163,7 @@ pub(crate) fn derived_id(digest: &blake3::Hash) -> String {
 }
 
 impl Entry {
-    /// Reads the envelope of one message. `line` is only carried along. Cost: one pass over the bytes.
+    /// Reads the envelope of one message. `line` is only stored. Cost: one pass over the bytes.
     pub fn parse(raw: Vec<u8>, line: u64) -> Self {
         if raw.len() > MAX_MESSAGE {
             return Self::overlong(&raw, line, raw.len() as u64, &blake3::hash(&raw));
@@ -179,7 +184,8 @@ impl Entry {
         Self::Message(Message { id, topic, sent_at, seen_at, raw, line })
     }
 
-    /// The entry for a message beyond [`MAX_MESSAGE`], of which at least the beginning is at hand.
+    /// Returns the entry for a message beyond [`MAX_MESSAGE`]. Needs at least the beginning of the
+    /// message.
     pub(crate) fn overlong(beginning: &[u8], line: u64, length: u64, digest: &blake3::Hash) -> Self {
         Self::Unreadable(Unreadable {
             id: derived_id(digest),

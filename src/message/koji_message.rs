@@ -1,12 +1,15 @@
-//! What a Koji message claims, as facts: a pure function from bytes to events.
+//! Reads what a Koji message claims, as facts. This is a pure function from bytes to events.
 //!
-//! Source of the shapes: the message plugin `koji-fedoramessaging` and what it was seen to send. Messages are routed by
-//! the end of their topic: the beginning is configuration of the publisher, and the schema header says `base.message`
-//! whenever a body does not validate. Bodies are read leniently: only ids, names and the new state are required,
-//! numbers may be text and the other way round, and members nobody knows are passed over.
+//! The shapes come from the message plugin `koji-fedoramessaging` and from messages it was seen to
+//! send. Messages are routed by the end of their topic. Its beginning is configured by the
+//! publisher, and the schema header says `base.message` whenever a body does not validate.
 //!
-//! A message is only a hint; here, without a hub to ask, it is taken at its word, and [`Context::source`] says so in
-//! every fact. Names of people leave only through the `persons` argument and come back as ids.
+//! Bodies are read leniently. Only ids, names and the new state are required. Numbers may be text
+//! and the other way round. Unknown members are ignored.
+//!
+//! A message is only a hint. This module has no hub to ask, so it assumes that the message is
+//! right, and [`Context::source`] in every fact says so. Names of people go only to the `persons`
+//! argument, which returns ids for them.
 
 use serde_json::Value;
 
@@ -23,62 +26,65 @@ pub use topics::{TOPICS, Topic};
 
 use fields::{Fields, Reason};
 
-/// Most steps of one task that are kept. A build has one per architecture and one for its source package.
+/// Maximum number of steps kept of one task. A build has one per architecture and one for its
+/// source package.
 const MAX_CHILDREN: usize = 64;
 
-/// Most architectures a build can be limited to.
+/// Maximum number of architectures that a build can be limited to.
 const MAX_ARCHES: usize = 64;
 
-/// Longest decision id, in bytes; ours have 36.
+/// Maximum length of a decision id, in bytes.
 const MAX_DECISION: usize = 128;
 
-/// What interpretation needs to know of the installation.
+/// What interpretation needs to know about the installation.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// Koji user whose scratch builds are ours.
     pub service_user: String,
-    /// Hub instance of messages that name none.
+    /// Hub instance for messages that name none.
     pub default_hub: Hub,
-    /// What the facts say of where they come from: [`Source::Recording`] or [`Source::Bus`].
+    /// The source that facts name: [`Source::Recording`] or [`Source::Bus`].
     pub source: Source,
-    /// How far a publisher's time may be from when the message was sent as far as we know, in seconds.
+    /// Maximum difference, in seconds, between the publisher's time and [`Incoming::sent_at`].
     pub clock_tolerance_secs: u32,
 }
 
-/// [`Context::clock_tolerance_secs`] where nothing else is configured: machines that build keep time, a queue does not.
+/// Default of [`Context::clock_tolerance_secs`]. Clocks of build machines are right, but a message
+/// may wait in a queue.
 pub const CLOCK_TOLERANCE_SECS: u32 = 3_600;
 
-/// How long before the message about it a task may have been made, in microseconds: a month. Koji gives up a task after
-/// days.
+/// Maximum age of a task when a message about it is sent, in microseconds: a month. Koji gives up a
+/// task after days.
 const TASK_AGE_MAX: i64 = 31 * 86_400 * 1_000_000;
 
 /// A stored message.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
-    /// Its identity, as in [`super::Message::id`].
+    /// Id of the message, as in [`super::Message::id`].
     pub id: &'a str,
-    /// Its JSON text.
+    /// JSON text of the message.
     pub raw: &'a [u8],
-    /// When it was sent as far as we know ([`super::times`]): what the message says counts where it is not far from
-    /// that.
+    /// When the message was sent, as far as we know ([`super::times`]). Times in the message count
+    /// only if they are close to this.
     pub sent_at: Timestamp,
 }
 
-/// What a message says.
+/// The result of reading a message.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Interpretation {
-    /// Facts, without a cause: that is the appender's to add.
+    /// Facts without a cause. The appender adds it.
     Facts(Vec<NewEvent>),
-    /// Nothing for us; the text says why.
+    /// The message is of no interest. The text says why.
     Ignored(&'static str),
-    /// Not understood; to be parked with the reason.
+    /// The message cannot be understood. It must be parked with this reason.
     Rejected(String),
 }
 
-/// Says what a message claims. Total: any bytes give an answer, never a panic. Cost: one parse of the text.
+/// Reads what a message claims. Any bytes give a result, never a panic. Cost: one parse of the
+/// text.
 ///
-/// `persons` gives the stand-in for a Koji user name, always the same for the same name. It is not asked for the
-/// service user, who is not a person.
+/// `persons` returns the id for a Koji user name, always the same for the same name. It is not
+/// called for the service user, who is not a person.
 pub fn interpret(
     message: Incoming<'_>,
     context: &Context,
@@ -129,22 +135,22 @@ pub fn interpret(
     }
 }
 
-/// Outcome of one reader: at most one fact, and when it happened, where the body tells.
+/// Result of one reader: at most one fact, and when it happened, if the body says so.
 enum ReadOutcome {
     Fact(Box<Event>, Option<Timestamp>),
     Nothing(&'static str),
 }
 
-/// One message being read.
+/// A message that is being read.
 struct Reading<'a, 'p> {
     body: Fields<'a>,
     hub: Hub,
     context: &'a Context,
     persons: &'p mut dyn FnMut(&str) -> PersonId,
     sent_at: Timestamp,
-    /// Microseconds.
+    /// [`Context::clock_tolerance_secs`] in microseconds.
     tolerance: i64,
-    /// The first time in the body that cannot be.
+    /// The first impossible time in the body.
     doubted: Option<Timestamp>,
 }
 
@@ -154,12 +160,14 @@ impl Reading<'_, '_> {
         (name != self.context.service_user).then(|| (self.persons)(&name))
     }
 
-    /// Whether the message is about another attribute than the state. Koji sends no others today.
+    /// Checks whether the message is about another attribute than the state. Koji sends no such
+    /// messages today.
     fn other_attribute(&self) -> bool {
         self.body.given("attribute").is_some_and(|a| a.as_str() != Some("state"))
     }
 
-    /// A time in the body, unless it is later than the message: what happened later cannot have been told.
+    /// Returns a time from the body. Returns `None` if it is later than the message, because a
+    /// message cannot report the future.
     fn moment(&mut self, value: Option<&Value>) -> Option<Timestamp> {
         let said = time(value?)?;
         if said.since(self.sent_at) <= self.tolerance {
@@ -169,8 +177,8 @@ impl Reading<'_, '_> {
         None
     }
 
-    /// A time of a task, which cannot be long ago either. By its beginning a task is given up, so a wrong clock would
-    /// end it.
+    /// Returns a time of a task. It cannot be long ago either. Koschei gives up a task by its start
+    /// time, so a wrong clock would end it.
     fn task_moment(&mut self, value: Option<&Value>) -> Option<Timestamp> {
         let said = self.moment(value)?;
         if self.sent_at.since(said) <= TASK_AGE_MAX {
@@ -191,7 +199,7 @@ impl Reading<'_, '_> {
         let occurred_at = match state {
             BuildState::Building => created_at,
             BuildState::Complete | BuildState::Failed | BuildState::Canceled => completed_at,
-            // The body has only the times of the build, not that of its deletion.
+            // The body has only the times of the build, not the time of its deletion.
             BuildState::Deleted | BuildState::Unknown(_) => None,
         };
         let event = facts::BuildChanged {
@@ -211,8 +219,8 @@ impl Reading<'_, '_> {
         Ok(ReadOutcome::Fact(Box::new(event.into()), occurred_at))
     }
 
-    /// A draft got the name it was made for (Koji: `postBuildPromotion`). The record in the message may be that of
-    /// before.
+    /// Reads that a draft got its final name (Koji: `postBuildPromotion`). The record in the
+    /// message may still be that of the draft.
     fn promoted(&mut self) -> Result<ReadOutcome, Reason> {
         let b = self.body.object("build").ok_or_else(|| Reason::missing("build"))?;
         let id = b.given("id").or_else(|| b.given("build_id")).ok_or_else(|| Reason::missing("build.id"))?;
@@ -311,7 +319,8 @@ impl Reading<'_, '_> {
             repo_id: RepoId(b.integer("repo_id")?),
             tag: b.name("tag")?,
             tag_id: b.optional_integer("tag_id").map(TagId),
-            // Not in the message; whoever has the repository or the hub adds them.
+            // The message does not have these. The part that has the repository or the hub adds
+            // them.
             create_event: None,
             arches: None,
         };
@@ -334,7 +343,8 @@ impl Reading<'_, '_> {
         let request = info.and_then(|i| i.given("request")).and_then(Value::as_array);
         let argument = |at: usize| request?.get(at).filter(|v| !v.is_null());
         let options = argument(2).and_then(Value::as_object).map(Fields);
-        // Koji publishes this topic for scratch tasks only, so a message without its request is one too.
+        // Koji publishes this topic only for scratch tasks. So a message without its request is
+        // one, too.
         if options.is_some_and(|o| o.given("scratch").is_none_or(|s| !fields::truth(s))) {
             return Ok(ReadOutcome::Nothing("not a scratch build"));
         }
@@ -356,7 +366,7 @@ impl Reading<'_, '_> {
         let occurred_at = match state {
             state if state.is_final() => finished_at,
             TaskState::Open => started_at,
-            // The body does not say when a task was given out or put back.
+            // The body does not say when a task was assigned or put back.
             _ => None,
         };
         let event = facts::TaskChanged {
@@ -383,7 +393,7 @@ impl Reading<'_, '_> {
     }
 }
 
-/// Build messages speak numbers; a name is understood, too.
+/// Reads a build state. Build messages have numbers. Names are accepted, too.
 fn build_state(value: &Value) -> Option<BuildState> {
     match value.as_str().and_then(BuildState::from_wire_name) {
         Some(state) => Some(state),
@@ -391,7 +401,7 @@ fn build_state(value: &Value) -> Option<BuildState> {
     }
 }
 
-/// Task messages speak names, task records numbers.
+/// Reads a task state. Task messages have names, task records have numbers.
 fn task_state(value: &Value) -> Option<TaskState> {
     match value.as_str().and_then(TaskState::from_wire_name) {
         Some(state) => Some(state),
@@ -399,7 +409,8 @@ fn task_state(value: &Value) -> Option<TaskState> {
     }
 }
 
-/// `arch_override`: architectures separated by spaces; Koji also takes commas, and a list is understood.
+/// Reads `arch_override`: architectures separated by spaces. Koji also accepts commas. A list is
+/// accepted, too.
 fn arches(value: &Value) -> Vec<Name> {
     let words: Vec<&str> = match value {
         Value::String(text) => koji::words(text).collect(),
@@ -409,15 +420,17 @@ fn arches(value: &Value) -> Vec<Name> {
     words.into_iter().filter_map(fields::checked).take(MAX_ARCHES).collect()
 }
 
-/// Our decision id in `custom_user_metadata`: `{"koschei": {"decision": ID}}`, or a text member `koschei_decision`.
-/// Koji stores whatever a user puts there, so anything else is no decision of ours.
+/// Reads our decision id from `custom_user_metadata`: `{"koschei": {"decision": ID}}`, or a text
+/// member `koschei_decision`. Koji stores whatever a user puts there, so anything else is not a
+/// decision of ours.
 fn decision(metadata: &Value) -> Option<String> {
     let nested = metadata.get("koschei").and_then(|k| k.get("decision"));
     let id = nested.or_else(|| metadata.get("koschei_decision"))?.as_str()?;
     (!id.is_empty() && id.len() <= MAX_DECISION && !id.contains(char::is_control)).then(|| id.to_owned())
 }
 
-/// One entry of `info.children`; `None` when it has no id, as then nothing can be said about it.
+/// Reads one entry of `info.children`. Returns `None` without an id, because nothing can be said
+/// about it then.
 fn child(value: &Value) -> Option<facts::ChildTask> {
     let c = value.as_object().map(Fields)?;
     Some(facts::ChildTask {
@@ -430,8 +443,9 @@ fn child(value: &Value) -> Option<facts::ChildTask> {
     })
 }
 
-/// Package name from a source repository, such as `git+https://src.example.org/rpms/foo.git#abc`: the last component of
-/// its path. Our own builds are made of source packages; this is for ones a person submitted under our name.
+/// Returns the package name from a source repository, such as
+/// `git+https://src.example.org/rpms/foo.git#abc`: the last component of its path. Our own builds
+/// use source packages. This is for builds that a person submitted under our name.
 fn repository_name(source: &str) -> Option<Name> {
     let (_, address) = source.split_once("://")?;
     let path = address.split(['#', '?']).next()?.trim_end_matches('/');

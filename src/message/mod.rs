@@ -1,7 +1,10 @@
-//! A message of a bus as data: its envelope, its times, and the facts it claims. Pure.
+//! Messages of a bus as data: their envelope, their times, and the facts they claim. All code here
+//! is pure.
 //!
-//! [`entry`] is the envelope, the same on every source; [`koji_message`] reads what a message of Koji claims, and is
-//! called again whenever a parked message is retried; [`times`] judges what messages say about time.
+//! - [`entry`] reads the envelope, which is the same for every source.
+//! - [`koji_message`] reads what a message of Koji claims. It runs again each time a parked message
+//!   is retried.
+//! - [`times`] judges what messages say about time.
 
 pub mod entry;
 pub mod koji_message;

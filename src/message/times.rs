@@ -1,62 +1,68 @@
-//! When a message was sent, where clocks may be wrong: what is said is compared with what other clocks say.
+//! Finds out when a message was sent, even if clocks are wrong. Compares what the message says with
+//! other clocks.
 //!
-//! Recorded time never goes back, so one message from a machine whose clock runs ahead would carry a whole log along.
-//! The machine's own clock is no judge of a recording, which may be of any year. What remains are the recorder's time
-//! (`seen_at`), and, without it, the messages around. Only messages that came before count, whoever feeds them in, so
-//! that a recording gives the same log whole and in pieces; but for the very first, which has nothing before it and is
-//! compared with what follows.
+//! Recorded time never goes back. So one message from a machine whose clock is ahead would move the
+//! time of the whole log forward. Our own clock cannot judge a recording, which may be of any year.
+//! What remains is the recorder's time (`seen_at`), and, without it, the messages around.
+//!
+//! Only earlier messages count, no matter in which run they were fed in. So a recording gives the
+//! same log whether it is fed in whole or in pieces. The first message is an exception: nothing
+//! comes before it, so it is compared with the messages that follow.
 
 use std::collections::VecDeque;
 
 use super::entry::MessageTimes;
 use crate::model::Timestamp;
 
-/// Messages a time is compared with.
+/// Number of messages that a time is compared with.
 pub const NEIGHBOURS: usize = 100;
 
-/// With fewer messages than these their median says nothing yet; only the one before counts.
+/// With fewer messages than these, their median says nothing. Only the previous message counts
+/// then.
 const FEW: usize = 10;
 
-/// How far apart the recorder's and the publisher's clock may be, in microseconds, before it is asked which of the two
-/// is wrong: a month, as a message may lie in a queue for so long.
+/// Maximum difference between the recorder's and the publisher's time, in microseconds, before one
+/// of them is considered wrong. It is a month, because a message may wait in a queue that long.
 const APART_MAX: u64 = 31 * 86_400 * 1_000_000;
 
-/// How many times as far as half of the messages around a time may be from their median. In a sparse recording with
-/// equal gaps the last message is twice as far; three times leaves room for a gap of fifty messages.
+/// A time may be this many times as far from the median as half of the messages around. In a sparse
+/// recording with equal gaps, the last message is twice as far. Three times leaves room for a gap
+/// of fifty messages.
 const SPREAD: u64 = 3;
 
-/// What is known of the clocks of a stream of messages.
+/// What is known about the clocks behind a stream of messages.
 #[derive(Clone, Debug)]
 pub struct Times {
-    /// Microseconds.
+    /// Maximum difference between two times that count as near, in microseconds.
     tolerance: u64,
-    /// What the last [`NEIGHBOURS`] messages said; `None`: nothing.
+    /// Times that the last [`NEIGHBOURS`] messages said. `None`: the message said no time.
     said: VecDeque<Option<Timestamp>>,
-    /// The latest that one was taken for.
+    /// The latest time that any message was taken for.
     last: Option<Timestamp>,
-    /// What follows, while nothing came before.
+    /// Times of the messages that follow, as long as none came before.
     ahead: Vec<Timestamp>,
 }
 
 impl Times {
-    /// Nothing came yet. `tolerance_secs`: how far a time may be from another that it is compared with.
+    /// Returns a state without messages. `tolerance_secs`: maximum difference between two times
+    /// that count as near.
     pub fn new(tolerance_secs: u32) -> Self {
         let tolerance = u64::from(tolerance_secs) * 1_000_000;
         Self { tolerance, said: VecDeque::with_capacity(NEIGHBOURS), last: None, ahead: Vec::new() }
     }
 
-    /// Whether no message had a time yet, so that [`Times::expect`] helps.
+    /// Checks whether no message had a time yet. Only then does [`Times::expect`] help.
     pub fn is_new(&self) -> bool {
         self.said.iter().all(Option::is_none)
     }
 
-    /// Says what follows, the next message included; [`NEIGHBOURS`] of them are looked at. Counts for the first message
-    /// only.
+    /// Announces the messages that follow, including the next one. Looks at [`NEIGHBOURS`] of them.
+    /// This affects only the first message.
     pub fn expect(&mut self, ahead: impl Iterator<Item = MessageTimes>) {
         self.ahead = ahead.take(NEIGHBOURS).filter_map(|s| s.seen.or(s.sent)).collect();
     }
 
-    /// A message came before, and was taken for that time.
+    /// Notes that an earlier message was taken for that time.
     pub fn remember(&mut self, said: MessageTimes, taken: Timestamp) {
         self.push(match (said.seen, said.sent) {
             (Some(seen), Some(sent)) if seen.0.abs_diff(sent.0) > APART_MAX => {
@@ -68,20 +74,21 @@ impl Times {
         self.last = self.last.max(Some(taken));
     }
 
-    /// Something was recorded at that time, maybe before all that came and is remembered.
+    /// Notes that something was recorded at that time, possibly before all remembered messages.
     pub fn reached(&mut self, recorded: Timestamp) {
         self.last = self.last.max(Some(recorded));
     }
 
-    /// When a message was sent, as far as can be known; `None` when it says nothing and none came before.
+    /// Returns when a message was sent, as far as can be known. `None` if the message says no time
+    /// and none came before.
     pub fn take(&mut self, said: MessageTimes) -> Option<Timestamp> {
         let (taken, kept) = match (said.seen, said.sent) {
-            // The recorder's clock, unless it is the one that went astray.
+            // The recorder's clock counts, unless it is the one that is wrong.
             (Some(seen), Some(sent)) if seen.0.abs_diff(sent.0) > APART_MAX && self.fits(sent) && !self.fits(seen) => {
                 (Some(sent), Some(sent))
             }
             (Some(seen), _) => (Some(seen), Some(seen)),
-            // What is not believed is kept all the same: when most say so it was the truth.
+            // A time that does not fit is still remembered. If most messages say so, it was right.
             (None, Some(sent)) if self.fits(sent) => (Some(sent), Some(sent)),
             (None, Some(sent)) => (self.instead(), Some(sent)),
             (None, None) => (self.last, None),
@@ -91,9 +98,11 @@ impl Times {
         taken
     }
 
-    /// The same for a message that came just now, by our own clock, or lay in a queue until now. Never later than now.
+    /// Like [`Times::take`], for a message that has just come or has waited in a queue. Compares it
+    /// with our own clock. Never returns a time later than `now`.
     pub fn take_live(&mut self, said: MessageTimes, now: Timestamp) -> Timestamp {
-        // Nobody sends what has not been; such a time is no time, and no neighbour of others.
+        // Nobody sends messages from the future. Such a time is ignored, also as a neighbour of
+        // others.
         let past = |t: &Timestamp| t.since(now) <= i64::try_from(self.tolerance).unwrap_or(i64::MAX);
         let (seen, sent) = (said.seen.filter(past), said.sent.filter(past));
         if seen.or(sent).is_none() && said != MessageTimes::default() {
@@ -119,8 +128,8 @@ impl Times {
         self.said.push_back(said);
     }
 
-    /// Whether a time fits what the messages around say: near the last one, or not further from their median than they
-    /// are themselves.
+    /// Checks whether a time fits the messages around: it is near the last one, or close enough to
+    /// their median compared with them ([`SPREAD`]).
     fn fits(&self, time: Timestamp) -> bool {
         if self.last.is_some_and(|last| self.near(last, time)) {
             return true;
@@ -131,7 +140,8 @@ impl Times {
         }
         match self.ahead.as_slice() {
             [] | [_] => true,
-            // Before most others and not alone: a gap follows. Too early does no harm, as what follows moves time on.
+            // The time is before most others and not alone: a gap follows it. A time that is too
+            // early does no harm, because the messages that follow move time on.
             ahead => {
                 self.within(ahead, time)
                     || (Some(time) < median(ahead) && ahead.iter().filter(|t| self.near(**t, time)).count() > 1)
@@ -152,22 +162,22 @@ impl Times {
         one.0.abs_diff(other.0) <= self.tolerance
     }
 
-    /// What stands for a time that is not believed: where the messages before are, or the first that follows and is
-    /// believed.
+    /// Returns a replacement for a time that does not fit: the time of the earlier messages, or of
+    /// the first following message that fits.
     fn instead(&self) -> Option<Timestamp> {
         match self.is_new() {
             true => self.ahead.iter().copied().find(|t| self.within(&self.ahead, *t)).or(self.last),
             false => {
                 let said: Vec<Timestamp> = self.said.iter().copied().flatten().collect();
                 let middle = median(&said).filter(|_| said.len() >= FEW);
-                // While the clock that is wrong has the majority, the last one believed is nearer.
+                // While the wrong clock has the majority, the last accepted time is closer.
                 middle.filter(|m| self.last.is_none_or(|last| self.near(last, *m))).or(self.last)
             }
         }
     }
 }
 
-/// The lower one of two in the middle: too early does less harm.
+/// Returns the median, the lower one of two in the middle. A time that is too early does less harm.
 fn median(times: &[Timestamp]) -> Option<Timestamp> {
     let mut times = times.to_vec();
     let half = times.len().checked_sub(1)? / 2;
@@ -193,7 +203,7 @@ mod tests {
         said(None, Some(secs))
     }
 
-    /// What messages are taken for, in seconds, fed in one go.
+    /// Returns what messages are taken for, in seconds, if fed in one run.
     fn whole(messages: &[MessageTimes]) -> Vec<i64> {
         let mut times = Times::new(3_600);
         times.expect(messages.iter().copied());
@@ -242,7 +252,7 @@ mod tests {
         assert!(whole(&all).iter().all(|t| (T..T + 500).contains(t)));
     }
 
-    /// After a gap time stands still until most messages agree, and goes on then.
+    /// After a gap, time stands still until most messages agree. Then it goes on.
     #[test]
     fn a_gap_is_believed_when_most_messages_say_so() {
         let all: Vec<MessageTimes> =
@@ -268,8 +278,8 @@ mod tests {
         assert_eq!(times.take(MessageTimes::default()), Some(Timestamp::from_secs(T)));
     }
 
-    /// A queue that was full overnight keeps its times; a wrong clock counts neither there nor later, and nobody is
-    /// ahead of our own.
+    /// Messages that waited in a queue overnight keep their times. A wrong clock counts neither
+    /// there nor later, and no message is ahead of our own clock.
     #[test]
     fn live_messages_are_never_ahead_of_our_clock() {
         let at = Timestamp::from_secs;
@@ -291,7 +301,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever goes on where another stopped takes every message for the same time.
+        /// A run that continues where another stopped takes every message for the same time.
         #[test]
         fn pieces_give_the_same(
             messages in prop::collection::vec((any::<bool>(), 0_i64..20_000, prop::option::of(0_i64..Y2099)), 1..250),
@@ -310,7 +320,7 @@ mod tests {
             for (s, t) in all[..cut].iter().zip(&taken).skip(cut.saturating_sub(NEIGHBOURS)) {
                 second.remember(*s, t.unwrap());
             }
-            // The latest of all is known, as recorded time is.
+            // The latest of all times is known, because recorded time is.
             second.reached(first.last.unwrap());
             taken.extend(all[cut..].iter().map(|s| second.take(*s)));
             let mut once = Times::new(3_600);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::model::koji::NAME_BYTES_MAX;
 use crate::model::{Name, Nvr};
 
-/// Why a message is not understood.
+/// Why a message cannot be understood.
 pub(super) struct Reason(pub(super) String);
 
 impl Reason {
@@ -18,7 +18,7 @@ impl Reason {
     }
 }
 
-/// The members of an object; `null` is the same as absent.
+/// The members of an object. `null` counts as absent.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a Map<String, Value>);
 
@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A whole number, also as text or as a float without fraction.
+/// Reads a whole number. It may be text, or a float without a fraction.
 pub(super) fn integer(key: &str, value: &Value) -> Result<i64, Reason> {
     let number = match value {
         Value::Number(n) => n.as_i64().or_else(|| whole(n.as_f64()?)),
@@ -62,13 +62,14 @@ pub(super) fn integer(key: &str, value: &Value) -> Result<i64, Reason> {
     number.ok_or_else(|| Reason::of(key, "a number"))
 }
 
-/// Floats hold whole numbers exactly up to 2⁵³.
+/// Converts a float to a whole number. Floats represent whole numbers exactly up to 2⁵³.
 #[expect(clippy::cast_possible_truncation, reason = "range and fraction are checked")]
 fn whole(float: f64) -> Option<i64> {
     (float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0).then_some(float as i64)
 }
 
-/// A name; whole numbers are taken as their digits (a version `7`), floats are not (`3.10` would become `3.1`).
+/// Reads a name. Whole numbers become their digits (a version `7`). Floats are refused, because
+/// `3.10` would become `3.1`.
 pub(super) fn name(value: &Value) -> Option<Name> {
     match value {
         Value::String(s) => checked(s),
@@ -77,18 +78,19 @@ pub(super) fn name(value: &Value) -> Option<Name> {
     }
 }
 
-/// Text that can be a name: not empty, not beyond bounds, no control characters, no white space.
+/// Returns a text if it can be a name: not empty, not too long, no control characters, no white
+/// space.
 pub(super) fn checked(text: &str) -> Option<Name> {
     let bad = |c: char| c.is_control() || c.is_whitespace();
     (!text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.contains(bad)).then(|| text.into())
 }
 
-/// Whether all three parts can be names.
+/// Checks whether all three parts can be names.
 pub(super) fn is_nvr(nvr: &Nvr) -> bool {
     [&nvr.name, &nvr.version, &nvr.release].into_iter().all(|part| checked(part).is_some())
 }
 
-/// What Python takes as true.
+/// Checks whether Python considers the value true.
 pub(super) fn truth(value: &Value) -> bool {
     match value {
         Value::Null => false,

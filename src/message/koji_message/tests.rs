@@ -50,7 +50,7 @@ fn message(topic: &str, body: Value) -> Value {
     json!({"id": "m", "topic": format!("org.example.{topic}"), "sent-at": "2026-11-20T08:00:00+00:00", "body": body})
 }
 
-/// A version may be as long as the hub's own answer may have it.
+/// A version in a message may be as long as one in the hub's answers.
 #[test]
 fn names_are_bounded_as_those_of_a_hub() {
     let tagged = |bytes: usize| {
@@ -62,7 +62,7 @@ fn names_are_bounded_as_those_of_a_hub() {
     assert!(matches!(tagged(koji::NAME_BYTES_MAX + 1), Interpretation::Rejected(_)));
 }
 
-/// The message was sent at ten o'clock, as far as is known, and says another time.
+/// As far as is known, the message was sent at ten o'clock. It says another time.
 #[rstest]
 #[case::the_same("2026-11-20T10:00:00+00:00", true)]
 #[case::near("2026-11-20T09:30:00+00:00", true)]
@@ -81,7 +81,7 @@ fn a_time_is_kept_that_is_near_the_known_one(#[case] sent: &str, #[case] kept: b
     assert_eq!((facts[0].occurred_at, facts.len()), (expected, if kept { 1 } else { 2 }));
 }
 
-/// Koji's callback `postBuildPromotion`; the record in it may be that of the draft.
+/// Koji's callback `postBuildPromotion`. Its record may still be that of the draft.
 #[rstest]
 #[case(json!({
     "target_release": "1.fc99", "build": {"id": 31, "name": "foo", "version": "1", "release": "1.fc99,draft_31"}
@@ -100,7 +100,8 @@ fn a_promoted_draft_has_another_name(#[case] body: Value) {
     assert_eq!((b.old, b.state), (Some(BuildState::Complete), BuildState::Complete));
 }
 
-/// What the recording says, counted by kind of fact or reason; the numbers are those of the README beside it.
+/// Facts or reasons in the recording, counted by kind. The README beside the recording has the same
+/// numbers.
 #[test]
 fn the_recording_gives_these_facts() {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -162,7 +163,7 @@ fn a_finished_scratch_build_is_read_whole() {
     assert_eq!(new.event, expected.into());
 }
 
-/// Children are kept with a final state only, and the time is that of the state.
+/// Children are kept only with a final state. The time is that of the state.
 #[test]
 fn tasks_in_progress_have_no_steps() {
     for (id, message) in recorded() {
@@ -370,7 +371,7 @@ fn bytes_that_are_not_messages_are_rejected() {
     }
 }
 
-/// Every path to a member or element of a value.
+/// Returns every path to a member or element of a value.
 fn paths(value: &Value, at: &str, into: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(map) => map.iter().map(|(k, v)| (k.replace('~', "~0").replace('/', "~1"), v)).collect(),
@@ -393,11 +394,11 @@ fn remove(value: &mut Value, path: &str) {
     }
 }
 
-/// Members without which, or with anything of another type in them, there is no fact.
+/// Members that are required. If one is missing or has another type, there is no fact.
 const REQUIRED: [&str; 9] = ["name", "version", "release", "build_id", "tag", "package", "action", "repo_id", "new"];
 
-/// One message of each shape, with each member at each depth removed and replaced in turn: an answer every time, and
-/// whenever there is still a fact, it is of the same kind.
+/// Takes one message of each shape, and removes and replaces each member at each depth in turn.
+/// There is always a result. If there is still a fact, it is of the same kind.
 #[test]
 fn no_member_is_trusted() {
     let mut seen = BTreeMap::new();

@@ -1,24 +1,25 @@
-//! Koji's topics, one line each: what it is called on the bus and in metrics, what a message under it says, whether a
-//! queue of ours asks for it, and how it is read.
+//! Koji's topics, one line each: the name on the bus and in metrics, what its messages say, whether
+//! our queue subscribes to it, and how to read it.
 
 use super::{ReadOutcome, Reading, Reason};
 
-/// Reads the body of a message.
+/// A function that reads the body of a message.
 pub(super) type Reader = fn(&mut Reading<'_, '_>) -> Result<ReadOutcome, Reason>;
 
 /// A topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Topic {
-    /// How routing keys end; what is before is configuration of the publisher. It is also what metrics call it.
+    /// End of the routing key. The publisher configures what comes before. Also the name in
+    /// metrics.
     pub name: &'static str,
-    /// What a message says.
+    /// What a message of this topic says.
     pub says: &'static str,
-    /// Whether a queue is bound by it.
+    /// Whether our queue is bound to the topic.
     pub is_bound: bool,
     pub(super) read: Reader,
 }
 
-/// All that are known. The README has the same list, and a test holds it against this one.
+/// All known topics. The README has the same list, and a test compares both.
 pub const TOPICS: [Topic; 9] = [
     bound("buildsys.task.state.change", "a scratch build began or ended", |r| r.task()),
     bound("buildsys.build.state.change", "a build began, ended or was deleted", |r| r.build()),
@@ -42,7 +43,7 @@ const fn unbound(name: &'static str, says: &'static str, read: Reader) -> Topic 
 }
 
 impl Topic {
-    /// The topic of a routing key.
+    /// Returns the topic of a routing key.
     pub fn of(key: &str) -> Option<&'static Self> {
         let ends_with = |end: &str| key.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.'));
         TOPICS.iter().find(|topic| ends_with(topic.name))
