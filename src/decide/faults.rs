@@ -85,7 +85,7 @@ pub enum Canceller {
     Koji,
 }
 
-/// What is known about a rebuild's task that ended.
+/// What is known about a rebuild's task, as input for [`classify`].
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     /// State of the `build` task.

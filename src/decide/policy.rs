@@ -197,9 +197,9 @@ pub enum PolicyError {
     /// A number is outside its bounds.
     #[error("accept policy: `{field}` is {value}, but must be between {min} and {max}")]
     OutOfRange {
-        /// The rejected value.
+        /// Name of the field.
         field: &'static str,
-        /// What it was.
+        /// The rejected value.
         value: i128,
         /// Smallest allowed value.
         min: i128,
@@ -223,21 +223,21 @@ pub enum PolicyError {
     /// A list is too long.
     #[error("accept policy: `{field}` has {count} entries, at most {max} are allowed")]
     TooMany {
-        /// How many entries the list has.
+        /// Name of the field.
         field: &'static str,
-        /// Most entries allowed.
+        /// How many entries the list has.
         count: usize,
-        /// How many it may have.
+        /// Most entries allowed.
         max: usize,
     },
     /// A text is not acceptable in its field.
     #[error("accept policy: `{text}` in `{field}` is not acceptable: it must be {expected}")]
     BadText {
-        /// The text, cut to 80 characters.
+        /// Name of the field.
         field: &'static str,
-        /// Description of acceptable texts.
+        /// The text, cut to 80 characters.
         text: String,
-        /// What would be acceptable.
+        /// Description of acceptable texts.
         expected: &'static str,
     },
 }
