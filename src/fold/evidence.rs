@@ -172,8 +172,8 @@ pub fn insert(list: &mut Vec<Evidence>, new: Evidence) -> Vec<(Option<Hub>, Task
 /// - the base, and the newest real build
 /// - the last two builds with a result (the one before the last shows whether a package started to
 ///   fail)
-/// - the same of each of the last sources, and of each of the last sources that are tagged, so that
-///   their results are still known when one of them is the newest again
+/// - the newest real build and the last two builds with a result, of each of the last sources and of
+///   each of the last tagged sources (one of them may become the newest again)
 /// - a source's own build while rebuilds of it are kept, because only that build shows when their
 ///   source is untagged
 fn oldest_unneeded(list: &[Evidence], new: &Evidence) -> Option<usize> {

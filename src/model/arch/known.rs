@@ -136,10 +136,10 @@ pub fn is_known(name: &str) -> bool {
     KNOWN.binary_search(&name).is_ok()
 }
 
-/// Returns the known name nearest to an unknown one. That is the name for what others call it so,
-/// or a name that differs in at most two letters added, left out, changed or swapped, and in fewer
-/// than half of the letters. Among equally near names, a common one is chosen. Cost: O(known ·
-/// length²).
+/// Returns the known name nearest to an unknown one. If others use the unknown name for an
+/// architecture, this is its name here. Otherwise the two differ in at most two letters (added, left
+/// out, changed or swapped), and in fewer than half of the letters. Among equally near names, a
+/// common one is chosen. Cost: O(known · length²).
 pub fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
     if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == lower) {
