@@ -31,7 +31,7 @@ const OURS: [(&str, &str); 13] = [
 /// Checks options as written in the file.
 ///
 /// # Errors
-/// Says what is wrong, and why.
+/// Returns a text that says what is wrong, and why.
 pub(super) fn check(options: &Table) -> Result<(), String> {
     for name in options.keys() {
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| ours == name) {

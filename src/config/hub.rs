@@ -182,7 +182,7 @@ impl ServeConfig {
     /// Checks everything that can be checked without asking another service.
     ///
     /// # Errors
-    /// Says what is wrong.
+    /// Returns a text that says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         if !(1..=CONNECTIONS_MAX).contains(&self.connections_max) {
             let given = self.connections_max;
@@ -204,7 +204,7 @@ impl HubConfig {
     /// Checks everything that can be checked without asking another service.
     ///
     /// # Errors
-    /// Says what is wrong.
+    /// Returns a text that says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         let at = format!("hub `{}`", self.name);
         if self.name.is_empty() || self.name.contains(['/', ' ']) {

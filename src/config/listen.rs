@@ -10,7 +10,7 @@ use crate::model::secrets::shown;
 /// of this machine. `8080` and `:8080` are reached only from this machine.
 ///
 /// # Errors
-/// Says what could be written instead.
+/// Returns a text that says what could be written instead.
 pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();
     if let Ok(address) = text.parse() {

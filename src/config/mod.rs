@@ -233,7 +233,7 @@ impl BuildsOnConfig {
     /// Returns the settings in the form of the log.
     ///
     /// # Errors
-    /// Says what is missing.
+    /// Returns a text that says what is missing.
     pub fn settings(&self) -> Result<BuildsOn, String> {
         let hub = self.hub.as_ref().ok_or("`builds_on` needs `hub`: the one that builds")?;
         let target =

@@ -49,7 +49,7 @@ pub struct InstalledPackages {
 pub struct InstalledOnArch {
     /// The architecture, as Koji's directories name it.
     pub arch: Name,
-    /// The repository it was installed from.
+    /// The repository that the packages were installed from.
     pub repo_id: Option<RepoId>,
     /// Koji's number of the buildroot.
     pub buildroot: i64,

@@ -44,7 +44,7 @@ pub struct Message {
     pub seen_at: Option<Timestamp>,
     /// The JSON text, without the line end.
     pub raw: Vec<u8>,
-    /// Line in the recording, counted from 1; on a stream, the stream's sequence number.
+    /// Line in the recording, counted from 1. On a stream, the stream's sequence number.
     pub line: u64,
 }
 
@@ -54,7 +54,7 @@ pub struct Message {
 pub struct Unreadable {
     /// `line:` and a digest of all bytes, so that the same bytes are parked only once.
     pub id: String,
-    /// Line in the recording, counted from 1; on a stream, the stream's sequence number.
+    /// Line in the recording, counted from 1. On a stream, the stream's sequence number.
     pub line: u64,
     /// What is wrong with it.
     pub reason: String,

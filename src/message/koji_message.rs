@@ -177,7 +177,7 @@ impl Reading<'_, '_> {
         None
     }
 
-    /// Returns a time of a task. It cannot be long ago either. Koschei gives up a task by its start
+    /// Returns a time of a task. It cannot be long ago either. The engine gives up a task by its start
     /// time, so a wrong clock would end it.
     fn task_moment(&mut self, value: Option<&Value>) -> Option<Timestamp> {
         let said = self.moment(value)?;

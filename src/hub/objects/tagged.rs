@@ -17,7 +17,7 @@ use crate::model::{BuildId, Name, Timestamp};
 pub struct TaggedSeen {
     /// The build.
     pub build: BuildSeen,
-    /// The Koji event of its tagging.
+    /// The Koji event of the tagging.
     pub create_event: i64,
     /// Time of the tagging, if known.
     pub tagged_at: Option<Timestamp>,

@@ -38,9 +38,9 @@ pub struct TaskSeen {
     pub decision: Option<String>,
     /// When the task was made.
     pub created_at: Option<Timestamp>,
-    /// When a builder took it.
+    /// When a builder took the task.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the task ended.
     pub finished_at: Option<Timestamp>,
     /// Steps of the task.
     pub children: Vec<ChildTask>,

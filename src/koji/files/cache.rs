@@ -2,11 +2,11 @@
 //! other generations can reuse, and what to remove.
 //!
 //! ```text
-//! repos/TAG/ID/…            whole generations, as an archive has them
+//! repos/TAG/ID/…            complete generations, laid out as in an archive
 //! repos/TAG/ID/.asked       architectures that were looked for
-//! repos/TAG/ID/.used        when it was used last, as a number that counts uses
+//! repos/TAG/ID/.used        when the generation was last used, as a count of uses
 //! .incoming/TAG/ID/…        generations that are being fetched
-//! .trash/N/                 what is being removed
+//! .trash/N/                 directories that are being removed
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -32,7 +32,7 @@ const WRITE_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expected {
     pub(super) checksum: Option<Checksum>,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub(super) size: Option<u64>,
     /// Maximum length in bytes.
     pub(super) limit: u64,

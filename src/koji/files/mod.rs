@@ -10,7 +10,7 @@
 //! ```text
 //! repos/TAG/ID/repo.json, groups/comps.xml
 //! repos/TAG/ID/ARCH/pkglist, rpmlist.jsonl, blocklist
-//! repos/TAG/ID/ARCH/repodata/repomd.xml and of what it names primary, groups, modules, file lists
+//! repos/TAG/ID/ARCH/repodata/repomd.xml, and the primary, groups, modules and file lists it names
 //! buildrequires.jsonl
 //! ```
 //!

@@ -78,7 +78,7 @@ impl GssError {
         Self(words.collect::<Vec<_>>().join(" "))
     }
 
-    /// Checks whether no KDC answered. Error codes differ between libraries; these words do not.
+    /// Checks whether no KDC answered. Error codes differ between libraries. These words do not.
     pub fn no_kdc(&self) -> bool {
         ["Cannot contact any KDC", "Cannot resolve network address for KDC", "unable to reach any KDC"]
             .iter()

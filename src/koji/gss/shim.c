@@ -1,21 +1,23 @@
 /*
- * The few GSSAPI calls a login needs (RFC 2743, RFC 2744), behind functions whose types do not depend on the library: MIT and Heimdal lay out
- * names, buffers and object identifiers differently, and this file is compiled against the headers that are there.
+ * The few GSSAPI calls that a login needs (RFC 2743, RFC 2744). The types of these functions do not depend on
+ * the library. MIT and Heimdal lay out names, buffers and object identifiers differently, so this file is
+ * compiled against the installed headers.
  *
- * Rules: `out` is either untouched or owned by the caller afterwards; every problem is a text in `problem`, always terminated.
+ * Rules: `out` is either untouched, or the caller owns it afterwards. Every error is a terminated text in
+ * `problem`.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include <gssapi/gssapi.h>
 
-/* SPNEGO, 1.3.6.1.5.5.2 (RFC 4178), and Kerberos 5, 1.2.840.113554.1.2.2 (RFC 1964); not every header names them. */
+/* SPNEGO, 1.3.6.1.5.5.2 (RFC 4178), and Kerberos 5, 1.2.840.113554.1.2.2 (RFC 1964). Not every header names them. */
 static gss_OID_desc spnego = {6, "\x2b\x06\x01\x05\x05\x02"};
 static gss_OID_desc kerberos = {9, "\x2a\x86\x48\x86\xf7\x12\x01\x02\x02"};
 
 struct koschei_gss {
     gss_ctx_id_t context;
-    gss_name_t peer; /* begin: the service; accept: who asked */
+    gss_name_t peer; /* initiator: the service; acceptor: the client */
     gss_cred_id_t credentials;
 };
 
@@ -24,7 +26,7 @@ struct koschei_bytes {
     size_t length;
 };
 
-/* Appends the library's words for a status: those of GSSAPI, then those of the mechanism. */
+/* Appends the library's text for a status: that of GSSAPI, then that of the mechanism. */
 static void append(char *problem, size_t room, OM_uint32 status, int kind, gss_OID mechanism) {
     OM_uint32 more = 0, minor;
     do {
@@ -106,7 +108,7 @@ static struct koschei_gss *empty(void) {
     return gss;
 }
 
-/* Whether there are credentials of Kerberos at all: 0, or -1 and why not. */
+/* Checks whether there are any Kerberos credentials. Returns 0, or -1 and the reason. */
 int koschei_gss_credentials(char *problem, size_t room) {
     OM_uint32 minor;
     gss_cred_id_t credentials = GSS_C_NO_CREDENTIAL;
@@ -115,7 +117,7 @@ int koschei_gss_credentials(char *problem, size_t room) {
     return result;
 }
 
-/* service: as "HTTP@host". principal: NULL for the default. */
+/* Makes an initiator. service: such as "HTTP@host". principal: NULL for the default. */
 struct koschei_gss *koschei_gss_initiator(const char *service, const char *principal, char *problem, size_t room) {
     OM_uint32 major, minor;
     struct koschei_gss *gss = empty();
@@ -138,7 +140,7 @@ struct koschei_gss *koschei_gss_acceptor(char *problem, size_t room) {
     return gss;
 }
 
-/* One step with the peer's token (none at first). 1: the context is complete; 0: it is not yet; -1: a problem. */
+/* Makes one step with the peer's token (none at first). Returns 1 if the context is complete, 0 if not, -1 on an error. */
 int koschei_gss_initiate(struct koschei_gss *gss, const unsigned char *token, size_t length, struct koschei_bytes *out, char *problem,
                          size_t room) {
     OM_uint32 major, minor;
@@ -149,7 +151,7 @@ int koschei_gss_initiate(struct koschei_gss *gss, const unsigned char *token, si
     return failed(problem, room, major, minor) ? -1 : !(major & GSS_S_CONTINUE_NEEDED);
 }
 
-/* The same for the other side. */
+/* Like koschei_gss_initiate, but for the side that accepts the login. */
 int koschei_gss_accept(struct koschei_gss *gss, const unsigned char *token, size_t length, struct koschei_bytes *out, char *problem,
                        size_t room) {
     OM_uint32 major, minor, ignored;
@@ -161,7 +163,7 @@ int koschei_gss_accept(struct koschei_gss *gss, const unsigned char *token, size
     return failed(problem, room, major, minor) ? -1 : !(major & GSS_S_CONTINUE_NEEDED);
 }
 
-/* The name of the peer as text; 0, or -1 and why not. */
+/* Writes the name of the peer as text. Returns 0, or -1 and the reason. */
 int koschei_gss_peer(const struct koschei_gss *gss, struct koschei_bytes *out, char *problem, size_t room) {
     OM_uint32 major, minor;
     gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
