@@ -1,4 +1,5 @@
-//! All integration tests in one binary, a folder per room: linking is the slowest part of running them.
+//! All integration tests in one binary, with a folder per room. Linking is the slowest part of
+//! running them.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests fail by panicking and are not a library")]
 
 mod bus;

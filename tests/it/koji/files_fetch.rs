@@ -1,4 +1,4 @@
-//! Fetching one file from a server that does everything a server can do wrong.
+//! Fetches one file from a server that does everything wrong that a server can.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use crate::files_server::{Fault, FileServer, Tags};
 
 const MIB: usize = 1 << 20;
 
-/// Patient, but without pauses.
+/// Several attempts, but hardly any pauses.
 pub(crate) fn settings() -> FetchSettings {
     FetchSettings {
         attempts: 4,
@@ -58,7 +58,7 @@ impl World {
         Some(Checksum { kind: "sha256".to_owned(), hex: ChecksumKind::Sha256.digest(&self.bytes) })
     }
 
-    /// Without anything that would tell a wrong file.
+    /// Fetches without checksum or size, so that nothing can detect a wrong file.
     async fn plain(&self) -> Result<u64, FetchError> {
         self.fetcher.file(&self.server.at("file"), &self.to(), None, None).await
     }
@@ -68,7 +68,7 @@ impl World {
         self.fetcher.file(&self.server.at("file"), &self.to(), self.sum(), Some(size)).await
     }
 
-    /// All there, and nothing beside it.
+    /// Asserts that the file is complete and is the only one.
     fn assert_whole(&self) {
         assert!(std::fs::read(self.to()).unwrap() == self.bytes);
         self.assert_files(&["got"]);
@@ -167,7 +167,7 @@ async fn nobody_there() {
     assert!(matches!(error, FetchError::Unavailable { attempts: 4, source: Trouble::Connection(_), .. }), "{error:?}");
 }
 
-/// With an entity tag the rest is asked for, and only of the same file.
+/// With an entity tag, the fetcher requests the rest of the file, and only if it is the same file.
 #[tokio::test]
 async fn a_cut_file_is_gone_on_with() {
     let w = World::new(MIB).await;
@@ -188,7 +188,8 @@ async fn a_server_without_ranges_gives_all_again() {
     assert_eq!(w.ranges(), [(None, false, 200), (range(300_000), true, 200)]);
 }
 
-/// Without checksum and strong tag nobody could tell, so nothing is gone on with.
+/// Without a checksum or a strong tag nobody can tell whether the file is the same. So nothing is
+/// resumed.
 #[rstest]
 #[case::weak(Tags::Weak)]
 #[case::none(Tags::None)]
@@ -199,7 +200,7 @@ async fn what_cannot_be_told_to_be_the_same_is_fetched_afresh(#[case] tags: Tags
     w.plain().await.unwrap();
     w.assert_whole();
     assert_eq!(w.ranges(), [(None, false, 200), (None, false, 200)]);
-    // A checksum tells.
+    // A checksum can tell.
     w.server.forget_seen();
     w.server.fault("file", [Fault::Cut(300_000)]);
     w.summed().await.unwrap();
@@ -219,7 +220,7 @@ async fn a_file_that_changed_in_the_middle_is_fetched_afresh() {
     assert_eq!(w.ranges(), [(None, false, 200), (range(300_000), true, 200)]);
 }
 
-/// The beginning from an earlier run of the program, as far as it is still the right one.
+/// The beginning of a file from an earlier run is used if it still belongs to the file.
 #[rstest]
 #[case::the_same(false, &[206])]
 #[case::of_another_file(true, &[206, 200])]
@@ -232,7 +233,7 @@ async fn what_an_earlier_run_left_is_gone_on_with(#[case] other: bool, #[case] s
     w.summed().await.unwrap();
     w.assert_whole();
     assert_eq!(w.ranges().iter().map(|r| r.2).collect::<Vec<_>>(), statuses);
-    // Without a checksum nothing of an earlier run is used.
+    // Without a checksum, nothing of an earlier run is used.
     std::fs::write(w.dir.path().join("got.part"), vec![0; 400_000]).unwrap();
     w.plain().await.unwrap();
     w.assert_whole();
@@ -250,7 +251,7 @@ async fn an_earlier_run_that_had_all(#[case] more: usize, #[case] statuses: &[u1
     assert_eq!(w.ranges().iter().map(|r| r.2).collect::<Vec<_>>(), statuses);
 }
 
-/// The length is not known beforehand, so the server is asked and says that there is no more.
+/// The length is unknown, so the server is asked, and answers that there is no more.
 #[tokio::test]
 async fn nothing_more_to_be_had() {
     let w = World::new(1000).await;
@@ -274,7 +275,7 @@ async fn a_wrong_checksum_is_an_error_and_nothing_stays() {
     w.assert_whole();
 }
 
-/// The wrong half may be ours.
+/// The wrong half may be the one we already have.
 #[tokio::test]
 async fn a_wrong_checksum_of_two_halves_is_one_more_attempt() {
     let w = World::new(MIB).await;
@@ -293,7 +294,8 @@ async fn unknown_checksums_are_refused_before_anything_is_asked() {
     assert_eq!(w.server.seen().len(), 0);
 }
 
-/// A body whose end is the end of the connection: whether it is whole, only a length or a checksum can tell.
+/// A body that ends with the connection: only a length or a checksum can tell whether it is
+/// complete.
 #[tokio::test]
 async fn a_body_without_length() {
     let w = World::new(1000).await;
@@ -320,7 +322,7 @@ async fn an_endless_body_is_cut_off() {
     assert!(w.fetcher.counts().bytes < MIB as u64);
 }
 
-/// The head says that it is too large: nothing is read.
+/// The header says that the file is too large: nothing is read.
 #[tokio::test]
 async fn a_body_announced_too_large_is_not_read() {
     let w = World::with(10 * MIB, Tags::Strong, FetchSettings { file_bytes_max: 100_000, ..settings() }).await;
@@ -338,7 +340,7 @@ async fn a_server_that_falls_silent(#[case] fault: fn() -> Fault, #[case] altoge
     let short = Duration::from_millis(200);
     let settings = match altogether {
         true => FetchSettings { total_timeout: short, ..settings() },
-        // Connecting is given more: it is not what is tried here.
+        // Connecting gets more time, because this test is not about connecting.
         false => FetchSettings { idle_timeout: short, connect_timeout: 5 * short, attempts: 2, ..settings() },
     };
     let w = World::with(1000, Tags::Strong, settings).await;
@@ -416,7 +418,7 @@ async fn no_more_at_once_than_allowed() {
     assert_eq!(fetcher.counts().requests, 12);
 }
 
-/// A file that comes in small pieces, more of them than there are attempts.
+/// A file that comes in more pieces than there are attempts.
 #[tokio::test]
 async fn progress_is_no_failure() {
     let w = World::new(9 * MIB).await;
@@ -426,7 +428,7 @@ async fn progress_is_no_failure() {
     assert_eq!(w.server.asked("file"), 9);
 }
 
-/// A certificate for localhost, and where its PEM lies.
+/// Makes a certificate for localhost. Returns the acceptor and the path of its PEM.
 fn certificate(dir: &Path) -> (tokio_rustls::TlsAcceptor, PathBuf) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let path = dir.join("ca.pem");
@@ -455,7 +457,7 @@ async fn certificates() {
     let trusting = FetchSettings { authorities: Some(pem.clone()), ..settings() };
     let trusting = Fetcher::new(trusting).unwrap();
     trusting.file(&url, &to, None, None).await.unwrap();
-    // Nobody is led from an encrypted address to another.
+    // A redirect from HTTPS to plain HTTP is not followed.
     let plain = FileServer::start(dir.path()).await;
     server.fault("file", [Fault::Redirect(plain.at("file"))]);
     let error = trusting.file(&url, &to, None, None).await.unwrap_err();

@@ -1,4 +1,5 @@
-//! What source packages need, from their own files on a server, from a repository of sources, and into the store.
+//! Requirements of source packages: from their own files on a server, from a repository of sources,
+//! and into the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -72,8 +73,8 @@ fn range(text: &str) -> Option<String> {
     Some(format!("bytes={text}"))
 }
 
-/// A package whose header has so many kilobytes: a tag that nobody reads, filled up. What the payload has does not
-/// count.
+/// Returns a package whose header has this many kilobytes, filled with a tag that nobody reads. The
+/// payload does not count.
 fn with_header(kilobytes: usize) -> Vec<u8> {
     // Lead, then an empty signature, then the specimen's header with a further tag of binary data.
     let whole = specimen();
@@ -107,7 +108,7 @@ async fn a_header_by_ranges() {
     assert_eq!(w.ranges(), [(range("0-65535"), 206)]);
 }
 
-/// First a guess, then exactly what is missing.
+/// The first request is a guess. The second one asks for exactly the missing bytes.
 #[tokio::test]
 async fn a_long_header_needs_one_more_range() {
     let w = World::new().await;
@@ -120,7 +121,7 @@ async fn a_long_header_needs_one_more_range() {
     assert_eq!(package.requires, w.mirror.header(&nvr(SPECIMEN)).await.unwrap().requires);
 }
 
-/// A server without ranges begins with the whole file; no more of it is read than is needed.
+/// A server without ranges sends the whole file. No more of it is read than is needed.
 #[rstest]
 #[case::short(0)]
 #[case::long(200)]
@@ -145,7 +146,7 @@ async fn a_cut_answer_is_asked_for_again() {
     assert_eq!(w.ranges()[1], (range("1000-65535"), 500));
 }
 
-/// The file is another one when the rest is asked for.
+/// The file has changed when the rest is requested.
 #[tokio::test]
 async fn a_package_that_changes_in_the_middle() {
     let w = World::new().await;
@@ -157,7 +158,7 @@ async fn a_package_that_changes_in_the_middle() {
     assert_eq!(w.ranges().iter().map(|r| r.1).collect::<Vec<_>>(), [206, 200], "all of the new one");
 }
 
-/// D18: a file that is not there is an error, whatever asks, and nothing is stored for it.
+/// D18: a missing file is an error for every caller, and nothing is stored for it.
 #[rstest]
 #[case::missing(404, Class::Rejected)]
 #[case::gone(410, Class::Rejected)]
@@ -217,7 +218,7 @@ async fn another_package_in_its_place() {
     assert!(matches!(&error, FetchError::OtherPackage { found, .. } if *found == nvr(SPECIMEN)), "{error:?}");
 }
 
-/// A header that claims to be longer than any is; a body without end.
+/// A header that claims an impossible length, and a body without end.
 #[tokio::test]
 async fn headers_are_bounded() {
     let w = World::new().await;
@@ -246,7 +247,7 @@ async fn headers_on_a_mounted_disk() {
     assert!(!error.is_not_found() && error.class() == Class::Unavailable, "{error:?}");
 }
 
-/// Many packages, a few at once; what is known is not asked for.
+/// Many packages, a few at once. Known packages are not requested.
 #[tokio::test]
 async fn a_store_is_filled_a_few_at_once() {
     let w = World::new().await;
@@ -265,7 +266,7 @@ async fn a_store_is_filled_a_few_at_once() {
     assert!(w.server.running_max() <= 8 && w.mirror.fetcher().counts().running_max <= 8);
 }
 
-/// What is fetched can be fetched on any thread.
+/// The futures are `Send`.
 #[tokio::test]
 async fn futures_can_be_sent() {
     fn is_send(_: impl Send) {}
@@ -277,7 +278,7 @@ async fn futures_can_be_sent() {
     is_send(w.mirror.evict());
 }
 
-/// A server that is not there is not asked for each of 24,000 packages.
+/// If the server is down, it is not asked for each of 24,000 packages.
 #[tokio::test]
 async fn filling_stops_when_the_server_does() {
     let w = World::with(FetchSettings { at_once: 2, ..settings() }).await;
@@ -297,7 +298,7 @@ fn source_repo(dir: &Path) {
         pkg("foo-2:1.0-1.x86_64"),
     ];
     let xml = primary_xml(&packages);
-    // One of an external repository is nobody's source here.
+    // A package of an external repository is not a source here.
     let xml = xml.replace("<location href=\"baz.rpm\"/>", "<location xml:base=\"http://other/\" href=\"baz.rpm\"/>");
     assert!(xml.contains("xml:base"));
     write_repo(dir, &[MetaFile { kind: "primary", name: "primary.xml", bytes: xml.as_bytes(), open_size: None }]);
@@ -325,14 +326,14 @@ async fn requirements_from_a_repository_of_sources(#[case] option: &str, #[case]
     assert_eq!(rows, [("bar-7-2".to_owned(), None, String::new()), foo]);
     let foo = sources[&nvr("foo-1.0-1")].clone().with_arches(vec![], vec!["x86_64".into()], vec![]);
     assert_eq!((foo.exclusivearch.as_slice(), foo.made_on), (["x86_64".into()].as_slice(), None));
-    // They are no architecture of the repository.
+    // `src` is not an architecture of the repository.
     assert_eq!(fetch().await.arches, ["x86_64"]);
     drop(fetched);
-    // The usual repository has none.
+    // A usual repository has no sources.
     assert!(w.mirror.forget("t-build", RepoId(7)).await.unwrap());
     std::fs::write(repo.join("repo.json"), json("\"src\": false")).unwrap();
     assert_eq!(w.mirror.from_source_repo(&fetch().await).await.unwrap(), None);
-    // And where they are promised they must be.
+    // If `repo.json` promises sources, they must be there.
     assert!(w.mirror.forget("t-build", RepoId(7)).await.unwrap());
     std::fs::write(repo.join("repo.json"), json("\"separate_src\": true")).unwrap();
     std::fs::remove_dir_all(repo.join("src")).ok();

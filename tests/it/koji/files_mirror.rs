@@ -1,5 +1,5 @@
-//! Repositories of a hub in a cache: what is fetched, what is not, and what happens when the hub takes them away in the
-//! middle.
+//! A cache of a hub's repositories: what is fetched, what is not, and what happens when the hub
+//! removes a repository in the middle.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,14 +32,14 @@ fn names(names: &[&str]) -> Vec<Name> {
     names.iter().map(|n| Name::from(*n)).collect()
 }
 
-/// A hub's files in a directory of the test, served, and a cache.
+/// A hub's files in a directory of the test, a server for them, and a cache.
 struct World {
     dir: TempDir,
     server: FileServer,
     mirror: Mirror,
 }
 
-/// A repository with one architecture more than `x86_64`, whose packages have `salt` in them.
+/// Writes a repository of these packages for `x86_64` and one more architecture.
 fn write_generation(top: &Path, tag: &str, id: i64, packages: &[Pkg]) -> PathBuf {
     let dir = top.join("repos").join(tag).join(id.to_string());
     for arch in ["x86_64", "aarch64"] {
@@ -98,18 +98,18 @@ impl World {
         self.mirror.fetch("t-build", RepoId(id), &names(&["x86_64", "aarch64"]), &quiet).await
     }
 
-    /// Generations that can be seen in the cache.
+    /// Returns the generations that are visible in the cache.
     fn cached(&self) -> Vec<String> {
         files(&self.cache().join("repos")).into_iter().filter(|f| f.ends_with("/repo.json")).collect()
     }
 
-    /// Whatever is being fetched.
+    /// Returns the files that are being fetched.
     fn incoming(&self) -> Vec<String> {
         files(&self.cache().join(".incoming")).into_iter().filter(|f| f != "lock").collect()
     }
 }
 
-/// All files below a directory.
+/// Returns all files below a directory.
 fn files(dir: &Path) -> Vec<String> {
     fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten() {
@@ -150,15 +150,16 @@ async fn only_what_is_needed_comes() {
     let (count, bytes) = *told.last().unwrap();
     let sizes = got.iter().map(|f| std::fs::metadata(hub.join(f)).unwrap().len());
     assert_eq!((count, bytes, told.len()), (got.len() as u64, sizes.sum(), got.len()));
-    // Both architectures have the same files here; one of each was fetched or both, never something else.
+    // Both architectures have the same files here. One of each or both were fetched, and nothing
+    // else.
     assert!(w.server.seen().iter().all(|s| !s.path.contains("other") && !s.path.contains("filelists")));
-    // It is there now.
+    // The repository is in the cache now.
     w.server.forget_seen();
     assert_eq!(w.fetch(7).await.unwrap().absent, names(&[]));
     assert_eq!(w.server.seen(), []);
 }
 
-/// The same packages in the next generation: a link, not a download.
+/// The next generation has the same packages: they are linked, not downloaded.
 #[tokio::test]
 async fn what_another_generation_has_is_not_fetched_again() {
     let w = World::new().await;
@@ -177,7 +178,7 @@ async fn what_another_generation_has_is_not_fetched_again() {
         }
     }
     assert_eq!(w.mirror.fetcher().counts().reused, 5);
-    // Damaged where it is: not handed on.
+    // A file that is damaged in the cache is not reused.
     let damaged = first.dir.join("x86_64/repodata/primary.xml");
     std::fs::write(&damaged, std::fs::read_to_string(&damaged).unwrap().replace("base", "bose")).unwrap();
     write_generation(&w.hub(), "t-build", 5, &base("1"));
@@ -187,7 +188,7 @@ async fn what_another_generation_has_is_not_fetched_again() {
     assert!(std::fs::read_to_string(repo.dir.join("x86_64/repodata/primary.xml")).unwrap().contains("base"));
 }
 
-/// A tag without architectures: the repository is ready, and there is nothing in it.
+/// A tag without architectures: the repository is ready and empty.
 #[tokio::test]
 async fn a_repository_without_architectures_is_a_result() {
     let w = World::new().await;
@@ -223,7 +224,8 @@ async fn a_repository_that_is_not_there() {
     assert_eq!((w.cached(), w.incoming()), (vec![], vec![]));
 }
 
-/// Koji removes repositories without saying so. Whatever is gone first: nothing of it is taken for a repository.
+/// Koji removes repositories without a message. Whatever is gone first, no part of it counts as a
+/// repository.
 #[rstest]
 #[case::before_the_index("x86_64/repodata/repomd.xml")]
 #[case::before_primary("x86_64/repodata/primary.xml")]
@@ -241,7 +243,7 @@ async fn a_repository_deleted_in_the_middle(#[case] at: &str) {
     assert_eq!((w.cached(), w.incoming()), (vec![], vec![]));
 }
 
-/// Of a directory that is being removed, files go in any order.
+/// The files of a directory that is being removed disappear in any order.
 #[rstest]
 #[case("x86_64/pkglist")]
 #[case("x86_64/repodata/repomd.xml")]
@@ -257,7 +259,7 @@ async fn a_repository_half_deleted(#[case] missing: &str) {
     assert_eq!((w.cached(), w.incoming()), (vec![], vec![]));
 }
 
-/// Older hubs write no repo.json, some no rpmlist.jsonl, no blocklist.
+/// Older hubs write no repo.json; some write no rpmlist.jsonl or blocklist.
 #[tokio::test]
 async fn what_older_hubs_do_not_write() {
     let w = World::new().await;
@@ -312,7 +314,8 @@ async fn an_index_that_leads_elsewhere() {
     assert_eq!(w.server.asked("secret"), 0);
 }
 
-/// The connection breaks in the middle of primary for good; next time it goes on from there.
+/// The connection breaks in the middle of primary in all attempts. The next fetch continues from
+/// there.
 #[tokio::test]
 async fn an_interrupted_generation_is_gone_on_with() {
     let w = World::new().await;
@@ -325,7 +328,7 @@ async fn an_interrupted_generation_is_gone_on_with() {
     let error = w.mirror.fetch("t-build", RepoId(7), &arch, &quiet).await.unwrap_err();
     assert!(matches!(error, FetchError::Unavailable { source: Trouble::Status(500), .. }), "{error:?}");
     assert_eq!(w.cached(), [""; 0]);
-    // As after a restart.
+    // Like after a restart.
     let World { dir, server, mirror } = w;
     drop(mirror);
     server.forget_seen();
@@ -338,7 +341,8 @@ async fn an_interrupted_generation_is_gone_on_with() {
     assert!(cache.iter().all(|f| !f.contains(".part")), "{cache:?}");
 }
 
-/// A hub that was set up anew counts from 1 again: nothing of the old one gets into the new one's repository.
+/// A hub that was set up anew counts from 1 again. Nothing of the old hub gets into the new one's
+/// repository.
 #[tokio::test]
 async fn what_was_begun_is_not_mixed_with_another_repository() {
     let w = World::new().await;
@@ -354,7 +358,8 @@ async fn what_was_begun_is_not_mixed_with_another_repository() {
     }
 }
 
-/// Several want the same at once: it is fetched once, and who waits gets what came of it.
+/// Several callers want the same repository at once: it is fetched once, and all get the same
+/// result.
 #[rstest]
 #[case::success(false)]
 #[case::failure(true)]
@@ -380,13 +385,13 @@ async fn the_same_at_once_is_fetched_once(#[case] fails: bool) {
         assert_eq!(result.err().map(|e| e.is_gone()), fails.then_some(true));
     }
     assert_eq!((server.asked("repo.json"), server.asked("groups/comps.xml")), (1, 1));
-    // The next one tries for itself.
+    // The next caller fetches for itself.
     server.forget_seen();
     assert_eq!(one().await.is_err(), fails);
     assert_eq!(server.asked("repo.json"), usize::from(fails));
 }
 
-/// Who was fetching is stopped; who waited for it goes on by itself.
+/// The fetching caller is stopped. The waiting caller fetches itself.
 #[tokio::test]
 async fn who_waits_takes_over() {
     let dir = tempdir().unwrap();
@@ -440,7 +445,7 @@ async fn the_oldest_in_use_goes_last() {
     w.fetch(4).await.unwrap();
     w.fetch(5).await.unwrap();
     assert_eq!(ids(), [4, 5]);
-    // Used last is what counts, across restarts too.
+    // The last use counts, also over restarts.
     w.fetch(4).await.unwrap();
     let (server, dir) = (w.server, w.dir);
     drop(w.mirror);
@@ -454,7 +459,7 @@ async fn the_oldest_in_use_goes_last() {
     assert!(!w.cache().join(".trash").read_dir().is_ok_and(|mut d| d.next().is_some()));
 }
 
-/// A file that two generations have counts once, and goes with the last of them.
+/// A file that two generations share counts once, and goes with the last of them.
 #[tokio::test]
 async fn bytes_are_bounded() {
     let w = World::new().await;
@@ -477,7 +482,7 @@ async fn bytes_are_bounded() {
         let limits = CacheLimits { bytes, ..CacheLimits::default() };
         Mirror::with_limits(&dir.path().join("cache"), &server.url, Fetcher::new(settings()).unwrap(), limits)
     };
-    // Guards of a mirror that is gone keep its lock.
+    // Guards of a dropped mirror keep its lock.
     assert!(matches!(open(0), Err(FetchError::InUse { .. })));
     drop(kept);
     let mirror = open(primary).unwrap();
@@ -490,7 +495,7 @@ async fn bytes_are_bounded() {
     assert_eq!((evicted.generations.len(), evicted.over, evicted.bytes), (1, false, 0), "{evicted:?}");
 }
 
-/// What turned out to be damaged is fetched again.
+/// A damaged repository is fetched again.
 #[tokio::test]
 async fn damaged_generations_go() {
     let w = World::new().await;
@@ -502,7 +507,7 @@ async fn damaged_generations_go() {
     assert!(w.mirror.forget("t-build", RepoId(7)).await.unwrap());
     assert!(!primary.exists());
     w.fetch(7).await.unwrap();
-    // What is missing or cannot be read is noticed by itself.
+    // Missing and unreadable files are noticed without help.
     std::fs::remove_file(&primary).unwrap();
     w.fetch(7).await.unwrap();
     assert!(primary.is_file());
@@ -514,8 +519,8 @@ async fn damaged_generations_go() {
     assert_eq!(error.class(), Class::Unavailable, "somebody uses it: {error}");
 }
 
-/// D18: what is not known is no verdict; and what becomes known later counts from then on, with the archive that is
-/// open.
+/// D18: an unknown source gives no verdict. Once it becomes known, it counts, in the archive that
+/// is already open.
 #[tokio::test]
 async fn d18_sources_that_are_learnt_later() {
     let w = World::new().await;
@@ -554,11 +559,11 @@ async fn file_lists_where_they_are_needed(#[case] build: &[&str], #[case] packag
         assert_eq!(w.mirror.ensure_filelists(&repo, "x86_64", build.iter().copied()).await.unwrap(), needed);
         assert_eq!(w.server.asked("filelists.xml"), usize::from(needed));
     }
-    // What the reader says, with what is there.
+    // The reader's own view of the files that are there.
     let dir = koschei::repodata::RepoDir::open(repo.dir.join("x86_64")).unwrap();
     dir.load(build.iter().copied()).unwrap();
     assert_eq!(repo.dir.join("x86_64/repodata/filelists.xml").exists(), needed);
-    // The next generation of the tag has them from the start, the same file without another request.
+    // The tag's next generation gets them from the start. The same file needs no further request.
     write_generation(&w.hub(), "t-build", 8, &packages);
     let next = w.fetch(8).await.unwrap();
     assert_eq!(next.dir.join("x86_64/repodata/filelists.xml").exists(), needed);
@@ -576,7 +581,8 @@ async fn file_lists_of_a_deleted_repository() {
     assert!(error.is_gone(), "{error:?}");
 }
 
-/// From a mounted disk: small files copied, large ones linked, none changed; without HTTP.
+/// From a mounted disk: small files are copied, large ones linked, none changed, and no HTTP is
+/// used.
 #[rstest]
 #[case::path("")]
 #[case::url("file://")]
@@ -598,21 +604,21 @@ async fn from_a_mounted_disk(#[case] scheme: &str) {
         assert_eq!((a.ino() == b.ino(), a.len()), (linked, b.len()), "{file}");
     }
     assert_eq!(mirror.fetcher().counts().requests, 0);
-    // Damaged there.
+    // A damaged file on the disk.
     let other = write_generation(&hub, "t-build", 8, &base("1"));
     let primary = other.join("x86_64/repodata/primary.xml");
     std::fs::write(&primary, std::fs::read_to_string(&primary).unwrap().replace("base", "bose")).unwrap();
     let error = mirror.fetch("t-build", RepoId(8), &names(&["x86_64"]), &quiet).await.unwrap_err();
     assert!(matches!(error, FetchError::Checksum { .. }), "{error:?}");
     assert!(mirror.fetch("t-build", RepoId(9), &[], &quiet).await.unwrap_err().is_gone());
-    // Not mounted: that says nothing about the repository.
+    // An unmounted disk says nothing about the repository.
     std::fs::rename(&hub, dir.path().join("away")).unwrap();
     let error = mirror.fetch("t-build", RepoId(9), &[], &quiet).await.unwrap_err();
     assert!(!error.is_gone() && error.class() == Class::Unavailable, "{error:?}");
 }
 
-/// From recorded repositories, served, through the cache to verdicts: the same as from the recording itself, to the
-/// byte.
+/// Verdicts from recorded repositories, served and fetched through the cache, equal those from the
+/// recording itself, byte for byte.
 #[rstest]
 #[case::koji("koji")]
 #[case::external("koji-external")]
@@ -620,14 +626,14 @@ async fn from_a_mounted_disk(#[case] scheme: &str) {
 async fn verdicts_from_the_cache_are_those_of_the_archive(#[case] recording: &str) {
     let hub = Hub::new("primary");
     let dir = tempdir().unwrap();
-    // Served from a copy: nothing may be needed that is not served.
+    // Serve a copy, so that nothing unserved can be used.
     copy_dir(&data(recording).join("repos"), &dir.path().join("hub/repos"));
     let server = FileServer::start(&dir.path().join("hub")).await;
     let cache = dir.path().join("cache");
     let mirror = Mirror::new(&cache, &server.url, Fetcher::new(settings()).unwrap()).unwrap();
     let store = SourceStore::open(&cache.join("buildrequires.jsonl")).unwrap();
     let recorded = ArchiveResolver::new(Archive::open(&data(recording), hub.clone()).unwrap(), Mode::Two, 1);
-    // Opened before anything is in it, as a service does.
+    // Opened while it is still empty, like in a service.
     let archive = Archive::open_with(&cache, hub.clone(), store.clone()).unwrap();
     let cached = ArchiveResolver::new(archive, Mode::Two, 1);
     let sources = SourcePackage::load_all(&data(recording).join("buildrequires.jsonl")).unwrap();
@@ -662,7 +668,8 @@ async fn verdicts_from_the_cache_are_those_of_the_archive(#[case] recording: &st
     assert!(counts.reused > 0 && counts.retries == 0, "{counts:?}");
 }
 
-/// D33: the repository of a collection is deleted. It is gone for who wants to fetch it anew, and stays for who has it.
+/// D33: a collection's repository is deleted. It cannot be fetched any more, but who has it keeps
+/// it.
 #[tokio::test]
 async fn d33_a_deleted_repository_stays_where_it_is() {
     let w = World::new().await;
@@ -677,8 +684,8 @@ async fn d33_a_deleted_repository_stays_where_it_is() {
     assert_eq!(w.fetch(7).await.unwrap().arches.len(), 2, "what is there is not touched");
 }
 
-/// Sizes in the index are hints, and the groups in the metadata are not needed where Koji's own lie beside: a
-/// generation that is wrong in both is mirrored, and is whole the second time.
+/// Sizes in the index are hints. The groups in the metadata are not needed if Koji's own ones are
+/// there. A generation that is wrong in both is mirrored, and needs no repair the second time.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_sizes_and_wrong_groups() {
     let w = World::new().await;
@@ -703,8 +710,8 @@ async fn wrong_sizes_and_wrong_groups() {
     assert!(matches!(error, FetchError::Checksum { .. }), "there are no others: {error:?}");
 }
 
-/// The file about modules comes along, is part of what makes an architecture whole, and counts as in the repository
-/// itself.
+/// The modules file is fetched too. It is required for a complete architecture, and counts like in
+/// the repository itself.
 #[tokio::test]
 async fn modules_come_along() {
     let w = World::new().await;

@@ -1,7 +1,7 @@
-//! Logging in with Kerberos: a KDC of our own, and a hub that checks our tickets.
+//! Login with Kerberos, with a KDC of our own and a hub that checks our tickets.
 //!
-//! The system's library reads its places from the environment of the process. So each case runs in a process of its
-//! own: the program of these tests, started again with the one test `in_a_process_of_its_own`.
+//! The system's library reads its paths from the process's environment. So each case runs in a
+//! process of its own: this test program again, with the single test `in_a_process_of_its_own`.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::koji_stub::{Reply, Seen, Stub, raw};
 const REALM: &str = "KOSCHEI.TEST";
 const PRINCIPAL: &str = "koschei@KOSCHEI.TEST";
 
-/// A key distribution centre; ends with this value.
+/// A key distribution centre. It stops when this value is dropped.
 struct Kdc {
     dir: tempfile::TempDir,
     child: Child,
@@ -37,7 +37,8 @@ impl Drop for Kdc {
 }
 
 impl Kdc {
-    /// Starts one that knows us and the web server of `localhost`. Fails the test when it cannot.
+    /// Starts a KDC that knows our principal and the web server of `localhost`. Fails the test if
+    /// it does not start.
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = crate::hub::ports::free();
@@ -79,7 +80,7 @@ impl Kdc {
         self.dir.path().join(name)
     }
 
-    /// Runs a case in a process of its own, with our keytab or another.
+    /// Runs a case in a process of its own, with our keytab or another one.
     fn case(&self, case: &str, keytab: &str) {
         let out = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "koji::kerberos::in_a_process_of_its_own", "--ignored", "--nocapture"])
@@ -96,7 +97,7 @@ impl Kdc {
 }
 
 fn command(dir: &Path, program: &str) -> Command {
-    // Debian installs them where only root looks.
+    // Debian installs these programs in a directory that is only on root's path.
     let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new(program);
     command
@@ -138,7 +139,8 @@ fn a_login_while_no_kdc_answers() {
     kdc.child = command(kdc.dir.path(), "krb5kdc").arg("-n").args(["-r", REALM]).spawn().unwrap();
 }
 
-/// Checks a ticket as a web server does: who it is, and what proves to him who we are.
+/// Checks a ticket like a web server. Returns the principal and the token that proves the server's
+/// identity to the client.
 fn accept(header: &str) -> (String, Vec<u8>) {
     let token = STANDARD.decode(header.strip_prefix("Negotiate ").unwrap()).unwrap();
     let mut acceptor = Acceptor::new().unwrap();
@@ -147,7 +149,7 @@ fn accept(header: &str) -> (String, Vec<u8>) {
     (acceptor.peer().unwrap(), answer)
 }
 
-/// What a hub does in a case.
+/// Returns the hub's answer in a case.
 fn hub(case: &str, seen: &Seen) -> Reply {
     if !seen.is_login() {
         assert_eq!(seen.header("authorization"), None, "only the login carries a ticket");
@@ -159,7 +161,7 @@ fn hub(case: &str, seen: &Seen) -> Reply {
     let (who, mut proof) = accept(header);
     assert_eq!(who, PRINCIPAL);
     if case == "false-server" {
-        // Well-formed, and not from who knows the secret.
+        // Well-formed, but not made with the secret.
         let last = proof.len() - 1;
         proof[last] ^= 1;
     }
@@ -225,7 +227,8 @@ async fn in_a_process_of_its_own() {
     }
 }
 
-/// What the configuration says is enough: `koschei doctor`, and `serve` likewise, see to their environment themselves.
+/// The configuration is enough: `koschei doctor` sets up its environment itself, and so does
+/// `serve`.
 fn the_program_finds_its_keytab(stub: &Stub, dir: &Path, keytab: &str, serverca: &Path) {
     let hub = |name: &str, keytab: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! Asking a hub: calls, logins, files of repositories.
+//! Calls to a hub, logins, and files of repositories.
 
 pub(crate) mod bad_answers;
 pub(crate) mod client;

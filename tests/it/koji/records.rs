@@ -1,4 +1,4 @@
-//! Recorded answers read as records, and our questions against the recorded ones.
+//! Recorded answers parsed as records, and our queries compared with the recorded ones.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn reads<T: FromValue>(value: &Value) -> Result<(), ShapeError> {
     T::from_value(value).map(|_| ())
 }
 
-/// How answers to a method are read; `None` for methods we do not call.
+/// Returns the reader for answers to a method. `None` for methods we do not call.
 fn reader(call: &Call) -> Option<Reader> {
     let several = matches!(call.args.first(), Some(Value::Array(_)));
     let counted = call.kwargs.get("queryOpts").is_some_and(|opts| opts.get("countOnly").is_some());
@@ -85,14 +85,14 @@ fn every_recorded_answer_reads_as_its_record() {
     assert_eq!((read.len(), read.values().sum::<usize>()), (33, 257), "{read:?}");
 }
 
-/// The answer of a recorded exchange, read as that to a question of ours.
+/// Returns the answer of a recorded exchange, parsed as the answer to our query.
 fn answered<T>(label: &str, query: &Query<T>) -> T {
     let exchanges = recording("koji");
     let exchange = exchanges.iter().find(|e| e.label == label).unwrap();
     query.read(&exchange.answer().unwrap().unwrap()).unwrap()
 }
 
-/// The same, and that its question is ours.
+/// Like [`answered`], and asserts that the recorded query equals ours.
 fn recorded<T>(label: &str, query: Query<T>) -> T {
     let exchanges = recording("koji");
     let theirs = exchanges.iter().find(|e| e.label == label).unwrap().call().unwrap();

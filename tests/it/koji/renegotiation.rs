@@ -1,5 +1,5 @@
-//! A web server that asks for the client certificate when it has seen the request, as Koji's sample configuration has
-//! it: played by `openssl s_server`, which does so when it is told.
+//! A web server that requests the client certificate after it has read the request, as in Koji's
+//! sample configuration. `openssl s_server` plays it, because it can be told to do so.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,11 +14,11 @@ use tokio::process::{Child, Command};
 use crate::koji::tls::Authority;
 use crate::koji_stub::{Reply, http, quick};
 
-/// The server; ends with this value.
+/// The server. It stops when this value is dropped.
 struct Server {
     child: Child,
     url: String,
-    /// What it said and was not waited for.
+    /// Output that no one has waited for yet.
     out: String,
 }
 
@@ -28,7 +28,7 @@ impl Server {
         let server = dir.join("server.pem");
         std::fs::write(&server, authority.signed_pem("localhost")).unwrap();
         let child = Command::new("openssl")
-            // Without a session to resume, or it would be resumed, and nobody asked.
+            // No session to resume: a resumed session would not request the certificate.
             .args([
                 "s_server",
                 version,
@@ -54,14 +54,14 @@ impl Server {
         server
     }
 
-    /// Sends what is written to the client, or takes a letter for a command.
+    /// Sends bytes to the client, or gives the server a one-letter command.
     async fn write(&mut self, bytes: &[u8]) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(bytes).await.unwrap();
         stdin.flush().await.unwrap();
     }
 
-    /// Waits until it says so, and forgets all up to there.
+    /// Waits until the output has this text, and drops everything up to it.
     async fn wait_out(&mut self, what: &str) {
         let mut buffer = [0; 4096];
         loop {
@@ -92,17 +92,17 @@ async fn a_certificate_that_is_asked_for_in_the_middle_is_given() {
         async move { session.login().await.map(|()| session) }
     });
 
-    // Without asking, as a server that cannot ask.
+    // Answer without requesting the certificate, like a server that cannot.
     server.wait_out("POST /kojihub/ssllogin").await;
     server.wait_out("</methodCall>").await;
     server.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
 
-    // The other way: the request, then the question, then the answer.
+    // The other way: the request, then the certificate request, then the answer.
     server.wait_out("POST /kojihub/ssllogin").await;
     server.wait_out("host: localhost").await;
     server.wait_out("</methodCall>").await;
     server.write(b"R\n").await;
-    // Which follows a certificate, and not the message that there is none.
+    // It follows a certificate, and not the message that there is none.
     server.wait_out(", CertificateVerify").await;
     let Reply::Answer(session) = Reply::session(5) else { unreachable!() };
     server.write(&http(200, &[("Content-Type", "text/xml".to_owned())], &encode_response(&session).unwrap())).await;
@@ -111,7 +111,8 @@ async fn a_certificate_that_is_asked_for_in_the_middle_is_given() {
     assert_eq!((session.id(), hub.requests()), (Some(5), 2));
 }
 
-/// By TLS 1.3 it is asked for in a way we cannot answer: that is said, and what to set on the hub.
+/// With TLS 1.3 the server requests the certificate in a way that we cannot answer. The error says
+/// so, and what to set on the hub.
 #[tokio::test]
 async fn a_server_that_asks_by_tls_1_3_only_is_named() {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
@@ -124,7 +125,7 @@ async fn a_server_that_asks_by_tls_1_3_only_is_named() {
     let login = tokio::spawn(async move { hub.session().login().await });
     server.wait_out("POST /kojihub/ssllogin").await;
     server.wait_out("</methodCall>").await;
-    // As Apache does when the client did not offer to be asked later.
+    // Like Apache, if the client did not offer post-handshake authentication.
     server.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     let error = login.await.unwrap().unwrap_err();
     assert!(matches!(error, HubError::PostHandshake { .. }), "{error}");

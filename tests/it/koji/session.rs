@@ -1,4 +1,4 @@
-//! Having a hub do something: numbers of calls, lost answers, sessions that end.
+//! Calls that change something: call numbers, lost answers, and sessions that end.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use rstest::rstest;
 
 use crate::koji_stub::{Reply, Seen, Stub, raw};
 
-/// A certificate for itself, with its key: a login a stub does not look at.
+/// Writes a self-signed certificate with its key. The stub accepts any login.
 pub(crate) fn pem(dir: &std::path::Path) -> std::path::PathBuf {
     let made = rcgen::generate_simple_self_signed(["koschei".to_owned()]).unwrap();
     let path = dir.join("koschei.pem");
@@ -42,7 +42,7 @@ impl Rig {
         Self { stub, hub, _dir: dir }
     }
 
-    /// Method, session and number of every request.
+    /// Returns method, session and call number of every request.
     fn log(&self) -> Vec<(String, Option<i64>, Option<i64>)> {
         self.stub.seen().into_iter().map(|s| (s.call.method.clone(), s.session(), s.callnum())).collect()
     }
@@ -52,7 +52,8 @@ fn entry(method: &str, session: Option<i64>, number: Option<i64>) -> (String, Op
     (method.to_owned(), session, number)
 }
 
-/// Sessions 1, 2, 3 … for logins, and for other calls what `script` says with how many of them came before.
+/// Answers logins with sessions 1, 2, 3 …, and other calls with what `script` returns for the
+/// number of calls before.
 fn with_logins(
     script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
 ) -> impl Fn(&Seen) -> Reply + Send + Sync {
@@ -195,7 +196,7 @@ async fn a_hub_that_goes_away_after_a_lost_answer_leaves_it_uncertain() {
     let rig = Rig::with(with_logins(|_, _| Reply::fault(1014, "database outage")), change).await;
     let error = call(&mut rig.hub.session(), "build").await.unwrap_err();
     assert!(!error.may_have_happened() && error.is_offline(), "{error:?}");
-    // A fault after a lost answer says that it was not executed before, and not now either.
+    // A fault after a lost answer means that the call was not executed, neither then nor now.
     let rig = Rig::new(with_logins(|n, _| if n == 0 { Reply::Break } else { Reply::fault(1004, "no") })).await;
     let error = call(&mut rig.hub.session(), "build").await.unwrap_err();
     assert!(matches!(&error, HubError::Fault { .. }) && !error.may_have_happened(), "{error:?}");
@@ -268,7 +269,7 @@ async fn the_number_of_a_call_that_was_given_up_is_not_used_again() {
     call(&mut session, "build").await.unwrap();
     {
         let mut given_up = Box::pin(call(&mut session, "build"));
-        // Until the hub has it.
+        // Wait until the hub has the call.
         while rig.stub.seen().len() < 3 {
             tokio::select! {
                 _ = &mut given_up => panic!("there is no answer"),
@@ -281,7 +282,8 @@ async fn the_number_of_a_call_that_was_given_up_is_not_used_again() {
     assert_eq!(numbers, [0, 1, 2]);
 }
 
-/// What a hub keeps: the number of the last call that changed something, by session, and what was done how often.
+/// A hub's memory: for each session the number of the last call that changed something, and how
+/// often each thing was done.
 #[derive(Default)]
 struct Kept {
     sessions: i64,
@@ -290,7 +292,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// A call that makes something, as Koji takes it (`kojihub/auth.py`).
+    /// Handles a call that makes something, like Koji (`kojihub/auth.py`).
     fn build(&mut self, session: i64, number: i64, decision: i64) -> Reply {
         let Some(last) = self.numbers.get_mut(&session) else {
             return Reply::fault(1007, "session has expired");
@@ -307,8 +309,8 @@ impl Kept {
     }
 }
 
-/// Whatever gets lost when: what is reported done is done once, what is reported undone is not done, and nothing is
-/// done twice.
+/// With random losses: a call reported as done was done once, a call reported as not done was not
+/// done, and nothing is done twice.
 #[rstest]
 #[case(1)]
 #[case(2)]
@@ -324,7 +326,7 @@ async fn whatever_happens_on_the_way_nothing_is_done_twice(#[case] seed: u64) {
             let mut kept = kept.lock().unwrap();
             let fate = rng.lock().unwrap().random_range(0..100);
             match fate {
-                // Lost on the way there.
+                // The request is lost.
                 0..5 => return Reply::Break,
                 5..8 => return Reply::page(500, "rolled back"),
                 8..11 => return Reply::fault(1014, "database outage"),
@@ -342,7 +344,7 @@ async fn whatever_happens_on_the_way_nothing_is_done_twice(#[case] seed: u64) {
                 kept.build(seen.session().unwrap(), seen.callnum().unwrap(), decision)
             };
             match fate {
-                // Lost on the way back.
+                // The answer is lost.
                 14..30 => Reply::Break,
                 30..34 => Reply::page(502, "no backend"),
                 34..37 => Reply::Silence(vec![]),

@@ -1,4 +1,4 @@
-//! Who the hub is, and who we are, by certificates.
+//! Certificates of the hub and of the client.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rustls_pki_types::PrivateKeyDer;
 
 use crate::koji_stub::{Reply, Seen, Stub, quick, raw};
 
-/// An authority, and what it signed.
+/// A certificate authority.
 pub(crate) struct Authority {
     pem: String,
     der: rustls_pki_types::CertificateDer<'static>,
@@ -38,7 +38,7 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        // A name of its own, so that it is not taken for another.
+        // A unique name, so that it is not confused with another authority.
         params.distinguished_name.push(DnType::CommonName, format!("Test authority {:02x?}", key.public_key_raw()));
         let cert = params.self_signed(&key).unwrap();
         Self { pem: cert.pem(), der: cert.der().clone(), issuer: Issuer::new(params, key) }
@@ -59,7 +59,7 @@ impl Authority {
         Signed { cert, key }
     }
 
-    /// A certificate and its key for somebody.
+    /// Returns a certificate with its key for this name.
     pub(crate) fn signed_pem(&self, name: &str) -> String {
         self.sign(name, |_| ()).pem()
     }
@@ -70,7 +70,8 @@ impl Authority {
         Arc::new(roots)
     }
 
-    /// A server `name` that looks at client certificates of this authority, or demands one.
+    /// Returns a server configuration. `demands` says whether it requests client certificates of
+    /// this authority, or requires them.
     fn server(
         &self,
         server: &Signed,
@@ -91,13 +92,13 @@ impl Authority {
         builder.with_single_cert(vec![server.cert.der().clone()], key).unwrap()
     }
 
-    /// The usual one, for `localhost`.
+    /// Returns the usual configuration, for `localhost`.
     pub(crate) fn localhost(&self) -> ServerConfig {
         self.server(&self.sign("localhost", |_| ()), Some(false), rustls::ALL_VERSIONS)
     }
 }
 
-/// A hub that knows everybody with a certificate.
+/// A hub that accepts every client with a certificate.
 fn hub(seen: &Seen) -> Reply {
     match (&seen.peer, seen.is_login()) {
         (None, true) => Reply::fault(1002, "could not verify client: NONE"),
@@ -164,7 +165,7 @@ async fn a_certificate_logs_in(
 #[tokio::test]
 async fn a_login_without_a_certificate_is_denied() {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
-    // The web server does not ask for one, whoever we are.
+    // The web server never requests a certificate.
     let config = authority.server(&authority.sign("localhost", |_| ()), None, rustls::ALL_VERSIONS);
     let stub = Stub::start_tls(config, hub).await;
     let cert = dir.path().join("me.pem");
@@ -263,7 +264,7 @@ async fn plain_and_tls_do_not_meet() {
     let tls = Stub::start_tls(authority.localhost(), hub).await;
     let plain = Stub::start(hub).await;
     for url in [tls.url.replace("https:", "http:"), plain.url.replace("http:", "https:")] {
-        // A server that waits for the end of a request never answers to the beginning of a handshake.
+        // A server that waits for the end of a request never answers the beginning of a handshake.
         let connect_timeout = Duration::from_millis(200);
         let hub = client(HubSettings { max_retries: 0, connect_timeout, ..quick(&url) });
         let error = hub.ask(raw("x", vec![])).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! `log audit`: every decision of the recording follows from the log before it, and each planted wrong one is found,
-//! alone.
+//! `log audit`: every decision of the recording follows from the log before it. Each planted wrong
+//! decision is found, and nothing else.
 
 use koschei::decide::request::request_of;
 use koschei::decide::{Policy, plan};
@@ -17,7 +17,7 @@ use rstest::rstest;
 
 use crate::recorded::{copy, koschei, open, recorded};
 
-/// What is appended to the recording's log.
+/// Appends events to the recording's log.
 struct Forger {
     state: State,
     head: Head,
@@ -48,7 +48,7 @@ impl Forger {
         serde_json::from_value(self.state.policy.as_ref().unwrap().policy.clone()).unwrap()
     }
 
-    /// What the rules say here.
+    /// Returns the evaluation that the rules give here.
     fn evaluation(&self) -> EvaluationMade {
         let plan = plan(&self.state, self.now, &self.policy(), None);
         EvaluationMade {
@@ -79,7 +79,8 @@ impl Forger {
         seq
     }
 
-    /// The evaluation after `bend`, with the requests it then asks for, those that `skip` names left out.
+    /// Appends the evaluation, changed by `bend`, and its requests without those whose indexes are
+    /// in `skip`.
     fn decide(&mut self, bend: impl FnOnce(&mut EvaluationMade), skip: &[usize]) -> Seq {
         let mut made = self.evaluation();
         assert!(made.chosen.len() >= 3, "so late many are due");
@@ -94,7 +95,7 @@ impl Forger {
         seq
     }
 
-    /// Somebody with a source package whom the rules do not choose.
+    /// Returns a package with a source that the rules do not choose.
     fn not_due(&self) -> Chosen {
         let chosen = self.evaluation().chosen;
         let mut all = self.state.collections.iter().flat_map(|(c, x)| x.packages.iter().map(move |(p, y)| (c, p, y)));
@@ -104,7 +105,7 @@ impl Forger {
         Chosen { collection: collection.clone(), package: package.clone(), priority: chosen[0].priority }
     }
 
-    /// A judged task of a package, and how it ended.
+    /// Returns a judged task of a package, with its outcome.
     fn ended(&self) -> RebuildFinished {
         let (id, t) = self.state.hubs[&Hub::new("primary")]
             .tasks
@@ -128,7 +129,7 @@ impl Forger {
     }
 }
 
-/// A wrong thing, where it is, and what is said of it.
+/// A forgery. Returns its place and a part of the expected finding.
 type Forgery = fn(&mut Forger) -> (Seq, &'static str);
 
 fn wrong_choice(f: &mut Forger) -> (Seq, &'static str) {
@@ -189,7 +190,7 @@ fn request_out_of_turn(f: &mut Forger) -> (Seq, &'static str) {
     (requests[1], "out of turn")
 }
 
-/// The first request after an evaluation, bent.
+/// Changes the first request after an evaluation.
 fn bent_request(f: &mut Forger, bend: fn(&mut RebuildRequested)) -> (Seq, &'static str) {
     let made = f.evaluation();
     let chosen = made.chosen.clone();
@@ -335,7 +336,7 @@ async fn forge(
     let log = open(db).await;
     let state = folding::from_start(&log, None, &mut |_| {}).await.unwrap();
     let head = log.head().await.unwrap();
-    // A month later time alone makes most packages due.
+    // A month later, the time points alone make most packages due.
     let mut forger = Forger { now: state.recorded_at.plus_secs(30 * 86_400), state, head, records: Vec::new() };
     let (seq, said) = forgery(&mut forger);
     log.append(head.seq, &Commit { records: forger.records, ..Commit::default() }).await.unwrap();
@@ -357,7 +358,7 @@ async fn the_recording_is_sound() {
     assert_eq!((&said["total"], &said["evaluations"]), (&0.into(), &found.evaluations.into()));
 }
 
-/// What the forger writes when he writes what is right.
+/// The forger writes a right decision.
 #[tokio::test]
 async fn nothing_is_found_where_nothing_is_wrong() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What every database must do: one suite, run for each.
+//! What every database must do: one test suite that runs for each.
 
 use std::time::Duration;
 
@@ -100,12 +100,12 @@ async fn second_writer(place: Place) {
     assert_eq!(error.class(), Class::Broken);
     let ahead = two.append(Some(seq(4)), &Commit::default()).await.unwrap_err();
     assert!(ahead.to_string().contains("append after event 4: the log already ends at event 3"), "{ahead}");
-    // Both at once from the same end: exactly one wins.
+    // Both append at once after the same end: exactly one wins.
     let (a, b) = (commit(chain(head, at(9), [event(10)])), commit(chain(head, at(9), [event(11)])));
     let (a, b) = tokio::join!(one.append(head.seq, &a), two.append(head.seq, &b));
     assert_ne!(a.is_ok(), b.is_ok(), "{a:?} {b:?}");
     assert_eq!(one.head().await.unwrap().seq, Some(seq(4)));
-    // And whoever lost goes on after looking.
+    // The loser continues after it has read the head.
     fill(&two, 12..20, 8).await;
     fill(&one, 20..28, 8).await;
     verify(&one, None, &mut |_| ()).await.unwrap();
@@ -127,7 +127,7 @@ async fn duplicate_facts(place: Place) {
     log.append(head.seq, &commit(free)).await.unwrap();
 }
 
-/// Whatever of the log is in the indexes, and whichever handle put it there.
+/// Events are found, whatever part of the log is in the indexes, and whichever handle indexed it.
 async fn newest_events_are_found_as_old_ones_are(place: Place) {
     let eager = place.try_open(&Options { index_after: 30, ..Options::default() }).await.unwrap();
     let lazy = place.open().await;
@@ -217,7 +217,8 @@ async fn unstorable_records_are_refused(place: Place) {
 async fn large_payload(place: Place) {
     let log = place.open().await;
     let mut records = chain(Head::EMPTY, at(0), [event(0), event(1), event(2)]);
-    // One that compresses well and one that does not, across sizes where stores change their ways.
+    // One that compresses well and one that does not, across sizes at which databases store data
+    // differently.
     records[0].payload = format!("{{\"x\":\"{}\"}}", "a".repeat(3_000_000));
     let mut noise = String::new();
     let mut state = 1_u64;
@@ -332,7 +333,7 @@ async fn inbox_retried(place: Place) {
     let found: Vec<_> = found.into_iter().map(|(p, why)| (p.message.id, p.message.body, why)).collect();
     let expected = [("b", "why 2"), ("d", "why 4")].map(|(id, why)| (id.to_owned(), id.into(), why.to_owned()));
     assert_eq!(found, expected);
-    // One waits again, one is dealt with at once; one that is done stays so.
+    // One message waits again, one is settled at once, and one that was settled stays so.
     let retried = vec![Position(1), Position(2), Position(3)];
     let settled = vec![settle(3, Disposition::Ignored { reason: "dismissed".to_owned() })];
     log.append(None, &Commit { retried, settled, ..Commit::default() }).await.unwrap();
@@ -404,7 +405,7 @@ async fn commit_is_atomic(place: Place) {
         assert_eq!(log.counts().await.unwrap().inbox_pending, 1);
         assert_eq!(log.attachment(&Attachment::new(b"verdicts".to_vec()).digest).await.unwrap(), None);
     };
-    // The last thing in the transaction fails: nothing of it is there.
+    // The last statement of the transaction fails: nothing of it is there.
     let head = log
         .append(
             None,
@@ -422,11 +423,11 @@ async fn commit_is_atomic(place: Place) {
     let error = log.append(None, &whole(head, "c0", "bob")).await.unwrap_err();
     assert!(matches!(&error, AppendError::DuplicateCommand { id } if id == "c0"), "{error}");
     clean(&log, head).await;
-    // A future that is dropped half way leaves nothing or everything, and the handle works on.
+    // A future that is dropped half way leaves nothing or everything, and the handle still works.
     let big = whole(head, "c1", "bob");
     let cancelled = tokio::time::timeout(Duration::from_micros(300), log.append(None, &big)).await;
     if cancelled.is_err() {
-        // The next one waits until the database is done with it, and says which it was.
+        // The next call waits until the database has finished, and tells which it was.
         match log.append(None, &Commit::default()).await {
             Ok(_) => {
                 clean(&log, head).await;
@@ -439,7 +440,7 @@ async fn commit_is_atomic(place: Place) {
     assert_eq!(log.head().await.unwrap().seq, Some(seq(150)));
     assert_eq!(log.counts().await.unwrap().inbox_pending, 0);
     assert_eq!(log.counts().await.unwrap().outbox_pending, 2);
-    // The whole chain; its commands are nobody's decision, which `verify` would say.
+    // Reads the whole chain. `verify` would report that no decision belongs to these commands.
     koschei::log::folding::from_start(&log, None, &mut |_| ()).await.unwrap();
 }
 
@@ -459,7 +460,7 @@ async fn outbox(place: Place) {
     assert_eq!(log.mark_sent(&sent).await.unwrap(), 100);
     assert_eq!(log.mark_sent(&sent).await.unwrap(), 0);
     assert_eq!(log.pending_commands(1000).await.unwrap(), all[100..]);
-    // A sent id is taken for ever, also within one commit.
+    // The id of a sent command cannot be used again, not even within one commit.
     for commands in [vec![command(500), all[0].clone()], vec![command(501), command(501)]] {
         let error = log.append(None, &Commit { commands, ..Commit::default() }).await.unwrap_err();
         assert!(matches!(error, AppendError::DuplicateCommand { .. }), "{error}");
@@ -487,7 +488,7 @@ async fn attachments(place: Place) {
 async fn subjects(place: Place) {
     let log = place.open().await;
     let head = fill(&log, 0..2000, 500).await;
-    // Names are bytes: nothing sorts by language, and what follows a prefix may be any character.
+    // Names are bytes: nothing sorts by language, and any character may follow a prefix.
     let mut odd = chain(head, at(5000), [event(5000), event(5001)]);
     odd[0].subject = "primary/package/package-1žluťoučký".to_owned();
     odd[0].hash = odd[0].chained(head.hash);
@@ -525,7 +526,7 @@ async fn times(place: Place) {
 }
 
 async fn tail_same_handle(place: Place) {
-    // Looking only once an hour: being woken must be enough.
+    // It polls only once an hour, so the notification must be enough.
     let options = Options { poll_interval: Duration::from_secs(3600), ..Options::default() };
     let log = place.try_open(&options).await.unwrap();
     let waiting = log.clone();
@@ -618,8 +619,7 @@ async fn persons(place: Place) {
 async fn read_only_handle(place: Place) {
     let options = Options { read_only: true, ..Options::default() };
     let error = place.try_open(&options).await.unwrap_err();
-    // A file that is not there, or a database with nothing in it: nothing to be migrated, and nothing to keep a backup
-    // of.
+    // A missing file, or an empty database, has nothing to migrate and needs no backup.
     assert!(matches!(error, OpenError::Missing { .. } | OpenError::Empty { .. }), "{error}");
     let log = place.open().await;
     let head = fill(&log, 0..30, 30).await;
@@ -636,8 +636,8 @@ async fn read_only_handle(place: Place) {
     assert_eq!(log.head().await.unwrap(), head);
 }
 
-/// The same events give this hash in every database, on every machine, for ever. (The version of a kind is part of it:
-/// the number is another one since `task_changed` is written in version 2.)
+/// The same events give this hash in every database, on every machine, for ever. (The version of a
+/// kind is part of the hash. The number changed when `task_changed` got version 2.)
 async fn same_hashes_everywhere(place: Place) {
     let log = place.open().await;
     let head = fill(&log, 0..1000, 100).await;

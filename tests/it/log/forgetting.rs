@@ -1,4 +1,4 @@
-//! A person who is forgotten stands nowhere any more: the files are searched for the name.
+//! A forgotten person's name is nowhere any more: the test searches the files for it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -35,7 +35,7 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// The files of a database that hold the name.
+/// Returns the database files that have the name.
 async fn holding(db: &str) -> String {
     let mut files = Vec::new();
     match db.strip_prefix("postgres://") {
@@ -56,7 +56,7 @@ async fn holding(db: &str) -> String {
         }
     }
     let holds = |file: &PathBuf| {
-        // A table that is gone takes its file with it.
+        // The file of a dropped table may be gone.
         let bytes = std::fs::read(file).unwrap_or_default();
         bytes.windows(NAME.len()).any(|w| w == NAME.as_bytes())
     };
@@ -69,8 +69,8 @@ fn message(id: &str, body: &str) -> Incoming {
     Incoming { id: id.to_owned(), source, topic, received_at: Timestamp::from_secs(1), body: body.as_bytes().to_vec() }
 }
 
-/// A log with the person among many, named by messages that were handled, passed over, set aside, and, last, by one
-/// that waits.
+/// Makes a log with the person among many. Messages name the person: handled, ignored, parked, and,
+/// last, a waiting one.
 async fn filled(db: &str) -> Position {
     let log = open(db, &Options::default()).await.unwrap();
     let tick = NewEvent {
@@ -83,7 +83,8 @@ async fn filled(db: &str) -> Position {
         correlation: None,
     };
     let mut head = (None, ChainHash::GENESIS);
-    // So many, in so many commits, that pages are split and joined, with the person's row among those that move.
+    // So many persons, in so many commits, that pages are split and merged. The person's row is
+    // among the rows that move.
     for round in 0..8_u64 {
         let record = Record::new(Seq::new(round + 1).unwrap(), Timestamp::from_secs(1), &tick, head.1);
         let mut persons: Vec<(PersonId, String)> = (0..60)
@@ -140,7 +141,8 @@ async fn settle(db: &str, position: Position) {
     log.close().await;
 }
 
-/// What waits is kept and said; everything else goes. Once it was handled, nothing is left.
+/// Waiting messages are kept and reported, everything else is erased. After they are handled,
+/// nothing is left.
 async fn forgotten_everywhere(db: &str) {
     let waits = filled(db).await;
     if !db.contains("://") {
@@ -174,7 +176,7 @@ async fn forgotten_everywhere(db: &str) {
     let expected = format!("nobody is known as `{NAME}` (any more)\n1 raw messages deleted (0 of");
     assert!(out.starts_with(&expected), "{out}");
     assert_eq!(holding(db).await, "");
-    // As often as you like, also by the stand-in.
+    // The command may be repeated, also with the stand-in.
     for who in [NAME, "p-00000000000000aa"] {
         assert_eq!(forget(db, who).status.code(), Some(0));
     }
@@ -182,7 +184,7 @@ async fn forgotten_everywhere(db: &str) {
     assert!(verified.status.success(), "{verified:?}");
 }
 
-/// What a shell that overwrites nothing has left of a name.
+/// Leaves the name in free pages, like a shell that does not overwrite deleted data.
 async fn left_in_free_pages(db: &str) {
     let mut shell = sqlx::SqliteConnection::connect(db).await.unwrap();
     let insert = format!("INSERT INTO scratch VALUES ('{NAME}')");
@@ -203,7 +205,8 @@ async fn nowhere_in_the_tables_of_postgres() {
     forgotten_everywhere(&postgres_database().await).await;
 }
 
-/// While somebody reads what was there before, it is still there; that is said, and done again later.
+/// While a reader sees the old content, it is still there. The command says so, and must be run
+/// again later.
 #[tokio::test]
 async fn a_reader_holds_the_wal_of_sqlite() {
     let dir = tempfile::tempdir().unwrap();
@@ -220,13 +223,14 @@ async fn a_reader_holds_the_wal_of_sqlite() {
     assert!(err.contains("somebody reads the database") && err.contains("run this again"), "{err}");
     assert_ne!(holding(&db).await, "", "as it says");
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
-    // Also for whoever knows nothing but the stand-in.
+    // The stand-in alone is enough.
     assert_eq!(forget(&db, "p-00000000000000aa").status.code(), Some(0));
     assert_eq!(holding(&db).await, "");
     reader.close().await.unwrap();
 }
 
-/// An old transaction of PostgreSQL holds back what it has read; one that has not touched the tables, nothing.
+/// An old transaction of PostgreSQL keeps what it has read. A transaction that has not read the
+/// tables keeps nothing.
 #[tokio::test]
 async fn a_reader_holds_the_tables_of_postgres() {
     let db = postgres_database().await;
@@ -250,7 +254,7 @@ async fn a_reader_holds_the_tables_of_postgres() {
     reader.close().await.unwrap();
 }
 
-/// Two messages of the same person.
+/// Returns two messages about the same person.
 fn of_alice() -> [String; 2] {
     let events = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
     let text = std::fs::read_to_string(events).unwrap();
@@ -258,7 +262,7 @@ fn of_alice() -> [String; 2] {
     [lines.next().unwrap(), lines.next().unwrap()]
 }
 
-/// Who did what the last event tells that somebody did.
+/// Returns who acted in the last event that names a person.
 async fn last_by(log: &impl EventLog) -> Option<String> {
     let events = log.read(None, 10_000).await.unwrap();
     let by = |record: &Record| {
@@ -268,7 +272,7 @@ async fn last_by(log: &impl EventLog) -> Option<String> {
     events.iter().rev().find_map(by)
 }
 
-/// Waits until whoever works on the log has handled everything, and gives the person's stand-in.
+/// Waits until all messages are handled, and returns the person's stand-in.
 async fn stand_in(log: &AnyLog, messages: u64) -> PersonId {
     let mut seen = None;
     loop {
@@ -282,7 +286,7 @@ async fn stand_in(log: &AnyLog, messages: u64) -> PersonId {
     }
 }
 
-/// A `follow` that runs while somebody is forgotten does not use the stand-in it knows any more.
+/// A `follow` that runs while a person is forgotten does not use the old stand-in any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_follow_gives_a_new_stand_in() {
     let server = NatsServer::start().await;
@@ -312,7 +316,8 @@ async fn a_running_follow_gives_a_new_stand_in() {
     log.close().await;
 }
 
-/// A `serve` that runs while somebody is forgotten goes on, and does not write the name it has read.
+/// A `serve` that runs while a person is forgotten continues, and does not write the name it has
+/// read.
 #[rstest]
 #[case::sqlite(false)]
 #[case::postgres(true)]
@@ -336,7 +341,7 @@ async fn a_running_serve_goes_on_and_does_not_write_the_name_again(#[case] postg
         assert_eq!(out.status.code(), Some(0), "{out:?}");
     };
     let rebuilt = |n: usize| move |s: &State| rests(s) && s.hubs[&Hub::new("primary")].tasks.len() == tasks + n;
-    // Said by him, and named by a message that is handled.
+    // The person says a word, and a handled message names the person.
     asks("app", NAME);
     let log = live.log().await;
     let names = message("names", &format!(r#"{{"topic":"a.b","id":"names","body":{{"owner":"{NAME}"}}}}"#));
@@ -354,7 +359,8 @@ async fn a_running_serve_goes_on_and_does_not_write_the_name_again(#[case] postg
     handled().await;
     assert_ne!(holding(&live.db).await, "");
 
-    // A read of the service's may be in the way for a moment, which is said (4).
+    // A read of the service may be in the way for a moment. The command then exits with 4 and says
+    // so.
     let erasing = tokio::time::timeout(PATIENCE, async {
         loop {
             match said(&forget(&db, before.as_str())) {
@@ -369,7 +375,7 @@ async fn a_running_serve_goes_on_and_does_not_write_the_name_again(#[case] postg
     asks("bash", "somebody-else");
     live.wait("bash is rebuilt", rebuilt(2)).await;
     assert_eq!((holding(&live.db).await.as_str(), log.person(NAME).await.unwrap()), ("", None));
-    // Who says something again is somebody else.
+    // If the same person says something again, that is a new person.
     asks("libfoo", NAME);
     live.wait("libfoo is rebuilt", rebuilt(3)).await;
     let after = log.person(NAME).await.unwrap().expect("he said something again");
@@ -382,8 +388,8 @@ async fn a_running_serve_goes_on_and_does_not_write_the_name_again(#[case] postg
     assert_eq!(holding(&live.db).await, "");
 }
 
-/// However close together: what names somebody who was forgotten after the name was looked up does not get into the
-/// log.
+/// A message names a person who is forgotten between the lookup of the name and the commit. The
+/// name does not get into the log.
 #[tokio::test]
 async fn forgotten_between_a_message_and_its_commit() {
     let dir = tempfile::tempdir().unwrap();
@@ -414,13 +420,13 @@ async fn forgotten_between_a_message_and_its_commit() {
         writer.flush().await.unwrap();
         let before = log.person("alice").await.unwrap().unwrap();
         hand(&mut writer, &second).await;
-        // Its message waits, and is needed.
+        // The message waits and is still needed.
         let done = other.forget_person("alice").await.unwrap();
         assert_eq!((done.id, done.bodies, done.left.len()), (Some(before.clone()), 1, 1), "{db}");
         let refused = writer.flush().await.unwrap_err();
         assert!(matches!(refused, koschei::log::LogError::Append(AppendError::Erased)), "{refused}");
         assert_eq!(last_by(&log).await, Some(before.to_string()), "nothing new is in the log");
-        // What a service does: the writer is made anew.
+        // Like in a service, the writer is opened again.
         let mut writer = awake().await;
         recording::drain(&mut writer, 10, &Default::default()).await.unwrap();
         let after = log.person("alice").await.unwrap().unwrap();
@@ -432,14 +438,15 @@ async fn forgotten_between_a_message_and_its_commit() {
     }
 }
 
-/// Ids of the messages of [`filled`] whose bodies are still there.
+/// Shows for each message of [`filled`] whether its body is still there (`x`) or not (`.`).
 async fn bodies(log: &impl EventLog) -> String {
     let received = log.last_received("", 100).await.unwrap();
     let kept = received.iter().map(|m| if m.body.is_some() { 'x' } else { '.' });
     kept.collect()
 }
 
-/// A running service deletes what it handled long ago; what was set aside stays, and what waits was handled just now.
+/// A running service deletes the bodies of messages handled long ago. Parked ones stay, and the
+/// waiting one was handled just now.
 #[tokio::test]
 async fn a_running_service_keeps_bodies_for_so_long() {
     let server = NatsServer::start().await;
@@ -457,7 +464,7 @@ async fn a_running_service_keeps_bodies_for_so_long() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
         command.args(args).arg(&config).args(more).spawn().unwrap()
     };
-    // They came in the first second of 1970: less than a hundred years ago.
+    // The messages came in the first second of 1970, less than a hundred years ago.
     assert!(follow(&["--until-idle"]).wait().unwrap().success());
     assert_eq!(bodies(&log).await, "xxxxxxx");
     std::fs::write(&config, "").unwrap();

@@ -1,4 +1,4 @@
-//! A database without space, and with space again: everything goes on on the same handle, and nothing is lost.
+//! A database without space, and with space again: the same handle continues, and nothing is lost.
 
 use std::path::Path;
 
@@ -12,20 +12,20 @@ use crate::serve::inside::Inside;
 
 on_both!(the_handle_goes_on_when_there_is_space_again);
 
-/// Bytes of a page of SQLite's.
+/// Size of an SQLite page in bytes.
 const PAGE: u32 = 4096;
 
 fn message(id: &str, size: usize) -> Incoming {
-    // Nothing that can be compressed.
+    // Random bytes, which cannot be compressed.
     let mut body = vec![0; size];
     blake3::Hasher::new().update(id.as_bytes()).finalize_xof().fill(&mut body);
     Incoming { id: id.to_owned(), source: String::new(), topic: "t".to_owned(), received_at: at(5), body }
 }
 
-/// SQLite's own limit on pages stands for a disk without space: the same result code, at the same places. PostgreSQL is
-/// made to say it.
+/// SQLite's own page limit simulates a full disk: it gives the same result code at the same places.
+/// PostgreSQL is made to return that error.
 impl Place {
-    /// How the log must be opened so that its space can be used up.
+    /// Returns the options with which the log's space can be used up.
     fn cramped(&self) -> Options {
         Options { max_pages: Some(2_000), sync_every_commit: false, ..Options::default() }
     }
@@ -52,7 +52,7 @@ impl Place {
     }
 }
 
-/// A message finds no space; the handle must be as good as before.
+/// A message finds no space. The handle must still work afterwards.
 async fn finds_no_space(log: &AnyLog, id: &str) {
     let error = log.receive(&[message(id, 1 << 20)]).await.unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error:?}");
@@ -82,7 +82,7 @@ async fn the_handle_goes_on_when_there_is_space_again(place: Place) {
     log.close().await;
 }
 
-/// The service waits, and finds what moved meanwhile.
+/// The service waits, and then finds what changed meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_goes_on_when_there_is_space_again() {
     let place = Place::sqlite();
@@ -97,7 +97,7 @@ async fn the_service_goes_on_when_there_is_space_again() {
     for round in 0..3 {
         finds_no_space(&inside.log, &format!("m{round}")).await;
     }
-    // So many facts that they need pages of their own.
+    // So many facts that they need new pages.
     hub.change(|tx| {
         for n in 0..300 {
             let name = format!("new{n}");

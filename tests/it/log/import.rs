@@ -1,4 +1,4 @@
-//! An import that does not come to its end: what it leaves is taken by nobody but the same import.
+//! An interrupted import: only the same import may continue it.
 
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use koschei::log::{EventLog, verify};
 use crate::live::PATIENCE;
 use crate::log_place::{Place, fill};
 
-/// Events of the export: more than are appended at once.
+/// Number of events in the export: more than are appended at once.
 const EVENTS: u64 = 2500;
-/// What was appended before the one that is never done.
+/// Number of events appended before the one that never ends.
 const BEGINNING: i64 = 1000;
 
 const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji/events.jsonl");
@@ -27,7 +27,7 @@ fn ok(out: &Output) {
     assert!(out.status.success(), "{}", said(out));
 }
 
-/// An export of a log of its own.
+/// Makes an export of a separate log.
 async fn export() -> (Place, String) {
     let place = Place::sqlite();
     let log = place.open().await;
@@ -38,7 +38,7 @@ async fn export() -> (Place, String) {
     (place, file)
 }
 
-/// A log that holds nothing yet, and does not come to an end with event 1500.
+/// Makes an empty log in which the append of event 1500 never ends.
 async fn stuck(place: &Place) {
     place.open().await.close().await;
     let sql = match place.is_sqlite() {
@@ -55,7 +55,7 @@ async fn stuck(place: &Place) {
     place.raw(sql).await.unwrap();
 }
 
-/// An import that has appended its beginning and goes no further.
+/// Starts an import that has appended its beginning and goes no further.
 async fn stands(place: &Place, export: &str) -> Child {
     stuck(place).await;
     let mut import = Command::new(env!("CARGO_BIN_EXE_koschei"));
@@ -71,7 +71,7 @@ async fn stands(place: &Place, export: &str) -> Child {
     child
 }
 
-/// The part is refused; the same import makes it whole.
+/// The partial log is refused. The same import completes it.
 async fn is_refused_until_it_is_whole(place: &Place, export: &str) {
     let sql = match place.is_sqlite() {
         true => "DROP TRIGGER stuck; DROP VIEW forever",
@@ -93,7 +93,7 @@ async fn is_refused_until_it_is_whole(place: &Place, export: &str) {
         assert_eq!(out.status.code(), Some(3), "{verb:?}: {said}");
         assert!(said.contains("only a part") && said.contains("import the same export again"), "{verb:?}: {said}");
     }
-    // A beginning of the export does not make it whole.
+    // A shorter export does not complete it.
     let text = std::fs::read_to_string(export).unwrap();
     let shorter = format!("{export}.shorter");
     std::fs::write(&shorter, text.split_inclusive('\n').take(500).collect::<String>()).unwrap();
@@ -118,7 +118,8 @@ async fn one_that_is_killed_leaves_nothing_that_passes_for_a_log() {
 async fn one_whose_server_goes_away_leaves_nothing_that_passes_for_a_log() {
     let ((_kept, export), place) = (export().await, Place::postgres().await);
     let import = stands(&place, &export).await;
-    // By cases: conditions are looked at in whatever order, and this one ends whomever it is asked about.
+    // CASE is needed: conditions are evaluated in any order, and this one ends every backend it is
+    // evaluated for.
     let cut = "SELECT count(*) FROM pg_stat_activity WHERE CASE \
                WHEN datname = current_database() AND wait_event = 'PgSleep' THEN pg_terminate_backend(pid) ELSE false \
                END";
@@ -138,7 +139,7 @@ async fn one_whose_server_goes_away_leaves_nothing_that_passes_for_a_log() {
     is_refused_until_it_is_whole(&place, &export).await;
 }
 
-/// One that cannot begin leaves a log as it was.
+/// An import that cannot begin leaves a log unchanged.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_does_not_fit_changes_nothing() {
     let ((_kept, export), other) = (export().await, Place::sqlite());

@@ -1,5 +1,5 @@
-//! A firewall between us and PostgreSQL that drops what is sent on the connections it knows: neither side hears
-//! anything, for ever.
+//! A firewall between us and PostgreSQL silently drops the bytes of its known connections. Neither
+//! side ever hears anything.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::live::PATIENCE;
 use crate::log_place::{at, chain, commit, event, fill};
 use crate::servers;
 
-/// Passes on what comes, until it is told to forget the connections it has. They stay open.
+/// Passes bytes on until it is told to forget its connections. They stay open.
 struct Firewall {
     port: u16,
-    /// Counts up when connections are forgotten.
+    /// Increases when connections are forgotten.
     forgotten: Arc<watch::Sender<u64>>,
 }
 
@@ -59,18 +59,18 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             },
         }
     }
-    // Neither a byte nor an end.
+    // Neither a byte nor an end comes.
     std::future::pending::<()>().await;
 }
 
-/// A server behind a firewall, and a log on it that waits for an answer so long only.
+/// Makes a server behind a firewall, and a log on it with a short answer timeout.
 async fn behind_a_firewall() -> (String, Firewall, AnyLog) {
     let direct = servers::postgres_database().await;
     let (address, dir) = direct.split_once("?host=").unwrap();
     let firewall = Firewall::before(PathBuf::from(dir).join(".s.PGSQL.5432")).await;
     let database = address.rsplit('/').next().unwrap();
     let url = format!("postgres://koschei@127.0.0.1:{}/{database}?sslmode=disable", firewall.port);
-    // Longer than any answer takes that comes, and waited out several times.
+    // Longer than any real answer takes. The test waits for it several times.
     let options = Options { answer_timeout: Duration::from_secs(8), ..Options::default() };
     let log = log::open(&url, &options).await.unwrap();
     (direct, firewall, log)
@@ -82,8 +82,8 @@ fn silent(error: &(impl std::error::Error + Classified)) {
     assert!(text.contains("no answer for") || text.contains("busy"), "{text}");
 }
 
-/// Tries until it is done, as who waits for a database does; whatever is said before is said of a server that may come
-/// back.
+/// Retries until it succeeds, like code that waits for a database. Every error before that must be
+/// an unavailable one.
 async fn until_done<T, E: std::error::Error + Classified>(what: impl AsyncFn() -> Result<T, E>) -> T {
     let trying = tokio::time::timeout(PATIENCE, async {
         loop {
@@ -114,13 +114,13 @@ async fn connections_that_fell_silent_are_given_up() {
         let log = log.clone();
         tokio::spawn(async move { log.changed(head.seq).await })
     };
-    // Several connections, idle.
+    // Several idle connections.
     futures_util::future::join_all((0..6).map(|_| log.counts())).await;
     firewall.forget_connections();
     let asked = tokio::time::timeout(PATIENCE, log.head()).await;
     match asked.expect("it is given up") {
         Err(error) => silent(&error),
-        // All were on their way back to the pool still, so it was asked on a new one.
+        // All connections were still on their way back to the pool, so a new one was used.
         Ok(same) => assert_eq!(same, head),
     }
     let next = commit(chain(head, at(100), (50..60).map(event)));
@@ -134,13 +134,13 @@ async fn connections_that_fell_silent_are_given_up() {
     log.close().await;
 }
 
-/// It falls silent within a transaction, which holds the lock that every append needs.
+/// The connection falls silent within a transaction that holds the lock every append needs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_nobody_goes_on_with_gives_its_locks_back() {
     let (direct, firewall, log) = behind_a_firewall().await;
     let head = fill(&log, 0..10, 10).await;
     let mut other = PgConnection::connect(&direct).await.unwrap();
-    // It sleeps until it was seen to, which may take a moment.
+    // It sleeps until the test lets it go, which may take a moment.
     let slow = "SELECT pg_advisory_lock(7);
                 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                 WHILE NOT pg_try_advisory_xact_lock(7) LOOP PERFORM pg_sleep(0.2); END LOOP; RETURN NEW; END $$;

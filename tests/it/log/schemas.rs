@@ -1,8 +1,8 @@
-//! Stored formats: schemas follow from the types, every version ever written has an example, and every example still
-//! folds.
+//! Stored formats: schemas are generated from the types, every version ever written has an example,
+//! and every example still folds.
 //!
-//! `KOSCHEI_UPDATE=1 cargo test --test it schemas` writes schemas anew and examples of kinds that have none yet. An
-//! example that exists is never written over: it is what old logs hold.
+//! `KOSCHEI_UPDATE=1 cargo test --test it schemas` writes the schemas, and examples of kinds that
+//! have none yet. An existing example is never overwritten, because old logs hold that form.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn updating() -> bool {
     std::env::var_os("KOSCHEI_UPDATE").is_some()
 }
 
-/// Examples on disk: kind, version, text.
+/// Returns the examples on disk: kind, version, text.
 fn examples() -> BTreeMap<(String, u16), String> {
     std::fs::read_dir(dir().join("examples"))
         .unwrap()
@@ -59,7 +59,7 @@ fn schemas_are_those_of_the_types() {
     assert!(extra.is_empty(), "schemas without a type: {extra:?}");
 }
 
-/// Whatever an operator says keeps who said it, as a stand-in. Koji's own events name people of Koji.
+/// Every operator's word records who said it, as a stand-in. Koji's own events name Koji's users.
 #[test]
 fn every_word_is_signed() {
     let (examples, schemas) = (examples(), schema::all());
@@ -98,7 +98,7 @@ fn every_kind_and_version_has_an_example_that_fits_its_schema() {
     assert!(examples.keys().all(known), "an example of a kind that is not known any more");
 }
 
-/// The records of all examples, chained.
+/// Returns the records of all examples, chained.
 fn log_of_examples() -> Vec<Record> {
     let mut previous = ChainHash::GENESIS;
     examples()
@@ -134,7 +134,7 @@ fn old_versions_still_fold() {
         state.apply(&record.decode().unwrap());
     }
     assert_eq!(state.seq.map(Seq::get), Some(examples().len() as u64));
-    // `repo_ready` has two versions; both examples speak of repositories that are ready now.
+    // `repo_ready` has two versions. Both examples are about repositories that are ready now.
     let repos: Vec<_> =
         state.hubs.values().flat_map(|h| h.repos.iter()).filter(|(_, r)| r.tag == "f99-build").collect();
     assert!(

@@ -1,4 +1,5 @@
-//! Snapshots of another past than the log's: nobody begins from them, and `log audit` names them.
+//! Snapshots of another past than the log's: folding does not begin from them, and `log audit`
+//! names them.
 
 use std::path::Path;
 
@@ -11,10 +12,10 @@ use rstest::rstest;
 
 use crate::recorded::{copy, koschei, open};
 
-/// The event the snapshots are of.
+/// The event that the snapshots are of.
 const AT: u64 = 400;
 
-/// The state after event [`AT`], had that been a tick.
+/// Returns the state after event [`AT`] if that event had been a tick.
 async fn of_another_past(log: &SqliteLog) -> (State, ChainHash) {
     let mut state = folding::from_start(log, Seq::new(AT - 1), &mut |_| {}).await.unwrap();
     let before = log.read(Seq::new(AT - 2), 1).await.unwrap().remove(0);
@@ -54,7 +55,7 @@ async fn a_right_snapshot_is_begun_from_and_agrees() {
     assert_eq!((found.snapshots, found.total), (1, 0), "{found:?}");
 }
 
-/// Going back to a backup and on from there puts other events in the place of those a snapshot was made of.
+/// After a restored backup, the log has other events in place of those that a snapshot was made of.
 #[rstest]
 #[case::of_another_past(false, "it was made when the log had another event here")]
 #[case::that_says_it_is_ours(true, "the log gives another state here")]
@@ -81,7 +82,7 @@ async fn a_wrong_snapshot_is_found(#[case] forged: bool, #[case] says: &str) {
     assert_eq!(code, Some(5), "{text}");
     assert!(text.contains(&format!("event {AT} snapshot: {says}")), "{text}");
 
-    // What it says to do helps.
+    // The advice in the finding helps.
     let made = koschei(&["log", "snapshot", "--db", db.to_str().unwrap()]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let (code, text) = audited(&db);

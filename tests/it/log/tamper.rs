@@ -1,4 +1,5 @@
-//! What the database refuses, what verification finds when somebody forces it, and what opening refuses.
+//! What the database refuses, what verification finds when somebody forces a change, and what
+//! opening refuses.
 
 use std::time::Duration;
 
@@ -72,9 +73,9 @@ async fn damage(log: &AnyLog, trusted: Option<Head>) -> Option<(u64, Damage)> {
     }
 }
 
-/// Every column of a row, and rows as a whole.
+/// Changes every column of a row, and whole rows.
 async fn verify_finds_changes(place: Place) {
-    // Statements, where verification must say it shows, and a part of what it must say.
+    // Each case: statement, place that verification must report, and a part of its message.
     let other = "(SELECT id FROM subjects WHERE id <> (SELECT subject FROM events WHERE seq = 20) LIMIT 1)";
     let wordy = "(SELECT id FROM words WHERE id <> (SELECT kind FROM events WHERE seq = 20) LIMIT 1)";
     let payload = if place.is_sqlite() { "CAST('{}' AS BLOB)" } else { "'{}'::bytea" };
@@ -136,7 +137,7 @@ async fn verify_finds_changes(place: Place) {
     assert_eq!(damage(&log, Some(head)).await, None);
     log.close().await;
     place.unguard().await;
-    // Each case on a copy of the same log.
+    // Each case runs on a copy of the same log.
     for (statement, expected, words) in cases {
         let victim = match &untouched {
             Some(file) => Place::sqlite_copy(file),
@@ -168,7 +169,7 @@ async fn verify_finds_a_cut_tail(place: Place) {
     assert_eq!(damage(&log, Some(head)).await, Some((1, Damage::Cut { trusted: seq(20) })));
 }
 
-/// Somebody who knows the chain puts a fact in a second time.
+/// Somebody who knows the chain inserts a fact a second time.
 async fn verify_finds_a_fact_that_stands_twice(place: Place) {
     let log = place.open().await;
     let mut again = event(3);
@@ -238,7 +239,7 @@ async fn verify_reports_progress(place: Place) {
     assert_eq!(seen, [4096, 5000]);
 }
 
-/// What was written before each migration is there after it.
+/// Data written before each migration are there after it.
 async fn migrations_keep_data(place: Place) {
     let mut head = Head::EMPTY;
     let mut written = 0;
@@ -369,15 +370,15 @@ async fn missing_and_foreign_files() {
     let read_only = Options { read_only: true, ..no_create };
     let error = koschei::log::open(&path, &read_only).await.unwrap_err();
     assert!(matches!(error, OpenError::Empty { .. }), "{error}");
-    // Somebody else's file, short (SQLite would take it for an empty database and write over it) or long, stays as it
-    // is.
+    // A foreign file stays unchanged, short or long. SQLite would take a short one for an empty
+    // database and overwrite it.
     for text in ["x".to_owned(), "This is not a database, it is a text that is long enough. ".repeat(40)] {
         std::fs::write(&path, &text).unwrap();
         let error = koschei::log::open(&path, &Options::default()).await.unwrap_err();
         assert!(matches!(error, OpenError::NotALog { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
-    // One that begins as SQLite's do and goes on as something else is damaged.
+    // A file that begins like SQLite's and continues differently is damaged.
     let text = format!("SQLite format 3\0{}", "and then something else. ".repeat(100));
     std::fs::write(&path, text).unwrap();
     let error = koschei::log::open(&path, &Options::default()).await.unwrap_err();
@@ -388,7 +389,7 @@ async fn missing_and_foreign_files() {
     koschei::log::open(&format!("sqlite:{path}"), &no_create).await.unwrap();
 }
 
-/// SQLite's own limit on pages stands for a disk without space: the same result code, at the same place.
+/// SQLite's own page limit simulates a full disk: it gives the same result code at the same place.
 #[tokio::test]
 async fn full_disk() {
     let place = Place::sqlite();
@@ -407,7 +408,7 @@ async fn full_disk() {
         Incoming { id: "a".to_owned(), source: String::new(), topic: String::new(), received_at: at(0), body: noise };
     let error = log.receive(&[message]).await.unwrap_err();
     assert!(with_causes(&error).contains("no space left"), "{}", with_causes(&error));
-    // Nothing committed is lost, and with space it goes on.
+    // Nothing committed is lost, and with space the log continues.
     let report = verify(&log, Some((head.seq.unwrap(), head.hash)), &mut |_| ()).await.unwrap();
     assert_eq!(report.events, 3000);
     log.close().await;
@@ -432,7 +433,7 @@ async fn a_busy_database_says_so() {
     log.append(head.seq, &next).await.unwrap();
 }
 
-/// Bytes of the file itself are overwritten, as a failing disk does.
+/// Bytes of the file are overwritten, as by a failing disk.
 #[tokio::test]
 async fn corrupted_file() {
     let place = Place::sqlite();
@@ -448,7 +449,7 @@ async fn corrupted_file() {
         std::fs::write(&place.url, &bytes).unwrap();
         let Ok(log) = place.try_open(&Options { create: false, ..Options::default() }).await else { continue };
         match verify(&log, Some((head.seq.unwrap(), head.hash)), &mut |_| ()).await {
-            // An index or a free page was hit: the events themselves are as they were.
+            // An index or a free page was hit. The events themselves are unchanged.
             Ok(report) => assert_eq!(report.head, head),
             Err(e) => assert_eq!(e.class(), Class::Broken, "{}", with_causes(&e)),
         }
@@ -458,7 +459,7 @@ async fn corrupted_file() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
-    /// How events are cut into batches does not show in the log.
+    /// The log does not depend on how events are divided into batches.
     #[test]
     fn batches_do_not_matter(picks in proptest::collection::btree_set(0_u64..100_000, 1..1200), batch in 1_usize..400) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -467,7 +468,7 @@ proptest! {
         let heads: Vec<Head> = runtime.block_on(async {
             let mut heads = Vec::new();
             for size in [1, 7, batch, 1000] {
-                // Batches of one are slow; the beginning is enough.
+                // Batches of one are slow, so only the beginning uses them.
                 let some = if size == 1 { 50.min(records.len()) } else { records.len() };
                 let place = Place::sqlite();
                 let options = Options { sync_every_commit: false, ..Options::default() };

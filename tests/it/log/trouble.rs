@@ -1,5 +1,6 @@
-//! Databases as operators have them: without rights, behind poolers, in other encodings, with other defaults, moved,
-//! copied, without room for temporary files. What cannot work is refused with what to do, and status 3; the rest works.
+//! Databases as operators have them: without rights, behind poolers, in other encodings, with other
+//! defaults, moved, copied, without a directory for temporary files. What cannot work is refused
+//! with advice and status 3. The rest works.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -28,7 +29,7 @@ fn ingest(db: &str) -> Output {
     koschei(&["ingest", "--from", &format!("{DATA}/events.jsonl"), "--archive", DATA, "--db", db])
 }
 
-/// It is refused as something the operator has to repair, in these words.
+/// Asserts that it is refused as something the operator must repair, in these words.
 fn refused(out: &Output, words: &[&str]) {
     let said = said(out);
     assert_eq!(out.status.code(), Some(3), "{said}");
@@ -60,7 +61,8 @@ fn message(id: &str) -> Incoming {
     }
 }
 
-/// PostgreSQL lets nobody make tables in `public` since version 15; roles can lack more than that.
+/// Since version 15, PostgreSQL lets nobody make tables in `public`. Roles may lack more rights
+/// than that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_without_rights_is_told_which_it_needs() {
     let server = servers::start_postgres(&servers::postgres_bin(), "-c fsync=off");
@@ -84,7 +86,7 @@ async fn a_role_without_rights_is_told_which_it_needs() {
     let done = ingest(&limited);
     assert!(done.status.success(), "{}", said(&done));
 
-    // Its tables are not another's.
+    // Another role may not read its tables.
     tell(&server, "postgres", &["CREATE ROLE stranger LOGIN"]).await;
     refused(
         &koschei(&["log", "verify", "--db", &url(&server, "stranger", "postgres")]),
@@ -104,7 +106,7 @@ async fn a_pooler_has_to_have_sessions() {
     let db = format!("postgres://koschei@localhost:6432/postgres?host={}", pooler.dir.display());
     let done = ingest(&db);
     assert!(done.status.success(), "{}", said(&done));
-    // What a pooler ignores at the beginning of a connection holds nevertheless.
+    // A pooler ignores options at the beginning of a connection. They hold nevertheless.
     let log = log::open(&db, &Options { read_only: true, ..Options::default() }).await.unwrap();
     let head = log.head().await.unwrap();
     assert!(log.changed(None).await.unwrap().seq == head.seq && head.seq.is_some());
@@ -127,7 +129,7 @@ async fn a_database_has_to_hold_every_name() {
     log.close().await;
 }
 
-/// A database whose owner has other defaults than those we rely on.
+/// A database whose owner has set other defaults than those we need.
 #[tokio::test(flavor = "multi_thread")]
 async fn defaults_of_the_server_are_not_relied_on() {
     let db = servers::postgres_database().await;
@@ -137,7 +139,7 @@ async fn defaults_of_the_server_are_not_relied_on() {
          EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$";
     sqlx::raw_sql(set).execute(&mut admin).await.unwrap();
     let one = log::open(&db, &Options::default()).await.unwrap();
-    // The log tells with what it was written.
+    // The database records the settings with which the log is written.
     let watch = "SET default_transaction_read_only = off; CREATE SCHEMA watch; CREATE TABLE watch.seen (isolation \
          text, synchronous text, path text); CREATE FUNCTION watch.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
          INSERT INTO watch.seen VALUES (current_setting('transaction_isolation'), \
@@ -171,7 +173,8 @@ async fn defaults_of_the_server_are_not_relied_on() {
     two.close().await;
 }
 
-/// The file of the log is moved, replaced or deleted under a running `follow`: nothing more is acknowledged.
+/// The log's file is moved, replaced or deleted under a running `follow`: nothing more is
+/// acknowledged.
 #[rstest]
 #[case::moved(false)]
 #[case::replaced(true)]
@@ -198,7 +201,7 @@ async fn messages_are_not_acknowledged_into_a_file_nobody_finds(#[case] replaced
 
     std::fs::rename(&away, &path).unwrap();
     let mut follow = Running::start(&args);
-    // What was in the inbox and not acknowledged comes again, and is there once.
+    // Messages in the inbox that were not acknowledged come again, and are there once.
     let mut left = 1;
     while left > 0 {
         follow.ready().await;
@@ -217,7 +220,7 @@ async fn messages_are_not_acknowledged_into_a_file_nobody_finds(#[case] replaced
     log.close().await;
 }
 
-/// `cp` of the database file alone, while somebody has it open.
+/// `cp` of only the database file while a process has it open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_without_its_write_ahead_log_is_no_empty_log() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,7 +234,8 @@ async fn a_copy_without_its_write_ahead_log_is_no_empty_log() {
     assert_eq!(std::fs::read(at("copy.db")).unwrap(), before, "it is left alone");
     assert!(!Path::new(&at("copy.db-wal")).exists());
 
-    // With it, it is the log. Closed in an orderly way, the file alone is.
+    // With the write-ahead log, the copy is complete. After a clean close, the file alone is
+    // complete.
     std::fs::copy(at("x.db"), at("both.db")).unwrap();
     std::fs::copy(at("x.db-wal"), at("both.db-wal")).unwrap();
     log.close().await;
@@ -243,8 +247,8 @@ async fn a_copy_without_its_write_ahead_log_is_no_empty_log() {
     }
 }
 
-/// A root that cannot be written, working directory `/`, and no directory for temporary files. Where namespaces are not
-/// to be had (some containers), the unit test of the setting has to do.
+/// A read-only root, working directory `/`, and no directory for temporary files. Some containers
+/// have no namespaces; there the unit test of the setting must do.
 #[test]
 fn no_temporary_directory_is_needed() {
     const SCRIPT: &str = r#"d="$1"; shift

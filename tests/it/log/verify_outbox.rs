@@ -1,4 +1,4 @@
-//! `log verify` compares the outbox with what was decided.
+//! `log verify` compares the outbox with the decisions.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ async fn raw(db: &Path, sql: &'static str) {
     connection.close().await.unwrap();
 }
 
-/// The 20th command is bent.
+/// The 20th command is changed.
 #[rstest]
 #[case::lost("DELETE FROM outbox WHERE number = N", "no command for it is in the outbox")]
 #[case::for_another_package(

@@ -1,11 +1,12 @@
-//! What `--help` says, of every command.
+//! The text of `--help` for every command.
 
 use clap::{Command, CommandFactory};
 
 use super::Family;
 use super::steady::koschei;
 
-/// Every command, the program itself first: what is typed to come to it, and whether others are below.
+/// Returns every command, the program itself first: the words to type, and whether it has
+/// subcommands.
 pub(super) fn commands() -> Vec<(Vec<String>, bool)> {
     fn below(command: &Command, path: &[String], all: &mut Vec<(Vec<String>, bool)>) {
         all.push((path.to_vec(), command.has_subcommands()));

@@ -1,9 +1,10 @@
-//! The hub's story: what living with a hub leaves behind.
+//! The hub's story: the log of a service that worked with a hub.
 //!
-//! `tests/reference/hub-story.jsonl.zst` is the log of one run of `serve::story`, as it was exported. A run is never
-//! like another (who is asked first, what the bus loses), so the log itself is kept: folded and audited anew it gives
-//! what it gave, and each of its decisions still follows from the rules. That what is *read* from a hub stays the same,
-//! a small story shows that has one course only: its facts are a snapshot.
+//! `tests/reference/hub-story.jsonl.zst` is the exported log of one run of `serve::story`. No two
+//! runs are alike (which hub is asked first, what the bus loses), so the log itself is kept.
+//! Folding and auditing it again must give the same results, and each of its decisions must still
+//! follow from the rules. A small story with only one possible course checks that what is *read*
+//! from a hub stays the same: its facts are a snapshot.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,13 +26,13 @@ pub(super) fn exported() -> String {
     String::from_utf8(zstd::decode_all(std::fs::File::open(repository(LOG)).unwrap()).unwrap()).unwrap()
 }
 
-/// Reads an export into a log of a directory; whether it was taken.
+/// Imports an export into a log in a directory. Returns whether it was accepted.
 pub(super) fn import(dir: &Path, db: &str, text: &str) -> bool {
     std::fs::write(dir.join("story.jsonl"), text).unwrap();
     koschei(dir, ["log", "import", "--from", "story.jsonl", "--db", db]).status.success()
 }
 
-/// What it is known by, as it stands in the file of references.
+/// Returns the log's digests in the form of the reference file.
 fn written(dir: &Path, until: Option<u64>) -> String {
     let until = until.map(|seq| seq.to_string());
     let more = until.iter().flat_map(|seq| ["--until", seq]);
@@ -58,7 +59,7 @@ fn the_log_of_the_story_folds_to_what_it_folded_to() {
         let out = koschei(dir.path(), ["log", check]);
         assert!(out.status.success(), "{check}: {out:?}");
     }
-    // A fault: the last fact is missing.
+    // Planted fault: the last fact is missing.
     let facts = ["build_tagged", "build_changed", "repo_ready", "package_list_changed"];
     let line = |l: &&str| facts.iter().any(|kind| l.contains(&format!("koschei.{kind}.v")));
     let last: serde_json::Value = serde_json::from_str(text.lines().rfind(line).unwrap()).unwrap();
@@ -69,7 +70,7 @@ fn the_log_of_the_story_folds_to_what_it_folded_to() {
     }
 }
 
-/// Another fault: something else is said in one place.
+/// Another planted fault: one value is changed.
 #[test]
 fn a_log_that_was_changed_is_not_taken() {
     let text = exported();
@@ -81,7 +82,7 @@ fn a_log_that_was_changed_is_not_taken() {
     }
 }
 
-/// A package of a hub, and what it was found to be.
+/// The packages of a hub, and their expected states.
 const STATES: [(&str, PackageState); 5] = [
     ("bash", PackageState::Ok),
     ("make", PackageState::Ok),
@@ -90,8 +91,8 @@ const STATES: [(&str, PackageState); 5] = [
     ("lone", PackageState::Blocked),
 ];
 
-/// An update takes away what another package needs, packages are blocked, taken out and come back, a tag moves in the
-/// order of inheritance.
+/// An update removes what another package needs, packages are blocked, removed and come back, and a
+/// tag moves in the order of inheritance.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_read_from_a_hub_is_as_it_was() {
     let mut live = Live::new();
@@ -127,7 +128,7 @@ async fn what_is_read_from_a_hub_is_as_it_was() {
     let mut family = Family::new("hub");
     family.is("facts", &text);
     family.done();
-    // A fault: one fact less.
+    // Planted fault: one fact less.
     let before = state.facts_digest();
     live.hub.change(|tx| tx.untag_build("f99", "gone-1.0-1.fc99"));
     live.wait("it is seen", |s| s.facts_digest() != before).await;

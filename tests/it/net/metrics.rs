@@ -1,4 +1,4 @@
-//! Metrics: names, types, what they mean, their labels, and the numbers that the same work always gives.
+//! Metrics: names, types, help texts, labels, and the values that the same work always gives.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use crate::feed;
 use crate::web::prometheus::healthy;
 use crate::web_site::Pages;
 
-/// Gauges whose value is a moment or an age: from the clock.
+/// Suffixes of gauges with a time or an age from the clock.
 const OF_NOW: [&str; 3] = ["_timestamp_seconds", "_time_seconds", "_last_seconds"];
 
-/// One line for each series; no value where it is a time or how long something took.
+/// Returns one line for each series. Times and durations are left out.
 fn shown(text: &str) -> String {
     let mut shown = String::new();
     for line in text.lines() {
@@ -46,7 +46,7 @@ async fn every_metric_is_as_it_was() {
     let mut family = Family::new("metrics");
     family.is("metrics", &text);
     family.done();
-    // Whatever the code names.
+    // Every metric that the code names.
     let mut named = BTreeSet::new();
     for entry in std::fs::read_dir(repository("src/telemetry")).unwrap().map(|e| e.unwrap().path()) {
         let code = std::fs::read_to_string(entry).unwrap();

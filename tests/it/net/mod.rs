@@ -1,9 +1,10 @@
-//! The safety net: what must stay as it is while the code moves.
+//! The safety net: what must stay the same while the code changes.
 //!
-//! *References* (`tests/reference`) are digests of logs. They are never accepted anew by a switch: whoever changes one
-//! edits the file. *Snapshots* (`tests/snapshots`) are texts that people or programs read: help, output of commands,
-//! pages, JSON, metrics. CONTRIBUTING.md says how a changed word is accepted. Each family of either kind has a test
-//! that plants a fault and sees it found.
+//! *References* (`tests/reference`) are digests of logs. No switch accepts a new one: to change a
+//! reference, edit the file. *Snapshots* (`tests/snapshots`) are texts that people or programs
+//! read: help, output of commands, pages, JSON, metrics. CONTRIBUTING.md says how to accept a
+//! changed text. Each family of either kind has a test that plants a fault and checks that it is
+//! found.
 
 mod help;
 mod hub_story;
@@ -18,14 +19,14 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-/// Lines of a snapshot; of a longer text the digest of the whole stands at the end.
+/// Most lines of a snapshot. A longer text ends with the digest of the whole text.
 const LINES_MAX: usize = 300;
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// One family of snapshots, a directory of its own below `tests/snapshots`.
+/// One family of snapshots, in its own directory below `tests/snapshots`.
 struct Family {
     directory: PathBuf,
     names: BTreeSet<String>,
@@ -37,8 +38,8 @@ impl Family {
         Self { directory: repository("tests/snapshots").join(name), names: BTreeSet::new(), changed: Vec::new() }
     }
 
-    /// Compares a text with its snapshot. A difference is printed now and fails the test in [`Family::done`], so that
-    /// one run shows all.
+    /// Compares a text with its snapshot. A difference is printed at once but fails the test only
+    /// in [`Family::done`], so that one run shows all differences.
     fn is(&mut self, name: &str, text: &str) {
         assert!(self.names.insert(name.to_owned()), "two snapshots are called {name}");
         if !kept(&self.directory, name, &cut(text)) {
@@ -46,7 +47,7 @@ impl Family {
         }
     }
 
-    /// Fails when a text differed, or when a snapshot is left that nothing is compared with.
+    /// Fails if a text differed, or if a snapshot is left over that no text is compared with.
     fn done(self) {
         let file = |e: std::io::Result<std::fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
         let files: BTreeSet<String> = match std::fs::read_dir(&self.directory) {
@@ -61,7 +62,7 @@ impl Family {
     }
 }
 
-/// Whether a text is its snapshot; prints the difference.
+/// Checks whether a text equals its snapshot, and prints the difference.
 fn kept(directory: &Path, name: &str, text: &str) -> bool {
     let mut settings = insta::Settings::new();
     settings.set_snapshot_path(directory);
@@ -70,7 +71,7 @@ fn kept(directory: &Path, name: &str, text: &str) -> bool {
     catch_unwind(AssertUnwindSafe(|| settings.bind(|| insta::assert_snapshot!(name, text)))).is_ok()
 }
 
-/// The first lines, and what tells that the rest is the same.
+/// Returns the first lines, and a digest of the whole text if it is longer.
 fn cut(text: &str) -> String {
     let lines = text.lines().count();
     if lines <= LINES_MAX {
@@ -81,7 +82,7 @@ fn cut(text: &str) -> String {
     first
 }
 
-/// JSON with a line for each member, as it stands otherwise: neither order nor spelling changes.
+/// Puts each member of a JSON text on a line of its own. Order and spelling do not change.
 fn unfolded(json: &str) -> String {
     let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0_usize, false, false);
     for c in json.chars() {
@@ -115,12 +116,12 @@ fn unfolded(json: &str) -> String {
     out
 }
 
-/// HTML with a line for each tag, as it stands otherwise.
+/// Puts each tag of an HTML text on a line of its own, and changes nothing else.
 fn unfolded_html(html: &str) -> String {
     html.replace("><", ">\n<")
 }
 
-/// A name for a file, readable: what is not a letter, digit or dot is a dash.
+/// Returns a readable file name: everything except letters, digits and dots becomes a dash.
 fn file_name(text: &str) -> String {
     let words: Vec<&str> = text.split(|c: char| !(c.is_alphanumeric() || c == '.')).filter(|w| !w.is_empty()).collect();
     words.join("-")
@@ -154,7 +155,7 @@ fn a_changed_text_fails_and_writes_nothing() {
     files.sort();
     assert_eq!(files, ["old.snap", "said.snap"], "no file is written");
     assert_eq!(std::fs::read_to_string(path).unwrap(), snapshot);
-    // Behind what is shown of a long text, too.
+    // Differences after the shown part of a long text count too.
     let long = |last: &str| format!("{}{last}\n", "line\n".repeat(LINES_MAX));
     assert_ne!(cut(&long("a")), cut(&long("b")));
 }

@@ -1,4 +1,5 @@
-//! The oracles: answers that were not computed by this program. Each must notice a fault in what it is compared with.
+//! The oracles: answers that this program did not compute. Each comparison must notice a planted
+//! fault.
 //!
 //! | what is compared | where, and the planted fault |
 //! | --- | --- |
@@ -21,35 +22,35 @@ use serde_json::{Value, json};
 use crate::resolve::cli::compare_lines;
 use crate::resolve::recordings::{compare, compare_buildroots, compare_changes, compare_sample};
 
-/// Whether a comparison fails.
+/// Checks whether a comparison fails.
 fn notices<T>(compare: impl FnOnce() -> T) -> bool {
     catch_unwind(AssertUnwindSafe(compare)).is_err()
 }
 
-/// The last row of a package that resolves: a fault where there is none plants nothing, and the comparison must not
-/// fail then.
+/// Returns the last row of a package that resolves. If there is none, no fault is planted, and the
+/// comparison must not fail.
 fn resolved(rows: &mut [Value]) -> Option<&mut Value> {
     rows.iter_mut().rfind(|r| r["ok"] == json!(true) && r["closure"].as_array().is_some_and(|c| !c.is_empty()))
 }
 
-/// Takes the last entry of a list of each row.
+/// Removes the last entry of a list in each row.
 fn shortened(rows: &mut [Value], member: &str) {
     rows.iter_mut().filter_map(|r| r[member].as_array_mut()).for_each(|list| drop(list.pop()));
 }
 
-/// A package of a buildroot is not there.
+/// Removes a package from a buildroot.
 fn package_less(rows: &mut Vec<Value>) {
     resolved(rows).and_then(|r| r["closure"].as_array_mut()).and_then(Vec::pop);
 }
 
-/// What resolves does not.
+/// Makes a package that resolves unresolved.
 fn unresolved(rows: &mut Vec<Value>) {
     if let Some(row) = resolved(rows) {
         row["ok"] = json!(false);
     }
 }
 
-/// A package is one step further away.
+/// Increases one package's distance.
 fn further(rows: &mut Vec<Value>) {
     let distances = rows.iter_mut().filter_map(|r| r["distance"].as_object_mut());
     if let Some(one) = distances.flat_map(serde_json::Map::values_mut).find(|d| d.is_u64()) {
@@ -57,7 +58,7 @@ fn further(rows: &mut Vec<Value>) {
     }
 }
 
-/// A member of the group was passed over.
+/// Adds a skipped member of the group.
 fn passed_over(rows: &mut Vec<Value>) {
     if let Some(row) = resolved(rows) {
         row["skipped"] = json!(["nobody-has-this"]);

@@ -1,4 +1,4 @@
-//! What commands print about a log, to people and to programs, and what they say where something is wrong.
+//! The output of commands about a log, for people and for programs, and their error messages.
 
 use std::collections::BTreeSet;
 use std::process::Output;
@@ -11,8 +11,8 @@ use super::{Family, file_name, unfolded};
 use crate::live::Live;
 use crate::serve::first::{COLLECTION, small};
 
-/// What is typed. Each line finds the logs as they were ([`world`]). Services that run until they are told to stop are
-/// typed so that they cannot begin: what they show then are pages, see [`super::pages`].
+/// The command lines. Each runs on the original logs ([`world`]). Services that run until they are
+/// stopped get lines with which they cannot start. Their pages are tested in [`super::pages`].
 const TYPED: &[&str] = &[
     "status",
     "status --json --collection f99-build --state failing,unresolved",
@@ -104,14 +104,14 @@ const TYPED: &[&str] = &[
     "statsu",
 ];
 
-/// The words of a line.
+/// Splits a line into words.
 fn words(typed: &str) -> Vec<String> {
     let whole =
         typed.replace("REPOS", "recording/repos/f99-build").replace("REQUIRES", "recording/buildrequires.jsonl");
     whole.split_whitespace().map(str::to_owned).collect()
 }
 
-/// A name for what a line prints: the line without what goes without saying.
+/// Returns a name for the output of a line: the line without its usual options.
 fn named(typed: &str) -> String {
     let without = ["--buildrequires REQUIRES", "REPOS", "--by alice", "--no-wait"];
     let short = without.iter().fold(typed.to_owned(), |text, more| text.replace(more, ""));
@@ -119,7 +119,7 @@ fn named(typed: &str) -> String {
     if typed.is_empty() { "nothing".to_owned() } else { file_name(&short) }
 }
 
-/// What was printed, the status last.
+/// Returns the output, with the exit status at the end.
 fn shown(typed: &str, out: &Output) -> String {
     let text = |bytes: &[u8]| {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
@@ -132,7 +132,7 @@ fn shown(typed: &str, out: &Output) -> String {
         shown += &format!("-- on standard error:\n{}", text(&out.stderr));
     }
     shown += &format!("-- exit status {}\n", out.status.code().unwrap());
-    // How long it took.
+    // Hide how long it took.
     shown
         .lines()
         .map(|l| {
@@ -152,7 +152,7 @@ async fn every_command_prints_what_it_printed() {
         family.is(&named(typed), &shown(typed, &out));
         left.retain(|command| *typed != command && !typed.starts_with(&format!("{command} ")));
     }
-    // What was exported comes back.
+    // An export can be imported again.
     let dir = world().await;
     for typed in ["log export --to koschei.jsonl", "log import --from koschei.jsonl --db other.db"] {
         let out = koschei(dir.path(), words(typed));
@@ -165,8 +165,8 @@ async fn every_command_prints_what_it_printed() {
     assert!(left.is_empty(), "nothing is kept of what these print: {left:?}");
 }
 
-/// What the doctor says beside a hub, to people and to programs. Numbers are ports, sizes and times; how much room
-/// there is, is the machine's affair.
+/// Returns the doctor's output with a hub, for people and for programs. Numbers are hidden, because
+/// they are ports, sizes and times. The free space depends on the machine.
 fn doctor() -> (String, String) {
     let mut live = Live::new();
     small(&live.hub);
@@ -188,7 +188,7 @@ fn doctor() -> (String, String) {
     (human, numbers(&unfolded(&json.to_string())))
 }
 
-/// `#` for each number.
+/// Replaces each number by `#`.
 fn numbers(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

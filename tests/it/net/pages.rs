@@ -1,4 +1,4 @@
-//! What pages show, to people and to programs: every address that is served.
+//! The content of pages, for people and for programs, for every address that is served.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::steady::{koschei, world};
 use super::{Family, file_name, repository, unfolded, unfolded_html};
 
-/// What is asked for at the end of the log, beside one event of each kind.
+/// The addresses requested at the end of the log, in addition to one event of each kind.
 const ASKED: &[&str] = &[
     "/",
     "/?json=1",
@@ -39,14 +39,14 @@ const ASKED: &[&str] = &[
     "/nothing-here",
 ];
 
-/// What is asked for at a moment when packages were broken.
+/// The addresses requested as of a time when packages were broken.
 const ASKED_THEN: &[&str] = &["/", "/packages?collection=f99-build&state=unresolved", "/package/appbar"];
-/// What is asked for of the log of a service that lived with a hub.
+/// The addresses requested for the log of a service that worked with a hub.
 const ASKED_OF_STORY: &[&str] =
     &["/", "/collection/f98", "/package/app108", "/packages?state=failing,unresolved&rows=5"];
 const THEN: &str = "2026-11-20T08:45:00Z";
 
-/// A server of pages, a process, until it is dropped.
+/// A process that serves pages, until it is dropped.
 struct Web {
     child: Child,
     address: String,
@@ -73,7 +73,7 @@ impl Web {
         web
     }
 
-    /// Status, headers but for the date, and body.
+    /// Returns status, headers without the date, and body.
     fn answer(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: koschei\r\nConnection: close\r\n\r\n").unwrap();
@@ -87,7 +87,7 @@ impl Web {
         let body = match headers.iter().find_map(|h| h.strip_prefix("content-type: ")).unwrap_or_default() {
             kind if kind.starts_with("text/html") => unfolded_html(body),
             "application/json" => unfolded(body),
-            // What is there and what it means; its numbers are of this moment.
+            // The names and help texts of metrics. The values depend on the time.
             _ if path == "/metrics" => body.lines().filter(|l| l.starts_with('#')).map(|l| format!("{l}\n")).collect(),
             _ => body.to_owned(),
         };
@@ -105,7 +105,7 @@ impl Drop for Web {
     }
 }
 
-/// The first event of each kind.
+/// Returns the first event of each kind.
 fn of_each_kind(dir: &Path, db: &str) -> BTreeMap<String, u64> {
     let out = koschei(dir, ["log", "export", "--no-attachments", "--db", db]);
     assert!(out.status.success(), "{out:?}");
@@ -118,7 +118,7 @@ fn of_each_kind(dir: &Path, db: &str) -> BTreeMap<String, u64> {
     first
 }
 
-/// Whether an address is one of a route: `{name}` stands for any text.
+/// Checks whether an address belongs to a route. `{name}` stands for any text.
 fn belongs(address: &str, route: &str) -> bool {
     let path = address.split('?').next().unwrap();
     let (path, route): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), route.split('/').collect());
@@ -147,7 +147,8 @@ async fn every_page_is_as_it_was() {
         family.is(&format!("then-{}", named(asked)), &format!("GET {asked} as of {THEN}\n{}", then.answer(asked)));
     }
     drop(then);
-    // A service that lived with a hub: kinds of events that no recording has, rebuilds that run.
+    // A service that worked with a hub has running rebuilds, and kinds of events that no recording
+    // has.
     let text = super::hub_story::exported();
     assert!(super::hub_story::import(dir.path(), "new.db", &text), "the story is taken");
     let story = Web::start(dir.path(), &["--db", "new.db"]);
@@ -161,7 +162,8 @@ async fn every_page_is_as_it_was() {
     family.done();
 }
 
-/// Whoever adds a page adds what is asked of it. The table of addresses is whole: no page is added beside it.
+/// A new page needs an address in this test. The table of addresses is complete: every page is in
+/// it.
 #[test]
 fn every_address_that_is_served_is_asked_for() {
     for route in koschei::web::addresses() {

@@ -1,7 +1,8 @@
-//! Recordings fed in give the log they always gave: the same events, to the last bit.
+//! Ingested recordings always give the same log: the same events, to the last bit.
 //!
-//! A chain hash covers each event with all before it, payload as written. Stand-ins of persons are random, and enter
-//! it: here they follow from the name (see [`super::steady`]).
+//! A chain hash covers each event with all events before it, with the payload as written. The
+//! stand-ins of persons are random and are part of it. Here they are derived from the name (see
+//! [`super::steady`]).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,9 +14,9 @@ use super::steady::{Recorded, json};
 
 pub(super) const REFERENCE: &str = "tests/reference/recordings.txt";
 
-/// What the log of a recording is known by, as it stands in the file of references: number of events, chain hash of the
-/// last, digest of the folded state, digest of the facts; and the number of events of each kind, to see at a glance
-/// where a difference lies.
+/// Returns a recording's digests in the form of the reference file: the number of events, the chain
+/// hash of the last one, the digest of the folded state, and the digest of the facts. The number of
+/// events of each kind shows at a glance where a difference lies.
 async fn written(recorded: &Recorded, lines: &[String]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let told = recorded.ingested(dir.path(), lines).await;
@@ -33,7 +34,7 @@ pub(super) fn kinds(stats: &Value) -> String {
     kinds.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The references, by recording; lines with `#` explain.
+/// Returns the references, by recording. Lines with `#` are explanations.
 fn references() -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(repository(REFERENCE)).unwrap();
     let mut found: BTreeMap<String, String> = BTreeMap::new();
@@ -57,8 +58,8 @@ async fn every_recording_gives_the_log_it_always_gave() {
     assert!(found == kept, "{REFERENCE} says\n{kept}but this is\n{found}");
 }
 
-/// Two faults in each recording: one message less, and one that speaks of another repository. Each shows in the chain,
-/// in the state and in the facts.
+/// Two planted faults in each recording: one message less, and one message about another
+/// repository. Each changes the chain, the state and the facts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_less_or_another_one_is_seen() {
     let kept = references();

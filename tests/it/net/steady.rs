@@ -1,7 +1,7 @@
-//! Logs that are the same to the last bit each time: what is random in a log, or from the clock, is set before anything
-//! is fed in.
+//! Makes logs that are the same to the last bit each time: random values and times in a log are
+//! fixed before anything is ingested.
 //!
-//! Everything goes through the program, so that these tests name nothing that moves.
+//! Everything goes through the program, so that these tests use no internal names that may change.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::feed;
 
-/// The log's id and the moment it was made, which are random and now elsewhere.
+/// The log's id and creation time. Normally the one is random and the other is the current time.
 const META: [(&str, &str); 2] = [("log_id", "0123456789abcdef0123456789abcdef"), ("created_at", "1795164240000000")];
 
-/// The program in a directory, with nothing of the environment but what tells where it is.
+/// Runs the program in a directory, with an empty environment.
 pub(super) fn koschei<A: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = A>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
     command.args(args).current_dir(dir).env_clear().env("COLUMNS", "100");
@@ -28,9 +28,9 @@ pub(super) struct Recorded {
     /// Its directory below `tests/data`.
     pub(super) name: String,
     pub(super) lines: Vec<String>,
-    /// Where its repositories are.
+    /// Directory of its repositories.
     archive: PathBuf,
-    /// What the program is told besides.
+    /// Further configuration for the program.
     config: Option<PathBuf>,
 }
 
@@ -43,7 +43,7 @@ impl Recorded {
         Self { name: name.to_owned(), lines: feed::lines(&dir.join("events.jsonl")), archive, config }
     }
 
-    /// Every recording there is, by name: whatever directory holds an `events.jsonl`.
+    /// Returns every recording by name: each directory with an `events.jsonl`.
     pub(super) fn all() -> Vec<Self> {
         let (root, mut found, mut open) = (feed::recorded(""), Vec::new(), vec![PathBuf::new()]);
         while let Some(below) = open.pop() {
@@ -59,8 +59,8 @@ impl Recorded {
         found.iter().map(|name| Self::open(name.to_str().unwrap())).collect()
     }
 
-    /// Feeds these lines, of this recording, into `koschei.db` in an empty directory; gives what the program says of
-    /// it.
+    /// Ingests these lines of the recording into `koschei.db` in an empty directory. Returns the
+    /// program's report.
     pub(super) async fn ingested(&self, dir: &Path, lines: &[String]) -> Value {
         let events = dir.join("events.jsonl");
         std::fs::write(&events, lines.iter().flat_map(|l| [l, "\n"]).collect::<String>()).unwrap();
@@ -73,23 +73,23 @@ impl Recorded {
     }
 }
 
-/// What the program prints as JSON.
+/// Returns the program's JSON output.
 pub(super) fn json(dir: &Path, args: &[&str]) -> Value {
     let out = koschei(dir, args);
     assert!(out.status.success(), "{args:?}: {out:?}");
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// The stand-in a person has here: it follows from the name. Elsewhere it is random.
+/// Returns a person's stand-in, derived from the name. Normally it is random.
 fn stand_in(name: &str) -> String {
     let digest = blake3::hash(name.as_bytes()).to_hex();
     format!("p-{}", digest.chars().take(16).collect::<String>())
 }
 
-/// Makes an empty log in which everybody these messages name has a stand-in already, and that is itself like any other
-/// of its name.
+/// Makes an empty log with fixed metadata, in which every person named in these messages already
+/// has a stand-in.
 pub(super) async fn empty(dir: &Path, name: &str, events: &Path) {
-    // Who is named, is known once they were read; repositories do not matter for that.
+    // Ingest them once to learn the names. Repositories do not matter for that.
     let scratch = tempfile::tempdir().unwrap();
     let out = koschei(scratch.path(), ["ingest", "--from", events.to_str().unwrap()]);
     assert!(out.status.success(), "{out:?}");
@@ -110,21 +110,22 @@ pub(super) async fn empty(dir: &Path, name: &str, events: &Path) {
     database.close().await.unwrap();
 }
 
-/// A database as it is.
+/// Opens a database without the log's code.
 pub(super) async fn open(path: &Path) -> SqliteConnection {
     SqliteConnection::connect(path.to_str().unwrap()).await.unwrap()
 }
 
-/// A message that nobody understands, by the id the examples of the help have.
+/// A message that nobody understands, with the id used in the help's examples.
 const PARKED: &str = r#"{"topic":"org.x.buildsys.tag","id":"7c8e3c70-0b6a-4d0b-9a52-5d0f3f6f2c11","body":{"tag":7}}"#;
-/// Lines of the recording after which a task of ours runs, task 9.
+/// Number of recorded lines after which a task of ours (task 9) runs.
 const RUNNING: usize = 215;
-/// When its messages came in, which is now elsewhere.
+/// The time at which its messages came in. Normally the current time.
 const RECEIVED: i64 = 1_795_164_840_000_000;
 
-/// A directory, made once, with what commands speak of: `koschei.db` with the demonstration's recording and a message
-/// that is not understood, `running.db` with the beginning of it, `new.db` with nothing, and the recording itself.
-/// Nobody changes anything there: see [`world`].
+/// Makes a directory, once, with everything that the commands name. `koschei.db` has the
+/// demonstration's recording and a message that is not understood. `running.db` has its beginning,
+/// `new.db` is empty, and the recording itself is there. No test changes this directory, see
+/// [`world`].
 async fn first_world() -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("net");
     if dir.exists() {
@@ -157,7 +158,7 @@ async fn first_world() -> PathBuf {
     dir
 }
 
-/// A directory of one's own with all of it.
+/// Returns a copy of that directory for one test.
 pub(super) async fn world() -> tempfile::TempDir {
     static FIRST: tokio::sync::OnceCell<PathBuf> = tokio::sync::OnceCell::const_new();
     let (first, dir) = (FIRST.get_or_init(first_world).await, tempfile::tempdir().unwrap());

@@ -1,5 +1,6 @@
-//! What mock's package manager does beyond solving: members of the build group. Right answers are those of dnf 4.14
-//! (`group install` of the same repository), unless a case says otherwise.
+//! What mock's package manager does with members of the build group beyond solving. The right
+//! answers are those of dnf 4.14 (`group install` of the same repository), unless a case says
+//! otherwise.
 
 use std::sync::Arc;
 
@@ -28,13 +29,14 @@ fn case_group_as_dnf() {
     for solver in ["both", "libsolv"] {
         let two = closures(&format!("{case} --mode two --solver {solver}"));
         assert_eq!(two, ["bash-0:1-1.x86_64 newvi-0:2-1.x86_64 tar-0:1-1.x86_64 y-0:1-1.x86_64"]);
-        // Koschei: capabilities, of any architecture, and no conditional ones.
+        // Like Koschei: members may be capabilities, of any architecture, and conditional members
+        // do not count.
         let joint = closures(&format!("{case} --mode joint --solver {solver}"));
         assert_eq!(joint, ["bash-0:1-1.x86_64 bsd-0:1-1.x86_64 rel-0:1-1.x86_64 vi-0:1-1.x86_64 z-0:1-1.i686"]);
     }
 }
 
-/// The group, resolved by both solvers.
+/// Resolves the group with both solvers.
 fn group(packages: &[Pkg], members: &str, arch: &str, mode: Mode) -> (GroupVerdict, String) {
     let comps = format!("<comps><group><id>build</id><packagelist>{members}</packagelist></group></comps>");
     let comps = Groups::parse(comps.as_bytes(), "comps.xml", &Limits::default()).unwrap();
@@ -113,7 +115,8 @@ fn group_install(#[case] packages: &[Pkg], #[case] members: &str, #[case] closur
     assert_eq!(names, closure);
 }
 
-/// A member that is there and cannot be installed breaks the group; one that is not there is passed over and named.
+/// A member that exists but cannot be installed breaks the group. A missing member is skipped and
+/// named.
 #[test]
 fn a_missing_member_is_passed_over_a_broken_one_is_not() {
     let packages = [pkg("a-1-1.x86_64").requires(&["missing"]), pkg("b-1-1.x86_64"), pkg("z-1-1.aarch64")];
@@ -122,12 +125,12 @@ fn a_missing_member_is_passed_over_a_broken_one_is_not() {
     assert_eq!((verdict.skipped.as_slice(), names.as_str()), (&["c".to_owned()][..], "b-0:1-1.x86_64"));
     let (verdict, _) = group(&packages, "<packagereq>b</packagereq><packagereq>a</packagereq>", "x86_64", Mode::Two);
     assert!(!verdict.ok && verdict.problems.iter().any(|p| p.contains("missing")), "{:?}", verdict.problems);
-    // Of an architecture that cannot be installed: there, and broken.
+    // A member of an architecture that cannot be installed exists and is broken.
     let (verdict, _) = group(&packages, "<packagereq>z</packagereq>", "x86_64", Mode::Two);
     assert!(!verdict.ok, "{verdict:?}");
 }
 
-/// What modules hide is counted beside what else is passed over.
+/// Packages hidden by modules are counted together with other skipped ones.
 #[test]
 fn what_modules_hide_is_counted() {
     let data = format!("{}/tests/data/cases/modular", env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,5 @@
-//! BuildConflicts, as dnf 5's builddep heeds them in mode `two`. Right answers come from reading dnf 5.
+//! BuildConflicts in mode `two`, as in dnf 5's builddep. The right answers come from reading dnf
+//! 5's source.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ fn the_case(#[case] args: &str, #[case] expected: &str) {
     }
 }
 
-/// Asks both solvers; they say the same.
+/// Asks both solvers. Their answers are equal.
 fn ask(mode: Mode, packages: &[Pkg], group: &[&str], requires: &[&str], conflicts: &[&str]) -> (Universe, Resolution) {
     let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let universe = Universe::load(Arc::new(content(packages)), "x86_64").unwrap();
@@ -40,7 +41,8 @@ fn ask(mode: Mode, packages: &[Pkg], group: &[&str], requires: &[&str], conflict
     (universe, ours)
 }
 
-/// Two providers of `tool`; `old` of the group brought `below`, `tool-a` may be one of its members, too.
+/// Two providers of `tool`. The group's `old` brought `below`, and `tool-a` may also be a member of
+/// the group.
 fn packages() -> Vec<Pkg> {
     vec![
         pkg("tool-a-1-1.noarch").provides(&["tool"]),
@@ -94,15 +96,15 @@ fn a_conflict_with_what_is_required(#[case] requires: &str, #[case] conflicts: &
     let said =
         format!("the source package's BuildConflicts keep out {}; without them it would resolve", nevras.join(", "));
     assert!(!answer.ok && answer.problems[0] == said, "{:?}", answer.problems);
-    // What is missing anyway is not their doing.
+    // A package that is missing anyway is not caused by BuildConflicts.
     let (_, answer) = ask(Mode::Two, &packages(), &["below"], &["tool", "nope"], conflicts);
     assert!(!answer.ok && !answer.problems.iter().any(|p| p.contains("without them")), "{:?}", answer.problems);
     let (_, answer) = ask(Mode::Joint, &packages(), &["below"], &[requires], conflicts);
     assert!(answer.ok, "Koschei passes them over: {:?}", answer.problems);
 }
 
-/// `buildrequires.jsonl` may say them; the digest of what verdicts depend on holds them where they are heeded, and only
-/// there.
+/// `buildrequires.jsonl` may contain them. The digest of a verdict's inputs covers them exactly
+/// where they are honoured.
 #[test]
 fn of_an_archive() {
     let dir = tempfile::tempdir().unwrap();

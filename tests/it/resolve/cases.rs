@@ -1,4 +1,5 @@
-//! Cases of Koschei's own tests on a small repository, by their numbers (T1–T5g), and behaviour of our own.
+//! Cases of Koschei's own tests on a small repository, by their numbers (T1–T5g), and cases of our
+//! own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ fn names(universe: &Universe, answer: &Resolution) -> Vec<String> {
     names
 }
 
-/// T1: everything, with full names.
+/// T1: the whole closure, with full names.
 #[rstest]
 fn t1_closure(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = universe(&repo_r());
@@ -70,7 +71,8 @@ fn t1_closure(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     );
 }
 
-/// T2: C is 2 although A→B→C is 3, because F requires it directly; the group does not count.
+/// T2: C has distance 2 although A→B→C gives 3, because F requires it directly. The group does not
+/// count.
 #[rstest]
 fn t2_distances(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = universe(&repo_r());
@@ -101,7 +103,8 @@ fn closures(
     assert_eq!(names(&universe, &answer), expected);
 }
 
-/// T5c: a member that is a capability counts together; for dnf, and so in mode two, members are names of packages.
+/// T5c: a member that is a capability counts in joint mode. For dnf, and so in mode two, members
+/// are names of packages.
 #[rstest]
 #[case::together(Mode::Joint, &["R"])]
 #[case::as_dnf(Mode::Two, &[])]
@@ -110,7 +113,7 @@ fn t5c_member_is_a_provide(#[case] mode: Mode, #[case] expected: &[&str]) {
     assert_eq!(names(&universe, &resolve(&universe, &["virtual"], &[], mode)), expected);
 }
 
-/// T5d, T5g: what was passed over is said.
+/// T5d, T5g: skipped members are reported.
 #[test]
 fn t5d_t5g_skipped() {
     let universe = universe(&repo_r());
@@ -120,7 +123,8 @@ fn t5d_t5g_skipped() {
     assert_eq!(resolver.resolve(&["(x if y < 1)"]).skipped, ["(x if y < 1)"]);
 }
 
-/// T5e: a BuildRequires that nothing provides; all such are named, and problems of the others as well.
+/// T5e: a BuildRequires that nothing provides. All such BuildRequires are named, and the problems
+/// of the others too.
 #[rstest]
 fn t5e_missing(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = universe(&repo_r());
@@ -132,7 +136,7 @@ fn t5e_missing(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert!(answer.problems[2].contains("provide-that-will-be-added"), "{:?}", answer.problems);
 }
 
-/// T5f: a group that cannot be installed; every source package then has that problem.
+/// T5f: a group that cannot be installed. Every source package then has that problem.
 #[rstest]
 fn t5f_broken_group(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = universe(&repo_r());
@@ -144,7 +148,7 @@ fn t5f_broken_group(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert!(!answer.ok && answer.problems[0].contains("nonexistent"), "{:?}", answer.problems);
 }
 
-/// Problems are given with all their lines.
+/// Problems have all their lines.
 #[test]
 fn problems_have_all_lines() {
     let packages = [
@@ -161,8 +165,8 @@ fn problems_have_all_lines() {
     );
 }
 
-/// A path is answered by its owner when nothing provides it, and by a package that only some dependency makes a
-/// provider.
+/// A path that nothing provides is satisfied by the file's owner. A package is also a provider if
+/// only some dependency makes it one.
 #[rstest]
 fn files(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let packages = [
@@ -182,7 +186,7 @@ fn files(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert!(!resolve(&universe, &[], &["/usr/bin/nothing"], mode).ok);
 }
 
-/// The modes differ where a BuildRequires brings an alternative to what the group would take.
+/// The modes differ if a BuildRequires brings an alternative to what the group would choose.
 #[test]
 fn modes_differ() {
     let packages = [
@@ -196,8 +200,8 @@ fn modes_differ() {
     assert_eq!(names(&universe, &resolve(&universe, &["base"], &["lib"], Mode::Two)), ["base", "gawk", "lib", "mawk"]);
 }
 
-/// What the group installed gives way to an older version that a BuildRequires needs, or goes for one that cannot be
-/// beside it.
+/// A package of the group is replaced by an older version that a BuildRequires needs, or erased for
+/// one that conflicts with it.
 #[test]
 fn base_is_replaced_or_erased() {
     let packages = [
@@ -217,7 +221,7 @@ fn base_is_replaced_or_erased() {
     assert!(!resolve(&universe, &["zlib"], &["enemy", "zlib"], Mode::Two).ok, "what is asked for is not erased");
 }
 
-/// A package that obsoletes another is preferred to it, and cannot be beside it.
+/// A package that obsoletes another is preferred to it, and cannot be installed beside it.
 #[rstest]
 fn obsoletes(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let packages = [
@@ -231,7 +235,8 @@ fn obsoletes(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert!(!resolve(&universe, &[], &["needs-old", "needs-zoo"], mode).ok);
 }
 
-/// Weak dependencies are never installed, but decide between alternatives: libsolv prefers what is recommended anyway.
+/// Weak dependencies are never installed, but they decide between alternatives: libsolv prefers a
+/// package that is recommended anyway.
 #[rstest]
 #[case::nothing_said(&["one"], "alt-a")]
 #[case::recommended(&["one", "fan-of-b"], "alt-b")]
@@ -300,7 +305,7 @@ fn d24_two_architectures() {
     assert_eq!(rows, ["glibc.i686 1-1>2-1 Some(3)", "glibc.x86_64 1-1>2-1 Some(2)"]);
 }
 
-/// Each thread has a resolver of its own over one universe; answers are the same.
+/// Each thread has its own resolver over one universe. The answers are the same.
 #[test]
 fn threads_share_a_universe() {
     let universe = universe(&repo_r());

@@ -1,5 +1,5 @@
-//! First causes: which change of a tiny repository took a buildroot away, told by example and, for random repositories,
-//! by who changed.
+//! First causes: which change of a tiny repository broke a buildroot. Tested by examples, and in
+//! random repositories by checking which package changed.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use rstest::rstest;
 
 use crate::tiny::{Pkg, content, pkg};
 
-/// Resolves the last of `requires` in each generation and explains the last one. `None`: it resolves there, or nowhere.
+/// Resolves the last of `requires` in each generation, and explains the last generation. `None` if
+/// it resolves there, or nowhere.
 fn explain(
     generations: &[Vec<Pkg>],
     group: &[&str],
@@ -49,7 +50,7 @@ fn causes(generations: &[Vec<Pkg>], requires: &[&str]) -> Vec<String> {
     found.1.iter().map(show).collect()
 }
 
-/// The package every tiny repository here has, for the build group.
+/// The package that every tiny repository here has, for the build group.
 fn base() -> Pkg {
     pkg("base-1-1.noarch")
 }
@@ -194,7 +195,8 @@ fn first_cause(#[case] generations: &[Vec<Pkg>], #[case] requires: &[&str], #[ca
     assert_eq!(causes(generations, requires), expected);
 }
 
-/// Only where the group is asked for together with the rest: what it installed before gives way, and breaks nothing.
+/// Only if the group is solved together with the rest. In mode two, the group's packages give way
+/// and break nothing.
 #[rstest]
 #[case::conflict_with_the_group(
     &[
@@ -216,7 +218,8 @@ fn what_the_group_is_in_the_way_of(#[case] generations: &[Vec<Pkg>], #[case] exp
     assert_eq!(explain(generations, &["base"], &[&["a"]], Mode::Two), None);
 }
 
-/// What is in the base proves nothing: the conflict that counts is the one between two packages that are asked for.
+/// A conflict with a base package proves nothing. The conflict that counts is between two requested
+/// packages.
 #[test]
 fn a_conflict_with_the_base_is_no_cause() {
     let repo = |c: Pkg| {
@@ -242,8 +245,8 @@ fn a_broken_build_group_is_the_cause_for_everything(#[values(Mode::Two, Mode::Jo
     assert!(causes[0].in_group);
 }
 
-/// A member that nothing provides is passed over, until something does: that cannot be installed, or that brings what
-/// is in the way.
+/// A member that nothing provides is skipped until something provides it. Then the provider cannot
+/// be installed, or brings a conflicting package.
 #[rstest]
 #[case::lacks_something(pkg("tool-1-1.noarch").requires(&["nothing"]), Mode::Two, "requires nothing: tool > nothing")]
 #[case::brings_what_conflicts(pkg("tool-1-1.noarch").requires(&["b"]), Mode::Joint, "requires b: tool > b")]
@@ -276,7 +279,7 @@ fn equal_causes_are_grouped_largest_first() {
     );
 }
 
-/// A random package of capabilities `c0` to `c4`.
+/// A random package with capabilities `c0` to `c4`.
 #[derive(Clone, Debug)]
 struct Small {
     provides: Vec<u8>,
@@ -315,7 +318,7 @@ fn strs(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-/// Generations that differ by one package each: which, and what it is then (`None`: removed).
+/// Generations that differ by one package each: the package, and its new content (`None`: removed).
 type Steps = Vec<(prop::sample::Index, Option<Small>)>;
 
 fn generations(packages: &[Small], steps: &Steps) -> (Vec<Vec<Pkg>>, Vec<usize>) {
@@ -358,8 +361,8 @@ fn steps(conflicts: usize, forms: u8) -> impl Strategy<Value = Steps> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// One package changes from one generation to the next: whatever is named as a cause at a step is the package that
-    /// changed there. Conflicts and conditions included.
+    /// One package changes between two generations. A cause named at a step is always the package
+    /// that changed there, even with conflicts and conditions.
     #[test]
     fn a_cause_is_always_a_package_that_changed_at_its_step(
         packages in prop::collection::vec(small(1, 5), 2..9),
@@ -370,7 +373,7 @@ proptest! {
         check(&packages, &steps, &group, &wanted, false)?;
     }
 
-    /// Where nothing conflicts and nothing is conditional, a cause is always found.
+    /// Without conflicts and conditions, a cause is always found.
     #[test]
     fn a_missing_capability_always_has_a_cause(
         packages in prop::collection::vec(small(0, 4), 2..9),

@@ -1,4 +1,4 @@
-//! `koschei resolve`, called as a function with arguments as people type them.
+//! `koschei resolve`, called as a function with arguments as typed.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ struct Cli {
     args: ResolveArgs,
 }
 
-/// Runs with a command line in which `DATA` stands for the test data.
+/// Runs a command line in which `DATA` stands for the test data.
 pub(crate) fn run(line: &str) -> Result<String, String> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let words = line.split_whitespace().map(|w| w.replace("DATA", data.to_str().unwrap()));
@@ -36,13 +36,13 @@ fn oracle(name: &str) -> Vec<String> {
 const SMALL: &str = "--repo DATA/distro/small/binary --source DATA/distro/small/source";
 const KOJI: &str = "--repo DATA/koji/repos/f99-build/26/x86_64 --buildrequires DATA/koji/buildrequires.jsonl";
 
-/// Byte for byte the lines of the oracle, except for the wording of problems.
+/// The lines equal those of the oracle byte for byte, except for the wording of problems.
 #[rstest]
 fn lines_are_those_of_the_oracle(#[values("two", "joint")] mode: &str) {
     compare_lines(mode, |_| {});
 }
 
-/// The same; `fault` puts something wrong into what is compared with.
+/// Compares the lines with the oracle. `fault` changes the oracle's lines first.
 pub(crate) fn compare_lines(mode: &str, fault: fn(&mut Vec<String>)) {
     let out = run(&format!("{SMALL} --mode {mode} --jsonl")).unwrap();
     let mut expected = oracle(&format!("{mode}.jsonl.zst"));
@@ -101,8 +101,8 @@ fn distances_are_those_of_the_oracle() {
     }
 }
 
-/// Chosen packages come in the order of the file; the architecture is that of the directory; sources excluded from it
-/// have no line.
+/// Chosen packages come in the order of the file. The architecture is the directory's. Sources
+/// excluded from it have no line.
 #[test]
 fn build_requires_file() {
     let out = run(&format!("{KOJI} --packages sed-4.9-2.fc99,bash-5.2.32-2.fc99 --jsonl")).unwrap();
@@ -158,7 +158,7 @@ fn errors_say_what_to_do(#[case] line: &str, #[case] expected: &str) {
     assert!(error.contains(expected), "{error}");
 }
 
-/// A repository without groups: said clearly, and cured by a file.
+/// A repository without groups gives a clear error, and a group file helps.
 #[test]
 fn missing_build_group() {
     let dir = tempdir().unwrap();
@@ -182,8 +182,8 @@ fn missing_build_group() {
     assert_eq!(run(&line).unwrap(), expected, "Koji's place for it");
 }
 
-/// Case rich-br-message: the text names the build requirement and what is missing. What `a` asks for mode `two` gives
-/// it, as dnf does with `--allowerasing`: without python3.
+/// Case rich-br-message: the text names the build requirement and what is missing. Mode `two`
+/// resolves `a` without python3, like dnf with `--allowerasing`.
 #[rstest]
 fn rich_build_requirements_are_named(#[values("both", "libsolv")] solver: &str) {
     let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires \
@@ -199,7 +199,7 @@ fn rich_build_requirements_are_named(#[values("both", "libsolv")] solver: &str) 
     assert_eq!(line("a"), serde_json::json!({"source": "a-1-1", "ok": true, "closure": [], "erased": erased}));
 }
 
-/// In `joint` a rich build requirement of which nothing exists is passed over, and said to be.
+/// In `joint`, a rich build requirement with no matching package is skipped and reported.
 #[test]
 fn what_is_passed_over_is_said() {
     let case = "--repo DATA/cases/resolve/rich-br-message/repo --buildrequires \
@@ -211,7 +211,7 @@ fn what_is_passed_over_is_said() {
     assert!(out.contains("  b-1-1: (missing if gcc)\n") && out.contains("Passed over "), "{out}");
 }
 
-/// Parts of rich build requirements, and what is said of them.
+/// Parts of rich build requirements, and their messages.
 #[rstest]
 #[case(
     "(none or nothing)",
@@ -246,8 +246,8 @@ fn what_rich_build_requirements_lack(#[case] text: &str, #[case] expected: &str)
     assert_eq!(answer.ok, expected.is_empty());
 }
 
-/// Weak dependencies come along only where that is asked for, those of the build group, too; what they cannot be had
-/// with stays without.
+/// Weak dependencies are installed only on request, including those of the build group. A weak
+/// dependency that cannot be installed is left out.
 #[rstest]
 fn weak_dependencies_are_asked_for(#[values("two", "joint")] mode: &str) {
     let dir = tempdir().unwrap();
@@ -271,7 +271,8 @@ fn weak_dependencies_are_asked_for(#[values("two", "joint")] mode: &str) {
     assert!(refused.contains("cannot be used with"), "{refused}");
 }
 
-/// Writes a repository whose build group is `bash`, and a file of requirements; gives back the arguments for them.
+/// Writes a repository whose build group is `bash`, and a file of requirements. Returns the
+/// arguments for them.
 fn written(dir: &Path, packages: &[Pkg], requires: &str) -> String {
     let (arch, file) = (dir.join("x86_64"), dir.join("b.jsonl"));
     let xml = primary_xml(packages);
@@ -283,7 +284,8 @@ fn written(dir: &Path, packages: &[Pkg], requires: &str) -> String {
     format!("--repo {} --buildrequires {}", arch.display(), file.display())
 }
 
-/// A build group that cannot be installed is as bad as a source package that cannot, also where none is asked for.
+/// A build group that cannot be installed gives the same status as a source package that cannot,
+/// even without source packages.
 #[rstest]
 fn a_broken_build_group_exits_with_5(
     #[values("two", "joint")] mode: &str,
@@ -306,7 +308,8 @@ fn a_broken_build_group_exits_with_5(
     assert_eq!(status(pkg("bash-1-1.noarch"), "--jsonl --fail-unresolved").0, Some(0));
 }
 
-/// Exit statuses: a verdict with `--jsonl` is an answer; people, and who asks for it, get 5.
+/// Exit statuses: with `--jsonl`, every verdict is an answer (0). Without it, or with
+/// `--fail-unresolved`, an unresolved package gives 5.
 #[rstest]
 #[case("", 5)]
 #[case("--packages b-1-1", 5)]

@@ -1,9 +1,11 @@
-//! Our own solver against recorded answers of libsolv, for every source package of a distribution.
+//! Our own solver compared with recorded answers of libsolv, for every source package of a
+//! distribution.
 //!
-//! The samples are in `tests/data/distro`. The whole distribution and its later generations are too large for that:
-//! with `KOSCHEI_TEST_SCALE=long` they are read from the directory `KOSCHEI_DISTRO_DIR` names, `../shared/data/distro`
-//! by default (`full/{binary,source,oracle}`, `generations/NN.patch.zst` and `generations/oracle`), and left out,
-//! loudly, when there is none.
+//! The samples are in `tests/data/distro`. The whole distribution and its later generations are too
+//! large for that. With `KOSCHEI_TEST_SCALE=long` they are read from the directory in
+//! `KOSCHEI_DISTRO_DIR`, by default `../shared/data/distro` (`full/{binary,source,oracle}`,
+//! `generations/NN.patch.zst` and `generations/oracle`). If there is none, the test is skipped with
+//! a message.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +18,8 @@ use sha2::{Digest, Sha256};
 
 use crate::feed::scale;
 
-/// Source packages that resolve and that our own solver may leave to libsolv, of a thousand.
+/// Largest share of resolving source packages that our own solver may hand over to libsolv, in
+/// thousandths.
 const HANDED_OVER_MAX: usize = 1;
 
 fn lines(path: &Path) -> Vec<Value> {
@@ -28,7 +31,7 @@ fn digest(names: &[String]) -> String {
     Sha256::digest(names.join("\n")).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Compares every source package of `source` resolved in `binary` with the oracle.
+/// Compares every source package of `source`, resolved in `binary`, with the oracle.
 fn compare(binary: &Path, source: &Path, oracle: &Path, mode: Mode) {
     let source = RepoDir::open(source).unwrap().load([]).unwrap();
     let content = RepoDir::open(binary).unwrap().load([]).unwrap();
@@ -68,15 +71,15 @@ fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/distro").join(path)
 }
 
-/// The order in the file counts, so the same packages in another order are another question.
+/// The order in the file matters, so the same packages in another order are another case.
 #[rstest]
 fn medium(#[values("medium", "medium-shuffled")] set: &str, #[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let oracle = data(set).join("oracle").join(format!("{}.jsonl.zst", mode.as_str()));
     compare(&data(set).join("binary"), &data("medium/source"), &oracle, mode);
 }
 
-/// Where the whole distribution lies: `KOSCHEI_DISTRO_DIR`, else beside a checkout that has it. `None`: nowhere, and
-/// nobody said where.
+/// Returns the directory of the whole distribution: `KOSCHEI_DISTRO_DIR`, or the default beside the
+/// checkout. `None` if neither exists.
 fn whole() -> Option<PathBuf> {
     if let Some(dir) = std::env::var_os("KOSCHEI_DISTRO_DIR") {
         let dir = PathBuf::from(dir);
@@ -87,7 +90,8 @@ fn whole() -> Option<PathBuf> {
     beside.join("full/binary").is_dir().then_some(beside)
 }
 
-/// The next generation's `primary.xml`: a patch against the one before it, as `zstd --patch-from` makes it.
+/// Returns the next generation's `primary.xml`: a patch against the previous one, made by `zstd
+/// --patch-from`.
 fn patched(old: &[u8], patch: &Path) -> Vec<u8> {
     let file = std::io::BufReader::new(std::fs::File::open(patch).unwrap());
     let mut decoder = zstd::Decoder::with_ref_prefix(file, old).unwrap();
@@ -97,7 +101,7 @@ fn patched(old: &[u8], patch: &Path) -> Vec<u8> {
     new
 }
 
-/// Writes a repository with this `primary.xml`, and the groups of `base`.
+/// Writes a repository with this `primary.xml` and the groups of `base`.
 fn write_repo(dir: &Path, base: &Path, primary: &[u8]) {
     let repodata = dir.join("repodata");
     std::fs::create_dir_all(&repodata).unwrap();
@@ -119,7 +123,8 @@ fn write_repo(dir: &Path, base: &Path, primary: &[u8]) {
     std::fs::write(repodata.join("repomd.xml"), text).unwrap();
 }
 
-/// Everything, and ten later generations of it, each in both modes: 22 times 34,230 source packages.
+/// The whole distribution and ten later generations, each in both modes: 22 times 34,230 source
+/// packages.
 #[test]
 fn the_whole() {
     if scale(0, 1) == 0 {

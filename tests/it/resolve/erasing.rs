@@ -1,5 +1,5 @@
-//! Mode two, as mock passes `--allowerasing`: what the build group brought goes where a BuildRequires cannot be had
-//! with it.
+//! Mode two with mock's `--allowerasing`: a package of the build group is erased if a BuildRequires
+//! cannot be installed with it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::tiny::{Pkg, content, pkg};
 const CASE: &str =
     "--repo DATA/cases/resolve/allowerasing/repo --buildrequires DATA/cases/resolve/allowerasing/br.jsonl --mode two";
 
-/// The shape of Fedora from 42 on: systemd takes the place of systemd-standalone-sysusers. Right by dnf 4.14.
+/// As in Fedora from 42 on: systemd replaces systemd-standalone-sysusers. The right answer is that
+/// of dnf 4.14.
 #[test]
 fn allowerasing() {
     let line: Value = serde_json::from_str(&run(&format!("{CASE} --jsonl")).unwrap()).unwrap();
@@ -49,7 +50,8 @@ fn explain_says_for_what() {
     assert_eq!(lines.lines().count(), 7);
 }
 
-/// What is kept of a resolution says it, too; what was kept before there was anything to say is read as it was.
+/// Stored resolutions record erased packages too. Resolutions stored before that existed are read
+/// as they were.
 #[test]
 fn verdicts_that_are_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -92,7 +94,8 @@ fn ask(packages: &[Pkg], group: &[&str], requires: &[&str]) -> (Universe, Resolu
     (universe, answer)
 }
 
-/// Every way in which a package of the base can be in the way. Our own solver leaves all of them to libsolv.
+/// Every way in which a package of the base can be in the way. Our own solver hands all of them
+/// over to libsolv.
 #[rstest]
 #[case::conflict(&[pkg("new-1-1.noarch").conflicts(&["old"])], "new")]
 #[case::conflict_of_the_base(&[pkg("new-1-1.noarch").provides(&["bad"])], "new")]
@@ -123,8 +126,9 @@ fn in_the_way(#[case] more: &[Pkg], #[case] added: &str) {
     assert!(gone.contains(&"old".to_owned()), "{gone:?}");
 }
 
-/// A condition of a BuildRequires is met by the base, and what it asks for cannot be had: the condition goes. dnf 4.14
-/// does so with `--allowerasing`, and says "conflicting requests" without.
+/// The base meets a condition of a BuildRequires, and what the BuildRequires then asks for is
+/// missing: the condition's package is erased. dnf 4.14 does so with `--allowerasing`, and reports
+/// "conflicting requests" without it.
 #[test]
 fn a_condition_is_erased() {
     let packages = [pkg("python3-1-1.noarch"), pkg("gcc-1-1.noarch")];
@@ -134,7 +138,8 @@ fn a_condition_is_erased() {
     assert!(!ask(&packages, &["python3"], &["(missing if gcc)", "gcc"]).1.ok, "nobody may do without gcc");
 }
 
-/// A package the group brought stays although the one that asked for it is erased; its chain leads over that one.
+/// A package that the group brought stays even if the package that required it is erased. Its chain
+/// leads over the erased one.
 #[test]
 fn what_an_erased_package_brought() {
     let packages = [

@@ -7,7 +7,8 @@ use rstest::rstest;
 
 use crate::tiny::{Pkg, content, pkg};
 
-/// `package distance: requirement > requirement`, one per package of the closure, in the order of the repository.
+/// Returns `package distance: requirement > requirement`, one per package of the closure, in the
+/// order of the repository.
 fn explained(packages: &[Pkg], requires: &[&str], mode: Mode) -> Vec<String> {
     let universe = Universe::load(Arc::new(content(packages)), "x86_64").unwrap();
     let prepared = universe.prepare(&["base".to_owned()], mode).unwrap();

@@ -1,5 +1,6 @@
-//! Several repositories resolved against together: several versions of one name, priorities that contradict the
-//! versions, files and groups across repositories. The oracle is libsolv with one of its repositories for each of ours.
+//! Resolution against several repositories together: several versions of one name, priorities that
+//! contradict the versions, files and groups across repositories. The oracle is libsolv with one
+//! repository for each of ours.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -26,8 +27,8 @@ fn universe(parts: &[(&[Pkg], i32)]) -> Universe {
     Universe::load(Arc::new(merged), "x86_64").unwrap().with_priorities(&priorities)
 }
 
-/// Asks both solvers everything in both modes. Returns the answers of the first mode asked, and how many were handed
-/// over.
+/// Asks both solvers everything in both modes. Returns the answers of the first mode, and how many
+/// were handed over.
 fn compare(
     universe: &Universe,
     group: &[Member],
@@ -63,7 +64,8 @@ fn words(text: &str) -> Vec<String> {
     text.split(", ").filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Two repositories that have three versions of `a`, two of `b` and of a virtual provider between them.
+/// One of two repositories. Together they have three versions of `a`, two of `b` and two of a
+/// virtual provider.
 fn own() -> Vec<Pkg> {
     vec![
         pkg("a-1-1.x86_64"),
@@ -109,7 +111,7 @@ fn priorities(
     assert_eq!(names, expected);
 }
 
-/// The same package in both: the preferred one's, else that of the first repository.
+/// The same package in both: the one of the preferred repository counts, else that of the first.
 #[rstest]
 #[case(99, 99, 0)]
 #[case(1, 2, 0)]
@@ -126,7 +128,8 @@ fn one_nevra_twice(#[case] first: i32, #[case] second: i32, #[case] chosen: usiz
     assert_eq!(answers.iter().map(|a| a.ok).collect::<Vec<_>>(), [true, true, false]);
 }
 
-/// What the group brought and another repository has newer: priorities decide what libsolv calls an update.
+/// Another repository has a newer version of a package of the group. Priorities decide what libsolv
+/// considers an update.
 #[rstest]
 fn updates_of_the_base(#[values(-1, 0, 1, 99)] first: i32, #[values(-1, 0, 1, 99)] second: i32) {
     let base = [pkg("m-1-1.x86_64").provides(&["cap"]), pkg("n-1-1.x86_64").provides(&["virt"])];
@@ -141,8 +144,8 @@ fn updates_of_the_base(#[values(-1, 0, 1, 99)] first: i32, #[values(-1, 0, 1, 99
     compare(&universe, &members("m = 1"), &questions).unwrap();
 }
 
-/// Found by `random_repositories_and_priorities`: a candidate for an update of the base that can never be installed
-/// still makes libsolv add a rule, here one that keeps the first `n3` out.
+/// Found by `random_repositories_and_priorities`: a candidate for an update of the base that can
+/// never be installed still makes libsolv add a rule. Here that rule excludes the first `n3`.
 #[test]
 fn a_broken_update_of_the_base_counts() {
     let first = [
@@ -155,8 +158,8 @@ fn a_broken_update_of_the_base_counts() {
     compare(&universe, &members("n2"), &[words("c2")]).unwrap();
 }
 
-/// Found by `random_repositories_and_priorities`: a provide that is written twice counts once when candidates are
-/// compared.
+/// Found by `random_repositories_and_priorities`: a provide that is written twice counts once when
+/// candidates are compared.
 #[test]
 fn a_provide_written_twice_counts_once() {
     let twice =
@@ -167,7 +170,7 @@ fn a_provide_written_twice_counts_once() {
     assert_eq!(universe.names(&answers[0].closure), ["n0-0:1-1.x86_64", "n2-0:1-1.x86_64"]);
 }
 
-/// Merged, with equal priorities, is the same as one file with the packages of all.
+/// Merging with equal priorities gives the same as one file with the packages of all.
 #[test]
 fn merged_is_one_file_after_the_other() {
     let parts = [own(), external(), vec![], vec![pkg("late-1-1.noarch").requires(&["tool", "(a if z)", "new"])]];
@@ -214,7 +217,8 @@ fn write(dir: &Path, packages: &[Pkg], more: &[(&str, &str, &str)]) {
     write_repo(dir, &files);
 }
 
-/// Two repositories on disk; the second owns a file the first needs, and both have a part of the build group.
+/// Makes two repositories on disk. The second owns a file that the first needs, and both have a
+/// part of the build group.
 fn on_disk() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let comps = |name: &str| {
@@ -270,7 +274,7 @@ fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
 }
 
-/// The packages of a primary as text, one by one, and the texts before and after them.
+/// The packages of a primary as texts, and the texts before and after them.
 struct Primary {
     head: String,
     packages: Vec<String>,
@@ -304,14 +308,15 @@ impl Primary {
     }
 }
 
-/// The text of a package in another version; what it says it provides stays.
+/// Returns the text of a package with another release. Its provides stay.
 fn with_release(package: &str, release: &str) -> String {
     let at = package.find(" rel=\"").unwrap() + " rel=\"".len();
     let end = at + package.get(at..).unwrap().find('"').unwrap();
     format!("{}{release}{}", package.get(..at).unwrap(), package.get(end..).unwrap())
 }
 
-/// A distribution's packages dealt out to two repositories, a third of them in both, newer or older there.
+/// A distribution's packages divided among two repositories. A third of them is in both, newer or
+/// older in the second.
 #[rstest]
 #[case::equal(99, 99)]
 #[case::first(10, 99)]
@@ -346,8 +351,8 @@ fn halves_of_a_distribution(#[case] first: i32, #[case] second: i32) {
     println!("{handed} of {} handed over", 2 * questions.len());
 }
 
-/// The recorded repositories with external packages, taken apart again: Koji's own packages and the external ones, each
-/// with several versions of some names.
+/// The recorded repositories with external packages, divided again into Koji's own packages and the
+/// external ones. Each has several versions of some names.
 #[rstest]
 fn koji_and_its_external_repositories(
     #[values("f99-ext-build/50", "f99-ext-build/71", "f99-extbare-build/56", "f99-extsimple-build/48")] repo: &str,
@@ -380,8 +385,8 @@ struct World {
     questions: Vec<Vec<String>>,
 }
 
-/// Random repositories, up to four of them with few names, several versions of each, and priorities on both sides of
-/// libsolv's 0. (Everything else a repository can say is in `native`.)
+/// Random repositories: up to four, with few names, several versions of each, and priorities on
+/// both sides of libsolv's 0. (`native` tests everything else a repository can contain.)
 fn worlds() -> impl Strategy<Value = World> {
     let capability = || (0..5u8).prop_map(|n| format!("c{n}"));
     let wanted = || {
@@ -420,7 +425,7 @@ fn worlds() -> impl Strategy<Value = World> {
     })
 }
 
-/// Whatever the repositories and their priorities say, both solvers answer the same.
+/// Both solvers give the same answers for any repositories and priorities.
 #[test]
 fn random_repositories_and_priorities() {
     let cases = u32::try_from(scale(1_000, 50_000)).unwrap();

@@ -1,4 +1,4 @@
-//! What a repository resolves to, held against libsolv, dnf and real builders.
+//! Resolution of repositories, compared with libsolv, dnf and real builders.
 
 pub(crate) mod as_mock;
 pub(crate) mod build_conflicts;

@@ -1,7 +1,8 @@
-//! Our own solver against libsolv on random repositories: everything a repository can say, and questions of every kind.
+//! Our own solver compared with libsolv on random repositories: everything a repository can
+//! contain, and questions of every kind.
 //!
-//! `make test` tries 2,000 repositories, `make test-long` 100,000; each with several questions in both modes. A
-//! difference is shrunk; the smallest one belongs into `regressions` below.
+//! `make test` tries 2,000 repositories, `make test-long` 100,000, each with several questions in
+//! both modes. A difference is shrunk. Put the smallest one into `regressions` below.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ const LISTS: [&str; 8] =
     ["provides", "requires", "conflicts", "obsoletes", "recommends", "suggests", "supplements", "enhances"];
 
 impl fmt::Debug for Any {
-    /// As a regression test writes it.
+    /// Writes the package in the form of a regression test.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pkg({:?})", self.nevra)?;
         let lists = LISTS.iter().zip(&self.lists).filter(|(_, list)| !list.is_empty());
@@ -64,7 +65,8 @@ struct World {
 /// Makes worlds. The same seed gives the same world.
 struct Maker {
     rng: StdRng,
-    /// Different package names, capabilities, architectures: few make conflicts, many make chains.
+    /// Number of different package names, capabilities and architectures. Few make conflicts, many
+    /// make chains.
     names: u8,
     capabilities: u8,
     arches: &'static [&'static str],
@@ -89,7 +91,8 @@ impl Maker {
         world
     }
 
-    /// Makes packages that conflict with or replace what the build group asks for, and asks for some of them.
+    /// Makes packages that conflict with or replace members of the build group, and requests some
+    /// of them.
     fn enemies(&mut self, world: &mut World) {
         for package in &mut world.packages {
             let Some(member) = world.group.choose(&mut self.rng).filter(|_| self.rng.random_bool(0.3)) else {
@@ -112,7 +115,7 @@ impl Maker {
         (0..self.rng.random_range(0..=max)).map(|_| make(self)).collect()
     }
 
-    /// A list that is mostly empty.
+    /// Returns a list that is mostly empty.
     fn seldom(&mut self, max: usize, make: fn(&mut Self) -> String) -> Vec<String> {
         if self.rng.random_bool(0.2) { self.list(max, make) } else { Vec::new() }
     }
@@ -125,7 +128,7 @@ impl Maker {
         }
     }
 
-    /// Mostly without conditions.
+    /// Returns a member, mostly without conditions.
     fn member(&mut self) -> Member {
         let mut member = Member::from(self.name());
         if self.rng.random_bool(0.1) {
@@ -192,7 +195,7 @@ impl Maker {
 }
 
 impl World {
-    /// A smaller world that still fails: everything is left out that can be.
+    /// Returns a smaller world that still fails, without everything that can be left out.
     fn shrink(mut self, fails: impl Fn(&Self) -> bool) -> Self {
         loop {
             let before = format!("{self:?}").len();
@@ -244,8 +247,9 @@ impl World {
     }
 }
 
-/// Asks both; the difference if there is one. `solved` counts what our own solver decided, what it handed over, and for
-/// how many something of the build group was erased or replaced.
+/// Asks both solvers, and returns the difference if there is one. `solved` counts the answers of
+/// our own solver, the handed over ones, and those in which a package of the build group was erased
+/// or replaced.
 fn compare(world: &World, solved: &[AtomicUsize; 3]) -> Result<(), String> {
     let packages: Vec<Pkg> = world.packages.iter().map(Any::package).collect();
     let universe = Universe::load(Arc::new(content(&packages)), "x86_64").map_err(|e| e.to_string())?;
@@ -270,11 +274,13 @@ fn compare(world: &World, solved: &[AtomicUsize; 3]) -> Result<(), String> {
             let answer = ask.resolve(question);
             let expected = ask_oracle.resolve(question);
             solved[usize::from(answer.handover.is_some())].fetch_add(1, Ordering::Relaxed);
-            // What replaces an installed package has to come with all else that does (libsolv's `addyumobsrules`): only
-            // such can fail because of what was there before.
+            // Packages that replace an installed package must all be installable together
+            // (libsolv's `addyumobsrules`). Only these can fail because of what was installed
+            // before.
             let without = ask_alone.resolve(question).ok;
             let replaced = world.packages.iter().any(|p| !p.lists[3].is_empty());
-            // A member may be of an inferior architecture that a BuildRequires alone could not bring.
+            // A member may be of an inferior architecture that a BuildRequires alone could not
+            // bring.
             let inferior = ours.group().closure.iter().any(|&id| universe.package(id).arch == "i686");
             let more = answer.ok && !without && !inferior;
             if mode == Mode::Two && ours.group().ok && (more || !answer.ok && without && !replaced) {
@@ -304,8 +310,8 @@ fn compare(world: &World, solved: &[AtomicUsize; 3]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whatever a repository says, both solvers give the same verdict and the same closure; and ours does most of it by
-/// itself.
+/// For any repository, both solvers give the same verdict and the same closure, and ours answers
+/// most by itself.
 #[test]
 fn ours_equals_libsolv() {
     let solved = [const { AtomicUsize::new(0) }; 3];
@@ -339,9 +345,9 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     universe.prepare_with(&group, mode, solvers).unwrap().resolver().resolve(requires)
 }
 
-/// Differences found once; each was a place where our own solver left libsolv's order.
+/// Differences found once. In each, our own solver left libsolv's order.
 #[rstest]
-// A choice is taken back for a better one, and the next job, fulfilled until then, has to be decided anew.
+// A choice is replaced by a better one. The next job, satisfied until then, must be decided anew.
 #[case::job_open_again(
     &[
         pkg("n0-1-1.x86_64").provides(&["c1 = 1", "c0 = 1"]).requires(&["n3"]),
@@ -351,7 +357,7 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &["c0", "c1"],
     &[]
 )]
-// A newer version of what is installed counts in libsolv's eyes even where it cannot be installed.
+// libsolv counts a newer version of an installed package even if it cannot be installed.
 #[case::update_that_cannot_be(
     &[
         pkg("n15-1-2.noarch"),
@@ -377,8 +383,8 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &["n4"],
     &["n1"]
 )]
-// A package of an inferior architecture that libsolv forbids only if it has looked at the better one of another
-// version: what needs it is as doubtful.
+// libsolv forbids a package of an inferior architecture only if it has seen the better one of
+// another version. A package that needs it is as doubtful.
 #[case::doubt_spreads(
     &[
         pkg("n13-1-2.x86_64").provides(&["c14"]),
@@ -394,7 +400,7 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &["c7", "n4"],
     &[]
 )]
-// The same with a `noarch` package of the version of the inferior one.
+// Like the case above, with a `noarch` package of the version of the inferior one.
 #[case::better_architecture_of_another_version(
     &[
         pkg("n0-1-1.x86_64"),
@@ -407,7 +413,8 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &[],
     &["c0"]
 )]
-// Versions that look like hashes say nothing about which is newer; taken for versions they would decide.
+// Versions that look like hashes do not say which is newer. Compared as versions, they would
+// decide.
 #[case::hashes_are_no_versions(
     &[
         pkg("n1-1-1.x86_64").provides(&["c0", "commit = abcd12"]),
@@ -424,7 +431,7 @@ fn ask(universe: &Universe, group: &[&str], requires: &[&str], mode: Mode, solve
     &[],
     &["c0"]
 )]
-// Too short for a hash: a version.
+// Too short for a hash, so it is a version.
 #[case::short_is_a_version(
     &[
         pkg("n1-1-1.x86_64").provides(&["c0", "commit = a12"]),
@@ -456,11 +463,11 @@ fn regressions(
     assert_eq!(ours.ok, oracle.ok);
 }
 
-/// Handing over is needed: what has to be taken back is not found by our own solver alone, and it says why it handed
-/// over.
+/// Handing over is needed: our own solver alone does not find answers that need backtracking. It
+/// says why it handed over.
 #[rstest]
 fn alone_it_is_wrong(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
-    // `a` comes first by name, and only then turns out to exclude what `d` needs.
+    // `a` comes first by name. Only later it turns out to exclude what `d` needs.
     let universe = universe(&[
         pkg("a-1-1.noarch").provides(&["c"]).conflicts(&["e"]),
         pkg("b-1-1.noarch").provides(&["c"]),
@@ -477,7 +484,8 @@ fn alone_it_is_wrong(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert_ne!(alone.closure, right.closure);
 }
 
-/// What the group brought is there first in mode two; together, a build requirement can do what the group asks for.
+/// In mode two, the group's packages are installed first. In joint mode, a build requirement can
+/// satisfy the group's requirement.
 #[test]
 fn the_modes_differ() {
     let universe = universe(&[
@@ -494,7 +502,8 @@ fn the_modes_differ() {
     }
 }
 
-/// Each in a circle requires the next, and the last excludes the first.
+/// In a circle each package requires the next. In a contradiction the last one also excludes the
+/// first.
 #[rstest]
 fn circles_and_contradictions(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let circle: Vec<Pkg> = (0..100)
@@ -514,7 +523,7 @@ fn circles_and_contradictions(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert!(ask(&universe(&itself), &[], &["y"], mode, Solvers::Both).ok, "nothing conflicts with itself");
 }
 
-/// Ten thousand packages that provide the same, and each wants it from another.
+/// Ten thousand packages provide the same capability, and each requires it from another one.
 #[rstest]
 fn ten_thousand_providers(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let packages: Vec<Pkg> = (0..10_000)
@@ -530,7 +539,8 @@ fn ten_thousand_providers(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert_eq!(universe.names(&answer.closure), universe.names(&oracle.closure));
 }
 
-/// The check asks libsolv, says nothing when it agrees, and gives its answer when not.
+/// The check asks libsolv. It reports nothing if both agree, and otherwise returns libsolv's
+/// answer.
 #[rstest]
 fn the_check_notices(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = universe(&[pkg("a-1-1.noarch").provides(&["c"]), pkg("b-1-1.noarch").provides(&["c"])]);

@@ -1,5 +1,5 @@
-//! What each collection may have its own way in how repositories are resolved: two collections on one repository differ
-//! in what the log says, and nothing of one is taken for the other's.
+//! Resolve options that each collection may set for itself. Two collections on one repository get
+//! different results in the log, and nothing of one is used for the other.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::tiny::{MetaFile, Pkg, pkg, primary_xml, write_repo};
 
 const START: i64 = 1_800_000_000;
 
-/// A recording of the tag `f99-build`, with its archive, in which one source package `foo` needs `tool`.
+/// A recording of the tag `f99-build` with its archive. Its one source package `foo` needs `tool`.
 struct Recorded {
     dir: TempDir,
     messages: String,
@@ -54,7 +54,7 @@ impl Recorded {
         self.modular_repo(id, packages, None);
     }
 
-    /// The same with a file about modules.
+    /// Adds a repository, with a modules file if given.
     fn modular_repo(&mut self, id: i64, packages: &[Pkg], modules: Option<&str>) {
         let top = self.dir.path().join(format!("repos/f99-build/{id}"));
         let (arch, primary) = (top.join("x86_64"), primary_xml(packages));
@@ -78,7 +78,8 @@ impl Recorded {
         self.send("repo.done", json!({"tag": "f99-build", "repo_id": id}));
     }
 
-    /// Takes it in under a name, with the collections `plain` and `own`; the last has this line in its configuration.
+    /// Ingests the recording under a name, with the collections `plain` and `own`. `own` has this
+    /// line in its configuration.
     fn ingested(&self, name: &str, own: &str) -> Ingested {
         let at = |file: &str| self.dir.path().join(file).to_str().unwrap().to_owned();
         let (events, config, db) = (at("events.jsonl"), at("koschei.toml"), at(&format!("{name}.db")));
@@ -110,13 +111,13 @@ fn asked(args: &[&str]) -> Value {
 }
 
 impl Ingested {
-    /// Audit finds nothing, and folding the log again gives the same state.
+    /// Asserts that the audit finds nothing, and that folding the log again gives the same state.
     fn is_sound(&self) {
         assert_eq!(asked(&["log", "audit", "--db", &self.db])["total"], 0);
         assert_eq!(asked(&["replay", "--db", &self.db])["log_digest"], self.told["log_digest"]);
     }
 
-    /// All resolutions, each with the attachment it names.
+    /// Returns all resolutions, each with its attachment.
     async fn resolutions(&self) -> Vec<(RepoResolved, Value)> {
         let log: SqliteLog = open(Path::new(&self.db)).await;
         let mut found = Vec::new();
@@ -130,7 +131,7 @@ impl Ingested {
     }
 }
 
-/// Three generations: a weak dependency moves, then what is needed breaks.
+/// Three generations: a weak dependency moves, then a needed package breaks.
 fn weak() -> Recorded {
     let mut recorded = Recorded::new();
     let base = || pkg("base-1-1.x86_64").recommends(&["extra"]);
@@ -170,7 +171,8 @@ async fn two_collections_on_one_repository() {
         row(3, true, "base-1-1 extra-2-1", 0, 1),
     ];
     assert_eq!(said("own"), own);
-    // Neither has what the other has, and the one without a word of its own has what it has alone.
+    // Neither has the inputs of the other. The collection without its own option has the same
+    // inputs as alone.
     let inputs = |all: &[(RepoResolved, Value)], name: &str| -> Vec<String> {
         all.iter().filter(|(r, _)| r.collection == name).map(|(r, _)| r.inputs.clone()).collect()
     };
@@ -181,7 +183,7 @@ async fn two_collections_on_one_repository() {
     assert!(usual.iter().all(|(r, _)| !r.weak_deps && !serde_json::to_string(r).unwrap().contains("weak")));
 }
 
-/// What broke is looked for in the repositories as each collection resolved them.
+/// Causes are looked for with the options with which each collection was resolved.
 #[tokio::test]
 async fn causes_are_looked_for_as_it_was_resolved() {
     let recorded = weak();
@@ -202,7 +204,7 @@ async fn causes_are_looked_for_as_it_was_resolved() {
     assert_eq!(seen, [(2, 3, own, own), (2, 3, plain, plain)]);
 }
 
-/// Three generations: the file about modules changes and nothing else, then what is needed breaks.
+/// Three generations: only the modules file changes, then a needed package breaks.
 fn modular() -> Recorded {
     let stream = |module: &str, stream: u8, rpm: &str| {
         format!(
@@ -242,7 +244,7 @@ async fn modules_count_for_one_collection_and_not_for_the_other() {
     assert_eq!(said("plain"), [row(1, false, 1, "tool-0:1-1.x86_64"), row(2, false, 0, ""), row(3, false, 0, "")]);
     let newest = "tool-0:2-1.x86_64";
     assert_eq!(said("own"), [row(1, true, 1, newest), row(2, true, 1, newest), row(3, true, 0, "")]);
-    // The file about modules is part of what the verdicts depend on, where they do.
+    // The modules file is one of the inputs exactly where verdicts depend on it.
     let inputs = |name: &str, repo: i64| {
         let of = |(r, _): &&(RepoResolved, Value)| r.collection == name && r.repo_id.0 == repo;
         all.iter().find(of).unwrap().0.inputs.clone()

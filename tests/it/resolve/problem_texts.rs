@@ -1,4 +1,4 @@
-//! Texts for what does not resolve name who asked for it, and whom modules hide.
+//! Problem texts name the build requirements involved, and the packages that modules hide.
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ fn ask(mode: Mode, solvers: Solvers, group: &[&str], requires: &[&str], conflict
     answer.problems
 }
 
-/// All who are part of a problem are named, once, in the order of the source package; who is not is not.
+/// All build requirements that are part of a problem are named, once, in the order of the source
+/// package. Others are not.
 #[rstest]
 #[case::two(&["other", "gcc", "clang >= 1"], "build requirements gcc, clang >= 1")]
 #[case::one_further_down(&["clang", "other", "tool"], "build requirements clang, tool")]
@@ -70,8 +71,8 @@ fn build_conflicts_are_named_where_they_ask() {
     assert!(problems.iter().any(|p| p.contains(said)), "{problems:?}");
 }
 
-/// Packages that modules hide are named by whatever would have asked for them: a plain or rich build requirement, or a
-/// package's.
+/// Packages hidden by modules are named by any requirement that would have selected them: a plain
+/// or rich build requirement, or a package's requirement.
 #[rstest]
 #[case::plain("webd = 2", "no package found for build requirement webd = 2; HIDDEN")]
 #[case::file("/usr/bin/webd", "no package found for build requirement /usr/bin/webd; HIDDEN")]
@@ -120,7 +121,7 @@ fn what_modules_hide_is_named(
         return assert!(answer.ok && answer.skipped == [requirement], "{answer:?}");
     }
     if requirement.starts_with("(nope if") {
-        // It may erase its own condition, where nothing asks for that.
+        // It may erase its own condition, if nothing else requires that.
         let answer = prepared.resolver().resolve(&["webd = 1", requirement]);
         let said = "nothing provides nope, asked for by build requirement (nope if webd = 1)";
         return assert!(answer.problems[0].starts_with(said) && !answer.problems[0].contains("filtered"), "{answer:?}");
@@ -130,7 +131,7 @@ fn what_modules_hide_is_named(
     assert!(lines.contains(&expected.as_str()), "{lines:#?}");
 }
 
-/// The same from a repository with a file about modules, as people see it.
+/// The same from a repository with a modules file, as users see it.
 #[test]
 fn of_a_repository() {
     let dir = tempfile::tempdir().unwrap();

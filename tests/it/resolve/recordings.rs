@@ -1,7 +1,8 @@
-//! Resolution of the recordings: equal to what libsolv's own tools found, and to what real builders installed.
+//! Resolution of the recordings equals the results of libsolv's own tools, and what real builders
+//! installed.
 //!
-//! Formats and rules of the files are described in `tests/data/koji/README.md`. Everything is discovered from the
-//! directories: another recording of the same kind has to come out right unchanged.
+//! `tests/data/koji/README.md` describes the formats and rules of the files. The test finds
+//! everything in the directories: another recording of the same kind needs no change here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,10 +13,10 @@ use koschei::repodata::{Member, RepoDir, load_arches, load_builds, load_groups, 
 use koschei::resolve::{BuildRequires, Installed, IsaProvides, Mode, PkgId, Prepared, Resolution, Universe, changes};
 use serde_json::{Value, json};
 
-/// Something wrong put into what is compared with, to see that it is found.
+/// A change of the expected data, to check that it is found.
 pub(crate) type Fault = fn(&mut Vec<Value>);
 
-/// Nothing wrong.
+/// No change.
 const NO_FAULT: Fault = |_| {};
 
 fn data(path: &str) -> PathBuf {
@@ -34,7 +35,7 @@ fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(|v| v.as_str().unwrap().to_owned()).collect()
 }
 
-/// Directories below, in order of name; numbers by value.
+/// Returns the entries of a directory in order of name, numbers by value.
 fn entries(path: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -42,7 +43,7 @@ fn entries(path: &Path) -> Vec<String> {
     names
 }
 
-/// BuildRequires of every source package seen, by NVR.
+/// BuildRequires of every known source package, by NVR.
 struct Sources {
     requires: BTreeMap<String, Vec<String>>,
 }
@@ -84,7 +85,7 @@ impl Recorded {
         self.universe.prepare(&self.group, mode).unwrap()
     }
 
-    /// `name-[epoch:]version-release.arch`, sorted: Koji's way.
+    /// Returns `name-[epoch:]version-release.arch`, sorted like Koji's.
     fn koji_names(&self, closure: &[PkgId]) -> Vec<String> {
         let mut names: Vec<String> = closure
             .iter()
@@ -97,7 +98,7 @@ impl Recorded {
         names
     }
 
-    /// Name → smallest distance, or null.
+    /// Returns the smallest distance by name, or null.
     fn distances(&self, answer: &Resolution) -> Value {
         let mut map: BTreeMap<String, Option<u8>> = BTreeMap::new();
         for (&id, &distance) in answer.closure.iter().zip(&answer.distances) {
@@ -108,7 +109,7 @@ impl Recorded {
     }
 }
 
-/// Compares every line of every oracle file below `root`; returns (files, lines).
+/// Compares every line of every oracle file below `root`. Returns the numbers of files and lines.
 pub(crate) fn compare(recording: &str, root: &str, mode: Mode, fault: Fault) -> (usize, usize) {
     let sources = Sources::read(recording);
     let (mut files, mut lines) = (0, 0);
@@ -177,7 +178,7 @@ fn two_equals_the_oracle_with_external_repositories() {
     assert!(files > 0 && lines > files, "the recording is there");
 }
 
-/// What a package is in one repo: `None`: not there (or not on this architecture).
+/// A package in one repository. `None` means that it is not there, or not on this architecture.
 struct Verdict {
     nvr: String,
     answer: Resolution,
@@ -247,15 +248,15 @@ pub(crate) fn compare_changes(fault: Fault) {
     assert!(compared > 0, "the recording has changes");
 }
 
-/// Fills in what changed, as the oracle writes it: rows by name.
+/// Adds what changed to a row, in the oracle's form: rows by name.
 fn describe(row: &mut Value, old: Option<&Verdict>, new: Option<&Verdict>) -> bool {
     let state = |v: Option<&Verdict>| v.map(|v| if v.answer.ok { "ok" } else { "unresolved" });
     if let (Some(old), Some(new)) = (old, new)
         && old.answer.ok
         && new.answer.ok
     {
-        // The oracle has one row per name. In this recording no closure has a name twice, so that only a change of
-        // architecture (removed as one, added as the other) has to be put together.
+        // The oracle has one row per name. In this recording no closure has a name twice. So only a
+        // change of architecture (removed as one, added as the other) must be merged.
         let mut by_name: BTreeMap<String, [Option<String>; 2]> = BTreeMap::new();
         let mut distance: BTreeMap<String, Option<u8>> = BTreeMap::new();
         for change in changes(&old.installed, &new.installed) {
@@ -277,16 +278,17 @@ fn describe(row: &mut Value, old: Option<&Verdict>, new: Option<&Verdict>) -> bo
             })
             .collect();
         row["changes"] = json!(changes);
-        // A package whose own version is another has a line even if its closure is the same.
+        // A package with another version of its own has a line even if its closure is the same.
         return !changes.is_empty() || old.nvr != new.nvr;
     }
     row["state"] = json!([state(old), state(new)]);
     state(old) != state(new)
 }
 
-/// A recorded buildroot whose second step is known to be complete: the hub notes the packages of each step after it. So
-/// either the second step has packages, or the task ended well (then there was nothing to add), and no later buildroot
-/// of the same task shows that this one was abandoned.
+/// Checks whether a recorded buildroot's second step is complete. The hub records the packages of
+/// each step after it. So either the second step has packages, or the task ended well and nothing
+/// was added. In the latter case no later buildroot of the same task may show that this one was
+/// abandoned.
 fn is_complete(row: &Value, last_of_task: &BTreeMap<i64, i64>) -> bool {
     let last = last_of_task[&row["task_id"].as_i64().unwrap()] == row["buildroot_id"].as_i64().unwrap();
     !strings(&row["base"]).is_empty()
@@ -341,7 +343,7 @@ pub(crate) fn compare_buildroots(fault: Fault) {
             if of_srpm {
                 continue;
             }
-            // A builder makes requirements with an architecture in them anew from the specification.
+            // A builder makes requirements with an architecture in them anew from the spec file.
             let requires =
                 BuildRequires::literal(requires.clone()).for_arch(&arch, None, |name| provided.contains(name)).requires;
             let answer = resolver.resolve(&requires);
@@ -408,8 +410,8 @@ pub(crate) fn compare_sample(fault: Fault, fault_of_distances: Fault) {
     }
 }
 
-/// `repo.json`, `pkglist` and `rpmlist.jsonl` of every recorded repository: every build has its number, and the builds
-/// are those of the packages in primary that do not come from outside.
+/// `repo.json`, `pkglist` and `rpmlist.jsonl` of every recorded repository: every build has its
+/// number, and the builds are those of the packages in primary that are not external.
 #[test]
 fn builds_of_a_repo_are_those_of_its_packages() {
     let mut seen = 0;
@@ -433,7 +435,8 @@ fn builds_of_a_repo_are_those_of_its_packages() {
                         .filter_map(|p| p.sourcerpm.as_deref()?.strip_suffix(".src.rpm").map(str::to_owned))
                         .collect();
                     let from_list: BTreeSet<String> = builds.keys().map(ToString::to_string).collect();
-                    // Merging never drops a local package: the local repository comes first in every mode.
+                    // Merging never drops a local package, because the local repository comes first
+                    // in every mode.
                     if !info.opts.src {
                         assert_eq!(from_primary, from_list, "{tag}/{repo}/{arch}");
                     }

@@ -1,4 +1,4 @@
-//! Repositories that are broken or hostile: a clear error, never a panic, never unbounded memory.
+//! Broken or hostile repositories: a clear error, never a panic, never unbounded memory.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -117,7 +117,7 @@ fn no_repository() {
     );
 }
 
-/// Well-formed XML of many elements, so that only the amount is wrong.
+/// Returns well-formed XML with so many elements that only its size is wrong.
 fn long_xml(bytes: usize) -> Vec<u8> {
     let mut xml = b"<metadata>".to_vec();
     while xml.len() < bytes {
@@ -149,7 +149,7 @@ fn file_larger_than_the_bound() {
     assert!(error.contains("larger than 999 bytes"), "{error}");
 }
 
-/// Half a file whose checksum is that of the half.
+/// Half a file, with the right checksum of that half.
 #[rstest]
 fn truncated(#[values("xml", "gz", "bz2", "xz", "zst")] suffix: &str) {
     let dir = tempdir().unwrap();
@@ -220,7 +220,7 @@ fn too_many_packages() {
     assert!(error.to_string().contains("more than 2 packages"), "{error}");
 }
 
-/// An empty repository is a repository: the group has nothing, and whatever is asked for is missing.
+/// An empty repository is valid: the group has nothing, and every requirement is missing.
 #[rstest]
 fn empty_repository(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let universe = Universe::load(Arc::new(content(&[])), "x86_64").unwrap();
@@ -234,7 +234,7 @@ fn empty_repository(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     assert!(resolver.resolve(&[] as &[&str]).ok);
 }
 
-/// Mode `simple` of an external repository gives such: both are there, one is installed.
+/// Mode `simple` of an external repository gives this: both packages are there, one is installed.
 #[rstest]
 fn two_packages_with_one_nevra(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let packages = [pkg("sed-1-1.x86_64").provides(&["first"]), pkg("sed-1-1.x86_64").provides(&["second"])];
@@ -255,8 +255,8 @@ fn nested(depth: usize) -> String {
     text
 }
 
-/// A rich dependency beyond the bound makes its package uninstallable, says so, and hurts nobody else; one that is none
-/// is dropped.
+/// A rich dependency beyond the bound makes its package uninstallable, with a message, and affects
+/// no other package. A malformed one is dropped.
 #[rstest]
 fn rich_dependency_nested_200_deep(#[values(Mode::Joint, Mode::Two)] mode: Mode) {
     let at_bound = nested(RICH_DEPTH_MAX);

@@ -1,4 +1,4 @@
-//! Repositories that are wrong somewhere and are read all the same, as dnf reads them.
+//! Repositories with an error that can be read all the same, as dnf reads them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn parse(xml: &[u8]) -> RepoContent {
     content
 }
 
-/// A repository whose only metadata file is this, with `repomd.xml` changed by `edit`.
+/// Makes a repository with this one metadata file. `edit` changes its `repomd.xml`.
 fn repo(name: &str, bytes: &[u8], edit: impl Fn(String) -> String) -> TempDir {
     let dir = tempdir().unwrap();
     write_repo(dir.path(), &[MetaFile { kind: "primary", name, bytes, open_size: Some(17) }]);
@@ -36,7 +36,7 @@ fn names(dir: &Path) -> Vec<String> {
     content.packages().iter().map(|p| p.name.to_string()).collect()
 }
 
-/// Case comps-not-needed: a group file is given, so that the repository's own groups, which nobody can read, are not
+/// Case comps-not-needed: a group file is given, so the repository's own unreadable groups are not
 /// read.
 #[rstest]
 fn own_groups_are_not_needed(#[values("repo", "repo2")] repo: &str, #[values("two", "joint")] mode: &str) {
@@ -47,7 +47,7 @@ fn own_groups_are_not_needed(#[values("repo", "repo2")] repo: &str, #[values("tw
     assert_eq!(run(&line).unwrap(), GCC);
 }
 
-/// Without another group the error says why the repository's own is none.
+/// Without another group file, the error says why the repository's own groups are unusable.
 #[test]
 fn own_groups_that_cannot_be_read_are_named() {
     let dir = tempdir().unwrap();
@@ -68,7 +68,7 @@ fn own_groups_that_cannot_be_read_are_named() {
     assert_eq!(run(&line).unwrap(), GCC, "Koji's own list beside it");
 }
 
-/// Case repomd-open-size and its kind: sizes are hints.
+/// Case repomd-open-size and similar ones: sizes are hints.
 #[rstest]
 #[case::open_zero("<open-size>0</open-size>")]
 #[case::open_small("<open-size>12</open-size>")]
@@ -85,7 +85,7 @@ fn sizes_are_hints(#[case] sizes: &str, #[values("xml", "gz")] suffix: &str) {
     assert_eq!(names(dir.path()), ["gcc"]);
 }
 
-/// Old and odd checksums. One that is there is still checked.
+/// Old and odd checksums. A checksum that is there is still checked.
 #[rstest]
 fn checksums(#[values("md5", "sha", "sha512", "")] kind: &str) {
     let xml = primary_xml(&[pkg("gcc-1-1.noarch")]);
@@ -110,7 +110,8 @@ fn checksums(#[values("md5", "sha", "sha512", "")] kind: &str) {
     }
 }
 
-/// Several streams in one file, and padding after the last; a file that is cut short is not taken for one with padding.
+/// Several streams in one file, and padding after the last. A truncated file does not pass for one
+/// with padding.
 #[rstest]
 fn streams_and_padding(#[values("gz", "bz2", "xz", "zst")] suffix: &str) {
     let xml = primary_xml(&[pkg("gcc-1-1.noarch")]);
@@ -125,7 +126,7 @@ fn streams_and_padding(#[values("gz", "bz2", "xz", "zst")] suffix: &str) {
     assert!(RepoDir::open(dir.path()).unwrap().packages().is_err());
 }
 
-/// Case epoch0-label: a header with the epoch 0 is named as the same package in a repository.
+/// Case epoch0-label: a header with epoch 0 gets the same name as the package in a repository.
 #[test]
 fn epoch_zero_is_not_said() {
     let case = "DATA/cases/resolve/epoch0-label";
@@ -141,7 +142,8 @@ fn an_odd_epoch_refuses_no_repository(#[values("two", "joint")] mode: &str) {
     assert_eq!(run(&line).unwrap(), GCC);
 }
 
-/// Its kind: what one package says wrongly costs that package or dependency, is counted, and nothing else.
+/// Similar to odd-epoch-refuses-repo: an error in one package costs only that package or
+/// dependency, and is counted.
 #[rstest]
 #[case::epoch("<e><entry name='b' flags='LT' epoch='%1' ver='2'/></e>", Oddity::DependencyEpoch)]
 #[case::negative_epoch("<e><entry name='b' flags='LT' epoch='-1' ver='2'/></e>", Oddity::DependencyEpoch)]
@@ -180,7 +182,7 @@ fn odd_dependencies(
     }
 }
 
-/// Packages that are left out, or are taken for something.
+/// Packages that are left out, or read with a default.
 #[rstest]
 #[case::no_name("<arch>noarch</arch><version ver='1' rel='1'/>", &[Oddity::PackageWithoutName], &[])]
 #[case::nothing("", &[Oddity::PackageWithoutName, Oddity::PackageWithoutArch, Oddity::PackageWithoutVersion], &[])]
@@ -200,7 +202,7 @@ fn odd_packages(#[case] package: &str, #[case] expected: &[Oddity], #[case] ther
     assert_eq!(names.split_last().unwrap().1, there);
 }
 
-/// A document that declares ISO-8859-1 is one.
+/// A document that declares ISO-8859-1 is read as ISO-8859-1.
 #[test]
 fn declared_latin_1() {
     let xml = format!(
@@ -211,7 +213,8 @@ fn declared_latin_1() {
     assert_eq!(parse(&bytes).packages()[0].name, "caf\u{e9}");
 }
 
-/// Case rich-not-understood: what libsolv cannot read is dropped, what it can is read.
+/// Case rich-not-understood: a rich dependency that libsolv cannot read is dropped, all others are
+/// read.
 #[rstest]
 #[case("p1", &["p1"])]
 #[case("p2", &["p2"])]
@@ -235,7 +238,7 @@ fn rich_requirements(
     );
 }
 
-/// Chains as long as the bounds let them be, on the stack of a thread, with both solvers.
+/// Chains as long as the bounds allow, on a thread's stack, with both solvers.
 #[rstest]
 fn long_chains(#[values("or", "and", "with", "if", "unless", "without")] op: &str, #[values(300, 5000)] parts: usize) {
     let parts = if ["if", "unless", "without"].contains(&op) { parts.min(RICH_TREE_MAX + 1) } else { parts };
@@ -254,7 +257,7 @@ fn long_chains(#[values("or", "and", "with", "if", "unless", "without")] op: &st
     }
 }
 
-/// `else` outside of a condition is read by libsolv, and found to be provided by nothing.
+/// libsolv reads `else` outside of a condition, and finds that nothing provides it.
 #[rstest]
 #[case("(a else b)", false)]
 #[case("(a or (a else b))", true)]
@@ -274,8 +277,8 @@ fn else_without_a_condition(#[case] rich: &str, #[case] expected: bool) {
     }
 }
 
-/// A path with a version is fulfilled by whoever owns the file, whatever its version, as for libsolv; also by one that
-/// only the full list has.
+/// A path with a version is satisfied by the file's owner, whatever its version, like in libsolv.
+/// That includes files that only the full list has.
 #[rstest]
 fn versioned_paths(#[values("/bin/sh >= 1", "/usr/share/x = 7-1", "(/usr/share/x >= 1 or none)")] path: &str) {
     let packages = [pkg("p-1-1.noarch").requires(&[path]), pkg("owner-1-1.noarch").files(&["/bin/sh", "/usr/share/x"])];

@@ -1,5 +1,5 @@
-//! Random small repositories, where every set of packages can be tried: the verdict must be right and the closure
-//! valid.
+//! Random small repositories in which every set of packages can be tried: the verdict must be right
+//! and the closure valid.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::tiny::{Pkg, content, pkg};
 
-/// A package `p<n>`: what it provides, requires (each one of several capabilities) and conflicts with, as capability
-/// numbers.
+/// A package `p<n>`: what it provides, requires (each one of several capabilities) and conflicts
+/// with, as capability numbers.
 #[derive(Clone, Debug)]
 struct Small {
     provides: Vec<u8>,
@@ -48,7 +48,7 @@ fn refs(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-/// Does the set (bits) provide one of these?
+/// Checks whether the set (bits) provides one of these.
 fn provides(universe: &[Small], set: usize, any: &[u8]) -> bool {
     universe.iter().enumerate().any(|(i, p)| set >> i & 1 == 1 && p.provides.iter().any(|c| any.contains(c)))
 }
@@ -63,8 +63,9 @@ fn valid(universe: &[Small], set: usize) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Joint mode finds a set whenever there is one, and only then; its set is valid. So does mode two, where the group
-    /// need not be in it, as long as the group itself can be installed; there its members are packages.
+    /// Joint mode finds a set exactly if there is one, and its set is valid. Mode two does too if
+    /// the group itself can be installed. There the group need not be in the set, and its members
+    /// are packages.
     #[test]
     fn verdict_and_closure(
         packages in prop::collection::vec(small(), 1..8),

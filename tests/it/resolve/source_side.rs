@@ -1,5 +1,6 @@
-//! What source packages say about how they are built: requirements bound to an architecture, architectures they are not
-//! for, headers of the packages themselves; through the command and through a whole recording.
+//! What source packages say about how they are built: requirements bound to an architecture,
+//! excluded architectures, and headers of the packages themselves. Tested through the command and
+//! through a whole recording.
 
 use std::path::Path;
 
@@ -31,7 +32,7 @@ fn lines(out: &str) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What the specimen needs, on an architecture whose ISA is given; without the 32-bit libraries.
+/// Returns what the specimen needs on an architecture with this ISA, without the 32-bit libraries.
 fn with_libraries(arch: &str, isa: &str) -> Vec<Pkg> {
     let nevra = |name: &str| format!("{name}.{arch}");
     vec![
@@ -50,8 +51,8 @@ fn with_libraries(arch: &str, isa: &str) -> Vec<Pkg> {
 
 const SPECIMEN: &str = "DATA/srpm/specimen-1.0~rc1-2.fc99.src.rpm";
 
-/// The header says that the specimen was made on `x86_64`: its own ISA is translated, the 32-bit one is meant and
-/// stays.
+/// The header says that the specimen was made on `x86_64`. That ISA is translated. The 32-bit one
+/// is intended and stays.
 #[test]
 fn source_packages_themselves() {
     let dir = tempdir().unwrap();
@@ -90,14 +91,14 @@ fn source_packages_themselves() {
     assert!(problems[0].as_str().unwrap().contains("glibc-devel(x86-32)"), "{problems:?}");
     assert_eq!(arm[1]["closure"], json!(["base-0:1-1.noarch", "make-0:4-1.aarch64"]), "a noarch header says nothing");
 
-    // Without libfoo the message has both names.
+    // Without libfoo, the message has both names.
     let packages: Vec<Pkg> = with_libraries("aarch64", "aarch-64").drain(..3).collect();
     let arm = run_on(&repo(dir.path(), "aarch64", &packages));
     let problems = arm[0]["problems"].to_string();
     assert!(problems.contains("libfoo-devel(aarch-64) is libfoo-devel(x86-64)"), "{problems}");
 }
 
-/// Neither resolved nor unresolved: a line that says so, and a line of its own for people.
+/// Neither resolved nor unresolved: a JSON line that says so, and a separate line for people.
 #[test]
 fn not_for_this_architecture() {
     let dir = tempdir().unwrap();
@@ -125,7 +126,7 @@ fn errors_name_the_file(#[case] rest: &str, #[case] expected: &str) {
     assert!(error.contains(expected), "{error}");
 }
 
-/// Where it was made is a fact of the file; without it the repository decides what is meant.
+/// The file says where it was made. If it does not, the repository decides what is meant.
 #[test]
 fn a_file_of_requirements() {
     let dir = tempdir().unwrap();
@@ -153,8 +154,8 @@ fn a_file_of_requirements() {
     assert_eq!(translated, [foreign.clone(), native, foreign, Some("libz-0:1-1.x86_64".to_owned())]);
 }
 
-/// The oracle takes requirements literally, and so does the plain command; translated, `appbar` resolves on `aarch64`,
-/// too, and nothing else changes.
+/// The oracle takes requirements literally, and so does the plain command. If they are translated,
+/// `appbar` also resolves on `aarch64`, and nothing else changes.
 #[rstest]
 fn the_recording_literally_and_translated(
     #[values("x86_64", "aarch64")] arch: &str,
@@ -197,8 +198,8 @@ fn the_recording_literally_and_translated(
     assert_eq!(problems.contains("libfoo-devel(x86-64)"), arch == "aarch64", "{problems}");
 }
 
-/// The engine translates always: `appbar` is not held to be broken on an architecture where it builds. `x86tool` has no
-/// verdict on the architecture it is not for, and resolves as a whole.
+/// The engine always translates: `appbar` is not called broken on an architecture where it builds.
+/// `x86tool` has no verdict on its excluded architecture, and resolves as a whole.
 #[tokio::test]
 async fn the_engine_on_the_recording() {
     let log = open(recorded()).await;

@@ -1,4 +1,5 @@
-//! `koschei resolve --explain`, `--who-needs`, `--against`: why a package is there, who needs it, and who broke what.
+//! `koschei resolve --explain`, `--who-needs`, `--against`: why a package is there, which packages
+//! need it, and what broke it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,8 +21,8 @@ fn lines(line: &str) -> Vec<Value> {
     run(line).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-/// Every package has a chain that begins with a BuildRequires or a member of the group and ends with the package, and
-/// it is as long as the distance over the packages that are there.
+/// Every package has a chain from a BuildRequires or a member of the group to the package. The
+/// chain is as long as the distance over the installed packages.
 #[rstest]
 #[case::koji(&format!("--repo {} {SOURCES}", koji(26)), "appbar-7-1.fc99")]
 #[case::small("--repo DATA/distro/small/binary --source DATA/distro/small/source", "")]
@@ -123,7 +124,8 @@ fn who_needs_a_capability() {
     assert!(run(&line.replace("so.1", "so1")).unwrap().contains("Nobody knows it"));
 }
 
-/// The recorded soname bump, and the tool that lost a file; what is repaired in between is no cause.
+/// The recorded soname bump, and the tool that lost a file. A breakage repaired in between is no
+/// cause.
 #[test]
 fn the_change_that_broke_recorded_packages() {
     let against = |old: &[u32], new: u32| {
@@ -199,7 +201,7 @@ fn errors_say_what_to_do(#[case] flags: &str, #[case] expected: &str) {
     assert!(error.contains(expected), "{error}");
 }
 
-/// A repository on disk with the build group `base`; its path as text.
+/// Makes a repository on disk with the build group `base`. Returns its path as text.
 fn repository(dir: &Path, packages: &[Pkg]) -> String {
     let xml = primary_xml(packages);
     write_repo(dir, &[MetaFile { kind: "primary", name: "primary.xml", bytes: xml.as_bytes(), open_size: None }]);
