@@ -1,4 +1,4 @@
-# The two commands of the README are `make demo` and `make test`; both install what is missing first.
+# The README names two commands, `make demo` and `make test`. Both first install what is missing.
 
 SHELL := /bin/bash
 CARGO ?= cargo
@@ -6,7 +6,7 @@ DEMO := demo
 
 .PHONY: demo demo-before test test-long test-distro test-bare fuzz bench lint build install uninstall deps deps-test clean
 
-# Shows what broke, since when, by which update, who was rebuilt and who recovered; the rebuild commands; and what to try next.
+# Shows what broke, since when, by which update, what was rebuilt and what recovered; the rebuild commands; and what to try next.
 demo: demo-before build
 	@deploy/demo.sh $(DEMO)
 
@@ -16,24 +16,24 @@ demo-before:
 build: deps
 	@$(CARGO) build
 
-# Everything that must hold, with at least one seed of each property.
+# Runs all tests, with at least one seed of each property.
 test: deps-test
 	$(CARGO) test --no-fail-fast
 
-# The same properties with more seeds and longer, optimised but with all checks; its last result stands in BENCHMARKS.md.
+# Runs the same properties longer and with more seeds, optimised but with all checks. BENCHMARKS.md has the last result.
 test-long: deps-test
 	KOSCHEI_TEST_SCALE=long PROPTEST_CASES=2000 $(CARGO) test --profile long --no-fail-fast -- $(LONG)
 	$(MAKE) test-bare
 
-# The install step and both commands' needs in a bare Debian 12 root. Needs root; talks to Debian, crates.io and PyPI.
+# Checks the install step and both commands in a bare Debian 12 root. Needs root; downloads from Debian, crates.io and PyPI.
 test-bare:
 	@tests/bare/run.sh
 
-# The whole distribution and its generations against recorded answers of libsolv, from KOSCHEI_DISTRO_DIR.
+# Compares the whole distribution and its generations in KOSCHEI_DISTRO_DIR with recorded answers of libsolv.
 test-distro: deps-test
 	KOSCHEI_TEST_SCALE=long $(CARGO) test --profile long --test it resolve::distro:: -- --nocapture
 
-# What we parse from outside, five minutes for each kind; needs a nightly toolchain and cargo-fuzz. No sanitizer: it is safe Rust.
+# Fuzzes the parsers of outside input, five minutes each. Needs a nightly toolchain and cargo-fuzz. No sanitizer: it is safe Rust.
 fuzz: deps
 	@for target in primary comps rich evr xmlrpc; do \
 		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz -s none $$target -- -max_total_time=300 -timeout=10 || exit 1; \
@@ -47,7 +47,7 @@ lint:
 	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps --document-private-items
-# Of dependencies; advisories where their database is (`cargo deny fetch db`). No network.
+# Checks dependencies, and advisories if their database is there (`cargo deny fetch db`). Uses no network.
 	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
 		echo "no cargo-deny here: dependencies not checked"; \
 	elif [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; then \
@@ -56,18 +56,18 @@ lint:
 		$(CARGO) deny --offline check -D unmatched-skip bans licenses sources; \
 	fi
 
-# What building needs: a C compiler, pkg-config, libsolv.
+# Installs what building needs, such as a C compiler, pkg-config and libsolv.
 deps:
 	@deploy/install-deps.sh build
 
-# What the tests start besides: PostgreSQL, nats-server, RabbitMQ, Prometheus, Chromium, a Kerberos KDC.
+# Also installs what the tests start: PostgreSQL, nats-server, RabbitMQ, Prometheus, Chromium, a Kerberos KDC.
 deps-test:
 	@deploy/install-deps.sh build test
 
-# Where `make install` puts things. The unit names the program by its installed path.
+# Directories of `make install`. The unit names the program by its installed path.
 PREFIX ?= /usr/local
 DESTDIR ?=
-# A program built otherwise, to install instead of a release build.
+# Path of a program to install instead of a new release build.
 BINARY ?=
 bindir = $(DESTDIR)$(PREFIX)/bin
 unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -92,7 +92,7 @@ endif
 	install -m 644 docs/decisions/*.md $(docdir)/docs/decisions
 	@echo "Installed $(PREFIX)/bin/koschei; an example configuration is $(PREFIX)/share/koschei/koschei.toml"
 
-# Takes away what install puts there; configuration, logs and caches stay.
+# Removes the files that `make install` installed. Configuration, logs and caches stay.
 uninstall:
 	rm -f $(bindir)/koschei $(unitdir)/koschei.service
 	rm -rf $(sharedir) $(docdir)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Feeds the recording that ships in the repository into a fresh log and shows what came out.
-# `demo.sh --before` says what the whole demonstration will take.
+# Feeds the repository's recording into a new log and shows the result.
+# `demo.sh --before` says what the whole demonstration needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}

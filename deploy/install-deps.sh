@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what building (`build`) and testing (`test`) need and the machine lacks, with apt or dnf, and for testing the pinned Python
-# packages of tests/requirements.txt from PyPI. Does nothing when all is there. `--list` prints the packages and installs nothing: a line
-# each, the name in Debian and the name in Fedora.
+# Installs the missing packages for building (`build`) and testing (`test`), with apt or dnf. For testing it also installs the pinned
+# Python packages of tests/requirements.txt from PyPI. Does nothing if nothing is missing. `--list` installs nothing and prints one line
+# for each package: its name in Debian and its name in Fedora.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 list=no
@@ -45,7 +45,7 @@ for part in "$@"; do
             need 'command -v make' make make
             need 'command -v pkg-config' pkg-config pkgconf-pkg-config
             need 'command -v pkg-config && pkg-config --exists libsolv' libsolv-dev libsolv-devel
-            # Login with a certificate to web servers that ask for it late.
+            # OpenSSL: login with a certificate to web servers that ask for it only after the request.
             need 'command -v pkg-config && pkg-config --exists openssl' libssl-dev openssl-devel
             # GSSAPI: login with Kerberos.
             need 'command -v pkg-config && pkg-config --exists krb5-gssapi' libkrb5-dev krb5-devel
@@ -53,7 +53,7 @@ for part in "$@"; do
         test)
             need 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres' postgresql postgresql-server
             need 'command -v pgbouncer' pgbouncer pgbouncer
-            # Backups of SQLite logs are taken with its command.
+            # Tests back up SQLite logs with its command.
             need 'command -v sqlite3' sqlite3 sqlite
             need 'command -v nats-server' nats-server nats-server
             need 'command -v rabbitmq-server' rabbitmq-server rabbitmq-server
@@ -65,7 +65,7 @@ for part in "$@"; do
             need 'command -v kinit' krb5-user krb5-workstation
             need 'command -v openssl' openssl openssl
             need 'python3 -c "import venv, ensurepip"' python3-venv python3
-            # The official koji client is installed from PyPI; its module for GSSAPI is compiled.
+            # The official koji client comes from PyPI; pip compiles its module for GSSAPI.
             need "python3 -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path(\"include\") + \"/Python.h\")'" python3-dev python3-devel
             ;;
         *)
@@ -84,7 +84,7 @@ elif command -v apt-get >/dev/null; then
     echo "Installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     "${sudo[@]}" apt-get update -qq
-    # Its output is long and says little, except where it fails.
+    # The output of apt-get is long and only useful if it fails.
     log=$(mktemp)
     if ! "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
         tail -n 30 "$log" >&2
