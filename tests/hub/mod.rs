@@ -1,10 +1,11 @@
 //! A Koji hub for tests: XML-RPC over HTTP with Koji's semantics for the calls that Koschei uses,
 //! with tables, messages and files.
 //!
-//! A test changes the hub with [`Hub::change`], which does what people and builders do, in Koji's
-//! words. It calls the hub at [`Hub::url`], takes the bus's messages with [`Hub::take_messages`],
-//! and compares Koschei's state with [`Hub::dump`]. The hub reads no recorded replies: it computes
-//! every answer from the tables. [`value`] encodes the answers, not the code under test.
+//! A test says with [`NewWorld`] what the hub has when the test begins. [`Hub::change`] then does
+//! what people and builders do, in Koji's words. The test calls the hub at [`Hub::url`], takes the
+//! bus's messages with [`Hub::take_messages`], and compares Koschei's state with [`Hub::dump`]. The
+//! hub reads no recorded replies: it computes every answer from the tables. [`value`] encodes the
+//! answers, not the code under test.
 //!
 //! Nothing happens by itself. Builders and kojira work when a test says so ([`Hub::work`]), or in
 //! the background after [`Hub::start_builders`].
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod dump;
 pub mod fault;
 pub mod files;
+pub mod new_world;
 pub mod ops;
 pub mod pki;
 pub mod ports;
@@ -38,6 +40,7 @@ pub use bus::BusMessage;
 pub use caller::Caller;
 pub use dump::{Dump, DumpTask};
 pub use fault::Fault;
+pub use new_world::NewWorld;
 pub use ops::exec::{Contents, Outcome, Plan, RootFor, Rule};
 pub use ops::tags::Inherit;
 pub use ops::tasks::NewTask;

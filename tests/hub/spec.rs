@@ -117,6 +117,12 @@ impl NewBuild {
         format!("{}-{}-{}", self.name, self.version, self.release)
     }
 
+    /// Returns the path of the source package, as a task names it: relative to the hub's `work` directory.
+    pub fn source(&self) -> String {
+        let Self { name, version, release, .. } = self;
+        format!("../packages/{name}/{version}/{release}/src/{}.src.rpm", self.nvr())
+    }
+
     /// Returns `[e:]v-r`.
     pub fn evr(&self) -> String {
         let epoch = self.epoch.map(|e| format!("{e}:")).unwrap_or_default();

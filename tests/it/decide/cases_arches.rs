@@ -8,7 +8,7 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::hub::{Hub, Inherit, NewBuild, V};
+use crate::hub::{Hub, NewBuild, NewWorld, V};
 use crate::live::Live;
 use crate::recorded::koschei;
 
@@ -156,22 +156,12 @@ const ARCHES: [&str; 2] = ["x86_64", "i686"];
 
 /// Makes a distribution with a 32-bit architecture.
 fn multilib(hub: &Hub) {
-    hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "i686 x86_64")?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.add_group_packages("f99-build", "build", &["bash"])?;
-        for name in ["bash", "both", "small", "large"] {
-            let build = NewBuild::new(&format!("{name}-1-1.fc99")).build_requires(&["bash"]).binary(name, &ARCHES, &[]);
-            tx.package_list_add("f99", name, "alice")?;
-            tx.import_build(&build)?;
-            tx.tag_build("f99", &build.nvr(), false)?;
-        }
-        Ok(())
-    });
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    let build =
+        |name: &str| NewBuild::new(&format!("{name}-1-1.fc99")).build_requires(&["bash"]).binary(name, &ARCHES, &[]);
+    NewWorld::on(hub)
+        .release("f99", "i686 x86_64", &["bash"])
+        .builds("f99", ["bash", "both", "small", "large"].map(build))
+        .ready(["f99-build"]);
 }
 
 /// On a hub: the option of `build`, and what is built.

@@ -98,15 +98,7 @@ async fn the_service_goes_on_when_there_is_space_again() {
         finds_no_space(&inside.log, &format!("m{round}")).await;
     }
     // So many facts that they need new pages.
-    hub.change(|tx| {
-        for n in 0..300 {
-            let name = format!("new{n}");
-            tx.package_list_add("f99", &name, "alice")?;
-            tx.import_build(&NewBuild::new(&format!("{name}-1-1")))?;
-            tx.tag_build("f99", &format!("{name}-1-1"), false)?;
-        }
-        Ok(())
-    });
+    hub.change(|tx| (0..300).try_for_each(|n| tx.import_into("f99", &NewBuild::new(&format!("new{n}-1-1")))));
     inside.finds_trouble().await;
     place.make_space().await;
     assert_eq!(inside.reconciled().await.err(), None);

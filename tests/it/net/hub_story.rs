@@ -106,8 +106,8 @@ async fn what_is_read_from_a_hub_is_as_it_was() {
         tx.package_list_add("f99", "gone", "alice")?;
         let builds = ["libfoo-2.0-1.fc99", "gone-1.0-1.fc99", "gone-1.1-1.fc99"];
         for (nvr, name) in builds.iter().zip(["libbar-devel", "gone", "gone"]) {
-            tx.import_build(&NewBuild::new(nvr).build_requires(&["make"]).binary(name, &["x86_64", "aarch64"], &[]))?;
-            tx.tag_build("f99", nvr, false)?;
+            let build = NewBuild::new(nvr).build_requires(&["make"]).binary(name, &["x86_64", "aarch64"], &[]);
+            tx.import_into("f99", &build)?;
         }
         tx.untag_build("f99", "gone-1.1-1.fc99")?;
         tx.package_list_block("f99", "lone")?;

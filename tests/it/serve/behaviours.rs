@@ -11,11 +11,12 @@ use koschei::model::koji::{RepoState, TaskState};
 use koschei::model::{PackageState, RepoId, TaskId};
 use rstest::rstest;
 
-use crate::hub::{DumpTask, Hub, Inherit, Lie, NewBuild, Outcome, Settings, Tx, V};
+use crate::hub::value::row;
+use crate::hub::{DumpTask, Hub, Lie, NewBuild, NewWorld, Outcome, Settings, Tx};
 use crate::live::{Live, PATIENCE};
 use crate::rabbitmq_server::{RabbitServer, unique};
 use crate::serve::facts::{differences, primary};
-use crate::serve::first::{COLLECTION, small};
+use crate::serve::first::{COLLECTION, libfoo, small};
 use crate::serve::inside::Inside;
 use crate::servers;
 
@@ -49,29 +50,14 @@ fn simple(name: &str, version: usize) -> NewBuild {
 
 /// Two tags with their build tags and targets, and so many packages in both.
 fn two_tags(hub: &Hub, packages: usize) {
-    hub.change(|tx| {
-        let mut builds = vec![NewBuild::new("bash-5-1").binary("bash", &ARCHES, &[])];
-        builds.extend((0..packages).map(|n| simple(&format!("p{n}"), 1)));
-        for build in &builds {
-            tx.import_build(build)?;
-        }
-        for tag in ["f99", "f98"] {
-            let build_tag = format!("{tag}-build");
-            tx.create_tag(tag, "")?;
-            tx.create_tag(&build_tag, "x86_64")?;
-            tx.add_inheritance(&build_tag, tag, Inherit::default())?;
-            tx.create_target(tag, &build_tag, tag)?;
-            tx.add_group_packages(&build_tag, "build", &["bash"])?;
-            for build in &builds {
-                tx.package_list_add(tag, &build.name, "alice")?;
-                tx.tag_build(tag, &build.nvr(), false)?;
-            }
-        }
-        Ok(())
-    });
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.change(|tx| tx.new_repo("f98-build"));
-    hub.take_messages();
+    let mut builds = vec![NewBuild::new("bash-5-1").binary("bash", &ARCHES, &[])];
+    builds.extend((0..packages).map(|n| simple(&format!("p{n}"), 1)));
+    NewWorld::on(hub)
+        .release("f99", "x86_64", &["bash"])
+        .builds("f99", builds.clone())
+        .release("f98", "x86_64", &["bash"])
+        .builds("f98", builds)
+        .ready(["f99-build", "f98-build"]);
 }
 
 /// The service on such a hub, after it has seen all of it.
@@ -92,12 +78,7 @@ async fn inside_since(dir: &tempfile::TempDir, packages: usize, ago: Option<i64>
 
 /// A scratch build of `koschei` that somebody made by hand.
 fn scratch(tx: &mut Tx<'_>, name: &str) -> Result<i64, crate::hub::Fault> {
-    let source = format!("../packages/{name}/1/1/src/{name}-1-1.src.rpm");
-    let options = V::Struct(vec![("scratch".to_owned(), true.into())]);
-    let owner = tx.user_id("koschei")?;
-    let request = vec![source.into(), "f99".into(), options];
-    Ok(tx
-        .make_task(crate::hub::ops::tasks::NewTask { owner, ..crate::hub::ops::tasks::NewTask::new("build", request) }))
+    tx.scratch_build("koschei", "f99", &format!("{name}-1-1"), row! {})
 }
 
 /// D2, behaviour 1: many more builds run than one question is asked about, and each gets its own answer.
@@ -178,10 +159,7 @@ async fn d12_one_tag_event_reaches_all_its_collections() {
     let dir = tempfile::tempdir().unwrap();
     let mut inside = inside(&dir, 3).await;
     let hub = inside.hub.clone();
-    hub.change(|tx| {
-        tx.import_build(&simple("p1", 2))?;
-        tx.tag_build("f99", "p1-2-1", false)
-    });
+    hub.change(|tx| tx.import_into("f99", &simple("p1", 2)));
     let tag: Vec<_> = hub.take_messages().into_iter().filter(|m| m.short_topic() == "buildsys.tag").collect();
     assert_eq!(tag.len(), 1);
     inside.deliver(&tag).await;
@@ -305,10 +283,8 @@ async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
     });
     hub.rule("p0", None, Outcome::FailBuild);
     hub.change(|tx| {
-        for name in ["p1", "p2"] {
-            tx.import_build(&simple(name, 2))?;
-            tx.tag_build("f99", &format!("{name}-2-1"), false)?;
-        }
+        tx.import_into("f99", &simple("p1", 2))?;
+        tx.import_into("f99", &simple("p2", 2))?;
         tx.edit_tag_arches("f99-build", "x86_64 aarch64")?;
         tx.edit_target("f98", "f99-build", "f98")
     });
@@ -323,10 +299,7 @@ async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
     assert_eq!(ended(state, tasks[1]), Some(TaskState::Closed));
     assert_eq!(ended(state, tasks[0]), None, "without its steps nobody could say why it failed");
     // Looks at others do not make it forgotten.
-    hub.change(|tx| {
-        tx.import_build(&simple("p2", 3))?;
-        tx.tag_build("f99", "p2-3-1", false)
-    });
+    hub.change(|tx| tx.import_into("f99", &simple("p2", 3)));
     inside.deliver(&hub.take_messages()).await;
     inside.looked().await;
     assert_eq!(inside.state().await.package("f99", "p2").unwrap().latest.as_ref().unwrap().source, "3-1");
@@ -352,12 +325,8 @@ async fn d33_an_idle_collection_without_a_repository_stops_no_other() {
     });
     // Somebody adds a package that was never resolved there, and restarts the service.
     hub.change(|tx| {
-        tx.import_build(&simple("new", 1))?;
-        for tag in ["f98", "f99"] {
-            tx.package_list_add(tag, "new", "alice")?;
-            tx.tag_build(tag, "new-1-1", false)?;
-        }
-        Ok(())
+        tx.import_into("f98", &simple("new", 1))?;
+        tx.import_into("f99", &simple("new", 1))
     });
     inside.restart().await;
     let repo = hub.change(|tx| tx.new_repo("f99-build"));
@@ -467,8 +436,7 @@ async fn b8_what_happened_while_the_bus_was_away_is_found(#[case] ago: Option<i6
     }
     hub.broker(false);
     hub.change(|tx| {
-        tx.import_build(&simple("p1", 2))?;
-        tx.tag_build("f99", "p1-2-1", false)?;
+        tx.import_into("f99", &simple("p1", 2))?;
         tx.package_list_block("f98", "p2")
     });
     let lost = hub.broker(true);
@@ -535,12 +503,7 @@ async fn an_outage_of_postgres_is_waited_for() {
     postgres(&server, "stop -m immediate");
     // Much happens meanwhile, and whoever looks has nobody to tell.
     live.hub.change(|tx| {
-        let build = NewBuild::new("libfoo-1.1-1.fc99")
-            .build_requires(&["make"])
-            .binary_with("libfoo", &["x86_64", "aarch64"], &["libfoo.so.1"], &[])
-            .binary("libfoo-devel", &["x86_64", "aarch64"], &["libfoo"]);
-        tx.import_build(&build)?;
-        tx.tag_build("f99", "libfoo-1.1-1.fc99", false)?;
+        tx.import_into("f99", &libfoo("1.1"))?;
         tx.package_list_block("f99", "lone")
     });
     live.hub.change(|tx| tx.new_repo("f99-build"));
@@ -589,14 +552,7 @@ async fn a_repository_is_asked_for_where_none_is_made() {
     let tasks = |hub: &Hub| hub.dump().tasks.len();
     let (before, repos) = (tasks(&live.hub), live.hub.see(|w| w.repos.len()));
     assert_eq!(live.hub.see(|w| w.repo_requests.len()), 0, "the repository that is there covers everything");
-    live.hub.change(|tx| {
-        let build = NewBuild::new("libfoo-1.1-1.fc99")
-            .build_requires(&["make"])
-            .binary_with("libfoo", &["x86_64", "aarch64"], &["libfoo.so.1"], &[])
-            .binary("libfoo-devel", &["x86_64", "aarch64"], &["libfoo"]);
-        tx.import_build(&build)?;
-        tx.tag_build("f99", &build.nvr(), false)
-    });
+    live.hub.change(|tx| tx.import_into("f99", &libfoo("1.1")));
     let newest = |s: &koschei::fold::State| s.collections["f99"].newest_repo;
     let first = newest(&live.state().await);
     live.wait("a newer repository is resolved", |s| {

@@ -7,7 +7,8 @@ use koschei::fold::State;
 use koschei::model::Name;
 
 use crate::feed::scale;
-use crate::hub::{FileLie, Hub, Inherit, Logged, NewBuild, V};
+use crate::hub::value::row;
+use crate::hub::{FileLie, Hub, Logged, NewBuild, NewWorld};
 use crate::live::Live;
 use crate::serve::first::COLLECTION;
 
@@ -39,34 +40,24 @@ enum Sources {
 
 /// A distribution as Fedora has it: builds in a tag that a build tag inherits from over some others.
 fn distribution(hub: &Hub, packages: usize, sources: Sources) {
-    hub.change(|tx| {
-        for tag in ["f99", "f99-updates", "f99-override"] {
-            tx.create_tag(tag, "")?;
-        }
-        tx.create_tag("f99-build", "x86_64")?;
-        for (child, parent) in [("f99-updates", "f99"), ("f99-override", "f99-updates"), ("f99-build", "f99-override")]
-        {
-            tx.add_inheritance(child, parent, Inherit::default())?;
-        }
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.add_group_packages("f99-build", "build", &["pkg00000"])?;
-        if sources == Sources::Repository {
-            let with_sources = V::Struct(vec![("src".to_owned(), true.into())]);
-            tx.edit_tag_extra("f99-build", "repo.opts", Some(with_sources))?;
-        }
-        for n in 0..packages {
-            let name = format!("pkg{n:05}");
-            let needs = format!("pkg{:05}", n / 2);
-            let build = NewBuild::new(&format!("{name}-1.0-1.fc99")).build_requires(&[&needs]);
-            let build = build.binary(&name, &["x86_64"], &[]);
-            tx.package_list_add("f99", &name, "alice")?;
-            tx.import_build(&build)?;
-            tx.tag_build("f99", &build.nvr(), false)?;
-        }
-        Ok(())
-    });
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    let package = |n: usize| {
+        let (name, needs) = (format!("pkg{n:05}"), format!("pkg{:05}", n / 2));
+        NewBuild::new(&format!("{name}-1.0-1.fc99")).build_requires(&[&needs]).binary(&name, &["x86_64"], &[])
+    };
+    let with_sources = (sources == Sources::Repository).then(|| row! { "src" => true });
+    NewWorld::on(hub)
+        .tag("f99", "")
+        .tag("f99-updates", "")
+        .tag("f99-override", "")
+        .tag("f99-build", "x86_64")
+        .inherits("f99-updates", &["f99"])
+        .inherits("f99-override", &["f99-updates"])
+        .inherits("f99-build", &["f99-override"])
+        .target("f99", "f99-build", "f99")
+        .build_group("f99-build", &["pkg00000"])
+        .and(|tx| with_sources.map_or(Ok(()), |opts| tx.edit_tag_extra("f99-build", "repo.opts", Some(opts))))
+        .builds("f99", (0..packages).map(package))
+        .ready(["f99-build"]);
     if sources == Sources::Hub {
         hub.misbehave_files("packages/", FileLie::Status(404), usize::MAX);
     }

@@ -2,42 +2,30 @@
 
 use koschei::model::PackageState;
 
-use crate::hub::{Hub, Inherit, NewBuild, V};
+use crate::hub::{Hub, NewBuild, NewWorld, V};
 use crate::live::Live;
 
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 
 /// A distribution of a few packages: a build group, a library, and packages that need it.
 pub(crate) fn small(hub: &Hub) {
-    hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "x86_64 aarch64")?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.add_group_packages("f99-build", "build", &["bash", "make"])?;
-        let builds = [
-            NewBuild::new("bash-5.2-1.fc99").binary("bash", &ARCHES, &[]),
-            NewBuild::new("make-4.4-1.fc99").binary("make", &ARCHES, &["bash"]),
-            NewBuild::new("libfoo-1.0-1.fc99")
-                .build_requires(&["make"])
-                .binary_with("libfoo", &ARCHES, &["libfoo.so.1"], &[])
-                .binary("libfoo-devel", &ARCHES, &["libfoo"]),
-            NewBuild::new("app-1.0-1.fc99").build_requires(&["libfoo-devel", "make"]).binary(
-                "app",
-                &ARCHES,
-                &["libfoo.so.1"],
-            ),
-            NewBuild::new("lone-1.0-1.fc99").build_requires(&["nobody-has-this"]).binary("lone", &ARCHES, &[]),
-        ];
-        for build in &builds {
-            tx.package_list_add("f99", &build.name, "alice")?;
-            tx.import_build(build)?;
-            tx.tag_build("f99", &build.nvr(), false)?;
-        }
-        Ok(())
-    });
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    let app = NewBuild::new("app-1.0-1.fc99").build_requires(&["libfoo-devel", "make"]);
+    let builds = [
+        NewBuild::new("bash-5.2-1.fc99").binary("bash", &ARCHES, &[]),
+        NewBuild::new("make-4.4-1.fc99").binary("make", &ARCHES, &["bash"]),
+        libfoo("1.0"),
+        app.binary("app", &ARCHES, &["libfoo.so.1"]),
+        NewBuild::new("lone-1.0-1.fc99").build_requires(&["nobody-has-this"]).binary("lone", &ARCHES, &[]),
+    ];
+    NewWorld::on(hub).release("f99", "x86_64 aarch64", &["bash", "make"]).builds("f99", builds).ready(["f99-build"]);
+}
+
+/// Its library.
+pub(crate) fn libfoo(version: &str) -> NewBuild {
+    NewBuild::new(&format!("libfoo-{version}-1.fc99"))
+        .build_requires(&["make"])
+        .binary_with("libfoo", &ARCHES, &["libfoo.so.1"], &[])
+        .binary("libfoo-devel", &ARCHES, &["libfoo"])
 }
 
 /// Everything of it that can be built was rebuilt, and nothing more is to be done.
@@ -120,10 +108,7 @@ async fn a_transaction_that_commits_late_is_seen() {
     // It begins here, and others come and commit.
     let began = live.hub.change(|tx| Ok(tx.event()));
     let other = NewBuild::new("bash-5.3-1.fc99").binary("bash", &ARCHES, &[]);
-    live.hub.change(|tx| {
-        tx.import_build(&other)?;
-        tx.tag_build("f99", &other.nvr(), false)
-    });
+    live.hub.change(|tx| tx.import_into("f99", &other));
     let newest = |s: &koschei::fold::State, name: &str| {
         s.package("f99", name).and_then(|p| p.latest.as_ref().map(|l| l.source.to_string()))
     };

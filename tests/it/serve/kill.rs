@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::feed::scale;
-use crate::hub::{Gate, Hub, Inherit, Lie, NewBuild};
+use crate::hub::{Gate, Hub, Lie, NewBuild, NewWorld};
 use crate::live::{Live, PATIENCE};
 
 const ARCHES: [&str; 1] = ["x86_64"];
@@ -40,35 +40,21 @@ track_all = true
 "#;
 
 fn seed(hub: &Hub) {
-    hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "x86_64")?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.add_group_packages("f99-build", "build", &["bash"])?;
-        let mut builds = vec![NewBuild::new("bash-5.2-1.fc99").binary("bash", &ARCHES, &[])];
-        for n in 0..APPS {
-            let app = NewBuild::new(&format!("app{n:02}-1.0-1.fc99")).build_requires(&["libfoo"]);
-            builds.push(app.binary(&format!("app{n:02}"), &ARCHES, &["libfoo"]));
-        }
-        for build in &builds {
-            tx.package_list_add("f99", &build.name, "alice")?;
-            tx.import_build(build)?;
-            tx.tag_build("f99", &build.nvr(), false)?;
-        }
-        tx.package_list_add("f99", "libfoo", "alice")
-    });
+    let app = |n: usize| {
+        let app = NewBuild::new(&format!("app{n:02}-1.0-1.fc99")).build_requires(&["libfoo"]);
+        app.binary(&format!("app{n:02}"), &ARCHES, &["libfoo"])
+    };
+    NewWorld::on(hub)
+        .release("f99", "x86_64", &["bash"])
+        .builds("f99", [NewBuild::new("bash-5.2-1.fc99").binary("bash", &ARCHES, &[])])
+        .builds("f99", (0..APPS).map(app))
+        .ready([]);
 }
 
 /// Another library, and a repository with it: every package that needs it is due.
 fn bump(hub: &Hub, round: u64) {
-    hub.change(|tx| {
-        let build = NewBuild::new(&format!("libfoo-1.{round}-1.fc99")).binary("libfoo", &ARCHES, &[]);
-        tx.import_build(&build)?;
-        tx.tag_build("f99", &build.nvr(), false)
-    });
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    let library = NewBuild::new(&format!("libfoo-1.{round}-1.fc99")).binary("libfoo", &ARCHES, &[]);
+    NewWorld::on(hub).builds("f99", [library]).ready(["f99-build"]);
 }
 
 /// What the log says of decisions.

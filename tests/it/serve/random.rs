@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::feed::scale;
-use crate::hub::{BusMessage, Fault, Hub, Inherit, NewBuild, Settings, Tx, World};
+use crate::hub::{BusMessage, Fault, Hub, Inherit, NewBuild, NewWorld, Settings, Tx, World};
 use crate::serve::facts::differences;
 use crate::serve::inside::Inside;
 
@@ -139,20 +139,11 @@ fn random_step(rng: &mut StdRng) -> Step {
 }
 
 fn seed(hub: &Hub) {
-    hub.change(|tx| {
-        for (tag, arches) in TAGS.into_iter().zip(["", "", "x86_64 aarch64", "", "", "x86_64", "", ""]) {
-            tx.create_tag(tag, arches)?;
-        }
-        let link = |priority: i64| Inherit { priority, ..Inherit::default() };
-        tx.add_inheritance("f99", "base", link(5))?;
-        tx.add_inheritance("f99-build", "over", link(0))?;
-        tx.add_inheritance("f99-build", "f99", link(10))?;
-        tx.add_inheritance("f98", "base", link(0))?;
-        tx.add_inheritance("f98-build", "f98", link(0))?;
-        for target in TARGETS {
-            tx.create_target(target, &format!("{target}-build"), target)?;
-        }
-        tx.add_group_packages("f99-build", "build", &["p0"])?;
+    let tags = |tx: &mut Tx<'_>| {
+        let arches = ["", "", "x86_64 aarch64", "", "", "x86_64", "", ""];
+        TAGS.into_iter().zip(arches).try_for_each(|(tag, arches)| tx.create_tag(tag, arches).map(|_| ()))
+    };
+    let builds = |tx: &mut Tx<'_>| {
         for n in 0..PACKAGES {
             let build = a_build(n, 1);
             tx.import_build(&build)?;
@@ -164,9 +155,18 @@ fn seed(hub: &Hub) {
             }
         }
         Ok(())
-    });
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    };
+    NewWorld::on(hub)
+        .and(tags)
+        .inherits("f99", &["base"])
+        .inherits("f99-build", &["over", "f99"])
+        .inherits("f98", &["base"])
+        .inherits("f98-build", &["f98"])
+        .target("f99", "f99-build", "f99")
+        .target("f98", "f98-build", "f98")
+        .build_group("f99-build", &["p0"])
+        .and(builds)
+        .ready(["f99-build"]);
 }
 
 fn a_build(package: usize, version: usize) -> NewBuild {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use koschei::model::RepoId;
 use koschei::model::koji::RepoState;
 
-use crate::hub::{FileLie, Gate, Hub, Inherit, NewBuild, Settings};
+use crate::hub::{FileLie, Gate, Hub, NewBuild, NewWorld, Settings};
 use crate::live::PATIENCE;
 use crate::serve::facts::primary;
 use crate::serve::inside::Inside;
@@ -22,22 +22,15 @@ target = "f99"
 track_all = true
 "#;
 
+fn bash(vr: &str) -> NewBuild {
+    NewBuild::new(&format!("bash-{vr}")).binary("bash", &["x86_64"], &[])
+}
+
 /// A hub with one package, and the service after it has seen it; the first repository.
 async fn one_package(dir: &tempfile::TempDir) -> (Inside, Hub, i64) {
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
-    hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "x86_64")?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.add_group_packages("f99-build", "build", &["bash"])?;
-        let bash = NewBuild::new("bash-5-1").binary("bash", &["x86_64"], &[]);
-        tx.package_list_add("f99", "bash", "alice")?;
-        tx.import_build(&bash)?;
-        tx.tag_build("f99", "bash-5-1", false)
-    });
-    let first = hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    let world = NewWorld::on(&hub).release("f99", "x86_64", &["bash"]);
+    let [first] = world.builds("f99", [bash("5-1")]).ready(["f99-build"]);
     let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
     inside.start();
     assert_eq!(inside.reconciled().await.err(), None);
@@ -88,10 +81,7 @@ async fn what_is_not_ready_is_told_at_once_and_not_fetched() {
 
 /// A repository with a build that no other has: its files are new.
 fn new_repo(hub: &Hub) -> i64 {
-    hub.change(|tx| {
-        tx.import_build(&NewBuild::new("bash-5-2").binary("bash", &["x86_64"], &[]))?;
-        tx.tag_build("f99", "bash-5-2", false)
-    });
+    hub.change(|tx| tx.import_into("f99", &bash("5-2")));
     hub.change(|tx| tx.new_repo("f99-build"))
 }
 

@@ -15,8 +15,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::follow;
+use crate::hub::Hub;
 use crate::hub::value::row;
-use crate::hub::{Hub, NewTask};
 use crate::live::Live;
 use crate::nats_server::NatsServer;
 use crate::recorded::koschei;
@@ -354,16 +354,9 @@ async fn a_task_is_adopted_by_its_whole_id_its_source_and_its_target() {
     let decided = decided(&live.db).await;
     let of = |package: &str| decided.values().find(|(_, nvr)| nvr.starts_with(package)).unwrap().clone();
     let build = |nvr: &str, target: &str, id: &str| {
-        let (rest, release) = nvr.rsplit_once('-').unwrap();
-        let (name, version) = rest.rsplit_once('-').unwrap();
-        let source = format!("../packages/{name}/{version}/{release}/src/{nvr}.src.rpm");
         let metadata = row! { "koschei" => row! { "decision" => id } };
-        let opts = row! { "scratch" => true, "custom_user_metadata" => metadata };
-        let request = vec![source.into(), target.into(), opts];
-        live.hub.change(|tx| {
-            let owner = tx.user_id("koschei")?;
-            Ok(tx.make_task(NewTask { owner, ..NewTask::new("build", request) }))
-        })
+        let options = row! { "custom_user_metadata" => metadata };
+        live.hub.change(|tx| tx.scratch_build("koschei", target, nvr, options))
     };
     let (app, bash, make, libfoo) = (of("app"), of("bash"), of("make"), of("libfoo"));
     let flip = |id: &str| {

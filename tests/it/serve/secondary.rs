@@ -9,10 +9,10 @@ use koschei::fold::{EvidenceKind, State};
 use koschei::log::EventLog;
 use koschei::model::{self, PackageState, RepoId, TaskId};
 
-use crate::hub::ops::tasks::NewTask;
-use crate::hub::{DumpTask, Gate, Hub, Inherit, Lie, NewBuild, Outcome, Settings, V};
+use crate::hub::value::row;
+use crate::hub::{DumpTask, Gate, Hub, Lie, NewWorld, Outcome, Settings};
 use crate::live::Live;
-use crate::serve::first::small;
+use crate::serve::first::{libfoo, small};
 
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 const REBUILT: [&str; 4] = ["bash", "make", "libfoo", "app"];
@@ -24,14 +24,12 @@ pub(crate) fn two_hubs() -> (Live, Hub) {
     let watched = Hub::start(Settings::new(live.dir.path().join("riscv")));
     small(&watched);
     small(&live.hub);
-    live.hub.change(|tx| {
-        tx.create_tag("f99-riscv-build", "x86_64 aarch64")?;
-        tx.add_inheritance("f99-riscv-build", "f99", Inherit::default())?;
-        tx.add_group_packages("f99-riscv-build", "build", &["bash", "make"])?;
-        tx.create_target("f99-riscv", "f99-riscv-build", "f99")
-    });
-    live.hub.change(|tx| tx.new_repo("f99-build"));
-    live.hub.change(|tx| tx.new_repo("f99-riscv-build"));
+    NewWorld::on(&live.hub)
+        .tag("f99-riscv-build", "x86_64 aarch64")
+        .inherits("f99-riscv-build", &["f99"])
+        .build_group("f99-riscv-build", &["bash", "make"])
+        .target("f99-riscv", "f99-riscv-build", "f99")
+        .ready(["f99-build", "f99-riscv-build"]);
     live.tables = format!(
         r#"
 [[hub]]
@@ -71,15 +69,8 @@ track_all = true
 
 /// A new version of a library on the hub that is watched, with a repository; builders get its source package as well.
 fn bump(watched: &Hub, builds: &Hub, version: &str) -> RepoId {
-    let build = NewBuild::new(&format!("libfoo-{version}-1.fc99"))
-        .build_requires(&["make"])
-        .binary_with("libfoo", &ARCHES, &["libfoo.so.1"], &[])
-        .binary("libfoo-devel", &ARCHES, &["libfoo"]);
-    builds.change(|tx| tx.import_build(&build));
-    watched.change(|tx| {
-        tx.import_build(&build)?;
-        tx.tag_build("f99", &build.nvr(), false)
-    });
+    builds.change(|tx| tx.import_build(&libfoo(version)));
+    watched.change(|tx| tx.import_into("f99", &libfoo(version)));
     RepoId(watched.change(|tx| tx.new_repo("f99-build")))
 }
 
@@ -89,13 +80,11 @@ const FOREIGN: usize = 30;
 /// What another Koschei, on the hub that is watched, has built there in the name of our user.
 fn foreign(watched: &Hub) {
     watched.change(|tx| {
-        let owner = tx.user_id("koschei")?;
-        for name in REBUILT.iter().cycle().take(FOREIGN) {
-            let source = format!("../packages/{name}/1/1/src/{name}-1-1.src.rpm");
-            let options = V::Struct(vec![("scratch".to_owned(), true.into())]);
-            tx.make_task(NewTask { owner, ..NewTask::new("build", vec![source.into(), "f99".into(), options]) });
-        }
-        Ok(())
+        let names = REBUILT.iter().cycle().take(FOREIGN);
+        names.map(|name| format!("{name}-1-1")).try_for_each(|nvr| {
+            tx.scratch_build("koschei", "f99", &nvr, row! {})?;
+            Ok(())
+        })
     });
 }
 

@@ -3,7 +3,7 @@
 
 use koschei::fold::State;
 
-use crate::hub::{Hub, Inherit, NewBuild, Settings};
+use crate::hub::{Hub, NewBuild, NewWorld, Settings};
 use crate::live::PATIENCE;
 use crate::serve::inside::Inside;
 
@@ -32,32 +32,14 @@ fn build(nvr: &str, requires: &[&str]) -> NewBuild {
 
 /// `f99` inherits from `base`, and its build tag from it; of `beside` the build tag has nothing.
 fn tags(hub: &Hub) {
-    hub.change(|tx| {
-        for (tag, arches) in [("base", ""), ("f99", ""), ("f99-build", "x86_64"), ("beside", "")] {
-            tx.create_tag(tag, arches)?;
-        }
-        tx.add_inheritance("f99", "base", Inherit::default())?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.create_target("beside", "f99-build", "beside")?;
-        tx.add_group_packages("f99-build", "build", &["bash"])?;
-        tx.package_list_add("base", "bash", "alice")?;
-        tx.import_build(&build("bash-5-1", &[]))?;
-        tx.tag_build("base", "bash-5-1", false)
-    });
-}
-
-/// A build that is there from now on.
-fn there(hub: &Hub, tag: &str, nvr: &str, requires: &[&str]) {
-    hub.change(|tx| {
-        let new = build(nvr, requires);
-        tx.import_build(&new)?;
-        // In a build tag's list by inheritance.
-        if tag != "f99-build" {
-            tx.package_list_add(tag, &new.name, "alice")?;
-        }
-        tx.tag_build(tag, nvr, false)
-    });
+    NewWorld::on(hub)
+        .release("f99", "x86_64", &["bash"])
+        .tag("base", "")
+        .tag("beside", "")
+        .inherits("f99", &["base"])
+        .target("beside", "f99-build", "beside")
+        .builds("base", [build("bash-5-1", &[])])
+        .ready([]);
 }
 
 /// What was resolved of a package, whether that resolves, and what the buildroot has instead.
@@ -75,14 +57,13 @@ async fn each_collections_own_sources_are_resolved() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
     tags(&hub);
-    there(&hub, "f99", "own-1-1", &["bash"]);
-    there(&hub, "base", "inherited-1-1", &["bash"]);
-    there(&hub, "beside", "alone-1-1", &["bash"]);
-    // Buildroot overrides, which need what is not there.
-    there(&hub, "f99-build", "own-2-1", &["nobody-has-this"]);
-    there(&hub, "f99-build", "inherited-2-1", &["nobody-has-this"]);
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    let overrides = ["own-2-1", "inherited-2-1"].map(|nvr| build(nvr, &["nobody-has-this"]));
+    NewWorld::on(&hub)
+        .builds("f99", [build("own-1-1", &["bash"])])
+        .builds("base", [build("inherited-1-1", &["bash"])])
+        .builds("beside", [build("alone-1-1", &["bash"])])
+        .builds("f99-build", overrides)
+        .ready(["f99-build"]);
     let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
     inside.start();
     let state = inside.reconciled().await.unwrap();
@@ -93,10 +74,10 @@ async fn each_collections_own_sources_are_resolved() {
 
     // The override ends, a newer one is the collection's; both are so when the repository is made.
     hub.change(|tx| tx.untag_build("f99-build", "own-2-1"));
-    there(&hub, "f99", "own-3-1", &["nobody-has-this"]);
+    hub.change(|tx| tx.import_into("f99", &build("own-3-1", &["nobody-has-this"])));
     hub.change(|tx| tx.new_repo("f99-build"));
     // And this comes after it: it waits for the next.
-    there(&hub, "f99", "own-4-1", &["bash"]);
+    hub.change(|tx| tx.import_into("f99", &build("own-4-1", &["bash"])));
     hub.take_messages();
     let state = inside.reconciled().await.unwrap();
     assert_eq!(resolved(state, "f99", "own"), said("3-1", false, None));
@@ -111,9 +92,7 @@ async fn a_promoted_draft_is_seen_in_the_next_repository() {
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
     tags(&hub);
     let draft = "own-1-1,draft_7";
-    there(&hub, "f99", draft, &["bash"]);
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    NewWorld::on(&hub).builds("f99", [build(draft, &["bash"])]).ready(["f99-build"]);
     let mut inside = Inside::new(hub.clone(), dir.path(), CONFIG).await;
     inside.start();
     let state = inside.reconciled().await.unwrap();
@@ -152,13 +131,9 @@ async fn conflicts_of_a_source_package_are_heeded() {
         let dir = tempfile::tempdir().unwrap();
         let hub = Hub::start(Settings::new(dir.path().join("koji")));
         tags(&hub);
-        there(&hub, "f99", "tool-1-1", &["bash"]);
-        hub.change(|tx| {
-            let build = build("own-1-1", &["tool"]).build_conflicts(&["tool"]);
-            tx.import_build(&build)?;
-            tx.package_list_add("f99", "own", "alice")?;
-            tx.tag_build("f99", "own-1-1", false)
-        });
+        hub.change(|tx| tx.import_into("f99", &build("tool-1-1", &["bash"])));
+        let own = build("own-1-1", &["tool"]).build_conflicts(&["tool"]);
+        hub.change(|tx| tx.import_into("f99", &own));
         if !readable {
             let place = dir.path().join("koji/packages/own/1/1/src");
             std::fs::create_dir_all(&place).unwrap();
@@ -180,12 +155,8 @@ async fn conflicts_are_heeded_with_a_cache_that_does_not_know_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
     tags(&hub);
-    there(&hub, "f99", "tool-1-1", &["bash"]);
-    hub.change(|tx| {
-        tx.import_build(&build("own-1-1", &["tool"]).build_conflicts(&["tool"]))?;
-        tx.package_list_add("f99", "own", "alice")?;
-        tx.tag_build("f99", "own-1-1", false)
-    });
+    hub.change(|tx| tx.import_into("f99", &build("tool-1-1", &["bash"])));
+    hub.change(|tx| tx.import_into("f99", &build("own-1-1", &["tool"]).build_conflicts(&["tool"])));
     hub.change(|tx| tx.new_repo("f99-build"));
     hub.take_messages();
     let cache = dir.path().join("cache");

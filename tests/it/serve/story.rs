@@ -21,7 +21,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::{Connection, Executor, SqliteConnection};
 
-use crate::hub::{Contents, Hub, Inherit, Lie, NewBuild, Outcome as Ends, RootFor, Tx, V, World};
+use crate::hub::{Contents, Hub, Inherit, Lie, NewBuild, NewWorld, Outcome as Ends, RootFor, Tx, V, World};
 use crate::live::{Follower, Live, PATIENCE};
 use crate::rabbitmq_server::RabbitServer;
 use crate::serve::bus::{Carrier, Counts, Mood};
@@ -93,35 +93,21 @@ fn apps_of(lib: usize) -> impl Iterator<Item = String> {
 
 fn seed(hub: &Hub) {
     hub.settings(|s| s.plan.contents = Some(Arc::new(installed)));
-    hub.change(|tx| {
-        for (name, arches) in [("f99", "x86_64 aarch64"), ("f98", "x86_64")] {
-            let build_tag = format!("{name}-build");
-            tx.create_tag(name, "")?;
-            tx.create_tag(&build_tag, arches)?;
-            tx.edit_tag_extra(&build_tag, "repo.auto", Some(V::from(true)))?;
-            tx.add_inheritance(&build_tag, name, Inherit::default())?;
-            tx.create_target(name, &build_tag, name)?;
-            tx.add_group_packages(&build_tag, "build", &["bash", "make"])?;
-        }
-        let mut builds = vec![
-            NewBuild::new("bash-5-1.fc99").binary("bash", &ARCHES, &[]),
-            NewBuild::new("make-4-1.fc99").binary("make", &ARCHES, &["bash"]),
-            NewBuild::new("lone-1-1.fc99").build_requires(&["nobody-has-this"]).binary("lone", &ARCHES, &[]),
-        ];
-        builds.extend((0..LIBS).map(|n| lib(n, 1)));
-        builds.extend((0..APPS).map(|n| app(n, 1)));
-        for (n, build) in builds.iter().enumerate() {
-            tx.import_build(build)?;
-            for tag in ["f99", "f98"].iter().take(if n < 3 + LIBS + SMALL { 2 } else { 1 }) {
-                tx.package_list_add(tag, &build.name, "alice")?;
-                tx.tag_build(tag, &build.nvr(), false)?;
-            }
-        }
-        Ok(())
-    });
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.change(|tx| tx.new_repo("f98-build"));
-    hub.take_messages();
+    let mut builds = vec![
+        NewBuild::new("bash-5-1.fc99").binary("bash", &ARCHES, &[]),
+        NewBuild::new("make-4-1.fc99").binary("make", &ARCHES, &["bash"]),
+        NewBuild::new("lone-1-1.fc99").build_requires(&["nobody-has-this"]).binary("lone", &ARCHES, &[]),
+    ];
+    builds.extend((0..LIBS).map(|n| lib(n, 1)));
+    builds.extend((0..APPS).map(|n| app(n, 1)));
+    NewWorld::on(hub)
+        .release("f99", "x86_64 aarch64", &["bash", "make"])
+        .release("f98", "x86_64", &["bash", "make"])
+        .and(|tx| tx.edit_tag_extra("f99-build", "repo.auto", Some(V::from(true))))
+        .and(|tx| tx.edit_tag_extra("f98-build", "repo.auto", Some(V::from(true))))
+        .builds("f99", builds.clone())
+        .builds("f98", builds.into_iter().take(3 + LIBS + SMALL))
+        .ready(["f99-build", "f98-build"]);
 }
 
 /// What a builder installs: the group and what is required, with all that needs in turn.
@@ -188,9 +174,8 @@ impl Story {
         *version += 1;
         let build = lib(n, *version);
         self.live.hub.change(|tx| {
-            tx.import_build(&build)?;
-            tx.tag_build("f99", &build.nvr(), false)?;
-            tx.tag_build("f98", &build.nvr(), false)
+            tx.import_into("f99", &build)?;
+            tx.import_into("f98", &build)
         });
     }
 

@@ -10,7 +10,7 @@ use koschei::log::EventLog;
 use koschei::operator;
 
 use crate::feed;
-use crate::hub::{FileLie, Gate, Hub, Inherit, NewBuild, Settings};
+use crate::hub::{FileLie, Gate, Hub, NewBuild, NewWorld, Settings};
 use crate::live::PATIENCE;
 use crate::serve::inside::Inside;
 
@@ -31,32 +31,17 @@ track = ["app00", "app01", "app02", "app03"]
 "#;
 
 fn seed(hub: &Hub) {
-    hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "x86_64")?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.add_group_packages("f99-build", "build", &["bash"])?;
-        let mut builds = vec![NewBuild::new("bash-5-1").binary("bash", &ARCHES, &[])];
-        for n in 0..MANY {
-            let name = format!("app{n:02}");
-            // One of them needs what is not there.
-            let needs = if n == 5 { "nobody-has-this" } else { "bash" };
-            builds.push(NewBuild::new(&format!("{name}-1-1")).build_requires(&[needs]).binary(&name, &ARCHES, &[]));
-        }
-        for build in &builds {
-            tx.package_list_add("f99", &build.name, "alice")?;
-            tx.import_build(build)?;
-            tx.tag_build("f99", &build.nvr(), false)?;
-        }
-        Ok(())
-    });
-    new_repo(hub);
-}
-
-fn new_repo(hub: &Hub) {
-    hub.change(|tx| tx.new_repo("f99-build"));
-    hub.take_messages();
+    let app = |n: usize| {
+        let name = format!("app{n:02}");
+        // One of them needs what is not there.
+        let needs = if n == 5 { "nobody-has-this" } else { "bash" };
+        NewBuild::new(&format!("{name}-1-1")).build_requires(&[needs]).binary(&name, &ARCHES, &[])
+    };
+    NewWorld::on(hub)
+        .release("f99", "x86_64", &["bash"])
+        .builds("f99", [NewBuild::new("bash-5-1").binary("bash", &ARCHES, &[])])
+        .builds("f99", (0..MANY).map(app))
+        .ready(["f99-build"]);
 }
 
 /// Packages whose source packages the hub served.
@@ -172,7 +157,7 @@ async fn only_the_tracked_are_read_and_resolved() {
 
     // The next repository has nothing to read, and a restart nothing to say.
     hub.clear_log();
-    new_repo(&hub);
+    NewWorld::on(&hub).ready(["f99-build"]);
     inside.reconciled().await.unwrap();
     assert_eq!(read(&hub), Vec::<String>::new());
     inside.restart().await;

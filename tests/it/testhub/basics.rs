@@ -7,23 +7,19 @@ use koschei::koji::xmlrpc::Value;
 use rstest::rstest;
 
 use crate::hub::value::row;
-use crate::hub::{Caller, Gate, Hub, Lie, Login, NewBuild, Settings, V};
+use crate::hub::{Caller, Gate, Hub, Lie, Login, NewBuild, NewWorld, Settings, V};
 
 /// A hub with a tag, a build tag, a target, and two builds of which the first is tagged.
 fn hub() -> (Hub, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
-    hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "x86_64 aarch64")?;
-        tx.add_inheritance("f99-build", "f99", crate::hub::Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.package_list_add("f99", "sed", "alice")?;
-        tx.import_build(&NewBuild::new("sed-4.9-1.fc99").binary("sed", &["x86_64", "aarch64"], &[]))?;
-        tx.import_build(&NewBuild::new("sed-4.9-2.fc99").binary("sed", &["x86_64", "aarch64"], &[]))?;
-        tx.tag_build("f99", "sed-4.9-1.fc99", false)
-    });
-    hub.take_messages();
+    let sed =
+        |release: u32| NewBuild::new(&format!("sed-4.9-{release}.fc99")).binary("sed", &["x86_64", "aarch64"], &[]);
+    NewWorld::on(&hub)
+        .release("f99", "x86_64 aarch64", &[])
+        .builds("f99", [sed(1)])
+        .and(|tx| tx.import_build(&sed(2)).map(|_| ()))
+        .ready([]);
     (hub, dir)
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::hub::{Hub, Inherit, Login, NewBuild, Outcome, Pki, Settings};
+use crate::hub::{Hub, Login, NewBuild, NewWorld, Outcome, Pki, Settings};
 
 /// The `koji` command.
 fn koji() -> &'static Path {
@@ -41,24 +41,12 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::new(&dir.path().join("pki"));
         let hub = Hub::start_with(Settings::new(dir.path().join("top")), Login::Certificate(pki.clone()));
-        hub.change(|tx| {
-            tx.create_tag("f99", "")?;
-            tx.create_tag("f99-build", "x86_64 aarch64")?;
-            tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-            tx.create_target("f99", "f99-build", "f99")
-        });
         let both = &["x86_64", "aarch64"];
-        for build in [
+        let builds = [
             NewBuild::new("bash-5.2-1.fc99").binary("bash", both, &[]),
             NewBuild::new("app-1-1.fc99").binary("app", both, &["bash"]),
-        ] {
-            hub.change(|tx| {
-                tx.package_list_add("f99", &build.name, "alice")?;
-                tx.import_build(&build)?;
-                tx.tag_build("f99", &build.nvr(), false)
-            });
-        }
-        hub.change(|tx| tx.new_repo("f99-build"));
+        ];
+        NewWorld::on(&hub).release("f99", "x86_64 aarch64", &[]).builds("f99", builds).ready(["f99-build"]);
         let config = dir.path().join("koji.conf");
         let text = hub.profile("koji", Some((&pki.user("koschei"), &pki.ca()))) + "poll_interval = 1\n";
         std::fs::write(&config, text).unwrap();

@@ -6,20 +6,13 @@ use koschei::repodata::{Limits, RepoDir};
 use rstest::rstest;
 
 use crate::hub::value::row;
-use crate::hub::{BusMessage, Caller, Hub, Inherit, NewBuild, Outcome, Settings, V};
+use crate::hub::{BusMessage, Caller, Hub, NewBuild, NewWorld, Outcome, Settings, V};
 
 fn hub() -> (Hub, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
-    hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "x86_64 aarch64")?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
-        tx.add_group_packages("f99-build", "build", &["bash", "make"])
-    });
     let both = &["x86_64", "aarch64"];
-    for build in [
+    let builds = [
         NewBuild::new("bash-5.2-1.fc99").binary_with("bash", both, &["/bin/sh"], &[]),
         NewBuild::new("make-4.4-1.fc99").epoch(1).binary("make", both, &["bash"]),
         NewBuild::new("libfoo-1-1.fc99").binary_with("libfoo", both, &["libfoo.so.1()(64bit)"], &[]).binary(
@@ -33,13 +26,8 @@ fn hub() -> (Hub, tempfile::TempDir) {
             &["libfoo.so.1()(64bit)"],
         ),
         NewBuild::new("doc-1-1.fc99").build_noarch().build_requires(&["make"]).binary("doc", &["noarch"], &[]),
-    ] {
-        hub.change(|tx| {
-            tx.package_list_add("f99", &build.name, "alice")?;
-            tx.import_build(&build)?;
-            tx.tag_build("f99", &build.nvr(), false)
-        });
-    }
+    ];
+    NewWorld::on(&hub).release("f99", "x86_64 aarch64", &["bash", "make"]).builds("f99", builds).ready([]);
     (hub, dir)
 }
 
@@ -53,17 +41,12 @@ fn topics(messages: &[BusMessage]) -> Vec<String> {
         .collect()
 }
 
-fn source(nvr: &str) -> String {
-    let build = NewBuild::new(nvr);
-    format!("../packages/{}/{}/{}/src/{nvr}.src.rpm", build.name, build.version, build.release)
-}
-
 fn submit(koschei: &mut Caller, nvr: &str, repo: i64) -> i64 {
     let opts = row! {
         "scratch" => true, "repo_id" => repo,
         "custom_user_metadata" => row! { "koschei" => row! { "decision" => "r7" } }
     };
-    koschei.call("build", &[source(nvr).into(), "f99".into(), opts]).unwrap().as_int().unwrap()
+    koschei.call("build", &[NewBuild::new(nvr).source().into(), "f99".into(), opts]).unwrap().as_int().unwrap()
 }
 
 #[test]

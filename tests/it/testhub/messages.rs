@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::hub::value::row;
-use crate::hub::{BusMessage, Caller, Hub, Inherit, NewBuild, Outcome, Settings};
+use crate::hub::{BusMessage, Caller, Hub, NewBuild, NewWorld, Outcome, Settings};
 
 /// Members of the messages of one kind.
 #[derive(Default, Debug)]
@@ -90,11 +90,8 @@ fn story() -> Vec<BusMessage> {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
     let both = &["x86_64", "aarch64"];
+    NewWorld::on(&hub).release("f99", "x86_64 aarch64", &[]).ready([]);
     hub.change(|tx| {
-        tx.create_tag("f99", "")?;
-        tx.create_tag("f99-build", "x86_64 aarch64")?;
-        tx.add_inheritance("f99-build", "f99", Inherit::default())?;
-        tx.create_target("f99", "f99-build", "f99")?;
         tx.package_list_add("f99", "app", "alice")?;
         tx.package_list_edit("f99", "app", Some("bob"), None, None)?;
         tx.package_list_add("f99", "doc", "alice")?;
