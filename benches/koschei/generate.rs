@@ -1,7 +1,9 @@
-//! A stream of events as the engine would have appended them, from a seed: imports first, then builds, tags, rebuilds,
-//! repositories and decisions, steered so that the kinds come as often as in the recording ([`super::mix`]).
+//! Generates from a seed a stream of events like those the engine appends: imports first, then
+//! builds, tags, rebuilds, repositories and decisions. The kinds come as often as in the recording
+//! ([`super::mix`]).
 //!
-//! Whatever it says it also tells its [`Model`], so that the meaning of the stream is known without folding it.
+//! The generator also updates its [`Model`], so that the meaning of the stream is known without
+//! folding it.
 
 use std::collections::VecDeque;
 
@@ -18,28 +20,29 @@ use super::random::Random;
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub seed: u64,
-    /// At least this many events; the last action is completed.
+    /// Least number of events. The last action is completed.
     pub events: u64,
     /// Packages of each of the six collections.
     pub packages: usize,
 }
 
 impl Size {
-    /// As many packages for as many events as the full benchmark has: 24,000 for 5 million.
+    /// Returns a size with the ratio of packages to events of the full benchmark: 24,000 for 5
+    /// million.
     pub fn of(events: u64, seed: u64) -> Self {
         let packages = usize::try_from(events * 24_000 / 5_000_000).unwrap_or(usize::MAX);
         Self { seed, events, packages: packages.clamp(60, 24_000) }
     }
 }
 
-/// Tags of both hubs; the last one inherits from the one before it.
+/// Tags of both hubs. The last tag of a hub inherits from the one before it.
 const TAGS: [(&str, &[&str]); 2] = [("primary", &["f96", "f97", "f98", "f99"]), ("second", &["e9", "e10"])];
-/// Rebuilds that run at a time, over all collections: fewer than the policy allows, so that there is something to
-/// decide.
+/// Most rebuilds that run at a time, over all collections. Fewer than the policy allows, so that
+/// there is something to decide.
 const TASKS: usize = 25;
-/// Different contents of attachments; `verify` reads each.
+/// Number of different attachment contents. `verify` reads each.
 const ATTACHMENTS: usize = 64;
-/// Binary packages that buildroots change by.
+/// Number of binary packages that buildroots change by.
 const BINARIES: usize = 20_000;
 const PERSONS: usize = 200;
 const START: i64 = 1_795_164_000_000_000;
@@ -55,7 +58,7 @@ struct Task {
     open: bool,
 }
 
-/// The stream: iterate over it, then ask for the model.
+/// The stream. Iterate over it, then read the model.
 pub struct Generator {
     pub model: Model,
     pub counts: [u64; mix::RECORDING.len()],
@@ -173,17 +176,17 @@ impl Generator {
         }
     }
 
-    /// What events refer to by digest, to be appended with the first commit.
+    /// Returns the attachments that events name by digest. Append them with the first commit.
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
     }
 
-    /// Counts by kind so far.
+    /// Returns the counts by kind so far.
     pub fn mix(&self) -> impl Iterator<Item = (&'static str, u64)> {
         mix::RECORDING.iter().map(|r| r.0).zip(self.counts)
     }
 
-    // ---- saying things ----------------------------------------------------------------------------------------
+    // ---- saying things ----
 
     fn say(&mut self, event: Event, source: Source, fact: Option<FactId>, cause: Option<u64>) -> u64 {
         self.seq += 1;
@@ -217,7 +220,7 @@ impl Generator {
         self.say(event.into(), Source::Engine, None, Some(cause))
     }
 
-    /// Says which of the touched packages are in another state now.
+    /// Announces which of the touched packages have changed their state.
     fn announce(&mut self, cause: u64) {
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
@@ -266,7 +269,8 @@ impl Generator {
         Some(self.persons[i].clone())
     }
 
-    /// A package, some much more often than others, spread over the whole range.
+    /// Returns a random package. Some come much more often than others, spread over the whole
+    /// range.
     fn package(&mut self) -> usize {
         let n = self.size.packages;
         (self.random.skewed(n) * 7919) % n
@@ -277,9 +281,9 @@ impl Generator {
         self.random.below(n)
     }
 
-    // ---- steering ---------------------------------------------------------------------------------------------
+    // ---- steering ----
 
-    /// How many events of a kind are missing for it to be as frequent as in the recording.
+    /// Returns how many events of a kind are missing to make it as frequent as in the recording.
     fn lag(&self, kind: &str) -> i64 {
         let i = mix::index(kind).expect("a kind of the recording");
         let due = u128::from(mix::RECORDING[i].1) * u128::from(self.seq) / u128::from(mix::total());
@@ -327,7 +331,7 @@ impl Generator {
         }
     }
 
-    // ---- the beginning ----------------------------------------------------------------------------------------
+    // ---- the beginning ----
 
     fn set_up(&mut self, setup: Setup) {
         self.setup = match setup {
@@ -408,8 +412,8 @@ impl Generator {
         self.say(CollectionCreated { collection: name, settings }.into(), Source::Engine, None, None);
     }
 
-    /// What was there before: a package, listed in two tags, with one build. Two thirds of the packages of a tag that
-    /// inherits have none of their own; two thirds of the builds were imported.
+    /// Imports a package, listed in two tags, with one build. Two thirds of the packages of an
+    /// inheriting tag have no build of their own. Two thirds of the builds were imported.
     fn import(&mut self, c: usize, p: usize) {
         let m = &self.model.collections[c];
         let (hub, own, candidate, inherits) = (m.hub, m.chain[0], m.candidate, m.chain.len() > 1);
@@ -447,7 +451,7 @@ impl Generator {
         self.evaluate(Trigger::RepoResolved, repo.1);
     }
 
-    // ---- builds and tags --------------------------------------------------------------------------------------
+    // ---- builds and tags ----
 
     fn new_build(&mut self, hub: usize, package: usize, here: bool, state: BuildState) -> (i64, u32) {
         self.versions[hub][package] += 1;
@@ -502,7 +506,7 @@ impl Generator {
         self.touched.extend(following.map(|(c, _)| (c, package)));
     }
 
-    /// A packager's build: begun, ended, tagged; some fail.
+    /// A packager's build: begun, ended, tagged. Some fail.
     fn build(&mut self) {
         let (c, p) = (self.collection(), self.package());
         let m = &self.model.collections[c];
@@ -524,7 +528,7 @@ impl Generator {
         self.announce(cause);
     }
 
-    /// The latest build is tagged for candidates too, or once more where it is.
+    /// Tags the latest build for candidates too, or once more in its own tag.
     fn retag(&mut self) {
         let (c, p) = (self.collection(), self.package());
         let Some(latest) = self.model.latest(c, p) else { return };
@@ -535,7 +539,7 @@ impl Generator {
         self.announce(cause);
     }
 
-    /// The latest build goes where there is another one behind it.
+    /// Untags the latest build if there is another one behind it.
     fn untag(&mut self) {
         let (c, p) = (self.collection(), self.package());
         let m = &self.model.collections[c];
@@ -595,9 +599,9 @@ impl Generator {
         self.announce(cause);
     }
 
-    // ---- rebuilds ---------------------------------------------------------------------------------------------
+    // ---- rebuilds ----
 
-    /// A rebuild is made, or one of those that run goes on.
+    /// Makes a rebuild, or advances one that runs.
     fn task(&mut self) {
         let running = self.tasks.len();
         if running == 0 || (running < TASKS && self.random.happens(340)) {
@@ -704,7 +708,7 @@ impl Generator {
         self.announce(cause);
     }
 
-    /// After a result, changes are measured from it: there are none, or few.
+    /// Measures changes from a result: none, or few.
     fn measure(&mut self, task: &Task, outcome: Outcome, cause: u64) {
         let Some(repo_id) = self.model.collections[task.collection].newest_repo.map(RepoId) else { return };
         if !outcome.is_complete() {
@@ -736,7 +740,8 @@ impl Generator {
         }
     }
 
-    /// Differences between two buildroots, each of another binary package, and what the model keeps of them.
+    /// Returns differences between two buildroots, each of another binary package, and their form
+    /// in the model.
     fn moves(&mut self, number: usize, arch: &str) -> (Vec<DependencyMove>, Vec<(u32, u8)>) {
         let first = self.random.below(BINARIES);
         let mut moves = Vec::with_capacity(number);
@@ -756,9 +761,10 @@ impl Generator {
         (moves, changes)
     }
 
-    // ---- repositories and decisions ---------------------------------------------------------------------------
+    // ---- repositories and decisions ----
 
-    /// A repository begins and becomes ready; returns hub, number and the event that says ready.
+    /// Makes a repository that begins and becomes ready. Returns hub, number and the event that
+    /// reports it ready.
     fn begin_repo(&mut self, c: usize, looked_at: bool) -> (usize, (i64, u64)) {
         self.next.repo += 1;
         self.next.koji_event += 17;
@@ -807,7 +813,8 @@ impl Generator {
         self.evaluate(Trigger::RepoResolved, repo.1);
     }
 
-    /// One resolution: `turns` packages stop or begin to resolve, the others get their changes.
+    /// Makes one resolution: `turns` packages stop or begin to resolve, the others get their
+    /// changes.
     fn resolved(
         &mut self,
         c: usize,
@@ -831,7 +838,7 @@ impl Generator {
             }
             listed.push((p, VerdictModel { ok, changes: changed }));
         }
-        // About as many that broke earlier heal.
+        // About as many packages that broke earlier heal.
         for _ in 0..(3 * turns).min(self.broken[c].len()) {
             let at = self.random.below(self.broken[c].len());
             let (p, arch_broken) = self.broken[c][at];
@@ -899,7 +906,7 @@ impl Generator {
         }
     }
 
-    /// An evaluation and the requests that follow from it; without a hub each is closed at once.
+    /// Makes an evaluation and its requests. Without a hub, each request is closed at once.
     fn evaluate(&mut self, trigger: Trigger, cause: u64) {
         let chosen = usize::try_from(self.lag("rebuild_requested").clamp(0, 40)).unwrap_or(0);
         let mut picked: Vec<(usize, usize, PriorityParts)> = Vec::with_capacity(chosen);
@@ -972,12 +979,12 @@ impl Generator {
     }
 }
 
-/// A version and release; every number gives another pair.
+/// Returns a version and release. Every number gives another pair.
 fn version_release(n: u32) -> (Name, Name) {
     (format!("{}.{}.{}", 1 + n / 40, n / 4 % 10, 3).into(), format!("{}.fc99", 1 + n % 4).into())
 }
 
-/// Both joined.
+/// Returns version and release joined.
 fn source(n: u32) -> String {
     let (version, release) = version_release(n);
     format!("{version}-{release}")
@@ -995,13 +1002,14 @@ fn syllables(mut n: usize) -> String {
     text
 }
 
-/// Name of a source package: some bare, some with the prefix of a language, 6 to 16 bytes, each number another one.
+/// Returns the name of a source package: 6 to 16 bytes, some with the prefix of a language. Each
+/// number gives another name.
 fn source_name(n: usize) -> String {
     const PREFIXES: [&str; 8] = ["", "", "lib", "python-", "perl-", "rust-", "", "golang-x-"];
     format!("{}{}", PREFIXES[n % 8], syllables(n))
 }
 
-/// Name of a binary package.
+/// Returns the name of a binary package.
 fn binary_name(n: usize) -> String {
     const SUFFIXES: [&str; 4] = ["", "-libs", "-devel", "-common"];
     format!("{}{}", syllables(n / 4 + 1000), SUFFIXES[n % 4])

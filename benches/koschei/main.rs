@@ -1,6 +1,6 @@
-//! `make bench`: how fast the log is written, read, verified and folded, how fast decisions are taken, and what all of
-//! it needs on disk and in memory, on a generated stream whose meaning is known. `BENCHMARKS.md` says what the numbers
-//! mean.
+//! `make bench`: measures how fast the log is written, read, verified and folded, how fast
+//! decisions are made, and how much disk and memory that needs. It uses a generated stream with
+//! known meaning. `BENCHMARKS.md` explains the numbers.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -38,13 +38,13 @@ use measure::{Meter, Took, timed};
 use model::Model;
 use report::{Aim, Report};
 
-/// As in the program, so that the numbers are the program's.
+/// The program's allocator, so that the numbers are the program's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Appends are reported as the median of this many equal stretches.
 const STRETCHES: u64 = 20;
-/// How often plan, digest and snapshot are repeated.
+/// Number of repetitions for plan, digest and snapshot.
 const PLANS: usize = 21;
 const SNAPSHOTS: usize = 3;
 
@@ -150,7 +150,7 @@ fn bar(what: &str, length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style).with_message(what.to_owned())
 }
 
-/// The stream by itself, and how near its mix is to the recording's.
+/// Generates the stream alone, and measures how close its mix is to the recording's.
 fn generation(size: Size, report: &mut Report) {
     let bar = bar("generate", size.events);
     let meter = Meter::start();
@@ -174,7 +174,7 @@ fn records(events: Vec<NewEvent>, head: &mut Head) -> Vec<Record> {
     records
 }
 
-/// Appends the stream. Timed: encoding, hashing and the commit; not the generator.
+/// Appends the stream. Encoding, hashing and the commit are timed, the generator is not.
 async fn append(name: &str, log: &AnyLog, size: Size, batch: usize, report: &mut Report) -> Model {
     let bar = bar(&format!("append to {name}"), size.events);
     let mut stream = Generator::new(size);
@@ -214,7 +214,8 @@ async fn append(name: &str, log: &AnyLog, size: Size, batch: usize, report: &mut
     stream.model
 }
 
-/// Whole passes over a log: reading alone, verifying, verifying and folding. Returns the state.
+/// Makes whole passes over a log: reading alone, verifying, verifying and folding. Returns the
+/// state.
 async fn reading(name: &str, log: &AnyLog, rounds: usize, aim: Option<Aim>, report: &mut Report) -> State {
     let events = report.events as f64;
     let (mut read, mut verify, mut whole, mut whole_cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -251,7 +252,7 @@ async fn reading(name: &str, log: &AnyLog, rounds: usize, aim: Option<Aim>, repo
     state
 }
 
-/// The stages of a replay one by one, each by itself on one thread.
+/// Measures the stages of a replay separately, each on one thread.
 async fn stages(log: &AnyLog, rounds: usize, report: &mut Report) {
     let names = ["hash alone", "decode alone", "fold alone"];
     let mut wall = [const { Vec::new() }; 3];
@@ -288,7 +289,7 @@ async fn stages(log: &AnyLog, rounds: usize, report: &mut Report) {
     }
 }
 
-/// One evaluation of everything.
+/// Measures one evaluation of everything.
 fn deciding(state: &State, report: &mut Report) {
     let policy = Policy::default();
     let millis = (0..PLANS).map(|_| {
@@ -299,7 +300,7 @@ fn deciding(state: &State, report: &mut Report) {
     report.add("plan", "ms", millis.collect(), Some(Aim::AtMost(50.0)));
 }
 
-/// State as bytes and back, and its digests.
+/// Measures writing and reading the state as bytes, and its digests.
 fn snapshots(state: &State, report: &mut Report) {
     let (mut write, mut read, mut digest, mut facts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut size = 0;
@@ -321,7 +322,7 @@ fn snapshots(state: &State, report: &mut Report) {
     report.add("facts digest", "ms", facts, None);
 }
 
-/// Memory of a process that does nothing but fold the log.
+/// Measures the memory of a process that only folds the log.
 fn memory(file: &Path, report: &mut Report) {
     let output = std::process::Command::new(std::env::current_exe().unwrap()).arg("--fold-only").arg(file).output();
     let output = output.unwrap();
@@ -344,7 +345,7 @@ async fn fold_only(file: &Path) {
     assert!(state.seq.is_some());
 }
 
-/// Append, read and size on a PostgreSQL server of our own, with everything synced as it comes.
+/// Measures append, read and size on a PostgreSQL server of its own that syncs every commit.
 async fn postgres(size: Size, args: &Args, report: &mut Report) {
     let server = servers::start_postgres(&servers::postgres_bin(), "-c max_wal_size=4GB -c shared_buffers=256MB");
     let url = format!("postgres://koschei@localhost/postgres?host={}", server.dir.display());

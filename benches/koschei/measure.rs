@@ -1,17 +1,17 @@
-//! Clocks, memory, and the machine, from what every Linux tells about itself.
+//! Time, memory, and a description of the machine, from what every Linux provides.
 
 use ::koschei::base::clock::Stopwatch;
 use serde::Serialize;
 
-/// What something took.
+/// Cost of an operation.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Cost {
     pub wall_secs: f64,
-    /// Of all threads of this process.
+    /// Processor time of all threads of this process.
     pub cpu_secs: f64,
 }
 
-/// Measures from its making on.
+/// Measures from its creation on.
 pub struct Meter {
     watch: Stopwatch,
     cpu: f64,
@@ -27,7 +27,7 @@ impl Meter {
     }
 }
 
-/// Runs `f`, which stays on this thread, and says how long it took by the clock and by the processor.
+/// Runs `f`, which stays on this thread. Returns its wall time and processor time.
 pub fn timed<T>(f: impl FnOnce() -> T) -> (T, Took) {
     let (watch, cpu) = (Stopwatch::start(), thread_nanos());
     let result = f();
@@ -35,7 +35,7 @@ pub fn timed<T>(f: impl FnOnce() -> T) -> (T, Took) {
     (result, Took { wall, cpu: (thread_nanos() - cpu) * 1e-9 })
 }
 
-/// Seconds.
+/// Wall time and processor time in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Took {
     pub wall: f64,
@@ -49,14 +49,15 @@ impl std::ops::AddAssign for Took {
     }
 }
 
-/// Nanoseconds this thread has run; known to the kernel to about a tick, so that only sums mean something.
+/// Returns the nanoseconds this thread has run. The kernel's resolution is about a tick, so only
+/// sums are meaningful.
 fn thread_nanos() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
 }
 
-/// User and system time of this process so far, in seconds; hundredths are the kernel's unit. 0 where /proc is not
-/// there.
+/// Returns user and system time of this process so far, in seconds with the kernel's resolution of
+/// a hundredth. 0 if there is no /proc.
 fn cpu_secs() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -64,20 +65,20 @@ fn cpu_secs() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-/// A line of `/proc/self/status` in bytes, such as `VmRSS` or `VmHWM`.
+/// Returns a line of `/proc/self/status` in bytes, such as `VmRSS` or `VmHWM`.
 pub fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let value = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
     value.and_then(|v| v.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Where it was measured.
+/// The machine of the measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
     pub processor: String,
     pub cores: usize,
     pub memory_bytes: u64,
-    /// One, five and fifteen minutes.
+    /// Load of one, five and fifteen minutes.
     pub load: String,
 }
 
@@ -96,13 +97,13 @@ pub fn machine() -> Machine {
     }
 }
 
-/// Load of one, five and fifteen minutes.
+/// Returns the load of one, five and fifteen minutes.
 pub fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// The middle value.
+/// Returns the middle value.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

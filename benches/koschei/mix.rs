@@ -1,10 +1,12 @@
-//! What the recording is made of: kinds by frequency and size. The generator is held to it, and a test holds it to the
-//! recording.
+//! The recording's mix: kinds by frequency and size. The generator follows it, and a test compares
+//! it with the recording.
 
-/// A kind, how many the recording's log has of it, and the mean length of its payload in bytes.
+/// A kind, its number of events in the recording's log, and the mean length of its payload in
+/// bytes.
 pub type Share = (&'static str, u64, u64);
 
-/// The log that `koschei ingest --from tests/data/koji/events.jsonl --archive tests/data/koji` makes, by kind.
+/// The log that `koschei ingest --from tests/data/koji/events.jsonl --archive tests/data/koji`
+/// makes, by kind.
 pub const RECORDING: [Share; 22] = [
     ("task_changed", 227, 279),
     ("rebuild_requested", 171, 341),
@@ -30,7 +32,8 @@ pub const RECORDING: [Share; 22] = [
     ("tag_observed", 1, 490),
 ];
 
-/// Resolutions of the recording: packages listed, moves named, and changes per listed package, one line each.
+/// Resolutions of the recording, one line each: packages listed, moves named, and changes per
+/// listed package.
 pub const RESOLUTIONS: [(usize, usize, usize); 16] = [
     (45, 2, 1),
     (47, 2, 1),
@@ -50,18 +53,19 @@ pub const RESOLUTIONS: [(usize, usize, usize); 16] = [
     (47, 34, 12),
 ];
 
-/// Number of events in the recording's log.
+/// Returns the number of events in the recording's log.
 pub fn total() -> u64 {
     RECORDING.iter().map(|r| r.1).sum()
 }
 
-/// Position of a kind in [`RECORDING`].
+/// Returns the position of a kind in [`RECORDING`].
 pub fn index(kind: &str) -> Option<usize> {
     RECORDING.iter().position(|r| r.0 == kind)
 }
 
-/// How far two mixes are from each other, in thousandths: half the sum of the differences of all shares. 0: the same,
-/// 1000: nothing in common. `counts` is by kind; kinds the recording does not have count as differences.
+/// Returns the distance of a mix from the recording's, in thousandths: half the sum of the
+/// differences of all shares. 0 means equal, 1000 means nothing in common. `counts` is by kind.
+/// Kinds that the recording does not have count as differences.
 pub fn distance<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> u64 {
     let counts: std::collections::BTreeMap<&str, u64> = counts.collect();
     let all: u64 = counts.values().sum();

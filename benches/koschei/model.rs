@@ -1,9 +1,13 @@
-//! What the generator knows its stream to mean, worked out without the fold, and the comparison of both.
+//! The meaning of the generator's stream, computed without the fold, and its comparison with a
+//! folded state.
 //!
-//! It is written from the definitions (latest = last tagged in the nearest tag that has a build; state = blocked, then
-//! unresolved, then the last result of the newest source, else of one that is still tagged, nothing being forgotten; a
-//! change counts once per name with its smallest distance), with plain vectors by number, and shares nothing with
-//! `koschei::fold` but the words.
+//! The model is written from the definitions, with plain vectors by number. It shares only names
+//! with `koschei::fold`. The definitions are:
+//!
+//! - The latest build is the last tagged one in the nearest tag that has a build.
+//! - The state is blocked, else unresolved, else the last result of the newest source, else the
+//!   last result of one that is still tagged. Nothing is forgotten.
+//! - A change counts once per name, with its smallest distance.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +20,14 @@ const DIFFERENCES_SHOWN: usize = 20;
 /// The architectures of every collection.
 pub const ARCHES: [&str; 2] = ["aarch64", "x86_64"];
 
-/// A build in a tag: number and the event that put it there.
+/// A build in a tag: its number and the event that tagged it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Tagged {
     pub build: i64,
     pub order: u64,
 }
 
-/// A tag; vectors by package number.
+/// A tag. Vectors are indexed by package number.
 pub struct TagModel {
     pub name: Name,
     pub blocked: Vec<Option<bool>>,
@@ -36,7 +40,7 @@ pub struct BuildModel {
     pub package: usize,
     pub version: u32,
     pub state: BuildState,
-    /// This hub built it.
+    /// Whether this hub built it.
     pub here: bool,
 }
 
@@ -61,7 +65,8 @@ pub struct ResultModel {
     pub withdrawn: bool,
 }
 
-/// A verdict: `None` not for this architecture; changes are number of the name and distance.
+/// A verdict. `ok` is `None` if the package is not for this architecture. A change is the number of
+/// the name and the distance.
 #[derive(Clone, Default, Debug)]
 pub struct VerdictModel {
     pub ok: Option<bool>,
@@ -93,7 +98,7 @@ pub struct CollectionModel {
     pub packages: Vec<PackageModel>,
 }
 
-/// Everything.
+/// All hubs and collections.
 #[derive(Default)]
 pub struct Model {
     pub hubs: Vec<HubModel>,
@@ -109,19 +114,19 @@ impl Model {
         self.look_again(hub, tag, package);
     }
 
-    /// Takes a build out of a tag.
+    /// Removes a build from a tag.
     pub fn untag(&mut self, hub: usize, tag: usize, package: usize, build: i64) {
         self.hubs[hub].tags[tag].builds[package].retain(|t| t.build != build);
         self.look_again(hub, tag, package);
     }
 
-    /// The last tagged build in the nearest tag that has one.
+    /// Returns the last tagged build in the nearest tag that has one.
     pub fn latest(&self, collection: usize, package: usize) -> Option<Tagged> {
         let c = &self.collections[collection];
         c.chain.iter().find_map(|t| self.hubs[c.hub].tags[*t].builds[package].last().copied())
     }
 
-    /// Version of the source that a rebuild would take.
+    /// Returns the version of the source that a rebuild would use.
     pub fn latest_version(&self, collection: usize, package: usize) -> Option<u32> {
         let latest = self.latest(collection, package)?;
         Some(self.hubs[self.collections[collection].hub].builds[&latest.build].version)
@@ -163,13 +168,13 @@ impl Model {
         }
     }
 
-    /// Whether the nearest package list that has it blocks it.
+    /// Checks whether the nearest package list that has the package blocks it.
     pub fn blocked(&self, collection: usize, package: usize) -> bool {
         let c = &self.collections[collection];
         c.chain.iter().find_map(|t| self.hubs[c.hub].tags[*t].blocked[package]).unwrap_or(false)
     }
 
-    /// What a person is to see.
+    /// Returns the state that is shown.
     pub fn state(&self, collection: usize, package: usize) -> PackageState {
         let p = &self.collections[collection].packages[package];
         if self.blocked(collection, package) {
@@ -178,7 +183,7 @@ impl Model {
         if p.resolved() == Some(false) {
             return PackageState::Unresolved;
         }
-        // What is known of the newest source comes first, its rebuilds before its own build.
+        // Results of the newest source come first, its rebuilds before its own build.
         let newest = self.latest_version(collection, package);
         let last = |of: &dyn Fn(&ResultModel) -> bool| {
             p.results.iter().rev().filter(|r| !r.withdrawn && of(r)).find_map(|r| r.outcome.filter(|o| o.is_complete()))
@@ -191,7 +196,8 @@ impl Model {
         }
     }
 
-    /// Compares with a folded state: how many things were compared, and the first of those that differ.
+    /// Compares with a folded state. Returns how many things were compared, and the first
+    /// differences.
     pub fn check(&self, state: &State) -> (u64, Vec<String>) {
         let mut check = Check { compared: 0, differ: Vec::new() };
         for hub in &self.hubs {
@@ -242,7 +248,7 @@ impl Model {
 }
 
 impl CollectionModel {
-    /// Broken on one architecture is broken.
+    /// A buildroot that is broken on one architecture is broken.
     pub fn buildroot(&self) -> BuildrootState {
         if self.group_ok.contains(&Some(false)) {
             BuildrootState::Unresolved
@@ -255,14 +261,14 @@ impl CollectionModel {
 }
 
 impl PackageModel {
-    /// Adds a result in its place, instead of an older one with the same number.
+    /// Inserts a result at its place. It replaces an older one with the same number.
     pub fn add(&mut self, new: ResultModel) {
         self.results.retain(|r| (r.real, r.number) != (new.real, new.number));
         let at = self.results.iter().position(|r| r.order >= new.order).unwrap_or(self.results.len());
         self.results.insert(at, new);
     }
 
-    /// Whether it resolves wherever it is built; a noarch package needs one architecture.
+    /// Checks whether the package resolves on all its architectures. A noarch package needs one.
     pub fn resolved(&self) -> Option<bool> {
         let oks: Vec<bool> = self.verdicts.iter().flatten().filter_map(|v| v.ok).collect();
         if oks.is_empty() {
@@ -271,7 +277,7 @@ impl PackageModel {
         Some(if self.noarch { oks.contains(&true) } else { !oks.contains(&false) })
     }
 
-    /// Changes at distance 1, 2, 3, 4 and beyond.
+    /// Returns the numbers of changes at distance 1, 2, 3, 4 and beyond.
     pub fn distances(&self) -> [u16; 5] {
         let mut nearest: BTreeMap<u32, u8> = BTreeMap::new();
         for (name, distance) in self.verdicts.iter().flatten().filter(|v| v.ok.is_some()).flat_map(|v| &v.changes) {

@@ -1,10 +1,10 @@
-//! What is printed: a table for people, JSON for programs.
+//! The report: a table for people, JSON for programs.
 
 use serde::Serialize;
 
 use super::measure::Machine;
 
-/// Which side of the aim is good.
+/// An aim, and which side of it is good.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aim {
@@ -12,24 +12,24 @@ pub enum Aim {
     AtMost(f64),
 }
 
-/// One measured thing.
+/// One measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub what: String,
     pub unit: &'static str,
     /// The median.
     pub value: f64,
-    /// Everything the median was taken of, where that is more than one.
+    /// All measured values, if there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub of: Vec<f64>,
-    /// The same per second of processor time, where it was taken.
+    /// The value per second of processor time, if measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_cpu_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aim: Option<Aim>,
 }
 
-/// Everything.
+/// The whole report.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub machine: Machine,
@@ -39,7 +39,7 @@ pub struct Report {
     pub seed: u64,
     /// Distance of the stream's mix of kinds from the recording's, in thousandths.
     pub mix_distance: u64,
-    /// Things in which state and the generator's model were compared, and agree.
+    /// Number of things in which the state and the generator's model were compared and agree.
     pub compared: u64,
     pub log_digest: String,
     pub rows: Vec<Row>,
@@ -100,7 +100,7 @@ fn grouped_or_fine(value: f64) -> String {
     if value.abs() < 100.0 { format!("{value:.1}") } else { grouped(value) }
 }
 
-/// Whole, with a comma at every thousand.
+/// Returns a whole number with a comma at every thousand.
 fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();

@@ -1,7 +1,8 @@
-//! Generations of a distribution's repository: each differs from the one before as by some packages being rebuilt.
+//! Generations of a distribution's repository. Each differs from the one before by some rebuilt
+//! packages.
 //!
-//! Text in, text out: entries of `primary.xml` are changed where they stand, so that a generation is as large and as
-//! odd as the original.
+//! Works on text: the entries of `primary.xml` are changed in place, so that a generation is as
+//! large and as irregular as the original.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -17,16 +18,17 @@ pub const ARCH: &str = "x86_64";
 /// A source package of the collection.
 pub struct Source {
     pub package: SourcePackage,
-    /// Places of its binary packages among the entries.
+    /// Positions of its binary packages among the entries.
     binaries: Vec<usize>,
-    /// Source packages of the collection that name one of its binary packages among their build requirements.
+    /// Source packages of the collection with one of its binary packages in their build
+    /// requirements.
     pub needers: BTreeSet<usize>,
     /// How often it was rebuilt.
     rebuilt: u32,
 }
 
 impl Source {
-    /// What it is called after its rebuilds.
+    /// Returns its name, version and release after its rebuilds.
     pub fn nvr(&self) -> Nvr {
         let mut nvr = self.package.nvr.clone();
         if self.rebuilt > 0 {
@@ -36,7 +38,7 @@ impl Source {
     }
 }
 
-/// One package's entry.
+/// The entry of one package.
 struct Entry {
     text: String,
     name: String,
@@ -50,7 +52,7 @@ struct Entry {
 pub struct Distribution {
     entries: Vec<Entry>,
     pub sources: Vec<Source>,
-    /// Entries that ask for just one version of a package, by its name.
+    /// Entries that require exactly one version of a package, by its name.
     exact: HashMap<String, Vec<usize>>,
     comps: Vec<u8>,
     /// Names in the build group.
@@ -67,8 +69,8 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 }
 
 impl Distribution {
-    /// Reads `full/binary` and `full/source` below a directory, and takes so many of the source packages that have
-    /// binary packages.
+    /// Reads `full/binary` and `full/source` below a directory. Takes this many of the source
+    /// packages that have binary packages.
     pub fn read(dir: &Path, packages: usize) -> Self {
         let binary = dir.join("full/binary");
         let packed = std::fs::read(binary.join("repodata/primary.xml.zst")).unwrap();
@@ -137,8 +139,8 @@ impl Distribution {
         Self { entries, sources, exact, comps: std::fs::read(comps).unwrap(), group }
     }
 
-    /// Rebuilds a source package: its binary packages have another release, and those that ask for just the old one ask
-    /// for the new one.
+    /// Rebuilds a source package: its binary packages get another release, and packages that
+    /// require exactly the old one require the new one.
     pub fn rebuild(&mut self, source: usize) {
         self.sources[source].rebuilt += 1;
         let rebuilt = self.sources[source].rebuilt;
@@ -150,7 +152,8 @@ impl Distribution {
             let (had, has) = (format!("ver=\"{version}\" rel=\"{old}\""), format!("ver=\"{version}\" rel=\"{new}\""));
             let entry = &mut self.entries[at];
             entry.release.clone_from(&new);
-            // Its own version, what it provides by it, and what it asks of its sisters.
+            // Its own version, its provides with that version, and its requirements on packages of
+            // the same source.
             entry.text =
                 entry.text.replace(&had, &has).replace(&format!("{version}-{old})"), &format!("{version}-{new})"));
             let id = sha256(format!("{name}-{version}-{new}").as_bytes());
@@ -166,7 +169,8 @@ impl Distribution {
         }
     }
 
-    /// Writes what a newRepo task leaves, besides what the hub writes itself. `id` gives the number of a build.
+    /// Writes the output of a newRepo task, except for what the hub writes itself. `id` returns the
+    /// number of a build.
     pub fn write(&self, dir: &Path, id: impl Fn(&Nvr) -> i64) {
         let (mut pkglist, mut rpmlist) = (String::new(), String::new());
         for source in &self.sources {
@@ -193,7 +197,7 @@ impl Distribution {
         );
         self.entries.iter().for_each(|e| primary.push_str(&e.text));
         primary.push_str("</metadata>\n");
-        // Every repository of Koji has them; whether they have to be fetched is found out from primary.
+        // Every repository of Koji has them. Primary tells whether they must be fetched.
         let filelists = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<filelists \
             xmlns=\"http://linux.duke.edu/metadata/filelists\" packages=\"0\">\n</filelists>\n";
         let mut repomd = String::from(

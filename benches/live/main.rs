@@ -1,8 +1,10 @@
-//! `cargo bench --bench live`: from `repo.done` on the bus to rebuild commands in the outbox and tasks on the hub, with
-//! a distribution's repository on a local disk. `BENCHMARKS.md` says what the numbers mean.
+//! `cargo bench --bench live`: measures the time from `repo.done` on the bus to rebuild commands in
+//! the outbox and tasks on the hub, with a distribution's repository on a local disk.
+//! `BENCHMARKS.md` explains the numbers.
 //!
-//! Everything is real but the hub: RabbitMQ, `koschei serve` as a process of its own, SQLite, certificates. The hub is
-//! that of the tests, in this process; its repositories are handed to it as a newRepo task would leave them.
+//! Everything except the hub is real: RabbitMQ, `koschei serve` as a separate process, SQLite,
+//! certificates. The hub is the tests' hub, in this process. Its repositories are given to it in
+//! the form that a newRepo task leaves.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -37,7 +39,7 @@ use hub::{Hub, Inherit, Login, NewBuild, Pki, Settings};
 use rabbitmq_server::{Publisher, RabbitServer};
 use service::{Ended, Service};
 
-/// As in the program.
+/// The program's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -68,7 +70,7 @@ struct Args {
     bench: bool,
 }
 
-/// What is timed: the name of the stage that ends it, and what it is.
+/// The timed stages: the name of the stage, and what is measured.
 const STAGES: [(&str, &str); 14] = [
     ("taken in", "message taken in: broker, inbox, commit"),
     ("looked", "look: the hub asked what became of the repository"),
@@ -86,7 +88,7 @@ const STAGES: [(&str, &str); 14] = [
     ("submitted", "submitted: all commands are tasks on the hub"),
 ];
 
-/// One repository.
+/// The measurements of one repository.
 #[derive(Serialize)]
 struct Run {
     repo: i64,
@@ -94,7 +96,7 @@ struct Run {
     commands: usize,
     /// Seconds of each stage, in the order of [`STAGES`].
     stages: Vec<f64>,
-    /// Until commands are in the outbox; until the first is a task; until all are.
+    /// Seconds until the commands are in the outbox, until the first is a task, and until all are.
     outbox: f64,
     first: f64,
     all: f64,
@@ -108,7 +110,7 @@ struct Place {
     pki: Pki,
     distribution: Distribution,
     random: random::Random,
-    /// Packages that were asked for and run.
+    /// Packages with a requested rebuild that still runs.
     running: BTreeSet<usize>,
     rebuilt: BTreeSet<usize>,
 }
@@ -129,7 +131,8 @@ impl Place {
                 let nvr = source.nvr();
                 tx.package_list_add("f99", &nvr.name, "alice")?;
                 let id = tx.import_build(&build(source))?;
-                // Built here, a while ago: what was imported would all be built once, at first.
+                // Built on this hub a while ago. Imported builds would all be rebuilt once, at
+                // first.
                 tx.w.build_mut(id).task = Some(1_000_000_000 + id);
                 tx.tag_build("f99", &nvr.to_string(), false)?;
             }
@@ -141,7 +144,8 @@ impl Place {
         Self { dir: dir.to_owned(), hub, pki, distribution, random, running, rebuilt }
     }
 
-    /// What the service has to know beforehand: the requirements of all source packages.
+    /// Fills the cache with the requirements of all source packages, so that the service knows them
+    /// from the start.
     fn fill_cache(&self) {
         let cache = self.dir.join("cache/primary");
         std::fs::create_dir_all(&cache).unwrap();
@@ -170,7 +174,8 @@ impl Place {
         path
     }
 
-    /// Makes a repository of how things are; ready, unless it is to wait for [`Self::finish`].
+    /// Begins a repository of the current state. Returns its number and the directory with its
+    /// prepared metadata, with which the caller finishes it.
     fn begin(&self) -> (i64, PathBuf) {
         let prepared = self.dir.join("prepared");
         std::fs::remove_dir_all(&prepared).ok();
@@ -179,8 +184,9 @@ impl Place {
         (hub.change(|tx| tx.begin_repo("f99-build")), prepared)
     }
 
-    /// Packages to rebuild: mostly one, sometimes ten, and one of those half a distribution needs. At least one package
-    /// that needs one of them is not waiting for a rebuild already.
+    /// Chooses packages to rebuild: mostly one, sometimes ten, and one that half of the
+    /// distribution needs. At least one package that needs one of them is not already waiting for a
+    /// rebuild.
     fn choose(&mut self) -> Vec<usize> {
         let free = |place: &Self, at: usize| {
             let s = &place.distribution.sources[at];
@@ -202,7 +208,7 @@ impl Place {
         chosen.into_iter().collect()
     }
 
-    /// Rebuilds packages on the hub: builds are complete and tagged.
+    /// Rebuilds packages on the hub: the builds are complete and tagged.
     fn rebuild(&mut self, chosen: &[usize]) {
         for at in chosen {
             self.distribution.rebuild(*at);
@@ -216,7 +222,7 @@ impl Place {
         }
     }
 
-    /// Which packages tasks of ours are about.
+    /// Returns the number of our tasks.
     fn tasks(&self) -> usize {
         self.hub.see(|w| w.tasks.iter().filter(|t| t.method == "build" && t.parent.is_none()).count())
     }
@@ -248,14 +254,15 @@ fn now() -> f64 {
     jiff::Timestamp::now().as_duration().as_secs_f64()
 }
 
-/// Whether commands of a repository are out: how many, and where among the stages that is.
+/// Checks whether the commands of a repository are out. Returns their number, and the position
+/// among the stages.
 fn decided(ended: &[Ended], repo: i64) -> Option<(usize, usize)> {
     let decided = ended.iter().position(|e| e.is("decided", Some(repo)))?;
     let appended = ended.iter().skip(decided).position(|e| e.is("appended", None))? + decided;
     Some((ended[appended].number("commands"), appended))
 }
 
-/// When each stage ended, in seconds after the message.
+/// Returns when each stage ended, in seconds after the message.
 fn stages(ended: &[Ended], repo: i64, t0: f64, appended: usize) -> Vec<f64> {
     let after = |stage: &str, repo| ended.iter().find(|e| e.at >= t0 && e.is(stage, repo)).map(|e| e.at);
     let mut at = vec![after("taken in", None), after("looked", None)];
@@ -271,7 +278,7 @@ fn stages(ended: &[Ended], repo: i64, t0: f64, appended: usize) -> Vec<f64> {
 fn percentile(values: &[f64], percent: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    // The smallest value that is not below so many of them.
+    // The smallest value that is not below this many of them.
     let rank = (percent / 100.0 * sorted.len() as f64).ceil().max(1.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the number of values")]
     sorted[rank as usize - 1]
@@ -304,7 +311,7 @@ async fn main() {
         place.rebuild(&chosen);
         let (repo, prepared) = place.begin();
         publish(&publisher, &place.hub.take_messages()).await;
-        // What was built and tagged is known before the repository is ready.
+        // The builds and taggings must be known before the repository is ready.
         service.quiet(Duration::from_millis(1500));
         place.hub.change(|tx| tx.finish_repo_with(repo, &prepared));
         let messages = place.hub.take_messages();

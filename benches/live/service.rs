@@ -1,4 +1,4 @@
-//! The service as a process, and what it says of its stages.
+//! The service as a process, and its stages.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 /// A stage that ended: `taken in messages=1`.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Seconds since 1970, by the service's clock, which is ours.
+    /// Seconds since 1970 by the service's clock, which is also ours.
     pub at: f64,
     pub what: String,
 }
 
 impl Ended {
-    /// Whether it is this stage, of this repository where one is given.
+    /// Checks whether it is this stage, and of this repository if one is given.
     pub fn is(&self, stage: &str, repo: Option<i64>) -> bool {
         let Some(rest) = self.what.strip_prefix(stage) else { return false };
         match repo {
@@ -24,7 +24,7 @@ impl Ended {
         }
     }
 
-    /// A number among its fields.
+    /// Returns a number among its fields.
     pub fn number(&self, field: &str) -> usize {
         let value = self.what.split_whitespace().find_map(|f| f.strip_prefix(field)?.strip_prefix('='));
         value.and_then(|v| v.parse().ok()).unwrap_or(0)
@@ -34,17 +34,17 @@ impl Ended {
 #[derive(Default)]
 struct Said {
     ended: Vec<Ended>,
-    /// Whatever else was said.
+    /// All other output.
     words: Vec<String>,
 }
 
-/// `koschei serve`.
+/// A running `koschei serve`.
 pub struct Service {
     child: Child,
     said: Arc<(Mutex<Said>, Condvar)>,
 }
 
-/// Longest anything may take.
+/// Longest time for any wait.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 impl Service {
@@ -78,12 +78,12 @@ impl Service {
         self.child.id()
     }
 
-    /// How many stages have ended so far.
+    /// Returns how many stages have ended so far.
     pub fn count(&self) -> usize {
         self.said.0.lock().unwrap().ended.len()
     }
 
-    /// The stages from one on, as soon as they are so.
+    /// Waits until the stages from number `from` on satisfy `so`, and returns them.
     pub fn wait(&self, from: usize, what: &str, mut so: impl FnMut(&[Ended]) -> bool) -> Vec<Ended> {
         let deadline = Instant::now() + PATIENCE;
         let mut said = self.said.0.lock().unwrap();
@@ -96,7 +96,7 @@ impl Service {
         }
     }
 
-    /// Waits until nothing was said for a while.
+    /// Waits until nothing was logged for a while.
     pub fn quiet(&self, pause: Duration) {
         loop {
             let before = self.count();
@@ -107,7 +107,7 @@ impl Service {
         }
     }
 
-    /// Seconds of processor time so far.
+    /// Returns the seconds of processor time so far.
     pub fn cpu(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -115,7 +115,7 @@ impl Service {
         (ticks(11) + ticks(12)) / 100.0
     }
 
-    /// Most memory so far, in MiB.
+    /// Returns the peak memory so far, in MiB.
     pub fn memory(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let peak = status

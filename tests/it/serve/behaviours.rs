@@ -1,5 +1,5 @@
-//! Defects of Koschei 2.4, and behaviours nobody had tested, that need a hub to be seen: by their numbers (D…) where
-//! they have one.
+//! Defects of Koschei 2.4 and untested behaviours that show only with a hub. Those with a number
+//! (D…) cite it.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -22,7 +22,7 @@ use crate::servers;
 
 const ARCHES: [&str; 1] = ["x86_64"];
 
-/// Two collections of their own tags, and a third of the first one's.
+/// Two collections with their own tags, and a third with the tags of the first.
 const THREE: &str = r#"
 [policy]
 passive = true
@@ -48,7 +48,7 @@ fn simple(name: &str, version: usize) -> NewBuild {
     NewBuild::new(&format!("{name}-{version}-1")).build_requires(&["bash"]).binary(name, &ARCHES, &[])
 }
 
-/// Two tags with their build tags and targets, and so many packages in both.
+/// Makes two tags with their build tags and targets, and this many packages in both.
 fn two_tags(hub: &Hub, packages: usize) {
     let mut builds = vec![NewBuild::new("bash-5-1").binary("bash", &ARCHES, &[])];
     builds.extend((0..packages).map(|n| simple(&format!("p{n}"), 1)));
@@ -60,12 +60,12 @@ fn two_tags(hub: &Hub, packages: usize) {
         .ready(["f99-build", "f98-build"]);
 }
 
-/// The service on such a hub, after it has seen all of it.
+/// Starts the service on such a hub, and waits until it has seen everything.
 async fn inside(dir: &tempfile::TempDir, packages: usize) -> Inside {
     inside_since(dir, packages, None).await
 }
 
-/// The same, on a hub whose time stands still at one of ours, in seconds ago.
+/// Like [`inside`], on a hub whose clock stands still, this many seconds ago.
 async fn inside_since(dir: &tempfile::TempDir, packages: usize, ago: Option<i64>) -> Inside {
     let begin = ago.map(|secs| jiff::Timestamp::now().as_microsecond() - secs * 1_000_000);
     let hub = Hub::start(Settings { begin, ..Settings::new(dir.path().join("koji")) });
@@ -76,12 +76,12 @@ async fn inside_since(dir: &tempfile::TempDir, packages: usize, ago: Option<i64>
     inside
 }
 
-/// A scratch build of `koschei` that somebody made by hand.
+/// A scratch build of `koschei` that a person made by hand.
 fn scratch(tx: &mut Tx<'_>, name: &str) -> Result<i64, crate::hub::Fault> {
     tx.scratch_build("koschei", "f99", &format!("{name}-1-1"), row! {})
 }
 
-/// D2, behaviour 1: many more builds run than one question is asked about, and each gets its own answer.
+/// D2, behaviour 1: many more builds run than one query asks about, and each gets its own answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d2_more_than_a_hundred_running_builds_are_polled_right() {
     const BUILDS: usize = 230;
@@ -103,11 +103,11 @@ async fn d2_more_than_a_hundred_running_builds_are_polled_right() {
     let running = |s: &koschei::fold::State| s.hubs[&primary()].tasks.values().filter(|t| !t.state.is_final()).count();
     assert_eq!(running(inside.state().await), BUILDS, "they are found although nobody told of them");
     hub.work_all();
-    // Some are cancelled out of the order of their numbers.
+    // Some are cancelled in another order than their numbers.
     for n in (0..BUILDS).rev().filter(|n| n % 7 == 2) {
         hub.change(|tx| Ok(tx.cancel(tasks[&n])));
     }
-    // No message of all that arrives.
+    // None of the messages arrives.
     hub.take_messages();
     assert_eq!(inside.reconciled().await.err(), None);
     let state = inside.state().await;
@@ -129,7 +129,7 @@ async fn d2_more_than_a_hundred_running_builds_are_polled_right() {
     inside.stop().await;
 }
 
-/// D11: what was decided before a crash, and not sent, is sent after it; once.
+/// D11: a rebuild decided before a crash and not sent is sent after it, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d11_decided_before_a_crash_is_submitted_after_it() {
     let mut live = Live::new();
@@ -153,7 +153,7 @@ async fn d11_decided_before_a_crash_is_submitted_after_it() {
     live.stop();
 }
 
-/// D12, behaviour 13: one message about a tag concerns all collections that look at it.
+/// D12, behaviour 13: one message about a tag concerns all collections that use the tag.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d12_one_tag_event_reaches_all_its_collections() {
     let dir = tempfile::tempdir().unwrap();
@@ -170,7 +170,8 @@ async fn d12_one_tag_event_reaches_all_its_collections() {
     inside.stop().await;
 }
 
-/// D20: a hub that does not answer holds up nobody but who asks it. Messages are taken in and acknowledged meanwhile.
+/// D20: a hub that does not answer holds up only the tasks that ask it. Messages are received and
+/// acknowledged meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
     const MESSAGES: usize = 60;
@@ -184,7 +185,7 @@ async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
     );
     live.start();
     live.wait("it is there", |s| s.collections.get("f99").is_some_and(|c| !c.arches.is_empty())).await;
-    // From here on every question to the hub hangs.
+    // From now on every call to the hub hangs.
     let gate = crate::hub::Gate::default();
     live.hub.misbehave("multiCall", Lie::Gate(gate.clone()), 1_000);
     let (hub, standing) = (live.hub.clone(), gate.clone());
@@ -199,8 +200,8 @@ async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
     }
     let mut messages = live.hub.take_messages();
     let last = messages.pop().unwrap();
-    // When the last one is taken in, those of the batches before it were acknowledged; its own acknowledgement may be
-    // on its way.
+    // When the last message is received, those of the batches before it were acknowledged. Its own
+    // acknowledgement may still be on its way.
     for (part, of_them) in [(messages, MESSAGES - 1), (vec![last], MESSAGES)] {
         for message in part {
             publisher.line("amq.topic", &message.line(0.0).to_string()).await;
@@ -215,7 +216,7 @@ async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
     assert_eq!(log.counts().await.unwrap().inbox_pending, MESSAGES as u64, "and none is taken at its word");
     assert_eq!(gate.arrived(), 1, "the hub still hangs");
     log.close().await;
-    // Whatever were not acknowledged would wait there again once it is dead.
+    // Unacknowledged messages are in the queue again once the service is dead.
     live.kill();
     let left = publisher.left(&queue, 0).await;
     assert!(left <= 1, "they were acknowledged, but for {left}");
@@ -234,7 +235,7 @@ async fn d20_a_slow_hub_does_not_hold_up_the_intake() {
     publisher.delete_queue(&queue).await;
 }
 
-/// Trouble is said once, and so is its end.
+/// Trouble is logged once, and so is its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hub_and_a_broker_that_are_back_are_said_to_be() {
     let rabbit = RabbitServer::restartable().await;
@@ -260,7 +261,7 @@ async fn a_hub_and_a_broker_that_are_back_are_said_to_be() {
     for line in ["the hub answers again", "the bus answers again"] {
         assert_eq!(said.matches(line).count(), 1, "{said}");
     }
-    // Each error with its causes, in one place and each part once.
+    // Each error has its causes, in one place, and each part once.
     for error in said.lines().filter_map(|l| l.split_once("error=")).map(|(_, error)| error) {
         let parts: Vec<&str> = error.split(": ").filter(|part| part.len() > 8).collect();
         assert!(parts.iter().enumerate().all(|(i, part)| !parts[..i].contains(part)), "{error}");
@@ -268,8 +269,8 @@ async fn a_hub_and_a_broker_that_are_back_are_said_to_be() {
     rabbit.publisher().await.delete_queue(&queue).await;
 }
 
-/// D32: a fault inside a `multiCall` is the trouble of its object; the others are read, and this one is asked for
-/// again.
+/// D32: a fault inside a `multiCall` concerns only its own object. The others are read, and this
+/// one is asked for again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
     let dir = tempfile::tempdir().unwrap();
@@ -298,12 +299,12 @@ async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
     assert_eq!(state.package("f99", "p2").unwrap().latest.as_ref().unwrap().source, "2-1");
     assert_eq!(ended(state, tasks[1]), Some(TaskState::Closed));
     assert_eq!(ended(state, tasks[0]), None, "without its steps nobody could say why it failed");
-    // Looks at others do not make it forgotten.
+    // Looks at other objects do not make it forgotten.
     hub.change(|tx| tx.import_into("f99", &simple("p2", 3)));
     inside.deliver(&hub.take_messages()).await;
     inside.looked().await;
     assert_eq!(inside.state().await.package("f99", "p2").unwrap().latest.as_ref().unwrap().source, "3-1");
-    // It passes, and what was missed is seen without any message.
+    // The fault passes, and what was missed is seen without any message.
     hub.settings(|s| s.broken.clear());
     assert_eq!(inside.reconciled().await.err(), None);
     let state = inside.state().await;
@@ -312,7 +313,7 @@ async fn d32_a_fault_inside_a_multicall_hurts_only_its_element() {
     inside.stop().await;
 }
 
-/// D33: a collection whose repository was deleted, and that gets no other, is its own trouble.
+/// D33: a collection whose only repository was deleted affects no other collection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d33_an_idle_collection_without_a_repository_stops_no_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -346,7 +347,7 @@ async fn d33_an_idle_collection_without_a_repository_stops_no_other() {
     inside.stop().await;
 }
 
-/// Facts that a log's reconciliations say nobody had told, and that took something back.
+/// Returns how many facts the log's reconciliations counted as missed, and how many as invented.
 async fn counted(inside: &Inside) -> (u32, u32) {
     let records = inside.log.read(None, 100_000).await.unwrap();
     let marks = records.iter().filter_map(|r| match r.decode().unwrap().event {
@@ -356,8 +357,8 @@ async fn counted(inside: &Inside) -> (u32, u32) {
     marks.fold((0, 0), |(m, i), (missed, invented)| (m + missed, i + invented))
 }
 
-/// A task of ours that no message told of, from its beginning to its end, between two looks or while nobody looked at
-/// all.
+/// Tasks of ours without any message, from beginning to end, between two looks or while nobody
+/// looked. They are found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_that_ended_before_anybody_heard_of_them_are_found() {
     let dir = tempfile::tempdir().unwrap();
@@ -380,8 +381,8 @@ async fn tasks_that_ended_before_anybody_heard_of_them_are_found() {
     inside.stop().await;
 }
 
-/// What Koji sends no message of, what is read for the first time, and what is so young that its message may be on its
-/// way is nothing the bus lost.
+/// These are not counted as lost by the bus: changes that Koji sends no message about, facts read
+/// for the first time, and facts so young that their message may be on its way.
 #[rstest]
 #[case::long_ago(Some(7_200))]
 #[case::just_now(None)]
@@ -407,7 +408,7 @@ async fn only_what_a_message_should_have_told_counts_as_missed(#[case] ago: Opti
     assert_eq!(inside.reconciled().await.err(), None);
     let taken = u32::from(ago.is_some());
     assert_eq!(counted(&inside).await, (taken, 0), "that it was taken should have been told");
-    // A look that is under way would take what is new for young.
+    // A look that is running would take the new fact for a young one.
     if ago.is_some() {
         inside.stop().await;
     }
@@ -421,7 +422,8 @@ async fn only_what_a_message_should_have_told_counts_as_missed(#[case] ago: Opti
     inside.stop().await;
 }
 
-/// Behaviour 8: the broker is away at the moment a change is committed; the message is lost, the change is not.
+/// Behaviour 8: the broker is away when a change is committed. The message is lost, the change is
+/// not.
 #[rstest]
 #[case::long_ago(Some(7_200), Some(3))]
 #[case::so_short_ago_that_the_message_may_come(None, None)]
@@ -430,7 +432,7 @@ async fn b8_what_happened_while_the_bus_was_away_is_found(#[case] ago: Option<i6
     let dir = tempfile::tempdir().unwrap();
     let mut inside = inside_since(&dir, 3, ago).await;
     let hub = inside.hub.clone();
-    // A look that is under way would take what is new for young.
+    // A look that is running would take the new fact for a young one.
     if ago.is_some() {
         inside.stop().await;
     }
@@ -463,13 +465,13 @@ async fn b8_what_happened_while_the_bus_was_away_is_found(#[case] ago: Option<i6
     assert_eq!(missed, counts, "a build, its tagging, an entry of a list: {}", told[told.len() - 12..].join("\n"));
 }
 
-/// A repository that cannot be had holds up its own tag and no other.
+/// An unavailable repository holds up only its own tag.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_cannot_be_had_hold_up_no_other_collection() {
     let dir = tempfile::tempdir().unwrap();
     let mut inside = inside(&dir, 3).await;
     let hub = inside.hub.clone();
-    // By name the first; its files are there for nobody.
+    // The first one by name. Its files are unavailable.
     let bad = hub.change(|tx| tx.new_repo("f98-build"));
     hub.misbehave_files(&format!("f98-build/{bad}/"), crate::hub::FileLie::Status(503), 1_000_000);
     let good = hub.change(|tx| tx.new_repo("f99-build"));
@@ -484,8 +486,8 @@ async fn files_that_cannot_be_had_hold_up_no_other_collection() {
     inside.stop().await;
 }
 
-/// The database of the service is a server that goes away in the middle and comes back: nothing is lost, and nobody has
-/// stopped.
+/// The service's database server goes away in the middle and comes back: nothing is lost, and no
+/// part has stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_postgres_is_waited_for() {
     let server = servers::start_postgres(&servers::postgres_bin(), "-c fsync=off");
@@ -501,7 +503,7 @@ async fn an_outage_of_postgres_is_waited_for() {
     live.wait("everything is rebuilt", |s| ["bash", "make", "libfoo", "app"].iter().all(|p| is_ok(s, p))).await;
     drop(builders);
     postgres(&server, "stop -m immediate");
-    // Much happens meanwhile, and whoever looks has nobody to tell.
+    // Much happens meanwhile, and the tasks that look at the hub cannot hand in what they see.
     live.hub.change(|tx| {
         tx.import_into("f99", &libfoo("1.1"))?;
         tx.package_list_block("f99", "lone")
@@ -528,7 +530,7 @@ async fn an_outage_of_postgres_is_waited_for() {
     live.stop();
 }
 
-/// `pg_ctl` on the data of a server that a test started.
+/// Runs `pg_ctl` on the data of a server that a test started.
 pub(crate) fn postgres(server: &servers::Server, what: &str) {
     let options = format!("-k {} -c listen_addresses='' -c fsync=off", server.dir.display());
     let mut command = servers::as_user("postgres", servers::postgres_bin().join("pg_ctl"));
@@ -538,8 +540,8 @@ pub(crate) fn postgres(server: &servers::Server, what: &str) {
     assert!(out.success(), "pg_ctl {what}");
 }
 
-/// Hubs from 1.35 on make repositories on demand: where nobody else does, the service asks for one when the build tag
-/// has moved.
+/// Hubs from 1.35 on make repositories on demand. If nobody else requests one, the service does so
+/// when the build tag has changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_is_asked_for_where_none_is_made() {
     let mut live = Live::new();

@@ -1,4 +1,4 @@
-//! How much is asked of a hub: for a whole distribution at first, and when nothing happens.
+//! The number of hub requests: for a whole distribution at first, and when nothing happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,33 +12,35 @@ use crate::hub::{FileLie, Hub, Logged, NewBuild, NewWorld};
 use crate::live::Live;
 use crate::serve::first::COLLECTION;
 
-/// Packages of a distribution.
+/// Number of packages in a distribution.
 const WHOLE: usize = 24_000;
-/// Requests of the hub a service may need until it knows a distribution and has asked for as many builds as it may.
+/// Most hub requests until the service knows a distribution and has requested as many builds as it
+/// may.
 const BOOTSTRAP_MAX: usize = 400;
-/// Requests a minute for a collection when nothing happens.
+/// Most requests a minute for a collection when nothing happens.
 const STEADY_MAX: f64 = 10.0;
-/// Files fetched at a time.
+/// Most files fetched at a time.
 const FILES_MAX: usize = 8;
-/// Rebuilds that may run at a time, by default.
+/// Default number of rebuilds that may run at a time.
 const REBUILDS: usize = 30;
-/// Polls that are counted.
+/// Number of polls that are counted.
 const POLLS: usize = 5;
-/// What the service asks about source packages one by one, where it has to.
+/// Methods that the service calls for single source packages if it must.
 const PER_PACKAGE: [&str; 2] = ["getRPMHeaders", "getRPMDeps"];
 
-/// Where build requirements are found.
+/// Where build requirements come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Sources {
-    /// In files of their own.
+    /// From the source packages' own files.
     Files,
-    /// In the repository; for which architectures packages are has to be asked.
+    /// From the repository. The packages' architectures must be asked for.
     Repository,
     /// Only the hub can read them.
     Hub,
 }
 
-/// A distribution as Fedora has it: builds in a tag that a build tag inherits from over some others.
+/// Makes a distribution like Fedora's: builds in a tag from which the build tag inherits through
+/// some others.
 fn distribution(hub: &Hub, packages: usize, sources: Sources) {
     let package = |n: usize| {
         let (name, needs) = (format!("pkg{n:05}"), format!("pkg{:05}", n / 2));
@@ -63,7 +65,7 @@ fn distribution(hub: &Hub, packages: usize, sources: Sources) {
     }
 }
 
-/// Everything is known and resolved, and as many rebuilds as may run were asked for.
+/// Checks whether everything is known and resolved, and as many rebuilds as allowed were requested.
 fn begun(state: &State, packages: usize) -> bool {
     let Some(c) = state.collections.get(&Name::from("f99")) else { return false };
     let resolved = c.newest_repo.is_some() && c.arches.values().all(|a| a.repo_id == c.newest_repo);
@@ -72,7 +74,7 @@ fn begun(state: &State, packages: usize) -> bool {
     resolved && verdicts == packages && submitted == REBUILDS.min(packages)
 }
 
-/// How often each set of methods was asked for, for who reads the output.
+/// Returns how often each set of methods was called, for readers of the output.
 fn summary(log: &[Logged]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for l in log {
@@ -83,12 +85,13 @@ fn summary(log: &[Logged]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// A hub with so many packages, and a service that knows all of them: what was asked of the hub.
+/// Makes a hub with this many packages and a service that knows all of them. Returns the calls to
+/// the hub.
 async fn bootstrap(packages: usize, sources: Sources) -> (Live, Vec<Logged>) {
     let mut live = Live::new();
     distribution(&live.hub, packages, sources);
     live.tables = COLLECTION.to_owned();
-    // How slow this machine is must not decide how often is polled meanwhile.
+    // Polls must not depend on the machine's speed, so there are none.
     live.poll_secs = 3600;
     live.start();
     live.wait("the distribution is known", |s| begun(s, packages)).await;
@@ -102,14 +105,14 @@ async fn bootstrap(packages: usize, sources: Sources) -> (Live, Vec<Logged>) {
     (live, log)
 }
 
-/// Requests that are about single source packages, and all others.
+/// Returns the number of requests about single source packages, and of all others.
 fn parted(log: &[Logged]) -> (usize, usize) {
     let per_package = log.iter().filter(|l| l.elements.iter().any(|e| PER_PACKAGE.contains(&e.as_str()))).count();
     (per_package, log.len() - per_package)
 }
 
-/// A small part of a distribution will do: what is asked about single packages is multiplied, and nothing else may
-/// grow.
+/// A small part of a distribution is enough: requests about single packages are multiplied, and no
+/// other requests may grow.
 async fn within_budget(sources: Sources) {
     let small = 100;
     let large = usize::try_from(scale(500, WHOLE as u64)).unwrap();
@@ -117,7 +120,7 @@ async fn within_budget(sources: Sources) {
     let (_, of_large) = bootstrap(large, sources).await;
     let (per_package, others) = parted(&of_large);
     let (_, few_others) = parted(&of_small);
-    // A request about each hundred packages would make four more.
+    // One request for each hundred packages would make four more.
     assert!(others <= few_others + 2, "{few_others} other requests for {small} packages, {others} for {large}");
     let whole = (per_package * WHOLE).div_ceil(large) + others;
     println!("for {WHOLE} packages: {whole} requests");
@@ -139,7 +142,8 @@ async fn a_distribution_without_files_of_sources_is_learned_with_few_requests() 
     within_budget(Sources::Hub).await;
 }
 
-/// A poll asks this of each tag whose content counts, and nothing else does.
+/// Checks whether this call belongs to a poll. A poll calls this for each tag whose content counts,
+/// and nothing else does.
 fn is_poll(l: &Logged) -> bool {
     l.elements.iter().any(|e| e == "tagLastChangeEvent")
 }
@@ -152,8 +156,8 @@ async fn little_is_asked_when_nothing_happens() {
     live.hub.clear_log();
     live.poll_secs = 1;
     live.start();
-    // Builds have been asked for and nobody takes them: they are looked at with every poll. Twice in a poll, for two
-    // tags.
+    // The requested builds are never taken by a builder, so each poll looks at them. The call comes
+    // twice a poll, for two tags.
     live.hub.wait_calls("tagLastChangeEvent", 2 * (POLLS + 2));
     let log = live.hub.log();
     let polls: Vec<usize> = log.iter().enumerate().filter(|(_, l)| is_poll(l)).map(|(at, _)| at).collect();
@@ -164,7 +168,7 @@ async fn little_is_asked_when_nothing_happens() {
     let usual: HubConfig = toml::from_str("server = 'x'").unwrap();
     #[expect(clippy::cast_precision_loss, reason = "seconds of a day")]
     let (polls_a_minute, comparisons_a_minute) = (60.0 / usual.poll_secs as f64, 60.0 / usual.reconcile_secs as f64);
-    // All is compared again once a day, which costs no more than the first time.
+    // Everything is compared again once a day, which costs no more than the first time.
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let a_minute = per_poll * polls_a_minute + bootstrap.len() as f64 * comparisons_a_minute;
     println!("{per_poll} requests a poll, {polls_a_minute} polls a minute: {a_minute:.2} requests a minute");

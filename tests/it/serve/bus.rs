@@ -15,7 +15,7 @@ use crate::rabbitmq_server::{Publisher, RabbitServer};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mood {
     Fair,
-    /// Loses a third, doubles, delays and invents.
+    /// Loses a third, and duplicates, delays and invents messages.
     Bad,
     /// Loses everything.
     Silent,
@@ -62,7 +62,7 @@ async fn carry(hub: Hub, publisher: Publisher, mood: Arc<Mutex<Mood>>, stop: Can
     loop {
         let from = hub.clone();
         let sent = tokio::task::spawn_blocking(move || from.wait_messages(Duration::from_millis(50))).await.unwrap();
-        // Those that were held back come after others that were sent later.
+        // Delayed messages come after others that were sent later.
         let mut out = Vec::new();
         for message in sent {
             let mood = *mood.lock().unwrap();
@@ -102,7 +102,7 @@ async fn carry(hub: Hub, publisher: Publisher, mood: Arc<Mutex<Mood>>, stop: Can
     }
 }
 
-/// The same of something else, which did not happen.
+/// Returns a similar message about another object, for which nothing happened.
 fn invented(message: &BusMessage) -> BusMessage {
     let mut other = message.clone();
     other.id = crate::hub::bus::uuid();

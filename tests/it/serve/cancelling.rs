@@ -1,4 +1,5 @@
-//! An operator cancels a rebuild: its task ends at the hub, counted there, whatever the hub says first.
+//! An operator cancels a rebuild: its task ends at the hub (counted there), whatever the hub
+//! answers first.
 
 use koschei::model::{RebuildId, TaskId};
 use rstest::rstest;
@@ -8,11 +9,11 @@ use crate::hub::{Hub, Lie};
 use crate::live::Live;
 use crate::serve::first::{COLLECTION, small};
 
-/// What is decided on the small hub.
+/// Number of rebuilds decided on the small hub.
 const DECIDED: usize = 4;
 const CANCELED: i64 = 3;
 
-/// A service that has submitted all, and one of its rebuilds.
+/// Starts a service that has submitted all rebuilds. Returns one of them.
 async fn submitted() -> (Live, RebuildId, TaskId) {
     let mut live = Live::new();
     small(&live.hub);
@@ -48,7 +49,8 @@ async fn a_cancelled_rebuild_ends_at_the_hub(#[case] trouble: fn(&Hub)) {
     live.stop();
 }
 
-/// The hub says no: the rebuild goes on, the command is not said for ever, and others are.
+/// The hub refuses: the rebuild goes on, the refused command is not repeated for ever, and other
+/// commands are sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_hub_does_not_let_us_cancel_goes_on() {
     let (mut live, id, task) = submitted().await;

@@ -1,4 +1,4 @@
-//! The facts of a hub, from its tables and from a state, to be compared line by line.
+//! The facts of a hub, from its tables and from a state, for comparing line by line.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use koschei::model::{BuildId, Name, Nvr, RepoId};
 
 use crate::hub::{Hub, World};
 
-/// The instance of the test hub.
+/// Returns the instance name of the test hub.
 pub(crate) fn primary() -> koschei::model::Hub {
     koschei::model::Hub::new("primary")
 }
 
-/// What the tables say.
+/// Returns the facts in the hub's tables.
 pub(crate) fn of_tables(w: &World) -> HubFacts {
     let name = |tag: i64| Name::from(w.tag_name(tag).unwrap());
     let number = |n: i64| i32::try_from(n).unwrap();
@@ -65,7 +65,8 @@ pub(crate) fn of_tables(w: &World) -> HubFacts {
     facts
 }
 
-/// The lines only one of them has: `-` the hub, `+` the state. Both digests are compared as well.
+/// Returns the lines that only one of them has: `-` the hub, `+` the state. Also compares both
+/// digests.
 pub(crate) fn differences(state: &State, hub: &Hub) -> Vec<String> {
     let (facts, watched) = state.hub_facts(&primary());
     let ours = facts.lines("primary", &watched);

@@ -1,4 +1,4 @@
-//! The service on a small hub: what it finds there, and what it makes of it.
+//! The service on a small hub: what it finds there, and what it does.
 
 use koschei::model::PackageState;
 
@@ -7,7 +7,7 @@ use crate::live::Live;
 
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 
-/// A distribution of a few packages: a build group, a library, and packages that need it.
+/// Makes a distribution of a few packages: a build group, a library, and packages that need it.
 pub(crate) fn small(hub: &Hub) {
     let app = NewBuild::new("app-1.0-1.fc99").build_requires(&["libfoo-devel", "make"]);
     let builds = [
@@ -28,7 +28,7 @@ pub(crate) fn libfoo(version: &str) -> NewBuild {
         .binary("libfoo-devel", &ARCHES, &["libfoo"])
 }
 
-/// Everything of it that can be built was rebuilt, and nothing more is to be done.
+/// Checks whether every buildable package was rebuilt, and nothing is left to do.
 pub(crate) fn rests(s: &koschei::fold::State) -> bool {
     let ok = |p: &str| s.package("f99", p).is_some_and(|p| p.state(true) == PackageState::Ok);
     ["bash", "make", "libfoo", "app"].into_iter().all(ok) && s.running() == 0 && s.rebuilds.is_empty()
@@ -95,8 +95,8 @@ build_opts = {{ keep-srpm = true, fail_fast = false }}
     live.stop();
 }
 
-/// A transaction takes its event when it begins. One that lasts is seen after others with higher events, by whoever
-/// asks again from before them.
+/// A transaction takes its event number when it begins. A long one becomes visible after others
+/// with higher numbers. The service sees it, because it asks again from before them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_commits_late_is_seen() {
     let mut live = Live::new();
@@ -105,7 +105,7 @@ async fn a_transaction_that_commits_late_is_seen() {
     live.start();
     let late = NewBuild::new("make-4.5-1.fc99").binary("make", &ARCHES, &["bash"]);
     live.hub.change(|tx| tx.import_build(&late));
-    // It begins here, and others come and commit.
+    // The transaction begins here, and others begin and commit after it.
     let began = live.hub.change(|tx| Ok(tx.event()));
     let other = NewBuild::new("bash-5.3-1.fc99").binary("bash", &ARCHES, &[]);
     live.hub.change(|tx| tx.import_into("f99", &other));

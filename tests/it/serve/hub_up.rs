@@ -1,4 +1,4 @@
-//! Whether a hub answers is known from its answers only.
+//! Only the answers of a hub say whether it is up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ async fn says(metrics: &Metrics, what: &str) {
     tokio::time::timeout(PATIENCE, says).await.expect("the metric does not change");
 }
 
-/// One thread: whoever was woken has its turn before the one who gives way comes back.
+/// One thread: a task that was woken runs before the yielding test continues.
 #[tokio::test(flavor = "current_thread")]
 async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
     koschei::koji::client::install_provider();
@@ -72,7 +72,7 @@ async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
     });
     let poller = tokio::spawn(poller.run());
     says(&metrics, UP).await;
-    // Nobody asked, whatever is said of it.
+    // This value is set without a call to the hub.
     metrics.hub_up("primary", false);
     let asked = hub.log().len();
     watching.send_modify(|w| w.tasks.clear());
@@ -84,7 +84,7 @@ async fn a_step_that_asked_nothing_says_nothing_of_the_hub() {
     bell.notify_one();
     says(&metrics, UP).await;
     assert!(hub.log().len() > asked);
-    // And one that does not answer is not up.
+    // A hub that does not answer is not up.
     hub.stop();
     watching.send_modify(|w| w.tasks = [TaskId(1)].into());
     bell.notify_one();

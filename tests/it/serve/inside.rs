@@ -1,5 +1,5 @@
-//! The service within the test's own process: the same tasks as `koschei serve` has, without its command line. It polls
-//! when the test says so.
+//! The service within the test's own process: the same tasks as in `koschei serve`, without the
+//! command line. It polls when the test says so.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,11 +34,11 @@ use crate::hub::{BusMessage, Hub};
 use crate::live::{Follower, PATIENCE};
 use crate::serve::facts::{differences, primary};
 
-/// Polls until what the hub has and what we know must be the same: one leads to the next where a new parent, or another
-/// target, is seen.
+/// Polls until hub and state must be equal. One poll may lead to another if it sees a new parent or
+/// another target.
 const POLLS_MAX: usize = 6;
 
-/// A log, and a service that lives on it; nothing is submitted.
+/// A log, and a service that works on it. Nothing is submitted.
 pub(crate) struct Inside {
     pub(crate) hub: Hub,
     pub(crate) log: AnyLog,
@@ -52,22 +52,23 @@ struct Running {
     stop: CancellationToken,
     bell: Arc<Notify>,
     inbox: watch::Sender<u64>,
-    /// How often the writer has begun: once, and once more after each trouble with the database.
+    /// How often the writer was opened: once, and once more after each trouble with the database.
     lives: Arc<AtomicUsize>,
     parts: Vec<JoinHandle<()>>,
     service: JoinHandle<Result<(), LogError>>,
 }
 
 impl Inside {
-    /// A service on an empty log; it does not run yet. `config` is that of the collections.
+    /// Makes a service on an empty log. It does not run yet. `config` is the configuration of the
+    /// collections.
     pub(crate) async fn new(hub: Hub, dir: &Path, config: &str) -> Self {
         Self::on(feed::sqlite(dir, "koschei.db").await, hub, dir, config)
     }
 
-    /// The same on a log that is there.
+    /// Like [`Inside::new`], on an existing log.
     pub(crate) fn on(log: AnyLog, hub: Hub, dir: &Path, config: &str) -> Self {
         let path = dir.join("koschei.toml");
-        // With a hub in it targets will do.
+        // With a hub in the configuration, targets are enough.
         let hub_table = format!("[[hub]]\nserver = \"{}\"\ntopurl = \"{}\"\n", hub.url(), hub.topurl());
         std::fs::write(&path, format!("{config}\n{hub_table}")).unwrap();
         Self { hub, log, dir: dir.to_owned(), config: path, follower: Follower::default(), running: None }
@@ -79,7 +80,7 @@ impl Inside {
         let (stop, metrics) = (CancellationToken::new(), Metrics::new());
         let mut config = Config::load(&self.config).unwrap();
         for c in &mut config.collections {
-            // As `serve` has it where only a target is given: that of the hub, else what the log knows.
+            // Like `serve` if only a target is given: the hub's tags, or those that the log knows.
             let target = c.target.clone().unwrap();
             let told = self.hub.see(|w| {
                 let t = w.target(&target, None)?;
@@ -170,7 +171,7 @@ impl Inside {
     fn mirror(&self, cache: &Path) -> Mirror {
         let began = clock::Stopwatch::start();
         loop {
-            // What read files for the one before may take a moment to let go of the directory.
+            // Readers of files for the service before may keep the directory for a moment.
             match Mirror::new(cache, &self.hub.topurl(), Fetcher::new(FetchSettings::default()).unwrap()) {
                 Err(FetchError::InUse { .. }) if began.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(5));
@@ -180,7 +181,7 @@ impl Inside {
         }
     }
 
-    /// Stops it and starts it again, and waits until it has compared everything.
+    /// Stops and restarts the service, and waits until it has compared everything.
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.follower.follow(&self.log).await;
@@ -189,7 +190,7 @@ impl Inside {
         self.poll(1).await;
     }
 
-    /// Ends it in an orderly way.
+    /// Stops the service cleanly.
     pub(crate) async fn stop(&mut self) {
         let running = self.running.take().expect("it runs");
         running.stop.cancel();
@@ -199,13 +200,13 @@ impl Inside {
         }
     }
 
-    /// Puts messages into the inbox, as the intake does.
+    /// Puts messages into the inbox, like the intake.
     pub(crate) async fn deliver(&self, messages: &[BusMessage]) {
         let incoming: Vec<Incoming> = messages.iter().map(incoming).collect();
         self.put(&incoming).await;
     }
 
-    /// Puts something into the inbox.
+    /// Puts inbox messages into the inbox.
     pub(crate) async fn put(&self, incoming: &[Incoming]) {
         self.log.receive(incoming).await.unwrap();
         if let Some(running) = &self.running {
@@ -213,7 +214,7 @@ impl Inside {
         }
     }
 
-    /// Waits until everything in the inbox was looked at.
+    /// Waits until everything in the inbox was looked up.
     pub(crate) async fn looked(&self) {
         let looked = async {
             while self.log.counts().await.unwrap().inbox_pending > 0 {
@@ -223,13 +224,14 @@ impl Inside {
         tokio::time::timeout(PATIENCE, looked).await.expect("messages wait for ever");
     }
 
-    /// How many polls have begun. When one begins, what the one before it found is in the log.
+    /// Returns how many polls have begun. When one begins, the findings of the one before are in
+    /// the log.
     fn polls(&self) -> usize {
         let log = self.hub.log();
         log.iter().filter(|l| l.elements.iter().any(|e| e == "tagLastChangeEvent")).count()
     }
 
-    /// Asks for a poll and waits until that many have begun.
+    /// Requests a poll, and waits until `n` polls have begun.
     async fn poll(&self, n: usize) {
         let running = self.running.as_ref().expect("it runs");
         running.bell.notify_one();
@@ -242,7 +244,7 @@ impl Inside {
         tokio::time::timeout(PATIENCE, begins).await.expect("there are no polls any more");
     }
 
-    /// Asks for a poll and waits until the database did not do what the writer asked for.
+    /// Requests a poll, and waits until the database has failed the writer.
     pub(crate) async fn finds_trouble(&self) {
         let running = self.running.as_ref().expect("it runs");
         let before = running.lives.load(Ordering::Relaxed);
@@ -256,9 +258,9 @@ impl Inside {
         tokio::time::timeout(PATIENCE, begins_anew).await.expect("the writer found no trouble");
     }
 
-    /// Waits for a whole poll, and for those that follow from it, until hub and state are the same; else the differing
-    /// lines. Repositories are told of when their content is here, and fetching it again may have to wait: for them it
-    /// is time that counts.
+    /// Waits for a whole poll, and for those that follow from it, until hub and state are equal.
+    /// Otherwise returns the differing lines. A repository is reported when its content is here,
+    /// and another fetch may have to wait. So a time limit counts for repositories.
     pub(crate) async fn reconciled(&mut self) -> Result<&State, Vec<String>> {
         self.hub.clear_log();
         let mut left = Vec::new();
@@ -279,14 +281,14 @@ impl Inside {
         if left.is_empty() { Ok(&self.follower.state) } else { Err(left) }
     }
 
-    /// The state as it is.
+    /// Returns the current state.
     pub(crate) async fn state(&mut self) -> &State {
         self.follower.follow(&self.log).await;
         &self.follower.state
     }
 }
 
-/// A message as it stands in the inbox.
+/// Returns a message in its inbox form.
 pub(crate) fn incoming(m: &BusMessage) -> Incoming {
     let now = clock::now();
     #[allow(clippy::cast_precision_loss, reason = "seconds since 1970")]

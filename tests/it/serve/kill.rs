@@ -1,10 +1,10 @@
-//! `kill -9` around submission: whatever is lost and whoever dies when, a decision becomes one task, and none is
-//! forgotten.
+//! `kill -9` around submission: whatever is lost and whichever side dies when, a decision becomes
+//! one task, and none is forgotten.
 //!
-//! Counted is in the hub's own table of tasks. The service is killed at chosen places: while a call stands at the hub's
-//! door, while the answer to one that was executed is on its way, at an event of the log, when the hub has another
-//! task; and calls are lied about meanwhile. In between somebody resubmits tasks, whose copies carry the same decision,
-//! or cancels decisions that wait.
+//! The test counts in the hub's own table of tasks. It kills the service at chosen places: while a
+//! call is at the hub's gate, while the answer to an executed call is on its way, at an event of
+//! the log, or when the hub has another task. Calls misbehave meanwhile. In between somebody
+//! resubmits tasks, whose copies carry the same decision, or cancels decisions that wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -51,20 +51,20 @@ fn seed(hub: &Hub) {
         .ready([]);
 }
 
-/// Another library, and a repository with it: every package that needs it is due.
+/// Makes a new version of the library and a repository with it. Every package that needs it is due.
 fn bump(hub: &Hub, round: u64) {
     let library = NewBuild::new(&format!("libfoo-1.{round}-1.fc99")).binary("libfoo", &ARCHES, &[]);
     NewWorld::on(hub).builds("f99", [library]).ready(["f99-build"]);
 }
 
-/// What the log says of decisions.
+/// The decisions in the log.
 #[derive(Default)]
 struct Ledger {
     head: Option<Seq>,
-    /// With their packages.
+    /// Packages by decision.
     requested: BTreeMap<u64, String>,
     closed: BTreeSet<u64>,
-    /// The task each became, by its submission or its end.
+    /// The task of each decision, from its submission or its end.
     submitted: BTreeMap<u64, i64>,
 }
 
@@ -93,8 +93,8 @@ impl Ledger {
                 let before = self.submitted.insert(e.rebuild.0, e.task_id.0);
                 assert_eq!(before, None, "{} was submitted twice", e.rebuild.0);
             }
-            // The hub's list tells of a task that ended while we were dead, maybe before its submission is noted: then
-            // this is all that is said.
+            // A task may have ended while we were dead, maybe before its submission was recorded.
+            // The hub's list then reports it, and this is its only event.
             Event::RebuildFinished(e) => {
                 let Some(rebuild) = e.rebuild else { return };
                 let task = *self.submitted.entry(rebuild.0).or_insert(e.task_id.0);
@@ -104,14 +104,14 @@ impl Ledger {
         }
     }
 
-    /// Decisions that are in the log, and what became of them is not.
+    /// Returns the decisions in the log whose result is not in the log.
     fn open(&self) -> impl Iterator<Item = u64> {
         let known = |id: &u64| self.closed.contains(id) || self.submitted.contains_key(id);
         self.requested.keys().copied().filter(move |id| !known(id))
     }
 }
 
-/// Tasks of the hub by the decision they carry, lowest first.
+/// Returns the hub's tasks by the decision they carry, lowest first.
 fn tasks(hub: &Hub) -> BTreeMap<u64, Vec<i64>> {
     let mut tasks: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
     for task in hub.dump().tasks {
@@ -120,7 +120,7 @@ fn tasks(hub: &Hub) -> BTreeMap<u64, Vec<i64>> {
     tasks
 }
 
-/// Where a service was when it died.
+/// How far the service was when it died.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Place {
     NothingDecided,
@@ -129,23 +129,23 @@ enum Place {
     AllSubmitted,
 }
 
-/// When it is killed.
+/// When to kill the service.
 enum Until {
-    /// A call stands at the gate.
+    /// A call is at the gate.
     Gate(Gate),
-    /// The log has so many further events.
+    /// The log has this many further events.
     Events(u64),
-    /// A decision is in the log that was not before.
+    /// The log has a new decision.
     Decided,
-    /// So many further submissions are in the log.
+    /// The log has this many further submissions.
     Submitted(usize),
-    /// The hub has so many further tasks.
+    /// The hub has this many further tasks.
     Made(usize),
-    /// Every decision became a task, and there was one more at least.
+    /// Every decision became a task, and there was at least one more.
     Quiet,
 }
 
-/// The lies of a round, and its end.
+/// Chooses the misbehaviour of a round, and its end.
 fn choose(hub: &Hub, round: u64, rng: &mut StdRng) -> (&'static str, Until) {
     let skip = rng.random_range(0..APPS / 2);
     let gate = Gate::default();
@@ -171,7 +171,7 @@ fn choose(hub: &Hub, round: u64, rng: &mut StdRng) -> (&'static str, Until) {
         6 => ("searching after a cut connection", searching(Lie::CutAfter)),
         7 => ("searching after HTTP 500", searching(Lie::Commit500)),
         8 => {
-            // The hub did not execute it; that is found out by looking.
+            // The hub did not execute the call. The service finds that out by looking.
             lie(Lie::Fault(1009, "unable to retry call".to_owned()));
             ("1009 for nothing", Until::Quiet)
         }
@@ -182,7 +182,7 @@ fn choose(hub: &Hub, round: u64, rng: &mut StdRng) -> (&'static str, Until) {
     }
 }
 
-/// Runs the service until it is time, and kills it.
+/// Runs the service until the chosen time, and kills it.
 async fn run(live: &mut Live, ledger: &mut Ledger, until: Until) {
     let log = live.reader(Duration::from_millis(1)).await;
     ledger.read_on(&log).await;
@@ -235,7 +235,7 @@ async fn run(live: &mut Live, ledger: &mut Ledger, until: Until) {
     log.close().await;
 }
 
-/// Nothing is there twice, and nothing is there that was closed.
+/// Checks that no decision has two tasks, and no closed decision has one.
 fn check(ledger: &Ledger, hub: &Hub, copies: &BTreeSet<i64>, at: &str) -> BTreeMap<u64, Vec<i64>> {
     let tasks = tasks(hub);
     for (decision, made) in &tasks {
@@ -253,7 +253,7 @@ fn check(ledger: &Ledger, hub: &Hub, copies: &BTreeSet<i64>, at: &str) -> BTreeM
     tasks
 }
 
-/// An operator's word in the inbox.
+/// Puts an operator's cancellation into the inbox.
 async fn cancel(live: &Live, id: u64, package: &str) {
     let event = RebuildCancelRequested {
         collection: "f99".into(),
@@ -276,7 +276,7 @@ async fn rounds(seed_: u64, places: &mut BTreeMap<Place, Vec<&'static str>>) {
     live.tables = CONFIG.to_owned();
     seed(&live.hub);
     let mut ledger = Ledger::default();
-    // Tasks somebody made of ours.
+    // Tasks that somebody resubmitted from ours.
     let mut copies = BTreeSet::new();
     // Decisions that were cancelled before they were submitted.
     let mut cancelled = BTreeSet::new();
@@ -299,7 +299,8 @@ async fn rounds(seed_: u64, places: &mut BTreeMap<Place, Vec<&'static str>>) {
         places.entry(place).or_default().push(what);
         let runs = |id: i64| live.hub.see(|w| matches!(w.task(id).unwrap().state, 0 | 1 | 4));
         if let Some(made) = made.filter(|made| runs(made[0]) && (copies.is_empty() || rng.random_range(0..3) > 0)) {
-            // Somebody stops the task nobody knows of yet, and starts it again: the same decision, another number.
+            // Somebody stops a task that is not known yet, and starts it again: the same decision
+            // under another number.
             let copy = live.hub.change_as("koschei", |tx| {
                 tx.cancel(made[0]);
                 tx.resubmit(made[0])
@@ -308,12 +309,12 @@ async fn rounds(seed_: u64, places: &mut BTreeMap<Place, Vec<&'static str>>) {
         }
         let second_thoughts = cancelled.is_empty() || rng.random_range(0..3) == 0;
         if let Some(id) = open.iter().find(|id| !tasks.contains_key(id)).filter(|_| second_thoughts) {
-            // While nobody is there somebody thinks better of one of those that wait.
+            // While no service runs, somebody cancels a decision that waits.
             cancel(&live, *id, &ledger.requested[id]).await;
             cancelled.insert(*id);
         }
     }
-    // And to the end, without being killed before everything is submitted.
+    // The last round: no kill before everything is submitted.
     live.hub.work_all();
     bump(&live.hub, ROUNDS);
     run(&mut live, &mut ledger, Until::Quiet).await;

@@ -1,4 +1,5 @@
-//! A writer that was thrown away because the database did not answer, and what lookers were handed before that.
+//! A writer that was thrown away because the database did not answer, and the hints it had handed
+//! out before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,8 +42,8 @@ fn nothing_seen() -> Observation {
     }
 }
 
-/// A message is handed out by each life of the writer, and settled by the ticket of the last one only: it can be
-/// settled once.
+/// Each life of the writer hands a message out. Only the ticket of the last life settles it,
+/// because it can be settled once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_of_an_earlier_life_settles_nothing() {
     let place = Place::sqlite();
@@ -87,7 +88,7 @@ async fn a_ticket_of_an_earlier_life_settles_nothing() {
     let running = tokio::task::spawn_blocking(move || runtime.block_on(service.run(|| {})));
     let (_, first): (_, Ticket) = tokio::time::timeout(PATIENCE, hinted.recv()).await.unwrap().unwrap();
 
-    // Somebody has the database to himself while the look is handed in.
+    // Another connection locks the database while the look is handed in.
     let mut other = SqliteConnection::connect(&format!("sqlite://{}", place.url)).await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let hand = |ticket: Ticket| {
@@ -105,7 +106,7 @@ async fn a_ticket_of_an_earlier_life_settles_nothing() {
     tokio::time::timeout(PATIENCE, anew).await.expect("the writer found no trouble");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     early.await.unwrap().expect("the look of the earlier life is in the log");
-    // Those of lives that found the database still taken are among them.
+    // The tickets of lives that found the database still locked are among them.
     let mut again = Vec::new();
     while let Ok((_, ticket)) = hinted.try_recv() {
         again.push(ticket);

@@ -1,5 +1,5 @@
-//! A pause: nothing more goes out, whatever was decided before, whoever dies. Counted at the hub and at who receives
-//! commands.
+//! A pause: nothing more goes out, whatever was decided before and whatever dies. Counted at the
+//! hub and at the receiver of commands.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -16,10 +16,10 @@ use crate::nats_server::NatsServer;
 use crate::serve::first::{COLLECTION, small};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/koji");
-/// What is decided on the small hub.
+/// Number of rebuilds decided on the small hub.
 const DECIDED: usize = 4;
 
-/// A service whose first submission stands at the hub's door, and nothing else was submitted.
+/// Starts a service whose first submission is at the hub's gate. Nothing else was submitted.
 async fn at_the_door() -> (Live, Gate) {
     let mut live = Live::new();
     small(&live.hub);
@@ -34,14 +34,14 @@ fn ok(out: &Output) -> String {
     String::from_utf8(out.stdout.clone()).unwrap()
 }
 
-/// The decisions that are tasks of the hub, each as often as it is one.
+/// Returns the decisions that are tasks of the hub, once per task.
 fn tasks(live: &Live) -> Vec<u64> {
     let mut decisions: Vec<u64> = live.hub.dump().tasks.iter().map(DumpTask::decided).collect();
     decisions.sort_unstable();
     decisions
 }
 
-/// Lets the service do whatever it would do.
+/// Gives the service the time to do what it would do.
 async fn next_repository(live: &mut Live) {
     let repo = RepoId(live.hub.change(|tx| tx.new_repo("f99-build")));
     let resolved = |s: &koschei::fold::State| {
@@ -75,7 +75,7 @@ async fn after_a_pause_a_kill_and_a_restart_the_hub_has_no_further_task() {
     live.stop();
 }
 
-/// A hub that does not answer is tried for minutes. Each attempt goes out.
+/// A hub that does not answer is retried for minutes. Each attempt would go out.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_did_not_reach_the_hub_before_the_pause_is_not_tried_again() {
     let (mut live, _closed) = at_the_door().await;
@@ -93,7 +93,8 @@ async fn what_did_not_reach_the_hub_before_the_pause_is_not_tried_again() {
 
 const REBUILD: &str = r#""command":"rebuild""#;
 
-/// Rebuilds that reached a stream. What runs too long by the clock of today is cancelled meanwhile, and that goes out.
+/// Returns the rebuilds that reached a stream. A rebuild that runs too long by today's clock is
+/// cancelled meanwhile, and that command goes out.
 async fn published(server: &NatsServer) -> usize {
     let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
     let Ok(mut stream) = context.get_stream("KOSCHEI").await else { return 0 };
@@ -104,25 +105,25 @@ async fn published(server: &NatsServer) -> usize {
     texts.filter(|text| std::future::ready(text.contains(REBUILD))).count().await
 }
 
-/// Rebuilds that reached a file.
+/// Returns the rebuilds that reached a file.
 fn written(path: &str) -> usize {
     std::fs::read_to_string(path).unwrap().matches(REBUILD).count()
 }
 
-/// Rebuilds that wait.
+/// Returns the rebuilds that wait.
 async fn waiting(log: &AnyLog) -> Vec<OutboxCommand> {
     let mut waiting = log.pending_commands(1000).await.unwrap();
     waiting.retain(|c| c.kind == "rebuild");
     waiting
 }
 
-/// Rebuilds that were decided.
+/// Returns the rebuilds that were decided.
 async fn decided(log: &AnyLog) -> usize {
     let records = log.read(None, PAGE_MAX).await.unwrap();
     records.iter().filter(|r| r.kind == "rebuild_requested").count()
 }
 
-/// It stands at a pipe that gives nothing, and has read half of what it would commit next.
+/// The ingest waits at a silent pipe, and has read half of its next commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ingest_that_waits_for_its_next_line_hears_a_pause() {
     let dir = tempfile::tempdir().unwrap();
@@ -175,7 +176,7 @@ async fn commands_of_what_is_paused_reach_nobody() {
     let before = decided(&log).await;
     assert!(before > 10, "{before}");
 
-    // Said, and heard by nobody yet: it holds what goes out all the same.
+    // The pause is said and not handled yet. It stops commands all the same.
     ok(&koschei(&["admin", "pause", "--no-wait", "--db", &db]).output().unwrap());
     let out = koschei(&["commands", "--to", &path("by-hand"), "--db", &db]).output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
@@ -186,7 +187,7 @@ async fn commands_of_what_is_paused_reach_nobody() {
     let follow = |more: &[&str]| koschei(&["follow", "--until-idle", "--db", &db]).args(nats).args(more).output();
     ok(&follow(&["--commands", &path("of-follow")]).unwrap());
     ok(&follow(&to_stream).unwrap());
-    // One that runs, is killed, and runs again.
+    // A follower that runs, is killed, and runs again.
     for _ in 0..2 {
         let mut running = Follow::start(&[&nats[..], &to_stream].concat(), &db);
         ok(&say(&db, &["set-priority", "-c", "f99-build", "--points", "1", "curl"]));
@@ -197,7 +198,7 @@ async fn commands_of_what_is_paused_reach_nobody() {
     assert_eq!(published(&server).await, 0);
     assert_eq!((waiting(&log).await.len(), decided(&log).await), (before, before));
 
-    // Of one collection only: the other's go out.
+    // A pause of one collection only: the commands of the other one go out.
     let running = Follow::start(&nats, &db);
     ok(&say(&db, &["pause", "-c", "f99-build"]));
     ok(&say(&db, &["resume"]));

@@ -1,4 +1,4 @@
-//! The service on hubs whose policies do not let it do what it would: counted in the hub's own table.
+//! The service on hubs whose policies restrict it. Counted in the hub's own table.
 
 use std::process::Command;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn koschei(live: &Live, args: &[&str]) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// What the doctor says of what the hub lets us do: status, and the rest of the line.
+/// Returns the doctor's check of our permissions: status, and the rest of the line.
 fn permissions(live: &Live) -> String {
     let config = live.config();
     let out = koschei(live, &["doctor", "--json", "--timeout", "120", "--config", config.to_str().unwrap()]);
@@ -33,7 +33,8 @@ fn permissions(live: &Live) -> String {
     format!("{}: {} -> {}", check["status"], check["found"], check["advice"])
 }
 
-/// Tasks per package: bound to a repository, and not.
+/// Returns the number of a package's tasks that are bound to a repository, and of those that are
+/// not.
 fn tasks(live: &Live, package: &str) -> (usize, usize) {
     let tasks = live.hub.dump().tasks;
     let of: Vec<_> = tasks.iter().filter(|t| t.source.contains(&format!("/{package}-"))).collect();
@@ -62,7 +63,7 @@ async fn rebuilds_are_not_bound_where_only_administrators_may() {
     let doctor = permissions(&live);
     assert!(doctor.starts_with("\"warning\"") && doctor.contains("build_from_repo_id"), "{doctor}");
 
-    // Whoever runs the hub allows it, and somebody says so.
+    // The hub's operator allows it, and an operator of ours resumes.
     live.hub.settings(|s| s.may_use_repo_id = true);
     koschei(&live, &["admin", "resume"]);
     koschei(&live, &["admin", "set-priority", "-c", "f99", "--points", "1000", "app"]);
@@ -72,7 +73,7 @@ async fn rebuilds_are_not_bound_where_only_administrators_may() {
     live.stop();
 }
 
-/// Where nothing else can be done the collection stops, and says so wherever somebody looks.
+/// If there is no fallback, the collection stops, and shows that everywhere.
 #[rstest]
 #[case::may_not_build("", |s: &mut Settings| s.may_build = false, "build_rpm")]
 #[case::may_not_build_source_packages("", |s: &mut Settings| s.may_use_srpm = false, "build_from_srpm")]
@@ -91,7 +92,7 @@ async fn a_collection_stops_and_says_why(
     let _builders = live.hub.start_builders(Duration::from_millis(20));
     let stops = |s: &State| s.collections.get("f99").is_some_and(|c| c.refused.is_some()) && s.running() == 0;
     let state = live.wait("it has stopped", stops).await;
-    // Time passes, and nothing more is asked for.
+    // Time passes, and nothing more is requested.
     let then = state.last_tick.map(|t| t.plus_secs(3));
     let state = live.wait("some ticks have passed", |s| s.last_tick > then).await;
     for package in BUILDABLE {

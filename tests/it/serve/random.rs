@@ -1,8 +1,8 @@
-//! Random histories of a hub, with a bad bus: a third of the messages is lost, some come twice, late, or tell of what
-//! did not happen. One reconciliation later the state is what the hub's tables say.
+//! Random histories of a hub with a bad bus: a third of the messages is lost, some come twice or
+//! late, and some are invented. After one reconciliation the state equals the hub's tables.
 //!
-//! A history is a list of steps; a step that the hub refuses does nothing. When one goes wrong it is made as short as
-//! it can be within a number of attempts, and printed with its seed and the lines that differ.
+//! A history is a list of steps. A step that the hub refuses does nothing. A failing history is
+//! shortened within a number of attempts, and printed with its seed and the differing lines.
 
 use koschei::model::Name;
 use rand::rngs::StdRng;
@@ -20,7 +20,7 @@ const PACKAGES: usize = 7;
 /// Steps between two comparisons.
 const PHASE: usize = 12;
 const PHASES: usize = 30;
-/// Attempts to make a history shorter.
+/// Attempts to shorten a history.
 const SHORTER_MAX: usize = 60;
 
 const CONFIG: &str = r#"
@@ -50,7 +50,7 @@ dest_tag = "f98"
 track_all = true
 "#;
 
-/// A step: numbers are taken modulo what there is.
+/// A step. Numbers are taken modulo what exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     Tag(usize, usize),
@@ -88,7 +88,7 @@ enum Step {
     SideBuild(usize, usize),
     Merge(usize, usize),
     NoSide(usize),
-    /// What was sent is looked at before anything else happens.
+    /// Waits until the sent messages were looked up.
     Look,
     /// The service is stopped and started.
     Restart,
@@ -147,7 +147,7 @@ fn seed(hub: &Hub) {
         for n in 0..PACKAGES {
             let build = a_build(n, 1);
             tx.import_build(&build)?;
-            // Some are listed below, some above; the last two nowhere yet.
+            // Some are listed in a lower tag, some in a higher one, the last two in none yet.
             let tag = ["base", "f99", "f98", "base", "f99"].get(n);
             if let Some(tag) = tag {
                 tx.package_list_add(tag, &build.name, "alice")?;
@@ -175,7 +175,7 @@ fn a_build(package: usize, version: usize) -> NewBuild {
     build.binary(&name, &ARCHES, &[])
 }
 
-/// The `n`th of a table's rows that fit.
+/// Returns the `n`th of a table's rows that fit.
 fn pick<T>(rows: &[T], n: usize, fits: impl Fn(&T) -> bool) -> Option<&T> {
     let fitting: Vec<&T> = rows.iter().filter(|r| fits(r)).collect();
     fitting.get(n % fitting.len().max(1)).copied()
@@ -185,10 +185,10 @@ fn nothing() -> Fault {
     Fault::generic("there is nothing to do it with")
 }
 
-/// Does a step, as far as the hub lets us.
+/// Does a step, if the hub allows it.
 fn apply(tx: &mut Tx<'_>, step: Step) -> Result<(), Fault> {
     let tag = |n: usize| TAGS[n % TAGS.len()];
-    // Twice as often where it counts.
+    // Tags that matter more come twice as often.
     let common = |n: usize| ["f99", "f99", "f98", "base", "over", "f99-build", "spare", "deep"][n % 8];
     let package = |n: usize| format!("p{}", n % PACKAGES);
     let build = |tx: &Tx<'_>, n: usize| pick(&tx.w.builds, n, |b| b.state == 1).map(|b| b.nvr()).ok_or_else(nothing);
@@ -308,7 +308,7 @@ fn apply(tx: &mut Tx<'_>, step: Step) -> Result<(), Fault> {
         Step::NoExternal(t, n) => tx.remove_external_repo(tag(t), &format!("ext{}", n % 2)),
         Step::Target(t, b, d) => {
             let (target, dest) = (TARGETS[t % 2], ["f99", "f98", "base", "f99"][d % 4]);
-            // One that is missing rather than another.
+            // Recreates a missing target first.
             match TARGETS.into_iter().find(|t| tx.w.target(t, None).is_none()) {
                 Some(missing) => tx.create_target(missing, build_tag(b), dest).map(|_| ()),
                 None => tx.edit_target(target, build_tag(b), dest),
@@ -319,7 +319,7 @@ fn apply(tx: &mut Tx<'_>, step: Step) -> Result<(), Fault> {
             let missing: Vec<&str> = TAGS.into_iter().filter(|t| tx.w.tag(t, None).is_err()).collect();
             let name = missing.get(t % missing.len().max(1)).copied().ok_or_else(nothing)?;
             tx.create_tag(name, ["", "x86_64"][n % 2])?;
-            // As people do: with parents and packages.
+            // As people do it: with parents and packages.
             if let Some(parent) = name.strip_suffix("-build") {
                 tx.add_inheritance(name, parent, Inherit::default())?;
             }
@@ -346,7 +346,8 @@ fn apply(tx: &mut Tx<'_>, step: Step) -> Result<(), Fault> {
     }
 }
 
-/// Whether a tag inherits from another, however far away and whatever its links keep out: a circle is none of Koji's.
+/// Checks whether a tag inherits from another at any distance, whatever its links filter. Koji has
+/// no cycles.
 fn leads_to(w: &World, from: &str, to: &str) -> bool {
     let (Ok(from), Ok(to)) = (w.tag(from, None), w.tag(to, None)) else { return false };
     let mut open = vec![from];
@@ -362,9 +363,9 @@ fn leads_to(w: &World, from: &str, to: &str) -> bool {
     false
 }
 
-/// What a step would have sent had it not been rolled back.
+/// Returns the messages of a step that is rolled back.
 fn phantoms(hub: &Hub, step: Step) -> Vec<BusMessage> {
-    // What it does to files cannot be taken back.
+    // Its changes of files cannot be rolled back.
     if matches!(
         step,
         Step::Repo(_) | Step::BeginRepo(_) | Step::FinishRepo(_) | Step::FailRepo(_) | Step::DeleteRepo(_)
@@ -381,17 +382,17 @@ fn phantoms(hub: &Hub, step: Step) -> Vec<BusMessage> {
     sent
 }
 
-/// A bus that loses, doubles, delays and invents, always in the same way for a step.
+/// A bus that loses, duplicates, delays and invents messages, always in the same way for a step.
 #[derive(Default)]
 struct Bus {
-    /// When it comes, by number of step, and the message.
+    /// Late messages, with the number of the step at which they come.
     late: Vec<(usize, BusMessage)>,
     counts: Counts,
 }
 
 #[derive(Default, Clone, Copy, Debug)]
 struct Counts {
-    /// Steps the hub did.
+    /// Number of steps the hub did.
     done: usize,
     sent: usize,
     lost: usize,
@@ -412,7 +413,7 @@ impl Bus {
             self.counts.delayed += usize::from(due > at);
             if rng.random_bool(0.05) {
                 self.counts.doubled += 1;
-                // Published twice it has another id, delivered twice the same.
+                // A message published twice has two ids. A message delivered twice has the same id.
                 let mut again = message.clone();
                 if rng.random() {
                     again.id = format!("{:032x}", rng.random::<u128>());
@@ -431,10 +432,11 @@ impl Bus {
     }
 }
 
-/// A step with its number in the history it was drawn for, so that its fate stays the same when others are left out.
+/// A step with its number in the original history. Its random choices thus stay the same when other
+/// steps are left out.
 type Numbered = (usize, Step);
 
-/// Lives through a history; the lines that differ, after which step, if any ever do.
+/// Runs a history. Returns the differing lines, and the step after which they differ.
 async fn live_through(seed_: u64, steps: &[Numbered]) -> Result<Counts, (usize, Vec<String>)> {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
@@ -459,7 +461,7 @@ async fn lived(seed_: u64, steps: &[Numbered], inside: &mut Inside) -> Result<Co
         bus.counts.done += usize::from(hub.try_as("kojiadmin", |tx| apply(tx, *step)).is_ok());
         let sent = hub.take_messages();
         bus.takes(*number, sent, &mut rng);
-        // About one of fifty, as steps send more than one and not all of them anything.
+        // About one message in fifty, because steps send several messages or none.
         if rng.random_bool(0.06) {
             let invented = phantoms(&hub, random_step(&mut rng));
             bus.counts.invented += invented.len().min(1);
@@ -495,7 +497,7 @@ async fn lived(seed_: u64, steps: &[Numbered], inside: &mut Inside) -> Result<Co
     Ok(bus.counts)
 }
 
-/// Leaves out what is not needed for it to go wrong.
+/// Removes the steps that the failure does not need.
 async fn shorter(seed_: u64, steps: Vec<Numbered>) -> Vec<Numbered> {
     let mut steps = steps;
     let (mut attempts, mut size) = (0, steps.len() / 2);
@@ -543,7 +545,7 @@ async fn history(seed_: u64) -> Counts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_the_bus_does_the_state_is_what_the_hub_has() {
-    // `KOSCHEI_TEST_SEED=17` or `0..100` lives through others.
+    // `KOSCHEI_TEST_SEED=17` or `0..100` runs other seeds.
     let given = std::env::var("KOSCHEI_TEST_SEED").ok().map(|text| {
         let (from, to) = text.split_once("..").unwrap_or((&text, ""));
         let from: u64 = from.parse().unwrap();
@@ -558,7 +560,7 @@ async fn whatever_the_bus_does_the_state_is_what_the_hub_has() {
     }
 }
 
-/// The comparison notices when a single fact is missing.
+/// The comparison notices a single missing fact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_missing_fact_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
@@ -568,7 +570,7 @@ async fn a_single_missing_fact_is_noticed() {
     inside.start();
     assert_eq!(inside.reconciled().await.err(), None);
     inside.stop().await;
-    // It is not there any more to hear of this.
+    // The service is stopped and does not see this change.
     hub.change(|tx| tx.package_list_block("f99", "p1"));
     let lines = differences(inside.state().await, &hub);
     assert!(!lines.is_empty() && lines.iter().all(|l| l.contains("p1")), "{lines:?}");

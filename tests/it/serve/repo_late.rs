@@ -1,4 +1,5 @@
-//! A new repository whose files cannot be had for a while: what a failed first attempt saw is not a fact.
+//! A new repository whose files are not available for a while: what a failed first attempt saw does
+//! not become a fact.
 
 use std::path::Path;
 
@@ -57,7 +58,7 @@ async fn the_newest_repository_is_resolved_once_its_content_can_be_had(#[case] l
     assert!(audited.status.success(), "{}", String::from_utf8_lossy(&audited.stdout));
 }
 
-/// The files of one architecture are there a little later than those of the other.
+/// The files of one architecture come a little later than those of the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_architecture_that_comes_later_is_waited_for() {
     let mut live = Live::new();
@@ -78,8 +79,8 @@ async fn an_architecture_that_comes_later_is_waited_for() {
     live.stop();
 }
 
-/// Without a hub the files come by another way than the message, and may come later: whole, or one architecture after
-/// the other.
+/// Without a hub, the files come by another way than the message. They may come later: all at once,
+/// or one architecture after the other.
 #[rstest]
 #[case::whole(&[""], false)]
 #[case::whole_after_a_restart(&[""], true)]
@@ -98,7 +99,7 @@ async fn what_reaches_an_archive_after_its_message_is_resolved(#[case] parts: &[
         std::fs::rename(part_of(&repo, part), part_of(&away, part)).unwrap();
     }
     let context = stream(&server).await;
-    // Up to the message about it.
+    // All messages up to the one about the repository.
     publish(&context, EVENTS.lines().take(490)).await;
     let (url, path, place) = (server.url(), db.to_str().unwrap().to_owned(), archive.to_str().unwrap().to_owned());
     let args = ["--nats", &url, "--stream", "KOJI", "--subject", "koji.>", "--archive", &place, "--db", &path];
@@ -138,7 +139,8 @@ async fn what_reaches_an_archive_after_its_message_is_resolved(#[case] parts: &[
     }
 }
 
-/// What cannot be read on both architectures is looked at again and again, and said once of each.
+/// An architecture that cannot be read is tried again and again, and recorded once. This holds for
+/// each of two architectures.
 #[tokio::test]
 async fn what_stays_away_is_said_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! When a repository is told of: one that is ready, and newer than what is known, once its content is here or it is
-//! known that it cannot be had; every other one at once.
+//! When a repository is reported. A ready repository newer than the known one is reported once its
+//! content is here, or is known to be unavailable. Every other repository is reported at once.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn bash(vr: &str) -> NewBuild {
     NewBuild::new(&format!("bash-{vr}")).binary("bash", &["x86_64"], &[])
 }
 
-/// A hub with one package, and the service after it has seen it; the first repository.
+/// Makes a hub with one package, and a service that has seen it. Returns the first repository.
 async fn one_package(dir: &tempfile::TempDir) -> (Inside, Hub, i64) {
     let hub = Hub::start(Settings::new(dir.path().join("koji")));
     let world = NewWorld::on(&hub).release("f99", "x86_64", &["bash"]);
@@ -41,13 +41,13 @@ async fn state_of(inside: &mut Inside, repo: i64) -> Option<RepoState> {
     inside.state().await.hubs[&primary()].repos.get(&RepoId(repo)).map(|r| r.state)
 }
 
-/// How often files of a repository were asked for whose names have this in them.
+/// Returns how often files of a repository with this text in their names were requested.
 fn asked(hub: &Hub, repo: i64, file: &str) -> usize {
     let dir = format!("f99-build/{repo}/");
     hub.file_requests().iter().filter(|path| path.contains(&dir) && path.contains(file)).count()
 }
 
-/// Waits until verdicts are marked as older than a repository that cannot be had.
+/// Waits until the verdicts are marked as older than an unavailable repository.
 async fn told(inside: &mut Inside, repo: i64) {
     let stale = async {
         while inside.state().await.collections["f99"].stale.as_ref().is_none_or(|(of, _)| *of != RepoId(repo)) {
@@ -57,7 +57,7 @@ async fn told(inside: &mut Inside, repo: i64) {
     tokio::time::timeout(PATIENCE, stale).await.expect("nobody is told that it cannot be had");
 }
 
-/// It has no files yet, or will have none again.
+/// The repository has no files yet, or has lost them again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_ready_is_told_at_once_and_not_fetched() {
     let dir = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ async fn what_is_not_ready_is_told_at_once_and_not_fetched() {
     inside.deliver(&hub.take_messages()).await;
     inside.looked().await;
     assert_eq!(state_of(&mut inside, begun).await, Some(RepoState::Init));
-    // Its message comes when it is over already.
+    // Its message comes after the repository has already expired.
     hub.change(|tx| {
         tx.finish_repo(begun)?;
         tx.expire_repo(begun)
@@ -79,13 +79,13 @@ async fn what_is_not_ready_is_told_at_once_and_not_fetched() {
     inside.stop().await;
 }
 
-/// A repository with a build that no other has: its files are new.
+/// Makes a repository with a new build, so that its files are new.
 fn new_repo(hub: &Hub) -> i64 {
     hub.change(|tx| tx.import_into("f99", &bash("5-2")));
     hub.change(|tx| tx.new_repo("f99-build"))
 }
 
-/// A server may be away for a moment: it is asked three times before anybody is told.
+/// A server may be away for a moment: it is tried three times before the repository is reported.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_pass_is_tried_again_before_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -100,7 +100,8 @@ async fn what_may_pass_is_tried_again_before_it_is_told() {
     inside.stop().await;
 }
 
-/// A file that is not there while the hub calls the repository ready: verdicts are marked before it is tried again.
+/// A file is missing although the hub says that the repository is ready: verdicts are marked before
+/// the next attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_will_not_pass_is_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -110,7 +111,7 @@ async fn what_will_not_pass_is_told_at_once() {
     hub.misbehave_files("primary.xml", FileLie::Gate(gate.clone()), 1_000_000);
     let repo = new_repo(&hub);
     inside.deliver(&hub.take_messages()).await;
-    // The second attempt gets no answer.
+    // The second attempt gets no response.
     told(&mut inside, repo).await;
     gate.open();
     hub.behave();

@@ -1,4 +1,5 @@
-//! Going back to a backup: no new command is taken for an old one, and no old task for ours. Counted at the receiver.
+//! Restoring a backup: no new command is taken for an old one, and no old task for ours. Counted at
+//! the receiver.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::serve::first::{COLLECTION, rests, small};
 use crate::writer::two_writers;
 use crate::{feed, servers};
 
-/// The ids commands of this log must have, by the event that decided them.
+/// Returns the ids that the log's commands must have, by the event that decided them.
 async fn decided(db: &str) -> BTreeMap<u64, (String, String)> {
     let options = Options { create: false, read_only: true, ..Options::default() };
     let log = koschei::log::open(db, &options).await.unwrap();
@@ -46,7 +47,7 @@ async fn decided(db: &str) -> BTreeMap<u64, (String, String)> {
     all
 }
 
-/// Each decision arrived once, as what was decided.
+/// Asserts that each decision arrived once, with its own content.
 fn all_arrived(decided: &BTreeMap<u64, (String, String)>, commands: Vec<Value>) {
     let mut arrived: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for command in commands {
@@ -64,7 +65,8 @@ fn run(args: &[&str]) {
     assert!(out.status.success(), "{args:?}: {out:?}");
 }
 
-/// A backup as the README says it is made, and what puts it back; gives the address of what was put back.
+/// A backup as described in the README, and its restore. The restore returns the address of the
+/// restored log.
 struct Backup {
     db: String,
     file: PathBuf,
@@ -75,13 +77,13 @@ impl Backup {
         let file = dir.join("backup");
         match db.contains("://") {
             true => tool("pg_dump", &["--format=custom", "--file", file.to_str().unwrap(), "--dbname", db]),
-            // Nobody has it open, so that all of it is in the file.
+            // No process has the database open, so the file has everything.
             false => drop(std::fs::copy(db, &file).unwrap()),
         }
         Self { db: db.to_owned(), file }
     }
 
-    /// Of SQLite, as the README says it is made beside a running service.
+    /// Makes a backup of SQLite beside a running service, as described in the README.
     fn beside_a_writer(db: &str, dir: &Path) -> Self {
         let file = dir.join("beside");
         let sql = format!("VACUUM INTO '{}'", file.display());
@@ -116,7 +118,8 @@ async fn database(dir: &Path, postgres: bool) -> String {
     }
 }
 
-/// The receiver keeps what it got before the restore; the log gives the same numbers to other decisions after it.
+/// The receiver keeps what it got before the restore. After the restore, the log gives the same
+/// numbers to other decisions.
 #[rstest]
 #[case::sqlite(false)]
 #[case::postgres(true)]
@@ -126,7 +129,8 @@ async fn commands_after_a_restore_all_arrive(#[case] postgres: bool) {
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let lines = feed::lines(&feed::recorded("koji").join("events.jsonl"));
     let (before, after) = lines.split_at(lines.len() / 3);
-    // What came after the backup comes again in part only: the bus has forgotten the beginning.
+    // Only a part of the messages after the backup comes again: the bus has forgotten the
+    // beginning.
     let parts = [("before", before), ("after", after), ("again", &after[40..])];
     for (name, part) in parts {
         std::fs::write(at(name), part.join("\n") + "\n").unwrap();
@@ -150,8 +154,8 @@ async fn commands_after_a_restore_all_arrive(#[case] postgres: bool) {
     run(&["log", "verify", "--db", &db]);
 }
 
-/// On NATS the consumer remembers what the lost time acknowledged. Without it the stream is read from its beginning,
-/// and what the inbox knows is passed over.
+/// On NATS, the consumer remembers what was acknowledged in the lost time. If the consumer is
+/// deleted, the stream is read from its beginning, and messages known to the inbox are skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_read_again_after_a_restore() {
     let (server, dir) = (NatsServer::start().await, tempfile::tempdir().unwrap());
@@ -198,7 +202,7 @@ fn asks_for(live: &Live, package: &str) {
     run(&["admin", "set-priority", "-c", "f99", "--points", "1000", package, "--wait", "120", "--db", &live.db]);
 }
 
-/// Tasks of the hub by the id they carry.
+/// Returns the hub's tasks by the command id they carry.
 fn tasks(hub: &Hub) -> BTreeMap<String, Vec<i64>> {
     let mut all: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for task in hub.dump().tasks {
@@ -242,8 +246,8 @@ async fn a_restored_service_submits_what_it_decides_and_takes_no_old_task_for_it
     assert_eq!(primary(&state).tasks[&TaskId(old[0])].rebuild, None, "it is known, and not ours");
 }
 
-/// Commits of the service and of others go on while the copy is taken. It has a beginning of all that, and what it has
-/// holds together.
+/// The service and others commit while the copy is taken. The copy has a consistent beginning of
+/// the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_taken_beside_a_running_service_is_a_backup() {
     let mut live = Live::new();
@@ -297,7 +301,7 @@ async fn a_copy_taken_beside_a_running_service_is_a_backup() {
 
     live.start();
     asks_for(&live, "libfoo");
-    // What the copy has of app is decided by a word that it has, too, or by none.
+    // Every decision about app in the copy follows from a word in the copy, or from none.
     live.wait("libfoo is rebuilt", |s| rests(s) && s.package("f99", "libfoo").is_some_and(|p| p.manual_points == 0))
         .await;
     live.stop();
@@ -310,7 +314,7 @@ async fn a_copy_taken_beside_a_running_service_is_a_backup() {
     run(&["log", "verify", "--db", &live.db]);
 }
 
-/// An export carries no commands: what waited in the outbox is decided again where it is imported.
+/// An export has no commands: what waited in the outbox is decided again after the import.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_when_a_log_was_exported_is_rebuilt_where_it_is_imported() {
     let mut live = Live::new();
@@ -340,8 +344,8 @@ async fn what_waited_when_a_log_was_exported_is_rebuilt_where_it_is_imported() {
     run(&["log", "verify", "--db", &live.db]);
 }
 
-/// A decision waits, and the hub has tasks with ids like its own: of another past, for another target, and from another
-/// source.
+/// A decision waits, and the hub has tasks with similar ids: from another past, for another target,
+/// and from another source.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_adopted_by_its_whole_id_its_source_and_its_target() {
     let mut live = Live::new();

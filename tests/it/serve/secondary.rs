@@ -1,4 +1,5 @@
-//! The service with two hubs: a collection of one that we hold no login on, built on the other.
+//! The service with two hubs: a collection watched on a hub where we have no login, and built on
+//! the other.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,8 +18,9 @@ use crate::serve::first::{libfoo, small};
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 const REBUILT: [&str; 4] = ["bash", "make", "libfoo", "app"];
 
-/// `Live` with its hub as the one that builds, and another beside it: `riscv`, which is only looked at. Both have the
-/// same packages, in tags of the same names; what differs are numbers, and the build tag that builds.
+/// Makes a `Live` whose hub is the building one, and a second hub, `riscv`, that is only watched.
+/// Both have the same packages in tags of the same names. Their numbers differ, and so does the tag
+/// used for building.
 pub(crate) fn two_hubs() -> (Live, Hub) {
     let mut live = Live::new();
     let watched = Hub::start(Settings::new(live.dir.path().join("riscv")));
@@ -67,17 +69,18 @@ target = "f99"
 track_all = true
 "#;
 
-/// A new version of a library on the hub that is watched, with a repository; builders get its source package as well.
+/// Makes a new version of a library on the watched hub, with a repository. The building hub gets
+/// its source package too.
 fn bump(watched: &Hub, builds: &Hub, version: &str) -> RepoId {
     builds.change(|tx| tx.import_build(&libfoo(version)));
     watched.change(|tx| tx.import_into("f99", &libfoo(version)));
     RepoId(watched.change(|tx| tx.new_repo("f99-build")))
 }
 
-/// How many tasks [`foreign`] makes: enough that ours come to have their numbers.
+/// Number of tasks that [`foreign`] makes: enough that ours get the same numbers.
 const FOREIGN: usize = 30;
 
-/// What another Koschei, on the hub that is watched, has built there in the name of our user.
+/// Makes tasks on the watched hub in the name of our user, like another Koschei.
 fn foreign(watched: &Hub) {
     watched.change(|tx| {
         let names = REBUILT.iter().cycle().take(FOREIGN);
@@ -96,7 +99,7 @@ fn hub(name: &str) -> model::Hub {
     model::Hub::new(name)
 }
 
-/// `koschei status --json` on the log.
+/// Runs `koschei status --json` on the log.
 fn status(live: &Live) -> serde_json::Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
     let out = command.args(["status", "--json", "--db", &live.db]).output().unwrap();
@@ -136,7 +139,7 @@ async fn watched_on_one_hub_and_built_on_another() {
     }
     assert_eq!(state.collections["riscv"].tag_arches, ARCHES);
 
-    // A change on the watched hub, and a package that does not build with it.
+    // A change on the watched hub, and a package that fails to build with it.
     live.hub.rule("app", None, Outcome::FailBuild);
     let repo = bump(&watched, &live.hub, "1.1");
     let failed = |s: &State| {
@@ -147,15 +150,16 @@ async fn watched_on_one_hub_and_built_on_another() {
     assert!(is(&state, "local", "app", PackageState::Ok), "nothing changed there");
     live.hub.rule("app", None, Outcome::Ok);
     let repo = bump(&watched, &live.hub, "1.2");
-    // What began to fail is tried once more, maybe before this repository is known. A rebuild that finds no target
-    // would be refused, and wait.
+    // A package that began to fail is tried once more, maybe before this repository is known. A
+    // rebuild without a target would be refused and would wait, so the target is removed only
+    // later.
     live.wait("and builds again", |s| {
         let base = s.package("riscv", "app").unwrap().base().unwrap();
         is(s, "riscv", "app", PackageState::Ok) && base.repo == Some(repo) && s.running() == 0 && s.rebuilds.is_empty()
     })
     .await;
 
-    // Without its target the collection stands, and says why.
+    // Without its target the collection stops and says why.
     live.hub.change(|tx| tx.delete_target("f99-riscv"));
     let state = live.wait("its target is seen to be gone", |s| s.collections["riscv"].target_gone).await;
     assert_eq!(stopped(&state, &state.collections["riscv"], &Policy::default()), [Hold::TargetGone]);
@@ -194,8 +198,8 @@ async fn watched_on_one_hub_and_built_on_another() {
     assert_eq!(audit.findings, []);
 }
 
-/// Killed while a submission stands at the building hub's door, and again while its answer is on its way: a decision is
-/// one task.
+/// The service is killed while a submission is at the building hub's gate, and again while its
+/// answer is on its way. A decision is one task.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_around_submission_there_is_one_task() {
     let (mut live, watched) = two_hubs();
@@ -225,7 +229,7 @@ async fn killed_around_submission_there_is_one_task() {
     live.stop();
 }
 
-/// What operators say of it, beside a running service.
+/// Operators' words about such a collection while the service runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_have_a_collection_built_elsewhere() {
     let (mut live, _watched) = two_hubs();

@@ -1,5 +1,5 @@
-//! The service on a hub whose build tags have other builds than its collections: each collection's own sources are
-//! resolved.
+//! The service on a hub whose build tags have other builds than its collections: each collection's
+//! own sources are resolved.
 
 use koschei::fold::State;
 
@@ -30,7 +30,7 @@ fn build(nvr: &str, requires: &[&str]) -> NewBuild {
     NewBuild::new(nvr).build_requires(requires).binary(name, &ARCHES, &[])
 }
 
-/// `f99` inherits from `base`, and its build tag from it; of `beside` the build tag has nothing.
+/// `f99` inherits from `base`, and its build tag from `f99`. The build tag has nothing of `beside`.
 fn tags(hub: &Hub) {
     NewWorld::on(hub)
         .release("f99", "x86_64", &["bash"])
@@ -42,7 +42,7 @@ fn tags(hub: &Hub) {
         .ready([]);
 }
 
-/// What was resolved of a package, whether that resolves, and what the buildroot has instead.
+/// Returns the source that was resolved, whether it resolves, and what the buildroot has instead.
 fn resolved(state: &State, collection: &str, package: &str) -> Option<(String, Option<bool>, Option<String>)> {
     let [v] = &state.package(collection, package)?.verdicts[..] else { return None };
     Some((v.source.to_string(), v.ok, v.buildroot_has.as_ref().map(ToString::to_string)))
@@ -72,11 +72,12 @@ async fn each_collections_own_sources_are_resolved() {
     assert_eq!(resolved(state, "beside", "alone"), said("1-1", true, None));
     assert_eq!(resolved(state, "beside", "own"), said("2-1", false, None), "of which it has none of its own");
 
-    // The override ends, a newer one is the collection's; both are so when the repository is made.
+    // The override ends, and the collection gets a newer source. Both happen before the repository
+    // is made.
     hub.change(|tx| tx.untag_build("f99-build", "own-2-1"));
     hub.change(|tx| tx.import_into("f99", &build("own-3-1", &["nobody-has-this"])));
     hub.change(|tx| tx.new_repo("f99-build"));
-    // And this comes after it: it waits for the next.
+    // This source comes after the repository, so it waits for the next one.
     hub.change(|tx| tx.import_into("f99", &build("own-4-1", &["bash"])));
     hub.take_messages();
     let state = inside.reconciled().await.unwrap();
@@ -85,7 +86,7 @@ async fn each_collections_own_sources_are_resolved() {
     inside.stop().await;
 }
 
-/// Koji sends nothing when a draft is promoted, and no event of its tags tells.
+/// Koji sends no message about the promotion of a draft, and no event of its tags shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_draft_is_seen_in_the_next_repository() {
     let dir = tempfile::tempdir().unwrap();
@@ -101,7 +102,7 @@ async fn a_promoted_draft_is_seen_in_the_next_repository() {
     hub.change(|tx| tx.promote_build(draft));
     hub.change(|tx| tx.new_repo("f99-build"));
     hub.take_messages();
-    // The build's name differs until the repository is here; nothing else does.
+    // Only the build's name differs until the repository is here.
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while let Err(left) = inside.reconciled().await {
         let of_it = left.iter().all(|l| l.contains(" build ") || l.contains(" repo "));
@@ -115,8 +116,8 @@ async fn a_promoted_draft_is_seen_in_the_next_repository() {
     inside.stop().await;
 }
 
-/// What a source package conflicts with is read from its header, or told by the hub where there is none that can be
-/// read: nothing else says why this one does not resolve.
+/// A source package's conflicts are read from its header. If no header can be read, the hub returns
+/// them. Nothing else explains why this package does not resolve.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conflicts_of_a_source_package_are_heeded() {
     let off = "build_conflicts = false\n";
@@ -149,7 +150,8 @@ async fn conflicts_of_a_source_package_are_heeded() {
     }
 }
 
-/// A cache that was filled before BuildConflicts counted says nothing of them: they are read once more, and kept.
+/// A cache that was filled before BuildConflicts counted does not have them. They are read once
+/// more, and kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conflicts_are_heeded_with_a_cache_that_does_not_know_of_them() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
-//! A year in the life of the service, in a minute: `koschei serve` as a process, with a hub over TLS, a broker, and a
-//! few hundred packages.
+//! A year in the life of the service, in a minute: `koschei serve` as a process, with a hub over
+//! TLS, a broker, and a few hundred packages.
 //!
-//! It begins with an empty log. Chapter by chapter something happens to the distribution or goes wrong around it; after
-//! each, one reconciliation later, the facts digest of the log is that of the hub's tables, and rebuilds were never
-//! more at once than may be.
+//! The story begins with an empty log. In each chapter something happens to the distribution, or
+//! something around it fails. After each chapter and one reconciliation, the log's facts digest
+//! equals that of the hub's tables, and there were never more rebuilds at once than allowed.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -28,15 +28,15 @@ use crate::serve::bus::{Carrier, Counts, Mood};
 use crate::serve::facts::{differences, of_tables, primary};
 
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
-/// Libraries, and packages that need one each.
+/// Number of libraries. Each other package needs one of them.
 const LIBS: usize = 10;
 const APPS: usize = 220;
-/// Of them in the smaller collection as well.
+/// Number of packages that are also in the smaller collection.
 const SMALL: usize = 12;
-/// Rebuilds at once: over all, and of the smaller collection.
+/// Most rebuilds at once: over all collections, and of the smaller collection.
 const MAX: usize = 24;
 const MAX_SMALL: usize = 5;
-/// Polls from the moment a hub rests until the log has to say the same.
+/// Polls after the hub has come to rest until the log must equal it.
 const POLLS_MAX: usize = 6;
 
 fn tables(amqp: &str) -> String {
@@ -86,7 +86,7 @@ fn app_name(n: usize) -> String {
     format!("app{n:03}")
 }
 
-/// Packages that need a library.
+/// Returns the packages that need a library.
 fn apps_of(lib: usize) -> impl Iterator<Item = String> {
     (0..APPS).filter(move |n| n % LIBS == lib).map(app_name)
 }
@@ -110,7 +110,7 @@ fn seed(hub: &Hub) {
         .ready(["f99-build", "f98-build"]);
 }
 
-/// What a builder installs: the group and what is required, with all that needs in turn.
+/// Returns what a builder installs: the group and the requirements, with everything these need.
 fn installed(w: &World, root: &RootFor<'_>) -> Contents {
     let rpms = w.repo_rpms(root.tag, root.event, root.arch);
     let mut providers: BTreeMap<&str, usize> = BTreeMap::new();
@@ -134,7 +134,7 @@ fn installed(w: &World, root: &RootFor<'_>) -> Contents {
     Contents { builddeps: closure(root.requires.to_vec()), base }
 }
 
-// ---- the teller ---------------------------------------------------------------------------------------------------
+// ---- the teller ----
 
 struct Story {
     live: Live,
@@ -168,7 +168,7 @@ impl Story {
         self.carrier.as_ref().unwrap().be(mood);
     }
 
-    /// A new version of a library, which makes everybody due who needs it.
+    /// Makes a new version of a library. Every package that needs it is due.
     fn update(&mut self, n: usize) {
         let version = self.versions.entry(n).or_insert(1);
         *version += 1;
@@ -179,8 +179,8 @@ impl Story {
         });
     }
 
-    /// A library changes, and rebuilds for it run; nobody works on them before there are builders again. So they are
-    /// seen, however slow we are.
+    /// A library changes, and its rebuilds run. No builder works on them until builders are started
+    /// again, so even a slow test sees them running.
     async fn has_rebuilds_running(&mut self, library: usize) {
         drop(self.builders.take());
         self.update(library);
@@ -188,7 +188,7 @@ impl Story {
         self.until("rebuilds run", |s| s.running() > 3).await;
     }
 
-    /// Waits until the state is so.
+    /// Waits until the state satisfies `so`.
     async fn until(&mut self, what: &str, mut so: impl FnMut(&State) -> bool) {
         let log = self.live.log().await;
         let waited = tokio::time::timeout(PATIENCE, async {
@@ -212,7 +212,7 @@ impl Story {
         panic!("{what}\nthe service said:\n{}\nthe log ends with:\n{tail}", self.live.said());
     }
 
-    /// Waits until nothing moves any more, on the hub or in the log; then both say the same.
+    /// Waits until nothing moves any more on the hub and in the log, and both are equal.
     async fn rests(&mut self, chapter: &str) {
         let log = self.live.log().await;
         let mut rest = (0, 0);
@@ -232,7 +232,8 @@ impl Story {
                 if left.is_empty() && !busy && waits.inbox_pending == 0 && waits.outbox_pending == 0 {
                     return Ok(());
                 }
-                // Repositories are told of when their content is here, and polls do not wait for that.
+                // Repositories are reported when their content is here, and polls do not wait for
+                // that.
                 let without_files = left.iter().any(|l| !l.contains(" repo "));
                 if polls > rest.0 + POLLS_MAX && without_files {
                     return Err(());
@@ -258,7 +259,7 @@ impl Story {
         self.follower.state.seq.map_or(0, Seq::get)
     }
 
-    /// Counted in the hub's table, at every moment there was.
+    /// Checks the limits in the hub's table, for every moment.
     fn within_limits(&self, chapter: &str) {
         let (all, small) = self.hub().see(|w| (most_at_once(w, None), most_at_once(w, Some("f98"))));
         assert!(all <= MAX, "{chapter}: {all} rebuilds ran at once, {MAX} may");
@@ -278,7 +279,7 @@ impl Story {
         String::from_utf8(out.stdout).unwrap()
     }
 
-    /// Outcomes of a package's rebuilds so far, oldest first.
+    /// Returns the outcomes of a package's rebuilds so far, oldest first.
     async fn outcomes(&self, collection: &str, package: &str) -> Vec<Outcome> {
         let ended = |e: Envelope| match e.event {
             Event::RebuildFinished(f) if f.collection == collection && f.package == package => Some(f.outcome),
@@ -302,18 +303,18 @@ async fn all(log: &AnyLog) -> Vec<Envelope> {
     }
 }
 
-/// Polls that have begun.
+/// Returns the number of polls that have begun.
 fn polls(hub: &Hub) -> usize {
     hub.log().iter().filter(|l| l.elements.iter().any(|e| e == "tagLastChangeEvent")).count()
 }
 
-/// Whether somebody is to be rebuilt at the next tick.
+/// Checks whether a package will be rebuilt at the next tick.
 fn is_due(state: &State) -> bool {
     let policy: Policy = serde_json::from_value(state.policy.as_ref().unwrap().policy.clone()).unwrap();
     !plan(state, clock::now(), &policy, None).chosen.is_empty()
 }
 
-/// Whether builders or kojira have something to do.
+/// Checks whether builders or kojira have something to do.
 fn is_busy(w: &World) -> bool {
     let live = |t: &crate::hub::rows::Task| t.parent.is_none() && matches!(t.state, 0 | 1 | 4);
     w.tasks.iter().any(|t| live(t) && (t.method == "newRepo" || is_scratch(t)))
@@ -324,7 +325,7 @@ fn is_scratch(t: &crate::hub::rows::Task) -> bool {
     t.parent.is_none() && t.method == "build" && t.request.last().and_then(|o| o.get("scratch")).is_some()
 }
 
-/// Most scratch builds there ever were at once, of a target or of all.
+/// Returns the largest number of scratch builds at once, of one target or of all.
 fn most_at_once(w: &World, target: Option<&str>) -> usize {
     let mut changes: Vec<(i64, i32)> = Vec::new();
     let fits =
@@ -342,7 +343,7 @@ fn most_at_once(w: &World, target: Option<&str>) -> usize {
     usize::try_from(most.max().unwrap_or(0)).unwrap()
 }
 
-// ---- the story ----------------------------------------------------------------------------------------------------
+// ---- the story ----
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_year_with_a_hub() {
@@ -365,7 +366,8 @@ async fn a_year_with_a_hub() {
     drop(story.builders.take());
     story.counts.push(story.carrier.take().unwrap().stop().await);
     println!("the bus: {:?}", story.counts);
-    // Neither a start nor anything else made it try again before its time, or say it again.
+    // Neither a restart nor anything else made the service try a bound rebuild before its time, or
+    // log the refusal again.
     let ours = story.hub().dump().tasks;
     let bound = ours.iter().filter(|t| t.repo.is_some()).map(|t| t.id).max();
     assert!(bound < ours.iter().filter(|t| t.repo.is_none()).map(|t| t.id).nth(MAX), "{bound:?} was bound long after");
@@ -374,9 +376,9 @@ async fn a_year_with_a_hub() {
     assert!(total(|c| c.lost) > 0 && total(|c| c.doubled) > 0 && total(|c| c.delayed) > 0 && total(|c| c.invented) > 0);
 }
 
-/// From an empty log to every package rebuilt once, by itself.
+/// From an empty log until every package was rebuilt once, without any action.
 async fn bootstrap(story: &mut Story) {
-    // No builder works yet: as many tasks are made as may be, and no more, however long one waits.
+    // No builder works yet: exactly as many tasks are made as allowed, however long one waits.
     let limit = u32::try_from(MAX).unwrap();
     story
         .until("as many are to be rebuilt as may be", |s| {
@@ -396,8 +398,8 @@ async fn bootstrap(story: &mut Story) {
     }
     let tasks = story.hub().dump().tasks;
     assert!(tasks.iter().all(|t| t.scratch && t.owner == "koschei"));
-    // Those that were under way when the first was refused; from then on none is bound, each package is rebuilt once
-    // without, and it is said once.
+    // The bound tasks were under way when the first one was refused. After that none is bound, each
+    // package is rebuilt once without a binding, and it is logged once.
     let (bound, unbound): (Vec<_>, Vec<_>) = tasks.iter().partition(|t| t.repo.is_some());
     assert!((1..=MAX).contains(&bound.len()), "{} bound", bound.len());
     assert_eq!(unbound.len(), story.follower.state.collections.values().map(|c| c.packages.len()).sum::<usize>() - 2);
@@ -428,7 +430,7 @@ async fn failing_and_back(story: &mut Story) {
     story.rests("and back").await;
 }
 
-/// A library goes, and comes back.
+/// A library disappears, and comes back.
 async fn unresolved_and_back(story: &mut Story) {
     let current = story.versions.get(&3).copied().unwrap_or(1);
     assert_eq!(current, 1);
@@ -454,7 +456,8 @@ async fn unresolved_and_back(story: &mut Story) {
     assert!(after - before <= 2, "nothing has changed for them, so they are not rebuilt: {}", after - before);
 }
 
-/// Real builds: one that is tagged at once, one from a side tag long after, an older one again, one that fails.
+/// Real builds: one that is tagged at once, one from a side tag long after, an older one again, one
+/// that fails.
 async fn real_builds(story: &mut Story) {
     story.hub().change_as("alice", |tx| {
         let side = tx.create_side_tag("f99-build")?;
@@ -472,14 +475,15 @@ async fn real_builds(story: &mut Story) {
     assert_eq!(latest(&story.follower.state, 21), "1-1.fc99", "it is in a side tag only");
     story.hub().change(|tx| {
         tx.tag_build("f99", "app021-2-1.fc99", false)?;
-        // By force, the one before counts again.
+        // With force, the earlier build is the latest again.
         tx.tag_build("f99", "app020-1-1.fc99", true)
     });
     story.until("both are seen", |s| latest(s, 21) == "2-1.fc99" && latest(s, 20) == "1-1.fc99").await;
     story.rests("tagged late").await;
 }
 
-/// A bus that loses a third of the messages, doubles, delays and invents some, while much happens.
+/// A bus that loses a third of the messages, and duplicates, delays and invents some, while much
+/// happens.
 async fn a_bad_bus(story: &mut Story) {
     story.bus(Mood::Bad);
     let mut rng = StdRng::seed_from_u64(5);
@@ -514,7 +518,7 @@ async fn a_bad_bus(story: &mut Story) {
     story.bus(Mood::Fair);
 }
 
-/// The hub is stopped while it is asked and while builds run; much happens before it comes back.
+/// The hub is stopped during calls and running builds. Much happens before it comes back.
 async fn the_hub_goes_away(story: &mut Story) {
     story.has_rebuilds_running(2).await;
     story.hub().stop();
@@ -529,7 +533,7 @@ async fn the_hub_goes_away(story: &mut Story) {
     assert_eq!(story.is("f99", "app100"), Some(PackageState::Ok));
 }
 
-/// Maintenance, a database that dies in the middle of calls, HTTP 500, answers cut off.
+/// Maintenance, a database that dies during calls, HTTP 500, and answers cut off.
 async fn the_hub_is_offline(story: &mut Story) {
     story.hub().misbehave_after(3, "build", Lie::DatabaseDies, 1);
     story.update(5);
@@ -566,7 +570,7 @@ async fn the_hub_is_offline(story: &mut Story) {
     assert_eq!(decisions.len(), all, "a decision became two tasks");
 }
 
-/// Somebody locks the database for longer than one waits for that.
+/// Somebody locks the database for longer than the lock timeout.
 async fn the_database_is_locked(story: &mut Story) {
     let mut other = SqliteConnection::connect(&story.live.db).await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();
@@ -579,7 +583,7 @@ async fn the_database_is_locked(story: &mut Story) {
     assert_eq!(story.is("f99", "app105"), Some(PackageState::Ok));
 }
 
-/// The broker is stopped, and killed; the hub drops what it cannot publish.
+/// The broker is stopped, and killed. The hub drops what it cannot publish.
 async fn the_broker_goes_away(story: &mut Story) {
     for kill in [false, true] {
         let counts = story.carrier.take().unwrap().stop().await;
@@ -601,7 +605,7 @@ async fn the_broker_goes_away(story: &mut Story) {
         story.hub().change(|tx| tx.package_list_block("f99", if kill { "app117" } else { "app118" }));
         story.rests("with a broker again").await;
     }
-    // What the bus tells comes in again.
+    // Messages of the bus arrive again.
     let log = story.live.log().await;
     let before = log.counts().await.unwrap().inbox_total;
     story.hub().change(|tx| tx.package_list_block("f99", "app109"));
@@ -614,7 +618,7 @@ async fn the_broker_goes_away(story: &mut Story) {
     log.close().await;
 }
 
-/// Killed while rebuilds are decided and run, and started again.
+/// Killed while rebuilds are decided and running, and started again.
 async fn killed_in_the_middle(story: &mut Story) {
     story.has_rebuilds_running(0).await;
     story.live.kill();
@@ -626,13 +630,13 @@ async fn killed_in_the_middle(story: &mut Story) {
     assert_eq!(story.is("f98", "app002"), Some(PackageState::Blocked));
 }
 
-/// Repositories expire and are deleted; one collection has none left, the other goes on.
+/// Repositories expire and are deleted. One collection has none left, the other goes on.
 async fn repositories_go(story: &mut Story) {
     let newest = |w: &World, tag: &str| w.newest_repo(w.tag(tag, None).unwrap()).unwrap();
     let expired = story.hub().see(|w| newest(w, "f99-build"));
     story.hub().change(|tx| tx.expire_repo(expired));
     story.rests("a repository expired").await;
-    // Nobody makes f98 another one.
+    // Nobody makes another one for f98.
     story.hub().change(|tx| {
         tx.edit_tag_extra("f98-build", "repo.auto", None)?;
         let tag = tx.w.tag("f98-build", None)?;
@@ -665,7 +669,7 @@ async fn repositories_go(story: &mut Story) {
     story.rests("and another one").await;
 }
 
-/// A target leads elsewhere: its collection goes with it.
+/// A target's tags change: its collection follows.
 async fn a_target_moves(story: &mut Story) {
     story.hub().change(|tx| {
         tx.create_tag("f97", "")?;
@@ -694,7 +698,8 @@ async fn a_target_moves(story: &mut Story) {
     assert_eq!(to.as_deref(), Some("f97-build"), "what was resolved there is built there");
 }
 
-/// A target is deleted: its collection stops and says why, and nothing else does; not even after a restart.
+/// A target is deleted: its collection stops and says why. Nothing else does, not even after a
+/// restart.
 async fn a_target_goes(story: &mut Story) {
     story.hub().change(|tx| tx.delete_target("f98"));
     story.until("its collection has stopped", |s| s.collections["f98"].target_gone).await;
@@ -723,7 +728,7 @@ async fn a_target_goes(story: &mut Story) {
     assert!(tasks("f98") > before, "what was due meanwhile is rebuilt");
 }
 
-/// Without a single one of the facts that corrected what the bus had lost the digest is another one.
+/// Without any one of the facts that corrected what the bus had lost, the digest differs.
 async fn one_fact_less(story: &mut Story) {
     let log = story.live.log().await;
     let events = all(&log).await;
@@ -743,7 +748,7 @@ async fn one_fact_less(story: &mut Story) {
     let whole = fold(None);
     let theirs = story.hub().see(of_tables).lines("primary", &whole.hub_facts(&primary()).1);
     assert_eq!(whole.facts_digest(), digest_of(&theirs));
-    // Those nothing came after: the last word of each.
+    // Facts that no later fact replaced: the last one of each kind.
     let last_of = |fits: &dyn Fn(&Event) -> bool| {
         let corrects = |e: &&Envelope| e.source == Source::Reconciliation && fits(&e.event);
         events.iter().rfind(corrects).unwrap_or_else(|| panic!("nothing of the kind was corrected"))

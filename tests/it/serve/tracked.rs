@@ -1,5 +1,5 @@
-//! A collection that tracks a few of many packages, on a hub: only their source packages are read, and only they are
-//! resolved. Counted is what the hub serves.
+//! A collection on a hub that tracks a few of many packages: only their source packages are read,
+//! and only they are resolved. Counted is what the hub serves.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::live::PATIENCE;
 use crate::serve::inside::Inside;
 
 const ARCHES: [&str; 1] = ["x86_64"];
-/// Packages of the hub, besides `bash`.
+/// Number of packages on the hub, besides `bash`.
 const MANY: usize = 30;
 
 const CONFIG: &str = r#"
@@ -33,7 +33,7 @@ track = ["app00", "app01", "app02", "app03"]
 fn seed(hub: &Hub) {
     let app = |n: usize| {
         let name = format!("app{n:02}");
-        // One of them needs what is not there.
+        // One of them has an unavailable requirement.
         let needs = if n == 5 { "nobody-has-this" } else { "bash" };
         NewBuild::new(&format!("{name}-1-1")).build_requires(&[needs]).binary(&name, &ARCHES, &[])
     };
@@ -44,7 +44,7 @@ fn seed(hub: &Hub) {
         .ready(["f99-build"]);
 }
 
-/// Packages whose source packages the hub served.
+/// Returns the packages whose source packages the hub served.
 fn read(hub: &Hub) -> Vec<String> {
     let name = |path: &String| Some(path.strip_suffix(".src.rpm")?.rsplit_once('/')?.1.split('-').next()?.to_owned());
     let mut names: Vec<String> = hub.file_requests().iter().filter_map(name).collect();
@@ -62,7 +62,7 @@ async fn resolutions(inside: &Inside) -> Vec<RepoResolved> {
     all.collect()
 }
 
-/// Of each resolution the repository and how many packages it has.
+/// Returns repository and number of packages of each resolution.
 async fn counts(inside: &Inside) -> Vec<(i64, u32)> {
     let of = |r: &RepoResolved| (r.repo_id.0, r.resolved + r.unresolved + r.excluded + r.unknown);
     resolutions(inside).await.iter().map(of).collect()
@@ -75,8 +75,8 @@ async fn say(inside: &Inside, events: impl IntoIterator<Item = Event>) {
     inside.put(&words).await;
 }
 
-/// Those who fetch repositories are told of which packages, and of verdicts for others only where there are any: else
-/// they would fetch again what nobody needs.
+/// The task that fetches repositories is told the tracked packages. It is told about verdicts on
+/// other packages only if there are any. Otherwise it would fetch again without need.
 #[tokio::test]
 async fn who_fetches_is_told_of_verdicts_for_others_only() {
     let dir = tempfile::tempdir().unwrap();
@@ -115,7 +115,7 @@ fn track(package: &str) -> Event {
     PackageTracked { collection: "f99".into(), package: package.into(), by: None }.into()
 }
 
-/// Waits until the state is so.
+/// Waits until the state satisfies `so`.
 async fn until(inside: &mut Inside, what: &str, so: impl Fn(&State) -> bool) {
     let waits = async {
         while !so(inside.state().await) {
@@ -142,20 +142,21 @@ async fn only_the_tracked_are_read_and_resolved() {
     assert!(matches!(first[..], [(_, 4)]), "{first:?}");
     let repo = first[0].0;
 
-    // A fifth, which does not resolve: no new repository is needed, and nothing else is read.
+    // A fifth package, which does not resolve: no new repository is needed, and nothing else is
+    // read.
     hub.clear_log();
     say(&inside, [track("app05")]).await;
     until(&mut inside, "the fifth has a verdict", |s| verdict(s, "app05") == Some(false)).await;
     assert_eq!((counts(&inside).await, read(&hub)), (vec![(repo, 4), (repo, 5)], vec!["app05".to_owned()]));
 
-    // Not to be watched any more: what was known of it goes.
+    // The package is not tracked any more: its verdict goes.
     let untrack = PackageUntracked { collection: "f99".into(), package: "app05".into(), by: None };
     say(&inside, [untrack.into()]).await;
     let has_none = |s: &State| s.package("f99", "app05").is_some_and(|p| p.verdicts.is_empty());
     until(&mut inside, "it has no verdict", has_none).await;
     assert_eq!(counts(&inside).await.last(), Some(&(repo, 4)));
 
-    // The next repository has nothing to read, and a restart nothing to say.
+    // The next repository needs no reading, and a restart appends nothing.
     hub.clear_log();
     NewWorld::on(&hub).ready(["f99-build"]);
     inside.reconciled().await.unwrap();
@@ -170,7 +171,8 @@ async fn only_the_tracked_are_read_and_resolved() {
     assert_eq!((audit.total, audit.findings), (0, Vec::new()));
 }
 
-/// Stopped between the word and the requirements it needs, it goes on after the next start.
+/// The service is stopped between the word and the fetched requirements. It continues after the
+/// next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_between_word_and_verdict_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();

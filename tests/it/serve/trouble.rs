@@ -1,5 +1,5 @@
-//! Hubs in trouble, with Koji's own faults, while a rebuild is asked for: one task for the decision, counted in the
-//! hub's table, nothing is lost, and what is to be done about it is said.
+//! Hubs in trouble, with Koji's own faults, while a rebuild is requested. The decision becomes one
+//! task (counted in the hub's table), nothing is lost, and the log says what to do.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -21,7 +21,7 @@ fn koschei(live: &Live, args: &[&str]) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// Tasks per decision.
+/// Returns the number of tasks per decision.
 fn decisions(hub: &Hub) -> BTreeMap<String, usize> {
     let mut all = BTreeMap::new();
     for task in hub.dump().tasks {
@@ -30,7 +30,7 @@ fn decisions(hub: &Hub) -> BTreeMap<String, usize> {
     all
 }
 
-/// A service that has rebuilt everything, and the tasks that took.
+/// Starts a service that has rebuilt everything. Returns the number of tasks that took.
 async fn settled() -> (Live, crate::hub::state::Builders, usize) {
     let mut live = Live::new();
     small(&live.hub);
@@ -42,11 +42,12 @@ async fn settled() -> (Live, crate::hub::state::Builders, usize) {
     (live, builders, tasks)
 }
 
-/// One more task for one more decision, none of them twice, and nothing waits any more.
+/// Asserts that one more decision has one more task, that no decision has two, and that nothing
+/// waits any more.
 async fn ends_well(live: &mut Live, before: usize) {
     let hub = live.hub.clone();
     let state = live.wait("it was rebuilt once more", |s| rests(s) && hub.dump().tasks.len() > before).await;
-    // Whoever would ask for it again has had the time.
+    // Enough time for a second request.
     let then = state.last_tick.map(|t| t.plus_secs(3));
     live.wait("some ticks have passed", |s| s.last_tick > then && s.running() == 0).await;
     let decisions = decisions(&live.hub);
@@ -89,7 +90,7 @@ async fn a_submission_meets(#[case] trouble: fn(&Hub), #[case] says: &str, #[cas
     live.stop();
 }
 
-/// A session that has expired is no trouble of anybody's: another is made, and the call is made in it.
+/// An expired session is no trouble: a new session is made, and the call is made in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_expired_is_made_anew() {
     let (mut live, _builders, before) = settled().await;
@@ -100,7 +101,8 @@ async fn a_session_that_expired_is_made_anew() {
     live.stop();
 }
 
-/// In the middle of a `multiCall`: the other answers are no reason to believe that the objects of this one are gone.
+/// A fault in the middle of a `multiCall`: the other answers do not mean that the objects of this
+/// one are gone.
 #[rstest]
 #[case::expired(1007, "session has expired")]
 #[case::offline(1014, "database outage")]

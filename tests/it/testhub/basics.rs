@@ -1,4 +1,5 @@
-//! The test hub itself: sessions, call numbers, expiry, outages, `multiCall`, phantoms, lies.
+//! The test hub itself: sessions, call numbers, expiry, outages, `multiCall`, phantom messages,
+//! misbehaviour.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rstest::rstest;
 use crate::hub::value::row;
 use crate::hub::{Caller, Gate, Hub, Lie, Login, NewBuild, NewWorld, Settings, V};
 
-/// A hub with a tag, a build tag, a target, and two builds of which the first is tagged.
+/// Makes a hub with a tag, a build tag, a target, and two builds. The first build is tagged.
 fn hub() -> (Hub, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
@@ -43,7 +44,7 @@ fn call_numbers() {
     let (hub, _dir) = hub();
     let mut koschei = Caller::login(&hub, "koschei");
     koschei.callnum = 5;
-    // A read call stores nothing: the same number, and a smaller one, are accepted.
+    // A read call stores nothing: the same number and a smaller one are accepted.
     koschei.same("getLoggedInUser", &[]).unwrap();
     koschei.same("getLoggedInUser", &[]).unwrap();
     koschei.callnum = 3;
@@ -51,7 +52,8 @@ fn call_numbers() {
     // A failed call stores nothing.
     let refused = [SOURCE.into(), "f99".into(), row! { "scratch" => true }, (-5).into()];
     assert_eq!(code(koschei.same("build", &refused)), 1004);
-    // A written one does: the same again is refused and not executed, a smaller number is out of order.
+    // A writing call stores it: the same number is refused and not executed, a smaller one is out
+    // of order.
     let task = int(&koschei.same("build", &scratch()).unwrap());
     let fault = koschei.same("build", &scratch()).unwrap_err();
     let session = koschei.session.clone().unwrap().0;
@@ -91,7 +93,7 @@ fn expiry_and_renewal() {
     koschei.renew();
     let renewed = koschei.session.clone().unwrap();
     assert!(renewed.0 == session.0 && renewed.1 != session.1, "the same session with another key");
-    // The hub goes on counting: who starts at 0 again is out of order.
+    // The hub continues to count: a client that starts at 0 again is out of order.
     let reset = Caller { callnum: 0, ..koschei.clone() };
     assert_eq!(code(reset.same("getAPIVersion", &[])), 1008);
     koschei.call("getAPIVersion", &[]).unwrap();
@@ -122,7 +124,7 @@ fn outages() {
     hub.settings(|s| s.offline = Some("planned outage".to_owned()));
     let fault = koschei.call("getAPIVersion", &[]).unwrap_err();
     assert_eq!((fault.code, fault.message.as_str()), (1014, "planned outage"));
-    // Malformed requests are not looked at, GET is as ever.
+    // A malformed request is not read, and GET is answered as always.
     let answer = Caller::new(&hub).post("/kojihub", "<methodCall>").unwrap();
     assert_eq!(answer.status, 200);
     let address = koschei.address.clone();
@@ -144,7 +146,7 @@ fn outages() {
     koschei.call("getAPIVersion", &[]).unwrap();
 }
 
-/// A hub that is stopped refuses connections; tables and sessions outlive it.
+/// A stopped hub refuses connections. Tables and sessions are kept.
 #[test]
 fn stopped_and_started() {
     let (hub, _dir) = hub();
@@ -158,7 +160,7 @@ fn stopped_and_started() {
     assert_eq!(hub.dump().tasks.len(), 1);
 }
 
-/// An element that fails is rolled back alone; its message is published when the rest commits.
+/// A failed element is rolled back alone. Its message is published when the rest commits.
 #[test]
 fn multi_call_and_phantoms() {
     let (hub, _dir) = hub();
@@ -170,7 +172,7 @@ fn multi_call_and_phantoms() {
         element("getTag", vec!["f99".into(), row! { "strict" => true, "__starstar" => true }]),
         element("noSuchMethod", Vec::new()),
     ];
-    // Nothing commits: no message.
+    // Nothing commits, so there is no message.
     let answers = admin.call("multiCall", &[elements.clone().into()]).unwrap();
     assert_eq!(hub.take_messages(), []);
     let fault = |n: usize| int(answers.as_array().unwrap()[n].get("faultCode").unwrap());
@@ -188,8 +190,8 @@ fn multi_call_and_phantoms() {
     assert_eq!(after.last_event, before.last_event + 1, "the failed element's event is gone");
 }
 
-/// The database goes away in the middle of a call: rolled back, HTTP 500, no message, then fault 1014; the session goes
-/// on afterwards.
+/// The database goes away in the middle of a call: the call is rolled back with HTTP 500 and
+/// without a message. Then comes fault 1014. The session continues afterwards.
 #[test]
 fn a_call_in_flight_when_the_database_dies() {
     let (hub, _dir) = hub();
@@ -204,7 +206,7 @@ fn a_call_in_flight_when_the_database_dies() {
     assert_eq!(hub.dump().tasks.len(), 1);
 }
 
-/// The answer is lost, the task is there, the same number says so.
+/// The answer is lost and the task exists. The same number shows that.
 #[test]
 fn a_lost_answer() {
     let (hub, _dir) = hub();
@@ -262,7 +264,8 @@ fn a_gate() {
     assert_eq!(hub.calls()["getAPIVersion"], 2);
 }
 
-/// Hubs before 1.35 have no calls `repo.*`, say nothing of their version, and know less of a repository.
+/// Hubs before 1.35 have no calls `repo.*`, do not send their version, and return less about a
+/// repository.
 #[test]
 fn an_older_hub() {
     let (hub, _dir) = hub();
@@ -278,7 +281,8 @@ fn an_older_hub() {
     assert!(nobody.same("repoInfo", &[repo.into()]).unwrap().get("opts").is_none());
 }
 
-/// A hub whose login wants Kerberos: 401 without a token; with one the server's token comes back.
+/// A hub whose login requires Kerberos: 401 without a token. With one, the server's token comes
+/// back.
 #[test]
 fn negotiated_logins() {
     let dir = tempfile::tempdir().unwrap();
@@ -293,7 +297,7 @@ fn negotiated_logins() {
     assert_eq!(refused.status, 401);
     assert!(refused.head.to_lowercase().contains("www-authenticate: negotiate"));
     assert_eq!(login("Authorization: Negotiate AAAA\r\n").status, 401);
-    // base64 of "ticket", and of "mutual".
+    // base64 of "ticket" and of "mutual".
     let answer = login("Authorization: Negotiate dGlja2V0\r\n");
     assert!(answer.head.contains("Negotiate bXV0dWFs"), "{}", answer.head);
     let session = koschei::koji::xmlrpc::decode_response(&answer.body).unwrap().unwrap();
@@ -306,7 +310,7 @@ fn negotiated_logins() {
     );
 }
 
-/// What an ordinary user may not, the builder finds out: the task fails.
+/// The builder checks what an ordinary user may not do: the task fails.
 #[rstest]
 #[case::repo(|s: &mut Settings| s.may_use_repo_id = false, "build_from_repo_id")]
 #[case::srpm(|s: &mut Settings| s.may_use_srpm = false, "build_from_srpm")]
@@ -325,7 +329,7 @@ fn policies(#[case] forbid: fn(&mut Settings), #[case] policy: &str) {
         let expected = if user == "koschei" { Err((1004, text.clone())) } else { Ok(Value::Nil) };
         assert_eq!(result, expected);
     }
-    // A scratch build that is not bound: what Koji lets everybody do where nobody configured anything.
+    // An unbound scratch build: Koji allows it to everybody by default.
     hub.settings(|s| {
         let usual = Settings::new("");
         (s.may_use_repo_id, s.may_use_srpm, s.may_build) = (usual.may_use_repo_id, usual.may_use_srpm, usual.may_build);

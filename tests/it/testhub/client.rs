@@ -1,5 +1,5 @@
-//! The official `koji` command works against the test hub. The install step puts it, pinned, into cargo's target
-//! directory.
+//! The official `koji` command works against the test hub. The install step puts a pinned version
+//! into cargo's target directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::hub::{Hub, Login, NewBuild, NewWorld, Outcome, Pki, Settings};
 
-/// The `koji` command.
+/// Returns the path of the `koji` command.
 fn koji() -> &'static Path {
     static KOJI: OnceLock<PathBuf> = OnceLock::new();
     KOJI.get_or_init(|| {
@@ -101,7 +101,7 @@ fn shows_history() {
     assert!(history.contains("package owner alice set for app in f99"), "{history}");
 }
 
-/// The file of a source package that lies on the hub.
+/// Writes the file of a source package on the hub, and returns its path.
 fn source(lab: &Lab) -> String {
     let path = lab.dir.path().join("app-1-1.fc99.src.rpm");
     lab.hub
@@ -130,7 +130,7 @@ fn builds_cancels_and_shows_tasks() {
     assert_eq!(lab.hub.dump().tasks[0].state, 3);
     let info = lab.koji(&["--noauth", "taskinfo", &id]);
     assert!(info.contains("State: canceled"), "{info}");
-    // Somebody else's task is not his to cancel.
+    // A user may not cancel another user's task.
     let other = lab.hub.change_as("alice", |tx| {
         let request = vec![source.as_str().into(), "f99".into(), crate::hub::value::row! { "scratch" => true }];
         let owner = tx.user_id("alice")?;
@@ -178,7 +178,7 @@ fn waits_for_a_build_and_watches_another() {
     assert!(info.contains("State: failed") && info.contains("Type: buildArch"), "{info}");
 }
 
-/// Other things people look at: hosts, repositories, builds, packages, targets.
+/// Other commands that people use: hosts, repositories, builds, packages, targets.
 #[test]
 fn looks_around() {
     let lab = Lab::new();

@@ -8,7 +8,7 @@ use crate::hub::V;
 use crate::hub::rows::*;
 use crate::hub::world::{Table, World};
 
-/// A fact: a row of a table, as it was from an exchange on.
+/// A fact: a row of a table, valid from an exchange on.
 #[derive(serde::Deserialize, Clone, Debug)]
 pub(crate) struct Fact {
     pub(crate) at: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Fact {
     pub(crate) row: J,
 }
 
-/// Facts of a recording, in order.
+/// Returns the facts of a recording, in order.
 pub(crate) fn facts(recording: &str) -> Vec<Fact> {
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(recording).join("facts.jsonl.zst");
@@ -24,7 +24,7 @@ pub(crate) fn facts(recording: &str) -> Vec<Fact> {
     std::str::from_utf8(&text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A row's members; what a fact does not say has a default.
+/// A row's members. A missing member has a default.
 struct Row<'a>(&'a J);
 
 impl Row<'_> {
@@ -70,7 +70,7 @@ impl Row<'_> {
     }
 }
 
-/// Puts a row in by its number, over what was there.
+/// Inserts a row by its number, or replaces the existing one.
 fn put<T: Clone>(table: &mut Table<T>, id: i64, of: impl Fn(&T) -> i64, row: T) {
     let rows = table.rows();
     match rows.binary_search_by_key(&id, &of) {
@@ -331,7 +331,7 @@ fn apply_versioned(w: &mut World, fact: &Fact, row: &Row<'_>) {
             put(&mut w.buildroots, id, |r| r.id, root);
         }
         "contents" => {
-            // A buildroot that was only ever asked for its contents.
+            // A buildroot of which only the contents were recorded.
             if w.buildroot(id).is_none() {
                 let root = Buildroot {
                     id,
@@ -411,7 +411,7 @@ fn put_task(w: &mut World, row: &Row<'_>) {
         Ok(at) => w.tasks.rows()[at] = task,
         Err(at) => {
             w.tasks.rows().insert(at, task);
-            // The index counts places.
+            // The index counts positions.
             let mut children = std::collections::HashMap::<i64, Vec<usize>>::new();
             for (at, task) in w.tasks.iter().enumerate() {
                 children.entry(task.parent.unwrap_or(0)).or_default().push(at);
@@ -421,7 +421,7 @@ fn put_task(w: &mut World, row: &Row<'_>) {
     }
 }
 
-/// The next row the hub makes in a table gets this number: what the recording does not show lies before.
+/// Makes the table's next row get this number. Rows that were not recorded have lower numbers.
 fn next(w: &mut World, table: &str, id: i64) {
     let before = Fact {
         at: 0,
@@ -448,7 +448,7 @@ fn next(w: &mut World, table: &str, id: i64) {
     }
 }
 
-/// Tags that are only known by name exist all the same.
+/// Gives tags that are known only by name a configuration, so that they exist.
 pub(crate) fn complete(w: &mut World) {
     let missing: Vec<i64> = w.tags.iter().map(|t| t.id).filter(|t| !w.tag_config.iter().any(|c| c.tag == *t)).collect();
     for tag in missing {

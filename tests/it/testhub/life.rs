@@ -1,4 +1,4 @@
-//! The test hub: what builds, repositories and tags do over time, and what the bus says of it.
+//! The test hub over time: builds, repositories and tags, and their bus messages.
 
 use koschei::koji::xmlrpc::Value;
 use koschei::repodata::srpm::SourceHeader;
@@ -92,8 +92,8 @@ fn source_packages_over_http() {
     assert_eq!((missing.status, hub.file_requests().len()), (404, 3));
 }
 
-/// The whole life of a scratch build, as recorded: three messages and none for its creation, children with results and
-/// buildroots.
+/// The whole life of a scratch build, as recorded: three messages but none for its creation, and
+/// children with results and buildroots.
 #[test]
 fn a_scratch_build() {
     let (hub, _dir) = hub();
@@ -217,7 +217,7 @@ fn cancelling_and_again() {
     assert_eq!(koschei.call("resubmitTask", &[second.into()]).unwrap_err().code, 1000);
 }
 
-/// What is announced and what is silent (koji.md, §1.4).
+/// What sends a message and what does not (koji.md, §1.4).
 #[test]
 fn messages_and_silence() {
     let (hub, _dir) = hub();
@@ -227,7 +227,7 @@ fn messages_and_silence() {
     assert_eq!(said(&hub), ["build.state.change 1"]);
     hub.change(|tx| tx.tag_build("f99", "app-2-1.fc99", false));
     assert_eq!(said(&hub), ["tag"]);
-    // Again with force: an old build becomes the latest, no untag.
+    // Tagging again with force: an old build becomes the latest, without an untag message.
     hub.change(|tx| tx.tag_build("f99", "app-1-1.fc99", true));
     assert_eq!(said(&hub), ["tag"]);
     let latest = Caller::new(&hub).same("getLatestBuilds", &["f99".into(), V::Nil, "app".into()]).unwrap();
@@ -252,7 +252,7 @@ fn messages_and_silence() {
     hub.change(|tx| tx.package_list_unblock("f99", "doc"));
     hub.change(|tx| tx.package_list_remove("f99", "doc"));
     assert_eq!(said(&hub), ["package.list.change"; 3]);
-    // Silent.
+    // These send no message.
     let repo = hub.change(|tx| tx.new_repo("f99-build"));
     hub.take_messages();
     let before = hub.see(|w| w.last_change(w.tag_named("f99-build").unwrap(), None));
@@ -276,7 +276,7 @@ fn messages_and_silence() {
     assert!(hub.see(|w| w.tag(&side, None)).is_err());
 }
 
-/// History: what held at an event, what changed after one.
+/// History: what held at an event, and what changed after it.
 #[test]
 fn as_of_an_event() {
     let (hub, _dir) = hub();
@@ -315,7 +315,7 @@ fn as_of_an_event() {
     assert_eq!((changed(event), changed(event + 3)), (Value::Bool(true), Value::Bool(false)));
 }
 
-/// A repository on request, with kojira and builders a step at a time.
+/// A repository on request, with kojira and builders one step at a time.
 #[test]
 fn a_requested_repository() {
     let (hub, _dir) = hub();
@@ -332,7 +332,8 @@ fn a_requested_repository() {
     assert!(state.get("task").is_none());
     let asked = koschei.call("repo.request", &["f99-build".into()]).unwrap();
     assert_eq!(asked.get("repo").unwrap().get("id").unwrap().as_int(), Some(repo));
-    // Something changes: the repository is no longer current, and without a lag no longer good enough.
+    // Something changes: the repository is not current any more, and without a lag it is not good
+    // enough any more.
     hub.change(|tx| tx.edit_tag_extra("f99-build", "x", Some(1.into())));
     hub.change(|tx| tx.kojira());
     assert!(koschei.call("repoInfo", &[repo.into()]).unwrap().get("end_event").is_some());

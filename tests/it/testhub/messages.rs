@@ -1,4 +1,4 @@
-//! The test hub's messages have the shape of recorded ones: topic, headers, members, types.
+//! The test hub's messages have the form of recorded ones: topic, headers, members, types.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 use crate::hub::value::row;
 use crate::hub::{BusMessage, Caller, Hub, NewBuild, NewWorld, Outcome, Settings};
 
-/// Members of the messages of one kind.
+/// The members of the messages of one kind.
 #[derive(Default, Debug)]
 struct Shape {
     /// Every path with the types seen there.
     types: BTreeMap<String, BTreeSet<&'static str>>,
-    /// Paths that are in each message; in elements of lists: in each element.
+    /// Paths that are in each message. For lists: in each element.
     always: Option<BTreeSet<String>>,
 }
 
@@ -28,8 +28,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Paths and types of a message. Children of tasks are tasks; a request, and the files and logs in a result, are the
-/// client's and builder's.
+/// Collects paths and types of a message. Children of tasks are tasks. A request is the client's,
+/// and the files and logs in a result are the builder's, so these are not compared.
 fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, BTreeSet<&'static str>>) {
     out.entry(path.to_owned()).or_default().insert(kind(value));
     match value {
@@ -40,7 +40,7 @@ fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, BTreeSet<&'static 
     }
 }
 
-/// The name of a person or package in a header is no member.
+/// The name of a person or package in a header is not a member name.
 fn header(name: &str) -> String {
     let prefixes = ["fedora_messaging_user_", "fedora_messaging_rpm_"];
     prefixes.iter().find(|p| name.starts_with(**p)).map_or_else(|| name.to_owned(), |p| format!("{p}NAME"))
@@ -62,7 +62,7 @@ impl Shape {
     }
 }
 
-/// What is said by a message: topic, and the state or action.
+/// Returns the kind of a message: topic, and the state or action.
 fn of(topic: &str, body: &Value) -> String {
     let topic = topic.get(topic.find("buildsys.").unwrap()..).unwrap();
     let what =
@@ -85,7 +85,7 @@ fn recorded() -> BTreeMap<String, Shape> {
     shapes
 }
 
-/// A story in which everything is said that can be said.
+/// Returns the messages of a story with every kind of message.
 fn story() -> Vec<BusMessage> {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(Settings { may_use_repo_id: true, ..Settings::new(dir.path()) });
@@ -153,7 +153,7 @@ fn messages_have_the_recorded_shape() {
         let mut ours = Shape::default();
         ours.add(&message.headers, &message.body);
         for (path, types) in &ours.types {
-            // Children are tasks, whatever the message is about.
+            // Children are tasks in every message.
             let known = match path.split_once("children[]") {
                 Some((_, rest)) => children.get(rest),
                 None => shape.types.get(path),

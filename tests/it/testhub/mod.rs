@@ -1,4 +1,5 @@
-//! The test hub itself (`tests/hub`): held against recorded exchanges and the official client.
+//! The test hub itself (`tests/hub`), compared with recorded exchanges and used by the official
+//! client.
 
 pub(crate) mod basics;
 pub(crate) mod client;

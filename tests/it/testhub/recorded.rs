@@ -1,9 +1,9 @@
-//! The test hub, asked what a real hub was asked, on the real hub's facts: its answers agree in members, types, nils,
-//! order, and, where the facts determine them, values.
+//! Makes the recorded calls to the test hub, with the real hub's facts in its tables. The answers
+//! must agree in members, types, nils and order, and in values if the facts determine them.
 //!
-//! `tests/data/*/facts.jsonl.zst` hold rows of the hub's tables; the hub makes its answers from them. What is created
-//! by a recorded call (sessions, tasks, requests for repositories, external repositories) is created here by the same
-//! call.
+//! `tests/data/*/facts.jsonl.zst` hold rows of the hub's tables, and the hub makes its answers from
+//! them. Rows that a recorded call creates (sessions, tasks, repository requests, external
+//! repositories) are created here by the same call.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::hub::caller::{Answer, http};
 use crate::hub::{Caller, Hub, Login, Settings};
 use crate::testhub::facts::{apply, complete, facts};
 
-/// One exchange, of the file that holds them all.
+/// One exchange of the file with all exchanges.
 #[derive(serde::Deserialize)]
 struct Exchange {
     label: String,
@@ -48,7 +48,7 @@ fn exchanges(recording: &str) -> Vec<Exchange> {
     std::str::from_utf8(&text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Exchanges that are not asked, and why.
+/// Exchanges that are not repeated, and why.
 const NOT_ASKED: &[(&str, &str)] = &[
     ("http-malformed", "the text repeats what Python's parser says"),
     ("sslLogin-gssapi-no-ticket", "another web server's address; hub_basics has a hub with Kerberos"),
@@ -57,14 +57,14 @@ const NOT_ASKED: &[(&str, &str)] = &[
     ("db-down-in-flight-write", "depends on the moment; hub_basics has the case"),
 ];
 
-/// Members whose values facts do not determine: where, and which (`*`: all). They are compared in type.
+/// Members whose values the facts do not determine: label, and members (`*`: all). Only their types
+/// are compared.
 const UNDETERMINED: &[(&str, &str)] = &[
     // Made up by the hub.
     ("sslLogin", "session-key"),
     ("getSessionInfo", "start_time start_ts update_time update_ts"),
     ("multiCall-embedded-fault", "traceback"),
-    // When the hub did what it was told just then.
-    // The lab's lag for repositories.
+    // The time of the call itself; and the lab's lag for repositories.
     ("repo.request-mixed", "min_event"),
     ("repo.request-no-arches", "min_event"),
     ("getTaskInfo-free", "create_time create_ts"),
@@ -73,21 +73,22 @@ const UNDETERMINED: &[(&str, &str)] = &[
     ("getTaskInfo-canceled-now", "create_time create_ts completion_time completion_ts"),
     ("repo.request", "create_time create_ts update_time update_ts"),
     ("repo.checkRequest", "create_time create_ts update_time update_ts"),
-    // As XML, with the client's order of members, which decoding loses.
+    // As XML in the client's order of members, which decoding loses.
     ("listTasks-no-decode", "request"),
     // Files have times of their own.
     ("listTaskOutput", "st_atime st_ctime st_mtime"),
     ("listRPMFiles", "digest md5"),
 ];
 
-/// Calls whose rows come as the database likes: there is no ORDER BY. They are compared sorted by number.
+/// Calls whose rows come in the database's order, because there is no ORDER BY. They are compared
+/// sorted by number.
 const UNORDERED: &[(&str, &str)] = &[
     ("listTaggedRPMS", "packages in the order of a hash join"),
     ("listRPMs", "contents of buildroots, too"),
     ("listBuildroots", "by package"),
 ];
 
-/// What differs between two values, as paths; `free` members count by type alone.
+/// Collects the differing paths of two values. Members in `free` are compared by type only.
 fn differences(path: &str, ours: &Value, theirs: &Value, free: &BTreeSet<&str>, out: &mut Vec<String>) {
     let member = path.rsplit('.').next().unwrap_or_default();
     match (ours, theirs) {
@@ -114,10 +115,10 @@ fn differences(path: &str, ours: &Value, theirs: &Value, free: &BTreeSet<&str>, 
     }
 }
 
-/// Members that hold what a client or a person put there: the order of what is in them is not the hub's to keep.
+/// Members with content of a client or a person. The hub does not determine the order in them.
 const FREE_FORM: &[&str] = &["opts", "custom_opts", "request", "extra", "result", "traceback"];
 
-/// The names of members in the order they were written, depth first; decoding loses it.
+/// Returns the names of members in written order, depth first. Decoding loses this order.
 fn order(xml: &str) -> Vec<String> {
     let (mut names, mut reader, mut path) = (Vec::new(), quick_xml::Reader::from_str(xml), Vec::<String>::new());
     let mut in_name = false;
@@ -146,7 +147,7 @@ fn order(xml: &str) -> Vec<String> {
     }
 }
 
-/// Sorts the elements of lists that have numbers, at any depth.
+/// Sorts lists with numbered elements, at any depth.
 fn sorted(value: &mut Value) {
     match value {
         Value::Array(elements) => {
@@ -183,10 +184,10 @@ impl Replay {
         Self::with(recording, |_| {})
     }
 
-    /// The same; `fault` puts something wrong into what a real hub answered.
+    /// Replays a recording. `fault` changes the real hub's answers first.
     fn with(recording: &str, fault: fn(&mut Exchange)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        // The hub it was recorded from had been told so.
+        // The recorded hub was configured so.
         let mut settings = Settings { may_use_repo_id: true, ..Settings::new(dir.path()) };
         settings.begin = Some(1_795_164_776_900_000);
         let hub = Hub::start_empty(settings, Login::Trusted);
@@ -211,7 +212,7 @@ impl Replay {
         replay
     }
 
-    /// Switches that belong to a part of the recording.
+    /// Sets the switches that belong to a part of the recording.
     fn switch(&self, name: &str) {
         self.hub.settings(|s| {
             s.offline = match name {
@@ -277,7 +278,7 @@ impl Replay {
                 sorted(&mut their);
             }
             differences("", &our, &their, &free, &mut wrong);
-            // The order in a result is the builder's.
+            // The order within a result is the builder's.
             if wrong.is_empty() && exchange.called() != "getTaskResult" && order(&ours) != order(theirs) {
                 wrong.push(format!("members in the order {:?}, in Koji {:?}", order(&ours), order(theirs)));
             }

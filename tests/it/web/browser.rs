@@ -1,4 +1,5 @@
-//! A page in a real browser: it is what a person sees, and nothing it needs is forbidden by our own headers.
+//! A page in a real browser: it shows what a person should see, and our own headers block nothing
+//! it needs.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +7,7 @@ use koschei::model::Seq;
 
 use crate::web_site::{Pages, ingested};
 
-/// The document of a page as Chromium has it after loading, and what it complains about.
+/// Returns a page's document after loading in Chromium, and Chromium's complaints.
 fn load(url: &str) -> (String, String) {
     let profile = tempfile::tempdir().unwrap();
     let run = |program: &str| {

@@ -1,4 +1,4 @@
-//! How pages keep up with a log that grows, is slow to answer, or goes away.
+//! How pages follow a log that grows, answers slowly, or goes away.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::feed;
 use crate::servers::{postgres_bin, start_postgres};
 use crate::web_site::{Pages, append, ingested};
 
-/// A process that ends with this value, also when a test fails.
+/// A process that ends when this value is dropped, even if the test fails.
 struct Running(std::process::Child);
 
 impl Drop for Running {
@@ -74,7 +74,7 @@ async fn a_snapshot_and_what_came_after_it_make_the_same_pages() {
     let snapped = Pages::over(&log).await;
     let whole = folding::state(&log, None, &mut |_| {}).await.unwrap();
     folding::keep(&log, &whole).await.unwrap();
-    // Nothing comes after this one.
+    // This snapshot is at the end of the log.
     let ended = Pages::over(&log).await;
     for path in ["/", "/packages?collection=f99-build", "/package/sqlite", "/collection/f99-build"] {
         let expected = folded.page(path).await;
@@ -133,7 +133,7 @@ async fn pages_go_on_while_the_database_is_away_and_catch_up_when_it_is_back() {
     pages.follower.when(|s| s.trouble.is_some()).await;
     let page = pages.page("/").await;
     assert!(page.contains("The log has not answered since") && page.contains("/collection/before"), "{page}");
-    // What needs the log itself says so; what the state knows is shown all the same.
+    // Parts that need the log itself say so. Parts from the state are still shown.
     assert_eq!(pages.get("/event/1").await.status, 503);
     assert!(pages.page("/collection/before").await.contains("its events cannot be shown now"));
     control(&["-l", "server.log", "-o", &format!("-k {socket} -c listen_addresses='' -c fsync=off"), "start"]);

@@ -1,4 +1,4 @@
-//! Pages, JSON, metrics and what systemd is told.
+//! Pages, JSON, metrics and messages to systemd.
 
 pub(crate) mod browser;
 pub(crate) mod follower;

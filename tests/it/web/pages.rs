@@ -1,5 +1,5 @@
-//! What pages say, to people and to machines: the same numbers, what followed, what was broken, and that nothing asked
-//! is passed over.
+//! The content of pages, for people and for programs: the same numbers, consequences, breakages,
+//! and no ignored parameter.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -73,7 +73,7 @@ async fn a_page_and_its_json_count_the_same() {
             assert!(shown.ends_with(&format!("</span> {n}")), "{name} {state}: {shown}");
         }
     }
-    // Of all collections together.
+    // All collections together.
     for rows in [7, 100] {
         let listed = pages.json(&format!("/packages?rows={rows}")).await;
         let page = pages.page(&format!("/packages?rows={rows}")).await;
@@ -92,8 +92,8 @@ async fn a_page_and_its_json_count_the_same() {
     pages.stop().await;
 }
 
-/// What followed from an event, as its page and those it leads to have it, and how much of it each has. `check` gets
-/// what stands before it and after it.
+/// Follows the list of an event's consequences over all its pages. Returns the events, and their
+/// number per page. `check` gets the text before and after the list.
 async fn followed(pages: &Pages, seq: Seq, check: impl Fn(&str, &str)) -> (Vec<u64>, Vec<usize>) {
     let (mut found, mut of_page) = (Vec::new(), Vec::new());
     let mut next = Some(format!("/event/{seq}"));
@@ -114,14 +114,15 @@ async fn followed(pages: &Pages, seq: Seq, check: impl Fn(&str, &str)) -> (Vec<u
     (found, of_page)
 }
 
-/// More than a page shows, between other events, and one so late that a page does not look so far.
+/// An event with more consequences than a page shows, between other events, and one so late that a
+/// page does not search that far.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_followed_from_an_event_is_paged() {
     let dir = tempfile::tempdir().unwrap();
     let log = crate::feed::sqlite(dir.path(), "pages.db").await;
     let mut head = log_place::fill(&log, 0..10, 10).await;
     let cause = Seq::new(7).unwrap();
-    // Every third, then a long time nothing, then one.
+    // Every third event, then none for a long time, then one.
     let followers = |n: u64| (10..1360).contains(&n) && n.is_multiple_of(3) || n == 24_000;
     for part in (10..24_500).collect::<Vec<u64>>().chunks(5_000) {
         let events = part.iter().map(|n| {
@@ -138,7 +139,8 @@ async fn what_followed_from_an_event_is_paged() {
     assert_eq!(found, caused, "each once, in order");
     assert_eq!(of_page[..2], [200, 200]);
     assert_eq!(of_page.iter().sum::<usize>(), 451);
-    // Where nothing more followed, no page is offered; and what has no consequence says so.
+    // After the last consequence, no further page is offered. An event without consequences says
+    // so.
     let last = pages.page(&format!("/event/{cause}?after=24001")).await;
     assert!(
         last.contains("After event 24001:") && last.contains("<p>Nothing.</p>") && !last.contains("?after="),
@@ -153,7 +155,7 @@ async fn an_event_tells_all_that_followed() {
     let log = ingested(dir.path()).await;
     let pages = Pages::over(&log).await;
     let all = log.read(None, 10_000).await.unwrap();
-    // What caused most, what caused something late, and something large.
+    // The event with most consequences, one with a late consequence, and a large one.
     let caused =
         |seq: Seq| -> Vec<u64> { all.iter().filter(|r| r.causation == Some(seq)).map(|r| r.seq.get()).collect() };
     let most = all.iter().max_by_key(|r| caused(r.seq).len()).unwrap();
@@ -174,7 +176,7 @@ async fn an_event_tells_all_that_followed() {
                 "a table comes first"
             );
             assert!(!before.contains("<pre"), "and what is stored last");
-            // Little comes with the page, a lot when it is asked for.
+            // Small content is on the page, large content only on request.
             assert_eq!(content.contains("<pre>"), little, "event {}", record.seq);
         })
         .await;
@@ -223,7 +225,7 @@ async fn a_collection_tells_which_repositories_were_broken_or_passed_over() {
     pages.stop().await;
 }
 
-/// A browser, driven through a pipe: one JSON text after another, each ended by a zero byte.
+/// A browser, controlled through a pipe: JSON texts, each ended by a zero byte.
 struct Browser {
     child: Child,
     to: ChildStdin,
@@ -236,7 +238,7 @@ struct Browser {
 impl Browser {
     fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
-        // The browser speaks on descriptors 3 and 4; these are our pipes.
+        // The browser uses descriptors 3 and 4. They are our pipes.
         let script = "browser=$(command -v chromium || command -v chromium-browser) || exit 127; exec \"$browser\" \
             \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut child = Command::new("sh")
@@ -329,7 +331,7 @@ async fn pages_fit_a_telephone_and_keep_what_matters() {
         ] {
             browser.open(&format!("http://{at}{path}"), 390);
             let wide = browser.value("document.scrollingElement.scrollWidth");
-            // A table may scroll in itself; what stands in its first columns is seen without that.
+            // A table may scroll in itself. Its first columns must be visible without that.
             let heads = browser.value(
                 "[...document.querySelectorAll('thead th')].filter(h => h.offsetWidth > 0 && \
                 h.getBoundingClientRect().right <= innerWidth).map(h => h.innerText.trim()).join('|')",

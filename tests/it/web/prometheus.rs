@@ -1,4 +1,5 @@
-//! Every query of the dashboard and of the alert rules, asked of a real Prometheus that scrapes real metrics.
+//! Runs every query of the dashboard and of the alert rules on a real Prometheus that scrapes real
+//! metrics.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ fn ours(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Everything named `expr` in the dashboard: queries of panels and annotations.
+/// Collects everything named `expr` in the dashboard: queries of panels and annotations.
 fn expressions(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
@@ -44,24 +45,24 @@ fn dashboard() -> Value {
     serde_json::from_str(&std::fs::read_to_string(ours("grafana/koschei.json")).unwrap()).unwrap()
 }
 
-/// A query with Grafana's variables filled in.
+/// Returns a query with Grafana's variables filled in.
 fn filled(query: &str) -> String {
     query.replace("$__rate_interval", "1m").replace("$job", ".*").replace("$instance", ".*")
 }
 
-/// Metric names in a query.
+/// Returns the metric names in a query.
 fn names(query: &str) -> BTreeSet<String> {
     let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let ours = |w: &&str| w.starts_with("koschei_") || *w == "process_start_time_seconds" || *w == "up";
     words.filter(ours).map(str::to_owned).collect()
 }
 
-/// The metric a series belongs to: histograms have three series.
+/// Returns the metric a series belongs to. A histogram has three series.
 fn family(name: &str) -> &str {
     ["_bucket", "_sum", "_count"].into_iter().find_map(|s| name.strip_suffix(s)).unwrap_or(name)
 }
 
-/// Metrics of a process that ingested a recording and lives well with a hub.
+/// Returns the metrics of a process that ingested a recording and works with a healthy hub.
 pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyLog {
     let now = clock::now();
     let log = feed::sqlite(dir, "metrics.db").await;
@@ -90,9 +91,9 @@ pub(crate) async fn healthy(dir: &Path, metrics: &Metrics) -> koschei::log::AnyL
     log
 }
 
-/// Whether a query must give something now.
+/// Checks that a query returns data, if it must.
 fn has_data(prometheus: &Prometheus, query: &str) -> bool {
-    // Nothing was restarted, so there is nothing to mark in the dashboard.
+    // Nothing was restarted, so this annotation has nothing to mark.
     !prometheus.query(query).is_empty() || query.starts_with("changes(process_start_time_seconds")
 }
 
@@ -108,7 +109,7 @@ async fn every_query_of_dashboard_and_alerts_works() {
     assert_eq!(pages.get("/").await.status, 200);
     let prometheus = Prometheus::start(pages.address, &ours("deploy/prometheus/koschei.rules.yml")).await;
     prometheus.until("enough scrapes for a rate", |p| !p.query("count_over_time(up[1m]) >= 3").is_empty()).await;
-    // Counters have to move for rates to say something about them.
+    // Counters must change before rates mean something.
     pages.page("/packages").await;
 
     let mut queries = Vec::new();
@@ -117,7 +118,7 @@ async fn every_query_of_dashboard_and_alerts_works() {
     for query in &queries {
         prometheus.until(query, |p| has_data(p, &filled(query))).await;
     }
-    // Everything there is, is shown, and everything that is shown is there.
+    // Every metric is shown, and every shown metric exists.
     let shown: BTreeSet<String> = queries.iter().flat_map(|q| names(q)).map(|n| family(&n).to_owned()).collect();
     let text = metrics.render();
     let exported = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned));
@@ -131,17 +132,17 @@ async fn every_query_of_dashboard_and_alerts_works() {
         assert!(known.contains(&name), "{name} is in no scrape");
     }
 
-    // All is well, so nothing is even pending.
+    // Everything is well, so no alert is even pending.
     prometheus.until("alerts evaluated", |p| p.alerts().len() == 17).await;
     let active = |p: &Prometheus| -> Vec<String> {
         p.alerts().into_iter().filter(|(_, state)| state != "inactive").map(|(name, _)| name).collect()
     };
     let parked = ["KoscheiMessagesParked"];
-    // A scrape that this machine was too busy for passes.
+    // The machine may be too busy for one scrape. That passes.
     let well = |p: &Prometheus| active(p).iter().all(|a| parked.contains(&a.as_str()));
     prometheus.until("nothing but messages that are parked", well).await;
 
-    // And now all goes wrong.
+    // Now everything goes wrong.
     let long_ago = Timestamp::from_secs(1_000_000_000);
     metrics.last_message(long_ago);
     metrics.waiting(QueueLengths { messages: 5_000, parked: 2, commands: 7 });
@@ -157,8 +158,8 @@ async fn every_query_of_dashboard_and_alerts_works() {
         metrics.submission(Submission::Refused);
     }
     let names_now = |p: &Prometheus| active(p).into_iter().collect::<BTreeSet<_>>();
-    // These need a process that is gone, restarts, commands that wait for half an hour, or a log that grows; promtool
-    // makes them fire.
+    // These need a dead process, restarts, commands that wait for half an hour, or a growing log.
+    // promtool tests them.
     let expected: BTreeSet<String> = prometheus.alerts().into_iter().map(|(name, _)| name).collect();
     let cannot = ["KoscheiDown", "KoscheiRestarts", "KoscheiOutboxGrowing", "KoscheiPagesLag"];
     let expected: BTreeSet<String> = expected.into_iter().filter(|n| !cannot.contains(&n.as_str())).collect();
@@ -168,7 +169,7 @@ async fn every_query_of_dashboard_and_alerts_works() {
     log.close().await;
 }
 
-/// What promtool says, and whether it was content.
+/// Runs promtool. Returns whether it succeeded, and its output.
 fn promtool(dir: &Path, args: &[&str]) -> (bool, String) {
     let out = Command::new("promtool")
         .args(args)
@@ -178,15 +179,15 @@ fn promtool(dir: &Path, args: &[&str]) -> (bool, String) {
     (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
 }
 
-/// A file of alerts or of cases, cut where `begin` stands: what comes before the first one, then each with its first
-/// word.
+/// Splits a file of alerts or test cases at each `begin`: the text before the first one, then each
+/// with its first word.
 fn cut<'a>(text: &'a str, begin: &str) -> (&'a str, Vec<(&'a str, &'a str)>) {
     let mut pieces = text.split(begin);
     let head = pieces.next().unwrap();
     (head, pieces.map(|p| (p.split([',', '\n']).next().unwrap(), p)).collect())
 }
 
-/// What [`cut`] cut, without some.
+/// Joins what [`cut`] returned, without some pieces.
 fn joined((head, pieces): &(&str, Vec<(&str, &str)>), begin: &str, keep: impl Fn(&str) -> bool) -> String {
     let kept = pieces.iter().filter(|(name, _)| keep(name));
     kept.fold((*head).to_owned(), |text, (_, piece)| text + begin + piece)
@@ -201,7 +202,7 @@ fn no_alert_fires_on_a_healthy_day_and_each_does_at_its_fault() {
         let (content, said) = promtool(&dir, &["test", "rules", file]);
         assert!(content, "{file}: {said}");
     }
-    // Whoever adds an alert has to make it fire there: without it, its case must fail.
+    // Every alert needs a case that makes it fire. Without the alert, its case must fail.
     let beside = tempfile::tempdir().unwrap();
     std::fs::create_dir(beside.path().join("tests")).unwrap();
     let (alert, case) = ("      - alert: ", "  - name: ");
@@ -217,7 +218,7 @@ fn no_alert_fires_on_a_healthy_day_and_each_does_at_its_fault() {
     }
 }
 
-/// The healthy day is one at default settings, and has everything the rules look at.
+/// The healthy day uses the default settings, and has every metric that the rules use.
 #[test]
 fn the_healthy_day_is_one_at_default_settings() {
     let day = std::fs::read_to_string(ours("deploy/prometheus/tests/healthy.test.yml")).unwrap();

@@ -1,4 +1,5 @@
-//! Pages: what they say, what they refuse, and that nothing from a package gets out of its place.
+//! Pages: their content, the requests they refuse, and that nothing from a package escapes its
+//! place.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Command;
@@ -15,14 +16,14 @@ use serde_json::Value;
 use crate::feed;
 use crate::web_site::{KOJI, Pages, append, ingested};
 
-/// Addresses in a page, as a browser would follow them.
+/// Returns the addresses in a page, as a browser would follow them.
 fn links(page: &str) -> BTreeSet<String> {
     let hrefs = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     let hrefs = hrefs.map(|h| h.replace("&amp;", "&").split('#').next().unwrap().to_owned());
     hrefs.filter(|h| !h.is_empty()).collect()
 }
 
-/// What a person reads: no tags, entities as characters.
+/// Returns the text a person reads: no tags, entities as characters.
 fn text(page: &str) -> String {
     let pieces = page.split('<').map(|piece| piece.split_once('>').map_or(piece, |(_, text)| text));
     let text = pieces.collect::<Vec<_>>().join(" ");
@@ -43,7 +44,7 @@ async fn every_link_of_every_page_leads_somewhere() {
         let kind = path.split(['/', '?']).nth(1).unwrap().to_owned();
         let visits = visited.entry(kind.clone()).or_default();
         *visits += 1;
-        // Events lead to events without end, and lists to lists in other orders.
+        // Events link to more events without end, and lists to lists in other orders.
         if *visits > if kind == "package" { 200 } else { 60 } {
             continue;
         }
@@ -95,7 +96,7 @@ async fn machines_get_what_the_command_line_prints() {
         text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).collect::<Vec<_>>()
     };
     let pages = Pages::over(&log).await;
-    // Several pages of few rows, together as the whole.
+    // Several pages of few rows together equal the whole list.
     let expected = run(&["status", "--json"]).remove(0);
     let mut listed = Vec::new();
     let states = "state=ok,failing,unresolved,unknown,untracked,blocked";
@@ -106,7 +107,7 @@ async fn machines_get_what_the_command_line_prints() {
         listed.extend(part["packages"].as_array().unwrap().clone());
         assert_eq!(part["page"], page);
         if part["pages"] == page {
-            // A package that both collections have counts once, as on the page.
+            // A package in both collections counts once, as on the page.
             let names: BTreeSet<String> = listed.iter().map(|p| p["package"].to_string()).collect();
             assert_eq!(part["matching"], names.len());
             let page = text(&pages.page(&format!("/packages?{states}&rows=20&order=name&page={page}")).await);
@@ -161,7 +162,7 @@ async fn a_broken_package_shows_its_cause_and_every_reason() {
     assert!(words.contains("make 4.4.1-1.fc99 ↑ upgraded 4.4.1- 2.fc99 1 aarch64, x86_64"), "{words}");
     assert!(words.contains("pkgconf – + added 2.3.0-2.fc99 not reached"));
     assert!(page.contains(&format!("{KOJI}/taskinfo?taskID=124")));
-    // A long history comes in pages, none of its events twice.
+    // A long history is split into pages, and no event comes twice.
     let mut seen = BTreeSet::new();
     let mut next = Some("/package/gcc?collection=f99-build".to_owned());
     while let Some(path) = next {
@@ -192,7 +193,7 @@ async fn lists_are_sorted_searched_and_cut() {
         let json = pages.json(&format!("/packages?{query}")).await;
         json["packages"].as_array().unwrap().iter().map(|p| p["package"].as_str().unwrap().to_owned()).collect()
     };
-    // What machines and what people get is in the same order.
+    // Programs and people get the same order.
     for query in [
         "collection=f99-build&order=name",
         "collection=f99-build&order=-name&rows=7&page=3",
@@ -221,7 +222,7 @@ async fn lists_are_sorted_searched_and_cut() {
     assert_eq!(names("collection=f99-build&q=lib*foo&order=name").await, ["libfoo"]);
     assert_eq!(names("collection=f99-build&state=failing").await, ["nope"]);
     assert_eq!(names("collection=f99-build&state=blocked").await, Vec::<String>::new());
-    // All collections beside each other: each name once.
+    // All collections side by side: each name once.
     let all = pages.page("/packages?q=expat").await;
     assert_eq!(all.matches("<tr><th scope=\"row\">").count(), 1);
     assert!(
@@ -275,11 +276,11 @@ async fn what_makes_no_sense_is_refused_in_plain_words() {
         pages.raw(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.status,
         405
     );
-    // A head without end is refused, and the server goes on.
+    // An endless head is refused, and the server continues.
     let endless = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n", "y".repeat(60_000));
     assert_eq!(pages.raw(endless.as_bytes()).await.status, 431);
     pages.page("/").await;
-    // Whatever was asked, labels of metrics are from bounded sets.
+    // Metric labels come from bounded sets, whatever was requested.
     let metrics = pages.page("/metrics").await;
     assert!(metrics.contains(r#"koschei_web_requests_total{page="package",status="404"}"#), "{metrics}");
     assert!(!metrics.contains("docfo"));
@@ -305,7 +306,7 @@ async fn nothing_changed_costs_nothing() {
     let style = pages.get(&format!("/style.css{style}")).await;
     assert_eq!(style.headers["cache-control"], "public, max-age=86400");
     assert!(style.body.len() < 8_000);
-    // One more event, and it is another page.
+    // After one more event, the page and its ETag differ.
     let tag = pages.get("/").await.headers["etag"].clone();
     let seq = append(&log, vec![Tick { now: Timestamp::from_secs(1_795_900_000) }.into()]).await;
     pages.follower.when(|s| s.seq == Some(seq)).await;
@@ -315,8 +316,8 @@ async fn nothing_changed_costs_nothing() {
     pages.stop().await;
 }
 
-/// Everything a package can bring along, with things in it that would be markup, scripts or other places if they got
-/// out.
+/// Everything a package can contain, with text that would become markup, scripts or other addresses
+/// if it were not escaped.
 async fn hostile(log: &AnyLog) -> (&'static str, &'static str) {
     const NAME: &str = "\"><script>alert(1)</script>&amp;'/../x";
     const BAD: &str = "<img src=x onerror=alert(1)>\"'&lt;</pre></td>";
@@ -469,7 +470,7 @@ async fn hostile_packages_stay_text() {
         if !answer.headers["content-type"].starts_with("text/html") {
             continue;
         }
-        // Tags and attributes are ours alone: nothing of these got through unescaped.
+        // Only our own tags and attributes are in the page: none of these texts is unescaped.
         for raw in ["<script", "<img", "<u>", "<em>", "<s>", "<arch>", "</pre></td>\"", "onerror=alert(1)>\"", "<i>"] {
             assert!(!answer.body.contains(raw), "{path}: {raw}");
         }

@@ -1,4 +1,4 @@
-//! The unit of the service, and what the service says to systemd.
+//! The service's unit, and the service's messages to systemd.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::web_site::ingested;
 
 const KOSCHEI: &str = env!("CARGO_BIN_EXE_koschei");
 
-/// The unit with the program of this test.
+/// Writes the unit with this test's program.
 fn unit(dir: &Path) -> std::path::PathBuf {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/koschei.service")).unwrap();
     assert!(text.contains("ExecStart=/usr/bin/koschei serve "));
@@ -20,7 +20,7 @@ fn unit(dir: &Path) -> std::path::PathBuf {
     path
 }
 
-/// What `systemd-analyze` says on both outputs, and whether it is content.
+/// Runs `systemd-analyze`. Returns whether it succeeded, and both outputs.
 fn analyze(args: &[&str], unit: &Path) -> (bool, String) {
     let out = Command::new("systemd-analyze")
         .args(args)
@@ -35,15 +35,16 @@ fn systemd_understands_the_unit_and_finds_it_tight() {
     let dir = tempfile::tempdir().unwrap();
     let unit = unit(dir.path());
     let (content, said) = analyze(&["verify", "--man=no"], &unit);
-    // Two keys are newer than some systemds that still run the unit well; what is wrong with other units is not ours.
+    // Two keys are newer than some systemd versions that still run the unit well. Messages about
+    // other units do not matter.
     let newer = ["RestartSteps", "RestartMaxDelaySec"];
     let ours = said.lines().filter(|l| l.contains("koschei.service"));
     let wrong: Vec<&str> = ours.filter(|l| !newer.iter().any(|k| l.contains(k))).collect();
     assert!(content && wrong.is_empty(), "{said}");
-    // In tenths of what systemd calls exposure, of a hundred.
+    // The threshold is in tenths: 15 means an exposure of 1.5 of 10.
     let (content, said) = analyze(&["security", "--offline=yes", "--threshold=15", "--no-pager"], &unit);
     assert!(content && said.contains("Overall exposure level"), "{said}");
-    // The test sees it when something is wrong.
+    // The test notices a wrong unit.
     let text = std::fs::read_to_string(&unit).unwrap();
     std::fs::write(&unit, text.replace("NoNewPrivileges=yes", "NoSuchKey=yes")).unwrap();
     assert!(analyze(&["verify", "--man=no"], &unit).1.contains("NoSuchKey"));

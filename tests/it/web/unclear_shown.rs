@@ -1,4 +1,4 @@
-//! A failure nobody knows the cause of is shown as that: `status`, `why`, `history`, pages, JSON.
+//! A failure with unknown cause is shown as unclear: `status`, `why`, `history`, pages, JSON.
 
 use std::process::Command;
 

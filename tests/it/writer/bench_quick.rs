@@ -1,5 +1,5 @@
-//! The generated stream of the benchmarks, short: what it means is known without the fold, and it looks like the
-//! recording.
+//! A short version of the benchmarks' generated stream: its meaning is known without the fold, and
+//! it resembles the recording.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ fn the_fold_says_what_the_generator_means() {
     }
 }
 
-/// The comparison is worth something: states of a little less, or of another stream, differ.
+/// The comparison is meaningful: a state with a little less, or of another stream, differs.
 #[test]
 fn the_model_notices_what_is_missing() {
     let mut stream = Generator::new(Size::of(EVENTS, 1));
@@ -67,7 +67,7 @@ fn the_model_notices_what_is_missing() {
     assert!(!stream.model.check(&fold(&other)).1.is_empty());
 }
 
-/// The whole way through a database, as the benchmark goes it.
+/// The whole way through a database, as in the benchmark.
 #[tokio::test]
 async fn appended_read_and_folded() {
     let mut stream = Generator::new(Size::of(EVENTS, 3));
@@ -90,7 +90,7 @@ async fn appended_read_and_folded() {
     log.close().await;
 }
 
-/// The table the generator steers by is that of the recording, and the stream keeps to it: kinds, sizes, subjects.
+/// The generator's table equals the recording's, and the stream follows it: kinds, sizes, subjects.
 #[tokio::test]
 async fn the_stream_looks_like_the_recording() {
     let recording = recording().await;
@@ -107,7 +107,7 @@ async fn the_stream_looks_like_the_recording() {
         let (n, bytes) = sizes[kind];
         let generated = bytes / n;
         let of = 100 * generated / mean;
-        // Lists grow with the number of packages; everything else is about as long.
+        // Lists grow with the number of packages. Everything else has about the same length.
         assert!((65..=170).contains(&of), "{kind} ({count}): {generated} bytes, in the recording {mean}");
     }
     let (theirs, ours) = (busiest_tenth(&recording), busiest_tenth(&generated));
@@ -126,7 +126,7 @@ fn by_kind(records: &[Record]) -> BTreeMap<&str, (u64, u64)> {
     counts
 }
 
-/// Share of the events, in thousandths, that the busiest tenth of the packages has.
+/// Returns the share of events, in thousandths, of the busiest tenth of the packages.
 fn busiest_tenth(records: &[Record]) -> u64 {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for r in records.iter().filter(|r| r.subject.contains("/package/") || r.subject.matches('/').count() == 2) {

@@ -1,4 +1,5 @@
-//! Clocks that are wrong: a publisher's, the recorder's, Koji's own in a body, the one of the machine that ingests.
+//! Wrong clocks: a publisher's, the recorder's, Koji's own in a body, and that of the ingesting
+//! machine.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,7 @@ use crate::feed::{archive, awake, feed, json_lines, recorded, sqlite};
 /// The times of the recording: 15 January 2027, 08:00 to 09:10:08.
 const BEGIN: i64 = 1_800_000_000;
 const END: i64 = 1_800_004_208;
-/// The line whose publisher's clock is wrong, and whose it is.
+/// The line of the publisher with the wrong clock, and the line of the opened task.
 const ODD: usize = 7;
 const TASK_OPEN: usize = 6;
 
@@ -36,19 +37,19 @@ fn unseen(mut line: Value) -> Value {
     line
 }
 
-/// The recording as it is.
+/// The recording unchanged.
 fn as_it_is() -> Vec<Value> {
     case()
 }
 
-/// Nobody noted when the odd message came.
+/// The time at which the odd message came was not recorded.
 fn odd_one_not_seen() -> Vec<Value> {
     let mut all = case();
     all[ODD] = unseen(all[ODD].take());
     all
 }
 
-/// Nobody noted when any message came.
+/// The time at which the messages came was not recorded.
 fn none_seen() -> Vec<Value> {
     case().into_iter().map(unseen).collect()
 }
@@ -71,7 +72,7 @@ fn hours_ahead() -> Vec<Value> {
     all
 }
 
-/// The first message of all is the odd one, and nobody noted when it came.
+/// The very first message is the odd one, and the time at which it came was not recorded.
 fn first_of_all() -> Vec<Value> {
     let mut all = case();
     let odd = unseen(all.remove(ODD));
@@ -83,14 +84,14 @@ fn first_of_all_and_none_seen() -> Vec<Value> {
     first_of_all().into_iter().map(unseen).collect()
 }
 
-/// The recorder went astray for a line.
+/// The recorder's clock is wrong for one line.
 fn recorder_astray() -> Vec<Value> {
     let mut all = case();
     all[4]["seen_at"] = json!(4_102_000_000.0);
     all
 }
 
-/// Koji's database tells of a task of the future.
+/// Koji's database has a task of the future.
 fn task_of_the_future() -> Vec<Value> {
     let mut all = case();
     all[TASK_OPEN]["body"]["info"]["create_time"] = json!(4_102_000_000.0);
@@ -98,7 +99,7 @@ fn task_of_the_future() -> Vec<Value> {
     all
 }
 
-/// Koji's database tells of a task that would have run for decades.
+/// Koji's database has a task that would have run for decades.
 fn task_of_long_ago() -> Vec<Value> {
     let mut all = case();
     all[TASK_OPEN]["body"]["info"]["create_time"] = json!(5.0);
@@ -144,7 +145,7 @@ async fn a_wrong_clock_moves_nothing(#[case] lines: Vec<Value>, #[case] taken: O
     let records = records(&log).await;
     for r in &records {
         for at in [r.recorded_at, r.occurred_at] {
-            // The first build was begun ten minutes before its message.
+            // The first build began ten minutes before its message.
             let year = Timestamp::from_secs(BEGIN - 600)..=Timestamp::from_secs(END);
             assert!(year.contains(&at), "{} {at}", r.kind);
         }
@@ -161,7 +162,7 @@ async fn a_wrong_clock_moves_nothing(#[case] lines: Vec<Value>, #[case] taken: O
     log.close().await;
 }
 
-/// However a recording is cut into pieces, and whatever comes twice, it gives the same log.
+/// However a recording is split, and whatever comes twice, the log is the same.
 #[rstest]
 #[case::as_it_is(as_it_is())]
 #[case::odd_one_not_seen(odd_one_not_seen())]
@@ -182,7 +183,7 @@ async fn pieces_give_the_same_log(#[case] lines: Vec<Value>) {
     feed(&mut writer, &lines, 500).await;
     let (expected, digest) = (times(records(&log).await), writer.state().digest());
     log.close().await;
-    // The first message of all is compared with what follows, so something must.
+    // The first message of all is compared with the following ones, so there must be some.
     for cut in 2..lines.len() {
         let log = sqlite(dir.path(), &format!("{cut}.db")).await;
         for piece in [&lines[..cut], &lines[..=cut], &lines[cut / 2..]] {
@@ -196,8 +197,8 @@ async fn pieces_give_the_same_log(#[case] lines: Vec<Value>) {
     }
 }
 
-/// What an operator says between two recordings holds from there on, by the recordings' time, whatever the machine's
-/// clock says.
+/// An operator's word between two recordings holds from there on by the recordings' time, whatever
+/// the machine's clock says.
 #[tokio::test]
 async fn an_operator_does_not_bring_the_machine_s_clock_into_a_recording() {
     let dir = tempfile::tempdir().unwrap();
@@ -225,7 +226,7 @@ async fn an_operator_does_not_bring_the_machine_s_clock_into_a_recording() {
     }
 }
 
-/// On a bus our own clock bounds everything, and a queue that was full keeps its times.
+/// On a bus our own clock bounds everything. Messages from a full queue keep their times.
 #[tokio::test]
 async fn live_nothing_is_recorded_ahead_of_our_clock() {
     let dir = tempfile::tempdir().unwrap();
@@ -239,7 +240,7 @@ async fn live_nothing_is_recorded_ahead_of_our_clock() {
         body: line.to_string().into_bytes(),
     };
     let settings = || Config::default().settings(Source::Bus);
-    // In two lives: what is known of clocks is found again.
+    // In two lives: the second learns the publishers' clocks again.
     for lines in none_seen().chunks(5) {
         log.receive(&lines.iter().map(incoming).collect::<Vec<_>>()).await.unwrap();
         let mut writer = Writer::open(&log, settings(), koschei::buildroot::NoResolver, Metrics::new()).await.unwrap();

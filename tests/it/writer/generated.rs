@@ -1,5 +1,6 @@
-//! A small Koji hub that does things at random and says so on the bus: streams of messages for the properties. The same
-//! seed gives the same stream. Beside the messages it keeps what each repository holds, for [`Glimpse`] to look at.
+//! A small random Koji hub that generates message streams for the property tests. The same seed
+//! gives the same stream. It also keeps the content of each repository for the resolver
+//! [`Glimpse`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +23,10 @@ const PACKAGES: [&str; 14] =
 const TAGS: [&str; 3] = ["f99", "f99-candidate", "f98"];
 const BUILD_TAGS: [&str; 2] = ["f99-build", "f98-build"];
 
-/// A message and whose it is.
+/// A message and its source.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// What it speaks of; messages of one source stay in order.
+    /// The object it is about. Messages of one source stay in order.
     pub source: String,
     /// As in a recording.
     pub line: String,
@@ -34,24 +35,24 @@ pub struct Message {
 /// Sources in a repository: `version-release` by package.
 type Content = BTreeMap<String, String>;
 
-/// Messages, what their repositories hold, and where it all ended.
+/// Messages, the content of their repositories, and the final state of the hub.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
     /// In the order they were sent.
     pub messages: Vec<Message>,
-    /// What each repository of each hub holds.
+    /// Content of each repository of each hub.
     pub contents: BTreeMap<(String, i64), Content>,
     /// The hub at the end.
     pub end: View,
 }
 
 impl Stream {
-    /// The lines of the recording it would be.
+    /// Returns the lines of the corresponding recording.
     pub fn lines(&self) -> Vec<String> {
         self.messages.iter().map(|m| m.line.clone()).collect()
     }
 
-    /// A resolver that can look at its repositories.
+    /// Returns a resolver for its repositories.
     pub fn resolver(&self) -> Glimpse {
         Glimpse(Arc::new(self.contents.clone()))
     }
@@ -89,7 +90,7 @@ enum Step {
     Repo { id: i64, tag: String },
 }
 
-/// About `count` messages of the hub instance `hub`.
+/// Generates about `count` messages of the hub instance `hub`.
 pub fn stream(seed: u64, hub: &str, count: usize) -> Stream {
     let mut sim = Sim {
         rng: StdRng::seed_from_u64(seed),
@@ -165,7 +166,7 @@ impl Sim {
 
     fn new_build(&mut self) -> Build {
         let (name, id) = (self.package(), self.id());
-        // Versions go down now and then: the latest is what was tagged last.
+        // Versions go down now and then: the latest build is the one tagged last.
         let version = format!("{}.{id}", self.rng.random_range(1..4));
         Build { id, nvr: (name, version, format!("{}.fc99", self.rng.random_range(1..3))), complete: false }
     }
@@ -333,13 +334,14 @@ impl Sim {
     }
 }
 
-/// A resolver of generated repositories. What it sees of one is a function of its content and id, so it is the same
-/// whenever they look. Some repositories have no content, in some the build group does not install.
+/// A resolver of generated repositories. Its result depends only on the repository's content and
+/// id, so it is always the same. Some repositories have no content, and in some the build group
+/// does not install.
 #[derive(Clone, Debug, Default)]
 pub struct Glimpse(Arc<BTreeMap<(String, i64), Content>>);
 
 impl Glimpse {
-    /// A resolver for several hubs.
+    /// Makes a resolver for several hubs.
     pub fn on(streams: &[&Stream]) -> Self {
         Self(Arc::new(streams.iter().flat_map(|s| s.contents.clone()).collect()))
     }

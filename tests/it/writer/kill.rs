@@ -1,8 +1,9 @@
-//! `koschei ingest` killed with SIGKILL at chosen points of the log, and run again: it ends as if nothing had happened.
+//! `koschei ingest` is killed with SIGKILL at chosen points of the log and run again: it ends as if
+//! nothing had happened.
 //!
-//! The test follows the log as any other reader does and kills as soon as a chosen event is committed, so that kills
-//! spread over the whole run; nothing in the program knows of it. What was committed at each kill is printed as a
-//! histogram.
+//! The test follows the log like any other reader. It kills the program as soon as a chosen event
+//! is committed, so that the kills are spread over the whole run. The program knows nothing about
+//! the test. The test prints a histogram of what was committed at each kill.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -17,7 +18,8 @@ use tokio::process::{Child, Command};
 
 use crate::{feed, servers};
 
-/// Kills aim at events up to this percentage of the log: by the time one takes effect the program is a little further.
+/// Kills aim at events up to this percentage of the log, because the program is a little further
+/// when a kill takes effect.
 const REACH: u64 = 92;
 
 /// A log, a file of commands, and the program that fills both from the recording.
@@ -41,13 +43,13 @@ impl Place {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
     }
 
-    /// A reader that hears of appends at once. Makes the log if there is none.
+    /// Opens a reader that notices appends at once. Makes the log if there is none.
     async fn reader(&self) -> AnyLog {
         let options = Options { poll_interval: Duration::from_micros(200), ..Options::default() };
         koschei::log::open(&self.url, &options).await.unwrap()
     }
 
-    /// Runs it to the end; gives what it reports and what it ordered.
+    /// Runs the program to the end. Returns its report and the decisions of its commands.
     async fn finish(&self, what: &str, batch: u32) -> (Value, Vec<String>) {
         let output = self.ingest(batch).wait_with_output().await.unwrap();
         let report: Value = serde_json::from_slice(&succeeded(what, &output).stdout).unwrap();
@@ -66,8 +68,8 @@ fn number(seq: Option<Seq>) -> u64 {
     seq.map_or(0, Seq::get)
 }
 
-/// Starts the program and kills it once event `target` is committed. Gives the last event that was committed when it
-/// was dead, and whether it was the kill that ended it.
+/// Starts the program and kills it once event `target` is committed. Returns the last committed
+/// event, and whether the kill ended the program.
 async fn kill_at(place: &Place, batch: u32, target: u64) -> (u64, bool) {
     let log = place.reader().await;
     let mut child = place.ingest(batch);
@@ -90,7 +92,7 @@ async fn kill_at(place: &Place, batch: u32, target: u64) -> (u64, bool) {
     (committed, killed)
 }
 
-/// What a run without a kill ends with.
+/// The results of a run without a kill.
 struct Calm {
     last: u64,
     digests: [Value; 2],
@@ -107,8 +109,8 @@ async fn calm(dir: &Path) -> Calm {
     Calm { last: report["head"].as_u64().unwrap(), digests: digests(&report), commands }
 }
 
-/// Kills `kills` times, one to four times on each log, and then lets each come to its end. Gives where the kills
-/// landed.
+/// Kills `kills` times, one to four times on each log, and then lets each run to its end. Returns
+/// where the kills landed.
 async fn survives(kills: u64, seed: u64, calm: &Calm, mut place: impl AsyncFnMut(u64) -> Place) -> Vec<(u64, bool)> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut landed = Vec::new();
@@ -139,7 +141,7 @@ async fn survives(kills: u64, seed: u64, calm: &Calm, mut place: impl AsyncFnMut
     landed
 }
 
-/// Prints where the kills landed, and insists that most of them were in the middle.
+/// Prints where the kills landed, and asserts that most of them were in the middle.
 fn histogram(what: &str, landed: &[(u64, bool)], last: u64) {
     const BARS: u64 = 10;
     let between = landed.iter().filter(|(at, killed)| *killed && (1..last).contains(at)).count();

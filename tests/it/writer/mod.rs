@@ -1,4 +1,5 @@
-//! Messages become facts and decisions: properties of whole streams, and writers that die or meet.
+//! From messages to facts and decisions: properties of whole streams, and writers that die or
+//! compete.
 
 pub(crate) mod bench_quick;
 pub(crate) mod clocks;

@@ -1,23 +1,29 @@
-//! What a hub held after the recorded actions, and what a reader of its messages can know of that: a small hub of its
-//! own, moved by `actions.jsonl` only. It shares no code with the fold.
+//! What a hub held after the recorded actions, and what a reader of its messages can know: a small
+//! model of a hub, driven only by `actions.jsonl`. It shares no code with the fold.
 //!
-//! Two views are kept side by side. `truth` is the hub. `seen` is the hub as its messages show it, and goes apart from
-//! `truth` only by rule:
-//! - a call that took 30 seconds or fell between `broker-down` and `broker-up` changed the hub, and its message was
-//!   dropped;
-//! - a removed tag takes its builds along, and a renamed one keeps them, without any message;
-//! - in a multicall with a fault the message of the failed call goes out although the call was rolled back.
+//! The model keeps two views. `truth` is the hub. `seen` is the hub as its messages show it. They
+//! differ only by these rules:
 //!
-//! `actions.jsonl` leaves out what the session did not do or did not note; that is completed so:
-//! - what stood before the first action comes from the messages before it (and the recording's oracle agrees, see
-//!   `truth.rs`), what a created tag began with from the messages about it before its `tag-created`, which is written
-//!   when the tag is complete;
-//! - which source and target a real build was given is quoted, as its request, by any message about its task;
-//! - who resubmitted a task, where that is not noted, is the owner in any message about the new one;
-//! - a mass tagging goes where all its packages have builds already; a move goes from the candidate tag to the tag of
-//!   that name;
-//! - what the calls of a multicall did is not noted: each call that succeeded has one message, what is left over is the
-//!   phantom.
+//! - If a call took 30 seconds or fell between `broker-down` and `broker-up`, it changed the hub
+//!   and its message was dropped.
+//! - A removed tag loses its builds and a renamed one keeps them, without any message.
+//! - In a multicall with a fault, the message of the failed call is sent although the call was
+//!   rolled back.
+//!
+//! `actions.jsonl` leaves out what the session did not do or did not record. The model completes it
+//! as follows:
+//!
+//! - The content before the first action comes from the messages before it (and the recording's
+//!   oracle agrees, see `truth.rs`). The initial content of a created tag comes from the messages
+//!   about it before its `tag-created`, which is written when the tag is complete.
+//! - Source and target of a real build are in its request, which every message about its task
+//!   quotes.
+//! - If it is not recorded who resubmitted a task, it is the owner in any message about the new
+//!   task.
+//! - A mass tagging goes to the tag where all its packages already have builds. A move goes from
+//!   the candidate tag to the tag of that name.
+//! - The calls of a multicall are not recorded. Each call that succeeded has one message, and the
+//!   remaining message is the phantom.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,8 +34,8 @@ use crate::feed;
 
 /// Koji waits this long for the broker before it drops a message, in seconds.
 const PUBLISH_TIMEOUT: f64 = 30.0;
-/// A message may be seen this long after the line that notes its call, in seconds; states are compared only where the
-/// hub was left alone for so long.
+/// A message may be seen this long after the line that records its call, in seconds. States are
+/// compared only if the hub was left alone for this long.
 const SETTLED: f64 = 1.0;
 
 /// Tags, blocked packages and real builds.
@@ -46,13 +52,13 @@ pub struct View {
 /// A scratch rebuild of the service user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rebuild {
-    /// State of the task, as far as the actions tell.
+    /// State of the task, if the actions show it.
     pub state: Option<String>,
-    /// What it means.
+    /// The outcome that follows from it.
     pub outcome: Option<&'static str>,
 }
 
-/// A moment at which nothing was on its way.
+/// A moment at which no message was on its way.
 #[derive(Clone, Debug)]
 pub struct Moment {
     /// Seconds since 1970.
@@ -63,7 +69,7 @@ pub struct Moment {
     pub open: BTreeSet<String>,
 }
 
-/// Everything the actions tell.
+/// Everything that the actions show.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The hub at the end.
@@ -74,11 +80,11 @@ pub struct History {
     pub rebuilds: BTreeMap<i64, Rebuild>,
     /// Moments to compare at.
     pub moments: Vec<Moment>,
-    /// Why `truth` and `seen` went apart, a line each time.
+    /// Why `truth` and `seen` differ, one line each time.
     pub exceptions: Vec<String>,
 }
 
-/// `name` of name-version-release.
+/// Returns `name` of name-version-release.
 pub fn name_of(nvr: &str) -> String {
     nvr.rsplitn(3, '-').nth(2).unwrap_or_else(|| panic!("`{nvr}` is no name-version-release")).to_owned()
 }
@@ -113,7 +119,7 @@ impl View {
         self.builds.insert(nvr.to_owned(), state.to_owned());
     }
 
-    /// Tags a build stands in.
+    /// Returns the tags a build is in.
     fn tags_of(&self, nvr: &str) -> Vec<String> {
         self.tags.iter().filter(|(_, b)| b.iter().any(|b| b == nvr)).map(|((tag, _), _)| tag.clone()).collect()
     }
@@ -129,7 +135,7 @@ impl View {
         self.blocked = std::mem::take(&mut self.blocked).into_iter().map(|(t, p)| (name(t), p)).collect();
     }
 
-    /// Takes a message at its word; used for what no action tells.
+    /// Applies a message directly. Used for what no action shows.
     fn message(&mut self, m: &Value) {
         let b = &m["body"];
         match topic(m) {
@@ -153,7 +159,7 @@ impl View {
     }
 }
 
-/// What is the same in `want` and `got` does not appear; each difference is one line.
+/// Returns the differences between `want` and `got`, one line each.
 pub fn differences(want: &View, got: &View) -> Vec<String> {
     let mut lines = Vec::new();
     let keys: BTreeSet<_> = want.tags.keys().chain(got.tags.keys()).collect();
@@ -183,7 +189,7 @@ fn text<'a>(v: &'a Value, key: &str) -> &'a str {
     v[key].as_str().unwrap_or_else(|| panic!("no text `{key}` in {v}"))
 }
 
-/// Topic without its prefix.
+/// Returns the topic without its prefix.
 pub fn topic(m: &Value) -> &str {
     text(m, "topic").split_once("buildsys.").map_or("", |(_, topic)| topic)
 }
@@ -200,7 +206,7 @@ fn task(v: &Value, key: &str) -> i64 {
     v[key].as_i64().unwrap_or_else(|| panic!("no id `{key}` in {v}"))
 }
 
-/// What a task was asked to build: name-version-release and target.
+/// Requested builds by task: name-version-release and target.
 type Requests = BTreeMap<i64, (String, String)>;
 
 fn requests(messages: &[Value]) -> Requests {
@@ -223,17 +229,17 @@ struct Reader<'a> {
     messages: &'a [Value],
     actions: &'a [Value],
     requests: Requests,
-    /// Dest tag by target, where it is not the target's name.
+    /// Dest tag by target, if it differs from the target's name.
     targets: &'a BTreeMap<String, String>,
     history: History,
-    /// Since when the broker is down.
+    /// Whether the broker is down.
     broker_down: bool,
     /// Real builds in progress: task and source.
     open: BTreeMap<i64, String>,
     last_change: f64,
 }
 
-/// Plays the actions of the recording in `dir`. `targets`: dest tag by target.
+/// Plays the actions of the recording in `dir`. `targets` is the dest tag by target.
 pub fn history(dir: &Path, targets: &BTreeMap<String, String>) -> History {
     let messages = feed::json_lines(&dir.join("events.jsonl"));
     let actions = feed::json_lines(&dir.join("actions.jsonl"));
@@ -269,7 +275,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Changes the hub, and what is seen of it unless the message was lost.
+    /// Changes the hub, and also `seen` unless the message was lost.
     fn change(&mut self, a: &Value, change: impl Fn(&mut View)) {
         self.last_change = seconds(a, "at");
         change(&mut self.history.truth);
@@ -357,7 +363,7 @@ impl Reader<'_> {
         });
     }
 
-    /// The end of a real build; that of a rebuild is looked at in [`Reader::rebuilds`].
+    /// Handles the end of a real build. [`Reader::rebuilds`] handles the ends of rebuilds.
     fn ended(&mut self, a: &Value) {
         let id = task(a, "task_id");
         let Some(nvr) = self.open.remove(&id) else { return };
@@ -404,7 +410,8 @@ impl Reader<'_> {
         self.last_change = seconds(a, "at");
     }
 
-    /// Our scratch rebuilds: made by `scratch` and `resubmit`, ended as the hub said when it was asked.
+    /// Collects our scratch rebuilds: made by `scratch` and `resubmit`, and ended as the hub
+    /// answered.
     fn rebuilds(&mut self) {
         let repos: BTreeSet<&str> =
             self.messages.iter().filter(|m| topic(m).starts_with("repo.")).map(|m| text(&m["body"], "tag")).collect();
@@ -421,7 +428,7 @@ impl Reader<'_> {
                 }
                 _ => continue,
             };
-            // A task that never got as far as a message cannot be known.
+            // A task without any message cannot be known.
             let Some((_, target)) = self.requests.get(&id) else { continue };
             let state = self.end_of(id);
             let followed = repos.contains(target.as_str()) || repos.contains(format!("{target}-build").as_str());
@@ -442,8 +449,8 @@ impl Reader<'_> {
         state
     }
 
-    /// A build that the hub or the builder refused before any step of it, or that waited in vain for a repository, says
-    /// nothing about its package.
+    /// Returns the outcome of a rebuild. A build says nothing about its package in two cases: hub
+    /// or builder refused it before any step, or it waited in vain for a repository.
     fn outcome(&self, id: i64, state: &str) -> &'static str {
         let refused = |a: &Value| {
             let why = ["result", "fault"].iter().find_map(|k| a[k].as_str()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What must hold for every stream of messages: on the recording and on generated ones, `KOSCHEI_TEST_SCALE=long` tries
-//! more. The seed is in every message of a failure.
+//! Properties of every stream of messages, tested on the recording and on generated ones.
+//! `KOSCHEI_TEST_SCALE=long` tries more. Every failure message has the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -36,7 +36,7 @@ fn digests(state: &State) -> (String, String) {
     (state.digest(), state.facts_digest())
 }
 
-/// Ingests lines into an empty log and gives the digests.
+/// Ingests lines into an empty log, and returns the digests.
 async fn ingested<E: RepoResolver>(log: &AnyLog, resolver: E, lines: &[String], batch: usize) -> (String, String) {
     let mut writer = feed::awake(log, resolver).await;
     feed::feed(&mut writer, lines, batch).await;
@@ -58,7 +58,7 @@ async fn reads_the_same<E: RepoResolver>(
     let again = folding::from_start(&one, None, &mut |_| {}).await.unwrap();
     assert_eq!(digests(&again), want, "{what}: folded again from the start");
 
-    // A snapshot anywhere, and the rest of the log.
+    // A snapshot at any event, and the rest of the log.
     let last = again.seq.unwrap().get();
     let cut = Seq::new(rng.random_range(1..=last)).unwrap();
     let early = folding::from_start(&one, Some(cut), &mut |_| {}).await.unwrap();
@@ -70,7 +70,7 @@ async fn reads_the_same<E: RepoResolver>(
     let state = folding::state(&one, None, &mut |_| {}).await.unwrap();
     assert_eq!(digests(&state), want, "{what}: snapshot at {cut} and the events after it");
 
-    // A run that ends after some messages, leaves a snapshot, and is gone on with.
+    // A run that ends after some messages and leaves a snapshot, and is then continued.
     let stop = rng.random_range(0..lines.len());
     let parts = feed::sqlite(dir.path(), "parts.db").await;
     let mut writer = feed::awake(&parts, resolver()).await;
@@ -160,7 +160,7 @@ async fn a_message_delivered_twice_changes_nothing() {
     }
 }
 
-/// Whose a recorded message is: one tag and package, build, task, or repository.
+/// Returns the source of a recorded message: one tag and package, build, task, or repository.
 fn source(line: &str) -> String {
     let m: Value = serde_json::from_str(line).unwrap();
     let (topic, b) = (model_of_actions::topic(&m), &m["body"]);
@@ -175,7 +175,7 @@ fn source(line: &str) -> String {
     format!("{}/{key}", b["instance"])
 }
 
-/// Another order of the lines; those of one source stay in order.
+/// Returns the lines in another order. Those of one source stay in order.
 fn interleaved(rng: &mut StdRng, messages: &[(String, String)]) -> Vec<String> {
     let mut queues: BTreeMap<&str, std::collections::VecDeque<&str>> = BTreeMap::new();
     for (source, line) in messages {
@@ -241,7 +241,8 @@ async fn order_does_not_matter<E: RepoResolver>(
     }
 }
 
-/// The same messages over six days, every fifth from a machine whose clock is wrong; the recorder's is right.
+/// Returns the same messages spread over six days. Every fifth comes from a machine with a wrong
+/// clock; the recorder's clock is right.
 fn of_wrong_clocks(messages: &[(String, String)]) -> Vec<(String, String)> {
     let seen_at = |line: &str| serde_json::from_str::<Value>(line).unwrap()["seen_at"].as_f64().unwrap();
     let (begin, end) = (seen_at(&messages[0].1), seen_at(&messages[messages.len() - 1].1));
@@ -261,7 +262,7 @@ fn of_wrong_clocks(messages: &[(String, String)]) -> Vec<(String, String)> {
     messages.iter().enumerate().map(change).collect()
 }
 
-/// Whoever sent it, a message happened when its recorder saw it, whatever was recorded before.
+/// A message happened when its recorder saw it, whoever sent it and whatever was recorded before.
 #[tokio::test]
 async fn order_does_not_matter_where_clocks_are_wrong() {
     let messages: Vec<_> = recording().1.into_iter().map(|l| (source(&l), l)).collect();
@@ -292,7 +293,7 @@ async fn sources_may_be_interleaved_differently() {
 
 #[tokio::test]
 async fn two_hubs_may_be_interleaved_differently() {
-    // Two recordings, as if of two instances; only the first one's archive is at hand.
+    // Two recordings, as if from two instances. Only the archive of the first one is available.
     let other = feed::lines(&feed::recorded("koji-external").join("events.jsonl")).into_iter().map(|line| {
         let mut m: Value = serde_json::from_str(&line).unwrap();
         m["body"]["instance"] = "secondary".into();
@@ -309,8 +310,9 @@ async fn two_hubs_may_be_interleaved_differently() {
     }
 }
 
-/// Rebuilds requested although the one requested before for that package had the very same inputs. (Inputs that changed
-/// and changed back, as when a newer build is tagged and untagged, are a new reason.) And how many were requested.
+/// Returns the rebuilds whose inputs equal those of the package's previous request, and the number
+/// of requests. (Inputs that changed and changed back are a new reason, as when a newer build is
+/// tagged and untagged.)
 async fn repeated(log: &AnyLog) -> (Vec<String>, usize) {
     let (mut last, mut found, mut count) = (BTreeMap::new(), Vec::new(), 0);
     let mut see = |_: &State, e: &koschei::event::Envelope| {
@@ -343,8 +345,8 @@ fn incoming(line: &str) -> Incoming {
     }
 }
 
-/// Runs that break off at any place, one after the other on one log and one file of commands, against one run without a
-/// break.
+/// Runs that are interrupted at any place, one after the other with one log and one file of
+/// commands, compared with one uninterrupted run.
 async fn commands_leave_once<E: RepoResolver>(
     what: &str,
     rng: &mut StdRng,
@@ -368,7 +370,8 @@ async fn commands_leave_once<E: RepoResolver>(
         feed::feed(&mut writer, &lines[..stop], batch).await;
         read = stop;
         match rng.random_range(0..4) {
-            // Broke off after some messages had come in, and before or after they were handled without being committed.
+            // Interrupted after some messages had been received, and before or after they were
+            // handled without a commit.
             0 => {
                 let next: Vec<Incoming> = lines[stop..].iter().take(5).map(|l| incoming(l)).collect();
                 log.receive(&next).await.unwrap();
@@ -376,14 +379,14 @@ async fn commands_leave_once<E: RepoResolver>(
                     writer.message(p.position, message, None).await.unwrap();
                 }
             }
-            // Broke off after commands had left, and before that was noted.
+            // Interrupted after commands had left, and before that was marked.
             1 => {
                 let waiting = log.pending_commands(rng.random_range(1..20)).await.unwrap();
                 let out: Vec<_> =
                     waiting.iter().map(|c| OutgoingCommand { id: c.id.clone(), json: c.payload.clone() }).collect();
                 CommandSink::open(&file).unwrap().send(&out).await.unwrap();
             }
-            // Broke off before any left.
+            // Interrupted before any left.
             2 => {}
             _ => {
                 delivery::deliver(&log, &Pauses::default(), &mut CommandSink::open(&file).unwrap(), &Metrics::new())
@@ -409,7 +412,8 @@ async fn no_command_leaves_twice() {
     let mut total = commands_leave_once("recording", &mut StdRng::seed_from_u64(1), || recording().0, &lines).await;
     assert!(total > 0, "the recording leads to no command");
     total = 0;
-    // In stream 256 a newer build comes and goes, and the rebuild of the older one is wanted again.
+    // In stream 256 a newer build comes and goes, and the rebuild of the older one is requested
+    // again.
     for seed in seeds().chain([256]) {
         let stream = generated(seed);
         let mut rng = StdRng::seed_from_u64(seed);

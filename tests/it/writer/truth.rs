@@ -1,5 +1,6 @@
-//! What a recording leaves behind equals what its `actions.jsonl` says was done, but for messages that were lost or
-//! told of what was rolled back. The actions are played on a hub of the test's own, see [`super::model_of_actions`].
+//! The state after a recording equals what its `actions.jsonl` records, except for messages that
+//! were lost or came from rolled back calls. The actions are played on a model of a hub, see
+//! [`super::model_of_actions`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use crate::feed;
 use crate::writer::model_of_actions::{self as model, History, View};
 
-/// Dest tag by target, as the recorded answers of the hub say.
+/// Returns the dest tag by target, from the hub's recorded answers.
 fn targets(dir: &Path) -> BTreeMap<String, String> {
     let observed = feed::archive(dir).observations();
     let dest = |e| match e {
@@ -31,7 +32,7 @@ fn history(dir: &Path) -> History {
     model::history(dir, &targets(dir))
 }
 
-/// What the state holds, in the words of the model.
+/// Returns the state in the model's form.
 pub fn view(state: &State) -> View {
     let mut view = View::default();
     let Some(hub) = state.hubs.get(&Hub::new(feed::HUB)) else { return view };
@@ -46,7 +47,7 @@ pub fn view(state: &State) -> View {
             }
         }
     }
-    // Of a build that only a tag message spoke of nothing is known.
+    // Nothing is known about a build that only a tag message mentioned.
     for b in hub.builds.values() {
         if let Some(s) = b.state {
             view.builds.insert(b.nvr.to_string(), format!("{s:?}").to_uppercase());
@@ -55,7 +56,8 @@ pub fn view(state: &State) -> View {
     view
 }
 
-/// Last state and last outcome of every task the log speaks of. State keeps only a package's last builds.
+/// Returns last state and last outcome of every task in the log. The state keeps only a package's
+/// last builds.
 async fn tasks(log: &koschei::log::AnyLog) -> BTreeMap<i64, (String, Option<String>)> {
     let mut tasks: BTreeMap<i64, (String, Option<String>)> = BTreeMap::new();
     let mut see = |_: &State, e: &koschei::event::Envelope| match &e.event {
@@ -67,8 +69,8 @@ async fn tasks(log: &koschei::log::AnyLog) -> BTreeMap<i64, (String, Option<Stri
     tasks
 }
 
-/// Ingests `lines` and compares with the actions: tags and blocked packages whenever the hub was at rest, everything at
-/// the end.
+/// Ingests `lines` and compares with the actions: tags and blocked packages whenever the hub was at
+/// rest, everything at the end.
 async fn differences<E: RepoResolver>(history: &History, lines: &[String], resolver: E) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let log = feed::sqlite(dir.path(), "log.db").await;
@@ -119,7 +121,7 @@ async fn a_recording_ends_as_its_actions_say(#[case] recording: &str) {
     let history = history(&dir);
     let actions = feed::json_lines(&dir.join("actions.jsonl"));
     let has = |what: &[&str]| actions.iter().any(|a| what.contains(&a["what"].as_str().unwrap()));
-    // The comparison must have something to compare, and the exceptions must come from what was recorded.
+    // There must be something to compare, and the exceptions must come from the recording.
     assert!(history.moments.len() > 3 && !history.rebuilds.is_empty() && !history.seen.builds.is_empty());
     let excepting = ["broker-down", "phantom", "multicall-partial", "sidetag-removed", "rename-tag"];
     assert_eq!(!history.exceptions.is_empty(), has(&excepting), "{:#?}", history.exceptions);
@@ -138,8 +140,9 @@ async fn a_recording_ends_as_its_actions_say(#[case] recording: &str) {
     );
 }
 
-/// The setup of the recording is known from its messages only. The oracle, made from the repositories, says the same of
-/// it: the latest build of each package in the first recorded repository, which was made before the first action.
+/// The initial content of the recording is known only from its messages. The oracle, made from the
+/// repositories, agrees: it has the latest build of each package in the first recorded repository,
+/// which was made before the first action.
 #[test]
 fn the_setup_is_what_the_oracle_saw() {
     let dir = feed::recorded("koji");
@@ -154,7 +157,7 @@ fn the_setup_is_what_the_oracle_saw() {
     assert_eq!(got, want);
 }
 
-/// Messages whose loss must show: `(topic, lines)`.
+/// Returns messages whose loss must be noticed: `(topic, lines)`.
 fn telling(dir: &Path, history: &History, lines: &[String]) -> BTreeMap<&'static str, Vec<usize>> {
     let messages: Vec<Value> = lines.iter().map(|l| serde_json::from_str(l).unwrap()).collect();
     let nvr = |b: &Value| format!("{}-{}-{}", b["name"], b["version"], b["release"]).replace('"', "");

@@ -1,4 +1,4 @@
-//! Two writers on one log: one gives way, and what it had acknowledged is handled by the other.
+//! Two writers on one log: one gives way, and the other handles what it had acknowledged.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -21,7 +21,8 @@ impl Drop for Running {
     }
 }
 
-/// `koschei follow` on a stream. Each has a consumer of its own, as if two operators had set them up.
+/// Starts `koschei follow` on a stream. Each has its own consumer, as if two operators had set them
+/// up.
 fn follow(server: &NatsServer, consumer: &str, db: &str) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_koschei"));
     command.args(["follow", "--nats", &server.url(), "--stream", "KOJI", "--subject", "koji.>", "--db", db]);
@@ -57,7 +58,7 @@ async fn database(dir: &tempfile::TempDir, postgres: bool) -> String {
     }
 }
 
-/// The other one took messages in, acknowledged them, and is gone.
+/// The other process received messages, acknowledged them, and is gone.
 #[rstest]
 #[case::sqlite(false)]
 #[case::postgres(true)]
@@ -90,7 +91,8 @@ async fn what_somebody_else_acknowledged_is_handled(#[case] postgres: bool) {
     assert_eq!(log.counts().await.unwrap().inbox_parked, 0);
 }
 
-/// Both at once, each with all messages: one ends and says why, the other has handled all of them, each once.
+/// Both run at once, each with all messages: one ends and says why, the other has handled all of
+/// them, each once.
 #[rstest]
 #[case::sqlite(false)]
 #[case::postgres(true)]
