@@ -1,4 +1,4 @@
-//! comps from anybody: an answer or an error, never a panic.
+//! Parses any bytes as comps. The parser returns a result or an error and never panics.
 #![no_main]
 
 use koschei::repodata::{Groups, Limits};

@@ -1,5 +1,5 @@
-//! Versions and plain dependencies, one a line: comparison is an order as far as rpm's is, and what was read can be
-//! written and read again.
+//! Parses any lines as versions and plain dependencies. Comparison is an order as far as rpm's is.
+//! A parsed value can be written and parsed again.
 #![no_main]
 
 use std::cmp::Ordering;
@@ -33,8 +33,8 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// Written down, it reads as the same. `0:1:2` and `1-2-` lose something that has no meaning, and the rest reads as
-/// something else.
+/// Checks whether the version, once written, parses to the same value. `0:1:2` and `1-2-` lose a
+/// part that has no meaning, and the rest parses to another value.
 fn is_clear(evr: &DepEvr) -> bool {
     !evr.version.contains([':', '-']) && evr.release.as_ref().is_none_or(|release| !release.contains(':'))
 }

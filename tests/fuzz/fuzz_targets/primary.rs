@@ -1,5 +1,5 @@
-//! `primary.xml` from anybody: an answer or an error, never a panic; and what was read can be resolved against or is
-//! refused.
+//! Parses any bytes as `primary.xml`. The parser returns a result or an error and never panics. The
+//! resolver resolves against the parsed packages or refuses them.
 #![no_main]
 
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use koschei::repodata::{Limits, RepoContent, Rich, primary};
 use koschei::resolve::{Mode, Universe};
 use libfuzzer_sys::fuzz_target;
 
-/// Packages that are also resolved: more would make one run slow without showing more.
+/// Largest number of packages that a run also resolves. More would make a run slow without showing
+/// more.
 const RESOLVED_MAX: usize = 20;
 
 fuzz_target!(|input: &[u8]| {

@@ -1,4 +1,5 @@
-//! Rich dependencies: what is understood is within the bounds, and written down again it means the same.
+//! Parses any text as a rich dependency. A parsed dependency is within the bounds and, written and
+//! parsed again, means the same.
 #![no_main]
 
 use koschei::repodata::{RICH_DEPTH_MAX, RICH_TERMS_MAX, Rich, RichOp};
@@ -9,8 +10,9 @@ fuzz_target!(|text: &str| {
     let (mut terms, mut ambiguous) = (0, false);
     rich.for_each_plain(&mut |plain| {
         terms += 1;
-        // `0:1:2` and `1-2-` lose something that has no meaning, and the rest reads as something else; so does a
-        // parenthesis that a word opens and does not close, when it comes to stand before one that closes the group.
+        // `0:1:2` and `1-2-` lose a part that has no meaning, and the rest parses to another value.
+        // The same happens if a word opens a parenthesis without closing it and, once written,
+        // stands before the one that closes the group.
         ambiguous |= plain.relation.as_ref().is_some_and(|relation| {
             let evr = &relation.evr;
             evr.version.contains([':', '-', '(', ')'])

@@ -1,5 +1,6 @@
-//! XML-RPC from anybody: an answer or an error, never a panic; what was read is written and read again the same; and no
-//! record panics over it.
+//! Parses any bytes as XML-RPC. The parser returns a result or an error and never panics. A parsed
+//! value, written and parsed again, is the same. Reading Koji's records from the value never
+//! panics.
 #![no_main]
 
 use koschei::koji::records::{BuildRequest, History, Repo, Rpm, Tag, TaggedBuild, Task, TaskResult, TaskTree};
@@ -32,7 +33,8 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What was read fits, but for what XML cannot carry and a lenient reader takes.
+/// Returns the encoded document, or `None` if it holds a value that our lenient parser accepts and
+/// XML cannot carry. Panics on any other error.
 fn written(document: Result<Vec<u8>, EncodeError>) -> Option<Vec<u8>> {
     match document {
         Ok(document) => Some(document),
